@@ -1,0 +1,517 @@
+/* What this machine can do and what the library makes of it. Every figure stands beside the
+   machine's own limit, measured in the same run: compare ratios, not seconds.
+   cc -O2 examples/bench.c -o bench -lm -lpthread
+   ./bench                  everything (two minutes)
+   ./bench gemm math step session long threads memory        some of it; --isa avx2 forces a path
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h" /* a bench may look inside: it calls wcohi_gemm and the kernels directly */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#ifndef _WIN32
+#include <sys/resource.h>
+#endif
+
+static wcoh_error error;
+static wcoh_isa forced = WCOH_ISA_AUTO;
+
+static void must(wcoh_result result)
+{
+    if (!result) return;
+    fprintf(stderr, "bench: %s\n", error.text);
+    exit(1);
+}
+
+/* ---- timing: best and median of many rounds -------------------------------------------------- */
+
+enum { ROUNDS = 31 };
+
+typedef struct timing {
+    double best, median;
+} timing;
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Seconds a call of `work`, each round long enough to read a clock by. */
+static timing measure(void (*work)(void *), void *context, int rounds)
+{
+    double rows[ROUNDS], start;
+    timing result;
+    int calls = 1, round, i;
+    work(context);
+    for (;; calls *= 2) {
+        start = wcohi_seconds();
+        for (i = 0; i < calls; i++) work(context);
+        if (wcohi_seconds() - start > 2e-3 || calls > 1 << 24) break;
+    }
+    for (round = 0; round < rounds; round++) {
+        start = wcohi_seconds();
+        for (i = 0; i < calls; i++) work(context);
+        rows[round] = (wcohi_seconds() - start) / calls;
+    }
+    qsort(rows, (size_t)rounds, sizeof *rows, by_value);
+    result.best = rows[0];
+    result.median = rows[rounds / 2];
+    return result;
+}
+
+/* ---- the machine's own limits ---------------------------------------------------------------- */
+
+/* 10 chains of fused multiply-adds that never leave the registers; two chains a unit would do, ten
+   hide a latency of five on two units. */
+#define PEAK_STEPS 20000
+#define KERNEL_PEAK(S)                                                                             \
+    S##_fn wcoh_real S##_peak(wcoh_real seed)                                                      \
+    {                                                                                              \
+        S##_v x = S##_set(seed), y = S##_set((wcoh_real)1e-9);                                     \
+        S##_v a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x;                \
+        int step;                                                                                  \
+        for (step = 0; step < PEAK_STEPS; step++) {                                                \
+            a = S##_fma(a, x, y), b = S##_fma(b, x, y), c = S##_fma(c, x, y);                      \
+            d = S##_fma(d, x, y), e = S##_fma(e, x, y), f = S##_fma(f, x, y);                      \
+            g = S##_fma(g, x, y), h = S##_fma(h, x, y), i = S##_fma(i, x, y);                      \
+            j = S##_fma(j, x, y);                                                                  \
+        }                                                                                          \
+        a = S##_add(S##_add(a, b), S##_add(c, d)), e = S##_add(S##_add(e, f), S##_add(g, h));      \
+        return S##_sum(S##_add(S##_add(a, e), S##_add(i, j)));                                     \
+    }
+WCOHI_INSTANTIATE(KERNEL_PEAK)
+
+typedef struct peak_work {
+    wcoh_real (*run)(wcoh_real seed);
+    int width;
+    volatile wcoh_real sink;
+} peak_work;
+
+static void peak_call(void *context)
+{
+    peak_work *work = (peak_work *)context;
+    work->sink = work->run((wcoh_real)0.999);
+}
+
+#define PEAK_CASE(isa_value, S)                                                                    \
+    case isa_value: work.run = S##_peak, work.width = S##_W; break;
+
+/* FLOP/s of one thread on a path. */
+static double peak_flops(wcoh_isa isa)
+{
+    peak_work work;
+    memset((void *)&work, 0, sizeof work);
+    switch (isa) {
+#ifdef WCOHI_HAS_SSE2
+        PEAK_CASE(WCOH_ISA_SSE2, wcohi_sse2)
+#endif
+#ifdef WCOHI_HAS_AVX
+        PEAK_CASE(WCOH_ISA_AVX2, wcohi_avx2)
+        PEAK_CASE(WCOH_ISA_AVX512, wcohi_avx512)
+#endif
+#ifdef WCOHI_HAS_NEON
+        PEAK_CASE(WCOH_ISA_NEON, wcohi_neon)
+#endif
+    default: work.run = wcohi_scalar_peak, work.width = 1; break;
+    }
+    return 2.0 * 10 * PEAK_STEPS * work.width / measure(peak_call, &work, 9).best;
+}
+
+typedef struct read_work {
+    const wcoh_real *data;
+    size_t count;
+    const wcohi_kernels *kernels;
+    volatile double sink;
+} read_work;
+
+static void read_call(void *context)
+{
+    read_work *work = (read_work *)context;
+    work->sink = work->kernels->row.sum_squares(work->data, work->count);
+}
+
+static wcoh_isa path(void) { return forced ? forced : wcoh_cpu_best_isa(); }
+
+/* Bytes a second that one thread reads of an array of `bytes`. */
+static double read_rate(size_t bytes)
+{
+    read_work work;
+    double rate;
+    wcoh_real *data = (wcoh_real *)calloc(bytes / sizeof(wcoh_real), sizeof(wcoh_real));
+    if (!data) return 0;
+    memset((void *)&work, 0, sizeof work);
+    work.data = data;
+    work.count = bytes / sizeof *data;
+    work.kernels = wcohi_kernels_for(path());
+    rate = (double)bytes / measure(read_call, &work, 9).best;
+    free(data);
+    return rate;
+}
+
+/* ---- gemm ------------------------------------------------------------------------------------ */
+
+typedef struct gemm_work {
+    wcohi_compute compute;
+    wcohi_gemm_args args;
+} gemm_work;
+
+static void gemm_call(void *context)
+{
+    gemm_work *work = (gemm_work *)context;
+    wcohi_gemm(&work->compute, &work->args);
+}
+
+static void bench_gemm_shape(wcoh_isa isa, double peak, int m, int n, int k, int ta, int tb)
+{
+    gemm_work work;
+    timing time;
+    size_t i, most = (size_t)m * (size_t)k + (size_t)k * (size_t)n + (size_t)m * (size_t)n;
+    wcoh_real *data = (wcoh_real *)malloc(most * sizeof *data);
+    memset(&work, 0, sizeof work);
+    work.compute.kernels = wcohi_kernels_for(isa);
+    work.compute.pack = (wcoh_real *)malloc(wcohi_pack_count(1) * sizeof(wcoh_real) + 64);
+    if (!data || !work.compute.pack) exit(1);
+    for (i = 0; i < most; i++) data[i] = (wcoh_real)((double)(i % 17) * 0.01);
+    work.args.m = m, work.args.n = n, work.args.k = k;
+    work.args.a = data, work.args.ta = ta, work.args.lda = (size_t)(ta ? m : k);
+    work.args.b = data + (size_t)m * (size_t)k, work.args.tb = tb,
+    work.args.ldb = (size_t)(tb ? k : n);
+    work.args.c = data + (size_t)m * (size_t)k + (size_t)k * (size_t)n, work.args.ldc = (size_t)n;
+    time = measure(gemm_call, &work, ROUNDS);
+    printf("gemm %-6s %4d x %4d x %4d %c%c  %7.1f GFLOP/s  median %5.1f %% best %5.1f %% of peak\n",
+           wcoh_isa_name(isa), m, n, k, ta ? 'T' : 'N', tb ? 'T' : 'N',
+           2e-9 * m * n * k / time.best, 200.0 * m * n * k / time.median / peak,
+           200.0 * m * n * k / time.best / peak);
+    free(work.compute.pack);
+    free(data);
+}
+
+static void bench_gemm(void)
+{
+    int isa;
+    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++) {
+        double peak;
+        if (!wcoh_cpu_has_isa((wcoh_isa)isa) || (forced && forced != (wcoh_isa)isa)) continue;
+        peak = peak_flops((wcoh_isa)isa);
+        printf("peak %-6s %.1f GFLOP/s, one thread\n", wcoh_isa_name((wcoh_isa)isa), peak * 1e-9);
+        bench_gemm_shape((wcoh_isa)isa, peak, 64, 64, 64, 0, 1);
+        bench_gemm_shape((wcoh_isa)isa, peak, 128, 128, 128, 0, 1);
+        bench_gemm_shape((wcoh_isa)isa, peak, 256, 256, 256, 0, 1);
+        bench_gemm_shape((wcoh_isa)isa, peak, 768, 192, 128, 0,
+                         1); /* forward of the default model */
+        bench_gemm_shape((wcoh_isa)isa, peak, 768, 128, 192, 0, 0); /* its input gradient */
+        bench_gemm_shape((wcoh_isa)isa, peak, 192, 128, 768, 1, 0); /* its weight gradient */
+        bench_gemm_shape((wcoh_isa)isa, peak, 768, 16, 128, 0, 1);  /* squeeze of a maestro */
+    }
+}
+
+/* ---- functions ------------------------------------------------------------------------------- */
+
+enum { MATH_COUNT = 4096 };
+
+typedef struct math_work {
+    wcoh_real in[MATH_COUNT], out[MATH_COUNT], more[MATH_COUNT];
+    const wcohi_kernels *kernels;
+} math_work;
+
+static void exp_call(void *context)
+{
+    math_work *work = (math_work *)context;
+    work->kernels->math.exp(work->out, work->in, MATH_COUNT);
+}
+
+static void tanh_call(void *context)
+{
+    math_work *work = (math_work *)context;
+    work->kernels->math.tanh(work->out, work->in, MATH_COUNT);
+}
+
+static void sincos_call(void *context)
+{
+    math_work *work = (math_work *)context;
+    work->kernels->math.sincos(work->out, work->more, work->in, MATH_COUNT);
+}
+
+static void bench_math(void)
+{
+    static math_work work;
+    int isa, i;
+    for (i = 0; i < MATH_COUNT; i++) work.in[i] = (wcoh_real)(0.01 * (i - MATH_COUNT / 2));
+    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++) {
+        if (!wcoh_cpu_has_isa((wcoh_isa)isa) || (forced && forced != (wcoh_isa)isa)) continue;
+        work.kernels = wcohi_kernels_for((wcoh_isa)isa);
+        printf("math %-6s sincos %.2f exp %.2f tanh %.2f ns an element (median)\n",
+               wcoh_isa_name((wcoh_isa)isa),
+               measure(sincos_call, &work, ROUNDS).median * 1e9 / MATH_COUNT,
+               measure(exp_call, &work, ROUNDS).median * 1e9 / MATH_COUNT,
+               measure(tanh_call, &work, ROUNDS).median * 1e9 / MATH_COUNT);
+    }
+}
+
+/* ---- training steps -------------------------------------------------------------------------- */
+
+enum { SYMBOLS = 65, TEXT = 1 << 16 };
+
+/* A text that is neither trivial nor random: letters whose next depends on the last two. */
+static uint32_t *make_text(void)
+{
+    uint32_t *text = (uint32_t *)malloc(TEXT * sizeof *text);
+    wcoh_rng rng = wcoh_rng_seed(7);
+    int i;
+    if (!text) exit(1);
+    for (i = 0; i < TEXT; i++)
+        text[i] = i > 1 && wcoh_rng_uniform(&rng) < 0.7
+                      ? (text[i - 1] * 7 + text[i - 2] * 3 + 1) % SYMBOLS
+                      : (uint32_t)(wcoh_rng_next(&rng) % SYMBOLS);
+    return text;
+}
+
+typedef struct allocations {
+    size_t calls, bytes;
+} allocations;
+
+static void *counting_alloc(size_t size, void *user)
+{
+    allocations *count = (allocations *)user;
+    count->calls++;
+    count->bytes += size;
+    return malloc(size);
+}
+
+static void counting_release(void *pointer, size_t size, void *user)
+{
+    (void)size;
+    (void)user;
+    free(pointer);
+}
+
+typedef struct step_work {
+    wcoh_model *model;
+    wcoh_trainer *trainer;
+    allocations count;
+} step_work;
+
+static void step_open(step_work *work, const wcoh_model_desc *model, int batch, int seq,
+                      int threads, const uint32_t *text)
+{
+    wcoh_model_desc desc = *model;
+    wcoh_trainer_desc training;
+    memset(work, 0, sizeof *work);
+    memset(&training, 0, sizeof training);
+    training.batch = batch;
+    training.seq = seq;
+    training.steps = 1000000;
+    training.eval_every = -1;
+    training.cpu.threads = threads;
+    training.cpu.isa = forced;
+    training.memory.alloc = counting_alloc;
+    training.memory.release = counting_release;
+    training.memory.user = &work->count;
+    desc.memory = training.memory;
+    must(wcoh_model_create(&work->model, &desc, &error));
+    must(wcoh_trainer_create(&work->trainer, work->model, &training, &error));
+    must(wcoh_trainer_set_data(work->trainer, text, TEXT, NULL, 0, &error));
+}
+
+static void step_close(step_work *work)
+{
+    wcoh_trainer_destroy(work->trainer);
+    wcoh_model_destroy(work->model);
+}
+
+static void step_call(void *context)
+{
+    must(wcoh_trainer_step(((step_work *)context)->trainer, NULL, &error));
+}
+
+/* Reals in matrices that a token passes through: 6 x them x tokens are a step's flops. */
+static double matrix_parameters(const wcoh_model *model)
+{
+    double sum = 0;
+    int i;
+    for (i = 0; i < wcoh_model_param_count(model); i++) {
+        wcoh_param param;
+        must(wcoh_model_param(model, i, &param, &error));
+        if (param.decayed && strcmp(param.name, "embed.weight") &&
+            strcmp(param.name, "position.weight"))
+            sum += (double)param.count;
+    }
+    return sum;
+}
+
+static double bench_step(const char *name, const wcoh_model_desc *desc, int batch, int seq,
+                         int threads, double peak, const uint32_t *text)
+{
+    step_work work;
+    timing time;
+    size_t calls;
+    step_open(&work, desc, batch, seq, threads, text);
+    step_call(&work);
+    calls = work.count.calls;
+    time = measure(step_call, &work, ROUNDS);
+    printf("step %-14s %2d x %4d, %d thread%s  median %8.3f ms best %8.3f ms  %7.0f tok/s", name,
+           batch, seq, threads, threads == 1 ? " " : "s", time.median * 1e3, time.best * 1e3,
+           batch * seq / time.median);
+    if (peak > 0)
+        printf("  %4.1f %% of peak",
+               600.0 * matrix_parameters(work.model) * batch * seq / time.median / peak / threads);
+    printf("  %lu allocations in steps\n", (unsigned long)(work.count.calls - calls));
+    step_close(&work);
+    return time.median;
+}
+
+static void bench_steps(const uint32_t *text)
+{
+    double peak = peak_flops(path());
+    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS),
+                    gpt = wcoh_model_preset(WCOH_PRESET_GPT, SYMBOLS);
+    wcoh_model_desc kerr = wcoh_model_preset(WCOH_PRESET_KERR_ENGINE, SYMBOLS);
+    wcoh_model_desc engine = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, SYMBOLS);
+    bench_step("default", &wave, 12, 64, 1, peak, text);
+    bench_step("gpt", &gpt, 12, 64, 1, peak, text);
+    bench_step("kerr-engine", &kerr, 4, 64, 1, peak, text);
+    bench_step("wave-engine", &engine, 4, 64, 2, peak, text);
+}
+
+static void bench_threads(const uint32_t *text)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    double one = bench_step("default", &desc, 12, 64, 1, 0, text),
+           two = bench_step("default", &desc, 12, 64, 2, 0, text);
+    double eight = bench_step("default", &desc, 12, 64, 8, 0, text);
+    printf("threads: 2 are %.2f x as fast as 1; 8 take %.2f x the time of 2 (%d CPUs here)\n",
+           one / two, eight / two, wcoh_cpu_count());
+}
+
+static void bench_long(const uint32_t *text)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    double near = bench_step("T = 64", &desc, 12, 64, 1, 0, text) / (12 * 64);
+    double far = bench_step("T = 8192", &desc, 1, 8192, 1, 0, text) / 8192;
+    printf("long: a token costs %.2f x as much at T = 8192 as at T = 64\n", far / near);
+}
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+typedef struct session_work {
+    wcoh_session *session;
+    const uint32_t *text;
+    size_t at;
+} session_work;
+
+static void session_call(void *context)
+{
+    session_work *work = (session_work *)context;
+    must(wcoh_session_step(work->session, work->text[work->at++ % TEXT], &error));
+}
+
+/* A default model trained for a moment, or the checkpoint at `path_or_null`. */
+static void bench_session(const uint32_t *text, const char *checkpoint)
+{
+    step_work trained;
+    session_work work;
+    wcoh_session_desc desc;
+    wcoh_model_desc model = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model *loaded = NULL;
+    timing near, far;
+    double weights, l2 = read_rate(512 * 1024);
+    int i;
+    memset(&work, 0, sizeof work);
+    memset(&desc, 0, sizeof desc);
+    desc.cpu.isa = forced;
+    step_open(&trained, &model, 12, 64, 0, text);
+    for (i = 0; i < 50; i++) step_call(&trained);
+    if (checkpoint) must(wcoh_model_load_file(&loaded, checkpoint, NULL, &error));
+    else loaded = trained.model;
+    work.text = text;
+    weights = matrix_parameters(loaded) * sizeof(wcoh_real);
+    must(wcoh_session_create(&work.session, loaded, &desc, &error));
+    for (i = 0; i < 100; i++) session_call(&work);
+    near = measure(session_call, &work, ROUNDS);
+    printf("session %s: median %.0f tok/s best %.0f; weights %.1f GB/s, L2 reads %.1f GB/s; %lu "
+           "bytes\n",
+           checkpoint ? checkpoint : "default", 1 / near.median, 1 / near.best,
+           weights / near.median * 1e-9, l2 * 1e-9,
+           (unsigned long)wcoh_session_size(loaded, &desc, &error));
+    while (wcoh_session_position(work.session) < 1000000)
+        must(wcoh_session_prefill(work.session, text, TEXT, &error));
+    far = measure(session_call, &work, ROUNDS);
+    printf("session at position %.0f against 100: %.3f x the time a token, the same memory\n",
+           (double)wcoh_session_position(work.session), far.median / near.median);
+    wcoh_session_destroy(work.session);
+    if (checkpoint) wcoh_model_destroy(loaded);
+    step_close(&trained);
+}
+
+/* ---- memory and start ------------------------------------------------------------------------ */
+
+static void bench_memory(const uint32_t *text, double begun)
+{
+    step_work work;
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    step_open(&work, &desc, 12, 64, 0, text);
+    step_call(&work);
+    printf("start: %.1f ms from the first line of main to the first step done (default model, text "
+           "included)\n",
+           (wcohi_seconds() - begun) * 1e3);
+    printf("memory: the model and trainer took %.1f MB in %lu allocations\n",
+           (double)work.count.bytes * 1e-6, (unsigned long)work.count.calls);
+#ifndef _WIN32
+    {
+        struct rusage usage;
+        getrusage(RUSAGE_SELF, &usage);
+        printf("memory: peak resident %.1f MB\n", (double)usage.ru_maxrss / 1024);
+    }
+#endif
+    step_close(&work);
+}
+
+/* ---- main ------------------------------------------------------------------------------------ */
+
+static int wanted(int argc, char **argv, const char *name)
+{
+    int i, any = 0;
+    for (i = 1; i < argc; i++) {
+        if (strcmp(argv[i], name) == 0) return 1;
+        if (strncmp(argv[i], "--", 2) == 0) i++;
+        else any = 1;
+    }
+    return !any;
+}
+
+static const char *option(int argc, char **argv, const char *name)
+{
+    int i;
+    for (i = 1; i + 1 < argc; i++)
+        if (strcmp(argv[i], name) == 0) return argv[i + 1];
+    return NULL;
+}
+
+static void choose_isa(const char *name)
+{
+    int isa;
+    for (isa = WCOH_ISA_SCALAR; name && isa <= WCOH_ISA_NEON; isa++)
+        if (strcmp(name, wcoh_isa_name((wcoh_isa)isa)) == 0) forced = (wcoh_isa)isa;
+    if ((name && !forced) || (forced && !wcoh_cpu_has_isa(forced))) {
+        fprintf(stderr, "bench: no instruction set \"%s\" here\n", name);
+        exit(2);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    double begun = wcohi_seconds();
+    uint32_t *text = make_text();
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    choose_isa(option(argc, argv, "--isa"));
+    if (wanted(argc, argv, "memory")) bench_memory(text, begun);
+    if (wanted(argc, argv, "gemm")) bench_gemm();
+    if (wanted(argc, argv, "math")) bench_math();
+    if (wanted(argc, argv, "step")) bench_steps(text);
+    if (wanted(argc, argv, "threads")) bench_threads(text);
+    if (wanted(argc, argv, "long")) bench_long(text);
+    if (wanted(argc, argv, "session")) bench_session(text, option(argc, argv, "--model"));
+    free(text);
+    return 0;
+}

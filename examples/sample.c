@@ -1,0 +1,145 @@
+/* Let a model write: text on stdout as it comes, speed on stderr.
+
+   cc -O2 examples/sample.c -o sample -lm -lpthread
+   cc -O2 -DWAVECOH_VULKAN examples/sample.c -o sample -lm -lpthread     (adds --device vulkan[:N])
+
+   A model without a tokenizer knows symbols of the caller: its prompt is a list of numbers, and
+   numbers are what it writes.
+
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#define WAVECOH_IMPLEMENTATION
+#ifdef WAVECOH_VULKAN
+#include "../wavecoh_vk.h"
+#else
+#include "../wavecoh.h"
+#endif
+
+#include "common.h"
+
+typedef struct request {
+    const char *model, *prompt, *device, *isa_name;
+    wcoh_isa isa;
+    long long tokens, threads;
+    wcoh_sample_desc sample;
+} request;
+
+static void request_read(request *r, int argc, char **argv)
+{
+    const option options[] = {
+        {"prompt", OPTION_TEXT, &r->prompt, 0, 0,
+         "text to go on from; not given: the end of a line"},
+        {"tokens", OPTION_WHOLE, &r->tokens, -1, 9e15, "symbols to write; -1: without end"},
+        {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
+         "threads; 0: one, which is fastest for small models"},
+        {"isa", OPTION_TEXT, &r->isa_name, 0, 0,
+         "instruction set: auto scalar sse2 avx2 avx512 neon"},
+        {"device", OPTION_TEXT, &r->device, 0, 0,
+         "cpu, or vulkan or vulkan:N in a build that has it"},
+    };
+    wcoh_sample_desc shown = r->sample;
+    settings sampling;
+    command c;
+    memset(&sampling, 0, sizeof sampling);
+    memset(&c, 0, sizeof c);
+    shown.repetition_window = 64;
+    sampling.title = "sampling";
+    sampling.kind = WCOH_DESC_SAMPLE;
+    sampling.desc = &r->sample;
+    sampling.shown = &shown;
+    c.usage = "MODEL [options]\nPrints what the model writes after a prompt.";
+    c.options = options;
+    c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.descs = &sampling;
+    c.desc_count = 1;
+    c.word_limit = 1;
+    options_read(&c, argc, argv);
+    r->isa = isa_named(r->isa_name);
+    if (c.word_count < 1) fail(EXIT_USAGE, "a model is needed; --help explains");
+    r->model = c.words[0];
+}
+
+/* "3 14 15" -> symbols, of a model that has no tokenizer. */
+static uint32_t *read_numbers(const char *text, int vocab, size_t *count)
+{
+    uint32_t *tokens = (uint32_t *)malloc((strlen(text) + 1) * sizeof *tokens);
+    char *end = NULL;
+    if (!tokens) fail(EXIT_FAILED, "no memory for the prompt");
+    for (*count = 0; *(text += strspn(text, " ")); text = end) {
+        long symbol = strtol(text, &end, 10);
+        if (end == text || symbol < 0 || symbol >= vocab)
+            fail(EXIT_FAILED,
+                 "--prompt: \"%.20s\": this model has no tokenizer, its symbols are numbers from 0 "
+                 "to %d",
+                 text, vocab - 1);
+        tokens[(*count)++] = (uint32_t)symbol;
+    }
+    return tokens;
+}
+
+static void hear_prompt(const request *r, writer *w, const wcoh_model *model)
+{
+    const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
+    uint32_t first = first_token(model), *tokens;
+    size_t count = 0;
+    if (!r->prompt || !*r->prompt) {
+        writer_hear(w, &first, 1);
+        return;
+    }
+    tokens = tokenizer ? text_encode(tokenizer, r->prompt, strlen(r->prompt), "--prompt", 0, &count)
+                       : read_numbers(r->prompt, wcoh_model_get_desc(model)->vocab, &count);
+    writer_hear(w, count ? tokens : &first, count ? count : 1);
+    free(tokens);
+}
+
+static void write_token(const wcoh_tokenizer *tokenizer, uint32_t token)
+{
+    char bytes[4];
+    int length = tokenizer ? wcoh_tokenizer_decode(tokenizer, token, bytes) : 0;
+    if (tokenizer) fwrite(bytes, 1, (size_t)length, stdout);
+    else printf("%lu ", (unsigned long)token);
+    stdout_check();
+}
+
+int main(int argc, char **argv)
+{
+    request r;
+    wcoh_model *model = NULL;
+    wcoh_session_desc desc;
+    wcoh_error error;
+    writer w;
+    double started, seconds;
+    long long i;
+    int said = 0;
+    program_name = "sample";
+    memset(&r, 0, sizeof r);
+    r.tokens = 500;
+    r.sample.temperature = 0.8;
+    r.device = "cpu";
+    r.isa_name = "auto";
+    request_read(&r, argc, argv);
+    memset(&desc, 0, sizeof desc);
+    desc.cpu.threads = (int)r.threads;
+    desc.cpu.isa = r.isa;
+    desc.device = device_named(r.device);
+    must(wcoh_model_load_file(&model, r.model, NULL, &error), NULL, &error);
+    binary_stdout();
+    writer_open(&w, model, &desc, &r.sample);
+    hear_prompt(&r, &w, model);
+    if (r.prompt) fputs(r.prompt, stdout);
+    started = seconds_now();
+    for (i = 0; r.tokens < 0 || i < r.tokens; i++) {
+        write_token(wcoh_model_tokenizer(model), writer_next(&w));
+        if (w.starts && !said++)
+            say("the table of learned positions is full: the model hears the last half of its "
+                "context again, now and whenever it is");
+    }
+    seconds = seconds_now() - started;
+    putchar('\n');
+    stdout_check();
+    fprintf(stderr, "%.0f tokens, %.0f tokens/s\n", (double)i,
+            seconds > 0 ? (double)i / seconds : 0.0);
+    writer_close(&w);
+    wcoh_model_destroy(model);
+    device_close(desc.device);
+    return 0;
+}
