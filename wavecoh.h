@@ -1,3 +1,79 @@
+/* wavecoh.h - v0.1.0 - train and run a wave-coherence network, in one file
+   SPDX-License-Identifier: Unlicense OR MIT-0 (texts at the end of this file)
+
+   USE
+
+   Do this in one C or C++ file, and include the header without the define everywhere else:
+
+       #define WAVECOH_IMPLEMENTATION
+       #include "wavecoh.h"
+
+       cc -O2 program.c -o program -lm -lpthread
+
+   A whole program (examples/hello.c trains a second on a sentence and writes it):
+
+       wcoh_error error;                                      // every failure is one sentence
+       wcoh_model_desc desc = {0};                            // zero is the good default
+       wcoh_trainer_desc training = {0};
+       wcoh_session_desc listening = {0};
+       wcoh_model *model; wcoh_trainer *trainer; wcoh_session *session;
+       desc.vocab = 65;                                       // symbols 0 .. 64: yours
+       if (wcoh_model_create(&model, &desc, &error)) puts(error.text);
+       wcoh_trainer_create(&trainer, model, &training, &error);
+       wcoh_trainer_set_data(trainer, train, train_count, val, val_count, &error);
+       wcoh_trainer_run(trainer, 2.0, NULL, &error);          // 2 ms of training, inside a frame
+       wcoh_session_create(&session, model, &listening, &error);
+       wcoh_session_step(session, symbol, &error);            // hear one symbol
+       logits = wcoh_session_logits(session);                 // what may come next
+       wcoh_model_save_file(model, "model.safetensors", &error);
+
+   THE NETWORK
+
+   A symbol is a set of phases on a circle, embedded as harmonics (cos n theta, sin n theta). Its
+   row of D = 2K numbers is K complex bands. A block adds two things to the row:
+     attention by phase coherence  - a head compares one phasor of the query with one of the key,
+       score = gain cos(phi - psi + carrier distance) - damping distance. It is softmax attention,
+       and it is a linear recurrence: a session needs constant memory and has no end of context;
+     a layer of coupled Kerr oscillators  - each band turns and decays, its frequency shifted by
+       its own and its neighbours' energy. It has a closed form, so nothing is integrated. Two
+       narrow "maestro" layers, one before and one after, steer it.
+   The same plan also spells GPT (dot attention, rotary or learned positions, MLP) and the two
+   published engines this grew from: comparisons need no second program (wcoh_model_preset).
+
+   CONTENTS: five floors, each calls only downward; search for the banners
+
+     1 surface    results, memory, settings, model, device, trainer, session, sampling,
+                  tokenizers, files, coherence toolkit: all that users see
+     5 ground     platform, numbers, threads, vectors, gemm, row kernels, attention kernels, files
+     3 model      settings -> parameter table -> plan (a list of ops), devices' table of functions
+     4 ops        forward and backward of every kind of op; the CPU device
+     2 training   trainer, evaluation, session, sampling, checkpoints, coherence toolkit
+
+   OPTIONS, defined before the implementation is included
+
+     WAVECOH_STATIC                 every function static; no symbol leaves the file
+     WAVECOH_MALLOC, WAVECOH_FREE   (size) and (pointer), in place of malloc and free
+     WAVECOH_NO_STDIO               no function that opens a path, no file is ever touched
+     WAVECOH_NO_THREADS             no thread is created, nothing to link but libm
+     WAVECOH_NO_SIMD                portable C kernels only
+     WAVECOH_MINGW_AVX              use AVX with MinGW GCC (off: its 32-byte stack spills crash)
+     WAVECOH_TEST_DOUBLE            tests only: float64 throughout, for gradient checks
+
+   MEMORY    An object takes one block through the allocator of its desc, or lives in a block that
+             you hand over; *_size tells how much, before. Nothing is allocated after creation.
+   ERRORS    Functions return WCOH_OK or a negative wcoh_result and fill the wcoh_error you gave
+             (or none). Nothing prints, exits, asserts on input, or is left half made.
+   THREADS   No global state: objects of different models are independent. One thread at a time
+             per object; inside, a trainer uses as many threads as its desc says, or your job
+             system. A session reads its model: do not train that model during its calls.
+   SAME BITS Same seed, build, instruction set and input give the same bits, for any number of
+             threads, for a run cut into slices of time, and for one that was saved and resumed.
+   INPUT     Files, tokens, text and settings may be hostile; they are checked before use.
+   LIMITS    At most 2^24 symbols, 65,536 bands; batch x seq below 2^28.
+   DOES NOT  quantise, shard a model over machines (there is an all-reduce hook for data
+             parallelism), import other architectures, or split text into subwords.
+*/
+
 #ifndef WAVECOH_H
 #define WAVECOH_H
 
@@ -56,7 +132,9 @@ typedef float wcoh_real;
     X(WCOH_E_NUMERIC, -11, "a loss or gradient is not finite")
 
 #define WCOHI_ENUM_ROW(name, value, text) name = value,
-typedef enum wcoh_result { WCOH_RESULTS(WCOHI_ENUM_ROW) WCOH_RESULT_FORCE_INT = 0x7fffffff } wcoh_result;
+typedef enum wcoh_result {
+    WCOH_RESULTS(WCOHI_ENUM_ROW) WCOH_RESULT_FORCE_INT = 0x7fffffff
+} wcoh_result;
 #undef WCOHI_ENUM_ROW
 
 /* Where a failing call leaves its one sentence. Every function that can fail takes a pointer to
@@ -78,7 +156,8 @@ WCOH_API const char *wcoh_result_text(wcoh_result result);
 typedef struct wcoh_memory {
     size_t block_size;
     void *block;
-    void *(*alloc)(size_t size, void *user); /* 16-byte aligned or better; NULL when out of memory */
+    /* any alignment will do; NULL when out of memory */
+    void *(*alloc)(size_t size, void *user);
     void (*release)(void *pointer, size_t size, void *user);
     void *user;
 } wcoh_memory;
@@ -95,15 +174,15 @@ typedef enum wcoh_field_kind {
 } wcoh_field_kind;
 
 typedef struct wcoh_field {
-    const char *name;      /* "bands"; the examples spell it --bands */
+    const char *name; /* "bands"; the examples spell it --bands */
     wcoh_field_kind kind;
-    size_t offset;         /* of the member inside its desc */
-    double standard;       /* what 0 stands for; see the help where it depends on other fields */
-    double minimum;        /* smallest and largest value that may be given */
+    size_t offset;   /* of the member inside its desc */
+    double standard; /* what 0 stands for; see the help where it depends on other fields */
+    double minimum;  /* smallest and largest value that may be given */
     double maximum;
-    int off;               /* 1: a negative value switches it off */
-    const char *choices;   /* CHOICE: "harmonic circles random"; the first is the default */
-    const char *help;      /* one line, for --help and the README */
+    int off;             /* 1: a negative value switches it off */
+    const char *choices; /* CHOICE: "harmonic circles random"; the first is the default */
+    const char *help;    /* one line, for --help and the README */
 } wcoh_field;
 
 typedef enum wcoh_desc_kind { WCOH_DESC_MODEL, WCOH_DESC_TRAINER, WCOH_DESC_SAMPLE } wcoh_desc_kind;
@@ -129,7 +208,11 @@ typedef enum wcoh_embedding {
     WCOH_EMBEDDING_CIRCLES,  /* several circles of pairwise coprime moduli share the bands */
     WCOH_EMBEDDING_RANDOM    /* normal(0, 0.02) */
 } wcoh_embedding;
-typedef enum wcoh_position { WCOH_POSITION_NONE, WCOH_POSITION_SINUSOIDAL, WCOH_POSITION_LEARNED } wcoh_position;
+typedef enum wcoh_position {
+    WCOH_POSITION_NONE,
+    WCOH_POSITION_SINUSOIDAL,
+    WCOH_POSITION_LEARNED
+} wcoh_position;
 typedef enum wcoh_attention {
     WCOH_ATTENTION_COHERENCE, /* separate query and key phasors, gain, carrier, damping */
     WCOH_ATTENTION_SHARED,    /* one phasor for query and key; gain, carrier, damping */
@@ -143,7 +226,7 @@ typedef enum wcoh_maestros {
     WCOH_MAESTROS_ADD   /* kerr-engine's single one: out(kerr(x) + maestro(x)) */
 } wcoh_maestros;
 typedef enum wcoh_solver {
-    WCOH_SOLVER_EXACT,        /* the closed form, MATH.md 4.1 */
+    WCOH_SOLVER_EXACT,        /* the closed form of the flow */
     WCOH_SOLVER_PERTURBATIVE, /* first order in the phase shift; limiter on by default */
     WCOH_SOLVER_RK4,          /* classical Runge-Kutta, `rk4_steps` steps */
     WCOH_SOLVER_NONE          /* no oscillators: the control */
@@ -161,8 +244,8 @@ typedef enum wcoh_init {
     WCOH_INIT_NORMAL        /* weights N(0, 0.02^2), biases 0 (nanoGPT) */
 } wcoh_init;
 typedef enum wcoh_preset {
-    WCOH_PRESET_WAVE,        /* the default wave-coherence network */
-    WCOH_PRESET_GPT,         /* nanoGPT's CPU shape: 4 layers, 128 wide, 4 heads, learned positions */
+    WCOH_PRESET_WAVE, /* the default wave-coherence network */
+    WCOH_PRESET_GPT,  /* nanoGPT's CPU shape: 4 layers, 128 wide, 4 heads, learned positions */
     WCOH_PRESET_KERR_ENGINE, /* kerr-engine: RK4-8, sequential blocks, first block per-band */
     WCOH_PRESET_WAVE_ENGINE  /* wave-engine: frozen coherence, knee limiter, perturbative */
 } wcoh_preset;
@@ -170,50 +253,52 @@ typedef enum wcoh_preset {
 typedef struct wcoh_tokenizer wcoh_tokenizer;
 
 /* All zero but `vocab` is the default network. wcoh_fields(WCOH_DESC_MODEL) lists each setting with
-   range, default and meaning. Symbols as in MATH.md: K bands, D = 2K, H heads, M maestro, V vocab. */
+   range, default and meaning. Letters: K bands, D = 2K, H heads, M maestro, V vocab. */
 typedef struct wcoh_model_desc {
-    int vocab;     /* V: symbols are 0 .. vocab-1; the one required setting */
-    int context;   /* tokens in the position table, and the ring of dot attention in a session */
-    int bands;     /* K; the width is D = 2K */
+    int vocab;   /* V: symbols are 0 .. vocab-1; the one required setting */
+    int context; /* tokens in the position table, and the ring of dot attention in a session */
+    int bands;   /* K; the width is D = 2K */
     int layers;
-    int heads;     /* H; divides D */
-    int maestro;   /* M */
+    int heads;   /* H; divides D */
+    int maestro; /* M */
     wcoh_embedding embedding;
     wcoh_switch embedding_trained; /* AUTO: trained when learned positions are (gpt), else frozen */
     wcoh_switch embedding_unit;    /* ON: harmonic tables times 1/sqrt(K); AUTO: OFF */
-    int circles;   /* number of circles for WCOH_EMBEDDING_CIRCLES */
+    int circles;                   /* number of circles for WCOH_EMBEDDING_CIRCLES */
     int modulus1, modulus2, modulus3, modulus4; /* 0: automatic */
     wcoh_position position;
     wcoh_attention attention;
-    double gain;   /* kappa at the start */
+    double gain; /* kappa at the start */
     wcoh_block block;
     wcoh_ffn ffn;
-    int hidden;    /* F: MLP width; 4D */
+    int hidden; /* F: MLP width; 4D */
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
-    wcoh_switch limiter;  /* AUTO: on for the perturbative solver alone */
-    double ceiling;       /* c of the knee; sqrt((pi/2)/(alpha+4 beta)) */
-    double gamma, alpha, beta; /* oscillators at the start */
-    wcoh_switch kerr_trained; /* OFF: gamma, omega, alpha, beta stay as they start */
-    wcoh_switch omega_trained; /* AUTO: as kerr_trained */
-    wcoh_switch corrector;    /* ON: rotate each band by a learned angle after the oscillators */
+    wcoh_switch limiter;        /* AUTO: on for the perturbative solver alone */
+    double ceiling;             /* c of the knee; sqrt((pi/2)/(alpha+4 beta)) */
+    double gamma, alpha, beta;  /* oscillators at the start */
+    wcoh_switch kerr_trained;   /* OFF: gamma, omega, alpha, beta stay as they start */
+    wcoh_switch omega_trained;  /* AUTO: as kerr_trained */
+    wcoh_switch corrector;      /* ON: rotate each band by a learned angle after the oscillators */
     wcoh_switch per_band_first; /* ON: the first block has a 2x2 layer per band in place of Kerr */
-    int groups;    /* G: block-diagonal output projection of the ffn; 1 is dense */
-    double offset; /* stochastic resonance: deviation of one fixed random offset before the Kerr layer; off */
+    int groups;                 /* G: block-diagonal output projection of the ffn; 1 is dense */
+    /* stochastic resonance: deviation of one fixed random offset before the oscillators; 0: none */
+    double offset;
     wcoh_head head;
     int head_rank; /* R of the low-rank head */
     wcoh_init init;
     uint64_t seed;
-    const wcoh_tokenizer *tokenizer; /* copied into the model and its file; NULL: symbols of the caller */
+    /* copied into the model and its file; NULL: symbols of the caller */
+    const wcoh_tokenizer *tokenizer;
     wcoh_memory memory;
 } wcoh_model_desc;
 
 typedef struct wcoh_model wcoh_model;
 
-/* Settings of a preset; `vocab` is set as given, the rest filled in. The fields of the two published
-   engines are from kerr-engine's README (354,358 parameters at V = 65) and wave-engine as of
-   22 March 2026 (RESULTS). See also wcoh_trainer_preset. */
+/* Settings of a preset; `vocab` is set as given, the rest filled in. The fields of the two
+   published engines are from kerr-engine's README (354,358 parameters at V = 65) and wave-engine as
+   of 22 March 2026 (RESULTS). See also wcoh_trainer_preset. */
 WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab);
 /* Fill every default of `desc` in place and check it. Errors: WCOH_E_ARGUMENT; the sentence names
    the field, its value and the allowed range. */
@@ -221,28 +306,31 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
 /* Bytes that wcoh_model_create will take; 0 if the desc is invalid (error says why). */
 WCOH_API size_t wcoh_model_size(const wcoh_model_desc *desc, wcoh_error *error);
 /* Make a model with its initial parameters; *model is NULL on failure.
-   Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY. Thread rule: one thread per model; many models at once. */
-WCOH_API wcoh_result wcoh_model_create(wcoh_model **model, const wcoh_model_desc *desc, wcoh_error *error);
+   Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY. Thread rule: one thread per model; many models at once.
+   */
+WCOH_API wcoh_result wcoh_model_create(wcoh_model **model, const wcoh_model_desc *desc,
+                                       wcoh_error *error);
 WCOH_API void wcoh_model_destroy(wcoh_model *model); /* NULL is allowed */
 /* The desc with every default filled in. Lives as long as the model. */
 WCOH_API const wcoh_model_desc *wcoh_model_get_desc(const wcoh_model *model);
 /* The model's own copy of its tokenizer, or NULL. Lives as long as the model. */
 WCOH_API const wcoh_tokenizer *wcoh_model_tokenizer(const wcoh_model *model);
 
-/* One tensor of the parameter table (DESIGN.md section 7 gives the names). */
+/* One tensor of the parameter table (names as "blocks.0.attn.carrier"). */
 typedef struct wcoh_param {
     char name[64];
-    int dims;            /* 1..3 */
-    int shape[3];        /* row-major */
-    size_t count;        /* product of the shape */
-    int trained;         /* 1: has a gradient and moments; 0: frozen table */
-    int decayed;         /* 1: weight decay applies (matrices) */
-    wcoh_real *data;     /* [count], may be written between steps of trainers and sessions */
+    int dims;        /* 1..3 */
+    int shape[3];    /* row-major */
+    size_t count;    /* product of the shape */
+    int trained;     /* 1: has a gradient and moments; 0: frozen table */
+    int decayed;     /* 1: weight decay applies (matrices) */
+    wcoh_real *data; /* [count], may be written between steps of trainers and sessions */
 } wcoh_param;
 
 WCOH_API int wcoh_model_param_count(const wcoh_model *model);
 /* Row `index` of the table. Errors: WCOH_E_ARGUMENT outside 0 .. count-1. */
-WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_param *param, wcoh_error *error);
+WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_param *param,
+                                      wcoh_error *error);
 /* Index of the tensor of that name, or -1. */
 WCOH_API int wcoh_model_param_find(const wcoh_model *model, const char *name);
 /* Number of trained scalars (276,424 for the default model on 65 symbols). */
@@ -259,7 +347,14 @@ WCOH_API void wcoh_model_touch(wcoh_model *model);
    own from `cpu`; wavecoh_vk.h makes Vulkan devices. */
 typedef struct wcoh_device wcoh_device;
 
-typedef enum wcoh_isa { WCOH_ISA_AUTO, WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512, WCOH_ISA_NEON } wcoh_isa;
+typedef enum wcoh_isa {
+    WCOH_ISA_AUTO,
+    WCOH_ISA_SCALAR,
+    WCOH_ISA_SSE2,
+    WCOH_ISA_AVX2,
+    WCOH_ISA_AVX512,
+    WCOH_ISA_NEON
+} wcoh_isa;
 
 /* A user's job system: call task(index, task_user) once for every index in 0 .. count-1, on any
    threads, and return when all are done. Must not be entered again from inside a task. */
@@ -267,8 +362,8 @@ typedef void (*wcoh_task)(int index, void *task_user);
 typedef void (*wcoh_parallel_for)(int count, wcoh_task task, void *task_user, void *user);
 
 typedef struct wcoh_cpu_desc {
-    int threads;   /* 0: the CPUs this process may use; 1: creates no thread */
-    wcoh_isa isa;  /* AUTO: the best this machine has; a forced one that it lacks is an error */
+    int threads;  /* 0: the CPUs this process may use; 1: creates no thread */
+    wcoh_isa isa; /* AUTO: the best this machine has; a forced one that it lacks is an error */
     wcoh_parallel_for parallel_for; /* lend a job system; `threads` then is its width */
     void *parallel_user;
 } wcoh_cpu_desc;
@@ -282,7 +377,8 @@ WCOH_API int wcoh_cpu_has_isa(wcoh_isa isa);
 WCOH_API int wcoh_cpu_count(void);
 
 /* A CPU device to share among trainers and sessions, one of them at a time: one pool of threads for
-   all. Errors: WCOH_E_ARGUMENT, WCOH_E_UNSUPPORTED (isa), WCOH_E_MEMORY, WCOH_E_DEVICE (no thread). */
+   all. Errors: WCOH_E_ARGUMENT, WCOH_E_UNSUPPORTED (isa), WCOH_E_MEMORY, WCOH_E_DEVICE (no thread).
+   */
 WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **device, const wcoh_cpu_desc *desc,
                                             const wcoh_memory *memory, wcoh_error *error);
 /* Any device, after all that use it. NULL is allowed. */
@@ -292,40 +388,41 @@ WCOH_API void wcoh_device_destroy(wcoh_device *device);
 
 /* What a trainer did so far; given to the progress callback and by wcoh_trainer_stats. */
 typedef struct wcoh_stats {
-    uint64_t step;        /* steps finished */
-    uint64_t tokens;      /* tokens trained on */
-    double train_loss;    /* nats, of the last step; before the first: 0 */
-    double val_loss;      /* nats, of the last evaluation; negative: none yet */
-    double best_val;      /* negative: none yet */
+    uint64_t step;     /* steps finished */
+    uint64_t tokens;   /* tokens trained on */
+    double train_loss; /* nats, of the last step; before the first: 0 */
+    double val_loss;   /* nats, of the last evaluation; negative: none yet */
+    double best_val;   /* negative: none yet */
     uint64_t best_step;
-    double lr;            /* of the last step */
-    double grad_norm;     /* of the last step, before clipping */
-    double seconds;       /* spent inside the library */
-    int evaluated;        /* 1 in the callback that follows an evaluation */
-    int improved;         /* 1 in the callback whose evaluation is the best so far */
-    int done;             /* 1: all steps made, the patience is spent, or the target reached */
+    double lr;        /* of the last step */
+    double grad_norm; /* of the last step, before clipping */
+    double seconds;   /* spent inside the library */
+    int evaluated;    /* 1 in the callback that follows an evaluation */
+    int improved;     /* 1 in the callback whose evaluation is the best so far */
+    int done;         /* 1: all steps made, the patience is spent, or the target reached */
 } wcoh_stats;
 
 /* All zero is the trainer found best for the default model. wcoh_fields(WCOH_DESC_TRAINER). */
 typedef struct wcoh_trainer_desc {
-    int batch;        /* B windows a micro-batch */
-    int seq;          /* T tokens a window; at most the model's context where that has positions */
+    int batch; /* B windows a micro-batch */
+    int seq;   /* T tokens a window; at most the model's context where that has positions */
     int steps;
-    double lr;        /* peak learning rate */
-    double lr_end;    /* its share at the end of the cosine; negative: constant after warm-up */
-    int warmup;       /* steps; negative: none */
+    double lr;     /* peak learning rate */
+    double lr_end; /* its share at the end of the cosine; negative: constant after warm-up */
+    int warmup;    /* steps; negative: none */
     double beta1, beta2, epsilon;
-    double decay;     /* AdamW, matrices only; negative: none */
-    double clip;      /* global norm; negative: none */
-    int accumulate;   /* micro-batches a step */
-    int eval_every;   /* steps; negative: never */
-    int eval_batches; /* windows of the validation set = eval_batches x batch, evenly spaced */
-    int patience;     /* evaluations without a better value before it stops; 0: no early stop */
-    double target_val;/* stop when the validation loss is at or below; 0: none */
+    double decay;      /* AdamW, matrices only; negative: none */
+    double clip;       /* global norm; negative: none */
+    int accumulate;    /* micro-batches a step */
+    int eval_every;    /* steps; negative: never */
+    int eval_batches;  /* windows of the validation set = eval_batches x batch, evenly spaced */
+    int patience;      /* evaluations without a better value before it stops; 0: no early stop */
+    double target_val; /* stop when the validation loss is at or below; 0: none */
     wcoh_switch curriculum; /* ON: 8, 3K/8, K active bands over thirds of the run */
-    uint64_t seed;    /* of the batches */
+    uint64_t seed;          /* of the batches */
     wcoh_cpu_desc cpu;
-    wcoh_device *device; /* NULL: a CPU device of its own; else borrowed, must outlive the trainer */
+    /* NULL: a CPU device of its own, made from `cpu`; else borrowed, must outlive the trainer */
+    wcoh_device *device;
     void (*progress)(const wcoh_stats *stats, void *user); /* after each step and each evaluation */
     void *progress_user;
     /* Several processes train one model: called once a step with the gradient of all trained
@@ -340,43 +437,55 @@ typedef struct wcoh_trainer wcoh_trainer;
 
 /* The trainer that goes with a preset (kerr-engine: constant lr 3e-4, no decay, beta2 0.999). */
 WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset);
-/* Fill every default in place and check it against `model` (may be NULL). Errors: WCOH_E_ARGUMENT. */
-WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc, const wcoh_model_desc *model, wcoh_error *error);
+/* Fill every default in place and check it against `model` (may be NULL). Errors: WCOH_E_ARGUMENT.
+   */
+WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
+                                               const wcoh_model_desc *model, wcoh_error *error);
 /* Host bytes that wcoh_trainer_create will take (activations, gradients, moments); 0 if invalid. */
-WCOH_API size_t wcoh_trainer_size(const wcoh_model_desc *model, const wcoh_trainer_desc *desc, wcoh_error *error);
+WCOH_API size_t wcoh_trainer_size(const wcoh_model_desc *model, const wcoh_trainer_desc *desc,
+                                  wcoh_error *error);
 /* Make a trainer of `model`, which must outlive it. Thread rule: one thread at a time per trainer;
    it writes the model's parameters at the end of each step.
    Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY, WCOH_E_DEVICE, WCOH_E_UNSUPPORTED. */
-WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **trainer, wcoh_model *model, const wcoh_trainer_desc *desc, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **trainer, wcoh_model *model,
+                                         const wcoh_trainer_desc *desc, wcoh_error *error);
 WCOH_API void wcoh_trainer_destroy(wcoh_trainer *trainer); /* NULL is allowed */
 WCOH_API const wcoh_trainer_desc *wcoh_trainer_get_desc(const wcoh_trainer *trainer);
 /* Text to learn from, as tokens below the vocabulary. Both arrays stay the caller's and must live
    while the trainer uses them. val may be NULL (no evaluation).
    Errors: WCOH_E_DATA (fewer than seq+1 tokens), WCOH_E_TOKEN (names position and token). */
-WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t *train, size_t train_count,
-                                           const uint32_t *val, size_t val_count, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t *train,
+                                           size_t train_count, const uint32_t *val,
+                                           size_t val_count, wcoh_error *error);
 /* One whole step: batches, forward, backward, clip, AdamW, and an evaluation where one is due.
    Finishes a step that wcoh_trainer_run left half done. stats may be NULL.
-   Errors: WCOH_E_DATA without data, WCOH_E_NUMERIC (parameters untouched by the step), WCOH_E_DEVICE. */
+   Errors: WCOH_E_DATA without data, WCOH_E_NUMERIC (parameters untouched by the step),
+   WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
-/* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between any
-   two ops, go on there in the next call: bit for bit the run that was never interrupted. */
-WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats, wcoh_error *error);
-/* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq at
-   most the desc's; replaces the gradient buffer, changes no parameter. loss: mean nats.
-   For gradient checks, meta-learning, and steps on data that is not a text (wcoh_trainer_update). */
-WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens, const uint32_t *targets,
-                                           int batch, int seq, double *loss, wcoh_error *error);
+/* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between
+   any two ops, go on there in the next call: bit for bit the run that was never interrupted. */
+WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
+                                      wcoh_error *error);
+/* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq
+   at most the desc's; replaces the gradient buffer, changes no parameter. loss: mean nats.
+   For gradient checks, meta-learning, and steps on data that is not a text (wcoh_trainer_update).
+   */
+WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,
+                                           const uint32_t *targets, int batch, int seq,
+                                           double *loss, wcoh_error *error);
 /* One optimiser step with the gradient that wcoh_trainer_gradient left. */
-WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stats,
+                                         wcoh_error *error);
 /* Loss alone of the caller's batch (same shapes). */
-WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *tokens, const uint32_t *targets,
-                                       int batch, int seq, double *loss, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *tokens,
+                                       const uint32_t *targets, int batch, int seq, double *loss,
+                                       wcoh_error *error);
 /* The gradient buffer of parameter `index` [count] after wcoh_trainer_gradient or during a step;
    NULL if it is frozen. On a GPU this copies it to the host first. */
 WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int index);
 /* Evaluate now on the validation set, whatever eval_every says. Errors: WCOH_E_DATA without one. */
-WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_loss, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_loss,
+                                           wcoh_error *error);
 WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats);
 /* Bring the model's host parameters up to date (a no-op on the CPU). */
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error);
@@ -391,13 +500,14 @@ typedef struct wcoh_eval_desc {
     wcoh_device *device;
     wcoh_memory memory;
 } wcoh_eval_desc;
-WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *desc, const uint32_t *tokens,
-                                         size_t count, double *loss, size_t *scored, wcoh_error *error);
+WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
+                                         const uint32_t *tokens, size_t count, double *loss,
+                                         size_t *scored, wcoh_error *error);
 
 /* ---- session: one token at a time ------------------------------------------------------------ */
 
 typedef struct wcoh_session_desc {
-    int prefill;       /* tokens that wcoh_session_prefill pushes through the batched path at once; 64 */
+    int prefill; /* tokens that wcoh_session_prefill pushes through the batched path at once; 64 */
     wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
     wcoh_device *device;
     wcoh_memory memory;
@@ -406,76 +516,96 @@ typedef struct wcoh_session_desc {
 typedef struct wcoh_session wcoh_session;
 
 /* Inference state over `model`, which must outlive it: constant time and memory per token, no limit
-   on length (MATH.md 3.1). Parameters are read, never copied: do not let a trainer of the same model
+   on length. Parameters are read, never copied: do not let a trainer of the same model
    update them during a call (use wcoh_model_copy for a snapshot). One thread at a time per session;
    many sessions may share a model. Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY, WCOH_E_UNSUPPORTED. */
-WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_desc *desc, wcoh_error *error);
-WCOH_API wcoh_result wcoh_session_create(wcoh_session **session, wcoh_model *model, const wcoh_session_desc *desc, wcoh_error *error);
+WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_desc *desc,
+                                  wcoh_error *error);
+WCOH_API wcoh_result wcoh_session_create(wcoh_session **session, wcoh_model *model,
+                                         const wcoh_session_desc *desc, wcoh_error *error);
 WCOH_API void wcoh_session_destroy(wcoh_session *session); /* NULL is allowed */
 WCOH_API void wcoh_session_reset(wcoh_session *session);   /* forget everything heard */
-/* Hear one token. Errors: WCOH_E_TOKEN, WCOH_E_CONTEXT (learned positions only); state unchanged then. */
+/* Hear one token. Errors: WCOH_E_TOKEN, WCOH_E_CONTEXT (learned positions only); state unchanged
+   then. */
 WCOH_API wcoh_result wcoh_session_step(wcoh_session *session, uint32_t token, wcoh_error *error);
 /* Hear many tokens at once; equals that many steps to rounding. On an error nothing was heard. */
-WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t *tokens, size_t count, wcoh_error *error);
+WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t *tokens,
+                                          size_t count, wcoh_error *error);
 /* Hear tokens and add up -log p(next) in nats of each tokens[i+1] given all before; count-1 terms,
    all tokens but the last are heard. For scores of an unbroken stream. */
-WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *tokens, size_t count, double *nats, wcoh_error *error);
+WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *tokens, size_t count,
+                                        double *nats, wcoh_error *error);
 /* Logits [vocab] after the last token heard; NULL before the first. Valid until the next call. */
 WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session);
 WCOH_API uint64_t wcoh_session_position(const wcoh_session *session); /* tokens heard */
-/* Make `to` continue exactly as `from` would (two sessions of one model). Errors: WCOH_E_MISMATCH. */
-WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from, wcoh_error *error);
+/* Make `to` continue exactly as `from` would (two sessions of one model). Errors: WCOH_E_MISMATCH.
+   */
+WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
+                                       wcoh_error *error);
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
 /* xoshiro256** seeded through splitmix64 (Blackman and Vigna). A plain value: copy it to fork. */
-typedef struct wcoh_rng { uint64_t s[4]; } wcoh_rng;
+typedef struct wcoh_rng {
+    uint64_t s[4];
+} wcoh_rng;
 WCOH_API wcoh_rng wcoh_rng_seed(uint64_t seed);
 WCOH_API uint64_t wcoh_rng_next(wcoh_rng *rng);
 WCOH_API double wcoh_rng_uniform(wcoh_rng *rng); /* [0, 1) */
 WCOH_API double wcoh_rng_normal(wcoh_rng *rng);  /* mean 0, deviation 1 */
 
 /* Added to a logit; -infinity: never this token. */
-typedef struct wcoh_logit_bias { uint32_t token; float bias; } wcoh_logit_bias;
+typedef struct wcoh_logit_bias {
+    uint32_t token;
+    float bias;
+} wcoh_logit_bias;
 
 /* All zero is greedy: each filter is off at 0. Applied in this order: bias, repetition penalty,
    temperature, top-k, top-p, min-p. */
 typedef struct wcoh_sample_desc {
-    int top_k;                 /* keep the k most likely; 0: all */
-    double temperature;        /* 0: greedy */
-    double top_p;              /* smallest set whose probability reaches p; 0: off */
-    double min_p;              /* drop below min_p x the largest probability; 0: off */
-    double repetition_penalty; /* divide positive, multiply negative logits of tokens heard, once per distinct token; 0: off */
-    int repetition_window;     /* tokens looked back; 64, at most 1024 */
-    uint64_t seed;             /* used by whoever makes the wcoh_rng */
+    int top_k;          /* keep the k most likely; 0: all */
+    double temperature; /* 0: greedy */
+    double top_p;       /* smallest set whose probability reaches p; 0: off */
+    double min_p;       /* drop below min_p x the largest probability; 0: off */
+    /* divides positive and multiplies negative logits of tokens heard, once per distinct token; 0:
+       off */
+    double repetition_penalty;
+    int repetition_window; /* tokens looked back; 64, at most 1024 */
+    uint64_t seed;         /* used by whoever makes the wcoh_rng */
     const wcoh_logit_bias *bias;
     int bias_count;
 } wcoh_sample_desc;
 
 /* Check the settings. Errors: WCOH_E_ARGUMENT, the sentence names field, value and range;
    WCOH_E_TOKEN for a bias of a token outside the vocabulary. Thread rule: any thread. */
-WCOH_API wcoh_result wcoh_sample_desc_check(const wcoh_sample_desc *desc, int vocab, wcoh_error *error);
-/* Draw a token from logits [vocab] (read), given the `recent_count` tokens heard last, oldest first.
-   scratch: [2*vocab] floats of the caller. rng may be NULL at temperature 0, which draws nothing.
-   Ties go to the lower token; a logit that is not finite is never drawn.
-   Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_NUMERIC (no finite logit). Thread rule: any thread. */
-WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng, const wcoh_real *logits, int vocab,
-                                 const uint32_t *recent, size_t recent_count, float *scratch,
-                                 uint32_t *token, wcoh_error *error);
+WCOH_API wcoh_result wcoh_sample_desc_check(const wcoh_sample_desc *desc, int vocab,
+                                            wcoh_error *error);
+/* Draw a token from logits [vocab] (read), given the `recent_count` tokens heard last, oldest
+   first. scratch: [2*vocab] floats of the caller. rng may be NULL at temperature 0, which draws
+   nothing. Ties go to the lower token; a logit that is not finite is never drawn.
+   Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_NUMERIC (no finite logit). Thread rule: any thread.
+   */
+WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
+                                 const wcoh_real *logits, int vocab, const uint32_t *recent,
+                                 size_t recent_count, float *scratch, uint32_t *token,
+                                 wcoh_error *error);
 /* The same from the session's logits and its last tokens; does not hear the token. */
-WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sample_desc *desc, wcoh_rng *rng,
-                                         uint32_t *token, wcoh_error *error);
+WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sample_desc *desc,
+                                         wcoh_rng *rng, uint32_t *token, wcoh_error *error);
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
 typedef enum wcoh_tokenizer_kind { WCOH_TOKENIZER_BYTES, WCOH_TOKENIZER_CHARS } wcoh_tokenizer_kind;
 
 /* Bytes: token = byte, 256 symbols. */
-WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer, const wcoh_memory *memory, wcoh_error *error);
+WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
+                                                 const wcoh_memory *memory, wcoh_error *error);
 /* Characters: the distinct code points of `text` [size] in ascending order. text must be UTF-8.
    Errors: WCOH_E_FORMAT (names the byte of the first malformed sequence), WCOH_E_DATA (no text),
    WCOH_E_MEMORY. Untrusted input: yes. */
-WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, const char *text, size_t size, const wcoh_memory *memory, wcoh_error *error);
+WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, const char *text,
+                                                 size_t size, const wcoh_memory *memory,
+                                                 wcoh_error *error);
 WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer); /* NULL is allowed */
 WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer);
 WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer);
@@ -483,9 +613,11 @@ WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer);
    NULL with capacity 0 to measure); after WCOH_E_TOKEN and WCOH_E_FORMAT it counts those before the
    fault. Errors: WCOH_E_TOKEN for a character outside the alphabet (names
    it and its byte), WCOH_E_FORMAT for malformed UTF-8, WCOH_E_MEMORY if capacity was too small. */
-WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                                           uint32_t *tokens, size_t capacity, size_t *count, wcoh_error *error);
-/* The bytes of one token (1..4), not terminated; returns their number, 0 if outside the vocabulary. */
+WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
+                                           size_t size, uint32_t *tokens, size_t capacity,
+                                           size_t *count, wcoh_error *error);
+/* The bytes of one token (1..4), not terminated; returns their number, 0 if outside the vocabulary.
+   */
 WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4]);
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -496,8 +628,9 @@ WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t tok
 typedef struct wcoh_io {
     void *user;
     int (*size)(void *user, uint64_t *bytes);
-    int (*read)(void *user, uint64_t offset, void *data, size_t size); /* exactly size bytes, or fails */
-    int (*write)(void *user, const void *data, size_t size);           /* appends all of it, or fails */
+    int (*read)(void *user, uint64_t offset, void *data,
+                size_t size);                                /* exactly size bytes, or fails */
+    int (*write)(void *user, const void *data, size_t size); /* appends all of it, or fails */
     int (*finish)(void *user, int keep); /* once, last; 1: make it durable and visible, or fail and
                                             throw it away; 0: throw it away; may be NULL */
 } wcoh_io;
@@ -511,51 +644,63 @@ typedef struct wcoh_block_io {
 } wcoh_block_io;
 WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block); /* block must outlive the wcoh_io */
 
-/* Checkpoints are safetensors (DESIGN.md section 7). Loading believes nothing; a bad file leaves the
-   model as it was. Untrusted input: yes.
-   Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH (names the tensor), WCOH_E_MEMORY, WCOH_E_ARGUMENT.
-   Saving takes no memory, and refuses (WCOH_E_NUMERIC) what loading would refuse: a number that is
-   not finite, a gain above 12. Loading takes temporary blocks from the object's (or the given)
-   alloc hook, libc where there is none. */
+/* Checkpoints are safetensors files, as Python's package reads them. Loading believes nothing; a
+   bad file leaves the model as it was. Untrusted input: yes.
+   Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH (names the tensor), WCOH_E_MEMORY,
+   WCOH_E_ARGUMENT. Saving takes no memory, and refuses (WCOH_E_NUMERIC) what loading would refuse:
+   a number that is not finite, a gain above 12. Loading takes temporary blocks from the object's
+   (or the given) alloc hook, libc where there is none. */
 WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io, wcoh_error *error);
 /* Make the model that the file describes. `memory` may be NULL (libc). */
-WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io, const wcoh_memory *memory, wcoh_error *error);
-/* Read the tensors of a file into a model that the caller made; the file may lack our metadata, which
-   are not looked at. Every tensor of the model must be there, frozen tables too, and none besides
-   (optimiser moments, adam.*, are passed over). F64, F16 and BF16 are converted. */
+WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
+                                     const wcoh_memory *memory, wcoh_error *error);
+/* Read the tensors of a file into a model that the caller made; the file may lack our metadata,
+   which are not looked at. Every tensor of the model must be there, frozen tables too, and none
+   besides (optimiser moments, adam.*, are passed over). F64, F16 and BF16 are converted. */
 WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_error *error);
 /* Bytes that wcoh_model_save writes at most. */
 WCOH_API size_t wcoh_model_file_size(const wcoh_model *model);
 
-/* The model's file plus moments, step, RNG, cursor and trainer settings: resuming equals never having
-   stopped, bit for bit. Saves between steps only: a half-done step is begun again after resuming,
-   with the same result. */
+/* The model's file plus moments, step, RNG, cursor and trainer settings: resuming equals never
+   having stopped, bit for bit. Saves between steps only: a half-done step is begun again after
+   resuming, with the same result. */
 WCOH_API wcoh_result wcoh_trainer_save(wcoh_trainer *trainer, const wcoh_io *io, wcoh_error *error);
 /* Restore a trainer whose model was loaded from the same file. Errors as loading. */
-WCOH_API wcoh_result wcoh_trainer_resume(wcoh_trainer *trainer, const wcoh_io *io, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_resume(wcoh_trainer *trainer, const wcoh_io *io,
+                                         wcoh_error *error);
 /* The settings a trainer's file was made with, to create the same trainer again.
    WCOH_E_MISMATCH if the file holds weights alone. */
-WCOH_API wcoh_result wcoh_trainer_read_desc(wcoh_trainer_desc *desc, const wcoh_io *io, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_read_desc(wcoh_trainer_desc *desc, const wcoh_io *io,
+                                            wcoh_error *error);
 
-/* The state of a session (not its model). Errors as loading; a state of another model is a mismatch. */
-WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_io *io, wcoh_error *error);
+/* The state of a session (not its model). Errors as loading; a state of another model is a
+   mismatch. */
+WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_io *io,
+                                       wcoh_error *error);
 /* Bytes that the two calls above write at most. */
 WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer);
 WCOH_API size_t wcoh_session_file_size(const wcoh_session *session);
 WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error);
 
 #ifndef WAVECOH_NO_STDIO
-/* The same on a path, as fopen takes it; sentences begin with it. Saving is atomic: a temporary file
-   beside it (PATH.<process>-<n>.tmp, left behind if the process is killed), synced, renamed. Links
-   are followed, permissions kept; a device or a pipe is written as it stands. */
-WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path, wcoh_error *error);
-WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path, const wcoh_memory *memory, wcoh_error *error);
+/* The same on a path, as fopen takes it; sentences begin with it. Saving is atomic: a temporary
+   file beside it (PATH.<process>-<n>.tmp, left behind if the process is killed), synced, renamed.
+   Links are followed, permissions kept; a device or a pipe is written as it stands. */
+WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path,
+                                          wcoh_error *error);
+WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,
+                                          const wcoh_memory *memory, wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_read_file(wcoh_model *model, const char *path, wcoh_error *error);
-WCOH_API wcoh_result wcoh_trainer_save_file(wcoh_trainer *trainer, const char *path, wcoh_error *error);
-WCOH_API wcoh_result wcoh_trainer_resume_file(wcoh_trainer *trainer, const char *path, wcoh_error *error);
-WCOH_API wcoh_result wcoh_trainer_read_desc_file(wcoh_trainer_desc *desc, const char *path, wcoh_error *error);
-WCOH_API wcoh_result wcoh_session_save_file(const wcoh_session *session, const char *path, wcoh_error *error);
-WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *path, wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_save_file(wcoh_trainer *trainer, const char *path,
+                                            wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_resume_file(wcoh_trainer *trainer, const char *path,
+                                              wcoh_error *error);
+WCOH_API wcoh_result wcoh_trainer_read_desc_file(wcoh_trainer_desc *desc, const char *path,
+                                                 wcoh_error *error);
+WCOH_API wcoh_result wcoh_session_save_file(const wcoh_session *session, const char *path,
+                                            wcoh_error *error);
+WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *path,
+                                            wcoh_error *error);
 #endif
 
 /* Any safetensors file, tensor by tensor: the toolkit's way to vectors of other models. F64, F32,
@@ -569,16 +714,20 @@ typedef struct wcoh_tensor_info {
     uint64_t count;
 } wcoh_tensor_info;
 /* `io` must stay valid while it is open. */
-WCOH_API wcoh_result wcoh_tensors_open(wcoh_tensors **tensors, const wcoh_io *io, const wcoh_memory *memory, wcoh_error *error);
+WCOH_API wcoh_result wcoh_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
+                                       const wcoh_memory *memory, wcoh_error *error);
 #ifndef WAVECOH_NO_STDIO
-WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *path, const wcoh_memory *memory, wcoh_error *error);
+WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *path,
+                                            const wcoh_memory *memory, wcoh_error *error);
 #endif
 WCOH_API void wcoh_tensors_close(wcoh_tensors *tensors); /* NULL is allowed */
 WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors);
-WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index, wcoh_tensor_info *info, wcoh_error *error);
+WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
+                                       wcoh_tensor_info *info, wcoh_error *error);
 WCOH_API int wcoh_tensors_find(const wcoh_tensors *tensors, const char *name); /* -1 if absent */
 /* Elements first .. first+count-1 of a tensor as floats. */
-WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, uint64_t first, size_t count, float *values, wcoh_error *error);
+WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, uint64_t first,
+                                       size_t count, float *values, wcoh_error *error);
 /* A metadata string (lives as long as the wcoh_tensors), or NULL. */
 WCOH_API const char *wcoh_tensors_metadata(const wcoh_tensors *tensors, const char *key);
 
@@ -1054,15 +1203,21 @@ static wcoh_result wcohi_fail(wcoh_error *error, wcoh_result code, const char *f
 
 WCOH_API const char *wcoh_result_name(wcoh_result result)
 {
-#define WCOHI_NAME_ROW(name, value, text) case name: return #name;
-    switch (result) { WCOH_RESULTS(WCOHI_NAME_ROW) default: return "WCOH_E_UNKNOWN"; }
+#define WCOHI_NAME_ROW(name, value, text)                                                          \
+    case name: return #name;
+    switch (result) {
+        WCOH_RESULTS(WCOHI_NAME_ROW) default : return "WCOH_E_UNKNOWN";
+    }
 #undef WCOHI_NAME_ROW
 }
 
 WCOH_API const char *wcoh_result_text(wcoh_result result)
 {
-#define WCOHI_TEXT_ROW(name, value, text) case name: return text;
-    switch (result) { WCOH_RESULTS(WCOHI_TEXT_ROW) default: return "unknown result"; }
+#define WCOHI_TEXT_ROW(name, value, text)                                                          \
+    case name: return text;
+    switch (result) {
+        WCOH_RESULTS(WCOHI_TEXT_ROW) default : return "unknown result";
+    }
 #undef WCOHI_TEXT_ROW
 }
 
@@ -1116,8 +1271,9 @@ typedef struct wcohi_block {
 static size_t wcohi_block_bytes(size_t used) { return wcohi_add(used, WCOHI_ALIGN); }
 
 /* Take `used` bytes (zeroed) and open an arena on them. */
-static wcoh_result wcohi_block_take(wcohi_block *block, wcohi_arena *arena, const wcoh_memory *memory,
-                                    size_t used, const char *what, wcoh_error *error)
+static wcoh_result wcohi_block_take(wcohi_block *block, wcohi_arena *arena,
+                                    const wcoh_memory *memory, size_t used, const char *what,
+                                    wcoh_error *error)
 {
     size_t bytes = wcohi_block_bytes(used);
     unsigned char *pointer;
@@ -1127,8 +1283,9 @@ static wcoh_result wcohi_block_take(wcohi_block *block, wcohi_arena *arena, cons
         return wcohi_fail(error, WCOH_E_MEMORY, "%s: the size does not fit this machine", what);
     if (block->memory.block) {
         if (block->memory.block_size < bytes)
-            return wcohi_fail(error, WCOH_E_MEMORY, "%s: the block has %llu bytes, %llu are needed", what,
-                              (unsigned long long)block->memory.block_size, (unsigned long long)bytes);
+            return wcohi_fail(error, WCOH_E_MEMORY, "%s: the block has %llu bytes, %llu are needed",
+                              what, (unsigned long long)block->memory.block_size,
+                              (unsigned long long)bytes);
         pointer = (unsigned char *)block->memory.block;
     } else {
         block->size = bytes;
@@ -1202,13 +1359,18 @@ WCOH_API double wcoh_rng_normal(wcoh_rng *rng) /* Box-Muller, the cosine branch 
 static uint64_t wcohi_rng_below(wcoh_rng *rng, uint64_t bound)
 {
     uint64_t reject = (0 - bound) % bound, x;
-    do { x = wcoh_rng_next(rng); } while (x < reject);
+    do {
+        x = wcoh_rng_next(rng);
+    } while (x < reject);
     return x % bound;
 }
 
 /* ---- numbers as text, whatever the locale ---------------------------------------------------- */
 
-static int wcohi_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99; }
+static int wcohi_digit(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
+}
 
 /* "0x1.8p-3" after the 0x: exact. */
 static int wcohi_parse_hex_real(const char *s, double *value)
@@ -1216,7 +1378,10 @@ static int wcohi_parse_hex_real(const char *s, double *value)
     uint64_t mantissa = 0;
     int exponent = 0, digits = 0, dot = 0, sign = 1, given = 0;
     for (; *s && *s != 'p'; s++) {
-        if (*s == '.' && !dot) { dot = 1; continue; }
+        if (*s == '.' && !dot) {
+            dot = 1;
+            continue;
+        }
         if (wcohi_digit(*s) > 15 || ++digits > 15) return 0;
         mantissa = mantissa * 16 + (uint64_t)wcohi_digit(*s);
         exponent -= dot ? 4 : 0;
@@ -1243,7 +1408,10 @@ static int wcohi_parse_real(const char *text, double *value)
     } else {
         uint64_t mantissa = 0;
         for (; *s && *s != 'e' && *s != 'E'; s++) {
-            if (*s == '.' && !dot) { dot = 1; continue; }
+            if (*s == '.' && !dot) {
+                dot = 1;
+                continue;
+            }
             if (wcohi_digit(*s) > 9) return 0;
             digits++;
             if (mantissa < 100000000000000000ull) {
@@ -1331,9 +1499,11 @@ static char *wcohi_format_real(double x, char *text)
         if (wcohi_parse_real(text, &back) && back == x) return text;
     }
     {
-        double mantissa = frexp(fabs(x), &exponent); /* [0.5, 1): 53 bits as 14 hexadecimal digits */
+        double mantissa =
+            frexp(fabs(x), &exponent); /* [0.5, 1): 53 bits as 14 hexadecimal digits */
         uint64_t bits = (uint64_t)ldexp(mantissa, 53);
-        snprintf(text, 40, "%s0x%llxp%d", x < 0 ? "-" : "", (unsigned long long)bits, exponent - 53);
+        snprintf(text, 40, "%s0x%llxp%d", x < 0 ? "-" : "", (unsigned long long)bits,
+                 exponent - 53);
     }
     return text;
 }
@@ -1344,11 +1514,22 @@ static char *wcohi_format_real(double x, char *text)
 #define WAVECOH_NO_THREADS
 #endif
 
+#if defined(__FAST_MATH__) || defined(__RECIPROCAL_MATH__) ||                                      \
+    (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
+#define WCOHI_FAST_MATH 1 /* compilers may then reassociate sums and estimate division and root */
+#endif
+
 /* Which vector sets this build has. 32-bit Windows stays scalar: callers there may leave the stack
    aligned to 4 bytes. MinGW GCC spills 32-byte vectors to a 16-byte stack (GCC bug 54412), so AVX is
-   off there unless WAVECOH_MINGW_AVX asks for it. tcc has no intrinsics. */
+   off there unless WAVECOH_MINGW_AVX asks for it. GCC cannot inline intrinsics in 32-bit fast-math
+   builds without -msse2. tcc has no intrinsics. */
 #if !defined(WAVECOH_NO_SIMD) && !defined(WAVECOH_TEST_DOUBLE) && !defined(__TINYC__)
-#if (defined(__x86_64__) || defined(_M_X64) || (defined(__i386__) && !defined(_WIN32))) &&         \
+#if defined(__i386__) && !defined(_WIN32) && (defined(__SSE2__) || !defined(WCOHI_FAST_MATH))
+#define WCOHI_I386_VECTORS 1
+#else
+#define WCOHI_I386_VECTORS 0
+#endif
+#if (defined(__x86_64__) || defined(_M_X64) || WCOHI_I386_VECTORS) && \
     ((defined(__GNUC__) && (__GNUC__ >= 7 || defined(__clang__))) ||                               \
      (defined(_MSC_VER) && _MSC_VER >= 1920))
 #define WCOHI_HAS_SSE2 1
@@ -2064,11 +2245,6 @@ static void wcohi_pool_run(wcohi_pool *pool, int count, double work, wcohi_job j
      keep                  the same value, opaque to -ffast-math: what is subtracted stays subtracted
 
    In double mode (WAVECOH_TEST_DOUBLE) only the scalar set exists and its functions are libm's. */
-
-#if defined(__FAST_MATH__) || defined(__RECIPROCAL_MATH__) ||                                      \
-    (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__)
-#define WCOHI_FAST_MATH 1 /* compilers then replace division and root by estimates: prevent it */
-#endif
 
 #if defined(__GNUC__) && !defined(__TINYC__)
 #define WCOHI_FORCE_INLINE static inline __attribute__((__always_inline__, __unused__))
@@ -2831,7 +3007,7 @@ WCOHI_INSTANTIATE(WCOHI_MATH_EXP)
         S##_v a = S##_min(S##_set(10.0f), S##_abs(x)), scale, m;                                   \
         m = S##_expm1_small(S##_exp_reduce(S##_add(a, a), &n));                                    \
         scale = S##_real(S##_ishl(S##_iadd(n, S##_iset(127)), 23));                                \
-        m = S##_fma(scale, m, S##_sub(scale, S##_set(1.0f)));                                      \
+        m = S##_fma(scale, m, S##_keep(S##_sub(scale, S##_set(1.0f))));                                 \
         m = S##_div(m, S##_add(m, S##_set(2.0f)));                                                 \
         m = S##_real(S##_ior(S##_bits(m), sign));                                                  \
         return WCOHI_PASS_NAN(S, x, m);                                                            \
@@ -2869,7 +3045,7 @@ static float wcohi_far_phase(int32_t bits, int32_t *quadrant)
 }
 
 /* sin and cos. |x| = q pi/2 + r: below 12800 pi/2 is subtracted in four parts, the first three short
-   enough for exact products; beyond, lane by lane. At most 2 ULP over all floats. */
+   enough for exact products; beyond, lane by lane. At most 2.5 ULP over all floats. */
 #define WCOHI_MATH_SINCOS(S)                                                                       \
     S##_inline S##_v S##_far_lanes(S##_v r, S##_iv bits, S##_iv *quadrant)                         \
     {                                                                                              \
@@ -2955,7 +3131,7 @@ WCOHI_INSTANTIATE(WCOHI_MATH_LOG)
    gelu'(x) = s + x s (1 - s) 2u', s = 1 / (1 + e^-2u). The exponent stops at 80 and x at +-16, past
    which both are at their limits to rounding. Absolute error at most 4e-7 (1 + |x|), see tests. */
 #define WCOHI_MATH_GELU(S)                                                                         \
-    S##_inline S##_v S##_rsqrt(S##_v x) { return S##_div(S##_set(1), S##_sqrt(x)); }               \
+    S##_inline S##_v S##_rsqrt(S##_v x) { return S##_div(S##_set(1), S##_keep(S##_sqrt(x))); }               \
     S##_inline S##_v S##_gelu_sigmoid(S##_v x, S##_v square)                                       \
     {                                                                                              \
         S##_v u = S##_fma(square, S##_set((wcoh_real)-0.07135481283), S##_set((wcoh_real)-1.5957691216)); \
@@ -5823,51 +5999,316 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
         for (i = 0; i < heads; i++) S##_wave_step_head(call, first + i, i, room);                  \
     }
 
-/* ---- the layer */
+/* ---- dot-product attention ----------------------------------------------------------------------
+
+   The baseline: weights softmax(q.k/sqrt(E)) over keys k <= q, plain or with rotary positions: the
+   pair (x_2i, x_2i+1) of query and key turns by t 10000^(-2i/E). Lanes over queries (forward) or
+   keys (backward), tiles of the other, a running maximum: memory grows with T, not with T^2. */
+
+typedef struct wcohi_dot {
+    int batch, seq, heads, width;
+    const wcoh_real *qkv;  /* [N, q [HE] | k [HE] | v [HE]] of `stride` */
+    size_t stride;
+    wcoh_real *out;        /* [N,HE]; backward reads it again */
+    size_t out_stride;
+    int rotary;
+    int context;           /* of the ring, in a session */
+    wcoh_real *ring;       /* [wcohi_dot_ring_count] of a session (B = 1), or NULL */
+    uint64_t position;     /* tokens that the session heard before this call */
+    wcoh_real *aux;        /* [B,H,T] for backward, or NULL */
+    void *scratch;         /* wcohi_dot_scratch_bytes */
+    const wcoh_real *dout; /* backward: gradient of out */
+    size_t dout_stride;
+    wcoh_real *dqkv;       /* set, not added to; as qkv */
+} wcohi_dot;
+
+#define WCOHI_DOT_TILE 64
+#define WCOHI_DOT_LEAST ((wcoh_real)-1e30) /* score of a key that is not seen */
+
+typedef struct wcohi_dot_room {
+    wcoh_real *query, *key, *dquery;         /* [T,E16] turned; the query over sqrt(E) */
+    wcoh_real *columns, *values;             /* [E,16] of one block of lanes */
+    wcoh_real *sums, *sums2;                 /* [E,16] */
+    wcoh_real *weight, *product;             /* [TILE,16], or [context,16] in a session */
+    wcoh_real *delta;                        /* [T] */
+} wcohi_dot_room;
+
+typedef struct wcohi_dot_task {
+    const wcohi_dot *call;
+    const wcoh_real *turn_c, *turn_s; /* [T,E/2] */
+    const wcoh_real *query, *key, *value, *dout;
+    wcoh_real *out, *aux, *dquery, *dkey, *dvalue, *keys, *values;
+    wcohi_dot_room room;
+} wcohi_dot_task;
+
+static size_t wcohi_dot_pitch(int width) { return wcohi_round_up((size_t)width, 16); }
+
+/* Reals of a session's ring per layer: per head keys [E,context] and values [context,E]. */
+static size_t wcohi_dot_ring_count(int context, int heads, int width)
+{
+    size_t slots = wcohi_add(wcohi_round_up((size_t)context, 16), (size_t)context);
+    return wcohi_mul((size_t)heads, wcohi_mul(slots, (size_t)width));
+}
+
+static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
+{
+    return wcohi_mul(wcohi_mul((size_t)batch, (size_t)seq), (size_t)heads);
+}
+
+/* Rows [rows,E] of `stride`, turned by the table (side -1: back), times scale -> to of `pitch`. */
+#define WCOHI_KERNEL_DOT_TURN(S)                                                                   \
+    S##_fn void S##_dot_turn(wcoh_real *to, size_t pitch, const wcoh_real *x, size_t stride,       \
+                             const wcohi_dot_task *task, int rows, wcoh_real side,                 \
+                             wcoh_real scale)                                                      \
+    {                                                                                              \
+        int half = task->call->width / 2, width = task->call->width, row, i;                       \
+        const wcoh_real *tc = task->turn_c, *ts = task->turn_s;                                    \
+        S##_v factor = S##_set(scale), sign = S##_set(scale * side);                               \
+        for (row = 0; row < rows; row++, x += stride, to += pitch, tc += half, ts += half) {       \
+            for (i = 0; i < half; i += S##_W) {                                                    \
+                int n = WCOHI_LANES(S, half, i);                                                   \
+                S##_v a, b, p, q, c = factor, s = S##_zero();                                      \
+                WCOHI_LOAD_BANDS(S, x + 2 * i, n, a, b);                                           \
+                if (task->call->rotary) {                                                          \
+                    c = S##_mul(factor, WCOHI_LOAD(S, tc + i, n));                                 \
+                    s = S##_mul(sign, WCOHI_LOAD(S, ts + i, n));                                   \
+                }                                                                                  \
+                p = S##_fnma(b, s, S##_mul(a, c));                                                 \
+                q = S##_fma(a, s, S##_mul(b, c));                                                  \
+                WCOHI_STORE_BANDS(S, to + 2 * i, n, p, q);                                         \
+            }                                                                                      \
+            if (width % 2) to[width - 1] = scale * x[width - 1];                                   \
+        }                                                                                          \
+    }
+
+/* Queries first .. first + W - 1 in lanes against all keys that they see. */
+#define WCOHI_KERNEL_DOT_FORWARD(S)                                                                \
+    /* scores of a tile, keys from `tile`: masked; the new maximum */                              \
+    S##_fn S##_v S##_dot_top(wcoh_real *p, S##_v top, int tile, int first, int rows)               \
+    {                                                                                              \
+        S##_v lane = S##_iota(), least = S##_set(WCOHI_DOT_LEAST);                                 \
+        int k;                                                                                     \
+        for (k = 0; k < rows; k++, p += S##_W) {                                                   \
+            S##_v s = S##_load(p);                                                                 \
+            int ahead = tile + k - first;                                                          \
+            if (ahead > 0) {                                                                       \
+                s = S##_select(S##_le(S##_set((wcoh_real)ahead), lane), s, least);                 \
+                S##_store(p, s);                                                                   \
+            }                                                                                      \
+            top = S##_max(top, s);                                                                 \
+        }                                                                                          \
+        return top;                                                                                \
+    }                                                                                              \
+    S##_fn void S##_dot_block(const wcohi_dot_task *task, int first)                               \
+    {                                                                                              \
+        const wcohi_dot *call = task->call;                                                        \
+        const wcohi_dot_room *room = &task->room;                                                  \
+        size_t pitch = wcohi_dot_pitch(call->width);                                               \
+        int end = WCOHI_MIN(first + S##_W, call->seq), width = call->width, tile, k, e;            \
+        S##_v top = S##_set(WCOHI_DOT_LEAST), total = S##_zero();                                  \
+        wcoh_real inverse[S##_W];                                                                  \
+        wcohi_wave_columns(room->columns, room->query + (size_t)first * pitch, pitch, end - first, \
+                           S##_W, width);                                                          \
+        memset(room->sums, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                        \
+        for (tile = 0; tile < end; tile += WCOHI_DOT_TILE) {                                       \
+            int rows = WCOHI_MIN(WCOHI_DOT_TILE, end - tile);                                      \
+            wcoh_real *p = room->product;                                                          \
+            S##_v before = top, shrink;                                                            \
+            S##_wave_dot(p, room->columns, S##_W, rows, room->key + (size_t)tile * pitch, pitch,   \
+                         width);                                                                   \
+            top = S##_dot_top(p, top, tile, first, rows);                                          \
+            shrink = S##_exp(S##_sub(before, top));                                                \
+            total = S##_mul(total, shrink);                                                        \
+            for (e = 0; e < width; e++)                                                            \
+                S##_store(room->sums + e * S##_W,                                                  \
+                          S##_mul(shrink, S##_load(room->sums + e * S##_W)));                      \
+            for (k = 0; k < rows; k++, p += S##_W) {                                               \
+                S##_v w = S##_exp(S##_sub(S##_load(p), top));                                      \
+                total = S##_add(total, w);                                                         \
+                S##_store(p, w);                                                                   \
+            }                                                                                      \
+            S##_wave_mix(room->sums, S##_W, room->product, rows,                                   \
+                         task->value + (size_t)tile * call->stride, call->stride, width);          \
+        }                                                                                          \
+        S##_store(inverse, S##_div(S##_set((wcoh_real)1), total));                                 \
+        wcohi_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,            \
+                        room->sums, inverse, end - first, S##_W, width);                           \
+        if (task->aux)                                                                             \
+            WCOHI_STORE(S, task->aux + first, S##_add(top, S##_log(total)), end - first);          \
+    }                                                                                              \
+    S##_fn void S##_dot_forward(const wcohi_dot_task *task)                                        \
+    {                                                                                              \
+        const wcohi_dot *call = task->call;                                                        \
+        const wcohi_dot_room *room = &task->room;                                                  \
+        size_t pitch = wcohi_dot_pitch(call->width);                                               \
+        wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));                              \
+        int first;                                                                                 \
+        S##_dot_turn(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);    \
+        S##_dot_turn(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);            \
+        for (first = 0; first < call->seq; first += S##_W) S##_dot_block(task, first);             \
+    }
+
+/* With P from the saved log of the sum, dS = P (dout.v - delta): dv = P^T dout, dk = dS^T q,
+   dq = dS k, keys first .. first + W - 1 in lanes. */
+#define WCOHI_KERNEL_DOT_BACKWARD(S)                                                               \
+    /* product: scores -> dS; weight: dout.v -> P, queries from `tile` */                          \
+    S##_fn void S##_dot_slopes(const wcohi_dot_task *task, int first, int tile, int rows)          \
+    {                                                                                              \
+        const wcohi_dot_room *room = &task->room;                                                  \
+        S##_v lane = S##_iota();                                                                   \
+        int q;                                                                                     \
+        for (q = tile; q < tile + rows; q++) {                                                     \
+            wcoh_real *p = room->product + (q - tile) * S##_W;                                     \
+            wcoh_real *w = room->weight + (q - tile) * S##_W;                                      \
+            S##_v weight = S##_exp(S##_sub(S##_load(p), S##_set(task->aux[q])));                   \
+            if (q - first < S##_W - 1)                                                             \
+                weight = S##_select(S##_le(lane, S##_set((wcoh_real)(q - first))), weight,         \
+                                    S##_zero());                                                   \
+            S##_store(p, S##_mul(weight, S##_sub(S##_load(w), S##_set(room->delta[q]))));          \
+            S##_store(w, weight);                                                                  \
+        }                                                                                          \
+    }                                                                                              \
+    /* dq [rows,E] += dS [rows,W] k [n,E] */                                                       \
+    S##_fn void S##_dot_queries(wcoh_real *dq, const wcoh_real *slopes, const wcoh_real *key,      \
+                                size_t pitch, int rows, int n)                                     \
+    {                                                                                              \
+        int q, k, e;                                                                               \
+        for (q = 0; q < rows; q++, dq += pitch, slopes += S##_W)                                   \
+            for (e = 0; e < (int)pitch; e += 2 * S##_W) {                                          \
+                int two = e + S##_W < (int)pitch;                                                  \
+                const wcoh_real *row = key + e;                                                    \
+                S##_v a = S##_load(dq + e), b = two ? S##_load(dq + e + S##_W) : S##_zero();       \
+                for (k = 0; k < n; k++, row += pitch) {                                            \
+                    S##_v s = S##_set(slopes[k]);                                                  \
+                    a = S##_fma(s, S##_load(row), a);                                              \
+                    if (two) b = S##_fma(s, S##_load(row + S##_W), b);                             \
+                }                                                                                  \
+                S##_store(dq + e, a);                                                              \
+                if (two) S##_store(dq + e + S##_W, b);                                             \
+            }                                                                                      \
+    }                                                                                              \
+    S##_fn void S##_dot_block_backward(const wcohi_dot_task *task, int first)                      \
+    {                                                                                              \
+        const wcohi_dot *call = task->call;                                                        \
+        const wcohi_dot_room *room = &task->room;                                                  \
+        size_t pitch = wcohi_dot_pitch(call->width), at = (size_t)first;                           \
+        int n = WCOHI_MIN(S##_W, call->seq - first), width = call->width, tile;                    \
+        const wcoh_real *key = room->key + at * pitch;                                             \
+        wcohi_wave_columns(room->columns, key, pitch, n, S##_W, width);                            \
+        wcohi_wave_columns(room->values, task->value + at * call->stride, call->stride, n, S##_W,  \
+                           width);                                                                 \
+        memset(room->sums, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                        \
+        memset(room->sums2, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                       \
+        for (tile = first; tile < call->seq; tile += WCOHI_DOT_TILE) {                             \
+            int rows = WCOHI_MIN(WCOHI_DOT_TILE, call->seq - tile);                                \
+            const wcoh_real *query = room->query + (size_t)tile * pitch;                           \
+            const wcoh_real *dout = task->dout + (size_t)tile * call->dout_stride;                 \
+            S##_wave_dot(room->product, room->columns, S##_W, rows, query, pitch, width);          \
+            S##_wave_dot(room->weight, room->values, S##_W, rows, dout, call->dout_stride, width); \
+            S##_dot_slopes(task, first, tile, rows);                                               \
+            S##_wave_mix(room->sums, S##_W, room->weight, rows, dout, call->dout_stride, width);   \
+            S##_wave_mix(room->sums2, S##_W, room->product, rows, query, pitch, width);            \
+            S##_dot_queries(room->dquery + (size_t)tile * pitch, room->product, key, pitch, rows,  \
+                            n);                                                                    \
+        }                                                                                          \
+        wcohi_wave_rows(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n,       \
+                        S##_W, width);                                                             \
+        wcohi_wave_rows(task->dkey + at * call->stride, call->stride, room->sums2, NULL, n, S##_W, \
+                        width);                                                                    \
+    }                                                                                              \
+    S##_fn void S##_dot_backward(const wcohi_dot_task *task)                                       \
+    {                                                                                              \
+        const wcohi_dot *call = task->call;                                                        \
+        const wcohi_dot_room *room = &task->room;                                                  \
+        size_t pitch = wcohi_dot_pitch(call->width), rows = (size_t)call->seq;                     \
+        wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));                              \
+        int first, q, e;                                                                           \
+        memset(room->key, 0, rows * pitch * sizeof(wcoh_real));                                    \
+        memset(room->dquery, 0, rows * pitch * sizeof(wcoh_real));                                 \
+        S##_dot_turn(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);    \
+        S##_dot_turn(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);            \
+        for (q = 0; q < call->seq; q++) {                                                          \
+            const wcoh_real *o = task->out + (size_t)q * call->out_stride;                         \
+            const wcoh_real *g = task->dout + (size_t)q * call->dout_stride;                       \
+            wcoh_real sum = 0;                                                                     \
+            for (e = 0; e < call->width; e++) sum += o[e] * g[e];                                  \
+            room->delta[q] = sum;                                                                  \
+        }                                                                                          \
+        for (first = 0; first < call->seq; first += S##_W) S##_dot_block_backward(task, first);    \
+        S##_dot_turn(task->dquery, call->stride, room->dquery, pitch, task, call->seq, -1, scale); \
+        S##_dot_turn(task->dkey, call->stride, task->dkey, call->stride, task, call->seq, -1, 1);  \
+    }
+
+/* One more token of a session: its key and value enter the ring, its query asks the ring. */
+#define WCOHI_KERNEL_DOT_STEP(S)                                                                   \
+    /* p [n] = softmax over keys [E,pitch] of q; the sum of the weights is not yet divided out */  \
+    S##_fn wcoh_real S##_dot_step_weights(wcoh_real *p, const wcoh_real *query,                    \
+                                          const wcoh_real *keys, size_t pitch, int n, int width)   \
+    {                                                                                              \
+        S##_v top = S##_set(WCOHI_DOT_LEAST), total = S##_zero();                                  \
+        int k, e;                                                                                  \
+        for (k = 0; k < n; k += S##_W) {                                                           \
+            S##_v s = S##_zero();                                                                  \
+            for (e = 0; e < width; e++)                                                            \
+                s = S##_fma(S##_set(query[e]), S##_load(keys + (size_t)e * pitch + k), s);         \
+            s = WCOHI_KEEP(S, s, S##_set(WCOHI_DOT_LEAST), WCOHI_LANES(S, n, k));                  \
+            S##_store(p + k, s);                                                                   \
+            top = S##_max(top, s);                                                                 \
+        }                                                                                          \
+        top = S##_set(S##_hmax(top));                                                              \
+        for (k = 0; k < n; k += S##_W) {                                                           \
+            S##_v w = S##_exp(S##_sub(S##_load(p + k), top));                                      \
+            S##_store(p + k, w);                                                                   \
+            total = S##_add(total, w);                                                             \
+        }                                                                                          \
+        return S##_sum(total);                                                                     \
+    }                                                                                              \
+    S##_fn void S##_dot_step(const wcohi_dot_task *task, int row)                                  \
+    {                                                                                              \
+        const wcohi_dot *call = task->call;                                                        \
+        const wcohi_dot_room *room = &task->room;                                                  \
+        wcohi_dot_task at = *task;                                                                 \
+        int width = call->width, context = call->context, n, slot, e, k;                           \
+        uint64_t position = call->position + (uint64_t)row;                                        \
+        size_t pitch = wcohi_round_up((size_t)context, 16), from = (size_t)row * call->stride;     \
+        wcoh_real *out = task->out + (size_t)row * call->out_stride, total;                        \
+        slot = (int)(position % (uint64_t)context);                                                \
+        n = position < (uint64_t)context ? slot + 1 : context;                                     \
+        at.turn_c += row * (width / 2);                                                            \
+        at.turn_s += row * (width / 2);                                                            \
+        S##_dot_turn(room->query, 0, task->query + from, 0, &at, 1, 1,                             \
+                     (wcoh_real)(1 / sqrt((double)width)));                                        \
+        S##_dot_turn(room->key, 0, task->key + from, 0, &at, 1, 1, 1);                             \
+        for (e = 0; e < width; e++) {                                                              \
+            task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];                           \
+            task->values[(size_t)(slot * width + e)] = task->value[from + (size_t)e];              \
+        }                                                                                          \
+        total = S##_dot_step_weights(room->product, room->query, task->keys, pitch, n, width);     \
+        for (e = 0; e < width; e += S##_W) {                                                       \
+            int lanes = WCOHI_LANES(S, width, e);                                                  \
+            const wcoh_real *v = task->values + e;                                                 \
+            S##_v sum = S##_zero();                                                                \
+            for (k = 0; k < n; k++, v += width)                                                    \
+                sum = S##_fma(S##_set(room->product[k]), WCOHI_LOAD(S, v, lanes), sum);            \
+            WCOHI_STORE(S, out + e, S##_div(sum, S##_set(total)), lanes);                          \
+        }                                                                                          \
+    }                                                                                              \
+    S##_fn void S##_dot_stream(const wcohi_dot_task *task)                                         \
+    {                                                                                              \
+        int row;                                                                                   \
+        for (row = 0; row < task->call->seq; row++) S##_dot_step(task, row);                       \
+    }
+
+/* ---- the table of attention kernels */
 
 typedef struct wcohi_attention_kernels {
     void (*wave_forward)(const wcohi_wave_task *task, double *state, double frame[2], int known);
     void (*wave_backward)(const wcohi_wave_task *task);
     void (*wave_step)(const wcohi_coherence *call, int first, const wcohi_wave_room *room);
+    void (*dot_forward)(const wcohi_dot_task *task);
+    void (*dot_backward)(const wcohi_dot_task *task);
+    void (*dot_stream)(const wcohi_dot_task *task);
 } wcohi_attention_kernels;
-
-/* A layer's call as its jobs see it. */
-typedef struct wcohi_wave_layer {
-    const wcohi_coherence *call;
-    const wcohi_attention_kernels *kernels;
-    wcohi_wave *wave;  /* [H] */
-    double *partial;   /* [B*H,3] */
-    unsigned char *slots;
-    size_t slot_bytes;
-} wcohi_wave_layer;
-
-static void wcohi_wave_layer_take(wcohi_arena *arena, wcohi_wave_layer *layer,
-                                  const wcohi_coherence *call)
-{
-    size_t jobs = wcohi_mul((size_t)call->batch, (size_t)call->heads);
-    int head;
-    layer->call = call;
-    layer->wave = WCOHI_TAKE(arena, call->heads, wcohi_wave);
-    layer->partial = WCOHI_TAKE(arena, wcohi_mul(3, jobs), double);
-    for (head = 0; head < call->heads; head++)
-        wcohi_wave_take(arena, layer->wave + head, WCOHI_MIN(call->seq, WCOHI_CHUNK_MAX));
-    layer->slot_bytes = wcohi_wave_room_bytes(call->seq, call->width);
-    layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
-}
-
-/* Bytes of scratch for all calls of this shape, forward, backward, session, on `slots` jobs. */
-static size_t wcohi_coherence_scratch_bytes(int batch, int seq, int heads, int width, int slots)
-{
-    wcohi_coherence call;
-    wcohi_wave_layer layer;
-    wcohi_arena arena;
-    memset(&call, 0, sizeof call);
-    memset(&arena, 0, sizeof arena);
-    call.batch = batch, call.seq = seq, call.heads = heads, call.width = width;
-    wcohi_wave_layer_take(&arena, &layer, &call);
-    (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
-    return wcohi_add(arena.used, WCOHI_ALIGN);
-}
 
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_UNIT)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_UNIT_BACKWARD)
@@ -5884,10 +6325,15 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR_QUERIES)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR_KEYS)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_HEAD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_STEP)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_TURN)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_FORWARD)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_BACKWARD)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_STEP)
 
 #define WCOHI_ATTENTION_TABLE(S)                                                                   \
     {                                                                                              \
-        S##_wave_forward, S##_wave_backward, S##_wave_step                                         \
+        S##_wave_forward, S##_wave_backward, S##_wave_step, S##_dot_forward, S##_dot_backward,     \
+            S##_dot_stream                                                                         \
     }
 
 /* ---- the kernels of an instruction set ------------------------------------------------------- */
@@ -5932,6 +6378,46 @@ static const wcohi_kernels *wcohi_kernels_for(wcoh_isa isa)
 #endif
     default: return &wcohi_scalar_kernels;
     }
+}
+
+/* ---- a layer of coherence attention */
+
+/* A layer's call as its jobs see it. */
+typedef struct wcohi_wave_layer {
+    const wcohi_coherence *call;
+    const wcohi_attention_kernels *kernels;
+    wcohi_wave *wave;  /* [H] */
+    double *partial;   /* [B*H,3] */
+    unsigned char *slots;
+    size_t slot_bytes;
+} wcohi_wave_layer;
+
+static void wcohi_wave_layer_take(wcohi_arena *arena, wcohi_wave_layer *layer,
+                                  const wcohi_coherence *call)
+{
+    size_t jobs = wcohi_mul((size_t)call->batch, (size_t)call->heads);
+    int head;
+    layer->call = call;
+    layer->wave = WCOHI_TAKE(arena, call->heads, wcohi_wave);
+    layer->partial = WCOHI_TAKE(arena, wcohi_mul(3, jobs), double);
+    for (head = 0; head < call->heads; head++)
+        wcohi_wave_take(arena, layer->wave + head, WCOHI_MIN(call->seq, WCOHI_CHUNK_MAX));
+    layer->slot_bytes = wcohi_wave_room_bytes(call->seq, call->width);
+    layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
+}
+
+/* Bytes of scratch for all calls of this shape, forward, backward, session, on `slots` jobs. */
+static size_t wcohi_coherence_scratch_bytes(int batch, int seq, int heads, int width, int slots)
+{
+    wcohi_coherence call;
+    wcohi_wave_layer layer;
+    wcohi_arena arena;
+    memset(&call, 0, sizeof call);
+    memset(&arena, 0, sizeof arena);
+    call.batch = batch, call.seq = seq, call.heads = heads, call.width = width;
+    wcohi_wave_layer_take(&arena, &layer, &call);
+    (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
+    return wcohi_add(arena.used, WCOHI_ALIGN);
 }
 
 /* What a slot's job works on: head `index % H` of sequence `index / H`. */
@@ -6055,6 +6541,171 @@ static void wcohi_coherence_backward(const wcohi_compute *compute, const wcohi_c
     for (i = 0; i < 3; i++)
         for (index = 0; target[i] && index < call->batch * call->heads; index++)
             target[i][index % call->heads] += layer.partial[3 * (size_t)index + (size_t)i];
+}
+
+/* ---- a layer of dot-product attention */
+
+typedef struct wcohi_dot_layer {
+    const wcohi_dot *call;
+    const wcohi_attention_kernels *kernels;
+    wcoh_real *turn_c, *turn_s; /* [T,E/2] */
+    unsigned char *slots;
+    size_t slot_bytes;
+} wcohi_dot_layer;
+
+/* A session keeps weights of its whole ring; anything else works in tiles. */
+static void wcohi_dot_room_take(wcohi_arena *arena, wcohi_dot_room *room, int seq, int width,
+                                int context)
+{
+    size_t pitch = wcohi_dot_pitch(width), rows = context ? 1 : (size_t)seq, block = pitch * 16;
+    size_t tile = WCOHI_DOT_TILE * 16;
+    if (context) tile = WCOHI_MAX(tile, wcohi_round_up((size_t)context, 16));
+    room->query = WCOHI_TAKE(arena, wcohi_mul(rows, pitch), wcoh_real);
+    room->key = WCOHI_TAKE(arena, wcohi_mul(rows, pitch), wcoh_real);
+    room->dquery = WCOHI_TAKE(arena, wcohi_mul(rows, pitch), wcoh_real);
+    room->columns = WCOHI_TAKE(arena, block, wcoh_real);
+    room->values = WCOHI_TAKE(arena, block, wcoh_real);
+    room->sums = WCOHI_TAKE(arena, block, wcoh_real);
+    room->sums2 = WCOHI_TAKE(arena, block, wcoh_real);
+    room->weight = WCOHI_TAKE(arena, tile, wcoh_real);
+    room->product = WCOHI_TAKE(arena, tile, wcoh_real);
+    room->delta = WCOHI_TAKE(arena, rows, wcoh_real);
+}
+
+static void wcohi_dot_layer_take(wcohi_arena *arena, wcohi_dot_layer *layer, int seq, int width,
+                                 int context)
+{
+    wcohi_dot_room room;
+    wcohi_arena measure;
+    size_t turns = wcohi_mul((size_t)seq, (size_t)(width / 2));
+    memset(&measure, 0, sizeof measure);
+    wcohi_dot_room_take(&measure, &room, seq, width, context);
+    layer->slot_bytes = measure.used;
+    layer->turn_c = WCOHI_TAKE(arena, turns, wcoh_real);
+    layer->turn_s = WCOHI_TAKE(arena, turns, wcoh_real);
+    layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
+}
+
+/* Bytes of scratch for calls of this shape on `slots` jobs; context: 0, or of a session's ring. */
+static size_t wcohi_dot_scratch_bytes(int seq, int width, int context, int slots)
+{
+    wcohi_dot_layer layer;
+    wcohi_arena arena;
+    memset(&arena, 0, sizeof arena);
+    wcohi_dot_layer_take(&arena, &layer, seq, width, context);
+    (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
+    return wcohi_add(arena.used, WCOHI_ALIGN);
+}
+
+/* Turns of rows position .. position + T - 1, in double; every 32nd row from the angle itself. */
+static void wcohi_dot_turns(const wcohi_dot_layer *layer)
+{
+    const wcohi_dot *call = layer->call;
+    int half = call->width / 2, i, t;
+    for (i = 0; call->rotary && i < half; i++) {
+        double rate = pow(10000.0, -2.0 * i / call->width), step_c = cos(rate), step_s = sin(rate);
+        double c = 1, s = 0, next;
+        for (t = 0; t < call->seq; t++) {
+            if (t % 32 == 0) {
+                double angle = rate * (double)(call->position + (uint64_t)t);
+                c = cos(angle);
+                s = sin(angle);
+            }
+            layer->turn_c[(size_t)t * (size_t)half + (size_t)i] = (wcoh_real)c;
+            layer->turn_s[(size_t)t * (size_t)half + (size_t)i] = (wcoh_real)s;
+            next = c * step_c - s * step_s;
+            s = s * step_c + c * step_s;
+            c = next;
+        }
+    }
+}
+
+static void wcohi_dot_layer_open(wcohi_dot_layer *layer, const wcohi_dot *call,
+                                 const wcohi_attention_kernels *kernels)
+{
+    wcohi_arena arena;
+    arena.base = (unsigned char *)call->scratch;
+    arena.base += (WCOHI_ALIGN - (uintptr_t)arena.base % WCOHI_ALIGN) % WCOHI_ALIGN;
+    arena.used = 0;
+    layer->call = call;
+    layer->kernels = kernels;
+    wcohi_dot_layer_take(&arena, layer, call->seq, call->width, call->ring ? call->context : 0);
+    wcohi_dot_turns(layer);
+}
+
+static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *layer, int index,
+                                int slot)
+{
+    const wcohi_dot *call = layer->call;
+    size_t head = (size_t)(index % call->heads), batch = (size_t)(index / call->heads);
+    size_t row = batch * (size_t)call->seq, column = head * (size_t)call->width;
+    size_t all = (size_t)call->heads * (size_t)call->width, at = row * call->stride + column;
+    wcohi_arena arena;
+    memset(task, 0, sizeof *task);
+    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
+    arena.used = 0;
+    wcohi_dot_room_take(&arena, &task->room, call->seq, call->width,
+                        call->ring ? call->context : 0);
+    task->call = call;
+    task->turn_c = layer->turn_c;
+    task->turn_s = layer->turn_s;
+    task->query = call->qkv + at;
+    task->key = task->query + all;
+    task->value = task->key + all;
+    task->out = call->out + row * call->out_stride + column;
+    if (call->aux) task->aux = call->aux + (size_t)index * (size_t)call->seq;
+    if (call->ring) {
+        task->keys = call->ring + head * wcohi_dot_ring_count(call->context, 1, call->width);
+        task->values = task->keys +
+                       wcohi_round_up((size_t)call->context, 16) * (size_t)call->width;
+    }
+    if (call->dout) {
+        task->dout = call->dout + row * call->dout_stride + column;
+        task->dquery = call->dqkv + at;
+        task->dkey = task->dquery + all;
+        task->dvalue = task->dkey + all;
+    }
+}
+
+static void wcohi_dot_forward_job(int index, int slot, void *user)
+{
+    const wcohi_dot_layer *layer = (const wcohi_dot_layer *)user;
+    wcohi_dot_task task;
+    wcohi_dot_task_make(&task, layer, index, slot);
+    if (layer->call->ring) layer->kernels->dot_stream(&task);
+    else layer->kernels->dot_forward(&task);
+}
+
+static void wcohi_dot_backward_job(int index, int slot, void *user)
+{
+    const wcohi_dot_layer *layer = (const wcohi_dot_layer *)user;
+    wcohi_dot_task task;
+    wcohi_dot_task_make(&task, layer, index, slot);
+    layer->kernels->dot_backward(&task);
+}
+
+static double wcohi_dot_work(const wcohi_dot *call)
+{
+    double keys = call->ring ? call->context : call->seq * 0.5;
+    return (double)call->batch * call->heads * call->seq * keys * (2 * call->width + 16);
+}
+
+/* out = attention, aux for backward; with `ring`, the session's rows that follow `position`. */
+static void wcohi_dot_forward(const wcohi_compute *compute, const wcohi_dot *call)
+{
+    wcohi_dot_layer layer;
+    wcohi_dot_layer_open(&layer, call, &compute->kernels->attention);
+    wcohi_pool_run(compute->pool, call->batch * call->heads, wcohi_dot_work(call),
+                   wcohi_dot_forward_job, &layer);
+}
+
+/* dqkv set. */
+static void wcohi_dot_backward(const wcohi_compute *compute, const wcohi_dot *call)
+{
+    wcohi_dot_layer layer;
+    wcohi_dot_layer_open(&layer, call, &compute->kernels->attention);
+    wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_dot_work(call),
+                   wcohi_dot_backward_job, &layer);
 }
 
 static const wcohi_gemm_kernels *wcohi_kernels_gemm(const struct wcohi_kernels *kernels)
@@ -7091,11 +7742,27 @@ static void wcohi_tensor_init(wcohi_file_tensor *tensor, wcohi_kind_of kind, voi
     tensor->minimum = kind >= WCOHI_OF_U32 ? 0 : -tensor->maximum;
 }
 
+/* Large files are mostly numbers that need only be finite: a loop that compilers make fast. */
+static int wcohi_all_finite(wcohi_kind_of kind, const void *data, size_t count)
+{
+    const unsigned char *bytes = (const unsigned char *)data;
+    uint32_t word, largest = 0;
+    size_t i;
+    if (kind != WCOHI_OF_F32) return 0; /* not known */
+    for (i = 0; i < count; i++, bytes += sizeof word) {
+        memcpy(&word, bytes, sizeof word);
+        word &= 0x7fffffffu;
+        largest = word > largest ? word : largest;
+    }
+    return largest < 0x7f800000u;
+}
+
 static wcoh_result wcohi_tensor_check(const wcohi_file_tensor *tensor, const void *data,
                                       wcoh_result code, wcoh_error *error)
 {
     size_t i;
     char text[40];
+    if (!tensor->limit && wcohi_all_finite(tensor->kind, data, tensor->count)) return WCOH_OK;
     for (i = 0; i < tensor->count; i++) {
         double value = wcohi_kind_value(tensor->kind, data, i);
         if (wcohi_is_finite(value) && value >= tensor->minimum && value <= tensor->maximum)
@@ -8682,7 +9349,8 @@ static uint64_t wcohi_gcd(uint64_t a, uint64_t b)
     return a;
 }
 
-/* K - sum_n cos(2 pi n / V): how far neighbours are apart on one circle (half the squared distance). */
+/* K - sum_n cos(2 pi n / V): how far neighbours are apart on one circle (half the squared
+   distance). */
 static double wcohi_circle_separation(int vocab, int bands)
 {
     double sum = bands;
@@ -8906,7 +9574,8 @@ typedef struct wcohi_table {
     int count;
     int layer;   /* -1: names stand as they are; else "blocks.<layer>." goes before them */
     int trained; /* of the rows that follow */
-    int joined; /* 1: no gap after the rows that follow, so that one GEMM can read several tensors */
+    int joined; /* 1: no gap after the rows that follow, so that one GEMM can read several tensors
+    */
     size_t span[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
 } wcohi_table;
 
@@ -9088,7 +9757,8 @@ static void wcohi_add_head(wcohi_table *table)
     }
 }
 
-/* Every tensor of the architecture, in the order in which files list them. rows NULL: only count. */
+/* Every tensor of the architecture, in the order in which files list them. rows NULL: only count.
+   */
 static wcohi_table wcohi_table_build(const wcoh_model_desc *desc, wcohi_row *rows)
 {
     wcohi_table table;
@@ -9345,7 +10015,7 @@ WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wco
 /* Reals that the attention of one layer keeps from forward to backward. */
 static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int seq)
 {
-    return wcohi_is_dot(desc) ? (size_t)batch*(size_t)seq
+    return wcohi_is_dot(desc) ? wcohi_dot_aux_count(batch, seq, desc->heads)
                               : wcohi_coherence_aux_count(batch, seq, desc->heads);
 }
 
@@ -9354,16 +10024,19 @@ static size_t wcohi_attention_state_bytes(const wcoh_model_desc *desc)
 {
     int width = 2 * desc->bands / desc->heads;
     if (wcohi_is_dot(desc))
-        return 64;
+        return wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width),
+                         sizeof(wcoh_real));
     return wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
 }
 
-/* Bytes of scratch of one layer's attention; layers take turns. */
-static size_t wcohi_attention_scratch(const wcoh_model_desc *desc, int batch, int seq, int slots)
+/* Bytes of scratch of one layer's attention; layers take turns. A session's dot attention works on
+   its ring. */
+static size_t wcohi_attention_scratch(const wcoh_model_desc *desc, int batch, int seq, int session,
+                                      int slots)
 {
     int width = 2 * desc->bands / desc->heads;
     if (wcohi_is_dot(desc))
-        return 64;
+        return wcohi_dot_scratch_bytes(seq, width, session ? desc->context : 0, slots);
     return wcohi_coherence_scratch_bytes(batch, seq, desc->heads, width, slots);
 }
 
@@ -9372,16 +10045,19 @@ static size_t wcohi_attention_scratch(const wcoh_model_desc *desc, int batch, in
    A plan is a list of ops over tensors. Forward walks it from 0 to count-1, backward walks it in
    reverse; at time t < count the forward of op t runs, at time t >= count the backward of op
    2*count-1-t. Every tensor lives for an interval of these times, and tensors whose intervals do
-   not meet share memory. Devices execute the list; nothing but this chapter knows an architecture. */
+   not meet share memory. Devices execute the list; nothing but this chapter knows an architecture.
+   */
 
 typedef enum wcohi_kind {
     WCOHI_EMBED,  /* tokens -> out                                     params: table, positions */
     WCOHI_NORM,   /* in -> out; aux: mean, 1/deviation a row           params: weight, bias */
     WCOHI_LINEAR, /* out = in W^T + b (+ in2); gelu: aux = before it   params: weight, bias */
-    WCOHI_COHERENCE, /* in: phasors, in2: values -> out                   params: gain, carrier, damping, harmonic */
+    WCOHI_COHERENCE, /* in: phasors, in2: values -> out                   params: gain, carrier,
+    damping, harmonic */
     WCOHI_DOT,     /* in: queries, keys, values -> out */
     WCOHI_MAESTRO, /* out = in2 + W2 gelu(W1 in + b1) + b2              params: W1, b1, W2, b2 */
-    WCOHI_KERR, /* limiter, offset, oscillators, corrector           params: gamma, omega, alpha, beta, corrector, offset */
+    WCOHI_KERR, /* limiter, offset, oscillators, corrector           params: gamma, omega, alpha,
+    beta, corrector, offset */
     WCOHI_PER_BAND, /* 2x2 matrix and shift per band                     params: weight, bias */
     WCOHI_HEAD,     /* in -> logits or loss                              params: weight, scale */
     WCOHI_KINDS
@@ -9499,7 +10175,8 @@ static void wcohi_plan_aux(wcohi_plan *plan, wcohi_op *op, size_t count)
     op->aux = wcohi_plan_tensor(plan, 0, count);
 }
 
-/* The output is in2 plus something and this op is the last reader of in2: both gradients are one. */
+/* The output is in2 plus something and this op is the last reader of in2: both gradients are one.
+   */
 static void wcohi_plan_residual(wcohi_plan *plan, const wcohi_op *op)
 {
     if (plan->training) plan->tensors[op->out].grad = plan->tensors[op->in2].grad;
@@ -9725,7 +10402,8 @@ static void wcohi_plan_accumulation(wcohi_plan *plan)
     }
 }
 
-/* First fit in order of birth: each tensor takes the lowest gap that no living neighbour touches. */
+/* First fit in order of birth: each tensor takes the lowest gap that no living neighbour touches.
+   */
 static size_t wcohi_plan_fit(const wcohi_plan *plan, int tensor)
 {
     const wcohi_tensor *t = &plan->tensors[tensor];
@@ -9827,8 +10505,8 @@ typedef struct wcohi_device_table {
     int whole_steps; /* 1: work stops between steps only (a GPU), 0: between any two ops */
     /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
     size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
-    /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name what
-       the device cannot run. Fails with nothing left behind. */
+    /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
+       what the device cannot run. Fails with nothing left behind. */
     wcoh_result (*open)(wcoh_device *device, const wcohi_plan *plan, wcoh_model *model, int session,
                         void *memory, wcohi_exec **exec, wcoh_error *error);
     void (*close)(wcohi_exec *exec);
@@ -9836,15 +10514,16 @@ typedef struct wcohi_device_table {
                           size_t count, wcoh_error *error);
     wcoh_result (*download)(wcohi_exec *exec, wcohi_area area, size_t first, void *data,
                             size_t count, wcoh_error *error);
-    /* Host memory of a whole area: the area itself on the CPU; a GPU copies it into memory of its own
-       first (`upload` brings changes back). NULL on failure. */
+    /* Host memory of a whole area: the area itself on the CPU; a GPU copies it into memory of its
+       own first (`upload` brings changes back). NULL on failure. */
     void *(*map)(wcohi_exec *exec, wcohi_area area, wcoh_error *error);
     /* Ops of times first .. last-1 (0 .. 2*count of the plan). */
     wcoh_result (*run)(wcohi_exec *exec, const wcohi_run *run, int first, int last,
                        wcoh_error *error);
     /* Sum of -log p over the rows of the last run that computed a loss. */
     wcoh_result (*loss)(wcohi_exec *exec, double *nats, wcoh_error *error);
-    /* Clip and AdamW; *norm is the gradient's. WCOH_E_NUMERIC if it is not finite: nothing changed. */
+    /* Clip and AdamW; *norm is the gradient's. WCOH_E_NUMERIC if it is not finite: nothing changed.
+       */
     wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, double *norm,
                           wcoh_error *error);
     void (*destroy)(wcoh_device *device);
@@ -10360,7 +11039,8 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
    The vocabulary is walked in chunks, so that no [N,V] array exists: a first walk finds each row's
    maximum and sum of exponentials, a second makes (p - 1_target) chunk by chunk and multiplies it
-   into dh and dW. With a single chunk the logits of the first walk are still there for the second. */
+   into dh and dW. With a single chunk the logits of the first walk are still there for the second.
+   */
 
 static double wcohi_head_scale(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
@@ -10738,8 +11418,43 @@ static void wcohi_coherence_op_backward(wcohi_cpu_exec *exec, const wcohi_op *op
                         wcohi_param_data(exec, op->param[2]), op->heads);
 }
 
-static void wcohi_dot_op_forward(wcohi_cpu_exec *exec, const wcohi_op *op){(void)exec;(void)op;}
-static void wcohi_dot_op_backward(wcohi_cpu_exec *exec, const wcohi_op *op){(void)exec;(void)op;}
+/* ---- dot attention ---- */
+
+static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_dot call;
+    memset(&call, 0, sizeof call);
+    call.batch = exec->run->batch;
+    call.seq = exec->run->seq;
+    call.heads = op->heads;
+    call.width = op->wide_out / op->heads;
+    call.qkv = wcohi_tensor_data(exec, op->in);
+    call.stride = (size_t)op->wide_in;
+    call.out = wcohi_tensor_data(exec, op->out);
+    call.out_stride = (size_t)op->wide_out;
+    call.rotary = op->rotary;
+    call.context = exec->base.plan->desc->context;
+    call.ring = (wcoh_real *)wcohi_state_of(exec, op);
+    call.position = exec->run->position;
+    call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
+    call.scratch = exec->attention;
+    return call;
+}
+
+static void wcohi_dot_op_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_dot call = wcohi_dot_call(exec, op);
+    wcohi_dot_forward(&exec->compute, &call);
+}
+
+static void wcohi_dot_op_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_dot call = wcohi_dot_call(exec, op);
+    call.dout = wcohi_tensor_grad(exec, op->out);
+    call.dout_stride = call.out_stride;
+    call.dqkv = wcohi_tensor_grad(exec, op->in);
+    wcohi_dot_backward(&exec->compute, &call);
+}
 
 /* ---- the table of ops ------------------------------------------------------------------------ */
 
@@ -10797,8 +11512,8 @@ static size_t wcohi_cpu_bytes(const wcoh_cpu_desc *desc)
     return wcohi_add(wcohi_round_up(sizeof(wcohi_cpu), WCOHI_ALIGN), wcohi_pool_bytes(desc));
 }
 
-/* Reals of the head's chunk of logits a row: small vocabularies whole, large ones in chunks that keep
-   [N, chunk] near a quarter of a million reals. */
+/* Reals of the head's chunk of logits a row: small vocabularies whole, large ones in chunks that
+   keep [N, chunk] near a quarter of a million reals. */
 static int wcohi_head_chunk(const wcohi_plan *plan)
 {
     int rows = plan->batch * plan->seq, vocab = plan->desc->vocab;
@@ -10840,7 +11555,8 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
     blank.scratch_count = wcohi_cpu_scratch_count(plan);
     blank.scratch = WCOHI_TAKE(arena, wcohi_mul((size_t)slots, blank.scratch_count), wcoh_real);
     blank.attention =
-        wcohi_take(arena, 1, wcohi_attention_scratch(plan->desc, plan->batch, plan->seq, slots));
+        wcohi_take(arena, 1, wcohi_attention_scratch(plan->desc, plan->batch, plan->seq,
+                                                          plan->session, slots));
     blank.head_chunk = wcohi_head_chunk(plan);
     blank.head = WCOHI_TAKE(arena, wcohi_mul(rows, (size_t)blank.head_chunk), wcoh_real);
     blank.row_max = WCOHI_TAKE(arena, wcohi_mul(rows, 3), wcoh_real);
@@ -11830,7 +12546,8 @@ WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error)
 static wcoh_model *wcohi_trainer_model(wcoh_trainer *trainer) { return trainer->model; }
 static wcohi_train_state *wcohi_trainer_state(wcoh_trainer *trainer) { return &trainer->state; }
 
-/* Host copies of the moments of parameter `index`, [count] each; 0 if it is frozen or a device failed. */
+/* Host copies of the moments of parameter `index`, [count] each; 0 if it is frozen or a device
+   failed. */
 static int wcohi_trainer_moments(wcoh_trainer *trainer, int index, wcoh_real **m, wcoh_real **v)
 {
     const wcohi_row *row = &trainer->model->rows[index];
@@ -11857,7 +12574,8 @@ static wcoh_result wcohi_trainer_put_moments(wcoh_trainer *trainer, int index, c
                   : table->upload(exec, WCOHI_AREA_MOMENT2, row->offset, v, row->count, error);
 }
 
-/* After a resume wrote the model's parameters and the state: stand at the beginning of the next step. */
+/* After a resume wrote the model's parameters and the state: stand at the beginning of the next
+   step. */
 static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcoh_model *model = trainer->model;
@@ -15517,10 +16235,11 @@ static wcoh_result wcohi_search_prepare(wcohi_search *search, const wcoh_resonan
                                         wcoh_error *error)
 {
     wcoh_resonance *store = search->store;
-    int first = query->first_bin, bins = query->bins ? query->bins : store->bins - first, k, c;
-    if (first < 0 || first >= store->bins || bins < 1 || bins > store->bins - first)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: bins %d..%d are outside 0..%d", first,
-                          first + bins - 1, store->bins - 1);
+    int first = query->first_bin, bins = query->bins, k, c;
+    if (first < 0 || first >= store->bins || bins < 0 || bins > store->bins - first)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: %d bins from %d on are outside 0..%d",
+                          bins, first, store->bins - 1);
+    if (bins == 0) bins = store->bins - first;
     if ((phases != NULL) != (store->desc.packet == WCOH_PACKET_PHASES))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: phases go with WCOH_PACKET_PHASES");
     if (!wcohi_store_encode(store, vector, phases))
@@ -15964,6 +16683,223 @@ WCOH_API wcoh_collapse wcoh_collapse_of(const double *values, int layers)
         }
     }
     return collapse;
+}
+
+/* ---- toolkit: inside a model ------------------------------------------------------------------- */
+
+/* Parameter `name` of a layer, or NULL. */
+static const wcoh_real *wcohi_layer_param(const wcoh_model *model, int layer, const char *name)
+{
+    wcoh_param param;
+    char full[64];
+    snprintf(full, sizeof full, "blocks.%d.%s", layer, name);
+    if (wcoh_model_param(model, wcoh_model_param_find(model, full), &param, NULL)) return NULL;
+    return param.data;
+}
+
+WCOH_API wcoh_result wcoh_model_wave(const wcoh_model *model, int layer, int head, wcoh_wave *wave,
+                                     wcoh_error *error)
+{
+    const wcoh_model_desc *desc = &model->desc;
+    const wcoh_real *gain, *carrier, *damping;
+    memset(wave, 0, sizeof *wave);
+    if (layer < 0 || layer >= desc->layers || head < 0 || head >= desc->heads)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "there is no layer %d, head %d", layer, head);
+    gain = wcohi_layer_param(model, layer, "attn.gain_raw");
+    carrier = wcohi_layer_param(model, layer, "attn.carrier");
+    damping = wcohi_layer_param(model, layer, "attn.damping_raw");
+    if (!gain || !carrier || !damping)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "this model's heads have no carrier");
+    wave->gain = wcohi_softplus((double)gain[head]);
+    wave->carrier = (double)carrier[head];
+    wave->damping = wcohi_softplus((double)damping[head]);
+    wave->wavelength = wave->carrier != 0 ? 2 * wcohi_pi / fabs(wave->carrier) : 0;
+    wave->reach = wave->damping > 0 ? 1 / wave->damping : 0;
+    return WCOH_OK;
+}
+
+typedef struct wcohi_inspection {
+    const wcoh_model *model;
+    wcohi_engine engine;
+    int count;
+    float *maps;    /* [H,T,T] */
+    double *scores; /* [T] of one query */
+    double *phases; /* [2,T] of the queries and the keys of one head */
+} wcohi_inspection;
+
+static void wcohi_inspection_layout(wcohi_inspection *inspection, wcohi_arena *arena,
+                                    const wcohi_engine_desc *desc)
+{
+    size_t count = (size_t)inspection->count, heads = (size_t)desc->model->heads;
+    wcohi_engine_layout(&inspection->engine, arena, desc);
+    inspection->maps = WCOHI_TAKE(arena, wcohi_mul(heads, wcohi_mul(count, count)), float);
+    inspection->scores = WCOHI_TAKE(arena, count, double);
+    inspection->phases = WCOHI_TAKE(arena, wcohi_mul(2, count), double);
+}
+
+/* Scores of one query over keys 0 .. q into its row of the map, as weights. */
+static void wcohi_map_softmax(const double *scores, int q, int tokens, float *row)
+{
+    double largest = scores[0], sum = 0;
+    int k;
+    for (k = 1; k <= q; k++) largest = WCOHI_MAX(largest, scores[k]);
+    for (k = 0; k <= q; k++) sum += exp(scores[k] - largest);
+    for (k = 0; k < tokens; k++) row[k] = k <= q ? (float)(exp(scores[k] - largest) / sum) : 0;
+}
+
+/* Phase of the raw phasor at p; where it is shorter than 1e-6 it stands for (1, 0). */
+static double wcohi_phasor_phase(const wcoh_real *p)
+{
+    double re = (double)p[0], im = (double)p[1];
+    return sqrt(re * re + im * im) < 1e-6 ? 0 : atan2(im, re);
+}
+
+/* S_qk = kappa cos(phi_q - psi_k + omega (q - k)) - lambda (q - k); the frozen form is
+   cos(n (phi_q - phi_k)). phasors [T,stride] */
+static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
+                            const wcoh_real *phasors, size_t stride, int head)
+{
+    const wcoh_real *harmonic = wcohi_layer_param(inspection->model, op->layer, "attn.harmonic");
+    int separate = inspection->model->desc.attention == WCOH_ATTENTION_COHERENCE;
+    int tokens = inspection->count, q, k;
+    size_t key = separate ? 2 * (size_t)op->heads : 0;
+    double *query_phase = inspection->phases, *key_phase = query_phase + tokens, n;
+    float *map = inspection->maps + (size_t)head * (size_t)tokens * (size_t)tokens;
+    wcoh_wave wave;
+    if (wcoh_model_wave(inspection->model, op->layer, head, &wave, NULL)) wave.gain = 1;
+    n = harmonic ? (double)harmonic[head] : 1;
+    for (q = 0; q < tokens; q++) {
+        const wcoh_real *row = phasors + (size_t)q * stride + 2 * (size_t)head;
+        query_phase[q] = n * wcohi_phasor_phase(row);
+        key_phase[q] = n * wcohi_phasor_phase(row + key);
+    }
+    for (q = 0; q < tokens; q++) {
+        for (k = 0; k <= q; k++)
+            inspection->scores[k] =
+                wave.gain * cos(query_phase[q] - key_phase[k] + wave.carrier * (q - k)) -
+                wave.damping * (q - k);
+        wcohi_map_softmax(inspection->scores, q, tokens, map + (size_t)q * (size_t)tokens);
+    }
+}
+
+/* One pair of a query's or key's numbers, turned by its position where the heads are rotary. */
+static wcoh_complex wcohi_rotary_pair(const wcoh_real *p, int pair, int width, int position,
+                                      int rotary)
+{
+    double angle = rotary ? position * pow(10000, -2.0 * pair / width) : 0;
+    wcoh_complex value, turn = wcohi_cis(-angle);
+    value.re = (double)p[2 * pair];
+    value.im = (double)p[2 * pair + 1];
+    return wcohi_cmul(value, turn);
+}
+
+/* S_qk = q.k / sqrt E. rows [T,3D]: queries, keys, values of all heads. E is even or nothing turns. */
+static void wcohi_map_dots(wcohi_inspection *inspection, const wcohi_op *op, const wcoh_real *rows,
+                           size_t stride, int head)
+{
+    int tokens = inspection->count, width = op->wide_out / op->heads, q, k, i;
+    const wcoh_real *queries = rows + head * width, *keys = queries + op->wide_out;
+    float *map = inspection->maps + (size_t)head * (size_t)tokens * (size_t)tokens;
+    for (q = 0; q < tokens; q++) {
+        for (k = 0; k <= q; k++) {
+            const wcoh_real *x = queries + (size_t)q * stride, *y = keys + (size_t)k * stride;
+            double dot = width % 2 ? (double)x[width - 1] * (double)y[width - 1] : 0;
+            for (i = 0; i < width / 2; i++) {
+                wcoh_complex a = wcohi_rotary_pair(x, i, width, q, op->rotary);
+                wcoh_complex b = wcohi_rotary_pair(y, i, width, k, op->rotary);
+                dot += a.re * b.re + a.im * b.im;
+            }
+            inspection->scores[k] = dot / sqrt((double)width);
+        }
+        wcohi_map_softmax(inspection->scores, q, tokens, map + (size_t)q * (size_t)tokens);
+    }
+}
+
+/* Run the plan op by op up to the head and look at what has just been computed. */
+static wcoh_result wcohi_inspect_run(wcohi_inspection *inspection, const uint32_t *tokens,
+                                     wcoh_inspector inspector, void *user, wcoh_error *error)
+{
+    wcohi_engine *engine = &inspection->engine;
+    const wcohi_plan *plan = &engine->plan;
+    const wcohi_cpu_exec *exec = (const wcohi_cpu_exec *)(void *)engine->exec;
+    const wcoh_real *hidden = NULL;
+    wcohi_run run;
+    int i, layer = -1, head;
+    memset(&run, 0, sizeof run);
+    run.tokens = tokens;
+    run.batch = 1;
+    run.seq = inspection->count;
+    run.scale = 1;
+    run.active_bands = plan->desc->bands;
+    for (i = 0; i < plan->count && plan->ops[i].kind != WCOHI_HEAD; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        wcoh_result result = engine->device->table->run(engine->exec, &run, i, i + 1, error);
+        if (result) return result;
+        if (op->kind == WCOHI_NORM && op->layer != layer) {
+            hidden = wcohi_tensor_data(exec, op->in); /* the stream before this block, or the head */
+            layer = op->layer;
+            if (layer < 0) inspector(plan->desc->layers, hidden, NULL, user);
+        }
+        if (op->kind != WCOHI_COHERENCE && op->kind != WCOHI_DOT) continue;
+        for (head = 0; head < op->heads; head++) {
+            const wcoh_real *in = wcohi_tensor_data(exec, op->in);
+            size_t stride = (size_t)plan->tensors[op->in].width;
+            if (op->kind == WCOHI_DOT) wcohi_map_dots(inspection, op, in, stride, head);
+            else wcohi_map_waves(inspection, op, in, stride, head);
+        }
+        inspector(layer, hidden, inspection->maps, user);
+    }
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_inspect_check(const wcoh_model_desc *desc, const uint32_t *tokens,
+                                       int count, wcoh_error *error)
+{
+    if (count < 1 || count > 1 << 16)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "inspect: count is %d, allowed 1..%d", count,
+                          1 << 16);
+    if (count > desc->context && (wcohi_is_dot(desc) || desc->position == WCOH_POSITION_LEARNED))
+        return wcohi_fail(error, WCOH_E_CONTEXT, "inspect: count is %d, the model's context is %d",
+                          count, desc->context);
+    return wcohi_tokens_check(tokens, (size_t)count, desc->vocab, "inspected", error);
+}
+
+WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *tokens, int count,
+                                        const wcoh_cpu_desc *cpu, const wcoh_memory *memory,
+                                        wcoh_inspector inspector, void *user, wcoh_error *error)
+{
+    wcohi_inspection inspection;
+    wcohi_engine_desc wanted;
+    wcoh_cpu_desc own;
+    wcohi_arena arena = {NULL, 0};
+    wcohi_block block;
+    wcoh_result result = wcohi_inspect_check(&model->desc, tokens, count, error);
+    if (result) return result;
+    memset(&own, 0, sizeof own);
+    memset(&wanted, 0, sizeof wanted);
+    memset(&inspection, 0, sizeof inspection);
+    if (cpu) own = *cpu;
+    if ((result = wcohi_cpu_desc_check(&own, error)) != WCOH_OK) return result;
+    inspection.model = model;
+    inspection.count = count;
+    wanted.model = &model->desc;
+    wanted.batch = 1;
+    wanted.seq = count;
+    wanted.mode = WCOHI_MODE_SCORE;
+    wanted.cpu = &own;
+    wanted.memory = memory;
+    if ((result = wcohi_engine_measure(&wanted, error)) != WCOH_OK) return result;
+    wcohi_inspection_layout(&inspection, &arena, &wanted);
+    result = wcohi_block_take(&block, &arena, memory, arena.used, "inspect", error);
+    if (result) return result;
+    wcohi_inspection_layout(&inspection, &arena, &wanted);
+    result = wcohi_engine_open(&inspection.engine, &wanted, model, error);
+    if (!result) {
+        result = wcohi_inspect_run(&inspection, tokens, inspector, user, error);
+        wcohi_engine_close(&inspection.engine);
+    }
+    wcohi_block_give(&block);
+    return result;
 }
 
 /* ---- toolkit: singular values ------------------------------------------------------------------ */
@@ -16429,3 +17365,56 @@ WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint6
 }
 #endif
 #endif /* WAVECOH_IMPLEMENTATION */
+
+/*
+   This software is available under two licences: choose the one you prefer.
+   SPDX-License-Identifier: Unlicense OR MIT-0
+
+   ------------------------------------------------------------------------------
+   ALTERNATIVE A - Public Domain (The Unlicense, https://unlicense.org)
+
+   This is free and unencumbered software released into the public domain.
+
+   Anyone is free to copy, modify, publish, use, compile, sell, or
+   distribute this software, either in source code form or as a compiled
+   binary, for any purpose, commercial or non-commercial, and by any
+   means.
+
+   In jurisdictions that recognize copyright laws, the author or authors
+   of this software dedicate any and all copyright interest in the
+   software to the public domain. We make this dedication for the benefit
+   of the public at large and to the detriment of our heirs and
+   successors. We intend this dedication to be an overt act of
+   relinquishment in perpetuity of all present and future rights to this
+   software under copyright law.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND,
+   EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF
+   MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT.
+   IN NO EVENT SHALL THE AUTHORS BE LIABLE FOR ANY CLAIM, DAMAGES OR
+   OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE,
+   ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
+   OTHER DEALINGS IN THE SOFTWARE.
+
+   For more information, please refer to <https://unlicense.org>
+
+   ------------------------------------------------------------------------------
+   ALTERNATIVE B - MIT No Attribution (MIT-0)
+
+   Copyright (c) 2026 the wavecoh authors
+
+   Permission is hereby granted, free of charge, to any person obtaining a copy
+   of this software and associated documentation files (the "Software"), to deal
+   in the Software without restriction, including without limitation the rights
+   to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+   copies of the Software, and to permit persons to whom the Software is
+   furnished to do so.
+
+   THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+   IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+   FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+   AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+   LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+   OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+   SOFTWARE.
+*/
