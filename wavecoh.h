@@ -853,7 +853,7 @@ WCOH_API int wcoh_circle_phases(const wcoh_circle *circle, uint64_t slot, double
 WCOH_API wcoh_result wcoh_circle_find(const wcoh_circle *circle, const wcoh_circle_query *query,
                                       wcoh_circle_hit *hits, size_t capacity, size_t *count,
                                       size_t *examined, wcoh_error *error);
-/* A safetensors file with "phase" [slots, axes] F64 and "alive" [slots] U8.
+/* A safetensors file with "phase.N" [slots, 2] F64 and "alive.N" [slots] U8.
    Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH, WCOH_E_MEMORY. Untrusted input: yes. */
 WCOH_API wcoh_result wcoh_circle_save(const wcoh_circle *circle, const wcoh_io *io,
                                       wcoh_error *error);
@@ -967,9 +967,9 @@ WCOH_API void wcoh_packet_dft(wcoh_dft *dft, const float *vector, double *amplit
 WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double percentile,
                                    double *order, uint8_t *mask);
 
-/* A store of packets, searched exhaustively at the speed of memory: 64 packets side by side, bin
-   after bin, so that a contiguous range of bins reads only its own share. Grows as packets are
-   added; with memory.block, until the block is full. */
+/* A store of packets, searched exhaustively at the speed of memory: up to 1024 packets side by side,
+   bin after bin, so that a contiguous range of bins reads only its own share. Grows as packets are
+   added, by about 2 MB; with memory.block, until the block is full. */
 typedef struct wcoh_resonance wcoh_resonance;
 typedef struct wcoh_resonance_desc {
     int dimensions;     /* n of each vector; required, 1 .. 2^20 */
@@ -1010,7 +1010,7 @@ WCOH_API wcoh_result wcoh_resonance_find(wcoh_resonance *store, const wcoh_reson
    bins counted twice) is that of the vector. Errors: WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t index,
                                         double *amplitude, double *phase, wcoh_error *error);
-/* A safetensors file with "packets" [tiles, columns, 64] F32. Loading may pick a range of bins and
+/* A safetensors file with "packets.N" [tiles, 1 + columns, lanes] F32. Loading may pick a range of bins and
    reads only that part of the file (bins 0: all from first_bin on); cpu and memory may be NULL.
    Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH, WCOH_E_MEMORY, WCOH_E_ARGUMENT.
    Untrusted input: yes. */
@@ -1508,7 +1508,7 @@ static char *wcohi_format_real(double x, char *text)
     return text;
 }
 
-/* ======== 5 ground: clock, CPU and threads ====================================================== */
+/* ======== 5 ground: clock, CPU and threads ==================================================== */
 
 #if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__) && !defined(WAVECOH_NO_THREADS)
 #define WAVECOH_NO_THREADS
@@ -1520,20 +1520,21 @@ static char *wcohi_format_real(double x, char *text)
 #endif
 
 /* Which vector sets this build has. 32-bit Windows stays scalar: callers there may leave the stack
-   aligned to 4 bytes. MinGW GCC spills 32-byte vectors to a 16-byte stack (GCC bug 54412), so AVX is
-   off there unless WAVECOH_MINGW_AVX asks for it. GCC cannot inline intrinsics in 32-bit fast-math
-   builds without -msse2. tcc has no intrinsics. */
+   aligned to 4 bytes. MinGW GCC spills 32-byte vectors to a 16-byte stack (GCC bug 54412), so AVX
+   is off there unless WAVECOH_MINGW_AVX asks for it. GCC cannot inline intrinsics in 32-bit
+   fast-math builds without -msse2. tcc has no intrinsics. */
 #if !defined(WAVECOH_NO_SIMD) && !defined(WAVECOH_TEST_DOUBLE) && !defined(__TINYC__)
 #if defined(__i386__) && !defined(_WIN32) && (defined(__SSE2__) || !defined(WCOHI_FAST_MATH))
 #define WCOHI_I386_VECTORS 1
 #else
 #define WCOHI_I386_VECTORS 0
 #endif
-#if (defined(__x86_64__) || defined(_M_X64) || WCOHI_I386_VECTORS) && \
+#if (defined(__x86_64__) || defined(_M_X64) || WCOHI_I386_VECTORS) &&                              \
     ((defined(__GNUC__) && (__GNUC__ >= 7 || defined(__clang__))) ||                               \
      (defined(_MSC_VER) && _MSC_VER >= 1920))
 #define WCOHI_HAS_SSE2 1
-#if !(defined(__MINGW32__) || defined(__CYGWIN__)) || defined(__clang__) || defined(WAVECOH_MINGW_AVX)
+#if !(defined(__MINGW32__) || defined(__CYGWIN__)) || defined(__clang__) ||                        \
+    defined(WAVECOH_MINGW_AVX)
 #define WCOHI_HAS_AVX 1
 #endif
 #elif (defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
@@ -1575,7 +1576,7 @@ static char *wcohi_format_real(double x, char *text)
 extern "C" {
 #endif
 
-/* ---- clock ------------------------------------------------------------------------------------- */
+/* ---- clock ----------------------------------------------------------------------------------- */
 
 /* Strict C99 hides these two; the labels name them without clashing where it does not. */
 #if !defined(_WIN32) && !defined(CLOCK_MONOTONIC)
@@ -1608,7 +1609,7 @@ static double wcohi_seconds(void)
 #endif
 }
 
-/* ---- what the CPU can do ----------------------------------------------------------------------- */
+/* ---- what the CPU can do --------------------------------------------------------------------- */
 
 #ifdef WCOHI_HAS_SSE2
 typedef struct wcohi_cpuid {
@@ -1714,7 +1715,7 @@ static wcoh_result wcohi_isa_choose(wcoh_isa *isa, wcoh_isa asked, wcoh_error *e
                       wcoh_isa_name(asked));
 }
 
-/* ---- how many CPUs this process may use -------------------------------------------------------- */
+/* ---- how many CPUs this process may use ------------------------------------------------------ */
 
 #if defined(__linux__) && !defined(WAVECOH_NO_STDIO)
 /* Up to size-1 bytes of a small text file; 0 if there is none. */
@@ -1801,7 +1802,7 @@ WCOH_API int wcoh_cpu_count(void)
     return count < 1 ? 1 : count;
 }
 
-/* ---- platform: atomics, locks, threads --------------------------------------------------------- */
+/* ---- platform: atomics, locks, threads ------------------------------------------------------- */
 
 #define WCOHI_MAX_THREADS 256
 #ifndef WCOHI_SMALL_WORK
@@ -1846,7 +1847,7 @@ typedef pthread_t wcohi_thread;
 #define wcohi_yield() ((void)sched_yield())
 #endif
 
-/* Sequentially consistent. `guard` serves compilers without atomics (tcc), which pay with a lock. */
+/* Sequentially consistent. `guard` is for compilers without atomics (tcc): they pay with a lock. */
 #if defined(_MSC_VER) && !defined(__clang__)
 typedef long wcohi_atomic;
 #define WCOHI_SPINS 1
@@ -1933,7 +1934,7 @@ static void wcohi_float_mode_set(unsigned int mode)
 #endif
 }
 
-/* ---- pool -------------------------------------------------------------------------------------- */
+/* ---- pool ------------------------------------------------------------------------------------ */
 
 /* One piece of a job. No two calls that run at once share a slot (0 .. slots-1): scratch memory. */
 typedef void (*wcohi_job)(int index, int slot, void *user);
@@ -2006,7 +2007,8 @@ static int wcohi_pool_claim(wcohi_pool *pool)
     for (;;) {
         int left = (int)wcohi_atomic_get(&pool->guard, &pool->remaining);
         if (left <= 0) return -1;
-        if (wcohi_atomic_swap(&pool->guard, &pool->remaining, left, left - 1)) return pool->count - left;
+        if (wcohi_atomic_swap(&pool->guard, &pool->remaining, left, left - 1))
+            return pool->count - left;
     }
 }
 
@@ -2019,7 +2021,7 @@ static void wcohi_pool_finish(wcohi_pool *pool)
     wcohi_lock_give(&pool->lock);
 }
 
-/* Pause, then yield, until *value is (nonzero: positive, zero: 0) as wanted; 0 when out of patience. */
+/* Pause, then yield, until *value is positive or not, as wanted; 0 when out of patience. */
 static int wcohi_pool_spin(wcohi_pool *pool, wcohi_atomic *value, int positive)
 {
 #ifdef WCOHI_SPINS
@@ -2124,7 +2126,8 @@ static void wcohi_pool_share(wcohi_pool *pool, int count, wcohi_job job, void *u
     if (wcohi_pool_spin(pool, &pool->pending, 0)) return;
     wcohi_lock_take(&pool->lock);
     wcohi_atomic_add(&pool->guard, &pool->waiting, 1);
-    while (wcohi_atomic_get(&pool->guard, &pool->pending) > 0) wcohi_signal_wait(&pool->done, &pool->lock);
+    while (wcohi_atomic_get(&pool->guard, &pool->pending) > 0)
+        wcohi_signal_wait(&pool->done, &pool->lock);
     wcohi_atomic_add(&pool->guard, &pool->waiting, -1);
     wcohi_lock_give(&pool->lock);
 }
@@ -2180,7 +2183,8 @@ static wcoh_result wcohi_pool_open(wcohi_pool **pool, void *memory, const wcoh_c
     for (i = 1; i < p->slots && !p->parallel_for; i++) {
         if (!wcohi_thread_make(&p->workers[i])) {
             wcohi_pool_close(p);
-            return wcohi_fail(error, WCOH_E_DEVICE, "thread %d of %d could not be started", i, p->slots - 1);
+            return wcohi_fail(error, WCOH_E_DEVICE, "thread %d of %d could not be started", i,
+                              p->slots - 1);
         }
         p->made = i;
     }
@@ -2229,20 +2233,22 @@ static void wcohi_pool_run(wcohi_pool *pool, int count, double work, wcohi_job j
 #endif
 }
 
-/* ======== 5 ground: one vocabulary, five instruction sets ======================================= */
+/* ======== 5 ground: one vocabulary, five instruction sets ===================================== */
 
 /* A kernel is written once, as a macro over a prefix S, and WCOHI_INSTANTIATE expands it for every
    instruction set of this build: wcohi_scalar, wcohi_sse2, wcohi_avx2, wcohi_avx512, wcohi_neon.
 
-     S##_fn, S##_inline    `static` with the target attribute; the second for helpers inlined into kernels
+     S##_fn, S##_inline    `static` with the target attribute; the second is for helpers that are
+                           inlined into kernels
      S##_v, S##_W          vector of W reals          S##_iv   vector of W int32_t     S##_m   mask
      S##_dv, S##_DW        vector of DW doubles; S##_dlo(v), S##_dhi(v) widen the halves of a v
                            (scalar: DW = 1, dlo is all of it and dhi is 0), S##_dnarrow(lo, hi) back
      load store load_n store_n   at any address; the _n forms touch the first n (0..W) only
      even odd ziplo ziphi  of two vectors: complex pairs apart and together again
-     quads mixlo mixhi pairlo pairhi   W/4 groups of four from p, p + stride, ..; unpacks of lanes and
-                           pairs inside each group of four (not in the scalar set)
-     keep                  the same value, opaque to -ffast-math: what is subtracted stays subtracted
+     quads mixlo mixhi pairlo pairhi   W/4 groups of four from p, p + stride, ..; unpacks of
+                           lanes and of pairs inside each group of four (not in the scalar set)
+     fold8                 p [8] = groups of a summed, groups of b summed
+     keep                  the same value, opaque to -ffast-math: rounding steps stay in order
 
    In double mode (WAVECOH_TEST_DOUBLE) only the scalar set exists and its functions are libm's. */
 
@@ -2272,7 +2278,7 @@ WCOHI_FORCE_INLINE float wcohi_bits_real(int32_t bits)
     return x;
 }
 
-/* ---- scalar ------------------------------------------------------------------------------------ */
+/* ---- scalar ---------------------------------------------------------------------------------- */
 
 #define wcohi_scalar_fn static
 #define wcohi_scalar_inline WCOHI_FORCE_INLINE
@@ -2334,7 +2340,15 @@ WCOHI_FORCE_INLINE wcoh_real wcohi_scalar_min(wcoh_real a, wcoh_real b) { return
 #define wcohi_scalar_sqrt(a) sqrt(a)
 #else
 #define wcohi_scalar_abs(a) fabsf(a)
+#if defined(WCOHI_FAST_MATH) && defined(__SSE2__) && defined(__GNUC__)
+WCOHI_FORCE_INLINE float wcohi_scalar_sqrt(float a) /* no estimate: that of infinity is NaN */
+{
+    __asm__("sqrtss {%0, %0|%0, %0}" : "+x"(a));
+    return a;
+}
+#else
 #define wcohi_scalar_sqrt(a) sqrtf(a)
+#endif
 #endif
 
 #define wcohi_scalar_dload(p) (*(p))
@@ -2356,7 +2370,7 @@ WCOHI_FORCE_INLINE wcoh_real wcohi_scalar_min(wcoh_real a, wcoh_real b) { return
 #ifndef WAVECOH_TEST_DOUBLE
 WCOHI_FORCE_INLINE int32_t wcohi_scalar_toi(float a) /* nearest; |a| < 2^30 */
 {
-    return (int32_t)(a + (a < 0 ? -0.5f : 0.5f));
+    return a >= 0 ? (int32_t)(a + 0.5f) : a < 0 ? (int32_t)(a - 0.5f) : 0; /* NaN: 0 */
 }
 WCOHI_FORCE_INLINE int32_t wcohi_scalar_iadd(int32_t a, int32_t b)
 {
@@ -2382,7 +2396,7 @@ WCOHI_FORCE_INLINE int32_t wcohi_scalar_isub(int32_t a, int32_t b)
 #endif
 
 #ifdef WCOHI_HAS_SSE2
-/* ---- SSE2 -------------------------------------------------------------------------------------- */
+/* ---- SSE2 ------------------------------------------------------------------------------------ */
 
 #ifdef __x86_64__
 #define wcohi_sse2_fn static
@@ -2482,6 +2496,7 @@ wcohi_sse2_inline __m128 wcohi_sse2_sqrt(__m128 a)
 #define wcohi_sse2_mixhi(a, b) _mm_unpackhi_ps(a, b)
 #define wcohi_sse2_pairlo(a, b) _mm_movelh_ps(a, b)
 #define wcohi_sse2_pairhi(a, b) _mm_movehl_ps(b, a)
+#define wcohi_sse2_fold8(p, a, b) (_mm_storeu_ps(p, a), _mm_storeu_ps((p) + 4, b))
 #define wcohi_sse2_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 
 #define wcohi_sse2_toi(a) _mm_cvtps_epi32(a)
@@ -2518,7 +2533,7 @@ wcohi_sse2_inline __m128 wcohi_sse2_sqrt(__m128 a)
 #endif
 
 #ifdef WCOHI_HAS_AVX
-/* ---- AVX2 with FMA ----------------------------------------------------------------------------- */
+/* ---- AVX2 with FMA --------------------------------------------------------------------------- */
 
 #define WCOHI_AVX2_TARGET WCOHI_TARGET("avx2,fma")
 #define wcohi_avx2_fn static WCOHI_AVX2_TARGET
@@ -2611,6 +2626,9 @@ wcohi_avx2_inline __m256 wcohi_avx2_sqrt(__m256 a)
 #define wcohi_avx2_mixhi(a, b) _mm256_unpackhi_ps(a, b)
 #define wcohi_avx2_pairlo(a, b) _mm256_shuffle_ps(a, b, 0x44)
 #define wcohi_avx2_pairhi(a, b) _mm256_shuffle_ps(a, b, 0xee)
+#define wcohi_avx2_fold8(p, a, b)                                                                  \
+    _mm256_storeu_ps(p, _mm256_add_ps(_mm256_permute2f128_ps(a, b, 0x20),                          \
+                                      _mm256_permute2f128_ps(a, b, 0x31)))
 #define wcohi_avx2_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 
 #define wcohi_avx2_toi(a) _mm256_cvtps_epi32(a)
@@ -2646,7 +2664,7 @@ wcohi_avx2_inline __m256 wcohi_avx2_sqrt(__m256 a)
 #define wcohi_avx2_dnarrow(lo, hi)                                                                 \
     _mm256_insertf128_ps(_mm256_castps128_ps256(_mm256_cvtpd_ps(lo)), _mm256_cvtpd_ps(hi), 1)
 
-/* ---- AVX-512 (F, DQ, BW, VL) ------------------------------------------------------------------- */
+/* ---- AVX-512 (F, DQ, BW, VL) ----------------------------------------------------------------- */
 
 #define WCOHI_AVX512_TARGET WCOHI_TARGET("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")
 #define wcohi_avx512_fn static WCOHI_AVX512_TARGET
@@ -2658,7 +2676,7 @@ typedef __m512d wcohi_avx512_dv;
 typedef __m512i wcohi_avx512_iv;
 typedef __mmask16 wcohi_avx512_m;
 
-/* The maskz forms with a full mask cost nothing and spare g++ 12 a false warning (GCC bug 105593). */
+/* The maskz forms with a full mask cost nothing and keep g++ 12 from warning (GCC bug 105593). */
 #define WCOHI_AVX512_HALF(a, half) _mm512_maskz_extractf32x8_ps((__mmask8)-1, a, half)
 #define WCOHI_AVX512_FIRST(n) ((__mmask16)((1u << (n)) - 1u))
 
@@ -2722,7 +2740,8 @@ wcohi_avx512_inline __m512 wcohi_avx512_sqrt(__m512 a)
 #define wcohi_avx512_max(a, b) _mm512_maskz_max_ps((__mmask16)-1, a, b)
 #define wcohi_avx512_min(a, b) _mm512_maskz_min_ps((__mmask16)-1, a, b)
 #define wcohi_avx512_neg(a) _mm512_xor_ps(a, _mm512_set1_ps(-0.0f))
-#define wcohi_avx512_abs(a) wcohi_avx512_real(_mm512_and_si512(wcohi_avx512_bits(a), _mm512_set1_epi32(0x7fffffff)))
+#define wcohi_avx512_abs(a)                                                                        \
+    _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(a), _mm512_set1_epi32(0x7fffffff)))
 #define wcohi_avx512_lt(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ)
 #define wcohi_avx512_le(a, b) _mm512_cmp_ps_mask(a, b, _CMP_LE_OQ)
 #define wcohi_avx512_select(m, a, b) _mm512_mask_blend_ps(m, b, a)
@@ -2751,6 +2770,13 @@ wcohi_avx512_inline __m512 wcohi_avx512_sqrt(__m512 a)
 #define wcohi_avx512_mixhi(a, b) _mm512_maskz_unpackhi_ps((__mmask16)-1, a, b)
 #define wcohi_avx512_pairlo(a, b) _mm512_maskz_shuffle_ps((__mmask16)-1, a, b, 0x44)
 #define wcohi_avx512_pairhi(a, b) _mm512_maskz_shuffle_ps((__mmask16)-1, a, b, 0xee)
+#define WCOHI_AVX512_GROUPS(a, b, code) _mm512_maskz_shuffle_f32x4((__mmask16)-1, a, b, code)
+wcohi_avx512_inline void wcohi_avx512_fold8(float *p, __m512 a, __m512 b)
+{
+    __m512 two = _mm512_add_ps(WCOHI_AVX512_GROUPS(a, b, 0x44), WCOHI_AVX512_GROUPS(a, b, 0xee));
+    two = _mm512_add_ps(WCOHI_AVX512_GROUPS(two, two, 0x88), WCOHI_AVX512_GROUPS(two, two, 0xdd));
+    _mm256_storeu_ps(p, WCOHI_AVX512_HALF(two, 0));
+}
 #define wcohi_avx512_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 
 #define wcohi_avx512_toi(a) _mm512_maskz_cvtps_epi32((__mmask16)-1, a)
@@ -2789,7 +2815,7 @@ wcohi_avx512_inline __m512 wcohi_avx512_sqrt(__m512 a)
 #endif
 
 #ifdef WCOHI_HAS_NEON
-/* ---- NEON (64-bit ARM) ------------------------------------------------------------------------- */
+/* ---- NEON (64-bit ARM) ----------------------------------------------------------------------- */
 
 #define wcohi_neon_fn static
 #define wcohi_neon_inline WCOHI_FORCE_INLINE
@@ -2863,6 +2889,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
     vreinterpretq_f32_f64(zip(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)))
 #define wcohi_neon_pairlo(a, b) WCOHI_NEON_PAIRS(vzip1q_f64, a, b)
 #define wcohi_neon_pairhi(a, b) WCOHI_NEON_PAIRS(vzip2q_f64, a, b)
+#define wcohi_neon_fold8(p, a, b) (vst1q_f32(p, a), vst1q_f32((p) + 4, b))
 #define wcohi_neon_prefetch(p) ((void)(p))
 
 #define wcohi_neon_toi(a) vcvtnq_s32_f32(a)
@@ -2900,7 +2927,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_dsum(a) (vgetq_lane_f64(a, 0) + vgetq_lane_f64(a, 1))
 #endif
 
-/* ---- instantiation ----------------------------------------------------------------------------- */
+/* ---- instantiation --------------------------------------------------------------------------- */
 
 #ifdef WCOHI_HAS_SSE2
 #define WCOHI_IF_SSE2(K) K(wcohi_sse2)
@@ -2921,7 +2948,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 /* K(S) for every set of this build; written without a semicolon. */
 #define WCOHI_INSTANTIATE(K) K(wcohi_scalar) WCOHI_INSTANTIATE_VECTOR(K)
 
-/* ---- exp, sincos, tanh, log, gelu -------------------------------------------------------------- */
+/* ---- exp, sincos, tanh, log, gelu ------------------------------------------------------------ */
 
 /* Minimum and maximum hand NaN on when it is the second operand, unless fast-math may swap them. */
 #if defined(WCOHI_FAST_MATH) && !defined(WAVECOH_TEST_DOUBLE)
@@ -2961,10 +2988,12 @@ WCOHI_IF_NEON(WCOHI_MATH_LDEXP)
 
 /* r = x - n ln 2 with n the nearest integer to x / ln 2; |x| < 200. ln 2 in two parts, the first
    with 15 bits so that n times it is exact. */
-/* (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, interpolated at Chebyshev points: e^r is then good to 8e-9 */
+/* (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, interpolated at Chebyshev points: e^r is good to 1e-8. */
 #define WCOHI_EXP_TAIL(S, r)                                                                       \
-    S##_fma(S##_fma(S##_fma(S##_fma(S##_set(1.392621347e-3f), r, S##_set(8.363202972e-3f)), r, S##_set(4.166655444e-2f)), r,              \
-                    S##_set(1.666657685e-1f)), r, S##_set(0.5f))
+    S##_fma(S##_fma(S##_fma(S##_fma(S##_set(1.392621347e-3f), r, S##_set(8.363202972e-3f)), r,     \
+                            S##_set(4.166655444e-2f)), r, S##_set(1.666657685e-1f)), r,            \
+            S##_set(0.5f))
+
 #define WCOHI_MATH_EXP_REDUCE(S)                                                                   \
     S##_inline S##_v S##_exp_reduce(S##_v x, S##_iv *n)                                            \
     {                                                                                              \
@@ -2985,12 +3014,12 @@ WCOHI_IF_NEON(WCOHI_MATH_LDEXP)
     }
 WCOHI_INSTANTIATE(WCOHI_MATH_EXP_REDUCE)
 
-/* e^x. At most 2 ULP over all floats, denormal results included; NaN stays NaN. */
+/* e^x. At most 1.5 ULP over all floats, denormal results included; NaN stays NaN. */
 #define WCOHI_MATH_EXP(S)                                                                          \
     S##_inline S##_v S##_exp(S##_v x)                                                              \
     {                                                                                              \
         S##_iv n;                                                                                  \
-        S##_v t = S##_min(S##_set(89.0f), S##_max(S##_set(-105.0f), x)); /* NaN passes: it is last */ \
+        S##_v t = S##_min(S##_set(89.0f), S##_max(S##_set(-105.0f), x));                           \
         S##_v r = S##_exp_reduce(t, &n), one = S##_set(1.0f), p;                                   \
         p = S##_fma(WCOHI_EXP_TAIL(S, r), r, one);                                                 \
         p = S##_ldexp(S##_fma(p, r, one), n);                                                      \
@@ -3007,7 +3036,7 @@ WCOHI_INSTANTIATE(WCOHI_MATH_EXP)
         S##_v a = S##_min(S##_set(10.0f), S##_abs(x)), scale, m;                                   \
         m = S##_expm1_small(S##_exp_reduce(S##_add(a, a), &n));                                    \
         scale = S##_real(S##_ishl(S##_iadd(n, S##_iset(127)), 23));                                \
-        m = S##_fma(scale, m, S##_keep(S##_sub(scale, S##_set(1.0f))));                                 \
+        m = S##_fma(scale, m, S##_keep(S##_sub(scale, S##_set(1.0f))));                            \
         m = S##_div(m, S##_add(m, S##_set(2.0f)));                                                 \
         m = S##_real(S##_ior(S##_bits(m), sign));                                                  \
         return WCOHI_PASS_NAN(S, x, m);                                                            \
@@ -3031,7 +3060,10 @@ static float wcohi_far_phase(int32_t bits, int32_t *quadrant)
     offset = shift % 32;
     high = ((uint64_t)wcohi_two_over_pi[word] << 32) | wcohi_two_over_pi[word + 1];
     low = ((uint64_t)wcohi_two_over_pi[word + 2] << 32) | wcohi_two_over_pi[word + 3];
-    if (offset) high = (high << offset) | (low >> (64 - offset)), low <<= offset;
+    if (offset) {
+        high = (high << offset) | (low >> (64 - offset));
+        low <<= offset;
+    }
     product = mantissa * high + ((mantissa * (low >> 32)) >> 32);
     turn = product;
     *quadrant = (int32_t)(turn >> 62);
@@ -3044,8 +3076,8 @@ static float wcohi_far_phase(int32_t bits, int32_t *quadrant)
     return (float)(phase * (1.57079632679489661923 / 4611686018427387904.0));
 }
 
-/* sin and cos. |x| = q pi/2 + r: below 12800 pi/2 is subtracted in four parts, the first three short
-   enough for exact products; beyond, lane by lane. At most 2.5 ULP over all floats. */
+/* sin and cos. |x| = q pi/2 + r: up to 12800 pi/2 is subtracted in four parts, the first three so
+   short that q times them is exact; beyond, lane by lane. At most 2.5 ULP over all floats. */
 #define WCOHI_MATH_SINCOS(S)                                                                       \
     S##_inline S##_v S##_far_lanes(S##_v r, S##_iv bits, S##_iv *quadrant)                         \
     {                                                                                              \
@@ -3064,15 +3096,15 @@ static float wcohi_far_phase(int32_t bits, int32_t *quadrant)
     {                                                                                              \
         S##_iv bits = S##_iand(S##_bits(x), S##_iset(0x7fffffff)), q;                              \
         S##_iv sign = S##_ixor(S##_bits(x), bits), one = S##_iset(1), two = S##_iset(2);           \
-        S##_m distant = S##_igt(bits, S##_iset(0x46480000)), swap;                                     \
-        S##_v r = S##_select(distant, S##_zero(), S##_real(bits)), n, z, s, c;                         \
+        S##_m distant = S##_igt(bits, S##_iset(0x46480000)), swap;                                 \
+        S##_v r = S##_select(distant, S##_zero(), S##_real(bits)), n, z, s, c;                     \
         q = S##_toi(S##_mul(r, S##_set(0.636619772f)));                                            \
         n = S##_fromi(q);                                                                          \
         r = S##_keep(S##_fnma(n, S##_set(1.5703125f), r));                                         \
         r = S##_keep(S##_fnma(n, S##_set(4.83751297e-4f), r));                                     \
         r = S##_keep(S##_fnma(n, S##_set(7.5495336e-8f), r));                                      \
         r = S##_keep(S##_fnma(n, S##_set(2.5633441e-12f), r));                                     \
-        if (S##_any(distant)) r = S##_far_lanes(r, bits, &q);                                          \
+        if (S##_any(distant)) r = S##_far_lanes(r, bits, &q);                                      \
         z = S##_mul(r, r);                                                                         \
         s = S##_fma(S##_set(-1.9515295891e-4f), z, S##_set(8.3321608736e-3f));                     \
         s = S##_fma(s, z, S##_set(-1.6666654611e-1f));                                             \
@@ -3088,7 +3120,7 @@ static float wcohi_far_phase(int32_t bits, int32_t *quadrant)
     }
 WCOHI_INSTANTIATE(WCOHI_MATH_SINCOS)
 
-/* ln x = e ln 2 + ln(1 + f), x = 2^e (1 + f), f in [sqrt(1/2)-1, sqrt(2)-1]. At most 2 ULP;
+/* ln x = e ln 2 + ln(1 + f), x = 2^e (1 + f), f in [sqrt(1/2)-1, sqrt(2)-1]. At most 1.5 ULP;
    0 gives -inf, negative values NaN. */
 #define WCOHI_MATH_LOG(S)                                                                          \
     S##_inline S##_v S##_log_edges(S##_v x, S##_v y)                                               \
@@ -3127,33 +3159,40 @@ WCOHI_INSTANTIATE(WCOHI_MATH_LOG)
 
 #endif /* WAVECOH_TEST_DOUBLE */
 
+#define WCOHI_2U 1.595769121605730712        /* 2 sqrt(2/pi) */
+#define WCOHI_2U_CUBE 0.07135481627260024876 /* times 0.044715 */
+
 /* gelu(x) = x/2 (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3), and
    gelu'(x) = s + x s (1 - s) 2u', s = 1 / (1 + e^-2u). The exponent stops at 80 and x at +-16, past
-   which both are at their limits to rounding. Absolute error at most 4e-7 (1 + |x|), see tests. */
+   which both are at their limits to rounding. Errors: 4e-7 (1 + |x|) and 8e-7 (1 + |x|). */
 #define WCOHI_MATH_GELU(S)                                                                         \
-    S##_inline S##_v S##_rsqrt(S##_v x) { return S##_div(S##_set(1), S##_keep(S##_sqrt(x))); }               \
-    S##_inline S##_v S##_gelu_sigmoid(S##_v x, S##_v square)                                       \
+    S##_inline S##_v S##_rsqrt(S##_v x)                                                            \
     {                                                                                              \
-        S##_v u = S##_fma(square, S##_set((wcoh_real)-0.07135481283), S##_set((wcoh_real)-1.5957691216)); \
-        S##_v e = S##_exp(S##_min(S##_set(80), S##_mul(u, x)));                                    \
-        return S##_add(e, S##_set(1));                                                             \
+        return S##_div(S##_set(1), S##_keep(S##_sqrt(x)));                                         \
+    }                                                                                              \
+    /* 1 + e^-2u */                                                                                \
+    S##_inline S##_v S##_gelu_divisor(S##_v x, S##_v square)                                       \
+    {                                                                                              \
+        S##_v linear = S##_set((wcoh_real)-WCOHI_2U), cube = S##_set((wcoh_real)-WCOHI_2U_CUBE);   \
+        S##_v u = S##_mul(S##_fma(square, cube, linear), x);                                       \
+        return S##_add(S##_exp(S##_min(S##_set(80), u)), S##_set(1));                              \
     }                                                                                              \
     S##_inline S##_v S##_gelu(S##_v x)                                                             \
     {                                                                                              \
         S##_v low = S##_max(S##_set(-16), x), t = S##_min(S##_set(16), low);                       \
-        return WCOHI_PASS_NAN(S, x, S##_div(low, S##_gelu_sigmoid(t, S##_mul(t, t))));             \
+        return WCOHI_PASS_NAN(S, x, S##_div(low, S##_gelu_divisor(t, S##_mul(t, t))));             \
     }                                                                                              \
     S##_inline S##_v S##_gelu_slope(S##_v x)                                                       \
     {                                                                                              \
-        S##_v t = S##_min(S##_set(16), S##_max(S##_set(-16), x)), z = S##_mul(t, t), one = S##_set(1); \
-        S##_v s = S##_div(one, S##_gelu_sigmoid(t, z)), slope;                                     \
-        slope = S##_fma(z, S##_set((wcoh_real)0.2140644385), S##_set((wcoh_real)1.5957691216));    \
+        S##_v t = S##_min(S##_set(16), S##_max(S##_set(-16), x)), z = S##_mul(t, t);               \
+        S##_v one = S##_set(1), s = S##_div(one, S##_gelu_divisor(t, z)), slope;                   \
+        slope = S##_fma(z, S##_set((wcoh_real)(3 * WCOHI_2U_CUBE)), S##_set((wcoh_real)WCOHI_2U)); \
         slope = S##_fma(S##_mul(S##_mul(t, slope), s), S##_sub(one, s), s);                        \
         return WCOHI_PASS_NAN(S, x, slope);                                                        \
     }
 WCOHI_INSTANTIATE(WCOHI_MATH_GELU)
 
-/* ---- the same over arrays ---------------------------------------------------------------------- */
+/* ---- the same over arrays -------------------------------------------------------------------- */
 
 typedef void (*wcohi_map)(wcoh_real *y, const wcoh_real *x, size_t count);
 typedef struct wcohi_math_kernels {
@@ -3196,7 +3235,7 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_MAPS)
             S##_map_sincos                                                                         \
     }
 
-/* ======== 5 ground: matrix products ============================================================= */
+/* ======== 5 ground: matrix products =========================================================== */
 
 /* C [m,n] = op(A) [m,k] op(B) [k,n], row-major, as BLIS does it: one register tile, everything else
    built around it. A panel of B (2 vectors wide, at most `depth` rows) is packed into the first-level
@@ -3267,7 +3306,7 @@ static size_t wcohi_pack_count(int slots)
     return (size_t)slots * (WCOHI_PACK_PANEL + WCOHI_PACK_EDGE);
 }
 
-/* ---- the tile ---------------------------------------------------------------------------------- */
+/* ---- the tile -------------------------------------------------------------------------------- */
 
 /* X(S, r) for the rows 0 .. H-1. */
 #define WCOHI_ROWS1(X, S) X(S, 0)
@@ -3394,7 +3433,7 @@ static size_t wcohi_pack_count(int slots)
 #define WCOHI_KERNEL_TILES(S) S##_TILES(S, 1) S##_TILES(S, 2)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_TILES)
 
-/* ---- few rows: dots along k -------------------------------------------------------------------- */
+/* ---- few rows: dots along k ------------------------------------------------------------------ */
 
 #define WCOHI_ROW_DOT1(S, r) c##r##_0 = S##_fma(S##_load(WCOHI_AT##r), x0, c##r##_0);
 #define WCOHI_ROW_DOT2(S, r)                                                                       \
@@ -3406,21 +3445,58 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_TILES)
     y = S##_load_n(WCOHI_AT##r, p);                                                                \
     c##r##_0 = S##_fma(y, x0, c##r##_0);                                                           \
     c##r##_1 = S##_fma(y, x1, c##r##_1);
-#define WCOHI_ROW_SUM1(S, r) tile->c[r] = S##_sum(c##r##_0);
-#define WCOHI_ROW_SUM2(S, r)                                                                       \
-    tile->c[r] = S##_sum(c##r##_0);                                                                \
-    tile->c[tile->ldc + r] = S##_sum(c##r##_1);
 #define WCOHI_DOT_X1(S, load) S##_v x0 = load(x);
 #define WCOHI_DOT_X2(S, load) S##_v x0 = load(x), x1 = load(x + tile->a_row), y;
 #define WCOHI_DOT_X1_REST(S) S##_v x0 = S##_load_n(x, p);
 #define WCOHI_DOT_X2_REST(S) S##_v x0 = S##_load_n(x, p), x1 = S##_load_n(x + tile->a_row, p), y;
 
-/* c [V,8] = a [V,k] b [8,k]^T */
+/* out [8] = the sums of eight vectors: groups of four lanes are summed by a transposition, then the
+   groups. */
+WCOHI_FORCE_INLINE void wcohi_scalar_sum8(wcoh_real *out, wcoh_real a, wcoh_real b, wcoh_real c, wcoh_real d,
+                                          wcoh_real e, wcoh_real f, wcoh_real g, wcoh_real h)
+{
+    out[0] = a, out[1] = b, out[2] = c, out[3] = d, out[4] = e, out[5] = f, out[6] = g, out[7] = h;
+}
+#define WCOHI_KERNEL_SUM8(S)                                                                       \
+    S##_inline S##_v S##_sum4(S##_v a, S##_v b, S##_v c, S##_v d)                                  \
+    {                                                                                              \
+        a = S##_add(S##_mixlo(a, b), S##_mixhi(a, b));                                             \
+        c = S##_add(S##_mixlo(c, d), S##_mixhi(c, d));                                             \
+        return S##_add(S##_pairlo(a, c), S##_pairhi(a, c));                                        \
+    }                                                                                              \
+    S##_inline void S##_sum8(wcoh_real *out, S##_v a, S##_v b, S##_v c, S##_v d, S##_v e, S##_v f, \
+                             S##_v g, S##_v h)                                                     \
+    {                                                                                              \
+        S##_fold8(out, S##_sum4(a, b, c, d), S##_sum4(e, f, g, h));                                \
+    }
+WCOHI_INSTANTIATE_VECTOR(WCOHI_KERNEL_SUM8)
+
+#define WCOHI_DOT_SUMS1(S) S##_sum8(sum, c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0);
+#define WCOHI_DOT_SUMS2(S)                                                                         \
+    WCOHI_DOT_SUMS1(S)                                                                             \
+    S##_sum8(sum + 8, c0_1, c1_1, c2_1, c3_1, c4_1, c5_1, c6_1, c7_1);
+
+/* tile->c [rows,8] = sum [rows,8] plus what the tile adds, which may be c itself */
+WCOHI_FORCE_INLINE void wcohi_dot_store(const wcohi_tile *tile, wcoh_real *sum, int rows)
+{
+    int i, j, t;
+    for (i = 0; i < rows; i++, sum += 8) {
+        wcoh_real *c = tile->c + (size_t)i * tile->ldc;
+        for (t = 0; t < tile->adds; t++) {
+            const wcoh_real *add = tile->add[t] + (size_t)i * tile->add_row[t];
+            for (j = 0; j < 8; j++) sum[j] += add[j];
+        }
+        for (j = 0; j < 8; j++) c[j] = sum[j];
+    }
+}
+
+/* c [V,8] = a [V,k] b [8,k]^T, plus what the tile adds */
 #define WCOHI_DOT(S, V)                                                                            \
     S##_fn void S##_dot_##V(const wcohi_tile *tile)                                                \
     {                                                                                              \
         WCOHI_BASES(8, tile->b, tile->b_step)                                                      \
         const wcoh_real *x = tile->a;                                                              \
+        wcoh_real sum[8 * V];                                                                      \
         int p;                                                                                     \
         WCOHI_ROWS8(WCOHI_ROW_ZERO##V, S)                                                          \
         for (p = tile->k; p >= S##_W; p -= S##_W) {                                                \
@@ -3433,13 +3509,14 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_TILES)
             WCOHI_DOT_X##V##_REST(S)                                                               \
             WCOHI_ROWS8(WCOHI_ROW_REST##V, S)                                                      \
         }                                                                                          \
-        WCOHI_ROWS8(WCOHI_ROW_SUM##V, S)                                                           \
+        WCOHI_DOT_SUMS##V(S)                                                                       \
+        wcohi_dot_store(tile, sum, V);                                                             \
         (void)a2, (void)a3;                                                                        \
     }
 #define WCOHI_KERNEL_DOTS(S) WCOHI_DOT(S, 1) WCOHI_DOT(S, 2)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_DOTS)
 
-/* ---- packing and edges ------------------------------------------------------------------------- */
+/* ---- packing and edges ----------------------------------------------------------------------- */
 
 /* to [k,width] = from [k,n] (ld), zeros right of n. */
 #define WCOHI_KERNEL_PACK(S)                                                                       \
@@ -3524,7 +3601,7 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_FINISH)
             S##_pack, S##_pack_turned, S##_finish, S##_gelu_rows                                   \
     }
 
-/* ---- the product ------------------------------------------------------------------------------- */
+/* ---- the product ----------------------------------------------------------------------------- */
 
 /* The rest of the library keeps its kernels in one table; this finds ours in it. */
 static const wcohi_gemm_kernels *wcohi_kernels_gemm(const struct wcohi_kernels *kernels);
@@ -3629,21 +3706,28 @@ static void wcohi_gemm_part(int index, int slot, void *user)
     }
 }
 
-/* edge [rows,8] = dots of the rows of A with columns j .. j+n-1; n < 8 only at the right end. Returns
-   where they begin: a short block is read again from 8 columns before the end. */
-static wcoh_real *wcohi_gemm_dot_block(const wcohi_gemm_run *run, wcoh_real *edge, int i, int rows, int j, int n)
+/* The dots of rows i.. with columns j.. */
+static void wcohi_dot_tile(const wcohi_gemm_args *g, wcohi_tile *tile, int i, int j)
+{
+    tile->k = g->k;
+    tile->a = g->a + (size_t)i * g->lda;
+    tile->a_row = g->lda;
+    tile->b = g->b + (size_t)j * g->ldb;
+    tile->b_step = g->ldb;
+}
+
+/* edge [rows,8] = dots of the rows of A with the last n < 8 columns, from j on. Returns where they
+   begin: the block is read from 8 columns before the end. */
+static wcoh_real *wcohi_gemm_dot_edge(const wcohi_gemm_run *run, wcoh_real *edge, int i, int rows, int j, int n)
 {
     const wcohi_gemm_args *g = &run->args;
-    int back = n < WCOHI_DOT_COLUMNS && g->n >= WCOHI_DOT_COLUMNS ? WCOHI_DOT_COLUMNS - n : 0, column;
+    int back = g->n >= WCOHI_DOT_COLUMNS ? WCOHI_DOT_COLUMNS - n : 0, column;
     wcohi_tile tile;
-    tile.k = g->k;
-    tile.a = g->a + (size_t)i * g->lda;
-    tile.a_row = g->lda;
-    tile.b = g->b + (size_t)(j - back) * g->ldb;
-    tile.b_step = g->ldb;
+    wcohi_dot_tile(g, &tile, i, j - back);
     tile.c = edge;
     tile.ldc = WCOHI_DOT_COLUMNS;
-    if (n == WCOHI_DOT_COLUMNS || back) {
+    tile.adds = 0;
+    if (back) {
         run->kernels->dot[rows - 1](&tile);
         return edge + back;
     }
@@ -3669,11 +3753,15 @@ static void wcohi_gemm_dots(int index, int slot, void *user)
         int n = WCOHI_MIN(WCOHI_DOT_COLUMNS, end - j), i, rows;
         for (i = 0; i < g->m; i += rows) {
             wcohi_tile tile;
-            const wcoh_real *from;
             rows = WCOHI_MIN(2, g->m - i);
-            from = wcohi_gemm_dot_block(run, edge, i, rows, j, n);
             wcohi_tile_adds(run, &tile, i, j, 1, 1);
-            run->kernels->finish(&tile, rows, n, from, WCOHI_DOT_COLUMNS);
+            if (n == WCOHI_DOT_COLUMNS) {
+                wcohi_dot_tile(g, &tile, i, j);
+                run->kernels->dot[rows - 1](&tile);
+            } else {
+                const wcoh_real *from = wcohi_gemm_dot_edge(run, edge, i, rows, j, n);
+                run->kernels->finish(&tile, rows, n, from, WCOHI_DOT_COLUMNS);
+            }
             if (g->gelu) run->kernels->gelu(g->c + (size_t)i * g->ldc + j, tile.c, g->ldc, rows, n);
         }
     }
@@ -3702,8 +3790,10 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
     }
     run.tiles = (args->m + run.kernels->rows - 1) / run.kernels->rows;
     run.panels = (args->n + 2 * run.kernels->lanes - 1) / (2 * run.kernels->lanes);
-    run.row_parts = WCOHI_MIN(run.tiles, parts);
+    /* every part of the rows packs B again: no part below 128 rows if the columns can be parted */
+    run.row_parts = WCOHI_CLAMP(args->m / 128, 1, parts);
     run.column_parts = WCOHI_MIN(run.panels, (parts + run.row_parts - 1) / run.row_parts);
+    run.row_parts = WCOHI_MIN(run.tiles, (parts + run.column_parts - 1) / run.column_parts);
     wcohi_pool_run(compute->pool, run.row_parts * run.column_parts, work, wcohi_gemm_part, &run);
 }
 
@@ -4858,6 +4948,7 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
 #define WCOHI_DENOMINATORS 80 /* the states of the constant 1: [WCOHI_FEATURES], rounded up */
 #define WCOHI_CHUNK_MAX 256   /* rows of a chunk */
+#define WCOHI_LOG2_E 1.44269504088896340736
 #define WCOHI_WAVE_HEADER 16  /* what WCOHI_WAVE_* name */
 enum {                        /* per head of a session: e^{i frame}, what its tables are of */
     WCOHI_WAVE_COS, WCOHI_WAVE_SIN, WCOHI_WAVE_GAIN, WCOHI_WAVE_CARRIER, WCOHI_WAVE_DAMPING,
@@ -4895,6 +4986,7 @@ typedef struct wcohi_wave {
     double *turn_c, *turn_s;            /* [chunk] e^{i omega i} */
     double *decay;                      /* [chunk + 1] e^{-lambda i} */
     wcoh_real *real_c, *real_s;         /* the turns rounded */
+    wcoh_real *decline, *place;         /* [chunk] lambda i log2 e, and i */
 } wcohi_wave;
 
 /* Scratch of one running job, cut from its slot's memory. P = chunk rounded up to whole vectors. */
@@ -4983,19 +5075,21 @@ static void wcohi_wave_series(wcohi_wave *wave)
 }
 
 /* Rows of a chunk, by the measured costs of a row's near and far part. */
+#define WCOHI_WAVE_WHOLE 64 /* this many rows are one chunk whatever the order */
 static int wcohi_wave_chunk(int seq, int order, int given)
 {
-    int whole = 64 + 4 * order, part = order <= 12 ? 32 : order <= 20 ? 48 : 64;
+    int whole = WCOHI_WAVE_WHOLE + 4 * order, part = order <= 12 ? 32 : order <= 20 ? 48 : 64;
     if (given > 0) return WCOHI_MIN(WCOHI_MIN(given, seq), WCOHI_CHUNK_MAX);
     return seq <= whole ? seq : part;
 }
 
-/* e^{i omega i} and e^{-lambda i} for the rows of a chunk; every 16th turn is computed afresh. */
+/* e^{i omega i} and e^{-lambda i} for the rows of a chunk in whole vectors (lanes behind the last
+   row must be finite); every 16th is computed afresh. */
 static void wcohi_wave_tables(wcohi_wave *wave)
 {
     double c = cos(wave->carrier), s = sin(wave->carrier);
-    int i;
-    for (i = 0; i < wave->chunk; i++) {
+    int span = (int)wcohi_round_up((size_t)wave->chunk, 16), i;
+    for (i = 0; i < span; i++) {
         if (i % 16 == 0) {
             wave->turn_c[i] = cos(wave->carrier * i);
             wave->turn_s[i] = sin(wave->carrier * i);
@@ -5011,9 +5105,13 @@ static void wcohi_wave_tables(wcohi_wave *wave)
 static void wcohi_wave_decays(wcohi_wave *wave)
 {
     double step = exp(-wave->damping);
-    int i;
-    for (i = 0; i <= wave->chunk; i++)
+    int span = (int)wcohi_round_up((size_t)wave->chunk, 16), i;
+    for (i = 0; i <= span; i++)
         wave->decay[i] = i % 16 == 0 ? exp(-wave->damping * i) : wave->decay[i - 1] * step;
+    for (i = 0; i < span; i++) {
+        wave->decline[i] = (wcoh_real)(wave->damping * WCOHI_LOG2_E * i);
+        wave->place[i] = (wcoh_real)i;
+    }
 }
 
 static void wcohi_wave_parameters(wcohi_wave *wave, const wcohi_coherence *call, int head)
@@ -5032,39 +5130,52 @@ static void wcohi_wave_take(wcohi_arena *arena, wcohi_wave *wave, int longest)
     double *decay = WCOHI_TAKE(arena, span + 16, double);
     wcoh_real *real_c = WCOHI_TAKE(arena, span, wcoh_real);
     wcoh_real *real_s = WCOHI_TAKE(arena, span, wcoh_real);
+    wcoh_real *decline = WCOHI_TAKE(arena, span, wcoh_real);
+    wcoh_real *place = WCOHI_TAKE(arena, span, wcoh_real);
     if (!arena->base) return;
     wave->turn_c = turn_c, wave->turn_s = turn_s, wave->decay = decay;
     wave->real_c = real_c, wave->real_s = real_s;
+    wave->decline = decline, wave->place = place;
+}
+
+/* The next `count` elements of a block that was taken whole. */
+static wcoh_real *wcohi_wave_next(wcoh_real **block, size_t count)
+{
+    wcoh_real *here = *block;
+    *block = here + count;
+    return here;
 }
 
 static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int seq, int width)
 {
-    wcoh_real **line[17];
-    int longest = WCOHI_MIN(seq, WCOHI_CHUNK_MAX), i;
-    size_t span = wcohi_round_up((size_t)longest, 16), pitch = wcohi_wave_pitch(width);
+    size_t span = wcohi_round_up((size_t)WCOHI_MIN(seq, WCOHI_CHUNK_MAX), 16), line = 0;
+    size_t pitch = wcohi_wave_pitch(width), matrix = wcohi_mul(span, pitch);
     size_t block = wcohi_wave_state(width), chunks = (size_t)seq / 16 + 2;
-    line[0] = &room->qr, line[1] = &room->qs, line[2] = &room->kr, line[3] = &room->ks;
-    line[4] = &room->ur, line[5] = &room->us, line[6] = &room->wr, line[7] = &room->ws;
-    line[8] = &room->ar, line[9] = &room->as, line[10] = &room->br, line[11] = &room->bs;
-    line[12] = &room->dphi, line[13] = &room->dpsi, line[14] = &room->delta;
-    line[15] = &room->inverse, line[16] = &room->denominator;
-    for (i = 0; i < 17; i++) *line[i] = WCOHI_TAKE(arena, span, wcoh_real);
-    room->weight = WCOHI_TAKE(arena, span * 16, wcoh_real);
-    room->product = WCOHI_TAKE(arena, span * 16, wcoh_real);
-    room->torque = WCOHI_TAKE(arena, span * 16, wcoh_real);
-    room->columns = WCOHI_TAKE(arena, wcohi_mul(span, pitch), wcoh_real);
-    room->sums = WCOHI_TAKE(arena, wcohi_mul(span, pitch), wcoh_real);
-    room->fr = WCOHI_TAKE(arena, span, double);
-    room->fs = WCOHI_TAKE(arena, span, double);
-    room->query = WCOHI_TAKE(arena, span * WCOHI_FEATURES, double);
-    room->key = WCOHI_TAKE(arena, span * WCOHI_FEATURES, double);
-    room->image = WCOHI_TAKE(arena, span * WCOHI_FEATURES, double);
-    room->rows = WCOHI_TAKE(arena, wcohi_mul(span, pitch), double);
-    room->across = WCOHI_TAKE(arena, wcohi_mul(span, pitch + 1), double);
-    room->scaled = WCOHI_TAKE(arena, block, double);
-    room->adjoint = WCOHI_TAKE(arena, block, double);
-    room->state = WCOHI_TAKE(arena, block, double);
+    wcoh_real **lines[17], *reals;
+    reals = WCOHI_TAKE(arena, wcohi_add((17 + 3 * 16) * span, wcohi_mul(2, matrix)), wcoh_real);
+    room->query = WCOHI_TAKE(arena, 3 * WCOHI_FEATURES * span, double);
+    room->rows = WCOHI_TAKE(arena, wcohi_add(wcohi_mul(2, matrix), 3 * span), double);
+    room->scaled = WCOHI_TAKE(arena, wcohi_mul(3, block), double);
     room->saved = WCOHI_TAKE(arena, wcohi_mul(chunks, block), double);
+    if (!arena->base) return;
+    room->key = room->query + WCOHI_FEATURES * span;
+    room->image = room->key + WCOHI_FEATURES * span;
+    room->across = room->rows + matrix;
+    room->fr = room->across + matrix + span;
+    room->fs = room->fr + span;
+    room->adjoint = room->scaled + block;
+    room->state = room->adjoint + block;
+    lines[0] = &room->qr, lines[1] = &room->qs, lines[2] = &room->kr, lines[3] = &room->ks;
+    lines[4] = &room->ur, lines[5] = &room->us, lines[6] = &room->wr, lines[7] = &room->ws;
+    lines[8] = &room->ar, lines[9] = &room->as, lines[10] = &room->br, lines[11] = &room->bs;
+    lines[12] = &room->dphi, lines[13] = &room->dpsi, lines[14] = &room->delta;
+    lines[15] = &room->inverse, lines[16] = &room->denominator;
+    for (line = 0; line < 17; line++) *lines[line] = wcohi_wave_next(&reals, span);
+    room->weight = wcohi_wave_next(&reals, span * 16);
+    room->product = wcohi_wave_next(&reals, span * 16);
+    room->torque = wcohi_wave_next(&reals, span * 16);
+    room->columns = wcohi_wave_next(&reals, matrix);
+    room->sums = wcohi_wave_next(&reals, matrix);
 }
 
 /* Bytes of one job's scratch. */
@@ -5092,35 +5203,178 @@ static void wcohi_wave_harmonic(wcoh_real *ur, wcoh_real *us, const wcoh_real *r
     }
 }
 
-/* raw [rows] of `stride` -> planar r, s; behind the last row 0. span: rows in whole vectors */
-static void wcohi_wave_gather(wcoh_real *r, wcoh_real *s, const wcoh_real *raw, size_t stride,
-                              int rows, int span)
-{
-    int i;
-    for (i = 0; i < rows; i++, raw += stride) r[i] = raw[0], s[i] = raw[1];
-    for (; i < span; i++) r[i] = s[i] = 0;
-}
-
-/* x [rows,E] of `stride` -> columns [E,P], 0 behind the last row, and back times scale [rows]. */
-static void wcohi_wave_columns(wcoh_real *columns, const wcoh_real *x, size_t stride, int rows,
-                               int span, int width)
+/* Columns and rows of a matrix, for the rows and elements that vectors do not fill. */
+static void wcohi_wave_columns_part(wcoh_real *columns, const wcoh_real *x, size_t stride,
+                                    int rows, int lanes, int span, int from, int width)
 {
     int i, e;
     for (i = 0; i < rows; i++, x += stride)
-        for (e = 0; e < width; e++) columns[(size_t)e * (size_t)span + (size_t)i] = x[e];
-    for (e = 0; e < width; e++)
-        for (i = rows; i < span; i++) columns[(size_t)e * (size_t)span + (size_t)i] = 0;
+        for (e = from; e < width; e++) columns[(size_t)e * (size_t)span + (size_t)i] = x[e];
+    for (e = from; e < width; e++)
+        for (i = rows; i < lanes; i++) columns[(size_t)e * (size_t)span + (size_t)i] = 0;
 }
 
-static void wcohi_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *columns,
-                            const wcoh_real *scale, int rows, int span, int width)
+static void wcohi_wave_rows_part(wcoh_real *x, size_t stride, const wcoh_real *columns,
+                                 const wcoh_real *scale, int rows, int span, int from, int width)
 {
     int i, e;
     for (i = 0; i < rows; i++, x += stride) {
         wcoh_real factor = scale ? scale[i] : (wcoh_real)1;
-        for (e = 0; e < width; e++) x[e] = columns[(size_t)e * (size_t)span + (size_t)i] * factor;
+        for (e = from; e < width; e++)
+            x[e] = columns[(size_t)e * (size_t)span + (size_t)i] * factor;
     }
 }
+
+/* delta [rows] += sum over e of x[row][e] y[row][e] */
+static void wcohi_wave_inner_part(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
+                                  const wcoh_real *y, size_t y_stride, int rows, int from,
+                                  int width)
+{
+    int i, e;
+    for (i = 0; i < rows; i++, x += x_stride, y += y_stride) {
+        wcoh_real sum = delta[i];
+        for (e = from; e < width; e++) sum += x[e] * y[e];
+        delta[i] = sum;
+    }
+}
+
+/* S##_spread(p, stride, v): the W/4 groups of four of v to p, p + stride, ..: quads undone */
+#define wcohi_sse2_spread(p, stride, v) _mm_storeu_ps((p), (v))
+#define wcohi_avx2_spread(p, stride, v)                                                            \
+    (_mm_storeu_ps((p), _mm256_castps256_ps128(v)),                                                \
+     _mm_storeu_ps((p) + (stride), _mm256_extractf128_ps((v), 1)))
+#define wcohi_avx512_spread(p, stride, v)                                                          \
+    (_mm_storeu_ps((p), _mm512_maskz_extractf32x4_ps((__mmask8)-1, (v), 0)),                       \
+     _mm_storeu_ps((p) + (stride), _mm512_maskz_extractf32x4_ps((__mmask8)-1, (v), 1)),            \
+     _mm_storeu_ps((p) + 2 * (stride), _mm512_maskz_extractf32x4_ps((__mmask8)-1, (v), 2)),        \
+     _mm_storeu_ps((p) + 3 * (stride), _mm512_maskz_extractf32x4_ps((__mmask8)-1, (v), 3)))
+#define wcohi_neon_spread(p, stride, v) vst1q_f32((p), (v))
+
+/* Four vectors of W/4 groups: 4x4 blocks transposed in place. */
+#define WCOHI_WAVE_TRANSPOSE(S, a, b, c, d)                                                        \
+    do {                                                                                           \
+        S##_v ab_ = S##_mixlo(a, b), cd_ = S##_mixlo(c, d);                                        \
+        S##_v ef_ = S##_mixhi(a, b), gh_ = S##_mixhi(c, d);                                        \
+        a = S##_pairlo(ab_, cd_);                                                                  \
+        b = S##_pairhi(ab_, cd_);                                                                  \
+        c = S##_pairlo(ef_, gh_);                                                                  \
+        d = S##_pairhi(ef_, gh_);                                                                  \
+    } while (0)
+
+/* x [rows,E] of `stride` -> columns [E,span], 0 behind the last row; and back times scale [rows];
+   delta [rows] = inner products of the rows of two matrices. */
+#define WCOHI_KERNEL_WAVE_TRANSPOSE(S)                                                             \
+    S##_fn void S##_wave_columns(wcoh_real *columns, const wcoh_real *x, size_t stride, int rows,  \
+                                 int span, int width)                                              \
+    {                                                                                              \
+        int i, e, whole = width / 4 * 4;                                                           \
+        for (i = 0; i + S##_W <= rows; i += S##_W, x += S##_W * stride) {                          \
+            for (e = 0; e < whole; e += 4) {                                                       \
+                S##_v a = S##_quads(x + e, 4 * stride), b = S##_quads(x + stride + e, 4 * stride); \
+                S##_v c = S##_quads(x + 2 * stride + e, 4 * stride);                               \
+                S##_v d = S##_quads(x + 3 * stride + e, 4 * stride);                               \
+                wcoh_real *to = columns + (size_t)e * (size_t)span + (size_t)i;                    \
+                WCOHI_WAVE_TRANSPOSE(S, a, b, c, d);                                               \
+                S##_store(to, a);                                                                  \
+                S##_store(to + span, b);                                                           \
+                S##_store(to + 2 * span, c);                                                       \
+                S##_store(to + 3 * span, d);                                                       \
+            }                                                                                      \
+            wcohi_wave_columns_part(columns + i, x, stride, S##_W, S##_W, span, whole, width);     \
+        }                                                                                          \
+        wcohi_wave_columns_part(columns + i, x, stride, rows - i, span - i, span, 0, width);       \
+    }                                                                                              \
+    S##_fn void S##_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *columns,               \
+                              const wcoh_real *scale, int rows, int span, int width)               \
+    {                                                                                              \
+        int i, e, whole = width / 4 * 4;                                                           \
+        for (i = 0; i + S##_W <= rows; i += S##_W, x += S##_W * stride, columns += S##_W) {        \
+            S##_v by = scale ? S##_load(scale + i) : S##_set((wcoh_real)1);                        \
+            for (e = 0; e < whole; e += 4) {                                                       \
+                const wcoh_real *from = columns + (size_t)e * (size_t)span;                        \
+                S##_v a = S##_mul(by, S##_load(from)), b = S##_mul(by, S##_load(from + span));     \
+                S##_v c = S##_mul(by, S##_load(from + 2 * span));                                  \
+                S##_v d = S##_mul(by, S##_load(from + 3 * span));                                  \
+                WCOHI_WAVE_TRANSPOSE(S, a, b, c, d);                                               \
+                S##_spread(x + e, 4 * stride, a);                                                  \
+                S##_spread(x + stride + e, 4 * stride, b);                                         \
+                S##_spread(x + 2 * stride + e, 4 * stride, c);                                     \
+                S##_spread(x + 3 * stride + e, 4 * stride, d);                                     \
+            }                                                                                      \
+            wcohi_wave_rows_part(x, stride, columns, scale ? scale + i : NULL, S##_W, span, whole, \
+                                 width);                                                           \
+        }                                                                                          \
+        wcohi_wave_rows_part(x, stride, columns, scale ? scale + i : NULL, rows - i, span, 0,      \
+                             width);                                                               \
+    }                                                                                              \
+    S##_fn void S##_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t x_stride,              \
+                               const wcoh_real *y, size_t y_stride, int rows, int width)           \
+    {                                                                                              \
+        int i, e, whole = width / 4 * 4;                                                           \
+        memset(delta, 0, (size_t)rows * sizeof *delta);                                            \
+        for (i = 0; i + S##_W <= rows; i += S##_W, delta += S##_W) {                               \
+            S##_v sum = S##_zero();                                                                \
+            for (e = 0; e < whole; e += 4) {                                                       \
+                S##_v a = WCOHI_WAVE_QUADS(S, 0), b = WCOHI_WAVE_QUADS(S, 1);                      \
+                S##_v c = WCOHI_WAVE_QUADS(S, 2), d = WCOHI_WAVE_QUADS(S, 3);                      \
+                WCOHI_WAVE_TRANSPOSE(S, a, b, c, d);                                               \
+                sum = S##_add(sum, S##_add(S##_add(a, b), S##_add(c, d)));                         \
+            }                                                                                      \
+            S##_store(delta, sum);                                                                 \
+            wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, S##_W, whole, width);           \
+            x += S##_W * x_stride;                                                                 \
+            y += S##_W * y_stride;                                                                 \
+        }                                                                                          \
+        wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows - i, 0, width);                \
+    }
+/* Products of the elements e .. e + 3 of rows 4g + row of x and y. */
+#define WCOHI_WAVE_QUADS(S, row)                                                                   \
+    S##_mul(S##_quads(x + (row) * x_stride + e, 4 * x_stride),                                     \
+            S##_quads(y + (row) * y_stride + e, 4 * y_stride))
+
+static void wcohi_scalar_wave_columns(wcoh_real *columns, const wcoh_real *x, size_t stride,
+                                      int rows, int span, int width)
+{
+    wcohi_wave_columns_part(columns, x, stride, rows, span, span, 0, width);
+}
+static void wcohi_scalar_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *columns,
+                                   const wcoh_real *scale, int rows, int span, int width)
+{
+    wcohi_wave_rows_part(x, stride, columns, scale, rows, span, 0, width);
+}
+static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
+                                    const wcoh_real *y, size_t y_stride, int rows, int width)
+{
+    memset(delta, 0, (size_t)rows * sizeof *delta);
+    wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows, 0, width);
+}
+
+/* Raw pairs [rows] of `stride` -> planar r, s, 0 behind the last row (span: rows in whole vectors),
+   and back; pairs [2 span] lies between. */
+#define WCOHI_KERNEL_WAVE_GATHER(S)                                                                \
+    S##_fn void S##_wave_gather(wcoh_real *r, wcoh_real *s, const wcoh_real *raw, size_t stride,   \
+                                int rows, int span, wcoh_real *pairs)                              \
+    {                                                                                              \
+        int i;                                                                                     \
+        for (i = 0; i < rows; i++, raw += stride) memcpy(pairs + 2 * i, raw, 2 * sizeof *raw);     \
+        for (; i < span; i++) pairs[2 * i] = pairs[2 * i + 1] = 0;                                 \
+        for (i = 0; i < span; i += S##_W) {                                                        \
+            S##_v a = S##_load(pairs + 2 * i), b = S##_load(pairs + 2 * i + S##_W);                \
+            S##_store(r + i, S##_even(a, b));                                                      \
+            S##_store(s + i, S##_odd(a, b));                                                       \
+        }                                                                                          \
+    }                                                                                              \
+    S##_fn void S##_wave_scatter(wcoh_real *raw, size_t stride, const wcoh_real *r,                \
+                                 const wcoh_real *s, int rows, int span, wcoh_real *pairs)         \
+    {                                                                                              \
+        int i;                                                                                     \
+        for (i = 0; i < span; i += S##_W) {                                                        \
+            S##_v a = S##_load(r + i), b = S##_load(s + i);                                        \
+            S##_store(pairs + 2 * i, S##_ziplo(a, b));                                             \
+            S##_store(pairs + 2 * i + S##_W, S##_ziphi(a, b));                                     \
+        }                                                                                          \
+        for (i = 0; i < rows; i++, raw += stride) memcpy(raw, pairs + 2 * i, 2 * sizeof *raw);     \
+    }
 
 /* Raw phasors to unit ones: u = (r, s)/|.|, (1, 0) where the length is below 1e-6; then turned by
    a table, a = u e^{i turn}. All [span]. */
@@ -5156,8 +5410,9 @@ static void wcohi_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *column
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
         size_t stride = task->call->phasor_stride, at = (size_t)first * stride;                    \
-        wcohi_wave_gather(room->qr, room->qs, task->query + at, stride, rows, span);               \
-        wcohi_wave_gather(room->kr, room->ks, task->key + at, stride, rows, span);                 \
+        wcoh_real *pairs = room->weight;                                                           \
+        S##_wave_gather(room->qr, room->qs, task->query + at, stride, rows, span, pairs);          \
+        S##_wave_gather(room->kr, room->ks, task->key + at, stride, rows, span, pairs);            \
         S##_wave_unit(room->ur, room->us, room->qr, room->qs, span);                               \
         S##_wave_unit(room->wr, room->ws, room->kr, room->ks, span);                               \
         if (task->call->harmonic) {                                                                \
@@ -5188,18 +5443,24 @@ static void wcohi_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *column
 
 /* ---- pieces: near pairs */
 
-/* e^s for s <= 0 (or a rounding above); below e^-87 nothing falls, so no denormals. NaN stays. */
+/* 2^s for s <= 0 (or a rounding above), relative error 1e-7; below 2^-125 nothing falls, so no
+   denormals. NaN stays. */
 #ifdef WAVECOH_TEST_DOUBLE
 #define WCOHI_KERNEL_WAVE_WEIGHT(S)                                                                \
-    S##_inline S##_v S##_wave_weight(S##_v s) { return S##_exp(s); }
+    S##_inline S##_v S##_wave_weight(S##_v s) { return S##_exp(s / WCOHI_LOG2_E); }
 #else
 #define WCOHI_KERNEL_WAVE_WEIGHT(S)                                                                \
     S##_inline S##_v S##_wave_weight(S##_v s)                                                      \
     {                                                                                              \
-        S##_iv n;                                                                                  \
-        S##_v r = S##_exp_reduce(S##_max(S##_set(-87.0f), s), &n), y;                              \
-        y = S##_add(S##_expm1_small(r), S##_set(1.0f));                                            \
-        return S##_mul(y, S##_real(S##_ishl(S##_iadd(n, S##_iset(127)), 23)));                     \
+        S##_v t = S##_max(S##_set(-125.0f), s), p = S##_set(1.3276472e-3f), x;                     \
+        S##_iv n = S##_toi(t);                                                                     \
+        x = S##_sub(t, S##_fromi(n));                                                              \
+        p = S##_fma(p, x, S##_set(9.6755413e-3f));                                                 \
+        p = S##_fma(p, x, S##_set(5.5507133e-2f));                                                 \
+        p = S##_fma(p, x, S##_set(2.4022120e-1f));                                                 \
+        p = S##_fma(p, x, S##_set(6.9314697e-1f));                                                 \
+        p = S##_fma(p, x, S##_set(1.0000001f));                                                    \
+        return S##_real(S##_iadd(S##_bits(p), S##_ishl(n, 23)));                                   \
     }
 #endif
 
@@ -5274,17 +5535,25 @@ static void wcohi_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *column
                                       int first, int rows)                                         \
     {                                                                                              \
         S##_v a = S##_load(room->ar + first), b = S##_load(room->as + first);                      \
-        S##_v gain = S##_set((wcoh_real)wave->gain), lane = S##_iota();                            \
-        S##_v total = S##_load(room->denominator + first);                                         \
-        wcoh_real damping = (wcoh_real)wave->damping, *p = room->weight;                           \
-        S##_v base = S##_fnma(lane, S##_set(damping), S##_neg(gain));                              \
+        S##_v gain = S##_set((wcoh_real)(wave->gain * WCOHI_LOG2_E)), lane = S##_iota();           \
+        S##_v total = S##_load(room->denominator + first), w, turn;                                \
+        const wcoh_real *kr = room->br, *ks = room->bs, *decline = wave->decline;                  \
+        S##_v step = S##_set((wcoh_real)(wave->damping * WCOHI_LOG2_E));                           \
+        S##_v base = S##_fnma(lane, step, S##_neg(gain));                                          \
+        wcoh_real *p = room->weight;                                                               \
         int end = WCOHI_MIN(first + S##_W, rows), k;                                               \
-        for (k = 0; k < end; k++, p += S##_W) {                                                    \
-            S##_v wave_ = S##_fma(b, S##_set(room->bs[k]), S##_mul(a, S##_set(room->br[k])));      \
-            S##_v age = S##_add(base, S##_set(damping * (wcoh_real)(k - first)));                  \
-            S##_v w = S##_wave_weight(S##_fma(gain, wave_, age));                                  \
-            if (k > first)                                                                         \
-                w = S##_select(S##_le(S##_set((wcoh_real)(k - first)), lane), w, S##_zero());      \
+        for (k = 0; k < first; k++, p += S##_W) {                                                  \
+            turn = S##_fma(b, S##_set(ks[k]), S##_mul(a, S##_set(kr[k])));                         \
+            w = S##_sub(base, S##_set(decline[first - k]));                                        \
+            w = S##_wave_weight(S##_fma(gain, turn, w));                                           \
+            total = S##_add(total, w);                                                             \
+            S##_store(p, w);                                                                       \
+        }                                                                                          \
+        for (; k < end; k++, p += S##_W) {                                                         \
+            turn = S##_fma(b, S##_set(ks[k]), S##_mul(a, S##_set(kr[k])));                         \
+            w = S##_add(base, S##_set(decline[k - first]));                                        \
+            w = S##_wave_weight(S##_fma(gain, turn, w));                                           \
+            w = S##_select(S##_le(S##_set(wave->place[k - first]), lane), w, S##_zero());          \
             total = S##_add(total, w);                                                             \
             S##_store(p, w);                                                                       \
         }                                                                                          \
@@ -5312,40 +5581,37 @@ static void wcohi_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *column
                                      int first, int rows, double *partial)                         \
     {                                                                                              \
         S##_v a = S##_load(room->br + first), b = S##_load(room->bs + first), lane = S##_iota();   \
-        S##_v gain = S##_set((wcoh_real)wave->gain), turn = S##_zero();                            \
+        S##_v gain = S##_set((wcoh_real)(wave->gain * WCOHI_LOG2_E)), turn = S##_zero();           \
         S##_v dgain = S##_zero(), total = S##_zero(), moment = S##_zero();                         \
-        wcoh_real damping = (wcoh_real)wave->damping, sums[2][S##_W];                              \
-        S##_v base = S##_fma(lane, S##_set(damping), S##_neg(gain));                               \
-        int q, i;                                                                                  \
-        for (q = first; q < rows; q++) {                                                           \
-            size_t at = (size_t)(q - first) * S##_W, torque = (size_t)q * S##_W;                   \
-            S##_v c = S##_set(room->ar[q]), d = S##_set(room->as[q]), age, w, slope, sine, cosine; \
+        S##_v step = S##_set((wcoh_real)(wave->damping * WCOHI_LOG2_E));                           \
+        S##_v base = S##_fma(lane, step, S##_neg(gain));                                           \
+        const wcoh_real *qr = room->ar + first, *qs = room->as + first;                            \
+        const wcoh_real *inverse = room->inverse + first, *delta = room->delta + first;            \
+        const wcoh_real *decline = wave->decline, *place = wave->place, *product = room->product;  \
+        wcoh_real *torque = room->torque + (size_t)first * S##_W, *weight = room->weight;          \
+        int q, end = rows - first;                                                                 \
+        for (q = 0; q < end; q++, torque += S##_W, weight += S##_W, product += S##_W) {            \
+            S##_v c = S##_set(qr[q]), d = S##_set(qs[q]), w, slope, sine, cosine;                  \
             cosine = S##_fma(b, d, S##_mul(a, c));                                                 \
             sine = S##_fnma(b, c, S##_mul(a, d));                                                  \
-            age = S##_sub(base, S##_set(damping * (wcoh_real)(q - first)));                        \
-            w = S##_wave_weight(S##_fma(gain, cosine, age));                                       \
-            w = S##_mul(w, S##_set(room->inverse[q]));                                             \
-            if (q - first < S##_W - 1)                                                             \
-                w = S##_select(S##_le(lane, S##_set((wcoh_real)(q - first))), w, S##_zero());      \
-            S##_store(room->weight + at, w);                                                       \
-            slope = S##_sub(S##_load(room->product + at), S##_set(room->delta[q]));                \
-            slope = S##_mul(w, slope);                                                             \
+            w = S##_sub(base, S##_set(decline[q]));                                                \
+            w = S##_wave_weight(S##_fma(gain, cosine, w));                                         \
+            w = S##_mul(w, S##_set(inverse[q]));                                                   \
+            if (q < S##_W - 1) w = S##_select(S##_le(lane, S##_set(place[q])), w, S##_zero());     \
+            S##_store(weight, w);                                                                  \
+            slope = S##_mul(w, S##_sub(S##_load(product), S##_set(delta[q])));                     \
             dgain = S##_fma(slope, cosine, dgain);                                                 \
             total = S##_add(total, slope);                                                         \
-            moment = S##_fma(slope, S##_set((wcoh_real)(q - first)), moment);                      \
+            moment = S##_fma(slope, S##_set(place[q]), moment);                                    \
             sine = S##_mul(sine, slope);                                                           \
             turn = S##_add(turn, sine);                                                            \
-            if (first) sine = S##_add(sine, S##_load(room->torque + torque));                      \
-            S##_store(room->torque + torque, sine);                                                \
+            if (first) sine = S##_add(sine, S##_load(torque));                                     \
+            S##_store(torque, sine);                                                               \
         }                                                                                          \
-        S##_store(room->dpsi + first, S##_mul(gain, turn));                                        \
+        S##_store(room->dpsi + first, S##_mul(S##_set((wcoh_real)wave->gain), turn));              \
         moment = S##_fnma(lane, total, moment);                                                    \
-        S##_store(sums[0], dgain);                                                                 \
-        S##_store(sums[1], moment);                                                                \
-        for (i = 0; i < S##_W; i++) {                                                              \
-            partial[0] += (double)sums[0][i];                                                      \
-            partial[2] -= (double)sums[1][i];                                                      \
-        }                                                                                          \
+        partial[0] += S##_dsum(S##_dadd(S##_dlo(dgain), S##_dhi(dgain)));                          \
+        partial[2] -= S##_dsum(S##_dadd(S##_dlo(moment), S##_dhi(moment)));                        \
     }                                                                                              \
     /* columns: v transposed; sums: gradient of v transposed, added to */                          \
     S##_fn void S##_wave_near_backward(const wcohi_wave_task *task, const wcoh_real *dout,         \
@@ -5355,6 +5621,7 @@ static void wcohi_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *column
         size_t stride = task->call->dout_stride;                                                   \
         wcoh_real gain = (wcoh_real)task->wave->gain;                                              \
         int width = task->call->width, first, q;                                                   \
+        S##_v moment = S##_zero();                                                                 \
         for (first = 0; first < rows; first += S##_W) {                                            \
             const wcoh_real *g = dout + (size_t)first * stride;                                    \
             S##_wave_dot(room->product, room->columns + first, (size_t)span, rows - first, g,      \
@@ -5365,57 +5632,106 @@ static void wcohi_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *column
         }                                                                                          \
         for (q = 0; q < rows; q++)                                                                 \
             room->dphi[q] = -gain * S##_sum(S##_load(room->torque + (size_t)q * S##_W));           \
-        for (q = 0; q < rows; q++) /* what the carrier gains: sum q dphi + sum k dpsi */           \
-            task->partial[1] += q * ((double)room->dphi[q] + (double)room->dpsi[q]);               \
+        for (; q < span; q++) room->dphi[q] = room->dpsi[q] = 0;                                   \
+        for (q = 0; q < span; q += S##_W) { /* what the carrier gains: sum q dphi + sum k dpsi */  \
+            S##_v both = S##_add(S##_load(room->dphi + q), S##_load(room->dpsi + q));              \
+            moment = S##_fma(both, S##_load(task->wave->place + q), moment);                       \
+        }                                                                                          \
+        task->partial[1] += S##_dsum(S##_dadd(S##_dlo(moment), S##_dhi(moment)));                  \
     }
 
 /* ---- pieces: far pairs, in double */
 
-/* out [m,n] (ldo) = or += A [m,k] B [k,n] (ldb), A(i,l) = a[i*row + l*step]; n in whole vectors. */
-#define WCOHI_KERNEL_WAVE_PRODUCT(S)                                                               \
-    S##_fn void S##_wave_product4(double *out, size_t ldo, const double *a, size_t row,            \
-                                  size_t step, const double *b, size_t ldb, int k, int add)        \
+/* out [m,n] (ldo) = or += A [m,k] B [k,n] (ldb), A(i,l) = a[i*row + l*step]; n in whole vectors.
+   Tiles of 4 rows by 2 vectors, 8 rows by 1, 4 by 1 and single ones. */
+#define WCOHI_WAVE_TILE_SUM(S, i) S##_dv sum##i = add ? S##_dload(out + i * ldo) : S##_dzero();
+#define WCOHI_WAVE_TILE_ADD(S, i) sum##i = S##_dfma(S##_dset(a[i * row]), x, sum##i);
+#define WCOHI_WAVE_TILE_PUT(S, i) S##_dstore(out + i * ldo, sum##i);
+#define WCOHI_WAVE_TILE_SUM2(S, i)                                                                 \
+    WCOHI_WAVE_TILE_SUM(S, i)                                                                      \
+    S##_dv more##i = add ? S##_dload(out + i * ldo + S##_DW) : S##_dzero();
+#define WCOHI_WAVE_TILE_ADD2(S, i)                                                                 \
+    f = S##_dset(a[i * row]);                                                                      \
+    sum##i = S##_dfma(f, x, sum##i);                                                               \
+    more##i = S##_dfma(f, y, more##i);
+#define WCOHI_WAVE_TILE_PUT2(S, i)                                                                 \
+    WCOHI_WAVE_TILE_PUT(S, i)                                                                      \
+    S##_dstore(out + i * ldo + S##_DW, more##i);
+#define WCOHI_WAVE_TILE(S, name, REPEAT)                                                           \
+    S##_inline void S##_##name(double *out, size_t ldo, const double *a, size_t row, size_t step,  \
+                               const double *b, size_t ldb, int k, int add)                        \
     {                                                                                              \
-        S##_dv sum0 = S##_dzero(), sum1 = sum0, sum2 = sum0, sum3 = sum0;                          \
         int l;                                                                                     \
-        if (add) {                                                                                 \
-            sum0 = S##_dload(out);                                                                 \
-            sum1 = S##_dload(out + ldo);                                                           \
-            sum2 = S##_dload(out + 2 * ldo);                                                       \
-            sum3 = S##_dload(out + 3 * ldo);                                                       \
-        }                                                                                          \
+        REPEAT(WCOHI_WAVE_TILE_SUM, S)                                                             \
         for (l = 0; l < k; l++, a += step, b += ldb) {                                             \
             S##_dv x = S##_dload(b);                                                               \
-            sum0 = S##_dfma(S##_dset(a[0]), x, sum0);                                              \
-            sum1 = S##_dfma(S##_dset(a[row]), x, sum1);                                            \
-            sum2 = S##_dfma(S##_dset(a[2 * row]), x, sum2);                                        \
-            sum3 = S##_dfma(S##_dset(a[3 * row]), x, sum3);                                        \
+            REPEAT(WCOHI_WAVE_TILE_ADD, S)                                                         \
         }                                                                                          \
-        S##_dstore(out, sum0);                                                                     \
-        S##_dstore(out + ldo, sum1);                                                               \
-        S##_dstore(out + 2 * ldo, sum2);                                                           \
-        S##_dstore(out + 3 * ldo, sum3);                                                           \
-    }                                                                                              \
-    S##_fn void S##_wave_product1(double *out, const double *a, size_t step, const double *b,      \
-                                  size_t ldb, int k, int add)                                      \
+        REPEAT(WCOHI_WAVE_TILE_PUT, S)                                                             \
+    }
+#define WCOHI_KERNEL_WAVE_PRODUCT(S)                                                               \
+    WCOHI_WAVE_TILE(S, wave_tile8, WCOHI_WAVE_EIGHT)                                               \
+    WCOHI_WAVE_TILE(S, wave_tile4, WCOHI_WAVE_FOUR)                                                \
+    WCOHI_WAVE_TILE(S, wave_tile1, WCOHI_WAVE_ONE)                                                 \
+    S##_inline void S##_wave_tile42(double *out, size_t ldo, const double *a, size_t row,          \
+                                    size_t step, const double *b, size_t ldb, int k, int add)      \
     {                                                                                              \
-        S##_dv sum = add ? S##_dload(out) : S##_dzero();                                           \
         int l;                                                                                     \
-        for (l = 0; l < k; l++, a += step, b += ldb)                                               \
-            sum = S##_dfma(S##_dset(a[0]), S##_dload(b), sum);                                     \
-        S##_dstore(out, sum);                                                                      \
+        WCOHI_WAVE_FOUR(WCOHI_WAVE_TILE_SUM2, S)                                                   \
+        for (l = 0; l < k; l++, a += step, b += ldb) {                                             \
+            S##_dv x = S##_dload(b), y = S##_dload(b + S##_DW), f;                                 \
+            WCOHI_WAVE_FOUR(WCOHI_WAVE_TILE_ADD2, S)                                               \
+        }                                                                                          \
+        WCOHI_WAVE_FOUR(WCOHI_WAVE_TILE_PUT2, S)                                                   \
     }                                                                                              \
     S##_fn void S##_wave_product(double *out, size_t ldo, const double *a, size_t row,             \
                                  size_t step, const double *b, size_t ldb, int m, int n, int k,    \
                                  int add)                                                          \
     {                                                                                              \
-        int i, j;                                                                                  \
-        for (i = 0; i + 4 <= m; i += 4, out += 4 * ldo, a += 4 * row)                              \
-            for (j = 0; j < n; j += S##_DW)                                                        \
-                S##_wave_product4(out + j, ldo, a, row, step, b + j, ldb, k, add);                 \
+        int i = 0, j;                                                                              \
+        for (; n == S##_DW && i + 8 <= m; i += 8, out += 8 * ldo, a += 8 * row)                    \
+            S##_wave_tile8(out, ldo, a, row, step, b, ldb, k, add);                                \
+        for (; i + 4 <= m; i += 4, out += 4 * ldo, a += 4 * row) {                                 \
+            for (j = 0; j + 2 * S##_DW <= n; j += 2 * S##_DW)                                      \
+                S##_wave_tile42(out + j, ldo, a, row, step, b + j, ldb, k, add);                   \
+            for (; j < n; j += S##_DW)                                                             \
+                S##_wave_tile4(out + j, ldo, a, row, step, b + j, ldb, k, add);                    \
+        }                                                                                          \
         for (; i < m; i++, out += ldo, a += row)                                                   \
             for (j = 0; j < n; j += S##_DW)                                                        \
-                S##_wave_product1(out + j, a, step, b + j, ldb, k, add);                           \
+                S##_wave_tile1(out + j, ldo, a, row, step, b + j, ldb, k, add);                    \
+    }
+
+/* y [n] = factor x [n]; returns the inner product of x and y where they are different things. */
+#define WCOHI_KERNEL_WAVE_BLOCK(S)                                                                 \
+    S##_fn void S##_wave_scale(double *y, const double *x, double factor, size_t count)            \
+    {                                                                                              \
+        size_t i = 0;                                                                              \
+        for (; i + S##_DW <= count; i += S##_DW)                                                   \
+            S##_dstore(y + i, S##_dmul(S##_dset(factor), S##_dload(x + i)));                       \
+        for (; i < count; i++) y[i] = factor * x[i];                                               \
+    }                                                                                              \
+    S##_fn double S##_wave_inner_double(const double *x, const double *y, size_t count)            \
+    {                                                                                              \
+        S##_dv sum = S##_dzero();                                                                  \
+        double rest = 0;                                                                           \
+        size_t i = 0;                                                                              \
+        for (; i + S##_DW <= count; i += S##_DW)                                                   \
+            sum = S##_dfma(S##_dload(x + i), S##_dload(y + i), sum);                               \
+        for (; i < count; i++) rest += x[i] * y[i];                                                \
+        return S##_dsum(sum) + rest;                                                               \
+    }                                                                                              \
+    /* rows j of y [count,pitch] = or += coefficient[j] times rows of x */                         \
+    S##_fn void S##_wave_weigh(double *y, const double *x, const double *coefficient, int count,   \
+                               size_t pitch, int add)                                              \
+    {                                                                                              \
+        size_t e;                                                                                  \
+        int j;                                                                                     \
+        for (j = 0; j < count; j++, x += pitch, y += pitch)                                        \
+            for (e = 0; e < pitch; e += S##_DW) {                                                  \
+                S##_dv old = add ? S##_dload(y + e) : S##_dzero();                                 \
+                S##_dstore(y + e, S##_dfma(S##_dset(coefficient[j]), S##_dload(x + e), old));      \
+            }                                                                                      \
     }
 
 /* Unit phasors of a chunk in double, turned into the frame of the states: made of length one by a
@@ -5576,13 +5892,6 @@ static void wcohi_wave_turn_frame(double frame[2], double angle)
     frame[1] = y * fix;
 }
 
-/* y [count] *= factor */
-static void wcohi_wave_scale(double *y, double factor, size_t count)
-{
-    size_t i;
-    for (i = 0; i < count; i++) y[i] *= factor;
-}
-
 /* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
    the features. */
 #define WCOHI_KERNEL_WAVE_FAR(S)                                                                   \
@@ -5593,14 +5902,11 @@ static void wcohi_wave_scale(double *y, double factor, size_t count)
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
         int width = task->call->width, count = 2 * wave->order + 1, j;                             \
-        size_t pitch = wcohi_wave_pitch(width), e;                                                 \
+        size_t pitch = wcohi_wave_pitch(width);                                                    \
         double *z = room->scaled + WCOHI_DENOMINATORS, *numerators = room->across;                 \
         const double *from = state + WCOHI_DENOMINATORS;                                           \
-        for (j = 0; j < count; j++) {                                                              \
-            room->scaled[j] = wave->coefficient[j] * state[j];                                     \
-            for (e = 0; e < pitch; e++)                                                            \
-                z[(size_t)j * pitch + e] = wave->coefficient[j] * from[(size_t)j * pitch + e];     \
-        }                                                                                          \
+        for (j = 0; j < count; j++) room->scaled[j] = wave->coefficient[j] * state[j];             \
+        S##_wave_weigh(z, from, wave->coefficient, count, pitch, 0);                               \
         S##_wave_frame(room, room->ur, room->us, wave, frame, span);                               \
         S##_wave_features(room->query, room, wave->order, span);                                   \
         S##_wave_product(numerators, (size_t)span, z, 1, pitch, room->query, (size_t)span, width,  \
@@ -5617,7 +5923,7 @@ static void wcohi_wave_scale(double *y, double factor, size_t count)
         for (i = 0; i < span; i++) ages[i] = i < rows ? wave->decay[rows - i] : 0;                 \
     }                                                                                              \
     /* The states move past a chunk: Z = e^{-lambda rows} Z + sum_k age_k F_k (v_k, 1). */         \
-    S##_fn void S##_wave_advance(const wcohi_wave_task *task, double *state,                       \
+    S##_fn void S##_wave_advance(const wcohi_wave_task *task, double *state, const double *from,   \
                                  const wcoh_real *value, const double frame[2], int rows,          \
                                  int span)                                                         \
     {                                                                                              \
@@ -5631,8 +5937,8 @@ static void wcohi_wave_scale(double *y, double factor, size_t count)
         S##_wave_ages(ages, wave, rows, span);                                                     \
         S##_wave_widen_rows(room->rows, pitch, value, task->call->value_stride, ages, rows,        \
                             task->call->width);                                                    \
-        wcohi_wave_scale(state, wave->decay[rows], (size_t)count);                                 \
-        wcohi_wave_scale(z, wave->decay[rows], (size_t)count * pitch);                             \
+        S##_wave_scale(state, from, wave->decay[rows], (size_t)count);                             \
+        S##_wave_scale(z, from + WCOHI_DENOMINATORS, wave->decay[rows], (size_t)count * pitch);    \
         S##_wave_product(z, pitch, room->key, (size_t)span, 1, room->rows, pitch, count,           \
                          (int)pitch, rows, 1);                                                     \
         S##_wave_dots(state, room->key, ages, NULL, count, span);                                  \
@@ -5648,8 +5954,8 @@ static void wcohi_wave_scale(double *y, double factor, size_t count)
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
         const wcohi_coherence *call = task->call;                                                  \
-        int width = call->width, count = 2 * wave->order + 1, i, j;                                \
-        size_t pitch = wcohi_wave_pitch(width), e;                                                 \
+        int width = call->width, count = 2 * wave->order + 1, i;                                   \
+        size_t pitch = wcohi_wave_pitch(width);                                                    \
         const double *z = state + WCOHI_DENOMINATORS;                                              \
         double *last = room->across + (size_t)width * (size_t)span, *r = room->adjoint;            \
         double *scale = room->scaled; /* [span] here */                                            \
@@ -5660,7 +5966,7 @@ static void wcohi_wave_scale(double *y, double factor, size_t count)
             scale[i] = i < rows ? wave->decay[i] * (double)room->inverse[i] : 0;                   \
             last[i] = i < rows ? -scale[i] * (double)room->delta[i] : 0;                           \
         }                                                                                          \
-        wcohi_wave_columns(room->columns, dout, call->dout_stride, rows, span, width);             \
+        S##_wave_columns(room->columns, dout, call->dout_stride, rows, span, width);               \
         S##_wave_widen_columns(room->across, room->columns, scale, width, span);                   \
         S##_wave_widen_rows(room->rows, pitch, dout, call->dout_stride, scale, rows, width);       \
         S##_wave_product(y, (size_t)span, z, pitch, 1, room->across, (size_t)span, count, span,    \
@@ -5675,10 +5981,7 @@ static void wcohi_wave_scale(double *y, double factor, size_t count)
         }                                                                                          \
         S##_wave_product(room->image, pitch, room->query, (size_t)span, 1, room->rows, pitch,      \
                          count, (int)pitch, rows, 0);                                              \
-        for (j = 0; j < count; j++)                                                                \
-            for (e = 0; e < pitch; e++)                                                            \
-                sums[(size_t)j * pitch + e] +=                                                     \
-                    wave->coefficient[j] * room->image[(size_t)j * pitch + e];                     \
+        S##_wave_weigh(sums, room->image, wave->coefficient, count, pitch, 1);                     \
         S##_wave_dots(r, room->query, last, wave->coefficient, count, span);                       \
     }
 
@@ -5715,28 +6018,29 @@ static void wcohi_wave_scale(double *y, double factor, size_t count)
 
 /* What passes over a whole chunk: R = e^{-lambda rows} R, and the share of omega and lambda in it,
    rows times the torque and the product of R and Z. */
-static void wcohi_wave_pass(const wcohi_wave_task *task, const double *state, int rows)
-{
-    const wcohi_wave *wave = task->wave;
-    size_t pitch = wcohi_wave_pitch(task->call->width), e, at;
-    double *r = task->room.adjoint, *sums = r + WCOHI_DENOMINATORS, torque = 0, product = 0;
-    const double *z = state + WCOHI_DENOMINATORS;
-    int count = 2 * wave->order + 1, j, m;
-    wcohi_wave_scale(r, wave->decay[rows], (size_t)count);
-    wcohi_wave_scale(sums, wave->decay[rows], (size_t)count * pitch);
-    for (j = 0; j < count; j++) {
-        product += r[j] * state[j];
-        for (at = (size_t)j * pitch, e = 0; e < pitch; e++) product += sums[at + e] * z[at + e];
+#define WCOHI_KERNEL_WAVE_PASS(S)                                                                  \
+    S##_fn void S##_wave_pass(const wcohi_wave_task *task, const double *state, int rows)          \
+    {                                                                                              \
+        const wcohi_wave *wave = task->wave;                                                       \
+        size_t pitch = wcohi_wave_pitch(task->call->width), at, count;                             \
+        double *r = task->room.adjoint, *sums = r + WCOHI_DENOMINATORS, torque = 0, product;       \
+        const double *z = state + WCOHI_DENOMINATORS;                                              \
+        int m;                                                                                     \
+        count = 2 * (size_t)wave->order + 1;                                                       \
+        S##_wave_scale(r, r, wave->decay[rows], count);                                            \
+        S##_wave_scale(sums, sums, wave->decay[rows], count * pitch);                              \
+        product = S##_wave_inner_double(r, state, count);                                          \
+        product += S##_wave_inner_double(sums, z, count * pitch);                                  \
+        for (m = 1; m <= wave->order; m++) {                                                       \
+            double across = r[2 * m - 1] * state[2 * m] - r[2 * m] * state[2 * m - 1];             \
+            at = (size_t)(2 * m - 1) * pitch;                                                      \
+            across += S##_wave_inner_double(sums + at, z + at + pitch, pitch);                     \
+            across -= S##_wave_inner_double(sums + at + pitch, z + at, pitch);                     \
+            torque += m * across;                                                                  \
+        }                                                                                          \
+        task->partial[1] += rows * torque;                                                         \
+        task->partial[2] -= rows * product;                                                        \
     }
-    for (m = 1; m <= wave->order; m++) {
-        double across = r[2 * m - 1] * state[2 * m] - r[2 * m] * state[2 * m - 1];
-        for (at = (size_t)(2 * m - 1) * pitch, e = 0; e < pitch; e++)
-            across += sums[at + e] * z[at + pitch + e] - sums[at + pitch + e] * z[at + e];
-        torque += m * across;
-    }
-    task->partial[1] += rows * torque;
-    task->partial[2] -= rows * product;
-}
 
 /* ---- one head of one sequence */
 
@@ -5762,10 +6066,10 @@ static void wcohi_wave_pass(const wcohi_wave_task *task, const double *state, in
             for (i = 0; i < rows; i++) room->inverse[i] = 1 / room->denominator[i];                \
             if (task->inverse)                                                                     \
                 memcpy(task->inverse + first, room->inverse, (size_t)rows * sizeof(wcoh_real));    \
-            wcohi_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,        \
+            S##_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,          \
                             room->sums, room->inverse, rows, span, call->width);                   \
             if (task->state || first + rows < call->seq)                                           \
-                S##_wave_advance(task, state, value, frame, rows, span);                           \
+                S##_wave_advance(task, state, state, value, frame, rows, span);                    \
             wcohi_wave_turn_frame(frame, wave->carrier * rows);                                    \
         }                                                                                          \
     }                                                                                              \
@@ -5779,11 +6083,10 @@ static void wcohi_wave_pass(const wcohi_wave_task *task, const double *state, in
         int first, rows = wave->chunk, span = (int)wcohi_round_up((size_t)rows, 16);               \
         memset(state, 0, block * sizeof *state);                                                   \
         for (first = 0; first + rows < call->seq; first += rows) {                                 \
-            memcpy(state + block, state, block * sizeof *state);                                   \
-            state += block;                                                                        \
             S##_wave_phasors(task, first, rows, span);                                             \
-            S##_wave_advance(task, state, task->value + (size_t)first * call->value_stride, frame, \
-                             rows, span);                                                          \
+            S##_wave_advance(task, state + block, state,                                           \
+                             task->value + (size_t)first * call->value_stride, frame, rows, span); \
+            state += block;                                                                        \
             wcohi_wave_turn_frame(frame, wave->carrier * rows);                                    \
         }                                                                                          \
     }                                                                                              \
@@ -5792,7 +6095,7 @@ static void wcohi_wave_pass(const wcohi_wave_task *task, const double *state, in
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
         const wcohi_coherence *call = task->call;                                                  \
-        int span = (int)wcohi_round_up((size_t)rows, 16), i, e;                                    \
+        int span = (int)wcohi_round_up((size_t)rows, 16);                                          \
         size_t at = (size_t)first;                                                                 \
         double frame[2] = {1, 0};                                                                  \
         const wcoh_real *dout = task->dout + at * call->dout_stride;                               \
@@ -5802,22 +6105,17 @@ static void wcohi_wave_pass(const wcohi_wave_task *task, const double *state, in
         wcohi_wave_turn_frame(frame, wave->carrier * first);                                       \
         S##_wave_phasors(task, first, rows, span);                                                 \
         memcpy(room->inverse, task->inverse + first, (size_t)rows * sizeof(wcoh_real));            \
-        for (i = 0; i < rows; i++) {                                                               \
-            const wcoh_real *o = out + (size_t)i * call->out_stride;                               \
-            const wcoh_real *g = dout + (size_t)i * call->dout_stride;                             \
-            wcoh_real sum = 0;                                                                     \
-            for (e = 0; e < call->width; e++) sum += o[e] * g[e];                                  \
-            room->delta[i] = sum;                                                                  \
-        }                                                                                          \
+        S##_wave_inner(room->delta, out, call->out_stride, dout, call->dout_stride, rows,          \
+                       call->width);                                                               \
         memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));             \
-        wcohi_wave_columns(room->columns, task->value + at * call->value_stride,                   \
+        S##_wave_columns(room->columns, task->value + at * call->value_stride,                     \
                            call->value_stride, rows, span, call->width);                           \
         S##_wave_near_backward(task, dout, rows, span);                                            \
         if (first + rows < call->seq) S##_wave_far_keys(task, frame, rows, span);                  \
-        wcohi_wave_rows(task->dvalue + at * call->value_stride, call->value_stride, room->sums,    \
+        S##_wave_rows(task->dvalue + at * call->value_stride, call->value_stride, room->sums,      \
                         NULL, rows, span, call->width);                                            \
         if (first) {                                                                               \
-            wcohi_wave_pass(task, state, rows);                                                    \
+            S##_wave_pass(task, state, rows);                                                      \
             S##_wave_far_queries(task, state, dout, frame, rows, span);                            \
         }                                                                                          \
     }                                                                                              \
@@ -5830,12 +6128,15 @@ static void wcohi_wave_pass(const wcohi_wave_task *task, const double *state, in
         wcoh_real *query = task->dquery + at, *key = task->dkey + at;                              \
         S##_wave_unit_backward(room->qr, room->qs, room->dphi, task->wave->harmonic, span);        \
         S##_wave_unit_backward(room->kr, room->ks, room->dpsi, task->wave->harmonic, span);        \
-        for (i = 0; i < rows; i++, query += stride, key += stride) {                               \
-            query[0] = room->qr[i];                                                                \
-            query[1] = room->qs[i];                                                                \
-            key[0] = room->kr[i] + (query == key ? room->qr[i] : 0);                               \
-            key[1] = room->ks[i] + (query == key ? room->qs[i] : 0);                               \
+        if (query == key) { /* shared */                                                           \
+            for (i = 0; i < span; i += S##_W) {                                                    \
+                WCOHI_BUMP(S, room->qr + i, S##_load(room->kr + i));                               \
+                WCOHI_BUMP(S, room->qs + i, S##_load(room->ks + i));                               \
+            }                                                                                      \
+        } else {                                                                                   \
+            S##_wave_scatter(key, stride, room->kr, room->ks, rows, span, room->weight);           \
         }                                                                                          \
+        S##_wave_scatter(query, stride, room->qr, room->qs, rows, span, room->weight);             \
     }                                                                                              \
     S##_fn void S##_wave_backward(const wcohi_wave_task *task)                                     \
     {                                                                                              \
@@ -5977,8 +6278,8 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
         const wcoh_real *raw = call->phasor + 2 * first;                                           \
         memset(query, 0, sizeof query);                                                            \
         memset(key, 0, sizeof key);                                                                \
-        wcohi_wave_gather(room->qr, room->qs, raw, 2, heads, 16);                                  \
-        wcohi_wave_gather(room->kr, room->ks, raw + call->key_column, 2, heads, 16);               \
+        S##_wave_gather(room->qr, room->qs, raw, 2, heads, 16, room->weight);                      \
+        S##_wave_gather(room->kr, room->ks, raw + call->key_column, 2, heads, 16, room->weight);   \
         S##_wave_unit(room->ur, room->us, room->qr, room->qs, 16);                                 \
         S##_wave_unit(room->wr, room->ws, room->kr, room->ks, 16);                                 \
         for (i = 0; i < heads; i++) {                                                              \
@@ -6107,7 +6408,7 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
         int end = WCOHI_MIN(first + S##_W, call->seq), width = call->width, tile, k, e;            \
         S##_v top = S##_set(WCOHI_DOT_LEAST), total = S##_zero();                                  \
         wcoh_real inverse[S##_W];                                                                  \
-        wcohi_wave_columns(room->columns, room->query + (size_t)first * pitch, pitch, end - first, \
+        S##_wave_columns(room->columns, room->query + (size_t)first * pitch, pitch, end - first,   \
                            S##_W, width);                                                          \
         memset(room->sums, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                        \
         for (tile = 0; tile < end; tile += WCOHI_DOT_TILE) {                                       \
@@ -6131,7 +6432,7 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
                          task->value + (size_t)tile * call->stride, call->stride, width);          \
         }                                                                                          \
         S##_store(inverse, S##_div(S##_set((wcoh_real)1), total));                                 \
-        wcohi_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,            \
+        S##_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,              \
                         room->sums, inverse, end - first, S##_W, width);                           \
         if (task->aux)                                                                             \
             WCOHI_STORE(S, task->aux + first, S##_add(top, S##_log(total)), end - first);          \
@@ -6194,8 +6495,8 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
         size_t pitch = wcohi_dot_pitch(call->width), at = (size_t)first;                           \
         int n = WCOHI_MIN(S##_W, call->seq - first), width = call->width, tile;                    \
         const wcoh_real *key = room->key + at * pitch;                                             \
-        wcohi_wave_columns(room->columns, key, pitch, n, S##_W, width);                            \
-        wcohi_wave_columns(room->values, task->value + at * call->stride, call->stride, n, S##_W,  \
+        S##_wave_columns(room->columns, key, pitch, n, S##_W, width);                              \
+        S##_wave_columns(room->values, task->value + at * call->stride, call->stride, n, S##_W,    \
                            width);                                                                 \
         memset(room->sums, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                        \
         memset(room->sums2, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                       \
@@ -6211,9 +6512,9 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
             S##_dot_queries(room->dquery + (size_t)tile * pitch, room->product, key, pitch, rows,  \
                             n);                                                                    \
         }                                                                                          \
-        wcohi_wave_rows(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n,       \
+        S##_wave_rows(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n,         \
                         S##_W, width);                                                             \
-        wcohi_wave_rows(task->dkey + at * call->stride, call->stride, room->sums2, NULL, n, S##_W, \
+        S##_wave_rows(task->dkey + at * call->stride, call->stride, room->sums2, NULL, n, S##_W,   \
                         width);                                                                    \
     }                                                                                              \
     S##_fn void S##_dot_backward(const wcohi_dot_task *task)                                       \
@@ -6222,18 +6523,13 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
         const wcohi_dot_room *room = &task->room;                                                  \
         size_t pitch = wcohi_dot_pitch(call->width), rows = (size_t)call->seq;                     \
         wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));                              \
-        int first, q, e;                                                                           \
+        int first;                                                                                 \
         memset(room->key, 0, rows * pitch * sizeof(wcoh_real));                                    \
         memset(room->dquery, 0, rows * pitch * sizeof(wcoh_real));                                 \
         S##_dot_turn(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);    \
         S##_dot_turn(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);            \
-        for (q = 0; q < call->seq; q++) {                                                          \
-            const wcoh_real *o = task->out + (size_t)q * call->out_stride;                         \
-            const wcoh_real *g = task->dout + (size_t)q * call->dout_stride;                       \
-            wcoh_real sum = 0;                                                                     \
-            for (e = 0; e < call->width; e++) sum += o[e] * g[e];                                  \
-            room->delta[q] = sum;                                                                  \
-        }                                                                                          \
+        S##_wave_inner(room->delta, task->out, call->out_stride, task->dout, call->dout_stride,    \
+                       call->seq, call->width);                                                    \
         for (first = 0; first < call->seq; first += S##_W) S##_dot_block_backward(task, first);    \
         S##_dot_turn(task->dquery, call->stride, room->dquery, pitch, task, call->seq, -1, scale); \
         S##_dot_turn(task->dkey, call->stride, task->dkey, call->stride, task, call->seq, -1, 1);  \
@@ -6310,6 +6606,8 @@ typedef struct wcohi_attention_kernels {
     void (*dot_stream)(const wcohi_dot_task *task);
 } wcohi_attention_kernels;
 
+WCOHI_INSTANTIATE_VECTOR(WCOHI_KERNEL_WAVE_TRANSPOSE)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_GATHER)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_UNIT)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_UNIT_BACKWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_WEIGHT)
@@ -6317,12 +6615,14 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_MIX)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_NEAR)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_NEAR_BACKWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_PRODUCT)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_BLOCK)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FRAME)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_TORQUE)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_WIDEN)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR_QUERIES)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR_KEYS)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_PASS)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_HEAD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_STEP)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_TURN)
@@ -6501,7 +6801,8 @@ static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence
     for (head = 0; head < call->heads; head++) {
         wcohi_wave *wave = layer->wave + head;
         wcohi_wave_parameters(wave, call, head);
-        wcohi_wave_series(wave);
+        wave->order = 0;
+        if (call->state || call->chunk || call->seq > WCOHI_WAVE_WHOLE) wcohi_wave_series(wave);
         wave->chunk = wcohi_wave_chunk(call->seq, wave->order, call->chunk);
         wcohi_wave_tables(wave);
         wcohi_wave_decays(wave);
@@ -8856,18 +9157,10 @@ static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh
     return to;
 }
 
-/* What wcohi_tokenizer_copy takes from an arena. */
-static WCOHI_UNUSED size_t wcohi_tokenizer_size(const wcoh_tokenizer *tokenizer)
-{
-    wcohi_arena arena = {NULL, 0};
-    wcohi_tokenizer_copy(&arena, tokenizer);
-    return arena.used;
-}
-
 /* The alphabet as UTF-8 [*bytes], from which wcoh_tokenizer_create_chars makes the same tokenizer;
    empty for bytes. */
-static WCOHI_UNUSED void wcohi_tokenizer_alphabet(const wcoh_tokenizer *tokenizer,
-                                                  const char **utf8, size_t *bytes)
+static void wcohi_tokenizer_alphabet(const wcoh_tokenizer *tokenizer, const char **utf8,
+                                     size_t *bytes)
 {
     *utf8 = tokenizer->alphabet_size ? tokenizer->alphabet : "";
     *bytes = tokenizer->alphabet_size;
@@ -13940,9 +14233,9 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
 #undef WCOHI_LOAD_FILE
 #endif
 
-/* ======== 2 training: coherence toolkit ========================================================= */
+/* ======== 2 training: coherence toolkit ======================================================= */
 
-/* ---- toolkit: relations on the circle ---------------------------------------------------------- */
+/* ---- toolkit: relations on the circle -------------------------------------------------------- */
 
 static double wcohi_acos(double x) { return acos(WCOHI_CLAMP(x, -1.0, 1.0)); }
 
@@ -14153,7 +14446,7 @@ WCOH_API wcoh_result wcoh_grids_of(wcoh_grids *grids, const uint64_t *moduli, in
     return WCOH_OK;
 }
 
-/* ---- toolkit: memory that grows ---------------------------------------------------------------- */
+/* ---- toolkit: memory that grows -------------------------------------------------------------- */
 
 /* Pieces of the user's allocator, or cut from the user's block, each on a cache line. The word
    before a piece holds the pointer as allocated. A block does not take pieces back. */
@@ -14229,7 +14522,7 @@ static void wcohi_directory_give(wcohi_directory *directory, wcohi_pieces *piece
     memset(directory, 0, sizeof *directory);
 }
 
-/* ---- toolkit: the circle as an index ----------------------------------------------------------- */
+/* ---- toolkit: the circle as an index --------------------------------------------------------- */
 
 /* A bucket is a chain of small nodes that hold the phases themselves, so a query reads nothing
    else; the entity table is for removal by slot. */
@@ -14594,7 +14887,7 @@ WCOH_API wcoh_result wcoh_circle_find(const wcoh_circle *circle, const wcoh_circ
     return WCOH_OK;
 }
 
-/* ---- toolkit: the circle's file ---------------------------------------------------------------- */
+/* ---- toolkit: the circle's file -------------------------------------------------------------- */
 
 static void wcohi_put_count(wcohi_sink *sink, const char *key, uint64_t value)
 {
@@ -14751,7 +15044,7 @@ WCOH_API wcoh_result wcoh_circle_load(wcoh_circle **circle, const wcoh_io *io,
     return result;
 }
 
-/* ---- toolkit: discrete Fourier transform ------------------------------------------------------- */
+/* ---- toolkit: discrete Fourier transform ----------------------------------------------------- */
 
 /* Complex FFT by Stockham's self-sorting steps. One step of radix r on n = r m points in s
    interleaved transforms:  y[q + s(rp + j)] = w_n^{pj} sum_k w_r^{jk} x[q + s(p + mk)].
@@ -15132,9 +15425,7 @@ WCOH_API void wcoh_dft_inverse(wcoh_dft *dft, const wcoh_complex *bins, double *
     }
 }
 
-/* ---- toolkit: kernels of the null and of the resonance memory ---------------------------------- */
-
-enum { WCOHI_LANE = 64 }; /* packets side by side in a tile */
+/* ---- toolkit: kernels of the null and of the resonance memory -------------------------------- */
 
 /* Box-Muller: u1 [n] in (0, 1], u2 [n] in [0, 1) become two arrays of independent normals. */
 #define WCOHI_KERNEL_NORMALS(S)                                                                    \
@@ -15191,60 +15482,85 @@ enum { WCOHI_LANE = 64 }; /* packets side by side in a tile */
         sums[2] = (double)S##_sum(above);                                                          \
     }
 
-/* dots[p] += sum_c query[c] tile[c][p] for 64 packets p side by side; a lane is a packet, so there
-   is no sum across lanes and any number of columns fits. Partial sums of 128 columns keep the
-   rounding small. */
+/* dots[p] += sum_c query[c] tile[c][p] for the packets p of a tile [columns, lanes], side by side: a
+   lane is a packet, so there is no sum across lanes, any number of columns fits, and memory is read
+   in long runs. Partial sums of 8 columns keep the rounding small. lanes: a multiple of 64. */
 #define WCOHI_KERNEL_SCAN(S)                                                                       \
     S##_fn void S##_scan(const wcoh_real *tile, const wcoh_real *query, int columns,               \
-                         wcoh_real *dots)                                                          \
+                         size_t lanes, wcoh_real *dots)                                            \
     {                                                                                              \
-        int p, c, from, to;                                                                        \
-        for (from = 0; from < columns; from = to) {                                                \
-            to = WCOHI_MIN(from + 128, columns);                                                   \
-            for (p = 0; p < WCOHI_LANE; p += 4 * S##_W) {                                          \
-                const wcoh_real *x = tile + (size_t)from * WCOHI_LANE + p;                         \
-                S##_v s0 = S##_zero(), s1 = s0, s2 = s0, s3 = s0;                                  \
-                for (c = from; c < to; c++, x += WCOHI_LANE) {                                     \
-                    S##_v q = S##_set(query[c]);                                                   \
-                    s0 = S##_fma(q, S##_load(x), s0);                                              \
-                    s1 = S##_fma(q, S##_load(x + S##_W), s1);                                      \
-                    s2 = S##_fma(q, S##_load(x + 2 * S##_W), s2);                                  \
-                    s3 = S##_fma(q, S##_load(x + 3 * S##_W), s3);                                  \
-                }                                                                                  \
-                S##_store(dots + p, S##_add(S##_load(dots + p), s0));                              \
-                S##_store(dots + p + S##_W, S##_add(S##_load(dots + p + S##_W), s1));              \
-                S##_store(dots + p + 2 * S##_W, S##_add(S##_load(dots + p + 2 * S##_W), s2));      \
-                S##_store(dots + p + 3 * S##_W, S##_add(S##_load(dots + p + 3 * S##_W), s3));      \
+        size_t p;                                                                                  \
+        int c;                                                                                     \
+        for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {                     \
+            S##_v q0 = S##_set(query[0]), q1 = S##_set(query[1]), q2 = S##_set(query[2]);          \
+            S##_v q3 = S##_set(query[3]), q4 = S##_set(query[4]), q5 = S##_set(query[5]);          \
+            S##_v q6 = S##_set(query[6]), q7 = S##_set(query[7]);                                  \
+            for (p = 0; p < lanes; p += S##_W) {                                                   \
+                const wcoh_real *x = tile + p;                                                     \
+                S##_v s = S##_mul(q0, S##_load(x)), t = S##_mul(q1, S##_load(x + lanes));          \
+                s = S##_fma(q2, S##_load(x + 2 * lanes), s);                                       \
+                t = S##_fma(q3, S##_load(x + 3 * lanes), t);                                       \
+                s = S##_fma(q4, S##_load(x + 4 * lanes), s);                                       \
+                t = S##_fma(q5, S##_load(x + 5 * lanes), t);                                       \
+                s = S##_fma(q6, S##_load(x + 6 * lanes), s);                                       \
+                t = S##_fma(q7, S##_load(x + 7 * lanes), t);                                       \
+                S##_store(dots + p, S##_add(S##_load(dots + p), S##_add(s, t)));                   \
             }                                                                                      \
         }                                                                                          \
+        for (; c < columns; c++, tile += lanes, query++)                                           \
+            for (p = 0; p < lanes; p += S##_W)                                                     \
+                S##_store(dots + p,                                                                \
+                          S##_fma(S##_set(query[0]), S##_load(tile + p), S##_load(dots + p)));     \
     }
 
-/* The same with energies[p] += sum_c (weight[c] tile[c][p])^2, weights 0 or 1. */
+/* The same with energies[p] += sum_c tile[c][p]^2. */
 #define WCOHI_KERNEL_SCAN_PART(S)                                                                  \
-    S##_fn void S##_scan_part(const wcoh_real *tile, const wcoh_real *query,                       \
-                              const wcoh_real *weight, int columns, wcoh_real *dots,               \
-                              wcoh_real *energies)                                                 \
+    S##_inline S##_v S##_scan_part_step(const wcoh_real *x, S##_v q, S##_v sum, S##_v *energy)     \
     {                                                                                              \
-        int p, c, from, to;                                                                        \
-        for (from = 0; from < columns; from = to) {                                                \
-            to = WCOHI_MIN(from + 128, columns);                                                   \
-            for (p = 0; p < WCOHI_LANE; p += 2 * S##_W) {                                          \
-                const wcoh_real *x = tile + (size_t)from * WCOHI_LANE + p;                         \
-                S##_v s0 = S##_zero(), s1 = s0, e0 = s0, e1 = s0;                                  \
-                for (c = from; c < to; c++, x += WCOHI_LANE) {                                     \
-                    S##_v q = S##_set(query[c]), k = S##_set(weight[c]);                           \
-                    S##_v x0 = S##_load(x), x1 = S##_load(x + S##_W);                              \
-                    s0 = S##_fma(q, x0, s0);                                                       \
-                    s1 = S##_fma(q, x1, s1);                                                       \
-                    e0 = S##_fma(S##_mul(k, x0), x0, e0);                                          \
-                    e1 = S##_fma(S##_mul(k, x1), x1, e1);                                          \
-                }                                                                                  \
-                S##_store(dots + p, S##_add(S##_load(dots + p), s0));                              \
-                S##_store(dots + p + S##_W, S##_add(S##_load(dots + p + S##_W), s1));              \
-                S##_store(energies + p, S##_add(S##_load(energies + p), e0));                      \
-                S##_store(energies + p + S##_W, S##_add(S##_load(energies + p + S##_W), e1));      \
+        S##_v y = S##_load(x);                                                                     \
+        *energy = S##_fma(y, y, *energy);                                                          \
+        return S##_fma(q, y, sum);                                                                 \
+    }                                                                                              \
+    S##_fn void S##_scan_part(const wcoh_real *tile, const wcoh_real *query, int columns,          \
+                              size_t lanes, wcoh_real *dots, wcoh_real *energies)                  \
+    {                                                                                              \
+        size_t p;                                                                                  \
+        int c;                                                                                     \
+        for (c = 0; c + 4 <= columns; c += 4, tile += 4 * lanes, query += 4) {                     \
+            S##_v q0 = S##_set(query[0]), q1 = S##_set(query[1]);                                  \
+            S##_v q2 = S##_set(query[2]), q3 = S##_set(query[3]);                                  \
+            for (p = 0; p < lanes; p += S##_W) {                                                   \
+                const wcoh_real *x = tile + p;                                                     \
+                S##_v s = S##_load(dots + p), e = S##_load(energies + p), t = S##_zero(), f = t;   \
+                s = S##_scan_part_step(x, q0, s, &e);                                              \
+                t = S##_scan_part_step(x + lanes, q1, t, &f);                                      \
+                s = S##_scan_part_step(x + 2 * lanes, q2, s, &e);                                  \
+                t = S##_scan_part_step(x + 3 * lanes, q3, t, &f);                                  \
+                S##_store(dots + p, S##_add(s, t));                                                \
+                S##_store(energies + p, S##_add(e, f));                                            \
             }                                                                                      \
         }                                                                                          \
+        for (; c < columns; c++, tile += lanes, query++)                                           \
+            for (p = 0; p < lanes; p += S##_W) {                                                   \
+                S##_v e = S##_load(energies + p), q = S##_set(query[0]);                           \
+                S##_store(dots + p, S##_scan_part_step(tile + p, q, S##_load(dots + p), &e));      \
+                S##_store(energies + p, e);                                                        \
+            }                                                                                      \
+    }
+
+/* list gets the packets that may have dot > 0 and dot^2 >= limit energy, and their neighbours. */
+#define WCOHI_KERNEL_PROMISING(S)                                                                  \
+    S##_fn int S##_promising(const wcoh_real *dots, const wcoh_real *energies, int lanes,          \
+                             wcoh_real limit, int *list)                                           \
+    {                                                                                              \
+        int p, i, count = 0;                                                                       \
+        for (p = 0; p < lanes; p += S##_W) {                                                       \
+            S##_v d = S##_load(dots + p), e = S##_mul(S##_set(limit), S##_load(energies + p));     \
+            S##_v below = S##_select(S##_lt(S##_mul(d, S##_abs(d)), e), S##_zero(), S##_set(1));   \
+            if (S##_sum(below) > 0)                                                                \
+                for (i = 0; i < S##_W; i++) list[count++] = p + i;                                 \
+        }                                                                                          \
+        return count;                                                                              \
     }
 
 WCOHI_INSTANTIATE(WCOHI_KERNEL_NORMALS)
@@ -15252,6 +15568,7 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_GRAM)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_PRODUCT)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_SCAN)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_SCAN_PART)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_PROMISING)
 
 typedef struct wcohi_toolkit_kernels {
     wcoh_isa isa;
@@ -15259,12 +15576,16 @@ typedef struct wcohi_toolkit_kernels {
     void (*gram)(const wcoh_real *a, const wcoh_real *b, int n, double *gram);
     void (*product)(const wcoh_real *a, const wcoh_real *b, wcoh_real alpha, wcoh_real beta, int n,
                     double *sums);
-    void (*scan)(const wcoh_real *tile, const wcoh_real *query, int columns, wcoh_real *dots);
-    void (*scan_part)(const wcoh_real *tile, const wcoh_real *query, const wcoh_real *weight,
-                      int columns, wcoh_real *dots, wcoh_real *energies);
+    void (*scan)(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,
+                 wcoh_real *dots);
+    void (*scan_part)(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,
+                      wcoh_real *dots, wcoh_real *energies);
+    int (*promising)(const wcoh_real *dots, const wcoh_real *energies, int lanes, wcoh_real limit,
+                     int *list);
 } wcohi_toolkit_kernels;
 
-#define WCOHI_TOOLKIT_ROW(S, ISA) {ISA, S##_normals, S##_gram, S##_product, S##_scan, S##_scan_part},
+#define WCOHI_TOOLKIT_ROW(S, ISA)                                                                  \
+    {ISA, S##_normals, S##_gram, S##_product, S##_scan, S##_scan_part, S##_promising},
 static const wcohi_toolkit_kernels wcohi_toolkit_table[] = {
     WCOHI_TOOLKIT_ROW(wcohi_scalar, WCOH_ISA_SCALAR)
 #ifdef WCOHI_HAS_SSE2
@@ -15291,7 +15612,7 @@ static wcoh_result wcohi_toolkit_kernels_for(const wcohi_toolkit_kernels **kerne
     return result;
 }
 
-/* ---- toolkit: spectral coherence --------------------------------------------------------------- */
+/* ---- toolkit: spectral coherence ------------------------------------------------------------- */
 
 /* A vector becomes n columns: its dimensions, or the real and imaginary parts of its DFT bins in
    order (DC and an even length's Nyquist bin have one column each). A band is a range of columns.
@@ -15813,7 +16134,7 @@ WCOH_API wcoh_result wcoh_spectral_energy(wcoh_spectral *spectral, const float *
     return WCOH_OK;
 }
 
-/* ---- toolkit: wave packets --------------------------------------------------------------------- */
+/* ---- toolkit: wave packets ------------------------------------------------------------------- */
 
 /* S from the energies and the real part of the inner product of two packets. */
 static double wcohi_resonance_score(double e1, double e2, double dot)
@@ -15889,13 +16210,14 @@ WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double per
     return chosen;
 }
 
-/* ---- toolkit: resonance memory ----------------------------------------------------------------- */
+/* ---- toolkit: resonance memory --------------------------------------------------------------- */
 
 /* A packet is a row of real columns whose plain inner product is the packets': the signed vector
    (sign-phase), the orthonormal DFT (DC, then real and imaginary part of each bin times sqrt 2, then
-   an even length's Nyquist bin), or A cos phi, A sin phi. A tile is 64 packets side by side:
-   [1 + columns, 64], its first row their energies. Chunks of tiles are what a thread takes. */
-enum { WCOHI_TOP = 1024, WCOHI_SPARE_HITS = 16, WCOHI_CHUNK_BYTES = 1 << 20 };
+   an even length's Nyquist bin), or A cos phi, A sin phi. A tile is 64 to 1024 packets side by side:
+   [1 + columns, lanes], its first row their energies; so a range of columns is one run of memory.
+   Chunks of tiles are what a thread takes. */
+enum { WCOHI_TOP = 1024, WCOHI_SPARE_HITS = 16, WCOHI_LANES_MAX = 1024, WCOHI_CHUNK_BYTES = 1 << 20 };
 
 struct wcoh_resonance {
     wcoh_resonance_desc desc;
@@ -15907,6 +16229,7 @@ struct wcoh_resonance {
     int bins, width;          /* of a whole packet */
     int first_bin, held_bins; /* what this store holds */
     int first, columns;       /* the same in columns */
+    int lanes;                /* packets of a tile */
     int chunk_tiles;
     size_t chunk_bytes;
     wcohi_directory chunks;
@@ -15928,21 +16251,34 @@ static int wcohi_bin_column(const wcoh_resonance *store, int bin)
     return bin ? WCOHI_MIN(2 * bin - 1, store->desc.dimensions) : 0;
 }
 
+static size_t wcohi_tile_bytes(const wcoh_resonance *store)
+{
+    return (size_t)(1 + store->columns) * (size_t)store->lanes * sizeof(wcoh_real);
+}
+
 static wcoh_real *wcohi_store_tile(const wcoh_resonance *store, uint64_t tile)
 {
     unsigned char *chunk =
         (unsigned char *)store->chunks.entries[tile / (uint64_t)store->chunk_tiles];
-    size_t bytes = (size_t)(1 + store->columns) * WCOHI_LANE * sizeof(wcoh_real);
+    size_t bytes = wcohi_tile_bytes(store);
     return (wcoh_real *)(void *)(chunk + (size_t)(tile % (uint64_t)store->chunk_tiles) * bytes);
 }
 
 static uint64_t wcohi_store_tiles(const wcoh_resonance *store)
 {
-    return (store->count + WCOHI_LANE - 1) / WCOHI_LANE;
+    return (store->count + (uint64_t)store->lanes - 1) / (uint64_t)store->lanes;
 }
 
-/* What a store of this desc holds and how it is cut. Range of bins: checked by the caller. */
-static void wcohi_store_shape(wcoh_resonance *store, int first_bin, int held_bins)
+/* Number c of packet `index`, c = 0 its energy. */
+static wcoh_real *wcohi_store_place(const wcoh_resonance *store, uint64_t index, int c)
+{
+    uint64_t lanes = (uint64_t)store->lanes;
+    return wcohi_store_tile(store, index / lanes) + (size_t)c * (size_t)lanes + index % lanes;
+}
+
+/* What a store of this desc holds and how it is cut. Range of bins: checked by the caller; lanes 0:
+   tiles of about 2 MB. */
+static void wcohi_store_shape(wcoh_resonance *store, int first_bin, int held_bins, int lanes)
 {
     int n = store->desc.dimensions;
     size_t tile;
@@ -15952,7 +16288,8 @@ static void wcohi_store_shape(wcoh_resonance *store, int first_bin, int held_bin
     store->held_bins = held_bins ? held_bins : store->bins - first_bin;
     store->first = wcohi_bin_column(store, first_bin);
     store->columns = wcohi_bin_column(store, first_bin + store->held_bins) - store->first;
-    tile = (size_t)(1 + store->columns) * WCOHI_LANE * sizeof(wcoh_real);
+    store->lanes = lanes ? lanes : WCOHI_CLAMP(524288 / (store->columns + 1) / 64, 1, 16) * 64;
+    tile = wcohi_tile_bytes(store);
     store->chunk_tiles = (int)WCOHI_CLAMP(WCOHI_CHUNK_BYTES / tile, (size_t)1, (size_t)1024);
     store->chunk_bytes = tile * (size_t)store->chunk_tiles;
 }
@@ -15982,7 +16319,8 @@ static void wcohi_store_layout(wcoh_resonance *store, wcohi_arena *arena)
 
 /* Make an empty store for a checked desc and range of bins. */
 static wcoh_result wcohi_store_make(wcoh_resonance **store, const wcoh_resonance_desc *desc,
-                                    int first_bin, int held_bins, wcoh_error *error)
+                                    int first_bin, int held_bins, int lanes,
+                                    wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_resonance measured, *made;
@@ -15993,7 +16331,7 @@ static wcoh_result wcohi_store_make(wcoh_resonance **store, const wcoh_resonance
     result = wcohi_toolkit_kernels_for(&measured.kernels, desc->cpu.isa, error);
     if (result) return result;
     measured.slots = wcohi_pool_width(&desc->cpu);
-    wcohi_store_shape(&measured, first_bin, held_bins);
+    wcohi_store_shape(&measured, first_bin, held_bins, lanes);
     WCOHI_TAKE(&arena, 1, wcoh_resonance);
     wcohi_store_layout(&measured, &arena);
     measured.bytes = arena.used;
@@ -16015,7 +16353,7 @@ WCOH_API wcoh_result wcoh_resonance_create(wcoh_resonance **store, const wcoh_re
 {
     wcoh_result result = wcohi_store_check(desc, error);
     *store = NULL;
-    return result ? result : wcohi_store_make(store, desc, 0, 0, error);
+    return result ? result : wcohi_store_make(store, desc, 0, 0, 0, error);
 }
 
 WCOH_API void wcoh_resonance_destroy(wcoh_resonance *store)
@@ -16039,8 +16377,7 @@ WCOH_API int wcoh_resonance_bins(const wcoh_resonance *store) { return store->bi
 
 WCOH_API uint64_t wcoh_resonance_bytes(const wcoh_resonance *store)
 {
-    return wcohi_store_tiles(store) * (uint64_t)(1 + store->columns) * WCOHI_LANE *
-           sizeof(wcoh_real);
+    return wcohi_store_tiles(store) * wcohi_tile_bytes(store);
 }
 
 /* One vector into store->row. Returns 0 if a value is not finite or an amplitude is negative. */
@@ -16077,7 +16414,7 @@ static int wcohi_store_reserve(wcoh_resonance *store)
 {
     void *chunk;
     uint64_t tiles = (uint64_t)store->chunks.count * (uint64_t)store->chunk_tiles;
-    if (store->count < tiles * WCOHI_LANE) return 1;
+    if (store->count < tiles * (uint64_t)store->lanes) return 1;
     chunk = wcohi_piece_take(&store->pieces, store->chunk_bytes);
     if (!chunk) return 0;
     if (wcohi_directory_push(&store->chunks, &store->pieces, chunk)) return 1;
@@ -16086,17 +16423,15 @@ static int wcohi_store_reserve(wcoh_resonance *store)
 }
 
 /* Energies of a tile from its columns, in double. */
-static void wcohi_tile_energies(wcoh_real *tile, int columns)
+static void wcohi_tile_energies(wcoh_real *tile, int columns, size_t lanes)
 {
-    double energies[WCOHI_LANE];
-    int c, p;
+    double energies[WCOHI_LANES_MAX];
+    size_t c, p;
     memset(energies, 0, sizeof energies);
-    for (c = 1; c <= columns; c++)
-        for (p = 0; p < WCOHI_LANE; p++) {
-            double x = (double)tile[(size_t)c * WCOHI_LANE + (size_t)p];
-            energies[p] += x * x;
-        }
-    for (p = 0; p < WCOHI_LANE; p++) tile[p] = (wcoh_real)energies[p];
+    for (c = 1; c <= (size_t)columns; c++)
+        for (p = 0; p < lanes; p++)
+            energies[p] += (double)tile[c * lanes + p] * (double)tile[c * lanes + p];
+    for (p = 0; p < lanes; p++) tile[p] = (wcoh_real)energies[p];
 }
 
 WCOH_API wcoh_result wcoh_resonance_add(wcoh_resonance *store, const float *vectors,
@@ -16119,10 +16454,10 @@ WCOH_API wcoh_result wcoh_resonance_add(wcoh_resonance *store, const float *vect
         if (!wcohi_store_reserve(store))
             return wcohi_fail(error, WCOH_E_MEMORY, "resonance: no memory for packet %llu",
                               (unsigned long long)store->count);
-        lane = wcohi_store_tile(store, store->count / WCOHI_LANE) + store->count % WCOHI_LANE;
+        lane = wcohi_store_place(store, store->count, 0);
         for (c = 0; c < store->columns; c++) {
             wcoh_real x = (wcoh_real)store->row[c];
-            lane[(size_t)(1 + c) * WCOHI_LANE] = x;
+            lane[(size_t)(1 + c) * (size_t)store->lanes] = x;
             energy += (double)x * (double)x;
         }
         lane[0] = (wcoh_real)energy;
@@ -16131,7 +16466,7 @@ WCOH_API wcoh_result wcoh_resonance_add(wcoh_resonance *store, const float *vect
     return WCOH_OK;
 }
 
-/* ---- toolkit: top-k search --------------------------------------------------------------------- */
+/* ---- toolkit: top-k search ------------------------------------------------------------------- */
 
 /* A search over all chunks: each slot keeps its best in a heap whose root is the worst kept, by
    score and then by index, so that the answer does not depend on who scanned what. */
@@ -16190,30 +16525,60 @@ static void wcohi_hit_keep(wcoh_resonance_hit *heap, int *count, int keep, wcoh_
     }
 }
 
+/* Dot products and energies of a tile's packets over the columns that count; returns the energies. */
+static const wcoh_real *wcohi_search_scan(const wcohi_search *search, const wcoh_real *tile,
+                                          wcoh_real *dots, wcoh_real *energies)
+{
+    const wcoh_resonance *store = search->store;
+    const wcoh_real *weight = store->weight;
+    size_t lanes = (size_t)store->lanes;
+    int c, run, end = search->from + search->count;
+    memset(dots, 0, lanes * sizeof *dots);
+    if (!search->part) {
+        store->kernels->scan(tile + lanes, store->query, search->count, lanes, dots);
+        return tile;
+    }
+    memset(energies, 0, lanes * sizeof *energies);
+    for (c = search->from; c < end; c += run) { /* a run of columns that count, or do not */
+        for (run = 1; c + run < end && (weight[c + run] > 0) == (weight[c] > 0);) run++;
+        if (weight[c] > 0)
+            store->kernels->scan_part(tile + (size_t)(1 + c) * lanes, store->query + c, run, lanes,
+                                      dots, energies);
+    }
+    return energies;
+}
+
+/* The packets of a tile whose score may reach `worst`. S <= (1 + R) / 2, so one test serves both:
+   R^2 energy of the query <= dot^2 / energy, a little loosened. */
+static int wcohi_search_promising(const wcohi_search *search, const wcoh_real *dots,
+                                  const wcoh_real *energies, int here, double worst, int *list)
+{
+    double r = search->score == WCOH_SCORE_RESONANCE ? 2 * worst - 1 : worst;
+    double limit = r * r * search->energy * (1 - 1e-5);
+    int p;
+    if (r > 0 && limit < 1e30)
+        return search->store->kernels->promising(dots, energies, search->store->lanes,
+                                                 (wcoh_real)limit, list);
+    for (p = 0; p < here; p++) list[p] = p;
+    return here;
+}
+
 static void wcohi_search_tile(const wcohi_search *search, uint64_t tile, wcoh_resonance_hit *heap,
                               int *count)
 {
     const wcoh_resonance *store = search->store;
-    const wcoh_real *data = wcohi_store_tile(store, tile);
-    const wcoh_real *columns = data + (size_t)(1 + search->from) * WCOHI_LANE;
-    wcoh_real dots[WCOHI_LANE], energies[WCOHI_LANE];
-    uint64_t left = store->count - tile * WCOHI_LANE;
-    int p, here = (int)WCOHI_MIN(left, (uint64_t)WCOHI_LANE);
-    memset(dots, 0, sizeof dots);
-    if (search->part) {
-        memset(energies, 0, sizeof energies);
-        store->kernels->scan_part(columns, store->query + search->from,
-                                  store->weight + search->from, search->count, dots, energies);
-        data = energies;
-    } else {
-        store->kernels->scan(columns, store->query, search->count, dots);
-    }
-    for (p = 0; p < here; p++) {
+    wcoh_real dots[WCOHI_LANES_MAX], own[WCOHI_LANES_MAX];
+    const wcoh_real *energies = wcohi_search_scan(search, wcohi_store_tile(store, tile), dots, own);
+    uint64_t lanes = (uint64_t)store->lanes, left = store->count - tile * lanes;
+    int list[WCOHI_LANES_MAX], i, here = (int)WCOHI_MIN(left, lanes);
+    double worst = *count == search->keep ? heap[0].score : -1;
+    int promising = wcohi_search_promising(search, dots, energies, here, worst, list);
+    for (i = 0; i < promising; i++) {
         wcoh_resonance_hit hit;
-        hit.index = tile * WCOHI_LANE + (uint64_t)p;
-        hit.score = wcohi_search_score(search, (double)data[p], (double)dots[p]);
-        if (*count < search->keep || hit.score >= heap[0].score)
-            wcohi_hit_keep(heap, count, search->keep, hit);
+        if (list[i] >= here) continue; /* beside the last packet */
+        hit.index = tile * lanes + (uint64_t)list[i];
+        hit.score = wcohi_search_score(search, (double)energies[list[i]], (double)dots[list[i]]);
+        wcohi_hit_keep(heap, count, search->keep, hit);
     }
 }
 
@@ -16267,11 +16632,11 @@ static wcoh_result wcohi_search_prepare(wcohi_search *search, const wcoh_resonan
 static double wcohi_search_exact(const wcohi_search *search, uint64_t index)
 {
     const wcoh_resonance *store = search->store;
-    const wcoh_real *lane = wcohi_store_tile(store, index / WCOHI_LANE) + index % WCOHI_LANE;
+    const wcoh_real *lane = wcohi_store_place(store, index, 0);
     double energy = 0, dot = 0;
     int c;
     for (c = search->from; c < search->from + search->count; c++) {
-        double x = (double)lane[(size_t)(1 + c) * WCOHI_LANE] * (double)store->weight[c];
+        double x = (double)lane[(size_t)(1 + c) * (size_t)store->lanes] * (double)store->weight[c];
         energy += x * x;
         dot += x * store->row[c + store->first];
     }
@@ -16334,18 +16699,16 @@ WCOH_API wcoh_result wcoh_resonance_find(wcoh_resonance *store, const wcoh_reson
 WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t index,
                                         double *amplitude, double *phase, wcoh_error *error)
 {
-    const wcoh_real *lane;
     int k;
     if (index >= store->count)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: there is no packet %llu",
                           (unsigned long long)index);
-    lane = wcohi_store_tile(store, index / WCOHI_LANE) + index % WCOHI_LANE;
     for (k = 0; k < store->bins; k++) {
         int held = k >= store->first_bin && k < store->first_bin + store->held_bins;
         int column = wcohi_bin_column(store, k) - store->first;
         int pair = wcohi_bin_column(store, k + 1) - store->first > column + 1;
-        double re = held ? (double)lane[(size_t)(1 + column) * WCOHI_LANE] : 0;
-        double im = held && pair ? (double)lane[(size_t)(2 + column) * WCOHI_LANE] : 0;
+        double re = held ? (double)*wcohi_store_place(store, index, 1 + column) : 0;
+        double im = held && pair ? (double)*wcohi_store_place(store, index, 2 + column) : 0;
         amplitude[k] = sqrt(re * re + im * im);
         if (store->desc.packet == WCOH_PACKET_DFT && pair) amplitude[k] /= sqrt(2.0);
         phase[k] = amplitude[k] > 0 ? atan2(im, re) : 0;
@@ -16353,7 +16716,7 @@ WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t in
     return WCOH_OK;
 }
 
-/* ---- toolkit: the store's file ----------------------------------------------------------------- */
+/* ---- toolkit: the store's file --------------------------------------------------------------- */
 
 static const char *const wcohi_packet_names[] = {"sign", "dft", "phases"};
 
@@ -16364,11 +16727,11 @@ static void wcohi_store_tensor(const void *object, int index, wcohi_file_tensor 
     uint64_t left = wcohi_store_tiles(store) - from;
     size_t tiles = (size_t)WCOHI_MIN(left, (uint64_t)store->chunk_tiles);
     wcohi_tensor_init(tensor, WCOHI_OF_REAL, store->chunks.entries[index],
-                      tiles * (size_t)(1 + store->columns) * WCOHI_LANE);
+                      tiles * (wcohi_tile_bytes(store) / sizeof(wcoh_real)));
     tensor->dims = 3;
     tensor->shape[0] = tiles;
     tensor->shape[1] = (size_t)(1 + store->columns);
-    tensor->shape[2] = WCOHI_LANE;
+    tensor->shape[2] = (size_t)store->lanes;
     snprintf(tensor->name, sizeof tensor->name, "packets.%d", index);
 }
 
@@ -16381,6 +16744,7 @@ static void wcohi_store_notes(const void *object, wcohi_sink *sink)
     wcohi_put_count(sink, "wavecoh.resonance.count", store->count);
     wcohi_put_count(sink, "wavecoh.resonance.first_bin", (uint64_t)store->first_bin);
     wcohi_put_count(sink, "wavecoh.resonance.bins", (uint64_t)store->held_bins);
+    wcohi_put_count(sink, "wavecoh.resonance.lanes", (uint64_t)store->lanes);
 }
 
 WCOH_API wcoh_result wcoh_resonance_save(const wcoh_resonance *store, const wcoh_io *io,
@@ -16401,7 +16765,7 @@ static wcoh_result wcohi_store_header(wcoh_resonance *file, const wcoh_tensors *
                                       wcoh_error *error)
 {
     const char *packet = wcoh_tensors_metadata(t, "wavecoh.resonance.packet");
-    uint64_t value, first, bins;
+    uint64_t value, first, bins, lanes;
     wcoh_result result;
     int i;
     if (!packet)
@@ -16412,16 +16776,21 @@ static wcoh_result wcohi_store_header(wcoh_resonance *file, const wcoh_tensors *
     result = wcohi_get_count(t, "wavecoh.resonance.dimensions", 1, 1 << 20, &value, error);
     if (result) return result;
     file->desc.dimensions = (int)value;
-    wcohi_store_shape(file, 0, 0);
+    wcohi_store_shape(file, 0, 0, 0);
     result = wcohi_get_count(t, "wavecoh.resonance.first_bin", 0, (uint64_t)file->bins - 1, &first,
                              error);
     if (!result)
         result = wcohi_get_count(t, "wavecoh.resonance.bins", 1, (uint64_t)file->bins - first,
                                  &bins, error);
     if (!result)
-        result = wcohi_get_count(t, "wavecoh.resonance.count", 0, (uint64_t)INT_MAX * WCOHI_LANE,
+        result = wcohi_get_count(t, "wavecoh.resonance.count", 0, (uint64_t)INT_MAX * 64,
                                  &file->count, error);
-    if (!result) wcohi_store_shape(file, (int)first, (int)bins);
+    if (!result)
+        result = wcohi_get_count(t, "wavecoh.resonance.lanes", 64, WCOHI_LANES_MAX, &lanes, error);
+    if (!result && lanes % 64)
+        result = wcohi_fail(error, WCOH_E_FORMAT, "metadata wavecoh.resonance.lanes is no multiple "
+                                                  "of 64");
+    if (!result) wcohi_store_shape(file, (int)first, (int)bins, (int)lanes);
     return result;
 }
 
@@ -16431,24 +16800,23 @@ static wcoh_result wcohi_store_read_tile(wcoh_resonance *store, const wcoh_reson
                                          uint64_t left, wcoh_error *error)
 {
     uint64_t row = tile * (uint64_t)(1 + file->columns) + 1;
-    size_t count = (size_t)store->columns * WCOHI_LANE, i;
+    size_t lanes = (size_t)store->lanes, count = (size_t)store->columns * lanes, i;
     wcoh_real *to;
     wcoh_result result;
     if (!wcohi_store_reserve(store))
         return wcohi_fail(error, WCOH_E_MEMORY, "resonance: no memory");
-    to = wcohi_store_tile(store, store->count / WCOHI_LANE);
+    to = wcohi_store_place(store, store->count, 0);
     row += (uint64_t)(store->first - file->first);
-    result = wcohi_tensors_fetch(t, tensor, row * WCOHI_LANE, count, WCOHI_OF_REAL, to + WCOHI_LANE,
-                                 error);
+    result = wcohi_tensors_fetch(t, tensor, row * lanes, count, WCOHI_OF_REAL, to + lanes, error);
     if (result) return result;
     for (i = 0; i < count; i++) {
-        wcoh_real *x = &to[WCOHI_LANE + i];
-        if (i % WCOHI_LANE >= left) *x = 0; /* beside the last packet */
+        wcoh_real *x = &to[lanes + i];
+        if (i % lanes >= left) *x = 0; /* beside the last packet */
         if (!wcohi_is_finite((double)*x))
             return wcohi_fail(error, WCOH_E_FORMAT, "packets: a value is not finite");
     }
-    wcohi_tile_energies(to, store->columns);
-    store->count += WCOHI_MIN(left, (uint64_t)WCOHI_LANE);
+    wcohi_tile_energies(to, store->columns, lanes);
+    store->count += WCOHI_MIN(left, (uint64_t)lanes);
     return WCOH_OK;
 }
 
@@ -16466,10 +16834,10 @@ static wcoh_result wcohi_store_fill(wcoh_resonance *store, const wcoh_resonance 
         tensor = wcoh_tensors_find(t, name);
         if (tensor < 0) return wcohi_fail(error, WCOH_E_MISMATCH, "%s is not in the file", name);
         wcoh_tensors_info(t, tensor, &info, NULL);
-        if (info.dims != 3 || info.shape[0] < 1 || info.shape[2] != WCOHI_LANE ||
+        if (info.dims != 3 || info.shape[0] < 1 || info.shape[2] != (uint64_t)file->lanes ||
             info.shape[1] != (uint64_t)(1 + file->columns))
             return wcohi_fail(error, WCOH_E_MISMATCH, "%s: expected [tiles,%d,%d]", name,
-                              1 + file->columns, (int)WCOHI_LANE);
+                              1 + file->columns, file->lanes);
         for (tile = 0; tile < info.shape[0] && store->count < file->count; tile++) {
             result = wcohi_store_read_tile(store, file, t, tensor, tile,
                                            file->count - store->count, error);
@@ -16503,7 +16871,7 @@ WCOH_API wcoh_result wcoh_resonance_load(wcoh_resonance **store, const wcoh_io *
                     bins > file.first_bin + file.held_bins - first_bin))
         result = wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: the file has bins %d..%d",
                             file.first_bin, file.first_bin + file.held_bins - 1);
-    if (!result) result = wcohi_store_make(store, &file.desc, first_bin, bins, error);
+    if (!result) result = wcohi_store_make(store, &file.desc, first_bin, bins, file.lanes, error);
     if (!result) result = wcohi_store_fill(*store, &file, t, error);
     if (result) {
         wcoh_resonance_destroy(*store);
@@ -16513,7 +16881,7 @@ WCOH_API wcoh_result wcoh_resonance_load(wcoh_resonance **store, const wcoh_io *
     return result;
 }
 
-/* ---- toolkit: attention and depth -------------------------------------------------------------- */
+/* ---- toolkit: attention and depth ------------------------------------------------------------ */
 
 static const double wcohi_no_centroid = 4.0; /* outside +-pi */
 
@@ -16685,7 +17053,7 @@ WCOH_API wcoh_collapse wcoh_collapse_of(const double *values, int layers)
     return collapse;
 }
 
-/* ---- toolkit: inside a model ------------------------------------------------------------------- */
+/* ---- toolkit: inside a model ----------------------------------------------------------------- */
 
 /* Parameter `name` of a layer, or NULL. */
 static const wcoh_real *wcohi_layer_param(const wcoh_model *model, int layer, const char *name)
@@ -16902,7 +17270,7 @@ WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *token
     return result;
 }
 
-/* ---- toolkit: singular values ------------------------------------------------------------------ */
+/* ---- toolkit: singular values ---------------------------------------------------------------- */
 
 /* Householder reflections make A [m,n], m >= n, upper bidiagonal (diagonal d [n], above it e [n-1]);
    its singular values are the positive eigenvalues of the symmetric tridiagonal matrix of order 2n
@@ -17030,7 +17398,7 @@ static double wcohi_noise_rank(int m, int n)
     return n * (mean / mass) * exp(-log_mean / mean);
 }
 
-/* ---- toolkit: a matrix in figures -------------------------------------------------------------- */
+/* ---- toolkit: a matrix in figures ------------------------------------------------------------ */
 
 typedef struct wcohi_matrix_work {
     double *a;          /* [m,n], m >= n */
@@ -17141,7 +17509,7 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
     return WCOH_OK;
 }
 
-/* ---- toolkit: .npy files ----------------------------------------------------------------------- */
+/* ---- toolkit: .npy files --------------------------------------------------------------------- */
 
 /* A .npy file is: "\x93NUMPY", version major and minor, the header's size (2 bytes in version 1,
    4 from 2 on), the header, a Python dict literal {'descr': '<f4', 'fortran_order': False,

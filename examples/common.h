@@ -337,13 +337,35 @@ static void options_read(command *c, int argc, char **argv)
 
 /* ---- --help ---------------------------------------------------------------------------------- */
 
-static void help_row(int markdown, const char *name, const char *value, const char *allowed,
-                     const char *help)
+/* Words of `text`, and `more` in brackets, between the columns 40 and 100. */
+static void help_text(const char *text, const char *more)
 {
-    char spelled[32];
+    char line[512];
+    const char *word;
+    int column = 40;
+    sprintf(line, "%.250s%s%.240s%s", text, *more ? " [" : "", more, *more ? "]" : "");
+    for (word = line; *word;) {
+        int length = (int)strcspn(word, " ");
+        if (column > 40 && column + length > 100) column = printf("\n%39s", "");
+        column += printf("%s%.*s", column > 40 ? " " : "", length, word);
+        word += length;
+        word += strspn(word, " ");
+    }
+    putchar('\n');
+}
+
+static void help_row(int markdown, const char *name, const char *unit, const char *value,
+                     const char *allowed, const char *help)
+{
+    char spelled[32], left[64];
     option_spelled(name, spelled);
-    if (markdown) printf("| `--%s` | %s | %s | %s |\n", spelled, value, allowed, help);
-    else printf("  --%-19s %-14s %s%s%s\n", spelled, value, help, *allowed ? ": " : "", allowed);
+    if (markdown) {
+        printf("| `--%s` | %s | %s | %s |\n", spelled, value, allowed, help);
+        return;
+    }
+    sprintf(left, "--%s %s", spelled, unit);
+    printf("  %-24s %-12s", left, value);
+    help_text(help, allowed);
 }
 
 static void help_head(int markdown, const char *title)
@@ -355,6 +377,7 @@ static void help_head(int markdown, const char *title)
 
 static void help_option(const option *o, int markdown)
 {
+    static const char *const units[] = {"TEXT", "", "N", "X"}; /* in the order of option_kind */
     char value[64] = "", allowed[64] = "";
     const char *text = value;
     if (o->kind == OPTION_TEXT && *(const char **)o->target) text = *(const char **)o->target;
@@ -362,19 +385,21 @@ static void help_option(const option *o, int markdown)
     if (o->kind == OPTION_REAL) sprintf(value, "%.6g", *(double *)o->target);
     if (markdown && (o->kind == OPTION_WHOLE || o->kind == OPTION_REAL))
         sprintf(allowed, "%.10g to %.10g", o->low, o->high);
-    help_row(markdown, o->name, text, allowed, o->help);
+    help_row(markdown, o->name, units[o->kind], text, allowed, o->help);
 }
 
 static void help_field(const settings *s, const wcoh_field *field, int markdown)
 {
-    char value[64] = "", allowed[160] = "";
+    static const char *const units[] = {"N", "X", "N", "NAME"}; /* in that of wcoh_field_kind */
+    char value[64] = "", allowed[256] = "";
     wcoh_field_get(s->kind, s->shown, field->name, value, sizeof value);
-    if (field->kind == WCOH_FIELD_CHOICE) sprintf(allowed, "%.150s", field->choices);
+    if (field->kind == WCOH_FIELD_REAL) sprintf(value, "%.6g", strtod(value, NULL));
+    if (field->kind == WCOH_FIELD_CHOICE) sprintf(allowed, "%.240s", field->choices);
     else if (markdown && field->kind == WCOH_FIELD_SEED) sprintf(allowed, "0 to 2^64 - 1");
     else if (markdown)
         sprintf(allowed, "%.10g to %.10g%s", field->minimum, field->maximum,
                 field->off ? ", negative: off" : "");
-    help_row(markdown, field->name, value, allowed, field->help);
+    help_row(markdown, field->name, units[field->kind], value, allowed, field->help);
 }
 
 /* All options with their defaults, from the tables: to read, or as the README's table. */
@@ -382,7 +407,7 @@ static void option_help(const command *c, int markdown)
 {
     int i, j, count;
     if (!markdown) printf("usage: %s %s\n", program_name, c->usage);
-    if (c->option_count) help_head(markdown, "program");
+    if (c->option_count) help_head(markdown, program_name);
     for (i = 0; i < c->option_count; i++) help_option(&c->options[i], markdown);
     for (j = 0; j < c->desc_count; j++) {
         const settings *s = &c->descs[j];

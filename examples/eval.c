@@ -20,6 +20,7 @@
 typedef struct request {
     const char *model, *text, *device, *isa_name;
     wcoh_isa isa;
+    char *bytes; /* the whole file */
     long long seq, from, to, batch, threads;
     int stream;
 } request;
@@ -56,21 +57,18 @@ static void request_read(request *r, int argc, char **argv)
 }
 
 /* The tokens of bytes --from .. --to of the text. */
-static uint32_t *read_range(const request *r, const wcoh_model *model, size_t *count)
+static uint32_t *read_range(request *r, const wcoh_model *model, size_t *count)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
     size_t size, from = (size_t)r->from, to;
-    char *text = file_read(r->text, &size);
-    uint32_t *tokens;
+    r->bytes = file_read(r->text, &size);
     to = r->to ? (size_t)r->to : size;
     if (!tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text", r->model);
     if (from >= size || to > size)
         fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lu --to %lu is outside", r->text,
              (unsigned long)size, (unsigned long)from, (unsigned long)to);
-    tokens = text_encode(tokenizer, text + from, to - from, r->text, from, count);
-    free(text);
-    return tokens;
+    return text_encode(tokenizer, r->bytes + from, to - from, r->text, from, count);
 }
 
 /* One session over all tokens; the first one is heard and not predicted. */
@@ -138,6 +136,7 @@ int main(int argc, char **argv)
     }
     printf("loss %.6f tokens %lu\n", loss, (unsigned long)scored);
     free(tokens);
+    free(r.bytes);
     wcoh_model_destroy(model);
     device_close(device);
     stdout_check();

@@ -37,11 +37,10 @@ int main(void)
     TRY(wcoh_trainer_run(trainer, 1000, NULL, &error)); /* milliseconds */
 
     TRY(wcoh_session_create(&session, model, &listening, &error));
-    TRY(wcoh_session_step(session, tokens[0], &error));
-    for (i = 0; i < 200; i++) {
-        TRY(wcoh_session_sample(session, &greedy, NULL, &token, &error));
-        TRY(wcoh_session_step(session, token, &error));
+    for (i = 0, token = tokens[0]; i < 200; i++) {
         putchar((int)token);
+        TRY(wcoh_session_step(session, token, &error));
+        TRY(wcoh_session_sample(session, &greedy, NULL, &token, &error));
     }
     putchar('\n');
     wcoh_session_destroy(session);

@@ -109,7 +109,7 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
         {"tokenizer", OPTION_TEXT, &r->tokenizer, 0, 0,
          "chars, bytes; auto: chars up to 512 different ones"},
         {"seconds", OPTION_REAL, &r->seconds, 0.1, 1e6,
-         "choose the steps so that training takes that long"},
+         "choose the steps so that it takes that long; without --data: 10"},
         {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
          "threads; 0: one for each CPU of this process"},
         {"isa", OPTION_TEXT, &r->isa, 0, 0, "instruction set: auto scalar sse2 avx2 avx512 neon"},
@@ -155,6 +155,7 @@ typedef struct corpus {
     size_t size, cut; /* bytes; validation begins at `cut` */
     uint32_t *train, *val;
     size_t train_count, val_count;
+    wcoh_tokenizer *made; /* for this text; NULL: the resumed model's is used */
 } corpus;
 
 static const char *find_own_source(void)
@@ -212,6 +213,28 @@ static void corpus_split(corpus *text, const wcoh_tokenizer *tokenizer, const re
              "%s: its last tenth, %lu tokens, is too short for a window of %lu (--seq) and the one "
              "after it; --eval-every -1 trains without validation",
              r->data, (unsigned long)text->val_count, (unsigned long)seq);
+}
+
+/* Read, choose an alphabet unless `model` has one, split and encode. */
+static void corpus_open(corpus *text, request *r, const wcoh_model *model)
+{
+    const wcoh_tokenizer *tokenizer = model ? wcoh_model_tokenizer(model) : NULL;
+    if (model && !tokenizer)
+        fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text",
+             r->resume);
+    text->text = file_read(r->data, &text->size);
+    if (!model) tokenizer = text->made = choose_tokenizer(r, text);
+    corpus_split(text, tokenizer, r);
+    r->model.tokenizer = tokenizer;
+    r->model.vocab = wcoh_tokenizer_vocab(tokenizer);
+}
+
+static void corpus_close(corpus *text)
+{
+    wcoh_tokenizer_destroy(text->made);
+    free(text->train);
+    free(text->val);
+    free(text->text);
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
@@ -272,7 +295,7 @@ static void live_line(run *r)
 {
     char eta[32];
     double now = seconds_now();
-    if (r->shown >= 0 && now - r->shown < 0.2) return;
+    if (r->last.step == 0 || (r->shown >= 0 && now - r->shown < 0.2)) return;
     r->shown = now;
     fprintf(stderr, "\rstep %lu of %d  train %.4f  eta %s   ", (unsigned long)r->last.step,
             wcoh_trainer_get_desc(r->trainer)->steps, r->last.train_loss,
@@ -550,13 +573,49 @@ static int finish(run *r)
     return saved ? 0 : EXIT_FAILED;
 }
 
+/* From the request to a trainer that is ready for its next step. */
+static void run_open(run *r, const request *ask, const corpus *text)
+{
+    wcoh_trainer_desc desc = ask->trainer;
+    wcoh_error error;
+    r->ask = ask;
+    r->text = text;
+    r->shown = -1;
+    best_path(r);
+    if (!r->model) open_model(r);
+    r->device = device_named(ask->device);
+    desc.device = r->device;
+    signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_interrupt);
+    if (ask->paced) pace(r, &desc);
+    desc.progress = on_progress;
+    desc.progress_user = r;
+    open_trainer(r, &desc);
+    if (ask->resume) must(wcoh_trainer_resume_file(r->trainer, ask->resume, &error), NULL, &error);
+    open_log(r);
+    printf("split train 0..%lu val %lu..%lu\n", (unsigned long)text->cut, (unsigned long)text->cut,
+           (unsigned long)text->size);
+    check_outputs(r);
+}
+
+/* Returns `status`, or a failure of the log's last bytes. */
+static int run_close(run *r, int status)
+{
+    if (r->log && fclose(r->log) && !status) {
+        say("%s: cannot write it: %s", r->ask->log, strerror(errno));
+        status = EXIT_FAILED;
+    }
+    wcoh_trainer_destroy(r->trainer);
+    wcoh_model_destroy(r->model);
+    device_close(r->device);
+    return status;
+}
+
 int main(int argc, char **argv)
 {
     request ask;
     corpus text;
     run r;
-    wcoh_tokenizer *tokenizer = NULL;
-    wcoh_trainer_desc desc;
     int status;
     program_name = "train";
     memset(&ask, 0, sizeof ask);
@@ -569,47 +628,9 @@ int main(int argc, char **argv)
     request_read(&ask, argc, argv, &r.model);
     if (!ask.data) ask.data = find_own_source();
     check_out(ask.out);
-    text.text = file_read(ask.data, &text.size);
-    if (!r.model) tokenizer = choose_tokenizer(&ask, &text);
-    else if (!wcoh_model_tokenizer(r.model))
-        fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text",
-             ask.resume);
-    corpus_split(&text, tokenizer ? tokenizer : wcoh_model_tokenizer(r.model), &ask);
-    ask.model.tokenizer = tokenizer;
-    ask.model.vocab = tokenizer ? wcoh_tokenizer_vocab(tokenizer) : 0;
-    r.ask = &ask;
-    r.text = &text;
-    r.shown = -1;
-    best_path(&r);
-    if (!r.model) open_model(&r);
-    r.device = device_named(ask.device);
-    desc = ask.trainer;
-    desc.device = r.device;
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
-    if (ask.paced) pace(&r, &desc);
-    desc.progress = on_progress;
-    desc.progress_user = &r;
-    open_trainer(&r, &desc);
-    if (ask.resume) {
-        wcoh_error error;
-        must(wcoh_trainer_resume_file(r.trainer, ask.resume, &error), NULL, &error);
-    }
-    open_log(&r);
-    printf("split train 0..%lu val %lu..%lu\n", (unsigned long)text.cut, (unsigned long)text.cut,
-           (unsigned long)text.size);
-    check_outputs(&r);
-    status = train(&r) ? finish(&r) : EXIT_FAILED;
-    if (r.log && fclose(r.log) && !status) {
-        say("%s: cannot write it: %s", ask.log, strerror(errno));
-        status = EXIT_FAILED;
-    }
-    wcoh_trainer_destroy(r.trainer);
-    wcoh_model_destroy(r.model);
-    device_close(r.device);
-    wcoh_tokenizer_destroy(tokenizer);
-    free(text.train);
-    free(text.val);
-    free(text.text);
+    corpus_open(&text, &ask, r.model);
+    run_open(&r, &ask, &text);
+    status = run_close(&r, train(&r) ? finish(&r) : EXIT_FAILED);
+    corpus_close(&text);
     return status;
 }

@@ -1,0 +1,130 @@
+/* Vectors from files for the example programs: a matrix of a .npy file or of a safetensors file.
+   Include it after common.h; it is no part of the library.
+
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#ifndef WAVECOH_EXAMPLES_VECTORS_H
+#define WAVECOH_EXAMPLES_VECTORS_H
+
+#include <math.h>
+
+typedef struct vectors {
+    float *values; /* [count, n] */
+    size_t count;
+    int n;
+    char name[128]; /* of the tensor */
+} vectors;
+
+COMMON_USED(__unused__)
+static void *memory_of(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory) fail(EXIT_FAILED, "no memory for %lu bytes", (unsigned long)(count * size));
+    return memory;
+}
+
+/* A FILE as the library reads it. */
+static int vectors_io_size(void *user, uint64_t *bytes)
+{
+    long end;
+    if (fseek((FILE *)user, 0, SEEK_END) || (end = ftell((FILE *)user)) < 0) return 1;
+    *bytes = (uint64_t)end;
+    return 0;
+}
+
+static int vectors_io_read(void *user, uint64_t offset, void *data, size_t size)
+{
+    if (offset > 0x7fffffff && sizeof(long) < 8) return 1;
+    if (fseek((FILE *)user, (long)offset, SEEK_SET)) return 1;
+    return fread(data, 1, size, (FILE *)user) != size;
+}
+
+static int vectors_io_write(void *user, const void *data, size_t size)
+{
+    return fwrite(data, 1, size, (FILE *)user) != size;
+}
+
+COMMON_USED(__unused__)
+static wcoh_io vectors_io(const char *path, const char *mode)
+{
+    wcoh_io io;
+    memset(&io, 0, sizeof io);
+    io.user = fopen(path, mode);
+    if (!io.user) fail(EXIT_FAILED, "%s: cannot open it: %s", path, strerror(errno));
+    io.size = vectors_io_size;
+    io.read = vectors_io_read;
+    io.write = vectors_io_write;
+    return io;
+}
+
+static void vectors_shape(vectors *v, const char *path, int dims, const uint64_t *shape)
+{
+    uint64_t rows_of = dims == 2 ? shape[0] : 1, n = dims == 2 ? shape[1] : dims ? shape[0] : 0;
+    if (dims < 1 || dims > 2 || n < 1 || n > 1 << 20 || rows_of < 1)
+        fail(EXIT_FAILED, "%s: a matrix [vectors, dimensions] is needed", path);
+    if (rows_of > ((size_t)-1) / sizeof(float) / n)
+        fail(EXIT_FAILED, "%s: too large for this machine", path);
+    v->count = (size_t)rows_of;
+    v->n = (int)n;
+    v->values = (float *)memory_of((size_t)(rows_of * n), sizeof(float));
+}
+
+static vectors vectors_from_npy(const char *path)
+{
+    vectors v;
+    wcoh_npy npy;
+    wcoh_error error;
+    wcoh_io io = vectors_io(path, "rb");
+    memset(&v, 0, sizeof v);
+    must(wcoh_npy_open(&npy, &io, &error), path, &error);
+    vectors_shape(&v, path, npy.dims, npy.shape);
+    must(wcoh_npy_read(&npy, &io, 0, v.count * (size_t)v.n, v.values, &error), path, &error);
+    fclose((FILE *)io.user);
+    return v;
+}
+
+/* The first matrix of a safetensors file, or the tensor of that name. */
+static vectors vectors_from_tensors(const char *path, const char *tensor)
+{
+    vectors v;
+    wcoh_tensors *t;
+    wcoh_tensor_info info;
+    wcoh_error error;
+    int i, found = -1;
+    memset(&v, 0, sizeof v);
+    must(wcoh_tensors_open_file(&t, path, NULL, &error), NULL, &error);
+    for (i = 0; i < wcoh_tensors_count(t) && found < 0; i++) {
+        wcoh_tensors_info(t, i, &info, NULL);
+        if (tensor ? strcmp(info.name, tensor) == 0 : info.dims == 2) found = i;
+    }
+    if (found < 0)
+        fail(EXIT_FAILED, "%s: it has no %s", path, tensor ? tensor : "matrix");
+    wcoh_tensors_info(t, found, &info, NULL);
+    sprintf(v.name, "%.120s", info.name);
+    vectors_shape(&v, path, info.dims, info.shape);
+    must(wcoh_tensors_read(t, found, 0, v.count * (size_t)v.n, v.values, &error), path, &error);
+    wcoh_tensors_close(t);
+    return v;
+}
+
+COMMON_USED(__unused__)
+static vectors vectors_read(const char *path, const char *tensor)
+{
+    size_t length = strlen(path);
+    if (length > 4 && strcmp(path + length - 4, ".npy") == 0) return vectors_from_npy(path);
+    return vectors_from_tensors(path, tensor);
+}
+
+/* Text as a JSON string. */
+COMMON_USED(__unused__)
+static void json_text(const char *text)
+{
+    putchar('"');
+    for (; *text; text++) {
+        if (*text == '"' || *text == '\\') printf("\\%c", *text);
+        else if ((unsigned char)*text < 32) printf("\\u%04x", (unsigned)(unsigned char)*text);
+        else putchar(*text);
+    }
+    putchar('"');
+}
+
+#endif

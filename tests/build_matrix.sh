@@ -1,0 +1,243 @@
+#!/bin/sh
+# Builds wavecoh.h with every compiler, standard, option and machine that is here, and runs a smoke
+# test on each: sh tests/build_matrix.sh [PATTERN]
+#
+# One row is one call of `row NAME COMMAND`; PATTERN (a grep expression) picks rows by name. A row
+# passes when its command succeeds without a word on stderr. What cannot run says `not run: reason`.
+# Ends with `N passed, N failed`.
+
+cd "$(dirname "$0")/.." || exit 1
+pattern=${1:-.}
+if [ -z "$build" ]; then
+    build=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
+    trap 'rm -rf "$build"' 0
+fi
+m=$build/matrix
+mkdir -p "$m"
+CPUS=${CPUS:-$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)}
+WARN="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
+OPTIONS="STATIC NO_THREADS NO_SIMD NO_STDIO MALLOC"
+lane=0
+rows=0
+
+have() { command -v "$1" > /dev/null 2>&1; }
+
+# Run a command in the background; its status and words are looked at in the end. row NAME COMMAND
+row() {
+    echo "$1" | grep -q -e "$pattern" || return 0
+    rows=$((rows + 1))
+    file=$m/row.$(printf %04d $rows)
+    echo "$1" > "$file.name"
+    (
+        sh -c "$2" > "$file.log" 2>&1 < /dev/null
+        echo $? > "$file.status"
+    ) &
+    lane=$((lane + 1))
+    [ $((lane % CPUS)) -eq 0 ] && wait
+    return 0
+}
+
+skip() { echo "$1" | grep -q -e "$pattern" && echo "not run: $1: $2"; }
+
+# The -D flags of an option word; "all" is all of them.
+flags_of() {
+    case $1 in
+    plain) ;;
+    MALLOC) printf '%s ' -DWAVECOH_MALLOC=test_malloc -DWAVECOH_FREE=test_free ;;
+    all) for o in $OPTIONS; do flags_of "$o"; done ;;
+    *) printf '%s ' "-DWAVECOH_$1" ;;
+    esac
+}
+
+# ---- sources ------------------------------------------------------------------------------------
+
+cat > "$m/unit.c" << 'END'
+#include <stddef.h>
+#ifdef WAVECOH_MALLOC
+#ifdef __cplusplus
+extern "C" {
+#endif
+void *test_malloc(size_t size);
+void test_free(void *pointer);
+#ifdef __cplusplus
+}
+#endif
+#endif
+#define WAVECOH_IMPLEMENTATION
+#include "wavecoh.h"
+typedef int wcoh_not_empty;
+END
+cp "$m/unit.c" "$m/unit.cc"
+printf '#include "wavecoh.h"\ntypedef int wcoh_not_empty;\n' > "$m/surface.c"
+cp "$m/surface.c" "$m/surface.cc"
+cat > "$m/other.c" << 'END'
+#include "wavecoh.h"
+const char *other_name(void);
+const char *other_name(void) { return wcoh_result_name(WCOH_OK); }
+END
+
+# ---- warnings: compiler x standard x option -------------------------------------------------------
+
+warnings() { # COMPILER C++COMPILER
+    if ! have "$1"; then skip "warnings of $1" "no $1"; return; fi
+    for std in c99 c11 c++11; do
+        case $std in
+        c++*) cc=$2 ext=cc ;;
+        *) cc=$1 ext=c ;;
+        esac
+        have "$cc" || { skip "warnings of $cc" "no $cc"; continue; }
+        for option in plain $OPTIONS all; do
+            # gcc reports some warnings only when it optimises: -O2 for the two ends of the range
+            case $option in plain | all) level=-O2 ;; *) level=-O0 ;; esac
+            [ "$std" = c11 ] && level=-O0
+            row "warnings of $cc as $std, $option" \
+                "$cc -std=$std $level $WARN -I. $(flags_of $option) -c -o $m/w.$cc.$std.$option.o $m/unit.$ext"
+        done
+        row "warnings of $cc as $std, surface alone" \
+            "$cc -std=$std $WARN -I. -fsyntax-only $m/surface.$ext"
+    done
+}
+warnings gcc g++
+warnings clang clang++
+row "warnings of gcc as c++20" "g++ -std=c++20 -O0 $WARN -I. -c -o $m/w.cpp20.o $m/unit.cc"
+row "warnings with sign conversion" \
+    "gcc -std=c99 -O0 $WARN -Wsign-conversion -I. -c -o $m/w.sign.o $m/unit.c"
+
+# ---- symbols --------------------------------------------------------------------------------------
+
+symbols='
+check() { # OBJECT STATIC?
+    nm -g --defined-only "$1" | grep -vE "^$" > "$1.nm"
+    if [ -n "$2" ]; then ! grep . "$1.nm"; else grep -q " T wcoh_" "$1.nm" && ! grep -vE " [TR] wcoh_" "$1.nm"; fi
+}
+writable() { # no mutable global: nothing in .data and .bss, thread-local ones included
+    objdump -h "$1" | awk "\$2 ~ /^\\.(data|bss|tdata|tbss)\$/ || \$2 ~ /^\\.(data|bss)\\.[^r]/ { if (\$3 !~ /^0+\$/) { print; bad = 1 } } END { exit bad }"
+}
+'
+if have nm && have objdump; then
+    for cc in gcc clang; do
+        have $cc || continue
+        for option in plain STATIC; do
+            static=; [ $option = STATIC ] && static=1
+            row "symbols of $cc, $option" "$symbols
+                $cc -std=c99 -O1 -I. $(flags_of $option) -c -o $m/s.$cc.$option.o $m/unit.c &&
+                check $m/s.$cc.$option.o $static && writable $m/s.$cc.$option.o"
+        done
+    done
+else
+    skip "symbols" "no nm or objdump"
+fi
+row "two files share one header" "gcc -std=c99 -O0 -I. -o $m/two $m/other.c $m/unit.c -shared -fPIC -lm -lpthread"
+row "the header under another name" \
+    "cp wavecoh.h $m/renamed.h && sed 's/wavecoh.h/renamed.h/' $m/unit.c > $m/renamed.c &&
+     gcc -std=c99 -O0 -I$m -c -o $m/renamed.o $m/renamed.c"
+
+# ---- smoke test: option x optimisation x machine ----------------------------------------------------
+
+# smoke NAME COMPILER-WITH-FLAGS RUNNER: builds tests/smoke.c and runs it
+smoke() {
+    out=$m/smoke.$(printf '%s' "$1" | tr -c 'A-Za-z0-9\n' _)
+    row "smoke: $1" "$2 -I. -o $out tests/smoke.c -lm ${4--lpthread} && $3 $out > $out.txt && tail -n 1 $out.txt | grep -q ' 0 failed'"
+}
+for option in $OPTIONS all; do
+    smoke "option $option" "cc -std=c99 -O1 $(flags_of $option)" ""
+done
+for level in -O0 -O1 -O3 -Ofast; do smoke "gcc $level" "gcc -std=c99 $level" ""; done
+if have clang; then
+    for level in -O0 -O2 -Ofast; do smoke "clang $level" "clang -std=c99 $level" ""; done
+fi
+have g++ && smoke "g++ as C++11" "g++ -std=c++11 -O1 -x c++" ""
+printf '#include <errno.h>\nint main(void) { return errno = 0; }\n' > "$m/empty.c"
+m32= # without Debian's gcc-multilib (it excludes the cross compilers) the kernel's headers need a hint
+for flags in "-m32" "-m32 -idirafter /usr/include/x86_64-linux-gnu"; do
+    # shellcheck disable=SC2086
+    if [ -z "$m32" ] && gcc $flags -o "$m/m32" "$m/empty.c" 2> /dev/null && "$m/m32"; then m32=$flags; fi
+done
+if [ -n "$m32" ]; then
+    smoke "32 bit" "gcc $m32 -std=c99 -O2" ""
+    smoke "32 bit with SSE arithmetic, clean" "gcc $m32 -msse2 -mfpmath=sse -std=c99 -O1 $WARN" ""
+else
+    skip "32 bit" "gcc -m32 cannot link and run (gcc-12-multilib, libc6-dev-i386)"
+fi
+if have tcc; then smoke "tcc" "tcc -std=c99" ""; else skip "tcc" "no tcc"; fi
+
+mingw=x86_64-w64-mingw32-gcc
+if have $mingw; then
+    row "MinGW builds clean" "$mingw -std=c99 -O2 $WARN -I. -c -o $m/mingw.o $m/unit.c"
+    if have wine; then
+        export WINEPREFIX="$m/wine" WINEDEBUG=-all
+        if wine cmd /c exit > /dev/null 2>&1; then
+            smoke "MinGW under wine" "$mingw -std=c99 -O2 -static" "wine" ""
+        else
+            skip "MinGW under wine" "wine cannot start here"
+        fi
+    else
+        skip "MinGW under wine" "no wine"
+    fi
+else
+    skip "MinGW" "no $mingw"
+fi
+
+for machine in aarch64 s390x; do
+    cross=$machine-linux-gnu-gcc
+    qemu=qemu-$machine
+    have "$qemu" || qemu=qemu-$machine-static
+    if have "$cross" && have "$qemu"; then
+        smoke "$machine under qemu" "$cross -static -std=c99 -O2 $WARN" "$qemu"
+        row "reference files on $machine under qemu" \
+            "$cross -static -std=c99 -O2 -o $m/reference.$machine tests/test_reference.c -lm -lpthread &&
+             $qemu $m/reference.$machine > $m/reference.$machine.txt"
+    else
+        skip "$machine" "no $cross or no $qemu"
+    fi
+done
+
+if have emcc && have node; then # the file in one piece: older versions cannot find a .wasm under newer nodes
+    em="emcc -std=c99 -O1 -sALLOW_MEMORY_GROWTH=1 -sSINGLE_FILE=1"
+    smoke "Emscripten under node" "$em" "node" ""
+    row "reference files with Emscripten under node" \
+        "$em -sNODERAWFS=1 -o $m/reference.js tests/test_reference.c -lm && node $m/reference.js > $m/reference.js.txt"
+else
+    skip "Emscripten" "no emcc or no node (Debian: emscripten)"
+fi
+
+# ---- sanitizers -------------------------------------------------------------------------------------
+
+san="-std=c99 -O1 -g -fno-omit-frame-pointer"
+if clang -fsanitize=address,undefined -o "$m/san" "$m/empty.c" 2> /dev/null; then sancc=clang; else sancc=gcc; fi
+if $sancc -fsanitize=address,undefined -o "$m/san" "$m/empty.c" 2> /dev/null && "$m/san"; then
+    for test in tests/test_*.c tests/smoke.c; do
+        name=$(basename "$test" .c)
+        case $name in test_gradients) extra=-DWAVECOH_TEST_DOUBLE ;; *) extra= ;; esac
+        row "address and undefined: $name" \
+            "$sancc $san $extra -fsanitize=address,undefined -fno-sanitize-recover=all -o $m/asan.$name $test -lm -lpthread &&
+             WAVECOH_TEST_SHORT=1 $m/asan.$name > $m/asan.$name.txt"
+    done
+else
+    skip "address and undefined" "no sanitizer here"
+fi
+if $sancc -fsanitize=thread -o "$m/tsan" "$m/empty.c" 2> /dev/null && "$m/tsan"; then
+    row "thread sanitizer: smoke" \
+        "$sancc $san -fsanitize=thread -o $m/tsan.smoke tests/smoke.c -lm -lpthread && $m/tsan.smoke > $m/tsan.smoke.txt"
+else
+    skip "thread sanitizer" "no sanitizer here"
+fi
+
+# ---- the account ------------------------------------------------------------------------------------
+
+wait
+passed=0
+failed=0
+for file in "$m"/row.*.name; do
+    [ -e "$file" ] || continue
+    base=${file%.name}
+    if [ "$(cat "$base.status")" = 0 ] && [ ! -s "$base.log" ]; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED $(cat "$file") (status $(cat "$base.status"))"
+        head -n 12 "$base.log"
+    fi
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

@@ -1,0 +1,275 @@
+/* Fuzzer of everything that reads a file: loads the input as a file of tensors, as a model, a trainer's
+   state and a session's state, and uses what it got.
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ -o fuzz_files tests/fuzz_files.c -lm -lpthread
+   cc -o seeds tests/fuzz_files.c -lm -lpthread && mkdir -p corpus && ./seeds corpus
+   ./fuzz_files -max_len=20000 -rss_limit_mb=2048 -max_total_time=60 corpus
+   Without -DFUZZ it writes the first inputs to a folder, or with -r runs files: ./seeds -r FILE .. */
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+
+static wcoh_error error;
+
+/* Loud where a check fails: the fuzzer and -r see a crash. */
+#define REQUIRE(condition)                                                                         \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
+            abort();                                                                               \
+        }                                                                                          \
+    } while (0)
+
+static wcoh_io io_of(wcoh_block_io *block, const void *data, size_t size)
+{
+    block->data = (unsigned char *)(uintptr_t)data;
+    block->used = block->capacity = size;
+    return wcoh_io_memory(block);
+}
+
+/* Returns what the file says it is: 'm'odel, 't'rainer, 's'ession, or '?'; 0 if it is refused. */
+static char use_tensors(const wcoh_io *io)
+{
+    const char *kind;
+    char first;
+    wcoh_tensors *t = NULL;
+    wcoh_tensor_info info;
+    float values[64];
+    int i;
+    if (wcoh_tensors_open(&t, io, NULL, &error)) return 0;
+    for (i = 0; i < wcoh_tensors_count(t); i++) {
+        REQUIRE(wcoh_tensors_info(t, i, &info, &error) == WCOH_OK);
+        REQUIRE(wcoh_tensors_find(t, info.name) == i);
+        wcoh_tensors_read(t, i, info.count / 2, (size_t)WCOHI_MIN(info.count - info.count / 2, 64), values, &error);
+    }
+    kind = wcoh_tensors_metadata(t, "wavecoh.kind");
+    first = kind && *kind ? *kind : '?';
+    wcoh_tensors_close(t);
+    return first;
+}
+
+static wcoh_model_desc small_desc(int attention)
+{
+    wcoh_model_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.vocab = 5;
+    desc.bands = 2;
+    desc.heads = 2;
+    desc.layers = 1;
+    desc.maestro = 1;
+    desc.context = 8;
+    desc.attention = (wcoh_attention)attention;
+    return desc;
+}
+
+/* Saved again it must load again; a session hears tokens, a trainer makes a step. */
+static void use_model(wcoh_model *model)
+{
+    int vocab = wcoh_model_get_desc(model)->vocab;
+    size_t size = wcoh_model_file_size(model), i;
+    unsigned char *file = (unsigned char *)malloc(size);
+    wcoh_block_io block;
+    wcoh_io io = io_of(&block, file, size);
+    wcoh_model *again = NULL;
+    wcoh_session_desc session_desc;
+    wcoh_session *session = NULL;
+    wcoh_trainer_desc trainer_desc;
+    wcoh_trainer *trainer = NULL;
+    uint32_t tokens[12];
+    block.used = 0;
+    REQUIRE(file && wcoh_model_save(model, &io, &error) == WCOH_OK && block.used == size);
+    REQUIRE(wcoh_model_load(&again, &io, NULL, &error) == WCOH_OK);
+    wcoh_model_destroy(again);
+    free(file);
+    for (i = 0; i < 12; i++) tokens[i] = (uint32_t)(i * 7) % (uint32_t)vocab;
+    memset(&session_desc, 0, sizeof session_desc);
+    session_desc.prefill = 4;
+    size = wcoh_session_size(model, &session_desc, &error);
+    if (size && size < 1u << 26 && !wcoh_session_create(&session, model, &session_desc, &error)) {
+        wcoh_session_prefill(session, tokens, 5, &error);
+        for (i = 5; i < 12; i++) wcoh_session_step(session, tokens[i], &error);
+        wcoh_session_destroy(session);
+    }
+    memset(&trainer_desc, 0, sizeof trainer_desc);
+    trainer_desc.batch = 1;
+    trainer_desc.seq = 3;
+    trainer_desc.eval_every = -1;
+    trainer_desc.cpu.threads = 1;
+    size = wcoh_trainer_size(wcoh_model_get_desc(model), &trainer_desc, &error);
+    if (size && size < 1u << 26 && !wcoh_trainer_create(&trainer, model, &trainer_desc, &error)) {
+        if (!wcoh_trainer_set_data(trainer, tokens, 12, NULL, 0, &error)) wcoh_trainer_step(trainer, NULL, &error);
+        wcoh_trainer_destroy(trainer);
+    }
+}
+
+static wcoh_trainer *small_trainer(wcoh_model *model, uint32_t *tokens)
+{
+    wcoh_trainer_desc desc;
+    wcoh_trainer *trainer = NULL;
+    int i;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = 1;
+    desc.seq = 3;
+    desc.steps = 10;
+    desc.cpu.threads = 1;
+    for (i = 0; i < 12; i++) tokens[i] = (uint32_t)(i % 5);
+    REQUIRE(wcoh_trainer_create(&trainer, model, &desc, &error) == WCOH_OK);
+    REQUIRE(wcoh_trainer_set_data(trainer, tokens, 12, NULL, 0, &error) == WCOH_OK);
+    return trainer;
+}
+
+static void use_trainer_and_session(const wcoh_io *io, char kind)
+{
+    wcoh_model_desc desc = small_desc(WCOH_ATTENTION_COHERENCE);
+    wcoh_trainer_desc trainer_desc;
+    wcoh_session_desc session_desc;
+    wcoh_session *session = NULL;
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer;
+    uint32_t tokens[12], drawn;
+    wcoh_sample_desc sample;
+    wcoh_rng rng = wcoh_rng_seed(1);
+    int dot;
+    for (dot = 0; dot < 2; dot++) {
+        if (dot) desc = small_desc(WCOH_ATTENTION_ROTARY);
+        REQUIRE(wcoh_model_create(&model, &desc, &error) == WCOH_OK);
+        memset(&session_desc, 0, sizeof session_desc);
+        session_desc.prefill = 4;
+        if (kind == 's') REQUIRE(wcoh_session_create(&session, model, &session_desc, &error) == WCOH_OK);
+        memset(&sample, 0, sizeof sample);
+        sample.repetition_penalty = 2;
+        sample.repetition_window = 1024;
+        if (session && wcoh_session_load(session, io, &error) == WCOH_OK) {
+            wcoh_session_sample(session, &sample, &rng, &drawn, &error);
+            wcoh_session_step(session, 1, &error);
+            tokens[0] = tokens[1] = tokens[2] = 3;
+            wcoh_session_prefill(session, tokens, 3, &error);
+            wcoh_session_sample(session, &sample, &rng, &drawn, &error);
+        }
+        wcoh_session_destroy(session);
+        session = NULL;
+        if (!dot && wcoh_trainer_read_desc(&trainer_desc, io, &error) == WCOH_OK) {
+            trainer = small_trainer(model, tokens);
+            if (wcoh_trainer_resume(trainer, io, &error) == WCOH_OK) wcoh_trainer_step(trainer, NULL, &error);
+            wcoh_trainer_destroy(trainer);
+        }
+        if (wcoh_model_read(model, io, &error) == WCOH_OK) use_model(model);
+        wcoh_model_destroy(model);
+    }
+}
+
+static void use_file(const void *data, size_t size)
+{
+    wcoh_block_io block;
+    wcoh_io io = io_of(&block, data, size);
+    wcoh_model *model = NULL;
+    char kind = use_tensors(&io);
+    if (wcoh_model_load(&model, &io, NULL, &error) == WCOH_OK) use_model(model);
+    wcoh_model_destroy(model);
+    if (kind) use_trainer_and_session(&io, kind);
+}
+
+#ifdef FUZZ
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    use_file(data, size);
+    return 0;
+}
+
+/* Most mutations keep to the header or to the data, and set the header's size right afterwards. */
+size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed);
+size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned seed)
+{
+    static uint8_t part[1 << 20];
+    uint64_t header = size >= 8 ? wcohi_get_le(data, 8) : 0;
+    size_t rest, changed, room;
+    if (seed % 8 == 0 || size < 8 || header > size - 8 || max > sizeof part) return LLVMFuzzerMutate(data, size, max);
+    rest = size - 8 - (size_t)header;
+    if (seed % 8 < 3) return 8 + (size_t)header + LLVMFuzzerMutate(data + 8 + header, rest, max - 8 - (size_t)header);
+    room = max - 8 - rest;
+    memcpy(part, data + 8, (size_t)header);
+    changed = LLVMFuzzerMutate(part, (size_t)header, room);
+    memmove(data + 8 + changed, data + 8 + header, rest);
+    memcpy(data + 8, part, changed);
+    wcohi_put_le(data, changed, 8);
+    return 8 + changed + rest;
+}
+
+#else
+
+static unsigned char space[1 << 18];
+
+static void write_seed(const char *folder, const char *name, wcoh_block_io *block)
+{
+    char path[512];
+    FILE *file;
+    size_t i;
+    for (i = 0; i + 18 < block->used; i++) /* without its checksum, or no change would get past it */
+        if (memcmp(block->data + i, "\"wavecoh.checksum\"", 18) == 0) memcpy(block->data + i, "\"wavecoh.checkold\"", 18);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    file = fopen(path, "wb");
+    REQUIRE(file != NULL);
+    fwrite(block->data, 1, block->used, file);
+    fclose(file);
+    block->used = 0;
+}
+
+static void write_seeds(const char *folder)
+{
+    char name[40];
+    int attention;
+    for (attention = 0; attention <= WCOH_ATTENTION_ROTARY; attention++) {
+        wcoh_model_desc desc = small_desc(attention);
+        wcoh_session_desc session_desc;
+        wcoh_block_io block;
+        wcoh_io io = io_of(&block, space, sizeof space);
+        wcoh_tokenizer *tokenizer;
+        wcoh_model *model = NULL;
+        wcoh_trainer *trainer;
+        wcoh_session *session = NULL;
+        uint32_t tokens[12];
+        block.used = 0;
+        REQUIRE(wcoh_tokenizer_create_chars(&tokenizer, "ab\n\"\xc3\xa9", 6, NULL, &error) == WCOH_OK);
+        desc.tokenizer = tokenizer;
+        if (attention == 3) desc.position = WCOH_POSITION_LEARNED, desc.ffn = WCOH_FFN_MLP, desc.head = WCOH_HEAD_TIED;
+        REQUIRE(wcoh_model_create(&model, &desc, &error) == WCOH_OK);
+        wcoh_tokenizer_destroy(tokenizer);
+        REQUIRE(wcoh_model_save(model, &io, &error) == WCOH_OK);
+        sprintf(name, "model%d", attention);
+        write_seed(folder, name, &block);
+        memset(&session_desc, 0, sizeof session_desc);
+        session_desc.prefill = 4;
+        REQUIRE(wcoh_session_create(&session, model, &session_desc, &error) == WCOH_OK);
+        REQUIRE(wcoh_session_step(session, 2, &error) == WCOH_OK);
+        REQUIRE(wcoh_session_save(session, &io, &error) == WCOH_OK);
+        sprintf(name, "session%d", attention);
+        write_seed(folder, name, &block);
+        wcoh_session_destroy(session);
+        trainer = small_trainer(model, tokens);
+        REQUIRE(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK);
+        REQUIRE(wcoh_trainer_save(trainer, &io, &error) == WCOH_OK);
+        sprintf(name, "trainer%d", attention);
+        write_seed(folder, name, &block);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+}
+
+int main(int count, char **arguments)
+{
+    int i;
+    if (count < 2) return 2;
+    if (strcmp(arguments[1], "-r")) {
+        write_seeds(arguments[1]);
+        return 0;
+    }
+    for (i = 2; i < count; i++) {
+        FILE *file = fopen(arguments[i], "rb");
+        REQUIRE(file != NULL);
+        use_file(space, fread(space, 1, sizeof space, file));
+        fclose(file);
+    }
+    return 0;
+}
+#endif

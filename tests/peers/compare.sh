@@ -1,0 +1,50 @@
+#!/bin/sh
+# Ours against PyTorch and OpenBLAS on this machine, in one run: sh tests/peers/compare.sh [ROUNDS]
+#
+# Each round measures ours and theirs one after the other, so that a change of the machine's speed
+# meets both; the ratios are of the medians over all rounds. Needs python3-torch and
+# libopenblas-dev; what is missing is said and left out.
+
+cd "$(dirname "$0")/../.." || exit 1
+rounds=${1:-3}
+work=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
+trap 'rm -rf "$work"' 0
+CC=${CC:-cc}
+if grep -q avx512f /proc/cpuinfo 2> /dev/null; then OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-SkylakeX}; export OPENBLAS_CORETYPE; fi
+OPENBLAS_NUM_THREADS=1
+export OPENBLAS_NUM_THREADS
+
+$CC -O2 -o "$work/bench" examples/bench.c -lm -lpthread || exit 1
+if ! $CC -O2 -o "$work/openblas" tests/peers/openblas_gemm.c -lopenblas -lm 2> "$work/log"; then
+    echo "not run: OpenBLAS (libopenblas-dev is missing)"
+fi
+python=python3
+"$python" -c 'import torch' 2> "$work/log" || python=/usr/bin/python3
+if ! "$python" -c 'import torch' 2> "$work/log"; then
+    echo "not run: PyTorch (python3-torch is missing)"
+    python=
+fi
+
+round=0
+while [ $round -lt "$rounds" ]; do
+    "$work/bench" gemm step --threads 1 >> "$work/ours"
+    [ -x "$work/openblas" ] && "$work/openblas" >> "$work/theirs"
+    [ -n "$python" ] && "$python" tests/peers/torch_step.py >> "$work/theirs"
+    round=$((round + 1))
+done
+
+# The median of a column over the lines that begin with a text. median TEXT WORD-BEFORE FILE
+median() {
+    grep "^$1" "$3" 2> /dev/null | sed -n "s/.* $2 \([0-9.]*\).*/\1/p" | sort -g |
+        awk '{ x[NR] = $1 } END { if (NR) print x[int((NR + 1) / 2)] }'
+}
+ratio() { # LABEL OURS THEIRS
+    [ -n "$2" ] && [ -n "$3" ] && awk -v a="$2" -v b="$3" -v l="$1" 'BEGIN { printf "%-40s ours %8.2f  theirs %8.2f  ratio %.3f\n", l, a, b, a / b }'
+}
+torch=$(median "peer torch step" median "$work/theirs")
+ratio "step default against PyTorch, ms" "$(median 'bench step default' median "$work/ours")" "$torch"
+ratio "step gpt against PyTorch, ms" "$(median 'bench step gpt' median "$work/ours")" "$torch"
+for n in 64 128 256 512; do
+    ratio "sgemm $n against OpenBLAS, GFLOP/s" "$(median "bench sgemm $n" median "$work/ours")" \
+        "$(median "peer openblas sgemm $n" median "$work/theirs")"
+done

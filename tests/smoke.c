@@ -1,0 +1,195 @@
+/* What must work on every compiler, option and machine: train, save, load, sample, in a second.
+   cc -O2 -o smoke tests/smoke.c -lm -lpthread && ./smoke
+   tests/build_matrix.sh builds it in all the ways; it also compiles as C++11. */
+#include <stddef.h>
+
+#ifdef WAVECOH_MALLOC /* then it is test_malloc, and this is the only way to memory */
+#include <stdlib.h>
+static void *test_malloc(size_t size) { return malloc(size); }
+static void test_free(void *pointer) { free(pointer); }
+#endif
+
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+#include "test.h"
+
+static uint32_t text[600];
+static unsigned char file[1 << 18];
+
+static const wcoh_isa isas[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
+                                WCOH_ISA_NEON};
+static wcoh_isa isa;
+
+static wcoh_model_desc small_desc(void)
+{
+    wcoh_model_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.vocab = 7;
+    desc.bands = 5;
+    desc.heads = 2;
+    desc.layers = 2;
+    desc.maestro = 3;
+    desc.context = 32;
+    return desc;
+}
+
+static wcoh_trainer *small_trainer(wcoh_model *model, int threads)
+{
+    wcoh_trainer_desc desc;
+    wcoh_trainer *trainer = NULL;
+    wcoh_error error = {WCOH_OK, ""};
+    size_t i;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = 4;
+    desc.seq = 17;
+    desc.steps = 150;
+    desc.warmup = 10;
+    desc.lr = 0.01;
+    desc.eval_every = 50;
+    desc.eval_batches = 2;
+    desc.cpu.threads = threads;
+    desc.cpu.isa = isa;
+    CHECK_SAY(wcoh_trainer_create(&trainer, model, &desc, &error) == WCOH_OK, "%s", error.text);
+    for (i = 0; i < 600; i++) text[i] = (uint32_t)(i % 6 * (i % 6) % 7);
+    if (trainer)
+        CHECK(wcoh_trainer_set_data(trainer, text, 500, text + 500, 100, &error) == WCOH_OK);
+    return trainer;
+}
+
+/* A greedy session goes on with the pattern. */
+static void check_continuation(wcoh_model *model)
+{
+    wcoh_session_desc desc;
+    wcoh_sample_desc greedy;
+    wcoh_session *session = NULL;
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_rng rng = wcoh_rng_seed(1);
+    uint32_t token = 0;
+    int i, right = 0;
+    memset(&desc, 0, sizeof desc);
+    memset(&greedy, 0, sizeof greedy);
+    desc.cpu.isa = isa;
+    if (!CHECK_SAY(wcoh_session_create(&session, model, &desc, &error) == WCOH_OK, "%s",
+                   error.text))
+        return;
+    CHECK(wcoh_session_prefill(session, text, 24, &error) == WCOH_OK);
+    for (i = 24; i < 84; i++) {
+        CHECK(wcoh_session_sample(session, &greedy, &rng, &token, &error) == WCOH_OK);
+        right += token == text[i];
+        CHECK(wcoh_session_step(session, token, &error) == WCOH_OK);
+    }
+    CHECK_SAY(right == 60, "%d of 60 symbols are right", right);
+    wcoh_session_destroy(session);
+}
+
+static void check_file(const wcoh_model *model)
+{
+    wcoh_block_io block;
+    wcoh_io io;
+    wcoh_model *again = NULL;
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_param p, q;
+    int i;
+    block.data = file;
+    block.capacity = sizeof file;
+    block.used = 0;
+    io = wcoh_io_memory(&block);
+    CHECK_SAY(wcoh_model_save(model, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK(block.used > 1000 && block.used <= wcoh_model_file_size(model));
+    if (!CHECK_SAY(wcoh_model_load(&again, &io, NULL, &error) == WCOH_OK, "%s", error.text)) return;
+    CHECK(wcoh_model_param_count(again) == wcoh_model_param_count(model));
+    for (i = 0; i < wcoh_model_param_count(model); i++) {
+        CHECK(wcoh_model_param(model, i, &p, NULL) == WCOH_OK &&
+              wcoh_model_param(again, i, &q, NULL) == WCOH_OK);
+        CHECK_SAY(p.count == q.count && memcmp(p.data, q.data, p.count * sizeof *p.data) == 0,
+                  "%s changed", p.name);
+    }
+    check_continuation(again);
+    wcoh_model_destroy(again);
+    file[block.used - 5] ^= 1;
+    CHECK(wcoh_model_load(&again, &io, NULL, &error) != WCOH_OK && again == NULL && error.text[0]);
+}
+
+static void trains_saves_loads_and_samples(void)
+{
+    wcoh_model_desc desc = small_desc();
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer;
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_stats stats;
+    if (!CHECK_SAY(wcoh_model_create(&model, &desc, &error) == WCOH_OK, "%s", error.text)) return;
+    trainer = small_trainer(model, 1);
+    if (!trainer) return;
+    CHECK_SAY(wcoh_trainer_run(trainer, -1, &stats, &error) == WCOH_OK, "%s", error.text);
+    CHECK(stats.done && stats.step == 150);
+    CHECK_SAY(stats.train_loss < 0.2 && stats.val_loss < 0.2 && stats.val_loss > 0,
+              "train %g, val %g", stats.train_loss, stats.val_loss);
+    check_continuation(model);
+    check_file(model);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* The first losses with 1 and with 3 threads, bit for bit. */
+static void threads_agree(void)
+{
+    double losses[2][5];
+    int run, step;
+    memset(losses, 0, sizeof losses);
+    for (run = 0; run < 2; run++) {
+        wcoh_model_desc desc = small_desc();
+        wcoh_model *model = NULL;
+        wcoh_trainer *trainer;
+        wcoh_stats stats;
+        desc.bands = 40;
+        if (!CHECK(wcoh_model_create(&model, &desc, NULL) == WCOH_OK)) return;
+        trainer = small_trainer(model, run ? 3 : 1);
+        if (!trainer) return;
+        for (step = 0; step < 5; step++) {
+            CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK);
+            losses[run][step] = stats.train_loss;
+        }
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK(losses[0][0] > 1.0);
+    CHECK(memcmp(losses[0], losses[1], sizeof losses[0]) == 0);
+}
+
+static void tokenizers_go_there_and_back(void)
+{
+    static const char words[] = "wave \xc3\xa9\xe2\x88\x9e";
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_error error = {WCOH_OK, ""};
+    uint32_t tokens[16];
+    char bytes[4];
+    size_t count = 0, i, at = 0;
+    int length;
+    CHECK(wcoh_tokenizer_create_chars(&tokenizer, words, sizeof words - 1, NULL, &error) ==
+          WCOH_OK);
+    CHECK(wcoh_tokenizer_vocab(tokenizer) == 7);
+    CHECK(wcoh_tokenizer_encode(tokenizer, words, sizeof words - 1, tokens, 16, &count, &error) ==
+          WCOH_OK);
+    CHECK(count == 7);
+    for (i = 0; i < count; i++, at += (size_t)length) {
+        length = wcoh_tokenizer_decode(tokenizer, tokens[i], bytes);
+        CHECK(length > 0 && memcmp(bytes, words + at, (size_t)length) == 0);
+    }
+    CHECK(at == sizeof words - 1);
+    wcoh_tokenizer_destroy(tokenizer);
+}
+
+int main(void)
+{
+    size_t i;
+    char label[80];
+    for (i = 0; i < sizeof isas / sizeof *isas; i++) {
+        if (!wcoh_cpu_has_isa(isas[i])) continue;
+        isa = isas[i];
+        sprintf(label, "trains, saves, loads and samples on %s", wcoh_isa_name(isa));
+        test_run(trains_saves_loads_and_samples, label);
+        test_run(threads_agree, "threads agree");
+    }
+    RUN(tokenizers_go_there_and_back);
+    return test_end();
+}

@@ -1,0 +1,365 @@
+#!/bin/sh
+# The example programs from the outside: formats, options, exit statuses, interruption, full disks.
+# Run from anywhere: sh tests/test_cli.sh. CC and CFLAGS choose the compiler; BIN names a folder
+# that already holds the programs. Ends with `N passed, N failed`.
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+passed=0
+failed=0
+
+# ok DESCRIPTION COMMAND...: the command must succeed.
+ok() {
+    what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $what" >&2
+        echo "  last command: $last (status $status)" >&2
+        sed 's/^/  stderr: /' err >&2
+    fi
+}
+
+# run COMMAND...: leaves out, err and $status.
+run() {
+    last="$*"
+    "$@" >out 2>err
+    status=$?
+}
+
+one_sentence() { [ "$status" = "$1" ] && [ "$(wc -l <err)" = 1 ] && grep -Eq -- "$2" err; }
+silent_out() { [ ! -s out ]; }
+
+# refuses STATUS REGEX COMMAND...: that status, and one sentence on stderr that matches. (A program
+# that gives up leaves its memory to the system; a sanitizer build need not complain.)
+refuses() {
+    want=$1
+    pattern=$2
+    shift 2
+    ASAN_OPTIONS=detect_leaks=0
+    export ASAN_OPTIONS
+    run "$@"
+    unset ASAN_OPTIONS
+    ok "$* is refused with $want: $pattern" one_sentence "$want" "$pattern"
+}
+
+succeeds() {
+    run "$@"
+    ok "$* succeeds" [ "$status" = 0 ]
+}
+
+has() { grep -Eq -- "$1" "${2:-out}"; }
+lacks() { ! grep -Eq -- "$1" "${2:-out}"; }
+lines() { [ "$(grep -Ec -- "$1" out)" = "$2" ]; }
+same() { [ "$1" = "$2" ]; }
+absent() { [ ! -e "$1" ]; }
+
+# ---- build -------------------------------------------------------------------------------------
+
+bin=${BIN:-$work}
+if [ -z "$BIN" ]; then
+    for program in hello train sample eval; do
+        run ${CC:-cc} ${CFLAGS:--O1} "$root/examples/$program.c" -o "$work/$program" -lm -lpthread
+        ok "$program builds without a warning" [ "$status" = 0 -a ! -s err ]
+        [ "$status" = 0 ] || { echo "$passed passed, $failed failed"; exit 1; }
+    done
+fi
+train=$bin/train sample=$bin/sample eval=$bin/eval
+
+# ---- texts -------------------------------------------------------------------------------------
+
+awk 'BEGIN { for (i = 0; i < 260; i++) printf "wave %d of the %s sea, and then?\n", i * 7919 % 263,
+     i % 3 ? "calm" : "rough" }' >text
+size=$(wc -c <text)
+: >empty
+head -c 120 text >short
+head -c 10 text >tiny
+awk 'BEGIN { printf "a"; for (i = 0; i < 500; i++) printf "\303\251" }' >accents # 1001 bytes
+{ cat text; printf '\377\376 no UTF-8'; } >binary
+printf '\002\000\000\000\000\000\000\000{}' >bare.safetensors
+mkdir folder
+small="--bands 8 --layers 1 --heads 4 --maestro 4 --batch 2 --seq 16 --eval-batches 2 --threads 1"
+number='[0-9]+\.[0-9]{4}'
+step_line="^step [0-9]+ train $number val ($number|nan) lr [0-9]\.[0-9]e[-+][0-9]+ tok/s [0-9]+ eta ([0-9]+:)?[0-9][0-9]:[0-9][0-9]\$"
+done_line="^done val ($number|nan) steps [0-9]+ seconds [0-9]+\.[0-9] params [0-9]+\$"
+
+# ---- hello -------------------------------------------------------------------------------------
+
+succeeds "$bin/hello"
+ok "hello writes a line of text" [ "$(wc -c <out)" -gt 100 ]
+
+# ---- --help ------------------------------------------------------------------------------------
+
+for program in train sample eval; do
+    succeeds "$bin/$program" --help
+    ok "$program --help says how to call it" has "^usage: $program "
+    ok "$program --help keeps stderr empty" [ ! -s err ]
+done
+succeeds "$train" --help
+for option in data out resume preset steps batch seq layers bands heads lr seed threads eval-every \
+    log target-val isa device patience curriculum solver attention; do
+    ok "train --help lists --$option" has "^  --$option "
+done
+ok "train --help shows defaults" has '^  --bands N +64 '
+ok "train --help shows computed defaults" has '^  --hidden N +512 '
+succeeds "$train" --preset gpt --help
+ok "train --preset gpt --help shows the preset" has '^  --attention NAME +dot '
+succeeds "$train" --help-markdown
+ok "train --help-markdown is a table" has '^\| `--bands` \| 64 \| 1 to 65536 \|'
+cp out settings.md
+succeeds "$sample" --help-markdown
+cat out >>settings.md
+if grep -q '^| `--bands`' "$root/README.md" 2>/dev/null; then
+    grep '^| `--' settings.md >wanted
+    grep -F -x -f wanted "$root/README.md" >found
+    ok "the README's tables of settings are those of --help-markdown" cmp -s wanted found
+fi
+
+# ---- usage -------------------------------------------------------------------------------------
+
+for program in train sample eval; do
+    refuses 2 "^$program: there is no option --wrong" "$bin/$program" --wrong 1
+    refuses 2 "^$program: there is no option -x" "$bin/$program" -x
+    refuses 2 "^$program: --threads needs a value" "$bin/$program" --threads
+    refuses 2 "^$program: --threads is \"two\": allowed are whole numbers from 0 to 1024" "$bin/$program" --threads two
+    refuses 2 "^$program: --threads is \"1.5\"" "$bin/$program" --threads 1.5
+done
+refuses 2 '^train: --isa is "mmx": allowed are' "$train" --isa mmx
+refuses 2 '^sample: --isa is "mmx": allowed are' "$sample" m --isa mmx
+refuses 2 '^eval: --isa is "mmx": allowed are' "$eval" m t --isa mmx
+refuses 2 '^train: "word" is one argument too many' "$train" word
+refuses 2 '^sample: "b" is one argument too many' "$sample" a b
+refuses 2 '^sample: a model is needed' "$sample"
+refuses 2 '^eval: a model and a text are needed' "$eval" model
+refuses 2 '^train: bands is -3: allowed are 1 to 65536' "$train" --bands -3
+refuses 2 '^train: lr is "fast": expected a number' "$train" --lr fast
+refuses 2 '^train: steps is 1.5: expected a whole number' "$train" --steps 1.5
+refuses 2 '^train: solver is "euler": allowed are' "$train" --solver euler
+refuses 2 '^train: --preset is "bert": allowed are wave gpt' "$train" --preset bert
+refuses 2 '^train: heads is 5: must divide' "$train" --data text --heads 5
+refuses 2 '^train: --tokenizer is "words": allowed are' "$train" --data text --tokenizer words
+refuses 2 '^train: there is no option --vocab' "$train" --vocab 65
+refuses 2 '^train: --seconds chooses the steps' "$train" --seconds 3 --steps 5
+refuses 2 '^train: --seconds is "-1": allowed are' "$train" --seconds -1
+refuses 2 '^sample: top_p is 2: allowed are' "$sample" m --top-p 2
+refuses 2 '^sample: temperature is -1: allowed are' "$sample" m --temperature -1
+refuses 2 '^sample: top_k is -3: allowed are' "$sample" m --top-k=-3
+refuses 2 '^eval: --stream takes no value' "$eval" m t --stream=1
+refuses 2 '^eval: --to 5 is not after --from 10' "$eval" m t --from 10 --to 5
+for program in "$train --data text $small --steps 1" "$sample m" "$eval m t"; do
+    if ! strings "${program%% *}" 2>/dev/null | grep -q 'vkGetInstanceProcAddr'; then
+        refuses 2 'vulkan:1: this program was built for the CPU alone' $program --device vulkan:1
+    fi
+    refuses 2 'device is "tpu": allowed are cpu, vulkan and vulkan:N' $program --device tpu
+done
+
+# ---- files that are not there or not right -----------------------------------------------------
+
+refuses 1 '^train: nowhere: cannot open it' "$train" --data nowhere
+refuses 1 '^train: folder: cannot read it' "$train" --data folder
+refuses 1 '^train: empty: the file is empty' "$train" --data empty
+refuses 1 '^train: tiny: [0-9]+ tokens to learn from are too few for a window of 64' "$train" --data tiny
+refuses 1 '^train: short: its last tenth, 12 tokens, is too short' "$train" --data short --seq 64
+refuses 1 '^train: binary: byte [0-9]+ of the text \(0xff\) is not UTF-8' "$train" --data binary --tokenizer chars
+refuses 2 '^train: wavecoh.h is neither here nor one folder up' "$train"
+refuses 1 '^train: nowhere/model: cannot save there' "$train" --data text --out nowhere/model
+refuses 1 '^train: folder: cannot save there: it is a folder' "$train" --data text --out folder
+ok "a refusal prints nothing on stdout" silent_out
+for file in nowhere empty text bare.safetensors folder; do
+    refuses 1 "^sample: $file: " "$sample" $file
+    refuses 1 "^eval: $file: " "$eval" $file text
+    refuses 1 "^train: $file: " "$train" --resume $file --data text
+done
+
+# ---- a training run ----------------------------------------------------------------------------
+
+succeeds "$train" --data text --out m.safetensors $small --steps 60 --eval_every=20 --log log.csv
+ok "the first line is the split" same "$(head -1 out)" \
+    "split train 0..$((size * 9 / 10)) val $((size * 9 / 10))..$size"
+ok "three evaluations, three lines" lines "$step_line" 3
+ok "the steps are 20, 40, 60" same "$(sed -n 's/^step \([0-9]*\) .*/\1/p' out | tr '\n' ' ')" '20 40 60 '
+ok "the best weights are named" lines "^best val $number step [0-9]+ file m.best.safetensors\$" 1
+ok "the last line is done" same "$(tail -1 out | grep -Ec "$done_line")" 1
+ok "a sample stands before it" has '^\| '
+ok "nothing else is printed" lines '^(split|step|best|done|\|) ' "$(wc -l <out)"
+ok "nothing on stderr where it is no terminal" [ ! -s err ]
+ok "the checkpoint is there" [ -s m.safetensors ]
+ok "the best weights are there" [ -s m.best.safetensors ]
+ok "no other file is left" absent m.safetensors.probe
+ok "no temporary file is left" same "$(ls | grep -c tmp)" 0
+ok "the log has a head and a row a step" [ "$(wc -l <log.csv)" = 61 ]
+ok "the log's head" same "$(head -1 log.csv)" 'step,train,val,lr,grad_norm,tokens,seconds'
+ok "the log's rows" same "$(grep -Ec '^[0-9]+,[0-9.]+,[0-9.]*,[0-9.e+-]+,[0-9.]+,[0-9]+,[0-9.]+$' log.csv)" 60
+ok "every 20th row has a validation loss" same "$(cut -d, -f1,3 log.csv | grep -c '0,[0-9.][0-9.]*$')" 3
+
+result() { sed -n 's/^done val \([^ ]*\) .*/\1/p' out; }
+first=$(result)
+succeeds "$train" --data text --out again.safetensors $small --threads 3 --steps 60 --eval-every 20 --sample 0
+ok "three threads give the loss of one" same "$(result)" "$first"
+ok "--sample 0 writes none" lacks '^\|'
+succeeds "$train" --data text --out again.safetensors $small --isa scalar --steps 5
+succeeds "$train" --data text --out again.safetensors $small --steps 100 --target-val 50 --eval-every 2
+ok "--target-val stops as soon as it is reached" has '^done val .* steps 2 '
+succeeds "$train" --data text --out again.safetensors $small --steps 400 --lr 5 --patience 2 --eval-every 5 --warmup -1
+ok "--patience stops early" lacks '^step 400 '
+succeeds "$train" --data short --out again.safetensors $small --eval-every -1 --steps 100
+ok "without validation all text is learnt" has '^split train 0..120 val 120..120$'
+ok "and its loss is nan" has '^step 100 train .* val nan '
+ok "in the last line too" has '^done val nan steps 100 '
+succeeds "$train" --data binary --out bytes.safetensors $small --steps 5
+ok "what is no UTF-8 is learnt as bytes" has '^done '
+succeeds "$train" --data accents --out accents.safetensors $small --steps 3
+ok "a character is not cut" has '^split train 0..899 val 899..1001$'
+for preset in wave gpt kerr-engine wave_engine; do
+    succeeds "$train" --data text --out preset.safetensors --preset $preset $small --steps 2 --sample 20
+    ok "preset $preset trains" has "$done_line"
+done
+
+# ---- the default run ---------------------------------------------------------------------------
+
+mkdir home
+cp "$root/wavecoh.h" home/
+(cd home && "$train" --seconds 2 --eval-batches 1 >../out 2>../err)
+status=$? last='train --seconds 2'
+ok "without --data it learns wavecoh.h" [ "$status" = 0 ]
+ok "the whole of it" same "$(sed -n '1s/.*\.\.//p' out)" "$(wc -c <home/wavecoh.h | tr -d ' ')"
+ok "and leaves model.safetensors" [ -s home/model.safetensors ]
+ok "and its lines" has "$done_line"
+
+# ---- interrupting and resuming -----------------------------------------------------------------
+
+long="$small --steps 3000 --eval-every 100 --sample 0"
+run "$train" --data text --out whole.safetensors $long
+whole=$(result)
+for signal in INT TERM; do
+    "$train" --data text --out part.safetensors $long --log part.csv >out 2>err &
+    process=$!
+    tries=0
+    while ! grep -q '^step 100 ' out && [ $tries -lt 600 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    kill -$signal $process
+    wait $process
+    status=$? last="kill -$signal"
+    ok "$signal ends cleanly" [ "$status" = 0 ]
+    ok "$signal saves and says how to go on" \
+        one_sentence 0 '^train: interrupted: step [0-9]+ is saved; go on with --resume part.safetensors --data text$'
+    ok "$signal keeps the last line" has "$done_line"
+    ok "it stopped before the end" lacks '^step 3000 '
+    succeeds "$train" --resume part.safetensors --data text --log part.csv --sample 0
+    ok "resumed, it ends with the loss of the whole run" same "$(result)" "$whole"
+    ok "the log goes on where it stopped" same "$(cut -d, -f1 part.csv | sed 1d | sort -n | uniq | wc -l | tr -d ' ')" 3000
+    ok "and repeats no step" [ "$(wc -l <part.csv)" = 3001 ]
+done
+"$eval" whole.safetensors text >whole.loss
+"$eval" part.safetensors text >part.loss
+ok "and with the same weights" cmp -s whole.loss part.loss
+succeeds "$train" --resume part.safetensors --data text --sample 0
+ok "a finished run has nothing to do" lacks '^step '
+ok "and still ends with its line" has '^done val .* steps 3000 '
+succeeds "$train" --resume part.safetensors --data text --steps 3100 --out longer.safetensors --sample 0
+ok "more steps go on" has '^done val .* steps 3100 '
+refuses 2 '^train: --resume needs --data' "$train" --resume part.safetensors
+refuses 2 '^train: --bands is fixed in part.safetensors' "$train" --resume part.safetensors --data text --bands 4
+refuses 2 '^train: --preset and --resume exclude' "$train" --resume part.safetensors --preset gpt --data text
+refuses 2 '^train: --tokenizer is fixed' "$train" --resume part.safetensors --tokenizer bytes --data text
+refuses 1 '^train: part.best.safetensors: ' "$train" --resume part.best.safetensors --data text
+refuses 1 "^train: accents: the character 'é' .U.00E9. at byte 1 is not in the alphabet" \
+    "$train" --resume part.safetensors --data accents
+
+# ---- sample ------------------------------------------------------------------------------------
+
+succeeds "$sample" m.safetensors --prompt 'wave 1' --tokens 50 --seed 3
+cp out first
+ok "prompt, 50 characters, end of line" [ "$(wc -c <out)" = 57 ]
+ok "the text starts with the prompt" has '^wave 1'
+ok "the speed is on stderr" one_sentence 0 '^50 tokens, [0-9]+ tokens/s$'
+succeeds "$sample" m.safetensors --prompt 'wave 1' --tokens 50 --seed 3
+ok "the same seed writes the same" cmp -s first out
+succeeds "$sample" m.safetensors --prompt 'wave 1' --tokens 50 --seed 4
+ok "another seed writes something else" [ "$(cat out)" != "$(cat first)" ]
+succeeds "$sample" m.safetensors --tokens 40 --temperature 0
+cp out first
+succeeds "$sample" m.safetensors --tokens 40 --temperature 1 --top_k 1 --seed 9
+ok "top-k 1 is greedy" cmp -s first out
+succeeds "$sample" m.best.safetensors --tokens 20 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2
+succeeds "$sample" m.safetensors --tokens 0 --prompt wave
+ok "no tokens, only the prompt" same "$(cat out)" wave
+refuses 1 "^sample: --prompt: the character '%' .U.0025. at byte 1 is not in the alphabet" \
+    "$sample" m.safetensors --prompt 'w%'
+succeeds "$train" --data text --out learned.safetensors --preset gpt $small --context 16 --steps 2 --sample 40
+succeeds "$sample" learned.safetensors --tokens 100 --prompt 'wave 12 of the calm sea, and then?'
+ok "past the learned positions it begins again and says so once" \
+    same "$(grep -c 'the table of learned positions is full' err)" 1
+
+# ---- eval --------------------------------------------------------------------------------------
+
+loss_line() { grep -Eqx "loss [0-9]+\.[0-9]{6} tokens $1" out && [ ! -s err ]; }
+succeeds "$eval" m.safetensors text --seq 16
+ok "windows of 16, the incomplete one dropped" loss_line $(((size - 1) / 16 * 16))
+succeeds "$eval" m.safetensors text
+ok "windows of 64 without --seq" loss_line $(((size - 1) / 64 * 64))
+succeeds "$eval" m.safetensors text --seq 16 --from 100 --to 149
+ok "a range of bytes" loss_line 48
+succeeds "$eval" m.safetensors text --stream --from 100 --to 149
+ok "a stream predicts all but its first token" loss_line 48
+succeeds "$eval" accents.safetensors accents --from 1 --to 101 --seq 7
+ok "bytes on the command line, characters in windows" loss_line 49
+refuses 1 '^eval: accents from byte 2: byte 0 of the text .0xa9. is not UTF-8' "$eval" accents.safetensors accents --from 2
+refuses 1 '^eval: text: it has [0-9]+ bytes: --from 999999' "$eval" m.safetensors text --from 999999
+refuses 1 '^eval: tiny: evaluation data has 10 tokens: one window of seq 64 needs 65' "$eval" m.safetensors tiny
+refuses 1 "^eval: accents: the character 'a'|is not in the alphabet" "$eval" m.safetensors accents
+refuses 1 '^eval: empty: the file is empty' "$eval" m.safetensors empty
+refuses 1 '^eval: nowhere: cannot open it' "$eval" m.safetensors nowhere
+refuses 2 '^eval: seq is 99: the model.s context is 16' "$eval" learned.safetensors text --seq 99
+refuses 1 '^eval: text: position' "$eval" learned.safetensors text --stream
+
+# ---- damaged checkpoints -----------------------------------------------------------------------
+
+bytes=$(wc -c <m.safetensors)
+head -c $((bytes - 1)) m.safetensors >cut.safetensors
+refuses 1 '^sample: cut.safetensors: ' "$sample" cut.safetensors
+{ head -c $((bytes - 5)) m.safetensors; printf '\125'; tail -c 4 m.safetensors; } >flip.safetensors
+refuses 1 '^sample: flip.safetensors: .*checksum' "$sample" flip.safetensors
+
+# ---- nowhere left to write ---------------------------------------------------------------------
+
+if [ -c /dev/full ]; then
+    for program in "$train --help" "$sample m.safetensors" "$eval m.safetensors text"; do
+        last="$program >/dev/full"
+        $program >/dev/full 2>err
+        status=$?
+        ok "$last is one sentence" one_sentence 1 'cannot write to stdout'
+    done
+    last='train >/dev/full'
+    "$train" --data text --out full.safetensors $small --steps 40 --eval-every 20 >/dev/full 2>err
+    status=$?
+    ok "train >/dev/full keeps the model" one_sentence 1 'cannot write to stdout; the model of step 0 is saved in full.safetensors'
+    succeeds "$eval" full.safetensors text
+    refuses 1 '^train: cannot write /dev/full; the model of step [0-9]+ is saved in full.safetensors' \
+        "$train" --data text --out full.safetensors $small --steps 400 --eval-every 100 --log /dev/full
+    succeeds "$eval" full.safetensors text
+    refuses 1 '^train: /dev/full: ' "$train" --data text --out /dev/full $small --steps 2
+    ok "/dev/full is still a device, alone" same "$(ls -d /dev/full* | wc -l | tr -d ' ')" 1
+    succeeds "$train" --data text --out /dev/null $small --steps 2
+    ok "/dev/null too" same "$(ls -d /dev/null* | wc -l | tr -d ' ')" 1
+fi
+cp m.safetensors kept.safetensors
+last='train on a full disk'
+(
+    trap '' XFSZ
+    ulimit -f 4
+    exec "$train" --resume kept.safetensors --data text --steps 70 --sample 0 >out 2>err
+)
+status=$?
+ok "a full disk is one sentence" one_sentence 1 '^train: kept.safetensors: '
+ok "the old checkpoint is untouched" cmp -s m.safetensors kept.safetensors
+ok "and nothing else is left beside it" same "$(ls | grep -c '^kept')" 1
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

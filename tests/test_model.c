@@ -1,0 +1,1755 @@
+/* The model: its tensors, their start, the desc's messages, memory, determinism, inference.
+   cc -O2 -o test_model tests/test_model.c -lm -lpthread && ./test_model
+   WAVECOH_TEST_SHORT=1 shortens the long streams (for sanitizers and emulators). */
+#include <stddef.h>
+static void *test_malloc(size_t size);
+static void test_free(void *pointer);
+#define WAVECOH_MALLOC(size) test_malloc(size)
+#define WAVECOH_FREE(pointer) test_free(pointer)
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+#include "test.h"
+#include "support.h"
+
+#if !defined(_WIN32) && !defined(__EMSCRIPTEN__) && !defined(WAVECOH_NO_THREADS)
+#include <pthread.h>
+#define TEST_THREADS 1
+#endif
+
+/* Whatever does not go through a desc's allocator comes through here. */
+static long libc_calls, libc_live;
+
+static void *test_malloc(size_t size)
+{
+    libc_calls++;
+    libc_live++;
+    return malloc(size);
+}
+
+static void test_free(void *pointer)
+{
+    if (pointer) libc_live--;
+    free(pointer);
+}
+
+static int is_short(void) { return getenv("WAVECOH_TEST_SHORT") != NULL; }
+
+static wcoh_trainer *trainer_of(wcoh_model *model, const wcoh_trainer_desc *desc)
+{
+    wcoh_trainer *trainer = NULL;
+    wcoh_error error = {WCOH_OK, ""};
+    CHECK_SAY(wcoh_trainer_create(&trainer, model, desc, &error) == WCOH_OK, "%s", error.text);
+    return trainer;
+}
+
+static wcoh_session *session_of(wcoh_model *model, int prefill)
+{
+    wcoh_session_desc desc;
+    wcoh_session *session = NULL;
+    wcoh_error error = {WCOH_OK, ""};
+    memset(&desc, 0, sizeof desc);
+    desc.prefill = prefill;
+    CHECK_SAY(wcoh_session_create(&session, model, &desc, &error) == WCOH_OK, "%s", error.text);
+    return session;
+}
+
+static wcoh_param param_of(const wcoh_model *model, const char *name)
+{
+    wcoh_param p;
+    memset(&p, 0, sizeof p);
+    if (CHECK_SAY(wcoh_model_param_find(model, name) >= 0, "there is no %s", name))
+        CHECK(wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL) == WCOH_OK);
+    return p;
+}
+
+/* ---- tensors ------------------------------------------------------------------------------------ */
+
+static long trained_count(wcoh_preset preset, const char *settings)
+{
+    wcoh_model_desc desc = wcoh_model_preset(preset, 65);
+    wcoh_model *model;
+    long count;
+    settings_apply(WCOH_DESC_MODEL, &desc, settings);
+    model = model_of(&desc);
+    if (!model) return -1;
+    count = (long)wcoh_model_trained_count(model);
+    wcoh_model_destroy(model);
+    return count;
+}
+
+/* Published counts, and those of the prototypes the design was chosen with. */
+static void parameters_are_as_many_as_published(void)
+{
+    CHECK(trained_count(WCOH_PRESET_WAVE, "") == 276424);
+    CHECK(trained_count(WCOH_PRESET_WAVE, "position=sinusoidal") == 276424);
+    CHECK(trained_count(WCOH_PRESET_WAVE, "heads=8") == 259816);
+    CHECK(trained_count(WCOH_PRESET_WAVE, "attention=dot") == 375304);
+    CHECK(trained_count(WCOH_PRESET_WAVE, "bands=116 heads=8 attention=dot") == 1162688);
+    CHECK(trained_count(WCOH_PRESET_WAVE, "ffn=mlp") == 702784);
+    CHECK(trained_count(WCOH_PRESET_WAVE, "solver=none") == 276424 - 4 * (2 * 64 + 2));
+    CHECK(trained_count(WCOH_PRESET_GPT, "") == 818176);
+    CHECK(trained_count(WCOH_PRESET_GPT, "attention=rotary position=none") == 809984);
+    CHECK(trained_count(WCOH_PRESET_GPT, "bands=36 attention=rotary position=none") == 262080);
+    CHECK(trained_count(WCOH_PRESET_GPT, "bands=36") == 266688);
+    CHECK(trained_count(WCOH_PRESET_KERR_ENGINE, "") == 354358);
+    CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE,
+                        "bands=64 heads=4 kerr_trained=off corrector=off") == 109568);
+}
+
+static void tensor_is(const wcoh_model *model, const char *name, int a, int b, int c, int decayed)
+{
+    wcoh_param p = param_of(model, name);
+    int dims = c ? 3 : b ? 2 : 1;
+    CHECK_SAY(p.dims == dims && p.shape[0] == a && (!b || p.shape[1] == b) &&
+                  (!c || p.shape[2] == c),
+              "%s: shape [%d,%d,%d]", name, p.shape[0], p.shape[1], p.shape[2]);
+    CHECK_SAY(p.count == (size_t)a * (size_t)(b ? b : 1) * (size_t)(c ? c : 1), "%s: count", name);
+    CHECK_SAY(p.trained == 1 && p.decayed == decayed, "%s: trained %d, decayed %d", name, p.trained,
+              p.decayed);
+}
+
+static void tensors_have_their_names_and_shapes(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=65");
+    wcoh_model *model = model_of(&desc);
+    char name[64];
+    int l;
+    if (!model) return;
+    CHECK(wcoh_model_param_count(model) == 1 + 4 * 29 + 3);
+    CHECK(param_of(model, "embed.weight").trained == 0);
+    CHECK(wcoh_model_param_find(model, "position.weight") == -1);
+    CHECK(wcoh_model_param(model, wcoh_model_param_count(model), NULL, NULL) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_model_param(model, -1, NULL, NULL) == WCOH_E_ARGUMENT);
+    tensor_is(model, "norm_f.weight", 128, 0, 0, 0);
+    tensor_is(model, "head.weight", 65, 128, 0, 1);
+    for (l = 0; l < 4; l++) {
+#define TENSOR(tail, a, b, decayed)                                                                \
+    do {                                                                                           \
+        snprintf(name, sizeof name, "blocks.%d.%s", l, tail);                                      \
+        tensor_is(model, name, a, b, 0, decayed);                                                  \
+    } while (0)
+        TENSOR("norm1.weight", 128, 0, 0);
+        TENSOR("norm1.bias", 128, 0, 0);
+        TENSOR("norm2.weight", 128, 0, 0);
+        TENSOR("attn.query_phasor.weight", 32, 128, 1);
+        TENSOR("attn.query_phasor.bias", 32, 0, 0);
+        TENSOR("attn.key_phasor.weight", 32, 128, 1);
+        TENSOR("attn.gain_raw", 16, 0, 0);
+        TENSOR("attn.carrier", 16, 0, 0);
+        TENSOR("attn.damping_raw", 16, 0, 0);
+        TENSOR("attn.value.weight", 128, 128, 1);
+        TENSOR("attn.out.weight", 128, 128, 1);
+        TENSOR("attn.out.bias", 128, 0, 0);
+        TENSOR("ffn.maestro_in.squeeze.weight", 16, 128, 1);
+        TENSOR("ffn.maestro_in.squeeze.bias", 16, 0, 0);
+        TENSOR("ffn.maestro_in.expand.weight", 128, 16, 1);
+        TENSOR("ffn.maestro_out.expand.bias", 128, 0, 0);
+        TENSOR("ffn.kerr.gamma_raw", 64, 0, 0);
+        TENSOR("ffn.kerr.omega", 64, 0, 0);
+        TENSOR("ffn.kerr.alpha", 1, 0, 0);
+        TENSOR("ffn.kerr.beta", 1, 0, 0);
+        TENSOR("ffn.out.weight", 128, 128, 1);
+        TENSOR("ffn.out.bias", 128, 0, 0);
+#undef TENSOR
+    }
+    wcoh_model_destroy(model);
+}
+
+/* Decay touches matrices only, whatever the architecture. */
+static void only_matrices_decay(void)
+{
+    static const char *const settings[] = {
+        "vocab=9 per_band_first=on corrector=on",
+        "vocab=9 attention=shared head=tied embedding_trained=on",
+        "vocab=9 attention=dot ffn=mlp position=learned",
+        "vocab=9 groups=4 maestros=add head=low_rank"};
+    size_t s;
+    int i;
+    for (s = 0; s < sizeof settings / sizeof *settings; s++) {
+        wcoh_model_desc desc = model_desc_of(settings[s]);
+        wcoh_model *model = model_of(&desc);
+        for (i = 0; model && i < wcoh_model_param_count(model); i++) {
+            wcoh_param p;
+            wcoh_model_param(model, i, &p, NULL);
+            CHECK_SAY(p.decayed == (p.trained && p.dims > 1 && text_ends(p.name, ".weight")),
+                      "%s: decayed %d", p.name, p.decayed);
+        }
+        wcoh_model_destroy(model);
+    }
+}
+
+/* ---- start values -------------------------------------------------------------------------------- */
+
+typedef struct moments {
+    double mean, variance, largest;
+} moments;
+
+static moments moments_of(wcoh_param p)
+{
+    moments m = {0, 0, 0};
+    size_t i;
+    for (i = 0; i < p.count; i++) m.mean += (double)p.data[i] / (double)p.count;
+    for (i = 0; i < p.count; i++) {
+        double d = (double)p.data[i] - m.mean;
+        m.variance += d * d / (double)p.count;
+        if (fabs((double)p.data[i]) > m.largest) m.largest = fabs((double)p.data[i]);
+    }
+    return m;
+}
+
+/* 16,384 draws: the mean is within 5 standard errors, the variance within 5 %. */
+static void is_uniform(const wcoh_model *model, const char *name, double bound)
+{
+    wcoh_param p = param_of(model, name);
+    moments m = moments_of(p);
+    double variance = bound * bound / 3;
+    CHECK_SAY(fabs(m.mean) < 5 * sqrt(variance / (double)p.count), "%s: mean %g", name, m.mean);
+    CHECK_SAY(fabs(m.variance / variance - 1) < 6 / sqrt((double)p.count), "%s: variance %g of %g",
+              name, m.variance, variance);
+    CHECK_SAY(m.largest <= bound * (1 + 1e-6) && m.largest > 0.9 * bound, "%s: largest %g", name,
+              m.largest);
+}
+
+static void is_constant(const wcoh_model *model, const char *name, double value)
+{
+    wcoh_param p = param_of(model, name);
+    size_t i;
+    for (i = 0; i < p.count; i++)
+        if (!CHECK_SAY(test_near((double)p.data[i], value, 1e-6), "%s[%d] is %.8g, not %.8g", name,
+                       (int)i, (double)p.data[i], value))
+            return;
+}
+
+static void the_default_starts_as_designed(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=65");
+    wcoh_model *model = model_of(&desc);
+    wcoh_param p;
+    int i;
+    if (!model) return;
+    is_uniform(model, "blocks.0.attn.value.weight", 1 / sqrt(128.0));
+    is_uniform(model, "blocks.1.attn.query_phasor.weight", 1 / sqrt(128.0));
+    is_uniform(model, "blocks.2.ffn.maestro_in.expand.weight", 1 / sqrt(16.0));
+    is_uniform(model, "blocks.3.ffn.out.bias", 1 / sqrt(128.0));
+    is_uniform(model, "head.weight", 1 / sqrt(128.0));
+    is_constant(model, "blocks.0.norm1.weight", 1);
+    is_constant(model, "blocks.0.norm2.bias", 0);
+    is_constant(model, "blocks.0.attn.gain_raw", 1.8545866);       /* softplus gives 2 */
+    is_constant(model, "blocks.0.ffn.kerr.gamma_raw", -2.2521685); /* softplus gives 0.1 */
+    is_constant(model, "blocks.0.ffn.kerr.alpha", 0.1);
+    is_constant(model, "blocks.0.ffn.kerr.beta", 0.2);
+    p = param_of(model, "blocks.2.ffn.kerr.omega");
+    for (i = 0; i < 64; i++) CHECK_NEAR(p.data[i], (i + 1) / 64.0, 1e-7);
+    p = param_of(model, "blocks.2.attn.carrier");
+    for (i = 0; i < 16; i++) CHECK_NEAR(p.data[i], 0.5 * i / 15, 1e-7);
+    p = param_of(model, "blocks.2.attn.damping_raw");
+    for (i = 0; i < 16; i++) CHECK_NEAR(p.data[i], -6 + 6.0 * i / 15, 1e-6);
+    wcoh_model_destroy(model);
+}
+
+static void presets_start_as_published(void)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_GPT, 65);
+    wcoh_model *model = model_of(&desc);
+    moments m;
+    wcoh_param p;
+    int h;
+    if (!model) return;
+    m = moments_of(param_of(model, "blocks.0.ffn.up.weight")); /* 65,536 draws of N(0, 0.02^2) */
+    CHECK_NEAR(sqrt(m.variance), 0.02, 0.0005);
+    CHECK_NEAR(m.mean, 0, 0.0005);
+    CHECK(m.largest > 0.07);
+    m = moments_of(param_of(model, "position.weight"));
+    CHECK_NEAR(sqrt(m.variance), 0.02, 0.001);
+    is_constant(model, "blocks.3.attn.qkv.bias", 0);
+    wcoh_model_destroy(model);
+    desc = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, 65);
+    desc.layers = 1;
+    if ((model = model_of(&desc)) == NULL) return;
+    p = param_of(model, "blocks.0.attn.harmonic");
+    CHECK(p.count == 12 && p.trained == 0);
+    for (h = 0; h < 12; h++) CHECK_NEAR(p.data[h], log(1 + 0.5 * (h + 1)), 1e-6);
+    CHECK(param_of(model, "blocks.0.attn.value.weight").shape[1] == 64);
+    CHECK(param_of(model, "blocks.0.attn.out.weight").trained == 0);
+    is_constant(model, "blocks.0.ffn.maestro_in.squeeze.bias", 0);
+    CHECK_NEAR(wcoh_model_get_desc(model)->ceiling, 1.7724539, 1e-6); /* alpha 0.1, beta 0.1 */
+    wcoh_model_destroy(model);
+    desc = model_desc_of("vocab=9 limiter=on");
+    CHECK(wcoh_model_desc_resolve(&desc, NULL) == WCOH_OK);
+    CHECK_NEAR(desc.ceiling, 1.3210889, 1e-4); /* alpha 0.1, beta 0.2 */
+}
+
+static int same_parameters(const wcoh_model *a, const wcoh_model *b)
+{
+    int i;
+    for (i = 0; i < wcoh_model_param_count(a); i++) {
+        wcoh_param p, q;
+        wcoh_model_param(a, i, &p, NULL);
+        wcoh_model_param(b, i, &q, NULL);
+        if (p.count != q.count || memcmp(p.data, q.data, p.count * sizeof *p.data)) return 0;
+    }
+    return 1;
+}
+
+static void the_seed_decides(void)
+{
+    wcoh_model_desc one = model_desc_of("vocab=11 bands=8 heads=4 seed=1"),
+                    two = model_desc_of("vocab=11 bands=8 heads=4 seed=2");
+    wcoh_model *a = model_of(&one), *b = model_of(&one), *c = model_of(&two);
+    if (a && b && c) {
+        CHECK(same_parameters(a, b));
+        CHECK(!same_parameters(a, c));
+        CHECK(wcoh_model_copy(c, a, NULL) == WCOH_OK);
+        CHECK(same_parameters(a, c));
+    }
+    wcoh_model_destroy(a);
+    wcoh_model_destroy(b);
+    wcoh_model_destroy(c);
+}
+
+static void only_equal_models_are_copied(void)
+{
+    wcoh_model_desc one = model_desc_of("vocab=11 bands=8 heads=4"),
+                    two = model_desc_of("vocab=11 bands=8 heads=8");
+    wcoh_model *a = model_of(&one), *b = model_of(&two);
+    wcoh_error error = {WCOH_OK, ""};
+    if (a && b) CHECK(wcoh_model_copy(a, b, &error) == WCOH_E_MISMATCH && error.text[0]);
+    wcoh_model_destroy(a);
+    wcoh_model_destroy(b);
+}
+
+/* ---- embeddings ----------------------------------------------------------------------------------- */
+
+static double row_product(wcoh_param p, int a, int b)
+{
+    double sum = 0;
+    int i, width = p.shape[1];
+    for (i = 0; i < width; i++)
+        sum += (double)p.data[(size_t)a * (size_t)width + (size_t)i] *
+               (double)p.data[(size_t)b * (size_t)width + (size_t)i];
+    return sum;
+}
+
+/* 65 symbols on 64 bands: any two have inner product -1/64 of their squared norm, which is 64. */
+static void one_circle_is_a_simplex(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=65");
+    wcoh_model *model = model_of(&desc);
+    wcoh_param p;
+    int a, b;
+    if (!model) return;
+    CHECK(wcoh_model_get_desc(model)->embedding == WCOH_EMBEDDING_HARMONIC);
+    p = param_of(model, "embed.weight");
+    for (a = 0; a < 65; a++)
+        for (b = 0; b <= a; b++) CHECK_NEAR(row_product(p, a, b), a == b ? 64 : -1, 2e-5);
+    CHECK_NEAR(p.data[2 * 128 + 2 * 4], cos(2 * 3.14159265358979323846 * 2 * 5 / 65),
+               1e-7); /* v = 2, n = 5 */
+    CHECK_NEAR(p.data[2 * 128 + 2 * 4 + 1], sin(2 * 3.14159265358979323846 * 2 * 5 / 65), 1e-7);
+    wcoh_model_destroy(model);
+    desc.embedding_unit = WCOH_SWITCH_ON;
+    if ((model = model_of(&desc)) == NULL) return;
+    CHECK_NEAR(row_product(param_of(model, "embed.weight"), 7, 7), 1, 1e-6);
+    wcoh_model_destroy(model);
+}
+
+/* Half the squared distance of neighbours on one circle. */
+static void neighbours_separate_as_computed(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=65 bands=84 heads=8 layers=1 embedding=harmonic");
+    wcoh_model *model = model_of(&desc);
+    wcoh_param p;
+    if (!model) return;
+    p = param_of(model, "embed.weight");
+    CHECK_NEAR(84 - row_product(p, 30, 31), 74.66, 0.005);
+    wcoh_model_destroy(model);
+    desc = model_desc_of("vocab=50000 bands=84 heads=8 layers=1 maestro=1");
+    CHECK(wcoh_model_desc_resolve(&desc, NULL) == WCOH_OK);
+    CHECK(desc.embedding == WCOH_EMBEDDING_CIRCLES); /* one circle: 0.0016 apart */
+    CHECK(desc.modulus1 * desc.modulus2 >= 50000);
+}
+
+static void automatic_moduli_are(int vocab, int first, int second)
+{
+    wcoh_model_desc desc = model_desc_of("embedding=circles");
+    desc.vocab = vocab;
+    CHECK(wcoh_model_desc_resolve(&desc, NULL) == WCOH_OK);
+    CHECK_SAY(desc.modulus1 == first && desc.modulus2 == second, "vocab %d: moduli %d and %d",
+              vocab, desc.modulus1, desc.modulus2);
+}
+
+static void moduli_are_the_smallest_coprime_pair(void)
+{
+    wcoh_model_desc desc;
+    wcoh_error error = {WCOH_OK, ""};
+    automatic_moduli_are(15, 5, 7);
+    automatic_moduli_are(65, 9, 11);
+    automatic_moduli_are(512, 23, 25);
+    automatic_moduli_are(50257, 225, 227);
+    desc = model_desc_of("vocab=100 embedding=circles modulus1=10 modulus2=15");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "coprime");
+    desc = model_desc_of("vocab=100 embedding=circles modulus1=7 modulus2=11");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "77");
+    desc = model_desc_of("vocab=100 embedding=circles modulus1=10");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+    desc = model_desc_of("vocab=9000 embedding=circles circles=4 bands=9 heads=2");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK);
+    CHECK((double)desc.modulus1 * desc.modulus2 * desc.modulus3 * desc.modulus4 >= 9000);
+}
+
+/* Rank by Gram-Schmidt in double. */
+static int rank_of(wcoh_param p)
+{
+    int rows = p.shape[0], width = p.shape[1], rank = 0, i, j, k;
+    double *basis = (double *)malloc((size_t)width * (size_t)(width + 1) * sizeof *basis), *x;
+    if (!basis) return -1;
+    x = basis + (size_t)width * (size_t)width;
+    for (i = 0; i < rows && rank < width; i++) {
+        double norm = 0;
+        for (k = 0; k < width; k++) x[k] = (double)p.data[(size_t)i * (size_t)width + (size_t)k];
+        for (j = 0; j < 2 * rank; j++) { /* twice is enough */
+            const double *b = basis + (size_t)(j % rank) * (size_t)width;
+            double dot = 0;
+            for (k = 0; k < width; k++) dot += x[k] * b[k];
+            for (k = 0; k < width; k++) x[k] -= dot * b[k];
+        }
+        for (k = 0; k < width; k++) norm += x[k] * x[k];
+        if (norm < 1e-6) continue;
+        for (k = 0; k < width; k++)
+            basis[(size_t)rank * (size_t)width + (size_t)k] = x[k] / sqrt(norm);
+        rank++;
+    }
+    free(basis);
+    return rank;
+}
+
+/* Rank is at most the sum of the moduli minus circles plus one; a shared residue is half a likeness. */
+static void two_circles_have_bounded_rank(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=65 embedding=circles layers=1");
+    wcoh_model *model = model_of(&desc);
+    wcoh_param p;
+    if (!model) return;
+    p = param_of(model, "embed.weight");
+    CHECK(rank_of(p) == 9 + 11 - 1);
+    CHECK_NEAR(row_product(p, 3, 3), 64, 1e-4);
+    CHECK(row_product(p, 3, 12) > 25); /* both are 3 modulo 9 */
+    wcoh_model_destroy(model);
+    desc = model_desc_of("vocab=65 layers=1");
+    if ((model = model_of(&desc)) == NULL) return;
+    CHECK(rank_of(param_of(model, "embed.weight")) == 64);
+    wcoh_model_destroy(model);
+}
+
+static void sinusoids_are_sine_first(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=5 position=sinusoidal context=40 layers=1");
+    wcoh_model *model = model_of(&desc);
+    wcoh_param p;
+    if (!model) return;
+    p = param_of(model, "position.weight");
+    CHECK(p.trained == 0 && p.shape[0] == 40 && p.shape[1] == 128);
+    CHECK_NEAR(p.data[0], 0, 0);
+    CHECK_NEAR(p.data[1], 1, 0);
+    CHECK_NEAR(p.data[17 * 128 + 2 * 5], sin(17 * pow(10000, -10.0 / 128)), 1e-6);
+    CHECK_NEAR(p.data[17 * 128 + 2 * 5 + 1], cos(17 * pow(10000, -10.0 / 128)), 1e-6);
+    wcoh_model_destroy(model);
+}
+
+/* ---- settings -------------------------------------------------------------------------------------- */
+
+static wcoh_result resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
+{
+    if (kind == WCOH_DESC_MODEL) return wcoh_model_desc_resolve((wcoh_model_desc *)desc, error);
+    return wcoh_trainer_desc_resolve((wcoh_trainer_desc *)desc, NULL, error);
+}
+
+static void put(const wcoh_field *field, void *desc, double value)
+{
+    int integer = (int)value;
+    char *member = (char *)desc + field->offset;
+    if (field->kind == WCOH_FIELD_REAL) memcpy(member, &value, sizeof value);
+    else memcpy(member, &integer, sizeof integer);
+}
+
+typedef union any_desc {
+    wcoh_model_desc model;
+    wcoh_trainer_desc trainer;
+} any_desc;
+
+static void start_desc(wcoh_desc_kind kind, any_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+    if (kind == WCOH_DESC_MODEL) desc->model.vocab = 65;
+}
+
+/* A value outside its range, written straight into the struct: the sentence names field and value. */
+static void field_refuses(wcoh_desc_kind kind, const wcoh_field *field, double value,
+                          const char *shown)
+{
+    any_desc desc;
+    wcoh_error error = {WCOH_OK, ""};
+    char low[40];
+    start_desc(kind, &desc);
+    put(field, &desc, value);
+    CHECK_SAY(resolve(kind, &desc, &error) == WCOH_E_ARGUMENT, "%s = %g is taken", field->name,
+              value);
+    CHECK_TEXT(error.text, field->name);
+    if (shown) CHECK_TEXT(error.text, shown);
+    if (field->kind != WCOH_FIELD_CHOICE) {
+        snprintf(low, sizeof low, "%g", field->minimum);
+        if (field->minimum >= 1e-4 && field->minimum < 1e5) CHECK_TEXT(error.text, low);
+    }
+}
+
+static void out_of_range_values_are_named(void)
+{
+    static const wcoh_desc_kind kinds[] = {WCOH_DESC_MODEL, WCOH_DESC_TRAINER};
+    double infinite = HUGE_VAL;
+    int k, i, count;
+    for (k = 0; k < 2; k++) {
+        const wcoh_field *fields = wcoh_fields(kinds[k], &count);
+        for (i = 0; i < count; i++) {
+            const wcoh_field *f = &fields[i];
+            if (f->kind == WCOH_FIELD_SEED) continue;
+            if (f->kind == WCOH_FIELD_CHOICE) {
+                field_refuses(kinds[k], f, 99, "99");
+                field_refuses(kinds[k], f, -1, "-1");
+                continue;
+            }
+            if (f->maximum < 2147483647.0 || f->kind == WCOH_FIELD_REAL)
+                field_refuses(kinds[k], f, f->maximum * 2 + 1, NULL);
+            if (!f->off) field_refuses(kinds[k], f, -3, "-3");
+            if (f->minimum > 1) field_refuses(kinds[k], f, 1, "1");
+            if (f->kind != WCOH_FIELD_REAL) continue;
+            field_refuses(kinds[k], f, f->minimum / 2, NULL);
+            field_refuses(kinds[k], f, infinite, "inf");
+            field_refuses(kinds[k], f, infinite - infinite, "nan");
+        }
+    }
+}
+
+static void related_settings_are_checked(void)
+{
+    static const struct {
+        const char *settings, *part;
+    } bad[] = {{"", "vocab"},
+               {"vocab=65 heads=3", "heads"},
+               {"vocab=65 groups=5", "groups"},
+               {"vocab=65 bands=3 heads=6 attention=rotary", "rotary"},
+               {"vocab=65 bands=1 heads=1 embedding=circles", "circles"}};
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        wcoh_model_desc desc = model_desc_of(bad[i].settings);
+        wcoh_model *model = (wcoh_model *)&desc; /* must become NULL */
+        wcoh_error error = {WCOH_OK, ""};
+        CHECK_SAY(wcoh_model_create(&model, &desc, &error) == WCOH_E_ARGUMENT, "\"%s\" is taken",
+                  bad[i].settings);
+        CHECK(model == NULL);
+        CHECK_TEXT(error.text, bad[i].part);
+        CHECK(wcoh_model_size(&desc, &error) == 0);
+    }
+}
+
+/* Each field from text to the struct and back: the same bits. */
+static void fields_survive_text(void)
+{
+    static const wcoh_desc_kind kinds[] = {WCOH_DESC_MODEL, WCOH_DESC_TRAINER, WCOH_DESC_SAMPLE};
+    union {
+        any_desc any;
+        wcoh_sample_desc sample;
+    } one, two;
+    wcoh_rng rng = wcoh_rng_seed(7);
+    int k, i, round, count;
+    for (k = 0; k < 3; k++) {
+        const wcoh_field *fields = wcoh_fields(kinds[k], &count);
+        CHECK(count > 5);
+        for (i = 0; i < count; i++) {
+            const wcoh_field *f = &fields[i];
+            wcoh_error error = {WCOH_OK, ""};
+            char text[64], again[64];
+            CHECK_SAY(f->help && strlen(f->help) > 5, "%s has no help", f->name);
+            for (round = 0; round < 20; round++) {
+                double share = wcoh_rng_uniform(&rng),
+                       value = f->minimum + share * share * share * (f->maximum - f->minimum);
+                uint64_t seed = wcoh_rng_next(&rng);
+                memset(&one, 0, sizeof one);
+                memset(&two, 0, sizeof two);
+                if (f->kind == WCOH_FIELD_SEED)
+                    memcpy((char *)&one + f->offset, &seed, sizeof seed);
+                else if (f->kind == WCOH_FIELD_CHOICE) put(f, &one, round % 2);
+                else put(f, &one, f->kind == WCOH_FIELD_INT ? floor(value) : value);
+                CHECK(wcoh_field_get(kinds[k], &one, f->name, text, sizeof text) ==
+                      (int)strlen(text));
+                CHECK_SAY(wcoh_field_set(kinds[k], &two, f->name, text, &error) == WCOH_OK, "%s",
+                          error.text);
+                CHECK_SAY(memcmp(&one, &two, sizeof one) == 0, "%s changes by way of \"%s\"",
+                          f->name, text);
+                CHECK(wcoh_field_get(kinds[k], &two, f->name, again, sizeof again) > 0 &&
+                      strcmp(text, again) == 0);
+            }
+        }
+    }
+}
+
+static void bad_text_is_refused(void)
+{
+    static const char *const bad[] = {"",   " ",   "1 ",  "x",     "1x",  "--1", "1e",
+                                      "0x", "nan", "inf", "1e999", "1,5", "12.5"};
+    wcoh_model_desc desc = model_desc_of("bands=9");
+    wcoh_error error = {WCOH_OK, ""};
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_SAY(wcoh_field_set(WCOH_DESC_MODEL, &desc, "bands", bad[i], &error) ==
+                      WCOH_E_ARGUMENT,
+                  "bands = \"%s\" is taken", bad[i]);
+        CHECK_TEXT(error.text, "bands");
+    }
+    CHECK(desc.bands == 9);
+    CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "seed", "18446744073709551615", &error) ==
+          WCOH_OK);
+    CHECK(desc.seed == 18446744073709551615ull);
+    CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "seed", "18446744073709551616", &error) ==
+          WCOH_E_ARGUMENT);
+    CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "seed", "-1", &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "solver", "rk", &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "exact perturbative rk4 none");
+    CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "no_such_thing", "1", &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "no_such_thing");
+    CHECK(wcoh_field_get(WCOH_DESC_MODEL, &desc, "no_such_thing", NULL, 0) == -1);
+    CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "gain", "13", NULL) ==
+          WCOH_E_ARGUMENT); /* no error struct */
+}
+
+static void results_have_names_and_sentences(void)
+{
+    int code;
+    for (code = 0; code >= -11; code--) {
+        CHECK(strncmp(wcoh_result_name((wcoh_result)code), code ? "WCOH_E_" : "WCOH_OK", 7) == 0);
+        CHECK(strlen(wcoh_result_text((wcoh_result)code)) > 4);
+    }
+    CHECK(wcoh_result_name((wcoh_result)-99) != NULL && wcoh_result_text((wcoh_result)-99) != NULL);
+}
+
+/* ---- memory ---------------------------------------------------------------------------------------- */
+
+enum { small_batch = 3, small_seq = 10, text_count = 400 };
+static uint32_t text[8192];
+static const char small[] = "vocab=13 bands=6 heads=3 layers=2 maestro=4 context=64";
+
+static wcoh_trainer_desc small_trainer(void)
+{
+    wcoh_trainer_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = small_batch;
+    desc.seq = small_seq;
+    desc.steps = 50;
+    desc.warmup = 5;
+    desc.eval_every = 4;
+    desc.eval_batches = 2;
+    desc.cpu.threads = 1;
+    return desc;
+}
+
+static wcoh_result small_data(wcoh_trainer *trainer)
+{
+    random_tokens(text, text_count, 13, 9);
+    return wcoh_trainer_set_data(trainer, text, 300, text + 300, 100, NULL);
+}
+
+/* Objects of each kind through an allocator that counts; fails where `c` says. */
+static wcoh_result make_everything(counting *c, wcoh_error *error)
+{
+    wcoh_model_desc model_desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_session_desc session_desc;
+    wcoh_eval_desc eval_desc;
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer = NULL;
+    wcoh_session *session = NULL;
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_result result;
+    double loss;
+    size_t scored;
+    memset(&session_desc, 0, sizeof session_desc);
+    memset(&eval_desc, 0, sizeof eval_desc);
+    eval_desc.seq = small_seq;
+    model_desc.memory = trainer_desc.memory = session_desc.memory = eval_desc.memory =
+        counting_memory(c);
+    result =
+        wcoh_tokenizer_create_chars(&tokenizer, "abcdefghijklm", 13, &model_desc.memory, error);
+    model_desc.tokenizer = tokenizer;
+    if (!result) result = wcoh_model_create(&model, &model_desc, error);
+    if (!result) result = wcoh_trainer_create(&trainer, model, &trainer_desc, error);
+    if (!result) result = wcoh_session_create(&session, model, &session_desc, error);
+    if (!result) {
+        random_tokens(text, text_count, 13, 9);
+        result = wcoh_model_evaluate(model, &eval_desc, text, 300, &loss, &scored, error);
+    }
+    if (!result) {
+        CHECK(small_data(trainer) == WCOH_OK);
+        CHECK(wcoh_trainer_step(trainer, NULL, error) == WCOH_OK);
+        CHECK(wcoh_session_prefill(session, text, 30, error) == WCOH_OK);
+        CHECK(scored == 290 || scored == 300);
+    }
+    wcoh_session_destroy(session);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    wcoh_tokenizer_destroy(tokenizer);
+    return result;
+}
+
+static void nothing_leaks(void)
+{
+    counting c = {0, 0, 0, 0};
+    long before = libc_calls;
+    wcoh_error error = {WCOH_OK, ""};
+    CHECK_SAY(make_everything(&c, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(c.live == 0, "%ld blocks are left", c.live);
+    CHECK_SAY(libc_calls == before, "%ld allocations past the desc's allocator",
+              libc_calls - before);
+    CHECK(c.calls >= 5);
+}
+
+static void every_failing_allocation_is_an_error(void)
+{
+    long at, calls;
+    counting c = {0, 0, 0, 0};
+    make_everything(&c, NULL);
+    calls = c.calls;
+    for (at = 1; at <= calls; at++) {
+        wcoh_error error = {WCOH_OK, ""};
+        memset(&c, 0, sizeof c);
+        c.fail_at = at;
+        CHECK_SAY(make_everything(&c, &error) == WCOH_E_MEMORY, "allocation %ld fails unnoticed",
+                  at);
+        CHECK_SAY(error.code == WCOH_E_MEMORY && error.text[0], "allocation %ld: no sentence", at);
+        CHECK_SAY(c.live == 0, "allocation %ld: %ld blocks are left", at, c.live);
+    }
+}
+
+/* What the size functions report is what is taken, in one block (making a plan to measure it takes
+   another for a moment). */
+static void sizes_are_known_before(void)
+{
+    size_t taken;
+    counting c = {0, 0, 0, 0};
+    wcoh_model_desc model_desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_session_desc session_desc;
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer = NULL;
+    wcoh_session *session = NULL;
+    memset(&session_desc, 0, sizeof session_desc);
+    model_desc.memory = trainer_desc.memory = session_desc.memory = counting_memory(&c);
+    CHECK(wcoh_model_create(&model, &model_desc, NULL) == WCOH_OK);
+    CHECK(c.calls == 1 && c.live == 1);
+    CHECK_SAY(c.bytes == wcoh_model_size(&model_desc, NULL), "model: %d bytes taken", (int)c.bytes);
+    CHECK(wcoh_trainer_create(&trainer, model, &trainer_desc, NULL) == WCOH_OK);
+    CHECK(c.live == 2);
+    taken = c.bytes;
+    CHECK_SAY(taken == wcoh_trainer_size(&model_desc, &trainer_desc, NULL),
+              "trainer: %d bytes taken", (int)taken);
+    CHECK(wcoh_session_create(&session, model, &session_desc, NULL) == WCOH_OK);
+    CHECK(c.live == 3);
+    taken = c.bytes;
+    CHECK_SAY(taken == wcoh_session_size(model, &session_desc, NULL), "session: %d bytes taken",
+              (int)taken);
+    wcoh_session_destroy(session);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    CHECK(c.live == 0);
+}
+
+/* A block of exactly the size, at an odd address, between guards; and one byte too few. */
+typedef struct lent {
+    unsigned char *bytes;
+    size_t size;
+} lent;
+
+static wcoh_memory lend(lent *l, size_t size)
+{
+    wcoh_memory memory;
+    memset(&memory, 0, sizeof memory);
+    l->size = size;
+    l->bytes = (unsigned char *)malloc(size + 34);
+    if (!l->bytes) return memory;
+    memset(l->bytes, 0xc3, size + 34);
+    memory.block = l->bytes + 17;
+    memory.block_size = size;
+    return memory;
+}
+
+static void take_back(lent *l)
+{
+    int i, touched = 0;
+    for (i = 0; l->bytes && i < 17; i++)
+        touched += l->bytes[i] != 0xc3 || l->bytes[17 + l->size + (size_t)i] != 0xc3;
+    CHECK_SAY(!touched, "%d bytes beside the block are written", touched);
+    free(l->bytes);
+}
+
+static void blocks_can_be_handed_over(void)
+{
+    lent a, b, c, few;
+    wcoh_model_desc model_desc = model_desc_of(small), poor = model_desc;
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_session_desc session_desc;
+    wcoh_model *model = NULL, *none = NULL;
+    wcoh_trainer *trainer = NULL;
+    wcoh_session *session = NULL;
+    wcoh_error error = {WCOH_OK, ""};
+    long before;
+    memset(&session_desc, 0, sizeof session_desc);
+    model_desc.memory = lend(&a, wcoh_model_size(&model_desc, NULL));
+    trainer_desc.memory = lend(&b, wcoh_trainer_size(&model_desc, &trainer_desc, NULL));
+    poor.memory = lend(&few, a.size - 1);
+    CHECK(wcoh_model_create(&none, &poor, &error) == WCOH_E_MEMORY && none == NULL);
+    CHECK_TEXT(error.text, "block");
+    before = libc_calls;
+    CHECK_SAY(wcoh_model_create(&model, &model_desc, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_trainer_create(&trainer, model, &trainer_desc, &error) == WCOH_OK, "%s",
+              error.text);
+    CHECK(libc_calls == before);
+    session_desc.memory = lend(&c, wcoh_session_size(model, &session_desc, NULL));
+    before = libc_calls;
+    CHECK_SAY(wcoh_session_create(&session, model, &session_desc, &error) == WCOH_OK, "%s",
+              error.text);
+    CHECK(small_data(trainer) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_session_prefill(session, text, 50, NULL) == WCOH_OK);
+    wcoh_session_destroy(session);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    CHECK(libc_calls == before);
+    take_back(&a);
+    take_back(&b);
+    take_back(&c);
+    take_back(&few);
+}
+
+static void steps_allocate_nothing(void)
+{
+    static const char *const settings[] = {
+        small, "vocab=13 bands=6 heads=3 layers=2 attention=rotary ffn=mlp",
+        "vocab=13 bands=6 heads=3 layers=2 solver=rk4 attention=frozen per_band_first=on"};
+    size_t s;
+    for (s = 0; s < sizeof settings / sizeof *settings; s++) {
+        counting c = {0, 0, 0, 0};
+        wcoh_model_desc desc = model_desc_of(settings[s]);
+        wcoh_trainer_desc trainer_desc = small_trainer();
+        wcoh_model *model;
+        wcoh_trainer *trainer;
+        wcoh_session *session;
+        long calls, libc;
+        int i;
+        desc.memory = trainer_desc.memory = counting_memory(&c);
+        model = model_of(&desc);
+        trainer = trainer_of(model, &trainer_desc);
+        session = session_of(model, 0);
+        CHECK(small_data(trainer) == WCOH_OK);
+        calls = c.calls;
+        libc = libc_calls;
+        for (i = 0; i < 9; i++) CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_run(trainer, 1, NULL, NULL) == WCOH_OK);
+        CHECK(wcoh_session_prefill(session, text, 100, NULL) == WCOH_OK);
+        for (i = 0; i < 100; i++) CHECK(wcoh_session_step(session, text[i], NULL) == WCOH_OK);
+        CHECK_SAY(c.calls == calls && libc_calls == libc, "%ld allocations",
+                  c.calls - calls + libc_calls - libc);
+        wcoh_session_destroy(session);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+}
+
+/* ---- training ---------------------------------------------------------------------------------------- */
+
+static void learns_a_pattern(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    double first = 0;
+    size_t i;
+    int step;
+    trainer_desc.steps = 300;
+    trainer_desc.lr = 0.01;
+    trainer = trainer_of(model, &trainer_desc);
+    for (i = 0; i < text_count; i++) text[i] = (uint32_t)((i % 12) * (i % 12) % 13);
+    CHECK(wcoh_trainer_set_data(trainer, text, 300, text + 300, 100, NULL) == WCOH_OK);
+    for (step = 0; step < 300; step++) {
+        CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK);
+        if (!step) first = stats.train_loss;
+    }
+    CHECK(first > 1.5);
+    CHECK_SAY(stats.train_loss < 0.3 && stats.val_loss < 0.3, "train %g, val %g", stats.train_loss,
+              stats.val_loss);
+    CHECK(stats.step == 300 && stats.done && stats.tokens == 300 * small_batch * small_seq);
+    CHECK(stats.best_val <= stats.val_loss);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* The batch's gradient is the mean of its halves' gradients. */
+static void gradients_are_means_over_windows(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    double whole, half[2], *sum = NULL;
+    const wcoh_real *g;
+    int part, index = model ? wcoh_model_param_find(model, "blocks.0.attn.value.weight") : 0;
+    size_t i;
+    trainer_desc.batch = 4;
+    trainer = trainer_of(model, &trainer_desc);
+    random_tokens(text, 8 * small_seq, 13, 21);
+    sum = (double *)calloc(144, sizeof *sum);
+    for (part = 0; sum && part < 2; part++) {
+        CHECK(wcoh_trainer_gradient(trainer, text + part * 2 * small_seq,
+                                    text + (4 + part * 2) * small_seq, 2, small_seq, &half[part],
+                                    NULL) == WCOH_OK);
+        g = wcoh_trainer_param_gradient(trainer, index);
+        for (i = 0; g && i < 144; i++) sum[i] += 0.5 * (double)g[i];
+    }
+    CHECK(wcoh_trainer_gradient(trainer, text, text + 4 * small_seq, 4, small_seq, &whole, NULL) ==
+          WCOH_OK);
+    CHECK_NEAR(whole, (half[0] + half[1]) / 2, 1e-6);
+    g = wcoh_trainer_param_gradient(trainer, index);
+    for (i = 0; g && sum && i < 144; i++) CHECK_NEAR(g[i], sum[i], 1e-7);
+    free(sum);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+static void bad_training_calls_are_errors(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = trainer_of(model, &trainer_desc);
+    wcoh_error error = {WCOH_OK, ""};
+    double loss;
+    CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_E_DATA);
+    CHECK(wcoh_trainer_evaluate(trainer, &loss, &error) == WCOH_E_DATA);
+    random_tokens(text, text_count, 13, 9);
+    CHECK(wcoh_trainer_set_data(trainer, text, small_seq, NULL, 0, &error) == WCOH_E_DATA);
+    text[17] = 13;
+    CHECK(wcoh_trainer_set_data(trainer, text, 300, NULL, 0, &error) == WCOH_E_TOKEN);
+    CHECK_TEXT(error.text, "17");
+    CHECK_TEXT(error.text, "13");
+    CHECK(wcoh_trainer_gradient(trainer, text, text, 2, small_seq, &loss, &error) == WCOH_E_TOKEN);
+    text[17] = 0;
+    CHECK(wcoh_trainer_gradient(trainer, text, text, small_batch + 1, small_seq, &loss, &error) ==
+          WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_gradient(trainer, text, text, 1, small_seq + 1, &loss, &error) ==
+          WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_gradient(trainer, text, text, 0, 1, &loss, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_set_data(trainer, text, 300, NULL, 0, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainer, NULL, &error) ==
+          WCOH_OK); /* no validation data: no evaluation */
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    desc = model_desc_of("vocab=13 bands=6 heads=3 context=8 position=learned");
+    model = model_of(&desc);
+    trainer = NULL;
+    CHECK(wcoh_trainer_create(&trainer, model, &trainer_desc, &error) == WCOH_E_ARGUMENT &&
+          trainer == NULL);
+    CHECK_TEXT(error.text, "seq");
+    wcoh_model_destroy(model);
+}
+
+/* A loss that is not finite leaves the parameters as they were. */
+static void numeric_failure_changes_nothing(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc), *before = model_of(&desc);
+    wcoh_trainer *trainer = trainer_of(model, &trainer_desc);
+    wcoh_param p = param_of(model, "blocks.1.ffn.out.bias");
+    wcoh_error error = {WCOH_OK, ""};
+    CHECK(small_data(trainer) == WCOH_OK);
+    p.data[3] = (wcoh_real)HUGE_VAL;
+    wcoh_model_touch(model);
+    CHECK(wcoh_model_copy(before, model, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_E_NUMERIC);
+    CHECK(same_parameters(model, before));
+    p.data[3] = 0;
+    wcoh_model_touch(model);
+    CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(before);
+}
+
+/* After each step softplus(gain_raw) is at most 12. */
+static void the_gain_stays_bounded(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model;
+    wcoh_trainer *trainer;
+    wcoh_param p;
+    int step, h;
+    desc.gain = 11.99;
+    model = model_of(&desc);
+    trainer_desc.lr = 0.5;
+    trainer_desc.warmup = -1;
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    p = param_of(model, "blocks.0.attn.gain_raw");
+    for (step = 0; step < 10; step++) {
+        CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+        for (h = 0; h < 3; h++)
+            CHECK_SAY(log1p(exp((double)p.data[h])) <= 12 + 1e-5, "gain %g",
+                      log1p(exp((double)p.data[h])));
+    }
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+typedef struct reduction {
+    int calls;
+    size_t count;
+} reduction;
+
+static int reduce(wcoh_real *gradient, size_t count, void *user)
+{
+    reduction *r = (reduction *)user;
+    (void)gradient;
+    r->calls++;
+    r->count = count;
+    return r->calls == 3;
+}
+
+static void all_reduce_sees_each_step_once(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    reduction r = {0, 0};
+    trainer_desc.accumulate = 2;
+    trainer_desc.all_reduce = reduce;
+    trainer_desc.all_reduce_user = &r;
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK && r.calls == 1);
+    CHECK(r.count >= wcoh_model_trained_count(model));
+    CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK && r.calls == 2);
+    CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_E_DEVICE);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+static void patience_and_target_stop_early(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    trainer_desc.steps = 1000;
+    trainer_desc.eval_every = 2;
+    trainer_desc.patience = 2;
+    trainer_desc.lr = 1e-9; /* no progress to speak of on noise */
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK);
+    CHECK_SAY(stats.done && stats.step <= 1000, "step %d", (int)stats.step);
+    wcoh_trainer_destroy(trainer);
+    trainer_desc.patience = 0;
+    trainer_desc.target_val = 50;
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK);
+    CHECK_SAY(stats.done && stats.step == 2 && stats.val_loss < 50, "step %d", (int)stats.step);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* ---- determinism --------------------------------------------------------------------------------------- */
+
+enum { track_steps = 8 };
+typedef struct track {
+    double loss[track_steps], norm[track_steps], val[track_steps];
+} track;
+
+static void record(const wcoh_stats *stats, void *user)
+{
+    track *t = (track *)user;
+    if (stats->step < 1 || stats->step > track_steps) return;
+    t->loss[stats->step - 1] = stats->train_loss;
+    t->norm[stats->step - 1] = stats->grad_norm;
+    if (stats->evaluated) t->val[stats->step - 1] = stats->val_loss;
+}
+
+static const char *const track_settings[] = {
+    "vocab=65 bands=20 heads=5 layers=2",
+    "vocab=65 bands=20 heads=5 layers=2 attention=dot ffn=mlp position=learned",
+    "vocab=65 bands=20 heads=5 layers=2 solver=rk4 attention=frozen groups=4 corrector=on "
+    "offset=0.1",
+    "vocab=300 bands=20 heads=5 layers=2 head=tied embedding_trained=on attention=shared "
+    "block=sequential solver=perturbative"};
+
+static wcoh_trainer_desc track_trainer(int threads)
+{
+    wcoh_trainer_desc desc = small_trainer();
+    desc.batch = 9;
+    desc.seq = 65;
+    desc.steps = track_steps;
+    desc.accumulate = 2;
+    desc.eval_every = 3;
+    desc.cpu.threads = threads;
+    return desc;
+}
+
+static void track_data(wcoh_trainer *trainer, int vocab)
+{
+    random_tokens(text, 4000, vocab, 5);
+    CHECK(wcoh_trainer_set_data(trainer, text, 3000, text + 3000, 1000, NULL) == WCOH_OK);
+}
+
+/* Losses of a whole run; milliseconds > 0: in slices of that length. */
+static track track_of(const char *settings, const wcoh_trainer_desc *trainer_desc,
+                      double milliseconds, wcoh_model **kept)
+{
+    wcoh_model_desc desc = model_desc_of(settings);
+    wcoh_trainer_desc recorded = *trainer_desc;
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    track t;
+    memset(&t, 0, sizeof t);
+    memset(&stats, 0, sizeof stats);
+    recorded.progress = record;
+    recorded.progress_user = &t;
+    trainer = trainer_of(model, &recorded);
+    track_data(trainer, desc.vocab);
+    while (!stats.done)
+        if (!CHECK((milliseconds > 0 ? wcoh_trainer_run(trainer, milliseconds, &stats, NULL)
+                                     : wcoh_trainer_step(trainer, &stats, NULL)) == WCOH_OK))
+            break;
+    wcoh_trainer_destroy(trainer);
+    if (kept) *kept = model;
+    else wcoh_model_destroy(model);
+    return t;
+}
+
+static int same_track(const track *a, const track *b) { return memcmp(a, b, sizeof *a) == 0; }
+
+static void threads_change_no_bit(void)
+{
+    static const int threads[] = {2, 3, 8};
+    size_t s, i;
+    for (s = 0; s < sizeof track_settings / sizeof *track_settings; s++) {
+        wcoh_trainer_desc desc = track_trainer(1);
+        wcoh_model *model = NULL, *other = NULL;
+        track one = track_of(track_settings[s], &desc, 0, &model);
+        CHECK(one.loss[0] > 1 && one.loss[track_steps - 1] > 0 && one.loss[0] != one.loss[1]);
+        for (i = 0; i < 3; i++) {
+            track many;
+            desc = track_trainer(threads[i]);
+            many = track_of(track_settings[s], &desc, 0, &other);
+            CHECK_SAY(same_track(&one, &many), "%s: %d threads: loss %.17g, one thread %.17g",
+                      track_settings[s], threads[i], many.loss[track_steps - 1],
+                      one.loss[track_steps - 1]);
+            CHECK(model && other && same_parameters(model, other));
+            wcoh_model_destroy(other);
+        }
+        wcoh_model_destroy(model);
+    }
+}
+
+static void backwards_for(int count, wcoh_task task, void *task_user, void *user)
+{
+    int i;
+    ++*(int *)user;
+    for (i = count - 1; i >= 0; i--) task(i, task_user);
+}
+
+static void a_lent_job_system_changes_no_bit(void)
+{
+    wcoh_trainer_desc desc = track_trainer(1);
+    track one = track_of(track_settings[0], &desc, 0, NULL), lent_track;
+    int calls = 0;
+    desc = track_trainer(4);
+    desc.cpu.parallel_for = backwards_for;
+    desc.cpu.parallel_user = &calls;
+    lent_track = track_of(track_settings[0], &desc, 0, NULL);
+    CHECK(calls > 0);
+    CHECK(same_track(&one, &lent_track));
+}
+
+/* Slices of a millisecond, and of the shortest time there is: one op each. */
+static void slices_change_no_bit(void)
+{
+    size_t s;
+    for (s = 0; s < sizeof track_settings / sizeof *track_settings; s++) {
+        wcoh_trainer_desc desc = track_trainer(2);
+        wcoh_model *a = NULL, *b = NULL, *c = NULL;
+        track whole = track_of(track_settings[s], &desc, 0, &a),
+              slices = track_of(track_settings[s], &desc, 1, &b),
+              ops = track_of(track_settings[s], &desc, 1e-6, &c);
+        CHECK_SAY(same_track(&whole, &slices), "%s: slices of 1 ms", track_settings[s]);
+        CHECK_SAY(same_track(&whole, &ops), "%s: slices of one op", track_settings[s]);
+        CHECK(a && b && c && same_parameters(a, b) && same_parameters(a, c));
+        wcoh_model_destroy(a);
+        wcoh_model_destroy(b);
+        wcoh_model_destroy(c);
+    }
+}
+
+/* Save after four steps or in the middle of the fifth, load, and go on. */
+static track resumed_track(const char *settings, int half_done, wcoh_model **kept)
+{
+    wcoh_model_desc desc = model_desc_of(settings);
+    wcoh_trainer_desc trainer_desc = track_trainer(2), read_desc;
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_block_io block;
+    wcoh_io io;
+    wcoh_error error = {WCOH_OK, ""};
+    track t;
+    int step;
+    memset(&t, 0, sizeof t);
+    trainer_desc.progress = record;
+    trainer_desc.progress_user = &t;
+    trainer = trainer_of(model, &trainer_desc);
+    block.capacity = 8 * wcoh_model_file_size(model) + 65536;
+    block.data = (unsigned char *)malloc(block.capacity);
+    block.used = 0;
+    io = wcoh_io_memory(&block);
+    track_data(trainer, desc.vocab);
+    for (step = 0; step < 4; step++) CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+    if (half_done) CHECK(wcoh_trainer_run(trainer, 1e-6, NULL, NULL) == WCOH_OK);
+    CHECK_SAY(wcoh_trainer_save(trainer, &io, &error) == WCOH_OK, "%s", error.text);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    model = NULL;
+    memset(&read_desc, 0, sizeof read_desc);
+    CHECK_SAY(wcoh_trainer_read_desc(&read_desc, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK(read_desc.steps == track_steps && read_desc.batch == 9 && read_desc.accumulate == 2);
+    read_desc.cpu.threads = 3;
+    read_desc.progress = record;
+    read_desc.progress_user = &t;
+    CHECK_SAY(wcoh_model_load(&model, &io, NULL, &error) == WCOH_OK, "%s", error.text);
+    trainer = model ? trainer_of(model, &read_desc) : NULL;
+    if (trainer &&
+        CHECK_SAY(wcoh_trainer_resume(trainer, &io, &error) == WCOH_OK, "%s", error.text)) {
+        track_data(trainer, desc.vocab);
+        for (; step < track_steps; step++) CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+    }
+    wcoh_trainer_destroy(trainer);
+    free(block.data);
+    *kept = model;
+    return t;
+}
+
+static void resuming_changes_no_bit(void)
+{
+    size_t s;
+    int half_done;
+    for (s = 0; s < sizeof track_settings / sizeof *track_settings; s++) {
+        wcoh_trainer_desc desc = track_trainer(2);
+        wcoh_model *a = NULL, *b = NULL;
+        track whole = track_of(track_settings[s], &desc, 0, &a);
+        for (half_done = 0; half_done < 2; half_done++) {
+            track resumed = resumed_track(track_settings[s], half_done, &b);
+            CHECK_SAY(same_track(&whole, &resumed), "%s: %.17g after resuming, %.17g without",
+                      track_settings[s], resumed.loss[track_steps - 1],
+                      whole.loss[track_steps - 1]);
+            CHECK(a && b && same_parameters(a, b));
+            wcoh_model_destroy(b);
+        }
+        wcoh_model_destroy(a);
+    }
+}
+
+/* One device for two trainers that take turns, and a session between them. */
+static void a_shared_device_changes_no_bit(void)
+{
+    wcoh_trainer_desc desc = track_trainer(1);
+    wcoh_session_desc session_desc;
+    track alone[2], shared[2];
+    wcoh_model *models[2] = {NULL, NULL};
+    wcoh_trainer *trainers[2] = {NULL, NULL};
+    wcoh_session *session = NULL;
+    wcoh_device *device = NULL;
+    int i, step;
+    memset(shared, 0, sizeof shared);
+    memset(&session_desc, 0, sizeof session_desc);
+    for (i = 0; i < 2; i++) alone[i] = track_of(track_settings[i], &desc, 0, NULL);
+    desc.cpu.threads = 3;
+    if (!CHECK(wcoh_cpu_device_create(&device, &desc.cpu, NULL, NULL) == WCOH_OK)) return;
+    for (i = 0; i < 2; i++) {
+        wcoh_model_desc model_desc = model_desc_of(track_settings[i]);
+        models[i] = model_of(&model_desc);
+        desc.device = device;
+        desc.progress = record;
+        desc.progress_user = &shared[i];
+        trainers[i] = trainer_of(models[i], &desc);
+        track_data(trainers[i], model_desc.vocab);
+    }
+    session_desc.device = device;
+    CHECK(wcoh_session_create(&session, models[0], &session_desc, NULL) == WCOH_OK);
+    for (step = 0; step < track_steps; step++)
+        for (i = 0; i < 2; i++) {
+            CHECK(wcoh_trainer_step(trainers[i], NULL, NULL) == WCOH_OK);
+            CHECK(wcoh_session_step(session, text[step], NULL) == WCOH_OK);
+        }
+    CHECK(same_track(&alone[0], &shared[0]) && same_track(&alone[1], &shared[1]));
+    wcoh_session_destroy(session);
+    for (i = 0; i < 2; i++) {
+        wcoh_trainer_destroy(trainers[i]);
+        wcoh_model_destroy(models[i]);
+    }
+    wcoh_device_destroy(device);
+}
+
+#ifdef TEST_THREADS
+static void *train_alone(void *user)
+{
+    wcoh_trainer_desc desc = track_trainer(2);
+    *(track *)user = track_of(track_settings[0], &desc, 0, NULL);
+    return NULL;
+}
+
+static void *train_another(void *user)
+{
+    wcoh_trainer_desc desc = track_trainer(1);
+    *(track *)user = track_of(track_settings[0], &desc, 0, NULL);
+    return NULL;
+}
+
+/* The checks inside count from both threads: a lost count can only hide a success. `text` is the
+   same on both. */
+static void two_models_train_in_two_threads(void)
+{
+    wcoh_trainer_desc desc = track_trainer(1);
+    track alone = track_of(track_settings[0], &desc, 0, NULL), results[2];
+    pthread_t threads[2];
+    memset(results, 0, sizeof results);
+    if (!CHECK(pthread_create(&threads[0], NULL, train_alone, &results[0]) == 0)) return;
+    if (!CHECK(pthread_create(&threads[1], NULL, train_another, &results[1]) == 0)) return;
+    pthread_join(threads[0], NULL);
+    pthread_join(threads[1], NULL);
+    CHECK(same_track(&alone, &results[0]));
+    CHECK(same_track(&alone, &results[1]));
+}
+#endif
+
+/* ---- inference -------------------------------------------------------------------------------------------- */
+
+/* The batched path's logits of every position, in double: the trainer leaves the normed last row of
+   each position in its activations, and the dense head is one product. [seq, vocab], to be freed. */
+static double *batched_logits(wcoh_model *model, const uint32_t *tokens, int seq)
+{
+    wcoh_trainer_desc desc;
+    wcoh_trainer *trainer;
+    const wcohi_cpu_exec *exec;
+    const wcoh_real *rows;
+    wcoh_param head = param_of(model, "head.weight");
+    int vocab = head.shape[0], width = head.shape[1], t, v, i;
+    double *logits = (double *)malloc((size_t)seq * (size_t)vocab * sizeof *logits), loss;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = 1;
+    desc.seq = seq;
+    trainer = trainer_of(model, &desc);
+    if (!trainer || !logits) return logits;
+    CHECK(wcoh_trainer_loss(trainer, tokens, tokens, 1, seq, &loss, NULL) == WCOH_OK);
+    exec = (const wcohi_cpu_exec *)trainer->engine.exec;
+    rows = wcohi_tensor_data(exec, trainer->engine.plan.ops[trainer->engine.plan.count - 1].in);
+    for (t = 0; t < seq; t++)
+        for (v = 0; v < vocab; v++) {
+            double sum = 0;
+            for (i = 0; i < width; i++)
+                sum += (double)rows[(size_t)t * (size_t)width + (size_t)i] *
+                       (double)head.data[(size_t)v * (size_t)width + (size_t)i];
+            logits[(size_t)t * (size_t)vocab + (size_t)v] = sum;
+        }
+    wcoh_trainer_destroy(trainer);
+    return logits;
+}
+
+static double distance(const wcoh_session *session, const double *logits, int vocab)
+{
+    const wcoh_real *ours = wcoh_session_logits(session);
+    double largest = 0;
+    int v;
+    if (!ours) return 1e9;
+    for (v = 0; v < vocab; v++) {
+        double d = fabs((double)ours[v] - logits[v]);
+        if (!(d <= largest)) largest = d;
+    }
+    return largest;
+}
+
+/* 1e-4 is the promise: float32 rows on both sides, states in double (exact to 2e-6 at gain 12). */
+static const double session_tolerance = 1e-4;
+
+static void stream_equals_batch(const char *settings, int seq, double gain)
+{
+    static const int splits[] = {1, 2, 63, 64, 65, 127, 128, 129, 1000, 2048, 3000, 4095};
+    wcoh_model_desc desc = model_desc_of(settings);
+    wcoh_model *model;
+    wcoh_session *session, *whole;
+    wcoh_param p;
+    double *logits, worst = 0;
+    char name[64];
+    int t, l, h;
+    size_t s, v;
+    model = model_of(&desc);
+    if (!model) return;
+    randomise(model, 3);
+    for (l = 0; gain > 0 && l < wcoh_model_get_desc(model)->layers; l++) {
+        snprintf(name, sizeof name, "blocks.%d.attn.gain_raw", l);
+        p = param_of(model, name);
+        for (h = 0; h < (int)p.count; h++)
+            p.data[h] = (wcoh_real)log(expm1(gain * (h + 1) / (double)p.count));
+    }
+    wcoh_model_touch(model);
+    random_tokens(text, (size_t)seq, desc.vocab, 31);
+    logits = batched_logits(model, text, seq);
+    v = (size_t)desc.vocab;
+    session = session_of(model, 0);
+    whole = session_of(model, 700);
+    for (t = 0; t < seq && logits; t++) {
+        double d;
+        if (!CHECK(wcoh_session_step(session, text[t], NULL) == WCOH_OK)) break;
+        d = distance(session, logits + (size_t)t * v, desc.vocab);
+        if (!(d <= worst)) worst = d;
+        if (!CHECK_SAY(d <= session_tolerance, "%s: position %d is off by %.3g", settings, t, d))
+            break;
+    }
+    CHECK(wcoh_session_position(session) == (uint64_t)seq);
+    for (s = 0; s < sizeof splits / sizeof *splits && logits; s++) {
+        wcoh_session *split = s % 2 ? whole : session;
+        int first = splits[s];
+        double d;
+        if (first >= seq) continue;
+        wcoh_session_reset(split);
+        CHECK(wcoh_session_logits(split) == NULL && wcoh_session_position(split) == 0);
+        CHECK(wcoh_session_prefill(split, text, (size_t)first, NULL) == WCOH_OK);
+        d = distance(split, logits + (size_t)(first - 1) * v, desc.vocab);
+        CHECK_SAY(d <= session_tolerance, "%s: prefill of %d is off by %.3g", settings, first, d);
+        for (t = first; t < seq && t < first + 3; t++)
+            CHECK(wcoh_session_step(split, text[t], NULL) == WCOH_OK);
+        d = distance(split, logits + (size_t)(t - 1) * v, desc.vocab);
+        CHECK_SAY(d <= session_tolerance, "%s: steps after a prefill of %d are off by %.3g",
+                  settings, first, d);
+        CHECK(wcoh_session_prefill(split, text + t, (size_t)(seq - t), NULL) == WCOH_OK);
+        d = distance(split, logits + (size_t)(seq - 1) * v, desc.vocab);
+        CHECK_SAY(d <= session_tolerance, "%s: prefills of %d and %d are off by %.3g", settings,
+                  first, seq - t, d);
+    }
+    if (getenv("VERBOSE")) printf("%s gain %g: largest difference %.3g\n", settings, gain, worst);
+    free(logits);
+    wcoh_session_destroy(session);
+    wcoh_session_destroy(whole);
+    wcoh_model_destroy(model);
+}
+
+static void streams_equal_batches(void)
+{
+    int seq = is_short() ? 300 : 4096;
+    stream_equals_batch("vocab=13 bands=8 heads=4 layers=2 maestro=4", seq, 2);
+    stream_equals_batch("vocab=13 bands=8 heads=4 layers=2 maestro=4", seq, 12);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=shared", seq, 8);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=frozen",
+                        is_short() ? 300 : 1500, 0);
+}
+
+static void settings_stream_as_they_train(void)
+{
+    static const char *const settings[] = {
+        "attention=dot context=200",
+        "attention=rotary context=200 ffn=mlp",
+        "position=learned context=200 attention=dot",
+        "position=sinusoidal context=100",
+        "solver=perturbative corrector=on offset=0.2",
+        "solver=rk4 groups=4",
+        "maestros=add per_band_first=on block=sequential",
+        "solver=none block=parallel_shared",
+        "ffn=mlp",
+        "attention=frozen position=sinusoidal context=200 embedding_unit=on"};
+    char full[256];
+    size_t s;
+    for (s = 0; s < sizeof settings / sizeof *settings; s++) {
+        snprintf(full, sizeof full, "vocab=13 bands=6 heads=3 layers=2 maestro=4 %s", settings[s]);
+        stream_equals_batch(full, 200, 0);
+    }
+}
+
+/* With the default sizes, at the default start. */
+static void the_default_streams_as_it_trains(void)
+{
+    stream_equals_batch("vocab=65", is_short() ? 100 : 600, 2);
+}
+
+static void scores_add_up(void)
+{
+    static const char *const settings[] = {
+        small, "vocab=13 bands=6 heads=3 layers=1 head=tied",
+        "vocab=13 bands=6 heads=3 layers=1 head=low_rank head_rank=2",
+        "vocab=700 bands=6 heads=3 layers=1"};
+    size_t s;
+    for (s = 0; s < sizeof settings / sizeof *settings; s++) {
+        wcoh_model_desc desc = model_desc_of(settings[s]);
+        wcoh_trainer_desc trainer_desc = small_trainer();
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer;
+        wcoh_session *session = session_of(model, 16);
+        double loss, nats, sum = 0;
+        int t, v;
+        randomise(model, 8);
+        trainer_desc.batch = 1;
+        trainer_desc.seq = 50;
+        trainer = trainer_of(model, &trainer_desc);
+        random_tokens(text, 51, desc.vocab, 6);
+        CHECK(wcoh_trainer_loss(trainer, text, text + 1, 1, 50, &loss, NULL) == WCOH_OK);
+        CHECK(wcoh_session_score(session, text, 51, &nats, NULL) == WCOH_OK);
+        CHECK_NEAR(nats / 50, loss, 1e-5);
+        CHECK(wcoh_session_position(session) == 50);
+        wcoh_session_reset(session);
+        for (t = 0; t < 50; t++) {
+            const wcoh_real *logits;
+            double total = 0;
+            CHECK(wcoh_session_step(session, text[t], NULL) == WCOH_OK);
+            logits = wcoh_session_logits(session);
+            for (v = 0; v < desc.vocab; v++) total += exp((double)logits[v]);
+            sum += log(total) - (double)logits[text[t + 1]];
+        }
+        CHECK_NEAR(sum / 50, loss, 1e-5);
+        wcoh_session_destroy(session);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+}
+
+static void evaluation_equals_the_trainers_loss(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_eval_desc eval_desc;
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = trainer_of(model, &trainer_desc);
+    wcoh_error error = {WCOH_OK, ""};
+    double loss, sum = 0, window;
+    size_t scored = 0;
+    int w;
+    memset(&eval_desc, 0, sizeof eval_desc);
+    eval_desc.seq = small_seq;
+    eval_desc.batch = 4;
+    random_tokens(text, text_count, 13, 9);
+    CHECK(wcoh_model_evaluate(model, &eval_desc, text, 10 * small_seq + 7, &loss, &scored,
+                              &error) == WCOH_OK);
+    CHECK(scored == 10 * small_seq); /* the eleventh window is incomplete */
+    for (w = 0; w < 10; w++) {
+        CHECK(wcoh_trainer_loss(trainer, text + w * small_seq, text + w * small_seq + 1, 1,
+                                small_seq, &window, NULL) == WCOH_OK);
+        sum += window / 10;
+    }
+    CHECK_NEAR(loss, sum, 1e-6);
+    CHECK(wcoh_model_evaluate(model, &eval_desc, text, small_seq, &loss, &scored, &error) ==
+          WCOH_E_DATA);
+    text[5] = 99;
+    CHECK(wcoh_model_evaluate(model, &eval_desc, text, 200, &loss, &scored, &error) ==
+          WCOH_E_TOKEN);
+    CHECK_TEXT(error.text, "99");
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* A copy, and a state saved and loaded into a session of a loaded model, go on with the same bits. */
+static void copies_and_saved_states_continue_exactly(void)
+{
+    static const char *const settings[] = {
+        small, "vocab=13 bands=6 heads=3 layers=2 attention=rotary context=20 ffn=mlp",
+        "vocab=13 bands=6 heads=3 layers=2 attention=frozen position=sinusoidal context=20"};
+    static unsigned char bytes[1 << 20];
+    size_t s;
+    for (s = 0; s < sizeof settings / sizeof *settings; s++) {
+        wcoh_model_desc desc = model_desc_of(settings[s]);
+        wcoh_model *model = model_of(&desc);
+        wcoh_session *a = session_of(model, 0), *b = session_of(model, 0),
+                     *c = session_of(model, 0);
+        wcoh_block_io block;
+        wcoh_io io;
+        wcoh_error error = {WCOH_OK, ""};
+        int t;
+        randomise(model, 4);
+        random_tokens(text, 200, 13, 2);
+        CHECK(wcoh_session_prefill(a, text, 37, NULL) == WCOH_OK);
+        CHECK(wcoh_session_step(b, 3, NULL) == WCOH_OK);
+        CHECK(wcoh_session_copy(b, a, NULL) == WCOH_OK);
+        block.data = bytes;
+        block.capacity = sizeof bytes;
+        block.used = 0;
+        io = wcoh_io_memory(&block);
+        CHECK_SAY(wcoh_session_save(a, &io, &error) == WCOH_OK, "%s", error.text);
+        CHECK_SAY(wcoh_session_load(c, &io, &error) == WCOH_OK, "%s", error.text);
+        for (t = 37; t < 120; t++) {
+            size_t size = 13 * sizeof(wcoh_real);
+            CHECK(wcoh_session_step(a, text[t], NULL) == WCOH_OK &&
+                  wcoh_session_step(b, text[t], NULL) == WCOH_OK &&
+                  wcoh_session_step(c, text[t], NULL) == WCOH_OK);
+            CHECK(memcmp(wcoh_session_logits(a), wcoh_session_logits(b), size) == 0);
+            CHECK(memcmp(wcoh_session_logits(a), wcoh_session_logits(c), size) == 0);
+        }
+        CHECK(wcoh_session_position(b) == 120 && wcoh_session_position(c) == 120);
+        wcoh_session_destroy(a);
+        wcoh_session_destroy(b);
+        wcoh_session_destroy(c);
+        wcoh_model_destroy(model);
+    }
+}
+
+static void bad_tokens_leave_a_session_as_it_was(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_session *session = session_of(model, 0);
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_real before[13];
+    random_tokens(text, 40, 13, 2);
+    CHECK(wcoh_session_logits(session) == NULL);
+    CHECK(wcoh_session_prefill(session, text, 20, NULL) == WCOH_OK);
+    memcpy(before, wcoh_session_logits(session), sizeof before);
+    CHECK(wcoh_session_step(session, 13, &error) == WCOH_E_TOKEN);
+    CHECK_TEXT(error.text, "13");
+    text[30] = 77;
+    CHECK(wcoh_session_prefill(session, text + 20, 20, &error) == WCOH_E_TOKEN);
+    CHECK_TEXT(error.text, "77");
+    CHECK(wcoh_session_position(session) == 20);
+    CHECK(memcmp(before, wcoh_session_logits(session), sizeof before) == 0);
+    wcoh_session_destroy(session);
+    wcoh_model_destroy(model);
+}
+
+static void learned_positions_end(void)
+{
+    wcoh_model_desc desc =
+        model_desc_of("vocab=13 bands=6 heads=3 layers=1 position=learned context=8");
+    wcoh_model *model = model_of(&desc);
+    wcoh_session *session = session_of(model, 0);
+    wcoh_error error = {WCOH_OK, ""};
+    random_tokens(text, 40, 13, 2);
+    CHECK(wcoh_session_prefill(session, text, 9, &error) == WCOH_E_CONTEXT);
+    CHECK(wcoh_session_position(session) == 0);
+    CHECK(wcoh_session_prefill(session, text, 8, NULL) == WCOH_OK);
+    CHECK(wcoh_session_step(session, 1, &error) == WCOH_E_CONTEXT);
+    CHECK_TEXT(error.text, "8");
+    CHECK(wcoh_session_position(session) == 8);
+    wcoh_session_reset(session);
+    CHECK(wcoh_session_step(session, 1, NULL) == WCOH_OK);
+    wcoh_session_destroy(session);
+    wcoh_model_destroy(model);
+}
+
+/* Rotary attention past its context sees the last `context` tokens: the batched path on just these
+   gives the same, since rotation is relative. One layer: deeper ones see further back. */
+static void the_ring_keeps_the_last_tokens(void)
+{
+    wcoh_model_desc desc =
+        model_desc_of("vocab=13 bands=6 heads=3 layers=1 attention=rotary context=24");
+    wcoh_model *model = model_of(&desc);
+    wcoh_session *session = session_of(model, 10);
+    double *logits;
+    randomise(model, 4);
+    random_tokens(text, 500, 13, 2);
+    CHECK(wcoh_session_prefill(session, text, 333, NULL) == WCOH_OK);
+    logits = batched_logits(model, text + 333 - 24, 24);
+    if (logits) CHECK_NEAR(distance(session, logits + 23 * 13, 13), 0, session_tolerance);
+    free(logits);
+    CHECK(wcoh_session_step(session, text[333], NULL) == WCOH_OK);
+    logits = batched_logits(model, text + 334 - 24, 24);
+    if (logits) CHECK_NEAR(distance(session, logits + 23 * 13, 13), 0, session_tolerance);
+    free(logits);
+    wcoh_session_destroy(session);
+    wcoh_model_destroy(model);
+}
+
+/* A session sees what a trainer or a hand wrote, without being told which. */
+static void sessions_follow_their_model(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc), *copy = model_of(&desc);
+    wcoh_trainer *trainer = trainer_of(model, &trainer_desc);
+    wcoh_session *session = session_of(model, 0), *fresh;
+    int i;
+    CHECK(small_data(trainer) == WCOH_OK);
+    CHECK(wcoh_session_prefill(session, text, 5, NULL) == WCOH_OK);
+    for (i = 0; i < 3; i++) CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_model_copy(copy, model, NULL) == WCOH_OK);
+    fresh = session_of(copy, 0);
+    wcoh_session_reset(session);
+    CHECK(wcoh_session_prefill(session, text, 5, NULL) == WCOH_OK);
+    CHECK(wcoh_session_prefill(fresh, text, 5, NULL) == WCOH_OK);
+    CHECK(memcmp(wcoh_session_logits(session), wcoh_session_logits(fresh),
+                 13 * sizeof(wcoh_real)) == 0);
+    wcoh_session_destroy(session);
+    wcoh_session_destroy(fresh);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(copy);
+}
+
+int main(void)
+{
+    RUN(parameters_are_as_many_as_published);
+    RUN(tensors_have_their_names_and_shapes);
+    RUN(only_matrices_decay);
+    RUN(the_default_starts_as_designed);
+    RUN(presets_start_as_published);
+    RUN(the_seed_decides);
+    RUN(only_equal_models_are_copied);
+    RUN(one_circle_is_a_simplex);
+    RUN(neighbours_separate_as_computed);
+    RUN(moduli_are_the_smallest_coprime_pair);
+    RUN(two_circles_have_bounded_rank);
+    RUN(sinusoids_are_sine_first);
+    RUN(out_of_range_values_are_named);
+    RUN(related_settings_are_checked);
+    RUN(fields_survive_text);
+    RUN(bad_text_is_refused);
+    RUN(results_have_names_and_sentences);
+    RUN(nothing_leaks);
+    RUN(every_failing_allocation_is_an_error);
+    RUN(sizes_are_known_before);
+    RUN(blocks_can_be_handed_over);
+    RUN(steps_allocate_nothing);
+    RUN(learns_a_pattern);
+    RUN(gradients_are_means_over_windows);
+    RUN(bad_training_calls_are_errors);
+    RUN(numeric_failure_changes_nothing);
+    RUN(the_gain_stays_bounded);
+    RUN(all_reduce_sees_each_step_once);
+    RUN(patience_and_target_stop_early);
+    RUN(threads_change_no_bit);
+    RUN(a_lent_job_system_changes_no_bit);
+    RUN(a_shared_device_changes_no_bit);
+    RUN(slices_change_no_bit);
+    RUN(resuming_changes_no_bit);
+#ifdef TEST_THREADS
+    RUN(two_models_train_in_two_threads);
+#else
+    printf("not run: two models in two threads (no pthreads here)\n");
+#endif
+    RUN(streams_equal_batches);
+    RUN(settings_stream_as_they_train);
+    RUN(the_default_streams_as_it_trains);
+    RUN(scores_add_up);
+    RUN(evaluation_equals_the_trainers_loss);
+    RUN(copies_and_saved_states_continue_exactly);
+    RUN(bad_tokens_leave_a_session_as_it_was);
+    RUN(learned_positions_end);
+    RUN(the_ring_keeps_the_last_tokens);
+    RUN(sessions_follow_their_model);
+    CHECK(libc_live == 0);
+    return test_end();
+}
