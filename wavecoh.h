@@ -967,9 +967,9 @@ WCOH_API void wcoh_packet_dft(wcoh_dft *dft, const float *vector, double *amplit
 WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double percentile,
                                    double *order, uint8_t *mask);
 
-/* A store of packets, searched exhaustively at the speed of memory: up to 1024 packets side by side,
-   bin after bin, so that a contiguous range of bins reads only its own share. Grows as packets are
-   added, by about 2 MB; with memory.block, until the block is full. */
+/* A store of packets, searched exhaustively at the speed of memory: up to 1024 packets side by
+   side, bin after bin, so that a contiguous range of bins reads only its own share. Grows as
+   packets are added, by about 2 MB; with memory.block, until the block is full. */
 typedef struct wcoh_resonance wcoh_resonance;
 typedef struct wcoh_resonance_desc {
     int dimensions;     /* n of each vector; required, 1 .. 2^20 */
@@ -1010,8 +1010,9 @@ WCOH_API wcoh_result wcoh_resonance_find(wcoh_resonance *store, const wcoh_reson
    bins counted twice) is that of the vector. Errors: WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t index,
                                         double *amplitude, double *phase, wcoh_error *error);
-/* A safetensors file with "packets.N" [tiles, 1 + columns, lanes] F32. Loading may pick a range of bins and
-   reads only that part of the file (bins 0: all from first_bin on); cpu and memory may be NULL.
+/* A safetensors file with "packets.N" [tiles, 1 + columns, lanes] F32. Loading may pick a range of
+   bins and then reads only that part of the file, without its checksum (first_bin and bins 0: all
+   of it); cpu and memory may be NULL. The file's header passes through memory.alloc, or libc.
    Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH, WCOH_E_MEMORY, WCOH_E_ARGUMENT.
    Untrusted input: yes. */
 WCOH_API wcoh_result wcoh_resonance_save(const wcoh_resonance *store, const wcoh_io *io,
@@ -1891,7 +1892,7 @@ static int wcohi_atomic_swap(wcohi_lock *guard, int *p, int from, int to)
 #define wcohi_atomic_get(guard, p) wcohi_atomic_add(guard, p, 0)
 #endif
 
-static void wcohi_pause(void)
+static WCOHI_UNUSED void wcohi_pause(void)
 {
 #if defined(WCOHI_HAS_SSE2) && defined(_MSC_VER)
     _mm_pause();
@@ -3238,11 +3239,12 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_MAPS)
 /* ======== 5 ground: matrix products =========================================================== */
 
 /* C [m,n] = op(A) [m,k] op(B) [k,n], row-major, as BLIS does it: one register tile, everything else
-   built around it. A panel of B (2 vectors wide, at most `depth` rows) is packed into the first-level
+   built around it. A panel of B (2 vectors wide, at most `depth` rows) is packed into the first
    cache, turned if B is stored [n,k]; A is read where it lies, in tiles of up to S##_ROWS rows of
-   nearly equal height. Every element of C is one chain of fused multiply-adds over k in order, cut
-   only every `depth` steps, so its bits depend on the shape and the instruction set, not on tiles
-   or threads. |error| <= (k + 4) eps sum |a||b| + rounding of what is added. */
+   nearly equal height. Every element of C is one chain of multiply-adds over k in order (fused
+   where the set has them), cut only every `depth` steps, so its bits depend on the shape and the
+   instruction set, not on tiles or threads. |error| <= (k + 3) eps (sum |a||b| + |what is added|).
+   Up to WCOHI_DOT_ROWS rows of A against B [n,k] read B where it lies: vectors along k. */
 
 typedef struct wcohi_gemm_args {
     int m, n, k;
@@ -3402,7 +3404,8 @@ static size_t wcohi_pack_count(int slots)
     WCOHI_TILES_8(S, V) WCOHI_TILE(S, 9, V) WCOHI_TILE(S, 10, V) WCOHI_TILE(S, 11, V)              \
     WCOHI_TILE(S, 12, V) WCOHI_TILE(S, 13, V) WCOHI_TILE(S, 14, V)
 #define WCOHI_TILE_NAMES_6(S, V)                                                                   \
-    NULL, S##_tile_1x##V, S##_tile_2x##V, S##_tile_3x##V, S##_tile_4x##V, S##_tile_5x##V, S##_tile_6x##V
+    NULL, S##_tile_1x##V, S##_tile_2x##V, S##_tile_3x##V, S##_tile_4x##V, S##_tile_5x##V,          \
+        S##_tile_6x##V
 #define WCOHI_TILE_NAMES_8(S, V) WCOHI_TILE_NAMES_6(S, V), S##_tile_7x##V, S##_tile_8x##V
 #define WCOHI_TILE_NAMES_14(S, V)                                                                  \
     WCOHI_TILE_NAMES_8(S, V), S##_tile_9x##V, S##_tile_10x##V, S##_tile_11x##V, S##_tile_12x##V,   \
@@ -3452,11 +3455,9 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_TILES)
 
 /* out [8] = the sums of eight vectors: groups of four lanes are summed by a transposition, then the
    groups. */
-WCOHI_FORCE_INLINE void wcohi_scalar_sum8(wcoh_real *out, wcoh_real a, wcoh_real b, wcoh_real c, wcoh_real d,
-                                          wcoh_real e, wcoh_real f, wcoh_real g, wcoh_real h)
-{
-    out[0] = a, out[1] = b, out[2] = c, out[3] = d, out[4] = e, out[5] = f, out[6] = g, out[7] = h;
-}
+#define wcohi_scalar_sum8(out, a, b, c, d, e, f, g, h)                                             \
+    ((out)[0] = a, (out)[1] = b, (out)[2] = c, (out)[3] = d, (out)[4] = e, (out)[5] = f,           \
+     (out)[6] = g, (out)[7] = h)
 #define WCOHI_KERNEL_SUM8(S)                                                                       \
     S##_inline S##_v S##_sum4(S##_v a, S##_v b, S##_v c, S##_v d)                                  \
     {                                                                                              \
@@ -3526,35 +3527,44 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_DOTS)
         for (p = 0; p < k; p++, from += ld, to += width)                                           \
             for (j = 0; j < width; j += S##_W) {                                                   \
                 int left = WCOHI_CLAMP(n - j, 0, S##_W);                                           \
-                S##_store(to + j, left == S##_W ? S##_load(from + j) : left ? S##_load_n(from + j, left) : S##_zero()); \
+                S##_v v = S##_zero();                                                              \
+                if (left == S##_W) v = S##_load(from + j);                                         \
+                else if (left > 0) v = S##_load_n(from + j, left);                                 \
+                S##_store(to + j, v);                                                              \
             }                                                                                      \
     }
 WCOHI_INSTANTIATE(WCOHI_KERNEL_PACK)
 
 /* to [k,width] (a part of it) = from [n,k] (ld) turned, zeros right of n. */
-static void wcohi_pack_turned_part(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int part, int width)
+static void wcohi_pack_turned_part(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k,
+                                   int part, int width)
 {
     int p, j;
-    for (j = 0; j < part; j++)
-        for (p = 0; p < k; p++)
-            to[(size_t)p * (size_t)width + (size_t)j] = j < n ? from[(size_t)j * ld + (size_t)p] : 0;
+    for (j = 0; j < part; j++) {
+        wcoh_real *column = to + j;
+        for (p = 0; p < k; p++, column += width)
+            *column = j < n ? from[(size_t)j * ld + (size_t)p] : 0;
+    }
 }
 
-static void wcohi_scalar_pack_turned(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width)
+static void wcohi_scalar_pack_turned(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k,
+                                     int width)
 {
     wcohi_pack_turned_part(to, from, ld, n, k, width, width);
 }
 
 /* Blocks of W rows by 4: rows 4g + i meet in vector i, then 4x4 blocks are transposed in place. */
 #define WCOHI_KERNEL_PACK_TURNED(S)                                                                \
-    S##_fn void S##_pack_turned(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width) \
+    S##_fn void S##_pack_turned(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k,     \
+                                int width)                                                         \
     {                                                                                              \
         int j, p;                                                                                  \
         for (j = 0; j < width; j += S##_W, to += S##_W, from += S##_W * ld) {                      \
             int whole = n - j >= S##_W ? k / 4 * 4 : 0;                                            \
             for (p = 0; p < whole; p += 4) {                                                       \
-                S##_v a = S##_quads(from + p, 4 * ld), b = S##_quads(from + ld + p, 4 * ld);       \
-                S##_v c = S##_quads(from + 2 * ld + p, 4 * ld), d = S##_quads(from + 3 * ld + p, 4 * ld); \
+                const wcoh_real *at = from + p;                                                    \
+                S##_v a = S##_quads(at, 4 * ld), b = S##_quads(at + ld, 4 * ld);                   \
+                S##_v c = S##_quads(at + 2 * ld, 4 * ld), d = S##_quads(at + 3 * ld, 4 * ld);      \
                 S##_v ab = S##_mixlo(a, b), cd = S##_mixlo(c, d);                                  \
                 wcoh_real *row = to + (size_t)p * (size_t)width;                                   \
                 S##_store(row, S##_pairlo(ab, cd));                                                \
@@ -3571,17 +3581,19 @@ WCOHI_INSTANTIATE_VECTOR(WCOHI_KERNEL_PACK_TURNED)
 
 /* tile->c [rows,n] = from [rows,n] (ld) plus what the tile adds. */
 #define WCOHI_KERNEL_FINISH(S)                                                                     \
-    S##_fn void S##_finish(const wcohi_tile *tile, int rows, int n, const wcoh_real *from, size_t ld) \
+    S##_fn void S##_finish(const wcohi_tile *tile, int rows, int n, const wcoh_real *from,         \
+                           size_t ld)                                                              \
     {                                                                                              \
         int i, j, t;                                                                               \
-        for (i = 0; i < rows; i++)                                                                 \
+        for (i = 0; i < rows; i++, from += ld)                                                     \
             for (j = 0; j < n; j += S##_W) {                                                       \
                 int left = WCOHI_MIN(n - j, S##_W);                                                \
-                size_t at = (size_t)i * tile->ldc + (size_t)j;                                     \
-                S##_v v = S##_load_n(from + (size_t)i * ld + j, left);                             \
-                for (t = 0; t < tile->adds; t++)                                                   \
-                    v = S##_add(v, S##_load_n(tile->add[t] + (size_t)i * tile->add_row[t] + j, left)); \
-                S##_store_n(tile->c + at, v, left);                                                \
+                S##_v v = S##_load_n(from + j, left);                                              \
+                for (t = 0; t < tile->adds; t++) {                                                 \
+                    const wcoh_real *add = tile->add[t] + (size_t)i * tile->add_row[t] + j;        \
+                    v = S##_add(v, S##_load_n(add, left));                                         \
+                }                                                                                  \
+                S##_store_n(tile->c + (size_t)i * tile->ldc + j, v, left);                         \
             }                                                                                      \
     }                                                                                              \
     /* c [rows,n] = gelu(pre [rows,n]), both with ld; may be in place */                           \
@@ -3597,8 +3609,8 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_FINISH)
 
 #define WCOHI_GEMM_TABLE(S)                                                                        \
     {                                                                                              \
-        S##_ROWS, S##_W, S##_DEPTH, {{S##_NAMES(S, 1)}, {S##_NAMES(S, 2)}}, {S##_dot_1, S##_dot_2}, \
-            S##_pack, S##_pack_turned, S##_finish, S##_gelu_rows                                   \
+        S##_ROWS, S##_W, S##_DEPTH, {{S##_NAMES(S, 1)}, {S##_NAMES(S, 2)}},                        \
+            {S##_dot_1, S##_dot_2}, S##_pack, S##_pack_turned, S##_finish, S##_gelu_rows           \
     }
 
 /* ---- the product ----------------------------------------------------------------------------- */
@@ -3623,8 +3635,9 @@ static int wcohi_tile_row(const wcohi_gemm_run *run, int t)
     return t * height + WCOHI_MIN(t, rest);
 }
 
-/* What is added to columns j.. of rows i.. : the sum so far, and at the end bias and residual. */
-static void wcohi_tile_adds(const wcohi_gemm_run *run, wcohi_tile *tile, int i, int j, int first, int last)
+/* C at row i and column j, and what is added there: the sum so far, and last bias and residual. */
+static void wcohi_tile_target(const wcohi_gemm_run *run, wcohi_tile *tile, int i, int j, int first,
+                              int last)
 {
     const wcohi_gemm_args *g = &run->args;
     int count = 0;
@@ -3645,64 +3658,99 @@ static void wcohi_tile_adds(const wcohi_gemm_run *run, wcohi_tile *tile, int i, 
     tile->adds = count;
 }
 
-/* Tiles t0 .. t1-1 of the panel at column j, steps p .. p+k-1 of the sum. */
-static void wcohi_gemm_panel(const wcohi_gemm_run *run, wcoh_real *panel, int t0, int t1, int j, int p, int k)
+/* After the last cut: gelu of the rows and columns that `tile` has written. */
+static void wcohi_tile_gelu(const wcohi_gemm_run *run, const wcohi_tile *tile, int i, int j,
+                            int rows, int n)
+{
+    const wcohi_gemm_args *g = &run->args;
+    if (g->gelu) run->kernels->gelu(g->c + (size_t)i * g->ldc + j, tile->c, g->ldc, rows, n);
+}
+
+/* A panel of C: tiles t0 .. t1-1 by columns j .. j+n-1, and steps p .. p+k-1 of its sums. */
+typedef struct wcohi_panel {
+    int t0, t1;
+    int j, n, width; /* width: n rounded up to one or two vectors */
+    int p, k;
+    wcoh_real *packed; /* [k,width], and behind it the edge [rows,width] */
+} wcohi_panel;
+
+/* Point the tile at rows p .. of B: packed, unless too few tiles would use the copy. */
+static void wcohi_panel_pack(const wcohi_gemm_run *run, const wcohi_panel *panel, wcohi_tile *tile)
+{
+    const wcohi_gemm_args *g = &run->args;
+    size_t j = (size_t)panel->j, p = (size_t)panel->p;
+    tile->b = panel->packed;
+    tile->b_step = (size_t)panel->width;
+    if (g->tb) {
+        run->kernels->pack_turned(panel->packed, g->b + j * g->ldb + p, g->ldb, panel->n, panel->k,
+                                  panel->width);
+    } else if (panel->n == panel->width && panel->t1 - panel->t0 < 3) {
+        tile->b = g->b + p * g->ldb + j;
+        tile->b_step = g->ldb;
+    } else {
+        run->kernels->pack(panel->packed, g->b + p * g->ldb + j, g->ldb, panel->n, panel->k,
+                           panel->width);
+    }
+}
+
+static void wcohi_gemm_panel(const wcohi_gemm_run *run, const wcohi_panel *panel)
 {
     const wcohi_gemm_args *g = &run->args;
     const wcohi_gemm_kernels *kernels = run->kernels;
-    int lanes = kernels->lanes, n = WCOHI_MIN(g->n - j, 2 * lanes), width = n > lanes ? 2 * lanes : lanes, t;
-    wcoh_real *edge = panel + WCOHI_PACK_PANEL;
-    const wcoh_real *b = g->tb ? g->b + (size_t)j * g->ldb + p : g->b + (size_t)p * g->ldb + j;
+    int wide = panel->width > kernels->lanes, last = panel->p + panel->k == g->k, t;
     wcohi_tile tile;
-    tile.k = k;
+    tile.k = panel->k;
     tile.a_row = g->ta ? 1 : g->lda;
     tile.a_step = g->ta ? g->lda : 1;
-    tile.b = panel;
-    tile.b_step = (size_t)width;
-    if (g->tb) {
-        kernels->pack_turned(panel, b, g->ldb, n, k, width);
-    } else if (n == width && t1 - t0 < 3) { /* too few uses to pay for a copy */
-        tile.b = b;
-        tile.b_step = g->ldb;
-    } else {
-        kernels->pack(panel, b, g->ldb, n, k, width);
-    }
-    for (t = t0; t < t1; t++) {
+    wcohi_panel_pack(run, panel, &tile);
+    for (t = panel->t0; t < panel->t1; t++) {
         int i = wcohi_tile_row(run, t), rows = wcohi_tile_row(run, t + 1) - i;
-        tile.a = g->a + (size_t)i * tile.a_row + (size_t)p * tile.a_step;
-        wcohi_tile_adds(run, &tile, i, j, p == 0, p + k == g->k);
-        if (n == width) {
-            kernels->tile[width > lanes][rows](&tile);
+        tile.a = g->a + (size_t)i * tile.a_row + (size_t)panel->p * tile.a_step;
+        wcohi_tile_target(run, &tile, i, panel->j, panel->p == 0, last);
+        if (panel->n == panel->width) {
+            kernels->tile[wide][rows](&tile);
         } else {
             wcohi_tile inner = tile;
-            inner.c = edge;
-            inner.ldc = (size_t)width;
+            inner.c = panel->packed + WCOHI_PACK_PANEL;
+            inner.ldc = (size_t)panel->width;
             inner.adds = 0;
-            kernels->tile[width > lanes][rows](&inner);
-            kernels->finish(&tile, rows, n, edge, (size_t)width);
+            kernels->tile[wide][rows](&inner);
+            kernels->finish(&tile, rows, panel->n, inner.c, inner.ldc);
         }
-        if (g->gelu && p + k == g->k) kernels->gelu(g->c + (size_t)i * g->ldc + j, tile.c, g->ldc, rows, n);
+        if (last) wcohi_tile_gelu(run, &tile, i, panel->j, rows, panel->n);
     }
+}
+
+/* Where part `index` of `parts` begins when `count` things are shared out. */
+static int wcohi_share(int count, int index, int parts)
+{
+    return (int)((int64_t)count * index / parts);
 }
 
 /* One part of the grid of row_parts by column_parts. */
 static void wcohi_gemm_part(int index, int slot, void *user)
 {
     const wcohi_gemm_run *run = (const wcohi_gemm_run *)user;
-    int part = index % run->row_parts, column = index / run->row_parts, j, p, k = run->args.k;
-    int t0 = (int)((int64_t)run->tiles * part / run->row_parts);
-    int t1 = (int)((int64_t)run->tiles * (part + 1) / run->row_parts);
-    int j0 = (int)((int64_t)run->panels * column / run->column_parts);
-    int j1 = (int)((int64_t)run->panels * (column + 1) / run->column_parts);
-    int cuts = WCOHI_MAX(1, (k + run->kernels->depth - 1) / run->kernels->depth);
-    int depth = WCOHI_MAX(1, (k + cuts - 1) / cuts);
-    wcoh_real *panel = run->pack + wcohi_pack_count(slot);
-    for (j = j0; j < j1; j++) {
-        p = 0;
-        do {
-            wcohi_gemm_panel(run, panel, t0, t1, j * 2 * run->kernels->lanes, p, WCOHI_MIN(depth, k - p));
-            p += depth;
-        } while (p < k);
+    const wcohi_gemm_args *g = &run->args;
+    int row = index % run->row_parts, column = index / run->row_parts;
+    int lanes = run->kernels->lanes, depth = run->kernels->depth;
+    int cuts = WCOHI_MAX(1, (g->k + depth - 1) / depth);
+    int j = wcohi_share(run->panels, column, run->column_parts);
+    int end = wcohi_share(run->panels, column + 1, run->column_parts);
+    wcohi_panel panel;
+    panel.packed = run->pack + wcohi_pack_count(slot);
+    panel.t0 = wcohi_share(run->tiles, row, run->row_parts);
+    panel.t1 = wcohi_share(run->tiles, row + 1, run->row_parts);
+    for (; j < end; j++) {
+        int cut;
+        panel.j = j * 2 * lanes;
+        panel.n = WCOHI_MIN(g->n - panel.j, 2 * lanes);
+        panel.width = panel.n > lanes ? 2 * lanes : lanes;
+        for (cut = 0; cut < cuts; cut++) {
+            panel.p = wcohi_share(g->k, cut, cuts);
+            panel.k = wcohi_share(g->k, cut + 1, cuts) - panel.p;
+            wcohi_gemm_panel(run, &panel);
+        }
     }
 }
 
@@ -3718,7 +3766,8 @@ static void wcohi_dot_tile(const wcohi_gemm_args *g, wcohi_tile *tile, int i, in
 
 /* edge [rows,8] = dots of the rows of A with the last n < 8 columns, from j on. Returns where they
    begin: the block is read from 8 columns before the end. */
-static wcoh_real *wcohi_gemm_dot_edge(const wcohi_gemm_run *run, wcoh_real *edge, int i, int rows, int j, int n)
+static wcoh_real *wcohi_gemm_dot_edge(const wcohi_gemm_run *run, wcoh_real *edge, int i, int rows,
+                                      int j, int n)
 {
     const wcohi_gemm_args *g = &run->args;
     int back = g->n >= WCOHI_DOT_COLUMNS ? WCOHI_DOT_COLUMNS - n : 0, column;
@@ -3746,15 +3795,15 @@ static void wcohi_gemm_dots(int index, int slot, void *user)
 {
     const wcohi_gemm_run *run = (const wcohi_gemm_run *)user;
     const wcohi_gemm_args *g = &run->args;
-    int j = (int)((int64_t)run->panels * index / run->column_parts) * WCOHI_DOT_COLUMNS;
-    int end = (int)((int64_t)run->panels * (index + 1) / run->column_parts) * WCOHI_DOT_COLUMNS;
+    int j = wcohi_share(run->panels, index, run->column_parts) * WCOHI_DOT_COLUMNS;
+    int end = wcohi_share(run->panels, index + 1, run->column_parts) * WCOHI_DOT_COLUMNS;
     wcoh_real *edge = run->pack + wcohi_pack_count(slot);
     for (end = WCOHI_MIN(end, g->n); j < end; j += WCOHI_DOT_COLUMNS) {
         int n = WCOHI_MIN(WCOHI_DOT_COLUMNS, end - j), i, rows;
         for (i = 0; i < g->m; i += rows) {
             wcohi_tile tile;
             rows = WCOHI_MIN(2, g->m - i);
-            wcohi_tile_adds(run, &tile, i, j, 1, 1);
+            wcohi_tile_target(run, &tile, i, j, 1, 1);
             if (n == WCOHI_DOT_COLUMNS) {
                 wcohi_dot_tile(g, &tile, i, j);
                 run->kernels->dot[rows - 1](&tile);
@@ -3762,7 +3811,7 @@ static void wcohi_gemm_dots(int index, int slot, void *user)
                 const wcoh_real *from = wcohi_gemm_dot_edge(run, edge, i, rows, j, n);
                 run->kernels->finish(&tile, rows, n, from, WCOHI_DOT_COLUMNS);
             }
-            if (g->gelu) run->kernels->gelu(g->c + (size_t)i * g->ldc + j, tile.c, g->ldc, rows, n);
+            wcohi_tile_gelu(run, &tile, i, j, rows, n);
         }
     }
 }
@@ -4948,6 +4997,8 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
 #define WCOHI_DENOMINATORS 80 /* the states of the constant 1: [WCOHI_FEATURES], rounded up */
 #define WCOHI_CHUNK_MAX 256   /* rows of a chunk */
+#define WCOHI_STRETCH 256     /* rows that all heads pass before the next begin: they stay cached */
+#define WCOHI_WAVE_FRAME 76   /* among the denominators: e^{i frame} at this state */
 #define WCOHI_LOG2_E 1.44269504088896340736
 #define WCOHI_WAVE_HEADER 16  /* what WCOHI_WAVE_* name */
 enum {                        /* per head of a session: e^{i frame}, what its tables are of */
@@ -4967,7 +5018,7 @@ typedef struct wcohi_coherence {
     size_t out_stride;
     const double *gain, *carrier, *damping; /* [H]; NULL: 1, 0, 0 */
     const double *harmonic;   /* [H] or NULL: phasors are raised to this power through atan2 */
-    wcoh_real *aux;           /* [B,H,T] 1/D for backward; NULL in forward: no backward follows */
+    wcoh_real *aux;           /* for backward; NULL in forward: no backward follows */
     double *state;            /* [wcohi_coherence_state_count] of a session (B = 1); NULL: fresh */
     void *scratch;            /* wcohi_coherence_scratch_bytes */
     int chunk;                /* rows of a chunk; 0: chosen by cost */
@@ -4983,6 +5034,7 @@ typedef struct wcohi_wave {
     int order, chunk;
     double coefficient[WCOHI_FEATURES]; /* e^-kappa c_j of feature j */
     double slope[WCOHI_FEATURES];       /* e^-kappa dc_j/dkappa */
+    double step[2];                     /* e^{i omega chunk} */
     double *turn_c, *turn_s;            /* [chunk] e^{i omega i} */
     double *decay;                      /* [chunk + 1] e^{-lambda i} */
     wcoh_real *real_c, *real_s;         /* the turns rounded */
@@ -5001,7 +5053,7 @@ typedef struct wcohi_wave_room {
     double *query, *key, *image;        /* [FEATURES,P] features, and what they meet */
     double *rows, *across;              /* [P,E8] and [E+1,P] */
     double *scaled, *adjoint, *state;   /* states: see wcohi_wave_state */
-    double *saved;                      /* the states before each chunk, for backward */
+    double *saved;                      /* the states before each chunk of a stretch */
 } wcohi_wave_room;
 
 /* One (batch, head): pointers at its first row and its columns. */
@@ -5010,7 +5062,9 @@ typedef struct wcohi_wave_task {
     const wcohi_coherence *call;
     const wcoh_real *query, *key, *value, *dout;
     wcoh_real *out, *inverse, *dquery, *dkey, *dvalue;
-    double *state;   /* of the session, or NULL */
+    int first, end;  /* rows of this stretch */
+    double *state;   /* before the stretch, and moved past it; NULL: there is but this stretch */
+    double *saved;   /* the states before the stretch, kept for backward, or NULL */
     double *partial; /* [3] gradients of kappa, omega, lambda: set */
     wcohi_wave_room room;
 } wcohi_wave_task;
@@ -5033,10 +5087,20 @@ static size_t wcohi_coherence_state_count(int heads, int width)
     return wcohi_mul((size_t)heads, wcohi_wave_session(width));
 }
 
-/* Reals that forward leaves for backward. */
-static size_t wcohi_coherence_aux_count(int batch, int seq, int heads)
+/* Reals that forward leaves for backward: 1/D of every row and head, then the states before every
+   stretch but the first. */
+static size_t wcohi_coherence_inverses(int batch, int seq, int heads)
 {
-    return wcohi_mul(wcohi_mul((size_t)batch, (size_t)seq), (size_t)heads);
+    size_t count = wcohi_mul(wcohi_mul((size_t)batch, (size_t)seq), (size_t)heads);
+    return wcohi_round_up(count, 16);
+}
+static size_t wcohi_coherence_aux_count(int batch, int seq, int heads, int width)
+{
+    size_t stretches = ((size_t)seq + WCOHI_STRETCH - 1) / WCOHI_STRETCH;
+    size_t states = wcohi_mul(wcohi_mul((size_t)batch, (size_t)heads), stretches - 1);
+    size_t doubles = wcohi_mul(states, wcohi_wave_state(width));
+    return wcohi_add(wcohi_coherence_inverses(batch, seq, heads),
+                     wcohi_mul(doubles, sizeof(double) / sizeof(wcoh_real)));
 }
 
 /* e^-kappa I_m(kappa), m = 0..count-1, by Miller's backward recurrence in its ratio form
@@ -5089,6 +5153,8 @@ static void wcohi_wave_tables(wcohi_wave *wave)
 {
     double c = cos(wave->carrier), s = sin(wave->carrier);
     int span = (int)wcohi_round_up((size_t)wave->chunk, 16), i;
+    wave->step[0] = cos(wave->carrier * wave->chunk);
+    wave->step[1] = sin(wave->carrier * wave->chunk);
     for (i = 0; i < span; i++) {
         if (i % 16 == 0) {
             wave->turn_c[i] = cos(wave->carrier * i);
@@ -5150,7 +5216,7 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
 {
     size_t span = wcohi_round_up((size_t)WCOHI_MIN(seq, WCOHI_CHUNK_MAX), 16), line = 0;
     size_t pitch = wcohi_wave_pitch(width), matrix = wcohi_mul(span, pitch);
-    size_t block = wcohi_wave_state(width), chunks = (size_t)seq / 16 + 2;
+    size_t block = wcohi_wave_state(width), chunks = span / 16 + 2;
     wcoh_real **lines[17], *reals;
     reals = WCOHI_TAKE(arena, wcohi_add((17 + 3 * 16) * span, wcohi_mul(2, matrix)), wcoh_real);
     room->query = WCOHI_TAKE(arena, 3 * WCOHI_FEATURES * span, double);
@@ -5883,13 +5949,32 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
 
 /* ---- the states */
 
-/* frame *= e^{i angle}, kept at length one */
-static void wcohi_wave_turn_frame(double frame[2], double angle)
+/* frame *= e^{i omega rows}, kept at length one; whole chunks turn by a table's entry */
+static void wcohi_wave_turn_frame(double frame[2], const wcohi_wave *wave, int rows)
 {
-    double c = cos(angle), s = sin(angle), x = frame[0] * c - frame[1] * s;
-    double y = frame[0] * s + frame[1] * c, fix = 1.5 - 0.5 * (x * x + y * y);
+    double c = wave->step[0], s = wave->step[1], x, y, fix;
+    if (rows != wave->chunk) {
+        c = cos(wave->carrier * rows);
+        s = sin(wave->carrier * rows);
+    }
+    x = frame[0] * c - frame[1] * s;
+    y = frame[0] * s + frame[1] * c;
+    fix = 1.5 - 0.5 * (x * x + y * y);
     frame[0] = x * fix;
     frame[1] = y * fix;
+}
+
+/* A state block with its frame; from NULL: the empty one. */
+static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const double *from)
+{
+    size_t count = (2 * (size_t)task->wave->order + 1) * wcohi_wave_pitch(task->call->width);
+    count += WCOHI_DENOMINATORS;
+    if (from) {
+        memcpy(to, from, count * sizeof *to);
+    } else {
+        memset(to, 0, count * sizeof *to);
+        to[WCOHI_WAVE_FRAME] = 1;
+    }
 }
 
 /* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
@@ -6045,8 +6130,8 @@ static void wcohi_wave_turn_frame(double frame[2], double angle)
 /* ---- one head of one sequence */
 
 #define WCOHI_KERNEL_WAVE_HEAD(S)                                                                  \
-    /* state, frame: as they stand before the first row; they move past the last one. known: the   \
-       state is not empty */                                                                       \
+    /* state, frame: as they stand before the stretch; they move past it. known: the state is not  \
+       empty */                                                                                    \
     S##_fn void S##_wave_forward(const wcohi_wave_task *task, double *state, double frame[2],      \
                                  int known)                                                        \
     {                                                                                              \
@@ -6054,40 +6139,41 @@ static void wcohi_wave_turn_frame(double frame[2], double angle)
         const wcohi_wave *wave = task->wave;                                                       \
         const wcohi_coherence *call = task->call;                                                  \
         int first, i;                                                                              \
-        for (first = 0; first < call->seq; first += wave->chunk) {                                 \
-            int rows = WCOHI_MIN(wave->chunk, call->seq - first);                                  \
+        for (first = task->first; first < task->end; first += wave->chunk) {                       \
+            int rows = WCOHI_MIN(wave->chunk, task->end - first);                                  \
             int span = (int)wcohi_round_up((size_t)rows, 16);                                      \
             const wcoh_real *value = task->value + (size_t)first * call->value_stride;             \
             memset(room->denominator, 0, (size_t)span * sizeof(wcoh_real));                        \
             memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));         \
             S##_wave_phasors(task, first, rows, span);                                             \
-            if (known || first) S##_wave_read(task, state, frame, span);                           \
+            if (known || first > task->first) S##_wave_read(task, state, frame, span);             \
             S##_wave_near(task, value, rows, span);                                                \
             for (i = 0; i < rows; i++) room->inverse[i] = 1 / room->denominator[i];                \
             if (task->inverse)                                                                     \
                 memcpy(task->inverse + first, room->inverse, (size_t)rows * sizeof(wcoh_real));    \
             S##_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,          \
-                            room->sums, room->inverse, rows, span, call->width);                   \
-            if (task->state || first + rows < call->seq)                                           \
+                          room->sums, room->inverse, rows, span, call->width);                     \
+            if (call->state || first + rows < call->seq)                                           \
                 S##_wave_advance(task, state, state, value, frame, rows, span);                    \
-            wcohi_wave_turn_frame(frame, wave->carrier * rows);                                    \
+            wcohi_wave_turn_frame(frame, wave, rows);                                              \
         }                                                                                          \
     }                                                                                              \
-    /* the states before every chunk again, from an empty one, into room->saved */                 \
+    /* the states before every chunk of the stretch again, into room->saved */                     \
     S##_fn void S##_wave_replay(const wcohi_wave_task *task)                                       \
     {                                                                                              \
         const wcohi_wave *wave = task->wave;                                                       \
         const wcohi_coherence *call = task->call;                                                  \
         size_t block = wcohi_wave_state(call->width);                                              \
-        double *state = task->room.saved, frame[2] = {1, 0};                                       \
+        double *state = task->room.saved;                                                          \
         int first, rows = wave->chunk, span = (int)wcohi_round_up((size_t)rows, 16);               \
-        memset(state, 0, block * sizeof *state);                                                   \
-        for (first = 0; first + rows < call->seq; first += rows) {                                 \
+        wcohi_wave_copy(task, state, task->saved);                                                 \
+        for (first = task->first; first + rows < task->end; first += rows, state += block) {       \
+            double *frame = state + WCOHI_WAVE_FRAME, *next = state + block;                       \
             S##_wave_phasors(task, first, rows, span);                                             \
-            S##_wave_advance(task, state + block, state,                                           \
+            S##_wave_advance(task, next, state,                                                    \
                              task->value + (size_t)first * call->value_stride, frame, rows, span); \
-            state += block;                                                                        \
-            wcohi_wave_turn_frame(frame, wave->carrier * rows);                                    \
+            memcpy(next + WCOHI_WAVE_FRAME, frame, 2 * sizeof(double));                            \
+            wcohi_wave_turn_frame(next + WCOHI_WAVE_FRAME, wave, rows);                            \
         }                                                                                          \
     }                                                                                              \
     S##_fn void S##_wave_backward_chunk(const wcohi_wave_task *task, int first, int rows)          \
@@ -6097,12 +6183,11 @@ static void wcohi_wave_turn_frame(double frame[2], double angle)
         const wcohi_coherence *call = task->call;                                                  \
         int span = (int)wcohi_round_up((size_t)rows, 16);                                          \
         size_t at = (size_t)first;                                                                 \
-        double frame[2] = {1, 0};                                                                  \
         const wcoh_real *dout = task->dout + at * call->dout_stride;                               \
         const wcoh_real *out = task->out + at * call->out_stride;                                  \
-        const double *state = room->saved;                                                         \
-        state += (size_t)(first / wave->chunk) * wcohi_wave_state(call->width);                    \
-        wcohi_wave_turn_frame(frame, wave->carrier * first);                                       \
+        const double *state = room->saved, *frame;                                                 \
+        state += (size_t)((first - task->first) / wave->chunk) * wcohi_wave_state(call->width);    \
+        frame = state + WCOHI_WAVE_FRAME;                                                          \
         S##_wave_phasors(task, first, rows, span);                                                 \
         memcpy(room->inverse, task->inverse + first, (size_t)rows * sizeof(wcoh_real));            \
         S##_wave_inner(room->delta, out, call->out_stride, dout, call->dout_stride, rows,          \
@@ -6138,16 +6223,14 @@ static void wcohi_wave_turn_frame(double frame[2], double angle)
         }                                                                                          \
         S##_wave_scatter(query, stride, room->qr, room->qs, rows, span, room->weight);             \
     }                                                                                              \
+    /* the chunks of a stretch, last first; room->adjoint stands behind it and moves before it */  \
     S##_fn void S##_wave_backward(const wcohi_wave_task *task)                                     \
     {                                                                                              \
-        int chunk = task->wave->chunk, seq = task->call->seq, first;                               \
-        task->partial[0] = task->partial[1] = task->partial[2] = 0;                                \
-        if (chunk < seq) S##_wave_replay(task);                                                    \
-        memset(task->room.adjoint, 0, wcohi_wave_state(task->call->width) * sizeof(double));       \
-        for (first = (seq - 1) / chunk * chunk; first >= 0; first -= chunk) {                      \
-            int rows = WCOHI_MIN(chunk, seq - first);                                              \
-            S##_wave_backward_chunk(task, first, rows);                                            \
-            S##_wave_raw_backward(task, first, rows);                                              \
+        int chunk = task->wave->chunk, rows = task->end - task->first, first;                      \
+        if (chunk < task->call->seq) S##_wave_replay(task);                                        \
+        for (first = (rows - 1) / chunk * chunk; first >= 0; first -= chunk) {                     \
+            S##_wave_backward_chunk(task, task->first + first, WCOHI_MIN(chunk, rows - first));    \
+            S##_wave_raw_backward(task, task->first + first, WCOHI_MIN(chunk, rows - first));      \
         }                                                                                          \
     }
 
@@ -6688,20 +6771,27 @@ typedef struct wcohi_wave_layer {
     const wcohi_attention_kernels *kernels;
     wcohi_wave *wave;  /* [H] */
     double *partial;   /* [B*H,3] */
+    double *states;    /* [B*H] what each head carries from stretch to stretch; NULL: one stretch */
     unsigned char *slots;
     size_t slot_bytes;
+    int first, end;    /* the stretch */
 } wcohi_wave_layer;
 
 static void wcohi_wave_layer_take(wcohi_arena *arena, wcohi_wave_layer *layer,
                                   const wcohi_coherence *call)
 {
     size_t jobs = wcohi_mul((size_t)call->batch, (size_t)call->heads);
+    size_t block = call->seq > WCOHI_STRETCH ? wcohi_wave_state(call->width) : 0;
     int head;
+    memset(layer, 0, sizeof *layer);
     layer->call = call;
     layer->wave = WCOHI_TAKE(arena, call->heads, wcohi_wave);
     layer->partial = WCOHI_TAKE(arena, wcohi_mul(3, jobs), double);
+    layer->states = WCOHI_TAKE(arena, wcohi_mul(jobs, block), double);
+    if (!block) layer->states = NULL;
     for (head = 0; head < call->heads; head++)
-        wcohi_wave_take(arena, layer->wave + head, WCOHI_MIN(call->seq, WCOHI_CHUNK_MAX));
+        wcohi_wave_take(arena, layer->wave ? layer->wave + head : NULL,
+                        WCOHI_MIN(call->seq, WCOHI_CHUNK_MAX));
     layer->slot_bytes = wcohi_wave_room_bytes(call->seq, call->width);
     layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
 }
@@ -6727,7 +6817,7 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
     const wcohi_coherence *call = layer->call;
     size_t head = (size_t)(index % call->heads), batch = (size_t)(index / call->heads);
     size_t row = batch * (size_t)call->seq, column = head * (size_t)call->width;
-    size_t phasor = row * call->phasor_stride + 2 * head;
+    size_t phasor = row * call->phasor_stride + 2 * head, block = wcohi_wave_state(call->width);
     wcohi_arena arena;
     memset(task, 0, sizeof *task);
     arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
@@ -6739,7 +6829,17 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
     task->key = task->query + call->key_column;
     task->value = call->value + row * call->value_stride + column;
     task->out = call->out + row * call->out_stride + column;
+    task->first = layer->first;
+    task->end = layer->end;
+    if (layer->states) task->state = layer->states + (size_t)index * block;
     if (call->aux) task->inverse = call->aux + (size_t)index * (size_t)call->seq;
+    if (call->aux && layer->first) {
+        size_t stretches = ((size_t)call->seq + WCOHI_STRETCH - 1) / WCOHI_STRETCH;
+        size_t state = (size_t)index * (stretches - 1) + (size_t)layer->first / WCOHI_STRETCH - 1;
+        wcoh_real *states = call->aux;
+        states += wcohi_coherence_inverses(call->batch, call->seq, call->heads);
+        task->saved = (double *)(void *)states + state * block;
+    }
     if (call->dout) {
         task->dout = call->dout + row * call->dout_stride + column;
         task->dquery = call->dphasor + phasor;
@@ -6752,19 +6852,22 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
 static void wcohi_wave_forward_job(int index, int slot, void *user)
 {
     const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
+    const wcohi_coherence *call = layer->call;
     wcohi_wave_task task;
-    double frame[2] = {1, 0};
+    double *state;
     wcohi_wave_task_make(&task, layer, index, slot);
-    if (layer->call->state) {
-        int known = layer->call->state[(size_t)index * wcohi_wave_session(layer->call->width) +
-                                       WCOHI_WAVE_USED] > 0;
-        wcohi_wave_memory memory = wcohi_wave_open(layer->call, index);
+    if (call->state) {
+        size_t at = (size_t)index * wcohi_wave_session(call->width);
+        int known = layer->first || call->state[at + WCOHI_WAVE_USED] > 0;
+        wcohi_wave_memory memory = wcohi_wave_open(call, index);
         task.state = memory.state;
         layer->kernels->wave_forward(&task, memory.state, memory.header, known);
-    } else {
-        memset(task.room.state, 0, wcohi_wave_state(layer->call->width) * sizeof(double));
-        layer->kernels->wave_forward(&task, task.room.state, frame, 0);
+        return;
     }
+    state = task.state ? task.state : task.room.state;
+    if (!layer->first) wcohi_wave_copy(&task, state, NULL);
+    else if (task.saved) wcohi_wave_copy(&task, task.saved, state);
+    layer->kernels->wave_forward(&task, state, state + WCOHI_WAVE_FRAME, layer->first > 0);
 }
 
 static void wcohi_wave_step_job(int index, int slot, void *user)
@@ -6783,6 +6886,8 @@ static void wcohi_wave_backward_job(int index, int slot, void *user)
     const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
     wcohi_wave_task task;
     wcohi_wave_task_make(&task, layer, index, slot);
+    if (task.state) task.room.adjoint = task.state;
+    if (layer->end == layer->call->seq) wcohi_wave_copy(&task, task.room.adjoint, NULL);
     layer->kernels->wave_backward(&task);
 }
 
@@ -6807,12 +6912,13 @@ static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence
         wcohi_wave_tables(wave);
         wcohi_wave_decays(wave);
     }
+    memset(layer->partial, 0, 3 * (size_t)call->batch * (size_t)call->heads * sizeof(double));
 }
 
-/* Multiply-adds of a call, roughly. */
+/* Multiply-adds of a stretch, roughly. */
 static double wcohi_wave_work(const wcohi_coherence *call)
 {
-    double rows = (double)call->batch * call->seq * call->heads;
+    double rows = (double)call->batch * call->heads * WCOHI_MIN(call->seq, WCOHI_STRETCH);
     return rows * (WCOHI_MIN(call->seq, 64) * 0.5 + 40) * (call->width + 16);
 }
 
@@ -6821,12 +6927,16 @@ static void wcohi_coherence_forward(const wcohi_compute *compute, const wcohi_co
 {
     wcohi_wave_layer layer;
     wcohi_wave_layer_open(&layer, call, &compute->kernels->attention);
-    if (call->state && call->seq == 1)
+    if (call->state && call->seq == 1) {
         wcohi_pool_run(compute->pool, (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS,
                        wcohi_wave_work(call), wcohi_wave_step_job, &layer);
-    else
+        return;
+    }
+    for (; layer.first < call->seq; layer.first = layer.end) {
+        layer.end = WCOHI_MIN(layer.first + WCOHI_STRETCH, call->seq);
         wcohi_pool_run(compute->pool, call->batch * call->heads, wcohi_wave_work(call),
                        wcohi_wave_forward_job, &layer);
+    }
 }
 
 /* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence. */
@@ -6836,8 +6946,11 @@ static void wcohi_coherence_backward(const wcohi_compute *compute, const wcohi_c
     double *target[3];
     int i, index;
     wcohi_wave_layer_open(&layer, call, &compute->kernels->attention);
-    wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_wave_work(call),
-                   wcohi_wave_backward_job, &layer);
+    for (layer.end = call->seq; layer.end > 0; layer.end = layer.first) {
+        layer.first = (layer.end - 1) / WCOHI_STRETCH * WCOHI_STRETCH;
+        wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_wave_work(call),
+                       wcohi_wave_backward_job, &layer);
+    }
     target[0] = call->dgain, target[1] = call->dcarrier, target[2] = call->ddamping;
     for (i = 0; i < 3; i++)
         for (index = 0; target[i] && index < call->batch * call->heads; index++)
@@ -8627,9 +8740,10 @@ static int wcohi_system_remove(void *user, const char *path)
 
 #elif defined(WCOHI_POSIX)
 
-/* Strict ISO modes hide these two from their headers. */
+/* Strict ISO modes hide these from their headers. */
 #if defined(__STRICT_ANSI__) && !defined(__cplusplus)
 extern int fsync(int file);
+extern int fchmod(int file, mode_t mode);
 extern ssize_t readlink(const char *path, char *target, size_t size);
 #endif
 
@@ -8725,7 +8839,10 @@ static int wcohi_system_create(void *user, const char *path, int mode, int speci
     int file = open(path, flags, (mode_t)(mode < 0 ? 0666 : mode));
     (void)user;
     *handle = file;
-    if (file >= 0) return 0;
+    if (file >= 0) {
+        if (mode >= 0 && !special && fchmod(file, (mode_t)mode)) errno = 0; /* as good as it gets */
+        return 0;
+    }
     return errno == EEXIST ? (int)WCOHI_SYSTEM_EXISTS : wcohi_posix_code(1);
 }
 
@@ -9448,7 +9565,7 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_INT(T, batch, 12, 1, 1048576, 0, "windows a micro-batch"),
     WCOHI_INT(T, seq, 64, 1, 16777216, 0, "tokens a window"),
     WCOHI_INT(T, steps, 2000, 1, 2147483647, 0, "steps of the run"),
-    WCOHI_REAL(T, lr, 3e-3, 1e-9, 10, 0, "peak learning rate"),
+    WCOHI_REAL(T, lr, 4.5e-3, 1e-9, 10, 0, "peak learning rate; wider models want less"),
     WCOHI_REAL(T, lr_end, 0.1, 1e-9, 1, 1,
                "share of lr at the end of the cosine; negative: constant lr"),
     WCOHI_INT(T, warmup, 100, 1, 2147483647, 1, "steps of linear warm-up; negative: none"),
@@ -10309,7 +10426,8 @@ WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wco
 static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int seq)
 {
     return wcohi_is_dot(desc) ? wcohi_dot_aux_count(batch, seq, desc->heads)
-                              : wcohi_coherence_aux_count(batch, seq, desc->heads);
+                              : wcohi_coherence_aux_count(batch, seq, desc->heads,
+                                                          2 * desc->bands / desc->heads);
 }
 
 /* Bytes of the state of one layer's attention in a session. */
@@ -12263,6 +12381,7 @@ WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset)
 {
     wcoh_trainer_desc desc;
     memset(&desc, 0, sizeof desc);
+    if (preset == WCOH_PRESET_GPT) desc.lr = 3e-3; /* the best found for it */
     if (preset == WCOH_PRESET_KERR_ENGINE || preset == WCOH_PRESET_WAVE_ENGINE) {
         desc.batch = 4;
         desc.lr = preset == WCOH_PRESET_KERR_ENGINE ? 3e-4 : 1e-4;
@@ -12553,17 +12672,25 @@ static wcoh_result wcohi_unit_pass(wcoh_trainer *trainer, int end, double *loss,
     if (result) return result;
     trainer->time = last;
     if (last < end) return WCOH_OK;
+    *finished = 1;
+    if (!loss) return WCOH_OK;
     if ((result = table->loss(trainer->engine.exec, &nats, error)) != WCOH_OK) return result;
     *loss += nats;
-    *finished = 1;
     return WCOH_OK;
+}
+
+/* A GPU takes the pass and the update as one submit: the loss of a step's last micro-batch is then
+   read after the update, which itself changes nothing where that loss is not finite. */
+static int wcohi_loss_is_late(const wcoh_trainer *trainer)
+{
+    return trainer->engine.device->table->whole_steps && !trainer->desc.all_reduce;
 }
 
 static wcoh_result wcohi_unit_train(wcoh_trainer *trainer, wcoh_error *error)
 {
-    int finished;
+    int finished, late = wcohi_loss_is_late(trainer) && trainer->micro + 1 == trainer->desc.accumulate;
     wcoh_result result = wcohi_unit_pass(trainer, 2 * trainer->engine.plan.count,
-                                         &trainer->step_loss, &finished, error);
+                                         late ? NULL : &trainer->step_loss, &finished, error);
     if (result || !finished) return result;
     trainer->phase =
         ++trainer->micro < trainer->desc.accumulate ? WCOHI_PHASE_BATCH : WCOHI_PHASE_UPDATE;
@@ -12613,17 +12740,18 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcohi_train_state *state = &trainer->state;
     const wcoh_trainer_desc *desc = &trainer->desc;
-    double rows = (double)desc->batch * desc->seq * desc->accumulate,
-           loss = trainer->step_loss / rows;
+    double rows = (double)desc->batch * desc->seq * desc->accumulate, nats = 0;
     wcoh_result result = WCOH_OK;
     state->rng = trainer->rng;
-    if (!wcohi_is_finite(loss))
+    if (!wcohi_is_finite(trainer->step_loss))
         result = wcohi_fail(error, WCOH_E_NUMERIC, "the loss of step %llu is not finite",
                             (unsigned long long)state->step + 1);
     if (!result && desc->all_reduce) result = wcohi_all_reduce(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, error);
+    if (!result && wcohi_loss_is_late(trainer))
+        result = trainer->engine.device->table->loss(trainer->engine.exec, &nats, error);
     if (!result) {
-        state->train_loss = loss;
+        state->train_loss = (trainer->step_loss + nats) / rows;
         state->tokens += (uint64_t)rows;
         state->evaluate =
             trainer->val && desc->eval_every > 0 &&
@@ -13572,24 +13700,25 @@ static wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind kind,
     return WCOH_OK;
 }
 
-/* The settings in the file are those of `desc`, to the letter. */
+/* The settings in the file are those of `desc`. */
 static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc *desc,
                                    wcoh_error *error)
 {
-    char key[64], value[64], shown[64];
+    char here[64], there[64];
+    wcoh_model_desc read;
+    wcoh_result result;
     int i, count;
     const wcoh_field *fields = wcoh_fields(WCOH_DESC_MODEL, &count);
-    for (i = 0; i < count; i++) {
-        const char *text;
-        wcoh_result result;
-        snprintf(key, sizeof key, "model.%s", fields[i].name);
-        if ((result = wcohi_note_text(t, key, &text, error)) != WCOH_OK) return result;
-        wcoh_field_get(WCOH_DESC_MODEL, desc, fields[i].name, value, sizeof value);
-        if (strcmp(text, value))
-            return wcohi_fail(error, WCOH_E_MISMATCH, "%s is %s here and %s in the file",
-                              fields[i].name, value, wcohi_shown(text, shown));
+    memset(&read, 0, sizeof read);
+    result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &read, error);
+    for (i = 0; i < count && !result; i++) {
+        wcoh_field_get(WCOH_DESC_MODEL, desc, fields[i].name, here, sizeof here);
+        wcoh_field_get(WCOH_DESC_MODEL, &read, fields[i].name, there, sizeof there);
+        if (strcmp(here, there))
+            result = wcohi_fail(error, WCOH_E_MISMATCH, "%s is %s here and %s in the file",
+                                fields[i].name, here, there);
     }
-    return WCOH_OK;
+    return result;
 }
 
 /* The hooks that made an object, for blocks that are given back before the call returns. */
@@ -13605,12 +13734,6 @@ static wcoh_memory wcohi_temporary(const wcoh_memory *memory)
 
 /* ---- model ----------------------------------------------------------------------------------- */
 
-static int wcohi_ends_with(const char *text, const char *end)
-{
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 static void wcohi_param_tensor(const wcoh_param *param, wcohi_file_tensor *tensor)
 {
     int i;
@@ -13618,17 +13741,18 @@ static void wcohi_param_tensor(const wcoh_param *param, wcohi_file_tensor *tenso
     snprintf(tensor->name, sizeof tensor->name, "%s", param->name);
     tensor->dims = param->dims;
     for (i = 0; i < param->dims; i++) tensor->shape[i] = (size_t)param->shape[i];
-    if (wcohi_ends_with(param->name, "attn.gain_raw")) {
-        tensor->maximum = 12; /* what a session's states are planned for */
-        tensor->limit = "at most 12 (softplus of it is the gain)";
-    }
 }
 
 static void wcohi_model_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
+    const wcoh_model *model = (const wcoh_model *)object;
+    double maximum = model->rows[index].maximum;
     wcoh_param param;
-    wcoh_model_param((const wcoh_model *)object, index, &param, NULL);
+    wcoh_model_param(model, index, &param, NULL);
     wcohi_param_tensor(&param, tensor);
+    if (maximum >= tensor->maximum || maximum >= 1e30) return;
+    tensor->maximum = maximum + 1e-5; /* rounded to a float it may lie above */
+    tensor->limit = "at most 12 as a gain (softplus of it)";
 }
 
 static void wcohi_model_notes(const void *object, wcohi_sink *sink)
@@ -13778,14 +13902,15 @@ static void wcohi_trainer_tensor(const void *object, int index, wcohi_file_tenso
 {
     const wcohi_trainer_view *view = (const wcohi_trainer_view *)object;
     wcoh_param param;
-    int moment;
-    wcohi_trainer_param(view, index, &param, &moment);
+    int moment, row = wcohi_trainer_param(view, index, &param, &moment);
+    if (moment < 0) {
+        wcohi_model_tensor(view->model, row, tensor);
+        return;
+    }
     wcohi_param_tensor(&param, tensor);
-    if (moment < 0) return;
     snprintf(tensor->name, sizeof tensor->name, "adam.%c.%s", moment ? 'v' : 'm', param.name);
     tensor->data = view->moment[moment] + (param.data - view->origin);
-    tensor->maximum = sizeof(wcoh_real) == 8 ? DBL_MAX : (double)FLT_MAX;
-    tensor->minimum = moment ? 0 : -tensor->maximum;
+    if (moment) tensor->minimum = 0;
     tensor->limit = moment ? "finite and not negative" : NULL;
 }
 
@@ -14346,8 +14471,7 @@ WCOH_API void wcoh_sweep(double a, double b, double *scores, int count)
     for (n = 1; n <= count; n++) scores[n - 1] = wcoh_coherence_harmonic(a, b, n);
 }
 
-WCOH_API wcoh_profile_row wcoh_profile(const double *phases, size_t count, int n,
-                                       double threshold)
+WCOH_API wcoh_profile_row wcoh_profile(const double *phases, size_t count, int n, double threshold)
 {
     wcoh_profile_row row;
     double pairs = count > 1 ? (double)count * (double)(count - 1) / 2 : 1;
@@ -14551,8 +14675,8 @@ struct wcoh_circle {
     uint64_t slots, count;
 };
 
-/* bucket = floor((phase mod 2 pi) / 2 pi * B) mod B, in this order of rounding: the published counts
-   of examined entities depend on it where a query sits on a bucket's edge. */
+/* bucket = floor((phase mod 2 pi) / 2 pi * B) mod B, in this order of rounding: the published
+   counts of examined entities depend on it where a query sits on a bucket's edge. */
 static int wcohi_bucket(double phase, int buckets)
 {
     double position = floor(wcoh_phase_wrap(phase) / (2 * wcohi_pi) * buckets);
@@ -14610,10 +14734,10 @@ WCOH_API wcoh_result wcoh_circle_create(wcoh_circle **circle, const wcoh_circle_
     if (!made) return wcohi_fail(error, WCOH_E_MEMORY, "circle: no memory");
     made->desc = full;
     made->pieces = pieces;
-    made->cells = full.axes == 1 ? (size_t)full.buckets
-                                 : (size_t)full.buckets * (size_t)full.buckets;
-    made->heads = (wcohi_node **)wcohi_piece_take(&made->pieces,
-                                                  made->cells * sizeof(wcohi_node *));
+    made->cells =
+        full.axes == 1 ? (size_t)full.buckets : (size_t)full.buckets * (size_t)full.buckets;
+    made->heads =
+        (wcohi_node **)wcohi_piece_take(&made->pieces, made->cells * sizeof(wcohi_node *));
     if (!made->heads) {
         wcoh_circle_destroy(made);
         return wcohi_fail(error, WCOH_E_MEMORY, "circle: no memory for %llu buckets",
@@ -14969,9 +15093,9 @@ static wcoh_result wcohi_circle_read(wcoh_circle *circle, const wcoh_tensors *t,
         if (info.count != count * (part ? 1u : 2u))
             return wcohi_fail(error, WCOH_E_MISMATCH, "%s: expected %llu entities", name,
                               (unsigned long long)count);
-        result = part ? wcohi_tensors_fetch(t, found, 0, count, WCOHI_OF_U8, stage->alive, error)
-                      : wcohi_tensors_fetch(t, found, 0, 2 * count, WCOHI_OF_F64, stage->phase,
-                                            error);
+        result =
+            part ? wcohi_tensors_fetch(t, found, 0, count, WCOHI_OF_U8, stage->alive, error)
+                 : wcohi_tensors_fetch(t, found, 0, 2 * count, WCOHI_OF_F64, stage->phase, error);
         if (result) return result;
     }
     for (i = 0; i < count; i++) {
@@ -14998,8 +15122,7 @@ static wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensors *t
     if (!result)
         result = wcohi_get_count(t, "wavecoh.circle.buckets", 1, axes == 1 ? 1 << 24 : 4096,
                                  &buckets, error);
-    if (!result)
-        result = wcohi_get_count(t, "wavecoh.circle.slots", 0, INT_MAX, &slots, error);
+    if (!result) result = wcohi_get_count(t, "wavecoh.circle.slots", 0, INT_MAX, &slots, error);
     if (result) return result;
     desc.axes = (int)axes;
     desc.buckets = (int)buckets;
@@ -15020,8 +15143,8 @@ static wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensors *t
 }
 
 /* The file's header goes through the allocator while reading, never into the caller's block. */
-static wcoh_result wcohi_open_header(wcoh_tensors **t, const wcoh_io *io,
-                                     const wcoh_memory *memory, int verify, wcoh_error *error)
+static wcoh_result wcohi_open_header(wcoh_tensors **t, const wcoh_io *io, const wcoh_memory *memory,
+                                     int verify, wcoh_error *error)
 {
     wcoh_memory own;
     memset(&own, 0, sizeof own);
@@ -15482,12 +15605,12 @@ WCOH_API void wcoh_dft_inverse(wcoh_dft *dft, const wcoh_complex *bins, double *
         sums[2] = (double)S##_sum(above);                                                          \
     }
 
-/* dots[p] += sum_c query[c] tile[c][p] for the packets p of a tile [columns, lanes], side by side: a
-   lane is a packet, so there is no sum across lanes, any number of columns fits, and memory is read
-   in long runs. Partial sums of 8 columns keep the rounding small. lanes: a multiple of 64. */
+/* dots[p] += sum_c query[c] tile[c][p] for the packets p of a tile [columns, lanes], side by side:
+   a lane is a packet, so there is no sum across lanes, any number of columns fits, and memory is
+   read in long runs. Partial sums of 8 columns keep the rounding small. lanes: multiple of 64. */
 #define WCOHI_KERNEL_SCAN(S)                                                                       \
-    S##_fn void S##_scan(const wcoh_real *tile, const wcoh_real *query, int columns,               \
-                         size_t lanes, wcoh_real *dots)                                            \
+    S##_fn void S##_scan(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes, \
+                         wcoh_real *dots)                                                          \
     {                                                                                              \
         size_t p;                                                                                  \
         int c;                                                                                     \
@@ -15589,14 +15712,14 @@ typedef struct wcohi_toolkit_kernels {
 static const wcohi_toolkit_kernels wcohi_toolkit_table[] = {
     WCOHI_TOOLKIT_ROW(wcohi_scalar, WCOH_ISA_SCALAR)
 #ifdef WCOHI_HAS_SSE2
-    WCOHI_TOOLKIT_ROW(wcohi_sse2, WCOH_ISA_SSE2)
+        WCOHI_TOOLKIT_ROW(wcohi_sse2, WCOH_ISA_SSE2)
 #endif
 #ifdef WCOHI_HAS_AVX
-    WCOHI_TOOLKIT_ROW(wcohi_avx2, WCOH_ISA_AVX2)
-    WCOHI_TOOLKIT_ROW(wcohi_avx512, WCOH_ISA_AVX512)
+            WCOHI_TOOLKIT_ROW(wcohi_avx2, WCOH_ISA_AVX2)
+                WCOHI_TOOLKIT_ROW(wcohi_avx512, WCOH_ISA_AVX512)
 #endif
 #ifdef WCOHI_HAS_NEON
-    WCOHI_TOOLKIT_ROW(wcohi_neon, WCOH_ISA_NEON)
+                    WCOHI_TOOLKIT_ROW(wcohi_neon, WCOH_ISA_NEON)
 #endif
 };
 
@@ -15621,7 +15744,8 @@ static wcoh_result wcohi_toolkit_kernels_for(const wcohi_toolkit_kernels **kerne
    A random pair with cosine c: normals g1, g2 [n]; a = g1, b = alpha g1 + beta g2 with
    beta = sqrt(1 - c^2)/|g2 - proj g2|, alpha = c/|g1| - beta g1.g2/|g1|^2. */
 
-enum { WCOHI_PAIR_CHUNKS = 64, WCOHI_BANDS = 128 }; /* pairs are cut into chunks whatever the threads */
+/* pairs are cut into so many chunks, whatever the threads */
+enum { WCOHI_PAIR_CHUNKS = 64, WCOHI_BANDS = 128 };
 /* figures of a pair in one array: cosine, variance, cancellation, positive, then the bands */
 enum { WCOHI_COSINE, WCOHI_VARIANCE, WCOHI_CANCELLATION, WCOHI_POSITIVE, WCOHI_BAND };
 
@@ -15703,8 +15827,9 @@ static void wcohi_spectral_layout(wcoh_spectral *s, int slots, wcohi_arena *aren
         slot.tallies = WCOHI_TAKE(arena, width, wcohi_tally);
         if (s->slots) s->slots[i] = slot;
     }
-    s->sums = WCOHI_TAKE(arena, wcohi_mul((size_t)WCOHI_PAIR_CHUNKS * width,
-                                          1 + (size_t)wcohi_spectral_draws(s)), double);
+    s->sums = WCOHI_TAKE(
+        arena, wcohi_mul((size_t)WCOHI_PAIR_CHUNKS * width, 1 + (size_t)wcohi_spectral_draws(s)),
+        double);
     wcohi_spectral_edges(s);
 }
 
@@ -15984,8 +16109,7 @@ static void wcohi_spectral_pair(const wcohi_spectral_job *job, size_t pair,
         sums += width;
         if (s->desc.null == WCOH_NULL_PERMUTATION)
             wcohi_draw_permutation(s, slot, a, b, &rng, figures);
-        else
-            wcohi_draw_rotation(s, slot, slot->tallies[WCOHI_COSINE].value, &rng, figures);
+        else wcohi_draw_rotation(s, slot, slot->tallies[WCOHI_COSINE].value, &rng, figures);
         for (i = 0; i < width; i++) {
             sums[i] += figures[i];
             wcohi_tally_add(&slot->tallies[i], figures[i]);
@@ -16039,8 +16163,9 @@ static wcoh_result wcohi_check_vectors(const float *vectors, size_t count, size_
     size_t i;
     for (i = 0; i < count * n; i++)
         if (!wcohi_is_finite((double)vectors[i]))
-            return wcohi_fail(error, WCOH_E_ARGUMENT, "%s: vector %llu, dimension %llu is not finite",
-                              what, (unsigned long long)(i / n), (unsigned long long)(i % n));
+            return wcohi_fail(error, WCOH_E_ARGUMENT,
+                              "%s: vector %llu, dimension %llu is not finite", what,
+                              (unsigned long long)(i / n), (unsigned long long)(i % n));
     return WCOH_OK;
 }
 
@@ -16056,7 +16181,8 @@ WCOH_API wcoh_result wcoh_spectral_pairs(wcoh_spectral *spectral, const float *v
     if (count < 1) return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: no pairs");
     for (i = 0; i < 2 * count; i++)
         if (pairs[i] >= vector_count)
-            return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: pair %llu names vector %lu of %llu",
+            return wcohi_fail(error, WCOH_E_ARGUMENT,
+                              "spectral: pair %llu names vector %lu of %llu",
                               (unsigned long long)(i / 2), (unsigned long)pairs[i],
                               (unsigned long long)vector_count);
     if (wcohi_check_vectors(vectors, vector_count, n, "spectral", error)) return WCOH_E_ARGUMENT;
@@ -16173,8 +16299,7 @@ WCOH_API void wcoh_packet_sign(const float *vector, int n, double *amplitude, do
     }
 }
 
-WCOH_API void wcoh_packet_dft(wcoh_dft *dft, const float *vector, double *amplitude,
-                              double *phase)
+WCOH_API void wcoh_packet_dft(wcoh_dft *dft, const float *vector, double *amplitude, double *phase)
 {
     const wcoh_complex *z;
     int k;
@@ -16213,11 +16338,16 @@ WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double per
 /* ---- toolkit: resonance memory --------------------------------------------------------------- */
 
 /* A packet is a row of real columns whose plain inner product is the packets': the signed vector
-   (sign-phase), the orthonormal DFT (DC, then real and imaginary part of each bin times sqrt 2, then
-   an even length's Nyquist bin), or A cos phi, A sin phi. A tile is 64 to 1024 packets side by side:
-   [1 + columns, lanes], its first row their energies; so a range of columns is one run of memory.
-   Chunks of tiles are what a thread takes. */
-enum { WCOHI_TOP = 1024, WCOHI_SPARE_HITS = 16, WCOHI_LANES_MAX = 1024, WCOHI_CHUNK_BYTES = 1 << 20 };
+   (sign-phase), the orthonormal DFT (DC, then real and imaginary part of each bin times sqrt 2,
+   then an even length's Nyquist bin), or A cos phi, A sin phi. A tile is 64 to 1024 packets side
+   by side: [1 + columns, lanes], its first row their energies; so a range of columns is one run of
+   memory. Chunks of tiles are what a thread takes. */
+enum {
+    WCOHI_TOP = 1024,
+    WCOHI_SPARE_HITS = 16,
+    WCOHI_LANES_MAX = 1024,
+    WCOHI_CHUNK_BYTES = 1 << 20
+};
 
 struct wcoh_resonance {
     wcoh_resonance_desc desc;
@@ -16319,8 +16449,7 @@ static void wcohi_store_layout(wcoh_resonance *store, wcohi_arena *arena)
 
 /* Make an empty store for a checked desc and range of bins. */
 static wcoh_result wcohi_store_make(wcoh_resonance **store, const wcoh_resonance_desc *desc,
-                                    int first_bin, int held_bins, int lanes,
-                                    wcoh_error *error)
+                                    int first_bin, int held_bins, int lanes, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_resonance measured, *made;
@@ -16473,10 +16602,10 @@ WCOH_API wcoh_result wcoh_resonance_add(wcoh_resonance *store, const float *vect
 typedef struct wcohi_search {
     wcoh_resonance *store;
     wcoh_score score;
-    int from, count;  /* columns, relative to the store's first */
-    int part;         /* 1: energies of the chosen columns alone must be summed */
-    int keep;         /* hits a slot keeps */
-    double energy;    /* of the query */
+    int from, count; /* columns, relative to the store's first */
+    int part;        /* 1: energies of the chosen columns alone must be summed */
+    int keep;        /* hits a slot keeps */
+    double energy;   /* of the query */
 } wcohi_search;
 
 static double wcohi_search_score(const wcohi_search *search, double energy, double dot)
@@ -16525,7 +16654,8 @@ static void wcohi_hit_keep(wcoh_resonance_hit *heap, int *count, int keep, wcoh_
     }
 }
 
-/* Dot products and energies of a tile's packets over the columns that count; returns the energies. */
+/* Dot products and energies of a tile's packets over the columns that count; returns where the
+   energies are. */
 static const wcoh_real *wcohi_search_scan(const wcohi_search *search, const wcoh_real *tile,
                                           wcoh_real *dots, wcoh_real *energies)
 {
@@ -16589,15 +16719,13 @@ static void wcohi_search_chunk(int index, int slot, void *user)
     uint64_t tile = (uint64_t)index * (uint64_t)store->chunk_tiles;
     uint64_t end = WCOHI_MIN(tile + (uint64_t)store->chunk_tiles, wcohi_store_tiles(store));
     for (; tile < end; tile++)
-        wcohi_search_tile(search, tile,
-                          store->hits + (size_t)slot * (WCOHI_TOP + WCOHI_SPARE_HITS),
+        wcohi_search_tile(search, tile, store->hits + (size_t)slot * (WCOHI_TOP + WCOHI_SPARE_HITS),
                           &store->hit_counts[slot]);
 }
 
 /* The range and mask of a query into search and store->query, store->weight. */
 static wcoh_result wcohi_search_prepare(wcohi_search *search, const wcoh_resonance_query *query,
-                                        const float *vector, const float *phases,
-                                        wcoh_error *error)
+                                        const float *vector, const float *phases, wcoh_error *error)
 {
     wcoh_resonance *store = search->store;
     int first = query->first_bin, bins = query->bins, k, c;
@@ -16649,8 +16777,7 @@ static int wcohi_search_merge(const wcohi_search *search, int top, wcoh_resonanc
     const wcoh_resonance *store = search->store;
     int slot, i, count = 0;
     for (slot = 0; slot < store->slots; slot++) {
-        const wcoh_resonance_hit *own =
-            store->hits + (size_t)slot * (WCOHI_TOP + WCOHI_SPARE_HITS);
+        const wcoh_resonance_hit *own = store->hits + (size_t)slot * (WCOHI_TOP + WCOHI_SPARE_HITS);
         for (i = 0; i < store->hit_counts[slot]; i++) {
             wcoh_resonance_hit hit = own[i];
             hit.score = wcohi_search_exact(search, hit.index);
@@ -16771,7 +16898,8 @@ static wcoh_result wcohi_store_header(wcoh_resonance *file, const wcoh_tensors *
     if (!packet)
         return wcohi_fail(error, WCOH_E_MISMATCH, "the file is no resonance store of wavecoh");
     for (i = 0; i < 3 && strcmp(packet, wcohi_packet_names[i]); i++) continue;
-    if (i == 3) return wcohi_fail(error, WCOH_E_FORMAT, "metadata wavecoh.resonance.packet is unknown");
+    if (i == 3)
+        return wcohi_fail(error, WCOH_E_FORMAT, "metadata wavecoh.resonance.packet is unknown");
     file->desc.packet = (wcoh_packet)i;
     result = wcohi_get_count(t, "wavecoh.resonance.dimensions", 1, 1 << 20, &value, error);
     if (result) return result;
@@ -16788,8 +16916,9 @@ static wcoh_result wcohi_store_header(wcoh_resonance *file, const wcoh_tensors *
     if (!result)
         result = wcohi_get_count(t, "wavecoh.resonance.lanes", 64, WCOHI_LANES_MAX, &lanes, error);
     if (!result && lanes % 64)
-        result = wcohi_fail(error, WCOH_E_FORMAT, "metadata wavecoh.resonance.lanes is no multiple "
-                                                  "of 64");
+        result = wcohi_fail(error, WCOH_E_FORMAT,
+                            "metadata wavecoh.resonance.lanes is no multiple "
+                            "of 64");
     if (!result) wcohi_store_shape(file, (int)first, (int)bins, (int)lanes);
     return result;
 }
@@ -16839,8 +16968,8 @@ static wcoh_result wcohi_store_fill(wcoh_resonance *store, const wcoh_resonance 
             return wcohi_fail(error, WCOH_E_MISMATCH, "%s: expected [tiles,%d,%d]", name,
                               1 + file->columns, file->lanes);
         for (tile = 0; tile < info.shape[0] && store->count < file->count; tile++) {
-            result = wcohi_store_read_tile(store, file, t, tensor, tile,
-                                           file->count - store->count, error);
+            result = wcohi_store_read_tile(store, file, t, tensor, tile, file->count - store->count,
+                                           error);
             if (result) return result;
         }
     }
@@ -16891,7 +17020,7 @@ typedef struct wcohi_map_sums {
     uint64_t rows, undefined;
 } wcohi_map_sums;
 
-/* Keys from .. query of one row [T], angles as (cos, sin) [T]; weights are renormalised by their sum.
+/* Keys from .. query of one row [T], angles as (cos, sin) [T]; weights are divided by their sum.
    Returns the centroid phase. A row without weight does not count. */
 static double wcohi_map_row(const float *row, int from, int query, const wcoh_complex *angles,
                             wcohi_map_sums *sums)
@@ -17161,7 +17290,8 @@ static wcoh_complex wcohi_rotary_pair(const wcoh_real *p, int pair, int width, i
     return wcohi_cmul(value, turn);
 }
 
-/* S_qk = q.k / sqrt E. rows [T,3D]: queries, keys, values of all heads. E is even or nothing turns. */
+/* S_qk = q.k / sqrt E. rows [T,3D]: queries, keys, values of all heads. E is even, or nothing
+   turns. */
 static void wcohi_map_dots(wcohi_inspection *inspection, const wcohi_op *op, const wcoh_real *rows,
                            size_t stride, int head)
 {
@@ -17204,7 +17334,7 @@ static wcoh_result wcohi_inspect_run(wcohi_inspection *inspection, const uint32_
         wcoh_result result = engine->device->table->run(engine->exec, &run, i, i + 1, error);
         if (result) return result;
         if (op->kind == WCOHI_NORM && op->layer != layer) {
-            hidden = wcohi_tensor_data(exec, op->in); /* the stream before this block, or the head */
+            hidden = wcohi_tensor_data(exec, op->in); /* the stream before this block or head */
             layer = op->layer;
             if (layer < 0) inspector(plan->desc->layers, hidden, NULL, user);
         }
@@ -17272,11 +17402,11 @@ WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *token
 
 /* ---- toolkit: singular values ---------------------------------------------------------------- */
 
-/* Householder reflections make A [m,n], m >= n, upper bidiagonal (diagonal d [n], above it e [n-1]);
-   its singular values are the positive eigenvalues of the symmetric tridiagonal matrix of order 2n
-   with zero diagonal and d0, e0, d1, e1 .. beside it (Golub and Kahan). They are found by bisection
-   on Sturm counts: slow beside QR, but simple, without a failing case, and accurate to the last
-   bits of the largest. */
+/* Householder reflections make A [m,n], m >= n, upper bidiagonal (diagonal d [n], above it
+   e [n-1]); its singular values are the positive eigenvalues of the symmetric tridiagonal matrix of
+   order 2n with zero diagonal and d0, e0, d1, e1 .. beside it (Golub and Kahan). They are found by
+   bisection on Sturm counts: slow beside QR, but simple, without a failing case, and accurate to
+   the last bits of the largest. */
 
 /* Turn x [count], stride apart, into v with v[0] = 1 stored in place of it below the first entry;
    returns beta and, in *alpha, the first entry of (1 - beta v v^T) x. */
@@ -17386,7 +17516,8 @@ static double wcohi_effective_rank(const double *values, int n)
    n E(s) exp(-E(s ln s) / E(s)). Midpoints in t, x = centre - radius cos t. */
 static double wcohi_noise_rank(int m, int n)
 {
-    double r = (double)n / m, centre = 1 + r, radius = 2 * sqrt(r), mass = 0, mean = 0, log_mean = 0;
+    double r = (double)n / m, centre = 1 + r, radius = 2 * sqrt(r), mass = 0, mean = 0,
+           log_mean = 0;
     int i, points = 20000;
     for (i = 0; i < points; i++) {
         double t = wcohi_pi * (i + 0.5) / points, x = centre - radius * cos(t);
@@ -17401,9 +17532,9 @@ static double wcohi_noise_rank(int m, int n)
 /* ---- toolkit: a matrix in figures ------------------------------------------------------------ */
 
 typedef struct wcohi_matrix_work {
-    double *a;          /* [m,n], m >= n */
+    double *a; /* [m,n], m >= n */
     double *d, *e, *u, *w, *squares, *values;
-    wcohi_fft fft;      /* of a row */
+    wcohi_fft fft; /* of a row */
     wcoh_complex *z, *scratch;
 } wcohi_matrix_work;
 
@@ -17423,13 +17554,12 @@ static void wcohi_matrix_layout(wcohi_matrix_work *work, int rows, int columns, 
 }
 
 /* Energy of the rows' DFT bins 0 .. columns/2 in three bands; inner bins count twice. */
-static void wcohi_matrix_thirds(wcohi_matrix_work *work, const float *matrix, int rows,
-                                int columns, wcoh_matrix_figures *figures)
+static void wcohi_matrix_thirds(wcohi_matrix_work *work, const float *matrix, int rows, int columns,
+                                wcoh_matrix_figures *figures)
 {
     int bins = columns / 2 + 1, i, k;
     double total = 0, dimensions[3] = {0, 0, 0};
-    for (k = 0; k < bins; k++)
-        dimensions[3 * k / bins] += k == 0 || 2 * k == columns ? 1 : 2;
+    for (k = 0; k < bins; k++) dimensions[3 * k / bins] += k == 0 || 2 * k == columns ? 1 : 2;
     for (i = 0; i < rows; i++) {
         const wcoh_complex *z;
         for (k = 0; k < columns; k++) {
@@ -17565,7 +17695,8 @@ static wcoh_result wcohi_npy_shape(wcohi_npy_text *text, wcoh_npy *npy)
         uint64_t value = 0;
         const char *start = (wcohi_npy_space(text), text->at);
         for (; *text->at >= '0' && *text->at <= '9'; text->at++) {
-            if (value > (UINT64_MAX >> 1) / 10 - 1) return wcohi_npy_bad(text, "a side is too large");
+            if (value > (UINT64_MAX >> 1) / 10 - 1)
+                return wcohi_npy_bad(text, "a side is too large");
             value = value * 10 + (uint64_t)(*text->at - '0');
         }
         if (text->at == start) return wcohi_npy_bad(text, "a side is not a number");
@@ -17647,7 +17778,8 @@ static wcoh_result wcohi_npy_check(wcoh_npy *npy, uint64_t file_size, wcoh_error
         if (!wcohi_mul64(npy->count, npy->shape[i], &npy->count))
             return wcohi_fail(error, WCOH_E_FORMAT, "npy: the shape overflows");
     if (!wcohi_mul64(npy->count, dtype->bits / 8u, &bytes) || bytes != file_size - npy->offset)
-        return wcohi_fail(error, WCOH_E_FORMAT, "npy: the shape needs other than the %llu bytes there",
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "npy: the shape needs other than the %llu bytes there",
                           (unsigned long long)(file_size - npy->offset));
     return WCOH_OK;
 }
@@ -17677,7 +17809,8 @@ WCOH_API wcoh_result wcoh_npy_open(wcoh_npy *npy, const wcoh_io *io, wcoh_error 
     if (io->read(io->user, start, header, (size_t)size))
         return wcohi_fail(error, WCOH_E_IO, "npy: reading failed");
     header[size] = 0;
-    if (strlen(header) != size) return wcohi_fail(error, WCOH_E_FORMAT, "npy: a zero in the header");
+    if (strlen(header) != size)
+        return wcohi_fail(error, WCOH_E_FORMAT, "npy: a zero in the header");
     text.at = header;
     text.error = error;
     result = wcohi_npy_header(&text, npy);
@@ -17720,8 +17853,7 @@ WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint6
         if (io->read(io->user, at, chunk, part * width))
             return wcohi_fail(error, WCOH_E_IO, "npy: reading failed");
         for (i = 0; i < part; i++) {
-            for (k = 0; k < width; k++)
-                turned[k] = chunk[i * width + (swap ? width - 1 - k : k)];
+            for (k = 0; k < width; k++) turned[k] = chunk[i * width + (swap ? width - 1 - k : k)];
             values[done + i] = wcohi_narrow(wcohi_decode(dtype, turned));
         }
         done += part;

@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- the table ------------------------------------------------------------------------------- */
+/* ---- the table ---------------------------------------------------------------------------- */
 
 typedef struct row {
     int test;
@@ -60,7 +60,7 @@ static row *row_count_of(int test, const char *what, double published, double ou
 static double degrees(double d) { return wcoh_phase_degrees(d); }
 static double to_degrees(double phase) { return phase * 180 / 3.14159265358979323846; }
 
-/* ---- an index and its full scan -------------------------------------------------------------- */
+/* ---- an index and its full scan ----------------------------------------------------------- */
 
 static const double golden_angle = 137.50776405003785; /* degrees */
 static int mismatches; /* queries whose answer was not that of a full scan */
@@ -178,7 +178,7 @@ static wcoh_circle *circle_at(const double *angles, int count, int buckets)
     return circle;
 }
 
-/* ---- relations that are no geometry: cycles, pair tables, amplification ---------------------- */
+/* ---- relations that are no geometry: cycles, pair tables, amplification ------------------- */
 
 /* Directed cycle: depth + 1 nodes from `node`, `step` apart, modulo `size`, as text. */
 static const char *cycle_text(int size, int node, int step, int depth)
@@ -216,7 +216,7 @@ static double amplify(double score, int a_names_b, int b_names_a)
     return score * (a_names_b && b_names_a ? 1.5 : a_names_b || b_names_a ? 1.2 : 1.0);
 }
 
-/* ---- tests 1 to 7 ---------------------------------------------------------------------------- */
+/* ---- tests 1 to 7 ------------------------------------------------------------------------- */
 
 static void test_1_to_3(void)
 {
@@ -283,7 +283,7 @@ static void test_6_7(void)
     row_count_of(7, "is 4 the partner of 0", 0, pair_partner(0) == 4);
 }
 
-/* ---- tests 8 to 16 --------------------------------------------------------------------------- */
+/* ---- tests 8 to 16 ------------------------------------------------------------------------ */
 
 static void test_8_9(void)
 {
@@ -405,7 +405,7 @@ static void test_15_16(void)
     wcoh_circle_destroy(circle);
 }
 
-/* ---- tests 17 to 20: density and the index --------------------------------------------------- */
+/* ---- tests 17 to 20: density and the index ------------------------------------------------ */
 
 static void test_17(void)
 {
@@ -536,7 +536,7 @@ static void test_20(void)
     wcoh_circle_destroy(circle);
 }
 
-/* ---- tests 21 to 23: harmonics --------------------------------------------------------------- */
+/* ---- tests 21 to 23: harmonics ------------------------------------------------------------ */
 
 static const double letters[8] = {0, 120, 180, 90, 60, 72, 37, 143}; /* A .. H */
 
@@ -650,7 +650,7 @@ static void test_23(void)
     row_count_of(23, "  at n", 10, at);
 }
 
-/* ---- several grids, and the interval map ----------------------------------------------------- */
+/* ---- several grids, and the interval map -------------------------------------------------- */
 
 static void more_grids(void)
 {
@@ -707,7 +707,7 @@ static void more_intervals(void)
     }
 }
 
-/* ---- output ---------------------------------------------------------------------------------- */
+/* ---- output ------------------------------------------------------------------------------- */
 
 static void run_experiments(void)
 {

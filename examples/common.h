@@ -436,7 +436,7 @@ static wcoh_isa isa_named(const char *name)
     return WCOH_ISA_AUTO;
 }
 
-/* --device cpu|vulkan[:N]: NULL stands for the CPU. */
+/* --device cpu|vulkan[:N], N from 1: NULL stands for the CPU. */
 COMMON_USED(__unused__)
 static wcoh_device *device_named(const char *name)
 {

@@ -39,7 +39,7 @@ static void request_read(request *r, int argc, char **argv)
         {"isa", OPTION_TEXT, &r->isa_name, 0, 0,
          "instruction set: auto scalar sse2 avx2 avx512 neon"},
         {"device", OPTION_TEXT, &r->device, 0, 0,
-         "cpu, or vulkan or vulkan:N in a build that has it"},
+         "cpu; vulkan, or vulkan:N (N from 1), in a build that has it"},
     };
     command c;
     memset(&c, 0, sizeof c);

@@ -56,7 +56,7 @@ typedef struct plot_frame {
     int log_y; /* y0, y1 are the numbers themselves */
 } plot_frame;
 
-/* ---- strokes --------------------------------------------------------------------------------- */
+/* ---- strokes ------------------------------------------------------------------------------ */
 
 static void plot_rect(plot *p, double x, double y, double w, double h, int colour);
 
@@ -127,8 +127,9 @@ static void plot_text(plot *p, double x, double y, double size, int anchor, int 
 {
     static const char *const anchors[3] = {"start", "middle", "end"};
     const char *c;
-    fprintf(p->svg, "<text x=\"%.2f\" y=\"%.2f\" font-size=\"%.1f\" text-anchor=\"%s\" fill=\"#%06x\"",
-            x, y, size, anchors[anchor + 1], (unsigned)colour);
+    fprintf(p->svg,
+            "<text x=\"%.2f\" y=\"%.2f\" font-size=\"%.1f\" text-anchor=\"%s\" fill=\"#%06x\"", x,
+            y, size, anchors[anchor + 1], (unsigned)colour);
     if (up) fprintf(p->svg, " transform=\"rotate(-90 %.2f %.2f)\"", x, y);
     fputs(">", p->svg);
     for (c = text; *c; c++) {
@@ -197,7 +198,9 @@ static int plot_close(plot *p)
                     for (dy = 0; dy < PLOT_FINE; dy++)
                         for (dx = 0; dx < PLOT_FINE; dx++)
                             sum += p->fine[((size_t)(y * PLOT_FINE + dy) * (size_t)wide +
-                                            (size_t)(x * PLOT_FINE + dx)) * 3 + (size_t)i];
+                                            (size_t)(x * PLOT_FINE + dx)) *
+                                               3 +
+                                           (size_t)i];
                     p->fine[((size_t)y * (size_t)p->width + (size_t)x) * 3 + (size_t)i] =
                         (unsigned char)(sum / (PLOT_FINE * PLOT_FINE));
                 }
@@ -209,7 +212,7 @@ static int plot_close(plot *p)
     return ok;
 }
 
-/* ---- axes ------------------------------------------------------------------------------------ */
+/* ---- axes --------------------------------------------------------------------------------- */
 
 static double plot_x(const plot_frame *f, double x)
 {
@@ -257,7 +260,7 @@ PLOT_USED static void plot_axes(plot *p, const plot_frame *f, const char *x_name
     if (f->log_y) {
         for (v = pow(10, ceil(log10(f->y0) - 1e-9)); v <= f->y1 * 1.0001; v *= 10) {
             plot_line(p, f->left, plot_y(f, v), f->left + f->width, plot_y(f, v), 1, PLOT_PALE);
-            snprintf(text, sizeof text, v < 0.01 || v >= 1e4 ? "%.0e" : "%g", v);
+            snprintf(text, sizeof text, v < 0.001 || v >= 1e6 ? "%.0e" : "%g", v);
             plot_text(p, f->left - 7, plot_y(f, v) + 4, 13, 1, 0, PLOT_INK, text);
         }
     } else {
@@ -299,7 +302,7 @@ PLOT_USED static void plot_legend(plot *p, const plot_frame *f, int row, const c
     plot_text(p, x + 24, y + 4, 13, -1, 0, PLOT_INK, name);
 }
 
-/* ---- charts ---------------------------------------------------------------------------------- */
+/* ---- charts ------------------------------------------------------------------------------- */
 
 PLOT_USED static void plot_curve(plot *p, const plot_frame *f, const double *x, const double *y,
                                  int count, double thick, int colour)
@@ -382,7 +385,8 @@ PLOT_USED static void plot_heat(plot *p, const plot_frame *f, const double *valu
 PLOT_USED static void plot_heat_numbers(plot *p, const plot_frame *f, int rows_of, int columns,
                                         const char *x_name, const char *y_name)
 {
-    int i, each_x = columns > 20 ? (columns + 9) / 10 : 1, each_y = rows_of > 20 ? (rows_of + 9) / 10 : 1;
+    int i, each_x = columns > 20 ? (columns + 9) / 10 : 1,
+           each_y = rows_of > 20 ? (rows_of + 9) / 10 : 1;
     char text[16];
     for (i = 0; i < columns; i += each_x) {
         snprintf(text, sizeof text, "%d", i);
@@ -408,9 +412,11 @@ PLOT_USED static void plot_wheel(plot *p, double x, double y, double radius, con
     char text[16];
     for (k = 1; k <= 2; k++) /* half and full circle */
         for (i = 0; i < 120; i++)
-            plot_line(p, x + radius * k / 2 * cos(turn * i / 120), y - radius * k / 2 * sin(turn * i / 120),
+            plot_line(p, x + radius * k / 2 * cos(turn * i / 120),
+                      y - radius * k / 2 * sin(turn * i / 120),
                       x + radius * k / 2 * cos(turn * (i + 1) / 120),
-                      y - radius * k / 2 * sin(turn * (i + 1) / 120), 1, k == 2 ? PLOT_GREY : PLOT_PALE);
+                      y - radius * k / 2 * sin(turn * (i + 1) / 120), 1,
+                      k == 2 ? PLOT_GREY : PLOT_PALE);
     for (i = 0; i < 12; i++) {
         double c = cos(turn * i / 12), s = sin(turn * i / 12);
         plot_line(p, x + radius * 0.97 * c, y - radius * 0.97 * s, x + radius * 1.03 * c,

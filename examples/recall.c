@@ -75,7 +75,7 @@ static wcoh_resonance_query query_of(const request *r)
     return query;
 }
 
-/* ---- build and ask --------------------------------------------------------------------------- */
+/* ---- build and ask ------------------------------------------------------------------------ */
 
 static void build(const request *r)
 {
@@ -121,7 +121,8 @@ static void ask(const request *r)
     if (r->row >= (long long)v.count)
         fail(EXIT_USAGE, "--row is %.0f: the file has %lu", (double)r->row, (unsigned long)v.count);
     must(wcoh_resonance_find(store, &query, v.values + (size_t)r->row * (size_t)v.n, NULL, hits,
-                             &found, &error), NULL, &error);
+                             &found, &error),
+         NULL, &error);
     if (r->json) printf("[");
     for (i = 0; i < found; i++)
         printf(r->json ? "%s{\"packet\":%.0f,\"score\":%.8f}" : "%s%10.0f  %.8f\n",
@@ -132,11 +133,14 @@ static void ask(const request *r)
     free(v.values);
 }
 
-/* ---- bench: the search against one read of the same memory ------------------------------------ */
+/* ---- bench: the search against one read of the same memory -------------------------------- */
 
 /* The store's allocator, which remembers every large piece. */
 typedef struct pieces {
-    struct { const uint64_t *words; size_t count; } piece[1 << 16];
+    struct {
+        const uint64_t *words;
+        size_t count;
+    } piece[1 << 16];
     int count;
 } pieces;
 
@@ -249,8 +253,9 @@ static void bench(const request *r)
     build_start = seconds_now();
     for (row = 0; row < count; row += 1024) {
         block[row / 1024 % (size_t)(n * 1024)] += 0.25f; /* no two blocks alike */
-        must(wcoh_resonance_add(store, block, NULL, count - row < 1024 ? count - row : 1024,
-                                &error), NULL, &error);
+        must(
+            wcoh_resonance_add(store, block, NULL, count - row < 1024 ? count - row : 1024, &error),
+            NULL, &error);
     }
     build_time = seconds_now() - build_start;
     part.first_bin = 0;

@@ -114,7 +114,7 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
          "threads; 0: one for each CPU of this process"},
         {"isa", OPTION_TEXT, &r->isa, 0, 0, "instruction set: auto scalar sse2 avx2 avx512 neon"},
         {"device", OPTION_TEXT, &r->device, 0, 0,
-         "cpu, or vulkan or vulkan:N in a build that has it"},
+         "cpu; vulkan, or vulkan:N (N from 1), in a build that has it"},
         {"log", OPTION_TEXT, &r->log, 0, 0, "write a CSV file with one row a step"},
         {"sample", OPTION_WHOLE, &r->sample, 0, 1e9, "symbols to write at the end; 0: none"},
     };

@@ -96,8 +96,7 @@ static vectors vectors_from_tensors(const char *path, const char *tensor)
         wcoh_tensors_info(t, i, &info, NULL);
         if (tensor ? strcmp(info.name, tensor) == 0 : info.dims == 2) found = i;
     }
-    if (found < 0)
-        fail(EXIT_FAILED, "%s: it has no %s", path, tensor ? tensor : "matrix");
+    if (found < 0) fail(EXIT_FAILED, "%s: it has no %s", path, tensor ? tensor : "matrix");
     wcoh_tensors_info(t, found, &info, NULL);
     sprintf(v.name, "%.120s", info.name);
     vectors_shape(&v, path, info.dims, info.shape);

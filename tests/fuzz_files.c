@@ -1,9 +1,9 @@
-/* Fuzzer of everything that reads a file: loads the input as a file of tensors, as a model, a trainer's
-   state and a session's state, and uses what it got.
-   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ -o fuzz_files tests/fuzz_files.c -lm -lpthread
+/* Fuzzer of everything that reads a file: loads the input as a file of tensors, as a model, as the
+   state of a trainer and of a session, and uses what it got.
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ -o fuzz tests/fuzz_files.c -lm -lpthread
    cc -o seeds tests/fuzz_files.c -lm -lpthread && mkdir -p corpus && ./seeds corpus
-   ./fuzz_files -max_len=20000 -rss_limit_mb=2048 -max_total_time=60 corpus
-   Without -DFUZZ it writes the first inputs to a folder, or with -r runs files: ./seeds -r FILE .. */
+   ./fuzz -max_len=30000 -rss_limit_mb=2048 -max_total_time=60 corpus
+   Without -DFUZZ it writes first inputs to a folder, or with -r runs files: ./seeds -r FILE .. */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 
@@ -38,7 +38,8 @@ static char use_tensors(const wcoh_io *io)
     for (i = 0; i < wcoh_tensors_count(t); i++) {
         REQUIRE(wcoh_tensors_info(t, i, &info, &error) == WCOH_OK);
         REQUIRE(wcoh_tensors_find(t, info.name) == i);
-        wcoh_tensors_read(t, i, info.count / 2, (size_t)WCOHI_MIN(info.count - info.count / 2, 64), values, &error);
+        wcoh_tensors_read(t, i, info.count / 2, (size_t)WCOHI_MIN(info.count - info.count / 2, 64),
+                          values, &error);
     }
     kind = wcoh_tensors_metadata(t, "wavecoh.kind");
     first = kind && *kind ? *kind : '?';
@@ -95,7 +96,8 @@ static void use_model(wcoh_model *model)
     trainer_desc.cpu.threads = 1;
     size = wcoh_trainer_size(wcoh_model_get_desc(model), &trainer_desc, &error);
     if (size && size < 1u << 26 && !wcoh_trainer_create(&trainer, model, &trainer_desc, &error)) {
-        if (!wcoh_trainer_set_data(trainer, tokens, 12, NULL, 0, &error)) wcoh_trainer_step(trainer, NULL, &error);
+        if (!wcoh_trainer_set_data(trainer, tokens, 12, NULL, 0, &error))
+            wcoh_trainer_step(trainer, NULL, &error);
         wcoh_trainer_destroy(trainer);
     }
 }
@@ -133,7 +135,8 @@ static void use_trainer_and_session(const wcoh_io *io, char kind)
         REQUIRE(wcoh_model_create(&model, &desc, &error) == WCOH_OK);
         memset(&session_desc, 0, sizeof session_desc);
         session_desc.prefill = 4;
-        if (kind == 's') REQUIRE(wcoh_session_create(&session, model, &session_desc, &error) == WCOH_OK);
+        if (kind == 's')
+            REQUIRE(wcoh_session_create(&session, model, &session_desc, &error) == WCOH_OK);
         memset(&sample, 0, sizeof sample);
         sample.repetition_penalty = 2;
         sample.repetition_window = 1024;
@@ -148,7 +151,8 @@ static void use_trainer_and_session(const wcoh_io *io, char kind)
         session = NULL;
         if (!dot && wcoh_trainer_read_desc(&trainer_desc, io, &error) == WCOH_OK) {
             trainer = small_trainer(model, tokens);
-            if (wcoh_trainer_resume(trainer, io, &error) == WCOH_OK) wcoh_trainer_step(trainer, NULL, &error);
+            if (wcoh_trainer_resume(trainer, io, &error) == WCOH_OK)
+                wcoh_trainer_step(trainer, NULL, &error);
             wcoh_trainer_destroy(trainer);
         }
         if (wcoh_model_read(model, io, &error) == WCOH_OK) use_model(model);
@@ -184,9 +188,12 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
     static uint8_t part[1 << 20];
     uint64_t header = size >= 8 ? wcohi_get_le(data, 8) : 0;
     size_t rest, changed, room;
-    if (seed % 8 == 0 || size < 8 || header > size - 8 || max > sizeof part) return LLVMFuzzerMutate(data, size, max);
+    if (seed % 8 == 0 || size < 8 || header > size - 8 || max > sizeof part)
+        return LLVMFuzzerMutate(data, size, max);
     rest = size - 8 - (size_t)header;
-    if (seed % 8 < 3) return 8 + (size_t)header + LLVMFuzzerMutate(data + 8 + header, rest, max - 8 - (size_t)header);
+    if (seed % 8 < 3)
+        return 8 + (size_t)header +
+               LLVMFuzzerMutate(data + 8 + header, rest, max - 8 - (size_t)header);
     room = max - 8 - rest;
     memcpy(part, data + 8, (size_t)header);
     changed = LLVMFuzzerMutate(part, (size_t)header, room);
@@ -205,8 +212,10 @@ static void write_seed(const char *folder, const char *name, wcoh_block_io *bloc
     char path[512];
     FILE *file;
     size_t i;
-    for (i = 0; i + 18 < block->used; i++) /* without its checksum, or no change would get past it */
-        if (memcmp(block->data + i, "\"wavecoh.checksum\"", 18) == 0) memcpy(block->data + i, "\"wavecoh.checkold\"", 18);
+    for (i = 0; i + 18 < block->used;
+         i++) /* without its checksum, or no change would get past it */
+        if (memcmp(block->data + i, "\"wavecoh.checksum\"", 18) == 0)
+            memcpy(block->data + i, "\"wavecoh.checkold\"", 18);
     snprintf(path, sizeof path, "%s/%s", folder, name);
     file = fopen(path, "wb");
     REQUIRE(file != NULL);
@@ -230,9 +239,12 @@ static void write_seeds(const char *folder)
         wcoh_session *session = NULL;
         uint32_t tokens[12];
         block.used = 0;
-        REQUIRE(wcoh_tokenizer_create_chars(&tokenizer, "ab\n\"\xc3\xa9", 6, NULL, &error) == WCOH_OK);
+        REQUIRE(wcoh_tokenizer_create_chars(&tokenizer, "ab\n\"\xc3\xa9", 6, NULL, &error) ==
+                WCOH_OK);
         desc.tokenizer = tokenizer;
-        if (attention == 3) desc.position = WCOH_POSITION_LEARNED, desc.ffn = WCOH_FFN_MLP, desc.head = WCOH_HEAD_TIED;
+        if (attention == 3)
+            desc.position = WCOH_POSITION_LEARNED, desc.ffn = WCOH_FFN_MLP,
+            desc.head = WCOH_HEAD_TIED;
         REQUIRE(wcoh_model_create(&model, &desc, &error) == WCOH_OK);
         wcoh_tokenizer_destroy(tokenizer);
         REQUIRE(wcoh_model_save(model, &io, &error) == WCOH_OK);

@@ -239,7 +239,7 @@ for signal in INT TERM; do
     "$train" --data text --out part.safetensors $long --log part.csv >out 2>err &
     process=$!
     tries=0
-    while ! grep -q '^step 100 ' out && [ $tries -lt 600 ]; do
+    while ! grep -q '^step 100 ' out && kill -0 $process && [ $tries -lt 6000 ]; do
         tries=$((tries + 1))
         sleep 0.05
     done

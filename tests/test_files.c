@@ -1,5 +1,5 @@
-/* Files: safetensors read and written, hostile headers, damage at every bit, failures of memory and of
-   the system at every call, and a process killed while it saves.
+/* Files: safetensors read and written, hostile headers, damage at every bit, failures of memory and
+   of the system at every call, and a process killed while it saves.
    cc -O1 -o test_files tests/test_files.c -lm -lpthread && ./test_files [KILLS] */
 #ifndef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700 /* for the tests: fork, kill, setrlimit */
@@ -20,7 +20,7 @@
 static wcoh_error error; /* what the last failing call said */
 static size_t stride = 1; /* of the bytes to damage; larger where WAVECOH_TEST_SHORT is set */
 
-/* ---- files in memory --------------------------------------------------------------------------- */
+/* ---- files in memory ------------------------------------------------------------------------- */
 
 static unsigned char space[1 << 20];
 
@@ -65,7 +65,7 @@ static wcoh_tensors *open_header(const char *header, size_t data)
     return open_space(file_of(header, strlen(header), data));
 }
 
-/* ---- the ground: checksum and numbers ----------------------------------------------------------- */
+/* ---- the ground: checksum and numbers -------------------------------------------------------- */
 
 static uint64_t hash_of(const void *data, size_t size, size_t step)
 {
@@ -105,14 +105,16 @@ static void numbers_of_all_types_decode(void)
 {
     CHECK(decoded("I8", 0x80) == -128 && decoded("I8", 0x7f) == 127 && decoded("I8", 0xff) == -1);
     CHECK(decoded("I16", 0x8000) == -32768 && decoded("U16", 0xffff) == 65535);
-    CHECK(decoded("I32", 0x80000000u) == -2147483648.0 && decoded("U32", 0xffffffffu) == 4294967295.0);
+    CHECK(decoded("I32", 0x80000000u) == -2147483648.0 &&
+          decoded("U32", 0xffffffffu) == 4294967295.0);
     CHECK(decoded("I64", 0x8000000000000000ull) == -9223372036854775808.0);
     CHECK(decoded("I64", 0xffffffffffffffffull) == -1);
     CHECK(decoded("U64", 0x8000000000000000ull) == 9223372036854775808.0);
     CHECK(decoded("U8", 255) == 255 && decoded("BOOL", 1) == 1);
     CHECK(decoded("F64", 0x3ff8000000000000ull) == 1.5 && decoded("F32", 0xc0200000u) == -2.5);
     CHECK(decoded("BF16", 0x3fc0) == 1.5 && decoded("BF16", 0xff7f) == -ldexp(255, 120));
-    CHECK(decoded("F16", 0x3c00) == 1 && decoded("F16", 0xc000) == -2 && decoded("F16", 0x7bff) == 65504);
+    CHECK(decoded("F16", 0x3c00) == 1 && decoded("F16", 0xc000) == -2 &&
+          decoded("F16", 0x7bff) == 65504);
     CHECK(decoded("F16", 0x0001) == ldexp(1, -24) && decoded("F16", 0x03ff) == ldexp(1023, -24));
     CHECK(decoded("F16", 0x0400) == ldexp(1, -14) && decoded("F16", 0x8000) == 0);
     CHECK(!wcohi_is_finite(decoded("F16", 0x7c00)) && decoded("F16", 0x7c00) > 0);
@@ -142,14 +144,15 @@ static void doubles_narrow_to_the_nearest_float(void)
     CHECK(!wcohi_is_finite((double)wcohi_narrow(decoded("F64", 0x7ff8000000000000ull))));
 }
 
-/* ---- headers ------------------------------------------------------------------------------------ */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 static void a_header_is_read(void)
 {
     static const char header[] =
         " \t\r\n"
         "\"w\" : { \"shape\" : [ 2 , 3 ] , \"data_offsets\" :[ 0 , 24 ], \"dtype\":\"F32\" },"
-        "\"__metadata__\":{\"key\":\"va\\\"l\\u00fc\\ud83d\\ude00\\n\\/\\\\\",\"\":\"\",\"zero\":\"a\\u0000b\"},"
+        "\"__metadata__\":{\"key\":\"va\\\"l\\u00fc\\ud83d\\ude00\\n\\/"
+        "\\\\\",\"\":\"\",\"zero\":\"a\\u0000b\"},"
         "\"scalar\":{\"dtype\":\"F64\",\"shape\":[],\"data_offsets\":[24,32]},"
         "\"\xc3\xa9\\t\":{\"dtype\":\"I8\",\"shape\":[0,5],\"data_offsets\":[24,24]},"
         "\"four\":{\"dtype\":\"F4\",\"shape\":[2,1],\"data_offsets\":[32,33]}} \n\t ";
@@ -167,10 +170,12 @@ static void a_header_is_read(void)
     CHECK(wcoh_tensors_find(t, "w") == 0 && wcoh_tensors_find(t, "\xc3\xa9\t") == 1);
     CHECK(wcoh_tensors_find(t, "scalar") == 2 && wcoh_tensors_find(t, "nothing") == -1);
     CHECK(wcoh_tensors_info(t, 0, &info, &error) == WCOH_OK);
-    CHECK(strcmp(info.dtype, "F32") == 0 && info.dims == 2 && info.shape[0] == 2 && info.shape[1] == 3);
+    CHECK(strcmp(info.dtype, "F32") == 0 && info.dims == 2 && info.shape[0] == 2 &&
+          info.shape[1] == 3);
     CHECK(info.count == 6 && strcmp(info.name, "w") == 0);
     CHECK(wcoh_tensors_info(t, 2, &info, &error) == WCOH_OK && info.dims == 0 && info.count == 1);
-    CHECK(wcoh_tensors_info(t, 1, &info, &error) == WCOH_OK && info.count == 0 && info.shape[1] == 5);
+    CHECK(wcoh_tensors_info(t, 1, &info, &error) == WCOH_OK && info.count == 0 &&
+          info.shape[1] == 5);
     CHECK(strcmp(wcoh_tensors_metadata(t, "key"), "va\"l\xc3\xbc\xf0\x9f\x98\x80\n/\\") == 0);
     CHECK(strcmp(wcoh_tensors_metadata(t, ""), "") == 0 && !wcoh_tensors_metadata(t, "absent"));
     note = wcohi_tensors_note(t, "zero", &size);
@@ -265,21 +270,26 @@ static const struct {
     {"one offset", T("F32", "2", "8"), 8, "two numbers"},
     {"three offsets", T("F32", "2", "0,8,8"), 8, "too many"},
     {"ends before it begins", T("F32", "2", "8,0"), 8, "end before they begin"},
-    {"ends before it begins by 2^64", T("F32", "2", "18446744073709551608,0"), 8, "before they begin"},
+    {"ends before it begins by 2^64", T("F32", "2", "18446744073709551608,0"), 8,
+     "before they begin"},
     {"ends past the file", T("F32", "2", "0,8"), 7, "cut short"},
-    {"ends far past the file", T("U8", "18446744073709551615", "0,18446744073709551615"), 8, "cut short"},
+    {"ends far past the file", T("U8", "18446744073709551615", "0,18446744073709551615"), 8,
+     "cut short"},
     {"hole before", T("F32", "2", "4,12"), 12, "hole"},
     {"bytes left over", T("F32", "2", "0,8"), 9, "belong to no tensor"},
     {"bytes without a tensor", "{}", 1, "belong to no tensor"},
-    {"overlap", "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12, "overlap"},
-    {"the same bytes twice", "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8,
+    {"overlap", "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[4,12]}}", 12,
      "overlap"},
-    {"hole between", "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[12,20]}}", 20, "hole"},
-    {"empty tensor inside another", "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]}}", 8,
-     "overlap"},
-    {"checksum too short", "{\"__metadata__\":{\"wavecoh.checksum\":\"123\"}}", 0, "16 hexadecimal"},
-    {"checksum by an escape", "{\"__metadata__\":{\"wavecoh.checksum\":\"012345678901234\\u0030\"}}", 0,
+    {"the same bytes twice",
+     "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[0,8]}}", 8, "overlap"},
+    {"hole between", "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[2],\"data_offsets\":[12,20]}}", 20,
+     "hole"},
+    {"empty tensor inside another",
+     "{" W ",\"x\":{\"dtype\":\"F32\",\"shape\":[0],\"data_offsets\":[4,4]}}", 8, "overlap"},
+    {"checksum too short", "{\"__metadata__\":{\"wavecoh.checksum\":\"123\"}}", 0,
      "16 hexadecimal"},
+    {"checksum by an escape",
+     "{\"__metadata__\":{\"wavecoh.checksum\":\"012345678901234\\u0030\"}}", 0, "16 hexadecimal"},
     {"checksum wrong", "{\"__metadata__\":{\"wavecoh.checksum\":\"0123456789012345\"}}", 0,
      "remove the metadata key wavecoh.checksum"},
 };
@@ -298,8 +308,8 @@ static void hostile_headers_are_refused(void)
         }
         t = open_header(header, hostile[i].data);
         CHECK_SAY(t == NULL, "%s: accepted", hostile[i].name);
-        CHECK_SAY(error.code == WCOH_E_FORMAT && strstr(error.text, hostile[i].says), "%s: \"%s\" (%d)",
-                  hostile[i].name, error.text, (int)error.code);
+        CHECK_SAY(error.code == WCOH_E_FORMAT && strstr(error.text, hostile[i].says),
+                  "%s: \"%s\" (%d)", hostile[i].name, error.text, (int)error.code);
         wcoh_tensors_close(t);
     }
 }
@@ -360,8 +370,9 @@ static void many_tensors_are_found(void)
     }
     header[0] = '{';
     for (i = 0; i < N; i++) /* number n has n % 2 bytes */
-        used += (size_t)sprintf(header + used, "%s\"t%d\":{\"dtype\":\"U8\",\"shape\":[%d],\"data_offsets\":[%d,%d]}",
-                                i ? "," : "", order[i], order[i] % 2, order[i] / 2, (order[i] + 1) / 2);
+        used += (size_t)sprintf(
+            header + used, "%s\"t%d\":{\"dtype\":\"U8\",\"shape\":[%d],\"data_offsets\":[%d,%d]}",
+            i ? "," : "", order[i], order[i] % 2, order[i] / 2, (order[i] + 1) / 2);
     strcpy(header + used, "}");
     t = open_header(header, N / 2);
     if (!CHECK_SAY(t != NULL, "%s", error.text)) return;
@@ -379,7 +390,7 @@ static void many_tensors_are_found(void)
     wcoh_tensors_close(t);
 }
 
-/* ---- the io table fails -------------------------------------------------------------------------- */
+/* ---- the io table fails ---------------------------------------------------------------------- */
 
 typedef struct faulty {
     wcoh_io base;
@@ -430,7 +441,7 @@ static wcoh_io faulty_io(faulty *f, wcoh_io base, long fail_at)
     return io;
 }
 
-/* ---- models ---------------------------------------------------------------------------------------- */
+/* ---- models ---------------------------------------------------------------------------------- */
 
 #define SMALL "vocab=5 bands=2 heads=1 layers=1 maestro=1 context=8"
 
@@ -571,8 +582,8 @@ static void a_tokenizer_travels_with_its_model(void)
         unsigned char *file;
         if (bytes) CHECK(wcoh_tokenizer_create_bytes(&tokenizer, NULL, &error) == WCOH_OK);
         else
-            CHECK(wcoh_tokenizer_create_chars(&tokenizer, alphabets[i].text, alphabets[i].size, NULL,
-                                              &error) == WCOH_OK);
+            CHECK(wcoh_tokenizer_create_chars(&tokenizer, alphabets[i].text, alphabets[i].size,
+                                              NULL, &error) == WCOH_OK);
         desc.tokenizer = tokenizer;
         desc.vocab = WCOHI_MAX(wcoh_tokenizer_vocab(tokenizer), 2);
         model = model_of(&desc);
@@ -587,9 +598,9 @@ static void a_tokenizer_travels_with_its_model(void)
     }
 }
 
-/* ---- damage ---------------------------------------------------------------------------------------- */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
-/* An error, or the identical model; and wcoh_model_read of the same changes nothing when it fails. */
+/* An error, or the identical model; and wcoh_model_read changes nothing when it fails. */
 static int damage_is_noticed(const unsigned char *file, size_t size, const wcoh_model *original,
                              wcoh_model *other, const wcoh_model *other_before)
 {
@@ -654,8 +665,8 @@ static void unseal(unsigned char *file, size_t size)
     edit(file, size, "\"wavecoh.checksum\"", "\"wavecoh.checkold\"");
 }
 
-/* Without the checksum a flipped bit may give another model, but never a crash or one that cannot be
-   saved and loaded again. */
+/* Without the checksum a flipped bit may give another model, but never a crash or one that cannot
+   be saved and loaded again. */
 static void unsealed_damage_does_no_harm(void)
 {
     wcoh_model *model = small_model(SMALL, 1);
@@ -689,21 +700,35 @@ static void edits_are_understood(void)
         const char *from, *to, *says;
         wcoh_result result;
     } edits[] = {
+        {"\"tokenizer.kind\":\"chars\"", "\"tokenizer.kind\":\"runes\"", "tokenizer",
+         WCOH_E_FORMAT},
+        {"\"tokenizer.alphabet\"", "\"tokenizer.alphabat\"", "tokenizer", WCOH_E_FORMAT},
+        {"\"tokenizer.alphabet\":\"abc\"", "\"tokenizer.alphabet\":\"\"   ", "alphabet",
+         WCOH_E_FORMAT},
         {"\"model.bands\":\"2\"", "\"model.bands\":\"3\"", "expected [", WCOH_E_MISMATCH},
         {"\"model.layers\":\"1\"", "\"model.layers\":\"2\"", "blocks.1.", WCOH_E_MISMATCH},
-        {"\"model.layers\":\"1\"", "\"model.layers\":\"x\"", "model.layers in the file", WCOH_E_FORMAT},
+        {"\"model.layers\":\"1\"", "\"model.layers\":\"x\"", "model.layers in the file",
+         WCOH_E_FORMAT},
         {"\"model.bands\":\"2\"", "\"model.bandz\":\"2\"", "model.bandz", WCOH_E_FORMAT},
         {"\"model.vocab\":\"5\"", "\"madel.vocab\":\"5\"", "vocab is 0", WCOH_E_FORMAT},
         {"\"model.vocab\":\"5\"", "\"model.vocab\":\"1\"", "vocab", WCOH_E_FORMAT},
         {"\"wavecoh.format\":\"1\"", "\"wavecoh.format\":\"2\"", "format 2", WCOH_E_FORMAT},
         {"\"wavecoh.format\":\"1\"", "\"wavecoh.farmat\":\"1\"", "no settings", WCOH_E_MISMATCH},
-        {"\"wavecoh.kind\":\"model\"", "\"wavecoh.kind\":\"tiger\"", "holds a tiger", WCOH_E_MISMATCH},
+        {"\"wavecoh.kind\":\"model\"", "\"wavecoh.kind\":\"tiger\"", "holds a tiger",
+         WCOH_E_MISMATCH},
         {"\"norm_f.bias\"", "\"norm_f.bial\"", "norm_f.bias is not in the file", WCOH_E_MISMATCH},
         {"\"norm_f.bias\"", "\"adam.fbiass\"", "norm_f.bias is not in the file", WCOH_E_MISMATCH},
-        {"\"norm_f.bias\":{\"dtype\":\"F32\"", "\"norm_f.bias\":{\"dtype\":\"I32\"", "the file has I32", WCOH_E_MISMATCH},
+        {"\"norm_f.bias\":{\"dtype\":\"F32\"", "\"norm_f.bias\":{\"dtype\":\"I32\"",
+         "the file has I32", WCOH_E_MISMATCH},
     };
-    wcoh_model *model = small_model(SMALL, 1), *back = NULL;
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_model_desc desc = model_desc_of(SMALL);
+    wcoh_model *model, *back = NULL;
     size_t i, size;
+    CHECK(wcoh_tokenizer_create_chars(&tokenizer, "cab", 3, NULL, &error) == WCOH_OK);
+    desc.tokenizer = tokenizer;
+    model = model_of(&desc);
+    wcoh_tokenizer_destroy(tokenizer);
     for (i = 0; i < sizeof edits / sizeof edits[0]; i++) {
         unsigned char *file = saved(model, &size);
         if (sizeof(wcoh_real) == 4 || !strstr(edits[i].from, "F32")) {
@@ -711,8 +736,8 @@ static void edits_are_understood(void)
             CHECK(load(&back, file, size) == WCOH_E_FORMAT && back == NULL);
             CHECK_TEXT(error.text, "remove the metadata key wavecoh.checksum");
             unseal(file, size);
-            CHECK_SAY(load(&back, file, size) == edits[i].result && back == NULL, "%s: %s", edits[i].to,
-                      error.text);
+            CHECK_SAY(load(&back, file, size) == edits[i].result && back == NULL, "%s: %s",
+                      edits[i].to, error.text);
             CHECK_TEXT(error.text, edits[i].says);
         }
         free(file);
@@ -723,8 +748,10 @@ static void edits_are_understood(void)
 static void a_giant_in_a_small_file_takes_no_memory(void)
 {
     static const char *const giants[] = {
-        "{\"__metadata__\":{\"wavecoh.format\":\"1\",\"wavecoh.kind\":\"model\",\"model.vocab\":\"1000000\"}}",
-        "{\"__metadata__\":{\"wavecoh.format\":\"1\",\"wavecoh.kind\":\"model\",\"model.vocab\":\"2\","
+        "{\"__metadata__\":{\"wavecoh.format\":\"1\",\"wavecoh.kind\":\"model\",\"model.vocab\":"
+        "\"1000000\"}}",
+        "{\"__metadata__\":{\"wavecoh.format\":\"1\",\"wavecoh.kind\":\"model\",\"model.vocab\":"
+        "\"2\","
         "\"model.bands\":\"60000\",\"model.layers\":\"500\"}}",
     };
     counting counter = {0, 0, 0, 0};
@@ -740,7 +767,7 @@ static void a_giant_in_a_small_file_takes_no_memory(void)
     }
 }
 
-/* ---- values ----------------------------------------------------------------------------------------- */
+/* ---- values ---------------------------------------------------------------------------------- */
 
 static void bad_values_are_neither_saved_nor_loaded(void)
 {
@@ -750,8 +777,9 @@ static void bad_values_are_neither_saved_nor_loaded(void)
         int good;
     } values[] = {
         {"norm_f.weight", "norm_f.weight: number 0 is inf", 0 /* infinity */, 0},
-        {"blocks.0.attn.gain_raw", "blocks.0.attn.gain_raw: number 0 is 12.5, it must be at most 12", 12.5, 0},
-        {"blocks.0.attn.gain_raw", "", 12, 1},
+        {"blocks.0.attn.gain_raw",
+         "it must be at most 12 as a gain", 12.5, 0},
+        {"blocks.0.attn.gain_raw", "", 11.9999938557, 1}, /* softplus: 12 */
         {"blocks.0.attn.gain_raw", "", -500, 1},
         {"blocks.0.attn.damping_raw", "", 1e30, 1},
     };
@@ -769,7 +797,8 @@ static void bad_values_are_neither_saved_nor_loaded(void)
         data[0] = (wcoh_real)1.25; /* is found again in the file by its bits */
         file = saved(model, &size);
         data[0] = value;
-        if (values[i].good) CHECK_SAY(wcoh_model_save(model, &io, &error) == WCOH_OK, "%s", error.text);
+        if (values[i].good)
+            CHECK_SAY(wcoh_model_save(model, &io, &error) == WCOH_OK, "%s", error.text);
         else {
             CHECK(wcoh_model_save(model, &io, &error) == WCOH_E_NUMERIC && block.used == 0);
             CHECK_TEXT(error.text, values[i].says);
@@ -791,10 +820,10 @@ static void bad_values_are_neither_saved_nor_loaded(void)
     }
 }
 
-/* ---- files of others --------------------------------------------------------------------------------- */
+/* ---- files of others ------------------------------------------------------------------------- */
 
-/* A file as another program writes it: no metadata of ours, numbers of one type, order reversed, plus
-   `extra` (NULL: nothing). kind: index into wcohi_dtypes. */
+/* A file as another program writes it: no metadata of ours, numbers of one type (an index into
+   wcohi_dtypes), order reversed, plus an empty tensor `extra` (NULL: none). */
 static size_t foreign_file(const wcoh_model *model, int dtype, const char *extra, int leave_out)
 {
     static char header[1 << 16];
@@ -823,13 +852,16 @@ static size_t foreign_file(const wcoh_model *model, int dtype, const char *extra
             }
             wcohi_put_le(data + at, bits, (int)width);
         }
-        used += (size_t)sprintf(header + used, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[", used > 1 ? "," : "", p.name,
-                                wcohi_dtypes[dtype].name);
+        used += (size_t)sprintf(header + used, "%s\"%s\":{\"dtype\":\"%s\",\"shape\":[",
+                                used > 1 ? "," : "", p.name, wcohi_dtypes[dtype].name);
         for (k = 0; k < p.dims && !(p.count == 1 && p.dims == 1); k++)
             used += (size_t)sprintf(header + used, "%s%d", k ? "," : "", p.shape[k]);
         used += (size_t)sprintf(header + used, "],\"data_offsets\":[%d,%d]}", (int)begin, (int)at);
     }
-    if (extra) used += (size_t)sprintf(header + used, ",\"%s\":{\"dtype\":\"I64\",\"shape\":[0],\"data_offsets\":[0,0]}", extra);
+    if (extra)
+        used += (size_t)sprintf(header + used,
+                                ",\"%s\":{\"dtype\":\"I64\",\"shape\":[0],\"data_offsets\":[0,0]}",
+                                extra);
     strcpy(header + used, "}");
     used = file_of(header, used + 1, at);
     memcpy(space + used - at, data, at);
@@ -857,13 +889,15 @@ static void files_of_other_programs_load(void)
             wcoh_model_param(model, index, &p, NULL);
             wcoh_model_param(back, index, &q, NULL);
             for (n = 0; n < p.count; n++)
-                worst = WCOHI_MAX(worst, fabs((double)p.data[n] - (double)q.data[n]) / (fabs((double)p.data[n]) + 0.01));
+                worst = WCOHI_MAX(worst, fabs((double)p.data[n] - (double)q.data[n]) /
+                                             (fabs((double)p.data[n]) + 0.01));
         }
         CHECK_SAY(worst <= types[i].tolerance, "%s: %g", wcohi_dtypes[types[i].dtype].name, worst);
         wcoh_model_destroy(back);
     }
     back = small_model(SMALL, 99);
-    CHECK(read_into(back, space, foreign_file(model, WCOHI_OF_F32, "blocks.1.extra", -1)) == WCOH_E_MISMATCH);
+    CHECK(read_into(back, space, foreign_file(model, WCOHI_OF_F32, "blocks.1.extra", -1)) ==
+          WCOH_E_MISMATCH);
     CHECK_TEXT(error.text, "blocks.1.extra is in the file");
     CHECK(read_into(back, space, foreign_file(model, WCOHI_OF_F32, "adam.m.x", -1)) == WCOH_OK);
     CHECK(read_into(back, space, foreign_file(model, WCOHI_OF_F32, NULL, 3)) == WCOH_E_MISMATCH);
@@ -876,7 +910,7 @@ static void files_of_other_programs_load(void)
     wcoh_model_destroy(model);
 }
 
-/* ---- memory and callbacks fail ------------------------------------------------------------------------- */
+/* ---- memory and callbacks fail --------------------------------------------------------------- */
 
 static void a_failing_allocation_is_an_error_and_no_leak(void)
 {
@@ -930,7 +964,8 @@ static void a_model_loads_into_the_callers_block(void)
     memory.block_size = wcoh_model_size(&desc, NULL);
     memory.block = malloc(memory.block_size);
     CHECK_SAY(wcoh_model_load(&back, &io, &memory, &error) == WCOH_OK, "%s", error.text);
-    CHECK(back && counter.live == 0 && same_model(back, model)); /* temporary blocks came from alloc */
+    CHECK(back && counter.live == 0 &&
+          same_model(back, model)); /* temporary blocks came from alloc */
     wcoh_model_destroy(back);
     memory.block_size -= 1;
     CHECK(wcoh_model_load(&back, &io, &memory, &error) == WCOH_E_MEMORY && back == NULL);
@@ -941,7 +976,8 @@ static void a_model_loads_into_the_callers_block(void)
 
 static void every_failing_callback_is_an_error(void)
 {
-    wcoh_model *model = small_model(SMALL, 1), *other = small_model(SMALL, 2), *before = small_model(SMALL, 2);
+    wcoh_model *model = small_model(SMALL, 1), *other = small_model(SMALL, 2),
+               *before = small_model(SMALL, 2);
     size_t size, capacity;
     unsigned char *file = saved(model, &size), *to = (unsigned char *)malloc(size);
     wcoh_block_io block;
@@ -975,7 +1011,8 @@ static void every_failing_callback_is_an_error(void)
             if (wcoh_model_save(model, &io, &error) == WCOH_OK) break;
             CHECK(error.code == WCOH_E_IO && f.finishes == 1 && !f.kept && block.used == 0);
         }
-        CHECK(n > 2 && f.finishes == 1 && f.kept && block.used == size && memcmp(file, to, size) == 0);
+        CHECK(n > 2 && f.finishes == 1 && f.kept && block.used == size &&
+              memcmp(file, to, size) == 0);
         base = io_of(&block, file, size, 0);
     }
     for (capacity = 0; capacity < size; capacity++) {
@@ -993,14 +1030,16 @@ static void every_failing_callback_is_an_error(void)
 static int shifting_read(void *user, uint64_t offset, void *data, size_t size)
 {
     wcoh_rng *rng = (wcoh_rng *)user;
-    static const char text[] = "{\"__metadata__\":{\"a\":\"b\"},\"w\":{\"dtype\":\"F32\",\"shape\":[1,2]},{}";
+    static const char text[] =
+        "{\"__metadata__\":{\"a\":\"b\"},\"w\":{\"dtype\":\"F32\",\"shape\":[1,2]},{}";
     unsigned char *to = (unsigned char *)data;
     size_t i;
     if (offset == 0 && size == 8) {
         wcohi_put_le(to, 400, 8);
         return 0;
     }
-    for (i = 0; i < size; i++) to[i] = (unsigned char)text[(offset + i + wcoh_rng_next(rng) % 40 / 39) % 60];
+    for (i = 0; i < size; i++)
+        to[i] = (unsigned char)text[(offset + i + wcoh_rng_next(rng) % 40 / 39) % 60];
     return 0;
 }
 static int shifting_size(void *user, uint64_t *bytes)
@@ -1052,7 +1091,7 @@ static void missing_arguments_are_errors(void)
     wcoh_model_destroy(model);
 }
 
-/* ---- paths ---------------------------------------------------------------------------------------------- */
+/* ---- paths ----------------------------------------------------------------------------------- */
 
 #ifndef WAVECOH_NO_STDIO
 
@@ -1065,8 +1104,8 @@ static const char *path_of(const char *name)
     return path;
 }
 
-/* The system's own table, with the n-th call failing; `dead`: and every later one, as if the machine
-   had stopped there. */
+/* The system's own table, with the n-th call failing; `dead`: and every later one, as if the
+   machine had stopped there. */
 typedef struct bad_system {
     wcohi_system table;
     const wcohi_system *own;
@@ -1081,7 +1120,8 @@ static int bad_now(void *user)
     return b->fail_at && (call == b->fail_at || (b->dead && call > b->fail_at));
 }
 #define BAD(call) return bad_now(user) ? 5 : ((bad_system *)user)->own->call
-static int bad_resolve(void *user, const char *path, char *real, size_t size, int *mode, int *special)
+static int bad_resolve(void *user, const char *path, char *real, size_t size, int *mode,
+                       int *special)
 {
     BAD(resolve(NULL, path, real, size, mode, special));
 }
@@ -1112,7 +1152,10 @@ static int bad_close(void *user, intptr_t handle)
     int code = ((bad_system *)user)->own->close(NULL, handle);
     return bad ? 5 : code;
 }
-static int bad_replace(void *user, const char *from, const char *to) { BAD(replace(NULL, from, to)); }
+static int bad_replace(void *user, const char *from, const char *to)
+{
+    BAD(replace(NULL, from, to));
+}
 static int bad_sync_directory(void *user, const char *path) { BAD(sync_directory(NULL, path)); }
 static int bad_remove(void *user, const char *path) { BAD(remove(NULL, path)); }
 
@@ -1141,7 +1184,8 @@ static wcoh_result save_with(const wcohi_system *system, const wcoh_model *model
     wcohi_path_writer writer;
     wcoh_io io;
     wcoh_result result = wcohi_path_create(&writer, &io, path, system, &error);
-    return result ? result : wcohi_path_created(&writer, path, wcoh_model_save(model, &io, &error), &error);
+    return result ? result
+                  : wcohi_path_created(&writer, path, wcoh_model_save(model, &io, &error), &error);
 }
 
 static int file_exists(const char *path)
@@ -1151,7 +1195,7 @@ static int file_exists(const char *path)
     return file != NULL;
 }
 
-/* The file holds one of the two models, and no temporary file lies beside it unless the process died. */
+/* The file holds one of the two models. */
 static int holds(const char *path, const wcoh_model *one, const wcoh_model *other)
 {
     wcoh_model *back = NULL;
@@ -1184,10 +1228,15 @@ static void a_failing_system_call_leaves_the_old_file_or_the_new(void)
             CHECK_SAY(holds(path, old, new_one), "call %d: %s", (int)n, error.text);
             if (!result) break;
             CHECK(result == WCOH_E_IO && error.code == WCOH_E_IO);
-            if (dead) for (i = 0; i < 3; i++) { temporary_name(temporary, path, i); remove(temporary); }
+            if (dead)
+                for (i = 0; i < 3; i++) {
+                    temporary_name(temporary, path, i);
+                    remove(temporary);
+                }
             CHECK(!file_exists(temporary));
         }
-        CHECK_SAY(n >= 7 && n < 100, "%d calls", (int)n); /* resolve create write sync close replace sync */
+        CHECK_SAY(n >= 7 && n < 100, "%d calls",
+                  (int)n); /* resolve create write sync close replace sync */
         CHECK(bad.calls == n - 1 && holds(path, new_one, NULL));
     }
     for (n = 1; n < 100; n++) { /* and reading it */
@@ -1195,10 +1244,13 @@ static void a_failing_system_call_leaves_the_old_file_or_the_new(void)
         wcoh_io io;
         wcoh_model *back = NULL;
         wcoh_result result = wcohi_path_open(&reader, &io, path, bad_table(&bad, n, 0), &error);
-        if (!result) result = wcohi_path_close(&reader, path, wcoh_model_load(&back, &io, NULL, &error), &error);
+        if (!result)
+            result =
+                wcohi_path_close(&reader, path, wcoh_model_load(&back, &io, NULL, &error), &error);
         wcoh_model_destroy(back);
         if (!result && bad.calls < n) break;
-        if (bad.calls > n) CHECK(result == WCOH_E_IO && strstr(error.text, "system.safetensors: ") != NULL);
+        if (bad.calls > n)
+            CHECK(result == WCOH_E_IO && strstr(error.text, "system.safetensors: ") != NULL);
     }
     CHECK(n > 5 && n < 100);
     remove(path);
@@ -1233,7 +1285,8 @@ static void tensors_open_by_path(void)
     CHECK(wcoh_model_save_file(model, path, &error) == WCOH_OK);
     CHECK_SAY(wcoh_tensors_open_file(&t, path, NULL, &error) == WCOH_OK, "%s", error.text);
     if (t) {
-        CHECK(wcoh_tensors_read(t, wcoh_tensors_find(t, "norm_f.weight"), 0, 4, values, &error) == WCOH_OK);
+        CHECK(wcoh_tensors_read(t, wcoh_tensors_find(t, "norm_f.weight"), 0, 4, values, &error) ==
+              WCOH_OK);
         CHECK_NEAR(values[2], param_data(model, "norm_f.weight")[2], 1e-7);
         CHECK(strcmp(wcoh_tensors_metadata(t, "wavecoh.kind"), "model") == 0);
         wcoh_tensors_close(t);
@@ -1265,6 +1318,8 @@ static void links_are_followed_and_permissions_kept(void)
     CHECK(holds(real, other, NULL) && holds(link_name, other, NULL));
     CHECK(lstat(link_name, &found) == 0 && S_ISLNK(found.st_mode));
     CHECK(stat(real, &found) == 0 && (found.st_mode & 0777) == 0600);
+    CHECK(chmod(real, 0666) == 0 && wcoh_model_save_file(other, real, &error) == WCOH_OK);
+    CHECK(stat(real, &found) == 0 && (found.st_mode & 0777) == 0666); /* whatever the umask */
     CHECK(symlink("loop", loop) == 0 && wcoh_model_save_file(other, loop, &error) == WCOH_E_IO);
     CHECK(wcoh_model_save_file(other, folder, &error) == WCOH_E_IO);
     CHECK_TEXT(error.text, "it is a directory");
@@ -1353,7 +1408,9 @@ static void a_killed_process_leaves_a_loadable_file(void)
         pid_t child = fork();
         if (child == 0)
             for (;;)
-                if (wcoh_model_save_file(other, path, NULL) || wcoh_model_save_file(one, path, NULL)) _exit(9);
+                if (wcoh_model_save_file(other, path, NULL) ||
+                    wcoh_model_save_file(one, path, NULL))
+                    _exit(9);
         pause.tv_nsec = (long)(wcoh_rng_uniform(&rng) * 2e7);
         nanosleep(&pause, NULL);
         if (child > 0) {
@@ -1373,7 +1430,7 @@ static void a_killed_process_leaves_a_loadable_file(void)
 #endif
 #endif /* WAVECOH_NO_STDIO */
 
-/* ---- trainers ------------------------------------------------------------------------------------ */
+/* ---- trainers -------------------------------------------------------------------------------- */
 
 static uint32_t text[300];
 
@@ -1406,7 +1463,7 @@ static void steps(wcoh_trainer *trainer, int count)
         CHECK_SAY(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK, "%s", error.text);
 }
 
-/* A trainer's file in a fresh block, its one clock set to 0 so that equal states give equal bytes. */
+/* A trainer's file in a fresh block, its clock set to 0 so that equal states give equal bytes. */
 static unsigned char *saved_trainer(wcoh_trainer *trainer, size_t *size)
 {
     wcoh_block_io block;
@@ -1510,13 +1567,18 @@ static void a_trainer_file_tells_how_it_was_made(void)
     wcoh_model_destroy(model);
 }
 
+#define ENDLESS 1e308 /* stands for infinity */
+
 /* Put a number into a tensor of a file. */
-static void set_number(unsigned char *file, size_t size, const char *name, size_t index, double value)
+static void set_number(unsigned char *file, size_t size, const char *name, size_t index,
+                       double value)
 {
     wcoh_block_io block;
     wcoh_io io = io_of(&block, file, size, 0);
     wcoh_tensors *t;
     int at, i = 0;
+    if (fabs(value) >= ENDLESS)
+        value = wcohi_bits_double(value > 0 ? 0x7ff0000000000000ull : 0xfff0000000000000ull);
     if (!CHECK(wcohi_tensors_open(&t, &io, NULL, 0, &error) == WCOH_OK)) return;
     at = wcoh_tensors_find(t, name);
     if (CHECK_SAY(at >= 0, "no %s", name)) {
@@ -1530,7 +1592,8 @@ static void set_number(unsigned char *file, size_t size, const char *name, size_
             if (dtype->bits == 32) bits = bits32;
         }
         for (i = 0; i < dtype->bits / 8; i++, bits >>= 8)
-            file[t->data_at + t->entries[at].begin + index * (dtype->bits / 8u) + (size_t)i] = (unsigned char)bits;
+            file[t->data_at + t->entries[at].begin + index * (dtype->bits / 8u) + (size_t)i] =
+                (unsigned char)bits;
     }
     wcoh_tensors_close(t);
 }
@@ -1543,17 +1606,21 @@ static void a_bad_trainer_file_changes_nothing(void)
         const char *says;
         wcoh_result result;
     } bad[] = {
-        {"\"model.solver\":\"exact\"", "\"model.solver\":\"wrong\"", 0, "solver is exact here", WCOH_E_MISMATCH},
-        {"\"model.bands\"", "\"modal.bands\"", 0, "no model.bands", WCOH_E_FORMAT},
-        {"\"wavecoh.kind\":\"trainer\"", "\"wavecoh.kind\":\"trailer\"", 0, "trailer", WCOH_E_MISMATCH},
-        {"\"train.step\":\"3\"", "\"train.step\":\"x\"", 0, "train.step in the file is \"x\"", WCOH_E_FORMAT},
+        {"\"model.solver\":\"exact\"", "\"model.solver\":\"none\" ", 0,
+         "solver is exact here and none", WCOH_E_MISMATCH},
+        {"\"model.bands\"", "\"modal.bands\"", 0, "bands is 2 here and 0", WCOH_E_MISMATCH},
+        {"\"wavecoh.kind\":\"trainer\"", "\"wavecoh.kind\":\"trailer\"", 0, "trailer",
+         WCOH_E_MISMATCH},
+        {"\"train.step\":\"3\"", "\"train.step\":\"x\"", 0, "train.step in the file is \"x\"",
+         WCOH_E_FORMAT},
         {"\"train.step\":\"3\"", "\"train.stop\":\"3\"", 0, "no train.step", WCOH_E_FORMAT},
         {"\"train.done\":\"0\"", "\"train.done\":\"2\"", 0, "train.done", WCOH_E_FORMAT},
         {"\"train.rng\":\"", "\"train.rng\":\"g", 0, NULL, WCOH_E_FORMAT},
-        {"\"adam.m.norm_f.bias\"", "\"adam.m.norm_f.base\"", 0, "adam.m.norm_f.bias is not", WCOH_E_MISMATCH},
-        {"adam.m.norm_f.bias", NULL, HUGE_VAL, "adam.m.norm_f.bias: number 0 is inf", WCOH_E_FORMAT},
+        {"\"adam.m.norm_f.bias\"", "\"adam.m.norm_f.base\"", 0, "adam.m.norm_f.bias is not",
+         WCOH_E_MISMATCH},
+        {"adam.m.norm_f.bias", NULL, ENDLESS, "adam.m.norm_f.bias: number 0 is inf", WCOH_E_FORMAT},
         {"adam.v.norm_f.bias", NULL, -1, "adam.v.norm_f.bias: number 0 is -1", WCOH_E_FORMAT},
-        {"norm_f.bias", NULL, -HUGE_VAL, "norm_f.bias: number 0 is -inf", WCOH_E_FORMAT},
+        {"norm_f.bias", NULL, -ENDLESS, "norm_f.bias: number 0 is -inf", WCOH_E_FORMAT},
     };
     wcoh_model *model = small_model(SMALL, 4), *other = small_model(SMALL, 9);
     wcoh_trainer *trainer = small_trainer(model, 1, NULL), *victim = small_trainer(other, 1, NULL);
@@ -1589,7 +1656,8 @@ static void a_failure_while_resuming_changes_nothing(void)
     wcoh_model *model = small_model(SMALL, 4), *other = small_model(SMALL, 9);
     counting counter = {0, 0, 0, 0};
     wcoh_memory memory = counting_memory(&counter);
-    wcoh_trainer *trainer = small_trainer(model, 1, NULL), *victim = small_trainer(other, 1, &memory);
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL),
+                 *victim = small_trainer(other, 1, &memory);
     size_t size, before_size, i;
     unsigned char *file, *before;
     wcoh_block_io block;
@@ -1611,7 +1679,8 @@ static void a_failure_while_resuming_changes_nothing(void)
         counter.calls = 0;
         counter.fail_at = n;
         if (wcoh_trainer_resume(victim, &base, &error) == WCOH_OK) break;
-        CHECK(error.code == WCOH_E_MEMORY && counter.live == live && stands_at(victim, before, before_size));
+        CHECK(error.code == WCOH_E_MEMORY && counter.live == live &&
+              stands_at(victim, before, before_size));
     }
     counter.fail_at = 0;
     CHECK(n >= 2 && stands_at(victim, file, size) && counter.live == live);
@@ -1634,7 +1703,7 @@ static void a_failure_while_resuming_changes_nothing(void)
     CHECK(counter.live == 0);
 }
 
-/* ---- sessions -------------------------------------------------------------------------------------- */
+/* ---- sessions -------------------------------------------------------------------------------- */
 
 static wcoh_session *small_session(wcoh_model *model, int prefill)
 {
@@ -1674,7 +1743,8 @@ static int same_logits(const wcoh_session *a, const wcoh_session *b, int vocab)
 {
     const wcoh_real *x = wcoh_session_logits(a), *y = wcoh_session_logits(b);
     if (!x || !y) return x == y;
-    return memcmp(x, y, (size_t)vocab * sizeof *x) == 0 && wcoh_session_position(a) == wcoh_session_position(b);
+    return memcmp(x, y, (size_t)vocab * sizeof *x) == 0 &&
+           wcoh_session_position(a) == wcoh_session_position(b);
 }
 
 static const char *const session_models[] = {
@@ -1701,12 +1771,14 @@ static void a_session_goes_on_where_it_was_saved(void)
             CHECK(wcoh_session_prefill(a, tokens, heard[k], &error) == WCOH_OK);
             CHECK(wcoh_session_prefill(b, tokens + 3, 11, &error) == WCOH_OK); /* is overwritten */
             file = saved_session(a, &size);
-            CHECK_SAY(load_session(b, file, size) == WCOH_OK, "%s: %s", session_models[i], error.text);
+            CHECK_SAY(load_session(b, file, size) == WCOH_OK, "%s: %s", session_models[i],
+                      error.text);
             CHECK(same_logits(a, b, 5));
             for (n = heard[k]; n < 60; n++) {
                 CHECK(wcoh_session_step(a, tokens[n], &error) == WCOH_OK);
                 CHECK(wcoh_session_step(b, tokens[n], &error) == WCOH_OK);
-                if (!CHECK_SAY(same_logits(a, b, 5), "%s, %d heard, at %d", session_models[i], (int)heard[k], (int)n))
+                if (!CHECK_SAY(same_logits(a, b, 5), "%s, %d heard, at %d", session_models[i],
+                               (int)heard[k], (int)n))
                     break;
             }
             free(file);
@@ -1715,6 +1787,45 @@ static void a_session_goes_on_where_it_was_saved(void)
             wcoh_model_destroy(model);
         }
 }
+
+#ifndef WAVECOH_NO_STDIO
+static void trainers_and_sessions_go_by_path(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *other = small_model(SMALL, 5);
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL), *second = small_trainer(other, 1, NULL);
+    wcoh_session *a = small_session(model, 16), *b = small_session(model, 16);
+    wcoh_trainer_desc desc;
+    char path[400];
+    size_t size;
+    unsigned char *file;
+    strcpy(path, path_of("run.safetensors"));
+    steps(trainer, 2);
+    file = saved_trainer(trainer, &size);
+    CHECK_SAY(wcoh_trainer_save_file(trainer, path, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_trainer_read_desc_file(&desc, path, &error) == WCOH_OK && desc.seq == 6);
+    CHECK_SAY(wcoh_trainer_resume_file(second, path, &error) == WCOH_OK, "%s", error.text);
+    CHECK(stands_at(second, file, size));
+    CHECK(wcoh_model_read_file(other, path, &error) == WCOH_OK && same_model(model, other));
+    CHECK(wcoh_session_step(a, 3, &error) == WCOH_OK);
+    CHECK(wcoh_session_load_file(b, path, &error) == WCOH_E_MISMATCH);
+    CHECK_TEXT(error.text, "run.safetensors: the file holds a trainer, not a session");
+    CHECK_SAY(wcoh_session_save_file(a, path, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_session_load_file(b, path, &error) == WCOH_OK && same_logits(a, b, 5));
+    CHECK(wcoh_trainer_resume_file(second, path, &error) == WCOH_E_MISMATCH);
+    CHECK(wcoh_trainer_read_desc_file(&desc, path, &error) == WCOH_E_MISMATCH);
+    CHECK(wcoh_model_read_file(other, path, &error) == WCOH_E_MISMATCH && same_model(model, other));
+    CHECK(wcoh_trainer_save_file(NULL, path, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_session_save_file(NULL, path, &error) == WCOH_E_ARGUMENT);
+    remove(path);
+    free(file);
+    wcoh_session_destroy(a);
+    wcoh_session_destroy(b);
+    wcoh_trainer_destroy(trainer);
+    wcoh_trainer_destroy(second);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(other);
+}
+#endif
 
 static void a_bad_session_file_changes_nothing(void)
 {
@@ -1725,21 +1836,27 @@ static void a_bad_session_file_changes_nothing(void)
         const char *says;
         wcoh_result result;
     } bad[] = {
-        {"\"model.gain\":\"2\"", "\"model.gain\":\"3\"", 0, 0, "gain is 2 here and 3 in the file", WCOH_E_MISMATCH},
-        {"\"wavecoh.kind\":\"session\"", "\"wavecoh.kind\":\"sessian\"", 0, 0, "sessian", WCOH_E_MISMATCH},
-        {"\"session.position\":\"9\"", "\"session.position\":\"-\"", 0, 0, "no position", WCOH_E_FORMAT},
-        {"\"session.logits\"", "\"session.lagits\"", 0, 0, "session.logits is not", WCOH_E_MISMATCH},
+        {"\"model.gain\":\"2\"", "\"model.gain\":\"3\"", 0, 0, "gain is 2 here and 3 in the file",
+         WCOH_E_MISMATCH},
+        {"\"wavecoh.kind\":\"session\"", "\"wavecoh.kind\":\"sessian\"", 0, 0, "sessian",
+         WCOH_E_MISMATCH},
+        {"\"session.position\":\"9\"", "\"session.position\":\"-\"", 0, 0, "no position",
+         WCOH_E_FORMAT},
+        {"\"session.logits\"", "\"session.lagits\"", 0, 0, "session.logits is not",
+         WCOH_E_MISMATCH},
         {"session.recent", NULL, 4, 5, "session.recent: number 4 is 5", WCOH_E_FORMAT},
         {"session.recent", NULL, 1023, 4294967295.0, "a token of the model", WCOH_E_FORMAT},
-        {"session.logits", NULL, 1, HUGE_VAL, "session.logits: number 1 is inf", WCOH_E_FORMAT},
-        {"session.states", NULL, 100, HUGE_VAL, "session.states: number 100 is inf", WCOH_E_FORMAT},
+        {"session.logits", NULL, 1, ENDLESS, "session.logits: number 1 is inf", WCOH_E_FORMAT},
+        {"session.states", NULL, 100, ENDLESS, "session.states: number 100 is inf", WCOH_E_FORMAT},
         {"session.states", NULL, WCOHI_WAVE_ORDER, 1e9, "not what this model makes", WCOH_E_FORMAT},
-        {"session.states", NULL, WCOHI_WAVE_ORDER, 1e300, "not what this model makes", WCOH_E_FORMAT},
+        {"session.states", NULL, WCOHI_WAVE_ORDER, 1e300, "not what this model makes",
+         WCOH_E_FORMAT},
         {"session.states", NULL, WCOHI_WAVE_ORDER, -1, "not what this model makes", WCOH_E_FORMAT},
         {"session.states", NULL, WCOHI_WAVE_ORDER, 1.5, "not what this model makes", WCOH_E_FORMAT},
     };
     wcoh_model *model = small_model(SMALL, 6), *other = small_model("vocab=5 bands=3 heads=1", 6);
-    wcoh_session *a = small_session(model, 16), *b = small_session(model, 16), *c = small_session(other, 16);
+    wcoh_session *a = small_session(model, 16), *b = small_session(model, 16),
+                 *c = small_session(other, 16);
     uint32_t tokens[9];
     size_t i, size, before_size;
     unsigned char *file, *before;
@@ -1777,7 +1894,7 @@ static void a_bad_session_file_changes_nothing(void)
     wcoh_model_destroy(other);
 }
 
-/* Numbers of a state that lie within bounds but are no state of this model: other logits, no harm. */
+/* Numbers within bounds that are no state of this model: other logits, no harm. */
 static void an_invented_state_does_no_harm(void)
 {
     size_t i, k, n, size;
@@ -1787,15 +1904,18 @@ static void an_invented_state_does_no_harm(void)
         unsigned char *file;
         uint32_t tokens[4] = {1, 2, 3, 4};
         wcoh_rng rng = wcoh_rng_seed(3);
-        size_t reals = wcohi_is_dot(wcoh_model_get_desc(model)) ? sizeof(wcoh_real) : sizeof(double);
+        size_t reals =
+            wcohi_is_dot(wcoh_model_get_desc(model)) ? sizeof(wcoh_real) : sizeof(double);
         reals = session->state_bytes / reals;
         CHECK(wcoh_session_prefill(session, tokens, 4, &error) == WCOH_OK);
         file = saved_session(session, &size);
         unseal(file, size);
         for (k = 0; k < 40; k++) {
             for (n = 0; n < 50; n++)
-                set_number(file, size, "session.states", (size_t)wcohi_rng_below(&rng, n % 2 ? reals : WCOHI_MIN(reals, 16)),
-                           (double)(int64_t)wcohi_rng_below(&rng, 60) * (k % 3 ? 1 : 1e30) - (k % 2 ? 20 : 0));
+                set_number(file, size, "session.states",
+                           (size_t)wcohi_rng_below(&rng, n % 2 ? reals : WCOHI_MIN(reals, 16)),
+                           (double)(int64_t)wcohi_rng_below(&rng, 60) * (k % 3 ? 1 : 1e30) -
+                               (k % 2 ? 20 : 0));
             if (load_session(session, file, size)) continue;
             wcoh_session_prefill(session, tokens, 4, &error);
             wcoh_session_step(session, 1, &error);
@@ -1855,6 +1975,9 @@ int main(int count, char **arguments)
     RUN(a_bad_trainer_file_changes_nothing);
     RUN(a_failure_while_resuming_changes_nothing);
     RUN(a_session_goes_on_where_it_was_saved);
+#ifndef WAVECOH_NO_STDIO
+    RUN(trainers_and_sessions_go_by_path);
+#endif
     RUN(a_bad_session_file_changes_nothing);
     RUN(an_invented_state_does_no_harm);
 #ifdef TEST_PROCESSES

@@ -7,7 +7,17 @@
 #include "test.h"
 
 enum { LAYOUT_NN, LAYOUT_NT, LAYOUT_TN, LAYOUT_TT, LAYOUTS };
-enum { PLAIN, BIAS, RESIDUAL, BIAS_RESIDUAL, INPLACE_RESIDUAL, ACCUMULATE, GELU, GELU_PRE, EPILOGUES };
+enum {
+    PLAIN,
+    BIAS,
+    RESIDUAL,
+    BIAS_RESIDUAL,
+    INPLACE_RESIDUAL,
+    ACCUMULATE,
+    GELU,
+    GELU_PRE,
+    EPILOGUES
+};
 
 static const wcoh_isa all_sets[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
                                     WCOH_ISA_NEON};
@@ -20,8 +30,8 @@ typedef struct matrix {
     wcoh_real *at;
 } matrix;
 
-/* Rows have a gap of 3 behind them and outputs a row below, where nothing may be written. Inputs end
-   with their last element, so that sanitizers see every read past it. */
+/* Rows have a gap of 3 behind them and outputs a row below, where nothing may be written. Inputs
+   end with their last element, so that sanitizers see every read past it. */
 static matrix matrix_random(int rows, int columns, int output)
 {
     matrix a;
@@ -49,7 +59,8 @@ static matrix matrix_copy(const matrix *from)
 
 static double get(const matrix *a, int turned, int i, int j)
 {
-    return (double)(turned ? a->at[(size_t)j * a->ld + (size_t)i] : a->at[(size_t)i * a->ld + (size_t)j]);
+    return (double)(turned ? a->at[(size_t)j * a->ld + (size_t)i]
+                           : a->at[(size_t)i * a->ld + (size_t)j]);
 }
 
 static double gelu(double x)
@@ -67,7 +78,8 @@ static problem problem_make(int m, int n, int k, int layout, int epilogue)
 {
     problem p;
     wcohi_gemm_args *g = &p.args;
-    int ta = layout == LAYOUT_TN || layout == LAYOUT_TT, tb = layout == LAYOUT_NT || layout == LAYOUT_TT;
+    int ta = layout == LAYOUT_TN || layout == LAYOUT_TT,
+        tb = layout == LAYOUT_NT || layout == LAYOUT_TT;
     memset(&p, 0, sizeof p);
     p.layout = layout;
     p.epilogue = epilogue;
@@ -84,7 +96,8 @@ static problem problem_make(int m, int n, int k, int layout, int epilogue)
     g->c = p.c.at, g->ldc = p.c.ld;
     g->accumulate = epilogue == ACCUMULATE;
     if (epilogue == BIAS || epilogue >= GELU || epilogue == BIAS_RESIDUAL) g->bias = p.bias.at;
-    if (epilogue == RESIDUAL || epilogue == BIAS_RESIDUAL) g->residual = p.residual.at, g->ldr = p.residual.ld;
+    if (epilogue == RESIDUAL || epilogue == BIAS_RESIDUAL)
+        g->residual = p.residual.at, g->ldr = p.residual.ld;
     if (epilogue == INPLACE_RESIDUAL) g->residual = p.c.at, g->ldr = p.c.ld;
     g->gelu = epilogue >= GELU;
     if (epilogue == GELU_PRE) g->pre = p.pre.at;
@@ -127,7 +140,8 @@ static int problem_holds(const problem *p)
         for (j = 0; j < g->n; j++) {
             double bound, sum = expected(p, i, j, &bound);
             /* gelu' <= 1.13, and gelu itself is good to 4 eps (1 + |x|) (test_simd) */
-            double y = g->gelu ? gelu(sum) : sum, slack = g->gelu ? 1.13 * bound + 4 * eps * (1 + fabs(sum)) : bound;
+            double y = g->gelu ? gelu(sum) : sum,
+                   slack = g->gelu ? 1.13 * bound + 4 * eps * (1 + fabs(sum)) : bound;
             if (!test_near(get(&p->c, 0, i, j), y, slack)) return 0;
             if (g->pre && !test_near(get(&p->pre, 0, i, j), sum, bound)) return 0;
         }
@@ -139,12 +153,13 @@ static int problem_holds(const problem *p)
     return 1;
 }
 
-static void one_product(const wcohi_compute *compute, wcoh_isa isa, int m, int n, int k, int layout, int epilogue)
+static void one_product(const wcohi_compute *compute, wcoh_isa isa, int m, int n, int k, int layout,
+                        int epilogue)
 {
     problem p = problem_make(m, n, k, layout, epilogue);
     wcohi_gemm(compute, &p.args);
-    CHECK_SAY(problem_holds(&p), "%s: m=%d n=%d k=%d layout %d epilogue %d", wcoh_isa_name(isa), m, n, k,
-              layout, epilogue);
+    CHECK_SAY(problem_holds(&p), "%s: m=%d n=%d k=%d layout %d epilogue %d", wcoh_isa_name(isa), m,
+              n, k, layout, epilogue);
     problem_free(&p);
 }
 
@@ -178,7 +193,8 @@ static void awkward_sizes(void)
 
 static void every_epilogue(void)
 {
-    static const int shapes[][3] = {{1, 65, 130}, {3, 17, 7}, {4, 3, 40}, {29, 65, 33}, {65, 130, 17}, {7, 48, 1}};
+    static const int shapes[][3] = {{1, 65, 130}, {3, 17, 7},    {4, 3, 40},
+                                    {29, 65, 33}, {65, 130, 17}, {7, 48, 1}};
     size_t s;
     int i, layout, epilogue;
     for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
@@ -188,7 +204,8 @@ static void every_epilogue(void)
         for (i = 0; i < WCOHI_COUNT(shapes); i++)
             for (layout = 0; layout < LAYOUTS; layout++)
                 for (epilogue = 0; epilogue < EPILOGUES; epilogue++)
-                    one_product(&compute, all_sets[s], shapes[i][0], shapes[i][1], shapes[i][2], layout, epilogue);
+                    one_product(&compute, all_sets[s], shapes[i][0], shapes[i][1], shapes[i][2],
+                                layout, epilogue);
         free(compute.pack);
     }
 }
@@ -202,9 +219,12 @@ static void every_tile_height_and_long_sums(void)
         wcohi_compute compute;
         if (!wcoh_cpu_has_isa(all_sets[s])) continue;
         compute = compute_make(all_sets[s], 1);
-        for (m = 1; m <= 30; m++) one_product(&compute, all_sets[s], m, 40, 21, m % LAYOUTS, m % EPILOGUES);
-        for (m = 0; m < EPILOGUES; m++) one_product(&compute, all_sets[s], 9, 37, 1100, m % LAYOUTS, m);
-        for (m = 0; m < EPILOGUES; m++) one_product(&compute, all_sets[s], 2, 37, 1100, LAYOUT_NT, m);
+        for (m = 1; m <= 30; m++)
+            one_product(&compute, all_sets[s], m, 40, 21, m % LAYOUTS, m % EPILOGUES);
+        for (m = 0; m < EPILOGUES; m++)
+            one_product(&compute, all_sets[s], 9, 37, 1100, m % LAYOUTS, m);
+        for (m = 0; m < EPILOGUES; m++)
+            one_product(&compute, all_sets[s], 2, 37, 1100, LAYOUT_NT, m);
         free(compute.pack);
     }
 }
@@ -239,13 +259,14 @@ static void bits_do_not_depend_on_threads(void)
             matrix one, many;
             problem p;
             layout = i % LAYOUTS;
-            p = problem_make(shapes[i / LAYOUTS][0], shapes[i / LAYOUTS][1], shapes[i / LAYOUTS][2], layout,
-                             i % 2 ? ACCUMULATE : GELU);
+            p = problem_make(shapes[i / LAYOUTS][0], shapes[i / LAYOUTS][1], shapes[i / LAYOUTS][2],
+                             layout, i % 2 ? ACCUMULATE : GELU);
             bits_with_threads(all_sets[s], 1, &p, &one);
             for (t = 1; t < WCOHI_COUNT(threads); t++) {
                 bits_with_threads(all_sets[s], threads[t], &p, &many);
-                CHECK_SAY(!memcmp(one.at, many.at, (size_t)(one.rows + 1) * one.ld * sizeof *one.at),
-                          "%s: %d threads, shape %d", wcoh_isa_name(all_sets[s]), threads[t], i);
+                CHECK_SAY(
+                    !memcmp(one.at, many.at, (size_t)(one.rows + 1) * one.ld * sizeof *one.at),
+                    "%s: %d threads, shape %d", wcoh_isa_name(all_sets[s]), threads[t], i);
                 free(many.at);
             }
             free(one.at);

@@ -467,10 +467,14 @@ static wcoh_result resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
 
 static void put(const wcoh_field *field, void *desc, double value)
 {
-    int integer = (int)value;
     char *member = (char *)desc + field->offset;
-    if (field->kind == WCOH_FIELD_REAL) memcpy(member, &value, sizeof value);
-    else memcpy(member, &integer, sizeof integer);
+    int integer;
+    if (field->kind == WCOH_FIELD_REAL) {
+        memcpy(member, &value, sizeof value);
+        return;
+    }
+    integer = (int)value;
+    memcpy(member, &integer, sizeof integer);
 }
 
 typedef union any_desc {

@@ -1,5 +1,6 @@
-/* exp, log, tanh, sin, cos, 1/sqrt, gelu and gelu' of every instruction set against double, over all
-   floats (every 997th bit pattern; every Nth or all 2^32 with the argument N or `full`), and the vocabulary itself.
+/* exp, log, tanh, sin, cos, 1/sqrt, gelu and gelu' of every instruction set against double, over
+   all floats (every 997th bit pattern; with an argument N every Nth, with `full` all 2^32), and the
+   vocabulary itself.
      cc -O2 tests/test_simd.c -o test_simd -lm -pthread */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
@@ -54,8 +55,14 @@ static double ulps(float y, double exact)
 }
 
 static double exact_rsqrt(double x) { return 1 / sqrt(x); }
-static double exact_u(double x) { return sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x); }
-static double exact_gelu(double x) { return x < -30 ? 0 : x > 30 ? x : x / (1 + exp(-2 * exact_u(x))); }
+static double exact_u(double x)
+{
+    return sqrt(2 / 3.14159265358979323846) * (x + 0.044715 * x * x * x);
+}
+static double exact_gelu(double x)
+{
+    return x < -30 ? 0 : x > 30 ? x : x / (1 + exp(-2 * exact_u(x)));
+}
 static double exact_gelu_slope(double x)
 {
     double s, du = sqrt(2 / 3.14159265358979323846) * (1 + 3 * 0.044715 * x * x);
@@ -69,19 +76,14 @@ typedef struct function {
     double (*exact)(double);
     double bound;    /* in ULP, unless absolute */
     double absolute; /* > 0: |error| <= absolute (1 + |x|) instead */
-    int kind;        /* 0 odd function that keeps +-0 and NaN, 1 exp, 2 log, 3 rsqrt, 4 cos, 5 gelu, 6 gelu' */
 } function;
 
 enum { EXP, TANH, LOG, RSQRT, GELU, GELU_SLOPE, SIN, COS, FUNCTIONS };
 static const function functions[FUNCTIONS] = {
-    {"exp", exp, 1.5, 0, EXP},
-    {"tanh", tanh, 3, 0, TANH},
-    {"log", log, 1.5, 0, LOG},
-    {"rsqrt", exact_rsqrt, 1.5, 0, RSQRT},
-    {"gelu", exact_gelu, 0, 4e-7, GELU},
-    {"gelu'", exact_gelu_slope, 0, 8e-7, GELU_SLOPE},
-    {"sin", sin, 2.5, 0, SIN},
-    {"cos", cos, 2.5, 0, COS},
+    {"exp", exp, 1.5, 0},           {"tanh", tanh, 3, 0},
+    {"log", log, 1.5, 0},           {"rsqrt", exact_rsqrt, 1.5, 0},
+    {"gelu", exact_gelu, 0, 4e-7}, {"gelu'", exact_gelu_slope, 0, 8e-7},
+    {"sin", sin, 2.5, 0},           {"cos", cos, 2.5, 0},
 };
 
 /* -ffast-math may reassociate the polynomials and estimate the scalar root: 2 ULP more. */
@@ -118,7 +120,9 @@ static void evaluate(wcoh_isa isa, int count)
 static double error_of(int f, float x, float y, double exact)
 {
     if (functions[f].absolute > 0)
-        return is_nan(y) ? 1e9 : fabs((double)y - exact) / (functions[f].absolute * (1 + fabs((double)x)));
+        return is_nan(y)
+                   ? 1e9
+                   : fabs((double)y - exact) / (functions[f].absolute * (1 + fabs((double)x)));
     return ulps(y, exact);
 }
 
@@ -156,7 +160,8 @@ static void all_sets_scan(int count)
     size_t s;
     for (f = 0; f < FUNCTIONS; f++)
         for (i = 0; i < count; i++)
-            exact_chunk[f][i] = in_domain(f, x_chunk[i]) ? functions[f].exact((double)x_chunk[i]) : 0;
+            exact_chunk[f][i] =
+                in_domain(f, x_chunk[i]) ? functions[f].exact((double)x_chunk[i]) : 0;
     for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
         if (!wcoh_cpu_has_isa(all_sets[s])) continue;
         evaluate(all_sets[s], count);
@@ -179,38 +184,42 @@ static void errors_are_bounded_over_all_floats(void)
         for (f = 0; f < FUNCTIONS; f++) {
             double bound = bound_of(f);
             if (verbose && wcoh_cpu_has_isa(all_sets[s]))
-                printf("%-7s %-6s %.3f at %.9g\n", wcoh_isa_name(all_sets[s]), functions[f].name, worst[s][f],
-                       (double)of_bits(worst_at[s][f]));
-            CHECK_SAY(worst[s][f] <= bound, "%s %s: %.3f > %.3f at %.9g (0x%08x)", wcoh_isa_name(all_sets[s]),
-                      functions[f].name, worst[s][f], bound, (double)of_bits(worst_at[s][f]),
-                      (unsigned)worst_at[s][f]);
+                printf("%-7s %-6s %.3f at %.9g\n", wcoh_isa_name(all_sets[s]), functions[f].name,
+                       worst[s][f], (double)of_bits(worst_at[s][f]));
+            CHECK_SAY(worst[s][f] <= bound, "%s %s: %.3f > %.3f at %.9g (0x%08x)",
+                      wcoh_isa_name(all_sets[s]), functions[f].name, worst[s][f], bound,
+                      (double)of_bits(worst_at[s][f]), (unsigned)worst_at[s][f]);
         }
 }
 
 /* Where functions are used and where they change their mind: dense samples. */
 static void errors_are_bounded_where_it_matters(void)
 {
-    static const float centers[] = {0, 1, -1, 0.34657359f, 0.69314718f, 0.78539816f, 1.57079633f, 3.14159265f,
-                                    6.28318531f, 10, -10, 88.7228f, -87.3365f, -103.28f, -103.97f, 12800, 12867.96f,
-                                    8191.5f, 100, 0.70710678f, 1.41421356f, 5, -5, 9.0109f, -16, 16, 3.2e4f};
+    static const float centers[] = {
+        0,           1,           -1,        0.34657359f, 0.69314718f, 0.78539816f, 1.57079633f,
+        3.14159265f, 6.28318531f, 10,        -10,         88.7228f,    -87.3365f,   -103.28f,
+        -103.97f,    12800,       12867.96f, 8191.5f,     100,         0.70710678f, 1.41421356f,
+        5,           -5,          9.0109f,   -16,         16,          3.2e4f};
     int c, i;
     size_t s;
     int f;
     memset(worst, 0, sizeof worst);
     for (c = 0; c < WCOHI_COUNT(centers); c++) {
         for (i = 0; i < CHUNK; i++)
-            x_chunk[i] = centers[c] == 0 ? (float)(i - CHUNK / 2) * 1e-3f
-                                         : of_bits(bits_of(centers[c]) + (uint32_t)(i - CHUNK / 2) * 16u);
+            x_chunk[i] = centers[c] == 0
+                             ? (float)(i - CHUNK / 2) * 1e-3f
+                             : of_bits(bits_of(centers[c]) + (uint32_t)(i - CHUNK / 2) * 16u);
         all_sets_scan(CHUNK);
         for (i = 0; i < CHUNK; i++)
-            if (centers[c] != 0) x_chunk[i] = of_bits(bits_of(centers[c]) + (uint32_t)(i - CHUNK / 2));
+            if (centers[c] != 0)
+                x_chunk[i] = of_bits(bits_of(centers[c]) + (uint32_t)(i - CHUNK / 2));
         all_sets_scan(CHUNK);
     }
     for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++)
         for (f = 0; f < FUNCTIONS; f++)
-            CHECK_SAY(worst[s][f] <= bound_of(f),
-                      "%s %s: %.3f at %.9g (0x%08x)", wcoh_isa_name(all_sets[s]), functions[f].name,
-                      worst[s][f], (double)of_bits(worst_at[s][f]), (unsigned)worst_at[s][f]);
+            CHECK_SAY(worst[s][f] <= bound_of(f), "%s %s: %.3f at %.9g (0x%08x)",
+                      wcoh_isa_name(all_sets[s]), functions[f].name, worst[s][f],
+                      (double)of_bits(worst_at[s][f]), (unsigned)worst_at[s][f]);
 }
 
 /* Multiples of pi/2, as near as floats come, of any size: the hardest reductions. */
@@ -225,17 +234,22 @@ static void phases_near_multiples_of_a_right_angle(void)
             x_chunk[count++] = (float)(floor(turns) * 1.57079632679489661923);
             if (count == CHUNK) all_sets_scan(count), count = 0;
         }
-    x_chunk[count++] = of_bits(0x6f79be45u); /* 7.7298e28: the float nearest to a multiple of pi/2 */
+    x_chunk[count++] =
+        of_bits(0x6f79be45u); /* 7.7298e28: the float nearest to a multiple of pi/2 */
     x_chunk[count++] = of_bits(0x5922aa80u);
     x_chunk[count++] = FLT_MAX;
     all_sets_scan(count);
     for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++)
-        CHECK_SAY(worst[s][SIN] <= bound_of(SIN) && worst[s][COS] <= bound_of(COS), "%s: sin %.2f at %08x, cos %.2f at %08x",
-                  wcoh_isa_name(all_sets[s]), worst[s][SIN], (unsigned)worst_at[s][SIN], worst[s][COS],
+        CHECK_SAY(worst[s][SIN] <= bound_of(SIN) && worst[s][COS] <= bound_of(COS),
+                  "%s: sin %.2f at %08x, cos %.2f at %08x", wcoh_isa_name(all_sets[s]),
+                  worst[s][SIN], (unsigned)worst_at[s][SIN], worst[s][COS],
                   (unsigned)worst_at[s][COS]);
 }
 
-static int same(float y, float wanted) { return is_nan(wanted) ? is_nan(y) : bits_of(y) == bits_of(wanted); }
+static int same(float y, float wanted)
+{
+    return is_nan(wanted) ? is_nan(y) : bits_of(y) == bits_of(wanted);
+}
 
 static void edges(void)
 {
@@ -265,19 +279,21 @@ static void edges(void)
                 evaluate(all_sets[s], 19);
                 for (f = 0; f < FUNCTIONS; f++) {
                     if (c == 6 && f != LOG && f != RSQRT) continue;
-                    if (f == RSQRT && c == 1) continue; /* the sign of 1/sqrt(-0) is nobody's concern */
+                    if (f == RSQRT && c == 1)
+                        continue; /* the sign of 1/sqrt(-0) is nobody's concern */
                     /* -x/inf-like edges of gelu may be 0 of either sign or below 1e-30 */
-                    CHECK_SAY(same(y_chunk[f][lane], cases[c].y[f]) ||
-                                  (f == GELU && c == 3 && fabs((double)y_chunk[f][lane]) < 1e-30) ||
-                                  (f == GELU_SLOPE && c == 3 && fabs((double)y_chunk[f][lane]) < 1e-30),
-                              "%s %s(%g) = %g, case %d", wcoh_isa_name(all_sets[s]), functions[f].name,
-                              (double)cases[c].x, (double)y_chunk[f][lane], c);
+                    CHECK_SAY(
+                        same(y_chunk[f][lane], cases[c].y[f]) ||
+                            (f == GELU && c == 3 && fabs((double)y_chunk[f][lane]) < 1e-30) ||
+                            (f == GELU_SLOPE && c == 3 && fabs((double)y_chunk[f][lane]) < 1e-30),
+                        "%s %s(%g) = %g, case %d", wcoh_isa_name(all_sets[s]), functions[f].name,
+                        (double)cases[c].x, (double)y_chunk[f][lane], c);
                 }
             }
     }
 }
 
-/* ---- the vocabulary ---------------------------------------------------------------------------- */
+/* ---- the vocabulary -------------------------------------------------------------------------- */
 
 /* out [16 blocks of 16] gets one result a block */
 #define VOCABULARY(S)                                                                              \
@@ -297,15 +313,16 @@ static void edges(void)
         out[160] = S##_sum(a);                                                                     \
         out[161] = S##_hmax(a);                                                                    \
         out[162] = (wcoh_real)S##_dsum(S##_dadd(S##_dlo(a), S##_dhi(a)));                          \
-        S##_store(out + 176, S##_dnarrow(S##_dmul(S##_dlo(a), S##_dset(2)), S##_dmul(S##_dhi(a), S##_dset(2)))); \
+        S##_store(out + 176, S##_dnarrow(S##_dmul(S##_dlo(a), S##_dset(2)),                        \
+                                         S##_dmul(S##_dhi(a), S##_dset(2))));                      \
         S##_store(out + 192, S##_div(S##_sqrt(S##_abs(a)), b));                                    \
         out[208] = (wcoh_real)(S##_any(S##_le(a, b)) != 0);                                        \
         out[209] = (wcoh_real)(S##_any(S##_lt(b, S##_sub(a, S##_set(1000)))) != 0);                \
     }
 WCOHI_INSTANTIATE(VOCABULARY)
 
-static void check_vocabulary(void (*words)(wcoh_real *, const wcoh_real *, const wcoh_real *, int), int lanes,
-                             const char *name)
+static void check_vocabulary(void (*words)(wcoh_real *, const wcoh_real *, const wcoh_real *, int),
+                             int lanes, const char *name)
 {
     float p[16], q[16], out[256];
     int n, i;

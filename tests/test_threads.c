@@ -22,7 +22,8 @@ static void note(int index, int slot, void *user)
     record *r = (record *)user;
     double x = index;
     int i;
-    if (slot < 0 || slot >= wcohi_pool_slots(r->pool)) return; /* the index stays unvisited: a failure */
+    if (slot < 0 || slot >= wcohi_pool_slots(r->pool))
+        return; /* the index stays unvisited: a failure */
     if (r->inside[slot]) r->clash[slot] = 1;
     r->inside[slot] = 1;
     for (i = 0; i < 50; i++) x = x * 0.5 + 1;
@@ -86,7 +87,8 @@ static void every_index_runs_once_on_any_number_of_threads(void)
         r.pool = o.pool;
         if (!CHECK(o.result == WCOH_OK)) return;
         for (round = 0; round < 300; round++)
-            CHECK_SAY(run_holds(&r, (round * 37) % 90, 1e9), "%d threads, round %d", threads, round);
+            CHECK_SAY(run_holds(&r, (round * 37) % 90, 1e9), "%d threads, round %d", threads,
+                      round);
         CHECK(run_holds(&r, MOST, 1e9));
         close_pool(&o);
     }
@@ -196,7 +198,46 @@ static void one_thread_creates_none(void)
     CHECK(settles_at(before));
 }
 
-/* ---- a lent job system ------------------------------------------------------------------------- */
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__GNUC__) && !defined(__TINYC__)
+static void halve_the_smallest(int index, int slot, void *user)
+{
+    volatile float x = FLT_MIN;
+    double wait = wcohi_seconds();
+    (void)slot;
+    x = x * 0.5f;
+    ((float *)user)[index] = x;
+    while (wcohi_seconds() - wait < 1e-4) {}
+}
+
+/* A caller that flushes denormals gets the same bits from every helper, and the other way round. */
+static void helpers_take_over_the_float_mode(void)
+{
+    wcoh_cpu_desc cpu = threads_desc(3);
+    opened o = open_pool(&cpu);
+    unsigned int before = wcohi_float_mode(), flush, round, i;
+#ifdef __x86_64__
+    flush = 0x8040u;
+#else
+    flush = 1u << 24;
+#endif
+    for (round = 0; round < 6; round++) {
+        float value[40];
+        unsigned int mode = round % 2 ? before | flush : before & ~flush, zeros = 0;
+        wcohi_float_mode_set(mode);
+        wcohi_pool_run(o.pool, 40, 1e9, halve_the_smallest, value);
+        wcohi_float_mode_set(before);
+        for (i = 0; i < 40; i++) {
+            uint32_t bits;
+            memcpy(&bits, &value[i], sizeof bits);
+            zeros += bits == 0;
+        }
+        CHECK_SAY(zeros == (round % 2 ? 40u : 0u), "%u of 40 are zero in round %u", zeros, round);
+    }
+    close_pool(&o);
+}
+#endif
+
+/* ---- a lent job system ----------------------------------------------------------------------- */
 
 typedef struct lent {
     int calls;
@@ -273,7 +314,7 @@ static void lent_threads_never_share_a_slot(void)
 }
 #endif
 
-/* ---- many threads on few CPUs ------------------------------------------------------------------ */
+/* ---- many threads on few CPUs ---------------------------------------------------------------- */
 
 static void spin_job(int index, int slot, void *user)
 {
@@ -303,7 +344,8 @@ static void eight_threads_on_two_cpus_do_not_collapse(void)
 {
     double two = seconds_with(2, 200), eight = seconds_with(8, 200);
     if (getenv("WAVECOH_TEST_VERBOSE"))
-        printf("1, 2, 8 threads: %.2f %.2f %.2f ms\n", 1e3 * seconds_with(1, 200), 1e3 * two, 1e3 * eight);
+        printf("1, 2, 8 threads: %.2f %.2f %.2f ms\n", 1e3 * seconds_with(1, 200), 1e3 * two,
+               1e3 * eight);
     CHECK_SAY(eight < 20 * two + 1, "2 threads %g s, 8 threads %g s", two, eight);
 }
 
@@ -349,6 +391,9 @@ int main(void)
     RUN(work_after_a_pause_is_done_too);
     RUN(opening_and_closing_at_once);
     RUN(a_pool_of_none_is_the_caller);
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__GNUC__) && !defined(__TINYC__)
+    RUN(helpers_take_over_the_float_mode);
+#endif
     RUN(bad_thread_counts_are_refused);
     RUN(a_lent_job_system_serves_all);
 #if !defined(WAVECOH_NO_THREADS) && !defined(_WIN32)

@@ -16,7 +16,7 @@ static void *must_have(void *pointer)
 
 #define NEW(type, count) ((type *)must_have(calloc((size_t)(count), sizeof(type))))
 
-/* ---- relations on the circle ------------------------------------------------------------------ */
+/* ---- relations on the circle -------------------------------------------------------------- */
 
 static void published_experiments_agree_to_the_printed_digit(void)
 {
@@ -100,7 +100,7 @@ static void grids_refuse_what_overflows(void)
     CHECK(wcoh_grids_of(&grids, large, 17, NULL) == WCOH_E_ARGUMENT);
 }
 
-/* ---- the circle as an index ------------------------------------------------------------------- */
+/* ---- the circle as an index --------------------------------------------------------------- */
 
 /* ask() counts every answer that is not the full scan's. */
 static void random_mutations_keep_index_and_scan_equal(void)
@@ -311,7 +311,7 @@ static void circle_file_brings_back_every_bit(void)
     }
 }
 
-/* ---- discrete Fourier transform --------------------------------------------------------------- */
+/* ---- discrete Fourier transform ----------------------------------------------------------- */
 
 static wcoh_dft *dft_of(int n)
 {
@@ -399,11 +399,11 @@ static void dft_refuses_lengths_out_of_range(void)
     wcoh_dft_destroy(NULL);
 }
 
-/* ---- spectral coherence and its nulls ---------------------------------------------------------- */
+/* ---- spectral coherence and its nulls ----------------------------------------------------- */
 
 static float *random_vectors(int count, int n, uint64_t seed)
 {
-    float *v = NEW(float, count * n);
+    float *v = NEW(float, count *n);
     wcoh_rng rng = wcoh_rng_seed(seed);
     int i;
     for (i = 0; i < count * n; i++) v[i] = (float)wcoh_rng_normal(&rng);
@@ -677,7 +677,7 @@ static void spectral_refuses_bad_input(void)
     wcoh_spectral_destroy(NULL);
 }
 
-/* ---- wave packets and resonance memory --------------------------------------------------------- */
+/* ---- wave packets and resonance memory ---------------------------------------------------- */
 
 static double cosine_of(const float *a, const float *b, int n)
 {
@@ -850,8 +850,8 @@ static void band_limited_resonance_is_cosine_after_the_inverse(void)
         }
         CHECK(wcoh_resonance_find(store, &query, v, NULL, hits, &found, NULL) == WCOH_OK);
         for (k = 0; k < found; k++)
-            CHECK_NEAR(hits[k].score,
-                       masked_cosine(dft, v, v + n * (int)(hits[k].index + 1), mask), 2e-6);
+            CHECK_NEAR(hits[k].score, masked_cosine(dft, v, v + n * (int)(hits[k].index + 1), mask),
+                       2e-6);
     }
     wcoh_dft_destroy(dft);
     wcoh_resonance_destroy(store);
@@ -888,7 +888,8 @@ static void search_is_the_same_for_threads_and_instruction_sets(void)
     wcoh_resonance_hit first[TOP], hits[TOP];
     wcoh_resonance_query query = top_query(TOP, WCOH_SCORE_COSINE);
     int isa, threads, i, found, have_first = 0;
-    for (i = 0; i < N; i++) v[(size_t)(77 + 1) * N + (size_t)i] = v[(size_t)(5000 + 1) * N + (size_t)i];
+    for (i = 0; i < N; i++)
+        v[(size_t)(77 + 1) * N + (size_t)i] = v[(size_t)(5000 + 1) * N + (size_t)i];
     for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++)
         for (threads = 1; threads <= 3; threads += 2) {
             wcoh_resonance_desc desc;
@@ -1031,7 +1032,7 @@ static void store_refuses_bad_input_and_survives_no_memory(void)
     free(v);
 }
 
-/* ---- attention -------------------------------------------------------------------------------- */
+/* ---- attention ---------------------------------------------------------------------------- */
 
 static void uniform_rows_have_the_known_means(void)
 {
@@ -1161,7 +1162,8 @@ static void check_inspection(wcoh_attention attention, wcoh_block block)
     uint32_t tokens[T];
     inspected seen;
     const char *value_name = attention == WCOH_ATTENTION_DOT || attention == WCOH_ATTENTION_ROTARY
-                                 ? "blocks.0.attn.qkv" : "blocks.0.attn.value";
+                                 ? "blocks.0.attn.qkv"
+                                 : "blocks.0.attn.value";
     char name[64];
     wcoh_real *out, *weight, *bias;
     size_t count, k;
@@ -1192,8 +1194,8 @@ static void check_inspection(wcoh_attention attention, wcoh_block block)
     for (k = 0; out && k < count; k++) out[k] = 0;
     wcoh_model_touch(model);
     for (i = 0; i < T; i++) tokens[i] = (uint32_t)(i * i % 11);
-    CHECK_SAY(wcoh_model_inspect(model, tokens, T, NULL, NULL, inspector, &seen, &error) ==
-              WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_model_inspect(model, tokens, T, NULL, NULL, inspector, &seen, &error) == WCOH_OK,
+              "%s", error.text);
     CHECK(seen.calls == 2);
     snprintf(name, sizeof name, "%s.weight", value_name);
     weight = param_of(model, name, &count);
@@ -1225,8 +1227,7 @@ static void check_inspection(wcoh_attention attention, wcoh_block block)
                       block, q, d, seen.after[q * D + d] - seen.before[q * D + d], sum);
         }
     tokens[3] = 11;
-    CHECK(wcoh_model_inspect(model, tokens, T, NULL, NULL, inspector, &seen, NULL) ==
-          WCOH_E_TOKEN);
+    CHECK(wcoh_model_inspect(model, tokens, T, NULL, NULL, inspector, &seen, NULL) == WCOH_E_TOKEN);
     CHECK(wcoh_model_inspect(model, tokens, 0, NULL, NULL, inspector, &seen, NULL) ==
           WCOH_E_ARGUMENT);
     wcoh_model_destroy(model);
@@ -1267,7 +1268,7 @@ static void waves_of_a_new_model_are_as_documented(void)
     wcoh_model_destroy(model);
 }
 
-/* ---- weights ---------------------------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------------------------ */
 
 /* A = Q1 diag(s) Q2^T from two random rotations by Gram and Schmidt. */
 static void orthonormal(double *q, int n, int k, uint64_t seed)
@@ -1295,15 +1296,16 @@ static void singular_values_of_known_matrices(void)
     for (i = 0; i < 6; i++) {
         int rows_of = shapes[i][0], columns = shapes[i][1];
         int n = rows_of < columns ? rows_of : columns;
-        double *p = NEW(double, rows_of * n), *q = NEW(double, columns * n), values[32];
-        float *matrix = NEW(float, rows_of * columns);
+        double *p = NEW(double, rows_of *n), *q = NEW(double, columns *n), values[32];
+        float *matrix = NEW(float, rows_of *columns);
         wcoh_matrix_figures f;
         orthonormal(p, rows_of, n, 1);
         orthonormal(q, columns, n, 2);
         for (r = 0; r < rows_of; r++)
             for (c = 0; c < columns; c++) {
                 double sum = 0;
-                for (k = 0; k < n; k++) sum += pow(0.7, k) * p[k * rows_of + r] * q[k * columns + c];
+                for (k = 0; k < n; k++)
+                    sum += pow(0.7, k) * p[k * rows_of + r] * q[k * columns + c];
                 matrix[r * columns + c] = (float)sum;
             }
         CHECK(wcoh_matrix_measure(&f, matrix, rows_of, columns, values, NULL, NULL) == WCOH_OK);
@@ -1374,7 +1376,7 @@ static void singular_values_survive_extreme_scales(void)
     }
 }
 
-/* ---- files: .npy ------------------------------------------------------------------------------ */
+/* ---- files: .npy -------------------------------------------------------------------------- */
 
 /* A .npy file of version 1 with that header and data. */
 static file *npy_of(int version, const char *header, const void *data, size_t size)
@@ -1452,7 +1454,8 @@ static void npy_errors_name_what_is_wrong(void)
         wcoh_result result;
         const char *text;
     } t[] = {
-        {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", 8, WCOH_E_FORMAT, "shape needs"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", 8, WCOH_E_FORMAT,
+         "shape needs"},
         {"{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", 8, WCOH_E_UNSUPPORTED, "<c8"},
         {"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", 8, WCOH_E_UNSUPPORTED, "|O"},
         {"{'descr': [('a','<f4')], 'fortran_order': False, 'shape': (1,)}", 4, WCOH_E_UNSUPPORTED,
@@ -1486,7 +1489,7 @@ static void npy_errors_name_what_is_wrong(void)
     CHECK(wcoh_npy_open(&npy, &none, NULL) == WCOH_E_ARGUMENT);
 }
 
-/* ---- hostile files ---------------------------------------------------------------------------- */
+/* ---- hostile files ------------------------------------------------------------------------ */
 
 typedef void (*opener)(const wcoh_io *io);
 

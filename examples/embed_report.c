@@ -1,0 +1,424 @@
+/* Spectral report of any embedding: band coherence, its variance, cancellation, energy, and beside
+   every figure what chance gives (random rotations, and permutations of the dimensions).
+
+   cc -O2 examples/embed_report.c -o embed_report -lm -lpthread
+   cc -O2 -DWAVECOH_PNG ...                     (PNG beside each SVG; Debian: libstb-dev)
+   ./embed_report vectors.npy --names names.txt --pairs pairs.txt --plots out
+
+   vectors: a matrix in a .npy or safetensors file. names: one a line, in the order of the rows.
+   pairs: lines "group name name" (or row numbers). Without --pairs: rows 0-1, 2-3, .. are a group.
+
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+
+#include "common.h"
+#include "plot.h"
+#include "vectors.h"
+
+enum { GROUPS = 64, BANDS = 128 };
+
+typedef struct request {
+    const char *file, *tensor, *names, *pairs, *plots;
+    long long bands, draws, seed, threads;
+    int json, list;
+} request;
+
+typedef struct group {
+    char name[48];
+    uint32_t *pairs; /* [count, 2] */
+    size_t count, room;
+} group;
+
+/* What one split and one null say about a group. */
+typedef struct measured {
+    wcoh_pair_figures mean, *each;      /* [count] */
+    wcoh_figure profile[BANDS], *bands; /* [count, bands] */
+} measured;
+
+static void request_read(request *r, int argc, char **argv)
+{
+    const option options[] = {
+        {"names", OPTION_TEXT, &r->names, 0, 0, "names of the rows, one a line"},
+        {"pairs", OPTION_TEXT, &r->pairs, 0, 0, "lines: group name name"},
+        {"tensor", OPTION_TEXT, &r->tensor, 0, 0, "name of the matrix in a safetensors file"},
+        {"bands", OPTION_WHOLE, &r->bands, 1, BANDS, "bands of the split"},
+        {"draws", OPTION_WHOLE, &r->draws, 2, 10000, "random draws of each null"},
+        {"seed", OPTION_WHOLE, &r->seed, 0, 9e15, "of the draws"},
+        {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
+         "threads; 0: one for each CPU of this process"},
+        {"list", OPTION_FLAG, &r->list, 0, 0, "a line for each pair too"},
+        {"plots", OPTION_TEXT, &r->plots, 0, 0, "write pictures whose names begin like this"},
+        {"json", OPTION_FLAG, &r->json, 0, 0, "print JSON"},
+    };
+    command c;
+    memset(&c, 0, sizeof c);
+    c.usage = "VECTORS [options]\nSpectral coherence of vectors, each figure beside its null.";
+    c.options = options;
+    c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.word_limit = 1;
+    options_read(&c, argc, argv);
+    if (!c.word_count) fail(EXIT_USAGE, "a file of vectors is needed; --help explains");
+    r->file = c.words[0];
+}
+
+/* ---- names and pairs ---------------------------------------------------------------------- */
+
+/* Lines of a text file as strings in place; *count of them. */
+static char **lines_read(const char *path, size_t *count)
+{
+    size_t size, i, lines = 1;
+    char *text = file_read(path, &size), **list, *at = text;
+    for (i = 0; i < size; i++) lines += text[i] == '\n';
+    list = (char **)memory_of(lines + 1, sizeof *list);
+    *count = 0;
+    while (at && *at) {
+        char *end = strchr(at, '\n');
+        if (end) *end = 0;
+        if (end && end > at && end[-1] == '\r') end[-1] = 0;
+        if (*at) list[(*count)++] = at;
+        at = end ? end + 1 : NULL;
+    }
+    return list;
+}
+
+static uint32_t row_named(const char *name, char **names, size_t name_count, size_t rows_of)
+{
+    size_t i;
+    char *end;
+    unsigned long row;
+    for (i = 0; i < name_count && i < rows_of; i++)
+        if (strcmp(names[i], name) == 0) return (uint32_t)i;
+    row = strtoul(name, &end, 10);
+    if (!*name || *end || row >= rows_of)
+        fail(EXIT_FAILED, "there is no vector named \"%s\"", name);
+    return (uint32_t)row;
+}
+
+static void group_add(group *g, uint32_t a, uint32_t b)
+{
+    if (g->count == g->room) {
+        g->room = g->room ? 2 * g->room : 16;
+        g->pairs = (uint32_t *)realloc(g->pairs, g->room * 2 * sizeof *g->pairs);
+        if (!g->pairs) fail(EXIT_FAILED, "no memory for the pairs");
+    }
+    g->pairs[2 * g->count] = a;
+    g->pairs[2 * g->count++ + 1] = b;
+}
+
+static int groups_read(const request *r, group *groups, size_t rows_of)
+{
+    size_t name_count = 0, line_count = 0, i;
+    char **names = r->names ? lines_read(r->names, &name_count) : NULL, **lines;
+    int count = 0, k;
+    if (!r->pairs) {
+        strcpy(groups[0].name, "consecutive");
+        for (i = 0; i + 1 < rows_of; i += 2) group_add(&groups[0], (uint32_t)i, (uint32_t)i + 1);
+        if (!groups[0].count) fail(EXIT_FAILED, "%s: two vectors are needed", r->file);
+        return 1;
+    }
+    lines = lines_read(r->pairs, &line_count);
+    for (i = 0; i < line_count; i++) {
+        char name[48], a[128], b[128], rest[2];
+        if (sscanf(lines[i], "%47s %127s %127s %1s", name, a, b, rest) != 3)
+            fail(EXIT_FAILED, "%s: line %lu is not \"group name name\"", r->pairs,
+                 (unsigned long)i + 1);
+        for (k = 0; k < count && strcmp(groups[k].name, name); k++) continue;
+        if (k == GROUPS) fail(EXIT_FAILED, "%s: more than %d groups", r->pairs, GROUPS);
+        if (k == count) strcpy(groups[count++].name, name);
+        group_add(&groups[k], row_named(a, names, name_count, rows_of),
+                  row_named(b, names, name_count, rows_of));
+    }
+    if (!count) fail(EXIT_FAILED, "%s: it names no pairs", r->pairs);
+    return count;
+}
+
+/* ---- measuring ---------------------------------------------------------------------------- */
+
+static wcoh_spectral *spectral_of(const request *r, int n, wcoh_split split, wcoh_null null)
+{
+    wcoh_spectral_desc desc;
+    wcoh_spectral *s;
+    wcoh_error error;
+    int bins = split == WCOH_SPLIT_DFT ? n / 2 + 1 : n;
+    memset(&desc, 0, sizeof desc);
+    desc.dimensions = n;
+    desc.bands = (int)r->bands < bins ? (int)r->bands : bins;
+    desc.draws = (int)r->draws;
+    desc.split = split;
+    desc.null = null;
+    desc.seed = (uint64_t)r->seed;
+    desc.cpu.threads = (int)r->threads;
+    must(wcoh_spectral_create(&s, &desc, &error), NULL, &error);
+    return s;
+}
+
+static void measure(const request *r, const vectors *v, const group *g, int groups,
+                    wcoh_split split, wcoh_null null, measured *out)
+{
+    wcoh_spectral *s = spectral_of(r, v->n, split, null);
+    wcoh_error error;
+    int i;
+    for (i = 0; i < groups; i++) {
+        out[i].each = (wcoh_pair_figures *)memory_of(g[i].count, sizeof *out[i].each);
+        out[i].bands = (wcoh_figure *)memory_of(
+            g[i].count * (size_t)wcoh_spectral_get_desc(s)->bands, sizeof *out[i].bands);
+        must(wcoh_spectral_pairs(s, v->values, v->count, g[i].pairs, g[i].count, out[i].each,
+                                 out[i].bands, &out[i].mean, out[i].profile, &error),
+             r->file, &error);
+    }
+    wcoh_spectral_destroy(s);
+}
+
+/* ---- text --------------------------------------------------------------------------------- */
+
+static void print_figure(const char *name, const wcoh_figure *f)
+{
+    printf("    %-34s %9.5f   null %9.5f +- %.5f   z %+6.2f   percentile %5.1f\n", name, f->value,
+           f->mean, f->deviation, f->z, f->percentile);
+}
+
+/* "doctor" */
+static const char *row_name(char **names, size_t count, uint32_t row, char *buffer)
+{
+    if (row < count) return names[row];
+    sprintf(buffer, "%lu", (unsigned long)row);
+    return buffer;
+}
+
+static void print_list(const request *r, const group *g, const measured *m)
+{
+    size_t count = 0, i;
+    char **names = r->names ? lines_read(r->names, &count) : NULL, a[24], b[24];
+    for (i = 0; i < g->count; i++)
+        printf("    %14s %-14s cosine %7.4f  variance %.5f  z %+6.2f  percentile %5.1f\n",
+               row_name(names, count, g->pairs[2 * i], a),
+               row_name(names, count, g->pairs[2 * i + 1], b), m->each[i].cosine,
+               m->each[i].variance.value, m->each[i].variance.z, m->each[i].variance.percentile);
+}
+
+static void print_text(const request *r, const vectors *v, const group *g, int groups, int bands,
+                       measured all[3][GROUPS], const wcoh_figure *energy)
+{
+    int i, k;
+    printf("%s: %lu vectors of %d dimensions, %d bands, %lld draws a null\n", r->file,
+           (unsigned long)v->count, v->n, bands, r->draws);
+    printf("energy by band, share (null of random directions)\n   ");
+    for (i = 0; i < bands; i++)
+        printf(" %.4f(%+.1f)%s", energy[i].value, energy[i].z, i % 8 == 7 ? "\n   " : "");
+    printf("  in brackets: z\n");
+    for (i = 0; i < groups; i++) {
+        const measured *rotation = &all[0][i];
+        printf("%s: %lu pairs, mean cosine %.4f\n", g[i].name, (unsigned long)g[i].count,
+               rotation->mean.cosine);
+        print_figure("spectral variance, rotations", &rotation->mean.variance);
+        print_figure("spectral variance, permutations", &all[1][i].mean.variance);
+        print_figure("block-cosine variance, rotations", &all[2][i].mean.variance);
+        print_figure("cancellation |sum p|/sum|p|", &rotation->mean.cancellation);
+        print_figure("share of p > 0", &rotation->mean.positive);
+        printf("    band coherence (z):");
+        for (k = 0; k < bands; k++)
+            printf(" %.3f(%+.1f)", rotation->profile[k].value, rotation->profile[k].z);
+        printf("\n");
+        if (r->list) print_list(r, &g[i], rotation);
+    }
+    printf("a figure with |z| below 2 is what vectors of that cosine and no structure give\n");
+}
+
+/* ---- JSON --------------------------------------------------------------------------------- */
+
+static void json_figure(const char *name, const wcoh_figure *f)
+{
+    printf("\"%s\":{\"value\":%.9g,\"null_mean\":%.9g,\"null_deviation\":%.9g,\"z\":%.5g,"
+           "\"percentile\":%.5g}",
+           name, f->value, f->mean, f->deviation, f->z, f->percentile);
+}
+
+static void json_figures(const char *name, const wcoh_figure *f, int count)
+{
+    int i;
+    char number[16];
+    printf("\"%s\":{", name);
+    for (i = 0; i < count; i++) {
+        sprintf(number, "%d", i);
+        if (i) printf(",");
+        json_figure(number, &f[i]);
+    }
+    printf("}");
+}
+
+static void print_json(const request *r, const vectors *v, const group *g, int groups, int bands,
+                       measured all[3][GROUPS], const wcoh_figure *energy)
+{
+    int i;
+    printf("{\"file\":");
+    json_text(r->file);
+    printf(",\"vectors\":%lu,\"dimensions\":%d,\"bands\":%d,\"draws\":%lld,\"seed\":%lld,\n",
+           (unsigned long)v->count, v->n, bands, r->draws, r->seed);
+    json_figures("energy", energy, bands);
+    printf(",\n\"groups\":[");
+    for (i = 0; i < groups; i++) {
+        const measured *rotation = &all[0][i];
+        printf("%s\n{\"name\":", i ? "," : "");
+        json_text(g[i].name);
+        printf(",\"pairs\":%lu,\"cosine\":%.9g,", (unsigned long)g[i].count, rotation->mean.cosine);
+        json_figure("variance_rotation", &rotation->mean.variance);
+        printf(",");
+        json_figure("variance_permutation", &all[1][i].mean.variance);
+        printf(",");
+        json_figure("block_variance_rotation", &all[2][i].mean.variance);
+        printf(",");
+        json_figure("cancellation", &rotation->mean.cancellation);
+        printf(",");
+        json_figure("positive", &rotation->mean.positive);
+        printf(",");
+        json_figures("coherence", rotation->profile, bands);
+        printf("}");
+    }
+    printf("]}\n");
+}
+
+/* ---- pictures ----------------------------------------------------------------------------- */
+
+static void plot_name(char *path, size_t size, const char *prefix, const char *name)
+{
+    size_t i, length = strlen(prefix);
+    snprintf(path, size, "%s-%s", prefix, name);
+    for (i = length; path[i]; i++)
+        if (!((path[i] >= 'a' && path[i] <= 'z') || (path[i] >= 'A' && path[i] <= 'Z') ||
+              (path[i] >= '0' && path[i] <= '9') || path[i] == '-'))
+            path[i] = '_';
+}
+
+/* Band coherences of a group as bars; behind each the middle 95 % of its null. */
+static void plot_group(const char *prefix, const group *g, const measured *m, int bands)
+{
+    double value[BANDS], low[BANDS], high[BANDS], bottom = 0, top = 0;
+    char path[600], title[160];
+    plot p;
+    plot_frame f;
+    int i;
+    for (i = 0; i < bands; i++) {
+        value[i] = m->profile[i].value;
+        low[i] = m->profile[i].mean - 1.96 * m->profile[i].deviation;
+        high[i] = m->profile[i].mean + 1.96 * m->profile[i].deviation;
+        bottom = fmin(bottom, fmin(value[i], low[i]));
+        top = fmax(top, fmax(value[i], high[i]));
+    }
+    plot_name(path, sizeof path, prefix, g->name);
+    snprintf(title, sizeof title, "Band coherence: %.40s, %lu pairs, mean cosine %.3f", g->name,
+             (unsigned long)g->count, m->mean.cosine);
+    if (!plot_open(&p, path, 780, 430, title)) fail(EXIT_FAILED, "%s: cannot write it", path);
+    f = plot_frame_of(&p, 0, bands, bottom * 1.08, top > 0 ? top * 1.08 : 1, 150);
+    plot_axes(&p, &f, "band (low to high frequency over the index)", "mean coherence", 0);
+    plot_bars(&p, &f, value, low, high, bands, plot_colours[0]);
+    plot_legend(&p, &f, 0, "measured", plot_colours[0]);
+    plot_legend(&p, &f, 1, "null, 95 %", 0xcfd4da);
+    snprintf(title, sizeof title, "variance z %+.2f", m->mean.variance.z);
+    plot_text(&p, f.left + f.width + 14, f.top + 58, 13, -1, 0, PLOT_INK, title);
+    if (!plot_close(&p)) fail(EXIT_FAILED, "%s: cannot write it", path);
+}
+
+/* z of each pair's coherence in each band; all groups one below the other, at most 64 rows. */
+static void plot_pairs(const char *prefix, const group *g, int groups, const measured *m, int bands)
+{
+    static double z[64 * BANDS];
+    char path[600];
+    plot p;
+    plot_frame f;
+    int i, k, n = 0;
+    size_t pair;
+    for (i = 0; i < groups; i++)
+        for (pair = 0; pair < g[i].count && n < 64; pair++, n++)
+            for (k = 0; k < bands; k++)
+                z[n * bands + k] = m[i].bands[pair * (size_t)bands + (size_t)k].z;
+    plot_name(path, sizeof path, prefix, "pairs");
+    if (!plot_open(&p, path, 680, 520, "Coherence of each pair in each band, against its null"))
+        fail(EXIT_FAILED, "%s: cannot write it", path);
+    f = plot_frame_of(&p, 0, bands, 0, n, 110);
+    plot_heat(&p, &f, z, n, bands, -4, 4, 0, "z (white: as chance)");
+    plot_heat_numbers(&p, &f, n, bands, "band", "pair, in the order of the groups");
+    if (!plot_close(&p)) fail(EXIT_FAILED, "%s: cannot write it", path);
+}
+
+/* Amplitudes over frequency: the mean power of all vectors; and the first vector as a wheel. */
+static void plot_spectrum(const request *r, const vectors *v)
+{
+    int bins = v->n / 2 + 1, k, shown;
+    double *amplitude = (double *)memory_of((size_t)bins, sizeof(double));
+    double *phase = (double *)memory_of((size_t)bins, sizeof(double));
+    double *power = (double *)memory_of((size_t)bins, sizeof(double));
+    double *at = (double *)memory_of((size_t)bins, sizeof(double)), top = 0;
+    char path[600];
+    wcoh_dft *dft;
+    wcoh_error error;
+    plot p;
+    plot_frame f;
+    size_t row;
+    must(wcoh_dft_create(&dft, v->n, NULL, &error), NULL, &error);
+    for (row = 0; row < v->count; row++) {
+        wcoh_packet_dft(dft, v->values + row * (size_t)v->n, amplitude, phase);
+        for (k = 0; k < bins; k++)
+            power[k] += amplitude[k] * amplitude[k] / v->n / (double)v->count;
+    }
+    for (k = 0; k < bins; k++) {
+        at[k] = k;
+        top = fmax(top, power[k]);
+    }
+    plot_name(path, sizeof path, r->plots, "spectrum");
+    if (!plot_open(&p, path, 780, 430, "Mean power spectrum of the vectors"))
+        fail(EXIT_FAILED, "%s: cannot write it", path);
+    f = plot_frame_of(&p, 0, bins - 1, 0, top > 0 ? top * 1.06 : 1, 0);
+    plot_axes(&p, &f, "bin (cycles over the index)", "power (|X|^2 / n)", 1);
+    plot_curve(&p, &f, at, power, bins, 1.6, plot_colours[0]);
+    if (!plot_close(&p)) fail(EXIT_FAILED, "%s: cannot write it", path);
+    wcoh_packet_dft(dft, v->values, amplitude, phase);
+    plot_name(path, sizeof path, r->plots, "wheel");
+    if (!plot_open(&p, path, 560, 600, "Phase wheel of vector 0: one spoke a DFT bin"))
+        fail(EXIT_FAILED, "%s: cannot write it", path);
+    shown = bins > 97 ? 97 : bins;
+    plot_wheel(&p, 280, 300, 200, phase, amplitude, shown);
+    snprintf(path, sizeof path, "angle: phase in degrees, length: amplitude, bins 0 (dark) to %d",
+             shown - 1);
+    plot_text(&p, 280, 575, 13, 0, 0, PLOT_INK, path);
+    if (!plot_close(&p)) fail(EXIT_FAILED, "the wheel could not be written");
+    wcoh_dft_destroy(dft);
+    free(amplitude);
+    free(phase);
+    free(power);
+    free(at);
+}
+
+int main(int argc, char **argv)
+{
+    static group groups[GROUPS];
+    static measured all[3][GROUPS]; /* DFT by rotations, by permutations, blocks by rotations */
+    wcoh_figure energy[BANDS];
+    wcoh_spectral *s;
+    wcoh_error error;
+    vectors v;
+    request r;
+    int count, bands, i;
+    program_name = "embed_report";
+    memset(&r, 0, sizeof r);
+    r.bands = 8;
+    r.draws = 200;
+    r.seed = 1;
+    request_read(&r, argc, argv);
+    v = vectors_read(r.file, r.tensor);
+    count = groups_read(&r, groups, v.count);
+    measure(&r, &v, groups, count, WCOH_SPLIT_DFT, WCOH_NULL_ROTATION, all[0]);
+    measure(&r, &v, groups, count, WCOH_SPLIT_DFT, WCOH_NULL_PERMUTATION, all[1]);
+    measure(&r, &v, groups, count, WCOH_SPLIT_BLOCKS, WCOH_NULL_ROTATION, all[2]);
+    s = spectral_of(&r, v.n, WCOH_SPLIT_DFT, WCOH_NULL_ROTATION);
+    bands = wcoh_spectral_get_desc(s)->bands;
+    must(wcoh_spectral_energy(s, v.values, v.count, energy, &error), r.file, &error);
+    wcoh_spectral_destroy(s);
+    if (r.json) print_json(&r, &v, groups, count, bands, all, energy);
+    else print_text(&r, &v, groups, count, bands, all, energy);
+    for (i = 0; r.plots && i < count; i++) plot_group(r.plots, &groups[i], &all[0][i], bands);
+    if (r.plots) plot_pairs(r.plots, groups, count, all[0], bands);
+    if (r.plots) plot_spectrum(&r, &v);
+    stdout_check();
+    return 0;
+}

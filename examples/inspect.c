@@ -1,0 +1,794 @@
+/* What is inside a trained model: attention and its waves, depth, symbols, weights; a report, and
+   pictures with --plots. Every figure of attention stands beside that of uniform causal rows.
+
+   cc -O2 examples/inspect.c -o inspect -lm -lpthread
+   cc -O2 -DWAVECOH_PNG ...                       (PNG beside each SVG; Debian: libstb-dev)
+   ./inspect model.safetensors text.txt --plots out
+   ./inspect --maps maps.safetensors              (attention [layers, heads, T, T] of any model)
+   ./inspect --weights any.safetensors            (every matrix of any file)
+
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+
+#include "common.h"
+#include "plot.h"
+#include "vectors.h"
+
+typedef struct request {
+    const char *model, *text, *maps, *weights, *plots;
+    long long tokens, from, threads;
+    int json;
+} request;
+
+/* What was seen of one text in one model, or of maps from a file. */
+typedef struct look {
+    int layers, heads, tokens;
+    wcoh_map_figures *maps;   /* [layers, heads] */
+    wcoh_heads_figures *step; /* [layers] */
+    double *centroids;        /* [heads, T] of the layer under way */
+    double *alignment;        /* [layers, heads, heads] */
+    double *sharpest;         /* [layers, T, T] the head of least entropy */
+    int *sharpest_head;       /* [layers] */
+    const wcoh_model *model;  /* NULL for maps from a file */
+    const uint32_t *text;
+    double *lens_entropy, *lens_loss; /* [layers + 1] */
+    int *choice;                      /* [layers + 1, T] the likeliest next symbol at each depth */
+} look;
+
+static void request_read(request *r, int argc, char **argv)
+{
+    const option options[] = {
+        {"tokens", OPTION_WHOLE, &r->tokens, 2, 4096, "tokens of the text to look at"},
+        {"from", OPTION_WHOLE, &r->from, 0, 9e15, "first byte of the text"},
+        {"maps", OPTION_TEXT, &r->maps, 0, 0, "instead of a model: attention [layers,heads,T,T]"},
+        {"weights", OPTION_TEXT, &r->weights, 0, 0, "instead of a model: the matrices of a file"},
+        {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
+         "threads; 0: one for each CPU of this process"},
+        {"plots", OPTION_TEXT, &r->plots, 0, 0, "write pictures whose names begin like this"},
+        {"json", OPTION_FLAG, &r->json, 0, 0, "print JSON"},
+    };
+    command c;
+    memset(&c, 0, sizeof c);
+    c.usage = "MODEL TEXT [options]\nAttention, depth, waves and weights of a trained model.";
+    c.options = options;
+    c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.word_limit = 2;
+    options_read(&c, argc, argv);
+    r->model = c.words[0];
+    r->text = c.words[1];
+    if (c.word_count < 2 && !r->maps && !r->weights)
+        fail(EXIT_USAGE, "a model and a text are needed; --help explains");
+}
+
+static void look_open(look *k, int layers, int heads, int tokens)
+{
+    size_t square = (size_t)tokens * (size_t)tokens;
+    memset(k, 0, sizeof *k);
+    k->layers = layers;
+    k->heads = heads;
+    k->tokens = tokens;
+    k->maps = (wcoh_map_figures *)memory_of((size_t)layers * (size_t)heads, sizeof *k->maps);
+    k->step = (wcoh_heads_figures *)memory_of((size_t)layers, sizeof *k->step);
+    k->centroids = (double *)memory_of((size_t)heads * (size_t)tokens, sizeof(double));
+    k->alignment =
+        (double *)memory_of((size_t)layers * (size_t)heads * (size_t)heads, sizeof(double));
+    k->sharpest = (double *)memory_of((size_t)layers * square, sizeof(double));
+    k->sharpest_head = (int *)memory_of((size_t)layers, sizeof(int));
+    k->lens_entropy = (double *)memory_of((size_t)layers + 1, sizeof(double));
+    k->lens_loss = (double *)memory_of((size_t)layers + 1, sizeof(double));
+    k->choice = (int *)memory_of(((size_t)layers + 1) * (size_t)tokens, sizeof(int));
+}
+
+/* Maps [heads,T,T] of one layer. */
+static void look_maps(look *k, int layer, const float *maps, const char *about)
+{
+    size_t square = (size_t)k->tokens * (size_t)k->tokens, i;
+    wcoh_map_figures *figures = k->maps + (size_t)layer * (size_t)k->heads;
+    wcoh_error error;
+    int head, best = 0;
+    for (head = 0; head < k->heads; head++) {
+        must(wcoh_map_measure(&figures[head], maps + (size_t)head * square, k->tokens, NULL,
+                              k->centroids + (size_t)head * (size_t)k->tokens, &error),
+             about, &error);
+        if (figures[head].all.entropy < figures[best].all.entropy) best = head;
+    }
+    k->sharpest_head[layer] = best;
+    for (i = 0; i < square; i++)
+        k->sharpest[(size_t)layer * square + i] = (double)maps[(size_t)best * square + i];
+    k->step[layer] =
+        wcoh_heads_measure(k->centroids, k->heads, k->tokens,
+                           k->alignment + (size_t)layer * (size_t)k->heads * (size_t)k->heads);
+}
+
+/* ---- the logit lens: what each depth would say, final norm applied once ------------------- */
+
+static const wcoh_real *param_data(const wcoh_model *model, const char *name, int *rows_of)
+{
+    wcoh_param p;
+    if (wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL)) return NULL;
+    if (rows_of) *rows_of = p.shape[0];
+    return p.data;
+}
+
+/* y [rows] = w [rows,columns] x */
+static void times(const wcoh_real *w, const double *x, int rows_of, int columns, double *y)
+{
+    int r, c;
+    for (r = 0; r < rows_of; r++)
+        for (y[r] = 0, c = 0; c < columns; c++)
+            y[r] += (double)w[(size_t)r * (size_t)columns + (size_t)c] * x[c];
+}
+
+/* Logits [V] of a row h [D] of the residual stream. room [D + V + rank]. */
+static void lens_logits(const wcoh_model *model, const wcoh_real *h, double *room, double *logits)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    const wcoh_real *weight = param_data(model, "norm_f.weight", NULL);
+    const wcoh_real *bias = param_data(model, "norm_f.bias", NULL), *scale;
+    int width = 2 * desc->bands, i, rank;
+    double mean = 0, variance = 0, *low = room + width;
+    for (i = 0; i < width; i++) mean += (double)h[i] / width;
+    for (i = 0; i < width; i++) variance += ((double)h[i] - mean) * ((double)h[i] - mean) / width;
+    for (i = 0; i < width; i++)
+        room[i] =
+            ((double)h[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i] + (double)bias[i];
+    if (desc->head == WCOH_HEAD_LOW_RANK) {
+        const wcoh_real *down = param_data(model, "head.down.weight", &rank);
+        times(down, room, rank, width, low);
+        times(param_data(model, "head.up.weight", NULL), low, desc->vocab, rank, logits);
+        return;
+    }
+    scale = param_data(model, "head.scale", NULL);
+    times(param_data(model, desc->head == WCOH_HEAD_TIED ? "embed.weight" : "head.weight", NULL),
+          room, desc->vocab, width, logits);
+    for (i = 0; scale && i < desc->vocab; i++) logits[i] *= (double)scale[0];
+}
+
+static void look_lens(look *k, int layer, const wcoh_real *hidden)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(k->model);
+    int vocab = desc->vocab, width = 2 * desc->bands, t, v;
+    double *room = (double *)memory_of((size_t)(width + vocab + desc->head_rank), sizeof(double));
+    double *logits = (double *)memory_of((size_t)vocab, sizeof(double));
+    for (t = 0; t < k->tokens; t++) {
+        double sum = 0, entropy = 0;
+        int best = 0;
+        lens_logits(k->model, hidden + (size_t)t * (size_t)width, room, logits);
+        for (v = 1; v < vocab; v++)
+            if (logits[v] > logits[best]) best = v;
+        for (v = 0; v < vocab; v++) sum += exp(logits[v] - logits[best]);
+        for (v = 0; v < vocab; v++) {
+            double p = exp(logits[v] - logits[best]) / sum;
+            if (p > 0) entropy -= p * log(p);
+        }
+        k->lens_entropy[layer] += entropy / k->tokens;
+        if (t + 1 < k->tokens)
+            k->lens_loss[layer] +=
+                (log(sum) + logits[best] - logits[k->text[t + 1]]) / (k->tokens - 1);
+        k->choice[(size_t)layer * (size_t)k->tokens + (size_t)t] = best;
+    }
+    free(room);
+    free(logits);
+}
+
+/* Share of tokens whose likeliest symbol at that depth is already the final one. */
+static double lens_agreement(const look *k, int layer)
+{
+    int t, same = 0;
+    for (t = 0; t < k->tokens; t++)
+        same += k->choice[layer * k->tokens + t] == k->choice[k->layers * k->tokens + t];
+    return (double)same / k->tokens;
+}
+
+static void look_layer(int layer, const wcoh_real *hidden, const float *maps, void *user)
+{
+    look *k = (look *)user;
+    if (maps) look_maps(k, layer, maps, "attention");
+    look_lens(k, layer, hidden);
+}
+
+/* ---- symbols: waves of the text, and how many fit into one vector ------------------------- */
+
+typedef struct symbols {
+    double interference, largest;    /* mean and largest |cosine| of two symbols' vectors */
+    double zipf, zipf_fit;           /* frequency ~ rank^-zipf, and its r^2 */
+    double superposed[6], random[6]; /* share read back of 1, 2, 4 .. 32 superposed symbols */
+    double encoded;                  /* Zipf wave: correlation of true and read-back frequencies */
+} symbols;
+
+static double row_dot(const wcoh_real *a, const wcoh_real *b, int n)
+{
+    double sum = 0;
+    int i;
+    for (i = 0; i < n; i++) sum += (double)a[i] * (double)b[i];
+    return sum;
+}
+
+static void symbol_interference(symbols *s, const wcoh_real *table, int vocab, int width)
+{
+    int a, b, pairs = 0;
+    for (a = 0; a < vocab; a++)
+        for (b = a + 1; b < vocab && pairs < 4000000; b++, pairs++) {
+            const wcoh_real *x = table + (size_t)a * (size_t)width;
+            const wcoh_real *y = table + (size_t)b * (size_t)width;
+            double norm = sqrt(row_dot(x, x, width) * row_dot(y, y, width));
+            double c = norm > 0 ? fabs(row_dot(x, y, width)) / norm : 0;
+            s->interference += c;
+            s->largest = c > s->largest ? c : s->largest;
+        }
+    if (pairs) s->interference /= pairs;
+}
+
+static int by_size(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* The line through log frequency over log rank. */
+static void symbol_zipf(symbols *s, const uint32_t *text, size_t count, int vocab)
+{
+    double *often = (double *)memory_of((size_t)vocab, sizeof(double));
+    double n = 0, sx = 0, sy = 0, sxx = 0, sxy = 0, syy = 0;
+    size_t i;
+    int rank;
+    for (i = 0; i < count; i++) often[text[i]]++;
+    qsort(often, (size_t)vocab, sizeof *often, by_size);
+    for (rank = 0; rank < vocab && often[rank] > 0; rank++) {
+        double x = log(rank + 1.0), y = log(often[rank]);
+        n++;
+        sx += x;
+        sy += y;
+        sxx += x * x;
+        sxy += x * y;
+        syy += y * y;
+    }
+    if (n > 2 && n * syy > sy * sy) {
+        double covariance = n * sxy - sx * sy, spread = n * sxx - sx * sx;
+        s->zipf = -covariance / spread;
+        s->zipf_fit = covariance * covariance / (spread * (n * syy - sy * sy));
+    }
+    free(often);
+}
+
+/* The whole text as one vector, every symbol's wave weighted by its frequency; how well inner
+   products with the table give the frequencies back (correlation). */
+static double zipf_wave(const wcoh_real *table, int vocab, int width, const uint32_t *text,
+                        size_t count)
+{
+    double *often = (double *)memory_of((size_t)vocab, sizeof(double));
+    double *wave = (double *)memory_of((size_t)width, sizeof(double));
+    double *back = (double *)memory_of((size_t)vocab, sizeof(double));
+    double x = 0, y = 0, xx = 0, xy = 0, yy = 0, spread;
+    size_t n;
+    int v, i;
+    for (n = 0; n < count; n++) often[text[n]] += 1.0 / (double)count;
+    for (v = 0; v < vocab; v++)
+        for (i = 0; i < width; i++)
+            wave[i] += often[v] * (double)table[(size_t)v * (size_t)width + (size_t)i];
+    times(table, wave, vocab, width, back);
+    for (v = 0; v < vocab; v++) {
+        x += often[v];
+        y += back[v];
+        xx += often[v] * often[v];
+        xy += often[v] * back[v];
+        yy += back[v] * back[v];
+    }
+    spread = (xx - x * x / vocab) * (yy - y * y / vocab);
+    free(often);
+    free(wave);
+    free(back);
+    return spread > 0 ? (xy - x * y / vocab) / sqrt(spread) : 0;
+}
+
+/* Share of `many` superposed symbols that are among the `many` best inner products with their sum,
+   over 50 random sets. */
+static double superposition(const wcoh_real *table, int vocab, int width, int many)
+{
+    double *sum = (double *)memory_of((size_t)width, sizeof(double));
+    double *match = (double *)memory_of((size_t)vocab, sizeof(double)), kept = 0;
+    int *chosen = (int *)memory_of((size_t)vocab, sizeof(int)), trial, i, k, v;
+    wcoh_rng rng = wcoh_rng_seed(7);
+    for (trial = 0; trial < 50; trial++) {
+        memset(sum, 0, (size_t)width * sizeof *sum);
+        memset(chosen, 0, (size_t)vocab * sizeof *chosen);
+        for (k = 0; k < many;) {
+            v = (int)(wcoh_rng_next(&rng) % (uint64_t)vocab);
+            if (chosen[v]) continue;
+            chosen[v] = 1;
+            k++;
+            for (i = 0; i < width; i++)
+                sum[i] += (double)table[(size_t)v * (size_t)width + (size_t)i];
+        }
+        times(table, sum, vocab, width, match);
+        for (k = 0; k < many; k++) {
+            int best = 0;
+            for (v = 1; v < vocab; v++)
+                if (match[v] > match[best]) best = v;
+            kept += chosen[best];
+            match[best] = -1e300;
+        }
+    }
+    free(sum);
+    free(match);
+    free(chosen);
+    return kept / 50 / many;
+}
+
+static symbols look_symbols(const wcoh_model *model, const uint32_t *text, size_t count)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    const wcoh_real *table = param_data(model, "embed.weight", NULL);
+    int vocab = desc->vocab, width = 2 * desc->bands, i, many;
+    size_t total = (size_t)vocab * (size_t)width, n;
+    wcoh_real *noise = (wcoh_real *)memory_of(total, sizeof *noise);
+    wcoh_rng rng = wcoh_rng_seed(8);
+    symbols s;
+    memset(&s, 0, sizeof s);
+    for (n = 0; n < total; n++) noise[n] = (wcoh_real)wcoh_rng_normal(&rng);
+    symbol_interference(&s, table, vocab, width);
+    symbol_zipf(&s, text, count, vocab);
+    s.encoded = zipf_wave(table, vocab, width, text, count);
+    for (i = 0, many = 1; i < 6; i++, many *= 2) {
+        if (many > vocab) continue;
+        s.superposed[i] = superposition(table, vocab, width, many);
+        s.random[i] = superposition(noise, vocab, width, many);
+    }
+    free(noise);
+    return s;
+}
+
+/* ---- printing ----------------------------------------------------------------------------- */
+
+static double layer_entropy(const look *k, int layer, int rest)
+{
+    double sum = 0;
+    int h;
+    for (h = 0; h < k->heads; h++) {
+        const wcoh_map_figures *f = &k->maps[layer * k->heads + h];
+        sum += (rest ? f->rest.entropy : f->all.entropy) / k->heads;
+    }
+    return sum;
+}
+
+static wcoh_collapse look_collapse(const look *k)
+{
+    double entropy[1024];
+    int l, layers = k->layers < 1024 ? k->layers : 1024;
+    for (l = 0; l < layers; l++) entropy[l] = layer_entropy(k, l, 0);
+    return wcoh_collapse_of(entropy, layers);
+}
+
+static void print_attention(const look *k)
+{
+    wcoh_collapse c = look_collapse(k);
+    int l, h;
+    printf("attention over %d tokens (uniform causal rows: entropy %.3f nats, R %.3f; without key "
+           "0: %.3f, %.3f)\n",
+           k->tokens, k->maps[0].all_uniform.entropy, k->maps[0].all_uniform.concentration,
+           k->maps[0].rest_uniform.entropy, k->maps[0].rest_uniform.concentration);
+    printf("  layer head   entropy       R  on key 0  centroid   without key 0: entropy       R\n");
+    for (l = 0; l < k->layers; l++) {
+        for (h = 0; h < k->heads; h++) {
+            const wcoh_map_figures *f = &k->maps[l * k->heads + h];
+            printf("  %5d %4d  %8.3f %7.3f  %8.3f  %8.2f %24.3f %7.3f\n", l, h, f->all.entropy,
+                   f->all.concentration, f->all.first, f->all.centroid, f->rest.entropy,
+                   f->rest.concentration);
+        }
+        printf("  layer %d: heads in step %.3f, dispersion %.2f rad; mean entropy %.3f (%.3f "
+               "without key 0)\n",
+               l, k->step[l].synchronisation, k->step[l].dispersion, layer_entropy(k, l, 0),
+               layer_entropy(k, l, 1));
+    }
+    if (c.layer < 0) printf("  no collapse: entropy never falls from one layer to the next\n");
+    else if (c.runner_up < 0)
+        printf("  largest fall of entropy: into layer %d, by %.3f nats; no other\n", c.layer,
+               c.drop);
+    else
+        printf("  largest fall of entropy: into layer %d, by %.3f nats; next: layer %d, %.3f\n",
+               c.layer, c.drop, c.runner_up, c.runner_up_drop);
+}
+
+static void print_model(const look *k, const symbols *s)
+{
+    wcoh_wave w;
+    int l, h, i;
+    if (wcoh_model_wave(k->model, 0, 0, &w, NULL) == WCOH_OK)
+        printf("waves\n  layer head    gain   carrier rad/token  wavelength tokens   damping "
+               "nats/token   reach tokens\n");
+    for (l = 0; l < k->layers; l++)
+        for (h = 0; h < k->heads && wcoh_model_wave(k->model, l, h, &w, NULL) == WCOH_OK; h++)
+            printf("  %5d %4d  %6.3f  %18.4f  %17.1f  %18.5f  %13.1f\n", l, h, w.gain, w.carrier,
+                   w.wavelength, w.damping, w.reach);
+    printf("depth (logit lens, final norm applied once)\n"
+           "  after layer   entropy nats   loss nats   same choice as the end\n");
+    for (l = 0; l <= k->layers; l++)
+        printf("  %11d   %12.4f   %9.4f   %22.3f\n", l, k->lens_entropy[l], k->lens_loss[l],
+               lens_agreement(k, l));
+    printf("symbols\n  interference: mean |cosine| %.4f, largest %.4f\n", s->interference,
+           s->largest);
+    printf(
+        "  frequency ~ rank^-%.3f (r^2 %.3f); the text as one wave, each symbol weighted by its\n"
+        "  frequency: read back with correlation %.4f\n",
+        s->zipf, s->zipf_fit, s->encoded);
+    printf("  superposed symbols read back (a random table of that shape):");
+    for (i = 0; i < 6; i++)
+        if (s->random[i] > 0) printf(" %d: %.3f (%.3f)", 1 << i, s->superposed[i], s->random[i]);
+    printf("\n");
+}
+
+static void json_mean(const char *name, const wcoh_map_mean *m)
+{
+    printf("\"%s\":{\"entropy\":%.6g,\"concentration\":%.6g,\"centroid\":%.6g,\"first\":%.6g,"
+           "\"rows\":%lu,\"undefined\":%lu}",
+           name, m->entropy, m->concentration, m->centroid, m->first, (unsigned long)m->rows,
+           (unsigned long)m->undefined);
+}
+
+static void json_attention(const look *k)
+{
+    wcoh_collapse c = look_collapse(k);
+    wcoh_wave w;
+    int l, h;
+    printf("\"tokens\":%d,\"collapse\":{\"layer\":%d,\"drop\":%.6g,\"runner_up\":%d,"
+           "\"runner_up_drop\":%.6g},\n\"heads\":[",
+           k->tokens, c.layer, c.drop, c.runner_up, c.runner_up_drop);
+    for (l = 0; l < k->layers; l++)
+        for (h = 0; h < k->heads; h++) {
+            const wcoh_map_figures *f = &k->maps[l * k->heads + h];
+            printf("%s\n{\"layer\":%d,\"head\":%d,", l + h ? "," : "", l, h);
+            json_mean("all", &f->all);
+            printf(",");
+            json_mean("all_uniform", &f->all_uniform);
+            printf(",");
+            json_mean("rest", &f->rest);
+            printf(",");
+            json_mean("rest_uniform", &f->rest_uniform);
+            if (k->model && wcoh_model_wave(k->model, l, h, &w, NULL) == WCOH_OK)
+                printf(",\"gain\":%.6g,\"carrier\":%.6g,\"wavelength\":%.6g,\"damping\":%.6g,"
+                       "\"reach\":%.6g",
+                       w.gain, w.carrier, w.wavelength, w.damping, w.reach);
+            printf("}");
+        }
+    printf("],\n\"layers\":[");
+    for (l = 0; l < k->layers; l++)
+        printf("%s{\"synchronisation\":%.6g,\"dispersion\":%.6g}", l ? "," : "",
+               k->step[l].synchronisation, k->step[l].dispersion);
+    printf("]");
+}
+
+static void json_model(const look *k, const symbols *s)
+{
+    int l, i;
+    printf(",\n\"lens\":[");
+    for (l = 0; l <= k->layers; l++)
+        printf("%s{\"entropy\":%.6g,\"loss\":%.6g,\"same\":%.6g}", l ? "," : "", k->lens_entropy[l],
+               k->lens_loss[l], lens_agreement(k, l));
+    printf("],\n\"symbols\":{\"interference\":%.6g,\"largest\":%.6g,\"zipf\":%.6g,"
+           "\"zipf_fit\":%.6g,\"zipf_wave\":%.6g,\"superposed\":[",
+           s->interference, s->largest, s->zipf, s->zipf_fit, s->encoded);
+    for (i = 0; i < 6; i++)
+        printf("%s{\"count\":%d,\"read_back\":%.6g,\"random\":%.6g}", i ? "," : "", 1 << i,
+               s->superposed[i], s->random[i]);
+    printf("]}");
+}
+
+/* ---- weights ------------------------------------------------------------------------------ */
+
+typedef struct spectrum {
+    char name[64];
+    int count;
+    double *values;
+} spectrum;
+
+enum { SPECTRA = 8 };
+
+/* Every matrix of a file; the first few spectra are kept for the picture. */
+static int look_weights(const char *path, int json, spectrum *kept)
+{
+    wcoh_tensors *t;
+    wcoh_tensor_info info;
+    wcoh_error error;
+    wcoh_matrix_figures f;
+    int i, any = 0, count = 0;
+    must(wcoh_tensors_open_file(&t, path, NULL, &error), NULL, &error);
+    if (!json)
+        printf(
+            "weights (in brackets: what chance gives)\n  %-40s %11s %9s %9s %15s %8s %22s %15s\n",
+            "matrix", "shape", "norm", "largest", "effective rank", "stable", "DFT thirds",
+            "from identity");
+    for (i = 0; i < wcoh_tensors_count(t); i++) {
+        int rows_of, columns, least;
+        double *values;
+        float *w;
+        char shape[32], identity[32] = "";
+        wcoh_tensors_info(t, i, &info, NULL);
+        if (info.dims != 2 || strncmp(info.name, "adam.", 5) == 0 || !info.count ||
+            info.count > 1 << 24)
+            continue;
+        rows_of = (int)info.shape[0];
+        columns = (int)info.shape[1];
+        least = rows_of < columns ? rows_of : columns;
+        values = (double *)memory_of((size_t)least, sizeof(double));
+        w = (float *)memory_of((size_t)info.count, sizeof(float));
+        must(wcoh_tensors_read(t, i, 0, (size_t)info.count, w, &error), path, &error);
+        must(wcoh_matrix_measure(&f, w, rows_of, columns, values, NULL, &error), info.name, &error);
+        free(w);
+        sprintf(shape, "%dx%d", rows_of, columns);
+        if (f.identity >= 0) sprintf(identity, "%.3f (%.3f)", f.identity, f.identity_random);
+        if (json) {
+            printf("%s\n{\"name\":", any ? "," : "");
+            json_text(info.name);
+            printf(",\"rows\":%d,\"columns\":%d,\"norm\":%.6g,\"largest\":%.6g,"
+                   "\"smallest\":%.6g,\"effective_rank\":%.6g,\"random_rank\":%.6g,"
+                   "\"stable_rank\":%.6g,\"thirds\":[%.6g,%.6g,%.6g],\"thirds_random\":[%.6g,"
+                   "%.6g,%.6g],\"identity\":%.6g,\"identity_random\":%.6g}",
+                   rows_of, columns, f.norm, f.largest, f.smallest, f.effective_rank, f.random_rank,
+                   f.stable_rank, f.thirds[0], f.thirds[1], f.thirds[2], f.thirds_random[0],
+                   f.thirds_random[1], f.thirds_random[2], f.identity, f.identity_random);
+        } else {
+            printf("  %-40s %11s %9.3f %9.3f %7.1f (%5.1f) %8.1f  %.2f %.2f %.2f (%.2f..) %15s\n",
+                   info.name, shape, f.norm, f.largest, f.effective_rank, f.random_rank,
+                   f.stable_rank, f.thirds[0], f.thirds[1], f.thirds[2], f.thirds_random[0],
+                   identity);
+        }
+        any = 1;
+        if (least > 8 && count < SPECTRA) {
+            snprintf(kept[count].name, sizeof kept[count].name, "%.60s", info.name);
+            kept[count].values = values;
+            kept[count++].count = least;
+        } else {
+            free(values);
+        }
+    }
+    wcoh_tensors_close(t);
+    return count;
+}
+
+/* ---- pictures ----------------------------------------------------------------------------- */
+
+static void begin(plot *p, const char *prefix, const char *name, int width, int height,
+                  const char *title)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s-%s", prefix, name);
+    if (!plot_open(p, path, width, height, title)) fail(EXIT_FAILED, "%s: cannot write it", path);
+}
+
+static void end(plot *p)
+{
+    if (!plot_close(p)) fail(EXIT_FAILED, "%s: cannot write it", p->name);
+}
+
+/* The sharpest head of each layer, and entropy of every head as a share of the uniform one. */
+static void plot_attention(const look *k, const char *prefix)
+{
+    double *share = (double *)memory_of((size_t)k->layers * (size_t)k->heads, sizeof(double));
+    size_t square = (size_t)k->tokens * (size_t)k->tokens, i;
+    char name[48], title[128];
+    plot p;
+    plot_frame f;
+    int l;
+    for (l = 0; l < k->layers && l < 64; l++) {
+        double top = 1e-9;
+        const double *map = k->sharpest + (size_t)l * square;
+        for (i = 0; i < square; i++)
+            if (i % (size_t)k->tokens) top = map[i] > top ? map[i] : top;
+        sprintf(name, "map-layer%d", l);
+        sprintf(title, "Attention of layer %d, head %d (the sharpest)", l, k->sharpest_head[l]);
+        begin(&p, prefix, name, 620, 560, title);
+        f = plot_frame_of(&p, 0, k->tokens, 0, k->tokens, 100);
+        plot_heat(&p, &f, map, k->tokens, k->tokens, 0, top, 1, "weight");
+        plot_heat_numbers(&p, &f, k->tokens, k->tokens, "key (position in the text)",
+                          "query (position)");
+        end(&p);
+    }
+    for (l = 0; l < k->layers * k->heads; l++)
+        share[l] = k->maps[l].all.entropy / (k->maps[l].all_uniform.entropy + 1e-300);
+    begin(&p, prefix, "entropy", 700, 120 + 40 * (k->layers < 12 ? k->layers + 2 : 14),
+          "Entropy of each head, as a share of uniform attention");
+    f = plot_frame_of(&p, 0, k->heads, 0, k->layers, 110);
+    plot_heat(&p, &f, share, k->layers, k->heads, 0, 1, 0, "share");
+    plot_heat_numbers(&p, &f, k->layers, k->heads, "head", "layer");
+    end(&p);
+    free(share);
+}
+
+/* Each head as a disc: how far it listens and at which length, both in tokens, log scales. */
+static void plot_waves(const look *k, const char *prefix)
+{
+    plot p;
+    plot_frame f;
+    wcoh_wave w;
+    int l, h, d;
+    char text[32];
+    if (wcoh_model_wave(k->model, 0, 0, &w, NULL) != WCOH_OK) return;
+    begin(&p, prefix, "waves", 820, 520, "Heads: reach and wavelength (disc size: gain)");
+    f = plot_frame_of(&p, 0, 4, 1, 1e4, 130);
+    f.log_y = 1;
+    plot_axes(&p, &f, "reach 1/damping (tokens)", "wavelength 2 pi/|carrier| (tokens)", 0);
+    for (d = 0; d <= 4; d++) {
+        plot_line(&p, plot_x(&f, d), f.top, plot_x(&f, d), f.top + f.height, 1, PLOT_PALE);
+        sprintf(text, "%g", pow(10, d));
+        plot_text(&p, plot_x(&f, d), f.top + f.height + 18, 13, 0, 0, PLOT_INK, text);
+    }
+    for (l = 0; l < k->layers; l++) {
+        for (h = 0; h < k->heads; h++) {
+            double reach, wave;
+            wcoh_model_wave(k->model, l, h, &w, NULL);
+            reach = log10(w.reach > 0 ? w.reach : 1e4);
+            wave = w.wavelength > 0 ? w.wavelength : 1e4;
+            reach = reach < 0 ? 0 : reach > 4 ? 4 : reach;
+            plot_disc(&p, plot_x(&f, reach), plot_y(&f, wave > 1e4 ? 1e4 : wave),
+                      2 + 1.5 * sqrt(w.gain), plot_colours[l % 8]);
+        }
+        sprintf(text, "layer %d", l);
+        if (l < 16) plot_legend(&p, &f, l, text, plot_colours[l % 8]);
+    }
+    end(&p);
+}
+
+static void plot_depth(const look *k, const char *prefix)
+{
+    double depth[1024], top = 0;
+    int l, count = k->layers + 1 < 1024 ? k->layers + 1 : 1024;
+    plot p;
+    plot_frame f;
+    for (l = 0; l < count; l++) {
+        depth[l] = l;
+        top = fmax(top, fmax(k->lens_entropy[l], k->lens_loss[l]));
+    }
+    begin(&p, prefix, "depth", 760, 430, "Logit lens: what each depth would predict");
+    f = plot_frame_of(&p, 0, k->layers, 0, top * 1.05, 130);
+    plot_axes(&p, &f, "after layer", "nats per token", 1);
+    plot_curve(&p, &f, depth, k->lens_entropy, count, 2.4, plot_colours[0]);
+    plot_curve(&p, &f, depth, k->lens_loss, count, 2.4, plot_colours[1]);
+    plot_legend(&p, &f, 0, "entropy", plot_colours[0]);
+    plot_legend(&p, &f, 1, "loss", plot_colours[1]);
+    end(&p);
+}
+
+static void plot_weights(const spectrum *s, int count, const char *prefix)
+{
+    double index[4096], top = 0, low = 1e300;
+    int i, k, most = 1;
+    plot p;
+    plot_frame f;
+    if (!count) return;
+    for (i = 0; i < 4096; i++) index[i] = i + 1;
+    for (i = 0; i < count; i++) {
+        int last = s[i].count < 4096 ? s[i].count : 4096;
+        most = last > most ? last : most;
+        for (k = 0; k < last; k++) {
+            top = fmax(top, s[i].values[k]);
+            if (s[i].values[k] > 0) low = fmin(low, s[i].values[k]);
+        }
+    }
+    begin(&p, prefix, "singular", 900, 470, "Singular values");
+    f = plot_frame_of(&p, 1, most, fmax(low, top * 1e-4), top * 1.1, 290);
+    f.log_y = 1;
+    plot_axes(&p, &f, "index, largest first", "singular value", 1);
+    for (i = 0; i < count; i++) {
+        plot_curve(&p, &f, index, s[i].values, s[i].count < 4096 ? s[i].count : 4096, 1.8,
+                   plot_colours[i % 8]);
+        plot_legend(&p, &f, i, s[i].name, plot_colours[i % 8]);
+    }
+    end(&p);
+}
+
+/* ---- three ways in ------------------------------------------------------------------------ */
+
+static void from_maps(const request *r)
+{
+    wcoh_tensors *t;
+    wcoh_tensor_info info;
+    wcoh_error error;
+    size_t layer_size;
+    float *maps;
+    look k;
+    int i, l;
+    must(wcoh_tensors_open_file(&t, r->maps, NULL, &error), NULL, &error);
+    for (i = 0; i < wcoh_tensors_count(t); i++) {
+        wcoh_tensors_info(t, i, &info, NULL);
+        if (info.dims == 4 && info.shape[2] == info.shape[3] && info.count) break;
+    }
+    if (i == wcoh_tensors_count(t))
+        fail(EXIT_FAILED, "%s: it has no tensor [layers, heads, T, T]", r->maps);
+    if (info.shape[0] > 1024 || info.shape[1] > 4096 || info.shape[2] > 4096)
+        fail(EXIT_FAILED, "%s: more than 1024 layers, 4096 heads or 4096 tokens", r->maps);
+    look_open(&k, (int)info.shape[0], (int)info.shape[1], (int)info.shape[2]);
+    layer_size = (size_t)(info.count / info.shape[0]);
+    maps = (float *)memory_of(layer_size, sizeof(float));
+    for (l = 0; l < k.layers; l++) {
+        must(wcoh_tensors_read(t, i, (uint64_t)l * layer_size, layer_size, maps, &error), r->maps,
+             &error);
+        look_maps(&k, l, maps, r->maps);
+    }
+    if (r->json) {
+        printf("{");
+        json_attention(&k);
+        printf("}\n");
+    } else {
+        print_attention(&k);
+    }
+    if (r->plots) plot_attention(&k, r->plots);
+    wcoh_tensors_close(t);
+    free(maps);
+}
+
+static void from_weights(const char *path, const request *r)
+{
+    static spectrum kept[SPECTRA];
+    int count;
+    if (r->json) printf("\"weights\":[");
+    count = look_weights(path, r->json, kept);
+    if (r->json) printf("]}\n");
+    if (r->plots) plot_weights(kept, count, r->plots);
+}
+
+static void from_model(const request *r)
+{
+    wcoh_model *model;
+    wcoh_error error;
+    wcoh_cpu_desc cpu;
+    const wcoh_model_desc *desc;
+    size_t size, count, used;
+    char *text = file_read(r->text, &size);
+    uint32_t *tokens;
+    symbols s;
+    look k;
+    must(wcoh_model_load_file(&model, r->model, NULL, &error), NULL, &error);
+    desc = wcoh_model_get_desc(model);
+    if (!wcoh_model_tokenizer(model)) fail(EXIT_FAILED, "%s: it has no tokenizer", r->model);
+    if ((size_t)r->from >= size) fail(EXIT_USAGE, "--from is behind the end of %s", r->text);
+    tokens = text_encode(wcoh_model_tokenizer(model), text + r->from, size - (size_t)r->from,
+                         r->text, (size_t)r->from, &count);
+    used = count < (size_t)r->tokens ? count : (size_t)r->tokens;
+    if (used < 2) fail(EXIT_FAILED, "%s: two tokens are needed", r->text);
+    look_open(&k, desc->layers, desc->heads, (int)used);
+    k.model = model;
+    k.text = tokens;
+    memset(&cpu, 0, sizeof cpu);
+    cpu.threads = (int)r->threads;
+    must(wcoh_model_inspect(model, tokens, (int)used, &cpu, NULL, look_layer, &k, &error), r->text,
+         &error);
+    s = look_symbols(model, tokens, count);
+    if (r->json) {
+        printf("{");
+        json_attention(&k);
+        json_model(&k, &s);
+        printf(",\n");
+    } else {
+        print_attention(&k);
+        print_model(&k, &s);
+    }
+    if (r->plots) {
+        plot_attention(&k, r->plots);
+        plot_waves(&k, r->plots);
+        plot_depth(&k, r->plots);
+    }
+    wcoh_model_destroy(model);
+    free(tokens);
+    free(text);
+}
+
+int main(int argc, char **argv)
+{
+    request r;
+    program_name = "inspect";
+    memset(&r, 0, sizeof r);
+    r.tokens = 128;
+    request_read(&r, argc, argv);
+    if (r.maps) {
+        from_maps(&r);
+    } else if (r.weights) {
+        if (r.json) printf("{");
+        from_weights(r.weights, &r);
+    } else {
+        from_model(&r);
+        from_weights(r.model, &r);
+    }
+    stdout_check();
+    return 0;
+}
