@@ -2891,7 +2891,11 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_pairlo(a, b) WCOHI_NEON_PAIRS(vzip1q_f64, a, b)
 #define wcohi_neon_pairhi(a, b) WCOHI_NEON_PAIRS(vzip2q_f64, a, b)
 #define wcohi_neon_fold8(p, a, b) (vst1q_f32(p, a), vst1q_f32((p) + 4, b))
+#ifdef __GNUC__
+#define wcohi_neon_prefetch(p) __builtin_prefetch(p)
+#else
 #define wcohi_neon_prefetch(p) ((void)(p))
+#endif
 
 #define wcohi_neon_toi(a) vcvtnq_s32_f32(a)
 #define wcohi_neon_fromi(i) vcvtq_f32_s32(i)
@@ -3519,7 +3523,9 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_DOTS)
 
 /* ---- packing and edges ----------------------------------------------------------------------- */
 
-/* to [k,width] = from [k,n] (ld), zeros right of n. */
+/* to [k,width] = from [k,n] (ld), zeros right of n. The rows are short pieces of long ones, which
+   prefetchers do not foresee. */
+#define WCOHI_PACK_AHEAD 24
 #define WCOHI_KERNEL_PACK(S)                                                                       \
     S##_fn void S##_pack(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width) \
     {                                                                                              \
@@ -3528,6 +3534,7 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_DOTS)
             for (j = 0; j < width; j += S##_W) {                                                   \
                 int left = WCOHI_CLAMP(n - j, 0, S##_W);                                           \
                 S##_v v = S##_zero();                                                              \
+                S##_prefetch(from + WCOHI_PACK_AHEAD * ld + j);                                    \
                 if (left == S##_W) v = S##_load(from + j);                                         \
                 else if (left > 0) v = S##_load_n(from + j, left);                                 \
                 S##_store(to + j, v);                                                              \
@@ -3727,28 +3734,27 @@ static int wcohi_share(int count, int index, int parts)
     return (int)((int64_t)count * index / parts);
 }
 
-/* One part of the grid of row_parts by column_parts. */
+/* One part of the grid of row_parts by column_parts. Its rows of A and columns of B are few enough
+   for one cut of them to stay in the second cache. */
 static void wcohi_gemm_part(int index, int slot, void *user)
 {
     const wcohi_gemm_run *run = (const wcohi_gemm_run *)user;
     const wcohi_gemm_args *g = &run->args;
     int row = index % run->row_parts, column = index / run->row_parts;
     int lanes = run->kernels->lanes, depth = run->kernels->depth;
-    int cuts = WCOHI_MAX(1, (g->k + depth - 1) / depth);
-    int j = wcohi_share(run->panels, column, run->column_parts);
-    int end = wcohi_share(run->panels, column + 1, run->column_parts);
+    int cuts = WCOHI_MAX(1, (g->k + depth - 1) / depth), cut, j;
     wcohi_panel panel;
     panel.packed = run->pack + wcohi_pack_count(slot);
     panel.t0 = wcohi_share(run->tiles, row, run->row_parts);
     panel.t1 = wcohi_share(run->tiles, row + 1, run->row_parts);
-    for (; j < end; j++) {
-        int cut;
-        panel.j = j * 2 * lanes;
-        panel.n = WCOHI_MIN(g->n - panel.j, 2 * lanes);
-        panel.width = panel.n > lanes ? 2 * lanes : lanes;
-        for (cut = 0; cut < cuts; cut++) {
-            panel.p = wcohi_share(g->k, cut, cuts);
-            panel.k = wcohi_share(g->k, cut + 1, cuts) - panel.p;
+    for (cut = 0; cut < cuts; cut++) {
+        panel.p = wcohi_share(g->k, cut, cuts);
+        panel.k = wcohi_share(g->k, cut + 1, cuts) - panel.p;
+        for (j = wcohi_share(run->panels, column, run->column_parts);
+             j < wcohi_share(run->panels, column + 1, run->column_parts); j++) {
+            panel.j = j * 2 * lanes;
+            panel.n = WCOHI_MIN(g->n - panel.j, 2 * lanes);
+            panel.width = panel.n > lanes ? 2 * lanes : lanes;
             wcohi_gemm_panel(run, &panel);
         }
     }
@@ -3816,6 +3822,17 @@ static void wcohi_gemm_dots(int index, int slot, void *user)
     }
 }
 
+/* At least `parts` parts, if there are so many tiles. Every part of the rows packs B again: so none
+   below 128 rows if the columns can be parted instead, and none above 256, for the second cache. */
+static void wcohi_gemm_grid(wcohi_gemm_run *run, int parts)
+{
+    int m = run->args.m, rows = WCOHI_CLAMP(m / 128, 1, parts);
+    rows = WCOHI_MAX(rows, (m + 255) / 256);
+    run->column_parts = WCOHI_MIN(run->panels, (parts + rows - 1) / rows);
+    rows = WCOHI_MAX(rows, (parts + run->column_parts - 1) / run->column_parts);
+    run->row_parts = WCOHI_MIN(run->tiles, rows);
+}
+
 /* The product that `args` describes; `accumulate` and `gelu` exclude each other. */
 static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args)
 {
@@ -3839,10 +3856,7 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
     }
     run.tiles = (args->m + run.kernels->rows - 1) / run.kernels->rows;
     run.panels = (args->n + 2 * run.kernels->lanes - 1) / (2 * run.kernels->lanes);
-    /* every part of the rows packs B again: no part below 128 rows if the columns can be parted */
-    run.row_parts = WCOHI_CLAMP(args->m / 128, 1, parts);
-    run.column_parts = WCOHI_MIN(run.panels, (parts + run.row_parts - 1) / run.row_parts);
-    run.row_parts = WCOHI_MIN(run.tiles, (parts + run.column_parts - 1) / run.column_parts);
+    wcohi_gemm_grid(&run, parts);
     wcohi_pool_run(compute->pool, run.row_parts * run.column_parts, work, wcohi_gemm_part, &run);
 }
 
@@ -5049,6 +5063,7 @@ typedef struct wcohi_wave_room {
     wcoh_real *dphi, *dpsi, *delta, *inverse, *denominator; /* [P] */
     wcoh_real *weight, *product, *torque;                   /* [P,W] of one block of lanes */
     wcoh_real *columns, *sums;          /* [E,P] */
+    wcoh_real *packed;                  /* [P,E8] rows of v or dout, side by side */
     double *fr, *fs;                    /* [P] phasors in double, in the turning frame */
     double *query, *key, *image;        /* [FEATURES,P] features, and what they meet */
     double *rows, *across;              /* [P,E8] and [E+1,P] */
@@ -5218,7 +5233,7 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     size_t pitch = wcohi_wave_pitch(width), matrix = wcohi_mul(span, pitch);
     size_t block = wcohi_wave_state(width), chunks = span / 16 + 2;
     wcoh_real **lines[17], *reals;
-    reals = WCOHI_TAKE(arena, wcohi_add((17 + 3 * 16) * span, wcohi_mul(2, matrix)), wcoh_real);
+    reals = WCOHI_TAKE(arena, wcohi_add((17 + 3 * 16) * span, wcohi_mul(3, matrix)), wcoh_real);
     room->query = WCOHI_TAKE(arena, 3 * WCOHI_FEATURES * span, double);
     room->rows = WCOHI_TAKE(arena, wcohi_add(wcohi_mul(2, matrix), 3 * span), double);
     room->scaled = WCOHI_TAKE(arena, wcohi_mul(3, block), double);
@@ -5242,6 +5257,7 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     room->torque = wcohi_wave_next(&reals, span * 16);
     room->columns = wcohi_wave_next(&reals, matrix);
     room->sums = wcohi_wave_next(&reals, matrix);
+    room->packed = wcohi_wave_next(&reals, matrix);
 }
 
 /* Bytes of one job's scratch. */
@@ -5418,6 +5434,21 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
 /* Raw pairs [rows] of `stride` -> planar r, s, 0 behind the last row (span: rows in whole vectors),
    and back; pairs [2 span] lies between. */
 #define WCOHI_KERNEL_WAVE_GATHER(S)                                                                \
+    /* rows [rows,E] of *stride side by side, zeros between; returns them with their stride E8 */  \
+    S##_fn const wcoh_real *S##_wave_pack(wcoh_real *to, const wcoh_real *x, size_t *stride,       \
+                                          int rows, int width)                                     \
+    {                                                                                              \
+        size_t step = *stride, pitch = wcohi_wave_pitch(width);                                    \
+        wcoh_real *y = to;                                                                         \
+        int row, e;                                                                                \
+        for (row = 0; row < rows; row++, x += step, y += pitch) {                                  \
+            for (e = 0; e + 8 <= width; e += 8) memcpy(y + e, x + e, 8 * sizeof *x);               \
+            for (; e < width; e++) y[e] = x[e];                                                    \
+            for (; e < (int)pitch; e++) y[e] = 0;                                                  \
+        }                                                                                          \
+        *stride = pitch;                                                                           \
+        return to;                                                                                 \
+    }                                                                                              \
     S##_fn void S##_wave_gather(wcoh_real *r, wcoh_real *s, const wcoh_real *raw, size_t stride,   \
                                 int rows, int span, wcoh_real *pairs)                              \
     {                                                                                              \
@@ -5470,21 +5501,27 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
             S##_store(as + i, S##_fma(r, d, S##_mul(s, c)));                                       \
         }                                                                                          \
     }                                                                                              \
-    /* raw rows from `first` of the task, `rows` of them, to room's phasors */                     \
+    /* raw rows from `first` of the task, `rows` of them, to room's phasors; the keys unturned */  \
+    S##_fn void S##_wave_keys(const wcohi_wave_task *task, int first, int rows, int span)          \
+    {                                                                                              \
+        const wcohi_wave_room *room = &task->room;                                                 \
+        size_t stride = task->call->phasor_stride, at = (size_t)first * stride;                    \
+        S##_wave_gather(room->kr, room->ks, task->key + at, stride, rows, span, room->weight);     \
+        S##_wave_unit(room->wr, room->ws, room->kr, room->ks, span);                               \
+        if (task->call->harmonic)                                                                  \
+            wcohi_wave_harmonic(room->wr, room->ws, room->kr, room->ks, task->wave->harmonic,      \
+                                rows);                                                             \
+    }                                                                                              \
     S##_fn void S##_wave_phasors(const wcohi_wave_task *task, int first, int rows, int span)       \
     {                                                                                              \
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
         size_t stride = task->call->phasor_stride, at = (size_t)first * stride;                    \
-        wcoh_real *pairs = room->weight;                                                           \
-        S##_wave_gather(room->qr, room->qs, task->query + at, stride, rows, span, pairs);          \
-        S##_wave_gather(room->kr, room->ks, task->key + at, stride, rows, span, pairs);            \
+        S##_wave_keys(task, first, rows, span);                                                    \
+        S##_wave_gather(room->qr, room->qs, task->query + at, stride, rows, span, room->weight);   \
         S##_wave_unit(room->ur, room->us, room->qr, room->qs, span);                               \
-        S##_wave_unit(room->wr, room->ws, room->kr, room->ks, span);                               \
-        if (task->call->harmonic) {                                                                \
+        if (task->call->harmonic)                                                                  \
             wcohi_wave_harmonic(room->ur, room->us, room->qr, room->qs, wave->harmonic, rows);     \
-            wcohi_wave_harmonic(room->wr, room->ws, room->kr, room->ks, wave->harmonic, rows);     \
-        }                                                                                          \
         S##_wave_turn(room->ar, room->as, room->ur, room->us, wave, rows, span);                   \
         S##_wave_turn(room->br, room->bs, room->wr, room->ws, wave, rows, span);                   \
     }
@@ -5595,7 +5632,8 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
             S##_wave_dot1(p, e > 0, columns, pitch, rows, x + e, stride);                          \
     }
 
-/* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q] too. */
+/* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q]
+   too. */
 #define WCOHI_KERNEL_WAVE_NEAR(S)                                                                  \
     S##_fn void S##_wave_near_weights(const wcohi_wave *wave, const wcohi_wave_room *room,         \
                                       int first, int rows)                                         \
@@ -5625,16 +5663,16 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
         }                                                                                          \
         S##_store(room->denominator + first, total);                                               \
     }                                                                                              \
-    S##_fn void S##_wave_near(const wcohi_wave_task *task, const wcoh_real *value, int rows,       \
-                              int span)                                                            \
+    S##_fn void S##_wave_near(const wcohi_wave_task *task, const wcoh_real *value, size_t stride,  \
+                              int rows, int span)                                                  \
     {                                                                                              \
         const wcohi_wave_room *room = &task->room;                                                 \
         int first;                                                                                 \
         for (first = 0; first < rows; first += S##_W) {                                            \
             S##_wave_near_weights(task->wave, room, first, rows);                                  \
             S##_wave_mix(room->sums + first, (size_t)span, room->weight,                           \
-                    WCOHI_MIN(first + S##_W, rows), value, task->call->value_stride,               \
-                    task->call->width);                                                            \
+                         WCOHI_MIN(first + S##_W, rows), value, stride,                            \
+                         task->call->width);                                                       \
         }                                                                                          \
     }
 
@@ -5681,10 +5719,9 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
     }                                                                                              \
     /* columns: v transposed; sums: gradient of v transposed, added to */                          \
     S##_fn void S##_wave_near_backward(const wcohi_wave_task *task, const wcoh_real *dout,         \
-                                       int rows, int span)                                         \
+                                       size_t stride, int rows, int span)                          \
     {                                                                                              \
         const wcohi_wave_room *room = &task->room;                                                 \
-        size_t stride = task->call->dout_stride;                                                   \
         wcoh_real gain = (wcoh_real)task->wave->gain;                                              \
         int width = task->call->width, first, q;                                                   \
         S##_v moment = S##_zero();                                                                 \
@@ -5891,18 +5928,22 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
         return result;                                                                             \
     }
 
-/* Widening: rows x [rows,E] of `stride` times scale[row] -> [rows,E8]; columns [E,span] times
-   scale[lane] -> double, and double columns times scale[lane] added to columns of reals. */
+/* Widening: packed rows [rows,E8] times scale[row] -> double; columns [E,span] times scale[lane] ->
+   double, and double columns times scale[lane] added to columns of reals. */
 #define WCOHI_KERNEL_WAVE_WIDEN(S)                                                                 \
-    S##_fn void S##_wave_widen_rows(double *to, size_t pitch, const wcoh_real *x, size_t stride,   \
-                                    const double *scale, int rows, int width)                      \
+    S##_fn void S##_wave_widen_rows(double *to, size_t pitch, const wcoh_real *x,                  \
+                                    const double *scale, int rows)                                 \
     {                                                                                              \
-        int row, e;                                                                                \
-        for (row = 0; row < rows; row++, x += stride, to += pitch) {                               \
+        int row, e, half = pitch == S##_DW && S##_DW < S##_W;                                      \
+        for (row = 0; half && row < rows; row += 2, x += S##_W, to += S##_W) {                     \
+            S##_v v = S##_load(x); /* two rows */                                                  \
+            S##_dstore(to, S##_dmul(S##_dset(scale[row]), S##_dlo(v)));                            \
+            S##_dstore(to + S##_DW, S##_dmul(S##_dset(scale[row + 1]), S##_dhi(v)));               \
+        }                                                                                          \
+        for (; row < rows; row++, x += pitch, to += pitch) {                                       \
             S##_dv factor = S##_dset(scale[row]);                                                  \
             for (e = 0; e < (int)pitch; e += S##_W) {                                              \
-                int n = width > e ? WCOHI_LANES(S, width, e) : 0;                                  \
-                S##_v v = WCOHI_LOAD(S, x + e, n);                                                 \
+                S##_v v = WCOHI_LOAD(S, x + e, WCOHI_LANES(S, (int)pitch, e));                     \
                 S##_dstore(to + e, S##_dmul(factor, S##_dlo(v)));                                  \
                 if (S##_W > S##_DW && e + S##_DW < (int)pitch)                                     \
                     S##_dstore(to + e + S##_DW, S##_dmul(factor, S##_dhi(v)));                     \
@@ -6007,10 +6048,9 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         int i;                                                                                     \
         for (i = 0; i < span; i++) ages[i] = i < rows ? wave->decay[rows - i] : 0;                 \
     }                                                                                              \
-    /* The states move past a chunk: Z = e^{-lambda rows} Z + sum_k age_k F_k (v_k, 1). */         \
+    /* The states move past a chunk: Z = e^{-lambda rows} Z + sum age_k F_k (v_k, 1); v packed */  \
     S##_fn void S##_wave_advance(const wcohi_wave_task *task, double *state, const double *from,   \
-                                 const wcoh_real *value, const double frame[2], int rows,          \
-                                 int span)                                                         \
+                                 const double frame[2], int rows, int span)                        \
     {                                                                                              \
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
@@ -6020,8 +6060,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         S##_wave_frame(room, room->wr, room->ws, wave, frame, span);                               \
         S##_wave_features(room->key, room, wave->order, span);                                     \
         S##_wave_ages(ages, wave, rows, span);                                                     \
-        S##_wave_widen_rows(room->rows, pitch, value, task->call->value_stride, ages, rows,        \
-                            task->call->width);                                                    \
+        S##_wave_widen_rows(room->rows, pitch, room->packed, ages, rows);                          \
         S##_wave_scale(state, from, wave->decay[rows], (size_t)count);                             \
         S##_wave_scale(z, from + WCOHI_DENOMINATORS, wave->decay[rows], (size_t)count * pitch);    \
         S##_wave_product(z, pitch, room->key, (size_t)span, 1, room->rows, pitch, count,           \
@@ -6033,8 +6072,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
    states Z before the chunk, dphi += torque of c_j Z_j.g; adjoint states R += c_j sum F_qj g_q. */
 #define WCOHI_KERNEL_WAVE_FAR_QUERIES(S)                                                           \
     S##_fn void S##_wave_far_queries(const wcohi_wave_task *task, const double *state,             \
-                                     const wcoh_real *dout, const double frame[2], int rows,       \
-                                     int span)                                                     \
+                                     const double frame[2], int rows, int span)                    \
     {                                                                                              \
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
@@ -6051,9 +6089,9 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
             scale[i] = i < rows ? wave->decay[i] * (double)room->inverse[i] : 0;                   \
             last[i] = i < rows ? -scale[i] * (double)room->delta[i] : 0;                           \
         }                                                                                          \
-        S##_wave_columns(room->columns, dout, call->dout_stride, rows, span, width);               \
+        S##_wave_columns(room->columns, room->packed, pitch, rows, span, width);                   \
         S##_wave_widen_columns(room->across, room->columns, scale, width, span);                   \
-        S##_wave_widen_rows(room->rows, pitch, dout, call->dout_stride, scale, rows, width);       \
+        S##_wave_widen_rows(room->rows, pitch, room->packed, scale, rows);                         \
         S##_wave_product(y, (size_t)span, z, pitch, 1, room->across, (size_t)span, count, span,    \
                          width, 0);                                                                \
         S##_wave_product(y, (size_t)span, state, 1, 1, last, (size_t)span, count, span, 1, 1);     \
@@ -6143,18 +6181,21 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
             int rows = WCOHI_MIN(wave->chunk, task->end - first);                                  \
             int span = (int)wcohi_round_up((size_t)rows, 16);                                      \
             const wcoh_real *value = task->value + (size_t)first * call->value_stride;             \
+            size_t stride = call->value_stride;                                                    \
+            if (wave->chunk < call->seq || call->state)                                            \
+                value = S##_wave_pack(room->packed, value, &stride, rows, call->width);            \
             memset(room->denominator, 0, (size_t)span * sizeof(wcoh_real));                        \
             memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));         \
             S##_wave_phasors(task, first, rows, span);                                             \
             if (known || first > task->first) S##_wave_read(task, state, frame, span);             \
-            S##_wave_near(task, value, rows, span);                                                \
+            S##_wave_near(task, value, stride, rows, span);                                        \
             for (i = 0; i < rows; i++) room->inverse[i] = 1 / room->denominator[i];                \
             if (task->inverse)                                                                     \
                 memcpy(task->inverse + first, room->inverse, (size_t)rows * sizeof(wcoh_real));    \
             S##_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,          \
                           room->sums, room->inverse, rows, span, call->width);                     \
             if (call->state || first + rows < call->seq)                                           \
-                S##_wave_advance(task, state, state, value, frame, rows, span);                    \
+                S##_wave_advance(task, state, state, frame, rows, span);                           \
             wcohi_wave_turn_frame(frame, wave, rows);                                              \
         }                                                                                          \
     }                                                                                              \
@@ -6169,9 +6210,11 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         wcohi_wave_copy(task, state, task->saved);                                                 \
         for (first = task->first; first + rows < task->end; first += rows, state += block) {       \
             double *frame = state + WCOHI_WAVE_FRAME, *next = state + block;                       \
-            S##_wave_phasors(task, first, rows, span);                                             \
-            S##_wave_advance(task, next, state,                                                    \
-                             task->value + (size_t)first * call->value_stride, frame, rows, span); \
+            S##_wave_keys(task, first, rows, span);                                                \
+            size_t stride = call->value_stride;                                                    \
+            S##_wave_pack(task->room.packed, task->value + (size_t)first * stride, &stride, rows,  \
+                          call->width);                                                            \
+            S##_wave_advance(task, next, state, frame, rows, span);                                \
             memcpy(next + WCOHI_WAVE_FRAME, frame, 2 * sizeof(double));                            \
             wcohi_wave_turn_frame(next + WCOHI_WAVE_FRAME, wave, rows);                            \
         }                                                                                          \
@@ -6182,7 +6225,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         const wcohi_wave *wave = task->wave;                                                       \
         const wcohi_coherence *call = task->call;                                                  \
         int span = (int)wcohi_round_up((size_t)rows, 16);                                          \
-        size_t at = (size_t)first;                                                                 \
+        size_t at = (size_t)first, stride = call->dout_stride;                                     \
         const wcoh_real *dout = task->dout + at * call->dout_stride;                               \
         const wcoh_real *out = task->out + at * call->out_stride;                                  \
         const double *state = room->saved, *frame;                                                 \
@@ -6195,13 +6238,15 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));             \
         S##_wave_columns(room->columns, task->value + at * call->value_stride,                     \
                            call->value_stride, rows, span, call->width);                           \
-        S##_wave_near_backward(task, dout, rows, span);                                            \
+        if (wave->chunk < call->seq)                                                               \
+            dout = S##_wave_pack(room->packed, dout, &stride, rows, call->width);                  \
+        S##_wave_near_backward(task, dout, stride, rows, span);                                    \
         if (first + rows < call->seq) S##_wave_far_keys(task, frame, rows, span);                  \
         S##_wave_rows(task->dvalue + at * call->value_stride, call->value_stride, room->sums,      \
                         NULL, rows, span, call->width);                                            \
         if (first) {                                                                               \
             S##_wave_pass(task, state, rows);                                                      \
-            S##_wave_far_queries(task, state, dout, frame, rows, span);                            \
+            S##_wave_far_queries(task, state, frame, rows, span);                                  \
         }                                                                                          \
     }                                                                                              \
     /* dphi, dpsi of the chunk back to the raw phasors */                                          \
@@ -6333,18 +6378,18 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
         wcohi_wave_memory memory = wcohi_wave_open(call, head);                                    \
         int count = 2 * (int)memory.header[WCOHI_WAVE_ORDER] + 1, width = call->width, j, e;       \
         size_t pitch = wcohi_wave_pitch(width);                                                    \
-        double decay = memory.header[WCOHI_WAVE_DECAY], one = 1, denominator = 0, inverse;         \
+        double decay = memory.header[WCOHI_WAVE_DECAY], denominator = 0, inverse;                  \
         double *z = memory.state, *cg = room->scaled, frame[2];                                    \
         const double *f = room->key + lane, *g = room->query + lane;                               \
         wcoh_real *out = call->out + (size_t)head * (size_t)width;                                 \
+        const wcoh_real *value = call->value + (size_t)head * (size_t)width;                       \
         for (j = 0; j < count; j++) {                                                              \
             double now = z[j] + f[j * WCOHI_STEP_HEADS];                                           \
             cg[j] = memory.coefficient[j] * g[j * WCOHI_STEP_HEADS];                               \
             denominator += cg[j] * now;                                                            \
             z[j] = decay * now;                                                                    \
         }                                                                                          \
-        S##_wave_widen_rows(room->rows, pitch, call->value + (size_t)head * (size_t)width, 0,      \
-                            &one, 1, width);                                                       \
+        for (e = 0; e < (int)pitch; e++) room->rows[e] = e < width ? (double)value[e] : 0;         \
         S##_wave_step_states(z + WCOHI_DENOMINATORS, room->rows, room->across, f, cg, decay,       \
                              count, (int)pitch);                                                   \
         inverse = 1 / denominator;                                                                 \
@@ -7269,11 +7314,11 @@ static void wcohi_hash_text(uint64_t value, char digits[WCOHI_HASH_DIGITS + 1])
 /* ---- number types of files ------------------------------------------------------------------- */
 
 typedef enum wcohi_number {
-    WCOHI_NUMBER_FLOAT,    /* IEEE 754 of 16, 32 or 64 bits */
-    WCOHI_NUMBER_BFLOAT,   /* the upper half of a 32-bit one */
+    WCOHI_NUMBER_FLOAT,  /* IEEE 754 of 16, 32 or 64 bits */
+    WCOHI_NUMBER_BFLOAT, /* the upper half of a 32-bit one */
     WCOHI_NUMBER_SIGNED,
     WCOHI_NUMBER_UNSIGNED,
-    WCOHI_NUMBER_OPAQUE    /* its size is known, its values are not read */
+    WCOHI_NUMBER_OPAQUE /* its size is known, its values are not read */
 } wcohi_number;
 
 typedef struct wcohi_dtype {
@@ -7284,21 +7329,24 @@ typedef struct wcohi_dtype {
 
 /* The first rows are the types that wcohi_save writes, in the order of wcohi_kind_of. */
 static const wcohi_dtype wcohi_dtypes[] = {
-    {"F64", 64, WCOHI_NUMBER_FLOAT},          {"F32", 32, WCOHI_NUMBER_FLOAT},
-    {"U32", 32, WCOHI_NUMBER_UNSIGNED},       {"U8", 8, WCOHI_NUMBER_UNSIGNED},
-    {"F16", 16, WCOHI_NUMBER_FLOAT},          {"BF16", 16, WCOHI_NUMBER_BFLOAT},
-    {"I64", 64, WCOHI_NUMBER_SIGNED},         {"U64", 64, WCOHI_NUMBER_UNSIGNED},
-    {"I32", 32, WCOHI_NUMBER_SIGNED},         {"I16", 16, WCOHI_NUMBER_SIGNED},
-    {"U16", 16, WCOHI_NUMBER_UNSIGNED},       {"I8", 8, WCOHI_NUMBER_SIGNED},
-    {"BOOL", 8, WCOHI_NUMBER_UNSIGNED},       {"C64", 64, WCOHI_NUMBER_OPAQUE},
-    {"F8_E4M3", 8, WCOHI_NUMBER_OPAQUE},      {"F8_E5M2", 8, WCOHI_NUMBER_OPAQUE},
-    {"F8_E8M0", 8, WCOHI_NUMBER_OPAQUE},      {"F8_E4M3FNUZ", 8, WCOHI_NUMBER_OPAQUE},
-    {"F8_E5M2FNUZ", 8, WCOHI_NUMBER_OPAQUE},  {"F6_E2M3", 6, WCOHI_NUMBER_OPAQUE},
-    {"F6_E3M2", 6, WCOHI_NUMBER_OPAQUE},      {"F4", 4, WCOHI_NUMBER_OPAQUE},
+    {"F64", 64, WCOHI_NUMBER_FLOAT},         {"F32", 32, WCOHI_NUMBER_FLOAT},
+    {"U32", 32, WCOHI_NUMBER_UNSIGNED},      {"U8", 8, WCOHI_NUMBER_UNSIGNED},
+    {"F16", 16, WCOHI_NUMBER_FLOAT},         {"BF16", 16, WCOHI_NUMBER_BFLOAT},
+    {"I64", 64, WCOHI_NUMBER_SIGNED},        {"U64", 64, WCOHI_NUMBER_UNSIGNED},
+    {"I32", 32, WCOHI_NUMBER_SIGNED},        {"I16", 16, WCOHI_NUMBER_SIGNED},
+    {"U16", 16, WCOHI_NUMBER_UNSIGNED},      {"I8", 8, WCOHI_NUMBER_SIGNED},
+    {"BOOL", 8, WCOHI_NUMBER_UNSIGNED},      {"C64", 64, WCOHI_NUMBER_OPAQUE},
+    {"F8_E4M3", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E5M2", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E8M0", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E4M3FNUZ", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E5M2FNUZ", 8, WCOHI_NUMBER_OPAQUE}, {"F6_E2M3", 6, WCOHI_NUMBER_OPAQUE},
+    {"F6_E3M2", 6, WCOHI_NUMBER_OPAQUE},     {"F4", 4, WCOHI_NUMBER_OPAQUE},
 };
 
 typedef enum wcohi_kind_of {
-    WCOHI_OF_F64, WCOHI_OF_F32, WCOHI_OF_U32, WCOHI_OF_U8,
+    WCOHI_OF_F64,
+    WCOHI_OF_F32,
+    WCOHI_OF_U32,
+    WCOHI_OF_U8,
     WCOHI_OF_REAL = sizeof(wcoh_real) == 8 ? WCOHI_OF_F64 : WCOHI_OF_F32
 } wcohi_kind_of;
 
@@ -7842,8 +7890,7 @@ static wcoh_result wcohi_header_parse(wcoh_tensors *t, wcoh_error *error)
             if (metadata++) return wcohi_json_fail(&json, "__metadata__ twice");
             result = wcohi_header_metadata(&json, t);
         } else {
-            if (t->entry_count == t->entry_limit)
-                return wcohi_json_fail(&json, "too many tensors");
+            if (t->entry_count == t->entry_limit) return wcohi_json_fail(&json, "too many tensors");
             entry->name = key;
             result = wcohi_header_tensor(&json, entry, t->file_size - t->data_at);
             t->entry_count++;
@@ -7936,7 +7983,8 @@ static wcoh_result wcohi_checksum_verify(const wcoh_tensors *t, wcoh_error *erro
     if (memcmp(digits, t->digits, WCOHI_HASH_DIGITS) == 0) return WCOH_OK;
     return wcohi_fail(error, WCOH_E_FORMAT,
                       "the file is damaged: its checksum is %s, it should be %s (if you edited it, "
-                      "remove the metadata key %s)", digits, t->digits, wcohi_checksum_key);
+                      "remove the metadata key %s)",
+                      digits, t->digits, wcohi_checksum_key);
 }
 
 /* `verify`: read the whole file once for its checksum, if it has one. */
@@ -9153,8 +9201,8 @@ static wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, con
         snprintf(ending, sizeof ending, ".%lu-%d.tmp", wcohi_process(), attempt);
         strcpy(writer->temporary, writer->target);
         if (!writer->special) strcat(writer->temporary, ending);
-        code = system->create(system->user, writer->temporary, mode, writer->special,
-                              &writer->handle);
+        code =
+            system->create(system->user, writer->temporary, mode, writer->special, &writer->handle);
         if (code != WCOHI_SYSTEM_EXISTS) break;
         if (attempt < 999) code = 0;
     }
@@ -12688,7 +12736,8 @@ static int wcohi_loss_is_late(const wcoh_trainer *trainer)
 
 static wcoh_result wcohi_unit_train(wcoh_trainer *trainer, wcoh_error *error)
 {
-    int finished, late = wcohi_loss_is_late(trainer) && trainer->micro + 1 == trainer->desc.accumulate;
+    int last = trainer->micro + 1 == trainer->desc.accumulate, finished;
+    int late = last && wcohi_loss_is_late(trainer);
     wcoh_result result = wcohi_unit_pass(trainer, 2 * trainer->engine.plan.count,
                                          late ? NULL : &trainer->step_loss, &finished, error);
     if (result || !finished) return result;
@@ -14676,11 +14725,12 @@ struct wcoh_circle {
 };
 
 /* bucket = floor((phase mod 2 pi) / 2 pi * B) mod B, in this order of rounding: the published
-   counts of examined entities depend on it where a query sits on a bucket's edge. */
+   counts of examined entities depend on it where a query sits on a bucket's edge (and volatile
+   rounds to double where the machine calculates with more digits). */
 static int wcohi_bucket(double phase, int buckets)
 {
-    double position = floor(wcoh_phase_wrap(phase) / (2 * wcohi_pi) * buckets);
-    return position < buckets ? (int)position : 0;
+    volatile double turns = wcoh_phase_wrap(phase) / (2 * wcohi_pi), position = turns * buckets;
+    return position < buckets ? (int)floor(position) : 0;
 }
 
 static size_t wcohi_cell(const wcoh_circle *circle, const double *phases)
@@ -15649,9 +15699,10 @@ WCOH_API void wcoh_dft_inverse(wcoh_dft *dft, const wcoh_complex *bins, double *
     {                                                                                              \
         size_t p;                                                                                  \
         int c;                                                                                     \
-        for (c = 0; c + 4 <= columns; c += 4, tile += 4 * lanes, query += 4) {                     \
-            S##_v q0 = S##_set(query[0]), q1 = S##_set(query[1]);                                  \
-            S##_v q2 = S##_set(query[2]), q3 = S##_set(query[3]);                                  \
+        for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {                     \
+            S##_v q0 = S##_set(query[0]), q1 = S##_set(query[1]), q2 = S##_set(query[2]);          \
+            S##_v q3 = S##_set(query[3]), q4 = S##_set(query[4]), q5 = S##_set(query[5]);          \
+            S##_v q6 = S##_set(query[6]), q7 = S##_set(query[7]);                                  \
             for (p = 0; p < lanes; p += S##_W) {                                                   \
                 const wcoh_real *x = tile + p;                                                     \
                 S##_v s = S##_load(dots + p), e = S##_load(energies + p), t = S##_zero(), f = t;   \
@@ -15659,6 +15710,10 @@ WCOH_API void wcoh_dft_inverse(wcoh_dft *dft, const wcoh_complex *bins, double *
                 t = S##_scan_part_step(x + lanes, q1, t, &f);                                      \
                 s = S##_scan_part_step(x + 2 * lanes, q2, s, &e);                                  \
                 t = S##_scan_part_step(x + 3 * lanes, q3, t, &f);                                  \
+                s = S##_scan_part_step(x + 4 * lanes, q4, s, &e);                                  \
+                t = S##_scan_part_step(x + 5 * lanes, q5, t, &f);                                  \
+                s = S##_scan_part_step(x + 6 * lanes, q6, s, &e);                                  \
+                t = S##_scan_part_step(x + 7 * lanes, q7, t, &f);                                  \
                 S##_store(dots + p, S##_add(s, t));                                                \
                 S##_store(energies + p, S##_add(e, f));                                            \
             }                                                                                      \

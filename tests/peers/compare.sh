@@ -27,24 +27,31 @@ fi
 
 round=0
 while [ $round -lt "$rounds" ]; do
-    "$work/bench" gemm step --threads 1 >> "$work/ours"
+    "$work/bench" gemm step >> "$work/ours"
     [ -x "$work/openblas" ] && "$work/openblas" >> "$work/theirs"
     [ -n "$python" ] && "$python" tests/peers/torch_step.py >> "$work/theirs"
     round=$((round + 1))
 done
 
-# The median of a column over the lines that begin with a text. median TEXT WORD-BEFORE FILE
+# The median over all rounds of the number after a word, in the lines that match a pattern.
+# median PATTERN WORD FILE
 median() {
-    grep "^$1" "$3" 2> /dev/null | sed -n "s/.* $2 \([0-9.]*\).*/\1/p" | sort -g |
+    grep -E "$1" "$3" 2> /dev/null | sed -n "s/.*$2 *\([0-9.]*\).*/\1/p" | sort -g |
         awk '{ x[NR] = $1 } END { if (NR) print x[int((NR + 1) / 2)] }'
 }
 ratio() { # LABEL OURS THEIRS
-    [ -n "$2" ] && [ -n "$3" ] && awk -v a="$2" -v b="$3" -v l="$1" 'BEGIN { printf "%-40s ours %8.2f  theirs %8.2f  ratio %.3f\n", l, a, b, a / b }'
+    [ -n "$2" ] && [ -n "$3" ] &&
+        awk -v a="$2" -v b="$3" -v l="$1" 'BEGIN { printf "%-36s ours %8.2f  theirs %8.2f  ratio %.3f\n", l, a, b, a / b }'
 }
-torch=$(median "peer torch step" median "$work/theirs")
-ratio "step default against PyTorch, ms" "$(median 'bench step default' median "$work/ours")" "$torch"
-ratio "step gpt against PyTorch, ms" "$(median 'bench step gpt' median "$work/ours")" "$torch"
-for n in 64 128 256 512; do
-    ratio "sgemm $n against OpenBLAS, GFLOP/s" "$(median "bench sgemm $n" median "$work/ours")" \
-        "$(median "peer openblas sgemm $n" median "$work/theirs")"
+torch=$(median "^peer torch step" median "$work/theirs")
+for preset in default gpt; do
+    ratio "step $preset against PyTorch, ms" "$(median "^step $preset " median "$work/ours")" "$torch"
 done
+for n in 64 128 256; do
+    for isa in avx2 avx512 neon; do
+        ratio "sgemm $n $isa against OpenBLAS, GFLOP/s" \
+            "$(median "^gemm $isa +$n x +$n x +$n NT" NT "$work/ours")" \
+            "$(median "^peer openblas sgemm $n " best "$work/theirs")"
+    done
+done
+exit 0
