@@ -854,11 +854,18 @@ WCOH_API wcoh_result wcoh_circle_find(const wcoh_circle *circle, const wcoh_circ
                                       wcoh_circle_hit *hits, size_t capacity, size_t *count,
                                       size_t *examined, wcoh_error *error);
 /* A safetensors file with "phase.N" [slots, 2] F64 and "alive.N" [slots] U8.
-   Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH, WCOH_E_MEMORY. Untrusted input: yes. */
+   The forms with a path save atomically. Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH,
+   WCOH_E_MEMORY. Untrusted input: yes. */
 WCOH_API wcoh_result wcoh_circle_save(const wcoh_circle *circle, const wcoh_io *io,
                                       wcoh_error *error);
 WCOH_API wcoh_result wcoh_circle_load(wcoh_circle **circle, const wcoh_io *io,
                                       const wcoh_memory *memory, wcoh_error *error);
+#ifndef WAVECOH_NO_STDIO
+WCOH_API wcoh_result wcoh_circle_save_file(const wcoh_circle *circle, const char *path,
+                                           wcoh_error *error);
+WCOH_API wcoh_result wcoh_circle_load_file(wcoh_circle **circle, const char *path,
+                                           const wcoh_memory *memory, wcoh_error *error);
+#endif
 
 /* 2. Spectral coherence of dense vectors. */
 
@@ -996,8 +1003,9 @@ WCOH_API uint64_t wcoh_resonance_count(const wcoh_resonance *store);
 WCOH_API int wcoh_resonance_bins(const wcoh_resonance *store);       /* of a whole packet */
 WCOH_API uint64_t wcoh_resonance_bytes(const wcoh_resonance *store); /* a full query reads */
 /* Append vectors [count, n]; phases [count, n] for WCOH_PACKET_PHASES, where vectors are the
-   amplitudes; else NULL. Errors: WCOH_E_ARGUMENT for a value that is not finite or a store that
-   holds only part of the bins, WCOH_E_MEMORY; those before the failing one are kept. */
+   amplitudes; else NULL. Errors: WCOH_E_ARGUMENT for a value that is not finite, an energy above
+   1e37 or a store that holds only part of the bins, WCOH_E_MEMORY; those before the failing one are
+   kept. Untrusted input: yes. */
 WCOH_API wcoh_result wcoh_resonance_add(wcoh_resonance *store, const float *vectors,
                                         const float *phases, size_t count, wcoh_error *error);
 /* The best packets for a vector [n] (phases [n] as above): hits [top], best first, equal scores by
@@ -1020,6 +1028,13 @@ WCOH_API wcoh_result wcoh_resonance_save(const wcoh_resonance *store, const wcoh
 WCOH_API wcoh_result wcoh_resonance_load(wcoh_resonance **store, const wcoh_io *io, int first_bin,
                                          int bins, const wcoh_cpu_desc *cpu,
                                          const wcoh_memory *memory, wcoh_error *error);
+#ifndef WAVECOH_NO_STDIO
+WCOH_API wcoh_result wcoh_resonance_save_file(const wcoh_resonance *store, const char *path,
+                                              wcoh_error *error);
+WCOH_API wcoh_result wcoh_resonance_load_file(wcoh_resonance **store, const char *path,
+                                              int first_bin, int bins, const wcoh_cpu_desc *cpu,
+                                              const wcoh_memory *memory, wcoh_error *error);
+#endif
 
 /* 4. Attention and depth. */
 
@@ -1373,11 +1388,25 @@ static int wcohi_digit(char c)
     return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : 99;
 }
 
-/* "0x1.8p-3" after the 0x: exact. */
+/* "+12", "-3": at most four digits and something; returns 1 if that is all there is. */
+static int wcohi_parse_exponent(const char *s, int *exponent)
+{
+    int sign = 1, given = 0;
+    if (*s == '-' || *s == '+') sign = *s++ == '-' ? -1 : 1;
+    if (!*s) return 0;
+    for (; *s; s++) {
+        if (wcohi_digit(*s) > 9 || given > 9999) return 0;
+        given = given * 10 + wcohi_digit(*s);
+    }
+    *exponent += sign * given;
+    return 1;
+}
+
+/* "1.8p-3", what follows the 0x: exact. */
 static int wcohi_parse_hex_real(const char *s, double *value)
 {
     uint64_t mantissa = 0;
-    int exponent = 0, digits = 0, dot = 0, sign = 1, given = 0;
+    int exponent = 0, digits = 0, dot = 0;
     for (; *s && *s != 'p'; s++) {
         if (*s == '.' && !dot) {
             dot = 1;
@@ -1387,59 +1416,59 @@ static int wcohi_parse_hex_real(const char *s, double *value)
         mantissa = mantissa * 16 + (uint64_t)wcohi_digit(*s);
         exponent -= dot ? 4 : 0;
     }
-    if (!digits || *s++ != 'p') return 0;
-    if (*s == '-' || *s == '+') sign = *s++ == '-' ? -1 : 1;
-    for (; *s; s++) {
-        if (wcohi_digit(*s) > 9 || given > 9999) return 0;
-        given = given * 10 + wcohi_digit(*s);
+    if (!digits || !*s || !wcohi_parse_exponent(s + 1, &exponent)) return 0;
+    *value = ldexp((double)mantissa, exponent);
+    return 1;
+}
+
+/* x 10^exponent; exact for whole x of up to 15 digits and exponents to 22 either way, where both
+   factors are doubles. (No pow: -Ofast compilers bring an inexact one.) */
+static double wcohi_times_ten(double x, int exponent)
+{
+    static const double tens[23] = {1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,
+                                    1e8,  1e9,  1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+                                    1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22};
+    if (x == 0) return 0;
+    for (; exponent > 22 && x < 1e300; exponent -= 22) x *= 1e22;
+    for (; exponent < -22 && x > 1e-300; exponent += 22) x /= 1e22;
+    if (exponent > 22) return x * 1e300; /* infinite: the caller refuses it */
+    if (exponent < -22) return 0;
+    return exponent < 0 ? x / tens[-exponent] : x * tens[exponent];
+}
+
+/* "12.5e-3", unsigned */
+static int wcohi_parse_decimal(const char *s, double *value)
+{
+    uint64_t mantissa = 0;
+    int exponent = 0, digits = 0, dot = 0;
+    for (; *s && *s != 'e' && *s != 'E'; s++) {
+        if (*s == '.' && !dot) {
+            dot = 1;
+            continue;
+        }
+        if (wcohi_digit(*s) > 9) return 0;
+        digits++;
+        if (mantissa < 100000000000000000ull) {
+            mantissa = mantissa * 10 + (uint64_t)wcohi_digit(*s);
+            exponent -= dot;
+        } else {
+            exponent += !dot;
+        }
     }
-    *value = ldexp((double)mantissa, exponent + sign * given);
+    if (!digits || (*s && !wcohi_parse_exponent(s + 1, &exponent))) return 0;
+    *value = wcohi_times_ten((double)mantissa, exponent);
     return 1;
 }
 
 /* Strict: the whole of `text` is one finite number, decimal or hexadecimal. Returns 1 if so. */
 static int wcohi_parse_real(const char *text, double *value)
 {
+    int negative = *text == '-';
+    const char *s = text + (*text == '-' || *text == '+');
     double result = 0;
-    int negative = 0, exponent = 0, digits = 0, dot = 0;
-    const char *s = text;
-    if (*s == '-' || *s == '+') negative = *s++ == '-';
-    if (s[0] == '0' && s[1] == 'x') {
-        if (!wcohi_parse_hex_real(s + 2, &result)) return 0;
-    } else {
-        uint64_t mantissa = 0;
-        for (; *s && *s != 'e' && *s != 'E'; s++) {
-            if (*s == '.' && !dot) {
-                dot = 1;
-                continue;
-            }
-            if (wcohi_digit(*s) > 9) return 0;
-            digits++;
-            if (mantissa < 100000000000000000ull) {
-                mantissa = mantissa * 10 + (uint64_t)wcohi_digit(*s);
-                exponent -= dot;
-            } else {
-                exponent += !dot;
-            }
-        }
-        if (!digits) return 0;
-        if (*s) {
-            int sign = 1, given = 0, any = 0;
-            s++;
-            if (*s == '-' || *s == '+') sign = *s++ == '-' ? -1 : 1;
-            for (; *s; s++, any = 1) {
-                if (wcohi_digit(*s) > 9 || given > 9999) return 0;
-                given = given * 10 + wcohi_digit(*s);
-            }
-            if (!any) return 0;
-            exponent += sign * given;
-        }
-        /* exact for up to 15 digits and small exponents (both factors are exact doubles) */
-        result = (double)mantissa;
-        if (exponent < -22 || exponent > 22) result *= pow(10.0, exponent);
-        else if (exponent < 0) result /= pow(10.0, -exponent);
-        else result *= pow(10.0, exponent);
-    }
+    if (s[0] == '0' && s[1] == 'x' ? !wcohi_parse_hex_real(s + 2, &result)
+                                   : !wcohi_parse_decimal(s, &result))
+        return 0;
     if (!wcohi_is_finite(result)) return 0;
     *value = negative ? -result : result;
     return 1;
@@ -3879,6 +3908,8 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
     ((n) == S##_W ? (v) : S##_select(S##_lt(S##_iota(), S##_set((wcoh_real)(n))), (v), (other)))
 /* Lanes that are used by the vector at i of `count`. */
 #define WCOHI_LANES(S, count, i) ((count) - (i) < S##_W ? (count) - (i) : S##_W)
+/* The same where `whole`, a constant once inlined, says that no vector is broken. */
+#define WCOHI_LANES_IF(S, whole, count, i) ((whole) ? S##_W : WCOHI_LANES(S, count, i))
 
 /* n bands at p: 2n interleaved numbers as r and s, and back. */
 #define WCOHI_LOAD_BANDS(S, p, n, r, s)                                                            \
@@ -3993,48 +4024,56 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
 /* y = w (x - mean)/sqrt(var + eps) + b, population variance over the row;
    x, y [rows,D], w, b [D], stats [rows,2] = mean, 1/sqrt(var + eps). */
 #define WCOHI_KERNEL_NORM_FORWARD(S)                                                               \
+    S##_inline void S##_norm_forward_row(wcoh_real *y, wcoh_real *stat, const wcoh_real *x,        \
+                                         const wcoh_real *w, const wcoh_real *b, int width,        \
+                                         int whole)                                                \
+    {                                                                                              \
+        S##_v sum = S##_zero(), squares = S##_zero(), mean, rstd;                                  \
+        wcoh_real variance;                                                                        \
+        int i;                                                                                     \
+        for (i = 0; i < width; i += S##_W)                                                         \
+            sum = S##_add(sum, WCOHI_LOAD(S, x + i, WCOHI_LANES_IF(S, whole, width, i)));          \
+        stat[0] = S##_sum(sum) / (wcoh_real)width;                                                 \
+        mean = S##_set(stat[0]);                                                                   \
+        for (i = 0; i < width; i += S##_W) {                                                       \
+            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
+            S##_v d = S##_sub(WCOHI_LOAD(S, x + i, n), mean);                                      \
+            d = WCOHI_KEEP(S, d, S##_zero(), n);                                                   \
+            squares = S##_fma(d, d, squares);                                                      \
+        }                                                                                          \
+        variance = S##_sum(squares) / (wcoh_real)width + (wcoh_real)WCOHI_NORM_EPSILON;            \
+        rstd = S##_div(S##_set(1), S##_sqrt(S##_set(variance)));                                   \
+        stat[1] = S##_hmax(rstd);                                                                  \
+        for (i = 0; i < width; i += S##_W) {                                                       \
+            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
+            S##_v d = S##_mul(S##_sub(WCOHI_LOAD(S, x + i, n), mean), rstd);                       \
+            d = S##_fma(d, WCOHI_LOAD(S, w + i, n), WCOHI_LOAD(S, b + i, n));                      \
+            WCOHI_STORE(S, y + i, d, n);                                                           \
+        }                                                                                          \
+    }                                                                                              \
     S##_fn void S##_norm_forward(wcoh_real *y, wcoh_real *stats, const wcoh_real *x,               \
                                  const wcoh_real *w, const wcoh_real *b, int rows, int width)      \
     {                                                                                              \
-        int row, i;                                                                                \
-        for (row = 0; row < rows; row++, x += width, y += width) {                                 \
-            S##_v sum = S##_zero(), squares = S##_zero(), mean, rstd;                              \
-            wcoh_real *stat = stats + 2 * (size_t)row;                                             \
-            double variance;                                                                       \
-            for (i = 0; i < width; i += S##_W)                                                     \
-                sum = S##_add(sum, WCOHI_LOAD(S, x + i, WCOHI_LANES(S, width, i)));                \
-            stat[0] = S##_sum(sum) / (wcoh_real)width;                                             \
-            mean = S##_set(stat[0]);                                                               \
-            for (i = 0; i < width; i += S##_W) {                                                   \
-                int n = WCOHI_LANES(S, width, i);                                                  \
-                S##_v d = S##_sub(WCOHI_LOAD(S, x + i, n), mean);                                  \
-                d = WCOHI_KEEP(S, d, S##_zero(), n);                                               \
-                squares = S##_fma(d, d, squares);                                                  \
-            }                                                                                      \
-            variance = (double)S##_sum(squares) / width;                                           \
-            stat[1] = (wcoh_real)(1 / sqrt(variance + WCOHI_NORM_EPSILON));                        \
-            rstd = S##_set(stat[1]);                                                               \
-            for (i = 0; i < width; i += S##_W) {                                                   \
-                int n = WCOHI_LANES(S, width, i);                                                  \
-                S##_v d = S##_mul(S##_sub(WCOHI_LOAD(S, x + i, n), mean), rstd);                   \
-                d = S##_fma(d, WCOHI_LOAD(S, w + i, n), WCOHI_LOAD(S, b + i, n));                  \
-                WCOHI_STORE(S, y + i, d, n);                                                       \
-            }                                                                                      \
+        int row, whole = width % S##_W == 0;                                                       \
+        for (row = 0; row < rows; row++, x += width, y += width, stats += 2) {                     \
+            if (whole) S##_norm_forward_row(y, stats, x, w, b, width, 1);                          \
+            else S##_norm_forward_row(y, stats, x, w, b, width, 0);                                \
         }                                                                                          \
     }
 
 /* With X = (x - mean) rstd and h = dy w: dx (+)= rstd (h - mean(h) - X mean(h X)), dw += sum dy X,
    db += sum dy;  dx, dy, x [rows,D], stats of forward. dx may be dy if not accumulated. */
 #define WCOHI_KERNEL_NORM_BACKWARD(S)                                                              \
-    S##_fn void S##_norm_backward_row(wcoh_real *dx, int accumulate, wcoh_real *dw, wcoh_real *db, \
-                                      const wcoh_real *dy, const wcoh_real *x,                     \
-                                      const wcoh_real *stat, const wcoh_real *w, int width)        \
+    S##_inline void S##_norm_backward_row(wcoh_real *dx, int accumulate, wcoh_real *dw,            \
+                                          wcoh_real *db, const wcoh_real *dy,                      \
+                                          const wcoh_real *x, const wcoh_real *stat,               \
+                                          const wcoh_real *w, int width, int whole)                \
     {                                                                                              \
         S##_v mean = S##_set(stat[0]), rstd = S##_set(stat[1]);                                    \
         S##_v sum = S##_zero(), dot = S##_zero();                                                  \
         int i;                                                                                     \
         for (i = 0; i < width; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, width, i);                                                      \
+            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
             S##_v g = WCOHI_LOAD(S, dy + i, n), h = S##_mul(g, WCOHI_LOAD(S, w + i, n));           \
             S##_v normal = S##_mul(S##_sub(WCOHI_LOAD(S, x + i, n), mean), rstd);                  \
             sum = S##_add(sum, h);                                                                 \
@@ -4045,7 +4084,7 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
         sum = S##_set(S##_sum(sum) / (wcoh_real)width);                                            \
         dot = S##_set(S##_sum(dot) / (wcoh_real)width);                                            \
         for (i = 0; i < width; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, width, i);                                                      \
+            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
             S##_v h = S##_mul(WCOHI_LOAD(S, dy + i, n), WCOHI_LOAD(S, w + i, n));                  \
             S##_v normal = S##_mul(S##_sub(WCOHI_LOAD(S, x + i, n), mean), rstd);                  \
             S##_v d = S##_mul(rstd, S##_fnma(normal, dot, S##_sub(h, sum)));                       \
@@ -4057,11 +4096,12 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
                                   const wcoh_real *dy, const wcoh_real *x, const wcoh_real *stats, \
                                   const wcoh_real *w, int rows, int width)                         \
     {                                                                                              \
-        size_t row;                                                                                \
-        for (row = 0; row < (size_t)rows; row++) {                                                 \
-            size_t at = row * (size_t)width;                                                       \
-            S##_norm_backward_row(dx + at, accumulate, dw, db, dy + at, x + at, stats + 2 * row,   \
-                                  w, width);                                                       \
+        int row;                                                                                   \
+        for (row = 0; row < rows; row++, dx += width, dy += width, x += width, stats += 2) {       \
+            if (width % S##_W == 0)                                                                \
+                S##_norm_backward_row(dx, accumulate, dw, db, dy, x, stats, w, width, 1);          \
+            else                                                                                   \
+                S##_norm_backward_row(dx, accumulate, dw, db, dy, x, stats, w, width, 0);          \
         }                                                                                          \
     }
 
@@ -4213,8 +4253,9 @@ typedef struct wcohi_adamw {
 
    dz_k/dt = (-gamma_k + i phi_k) z_k,  phi_k = omega_k + alpha |z_k|^2 + beta sten(|z|^2)_k,
    t from 0 to 1;  sten(p)_k = p_{k-2} + p_{k-1} + p_{k+1} + p_{k+2}, 0 outside the row.
-   Per row: limiter -> + offset -> oscillators -> rotation by the corrector's angles. A row is
-   worked on as planar arrays r[K], s[K] in scratch, zeros around: sten needs no edge case. */
+   Per row: limiter -> + offset -> oscillators -> rotation by the corrector's angles. A few rows are
+   worked on at once as planar arrays r, s in scratch: K numbers a row, then WCOHI_KERR_GAP zeros,
+   so that sten needs no edge case and vectors run on from row to row. */
 
 typedef struct wcohi_kerr_source {
     int bands;                  /* K */
@@ -4228,9 +4269,11 @@ typedef struct wcohi_kerr_source {
     const wcoh_real *offset;    /* [2K] added after the limiter, or NULL */
 } wcohi_kerr_source;
 
-/* Coefficients of a run, made once from the parameters. Arrays are padded with zeros. */
+/* Coefficients of a run, made once from the parameters. Arrays repeat per row, zeros between. */
 typedef struct wcohi_kerr {
     int bands, steps, limited, corrected;
+    int rows, span; /* rows worked on at once; of the planar arrays in use: rows (K + gap) */
+    size_t pitch;   /* of planar arrays */
     wcoh_solver solver;
     wcoh_real alpha, beta, ceiling;
     const wcoh_real *offset;
@@ -4250,12 +4293,18 @@ typedef struct wcohi_kerr_gradient {
 
 #define WCOHI_KERR_ARRAYS 9
 #define WCOHI_KERR_EDGE 16 /* zeros on both sides of a planar array; at least the widest vector */
-#define WCOHI_KERR_PLANAR 22
+#define WCOHI_KERR_GAP 2   /* zeros between two rows: the reach of sten */
+#define WCOHI_KERR_PLANAR 20
 
-/* Reals of a planar array of K bands with its edges, rounded up to whole vectors. */
+/* Rows worked on at once: enough that a pass reads what was stored long ago. */
+static int wcohi_kerr_rows(int bands) { return WCOHI_MAX(1, 320 / (bands + WCOHI_KERR_GAP)); }
+
+/* Reals of a planar array with its edges, rounded up to whole vectors. */
 static size_t wcohi_kerr_pitch(int bands)
 {
-    return wcohi_round_up((size_t)bands, WCOHI_KERR_EDGE) + 2 * WCOHI_KERR_EDGE;
+    size_t row = wcohi_add((size_t)bands, WCOHI_KERR_GAP);
+    size_t span = wcohi_mul((size_t)wcohi_kerr_rows(bands), row);
+    return wcohi_add(wcohi_round_up(span, WCOHI_KERR_EDGE), 2 * WCOHI_KERR_EDGE);
 }
 
 /* Reals of memory that wcohi_kerr_prepare fills. */
@@ -4299,6 +4348,8 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
     array[6] = &kerr->sin_omega, array[7] = &kerr->cos_turn, array[8] = &kerr->sin_turn;
     for (i = 0; i < WCOHI_KERR_ARRAYS; i++) *array[i] = memory + (size_t)i * pitch;
     kerr->bands = source->bands;
+    kerr->rows = wcohi_kerr_rows(source->bands);
+    kerr->pitch = pitch;
     kerr->steps = WCOHI_MAX(source->steps, 1);
     kerr->solver = source->solver;
     kerr->alpha = (wcoh_real)source->alpha;
@@ -4322,13 +4373,16 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
         kerr->cos_turn[k] = (wcoh_real)cos(turn);
         kerr->sin_turn[k] = (wcoh_real)sin(turn);
     }
+    for (i = 0; i < WCOHI_KERR_ARRAYS; i++)
+        for (k = 1; k < kerr->rows; k++)
+            memcpy(*array[i] + k * (source->bands + WCOHI_KERR_GAP), *array[i],
+                   (size_t)source->bands * sizeof(wcoh_real));
 }
 
 /* Planar array number i of the scratch, past its leading zeros. */
-#define WCOHI_PLANE(scratch, bands, i)                                                             \
-    ((scratch) + (size_t)(i) * wcohi_kerr_pitch(bands) + WCOHI_KERR_EDGE)
+#define WCOHI_PLANE(scratch, kerr, i) ((scratch) + (size_t)(i) * (kerr)->pitch + WCOHI_KERR_EDGE)
 /* The plane of a role, inside a kernel with its `kerr` and its scratch `w`. */
-#define WCOHI_AT(role) WCOHI_PLANE(w, kerr->bands, WCOHI_KERR_##role)
+#define WCOHI_AT(role) WCOHI_PLANE(w, kerr, WCOHI_KERR_##role)
 #define WCOHI_STEN(S, p)                                                                           \
     S##_add(S##_add(S##_load((p) - 2), S##_load((p) - 1)),                                         \
             S##_add(S##_load((p) + 1), S##_load((p) + 2)))
@@ -4342,8 +4396,7 @@ enum {
     WCOHI_KERR_GR, WCOHI_KERR_GS,      /* its gradient */
     WCOHI_KERR_GP,                     /* gradient of the phase, for sten */
     WCOHI_KERR_SUM_GAMMA, WCOHI_KERR_SUM_OMEGA, WCOHI_KERR_SUM_TURN,
-    WCOHI_KERR_K, WCOHI_KERR_K2,       /* of RK4: a slope, or its gradient */
-    WCOHI_KERR_SUM, WCOHI_KERR_SUM2,   /* what the four stages add up to */
+    WCOHI_KERR_SUM, WCOHI_KERR_SUM2,   /* of RK4: what the four stages add up to */
     WCOHI_KERR_BACK, WCOHI_KERR_BACK2, /* gradient that a stage hands to the one before */
     WCOHI_KERR_NODE, WCOHI_KERR_NODES_END = WCOHI_KERR_NODE + 6, /* nodes 2, 3, 4 */
     WCOHI_KERR_SUM_ALPHA = WCOHI_KERR_PLANAR - 1, /* one vector of alpha, one of beta */
@@ -4461,11 +4514,11 @@ enum {
         wcoh_real *p = WCOHI_AT(P);                                                                \
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
         int k;                                                                                     \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
+        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
             S##_store(p + k, S##_mul(S##_load(kerr->energy + k), S##_fma(r, r, S##_mul(s, s))));   \
         }                                                                                          \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
+        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
             S##_v sten = WCOHI_STEN(S, p + k), c, d;                                               \
             S##_v theta = S##_fma(alpha, S##_load(p + k), S##_load(kerr->omega + k));              \
@@ -4482,7 +4535,7 @@ enum {
 #define WCOHI_KERNEL_KERR_EXACT_BACKWARD(S)                                                        \
     S##_fn void S##_kerr_exact_phase(const wcohi_kerr *kerr, wcoh_real *w)                         \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
+        int span = kerr->span, k;                                                                  \
         wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
         wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
         wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
@@ -4491,7 +4544,7 @@ enum {
         wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);                                                  \
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
         S##_v dalpha = S##_load(dscalar), dbeta = S##_load(dscalar + S##_W);                       \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        for (k = 0; k < span; k += S##_W) {                                                        \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
             S##_v a = S##_load(gr + k), b = S##_load(gs + k), power = S##_load(p + k);             \
             S##_v sten = WCOHI_STEN(S, p + k), c, d, zr, zs, phase;                                \
@@ -4515,19 +4568,19 @@ enum {
     }                                                                                              \
     S##_fn void S##_kerr_exact_backward(const wcohi_kerr *kerr, wcoh_real *w)                      \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
+        int span = kerr->span, k;                                                                  \
         wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
         wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
         wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
         wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);                                                   \
         wcoh_real *dturn = WCOHI_AT(SUM_TURN);                                                     \
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        for (k = 0; k < span; k += S##_W) {                                                        \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
             S##_store(p + k, S##_mul(S##_load(kerr->energy + k), S##_fma(r, r, S##_mul(s, s))));   \
         }                                                                                          \
         S##_kerr_exact_phase(kerr, w);                                                             \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        for (k = 0; k < span; k += S##_W) {                                                        \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k), phase = S##_load(gp + k);            \
             S##_v power = S##_fma(alpha, phase, S##_mul(beta, WCOHI_STEN(S, gp + k)));             \
             S##_v m2 = S##_fma(r, r, S##_mul(s, s));                                               \
@@ -4549,7 +4602,7 @@ enum {
         wcoh_real *ps = WCOHI_AT(ZS);                                                              \
         wcoh_real *p = WCOHI_AT(P);                                                                \
         int k;                                                                                     \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
+        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
             S##_v c = S##_mul(decay, S##_load(kerr->cos_omega + k));                               \
             S##_v d = S##_mul(decay, S##_load(kerr->sin_omega + k));                               \
@@ -4567,7 +4620,7 @@ enum {
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
         int k;                                                                                     \
         S##_kerr_linear(kerr, w);                                                                  \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
+        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
             S##_v a = S##_load(pr + k), b = S##_load(ps + k);                                      \
             S##_v shift = S##_fma(alpha, S##_load(p + k), S##_mul(beta, WCOHI_STEN(S, p + k)));    \
             S##_store(pr + k, S##_fnma(shift, b, a));                                              \
@@ -4582,7 +4635,7 @@ enum {
 #define WCOHI_KERNEL_KERR_PERTURBATIVE_BACKWARD(S)                                                 \
     S##_fn void S##_kerr_shift_backward(const wcohi_kerr *kerr, wcoh_real *w)                      \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
+        int span = kerr->span, k;                                                                  \
         wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
         wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
         wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
@@ -4590,7 +4643,7 @@ enum {
         wcoh_real *dturn = WCOHI_AT(SUM_TURN);                                                     \
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
         S##_v dalpha = S##_load(dscalar), dbeta = S##_load(dscalar + S##_W);                       \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        for (k = 0; k < span; k += S##_W) {                                                        \
             S##_v a = S##_load(pr + k), b = S##_load(ps + k), power = S##_load(p + k);             \
             S##_v hr = S##_load(gr + k), hs = S##_load(gs + k), sten = WCOHI_STEN(S, p + k);       \
             S##_v phase = S##_fnma(b, hr, S##_mul(a, hs));                                         \
@@ -4608,7 +4661,7 @@ enum {
     }                                                                                              \
     S##_fn void S##_kerr_perturbative_backward(const wcohi_kerr *kerr, wcoh_real *w)               \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
+        int span = kerr->span, k;                                                                  \
         wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
         wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
         wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
@@ -4617,7 +4670,7 @@ enum {
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
         S##_kerr_linear(kerr, w);                                                                  \
         S##_kerr_shift_backward(kerr, w);                                                          \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        for (k = 0; k < span; k += S##_W) {                                                        \
             S##_v a = S##_load(pr + k), b = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
             S##_v c = S##_mul(decay, S##_load(kerr->cos_omega + k));                               \
             S##_v d = S##_mul(decay, S##_load(kerr->sin_omega + k));                               \
@@ -4637,55 +4690,60 @@ enum {
 /* Classical Runge-Kutta, n steps of h = 1/n: slopes k_1..k_4 at y, y + h/2 k_1, y + h/2 k_2,
    y + h k_3, then y += h (k_1 + 2 k_2 + 2 k_3 + k_4)/6. A node is a pair of planes. */
 #define WCOHI_KERNEL_KERR_RK4(S)                                                                   \
-    /* slope dz/dt at plane pair `node` -> pair K */                                               \
-    S##_fn void S##_kerr_slope(const wcohi_kerr *kerr, wcoh_real *w, int node)                     \
+    /* |z|^2 of plane pair `node` -> P */                                                          \
+    S##_fn void S##_kerr_power(const wcohi_kerr *kerr, wcoh_real *w, int node)                     \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
-        const wcoh_real *pr = WCOHI_PLANE(w, bands, node), *ps = WCOHI_PLANE(w, bands, node + 1);  \
+        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node), *ps = WCOHI_PLANE(w, kerr, node + 1);    \
         wcoh_real *p = WCOHI_AT(P);                                                                \
-        wcoh_real *kr = WCOHI_AT(K), *ks = WCOHI_AT(K2);                                           \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        int k;                                                                                     \
+        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
             S##_store(p + k, S##_fma(r, r, S##_mul(s, s)));                                        \
         }                                                                                          \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k), gamma = S##_load(kerr->gamma + k);   \
-            S##_v phi = S##_fma(alpha, S##_load(p + k), S##_load(kerr->omega + k));                \
-            phi = S##_fma(beta, WCOHI_STEN(S, p + k), phi);                                        \
-            S##_store(kr + k, S##_neg(S##_fma(gamma, r, S##_mul(phi, s))));                        \
-            S##_store(ks + k, S##_fnma(gamma, s, S##_mul(phi, r)));                                \
-        }                                                                                          \
     }                                                                                              \
-    /* pair `to` = pair `from` + a * pair `add` */                                                 \
-    S##_fn void S##_kerr_pair(const wcohi_kerr *kerr, wcoh_real *w, int to, int from, wcoh_real a, \
-                              int add)                                                             \
+    /* with the slope k at pair `node`: `to` = `from` + x k, pair `next` = y + ahead k */          \
+    S##_fn void S##_kerr_stage(const wcohi_kerr *kerr, wcoh_real *w, int node, int to, int from,   \
+                               wcoh_real x, int next, wcoh_real ahead)                             \
     {                                                                                              \
-        S##_v factor = S##_set(a);                                                                 \
-        int i, k;                                                                                  \
-        for (i = 0; i < 2; i++) {                                                                  \
-            wcoh_real *y = WCOHI_PLANE(w, kerr->bands, to + i);                                    \
-            const wcoh_real *x = WCOHI_PLANE(w, kerr->bands, from + i);                            \
-            const wcoh_real *d = WCOHI_PLANE(w, kerr->bands, add + i);                             \
-            for (k = 0; k < kerr->bands; k += S##_W)                                               \
-                S##_store(y + k, S##_fma(factor, S##_load(d + k), S##_load(x + k)));               \
+        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node), *ps = WCOHI_PLANE(w, kerr, node + 1);    \
+        const wcoh_real *fr = WCOHI_PLANE(w, kerr, from), *fs = WCOHI_PLANE(w, kerr, from + 1);    \
+        wcoh_real *tr = WCOHI_PLANE(w, kerr, to), *ts = WCOHI_PLANE(w, kerr, to + 1);              \
+        wcoh_real *nr = WCOHI_PLANE(w, kerr, next), *ns = WCOHI_PLANE(w, kerr, next + 1);          \
+        const wcoh_real *p = WCOHI_AT(P), *yr = WCOHI_AT(ZR), *ys = WCOHI_AT(ZS);                  \
+        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
+        S##_v weight = S##_set(x), step = S##_set(ahead);                                          \
+        int k;                                                                                     \
+        S##_kerr_power(kerr, w, node);                                                             \
+        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
+            S##_v r = S##_load(pr + k), s = S##_load(ps + k), gamma = S##_load(kerr->gamma + k);   \
+            S##_v phi = S##_fma(alpha, S##_load(p + k), S##_load(kerr->omega + k)), a, b;          \
+            phi = S##_fma(beta, WCOHI_STEN(S, p + k), phi);                                        \
+            a = S##_neg(S##_fma(gamma, r, S##_mul(phi, s)));                                       \
+            b = S##_fnma(gamma, s, S##_mul(phi, r));                                               \
+            if (next != to) {                                                                      \
+                S##_store(nr + k, S##_fma(step, a, S##_load(yr + k)));                             \
+                S##_store(ns + k, S##_fma(step, b, S##_load(ys + k)));                             \
+            }                                                                                      \
+            S##_store(tr + k, S##_fma(weight, a, S##_load(fr + k)));                               \
+            S##_store(ts + k, S##_fma(weight, b, S##_load(fs + k)));                               \
         }                                                                                          \
     }                                                                                              \
     /* one step in place; the three inner nodes stay in pairs NODE, NODE + 2, NODE + 4 */          \
     S##_fn void S##_kerr_step(const wcohi_kerr *kerr, wcoh_real *w)                                \
     {                                                                                              \
+        const int y = WCOHI_KERR_ZR, sum = WCOHI_KERR_SUM, node = WCOHI_KERR_NODE;                 \
         wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;                         \
-        S##_kerr_slope(kerr, w, WCOHI_KERR_ZR);                                                    \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_ZR, h / 6, WCOHI_KERR_K);                \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_NODE, WCOHI_KERR_ZR, half, WCOHI_KERR_K);                \
-        S##_kerr_slope(kerr, w, WCOHI_KERR_NODE);                                                  \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_SUM, h / 3, WCOHI_KERR_K);               \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_NODE + 2, WCOHI_KERR_ZR, half, WCOHI_KERR_K);            \
-        S##_kerr_slope(kerr, w, WCOHI_KERR_NODE + 2);                                              \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_SUM, h / 3, WCOHI_KERR_K);               \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_NODE + 4, WCOHI_KERR_ZR, h, WCOHI_KERR_K);               \
-        S##_kerr_slope(kerr, w, WCOHI_KERR_NODE + 4);                                              \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_ZR, WCOHI_KERR_SUM, h / 6, WCOHI_KERR_K);                \
+        S##_kerr_stage(kerr, w, y, sum, y, h / 6, node, half);                                     \
+        S##_kerr_stage(kerr, w, node, sum, sum, h / 3, node + 2, half);                            \
+        S##_kerr_stage(kerr, w, node + 2, sum, sum, h / 3, node + 4, h);                           \
+        S##_kerr_stage(kerr, w, node + 4, y, sum, h / 6, y, 0);                                    \
+    }                                                                                              \
+    /* pair `to` = pair `from` */                                                                  \
+    S##_fn void S##_kerr_copy(const wcohi_kerr *kerr, wcoh_real *w, int to, int from)              \
+    {                                                                                              \
+        size_t count = (size_t)kerr->span + S##_W;                                                 \
+        memcpy(WCOHI_PLANE(w, kerr, to), WCOHI_PLANE(w, kerr, from), count * sizeof *w);           \
+        memcpy(WCOHI_PLANE(w, kerr, to + 1), WCOHI_PLANE(w, kerr, from + 1), count * sizeof *w);   \
     }                                                                                              \
     S##_fn void S##_kerr_rk4(const wcohi_kerr *kerr, wcoh_real *w)                                 \
     {                                                                                              \
@@ -4701,8 +4759,9 @@ enum {
     S##_fn void S##_kerr_stage_phase(const wcohi_kerr *kerr, wcoh_real *w, int node, wcoh_real x,  \
                                      wcoh_real y)                                                  \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
-        const wcoh_real *pr = WCOHI_PLANE(w, bands, node), *ps = WCOHI_PLANE(w, bands, node + 1);  \
+        int span = kerr->span, k;                                                                  \
+        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node);                                          \
+        const wcoh_real *ps = WCOHI_PLANE(w, kerr, node + 1);                                      \
         wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
         wcoh_real *or_ = WCOHI_AT(BACK);                                                           \
         wcoh_real *os = WCOHI_AT(BACK2);                                                           \
@@ -4713,7 +4772,7 @@ enum {
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
         S##_v dalpha = S##_load(dscalar), dbeta = S##_load(dscalar + S##_W);                       \
         S##_v vx = S##_set(x), vy = S##_set(y);                                                    \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        for (k = 0; k < span; k += S##_W) {                                                        \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k), gamma = S##_load(kerr->gamma + k);   \
             S##_v a = S##_fma(vx, S##_load(gr + k), S##_mul(vy, S##_load(or_ + k)));               \
             S##_v b = S##_fma(vx, S##_load(gs + k), S##_mul(vy, S##_load(os + k)));                \
@@ -4736,45 +4795,46 @@ enum {
     S##_fn void S##_kerr_stage_backward(const wcohi_kerr *kerr, wcoh_real *w, int node,            \
                                         wcoh_real x, wcoh_real y)                                  \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
-        const wcoh_real *pr = WCOHI_PLANE(w, bands, node), *ps = WCOHI_PLANE(w, bands, node + 1);  \
+        int span = kerr->span, k;                                                                  \
+        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node);                                          \
+        const wcoh_real *ps = WCOHI_PLANE(w, kerr, node + 1);                                      \
         wcoh_real *or_ = WCOHI_AT(BACK);                                                           \
         wcoh_real *os = WCOHI_AT(BACK2);                                                           \
-        wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
+        wcoh_real *gp = WCOHI_AT(GP), *sr = WCOHI_AT(SUM), *ss = WCOHI_AT(SUM2);                   \
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
-            S##_store(p + k, S##_fma(r, r, S##_mul(s, s)));                                        \
-        }                                                                                          \
+        S##_kerr_power(kerr, w, node);                                                             \
         S##_kerr_stage_phase(kerr, w, node, x, y);                                                 \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
-            S##_v power = S##_mul(beta, WCOHI_STEN(S, gp + k));                                    \
+        for (k = 0; k < span; k += S##_W) {                                                        \
+            S##_v power = S##_mul(beta, WCOHI_STEN(S, gp + k)), r, s;                              \
             power = S##_fma(alpha, S##_load(gp + k), power);                                       \
             power = S##_add(power, power);                                                         \
-            S##_store(or_ + k, S##_fma(power, S##_load(pr + k), S##_load(or_ + k)));               \
-            S##_store(os + k, S##_fma(power, S##_load(ps + k), S##_load(os + k)));                 \
+            r = S##_fma(power, S##_load(pr + k), S##_load(or_ + k));                               \
+            s = S##_fma(power, S##_load(ps + k), S##_load(os + k));                                \
+            S##_store(or_ + k, r);                                                                 \
+            S##_store(os + k, s);                                                                  \
+            WCOHI_BUMP(S, sr + k, r);                                                              \
+            WCOHI_BUMP(S, ss + k, s);                                                              \
         }                                                                                          \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_SUM, (wcoh_real)1, WCOHI_KERR_BACK);     \
     }                                                                                              \
     S##_fn void S##_kerr_step_backward(const wcohi_kerr *kerr, wcoh_real *w, int saved)            \
     {                                                                                              \
         wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;                         \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_ZR, saved, (wcoh_real)0, saved);                         \
+        S##_kerr_copy(kerr, w, WCOHI_KERR_ZR, saved);                                              \
         S##_kerr_step(kerr, w); /* for its nodes */                                                \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_GR, (wcoh_real)0, WCOHI_KERR_GR);        \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_BACK, WCOHI_KERR_GR, (wcoh_real)0, WCOHI_KERR_GR);       \
+        S##_kerr_copy(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_GR);                                     \
+        S##_kerr_copy(kerr, w, WCOHI_KERR_BACK, WCOHI_KERR_GR);                                    \
         S##_kerr_stage_backward(kerr, w, WCOHI_KERR_NODE + 4, h / 6, (wcoh_real)0);                \
         S##_kerr_stage_backward(kerr, w, WCOHI_KERR_NODE + 2, h / 3, h);                           \
         S##_kerr_stage_backward(kerr, w, WCOHI_KERR_NODE, h / 3, half);                            \
         S##_kerr_stage_backward(kerr, w, saved, h / 6, half);                                      \
-        S##_kerr_pair(kerr, w, WCOHI_KERR_GR, WCOHI_KERR_SUM, (wcoh_real)0, WCOHI_KERR_SUM);       \
+        S##_kerr_copy(kerr, w, WCOHI_KERR_GR, WCOHI_KERR_SUM);                                     \
     }                                                                                              \
     S##_fn void S##_kerr_rk4_backward(const wcohi_kerr *kerr, wcoh_real *w)                        \
     {                                                                                              \
         int step;                                                                                  \
         for (step = 0; step < kerr->steps; step++) {                                               \
             int saved = WCOHI_KERR_SAVED + 2 * step;                                               \
-            S##_kerr_pair(kerr, w, saved, WCOHI_KERR_ZR, (wcoh_real)0, WCOHI_KERR_ZR);             \
+            S##_kerr_copy(kerr, w, saved, WCOHI_KERR_ZR);                                          \
             S##_kerr_step(kerr, w);                                                                \
         }                                                                                          \
         S##_kerr_turn_backward(kerr, w);                                                           \
@@ -4785,92 +4845,124 @@ enum {
 #define WCOHI_KERNEL_KERR_TURN_BACKWARD(S)                                                         \
     S##_fn void S##_kerr_turn_backward(const wcohi_kerr *kerr, wcoh_real *w)                       \
     {                                                                                              \
-        int bands = kerr->bands, k;                                                                \
+        int span = kerr->span, k;                                                                  \
         wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
         wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
         wcoh_real *dturn = WCOHI_AT(SUM_TURN);                                                     \
         if (!kerr->corrected) return;                                                              \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
+        for (k = 0; k < span; k += S##_W) {                                                        \
             S##_v turn = S##_mul(S##_load(pr + k), S##_load(gs + k));                              \
             turn = S##_fnma(S##_load(ps + k), S##_load(gr + k), turn);                             \
             WCOHI_BUMP(S, dturn + k, turn);                                                        \
         }                                                                                          \
     }
 
-#define WCOHI_KERR_FLUSH 32 /* rows whose parameter gradients are added in wcoh_real first */
+#define WCOHI_KERR_FLUSH 32 /* blocks of rows whose gradients are added in wcoh_real first */
 
 /* Planes first .. last of the scratch = 0: their edges must be, and sums start there. */
-static void wcohi_kerr_clear(wcoh_real *w, int bands, int first, int last)
+static void wcohi_kerr_clear(wcoh_real *w, const wcohi_kerr *kerr, int first, int last)
 {
-    size_t pitch = wcohi_kerr_pitch(bands);
-    memset(w + (size_t)first * pitch, 0, (size_t)(last - first + 1) * pitch * sizeof *w);
+    size_t count = (size_t)(last - first + 1) * kerr->pitch;
+    memset(w + (size_t)first * kerr->pitch, 0, count * sizeof *w);
 }
 
 /* Move the sums of the last rows into the double gradient. */
-static void wcohi_kerr_flush(wcohi_kerr_gradient *gradient, wcoh_real *w, int bands, int lanes)
+static void wcohi_kerr_flush(wcohi_kerr_gradient *gradient, wcoh_real *w, const wcohi_kerr *kerr,
+                             int lanes)
 {
     double *to[3];
-    const wcoh_real *scalar = WCOHI_PLANE(w, bands, WCOHI_KERR_SUM_ALPHA);
-    int i, k;
+    const wcoh_real *scalar = WCOHI_AT(SUM_ALPHA);
+    int i, k, row;
     to[0] = gradient->gamma, to[1] = gradient->omega, to[2] = gradient->corrector;
     for (i = 0; i < 3; i++) {
-        const wcoh_real *from = WCOHI_PLANE(w, bands, WCOHI_KERR_SUM_GAMMA + i);
-        if (!to[i]) continue;
-        for (k = 0; k < bands; k++) to[i][k] += (double)from[k];
+        const wcoh_real *from = WCOHI_PLANE(w, kerr, WCOHI_KERR_SUM_GAMMA + i);
+        for (row = 0; to[i] && row < kerr->rows; row++, from += kerr->bands + WCOHI_KERR_GAP)
+            for (k = 0; k < kerr->bands; k++) to[i][k] += (double)from[k];
     }
     for (i = 0; i < lanes; i++) {
         gradient->alpha += (double)scalar[i];
         gradient->beta += (double)scalar[lanes + i];
     }
-    wcohi_kerr_clear(w, bands, WCOHI_KERR_SUM_GAMMA, WCOHI_KERR_SUM_TURN);
-    wcohi_kerr_clear(w, bands, WCOHI_KERR_SUM_ALPHA, WCOHI_KERR_SUM_ALPHA);
+    wcohi_kerr_clear(w, kerr, WCOHI_KERR_SUM_GAMMA, WCOHI_KERR_SUM_TURN);
+    wcohi_kerr_clear(w, kerr, WCOHI_KERR_SUM_ALPHA, WCOHI_KERR_SUM_ALPHA);
+}
+
+/* Zeros behind the last row of plane `role`, up to the end of its last vector. */
+static void wcohi_kerr_end(wcoh_real *w, const wcohi_kerr *kerr, int role)
+{
+    wcoh_real *end = WCOHI_PLANE(w, kerr, role) + kerr->span - WCOHI_KERR_GAP;
+    memset(end, 0, (WCOHI_KERR_EDGE + WCOHI_KERR_GAP) * sizeof *end);
 }
 
 /* x, z [rows,2K], may be the same; scratch [wcohi_kerr_scratch(K, steps)]. */
 #define WCOHI_KERNEL_KERR_FORWARD(S)                                                               \
-    S##_fn void S##_kerr_forward(wcoh_real *z, const wcoh_real *x, const wcohi_kerr *kerr,         \
-                                 int rows, wcoh_real *scratch)                                     \
+    S##_fn void S##_kerr_solve(const wcohi_kerr *kerr, wcoh_real *w)                               \
     {                                                                                              \
-        wcoh_real *pr = WCOHI_PLANE(scratch, kerr->bands, WCOHI_KERR_ZR);                          \
-        wcoh_real *ps = WCOHI_PLANE(scratch, kerr->bands, WCOHI_KERR_ZS);                          \
-        size_t row;                                                                                \
-        wcohi_kerr_clear(scratch, kerr->bands, WCOHI_KERR_P, WCOHI_KERR_P);                        \
-        for (row = 0; row < (size_t)rows; row++) {                                                 \
-            size_t at = 2 * row * (size_t)kerr->bands;                                             \
-            S##_kerr_load(kerr, x + at, pr, ps);                                                   \
-            if (kerr->solver == WCOH_SOLVER_EXACT) S##_kerr_exact(kerr, scratch);                  \
-            else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE)                                     \
-                S##_kerr_perturbative(kerr, scratch);                                              \
-            else if (kerr->solver == WCOH_SOLVER_RK4) S##_kerr_rk4(kerr, scratch);                 \
-            S##_kerr_store(kerr, z + at, pr, ps);                                                  \
+        if (kerr->solver == WCOH_SOLVER_EXACT) S##_kerr_exact(kerr, w);                            \
+        else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE) S##_kerr_perturbative(kerr, w);         \
+        else if (kerr->solver == WCOH_SOLVER_RK4) S##_kerr_rk4(kerr, w);                           \
+    }                                                                                              \
+    S##_fn void S##_kerr_forward(wcoh_real *z, const wcoh_real *x, const wcohi_kerr *source,       \
+                                 int rows, wcoh_real *w)                                           \
+    {                                                                                              \
+        wcohi_kerr here = *source, *kerr = &here;                                                  \
+        int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i;                     \
+        wcohi_kerr_clear(w, kerr, WCOHI_KERR_ZR, WCOHI_KERR_P);                                    \
+        for (first = 0; first < rows; first += block) {                                            \
+            int count = WCOHI_MIN(block, rows - first);                                            \
+            size_t at = 2 * (size_t)first * (size_t)kerr->bands, row = 2 * (size_t)kerr->bands;    \
+            kerr->span = count * step;                                                             \
+            for (i = 0; i < count; i++)                                                            \
+                S##_kerr_load(kerr, x + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,             \
+                              WCOHI_AT(ZS) + i * step);                                            \
+            wcohi_kerr_end(w, kerr, WCOHI_KERR_ZR);                                                \
+            wcohi_kerr_end(w, kerr, WCOHI_KERR_ZS);                                                \
+            S##_kerr_solve(kerr, w);                                                               \
+            for (i = 0; i < count; i++)                                                            \
+                S##_kerr_store(kerr, z + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,            \
+                               WCOHI_AT(ZS) + i * step);                                           \
         }                                                                                          \
     }
 
 /* dx set (may be dz), gradient added to; recomputes what it needs from x. Shapes as forward. */
 #define WCOHI_KERNEL_KERR_BACKWARD(S)                                                              \
-    S##_fn void S##_kerr_backward(wcoh_real *dx, wcohi_kerr_gradient *gradient,                    \
-                                  const wcoh_real *dz, const wcoh_real *x, const wcohi_kerr *kerr, \
-                                  int rows, wcoh_real *scratch)                                    \
+    S##_fn void S##_kerr_solve_backward(const wcohi_kerr *kerr, wcoh_real *w)                      \
     {                                                                                              \
-        int bands = kerr->bands;                                                                   \
-        wcoh_real *pr = WCOHI_PLANE(scratch, bands, WCOHI_KERR_ZR);                                \
-        wcoh_real *ps = WCOHI_PLANE(scratch, bands, WCOHI_KERR_ZS);                                \
-        wcoh_real *gr = WCOHI_PLANE(scratch, bands, WCOHI_KERR_GR);                                \
-        wcoh_real *gs = WCOHI_PLANE(scratch, bands, WCOHI_KERR_GS);                                \
-        size_t row;                                                                                \
-        wcohi_kerr_clear(scratch, bands, 0, WCOHI_KERR_PLANAR - 1);                                \
-        for (row = 0; row < (size_t)rows; row++) {                                                 \
-            size_t at = 2 * row * (size_t)bands;                                                   \
-            S##_kerr_load(kerr, x + at, pr, ps);                                                   \
-            S##_kerr_load_gradient(kerr, dz + at, gr, gs);                                         \
-            if (kerr->solver == WCOH_SOLVER_EXACT) S##_kerr_exact_backward(kerr, scratch);         \
-            else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE)                                     \
-                S##_kerr_perturbative_backward(kerr, scratch);                                     \
-            else if (kerr->solver == WCOH_SOLVER_RK4) S##_kerr_rk4_backward(kerr, scratch);        \
-            else S##_kerr_turn_backward(kerr, scratch);                                            \
-            S##_kerr_store_gradient(kerr, dx + at, x + at, gr, gs);                                \
-            if (row % WCOHI_KERR_FLUSH == WCOHI_KERR_FLUSH - 1 || row + 1 == (size_t)rows)         \
-                wcohi_kerr_flush(gradient, scratch, bands, S##_W);                                 \
+        if (kerr->solver == WCOH_SOLVER_EXACT) S##_kerr_exact_backward(kerr, w);                   \
+        else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE)                                         \
+            S##_kerr_perturbative_backward(kerr, w);                                               \
+        else if (kerr->solver == WCOH_SOLVER_RK4) S##_kerr_rk4_backward(kerr, w);                  \
+        else S##_kerr_turn_backward(kerr, w);                                                      \
+    }                                                                                              \
+    S##_fn void S##_kerr_backward(wcoh_real *dx, wcohi_kerr_gradient *gradient,                    \
+                                  const wcoh_real *dz, const wcoh_real *x,                         \
+                                  const wcohi_kerr *source, int rows, wcoh_real *w)                \
+    {                                                                                              \
+        wcohi_kerr here = *source, *kerr = &here;                                                  \
+        int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i;                     \
+        int gathered = 0, role;                                                                    \
+        wcohi_kerr_clear(w, kerr, 0, WCOHI_KERR_PLANAR - 1);                                       \
+        for (first = 0; first < rows; first += block) {                                            \
+            int count = WCOHI_MIN(block, rows - first);                                            \
+            size_t at = 2 * (size_t)first * (size_t)kerr->bands, row = 2 * (size_t)kerr->bands;    \
+            kerr->span = count * step;                                                             \
+            for (i = 0; i < count; i++) {                                                          \
+                S##_kerr_load(kerr, x + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,             \
+                              WCOHI_AT(ZS) + i * step);                                            \
+                S##_kerr_load_gradient(kerr, dz + at + (size_t)i * row, WCOHI_AT(GR) + i * step,   \
+                                       WCOHI_AT(GS) + i * step);                                   \
+            }                                                                                      \
+            for (role = WCOHI_KERR_ZR; role <= WCOHI_KERR_GS; role++)                              \
+                wcohi_kerr_end(w, kerr, role);                                                     \
+            S##_kerr_solve_backward(kerr, w);                                                      \
+            for (i = 0; i < count; i++)                                                            \
+                S##_kerr_store_gradient(kerr, dx + at + (size_t)i * row, x + at + (size_t)i * row, \
+                                        WCOHI_AT(GR) + i * step, WCOHI_AT(GS) + i * step);         \
+            gathered += count;                                                                     \
+            if (gathered >= WCOHI_KERR_FLUSH * block || first + count == rows) {                   \
+                wcohi_kerr_flush(gradient, w, kerr, S##_W);                                        \
+                gathered = 0;                                                                      \
+            }                                                                                      \
         }                                                                                          \
     }
 
@@ -5009,6 +5101,7 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
 
 #define WCOHI_ORDERS 36       /* the largest M; enough for kappa <= 12 */
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
+#define WCOHI_WAVE_COUNT(order) (((order) * 2 + 4) / 4 * 4) /* 2M + 1, rounded up to a tile */
 #define WCOHI_DENOMINATORS 80 /* the states of the constant 1: [WCOHI_FEATURES], rounded up */
 #define WCOHI_CHUNK_MAX 256   /* rows of a chunk */
 #define WCOHI_STRETCH 256     /* rows that all heads pass before the next begin: they stay cached */
@@ -5157,8 +5250,9 @@ static void wcohi_wave_series(wcohi_wave *wave)
 #define WCOHI_WAVE_WHOLE 64 /* this many rows are one chunk whatever the order */
 static int wcohi_wave_chunk(int seq, int order, int given)
 {
-    int whole = WCOHI_WAVE_WHOLE + 4 * order, part = order <= 12 ? 32 : order <= 20 ? 48 : 64;
-    if (given > 0) return WCOHI_MIN(WCOHI_MIN(given, seq), WCOHI_CHUNK_MAX);
+    int whole = WCOHI_CLAMP(16 * order + 16, WCOHI_WAVE_WHOLE, WCOHI_CHUNK_MAX);
+    int part = order <= 12 ? 32 : order <= 20 ? 48 : 64;
+    if (given > 0) return WCOHI_MIN(WCOHI_CLAMP(given, 16, WCOHI_CHUNK_MAX), seq);
     return seq <= whole ? seq : part;
 }
 
@@ -5869,7 +5963,7 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
                                     S##_dload(tc + next), S##_dload(ts + next), c, d);             \
         }                                                                                          \
     }                                                                                              \
-    /* features [2M+1,span]: 1, cos, sin, cos 2., sin 2., .. of the angle of (fr, fs) */           \
+    /* features [count,span]: 1, cos, sin, cos 2., sin 2., .. of the angle of (fr, fs), 0 */       \
     S##_fn void S##_wave_features(double *features, const wcohi_wave_room *room, int order,        \
                                   int span)                                                        \
     {                                                                                              \
@@ -5886,6 +5980,10 @@ static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t
                 next = S##_dfnma(d, s, S##_dmul(c, r));                                            \
                 d = S##_dfma(c, s, S##_dmul(d, r));                                                \
                 c = next;                                                                          \
+            }                                                                                      \
+            for (m = 2 * order + 1; m < WCOHI_WAVE_COUNT(order); m++) {                            \
+                f += span;                                                                         \
+                S##_dstore(f, S##_dzero());                                                        \
             }                                                                                      \
         }                                                                                          \
     }
@@ -6008,8 +6106,8 @@ static void wcohi_wave_turn_frame(double frame[2], const wcohi_wave *wave, int r
 /* A state block with its frame; from NULL: the empty one. */
 static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const double *from)
 {
-    size_t count = (2 * (size_t)task->wave->order + 1) * wcohi_wave_pitch(task->call->width);
-    count += WCOHI_DENOMINATORS;
+    size_t count = (size_t)WCOHI_WAVE_COUNT(task->wave->order);
+    count = count * wcohi_wave_pitch(task->call->width) + WCOHI_DENOMINATORS;
     if (from) {
         memcpy(to, from, count * sizeof *to);
     } else {
@@ -6063,8 +6161,8 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         S##_wave_widen_rows(room->rows, pitch, room->packed, ages, rows);                          \
         S##_wave_scale(state, from, wave->decay[rows], (size_t)count);                             \
         S##_wave_scale(z, from + WCOHI_DENOMINATORS, wave->decay[rows], (size_t)count * pitch);    \
-        S##_wave_product(z, pitch, room->key, (size_t)span, 1, room->rows, pitch, count,           \
-                         (int)pitch, rows, 1);                                                     \
+        S##_wave_product(z, pitch, room->key, (size_t)span, 1, room->rows, pitch,                  \
+                         WCOHI_WAVE_COUNT(wave->order), (int)pitch, rows, 1);                      \
         S##_wave_dots(state, room->key, ages, NULL, count, span);                                  \
     }
 
@@ -6078,6 +6176,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         const wcohi_wave *wave = task->wave;                                                       \
         const wcohi_coherence *call = task->call;                                                  \
         int width = call->width, count = 2 * wave->order + 1, i;                                   \
+        int full = WCOHI_WAVE_COUNT(wave->order);                                                  \
         size_t pitch = wcohi_wave_pitch(width);                                                    \
         const double *z = state + WCOHI_DENOMINATORS;                                              \
         double *last = room->across + (size_t)width * (size_t)span, *r = room->adjoint;            \
@@ -6092,7 +6191,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         S##_wave_columns(room->columns, room->packed, pitch, rows, span, width);                   \
         S##_wave_widen_columns(room->across, room->columns, scale, width, span);                   \
         S##_wave_widen_rows(room->rows, pitch, room->packed, scale, rows);                         \
-        S##_wave_product(y, (size_t)span, z, pitch, 1, room->across, (size_t)span, count, span,    \
+        S##_wave_product(y, (size_t)span, z, pitch, 1, room->across, (size_t)span, full, span,     \
                          width, 0);                                                                \
         S##_wave_product(y, (size_t)span, state, 1, 1, last, (size_t)span, count, span, 1, 1);     \
         task->partial[0] +=                                                                        \
@@ -6103,7 +6202,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
             task->partial[2] -= i * room->fs[i];                                                   \
         }                                                                                          \
         S##_wave_product(room->image, pitch, room->query, (size_t)span, 1, room->rows, pitch,      \
-                         count, (int)pitch, rows, 0);                                              \
+                         full, (int)pitch, rows, 0);                                               \
         S##_wave_weigh(sums, room->image, wave->coefficient, count, pitch, 1);                     \
         S##_wave_dots(r, room->query, last, wave->coefficient, count, span);                       \
     }
@@ -6117,6 +6216,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         const wcohi_wave_room *room = &task->room;                                                 \
         const wcohi_wave *wave = task->wave;                                                       \
         int width = task->call->width, count = 2 * wave->order + 1, i;                             \
+        int full = WCOHI_WAVE_COUNT(wave->order);                                                  \
         size_t pitch = wcohi_wave_pitch(width);                                                    \
         const double *r = room->adjoint, *sums = r + WCOHI_DENOMINATORS;                           \
         double *ages = room->scaled;                                                               \
@@ -6128,7 +6228,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         S##_wave_narrow_columns(room->sums, room->across, ages, width, span);                      \
         S##_wave_widen_columns(room->across, room->columns, ages, width, span);                    \
         S##_wave_product(room->image, (size_t)span, sums, pitch, 1, room->across, (size_t)span,    \
-                         count, span, width, 0);                                                   \
+                         full, span, width, 0);                                                    \
         S##_wave_product(room->image, (size_t)span, r, 1, 1, ages, (size_t)span, count, span, 1,   \
                          1);                                                                       \
         (void)S##_wave_torque(room, room->image, NULL, NULL, wave->order, span);                   \
@@ -6360,47 +6460,51 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
         S##_dv keep = S##_dset(decay);                                                             \
         int j, e;                                                                                  \
         for (e = 0; e < pitch; e += S##_DW) {                                                      \
-            S##_dv x = S##_dload(v + e), even = S##_dzero(), odd = S##_dzero();                    \
+            S##_dv x = S##_dload(v + e), a = S##_dzero(), b = a, c = a, sum = a;                   \
             double *row = z + e;                                                                   \
             for (j = 0; j < count; j++, row += pitch) {                                            \
                 S##_dv now = S##_dfma(S##_dset(f[j * WCOHI_STEP_HEADS]), x, S##_dload(row));       \
-                S##_dv sum = S##_dfma(S##_dset(cg[j]), now, even);                                 \
+                S##_dv next = S##_dfma(S##_dset(cg[j]), now, a);                                   \
                 S##_dstore(row, S##_dmul(keep, now));                                              \
-                even = odd;                                                                        \
-                odd = sum;                                                                         \
+                a = b; /* four sums in turn */                                                     \
+                b = c;                                                                             \
+                c = sum;                                                                           \
+                sum = next;                                                                        \
             }                                                                                      \
-            S##_dstore(number + e, S##_dadd(even, odd));                                           \
+            S##_dstore(number + e, S##_dadd(S##_dadd(a, b), S##_dadd(c, sum)));                    \
         }                                                                                          \
     }                                                                                              \
     S##_fn void S##_wave_step_head(const wcohi_coherence *call, int head, int lane,                \
-                                   const wcohi_wave_room *room)                                    \
+                                   const wcohi_wave_memory *memory, const wcohi_wave_room *room)   \
     {                                                                                              \
-        wcohi_wave_memory memory = wcohi_wave_open(call, head);                                    \
-        int count = 2 * (int)memory.header[WCOHI_WAVE_ORDER] + 1, width = call->width, j, e;       \
-        size_t pitch = wcohi_wave_pitch(width);                                                    \
-        double decay = memory.header[WCOHI_WAVE_DECAY], denominator = 0, inverse;                  \
-        double *z = memory.state, *cg = room->scaled, frame[2];                                    \
-        const double *f = room->key + lane, *g = room->query + lane;                               \
+        int count = 2 * (int)memory->header[WCOHI_WAVE_ORDER] + 1, width = call->width, j, e;      \
+        int pitch = (int)wcohi_wave_pitch(width);                                                  \
+        double decay = memory->header[WCOHI_WAVE_DECAY], inverse, sum[4] = {0, 0, 0, 0}, frame[2]; \
+        double *z = memory->state, *cg = room->scaled;                                             \
+        const double *f = room->key + lane, *g = room->query + lane, *c = memory->coefficient;     \
         wcoh_real *out = call->out + (size_t)head * (size_t)width;                                 \
         const wcoh_real *value = call->value + (size_t)head * (size_t)width;                       \
-        for (j = 0; j < count; j++) {                                                              \
-            double now = z[j] + f[j * WCOHI_STEP_HEADS];                                           \
-            cg[j] = memory.coefficient[j] * g[j * WCOHI_STEP_HEADS];                               \
-            denominator += cg[j] * now;                                                            \
+        for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {                \
+            double now = z[j] + *f, next = sum[0];                                                 \
+            cg[j] = c[j] * *g;                                                                     \
             z[j] = decay * now;                                                                    \
+            sum[0] = sum[1], sum[1] = sum[2], sum[2] = sum[3];                                     \
+            sum[3] = next + cg[j] * now;                                                           \
         }                                                                                          \
-        for (e = 0; e < (int)pitch; e++) room->rows[e] = e < width ? (double)value[e] : 0;         \
-        S##_wave_step_states(z + WCOHI_DENOMINATORS, room->rows, room->across, f, cg, decay,       \
-                             count, (int)pitch);                                                   \
-        inverse = 1 / denominator;                                                                 \
+        for (e = 0; e < width; e++) room->rows[e] = (double)value[e];                              \
+        for (; e < pitch; e++) room->rows[e] = 0;                                                  \
+        S##_wave_step_states(z + WCOHI_DENOMINATORS, room->rows, room->across, room->key + lane,   \
+                             cg, decay, count, pitch);                                             \
+        inverse = 1 / (sum[0] + sum[1] + (sum[2] + sum[3]));                                       \
         for (e = 0; e < width; e++) out[e] = (wcoh_real)(room->across[e] * inverse);               \
-        wcohi_wave_step_phasor(frame, frame + 1, memory.header[WCOHI_WAVE_TURN_COS],               \
-                               memory.header[WCOHI_WAVE_TURN_SIN], memory.header);                 \
-        memcpy(memory.header, frame, sizeof frame);                                                \
+        wcohi_wave_step_phasor(frame, frame + 1, memory->header[WCOHI_WAVE_TURN_COS],              \
+                               memory->header[WCOHI_WAVE_TURN_SIN], memory->header);               \
+        memcpy(memory->header, frame, sizeof frame);                                               \
     }                                                                                              \
     /* heads first .. first + 7 of the one row */                                                  \
     S##_fn void S##_wave_step(const wcohi_coherence *call, int first, const wcohi_wave_room *room) \
     {                                                                                              \
+        wcohi_wave_memory memory[WCOHI_STEP_HEADS];                                                \
         double query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];                               \
         int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;                \
         const wcoh_real *raw = call->phasor + 2 * first;                                           \
@@ -6411,7 +6515,9 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
         S##_wave_unit(room->ur, room->us, room->qr, room->qs, 16);                                 \
         S##_wave_unit(room->wr, room->ws, room->kr, room->ks, 16);                                 \
         for (i = 0; i < heads; i++) {                                                              \
-            const double *header = wcohi_wave_open(call, first + i).header;                        \
+            const double *header;                                                                  \
+            memory[i] = wcohi_wave_open(call, first + i);                                          \
+            header = memory[i].header;                                                             \
             order = WCOHI_MAX(order, (int)header[WCOHI_WAVE_ORDER]);                               \
             if (call->harmonic) {                                                                  \
                 double n = call->harmonic[first + i];                                              \
@@ -6425,7 +6531,7 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
         }                                                                                          \
         S##_wave_step_features(room->query, query[0], query[1], order);                            \
         S##_wave_step_features(room->key, key[0], key[1], order);                                  \
-        for (i = 0; i < heads; i++) S##_wave_step_head(call, first + i, i, room);                  \
+        for (i = 0; i < heads; i++) S##_wave_step_head(call, first + i, i, &memory[i], room);      \
     }
 
 /* ---- dot-product attention ----------------------------------------------------------------------
@@ -6936,18 +7042,23 @@ static void wcohi_wave_backward_job(int index, int slot, void *user)
     layer->kernels->wave_backward(&task);
 }
 
+/* Scratch from its first whole cache line on. */
+static unsigned char *wcohi_wave_aligned(void *scratch)
+{
+    unsigned char *base = (unsigned char *)scratch;
+    return base + (WCOHI_ALIGN - (uintptr_t)base % WCOHI_ALIGN) % WCOHI_ALIGN;
+}
+
 /* Lay the scratch out and prepare every head's tables. */
 static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence *call,
                                   const wcohi_attention_kernels *kernels)
 {
     wcohi_arena arena;
     int head;
-    arena.base = (unsigned char *)call->scratch;
-    arena.base += (WCOHI_ALIGN - (uintptr_t)arena.base % WCOHI_ALIGN) % WCOHI_ALIGN;
+    arena.base = wcohi_wave_aligned(call->scratch);
     arena.used = 0;
     wcohi_wave_layer_take(&arena, layer, call);
     layer->kernels = kernels;
-    if (call->state && call->seq == 1) return; /* the session's memory holds what a step needs */
     for (head = 0; head < call->heads; head++) {
         wcohi_wave *wave = layer->wave + head;
         wcohi_wave_parameters(wave, call, head);
@@ -6971,12 +7082,17 @@ static double wcohi_wave_work(const wcohi_coherence *call)
 static void wcohi_coherence_forward(const wcohi_compute *compute, const wcohi_coherence *call)
 {
     wcohi_wave_layer layer;
-    wcohi_wave_layer_open(&layer, call, &compute->kernels->attention);
-    if (call->state && call->seq == 1) {
+    if (call->state && call->seq == 1) { /* the session's memory holds all tables */
+        memset(&layer, 0, sizeof layer);
+        layer.call = call;
+        layer.kernels = &compute->kernels->attention;
+        layer.slots = wcohi_wave_aligned(call->scratch);
+        layer.slot_bytes = wcohi_wave_room_bytes(1, call->width);
         wcohi_pool_run(compute->pool, (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS,
                        wcohi_wave_work(call), wcohi_wave_step_job, &layer);
         return;
     }
+    wcohi_wave_layer_open(&layer, call, &compute->kernels->attention);
     for (; layer.first < call->seq; layer.first = layer.end) {
         layer.end = WCOHI_MIN(layer.first + WCOHI_STRETCH, call->seq);
         wcohi_pool_run(compute->pool, call->batch * call->heads, wcohi_wave_work(call),
@@ -7083,8 +7199,7 @@ static void wcohi_dot_layer_open(wcohi_dot_layer *layer, const wcohi_dot *call,
                                  const wcohi_attention_kernels *kernels)
 {
     wcohi_arena arena;
-    arena.base = (unsigned char *)call->scratch;
-    arena.base += (WCOHI_ALIGN - (uintptr_t)arena.base % WCOHI_ALIGN) % WCOHI_ALIGN;
+    arena.base = wcohi_wave_aligned(call->scratch);
     arena.used = 0;
     layer->call = call;
     layer->kernels = kernels;
@@ -10422,6 +10537,7 @@ WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_p
                                       wcoh_error *error)
 {
     const wcohi_row *row;
+    memset(param, 0, sizeof *param);
     if (index < 0 || index >= model->row_count)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "parameter %d: allowed are 0 to %d", index,
                           model->row_count - 1);
@@ -15217,6 +15333,32 @@ WCOH_API wcoh_result wcoh_circle_load(wcoh_circle **circle, const wcoh_io *io,
     return result;
 }
 
+#ifndef WAVECOH_NO_STDIO
+WCOH_API wcoh_result wcoh_circle_save_file(const wcoh_circle *circle, const char *path,
+                                           wcoh_error *error)
+{
+    wcohi_path_writer writer;
+    wcoh_io io;
+    wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);
+    if (result) return result;
+    result = wcoh_circle_save(circle, &io, error);
+    return wcohi_path_created(&writer, path, result, error);
+}
+
+WCOH_API wcoh_result wcoh_circle_load_file(wcoh_circle **circle, const char *path,
+                                           const wcoh_memory *memory, wcoh_error *error)
+{
+    wcohi_path_reader reader;
+    wcoh_io io;
+    wcoh_result result;
+    *circle = NULL;
+    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
+    if (result) return result;
+    result = wcoh_circle_load(circle, &io, memory, error);
+    return wcohi_path_close(&reader, path, result, error);
+}
+#endif
+
 /* ---- toolkit: discrete Fourier transform ----------------------------------------------------- */
 
 /* Complex FFT by Stockham's self-sorting steps. One step of radix r on n = r m points in s
@@ -15846,7 +15988,7 @@ static wcoh_result wcohi_spectral_check(wcoh_spectral_desc *desc, wcoh_error *er
                           desc->draws);
     if ((unsigned)desc->split > WCOH_SPLIT_BLOCKS || (unsigned)desc->null > WCOH_NULL_PERMUTATION)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: split or null is unknown");
-    return WCOH_OK;
+    return wcohi_cpu_desc_check(&desc->cpu, error);
 }
 
 static int wcohi_spectral_draws(const wcoh_spectral *s) { return WCOHI_MAX(s->desc.draws, 0); }
@@ -15900,6 +16042,7 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     void *pool_memory;
     int slots;
     *spectral = NULL;
+    if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: desc is NULL");
     memset(&measured, 0, sizeof measured);
     measured.desc = *desc;
     result = wcohi_spectral_check(&measured.desc, error);
@@ -16403,6 +16546,7 @@ enum {
     WCOHI_LANES_MAX = 1024,
     WCOHI_CHUNK_BYTES = 1 << 20
 };
+#define WCOHI_ENERGY_MAX 1e37 /* of a packet */
 
 struct wcoh_resonance {
     wcoh_resonance_desc desc;
@@ -16481,12 +16625,13 @@ static void wcohi_store_shape(wcoh_resonance *store, int first_bin, int held_bin
 
 static wcoh_result wcohi_store_check(const wcoh_resonance_desc *desc, wcoh_error *error)
 {
+    if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: desc is NULL");
     if (desc->dimensions < 1 || desc->dimensions > 1 << 20)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: dimensions is %d, allowed 1..%d",
                           desc->dimensions, 1 << 20);
     if ((unsigned)desc->packet > WCOH_PACKET_PHASES)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: packet is unknown");
-    return WCOH_OK;
+    return wcohi_cpu_desc_check(&desc->cpu, error);
 }
 
 static void wcohi_store_layout(wcoh_resonance *store, wcohi_arena *arena)
@@ -16564,14 +16709,17 @@ WCOH_API uint64_t wcoh_resonance_bytes(const wcoh_resonance *store)
     return wcohi_store_tiles(store) * wcohi_tile_bytes(store);
 }
 
-/* One vector into store->row. Returns 0 if a value is not finite or an amplitude is negative. */
+/* One vector into store->row. Returns 0 if a value is not finite, an amplitude is negative, or the
+   energy is too large for a real. */
 static int wcohi_store_encode(wcoh_resonance *store, const float *vector, const float *phases)
 {
     int n = store->desc.dimensions, k;
+    double energy = 0;
     const wcoh_complex *z;
     double inner = sqrt(2.0 / n);
     for (k = 0; k < n; k++) {
         if (!wcohi_is_finite((double)vector[k])) return 0;
+        energy += (double)vector[k] * (double)vector[k];
         if (store->desc.packet == WCOH_PACKET_SIGN) {
             store->row[k] = (double)vector[k];
         } else if (store->desc.packet == WCOH_PACKET_DFT) {
@@ -16582,6 +16730,7 @@ static int wcohi_store_encode(wcoh_resonance *store, const float *vector, const 
             store->row[2 * k + 1] = (double)vector[k] * sin((double)phases[k]);
         }
     }
+    if (energy > WCOHI_ENERGY_MAX) return 0;
     if (store->desc.packet != WCOH_PACKET_DFT) return 1;
     z = wcohi_fft_run(&store->dft.fft, store->dft.x, store->dft.scratch);
     for (k = 0; k < store->bins; k++) {
@@ -16606,8 +16755,8 @@ static int wcohi_store_reserve(wcoh_resonance *store)
     return 0;
 }
 
-/* Energies of a tile from its columns, in double. */
-static void wcohi_tile_energies(wcoh_real *tile, int columns, size_t lanes)
+/* Energies of a tile from its columns, in double. Returns 0 if one is too large. */
+static int wcohi_tile_energies(wcoh_real *tile, int columns, size_t lanes)
 {
     double energies[WCOHI_LANES_MAX];
     size_t c, p;
@@ -16615,7 +16764,11 @@ static void wcohi_tile_energies(wcoh_real *tile, int columns, size_t lanes)
     for (c = 1; c <= (size_t)columns; c++)
         for (p = 0; p < lanes; p++)
             energies[p] += (double)tile[c * lanes + p] * (double)tile[c * lanes + p];
-    for (p = 0; p < lanes; p++) tile[p] = (wcoh_real)energies[p];
+    for (p = 0; p < lanes; p++) {
+        if (energies[p] > WCOHI_ENERGY_MAX) return 0;
+        tile[p] = (wcoh_real)energies[p];
+    }
+    return 1;
 }
 
 WCOH_API wcoh_result wcoh_resonance_add(wcoh_resonance *store, const float *vectors,
@@ -16999,7 +17152,8 @@ static wcoh_result wcohi_store_read_tile(wcoh_resonance *store, const wcoh_reson
         if (!wcohi_is_finite((double)*x))
             return wcohi_fail(error, WCOH_E_FORMAT, "packets: a value is not finite");
     }
-    wcohi_tile_energies(to, store->columns, lanes);
+    if (!wcohi_tile_energies(to, store->columns, lanes))
+        return wcohi_fail(error, WCOH_E_FORMAT, "packets: a packet's energy is too large");
     store->count += WCOHI_MIN(left, (uint64_t)lanes);
     return WCOH_OK;
 }
@@ -17064,6 +17218,33 @@ WCOH_API wcoh_result wcoh_resonance_load(wcoh_resonance **store, const wcoh_io *
     wcoh_tensors_close(t);
     return result;
 }
+
+#ifndef WAVECOH_NO_STDIO
+WCOH_API wcoh_result wcoh_resonance_save_file(const wcoh_resonance *store, const char *path,
+                                              wcoh_error *error)
+{
+    wcohi_path_writer writer;
+    wcoh_io io;
+    wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);
+    if (result) return result;
+    result = wcoh_resonance_save(store, &io, error);
+    return wcohi_path_created(&writer, path, result, error);
+}
+
+WCOH_API wcoh_result wcoh_resonance_load_file(wcoh_resonance **store, const char *path,
+                                              int first_bin, int bins, const wcoh_cpu_desc *cpu,
+                                              const wcoh_memory *memory, wcoh_error *error)
+{
+    wcohi_path_reader reader;
+    wcoh_io io;
+    wcoh_result result;
+    *store = NULL;
+    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
+    if (result) return result;
+    result = wcoh_resonance_load(store, &io, first_bin, bins, cpu, memory, error);
+    return wcohi_path_close(&reader, path, result, error);
+}
+#endif
 
 /* ---- toolkit: attention and depth ------------------------------------------------------------ */
 

@@ -62,14 +62,17 @@ static timing measure(void (*work)(void *), void *context, int rounds)
 
 /* ---- the machine's own limits ---------------------------------------------------------------- */
 
-/* 10 chains of fused multiply-adds that never leave the registers; two chains a unit would do, ten
-   hide a latency of five on two units. */
+/* 10 chains of fused multiply-adds that never leave the registers hide a latency of five on two
+   units. Each begins with its own value: the compiler would make equal chains one. */
 #define PEAK_STEPS 20000
 #define KERNEL_PEAK(S)                                                                             \
     S##_fn wcoh_real S##_peak(wcoh_real seed)                                                      \
     {                                                                                              \
         S##_v x = S##_set(seed), y = S##_set((wcoh_real)1e-9);                                     \
-        S##_v a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x;                \
+        S##_v a = S##_set(seed + 1), b = S##_set(seed + 2), c = S##_set(seed + 3);                 \
+        S##_v d = S##_set(seed + 4), e = S##_set(seed + 5), f = S##_set(seed + 6);                 \
+        S##_v g = S##_set(seed + 7), h = S##_set(seed + 8), i = S##_set(seed + 9);                 \
+        S##_v j = S##_set(seed + 10);                                                              \
         int step;                                                                                  \
         for (step = 0; step < PEAK_STEPS; step++) {                                                \
             a = S##_fma(a, x, y), b = S##_fma(b, x, y), c = S##_fma(c, x, y);                      \

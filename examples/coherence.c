@@ -730,6 +730,7 @@ static void run_experiments(void)
     more_intervals();
 }
 
+#ifndef COHERENCE_NO_MAIN
 static void print_json(void)
 {
     int i;
@@ -762,7 +763,6 @@ static void print_table(void)
            mismatches);
 }
 
-#ifndef COHERENCE_NO_MAIN
 int main(int count, char **words)
 {
     int i, bad = 0, json = count == 2 && strcmp(words[1], "--json") == 0;

@@ -83,7 +83,6 @@ static void build(const request *r)
     wcoh_resonance_desc desc;
     wcoh_resonance *store;
     wcoh_error error;
-    wcoh_io io;
     double start = seconds_now();
     memset(&desc, 0, sizeof desc);
     desc.dimensions = v.n;
@@ -91,9 +90,7 @@ static void build(const request *r)
     desc.cpu.threads = (int)r->threads;
     must(wcoh_resonance_create(&store, &desc, &error), NULL, &error);
     must(wcoh_resonance_add(store, v.values, NULL, v.count, &error), r->file, &error);
-    io = vectors_io(r->store, "wb");
-    must(wcoh_resonance_save(store, &io, &error), r->store, &error);
-    if (fclose((FILE *)io.user)) fail(EXIT_FAILED, "%s: cannot write it", r->store);
+    must(wcoh_resonance_save_file(store, r->store, &error), NULL, &error);
     printf(r->json ? "{\"packets\":%.0f,\"bins\":%d,\"bytes\":%.0f,\"seconds\":%.3f}\n"
                    : "%.0f packets of %d bins, %.0f bytes, in %.3f s\n",
            (double)wcoh_resonance_count(store), wcoh_resonance_bins(store),
@@ -110,11 +107,10 @@ static void ask(const request *r)
     wcoh_cpu_desc cpu;
     wcoh_resonance *store;
     wcoh_error error;
-    wcoh_io io = vectors_io(r->store, "rb");
     int found, i;
     memset(&cpu, 0, sizeof cpu);
     cpu.threads = (int)r->threads;
-    must(wcoh_resonance_load(&store, &io, 0, 0, &cpu, NULL, &error), r->store, &error);
+    must(wcoh_resonance_load_file(&store, r->store, 0, 0, &cpu, NULL, &error), NULL, &error);
     if (wcoh_resonance_get_desc(store)->dimensions != v.n)
         fail(EXIT_FAILED, "%s: vectors of %d dimensions, the store has %d", r->file, v.n,
              wcoh_resonance_get_desc(store)->dimensions);
@@ -129,7 +125,6 @@ static void ask(const request *r)
                r->json && i ? "," : "", (double)hits[i].index, hits[i].score);
     if (r->json) printf("]\n");
     wcoh_resonance_destroy(store);
-    fclose((FILE *)io.user);
     free(v.values);
 }
 

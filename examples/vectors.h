@@ -38,21 +38,15 @@ static int vectors_io_read(void *user, uint64_t offset, void *data, size_t size)
     return fread(data, 1, size, (FILE *)user) != size;
 }
 
-static int vectors_io_write(void *user, const void *data, size_t size)
-{
-    return fwrite(data, 1, size, (FILE *)user) != size;
-}
-
 COMMON_USED(__unused__)
-static wcoh_io vectors_io(const char *path, const char *mode)
+static wcoh_io vectors_io(const char *path)
 {
     wcoh_io io;
     memset(&io, 0, sizeof io);
-    io.user = fopen(path, mode);
+    io.user = fopen(path, "rb");
     if (!io.user) fail(EXIT_FAILED, "%s: cannot open it: %s", path, strerror(errno));
     io.size = vectors_io_size;
     io.read = vectors_io_read;
-    io.write = vectors_io_write;
     return io;
 }
 
@@ -73,7 +67,7 @@ static vectors vectors_from_npy(const char *path)
     vectors v;
     wcoh_npy npy;
     wcoh_error error;
-    wcoh_io io = vectors_io(path, "rb");
+    wcoh_io io = vectors_io(path);
     memset(&v, 0, sizeof v);
     must(wcoh_npy_open(&npy, &io, &error), path, &error);
     vectors_shape(&v, path, npy.dims, npy.shape);

@@ -13,7 +13,7 @@ LIBS=${LIBS:--lm -lpthread}
 CPUS=$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 build=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
 export CC FLAGS LIBS CPUS build
-if [ -z "$KEEP" ]; then trap 'rm -rf "$build"' 0; else echo "build folder: $build"; fi
+if [ -z "$KEEP" ]; then trap 'rm -rf "$build" 2> /dev/null' 0; else echo "build folder: $build"; fi
 trap 'exit 130' 1 2 15
 passed=0
 failed=0

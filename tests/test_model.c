@@ -62,7 +62,7 @@ static wcoh_param param_of(const wcoh_model *model, const char *name)
     return p;
 }
 
-/* ---- tensors ------------------------------------------------------------------------------------ */
+/* ---- tensors --------------------------------------------------------------------------------- */
 
 static long trained_count(wcoh_preset preset, const char *settings)
 {
@@ -178,7 +178,7 @@ static void only_matrices_decay(void)
     }
 }
 
-/* ---- start values -------------------------------------------------------------------------------- */
+/* ---- start values ---------------------------------------------------------------------------- */
 
 typedef struct moments {
     double mean, variance, largest;
@@ -318,7 +318,7 @@ static void only_equal_models_are_copied(void)
     wcoh_model_destroy(b);
 }
 
-/* ---- embeddings ----------------------------------------------------------------------------------- */
+/* ---- embeddings ------------------------------------------------------------------------------ */
 
 static double row_product(wcoh_param p, int a, int b)
 {
@@ -424,7 +424,7 @@ static int rank_of(wcoh_param p)
     return rank;
 }
 
-/* Rank is at most the sum of the moduli minus circles plus one; a shared residue is half a likeness. */
+/* Rank is at most the sum of the moduli less circles plus one; a shared residue half a likeness. */
 static void two_circles_have_bounded_rank(void)
 {
     wcoh_model_desc desc = model_desc_of("vocab=65 embedding=circles layers=1");
@@ -457,7 +457,7 @@ static void sinusoids_are_sine_first(void)
     wcoh_model_destroy(model);
 }
 
-/* ---- settings -------------------------------------------------------------------------------------- */
+/* ---- settings -------------------------------------------------------------------------------- */
 
 static wcoh_result resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
 {
@@ -488,7 +488,7 @@ static void start_desc(wcoh_desc_kind kind, any_desc *desc)
     if (kind == WCOH_DESC_MODEL) desc->model.vocab = 65;
 }
 
-/* A value outside its range, written straight into the struct: the sentence names field and value. */
+/* A value outside its range, written straight into the struct: the sentence names both. */
 static void field_refuses(wcoh_desc_kind kind, const wcoh_field *field, double value,
                           const char *shown)
 {
@@ -636,7 +636,7 @@ static void results_have_names_and_sentences(void)
     CHECK(wcoh_result_name((wcoh_result)-99) != NULL && wcoh_result_text((wcoh_result)-99) != NULL);
 }
 
-/* ---- memory ---------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 enum { small_batch = 3, small_seq = 10, text_count = 400 };
 static uint32_t text[8192];
@@ -867,7 +867,7 @@ static void steps_allocate_nothing(void)
     }
 }
 
-/* ---- training ---------------------------------------------------------------------------------------- */
+/* ---- training -------------------------------------------------------------------------------- */
 
 static void learns_a_pattern(void)
 {
@@ -925,6 +925,162 @@ static void gradients_are_means_over_windows(void)
     g = wcoh_trainer_param_gradient(trainer, index);
     for (i = 0; g && sum && i < 144; i++) CHECK_NEAR(g[i], sum[i], 1e-7);
     free(sum);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* Windows are drawn one by one: two batches of two are the same work as one of four. */
+static void accumulation_is_a_larger_batch(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_stats stats[2];
+    int i;
+    memset(stats, 0, sizeof stats);
+    for (i = 0; i < 2; i++) {
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer;
+        trainer_desc.batch = i ? 2 : 4;
+        trainer_desc.accumulate = i ? 2 : 1;
+        trainer = trainer_of(model, &trainer_desc);
+        CHECK(small_data(trainer) == WCOH_OK);
+        CHECK(wcoh_trainer_step(trainer, &stats[i], NULL) == WCOH_OK);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK_NEAR(stats[0].train_loss, stats[1].train_loss, 1e-6);
+    CHECK_NEAR(stats[0].grad_norm, stats[1].grad_norm, 1e-5 * stats[0].grad_norm);
+    CHECK(stats[0].tokens == stats[1].tokens && stats[0].tokens == 4 * small_seq);
+}
+
+/* Three updates against the formula in double: moments, bias correction, decay of matrices, clip at
+   the global norm, warm-up. 2e-6 is some float32 units of parameters near 1. */
+static void updates_are_adamw(void)
+{
+    static const char *const names[] = {"head.weight", "norm_f.bias", "blocks.0.ffn.kerr.omega",
+                                        "blocks.1.attn.damping_raw", "blocks.1.ffn.out.weight"};
+    enum { tensors = 5, most = 200 };
+    static double p[tensors][most], m[tensors][most], v[tensors][most], g[tensors][most];
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    double loss;
+    int t, i, step;
+    trainer_desc.clip = 0.05;
+    trainer_desc.decay = 0.3;
+    trainer_desc.lr = 0.01;
+    trainer = trainer_of(model, &trainer_desc);
+    random_tokens(text, 100, 13, 3);
+    memset(m, 0, sizeof m);
+    memset(v, 0, sizeof v);
+    for (step = 1; step <= 3; step++) {
+        CHECK(wcoh_trainer_gradient(trainer, text, text + 40, 3, small_seq, &loss, NULL) ==
+              WCOH_OK);
+        for (t = 0; t < tensors; t++) {
+            wcoh_param param = param_of(model, names[t]);
+            const wcoh_real *given =
+                wcoh_trainer_param_gradient(trainer, wcoh_model_param_find(model, names[t]));
+            for (i = 0; given && i < (int)param.count; i++) {
+                p[t][i] = (double)param.data[i];
+                g[t][i] = (double)given[i];
+            }
+        }
+        CHECK(wcoh_trainer_update(trainer, &stats, NULL) == WCOH_OK);
+        CHECK_NEAR(stats.lr, 0.01 * step / 5, 1e-12);
+        CHECK(stats.grad_norm > 0.05); /* so that the clip is at work */
+        for (t = 0; t < tensors; t++) {
+            wcoh_param param = param_of(model, names[t]);
+            for (i = 0; i < (int)param.count; i++) {
+                double clipped = g[t][i] * 0.05 / stats.grad_norm, expected;
+                m[t][i] = 0.9 * m[t][i] + 0.1 * clipped;
+                v[t][i] = 0.99 * v[t][i] + 0.01 * clipped * clipped;
+                expected =
+                    m[t][i] / (1 - pow(0.9, step)) / (sqrt(v[t][i] / (1 - pow(0.99, step))) + 1e-8);
+                expected = p[t][i] - stats.lr * (expected + (param.decayed ? 0.3 : 0) * p[t][i]);
+                if (!CHECK_SAY(test_near((double)param.data[i], expected, 2e-6),
+                               "step %d: %s[%d] is %.8g, not %.8g", step, names[t], i,
+                               (double)param.data[i], expected))
+                    break;
+            }
+        }
+    }
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* Linear warm-up to lr, then a cosine that ends near lr_end of it. */
+static void the_rate_follows_its_schedule(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    int step;
+    trainer_desc.steps = 20;
+    trainer_desc.warmup = 4;
+    trainer_desc.lr = 0.008;
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    for (step = 0; step < 20; step++) {
+        double share = (step - 4) / 16.0, expected = 0.002 * (step + 1);
+        if (step >= 4)
+            expected = 0.008 * (0.1 + 0.9 * 0.5 * (1 + cos(3.14159265358979323846 * share)));
+        CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK);
+        CHECK_NEAR(stats.lr, expected, 1e-12);
+    }
+    CHECK(stats.done);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* In the first third of the run only the first 8 bands are heard, and learn. */
+static void the_curriculum_opens_the_bands(void)
+{
+    wcoh_model_desc desc =
+        model_desc_of("vocab=13 bands=32 heads=4 layers=1 embedding=random embedding_trained=on");
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc), *before = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_param now = param_of(model, "embed.weight"), then = param_of(before, "embed.weight");
+    int step, changed[64], i, v;
+    static const int opened[3] = {16, 24, 64}; /* columns: 8, 12 and 32 bands */
+    trainer_desc.curriculum = WCOH_SWITCH_ON;
+    trainer_desc.decay = -1;
+    trainer_desc.steps = 9;
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    for (step = 0; step < 9; step++) {
+        CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+        memset(changed, 0, sizeof changed);
+        for (i = 0; i < 64; i++)
+            for (v = 0; v < 13; v++) changed[i] |= now.data[v * 64 + i] != then.data[v * 64 + i];
+        for (i = 0; i < 64; i++)
+            if (!CHECK_SAY(changed[i] == (i < opened[step / 3]), "step %d, column %d", step + 1, i))
+                break;
+    }
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(before);
+}
+
+static void evaluating_by_hand_gives_the_same(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    double val = 0;
+    int step;
+    trainer_desc.eval_every = 3;
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    for (step = 0; step < 3; step++) CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_evaluate(trainer, &val, NULL) == WCOH_OK);
+    CHECK(val == stats.val_loss && val > 0);
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
 }
@@ -1075,7 +1231,7 @@ static void patience_and_target_stop_early(void)
     wcoh_model_destroy(model);
 }
 
-/* ---- determinism --------------------------------------------------------------------------------------- */
+/* ---- determinism ----------------------------------------------------------------------------- */
 
 enum { track_steps = 8 };
 typedef struct track {
@@ -1346,10 +1502,10 @@ static void two_models_train_in_two_threads(void)
 }
 #endif
 
-/* ---- inference -------------------------------------------------------------------------------------------- */
+/* ---- inference ------------------------------------------------------------------------------- */
 
 /* The batched path's logits of every position, in double: the trainer leaves the normed last row of
-   each position in its activations, and the dense head is one product. [seq, vocab], to be freed. */
+   each position in its activations, and the dense head is a product. [seq, vocab], to be freed. */
 static double *batched_logits(wcoh_model *model, const uint32_t *tokens, int seq)
 {
     wcoh_trainer_desc desc;
@@ -1568,7 +1724,7 @@ static void evaluation_equals_the_trainers_loss(void)
     wcoh_model_destroy(model);
 }
 
-/* A copy, and a state saved and loaded into a session of a loaded model, go on with the same bits. */
+/* A copy, and a state saved and loaded into another session, go on with the same bits. */
 static void copies_and_saved_states_continue_exactly(void)
 {
     static const char *const settings[] = {
@@ -1729,6 +1885,11 @@ int main(void)
     RUN(steps_allocate_nothing);
     RUN(learns_a_pattern);
     RUN(gradients_are_means_over_windows);
+    RUN(accumulation_is_a_larger_batch);
+    RUN(updates_are_adamw);
+    RUN(the_rate_follows_its_schedule);
+    RUN(the_curriculum_opens_the_bands);
+    RUN(evaluating_by_hand_gives_the_same);
     RUN(bad_training_calls_are_errors);
     RUN(numeric_failure_changes_nothing);
     RUN(the_gain_stays_bounded);

@@ -136,7 +136,7 @@ static wcoh_model *model_from_metadata(const wcoh_tensors *tensors)
     return model_of(&desc);
 }
 
-/* The file's parameters into the model: the same names, shapes and trained tensors on both sides. */
+/* The file's parameters into the model: the same names, shapes, trained tensors on both sides. */
 static void set_parameters(reference *r)
 {
     int i, found = 0, count = wcoh_model_param_count(r->model);

@@ -165,16 +165,17 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceProperties2(VkPhysicalDe
     p->properties.deviceType = VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
     limits->maxStorageBufferRange = 1u << 30;
     limits->minStorageBufferOffsetAlignment = 64;
+    limits->maxPerStageDescriptorStorageBuffers = 16;
     limits->maxComputeSharedMemorySize = 32768;
     limits->maxComputeWorkGroupInvocations = 1024;
     for (i = 0; i < 3; i++) limits->maxComputeWorkGroupCount[i] = 65535;
 }
 
-static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceFeatures(VkPhysicalDevice device,
-                                                                 VkPhysicalDeviceFeatures *features)
+static VKAPI_ATTR void VKAPI_CALL
+fake_GetPhysicalDeviceFeatures2(VkPhysicalDevice device, VkPhysicalDeviceFeatures2 *features)
 {
     (void)device;
-    memset(features, 0, sizeof *features);
+    memset(&features->features, 0, sizeof features->features);
 }
 
 static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceMemoryProperties(

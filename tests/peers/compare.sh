@@ -10,7 +10,12 @@ rounds=${1:-3}
 work=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
 trap 'rm -rf "$work"' 0
 CC=${CC:-cc}
-if grep -q avx512f /proc/cpuinfo 2> /dev/null; then OPENBLAS_CORETYPE=${OPENBLAS_CORETYPE:-SkylakeX}; export OPENBLAS_CORETYPE; fi
+# OpenBLAS takes some cores with AVX-512 for older ones, and that would flatter us: whatever the
+# environment says, its AVX-512 kernels (PEER_CORETYPE chooses others).
+if grep -q avx512f /proc/cpuinfo 2> /dev/null; then
+    OPENBLAS_CORETYPE=${PEER_CORETYPE:-SkylakeX}
+    export OPENBLAS_CORETYPE
+fi
 OPENBLAS_NUM_THREADS=1
 export OPENBLAS_NUM_THREADS
 

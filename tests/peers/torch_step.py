@@ -11,9 +11,10 @@ Needs PyTorch (Debian: apt-get install python3-torch).
 import argparse
 import os
 
-# Debian's OpenBLAS takes this machine's newer cores for an older kind and would flatter us.
-if "avx512f" in open("/proc/cpuinfo").read():
-    os.environ.setdefault("OPENBLAS_CORETYPE", "SkylakeX")
+# OpenBLAS takes some cores with AVX-512 for older ones, and that would flatter us: whatever the
+# environment says, its AVX-512 kernels (PEER_CORETYPE chooses others).
+if os.path.exists("/proc/cpuinfo") and "avx512f" in open("/proc/cpuinfo").read():
+    os.environ["OPENBLAS_CORETYPE"] = os.environ.get("PEER_CORETYPE", "SkylakeX")
 
 parser = argparse.ArgumentParser()
 for name, standard in (("threads", 1), ("repeat", 40), ("batch", 12), ("seq", 64), ("width", 128),

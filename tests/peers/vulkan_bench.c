@@ -1,0 +1,244 @@
+/* What a Vulkan device reaches: matrix products as a share of the device's own multiply-add peak,
+   measured in the same run, and training steps with the host's share of their time.
+   cc -O2 -o vulkan_bench tests/peers/vulkan_bench.c -lm -lpthread
+   ./vulkan_bench [--device N] [--quick] */
+#define WAVECOH_IMPLEMENTATION
+#include "../../wavecoh_vk.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static wcoh_error error;
+
+static void must(wcoh_result result)
+{
+    if (result == WCOH_OK) return;
+    fprintf(stderr, "vulkan_bench: %s\n", error.text);
+    exit(1);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* ---- single shaders, outside any plan ---- */
+
+typedef struct bench {
+    wcohi_vk_exec exec;
+    wcohi_vk_recorder r;
+    wcohi_vk_recording recording;
+} bench;
+
+/* Buffers of `reals` and room for the dispatches that the caller then records. */
+static void bench_open(bench *b, wcoh_device *device, size_t reals)
+{
+    wcohi_vk_key key;
+    wcohi_vk *vk = (wcohi_vk *)device;
+    memset(b, 0, sizeof *b);
+    memset(&key, 0, sizeof key);
+    b->exec.vk = vk;
+    must(wcohi_vk_buffer_take(vk, &b->exec.device_buffer, reals * sizeof(float), 0, &error));
+    must(wcohi_vk_fence_take(vk, &b->exec.fence, &error));
+    must(wcohi_vk_commands_take(vk, &b->exec.transfer, &error));
+    must(wcohi_vk_clear(&b->exec, &error));
+    wcohi_vk_recorder_open(&b->r, &b->exec, &key, &error);
+    b->r.building = 1;
+    must(wcohi_vk_commands_take(vk, &b->recording.commands, &error));
+    must(wcohi_vk_pool_take(vk, &b->recording.pool, 16, 256, &error));
+    must(wcohi_vk_commands_begin(vk, b->recording.commands, &error));
+    b->r.commands = b->recording.commands;
+    b->r.pool = b->recording.pool;
+}
+
+/* Seconds of one submit of what was recorded: best and median of `rounds`. */
+static double bench_time(bench *b, int rounds, double *median)
+{
+    double seconds[64];
+    int i;
+    must(b->r.result);
+    must(wcohi_vk_commands_end(&b->r));
+    for (i = -2; i < rounds; i++) {
+        double start = wcohi_seconds();
+        must(wcohi_vk_submit(&b->exec, &b->recording.commands, 1, &error));
+        if (i >= 0) seconds[i] = wcohi_seconds() - start;
+    }
+    qsort(seconds, (size_t)rounds, sizeof *seconds, by_value);
+    *median = seconds[rounds / 2];
+    return seconds[0];
+}
+
+static void bench_close(bench *b)
+{
+    const wcohi_vk *vk = b->exec.vk;
+    wcohi_vk_recording_give(&b->exec, &b->recording);
+    wcohi_vk_exec_close(&b->exec.base);
+    (void)vk;
+}
+
+/* flop/s of a register-only loop of a shader; `flops` of a workgroup's turn, `reals` it writes */
+static double peak(wcoh_device *device, int shader, double flops, uint32_t reals, uint32_t groups,
+                   uint32_t turns)
+{
+    bench b;
+    double best, median;
+    const float a = 0.999f, c = 0.001f;
+    wcohi_vk_view views[1];
+    uint32_t push[3];
+    bench_open(&b, device, (size_t)groups * reals);
+    views[0].host = 0;
+    views[0].offset = 0;
+    views[0].bytes = (size_t)groups * reals * sizeof(float);
+    push[0] = turns;
+    memcpy(&push[1], &a, sizeof a);
+    memcpy(&push[2], &c, sizeof c);
+    WCOHI_VK_RECORD(&b.r, shader, NULL, groups, 1, 1);
+    best = bench_time(&b, 15, &median);
+    bench_close(&b);
+    return flops * groups * turns / best;
+}
+
+/* flop/s of C = A B^T, n x n, `repeat` products in one submit */
+static double gemm(wcoh_device *device, uint32_t n, int repeat, double *median)
+{
+    bench b;
+    size_t bytes = (size_t)n * n * sizeof(float);
+    double best, work = 2.0 * n * n * n * repeat;
+    int i;
+    bench_open(&b, device, 3 * (size_t)n * n);
+    for (i = 0; i < repeat; i++) {
+        wcohi_vk_view a = {0, 0, 0}, w = {0, 0, 0}, c = {0, 0, 0};
+        wcohi_vk_gemm g;
+        a.bytes = w.bytes = c.bytes = bytes;
+        w.offset = bytes;
+        c.offset = 2 * bytes;
+        g = wcohi_vk_product(c, a, w, n, n, n);
+        wcohi_vk_multiply(&b.r, &g);
+    }
+    best = bench_time(&b, 15, median);
+    bench_close(&b);
+    *median = work / *median;
+    return work / best;
+}
+
+/* ---- steps ---- */
+
+static double waited;
+static PFN_vkWaitForFences real_wait;
+
+static VKAPI_ATTR VkResult VKAPI_CALL timed_wait(VkDevice device, uint32_t count,
+                                                 const VkFence *fences, VkBool32 all, uint64_t time)
+{
+    double start = wcohi_seconds();
+    VkResult result = real_wait(device, count, fences, all, time);
+    waited += wcohi_seconds() - start;
+    return result;
+}
+
+static void step(wcoh_device *device, const char *name, wcoh_model_desc desc, int batch, int seq,
+                 int rounds)
+{
+    static uint32_t text[100000];
+    double seconds[64], sum = 0;
+    wcoh_rng rng = wcoh_rng_seed(1);
+    wcoh_trainer_desc wanted;
+    wcoh_trainer *trainer;
+    wcoh_model *model;
+    wcohi_vk *vk = (wcohi_vk *)device;
+    int i;
+    for (i = 0; i < 100000; i++) text[i] = (uint32_t)(wcoh_rng_next(&rng) % (uint64_t)desc.vocab);
+    memset(&wanted, 0, sizeof wanted);
+    wanted.batch = batch;
+    wanted.seq = seq;
+    wanted.device = device;
+    must(wcoh_model_create(&model, &desc, &error));
+    must(wcoh_trainer_create(&trainer, model, &wanted, &error));
+    must(wcoh_trainer_set_data(trainer, text, 100000, NULL, 0, &error));
+    for (i = -2; i < rounds; i++) {
+        double start = wcohi_seconds();
+        must(wcoh_trainer_step(trainer, NULL, &error));
+        if (i == -1) {
+            real_wait = vk->root.api.WaitForFences;
+            vk->root.api.WaitForFences = timed_wait;
+            waited = 0;
+        } else if (i >= 0) {
+            sum += seconds[i] = wcohi_seconds() - start;
+        }
+    }
+    vk->root.api.WaitForFences = real_wait;
+    qsort(seconds, (size_t)rounds, sizeof *seconds, by_value);
+    printf("bench vulkan step %s batch %d seq %d: median %.3f ms best %.3f ms host %.1f %%\n", name,
+           batch, seq, 1e3 * seconds[rounds / 2], 1e3 * seconds[0], 100 * (1 - waited / sum));
+    fflush(stdout);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* The matrix units: share of what a register-only loop of theirs reaches in the same run. */
+static void matrix_units(wcoh_vk_desc desc, int quick)
+{
+    wcoh_device *device;
+    double top, rate, median;
+    uint32_t n;
+    desc.cooperative = 1;
+    if (wcoh_vk_device_create(&device, &desc, &error) != WCOH_OK) {
+        printf("not run: cooperative matrices (%s)\n", error.text);
+        return;
+    }
+    top = peak(device, WCOH_SPV_PEAK_COOPERATIVE, 8.0 * 65536, 8 * 256, quick ? 16 : 4096, 4096);
+    printf("bench vulkan peak cooperative %.1f GFLOP/s (register-only)\n", 1e-9 * top);
+    for (n = 1024; n <= 4096; n *= 4) {
+        rate = gemm(device, n, n > 1024 ? 1 : 8, &median);
+        printf(
+            "bench vulkan cooperative gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
+            (unsigned long)n, 1e-9 * rate, 1e-9 * median, 100 * rate / top);
+    }
+    step(device, "default-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE, 65), 64, 256, 30);
+    wcoh_device_destroy(device);
+}
+
+int main(int count, char **words)
+{
+    static const uint32_t sizes[] = {256, 1024, 4096};
+    wcoh_vk_desc desc;
+    wcoh_device *device;
+    wcoh_model_desc wide = wcoh_model_preset(WCOH_PRESET_GPT, 65), plain;
+    wcoh_model_desc engine = wcoh_model_preset(WCOH_PRESET_KERR_ENGINE, 65);
+    double top, median, rate;
+    int i, quick = 0;
+    memset(&desc, 0, sizeof desc);
+    for (i = 1; i < count; i++) {
+        if (strcmp(words[i], "--quick") == 0) quick = 1;
+        if (strcmp(words[i], "--device") == 0 && i + 1 < count) desc.index = atoi(words[++i]);
+    }
+    must(wcoh_vk_device_create(&device, &desc, &error));
+    printf("bench vulkan device %s, driver %s\n", ((wcohi_vk *)device)->info.name,
+           ((wcohi_vk *)device)->info.driver);
+    top = peak(device, WCOH_SPV_PEAK, 128.0 * 256, 256, quick ? 16 : 8192, quick ? 256 : 4096);
+    printf("bench vulkan peak fp32 %.1f GFLOP/s (register-only)\n", 1e-9 * top);
+    for (i = 0; i < (quick ? 1 : 3); i++) {
+        rate = gemm(device, sizes[i], sizes[i] > 1024 ? 1 : 8, &median);
+        printf("bench vulkan gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
+               (unsigned long)sizes[i], 1e-9 * rate, 1e-9 * median, 100 * rate / top);
+        fflush(stdout);
+    }
+    plain = wcoh_model_preset(WCOH_PRESET_WAVE, 65);
+    step(device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30);
+    if (quick) {
+        wcoh_device_destroy(device);
+        matrix_units(desc, quick);
+        return 0;
+    }
+    wide.bands = 384;
+    wide.layers = 12;
+    wide.heads = 12;
+    wide.context = 256;
+    step(device, "gpt-768x12", wide, 16, 256, 15);
+    engine.bands = 384;
+    engine.heads = 12;
+    step(device, "kerr-engine-768", engine, 4, 64, 15);
+    wcoh_device_destroy(device);
+    matrix_units(desc, quick);
+    return 0;
+}

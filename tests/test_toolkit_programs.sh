@@ -1,0 +1,143 @@
+#!/bin/sh
+# The toolkit's example programs from the outside: reports, JSON, pictures, files and refusals.
+# Run from anywhere: sh tests/test_toolkit_programs.sh. CC and CFLAGS choose the compiler; BIN names
+# a folder that already holds the programs. Ends with `N passed, N failed`.
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+cd "$work" || exit 1
+passed=0
+failed=0
+
+# ok DESCRIPTION COMMAND...: the command must succeed.
+ok() {
+    what=$1
+    shift
+    if "$@"; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $what" >&2
+        echo "  last command: $last (status $status)" >&2
+        sed 's/^/  stderr: /' err >&2
+    fi
+}
+
+# run COMMAND...: leaves out, err and $status.
+run() {
+    last="$*"
+    "$@" >out 2>err
+    status=$?
+}
+
+succeeds() {
+    run "$@"
+    ok "$* succeeds" [ "$status" = 0 ]
+}
+
+one_sentence() { [ "$status" = "$1" ] && [ "$(wc -l <err)" = 1 ] && grep -Eq -- "$2" err; }
+
+# refuses STATUS REGEX COMMAND...: that status, and one sentence on stderr that matches.
+refuses() {
+    want=$1
+    pattern=$2
+    shift 2
+    ASAN_OPTIONS=detect_leaks=0
+    export ASAN_OPTIONS
+    run "$@"
+    unset ASAN_OPTIONS
+    ok "$* is refused with $want: $pattern" one_sentence "$want" "$pattern"
+}
+
+has() { grep -Eq -- "$1" "${2:-out}"; }
+
+# The output is JSON, where Python is there to tell.
+is_json() {
+    command -v python3 >/dev/null 2>&1 || return 0
+    python3 -c 'import json,sys; json.load(open(sys.argv[1]))' out
+}
+
+# npy FILE ROWS COLUMNS BYTES-FILE: int8 vectors.
+npy() {
+    header=$(printf "{'descr': '|i1', 'fortran_order': False, 'shape': (%d, %d), }" "$2" "$3")
+    { printf '\223NUMPY\001\000\166\000%-117s\n' "$header"; head -c $(($2 * $3)) "$4"; } >"$1"
+}
+
+CC=${CC:-cc}
+if [ -n "$BIN" ]; then
+    bin=$(cd "$BIN" && pwd)
+else
+    bin=$work/bin
+    mkdir "$bin"
+    for name in coherence recall embed_report inspect train plot; do
+        # shellcheck disable=SC2086
+        $CC ${CFLAGS:--O1} "$root/examples/$name.c" -o "$bin/$name" -lm -lpthread || exit 1
+    done
+fi
+
+# ---- coherence: the published experiments ----
+succeeds "$bin/coherence"
+ok "every number agrees" has '^([0-9]+) of \1 numbers agree; 0 index queries differ'
+succeeds "$bin/coherence" --json
+ok "its JSON parses" is_json
+run "$bin/coherence" --nonsense
+ok "an unknown option is refused" [ "$status" = 2 ]
+
+# ---- recall ----
+npy v.npy 300 40 "$root/wavecoh.h"
+succeeds "$bin/recall" build v.store v.npy --packet dft
+succeeds "$bin/recall" ask v.store v.npy --row 17 --top 3
+ok "a vector finds itself first" has '^ *17  1\.0000'
+succeeds "$bin/recall" ask v.store v.npy --row 17 --first-bin 3 --bins 9 --json
+ok "its JSON parses" is_json
+ok "also by nine of its bins" has '^\[\{"packet":17,"score":1\.0000'
+succeeds "$bin/recall" bench --packets 2000 --dimensions 24 --repeats 2 --json
+ok "its JSON parses" is_json
+refuses 2 'allowed are sign and dft' "$bin/recall" build v.store v.npy --packet wave
+refuses 2 'the file has 300' "$bin/recall" ask v.store v.npy --row 300
+refuses 1 'no such file' "$bin/recall" ask none.store v.npy
+refuses 1 'resonance store|safetensors' "$bin/recall" ask v.npy v.npy
+head -c 3000 v.store >cut.store
+refuses 1 'cut.store' "$bin/recall" ask cut.store v.npy
+head -c 9000 v.npy >cut.npy
+refuses 1 'cut.npy: npy: the shape needs' "$bin/recall" build x.store cut.npy
+
+# ---- embed_report ----
+printf 'zero\none\ntwo\nthree\n' >names
+printf 'near zero one\nnear two three\nfar zero 299\n' >pairs
+succeeds "$bin/embed_report" v.npy --names names --pairs pairs --draws 50 --list --plots e
+ok "groups have their null" has 'near: 2 pairs'
+ok "and every figure a z" has 'spectral variance, rotations .* null .* z .* percentile'
+for name in near far pairs spectrum wheel; do
+    ok "e-$name.svg is a picture" has '^</svg>' "e-$name.svg"
+done
+succeeds "$bin/embed_report" v.npy --draws 20 --json
+ok "its JSON parses" is_json
+refuses 1 'no vector named "four"' sh -c "printf 'g zero four\n' >bad; '$bin/embed_report' v.npy \
+--names names --pairs bad"
+refuses 1 'line 1 is not' sh -c "echo nonsense >bad; '$bin/embed_report' v.npy --pairs bad"
+
+# ---- inspect, plot ----
+succeeds "$bin/train" --data "$root/LICENSE" --steps 3 --bands 16 --layers 2 --heads 4 --sample 0 \
+    --out m.safetensors --log m.csv
+succeeds "$bin/inspect" m.safetensors "$root/LICENSE" --tokens 20 --plots i
+ok "heads have waves" has 'wavelength tokens'
+ok "depth has a lens" has 'logit lens'
+ok "matrices have figures" has 'blocks.1.attn.out.weight +32x32'
+for name in map-layer0 map-layer1 entropy waves depth singular; do
+    ok "i-$name.svg is a picture" has '^</svg>' "i-$name.svg"
+done
+succeeds "$bin/inspect" m.safetensors "$root/LICENSE" --tokens 20 --json
+ok "its JSON parses" is_json
+succeeds "$bin/inspect" --weights m.safetensors --json
+ok "its JSON parses" is_json
+refuses 1 'no tensor \[layers, heads, T, T\]' "$bin/inspect" --maps m.safetensors
+refuses 2 'a model and a text' "$bin/inspect" m.safetensors
+succeeds "$bin/plot" loss m.csv
+ok "loss.svg is a picture" has '^</svg>' loss.svg
+run "$bin/plot" loss "$root/LICENSE"
+ok "a file that is no log is refused" one_sentence 1 'no log of train'
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

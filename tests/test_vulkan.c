@@ -1,0 +1,972 @@
+/* The Vulkan device against the CPU: every op and every setting, forward and every gradient, whole
+   models, sessions, checkpoints across both, faults at every call, nothing leaked, and not one
+   message of the Khronos validation layer.
+   cc -O2 -o test_vulkan tests/test_vulkan.c -lm -lpthread
+   ./test_vulkan            any device will do: Mesa's lavapipe (mesa-vulkan-drivers) is one
+   ./test_vulkan --full     and the losses of 200 steps of each preset
+   ./test_vulkan --fake     only what needs no driver (for sanitizers)
+   WAVECOH_VULKAN_DEVICE=N takes device N of the list instead of the default. */
+#if defined(__has_include)
+#if __has_include(<vulkan/vulkan_core.h>)
+#define HAS_VULKAN
+#endif
+#endif
+
+#ifndef HAS_VULKAN
+#include <stdio.h>
+int main(void)
+{
+    puts("not run: no Vulkan headers (Debian: libvulkan-dev)");
+    puts("0 passed, 0 failed");
+    return 0;
+}
+#else
+
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh_vk.h"
+#include "test.h"
+#include "support.h"
+#include "vulkan_fake.h"
+
+static wcoh_device *gpu;
+static int messages; /* of the validation layer */
+static int validated;
+
+static void hear(const char *text, void *user)
+{
+    (void)user;
+    if (messages++ < 4) fprintf(stderr, "validation: %.900s\n", text);
+}
+
+static wcoh_vk_desc device_desc(void)
+{
+    wcoh_vk_desc desc;
+    const char *number = getenv("WAVECOH_VULKAN_DEVICE");
+    memset(&desc, 0, sizeof desc);
+    desc.validation = 1;
+    desc.message = hear;
+    if (number) desc.index = atoi(number);
+    return desc;
+}
+
+/* ---- gradients: every op, every setting ------------------------------------------------------ */
+
+static const struct {
+    const char *settings;
+    int batch, seq;
+} cases[] = {
+    {"", 3, 37}, /* the default network: 64 bands, 16 heads */
+    {"bands=1 heads=1 maestro=1", 1, 1},
+    {"bands=5 heads=2 maestro=3 vocab=3", 2, 9},
+    {"bands=33 heads=6 maestro=7", 3, 65},
+    {"bands=70 heads=4", 2, 33},
+    {"bands=65 heads=2", 1, 40},
+    {"bands=34 heads=1", 2, 35},
+    {"gain=11.5 bands=8 heads=2", 1, 50},
+    {"attention=shared bands=35 heads=7", 3, 37},
+    {"attention=frozen", 3, 37},
+    {"attention=frozen block=parallel_shared limiter=on corrector=on bands=27 heads=3", 2, 21},
+    {"attention=dot bands=35 heads=2", 3, 37},
+    {"attention=dot heads=1 bands=70", 2, 66},
+    {"attention=rotary heads=4", 3, 37},
+    {"attention=rotary bands=33 heads=3", 2, 70},
+    {"block=sequential", 2, 19},
+    {"block=parallel_shared", 2, 19},
+    {"solver=perturbative bands=66 heads=4", 3, 37},
+    {"solver=perturbative limiter=off corrector=on bands=9 heads=3 alpha=0.01 beta=0.01", 3, 13},
+    {"solver=rk4 rk4_steps=3 bands=35 heads=7 alpha=0.01 beta=0.01", 3, 37},
+    {"solver=rk4 corrector=on offset=0.3 limiter=on bands=66 heads=4", 2, 11},
+    {"solver=none limiter=on corrector=on", 2, 19},
+    {"solver=none", 2, 19},
+    {"limiter=on corrector=on offset=0.2 bands=67 heads=2", 3, 37},
+    {"maestros=add omega_trained=off", 2, 19},
+    {"kerr_trained=off corrector=on", 2, 19},
+    {"per_band_first=on bands=67 heads=2", 3, 37},
+    {"groups=4 bands=22 heads=4", 3, 37},
+    {"ffn=mlp bands=13 heads=2 hidden=29", 3, 37},
+    {"head=tied bands=13 heads=2", 3, 37},
+    {"head=tied embedding_trained=on position=learned context=40 bands=14 heads=2", 3, 37},
+    {"head=low_rank head_rank=7", 3, 37},
+    {"embedding=random embedding_trained=on position=learned bands=9 heads=3", 5, 27},
+    {"embedding=circles position=sinusoidal bands=9 heads=3", 5, 27},
+    {"vocab=300 bands=9 heads=3", 5, 27},
+};
+
+typedef struct pair {
+    wcoh_model *model;
+    wcoh_trainer *cpu, *gpu;
+    uint32_t *tokens, *targets;
+    int batch, seq;
+} pair;
+
+/* Trainers of one random model on both devices; 1 if all went well. */
+static int pair_open(pair *p, const char *settings, int batch, int seq)
+{
+    char all[256];
+    wcoh_model_desc desc;
+    wcoh_trainer_desc trainer;
+    wcoh_error error;
+    memset(p, 0, sizeof *p);
+    snprintf(all, sizeof all, "vocab=65 layers=1 %s", settings);
+    desc = model_desc_of(all);
+    if (!(p->model = model_of(&desc))) return 0;
+    randomise(p->model, 7);
+    memset(&trainer, 0, sizeof trainer);
+    trainer.batch = p->batch = batch;
+    trainer.seq = p->seq = seq;
+    trainer.cpu.threads = 1;
+    p->tokens = (uint32_t *)malloc((size_t)(batch * seq) * sizeof *p->tokens);
+    p->targets = (uint32_t *)malloc((size_t)(batch * seq) * sizeof *p->targets);
+    random_tokens(p->tokens, (size_t)(batch * seq), desc.vocab, 1);
+    random_tokens(p->targets, (size_t)(batch * seq), desc.vocab, 2);
+    if (!CHECK_SAY(wcoh_trainer_create(&p->cpu, p->model, &trainer, &error) == WCOH_OK, "%s: %s",
+                   settings, error.text))
+        return 0;
+    trainer.device = gpu;
+    return CHECK_SAY(wcoh_trainer_create(&p->gpu, p->model, &trainer, &error) == WCOH_OK, "%s: %s",
+                     settings, error.text);
+}
+
+static void pair_close(pair *p)
+{
+    wcoh_trainer_destroy(p->cpu);
+    wcoh_trainer_destroy(p->gpu);
+    wcoh_model_destroy(p->model);
+    free(p->tokens);
+    free(p->targets);
+}
+
+static double norm_of(const float *a, const float *b, size_t count)
+{
+    double sum = 0;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        double d = (double)a[i] - (b ? (double)b[i] : 0);
+        sum += d * d;
+    }
+    return sqrt(sum);
+}
+
+/* |gpu - cpu| of each tensor against its own norm, 1e-5. Single numbers (alpha, kappa ..) are sums
+   that cancel to a small rest of their terms (two paths of the CPU differ there as much), so no
+   norm below 10 % of the whole gradient's counts. */
+static void gradients_compare(const pair *p, const char *settings, double most)
+{
+    int count = wcoh_model_param_count(p->model), i;
+    double whole = 0;
+    wcoh_param param;
+    for (i = 0; i < count; i++) {
+        const float *cpu = wcoh_trainer_param_gradient(p->cpu, i);
+        wcoh_model_param(p->model, i, &param, NULL);
+        if (cpu) whole = sqrt(whole * whole + pow(norm_of(cpu, NULL, param.count), 2));
+    }
+    for (i = 0; i < count; i++) {
+        const float *cpu = wcoh_trainer_param_gradient(p->cpu, i);
+        const float *dev = wcoh_trainer_param_gradient(p->gpu, i);
+        double norm, error;
+        wcoh_model_param(p->model, i, &param, NULL);
+        if (!CHECK_SAY(!cpu == !dev, "%s: %s has a gradient on one device", settings, param.name) ||
+            !cpu)
+            continue;
+        norm = norm_of(cpu, NULL, param.count);
+        error = norm_of(cpu, dev, param.count) / (norm > 0.1 * whole ? norm : 0.1 * whole);
+        CHECK_SAY(error <= most, "%s: d %s: error %.3g of norm %.3g", settings, param.name, error,
+                  norm);
+    }
+}
+
+static void every_setting_has_the_gradients_of_the_cpu(void)
+{
+    int i;
+    for (i = 0; i < (int)(sizeof cases / sizeof cases[0]); i++) {
+        pair p;
+        double a = 0, b = 0;
+        wcoh_error error;
+        if (pair_open(&p, cases[i].settings, cases[i].batch, cases[i].seq)) {
+            CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, p.batch, p.seq, &a, &error) ==
+                  WCOH_OK);
+            CHECK_SAY(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, p.batch, p.seq, &b,
+                                            &error) == WCOH_OK,
+                      "%s: %s", cases[i].settings, error.text);
+            CHECK_SAY(test_near(a, b, 3e-6 * a), "%s: loss %.9g and %.9g", cases[i].settings, a, b);
+            gradients_compare(&p, cases[i].settings, 1e-5);
+            CHECK(wcoh_trainer_loss(p.gpu, p.tokens, p.targets, 1, p.seq, &b, &error) == WCOH_OK);
+            CHECK(wcoh_trainer_loss(p.cpu, p.tokens, p.targets, 1, p.seq, &a, &error) == WCOH_OK);
+            CHECK_SAY(test_near(a, b, 3e-6 * a), "%s: smaller batch: loss %.9g and %.9g",
+                      cases[i].settings, a, b);
+        }
+        pair_close(&p);
+    }
+}
+
+/* ---- elementary functions -------------------------------------------------------------------- */
+
+static double ulps(double got, double want)
+{
+    double unit = ldexp(1.0, (int)floor(log2(fabs(want) > 1e-30 ? fabs(want) : 1e-30)) - 23);
+    return fabs(got - want) / unit;
+}
+
+enum { POINTS = 4096 };
+
+/* Run elementary.comp on x [POINTS]; y [7,POINTS]. */
+static int elementary(const float *x, float *y)
+{
+    static char memory[4096];
+    wcohi_vk *vk = (wcohi_vk *)gpu;
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)(void *)memory;
+    wcohi_vk_recorder r;
+    wcohi_vk_recording recording;
+    wcohi_vk_key key;
+    wcoh_error error;
+    wcoh_result result;
+    memset(memory, 0, sizeof memory);
+    memset(&recording, 0, sizeof recording);
+    memset(&key, 0, sizeof key);
+    exec->vk = vk;
+    result = wcohi_vk_buffer_take(vk, &exec->host_buffer, 8 * POINTS * sizeof(float), 1, &error);
+    if (!result) result = wcohi_vk_fence_take(vk, &exec->fence, &error);
+    if (result) return 0;
+    memcpy(exec->host_buffer.mapped, x, POINTS * sizeof *x);
+    wcohi_vk_recorder_open(&r, exec, &key, &error);
+    r.building = 1;
+    result = wcohi_vk_commands_take(vk, &recording.commands, &error);
+    if (!result) result = wcohi_vk_pool_take(vk, &recording.pool, 1, 2, &error);
+    if (!result) result = wcohi_vk_commands_begin(vk, recording.commands, &error);
+    r.commands = recording.commands;
+    r.pool = recording.pool;
+    if (!result) {
+        size_t bytes = POINTS * sizeof(float);
+        wcohi_vk_view views[2] = {{1, 0, 0}, {1, 0, 0}};
+        uint32_t push[1] = {POINTS};
+        views[0].bytes = views[1].offset = bytes;
+        views[1].bytes = 7 * bytes;
+        WCOHI_VK_RECORD(&r, WCOH_SPV_ELEMENTARY, NULL, POINTS / 64, 1, 1);
+        result = wcohi_vk_commands_end(&r);
+    }
+    if (!result) result = wcohi_vk_submit(exec, &recording.commands, 1, &error);
+    memcpy(y, exec->host_buffer.mapped + POINTS * sizeof(float), 7 * POINTS * sizeof(float));
+    wcohi_vk_recording_give(exec, &recording);
+    vk->root.api.DestroyFence(vk->device, exec->fence, vk->root.allocator);
+    wcohi_vk_buffer_give(vk, &exec->host_buffer);
+    return CHECK_SAY(result == WCOH_OK, "%s", error.text);
+}
+
+static float x_points[POINTS], y_points[7 * POINTS];
+
+/* The worst error in ULP of one function over the points of a range; sines count ULP of 1 near 0.
+   */
+static double worst_ulps(int function, double (*exact)(double), double floor_at)
+{
+    double worst = 0;
+    int i;
+    for (i = 0; i < POINTS; i++) {
+        double want = exact((double)x_points[i]), got = (double)y_points[function * POINTS + i];
+        double error =
+            fabs(want) < floor_at ? fabs(got - want) / ldexp(floor_at, -23) : ulps(got, want);
+        if (error > worst) worst = error;
+    }
+    return worst;
+}
+
+static double exact_softplus(double x) { return x > 20 ? x : log1p(exp(x)); }
+static double exact_log(double x) { return log(fabs(x)); }
+static double exact_angle(double x) { return atan2(1, x); }
+
+static void spread(double low, double high)
+{
+    int i;
+    for (i = 0; i < POINTS; i++) x_points[i] = (float)(low + (high - low) * i / (POINTS - 1));
+}
+
+static void elementary_functions_are_accurate(void)
+{
+    int i;
+    spread(-87, 88);
+    if (elementary(x_points, y_points)) CHECK(worst_ulps(0, exp, 0) <= 2.5);
+    for (i = 0; i < POINTS; i++) x_points[i] = (float)exp(-80 + 160.0 * i / POINTS);
+    if (elementary(x_points, y_points)) CHECK(worst_ulps(1, exact_log, 1e-3) <= 3);
+    spread(-100, 100);
+    if (elementary(x_points, y_points)) {
+        CHECK(worst_ulps(2, sin, 0.01) <= 3);
+        CHECK(worst_ulps(3, cos, 0.01) <= 3);
+        CHECK(worst_ulps(6, exact_angle, 1e-3) <= 4);
+    }
+    for (i = 0; i < POINTS; i++)
+        x_points[i] = (float)(exp(10 + 70.0 * i / POINTS) * (i % 2 ? 1 : -1));
+    if (elementary(x_points, y_points)) { /* far outside: reduced exactly */
+        CHECK(worst_ulps(2, sin, 0.1) <= 3);
+        CHECK(worst_ulps(3, cos, 0.1) <= 3);
+    }
+    spread(-12, 12);
+    if (elementary(x_points, y_points)) {
+        CHECK(worst_ulps(4, tanh, 0) <= 4);
+        CHECK(worst_ulps(5, exact_softplus, 0) <= 6);
+    }
+}
+
+/* ---- sessions -------------------------------------------------------------------------------- */
+
+enum { HEARD = 150 };
+
+static double logits_error(const wcoh_session *a, const wcoh_session *b, int vocab)
+{
+    const float *x = wcoh_session_logits(a), *y = wcoh_session_logits(b);
+    return x && y ? norm_of(x, y, (size_t)vocab) / norm_of(x, NULL, (size_t)vocab) : 1;
+}
+
+static void session_compare(wcoh_device *device, const char *settings)
+{
+    char all[256];
+    wcoh_model_desc desc;
+    wcoh_model *model;
+    wcoh_session_desc wanted;
+    wcoh_session *cpu = NULL, *dev = NULL;
+    wcoh_error error;
+    uint32_t tokens[HEARD];
+    double a = 0, b = 0;
+    int i;
+    snprintf(all, sizeof all, "vocab=65 layers=2 %s", settings);
+    desc = model_desc_of(all);
+    if (!(model = model_of(&desc))) return;
+    randomise(model, 11);
+    random_tokens(tokens, HEARD, 65, 3);
+    memset(&wanted, 0, sizeof wanted);
+    CHECK(wcoh_session_create(&cpu, model, &wanted, &error) == WCOH_OK);
+    wanted.prefill = 19; /* streams are cut elsewhere than the CPU's */
+    wanted.device = device;
+    if (CHECK_SAY(wcoh_session_create(&dev, model, &wanted, &error) == WCOH_OK, "%s: %s", settings,
+                  error.text)) {
+        for (i = 0; i < 12; i++) {
+            CHECK(wcoh_session_step(cpu, tokens[i], &error) == WCOH_OK);
+            CHECK(wcoh_session_step(dev, tokens[i], &error) == WCOH_OK);
+        }
+        CHECK_SAY(logits_error(cpu, dev, 65) <= 2e-5, "%s: steps %g", settings,
+                  logits_error(cpu, dev, 65));
+        CHECK(wcoh_session_prefill(cpu, tokens + 12, 88, &error) == WCOH_OK);
+        CHECK(wcoh_session_prefill(dev, tokens + 12, 88, &error) == WCOH_OK);
+        CHECK_SAY(logits_error(cpu, dev, 65) <= 2e-5, "%s: prefill %g", settings,
+                  logits_error(cpu, dev, 65));
+        CHECK(wcoh_session_score(cpu, tokens + 100, 50, &a, &error) == WCOH_OK);
+        CHECK(wcoh_session_score(dev, tokens + 100, 50, &b, &error) == WCOH_OK);
+        CHECK_NEAR(a, b, 1e-5 * a);
+        CHECK(wcoh_session_copy(cpu, dev, &error) == WCOH_OK); /* a stream moves to the CPU .. */
+        CHECK(wcoh_session_step(cpu, 5, &error) == WCOH_OK);
+        CHECK(wcoh_session_step(dev, 5, &error) == WCOH_OK);
+        CHECK(logits_error(cpu, dev, 65) <= 2e-5);
+        CHECK(wcoh_session_copy(dev, cpu, &error) == WCOH_OK); /* .. and back */
+        randomise(model, 12);                                  /* parameters change under it */
+        CHECK(wcoh_session_step(cpu, 6, &error) == WCOH_OK);
+        CHECK(wcoh_session_step(dev, 6, &error) == WCOH_OK);
+        CHECK(logits_error(cpu, dev, 65) <= 2e-5);
+        wcoh_session_reset(cpu);
+        wcoh_session_reset(dev);
+        CHECK(wcoh_session_step(cpu, 7, &error) == WCOH_OK);
+        CHECK(wcoh_session_step(dev, 7, &error) == WCOH_OK);
+        CHECK(logits_error(cpu, dev, 65) <= 2e-5);
+    }
+    wcoh_session_destroy(cpu);
+    wcoh_session_destroy(dev);
+    wcoh_model_destroy(model);
+}
+
+static void sessions_compare(wcoh_device *device)
+{
+    session_compare(device, "");
+    session_compare(device,
+                    "attention=shared gain=11 bands=35 heads=7 position=sinusoidal context=33");
+    session_compare(device, "attention=frozen block=parallel_shared bands=66 heads=2");
+    session_compare(device, "bands=65 heads=1 solver=rk4 alpha=0.01 beta=0.01");
+}
+
+static void sessions_hear_what_the_cpu_hears(void)
+{
+    sessions_compare(gpu);
+    session_compare(gpu, "attention=dot context=47 bands=35 heads=2 head=low_rank");
+    session_compare(gpu, "attention=rotary context=64 heads=4 head=tied");
+    session_compare(gpu, "attention=dot position=learned ffn=mlp block=sequential heads=4");
+}
+
+/* Half-float factors: about three digits. Refused by name where the device has no matrix units. */
+static void matrix_units_agree_to_half_floats(void)
+{
+    wcoh_vk_desc desc = device_desc();
+    wcoh_device *device = NULL, *kept = gpu;
+    wcoh_error error;
+    double a = 0, b = 0;
+    pair p;
+    desc.cooperative = 1;
+    if (wcoh_vk_device_create(&device, &desc, &error) != WCOH_OK) {
+        CHECK(error.code == WCOH_E_UNSUPPORTED);
+        CHECK_TEXT(error.text, "cooperative");
+        printf("not run: cooperative matrices (%s)\n", error.text);
+        return;
+    }
+    gpu = device;
+    if (pair_open(&p, "bands=70 heads=4", 4, 64)) {
+        CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, p.batch, p.seq, &a, &error) ==
+              WCOH_OK);
+        CHECK_SAY(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, p.batch, p.seq, &b, &error) ==
+                      WCOH_OK,
+                  "%s", error.text);
+        CHECK_NEAR(a, b, 5e-3 * a);
+        gradients_compare(&p, "cooperative", 0.1);
+    }
+    pair_close(&p);
+    gpu = kept;
+    wcoh_device_destroy(device);
+}
+
+static void sessions_in_pairs_of_floats_agree_too(void)
+{
+    wcoh_vk_desc desc = device_desc();
+    wcoh_device *device = NULL;
+    wcoh_error error;
+    desc.two_float = 1;
+    if (!CHECK_SAY(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK, "%s", error.text))
+        return;
+    sessions_compare(device);
+    wcoh_device_destroy(device);
+}
+
+/* ---- whole models ---------------------------------------------------------------------------- */
+
+enum { TEXT = 4096 };
+
+static uint32_t text[TEXT];
+
+/* A text with something to learn. */
+static void text_make(void)
+{
+    int i;
+    random_tokens(text, TEXT, 65, 9);
+    for (i = 9; i < TEXT; i++)
+        if (i % 4) text[i] = (text[i - 1] * 7 + text[i - 9]) % 65;
+}
+
+static wcoh_trainer *trainer_of(wcoh_model *model, wcoh_trainer_desc desc, wcoh_device *device,
+                                wcoh_isa isa)
+{
+    wcoh_trainer *trainer = NULL;
+    wcoh_error error;
+    desc.device = device;
+    desc.cpu.isa = isa;
+    if (CHECK_SAY(wcoh_trainer_create(&trainer, model, &desc, &error) == WCOH_OK, "%s", error.text))
+        CHECK(wcoh_trainer_set_data(trainer, text, TEXT, NULL, 0, &error) == WCOH_OK);
+    return trainer;
+}
+
+/* Losses of the same run on the CPU, on its scalar path, and on the device: at each step the device
+   differs from the CPU by at most max(1e-3, 3 x what the CPU's two paths differ). */
+static void losses_compare(const char *name, const wcoh_model_desc *desc, wcoh_trainer_desc trainer,
+                           int steps)
+{
+    wcoh_model *models[3];
+    wcoh_trainer *trainers[3];
+    wcoh_stats stats[3];
+    wcoh_error error;
+    double worst = 0, paths = 0;
+    int i, step;
+    for (i = 0; i < 3; i++) {
+        if (!(models[i] = model_of(desc))) return;
+        trainers[i] = trainer_of(models[i], trainer, i == 2 ? gpu : NULL,
+                                 i == 1 ? WCOH_ISA_SCALAR : WCOH_ISA_AUTO);
+        if (!trainers[i]) return;
+    }
+    for (step = 0; step < steps; step++) {
+        double off, path;
+        for (i = 0; i < 3; i++)
+            if (!CHECK_SAY(wcoh_trainer_step(trainers[i], &stats[i], &error) == WCOH_OK, "%s: %s",
+                           name, error.text))
+                return;
+        off = fabs(stats[2].train_loss - stats[0].train_loss);
+        path = fabs(stats[1].train_loss - stats[0].train_loss);
+        worst = off > worst ? off : worst;
+        paths = path > paths ? path : paths;
+        CHECK_SAY(off <= (3 * path > 1e-3 ? 3 * path : 1e-3),
+                  "%s: step %d: losses differ by %g, the "
+                  "CPU's paths by %g",
+                  name, step + 1, off, path);
+    }
+    printf("%s: %d steps, loss %.4f; largest difference %.1e, between the CPU's paths %.1e\n", name,
+           steps, stats[2].train_loss, worst, paths);
+    for (i = 0; i < 3; i++) {
+        wcoh_trainer_destroy(trainers[i]);
+        wcoh_model_destroy(models[i]);
+    }
+}
+
+static const struct {
+    const char *name, *small;
+    wcoh_preset preset;
+} presets[] = {
+    {"default", "bands=16 heads=4 layers=2", WCOH_PRESET_WAVE},
+    {"gpt", "bands=16 heads=4 layers=2", WCOH_PRESET_GPT},
+    {"kerr_engine", "bands=16 heads=4 layers=2 rk4_steps=4", WCOH_PRESET_KERR_ENGINE},
+    {"wave_engine", "bands=18 heads=3 layers=2", WCOH_PRESET_WAVE_ENGINE},
+};
+
+static void small_presets_train_as_on_the_cpu(void)
+{
+    int i;
+    for (i = 0; i < (int)(sizeof presets / sizeof presets[0]); i++) {
+        wcoh_model_desc desc = wcoh_model_preset(presets[i].preset, 65);
+        wcoh_trainer_desc trainer = wcoh_trainer_preset(presets[i].preset);
+        settings_apply(WCOH_DESC_MODEL, &desc, presets[i].small);
+        trainer.batch = 3;
+        trainer.seq = 17;
+        trainer.warmup = -1;
+        losses_compare(presets[i].name, &desc, trainer, 40);
+    }
+}
+
+static void full_presets_train_as_on_the_cpu(void)
+{
+    int i;
+    for (i = 0; i < (int)(sizeof presets / sizeof presets[0]); i++) {
+        wcoh_model_desc desc = wcoh_model_preset(presets[i].preset, 65);
+        losses_compare(presets[i].name, &desc, wcoh_trainer_preset(presets[i].preset), 200);
+    }
+}
+
+static wcoh_model_desc small_model(void)
+{
+    return model_desc_of("vocab=65 bands=9 heads=3 layers=2 maestro=4");
+}
+
+static wcoh_trainer_desc small_trainer(void)
+{
+    wcoh_trainer_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = 2;
+    desc.seq = 13;
+    desc.warmup = -1;
+    desc.accumulate = 2;
+    desc.curriculum = WCOH_SWITCH_ON;
+    desc.steps = 30;
+    return desc;
+}
+
+/* Losses of `steps` steps, with what a step can have besides: micro-batches and a curriculum. */
+static void losses_of(wcoh_device *device, int steps, double *losses)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = trainer_of(model, small_trainer(), device, WCOH_ISA_AUTO);
+    wcoh_stats stats;
+    wcoh_error error;
+    int i;
+    for (i = 0; trainer && i < steps; i++) {
+        CHECK_SAY(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK, "%s", error.text);
+        losses[i] = stats.train_loss;
+    }
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+static void a_run_gives_the_same_bits_again(void)
+{
+    double first[24], second[24], cpu[24];
+    int i;
+    losses_of(gpu, 24, first);
+    losses_of(gpu, 24, second);
+    losses_of(NULL, 24, cpu);
+    CHECK(memcmp(first, second, sizeof first) == 0);
+    for (i = 0; i < 24; i++) CHECK_NEAR(first[i], cpu[i], 1e-4);
+}
+
+static unsigned char file[1 << 20];
+
+/* Three steps on `first`, a checkpoint, three more on `second`; the loss of the sixth. */
+static double crossing(wcoh_device *first, wcoh_device *second)
+{
+    wcoh_block_io block;
+    wcoh_io io;
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc), *loaded = NULL;
+    wcoh_trainer *trainer = trainer_of(model, small_trainer(), first, WCOH_ISA_AUTO);
+    wcoh_stats stats;
+    wcoh_error error;
+    int i;
+    memset(&stats, 0, sizeof stats);
+    memset(&block, 0, sizeof block);
+    block.data = file;
+    block.capacity = sizeof file;
+    io = wcoh_io_memory(&block);
+    for (i = 0; trainer && i < 3; i++) CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK);
+    CHECK_SAY(wcoh_trainer_save(trainer, &io, &error) == WCOH_OK, "%s", error.text);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    if (!CHECK_SAY(wcoh_model_load(&loaded, &io, NULL, &error) == WCOH_OK, "%s", error.text))
+        return 0;
+    trainer = trainer_of(loaded, small_trainer(), second, WCOH_ISA_AUTO);
+    CHECK_SAY(wcoh_trainer_resume(trainer, &io, &error) == WCOH_OK, "%s", error.text);
+    for (i = 0; trainer && i < 3; i++) CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK);
+    CHECK(stats.step == 6);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(loaded);
+    return stats.train_loss;
+}
+
+static void checkpoints_cross_both_ways(void)
+{
+    double stay = crossing(gpu, gpu), up = crossing(NULL, gpu), down = crossing(gpu, NULL);
+    double losses[6];
+    losses_of(gpu, 6, losses);
+    CHECK_NEAR(stay, losses[5], 0); /* as if never stopped, bit for bit */
+    CHECK_NEAR(up, losses[5], 1e-5);
+    CHECK_NEAR(down, losses[5], 1e-5);
+}
+
+static void parameters_come_back_to_the_host(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_model *cpu = model_of(&desc), *dev = model_of(&desc);
+    wcoh_trainer *a = trainer_of(cpu, small_trainer(), NULL, WCOH_ISA_AUTO);
+    wcoh_trainer *b = trainer_of(dev, small_trainer(), gpu, WCOH_ISA_AUTO);
+    wcoh_eval_desc eval;
+    wcoh_error error;
+    double x = 0, y = 0;
+    size_t scored;
+    int i;
+    memset(&eval, 0, sizeof eval);
+    eval.seq = 13;
+    for (i = 0; i < 3; i++) {
+        CHECK(wcoh_trainer_step(a, NULL, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_step(b, NULL, &error) == WCOH_OK);
+    }
+    CHECK(wcoh_trainer_sync(b, &error) == WCOH_OK);
+    CHECK(wcoh_model_evaluate(dev, &eval, text, 500, &x, &scored, &error) == WCOH_OK);
+    eval.device = gpu;
+    CHECK(wcoh_model_evaluate(dev, &eval, text, 500, &y, &scored, &error) == WCOH_OK);
+    CHECK_NEAR(x, y, 1e-5);
+    CHECK(wcoh_model_evaluate(cpu, &eval, text, 500, &y, &scored, &error) == WCOH_OK);
+    CHECK_NEAR(x, y, 1e-3);
+    wcoh_trainer_destroy(a);
+    wcoh_trainer_destroy(b);
+    wcoh_model_destroy(cpu);
+    wcoh_model_destroy(dev);
+}
+
+static void a_gradient_that_is_not_finite_changes_nothing(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = trainer_of(model, small_trainer(), gpu, WCOH_ISA_AUTO);
+    wcoh_param param;
+    wcoh_stats stats;
+    wcoh_error error;
+    float before;
+    wcoh_model_param(model, wcoh_model_param_find(model, "head.weight"), &param, NULL);
+    before = param.data[1];
+    param.data[0] = 3e38f;
+    wcoh_model_touch(model);
+    CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_E_NUMERIC);
+    CHECK(stats.step == 0);
+    CHECK(wcoh_trainer_sync(trainer, &error) == WCOH_OK);
+    CHECK_NEAR(param.data[1], before, 0);
+    param.data[0] = 0;
+    wcoh_model_touch(model);
+    CHECK_SAY(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK, "%s", error.text);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* ---- the device's life ----------------------------------------------------------------------- */
+
+static void devices_are_listed(void)
+{
+    wcoh_vk_info info[8], own;
+    wcoh_error error;
+    int count = 0;
+    CHECK(wcoh_vk_device_list(NULL, info, 8, &count, &error) == WCOH_OK);
+    CHECK(count >= 1 && info[0].name[0] && info[0].api_version);
+    CHECK(wcoh_vk_device_list(NULL, NULL, 0, &count, &error) == WCOH_OK);
+    wcoh_vk_device_info(gpu, &own);
+    CHECK(own.usable && own.name[0]);
+}
+
+/* What create answers to a desc, which must fail. */
+static wcoh_result refusal(const wcoh_vk_desc *desc, wcoh_error *error)
+{
+    wcoh_device *device = (wcoh_device *)&messages;
+    wcoh_result result = wcoh_vk_device_create(&device, desc, error);
+    CHECK(device == NULL);
+    return result;
+}
+
+static void failures_say_what_is_missing(void)
+{
+    wcoh_vk_desc desc;
+    wcoh_error error;
+    memset(&desc, 0, sizeof desc);
+    desc.library = "/nowhere/libvulkan.so";
+    CHECK(refusal(&desc, &error) == WCOH_E_DEVICE);
+    CHECK_TEXT(error.text, "/nowhere/libvulkan.so");
+    desc.library = NULL;
+    desc.index = -1;
+    CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
+    desc.index = 0;
+    desc.queue = &messages;
+    CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "all or none");
+}
+
+static void wrong_choices_say_what_there_is(void)
+{
+    wcoh_vk_desc desc;
+    wcoh_error error;
+    memset(&desc, 0, sizeof desc);
+    desc.index = 99;
+    CHECK(refusal(&desc, &error) == WCOH_E_DEVICE);
+    CHECK_TEXT(error.text, "index is 99");
+    desc.index = 0;
+    desc.name = "no such device";
+    CHECK(refusal(&desc, &error) == WCOH_E_DEVICE);
+    CHECK_TEXT(error.text, "no such device");
+}
+
+static void what_does_not_fit_is_refused(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer_desc wanted;
+    wcoh_trainer *trainer = (wcoh_trainer *)model;
+    wcoh_error error;
+    wcoh_result result;
+    memset(&wanted, 0, sizeof wanted);
+    wanted.device = gpu;
+    wanted.batch = 1;
+    wanted.seq = 70000;
+    result = wcoh_trainer_create(&trainer, model, &wanted, &error);
+    CHECK(result == WCOH_E_UNSUPPORTED && trainer == NULL);
+    CHECK_TEXT(error.text, "seq is 70000");
+    wanted.batch = 1 << 19;
+    wanted.seq = 256;
+    result = wcoh_trainer_create(&trainer, model, &wanted, &error);
+    CHECK(result == WCOH_E_UNSUPPORTED || result == WCOH_E_MEMORY);
+    CHECK(trainer == NULL);
+    wanted.batch = 2;
+    wanted.seq = 8;
+    CHECK(wcoh_trainer_create(&trainer, model, &wanted, &error) == WCOH_OK); /* goes on */
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* An allocator for Vulkan that counts; the size stands before each block. */
+static VKAPI_ATTR void *VKAPI_CALL host_alloc(void *user, size_t size, size_t align,
+                                              VkSystemAllocationScope scope)
+{
+    size_t pad = align < 32 ? 32 : align;
+    unsigned char *raw = (unsigned char *)malloc(size + 2 * pad), *at;
+    (void)scope;
+    if (!raw) return NULL;
+    at = raw + pad;
+    at += (pad - (uintptr_t)at % pad) % pad;
+    memcpy(at - 8, &raw, sizeof raw);
+    memcpy(at - 16, &size, sizeof size);
+    ++*(long *)user;
+    return at;
+}
+
+static VKAPI_ATTR void VKAPI_CALL host_free(void *user, void *memory)
+{
+    unsigned char *raw;
+    if (!memory) return;
+    memcpy(&raw, (unsigned char *)memory - 8, sizeof raw);
+    --*(long *)user;
+    free(raw);
+}
+
+static VKAPI_ATTR void *VKAPI_CALL host_realloc(void *user, void *memory, size_t size, size_t align,
+                                                VkSystemAllocationScope scope)
+{
+    size_t old = 0;
+    void *moved = size ? host_alloc(user, size, align, scope) : NULL;
+    if (memory) memcpy(&old, (unsigned char *)memory - 16, sizeof old);
+    if (memory && moved) memcpy(moved, memory, old < size ? old : size);
+    if (moved || !size) host_free(user, memory);
+    return moved;
+}
+
+static void a_thousand_devices_leave_nothing(void)
+{
+    wcoh_vk_desc desc;
+    VkAllocationCallbacks callbacks;
+    counting host;
+    long live = 0;
+    int i, most = 1000;
+    memset(&desc, 0, sizeof desc);
+    memset(&callbacks, 0, sizeof callbacks);
+    memset(&host, 0, sizeof host);
+    callbacks.pUserData = &live;
+    callbacks.pfnAllocation = host_alloc;
+    callbacks.pfnReallocation = host_realloc;
+    callbacks.pfnFree = host_free;
+    desc.allocator = &callbacks;
+    desc.memory = counting_memory(&host);
+    for (i = 0; i < most; i++) {
+        wcoh_device *device;
+        wcoh_error error;
+        if (!CHECK_SAY(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK, "device %d: %s", i,
+                       error.text))
+            break;
+        wcoh_device_destroy(device);
+    }
+    CHECK_SAY(live == 0, "%ld Vulkan allocations live", live);
+    CHECK_SAY(host.live == 0 && host.calls == most, "%ld blocks live", host.live);
+}
+
+/* The whole life of a trainer and a session through a program's own objects. */
+static void a_host_program_lends_its_device(void)
+{
+    wcohi_vk *lender = (wcohi_vk *)gpu;
+    wcoh_vk_desc desc;
+    wcoh_device *own = gpu, *device = NULL;
+    wcoh_error error;
+    double losses[2], again[2];
+    memset(&desc, 0, sizeof desc);
+    desc.instance = lender->root.instance;
+    desc.physical_device = lender->physical;
+    desc.device = lender->device;
+    desc.queue = lender->queue;
+    desc.family = lender->family;
+    if (!CHECK_SAY(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK, "%s", error.text))
+        return;
+    losses_of(device, 2, losses);
+    wcoh_device_destroy(device);
+    losses_of(own, 2, again); /* the lender's still works */
+    CHECK(memcmp(losses, again, sizeof losses) == 0);
+}
+
+/* ---- faults at every call, through the function table ---------------------------------------- */
+
+/* A device, two steps of a trainer and two of a session. The first failure, or WCOH_OK. */
+static wcoh_result fake_life(wcoh_model *model, counting *host, wcoh_error *error)
+{
+    wcoh_vk_desc desc;
+    wcoh_device *device = NULL;
+    wcoh_trainer_desc wanted = small_trainer();
+    wcoh_trainer *trainer = NULL;
+    wcoh_session_desc asked;
+    wcoh_session *session = NULL;
+    wcoh_result result;
+    int i;
+    memset(&desc, 0, sizeof desc);
+    memset(&asked, 0, sizeof asked);
+    desc.get_instance_proc = fake_get_instance_proc;
+    desc.memory = wanted.memory = asked.memory = counting_memory(host);
+    result = wcoh_vk_device_create(&device, &desc, error);
+    wanted.device = asked.device = device;
+    asked.prefill = 3;
+    if (!result) result = wcoh_trainer_create(&trainer, model, &wanted, error);
+    if (!result) result = wcoh_trainer_set_data(trainer, text, TEXT, NULL, 0, error);
+    for (i = 0; !result && i < 2; i++) result = wcoh_trainer_step(trainer, NULL, error);
+    if (!result) result = wcoh_trainer_sync(trainer, error);
+    if (!result) result = wcoh_session_create(&session, model, &asked, error);
+    if (!result) result = wcoh_session_prefill(session, text, 5, error);
+    if (!result) result = wcoh_session_step(session, 1, error);
+    wcoh_session_destroy(session);
+    wcoh_trainer_destroy(trainer);
+    wcoh_device_destroy(device);
+    return result;
+}
+
+static void faults_at_every_call_leave_nothing(void)
+{
+    static const VkResult codes[] = {VK_ERROR_DEVICE_LOST, VK_ERROR_OUT_OF_DEVICE_MEMORY,
+                                     VK_ERROR_OUT_OF_HOST_MEMORY};
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    counting host;
+    wcoh_error error;
+    long calls, at;
+    int c;
+    memset(&host, 0, sizeof host);
+    memset(&fake, 0, sizeof fake);
+    CHECK_SAY(fake_life(model, &host, &error) == WCOH_OK, "%s", error.text);
+    CHECK(fake.live == 0 && host.live == 0);
+    calls = fake.calls;
+    CHECK(calls > 300);
+    for (c = 0; c < 3; c++)
+        for (at = 1; at <= calls; at++) {
+            wcoh_result result;
+            memset(&fake, 0, sizeof fake);
+            fake.fail_at = at;
+            fake.code = codes[c];
+            error.text[0] = 0;
+            result = fake_life(model, &host, &error);
+            CHECK_SAY(fake.hits == 1, "call %ld was not reached", at);
+            CHECK_SAY(result != WCOH_OK || fake.optional, "call %ld: its failure went unheard", at);
+            CHECK_SAY(result == WCOH_OK || error.text[0], "call %ld: no sentence", at);
+            CHECK_SAY(fake.live == 0 && host.live == 0, "call %ld: %ld objects, %ld blocks live",
+                      at, fake.live, host.live);
+        }
+    printf("faults: %ld calls, each failing in %d ways\n", calls, 3);
+    wcoh_model_destroy(model);
+}
+
+static void host_memory_may_run_out(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    counting host;
+    wcoh_error error;
+    long calls, at;
+    memset(&host, 0, sizeof host);
+    memset(&fake, 0, sizeof fake);
+    CHECK(fake_life(model, &host, &error) == WCOH_OK);
+    calls = host.calls;
+    for (at = 1; at <= calls; at++) {
+        memset(&host, 0, sizeof host);
+        host.fail_at = at;
+        CHECK(fake_life(model, &host, &error) == WCOH_E_MEMORY);
+        CHECK(fake.live == 0 && host.live == 0);
+    }
+    wcoh_model_destroy(model);
+}
+
+static void validation_is_silent(void)
+{
+    if (!validated) printf("not run: the Khronos validation layer is not installed\n");
+    CHECK_SAY(messages == 0, "%d messages", messages);
+}
+
+int main(int count, char **words)
+{
+    int full = count > 1 && strcmp(words[1], "--full") == 0;
+    int only_fake = count > 1 && strcmp(words[1], "--fake") == 0;
+    wcoh_vk_desc desc = device_desc();
+    wcoh_error error;
+    text_make();
+    RUN(failures_say_what_is_missing);
+    RUN(faults_at_every_call_leave_nothing);
+    RUN(host_memory_may_run_out);
+    if (only_fake) return test_end();
+    if (wcoh_vk_device_create(&gpu, &desc, &error) != WCOH_OK) {
+        printf("not run: no Vulkan device (%s)\n", error.text);
+        return test_end();
+    }
+    printf("%s\n", ((wcohi_vk *)gpu)->info.name);
+    validated = wcohi_vk_has_layer(&((wcohi_vk *)gpu)->root);
+    RUN(devices_are_listed);
+    RUN(wrong_choices_say_what_there_is);
+    RUN(elementary_functions_are_accurate);
+    RUN(every_setting_has_the_gradients_of_the_cpu);
+    RUN(sessions_hear_what_the_cpu_hears);
+    RUN(sessions_in_pairs_of_floats_agree_too);
+    RUN(matrix_units_agree_to_half_floats);
+    RUN(small_presets_train_as_on_the_cpu);
+    if (full) RUN(full_presets_train_as_on_the_cpu);
+    RUN(a_run_gives_the_same_bits_again);
+    RUN(checkpoints_cross_both_ways);
+    RUN(parameters_come_back_to_the_host);
+    RUN(a_gradient_that_is_not_finite_changes_nothing);
+    RUN(what_does_not_fit_is_refused);
+    RUN(a_host_program_lends_its_device);
+    wcoh_device_destroy(gpu);
+    RUN(validation_is_silent);
+    RUN(a_thousand_devices_leave_nothing);
+    return test_end();
+}
+#endif

@@ -1,0 +1,123 @@
+/* What the passes of attention share. Tiles of 32 queries by 32 keys; 64 threads in 8 x 8, a thread
+   has the 4 x 4 pairs (query 4 ty + i, key 4 tx + j) of a tile and, of a tile's product with 8 CW
+   columns, the rows 4 ty + i and the columns tx + 8 j. Memory is linear in the sequence: nothing of
+   the pair matrix outlives its tile. N = batch * seq rows, heads of width E.
+
+   COHERENCE: score = kappa (cos(a_q - b_k) - 1) - lambda (q - k), a and b on the carrier. Bounded
+   (no weight is above 1, the query's own is at least e^{-2 kappa}): no running maximum is needed.
+   DOT: score = q . k / sqrt(E), online softmax. */
+#include "math.glsl"
+
+layout(local_size_x = 64) in;
+layout(constant_id = 0) const uint CW = 1; /* columns of a thread */
+
+#ifdef COHERENCE
+layout(set = 0, binding = 0, std430) readonly buffer Coefficients { vec4 coefficients[]; };
+layout(set = 0, binding = 1, std430) readonly buffer Phasors { vec4 phasors[]; };
+#else
+layout(set = 0, binding = 0, std430) readonly buffer Queries { float queries[]; };
+layout(set = 0, binding = 1, std430) readonly buffer Keys { float keys[]; };
+#endif
+layout(set = 0, binding = 2, std430) readonly buffer Values { float values[]; };
+
+layout(push_constant) uniform Push
+{
+    uint seq, heads, wide;       /* T, H, E */
+    uint key_stride, key_column; /* of queries and keys a row; where the keys begin */
+    uint value_stride, value_column;
+    uint stride, column; /* COHERENCE backward: raw phasors; DOT: of dq or dk */
+    uint flags;
+}
+p;
+
+const uint ADD = 1u; /* the shared form: keys add to what queries wrote */
+
+shared float scores[32 * 33];
+shared float other[32 * 33];
+shared float left[32 * 33];
+shared float right[64 * 33];
+shared float row_a[32];
+shared float row_b[32];
+shared float row_c[32];
+
+uint tid = gl_LocalInvocationID.x, tx = tid % 8u, ty = tid / 8u;
+uint head, first; /* head of this workgroup, first row of its sequence */
+
+/* left or right [32][width <= 32 or 64, pitch 33 or 65] = rows t0.. of an array, columns c0.. of
+   the head; 0 outside the sequence and the head */
+#define LOAD_TILE(tile, pitch, array, t0, stride_, base, c0, width)                                \
+    for (uint li = tid; li < 32u * (width); li += 64u) {                                           \
+        uint lr = li / (width), lc = li % (width), lt = (t0) + lr;                                 \
+        float lv = 0.0;                                                                            \
+        if (lt < p.seq && (c0) + lc < p.wide)                                                      \
+            lv = array[(first + lt) * (stride_) + (base) + (c0) + lc];                             \
+        tile[lr * (pitch) + lc] = lv;                                                              \
+    }
+
+/* block[i][j] += left row (4 ty + i) . right row (4 tx + j) over 32 columns */
+void multiply_rows(inout float block[16])
+{
+    for (uint e = 0u; e < 32u; e++) {
+        float a[4], b[4];
+        [[unroll]] for (uint i = 0u; i < 4u; i++)
+        {
+            a[i] = left[(4u * ty + i) * 33u + e];
+            b[i] = right[(4u * tx + i) * 33u + e];
+        }
+        [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] = fma(a[i / 4u], b[i % 4u], block[i]);
+    }
+}
+
+#ifdef COHERENCE
+/* left [32][0..1]: phasors of the queries, right [32][0..1]: of the keys. cosine and sine of each
+   pair */
+void load_phasors(uint q0, uint k0)
+{
+    if (tid < 32u) {
+        uint q = min(q0 + tid, p.seq - 1u), k = min(k0 + tid, p.seq - 1u);
+        vec4 a = phasors[(first + q) * p.heads + head], b = phasors[(first + k) * p.heads + head];
+        left[tid * 33u] = a.x;
+        left[tid * 33u + 1u] = a.y;
+        right[tid * 33u] = b.z;
+        right[tid * 33u + 1u] = b.w;
+    }
+}
+
+void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], out float sine[16])
+{
+    vec4 c = coefficients[head];
+    load_phasors(q0, k0);
+    barrier();
+    [[unroll]] for (uint i = 0u; i < 16u; i++)
+    {
+        uint q = 4u * ty + i / 4u, k = 4u * tx + i % 4u;
+        vec2 a = vec2(left[q * 33u], left[q * 33u + 1u]),
+             b = vec2(right[k * 33u], right[k * 33u + 1u]);
+        cosine[i] = a.x * b.x + a.y * b.y;
+        sine[i] = a.y * b.x - a.x * b.y;
+        block[i] = c.x * (cosine[i] - 1.0) - c.y * (float(q0 + q) - float(k0 + k));
+    }
+    barrier();
+}
+#else
+void pair_scores(uint q0, uint k0, out float block[16])
+{
+    float scale = 1.0 / sqrt(float(p.wide));
+    [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] = 0.0;
+    for (uint c0 = 0u; c0 < p.wide; c0 += 32u) {
+        LOAD_TILE(left, 33u, queries, q0, p.key_stride, head * p.wide, c0, 32u)
+        LOAD_TILE(right, 33u, keys, k0, p.key_stride, p.key_column + head * p.wide, c0, 32u)
+        barrier();
+        multiply_rows(block);
+        barrier();
+    }
+    [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] *= scale;
+}
+#endif
+
+/* 1 if query and key of pair i are in the sequence and the key is not ahead */
+bool seen(uint q0, uint k0, uint i)
+{
+    uint q = q0 + 4u * ty + i / 4u, k = k0 + 4u * tx + i % 4u;
+    return q < p.seq && k <= q;
+}

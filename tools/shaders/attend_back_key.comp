@@ -1,0 +1,107 @@
+#version 450
+/* variants: coherence_back_key=COHERENCE dot_back_key=DOT */
+#include "attend_back.glsl"
+/* dv_k = sum_q weight dO_q, and dpsi_k = -sum_q t (COHERENCE) or dk = sum_q dscore q / sqrt(E)
+   (DOT). Grid: key tiles, heads * column chunks, sequences; with chunks, the phase is of the first.
+   */
+layout(set = 0, binding = 6, std430) writeonly buffer Dvalues { float dvalues[]; };
+#ifdef COHERENCE
+layout(set = 0, binding = 7, std430) readonly buffer Raw { float raw[]; };
+layout(set = 0, binding = 8, std430) buffer Draw { float draw[]; };
+#else
+layout(set = 0, binding = 7, std430) writeonly buffer Dkeys { float dkeys[]; };
+#endif
+
+/* sum[4][CW] += (tile^T rows 4 ty + i) right: tile is [query][key], right [query][8 CW columns] */
+void multiply_tile(bool weights, inout float sum[32])
+{
+    for (uint q = 0u; q < 32u; q++) [[unroll]] for (uint i = 0u; i < 4u; i++)
+        {
+            float w = weights ? scores[q * 33u + 4u * ty + i] : other[q * 33u + 4u * ty + i];
+            [[unroll]] for (uint j = 0u; j < CW; j++) sum[i * CW + j] =
+                fma(w, right[q * (8u * CW + 1u) + tx + 8u * j], sum[i * CW + j]);
+        }
+}
+
+#ifdef COHERENCE
+/* `other` holds t of each pair; row_a accumulates over the query tiles */
+void add_phases()
+{
+    if (tid < 32u)
+        for (uint q = 0u; q < 32u; q++) row_a[tid] -= other[q * 33u + tid];
+}
+
+void write_phases(uint k0)
+{
+    if (tid >= 32u || k0 + tid >= p.seq) return;
+    uint at = (first + k0 + tid) * p.stride + p.column + 2u * head;
+    vec2 z = vec2(raw[at], raw[at + 1u]);
+    float r2 = z.x * z.x + z.y * z.y, g = coefficients[head].z * row_a[tid] / r2;
+    bool add = (p.flags & ADD) != 0u;
+    if (sqrt(r2) < 1e-6) g = 0.0;
+    draw[at] = (add ? draw[at] : 0.0) - z.y * g;
+    draw[at + 1u] = (add ? draw[at + 1u] : 0.0) + z.x * g;
+}
+#endif
+
+void main()
+{
+    uint chunks = (p.wide + 8u * CW - 1u) / (8u * CW), k0 = gl_WorkGroupID.x * 32u, q0, i, j;
+    uint c0 = gl_WorkGroupID.y % chunks * 8u * CW;
+    float sum[32], keys_sum[32]; /* 4 CW of them */
+    head = gl_WorkGroupID.y / chunks;
+    first = gl_WorkGroupID.z * p.seq;
+    [[unroll]] for (i = 0u; i < 4u * CW; i++) sum[i] = keys_sum[i] = 0.0;
+    if (tid < 32u) row_a[tid] = 0.0;
+    for (q0 = k0; q0 < p.seq; q0 += 32u) {
+        float block[16], d[16];
+#ifdef COHERENCE
+        float cosine[16], sine[16];
+        pair_scores(q0, k0, block, cosine, sine);
+#else
+        pair_scores(q0, k0, block);
+#endif
+        pair_gradient(q0, k0, block, d);
+        [[unroll]] for (i = 0u; i < 16u; i++)
+        {
+            uint at = (4u * ty + i / 4u) * 33u + 4u * tx + i % 4u;
+            scores[at] = block[i];
+#ifdef COHERENCE
+            other[at] = -coefficients[head].x * sine[i] * d[i];
+#else
+            other[at] = d[i];
+#endif
+        }
+        LOAD_TILE(right, 8u * CW + 1u, dout, q0, p.heads * p.wide, head * p.wide, c0, 8u * CW)
+        barrier();
+        multiply_tile(true, sum);
+#ifdef COHERENCE
+        add_phases();
+#else
+        barrier();
+        LOAD_TILE(right, 8u * CW + 1u, queries, q0, p.key_stride, head * p.wide, c0, 8u * CW)
+        barrier();
+        multiply_tile(false, keys_sum);
+#endif
+        barrier();
+    }
+    [[unroll]] for (i = 0u; i < 4u; i++)
+    {
+        uint t = k0 + 4u * ty + i;
+        if (t < p.seq)
+            for (j = 0u; j < CW; j++) {
+                uint e = c0 + tx + 8u * j;
+                if (e < p.wide) {
+                    dvalues[(first + t) * p.value_stride + p.value_column + head * p.wide + e] =
+                        sum[i * CW + j];
+#ifdef DOT
+                    dkeys[(first + t) * p.stride + p.column + head * p.wide + e] =
+                        keys_sum[i * CW + j] / sqrt(float(p.wide));
+#endif
+                }
+            }
+    }
+#ifdef COHERENCE
+    if (c0 == 0u) write_phases(k0);
+#endif
+}

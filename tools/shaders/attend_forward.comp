@@ -1,0 +1,93 @@
+#version 450
+/* variants: coherence_forward=COHERENCE dot_forward=DOT */
+#include "attend.glsl"
+/* out [N, H E]: sum_k weight v_k / sum_k weight; logsum [N,H]: ln of the sum of the weights. Grid:
+   query tiles, heads * column chunks, sequences. */
+layout(set = 0, binding = 3, std430) writeonly buffer Out { float out_[]; };
+layout(set = 0, binding = 4, std430) writeonly buffer Logsum { float logsum[]; };
+
+/* Weights of the tile into `scores`; row_a: running maximum, row_b: running sum, row_c: factor by
+   which what was summed before shrinks. */
+void weigh(uint q0, uint k0)
+{
+    float block[16];
+#ifdef COHERENCE
+    float cosine[16], sine[16];
+    pair_scores(q0, k0, block, cosine, sine);
+    [[unroll]] for (uint i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] =
+        seen(q0, k0, i) ? exp_(block[i]) : 0.0;
+    barrier();
+#else
+    pair_scores(q0, k0, block);
+    [[unroll]] for (uint i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] =
+        seen(q0, k0, i) ? block[i] : -1e30;
+    barrier();
+    if (tid < 32u) {
+        float top = row_a[tid];
+        for (uint k = 0u; k < 32u; k++) top = max(top, scores[tid * 33u + k]);
+        row_c[tid] = exp_(row_a[tid] - top);
+        row_a[tid] = top;
+    }
+    barrier();
+    [[unroll]] for (uint i = 0u; i < 16u; i++)
+    {
+        uint at = (4u * ty + i / 4u) * 33u + 4u * tx + i % 4u;
+        scores[at] = seen(q0, k0, i) ? exp_(block[i] - row_a[4u * ty + i / 4u]) : 0.0;
+    }
+    barrier();
+#endif
+    if (tid < 32u) {
+        float s = 0.0;
+        for (uint k = 0u; k < 32u; k++) s += scores[tid * 33u + k];
+        row_b[tid] = row_b[tid] * row_c[tid] + s;
+    }
+}
+
+void main()
+{
+    uint chunks = (p.wide + 8u * CW - 1u) / (8u * CW), q0 = gl_WorkGroupID.x * 32u, k0, i, j, k;
+    uint c0 = gl_WorkGroupID.y % chunks * 8u * CW;
+    float sum[32]; /* 4 CW of them */
+    head = gl_WorkGroupID.y / chunks;
+    first = gl_WorkGroupID.z * p.seq;
+    [[unroll]] for (i = 0u; i < 4u * CW; i++) sum[i] = 0.0;
+    if (tid < 32u) {
+        row_a[tid] = -1e30;
+        row_b[tid] = 0.0;
+        row_c[tid] = 1.0;
+    }
+    barrier();
+    for (k0 = 0u; k0 <= q0; k0 += 32u) {
+        weigh(q0, k0);
+        LOAD_TILE(right, 8u * CW + 1u, values, k0, p.value_stride, p.value_column + head * p.wide,
+                  c0, 8u * CW)
+        barrier();
+        [[unroll]] for (i = 0u; i < 4u; i++) [[unroll]] for (j = 0u; j < CW; j++) sum[i * CW + j] *=
+            row_c[4u * ty + i];
+        for (k = 0u; k < 32u; k++) [[unroll]] for (i = 0u; i < 4u; i++)
+            {
+                float w = scores[(4u * ty + i) * 33u + k];
+                [[unroll]] for (j = 0u; j < CW; j++) sum[i * CW + j] =
+                    fma(w, right[k * (8u * CW + 1u) + tx + 8u * j], sum[i * CW + j]);
+            }
+        barrier();
+    }
+    [[unroll]] for (i = 0u; i < 4u; i++)
+    {
+        uint t = q0 + 4u * ty + i;
+        if (t < p.seq) {
+            float total = row_b[4u * ty + i];
+            for (j = 0u; j < CW; j++) {
+                uint e = c0 + tx + 8u * j;
+                if (e < p.wide)
+                    out_[((first + t) * p.heads + head) * p.wide + e] = sum[i * CW + j] / total;
+            }
+#ifdef COHERENCE
+            if (tx == 0u && c0 == 0u) logsum[(first + t) * p.heads + head] = log_(total);
+#else
+            if (tx == 0u && c0 == 0u)
+                logsum[(first + t) * p.heads + head] = row_a[4u * ty + i] + log_(total);
+#endif
+        }
+    }
+}

@@ -1,0 +1,34 @@
+#version 450
+#define FRAME 2
+#include "math.glsl"
+#include "two_float.glsl"
+#include "frame.glsl"
+/* result[2..3] = squared norm, [4] = factor by which the gradient is clipped, [5] = 1 if the norm
+   and the loss in result[0] are finite (else no parameter may change). One workgroup. */
+layout(local_size_x = 64) in;
+layout(set = 0, binding = 0, std430) readonly buffer Partial { vec2 partial[]; };
+layout(set = 0, binding = 1, std430) buffer Result { float result[]; };
+layout(push_constant) uniform Push { uint count; }
+p;
+shared vec2 sums[64];
+
+void main()
+{
+    uint tid = gl_LocalInvocationID.x, i, step;
+    vec2 s = vec2(0.0);
+    for (i = tid; i < p.count; i += 64u) s = two_add(s, partial[i]);
+    sums[tid] = s;
+    barrier();
+    for (step = 32u; step > 0u; step /= 2u) {
+        if (tid < step) sums[tid] = two_add(sums[tid], sums[tid + step]);
+        barrier();
+    }
+    if (tid == 0u) {
+        float norm = sqrt(sums[0].x), factor = 1.0;
+        if (frame.clip > 0.0 && norm > frame.clip) factor = frame.clip / norm;
+        result[2] = sums[0].x;
+        result[3] = sums[0].y;
+        result[4] = factor;
+        result[5] = finite(sums[0].x) && finite(result[0]) ? 1.0 : 0.0;
+    }
+}

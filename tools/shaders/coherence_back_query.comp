@@ -1,0 +1,68 @@
+#version 450
+#define COHERENCE
+#include "attend_back.glsl"
+/* With t = -kappa sin dscore: dphi_q = sum_k t, (drho, dsigma) = n dphi (-sigma, rho) / r^2.
+   partial [sequences * tiles, 3H] = (dkappa, domega, dlambda) of a tile's queries:
+   sum dscore (cos - 1), sum t (q - k), -sum dscore (q - k). Grid: query tiles, heads, sequences. */
+layout(set = 0, binding = 6, std430) readonly buffer Raw { float raw[]; };
+layout(set = 0, binding = 7, std430) buffer Draw { float draw[]; };
+layout(set = 0, binding = 8, std430) writeonly buffer Partial { float partial[]; };
+
+void main()
+{
+    uint q0 = gl_WorkGroupID.x * 32u, k0, i;
+    float kappa, phase[4], cosines[4], distances[4], turns[4];
+    head = gl_WorkGroupID.y;
+    first = gl_WorkGroupID.z * p.seq;
+    kappa = coefficients[head].x;
+    [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = cosines[i] = distances[i] = turns[i] = 0.0;
+    for (k0 = 0u; k0 <= q0; k0 += 32u) {
+        float block[16], cosine[16], sine[16], d[16];
+        pair_scores(q0, k0, block, cosine, sine);
+        pair_gradient(q0, k0, block, d);
+        [[unroll]] for (i = 0u; i < 16u; i++)
+        {
+            float t = -kappa * sine[i] * d[i];
+            float away = float(q0 + 4u * ty + i / 4u) - float(k0 + 4u * tx + i % 4u);
+            phase[i / 4u] += t;
+            cosines[i / 4u] += d[i] * (cosine[i] - 1.0);
+            turns[i / 4u] += t * away;
+            distances[i / 4u] -= d[i] * away;
+        }
+    }
+    [[unroll]] for (i = 0u; i < 4u; i++)
+    { /* one row of `other` each: 8 shares of a query */
+        uint row = 4u * ty + i;
+        scores[row * 33u + tx] = phase[i];
+        scores[row * 33u + 8u + tx] = cosines[i];
+        scores[row * 33u + 16u + tx] = turns[i];
+        scores[row * 33u + 24u + tx] = distances[i];
+    }
+    barrier();
+    if (tid < 32u) {
+        float s[4];
+        [[unroll]] for (i = 0u; i < 4u; i++)
+        {
+            s[i] = 0.0;
+            for (uint j = 0u; j < 8u; j++) s[i] += scores[tid * 33u + 8u * i + j];
+        }
+        row_a[tid] = s[1];
+        row_b[tid] = s[2];
+        row_c[tid] = s[3];
+        if (q0 + tid < p.seq) {
+            uint at = (first + q0 + tid) * p.stride + p.column + 2u * head;
+            vec2 z = vec2(raw[at], raw[at + 1u]);
+            float r2 = z.x * z.x + z.y * z.y, g = coefficients[head].z * s[0] / r2;
+            if (sqrt(r2) < 1e-6) g = 0.0;
+            draw[at] = -z.y * g;
+            draw[at + 1u] = z.x * g;
+        }
+    }
+    barrier();
+    if (tid < 3u) {
+        float s = 0.0;
+        for (i = 0u; i < 32u; i++) s += tid == 0u ? row_a[i] : tid == 1u ? row_b[i] : row_c[i];
+        partial[(gl_WorkGroupID.z * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 3u * p.heads +
+                tid * p.heads + head] = s;
+    }
+}

@@ -1,0 +1,54 @@
+#version 450
+#include "math.glsl"
+/* What the tiles of coherence attention read: coefficients [H,4] = (kappa, lambda, n, unused),
+   kappa = softplus(gain_raw), lambda = softplus(damping_raw); phasors [N,H,4] = (u e^{i omega t}, w
+   e^{i omega t}): unit phasors of queries and keys on the carrier. With harmonic numbers (frozen
+   form) the angle is n phi, kappa 1, omega and lambda 0. A phasor shorter than 1e-6 is (1, 0). t <
+   65536. */
+layout(local_size_x = 64) in;
+layout(set = 0, binding = 0, std430) readonly buffer Raw { float raw[]; };
+layout(set = 0, binding = 1, std430) readonly buffer Gain { float gain_raw[]; };
+layout(set = 0, binding = 2, std430) readonly buffer Carrier { float carrier[]; };
+layout(set = 0, binding = 3, std430) readonly buffer Damping { float damping_raw[]; };
+layout(set = 0, binding = 4, std430) readonly buffer Harmonic { float harmonic[]; };
+layout(set = 0, binding = 5, std430) writeonly buffer Coefficients { vec4 coefficients[]; };
+layout(set = 0, binding = 6, std430) writeonly buffer Phasors { vec4 phasors[]; };
+layout(push_constant) uniform Push { uint rows, heads, seq, stride, key_column, frozen; }
+p;
+
+vec2 turn(vec2 a, vec2 b) { return vec2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x); }
+
+/* e^{i omega t}: omega is cut into 8 + 16 bits, so that the large product is exact. */
+vec2 carry(float omega, uint t)
+{
+    float high = uintBitsToFloat(floatBitsToUint(omega) & 0xffff0000u), low = omega - high,
+          f = float(t);
+    vec2 a = sincos_(high * f), b = sincos_(low * f);
+    return turn(a.yx, b.yx);
+}
+
+vec2 unit(vec2 z, float n)
+{
+    float r = sqrt(z.x * z.x + z.y * z.y);
+    if (r < 1e-6) return vec2(1.0, 0.0);
+    if (p.frozen != 0u) return sincos_(n * atan2_(z.y, z.x)).yx;
+    return z / r;
+}
+
+void main()
+{
+    uint i = gl_WorkGroupID.x * 64u + gl_LocalInvocationID.x, stride = gl_NumWorkGroups.x * 64u;
+    for (; i < p.rows * p.heads; i += stride) {
+        uint row = i / p.heads, h = i % p.heads, at = row * p.stride + 2u * h;
+        float n = p.frozen != 0u ? harmonic[h] : 1.0;
+        vec2 wave = p.frozen != 0u ? vec2(1.0, 0.0) : carry(carrier[h], row % p.seq);
+        vec2 u = unit(vec2(raw[at], raw[at + 1u]), n), w = u;
+        if (p.key_column != 0u)
+            w = unit(vec2(raw[at + p.key_column], raw[at + p.key_column + 1u]), n);
+        phasors[i] = vec4(turn(u, wave), turn(w, wave));
+        if (i < p.heads)
+            coefficients[h] = p.frozen != 0u
+                                  ? vec4(1.0, 0.0, n, 0.0)
+                                  : vec4(softplus(gain_raw[h]), softplus(damping_raw[h]), 1.0, 0.0);
+    }
+}

@@ -1,0 +1,24 @@
+#version 450
+#define FRAME 4
+#include "frame.glsl"
+/* out [N,D] = table[token] (+ place[t]); bands past the active ones are 0. places: 0 none, 1 table
+   of positions, 2 one row for each row of the run (sinusoids past the table) */
+layout(local_size_x = 64) in;
+layout(set = 0, binding = 0, std430) readonly buffer Tokens { uint tokens[]; };
+layout(set = 0, binding = 1, std430) readonly buffer Table { float table[]; };
+layout(set = 0, binding = 2, std430) readonly buffer Places { float places[]; };
+layout(set = 0, binding = 3, std430) writeonly buffer Out { float out_[]; };
+layout(push_constant) uniform Push { uint count, width, seq, places; }
+p;
+
+void main()
+{
+    uint i = gl_WorkGroupID.x * 64u + gl_LocalInvocationID.x, stride = gl_NumWorkGroups.x * 64u;
+    for (; i < p.count; i += stride) {
+        uint row = i / p.width, d = i % p.width;
+        float v = table[tokens[row] * p.width + d];
+        if (p.places == 1u) v += places[(frame.position_low + row % p.seq) * p.width + d];
+        if (p.places == 2u) v += places[i];
+        out_[i] = d < 2u * frame.active_bands ? v : 0.0;
+    }
+}

@@ -1,0 +1,19 @@
+/* What changes from one run of a recorded pass to the next, written by the host before it submits.
+   */
+layout(set = 0, binding = FRAME, std430) readonly buffer Frame
+{
+    uint active_bands;    /* bands past it are 0 at the input */
+    float gradient_scale; /* 1 / (rows x micro-batches) */
+    uint position_low;    /* tokens that the session heard before, 64 bits */
+    uint position_high;
+    float learning_rate;
+    float beta1;
+    float beta2;
+    float epsilon;
+    float decay;
+    float clip;        /* 0: none */
+    float correction1; /* 1 / (1 - beta1^step) */
+    float correction2;
+    uint ring_start; /* dot attention in a session: position % context */
+}
+frame;

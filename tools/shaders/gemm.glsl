@@ -1,0 +1,88 @@
+/* What both matrix products share: their arrays, their push block, and reading tiles of A and B
+   four reals at a time. Needs THREADS, BM, BN and BK. VEC: rows begin at multiples of 4. */
+#include "math.glsl"
+layout(constant_id = 6) const uint TRANSPOSED_A = 0;
+layout(constant_id = 7) const uint TRANSPOSED_B = 0;
+layout(constant_id = 8) const uint VEC = 0;
+
+layout(set = 0, binding = 0, std430) readonly buffer A4 { vec4 a4[]; };
+layout(set = 0, binding = 0, std430) readonly buffer A1 { float a1[]; };
+layout(set = 0, binding = 1, std430) readonly buffer B4 { vec4 b4[]; };
+layout(set = 0, binding = 1, std430) readonly buffer B1 { float b1[]; };
+layout(set = 0, binding = 2, std430) readonly buffer Bias { float bias[]; };
+layout(set = 0, binding = 3, std430) readonly buffer Residual { float residual[]; };
+layout(set = 0, binding = 4, std430) buffer C1 { float c1[]; };
+layout(set = 0, binding = 5, std430) writeonly buffer Pre { float pre[]; };
+
+const uint HAS_BIAS = 1u, HAS_RESIDUAL = 2u, HAS_PRE = 4u, GELU = 8u, ACCUMULATE = 16u;
+
+layout(push_constant) uniform Push
+{
+    uint m, n, k;
+    uint lda, ldb, ldc;
+    uint group_a, group_b, group_c; /* reals from one group to the next */
+    uint group_bias;
+    uint splits, chunk; /* chunk: part of k that a split sums, a multiple of BK */
+    uint split_c;       /* reals from one partial product to the next */
+    uint first_a;       /* where A begins */
+    uint flags;
+}
+p;
+
+const uint PM = BM / 4u, PN = BN / 4u;
+const uint LOADS_A = (BM * BK / 4u + THREADS - 1u) / THREADS;
+const uint LOADS_B = (BN * BK / 4u + THREADS - 1u) / THREADS;
+
+/* Four reals at (row, column..column+3) of a matrix [rows, columns], 0 outside. */
+vec4 fetch_a(uint base, uint ld, uint rows, uint columns, uint row, uint column)
+{
+    vec4 v = vec4(0.0);
+    uint at = base + row * ld + column;
+    if (row >= rows || column >= columns) return v;
+    if (VEC != 0u) return a4[at / 4u];
+    v.x = a1[at];
+    if (column + 1u < columns) v.y = a1[at + 1u];
+    if (column + 2u < columns) v.z = a1[at + 2u];
+    if (column + 3u < columns) v.w = a1[at + 3u];
+    return v;
+}
+
+vec4 fetch_b(uint base, uint ld, uint rows, uint columns, uint row, uint column)
+{
+    vec4 v = vec4(0.0);
+    uint at = base + row * ld + column;
+    if (row >= rows || column >= columns) return v;
+    if (VEC != 0u) return b4[at / 4u];
+    v.x = b1[at];
+    if (column + 1u < columns) v.y = b1[at + 1u];
+    if (column + 2u < columns) v.z = b1[at + 2u];
+    if (column + 3u < columns) v.w = b1[at + 3u];
+    return v;
+}
+
+vec4 load_a(uint i, uint base, uint m0, uint k0, uint end)
+{
+    if (i >= BM * BK / 4u) return vec4(0.0);
+    if (TRANSPOSED_A != 0u) return fetch_a(base, p.lda, end, p.m, k0 + i / PM, m0 + i % PM * 4u);
+    return fetch_a(base, p.lda, p.m, end, m0 + i / (BK / 4u), k0 + i % (BK / 4u) * 4u);
+}
+
+vec4 load_b(uint i, uint base, uint n0, uint k0, uint end)
+{
+    if (i >= BN * BK / 4u) return vec4(0.0);
+    if (TRANSPOSED_B != 0u)
+        return fetch_b(base, p.ldb, p.n, end, n0 + i / (BK / 4u), k0 + i % (BK / 4u) * 4u);
+    return fetch_b(base, p.ldb, end, p.n, k0 + i / PN, n0 + i % PN * 4u);
+}
+
+void finish(uint row, uint column, uint group, uint split, float v)
+{
+    uint at = group * p.group_c + split * p.split_c + row * p.ldc + column;
+    if (row >= p.m || column >= p.n) return;
+    if ((p.flags & HAS_BIAS) != 0u) v += bias[group * p.group_bias + column];
+    if ((p.flags & HAS_PRE) != 0u) pre[at] = v;
+    if ((p.flags & GELU) != 0u) v = gelu(v);
+    if ((p.flags & HAS_RESIDUAL) != 0u) v += residual[at];
+    if ((p.flags & ACCUMULATE) != 0u) v += c1[at];
+    c1[at] = v;
+}

@@ -1,0 +1,38 @@
+/* Bindings 0..6 and the push block of every Kerr shader. */
+layout(set = 0, binding = 0, std430) readonly buffer X { vec2 x[]; };
+layout(set = 0, binding = 1, std430) readonly buffer Gamma { float gamma_raw[]; };
+layout(set = 0, binding = 2, std430) readonly buffer Omega { float omega[]; };
+layout(set = 0, binding = 3, std430) readonly buffer Alpha { float alpha_[]; };
+layout(set = 0, binding = 4, std430) readonly buffer Beta { float beta_[]; };
+layout(set = 0, binding = 5, std430) readonly buffer Corrector { float corrector[]; };
+layout(set = 0, binding = 6, std430) readonly buffer Offset { vec2 offset_[]; };
+layout(push_constant) uniform Push
+{
+    uint rows, bands, chunk; /* chunk: rows of a workgroup */
+    uint flags, solver, steps;
+    float ceiling;
+    uint add, first; /* first: row where this dispatch begins */
+}
+p;
+
+Band band_of(uint k)
+{
+    Band b = Band(0.0, 1.0, 1.0, 0.0, 0.0, 0.0);
+    if (k >= p.bands) return b;
+    if (p.solver != NONE) {
+        b.gamma = softplus(gamma_raw[k]);
+        b.decay = exp_(-b.gamma);
+        energy_of(b.gamma, b.energy, b.denergy);
+        b.omega = omega[k];
+    }
+    if ((p.flags & CORRECTED) != 0u) b.corrector = corrector[k];
+    return b;
+}
+
+vec2 input_of(uint row, uint k)
+{
+    vec2 z = x[row * p.bands + k];
+    if ((p.flags & LIMITED) != 0u) z = limit(z, p.ceiling);
+    if ((p.flags & OFFSET) != 0u) z += offset_[k];
+    return z;
+}

@@ -1,0 +1,48 @@
+#version 450
+#define FRAME 3
+#include "math.glsl"
+#include "frame.glsl"
+/* Of each row of logits [rows,V]: nats[first + row] = -ln p(target); with `gradient`, logits become
+   (p - 1_target) gradient_scale. A workgroup a row. */
+layout(local_size_x = 64) in;
+layout(set = 0, binding = 0, std430) buffer Logits { float logits[]; };
+layout(set = 0, binding = 1, std430) readonly buffer Targets { uint targets[]; };
+layout(set = 0, binding = 2, std430) writeonly buffer Nats { float nats[]; };
+layout(push_constant) uniform Push { uint rows, first, vocab, gradient; }
+p;
+shared float sums[64];
+#include "row_sum.glsl"
+
+float row_max(float v)
+{
+    uint tid = gl_LocalInvocationID.x, step;
+    float top;
+    sums[tid] = v;
+    barrier();
+    for (step = 32u; step > 0u; step /= 2u) {
+        if (tid < step) sums[tid] = max(sums[tid], sums[tid + step]);
+        barrier();
+    }
+    top = sums[0];
+    barrier();
+    return top;
+}
+
+void main()
+{
+    uint tid = gl_LocalInvocationID.x, row, i;
+    for (row = gl_WorkGroupID.x; row < p.rows; row += gl_NumWorkGroups.x) {
+        uint at = row * p.vocab, target = targets[p.first + row];
+        float top = -3e38, total = 0.0;
+        for (i = tid; i < p.vocab; i += 64u) top = max(top, logits[at + i]);
+        top = row_max(top);
+        for (i = tid; i < p.vocab; i += 64u) total += exp_(logits[at + i] - top);
+        total = row_sum(total);
+        if (tid == 0u) nats[p.first + row] = log_(total) + (top - logits[at + target]);
+        barrier();
+        if (p.gradient != 0u)
+            for (i = tid; i < p.vocab; i += 64u)
+                logits[at + i] = (exp_(logits[at + i] - top) / total - (i == target ? 1.0 : 0.0)) *
+                                 frame.gradient_scale;
+    }
+}

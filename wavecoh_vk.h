@@ -1,0 +1,3133 @@
+/* wavecoh_vk.h - any Vulkan 1.1 GPU as a device of wavecoh.h, the wave-coherence network library.
+
+   In one C or C++ file of your program:
+
+       #define WAVECOH_IMPLEMENTATION
+       #include "wavecoh_vk.h"         (brings in wavecoh.h and shaders.h)
+
+   and `cc -O2 program.c -lm -lpthread` builds it (before glibc 2.34 also -ldl). Only the Vulkan
+   headers are needed to build; the Vulkan library is found and loaded at run time, and no vk*
+   symbol is defined.
+
+       wcoh_vk_desc desc = {0};
+       wcoh_device *device;
+       if (wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK) trainer_desc.device = device;
+       ...                              (otherwise error.text says why, and the CPU goes on)
+       wcoh_device_destroy(device);
+
+   A device executes the library's plan: training, evaluation and sessions, with the losses and the
+   checkpoints of the CPU. Parameters, gradients, moments and activations stay on the GPU; a step is
+   recorded once for each shape and submitted again and again. Results are the same bits from run to
+   run on one device and driver; between devices they differ by rounding.
+
+   Memory: host memory comes in one block from desc.memory, device memory in two allocations for
+   each trainer, session or evaluation. Vulkan objects use desc.allocator.
+   Threads: objects that share a device are used by one thread at a time; make a device a thread.
+   Does not: run several GPUs, compile shaders, fall back to the CPU by itself.
+
+   SPDX-License-Identifier: see wavecoh.h */
+#ifndef WAVECOH_VK_H
+#define WAVECOH_VK_H
+
+#include "wavecoh.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* vkGetInstanceProcAddr, as loaders hand it out. */
+typedef void (*wcoh_vk_function)(void);
+typedef wcoh_vk_function (*wcoh_vk_get_proc)(void *instance, const char *name);
+
+/* All zero: load the system's Vulkan, take the first discrete GPU, else the first device. Handles
+   are void pointers so that this part needs no Vulkan header. */
+typedef struct wcoh_vk_desc {
+    int index;        /* take device `index` of wcoh_vk_device_list, counted from 1; 0: by name */
+    const char *name; /* take the first device whose name contains this; NULL: see above */
+    const char *library; /* path of the Vulkan library; NULL: the system's */
+    int validation;      /* 1: Khronos validation layer with synchronization checks, if installed */
+    int two_float;   /* 1: sessions use pairs of floats even where the device has 64-bit floats */
+    int cooperative; /* 1: large matrix products on the device's matrix units, with factors rounded
+                             to half floats (sums stay float): faster, other losses. Needs
+                             VK_KHR_cooperative_matrix; a lent device must have it enabled */
+    wcoh_vk_get_proc get_instance_proc; /* of the host program; NULL: from the library */
+    /* The host program's own objects; all or none. The device needs one compute queue of `family`,
+       Vulkan 1.1, and shaderFloat64 if the physical device has it (else set two_float). They stay
+       the caller's and must outlive this device; its queue is used inside calls into the library
+       only. */
+    void *instance, *physical_device, *device, *queue;
+    uint32_t family;
+    const void
+        *allocator; /* const VkAllocationCallbacks *, for every Vulkan object; NULL: the driver's */
+    void (*message)(const char *text, void *user); /* of the validation layer */
+    void *message_user;
+    wcoh_memory memory; /* of the device itself */
+} wcoh_vk_desc;
+
+/* What is known of a device. */
+typedef struct wcoh_vk_info {
+    char name[256];
+    char driver[256];     /* name and version as the driver tells it; empty if it does not */
+    int discrete;         /* 1: a discrete GPU */
+    int software;         /* 1: Vulkan on the CPU */
+    int float64;          /* 1: 64-bit floats in shaders */
+    int usable;           /* 0: lacks Vulkan 1.1 or a compute queue */
+    uint32_t api_version; /* VK_MAKE_API_VERSION */
+    uint32_t driver_version;
+    uint32_t vendor;
+    uint32_t subgroup; /* lanes */
+    uint64_t memory;   /* bytes of the largest device-local heap */
+} wcoh_vk_info;
+
+/* The devices of this machine in the loader's order: at most `capacity` are written to `infos` (may
+   be NULL with 0), *count is their number. Of `desc` (may be NULL) library, get_instance_proc,
+   instance and allocator are used. Errors: WCOH_E_DEVICE (no Vulkan library), WCOH_E_MEMORY. */
+WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *desc, wcoh_vk_info *infos,
+                                         int capacity, int *count, wcoh_error *error);
+/* Make a device; wcoh_device_destroy ends it, after everything that uses it. desc may be NULL (all
+   zero). On failure *device is NULL and nothing is left behind.
+   Errors: WCOH_E_DEVICE (no library, no such device, driver failure), WCOH_E_UNSUPPORTED (a feature
+   is missing: the sentence names it), WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
+WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **device, const wcoh_vk_desc *desc,
+                                           wcoh_error *error);
+/* What is known of a device made by wcoh_vk_device_create. */
+WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* WAVECOH_VK_H */
+
+#if defined(WAVECOH_IMPLEMENTATION) && !defined(WAVECOH_VK_IMPLEMENTATION_DONE)
+#define WAVECOH_VK_IMPLEMENTATION_DONE
+
+/* Chapters: 1 loading, 2 choosing a device, 3 memory, 4 pipelines, 5 recording, 6 ops, 7 passes, 8
+   the device table, 9 its life. A pass (a range of ops at one shape) is recorded into a command
+   buffer by walking the plan; each op says its dispatches, and wcohi_vk_dispatch, the one place
+   where a dispatch is recorded, puts a barrier before those that touch what an earlier one wrote.
+   */
+
+#include "shaders.h"
+
+#ifndef VK_NO_PROTOTYPES
+#define VK_NO_PROTOTYPES
+#endif
+#include <vulkan/vulkan_core.h>
+
+#ifdef _WIN32
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#include <windows.h>
+#else
+#include <dlfcn.h>
+#endif
+
+#ifdef WAVECOH_TEST_DOUBLE
+#error "the Vulkan device computes in float: WAVECOH_TEST_DOUBLE is for the CPU alone"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- 1 loading ------------------------------------------------------------------------------- */
+
+/* Every Vulkan function in use: X(name without vk). Tests inject faults through this table. */
+/* clang-format off */
+#define WCOHI_VK_GLOBAL(X)                                                                         \
+    X(CreateInstance) X(EnumerateInstanceExtensionProperties) X(EnumerateInstanceLayerProperties)
+#define WCOHI_VK_INSTANCE(X)                                                                       \
+    X(DestroyInstance) X(EnumeratePhysicalDevices) X(GetPhysicalDeviceProperties2)                 \
+    X(GetPhysicalDeviceFeatures2) X(GetPhysicalDeviceMemoryProperties)                             \
+    X(GetPhysicalDeviceQueueFamilyProperties) X(EnumerateDeviceExtensionProperties)                \
+    X(CreateDevice) X(GetDeviceProcAddr)
+#define WCOHI_VK_DEVICE(X)                                                                         \
+    X(DestroyDevice) X(GetDeviceQueue) X(CreateBuffer) X(DestroyBuffer)                            \
+    X(GetBufferMemoryRequirements) X(AllocateMemory) X(FreeMemory) X(BindBufferMemory)             \
+    X(MapMemory) X(CreateShaderModule) X(DestroyShaderModule) X(CreateDescriptorSetLayout)         \
+    X(DestroyDescriptorSetLayout) X(CreatePipelineLayout) X(DestroyPipelineLayout)                 \
+    X(CreateComputePipelines) X(DestroyPipeline) X(CreateDescriptorPool) X(DestroyDescriptorPool)  \
+    X(AllocateDescriptorSets) X(UpdateDescriptorSets) X(CreateCommandPool) X(DestroyCommandPool)   \
+    X(AllocateCommandBuffers) X(FreeCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer)      \
+    X(CmdBindPipeline) X(CmdBindDescriptorSets) X(CmdPushConstants) X(CmdDispatch)                 \
+    X(CmdPipelineBarrier) X(CmdFillBuffer) X(CmdCopyBuffer) X(CreateFence) X(DestroyFence)         \
+    X(ResetFences) X(WaitForFences) X(QueueSubmit) X(QueueWaitIdle)
+/* clang-format on */
+
+typedef struct wcohi_vk_api {
+    PFN_vkGetInstanceProcAddr GetInstanceProcAddr;
+#define WCOHI_VK_MEMBER(name) PFN_vk##name name;
+    WCOHI_VK_GLOBAL(WCOHI_VK_MEMBER)
+    WCOHI_VK_INSTANCE(WCOHI_VK_MEMBER)
+    WCOHI_VK_DEVICE(WCOHI_VK_MEMBER)
+#undef WCOHI_VK_MEMBER
+    PFN_vkCreateDebugUtilsMessengerEXT CreateDebugUtilsMessengerEXT; /* with validation only */
+    PFN_vkDestroyDebugUtilsMessengerEXT DestroyDebugUtilsMessengerEXT;
+} wcohi_vk_api;
+
+/* Open a library and look a symbol up; NULL on failure. */
+#ifdef _WIN32
+static void *wcohi_vk_library_open(const char *path) { return (void *)LoadLibraryA(path); }
+static void wcohi_vk_library_close(void *library) { FreeLibrary((HMODULE)library); }
+static wcoh_vk_function wcohi_vk_library_symbol(void *library, const char *name)
+{
+    FARPROC symbol = GetProcAddress((HMODULE)library, name);
+    wcoh_vk_function function;
+    memcpy(&function, &symbol, sizeof function);
+    return function;
+}
+static const char *const wcohi_vk_libraries[] = {"vulkan-1.dll"};
+#else
+static void *wcohi_vk_library_open(const char *path) { return dlopen(path, RTLD_NOW | RTLD_LOCAL); }
+static void wcohi_vk_library_close(void *library) { dlclose(library); }
+static wcoh_vk_function wcohi_vk_library_symbol(void *library, const char *name)
+{
+    void *symbol = dlsym(library, name);
+    wcoh_vk_function function;
+    memcpy(&function, &symbol, sizeof function); /* ISO C has no cast from object to function */
+    return function;
+}
+static const char *const wcohi_vk_libraries[] = {
+#ifdef __APPLE__
+    "libvulkan.dylib", "libvulkan.1.dylib", "libMoltenVK.dylib", "/usr/local/lib/libvulkan.dylib",
+    "/opt/homebrew/lib/libvulkan.dylib"
+#else
+    "libvulkan.so.1", "libvulkan.so"
+#endif
+};
+#endif
+
+/* What lies below a device: library, instance, and what was made of it. */
+typedef struct wcohi_vk_root {
+    void *library; /* NULL: the host program's get_instance_proc */
+    wcohi_vk_api api;
+    VkInstance instance;
+    int own_instance;
+    VkDebugUtilsMessengerEXT messenger;
+    const VkAllocationCallbacks *allocator;
+    void (*message)(const char *text, void *user);
+    void *message_user;
+} wcohi_vk_root;
+
+/* A Vulkan result as one of ours; the sentence names the call. */
+static wcoh_result wcohi_vk_check(VkResult result, const char *call, wcoh_error *error)
+{
+    if (result == VK_SUCCESS || result == VK_INCOMPLETE) return WCOH_OK;
+    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
+        return wcohi_fail(error, WCOH_E_MEMORY, "%s: the device has no memory left", call);
+    if (result == VK_ERROR_OUT_OF_HOST_MEMORY)
+        return wcohi_fail(error, WCOH_E_MEMORY, "%s: the driver has no host memory left", call);
+    if (result == VK_ERROR_DEVICE_LOST)
+        return wcohi_fail(error, WCOH_E_DEVICE,
+                          "%s: the device was lost (reset, unplugged or timed out)", call);
+    return wcohi_fail(error, WCOH_E_DEVICE, "%s failed with VkResult %d", call, (int)result);
+}
+
+static wcoh_result wcohi_vk_library_load(wcohi_vk_root *root, const wcoh_vk_desc *desc,
+                                         wcoh_error *error)
+{
+    wcoh_vk_function symbol = NULL;
+    int i;
+    if (desc->get_instance_proc) {
+        wcoh_vk_get_proc given = desc->get_instance_proc;
+        memcpy(&root->api.GetInstanceProcAddr, &given, sizeof given);
+        return WCOH_OK;
+    }
+    if (desc->library) root->library = wcohi_vk_library_open(desc->library);
+    for (i = 0; !desc->library && !root->library && i < WCOHI_COUNT(wcohi_vk_libraries); i++)
+        root->library = wcohi_vk_library_open(wcohi_vk_libraries[i]);
+    if (!root->library)
+        return wcohi_fail(error, WCOH_E_DEVICE, "%.150s: this machine has no such Vulkan library",
+                          desc->library ? desc->library : wcohi_vk_libraries[0]);
+    symbol = wcohi_vk_library_symbol(root->library, "vkGetInstanceProcAddr");
+    if (!symbol)
+        return wcohi_fail(error, WCOH_E_DEVICE, "the Vulkan library has no vkGetInstanceProcAddr");
+    memcpy(&root->api.GetInstanceProcAddr, &symbol, sizeof symbol);
+    return WCOH_OK;
+}
+
+#define WCOHI_VK_LOAD(name)                                                                        \
+    api->name = (PFN_vk##name)api->GetInstanceProcAddr(instance, "vk" #name);                      \
+    if (!api->name) missing = "vk" #name;
+#define WCOHI_VK_LOAD_DEVICE(name)                                                                 \
+    api->name = (PFN_vk##name)api->GetDeviceProcAddr(device, "vk" #name);                          \
+    if (!api->name) missing = "vk" #name;
+
+static wcoh_result wcohi_vk_missing(const char *missing, wcoh_error *error)
+{
+    return missing ? wcohi_fail(error, WCOH_E_UNSUPPORTED, "this Vulkan has no %s", missing)
+                   : WCOH_OK;
+}
+
+static wcoh_result wcohi_vk_load_global(wcohi_vk_api *api, wcoh_error *error)
+{
+    VkInstance instance = NULL;
+    const char *missing = NULL;
+    WCOHI_VK_GLOBAL(WCOHI_VK_LOAD)
+    return wcohi_vk_missing(missing, error);
+}
+
+static wcoh_result wcohi_vk_load_instance(wcohi_vk_api *api, VkInstance instance, wcoh_error *error)
+{
+    const char *missing = NULL;
+    WCOHI_VK_INSTANCE(WCOHI_VK_LOAD)
+    return wcohi_vk_missing(missing, error);
+}
+
+static wcoh_result wcohi_vk_load_device(wcohi_vk_api *api, VkDevice device, wcoh_error *error)
+{
+    const char *missing = NULL;
+    WCOHI_VK_DEVICE(WCOHI_VK_LOAD_DEVICE)
+    return wcohi_vk_missing(missing, error);
+}
+
+/* 1 if `name` is among the extensions of the instance (or its validation layer). */
+static int wcohi_vk_has_extension(const wcohi_vk_root *root, const char *layer, const char *name)
+{
+    VkExtensionProperties list[256];
+    uint32_t count = WCOHI_COUNT(list), i;
+    VkResult result = root->api.EnumerateInstanceExtensionProperties(layer, &count, list);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return 0;
+    for (i = 0; i < count; i++)
+        if (strcmp(list[i].extensionName, name) == 0) return 1;
+    return 0;
+}
+
+#define WCOHI_VK_LAYER "VK_LAYER_KHRONOS_validation"
+
+static int wcohi_vk_has_layer(const wcohi_vk_root *root)
+{
+    VkLayerProperties list[64];
+    uint32_t count = WCOHI_COUNT(list), i;
+    VkResult result = root->api.EnumerateInstanceLayerProperties(&count, list);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return 0;
+    for (i = 0; i < count; i++)
+        if (strcmp(list[i].layerName, WCOHI_VK_LAYER) == 0) return 1;
+    return 0;
+}
+
+static VKAPI_ATTR VkBool32 VKAPI_CALL wcohi_vk_hear(
+    VkDebugUtilsMessageSeverityFlagBitsEXT severity, VkDebugUtilsMessageTypeFlagsEXT types,
+    const VkDebugUtilsMessengerCallbackDataEXT *data, void *user)
+{
+    const wcohi_vk_root *root = (const wcohi_vk_root *)user;
+    (void)severity;
+    (void)types;
+    if (root->message) root->message(data->pMessage, root->message_user);
+    return VK_FALSE;
+}
+
+static wcoh_result wcohi_vk_listen(wcohi_vk_root *root, wcoh_error *error)
+{
+    wcohi_vk_api *api = &root->api;
+    VkInstance instance = root->instance;
+    const char *missing = NULL;
+    VkDebugUtilsMessengerCreateInfoEXT info;
+    WCOHI_VK_LOAD(CreateDebugUtilsMessengerEXT)
+    WCOHI_VK_LOAD(DestroyDebugUtilsMessengerEXT)
+    if (missing) return wcohi_vk_missing(missing, error);
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_DEBUG_UTILS_MESSENGER_CREATE_INFO_EXT;
+    info.messageSeverity = VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT |
+                           VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT;
+    info.messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT |
+                       VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT;
+    info.pfnUserCallback = wcohi_vk_hear;
+    info.pUserData = root;
+    return wcohi_vk_check(
+        api->CreateDebugUtilsMessengerEXT(instance, &info, root->allocator, &root->messenger),
+        "vkCreateDebugUtilsMessengerEXT", error);
+}
+
+static wcoh_result wcohi_vk_make_instance(wcohi_vk_root *root, const wcoh_vk_desc *desc,
+                                          wcoh_error *error)
+{
+    VkApplicationInfo application;
+    VkInstanceCreateInfo info;
+    VkValidationFeaturesEXT features;
+    VkValidationFeatureEnableEXT enable =
+        VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
+    const char *layer = WCOHI_VK_LAYER, *extensions[4];
+    wcoh_result result;
+    int validation;
+    memset(&application, 0, sizeof application);
+    memset(&info, 0, sizeof info);
+    memset(&features, 0, sizeof features);
+    application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
+    application.pEngineName = "wavecoh";
+    application.apiVersion = desc->cooperative ? VK_API_VERSION_1_3 : VK_API_VERSION_1_1;
+    info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
+    info.pApplicationInfo = &application;
+    info.ppEnabledExtensionNames = extensions;
+    validation = desc->validation && wcohi_vk_has_layer(root);
+    if (validation) {
+        features.sType = VK_STRUCTURE_TYPE_VALIDATION_FEATURES_EXT;
+        features.enabledValidationFeatureCount = 1;
+        features.pEnabledValidationFeatures = &enable;
+        info.pNext = &features;
+        info.enabledLayerCount = 1;
+        info.ppEnabledLayerNames = &layer;
+        extensions[info.enabledExtensionCount++] = "VK_EXT_debug_utils";
+        if (wcohi_vk_has_extension(root, layer, "VK_EXT_validation_features"))
+            extensions[info.enabledExtensionCount++] = "VK_EXT_validation_features";
+    }
+    if (wcohi_vk_has_extension(root, NULL, "VK_KHR_portability_enumeration")) { /* MoltenVK */
+        extensions[info.enabledExtensionCount++] = "VK_KHR_portability_enumeration";
+        info.flags |= 1; /* ENUMERATE_PORTABILITY_BIT_KHR, which old headers lack */
+    }
+    result = wcohi_vk_check(root->api.CreateInstance(&info, root->allocator, &root->instance),
+                            "vkCreateInstance", error);
+    if (result) return result;
+    root->own_instance = 1;
+    if ((result = wcohi_vk_load_instance(&root->api, root->instance, error)) != WCOH_OK)
+        return result;
+    return validation ? wcohi_vk_listen(root, error) : WCOH_OK;
+}
+
+static void wcohi_vk_root_close(wcohi_vk_root *root)
+{
+    if (root->messenger)
+        root->api.DestroyDebugUtilsMessengerEXT(root->instance, root->messenger, root->allocator);
+    if (root->own_instance) {
+        PFN_vkDestroyInstance destroy = root->api.DestroyInstance; /* missing if loading failed */
+        if (!destroy)
+            destroy = (PFN_vkDestroyInstance)root->api.GetInstanceProcAddr(root->instance,
+                                                                           "vkDestroyInstance");
+        if (destroy) destroy(root->instance, root->allocator);
+    }
+    if (root->library) wcohi_vk_library_close(root->library);
+    memset(root, 0, sizeof *root);
+}
+
+/* Library and instance; on failure everything is closed again. */
+static wcoh_result wcohi_vk_root_open(wcohi_vk_root *root, const wcoh_vk_desc *desc,
+                                      wcoh_error *error)
+{
+    wcoh_result result;
+    memset(root, 0, sizeof *root);
+    root->allocator = (const VkAllocationCallbacks *)desc->allocator;
+    root->message = desc->message;
+    root->message_user = desc->message_user;
+    result = wcohi_vk_library_load(root, desc, error);
+    if (!result) result = wcohi_vk_load_global(&root->api, error);
+    if (!result && desc->instance) {
+        root->instance = (VkInstance)desc->instance;
+        result = wcohi_vk_load_instance(&root->api, root->instance, error);
+    } else if (!result) {
+        result = wcohi_vk_make_instance(root, desc, error);
+    }
+    if (result) wcohi_vk_root_close(root);
+    return result;
+}
+
+/* ---- 2 choosing a device --------------------------------------------------------------------- */
+
+#define WCOHI_VK_DEVICES 64 /* at most, of one machine */
+
+/* First queue family with compute, preferring one without graphics; UINT32_MAX: none. */
+static uint32_t wcohi_vk_family(const wcohi_vk_api *api, VkPhysicalDevice physical)
+{
+    VkQueueFamilyProperties list[64];
+    uint32_t count = WCOHI_COUNT(list), i, best = UINT32_MAX;
+    api->GetPhysicalDeviceQueueFamilyProperties(physical, &count, list);
+    for (i = 0; i < count; i++) {
+        int compute = (list[i].queueFlags & VK_QUEUE_COMPUTE_BIT) != 0 && list[i].queueCount > 0;
+        int graphics = (list[i].queueFlags & VK_QUEUE_GRAPHICS_BIT) != 0;
+        if (compute && (best == UINT32_MAX || !graphics)) best = i;
+        if (compute && !graphics) break;
+    }
+    return best;
+}
+
+static uint64_t wcohi_vk_heap(const wcohi_vk_api *api, VkPhysicalDevice physical)
+{
+    VkPhysicalDeviceMemoryProperties memory;
+    uint64_t most = 0;
+    uint32_t i;
+    api->GetPhysicalDeviceMemoryProperties(physical, &memory);
+    for (i = 0; i < memory.memoryHeapCount; i++)
+        if (memory.memoryHeaps[i].flags & VK_MEMORY_HEAP_DEVICE_LOCAL_BIT)
+            most = WCOHI_MAX(most, memory.memoryHeaps[i].size);
+    return most;
+}
+
+static void wcohi_vk_describe(const wcohi_vk_api *api, VkPhysicalDevice physical,
+                              wcoh_vk_info *info, VkPhysicalDeviceLimits *limits)
+{
+    VkPhysicalDeviceProperties2 all;
+    VkPhysicalDeviceSubgroupProperties subgroup;
+    VkPhysicalDeviceDriverProperties driver;
+    VkPhysicalDeviceFeatures2 features;
+    memset(info, 0, sizeof *info);
+    memset(&features, 0, sizeof features);
+    features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+    memset(&all, 0, sizeof all);
+    memset(&subgroup, 0, sizeof subgroup);
+    memset(&driver, 0, sizeof driver);
+    all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    api->GetPhysicalDeviceProperties2(physical, &all);
+    if (all.properties.apiVersion >= VK_API_VERSION_1_1) {
+        subgroup.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
+        driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES;
+        all.pNext = &subgroup;
+        if (all.properties.apiVersion >= VK_API_VERSION_1_2) subgroup.pNext = &driver;
+        api->GetPhysicalDeviceProperties2(physical, &all);
+    }
+    api->GetPhysicalDeviceFeatures2(physical, &features);
+    snprintf(info->name, sizeof info->name, "%s", all.properties.deviceName);
+    snprintf(info->driver, sizeof info->driver, "%.120s %.120s", driver.driverName,
+             driver.driverInfo);
+    info->discrete = all.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+    info->software = all.properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+    info->float64 = features.features.shaderFloat64 == VK_TRUE;
+    info->usable = all.properties.apiVersion >= VK_API_VERSION_1_1 &&
+                   wcohi_vk_family(api, physical) != UINT32_MAX;
+    info->api_version = all.properties.apiVersion;
+    info->driver_version = all.properties.driverVersion;
+    info->vendor = all.properties.vendorID;
+    info->subgroup = subgroup.subgroupSize;
+    info->memory = wcohi_vk_heap(api, physical);
+    if (limits) *limits = all.properties.limits;
+}
+
+static wcoh_result wcohi_vk_enumerate(const wcohi_vk_root *root, VkPhysicalDevice *list,
+                                      uint32_t *count, wcoh_error *error)
+{
+    *count = WCOHI_VK_DEVICES;
+    return wcohi_vk_check(root->api.EnumeratePhysicalDevices(root->instance, count, list),
+                          "vkEnumeratePhysicalDevices", error);
+}
+
+WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *given, wcoh_vk_info *infos,
+                                         int capacity, int *count, wcoh_error *error)
+{
+    VkPhysicalDevice list[WCOHI_VK_DEVICES];
+    wcoh_vk_desc desc;
+    wcohi_vk_root root;
+    uint32_t found = 0, i;
+    wcoh_result result;
+    memset(&desc, 0, sizeof desc);
+    if (given) desc = *given;
+    *count = 0;
+    desc.validation = 0;
+    if ((result = wcohi_vk_root_open(&root, &desc, error)) != WCOH_OK) return result;
+    result = wcohi_vk_enumerate(&root, list, &found, error);
+    for (i = 0; !result && i < found && (int)i < capacity; i++)
+        wcohi_vk_describe(&root.api, list[i], &infos[i], NULL);
+    if (!result) *count = (int)found;
+    wcohi_vk_root_close(&root);
+    return result;
+}
+
+/* The device that desc asks for among `found`: by number, by part of its name, else the first
+   discrete one, else the first. -1: none. */
+static int wcohi_vk_choose(const wcohi_vk_root *root, const wcoh_vk_desc *desc,
+                           const VkPhysicalDevice *list, int found)
+{
+    wcoh_vk_info info;
+    int i, best = -1;
+    if (desc->index > 0) return desc->index <= found ? desc->index - 1 : -1;
+    for (i = 0; i < found; i++) {
+        wcohi_vk_describe(&root->api, list[i], &info, NULL);
+        if (!info.usable || (desc->name && !strstr(info.name, desc->name))) continue;
+        if (best < 0) best = i;
+        if (desc->name || info.discrete) return i;
+    }
+    return best;
+}
+
+static wcoh_result wcohi_vk_pick(const wcohi_vk_root *root, const wcoh_vk_desc *desc,
+                                 VkPhysicalDevice *physical, wcoh_error *error)
+{
+    VkPhysicalDevice list[WCOHI_VK_DEVICES];
+    wcoh_vk_info info;
+    uint32_t found = 0;
+    int chosen;
+    wcoh_result result = wcohi_vk_enumerate(root, list, &found, error);
+    if (result) return result;
+    chosen = wcohi_vk_choose(root, desc, list, (int)found);
+    if (chosen < 0 && desc->index > 0)
+        return wcohi_fail(error, WCOH_E_DEVICE, "index is %d: this machine has %d Vulkan devices",
+                          desc->index, (int)found);
+    if (chosen < 0)
+        return wcohi_fail(error, WCOH_E_DEVICE,
+                          "none of this machine's %d Vulkan devices is usable%s%.100s", (int)found,
+                          desc->name ? " and named " : "", desc->name ? desc->name : "");
+    wcohi_vk_describe(&root->api, list[chosen], &info, NULL);
+    if (!info.usable)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "%.120s lacks Vulkan 1.1 or a compute queue",
+                          info.name);
+    *physical = list[chosen];
+    return WCOH_OK;
+}
+
+/* What a shader's pipelines share; made when it is first used. */
+typedef struct wcohi_vk_program {
+    VkShaderModule module;
+    VkDescriptorSetLayout set;
+    VkPipelineLayout layout;
+} wcohi_vk_program;
+
+#define WCOHI_VK_PIPELINES 128 /* at most, of one device */
+#define WCOHI_VK_SPECS 16      /* specialization constants of a shader, at most */
+
+/* A shader with its specialization constants. */
+typedef struct wcohi_vk_pipeline {
+    int shader;
+    uint32_t specs[WCOHI_VK_SPECS];
+    VkPipeline pipeline;
+} wcohi_vk_pipeline;
+
+typedef struct wcohi_vk {
+    wcoh_device base;
+    wcohi_vk_root root;
+    wcoh_vk_info info;
+    VkPhysicalDeviceLimits limits;
+    VkPhysicalDeviceMemoryProperties memory;
+    VkPhysicalDevice physical;
+    VkDevice device;
+    int own_device;
+    uint32_t family;
+    VkQueue queue;
+    VkCommandPool commands;
+    int two_float;   /* sessions in pairs of floats */
+    int cooperative; /* large products in gemm_cooperative.comp */
+    wcohi_vk_program programs[WCOH_SPV_COUNT];
+    wcohi_vk_pipeline pipelines[WCOHI_VK_PIPELINES];
+    int pipeline_count;
+} wcohi_vk;
+
+/* ---- 3 memory -------------------------------------------------------------------------------- */
+
+#define WCOHI_VK_ALIGN 256u /* bytes; no device asks for more between storage buffers */
+
+typedef struct wcohi_vk_buffer {
+    VkBuffer buffer;
+    VkDeviceMemory memory;
+    size_t size;
+    unsigned char *mapped; /* host buffers */
+} wcohi_vk_buffer;
+
+/* The first memory type among `types` with all of `flags`; -1: none. */
+static int wcohi_vk_memory_type(const wcohi_vk *vk, uint32_t types, VkMemoryPropertyFlags flags)
+{
+    uint32_t i;
+    for (i = 0; i < vk->memory.memoryTypeCount; i++)
+        if (types & (1u << i) && (vk->memory.memoryTypes[i].propertyFlags & flags) == flags)
+            return (int)i;
+    return -1;
+}
+
+/* Device buffers prefer the device's own memory; host buffers are coherent (Vulkan promises such a
+   type) and cached where there is one, since results are read from them. */
+static int wcohi_vk_memory_choose(const wcohi_vk *vk, uint32_t types, int host)
+{
+    VkMemoryPropertyFlags need =
+        host ? VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT : 0;
+    VkMemoryPropertyFlags wish =
+        host ? VK_MEMORY_PROPERTY_HOST_CACHED_BIT : VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+    int type = wcohi_vk_memory_type(vk, types, need | wish);
+    return type >= 0 ? type : wcohi_vk_memory_type(vk, types, need);
+}
+
+static void wcohi_vk_buffer_give(const wcohi_vk *vk, wcohi_vk_buffer *buffer)
+{
+    if (buffer->buffer) vk->root.api.DestroyBuffer(vk->device, buffer->buffer, vk->root.allocator);
+    if (buffer->memory) vk->root.api.FreeMemory(vk->device, buffer->memory, vk->root.allocator);
+    memset(buffer, 0, sizeof *buffer);
+}
+
+static wcoh_result wcohi_vk_buffer_bind(const wcohi_vk *vk, wcohi_vk_buffer *buffer, int host,
+                                        wcoh_error *error)
+{
+    const wcohi_vk_api *api = &vk->root.api;
+    VkMemoryRequirements need;
+    VkMemoryAllocateInfo info;
+    void *mapped = NULL;
+    wcoh_result result;
+    int type;
+    api->GetBufferMemoryRequirements(vk->device, buffer->buffer, &need);
+    if ((type = wcohi_vk_memory_choose(vk, need.memoryTypeBits, host)) < 0)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "%.100s has no memory type for %s buffers",
+                          vk->info.name, host ? "host" : "device");
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
+    info.allocationSize = need.size;
+    info.memoryTypeIndex = (uint32_t)type;
+    result =
+        wcohi_vk_check(api->AllocateMemory(vk->device, &info, vk->root.allocator, &buffer->memory),
+                       "vkAllocateMemory", error);
+    if (!result)
+        result =
+            wcohi_vk_check(api->BindBufferMemory(vk->device, buffer->buffer, buffer->memory, 0),
+                           "vkBindBufferMemory", error);
+    if (!result && host)
+        result =
+            wcohi_vk_check(api->MapMemory(vk->device, buffer->memory, 0, VK_WHOLE_SIZE, 0, &mapped),
+                           "vkMapMemory", error);
+    buffer->mapped = (unsigned char *)mapped;
+    return result;
+}
+
+/* The one place where device memory is taken. host: mapped for good. Nothing is left on failure. */
+static wcoh_result wcohi_vk_buffer_take(const wcohi_vk *vk, wcohi_vk_buffer *buffer, size_t size,
+                                        int host, wcoh_error *error)
+{
+    VkBufferCreateInfo info;
+    wcoh_result result;
+    memset(buffer, 0, sizeof *buffer);
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
+    info.size = size;
+    info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+                 VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+    info.sharingMode = VK_SHARING_MODE_EXCLUSIVE;
+    result = wcohi_vk_check(
+        vk->root.api.CreateBuffer(vk->device, &info, vk->root.allocator, &buffer->buffer),
+        "vkCreateBuffer", error);
+    if (!result) result = wcohi_vk_buffer_bind(vk, buffer, host, error);
+    buffer->size = size;
+    if (result) wcohi_vk_buffer_give(vk, buffer);
+    return result;
+}
+
+/* ---- 4 pipelines ----------------------------------------------------------------------------- */
+
+static wcoh_result wcohi_vk_set_layout(wcohi_vk *vk, int shader, wcoh_error *error)
+{
+    VkDescriptorSetLayoutBinding bindings[32];
+    VkDescriptorSetLayoutCreateInfo info;
+    uint32_t count = wcoh_spv_table[shader].bindings, i;
+    memset(bindings, 0, sizeof bindings);
+    for (i = 0; i < count; i++) {
+        bindings[i].binding = i;
+        bindings[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+        bindings[i].descriptorCount = 1;
+        bindings[i].stageFlags = VK_SHADER_STAGE_COMPUTE_BIT;
+    }
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
+    info.bindingCount = count;
+    info.pBindings = bindings;
+    return wcohi_vk_check(vk->root.api.CreateDescriptorSetLayout(
+                              vk->device, &info, vk->root.allocator, &vk->programs[shader].set),
+                          "vkCreateDescriptorSetLayout", error);
+}
+
+static wcoh_result wcohi_vk_pipeline_layout(wcohi_vk *vk, int shader, wcoh_error *error)
+{
+    VkPushConstantRange range;
+    VkPipelineLayoutCreateInfo info;
+    memset(&range, 0, sizeof range);
+    memset(&info, 0, sizeof info);
+    range.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT;
+    range.size = wcoh_spv_table[shader].push;
+    info.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+    info.setLayoutCount = 1;
+    info.pSetLayouts = &vk->programs[shader].set;
+    info.pushConstantRangeCount = range.size > 0;
+    info.pPushConstantRanges = &range;
+    return wcohi_vk_check(vk->root.api.CreatePipelineLayout(vk->device, &info, vk->root.allocator,
+                                                            &vk->programs[shader].layout),
+                          "vkCreatePipelineLayout", error);
+}
+
+/* Module and layouts of a shader. What was made stays in vk->programs, also on failure. */
+static wcoh_result wcohi_vk_program_make(wcohi_vk *vk, int shader, wcoh_error *error)
+{
+    wcohi_vk_program *program = &vk->programs[shader];
+    VkShaderModuleCreateInfo info;
+    wcoh_result result = WCOH_OK;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    info.codeSize = wcoh_spv_table[shader].count * sizeof(uint32_t);
+    info.pCode = wcoh_spv_table[shader].words;
+    if (!program->module)
+        result = wcohi_vk_check(vk->root.api.CreateShaderModule(
+                                    vk->device, &info, vk->root.allocator, &program->module),
+                                "vkCreateShaderModule", error);
+    if (!result && !program->set) result = wcohi_vk_set_layout(vk, shader, error);
+    if (!result && !program->layout) result = wcohi_vk_pipeline_layout(vk, shader, error);
+    return result;
+}
+
+static wcoh_result wcohi_vk_pipeline_make(wcohi_vk *vk, wcohi_vk_pipeline *pipeline,
+                                          wcoh_error *error)
+{
+    const wcoh_spv_row *row = &wcoh_spv_table[pipeline->shader];
+    VkSpecializationMapEntry entries[WCOHI_VK_SPECS];
+    VkSpecializationInfo special;
+    VkComputePipelineCreateInfo info;
+    uint32_t i;
+    wcoh_result result = wcohi_vk_program_make(vk, pipeline->shader, error);
+    if (result) return result;
+    for (i = 0; i < row->specs; i++) {
+        entries[i].constantID = i;
+        entries[i].offset = i * (uint32_t)sizeof(uint32_t);
+        entries[i].size = sizeof(uint32_t);
+    }
+    special.mapEntryCount = row->specs;
+    special.pMapEntries = entries;
+    special.dataSize = row->specs * sizeof(uint32_t);
+    special.pData = pipeline->specs;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+    info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+    info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+    info.stage.module = vk->programs[pipeline->shader].module;
+    info.stage.pName = "main";
+    info.stage.pSpecializationInfo = row->specs ? &special : NULL;
+    info.layout = vk->programs[pipeline->shader].layout;
+    return wcohi_vk_check(vk->root.api.CreateComputePipelines(vk->device, VK_NULL_HANDLE, 1, &info,
+                                                              vk->root.allocator,
+                                                              &pipeline->pipeline),
+                          "vkCreateComputePipelines", error);
+}
+
+/* The pipeline of a shader with these constants, made when first asked for. */
+static wcoh_result wcohi_vk_pipeline_get(wcohi_vk *vk, int shader, const uint32_t *specs,
+                                         VkPipeline *out, wcoh_error *error)
+{
+    wcohi_vk_pipeline wanted;
+    wcoh_result result;
+    int i;
+    memset(&wanted, 0, sizeof wanted);
+    wanted.shader = shader;
+    if (specs) memcpy(wanted.specs, specs, wcoh_spv_table[shader].specs * sizeof *specs);
+    for (i = 0; i < vk->pipeline_count; i++)
+        if (vk->pipelines[i].shader == shader &&
+            memcmp(vk->pipelines[i].specs, wanted.specs, sizeof wanted.specs) == 0) {
+            *out = vk->pipelines[i].pipeline;
+            return WCOH_OK;
+        }
+    if (vk->pipeline_count == WCOHI_VK_PIPELINES)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "shader %s: more than %d pipelines on one device",
+                          wcoh_spv_table[shader].name, WCOHI_VK_PIPELINES);
+    if ((result = wcohi_vk_pipeline_make(vk, &wanted, error)) != WCOH_OK) return result;
+    vk->pipelines[vk->pipeline_count++] = wanted;
+    *out = wanted.pipeline;
+    return WCOH_OK;
+}
+
+static void wcohi_vk_pipelines_destroy(wcohi_vk *vk)
+{
+    const wcohi_vk_api *api = &vk->root.api;
+    const VkAllocationCallbacks *allocator = vk->root.allocator;
+    int i;
+    for (i = 0; i < vk->pipeline_count; i++)
+        api->DestroyPipeline(vk->device, vk->pipelines[i].pipeline, allocator);
+    for (i = 0; i < WCOH_SPV_COUNT; i++) {
+        wcohi_vk_program *program = &vk->programs[i];
+        if (program->layout) api->DestroyPipelineLayout(vk->device, program->layout, allocator);
+        if (program->set) api->DestroyDescriptorSetLayout(vk->device, program->set, allocator);
+        if (program->module) api->DestroyShaderModule(vk->device, program->module, allocator);
+    }
+}
+
+/* ---- 5 recording ----------------------------------------------------------------------------- */
+
+/* What distinguishes one recorded pass from another; everything else is in the frame. */
+typedef struct wcohi_vk_key {
+    int first, last; /* times of the plan; -1: the optimiser's update */
+    int batch, seq;
+    int backward, add, session, logits, loss;
+    int places; /* rows of positions come from the host: sinusoids past their table */
+} wcohi_vk_key;
+
+typedef struct wcohi_vk_recording {
+    wcohi_vk_key key;
+    VkCommandBuffer commands; /* NULL: a free place */
+    VkDescriptorPool pool;
+    uint64_t used; /* when it last ran */
+} wcohi_vk_recording;
+
+#define WCOHI_VK_RECORDINGS 12
+
+/* Written by the host before each submit; read by shaders as frame.glsl says, in this order. */
+typedef struct wcohi_vk_frame {
+    uint32_t active_bands;
+    float gradient_scale;
+    uint32_t position_low, position_high;
+    float lr, beta1, beta2, epsilon, decay, clip, correction1, correction2;
+    uint32_t ring_start;
+} wcohi_vk_frame;
+
+/* A stretch of the device buffer or, with host, of the host buffer. bytes 0: absent. */
+typedef struct wcohi_vk_view {
+    int host;
+    size_t offset, bytes;
+} wcohi_vk_view;
+
+/* Where things are. The device buffer holds parameters, gradient, moments, rules of the optimiser,
+   activations, tables, states and scratch; the host buffer what goes in and comes out. */
+typedef struct wcohi_vk_layout {
+    wcohi_vk_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
+        scratch;
+    wcohi_vk_view frame, result, tokens, targets, places, logits, staging;
+    size_t device_bytes, host_bytes;
+} wcohi_vk_layout;
+
+typedef struct wcohi_vk_exec {
+    wcohi_exec base;
+    wcohi_vk *vk;
+    wcohi_plan plan; /* the library's, with tensors placed for this device */
+    wcohi_vk_layout at;
+    wcohi_vk_buffer device_buffer, host_buffer;
+    wcohi_vk_recording recordings[WCOHI_VK_RECORDINGS];
+    VkCommandBuffer transfer; /* for uploads and downloads */
+    VkFence fence;
+    VkCommandBuffer pending[2]; /* recorded passes to submit together */
+    int pending_count;
+    uint64_t clock;    /* of recordings */
+    uint64_t version;  /* of the parameters that the device has */
+    uint64_t prepared; /* of the parameters that the session's tables were made from */
+    unsigned char *mapped[WCOHI_AREA_LOGITS + 1]; /* host memory of areas, for `map` */
+} wcohi_vk_exec;
+
+/* A range that dispatches since the last barrier have touched. */
+typedef struct wcohi_vk_touch {
+    wcohi_vk_view view;
+    int write;
+} wcohi_vk_touch;
+
+#define WCOHI_VK_TOUCHES 128
+
+typedef struct wcohi_vk_recorder {
+    wcohi_vk_exec *exec;
+    wcohi_vk_key key;
+    int building;       /* 0: only count sets, descriptors and scratch */
+    wcoh_result result; /* the first failure; later calls do nothing */
+    wcoh_error *error;
+    VkCommandBuffer commands;
+    VkDescriptorPool pool;
+    uint32_t rows; /* batch * seq of the pass */
+    uint32_t sets, descriptors;
+    size_t scratch, scratch_most; /* bytes the op under way has taken; most of any op */
+    wcohi_vk_touch touches[WCOHI_VK_TOUCHES];
+    int touch_count;
+} wcohi_vk_recorder;
+
+static const wcohi_vk_api *wcohi_vk_api_of(const wcohi_vk_recorder *r)
+{
+    return &r->exec->vk->root.api;
+}
+
+static void wcohi_vk_barrier(wcohi_vk_recorder *r, VkPipelineStageFlags to, VkAccessFlags access)
+{
+    VkMemoryBarrier barrier;
+    r->touch_count = 0;
+    if (!r->building) return;
+    memset(&barrier, 0, sizeof barrier);
+    barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    barrier.dstAccessMask = access;
+    wcohi_vk_api_of(r)->CmdPipelineBarrier(
+        r->commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, to, 0,
+        1, &barrier, 0, NULL, 0, NULL);
+}
+
+/* What later dispatches and copies of ours may do. */
+static void wcohi_vk_barrier_work(wcohi_vk_recorder *r)
+{
+    wcohi_vk_barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
+                     VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                         VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
+}
+
+static int wcohi_vk_overlap(const wcohi_vk_view *a, const wcohi_vk_view *b)
+{
+    return a->host == b->host && a->offset < b->offset + b->bytes &&
+           b->offset < a->offset + a->bytes;
+}
+
+/* A barrier, if the views meet something written (or write something touched) since the last one.
+   */
+static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_vk_view *views, uint32_t count,
+                           uint32_t writes)
+{
+    uint32_t i;
+    int t, meets = r->touch_count + (int)count > WCOHI_VK_TOUCHES;
+    for (i = 0; i < count && !meets; i++)
+        for (t = 0; t < r->touch_count && !meets; t++)
+            meets = views[i].bytes > 0 && (r->touches[t].write || (writes >> i & 1)) &&
+                    wcohi_vk_overlap(&views[i], &r->touches[t].view);
+    if (meets) wcohi_vk_barrier_work(r);
+    for (i = 0; i < count; i++) {
+        if (views[i].bytes == 0) continue;
+        r->touches[r->touch_count].view = views[i];
+        r->touches[r->touch_count++].write = (int)(writes >> i & 1);
+    }
+}
+
+static VkBuffer wcohi_vk_buffer_of(const wcohi_vk_exec *exec, const wcohi_vk_view *view)
+{
+    return view->host ? exec->host_buffer.buffer : exec->device_buffer.buffer;
+}
+
+/* A descriptor set of the views; an absent one stands for the first that the shader writes. */
+static wcoh_result wcohi_vk_bind(wcohi_vk_recorder *r, int shader, const wcohi_vk_view *views,
+                                 uint32_t writes)
+{
+    const wcohi_vk_api *api = wcohi_vk_api_of(r);
+    const wcohi_vk *vk = r->exec->vk;
+    VkDescriptorSetAllocateInfo info;
+    VkDescriptorBufferInfo buffers[32];
+    VkWriteDescriptorSet write;
+    VkDescriptorSet set = VK_NULL_HANDLE;
+    uint32_t count = wcoh_spv_table[shader].bindings, i, stand_in = 0;
+    wcoh_result result;
+    while (stand_in + 1 < count && (!(writes >> stand_in & 1) || views[stand_in].bytes == 0))
+        stand_in++;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+    info.descriptorPool = r->pool;
+    info.descriptorSetCount = 1;
+    info.pSetLayouts = &vk->programs[shader].set;
+    result = wcohi_vk_check(api->AllocateDescriptorSets(vk->device, &info, &set),
+                            "vkAllocateDescriptorSets", r->error);
+    if (result) return result;
+    for (i = 0; i < count; i++) {
+        const wcohi_vk_view *view = &views[views[i].bytes ? i : stand_in];
+        buffers[i].buffer = wcohi_vk_buffer_of(r->exec, view);
+        buffers[i].offset = view->offset;
+        buffers[i].range = view->bytes;
+    }
+    memset(&write, 0, sizeof write);
+    write.sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+    write.dstSet = set;
+    write.descriptorCount = count;
+    write.descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    write.pBufferInfo = buffers;
+    api->UpdateDescriptorSets(vk->device, 1, &write, 0, NULL);
+    api->CmdBindDescriptorSets(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE,
+                               vk->programs[shader].layout, 0, 1, &set, 0, NULL);
+    return WCOH_OK;
+}
+
+/* Sizes that the tables and limits of the device allow. */
+static wcoh_result wcohi_vk_dispatch_check(const wcohi_vk_recorder *r, int shader,
+                                           const wcohi_vk_view *views, uint32_t view_count,
+                                           uint32_t push_count, const uint32_t *groups)
+{
+    const VkPhysicalDeviceLimits *limits = &r->exec->vk->limits;
+    const wcoh_spv_row *row = &wcoh_spv_table[shader];
+    uint32_t i;
+    if (view_count != row->bindings || push_count * 4 != row->push)
+        return wcohi_fail(r->error, WCOH_E_DEVICE,
+                          "shader %s: takes %u bindings and %u bytes, was given %u and %u",
+                          row->name, row->bindings, row->push, view_count, push_count * 4);
+    if (view_count > limits->maxPerStageDescriptorStorageBuffers)
+        return wcohi_fail(r->error, WCOH_E_UNSUPPORTED,
+                          "shader %s: reads and writes %u arrays, this device allows %lu",
+                          row->name, view_count,
+                          (unsigned long)limits->maxPerStageDescriptorStorageBuffers);
+    for (i = 0; i < view_count; i++)
+        if (views[i].bytes > limits->maxStorageBufferRange)
+            return wcohi_fail(
+                r->error, WCOH_E_UNSUPPORTED,
+                "shader %s: an array of %llu bytes, this device allows %lu; use a smaller batch",
+                row->name, (unsigned long long)views[i].bytes,
+                (unsigned long)limits->maxStorageBufferRange);
+    for (i = 0; i < view_count; i++)
+        if (views[i].bytes && views[i].offset % limits->minStorageBufferOffsetAlignment)
+            return wcohi_fail(
+                r->error, WCOH_E_UNSUPPORTED,
+                "shader %s: an array begins at byte %llu, this device wants %lu bytes", row->name,
+                (unsigned long long)views[i].offset,
+                (unsigned long)limits->minStorageBufferOffsetAlignment);
+    for (i = 0; i < 3; i++)
+        if (groups[i] > limits->maxComputeWorkGroupCount[i])
+            return wcohi_fail(
+                r->error, WCOH_E_UNSUPPORTED,
+                "shader %s: %lu workgroups, this device allows %lu; use a smaller batch", row->name,
+                (unsigned long)groups[i], (unsigned long)limits->maxComputeWorkGroupCount[i]);
+    return WCOH_OK;
+}
+
+/* The one place where a dispatch is recorded. views and push are as long as the shader's row of
+   wcoh_spv_table says (checked). */
+static void wcohi_vk_dispatch(wcohi_vk_recorder *r, int shader, const uint32_t *specs,
+                              const wcohi_vk_view *views, uint32_t view_count, const uint32_t *push,
+                              uint32_t push_count, uint32_t x, uint32_t y, uint32_t z)
+{
+    const wcoh_spv_row *row = &wcoh_spv_table[shader];
+    const wcohi_vk_api *api = wcohi_vk_api_of(r);
+    uint32_t groups[3];
+    VkPipeline pipeline = VK_NULL_HANDLE;
+    groups[0] = x;
+    groups[1] = y;
+    groups[2] = z;
+    if (!r->result)
+        r->result = wcohi_vk_dispatch_check(r, shader, views, view_count, push_count, groups);
+    if (r->result) return;
+    r->sets++;
+    r->descriptors += row->bindings;
+    wcohi_vk_order(r, views, view_count, row->writes);
+    if (!r->building) return;
+    r->result = wcohi_vk_pipeline_get(r->exec->vk, shader, specs, &pipeline, r->error);
+    if (!r->result) r->result = wcohi_vk_bind(r, shader, views, row->writes);
+    if (r->result) return;
+    api->CmdBindPipeline(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    api->CmdPushConstants(r->commands, r->exec->vk->programs[shader].layout,
+                          VK_SHADER_STAGE_COMPUTE_BIT, 0, row->push, push);
+    api->CmdDispatch(r->commands, x, y, z);
+}
+
+/* With arrays `views` and `push` at hand. */
+#define WCOHI_VK_RECORD(r, shader, specs, x, y, z)                                                 \
+    wcohi_vk_dispatch(r, shader, specs, views, WCOHI_COUNT(views), push, WCOHI_COUNT(push), x, y, z)
+
+static void wcohi_vk_fill_zero(wcohi_vk_recorder *r, wcohi_vk_view view)
+{
+    if (r->result || view.bytes == 0) return;
+    wcohi_vk_order(r, &view, 1, 1);
+    if (r->building)
+        wcohi_vk_api_of(r)->CmdFillBuffer(r->commands, wcohi_vk_buffer_of(r->exec, &view),
+                                          view.offset, view.bytes, 0);
+}
+
+/* ---- reaching arrays ---- */
+
+static const wcohi_vk_view wcohi_vk_absent = {0, 0, 0};
+
+static wcohi_vk_view wcohi_vk_part(wcohi_vk_view whole, size_t offset, size_t bytes)
+{
+    whole.offset += offset;
+    whole.bytes = bytes;
+    return whole;
+}
+
+/* Scratch of the op under way: `count` reals. */
+static wcohi_vk_view wcohi_vk_scratch(wcohi_vk_recorder *r, size_t count)
+{
+    size_t bytes = wcohi_round_up(wcohi_mul(count, sizeof(float)), WCOHI_VK_ALIGN), at = r->scratch;
+    r->scratch = wcohi_add(at, bytes);
+    r->scratch_most = WCOHI_MAX(r->scratch_most, r->scratch);
+    if (!r->result &&
+        (r->scratch == WCOHI_SIZE_BAD || (r->building && r->scratch > r->exec->at.scratch.bytes)))
+        r->result = wcohi_fail(
+            r->error, WCOH_E_MEMORY, "a pass wants %llu bytes of scratch, %llu were taken",
+            (unsigned long long)r->scratch, (unsigned long long)r->exec->at.scratch.bytes);
+    return wcohi_vk_part(r->exec->at.scratch, at, bytes);
+}
+
+/* `count` reals from the beginning of a parameter: tensors that stand together are read as one. */
+static wcohi_vk_view wcohi_vk_param_of(const wcohi_vk_recorder *r, int row, size_t count)
+{
+    if (row < 0) return wcohi_vk_absent;
+    return wcohi_vk_part(r->exec->at.params, r->exec->plan.rows[row].offset * sizeof(float),
+                         count * sizeof(float));
+}
+
+static wcohi_vk_view wcohi_vk_grad_of(const wcohi_vk_recorder *r, int row, size_t count)
+{
+    if (row < 0 || !r->exec->plan.rows[row].trained) return wcohi_vk_absent;
+    return wcohi_vk_part(r->exec->at.gradient, r->exec->plan.rows[row].offset * sizeof(float),
+                         count * sizeof(float));
+}
+
+static wcohi_vk_view wcohi_vk_param(const wcohi_vk_recorder *r, int row)
+{
+    return wcohi_vk_param_of(r, row, row < 0 ? 0 : r->exec->plan.rows[row].count);
+}
+
+static wcohi_vk_view wcohi_vk_grad(const wcohi_vk_recorder *r, int row)
+{
+    return wcohi_vk_grad_of(r, row, row < 0 ? 0 : r->exec->plan.rows[row].count);
+}
+
+static uint32_t wcohi_vk_width(const wcohi_vk_recorder *r, int tensor)
+{
+    return (uint32_t)r->exec->plan.tensors[tensor].width;
+}
+
+/* A tensor's rows of this pass (aux tensors: all of it). */
+static wcohi_vk_view wcohi_vk_data(const wcohi_vk_recorder *r, int tensor)
+{
+    const wcohi_tensor *t = tensor < 0 ? NULL : &r->exec->plan.tensors[tensor];
+    if (!t) return wcohi_vk_absent;
+    return wcohi_vk_part(r->exec->at.activations, t->offset * sizeof(float),
+                         (t->width ? (size_t)r->rows * (size_t)t->width : t->count) *
+                             sizeof(float));
+}
+
+static wcohi_vk_view wcohi_vk_dtensor(const wcohi_vk_recorder *r, int tensor)
+{
+    return tensor < 0 ? wcohi_vk_absent : wcohi_vk_data(r, r->exec->plan.tensors[tensor].grad);
+}
+
+/* `count` reals of an aux tensor, the next after *used. */
+static wcohi_vk_view wcohi_vk_aux(const wcohi_vk_recorder *r, const wcohi_op *op, size_t *used,
+                                  size_t count)
+{
+    wcohi_vk_view view =
+        wcohi_vk_part(wcohi_vk_data(r, op->aux), *used * sizeof(float), count * sizeof(float));
+    *used += wcohi_round_up(count, WCOHI_VK_ALIGN / sizeof(float));
+    return view;
+}
+
+/* Workgroups of 64 for `count` elements; the shaders of elements go on in strides of the grid. */
+static uint32_t wcohi_vk_groups(size_t count)
+{
+    return (uint32_t)WCOHI_MIN((count + 63) / 64, (size_t)16384);
+}
+
+static uint32_t wcohi_vk_ceil(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
+
+/* ---- 6 ops ----------------------------------------------------------------------------------- */
+
+/* ---- sums over rows ---- */
+
+#define WCOHI_VK_CHUNK 256u /* rows that one workgroup sums */
+
+/* to [n] = or += sum over `rows` of from[row * ld + first ..]; in two stages where rows are many.
+   */
+static void wcohi_vk_sum_rows(wcohi_vk_recorder *r, wcohi_vk_view from, uint32_t rows, uint32_t ld,
+                              uint32_t first, uint32_t n, wcohi_vk_view to, uint32_t add)
+{
+    uint32_t chunks = rows > 2 * WCOHI_VK_CHUNK ? wcohi_vk_ceil(rows, WCOHI_VK_CHUNK) : 1;
+    if (to.bytes == 0) return; /* frozen */
+    if (chunks > 1) {
+        wcohi_vk_view partial = wcohi_vk_scratch(r, (size_t)chunks * n);
+        const wcohi_vk_view views[2] = {from, partial};
+        const uint32_t push[] = {rows, n, ld, first, WCOHI_VK_CHUNK, 0};
+        WCOHI_VK_RECORD(r, WCOH_SPV_REDUCE, NULL, wcohi_vk_ceil(n, 16), chunks, 1);
+        wcohi_vk_sum_rows(r, partial, chunks, n, 0, n, to, add);
+    } else {
+        const wcohi_vk_view views[2] = {from, to};
+        const uint32_t push[] = {rows, n, ld, first, rows, add};
+        WCOHI_VK_RECORD(r, WCOH_SPV_REDUCE, NULL, wcohi_vk_ceil(n, 16), 1, 1);
+    }
+}
+
+/* ---- matrix products ---- */
+
+/* C [m,n] = or += op(A) [m,k] op(B) [k,n], as gemm.comp has it; `groups` products side by side. */
+typedef struct wcohi_vk_gemm {
+    uint32_t m, n, k;
+    wcohi_vk_view a, b, c, bias, residual, pre;
+    uint32_t lda, ldb, ldc;
+    int ta, tb, gelu, add;
+    uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
+} wcohi_vk_gemm;
+
+/* Tiles that gemm.comp is specialized for. cost: of one element, relative to the largest tile. */
+typedef struct wcohi_vk_tile {
+    uint32_t bm, bn, bk, tm, tn;
+    double cost;
+} wcohi_vk_tile;
+
+static const wcohi_vk_tile wcohi_vk_tiles[] = {
+    {128, 128, 16, 8, 8, 1.0}, {64, 64, 16, 4, 4, 1.4},  {32, 32, 16, 4, 4, 2.2},
+    {128, 16, 16, 8, 4, 2.6},  {16, 128, 16, 4, 8, 2.6},
+};
+
+/* The one tile of gemm_cooperative.comp. */
+static const wcohi_vk_tile wcohi_vk_unit_tile = {128, 128, 32, 8, 8, 1.0};
+
+#define WCOHI_VK_BUSY 128.0 /* workgroups that keep a GPU busy */
+
+static uint32_t wcohi_vk_tile_count(const wcohi_vk_gemm *g, const wcohi_vk_tile *tile)
+{
+    return wcohi_vk_ceil(g->m, tile->bm) * wcohi_vk_ceil(g->n, tile->bn) * g->groups;
+}
+
+/* Shares of a long sum over k (weight gradients), so that a small C keeps the device busy too; the
+   partial products must fit into `room` reals. A function of the shape alone. */
+static uint32_t wcohi_vk_splits(const wcohi_vk_gemm *g, uint32_t tiles, size_t room)
+{
+    uint32_t most = WCOHI_MIN(g->k / 128, (uint32_t)WCOHI_VK_BUSY * 2 / tiles);
+    size_t fits = room / ((size_t)g->groups * g->m * g->n);
+    if (!g->add || g->bias.bytes || g->residual.bytes || g->gelu) return 1;
+    return WCOHI_CLAMP(WCOHI_MIN(most, (uint32_t)WCOHI_MIN(fits, (size_t)64)), 1, 64);
+}
+
+static const wcohi_vk_tile *wcohi_vk_tile_choose(const wcohi_vk_gemm *g,
+                                                 const VkPhysicalDeviceLimits *limits)
+{
+    const wcohi_vk_tile *best = NULL;
+    double lowest = 0;
+    int i;
+    for (i = 0; i < WCOHI_COUNT(wcohi_vk_tiles); i++) {
+        const wcohi_vk_tile *tile = &wcohi_vk_tiles[i];
+        uint32_t tiles = wcohi_vk_tile_count(g, tile),
+                 splits = wcohi_vk_splits(g, tiles, (size_t)1 << 40);
+        double cost = (double)tiles * tile->bm * tile->bn * tile->cost;
+        double shared = 16.0 * tile->bk * (tile->bm / 4 + tile->bn / 4 + 2);
+        if (shared > limits->maxComputeSharedMemorySize) continue;
+        if (tile->bm / tile->tm * (tile->bn / tile->tn) > limits->maxComputeWorkGroupInvocations)
+            continue;
+        cost *= WCOHI_MAX(1.0, WCOHI_VK_BUSY / ((double)tiles * splits));
+        if (best && cost >= lowest) continue;
+        best = tile;
+        lowest = cost;
+    }
+    return best;
+}
+
+static int wcohi_vk_fours(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    return ((a | b | c | d) & 3) == 0;
+}
+
+static void wcohi_vk_multiply(wcohi_vk_recorder *r, const wcohi_vk_gemm *g)
+{
+    int units = r->exec->vk->cooperative && g->m >= 64 && g->n >= 64 && g->k >= 32;
+    const wcohi_vk_tile *t =
+        units ? &wcohi_vk_unit_tile : wcohi_vk_tile_choose(g, &r->exec->vk->limits);
+    size_t whole = (size_t)g->groups * g->m * g->n;
+    size_t room =
+        r->building ? (r->exec->at.scratch.bytes - r->scratch) / sizeof(float) : (size_t)1 << 22;
+    uint32_t splits, chunk, flags;
+    wcohi_vk_view to = g->c;
+    if (g->m == 0 || g->n == 0 || !t) return;
+    splits = wcohi_vk_splits(g, wcohi_vk_tile_count(g, t), room);
+    chunk = wcohi_vk_ceil(wcohi_vk_ceil(g->k, splits), t->bk) * t->bk;
+    splits = wcohi_vk_ceil(g->k, chunk);
+    if (splits > 1) to = wcohi_vk_scratch(r, splits * whole);
+    flags = (g->bias.bytes ? 1u : 0u) | (g->residual.bytes ? 2u : 0u) | (g->pre.bytes ? 4u : 0u) |
+            (g->gelu ? 8u : 0u) | (g->add && splits == 1 ? 16u : 0u);
+    {
+        uint32_t vec =
+            (uint32_t)(wcohi_vk_fours(g->lda, g->ta ? g->m : g->k, g->group_a, g->first_a) &&
+                       wcohi_vk_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0));
+        const uint32_t specs[] = {t->bm / t->tm * (t->bn / t->tn),
+                                  t->bm,
+                                  t->bn,
+                                  t->bk,
+                                  t->tm,
+                                  t->tn,
+                                  (uint32_t)g->ta,
+                                  (uint32_t)g->tb,
+                                  vec};
+        const wcohi_vk_view views[6] = {g->a, g->b, g->bias, g->residual, to, g->pre};
+        const uint32_t push[] = {
+            g->m,       g->n,       g->k,          g->lda, g->ldb, g->ldc,          g->group_a,
+            g->group_b, g->group_c, g->group_bias, splits, chunk,  (uint32_t)whole, g->first_a,
+            flags};
+        WCOHI_VK_RECORD(r, units ? WCOH_SPV_GEMM_COOPERATIVE : WCOH_SPV_GEMM, specs,
+                        wcohi_vk_ceil(g->n, t->bn), wcohi_vk_ceil(g->m, t->bm), g->groups * splits);
+    }
+    if (splits > 1) wcohi_vk_sum_rows(r, to, splits, (uint32_t)whole, 0, (uint32_t)whole, g->c, 1);
+}
+
+/* y [N,O] = x [N,I] W^T + bias; the caller adds residual, gelu, groups. */
+static wcohi_vk_gemm wcohi_vk_product(wcohi_vk_view y, wcohi_vk_view x, wcohi_vk_view weight,
+                                      uint32_t rows, uint32_t wide_out, uint32_t wide_in)
+{
+    wcohi_vk_gemm g;
+    memset(&g, 0, sizeof g);
+    g.m = rows;
+    g.n = wide_out;
+    g.k = wide_in;
+    g.a = x;
+    g.lda = wide_in;
+    g.b = weight;
+    g.ldb = wide_in;
+    g.tb = 1;
+    g.c = y;
+    g.ldc = wide_out;
+    g.groups = 1;
+    return g;
+}
+
+/* dx [N,I] = or += g [N,O] W [O,I] */
+static void wcohi_vk_product_input(wcohi_vk_recorder *r, wcohi_vk_view dx, int add,
+                                   wcohi_vk_view grad, wcohi_vk_view weight, uint32_t rows,
+                                   uint32_t wide_out, uint32_t wide_in, uint32_t groups)
+{
+    wcohi_vk_gemm g = wcohi_vk_product(dx, grad, weight, rows, wide_in / groups, wide_out / groups);
+    g.lda = wide_out;
+    g.tb = 0;
+    g.ldb = wide_in / groups;
+    g.ldc = wide_in;
+    g.add = add;
+    g.groups = groups;
+    g.group_a = wide_out / groups;
+    g.group_b = wide_out / groups * (wide_in / groups);
+    g.group_c = wide_in / groups;
+    wcohi_vk_multiply(r, &g);
+}
+
+/* dW [O,I] += g^T [O,N] x [N,I], as blocks one after the other with groups; absent: frozen */
+static void wcohi_vk_product_weight(wcohi_vk_recorder *r, wcohi_vk_view dweight, wcohi_vk_view grad,
+                                    wcohi_vk_view x, uint32_t rows, uint32_t wide_out,
+                                    uint32_t wide_in, uint32_t groups)
+{
+    wcohi_vk_gemm g = wcohi_vk_product(dweight, grad, x, wide_out / groups, wide_in / groups, rows);
+    if (dweight.bytes == 0) return;
+    g.ta = 1;
+    g.lda = wide_out;
+    g.tb = 0;
+    g.ldb = wide_in;
+    g.ldc = wide_in / groups;
+    g.add = 1;
+    g.groups = groups;
+    g.group_a = wide_out / groups;
+    g.group_b = wide_in / groups;
+    g.group_c = wide_out / groups * (wide_in / groups);
+    wcohi_vk_multiply(r, &g);
+}
+
+/* db [O] += sum over rows of g [N,O]; absent: frozen */
+static void wcohi_vk_product_bias(wcohi_vk_recorder *r, wcohi_vk_view dbias, wcohi_vk_view grad,
+                                  uint32_t rows, uint32_t wide_out)
+{
+    wcohi_vk_sum_rows(r, grad, rows, wide_out, 0, wide_out, dbias, 1);
+}
+
+static void wcohi_vk_gelu_back(wcohi_vk_recorder *r, wcohi_vk_view grad, wcohi_vk_view pre,
+                               size_t count)
+{
+    const wcohi_vk_view views[2] = {pre, grad};
+    const uint32_t push[] = {(uint32_t)count};
+    WCOHI_VK_RECORD(r, WCOH_SPV_GELU_BACK, NULL, wcohi_vk_groups(count), 1, 1);
+}
+
+/* ---- embed: out[row] = table[token] (+ positions[t]) ---- */
+
+static void wcohi_vk_embed(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    const wcohi_vk_layout *at = &r->exec->at;
+    uint32_t width = (uint32_t)op->wide_out, count = r->rows * width;
+    uint32_t places = op->param[1] < 0 ? 0 : r->key.places ? 2 : 1;
+    const wcohi_vk_view views[5] = {at->tokens, wcohi_vk_param(r, op->param[0]),
+                                    places == 2 ? at->places : wcohi_vk_param(r, op->param[1]),
+                                    wcohi_vk_data(r, op->out), at->frame};
+    const uint32_t push[] = {count, width, (uint32_t)r->key.seq, places};
+    WCOHI_VK_RECORD(r, WCOH_SPV_EMBED, NULL, wcohi_vk_groups(count), 1, 1);
+}
+
+static void wcohi_vk_embed_table_back(wcohi_vk_recorder *r, const wcohi_op *op, uint32_t places)
+{
+    const wcohi_vk_view views[4] = {r->exec->at.tokens, wcohi_vk_dtensor(r, op->out),
+                                    wcohi_vk_grad(r, op->param[places]), r->exec->at.frame};
+    uint32_t symbols = places ? (uint32_t)r->key.seq : (uint32_t)r->exec->plan.desc->vocab;
+    const uint32_t push[] = {r->rows, (uint32_t)op->wide_out, (uint32_t)r->key.seq, places,
+                             symbols};
+    if (views[2].bytes)
+        WCOHI_VK_RECORD(r, WCOH_SPV_EMBED_BACK, NULL, WCOHI_MIN(symbols, 16384u), 1, 1);
+}
+
+static void wcohi_vk_embed_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_embed_table_back(r, op, 0);
+    wcohi_vk_embed_table_back(r, op, 1);
+}
+
+/* ---- norm ---- */
+
+static void wcohi_vk_norm(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    const wcohi_vk_view views[5] = {wcohi_vk_data(r, op->in), wcohi_vk_param(r, op->param[0]),
+                                    wcohi_vk_param(r, op->param[1]), wcohi_vk_data(r, op->out),
+                                    wcohi_vk_data(r, op->aux)};
+    const uint32_t push[] = {r->rows, (uint32_t)op->wide_in};
+    WCOHI_VK_RECORD(r, WCOH_SPV_NORM, NULL, WCOHI_MIN(r->rows, 65535u), 1, 1);
+}
+
+static void wcohi_vk_norm_input_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    const wcohi_vk_view views[5] = {wcohi_vk_dtensor(r, op->out), wcohi_vk_data(r, op->in),
+                                    wcohi_vk_data(r, op->aux), wcohi_vk_param(r, op->param[0]),
+                                    wcohi_vk_dtensor(r, op->in)};
+    const uint32_t push[] = {r->rows, (uint32_t)op->wide_in, (uint32_t)op->add_in};
+    WCOHI_VK_RECORD(r, WCOH_SPV_NORM_BACK, NULL, WCOHI_MIN(r->rows, 65535u), 1, 1);
+}
+
+static void wcohi_vk_norm_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    uint32_t width = (uint32_t)op->wide_in, chunk = 64, chunks = wcohi_vk_ceil(r->rows, chunk);
+    wcohi_vk_view partial = wcohi_vk_scratch(r, 2 * (size_t)chunks * width);
+    const wcohi_vk_view views[4] = {wcohi_vk_dtensor(r, op->out), wcohi_vk_data(r, op->in),
+                                    wcohi_vk_data(r, op->aux), partial};
+    const uint32_t push[] = {r->rows, width, chunk};
+    WCOHI_VK_RECORD(r, WCOH_SPV_NORM_BACK_WEIGHT, NULL, wcohi_vk_ceil(width, 16), chunks, 1);
+    wcohi_vk_norm_input_back(r, op);
+    wcohi_vk_sum_rows(r, partial, chunks, 2 * width, 0, width, wcohi_vk_grad(r, op->param[0]), 1);
+    wcohi_vk_sum_rows(r, partial, chunks, 2 * width, width, width, wcohi_vk_grad(r, op->param[1]),
+                      1);
+}
+
+/* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks ---- */
+
+static void wcohi_vk_linear(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out / groups,
+             in = (uint32_t)op->wide_in / groups;
+    wcohi_vk_gemm g = wcohi_vk_product(
+        wcohi_vk_data(r, op->out), wcohi_vk_data(r, op->in),
+        wcohi_vk_param_of(r, op->param[0], (size_t)groups * out * in), r->rows, out, in);
+    g.lda = (uint32_t)op->wide_in;
+    g.ldc = (uint32_t)op->wide_out;
+    g.bias = wcohi_vk_param_of(r, op->param[1], (size_t)op->wide_out);
+    g.residual = wcohi_vk_data(r, op->in2);
+    g.gelu = op->gelu;
+    if (op->gelu) g.pre = wcohi_vk_data(r, op->aux);
+    g.groups = groups;
+    g.group_a = in;
+    g.group_b = out * in;
+    g.group_c = g.group_bias = out;
+    wcohi_vk_multiply(r, &g);
+}
+
+static void wcohi_vk_linear_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out,
+             in = (uint32_t)op->wide_in;
+    size_t count = (size_t)out * in / groups;
+    wcohi_vk_view g = wcohi_vk_dtensor(r, op->out);
+    if (op->gelu) wcohi_vk_gelu_back(r, g, wcohi_vk_data(r, op->aux), (size_t)r->rows * out);
+    wcohi_vk_product_bias(r, wcohi_vk_grad_of(r, op->param[1], out), g, r->rows, out);
+    wcohi_vk_product_weight(r, wcohi_vk_grad_of(r, op->param[0], count), g,
+                            wcohi_vk_data(r, op->in), r->rows, out, in, groups);
+    wcohi_vk_product_input(r, wcohi_vk_dtensor(r, op->in), op->add_in, g,
+                           wcohi_vk_param_of(r, op->param[0], count), r->rows, out, in, groups);
+}
+
+/* ---- attention in training: tiles of the pair matrix ---- */
+
+/* What an attention op's aux tensor holds. */
+typedef struct wcohi_vk_attention {
+    wcohi_vk_view coefficients, phasors; /* coherence: [H,4], [N,H,4] */
+    wcohi_vk_view rotated;               /* rotary: queries and keys [N,2D] */
+    wcohi_vk_view logsum, delta;         /* [N,H] */
+} wcohi_vk_attention;
+
+static size_t wcohi_vk_attention_count(const wcohi_op *op, size_t rows)
+{
+    const size_t align = WCOHI_VK_ALIGN / sizeof(float);
+    size_t heads = (size_t)op->heads, count = 2 * wcohi_round_up(wcohi_mul(rows, heads), align);
+    if (op->kind == WCOHI_COHERENCE)
+        return count + wcohi_round_up(4 * heads, align) +
+               wcohi_round_up(wcohi_mul(4 * heads, rows), align);
+    return count +
+           (op->rotary ? wcohi_round_up(wcohi_mul(2 * (size_t)op->wide_out, rows), align) : 0);
+}
+
+static wcohi_vk_attention wcohi_vk_attention_aux(const wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_attention a;
+    size_t used = 0, rows = r->rows, heads = (size_t)op->heads;
+    memset(&a, 0, sizeof a);
+    if (op->kind == WCOHI_COHERENCE) {
+        a.coefficients = wcohi_vk_aux(r, op, &used, 4 * heads);
+        a.phasors = wcohi_vk_aux(r, op, &used, 4 * heads * rows);
+    } else if (op->rotary) {
+        a.rotated = wcohi_vk_aux(r, op, &used, 2 * (size_t)op->wide_out * rows);
+    }
+    a.logsum = wcohi_vk_aux(r, op, &used, heads * rows);
+    a.delta = wcohi_vk_aux(r, op, &used, heads * rows);
+    return a;
+}
+
+/* The push block of attend.glsl, its column chunks and its grid. */
+typedef struct wcohi_vk_tiles_of {
+    uint32_t push[10];
+    uint32_t columns; /* of a thread: specialization constant 0 */
+    uint32_t tiles, chunks, heads;
+    wcohi_vk_view left, right, value; /* bindings 0, 1, 2 */
+} wcohi_vk_tiles_of;
+
+static wcohi_vk_tiles_of wcohi_vk_attend(const wcohi_vk_recorder *r, const wcohi_op *op,
+                                         const wcohi_vk_attention *aux)
+{
+    wcohi_vk_tiles_of t;
+    uint32_t heads = (uint32_t)op->heads, width = (uint32_t)op->wide_out, wide = width / heads;
+    memset(&t, 0, sizeof t);
+    t.push[0] = (uint32_t)r->key.seq;
+    t.push[1] = heads;
+    t.push[2] = wide;
+    if (op->kind == WCOHI_COHERENCE) {
+        t.left = aux->coefficients;
+        t.right = aux->phasors;
+        t.value = wcohi_vk_data(r, op->in2);
+        t.push[5] = wcohi_vk_width(r, op->in2);
+        t.push[6] = (uint32_t)op->column;
+        t.push[7] = wcohi_vk_width(r, op->in); /* raw phasors, of the query */
+    } else {
+        t.left = t.right = op->rotary ? aux->rotated : wcohi_vk_data(r, op->in);
+        t.value = wcohi_vk_data(r, op->in);
+        t.push[3] = t.push[7] = op->rotary ? 2 * width : 3 * width;
+        t.push[4] = width;
+        t.push[5] = 3 * width;
+        t.push[6] = 2 * width;
+    }
+    t.columns = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
+    t.tiles = wcohi_vk_ceil((uint32_t)r->key.seq, 32);
+    t.chunks = wcohi_vk_ceil(wide, 8 * t.columns);
+    t.heads = heads;
+    return t;
+}
+
+/* Where the raw keys begin in a row of phasors; 0: the query's are the keys' too. */
+static uint32_t wcohi_vk_key_column(const wcohi_op *op)
+{
+    uint32_t heads = (uint32_t)op->heads;
+    return (uint32_t)op->column == 4 * heads ? 2 * heads : 0;
+}
+
+static void wcohi_vk_coherence_prepare(wcohi_vk_recorder *r, const wcohi_op *op,
+                                       const wcohi_vk_attention *aux)
+{
+    const wcohi_vk_view views[7] = {wcohi_vk_data(r, op->in),
+                                    wcohi_vk_param(r, op->param[0]),
+                                    wcohi_vk_param(r, op->param[1]),
+                                    wcohi_vk_param(r, op->param[2]),
+                                    wcohi_vk_param(r, op->param[3]),
+                                    aux->coefficients,
+                                    aux->phasors};
+    const uint32_t push[] = {r->rows,
+                             (uint32_t)op->heads,
+                             (uint32_t)r->key.seq,
+                             wcohi_vk_width(r, op->in),
+                             wcohi_vk_key_column(op),
+                             op->param[3] >= 0};
+    WCOHI_VK_RECORD(r, WCOH_SPV_COHERENCE_PREPARE, NULL,
+                    wcohi_vk_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
+}
+
+static void wcohi_vk_attend_forward(wcohi_vk_recorder *r, const wcohi_op *op,
+                                    const wcohi_vk_attention *aux)
+{
+    wcohi_vk_tiles_of t = wcohi_vk_attend(r, op, aux);
+    const wcohi_vk_view views[5] = {t.left, t.right, t.value, wcohi_vk_data(r, op->out),
+                                    aux->logsum};
+    wcohi_vk_dispatch(
+        r, op->kind == WCOHI_COHERENCE ? WCOH_SPV_COHERENCE_FORWARD : WCOH_SPV_DOT_FORWARD,
+        &t.columns, views, WCOHI_COUNT(views), t.push, WCOHI_COUNT(t.push), t.tiles,
+        t.heads * t.chunks, (uint32_t)r->key.batch);
+}
+
+static void wcohi_vk_attend_delta(wcohi_vk_recorder *r, const wcohi_op *op,
+                                  const wcohi_vk_attention *aux)
+{
+    uint32_t count = r->rows * (uint32_t)op->heads;
+    const wcohi_vk_view views[3] = {wcohi_vk_data(r, op->out), wcohi_vk_dtensor(r, op->out),
+                                    aux->delta};
+    const uint32_t push[] = {count, (uint32_t)(op->wide_out / op->heads)};
+    WCOHI_VK_RECORD(r, WCOH_SPV_ATTEND_DELTA, NULL, wcohi_vk_groups(count), 1, 1);
+}
+
+static void wcohi_vk_coherence_session(wcohi_vk_recorder *r, const wcohi_op *op);
+static void wcohi_vk_dot_session(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view rotated);
+
+static void wcohi_vk_coherence(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
+    if (r->key.session) {
+        wcohi_vk_coherence_session(r, op);
+        return;
+    }
+    wcohi_vk_coherence_prepare(r, op, &aux);
+    wcohi_vk_attend_forward(r, op, &aux);
+}
+
+/* (dkappa, domega, dlambda) of every tile of queries into the raw parameters' gradients */
+static void wcohi_vk_coherence_finish(wcohi_vk_recorder *r, const wcohi_op *op,
+                                      wcohi_vk_view partial, uint32_t rows)
+{
+    uint32_t heads = (uint32_t)op->heads;
+    wcohi_vk_view sums = wcohi_vk_scratch(r, 3 * (size_t)heads);
+    const wcohi_vk_view views[6] = {sums,
+                                    wcohi_vk_param(r, op->param[0]),
+                                    wcohi_vk_param(r, op->param[2]),
+                                    wcohi_vk_grad(r, op->param[0]),
+                                    wcohi_vk_grad(r, op->param[1]),
+                                    wcohi_vk_grad(r, op->param[2])};
+    const uint32_t push[] = {heads};
+    if (op->param[0] < 0) return; /* the frozen form has none */
+    wcohi_vk_sum_rows(r, partial, rows, 3 * heads, 0, 3 * heads, sums, 0);
+    WCOHI_VK_RECORD(r, WCOH_SPV_COHERENCE_FINISH, NULL, 1, 1, 1);
+}
+
+static void wcohi_vk_coherence_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
+    wcohi_vk_tiles_of t = wcohi_vk_attend(r, op, &aux);
+    uint32_t batch = (uint32_t)r->key.batch, key_column = wcohi_vk_key_column(op);
+    wcohi_vk_view dout = wcohi_vk_dtensor(r, op->out), raw = wcohi_vk_data(r, op->in),
+                  draw = wcohi_vk_dtensor(r, op->in);
+    wcohi_vk_view partial = wcohi_vk_scratch(r, (size_t)batch * t.tiles * 3 * t.heads);
+    const wcohi_vk_view queries[9] = {t.left,    t.right, t.value, dout,   aux.logsum,
+                                      aux.delta, raw,     draw,    partial};
+    const wcohi_vk_view keys[9] = {
+        t.left, t.right, t.value, dout, aux.logsum, aux.delta, wcohi_vk_dtensor(r, op->in2),
+        raw,    draw};
+    wcohi_vk_attend_delta(r, op, &aux);
+    wcohi_vk_dispatch(r, WCOH_SPV_COHERENCE_BACK_QUERY, &t.columns, queries, WCOHI_COUNT(queries),
+                      t.push, WCOHI_COUNT(t.push), t.tiles, t.heads, batch);
+    t.push[8] = key_column;
+    t.push[9] = key_column == 0; /* shared: adds to what the queries wrote */
+    wcohi_vk_dispatch(r, WCOH_SPV_COHERENCE_BACK_KEY, &t.columns, keys, WCOHI_COUNT(keys), t.push,
+                      WCOHI_COUNT(t.push), t.tiles, t.heads * t.chunks, batch);
+    wcohi_vk_coherence_finish(r, op, partial, batch * t.tiles);
+}
+
+/* Queries and keys [N, 2D] by the angles of their places; back: the opposite way. */
+static void wcohi_vk_rotate(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view from,
+                            uint32_t ld_from, wcohi_vk_view to, uint32_t ld_to, uint32_t back)
+{
+    uint32_t width = 2 * (uint32_t)op->wide_out, wide = (uint32_t)(op->wide_out / op->heads);
+    const wcohi_vk_view views[4] = {from, wcohi_vk_part(r->exec->at.tables, 0, wide / 2 * 8), to,
+                                    r->exec->at.frame};
+    const uint32_t push[] = {r->rows, width, wide, (uint32_t)r->key.seq, ld_from, ld_to, back};
+    WCOHI_VK_RECORD(r, WCOH_SPV_ROTARY, NULL, wcohi_vk_groups((size_t)r->rows * width / 2), 1, 1);
+}
+
+static void wcohi_vk_dot(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
+    uint32_t width = (uint32_t)op->wide_out;
+    if (op->rotary)
+        wcohi_vk_rotate(r, op, wcohi_vk_data(r, op->in), 3 * width, aux.rotated, 2 * width, 0);
+    if (r->key.session) wcohi_vk_dot_session(r, op, aux.rotated);
+    else wcohi_vk_attend_forward(r, op, &aux);
+}
+
+static void wcohi_vk_dot_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
+    wcohi_vk_tiles_of t = wcohi_vk_attend(r, op, &aux);
+    uint32_t batch = (uint32_t)r->key.batch, width = (uint32_t)op->wide_out;
+    wcohi_vk_view dout = wcohi_vk_dtensor(r, op->out), dqkv = wcohi_vk_dtensor(r, op->in);
+    wcohi_vk_view to = op->rotary ? wcohi_vk_scratch(r, 2 * (size_t)r->rows * width) : dqkv;
+    const wcohi_vk_view queries[7] = {t.left, t.right, t.value, dout, aux.logsum, aux.delta, to};
+    const wcohi_vk_view keys[8] = {t.left, t.right, t.value, dout, aux.logsum, aux.delta, dqkv, to};
+    wcohi_vk_attend_delta(r, op, &aux);
+    wcohi_vk_dispatch(r, WCOH_SPV_DOT_BACK_QUERY, &t.columns, queries, WCOHI_COUNT(queries), t.push,
+                      WCOHI_COUNT(t.push), t.tiles, t.heads * t.chunks, batch);
+    t.push[8] = width;
+    wcohi_vk_dispatch(r, WCOH_SPV_DOT_BACK_KEY, &t.columns, keys, WCOHI_COUNT(keys), t.push,
+                      WCOHI_COUNT(t.push), t.tiles, t.heads * t.chunks, batch);
+    if (op->rotary) wcohi_vk_rotate(r, op, to, 2 * width, dqkv, 3 * width, 1);
+}
+
+/* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
+
+typedef struct wcohi_vk_narrow {
+    wcohi_vk_view pre, squeezed, gradient; /* [N,M] */
+    uint32_t width;                        /* M */
+} wcohi_vk_narrow;
+
+static wcohi_vk_narrow wcohi_vk_maestro_aux(const wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_narrow n;
+    size_t used = 0, count;
+    n.width = (uint32_t)r->exec->plan.desc->maestro;
+    count = (size_t)r->rows * n.width;
+    n.pre = wcohi_vk_aux(r, op, &used, count);
+    n.squeezed = wcohi_vk_aux(r, op, &used, count);
+    n.gradient = wcohi_vk_aux(r, op, &used, count);
+    return n;
+}
+
+static void wcohi_vk_maestro(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_narrow n = wcohi_vk_maestro_aux(r, op);
+    wcohi_vk_gemm g =
+        wcohi_vk_product(n.squeezed, wcohi_vk_data(r, op->in), wcohi_vk_param(r, op->param[0]),
+                         r->rows, n.width, (uint32_t)op->wide_in);
+    g.bias = wcohi_vk_param(r, op->param[1]);
+    g.gelu = 1;
+    g.pre = n.pre;
+    wcohi_vk_multiply(r, &g);
+    g = wcohi_vk_product(wcohi_vk_data(r, op->out), n.squeezed, wcohi_vk_param(r, op->param[2]),
+                         r->rows, (uint32_t)op->wide_out, n.width);
+    g.bias = wcohi_vk_param(r, op->param[3]);
+    g.residual = wcohi_vk_data(r, op->in2);
+    wcohi_vk_multiply(r, &g);
+}
+
+static void wcohi_vk_maestro_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_narrow n = wcohi_vk_maestro_aux(r, op);
+    uint32_t out = (uint32_t)op->wide_out, in = (uint32_t)op->wide_in;
+    wcohi_vk_view g = wcohi_vk_dtensor(r, op->out);
+    wcohi_vk_product_bias(r, wcohi_vk_grad(r, op->param[3]), g, r->rows, out);
+    wcohi_vk_product_weight(r, wcohi_vk_grad(r, op->param[2]), g, n.squeezed, r->rows, out, n.width,
+                            1);
+    wcohi_vk_product_input(r, n.gradient, 0, g, wcohi_vk_param(r, op->param[2]), r->rows, out,
+                           n.width, 1);
+    wcohi_vk_gelu_back(r, n.gradient, n.pre, (size_t)r->rows * n.width);
+    wcohi_vk_product_bias(r, wcohi_vk_grad(r, op->param[1]), n.gradient, r->rows, n.width);
+    wcohi_vk_product_weight(r, wcohi_vk_grad(r, op->param[0]), n.gradient, wcohi_vk_data(r, op->in),
+                            r->rows, n.width, in, 1);
+    wcohi_vk_product_input(r, wcohi_vk_dtensor(r, op->in), op->add_in, n.gradient,
+                           wcohi_vk_param(r, op->param[0]), r->rows, n.width, in, 1);
+}
+
+/* ---- kerr: limiter, offset, oscillators, corrector ---- */
+
+/* Bindings 0..6 and the push block of every Kerr shader. */
+typedef struct wcohi_vk_kerr {
+    wcohi_vk_view views[11];
+    uint32_t push[9];
+    uint32_t bands;
+    int rk4, steps;
+} wcohi_vk_kerr;
+
+static wcohi_vk_kerr wcohi_vk_kerr_of(const wcohi_vk_recorder *r, const wcohi_op *op,
+                                      uint32_t chunk)
+{
+    const wcoh_model_desc *desc = r->exec->plan.desc;
+    wcohi_vk_kerr k;
+    float ceiling = (float)desc->ceiling;
+    int i;
+    memset(&k, 0, sizeof k);
+    k.views[0] = wcohi_vk_data(r, op->in);
+    for (i = 0; i < 6; i++) k.views[1 + i] = wcohi_vk_param(r, op->param[i]);
+    k.bands = (uint32_t)op->wide_in / 2;
+    k.rk4 = desc->solver == WCOH_SOLVER_RK4;
+    k.steps = desc->rk4_steps;
+    k.push[0] = r->rows;
+    k.push[1] = k.bands;
+    k.push[2] = chunk;
+    k.push[3] = (desc->limiter == WCOH_SWITCH_ON ? 1u : 0u) | (op->param[5] >= 0 ? 2u : 0u) |
+                (op->param[4] >= 0 ? 4u : 0u);
+    k.push[4] = (uint32_t)desc->solver;
+    k.push[5] = (uint32_t)k.steps;
+    memcpy(&k.push[6], &ceiling, sizeof ceiling);
+    k.push[7] = (uint32_t)op->add_in;
+    return k;
+}
+
+/* Rows whose planes of K pairs of reals fit into 16 MiB of scratch; at least 1. */
+static uint32_t wcohi_vk_kerr_rows(const wcohi_vk_recorder *r, uint32_t bands, uint32_t planes)
+{
+    uint32_t fit = (uint32_t)((1u << 22) / WCOHI_MAX(2 * (size_t)bands * planes, (size_t)1));
+    return WCOHI_CLAMP(fit, 1, WCOHI_MIN(r->rows, 65535u));
+}
+
+static void wcohi_vk_kerr_forward(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_kerr k = wcohi_vk_kerr_of(r, op, 16);
+    uint32_t step, planes = 4;
+    k.views[7] = wcohi_vk_data(r, op->out);
+    if (!k.rk4) {
+        wcohi_vk_dispatch(r, WCOH_SPV_KERR, NULL, k.views, 8, k.push, 9, wcohi_vk_ceil(k.bands, 64),
+                          wcohi_vk_ceil(r->rows, 16), 1);
+        return;
+    }
+    step = wcohi_vk_kerr_rows(r, k.bands, planes);
+    k.views[8] = wcohi_vk_scratch(r, 2 * (size_t)step * k.bands * planes);
+    for (; k.push[8] < r->rows; k.push[8] += step)
+        wcohi_vk_dispatch(r, WCOH_SPV_KERR_RK4, NULL, k.views, 9, k.push, 9,
+                          WCOHI_MIN(step, r->rows - k.push[8]), 1, 1);
+}
+
+static void wcohi_vk_kerr_finish(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view sums,
+                                 uint32_t bands)
+{
+    const wcohi_vk_view views[7] = {sums,
+                                    wcohi_vk_param(r, op->param[0]),
+                                    wcohi_vk_grad(r, op->param[0]),
+                                    wcohi_vk_grad(r, op->param[1]),
+                                    wcohi_vk_grad(r, op->param[2]),
+                                    wcohi_vk_grad(r, op->param[3]),
+                                    wcohi_vk_grad(r, op->param[4])};
+    const uint32_t push[] = {bands, (views[2].bytes ? 1u : 0u) | (views[3].bytes ? 2u : 0u) |
+                                        (views[6].bytes ? 4u : 0u)};
+    if (push[1]) WCOHI_VK_RECORD(r, WCOH_SPV_KERR_FINISH, NULL, 1, 1, 1);
+}
+
+/* RK4: stretches of rows, each adding to the sums. */
+static void wcohi_vk_kerr_rk4_back(wcohi_vk_recorder *r, wcohi_vk_kerr *k, wcohi_vk_view sums)
+{
+    uint32_t planes = 12 + (uint32_t)k->steps, step = wcohi_vk_kerr_rows(r, k->bands, planes),
+             count, top;
+    k->views[9] = wcohi_vk_scratch(r, 5 * (size_t)step * k->bands);
+    k->views[10] = wcohi_vk_scratch(r, 2 * (size_t)step * k->bands * planes);
+    top = (uint32_t)r->scratch;
+    for (; k->push[8] < r->rows; k->push[8] += step) {
+        count = WCOHI_MIN(step, r->rows - k->push[8]);
+        r->scratch = top;
+        wcohi_vk_dispatch(r, WCOH_SPV_KERR_RK4_BACK, NULL, k->views, 11, k->push, 9, count, 1, 1);
+        wcohi_vk_sum_rows(r, k->views[9], count, 5 * k->bands, 0, 5 * k->bands, sums,
+                          k->push[8] > 0);
+    }
+}
+
+static void wcohi_vk_kerr_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    uint32_t chunk = 32, chunks = wcohi_vk_ceil(r->rows, chunk);
+    wcohi_vk_kerr k = wcohi_vk_kerr_of(r, op, chunk);
+    wcohi_vk_view sums = wcohi_vk_scratch(r, 5 * (size_t)k.bands);
+    k.views[7] = wcohi_vk_dtensor(r, op->out);
+    k.views[8] = wcohi_vk_dtensor(r, op->in);
+    if (k.rk4) {
+        wcohi_vk_kerr_rk4_back(r, &k, sums);
+    } else {
+        k.views[9] = wcohi_vk_scratch(r, 5 * (size_t)chunks * k.bands);
+        wcohi_vk_dispatch(r, WCOH_SPV_KERR_BACK, NULL, k.views, 10, k.push, 9,
+                          wcohi_vk_ceil(k.bands, 64), chunks, 1);
+        wcohi_vk_sum_rows(r, k.views[9], chunks, 5 * k.bands, 0, 5 * k.bands, sums, 0);
+    }
+    wcohi_vk_kerr_finish(r, op, sums, k.bands);
+}
+
+/* ---- per band: y_k = W_k z_k + b_k ---- */
+
+static void wcohi_vk_per_band(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    uint32_t bands = (uint32_t)op->wide_in / 2, count = r->rows * bands;
+    const wcohi_vk_view views[4] = {wcohi_vk_data(r, op->in), wcohi_vk_param(r, op->param[0]),
+                                    wcohi_vk_param(r, op->param[1]), wcohi_vk_data(r, op->out)};
+    const uint32_t push[] = {count, bands};
+    WCOHI_VK_RECORD(r, WCOH_SPV_PER_BAND, NULL, wcohi_vk_groups(count), 1, 1);
+}
+
+static void wcohi_vk_per_band_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    uint32_t bands = (uint32_t)op->wide_in / 2, chunk = 32, chunks = wcohi_vk_ceil(r->rows, chunk);
+    wcohi_vk_view partial = wcohi_vk_scratch(r, 6 * (size_t)chunks * bands);
+    const wcohi_vk_view views[5] = {wcohi_vk_dtensor(r, op->out), wcohi_vk_data(r, op->in),
+                                    wcohi_vk_param(r, op->param[0]), wcohi_vk_dtensor(r, op->in),
+                                    partial};
+    const uint32_t push[] = {r->rows, bands, chunk, (uint32_t)op->add_in};
+    WCOHI_VK_RECORD(r, WCOH_SPV_PER_BAND_BACK, NULL, wcohi_vk_ceil(bands, 64), chunks, 1);
+    wcohi_vk_sum_rows(r, partial, chunks, 6 * bands, 0, 4 * bands, wcohi_vk_grad(r, op->param[0]),
+                      1);
+    wcohi_vk_sum_rows(r, partial, chunks, 6 * bands, 4 * bands, 2 * bands,
+                      wcohi_vk_grad(r, op->param[1]), 1);
+}
+
+/* ---- head: logits = scale W h, loss ------------------------------------------------------------
+
+   Rows are taken in stretches whose logits fit into 64 MiB, so that no [N,V] array exists, and
+   within a stretch the whole vocabulary at once, so that no product is made twice. */
+
+#define WCOHI_VK_LOGITS ((size_t)1 << 24)
+
+/* to [count] = or += scale from; dots [1] += sum of from x, where x is given */
+static void wcohi_vk_head_scale(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view from,
+                                wcohi_vk_view x, wcohi_vk_view to, uint32_t count, uint32_t add,
+                                wcohi_vk_view dots)
+{
+    uint32_t chunk = 4096, chunks = wcohi_vk_ceil(count, chunk);
+    wcohi_vk_view partial = dots.bytes ? wcohi_vk_scratch(r, chunks) : wcohi_vk_absent;
+    const wcohi_vk_view views[5] = {from, wcohi_vk_param(r, op->param[1]), x.bytes ? x : from, to,
+                                    partial};
+    const uint32_t push[] = {count, chunk, add, dots.bytes > 0};
+    WCOHI_VK_RECORD(r, WCOH_SPV_TIED, NULL, chunks, 1, 1);
+    wcohi_vk_sum_rows(r, partial, chunks, 1, 0, 1, dots, 1);
+}
+
+/* What the logits are made of: the op's input, scaled if the head is tied. */
+static wcohi_vk_view wcohi_vk_head_input(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_view x = wcohi_vk_data(r, op->in), scaled;
+    if (op->param[1] < 0) return x;
+    scaled = wcohi_vk_scratch(r, (size_t)r->rows * (size_t)op->wide_in);
+    wcohi_vk_head_scale(r, op, x, wcohi_vk_absent, scaled, r->rows * (uint32_t)op->wide_in, 0,
+                        wcohi_vk_absent);
+    return scaled;
+}
+
+static void wcohi_vk_head_softmax(wcohi_vk_recorder *r, wcohi_vk_view logits, uint32_t first,
+                                  uint32_t rows, uint32_t gradient)
+{
+    const wcohi_vk_layout *at = &r->exec->at;
+    const wcohi_vk_view views[4] = {logits, at->targets, at->nats, at->frame};
+    const uint32_t push[] = {rows, first, (uint32_t)r->exec->plan.desc->vocab, gradient};
+    WCOHI_VK_RECORD(r, WCOH_SPV_SOFTMAX, NULL, WCOHI_MIN(rows, 65535u), 1, 1);
+}
+
+static void wcohi_vk_head_loss(wcohi_vk_recorder *r)
+{
+    const wcohi_vk_view views[2] = {r->exec->at.nats, r->exec->at.result};
+    const uint32_t push[] = {r->rows};
+    WCOHI_VK_RECORD(r, WCOH_SPV_LOSS, NULL, 1, 1, 1);
+}
+
+/* Loss and, with a gradient, dx and dW of all rows; x is the head's input (scaled), dx its
+   gradient. */
+static void wcohi_vk_head_rows(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view x,
+                               wcohi_vk_view dx, int add, int gradient)
+{
+    uint32_t vocab = (uint32_t)r->exec->plan.desc->vocab, wide = (uint32_t)op->wide_in, first,
+             count;
+    uint32_t step = (uint32_t)WCOHI_MIN((size_t)r->rows,
+                                        WCOHI_MAX(WCOHI_VK_LOGITS / vocab / 64 * 64, (size_t)64));
+    wcohi_vk_view weight = wcohi_vk_param(r, op->param[0]),
+                  logits = wcohi_vk_scratch(r, (size_t)step * vocab);
+    size_t row = wide * sizeof(float), top = r->scratch;
+    for (first = 0; first < r->rows; first += count) {
+        wcohi_vk_view xs = wcohi_vk_part(x, first * row, 0),
+                      dxs = wcohi_vk_part(dx, first * row, 0);
+        wcohi_vk_gemm g;
+        count = WCOHI_MIN(step, r->rows - first);
+        xs.bytes = dxs.bytes = count * row;
+        r->scratch = top;
+        g = wcohi_vk_product(logits, xs, weight, count, vocab, wide);
+        wcohi_vk_multiply(r, &g);
+        wcohi_vk_head_softmax(r, logits, first, count, (uint32_t)gradient);
+        if (!gradient) continue;
+        wcohi_vk_product_weight(r, wcohi_vk_grad(r, op->param[0]), logits, xs, count, vocab, wide,
+                                1);
+        wcohi_vk_product_input(r, dxs, add, logits, weight, count, vocab, wide, 1);
+    }
+    wcohi_vk_head_loss(r);
+}
+
+/* Logits of the last row for the host; the loss where no backward follows. */
+static void wcohi_vk_head(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_view x;
+    wcohi_vk_gemm g;
+    if (!r->key.logits && (!r->key.loss || r->key.backward)) return;
+    x = wcohi_vk_head_input(r, op);
+    if (r->key.logits) {
+        g = wcohi_vk_product(r->exec->at.logits, x, wcohi_vk_param(r, op->param[0]), 1,
+                             (uint32_t)r->exec->plan.desc->vocab, (uint32_t)op->wide_in);
+        g.first_a = (r->rows - 1) * (uint32_t)op->wide_in;
+        wcohi_vk_multiply(r, &g);
+    }
+    if (r->key.loss && !r->key.backward) wcohi_vk_head_rows(r, op, x, wcohi_vk_absent, 0, 0);
+}
+
+static void wcohi_vk_head_back(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    wcohi_vk_view x = wcohi_vk_data(r, op->in), dx = wcohi_vk_dtensor(r, op->in), scaled, dscaled;
+    uint32_t count = r->rows * (uint32_t)op->wide_in;
+    if (op->param[1] < 0) {
+        wcohi_vk_head_rows(r, op, x, dx, op->add_in, 1);
+        return;
+    }
+    scaled = wcohi_vk_head_input(r, op);
+    dscaled = wcohi_vk_scratch(r, count);
+    wcohi_vk_head_rows(r, op, scaled, dscaled, 0, 1);
+    wcohi_vk_head_scale(r, op, dscaled, x, dx, count, (uint32_t)op->add_in,
+                        wcohi_vk_grad(r, op->param[1]));
+}
+
+/* ---- 7 passes -------------------------------------------------------------------------------- */
+
+typedef struct wcohi_vk_op {
+    void (*forward)(wcohi_vk_recorder *r, const wcohi_op *op);
+    void (*backward)(wcohi_vk_recorder *r, const wcohi_op *op);
+} wcohi_vk_op;
+
+/* In the order of wcohi_kind. */
+static const wcohi_vk_op wcohi_vk_ops[WCOHI_KINDS] = {
+    {wcohi_vk_embed, wcohi_vk_embed_back},       {wcohi_vk_norm, wcohi_vk_norm_back},
+    {wcohi_vk_linear, wcohi_vk_linear_back},     {wcohi_vk_coherence, wcohi_vk_coherence_back},
+    {wcohi_vk_dot, wcohi_vk_dot_back},           {wcohi_vk_maestro, wcohi_vk_maestro_back},
+    {wcohi_vk_kerr_forward, wcohi_vk_kerr_back}, {wcohi_vk_per_band, wcohi_vk_per_band_back},
+    {wcohi_vk_head, wcohi_vk_head_back},
+};
+
+#define WCOHI_VK_SQUARES 16384u /* reals that one workgroup of sum_squares takes */
+
+/* Clip and AdamW over the trained parameters, unless norm or loss is not finite. */
+static void wcohi_vk_record_update(wcohi_vk_recorder *r)
+{
+    const wcohi_vk_layout *at = &r->exec->at;
+    uint32_t count = (uint32_t)(at->gradient.bytes / sizeof(float)),
+             chunks = wcohi_vk_ceil(count, WCOHI_VK_SQUARES);
+    wcohi_vk_view partial = wcohi_vk_scratch(r, 2 * (size_t)chunks);
+    {
+        const wcohi_vk_view views[2] = {at->gradient, partial};
+        const uint32_t push[] = {count, WCOHI_VK_SQUARES};
+        WCOHI_VK_RECORD(r, WCOH_SPV_SUM_SQUARES, NULL, chunks, 1, 1);
+    }
+    {
+        const wcohi_vk_view views[3] = {partial, at->result, at->frame};
+        const uint32_t push[] = {chunks};
+        WCOHI_VK_RECORD(r, WCOH_SPV_CLIP, NULL, 1, 1, 1);
+    }
+    {
+        const wcohi_vk_view views[7] = {wcohi_vk_part(at->params, 0, at->gradient.bytes),
+                                        at->moment1,
+                                        at->moment2,
+                                        at->gradient,
+                                        at->rules,
+                                        at->result,
+                                        at->frame};
+        const uint32_t push[] = {count};
+        WCOHI_VK_RECORD(r, WCOH_SPV_ADAMW, NULL, wcohi_vk_groups(count), 1, 1);
+    }
+}
+
+/* Ops of times key.first .. key.last-1, or the update. */
+static void wcohi_vk_record_pass(wcohi_vk_recorder *r)
+{
+    const wcohi_plan *plan = &r->exec->plan;
+    int time;
+    if (r->key.first < 0) {
+        wcohi_vk_record_update(r);
+        return;
+    }
+    for (time = r->key.first; time < r->key.last && !r->result; time++) {
+        const wcohi_op *op = &plan->ops[time < plan->count ? time : 2 * plan->count - 1 - time];
+        r->scratch = 0;
+        if (time == plan->count && !r->key.add) wcohi_vk_fill_zero(r, r->exec->at.gradient);
+        if (time < plan->count) wcohi_vk_ops[op->kind].forward(r, op);
+        else wcohi_vk_ops[op->kind].backward(r, op);
+    }
+}
+
+static void wcohi_vk_recorder_open(wcohi_vk_recorder *r, wcohi_vk_exec *exec,
+                                   const wcohi_vk_key *key, wcoh_error *error)
+{
+    memset(r, 0, sizeof *r);
+    r->exec = exec;
+    r->key = *key;
+    r->error = error;
+    r->rows = (uint32_t)key->batch * (uint32_t)key->seq;
+}
+
+static void wcohi_vk_recording_give(wcohi_vk_exec *exec, wcohi_vk_recording *recording)
+{
+    const wcohi_vk *vk = exec->vk;
+    if (recording->pool)
+        vk->root.api.DestroyDescriptorPool(vk->device, recording->pool, vk->root.allocator);
+    if (recording->commands)
+        vk->root.api.FreeCommandBuffers(vk->device, vk->commands, 1, &recording->commands);
+    memset(recording, 0, sizeof *recording);
+}
+
+static wcoh_result wcohi_vk_commands_take(const wcohi_vk *vk, VkCommandBuffer *commands,
+                                          wcoh_error *error)
+{
+    VkCommandBufferAllocateInfo info;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+    info.commandPool = vk->commands;
+    info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+    info.commandBufferCount = 1;
+    return wcohi_vk_check(vk->root.api.AllocateCommandBuffers(vk->device, &info, commands),
+                          "vkAllocateCommandBuffers", error);
+}
+
+static wcoh_result wcohi_vk_pool_take(const wcohi_vk *vk, VkDescriptorPool *pool, uint32_t sets,
+                                      uint32_t descriptors, wcoh_error *error)
+{
+    VkDescriptorPoolSize size;
+    VkDescriptorPoolCreateInfo info;
+    memset(&info, 0, sizeof info);
+    size.type = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    size.descriptorCount = WCOHI_MAX(descriptors, 1u);
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+    info.maxSets = WCOHI_MAX(sets, 1u);
+    info.poolSizeCount = 1;
+    info.pPoolSizes = &size;
+    return wcohi_vk_check(
+        vk->root.api.CreateDescriptorPool(vk->device, &info, vk->root.allocator, pool),
+        "vkCreateDescriptorPool", error);
+}
+
+static wcoh_result wcohi_vk_commands_begin(const wcohi_vk *vk, VkCommandBuffer commands,
+                                           wcoh_error *error)
+{
+    VkCommandBufferBeginInfo info;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+    return wcohi_vk_check(vk->root.api.BeginCommandBuffer(commands, &info), "vkBeginCommandBuffer",
+                          error);
+}
+
+/* What ends every command buffer: results become visible to the host. */
+static wcoh_result wcohi_vk_commands_end(wcohi_vk_recorder *r)
+{
+    wcohi_vk_barrier(r, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+    return wcohi_vk_check(wcohi_vk_api_of(r)->EndCommandBuffer(r->commands), "vkEndCommandBuffer",
+                          r->error);
+}
+
+/* Record the pass of `r`, which was only counted so far, into a free place. */
+static wcoh_result wcohi_vk_record(wcohi_vk_recorder *r, wcohi_vk_recording *recording)
+{
+    const wcohi_vk *vk = r->exec->vk;
+    wcoh_result result = wcohi_vk_commands_take(vk, &recording->commands, r->error);
+    if (!result)
+        result = wcohi_vk_pool_take(vk, &recording->pool, r->sets, r->descriptors, r->error);
+    if (!result) result = wcohi_vk_commands_begin(vk, recording->commands, r->error);
+    if (result) return result;
+    r->building = 1;
+    r->scratch = 0;
+    r->commands = recording->commands;
+    r->pool = recording->pool;
+    wcohi_vk_barrier_work(r); /* after everything submitted before */
+    wcohi_vk_record_pass(r);
+    if (r->result) return r->result;
+    recording->key = r->key;
+    return wcohi_vk_commands_end(r);
+}
+
+/* The place of the oldest recording, freed. */
+static wcohi_vk_recording *wcohi_vk_recording_place(wcohi_vk_exec *exec)
+{
+    wcohi_vk_recording *place = exec->recordings;
+    int i;
+    for (i = 1; i < WCOHI_VK_RECORDINGS; i++)
+        if (exec->recordings[i].used < place->used) place = &exec->recordings[i];
+    wcohi_vk_recording_give(exec, place);
+    return place;
+}
+
+/* The recorded pass of a key, recorded when first asked for. */
+static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_vk_key *key,
+                                          VkCommandBuffer *commands, wcoh_error *error)
+{
+    wcohi_vk_recorder recorder;
+    wcohi_vk_recording *place = NULL;
+    wcoh_result result;
+    int i;
+    for (i = 0; i < WCOHI_VK_RECORDINGS && !place; i++)
+        if (exec->recordings[i].commands && memcmp(&exec->recordings[i].key, key, sizeof *key) == 0)
+            place = &exec->recordings[i];
+    if (!place) {
+        wcohi_vk_recorder_open(&recorder, exec, key, error);
+        wcohi_vk_record_pass(&recorder);
+        if (recorder.result) return recorder.result;
+        place = wcohi_vk_recording_place(exec);
+        if ((result = wcohi_vk_record(&recorder, place)) != WCOH_OK) {
+            wcohi_vk_recording_give(exec, place);
+            return result;
+        }
+    }
+    place->used = ++exec->clock;
+    *commands = place->commands;
+    return WCOH_OK;
+}
+
+/* ---- 8 the device table ---------------------------------------------------------------------- */
+
+/* Submit command buffers as one batch and wait for the device. */
+static wcoh_result wcohi_vk_submit(wcohi_vk_exec *exec, const VkCommandBuffer *commands,
+                                   uint32_t count, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    const wcohi_vk_api *api = &vk->root.api;
+    VkSubmitInfo info;
+    wcoh_result result =
+        wcohi_vk_check(api->ResetFences(vk->device, 1, &exec->fence), "vkResetFences", error);
+    if (result) return result;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+    info.commandBufferCount = count;
+    info.pCommandBuffers = commands;
+    result =
+        wcohi_vk_check(api->QueueSubmit(vk->queue, 1, &info, exec->fence), "vkQueueSubmit", error);
+    if (result) return result;
+    result = wcohi_vk_check(api->WaitForFences(vk->device, 1, &exec->fence, VK_TRUE, UINT64_MAX),
+                            "vkWaitForFences", error);
+    if (result) api->QueueWaitIdle(vk->queue); /* nothing of ours may run on when memory is freed */
+    return result;
+}
+
+/* Run what `run` and `update` have left pending. */
+static wcoh_result wcohi_vk_flush(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    int count = exec->pending_count;
+    exec->pending_count = 0;
+    return count ? wcohi_vk_submit(exec, exec->pending, (uint32_t)count, error) : WCOH_OK;
+}
+
+static wcohi_vk_frame *wcohi_vk_frame_of(const wcohi_vk_exec *exec)
+{
+    return (wcohi_vk_frame *)(void *)(exec->host_buffer.mapped + exec->at.frame.offset);
+}
+
+/* Copy between the buffers, `bytes` at most the staging area. */
+static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_vk_view from, wcohi_vk_view to,
+                                 size_t bytes, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    wcohi_vk_recorder r;
+    wcohi_vk_key key;
+    VkBufferCopy region;
+    wcoh_result result = wcohi_vk_commands_begin(vk, exec->transfer, error);
+    if (result) return result;
+    memset(&key, 0, sizeof key);
+    wcohi_vk_recorder_open(&r, exec, &key, error);
+    r.building = 1;
+    r.commands = exec->transfer;
+    region.srcOffset = from.offset;
+    region.dstOffset = to.offset;
+    region.size = bytes;
+    wcohi_vk_barrier_work(&r);
+    vk->root.api.CmdCopyBuffer(r.commands, wcohi_vk_buffer_of(exec, &from),
+                               wcohi_vk_buffer_of(exec, &to), 1, &region);
+    result = wcohi_vk_commands_end(&r);
+    return result ? result : wcohi_vk_submit(exec, &exec->transfer, 1, error);
+}
+
+/* Doubles of a session's states as pairs of floats, where the device computes in those, and back.
+   */
+static void wcohi_vk_split(void *pairs, const void *doubles, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        double d;
+        float pair[2];
+        memcpy(&d, (const unsigned char *)doubles + 8 * i, 8);
+        pair[0] = (float)d;
+        pair[1] = (float)(d - (double)pair[0]);
+        memcpy((unsigned char *)pairs + 8 * i, pair, 8);
+    }
+}
+
+static void wcohi_vk_join(void *doubles, const void *pairs, size_t count)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        float pair[2];
+        double d;
+        memcpy(pair, (const unsigned char *)pairs + 8 * i, 8);
+        d = (double)pair[0] + (double)pair[1];
+        memcpy((unsigned char *)doubles + 8 * i, &d, 8);
+    }
+}
+
+/* Move bytes in or out through the staging area, piece by piece. pairs: numbers change their form.
+   */
+static wcoh_result wcohi_vk_transfer(wcohi_vk_exec *exec, wcohi_vk_view view, void *in,
+                                     const void *out, int pairs, wcoh_error *error)
+{
+    unsigned char *staging = exec->host_buffer.mapped + exec->at.staging.offset;
+    size_t done, bytes;
+    wcoh_result result = wcohi_vk_flush(exec, error);
+    for (done = 0; !result && done < view.bytes; done += bytes) {
+        wcohi_vk_view piece = view;
+        bytes = WCOHI_MIN(view.bytes - done, exec->at.staging.bytes);
+        piece.offset += done;
+        if (out && pairs) wcohi_vk_split(staging, (const unsigned char *)out + done, bytes / 8);
+        else if (out) memcpy(staging, (const unsigned char *)out + done, bytes);
+        result = out ? wcohi_vk_copy(exec, exec->at.staging, piece, bytes, error)
+                     : wcohi_vk_copy(exec, piece, exec->at.staging, bytes, error);
+        if (result || out) continue;
+        if (pairs) wcohi_vk_join((unsigned char *)in + done, staging, bytes / 8);
+        else memcpy((unsigned char *)in + done, staging, bytes);
+    }
+    return result;
+}
+
+/* Elements first .. first+count-1 of an area, and how large one is. */
+static wcohi_vk_view wcohi_vk_area(const wcohi_vk_exec *exec, wcohi_area area, size_t first,
+                                   size_t count)
+{
+    const wcohi_vk_layout *at = &exec->at;
+    size_t size = area == WCOHI_AREA_STATES ? 1 : sizeof(wcoh_real);
+    wcohi_vk_view view = area == WCOHI_AREA_PARAMS     ? at->params
+                         : area == WCOHI_AREA_GRADIENT ? at->gradient
+                         : area == WCOHI_AREA_MOMENT1  ? at->moment1
+                         : area == WCOHI_AREA_MOMENT2  ? at->moment2
+                         : area == WCOHI_AREA_STATES   ? at->states
+                                                       : at->logits;
+    return wcohi_vk_part(view, first * size, count * size);
+}
+
+static int wcohi_vk_in_pairs(const wcohi_vk_exec *exec, wcohi_area area)
+{
+    return area == WCOHI_AREA_STATES && exec->vk->two_float && !wcohi_is_dot(exec->plan.desc);
+}
+
+static wcoh_result wcohi_vk_upload(wcohi_exec *base, wcohi_area area, size_t first,
+                                   const void *data, size_t count, wcoh_error *error)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    wcoh_result result = wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, first, count), NULL,
+                                           data, wcohi_vk_in_pairs(exec, area), error);
+    if (!result && area == WCOHI_AREA_PARAMS && count == base->model->span)
+        exec->version = base->model->version;
+    if (!result && area == WCOHI_AREA_STATES)
+        exec->prepared = 0; /* their tables may be of other parameters */
+    return result;
+}
+
+static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t first, void *data,
+                                     size_t count, wcoh_error *error)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    wcohi_vk_view view = wcohi_vk_area(exec, area, first, count);
+    wcoh_result result;
+    if (!view.host)
+        return wcohi_vk_transfer(exec, view, data, NULL, wcohi_vk_in_pairs(exec, area), error);
+    if ((result = wcohi_vk_flush(exec, error)) == WCOH_OK)
+        memcpy(data, exec->host_buffer.mapped + view.offset, view.bytes);
+    return result;
+}
+
+static void *wcohi_vk_map(wcohi_exec *base, wcohi_area area, wcoh_error *error)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    wcohi_vk_view whole = area == WCOHI_AREA_STATES ? exec->at.states : exec->at.gradient;
+    if (!exec->mapped[area]) {
+        wcohi_fail(error, WCOH_E_DEVICE, "this area of a Vulkan device has no host memory");
+        return NULL;
+    }
+    if (wcohi_vk_download(base, area, 0, exec->mapped[area],
+                          area == WCOHI_AREA_STATES ? whole.bytes : whole.bytes / sizeof(wcoh_real),
+                          error))
+        return NULL;
+    return exec->mapped[area];
+}
+
+/* ---- run ---- */
+
+/* Bring the device's parameters up to date with the model's. */
+static wcoh_result wcohi_vk_refresh(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    wcoh_model *model = exec->base.model;
+    if (exec->version == model->version) return WCOH_OK;
+    return wcohi_vk_upload(&exec->base, WCOHI_AREA_PARAMS, 0, model->params, model->span, error);
+}
+
+static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run *run,
+                                            wcoh_error *error);
+
+/* Tokens, targets, places of sinusoids past their table, and the frame, for the next submit. */
+static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_vk_key *key)
+{
+    const wcoh_model_desc *desc = exec->plan.desc;
+    unsigned char *mapped = exec->host_buffer.mapped;
+    wcohi_vk_frame *frame = wcohi_vk_frame_of(exec);
+    size_t rows = (size_t)run->batch * (size_t)run->seq, row;
+    memcpy(mapped + exec->at.tokens.offset, run->tokens, rows * sizeof *run->tokens);
+    if (run->targets)
+        memcpy(mapped + exec->at.targets.offset, run->targets, rows * sizeof *run->targets);
+    for (row = 0; key->places && row < rows; row++)
+        wcohi_sinusoid((float *)(void *)(mapped + exec->at.places.offset) +
+                           row * 2 * (size_t)desc->bands,
+                       desc, (double)(run->position + row));
+    frame->active_bands = (uint32_t)run->active_bands;
+    frame->gradient_scale = (float)(run->scale / (double)rows);
+    frame->position_low = (uint32_t)run->position;
+    frame->position_high = (uint32_t)(run->position >> 32);
+    frame->ring_start = (uint32_t)(run->position % (uint64_t)desc->context);
+}
+
+static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
+                                wcoh_error *error)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    const wcoh_model_desc *desc = exec->plan.desc;
+    wcohi_vk_key key;
+    wcoh_result result;
+    memset(&key, 0, sizeof key);
+    key.first = first;
+    key.last = last;
+    key.batch = run->batch;
+    key.seq = run->seq;
+    key.backward = run->backward;
+    key.add = run->add;
+    key.session = run->session;
+    key.logits = run->logits;
+    key.loss = run->targets != NULL;
+    key.places = run->session && desc->position == WCOH_POSITION_SINUSOIDAL &&
+                 run->position + (uint64_t)run->seq > (uint64_t)desc->context;
+    if ((result = wcohi_vk_flush(exec, error)) != WCOH_OK) return result;
+    if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
+    if (run->session && (result = wcohi_vk_session_prepare(exec, run, error)) != WCOH_OK)
+        return result;
+    if ((result = wcohi_vk_recording_get(exec, &key, &exec->pending[0], error)) != WCOH_OK)
+        return result;
+    wcohi_vk_stage(exec, run, &key);
+    exec->pending_count = 1;
+    return run->session ? wcohi_vk_flush(exec, error) : WCOH_OK;
+}
+
+/* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if finite */
+static const float *wcohi_vk_result_of(const wcohi_vk_exec *exec)
+{
+    return (const float *)(const void *)(exec->host_buffer.mapped + exec->at.result.offset);
+}
+
+static wcoh_result wcohi_vk_loss(wcohi_exec *base, double *nats, wcoh_error *error)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    wcoh_result result = wcohi_vk_flush(exec, error);
+    const float *out = wcohi_vk_result_of(exec);
+    *nats = wcohi_is_finite((double)out[0]) ? (double)out[0] + (double)out[1] : (double)out[0];
+    return result;
+}
+
+/* Submitted together with the pass that made the gradient, if that is still pending. */
+static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, double *norm,
+                                   wcoh_error *error)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    wcohi_vk_frame *frame = wcohi_vk_frame_of(exec);
+    const float *out = wcohi_vk_result_of(exec);
+    wcohi_vk_key key;
+    wcoh_result result;
+    memset(&key, 0, sizeof key);
+    key.first = -1;
+    if ((result = wcohi_vk_recording_get(exec, &key, &exec->pending[exec->pending_count], error)) !=
+        WCOH_OK)
+        return result;
+    exec->pending_count++;
+    frame->lr = (float)update->lr;
+    frame->beta1 = (float)update->beta1;
+    frame->beta2 = (float)update->beta2;
+    frame->epsilon = (float)update->epsilon;
+    frame->decay = (float)update->decay;
+    frame->clip = (float)update->clip;
+    frame->correction1 = (float)(1 / (1 - pow(update->beta1, (double)update->step)));
+    frame->correction2 = (float)(1 / (1 - pow(update->beta2, (double)update->step)));
+    if ((result = wcohi_vk_flush(exec, error)) != WCOH_OK) return result;
+    *norm = sqrt((double)out[2] + (double)out[3]);
+    if (out[5] == 0)
+        return wcohi_fail(error, WCOH_E_NUMERIC, "the gradient of step %llu is not finite",
+                          (unsigned long long)update->step);
+    exec->version = ++base->model->version;
+    return WCOH_OK;
+}
+
+/* ---- sessions: attention states ---- */
+
+static wcohi_vk_view wcohi_vk_state_of(const wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    size_t one = wcohi_attention_state_bytes(r->exec->plan.desc);
+    return wcohi_vk_part(r->exec->at.states, (size_t)op->state * one, one);
+}
+
+static void wcohi_vk_coherence_session(wcohi_vk_recorder *r, const wcohi_op *op)
+{
+    uint32_t heads = (uint32_t)op->heads, width = (uint32_t)op->wide_out / heads;
+    const wcohi_vk_view views[5] = {wcohi_vk_data(r, op->in), wcohi_vk_data(r, op->in2),
+                                    wcohi_vk_data(r, op->out), wcohi_vk_state_of(r, op),
+                                    wcohi_vk_param(r, op->param[3])};
+    const uint32_t push[] = {r->rows,
+                             heads,
+                             width,
+                             wcohi_vk_width(r, op->in),
+                             wcohi_vk_key_column(op),
+                             wcohi_vk_width(r, op->in2),
+                             (uint32_t)op->column,
+                             (uint32_t)wcohi_wave_pitch((int)width),
+                             (uint32_t)wcohi_wave_session((int)width),
+                             WCOHI_WAVE_HEADER,
+                             WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4,
+                             WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4 + WCOHI_DENOMINATORS,
+                             op->param[3] >= 0};
+    WCOHI_VK_RECORD(r,
+                    r->exec->vk->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
+                                           : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
+                    NULL, heads, 1, 1);
+}
+
+static void wcohi_vk_dot_session(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view rotated)
+{
+    uint32_t heads = (uint32_t)op->heads, all = (uint32_t)op->wide_out, width = all / heads;
+    uint32_t context = (uint32_t)r->exec->plan.desc->context;
+    wcohi_vk_view qkv = wcohi_vk_data(r, op->in), turned = op->rotary ? rotated : qkv;
+    const wcohi_vk_view views[7] = {turned,
+                                    turned,
+                                    qkv,
+                                    wcohi_vk_data(r, op->out),
+                                    r->exec->at.states,
+                                    wcohi_vk_scratch(r, (size_t)heads * context),
+                                    r->exec->at.frame};
+    const uint32_t push[] = {
+        r->rows,
+        heads,
+        width,
+        context,
+        op->rotary ? 2 * all : 3 * all,
+        all,
+        3 * all,
+        2 * all,
+        (uint32_t)wcohi_round_up(context, 16),
+        (uint32_t)(wcohi_vk_state_of(r, op).offset - r->exec->at.states.offset) / 4};
+    WCOHI_VK_RECORD(r, WCOH_SPV_DOT_SESSION, NULL, heads, 1, 1);
+}
+
+/* Parameters of every head of an op, in double, as the CPU's attention takes them. */
+static void wcohi_vk_heads(const wcohi_vk_exec *exec, const wcohi_op *op, double *table,
+                           wcohi_coherence *call)
+{
+    const wcohi_row *rows = exec->plan.rows;
+    const wcoh_real *params = exec->base.model->params;
+    int heads = op->heads, h, i;
+    double *column[4];
+    for (i = 0; i < 4; i++) column[i] = table + i * heads;
+    for (i = 0; i < 4; i++)
+        for (h = 0; op->param[i] >= 0 && h < heads; h++) {
+            double raw = (double)params[rows[op->param[i]].offset + (size_t)h];
+            column[i][h] = i == 0 || i == 2 ? wcohi_softplus(raw) : raw;
+        }
+    call->gain = op->param[0] < 0 ? NULL : column[0];
+    call->carrier = op->param[1] < 0 ? NULL : column[1];
+    call->damping = op->param[2] < 0 ? NULL : column[2];
+    call->harmonic = op->param[3] < 0 ? NULL : column[3];
+}
+
+/* Write the headers of all states (order, coefficients, decay, turn) by the CPU's own text whenever
+   a stream begins or the parameters have changed; the device only reads them. */
+static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run *run,
+                                            wcoh_error *error)
+{
+    const wcohi_plan *plan = &exec->plan;
+    unsigned char *states = exec->mapped[WCOHI_AREA_STATES];
+    double *table = (double *)(void *)(states + wcohi_round_up(exec->at.states.bytes, WCOHI_ALIGN));
+    size_t one = wcohi_attention_state_bytes(plan->desc);
+    wcoh_result result = WCOH_OK;
+    int i, h;
+    if (wcohi_is_dot(plan->desc) ||
+        (run->position > 0 && exec->prepared == exec->base.model->version))
+        return WCOH_OK;
+    if (run->position == 0) memset(states, 0, exec->at.states.bytes);
+    else
+        result = wcohi_vk_download(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
+                                   error);
+    for (i = 0; !result && i < plan->count; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        wcohi_coherence call;
+        if (op->kind != WCOHI_COHERENCE) continue;
+        memset(&call, 0, sizeof call);
+        call.heads = op->heads;
+        call.width = op->wide_out / op->heads;
+        call.state = (double *)(void *)(states + (size_t)op->state * one);
+        wcohi_vk_heads(exec, op, table, &call);
+        for (h = 0; h < op->heads; h++) wcohi_wave_open(&call, h);
+    }
+    if (!result)
+        result = wcohi_vk_upload(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
+                                 error);
+    if (!result) exec->prepared = exec->base.model->version;
+    return result;
+}
+
+/* ---- making a plan ready ---- */
+
+/* Where an area begins and how long it is; `end` moves on. */
+static wcohi_vk_view wcohi_vk_place(size_t *end, int host, size_t count, size_t size)
+{
+    wcohi_vk_view view;
+    view.host = host;
+    view.offset = *end;
+    view.bytes = wcohi_mul(count, size);
+    *end = wcohi_add(*end, wcohi_round_up(view.bytes, WCOHI_VK_ALIGN));
+    return view;
+}
+
+static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
+{
+    const wcohi_plan *plan = &exec->plan;
+    const wcoh_model *model = exec->base.model;
+    size_t trained = plan->training ? model->trained_span : 0,
+           rows = (size_t)plan->batch * (size_t)plan->seq;
+    size_t width = 2 * (size_t)plan->desc->bands, end = 0;
+    size_t places = plan->session && plan->desc->position == WCOH_POSITION_SINUSOIDAL ? rows : 0;
+    wcohi_vk_layout *at = &exec->at;
+    at->params = wcohi_vk_place(&end, 0, model->span, sizeof(float));
+    at->gradient = wcohi_vk_place(&end, 0, trained, sizeof(float));
+    at->moment1 = wcohi_vk_place(&end, 0, trained, sizeof(float));
+    at->moment2 = wcohi_vk_place(&end, 0, trained, sizeof(float));
+    at->rules = wcohi_vk_place(&end, 0, trained / 16, 2 * sizeof(float));
+    at->activations = wcohi_vk_place(&end, 0, plan->activations, sizeof(float));
+    at->tables = wcohi_vk_place(&end, 0, width, sizeof(uint32_t));
+    at->states = wcohi_vk_place(&end, 0, plan->session ? (size_t)plan->states : 0,
+                                wcohi_attention_state_bytes(plan->desc));
+    at->nats = wcohi_vk_place(&end, 0, rows, sizeof(float));
+    at->scratch = wcohi_vk_place(&end, 0, scratch, 1);
+    at->device_bytes = end;
+    end = 0;
+    at->frame = wcohi_vk_place(&end, 1, 1, sizeof(wcohi_vk_frame));
+    at->result = wcohi_vk_place(&end, 1, 16, sizeof(float));
+    at->tokens = wcohi_vk_place(&end, 1, rows, sizeof(uint32_t));
+    at->targets = wcohi_vk_place(&end, 1, rows, sizeof(uint32_t));
+    at->places = wcohi_vk_place(&end, 1, wcohi_mul(places, width), sizeof(float));
+    at->logits =
+        wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->desc->vocab : 0, sizeof(float));
+    at->staging =
+        wcohi_vk_place(&end, 1, WCOHI_CLAMP(at->device_bytes / 8 / 4096, 1, 1024) * 4096, 1);
+    at->host_bytes = end;
+}
+
+/* Reals that an op of this device leaves for its backward; the plan's own count is the CPU's. */
+static size_t wcohi_vk_aux_count(const wcohi_plan *plan, const wcohi_op *op)
+{
+    size_t rows = (size_t)plan->batch * (size_t)plan->seq;
+    if (op->kind == WCOHI_COHERENCE || op->kind == WCOHI_DOT)
+        return wcohi_vk_attention_count(op, rows);
+    if (op->kind == WCOHI_MAESTRO)
+        return wcohi_mul(3, wcohi_round_up(wcohi_mul(rows, (size_t)plan->desc->maestro),
+                                           WCOHI_VK_ALIGN / sizeof(float)));
+    return plan->tensors[op->aux].count;
+}
+
+/* The library's plan with its tensors placed anew: this device's aux sizes and alignment. */
+static void wcohi_vk_plan_adapt(wcohi_vk_exec *exec, const wcohi_plan *plan, wcohi_tensor *tensors)
+{
+    int i;
+    exec->plan = *plan;
+    exec->plan.tensors = tensors;
+    exec->plan.activations = 0;
+    memcpy(tensors, plan->tensors, (size_t)plan->tensor_count * sizeof *tensors);
+    for (i = 0; i < plan->count; i++)
+        if (plan->ops[i].aux >= 0)
+            tensors[plan->ops[i].aux].count = wcohi_vk_aux_count(plan, &plan->ops[i]);
+    for (i = 0; i < plan->tensor_count; i++)
+        tensors[i].count = wcohi_round_up(tensors[i].count, WCOHI_VK_ALIGN / sizeof(float));
+    wcohi_plan_place(&exec->plan);
+}
+
+/* Scratch that the largest pass of this plan wants: every kind of pass is walked without recording.
+   Also where settings and sizes that this device cannot run are refused. */
+static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcoh_error *error)
+{
+    const wcohi_plan *plan = &exec->plan;
+    wcohi_vk_recorder r;
+    wcohi_vk_key keys[3];
+    int i, count = 1;
+    memset(keys, 0, sizeof keys);
+    keys[0].last = plan->count;
+    keys[0].batch = plan->batch;
+    keys[0].seq = plan->seq;
+    keys[0].loss = 1;
+    keys[0].session = keys[0].logits = plan->session;
+    if (plan->training) {
+        keys[1] = keys[0];
+        keys[1].last = 2 * plan->count;
+        keys[1].backward = 1;
+        keys[2].first = -1;
+        count = 3;
+    }
+    *scratch = 0;
+    for (i = 0; i < count; i++) {
+        wcohi_vk_recorder_open(&r, exec, &keys[i], error);
+        wcohi_vk_record_pass(&r);
+        if (r.result) return r.result;
+        *scratch = WCOHI_MAX(*scratch, r.scratch_most);
+    }
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_vk_refuse(const wcohi_plan *plan, wcoh_error *error)
+{
+    if (!plan->session && !wcohi_is_dot(plan->desc) && plan->seq > 65536)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "seq is %d: coherence attention on Vulkan takes at most 65536",
+                          plan->seq);
+    return WCOH_OK;
+}
+
+/* What the optimiser does to every 16 parameters: (1 if decayed, largest value). */
+static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcoh_model *model = exec->base.model;
+    float *rules = (float *)(void *)exec->mapped[WCOHI_AREA_GRADIENT];
+    size_t i;
+    int r;
+    if (!exec->plan.training) return WCOH_OK;
+    for (i = 0; i < model->trained_span / 16; i++) {
+        rules[2 * i] = 0;
+        rules[2 * i + 1] = 1e30f;
+    }
+    for (r = 0; r < model->row_count; r++) {
+        const wcohi_row *row = &model->rows[r];
+        if (!row->trained) continue;
+        for (i = row->offset / 16; i <= (row->offset + row->count - 1) / 16; i++) {
+            rules[2 * i] = row->decayed ? 1.0f : 0.0f;
+            rules[2 * i + 1] = (float)WCOHI_MIN(row->maximum, 1e30);
+        }
+    }
+    return wcohi_vk_transfer(exec, exec->at.rules, NULL, rules, 0, error);
+}
+
+/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp */
+static wcoh_result wcohi_vk_turns_upload(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcoh_model_desc *desc = exec->plan.desc;
+    int wide = 2 * desc->bands / desc->heads, j;
+    wcohi_vk_view piece;
+    wcoh_result result = WCOH_OK;
+    if (desc->attention != WCOH_ATTENTION_ROTARY) return WCOH_OK;
+    for (j = 0; !result && j < wide / 2; j++) {
+        double turn = pow(10000.0, -2.0 * j / wide) / (2 * wcohi_pi);
+        uint64_t bits = (uint64_t)ldexp(turn, 63) << 1;
+        uint32_t words[2];
+        words[0] = (uint32_t)bits;
+        words[1] = (uint32_t)(bits >> 32);
+        piece = wcohi_vk_part(exec->at.tables, (size_t)j * sizeof words, sizeof words);
+        result = wcohi_vk_transfer(exec, piece, NULL, words, 0, error);
+    }
+    return result;
+}
+
+static wcoh_result wcohi_vk_fence_take(const wcohi_vk *vk, VkFence *fence, wcoh_error *error)
+{
+    VkFenceCreateInfo info;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
+    return wcohi_vk_check(vk->root.api.CreateFence(vk->device, &info, vk->root.allocator, fence),
+                          "vkCreateFence", error);
+}
+
+/* Zero the whole device buffer: moments and states begin so, and gaps stay so. */
+static wcoh_result wcohi_vk_clear(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    wcohi_vk_recorder r;
+    wcohi_vk_key key;
+    wcoh_result result = wcohi_vk_commands_begin(vk, exec->transfer, error);
+    if (result) return result;
+    memset(&key, 0, sizeof key);
+    wcohi_vk_recorder_open(&r, exec, &key, error);
+    r.building = 1;
+    r.commands = exec->transfer;
+    vk->root.api.CmdFillBuffer(r.commands, exec->device_buffer.buffer, 0, VK_WHOLE_SIZE, 0);
+    result = wcohi_vk_commands_end(&r);
+    return result ? result : wcohi_vk_submit(exec, &exec->transfer, 1, error);
+}
+
+static void wcohi_vk_exec_close(wcohi_exec *base)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    const wcohi_vk *vk = exec->vk;
+    int i;
+    for (i = 0; i < WCOHI_VK_RECORDINGS; i++) wcohi_vk_recording_give(exec, &exec->recordings[i]);
+    if (exec->transfer)
+        vk->root.api.FreeCommandBuffers(vk->device, vk->commands, 1, &exec->transfer);
+    if (exec->fence) vk->root.api.DestroyFence(vk->device, exec->fence, vk->root.allocator);
+    wcohi_vk_buffer_give(vk, &exec->device_buffer);
+    wcohi_vk_buffer_give(vk, &exec->host_buffer);
+    exec->transfer = NULL;
+    exec->fence = VK_NULL_HANDLE;
+}
+
+/* Lay host memory out: the exec, the plan's tensors, and what `map` shows. */
+static wcohi_vk_exec *wcohi_vk_exec_layout(wcohi_arena *arena, const wcohi_plan *plan,
+                                           size_t trained, wcohi_tensor **tensors)
+{
+    wcohi_vk_exec *exec = WCOHI_TAKE(arena, 1, wcohi_vk_exec);
+    size_t states = wcohi_mul((size_t)plan->states, wcohi_attention_state_bytes(plan->desc));
+    int area;
+    *tensors = WCOHI_TAKE(arena, plan->tensor_count, wcohi_tensor);
+    for (area = WCOHI_AREA_GRADIENT; plan->training && area <= WCOHI_AREA_MOMENT2; area++) {
+        unsigned char *memory = (unsigned char *)wcohi_take(arena, trained, sizeof(float));
+        if (exec) exec->mapped[area] = memory;
+    }
+    if (plan->session) { /* the states and, behind them, a table of the heads' parameters */
+        unsigned char *memory = (unsigned char *)wcohi_take(
+            arena, 1,
+            wcohi_round_up(states, WCOHI_ALIGN) + 4 * (size_t)plan->desc->heads * sizeof(double));
+        if (exec) exec->mapped[WCOHI_AREA_STATES] = memory;
+    }
+    return exec;
+}
+
+static size_t wcohi_vk_bytes(wcoh_device *device, const wcohi_plan *plan, int session)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_table table = wcohi_table_build(plan->desc, NULL);
+    wcohi_tensor *tensors;
+    (void)device;
+    (void)session;
+    wcohi_vk_exec_layout(&arena, plan, table.span[1], &tensors);
+    return arena.used;
+}
+
+/* Buffers and everything in them that does not change. */
+static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    wcoh_result result =
+        wcohi_vk_buffer_take(vk, &exec->device_buffer, exec->at.device_bytes, 0, error);
+    if (!result)
+        result = wcohi_vk_buffer_take(vk, &exec->host_buffer, exec->at.host_bytes, 1, error);
+    if (!result) result = wcohi_vk_commands_take(vk, &exec->transfer, error);
+    if (!result) result = wcohi_vk_fence_take(vk, &exec->fence, error);
+    if (!result) result = wcohi_vk_clear(exec, error);
+    if (!result) result = wcohi_vk_rules_upload(exec, error);
+    if (!result) result = wcohi_vk_turns_upload(exec, error);
+    return result;
+}
+
+static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wcoh_model *model,
+                                 int session, void *memory, wcohi_exec **out, wcoh_error *error)
+{
+    wcohi_arena arena;
+    wcohi_tensor *tensors;
+    wcohi_vk_exec *exec;
+    size_t scratch = 0;
+    wcoh_result result;
+    (void)session;
+    arena.base = (unsigned char *)memory;
+    arena.used = 0;
+    exec = wcohi_vk_exec_layout(&arena, plan, model->trained_span, &tensors);
+    exec->vk = (wcohi_vk *)device;
+    exec->base.device = device;
+    exec->base.plan = plan;
+    exec->base.model = model;
+    if ((result = wcohi_vk_refuse(plan, error)) != WCOH_OK) return result;
+    wcohi_vk_plan_adapt(exec, plan, tensors);
+    wcohi_vk_layout_make(exec, 0);
+    if ((result = wcohi_vk_measure(exec, &scratch, error)) != WCOH_OK) return result;
+    wcohi_vk_layout_make(exec, WCOHI_MAX(scratch, (size_t)4096));
+    if (exec->at.device_bytes >= WCOHI_SIZE_BAD / 2)
+        return wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
+                          plan->batch, plan->seq);
+    if ((result = wcohi_vk_exec_fill(exec, error)) != WCOH_OK) {
+        wcohi_vk_exec_close(&exec->base);
+        return result;
+    }
+    *out = &exec->base;
+    return WCOH_OK;
+}
+
+/* ---- 9 its life ------------------------------------------------------------------------------ */
+
+static void wcohi_vk_close(wcohi_vk *vk)
+{
+    const wcohi_vk_api *api = &vk->root.api;
+    if (vk->device && api->DestroyCommandPool) {
+        wcohi_vk_pipelines_destroy(vk);
+        if (vk->commands) api->DestroyCommandPool(vk->device, vk->commands, vk->root.allocator);
+    }
+    if (vk->own_device && vk->device) {
+        PFN_vkDestroyDevice destroy = api->DestroyDevice;
+        if (!destroy)
+            destroy = (PFN_vkDestroyDevice)api->GetDeviceProcAddr(vk->device, "vkDestroyDevice");
+        if (destroy) destroy(vk->device, vk->root.allocator);
+    }
+    wcohi_vk_root_close(&vk->root);
+}
+
+static void wcohi_vk_destroy(wcoh_device *device)
+{
+    wcohi_vk_close((wcohi_vk *)device);
+    wcohi_block_give(&device->block);
+}
+
+static const wcohi_device_table wcohi_vk_table = {
+    "vulkan",
+    1,
+    wcohi_vk_bytes,
+    wcohi_vk_open,
+    wcohi_vk_exec_close,
+    wcohi_vk_upload,
+    wcohi_vk_download,
+    wcohi_vk_map,
+    wcohi_vk_run,
+    wcohi_vk_loss,
+    wcohi_vk_update,
+    wcohi_vk_destroy,
+};
+
+/* 1 if the physical device offers the extension. */
+static int wcohi_vk_device_extension(const wcohi_vk *vk, const char *name)
+{
+    VkExtensionProperties list[512];
+    uint32_t count = WCOHI_COUNT(list), i;
+    VkResult result =
+        vk->root.api.EnumerateDeviceExtensionProperties(vk->physical, NULL, &count, list);
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return 0;
+    for (i = 0; i < count; i++)
+        if (strcmp(list[i].extensionName, name) == 0) return 1;
+    return 0;
+}
+
+/* ---- matrix units: what is used of VK_KHR_cooperative_matrix, which older headers lack ---- */
+
+#define WCOHI_VK_MATRIX "VK_KHR_cooperative_matrix"
+enum { WCOHI_VK_MATRIX_FEATURES = 1000506000, WCOHI_VK_MATRIX_KIND = 1000506001 };
+
+typedef struct wcohi_vk_matrix_features {
+    VkStructureType type;
+    void *next;
+    VkBool32 present, robust;
+} wcohi_vk_matrix_features;
+
+typedef struct wcohi_vk_matrix_kind { /* C [m,n] = A [m,k] B [k,n] + C */
+    VkStructureType type;
+    void *next;
+    uint32_t m, n, k;
+    int32_t a, b, c, result; /* 0: half float, 1: float */
+    VkBool32 saturating;
+    int32_t scope; /* 3: subgroup */
+} wcohi_vk_matrix_kind;
+
+typedef VkResult(VKAPI_PTR *wcohi_vk_matrix_list)(VkPhysicalDevice physical, uint32_t *count,
+                                                  wcohi_vk_matrix_kind *kinds);
+
+/* 1 if a subgroup multiplies 16 x 16 x 16 half floats into floats. */
+static int wcohi_vk_matrix_found(const wcohi_vk *vk)
+{
+    wcohi_vk_matrix_kind kinds[64];
+    uint32_t count = WCOHI_COUNT(kinds), i;
+    wcohi_vk_matrix_list list = (wcohi_vk_matrix_list)vk->root.api.GetInstanceProcAddr(
+        vk->root.instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    VkResult result;
+    memset(kinds, 0, sizeof kinds);
+    for (i = 0; i < count; i++) kinds[i].type = (VkStructureType)WCOHI_VK_MATRIX_KIND;
+    result = list ? list(vk->physical, &count, kinds) : VK_ERROR_FEATURE_NOT_PRESENT;
+    if (result != VK_SUCCESS && result != VK_INCOMPLETE) return 0;
+    for (i = 0; i < count; i++)
+        if (kinds[i].m == 16 && kinds[i].n == 16 && kinds[i].k == 16 && kinds[i].a == 0 &&
+            kinds[i].b == 0 && kinds[i].c == 1 && kinds[i].result == 1 && kinds[i].scope == 3)
+            return 1;
+    return 0;
+}
+
+static wcoh_result wcohi_vk_matrix_check(const wcohi_vk *vk, wcoh_error *error)
+{
+    VkPhysicalDeviceFeatures2 all;
+    VkPhysicalDeviceShaderFloat16Int8Features half;
+    const char *missing = NULL;
+    memset(&all, 0, sizeof all);
+    memset(&half, 0, sizeof half);
+    all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+    half.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+    all.pNext = &half;
+    if (vk->info.api_version < VK_API_VERSION_1_3) missing = "Vulkan 1.3";
+    else if (!wcohi_vk_device_extension(vk, WCOHI_VK_MATRIX)) missing = WCOHI_VK_MATRIX;
+    else if (vk->info.subgroup != 32) missing = "subgroups of 32";
+    else if (!wcohi_vk_matrix_found(vk)) missing = "16 x 16 x 16 products of half floats";
+    if (!missing) {
+        vk->root.api.GetPhysicalDeviceFeatures2(vk->physical, &all);
+        if (!half.shaderFloat16) missing = "shaderFloat16";
+    }
+    return missing ? wcohi_fail(error, WCOH_E_UNSUPPORTED, "cooperative: %.100s lacks %s",
+                                vk->info.name, missing)
+                   : WCOH_OK;
+}
+
+/* The features that gemm_cooperative.comp needs, as a chain for vkCreateDevice. */
+typedef struct wcohi_vk_matrix_chain {
+    wcohi_vk_matrix_features matrix;
+    VkPhysicalDeviceShaderFloat16Int8Features half;
+    VkPhysicalDeviceVulkanMemoryModelFeatures model;
+} wcohi_vk_matrix_chain;
+
+static const void *wcohi_vk_matrix_enable(wcohi_vk_matrix_chain *chain)
+{
+    memset(chain, 0, sizeof *chain);
+    chain->matrix.type = (VkStructureType)WCOHI_VK_MATRIX_FEATURES;
+    chain->matrix.next = &chain->half;
+    chain->matrix.present = VK_TRUE;
+    chain->half.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+    chain->half.pNext = &chain->model;
+    chain->half.shaderFloat16 = VK_TRUE;
+    chain->model.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
+    chain->model.vulkanMemoryModel = VK_TRUE;
+    return chain;
+}
+
+static wcoh_result wcohi_vk_make_device(wcohi_vk *vk, wcoh_error *error)
+{
+    VkDeviceQueueCreateInfo queue;
+    VkDeviceCreateInfo info;
+    VkPhysicalDeviceFeatures features;
+    wcohi_vk_matrix_chain chain;
+    const char *extensions[2];
+    float priority = 1;
+    wcoh_result result;
+    memset(&queue, 0, sizeof queue);
+    memset(&info, 0, sizeof info);
+    memset(&features, 0, sizeof features);
+    vk->family = wcohi_vk_family(&vk->root.api, vk->physical);
+    features.shaderFloat64 = (VkBool32)vk->info.float64;
+    queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
+    queue.queueFamilyIndex = vk->family;
+    queue.queueCount = 1;
+    queue.pQueuePriorities = &priority;
+    info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+    info.queueCreateInfoCount = 1;
+    info.pQueueCreateInfos = &queue;
+    info.pEnabledFeatures = &features;
+    info.ppEnabledExtensionNames = extensions;
+    if (wcohi_vk_device_extension(vk, "VK_KHR_portability_subset")) /* MoltenVK wants it named */
+        extensions[info.enabledExtensionCount++] = "VK_KHR_portability_subset";
+    if (vk->cooperative) {
+        extensions[info.enabledExtensionCount++] = WCOHI_VK_MATRIX;
+        info.pNext = wcohi_vk_matrix_enable(&chain);
+    }
+    result = wcohi_vk_check(
+        vk->root.api.CreateDevice(vk->physical, &info, vk->root.allocator, &vk->device),
+        "vkCreateDevice", error);
+    vk->own_device = !result;
+    return result;
+}
+
+static wcoh_result wcohi_vk_command_pool(wcohi_vk *vk, wcoh_error *error)
+{
+    VkCommandPoolCreateInfo info;
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
+    info.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
+    info.queueFamilyIndex = vk->family;
+    return wcohi_vk_check(
+        vk->root.api.CreateCommandPool(vk->device, &info, vk->root.allocator, &vk->commands),
+        "vkCreateCommandPool", error);
+}
+
+/* Everything above the instance, in `vk`; what was made stays there on failure. */
+static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_error *error)
+{
+    const wcohi_vk_api *api = &vk->root.api;
+    wcoh_result result = WCOH_OK;
+    if (desc->device) vk->physical = (VkPhysicalDevice)desc->physical_device;
+    else result = wcohi_vk_pick(&vk->root, desc, &vk->physical, error);
+    if (result) return result;
+    wcohi_vk_describe(api, vk->physical, &vk->info, &vk->limits);
+    api->GetPhysicalDeviceMemoryProperties(vk->physical, &vk->memory);
+    vk->two_float = desc->two_float || !vk->info.float64;
+    vk->cooperative = desc->cooperative != 0;
+    if (vk->cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK) return result;
+    if (desc->device) {
+        vk->device = (VkDevice)desc->device;
+        vk->queue = (VkQueue)desc->queue;
+        vk->family = desc->family;
+    } else if ((result = wcohi_vk_make_device(vk, error)) != WCOH_OK) {
+        return result;
+    }
+    if ((result = wcohi_vk_load_device(&vk->root.api, vk->device, error)) != WCOH_OK) return result;
+    if (!vk->queue) api->GetDeviceQueue(vk->device, vk->family, 0, &vk->queue);
+    return wcohi_vk_command_pool(vk, error);
+}
+
+static wcoh_result wcohi_vk_desc_check(const wcoh_vk_desc *desc, wcoh_error *error)
+{
+    int given = !!desc->physical_device + !!desc->device + !!desc->queue;
+    if (desc->index < 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "index is %d: devices count from 1, 0 for the default", desc->index);
+    if (given != 0 && (given != 3 || !desc->instance))
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "instance, physical_device, device and queue: give all or none");
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc *given,
+                                           wcoh_error *error)
+{
+    wcoh_vk_desc desc;
+    wcohi_arena arena;
+    wcohi_block block;
+    wcohi_vk *vk;
+    wcoh_result result;
+    *out = NULL;
+    memset(&desc, 0, sizeof desc);
+    if (given) desc = *given;
+    if ((result = wcohi_vk_desc_check(&desc, error)) != WCOH_OK) return result;
+    result = wcohi_block_take(&block, &arena, &desc.memory, wcohi_round_up(sizeof *vk, WCOHI_ALIGN),
+                              "Vulkan device", error);
+    if (result) return result;
+    vk = WCOHI_TAKE(&arena, 1, wcohi_vk);
+    vk->base.table = &wcohi_vk_table;
+    vk->base.block = block;
+    if ((result = wcohi_vk_root_open(&vk->root, &desc, error)) == WCOH_OK) {
+        result = wcohi_vk_build(vk, &desc, error);
+        if (result) wcohi_vk_close(vk);
+    }
+    if (result) wcohi_block_give(&block);
+    else *out = &vk->base;
+    return result;
+}
+
+WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info)
+{
+    *info = ((const wcohi_vk *)device)->info;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* WAVECOH_VK_IMPLEMENTATION_DONE */
