@@ -10537,7 +10537,7 @@ WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_p
                                       wcoh_error *error)
 {
     const wcohi_row *row;
-    memset(param, 0, sizeof *param);
+    if (param) memset(param, 0, sizeof *param);
     if (index < 0 || index >= model->row_count)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "parameter %d: allowed are 0 to %d", index,
                           model->row_count - 1);

@@ -486,6 +486,21 @@ static void a_session_gives_what_the_batch_gives_however_it_is_cut(void)
     }
 }
 
+static void a_long_prefill_equals_the_batch(void)
+{
+    int i;
+    EACH_ISA(i) {
+        layer a = layer_open(1, 700, 3, 8, 0, 2);
+        double *expected = (double *)take((size_t)(a.rows * a.width), sizeof(double));
+        a.compute.kernels = wcohi_kernels_for(every_isa[i]);
+        reference(&a, expected);
+        CHECK(stream(&a, 700, expected) < 4e-6);
+        CHECK(stream(&a, 300, expected) < 4e-6);
+        free(expected);
+        layer_close(&a);
+    }
+}
+
 /* The same 200 rows again and again: far out, the answer must be what it was early. */
 static void a_session_loses_nothing_with_its_age(void)
 {
@@ -750,6 +765,7 @@ int main(void)
     RUN(chunked_gradients_equal_quadratic_ones_on_every_instruction_set);
     RUN(long_gradients_do_not_depend_on_the_chunks);
     RUN(a_session_gives_what_the_batch_gives_however_it_is_cut);
+    RUN(a_long_prefill_equals_the_batch);
     RUN(a_session_loses_nothing_with_its_age);
     RUN(a_session_follows_a_change_of_gain);
     RUN(bits_do_not_depend_on_threads);
