@@ -4701,42 +4701,50 @@ enum {
             S##_store(p + k, S##_fma(r, r, S##_mul(s, s)));                                        \
         }                                                                                          \
     }                                                                                              \
-    /* with the slope k at pair `node`: `to` = `from` + x k, pair `next` = y + ahead k */          \
+    /* with the slope k at pair `node`, whose |z|^2 is in plane p: `to` = `from` + x k, pair       \
+       `next` = y + ahead k, and the |z|^2 of what comes next in plane q */                        \
     S##_fn void S##_kerr_stage(const wcohi_kerr *kerr, wcoh_real *w, int node, int to, int from,   \
-                               wcoh_real x, int next, wcoh_real ahead)                             \
+                               wcoh_real x, int next, wcoh_real ahead, const wcoh_real *p,         \
+                               wcoh_real *q)                                                       \
     {                                                                                              \
         const wcoh_real *pr = WCOHI_PLANE(w, kerr, node), *ps = WCOHI_PLANE(w, kerr, node + 1);    \
         const wcoh_real *fr = WCOHI_PLANE(w, kerr, from), *fs = WCOHI_PLANE(w, kerr, from + 1);    \
         wcoh_real *tr = WCOHI_PLANE(w, kerr, to), *ts = WCOHI_PLANE(w, kerr, to + 1);              \
         wcoh_real *nr = WCOHI_PLANE(w, kerr, next), *ns = WCOHI_PLANE(w, kerr, next + 1);          \
-        const wcoh_real *p = WCOHI_AT(P), *yr = WCOHI_AT(ZR), *ys = WCOHI_AT(ZS);                  \
+        const wcoh_real *yr = WCOHI_AT(ZR), *ys = WCOHI_AT(ZS);                                    \
         S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
         S##_v weight = S##_set(x), step = S##_set(ahead);                                          \
         int k;                                                                                     \
-        S##_kerr_power(kerr, w, node);                                                             \
         for (k = 0; k < kerr->span; k += S##_W) {                                                  \
             S##_v r = S##_load(pr + k), s = S##_load(ps + k), gamma = S##_load(kerr->gamma + k);   \
             S##_v phi = S##_fma(alpha, S##_load(p + k), S##_load(kerr->omega + k)), a, b;          \
             phi = S##_fma(beta, WCOHI_STEN(S, p + k), phi);                                        \
             a = S##_neg(S##_fma(gamma, r, S##_mul(phi, s)));                                       \
             b = S##_fnma(gamma, s, S##_mul(phi, r));                                               \
+            r = S##_fma(weight, a, S##_load(fr + k));                                              \
+            s = S##_fma(weight, b, S##_load(fs + k));                                              \
+            S##_store(tr + k, r);                                                                  \
+            S##_store(ts + k, s);                                                                  \
             if (next != to) {                                                                      \
-                S##_store(nr + k, S##_fma(step, a, S##_load(yr + k)));                             \
-                S##_store(ns + k, S##_fma(step, b, S##_load(ys + k)));                             \
+                r = S##_fma(step, a, S##_load(yr + k));                                            \
+                s = S##_fma(step, b, S##_load(ys + k));                                            \
+                S##_store(nr + k, r);                                                              \
+                S##_store(ns + k, s);                                                              \
             }                                                                                      \
-            S##_store(tr + k, S##_fma(weight, a, S##_load(fr + k)));                               \
-            S##_store(ts + k, S##_fma(weight, b, S##_load(fs + k)));                               \
+            S##_store(q + k, S##_fma(r, r, S##_mul(s, s)));                                        \
         }                                                                                          \
     }                                                                                              \
-    /* one step in place; the three inner nodes stay in pairs NODE, NODE + 2, NODE + 4 */          \
+    /* one step in place, |y|^2 in P before and after; the three inner nodes stay in pairs NODE,   \
+       NODE + 2, NODE + 4 */                                                                       \
     S##_fn void S##_kerr_step(const wcohi_kerr *kerr, wcoh_real *w)                                \
     {                                                                                              \
         const int y = WCOHI_KERR_ZR, sum = WCOHI_KERR_SUM, node = WCOHI_KERR_NODE;                 \
         wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;                         \
-        S##_kerr_stage(kerr, w, y, sum, y, h / 6, node, half);                                     \
-        S##_kerr_stage(kerr, w, node, sum, sum, h / 3, node + 2, half);                            \
-        S##_kerr_stage(kerr, w, node + 2, sum, sum, h / 3, node + 4, h);                           \
-        S##_kerr_stage(kerr, w, node + 4, y, sum, h / 6, y, 0);                                    \
+        wcoh_real *p = WCOHI_AT(P), *q = WCOHI_AT(GP);                                             \
+        S##_kerr_stage(kerr, w, y, sum, y, h / 6, node, half, p, q);                               \
+        S##_kerr_stage(kerr, w, node, sum, sum, h / 3, node + 2, half, q, p);                      \
+        S##_kerr_stage(kerr, w, node + 2, sum, sum, h / 3, node + 4, h, p, q);                     \
+        S##_kerr_stage(kerr, w, node + 4, y, sum, h / 6, y, 0, q, p);                              \
     }                                                                                              \
     /* pair `to` = pair `from` */                                                                  \
     S##_fn void S##_kerr_copy(const wcohi_kerr *kerr, wcoh_real *w, int to, int from)              \
@@ -4748,6 +4756,7 @@ enum {
     S##_fn void S##_kerr_rk4(const wcohi_kerr *kerr, wcoh_real *w)                                 \
     {                                                                                              \
         int step;                                                                                  \
+        S##_kerr_power(kerr, w, WCOHI_KERR_ZR);                                                    \
         for (step = 0; step < kerr->steps; step++) S##_kerr_step(kerr, w);                         \
     }
 
@@ -4820,6 +4829,7 @@ enum {
     {                                                                                              \
         wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;                         \
         S##_kerr_copy(kerr, w, WCOHI_KERR_ZR, saved);                                              \
+        S##_kerr_power(kerr, w, WCOHI_KERR_ZR);                                                    \
         S##_kerr_step(kerr, w); /* for its nodes */                                                \
         S##_kerr_copy(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_GR);                                     \
         S##_kerr_copy(kerr, w, WCOHI_KERR_BACK, WCOHI_KERR_GR);                                    \
@@ -4832,6 +4842,7 @@ enum {
     S##_fn void S##_kerr_rk4_backward(const wcohi_kerr *kerr, wcoh_real *w)                        \
     {                                                                                              \
         int step;                                                                                  \
+        S##_kerr_power(kerr, w, WCOHI_KERR_ZR);                                                    \
         for (step = 0; step < kerr->steps; step++) {                                               \
             int saved = WCOHI_KERR_SAVED + 2 * step;                                               \
             S##_kerr_copy(kerr, w, saved, WCOHI_KERR_ZR);                                          \
@@ -4906,8 +4917,9 @@ static void wcohi_kerr_end(wcoh_real *w, const wcohi_kerr *kerr, int role)
                                  int rows, wcoh_real *w)                                           \
     {                                                                                              \
         wcohi_kerr here = *source, *kerr = &here;                                                  \
-        int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i;                     \
-        wcohi_kerr_clear(w, kerr, WCOHI_KERR_ZR, WCOHI_KERR_P);                                    \
+        int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i, role;               \
+        role = kerr->solver == WCOH_SOLVER_RK4 ? WCOHI_KERR_GP : WCOHI_KERR_P;                     \
+        wcohi_kerr_clear(w, kerr, WCOHI_KERR_ZR, role);                                            \
         for (first = 0; first < rows; first += block) {                                            \
             int count = WCOHI_MIN(block, rows - first);                                            \
             size_t at = 2 * (size_t)first * (size_t)kerr->bands, row = 2 * (size_t)kerr->bands;    \
@@ -5204,8 +5216,8 @@ static size_t wcohi_coherence_inverses(int batch, int seq, int heads)
 }
 static size_t wcohi_coherence_aux_count(int batch, int seq, int heads, int width)
 {
-    size_t stretches = ((size_t)seq + WCOHI_STRETCH - 1) / WCOHI_STRETCH;
-    size_t states = wcohi_mul(wcohi_mul((size_t)batch, (size_t)heads), stretches - 1);
+    size_t later = seq > 0 ? (size_t)(seq - 1) / WCOHI_STRETCH : 0;
+    size_t states = wcohi_mul(wcohi_mul((size_t)batch, (size_t)heads), later);
     size_t doubles = wcohi_mul(states, wcohi_wave_state(width));
     return wcohi_add(wcohi_coherence_inverses(batch, seq, heads),
                      wcohi_mul(doubles, sizeof(double) / sizeof(wcoh_real)));
@@ -6811,7 +6823,8 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
         S##_dot_turn(room->key, 0, task->key + from, 0, &at, 1, 1, 1);                             \
         for (e = 0; e < width; e++) {                                                              \
             task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];                           \
-            task->values[(size_t)(slot * width + e)] = task->value[from + (size_t)e];              \
+            task->values[(size_t)slot * (size_t)width + (size_t)e] =                               \
+                task->value[from + (size_t)e];                                                     \
         }                                                                                          \
         total = S##_dot_step_weights(room->product, room->query, task->keys, pitch, n, width);     \
         for (e = 0; e < width; e += S##_W) {                                                       \
@@ -6985,8 +6998,8 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
     if (layer->states) task->state = layer->states + (size_t)index * block;
     if (call->aux) task->inverse = call->aux + (size_t)index * (size_t)call->seq;
     if (call->aux && layer->first) {
-        size_t stretches = ((size_t)call->seq + WCOHI_STRETCH - 1) / WCOHI_STRETCH;
-        size_t state = (size_t)index * (stretches - 1) + (size_t)layer->first / WCOHI_STRETCH - 1;
+        size_t later = (size_t)(call->seq - 1) / WCOHI_STRETCH;
+        size_t state = (size_t)index * later + (size_t)layer->first / WCOHI_STRETCH - 1;
         wcoh_real *states = call->aux;
         states += wcohi_coherence_inverses(call->batch, call->seq, call->heads);
         task->saved = (double *)(void *)states + state * block;
