@@ -11282,11 +11282,9 @@ static void wcohi_embed_rows(const wcohi_rows *rows)
         uint64_t position = run->position + (uint64_t)(r % run->seq);
         memcpy(out, table + (size_t)run->tokens[r] * width, width * sizeof *out);
         if (places) {
-            const wcoh_real *place = places + (size_t)position * width;
-            if (position >= (uint64_t)desc->context) { /* only sinusoids go on past their table */
-                wcohi_sinusoid(rows->scratch, desc, (double)position);
-                place = rows->scratch;
-            }
+            const wcoh_real *place = rows->scratch;
+            if (position < (uint64_t)desc->context) place = places + (size_t)position * width;
+            else wcohi_sinusoid(rows->scratch, desc, (double)position); /* past its table */
             for (i = 0; i < width; i++) out[i] += place[i];
         }
         for (i = 2 * (size_t)run->active_bands; i < width; i++) out[i] = 0;
