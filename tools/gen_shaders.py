@@ -232,6 +232,9 @@ def write():
 
 
 def main():
+    if set(sys.argv[1:]) - {"--check"}:
+        print(__doc__)
+        return 0 if {"-h", "--help"} & set(sys.argv) else 2
     for tool in ("glslangValidator", "spirv-opt", "spirv-val"):
         if not shutil.which(tool):
             sys.exit("%s is not installed (Debian: apt-get install glslang-tools spirv-tools)" % tool)
@@ -247,4 +250,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
