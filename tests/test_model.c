@@ -16,19 +16,31 @@ static void test_free(void *pointer);
 #define TEST_THREADS 1
 #endif
 
-/* Whatever does not go through a desc's allocator comes through here. */
+/* Whatever does not go through a desc's allocator comes through here, from two threads at times. */
 static long libc_calls, libc_live;
+
+static void libc_count(int calls, int live)
+{
+#ifdef TEST_THREADS
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+#endif
+    libc_calls += calls;
+    libc_live += live;
+#ifdef TEST_THREADS
+    pthread_mutex_unlock(&lock);
+#endif
+}
 
 static void *test_malloc(size_t size)
 {
-    libc_calls++;
-    libc_live++;
+    libc_count(1, 1);
     return malloc(size);
 }
 
 static void test_free(void *pointer)
 {
-    if (pointer) libc_live--;
+    if (pointer) libc_count(0, -1);
     free(pointer);
 }
 
