@@ -11072,7 +11072,7 @@ typedef struct wcohi_run {
     const uint32_t *targets; /* [batch, seq]; NULL: no loss (a session) */
     int batch, seq;
     int backward;      /* 1: backward follows; the head then computes loss and gradient there */
-    int add;           /* 1: parameter gradients are added to those of an earlier run */
+    int add;           /* 1: loss and parameter gradients are added to those of earlier runs */
     double scale;      /* of the gradient: 1 / micro-batches of a step */
     int active_bands;  /* curriculum: bands past it are 0 at the input */
     int session;       /* 1: states are read and advanced; batch is 1 */
@@ -11086,11 +11086,20 @@ typedef struct wcohi_update {
     double lr, beta1, beta2, epsilon, decay, clip; /* decay 0: none; clip 0: none */
 } wcohi_update;
 
+/* What came of one. */
+typedef struct wcohi_outcome {
+    double nats; /* sum of -log p over the step's rows */
+    double norm; /* of the gradient, before clipping */
+    int applied; /* 0: loss or gradient is not finite, and nothing changed */
+} wcohi_outcome;
+
 typedef struct wcohi_exec wcohi_exec;
 
 typedef struct wcohi_device_table {
     const char *name;
-    int whole_steps; /* 1: work stops between steps only (a GPU), 0: between any two ops */
+    /* 0: work stops between any two ops. 1: between steps only, and `run` and `update` return while
+       the device still works (a GPU). */
+    int whole_steps;
     /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
     size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
     /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
@@ -11108,12 +11117,13 @@ typedef struct wcohi_device_table {
     /* Ops of times first .. last-1 (0 .. 2*count of the plan). */
     wcoh_result (*run)(wcohi_exec *exec, const wcohi_run *run, int first, int last,
                        wcoh_error *error);
-    /* Sum of -log p over the rows of the last run that computed a loss. */
+    /* Sum of -log p over the rows of all runs since the last one with `add` 0. */
     wcoh_result (*loss)(wcohi_exec *exec, double *nats, wcoh_error *error);
-    /* Clip and AdamW; *norm is the gradient's. WCOH_E_NUMERIC if it is not finite: nothing changed.
-       */
-    wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, double *norm,
-                          wcoh_error *error);
+    /* Clip and AdamW with the gradient of those runs, unless it or their loss is not finite. */
+    wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, wcoh_error *error);
+    /* What came of the last update: waits for it, but not for runs begun since. Moves the model's
+       version on if it was applied. */
+    wcoh_result (*outcome)(wcohi_exec *exec, wcohi_outcome *outcome, wcoh_error *error);
     void (*destroy)(wcoh_device *device);
 } wcohi_device_table;
 
@@ -11161,8 +11171,9 @@ typedef struct wcohi_cpu_exec {
     void **prepared;       /* [ops] what an op derives from its parameters */
     uint64_t prepared_version;
     const wcohi_run *run; /* of the pass under way */
-    double loss;          /* sum of -log p */
+    double loss;          /* sum of -log p since the last run with `add` 0 */
     double *squares;      /* [chunks of the gradient] for its norm */
+    wcohi_outcome outcome;
 } wcohi_cpu_exec;
 
 /* ---- reaching tensors and parameters --------------------------------------------------------- */
@@ -11714,15 +11725,15 @@ static void wcohi_head_begin(wcohi_head_walk *walk, wcohi_cpu_exec *exec, const 
 static void wcohi_head_scan(wcohi_head_walk *walk)
 {
     int vocab = walk->exec->base.plan->desc->vocab, row;
+    double nats = 0;
     for (walk->first = 0; walk->first < vocab; walk->first += walk->count) {
         walk->count = WCOHI_MIN(walk->exec->head_chunk, vocab - walk->first);
         wcohi_head_logits(walk);
         wcohi_head_rows(walk, wcohi_head_scan_job);
     }
-    walk->exec->loss = 0;
     for (row = 0; row < walk->rows; row++)
-        walk->exec->loss +=
-            (double)walk->maximum[row] + log((double)walk->sum[row]) - (double)walk->target[row];
+        nats += (double)walk->maximum[row] + log((double)walk->sum[row]) - (double)walk->target[row];
+    walk->exec->loss = walk->exec->run->add ? walk->exec->loss + nats : nats;
 }
 
 /* Session: logits [V] of the last row. */
@@ -12330,20 +12341,21 @@ static void wcohi_adamw_job(int index, int slot, void *user)
         WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->row->count - from), &job->rule);
 }
 
-static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update, double *norm,
-                                    wcoh_error *error)
+static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
 {
     wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
     wcoh_model *model = base->model;
     wcohi_update_job job;
+    double norm = wcohi_gradient_norm(exec);
     size_t i;
     int r;
+    (void)error;
     memset(&job, 0, sizeof job);
     job.exec = exec;
-    *norm = wcohi_gradient_norm(exec);
-    if (!wcohi_is_finite(*norm))
-        return wcohi_fail(error, WCOH_E_NUMERIC, "the gradient of step %llu is not finite",
-                          (unsigned long long)update->step);
+    exec->outcome.nats = exec->loss;
+    exec->outcome.norm = norm;
+    exec->outcome.applied = wcohi_is_finite(norm) && wcohi_is_finite(exec->loss);
+    if (!exec->outcome.applied) return WCOH_OK;
     job.rule.lr = (wcoh_real)update->lr;
     job.rule.beta1 = (wcoh_real)update->beta1;
     job.rule.beta2 = (wcoh_real)update->beta2;
@@ -12351,7 +12363,7 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
     job.rule.correction1 = (wcoh_real)(1 / (1 - pow(update->beta1, (double)update->step)));
     job.rule.correction2 = (wcoh_real)(1 / (1 - pow(update->beta2, (double)update->step)));
     job.rule.scale =
-        (wcoh_real)(update->clip > 0 && *norm > update->clip ? update->clip / *norm : 1);
+        (wcoh_real)(update->clip > 0 && norm > update->clip ? update->clip / norm : 1);
     for (r = 0; r < model->row_count; r++) {
         wcoh_real *data = model->params + model->rows[r].offset;
         job.row = &model->rows[r];
@@ -12364,6 +12376,13 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
             if (data[i] > (wcoh_real)job.row->maximum) data[i] = (wcoh_real)job.row->maximum;
     }
     model->version++;
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_cpu_outcome(wcohi_exec *exec, wcohi_outcome *outcome, wcoh_error *error)
+{
+    (void)error;
+    *outcome = ((wcohi_cpu_exec *)exec)->outcome;
     return WCOH_OK;
 }
 
@@ -12387,6 +12406,7 @@ static const wcohi_device_table wcohi_cpu_table = {
     wcohi_cpu_run,
     wcohi_cpu_loss,
     wcohi_cpu_update,
+    wcohi_cpu_outcome,
     wcohi_cpu_destroy,
 };
 
@@ -12527,7 +12547,7 @@ typedef enum wcohi_phase {
     WCOHI_PHASE_BATCH,   /* draw windows */
     WCOHI_PHASE_PASS,    /* one op, forward or backward */
     WCOHI_PHASE_UPDATE,  /* all-reduce, clip, AdamW */
-    WCOHI_PHASE_WINDOWS, /* evaluation: gather windows */
+    WCOHI_PHASE_WINDOWS, /* evaluation: gather windows, or its end */
     WCOHI_PHASE_SCORE    /* evaluation: one op forward */
 } wcohi_phase;
 
@@ -12544,9 +12564,10 @@ struct wcoh_trainer {
     wcoh_rng rng;       /* state.rng plus what the step under way has drawn */
     int time;           /* of the pass under way */
     int micro;          /* micro-batches done in this step */
-    double step_loss;   /* sum over them */
     size_t window;      /* evaluation: windows done */
-    double window_loss; /* and their -log p */
+    uint64_t goal;      /* the call under way ends with this step */
+    double until;       /* and at this time */
+    double last, pace;  /* time of the last step's end, seconds that it took */
     wcohi_block block;
 };
 
@@ -12661,6 +12682,7 @@ WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **out, wcoh_model *model,
     trainer = wcohi_trainer_layout(&arena, &resolved, &engine);
     trainer->block = block;
     trainer->model = model;
+    trainer->pace = 1e30; /* unknown */
     trainer->state.val_loss = trainer->state.best_val = -1;
     trainer->state.rng = trainer->rng = wcoh_rng_seed(resolved.seed);
     if ((result = wcohi_engine_open(&trainer->engine, &engine, model, error)) != WCOH_OK) {
@@ -12713,7 +12735,6 @@ static void wcohi_trainer_rewind(wcoh_trainer *trainer)
     trainer->rng = trainer->state.rng;
     trainer->time = trainer->micro = 0;
     trainer->window = 0;
-    trainer->step_loss = trainer->window_loss = 0;
 }
 
 /* Whether the run is over, by the settings and the state. */
@@ -12833,41 +12854,22 @@ static void wcohi_unit_batch(wcoh_trainer *trainer)
     trainer->phase = WCOHI_PHASE_PASS;
 }
 
-/* One op of the pass, or the rest of it where the device stops between steps only; *finished at the
-   end, with the pass's -log p added to *loss. */
-static wcoh_result wcohi_unit_pass(wcoh_trainer *trainer, int end, double *loss, int *finished,
-                                   wcoh_error *error)
+/* One op of the pass, or the rest of it where the device stops between steps only. */
+static wcoh_result wcohi_unit_pass(wcoh_trainer *trainer, int end, wcoh_error *error)
 {
     const wcohi_device_table *table = trainer->engine.device->table;
     int last = table->whole_steps ? end : trainer->time + 1;
-    double nats;
     wcoh_result result =
         table->run(trainer->engine.exec, &trainer->run, trainer->time, last, error);
-    *finished = 0;
-    if (result) return result;
-    trainer->time = last;
-    if (last < end) return WCOH_OK;
-    *finished = 1;
-    if (!loss) return WCOH_OK;
-    if ((result = table->loss(trainer->engine.exec, &nats, error)) != WCOH_OK) return result;
-    *loss += nats;
-    return WCOH_OK;
-}
-
-/* A GPU takes the pass and the update as one submit: the loss of a step's last micro-batch is then
-   read after the update, which itself changes nothing where that loss is not finite. */
-static int wcohi_loss_is_late(const wcoh_trainer *trainer)
-{
-    return trainer->engine.device->table->whole_steps && !trainer->desc.all_reduce;
+    if (!result) trainer->time = last;
+    return result;
 }
 
 static wcoh_result wcohi_unit_train(wcoh_trainer *trainer, wcoh_error *error)
 {
-    int last = trainer->micro + 1 == trainer->desc.accumulate, finished;
-    int late = last && wcohi_loss_is_late(trainer);
-    wcoh_result result = wcohi_unit_pass(trainer, 2 * trainer->engine.plan.count,
-                                         late ? NULL : &trainer->step_loss, &finished, error);
-    if (result || !finished) return result;
+    int end = 2 * trainer->engine.plan.count;
+    wcoh_result result = wcohi_unit_pass(trainer, end, error);
+    if (result || trainer->time < end) return result;
     trainer->phase =
         ++trainer->micro < trainer->desc.accumulate ? WCOHI_PHASE_BATCH : WCOHI_PHASE_UPDATE;
     return WCOH_OK;
@@ -12886,14 +12888,13 @@ static wcoh_result wcohi_all_reduce(wcoh_trainer *trainer, wcoh_error *error)
     return table->upload(exec, WCOHI_AREA_GRADIENT, 0, gradient, count, error);
 }
 
-/* Clip and AdamW with the gradient at hand. */
+/* Begin clip and AdamW with the gradient at hand, and count the step. */
 static wcoh_result wcohi_trainer_apply(wcoh_trainer *trainer, wcoh_error *error)
 {
     const wcoh_trainer_desc *desc = &trainer->desc;
     wcohi_train_state *state = &trainer->state;
     wcohi_update update;
     wcoh_result result;
-    double norm = 0;
     update.step = state->adam_steps + 1;
     update.lr = wcohi_learning_rate(desc, state->step);
     update.beta1 = WCOHI_MAX(desc->beta1, 0);
@@ -12901,42 +12902,86 @@ static wcoh_result wcohi_trainer_apply(wcoh_trainer *trainer, wcoh_error *error)
     update.epsilon = desc->epsilon;
     update.decay = WCOHI_MAX(desc->decay, 0);
     update.clip = WCOHI_MAX(desc->clip, 0);
-    result = trainer->engine.device->table->update(trainer->engine.exec, &update, &norm, error);
+    result = trainer->engine.device->table->update(trainer->engine.exec, &update, error);
     if (result) return result;
     state->adam_steps++;
     state->step++;
     state->lr = update.lr;
-    state->grad_norm = norm;
     return WCOH_OK;
+}
+
+/* What came of the step just counted. */
+static wcoh_result wcohi_trainer_outcome(wcoh_trainer *trainer, double *nats, wcoh_error *error)
+{
+    wcohi_outcome outcome;
+    wcoh_result result =
+        trainer->engine.device->table->outcome(trainer->engine.exec, &outcome, error);
+    if (result) return result;
+    if (!outcome.applied)
+        return wcohi_fail(error, WCOH_E_NUMERIC, "the %s of step %llu is not finite",
+                          wcohi_is_finite(outcome.nats) ? "gradient" : "loss",
+                          (unsigned long long)trainer->state.step);
+    trainer->state.grad_norm = outcome.norm;
+    *nats = outcome.nats;
+    return WCOH_OK;
+}
+
+/* While the host reads and reports a step, a GPU already works at the first pass of the next, if
+   the call under way has time for all of that step. */
+static wcoh_result wcohi_trainer_look_ahead(wcoh_trainer *trainer, wcoh_error *error)
+{
+    const wcohi_train_state *state = &trainer->state;
+    wcoh_result result;
+    if (!trainer->engine.device->table->whole_steps || state->done || state->evaluate ||
+        state->step >= trainer->goal || wcohi_seconds() + 2 * trainer->pace > trainer->until)
+        return WCOH_OK;
+    wcohi_unit_batch(trainer);
+    result = wcohi_unit_train(trainer, error);
+    if (result) wcohi_trainer_rewind(trainer);
+    return result;
+}
+
+static void wcohi_trainer_stepped(wcoh_trainer *trainer, double nats, double rows)
+{
+    const uint64_t version = trainer->model->version;
+    const double now = wcohi_seconds();
+    trainer->state.train_loss = nats / rows;
+    trainer->state.tokens += (uint64_t)rows;
+    trainer->pace = now - trainer->last;
+    trainer->last = now;
+    wcohi_trainer_report(trainer, 0, 0);
+    if (trainer->model->version != version)
+        wcohi_trainer_rewind(trainer); /* a pass begun before the callback changed parameters */
 }
 
 /* A step whose loss or gradient is not finite is dropped: its batch counts as drawn, no parameter
    changes, and the caller hears of it. */
 static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
 {
-    wcohi_train_state *state = &trainer->state;
+    wcohi_train_state *state = &trainer->state, before;
     const wcoh_trainer_desc *desc = &trainer->desc;
-    double rows = (double)desc->batch * desc->seq * desc->accumulate, nats = 0;
-    wcoh_result result = WCOH_OK;
+    double nats = 0;
+    wcoh_result result = WCOH_OK, ahead = WCOH_OK;
     state->rng = trainer->rng;
-    if (!wcohi_is_finite(trainer->step_loss))
-        result = wcohi_fail(error, WCOH_E_NUMERIC, "the loss of step %llu is not finite",
-                            (unsigned long long)state->step + 1);
-    if (!result && desc->all_reduce) result = wcohi_all_reduce(trainer, error);
+    before = *state;
+    if (desc->all_reduce) result = wcohi_all_reduce(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, error);
-    if (!result && wcohi_loss_is_late(trainer))
-        result = trainer->engine.device->table->loss(trainer->engine.exec, &nats, error);
     if (!result) {
-        state->train_loss = (trainer->step_loss + nats) / rows;
-        state->tokens += (uint64_t)rows;
         state->evaluate =
             trainer->val && desc->eval_every > 0 &&
             (state->step % (uint64_t)desc->eval_every == 0 || state->step >= (uint64_t)desc->steps);
         wcohi_trainer_settle(trainer);
+        wcohi_trainer_rewind(trainer);
+        ahead = wcohi_trainer_look_ahead(trainer, error);
+        result = wcohi_trainer_outcome(trainer, &nats, error);
     }
-    wcohi_trainer_rewind(trainer);
-    if (!result) wcohi_trainer_report(trainer, 0, 0);
-    return result;
+    if (result) {
+        *state = before;
+        wcohi_trainer_rewind(trainer);
+        return result;
+    }
+    wcohi_trainer_stepped(trainer, nats, (double)desc->batch * desc->seq * desc->accumulate);
+    return ahead;
 }
 
 /* ---- evaluation: evenly spaced windows of the validation text, the same ones every time ------ */
@@ -12949,7 +12994,7 @@ static size_t wcohi_eval_windows(const wcoh_trainer *trainer)
 
 static void wcohi_unit_windows(wcoh_trainer *trainer)
 {
-    size_t windows = wcohi_eval_windows(trainer),
+    size_t windows = wcohi_eval_windows(trainer), first = trainer->window,
            room = trainer->val_count - 1 - (size_t)trainer->desc.seq;
     int row = 0;
     for (; row < trainer->desc.batch && trainer->window < windows; row++, trainer->window++)
@@ -12958,15 +13003,36 @@ static void wcohi_unit_windows(wcoh_trainer *trainer)
             windows > 1 ? (size_t)((double)room * (double)trainer->window / (double)(windows - 1))
                         : 0);
     wcohi_run_prepare(trainer, row, 0);
+    trainer->run.add = first > 0;
     trainer->phase = WCOHI_PHASE_SCORE;
 }
 
-static void wcohi_trainer_evaluated(wcoh_trainer *trainer)
+static wcoh_result wcohi_unit_score(wcoh_trainer *trainer, wcoh_error *error)
+{
+    wcoh_result result = wcohi_unit_pass(trainer, trainer->engine.plan.count, error);
+    if (!result && trainer->time == trainer->engine.plan.count)
+        trainer->phase = WCOHI_PHASE_WINDOWS;
+    return result;
+}
+
+/* Mean loss of all windows, after the last. */
+static wcoh_result wcohi_eval_loss(wcoh_trainer *trainer, double *loss, wcoh_error *error)
+{
+    double nats = 0;
+    wcoh_result result =
+        trainer->engine.device->table->loss(trainer->engine.exec, &nats, error);
+    *loss = nats / ((double)wcohi_eval_windows(trainer) * trainer->desc.seq);
+    return result;
+}
+
+static wcoh_result wcohi_unit_evaluated(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcohi_train_state *state = &trainer->state;
-    const wcoh_trainer_desc *desc = &trainer->desc;
-    double loss = trainer->window_loss / ((double)wcohi_eval_windows(trainer) * desc->seq);
-    int improved = state->best_val < 0 || loss < state->best_val;
+    double loss;
+    int improved;
+    wcoh_result result = wcohi_eval_loss(trainer, &loss, error);
+    if (result) return result;
+    improved = state->best_val < 0 || loss < state->best_val;
     state->val_loss = loss;
     state->evaluate = 0;
     if (improved) {
@@ -12977,16 +13043,6 @@ static void wcohi_trainer_evaluated(wcoh_trainer *trainer)
     wcohi_trainer_settle(trainer);
     wcohi_trainer_rewind(trainer);
     wcohi_trainer_report(trainer, 1, improved);
-}
-
-static wcoh_result wcohi_unit_score(wcoh_trainer *trainer, wcoh_error *error)
-{
-    int finished;
-    wcoh_result result = wcohi_unit_pass(trainer, trainer->engine.plan.count, &trainer->window_loss,
-                                         &finished, error);
-    if (result || !finished) return result;
-    trainer->phase = WCOHI_PHASE_WINDOWS;
-    if (trainer->window == wcohi_eval_windows(trainer)) wcohi_trainer_evaluated(trainer);
     return WCOH_OK;
 }
 
@@ -12996,8 +13052,12 @@ static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
     case WCOHI_PHASE_BATCH: wcohi_unit_batch(trainer); return WCOH_OK;
     case WCOHI_PHASE_PASS: return wcohi_unit_train(trainer, error);
     case WCOHI_PHASE_UPDATE: return wcohi_unit_update(trainer, error);
-    case WCOHI_PHASE_WINDOWS: wcohi_unit_windows(trainer); return WCOH_OK;
-    default: return wcohi_unit_score(trainer, error);
+    case WCOHI_PHASE_SCORE: return wcohi_unit_score(trainer, error);
+    default:
+        if (trainer->window == wcohi_eval_windows(trainer))
+            return wcohi_unit_evaluated(trainer, error);
+        wcohi_unit_windows(trainer);
+        return WCOH_OK;
     }
 }
 
@@ -13012,10 +13072,13 @@ static wcoh_result wcohi_trainer_work(wcoh_trainer *trainer, uint64_t steps, dou
     if (!trainer->train)
         return wcohi_fail(error, WCOH_E_DATA,
                           "the trainer has no data: call wcoh_trainer_set_data first");
+    trainer->goal = steps;
+    trainer->last = start;
+    trainer->until = milliseconds < 0 ? HUGE_VAL : start + milliseconds * 1e-3;
     while (!result && !trainer->state.done &&
            (trainer->state.step < steps || trainer->state.evaluate)) {
         result = wcohi_trainer_unit(trainer, error);
-        if (milliseconds >= 0 && (wcohi_seconds() - start) * 1e3 >= milliseconds) break;
+        if (milliseconds >= 0 && wcohi_seconds() >= trainer->until) break;
     }
     trainer->state.seconds += wcohi_seconds() - start;
     if (stats) wcoh_trainer_stats(trainer, stats);
@@ -13085,10 +13148,14 @@ WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *to
 WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stats,
                                          wcoh_error *error)
 {
+    wcohi_train_state before = trainer->state;
+    double nats;
     wcoh_result result = WCOH_OK;
     wcohi_trainer_rewind(trainer);
     if (trainer->desc.all_reduce) result = wcohi_all_reduce(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, error);
+    if (!result) result = wcohi_trainer_outcome(trainer, &nats, error);
+    if (result) trainer->state = before;
     if (stats) wcoh_trainer_stats(trainer, stats);
     return result;
 }
@@ -13108,25 +13175,18 @@ WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int
 WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_loss,
                                            wcoh_error *error)
 {
-    wcohi_train_state kept = trainer->state;
     wcoh_result result = WCOH_OK;
+    size_t windows;
     if (!trainer->val) return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
+    windows = wcohi_eval_windows(trainer);
     wcohi_trainer_rewind(trainer);
-    for (trainer->phase = WCOHI_PHASE_WINDOWS; !result;) {
-        size_t windows = wcohi_eval_windows(trainer);
-        if (trainer->phase == WCOHI_PHASE_WINDOWS && trainer->window == windows) break;
-        if (trainer->phase == WCOHI_PHASE_WINDOWS) wcohi_unit_windows(trainer);
-        else {
-            int finished;
-            result = wcohi_unit_pass(trainer, trainer->engine.plan.count, &trainer->window_loss,
-                                     &finished, error);
-            if (finished) trainer->phase = WCOHI_PHASE_WINDOWS;
-        }
+    trainer->phase = WCOHI_PHASE_WINDOWS;
+    trainer->window = 0;
+    while (!result && (trainer->phase == WCOHI_PHASE_SCORE || trainer->window < windows)) {
+        if (trainer->phase == WCOHI_PHASE_SCORE) result = wcohi_unit_score(trainer, error);
+        else wcohi_unit_windows(trainer);
     }
-    if (!result)
-        *val_loss =
-            trainer->window_loss / ((double)wcohi_eval_windows(trainer) * trainer->desc.seq);
-    trainer->state = kept;
+    if (!result) result = wcohi_eval_loss(trainer, val_loss, error);
     wcohi_trainer_rewind(trainer);
     return result;
 }
@@ -13186,7 +13246,7 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, wcoh_error *err
 /* ---- evaluation of a text in windows --------------------------------------------------------- */
 
 /* Windows lie one after the other in the text, so a batch of them is a stretch of it; targets are
-   the same stretch one token further. Adds -log p to *nats. */
+   the same stretch one token further. *nats: -log p of them all. */
 static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_desc *desc,
                                        const uint32_t *tokens, size_t windows, double *nats,
                                        wcoh_error *error)
@@ -13199,15 +13259,13 @@ static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_
     run.seq = desc->seq;
     run.active_bands = desc->model->bands;
     for (window = 0; !result && window < windows; window += (size_t)run.batch) {
-        double sum = 0;
+        run.add = window > 0;
         run.batch = (int)WCOHI_MIN((size_t)desc->batch, windows - window);
         run.tokens = tokens + window * seq;
         run.targets = run.tokens + 1;
         result = table->run(engine->exec, &run, 0, engine->plan.count, error);
-        if (!result) result = table->loss(engine->exec, &sum, error);
-        *nats += sum;
     }
-    return result;
+    return result ? result : table->loss(engine->exec, nats, error);
 }
 
 static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_model_desc *model,
@@ -13394,9 +13452,10 @@ WCOH_API void wcoh_session_reset(wcoh_session *session)
 
 /* ---- hearing --------------------------------------------------------------------------------- */
 
-/* Run rows tokens [rows <= prefill] from the session's position; targets NULL or [rows]. */
+/* Run rows tokens [rows <= prefill] from the session's position; targets NULL or [rows], with `add`
+   their loss is added to that of the runs before. */
 static wcoh_result wcohi_session_run(wcoh_session *session, const uint32_t *tokens,
-                                     const uint32_t *targets, int rows, int logits,
+                                     const uint32_t *targets, int rows, int add, int logits,
                                      wcoh_error *error)
 {
     const wcohi_device_table *table = session->engine.device->table;
@@ -13410,6 +13469,7 @@ static wcoh_result wcohi_session_run(wcoh_session *session, const uint32_t *toke
     run.seq = rows;
     run.active_bands = session->model->desc.bands;
     run.session = 1;
+    run.add = add;
     run.logits = logits;
     run.position = session->position;
     result = table->run(session->engine.exec, &run, 0, session->engine.plan.count, error);
@@ -13449,7 +13509,7 @@ WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t 
     for (at = 0; !result && at < count; at += rows) {
         rows = WCOHI_MIN(count - at, (size_t)session->desc.prefill);
         result =
-            wcohi_session_run(session, tokens + at, NULL, (int)rows, at + rows == count, error);
+            wcohi_session_run(session, tokens + at, NULL, (int)rows, 0, at + rows == count, error);
     }
     return result;
 }
@@ -13463,15 +13523,12 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
         result = wcohi_tokens_check(tokens + heard, 1, session->model->desc.vocab, "last", error);
     *nats = 0;
     for (at = 0; !result && at < heard; at += rows) {
-        double sum = 0;
         rows = WCOHI_MIN(heard - at, (size_t)session->desc.prefill);
-        result = wcohi_session_run(session, tokens + at, tokens + at + 1, (int)rows,
+        result = wcohi_session_run(session, tokens + at, tokens + at + 1, (int)rows, at > 0,
                                    at + rows == heard, error);
-        if (!result)
-            result = session->engine.device->table->loss(session->engine.exec, &sum, error);
-        *nats += sum;
     }
-    return result;
+    if (result || heard == 0) return result;
+    return session->engine.device->table->loss(session->engine.exec, nats, error);
 }
 
 WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)

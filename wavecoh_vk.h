@@ -845,7 +845,7 @@ typedef struct wcohi_vk_recording {
 
 #define WCOHI_VK_RECORDINGS 12
 
-/* Written by the host before each submit; read by shaders as frame.glsl says, in this order. */
+/* Written by the host for each submit; read by shaders as frame.glsl says, in this order. */
 typedef struct wcohi_vk_frame {
     uint32_t active_bands;
     float gradient_scale;
@@ -860,14 +860,26 @@ typedef struct wcohi_vk_view {
     size_t offset, bytes;
 } wcohi_vk_view;
 
+#define WCOHI_VK_SLOTS 4 /* submits on their way at once */
+
 /* Where things are. The device buffer holds parameters, gradient, moments, rules of the optimiser,
-   activations, tables, states and scratch; the host buffer what goes in and comes out. */
+   activations, tables, states and scratch, and `exchange`: what a pass reads from the host (frame,
+   tokens, targets, places) and writes for it (result). The host buffer holds a copy of the exchange
+   for every slot. */
 typedef struct wcohi_vk_layout {
     wcohi_vk_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
         scratch;
-    wcohi_vk_view frame, result, tokens, targets, places, logits, staging;
+    wcohi_vk_view exchange, frame, tokens, targets, places, result;
+    wcohi_vk_view slots, logits, staging;
     size_t device_bytes, host_bytes;
 } wcohi_vk_layout;
+
+/* A submit on its way: copies to the device, a recorded pass, copies to the host. */
+typedef struct wcohi_vk_slot {
+    VkCommandBuffer in, out;
+    VkFence fence;
+    uint64_t sent; /* number of its submit; above exec's `done`: not waited for yet */
+} wcohi_vk_slot;
 
 typedef struct wcohi_vk_exec {
     wcohi_exec base;
@@ -876,12 +888,13 @@ typedef struct wcohi_vk_exec {
     wcohi_vk_layout at;
     wcohi_vk_buffer device_buffer, host_buffer;
     wcohi_vk_recording recordings[WCOHI_VK_RECORDINGS];
-    VkCommandBuffer transfer; /* for uploads and downloads */
-    VkFence fence;
-    VkCommandBuffer pending[2]; /* recorded passes to submit together */
-    int pending_count;
-    uint64_t clock;    /* of recordings */
-    uint64_t version;  /* of the parameters that the device has */
+    wcohi_vk_slot slots[WCOHI_VK_SLOTS];
+    int next_slot, run_slot, update_slot; /* next to take; of the last run and update */
+    uint64_t sent, done;                  /* submits; a submit is done with all before it */
+    VkCommandBuffer transfer;             /* for uploads and downloads */
+    VkFence fence;                        /* of transfers */
+    uint64_t clock;                       /* of recordings */
+    uint64_t version;                     /* of the parameters that the device has */
     uint64_t prepared; /* of the parameters that the session's tables were made from */
     unsigned char *mapped[WCOHI_AREA_LOGITS + 1]; /* host memory of areas, for `map` */
 } wcohi_vk_exec;
@@ -914,24 +927,25 @@ static const wcohi_vk_api *wcohi_vk_api_of(const wcohi_vk_recorder *r)
     return &r->exec->vk->root.api;
 }
 
-static void wcohi_vk_barrier(wcohi_vk_recorder *r, VkPipelineStageFlags to, VkAccessFlags access)
+/* What was written so far before what follows, in the order of submission. */
+static void wcohi_vk_barrier(const wcohi_vk *vk, VkCommandBuffer commands, VkPipelineStageFlags to,
+                             VkAccessFlags access)
 {
     VkMemoryBarrier barrier;
-    r->touch_count = 0;
-    if (!r->building) return;
     memset(&barrier, 0, sizeof barrier);
     barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
     barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
     barrier.dstAccessMask = access;
-    wcohi_vk_api_of(r)->CmdPipelineBarrier(
-        r->commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, to, 0,
-        1, &barrier, 0, NULL, 0, NULL);
+    vk->root.api.CmdPipelineBarrier(
+        commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT, to, 0, 1,
+        &barrier, 0, NULL, 0, NULL);
 }
 
-/* What later dispatches and copies of ours may do. */
-static void wcohi_vk_barrier_work(wcohi_vk_recorder *r)
+/* Before later dispatches and copies of ours. */
+static void wcohi_vk_barrier_work(const wcohi_vk *vk, VkCommandBuffer commands)
 {
-    wcohi_vk_barrier(r, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
+    wcohi_vk_barrier(vk, commands,
+                     VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
                      VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
                          VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
 }
@@ -953,7 +967,8 @@ static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_vk_view *views, uin
         for (t = 0; t < r->touch_count && !meets; t++)
             meets = views[i].bytes > 0 && (r->touches[t].write || (writes >> i & 1)) &&
                     wcohi_vk_overlap(&views[i], &r->touches[t].view);
-    if (meets) wcohi_vk_barrier_work(r);
+    if (meets) r->touch_count = 0;
+    if (meets && r->building) wcohi_vk_barrier_work(r->exec->vk, r->commands);
     for (i = 0; i < count; i++) {
         if (views[i].bytes == 0) continue;
         r->touches[r->touch_count].view = views[i];
@@ -1938,7 +1953,7 @@ static void wcohi_vk_head_softmax(wcohi_vk_recorder *r, wcohi_vk_view logits, ui
 static void wcohi_vk_head_loss(wcohi_vk_recorder *r)
 {
     const wcohi_vk_view views[2] = {r->exec->at.nats, r->exec->at.result};
-    const uint32_t push[] = {r->rows};
+    const uint32_t push[] = {r->rows, (uint32_t)r->key.add};
     WCOHI_VK_RECORD(r, WCOH_SPV_LOSS, NULL, 1, 1, 1);
 }
 
@@ -2079,13 +2094,40 @@ static void wcohi_vk_recorder_open(wcohi_vk_recorder *r, wcohi_vk_exec *exec,
     r->rows = (uint32_t)key->batch * (uint32_t)key->seq;
 }
 
+static wcoh_result wcohi_vk_fence_wait(const wcohi_vk *vk, VkFence fence, wcoh_error *error)
+{
+    wcoh_result result =
+        wcohi_vk_check(vk->root.api.WaitForFences(vk->device, 1, &fence, VK_TRUE, UINT64_MAX),
+                       "vkWaitForFences", error);
+    if (result) vk->root.api.QueueWaitIdle(vk->queue); /* nothing runs on when memory is freed */
+    return result;
+}
+
+/* Until the submit of a slot is done. */
+static wcoh_result wcohi_vk_slot_wait(wcohi_vk_exec *exec, int slot, wcoh_error *error)
+{
+    if (exec->slots[slot].sent <= exec->done) return WCOH_OK;
+    exec->done = exec->slots[slot].sent;
+    return wcohi_vk_fence_wait(exec->vk, exec->slots[slot].fence, error);
+}
+
+static void wcohi_vk_wait_all(wcohi_vk_exec *exec)
+{
+    int slot;
+    for (slot = 0; slot < WCOHI_VK_SLOTS; slot++) wcohi_vk_slot_wait(exec, slot, NULL);
+}
+
+static void wcohi_vk_commands_give(const wcohi_vk *vk, VkCommandBuffer commands)
+{
+    if (commands) vk->root.api.FreeCommandBuffers(vk->device, vk->commands, 1, &commands);
+}
+
 static void wcohi_vk_recording_give(wcohi_vk_exec *exec, wcohi_vk_recording *recording)
 {
     const wcohi_vk *vk = exec->vk;
     if (recording->pool)
         vk->root.api.DestroyDescriptorPool(vk->device, recording->pool, vk->root.allocator);
-    if (recording->commands)
-        vk->root.api.FreeCommandBuffers(vk->device, vk->commands, 1, &recording->commands);
+    wcohi_vk_commands_give(vk, recording->commands);
     memset(recording, 0, sizeof *recording);
 }
 
@@ -2120,21 +2162,22 @@ static wcoh_result wcohi_vk_pool_take(const wcohi_vk *vk, VkDescriptorPool *pool
 }
 
 static wcoh_result wcohi_vk_commands_begin(const wcohi_vk *vk, VkCommandBuffer commands,
-                                           wcoh_error *error)
+                                           VkCommandBufferUsageFlags usage, wcoh_error *error)
 {
     VkCommandBufferBeginInfo info;
     memset(&info, 0, sizeof info);
     info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+    info.flags = usage;
     return wcohi_vk_check(vk->root.api.BeginCommandBuffer(commands, &info), "vkBeginCommandBuffer",
                           error);
 }
 
 /* What ends every command buffer: results become visible to the host. */
-static wcoh_result wcohi_vk_commands_end(wcohi_vk_recorder *r)
+static wcoh_result wcohi_vk_commands_end(const wcohi_vk *vk, VkCommandBuffer commands,
+                                         wcoh_error *error)
 {
-    wcohi_vk_barrier(r, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
-    return wcohi_vk_check(wcohi_vk_api_of(r)->EndCommandBuffer(r->commands), "vkEndCommandBuffer",
-                          r->error);
+    wcohi_vk_barrier(vk, commands, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+    return wcohi_vk_check(vk->root.api.EndCommandBuffer(commands), "vkEndCommandBuffer", error);
 }
 
 /* Record the pass of `r`, which was only counted so far, into a free place. */
@@ -2144,26 +2187,29 @@ static wcoh_result wcohi_vk_record(wcohi_vk_recorder *r, wcohi_vk_recording *rec
     wcoh_result result = wcohi_vk_commands_take(vk, &recording->commands, r->error);
     if (!result)
         result = wcohi_vk_pool_take(vk, &recording->pool, r->sets, r->descriptors, r->error);
-    if (!result) result = wcohi_vk_commands_begin(vk, recording->commands, r->error);
+    if (!result)
+        result = wcohi_vk_commands_begin(vk, recording->commands,
+                                         VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT, r->error);
     if (result) return result;
     r->building = 1;
     r->scratch = 0;
     r->commands = recording->commands;
     r->pool = recording->pool;
-    wcohi_vk_barrier_work(r); /* after everything submitted before */
+    wcohi_vk_barrier_work(vk, r->commands); /* after everything submitted before */
     wcohi_vk_record_pass(r);
     if (r->result) return r->result;
     recording->key = r->key;
-    return wcohi_vk_commands_end(r);
+    return wcohi_vk_commands_end(vk, r->commands, r->error);
 }
 
-/* The place of the oldest recording, freed. */
+/* The place of the oldest recording, freed when nothing is on its way. */
 static wcohi_vk_recording *wcohi_vk_recording_place(wcohi_vk_exec *exec)
 {
     wcohi_vk_recording *place = exec->recordings;
     int i;
     for (i = 1; i < WCOHI_VK_RECORDINGS; i++)
         if (exec->recordings[i].used < place->used) place = &exec->recordings[i];
+    if (place->commands) wcohi_vk_wait_all(exec);
     wcohi_vk_recording_give(exec, place);
     return place;
 }
@@ -2196,64 +2242,109 @@ static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_vk_ke
 
 /* ---- 8 the device table ---------------------------------------------------------------------- */
 
-/* Submit command buffers as one batch and wait for the device. */
-static wcoh_result wcohi_vk_submit(wcohi_vk_exec *exec, const VkCommandBuffer *commands,
-                                   uint32_t count, wcoh_error *error)
+/* Record copies between two buffers, as they stand in the order of submission. */
+static wcoh_result wcohi_vk_copies(const wcohi_vk *vk, VkCommandBuffer commands, VkBuffer from,
+                                   VkBuffer to, const VkBufferCopy *regions, uint32_t count,
+                                   wcoh_error *error)
 {
-    const wcohi_vk *vk = exec->vk;
+    wcoh_result result =
+        wcohi_vk_commands_begin(vk, commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, error);
+    if (result) return result;
+    wcohi_vk_barrier_work(vk, commands);
+    vk->root.api.CmdCopyBuffer(commands, from, to, count, regions);
+    return wcohi_vk_commands_end(vk, commands, error);
+}
+
+static wcoh_result wcohi_vk_submit(const wcohi_vk *vk, const VkCommandBuffer *commands,
+                                   uint32_t count, VkFence fence, wcoh_error *error)
+{
     const wcohi_vk_api *api = &vk->root.api;
     VkSubmitInfo info;
     wcoh_result result =
-        wcohi_vk_check(api->ResetFences(vk->device, 1, &exec->fence), "vkResetFences", error);
+        wcohi_vk_check(api->ResetFences(vk->device, 1, &fence), "vkResetFences", error);
     if (result) return result;
     memset(&info, 0, sizeof info);
     info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
     info.commandBufferCount = count;
     info.pCommandBuffers = commands;
-    result =
-        wcohi_vk_check(api->QueueSubmit(vk->queue, 1, &info, exec->fence), "vkQueueSubmit", error);
+    return wcohi_vk_check(api->QueueSubmit(vk->queue, 1, &info, fence), "vkQueueSubmit", error);
+}
+
+/* Submit commands and wait for the device to finish them, and with them all before. */
+static wcoh_result wcohi_vk_submit_wait(wcohi_vk_exec *exec, VkCommandBuffer commands,
+                                        wcoh_error *error)
+{
+    wcoh_result result = wcohi_vk_submit(exec->vk, &commands, 1, exec->fence, error);
     if (result) return result;
-    result = wcohi_vk_check(api->WaitForFences(vk->device, 1, &exec->fence, VK_TRUE, UINT64_MAX),
-                            "vkWaitForFences", error);
-    if (result) api->QueueWaitIdle(vk->queue); /* nothing of ours may run on when memory is freed */
-    return result;
-}
-
-/* Run what `run` and `update` have left pending. */
-static wcoh_result wcohi_vk_flush(wcohi_vk_exec *exec, wcoh_error *error)
-{
-    int count = exec->pending_count;
-    exec->pending_count = 0;
-    return count ? wcohi_vk_submit(exec, exec->pending, (uint32_t)count, error) : WCOH_OK;
-}
-
-static wcohi_vk_frame *wcohi_vk_frame_of(const wcohi_vk_exec *exec)
-{
-    return (wcohi_vk_frame *)(void *)(exec->host_buffer.mapped + exec->at.frame.offset);
+    exec->done = exec->sent;
+    return wcohi_vk_fence_wait(exec->vk, exec->fence, error);
 }
 
 /* Copy between the buffers, `bytes` at most the staging area. */
 static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_vk_view from, wcohi_vk_view to,
                                  size_t bytes, wcoh_error *error)
 {
-    const wcohi_vk *vk = exec->vk;
-    wcohi_vk_recorder r;
-    wcohi_vk_key key;
     VkBufferCopy region;
-    wcoh_result result = wcohi_vk_commands_begin(vk, exec->transfer, error);
-    if (result) return result;
-    memset(&key, 0, sizeof key);
-    wcohi_vk_recorder_open(&r, exec, &key, error);
-    r.building = 1;
-    r.commands = exec->transfer;
+    wcoh_result result;
     region.srcOffset = from.offset;
     region.dstOffset = to.offset;
     region.size = bytes;
-    wcohi_vk_barrier_work(&r);
-    vk->root.api.CmdCopyBuffer(r.commands, wcohi_vk_buffer_of(exec, &from),
-                               wcohi_vk_buffer_of(exec, &to), 1, &region);
-    result = wcohi_vk_commands_end(&r);
-    return result ? result : wcohi_vk_submit(exec, &exec->transfer, 1, error);
+    result = wcohi_vk_copies(exec->vk, exec->transfer, wcohi_vk_buffer_of(exec, &from),
+                             wcohi_vk_buffer_of(exec, &to), &region, 1, error);
+    return result ? result : wcohi_vk_submit_wait(exec, exec->transfer, error);
+}
+
+/* ---- slots ---- */
+
+/* What a slot has of a view of the exchange. */
+static size_t wcohi_vk_slot_offset(const wcohi_vk_exec *exec, int slot, const wcohi_vk_view *view)
+{
+    const wcohi_vk_layout *at = &exec->at;
+    return at->slots.offset + (size_t)slot * at->exchange.bytes + view->offset -
+           at->exchange.offset;
+}
+
+static void *wcohi_vk_slot_data(const wcohi_vk_exec *exec, int slot, const wcohi_vk_view *view)
+{
+    return exec->host_buffer.mapped + wcohi_vk_slot_offset(exec, slot, view);
+}
+
+/* The next slot, when the submit that had it is done. */
+static wcoh_result wcohi_vk_slot_take(wcohi_vk_exec *exec, int *slot, wcoh_error *error)
+{
+    *slot = exec->next_slot;
+    exec->next_slot = (exec->next_slot + 1) % WCOHI_VK_SLOTS;
+    return wcohi_vk_slot_wait(exec, *slot, error);
+}
+
+/* Send a recorded pass off: before it the inputs that the slot holds, behind it its result. */
+static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi_vk_view *inputs,
+                                      uint32_t count, VkCommandBuffer pass, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    wcohi_vk_slot *sent = &exec->slots[slot];
+    VkBuffer host = exec->host_buffer.buffer, device = exec->device_buffer.buffer;
+    VkBufferCopy regions[4], back;
+    VkCommandBuffer commands[3];
+    wcoh_result result;
+    uint32_t i, filled = 0;
+    for (i = 0; i < count; i++) {
+        if (inputs[i].bytes == 0) continue;
+        regions[filled].srcOffset = wcohi_vk_slot_offset(exec, slot, &inputs[i]);
+        regions[filled].dstOffset = inputs[i].offset;
+        regions[filled++].size = inputs[i].bytes;
+    }
+    back.srcOffset = exec->at.result.offset;
+    back.dstOffset = wcohi_vk_slot_offset(exec, slot, &exec->at.result);
+    back.size = exec->at.result.bytes;
+    commands[0] = sent->in;
+    commands[1] = pass;
+    commands[2] = sent->out;
+    result = wcohi_vk_copies(vk, sent->in, host, device, regions, filled, error);
+    if (!result) result = wcohi_vk_copies(vk, sent->out, device, host, &back, 1, error);
+    if (!result) result = wcohi_vk_submit(vk, commands, 3, sent->fence, error);
+    if (!result) sent->sent = ++exec->sent;
+    return result;
 }
 
 /* Doubles of a session's states as pairs of floats, where the device computes in those, and back.
@@ -2290,7 +2381,7 @@ static wcoh_result wcohi_vk_transfer(wcohi_vk_exec *exec, wcohi_vk_view view, vo
 {
     unsigned char *staging = exec->host_buffer.mapped + exec->at.staging.offset;
     size_t done, bytes;
-    wcoh_result result = wcohi_vk_flush(exec, error);
+    wcoh_result result = WCOH_OK;
     for (done = 0; !result && done < view.bytes; done += bytes) {
         wcohi_vk_view piece = view;
         bytes = WCOHI_MIN(view.bytes - done, exec->at.staging.bytes);
@@ -2347,7 +2438,7 @@ static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t f
     wcoh_result result;
     if (!view.host)
         return wcohi_vk_transfer(exec, view, data, NULL, wcohi_vk_in_pairs(exec, area), error);
-    if ((result = wcohi_vk_flush(exec, error)) == WCOH_OK)
+    if ((result = wcohi_vk_slot_wait(exec, exec->run_slot, error)) == WCOH_OK)
         memcpy(data, exec->host_buffer.mapped + view.offset, view.bytes);
     return result;
 }
@@ -2380,20 +2471,26 @@ static wcoh_result wcohi_vk_refresh(wcohi_vk_exec *exec, wcoh_error *error)
 static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run *run,
                                             wcoh_error *error);
 
-/* Tokens, targets, places of sinusoids past their table, and the frame, for the next submit. */
-static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_vk_key *key)
+/* Frame, tokens, targets and places (of sinusoids past their table) into a slot; inputs [4] are
+   their views. */
+static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_vk_key *key,
+                           int slot, wcohi_vk_view *inputs)
 {
     const wcoh_model_desc *desc = exec->plan.desc;
-    unsigned char *mapped = exec->host_buffer.mapped;
-    wcohi_vk_frame *frame = wcohi_vk_frame_of(exec);
-    size_t rows = (size_t)run->batch * (size_t)run->seq, row;
-    memcpy(mapped + exec->at.tokens.offset, run->tokens, rows * sizeof *run->tokens);
-    if (run->targets)
-        memcpy(mapped + exec->at.targets.offset, run->targets, rows * sizeof *run->targets);
+    const wcohi_vk_layout *at = &exec->at;
+    wcohi_vk_frame *frame = (wcohi_vk_frame *)wcohi_vk_slot_data(exec, slot, &at->frame);
+    float *places = (float *)wcohi_vk_slot_data(exec, slot, &at->places);
+    size_t rows = (size_t)run->batch * (size_t)run->seq, bytes = rows * sizeof *run->tokens, row,
+           width = 2 * (size_t)desc->bands;
+    inputs[0] = at->frame;
+    inputs[1] = wcohi_vk_part(at->tokens, 0, bytes);
+    inputs[2] = wcohi_vk_part(at->targets, 0, key->loss ? bytes : 0);
+    inputs[3] = wcohi_vk_part(at->places, 0, key->places ? rows * width * sizeof *places : 0);
+    memcpy(wcohi_vk_slot_data(exec, slot, &at->tokens), run->tokens, bytes);
+    if (key->loss) memcpy(wcohi_vk_slot_data(exec, slot, &at->targets), run->targets, bytes);
     for (row = 0; key->places && row < rows; row++)
-        wcohi_sinusoid((float *)(void *)(mapped + exec->at.places.offset) +
-                           row * 2 * (size_t)desc->bands,
-                       desc, (double)(run->position + row));
+        wcohi_sinusoid(places + row * width, desc, (double)(run->position + row));
+    memset(frame, 0, sizeof *frame);
     frame->active_bands = (uint32_t)run->active_bands;
     frame->gradient_scale = (float)(run->scale / (double)rows);
     frame->position_low = (uint32_t)run->position;
@@ -2401,13 +2498,17 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     frame->ring_start = (uint32_t)(run->position % (uint64_t)desc->context);
 }
 
+/* A run is sent off and not waited for: the next one may be sent while the device works. */
 static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
                                 wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
     const wcoh_model_desc *desc = exec->plan.desc;
+    VkCommandBuffer pass = NULL;
+    wcohi_vk_view inputs[4];
     wcohi_vk_key key;
     wcoh_result result;
+    int slot;
     memset(&key, 0, sizeof key);
     key.first = first;
     key.last = last;
@@ -2420,47 +2521,50 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     key.loss = run->targets != NULL;
     key.places = run->session && desc->position == WCOH_POSITION_SINUSOIDAL &&
                  run->position + (uint64_t)run->seq > (uint64_t)desc->context;
-    if ((result = wcohi_vk_flush(exec, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
     if (run->session && (result = wcohi_vk_session_prepare(exec, run, error)) != WCOH_OK)
         return result;
-    if ((result = wcohi_vk_recording_get(exec, &key, &exec->pending[0], error)) != WCOH_OK)
-        return result;
-    wcohi_vk_stage(exec, run, &key);
-    exec->pending_count = 1;
-    return run->session ? wcohi_vk_flush(exec, error) : WCOH_OK;
+    if ((result = wcohi_vk_recording_get(exec, &key, &pass, error)) != WCOH_OK) return result;
+    if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
+    wcohi_vk_stage(exec, run, &key, slot, inputs);
+    exec->run_slot = slot;
+    return wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), pass, error);
 }
 
 /* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if finite */
-static const float *wcohi_vk_result_of(const wcohi_vk_exec *exec)
+static const float *wcohi_vk_result_of(const wcohi_vk_exec *exec, int slot)
 {
-    return (const float *)(const void *)(exec->host_buffer.mapped + exec->at.result.offset);
+    return (const float *)wcohi_vk_slot_data(exec, slot, &exec->at.result);
+}
+
+/* Two floats as the number whose sum they are; the second of an infinity says nothing. */
+static double wcohi_vk_joined(const float *pair)
+{
+    return wcohi_is_finite((double)pair[0]) ? (double)pair[0] + (double)pair[1] : (double)pair[0];
 }
 
 static wcoh_result wcohi_vk_loss(wcohi_exec *base, double *nats, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcoh_result result = wcohi_vk_flush(exec, error);
-    const float *out = wcohi_vk_result_of(exec);
-    *nats = wcohi_is_finite((double)out[0]) ? (double)out[0] + (double)out[1] : (double)out[0];
+    wcoh_result result = wcohi_vk_slot_wait(exec, exec->run_slot, error);
+    *nats = wcohi_vk_joined(wcohi_vk_result_of(exec, exec->run_slot));
     return result;
 }
 
-/* Submitted together with the pass that made the gradient, if that is still pending. */
-static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, double *norm,
-                                   wcoh_error *error)
+static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcohi_vk_frame *frame = wcohi_vk_frame_of(exec);
-    const float *out = wcohi_vk_result_of(exec);
+    wcohi_vk_frame *frame;
+    VkCommandBuffer pass = NULL;
     wcohi_vk_key key;
     wcoh_result result;
+    int slot;
     memset(&key, 0, sizeof key);
     key.first = -1;
-    if ((result = wcohi_vk_recording_get(exec, &key, &exec->pending[exec->pending_count], error)) !=
-        WCOH_OK)
-        return result;
-    exec->pending_count++;
+    if ((result = wcohi_vk_recording_get(exec, &key, &pass, error)) != WCOH_OK) return result;
+    if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
+    frame = (wcohi_vk_frame *)wcohi_vk_slot_data(exec, slot, &exec->at.frame);
+    memset(frame, 0, sizeof *frame);
     frame->lr = (float)update->lr;
     frame->beta1 = (float)update->beta1;
     frame->beta2 = (float)update->beta2;
@@ -2469,12 +2573,20 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     frame->clip = (float)update->clip;
     frame->correction1 = (float)(1 / (1 - pow(update->beta1, (double)update->step)));
     frame->correction2 = (float)(1 / (1 - pow(update->beta2, (double)update->step)));
-    if ((result = wcohi_vk_flush(exec, error)) != WCOH_OK) return result;
-    *norm = sqrt((double)out[2] + (double)out[3]);
-    if (out[5] == 0)
-        return wcohi_fail(error, WCOH_E_NUMERIC, "the gradient of step %llu is not finite",
-                          (unsigned long long)update->step);
-    exec->version = ++base->model->version;
+    exec->update_slot = slot;
+    return wcohi_vk_slot_send(exec, slot, &exec->at.frame, 1, pass, error);
+}
+
+static wcoh_result wcohi_vk_outcome(wcohi_exec *base, wcohi_outcome *outcome, wcoh_error *error)
+{
+    wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
+    const float *out = wcohi_vk_result_of(exec, exec->update_slot);
+    wcoh_result result = wcohi_vk_slot_wait(exec, exec->update_slot, error);
+    if (result) return result;
+    outcome->nats = wcohi_vk_joined(out);
+    outcome->norm = sqrt(wcohi_vk_joined(out + 2));
+    outcome->applied = out[5] != 0;
+    if (outcome->applied) exec->version = ++base->model->version;
     return WCOH_OK;
 }
 
@@ -2625,14 +2737,16 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->states = wcohi_vk_place(&end, 0, plan->session ? (size_t)plan->states : 0,
                                 wcohi_attention_state_bytes(plan->desc));
     at->nats = wcohi_vk_place(&end, 0, rows, sizeof(float));
+    at->frame = wcohi_vk_place(&end, 0, 1, sizeof(wcohi_vk_frame));
+    at->tokens = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
+    at->targets = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
+    at->places = wcohi_vk_place(&end, 0, wcohi_mul(places, width), sizeof(float));
+    at->result = wcohi_vk_place(&end, 0, 16, sizeof(float));
+    at->exchange = wcohi_vk_part(at->frame, 0, end - at->frame.offset);
     at->scratch = wcohi_vk_place(&end, 0, scratch, 1);
     at->device_bytes = end;
     end = 0;
-    at->frame = wcohi_vk_place(&end, 1, 1, sizeof(wcohi_vk_frame));
-    at->result = wcohi_vk_place(&end, 1, 16, sizeof(float));
-    at->tokens = wcohi_vk_place(&end, 1, rows, sizeof(uint32_t));
-    at->targets = wcohi_vk_place(&end, 1, rows, sizeof(uint32_t));
-    at->places = wcohi_vk_place(&end, 1, wcohi_mul(places, width), sizeof(float));
+    at->slots = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
     at->logits =
         wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->desc->vocab : 0, sizeof(float));
     at->staging =
@@ -2764,17 +2878,32 @@ static wcoh_result wcohi_vk_fence_take(const wcohi_vk *vk, VkFence *fence, wcoh_
 static wcoh_result wcohi_vk_clear(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcohi_vk *vk = exec->vk;
-    wcohi_vk_recorder r;
-    wcohi_vk_key key;
-    wcoh_result result = wcohi_vk_commands_begin(vk, exec->transfer, error);
+    wcoh_result result = wcohi_vk_commands_begin(
+        vk, exec->transfer, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, error);
     if (result) return result;
-    memset(&key, 0, sizeof key);
-    wcohi_vk_recorder_open(&r, exec, &key, error);
-    r.building = 1;
-    r.commands = exec->transfer;
-    vk->root.api.CmdFillBuffer(r.commands, exec->device_buffer.buffer, 0, VK_WHOLE_SIZE, 0);
-    result = wcohi_vk_commands_end(&r);
-    return result ? result : wcohi_vk_submit(exec, &exec->transfer, 1, error);
+    vk->root.api.CmdFillBuffer(exec->transfer, exec->device_buffer.buffer, 0, VK_WHOLE_SIZE, 0);
+    result = wcohi_vk_commands_end(vk, exec->transfer, error);
+    return result ? result : wcohi_vk_submit_wait(exec, exec->transfer, error);
+}
+
+/* Commands and fences of the slots and of transfers. */
+static wcoh_result wcohi_vk_slots_take(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    wcoh_result result = wcohi_vk_commands_take(vk, &exec->transfer, error);
+    int i;
+    if (!result) result = wcohi_vk_fence_take(vk, &exec->fence, error);
+    for (i = 0; !result && i < WCOHI_VK_SLOTS; i++) {
+        result = wcohi_vk_commands_take(vk, &exec->slots[i].in, error);
+        if (!result) result = wcohi_vk_commands_take(vk, &exec->slots[i].out, error);
+        if (!result) result = wcohi_vk_fence_take(vk, &exec->slots[i].fence, error);
+    }
+    return result;
+}
+
+static void wcohi_vk_fence_give(const wcohi_vk *vk, VkFence fence)
+{
+    if (fence) vk->root.api.DestroyFence(vk->device, fence, vk->root.allocator);
 }
 
 static void wcohi_vk_exec_close(wcohi_exec *base)
@@ -2782,14 +2911,17 @@ static void wcohi_vk_exec_close(wcohi_exec *base)
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
     const wcohi_vk *vk = exec->vk;
     int i;
+    wcohi_vk_wait_all(exec);
     for (i = 0; i < WCOHI_VK_RECORDINGS; i++) wcohi_vk_recording_give(exec, &exec->recordings[i]);
-    if (exec->transfer)
-        vk->root.api.FreeCommandBuffers(vk->device, vk->commands, 1, &exec->transfer);
-    if (exec->fence) vk->root.api.DestroyFence(vk->device, exec->fence, vk->root.allocator);
+    for (i = 0; i < WCOHI_VK_SLOTS; i++) {
+        wcohi_vk_commands_give(vk, exec->slots[i].in);
+        wcohi_vk_commands_give(vk, exec->slots[i].out);
+        wcohi_vk_fence_give(vk, exec->slots[i].fence);
+    }
+    wcohi_vk_commands_give(vk, exec->transfer);
+    wcohi_vk_fence_give(vk, exec->fence);
     wcohi_vk_buffer_give(vk, &exec->device_buffer);
     wcohi_vk_buffer_give(vk, &exec->host_buffer);
-    exec->transfer = NULL;
-    exec->fence = VK_NULL_HANDLE;
 }
 
 /* Lay host memory out: the exec, the plan's tensors, and what `map` shows. */
@@ -2832,8 +2964,7 @@ static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
         wcohi_vk_buffer_take(vk, &exec->device_buffer, exec->at.device_bytes, 0, error);
     if (!result)
         result = wcohi_vk_buffer_take(vk, &exec->host_buffer, exec->at.host_bytes, 1, error);
-    if (!result) result = wcohi_vk_commands_take(vk, &exec->transfer, error);
-    if (!result) result = wcohi_vk_fence_take(vk, &exec->fence, error);
+    if (!result) result = wcohi_vk_slots_take(exec, error);
     if (!result) result = wcohi_vk_clear(exec, error);
     if (!result) result = wcohi_vk_rules_upload(exec, error);
     if (!result) result = wcohi_vk_turns_upload(exec, error);
@@ -2908,6 +3039,7 @@ static const wcohi_device_table wcohi_vk_table = {
     wcohi_vk_run,
     wcohi_vk_loss,
     wcohi_vk_update,
+    wcohi_vk_outcome,
     wcohi_vk_destroy,
 };
 

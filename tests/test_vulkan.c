@@ -3,7 +3,7 @@
    message of the Khronos validation layer.
    cc -O2 -o test_vulkan tests/test_vulkan.c -lm -lpthread
    ./test_vulkan            any device will do: Mesa's lavapipe (mesa-vulkan-drivers) is one
-   ./test_vulkan --full     and the losses of 200 steps of each preset
+   ./test_vulkan --full FILE   and the losses of 200 steps of each preset on a text
    ./test_vulkan --fake     only what needs no driver (for sanitizers)
    WAVECOH_VULKAN_DEVICE=N takes device N of the list instead of the default. */
 #if defined(__has_include)
@@ -232,7 +232,7 @@ static int elementary(const float *x, float *y)
     r.building = 1;
     result = wcohi_vk_commands_take(vk, &recording.commands, &error);
     if (!result) result = wcohi_vk_pool_take(vk, &recording.pool, 1, 2, &error);
-    if (!result) result = wcohi_vk_commands_begin(vk, recording.commands, &error);
+    if (!result) result = wcohi_vk_commands_begin(vk, recording.commands, 0, &error);
     r.commands = recording.commands;
     r.pool = recording.pool;
     if (!result) {
@@ -242,9 +242,9 @@ static int elementary(const float *x, float *y)
         views[0].bytes = views[1].offset = bytes;
         views[1].bytes = 7 * bytes;
         WCOHI_VK_RECORD(&r, WCOH_SPV_ELEMENTARY, NULL, POINTS / 64, 1, 1);
-        result = wcohi_vk_commands_end(&r);
+        result = wcohi_vk_commands_end(vk, r.commands, &error);
     }
-    if (!result) result = wcohi_vk_submit(exec, &recording.commands, 1, &error);
+    if (!result) result = wcohi_vk_submit_wait(exec, recording.commands, &error);
     memcpy(y, exec->host_buffer.mapped + POINTS * sizeof(float), 7 * POINTS * sizeof(float));
     wcohi_vk_recording_give(exec, &recording);
     vk->root.api.DestroyFence(vk->device, exec->fence, vk->root.allocator);
@@ -459,7 +459,7 @@ static wcoh_trainer *trainer_of(wcoh_model *model, wcoh_trainer_desc desc, wcoh_
 /* Losses of the same run on the CPU, on its scalar path, and on the device: at each step the device
    differs from the CPU by at most max(1e-3, 3 x what the CPU's two paths differ). */
 static void losses_compare(const char *name, const wcoh_model_desc *desc, wcoh_trainer_desc trainer,
-                           int steps)
+                           const uint32_t *tokens, size_t count, int steps)
 {
     wcoh_model *models[3];
     wcoh_trainer *trainers[3];
@@ -470,8 +470,11 @@ static void losses_compare(const char *name, const wcoh_model_desc *desc, wcoh_t
     for (i = 0; i < 3; i++) {
         if (!(models[i] = model_of(desc))) return;
         trainers[i] = trainer_of(models[i], trainer, i == 2 ? gpu : NULL,
-                                 i == 1 ? WCOH_ISA_SCALAR : WCOH_ISA_AUTO);
+                                 i == 1                            ? WCOH_ISA_SCALAR
+                                 : wcoh_cpu_has_isa(WCOH_ISA_AVX2) ? WCOH_ISA_AVX2
+                                                                   : WCOH_ISA_AUTO);
         if (!trainers[i]) return;
+        CHECK(wcoh_trainer_set_data(trainers[i], tokens, count, NULL, 0, &error) == WCOH_OK);
     }
     for (step = 0; step < steps; step++) {
         double off, path;
@@ -516,17 +519,49 @@ static void small_presets_train_as_on_the_cpu(void)
         trainer.batch = 3;
         trainer.seq = 17;
         trainer.warmup = -1;
-        losses_compare(presets[i].name, &desc, trainer, 40);
+        losses_compare(presets[i].name, &desc, trainer, text, TEXT, 40);
     }
+}
+
+/* The text of --full, as tokens of its characters. */
+static struct {
+    const char *path;
+    uint32_t *tokens;
+    size_t count;
+    int vocab;
+} real;
+
+static int real_text_read(void)
+{
+    FILE *stream = fopen(real.path, "rb");
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_error error;
+    static char bytes[4 << 20];
+    size_t size = stream ? fread(bytes, 1, sizeof bytes, stream) : 0;
+    if (stream) fclose(stream);
+    if (!CHECK_SAY(size > 0, "%s: cannot be read", real.path)) return 0;
+    if (!CHECK_SAY(wcoh_tokenizer_create_chars(&tokenizer, bytes, size, NULL, &error) == WCOH_OK,
+                   "%s: %s", real.path, error.text))
+        return 0;
+    real.tokens = (uint32_t *)malloc(size * sizeof *real.tokens);
+    real.vocab = wcoh_tokenizer_vocab(tokenizer);
+    CHECK(wcoh_tokenizer_encode(tokenizer, bytes, size, real.tokens, size, &real.count, &error) ==
+          WCOH_OK);
+    wcoh_tokenizer_destroy(tokenizer);
+    return 1;
 }
 
 static void full_presets_train_as_on_the_cpu(void)
 {
     int i;
+    if (!real_text_read()) return;
     for (i = 0; i < (int)(sizeof presets / sizeof presets[0]); i++) {
-        wcoh_model_desc desc = wcoh_model_preset(presets[i].preset, 65);
-        losses_compare(presets[i].name, &desc, wcoh_trainer_preset(presets[i].preset), 200);
+        wcoh_model_desc desc = wcoh_model_preset(presets[i].preset, real.vocab);
+        losses_compare(presets[i].name, &desc, wcoh_trainer_preset(presets[i].preset), real.tokens,
+                       real.count, 200);
+        fflush(stdout);
     }
+    free(real.tokens);
 }
 
 static wcoh_model_desc small_model(void)
@@ -575,7 +610,112 @@ static void a_run_gives_the_same_bits_again(void)
     for (i = 0; i < 24; i++) CHECK_NEAR(first[i], cpu[i], 1e-4);
 }
 
-static unsigned char file[1 << 20];
+/* What a progress callback heard, and what it did at step `act_at`. */
+typedef struct heard {
+    wcoh_trainer *trainer;
+    wcoh_model *model;
+    double losses[32], val;
+    int act_at, evaluations;
+    int touch; /* 1: doubles a parameter; 0: saves a checkpoint */
+    wcoh_io *io;
+} heard;
+
+static void hear_step(const wcoh_stats *stats, void *user)
+{
+    heard *h = (heard *)user;
+    wcoh_param param;
+    wcoh_error error;
+    if (stats->evaluated) {
+        h->val = stats->val_loss;
+        h->evaluations++;
+        return;
+    }
+    h->losses[stats->step - 1] = stats->train_loss;
+    if (stats->step != (uint64_t)h->act_at) return;
+    CHECK_SAY(wcoh_trainer_sync(h->trainer, &error) == WCOH_OK, "%s", error.text);
+    if (!h->touch) {
+        CHECK_SAY(wcoh_trainer_save(h->trainer, h->io, &error) == WCOH_OK, "%s", error.text);
+        return;
+    }
+    wcoh_model_param(h->model, wcoh_model_param_find(h->model, "head.weight"), &param, NULL);
+    param.data[0] *= 2;
+    wcoh_model_touch(h->model);
+}
+
+/* 12 steps with an evaluation after 5 and 10, at once or step by step; the callback acts. */
+static void heard_run(heard *h, int at_once, wcoh_io *io, int touch)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_trainer_desc wanted = small_trainer();
+    wcoh_error error;
+    wcoh_result result = WCOH_OK;
+    memset(h, 0, sizeof *h);
+    wanted.steps = 12;
+    wanted.eval_every = 5;
+    wanted.eval_batches = 6;
+    wanted.progress = hear_step;
+    wanted.progress_user = h;
+    h->act_at = 7;
+    h->touch = touch;
+    h->io = io;
+    h->model = model_of(&desc);
+    h->trainer = trainer_of(h->model, wanted, gpu, WCOH_ISA_AUTO);
+    CHECK(wcoh_trainer_set_data(h->trainer, text, TEXT / 2, text + TEXT / 2, TEXT / 2, &error) ==
+          WCOH_OK);
+    if (at_once) result = wcoh_trainer_run(h->trainer, -1, NULL, &error);
+    else
+        while (!result && h->evaluations < 3) result = wcoh_trainer_step(h->trainer, NULL, &error);
+    CHECK_SAY(result == WCOH_OK, "%s", error.text);
+    CHECK(h->evaluations == 3);
+    wcoh_trainer_destroy(h->trainer);
+    wcoh_model_destroy(h->model);
+}
+
+static unsigned char file[1 << 20], other_file[1 << 20];
+
+/* The loss of the step after a checkpoint. */
+static double resumed_loss(const wcoh_io *io)
+{
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    wcoh_error error;
+    memset(&stats, 0, sizeof stats);
+    if (!CHECK_SAY(wcoh_model_load(&model, io, NULL, &error) == WCOH_OK, "%s", error.text))
+        return 0;
+    trainer = trainer_of(model, small_trainer(), gpu, WCOH_ISA_AUTO);
+    CHECK_SAY(wcoh_trainer_resume(trainer, io, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK, "%s", error.text);
+    CHECK(stats.step == 8);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    return stats.train_loss;
+}
+
+/* A run begins the next step before it reports one; what the callback sees, saves and changes is
+   that of the step reported, bit for bit. */
+static void looking_ahead_shows_in_nothing(void)
+{
+    static const char *const what[] = {"saving", "changing a parameter"};
+    int touch;
+    for (touch = 0; touch < 2; touch++) {
+        wcoh_block_io blocks[2];
+        wcoh_io io[2];
+        heard ahead, stepwise;
+        memset(blocks, 0, sizeof blocks);
+        blocks[0].data = file;
+        blocks[1].data = other_file;
+        blocks[0].capacity = blocks[1].capacity = sizeof file;
+        io[0] = wcoh_io_memory(&blocks[0]);
+        io[1] = wcoh_io_memory(&blocks[1]);
+        heard_run(&ahead, 1, &io[0], touch);
+        heard_run(&stepwise, 0, &io[1], touch);
+        CHECK_SAY(memcmp(ahead.losses, stepwise.losses, sizeof ahead.losses) == 0, "%s",
+                  what[touch]);
+        CHECK_NEAR(ahead.val, stepwise.val, 0);
+        if (!touch) CHECK_NEAR(resumed_loss(&io[0]), resumed_loss(&io[1]), 0);
+    }
+}
 
 /* Three steps on `first`, a checkpoint, three more on `second`; the loss of the sixth. */
 static double crossing(wcoh_device *first, wcoh_device *second)
@@ -841,7 +981,8 @@ static void a_host_program_lends_its_device(void)
 
 /* ---- faults at every call, through the function table ---------------------------------------- */
 
-/* A device, two steps of a trainer and two of a session. The first failure, or WCOH_OK. */
+/* A device, two steps of a trainer and three more that look ahead, two of a session. The first
+   failure, or WCOH_OK. */
 static wcoh_result fake_life(wcoh_model *model, counting *host, wcoh_error *error)
 {
     wcoh_vk_desc desc;
@@ -858,10 +999,12 @@ static wcoh_result fake_life(wcoh_model *model, counting *host, wcoh_error *erro
     desc.memory = wanted.memory = asked.memory = counting_memory(host);
     result = wcoh_vk_device_create(&device, &desc, error);
     wanted.device = asked.device = device;
+    wanted.steps = 5;
     asked.prefill = 3;
     if (!result) result = wcoh_trainer_create(&trainer, model, &wanted, error);
     if (!result) result = wcoh_trainer_set_data(trainer, text, TEXT, NULL, 0, error);
     for (i = 0; !result && i < 2; i++) result = wcoh_trainer_step(trainer, NULL, error);
+    if (!result) result = wcoh_trainer_run(trainer, -1, NULL, error);
     if (!result) result = wcoh_trainer_sync(trainer, error);
     if (!result) result = wcoh_session_create(&session, model, &asked, error);
     if (!result) result = wcoh_session_prefill(session, text, 5, error);
@@ -934,11 +1077,12 @@ static void validation_is_silent(void)
 
 int main(int count, char **words)
 {
-    int full = count > 1 && strcmp(words[1], "--full") == 0;
+    int full = count > 2 && strcmp(words[1], "--full") == 0;
     int only_fake = count > 1 && strcmp(words[1], "--fake") == 0;
     wcoh_vk_desc desc = device_desc();
     wcoh_error error;
     text_make();
+    if (full) real.path = words[2];
     RUN(failures_say_what_is_missing);
     RUN(faults_at_every_call_leave_nothing);
     RUN(host_memory_may_run_out);
@@ -959,6 +1103,7 @@ int main(int count, char **words)
     RUN(small_presets_train_as_on_the_cpu);
     if (full) RUN(full_presets_train_as_on_the_cpu);
     RUN(a_run_gives_the_same_bits_again);
+    RUN(looking_ahead_shows_in_nothing);
     RUN(checkpoints_cross_both_ways);
     RUN(parameters_come_back_to_the_host);
     RUN(a_gradient_that_is_not_finite_changes_nothing);

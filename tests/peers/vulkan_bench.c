@@ -47,7 +47,7 @@ static void bench_open(bench *b, wcoh_device *device, size_t reals)
     b->r.building = 1;
     must(wcohi_vk_commands_take(vk, &b->recording.commands, &error));
     must(wcohi_vk_pool_take(vk, &b->recording.pool, 16, 256, &error));
-    must(wcohi_vk_commands_begin(vk, b->recording.commands, &error));
+    must(wcohi_vk_commands_begin(vk, b->recording.commands, 0, &error));
     b->r.commands = b->recording.commands;
     b->r.pool = b->recording.pool;
 }
@@ -58,10 +58,10 @@ static double bench_time(bench *b, int rounds, double *median)
     double seconds[64];
     int i;
     must(b->r.result);
-    must(wcohi_vk_commands_end(&b->r));
+    must(wcohi_vk_commands_end(vk, b->r.commands, &error));
     for (i = -2; i < rounds; i++) {
         double start = wcohi_seconds();
-        must(wcohi_vk_submit(&b->exec, &b->recording.commands, 1, &error));
+        must(wcohi_vk_submit_wait(&b->exec, b->recording.commands, &error));
         if (i >= 0) seconds[i] = wcohi_seconds() - start;
     }
     qsort(seconds, (size_t)rounds, sizeof *seconds, by_value);

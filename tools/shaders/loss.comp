@@ -1,10 +1,10 @@
 #version 450
 #include "two_float.glsl"
-/* result[0..1] = sum of nats [n] as an unevaluated sum of two floats. One workgroup. */
+/* result[0..1] = or += sum of nats [n] as an unevaluated sum of two floats. One workgroup. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Nats { float nats[]; };
 layout(set = 0, binding = 1, std430) buffer Result { float result[]; };
-layout(push_constant) uniform Push { uint n; }
+layout(push_constant) uniform Push { uint n, add; }
 p;
 shared vec2 sums[64];
 
@@ -20,6 +20,7 @@ void main()
         barrier();
     }
     if (tid == 0u) {
+        if (p.add != 0u) sums[0] = two_add(sums[0], vec2(result[0], result[1]));
         result[0] = sums[0].x;
         result[1] = sums[0].y;
     }
