@@ -1175,7 +1175,8 @@ WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint6
 extern "C" {
 #endif
 
-#define WCOHI_ALIGN 64u /* every array of ours starts on a cache line */
+#define WCOHI_ALIGN 64u         /* every array of ours starts on a cache line */
+#define WCOHI_DEVICE_ALIGN 256u /* what a GPU binds: no Vulkan device may ask for more */
 #define WCOHI_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define WCOHI_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define WCOHI_CLAMP(x, lo, hi) ((x) < (lo) ? (lo) : (x) > (hi) ? (hi) : (x))
@@ -10173,7 +10174,7 @@ static void wcohi_add_row(wcohi_table *table, const char *name, int a, int b, in
     size_t count = wcohi_mul((size_t)a, wcohi_mul((size_t)(b ? b : 1), (size_t)(c ? c : 1)));
     table->count++;
     *span = wcohi_add(offset, count);
-    if (!table->joined) *span = wcohi_round_up(*span, WCOHI_ALIGN / sizeof(float));
+    if (!table->joined) *span = wcohi_round_up(*span, WCOHI_DEVICE_ALIGN / sizeof(float));
     if (!row) return;
     memset(row, 0, sizeof *row);
     row->offset = offset;
@@ -10611,10 +10612,11 @@ static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int se
 static size_t wcohi_attention_state_bytes(const wcoh_model_desc *desc)
 {
     int width = 2 * desc->bands / desc->heads;
-    if (wcohi_is_dot(desc))
-        return wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width),
-                         sizeof(wcoh_real));
-    return wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
+    size_t bytes =
+        wcohi_is_dot(desc)
+            ? wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width), sizeof(wcoh_real))
+            : wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
+    return wcohi_round_up(bytes, WCOHI_DEVICE_ALIGN);
 }
 
 /* Bytes of scratch of one layer's attention; layers take turns. A session's dot attention works on

@@ -600,7 +600,7 @@ typedef struct wcohi_vk {
 
 /* ---- 3 memory -------------------------------------------------------------------------------- */
 
-#define WCOHI_VK_ALIGN 256u /* bytes; no device asks for more between storage buffers */
+#define WCOHI_VK_ALIGN WCOHI_DEVICE_ALIGN /* bytes between arrays */
 
 typedef struct wcohi_vk_buffer {
     VkBuffer buffer;
