@@ -17,24 +17,17 @@ mkdir -p "$m"
 CPUS=${CPUS:-$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)}
 WARN="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 OPTIONS="STATIC NO_THREADS NO_SIMD NO_STDIO MALLOC"
-lane=0
 rows=0
 
 have() { command -v "$1" > /dev/null 2>&1; }
 
-# Run a command in the background; its status and words are looked at in the end. row NAME COMMAND
+# Note a command; all run in the end, as many at once as there are CPUs. row NAME COMMAND
 row() {
     echo "$1" | grep -q -e "$pattern" || return 0
     rows=$((rows + 1))
     file=$m/row.$(printf %04d $rows)
     echo "$1" > "$file.name"
-    (
-        sh -c "$2" > "$file.log" 2>&1 < /dev/null
-        echo $? > "$file.status"
-    ) &
-    lane=$((lane + 1))
-    [ $((lane % CPUS)) -eq 0 ] && wait
-    return 0
+    printf '%s\n' "$2" > "$file.command"
 }
 
 skip() { echo "$1" | grep -q -e "$pattern" && echo "not run: $1: $2"; }
@@ -228,7 +221,10 @@ fi
 
 # ---- the account ------------------------------------------------------------------------------------
 
-wait
+find "$m" -name 'row.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
+    row=${0%.command}
+    sh "$0" > "$row.log" 2>&1 < /dev/null
+    echo $? > "$row.status"'
 passed=0
 failed=0
 for file in "$m"/row.*.name; do
