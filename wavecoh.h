@@ -423,7 +423,9 @@ typedef struct wcoh_trainer_desc {
     wcoh_cpu_desc cpu;
     /* NULL: a CPU device of its own, made from `cpu`; else borrowed, must outlive the trainer */
     wcoh_device *device;
-    void (*progress)(const wcoh_stats *stats, void *user); /* after each step and each evaluation */
+    /* After each step and each evaluation; may save, evaluate, and change parameters
+       (wcoh_trainer_sync before, wcoh_model_touch after). */
+    void (*progress)(const wcoh_stats *stats, void *user);
     void *progress_user;
     /* Several processes train one model: called once a step with the gradient of all trained
        parameters, [count], to be replaced by the mean over processes. Return 0, or non-zero to
@@ -480,7 +482,7 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
 WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *tokens,
                                        const uint32_t *targets, int batch, int seq, double *loss,
                                        wcoh_error *error);
-/* The gradient buffer of parameter `index` [count] after wcoh_trainer_gradient or during a step;
+/* The gradient buffer of parameter `index` [count] after wcoh_trainer_gradient or wcoh_trainer_step;
    NULL if it is frozen. On a GPU this copies it to the host first. */
 WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int index);
 /* Evaluate now on the validation set, whatever eval_every says. Errors: WCOH_E_DATA without one. */

@@ -2845,22 +2845,27 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
     return wcohi_vk_transfer(exec, exec->at.rules, NULL, rules, 0, error);
 }
 
-/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp */
+/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Made in the
+   staging area, as many as it holds at once. */
 static wcoh_result wcohi_vk_turns_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcoh_model_desc *desc = exec->plan.desc;
-    int wide = 2 * desc->bands / desc->heads, j;
-    wcohi_vk_view piece;
+    const wcohi_vk_view staging = exec->at.staging;
+    uint32_t *words = (uint32_t *)(void *)(exec->host_buffer.mapped + staging.offset);
+    int wide = 2 * desc->bands / desc->heads, half = wide / 2, done = 0, count, j;
     wcoh_result result = WCOH_OK;
     if (desc->attention != WCOH_ATTENTION_ROTARY) return WCOH_OK;
-    for (j = 0; !result && j < wide / 2; j++) {
-        double turn = pow(10000.0, -2.0 * j / wide) / (2 * wcohi_pi);
-        uint64_t bits = (uint64_t)ldexp(turn, 63) << 1;
-        uint32_t words[2];
-        words[0] = (uint32_t)bits;
-        words[1] = (uint32_t)(bits >> 32);
-        piece = wcohi_vk_part(exec->at.tables, (size_t)j * sizeof words, sizeof words);
-        result = wcohi_vk_transfer(exec, piece, NULL, words, 0, error);
+    for (; !result && done < half; done += count) {
+        size_t first = (size_t)done * 8, bytes = WCOHI_MIN((size_t)half * 8 - first, staging.bytes);
+        count = (int)(bytes / 8);
+        for (j = 0; j < count; j++) {
+            double turn = pow(10000.0, -2.0 * (done + j) / wide) / (2 * wcohi_pi);
+            uint64_t bits = (uint64_t)ldexp(turn, 63) << 1;
+            words[2 * j] = (uint32_t)bits;
+            words[2 * j + 1] = (uint32_t)(bits >> 32);
+        }
+        result = wcohi_vk_copy(exec, staging, wcohi_vk_part(exec->at.tables, first, bytes), bytes,
+                               error);
     }
     return result;
 }

@@ -58,7 +58,7 @@ static double bench_time(bench *b, int rounds, double *median)
     double seconds[64];
     int i;
     must(b->r.result);
-    must(wcohi_vk_commands_end(vk, b->r.commands, &error));
+    must(wcohi_vk_commands_end(b->exec.vk, b->r.commands, &error));
     for (i = -2; i < rounds; i++) {
         double start = wcohi_seconds();
         must(wcohi_vk_submit_wait(&b->exec, b->recording.commands, &error));
@@ -71,10 +71,8 @@ static double bench_time(bench *b, int rounds, double *median)
 
 static void bench_close(bench *b)
 {
-    const wcohi_vk *vk = b->exec.vk;
     wcohi_vk_recording_give(&b->exec, &b->recording);
     wcohi_vk_exec_close(&b->exec.base);
-    (void)vk;
 }
 
 /* flop/s of a register-only loop of a shader; `flops` of a workgroup's turn, `reals` it writes */
@@ -136,11 +134,25 @@ static VKAPI_ATTR VkResult VKAPI_CALL timed_wait(VkDevice device, uint32_t count
     return result;
 }
 
+/* When the steps of a run were reported, and what the host had waited by then. */
+typedef struct reports {
+    double at[80], waited[80];
+} reports;
+
+static void report(const wcoh_stats *stats, void *user)
+{
+    reports *r = (reports *)user;
+    r->at[stats->step] = wcohi_seconds();
+    r->waited[stats->step] = waited;
+}
+
 static void step(wcoh_device *device, const char *name, wcoh_model_desc desc, int batch, int seq,
                  int rounds)
 {
     static uint32_t text[100000];
-    double seconds[64], sum = 0;
+    const int first = 3; /* by then everything is recorded and on its way */
+    double seconds[80];
+    reports r;
     wcoh_rng rng = wcoh_rng_seed(1);
     wcoh_trainer_desc wanted;
     wcoh_trainer *trainer;
@@ -152,24 +164,22 @@ static void step(wcoh_device *device, const char *name, wcoh_model_desc desc, in
     wanted.batch = batch;
     wanted.seq = seq;
     wanted.device = device;
+    wanted.steps = first + rounds;
+    wanted.progress = report;
+    wanted.progress_user = &r;
     must(wcoh_model_create(&model, &desc, &error));
     must(wcoh_trainer_create(&trainer, model, &wanted, &error));
     must(wcoh_trainer_set_data(trainer, text, 100000, NULL, 0, &error));
-    for (i = -2; i < rounds; i++) {
-        double start = wcohi_seconds();
-        must(wcoh_trainer_step(trainer, NULL, &error));
-        if (i == -1) {
-            real_wait = vk->root.api.WaitForFences;
-            vk->root.api.WaitForFences = timed_wait;
-            waited = 0;
-        } else if (i >= 0) {
-            sum += seconds[i] = wcohi_seconds() - start;
-        }
-    }
+    real_wait = vk->root.api.WaitForFences;
+    vk->root.api.WaitForFences = timed_wait;
+    must(wcoh_trainer_run(trainer, -1, NULL, &error));
     vk->root.api.WaitForFences = real_wait;
+    for (i = 0; i < rounds; i++) seconds[i] = r.at[first + 1 + i] - r.at[first + i];
     qsort(seconds, (size_t)rounds, sizeof *seconds, by_value);
     printf("bench vulkan step %s batch %d seq %d: median %.3f ms best %.3f ms host %.1f %%\n", name,
-           batch, seq, 1e3 * seconds[rounds / 2], 1e3 * seconds[0], 100 * (1 - waited / sum));
+           batch, seq, 1e3 * seconds[rounds / 2], 1e3 * seconds[0],
+           100 * (1 - (r.waited[first + rounds] - r.waited[first]) /
+                          (r.at[first + rounds] - r.at[first])));
     fflush(stdout);
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
