@@ -3930,35 +3930,6 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
 
 /* ---- small ones */
 
-/* y += a x;  x [n], y [n] */
-#define WCOHI_KERNEL_AXPY(S)                                                                       \
-    S##_fn void S##_axpy(wcoh_real *y, wcoh_real a, const wcoh_real *x, size_t count)              \
-    {                                                                                              \
-        S##_v factor = S##_set(a);                                                                 \
-        size_t i = 0;                                                                              \
-        for (; i + S##_W <= count; i += S##_W)                                                     \
-            S##_store(y + i, S##_fma(factor, S##_load(x + i), S##_load(y + i)));                   \
-        if (i < count) {                                                                           \
-            int n = (int)(count - i);                                                              \
-            S##_v sum = S##_fma(factor, S##_load_n(x + i, n), S##_load_n(y + i, n));               \
-            S##_store_n(y + i, sum, n);                                                            \
-        }                                                                                          \
-    }
-
-/* y = a y;  y [n] */
-#define WCOHI_KERNEL_SCALE(S)                                                                      \
-    S##_fn void S##_scale(wcoh_real *y, wcoh_real a, size_t count)                                 \
-    {                                                                                              \
-        S##_v factor = S##_set(a);                                                                 \
-        size_t i = 0;                                                                              \
-        for (; i + S##_W <= count; i += S##_W)                                                     \
-            S##_store(y + i, S##_mul(factor, S##_load(y + i)));                                    \
-        if (i < count) {                                                                           \
-            int n = (int)(count - i);                                                              \
-            S##_store_n(y + i, S##_mul(factor, S##_load_n(y + i, n)), n);                          \
-        }                                                                                          \
-    }
-
 /* sum of g^2 in double, in a fixed order;  g [n] */
 #define WCOHI_KERNEL_SUM_SQUARES(S)                                                                \
     S##_fn double S##_sum_squares(const wcoh_real *g, size_t count)                                \
@@ -4180,39 +4151,54 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
         }                                                                                          \
     }
 
-/* ---- softmax cross-entropy of one row */
+/* ---- softmax cross-entropy over chunks of the vocabulary */
 
-/* Returns -log softmax(x)[target] in nats; `gradient`: x becomes scale (softmax(x) - 1_target).
-   x [V]. Logits of any size are safe; one that is not finite makes the result not finite. */
-#define WCOHI_KERNEL_XENT(S)                                                                       \
-    S##_fn double S##_xent(wcoh_real *x, int vocab, int target, int gradient, wcoh_real scale)     \
+/* One more chunk of a row's logits x [count], each times `scale`: *top becomes the maximum so far,
+   *sum the sum so far of exp(scale x - *top). Begin with *top = -1e30, *sum = 0. Logits of any size
+   are safe; one that is NaN or +infinity makes *sum NaN. */
+#define WCOHI_KERNEL_SOFTMAX_SCAN(S)                                                               \
+    S##_fn void S##_softmax_scan(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,   \
+                                 wcoh_real *sum)                                                   \
     {                                                                                              \
-        S##_v top = S##_set(x[0]), sum = S##_zero(), factor;                                       \
-        wcoh_real largest, total, hit = x[target];                                                 \
+        S##_v factor = S##_set(scale), most = S##_set(*top), total = S##_zero();                   \
+        wcoh_real before = *top;                                                                   \
         int i;                                                                                     \
-        for (i = 0; i < vocab; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, vocab, i);                                                      \
+        for (i = 0; i < count; i += S##_W) {                                                       \
+            int n = WCOHI_LANES(S, count, i);                                                      \
+            S##_v v = S##_mul(factor, WCOHI_LOAD(S, x + i, n));                                    \
+            most = S##_max(most, WCOHI_KEEP(S, v, most, n));                                       \
+        }                                                                                          \
+        *top = S##_hmax(most);                                                                     \
+        most = S##_set(*top);                                                                      \
+        for (i = 0; i < count; i += S##_W) {                                                       \
+            int n = WCOHI_LANES(S, count, i);                                                      \
+            S##_v v = S##_exp(S##_sub(S##_mul(factor, WCOHI_LOAD(S, x + i, n)), most));            \
+            total = S##_add(total, WCOHI_KEEP(S, v, S##_zero(), n));                               \
+        }                                                                                          \
+        *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S##_sum(total);                    \
+    }
+
+/* x [count] of raw logits becomes the gradient with respect to them:
+   scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
+   Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
+#define WCOHI_KERNEL_SOFTMAX_GRADIENT(S)                                                           \
+    S##_fn double S##_softmax_gradient(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,    \
+                                       wcoh_real inverse, wcoh_real factor, int target)            \
+    {                                                                                              \
+        S##_v by = S##_set(scale), most = S##_set(top), share = S##_set(inverse * factor);         \
+        S##_v dscale = S##_zero();                                                                 \
+        wcoh_real hit = target < 0 ? 0 : x[target];                                                \
+        int i;                                                                                     \
+        for (i = 0; i < count; i += S##_W) {                                                       \
+            int n = WCOHI_LANES(S, count, i);                                                      \
             S##_v v = WCOHI_LOAD(S, x + i, n);                                                     \
-            top = S##_max(top, WCOHI_KEEP(S, v, top, n));                                          \
+            S##_v p = S##_mul(share, S##_exp(S##_sub(S##_mul(by, v), most)));                      \
+            p = WCOHI_KEEP(S, p, S##_zero(), n);                                                   \
+            dscale = S##_fma(p, v, dscale);                                                        \
+            WCOHI_STORE(S, x + i, S##_mul(by, p), n);                                              \
         }                                                                                          \
-        largest = S##_hmax(top);                                                                   \
-        top = S##_set(largest);                                                                    \
-        for (i = 0; i < vocab; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, vocab, i);                                                      \
-            S##_v v = S##_exp(S##_sub(WCOHI_LOAD(S, x + i, n), top));                              \
-            sum = S##_add(sum, WCOHI_KEEP(S, v, S##_zero(), n));                                   \
-            if (gradient) WCOHI_STORE(S, x + i, v, n);                                             \
-        }                                                                                          \
-        total = S##_sum(sum);                                                                      \
-        if (gradient) {                                                                            \
-            factor = S##_set(scale / total);                                                       \
-            for (i = 0; i < vocab; i += S##_W) {                                                   \
-                int n = WCOHI_LANES(S, vocab, i);                                                  \
-                WCOHI_STORE(S, x + i, S##_mul(factor, WCOHI_LOAD(S, x + i, n)), n);                \
-            }                                                                                      \
-            x[target] -= scale;                                                                    \
-        }                                                                                          \
-        return log((double)total) + ((double)largest - (double)hit);                               \
+        if (target >= 0) x[target] -= scale * factor;                                              \
+        return (double)S##_sum(dscale) - (double)(factor * hit);                                   \
     }
 
 /* ---- AdamW */
@@ -4981,8 +4967,6 @@ static void wcohi_kerr_end(wcoh_real *w, const wcohi_kerr *kerr, int role)
 /* ---- the table of row kernels */
 
 typedef struct wcohi_row_kernels {
-    void (*axpy)(wcoh_real *y, wcoh_real a, const wcoh_real *x, size_t count);
-    void (*scale)(wcoh_real *y, wcoh_real a, size_t count);
     double (*sum_squares)(const wcoh_real *g, size_t count);
     void (*gelu_backward)(wcoh_real *dx, const wcoh_real *dy, const wcoh_real *pre, size_t count);
     void (*column_sums)(wcoh_real *sum, const wcoh_real *g, size_t stride, int rows, int n);
@@ -4995,7 +4979,6 @@ typedef struct wcohi_row_kernels {
                              const wcoh_real *b, int rows, int bands);
     void (*per_band_backward)(wcoh_real *dx, wcoh_real *dw, wcoh_real *db, const wcoh_real *dy,
                               const wcoh_real *x, const wcoh_real *w, int rows, int bands);
-    double (*xent)(wcoh_real *x, int vocab, int target, int gradient, wcoh_real scale);
     void (*softmax_scan)(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,
                          wcoh_real *sum);
     double (*softmax_gradient)(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,
@@ -5008,8 +4991,6 @@ typedef struct wcohi_row_kernels {
                           const wcoh_real *x, const wcohi_kerr *kerr, int rows, wcoh_real *scratch);
 } wcohi_row_kernels;
 
-WCOHI_INSTANTIATE(WCOHI_KERNEL_AXPY)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SCALE)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_SUM_SQUARES)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_GELU_BACKWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_COLUMN_SUMS)
@@ -5017,7 +4998,8 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_NORM_FORWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_NORM_BACKWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_PER_BAND_FORWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_PER_BAND_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_XENT)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_SCAN)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_ADAMW)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_KNEE)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_LOAD)
@@ -5036,63 +5018,10 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_BACKWARD)
 
 #define WCOHI_ROW_TABLE(S)                                                                         \
     {                                                                                              \
-        S##_axpy, S##_scale, S##_sum_squares, S##_gelu_backward, S##_column_sums,                  \
-            S##_norm_forward, S##_norm_backward, S##_per_band_forward, S##_per_band_backward,      \
-            S##_xent, S##_softmax_scan, S##_softmax_gradient, S##_adamw,                           \
-            S##_kerr_forward, S##_kerr_backward                                                    \
+        S##_sum_squares, S##_gelu_backward, S##_column_sums, S##_norm_forward, S##_norm_backward,  \
+            S##_per_band_forward, S##_per_band_backward, S##_softmax_scan, S##_softmax_gradient,   \
+            S##_adamw, S##_kerr_forward, S##_kerr_backward                                         \
     }
-
-/* ---- softmax cross-entropy over chunks of the vocabulary ---------------------------------------- */
-
-/* One more chunk of a row's logits x [count], each times `scale`: *top becomes the maximum so far,
-   *sum the sum so far of exp(scale x - *top). Begin with *top = -1e30, *sum = 0. */
-#define WCOHI_KERNEL_SOFTMAX_SCAN(S)                                                               \
-    S##_fn void S##_softmax_scan(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,   \
-                                 wcoh_real *sum)                                                   \
-    {                                                                                              \
-        S##_v factor = S##_set(scale), most = S##_set(*top), total = S##_zero();                   \
-        wcoh_real before = *top;                                                                   \
-        int i;                                                                                     \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = S##_mul(factor, WCOHI_LOAD(S, x + i, n));                                    \
-            most = S##_max(most, WCOHI_KEEP(S, v, most, n));                                       \
-        }                                                                                          \
-        *top = S##_hmax(most);                                                                     \
-        most = S##_set(*top);                                                                      \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = S##_exp(S##_sub(S##_mul(factor, WCOHI_LOAD(S, x + i, n)), most));            \
-            total = S##_add(total, WCOHI_KEEP(S, v, S##_zero(), n));                               \
-        }                                                                                          \
-        *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S##_sum(total);                    \
-    }
-
-/* x [count] of raw logits becomes the gradient with respect to them:
-   scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
-   Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
-#define WCOHI_KERNEL_SOFTMAX_GRADIENT(S)                                                           \
-    S##_fn double S##_softmax_gradient(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,    \
-                                       wcoh_real inverse, wcoh_real factor, int target)            \
-    {                                                                                              \
-        S##_v by = S##_set(scale), most = S##_set(top), share = S##_set(inverse * factor);         \
-        S##_v dscale = S##_zero();                                                                 \
-        wcoh_real hit = target < 0 ? 0 : x[target];                                                \
-        int i;                                                                                     \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = WCOHI_LOAD(S, x + i, n);                                                     \
-            S##_v p = S##_mul(share, S##_exp(S##_sub(S##_mul(by, v), most)));                      \
-            p = WCOHI_KEEP(S, p, S##_zero(), n);                                                   \
-            dscale = S##_fma(p, v, dscale);                                                        \
-            WCOHI_STORE(S, x + i, S##_mul(by, p), n);                                              \
-        }                                                                                          \
-        if (target >= 0) x[target] -= scale * factor;                                              \
-        return (double)S##_sum(dscale) - (double)(factor * hit);                                   \
-    }
-
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_SCAN)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
 
 /* ---- coherence attention ------------------------------------------------------------------------
 
