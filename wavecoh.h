@@ -10594,7 +10594,7 @@ typedef struct wcohi_op {
     int heads;
     int rotary;
     int state;                  /* attention: its place among the states of a session */
-    int add_in, add_in2;        /* backward: 1 adds to the gradient of that input, 0 sets it */
+    int add_in;                 /* backward: 1 adds to the gradient of in, 0 sets it */
     int param[WCOHI_OP_PARAMS]; /* rows of the parameter table, -1: absent */
 } wcohi_op;
 
@@ -10603,6 +10603,7 @@ typedef struct wcohi_tensor {
     size_t count;    /* reals in all */
     int first, last; /* times between which it must be kept */
     int grad;      /* tensor of its gradient, -1: none. Residual sums share one with their input */
+    int set;       /* a gradient, while the plan is built: 1 when an op of the backward sets it */
     size_t offset; /* in the activation block */
 } wcohi_tensor;
 
@@ -10898,24 +10899,26 @@ static void wcohi_plan_lifetimes(wcohi_plan *plan)
     }
 }
 
-/* In backward order the first to touch a gradient sets it, all later ones add. A tensor's `offset`
-   serves as the mark meanwhile. */
+/* An op of the backward writes the gradient of `tensor`: the first to do so sets it, all later ones
+   add. Returns 1 if this one adds. */
+static int wcohi_plan_write_grad(wcohi_plan *plan, int tensor)
+{
+    int grad = tensor < 0 ? -1 : plan->tensors[tensor].grad, add;
+    if (grad < 0) return 0;
+    add = plan->tensors[grad].set;
+    plan->tensors[grad].set = 1;
+    return add;
+}
+
+/* Only `in` needs a flag: the gradient of in2 is the output's own (a residual), or its op is the
+   only reader and sets it (the values of COHERENCE). */
 static void wcohi_plan_accumulation(wcohi_plan *plan)
 {
     int i;
     for (i = plan->count - 1; i >= 0 && plan->training; i--) {
         wcohi_op *op = &plan->ops[i];
-        int in = op->in < 0 ? -1 : plan->tensors[op->in].grad;
-        int in2 = op->in2 < 0 ? -1 : plan->tensors[op->in2].grad;
-        if (op->out >= 0) plan->tensors[plan->tensors[op->out].grad].offset = 1;
-        if (in >= 0) {
-            op->add_in = (int)plan->tensors[in].offset;
-            plan->tensors[in].offset = 1;
-        }
-        if (in2 >= 0) {
-            op->add_in2 = (int)plan->tensors[in2].offset;
-            plan->tensors[in2].offset = 1;
-        }
+        wcohi_plan_write_grad(plan, op->out);
+        op->add_in = wcohi_plan_write_grad(plan, op->in);
     }
 }
 
