@@ -9279,6 +9279,23 @@ static wcoh_result wcohi_path_created(const wcohi_path_writer *writer, const cha
     return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? writer->code : 0);
 }
 
+/* The end of every function that saves to or loads from `path`: `call` does it through `io`. */
+#define WCOHI_SAVE_FILE(call)                                                                      \
+    do {                                                                                           \
+        wcohi_path_writer writer;                                                                  \
+        wcoh_io io;                                                                                \
+        wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);      \
+        return result ? result : wcohi_path_created(&writer, path, call, error);                   \
+    } while (0)
+
+#define WCOHI_LOAD_FILE(call)                                                                      \
+    do {                                                                                           \
+        wcohi_path_reader reader;                                                                  \
+        wcoh_io io;                                                                                \
+        wcoh_result result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);        \
+        return result ? result : wcohi_path_close(&reader, path, call, error);                     \
+    } while (0)
+
 WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *path,
                                             const wcoh_memory *memory, wcoh_error *error)
 {
@@ -14395,22 +14412,6 @@ WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io,
 /* ---- the same on paths ----------------------------------------------------------------------- */
 
 #ifndef WAVECOH_NO_STDIO
-#define WCOHI_SAVE_FILE(call)                                                                      \
-    do {                                                                                           \
-        wcohi_path_writer writer;                                                                  \
-        wcoh_io io;                                                                                \
-        wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);      \
-        return result ? result : wcohi_path_created(&writer, path, call, error);                   \
-    } while (0)
-
-#define WCOHI_LOAD_FILE(call)                                                                      \
-    do {                                                                                           \
-        wcohi_path_reader reader;                                                                  \
-        wcoh_io io;                                                                                \
-        wcoh_result result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);        \
-        return result ? result : wcohi_path_close(&reader, path, call, error);                     \
-    } while (0)
-
 WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path,
                                           wcoh_error *error)
 {
@@ -14462,8 +14463,6 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
 {
     WCOHI_LOAD_FILE(wcoh_session_load(session, &io, error));
 }
-#undef WCOHI_SAVE_FILE
-#undef WCOHI_LOAD_FILE
 #endif
 
 /* ======== 2 training: coherence toolkit ======================================================= */
@@ -15280,25 +15279,14 @@ WCOH_API wcoh_result wcoh_circle_load(wcoh_circle **circle, const wcoh_io *io,
 WCOH_API wcoh_result wcoh_circle_save_file(const wcoh_circle *circle, const char *path,
                                            wcoh_error *error)
 {
-    wcohi_path_writer writer;
-    wcoh_io io;
-    wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_circle_save(circle, &io, error);
-    return wcohi_path_created(&writer, path, result, error);
+    WCOHI_SAVE_FILE(wcoh_circle_save(circle, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_circle_load_file(wcoh_circle **circle, const char *path,
                                            const wcoh_memory *memory, wcoh_error *error)
 {
-    wcohi_path_reader reader;
-    wcoh_io io;
-    wcoh_result result;
     *circle = NULL;
-    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_circle_load(circle, &io, memory, error);
-    return wcohi_path_close(&reader, path, result, error);
+    WCOHI_LOAD_FILE(wcoh_circle_load(circle, &io, memory, error));
 }
 #endif
 
@@ -17166,26 +17154,15 @@ WCOH_API wcoh_result wcoh_resonance_load(wcoh_resonance **store, const wcoh_io *
 WCOH_API wcoh_result wcoh_resonance_save_file(const wcoh_resonance *store, const char *path,
                                               wcoh_error *error)
 {
-    wcohi_path_writer writer;
-    wcoh_io io;
-    wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_resonance_save(store, &io, error);
-    return wcohi_path_created(&writer, path, result, error);
+    WCOHI_SAVE_FILE(wcoh_resonance_save(store, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_resonance_load_file(wcoh_resonance **store, const char *path,
                                               int first_bin, int bins, const wcoh_cpu_desc *cpu,
                                               const wcoh_memory *memory, wcoh_error *error)
 {
-    wcohi_path_reader reader;
-    wcoh_io io;
-    wcoh_result result;
     *store = NULL;
-    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_resonance_load(store, &io, first_bin, bins, cpu, memory, error);
-    return wcohi_path_close(&reader, path, result, error);
+    WCOHI_LOAD_FILE(wcoh_resonance_load(store, &io, first_bin, bins, cpu, memory, error));
 }
 #endif
 
