@@ -1,7 +1,21 @@
-/* What several tests need: descs from text, random parameters, a counting allocator. Include it
-   after wavecoh.h and test.h. */
+/* What several tests need: instruction sets, descs from text, random parameters, a counting
+   allocator. Include it after wavecoh.h and test.h. */
 #ifndef WAVECOH_TEST_SUPPORT_H
 #define WAVECOH_TEST_SUPPORT_H
+
+#ifdef WAVECOH_TEST_DOUBLE /* reals are doubles: only the scalar set exists */
+#define IN_DOUBLE 1
+#else
+#define IN_DOUBLE 0
+#endif
+
+/* Every instruction set of the library; EACH_ISA(i) walks those of this machine. */
+TEST_UNUSED static const wcoh_isa every_isa[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2,
+                                                 WCOH_ISA_AVX512, WCOH_ISA_NEON};
+#define ISA_COUNT ((int)(sizeof every_isa / sizeof every_isa[0]))
+#define EACH_ISA(i)                                                                                \
+    for (i = 0; i < ISA_COUNT; i++)                                                                \
+        if (wcoh_cpu_has_isa(every_isa[i]))
 
 /* "bands=8 heads=4 attention=dot" over a desc of all defaults; checks that every word is taken. */
 TEST_UNUSED static void settings_apply(wcoh_desc_kind kind, void *desc, const char *settings)
