@@ -7850,7 +7850,7 @@ static wcoh_result wcohi_header_dtype(wcohi_json *json, wcohi_entry *entry)
 /* One of dtype, shape, data_offsets; *seen has a bit for each. */
 static wcoh_result wcohi_header_member(wcohi_json *json, wcohi_entry *entry, unsigned *seen)
 {
-    static const char *const names[3] = {"dtype", "shape", "data_offsets"};
+    static const char names[3][16] = {"dtype", "shape", "data_offsets"};
     uint64_t values[WCOHI_DIMS_MAX];
     wcohi_slice key;
     wcoh_result result = wcohi_json_key(json, &key);
@@ -8704,7 +8704,7 @@ extern "C" {
 
 typedef struct wcohi_reason {
     int code;
-    const char *text;
+    char text[48];
 } wcohi_reason;
 
 #define WCOHI_REASONS                                                                              \
@@ -15186,7 +15186,7 @@ WCOH_API wcoh_result wcoh_circle_save(const wcoh_circle *circle, const wcoh_io *
 static wcoh_result wcohi_circle_read(wcoh_circle *circle, const wcoh_tensors *t, int index,
                                      size_t count, wcohi_segment *stage, wcoh_error *error)
 {
-    static const char *const kinds[2] = {"phase", "alive"};
+    static const char kinds[2][8] = {"phase", "alive"};
     wcoh_tensor_info info;
     wcoh_result result;
     char name[32];
@@ -16984,7 +16984,7 @@ WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t in
 
 /* ---- toolkit: the store's file --------------------------------------------------------------- */
 
-static const char *const wcohi_packet_names[] = {"sign", "dft", "phases"};
+static const char wcohi_packet_names[][8] = {"sign", "dft", "phases"};
 
 static void wcohi_store_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
@@ -17907,7 +17907,7 @@ static wcoh_result wcohi_npy_header(wcohi_npy_text *text, wcoh_npy *npy)
 /* The number type of a descr like "<f4"; *swap: its bytes are big-endian. NULL if unknown. */
 static const wcohi_dtype *wcohi_npy_dtype(const char *descr, int *swap)
 {
-    static const char *const names[][2] = {
+    static const char names[][2][8] = {
         {"f8", "F64"}, {"f4", "F32"}, {"f2", "F16"}, {"i8", "I64"}, {"u8", "U64"}, {"i4", "I32"},
         {"u4", "U32"}, {"i2", "I16"}, {"u2", "U16"}, {"i1", "I8"},  {"u1", "U8"},  {"b1", "BOOL"}};
     int i, k;
