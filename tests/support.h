@@ -93,6 +93,19 @@ TEST_UNUSED static void randomise(wcoh_model *model, uint64_t seed)
     wcoh_model_touch(model);
 }
 
+/* Of two models with the same parameter table: to the bit. */
+TEST_UNUSED static int same_parameters(const wcoh_model *a, const wcoh_model *b)
+{
+    int i;
+    for (i = 0; i < wcoh_model_param_count(a); i++) {
+        wcoh_param p, q;
+        wcoh_model_param(a, i, &p, NULL);
+        wcoh_model_param(b, i, &q, NULL);
+        if (p.count != q.count || memcmp(p.data, q.data, p.count * sizeof *p.data)) return 0;
+    }
+    return 1;
+}
+
 TEST_UNUSED static void random_tokens(uint32_t *tokens, size_t count, int vocab, uint64_t seed)
 {
     wcoh_rng rng = wcoh_rng_seed(seed);

@@ -525,13 +525,7 @@ static int same_model(const wcoh_model *a, const wcoh_model *b)
         int n = wcoh_tokenizer_decode(s, (uint32_t)i, p);
         if (wcoh_tokenizer_decode(t, (uint32_t)i, q) != n || memcmp(p, q, (size_t)n)) return 0;
     }
-    for (i = 0; i < wcoh_model_param_count(a); i++) {
-        wcoh_param p, q;
-        wcoh_model_param(a, i, &p, NULL);
-        wcoh_model_param(b, i, &q, NULL);
-        if (p.count != q.count || memcmp(p.data, q.data, p.count * sizeof *p.data)) return 0;
-    }
-    return 1;
+    return same_parameters(a, b);
 }
 
 static wcoh_real *param_data(wcoh_model *model, const char *name)
