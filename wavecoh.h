@@ -3933,35 +3933,6 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
 
 /* ---- small ones */
 
-/* y += a x;  x [n], y [n] */
-#define WCOHI_KERNEL_AXPY(S)                                                                       \
-    S##_fn void S##_axpy(wcoh_real *y, wcoh_real a, const wcoh_real *x, size_t count)              \
-    {                                                                                              \
-        S##_v factor = S##_set(a);                                                                 \
-        size_t i = 0;                                                                              \
-        for (; i + S##_W <= count; i += S##_W)                                                     \
-            S##_store(y + i, S##_fma(factor, S##_load(x + i), S##_load(y + i)));                   \
-        if (i < count) {                                                                           \
-            int n = (int)(count - i);                                                              \
-            S##_v sum = S##_fma(factor, S##_load_n(x + i, n), S##_load_n(y + i, n));               \
-            S##_store_n(y + i, sum, n);                                                            \
-        }                                                                                          \
-    }
-
-/* y = a y;  y [n] */
-#define WCOHI_KERNEL_SCALE(S)                                                                      \
-    S##_fn void S##_scale(wcoh_real *y, wcoh_real a, size_t count)                                 \
-    {                                                                                              \
-        S##_v factor = S##_set(a);                                                                 \
-        size_t i = 0;                                                                              \
-        for (; i + S##_W <= count; i += S##_W)                                                     \
-            S##_store(y + i, S##_mul(factor, S##_load(y + i)));                                    \
-        if (i < count) {                                                                           \
-            int n = (int)(count - i);                                                              \
-            S##_store_n(y + i, S##_mul(factor, S##_load_n(y + i, n)), n);                          \
-        }                                                                                          \
-    }
-
 /* sum of g^2 in double, in a fixed order;  g [n] */
 #define WCOHI_KERNEL_SUM_SQUARES(S)                                                                \
     S##_fn double S##_sum_squares(const wcoh_real *g, size_t count)                                \
@@ -4183,39 +4154,54 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
         }                                                                                          \
     }
 
-/* ---- softmax cross-entropy of one row */
+/* ---- softmax cross-entropy over chunks of the vocabulary */
 
-/* Returns -log softmax(x)[target] in nats; `gradient`: x becomes scale (softmax(x) - 1_target).
-   x [V]. Logits of any size are safe; one that is not finite makes the result not finite. */
-#define WCOHI_KERNEL_XENT(S)                                                                       \
-    S##_fn double S##_xent(wcoh_real *x, int vocab, int target, int gradient, wcoh_real scale)     \
+/* One more chunk of a row's logits x [count], each times `scale`: *top becomes the maximum so far,
+   *sum the sum so far of exp(scale x - *top). Begin with *top = -1e30, *sum = 0. Logits of any size
+   are safe; one that is NaN or +infinity makes *sum NaN. */
+#define WCOHI_KERNEL_SOFTMAX_SCAN(S)                                                               \
+    S##_fn void S##_softmax_scan(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,   \
+                                 wcoh_real *sum)                                                   \
     {                                                                                              \
-        S##_v top = S##_set(x[0]), sum = S##_zero(), factor;                                       \
-        wcoh_real largest, total, hit = x[target];                                                 \
+        S##_v factor = S##_set(scale), most = S##_set(*top), total = S##_zero();                   \
+        wcoh_real before = *top;                                                                   \
         int i;                                                                                     \
-        for (i = 0; i < vocab; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, vocab, i);                                                      \
+        for (i = 0; i < count; i += S##_W) {                                                       \
+            int n = WCOHI_LANES(S, count, i);                                                      \
+            S##_v v = S##_mul(factor, WCOHI_LOAD(S, x + i, n));                                    \
+            most = S##_max(most, WCOHI_KEEP(S, v, most, n));                                       \
+        }                                                                                          \
+        *top = S##_hmax(most);                                                                     \
+        most = S##_set(*top);                                                                      \
+        for (i = 0; i < count; i += S##_W) {                                                       \
+            int n = WCOHI_LANES(S, count, i);                                                      \
+            S##_v v = S##_exp(S##_sub(S##_mul(factor, WCOHI_LOAD(S, x + i, n)), most));            \
+            total = S##_add(total, WCOHI_KEEP(S, v, S##_zero(), n));                               \
+        }                                                                                          \
+        *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S##_sum(total);                    \
+    }
+
+/* x [count] of raw logits becomes the gradient with respect to them:
+   scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
+   Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
+#define WCOHI_KERNEL_SOFTMAX_GRADIENT(S)                                                           \
+    S##_fn double S##_softmax_gradient(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,    \
+                                       wcoh_real inverse, wcoh_real factor, int target)            \
+    {                                                                                              \
+        S##_v by = S##_set(scale), most = S##_set(top), share = S##_set(inverse * factor);         \
+        S##_v dscale = S##_zero();                                                                 \
+        wcoh_real hit = target < 0 ? 0 : x[target];                                                \
+        int i;                                                                                     \
+        for (i = 0; i < count; i += S##_W) {                                                       \
+            int n = WCOHI_LANES(S, count, i);                                                      \
             S##_v v = WCOHI_LOAD(S, x + i, n);                                                     \
-            top = S##_max(top, WCOHI_KEEP(S, v, top, n));                                          \
+            S##_v p = S##_mul(share, S##_exp(S##_sub(S##_mul(by, v), most)));                      \
+            p = WCOHI_KEEP(S, p, S##_zero(), n);                                                   \
+            dscale = S##_fma(p, v, dscale);                                                        \
+            WCOHI_STORE(S, x + i, S##_mul(by, p), n);                                              \
         }                                                                                          \
-        largest = S##_hmax(top);                                                                   \
-        top = S##_set(largest);                                                                    \
-        for (i = 0; i < vocab; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, vocab, i);                                                      \
-            S##_v v = S##_exp(S##_sub(WCOHI_LOAD(S, x + i, n), top));                              \
-            sum = S##_add(sum, WCOHI_KEEP(S, v, S##_zero(), n));                                   \
-            if (gradient) WCOHI_STORE(S, x + i, v, n);                                             \
-        }                                                                                          \
-        total = S##_sum(sum);                                                                      \
-        if (gradient) {                                                                            \
-            factor = S##_set(scale / total);                                                       \
-            for (i = 0; i < vocab; i += S##_W) {                                                   \
-                int n = WCOHI_LANES(S, vocab, i);                                                  \
-                WCOHI_STORE(S, x + i, S##_mul(factor, WCOHI_LOAD(S, x + i, n)), n);                \
-            }                                                                                      \
-            x[target] -= scale;                                                                    \
-        }                                                                                          \
-        return log((double)total) + ((double)largest - (double)hit);                               \
+        if (target >= 0) x[target] -= scale * factor;                                              \
+        return (double)S##_sum(dscale) - (double)(factor * hit);                                   \
     }
 
 /* ---- AdamW */
@@ -4984,8 +4970,6 @@ static void wcohi_kerr_end(wcoh_real *w, const wcohi_kerr *kerr, int role)
 /* ---- the table of row kernels */
 
 typedef struct wcohi_row_kernels {
-    void (*axpy)(wcoh_real *y, wcoh_real a, const wcoh_real *x, size_t count);
-    void (*scale)(wcoh_real *y, wcoh_real a, size_t count);
     double (*sum_squares)(const wcoh_real *g, size_t count);
     void (*gelu_backward)(wcoh_real *dx, const wcoh_real *dy, const wcoh_real *pre, size_t count);
     void (*column_sums)(wcoh_real *sum, const wcoh_real *g, size_t stride, int rows, int n);
@@ -4998,7 +4982,6 @@ typedef struct wcohi_row_kernels {
                              const wcoh_real *b, int rows, int bands);
     void (*per_band_backward)(wcoh_real *dx, wcoh_real *dw, wcoh_real *db, const wcoh_real *dy,
                               const wcoh_real *x, const wcoh_real *w, int rows, int bands);
-    double (*xent)(wcoh_real *x, int vocab, int target, int gradient, wcoh_real scale);
     void (*softmax_scan)(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,
                          wcoh_real *sum);
     double (*softmax_gradient)(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,
@@ -5011,8 +4994,6 @@ typedef struct wcohi_row_kernels {
                           const wcoh_real *x, const wcohi_kerr *kerr, int rows, wcoh_real *scratch);
 } wcohi_row_kernels;
 
-WCOHI_INSTANTIATE(WCOHI_KERNEL_AXPY)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SCALE)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_SUM_SQUARES)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_GELU_BACKWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_COLUMN_SUMS)
@@ -5020,7 +5001,8 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_NORM_FORWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_NORM_BACKWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_PER_BAND_FORWARD)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_PER_BAND_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_XENT)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_SCAN)
+WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_ADAMW)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_KNEE)
 WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_LOAD)
@@ -5039,63 +5021,10 @@ WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_BACKWARD)
 
 #define WCOHI_ROW_TABLE(S)                                                                         \
     {                                                                                              \
-        S##_axpy, S##_scale, S##_sum_squares, S##_gelu_backward, S##_column_sums,                  \
-            S##_norm_forward, S##_norm_backward, S##_per_band_forward, S##_per_band_backward,      \
-            S##_xent, S##_softmax_scan, S##_softmax_gradient, S##_adamw,                           \
-            S##_kerr_forward, S##_kerr_backward                                                    \
+        S##_sum_squares, S##_gelu_backward, S##_column_sums, S##_norm_forward, S##_norm_backward,  \
+            S##_per_band_forward, S##_per_band_backward, S##_softmax_scan, S##_softmax_gradient,   \
+            S##_adamw, S##_kerr_forward, S##_kerr_backward                                         \
     }
-
-/* ---- softmax cross-entropy over chunks of the vocabulary ---------------------------------------- */
-
-/* One more chunk of a row's logits x [count], each times `scale`: *top becomes the maximum so far,
-   *sum the sum so far of exp(scale x - *top). Begin with *top = -1e30, *sum = 0. */
-#define WCOHI_KERNEL_SOFTMAX_SCAN(S)                                                               \
-    S##_fn void S##_softmax_scan(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,   \
-                                 wcoh_real *sum)                                                   \
-    {                                                                                              \
-        S##_v factor = S##_set(scale), most = S##_set(*top), total = S##_zero();                   \
-        wcoh_real before = *top;                                                                   \
-        int i;                                                                                     \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = S##_mul(factor, WCOHI_LOAD(S, x + i, n));                                    \
-            most = S##_max(most, WCOHI_KEEP(S, v, most, n));                                       \
-        }                                                                                          \
-        *top = S##_hmax(most);                                                                     \
-        most = S##_set(*top);                                                                      \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = S##_exp(S##_sub(S##_mul(factor, WCOHI_LOAD(S, x + i, n)), most));            \
-            total = S##_add(total, WCOHI_KEEP(S, v, S##_zero(), n));                               \
-        }                                                                                          \
-        *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S##_sum(total);                    \
-    }
-
-/* x [count] of raw logits becomes the gradient with respect to them:
-   scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
-   Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
-#define WCOHI_KERNEL_SOFTMAX_GRADIENT(S)                                                           \
-    S##_fn double S##_softmax_gradient(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,    \
-                                       wcoh_real inverse, wcoh_real factor, int target)            \
-    {                                                                                              \
-        S##_v by = S##_set(scale), most = S##_set(top), share = S##_set(inverse * factor);         \
-        S##_v dscale = S##_zero();                                                                 \
-        wcoh_real hit = target < 0 ? 0 : x[target];                                                \
-        int i;                                                                                     \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = WCOHI_LOAD(S, x + i, n);                                                     \
-            S##_v p = S##_mul(share, S##_exp(S##_sub(S##_mul(by, v), most)));                      \
-            p = WCOHI_KEEP(S, p, S##_zero(), n);                                                   \
-            dscale = S##_fma(p, v, dscale);                                                        \
-            WCOHI_STORE(S, x + i, S##_mul(by, p), n);                                              \
-        }                                                                                          \
-        if (target >= 0) x[target] -= scale * factor;                                              \
-        return (double)S##_sum(dscale) - (double)(factor * hit);                                   \
-    }
-
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_SCAN)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
 
 /* ---- coherence attention ------------------------------------------------------------------------
 
@@ -7924,7 +7853,7 @@ static wcoh_result wcohi_header_dtype(wcohi_json *json, wcohi_entry *entry)
 /* One of dtype, shape, data_offsets; *seen has a bit for each. */
 static wcoh_result wcohi_header_member(wcohi_json *json, wcohi_entry *entry, unsigned *seen)
 {
-    static const char *const names[3] = {"dtype", "shape", "data_offsets"};
+    static const char names[3][16] = {"dtype", "shape", "data_offsets"};
     uint64_t values[WCOHI_DIMS_MAX];
     wcohi_slice key;
     wcoh_result result = wcohi_json_key(json, &key);
@@ -8778,7 +8707,7 @@ extern "C" {
 
 typedef struct wcohi_reason {
     int code;
-    const char *text;
+    char text[48];
 } wcohi_reason;
 
 #define WCOHI_REASONS                                                                              \
@@ -9352,6 +9281,23 @@ static wcoh_result wcohi_path_created(const wcohi_path_writer *writer, const cha
     if (!writer->system) return result;
     return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? writer->code : 0);
 }
+
+/* The end of every function that saves to or loads from `path`: `call` does it through `io`. */
+#define WCOHI_SAVE_FILE(call)                                                                      \
+    do {                                                                                           \
+        wcohi_path_writer writer;                                                                  \
+        wcoh_io io;                                                                                \
+        wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);      \
+        return result ? result : wcohi_path_created(&writer, path, call, error);                   \
+    } while (0)
+
+#define WCOHI_LOAD_FILE(call)                                                                      \
+    do {                                                                                           \
+        wcohi_path_reader reader;                                                                  \
+        wcoh_io io;                                                                                \
+        wcoh_result result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);        \
+        return result ? result : wcohi_path_close(&reader, path, call, error);                     \
+    } while (0)
 
 WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *path,
                                             const wcoh_memory *memory, wcoh_error *error)
@@ -10669,7 +10615,7 @@ typedef struct wcohi_op {
     int heads;
     int rotary;
     int state;                  /* attention: its place among the states of a session */
-    int add_in, add_in2;        /* backward: 1 adds to the gradient of that input, 0 sets it */
+    int add_in;                 /* backward: 1 adds to the gradient of in, 0 sets it */
     int param[WCOHI_OP_PARAMS]; /* rows of the parameter table, -1: absent */
 } wcohi_op;
 
@@ -10678,6 +10624,7 @@ typedef struct wcohi_tensor {
     size_t count;    /* reals in all */
     int first, last; /* times between which it must be kept */
     int grad;      /* tensor of its gradient, -1: none. Residual sums share one with their input */
+    int set;       /* a gradient, while the plan is built: 1 when an op of the backward sets it */
     size_t offset; /* in the activation block */
 } wcohi_tensor;
 
@@ -10973,24 +10920,26 @@ static void wcohi_plan_lifetimes(wcohi_plan *plan)
     }
 }
 
-/* In backward order the first to touch a gradient sets it, all later ones add. A tensor's `offset`
-   serves as the mark meanwhile. */
+/* An op of the backward writes the gradient of `tensor`: the first to do so sets it, all later ones
+   add. Returns 1 if this one adds. */
+static int wcohi_plan_write_grad(wcohi_plan *plan, int tensor)
+{
+    int grad = tensor < 0 ? -1 : plan->tensors[tensor].grad, add;
+    if (grad < 0) return 0;
+    add = plan->tensors[grad].set;
+    plan->tensors[grad].set = 1;
+    return add;
+}
+
+/* Only `in` needs a flag: the gradient of in2 is the output's own (a residual), or its op is the
+   only reader and sets it (the values of COHERENCE). */
 static void wcohi_plan_accumulation(wcohi_plan *plan)
 {
     int i;
     for (i = plan->count - 1; i >= 0 && plan->training; i--) {
         wcohi_op *op = &plan->ops[i];
-        int in = op->in < 0 ? -1 : plan->tensors[op->in].grad;
-        int in2 = op->in2 < 0 ? -1 : plan->tensors[op->in2].grad;
-        if (op->out >= 0) plan->tensors[plan->tensors[op->out].grad].offset = 1;
-        if (in >= 0) {
-            op->add_in = (int)plan->tensors[in].offset;
-            plan->tensors[in].offset = 1;
-        }
-        if (in2 >= 0) {
-            op->add_in2 = (int)plan->tensors[in2].offset;
-            plan->tensors[in2].offset = 1;
-        }
+        wcohi_plan_write_grad(plan, op->out);
+        op->add_in = wcohi_plan_write_grad(plan, op->in);
     }
 }
 
@@ -14524,22 +14473,6 @@ WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io,
 /* ---- the same on paths ----------------------------------------------------------------------- */
 
 #ifndef WAVECOH_NO_STDIO
-#define WCOHI_SAVE_FILE(call)                                                                      \
-    do {                                                                                           \
-        wcohi_path_writer writer;                                                                  \
-        wcoh_io io;                                                                                \
-        wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);      \
-        return result ? result : wcohi_path_created(&writer, path, call, error);                   \
-    } while (0)
-
-#define WCOHI_LOAD_FILE(call)                                                                      \
-    do {                                                                                           \
-        wcohi_path_reader reader;                                                                  \
-        wcoh_io io;                                                                                \
-        wcoh_result result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);        \
-        return result ? result : wcohi_path_close(&reader, path, call, error);                     \
-    } while (0)
-
 WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path,
                                           wcoh_error *error)
 {
@@ -14591,8 +14524,6 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
 {
     WCOHI_LOAD_FILE(wcoh_session_load(session, &io, error));
 }
-#undef WCOHI_SAVE_FILE
-#undef WCOHI_LOAD_FILE
 #endif
 
 /* ======== 2 training: coherence toolkit ======================================================= */
@@ -15316,7 +15247,7 @@ WCOH_API wcoh_result wcoh_circle_save(const wcoh_circle *circle, const wcoh_io *
 static wcoh_result wcohi_circle_read(wcoh_circle *circle, const wcoh_tensors *t, int index,
                                      size_t count, wcohi_segment *stage, wcoh_error *error)
 {
-    static const char *const kinds[2] = {"phase", "alive"};
+    static const char kinds[2][8] = {"phase", "alive"};
     wcoh_tensor_info info;
     wcoh_result result;
     char name[32];
@@ -15409,25 +15340,14 @@ WCOH_API wcoh_result wcoh_circle_load(wcoh_circle **circle, const wcoh_io *io,
 WCOH_API wcoh_result wcoh_circle_save_file(const wcoh_circle *circle, const char *path,
                                            wcoh_error *error)
 {
-    wcohi_path_writer writer;
-    wcoh_io io;
-    wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_circle_save(circle, &io, error);
-    return wcohi_path_created(&writer, path, result, error);
+    WCOHI_SAVE_FILE(wcoh_circle_save(circle, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_circle_load_file(wcoh_circle **circle, const char *path,
                                            const wcoh_memory *memory, wcoh_error *error)
 {
-    wcohi_path_reader reader;
-    wcoh_io io;
-    wcoh_result result;
     *circle = NULL;
-    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_circle_load(circle, &io, memory, error);
-    return wcohi_path_close(&reader, path, result, error);
+    WCOHI_LOAD_FILE(wcoh_circle_load(circle, &io, memory, error));
 }
 #endif
 
@@ -17125,7 +17045,7 @@ WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t in
 
 /* ---- toolkit: the store's file --------------------------------------------------------------- */
 
-static const char *const wcohi_packet_names[] = {"sign", "dft", "phases"};
+static const char wcohi_packet_names[][8] = {"sign", "dft", "phases"};
 
 static void wcohi_store_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
@@ -17295,26 +17215,15 @@ WCOH_API wcoh_result wcoh_resonance_load(wcoh_resonance **store, const wcoh_io *
 WCOH_API wcoh_result wcoh_resonance_save_file(const wcoh_resonance *store, const char *path,
                                               wcoh_error *error)
 {
-    wcohi_path_writer writer;
-    wcoh_io io;
-    wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_resonance_save(store, &io, error);
-    return wcohi_path_created(&writer, path, result, error);
+    WCOHI_SAVE_FILE(wcoh_resonance_save(store, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_resonance_load_file(wcoh_resonance **store, const char *path,
                                               int first_bin, int bins, const wcoh_cpu_desc *cpu,
                                               const wcoh_memory *memory, wcoh_error *error)
 {
-    wcohi_path_reader reader;
-    wcoh_io io;
-    wcoh_result result;
     *store = NULL;
-    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcoh_resonance_load(store, &io, first_bin, bins, cpu, memory, error);
-    return wcohi_path_close(&reader, path, result, error);
+    WCOHI_LOAD_FILE(wcoh_resonance_load(store, &io, first_bin, bins, cpu, memory, error));
 }
 #endif
 
@@ -18059,7 +17968,7 @@ static wcoh_result wcohi_npy_header(wcohi_npy_text *text, wcoh_npy *npy)
 /* The number type of a descr like "<f4"; *swap: its bytes are big-endian. NULL if unknown. */
 static const wcohi_dtype *wcohi_npy_dtype(const char *descr, int *swap)
 {
-    static const char *const names[][2] = {
+    static const char names[][2][8] = {
         {"f8", "F64"}, {"f4", "F32"}, {"f2", "F16"}, {"i8", "I64"}, {"u8", "U64"}, {"i4", "I32"},
         {"u4", "U32"}, {"i2", "I16"}, {"u2", "U16"}, {"i1", "I8"},  {"u1", "U8"},  {"b1", "BOOL"}};
     int i, k;

@@ -181,6 +181,21 @@ typedef struct option {
     const char *help;
 } option;
 
+/* Options that several programs have. */
+#define THREADS_OPTION(target)                                                                     \
+    {                                                                                              \
+        "threads", OPTION_WHOLE, target, 0, 1024, "threads; 0: one for each CPU of this process"   \
+    }
+#define ISA_OPTION(target)                                                                         \
+    {                                                                                              \
+        "isa", OPTION_TEXT, target, 0, 0, "instruction set: auto scalar sse2 avx2 avx512 neon"     \
+    }
+#define DEVICE_OPTION(target)                                                                      \
+    {                                                                                              \
+        "device", OPTION_TEXT, target, 0, 0,                                                       \
+            "cpu; vulkan, or vulkan:N (N from 1), in a build that has it"                          \
+    }
+
 /* A desc whose every field is an option, by the library's table. */
 typedef struct settings {
     const char *title; /* of its part in --help */

@@ -34,12 +34,9 @@ static void request_read(request *r, int argc, char **argv)
         {"to", OPTION_WHOLE, &r->to, 0, 9e15, "byte after the last one; 0: the end"},
         {"stream", OPTION_FLAG, &r->stream, 0, 0, "score one unbroken stream through a session"},
         {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "windows scored at once"},
-        {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
-         "threads; 0: one for each CPU of this process"},
-        {"isa", OPTION_TEXT, &r->isa_name, 0, 0,
-         "instruction set: auto scalar sse2 avx2 avx512 neon"},
-        {"device", OPTION_TEXT, &r->device, 0, 0,
-         "cpu; vulkan, or vulkan:N (N from 1), in a build that has it"},
+        THREADS_OPTION(&r->threads),
+        ISA_OPTION(&r->isa_name),
+        DEVICE_OPTION(&r->device),
     };
     command c;
     memset(&c, 0, sizeof c);

@@ -43,8 +43,7 @@ static void request_read(request *r, int argc, char **argv)
         {"from", OPTION_WHOLE, &r->from, 0, 9e15, "first byte of the text"},
         {"maps", OPTION_TEXT, &r->maps, 0, 0, "instead of a model: attention [layers,heads,T,T]"},
         {"weights", OPTION_TEXT, &r->weights, 0, 0, "instead of a model: the matrices of a file"},
-        {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
-         "threads; 0: one for each CPU of this process"},
+        THREADS_OPTION(&r->threads),
         {"plots", OPTION_TEXT, &r->plots, 0, 0, "write pictures whose names begin like this"},
         {"json", OPTION_FLAG, &r->json, 0, 0, "print JSON"},
     };

@@ -31,10 +31,8 @@ static void request_read(request *r, int argc, char **argv)
         {"tokens", OPTION_WHOLE, &r->tokens, -1, 9e15, "symbols to write; -1: without end"},
         {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
          "threads; 0: one, which is fastest for small models"},
-        {"isa", OPTION_TEXT, &r->isa_name, 0, 0,
-         "instruction set: auto scalar sse2 avx2 avx512 neon"},
-        {"device", OPTION_TEXT, &r->device, 0, 0,
-         "cpu; vulkan, or vulkan:N (N from 1), in a build that has it"},
+        ISA_OPTION(&r->isa_name),
+        DEVICE_OPTION(&r->device),
     };
     wcoh_sample_desc shown = r->sample;
     settings sampling;

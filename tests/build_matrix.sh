@@ -103,7 +103,9 @@ check() { # OBJECT STATIC?
     nm -g --defined-only "$1" | grep -vE "^$" > "$1.nm"
     if [ -n "$2" ]; then ! grep . "$1.nm"; else grep -q " T wcoh_" "$1.nm" && ! grep -vE " [TR] wcoh_" "$1.nm"; fi
 }
-writable() { # no mutable global: nothing in .data and .bss, thread-local ones included
+# No mutable global: nothing in .data and .bss, thread-local ones included. (What nm marks `d` are
+# constant tables of functions and descriptions in .data.rel.ro, read-only once they are linked.)
+writable() {
     objdump -h "$1" | awk "\$2 ~ /^\\.(data|bss|tdata|tbss)\$/ || \$2 ~ /^\\.(data|bss)\\.[^r]/ { if (\$3 !~ /^0+\$/) { print; bad = 1 } } END { exit bad }"
 }
 '

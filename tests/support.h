@@ -1,7 +1,21 @@
-/* What several tests need: descs from text, random parameters, a counting allocator. Include it
-   after wavecoh.h and test.h. */
+/* What several tests need: instruction sets, descs from text, random parameters, a counting
+   allocator. Include it after wavecoh.h and test.h. */
 #ifndef WAVECOH_TEST_SUPPORT_H
 #define WAVECOH_TEST_SUPPORT_H
+
+#ifdef WAVECOH_TEST_DOUBLE /* reals are doubles: only the scalar set exists */
+#define IN_DOUBLE 1
+#else
+#define IN_DOUBLE 0
+#endif
+
+/* Every instruction set of the library; EACH_ISA(i) walks those of this machine. */
+TEST_UNUSED static const wcoh_isa every_isa[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2,
+                                                 WCOH_ISA_AVX512, WCOH_ISA_NEON};
+#define ISA_COUNT ((int)(sizeof every_isa / sizeof every_isa[0]))
+#define EACH_ISA(i)                                                                                \
+    for (i = 0; i < ISA_COUNT; i++)                                                                \
+        if (wcoh_cpu_has_isa(every_isa[i]))
 
 /* "bands=8 heads=4 attention=dot" over a desc of all defaults; checks that every word is taken. */
 TEST_UNUSED static void settings_apply(wcoh_desc_kind kind, void *desc, const char *settings)
@@ -77,6 +91,19 @@ TEST_UNUSED static void randomise(wcoh_model *model, uint64_t seed)
                 if (p.data[i] > 11.9) p.data[i] = (wcoh_real)11.9;
     }
     wcoh_model_touch(model);
+}
+
+/* Of two models with the same parameter table: to the bit. */
+TEST_UNUSED static int same_parameters(const wcoh_model *a, const wcoh_model *b)
+{
+    int i;
+    for (i = 0; i < wcoh_model_param_count(a); i++) {
+        wcoh_param p, q;
+        wcoh_model_param(a, i, &p, NULL);
+        wcoh_model_param(b, i, &q, NULL);
+        if (p.count != q.count || memcmp(p.data, q.data, p.count * sizeof *p.data)) return 0;
+    }
+    return 1;
 }
 
 TEST_UNUSED static void random_tokens(uint32_t *tokens, size_t count, int vocab, uint64_t seed)

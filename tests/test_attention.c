@@ -7,20 +7,9 @@
 #endif
 #include WAVECOH_HEADER
 #include "test.h"
-
-#ifdef WAVECOH_TEST_DOUBLE
-#define IN_DOUBLE 1
-#else
-#define IN_DOUBLE 0
-#endif
+#include "support.h"
 
 /* ---- what the tests share ---------------------------------------------------------------------- */
-
-static const wcoh_isa every_isa[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
-                                     WCOH_ISA_NEON};
-#define EACH_ISA(i)                                                                                \
-    for (i = 0; i < (int)(sizeof every_isa / sizeof every_isa[0]); i++)                            \
-        if (wcoh_cpu_has_isa(every_isa[i]))
 
 static wcoh_rng rng;
 

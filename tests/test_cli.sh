@@ -3,72 +3,15 @@
 # Run from anywhere: sh tests/test_cli.sh. CC and CFLAGS choose the compiler; BIN names a folder
 # that already holds the programs. Ends with `N passed, N failed`.
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-passed=0
-failed=0
+. "$(dirname "$0")/program_tests.sh"
+build_programs hello train sample eval
+train=$bin/train sample=$bin/sample eval=$bin/eval
 
-# ok DESCRIPTION COMMAND...: the command must succeed.
-ok() {
-    what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $what" >&2
-        echo "  last command: $last (status $status)" >&2
-        sed 's/^/  stderr: /' err >&2
-    fi
-}
-
-# run COMMAND...: leaves out, err and $status.
-run() {
-    last="$*"
-    "$@" >out 2>err
-    status=$?
-}
-
-one_sentence() { [ "$status" = "$1" ] && [ "$(wc -l <err)" = 1 ] && grep -Eq -- "$2" err; }
 silent_out() { [ ! -s out ]; }
-
-# refuses STATUS REGEX COMMAND...: that status, and one sentence on stderr that matches. (A program
-# that gives up leaves its memory to the system; a sanitizer build need not complain.)
-refuses() {
-    want=$1
-    pattern=$2
-    shift 2
-    ASAN_OPTIONS=detect_leaks=0
-    export ASAN_OPTIONS
-    run "$@"
-    unset ASAN_OPTIONS
-    ok "$* is refused with $want: $pattern" one_sentence "$want" "$pattern"
-}
-
-succeeds() {
-    run "$@"
-    ok "$* succeeds" [ "$status" = 0 ]
-}
-
-has() { grep -Eq -- "$1" "${2:-out}"; }
 lacks() { ! grep -Eq -- "$1" "${2:-out}"; }
 lines() { [ "$(grep -Ec -- "$1" out)" = "$2" ]; }
 same() { [ "$1" = "$2" ]; }
 absent() { [ ! -e "$1" ]; }
-
-# ---- build -------------------------------------------------------------------------------------
-
-bin=${BIN:-$work}
-if [ -z "$BIN" ]; then
-    for program in hello train sample eval; do
-        run ${CC:-cc} ${CFLAGS:--O1} "$root/examples/$program.c" -o "$work/$program" -lm -lpthread
-        ok "$program builds without a warning" [ "$status" = 0 -a ! -s err ]
-        [ "$status" = 0 ] || { echo "$passed passed, $failed failed"; exit 1; }
-    done
-fi
-train=$bin/train sample=$bin/sample eval=$bin/eval
 
 # ---- texts -------------------------------------------------------------------------------------
 
@@ -361,5 +304,4 @@ ok "a full disk is one sentence" one_sentence 1 '^train: kept.safetensors: '
 ok "the old checkpoint is untouched" cmp -s m.safetensors kept.safetensors
 ok "and nothing else is left beside it" same "$(ls | grep -c '^kept')" 1
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish

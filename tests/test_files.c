@@ -453,42 +453,55 @@ static wcoh_model *small_model(const char *settings, uint64_t seed)
     return model;
 }
 
-/* A file of `model` in a fresh block; free it. */
+/* A block of `capacity` to save into .. */
+static wcoh_io io_of_room(wcoh_block_io *block, size_t capacity)
+{
+    return io_of(block, malloc(capacity), 0, capacity);
+}
+
+/* .. and the file that `result` tells of in it, which must fill it; free it. */
+static unsigned char *file_in(const wcoh_block_io *block, wcoh_result result, size_t *size)
+{
+    CHECK_SAY(result == WCOH_OK, "%s", error.text);
+    CHECK(block->used == block->capacity);
+    *size = block->used;
+    return block->data;
+}
+
+/* A copy of a file to load, of exactly its size (so that ASan sees every overrun) .. */
+static wcoh_io io_of_copy(wcoh_block_io *block, const void *file, size_t size)
+{
+    unsigned char *copy = (unsigned char *)malloc(size ? size : 1);
+    memcpy(copy, file, size);
+    return io_of(block, copy, size, 0);
+}
+
+/* .. which goes when it has been loaded with `result`. */
+static wcoh_result loaded(const wcoh_block_io *block, wcoh_result result)
+{
+    free(block->data);
+    return result;
+}
+
 static unsigned char *saved(const wcoh_model *model, size_t *size)
 {
     wcoh_block_io block;
-    size_t capacity = wcoh_model_file_size(model);
-    unsigned char *data = (unsigned char *)malloc(capacity);
-    wcoh_io io = io_of(&block, data, 0, capacity);
-    CHECK_SAY(wcoh_model_save(model, &io, &error) == WCOH_OK, "%s", error.text);
-    CHECK(block.used == capacity);
-    *size = block.used;
-    return data;
+    wcoh_io io = io_of_room(&block, wcoh_model_file_size(model));
+    return file_in(&block, wcoh_model_save(model, &io, &error), size);
 }
 
-static wcoh_result load(wcoh_model **model, const void *data, size_t size)
+static wcoh_result load(wcoh_model **model, const void *file, size_t size)
 {
     wcoh_block_io block;
-    wcoh_io io = io_of(&block, NULL, size, 0);
-    block.data = (unsigned char *)malloc(size ? size : 1); /* the exact size, for the sanitizer */
-    memcpy(block.data, data, size);
-    {
-        wcoh_result result = wcoh_model_load(model, &io, NULL, &error);
-        free(block.data);
-        return result;
-    }
+    wcoh_io io = io_of_copy(&block, file, size);
+    return loaded(&block, wcoh_model_load(model, &io, NULL, &error));
 }
 
-static wcoh_result read_into(wcoh_model *model, const void *data, size_t size)
+static wcoh_result read_into(wcoh_model *model, const void *file, size_t size)
 {
     wcoh_block_io block;
-    unsigned char *copy = (unsigned char *)malloc(size ? size : 1);
-    wcoh_io io = io_of(&block, copy, size, 0);
-    wcoh_result result;
-    memcpy(copy, data, size);
-    result = wcoh_model_read(model, &io, &error);
-    free(copy);
-    return result;
+    wcoh_io io = io_of_copy(&block, file, size);
+    return loaded(&block, wcoh_model_read(model, &io, &error));
 }
 
 /* The same settings, tokenizer and parameters, to the bit. */
@@ -512,13 +525,7 @@ static int same_model(const wcoh_model *a, const wcoh_model *b)
         int n = wcoh_tokenizer_decode(s, (uint32_t)i, p);
         if (wcoh_tokenizer_decode(t, (uint32_t)i, q) != n || memcmp(p, q, (size_t)n)) return 0;
     }
-    for (i = 0; i < wcoh_model_param_count(a); i++) {
-        wcoh_param p, q;
-        wcoh_model_param(a, i, &p, NULL);
-        wcoh_model_param(b, i, &q, NULL);
-        if (p.count != q.count || memcmp(p.data, q.data, p.count * sizeof *p.data)) return 0;
-    }
-    return 1;
+    return same_parameters(a, b);
 }
 
 static wcoh_real *param_data(wcoh_model *model, const char *name)
@@ -1463,33 +1470,21 @@ static void steps(wcoh_trainer *trainer, int count)
         CHECK_SAY(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK, "%s", error.text);
 }
 
-/* A trainer's file in a fresh block, its clock set to 0 so that equal states give equal bytes. */
+/* A trainer's file, its clock set to 0 so that equal states give equal bytes. */
 static unsigned char *saved_trainer(wcoh_trainer *trainer, size_t *size)
 {
     wcoh_block_io block;
-    size_t capacity;
-    unsigned char *data;
     wcoh_io io;
     wcohi_trainer_state(trainer)->seconds = 0;
-    capacity = wcoh_trainer_file_size(trainer);
-    data = (unsigned char *)malloc(capacity);
-    io = io_of(&block, data, 0, capacity);
-    CHECK_SAY(wcoh_trainer_save(trainer, &io, &error) == WCOH_OK, "%s", error.text);
-    CHECK(block.used == capacity);
-    *size = block.used;
-    return data;
+    io = io_of_room(&block, wcoh_trainer_file_size(trainer));
+    return file_in(&block, wcoh_trainer_save(trainer, &io, &error), size);
 }
 
 static wcoh_result resume(wcoh_trainer *trainer, const void *file, size_t size)
 {
     wcoh_block_io block;
-    unsigned char *copy = (unsigned char *)malloc(size ? size : 1);
-    wcoh_io io = io_of(&block, copy, size, 0);
-    wcoh_result result;
-    memcpy(copy, file, size);
-    result = wcoh_trainer_resume(trainer, &io, &error);
-    free(copy);
-    return result;
+    wcoh_io io = io_of_copy(&block, file, size);
+    return loaded(&block, wcoh_trainer_resume(trainer, &io, &error));
 }
 
 /* Does the trainer stand exactly where its file says? */
@@ -1718,25 +1713,15 @@ static wcoh_session *small_session(wcoh_model *model, int prefill)
 static unsigned char *saved_session(const wcoh_session *session, size_t *size)
 {
     wcoh_block_io block;
-    size_t capacity = wcoh_session_file_size(session);
-    unsigned char *data = (unsigned char *)malloc(capacity);
-    wcoh_io io = io_of(&block, data, 0, capacity);
-    CHECK_SAY(wcoh_session_save(session, &io, &error) == WCOH_OK, "%s", error.text);
-    CHECK(block.used == capacity);
-    *size = block.used;
-    return data;
+    wcoh_io io = io_of_room(&block, wcoh_session_file_size(session));
+    return file_in(&block, wcoh_session_save(session, &io, &error), size);
 }
 
 static wcoh_result load_session(wcoh_session *session, const void *file, size_t size)
 {
     wcoh_block_io block;
-    unsigned char *copy = (unsigned char *)malloc(size ? size : 1);
-    wcoh_io io = io_of(&block, copy, size, 0);
-    wcoh_result result;
-    memcpy(copy, file, size);
-    result = wcoh_session_load(session, &io, &error);
-    free(copy);
-    return result;
+    wcoh_io io = io_of_copy(&block, file, size);
+    return loaded(&block, wcoh_session_load(session, &io, &error));
 }
 
 static int same_logits(const wcoh_session *a, const wcoh_session *b, int vocab)

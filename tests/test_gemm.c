@@ -5,6 +5,7 @@
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 #include "test.h"
+#include "support.h"
 
 enum { LAYOUT_NN, LAYOUT_NT, LAYOUT_TN, LAYOUT_TT, LAYOUTS };
 enum {
@@ -19,8 +20,6 @@ enum {
     EPILOGUES
 };
 
-static const wcoh_isa all_sets[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
-                                    WCOH_ISA_NEON};
 static const wcoh_real untouched = (wcoh_real)12345;
 static wcoh_rng rng;
 
@@ -175,17 +174,14 @@ static wcohi_compute compute_make(wcoh_isa isa, int slots)
 static void awkward_sizes(void)
 {
     static const int sizes[] = {0, 1, 2, 5, 7, 17, 33, 65, 130};
-    size_t s;
-    int i, j, k, layout;
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
-        wcohi_compute compute;
-        if (!wcoh_cpu_has_isa(all_sets[s])) continue;
-        compute = compute_make(all_sets[s], 1);
+    int s, i, j, k, layout;
+    EACH_ISA(s) {
+        wcohi_compute compute = compute_make(every_isa[s], 1);
         for (i = 0; i < WCOHI_COUNT(sizes); i++)
             for (j = 0; j < WCOHI_COUNT(sizes); j++)
                 for (k = 0; k < WCOHI_COUNT(sizes); k++)
                     for (layout = 0; layout < LAYOUTS; layout++)
-                        one_product(&compute, all_sets[s], sizes[i], sizes[j], sizes[k], layout,
+                        one_product(&compute, every_isa[s], sizes[i], sizes[j], sizes[k], layout,
                                     (i + j + k + layout) % EPILOGUES);
         free(compute.pack);
     }
@@ -195,16 +191,13 @@ static void every_epilogue(void)
 {
     static const int shapes[][3] = {{1, 65, 130}, {3, 17, 7},    {4, 3, 40},
                                     {29, 65, 33}, {65, 130, 17}, {7, 48, 1}};
-    size_t s;
-    int i, layout, epilogue;
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
-        wcohi_compute compute;
-        if (!wcoh_cpu_has_isa(all_sets[s])) continue;
-        compute = compute_make(all_sets[s], 1);
+    int s, i, layout, epilogue;
+    EACH_ISA(s) {
+        wcohi_compute compute = compute_make(every_isa[s], 1);
         for (i = 0; i < WCOHI_COUNT(shapes); i++)
             for (layout = 0; layout < LAYOUTS; layout++)
                 for (epilogue = 0; epilogue < EPILOGUES; epilogue++)
-                    one_product(&compute, all_sets[s], shapes[i][0], shapes[i][1], shapes[i][2],
+                    one_product(&compute, every_isa[s], shapes[i][0], shapes[i][1], shapes[i][2],
                                 layout, epilogue);
         free(compute.pack);
     }
@@ -213,18 +206,15 @@ static void every_epilogue(void)
 /* Heights 1 .. 30 meet every tile; k past `depth` is cut and summed in pieces. */
 static void every_tile_height_and_long_sums(void)
 {
-    size_t s;
-    int m;
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
-        wcohi_compute compute;
-        if (!wcoh_cpu_has_isa(all_sets[s])) continue;
-        compute = compute_make(all_sets[s], 1);
+    int s, m;
+    EACH_ISA(s) {
+        wcohi_compute compute = compute_make(every_isa[s], 1);
         for (m = 1; m <= 30; m++)
-            one_product(&compute, all_sets[s], m, 40, 21, m % LAYOUTS, m % EPILOGUES);
+            one_product(&compute, every_isa[s], m, 40, 21, m % LAYOUTS, m % EPILOGUES);
         for (m = 0; m < EPILOGUES; m++)
-            one_product(&compute, all_sets[s], 9, 37, 1100, m % LAYOUTS, m);
+            one_product(&compute, every_isa[s], 9, 37, 1100, m % LAYOUTS, m);
         for (m = 0; m < EPILOGUES; m++)
-            one_product(&compute, all_sets[s], 2, 37, 1100, LAYOUT_NT, m);
+            one_product(&compute, every_isa[s], 2, 37, 1100, LAYOUT_NT, m);
         free(compute.pack);
     }
 }
@@ -251,22 +241,20 @@ static void bits_do_not_depend_on_threads(void)
 {
     static const int threads[] = {1, 2, 3, 8};
     static const int shapes[][3] = {{130, 65, 230}, {1, 130, 65}, {65, 17, 130}, {4, 7, 900}};
-    size_t s;
-    int i, layout, t;
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
-        if (!wcoh_cpu_has_isa(all_sets[s])) continue;
+    int s, i, layout, t;
+    EACH_ISA(s) {
         for (i = 0; i < WCOHI_COUNT(shapes) * LAYOUTS; i++) {
             matrix one, many;
             problem p;
             layout = i % LAYOUTS;
             p = problem_make(shapes[i / LAYOUTS][0], shapes[i / LAYOUTS][1], shapes[i / LAYOUTS][2],
                              layout, i % 2 ? ACCUMULATE : GELU);
-            bits_with_threads(all_sets[s], 1, &p, &one);
+            bits_with_threads(every_isa[s], 1, &p, &one);
             for (t = 1; t < WCOHI_COUNT(threads); t++) {
-                bits_with_threads(all_sets[s], threads[t], &p, &many);
+                bits_with_threads(every_isa[s], threads[t], &p, &many);
                 CHECK_SAY(
                     !memcmp(one.at, many.at, (size_t)(one.rows + 1) * one.ld * sizeof *one.at),
-                    "%s: %d threads, shape %d", wcoh_isa_name(all_sets[s]), threads[t], i);
+                    "%s: %d threads, shape %d", wcoh_isa_name(every_isa[s]), threads[t], i);
                 free(many.at);
             }
             free(one.at);

@@ -7,18 +7,8 @@
 #endif
 #include WAVECOH_HEADER
 #include "test.h"
+#include "support.h"
 
-#ifdef WAVECOH_TEST_DOUBLE
-#define IN_DOUBLE 1
-#else
-#define IN_DOUBLE 0
-#endif
-
-static const wcoh_isa every_isa[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
-                                     WCOH_ISA_NEON};
-#define EACH_ISA(i)                                                                                \
-    for (i = 0; i < (int)(sizeof every_isa / sizeof every_isa[0]); i++)                            \
-        if (wcoh_cpu_has_isa(every_isa[i]))
 #define ROW(i) (&wcohi_kernels_for(every_isa[i])->row)
 #define SCALAR (&wcohi_kernels_for(WCOH_ISA_SCALAR)->row)
 
@@ -66,22 +56,16 @@ static void same(const char *what, int isa, int size, const wcoh_real *a, const 
 
 /* ---- small kernels ----------------------------------------------------------------------------- */
 
-static void vectors_are_added_scaled_and_squared(void)
+static void squares_are_summed(void)
 {
     int i, s, k;
     EACH_ISA(i) for (s = 0; s < SIZES; s++) {
         int n = sizes[s];
-        wcoh_real *x = reals(n), *y = reals(n), *z = copy(y, n);
+        wcoh_real *x = reals(n);
         double sum = 0;
-        ROW(i)->axpy(y, (wcoh_real)0.7, x, (size_t)n);
-        for (k = 0; k < n; k++) z[k] += (wcoh_real)0.7 * x[k];
-        same("axpy", i, n, y, z, n, 1e-6);
-        ROW(i)->scale(y, (wcoh_real)-1.5, (size_t)n);
-        for (k = 0; k < n; k++) z[k] *= (wcoh_real)-1.5;
-        same("scale", i, n, y, z, n, 1e-6);
         for (k = 0; k < n; k++) sum += (double)x[k] * (double)x[k];
         CHECK_NEAR(ROW(i)->sum_squares(x, (size_t)n), sum, 1e-12 * sum);
-        free(x), free(y), free(z);
+        free(x);
     }
 }
 
@@ -125,39 +109,76 @@ static void adamw_follows_its_formula(void)
     }
 }
 
+/* ---- cross-entropy over chunks of the vocabulary ------------------------------------------------ */
+
+typedef struct vocabulary {
+    const wcohi_row_kernels *row;
+    int n, chunk, target;
+    wcoh_real scale;        /* of the logits */
+    wcoh_real maximum, sum; /* what the scan left */
+} vocabulary;
+
+/* First walk, as the head makes it. Returns -log softmax(scale x)[target]. */
+static double scan_chunks(vocabulary *v, const wcoh_real *x)
+{
+    int at;
+    v->maximum = (wcoh_real)-1e30, v->sum = 0;
+    for (at = 0; at < v->n; at += v->chunk)
+        v->row->softmax_scan(x + at, WCOHI_MIN(v->chunk, v->n - at), v->scale, &v->maximum, &v->sum);
+    return log((double)v->sum) + ((double)v->maximum - (double)(v->scale * x[v->target]));
+}
+
+/* Second walk: x becomes the gradient times factor. Returns the gradient of the scale. */
+static double gradient_of_chunks(const vocabulary *v, wcoh_real *x, wcoh_real factor)
+{
+    double dscale = 0;
+    int at;
+    for (at = 0; at < v->n; at += v->chunk) {
+        int count = WCOHI_MIN(v->chunk, v->n - at), inside = v->target >= at && v->target < at + count;
+        dscale += v->row->softmax_gradient(x + at, count, v->scale, v->maximum, 1 / v->sum, factor,
+                                           inside ? v->target - at : -1);
+    }
+    return dscale;
+}
+
+static const int vocabulary_chunks[] = {1, 7, 1000};
+
 static void cross_entropy_and_its_gradient_stay_exact_for_any_logits(void)
 {
-    static const double shifts[] = {0, 1e4, -1e4, 3e4};
-    int i, s, k, w;
-    EACH_ISA(i) for (s = 0; s < SIZES; s++) for (w = 0; w < 4; w++) {
+    static const double shifts[] = {0, 2e4, -2e4, 6e4};
+    int i, s, k, w, c;
+    EACH_ISA(i) for (s = 0; s < SIZES; s++) for (w = 0; w < 4; w++) for (c = 0; c < 3; c++) {
         int n = sizes[s], target = n / 2;
         wcoh_real *x = reals(n), *y;
-        double sum = 0, expected, loss;
-        for (k = 0; k < n; k++) x[k] = (wcoh_real)((double)x[k] * 4 + shifts[w]);
+        double sum = 0, expected;
+        vocabulary v;
+        v.row = ROW(i), v.n = n, v.chunk = vocabulary_chunks[c], v.target = target;
+        v.scale = (wcoh_real)0.5; /* a power of two: exact */
+        for (k = 0; k < n; k++) x[k] = (wcoh_real)((double)x[k] * 8 + shifts[w]);
         y = copy(x, n);
-        for (k = 0; k < n; k++) sum += exp((double)x[k] - (double)x[target]);
+        for (k = 0; k < n; k++) sum += exp(0.5 * ((double)x[k] - (double)x[target]));
         expected = log(sum);
-        loss = ROW(i)->xent(x, n, target, 0, 1);
-        CHECK_NEAR(loss, expected, IN_DOUBLE ? 1e-9 : 1e-5);
+        CHECK_NEAR(scan_chunks(&v, x), expected, IN_DOUBLE ? 1e-9 : 1e-5);
         CHECK(memcmp(x, y, (size_t)n * sizeof *x) == 0);
-        loss = ROW(i)->xent(x, n, target, 1, (wcoh_real)0.5);
-        CHECK_NEAR(loss, expected, IN_DOUBLE ? 1e-9 : 1e-5);
+        gradient_of_chunks(&v, x, 2);
         for (k = 0; k < n; k++)
-            CHECK_NEAR(x[k], 0.5 * (exp((double)y[k] - (double)y[target]) / sum - (k == target)), 2e-6);
+            CHECK_NEAR(x[k], exp(0.5 * ((double)y[k] - (double)y[target])) / sum - (k == target), 4e-6);
         free(x), free(y);
     }
 }
 
 static void a_logit_that_is_not_finite_makes_the_loss_not_finite(void)
 {
-    int i;
-    EACH_ISA(i) {
+    int i, c, b;
+    EACH_ISA(i) for (c = 0; c < 3; c++) for (b = 0; b < 2; b++) {
+        static const uint32_t bits[2] = {0x7fc00000u, 0x7f800000u}; /* NaN, infinity */
         wcoh_real *x = reals(20);
-        uint32_t nan = 0x7fc00000u;
+        vocabulary v;
         float bad;
-        memcpy(&bad, &nan, sizeof bad);
+        memcpy(&bad, &bits[b], sizeof bad);
         x[17] = (wcoh_real)bad;
-        CHECK(!wcohi_is_finite(ROW(i)->xent(x, 20, 3, 0, 1)));
+        v.row = ROW(i), v.n = 20, v.chunk = vocabulary_chunks[c], v.target = 3, v.scale = 1;
+        CHECK(!wcohi_is_finite(scan_chunks(&v, x)));
         free(x);
     }
 }
@@ -279,13 +300,34 @@ static double gelu_loss(void *user)
     return weigh(c->y, c->g, c->rows * c->n);
 }
 
-static double xent_loss(void *user)
+/* Of the first row's logits x times the scale w[0]. */
+static double cross_entropy_loss(void *user)
 {
     rows_case *c = (rows_case *)user;
-    double loss;
-    memcpy(c->y, c->x, (size_t)c->n * sizeof *c->y);
-    loss = SCALAR->xent(c->y, c->n, c->n - 1, 0, 1);
-    return loss;
+    vocabulary v;
+    v.row = SCALAR, v.n = c->n, v.chunk = 7, v.target = c->n - 1, v.scale = c->w[0];
+    return scan_chunks(&v, c->x);
+}
+
+static void cross_entropy_gradients_equal_central_differences(void)
+{
+    static const int widths[] = {2, 7, 34};
+    int s;
+    for (s = 0; IN_DOUBLE && s < 3; s++) {
+        rows_case c;
+        vocabulary v;
+        wcoh_real *dx;
+        double dscale;
+        memset(&c, 0, sizeof c);
+        c.n = widths[s], c.x = reals(c.n), c.w = reals(1), c.w[0] = (wcoh_real)0.7;
+        v.row = SCALAR, v.n = c.n, v.chunk = 7, v.target = c.n - 1, v.scale = c.w[0];
+        dx = copy(c.x, c.n);
+        scan_chunks(&v, dx);
+        dscale = gradient_of_chunks(&v, dx, 1);
+        check_real_gradient("cross-entropy dx", cross_entropy_loss, &c, c.x, c.n, dx);
+        check_gradient("cross-entropy dscale", cross_entropy_loss, &c, c.w, 1, &dscale);
+        free(c.x), free(c.w), free(dx);
+    }
 }
 
 static void row_gradients_equal_central_differences(void)
@@ -294,7 +336,7 @@ static void row_gradients_equal_central_differences(void)
     int s;
     for (s = 0; IN_DOUBLE && s < 4; s++) {
         rows_case c;
-        int all, i;
+        int all;
         wcoh_real *dx, *dw, *db;
         c.rows = 3, c.n = widths[s], all = c.rows * c.n;
         c.x = reals(all), c.w = reals(2 * c.n), c.b = reals(c.n), c.y = reals(all), c.g = reals(all);
@@ -313,9 +355,6 @@ static void row_gradients_equal_central_differences(void)
         check_real_gradient("per band db", band_loss, &c, c.b, c.n, db);
         SCALAR->gelu_backward(dx, c.g, c.x, (size_t)all);
         check_real_gradient("gelu", gelu_loss, &c, c.x, all, dx);
-        for (i = 0; i < c.n; i++) dx[i] = c.x[i];
-        SCALAR->xent(dx, c.n, c.n - 1, 1, 1);
-        check_real_gradient("xent", xent_loss, &c, c.x, c.n, dx);
         free(c.x), free(c.w), free(c.b), free(c.y), free(c.g), free(c.stats), free(dx), free(dw), free(db);
     }
 }
@@ -372,15 +411,27 @@ static double oscillators_loss(void *user)
     return weigh(o->z, o->g, 2 * o->rows * o->bands);
 }
 
-static void set_published_vector(oscillators *o, double gamma)
+/* The published input through one flow, on every instruction set: z = r + i s. */
+static void check_published_vector(wcoh_solver solver, int steps, const double r[8], const double s[8],
+                                   double tolerance)
 {
-    int k;
-    for (k = 0; k < 8; k++) {
-        o->x[2 * k] = (wcoh_real)cos(1.0 + k), o->x[2 * k + 1] = (wcoh_real)(0.5 * sin(2.0 + 3 * k));
-        o->omega[k] = (wcoh_real)((k + 1) / 8.0);
-        o->gamma_raw[k] = (wcoh_real)log(expm1(gamma));
+    int i, k;
+    EACH_ISA(i) {
+        oscillators o = oscillators_open(1, 8, solver, steps);
+        o.kernels = ROW(i);
+        for (k = 0; k < 8; k++) {
+            o.x[2 * k] = (wcoh_real)cos(1.0 + k), o.x[2 * k + 1] = (wcoh_real)(0.5 * sin(2.0 + 3 * k));
+            o.omega[k] = (wcoh_real)((k + 1) / 8.0);
+            o.gamma_raw[k] = (wcoh_real)log(expm1(0.1));
+        }
+        o.strength[0] = o.strength[1] = (wcoh_real)0.1;
+        oscillators_run(&o);
+        for (k = 0; k < 8; k++) {
+            CHECK_NEAR(o.z[2 * k], r[k], tolerance);
+            CHECK_NEAR(o.z[2 * k + 1], s[k], tolerance);
+        }
+        oscillators_close(&o);
     }
-    o->strength[0] = o->strength[1] = (wcoh_real)0.1;
 }
 
 static void the_exact_flow_gives_the_published_vector(void)
@@ -389,18 +440,7 @@ static void the_exact_flow_gives_the_published_vector(void)
                                 -0.239276021, 0.818092937, -0.056743450, 0.307295873};
     static const double s[8] = {0.543526617, -0.561750860, -0.194282518, -0.742549917,
                                 0.457691219, 0.524136512, 0.795435555, -0.263577323};
-    int i, k;
-    EACH_ISA(i) {
-        oscillators o = oscillators_open(1, 8, WCOH_SOLVER_EXACT, 1);
-        o.kernels = ROW(i);
-        set_published_vector(&o, 0.1);
-        oscillators_run(&o);
-        for (k = 0; k < 8; k++) {
-            CHECK_NEAR(o.z[2 * k], r[k], IN_DOUBLE ? 1e-9 : 3e-7);
-            CHECK_NEAR(o.z[2 * k + 1], s[k], IN_DOUBLE ? 1e-9 : 3e-7);
-        }
-        oscillators_close(&o);
-    }
+    check_published_vector(WCOH_SOLVER_EXACT, 1, r, s, IN_DOUBLE ? 1e-9 : 3e-7);
 }
 
 static void rk4_with_eight_steps_gives_the_published_vector(void)
@@ -409,18 +449,7 @@ static void rk4_with_eight_steps_gives_the_published_vector(void)
                                 -0.239273890, 0.818096341, -0.056738931, 0.307294424};
     static const double s[8] = {0.543526491, -0.561750770, -0.194281290, -0.742549960,
                                 0.457692683, 0.524132575, 0.795436693, -0.263579878};
-    int i, k;
-    EACH_ISA(i) {
-        oscillators o = oscillators_open(1, 8, WCOH_SOLVER_RK4, 8);
-        o.kernels = ROW(i);
-        set_published_vector(&o, 0.1);
-        oscillators_run(&o);
-        for (k = 0; k < 8; k++) {
-            CHECK_NEAR(o.z[2 * k], r[k], IN_DOUBLE ? 1e-9 : 5e-7);
-            CHECK_NEAR(o.z[2 * k + 1], s[k], IN_DOUBLE ? 1e-9 : 5e-7);
-        }
-        oscillators_close(&o);
-    }
+    check_published_vector(WCOH_SOLVER_RK4, 8, r, s, IN_DOUBLE ? 1e-9 : 5e-7);
 }
 
 static void the_perturbative_flow_gives_the_published_numbers(void)
@@ -557,7 +586,7 @@ static void energy_is_smooth_where_its_series_begins(void)
 int main(void)
 {
     rng = wcoh_rng_seed(5);
-    RUN(vectors_are_added_scaled_and_squared);
+    RUN(squares_are_summed);
     RUN(columns_are_summed_with_any_stride);
     RUN(adamw_follows_its_formula);
     RUN(cross_entropy_and_its_gradient_stay_exact_for_any_logits);
@@ -565,6 +594,7 @@ int main(void)
     RUN(norm_gives_mean_zero_and_variance_one);
     RUN(backwards_agree_between_instruction_sets);
     RUN(row_gradients_equal_central_differences);
+    RUN(cross_entropy_gradients_equal_central_differences);
     RUN(the_exact_flow_gives_the_published_vector);
     RUN(rk4_with_eight_steps_gives_the_published_vector);
     RUN(the_perturbative_flow_gives_the_published_numbers);

@@ -293,18 +293,6 @@ static void presets_start_as_published(void)
     CHECK_NEAR(desc.ceiling, 1.3210889, 1e-4); /* alpha 0.1, beta 0.2 */
 }
 
-static int same_parameters(const wcoh_model *a, const wcoh_model *b)
-{
-    int i;
-    for (i = 0; i < wcoh_model_param_count(a); i++) {
-        wcoh_param p, q;
-        wcoh_model_param(a, i, &p, NULL);
-        wcoh_model_param(b, i, &q, NULL);
-        if (p.count != q.count || memcmp(p.data, q.data, p.count * sizeof *p.data)) return 0;
-    }
-    return 1;
-}
-
 static void the_seed_decides(void)
 {
     wcoh_model_desc one = model_desc_of("vocab=11 bands=8 heads=4 seed=1"),

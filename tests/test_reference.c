@@ -342,23 +342,22 @@ static void agrees_with_pytorch(void)
 
 int main(int count, char **arguments)
 {
-    static const wcoh_isa all[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
-                                   WCOH_ISA_NEON};
-    size_t i, j;
+    int i;
+    size_t j;
     char label[80];
     if (count > 1) folder = arguments[1];
-    for (i = 0; i < sizeof all / sizeof *all; i++) {
-        if (!wcoh_cpu_has_isa(all[i])) {
+    for (i = 0; i < ISA_COUNT; i++) {
+        if (!wcoh_cpu_has_isa(every_isa[i])) {
             if (sizeof(wcoh_real) == sizeof(float))
                 printf("not run: %s is not on this machine or in this build\n",
-                       wcoh_isa_name(all[i]));
+                       wcoh_isa_name(every_isa[i]));
             continue;
         }
-        current_isa = all[i];
+        current_isa = every_isa[i];
         for (j = 0; j < sizeof reference_names / sizeof *reference_names; j++) {
             current_name = reference_names[j];
             snprintf(label, sizeof label, "reference %s on %s", current_name,
-                     wcoh_isa_name(all[i]));
+                     wcoh_isa_name(every_isa[i]));
             test_run(agrees_with_pytorch, label);
         }
     }

@@ -5,27 +5,15 @@
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 #include "test.h"
+#include "support.h"
 
 #ifndef WAVECOH_TEST_DOUBLE
 
-static const wcoh_isa all_sets[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
-                                    WCOH_ISA_NEON};
 static uint32_t stride = 997;
 static int verbose;
 
-static uint32_t bits_of(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits;
-}
-
-static float of_bits(uint32_t bits)
-{
-    float x;
-    memcpy(&x, &bits, sizeof x);
-    return x;
-}
+static uint32_t bits_of(float x) { return (uint32_t)wcohi_real_bits(x); }
+static float of_bits(uint32_t bits) { return wcohi_bits_real((int32_t)bits); }
 
 /* By the bits: the test itself is compiled with -Ofast too. */
 static int is_nan(float x) { return (bits_of(x) & 0x7fffffffu) > 0x7f800000u; }
@@ -154,40 +142,37 @@ static void scan_chunk(int set, int count)
         }
 }
 
-static void all_sets_scan(int count)
+static void scan_every_isa(int count)
 {
-    int f, i;
-    size_t s;
+    int f, i, s;
     for (f = 0; f < FUNCTIONS; f++)
         for (i = 0; i < count; i++)
             exact_chunk[f][i] =
                 in_domain(f, x_chunk[i]) ? functions[f].exact((double)x_chunk[i]) : 0;
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
-        if (!wcoh_cpu_has_isa(all_sets[s])) continue;
-        evaluate(all_sets[s], count);
-        scan_chunk((int)s, count);
+    EACH_ISA(s) {
+        evaluate(every_isa[s], count);
+        scan_chunk(s, count);
     }
 }
 
 static void errors_are_bounded_over_all_floats(void)
 {
     uint64_t bits = 0;
-    size_t s;
-    int f, count = 0;
+    int s, f, count = 0;
     memset(worst, 0, sizeof worst);
     for (; bits < 0x100000000ull; bits += stride) {
         x_chunk[count++] = of_bits((uint32_t)bits);
-        if (count == CHUNK) all_sets_scan(count), count = 0;
+        if (count == CHUNK) scan_every_isa(count), count = 0;
     }
-    all_sets_scan(count);
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++)
+    scan_every_isa(count);
+    for (s = 0; s < ISA_COUNT; s++)
         for (f = 0; f < FUNCTIONS; f++) {
             double bound = bound_of(f);
-            if (verbose && wcoh_cpu_has_isa(all_sets[s]))
-                printf("%-7s %-6s %.3f at %.9g\n", wcoh_isa_name(all_sets[s]), functions[f].name,
+            if (verbose && wcoh_cpu_has_isa(every_isa[s]))
+                printf("%-7s %-6s %.3f at %.9g\n", wcoh_isa_name(every_isa[s]), functions[f].name,
                        worst[s][f], (double)of_bits(worst_at[s][f]));
             CHECK_SAY(worst[s][f] <= bound, "%s %s: %.3f > %.3f at %.9g (0x%08x)",
-                      wcoh_isa_name(all_sets[s]), functions[f].name, worst[s][f], bound,
+                      wcoh_isa_name(every_isa[s]), functions[f].name, worst[s][f], bound,
                       (double)of_bits(worst_at[s][f]), (unsigned)worst_at[s][f]);
         }
 }
@@ -200,48 +185,45 @@ static void errors_are_bounded_where_it_matters(void)
         3.14159265f, 6.28318531f, 10,        -10,         88.7228f,    -87.3365f,   -103.28f,
         -103.97f,    12800,       12867.96f, 8191.5f,     100,         0.70710678f, 1.41421356f,
         5,           -5,          9.0109f,   -16,         16,          3.2e4f};
-    int c, i;
-    size_t s;
-    int f;
+    int c, i, s, f;
     memset(worst, 0, sizeof worst);
     for (c = 0; c < WCOHI_COUNT(centers); c++) {
         for (i = 0; i < CHUNK; i++)
             x_chunk[i] = centers[c] == 0
                              ? (float)(i - CHUNK / 2) * 1e-3f
                              : of_bits(bits_of(centers[c]) + (uint32_t)(i - CHUNK / 2) * 16u);
-        all_sets_scan(CHUNK);
+        scan_every_isa(CHUNK);
         for (i = 0; i < CHUNK; i++)
             if (centers[c] != 0)
                 x_chunk[i] = of_bits(bits_of(centers[c]) + (uint32_t)(i - CHUNK / 2));
-        all_sets_scan(CHUNK);
+        scan_every_isa(CHUNK);
     }
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++)
+    for (s = 0; s < ISA_COUNT; s++)
         for (f = 0; f < FUNCTIONS; f++)
             CHECK_SAY(worst[s][f] <= bound_of(f), "%s %s: %.3f at %.9g (0x%08x)",
-                      wcoh_isa_name(all_sets[s]), functions[f].name, worst[s][f],
+                      wcoh_isa_name(every_isa[s]), functions[f].name, worst[s][f],
                       (double)of_bits(worst_at[s][f]), (unsigned)worst_at[s][f]);
 }
 
 /* Multiples of pi/2, as near as floats come, of any size: the hardest reductions. */
 static void phases_near_multiples_of_a_right_angle(void)
 {
-    int e, i, count = 0;
-    size_t s;
+    int e, i, s, count = 0;
     memset(worst, 0, sizeof worst);
     for (e = 1; e < 127; e++)
         for (i = 0; i < 32; i++) {
             double turns = ldexp(1.0 + i / 32.0, e);
             x_chunk[count++] = (float)(floor(turns) * 1.57079632679489661923);
-            if (count == CHUNK) all_sets_scan(count), count = 0;
+            if (count == CHUNK) scan_every_isa(count), count = 0;
         }
     x_chunk[count++] =
         of_bits(0x6f79be45u); /* 7.7298e28: the float nearest to a multiple of pi/2 */
     x_chunk[count++] = of_bits(0x5922aa80u);
     x_chunk[count++] = FLT_MAX;
-    all_sets_scan(count);
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++)
+    scan_every_isa(count);
+    for (s = 0; s < ISA_COUNT; s++)
         CHECK_SAY(worst[s][SIN] <= bound_of(SIN) && worst[s][COS] <= bound_of(COS),
-                  "%s: sin %.2f at %08x, cos %.2f at %08x", wcoh_isa_name(all_sets[s]),
+                  "%s: sin %.2f at %08x, cos %.2f at %08x", wcoh_isa_name(every_isa[s]),
                   worst[s][SIN], (unsigned)worst_at[s][SIN], worst[s][COS],
                   (unsigned)worst_at[s][COS]);
 }
@@ -267,16 +249,14 @@ static void edges(void)
         {of_bits(0xff812345u), {nan1, nan1, nan1, nan1, nan1, nan1, nan1, nan1}},
         {-1, {0, 0, nan1, nan1, 0, 0, 0, 0}},
     };
-    size_t s;
-    int c, f, lane;
-    for (s = 0; s < sizeof all_sets / sizeof *all_sets; s++) {
-        if (!wcoh_cpu_has_isa(all_sets[s])) continue;
+    int s, c, f, lane;
+    EACH_ISA(s) {
         for (c = 0; c < WCOHI_COUNT(cases); c++)
             for (lane = 0; lane < 16; lane += 5) { /* other lanes are harmless */
                 int i;
                 for (i = 0; i < 19; i++) x_chunk[i] = (float)i * 0.25f + 0.125f;
                 x_chunk[lane] = cases[c].x;
-                evaluate(all_sets[s], 19);
+                evaluate(every_isa[s], 19);
                 for (f = 0; f < FUNCTIONS; f++) {
                     if (c == 6 && f != LOG && f != RSQRT) continue;
                     if (f == RSQRT && c == 1)
@@ -286,7 +266,7 @@ static void edges(void)
                         same(y_chunk[f][lane], cases[c].y[f]) ||
                             (f == GELU && c == 3 && fabs((double)y_chunk[f][lane]) < 1e-30) ||
                             (f == GELU_SLOPE && c == 3 && fabs((double)y_chunk[f][lane]) < 1e-30),
-                        "%s %s(%g) = %g, case %d", wcoh_isa_name(all_sets[s]), functions[f].name,
+                        "%s %s(%g) = %g, case %d", wcoh_isa_name(every_isa[s]), functions[f].name,
                         (double)cases[c].x, (double)y_chunk[f][lane], c);
                 }
             }

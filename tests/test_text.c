@@ -2,8 +2,8 @@
    cc -O1 tests/test_text.c -o test_text -lm -lpthread */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
-
 #include "test.h"
+#include "support.h"
 
 /* ---- UTF-8 ----------------------------------------------------------------------------------- */
 
@@ -247,46 +247,22 @@ static void no_text_has_no_alphabet(void)
     CHECK(wcoh_tokenizer_create_bytes(NULL, NULL, &error) == WCOH_E_ARGUMENT);
 }
 
-/* An allocator that counts, and refuses the call number `refuse`. */
-typedef struct counter {
-    int calls, live, refuse;
-} counter;
-
-static void *counting_alloc(size_t size, void *user)
-{
-    counter *c = (counter *)user;
-    if (c->calls++ == c->refuse) return NULL;
-    c->live++;
-    return malloc(size);
-}
-
-static void counting_release(void *pointer, size_t size, void *user)
-{
-    (void)size;
-    ((counter *)user)->live--;
-    free(pointer);
-}
-
 static void a_tokenizer_takes_one_block(void)
 {
     static unsigned char block[4096];
-    counter c = {0, 0, -1};
-    wcoh_memory memory;
+    counting c = {0, 0, 0, 0};
+    wcoh_memory memory = counting_memory(&c);
     wcoh_tokenizer *tokenizer = NULL;
     wcoh_error error;
-    memset(&memory, 0, sizeof memory);
-    memory.alloc = counting_alloc;
-    memory.release = counting_release;
-    memory.user = &c;
     CHECK(wcoh_tokenizer_create_chars(&tokenizer, "xyz", 3, &memory, &error) == WCOH_OK);
     CHECK(c.calls == 1 && c.live == 1);
     CHECK(comes_back(tokenizer, "zyx", 3) && c.calls == 1);
     wcoh_tokenizer_destroy(tokenizer);
     CHECK(c.live == 0);
-    c.refuse = c.calls;
+    c.fail_at = c.calls + 1;
     CHECK(wcoh_tokenizer_create_chars(&tokenizer, "xyz", 3, &memory, &error) == WCOH_E_MEMORY);
     CHECK(tokenizer == NULL && c.live == 0);
-    c.refuse = c.calls;
+    c.fail_at = c.calls + 1;
     CHECK(wcoh_tokenizer_create_bytes(&tokenizer, &memory, &error) == WCOH_E_MEMORY);
     CHECK(tokenizer == NULL && c.live == 0);
     memset(&memory, 0, sizeof memory);

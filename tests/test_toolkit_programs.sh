@@ -3,54 +3,8 @@
 # Run from anywhere: sh tests/test_toolkit_programs.sh. CC and CFLAGS choose the compiler; BIN names
 # a folder that already holds the programs. Ends with `N passed, N failed`.
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-work=$(mktemp -d) || exit 1
-trap 'rm -rf "$work"' EXIT
-cd "$work" || exit 1
-passed=0
-failed=0
-
-# ok DESCRIPTION COMMAND...: the command must succeed.
-ok() {
-    what=$1
-    shift
-    if "$@"; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "FAILED: $what" >&2
-        echo "  last command: $last (status $status)" >&2
-        sed 's/^/  stderr: /' err >&2
-    fi
-}
-
-# run COMMAND...: leaves out, err and $status.
-run() {
-    last="$*"
-    "$@" >out 2>err
-    status=$?
-}
-
-succeeds() {
-    run "$@"
-    ok "$* succeeds" [ "$status" = 0 ]
-}
-
-one_sentence() { [ "$status" = "$1" ] && [ "$(wc -l <err)" = 1 ] && grep -Eq -- "$2" err; }
-
-# refuses STATUS REGEX COMMAND...: that status, and one sentence on stderr that matches.
-refuses() {
-    want=$1
-    pattern=$2
-    shift 2
-    ASAN_OPTIONS=detect_leaks=0
-    export ASAN_OPTIONS
-    run "$@"
-    unset ASAN_OPTIONS
-    ok "$* is refused with $want: $pattern" one_sentence "$want" "$pattern"
-}
-
-has() { grep -Eq -- "$1" "${2:-out}"; }
+. "$(dirname "$0")/program_tests.sh"
+build_programs coherence recall embed_report inspect train plot
 
 # The output is JSON, where Python is there to tell.
 is_json() {
@@ -63,18 +17,6 @@ npy() {
     header=$(printf "{'descr': '|i1', 'fortran_order': False, 'shape': (%d, %d), }" "$2" "$3")
     { printf '\223NUMPY\001\000\166\000%-117s\n' "$header"; head -c $(($2 * $3)) "$4"; } >"$1"
 }
-
-CC=${CC:-cc}
-if [ -n "$BIN" ]; then
-    bin=$(cd "$BIN" && pwd)
-else
-    bin=$work/bin
-    mkdir "$bin"
-    for name in coherence recall embed_report inspect train plot; do
-        # shellcheck disable=SC2086
-        $CC ${CFLAGS:--O1} "$root/examples/$name.c" -o "$bin/$name" -lm -lpthread || exit 1
-    done
-fi
 
 # ---- coherence: the published experiments ----
 succeeds "$bin/coherence"
@@ -139,5 +81,4 @@ ok "loss.svg is a picture" has '^</svg>' loss.svg
 run "$bin/plot" loss "$root/LICENSE"
 ok "a file that is no log is refused" one_sentence 1 'no log of train'
 
-echo "$passed passed, $failed failed"
-[ "$failed" = 0 ]
+finish
