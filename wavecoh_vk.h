@@ -340,12 +340,41 @@ static wcoh_result wcohi_vk_listen(wcohi_vk_root *root, wcoh_error *error)
         "vkCreateDebugUtilsMessengerEXT", error);
 }
 
+/* Layers since 2024 look at what shaders read and write only if told so; VK_EXT_layer_settings,
+   which older headers lack, tells them. */
+typedef struct wcohi_vk_setting {
+    const char *layer, *name;
+    int32_t type; /* 0: VkBool32 */
+    uint32_t count;
+    const void *values;
+} wcohi_vk_setting;
+
+typedef struct wcohi_vk_settings {
+    VkStructureType type;
+    const void *next;
+    uint32_t count;
+    const wcohi_vk_setting *settings;
+} wcohi_vk_settings;
+
+static const void *wcohi_vk_layer_settings(wcohi_vk_settings *all)
+{
+    static const VkBool32 yes = VK_TRUE;
+    static const wcohi_vk_setting setting = {WCOHI_VK_LAYER, "syncval_shader_accesses_heuristic", 0,
+                                             1, &yes};
+    all->type = (VkStructureType)1000496000; /* LAYER_SETTINGS_CREATE_INFO_EXT */
+    all->next = NULL;
+    all->count = 1;
+    all->settings = &setting;
+    return all;
+}
+
 static wcoh_result wcohi_vk_make_instance(wcohi_vk_root *root, const wcoh_vk_desc *desc,
                                           wcoh_error *error)
 {
     VkApplicationInfo application;
     VkInstanceCreateInfo info;
     VkValidationFeaturesEXT features;
+    wcohi_vk_settings settings;
     VkValidationFeatureEnableEXT enable =
         VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
     const char *layer = WCOHI_VK_LAYER, *extensions[4];
@@ -371,6 +400,10 @@ static wcoh_result wcohi_vk_make_instance(wcohi_vk_root *root, const wcoh_vk_des
         extensions[info.enabledExtensionCount++] = "VK_EXT_debug_utils";
         if (wcohi_vk_has_extension(root, layer, "VK_EXT_validation_features"))
             extensions[info.enabledExtensionCount++] = "VK_EXT_validation_features";
+        if (wcohi_vk_has_extension(root, layer, "VK_EXT_layer_settings")) {
+            extensions[info.enabledExtensionCount++] = "VK_EXT_layer_settings";
+            features.pNext = wcohi_vk_layer_settings(&settings);
+        }
     }
     if (wcohi_vk_has_extension(root, NULL, "VK_KHR_portability_enumeration")) { /* MoltenVK */
         extensions[info.enabledExtensionCount++] = "VK_KHR_portability_enumeration";
