@@ -48,8 +48,9 @@ typedef struct wcoh_vk_desc {
     int validation;      /* 1: Khronos validation layer with synchronization checks, if installed */
     int two_float;   /* 1: sessions use pairs of floats even where the device has 64-bit floats */
     int cooperative; /* 1: large matrix products on the device's matrix units, with factors rounded
-                             to half floats (sums stay float): faster, other losses. Needs
-                             VK_KHR_cooperative_matrix; a lent device must have it enabled */
+                             to half floats (sums stay float): faster, other losses. Needs Vulkan
+                             1.3 and VK_KHR_cooperative_matrix; a lent device must have it enabled,
+                             and the features shaderFloat16 and vulkanMemoryModel */
     wcoh_vk_get_proc get_instance_proc; /* of the host program; NULL: from the library */
     /* The host program's own objects; all or none. The device needs one compute queue of `family`,
        Vulkan 1.1, and shaderFloat64 if the physical device has it (else set two_float). They stay

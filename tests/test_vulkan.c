@@ -411,7 +411,7 @@ static void sessions_hear_what_the_cpu_hears(void)
 
 /* ---- matrix products ------------------------------------------------------------------------- */
 
-enum { BIAS = 1, RESIDUAL = 2, GELU = 4, ADD = 8, GRADIENT = 16, PRODUCT_ROWS = 16384 };
+enum { BIAS = 1, RESIDUAL = 2, GELU = 4, ADD = 8, GRADIENT = 16, PRODUCT_ROWS = 65536 };
 enum { IN_A, IN_B, IN_BIAS, IN_RESIDUAL, OUT_C, OUT_PRE, SCRATCH, AREAS };
 enum { AREA = 1 << 17 }; /* reals */
 
