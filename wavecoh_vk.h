@@ -48,8 +48,9 @@ typedef struct wcoh_vk_desc {
     int validation;      /* 1: Khronos validation layer with synchronization checks, if installed */
     int two_float;   /* 1: sessions use pairs of floats even where the device has 64-bit floats */
     int cooperative; /* 1: large matrix products on the device's matrix units, with factors rounded
-                             to half floats (sums stay float): faster, other losses. Needs
-                             VK_KHR_cooperative_matrix; a lent device must have it enabled */
+                             to half floats (sums stay float): faster, other losses. Needs Vulkan
+                             1.3 and VK_KHR_cooperative_matrix; a lent device must have it enabled,
+                             and the features shaderFloat16 and vulkanMemoryModel */
     wcoh_vk_get_proc get_instance_proc; /* of the host program; NULL: from the library */
     /* The host program's own objects; all or none. The device needs one compute queue of `family`,
        Vulkan 1.1, and shaderFloat64 if the physical device has it (else set two_float). They stay
@@ -340,12 +341,41 @@ static wcoh_result wcohi_vk_listen(wcohi_vk_root *root, wcoh_error *error)
         "vkCreateDebugUtilsMessengerEXT", error);
 }
 
+/* Layers since 2024 look at what shaders read and write only if told so; VK_EXT_layer_settings,
+   which older headers lack, tells them. */
+typedef struct wcohi_vk_setting {
+    const char *layer, *name;
+    int32_t type; /* 0: VkBool32 */
+    uint32_t count;
+    const void *values;
+} wcohi_vk_setting;
+
+typedef struct wcohi_vk_settings {
+    VkStructureType type;
+    const void *next;
+    uint32_t count;
+    const wcohi_vk_setting *settings;
+} wcohi_vk_settings;
+
+static const void *wcohi_vk_layer_settings(wcohi_vk_settings *all)
+{
+    static const VkBool32 yes = VK_TRUE;
+    static const wcohi_vk_setting setting = {WCOHI_VK_LAYER, "syncval_shader_accesses_heuristic", 0,
+                                             1, &yes};
+    all->type = (VkStructureType)1000496000; /* LAYER_SETTINGS_CREATE_INFO_EXT */
+    all->next = NULL;
+    all->count = 1;
+    all->settings = &setting;
+    return all;
+}
+
 static wcoh_result wcohi_vk_make_instance(wcohi_vk_root *root, const wcoh_vk_desc *desc,
                                           wcoh_error *error)
 {
     VkApplicationInfo application;
     VkInstanceCreateInfo info;
     VkValidationFeaturesEXT features;
+    wcohi_vk_settings settings;
     VkValidationFeatureEnableEXT enable =
         VK_VALIDATION_FEATURE_ENABLE_SYNCHRONIZATION_VALIDATION_EXT;
     const char *layer = WCOHI_VK_LAYER, *extensions[4];
@@ -371,6 +401,10 @@ static wcoh_result wcohi_vk_make_instance(wcohi_vk_root *root, const wcoh_vk_des
         extensions[info.enabledExtensionCount++] = "VK_EXT_debug_utils";
         if (wcohi_vk_has_extension(root, layer, "VK_EXT_validation_features"))
             extensions[info.enabledExtensionCount++] = "VK_EXT_validation_features";
+        if (wcohi_vk_has_extension(root, layer, "VK_EXT_layer_settings")) {
+            extensions[info.enabledExtensionCount++] = "VK_EXT_layer_settings";
+            features.pNext = wcohi_vk_layer_settings(&settings);
+        }
     }
     if (wcohi_vk_has_extension(root, NULL, "VK_KHR_portability_enumeration")) { /* MoltenVK */
         extensions[info.enabledExtensionCount++] = "VK_KHR_portability_enumeration";
@@ -591,8 +625,9 @@ typedef struct wcohi_vk {
     uint32_t family;
     VkQueue queue;
     VkCommandPool commands;
-    int two_float;   /* sessions in pairs of floats */
-    int cooperative; /* large products in gemm_cooperative.comp */
+    int two_float;     /* sessions in pairs of floats */
+    int cooperative;   /* large products in gemm_cooperative.comp */
+    uint32_t units[5]; /* its constants M, N, K, WM, WN */
     wcohi_vk_program programs[WCOH_SPV_COUNT];
     wcohi_vk_pipeline pipelines[WCOHI_VK_PIPELINES];
     int pipeline_count;
@@ -1224,7 +1259,7 @@ typedef struct wcohi_vk_gemm {
     uint32_t m, n, k;
     wcohi_vk_view a, b, c, bias, residual, pre;
     uint32_t lda, ldb, ldc;
-    int ta, tb, gelu, add;
+    int ta, tb, gelu, add, gradient; /* gradient: A is one, of a mean over the rows */
     uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
 } wcohi_vk_gemm;
 
@@ -1295,7 +1330,7 @@ static void wcohi_vk_multiply(wcohi_vk_recorder *r, const wcohi_vk_gemm *g)
     size_t whole = (size_t)g->groups * g->m * g->n;
     size_t room =
         r->building ? (r->exec->at.scratch.bytes - r->scratch) / sizeof(float) : (size_t)1 << 22;
-    uint32_t splits, chunk, flags;
+    uint32_t splits, chunk, flags, shift = 0;
     wcohi_vk_view to = g->c;
     if (g->m == 0 || g->n == 0 || !t) return;
     splits = wcohi_vk_splits(g, wcohi_vk_tile_count(g, t), room);
@@ -1304,24 +1339,26 @@ static void wcohi_vk_multiply(wcohi_vk_recorder *r, const wcohi_vk_gemm *g)
     if (splits > 1) to = wcohi_vk_scratch(r, splits * whole);
     flags = (g->bias.bytes ? 1u : 0u) | (g->residual.bytes ? 2u : 0u) | (g->pre.bytes ? 4u : 0u) |
             (g->gelu ? 8u : 0u) | (g->add && splits == 1 ? 16u : 0u);
+    while (units && g->gradient && 1u << shift < r->rows) shift++;
     {
         uint32_t vec =
             (uint32_t)(wcohi_vk_fours(g->lda, g->ta ? g->m : g->k, g->group_a, g->first_a) &&
                        wcohi_vk_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0));
-        const uint32_t specs[] = {t->bm / t->tm * (t->bn / t->tn),
-                                  t->bm,
-                                  t->bn,
-                                  t->bk,
-                                  t->tm,
-                                  t->tn,
-                                  (uint32_t)g->ta,
-                                  (uint32_t)g->tb,
-                                  vec};
+        uint32_t specs[] = {t->bm / t->tm * (t->bn / t->tn),
+                            t->bm,
+                            t->bn,
+                            t->bk,
+                            t->tm,
+                            t->tn,
+                            (uint32_t)g->ta,
+                            (uint32_t)g->tb,
+                            vec};
         const wcohi_vk_view views[6] = {g->a, g->b, g->bias, g->residual, to, g->pre};
         const uint32_t push[] = {
             g->m,       g->n,       g->k,          g->lda, g->ldb, g->ldc,          g->group_a,
             g->group_b, g->group_c, g->group_bias, splits, chunk,  (uint32_t)whole, g->first_a,
-            flags};
+            flags,      shift};
+        if (units) memcpy(specs, r->exec->vk->units, sizeof r->exec->vk->units);
         WCOHI_VK_RECORD(r, units ? WCOH_SPV_GEMM_COOPERATIVE : WCOH_SPV_GEMM, specs,
                         wcohi_vk_ceil(g->n, t->bn), wcohi_vk_ceil(g->m, t->bm), g->groups * splits);
     }
@@ -1354,6 +1391,7 @@ static void wcohi_vk_product_input(wcohi_vk_recorder *r, wcohi_vk_view dx, int a
                                    uint32_t wide_out, uint32_t wide_in, uint32_t groups)
 {
     wcohi_vk_gemm g = wcohi_vk_product(dx, grad, weight, rows, wide_in / groups, wide_out / groups);
+    g.gradient = 1;
     g.lda = wide_out;
     g.tb = 0;
     g.ldb = wide_in / groups;
@@ -1373,6 +1411,7 @@ static void wcohi_vk_product_weight(wcohi_vk_recorder *r, wcohi_vk_view dweight,
 {
     wcohi_vk_gemm g = wcohi_vk_product(dweight, grad, x, wide_out / groups, wide_in / groups, rows);
     if (dweight.bytes == 0) return;
+    g.gradient = 1;
     g.ta = 1;
     g.lda = wide_out;
     g.tb = 0;
@@ -3084,11 +3123,41 @@ typedef struct wcohi_vk_matrix_kind { /* C [m,n] = A [m,k] B [k,n] + C */
 typedef VkResult(VKAPI_PTR *wcohi_vk_matrix_list)(VkPhysicalDevice physical, uint32_t *count,
                                                   wcohi_vk_matrix_kind *kinds);
 
-/* 1 if a subgroup multiplies 16 x 16 x 16 half floats into floats. */
-static int wcohi_vk_matrix_found(const wcohi_vk *vk)
+/* Bytes of shared memory that gemm_cooperative.comp takes: its tiles and a piece for each part. */
+static uint32_t wcohi_vk_matrix_shared(const uint32_t units[5])
+{
+    return 2 * (128 + 128) * 40 + 128 / units[3] * (128 / units[4]) * units[0] * units[1] * 4;
+}
+
+/* 1 if gemm_cooperative.comp can use this kind; units: with which constants. Its tile of 128 x 128
+   is halved into as many parts as its 256 threads are subgroups. */
+static int wcohi_vk_matrix_fits(const wcohi_vk *vk, const wcohi_vk_matrix_kind *kind,
+                                uint32_t units[5])
+{
+    uint32_t m = kind->m, n = kind->n, wm = 128, wn = 128, parts = 1;
+    if (kind->a != 0 || kind->b != 0 || kind->c != 1 || kind->result != 1 || kind->scope != 3)
+        return 0;
+    if (kind->saturating || wm % m || wn % n || 32 % kind->k) return 0;
+    for (; parts * vk->info.subgroup < 256; parts *= 2) {
+        if (wm > wn && wm % (2 * m) == 0) wm /= 2;
+        else if (wn % (2 * n) == 0) wn /= 2;
+        else if (wm % (2 * m) == 0) wm /= 2;
+        else break;
+    }
+    units[0] = m;
+    units[1] = n;
+    units[2] = kind->k;
+    units[3] = wm;
+    units[4] = wn;
+    return wcohi_vk_matrix_shared(units) <= vk->limits.maxComputeSharedMemorySize;
+}
+
+/* Chooses the pieces of gemm_cooperative.comp: 16 x 16 x 16, which every vendor has, else the
+   largest. 0: the device has none that it can use. */
+static int wcohi_vk_matrix_choose(wcohi_vk *vk)
 {
     wcohi_vk_matrix_kind kinds[64];
-    uint32_t count = WCOHI_COUNT(kinds), i;
+    uint32_t count = WCOHI_COUNT(kinds), i, units[5], size, most = 0;
     wcohi_vk_matrix_list list = (wcohi_vk_matrix_list)vk->root.api.GetInstanceProcAddr(
         vk->root.instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
     VkResult result;
@@ -3096,14 +3165,17 @@ static int wcohi_vk_matrix_found(const wcohi_vk *vk)
     for (i = 0; i < count; i++) kinds[i].type = (VkStructureType)WCOHI_VK_MATRIX_KIND;
     result = list ? list(vk->physical, &count, kinds) : VK_ERROR_FEATURE_NOT_PRESENT;
     if (result != VK_SUCCESS && result != VK_INCOMPLETE) return 0;
-    for (i = 0; i < count; i++)
-        if (kinds[i].m == 16 && kinds[i].n == 16 && kinds[i].k == 16 && kinds[i].a == 0 &&
-            kinds[i].b == 0 && kinds[i].c == 1 && kinds[i].result == 1 && kinds[i].scope == 3)
-            return 1;
-    return 0;
+    for (i = 0; i < count; i++) {
+        if (!wcohi_vk_matrix_fits(vk, &kinds[i], units)) continue;
+        size = units[0] * units[1] * units[2];
+        if (units[0] == 16 && units[1] == 16 && units[2] == 16) size = UINT32_MAX;
+        if (size > most) memcpy(vk->units, units, sizeof units);
+        most = WCOHI_MAX(most, size);
+    }
+    return most > 0;
 }
 
-static wcoh_result wcohi_vk_matrix_check(const wcohi_vk *vk, wcoh_error *error)
+static wcoh_result wcohi_vk_matrix_check(wcohi_vk *vk, wcoh_error *error)
 {
     VkPhysicalDeviceFeatures2 all;
     VkPhysicalDeviceShaderFloat16Int8Features half;
@@ -3115,8 +3187,10 @@ static wcoh_result wcohi_vk_matrix_check(const wcohi_vk *vk, wcoh_error *error)
     all.pNext = &half;
     if (vk->info.api_version < VK_API_VERSION_1_3) missing = "Vulkan 1.3";
     else if (!wcohi_vk_device_extension(vk, WCOHI_VK_MATRIX)) missing = WCOHI_VK_MATRIX;
-    else if (vk->info.subgroup != 32) missing = "subgroups of 32";
-    else if (!wcohi_vk_matrix_found(vk)) missing = "16 x 16 x 16 products of half floats";
+    else if (WCOHI_MIN(vk->limits.maxComputeWorkGroupInvocations,
+                       vk->limits.maxComputeWorkGroupSize[0]) < 256)
+        missing = "workgroups of 256";
+    else if (!wcohi_vk_matrix_choose(vk)) missing = "products of half floats in a size of use";
     if (!missing) {
         vk->root.api.GetPhysicalDeviceFeatures2(vk->physical, &all);
         if (!half.shaderFloat16) missing = "shaderFloat16";

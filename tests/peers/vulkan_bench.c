@@ -76,8 +76,8 @@ static void bench_close(bench *b)
 }
 
 /* flop/s of a register-only loop of a shader; `flops` of a workgroup's turn, `reals` it writes */
-static double peak(wcoh_device *device, int shader, double flops, uint32_t reals, uint32_t groups,
-                   uint32_t turns)
+static double peak(wcoh_device *device, int shader, const uint32_t *specs, double flops,
+                   uint32_t reals, uint32_t groups, uint32_t turns)
 {
     bench b;
     double best, median;
@@ -91,7 +91,7 @@ static double peak(wcoh_device *device, int shader, double flops, uint32_t reals
     push[0] = turns;
     memcpy(&push[1], &a, sizeof a);
     memcpy(&push[2], &c, sizeof c);
-    WCOHI_VK_RECORD(&b.r, shader, NULL, groups, 1, 1);
+    WCOHI_VK_RECORD(&b.r, shader, specs, groups, 1, 1);
     best = bench_time(&b, 15, &median);
     bench_close(&b);
     return flops * groups * turns / best;
@@ -190,21 +190,27 @@ static void matrix_units(wcoh_vk_desc desc, int quick)
 {
     wcoh_device *device;
     double top, rate, median;
-    uint32_t n;
+    const uint32_t *u;
+    uint32_t n, subgroups;
     desc.cooperative = 1;
     if (wcoh_vk_device_create(&device, &desc, &error) != WCOH_OK) {
         printf("not run: cooperative matrices (%s)\n", error.text);
         return;
     }
-    top = peak(device, WCOH_SPV_PEAK_COOPERATIVE, 8.0 * 65536, 8 * 256, quick ? 16 : 4096, 4096);
-    printf("bench vulkan peak cooperative %.1f GFLOP/s (register-only)\n", 1e-9 * top);
-    for (n = 1024; n <= 4096; n *= 4) {
+    u = ((wcohi_vk *)device)->units;
+    subgroups = 256 / ((wcohi_vk *)device)->info.subgroup;
+    top = peak(device, WCOH_SPV_PEAK_COOPERATIVE, u, 16.0 * u[0] * u[1] * u[2] * subgroups,
+               u[0] * u[1] * subgroups, quick ? 16 : 4096, quick ? 256 : 4096);
+    printf("bench vulkan peak cooperative %.1f GFLOP/s (register-only, %u x %u x %u)\n", 1e-9 * top,
+           u[0], u[1], u[2]);
+    for (n = quick ? 256 : 1024; n <= (quick ? 256u : 4096u); n *= 4) {
         rate = gemm(device, n, n > 1024 ? 1 : 8, &median);
         printf(
             "bench vulkan cooperative gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
             (unsigned long)n, 1e-9 * rate, 1e-9 * median, 100 * rate / top);
     }
-    step(device, "default-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE, 65), 64, 256, 30);
+    step(device, "default-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE, 65), quick ? 4 : 64,
+         quick ? 32 : 256, quick ? 3 : 30);
     wcoh_device_destroy(device);
 }
 
@@ -225,7 +231,8 @@ int main(int count, char **words)
     must(wcoh_vk_device_create(&device, &desc, &error));
     printf("bench vulkan device %s, driver %s\n", ((wcohi_vk *)device)->info.name,
            ((wcohi_vk *)device)->info.driver);
-    top = peak(device, WCOH_SPV_PEAK, 128.0 * 256, 256, quick ? 16 : 8192, quick ? 256 : 4096);
+    top =
+        peak(device, WCOH_SPV_PEAK, NULL, 128.0 * 256, 256, quick ? 16 : 8192, quick ? 256 : 4096);
     printf("bench vulkan peak fp32 %.1f GFLOP/s (register-only)\n", 1e-9 * top);
     for (i = 0; i < (quick ? 1 : 3); i++) {
         rate = gemm(device, sizes[i], sizes[i] > 1024 ? 1 : 8, &median);

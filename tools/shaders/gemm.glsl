@@ -26,6 +26,7 @@ layout(push_constant) uniform Push
     uint split_c;       /* reals from one partial product to the next */
     uint first_a;       /* where A begins */
     uint flags;
+    uint shift; /* matrix units: A times 2^shift is rounded to half floats */
 }
 p;
 

@@ -6,24 +6,35 @@
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_EXT_shader_explicit_arithmetic_types_float16 : require
 /* The product of gemm.comp on the device's matrix units: A and B are rounded to half floats on
-   their way into shared memory, sums are float. Eight subgroups of 32 make a tile of 128 x 128,
-   each 64 x 32 of it in pieces of 16 x 16; steps of 32 along k. */
+   their way into shared memory (A times 2^shift, so that gradients of many rows do not vanish),
+   sums are float. A tile is 128 x 128, in steps of 32 along k; its parts of WM x WN go to the
+   subgroups, each in pieces of M x N x K, which is what the device multiplies. The host makes as
+   many parts as it expects subgroups: if there are fewer, they take turns, if there are more, some
+   rest. */
 layout(local_size_x = 256) in;
-layout(constant_id = 0) const uint UNUSED0 = 0;
+layout(constant_id = 0) const uint M = 16;
+layout(constant_id = 1) const uint N = 16;
+layout(constant_id = 2) const uint K = 16;
+layout(constant_id = 3) const uint WM = 64;
+layout(constant_id = 4) const uint WN = 32;
 const uint THREADS = 256u, BM = 128u, BN = 128u, BK = 32u;
 #include "gemm.glsl"
 
-const uint LD = BK + 8u;          /* halves a row of a shared tile */
+const uint LD = BK + 8u; /* halves a row of a shared tile */
+const uint PARTS = BM / WM * (BN / WN), ROWS = WM / M, COLUMNS = WN / N;
 shared float16_t tile_a[BM * LD]; /* [m][k] */
 shared float16_t tile_b[BN * LD]; /* [n][k] */
-shared float results[8 * 256];
+shared float results[PARTS * M * N];
+
+float power(int exponent) { return uintBitsToFloat(uint(127 + exponent) << 23); }
 
 void store_a(uint i, vec4 v)
 {
     bool along_m = TRANSPOSED_A != 0u;
     uint row = along_m ? i % PM * 4u : i / (BK / 4u), k = along_m ? i / PM : i % (BK / 4u) * 4u;
     [[unroll]] for (uint j = 0u; j < 4u; j++)
-        tile_a[along_m ? (row + j) * LD + k : row * LD + k + j] = float16_t(v[j]);
+        tile_a[along_m ? (row + j) * LD + k : row * LD + k + j] =
+            float16_t(v[j] * power(int(p.shift)));
 }
 
 void store_b(uint i, vec4 v)
@@ -35,19 +46,19 @@ void store_b(uint i, vec4 v)
         tile_b[along_k ? column * LD + k + j : (column + j) * LD + k] = float16_t(v[j]);
 }
 
-void main()
+/* One part of the tile; `busy` is the same in all of a subgroup. */
+void make_part(uint part, bool busy)
 {
-    uint tid = gl_LocalInvocationID.x, lane = tid % 32u, part = tid / 32u;
-    uint m0 = gl_WorkGroupID.y * BM, n0 = gl_WorkGroupID.x * BN;
-    uint sm = part / 4u * 64u, sn = part % 4u * 32u; /* where this subgroup's piece begins */
+    uint tid = gl_LocalInvocationID.x, m0 = gl_WorkGroupID.y * BM, n0 = gl_WorkGroupID.x * BN;
+    uint sm = part / (BN / WN) * WM, sn = part % (BN / WN) * WN;
     uint group = gl_WorkGroupID.z / p.splits, split = gl_WorkGroupID.z % p.splits;
     uint base_a = p.first_a + group * p.group_a, base_b = group * p.group_b;
-    uint begin = split * p.chunk, end = min(begin + p.chunk, p.k), i, j, k0, kk;
+    uint begin = split * p.chunk, end = min(begin + p.chunk, p.k), i, j, k0, kk, at;
     vec4 next_a[LOADS_A], next_b[LOADS_B];
-    coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator> sum[8];
+    coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator> sum[ROWS * COLUMNS];
 
-    [[unroll]] for (i = 0u; i < 8u; i++) sum[i] =
-        coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>(0.0);
+    [[unroll]] for (i = 0u; i < ROWS * COLUMNS; i++) sum[i] =
+        coopmat<float, gl_ScopeSubgroup, M, N, gl_MatrixUseAccumulator>(0.0);
     [[unroll]] for (i = 0u; i < LOADS_A; i++) next_a[i] =
         load_a(tid + i * THREADS, base_a, m0, begin, end);
     [[unroll]] for (i = 0u; i < LOADS_B; i++) next_b[i] =
@@ -62,31 +73,40 @@ void main()
             [[unroll]] for (i = 0u; i < LOADS_B; i++) next_b[i] =
                 load_b(tid + i * THREADS, base_b, n0, k0 + BK, end);
         }
-        [[unroll]] for (kk = 0u; kk < BK; kk += 16u)
-        {
-            coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[4];
-            coopmat<float16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
-            [[unroll]] for (i = 0u; i < 4u; i++) coopMatLoad(
-                a[i], tile_a, (sm + 16u * i) * LD + kk, LD, gl_CooperativeMatrixLayoutRowMajor);
-            [[unroll]] for (j = 0u; j < 2u; j++)
+        if (busy) {
+            [[unroll]] for (kk = 0u; kk < BK; kk += K)
             {
-                coopMatLoad(b, tile_b, (sn + 16u * j) * LD + kk, LD,
-                            gl_CooperativeMatrixLayoutColumnMajor);
-                [[unroll]] for (i = 0u; i < 4u; i++) sum[i * 2u + j] =
-                    coopMatMulAdd(a[i], b, sum[i * 2u + j]);
+                coopmat<float16_t, gl_ScopeSubgroup, M, K, gl_MatrixUseA> a[ROWS];
+                coopmat<float16_t, gl_ScopeSubgroup, K, N, gl_MatrixUseB> b;
+                [[unroll]] for (i = 0u; i < ROWS; i++) coopMatLoad(
+                    a[i], tile_a, (sm + M * i) * LD + kk, LD, gl_CooperativeMatrixLayoutRowMajor);
+                [[unroll]] for (j = 0u; j < COLUMNS; j++)
+                {
+                    coopMatLoad(b, tile_b, (sn + N * j) * LD + kk, LD,
+                                gl_CooperativeMatrixLayoutColumnMajor);
+                    [[unroll]] for (i = 0u; i < ROWS; i++) sum[i * COLUMNS + j] =
+                        coopMatMulAdd(a[i], b, sum[i * COLUMNS + j]);
+                }
             }
         }
         barrier();
     }
-    [[unroll]] for (i = 0u; i < 8u; i++)
+    [[unroll]] for (i = 0u; i < ROWS * COLUMNS; i++)
     { /* through shared memory: which lane has what is opaque */
-        coopMatStore(sum[i], results, part * 256u, 16u, gl_CooperativeMatrixLayoutRowMajor);
+        if (busy)
+            coopMatStore(sum[i], results, part * M * N, N, gl_CooperativeMatrixLayoutRowMajor);
         barrier();
-        [[unroll]] for (j = 0u; j < 8u; j++)
-        {
-            uint at = lane + 32u * j, row = m0 + sm + i / 2u * 16u + at / 16u;
-            finish(row, n0 + sn + i % 2u * 16u + at % 16u, group, split, results[part * 256u + at]);
-        }
+        for (at = gl_SubgroupInvocationID; busy && at < M * N; at += gl_SubgroupSize)
+            finish(m0 + sm + i / COLUMNS * M + at / N, n0 + sn + i % COLUMNS * N + at % N, group,
+                   split, results[part * M * N + at] * power(-int(p.shift)));
         barrier();
+    }
+}
+
+void main()
+{
+    for (uint first = 0u; first < PARTS; first += gl_NumSubgroups) {
+        uint part = first + gl_SubgroupID;
+        make_part(min(part, PARTS - 1u), part < PARTS);
     }
 }
