@@ -482,8 +482,8 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
 WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *tokens,
                                        const uint32_t *targets, int batch, int seq, double *loss,
                                        wcoh_error *error);
-/* The gradient buffer of parameter `index` [count] after wcoh_trainer_gradient or wcoh_trainer_step;
-   NULL if it is frozen. On a GPU this copies it to the host first. */
+/* The gradient buffer of parameter `index` [count] after wcoh_trainer_gradient or
+   wcoh_trainer_step; NULL if it is frozen. On a GPU this copies it to the host first. */
 WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int index);
 /* Evaluate now on the validation set, whatever eval_every says. Errors: WCOH_E_DATA without one. */
 WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_loss,
@@ -10546,7 +10546,7 @@ WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wco
     return WCOH_OK;
 }
 
-/* ---- sizes that attention asks for --------------------------------------------------------------- */
+/* ---- sizes that attention asks for ----------------------------------------------------------- */
 
 /* Reals that the attention of one layer keeps from forward to backward. */
 static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int seq)
@@ -11685,7 +11685,8 @@ static void wcohi_head_scan(wcohi_head_walk *walk)
         wcohi_head_rows(walk, wcohi_head_scan_job);
     }
     for (row = 0; row < walk->rows; row++)
-        nats += (double)walk->maximum[row] + log((double)walk->sum[row]) - (double)walk->target[row];
+        nats +=
+            (double)walk->maximum[row] + log((double)walk->sum[row]) - (double)walk->target[row];
     walk->exec->loss = walk->exec->run->add ? walk->exec->loss + nats : nats;
 }
 
@@ -11939,7 +11940,8 @@ static void wcohi_coherence_op_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_coherence_forward(&exec->compute, &call);
 }
 
-/* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target: frozen. */
+/* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target: frozen.
+   */
 static void wcohi_head_gradient(wcoh_real *target, const double *sums, const wcoh_real *raw,
                                 int heads)
 {

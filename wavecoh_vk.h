@@ -2884,8 +2884,8 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
     return wcohi_vk_transfer(exec, exec->at.rules, NULL, rules, 0, error);
 }
 
-/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Made in the
-   staging area, as many as it holds at once. */
+/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Made in
+   the staging area, as many as it holds at once. */
 static wcoh_result wcohi_vk_turns_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcoh_model_desc *desc = exec->plan.desc;
