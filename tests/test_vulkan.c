@@ -972,8 +972,10 @@ static void hear_step(const wcoh_stats *stats, void *user)
     wcoh_model_touch(h->model);
 }
 
-/* 12 steps with an evaluation after 5 and 10, at once or step by step; the callback acts. */
-static void heard_run(heard *h, int at_once, wcoh_io *io, int touch)
+enum { AT_ONCE, IN_SLICES, STEP_BY_STEP };
+
+/* 12 steps with an evaluation after 5, 10 and the last; the callback acts. */
+static void heard_run(heard *h, int how, wcoh_io *io, int touch)
 {
     wcoh_model_desc desc = small_model();
     wcoh_trainer_desc wanted = small_trainer();
@@ -992,9 +994,10 @@ static void heard_run(heard *h, int at_once, wcoh_io *io, int touch)
     h->trainer = trainer_of(h->model, wanted, gpu, WCOH_ISA_AUTO);
     CHECK(wcoh_trainer_set_data(h->trainer, text, TEXT / 2, text + TEXT / 2, TEXT / 2, &error) ==
           WCOH_OK);
-    if (at_once) result = wcoh_trainer_run(h->trainer, -1, NULL, &error);
-    else
-        while (!result && h->evaluations < 3) result = wcoh_trainer_step(h->trainer, NULL, &error);
+    if (how == AT_ONCE) result = wcoh_trainer_run(h->trainer, -1, NULL, &error);
+    while (!result && h->evaluations < 3)
+        result = how == IN_SLICES ? wcoh_trainer_run(h->trainer, 20, NULL, &error)
+                                  : wcoh_trainer_step(h->trainer, NULL, &error);
     CHECK_SAY(result == WCOH_OK, "%s", error.text);
     CHECK(h->evaluations == 3);
     wcoh_trainer_destroy(h->trainer);
@@ -1027,24 +1030,60 @@ static double resumed_loss(const wcoh_io *io)
 static void looking_ahead_shows_in_nothing(void)
 {
     static const char *const what[] = {"saving", "changing a parameter"};
-    int touch;
+    int touch, how;
     for (touch = 0; touch < 2; touch++) {
         wcoh_block_io blocks[2];
         wcoh_io io[2];
-        heard ahead, stepwise;
+        heard runs[2];
         memset(blocks, 0, sizeof blocks);
         blocks[0].data = file;
         blocks[1].data = other_file;
         blocks[0].capacity = blocks[1].capacity = sizeof file;
         io[0] = wcoh_io_memory(&blocks[0]);
         io[1] = wcoh_io_memory(&blocks[1]);
-        heard_run(&ahead, 1, &io[0], touch);
-        heard_run(&stepwise, 0, &io[1], touch);
-        CHECK_SAY(memcmp(ahead.losses, stepwise.losses, sizeof ahead.losses) == 0, "%s",
-                  what[touch]);
-        CHECK_NEAR(ahead.val, stepwise.val, 0);
-        if (!touch) CHECK_NEAR(resumed_loss(&io[0]), resumed_loss(&io[1]), 0);
+        heard_run(&runs[0], STEP_BY_STEP, &io[0], touch);
+        for (how = AT_ONCE; how <= IN_SLICES; how++) {
+            blocks[1].used = 0;
+            heard_run(&runs[1], how, &io[1], touch);
+            CHECK_SAY(memcmp(runs[0].losses, runs[1].losses, sizeof runs[0].losses) == 0, "%s",
+                      what[touch]);
+            CHECK_NEAR(runs[0].val, runs[1].val, 0);
+            if (!touch) CHECK_NEAR(resumed_loss(&io[0]), resumed_loss(&io[1]), 0);
+        }
     }
+}
+
+static int halve(wcoh_real *gradient, size_t count, void *user)
+{
+    size_t i;
+    for (i = 0; i < count; i++) gradient[i] *= 0.5f;
+    ++*(int *)user;
+    return 0;
+}
+
+/* Another process's gradient comes in through host memory, before clipping. */
+static void gradients_are_reduced_on_the_host(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_stats stats[2];
+    int i, calls = 0;
+    for (i = 0; i < 2; i++) {
+        wcoh_trainer_desc wanted = small_trainer();
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer;
+        wcoh_error error;
+        wanted.steps = 6;
+        wanted.clip = 1e-3;
+        wanted.all_reduce = halve;
+        wanted.all_reduce_user = &calls;
+        trainer = trainer_of(model, wanted, i ? gpu : NULL, WCOH_ISA_AUTO);
+        CHECK_SAY(wcoh_trainer_run(trainer, -1, &stats[i], &error) == WCOH_OK, "%s", error.text);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK(calls == 12);
+    CHECK_NEAR(stats[0].grad_norm, stats[1].grad_norm, 1e-4 * stats[0].grad_norm);
+    CHECK_NEAR(stats[0].train_loss, stats[1].train_loss, 1e-5);
 }
 
 /* Three steps on `first`, a checkpoint, three more on `second`; the loss of the sixth. */
@@ -1443,6 +1482,7 @@ int main(int count, char **words)
     if (full) RUN(full_presets_train_as_on_the_cpu);
     RUN(a_run_gives_the_same_bits_again);
     RUN(looking_ahead_shows_in_nothing);
+    RUN(gradients_are_reduced_on_the_host);
     RUN(checkpoints_cross_both_ways);
     RUN(parameters_come_back_to_the_host);
     RUN(a_gradient_that_is_not_finite_changes_nothing);
