@@ -338,7 +338,8 @@ WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model);
 /* Copy all parameters between two models of equal desc: a snapshot that a session on another thread
    may use while a trainer goes on. Errors: WCOH_E_MISMATCH. */
 WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wcoh_error *error);
-/* Tell sessions that parameters were written by hand (trainers and loaders do this themselves). */
+/* Tell sessions and trainers that parameters were written by hand (trainers and loaders do this
+   themselves). With a trainer on a GPU, wcoh_trainer_sync before writing. */
 WCOH_API void wcoh_model_touch(wcoh_model *model);
 
 /* ---- device ---------------------------------------------------------------------------------- */
@@ -465,7 +466,8 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
    WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
 /* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between
-   any two ops, go on there in the next call: bit for bit the run that was never interrupted. */
+   any two ops (a GPU: any two passes), go on there in the next call: bit for bit the run that was
+   never interrupted. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error);
 /* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq
@@ -10560,11 +10562,10 @@ static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int se
 static size_t wcohi_attention_state_bytes(const wcoh_model_desc *desc)
 {
     int width = 2 * desc->bands / desc->heads;
-    size_t bytes =
-        wcohi_is_dot(desc)
-            ? wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width), sizeof(wcoh_real))
-            : wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
-    return wcohi_round_up(bytes, WCOHI_DEVICE_ALIGN);
+    if (wcohi_is_dot(desc))
+        return wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width),
+                         sizeof(wcoh_real));
+    return wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
 }
 
 /* Bytes of scratch of one layer's attention; layers take turns. A session's dot attention works on
@@ -11072,7 +11073,8 @@ typedef struct wcohi_device_table {
                        wcoh_error *error);
     /* Sum of -log p over the rows of all runs since the last one with `add` 0. */
     wcoh_result (*loss)(wcohi_exec *exec, double *nats, wcoh_error *error);
-    /* Clip and AdamW with the gradient of those runs, unless it or their loss is not finite. */
+    /* Clip and AdamW with the gradient at hand, unless it or the loss of the runs that made it is not
+       finite. */
     wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, wcoh_error *error);
     /* What came of the last update: waits for it, but not for runs begun since. Moves the model's
        version on if it was applied. */
@@ -11125,6 +11127,7 @@ typedef struct wcohi_cpu_exec {
     uint64_t prepared_version;
     const wcohi_run *run; /* of the pass under way */
     double loss;          /* sum of -log p since the last run with `add` 0 */
+    double gradient_loss; /* the same, when the gradient was made */
     double *squares;      /* [chunks of the gradient] for its norm */
     wcohi_outcome outcome;
 } wcohi_cpu_exec;
@@ -11732,6 +11735,7 @@ static void wcohi_head_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     memset(dscale, 0, sizeof dscale);
     wcohi_head_begin(&walk, exec, op);
     wcohi_head_scan(&walk);
+    exec->gradient_loss = exec->loss;
     walk.dscale = dscale;
     for (walk.first = 0; walk.first < vocab; walk.first += walk.count) {
         size_t at = (size_t)walk.first * (size_t)op->wide_in;
@@ -12307,9 +12311,9 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
     (void)error;
     memset(&job, 0, sizeof job);
     job.exec = exec;
-    exec->outcome.nats = exec->loss;
+    exec->outcome.nats = exec->gradient_loss;
     exec->outcome.norm = norm;
-    exec->outcome.applied = wcohi_is_finite(norm) && wcohi_is_finite(exec->loss);
+    exec->outcome.applied = wcohi_is_finite(norm) && wcohi_is_finite(exec->gradient_loss);
     if (!exec->outcome.applied) return WCOH_OK;
     job.rule.lr = (wcoh_real)update->lr;
     job.rule.beta1 = (wcoh_real)update->beta1;
@@ -12638,6 +12642,7 @@ WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **out, wcoh_model *model,
     trainer->block = block;
     trainer->model = model;
     trainer->pace = 1e30; /* unknown */
+    trainer->until = HUGE_VAL;
     trainer->state.val_loss = trainer->state.best_val = -1;
     trainer->state.rng = trainer->rng = wcoh_rng_seed(resolved.seed);
     if ((result = wcohi_engine_open(&trainer->engine, &engine, model, error)) != WCOH_OK) {
@@ -12809,6 +12814,16 @@ static void wcohi_unit_batch(wcoh_trainer *trainer)
     trainer->phase = WCOHI_PHASE_PASS;
 }
 
+/* Where passes are only begun, one that another follows is waited for before a time budget is looked
+   at. */
+static wcoh_result wcohi_unit_passed(wcoh_trainer *trainer, wcoh_error *error)
+{
+    const wcohi_device_table *table = trainer->engine.device->table;
+    double nats;
+    if (!table->whole_steps || trainer->until >= HUGE_VAL) return WCOH_OK;
+    return table->loss(trainer->engine.exec, &nats, error);
+}
+
 /* One op of the pass, or the rest of it where the device stops between steps only. */
 static wcoh_result wcohi_unit_pass(wcoh_trainer *trainer, int end, wcoh_error *error)
 {
@@ -12825,8 +12840,11 @@ static wcoh_result wcohi_unit_train(wcoh_trainer *trainer, wcoh_error *error)
     int end = 2 * trainer->engine.plan.count;
     wcoh_result result = wcohi_unit_pass(trainer, end, error);
     if (result || trainer->time < end) return result;
-    trainer->phase =
-        ++trainer->micro < trainer->desc.accumulate ? WCOHI_PHASE_BATCH : WCOHI_PHASE_UPDATE;
+    if (++trainer->micro < trainer->desc.accumulate) {
+        trainer->phase = WCOHI_PHASE_BATCH;
+        return wcohi_unit_passed(trainer, error);
+    }
+    trainer->phase = WCOHI_PHASE_UPDATE;
     return WCOH_OK;
 }
 
@@ -12965,9 +12983,9 @@ static void wcohi_unit_windows(wcoh_trainer *trainer)
 static wcoh_result wcohi_unit_score(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcoh_result result = wcohi_unit_pass(trainer, trainer->engine.plan.count, error);
-    if (!result && trainer->time == trainer->engine.plan.count)
-        trainer->phase = WCOHI_PHASE_WINDOWS;
-    return result;
+    if (result || trainer->time < trainer->engine.plan.count) return result;
+    trainer->phase = WCOHI_PHASE_WINDOWS;
+    return wcohi_unit_passed(trainer, error);
 }
 
 /* Mean loss of all windows, after the last. */
@@ -13022,19 +13040,23 @@ static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
 static wcoh_result wcohi_trainer_work(wcoh_trainer *trainer, uint64_t steps, double milliseconds,
                                       wcoh_stats *stats, wcoh_error *error)
 {
-    double start = wcohi_seconds();
+    const uint64_t goal = trainer->goal; /* of a call whose callback calls this one */
+    const double start = wcohi_seconds(), outer = trainer->until,
+                 until = milliseconds < 0 ? HUGE_VAL : start + milliseconds * 1e-3;
     wcoh_result result = WCOH_OK;
     if (!trainer->train)
         return wcohi_fail(error, WCOH_E_DATA,
                           "the trainer has no data: call wcoh_trainer_set_data first");
     trainer->goal = steps;
+    trainer->until = until;
     trainer->last = start;
-    trainer->until = milliseconds < 0 ? HUGE_VAL : start + milliseconds * 1e-3;
     while (!result && !trainer->state.done &&
            (trainer->state.step < steps || trainer->state.evaluate)) {
         result = wcohi_trainer_unit(trainer, error);
-        if (milliseconds >= 0 && wcohi_seconds() >= trainer->until) break;
+        if (wcohi_seconds() >= until) break;
     }
+    trainer->goal = goal;
+    trainer->until = outer;
     trainer->state.seconds += wcohi_seconds() - start;
     if (stats) wcoh_trainer_stats(trainer, stats);
     return result;

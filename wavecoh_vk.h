@@ -1992,7 +1992,7 @@ static void wcohi_vk_head_softmax(wcohi_vk_recorder *r, wcohi_vk_view logits, ui
 static void wcohi_vk_head_loss(wcohi_vk_recorder *r)
 {
     const wcohi_vk_view views[2] = {r->exec->at.nats, r->exec->at.result};
-    const uint32_t push[] = {r->rows, (uint32_t)r->key.add};
+    const uint32_t push[] = {r->rows, (uint32_t)r->key.add, (uint32_t)r->key.backward};
     WCOHI_VK_RECORD(r, WCOH_SPV_LOSS, NULL, 1, 1, 1);
 }
 
@@ -2145,9 +2145,11 @@ static wcoh_result wcohi_vk_fence_wait(const wcohi_vk *vk, VkFence fence, wcoh_e
 /* Until the submit of a slot is done. */
 static wcoh_result wcohi_vk_slot_wait(wcohi_vk_exec *exec, int slot, wcoh_error *error)
 {
+    wcoh_result result;
     if (exec->slots[slot].sent <= exec->done) return WCOH_OK;
-    exec->done = exec->slots[slot].sent;
-    return wcohi_vk_fence_wait(exec->vk, exec->slots[slot].fence, error);
+    result = wcohi_vk_fence_wait(exec->vk, exec->slots[slot].fence, error);
+    if (!result) exec->done = exec->slots[slot].sent;
+    return result;
 }
 
 static void wcohi_vk_wait_all(wcohi_vk_exec *exec)
@@ -2314,9 +2316,9 @@ static wcoh_result wcohi_vk_submit_wait(wcohi_vk_exec *exec, VkCommandBuffer com
                                         wcoh_error *error)
 {
     wcoh_result result = wcohi_vk_submit(exec->vk, &commands, 1, exec->fence, error);
-    if (result) return result;
-    exec->done = exec->sent;
-    return wcohi_vk_fence_wait(exec->vk, exec->fence, error);
+    if (!result) result = wcohi_vk_fence_wait(exec->vk, exec->fence, error);
+    if (!result) exec->done = exec->sent;
+    return result;
 }
 
 /* Copy between the buffers, `bytes` at most the staging area. */
@@ -2469,12 +2471,21 @@ static wcoh_result wcohi_vk_upload(wcohi_exec *base, wcohi_area area, size_t fir
     return result;
 }
 
+/* Bring the device's parameters up to date with the model's. */
+static wcoh_result wcohi_vk_refresh(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    wcoh_model *model = exec->base.model;
+    if (exec->version == model->version) return WCOH_OK;
+    return wcohi_vk_upload(&exec->base, WCOHI_AREA_PARAMS, 0, model->params, model->span, error);
+}
+
 static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t first, void *data,
                                      size_t count, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
     wcohi_vk_view view = wcohi_vk_area(exec, area, first, count);
-    wcoh_result result;
+    wcoh_result result = area == WCOHI_AREA_PARAMS ? wcohi_vk_refresh(exec, error) : WCOH_OK;
+    if (result) return result;
     if (!view.host)
         return wcohi_vk_transfer(exec, view, data, NULL, wcohi_vk_in_pairs(exec, area), error);
     if ((result = wcohi_vk_slot_wait(exec, exec->run_slot, error)) == WCOH_OK)
@@ -2498,14 +2509,6 @@ static void *wcohi_vk_map(wcohi_exec *base, wcohi_area area, wcoh_error *error)
 }
 
 /* ---- run ---- */
-
-/* Bring the device's parameters up to date with the model's. */
-static wcoh_result wcohi_vk_refresh(wcohi_vk_exec *exec, wcoh_error *error)
-{
-    wcoh_model *model = exec->base.model;
-    if (exec->version == model->version) return WCOH_OK;
-    return wcohi_vk_upload(&exec->base, WCOHI_AREA_PARAMS, 0, model->params, model->span, error);
-}
 
 static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run *run,
                                             wcoh_error *error);
@@ -2570,7 +2573,8 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     return wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), pass, error);
 }
 
-/* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if finite */
+/* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if finite, [6..7]: loss of the
+   runs that made the gradient */
 static const float *wcohi_vk_result_of(const wcohi_vk_exec *exec, int slot)
 {
     return (const float *)wcohi_vk_slot_data(exec, slot, &exec->at.result);
@@ -2600,6 +2604,7 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     int slot;
     memset(&key, 0, sizeof key);
     key.first = -1;
+    if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_recording_get(exec, &key, &pass, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
     frame = (wcohi_vk_frame *)wcohi_vk_slot_data(exec, slot, &exec->at.frame);
@@ -2622,7 +2627,7 @@ static wcoh_result wcohi_vk_outcome(wcohi_exec *base, wcohi_outcome *outcome, wc
     const float *out = wcohi_vk_result_of(exec, exec->update_slot);
     wcoh_result result = wcohi_vk_slot_wait(exec, exec->update_slot, error);
     if (result) return result;
-    outcome->nats = wcohi_vk_joined(out);
+    outcome->nats = wcohi_vk_joined(out + 6);
     outcome->norm = sqrt(wcohi_vk_joined(out + 2));
     outcome->applied = out[5] != 0;
     if (outcome->applied) exec->version = ++base->model->version;
@@ -2631,17 +2636,17 @@ static wcoh_result wcohi_vk_outcome(wcohi_exec *base, wcohi_outcome *outcome, wc
 
 /* ---- sessions: attention states ---- */
 
-static wcohi_vk_view wcohi_vk_state_of(const wcohi_vk_recorder *r, const wcohi_op *op)
+/* Where an op's state begins among all, in numbers of `size` bytes. */
+static uint32_t wcohi_vk_state_first(const wcohi_vk_recorder *r, const wcohi_op *op, size_t size)
 {
-    size_t one = wcohi_attention_state_bytes(r->exec->plan.desc);
-    return wcohi_vk_part(r->exec->at.states, (size_t)op->state * one, one);
+    return (uint32_t)((size_t)op->state * wcohi_attention_state_bytes(r->exec->plan.desc) / size);
 }
 
 static void wcohi_vk_coherence_session(wcohi_vk_recorder *r, const wcohi_op *op)
 {
     uint32_t heads = (uint32_t)op->heads, width = (uint32_t)op->wide_out / heads;
     const wcohi_vk_view views[5] = {wcohi_vk_data(r, op->in), wcohi_vk_data(r, op->in2),
-                                    wcohi_vk_data(r, op->out), wcohi_vk_state_of(r, op),
+                                    wcohi_vk_data(r, op->out), r->exec->at.states,
                                     wcohi_vk_param(r, op->param[3])};
     const uint32_t push[] = {r->rows,
                              heads,
@@ -2655,7 +2660,8 @@ static void wcohi_vk_coherence_session(wcohi_vk_recorder *r, const wcohi_op *op)
                              WCOHI_WAVE_HEADER,
                              WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4,
                              WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4 + WCOHI_DENOMINATORS,
-                             op->param[3] >= 0};
+                             op->param[3] >= 0,
+                             wcohi_vk_state_first(r, op, sizeof(double))};
     WCOHI_VK_RECORD(r,
                     r->exec->vk->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
                                            : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
@@ -2674,17 +2680,16 @@ static void wcohi_vk_dot_session(wcohi_vk_recorder *r, const wcohi_op *op, wcohi
                                     r->exec->at.states,
                                     wcohi_vk_scratch(r, (size_t)heads * context),
                                     r->exec->at.frame};
-    const uint32_t push[] = {
-        r->rows,
-        heads,
-        width,
-        context,
-        op->rotary ? 2 * all : 3 * all,
-        all,
-        3 * all,
-        2 * all,
-        (uint32_t)wcohi_round_up(context, 16),
-        (uint32_t)(wcohi_vk_state_of(r, op).offset - r->exec->at.states.offset) / 4};
+    const uint32_t push[] = {r->rows,
+                             heads,
+                             width,
+                             context,
+                             op->rotary ? 2 * all : 3 * all,
+                             all,
+                             3 * all,
+                             2 * all,
+                             (uint32_t)wcohi_round_up(context, 16),
+                             wcohi_vk_state_first(r, op, sizeof(float))};
     WCOHI_VK_RECORD(r, WCOH_SPV_DOT_SESSION, NULL, heads, 1, 1);
 }
 

@@ -690,7 +690,7 @@ static apart losses_apart(const double *base, const double *scalar, const double
     for (step = 0; step < steps; step++) {
         double off = fabs(other[step] - base[step]), path = fabs(scalar[step] - base[step]);
         a.largest = off > a.largest ? off : a.largest;
-        a.outside += off > (3 * path > 1e-3 ? 3 * path : 1e-3);
+        a.outside += !(off <= (3 * path > 1e-3 ? 3 * path : 1e-3));
     }
     return a;
 }
@@ -947,14 +947,17 @@ typedef struct heard {
     double losses[32], val;
     int act_at, evaluations;
     int touch; /* 1: doubles a parameter; 0: saves a checkpoint */
+    int ahead; /* reports during which the device had work */
     wcoh_io *io;
 } heard;
 
 static void hear_step(const wcoh_stats *stats, void *user)
 {
     heard *h = (heard *)user;
+    const wcohi_vk_exec *exec = (const wcohi_vk_exec *)(void *)h->trainer->engine.exec;
     wcoh_param param;
     wcoh_error error;
+    h->ahead += exec->sent > exec->done;
     if (stats->evaluated) {
         h->val = stats->val_loss;
         h->evaluations++;
@@ -1000,6 +1003,7 @@ static void heard_run(heard *h, int how, wcoh_io *io, int touch)
                                   : wcoh_trainer_step(h->trainer, NULL, &error);
     CHECK_SAY(result == WCOH_OK, "%s", error.text);
     CHECK(h->evaluations == 3);
+    CHECK(how == AT_ONCE ? h->ahead == 9 : how == IN_SLICES || h->ahead == 0);
     wcoh_trainer_destroy(h->trainer);
     wcoh_model_destroy(h->model);
 }
@@ -1155,6 +1159,66 @@ static void parameters_come_back_to_the_host(void)
     wcoh_trainer_destroy(b);
     wcoh_model_destroy(cpu);
     wcoh_model_destroy(dev);
+}
+
+/* Parameters written on the host are the device's from then on, whenever that is. */
+static void parameters_written_on_the_host_count(void)
+{
+    wcoh_model_desc desc = small_model();
+    double after[2];
+    int i;
+    for (i = 0; i < 2; i++) {
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer = trainer_of(model, small_trainer(), i ? gpu : NULL, WCOH_ISA_AUTO);
+        wcoh_param param;
+        wcoh_error error;
+        double loss;
+        float before;
+        wcoh_model_param(model, wcoh_model_param_find(model, "head.weight"), &param, NULL);
+        before = param.data[1];
+        CHECK(before != 0 && wcoh_trainer_sync(trainer, &error) == WCOH_OK); /* before any pass */
+        CHECK_NEAR(param.data[1], before, 0);
+        CHECK(wcoh_trainer_gradient(trainer, text, text + 1, 2, 13, &loss, &error) == WCOH_OK);
+        param.data[1] = 5;
+        wcoh_model_touch(model);
+        CHECK(wcoh_trainer_update(trainer, NULL, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_sync(trainer, &error) == WCOH_OK);
+        after[i] = param.data[1];
+        CHECK(wcoh_trainer_loss(trainer, text, text + 1, 2, 13, &loss, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_gradient(trainer, text, text + 1, 2, 13, &loss, &error) == WCOH_OK);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK(after[0] != 5);
+    CHECK_NEAR(after[1], after[0], 1e-5);
+}
+
+/* A forward pass between a gradient and its update changes nothing, not even if its loss is none. */
+static void a_loss_between_gradient_and_update_does_not_count(void)
+{
+    wcoh_model_desc desc = small_model();
+    int i;
+    for (i = 0; i < 2; i++) {
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer = trainer_of(model, small_trainer(), i ? gpu : NULL, WCOH_ISA_AUTO);
+        uint32_t ones[26];
+        wcoh_param param;
+        wcoh_error error;
+        double loss;
+        int k;
+        for (k = 0; k < 26; k++) ones[k] = 1;
+        wcoh_model_param(model, wcoh_model_param_find(model, "embed.weight"), &param, NULL);
+        param.data[2 * desc.bands * 64] = NAN; /* of symbol 64 */
+        wcoh_model_touch(model);
+        CHECK(wcoh_trainer_gradient(trainer, ones, ones, 2, 13, &loss, &error) == WCOH_OK);
+        CHECK(wcohi_is_finite(loss));
+        ones[3] = 64;
+        wcoh_trainer_loss(trainer, ones, ones, 2, 13, &loss, &error);
+        CHECK(!wcohi_is_finite(loss));
+        CHECK_SAY(wcoh_trainer_update(trainer, NULL, &error) == WCOH_OK, "%s", error.text);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
 }
 
 static void a_gradient_that_is_not_finite_changes_nothing(void)
@@ -1418,6 +1482,51 @@ static void faults_at_every_call_leave_nothing(void)
     wcoh_model_destroy(model);
 }
 
+/* A device that is lost stays lost: no later call takes old memory for a result. */
+static void a_lost_device_stays_lost(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    wcoh_error error;
+    long at;
+    int ended = 0;
+    for (at = 1; !ended; at++) {
+        wcoh_vk_desc wanted;
+        wcoh_trainer_desc training = small_trainer();
+        wcoh_device *device = NULL;
+        wcoh_trainer *trainer = NULL;
+        wcoh_stats stats;
+        int i;
+        memset(&wanted, 0, sizeof wanted);
+        memset(&fake, 0, sizeof fake);
+        wanted.get_instance_proc = fake_get_instance_proc;
+        CHECK(wcoh_vk_device_create(&device, &wanted, &error) == WCOH_OK);
+        training.device = device;
+        training.steps = 4;
+        training.eval_every = 2;
+        training.eval_batches = 9;
+        CHECK(wcoh_trainer_create(&trainer, model, &training, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_set_data(trainer, text, TEXT / 2, text + TEXT / 2, TEXT / 2, &error) ==
+              WCOH_OK);
+        fake.fail_at = fake.calls + at;
+        fake.for_good = 1;
+        fake.code = VK_ERROR_DEVICE_LOST;
+        ended = wcoh_trainer_run(trainer, -1, &stats, &error) == WCOH_OK;
+        CHECK(ended == (fake.hits == 0));
+        for (i = 0; !ended && i < 3; i++) {
+            wcoh_stats later;
+            CHECK_SAY(wcoh_trainer_run(trainer, -1, &later, &error) == WCOH_E_DEVICE,
+                      "call %ld, run %d", at, i);
+            CHECK(later.step == stats.step && later.val_loss == stats.val_loss);
+        }
+        wcoh_trainer_destroy(trainer);
+        wcoh_device_destroy(device);
+        CHECK(fake.live == 0);
+    }
+    CHECK(at > 50);
+    wcoh_model_destroy(model);
+}
+
 static void host_memory_may_run_out(void)
 {
     wcoh_model_desc desc = small_model();
@@ -1455,6 +1564,7 @@ int main(int count, char **words)
     if (full && count > 3) real.preset = words[3];
     RUN(failures_say_what_is_missing);
     RUN(faults_at_every_call_leave_nothing);
+    RUN(a_lost_device_stays_lost);
     RUN(host_memory_may_run_out);
     if (only_fake) return test_end();
     if (wcoh_vk_device_create(&gpu, &desc, &error) != WCOH_OK) {
@@ -1485,6 +1595,8 @@ int main(int count, char **words)
     RUN(gradients_are_reduced_on_the_host);
     RUN(checkpoints_cross_both_ways);
     RUN(parameters_come_back_to_the_host);
+    RUN(parameters_written_on_the_host_count);
+    RUN(a_loss_between_gradient_and_update_does_not_count);
     RUN(a_gradient_that_is_not_finite_changes_nothing);
     RUN(what_does_not_fit_is_refused);
     RUN(a_host_program_lends_its_device);

@@ -7,6 +7,7 @@
 static struct fake {
     long calls;    /* of functions that can fail */
     long fail_at;  /* this call fails (1, 2 ..); 0: none */
+    int for_good;  /* 1: and all after it */
     VkResult code; /* with this result */
     long live;     /* objects not yet destroyed */
     uint64_t next; /* handle */
@@ -18,7 +19,9 @@ static struct fake {
 
 static VkResult fake_result(void)
 {
-    if (++fake.calls != fake.fail_at) return VK_SUCCESS;
+    fake.calls++;
+    if (fake.calls != fake.fail_at && !(fake.for_good && fake.fail_at && fake.calls > fake.fail_at))
+        return VK_SUCCESS;
     fake.hits++;
     return fake.code;
 }

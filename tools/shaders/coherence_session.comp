@@ -21,6 +21,7 @@ layout(push_constant) uniform Push
     uint size;  /* numbers of a head: header, coefficients, denominators, Z */
     uint coefficients, denominators, z; /* where those begin */
     uint frozen;
+    uint first; /* where this layer's states begin */
 }
 p;
 
@@ -82,7 +83,8 @@ float advance(uint at, uint step, wide v, wide decay, uint count)
 
 void main()
 {
-    uint tid = gl_LocalInvocationID.x, head = gl_WorkGroupID.x, base = head * p.size, row, c;
+    uint tid = gl_LocalInvocationID.x, head = gl_WorkGroupID.x, row, c;
+    uint base = p.first + head * p.size;
     uint order = uint(wide_float(states[base + ORDER]) + 0.5), count = 2u * order + 1u;
     wide decay = states[base + DECAY];
     for (row = 0u; row < p.rows; row++) {

@@ -1,10 +1,11 @@
 #version 450
 #include "two_float.glsl"
-/* result[0..1] = or += sum of nats [n] as an unevaluated sum of two floats. One workgroup. */
+/* result[0..1] = or += sum of nats [n] as an unevaluated sum of two floats; with a gradient also
+   result[6..7]. One workgroup. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Nats { float nats[]; };
 layout(set = 0, binding = 1, std430) buffer Result { float result[]; };
-layout(push_constant) uniform Push { uint n, add; }
+layout(push_constant) uniform Push { uint n, add, gradient; }
 p;
 shared vec2 sums[64];
 
@@ -23,5 +24,9 @@ void main()
         if (p.add != 0u) sums[0] = two_add(sums[0], vec2(result[0], result[1]));
         result[0] = sums[0].x;
         result[1] = sums[0].y;
+        if (p.gradient != 0u) {
+            result[6] = sums[0].x;
+            result[7] = sums[0].y;
+        }
     }
 }
