@@ -34,32 +34,23 @@ const uint PM = BM / 4u, PN = BN / 4u;
 const uint LOADS_A = (BM * BK / 4u + THREADS - 1u) / THREADS;
 const uint LOADS_B = (BN * BK / 4u + THREADS - 1u) / THREADS;
 
-/* Four reals at (row, column..column+3) of a matrix [rows, columns], 0 outside. */
-vec4 fetch_a(uint base, uint ld, uint rows, uint columns, uint row, uint column)
-{
-    vec4 v = vec4(0.0);
-    uint at = base + row * ld + column;
-    if (row >= rows || column >= columns) return v;
-    if (VEC != 0u) return a4[at / 4u];
-    v.x = a1[at];
-    if (column + 1u < columns) v.y = a1[at + 1u];
-    if (column + 2u < columns) v.z = a1[at + 2u];
-    if (column + 3u < columns) v.w = a1[at + 3u];
-    return v;
-}
-
-vec4 fetch_b(uint base, uint ld, uint rows, uint columns, uint row, uint column)
-{
-    vec4 v = vec4(0.0);
-    uint at = base + row * ld + column;
-    if (row >= rows || column >= columns) return v;
-    if (VEC != 0u) return b4[at / 4u];
-    v.x = b1[at];
-    if (column + 1u < columns) v.y = b1[at + 1u];
-    if (column + 2u < columns) v.z = b1[at + 2u];
-    if (column + 3u < columns) v.w = b1[at + 3u];
-    return v;
-}
+/* Four reals at (row, column..column+3) of a matrix [rows, columns], 0 outside; its array is bound
+   both as fours and as ones. */
+#define FETCH(name, fours, ones)                                                                   \
+    vec4 name(uint base, uint ld, uint rows, uint columns, uint row, uint column)                  \
+    {                                                                                              \
+        vec4 v = vec4(0.0);                                                                        \
+        uint at = base + row * ld + column;                                                        \
+        if (row >= rows || column >= columns) return v;                                            \
+        if (VEC != 0u) return fours[at / 4u];                                                      \
+        v.x = ones[at];                                                                            \
+        if (column + 1u < columns) v.y = ones[at + 1u];                                            \
+        if (column + 2u < columns) v.z = ones[at + 2u];                                            \
+        if (column + 3u < columns) v.w = ones[at + 3u];                                            \
+        return v;                                                                                  \
+    }
+FETCH(fetch_a, a4, a1)
+FETCH(fetch_b, b4, b1)
 
 vec4 load_a(uint i, uint base, uint m0, uint k0, uint end)
 {
