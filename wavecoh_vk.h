@@ -2213,11 +2213,12 @@ static wcoh_result wcohi_vk_commands_begin(const wcohi_vk *vk, VkCommandBuffer c
                           error);
 }
 
-/* What ends every command buffer: results become visible to the host. */
-static wcoh_result wcohi_vk_commands_end(const wcohi_vk *vk, VkCommandBuffer commands,
+/* to_host: what was written so far becomes visible to the host. */
+static wcoh_result wcohi_vk_commands_end(const wcohi_vk *vk, VkCommandBuffer commands, int to_host,
                                          wcoh_error *error)
 {
-    wcohi_vk_barrier(vk, commands, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
+    if (to_host)
+        wcohi_vk_barrier(vk, commands, VK_PIPELINE_STAGE_HOST_BIT, VK_ACCESS_HOST_READ_BIT);
     return wcohi_vk_check(vk->root.api.EndCommandBuffer(commands), "vkEndCommandBuffer", error);
 }
 
@@ -2240,7 +2241,7 @@ static wcoh_result wcohi_vk_record(wcohi_vk_recorder *r, wcohi_vk_recording *rec
     wcohi_vk_record_pass(r);
     if (r->result) return r->result;
     recording->key = r->key;
-    return wcohi_vk_commands_end(vk, r->commands, r->error);
+    return wcohi_vk_commands_end(vk, r->commands, 0, r->error);
 }
 
 /* The place of the oldest recording, freed when nothing is on its way. */
@@ -2283,17 +2284,19 @@ static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_vk_ke
 
 /* ---- 8 the device table ---------------------------------------------------------------------- */
 
-/* Record copies between two buffers, as they stand in the order of submission. */
-static wcoh_result wcohi_vk_copies(const wcohi_vk *vk, VkCommandBuffer commands, VkBuffer from,
-                                   VkBuffer to, const VkBufferCopy *regions, uint32_t count,
-                                   wcoh_error *error)
+/* Record copies to the device buffer, or from it to the host's, after all submitted before. */
+static wcoh_result wcohi_vk_copies(const wcohi_vk_exec *exec, VkCommandBuffer commands, int to_host,
+                                   const VkBufferCopy *regions, uint32_t count, wcoh_error *error)
 {
+    const wcohi_vk *vk = exec->vk;
+    VkBuffer host = exec->host_buffer.buffer, device = exec->device_buffer.buffer;
     wcoh_result result =
         wcohi_vk_commands_begin(vk, commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, error);
     if (result) return result;
     wcohi_vk_barrier_work(vk, commands);
-    vk->root.api.CmdCopyBuffer(commands, from, to, count, regions);
-    return wcohi_vk_commands_end(vk, commands, error);
+    vk->root.api.CmdCopyBuffer(commands, to_host ? device : host, to_host ? host : device, count,
+                               regions);
+    return wcohi_vk_commands_end(vk, commands, to_host, error);
 }
 
 static wcoh_result wcohi_vk_submit(const wcohi_vk *vk, const VkCommandBuffer *commands,
@@ -2330,8 +2333,7 @@ static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_vk_view from, wcohi_
     region.srcOffset = from.offset;
     region.dstOffset = to.offset;
     region.size = bytes;
-    result = wcohi_vk_copies(exec->vk, exec->transfer, wcohi_vk_buffer_of(exec, &from),
-                             wcohi_vk_buffer_of(exec, &to), &region, 1, error);
+    result = wcohi_vk_copies(exec, exec->transfer, to.host, &region, 1, error);
     return result ? result : wcohi_vk_submit_wait(exec, exec->transfer, error);
 }
 
@@ -2364,7 +2366,6 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
 {
     const wcohi_vk *vk = exec->vk;
     wcohi_vk_slot *sent = &exec->slots[slot];
-    VkBuffer host = exec->host_buffer.buffer, device = exec->device_buffer.buffer;
     VkBufferCopy regions[4], back;
     VkCommandBuffer commands[3];
     wcoh_result result;
@@ -2381,8 +2382,8 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
     commands[0] = sent->in;
     commands[1] = pass;
     commands[2] = sent->out;
-    result = wcohi_vk_copies(vk, sent->in, host, device, regions, filled, error);
-    if (!result) result = wcohi_vk_copies(vk, sent->out, device, host, &back, 1, error);
+    result = wcohi_vk_copies(exec, sent->in, 0, regions, filled, error);
+    if (!result) result = wcohi_vk_copies(exec, sent->out, 1, &back, 1, error);
     if (!result) result = wcohi_vk_submit(vk, commands, 3, sent->fence, error);
     if (!result) sent->sent = ++exec->sent;
     return result;
@@ -2931,7 +2932,7 @@ static wcoh_result wcohi_vk_clear(wcohi_vk_exec *exec, wcoh_error *error)
         vk, exec->transfer, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, error);
     if (result) return result;
     vk->root.api.CmdFillBuffer(exec->transfer, exec->device_buffer.buffer, 0, VK_WHOLE_SIZE, 0);
-    result = wcohi_vk_commands_end(vk, exec->transfer, error);
+    result = wcohi_vk_commands_end(vk, exec->transfer, 0, error);
     return result ? result : wcohi_vk_submit_wait(exec, exec->transfer, error);
 }
 

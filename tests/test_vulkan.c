@@ -243,7 +243,7 @@ static wcoh_result alone_open(alone *l, wcoh_device *device, size_t reals)
 static wcoh_result alone_run(alone *l)
 {
     wcoh_result result =
-        l->r.result ? l->r.result : wcohi_vk_commands_end(l->exec.vk, l->r.commands, &l->error);
+        l->r.result ? l->r.result : wcohi_vk_commands_end(l->exec.vk, l->r.commands, 1, &l->error);
     return result ? result : wcohi_vk_submit_wait(&l->exec, l->recording.commands, &l->error);
 }
 

@@ -58,7 +58,7 @@ static double bench_time(bench *b, int rounds, double *median)
     double seconds[64];
     int i;
     must(b->r.result);
-    must(wcohi_vk_commands_end(b->exec.vk, b->r.commands, &error));
+    must(wcohi_vk_commands_end(b->exec.vk, b->r.commands, 0, &error));
     for (i = -2; i < rounds; i++) {
         double start = wcohi_seconds();
         must(wcohi_vk_submit_wait(&b->exec, b->recording.commands, &error));
