@@ -3275,6 +3275,18 @@ static wcoh_result wcohi_vk_command_pool(wcohi_vk *vk, wcoh_error *error)
         "vkCreateCommandPool", error);
 }
 
+#define WCOHI_VK_SHARED 21504u /* bytes of shared memory that attend.glsl takes, more than others */
+
+static wcoh_result wcohi_vk_limits_check(const wcohi_vk *vk, wcoh_error *error)
+{
+    if (vk->limits.maxComputeSharedMemorySize < WCOHI_VK_SHARED)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "%.100s has %lu bytes of shared memory a workgroup, %u are needed",
+                          vk->info.name, (unsigned long)vk->limits.maxComputeSharedMemorySize,
+                          WCOHI_VK_SHARED);
+    return WCOH_OK;
+}
+
 /* Everything above the instance, in `vk`; what was made stays there on failure. */
 static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_error *error)
 {
@@ -3285,6 +3297,7 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     if (result) return result;
     wcohi_vk_describe(api, vk->physical, &vk->info, &vk->limits);
     api->GetPhysicalDeviceMemoryProperties(vk->physical, &vk->memory);
+    if ((result = wcohi_vk_limits_check(vk, error)) != WCOH_OK) return result;
     vk->two_float = desc->two_float || !vk->info.float64;
     vk->cooperative = desc->cooperative != 0;
     if (vk->cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK) return result;

@@ -1285,6 +1285,19 @@ static void failures_say_what_is_missing(void)
     CHECK_TEXT(error.text, "all or none");
 }
 
+static void a_device_too_small_is_refused_by_name(void)
+{
+    wcoh_vk_desc desc;
+    wcoh_error error;
+    memset(&desc, 0, sizeof desc);
+    memset(&fake, 0, sizeof fake);
+    desc.get_instance_proc = fake_get_instance_proc;
+    fake.shared = 16384; /* the least that Vulkan allows */
+    CHECK(refusal(&desc, &error) == WCOH_E_UNSUPPORTED);
+    CHECK_TEXT(error.text, "16384 bytes of shared memory");
+    CHECK(fake.live == 0);
+}
+
 static void wrong_choices_say_what_there_is(void)
 {
     wcoh_vk_desc desc;
@@ -1563,6 +1576,7 @@ int main(int count, char **words)
     if (full) real.path = words[2];
     if (full && count > 3) real.preset = words[3];
     RUN(failures_say_what_is_missing);
+    RUN(a_device_too_small_is_refused_by_name);
     RUN(faults_at_every_call_leave_nothing);
     RUN(a_lost_device_stays_lost);
     RUN(host_memory_may_run_out);

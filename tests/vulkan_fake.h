@@ -12,9 +12,10 @@ static struct fake {
     long live;     /* objects not yet destroyed */
     uint64_t next; /* handle */
     void *memory[64];
-    size_t bytes; /* of the last buffer */
-    int hits;     /* how often it failed */
-    int optional; /* 1: what failed was a question that may stay unanswered */
+    size_t bytes;    /* of the last buffer */
+    int hits;        /* how often it failed */
+    int optional;    /* 1: what failed was a question that may stay unanswered */
+    uint32_t shared; /* bytes of shared memory; 0: 32768 */
 } fake;
 
 static VkResult fake_result(void)
@@ -169,7 +170,7 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceProperties2(VkPhysicalDe
     limits->maxStorageBufferRange = 1u << 30;
     limits->minStorageBufferOffsetAlignment = 64;
     limits->maxPerStageDescriptorStorageBuffers = 16;
-    limits->maxComputeSharedMemorySize = 32768;
+    limits->maxComputeSharedMemorySize = fake.shared ? fake.shared : 32768;
     limits->maxComputeWorkGroupInvocations = 1024;
     for (i = 0; i < 3; i++) limits->maxComputeWorkGroupCount[i] = 65535;
 }
