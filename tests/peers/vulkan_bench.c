@@ -1,7 +1,7 @@
 /* What a Vulkan device reaches: matrix products as a share of the device's own multiply-add peak,
    measured in the same run, and training steps with the host's share of their time.
    cc -O2 -o vulkan_bench tests/peers/vulkan_bench.c -lm -lpthread
-   ./vulkan_bench [--device N] [--quick] */
+   ./vulkan_bench [--device N] [--quick]     quick: small sizes, as on a device in software */
 #define WAVECOH_IMPLEMENTATION
 #include "../../wavecoh_vk.h"
 #include <stdio.h>
@@ -180,7 +180,6 @@ static void step(wcoh_device *device, const char *name, wcoh_model_desc desc, in
            batch, seq, 1e3 * seconds[rounds / 2], 1e3 * seconds[0],
            100 * (1 - (r.waited[first + rounds] - r.waited[first]) /
                           (r.at[first + rounds] - r.at[first])));
-    fflush(stdout);
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
 }
@@ -228,7 +227,9 @@ int main(int count, char **words)
         if (strcmp(words[i], "--quick") == 0) quick = 1;
         if (strcmp(words[i], "--device") == 0 && i + 1 < count) desc.index = atoi(words[++i]);
     }
+    setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     must(wcoh_vk_device_create(&device, &desc, &error));
+    if (((wcohi_vk *)device)->info.software) quick = 1;
     printf("bench vulkan device %s, driver %s\n", ((wcohi_vk *)device)->info.name,
            ((wcohi_vk *)device)->info.driver);
     top =
@@ -238,7 +239,6 @@ int main(int count, char **words)
         rate = gemm(device, sizes[i], sizes[i] > 1024 ? 1 : 8, &median);
         printf("bench vulkan gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
                (unsigned long)sizes[i], 1e-9 * rate, 1e-9 * median, 100 * rate / top);
-        fflush(stdout);
     }
     plain = wcoh_model_preset(WCOH_PRESET_WAVE, 65);
     step(device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30);
