@@ -11051,9 +11051,9 @@ typedef struct wcohi_exec wcohi_exec;
 
 typedef struct wcohi_device_table {
     const char *name;
-    /* 0: work stops between any two ops. 1: between steps only, and `run` and `update` return while
+    /* 0: work stops between any two ops. 1: between passes only, and `run` and `update` return while
        the device still works (a GPU). */
-    int whole_steps;
+    int whole_passes;
     /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
     size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
     /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
@@ -12820,15 +12820,15 @@ static wcoh_result wcohi_unit_passed(wcoh_trainer *trainer, wcoh_error *error)
 {
     const wcohi_device_table *table = trainer->engine.device->table;
     double nats;
-    if (!table->whole_steps || trainer->until >= HUGE_VAL) return WCOH_OK;
+    if (!table->whole_passes || trainer->until >= HUGE_VAL) return WCOH_OK;
     return table->loss(trainer->engine.exec, &nats, error);
 }
 
-/* One op of the pass, or the rest of it where the device stops between steps only. */
+/* One op of the pass, or the rest of it where the device stops between passes only. */
 static wcoh_result wcohi_unit_pass(wcoh_trainer *trainer, int end, wcoh_error *error)
 {
     const wcohi_device_table *table = trainer->engine.device->table;
-    int last = table->whole_steps ? end : trainer->time + 1;
+    int last = table->whole_passes ? end : trainer->time + 1;
     wcoh_result result =
         table->run(trainer->engine.exec, &trainer->run, trainer->time, last, error);
     if (!result) trainer->time = last;
@@ -12905,7 +12905,7 @@ static wcoh_result wcohi_trainer_look_ahead(wcoh_trainer *trainer, wcoh_error *e
 {
     const wcohi_train_state *state = &trainer->state;
     wcoh_result result;
-    if (!trainer->engine.device->table->whole_steps || state->done || state->evaluate ||
+    if (!trainer->engine.device->table->whole_passes || state->done || state->evaluate ||
         state->step >= trainer->goal || wcohi_seconds() + 2 * trainer->pace > trainer->until)
         return WCOH_OK;
     wcohi_unit_batch(trainer);

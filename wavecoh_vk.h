@@ -16,7 +16,7 @@
        wcoh_device_destroy(device);
 
    A device executes the library's plan: training, evaluation and sessions, with the losses and the
-   checkpoints of the CPU. Parameters, gradients, moments and activations stay on the GPU; a step is
+   checkpoints of the CPU. Parameters, gradients, moments and activations stay on the GPU; a pass is
    recorded once for each shape and submitted again and again. Results are the same bits from run to
    run on one device and driver; between devices they differ by rounding.
 
@@ -640,7 +640,6 @@ typedef struct wcohi_vk {
 typedef struct wcohi_vk_buffer {
     VkBuffer buffer;
     VkDeviceMemory memory;
-    size_t size;
     unsigned char *mapped; /* host buffers */
 } wcohi_vk_buffer;
 
@@ -722,7 +721,6 @@ static wcoh_result wcohi_vk_buffer_take(const wcohi_vk *vk, wcohi_vk_buffer *buf
         vk->root.api.CreateBuffer(vk->device, &info, vk->root.allocator, &buffer->buffer),
         "vkCreateBuffer", error);
     if (!result) result = wcohi_vk_buffer_bind(vk, buffer, host, error);
-    buffer->size = size;
     if (result) wcohi_vk_buffer_give(vk, buffer);
     return result;
 }

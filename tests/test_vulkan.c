@@ -773,7 +773,7 @@ static void full_steps_from_the_same_state(const wcoh_model_desc *desc, wcoh_tra
     wcoh_trainer *trainers[2];
     wcoh_stats stats[2];
     wcoh_error error;
-    double worst = 0;
+    double worst = 0, off;
     int i, step;
     for (i = 0; i < 2; i++) {
         models[i] = model_of(desc);
@@ -796,7 +796,8 @@ static void full_steps_from_the_same_state(const wcoh_model_desc *desc, wcoh_tra
                            wcoh_trainer_step(trainers[1], &stats[1], &error) == WCOH_OK,
                        "%s", error.text))
             break;
-        worst = fmax(worst, fabs(stats[1].train_loss - stats[0].train_loss));
+        off = fabs(stats[1].train_loss - stats[0].train_loss);
+        worst = off > worst || off != off ? off : worst;
     }
     printf("%s: %d steps from the same states: largest difference %.1e\n", name, step, worst);
     CHECK_SAY(worst <= 1e-6, "%s: %g", name, worst);
