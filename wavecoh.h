@@ -44,7 +44,7 @@
 
      1 surface    results, memory, settings, model, device, trainer, session, sampling,
                   tokenizers, files, coherence toolkit: all that users see
-     5 ground     platform, numbers, threads, vectors, gemm, row kernels, attention kernels, files
+     5 ground     platform, numbers, text, threads, files, vectors, gemm, row and attention kernels
      3 model      settings -> parameter table -> plan (a list of ops), devices' table of functions
      4 ops        forward and backward of every kind of op; the CPU device
      2 training   trainer, evaluation, session, sampling, checkpoints, coherence toolkit
@@ -1543,6 +1543,192 @@ static char *wcohi_format_real(double x, char *text)
     return text;
 }
 
+/* ---- UTF-8 ----------------------------------------------------------------------------------- */
+
+/* The code point at `text` [size >= 1] -> *point; returns its 1..4 bytes, or 0 where that is not
+   UTF-8: a stray or missing continuation byte, an overlong form, a surrogate, above U+10FFFF. */
+static int wcohi_utf8_read(const char *text, size_t size, uint32_t *point)
+{
+    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000}; /* shorter forms are overlong */
+    const unsigned char *s = (const unsigned char *)text;
+    int i, length = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
+    uint32_t value = length == 1 ? s[0] : s[0] & (0xffu >> (length + 1));
+    if (length == 0 || s[0] > 0xf4 || (size_t)length > size) return 0;
+    for (i = 1; i < length; i++) {
+        if ((s[i] & 0xc0) != 0x80) return 0;
+        value = value << 6 | (s[i] & 0x3fu);
+    }
+    if (value < least[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return 0;
+    *point = value;
+    return length;
+}
+
+/* A valid code point -> bytes [4]; returns their number. */
+static int wcohi_utf8_write(uint32_t point, char *bytes)
+{
+    int i, length = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
+    uint32_t lead = length == 1 ? 0 : 0xff00u >> length & 0xffu; /* 110xxxxx, 1110xxxx, 11110xxx */
+    for (i = length - 1; i > 0; i--, point >>= 6) bytes[i] = (char)(0x80u | (point & 0x3fu));
+    bytes[0] = (char)(lead | point);
+    return length;
+}
+
+static wcoh_result wcohi_utf8_fail(const char *text, size_t at, wcoh_error *error)
+{
+    return wcohi_fail(error, WCOH_E_FORMAT, "byte %llu of the text (0x%02x) is not UTF-8",
+                      (unsigned long long)at, (unsigned)(unsigned char)text[at]);
+}
+
+/* ---- JSON, as much of it as a header is ------------------------------------------------------ */
+
+typedef struct wcohi_slice {
+    uint32_t at, size; /* within the header's text; a zero byte follows */
+} wcohi_slice;
+
+/* Every string is decoded where it stands: text before `at` is not JSON any more. */
+typedef struct wcohi_json {
+    char *text; /* [size] and a zero byte */
+    size_t size, at;
+    wcoh_error *error;
+} wcohi_json;
+
+static wcoh_result wcohi_json_fail(const wcohi_json *json, const char *what)
+{
+    return wcohi_fail(json->error, WCOH_E_FORMAT, "header, byte %llu: %s",
+                      (unsigned long long)json->at, what);
+}
+
+/* The next character that is not white space, 0 at the end. */
+static char wcohi_json_peek(wcohi_json *json)
+{
+    while (json->at < json->size && memchr(" \t\r\n", json->text[json->at], 4)) json->at++;
+    return json->at < json->size ? json->text[json->at] : (char)0;
+}
+
+static int wcohi_json_accept(wcohi_json *json, char c)
+{
+    if (wcohi_json_peek(json) != c) return 0;
+    json->at++;
+    return 1;
+}
+
+static wcoh_result wcohi_json_expect(wcohi_json *json, char c)
+{
+    char what[] = "expected ' '";
+    if (wcohi_json_accept(json, c)) return WCOH_OK;
+    what[10] = c;
+    return wcohi_json_fail(json, what);
+}
+
+static wcoh_result wcohi_json_hex4(wcohi_json *json, uint32_t *value)
+{
+    int i;
+    *value = 0;
+    for (i = 0; i < 4; i++, json->at++) {
+        char c = json->at < json->size ? json->text[json->at] : (char)0;
+        int digit = wcohi_digit(c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c);
+        if (digit > 15) return wcohi_json_fail(json, "\\u needs four hexadecimal digits");
+        *value = *value * 16 + (uint32_t)digit;
+    }
+    return WCOH_OK;
+}
+
+/* `at` is behind the backslash. */
+static wcoh_result wcohi_json_escape(wcohi_json *json, uint32_t *point)
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    char c = json->at < json->size ? json->text[json->at] : (char)0;
+    const char *found = c ? strchr(from, c) : NULL;
+    uint32_t low = 0;
+    wcoh_result result;
+    if (!found && c != 'u') return wcohi_json_fail(json, "unknown escape");
+    json->at++;
+    if (found) {
+        *point = (uint32_t)to[found - from];
+        return WCOH_OK;
+    }
+    if ((result = wcohi_json_hex4(json, point)) != WCOH_OK) return result;
+    if (*point < 0xd800 || *point >= 0xe000) return WCOH_OK;
+    if (*point < 0xdc00 && json->size - json->at >= 6 && json->text[json->at] == '\\' &&
+        json->text[json->at + 1] == 'u') {
+        json->at += 2;
+        if ((result = wcohi_json_hex4(json, &low)) != WCOH_OK) return result;
+    }
+    if (low < 0xdc00 || low >= 0xe000) return wcohi_json_fail(json, "half a surrogate pair");
+    *point = 0x10000 + ((*point - 0xd800) << 10) + (low - 0xdc00);
+    return WCOH_OK;
+}
+
+/* A string, decoded in place: what comes out is never longer than what was read. */
+static wcoh_result wcohi_json_string(wcohi_json *json, wcohi_slice *slice)
+{
+    wcoh_result result = wcohi_json_expect(json, '"');
+    size_t out = json->at;
+    slice->at = (uint32_t)out;
+    if (result) return result;
+    for (;;) {
+        unsigned char c = json->at < json->size ? (unsigned char)json->text[json->at] : 0;
+        uint32_t point = 0;
+        int length = 0;
+        if (c == '"') break;
+        if (json->at >= json->size) return wcohi_json_fail(json, "a string does not end");
+        if (c < 0x20) return wcohi_json_fail(json, "a control character in a string");
+        if (c == '\\') {
+            json->at++;
+            if ((result = wcohi_json_escape(json, &point)) != WCOH_OK) return result;
+        } else {
+            length = wcohi_utf8_read(json->text + json->at, json->size - json->at, &point);
+            if (!length) return wcohi_json_fail(json, "not UTF-8");
+            json->at += (size_t)length;
+        }
+        out += (size_t)wcohi_utf8_write(point, json->text + out);
+    }
+    slice->size = (uint32_t)(out - slice->at);
+    json->text[out] = 0;
+    json->at++;
+    return WCOH_OK;
+}
+
+/* The key of a member and its colon. A key is a name: without a zero character. */
+static wcoh_result wcohi_json_key(wcohi_json *json, wcohi_slice *key)
+{
+    wcoh_result result = wcohi_json_string(json, key);
+    if (!result && memchr(json->text + key->at, 0, key->size))
+        result = wcohi_json_fail(json, "a name with a zero character");
+    return result ? result : wcohi_json_expect(json, ':');
+}
+
+/* A whole number below 2^64: digits alone, as JSON writes them. */
+static wcoh_result wcohi_json_u64(wcohi_json *json, uint64_t *value)
+{
+    char first = wcohi_json_peek(json);
+    size_t start = json->at;
+    *value = 0;
+    for (; json->at < json->size && wcohi_digit(json->text[json->at]) <= 9; json->at++) {
+        uint64_t digit = (uint64_t)wcohi_digit(json->text[json->at]);
+        if (*value > (UINT64_MAX - digit) / 10)
+            return wcohi_json_fail(json, "a number of more than 64 bits");
+        *value = *value * 10 + digit;
+    }
+    if (json->at == start || (first == '0' && json->at - start > 1))
+        return wcohi_json_fail(json, "expected a whole number");
+    return WCOH_OK;
+}
+
+/* [a,b,..]: at most `limit` numbers. */
+static wcoh_result wcohi_json_list(wcohi_json *json, uint64_t *values, int limit, int *count)
+{
+    wcoh_result result = wcohi_json_expect(json, '[');
+    *count = 0;
+    if (result || wcohi_json_accept(json, ']')) return result;
+    do {
+        if (*count == limit) return wcohi_json_fail(json, "too many numbers in a list");
+        if ((result = wcohi_json_u64(json, &values[*count])) != WCOH_OK) return result;
+        *count += 1;
+    } while (wcohi_json_accept(json, ','));
+    return wcohi_json_expect(json, ']');
+}
+
 /* ======== 5 ground: clock, CPU and threads ==================================================== */
 
 #if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__) && !defined(WAVECOH_NO_THREADS)
@@ -2267,6 +2453,1938 @@ static void wcohi_pool_run(wcohi_pool *pool, int count, double work, wcohi_job j
     wcohi_pool_share(pool, count, job, user);
 #endif
 }
+
+/* ======== 5 ground: files ===================================================================== */
+
+/* In order: little-endian numbers, a checksum | a reader of safetensors headers, strict because a
+   header may come from an enemy | wcoh_tensors, any such file | wcohi_save, which writes one in
+   three passes (count, check and hash, write) and so needs neither memory nor a seekable output |
+   wcohi_load, which reads a list of tensors or changes nothing | memory and paths as files.
+
+   A safetensors file is: the size n of the header as 8 bytes, little-endian; n bytes of JSON,
+   {"__metadata__":{key:text,..},name:{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..};
+   the data, in which the tensors lie without hole or overlap. */
+
+#define WCOHI_HEADER_MAX 100000000u /* bytes; the limit of the safetensors package */
+#define WCOHI_DIMS_MAX 8
+
+/* ---- little-endian numbers ------------------------------------------------------------------- */
+
+static int wcohi_little_endian(void)
+{
+    uint16_t one = 1;
+    unsigned char first;
+    memcpy(&first, &one, 1);
+    return first;
+}
+
+/* An unsigned number of 1..8 bytes. */
+static uint64_t wcohi_get_le(const unsigned char *bytes, int size)
+{
+    uint64_t value = 0;
+    if (size == 8 && wcohi_little_endian()) {
+        memcpy(&value, bytes, 8);
+        return value;
+    }
+    while (size-- > 0) value = value << 8 | bytes[size];
+    return value;
+}
+
+static void wcohi_put_le(unsigned char *bytes, uint64_t value, int size)
+{
+    int i;
+    for (i = 0; i < size; i++, value >>= 8) bytes[i] = (unsigned char)(value & 0xff);
+}
+
+/* a*b; 0 if it does not fit 64 bits. */
+static int wcohi_mul64(uint64_t a, uint64_t b, uint64_t *product)
+{
+    *product = a * b;
+    return b == 0 || a <= UINT64_MAX / b;
+}
+
+/* ---- checksum: XXH64 with seed 0 (Collet, xxHash specification 0.1.1) ------------------------ */
+
+#define WCOHI_HASH_1 0x9e3779b185ebca87ull
+#define WCOHI_HASH_2 0xc2b2ae3d27d4eb4full
+#define WCOHI_HASH_3 0x165667b19e3779f9ull
+#define WCOHI_HASH_4 0x85ebca77c2b2ae63ull
+#define WCOHI_HASH_5 0x27d4eb2f165667c5ull
+
+typedef struct wcohi_hash {
+    uint64_t lane[4];
+    uint64_t total;
+    size_t used;
+    unsigned char rest[32]; /* bytes of a stripe that is not complete yet */
+} wcohi_hash;
+
+static void wcohi_hash_start(wcohi_hash *hash)
+{
+    memset(hash, 0, sizeof *hash);
+    hash->lane[0] = WCOHI_HASH_1 + WCOHI_HASH_2;
+    hash->lane[1] = WCOHI_HASH_2;
+    hash->lane[3] = 0 - WCOHI_HASH_1;
+}
+
+static uint64_t wcohi_hash_round(uint64_t lane, uint64_t word)
+{
+    return wcohi_rotate_left(lane + word * WCOHI_HASH_2, 31) * WCOHI_HASH_1;
+}
+
+static void wcohi_hash_stripe(wcohi_hash *hash, const unsigned char *bytes)
+{
+    int i;
+    for (i = 0; i < 4; i++)
+        hash->lane[i] = wcohi_hash_round(hash->lane[i], wcohi_get_le(bytes + 8 * i, 8));
+}
+
+static void wcohi_hash_add(wcohi_hash *hash, const void *data, size_t size)
+{
+    const unsigned char *bytes = (const unsigned char *)data;
+    hash->total += size;
+    if (hash->used > 0) {
+        size_t part = WCOHI_MIN(sizeof hash->rest - hash->used, size);
+        memcpy(hash->rest + hash->used, bytes, part);
+        hash->used += part;
+        bytes += part;
+        size -= part;
+        if (hash->used < sizeof hash->rest) return;
+        wcohi_hash_stripe(hash, hash->rest);
+        hash->used = 0;
+    }
+    for (; size >= sizeof hash->rest; size -= 32, bytes += 32) wcohi_hash_stripe(hash, bytes);
+    if (size > 0) memcpy(hash->rest, bytes, size);
+    hash->used = size;
+}
+
+static uint64_t wcohi_hash_end(const wcohi_hash *hash)
+{
+    const unsigned char *bytes = hash->rest, *end = hash->rest + hash->used;
+    const uint64_t *lane = hash->lane;
+    uint64_t h = WCOHI_HASH_5;
+    int i;
+    if (hash->total >= 32) {
+        h = wcohi_rotate_left(lane[0], 1) + wcohi_rotate_left(lane[1], 7) +
+            wcohi_rotate_left(lane[2], 12) + wcohi_rotate_left(lane[3], 18);
+        for (i = 0; i < 4; i++)
+            h = (h ^ wcohi_hash_round(0, lane[i])) * WCOHI_HASH_1 + WCOHI_HASH_4;
+    }
+    h += hash->total;
+    for (; end - bytes >= 8; bytes += 8) {
+        h ^= wcohi_hash_round(0, wcohi_get_le(bytes, 8));
+        h = wcohi_rotate_left(h, 27) * WCOHI_HASH_1 + WCOHI_HASH_4;
+    }
+    if (end - bytes >= 4) {
+        h ^= wcohi_get_le(bytes, 4) * WCOHI_HASH_1;
+        h = wcohi_rotate_left(h, 23) * WCOHI_HASH_2 + WCOHI_HASH_3;
+        bytes += 4;
+    }
+    for (; bytes < end; bytes++)
+        h = wcohi_rotate_left(h ^ *bytes * WCOHI_HASH_5, 11) * WCOHI_HASH_1;
+    h = (h ^ h >> 33) * WCOHI_HASH_2;
+    h = (h ^ h >> 29) * WCOHI_HASH_3;
+    return h ^ h >> 32;
+}
+
+#define WCOHI_HASH_DIGITS 16
+
+static void wcohi_hash_text(uint64_t value, char digits[WCOHI_HASH_DIGITS + 1])
+{
+    snprintf(digits, WCOHI_HASH_DIGITS + 1, "%016llx", (unsigned long long)value);
+}
+
+/* ---- number types of files ------------------------------------------------------------------- */
+
+typedef enum wcohi_number {
+    WCOHI_NUMBER_FLOAT,  /* IEEE 754 of 16, 32 or 64 bits */
+    WCOHI_NUMBER_BFLOAT, /* the upper half of a 32-bit one */
+    WCOHI_NUMBER_SIGNED,
+    WCOHI_NUMBER_UNSIGNED,
+    WCOHI_NUMBER_OPAQUE /* its size is known, its values are not read */
+} wcohi_number;
+
+typedef struct wcohi_dtype {
+    char name[13];
+    unsigned char bits;
+    unsigned char number;
+} wcohi_dtype;
+
+/* The first rows are the types that wcohi_save writes, in the order of wcohi_kind_of. */
+static const wcohi_dtype wcohi_dtypes[] = {
+    {"F64", 64, WCOHI_NUMBER_FLOAT},         {"F32", 32, WCOHI_NUMBER_FLOAT},
+    {"U32", 32, WCOHI_NUMBER_UNSIGNED},      {"U8", 8, WCOHI_NUMBER_UNSIGNED},
+    {"F16", 16, WCOHI_NUMBER_FLOAT},         {"BF16", 16, WCOHI_NUMBER_BFLOAT},
+    {"I64", 64, WCOHI_NUMBER_SIGNED},        {"U64", 64, WCOHI_NUMBER_UNSIGNED},
+    {"I32", 32, WCOHI_NUMBER_SIGNED},        {"I16", 16, WCOHI_NUMBER_SIGNED},
+    {"U16", 16, WCOHI_NUMBER_UNSIGNED},      {"I8", 8, WCOHI_NUMBER_SIGNED},
+    {"BOOL", 8, WCOHI_NUMBER_UNSIGNED},      {"C64", 64, WCOHI_NUMBER_OPAQUE},
+    {"F8_E4M3", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E5M2", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E8M0", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E4M3FNUZ", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E5M2FNUZ", 8, WCOHI_NUMBER_OPAQUE}, {"F6_E2M3", 6, WCOHI_NUMBER_OPAQUE},
+    {"F6_E3M2", 6, WCOHI_NUMBER_OPAQUE},     {"F4", 4, WCOHI_NUMBER_OPAQUE},
+};
+
+typedef enum wcohi_kind_of {
+    WCOHI_OF_F64,
+    WCOHI_OF_F32,
+    WCOHI_OF_U32,
+    WCOHI_OF_U8,
+    WCOHI_OF_REAL = sizeof(wcoh_real) == 8 ? WCOHI_OF_F64 : WCOHI_OF_F32
+} wcohi_kind_of;
+
+static size_t wcohi_kind_size(wcohi_kind_of kind) { return wcohi_dtypes[kind].bits / 8u; }
+
+static double wcohi_bits_double(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static double wcohi_bits_float(uint32_t bits)
+{
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return (double)value;
+}
+
+/* sign 1, exponent 5, mantissa 10: +-2^(e-15) 1.m; e = 0: +-2^-14 0.m; e = 31: infinity or NaN. */
+static double wcohi_bits_half(uint32_t bits)
+{
+    uint32_t sign = bits & 0x8000u, exponent = bits >> 10 & 31u, mantissa = bits & 0x3ffu;
+    double value;
+    if (exponent == 31) return wcohi_bits_float(sign << 16 | 0x7f800000u | mantissa << 13);
+    value =
+        ldexp((double)(exponent ? mantissa + 1024 : mantissa), exponent ? (int)exponent - 25 : -24);
+    return sign ? -value : value;
+}
+
+/* One number of a file as a double (64-bit integers are rounded). */
+static double wcohi_decode(const wcohi_dtype *dtype, const unsigned char *bytes)
+{
+    uint64_t bits = wcohi_get_le(bytes, dtype->bits / 8);
+    uint64_t sign = (uint64_t)1 << (dtype->bits - 1);
+    switch (dtype->number) {
+    case WCOHI_NUMBER_FLOAT:
+        if (dtype->bits == 64) return wcohi_bits_double(bits);
+        return dtype->bits == 32 ? wcohi_bits_float((uint32_t)bits)
+                                 : wcohi_bits_half((uint32_t)bits);
+    case WCOHI_NUMBER_BFLOAT: return wcohi_bits_float((uint32_t)bits << 16);
+    case WCOHI_NUMBER_SIGNED:
+        return bits & sign ? -(double)((sign - 1) - (bits & (sign - 1))) - 1 : (double)bits;
+    default: return (double)bits;
+    }
+}
+
+/* A double as float; too large becomes infinity. By the bits, so that no compiler flag matters. */
+static float wcohi_narrow(double x)
+{
+    const uint64_t limit = 0x47effffff0000000ull; /* halfway between FLT_MAX and 2^128: rounds up */
+    uint64_t bits;
+    uint32_t narrow;
+    float value;
+    memcpy(&bits, &x, sizeof bits);
+    if ((bits & ~(1ull << 63)) < limit) return (float)x;
+    narrow = (uint32_t)(bits >> 32) & 0x80000000u;
+    narrow |= (bits & ~(1ull << 63)) > 0x7ff0000000000000ull ? 0x7fc00000u : 0x7f800000u;
+    memcpy(&value, &narrow, sizeof value);
+    return value;
+}
+
+/* Number `index` of an array in memory. */
+static double wcohi_kind_value(wcohi_kind_of kind, const void *data, size_t index)
+{
+    if (kind == WCOHI_OF_F64) return ((const double *)data)[index];
+    if (kind == WCOHI_OF_F32) return (double)((const float *)data)[index];
+    if (kind == WCOHI_OF_U32) return ((const uint32_t *)data)[index];
+    return ((const unsigned char *)data)[index];
+}
+
+/* ---- tables that sort themselves ------------------------------------------------------------- */
+
+typedef int (*wcohi_order)(const void *a, const void *b, const wcoh_tensors *t);
+
+static void wcohi_swap(unsigned char *a, unsigned char *b, size_t size)
+{
+    while (size-- > 0) {
+        unsigned char byte = a[size];
+        a[size] = b[size];
+        b[size] = byte;
+    }
+}
+
+/* Let element `at` sink to its place in the heap [count]. */
+static void wcohi_sift(unsigned char *base, size_t at, size_t count, size_t size, wcohi_order order,
+                       const wcoh_tensors *t)
+{
+    for (;;) {
+        size_t child = 2 * at + 1;
+        if (child >= count) return;
+        if (child + 1 < count && order(base + child * size, base + (child + 1) * size, t) < 0)
+            child++;
+        if (order(base + at * size, base + child * size, t) >= 0) return;
+        wcohi_swap(base + at * size, base + child * size, size);
+        at = child;
+    }
+}
+
+/* Heapsort: n log n whatever the input, neither recursion nor memory. */
+static void wcohi_sort(void *array, size_t count, size_t size, wcohi_order order,
+                       const wcoh_tensors *t)
+{
+    unsigned char *base = (unsigned char *)array;
+    size_t i;
+    for (i = count / 2; i-- > 0;) wcohi_sift(base, i, count, size, order, t);
+    for (i = count; i-- > 1;) {
+        wcohi_swap(base, base + i * size, size);
+        wcohi_sift(base, 0, i, size, order, t);
+    }
+}
+
+#ifndef WAVECOH_NO_STDIO
+/* ---- the system's files, as a table ---------------------------------------------------------- */
+
+/* What a path needs from the system; tests put tables here that fail at a chosen call. Every call
+   returns 0, or the system's error number, or one of the codes below. */
+typedef struct wcohi_system {
+    void *user;
+    /* Where `path` leads, links followed: real [size]. *mode: permissions of the file there, or -1
+       if there is none; *special: it is a device or a pipe, to be written as it stands. */
+    int (*resolve)(void *user, const char *path, char *real, size_t size, int *mode, int *special);
+    int (*open)(void *user, const char *path, intptr_t *handle, uint64_t *size); /* to read */
+    /* to write: a new file with that mode (-1: the usual one), or with `special` what is there */
+    int (*create)(void *user, const char *path, int mode, int special, intptr_t *handle);
+    int (*read)(void *user, intptr_t handle, uint64_t offset, void *data, size_t size);
+    int (*write)(void *user, intptr_t handle, const void *data, size_t size);
+    int (*sync)(void *user, intptr_t handle);
+    int (*close)(void *user, intptr_t handle);
+    int (*replace)(void *user, const char *from, const char *to);
+    int (*sync_directory)(void *user, const char *path); /* of the directory that holds `path` */
+    int (*remove)(void *user, const char *path);
+} wcohi_system;
+
+enum {
+    WCOHI_SYSTEM_SHORT = -1,   /* the file ended early */
+    WCOHI_SYSTEM_SPECIAL = -2, /* not a regular file */
+    WCOHI_SYSTEM_LONG = -3,    /* the path is too long */
+    WCOHI_SYSTEM_EXISTS = -4,  /* create: the name is taken */
+    WCOHI_SYSTEM_UNKNOWN = -5
+};
+
+/* A file being read; `user` of its wcoh_io. */
+typedef struct wcohi_path_reader {
+    const wcohi_system *system;
+    intptr_t handle;
+    uint64_t size;
+    int code; /* of the call that failed */
+} wcohi_path_reader;
+#endif
+
+/* ---- wcoh_tensors ---------------------------------------------------------------------------- */
+
+typedef struct wcohi_entry {
+    wcohi_slice name; /* first member: names are searched alike in entries and notes */
+    uint64_t begin, end, count;
+    uint32_t shape; /* where its list of sizes stands in the text */
+    unsigned char dtype, dims;
+} wcohi_entry;
+
+typedef struct wcohi_note {
+    wcohi_slice key, value;
+} wcohi_note;
+
+struct wcoh_tensors {
+    wcohi_block block;
+    wcoh_io io;
+    char *text; /* the header, its strings decoded */
+    uint64_t header_size, data_at, file_size;
+    wcohi_entry *entries; /* [entry_count] in the order of their data */
+    uint32_t *by_name;    /* [entry_count] */
+    wcohi_note *notes;    /* [note_count] metadata, in the order of their keys */
+    size_t entry_count, entry_limit, note_count, note_limit;
+    uint64_t digits_at; /* of the checksum in the file; 0: there is none */
+    char digits[WCOHI_HASH_DIGITS + 1];
+#ifndef WAVECOH_NO_STDIO
+    wcohi_path_reader path; /* system != NULL: opened by path, and closed with this */
+#endif
+};
+
+static const char wcohi_checksum_key[] = "wavecoh.checksum";
+
+/* A name from a file as a sentence may show it: short, and no control characters.
+   shown [64]; returns it. */
+static const char *wcohi_shown(const char *name, char shown[64])
+{
+    size_t i;
+    for (i = 0; i < 60 && name[i]; i++)
+        shown[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
+    if (name[i]) { /* cut before a character of UTF-8, not inside */
+        while (i > 0 && ((unsigned char)name[i] & 0xc0) == 0x80) i--;
+        memcpy(shown + i, "...", 4);
+        return shown;
+    }
+    shown[i] = 0;
+    return shown;
+}
+
+/* Read, with the file's end checked here and not left to the callback. */
+static wcoh_result wcohi_read(const wcoh_io *io, uint64_t file_size, uint64_t offset, void *data,
+                              size_t size, wcoh_error *error)
+{
+    if (offset > file_size || size > file_size - offset)
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "the file ends after %llu bytes, before its data do",
+                          (unsigned long long)file_size);
+    if (size > 0 && io->read(io->user, offset, data, size))
+        return wcohi_fail(error, WCOH_E_IO, "reading %llu bytes at %llu failed",
+                          (unsigned long long)size, (unsigned long long)offset);
+    return WCOH_OK;
+}
+
+/* Braces and colons outside strings bound the numbers of tensors and of metadata before any memory
+   is asked for; so do the fewest bytes that an entry of each kind takes. */
+static wcoh_result wcohi_header_count(wcoh_tensors *t, wcoh_error *error)
+{
+    unsigned char chunk[2048];
+    int inside = 0, escaped = 0;
+    uint64_t at, braces = 0, colons = 0;
+    for (at = 0; at < t->header_size; at += sizeof chunk) {
+        size_t i, size = (size_t)WCOHI_MIN((uint64_t)sizeof chunk, t->header_size - at);
+        wcoh_result result = wcohi_read(&t->io, t->file_size, 8 + at, chunk, size, error);
+        if (result) return result;
+        for (i = 0; i < size; i++) {
+            if (chunk[i] == '"' && !escaped) inside = !inside;
+            escaped = inside && !escaped && chunk[i] == '\\';
+            braces += !inside && chunk[i] == '{';
+            colons += !inside && chunk[i] == ':';
+        }
+    }
+    t->entry_limit = (size_t)WCOHI_MIN(braces, t->header_size / 49) + 1; /* a broken one to name */
+    t->note_limit = (size_t)WCOHI_MIN(colons, t->header_size / 5);
+    return WCOH_OK;
+}
+
+/* The sizes before the header: what can be said without it. */
+static wcoh_result wcohi_header_size(wcoh_tensors *t, wcoh_error *error)
+{
+    unsigned char bytes[8];
+    wcoh_result result;
+    if (t->io.size(t->io.user, &t->file_size))
+        return wcohi_fail(error, WCOH_E_IO, "the size of the file cannot be read");
+    if (t->file_size < 10)
+        return wcohi_fail(error, WCOH_E_FORMAT, "not a safetensors file: it has only %llu bytes",
+                          (unsigned long long)t->file_size);
+    if ((result = wcohi_read(&t->io, t->file_size, 0, bytes, 8, error)) != WCOH_OK) return result;
+    t->header_size = wcohi_get_le(bytes, 8);
+    if (t->header_size > t->file_size - 8 || t->header_size < 2 ||
+        t->header_size > WCOHI_HEADER_MAX)
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "not a safetensors file, or cut short: a header of %llu bytes in %llu",
+                          (unsigned long long)t->header_size, (unsigned long long)t->file_size);
+    t->data_at = 8 + t->header_size;
+    return WCOH_OK;
+}
+
+static wcoh_tensors *wcohi_tensors_layout(wcohi_arena *arena, const wcoh_tensors *from)
+{
+    wcoh_tensors *t = WCOHI_TAKE(arena, 1, wcoh_tensors);
+    char *text = WCOHI_TAKE(arena, from->header_size + 1, char);
+    wcohi_entry *entries = WCOHI_TAKE(arena, from->entry_limit, wcohi_entry);
+    uint32_t *by_name = WCOHI_TAKE(arena, from->entry_limit, uint32_t);
+    wcohi_note *notes = WCOHI_TAKE(arena, from->note_limit, wcohi_note);
+    if (!t) return NULL;
+    *t = *from;
+    t->text = text;
+    t->entries = entries;
+    t->by_name = by_name;
+    t->notes = notes;
+    return t;
+}
+
+static wcoh_result wcohi_header_dtype(wcohi_json *json, wcohi_entry *entry)
+{
+    wcohi_slice name;
+    char shown[64], shown_type[64];
+    wcoh_result result = wcohi_json_string(json, &name);
+    int i;
+    if (result) return result;
+    for (i = 0; i < WCOHI_COUNT(wcohi_dtypes); i++)
+        if (strcmp(json->text + name.at, wcohi_dtypes[i].name) == 0 &&
+            strlen(wcohi_dtypes[i].name) == name.size) {
+            entry->dtype = (unsigned char)i;
+            return WCOH_OK;
+        }
+    return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: unknown number type \"%s\"",
+                      wcohi_shown(json->text + entry->name.at, shown),
+                      wcohi_shown(json->text + name.at, shown_type));
+}
+
+/* One of dtype, shape, data_offsets; *seen has a bit for each. */
+static wcoh_result wcohi_header_member(wcohi_json *json, wcohi_entry *entry, unsigned *seen)
+{
+    static const char names[3][16] = {"dtype", "shape", "data_offsets"};
+    uint64_t values[WCOHI_DIMS_MAX];
+    wcohi_slice key;
+    wcoh_result result = wcohi_json_key(json, &key);
+    unsigned bit = 0;
+    int count;
+    if (result) return result;
+    while (bit < 3 && strcmp(json->text + key.at, names[bit])) bit++;
+    if (bit == 3) return wcohi_json_fail(json, "a tensor has dtype, shape and data_offsets alone");
+    if (*seen >> bit & 1) return wcohi_json_fail(json, "the same key twice");
+    *seen |= 1u << bit;
+    if (bit == 0) return wcohi_header_dtype(json, entry);
+    wcohi_json_peek(json);
+    if (bit == 1) entry->shape = (uint32_t)json->at;
+    result = wcohi_json_list(json, values, bit == 1 ? WCOHI_DIMS_MAX : 2, &count);
+    if (result) return result;
+    if (bit == 1) {
+        int i;
+        entry->dims = (unsigned char)count;
+        for (i = 0, entry->count = 1; i < count; i++)
+            if (!wcohi_mul64(entry->count, values[i], &entry->count))
+                return wcohi_json_fail(json, "the product of a shape does not fit 64 bits");
+        return WCOH_OK;
+    }
+    if (count != 2) return wcohi_json_fail(json, "data_offsets needs two numbers");
+    entry->begin = values[0];
+    entry->end = values[1];
+    return WCOH_OK;
+}
+
+/* {"dtype":..,"shape":..,"data_offsets":..}, and that the three agree. */
+static wcoh_result wcohi_header_tensor(wcohi_json *json, wcohi_entry *entry, uint64_t data_size)
+{
+    wcoh_result result = wcohi_json_expect(json, '{');
+    unsigned seen = 0;
+    uint64_t bits;
+    char shown[64];
+    const char *name = wcohi_shown(json->text + entry->name.at, shown);
+    if (result) return result;
+    do {
+        if ((result = wcohi_header_member(json, entry, &seen)) != WCOH_OK) return result;
+    } while (wcohi_json_accept(json, ','));
+    if ((result = wcohi_json_expect(json, '}')) != WCOH_OK) return result;
+    if (seen != 7) return wcohi_json_fail(json, "a tensor needs dtype, shape and data_offsets");
+    if (entry->end < entry->begin)
+        return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: its data end before they begin", name);
+    if (entry->end > data_size)
+        return wcohi_fail(json->error, WCOH_E_FORMAT,
+                          "%s: its data end at byte %llu of %llu (the file may be cut short)", name,
+                          (unsigned long long)entry->end, (unsigned long long)data_size);
+    if (!wcohi_mul64(entry->count, wcohi_dtypes[entry->dtype].bits, &bits) || bits % 8 ||
+        bits / 8 != entry->end - entry->begin)
+        return wcohi_fail(json->error, WCOH_E_FORMAT,
+                          "%s: shape and type do not give its %llu bytes", name,
+                          (unsigned long long)(entry->end - entry->begin));
+    return WCOH_OK;
+}
+
+/* {"key":"text",..} */
+static wcoh_result wcohi_header_metadata(wcohi_json *json, wcoh_tensors *t)
+{
+    wcoh_result result = wcohi_json_expect(json, '{');
+    if (result || wcohi_json_accept(json, '}')) return result;
+    do {
+        wcohi_note *note = &t->notes[t->note_count];
+        if (t->note_count == t->note_limit) return wcohi_json_fail(json, "the file has changed");
+        if ((result = wcohi_json_key(json, &note->key)) != WCOH_OK) return result;
+        if ((result = wcohi_json_string(json, &note->value)) != WCOH_OK) return result;
+        t->note_count++;
+        if (strcmp(t->text + note->key.at, wcohi_checksum_key) == 0) {
+            /* as many bytes in the file as digits: no escape among them, so the place is known */
+            if (note->value.size != WCOHI_HASH_DIGITS ||
+                json->at - note->value.at != WCOHI_HASH_DIGITS + 1)
+                return wcohi_json_fail(json, "wavecoh.checksum needs 16 hexadecimal digits");
+            t->digits_at = 8 + (uint64_t)note->value.at;
+            memcpy(t->digits, t->text + note->value.at, sizeof t->digits);
+        }
+    } while (wcohi_json_accept(json, ','));
+    return wcohi_json_expect(json, '}');
+}
+
+static wcoh_result wcohi_header_parse(wcoh_tensors *t, wcoh_error *error)
+{
+    wcohi_json json = {t->text, (size_t)t->header_size, 0, error};
+    int metadata = 0;
+    wcoh_result result = json.text[0] == '{' ? wcohi_json_expect(&json, '{')
+                                             : wcohi_json_fail(&json, "expected '{'");
+    if (result) return result;
+    if (wcohi_json_accept(&json, '}')) metadata = -1;
+    while (metadata >= 0) {
+        wcohi_entry *entry = &t->entries[t->entry_count];
+        wcohi_slice key;
+        if ((result = wcohi_json_key(&json, &key)) != WCOH_OK) return result;
+        if (strcmp(json.text + key.at, "__metadata__") == 0) {
+            if (metadata++) return wcohi_json_fail(&json, "__metadata__ twice");
+            result = wcohi_header_metadata(&json, t);
+        } else {
+            if (t->entry_count == t->entry_limit) return wcohi_json_fail(&json, "too many tensors");
+            entry->name = key;
+            result = wcohi_header_tensor(&json, entry, t->file_size - t->data_at);
+            t->entry_count++;
+        }
+        if (result) return result;
+        if (wcohi_json_accept(&json, ',')) continue;
+        if ((result = wcohi_json_expect(&json, '}')) != WCOH_OK) return result;
+        break;
+    }
+    if (wcohi_json_peek(&json) || json.at < json.size)
+        return wcohi_json_fail(&json, "something after the end of the header");
+    return WCOH_OK;
+}
+
+static const char *wcohi_entry_name(const wcoh_tensors *t, size_t index)
+{
+    return t->text + t->entries[index].name.at;
+}
+
+static int wcohi_order_data(const void *a, const void *b, const wcoh_tensors *t)
+{
+    const wcohi_entry *x = (const wcohi_entry *)a, *y = (const wcohi_entry *)b;
+    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
+    if (x->end != y->end) return x->end < y->end ? -1 : 1;
+    return strcmp(t->text + x->name.at, t->text + y->name.at);
+}
+
+static int wcohi_order_names(const void *a, const void *b, const wcoh_tensors *t)
+{
+    return strcmp(wcohi_entry_name(t, *(const uint32_t *)a),
+                  wcohi_entry_name(t, *(const uint32_t *)b));
+}
+
+static int wcohi_order_notes(const void *a, const void *b, const wcoh_tensors *t)
+{
+    return strcmp(t->text + ((const wcohi_note *)a)->key.at,
+                  t->text + ((const wcohi_note *)b)->key.at);
+}
+
+/* Sort the tables; no name twice, no key twice, and the data without hole or overlap. */
+static wcoh_result wcohi_header_check(wcoh_tensors *t, wcoh_error *error)
+{
+    uint64_t end = 0;
+    size_t i;
+    char shown[64];
+    wcohi_sort(t->entries, t->entry_count, sizeof *t->entries, wcohi_order_data, t);
+    wcohi_sort(t->notes, t->note_count, sizeof *t->notes, wcohi_order_notes, t);
+    for (i = 0; i < t->entry_count; i++) t->by_name[i] = (uint32_t)i;
+    wcohi_sort(t->by_name, t->entry_count, sizeof *t->by_name, wcohi_order_names, t);
+    for (i = 1; i < t->entry_count; i++)
+        if (wcohi_order_names(&t->by_name[i - 1], &t->by_name[i], t) == 0)
+            return wcohi_fail(error, WCOH_E_FORMAT, "two tensors are named %s",
+                              wcohi_shown(wcohi_entry_name(t, t->by_name[i]), shown));
+    for (i = 1; i < t->note_count; i++)
+        if (wcohi_order_notes(&t->notes[i - 1], &t->notes[i], t) == 0)
+            return wcohi_fail(error, WCOH_E_FORMAT, "the metadata have %s twice",
+                              wcohi_shown(t->text + t->notes[i].key.at, shown));
+    for (i = 0; i < t->entry_count; i++) {
+        if (t->entries[i].begin != end)
+            return wcohi_fail(error, WCOH_E_FORMAT, "%s: its data %s",
+                              wcohi_shown(wcohi_entry_name(t, i), shown),
+                              t->entries[i].begin < end ? "overlap those of another tensor"
+                                                        : "begin behind a hole");
+        end = t->entries[i].end;
+    }
+    if (end != t->file_size - t->data_at)
+        return wcohi_fail(error, WCOH_E_FORMAT, "%llu bytes at the end belong to no tensor",
+                          (unsigned long long)(t->file_size - t->data_at - end));
+    return WCOH_OK;
+}
+
+/* The checksum is XXH64 of the whole file with its own 16 digits taken as '0'. */
+static wcoh_result wcohi_checksum_verify(const wcoh_tensors *t, wcoh_error *error)
+{
+    unsigned char chunk[4096];
+    char digits[WCOHI_HASH_DIGITS + 1];
+    wcohi_hash hash;
+    uint64_t at, i, digits_end = t->digits_at + WCOHI_HASH_DIGITS;
+    if (!t->digits_at) return WCOH_OK;
+    wcohi_hash_start(&hash);
+    for (at = 0; at < t->file_size; at += sizeof chunk) {
+        size_t size = (size_t)WCOHI_MIN((uint64_t)sizeof chunk, t->file_size - at);
+        wcoh_result result = wcohi_read(&t->io, t->file_size, at, chunk, size, error);
+        if (result) return result;
+        for (i = WCOHI_MAX(at, t->digits_at); i < WCOHI_MIN(at + size, digits_end); i++)
+            chunk[i - at] = '0';
+        wcohi_hash_add(&hash, chunk, size);
+    }
+    wcohi_hash_text(wcohi_hash_end(&hash), digits);
+    if (memcmp(digits, t->digits, WCOHI_HASH_DIGITS) == 0) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_FORMAT,
+                      "the file is damaged: its checksum is %s, it should be %s (if you edited it, "
+                      "remove the metadata key %s)",
+                      digits, t->digits, wcohi_checksum_key);
+}
+
+/* `verify`: read the whole file once for its checksum, if it has one. */
+static wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
+                                      const wcoh_memory *memory, int verify, wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_block block;
+    wcoh_tensors head, *t;
+    wcoh_result result;
+    *tensors = NULL;
+    memset(&head, 0, sizeof head);
+    head.io = *io;
+    if ((result = wcohi_header_size(&head, error)) != WCOH_OK) return result;
+    if ((result = wcohi_header_count(&head, error)) != WCOH_OK) return result;
+    wcohi_tensors_layout(&arena, &head);
+    result = wcohi_block_take(&block, &arena, memory, arena.used, "the header of a file", error);
+    if (result) return result;
+    t = wcohi_tensors_layout(&arena, &head);
+    t->block = block;
+    result = wcohi_read(io, t->file_size, 8, t->text, (size_t)t->header_size, error);
+    if (!result) result = wcohi_header_parse(t, error);
+    if (!result) result = wcohi_header_check(t, error);
+    if (!result && verify) result = wcohi_checksum_verify(t, error);
+    if (result) wcohi_block_give(&block);
+    else *tensors = t;
+    return result;
+}
+
+static wcoh_result wcohi_readable(const wcoh_io *io, wcoh_error *error)
+{
+    if (io && io->size && io->read) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "io needs size and read");
+}
+
+WCOH_API wcoh_result wcoh_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
+                                       const wcoh_memory *memory, wcoh_error *error)
+{
+    wcoh_result result;
+    if (!tensors) return wcohi_fail(error, WCOH_E_ARGUMENT, "tensors is NULL");
+    *tensors = NULL;
+    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
+    return wcohi_tensors_open(tensors, io, memory, 1, error);
+}
+
+WCOH_API void wcoh_tensors_close(wcoh_tensors *tensors)
+{
+    if (!tensors) return;
+#ifndef WAVECOH_NO_STDIO
+    if (tensors->path.system)
+        tensors->path.system->close(tensors->path.system->user, tensors->path.handle);
+#endif
+    wcohi_block_give(&tensors->block);
+}
+
+WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors) { return (int)tensors->entry_count; }
+
+static wcoh_result wcohi_tensors_index(const wcoh_tensors *t, int index, wcoh_error *error)
+{
+    if (index >= 0 && (size_t)index < t->entry_count) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "tensor %d: the file has %d", index,
+                      (int)t->entry_count);
+}
+
+WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
+                                       wcoh_tensor_info *info, wcoh_error *error)
+{
+    wcoh_result result = wcohi_tensors_index(tensors, index, error);
+    const wcohi_entry *entry;
+    wcohi_json json;
+    if (result) return result;
+    entry = &tensors->entries[index];
+    memset(info, 0, sizeof *info);
+    info->name = tensors->text + entry->name.at;
+    strcpy(info->dtype, wcohi_dtypes[entry->dtype].name);
+    info->count = entry->count;
+    json.text = tensors->text; /* lists of numbers stand in it as they were read */
+    json.size = (size_t)tensors->header_size;
+    json.at = entry->shape;
+    json.error = error;
+    return wcohi_json_list(&json, info->shape, WCOHI_DIMS_MAX, &info->dims);
+}
+
+WCOH_API int wcoh_tensors_find(const wcoh_tensors *tensors, const char *name)
+{
+    size_t low = 0, high = tensors->entry_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        int order = strcmp(wcohi_entry_name(tensors, tensors->by_name[middle]), name);
+        if (order == 0) return (int)tensors->by_name[middle];
+        if (order < 0) low = middle + 1;
+        else high = middle;
+    }
+    return -1;
+}
+
+/* The value of a key and its size (a value may hold zero characters), or NULL. */
+static const char *wcohi_tensors_note(const wcoh_tensors *t, const char *key, size_t *size)
+{
+    size_t low = 0, high = t->note_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const wcohi_note *note = &t->notes[middle];
+        int order = strcmp(t->text + note->key.at, key);
+        if (order == 0) {
+            if (size) *size = note->value.size;
+            return t->text + note->value.at;
+        }
+        if (order < 0) low = middle + 1;
+        else high = middle;
+    }
+    return NULL;
+}
+
+WCOH_API const char *wcoh_tensors_metadata(const wcoh_tensors *tensors, const char *key)
+{
+    return wcohi_tensors_note(tensors, key, NULL);
+}
+
+static void wcohi_kind_put(wcohi_kind_of kind, void *data, size_t index, double value)
+{
+    if (kind == WCOHI_OF_F64) ((double *)data)[index] = value;
+    else if (kind == WCOHI_OF_F32) ((float *)data)[index] = wcohi_narrow(value);
+    else if (kind == WCOHI_OF_U32) ((uint32_t *)data)[index] = (uint32_t)value;
+    else ((unsigned char *)data)[index] = (unsigned char)value;
+}
+
+/* Numbers first .. first+count-1 as `kind`. Integers are read from their own type alone. */
+static wcoh_result wcohi_tensors_fetch(const wcoh_tensors *t, int index, uint64_t first,
+                                       size_t count, wcohi_kind_of kind, void *values,
+                                       wcoh_error *error)
+{
+    const wcohi_entry *entry = &t->entries[index];
+    const wcohi_dtype *dtype = &wcohi_dtypes[entry->dtype];
+    size_t width = dtype->bits / 8u, done = 0;
+    unsigned char chunk[4096];
+    char shown[64];
+    uint64_t at = t->data_at + entry->begin + first * width;
+    if (first > entry->count || count > entry->count - first)
+        return wcohi_fail(
+            error, WCOH_E_ARGUMENT, "%s has %llu numbers: %llu from %llu on are asked for",
+            wcohi_shown(wcohi_entry_name(t, (size_t)index), shown),
+            (unsigned long long)entry->count, (unsigned long long)count, (unsigned long long)first);
+    if (dtype->number == WCOHI_NUMBER_OPAQUE || (kind >= WCOHI_OF_U32 && entry->dtype != kind))
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "%s: numbers of type %s cannot be read as %s",
+                          wcohi_shown(wcohi_entry_name(t, (size_t)index), shown), dtype->name,
+                          wcohi_dtypes[kind].name);
+    if (entry->dtype == kind && wcohi_little_endian())
+        return wcohi_read(&t->io, t->file_size, at, values, count * width, error);
+    while (done < count) {
+        size_t i, part = WCOHI_MIN(sizeof chunk / width, count - done);
+        wcoh_result result = wcohi_read(&t->io, t->file_size, at, chunk, part * width, error);
+        if (result) return result;
+        for (i = 0; i < part; i++)
+            wcohi_kind_put(kind, values, done + i, wcohi_decode(dtype, chunk + i * width));
+        done += part;
+        at += part * width;
+    }
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, uint64_t first,
+                                       size_t count, float *values, wcoh_error *error)
+{
+    wcoh_result result = wcohi_tensors_index(tensors, index, error);
+    if (result) return result;
+    return wcohi_tensors_fetch(tensors, index, first, count, WCOHI_OF_F32, values, error);
+}
+
+/* ---- writing a safetensors file -------------------------------------------------------------- */
+
+/* One tensor in memory, to be written or to be read into. Every value must lie in minimum ..
+   maximum (never infinite or NaN); `limit` says what that range is, for the sentence. */
+typedef struct wcohi_file_tensor {
+    char name[80];
+    wcohi_kind_of kind;
+    int dims; /* 0..3 */
+    size_t shape[3], count;
+    void *data;
+    double minimum, maximum;
+    const char *limit; /* NULL: the value must be finite */
+    int (*accept)(void *data,
+                  const void *object); /* NULL, or looks at (and may mend) what was read */
+} wcohi_file_tensor;
+
+/* Where the bytes of a file go: counted, hashed if `hash`, written if `io`. */
+typedef struct wcohi_sink {
+    const wcoh_io *io;
+    wcohi_hash *hash;
+    uint64_t bytes;
+    int failed;
+    size_t used;
+    unsigned char buffer[4096];
+} wcohi_sink;
+
+/* What a file holds: `count` tensors and a function that puts the metadata (wcohi_put_note). What
+   was read is copied to the tensor's data, or handed to `put` where that is set (a device). */
+typedef struct wcohi_contents {
+    const void *object;
+    int count;
+    void (*tensor)(const void *object, int index, wcohi_file_tensor *tensor);
+    void (*notes)(const void *object, wcohi_sink *sink);
+    wcoh_result (*put)(const void *object, int index, const void *data, wcoh_error *error);
+} wcohi_contents;
+
+static void wcohi_tensor_init(wcohi_file_tensor *tensor, wcohi_kind_of kind, void *data,
+                              size_t count)
+{
+    memset(tensor, 0, sizeof *tensor);
+    tensor->kind = kind;
+    tensor->dims = 1;
+    tensor->shape[0] = tensor->count = count;
+    tensor->data = data;
+    tensor->maximum = kind == WCOHI_OF_F64 ? DBL_MAX : (double)FLT_MAX;
+    if (kind == WCOHI_OF_U32) tensor->maximum = 4294967295.0;
+    if (kind == WCOHI_OF_U8) tensor->maximum = 255;
+    tensor->minimum = kind >= WCOHI_OF_U32 ? 0 : -tensor->maximum;
+}
+
+/* Large files are mostly numbers that need only be finite: a loop that compilers make fast. */
+static int wcohi_all_finite(wcohi_kind_of kind, const void *data, size_t count)
+{
+    const unsigned char *bytes = (const unsigned char *)data;
+    uint32_t word, largest = 0;
+    size_t i;
+    if (kind != WCOHI_OF_F32) return 0; /* not known */
+    for (i = 0; i < count; i++, bytes += sizeof word) {
+        memcpy(&word, bytes, sizeof word);
+        word &= 0x7fffffffu;
+        largest = word > largest ? word : largest;
+    }
+    return largest < 0x7f800000u;
+}
+
+static wcoh_result wcohi_tensor_check(const wcohi_file_tensor *tensor, const void *data,
+                                      wcoh_result code, wcoh_error *error)
+{
+    size_t i;
+    char text[40];
+    if (!tensor->limit && wcohi_all_finite(tensor->kind, data, tensor->count)) return WCOH_OK;
+    for (i = 0; i < tensor->count; i++) {
+        double value = wcohi_kind_value(tensor->kind, data, i);
+        if (wcohi_is_finite(value) && value >= tensor->minimum && value <= tensor->maximum)
+            continue;
+        return wcohi_fail(error, code, "%s: number %llu is %s, it must be %s", tensor->name,
+                          (unsigned long long)i, wcohi_format_real(value, text),
+                          tensor->limit ? tensor->limit : "finite");
+    }
+    return WCOH_OK;
+}
+
+static void wcohi_sink_flush(wcohi_sink *sink)
+{
+    if (!sink->failed && sink->used > 0)
+        sink->failed = sink->io->write(sink->io->user, sink->buffer, sink->used) != 0;
+    sink->used = 0;
+}
+
+static void wcohi_put(wcohi_sink *sink, const void *data, size_t size)
+{
+    sink->bytes += size;
+    if (sink->hash) wcohi_hash_add(sink->hash, data, size);
+    if (!sink->io || sink->failed) return;
+    if (size > sizeof sink->buffer - sink->used) wcohi_sink_flush(sink);
+    if (size > sizeof sink->buffer) {
+        if (!sink->failed) sink->failed = sink->io->write(sink->io->user, data, size) != 0;
+        return;
+    }
+    memcpy(sink->buffer + sink->used, data, size);
+    sink->used += size;
+}
+
+static void wcohi_put_text(wcohi_sink *sink, const char *text)
+{
+    wcohi_put(sink, text, strlen(text));
+}
+
+static void wcohi_put_u64(wcohi_sink *sink, uint64_t value)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
+    wcohi_put_text(sink, text);
+}
+
+/* A JSON string of UTF-8 text [size]. */
+static void wcohi_put_string(wcohi_sink *sink, const char *text, size_t size)
+{
+    size_t i;
+    char escape[8];
+    wcohi_put(sink, "\"", 1);
+    for (i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        if (c < 0x20) {
+            snprintf(escape, sizeof escape, "\\u%04x", c);
+            wcohi_put(sink, escape, 6);
+        } else {
+            if (c == '"' || c == '\\') wcohi_put(sink, "\\", 1);
+            wcohi_put(sink, text + i, 1);
+        }
+    }
+    wcohi_put(sink, "\"", 1);
+}
+
+/* One more key and value of the metadata; the checksum stands before all others. */
+static void wcohi_put_note(wcohi_sink *sink, const char *key, const char *value, size_t size)
+{
+    wcohi_put(sink, ",", 1);
+    wcohi_put_string(sink, key, strlen(key));
+    wcohi_put(sink, ":", 1);
+    wcohi_put_string(sink, value, size);
+}
+
+static void wcohi_put_tensor_head(wcohi_sink *sink, const wcohi_file_tensor *tensor, uint64_t *at)
+{
+    int i;
+    wcohi_put(sink, ",", 1);
+    wcohi_put_string(sink, tensor->name, strlen(tensor->name));
+    wcohi_put_text(sink, ":{\"dtype\":\"");
+    wcohi_put_text(sink, wcohi_dtypes[tensor->kind].name);
+    wcohi_put_text(sink, "\",\"shape\":[");
+    for (i = 0; i < tensor->dims; i++) {
+        if (i) wcohi_put(sink, ",", 1);
+        wcohi_put_u64(sink, tensor->shape[i]);
+    }
+    wcohi_put_text(sink, "],\"data_offsets\":[");
+    wcohi_put_u64(sink, *at);
+    wcohi_put(sink, ",", 1);
+    *at += (uint64_t)tensor->count * wcohi_kind_size(tensor->kind);
+    wcohi_put_u64(sink, *at);
+    wcohi_put_text(sink, "]}");
+}
+
+static void wcohi_put_tensor_data(wcohi_sink *sink, const wcohi_file_tensor *tensor)
+{
+    size_t i, size = wcohi_kind_size(tensor->kind), k;
+    const unsigned char *from = (const unsigned char *)tensor->data;
+    if (wcohi_little_endian() || size == 1) {
+        wcohi_put(sink, from, tensor->count * size);
+        return;
+    }
+    for (i = 0; i < tensor->count; i++, from += size) {
+        unsigned char turned[8];
+        for (k = 0; k < size; k++) turned[k] = from[size - 1 - k];
+        wcohi_put(sink, turned, size);
+    }
+}
+
+/* Walk the tensors, widest numbers first, so that each lies on a multiple of its size. */
+static void wcohi_put_tensors(wcohi_sink *sink, const wcohi_contents *contents, int data)
+{
+    size_t width;
+    uint64_t at = 0;
+    int i;
+    wcohi_file_tensor tensor;
+    for (width = 8; width > 0; width /= 2)
+        for (i = 0; i < contents->count; i++) {
+            contents->tensor(contents->object, i, &tensor);
+            if (wcohi_kind_size(tensor.kind) != width) continue;
+            if (data) wcohi_put_tensor_data(sink, &tensor);
+            else wcohi_put_tensor_head(sink, &tensor, &at);
+        }
+}
+
+/* The JSON of the header, without the spaces that fill it up to a multiple of 8. */
+static void wcohi_put_header(wcohi_sink *sink, const wcohi_contents *contents, const char *digits)
+{
+    wcohi_put_text(sink, "{\"__metadata__\":{\"");
+    wcohi_put_text(sink, wcohi_checksum_key);
+    wcohi_put_text(sink, "\":\"");
+    wcohi_put_text(sink, digits);
+    wcohi_put_text(sink, "\"");
+    contents->notes(contents->object, sink);
+    wcohi_put_text(sink, "}");
+    wcohi_put_tensors(sink, contents, 0);
+    wcohi_put_text(sink, "}");
+}
+
+static uint64_t wcohi_contents_header(const wcohi_contents *contents)
+{
+    wcohi_sink sink;
+    memset(&sink, 0, sizeof sink);
+    wcohi_put_header(&sink, contents, "0000000000000000");
+    return sink.bytes;
+}
+
+/* Bytes of the file, 0 if they do not fit a size_t. */
+static size_t wcohi_contents_size(const wcohi_contents *contents)
+{
+    uint64_t bytes = 8 + (wcohi_contents_header(contents) + 7) / 8 * 8;
+    wcohi_file_tensor tensor;
+    int i;
+    for (i = 0; i < contents->count; i++) {
+        contents->tensor(contents->object, i, &tensor);
+        bytes += (uint64_t)tensor.count * wcohi_kind_size(tensor.kind);
+    }
+    return bytes < WCOHI_SIZE_BAD ? (size_t)bytes : 0;
+}
+
+static void wcohi_put_file(wcohi_sink *sink, const wcohi_contents *contents, uint64_t header,
+                           const char *digits)
+{
+    unsigned char size[8];
+    wcohi_put_le(size, (header + 7) / 8 * 8, 8);
+    wcohi_put(sink, size, 8);
+    wcohi_put_header(sink, contents, digits);
+    wcohi_put(sink, "       ", (size_t)(7 - (header + 7) % 8));
+    wcohi_put_tensors(sink, contents, 1);
+}
+
+static wcoh_result wcohi_save_parts(const wcoh_io *io, const wcohi_contents *contents,
+                                    wcoh_error *error)
+{
+    uint64_t header = wcohi_contents_header(contents);
+    char digits[WCOHI_HASH_DIGITS + 1];
+    wcohi_hash hash;
+    wcohi_sink sink;
+    wcohi_file_tensor tensor;
+    int i;
+    if (header + 7 > WCOHI_HEADER_MAX)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "the header would take %llu bytes",
+                          (unsigned long long)header);
+    for (i = 0; i < contents->count; i++) { /* never replace a good file by one that cannot load */
+        wcoh_result result;
+        contents->tensor(contents->object, i, &tensor);
+        result = wcohi_tensor_check(&tensor, tensor.data, WCOH_E_NUMERIC, error);
+        if (result) return result;
+    }
+    memset(&sink, 0, sizeof sink);
+    sink.hash = &hash;
+    wcohi_hash_start(&hash);
+    wcohi_put_file(&sink, contents, header, "0000000000000000");
+    wcohi_hash_text(wcohi_hash_end(&hash), digits);
+    memset(&sink, 0, sizeof sink);
+    sink.io = io;
+    wcohi_put_file(&sink, contents, header, digits);
+    wcohi_sink_flush(&sink);
+    if (!sink.failed) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_IO, "writing the file failed");
+}
+
+/* Write a whole file; finish is called once, whatever happens. */
+static wcoh_result wcohi_save(const wcoh_io *io, const wcohi_contents *contents, wcoh_error *error)
+{
+    wcoh_result result = wcohi_save_parts(io, contents, error);
+    if (io->finish && io->finish(io->user, result == WCOH_OK) && !result)
+        result = wcohi_fail(error, WCOH_E_IO, "the file could not be completed");
+    return result;
+}
+
+static wcoh_result wcohi_writable(const wcoh_io *io, wcoh_error *error)
+{
+    if (io && io->write) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "io needs write");
+}
+
+/* ---- reading a list of tensors, all or none -------------------------------------------------- */
+
+/* Entry `*index` of the file is what `tensor` expects. One number may have any shape of ones. */
+static wcoh_result wcohi_load_match(const wcoh_tensors *t, const wcohi_file_tensor *tensor,
+                                    int *index, wcoh_error *error)
+{
+    wcoh_tensor_info info;
+    const wcohi_dtype *dtype;
+    char found[64] = "", expected[64] = "";
+    size_t used = 0, used_expected = 0;
+    int i, same;
+    *index = wcoh_tensors_find(t, tensor->name);
+    if (*index < 0)
+        return wcohi_fail(error, WCOH_E_MISMATCH, "%s is not in the file", tensor->name);
+    wcoh_tensors_info(t, *index, &info, NULL);
+    dtype = &wcohi_dtypes[t->entries[*index].dtype];
+    if (tensor->kind >= WCOHI_OF_U32 ? dtype != &wcohi_dtypes[tensor->kind]
+                                     : dtype->number > WCOHI_NUMBER_BFLOAT)
+        return wcohi_fail(error, WCOH_E_MISMATCH,
+                          "%s: expected numbers of type %s, the file has %s", tensor->name,
+                          wcohi_dtypes[tensor->kind].name, dtype->name);
+    same = info.dims == tensor->dims || (info.count == 1 && tensor->count == 1);
+    for (i = 0; i < info.dims && i < tensor->dims; i++)
+        if (info.shape[i] != tensor->shape[i]) same = 0;
+    if (same) return WCOH_OK;
+    for (i = 0; i < info.dims && used < 40; i++)
+        used += (size_t)snprintf(found + used, sizeof found - used, i ? ",%llu" : "%llu",
+                                 (unsigned long long)info.shape[i]);
+    for (i = 0; i < tensor->dims && used_expected < 40; i++)
+        used_expected +=
+            (size_t)snprintf(expected + used_expected, sizeof expected - used_expected,
+                             i ? ",%llu" : "%llu", (unsigned long long)tensor->shape[i]);
+    return wcohi_fail(error, WCOH_E_MISMATCH, "%s: expected [%s], file has [%s]", tensor->name,
+                      expected, found);
+}
+
+/* A tensor of the file that nobody asked for: a layer too many would be lost in silence. Names that
+   begin with `spare` (NULL: none) may stand there. */
+static wcoh_result wcohi_load_extra(const wcoh_tensors *t, const wcohi_contents *contents,
+                                    const char *spare, wcoh_error *error)
+{
+    size_t i, expected = 0;
+    wcohi_file_tensor tensor;
+    char shown[64];
+    int k;
+    for (i = 0; i < t->entry_count; i++)
+        expected += !spare || strncmp(wcohi_entry_name(t, i), spare, strlen(spare)) != 0;
+    for (k = 0; k < contents->count; k++) {
+        contents->tensor(contents->object, k, &tensor);
+        expected -= !spare || strncmp(tensor.name, spare, strlen(spare)) != 0;
+    }
+    if (expected == 0) return WCOH_OK;
+    for (i = 0; i < t->entry_count; i++) {
+        const char *name = wcohi_entry_name(t, i);
+        if (spare && strncmp(name, spare, strlen(spare)) == 0) continue;
+        for (k = 0; k < contents->count; k++) {
+            contents->tensor(contents->object, k, &tensor);
+            if (strcmp(tensor.name, name) == 0) break;
+        }
+        if (k == contents->count)
+            return wcohi_fail(error, WCOH_E_MISMATCH, "%s is in the file, and has no place here",
+                              wcohi_shown(name, shown));
+    }
+    return WCOH_OK;
+}
+
+/* Read and check every tensor of `contents`: into `stage` (all their bytes, each from a multiple of
+   8 on) or, where that is NULL, straight to where they belong. */
+static wcoh_result wcohi_load_values(const wcoh_tensors *t, const wcohi_contents *contents,
+                                     unsigned char *stage, wcoh_error *error)
+{
+    size_t at = 0;
+    int i;
+    for (i = 0; i < contents->count; i++) {
+        wcohi_file_tensor tensor;
+        wcoh_result result;
+        void *to;
+        contents->tensor(contents->object, i, &tensor);
+        to = stage ? stage + at : (unsigned char *)tensor.data;
+        result = wcohi_tensors_fetch(t, wcoh_tensors_find(t, tensor.name), 0, tensor.count,
+                                     tensor.kind, to, error);
+        if (!result) result = wcohi_tensor_check(&tensor, to, WCOH_E_FORMAT, error);
+        if (result) return result;
+        if (tensor.accept && !tensor.accept(to, contents->object))
+            return wcohi_fail(error, WCOH_E_FORMAT, "%s: not what this model makes", tensor.name);
+        at += wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8);
+    }
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_load_commit(const wcohi_contents *contents, const unsigned char *stage,
+                                     wcoh_error *error)
+{
+    wcoh_result result = WCOH_OK;
+    int i;
+    for (i = 0; i < contents->count && !result; i++) {
+        wcohi_file_tensor tensor;
+        size_t bytes;
+        contents->tensor(contents->object, i, &tensor);
+        bytes = tensor.count * wcohi_kind_size(tensor.kind);
+        if (contents->put) result = contents->put(contents->object, i, stage, error);
+        else if (bytes > 0) memcpy(tensor.data, stage, bytes);
+        stage += wcohi_round_up(bytes, 8);
+    }
+    return result;
+}
+
+/* Fill all tensors of `contents` or none. With `stage` nothing is written before everything was
+   read and checked, at the price of a temporary block from `memory`; without it a failure may leave
+   the tensors half read (an object that is thrown away then). */
+static wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *contents,
+                              const char *spare, int stage, const wcoh_memory *memory,
+                              wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_block block;
+    wcoh_result result;
+    size_t bytes = 0;
+    int i, index;
+    for (i = 0; i < contents->count; i++) {
+        wcohi_file_tensor tensor;
+        contents->tensor(contents->object, i, &tensor);
+        if ((result = wcohi_load_match(t, &tensor, &index, error)) != WCOH_OK) return result;
+        bytes = wcohi_add(bytes, wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8));
+    }
+    if ((result = wcohi_load_extra(t, contents, spare, error)) != WCOH_OK) return result;
+    if (!stage) return wcohi_load_values(t, contents, NULL, error);
+    result = wcohi_block_take(&block, &arena, memory, bytes, "reading a file", error);
+    if (result) return result;
+    result = wcohi_load_values(t, contents, arena.base, error);
+    if (!result) result = wcohi_load_commit(contents, arena.base, error);
+    wcohi_block_give(&block);
+    return result;
+}
+
+/* ---- a block of memory as a file ------------------------------------------------------------- */
+
+static int wcohi_block_size(void *user, uint64_t *bytes)
+{
+    *bytes = ((const wcoh_block_io *)user)->used;
+    return 0;
+}
+
+static int wcohi_block_read(void *user, uint64_t offset, void *data, size_t size)
+{
+    const wcoh_block_io *block = (const wcoh_block_io *)user;
+    if (offset > block->used || size > block->used - (size_t)offset) return 1;
+    memcpy(data, block->data + (size_t)offset, size);
+    return 0;
+}
+
+static int wcohi_block_write(void *user, const void *data, size_t size)
+{
+    wcoh_block_io *block = (wcoh_block_io *)user;
+    if (block->used > block->capacity || size > block->capacity - block->used) return 1;
+    memcpy(block->data + block->used, data, size);
+    block->used += size;
+    return 0;
+}
+
+static int wcohi_block_finish(void *user, int keep)
+{
+    if (!keep) ((wcoh_block_io *)user)->used = 0;
+    return 0;
+}
+
+WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block)
+{
+    wcoh_io io;
+    io.user = block;
+    io.size = wcohi_block_size;
+    io.read = wcohi_block_read;
+    io.write = wcohi_block_write;
+    io.finish = wcohi_block_finish;
+    return io;
+}
+
+#ifndef WAVECOH_NO_STDIO
+/* ---- paths as files -------------------------------------------------------------------------- */
+
+#ifdef __cplusplus
+}
+#endif
+#if defined(_WIN32)
+#ifndef WIN32_LEAN_AND_MEAN
+#define WIN32_LEAN_AND_MEAN
+#endif
+#ifndef NOMINMAX
+#define NOMINMAX
+#endif
+#include <windows.h>
+#elif defined(__unix__) || defined(__unix) || defined(__APPLE__) || defined(__EMSCRIPTEN__)
+#define WCOHI_POSIX 1
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+#else
+#include <errno.h>
+#endif
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct wcohi_reason {
+    int code;
+    char text[48];
+} wcohi_reason;
+
+#define WCOHI_REASONS                                                                              \
+    {WCOHI_SYSTEM_SHORT, "the file ended early"}, {WCOHI_SYSTEM_SPECIAL, "not a regular file"},    \
+        {WCOHI_SYSTEM_LONG, "the path is too long"}, {WCOHI_SYSTEM_UNKNOWN, "the system refused"}, \
+    {                                                                                              \
+        WCOHI_SYSTEM_EXISTS, "too many temporary files beside it"                                  \
+    }
+
+#if defined(_WIN32)
+
+static const wcohi_reason wcohi_reasons[] = {
+    WCOHI_REASONS,
+    {ERROR_FILE_NOT_FOUND, "no such file or directory"},
+    {ERROR_PATH_NOT_FOUND, "no such file or directory"},
+    {ERROR_INVALID_NAME, "not a valid file name"},
+    {ERROR_ACCESS_DENIED, "permission denied"},
+    {ERROR_SHARING_VIOLATION, "another program uses the file"},
+    {ERROR_WRITE_PROTECT, "the disk is write-protected"},
+    {ERROR_DISK_FULL, "no space left on the device"},
+    {ERROR_HANDLE_DISK_FULL, "no space left on the device"},
+};
+
+static int wcohi_windows_code(BOOL ok)
+{
+    DWORD code = ok ? 0 : GetLastError();
+    return ok ? 0 : code ? (int)code : WCOHI_SYSTEM_UNKNOWN;
+}
+
+static unsigned long wcohi_process(void) { return (unsigned long)GetCurrentProcessId(); }
+
+static int wcohi_system_resolve(void *user, const char *path, char *real, size_t size, int *mode,
+                                int *special)
+{
+    DWORD found = GetFileAttributesA(path);
+    (void)user;
+    *special = 0;
+    *mode = -1;
+    if (strlen(path) >= size) return WCOHI_SYSTEM_LONG;
+    strcpy(real, path);
+    if (found != INVALID_FILE_ATTRIBUTES && (found & FILE_ATTRIBUTE_DIRECTORY))
+        return ERROR_ACCESS_DENIED;
+    return 0;
+}
+
+static int wcohi_system_open(void *user, const char *path, intptr_t *handle, uint64_t *size)
+{
+    LARGE_INTEGER bytes;
+    int code;
+    HANDLE file =
+        CreateFileA(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
+                    NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
+    (void)user;
+    if (file == INVALID_HANDLE_VALUE) return wcohi_windows_code(0);
+    code = GetFileType(file) == FILE_TYPE_DISK ? wcohi_windows_code(GetFileSizeEx(file, &bytes))
+                                               : (int)WCOHI_SYSTEM_SPECIAL;
+    if (code) {
+        CloseHandle(file);
+        return code;
+    }
+    *size = (uint64_t)bytes.QuadPart;
+    *handle = (intptr_t)file;
+    return 0;
+}
+
+static int wcohi_system_create(void *user, const char *path, int mode, int special,
+                               intptr_t *handle)
+{
+    HANDLE file = CreateFileA(path, GENERIC_WRITE, 0, NULL, special ? OPEN_EXISTING : CREATE_NEW,
+                              FILE_ATTRIBUTE_NORMAL, NULL);
+    (void)user;
+    (void)mode;
+    *handle = (intptr_t)file;
+    if (file != INVALID_HANDLE_VALUE) return 0;
+    return GetLastError() == ERROR_FILE_EXISTS ? (int)WCOHI_SYSTEM_EXISTS : wcohi_windows_code(0);
+}
+
+static int wcohi_system_read(void *user, intptr_t handle, uint64_t offset, void *data, size_t size)
+{
+    LARGE_INTEGER at;
+    (void)user;
+    at.QuadPart = (LONGLONG)offset;
+    if (!SetFilePointerEx((HANDLE)handle, at, NULL, FILE_BEGIN)) return wcohi_windows_code(0);
+    while (size > 0) {
+        DWORD done = 0, part = (DWORD)WCOHI_MIN(size, (size_t)1 << 28);
+        if (!ReadFile((HANDLE)handle, data, part, &done, NULL)) return wcohi_windows_code(0);
+        if (done == 0) return WCOHI_SYSTEM_SHORT;
+        data = (char *)data + done;
+        size -= done;
+    }
+    return 0;
+}
+
+static int wcohi_system_write(void *user, intptr_t handle, const void *data, size_t size)
+{
+    (void)user;
+    while (size > 0) {
+        DWORD done = 0, part = (DWORD)WCOHI_MIN(size, (size_t)1 << 28);
+        if (!WriteFile((HANDLE)handle, data, part, &done, NULL)) return wcohi_windows_code(0);
+        if (done == 0) return ERROR_DISK_FULL;
+        data = (const char *)data + done;
+        size -= done;
+    }
+    return 0;
+}
+
+static int wcohi_system_sync(void *user, intptr_t handle)
+{
+    (void)user;
+    return wcohi_windows_code(FlushFileBuffers((HANDLE)handle));
+}
+
+static int wcohi_system_close(void *user, intptr_t handle)
+{
+    (void)user;
+    return wcohi_windows_code(CloseHandle((HANDLE)handle));
+}
+
+static int wcohi_system_replace(void *user, const char *from, const char *to)
+{
+    (void)user;
+    return wcohi_windows_code(
+        MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH));
+}
+
+static int wcohi_system_sync_directory(void *user, const char *path) /* the move wrote through */
+{
+    (void)user;
+    (void)path;
+    return 0;
+}
+
+static int wcohi_system_remove(void *user, const char *path)
+{
+    (void)user;
+    return wcohi_windows_code(DeleteFileA(path));
+}
+
+#elif defined(WCOHI_POSIX)
+
+/* Strict ISO modes hide these from their headers. */
+#if defined(__STRICT_ANSI__) && !defined(__cplusplus)
+extern int fsync(int file);
+extern int fchmod(int file, mode_t mode);
+extern ssize_t readlink(const char *path, char *target, size_t size);
+#endif
+
+static const wcohi_reason wcohi_reasons[] = {
+    WCOHI_REASONS,
+    {ENOENT, "no such file or directory"},
+    {ENOTDIR, "a part of the path is not a directory"},
+    {EISDIR, "it is a directory"},
+    {EACCES, "permission denied"},
+    {EPERM, "not permitted"},
+    {EROFS, "the file system is read-only"},
+    {ENOSPC, "no space left on the device"},
+    {EFBIG, "the file would be larger than allowed"},
+    {EMFILE, "too many open files"},
+    {ENFILE, "too many open files"},
+    {ENAMETOOLONG, "the path is too long"},
+    {EIO, "input/output error"},
+};
+
+static int wcohi_posix_code(int failed)
+{
+    return !failed ? 0 : errno ? errno : (int)WCOHI_SYSTEM_UNKNOWN;
+}
+
+static unsigned long wcohi_process(void) { return (unsigned long)getpid(); }
+
+/* One link of a chain: real [size] becomes what it points at. */
+static int wcohi_posix_follow(char *real, size_t size)
+{
+    char target[4096];
+    const char *slash = strrchr(real, '/');
+    ssize_t length = readlink(real, target, sizeof target);
+    size_t kept = 0;
+    if (length < 0) return wcohi_posix_code(1);
+    if (target[0] != '/' && slash) kept = (size_t)(slash - real) + 1;
+    if ((size_t)length == sizeof target || kept + (size_t)length >= size) return WCOHI_SYSTEM_LONG;
+    memcpy(real + kept, target, (size_t)length);
+    real[kept + (size_t)length] = 0;
+    return 0;
+}
+
+static int wcohi_system_resolve(void *user, const char *path, char *real, size_t size, int *mode,
+                                int *special)
+{
+    struct stat found;
+    char probe[1];
+    int links = 0;
+    (void)user;
+    *mode = -1;
+    *special = 0;
+    if (strlen(path) >= size) return WCOHI_SYSTEM_LONG;
+    strcpy(real, path);
+    while (readlink(real, probe, 1) >= 0) {
+        int code = links++ < 40 ? wcohi_posix_follow(real, size) : ELOOP;
+        if (code) return code;
+    }
+    if (stat(real, &found)) return errno == ENOENT ? 0 : wcohi_posix_code(1);
+    if (S_ISDIR(found.st_mode)) return EISDIR;
+    *mode = (int)(found.st_mode & 0777);
+    *special = !S_ISREG(found.st_mode);
+    return 0;
+}
+
+#ifdef O_CLOEXEC
+#define WCOHI_CLOEXEC O_CLOEXEC
+#else
+#define WCOHI_CLOEXEC 0
+#endif
+
+/* The kind is looked at before opening too: opening a pipe would wait for its writer. */
+static int wcohi_system_open(void *user, const char *path, intptr_t *handle, uint64_t *size)
+{
+    struct stat found;
+    int file;
+    (void)user;
+    if (stat(path, &found)) return wcohi_posix_code(1);
+    if (!S_ISREG(found.st_mode)) return S_ISDIR(found.st_mode) ? EISDIR : (int)WCOHI_SYSTEM_SPECIAL;
+    file = open(path, O_RDONLY | WCOHI_CLOEXEC);
+    if (file < 0) return wcohi_posix_code(1);
+    if (fstat(file, &found) || !S_ISREG(found.st_mode)) {
+        close(file);
+        return WCOHI_SYSTEM_SPECIAL;
+    }
+    *size = (uint64_t)found.st_size;
+    *handle = file;
+    return 0;
+}
+
+static int wcohi_system_create(void *user, const char *path, int mode, int special,
+                               intptr_t *handle)
+{
+    int flags = O_WRONLY | WCOHI_CLOEXEC | (special ? 0 : O_CREAT | O_EXCL);
+    int file = open(path, flags, (mode_t)(mode < 0 ? 0666 : mode));
+    (void)user;
+    *handle = file;
+    if (file >= 0) {
+        if (mode >= 0 && !special && fchmod(file, (mode_t)mode)) errno = 0; /* as good as it gets */
+        return 0;
+    }
+    return errno == EEXIST ? (int)WCOHI_SYSTEM_EXISTS : wcohi_posix_code(1);
+}
+
+static int wcohi_system_read(void *user, intptr_t handle, uint64_t offset, void *data, size_t size)
+{
+    (void)user;
+    if (lseek((int)handle, (off_t)offset, SEEK_SET) < 0) return wcohi_posix_code(1);
+    while (size > 0) {
+        ssize_t done = read((int)handle, data, WCOHI_MIN(size, (size_t)1 << 30));
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return done < 0 ? wcohi_posix_code(1) : (int)WCOHI_SYSTEM_SHORT;
+        data = (char *)data + done;
+        size -= (size_t)done;
+    }
+    return 0;
+}
+
+static int wcohi_system_write(void *user, intptr_t handle, const void *data, size_t size)
+{
+    (void)user;
+    while (size > 0) {
+        ssize_t done = write((int)handle, data, WCOHI_MIN(size, (size_t)1 << 30));
+        if (done < 0 && errno == EINTR) continue;
+        if (done <= 0) return done < 0 ? wcohi_posix_code(1) : ENOSPC;
+        data = (const char *)data + done;
+        size -= (size_t)done;
+    }
+    return 0;
+}
+
+/* What cannot be synced (a pipe, some network mounts) is no failure. */
+static int wcohi_posix_sync(int file)
+{
+#ifdef F_FULLFSYNC /* macOS: fsync alone leaves the data in the drive's cache */
+    if (fcntl(file, F_FULLFSYNC) == 0) return 0;
+#endif
+    while (fsync(file)) {
+        if (errno == EINTR) continue;
+        return errno == EINVAL || errno == ENOSYS ? 0 : wcohi_posix_code(1);
+    }
+    return 0;
+}
+
+static int wcohi_system_sync(void *user, intptr_t handle)
+{
+    (void)user;
+    return wcohi_posix_sync((int)handle);
+}
+
+static int wcohi_system_close(void *user, intptr_t handle)
+{
+    (void)user;
+    return wcohi_posix_code(close((int)handle) && errno != EINTR);
+}
+
+static int wcohi_system_replace(void *user, const char *from, const char *to)
+{
+    (void)user;
+    return wcohi_posix_code(rename(from, to) != 0);
+}
+
+static int wcohi_system_sync_directory(void *user, const char *path)
+{
+    char directory[4096] = ".";
+    const char *slash = strrchr(path, '/');
+    int file, code;
+    (void)user;
+    if (slash) {
+        size_t length = WCOHI_MAX((size_t)(slash - path), 1);
+        if (length >= sizeof directory) return WCOHI_SYSTEM_LONG;
+        memcpy(directory, path, length);
+        directory[length] = 0;
+    }
+    file = open(directory, O_RDONLY | WCOHI_CLOEXEC);
+    if (file < 0) return errno == EACCES ? 0 : wcohi_posix_code(1); /* may be entered, not listed */
+    code = wcohi_posix_sync(file);
+    close(file);
+    return code;
+}
+
+static int wcohi_system_remove(void *user, const char *path)
+{
+    (void)user;
+    return wcohi_posix_code(remove(path) != 0);
+}
+
+#else /* another system: the C library, which may have to remove the old file first */
+
+static const wcohi_reason wcohi_reasons[] = {WCOHI_REASONS};
+
+static unsigned long wcohi_process(void) { return 0; }
+
+static int wcohi_libc_code(int failed)
+{
+    return !failed ? 0 : errno ? errno : (int)WCOHI_SYSTEM_UNKNOWN;
+}
+
+static int wcohi_system_resolve(void *user, const char *path, char *real, size_t size, int *mode,
+                                int *special)
+{
+    (void)user;
+    *mode = -1;
+    *special = 0;
+    if (strlen(path) >= size) return WCOHI_SYSTEM_LONG;
+    strcpy(real, path);
+    return 0;
+}
+
+static int wcohi_system_open(void *user, const char *path, intptr_t *handle, uint64_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    long bytes;
+    (void)user;
+    if (!file) return wcohi_libc_code(1);
+    bytes = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
+    if (bytes < 0) {
+        fclose(file);
+        return WCOHI_SYSTEM_SPECIAL;
+    }
+    *size = (uint64_t)bytes;
+    *handle = (intptr_t)file;
+    return 0;
+}
+
+static int wcohi_system_create(void *user, const char *path, int mode, int special,
+                               intptr_t *handle)
+{
+    FILE *file = special ? NULL : fopen(path, "rb");
+    (void)user;
+    (void)mode;
+    if (file) {
+        fclose(file);
+        return WCOHI_SYSTEM_EXISTS;
+    }
+    file = fopen(path, "wb");
+    *handle = (intptr_t)file;
+    return wcohi_libc_code(!file);
+}
+
+static int wcohi_system_read(void *user, intptr_t handle, uint64_t offset, void *data, size_t size)
+{
+    FILE *file = (FILE *)handle;
+    (void)user;
+    if (offset > LONG_MAX || fseek(file, (long)offset, SEEK_SET)) return wcohi_libc_code(1);
+    return fread(data, 1, size, file) == size ? 0 : (int)WCOHI_SYSTEM_SHORT;
+}
+
+static int wcohi_system_write(void *user, intptr_t handle, const void *data, size_t size)
+{
+    (void)user;
+    return wcohi_libc_code(fwrite(data, 1, size, (FILE *)handle) != size);
+}
+
+static int wcohi_system_sync(void *user, intptr_t handle)
+{
+    (void)user;
+    return wcohi_libc_code(fflush((FILE *)handle) != 0);
+}
+
+static int wcohi_system_close(void *user, intptr_t handle)
+{
+    (void)user;
+    return wcohi_libc_code(fclose((FILE *)handle) != 0);
+}
+
+static int wcohi_system_replace(void *user, const char *from, const char *to)
+{
+    (void)user;
+    if (rename(from, to) == 0) return 0;
+    remove(to);
+    return wcohi_libc_code(rename(from, to) != 0);
+}
+
+static int wcohi_system_sync_directory(void *user, const char *path)
+{
+    (void)user;
+    (void)path;
+    return 0;
+}
+
+static int wcohi_system_remove(void *user, const char *path)
+{
+    (void)user;
+    return wcohi_libc_code(remove(path) != 0);
+}
+
+#endif
+
+static const wcohi_system wcohi_system_own = {
+    NULL,
+    wcohi_system_resolve,
+    wcohi_system_open,
+    wcohi_system_create,
+    wcohi_system_read,
+    wcohi_system_write,
+    wcohi_system_sync,
+    wcohi_system_close,
+    wcohi_system_replace,
+    wcohi_system_sync_directory,
+    wcohi_system_remove,
+};
+
+/* "PATH: reason": with `code` the system's reason, else the sentence that stands in `error`. */
+static wcoh_result wcohi_path_fail(wcoh_error *error, wcoh_result result, const char *path,
+                                   int code)
+{
+    char text[sizeof error->text] = "", number[24];
+    size_t length = strlen(path);
+    const char *shown = length > 100 ? path + length - 97 : path;
+    int i;
+    if (!error || result == WCOH_OK) return result;
+    if (code == 0) memcpy(text, error->text, sizeof text);
+    for (i = 0; code && i < WCOHI_COUNT(wcohi_reasons); i++)
+        if (wcohi_reasons[i].code == code) strcpy(text, wcohi_reasons[i].text);
+    snprintf(number, sizeof number, "%d", code);
+    return wcohi_fail(error, result, "%s%s: %s%s", shown == path ? "" : "...", shown,
+                      *text ? text : "error ", *text ? "" : number);
+}
+
+static int wcohi_path_size(void *user, uint64_t *bytes)
+{
+    *bytes = ((const wcohi_path_reader *)user)->size;
+    return 0;
+}
+
+static int wcohi_path_read(void *user, uint64_t offset, void *data, size_t size)
+{
+    wcohi_path_reader *reader = (wcohi_path_reader *)user;
+    int code = reader->system->read(reader->system->user, reader->handle, offset, data, size);
+    if (code) reader->code = code;
+    return code;
+}
+
+static wcoh_result wcohi_path_open(wcohi_path_reader *reader, wcoh_io *io, const char *path,
+                                   const wcohi_system *system, wcoh_error *error)
+{
+    memset(reader, 0, sizeof *reader);
+    memset(io, 0, sizeof *io);
+    if (!path) return wcohi_fail(error, WCOH_E_ARGUMENT, "path is NULL");
+    reader->code = system->open(system->user, path, &reader->handle, &reader->size);
+    if (reader->code) return wcohi_path_fail(error, WCOH_E_IO, path, reader->code);
+    reader->system = system;
+    io->user = reader;
+    io->size = wcohi_path_size;
+    io->read = wcohi_path_read;
+    return WCOH_OK;
+}
+
+/* Close, and name the path in whatever went wrong. */
+static wcoh_result wcohi_path_close(wcohi_path_reader *reader, const char *path, wcoh_result result,
+                                    wcoh_error *error)
+{
+    if (!reader->system) return result;
+    reader->system->close(reader->system->user, reader->handle);
+    return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? reader->code : 0);
+}
+
+/* A file being written: `temporary` beside `target`, or a special file as it stands. */
+typedef struct wcohi_path_writer {
+    const wcohi_system *system;
+    intptr_t handle;
+    int special;
+    int code; /* of the first call that failed */
+    char target[4032], temporary[4096];
+} wcohi_path_writer;
+
+static int wcohi_path_write(void *user, const void *data, size_t size)
+{
+    wcohi_path_writer *writer = (wcohi_path_writer *)user;
+    if (!writer->code)
+        writer->code = writer->system->write(writer->system->user, writer->handle, data, size);
+    return writer->code;
+}
+
+/* Sync, close, rename, sync the directory: at any crash the path is the old file or the new one. */
+static int wcohi_path_finish(void *user, int keep)
+{
+    wcohi_path_writer *writer = (wcohi_path_writer *)user;
+    const wcohi_system *system = writer->system;
+    int code;
+    if (keep && !writer->code) writer->code = system->sync(system->user, writer->handle);
+    code = system->close(system->user, writer->handle);
+    if (!writer->code) writer->code = code;
+    if (writer->special) return writer->code;
+    if (keep && !writer->code) {
+        writer->code = system->replace(system->user, writer->temporary, writer->target);
+        if (!writer->code) {
+            writer->code = system->sync_directory(system->user, writer->target);
+            return writer->code;
+        }
+    }
+    system->remove(system->user, writer->temporary);
+    return writer->code;
+}
+
+static wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, const char *path,
+                                     const wcohi_system *system, wcoh_error *error)
+{
+    int attempt, mode, code;
+    char ending[48];
+    memset(io, 0, sizeof *io);
+    writer->system = NULL;
+    writer->code = 0;
+    if (!path) return wcohi_fail(error, WCOH_E_ARGUMENT, "path is NULL");
+    code = system->resolve(system->user, path, writer->target, sizeof writer->target, &mode,
+                           &writer->special);
+    for (attempt = 0; !code && attempt < 1000; attempt++) {
+        snprintf(ending, sizeof ending, ".%lu-%d.tmp", wcohi_process(), attempt);
+        strcpy(writer->temporary, writer->target);
+        if (!writer->special) strcat(writer->temporary, ending);
+        code =
+            system->create(system->user, writer->temporary, mode, writer->special, &writer->handle);
+        if (code != WCOHI_SYSTEM_EXISTS) break;
+        if (attempt < 999) code = 0;
+    }
+    if (code) return wcohi_path_fail(error, WCOH_E_IO, path, code);
+    writer->system = system;
+    io->user = writer;
+    io->write = wcohi_path_write;
+    io->finish = wcohi_path_finish;
+    return WCOH_OK;
+}
+
+/* Name the path in whatever went wrong. */
+static wcoh_result wcohi_path_created(const wcohi_path_writer *writer, const char *path,
+                                      wcoh_result result, wcoh_error *error)
+{
+    if (!writer->system) return result;
+    return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? writer->code : 0);
+}
+
+/* The end of every function that saves to or loads from `path`: `call` does it through `io`. */
+#define WCOHI_SAVE_FILE(call)                                                                      \
+    do {                                                                                           \
+        wcohi_path_writer writer;                                                                  \
+        wcoh_io io;                                                                                \
+        wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);      \
+        return result ? result : wcohi_path_created(&writer, path, call, error);                   \
+    } while (0)
+
+#define WCOHI_LOAD_FILE(call)                                                                      \
+    do {                                                                                           \
+        wcohi_path_reader reader;                                                                  \
+        wcoh_io io;                                                                                \
+        wcoh_result result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);        \
+        return result ? result : wcohi_path_close(&reader, path, call, error);                     \
+    } while (0)
+
+WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *path,
+                                            const wcoh_memory *memory, wcoh_error *error)
+{
+    wcohi_path_reader reader;
+    wcoh_io io;
+    wcoh_result result;
+    if (!tensors) return wcohi_fail(error, WCOH_E_ARGUMENT, "tensors is NULL");
+    *tensors = NULL;
+    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
+    if (result) return result;
+    result = wcohi_tensors_open(tensors, &io, memory, 1, error);
+    if (result) return wcohi_path_close(&reader, path, result, error);
+    (*tensors)->path = reader;
+    (*tensors)->io.user = &(*tensors)->path;
+    return WCOH_OK;
+}
+#endif /* WAVECOH_NO_STDIO */
 
 /* ======== 5 ground: one vocabulary, five instruction sets ===================================== */
 
@@ -7234,2130 +9352,9 @@ static const wcohi_gemm_kernels *wcohi_kernels_gemm(const struct wcohi_kernels *
     return &kernels->gemm;
 }
 
-/* ======== 5 ground: files ===================================================================== */
-
-/* In order: little-endian numbers, a checksum | a reader of safetensors headers, strict because a
-   header may come from an enemy | wcoh_tensors, any such file | wcohi_save, which writes one in
-   three passes (count, check and hash, write) and so needs neither memory nor a seekable output |
-   wcohi_load, which reads a list of tensors or changes nothing | memory and paths as files.
-
-   A safetensors file is: the size n of the header as 8 bytes, little-endian; n bytes of JSON,
-   {"__metadata__":{key:text,..},name:{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..};
-   the data, in which the tensors lie without hole or overlap. */
-
-static int wcohi_utf8_read(const char *text, size_t size, uint32_t *point);
-static int wcohi_utf8_write(uint32_t point, char *bytes);
-
-/* ---- little-endian numbers ------------------------------------------------------------------- */
-
-static int wcohi_little_endian(void)
-{
-    uint16_t one = 1;
-    unsigned char first;
-    memcpy(&first, &one, 1);
-    return first;
-}
-
-/* An unsigned number of 1..8 bytes. */
-static uint64_t wcohi_get_le(const unsigned char *bytes, int size)
-{
-    uint64_t value = 0;
-    if (size == 8 && wcohi_little_endian()) {
-        memcpy(&value, bytes, 8);
-        return value;
-    }
-    while (size-- > 0) value = value << 8 | bytes[size];
-    return value;
-}
-
-static void wcohi_put_le(unsigned char *bytes, uint64_t value, int size)
-{
-    int i;
-    for (i = 0; i < size; i++, value >>= 8) bytes[i] = (unsigned char)(value & 0xff);
-}
-
-/* a*b; 0 if it does not fit 64 bits. */
-static int wcohi_mul64(uint64_t a, uint64_t b, uint64_t *product)
-{
-    *product = a * b;
-    return b == 0 || a <= UINT64_MAX / b;
-}
-
-/* ---- checksum: XXH64 with seed 0 (Collet, xxHash specification 0.1.1) ------------------------ */
-
-#define WCOHI_HASH_1 0x9e3779b185ebca87ull
-#define WCOHI_HASH_2 0xc2b2ae3d27d4eb4full
-#define WCOHI_HASH_3 0x165667b19e3779f9ull
-#define WCOHI_HASH_4 0x85ebca77c2b2ae63ull
-#define WCOHI_HASH_5 0x27d4eb2f165667c5ull
-
-typedef struct wcohi_hash {
-    uint64_t lane[4];
-    uint64_t total;
-    size_t used;
-    unsigned char rest[32]; /* bytes of a stripe that is not complete yet */
-} wcohi_hash;
-
-static void wcohi_hash_start(wcohi_hash *hash)
-{
-    memset(hash, 0, sizeof *hash);
-    hash->lane[0] = WCOHI_HASH_1 + WCOHI_HASH_2;
-    hash->lane[1] = WCOHI_HASH_2;
-    hash->lane[3] = 0 - WCOHI_HASH_1;
-}
-
-static uint64_t wcohi_hash_round(uint64_t lane, uint64_t word)
-{
-    return wcohi_rotate_left(lane + word * WCOHI_HASH_2, 31) * WCOHI_HASH_1;
-}
-
-static void wcohi_hash_stripe(wcohi_hash *hash, const unsigned char *bytes)
-{
-    int i;
-    for (i = 0; i < 4; i++)
-        hash->lane[i] = wcohi_hash_round(hash->lane[i], wcohi_get_le(bytes + 8 * i, 8));
-}
-
-static void wcohi_hash_add(wcohi_hash *hash, const void *data, size_t size)
-{
-    const unsigned char *bytes = (const unsigned char *)data;
-    hash->total += size;
-    if (hash->used > 0) {
-        size_t part = WCOHI_MIN(sizeof hash->rest - hash->used, size);
-        memcpy(hash->rest + hash->used, bytes, part);
-        hash->used += part;
-        bytes += part;
-        size -= part;
-        if (hash->used < sizeof hash->rest) return;
-        wcohi_hash_stripe(hash, hash->rest);
-        hash->used = 0;
-    }
-    for (; size >= sizeof hash->rest; size -= 32, bytes += 32) wcohi_hash_stripe(hash, bytes);
-    if (size > 0) memcpy(hash->rest, bytes, size);
-    hash->used = size;
-}
-
-static uint64_t wcohi_hash_end(const wcohi_hash *hash)
-{
-    const unsigned char *bytes = hash->rest, *end = hash->rest + hash->used;
-    const uint64_t *lane = hash->lane;
-    uint64_t h = WCOHI_HASH_5;
-    int i;
-    if (hash->total >= 32) {
-        h = wcohi_rotate_left(lane[0], 1) + wcohi_rotate_left(lane[1], 7) +
-            wcohi_rotate_left(lane[2], 12) + wcohi_rotate_left(lane[3], 18);
-        for (i = 0; i < 4; i++)
-            h = (h ^ wcohi_hash_round(0, lane[i])) * WCOHI_HASH_1 + WCOHI_HASH_4;
-    }
-    h += hash->total;
-    for (; end - bytes >= 8; bytes += 8) {
-        h ^= wcohi_hash_round(0, wcohi_get_le(bytes, 8));
-        h = wcohi_rotate_left(h, 27) * WCOHI_HASH_1 + WCOHI_HASH_4;
-    }
-    if (end - bytes >= 4) {
-        h ^= wcohi_get_le(bytes, 4) * WCOHI_HASH_1;
-        h = wcohi_rotate_left(h, 23) * WCOHI_HASH_2 + WCOHI_HASH_3;
-        bytes += 4;
-    }
-    for (; bytes < end; bytes++)
-        h = wcohi_rotate_left(h ^ *bytes * WCOHI_HASH_5, 11) * WCOHI_HASH_1;
-    h = (h ^ h >> 33) * WCOHI_HASH_2;
-    h = (h ^ h >> 29) * WCOHI_HASH_3;
-    return h ^ h >> 32;
-}
-
-#define WCOHI_HASH_DIGITS 16
-
-static void wcohi_hash_text(uint64_t value, char digits[WCOHI_HASH_DIGITS + 1])
-{
-    snprintf(digits, WCOHI_HASH_DIGITS + 1, "%016llx", (unsigned long long)value);
-}
-
-/* ---- number types of files ------------------------------------------------------------------- */
-
-typedef enum wcohi_number {
-    WCOHI_NUMBER_FLOAT,  /* IEEE 754 of 16, 32 or 64 bits */
-    WCOHI_NUMBER_BFLOAT, /* the upper half of a 32-bit one */
-    WCOHI_NUMBER_SIGNED,
-    WCOHI_NUMBER_UNSIGNED,
-    WCOHI_NUMBER_OPAQUE /* its size is known, its values are not read */
-} wcohi_number;
-
-typedef struct wcohi_dtype {
-    char name[13];
-    unsigned char bits;
-    unsigned char number;
-} wcohi_dtype;
-
-/* The first rows are the types that wcohi_save writes, in the order of wcohi_kind_of. */
-static const wcohi_dtype wcohi_dtypes[] = {
-    {"F64", 64, WCOHI_NUMBER_FLOAT},         {"F32", 32, WCOHI_NUMBER_FLOAT},
-    {"U32", 32, WCOHI_NUMBER_UNSIGNED},      {"U8", 8, WCOHI_NUMBER_UNSIGNED},
-    {"F16", 16, WCOHI_NUMBER_FLOAT},         {"BF16", 16, WCOHI_NUMBER_BFLOAT},
-    {"I64", 64, WCOHI_NUMBER_SIGNED},        {"U64", 64, WCOHI_NUMBER_UNSIGNED},
-    {"I32", 32, WCOHI_NUMBER_SIGNED},        {"I16", 16, WCOHI_NUMBER_SIGNED},
-    {"U16", 16, WCOHI_NUMBER_UNSIGNED},      {"I8", 8, WCOHI_NUMBER_SIGNED},
-    {"BOOL", 8, WCOHI_NUMBER_UNSIGNED},      {"C64", 64, WCOHI_NUMBER_OPAQUE},
-    {"F8_E4M3", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E5M2", 8, WCOHI_NUMBER_OPAQUE},
-    {"F8_E8M0", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E4M3FNUZ", 8, WCOHI_NUMBER_OPAQUE},
-    {"F8_E5M2FNUZ", 8, WCOHI_NUMBER_OPAQUE}, {"F6_E2M3", 6, WCOHI_NUMBER_OPAQUE},
-    {"F6_E3M2", 6, WCOHI_NUMBER_OPAQUE},     {"F4", 4, WCOHI_NUMBER_OPAQUE},
-};
-
-typedef enum wcohi_kind_of {
-    WCOHI_OF_F64,
-    WCOHI_OF_F32,
-    WCOHI_OF_U32,
-    WCOHI_OF_U8,
-    WCOHI_OF_REAL = sizeof(wcoh_real) == 8 ? WCOHI_OF_F64 : WCOHI_OF_F32
-} wcohi_kind_of;
-
-static size_t wcohi_kind_size(wcohi_kind_of kind) { return wcohi_dtypes[kind].bits / 8u; }
-
-static double wcohi_bits_double(uint64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-static double wcohi_bits_float(uint32_t bits)
-{
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return (double)value;
-}
-
-/* sign 1, exponent 5, mantissa 10: +-2^(e-15) 1.m; e = 0: +-2^-14 0.m; e = 31: infinity or NaN. */
-static double wcohi_bits_half(uint32_t bits)
-{
-    uint32_t sign = bits & 0x8000u, exponent = bits >> 10 & 31u, mantissa = bits & 0x3ffu;
-    double value;
-    if (exponent == 31) return wcohi_bits_float(sign << 16 | 0x7f800000u | mantissa << 13);
-    value =
-        ldexp((double)(exponent ? mantissa + 1024 : mantissa), exponent ? (int)exponent - 25 : -24);
-    return sign ? -value : value;
-}
-
-/* One number of a file as a double (64-bit integers are rounded). */
-static double wcohi_decode(const wcohi_dtype *dtype, const unsigned char *bytes)
-{
-    uint64_t bits = wcohi_get_le(bytes, dtype->bits / 8);
-    uint64_t sign = (uint64_t)1 << (dtype->bits - 1);
-    switch (dtype->number) {
-    case WCOHI_NUMBER_FLOAT:
-        if (dtype->bits == 64) return wcohi_bits_double(bits);
-        return dtype->bits == 32 ? wcohi_bits_float((uint32_t)bits)
-                                 : wcohi_bits_half((uint32_t)bits);
-    case WCOHI_NUMBER_BFLOAT: return wcohi_bits_float((uint32_t)bits << 16);
-    case WCOHI_NUMBER_SIGNED:
-        return bits & sign ? -(double)((sign - 1) - (bits & (sign - 1))) - 1 : (double)bits;
-    default: return (double)bits;
-    }
-}
-
-/* A double as float; too large becomes infinity. By the bits, so that no compiler flag matters. */
-static float wcohi_narrow(double x)
-{
-    const uint64_t limit = 0x47effffff0000000ull; /* halfway between FLT_MAX and 2^128: rounds up */
-    uint64_t bits;
-    uint32_t narrow;
-    float value;
-    memcpy(&bits, &x, sizeof bits);
-    if ((bits & ~(1ull << 63)) < limit) return (float)x;
-    narrow = (uint32_t)(bits >> 32) & 0x80000000u;
-    narrow |= (bits & ~(1ull << 63)) > 0x7ff0000000000000ull ? 0x7fc00000u : 0x7f800000u;
-    memcpy(&value, &narrow, sizeof value);
-    return value;
-}
-
-/* Number `index` of an array in memory. */
-static double wcohi_kind_value(wcohi_kind_of kind, const void *data, size_t index)
-{
-    if (kind == WCOHI_OF_F64) return ((const double *)data)[index];
-    if (kind == WCOHI_OF_F32) return (double)((const float *)data)[index];
-    if (kind == WCOHI_OF_U32) return ((const uint32_t *)data)[index];
-    return ((const unsigned char *)data)[index];
-}
-
-/* ---- JSON, as much of it as a header is ------------------------------------------------------ */
-
-#define WCOHI_HEADER_MAX 100000000u /* bytes; the limit of the safetensors package */
-#define WCOHI_DIMS_MAX 8
-
-typedef struct wcohi_slice {
-    uint32_t at, size; /* within the header's text; a zero byte follows */
-} wcohi_slice;
-
-/* Every string is decoded where it stands: text before `at` is not JSON any more. */
-typedef struct wcohi_json {
-    char *text; /* [size] and a zero byte */
-    size_t size, at;
-    wcoh_error *error;
-} wcohi_json;
-
-static wcoh_result wcohi_json_fail(const wcohi_json *json, const char *what)
-{
-    return wcohi_fail(json->error, WCOH_E_FORMAT, "header, byte %llu: %s",
-                      (unsigned long long)json->at, what);
-}
-
-/* The next character that is not white space, 0 at the end. */
-static char wcohi_json_peek(wcohi_json *json)
-{
-    while (json->at < json->size && memchr(" \t\r\n", json->text[json->at], 4)) json->at++;
-    return json->at < json->size ? json->text[json->at] : (char)0;
-}
-
-static int wcohi_json_accept(wcohi_json *json, char c)
-{
-    if (wcohi_json_peek(json) != c) return 0;
-    json->at++;
-    return 1;
-}
-
-static wcoh_result wcohi_json_expect(wcohi_json *json, char c)
-{
-    char what[] = "expected ' '";
-    if (wcohi_json_accept(json, c)) return WCOH_OK;
-    what[10] = c;
-    return wcohi_json_fail(json, what);
-}
-
-static wcoh_result wcohi_json_hex4(wcohi_json *json, uint32_t *value)
-{
-    int i;
-    *value = 0;
-    for (i = 0; i < 4; i++, json->at++) {
-        char c = json->at < json->size ? json->text[json->at] : (char)0;
-        int digit = wcohi_digit(c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c);
-        if (digit > 15) return wcohi_json_fail(json, "\\u needs four hexadecimal digits");
-        *value = *value * 16 + (uint32_t)digit;
-    }
-    return WCOH_OK;
-}
-
-/* `at` is behind the backslash. */
-static wcoh_result wcohi_json_escape(wcohi_json *json, uint32_t *point)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    char c = json->at < json->size ? json->text[json->at] : (char)0;
-    const char *found = c ? strchr(from, c) : NULL;
-    uint32_t low = 0;
-    wcoh_result result;
-    if (!found && c != 'u') return wcohi_json_fail(json, "unknown escape");
-    json->at++;
-    if (found) {
-        *point = (uint32_t)to[found - from];
-        return WCOH_OK;
-    }
-    if ((result = wcohi_json_hex4(json, point)) != WCOH_OK) return result;
-    if (*point < 0xd800 || *point >= 0xe000) return WCOH_OK;
-    if (*point < 0xdc00 && json->size - json->at >= 6 && json->text[json->at] == '\\' &&
-        json->text[json->at + 1] == 'u') {
-        json->at += 2;
-        if ((result = wcohi_json_hex4(json, &low)) != WCOH_OK) return result;
-    }
-    if (low < 0xdc00 || low >= 0xe000) return wcohi_json_fail(json, "half a surrogate pair");
-    *point = 0x10000 + ((*point - 0xd800) << 10) + (low - 0xdc00);
-    return WCOH_OK;
-}
-
-/* A string, decoded in place: what comes out is never longer than what was read. */
-static wcoh_result wcohi_json_string(wcohi_json *json, wcohi_slice *slice)
-{
-    wcoh_result result = wcohi_json_expect(json, '"');
-    size_t out = json->at;
-    slice->at = (uint32_t)out;
-    if (result) return result;
-    for (;;) {
-        unsigned char c = json->at < json->size ? (unsigned char)json->text[json->at] : 0;
-        uint32_t point = 0;
-        int length = 0;
-        if (c == '"') break;
-        if (json->at >= json->size) return wcohi_json_fail(json, "a string does not end");
-        if (c < 0x20) return wcohi_json_fail(json, "a control character in a string");
-        if (c == '\\') {
-            json->at++;
-            if ((result = wcohi_json_escape(json, &point)) != WCOH_OK) return result;
-        } else {
-            length = wcohi_utf8_read(json->text + json->at, json->size - json->at, &point);
-            if (!length) return wcohi_json_fail(json, "not UTF-8");
-            json->at += (size_t)length;
-        }
-        out += (size_t)wcohi_utf8_write(point, json->text + out);
-    }
-    slice->size = (uint32_t)(out - slice->at);
-    json->text[out] = 0;
-    json->at++;
-    return WCOH_OK;
-}
-
-/* The key of a member and its colon. A key is a name: without a zero character. */
-static wcoh_result wcohi_json_key(wcohi_json *json, wcohi_slice *key)
-{
-    wcoh_result result = wcohi_json_string(json, key);
-    if (!result && memchr(json->text + key->at, 0, key->size))
-        result = wcohi_json_fail(json, "a name with a zero character");
-    return result ? result : wcohi_json_expect(json, ':');
-}
-
-/* A whole number below 2^64: digits alone, as JSON writes them. */
-static wcoh_result wcohi_json_u64(wcohi_json *json, uint64_t *value)
-{
-    char first = wcohi_json_peek(json);
-    size_t start = json->at;
-    *value = 0;
-    for (; json->at < json->size && wcohi_digit(json->text[json->at]) <= 9; json->at++) {
-        uint64_t digit = (uint64_t)wcohi_digit(json->text[json->at]);
-        if (*value > (UINT64_MAX - digit) / 10)
-            return wcohi_json_fail(json, "a number of more than 64 bits");
-        *value = *value * 10 + digit;
-    }
-    if (json->at == start || (first == '0' && json->at - start > 1))
-        return wcohi_json_fail(json, "expected a whole number");
-    return WCOH_OK;
-}
-
-/* [a,b,..]: at most `limit` numbers. */
-static wcoh_result wcohi_json_list(wcohi_json *json, uint64_t *values, int limit, int *count)
-{
-    wcoh_result result = wcohi_json_expect(json, '[');
-    *count = 0;
-    if (result || wcohi_json_accept(json, ']')) return result;
-    do {
-        if (*count == limit) return wcohi_json_fail(json, "too many numbers in a list");
-        if ((result = wcohi_json_u64(json, &values[*count])) != WCOH_OK) return result;
-        *count += 1;
-    } while (wcohi_json_accept(json, ','));
-    return wcohi_json_expect(json, ']');
-}
-
-/* ---- tables that sort themselves ------------------------------------------------------------- */
-
-typedef int (*wcohi_order)(const void *a, const void *b, const wcoh_tensors *t);
-
-static void wcohi_swap(unsigned char *a, unsigned char *b, size_t size)
-{
-    while (size-- > 0) {
-        unsigned char byte = a[size];
-        a[size] = b[size];
-        b[size] = byte;
-    }
-}
-
-/* Let element `at` sink to its place in the heap [count]. */
-static void wcohi_sift(unsigned char *base, size_t at, size_t count, size_t size, wcohi_order order,
-                       const wcoh_tensors *t)
-{
-    for (;;) {
-        size_t child = 2 * at + 1;
-        if (child >= count) return;
-        if (child + 1 < count && order(base + child * size, base + (child + 1) * size, t) < 0)
-            child++;
-        if (order(base + at * size, base + child * size, t) >= 0) return;
-        wcohi_swap(base + at * size, base + child * size, size);
-        at = child;
-    }
-}
-
-/* Heapsort: n log n whatever the input, neither recursion nor memory. */
-static void wcohi_sort(void *array, size_t count, size_t size, wcohi_order order,
-                       const wcoh_tensors *t)
-{
-    unsigned char *base = (unsigned char *)array;
-    size_t i;
-    for (i = count / 2; i-- > 0;) wcohi_sift(base, i, count, size, order, t);
-    for (i = count; i-- > 1;) {
-        wcohi_swap(base, base + i * size, size);
-        wcohi_sift(base, 0, i, size, order, t);
-    }
-}
-
-#ifndef WAVECOH_NO_STDIO
-/* ---- the system's files, as a table ---------------------------------------------------------- */
-
-/* What a path needs from the system; tests put tables here that fail at a chosen call. Every call
-   returns 0, or the system's error number, or one of the codes below. */
-typedef struct wcohi_system {
-    void *user;
-    /* Where `path` leads, links followed: real [size]. *mode: permissions of the file there, or -1
-       if there is none; *special: it is a device or a pipe, to be written as it stands. */
-    int (*resolve)(void *user, const char *path, char *real, size_t size, int *mode, int *special);
-    int (*open)(void *user, const char *path, intptr_t *handle, uint64_t *size); /* to read */
-    /* to write: a new file with that mode (-1: the usual one), or with `special` what is there */
-    int (*create)(void *user, const char *path, int mode, int special, intptr_t *handle);
-    int (*read)(void *user, intptr_t handle, uint64_t offset, void *data, size_t size);
-    int (*write)(void *user, intptr_t handle, const void *data, size_t size);
-    int (*sync)(void *user, intptr_t handle);
-    int (*close)(void *user, intptr_t handle);
-    int (*replace)(void *user, const char *from, const char *to);
-    int (*sync_directory)(void *user, const char *path); /* of the directory that holds `path` */
-    int (*remove)(void *user, const char *path);
-} wcohi_system;
-
-enum {
-    WCOHI_SYSTEM_SHORT = -1,   /* the file ended early */
-    WCOHI_SYSTEM_SPECIAL = -2, /* not a regular file */
-    WCOHI_SYSTEM_LONG = -3,    /* the path is too long */
-    WCOHI_SYSTEM_EXISTS = -4,  /* create: the name is taken */
-    WCOHI_SYSTEM_UNKNOWN = -5
-};
-
-/* A file being read; `user` of its wcoh_io. */
-typedef struct wcohi_path_reader {
-    const wcohi_system *system;
-    intptr_t handle;
-    uint64_t size;
-    int code; /* of the call that failed */
-} wcohi_path_reader;
-#endif
-
-/* ---- wcoh_tensors ---------------------------------------------------------------------------- */
-
-typedef struct wcohi_entry {
-    wcohi_slice name; /* first member: names are searched alike in entries and notes */
-    uint64_t begin, end, count;
-    uint32_t shape; /* where its list of sizes stands in the text */
-    unsigned char dtype, dims;
-} wcohi_entry;
-
-typedef struct wcohi_note {
-    wcohi_slice key, value;
-} wcohi_note;
-
-struct wcoh_tensors {
-    wcohi_block block;
-    wcoh_io io;
-    char *text; /* the header, its strings decoded */
-    uint64_t header_size, data_at, file_size;
-    wcohi_entry *entries; /* [entry_count] in the order of their data */
-    uint32_t *by_name;    /* [entry_count] */
-    wcohi_note *notes;    /* [note_count] metadata, in the order of their keys */
-    size_t entry_count, entry_limit, note_count, note_limit;
-    uint64_t digits_at; /* of the checksum in the file; 0: there is none */
-    char digits[WCOHI_HASH_DIGITS + 1];
-#ifndef WAVECOH_NO_STDIO
-    wcohi_path_reader path; /* system != NULL: opened by path, and closed with this */
-#endif
-};
-
-static const char wcohi_checksum_key[] = "wavecoh.checksum";
-
-/* A name from a file as a sentence may show it: short, and no control characters.
-   shown [64]; returns it. */
-static const char *wcohi_shown(const char *name, char shown[64])
-{
-    size_t i;
-    for (i = 0; i < 60 && name[i]; i++)
-        shown[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
-    if (name[i]) { /* cut before a character of UTF-8, not inside */
-        while (i > 0 && ((unsigned char)name[i] & 0xc0) == 0x80) i--;
-        memcpy(shown + i, "...", 4);
-        return shown;
-    }
-    shown[i] = 0;
-    return shown;
-}
-
-/* Read, with the file's end checked here and not left to the callback. */
-static wcoh_result wcohi_read(const wcoh_io *io, uint64_t file_size, uint64_t offset, void *data,
-                              size_t size, wcoh_error *error)
-{
-    if (offset > file_size || size > file_size - offset)
-        return wcohi_fail(error, WCOH_E_FORMAT,
-                          "the file ends after %llu bytes, before its data do",
-                          (unsigned long long)file_size);
-    if (size > 0 && io->read(io->user, offset, data, size))
-        return wcohi_fail(error, WCOH_E_IO, "reading %llu bytes at %llu failed",
-                          (unsigned long long)size, (unsigned long long)offset);
-    return WCOH_OK;
-}
-
-/* Braces and colons outside strings bound the numbers of tensors and of metadata before any memory
-   is asked for; so do the fewest bytes that an entry of each kind takes. */
-static wcoh_result wcohi_header_count(wcoh_tensors *t, wcoh_error *error)
-{
-    unsigned char chunk[2048];
-    int inside = 0, escaped = 0;
-    uint64_t at, braces = 0, colons = 0;
-    for (at = 0; at < t->header_size; at += sizeof chunk) {
-        size_t i, size = (size_t)WCOHI_MIN((uint64_t)sizeof chunk, t->header_size - at);
-        wcoh_result result = wcohi_read(&t->io, t->file_size, 8 + at, chunk, size, error);
-        if (result) return result;
-        for (i = 0; i < size; i++) {
-            if (chunk[i] == '"' && !escaped) inside = !inside;
-            escaped = inside && !escaped && chunk[i] == '\\';
-            braces += !inside && chunk[i] == '{';
-            colons += !inside && chunk[i] == ':';
-        }
-    }
-    t->entry_limit = (size_t)WCOHI_MIN(braces, t->header_size / 49) + 1; /* a broken one to name */
-    t->note_limit = (size_t)WCOHI_MIN(colons, t->header_size / 5);
-    return WCOH_OK;
-}
-
-/* The sizes before the header: what can be said without it. */
-static wcoh_result wcohi_header_size(wcoh_tensors *t, wcoh_error *error)
-{
-    unsigned char bytes[8];
-    wcoh_result result;
-    if (t->io.size(t->io.user, &t->file_size))
-        return wcohi_fail(error, WCOH_E_IO, "the size of the file cannot be read");
-    if (t->file_size < 10)
-        return wcohi_fail(error, WCOH_E_FORMAT, "not a safetensors file: it has only %llu bytes",
-                          (unsigned long long)t->file_size);
-    if ((result = wcohi_read(&t->io, t->file_size, 0, bytes, 8, error)) != WCOH_OK) return result;
-    t->header_size = wcohi_get_le(bytes, 8);
-    if (t->header_size > t->file_size - 8 || t->header_size < 2 ||
-        t->header_size > WCOHI_HEADER_MAX)
-        return wcohi_fail(error, WCOH_E_FORMAT,
-                          "not a safetensors file, or cut short: a header of %llu bytes in %llu",
-                          (unsigned long long)t->header_size, (unsigned long long)t->file_size);
-    t->data_at = 8 + t->header_size;
-    return WCOH_OK;
-}
-
-static wcoh_tensors *wcohi_tensors_layout(wcohi_arena *arena, const wcoh_tensors *from)
-{
-    wcoh_tensors *t = WCOHI_TAKE(arena, 1, wcoh_tensors);
-    char *text = WCOHI_TAKE(arena, from->header_size + 1, char);
-    wcohi_entry *entries = WCOHI_TAKE(arena, from->entry_limit, wcohi_entry);
-    uint32_t *by_name = WCOHI_TAKE(arena, from->entry_limit, uint32_t);
-    wcohi_note *notes = WCOHI_TAKE(arena, from->note_limit, wcohi_note);
-    if (!t) return NULL;
-    *t = *from;
-    t->text = text;
-    t->entries = entries;
-    t->by_name = by_name;
-    t->notes = notes;
-    return t;
-}
-
-static wcoh_result wcohi_header_dtype(wcohi_json *json, wcohi_entry *entry)
-{
-    wcohi_slice name;
-    char shown[64], shown_type[64];
-    wcoh_result result = wcohi_json_string(json, &name);
-    int i;
-    if (result) return result;
-    for (i = 0; i < WCOHI_COUNT(wcohi_dtypes); i++)
-        if (strcmp(json->text + name.at, wcohi_dtypes[i].name) == 0 &&
-            strlen(wcohi_dtypes[i].name) == name.size) {
-            entry->dtype = (unsigned char)i;
-            return WCOH_OK;
-        }
-    return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: unknown number type \"%s\"",
-                      wcohi_shown(json->text + entry->name.at, shown),
-                      wcohi_shown(json->text + name.at, shown_type));
-}
-
-/* One of dtype, shape, data_offsets; *seen has a bit for each. */
-static wcoh_result wcohi_header_member(wcohi_json *json, wcohi_entry *entry, unsigned *seen)
-{
-    static const char names[3][16] = {"dtype", "shape", "data_offsets"};
-    uint64_t values[WCOHI_DIMS_MAX];
-    wcohi_slice key;
-    wcoh_result result = wcohi_json_key(json, &key);
-    unsigned bit = 0;
-    int count;
-    if (result) return result;
-    while (bit < 3 && strcmp(json->text + key.at, names[bit])) bit++;
-    if (bit == 3) return wcohi_json_fail(json, "a tensor has dtype, shape and data_offsets alone");
-    if (*seen >> bit & 1) return wcohi_json_fail(json, "the same key twice");
-    *seen |= 1u << bit;
-    if (bit == 0) return wcohi_header_dtype(json, entry);
-    wcohi_json_peek(json);
-    if (bit == 1) entry->shape = (uint32_t)json->at;
-    result = wcohi_json_list(json, values, bit == 1 ? WCOHI_DIMS_MAX : 2, &count);
-    if (result) return result;
-    if (bit == 1) {
-        int i;
-        entry->dims = (unsigned char)count;
-        for (i = 0, entry->count = 1; i < count; i++)
-            if (!wcohi_mul64(entry->count, values[i], &entry->count))
-                return wcohi_json_fail(json, "the product of a shape does not fit 64 bits");
-        return WCOH_OK;
-    }
-    if (count != 2) return wcohi_json_fail(json, "data_offsets needs two numbers");
-    entry->begin = values[0];
-    entry->end = values[1];
-    return WCOH_OK;
-}
-
-/* {"dtype":..,"shape":..,"data_offsets":..}, and that the three agree. */
-static wcoh_result wcohi_header_tensor(wcohi_json *json, wcohi_entry *entry, uint64_t data_size)
-{
-    wcoh_result result = wcohi_json_expect(json, '{');
-    unsigned seen = 0;
-    uint64_t bits;
-    char shown[64];
-    const char *name = wcohi_shown(json->text + entry->name.at, shown);
-    if (result) return result;
-    do {
-        if ((result = wcohi_header_member(json, entry, &seen)) != WCOH_OK) return result;
-    } while (wcohi_json_accept(json, ','));
-    if ((result = wcohi_json_expect(json, '}')) != WCOH_OK) return result;
-    if (seen != 7) return wcohi_json_fail(json, "a tensor needs dtype, shape and data_offsets");
-    if (entry->end < entry->begin)
-        return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: its data end before they begin", name);
-    if (entry->end > data_size)
-        return wcohi_fail(json->error, WCOH_E_FORMAT,
-                          "%s: its data end at byte %llu of %llu (the file may be cut short)", name,
-                          (unsigned long long)entry->end, (unsigned long long)data_size);
-    if (!wcohi_mul64(entry->count, wcohi_dtypes[entry->dtype].bits, &bits) || bits % 8 ||
-        bits / 8 != entry->end - entry->begin)
-        return wcohi_fail(json->error, WCOH_E_FORMAT,
-                          "%s: shape and type do not give its %llu bytes", name,
-                          (unsigned long long)(entry->end - entry->begin));
-    return WCOH_OK;
-}
-
-/* {"key":"text",..} */
-static wcoh_result wcohi_header_metadata(wcohi_json *json, wcoh_tensors *t)
-{
-    wcoh_result result = wcohi_json_expect(json, '{');
-    if (result || wcohi_json_accept(json, '}')) return result;
-    do {
-        wcohi_note *note = &t->notes[t->note_count];
-        if (t->note_count == t->note_limit) return wcohi_json_fail(json, "the file has changed");
-        if ((result = wcohi_json_key(json, &note->key)) != WCOH_OK) return result;
-        if ((result = wcohi_json_string(json, &note->value)) != WCOH_OK) return result;
-        t->note_count++;
-        if (strcmp(t->text + note->key.at, wcohi_checksum_key) == 0) {
-            /* as many bytes in the file as digits: no escape among them, so the place is known */
-            if (note->value.size != WCOHI_HASH_DIGITS ||
-                json->at - note->value.at != WCOHI_HASH_DIGITS + 1)
-                return wcohi_json_fail(json, "wavecoh.checksum needs 16 hexadecimal digits");
-            t->digits_at = 8 + (uint64_t)note->value.at;
-            memcpy(t->digits, t->text + note->value.at, sizeof t->digits);
-        }
-    } while (wcohi_json_accept(json, ','));
-    return wcohi_json_expect(json, '}');
-}
-
-static wcoh_result wcohi_header_parse(wcoh_tensors *t, wcoh_error *error)
-{
-    wcohi_json json = {t->text, (size_t)t->header_size, 0, error};
-    int metadata = 0;
-    wcoh_result result = json.text[0] == '{' ? wcohi_json_expect(&json, '{')
-                                             : wcohi_json_fail(&json, "expected '{'");
-    if (result) return result;
-    if (wcohi_json_accept(&json, '}')) metadata = -1;
-    while (metadata >= 0) {
-        wcohi_entry *entry = &t->entries[t->entry_count];
-        wcohi_slice key;
-        if ((result = wcohi_json_key(&json, &key)) != WCOH_OK) return result;
-        if (strcmp(json.text + key.at, "__metadata__") == 0) {
-            if (metadata++) return wcohi_json_fail(&json, "__metadata__ twice");
-            result = wcohi_header_metadata(&json, t);
-        } else {
-            if (t->entry_count == t->entry_limit) return wcohi_json_fail(&json, "too many tensors");
-            entry->name = key;
-            result = wcohi_header_tensor(&json, entry, t->file_size - t->data_at);
-            t->entry_count++;
-        }
-        if (result) return result;
-        if (wcohi_json_accept(&json, ',')) continue;
-        if ((result = wcohi_json_expect(&json, '}')) != WCOH_OK) return result;
-        break;
-    }
-    if (wcohi_json_peek(&json) || json.at < json.size)
-        return wcohi_json_fail(&json, "something after the end of the header");
-    return WCOH_OK;
-}
-
-static const char *wcohi_entry_name(const wcoh_tensors *t, size_t index)
-{
-    return t->text + t->entries[index].name.at;
-}
-
-static int wcohi_order_data(const void *a, const void *b, const wcoh_tensors *t)
-{
-    const wcohi_entry *x = (const wcohi_entry *)a, *y = (const wcohi_entry *)b;
-    if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
-    if (x->end != y->end) return x->end < y->end ? -1 : 1;
-    return strcmp(t->text + x->name.at, t->text + y->name.at);
-}
-
-static int wcohi_order_names(const void *a, const void *b, const wcoh_tensors *t)
-{
-    return strcmp(wcohi_entry_name(t, *(const uint32_t *)a),
-                  wcohi_entry_name(t, *(const uint32_t *)b));
-}
-
-static int wcohi_order_notes(const void *a, const void *b, const wcoh_tensors *t)
-{
-    return strcmp(t->text + ((const wcohi_note *)a)->key.at,
-                  t->text + ((const wcohi_note *)b)->key.at);
-}
-
-/* Sort the tables; no name twice, no key twice, and the data without hole or overlap. */
-static wcoh_result wcohi_header_check(wcoh_tensors *t, wcoh_error *error)
-{
-    uint64_t end = 0;
-    size_t i;
-    char shown[64];
-    wcohi_sort(t->entries, t->entry_count, sizeof *t->entries, wcohi_order_data, t);
-    wcohi_sort(t->notes, t->note_count, sizeof *t->notes, wcohi_order_notes, t);
-    for (i = 0; i < t->entry_count; i++) t->by_name[i] = (uint32_t)i;
-    wcohi_sort(t->by_name, t->entry_count, sizeof *t->by_name, wcohi_order_names, t);
-    for (i = 1; i < t->entry_count; i++)
-        if (wcohi_order_names(&t->by_name[i - 1], &t->by_name[i], t) == 0)
-            return wcohi_fail(error, WCOH_E_FORMAT, "two tensors are named %s",
-                              wcohi_shown(wcohi_entry_name(t, t->by_name[i]), shown));
-    for (i = 1; i < t->note_count; i++)
-        if (wcohi_order_notes(&t->notes[i - 1], &t->notes[i], t) == 0)
-            return wcohi_fail(error, WCOH_E_FORMAT, "the metadata have %s twice",
-                              wcohi_shown(t->text + t->notes[i].key.at, shown));
-    for (i = 0; i < t->entry_count; i++) {
-        if (t->entries[i].begin != end)
-            return wcohi_fail(error, WCOH_E_FORMAT, "%s: its data %s",
-                              wcohi_shown(wcohi_entry_name(t, i), shown),
-                              t->entries[i].begin < end ? "overlap those of another tensor"
-                                                        : "begin behind a hole");
-        end = t->entries[i].end;
-    }
-    if (end != t->file_size - t->data_at)
-        return wcohi_fail(error, WCOH_E_FORMAT, "%llu bytes at the end belong to no tensor",
-                          (unsigned long long)(t->file_size - t->data_at - end));
-    return WCOH_OK;
-}
-
-/* The checksum is XXH64 of the whole file with its own 16 digits taken as '0'. */
-static wcoh_result wcohi_checksum_verify(const wcoh_tensors *t, wcoh_error *error)
-{
-    unsigned char chunk[4096];
-    char digits[WCOHI_HASH_DIGITS + 1];
-    wcohi_hash hash;
-    uint64_t at, i, digits_end = t->digits_at + WCOHI_HASH_DIGITS;
-    if (!t->digits_at) return WCOH_OK;
-    wcohi_hash_start(&hash);
-    for (at = 0; at < t->file_size; at += sizeof chunk) {
-        size_t size = (size_t)WCOHI_MIN((uint64_t)sizeof chunk, t->file_size - at);
-        wcoh_result result = wcohi_read(&t->io, t->file_size, at, chunk, size, error);
-        if (result) return result;
-        for (i = WCOHI_MAX(at, t->digits_at); i < WCOHI_MIN(at + size, digits_end); i++)
-            chunk[i - at] = '0';
-        wcohi_hash_add(&hash, chunk, size);
-    }
-    wcohi_hash_text(wcohi_hash_end(&hash), digits);
-    if (memcmp(digits, t->digits, WCOHI_HASH_DIGITS) == 0) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_FORMAT,
-                      "the file is damaged: its checksum is %s, it should be %s (if you edited it, "
-                      "remove the metadata key %s)",
-                      digits, t->digits, wcohi_checksum_key);
-}
-
-/* `verify`: read the whole file once for its checksum, if it has one. */
-static wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
-                                      const wcoh_memory *memory, int verify, wcoh_error *error)
-{
-    wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
-    wcoh_tensors head, *t;
-    wcoh_result result;
-    *tensors = NULL;
-    memset(&head, 0, sizeof head);
-    head.io = *io;
-    if ((result = wcohi_header_size(&head, error)) != WCOH_OK) return result;
-    if ((result = wcohi_header_count(&head, error)) != WCOH_OK) return result;
-    wcohi_tensors_layout(&arena, &head);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "the header of a file", error);
-    if (result) return result;
-    t = wcohi_tensors_layout(&arena, &head);
-    t->block = block;
-    result = wcohi_read(io, t->file_size, 8, t->text, (size_t)t->header_size, error);
-    if (!result) result = wcohi_header_parse(t, error);
-    if (!result) result = wcohi_header_check(t, error);
-    if (!result && verify) result = wcohi_checksum_verify(t, error);
-    if (result) wcohi_block_give(&block);
-    else *tensors = t;
-    return result;
-}
-
-static wcoh_result wcohi_readable(const wcoh_io *io, wcoh_error *error)
-{
-    if (io && io->size && io->read) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "io needs size and read");
-}
-
-WCOH_API wcoh_result wcoh_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
-                                       const wcoh_memory *memory, wcoh_error *error)
-{
-    wcoh_result result;
-    if (!tensors) return wcohi_fail(error, WCOH_E_ARGUMENT, "tensors is NULL");
-    *tensors = NULL;
-    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
-    return wcohi_tensors_open(tensors, io, memory, 1, error);
-}
-
-WCOH_API void wcoh_tensors_close(wcoh_tensors *tensors)
-{
-    if (!tensors) return;
-#ifndef WAVECOH_NO_STDIO
-    if (tensors->path.system)
-        tensors->path.system->close(tensors->path.system->user, tensors->path.handle);
-#endif
-    wcohi_block_give(&tensors->block);
-}
-
-WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors) { return (int)tensors->entry_count; }
-
-static wcoh_result wcohi_tensors_index(const wcoh_tensors *t, int index, wcoh_error *error)
-{
-    if (index >= 0 && (size_t)index < t->entry_count) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "tensor %d: the file has %d", index,
-                      (int)t->entry_count);
-}
-
-WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
-                                       wcoh_tensor_info *info, wcoh_error *error)
-{
-    wcoh_result result = wcohi_tensors_index(tensors, index, error);
-    const wcohi_entry *entry;
-    wcohi_json json;
-    if (result) return result;
-    entry = &tensors->entries[index];
-    memset(info, 0, sizeof *info);
-    info->name = tensors->text + entry->name.at;
-    strcpy(info->dtype, wcohi_dtypes[entry->dtype].name);
-    info->count = entry->count;
-    json.text = tensors->text; /* lists of numbers stand in it as they were read */
-    json.size = (size_t)tensors->header_size;
-    json.at = entry->shape;
-    json.error = error;
-    return wcohi_json_list(&json, info->shape, WCOHI_DIMS_MAX, &info->dims);
-}
-
-WCOH_API int wcoh_tensors_find(const wcoh_tensors *tensors, const char *name)
-{
-    size_t low = 0, high = tensors->entry_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(wcohi_entry_name(tensors, tensors->by_name[middle]), name);
-        if (order == 0) return (int)tensors->by_name[middle];
-        if (order < 0) low = middle + 1;
-        else high = middle;
-    }
-    return -1;
-}
-
-/* The value of a key and its size (a value may hold zero characters), or NULL. */
-static const char *wcohi_tensors_note(const wcoh_tensors *t, const char *key, size_t *size)
-{
-    size_t low = 0, high = t->note_count;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        const wcohi_note *note = &t->notes[middle];
-        int order = strcmp(t->text + note->key.at, key);
-        if (order == 0) {
-            if (size) *size = note->value.size;
-            return t->text + note->value.at;
-        }
-        if (order < 0) low = middle + 1;
-        else high = middle;
-    }
-    return NULL;
-}
-
-WCOH_API const char *wcoh_tensors_metadata(const wcoh_tensors *tensors, const char *key)
-{
-    return wcohi_tensors_note(tensors, key, NULL);
-}
-
-static void wcohi_kind_put(wcohi_kind_of kind, void *data, size_t index, double value)
-{
-    if (kind == WCOHI_OF_F64) ((double *)data)[index] = value;
-    else if (kind == WCOHI_OF_F32) ((float *)data)[index] = wcohi_narrow(value);
-    else if (kind == WCOHI_OF_U32) ((uint32_t *)data)[index] = (uint32_t)value;
-    else ((unsigned char *)data)[index] = (unsigned char)value;
-}
-
-/* Numbers first .. first+count-1 as `kind`. Integers are read from their own type alone. */
-static wcoh_result wcohi_tensors_fetch(const wcoh_tensors *t, int index, uint64_t first,
-                                       size_t count, wcohi_kind_of kind, void *values,
-                                       wcoh_error *error)
-{
-    const wcohi_entry *entry = &t->entries[index];
-    const wcohi_dtype *dtype = &wcohi_dtypes[entry->dtype];
-    size_t width = dtype->bits / 8u, done = 0;
-    unsigned char chunk[4096];
-    char shown[64];
-    uint64_t at = t->data_at + entry->begin + first * width;
-    if (first > entry->count || count > entry->count - first)
-        return wcohi_fail(
-            error, WCOH_E_ARGUMENT, "%s has %llu numbers: %llu from %llu on are asked for",
-            wcohi_shown(wcohi_entry_name(t, (size_t)index), shown),
-            (unsigned long long)entry->count, (unsigned long long)count, (unsigned long long)first);
-    if (dtype->number == WCOHI_NUMBER_OPAQUE || (kind >= WCOHI_OF_U32 && entry->dtype != kind))
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "%s: numbers of type %s cannot be read as %s",
-                          wcohi_shown(wcohi_entry_name(t, (size_t)index), shown), dtype->name,
-                          wcohi_dtypes[kind].name);
-    if (entry->dtype == kind && wcohi_little_endian())
-        return wcohi_read(&t->io, t->file_size, at, values, count * width, error);
-    while (done < count) {
-        size_t i, part = WCOHI_MIN(sizeof chunk / width, count - done);
-        wcoh_result result = wcohi_read(&t->io, t->file_size, at, chunk, part * width, error);
-        if (result) return result;
-        for (i = 0; i < part; i++)
-            wcohi_kind_put(kind, values, done + i, wcohi_decode(dtype, chunk + i * width));
-        done += part;
-        at += part * width;
-    }
-    return WCOH_OK;
-}
-
-WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, uint64_t first,
-                                       size_t count, float *values, wcoh_error *error)
-{
-    wcoh_result result = wcohi_tensors_index(tensors, index, error);
-    if (result) return result;
-    return wcohi_tensors_fetch(tensors, index, first, count, WCOHI_OF_F32, values, error);
-}
-
-/* ---- writing a safetensors file -------------------------------------------------------------- */
-
-/* One tensor in memory, to be written or to be read into. Every value must lie in minimum ..
-   maximum (never infinite or NaN); `limit` says what that range is, for the sentence. */
-typedef struct wcohi_file_tensor {
-    char name[80];
-    wcohi_kind_of kind;
-    int dims; /* 0..3 */
-    size_t shape[3], count;
-    void *data;
-    double minimum, maximum;
-    const char *limit; /* NULL: the value must be finite */
-    int (*accept)(void *data,
-                  const void *object); /* NULL, or looks at (and may mend) what was read */
-} wcohi_file_tensor;
-
-/* Where the bytes of a file go: counted, hashed if `hash`, written if `io`. */
-typedef struct wcohi_sink {
-    const wcoh_io *io;
-    wcohi_hash *hash;
-    uint64_t bytes;
-    int failed;
-    size_t used;
-    unsigned char buffer[4096];
-} wcohi_sink;
-
-/* What a file holds: `count` tensors and a function that puts the metadata (wcohi_put_note). What
-   was read is copied to the tensor's data, or handed to `put` where that is set (a device). */
-typedef struct wcohi_contents {
-    const void *object;
-    int count;
-    void (*tensor)(const void *object, int index, wcohi_file_tensor *tensor);
-    void (*notes)(const void *object, wcohi_sink *sink);
-    wcoh_result (*put)(const void *object, int index, const void *data, wcoh_error *error);
-} wcohi_contents;
-
-static void wcohi_tensor_init(wcohi_file_tensor *tensor, wcohi_kind_of kind, void *data,
-                              size_t count)
-{
-    memset(tensor, 0, sizeof *tensor);
-    tensor->kind = kind;
-    tensor->dims = 1;
-    tensor->shape[0] = tensor->count = count;
-    tensor->data = data;
-    tensor->maximum = kind == WCOHI_OF_F64 ? DBL_MAX : (double)FLT_MAX;
-    if (kind == WCOHI_OF_U32) tensor->maximum = 4294967295.0;
-    if (kind == WCOHI_OF_U8) tensor->maximum = 255;
-    tensor->minimum = kind >= WCOHI_OF_U32 ? 0 : -tensor->maximum;
-}
-
-/* Large files are mostly numbers that need only be finite: a loop that compilers make fast. */
-static int wcohi_all_finite(wcohi_kind_of kind, const void *data, size_t count)
-{
-    const unsigned char *bytes = (const unsigned char *)data;
-    uint32_t word, largest = 0;
-    size_t i;
-    if (kind != WCOHI_OF_F32) return 0; /* not known */
-    for (i = 0; i < count; i++, bytes += sizeof word) {
-        memcpy(&word, bytes, sizeof word);
-        word &= 0x7fffffffu;
-        largest = word > largest ? word : largest;
-    }
-    return largest < 0x7f800000u;
-}
-
-static wcoh_result wcohi_tensor_check(const wcohi_file_tensor *tensor, const void *data,
-                                      wcoh_result code, wcoh_error *error)
-{
-    size_t i;
-    char text[40];
-    if (!tensor->limit && wcohi_all_finite(tensor->kind, data, tensor->count)) return WCOH_OK;
-    for (i = 0; i < tensor->count; i++) {
-        double value = wcohi_kind_value(tensor->kind, data, i);
-        if (wcohi_is_finite(value) && value >= tensor->minimum && value <= tensor->maximum)
-            continue;
-        return wcohi_fail(error, code, "%s: number %llu is %s, it must be %s", tensor->name,
-                          (unsigned long long)i, wcohi_format_real(value, text),
-                          tensor->limit ? tensor->limit : "finite");
-    }
-    return WCOH_OK;
-}
-
-static void wcohi_sink_flush(wcohi_sink *sink)
-{
-    if (!sink->failed && sink->used > 0)
-        sink->failed = sink->io->write(sink->io->user, sink->buffer, sink->used) != 0;
-    sink->used = 0;
-}
-
-static void wcohi_put(wcohi_sink *sink, const void *data, size_t size)
-{
-    sink->bytes += size;
-    if (sink->hash) wcohi_hash_add(sink->hash, data, size);
-    if (!sink->io || sink->failed) return;
-    if (size > sizeof sink->buffer - sink->used) wcohi_sink_flush(sink);
-    if (size > sizeof sink->buffer) {
-        if (!sink->failed) sink->failed = sink->io->write(sink->io->user, data, size) != 0;
-        return;
-    }
-    memcpy(sink->buffer + sink->used, data, size);
-    sink->used += size;
-}
-
-static void wcohi_put_text(wcohi_sink *sink, const char *text)
-{
-    wcohi_put(sink, text, strlen(text));
-}
-
-static void wcohi_put_u64(wcohi_sink *sink, uint64_t value)
-{
-    char text[24];
-    snprintf(text, sizeof text, "%llu", (unsigned long long)value);
-    wcohi_put_text(sink, text);
-}
-
-/* A JSON string of UTF-8 text [size]. */
-static void wcohi_put_string(wcohi_sink *sink, const char *text, size_t size)
-{
-    size_t i;
-    char escape[8];
-    wcohi_put(sink, "\"", 1);
-    for (i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        if (c < 0x20) {
-            snprintf(escape, sizeof escape, "\\u%04x", c);
-            wcohi_put(sink, escape, 6);
-        } else {
-            if (c == '"' || c == '\\') wcohi_put(sink, "\\", 1);
-            wcohi_put(sink, text + i, 1);
-        }
-    }
-    wcohi_put(sink, "\"", 1);
-}
-
-/* One more key and value of the metadata; the checksum stands before all others. */
-static void wcohi_put_note(wcohi_sink *sink, const char *key, const char *value, size_t size)
-{
-    wcohi_put(sink, ",", 1);
-    wcohi_put_string(sink, key, strlen(key));
-    wcohi_put(sink, ":", 1);
-    wcohi_put_string(sink, value, size);
-}
-
-static void wcohi_put_tensor_head(wcohi_sink *sink, const wcohi_file_tensor *tensor, uint64_t *at)
-{
-    int i;
-    wcohi_put(sink, ",", 1);
-    wcohi_put_string(sink, tensor->name, strlen(tensor->name));
-    wcohi_put_text(sink, ":{\"dtype\":\"");
-    wcohi_put_text(sink, wcohi_dtypes[tensor->kind].name);
-    wcohi_put_text(sink, "\",\"shape\":[");
-    for (i = 0; i < tensor->dims; i++) {
-        if (i) wcohi_put(sink, ",", 1);
-        wcohi_put_u64(sink, tensor->shape[i]);
-    }
-    wcohi_put_text(sink, "],\"data_offsets\":[");
-    wcohi_put_u64(sink, *at);
-    wcohi_put(sink, ",", 1);
-    *at += (uint64_t)tensor->count * wcohi_kind_size(tensor->kind);
-    wcohi_put_u64(sink, *at);
-    wcohi_put_text(sink, "]}");
-}
-
-static void wcohi_put_tensor_data(wcohi_sink *sink, const wcohi_file_tensor *tensor)
-{
-    size_t i, size = wcohi_kind_size(tensor->kind), k;
-    const unsigned char *from = (const unsigned char *)tensor->data;
-    if (wcohi_little_endian() || size == 1) {
-        wcohi_put(sink, from, tensor->count * size);
-        return;
-    }
-    for (i = 0; i < tensor->count; i++, from += size) {
-        unsigned char turned[8];
-        for (k = 0; k < size; k++) turned[k] = from[size - 1 - k];
-        wcohi_put(sink, turned, size);
-    }
-}
-
-/* Walk the tensors, widest numbers first, so that each lies on a multiple of its size. */
-static void wcohi_put_tensors(wcohi_sink *sink, const wcohi_contents *contents, int data)
-{
-    size_t width;
-    uint64_t at = 0;
-    int i;
-    wcohi_file_tensor tensor;
-    for (width = 8; width > 0; width /= 2)
-        for (i = 0; i < contents->count; i++) {
-            contents->tensor(contents->object, i, &tensor);
-            if (wcohi_kind_size(tensor.kind) != width) continue;
-            if (data) wcohi_put_tensor_data(sink, &tensor);
-            else wcohi_put_tensor_head(sink, &tensor, &at);
-        }
-}
-
-/* The JSON of the header, without the spaces that fill it up to a multiple of 8. */
-static void wcohi_put_header(wcohi_sink *sink, const wcohi_contents *contents, const char *digits)
-{
-    wcohi_put_text(sink, "{\"__metadata__\":{\"");
-    wcohi_put_text(sink, wcohi_checksum_key);
-    wcohi_put_text(sink, "\":\"");
-    wcohi_put_text(sink, digits);
-    wcohi_put_text(sink, "\"");
-    contents->notes(contents->object, sink);
-    wcohi_put_text(sink, "}");
-    wcohi_put_tensors(sink, contents, 0);
-    wcohi_put_text(sink, "}");
-}
-
-static uint64_t wcohi_contents_header(const wcohi_contents *contents)
-{
-    wcohi_sink sink;
-    memset(&sink, 0, sizeof sink);
-    wcohi_put_header(&sink, contents, "0000000000000000");
-    return sink.bytes;
-}
-
-/* Bytes of the file, 0 if they do not fit a size_t. */
-static size_t wcohi_contents_size(const wcohi_contents *contents)
-{
-    uint64_t bytes = 8 + (wcohi_contents_header(contents) + 7) / 8 * 8;
-    wcohi_file_tensor tensor;
-    int i;
-    for (i = 0; i < contents->count; i++) {
-        contents->tensor(contents->object, i, &tensor);
-        bytes += (uint64_t)tensor.count * wcohi_kind_size(tensor.kind);
-    }
-    return bytes < WCOHI_SIZE_BAD ? (size_t)bytes : 0;
-}
-
-static void wcohi_put_file(wcohi_sink *sink, const wcohi_contents *contents, uint64_t header,
-                           const char *digits)
-{
-    unsigned char size[8];
-    wcohi_put_le(size, (header + 7) / 8 * 8, 8);
-    wcohi_put(sink, size, 8);
-    wcohi_put_header(sink, contents, digits);
-    wcohi_put(sink, "       ", (size_t)(7 - (header + 7) % 8));
-    wcohi_put_tensors(sink, contents, 1);
-}
-
-static wcoh_result wcohi_save_parts(const wcoh_io *io, const wcohi_contents *contents,
-                                    wcoh_error *error)
-{
-    uint64_t header = wcohi_contents_header(contents);
-    char digits[WCOHI_HASH_DIGITS + 1];
-    wcohi_hash hash;
-    wcohi_sink sink;
-    wcohi_file_tensor tensor;
-    int i;
-    if (header + 7 > WCOHI_HEADER_MAX)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "the header would take %llu bytes",
-                          (unsigned long long)header);
-    for (i = 0; i < contents->count; i++) { /* never replace a good file by one that cannot load */
-        wcoh_result result;
-        contents->tensor(contents->object, i, &tensor);
-        result = wcohi_tensor_check(&tensor, tensor.data, WCOH_E_NUMERIC, error);
-        if (result) return result;
-    }
-    memset(&sink, 0, sizeof sink);
-    sink.hash = &hash;
-    wcohi_hash_start(&hash);
-    wcohi_put_file(&sink, contents, header, "0000000000000000");
-    wcohi_hash_text(wcohi_hash_end(&hash), digits);
-    memset(&sink, 0, sizeof sink);
-    sink.io = io;
-    wcohi_put_file(&sink, contents, header, digits);
-    wcohi_sink_flush(&sink);
-    if (!sink.failed) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_IO, "writing the file failed");
-}
-
-/* Write a whole file; finish is called once, whatever happens. */
-static wcoh_result wcohi_save(const wcoh_io *io, const wcohi_contents *contents, wcoh_error *error)
-{
-    wcoh_result result = wcohi_save_parts(io, contents, error);
-    if (io->finish && io->finish(io->user, result == WCOH_OK) && !result)
-        result = wcohi_fail(error, WCOH_E_IO, "the file could not be completed");
-    return result;
-}
-
-static wcoh_result wcohi_writable(const wcoh_io *io, wcoh_error *error)
-{
-    if (io && io->write) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "io needs write");
-}
-
-/* ---- reading a list of tensors, all or none -------------------------------------------------- */
-
-/* Entry `*index` of the file is what `tensor` expects. One number may have any shape of ones. */
-static wcoh_result wcohi_load_match(const wcoh_tensors *t, const wcohi_file_tensor *tensor,
-                                    int *index, wcoh_error *error)
-{
-    wcoh_tensor_info info;
-    const wcohi_dtype *dtype;
-    char found[64] = "", expected[64] = "";
-    size_t used = 0, used_expected = 0;
-    int i, same;
-    *index = wcoh_tensors_find(t, tensor->name);
-    if (*index < 0)
-        return wcohi_fail(error, WCOH_E_MISMATCH, "%s is not in the file", tensor->name);
-    wcoh_tensors_info(t, *index, &info, NULL);
-    dtype = &wcohi_dtypes[t->entries[*index].dtype];
-    if (tensor->kind >= WCOHI_OF_U32 ? dtype != &wcohi_dtypes[tensor->kind]
-                                     : dtype->number > WCOHI_NUMBER_BFLOAT)
-        return wcohi_fail(error, WCOH_E_MISMATCH,
-                          "%s: expected numbers of type %s, the file has %s", tensor->name,
-                          wcohi_dtypes[tensor->kind].name, dtype->name);
-    same = info.dims == tensor->dims || (info.count == 1 && tensor->count == 1);
-    for (i = 0; i < info.dims && i < tensor->dims; i++)
-        if (info.shape[i] != tensor->shape[i]) same = 0;
-    if (same) return WCOH_OK;
-    for (i = 0; i < info.dims && used < 40; i++)
-        used += (size_t)snprintf(found + used, sizeof found - used, i ? ",%llu" : "%llu",
-                                 (unsigned long long)info.shape[i]);
-    for (i = 0; i < tensor->dims && used_expected < 40; i++)
-        used_expected +=
-            (size_t)snprintf(expected + used_expected, sizeof expected - used_expected,
-                             i ? ",%llu" : "%llu", (unsigned long long)tensor->shape[i]);
-    return wcohi_fail(error, WCOH_E_MISMATCH, "%s: expected [%s], file has [%s]", tensor->name,
-                      expected, found);
-}
-
-/* A tensor of the file that nobody asked for: a layer too many would be lost in silence. Names that
-   begin with `spare` (NULL: none) may stand there. */
-static wcoh_result wcohi_load_extra(const wcoh_tensors *t, const wcohi_contents *contents,
-                                    const char *spare, wcoh_error *error)
-{
-    size_t i, expected = 0;
-    wcohi_file_tensor tensor;
-    char shown[64];
-    int k;
-    for (i = 0; i < t->entry_count; i++)
-        expected += !spare || strncmp(wcohi_entry_name(t, i), spare, strlen(spare)) != 0;
-    for (k = 0; k < contents->count; k++) {
-        contents->tensor(contents->object, k, &tensor);
-        expected -= !spare || strncmp(tensor.name, spare, strlen(spare)) != 0;
-    }
-    if (expected == 0) return WCOH_OK;
-    for (i = 0; i < t->entry_count; i++) {
-        const char *name = wcohi_entry_name(t, i);
-        if (spare && strncmp(name, spare, strlen(spare)) == 0) continue;
-        for (k = 0; k < contents->count; k++) {
-            contents->tensor(contents->object, k, &tensor);
-            if (strcmp(tensor.name, name) == 0) break;
-        }
-        if (k == contents->count)
-            return wcohi_fail(error, WCOH_E_MISMATCH, "%s is in the file, and has no place here",
-                              wcohi_shown(name, shown));
-    }
-    return WCOH_OK;
-}
-
-/* Read and check every tensor of `contents`: into `stage` (all their bytes, each from a multiple of
-   8 on) or, where that is NULL, straight to where they belong. */
-static wcoh_result wcohi_load_values(const wcoh_tensors *t, const wcohi_contents *contents,
-                                     unsigned char *stage, wcoh_error *error)
-{
-    size_t at = 0;
-    int i;
-    for (i = 0; i < contents->count; i++) {
-        wcohi_file_tensor tensor;
-        wcoh_result result;
-        void *to;
-        contents->tensor(contents->object, i, &tensor);
-        to = stage ? stage + at : (unsigned char *)tensor.data;
-        result = wcohi_tensors_fetch(t, wcoh_tensors_find(t, tensor.name), 0, tensor.count,
-                                     tensor.kind, to, error);
-        if (!result) result = wcohi_tensor_check(&tensor, to, WCOH_E_FORMAT, error);
-        if (result) return result;
-        if (tensor.accept && !tensor.accept(to, contents->object))
-            return wcohi_fail(error, WCOH_E_FORMAT, "%s: not what this model makes", tensor.name);
-        at += wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8);
-    }
-    return WCOH_OK;
-}
-
-static wcoh_result wcohi_load_commit(const wcohi_contents *contents, const unsigned char *stage,
-                                     wcoh_error *error)
-{
-    wcoh_result result = WCOH_OK;
-    int i;
-    for (i = 0; i < contents->count && !result; i++) {
-        wcohi_file_tensor tensor;
-        size_t bytes;
-        contents->tensor(contents->object, i, &tensor);
-        bytes = tensor.count * wcohi_kind_size(tensor.kind);
-        if (contents->put) result = contents->put(contents->object, i, stage, error);
-        else if (bytes > 0) memcpy(tensor.data, stage, bytes);
-        stage += wcohi_round_up(bytes, 8);
-    }
-    return result;
-}
-
-/* Fill all tensors of `contents` or none. With `stage` nothing is written before everything was
-   read and checked, at the price of a temporary block from `memory`; without it a failure may leave
-   the tensors half read (an object that is thrown away then). */
-static wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *contents,
-                              const char *spare, int stage, const wcoh_memory *memory,
-                              wcoh_error *error)
-{
-    wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
-    wcoh_result result;
-    size_t bytes = 0;
-    int i, index;
-    for (i = 0; i < contents->count; i++) {
-        wcohi_file_tensor tensor;
-        contents->tensor(contents->object, i, &tensor);
-        if ((result = wcohi_load_match(t, &tensor, &index, error)) != WCOH_OK) return result;
-        bytes = wcohi_add(bytes, wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8));
-    }
-    if ((result = wcohi_load_extra(t, contents, spare, error)) != WCOH_OK) return result;
-    if (!stage) return wcohi_load_values(t, contents, NULL, error);
-    result = wcohi_block_take(&block, &arena, memory, bytes, "reading a file", error);
-    if (result) return result;
-    result = wcohi_load_values(t, contents, arena.base, error);
-    if (!result) result = wcohi_load_commit(contents, arena.base, error);
-    wcohi_block_give(&block);
-    return result;
-}
-
-/* ---- a block of memory as a file ------------------------------------------------------------- */
-
-static int wcohi_block_size(void *user, uint64_t *bytes)
-{
-    *bytes = ((const wcoh_block_io *)user)->used;
-    return 0;
-}
-
-static int wcohi_block_read(void *user, uint64_t offset, void *data, size_t size)
-{
-    const wcoh_block_io *block = (const wcoh_block_io *)user;
-    if (offset > block->used || size > block->used - (size_t)offset) return 1;
-    memcpy(data, block->data + (size_t)offset, size);
-    return 0;
-}
-
-static int wcohi_block_write(void *user, const void *data, size_t size)
-{
-    wcoh_block_io *block = (wcoh_block_io *)user;
-    if (block->used > block->capacity || size > block->capacity - block->used) return 1;
-    memcpy(block->data + block->used, data, size);
-    block->used += size;
-    return 0;
-}
-
-static int wcohi_block_finish(void *user, int keep)
-{
-    if (!keep) ((wcoh_block_io *)user)->used = 0;
-    return 0;
-}
-
-WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block)
-{
-    wcoh_io io;
-    io.user = block;
-    io.size = wcohi_block_size;
-    io.read = wcohi_block_read;
-    io.write = wcohi_block_write;
-    io.finish = wcohi_block_finish;
-    return io;
-}
-
-#ifndef WAVECOH_NO_STDIO
-/* ---- paths as files -------------------------------------------------------------------------- */
-
-#ifdef __cplusplus
-}
-#endif
-#if defined(_WIN32)
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
-#endif
-#ifndef NOMINMAX
-#define NOMINMAX
-#endif
-#include <windows.h>
-#elif defined(__unix__) || defined(__unix) || defined(__APPLE__) || defined(__EMSCRIPTEN__)
-#define WCOHI_POSIX 1
-#include <errno.h>
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
-#else
-#include <errno.h>
-#endif
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-typedef struct wcohi_reason {
-    int code;
-    char text[48];
-} wcohi_reason;
-
-#define WCOHI_REASONS                                                                              \
-    {WCOHI_SYSTEM_SHORT, "the file ended early"}, {WCOHI_SYSTEM_SPECIAL, "not a regular file"},    \
-        {WCOHI_SYSTEM_LONG, "the path is too long"}, {WCOHI_SYSTEM_UNKNOWN, "the system refused"}, \
-    {                                                                                              \
-        WCOHI_SYSTEM_EXISTS, "too many temporary files beside it"                                  \
-    }
-
-#if defined(_WIN32)
-
-static const wcohi_reason wcohi_reasons[] = {
-    WCOHI_REASONS,
-    {ERROR_FILE_NOT_FOUND, "no such file or directory"},
-    {ERROR_PATH_NOT_FOUND, "no such file or directory"},
-    {ERROR_INVALID_NAME, "not a valid file name"},
-    {ERROR_ACCESS_DENIED, "permission denied"},
-    {ERROR_SHARING_VIOLATION, "another program uses the file"},
-    {ERROR_WRITE_PROTECT, "the disk is write-protected"},
-    {ERROR_DISK_FULL, "no space left on the device"},
-    {ERROR_HANDLE_DISK_FULL, "no space left on the device"},
-};
-
-static int wcohi_windows_code(BOOL ok)
-{
-    DWORD code = ok ? 0 : GetLastError();
-    return ok ? 0 : code ? (int)code : WCOHI_SYSTEM_UNKNOWN;
-}
-
-static unsigned long wcohi_process(void) { return (unsigned long)GetCurrentProcessId(); }
-
-static int wcohi_system_resolve(void *user, const char *path, char *real, size_t size, int *mode,
-                                int *special)
-{
-    DWORD found = GetFileAttributesA(path);
-    (void)user;
-    *special = 0;
-    *mode = -1;
-    if (strlen(path) >= size) return WCOHI_SYSTEM_LONG;
-    strcpy(real, path);
-    if (found != INVALID_FILE_ATTRIBUTES && (found & FILE_ATTRIBUTE_DIRECTORY))
-        return ERROR_ACCESS_DENIED;
-    return 0;
-}
-
-static int wcohi_system_open(void *user, const char *path, intptr_t *handle, uint64_t *size)
-{
-    LARGE_INTEGER bytes;
-    int code;
-    HANDLE file =
-        CreateFileA(path, GENERIC_READ, FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE,
-                    NULL, OPEN_EXISTING, FILE_ATTRIBUTE_NORMAL, NULL);
-    (void)user;
-    if (file == INVALID_HANDLE_VALUE) return wcohi_windows_code(0);
-    code = GetFileType(file) == FILE_TYPE_DISK ? wcohi_windows_code(GetFileSizeEx(file, &bytes))
-                                               : (int)WCOHI_SYSTEM_SPECIAL;
-    if (code) {
-        CloseHandle(file);
-        return code;
-    }
-    *size = (uint64_t)bytes.QuadPart;
-    *handle = (intptr_t)file;
-    return 0;
-}
-
-static int wcohi_system_create(void *user, const char *path, int mode, int special,
-                               intptr_t *handle)
-{
-    HANDLE file = CreateFileA(path, GENERIC_WRITE, 0, NULL, special ? OPEN_EXISTING : CREATE_NEW,
-                              FILE_ATTRIBUTE_NORMAL, NULL);
-    (void)user;
-    (void)mode;
-    *handle = (intptr_t)file;
-    if (file != INVALID_HANDLE_VALUE) return 0;
-    return GetLastError() == ERROR_FILE_EXISTS ? (int)WCOHI_SYSTEM_EXISTS : wcohi_windows_code(0);
-}
-
-static int wcohi_system_read(void *user, intptr_t handle, uint64_t offset, void *data, size_t size)
-{
-    LARGE_INTEGER at;
-    (void)user;
-    at.QuadPart = (LONGLONG)offset;
-    if (!SetFilePointerEx((HANDLE)handle, at, NULL, FILE_BEGIN)) return wcohi_windows_code(0);
-    while (size > 0) {
-        DWORD done = 0, part = (DWORD)WCOHI_MIN(size, (size_t)1 << 28);
-        if (!ReadFile((HANDLE)handle, data, part, &done, NULL)) return wcohi_windows_code(0);
-        if (done == 0) return WCOHI_SYSTEM_SHORT;
-        data = (char *)data + done;
-        size -= done;
-    }
-    return 0;
-}
-
-static int wcohi_system_write(void *user, intptr_t handle, const void *data, size_t size)
-{
-    (void)user;
-    while (size > 0) {
-        DWORD done = 0, part = (DWORD)WCOHI_MIN(size, (size_t)1 << 28);
-        if (!WriteFile((HANDLE)handle, data, part, &done, NULL)) return wcohi_windows_code(0);
-        if (done == 0) return ERROR_DISK_FULL;
-        data = (const char *)data + done;
-        size -= done;
-    }
-    return 0;
-}
-
-static int wcohi_system_sync(void *user, intptr_t handle)
-{
-    (void)user;
-    return wcohi_windows_code(FlushFileBuffers((HANDLE)handle));
-}
-
-static int wcohi_system_close(void *user, intptr_t handle)
-{
-    (void)user;
-    return wcohi_windows_code(CloseHandle((HANDLE)handle));
-}
-
-static int wcohi_system_replace(void *user, const char *from, const char *to)
-{
-    (void)user;
-    return wcohi_windows_code(
-        MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH));
-}
-
-static int wcohi_system_sync_directory(void *user, const char *path) /* the move wrote through */
-{
-    (void)user;
-    (void)path;
-    return 0;
-}
-
-static int wcohi_system_remove(void *user, const char *path)
-{
-    (void)user;
-    return wcohi_windows_code(DeleteFileA(path));
-}
-
-#elif defined(WCOHI_POSIX)
-
-/* Strict ISO modes hide these from their headers. */
-#if defined(__STRICT_ANSI__) && !defined(__cplusplus)
-extern int fsync(int file);
-extern int fchmod(int file, mode_t mode);
-extern ssize_t readlink(const char *path, char *target, size_t size);
-#endif
-
-static const wcohi_reason wcohi_reasons[] = {
-    WCOHI_REASONS,
-    {ENOENT, "no such file or directory"},
-    {ENOTDIR, "a part of the path is not a directory"},
-    {EISDIR, "it is a directory"},
-    {EACCES, "permission denied"},
-    {EPERM, "not permitted"},
-    {EROFS, "the file system is read-only"},
-    {ENOSPC, "no space left on the device"},
-    {EFBIG, "the file would be larger than allowed"},
-    {EMFILE, "too many open files"},
-    {ENFILE, "too many open files"},
-    {ENAMETOOLONG, "the path is too long"},
-    {EIO, "input/output error"},
-};
-
-static int wcohi_posix_code(int failed)
-{
-    return !failed ? 0 : errno ? errno : (int)WCOHI_SYSTEM_UNKNOWN;
-}
-
-static unsigned long wcohi_process(void) { return (unsigned long)getpid(); }
-
-/* One link of a chain: real [size] becomes what it points at. */
-static int wcohi_posix_follow(char *real, size_t size)
-{
-    char target[4096];
-    const char *slash = strrchr(real, '/');
-    ssize_t length = readlink(real, target, sizeof target);
-    size_t kept = 0;
-    if (length < 0) return wcohi_posix_code(1);
-    if (target[0] != '/' && slash) kept = (size_t)(slash - real) + 1;
-    if ((size_t)length == sizeof target || kept + (size_t)length >= size) return WCOHI_SYSTEM_LONG;
-    memcpy(real + kept, target, (size_t)length);
-    real[kept + (size_t)length] = 0;
-    return 0;
-}
-
-static int wcohi_system_resolve(void *user, const char *path, char *real, size_t size, int *mode,
-                                int *special)
-{
-    struct stat found;
-    char probe[1];
-    int links = 0;
-    (void)user;
-    *mode = -1;
-    *special = 0;
-    if (strlen(path) >= size) return WCOHI_SYSTEM_LONG;
-    strcpy(real, path);
-    while (readlink(real, probe, 1) >= 0) {
-        int code = links++ < 40 ? wcohi_posix_follow(real, size) : ELOOP;
-        if (code) return code;
-    }
-    if (stat(real, &found)) return errno == ENOENT ? 0 : wcohi_posix_code(1);
-    if (S_ISDIR(found.st_mode)) return EISDIR;
-    *mode = (int)(found.st_mode & 0777);
-    *special = !S_ISREG(found.st_mode);
-    return 0;
-}
-
-#ifdef O_CLOEXEC
-#define WCOHI_CLOEXEC O_CLOEXEC
-#else
-#define WCOHI_CLOEXEC 0
-#endif
-
-/* The kind is looked at before opening too: opening a pipe would wait for its writer. */
-static int wcohi_system_open(void *user, const char *path, intptr_t *handle, uint64_t *size)
-{
-    struct stat found;
-    int file;
-    (void)user;
-    if (stat(path, &found)) return wcohi_posix_code(1);
-    if (!S_ISREG(found.st_mode)) return S_ISDIR(found.st_mode) ? EISDIR : (int)WCOHI_SYSTEM_SPECIAL;
-    file = open(path, O_RDONLY | WCOHI_CLOEXEC);
-    if (file < 0) return wcohi_posix_code(1);
-    if (fstat(file, &found) || !S_ISREG(found.st_mode)) {
-        close(file);
-        return WCOHI_SYSTEM_SPECIAL;
-    }
-    *size = (uint64_t)found.st_size;
-    *handle = file;
-    return 0;
-}
-
-static int wcohi_system_create(void *user, const char *path, int mode, int special,
-                               intptr_t *handle)
-{
-    int flags = O_WRONLY | WCOHI_CLOEXEC | (special ? 0 : O_CREAT | O_EXCL);
-    int file = open(path, flags, (mode_t)(mode < 0 ? 0666 : mode));
-    (void)user;
-    *handle = file;
-    if (file >= 0) {
-        if (mode >= 0 && !special && fchmod(file, (mode_t)mode)) errno = 0; /* as good as it gets */
-        return 0;
-    }
-    return errno == EEXIST ? (int)WCOHI_SYSTEM_EXISTS : wcohi_posix_code(1);
-}
-
-static int wcohi_system_read(void *user, intptr_t handle, uint64_t offset, void *data, size_t size)
-{
-    (void)user;
-    if (lseek((int)handle, (off_t)offset, SEEK_SET) < 0) return wcohi_posix_code(1);
-    while (size > 0) {
-        ssize_t done = read((int)handle, data, WCOHI_MIN(size, (size_t)1 << 30));
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return done < 0 ? wcohi_posix_code(1) : (int)WCOHI_SYSTEM_SHORT;
-        data = (char *)data + done;
-        size -= (size_t)done;
-    }
-    return 0;
-}
-
-static int wcohi_system_write(void *user, intptr_t handle, const void *data, size_t size)
-{
-    (void)user;
-    while (size > 0) {
-        ssize_t done = write((int)handle, data, WCOHI_MIN(size, (size_t)1 << 30));
-        if (done < 0 && errno == EINTR) continue;
-        if (done <= 0) return done < 0 ? wcohi_posix_code(1) : ENOSPC;
-        data = (const char *)data + done;
-        size -= (size_t)done;
-    }
-    return 0;
-}
-
-/* What cannot be synced (a pipe, some network mounts) is no failure. */
-static int wcohi_posix_sync(int file)
-{
-#ifdef F_FULLFSYNC /* macOS: fsync alone leaves the data in the drive's cache */
-    if (fcntl(file, F_FULLFSYNC) == 0) return 0;
-#endif
-    while (fsync(file)) {
-        if (errno == EINTR) continue;
-        return errno == EINVAL || errno == ENOSYS ? 0 : wcohi_posix_code(1);
-    }
-    return 0;
-}
-
-static int wcohi_system_sync(void *user, intptr_t handle)
-{
-    (void)user;
-    return wcohi_posix_sync((int)handle);
-}
-
-static int wcohi_system_close(void *user, intptr_t handle)
-{
-    (void)user;
-    return wcohi_posix_code(close((int)handle) && errno != EINTR);
-}
-
-static int wcohi_system_replace(void *user, const char *from, const char *to)
-{
-    (void)user;
-    return wcohi_posix_code(rename(from, to) != 0);
-}
-
-static int wcohi_system_sync_directory(void *user, const char *path)
-{
-    char directory[4096] = ".";
-    const char *slash = strrchr(path, '/');
-    int file, code;
-    (void)user;
-    if (slash) {
-        size_t length = WCOHI_MAX((size_t)(slash - path), 1);
-        if (length >= sizeof directory) return WCOHI_SYSTEM_LONG;
-        memcpy(directory, path, length);
-        directory[length] = 0;
-    }
-    file = open(directory, O_RDONLY | WCOHI_CLOEXEC);
-    if (file < 0) return errno == EACCES ? 0 : wcohi_posix_code(1); /* may be entered, not listed */
-    code = wcohi_posix_sync(file);
-    close(file);
-    return code;
-}
-
-static int wcohi_system_remove(void *user, const char *path)
-{
-    (void)user;
-    return wcohi_posix_code(remove(path) != 0);
-}
-
-#else /* another system: the C library, which may have to remove the old file first */
-
-static const wcohi_reason wcohi_reasons[] = {WCOHI_REASONS};
-
-static unsigned long wcohi_process(void) { return 0; }
-
-static int wcohi_libc_code(int failed)
-{
-    return !failed ? 0 : errno ? errno : (int)WCOHI_SYSTEM_UNKNOWN;
-}
-
-static int wcohi_system_resolve(void *user, const char *path, char *real, size_t size, int *mode,
-                                int *special)
-{
-    (void)user;
-    *mode = -1;
-    *special = 0;
-    if (strlen(path) >= size) return WCOHI_SYSTEM_LONG;
-    strcpy(real, path);
-    return 0;
-}
-
-static int wcohi_system_open(void *user, const char *path, intptr_t *handle, uint64_t *size)
-{
-    FILE *file = fopen(path, "rb");
-    long bytes;
-    (void)user;
-    if (!file) return wcohi_libc_code(1);
-    bytes = fseek(file, 0, SEEK_END) ? -1 : ftell(file);
-    if (bytes < 0) {
-        fclose(file);
-        return WCOHI_SYSTEM_SPECIAL;
-    }
-    *size = (uint64_t)bytes;
-    *handle = (intptr_t)file;
-    return 0;
-}
-
-static int wcohi_system_create(void *user, const char *path, int mode, int special,
-                               intptr_t *handle)
-{
-    FILE *file = special ? NULL : fopen(path, "rb");
-    (void)user;
-    (void)mode;
-    if (file) {
-        fclose(file);
-        return WCOHI_SYSTEM_EXISTS;
-    }
-    file = fopen(path, "wb");
-    *handle = (intptr_t)file;
-    return wcohi_libc_code(!file);
-}
-
-static int wcohi_system_read(void *user, intptr_t handle, uint64_t offset, void *data, size_t size)
-{
-    FILE *file = (FILE *)handle;
-    (void)user;
-    if (offset > LONG_MAX || fseek(file, (long)offset, SEEK_SET)) return wcohi_libc_code(1);
-    return fread(data, 1, size, file) == size ? 0 : (int)WCOHI_SYSTEM_SHORT;
-}
-
-static int wcohi_system_write(void *user, intptr_t handle, const void *data, size_t size)
-{
-    (void)user;
-    return wcohi_libc_code(fwrite(data, 1, size, (FILE *)handle) != size);
-}
-
-static int wcohi_system_sync(void *user, intptr_t handle)
-{
-    (void)user;
-    return wcohi_libc_code(fflush((FILE *)handle) != 0);
-}
-
-static int wcohi_system_close(void *user, intptr_t handle)
-{
-    (void)user;
-    return wcohi_libc_code(fclose((FILE *)handle) != 0);
-}
-
-static int wcohi_system_replace(void *user, const char *from, const char *to)
-{
-    (void)user;
-    if (rename(from, to) == 0) return 0;
-    remove(to);
-    return wcohi_libc_code(rename(from, to) != 0);
-}
-
-static int wcohi_system_sync_directory(void *user, const char *path)
-{
-    (void)user;
-    (void)path;
-    return 0;
-}
-
-static int wcohi_system_remove(void *user, const char *path)
-{
-    (void)user;
-    return wcohi_libc_code(remove(path) != 0);
-}
-
-#endif
-
-static const wcohi_system wcohi_system_own = {
-    NULL,
-    wcohi_system_resolve,
-    wcohi_system_open,
-    wcohi_system_create,
-    wcohi_system_read,
-    wcohi_system_write,
-    wcohi_system_sync,
-    wcohi_system_close,
-    wcohi_system_replace,
-    wcohi_system_sync_directory,
-    wcohi_system_remove,
-};
-
-/* "PATH: reason": with `code` the system's reason, else the sentence that stands in `error`. */
-static wcoh_result wcohi_path_fail(wcoh_error *error, wcoh_result result, const char *path,
-                                   int code)
-{
-    char text[sizeof error->text] = "", number[24];
-    size_t length = strlen(path);
-    const char *shown = length > 100 ? path + length - 97 : path;
-    int i;
-    if (!error || result == WCOH_OK) return result;
-    if (code == 0) memcpy(text, error->text, sizeof text);
-    for (i = 0; code && i < WCOHI_COUNT(wcohi_reasons); i++)
-        if (wcohi_reasons[i].code == code) strcpy(text, wcohi_reasons[i].text);
-    snprintf(number, sizeof number, "%d", code);
-    return wcohi_fail(error, result, "%s%s: %s%s", shown == path ? "" : "...", shown,
-                      *text ? text : "error ", *text ? "" : number);
-}
-
-static int wcohi_path_size(void *user, uint64_t *bytes)
-{
-    *bytes = ((const wcohi_path_reader *)user)->size;
-    return 0;
-}
-
-static int wcohi_path_read(void *user, uint64_t offset, void *data, size_t size)
-{
-    wcohi_path_reader *reader = (wcohi_path_reader *)user;
-    int code = reader->system->read(reader->system->user, reader->handle, offset, data, size);
-    if (code) reader->code = code;
-    return code;
-}
-
-static wcoh_result wcohi_path_open(wcohi_path_reader *reader, wcoh_io *io, const char *path,
-                                   const wcohi_system *system, wcoh_error *error)
-{
-    memset(reader, 0, sizeof *reader);
-    memset(io, 0, sizeof *io);
-    if (!path) return wcohi_fail(error, WCOH_E_ARGUMENT, "path is NULL");
-    reader->code = system->open(system->user, path, &reader->handle, &reader->size);
-    if (reader->code) return wcohi_path_fail(error, WCOH_E_IO, path, reader->code);
-    reader->system = system;
-    io->user = reader;
-    io->size = wcohi_path_size;
-    io->read = wcohi_path_read;
-    return WCOH_OK;
-}
-
-/* Close, and name the path in whatever went wrong. */
-static wcoh_result wcohi_path_close(wcohi_path_reader *reader, const char *path, wcoh_result result,
-                                    wcoh_error *error)
-{
-    if (!reader->system) return result;
-    reader->system->close(reader->system->user, reader->handle);
-    return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? reader->code : 0);
-}
-
-/* A file being written: `temporary` beside `target`, or a special file as it stands. */
-typedef struct wcohi_path_writer {
-    const wcohi_system *system;
-    intptr_t handle;
-    int special;
-    int code; /* of the first call that failed */
-    char target[4032], temporary[4096];
-} wcohi_path_writer;
-
-static int wcohi_path_write(void *user, const void *data, size_t size)
-{
-    wcohi_path_writer *writer = (wcohi_path_writer *)user;
-    if (!writer->code)
-        writer->code = writer->system->write(writer->system->user, writer->handle, data, size);
-    return writer->code;
-}
-
-/* Sync, close, rename, sync the directory: at any crash the path is the old file or the new one. */
-static int wcohi_path_finish(void *user, int keep)
-{
-    wcohi_path_writer *writer = (wcohi_path_writer *)user;
-    const wcohi_system *system = writer->system;
-    int code;
-    if (keep && !writer->code) writer->code = system->sync(system->user, writer->handle);
-    code = system->close(system->user, writer->handle);
-    if (!writer->code) writer->code = code;
-    if (writer->special) return writer->code;
-    if (keep && !writer->code) {
-        writer->code = system->replace(system->user, writer->temporary, writer->target);
-        if (!writer->code) {
-            writer->code = system->sync_directory(system->user, writer->target);
-            return writer->code;
-        }
-    }
-    system->remove(system->user, writer->temporary);
-    return writer->code;
-}
-
-static wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, const char *path,
-                                     const wcohi_system *system, wcoh_error *error)
-{
-    int attempt, mode, code;
-    char ending[48];
-    memset(io, 0, sizeof *io);
-    writer->system = NULL;
-    writer->code = 0;
-    if (!path) return wcohi_fail(error, WCOH_E_ARGUMENT, "path is NULL");
-    code = system->resolve(system->user, path, writer->target, sizeof writer->target, &mode,
-                           &writer->special);
-    for (attempt = 0; !code && attempt < 1000; attempt++) {
-        snprintf(ending, sizeof ending, ".%lu-%d.tmp", wcohi_process(), attempt);
-        strcpy(writer->temporary, writer->target);
-        if (!writer->special) strcat(writer->temporary, ending);
-        code =
-            system->create(system->user, writer->temporary, mode, writer->special, &writer->handle);
-        if (code != WCOHI_SYSTEM_EXISTS) break;
-        if (attempt < 999) code = 0;
-    }
-    if (code) return wcohi_path_fail(error, WCOH_E_IO, path, code);
-    writer->system = system;
-    io->user = writer;
-    io->write = wcohi_path_write;
-    io->finish = wcohi_path_finish;
-    return WCOH_OK;
-}
-
-/* Name the path in whatever went wrong. */
-static wcoh_result wcohi_path_created(const wcohi_path_writer *writer, const char *path,
-                                      wcoh_result result, wcoh_error *error)
-{
-    if (!writer->system) return result;
-    return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? writer->code : 0);
-}
-
-/* The end of every function that saves to or loads from `path`: `call` does it through `io`. */
-#define WCOHI_SAVE_FILE(call)                                                                      \
-    do {                                                                                           \
-        wcohi_path_writer writer;                                                                  \
-        wcoh_io io;                                                                                \
-        wcoh_result result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);      \
-        return result ? result : wcohi_path_created(&writer, path, call, error);                   \
-    } while (0)
-
-#define WCOHI_LOAD_FILE(call)                                                                      \
-    do {                                                                                           \
-        wcohi_path_reader reader;                                                                  \
-        wcoh_io io;                                                                                \
-        wcoh_result result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);        \
-        return result ? result : wcohi_path_close(&reader, path, call, error);                     \
-    } while (0)
-
-WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *path,
-                                            const wcoh_memory *memory, wcoh_error *error)
-{
-    wcohi_path_reader reader;
-    wcoh_io io;
-    wcoh_result result;
-    if (!tensors) return wcohi_fail(error, WCOH_E_ARGUMENT, "tensors is NULL");
-    *tensors = NULL;
-    result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
-    if (result) return result;
-    result = wcohi_tensors_open(tensors, &io, memory, 1, error);
-    if (result) return wcohi_path_close(&reader, path, result, error);
-    (*tensors)->path = reader;
-    (*tensors)->io.user = &(*tensors)->path;
-    return WCOH_OK;
-}
-#endif /* WAVECOH_NO_STDIO */
-
 /* ======== 2 training: tokenizers and the sampling table ===================================== */
 
 /* Both stand before the model, which carries a copy of its tokenizer inside its own block. */
-
-/* ---- UTF-8 ----------------------------------------------------------------------------------- */
-
-/* The code point at `text` [size >= 1] -> *point; returns its 1..4 bytes, or 0 where that is not
-   UTF-8: a stray or missing continuation byte, an overlong form, a surrogate, above U+10FFFF. */
-static int wcohi_utf8_read(const char *text, size_t size, uint32_t *point)
-{
-    static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000}; /* shorter forms are overlong */
-    const unsigned char *s = (const unsigned char *)text;
-    int i, length = s[0] < 0x80 ? 1 : s[0] < 0xc0 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
-    uint32_t value = length == 1 ? s[0] : s[0] & (0xffu >> (length + 1));
-    if (length == 0 || s[0] > 0xf4 || (size_t)length > size) return 0;
-    for (i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80) return 0;
-        value = value << 6 | (s[i] & 0x3fu);
-    }
-    if (value < least[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return 0;
-    *point = value;
-    return length;
-}
-
-/* A valid code point -> bytes [4]; returns their number. */
-static int wcohi_utf8_write(uint32_t point, char *bytes)
-{
-    int i, length = point < 0x80 ? 1 : point < 0x800 ? 2 : point < 0x10000 ? 3 : 4;
-    uint32_t lead = length == 1 ? 0 : 0xff00u >> length & 0xffu; /* 110xxxxx, 1110xxxx, 11110xxx */
-    for (i = length - 1; i > 0; i--, point >>= 6) bytes[i] = (char)(0x80u | (point & 0x3fu));
-    bytes[0] = (char)(lead | point);
-    return length;
-}
-
-static wcoh_result wcohi_utf8_fail(const char *text, size_t at, wcoh_error *error)
-{
-    return wcohi_fail(error, WCOH_E_FORMAT, "byte %llu of the text (0x%02x) is not UTF-8",
-                      (unsigned long long)at, (unsigned)(unsigned char)text[at]);
-}
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
