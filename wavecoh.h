@@ -2800,6 +2800,7 @@ struct wcoh_tensors {
     uint64_t header_size, data_at, file_size;
     wcohi_entry *entries; /* [entry_count] in the order of their data */
     uint32_t *by_name;    /* [entry_count] */
+    unsigned char *wanted; /* [entry_count] 1: the list that is being read has it */
     wcohi_note *notes;    /* [note_count] metadata, in the order of their keys */
     size_t entry_count, entry_limit, note_count, note_limit;
     uint64_t digits_at; /* of the checksum in the file; 0: there is none */
@@ -2892,12 +2893,14 @@ static wcoh_tensors *wcohi_tensors_layout(wcohi_arena *arena, const wcoh_tensors
     wcohi_entry *entries = WCOHI_TAKE(arena, from->entry_limit, wcohi_entry);
     uint32_t *by_name = WCOHI_TAKE(arena, from->entry_limit, uint32_t);
     wcohi_note *notes = WCOHI_TAKE(arena, from->note_limit, wcohi_note);
+    unsigned char *wanted = WCOHI_TAKE(arena, from->entry_limit, unsigned char);
     if (!t) return NULL;
     *t = *from;
     t->text = text;
     t->entries = entries;
     t->by_name = by_name;
     t->notes = notes;
+    t->wanted = wanted;
     return t;
 }
 
@@ -3607,30 +3610,15 @@ static wcoh_result wcohi_load_match(const wcoh_tensors *t, const wcohi_file_tens
 
 /* A tensor of the file that nobody asked for: a layer too many would be lost in silence. Names that
    begin with `spare` (NULL: none) may stand there. */
-static wcoh_result wcohi_load_extra(const wcoh_tensors *t, const wcohi_contents *contents,
-                                    const char *spare, wcoh_error *error)
+static wcoh_result wcohi_load_extra(const wcoh_tensors *t, const char *spare, wcoh_error *error)
 {
-    size_t i, expected = 0;
-    wcohi_file_tensor tensor;
     char shown[64];
-    int k;
-    for (i = 0; i < t->entry_count; i++)
-        expected += !spare || strncmp(wcohi_entry_name(t, i), spare, strlen(spare)) != 0;
-    for (k = 0; k < contents->count; k++) {
-        contents->tensor(contents->object, k, &tensor);
-        expected -= !spare || strncmp(tensor.name, spare, strlen(spare)) != 0;
-    }
-    if (expected == 0) return WCOH_OK;
+    size_t i;
     for (i = 0; i < t->entry_count; i++) {
         const char *name = wcohi_entry_name(t, i);
-        if (spare && strncmp(name, spare, strlen(spare)) == 0) continue;
-        for (k = 0; k < contents->count; k++) {
-            contents->tensor(contents->object, k, &tensor);
-            if (strcmp(tensor.name, name) == 0) break;
-        }
-        if (k == contents->count)
-            return wcohi_fail(error, WCOH_E_MISMATCH, "%s is in the file, and has no place here",
-                              wcohi_shown(name, shown));
+        if (t->wanted[i] || (spare && strncmp(name, spare, strlen(spare)) == 0)) continue;
+        return wcohi_fail(error, WCOH_E_MISMATCH, "%s is in the file, and has no place here",
+                          wcohi_shown(name, shown));
     }
     return WCOH_OK;
 }
@@ -3688,13 +3676,15 @@ static wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *conte
     wcoh_result result;
     size_t bytes = 0;
     int i, index;
+    if (t->entry_count > 0) memset(t->wanted, 0, t->entry_count);
     for (i = 0; i < contents->count; i++) {
         wcohi_file_tensor tensor;
         contents->tensor(contents->object, i, &tensor);
         if ((result = wcohi_load_match(t, &tensor, &index, error)) != WCOH_OK) return result;
+        t->wanted[index] = 1;
         bytes = wcohi_add(bytes, wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8));
     }
-    if ((result = wcohi_load_extra(t, contents, spare, error)) != WCOH_OK) return result;
+    if ((result = wcohi_load_extra(t, spare, error)) != WCOH_OK) return result;
     if (!stage) return wcohi_load_values(t, contents, NULL, error);
     result = wcohi_block_take(&block, &arena, memory, bytes, "reading a file", error);
     if (result) return result;
@@ -14090,24 +14080,36 @@ typedef struct wcohi_trainer_view {
     wcoh_model *model;
     wcoh_real *origin, *moment[2]; /* of the first trained parameter */
     int trained;                   /* parameters that have moments */
+    int at, before;                /* the last row asked for its moments, trained rows before it */
     const wcoh_real *first;        /* adam.m.NAME of a file, until adam.v.NAME comes */
 } wcohi_trainer_view;
 
-/* The parameter of tensor `index` of the list; *moment: 0 is its m, 1 its v, -1 itself. */
-static int wcohi_trainer_param(const wcohi_trainer_view *view, int index, wcoh_param *param,
-                               int *moment)
+/* The row of trained parameter `ordinal`. The list is walked in order: it lies at the last one's
+   place or soon behind it. */
+static int wcohi_trainer_row(wcohi_trainer_view *view, int ordinal, wcoh_param *param)
 {
-    int params = wcoh_model_param_count(view->model), left = (index - params) / 2, row;
-    *moment = index < params ? -1 : (index - params) % 2;
-    for (row = index < params ? index : 0;; row++) {
-        wcoh_model_param(view->model, row, param, NULL);
-        if (index < params || (param->trained && left-- == 0)) return row;
+    if (ordinal < view->before) view->at = view->before = 0;
+    for (;; view->at++) {
+        wcoh_model_param(view->model, view->at, param, NULL);
+        if (!param->trained) continue;
+        if (view->before == ordinal) return view->at;
+        view->before++;
     }
+}
+
+/* The parameter of tensor `index` of the list; *moment: 0 is its m, 1 its v, -1 itself. */
+static int wcohi_trainer_param(wcohi_trainer_view *view, int index, wcoh_param *param, int *moment)
+{
+    int params = wcoh_model_param_count(view->model);
+    *moment = index < params ? -1 : (index - params) % 2;
+    if (index >= params) return wcohi_trainer_row(view, (index - params) / 2, param);
+    wcoh_model_param(view->model, index, param, NULL);
+    return index;
 }
 
 static void wcohi_trainer_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
-    const wcohi_trainer_view *view = (const wcohi_trainer_view *)object;
+    wcohi_trainer_view *view = (wcohi_trainer_view *)(uintptr_t)object; /* for its place */
     wcoh_param param;
     int moment, row = wcohi_trainer_param(view, index, &param, &moment);
     if (moment < 0) {
