@@ -51,7 +51,10 @@
 
    OPTIONS, defined before the implementation is included
 
-     WAVECOH_STATIC                 every function static; no symbol leaves the file
+     WAVECOH_STATIC                 every function static; no symbol leaves the file (also on the
+                                    command line, for files without the implementation)
+     WAVECOH_API                    put before every public function: __declspec(dllexport), or
+                                    __attribute__((visibility("default"))); default extern
      WAVECOH_MALLOC, WAVECOH_FREE   (size) and (pointer), in place of malloc and free
      WAVECOH_NO_STDIO               no function that opens a path, no file is ever touched
      WAVECOH_NO_THREADS             no thread is created, nothing to link but libm
@@ -86,18 +89,27 @@
 #define WCOH_VERSION "0.1.0"
 
 /* WCOH_API marks every public function. WAVECOH_STATIC makes them all static: private to the
-   one file that includes the implementation, no exported symbol, no unused-function warning. */
+   one file that includes the implementation, no exported symbol, no unused-function warning.
+   WAVECOH_API goes before each instead: a visibility or an export attribute. */
 #if defined(__GNUC__) || defined(__clang__)
 #define WCOHI_UNUSED __attribute__((unused))
 #else
 #define WCOHI_UNUSED
 #endif
-#ifndef WCOH_API
-#ifdef WAVECOH_STATIC
+#if defined(WAVECOH_STATIC)
 #define WCOH_API static WCOHI_UNUSED
+#elif defined(WAVECOH_API)
+#define WCOH_API WAVECOH_API
 #else
 #define WCOH_API extern
 #endif
+
+/* Static functions that a file declares and never defines: gcc looks at the end of the file
+   whether to warn, so this lasts until there, or until the implementation comes. */
+#if defined(WAVECOH_STATIC) && !defined(WAVECOH_IMPLEMENTATION) && defined(__GNUC__)
+#define WCOHI_QUIET_UNUSED
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
 #endif
 
 #ifdef __cplusplus
@@ -1156,6 +1168,9 @@ WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint6
 
 #if defined(WAVECOH_IMPLEMENTATION) && !defined(WAVECOH_IMPLEMENTATION_DONE)
 #define WAVECOH_IMPLEMENTATION_DONE
+#ifdef WCOHI_QUIET_UNUSED
+#pragma GCC diagnostic pop
+#endif
 
 /* ======== 5 ground: platform ================================================================== */
 

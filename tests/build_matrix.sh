@@ -63,6 +63,7 @@ END
 cp "$m/unit.c" "$m/unit.cc"
 printf '#include "wavecoh.h"\ntypedef int wcoh_not_empty;\n' > "$m/surface.c"
 cp "$m/surface.c" "$m/surface.cc"
+printf '#include "wavecoh.h"\n#define WAVECOH_IMPLEMENTATION\n#include "wavecoh.h"\n' > "$m/late.c"
 cat > "$m/other.c" << 'END'
 #include "wavecoh.h"
 const char *other_name(void);
@@ -86,8 +87,10 @@ warnings() { # COMPILER C++COMPILER
             row "warnings of $cc as $std, $option" \
                 "$cc -std=$std $level $WARN -I. $(flags_of $option) -c -o $m/w.$cc.$std.$option.o $m/unit.$ext"
         done
-        row "warnings of $cc as $std, surface alone" \
-            "$cc -std=$std $WARN -I. -fsyntax-only $m/surface.$ext"
+        for option in plain STATIC; do
+            row "warnings of $cc as $std, surface alone, $option" \
+                "$cc -std=$std $WARN -I. $(flags_of $option) -fsyntax-only $m/surface.$ext"
+        done
     done
 }
 warnings gcc g++
@@ -119,9 +122,19 @@ if have nm && have objdump; then
                 check $m/s.$cc.$option.o $static && writable $m/s.$cc.$option.o"
         done
     done
+    api='__attribute__((visibility("default")))'
+    row "a shared object exports what WAVECOH_API marks" \
+        "gcc -std=c99 -O0 -fvisibility=hidden -fPIC -shared -I. '-DWAVECOH_API=$api' -o $m/marked.so $m/unit.c -lm -lpthread &&
+         nm -D --defined-only $m/marked.so | grep -c ' T wcoh_' | awk '{ exit !(\$1 > 100) }' &&
+         ! nm -D --defined-only $m/marked.so | grep -vE ' [TRw] (wcoh_|_init|_fini)'"
+    row "a shared object hides what nothing marks" \
+        "gcc -std=c99 -O0 -fvisibility=hidden -fPIC -shared -I. -o $m/hidden.so $m/unit.c -lm -lpthread &&
+         ! nm -D --defined-only $m/hidden.so | grep wcoh"
 else
     skip "symbols" "no nm or objdump"
 fi
+row "static, the surface before the implementation" \
+    "gcc -std=c99 -O0 $WARN -DWAVECOH_STATIC -I. -c -o $m/late.o $m/late.c"
 row "two files share one header" "gcc -std=c99 -O0 -I. -o $m/two $m/other.c $m/unit.c -shared -fPIC -lm -lpthread"
 row "the header under another name" \
     "cp wavecoh.h $m/renamed.h && sed 's/wavecoh.h/renamed.h/' $m/unit.c > $m/renamed.c &&
