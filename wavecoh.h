@@ -59,6 +59,7 @@
      WAVECOH_NO_STDIO               no function that opens a path, no file is ever touched
      WAVECOH_NO_THREADS             no thread is created, nothing to link but libm
      WAVECOH_NO_SIMD                portable C kernels only
+     WAVECOH_NO_TOOLKIT             no coherence toolkit (floor 7)
      WAVECOH_MINGW_AVX              use AVX with MinGW GCC (off: its 32-byte stack spills crash)
      WAVECOH_TEST_DOUBLE            tests only: float64 throughout, for gradient checks
 
@@ -747,6 +748,7 @@ WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, u
 /* A metadata string (lives as long as the wcoh_tensors), or NULL. */
 WCOH_API const char *wcoh_tensors_metadata(const wcoh_tensors *tensors, const char *key);
 
+#ifndef WAVECOH_NO_TOOLKIT
 /* ---- coherence toolkit: measure waves in any embedding, attention or weights ----------------- */
 
 /* Five groups: relations on the circle, spectral coherence, resonance memory, attention, weights.
@@ -1160,6 +1162,8 @@ WCOH_API wcoh_result wcoh_npy_open(wcoh_npy *npy, const wcoh_io *io, wcoh_error 
    Errors: WCOH_E_ARGUMENT outside the array, WCOH_E_IO. */
 WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint64_t first,
                                    size_t count, float *values, wcoh_error *error);
+
+#endif /* WAVECOH_NO_TOOLKIT */
 
 #ifdef __cplusplus
 }
@@ -1940,15 +1944,6 @@ WCOH_API const char *wcoh_isa_name(wcoh_isa isa)
     case WCOH_ISA_NEON: return "neon";
     default: return "unknown";
     }
-}
-
-/* The set to use where `asked` is what the desc says. */
-static wcoh_result wcohi_isa_choose(wcoh_isa *isa, wcoh_isa asked, wcoh_error *error)
-{
-    *isa = asked == WCOH_ISA_AUTO ? wcoh_cpu_best_isa() : asked;
-    if (wcoh_cpu_has_isa(asked)) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_UNSUPPORTED, "cpu.isa: %s is not in this machine or build",
-                      wcoh_isa_name(asked));
 }
 
 /* ---- how many CPUs this process may use ------------------------------------------------------ */
@@ -14564,9 +14559,10 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
 }
 #endif
 
-/* ======== 2 training: coherence toolkit ======================================================= */
+/* ======== 7 toolkit: the circle =============================================================== */
+#ifndef WAVECOH_NO_TOOLKIT
 
-/* ---- toolkit: relations on the circle -------------------------------------------------------- */
+/* ---- relations on the circle ----------------------------------------------------------------- */
 
 static double wcohi_acos(double x) { return acos(WCOHI_CLAMP(x, -1.0, 1.0)); }
 
@@ -14776,7 +14772,7 @@ WCOH_API wcoh_result wcoh_grids_of(wcoh_grids *grids, const uint64_t *moduli, in
     return WCOH_OK;
 }
 
-/* ---- toolkit: memory that grows -------------------------------------------------------------- */
+/* ---- memory that grows ----------------------------------------------------------------------- */
 
 /* Pieces of the user's allocator, or cut from the user's block, each on a cache line. The word
    before a piece holds the pointer as allocated. A block does not take pieces back. */
@@ -14852,7 +14848,7 @@ static void wcohi_directory_give(wcohi_directory *directory, wcohi_pieces *piece
     memset(directory, 0, sizeof *directory);
 }
 
-/* ---- toolkit: the circle as an index --------------------------------------------------------- */
+/* ---- the circle as an index ------------------------------------------------------------------ */
 
 /* A bucket is a chain of small nodes that hold the phases themselves, so a query reads nothing
    else; the entity table is for removal by slot. */
@@ -15218,7 +15214,7 @@ WCOH_API wcoh_result wcoh_circle_find(const wcoh_circle *circle, const wcoh_circ
     return WCOH_OK;
 }
 
-/* ---- toolkit: the circle's file -------------------------------------------------------------- */
+/* ---- the circle's file ----------------------------------------------------------------------- */
 
 static void wcohi_put_count(wcohi_sink *sink, const char *key, uint64_t value)
 {
@@ -15389,7 +15385,9 @@ WCOH_API wcoh_result wcoh_circle_load_file(wcoh_circle **circle, const char *pat
 }
 #endif
 
-/* ---- toolkit: discrete Fourier transform ----------------------------------------------------- */
+/* ======== 7 toolkit: spectral coherence ======================================================= */
+
+/* ---- discrete Fourier transform -------------------------------------------------------------- */
 
 /* Complex FFT by Stockham's self-sorting steps. One step of radix r on n = r m points in s
    interleaved transforms:  y[q + s(rp + j)] = w_n^{pj} sum_k w_r^{jk} x[q + s(p + mk)].
@@ -15770,7 +15768,7 @@ WCOH_API void wcoh_dft_inverse(wcoh_dft *dft, const wcoh_complex *bins, double *
     }
 }
 
-/* ---- toolkit: kernels of the null and of the resonance memory -------------------------------- */
+/* ---- kernels of the null and of the resonance memory ----------------------------------------- */
 
 /* Box-Muller: u1 [n] in (0, 1], u2 [n] in [0, 1) become two arrays of independent normals. */
 #define WCOHI_KERNEL_NORMALS(S)                                                                    \
@@ -15950,6 +15948,15 @@ static const wcohi_toolkit_kernels wcohi_toolkit_table[] = {
 #endif
 };
 
+/* The set to use where `asked` is what the desc says. */
+static wcoh_result wcohi_isa_choose(wcoh_isa *isa, wcoh_isa asked, wcoh_error *error)
+{
+    *isa = asked == WCOH_ISA_AUTO ? wcoh_cpu_best_isa() : asked;
+    if (wcoh_cpu_has_isa(asked)) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_UNSUPPORTED, "cpu.isa: %s is not in this machine or build",
+                      wcoh_isa_name(asked));
+}
+
 /* The kernels that a cpu desc asks for. */
 static wcoh_result wcohi_toolkit_kernels_for(const wcohi_toolkit_kernels **kernels, wcoh_isa asked,
                                              wcoh_error *error)
@@ -15962,7 +15969,7 @@ static wcoh_result wcohi_toolkit_kernels_for(const wcohi_toolkit_kernels **kerne
     return result;
 }
 
-/* ---- toolkit: spectral coherence ------------------------------------------------------------- */
+/* ---- spectral coherence ---------------------------------------------------------------------- */
 
 /* A vector becomes n columns: its dimensions, or the real and imaginary parts of its DFT bins in
    order (DC and an even length's Nyquist bin have one column each). A band is a range of columns.
@@ -16488,7 +16495,9 @@ WCOH_API wcoh_result wcoh_spectral_energy(wcoh_spectral *spectral, const float *
     return WCOH_OK;
 }
 
-/* ---- toolkit: wave packets ------------------------------------------------------------------- */
+/* ======== 7 toolkit: resonance memory ========================================================= */
+
+/* ---- wave packets ---------------------------------------------------------------------------- */
 
 /* S from the energies and the real part of the inner product of two packets. */
 static double wcohi_resonance_score(double e1, double e2, double dot)
@@ -16563,7 +16572,7 @@ WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double per
     return chosen;
 }
 
-/* ---- toolkit: resonance memory --------------------------------------------------------------- */
+/* ---- resonance memory ------------------------------------------------------------------------ */
 
 /* A packet is a row of real columns whose plain inner product is the packets': the signed vector
    (sign-phase), the orthonormal DFT (DC, then real and imaginary part of each bin times sqrt 2,
@@ -16833,7 +16842,7 @@ WCOH_API wcoh_result wcoh_resonance_add(wcoh_resonance *store, const float *vect
     return WCOH_OK;
 }
 
-/* ---- toolkit: top-k search ------------------------------------------------------------------- */
+/* ---- top-k search ---------------------------------------------------------------------------- */
 
 /* A search over all chunks: each slot keeps its best in a heap whose root is the worst kept, by
    score and then by index, so that the answer does not depend on who scanned what. */
@@ -17081,7 +17090,7 @@ WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t in
     return WCOH_OK;
 }
 
-/* ---- toolkit: the store's file --------------------------------------------------------------- */
+/* ---- the store's file ------------------------------------------------------------------------ */
 
 static const char wcohi_packet_names[][8] = {"sign", "dft", "phases"};
 
@@ -17265,7 +17274,9 @@ WCOH_API wcoh_result wcoh_resonance_load_file(wcoh_resonance **store, const char
 }
 #endif
 
-/* ---- toolkit: attention and depth ------------------------------------------------------------ */
+/* ======== 7 toolkit: attention and weights ==================================================== */
+
+/* ---- attention and depth --------------------------------------------------------------------- */
 
 static const double wcohi_no_centroid = 4.0; /* outside +-pi */
 
@@ -17437,7 +17448,7 @@ WCOH_API wcoh_collapse wcoh_collapse_of(const double *values, int layers)
     return collapse;
 }
 
-/* ---- toolkit: inside a model ----------------------------------------------------------------- */
+/* ---- inside a model -------------------------------------------------------------------------- */
 
 /* Parameter `name` of a layer, or NULL. */
 static const wcoh_real *wcohi_layer_param(const wcoh_model *model, int layer, const char *name)
@@ -17655,7 +17666,7 @@ WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *token
     return result;
 }
 
-/* ---- toolkit: singular values ---------------------------------------------------------------- */
+/* ---- singular values ------------------------------------------------------------------------- */
 
 /* Householder reflections make A [m,n], m >= n, upper bidiagonal (diagonal d [n], above it
    e [n-1]); its singular values are the positive eigenvalues of the symmetric tridiagonal matrix of
@@ -17784,7 +17795,7 @@ static double wcohi_noise_rank(int m, int n)
     return n * (mean / mass) * exp(-log_mean / mean);
 }
 
-/* ---- toolkit: a matrix in figures ------------------------------------------------------------ */
+/* ---- a matrix in figures --------------------------------------------------------------------- */
 
 typedef struct wcohi_matrix_work {
     double *a; /* [m,n], m >= n */
@@ -18115,6 +18126,7 @@ WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint6
     }
     return WCOH_OK;
 }
+#endif /* WAVECOH_NO_TOOLKIT */
 
 #ifdef __cplusplus
 }

@@ -16,7 +16,7 @@ m=$build/matrix
 mkdir -p "$m"
 CPUS=${CPUS:-$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)}
 WARN="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
-OPTIONS="STATIC NO_THREADS NO_SIMD NO_STDIO MALLOC"
+OPTIONS="STATIC NO_THREADS NO_SIMD NO_STDIO NO_TOOLKIT MALLOC"
 rows=0
 
 have() { command -v "$1" > /dev/null 2>&1; }
