@@ -59,6 +59,9 @@
      WAVECOH_NO_STDIO               no function that opens a path, no file is ever touched
      WAVECOH_NO_THREADS             no thread is created, nothing to link but libm
      WAVECOH_NO_SIMD                portable C kernels only
+     WAVECOH_SCALAR                 portable C kernels too, where the machine always has better
+     WAVECOH_FILE                   name by which this file includes itself, in quotes: only for a
+                                    renamed file, and a compiler without __FILE_NAME__ (GCC < 12)
      WAVECOH_NO_TOOLKIT             no coherence toolkit (floor 7)
      WAVECOH_MINGW_AVX              use AVX with MinGW GCC (off: its 32-byte stack spills crash)
      WAVECOH_TEST_DOUBLE            tests only: float64 throughout, for gradient checks
@@ -1170,7 +1173,14 @@ WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint6
 #endif
 #endif /* WAVECOH_H */
 
-#if defined(WAVECOH_IMPLEMENTATION) && !defined(WAVECOH_IMPLEMENTATION_DONE)
+/* A pass is an inclusion of this file by itself (see "one vocabulary, five instruction sets"): it
+   reads the kernels alone. */
+#if defined(WAVECOH_IMPLEMENTATION) &&                                                             \
+    (defined(WCOHI_PASS) || !defined(WAVECOH_IMPLEMENTATION_DONE))
+#ifdef WCOHI_PASS
+#define WCOHI_PASS_DONE
+#endif
+#ifndef WCOHI_PASS
 #define WAVECOH_IMPLEMENTATION_DONE
 #ifdef WCOHI_QUIET_UNUSED
 #pragma GCC diagnostic pop
@@ -1782,6 +1792,12 @@ static wcoh_result wcohi_json_list(wcohi_json *json, uint64_t *values, int limit
 #endif
 #endif
 
+/* The scalar set is compiled where nothing better is certain, or on request. */
+#if defined(WAVECOH_SCALAR) ||                                                                     \
+    !(defined(WCOHI_HAS_NEON) || (defined(WCOHI_HAS_SSE2) && !defined(__i386__)))
+#define WCOHI_HAS_SCALAR 1
+#endif
+
 #ifdef __cplusplus
 } /* system headers may hold templates */
 #endif
@@ -1909,8 +1925,10 @@ static int wcohi_x86_has(wcoh_isa isa)
 WCOH_API int wcoh_cpu_has_isa(wcoh_isa isa)
 {
     switch (isa) {
-    case WCOH_ISA_AUTO:
+    case WCOH_ISA_AUTO: return 1;
+#ifdef WCOHI_HAS_SCALAR
     case WCOH_ISA_SCALAR: return 1;
+#endif
 #ifdef WCOHI_HAS_SSE2
     case WCOH_ISA_SSE2: return wcohi_x86_has(isa);
 #endif
@@ -1944,6 +1962,19 @@ WCOH_API const char *wcoh_isa_name(wcoh_isa isa)
     case WCOH_ISA_NEON: return "neon";
     default: return "unknown";
     }
+}
+
+/* The set to use where `asked` is what the desc says. */
+static wcoh_result wcohi_isa_choose(wcoh_isa *isa, wcoh_isa asked, wcoh_error *error)
+{
+    *isa = asked == WCOH_ISA_AUTO ? wcoh_cpu_best_isa() : asked;
+    if (wcoh_cpu_has_isa(asked)) return WCOH_OK;
+    if (asked == WCOH_ISA_SCALAR)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "isa: this build has no scalar kernels; define WAVECOH_SCALAR where the "
+                          "implementation is compiled");
+    return wcohi_fail(error, WCOH_E_UNSUPPORTED, "isa: this machine or build has no %s",
+                      wcoh_isa_name(asked));
 }
 
 /* ---- how many CPUs this process may use ------------------------------------------------------ */
@@ -4388,14 +4419,23 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 
 /* ======== 5 ground: one vocabulary, five instruction sets ===================================== */
 
-/* A kernel is written once, as a macro over a prefix S, and WCOHI_INSTANTIATE expands it for every
-   instruction set of this build: wcohi_scalar, wcohi_sse2, wcohi_avx2, wcohi_avx512, wcohi_neon.
+/* A kernel is written once. Kernels stand in blocks,
 
-     S##_fn, S##_inline    `static` with the target attribute; the second is for helpers that are
+       #else     (a pass: kernels of ..)
+       ..
+       #endif
+       #ifndef WCOHI_PASS
+
+   inside the text that an ordinary inclusion reads between #ifndef WCOHI_PASS and #endif, so that a
+   pass, an inclusion of this file by itself, reads the blocks alone. There is one pass for every
+   instruction set of this build, and in it S_(name) is wcohi_scalar_name, wcohi_sse2_name,
+   wcohi_avx2_name, wcohi_avx512_name or wcohi_neon_name: of a kernel, or of a word of the vocabulary:
+
+     S_(fn), S_(inline)    `static` with the target attribute; the second is for helpers that are
                            inlined into kernels
-     S##_v, S##_W          vector of W reals          S##_iv   vector of W int32_t     S##_m   mask
-     S##_dv, S##_DW        vector of DW doubles; S##_dlo(v), S##_dhi(v) widen the halves of a v
-                           (scalar: DW = 1, dlo is all of it and dhi is 0), S##_dnarrow(lo, hi) back
+     S_(v), S_(W)          vector of W reals          S_(iv)   vector of W int32_t     S_(m)   mask
+     S_(dv), S_(DW)        vector of DW doubles; S_(dlo)(v), S_(dhi)(v) widen the halves of a v
+                           (scalar: DW = 1, dlo is all of it and dhi is 0), S_(dnarrow)(lo, hi) back
      load store load_n store_n   at any address; the _n forms touch the first n (0..W) only
      even odd ziplo ziphi  of two vectors: complex pairs apart and together again
      quads mixlo mixhi pairlo pairhi   W/4 groups of four from p, p + stride, ..; unpacks of
@@ -4916,9 +4956,11 @@ wcohi_avx512_inline __m512 wcohi_avx512_sqrt(__m512 a)
 #define wcohi_avx512_odd(a, b) WCOHI_AVX512_PICK(a, b, 1, 2, 8)
 #define wcohi_avx512_ziplo(a, b) WCOHI_AVX512_ZIP(a, b, 0)
 #define wcohi_avx512_ziphi(a, b) WCOHI_AVX512_ZIP(a, b, 8)
-#define wcohi_avx512_quads(p, stride)                                                              \
-    _mm512_maskz_insertf32x8((__mmask16)-1, _mm512_castps256_ps512(wcohi_avx2_quads(p, stride)),   \
-                             wcohi_avx2_quads((p) + 2 * (stride), stride), 1)
+wcohi_avx512_inline __m512 wcohi_avx512_quads(const float *p, size_t stride)
+{
+    __m256 two = wcohi_avx2_quads(p, stride), more = wcohi_avx2_quads(p + 2 * stride, stride);
+    return _mm512_maskz_insertf32x8((__mmask16)-1, _mm512_castps256_ps512(two), more, 1);
+}
 #define wcohi_avx512_mixlo(a, b) _mm512_maskz_unpacklo_ps((__mmask16)-1, a, b)
 #define wcohi_avx512_mixhi(a, b) _mm512_maskz_unpackhi_ps((__mmask16)-1, a, b)
 #define wcohi_avx512_pairlo(a, b) _mm512_maskz_shuffle_ps((__mmask16)-1, a, b, 0x44)
@@ -5084,34 +5126,73 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_dsum(a) (vgetq_lane_f64(a, 0) + vgetq_lane_f64(a, 1))
 #endif
 
-/* ---- instantiation --------------------------------------------------------------------------- */
+/* ---- passes ---------------------------------------------------------------------------------- */
 
-#ifdef WCOHI_HAS_SSE2
-#define WCOHI_IF_SSE2(K) K(wcohi_sse2)
+/* WAVECOH_FILE is the name by which this text includes itself. */
+#ifndef WAVECOH_FILE
+#ifdef __FILE_NAME__
+#define WAVECOH_FILE __FILE_NAME__
+#if defined(__INCLUDE_LEVEL__) && __INCLUDE_LEVEL__ == 0
+#error "the text of wavecoh.h stands in a larger file, but must include itself alone: keep it in a file of its own and define WAVECOH_FILE as the name of that file"
+#endif
 #else
-#define WCOHI_IF_SSE2(K)
+#define WAVECOH_FILE "wavecoh.h"
+#endif
+#endif
+#ifdef S_
+#error "S_ is a macro already; wavecoh.h uses it while its implementation is compiled: include it first"
+#endif
+
+/* X(set, ISA) for every set of this build; written without a semicolon. */
+#ifdef WCOHI_HAS_SCALAR
+#define WCOHI_IF_SCALAR(X) X(wcohi_scalar, WCOH_ISA_SCALAR)
+#else
+#define WCOHI_IF_SCALAR(X)
+#endif
+#ifdef WCOHI_HAS_SSE2
+#define WCOHI_IF_SSE2(X) X(wcohi_sse2, WCOH_ISA_SSE2)
+#else
+#define WCOHI_IF_SSE2(X)
 #endif
 #ifdef WCOHI_HAS_AVX
-#define WCOHI_IF_AVX(K) K(wcohi_avx2) K(wcohi_avx512)
+#define WCOHI_IF_AVX(X) X(wcohi_avx2, WCOH_ISA_AVX2) X(wcohi_avx512, WCOH_ISA_AVX512)
 #else
-#define WCOHI_IF_AVX(K)
+#define WCOHI_IF_AVX(X)
 #endif
 #ifdef WCOHI_HAS_NEON
-#define WCOHI_IF_NEON(K) K(wcohi_neon)
+#define WCOHI_IF_NEON(X) X(wcohi_neon, WCOH_ISA_NEON)
 #else
-#define WCOHI_IF_NEON(K)
+#define WCOHI_IF_NEON(X)
 #endif
-#define WCOHI_INSTANTIATE_VECTOR(K) WCOHI_IF_SSE2(K) WCOHI_IF_AVX(K) WCOHI_IF_NEON(K)
-/* K(S) for every set of this build; written without a semicolon. */
-#define WCOHI_INSTANTIATE(K) K(wcohi_scalar) WCOHI_INSTANTIATE_VECTOR(K)
+#define WCOHI_EACH_SET(X) WCOHI_IF_SCALAR(X) WCOHI_IF_SSE2(X) WCOHI_IF_AVX(X) WCOHI_IF_NEON(X)
+
+/* The groups of kernels. wcohi_norm_kernels is a struct of functions beside the op, whose kernels
+   fill one in every pass; a set's table points at one of each. */
+#ifdef WAVECOH_NO_TOOLKIT
+#define WCOHI_TOOLKIT_GROUP(X)
+#else
+#define WCOHI_TOOLKIT_GROUP(X) X(toolkit)
+#endif
+#define WCOHI_KERNEL_GROUPS(X)                                                                     \
+    X(gemm) X(common) X(norm) X(per_band) X(softmax) X(adamw) X(kerr) X(wave) X(dot)               \
+    WCOHI_TOOLKIT_GROUP(X)
+
+#define WCOHI_GROUP_MEMBER(group) const struct wcohi_##group##_kernels *group;
+typedef struct wcohi_kernels {
+    wcoh_isa isa;
+    WCOHI_KERNEL_GROUPS(WCOHI_GROUP_MEMBER)
+} wcohi_kernels;
+
+/* The head of a kernel `name` in a pass; what it takes and returns says wcohi_<name>_is, once. */
+#define WCOHI_KERNEL(name) S_(fn) wcohi_##name##_is(S_(name))
 
 /* ---- exp, sincos, tanh, log, gelu ------------------------------------------------------------ */
 
 /* Minimum and maximum hand NaN on when it is the second operand, unless fast-math may swap them. */
 #if defined(WCOHI_FAST_MATH) && !defined(WAVECOH_TEST_DOUBLE)
-#define WCOHI_PASS_NAN(S, x, y) S##_select(S##_is_nan(x), x, y)
+#define WCOHI_PASS_NAN(x, y) S_(select)(S_(is_nan)(x), x, y)
 #else
-#define WCOHI_PASS_NAN(S, x, y) (y)
+#define WCOHI_PASS_NAN(x, y) (y)
 #endif
 
 #ifdef WAVECOH_TEST_DOUBLE
@@ -5126,79 +5207,6 @@ WCOHI_FORCE_INLINE void wcohi_scalar_sincos(double x, double *s, double *c)
 }
 
 #else
-
-/* 2^n * p for n in -160..130 and p in 1/2..2, also where the result is denormal or infinite. */
-#define WCOHI_MATH_LDEXP(S)                                                                        \
-    S##_inline S##_v S##_ldexp(S##_v p, S##_iv n)                                                  \
-    {                                                                                              \
-        S##_iv half = S##_isar(n, 1), rest = S##_iadd(S##_isub(n, half), S##_iset(127));           \
-        p = S##_real(S##_iadd(S##_bits(p), S##_ishl(half, 23)));                                   \
-        return S##_mul(p, S##_real(S##_ishl(rest, 23)));                                           \
-    }
-#ifdef WCOHI_HAS_AVX
-#define wcohi_avx512_ldexp(p, n) _mm512_maskz_scalef_ps((__mmask16)-1, p, wcohi_avx512_fromi(n))
-WCOHI_MATH_LDEXP(wcohi_avx2)
-#endif
-WCOHI_MATH_LDEXP(wcohi_scalar)
-WCOHI_IF_SSE2(WCOHI_MATH_LDEXP)
-WCOHI_IF_NEON(WCOHI_MATH_LDEXP)
-
-/* r = x - n ln 2 with n the nearest integer to x / ln 2; |x| < 200. ln 2 in two parts, the first
-   with 15 bits so that n times it is exact. */
-/* (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, interpolated at Chebyshev points: e^r is good to 1e-8. */
-#define WCOHI_EXP_TAIL(S, r)                                                                       \
-    S##_fma(S##_fma(S##_fma(S##_fma(S##_set(1.392621347e-3f), r, S##_set(8.363202972e-3f)), r,     \
-                            S##_set(4.166655444e-2f)), r, S##_set(1.666657685e-1f)), r,            \
-            S##_set(0.5f))
-
-#define WCOHI_MATH_EXP_REDUCE(S)                                                                   \
-    S##_inline S##_v S##_exp_reduce(S##_v x, S##_iv *n)                                            \
-    {                                                                                              \
-        S##_v whole;                                                                               \
-        *n = S##_toi(S##_mul(x, S##_set(1.44269504f)));                                            \
-        whole = S##_fromi(*n);                                                                     \
-        x = S##_keep(S##_fnma(whole, S##_set(0.693145752f), x));                                   \
-        return S##_keep(S##_fnma(whole, S##_set(1.42860677e-6f), x));                              \
-    }                                                                                              \
-    S##_inline S##_v S##_expm1_small(S##_v r)                                                      \
-    {                                                                                              \
-        return S##_fma(S##_mul(WCOHI_EXP_TAIL(S, r), r), r, r);                                    \
-    }                                                                                              \
-    /* by the bits: fast-math may drop a comparison of reals */                                    \
-    S##_inline S##_m S##_is_nan(S##_v x)                                                           \
-    {                                                                                              \
-        return S##_igt(S##_iand(S##_bits(x), S##_iset(0x7fffffff)), S##_iset(0x7f800000));         \
-    }
-WCOHI_INSTANTIATE(WCOHI_MATH_EXP_REDUCE)
-
-/* e^x. At most 1.5 ULP over all floats, denormal results included; NaN stays NaN. */
-#define WCOHI_MATH_EXP(S)                                                                          \
-    S##_inline S##_v S##_exp(S##_v x)                                                              \
-    {                                                                                              \
-        S##_iv n;                                                                                  \
-        S##_v t = S##_min(S##_set(89.0f), S##_max(S##_set(-105.0f), x));                           \
-        S##_v r = S##_exp_reduce(t, &n), one = S##_set(1.0f), p;                                   \
-        p = S##_fma(WCOHI_EXP_TAIL(S, r), r, one);                                                 \
-        p = S##_ldexp(S##_fma(p, r, one), n);                                                      \
-        return WCOHI_PASS_NAN(S, x, p);                                                            \
-    }
-WCOHI_INSTANTIATE(WCOHI_MATH_EXP)
-
-/* tanh x = m / (m + 2), m = e^2|x| - 1 = 2^n (e^r - 1) + (2^n - 1), with the sign of x.
-   At most 3 ULP. */
-#define WCOHI_MATH_TANH(S)                                                                         \
-    S##_inline S##_v S##_tanh(S##_v x)                                                             \
-    {                                                                                              \
-        S##_iv n, sign = S##_iand(S##_bits(x), S##_ixor(S##_iset(0x7fffffff), S##_iset(-1)));      \
-        S##_v a = S##_min(S##_set(10.0f), S##_abs(x)), scale, m;                                   \
-        m = S##_expm1_small(S##_exp_reduce(S##_add(a, a), &n));                                    \
-        scale = S##_real(S##_ishl(S##_iadd(n, S##_iset(127)), 23));                                \
-        m = S##_fma(scale, m, S##_keep(S##_sub(scale, S##_set(1.0f))));                            \
-        m = S##_div(m, S##_add(m, S##_set(2.0f)));                                                 \
-        m = S##_real(S##_ior(S##_bits(m), sign));                                                  \
-        return WCOHI_PASS_NAN(S, x, m);                                                            \
-    }
-WCOHI_INSTANTIATE(WCOHI_MATH_TANH)
 
 /* |x| >= 2^13 reduced by multiples of pi/2, with 2/pi to 224 bits (Payne and Hanek 1983). x is
    m 2^(e-150) with 24 bits of m; bits of 2/pi before number e-152 only add multiples of 4 to the
@@ -5233,170 +5241,203 @@ static float wcohi_far_phase(int32_t bits, int32_t *quadrant)
     return (float)(phase * (1.57079632679489661923 / 4611686018427387904.0));
 }
 
-/* sin and cos. |x| = q pi/2 + r: up to 12800 pi/2 is subtracted in four parts, the first three so
-   short that q times them is exact; beyond, lane by lane. At most 2.5 ULP over all floats. */
-#define WCOHI_MATH_SINCOS(S)                                                                       \
-    S##_inline S##_v S##_far_lanes(S##_v r, S##_iv bits, S##_iv *quadrant)                         \
-    {                                                                                              \
-        float phase[S##_W];                                                                        \
-        int32_t x[S##_W], q[S##_W];                                                                \
-        int i;                                                                                     \
-        S##_store(phase, r);                                                                       \
-        S##_istore(x, bits);                                                                       \
-        S##_istore(q, *quadrant);                                                                  \
-        for (i = 0; i < S##_W; i++)                                                                \
-            if (x[i] > 0x46480000) phase[i] = wcohi_far_phase(x[i], &q[i]);                        \
-        *quadrant = S##_iload(q);                                                                  \
-        return S##_load(phase);                                                                    \
-    }                                                                                              \
-    S##_inline void S##_sincos(S##_v x, S##_v *sine, S##_v *cosine)                                \
-    {                                                                                              \
-        S##_iv bits = S##_iand(S##_bits(x), S##_iset(0x7fffffff)), q;                              \
-        S##_iv sign = S##_ixor(S##_bits(x), bits), one = S##_iset(1), two = S##_iset(2);           \
-        S##_m distant = S##_igt(bits, S##_iset(0x46480000)), swap;                                 \
-        S##_v r = S##_select(distant, S##_zero(), S##_real(bits)), n, z, s, c;                     \
-        q = S##_toi(S##_mul(r, S##_set(0.636619772f)));                                            \
-        n = S##_fromi(q);                                                                          \
-        r = S##_keep(S##_fnma(n, S##_set(1.5703125f), r));                                         \
-        r = S##_keep(S##_fnma(n, S##_set(4.83751297e-4f), r));                                     \
-        r = S##_keep(S##_fnma(n, S##_set(7.5495336e-8f), r));                                      \
-        r = S##_keep(S##_fnma(n, S##_set(2.5633441e-12f), r));                                     \
-        if (S##_any(distant)) r = S##_far_lanes(r, bits, &q);                                      \
-        z = S##_mul(r, r);                                                                         \
-        s = S##_fma(S##_set(-1.9515295891e-4f), z, S##_set(8.3321608736e-3f));                     \
-        s = S##_fma(s, z, S##_set(-1.6666654611e-1f));                                             \
-        s = S##_fma(S##_mul(s, z), r, r);                                                          \
-        c = S##_fma(S##_set(2.443315711809948e-5f), z, S##_set(-1.388731625493765e-3f));           \
-        c = S##_fma(c, z, S##_set(4.166664568298827e-2f));                                         \
-        c = S##_fma(S##_mul(c, z), z, S##_fnma(S##_set(0.5f), z, S##_set(1.0f)));                  \
-        swap = S##_igt(S##_iand(q, one), S##_iset(0));                                             \
-        sign = S##_ixor(sign, S##_ishl(S##_iand(q, two), 30));                                     \
-        *sine = S##_real(S##_ixor(S##_bits(S##_select(swap, c, s)), sign));                        \
-        sign = S##_ishl(S##_iand(S##_iadd(q, one), two), 30);                                      \
-        *cosine = S##_real(S##_ixor(S##_bits(S##_select(swap, s, c)), sign));                      \
-    }
-WCOHI_INSTANTIATE(WCOHI_MATH_SINCOS)
-
-/* ln x = e ln 2 + ln(1 + f), x = 2^e (1 + f), f in [sqrt(1/2)-1, sqrt(2)-1]. At most 1.5 ULP;
-   0 gives -inf, negative values NaN. */
-#define WCOHI_MATH_LOG(S)                                                                          \
-    S##_inline S##_v S##_log_edges(S##_v x, S##_v y)                                               \
-    {                                                                                              \
-        S##_iv bits = S##_bits(x), magnitude = S##_iand(bits, S##_iset(0x7fffffff));               \
-        S##_m big = S##_igt(bits, S##_iset(0x7f7fffff)); /* +inf and NaN: itself */                \
-        S##_m below = S##_igt(S##_iset(0), bits), none = S##_igt(S##_iset(1), magnitude);          \
-        y = S##_select(big, x, y);                                                                 \
-        y = S##_select(below, S##_real(S##_iset(0x7fc00000)), y);                                  \
-        return S##_select(none, S##_real(S##_ishl(S##_iset(0x1ff), 23)), y);                       \
-    }                                                                                              \
-    S##_inline S##_v S##_log(S##_v x)                                                              \
-    {                                                                                              \
-        S##_m tiny = S##_igt(S##_iset(0x00800000), S##_bits(x));                                   \
-        S##_v scaled = S##_select(tiny, S##_mul(x, S##_set(8388608.0f)), x), f, e, z, p;           \
-        S##_iv bits = S##_isub(S##_bits(scaled), S##_iset(0x3f3504f3));                            \
-        e = S##_fromi(S##_isar(bits, 23));                                                         \
-        e = S##_sub(e, S##_select(tiny, S##_set(23.0f), S##_zero()));                              \
-        bits = S##_iadd(S##_iand(bits, S##_iset(0x007fffff)), S##_iset(0x3f3504f3));               \
-        f = S##_keep(S##_sub(S##_real(bits), S##_set(1.0f)));                                      \
-        z = S##_mul(f, f);                                                                         \
-        p = S##_fma(S##_set(7.0376836292e-2f), f, S##_set(-1.1514610310e-1f));                     \
-        p = S##_fma(p, f, S##_set(1.1676998740e-1f));                                              \
-        p = S##_fma(p, f, S##_set(-1.2420140846e-1f));                                             \
-        p = S##_fma(p, f, S##_set(1.4249322787e-1f));                                              \
-        p = S##_fma(p, f, S##_set(-1.6668057665e-1f));                                             \
-        p = S##_fma(p, f, S##_set(2.0000714765e-1f));                                              \
-        p = S##_fma(p, f, S##_set(-2.4999993993e-1f));                                             \
-        p = S##_fma(p, f, S##_set(3.3333331174e-1f));                                              \
-        p = S##_fma(S##_mul(p, f), z, S##_mul(e, S##_set(-2.12194440e-4f)));                       \
-        p = S##_fnma(S##_set(0.5f), z, p);                                                         \
-        p = S##_fma(e, S##_set(0.693359375f), S##_keep(S##_add(f, p)));                            \
-        return S##_log_edges(x, p);                                                                \
-    }
-WCOHI_INSTANTIATE(WCOHI_MATH_LOG)
-
 #endif /* WAVECOH_TEST_DOUBLE */
 
 #define WCOHI_2U 1.595769121605730712        /* 2 sqrt(2/pi) */
 #define WCOHI_2U_CUBE 0.07135481627260024876 /* times 0.044715 */
 
+#else /* a pass: exp, tanh, sincos, log, gelu */
+
+#ifndef WAVECOH_TEST_DOUBLE
+
+/* 2^n * p for n in -160..130 and p in 1/2..2, also where the result is denormal or infinite. */
+#if S_(W) == 16
+#define wcohi_avx512_ldexp(p, n) _mm512_maskz_scalef_ps((__mmask16)-1, p, wcohi_avx512_fromi(n))
+#else
+S_(inline) S_(v) S_(ldexp)(S_(v) p, S_(iv) n)
+{
+    S_(iv) half = S_(isar)(n, 1), rest = S_(iadd)(S_(isub)(n, half), S_(iset)(127));
+    p = S_(real)(S_(iadd)(S_(bits)(p), S_(ishl)(half, 23)));
+    return S_(mul)(p, S_(real)(S_(ishl)(rest, 23)));
+}
+#endif
+
+/* (e^r - 1 - r) / r^2 for |r| <= ln(2)/2, interpolated at Chebyshev points: e^r is good to 1e-8. */
+S_(inline) S_(v) S_(exp_tail)(S_(v) r)
+{
+    S_(v) p = S_(fma)(S_(set)(1.392621347e-3f), r, S_(set)(8.363202972e-3f));
+    p = S_(fma)(p, r, S_(set)(4.166655444e-2f));
+    p = S_(fma)(p, r, S_(set)(1.666657685e-1f));
+    return S_(fma)(p, r, S_(set)(0.5f));
+}
+
+/* r = x - n ln 2 with n the nearest integer to x / ln 2; |x| < 200. ln 2 in two parts, the first
+   with 15 bits so that n times it is exact. */
+S_(inline) S_(v) S_(exp_reduce)(S_(v) x, S_(iv) *n)
+{
+    S_(v) whole;
+    *n = S_(toi)(S_(mul)(x, S_(set)(1.44269504f)));
+    whole = S_(fromi)(*n);
+    x = S_(keep)(S_(fnma)(whole, S_(set)(0.693145752f), x));
+    return S_(keep)(S_(fnma)(whole, S_(set)(1.42860677e-6f), x));
+}
+
+S_(inline) S_(v) S_(expm1_small)(S_(v) r)
+{
+    return S_(fma)(S_(mul)(S_(exp_tail)(r), r), r, r);
+}
+
+/* by the bits: fast-math may drop a comparison of reals */
+S_(inline) S_(m) S_(is_nan)(S_(v) x)
+{
+    return S_(igt)(S_(iand)(S_(bits)(x), S_(iset)(0x7fffffff)), S_(iset)(0x7f800000));
+}
+
+/* e^x. At most 1.5 ULP over all floats, denormal results included; NaN stays NaN. */
+S_(inline) S_(v) S_(exp)(S_(v) x)
+{
+    S_(iv) n;
+    S_(v) t = S_(min)(S_(set)(89.0f), S_(max)(S_(set)(-105.0f), x));
+    S_(v) r = S_(exp_reduce)(t, &n), one = S_(set)(1.0f), p;
+    p = S_(fma)(S_(exp_tail)(r), r, one);
+    p = S_(ldexp)(S_(fma)(p, r, one), n);
+    return WCOHI_PASS_NAN(x, p);
+}
+
+/* tanh x = m / (m + 2), m = e^2|x| - 1 = 2^n (e^r - 1) + (2^n - 1), with the sign of x.
+   At most 3 ULP. */
+S_(inline) S_(v) S_(tanh)(S_(v) x)
+{
+    S_(iv) n, sign = S_(iand)(S_(bits)(x), S_(ixor)(S_(iset)(0x7fffffff), S_(iset)(-1)));
+    S_(v) a = S_(min)(S_(set)(10.0f), S_(abs)(x)), scale, m;
+    m = S_(expm1_small)(S_(exp_reduce)(S_(add)(a, a), &n));
+    scale = S_(real)(S_(ishl)(S_(iadd)(n, S_(iset)(127)), 23));
+    m = S_(fma)(scale, m, S_(keep)(S_(sub)(scale, S_(set)(1.0f))));
+    m = S_(div)(m, S_(add)(m, S_(set)(2.0f)));
+    m = S_(real)(S_(ior)(S_(bits)(m), sign));
+    return WCOHI_PASS_NAN(x, m);
+}
+
+/* sin and cos. |x| = q pi/2 + r: up to 12800 pi/2 is subtracted in four parts, the first three so
+   short that q times them is exact; beyond, lane by lane. At most 2.5 ULP over all floats. */
+S_(inline) S_(v) S_(far_lanes)(S_(v) r, S_(iv) bits, S_(iv) *quadrant)
+{
+    float phase[S_(W)];
+    int32_t x[S_(W)], q[S_(W)];
+    int i;
+    S_(store)(phase, r);
+    S_(istore)(x, bits);
+    S_(istore)(q, *quadrant);
+    for (i = 0; i < S_(W); i++)
+        if (x[i] > 0x46480000) phase[i] = wcohi_far_phase(x[i], &q[i]);
+    *quadrant = S_(iload)(q);
+    return S_(load)(phase);
+}
+
+S_(inline) void S_(sincos)(S_(v) x, S_(v) *sine, S_(v) *cosine)
+{
+    S_(iv) bits = S_(iand)(S_(bits)(x), S_(iset)(0x7fffffff)), q;
+    S_(iv) sign = S_(ixor)(S_(bits)(x), bits), one = S_(iset)(1), two = S_(iset)(2);
+    S_(m) distant = S_(igt)(bits, S_(iset)(0x46480000)), swap;
+    S_(v) r = S_(select)(distant, S_(zero)(), S_(real)(bits)), n, z, s, c;
+    q = S_(toi)(S_(mul)(r, S_(set)(0.636619772f)));
+    n = S_(fromi)(q);
+    r = S_(keep)(S_(fnma)(n, S_(set)(1.5703125f), r));
+    r = S_(keep)(S_(fnma)(n, S_(set)(4.83751297e-4f), r));
+    r = S_(keep)(S_(fnma)(n, S_(set)(7.5495336e-8f), r));
+    r = S_(keep)(S_(fnma)(n, S_(set)(2.5633441e-12f), r));
+    if (S_(any)(distant)) r = S_(far_lanes)(r, bits, &q);
+    z = S_(mul)(r, r);
+    s = S_(fma)(S_(set)(-1.9515295891e-4f), z, S_(set)(8.3321608736e-3f));
+    s = S_(fma)(s, z, S_(set)(-1.6666654611e-1f));
+    s = S_(fma)(S_(mul)(s, z), r, r);
+    c = S_(fma)(S_(set)(2.443315711809948e-5f), z, S_(set)(-1.388731625493765e-3f));
+    c = S_(fma)(c, z, S_(set)(4.166664568298827e-2f));
+    c = S_(fma)(S_(mul)(c, z), z, S_(fnma)(S_(set)(0.5f), z, S_(set)(1.0f)));
+    swap = S_(igt)(S_(iand)(q, one), S_(iset)(0));
+    sign = S_(ixor)(sign, S_(ishl)(S_(iand)(q, two), 30));
+    *sine = S_(real)(S_(ixor)(S_(bits)(S_(select)(swap, c, s)), sign));
+    sign = S_(ishl)(S_(iand)(S_(iadd)(q, one), two), 30);
+    *cosine = S_(real)(S_(ixor)(S_(bits)(S_(select)(swap, s, c)), sign));
+}
+
+/* ln x = e ln 2 + ln(1 + f), x = 2^e (1 + f), f in [sqrt(1/2)-1, sqrt(2)-1]. At most 1.5 ULP;
+   0 gives -inf, negative values NaN. */
+S_(inline) S_(v) S_(log_edges)(S_(v) x, S_(v) y)
+{
+    S_(iv) bits = S_(bits)(x), magnitude = S_(iand)(bits, S_(iset)(0x7fffffff));
+    S_(m) big = S_(igt)(bits, S_(iset)(0x7f7fffff)); /* +inf and NaN: itself */
+    S_(m) below = S_(igt)(S_(iset)(0), bits), none = S_(igt)(S_(iset)(1), magnitude);
+    y = S_(select)(big, x, y);
+    y = S_(select)(below, S_(real)(S_(iset)(0x7fc00000)), y);
+    return S_(select)(none, S_(real)(S_(ishl)(S_(iset)(0x1ff), 23)), y);
+}
+
+S_(inline) S_(v) S_(log)(S_(v) x)
+{
+    S_(m) tiny = S_(igt)(S_(iset)(0x00800000), S_(bits)(x));
+    S_(v) scaled = S_(select)(tiny, S_(mul)(x, S_(set)(8388608.0f)), x), f, e, z, p;
+    S_(iv) bits = S_(isub)(S_(bits)(scaled), S_(iset)(0x3f3504f3));
+    e = S_(fromi)(S_(isar)(bits, 23));
+    e = S_(sub)(e, S_(select)(tiny, S_(set)(23.0f), S_(zero)()));
+    bits = S_(iadd)(S_(iand)(bits, S_(iset)(0x007fffff)), S_(iset)(0x3f3504f3));
+    f = S_(keep)(S_(sub)(S_(real)(bits), S_(set)(1.0f)));
+    z = S_(mul)(f, f);
+    p = S_(fma)(S_(set)(7.0376836292e-2f), f, S_(set)(-1.1514610310e-1f));
+    p = S_(fma)(p, f, S_(set)(1.1676998740e-1f));
+    p = S_(fma)(p, f, S_(set)(-1.2420140846e-1f));
+    p = S_(fma)(p, f, S_(set)(1.4249322787e-1f));
+    p = S_(fma)(p, f, S_(set)(-1.6668057665e-1f));
+    p = S_(fma)(p, f, S_(set)(2.0000714765e-1f));
+    p = S_(fma)(p, f, S_(set)(-2.4999993993e-1f));
+    p = S_(fma)(p, f, S_(set)(3.3333331174e-1f));
+    p = S_(fma)(S_(mul)(p, f), z, S_(mul)(e, S_(set)(-2.12194440e-4f)));
+    p = S_(fnma)(S_(set)(0.5f), z, p);
+    p = S_(fma)(e, S_(set)(0.693359375f), S_(keep)(S_(add)(f, p)));
+    return S_(log_edges)(x, p);
+}
+
+#endif /* WAVECOH_TEST_DOUBLE */
+
 /* gelu(x) = x/2 (1 + tanh u) = x / (1 + e^-2u), u = sqrt(2/pi) (x + 0.044715 x^3), and
    gelu'(x) = s + x s (1 - s) 2u', s = 1 / (1 + e^-2u). The exponent stops at 80 and x at +-16, past
    which both are at their limits to rounding. Errors: 4e-7 (1 + |x|) and 8e-7 (1 + |x|). */
-#define WCOHI_MATH_GELU(S)                                                                         \
-    S##_inline S##_v S##_rsqrt(S##_v x)                                                            \
-    {                                                                                              \
-        return S##_div(S##_set(1), S##_keep(S##_sqrt(x)));                                         \
-    }                                                                                              \
-    /* 1 + e^-2u */                                                                                \
-    S##_inline S##_v S##_gelu_divisor(S##_v x, S##_v square)                                       \
-    {                                                                                              \
-        S##_v linear = S##_set((wcoh_real)-WCOHI_2U), cube = S##_set((wcoh_real)-WCOHI_2U_CUBE);   \
-        S##_v u = S##_mul(S##_fma(square, cube, linear), x);                                       \
-        return S##_add(S##_exp(S##_min(S##_set(80), u)), S##_set(1));                              \
-    }                                                                                              \
-    S##_inline S##_v S##_gelu(S##_v x)                                                             \
-    {                                                                                              \
-        S##_v low = S##_max(S##_set(-16), x), t = S##_min(S##_set(16), low);                       \
-        return WCOHI_PASS_NAN(S, x, S##_div(low, S##_gelu_divisor(t, S##_mul(t, t))));             \
-    }                                                                                              \
-    S##_inline S##_v S##_gelu_slope(S##_v x)                                                       \
-    {                                                                                              \
-        S##_v t = S##_min(S##_set(16), S##_max(S##_set(-16), x)), z = S##_mul(t, t);               \
-        S##_v one = S##_set(1), s = S##_div(one, S##_gelu_divisor(t, z)), slope;                   \
-        slope = S##_fma(z, S##_set((wcoh_real)(3 * WCOHI_2U_CUBE)), S##_set((wcoh_real)WCOHI_2U)); \
-        slope = S##_fma(S##_mul(S##_mul(t, slope), s), S##_sub(one, s), s);                        \
-        return WCOHI_PASS_NAN(S, x, slope);                                                        \
-    }
-WCOHI_INSTANTIATE(WCOHI_MATH_GELU)
+S_(inline) S_(v) S_(rsqrt)(S_(v) x)
+{
+    return S_(div)(S_(set)(1), S_(keep)(S_(sqrt)(x)));
+}
 
-/* ---- the same over arrays -------------------------------------------------------------------- */
+/* 1 + e^-2u */
+S_(inline) S_(v) S_(gelu_divisor)(S_(v) x, S_(v) square)
+{
+    S_(v) linear = S_(set)((wcoh_real)-WCOHI_2U), cube = S_(set)((wcoh_real)-WCOHI_2U_CUBE);
+    S_(v) u = S_(mul)(S_(fma)(square, cube, linear), x);
+    return S_(add)(S_(exp)(S_(min)(S_(set)(80), u)), S_(set)(1));
+}
 
-typedef void (*wcohi_map)(wcoh_real *y, const wcoh_real *x, size_t count);
-typedef struct wcohi_math_kernels {
-    wcohi_map exp, tanh, log, rsqrt, gelu, gelu_slope;
-    void (*sincos)(wcoh_real *s, wcoh_real *c, const wcoh_real *x, size_t count);
-} wcohi_math_kernels;
+S_(inline) S_(v) S_(gelu)(S_(v) x)
+{
+    S_(v) low = S_(max)(S_(set)(-16), x), t = S_(min)(S_(set)(16), low);
+    return WCOHI_PASS_NAN(x, S_(div)(low, S_(gelu_divisor)(t, S_(mul)(t, t))));
+}
 
-/* y [count] = f(x [count]); may be in place. */
-#define WCOHI_KERNEL_MAP(S, f)                                                                     \
-    S##_fn void S##_map_##f(wcoh_real *y, const wcoh_real *x, size_t count)                        \
-    {                                                                                              \
-        size_t i = 0;                                                                              \
-        for (; i + S##_W <= count; i += S##_W) S##_store(y + i, S##_##f(S##_load(x + i)));         \
-        if (i < count)                                                                             \
-            S##_store_n(y + i, S##_##f(S##_load_n(x + i, (int)(count - i))), (int)(count - i));    \
-    }
-#define WCOHI_KERNEL_MAPS(S)                                                                       \
-    WCOHI_KERNEL_MAP(S, exp) WCOHI_KERNEL_MAP(S, tanh) WCOHI_KERNEL_MAP(S, log)                    \
-    WCOHI_KERNEL_MAP(S, rsqrt) WCOHI_KERNEL_MAP(S, gelu) WCOHI_KERNEL_MAP(S, gelu_slope)           \
-    S##_fn void S##_map_sincos(wcoh_real *s, wcoh_real *c, const wcoh_real *x, size_t count)       \
-    {                                                                                              \
-        size_t i = 0;                                                                              \
-        S##_v sine, cosine;                                                                        \
-        for (; i + S##_W <= count; i += S##_W) {                                                   \
-            S##_sincos(S##_load(x + i), &sine, &cosine);                                           \
-            S##_store(s + i, sine);                                                                \
-            S##_store(c + i, cosine);                                                              \
-        }                                                                                          \
-        if (i < count) {                                                                           \
-            int n = (int)(count - i);                                                              \
-            S##_sincos(S##_load_n(x + i, n), &sine, &cosine);                                      \
-            S##_store_n(s + i, sine, n);                                                           \
-            S##_store_n(c + i, cosine, n);                                                         \
-        }                                                                                          \
-    }
-WCOHI_INSTANTIATE(WCOHI_KERNEL_MAPS)
-#define WCOHI_MATH_TABLE(S)                                                                        \
-    {                                                                                              \
-        S##_map_exp, S##_map_tanh, S##_map_log, S##_map_rsqrt, S##_map_gelu, S##_map_gelu_slope,   \
-            S##_map_sincos                                                                         \
-    }
+S_(inline) S_(v) S_(gelu_slope)(S_(v) x)
+{
+    S_(v) t = S_(min)(S_(set)(16), S_(max)(S_(set)(-16), x)), z = S_(mul)(t, t);
+    S_(v) one = S_(set)(1), s = S_(div)(one, S_(gelu_divisor)(t, z)), slope;
+    slope = S_(fma)(z, S_(set)((wcoh_real)(3 * WCOHI_2U_CUBE)), S_(set)((wcoh_real)WCOHI_2U));
+    slope = S_(fma)(S_(mul)(S_(mul)(t, slope), s), S_(sub)(one, s), s);
+    return WCOHI_PASS_NAN(x, slope);
+}
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ======== 5 ground: matrix products =========================================================== */
 
 /* C [m,n] = op(A) [m,k] op(B) [k,n], row-major, as BLIS does it: one register tile, everything else
    built around it. A panel of B (2 vectors wide, at most `depth` rows) is packed into the first
-   cache, turned if B is stored [n,k]; A is read where it lies, in tiles of up to S##_ROWS rows of
+   cache, turned if B is stored [n,k]; A is read where it lies, in tiles of up to S_(ROWS) rows of
    nearly equal height. Every element of C is one chain of multiply-adds over k in order (fused
    where the set has them), cut only every `depth` steps, so its bits depend on the shape and the
    instruction set, not on tiles or threads. |error| <= (k + 3) eps (sum |a||b| + |what is added|).
@@ -5420,9 +5461,8 @@ typedef struct wcohi_gemm_args {
     wcoh_real *pre; /* [m,n], ld as C: receives the argument of gelu; or NULL */
 } wcohi_gemm_args;
 
-struct wcohi_kernels;
 typedef struct wcohi_compute {
-    const struct wcohi_kernels *kernels;
+    const wcohi_kernels *kernels;
     wcohi_pool *pool;
     wcoh_real *pack; /* [wcohi_pack_count(slots)] */
 } wcohi_compute;
@@ -5448,14 +5488,22 @@ typedef void (*wcohi_tile_function)(const wcohi_tile *tile);
 #define WCOHI_PACK_PANEL 8192
 #define WCOHI_PACK_EDGE 512 /* a tile that hangs over the right edge */
 
+#define wcohi_pack_is(name)                                                                        \
+    void name(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width)
+#define wcohi_pack_turned_is(name)                                                                 \
+    void name(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width)
+#define wcohi_finish_is(name)                                                                      \
+    void name(const wcohi_tile *tile, int rows, int n, const wcoh_real *from, size_t ld)
+#define wcohi_gelu_rows_is(name)                                                                   \
+    void name(wcoh_real *c, const wcoh_real *pre, size_t ld, int rows, int n)
 typedef struct wcohi_gemm_kernels {
     int rows, lanes, depth; /* highest tile, lanes of a vector, rows of a packed panel */
     wcohi_tile_function tile[2][WCOHI_TILE_ROWS + 1]; /* [vectors - 1][rows] */
     wcohi_tile_function dot[2];                       /* one or two rows of A */
-    void (*pack)(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width);
-    void (*pack_turned)(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width);
-    void (*finish)(const wcohi_tile *tile, int rows, int n, const wcoh_real *from, size_t ld);
-    void (*gelu)(wcoh_real *c, const wcoh_real *pre, size_t ld, int rows, int n);
+    wcohi_pack_is((*pack));
+    wcohi_pack_turned_is((*pack_turned));
+    wcohi_finish_is((*finish));
+    wcohi_gelu_rows_is((*gelu));
 } wcohi_gemm_kernels;
 
 /* Reals that wcohi_compute.pack holds; enough for every shape. */
@@ -5466,172 +5514,49 @@ static size_t wcohi_pack_count(int slots)
 
 /* ---- the tile -------------------------------------------------------------------------------- */
 
-/* X(S, r) for the rows 0 .. H-1. */
-#define WCOHI_ROWS1(X, S) X(S, 0)
-#define WCOHI_ROWS2(X, S) WCOHI_ROWS1(X, S) X(S, 1)
-#define WCOHI_ROWS3(X, S) WCOHI_ROWS2(X, S) X(S, 2)
-#define WCOHI_ROWS4(X, S) WCOHI_ROWS3(X, S) X(S, 3)
-#define WCOHI_ROWS5(X, S) WCOHI_ROWS4(X, S) X(S, 4)
-#define WCOHI_ROWS6(X, S) WCOHI_ROWS5(X, S) X(S, 5)
-#define WCOHI_ROWS7(X, S) WCOHI_ROWS6(X, S) X(S, 6)
-#define WCOHI_ROWS8(X, S) WCOHI_ROWS7(X, S) X(S, 7)
-#define WCOHI_ROWS9(X, S) WCOHI_ROWS8(X, S) X(S, 8)
-#define WCOHI_ROWS10(X, S) WCOHI_ROWS9(X, S) X(S, 9)
-#define WCOHI_ROWS11(X, S) WCOHI_ROWS10(X, S) X(S, 10)
-#define WCOHI_ROWS12(X, S) WCOHI_ROWS11(X, S) X(S, 11)
-#define WCOHI_ROWS13(X, S) WCOHI_ROWS12(X, S) X(S, 12)
-#define WCOHI_ROWS14(X, S) WCOHI_ROWS13(X, S) X(S, 13)
-
-/* Where row r is: four base pointers and three strides reach 14 rows with few registers. */
-#define WCOHI_AT0 a0
-#define WCOHI_AT1 (a0 + row)
-#define WCOHI_AT2 (a0 + row2)
-#define WCOHI_AT3 (a0 + row3)
-#define WCOHI_AT4 a1
-#define WCOHI_AT5 (a1 + row)
-#define WCOHI_AT6 (a1 + row2)
-#define WCOHI_AT7 (a1 + row3)
-#define WCOHI_AT8 a2
-#define WCOHI_AT9 (a2 + row)
-#define WCOHI_AT10 (a2 + row2)
-#define WCOHI_AT11 (a2 + row3)
-#define WCOHI_AT12 a3
-#define WCOHI_AT13 (a3 + row)
-#define WCOHI_BASES(H, base, stride)                                                               \
-    const size_t row = stride, row2 = 2 * row, row3 = 3 * row;                                     \
-    const wcoh_real *a0 = base, *a1 = H > 4 ? a0 + 4 * row : a0;                                   \
-    const wcoh_real *a2 = H > 8 ? a1 + 4 * row : a0, *a3 = H > 12 ? a2 + 4 * row : a0;
-#define WCOHI_BASES_STEP(step) a0 += step, a1 += step, a2 += step, a3 += step
-
-#define WCOHI_ROW_ZERO1(S, r) S##_v c##r##_0 = S##_zero();
-#define WCOHI_ROW_ZERO2(S, r) S##_v c##r##_0 = S##_zero(), c##r##_1 = S##_zero();
-#define WCOHI_ROW_STEP1(S, r) c##r##_0 = S##_fma(S##_set(*WCOHI_AT##r), b0, c##r##_0);
-#define WCOHI_ROW_STEP2(S, r)                                                                      \
-    x = S##_set(*WCOHI_AT##r);                                                                     \
-    c##r##_0 = S##_fma(x, b0, c##r##_0);                                                           \
-    c##r##_1 = S##_fma(x, b1, c##r##_1);
-#define WCOHI_ROW_ADD1(S, r)                                                                       \
-    c##r##_0 = S##_add(c##r##_0, S##_load(add));                                                   \
-    add += add_row;
-#define WCOHI_ROW_ADD2(S, r)                                                                       \
-    c##r##_0 = S##_add(c##r##_0, S##_load(add));                                                   \
-    c##r##_1 = S##_add(c##r##_1, S##_load(add + S##_W));                                           \
-    add += add_row;
-#define WCOHI_ROW_STORE1(S, r)                                                                     \
-    S##_store(c, c##r##_0);                                                                        \
-    c += ldc;
-#define WCOHI_ROW_STORE2(S, r)                                                                     \
-    S##_store(c, c##r##_0);                                                                        \
-    S##_store(c + S##_W, c##r##_1);                                                                \
-    c += ldc;
-#define WCOHI_LOAD_B1(S) S##_v b0 = S##_load(b);
-#define WCOHI_LOAD_B2(S) S##_v b0 = S##_load(b), b1 = S##_load(b + S##_W), x;
-
-/* H rows by V vectors of C; what is added comes last, in the order given. */
-#define WCOHI_TILE(S, H, V)                                                                        \
-    S##_fn void S##_tile_##H##x##V(const wcohi_tile *tile)                                         \
-    {                                                                                              \
-        WCOHI_BASES(H, tile->a, tile->a_row)                                                       \
-        const size_t a_step = tile->a_step, b_step = tile->b_step, ldc = tile->ldc;                \
-        const wcoh_real *b = tile->b;                                                              \
-        wcoh_real *c = tile->c;                                                                    \
-        int p, i;                                                                                  \
-        WCOHI_ROWS##H(WCOHI_ROW_ZERO##V, S)                                                        \
-        for (p = tile->k; p > 0; p--) {                                                            \
-            WCOHI_LOAD_B##V(S)                                                                     \
-            WCOHI_ROWS##H(WCOHI_ROW_STEP##V, S)                                                    \
-            WCOHI_BASES_STEP(a_step);                                                              \
-            b += b_step;                                                                           \
-        }                                                                                          \
-        for (i = 0; i < tile->adds; i++) {                                                         \
-            const wcoh_real *add = tile->add[i];                                                   \
-            const size_t add_row = tile->add_row[i];                                               \
-            WCOHI_ROWS##H(WCOHI_ROW_ADD##V, S)                                                     \
-        }                                                                                          \
-        WCOHI_ROWS##H(WCOHI_ROW_STORE##V, S)                                                       \
-        (void)a1, (void)a2, (void)a3, (void)row2, (void)row3, (void)c;                             \
-    }
-
-#define WCOHI_TILES_6(S, V)                                                                        \
-    WCOHI_TILE(S, 1, V) WCOHI_TILE(S, 2, V) WCOHI_TILE(S, 3, V)                                    \
-    WCOHI_TILE(S, 4, V) WCOHI_TILE(S, 5, V) WCOHI_TILE(S, 6, V)
-#define WCOHI_TILES_8(S, V) WCOHI_TILES_6(S, V) WCOHI_TILE(S, 7, V) WCOHI_TILE(S, 8, V)
-#define WCOHI_TILES_14(S, V)                                                                       \
-    WCOHI_TILES_8(S, V) WCOHI_TILE(S, 9, V) WCOHI_TILE(S, 10, V) WCOHI_TILE(S, 11, V)              \
-    WCOHI_TILE(S, 12, V) WCOHI_TILE(S, 13, V) WCOHI_TILE(S, 14, V)
-#define WCOHI_TILE_NAMES_6(S, V)                                                                   \
-    NULL, S##_tile_1x##V, S##_tile_2x##V, S##_tile_3x##V, S##_tile_4x##V, S##_tile_5x##V,          \
-        S##_tile_6x##V
-#define WCOHI_TILE_NAMES_8(S, V) WCOHI_TILE_NAMES_6(S, V), S##_tile_7x##V, S##_tile_8x##V
-#define WCOHI_TILE_NAMES_14(S, V)                                                                  \
-    WCOHI_TILE_NAMES_8(S, V), S##_tile_9x##V, S##_tile_10x##V, S##_tile_11x##V, S##_tile_12x##V,   \
-        S##_tile_13x##V, S##_tile_14x##V
-
 /* 2 H accumulators, two of B and one of A fill 16 registers at H = 6, 32 at H = 14. Per set: rows,
-   depth (a panel of 2 W columns then fills at most half of a first-level cache), the lists. */
+   and depth (a panel of 2 W columns then fills at most half of a first-level cache). */
 #define wcohi_scalar_ROWS 6
 #define wcohi_scalar_DEPTH 512
-#define wcohi_scalar_TILES WCOHI_TILES_6
-#define wcohi_scalar_NAMES WCOHI_TILE_NAMES_6
 #define wcohi_sse2_ROWS 6
 #define wcohi_sse2_DEPTH 384
-#define wcohi_sse2_TILES WCOHI_TILES_6
-#define wcohi_sse2_NAMES WCOHI_TILE_NAMES_6
 #define wcohi_avx2_ROWS 6
 #define wcohi_avx2_DEPTH 256
-#define wcohi_avx2_TILES WCOHI_TILES_6
-#define wcohi_avx2_NAMES WCOHI_TILE_NAMES_6
 #define wcohi_avx512_ROWS 14
 #define wcohi_avx512_DEPTH 192
-#define wcohi_avx512_TILES WCOHI_TILES_14
-#define wcohi_avx512_NAMES WCOHI_TILE_NAMES_14
 #define wcohi_neon_ROWS 8
 #define wcohi_neon_DEPTH 384
-#define wcohi_neon_TILES WCOHI_TILES_8
-#define wcohi_neon_NAMES WCOHI_TILE_NAMES_8
-#define WCOHI_KERNEL_TILES(S) S##_TILES(S, 1) S##_TILES(S, 2)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_TILES)
 
-/* ---- few rows: dots along k ------------------------------------------------------------------ */
-
-#define WCOHI_ROW_DOT1(S, r) c##r##_0 = S##_fma(S##_load(WCOHI_AT##r), x0, c##r##_0);
-#define WCOHI_ROW_DOT2(S, r)                                                                       \
-    y = S##_load(WCOHI_AT##r);                                                                     \
-    c##r##_0 = S##_fma(y, x0, c##r##_0);                                                           \
-    c##r##_1 = S##_fma(y, x1, c##r##_1);
-#define WCOHI_ROW_REST1(S, r) c##r##_0 = S##_fma(S##_load_n(WCOHI_AT##r, p), x0, c##r##_0);
-#define WCOHI_ROW_REST2(S, r)                                                                      \
-    y = S##_load_n(WCOHI_AT##r, p);                                                                \
-    c##r##_0 = S##_fma(y, x0, c##r##_0);                                                           \
-    c##r##_1 = S##_fma(y, x1, c##r##_1);
-#define WCOHI_DOT_X1(S, load) S##_v x0 = load(x);
-#define WCOHI_DOT_X2(S, load) S##_v x0 = load(x), x1 = load(x + tile->a_row), y;
-#define WCOHI_DOT_X1_REST(S) S##_v x0 = S##_load_n(x, p);
-#define WCOHI_DOT_X2_REST(S) S##_v x0 = S##_load_n(x, p), x1 = S##_load_n(x + tile->a_row, p), y;
-
-/* out [8] = the sums of eight vectors: groups of four lanes are summed by a transposition, then the
-   groups. */
-#define wcohi_scalar_sum8(out, a, b, c, d, e, f, g, h)                                             \
-    ((out)[0] = a, (out)[1] = b, (out)[2] = c, (out)[3] = d, (out)[4] = e, (out)[5] = f,           \
-     (out)[6] = g, (out)[7] = h)
-#define WCOHI_KERNEL_SUM8(S)                                                                       \
-    S##_inline S##_v S##_sum4(S##_v a, S##_v b, S##_v c, S##_v d)                                  \
+/* Row r of a tile, inside S_(tile): its accumulators, a step of its sums, what is added, its end. */
+#define WCOHI_ROW_SUMS(r) S_(v) c##r##_0 = S_(zero)(), c##r##_1 = c##r##_0;
+#define WCOHI_ROW_STEP(r, at)                                                                      \
     {                                                                                              \
-        a = S##_add(S##_mixlo(a, b), S##_mixhi(a, b));                                             \
-        c = S##_add(S##_mixlo(c, d), S##_mixhi(c, d));                                             \
-        return S##_add(S##_pairlo(a, c), S##_pairhi(a, c));                                        \
-    }                                                                                              \
-    S##_inline void S##_sum8(wcoh_real *out, S##_v a, S##_v b, S##_v c, S##_v d, S##_v e, S##_v f, \
-                             S##_v g, S##_v h)                                                     \
-    {                                                                                              \
-        S##_fold8(out, S##_sum4(a, b, c, d), S##_sum4(e, f, g, h));                                \
+        x = S_(set)(*(at));                                                                        \
+        c##r##_0 = S_(fma)(x, b0, c##r##_0);                                                       \
+        if (V > 1) c##r##_1 = S_(fma)(x, b1, c##r##_1);                                            \
     }
-WCOHI_INSTANTIATE_VECTOR(WCOHI_KERNEL_SUM8)
+#define WCOHI_ROW_ADD(r)                                                                           \
+    {                                                                                              \
+        c##r##_0 = S_(add)(c##r##_0, S_(load)(add));                                               \
+        if (V > 1) c##r##_1 = S_(add)(c##r##_1, S_(load)(add + S_(W)));                            \
+        add += add_row;                                                                            \
+    }
+#define WCOHI_ROW_STORE(r)                                                                         \
+    {                                                                                              \
+        S_(store)(c, c##r##_0);                                                                    \
+        if (V > 1) S_(store)(c + S_(W), c##r##_1);                                                 \
+        c += ldc;                                                                                  \
+    }
+#define WCOHI_TILE(H, V) S_(fn) void S_(tile_##H##x##V)(const wcohi_tile *tile)
 
-#define WCOHI_DOT_SUMS1(S) S##_sum8(sum, c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0);
-#define WCOHI_DOT_SUMS2(S)                                                                         \
-    WCOHI_DOT_SUMS1(S)                                                                             \
-    S##_sum8(sum + 8, c0_1, c1_1, c2_1, c3_1, c4_1, c5_1, c6_1, c7_1);
+/* Column j of eight, inside S_(dots): its sums with one or two rows x, and a step of them. */
+#define WCOHI_DOT_SUMS(j) S_(v) c##j##_0 = S_(zero)(), c##j##_1 = c##j##_0;
+#define WCOHI_DOT_STEP(j, b)                                                                       \
+    {                                                                                              \
+        y = b;                                                                                     \
+        c##j##_0 = S_(fma)(y, x0, c##j##_0);                                                       \
+        if (V > 1) c##j##_1 = S_(fma)(y, x1, c##j##_1);                                            \
+    }
 
 /* tile->c [rows,8] = sum [rows,8] plus what the tile adds, which may be c itself */
 WCOHI_FORCE_INLINE void wcohi_dot_store(const wcohi_tile *tile, wcoh_real *sum, int rows)
@@ -5647,52 +5572,7 @@ WCOHI_FORCE_INLINE void wcohi_dot_store(const wcohi_tile *tile, wcoh_real *sum, 
     }
 }
 
-/* c [V,8] = a [V,k] b [8,k]^T, plus what the tile adds */
-#define WCOHI_DOT(S, V)                                                                            \
-    S##_fn void S##_dot_##V(const wcohi_tile *tile)                                                \
-    {                                                                                              \
-        WCOHI_BASES(8, tile->b, tile->b_step)                                                      \
-        const wcoh_real *x = tile->a;                                                              \
-        wcoh_real sum[8 * V];                                                                      \
-        int p;                                                                                     \
-        WCOHI_ROWS8(WCOHI_ROW_ZERO##V, S)                                                          \
-        for (p = tile->k; p >= S##_W; p -= S##_W) {                                                \
-            WCOHI_DOT_X##V(S, S##_load)                                                            \
-            WCOHI_ROWS8(WCOHI_ROW_DOT##V, S)                                                       \
-            WCOHI_BASES_STEP(S##_W);                                                               \
-            x += S##_W;                                                                            \
-        }                                                                                          \
-        if (p > 0) {                                                                               \
-            WCOHI_DOT_X##V##_REST(S)                                                               \
-            WCOHI_ROWS8(WCOHI_ROW_REST##V, S)                                                      \
-        }                                                                                          \
-        WCOHI_DOT_SUMS##V(S)                                                                       \
-        wcohi_dot_store(tile, sum, V);                                                             \
-        (void)a2, (void)a3;                                                                        \
-    }
-#define WCOHI_KERNEL_DOTS(S) WCOHI_DOT(S, 1) WCOHI_DOT(S, 2)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_DOTS)
-
-/* ---- packing and edges ----------------------------------------------------------------------- */
-
-/* to [k,width] = from [k,n] (ld), zeros right of n. The rows are short pieces of long ones, which
-   prefetchers do not foresee. */
-#define WCOHI_PACK_AHEAD 24
-#define WCOHI_KERNEL_PACK(S)                                                                       \
-    S##_fn void S##_pack(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k, int width) \
-    {                                                                                              \
-        int p, j;                                                                                  \
-        for (p = 0; p < k; p++, from += ld, to += width)                                           \
-            for (j = 0; j < width; j += S##_W) {                                                   \
-                int left = WCOHI_CLAMP(n - j, 0, S##_W);                                           \
-                S##_v v = S##_zero();                                                              \
-                S##_prefetch(from + WCOHI_PACK_AHEAD * ld + j);                                    \
-                if (left == S##_W) v = S##_load(from + j);                                         \
-                else if (left > 0) v = S##_load_n(from + j, left);                                 \
-                S##_store(to + j, v);                                                              \
-            }                                                                                      \
-    }
-WCOHI_INSTANTIATE(WCOHI_KERNEL_PACK)
+#define WCOHI_PACK_AHEAD 24 /* rows ahead of the packing that are fetched */
 
 /* to [k,width] (a part of it) = from [n,k] (ld) turned, zeros right of n. */
 static void wcohi_pack_turned_part(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k,
@@ -5706,76 +5586,294 @@ static void wcohi_pack_turned_part(wcoh_real *to, const wcoh_real *from, size_t 
     }
 }
 
-static void wcohi_scalar_pack_turned(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k,
-                                     int width)
+#else /* a pass: the matrix product */
+
+/* H rows by V vectors of C. Both are constants where this is inlined, so rows beyond H cost nothing.
+   Four base pointers and three strides reach 14 rows with few registers. What is added comes last,
+   in the order given. */
+S_(inline) void S_(tile)(const wcohi_tile *tile, int H, int V)
 {
-    wcohi_pack_turned_part(to, from, ld, n, k, width, width);
+    const size_t row = tile->a_row, row2 = 2 * row, row3 = 3 * row;
+    const size_t a_step = tile->a_step, b_step = tile->b_step, ldc = tile->ldc;
+    const wcoh_real *a0 = tile->a, *a1 = H > 4 ? a0 + 4 * row : a0;
+    const wcoh_real *a2 = H > 8 ? a1 + 4 * row : a0, *a3 = H > 12 ? a2 + 4 * row : a0;
+    const wcoh_real *b = tile->b;
+    wcoh_real *c = tile->c;
+    int p, i;
+    WCOHI_ROW_SUMS(0) WCOHI_ROW_SUMS(1) WCOHI_ROW_SUMS(2)
+    WCOHI_ROW_SUMS(3) WCOHI_ROW_SUMS(4) WCOHI_ROW_SUMS(5)
+#if S_(ROWS) > 6
+    WCOHI_ROW_SUMS(6) WCOHI_ROW_SUMS(7)
+#endif
+#if S_(ROWS) > 8
+    WCOHI_ROW_SUMS(8) WCOHI_ROW_SUMS(9) WCOHI_ROW_SUMS(10)
+    WCOHI_ROW_SUMS(11) WCOHI_ROW_SUMS(12) WCOHI_ROW_SUMS(13)
+#endif
+    for (p = tile->k; p > 0; p--) {
+        S_(v) b0 = S_(load)(b), b1 = V > 1 ? S_(load)(b + S_(W)) : b0, x;
+        WCOHI_ROW_STEP(0, a0)
+        if (H > 1) WCOHI_ROW_STEP(1, a0 + row)
+        if (H > 2) WCOHI_ROW_STEP(2, a0 + row2)
+        if (H > 3) WCOHI_ROW_STEP(3, a0 + row3)
+        if (H > 4) WCOHI_ROW_STEP(4, a1)
+        if (H > 5) WCOHI_ROW_STEP(5, a1 + row)
+#if S_(ROWS) > 6
+        if (H > 6) WCOHI_ROW_STEP(6, a1 + row2)
+        if (H > 7) WCOHI_ROW_STEP(7, a1 + row3)
+#endif
+#if S_(ROWS) > 8
+        if (H > 8) WCOHI_ROW_STEP(8, a2)
+        if (H > 9) WCOHI_ROW_STEP(9, a2 + row)
+        if (H > 10) WCOHI_ROW_STEP(10, a2 + row2)
+        if (H > 11) WCOHI_ROW_STEP(11, a2 + row3)
+        if (H > 12) WCOHI_ROW_STEP(12, a3)
+        if (H > 13) WCOHI_ROW_STEP(13, a3 + row)
+#endif
+        a0 += a_step, a1 += a_step, a2 += a_step, a3 += a_step;
+        b += b_step;
+    }
+    for (i = 0; i < tile->adds; i++) {
+        const wcoh_real *add = tile->add[i];
+        const size_t add_row = tile->add_row[i];
+        WCOHI_ROW_ADD(0)
+        if (H > 1) WCOHI_ROW_ADD(1)
+        if (H > 2) WCOHI_ROW_ADD(2)
+        if (H > 3) WCOHI_ROW_ADD(3)
+        if (H > 4) WCOHI_ROW_ADD(4)
+        if (H > 5) WCOHI_ROW_ADD(5)
+#if S_(ROWS) > 6
+        if (H > 6) WCOHI_ROW_ADD(6)
+        if (H > 7) WCOHI_ROW_ADD(7)
+#endif
+#if S_(ROWS) > 8
+        if (H > 8) WCOHI_ROW_ADD(8)
+        if (H > 9) WCOHI_ROW_ADD(9)
+        if (H > 10) WCOHI_ROW_ADD(10)
+        if (H > 11) WCOHI_ROW_ADD(11)
+        if (H > 12) WCOHI_ROW_ADD(12)
+        if (H > 13) WCOHI_ROW_ADD(13)
+#endif
+    }
+    WCOHI_ROW_STORE(0)
+    if (H > 1) WCOHI_ROW_STORE(1)
+    if (H > 2) WCOHI_ROW_STORE(2)
+    if (H > 3) WCOHI_ROW_STORE(3)
+    if (H > 4) WCOHI_ROW_STORE(4)
+    if (H > 5) WCOHI_ROW_STORE(5)
+#if S_(ROWS) > 6
+    if (H > 6) WCOHI_ROW_STORE(6)
+    if (H > 7) WCOHI_ROW_STORE(7)
+#endif
+#if S_(ROWS) > 8
+    if (H > 8) WCOHI_ROW_STORE(8)
+    if (H > 9) WCOHI_ROW_STORE(9)
+    if (H > 10) WCOHI_ROW_STORE(10)
+    if (H > 11) WCOHI_ROW_STORE(11)
+    if (H > 12) WCOHI_ROW_STORE(12)
+    if (H > 13) WCOHI_ROW_STORE(13)
+#endif
+    (void)a1, (void)a2, (void)a3, (void)row2, (void)row3, (void)c;
 }
 
-/* Blocks of W rows by 4: rows 4g + i meet in vector i, then 4x4 blocks are transposed in place. */
-#define WCOHI_KERNEL_PACK_TURNED(S)                                                                \
-    S##_fn void S##_pack_turned(wcoh_real *to, const wcoh_real *from, size_t ld, int n, int k,     \
-                                int width)                                                         \
-    {                                                                                              \
-        int j, p;                                                                                  \
-        for (j = 0; j < width; j += S##_W, to += S##_W, from += S##_W * ld) {                      \
-            int whole = n - j >= S##_W ? k / 4 * 4 : 0;                                            \
-            for (p = 0; p < whole; p += 4) {                                                       \
-                const wcoh_real *at = from + p;                                                    \
-                S##_v a = S##_quads(at, 4 * ld), b = S##_quads(at + ld, 4 * ld);                   \
-                S##_v c = S##_quads(at + 2 * ld, 4 * ld), d = S##_quads(at + 3 * ld, 4 * ld);      \
-                S##_v ab = S##_mixlo(a, b), cd = S##_mixlo(c, d);                                  \
-                wcoh_real *row = to + (size_t)p * (size_t)width;                                   \
-                S##_store(row, S##_pairlo(ab, cd));                                                \
-                S##_store(row + width, S##_pairhi(ab, cd));                                        \
-                ab = S##_mixhi(a, b), cd = S##_mixhi(c, d);                                        \
-                S##_store(row + 2 * width, S##_pairlo(ab, cd));                                    \
-                S##_store(row + 3 * width, S##_pairhi(ab, cd));                                    \
-            }                                                                                      \
-            wcohi_pack_turned_part(to + (size_t)whole * (size_t)width, from + whole, ld,           \
-                                   n > j ? n - j : 0, k - whole, S##_W, width);                    \
-        }                                                                                          \
+WCOHI_TILE(1, 1) { S_(tile)(tile, 1, 1); }
+WCOHI_TILE(1, 2) { S_(tile)(tile, 1, 2); }
+WCOHI_TILE(2, 1) { S_(tile)(tile, 2, 1); }
+WCOHI_TILE(2, 2) { S_(tile)(tile, 2, 2); }
+WCOHI_TILE(3, 1) { S_(tile)(tile, 3, 1); }
+WCOHI_TILE(3, 2) { S_(tile)(tile, 3, 2); }
+WCOHI_TILE(4, 1) { S_(tile)(tile, 4, 1); }
+WCOHI_TILE(4, 2) { S_(tile)(tile, 4, 2); }
+WCOHI_TILE(5, 1) { S_(tile)(tile, 5, 1); }
+WCOHI_TILE(5, 2) { S_(tile)(tile, 5, 2); }
+WCOHI_TILE(6, 1) { S_(tile)(tile, 6, 1); }
+WCOHI_TILE(6, 2) { S_(tile)(tile, 6, 2); }
+#if S_(ROWS) > 6
+WCOHI_TILE(7, 1) { S_(tile)(tile, 7, 1); }
+WCOHI_TILE(7, 2) { S_(tile)(tile, 7, 2); }
+WCOHI_TILE(8, 1) { S_(tile)(tile, 8, 1); }
+WCOHI_TILE(8, 2) { S_(tile)(tile, 8, 2); }
+#endif
+#if S_(ROWS) > 8
+WCOHI_TILE(9, 1) { S_(tile)(tile, 9, 1); }
+WCOHI_TILE(9, 2) { S_(tile)(tile, 9, 2); }
+WCOHI_TILE(10, 1) { S_(tile)(tile, 10, 1); }
+WCOHI_TILE(10, 2) { S_(tile)(tile, 10, 2); }
+WCOHI_TILE(11, 1) { S_(tile)(tile, 11, 1); }
+WCOHI_TILE(11, 2) { S_(tile)(tile, 11, 2); }
+WCOHI_TILE(12, 1) { S_(tile)(tile, 12, 1); }
+WCOHI_TILE(12, 2) { S_(tile)(tile, 12, 2); }
+WCOHI_TILE(13, 1) { S_(tile)(tile, 13, 1); }
+WCOHI_TILE(13, 2) { S_(tile)(tile, 13, 2); }
+WCOHI_TILE(14, 1) { S_(tile)(tile, 14, 1); }
+WCOHI_TILE(14, 2) { S_(tile)(tile, 14, 2); }
+#endif
+
+/* ---- few rows: dots along k */
+
+/* out [8] = the sums of eight vectors: groups of four lanes are summed by a transposition, then the
+   groups. */
+#if S_(W) == 1
+#define wcohi_scalar_sum8(out, a, b, c, d, e, f, g, h)                                             \
+    ((out)[0] = a, (out)[1] = b, (out)[2] = c, (out)[3] = d, (out)[4] = e, (out)[5] = f,           \
+     (out)[6] = g, (out)[7] = h)
+#else
+S_(inline) S_(v) S_(sum4)(S_(v) a, S_(v) b, S_(v) c, S_(v) d)
+{
+    a = S_(add)(S_(mixlo)(a, b), S_(mixhi)(a, b));
+    c = S_(add)(S_(mixlo)(c, d), S_(mixhi)(c, d));
+    return S_(add)(S_(pairlo)(a, c), S_(pairhi)(a, c));
+}
+
+S_(inline) void S_(sum8)(wcoh_real *out, S_(v) a, S_(v) b, S_(v) c, S_(v) d, S_(v) e, S_(v) f,
+                         S_(v) g, S_(v) h)
+{
+    S_(fold8)(out, S_(sum4)(a, b, c, d), S_(sum4)(e, f, g, h));
+}
+#endif
+
+/* c [V,8] = a [V,k] b [8,k]^T, plus what the tile adds; V is a constant where this is inlined */
+S_(inline) void S_(dots)(const wcohi_tile *tile, int V)
+{
+    const size_t row = tile->b_step, row2 = 2 * row, row3 = 3 * row;
+    const wcoh_real *a0 = tile->b, *a1 = a0 + 4 * row;
+    const wcoh_real *x = tile->a;
+    wcoh_real sum[16];
+    int p;
+    WCOHI_DOT_SUMS(0) WCOHI_DOT_SUMS(1) WCOHI_DOT_SUMS(2) WCOHI_DOT_SUMS(3)
+    WCOHI_DOT_SUMS(4) WCOHI_DOT_SUMS(5) WCOHI_DOT_SUMS(6) WCOHI_DOT_SUMS(7)
+    for (p = tile->k; p >= S_(W); p -= S_(W)) {
+        S_(v) x0 = S_(load)(x), x1 = V > 1 ? S_(load)(x + tile->a_row) : x0, y;
+        WCOHI_DOT_STEP(0, S_(load)(a0))
+        WCOHI_DOT_STEP(1, S_(load)(a0 + row))
+        WCOHI_DOT_STEP(2, S_(load)(a0 + row2))
+        WCOHI_DOT_STEP(3, S_(load)(a0 + row3))
+        WCOHI_DOT_STEP(4, S_(load)(a1))
+        WCOHI_DOT_STEP(5, S_(load)(a1 + row))
+        WCOHI_DOT_STEP(6, S_(load)(a1 + row2))
+        WCOHI_DOT_STEP(7, S_(load)(a1 + row3))
+        a0 += S_(W), a1 += S_(W), x += S_(W);
     }
-WCOHI_INSTANTIATE_VECTOR(WCOHI_KERNEL_PACK_TURNED)
+    if (p > 0) {
+        S_(v) x0 = S_(load_n)(x, p), x1 = V > 1 ? S_(load_n)(x + tile->a_row, p) : x0, y;
+        WCOHI_DOT_STEP(0, S_(load_n)(a0, p))
+        WCOHI_DOT_STEP(1, S_(load_n)(a0 + row, p))
+        WCOHI_DOT_STEP(2, S_(load_n)(a0 + row2, p))
+        WCOHI_DOT_STEP(3, S_(load_n)(a0 + row3, p))
+        WCOHI_DOT_STEP(4, S_(load_n)(a1, p))
+        WCOHI_DOT_STEP(5, S_(load_n)(a1 + row, p))
+        WCOHI_DOT_STEP(6, S_(load_n)(a1 + row2, p))
+        WCOHI_DOT_STEP(7, S_(load_n)(a1 + row3, p))
+    }
+    S_(sum8)(sum, c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0);
+    if (V > 1) S_(sum8)(sum + 8, c0_1, c1_1, c2_1, c3_1, c4_1, c5_1, c6_1, c7_1);
+    wcohi_dot_store(tile, sum, V);
+}
+S_(fn) void S_(dot_1)(const wcohi_tile *tile) { S_(dots)(tile, 1); }
+S_(fn) void S_(dot_2)(const wcohi_tile *tile) { S_(dots)(tile, 2); }
+
+/* ---- packing and edges */
+
+/* to [k,width] = from [k,n] (ld), zeros right of n. The rows are short pieces of long ones, which
+   prefetchers do not foresee. */
+WCOHI_KERNEL(pack)
+{
+    int p, j;
+    for (p = 0; p < k; p++, from += ld, to += width)
+        for (j = 0; j < width; j += S_(W)) {
+            int left = WCOHI_CLAMP(n - j, 0, S_(W));
+            S_(v) v = S_(zero)();
+            S_(prefetch)(from + WCOHI_PACK_AHEAD * ld + j);
+            if (left == S_(W)) v = S_(load)(from + j);
+            else if (left > 0) v = S_(load_n)(from + j, left);
+            S_(store)(to + j, v);
+        }
+}
+
+#if S_(W) == 1
+WCOHI_KERNEL(pack_turned) { wcohi_pack_turned_part(to, from, ld, n, k, width, width); }
+#else
+/* Blocks of W rows by 4: rows 4g + i meet in vector i, then 4x4 blocks are transposed in place. */
+WCOHI_KERNEL(pack_turned)
+{
+    int j, p;
+    for (j = 0; j < width; j += S_(W), to += S_(W), from += S_(W) * ld) {
+        int whole = n - j >= S_(W) ? k / 4 * 4 : 0;
+        for (p = 0; p < whole; p += 4) {
+            const wcoh_real *at = from + p;
+            S_(v) a = S_(quads)(at, 4 * ld), b = S_(quads)(at + ld, 4 * ld);
+            S_(v) c = S_(quads)(at + 2 * ld, 4 * ld), d = S_(quads)(at + 3 * ld, 4 * ld);
+            S_(v) ab = S_(mixlo)(a, b), cd = S_(mixlo)(c, d);
+            wcoh_real *row = to + (size_t)p * (size_t)width;
+            S_(store)(row, S_(pairlo)(ab, cd));
+            S_(store)(row + width, S_(pairhi)(ab, cd));
+            ab = S_(mixhi)(a, b), cd = S_(mixhi)(c, d);
+            S_(store)(row + 2 * width, S_(pairlo)(ab, cd));
+            S_(store)(row + 3 * width, S_(pairhi)(ab, cd));
+        }
+        wcohi_pack_turned_part(to + (size_t)whole * (size_t)width, from + whole, ld,
+                               n > j ? n - j : 0, k - whole, S_(W), width);
+    }
+}
+#endif
 
 /* tile->c [rows,n] = from [rows,n] (ld) plus what the tile adds. */
-#define WCOHI_KERNEL_FINISH(S)                                                                     \
-    S##_fn void S##_finish(const wcohi_tile *tile, int rows, int n, const wcoh_real *from,         \
-                           size_t ld)                                                              \
-    {                                                                                              \
-        int i, j, t;                                                                               \
-        for (i = 0; i < rows; i++, from += ld)                                                     \
-            for (j = 0; j < n; j += S##_W) {                                                       \
-                int left = WCOHI_MIN(n - j, S##_W);                                                \
-                S##_v v = S##_load_n(from + j, left);                                              \
-                for (t = 0; t < tile->adds; t++) {                                                 \
-                    const wcoh_real *add = tile->add[t] + (size_t)i * tile->add_row[t] + j;        \
-                    v = S##_add(v, S##_load_n(add, left));                                         \
-                }                                                                                  \
-                S##_store_n(tile->c + (size_t)i * tile->ldc + j, v, left);                         \
-            }                                                                                      \
-    }                                                                                              \
-    /* c [rows,n] = gelu(pre [rows,n]), both with ld; may be in place */                           \
-    S##_fn void S##_gelu_rows(wcoh_real *c, const wcoh_real *pre, size_t ld, int rows, int n)      \
-    {                                                                                              \
-        int i, j;                                                                                  \
-        for (i = 0; i < rows; i++, c += ld, pre += ld) {                                           \
-            for (j = 0; j + S##_W <= n; j += S##_W) S##_store(c + j, S##_gelu(S##_load(pre + j))); \
-            if (j < n) S##_store_n(c + j, S##_gelu(S##_load_n(pre + j, n - j)), n - j);            \
-        }                                                                                          \
-    }
-WCOHI_INSTANTIATE(WCOHI_KERNEL_FINISH)
+WCOHI_KERNEL(finish)
+{
+    int i, j, t;
+    for (i = 0; i < rows; i++, from += ld)
+        for (j = 0; j < n; j += S_(W)) {
+            int left = WCOHI_MIN(n - j, S_(W));
+            S_(v) v = S_(load_n)(from + j, left);
+            for (t = 0; t < tile->adds; t++) {
+                const wcoh_real *add = tile->add[t] + (size_t)i * tile->add_row[t] + j;
+                v = S_(add)(v, S_(load_n)(add, left));
+            }
+            S_(store_n)(tile->c + (size_t)i * tile->ldc + j, v, left);
+        }
+}
 
-#define WCOHI_GEMM_TABLE(S)                                                                        \
-    {                                                                                              \
-        S##_ROWS, S##_W, S##_DEPTH, {{S##_NAMES(S, 1)}, {S##_NAMES(S, 2)}},                        \
-            {S##_dot_1, S##_dot_2}, S##_pack, S##_pack_turned, S##_finish, S##_gelu_rows           \
+/* c [rows,n] = gelu(pre [rows,n]), both with ld; may be in place */
+WCOHI_KERNEL(gelu_rows)
+{
+    int i, j;
+    for (i = 0; i < rows; i++, c += ld, pre += ld) {
+        for (j = 0; j + S_(W) <= n; j += S_(W)) S_(store)(c + j, S_(gelu)(S_(load)(pre + j)));
+        if (j < n) S_(store_n)(c + j, S_(gelu)(S_(load_n)(pre + j, n - j)), n - j);
     }
+}
+
+static const wcohi_gemm_kernels S_(gemm_kernels) = {
+    S_(ROWS), S_(W), S_(DEPTH),
+    {
+     {NULL,
+      S_(tile_1x1), S_(tile_2x1), S_(tile_3x1),
+      S_(tile_4x1), S_(tile_5x1), S_(tile_6x1),
+#if S_(ROWS) > 6
+      S_(tile_7x1), S_(tile_8x1),
+#endif
+#if S_(ROWS) > 8
+      S_(tile_9x1), S_(tile_10x1), S_(tile_11x1),
+      S_(tile_12x1), S_(tile_13x1), S_(tile_14x1),
+#endif
+     },
+     {NULL,
+      S_(tile_1x2), S_(tile_2x2), S_(tile_3x2),
+      S_(tile_4x2), S_(tile_5x2), S_(tile_6x2),
+#if S_(ROWS) > 6
+      S_(tile_7x2), S_(tile_8x2),
+#endif
+#if S_(ROWS) > 8
+      S_(tile_9x2), S_(tile_10x2), S_(tile_11x2),
+      S_(tile_12x2), S_(tile_13x2), S_(tile_14x2),
+#endif
+     }},
+    {S_(dot_1), S_(dot_2)},
+    S_(pack), S_(pack_turned), S_(finish), S_(gelu_rows)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- the product ----------------------------------------------------------------------------- */
-
-/* The rest of the library keeps its kernels in one table; this finds ours in it. */
-static const wcohi_gemm_kernels *wcohi_kernels_gemm(const struct wcohi_kernels *kernels);
 
 typedef struct wcohi_gemm_run {
     const wcohi_gemm_kernels *kernels;
@@ -5992,7 +6090,7 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
     int parts = work < WCOHI_SMALL_WORK ? 1 : 2 * wcohi_pool_slots(compute->pool);
     wcohi_gemm_run run;
     if (args->m <= 0 || args->n <= 0) return;
-    run.kernels = wcohi_kernels_gemm(compute->kernels);
+    run.kernels = compute->kernels->gemm;
     run.args = *args;
     run.pack = compute->pack;
     run.to = args->gelu && args->pre ? args->pre : args->c;
@@ -6014,315 +6112,369 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
 
 /* ---- row kernels: norm, gelu, per-band, Kerr oscillators, cross-entropy, AdamW ------------------
 
-   Each text is a macro over the vocabulary of an instruction set S (see "vectors") and is expanded
-   once for every set in this object; WAVECOH_TEST_DOUBLE expands the scalar one in double.
    Rows are contiguous. A row of D = 2K numbers is K bands (r_0, s_0, r_1, s_1, ..): kernels of
    bands part them into a vector of r and one of s on loading, and join them again on storing. */
 
 /* Up to W elements: n of them; the rest reads as 0 and is not written. */
-#define WCOHI_LOAD(S, p, n) ((n) == S##_W ? S##_load(p) : S##_load_n((p), (n)))
-#define WCOHI_STORE(S, p, v, n)                                                                    \
+#define WCOHI_LOAD(p, n) ((n) == S_(W) ? S_(load)(p) : S_(load_n)((p), (n)))
+#define WCOHI_STORE(p, v, n)                                                                       \
     do {                                                                                           \
-        if ((n) == S##_W) S##_store((p), (v));                                                     \
-        else S##_store_n((p), (v), (n));                                                           \
+        if ((n) == S_(W)) S_(store)((p), (v));                                                     \
+        else S_(store_n)((p), (v), (n));                                                           \
     } while (0)
 /* v with all but its first n lanes replaced by `other`. */
-#define WCOHI_KEEP(S, v, other, n)                                                                 \
-    ((n) == S##_W ? (v) : S##_select(S##_lt(S##_iota(), S##_set((wcoh_real)(n))), (v), (other)))
+#define WCOHI_KEEP(v, other, n)                                                                    \
+    ((n) == S_(W) ? (v) : S_(select)(S_(lt)(S_(iota)(), S_(set)((wcoh_real)(n))), (v), (other)))
 /* Lanes that are used by the vector at i of `count`. */
-#define WCOHI_LANES(S, count, i) ((count) - (i) < S##_W ? (count) - (i) : S##_W)
+#define WCOHI_LANES(count, i) ((count) - (i) < S_(W) ? (count) - (i) : S_(W))
 /* The same where `whole`, a constant once inlined, says that no vector is broken. */
-#define WCOHI_LANES_IF(S, whole, count, i) ((whole) ? S##_W : WCOHI_LANES(S, count, i))
+#define WCOHI_LANES_IF(whole, count, i) ((whole) ? S_(W) : WCOHI_LANES(count, i))
 
 /* n bands at p: 2n interleaved numbers as r and s, and back. */
-#define WCOHI_LOAD_BANDS(S, p, n, r, s)                                                            \
+#define WCOHI_LOAD_BANDS(p, n, r, s)                                                               \
     do {                                                                                           \
-        int first_ = 2 * (n) < S##_W ? 2 * (n) : S##_W, second_ = 2 * (n) - first_;                \
-        S##_v lo_ = WCOHI_LOAD(S, (p), first_);                                                    \
-        S##_v hi_ = second_ ? WCOHI_LOAD(S, (p) + S##_W, second_) : S##_zero();                    \
-        (r) = S##_even(lo_, hi_);                                                                  \
-        (s) = S##_odd(lo_, hi_);                                                                   \
+        int first_ = 2 * (n) < S_(W) ? 2 * (n) : S_(W), second_ = 2 * (n) - first_;                \
+        S_(v) lo_ = WCOHI_LOAD((p), first_);                                                       \
+        S_(v) hi_ = second_ ? WCOHI_LOAD((p) + S_(W), second_) : S_(zero)();                       \
+        (r) = S_(even)(lo_, hi_);                                                                  \
+        (s) = S_(odd)(lo_, hi_);                                                                   \
     } while (0)
-#define WCOHI_STORE_BANDS(S, p, n, r, s)                                                           \
+#define WCOHI_STORE_BANDS(p, n, r, s)                                                              \
     do {                                                                                           \
-        int first_ = 2 * (n) < S##_W ? 2 * (n) : S##_W, second_ = 2 * (n) - first_;                \
-        S##_v lo_ = S##_ziplo((r), (s)), hi_ = S##_ziphi((r), (s));                                \
-        WCOHI_STORE(S, (p), lo_, first_);                                                          \
-        if (second_) WCOHI_STORE(S, (p) + S##_W, hi_, second_);                                    \
+        int first_ = 2 * (n) < S_(W) ? 2 * (n) : S_(W), second_ = 2 * (n) - first_;                \
+        S_(v) lo_ = S_(ziplo)((r), (s)), hi_ = S_(ziphi)((r), (s));                                \
+        WCOHI_STORE((p), lo_, first_);                                                          \
+        if (second_) WCOHI_STORE((p) + S_(W), hi_, second_);                                       \
     } while (0)
 
 /* ---- small ones */
 
+#define wcohi_sum_squares_is(name) double name(const wcoh_real *g, size_t count)
+#define wcohi_gelu_backward_is(name)                                                               \
+    void name(wcoh_real *dx, const wcoh_real *dy, const wcoh_real *pre, size_t count)
+#define wcohi_column_sums_is(name)                                                                 \
+    void name(wcoh_real *sum, const wcoh_real *g, size_t stride, int rows, int n)
+typedef struct wcohi_common_kernels {
+    wcohi_sum_squares_is((*sum_squares));
+    wcohi_gelu_backward_is((*gelu_backward));
+    wcohi_column_sums_is((*column_sums));
+} wcohi_common_kernels;
+
+#else /* a pass: several ops */
+
 /* sum of g^2 in double, in a fixed order;  g [n] */
-#define WCOHI_KERNEL_SUM_SQUARES(S)                                                                \
-    S##_fn double S##_sum_squares(const wcoh_real *g, size_t count)                                \
-    {                                                                                              \
-        S##_dv lo = S##_dzero(), hi = S##_dzero(), a, b;                                           \
-        double lanes[2 * S##_DW], sum = 0;                                                         \
-        size_t i = 0;                                                                              \
-        int lane;                                                                                  \
-        for (; i < count; i += S##_W) {                                                            \
-            int n = count - i < S##_W ? (int)(count - i) : S##_W;                                  \
-            S##_v x = WCOHI_LOAD(S, g + i, n);                                                     \
-            a = S##_dlo(x);                                                                        \
-            lo = S##_dfma(a, a, lo);                                                               \
-            if (S##_W > S##_DW) {                                                                  \
-                b = S##_dhi(x);                                                                    \
-                hi = S##_dfma(b, b, hi);                                                           \
-            }                                                                                      \
-        }                                                                                          \
-        S##_dstore(lanes, lo);                                                                     \
-        S##_dstore(lanes + S##_DW, hi);                                                            \
-        for (lane = 0; lane < 2 * S##_DW; lane++) sum += lanes[lane];                              \
-        return sum;                                                                                \
+WCOHI_KERNEL(sum_squares)
+{
+    S_(dv) lo = S_(dzero)(), hi = S_(dzero)(), a, b;
+    double lanes[2 * S_(DW)], sum = 0;
+    size_t i = 0;
+    int lane;
+    for (; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) x = WCOHI_LOAD(g + i, n);
+        a = S_(dlo)(x);
+        lo = S_(dfma)(a, a, lo);
+        if (S_(W) > S_(DW)) {
+            b = S_(dhi)(x);
+            hi = S_(dfma)(b, b, hi);
+        }
     }
+    S_(dstore)(lanes, lo);
+    S_(dstore)(lanes + S_(DW), hi);
+    for (lane = 0; lane < 2 * S_(DW); lane++) sum += lanes[lane];
+    return sum;
+}
 
 /* dx = dy gelu'(pre).  All [n]; dx may be dy. */
-#define WCOHI_KERNEL_GELU_BACKWARD(S)                                                              \
-    S##_fn void S##_gelu_backward(wcoh_real *dx, const wcoh_real *dy, const wcoh_real *pre,        \
-                                  size_t count)                                                    \
-    {                                                                                              \
-        size_t i;                                                                                  \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = count - i < S##_W ? (int)(count - i) : S##_W;                                  \
-            S##_v x = WCOHI_LOAD(S, pre + i, n), g = WCOHI_LOAD(S, dy + i, n);                     \
-            WCOHI_STORE(S, dx + i, S##_mul(g, S##_gelu_slope(x)), n);                              \
-        }                                                                                          \
+WCOHI_KERNEL(gelu_backward)
+{
+    size_t i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) x = WCOHI_LOAD(pre + i, n), g = WCOHI_LOAD(dy + i, n);
+        WCOHI_STORE(dx + i, S_(mul)(g, S_(gelu_slope)(x)), n);
     }
+}
 
 /* sum += column sums of g;  g [rows] of `stride`, sum [n]. Blocks of 128 rows keep float exact. */
-#define WCOHI_KERNEL_COLUMN_SUMS(S)                                                                \
-    S##_fn void S##_column_sums(wcoh_real *sum, const wcoh_real *g, size_t stride, int rows,       \
-                                int n)                                                             \
-    {                                                                                              \
-        int i, row, end;                                                                           \
-        for (i = 0; i < n; i += S##_W) {                                                           \
-            int lanes = WCOHI_LANES(S, n, i);                                                      \
-            S##_v total = WCOHI_LOAD(S, sum + i, lanes);                                           \
-            for (row = 0; row < rows; row = end) {                                                 \
-                S##_v part = S##_zero();                                                           \
-                int r;                                                                             \
-                end = WCOHI_MIN(rows, row + 128);                                                  \
-                for (r = row; r < end; r++)                                                        \
-                    part = S##_add(part, WCOHI_LOAD(S, g + (size_t)r * stride + i, lanes));        \
-                total = S##_add(total, part);                                                      \
-            }                                                                                      \
-            WCOHI_STORE(S, sum + i, total, lanes);                                                 \
-        }                                                                                          \
+WCOHI_KERNEL(column_sums)
+{
+    int i, row, end;
+    for (i = 0; i < n; i += S_(W)) {
+        int lanes = WCOHI_LANES(n, i);
+        S_(v) total = WCOHI_LOAD(sum + i, lanes);
+        for (row = 0; row < rows; row = end) {
+            S_(v) part = S_(zero)();
+            int r;
+            end = WCOHI_MIN(rows, row + 128);
+            for (r = row; r < end; r++)
+                part = S_(add)(part, WCOHI_LOAD(g + (size_t)r * stride + i, lanes));
+            total = S_(add)(total, part);
+        }
+        WCOHI_STORE(sum + i, total, lanes);
     }
+}
+
+static const wcohi_common_kernels S_(common_kernels) = {
+    S_(sum_squares), S_(gelu_backward), S_(column_sums)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- layer norm */
 
 #define WCOHI_NORM_EPSILON 1e-5
 
+#define wcohi_norm_forward_is(name)                                                                \
+    void name(wcoh_real *y, wcoh_real *stats, const wcoh_real *x, const wcoh_real *w,              \
+              const wcoh_real *b, int rows, int width)
+#define wcohi_norm_backward_is(name)                                                               \
+    void name(wcoh_real *dx, int accumulate, wcoh_real *dw, wcoh_real *db, const wcoh_real *dy,    \
+              const wcoh_real *x, const wcoh_real *stats, const wcoh_real *w, int rows, int width)
+typedef struct wcohi_norm_kernels {
+    wcohi_norm_forward_is((*forward));
+    wcohi_norm_backward_is((*backward));
+} wcohi_norm_kernels;
+
+#else /* a pass: layer norm */
+
 /* y = w (x - mean)/sqrt(var + eps) + b, population variance over the row;
    x, y [rows,D], w, b [D], stats [rows,2] = mean, 1/sqrt(var + eps). */
-#define WCOHI_KERNEL_NORM_FORWARD(S)                                                               \
-    S##_inline void S##_norm_forward_row(wcoh_real *y, wcoh_real *stat, const wcoh_real *x,        \
-                                         const wcoh_real *w, const wcoh_real *b, int width,        \
-                                         int whole)                                                \
-    {                                                                                              \
-        S##_v sum = S##_zero(), squares = S##_zero(), mean, rstd;                                  \
-        wcoh_real variance;                                                                        \
-        int i;                                                                                     \
-        for (i = 0; i < width; i += S##_W)                                                         \
-            sum = S##_add(sum, WCOHI_LOAD(S, x + i, WCOHI_LANES_IF(S, whole, width, i)));          \
-        stat[0] = S##_sum(sum) / (wcoh_real)width;                                                 \
-        mean = S##_set(stat[0]);                                                                   \
-        for (i = 0; i < width; i += S##_W) {                                                       \
-            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
-            S##_v d = S##_sub(WCOHI_LOAD(S, x + i, n), mean);                                      \
-            d = WCOHI_KEEP(S, d, S##_zero(), n);                                                   \
-            squares = S##_fma(d, d, squares);                                                      \
-        }                                                                                          \
-        variance = S##_sum(squares) / (wcoh_real)width + (wcoh_real)WCOHI_NORM_EPSILON;            \
-        rstd = S##_div(S##_set(1), S##_sqrt(S##_set(variance)));                                   \
-        stat[1] = S##_hmax(rstd);                                                                  \
-        for (i = 0; i < width; i += S##_W) {                                                       \
-            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
-            S##_v d = S##_mul(S##_sub(WCOHI_LOAD(S, x + i, n), mean), rstd);                       \
-            d = S##_fma(d, WCOHI_LOAD(S, w + i, n), WCOHI_LOAD(S, b + i, n));                      \
-            WCOHI_STORE(S, y + i, d, n);                                                           \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_norm_forward(wcoh_real *y, wcoh_real *stats, const wcoh_real *x,               \
-                                 const wcoh_real *w, const wcoh_real *b, int rows, int width)      \
-    {                                                                                              \
-        int row, whole = width % S##_W == 0;                                                       \
-        for (row = 0; row < rows; row++, x += width, y += width, stats += 2) {                     \
-            if (whole) S##_norm_forward_row(y, stats, x, w, b, width, 1);                          \
-            else S##_norm_forward_row(y, stats, x, w, b, width, 0);                                \
-        }                                                                                          \
+S_(inline) void S_(norm_forward_row)(wcoh_real *y, wcoh_real *stat, const wcoh_real *x,
+                                     const wcoh_real *w, const wcoh_real *b, int width,
+                                     int whole)
+{
+    S_(v) sum = S_(zero)(), squares = S_(zero)(), mean, rstd;
+    wcoh_real variance;
+    int i;
+    for (i = 0; i < width; i += S_(W))
+        sum = S_(add)(sum, WCOHI_LOAD(x + i, WCOHI_LANES_IF(whole, width, i)));
+    stat[0] = S_(sum)(sum) / (wcoh_real)width;
+    mean = S_(set)(stat[0]);
+    for (i = 0; i < width; i += S_(W)) {
+        int n = WCOHI_LANES_IF(whole, width, i);
+        S_(v) d = S_(sub)(WCOHI_LOAD(x + i, n), mean);
+        d = WCOHI_KEEP(d, S_(zero)(), n);
+        squares = S_(fma)(d, d, squares);
     }
+    variance = S_(sum)(squares) / (wcoh_real)width + (wcoh_real)WCOHI_NORM_EPSILON;
+    rstd = S_(div)(S_(set)(1), S_(sqrt)(S_(set)(variance)));
+    stat[1] = S_(hmax)(rstd);
+    for (i = 0; i < width; i += S_(W)) {
+        int n = WCOHI_LANES_IF(whole, width, i);
+        S_(v) d = S_(mul)(S_(sub)(WCOHI_LOAD(x + i, n), mean), rstd);
+        d = S_(fma)(d, WCOHI_LOAD(w + i, n), WCOHI_LOAD(b + i, n));
+        WCOHI_STORE(y + i, d, n);
+    }
+}
+
+WCOHI_KERNEL(norm_forward)
+{
+    int row, whole = width % S_(W) == 0;
+    for (row = 0; row < rows; row++, x += width, y += width, stats += 2) {
+        if (whole) S_(norm_forward_row)(y, stats, x, w, b, width, 1);
+        else S_(norm_forward_row)(y, stats, x, w, b, width, 0);
+    }
+}
 
 /* With X = (x - mean) rstd and h = dy w: dx (+)= rstd (h - mean(h) - X mean(h X)), dw += sum dy X,
    db += sum dy;  dx, dy, x [rows,D], stats of forward. dx may be dy if not accumulated. */
-#define WCOHI_KERNEL_NORM_BACKWARD(S)                                                              \
-    S##_inline void S##_norm_backward_row(wcoh_real *dx, int accumulate, wcoh_real *dw,            \
-                                          wcoh_real *db, const wcoh_real *dy,                      \
-                                          const wcoh_real *x, const wcoh_real *stat,               \
-                                          const wcoh_real *w, int width, int whole)                \
-    {                                                                                              \
-        S##_v mean = S##_set(stat[0]), rstd = S##_set(stat[1]);                                    \
-        S##_v sum = S##_zero(), dot = S##_zero();                                                  \
-        int i;                                                                                     \
-        for (i = 0; i < width; i += S##_W) {                                                       \
-            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
-            S##_v g = WCOHI_LOAD(S, dy + i, n), h = S##_mul(g, WCOHI_LOAD(S, w + i, n));           \
-            S##_v normal = S##_mul(S##_sub(WCOHI_LOAD(S, x + i, n), mean), rstd);                  \
-            sum = S##_add(sum, h);                                                                 \
-            dot = S##_fma(h, normal, dot);                                                         \
-            WCOHI_STORE(S, dw + i, S##_fma(g, normal, WCOHI_LOAD(S, dw + i, n)), n);               \
-            WCOHI_STORE(S, db + i, S##_add(g, WCOHI_LOAD(S, db + i, n)), n);                       \
-        }                                                                                          \
-        sum = S##_set(S##_sum(sum) / (wcoh_real)width);                                            \
-        dot = S##_set(S##_sum(dot) / (wcoh_real)width);                                            \
-        for (i = 0; i < width; i += S##_W) {                                                       \
-            int n = WCOHI_LANES_IF(S, whole, width, i);                                            \
-            S##_v h = S##_mul(WCOHI_LOAD(S, dy + i, n), WCOHI_LOAD(S, w + i, n));                  \
-            S##_v normal = S##_mul(S##_sub(WCOHI_LOAD(S, x + i, n), mean), rstd);                  \
-            S##_v d = S##_mul(rstd, S##_fnma(normal, dot, S##_sub(h, sum)));                       \
-            if (accumulate) d = S##_add(d, WCOHI_LOAD(S, dx + i, n));                              \
-            WCOHI_STORE(S, dx + i, d, n);                                                          \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_norm_backward(wcoh_real *dx, int accumulate, wcoh_real *dw, wcoh_real *db,     \
-                                  const wcoh_real *dy, const wcoh_real *x, const wcoh_real *stats, \
-                                  const wcoh_real *w, int rows, int width)                         \
-    {                                                                                              \
-        int row;                                                                                   \
-        for (row = 0; row < rows; row++, dx += width, dy += width, x += width, stats += 2) {       \
-            if (width % S##_W == 0)                                                                \
-                S##_norm_backward_row(dx, accumulate, dw, db, dy, x, stats, w, width, 1);          \
-            else                                                                                   \
-                S##_norm_backward_row(dx, accumulate, dw, db, dy, x, stats, w, width, 0);          \
-        }                                                                                          \
+S_(inline) void S_(norm_backward_row)(wcoh_real *dx, int accumulate, wcoh_real *dw,
+                                      wcoh_real *db, const wcoh_real *dy,
+                                      const wcoh_real *x, const wcoh_real *stat,
+                                      const wcoh_real *w, int width, int whole)
+{
+    S_(v) mean = S_(set)(stat[0]), rstd = S_(set)(stat[1]);
+    S_(v) sum = S_(zero)(), dot = S_(zero)();
+    int i;
+    for (i = 0; i < width; i += S_(W)) {
+        int n = WCOHI_LANES_IF(whole, width, i);
+        S_(v) g = WCOHI_LOAD(dy + i, n), h = S_(mul)(g, WCOHI_LOAD(w + i, n));
+        S_(v) normal = S_(mul)(S_(sub)(WCOHI_LOAD(x + i, n), mean), rstd);
+        sum = S_(add)(sum, h);
+        dot = S_(fma)(h, normal, dot);
+        WCOHI_STORE(dw + i, S_(fma)(g, normal, WCOHI_LOAD(dw + i, n)), n);
+        WCOHI_STORE(db + i, S_(add)(g, WCOHI_LOAD(db + i, n)), n);
     }
+    sum = S_(set)(S_(sum)(sum) / (wcoh_real)width);
+    dot = S_(set)(S_(sum)(dot) / (wcoh_real)width);
+    for (i = 0; i < width; i += S_(W)) {
+        int n = WCOHI_LANES_IF(whole, width, i);
+        S_(v) h = S_(mul)(WCOHI_LOAD(dy + i, n), WCOHI_LOAD(w + i, n));
+        S_(v) normal = S_(mul)(S_(sub)(WCOHI_LOAD(x + i, n), mean), rstd);
+        S_(v) d = S_(mul)(rstd, S_(fnma)(normal, dot, S_(sub)(h, sum)));
+        if (accumulate) d = S_(add)(d, WCOHI_LOAD(dx + i, n));
+        WCOHI_STORE(dx + i, d, n);
+    }
+}
+
+WCOHI_KERNEL(norm_backward)
+{
+    int row;
+    for (row = 0; row < rows; row++, dx += width, dy += width, x += width, stats += 2) {
+        if (width % S_(W) == 0)
+            S_(norm_backward_row)(dx, accumulate, dw, db, dy, x, stats, w, width, 1);
+        else
+            S_(norm_backward_row)(dx, accumulate, dw, db, dy, x, stats, w, width, 0);
+    }
+}
+
+static const wcohi_norm_kernels S_(norm_kernels) = {S_(norm_forward), S_(norm_backward)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- 2x2 matrix per band */
 
 /* The matrices of n bands from w [K,2,2] as four vectors: m[2i+j] = w[k][i][j] (out i, in j). */
-#define WCOHI_BAND_MATRIX(S, w, n, m)                                                              \
+#define WCOHI_BAND_MATRIX(w, n, m)                                                                 \
     do {                                                                                           \
-        wcoh_real lanes_[4][S##_W];                                                                \
+        wcoh_real lanes_[4][S_(W)];                                                                \
         int lane_, part_;                                                                          \
         for (part_ = 0; part_ < 4; part_++) {                                                      \
-            for (lane_ = 0; lane_ < S##_W; lane_++)                                                \
+            for (lane_ = 0; lane_ < S_(W); lane_++)                                                \
                 lanes_[part_][lane_] = lane_ < (n) ? (w)[4 * lane_ + part_] : (wcoh_real)0;        \
-            (m)[part_] = S##_load(lanes_[part_]);                                                  \
+            (m)[part_] = S_(load)(lanes_[part_]);                                                  \
         }                                                                                          \
     } while (0)
 
+#define wcohi_per_band_forward_is(name)                                                            \
+    void name(wcoh_real *y, const wcoh_real *x, const wcoh_real *w, const wcoh_real *b, int rows,  \
+              int bands)
+#define wcohi_per_band_backward_is(name)                                                           \
+    void name(wcoh_real *dx, wcoh_real *dw, wcoh_real *db, const wcoh_real *dy,                    \
+              const wcoh_real *x, const wcoh_real *w, int rows, int bands)
+typedef struct wcohi_per_band_kernels {
+    wcohi_per_band_forward_is((*forward));
+    wcohi_per_band_backward_is((*backward));
+} wcohi_per_band_kernels;
+
+#else /* a pass: 2x2 matrices */
+
 /* y_k = w_k x_k + b_k;  x, y [rows,2K], w [K,2,2] as [out][in], b [K,2]. */
-#define WCOHI_KERNEL_PER_BAND_FORWARD(S)                                                           \
-    S##_fn void S##_per_band_forward(wcoh_real *y, const wcoh_real *x, const wcoh_real *w,         \
-                                     const wcoh_real *b, int rows, int bands)                      \
-    {                                                                                              \
-        int k, row;                                                                                \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, bands, k);                                                      \
-            S##_v m[4], br, bs;                                                                    \
-            WCOHI_BAND_MATRIX(S, w + 4 * (size_t)k, n, m);                                         \
-            WCOHI_LOAD_BANDS(S, b + 2 * (size_t)k, n, br, bs);                                     \
-            for (row = 0; row < rows; row++) {                                                     \
-                size_t at = 2 * ((size_t)row * (size_t)bands + (size_t)k);                         \
-                S##_v r, s, yr, ys;                                                                \
-                WCOHI_LOAD_BANDS(S, x + at, n, r, s);                                              \
-                yr = S##_fma(m[0], r, S##_fma(m[1], s, br));                                       \
-                ys = S##_fma(m[2], r, S##_fma(m[3], s, bs));                                       \
-                WCOHI_STORE_BANDS(S, y + at, n, yr, ys);                                           \
-            }                                                                                      \
-        }                                                                                          \
+WCOHI_KERNEL(per_band_forward)
+{
+    int k, row;
+    for (k = 0; k < bands; k += S_(W)) {
+        int n = WCOHI_LANES(bands, k);
+        S_(v) m[4], br, bs;
+        WCOHI_BAND_MATRIX(w + 4 * (size_t)k, n, m);
+        WCOHI_LOAD_BANDS(b + 2 * (size_t)k, n, br, bs);
+        for (row = 0; row < rows; row++) {
+            size_t at = 2 * ((size_t)row * (size_t)bands + (size_t)k);
+            S_(v) r, s, yr, ys;
+            WCOHI_LOAD_BANDS(x + at, n, r, s);
+            yr = S_(fma)(m[0], r, S_(fma)(m[1], s, br));
+            ys = S_(fma)(m[2], r, S_(fma)(m[3], s, bs));
+            WCOHI_STORE_BANDS(y + at, n, yr, ys);
+        }
     }
+}
 
 /* dx = w^T dy, dw += dy x^T, db += dy;  shapes as forward. dx may be dy. */
-#define WCOHI_KERNEL_PER_BAND_BACKWARD(S)                                                          \
-    S##_fn void S##_per_band_backward(wcoh_real *dx, wcoh_real *dw, wcoh_real *db,                 \
-                                      const wcoh_real *dy, const wcoh_real *x, const wcoh_real *w, \
-                                      int rows, int bands)                                         \
-    {                                                                                              \
-        int k, row, part, lane;                                                                    \
-        for (k = 0; k < bands; k += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, bands, k);                                                      \
-            wcoh_real lanes[S##_W];                                                                \
-            S##_v m[4], sum[6];                                                                    \
-            for (part = 0; part < 6; part++) sum[part] = S##_zero();                               \
-            WCOHI_BAND_MATRIX(S, w + 4 * (size_t)k, n, m);                                         \
-            for (row = 0; row < rows; row++) {                                                     \
-                size_t at = 2 * ((size_t)row * (size_t)bands + (size_t)k);                         \
-                S##_v r, s, gr, gs, dr, ds;                                                        \
-                WCOHI_LOAD_BANDS(S, x + at, n, r, s);                                              \
-                WCOHI_LOAD_BANDS(S, dy + at, n, gr, gs);                                           \
-                sum[0] = S##_fma(gr, r, sum[0]);                                                   \
-                sum[1] = S##_fma(gr, s, sum[1]);                                                   \
-                sum[2] = S##_fma(gs, r, sum[2]);                                                   \
-                sum[3] = S##_fma(gs, s, sum[3]);                                                   \
-                sum[4] = S##_add(sum[4], gr);                                                      \
-                sum[5] = S##_add(sum[5], gs);                                                      \
-                dr = S##_fma(m[0], gr, S##_mul(m[2], gs));                                         \
-                ds = S##_fma(m[1], gr, S##_mul(m[3], gs));                                         \
-                WCOHI_STORE_BANDS(S, dx + at, n, dr, ds);                                          \
-            }                                                                                      \
-            for (part = 0; part < 6; part++) {                                                     \
-                S##_store(lanes, sum[part]);                                                       \
-                for (lane = 0; lane < n; lane++) {                                                 \
-                    size_t band = (size_t)(k + lane);                                              \
-                    if (part < 4) dw[4 * band + (size_t)part] += lanes[lane];                      \
-                    else db[2 * band + (size_t)(part - 4)] += lanes[lane];                         \
-                }                                                                                  \
-            }                                                                                      \
-        }                                                                                          \
+WCOHI_KERNEL(per_band_backward)
+{
+    int k, row, part, lane;
+    for (k = 0; k < bands; k += S_(W)) {
+        int n = WCOHI_LANES(bands, k);
+        wcoh_real lanes[S_(W)];
+        S_(v) m[4], sum[6];
+        for (part = 0; part < 6; part++) sum[part] = S_(zero)();
+        WCOHI_BAND_MATRIX(w + 4 * (size_t)k, n, m);
+        for (row = 0; row < rows; row++) {
+            size_t at = 2 * ((size_t)row * (size_t)bands + (size_t)k);
+            S_(v) r, s, gr, gs, dr, ds;
+            WCOHI_LOAD_BANDS(x + at, n, r, s);
+            WCOHI_LOAD_BANDS(dy + at, n, gr, gs);
+            sum[0] = S_(fma)(gr, r, sum[0]);
+            sum[1] = S_(fma)(gr, s, sum[1]);
+            sum[2] = S_(fma)(gs, r, sum[2]);
+            sum[3] = S_(fma)(gs, s, sum[3]);
+            sum[4] = S_(add)(sum[4], gr);
+            sum[5] = S_(add)(sum[5], gs);
+            dr = S_(fma)(m[0], gr, S_(mul)(m[2], gs));
+            ds = S_(fma)(m[1], gr, S_(mul)(m[3], gs));
+            WCOHI_STORE_BANDS(dx + at, n, dr, ds);
+        }
+        for (part = 0; part < 6; part++) {
+            S_(store)(lanes, sum[part]);
+            for (lane = 0; lane < n; lane++) {
+                size_t band = (size_t)(k + lane);
+                if (part < 4) dw[4 * band + (size_t)part] += lanes[lane];
+                else db[2 * band + (size_t)(part - 4)] += lanes[lane];
+            }
+        }
     }
+}
+
+static const wcohi_per_band_kernels S_(per_band_kernels) = {
+    S_(per_band_forward), S_(per_band_backward)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- softmax cross-entropy over chunks of the vocabulary */
+
+#define wcohi_softmax_scan_is(name)                                                                \
+    void name(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top, wcoh_real *sum)
+#define wcohi_softmax_gradient_is(name)                                                            \
+    double name(wcoh_real *x, int count, wcoh_real scale, wcoh_real top, wcoh_real inverse,        \
+                wcoh_real factor, int target)
+typedef struct wcohi_softmax_kernels {
+    wcohi_softmax_scan_is((*scan));
+    wcohi_softmax_gradient_is((*gradient));
+} wcohi_softmax_kernels;
+
+#else /* a pass: softmax cross-entropy */
 
 /* One more chunk of a row's logits x [count], each times `scale`: *top becomes the maximum so far,
    *sum the sum so far of exp(scale x - *top). Begin with *top = -1e30, *sum = 0. Logits of any size
    are safe; one that is NaN or +infinity makes *sum NaN. */
-#define WCOHI_KERNEL_SOFTMAX_SCAN(S)                                                               \
-    S##_fn void S##_softmax_scan(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,   \
-                                 wcoh_real *sum)                                                   \
-    {                                                                                              \
-        S##_v factor = S##_set(scale), most = S##_set(*top), total = S##_zero();                   \
-        wcoh_real before = *top;                                                                   \
-        int i;                                                                                     \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = S##_mul(factor, WCOHI_LOAD(S, x + i, n));                                    \
-            most = S##_max(most, WCOHI_KEEP(S, v, most, n));                                       \
-        }                                                                                          \
-        *top = S##_hmax(most);                                                                     \
-        most = S##_set(*top);                                                                      \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = S##_exp(S##_sub(S##_mul(factor, WCOHI_LOAD(S, x + i, n)), most));            \
-            total = S##_add(total, WCOHI_KEEP(S, v, S##_zero(), n));                               \
-        }                                                                                          \
-        *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S##_sum(total);                    \
+WCOHI_KERNEL(softmax_scan)
+{
+    S_(v) factor = S_(set)(scale), most = S_(set)(*top), total = S_(zero)();
+    wcoh_real before = *top;
+    int i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = WCOHI_LANES(count, i);
+        S_(v) v = S_(mul)(factor, WCOHI_LOAD(x + i, n));
+        most = S_(max)(most, WCOHI_KEEP(v, most, n));
     }
+    *top = S_(hmax)(most);
+    most = S_(set)(*top);
+    for (i = 0; i < count; i += S_(W)) {
+        int n = WCOHI_LANES(count, i);
+        S_(v) v = S_(exp)(S_(sub)(S_(mul)(factor, WCOHI_LOAD(x + i, n)), most));
+        total = S_(add)(total, WCOHI_KEEP(v, S_(zero)(), n));
+    }
+    *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S_(sum)(total);
+}
 
 /* x [count] of raw logits becomes the gradient with respect to them:
    scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
    Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
-#define WCOHI_KERNEL_SOFTMAX_GRADIENT(S)                                                           \
-    S##_fn double S##_softmax_gradient(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,    \
-                                       wcoh_real inverse, wcoh_real factor, int target)            \
-    {                                                                                              \
-        S##_v by = S##_set(scale), most = S##_set(top), share = S##_set(inverse * factor);         \
-        S##_v dscale = S##_zero();                                                                 \
-        wcoh_real hit = target < 0 ? 0 : x[target];                                                \
-        int i;                                                                                     \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = WCOHI_LANES(S, count, i);                                                      \
-            S##_v v = WCOHI_LOAD(S, x + i, n);                                                     \
-            S##_v p = S##_mul(share, S##_exp(S##_sub(S##_mul(by, v), most)));                      \
-            p = WCOHI_KEEP(S, p, S##_zero(), n);                                                   \
-            dscale = S##_fma(p, v, dscale);                                                        \
-            WCOHI_STORE(S, x + i, S##_mul(by, p), n);                                              \
-        }                                                                                          \
-        if (target >= 0) x[target] -= scale * factor;                                              \
-        return (double)S##_sum(dscale) - (double)(factor * hit);                                   \
+WCOHI_KERNEL(softmax_gradient)
+{
+    S_(v) by = S_(set)(scale), most = S_(set)(top), share = S_(set)(inverse * factor);
+    S_(v) dscale = S_(zero)();
+    wcoh_real hit = target < 0 ? 0 : x[target];
+    int i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = WCOHI_LANES(count, i);
+        S_(v) v = WCOHI_LOAD(x + i, n);
+        S_(v) p = S_(mul)(share, S_(exp)(S_(sub)(S_(mul)(by, v), most)));
+        p = WCOHI_KEEP(p, S_(zero)(), n);
+        dscale = S_(fma)(p, v, dscale);
+        WCOHI_STORE(x + i, S_(mul)(by, p), n);
     }
+    if (target >= 0) x[target] -= scale * factor;
+    return (double)S_(sum)(dscale) - (double)(factor * hit);
+}
+
+static const wcohi_softmax_kernels S_(softmax_kernels) = {S_(softmax_scan), S_(softmax_gradient)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- AdamW */
 
@@ -6333,30 +6485,42 @@ typedef struct wcohi_adamw {
     wcoh_real scale;                    /* of the gradient: the clip factor */
 } wcohi_adamw;
 
+#define wcohi_adamw_is(name)                                                                       \
+    void name(wcoh_real *p, wcoh_real *m, wcoh_real *v, const wcoh_real *g, size_t count,          \
+              const wcohi_adamw *rule)
+typedef struct wcohi_adamw_kernels {
+    wcohi_adamw_is((*adamw));
+} wcohi_adamw_kernels;
+
+#else /* a pass: AdamW */
+
 /* h = scale g; m = b1 m + (1 - b1) h; v = b2 v + (1 - b2) h^2;
    p -= lr (c1 m/(sqrt(c2 v) + eps) + decay p).  All [n]. */
-#define WCOHI_KERNEL_ADAMW(S)                                                                      \
-    S##_fn void S##_adamw(wcoh_real *p, wcoh_real *m, wcoh_real *v, const wcoh_real *g,            \
-                          size_t count, const wcohi_adamw *rule)                                   \
-    {                                                                                              \
-        S##_v b1 = S##_set(rule->beta1), b2 = S##_set(rule->beta2), scale = S##_set(rule->scale);  \
-        S##_v a1 = S##_set(1 - rule->beta1), a2 = S##_set(1 - rule->beta2);                        \
-        S##_v c1 = S##_set(rule->correction1), c2 = S##_set(rule->correction2);                    \
-        S##_v epsilon = S##_set(rule->epsilon), lr = S##_set(rule->lr);                            \
-        S##_v decay = S##_set(rule->decay);                                                        \
-        size_t i;                                                                                  \
-        for (i = 0; i < count; i += S##_W) {                                                       \
-            int n = count - i < S##_W ? (int)(count - i) : S##_W;                                  \
-            S##_v h = S##_mul(scale, WCOHI_LOAD(S, g + i, n)), x = WCOHI_LOAD(S, p + i, n);        \
-            S##_v first = S##_fma(b1, WCOHI_LOAD(S, m + i, n), S##_mul(a1, h));                    \
-            S##_v second = S##_fma(b2, WCOHI_LOAD(S, v + i, n), S##_mul(a2, S##_mul(h, h)));       \
-            S##_v root = S##_add(S##_sqrt(S##_mul(c2, second)), epsilon);                          \
-            S##_v step = S##_fma(decay, x, S##_div(S##_mul(c1, first), root));                     \
-            WCOHI_STORE(S, m + i, first, n);                                                       \
-            WCOHI_STORE(S, v + i, second, n);                                                      \
-            WCOHI_STORE(S, p + i, S##_fnma(lr, step, x), n);                                       \
-        }                                                                                          \
+WCOHI_KERNEL(adamw)
+{
+    S_(v) b1 = S_(set)(rule->beta1), b2 = S_(set)(rule->beta2), scale = S_(set)(rule->scale);
+    S_(v) a1 = S_(set)(1 - rule->beta1), a2 = S_(set)(1 - rule->beta2);
+    S_(v) c1 = S_(set)(rule->correction1), c2 = S_(set)(rule->correction2);
+    S_(v) epsilon = S_(set)(rule->epsilon), lr = S_(set)(rule->lr);
+    S_(v) decay = S_(set)(rule->decay);
+    size_t i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) h = S_(mul)(scale, WCOHI_LOAD(g + i, n)), x = WCOHI_LOAD(p + i, n);
+        S_(v) first = S_(fma)(b1, WCOHI_LOAD(m + i, n), S_(mul)(a1, h));
+        S_(v) second = S_(fma)(b2, WCOHI_LOAD(v + i, n), S_(mul)(a2, S_(mul)(h, h)));
+        S_(v) root = S_(add)(S_(sqrt)(S_(mul)(c2, second)), epsilon);
+        S_(v) step = S_(fma)(decay, x, S_(div)(S_(mul)(c1, first), root));
+        WCOHI_STORE(m + i, first, n);
+        WCOHI_STORE(v + i, second, n);
+        WCOHI_STORE(p + i, S_(fnma)(lr, step, x), n);
     }
+}
+
+static const wcohi_adamw_kernels S_(adamw_kernels) = {S_(adamw)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- Kerr oscillators
 
@@ -6492,11 +6656,11 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
 #define WCOHI_PLANE(scratch, kerr, i) ((scratch) + (size_t)(i) * (kerr)->pitch + WCOHI_KERR_EDGE)
 /* The plane of a role, inside a kernel with its `kerr` and its scratch `w`. */
 #define WCOHI_AT(role) WCOHI_PLANE(w, kerr, WCOHI_KERR_##role)
-#define WCOHI_STEN(S, p)                                                                           \
-    S##_add(S##_add(S##_load((p) - 2), S##_load((p) - 1)),                                         \
-            S##_add(S##_load((p) + 1), S##_load((p) + 2)))
+#define WCOHI_STEN(p)                                                                              \
+    S_(add)(S_(add)(S_(load)((p) - 2), S_(load)((p) - 1)),                                         \
+            S_(add)(S_(load)((p) + 1), S_(load)((p) + 2)))
 /* ++*p += v for a whole vector. */
-#define WCOHI_BUMP(S, p, v) S##_store((p), S##_add(S##_load(p), (v)))
+#define WCOHI_BUMP(p, v) S_(store)((p), S_(add)(S_(load)(p), (v)))
 
 /* The roles of the planes; a pair is r, s. SUM_* gather parameter gradients over a few rows. */
 enum {
@@ -6511,471 +6675,6 @@ enum {
     WCOHI_KERR_SUM_ALPHA = WCOHI_KERR_PLANAR - 1, /* one vector of alpha, one of beta */
     WCOHI_KERR_SAVED = WCOHI_KERR_PLANAR          /* 2 planes a step of RK4 */
 };
-
-/* The knee f(m) = m up to c, c + c tanh((m - c)/c) above, as the factor f/m on z; with `slope`,
-   also (f' - f/m)/m^2, by which backward multiplies (z.g) z. m2 = |z|^2. */
-#define WCOHI_KERNEL_KERR_KNEE(S)                                                                  \
-    S##_fn S##_v S##_kerr_knee(S##_v m2, wcoh_real ceiling, S##_v *slope)                          \
-    {                                                                                              \
-        S##_v c = S##_set(ceiling), one = S##_set((wcoh_real)1), m = S##_sqrt(m2);                 \
-        S##_m inside = S##_le(m, c);                                                               \
-        S##_v safe = S##_select(inside, c, m);                                                     \
-        S##_v t = S##_tanh(S##_div(S##_sub(safe, c), c));                                          \
-        S##_v factor = S##_div(S##_fma(c, t, c), safe);                                            \
-        S##_v bend = S##_div(S##_sub(S##_fnma(t, t, one), factor), S##_mul(safe, safe));           \
-        *slope = S##_select(inside, S##_zero(), bend);                                             \
-        return S##_select(inside, one, factor);                                                    \
-    }
-
-/* Row x [2K] -> planar r, s behind limiter and offset. */
-#define WCOHI_KERNEL_KERR_LOAD(S)                                                                  \
-    S##_fn void S##_kerr_load(const wcohi_kerr *kerr, const wcoh_real *x, wcoh_real *pr,           \
-                              wcoh_real *ps)                                                       \
-    {                                                                                              \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
-            int n = WCOHI_LANES(S, kerr->bands, k);                                                \
-            S##_v r, s, or_, os;                                                                   \
-            WCOHI_LOAD_BANDS(S, x + 2 * (size_t)k, n, r, s);                                       \
-            if (kerr->limited) {                                                                   \
-                S##_v bend, m2 = S##_fma(r, r, S##_mul(s, s));                                     \
-                S##_v f = S##_kerr_knee(m2, kerr->ceiling, &bend);                                 \
-                r = S##_mul(r, f);                                                                 \
-                s = S##_mul(s, f);                                                                 \
-            }                                                                                      \
-            if (kerr->offset) {                                                                    \
-                WCOHI_LOAD_BANDS(S, kerr->offset + 2 * (size_t)k, n, or_, os);                     \
-                r = S##_add(r, or_);                                                               \
-                s = S##_add(s, os);                                                                \
-            }                                                                                      \
-            S##_store(pr + k, r);                                                                  \
-            S##_store(ps + k, s);                                                                  \
-        }                                                                                          \
-    }
-
-/* Planar r, s -> row z [2K], turned by the corrector. */
-#define WCOHI_KERNEL_KERR_STORE(S)                                                                 \
-    S##_fn void S##_kerr_store(const wcohi_kerr *kerr, wcoh_real *z, const wcoh_real *pr,          \
-                               const wcoh_real *ps)                                                \
-    {                                                                                              \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
-            int n = WCOHI_LANES(S, kerr->bands, k);                                                \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
-            if (kerr->corrected) {                                                                 \
-                S##_v c = S##_load(kerr->cos_turn + k), d = S##_load(kerr->sin_turn + k), r0 = r;  \
-                r = S##_fnma(d, s, S##_mul(c, r));                                                 \
-                s = S##_fma(d, r0, S##_mul(c, s));                                                 \
-            }                                                                                      \
-            WCOHI_STORE_BANDS(S, z + 2 * (size_t)k, n, r, s);                                      \
-        }                                                                                          \
-    }
-
-/* Gradient of the row z -> planar, turned back through the corrector. */
-#define WCOHI_KERNEL_KERR_LOAD_GRADIENT(S)                                                         \
-    S##_fn void S##_kerr_load_gradient(const wcohi_kerr *kerr, const wcoh_real *dz,                \
-                                       wcoh_real *pr, wcoh_real *ps)                               \
-    {                                                                                              \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
-            int n = WCOHI_LANES(S, kerr->bands, k);                                                \
-            S##_v r, s;                                                                            \
-            WCOHI_LOAD_BANDS(S, dz + 2 * (size_t)k, n, r, s);                                      \
-            if (kerr->corrected) {                                                                 \
-                S##_v c = S##_load(kerr->cos_turn + k), d = S##_load(kerr->sin_turn + k), r0 = r;  \
-                r = S##_fma(d, s, S##_mul(c, r));                                                  \
-                s = S##_fnma(d, r0, S##_mul(c, s));                                                \
-            }                                                                                      \
-            S##_store(pr + k, r);                                                                  \
-            S##_store(ps + k, s);                                                                  \
-        }                                                                                          \
-    }
-
-/* Planar gradient -> row dx [2K], back through the limiter: g f/m + bend (z.g) z. */
-#define WCOHI_KERNEL_KERR_STORE_GRADIENT(S)                                                        \
-    S##_fn void S##_kerr_store_gradient(const wcohi_kerr *kerr, wcoh_real *dx, const wcoh_real *x, \
-                                        const wcoh_real *pr, const wcoh_real *ps)                  \
-    {                                                                                              \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->bands; k += S##_W) {                                                 \
-            int n = WCOHI_LANES(S, kerr->bands, k);                                                \
-            S##_v gr = S##_load(pr + k), gs = S##_load(ps + k), r, s;                              \
-            if (kerr->limited) {                                                                   \
-                S##_v bend, f;                                                                     \
-                WCOHI_LOAD_BANDS(S, x + 2 * (size_t)k, n, r, s);                                   \
-                f = S##_kerr_knee(S##_fma(r, r, S##_mul(s, s)), kerr->ceiling, &bend);             \
-                bend = S##_mul(bend, S##_fma(r, gr, S##_mul(s, gs)));                              \
-                gr = S##_fma(f, gr, S##_mul(bend, r));                                             \
-                gs = S##_fma(f, gs, S##_mul(bend, s));                                             \
-            }                                                                                      \
-            WCOHI_STORE_BANDS(S, dx + 2 * (size_t)k, n, gr, gs);                                   \
-        }                                                                                          \
-    }
-
-/* Exact flow: P = |z|^2 e(gamma), theta = omega + alpha P + beta sten(P),
-   z' = e^-gamma e^{i theta} z: phi is real, so |z| decays whatever the coupling does, and the phase
-   integrates in closed form. */
-#define WCOHI_KERNEL_KERR_EXACT(S)                                                                 \
-    S##_fn void S##_kerr_exact(const wcohi_kerr *kerr, wcoh_real *w)                               \
-    {                                                                                              \
-        wcoh_real *pr = WCOHI_AT(ZR);                                                              \
-        wcoh_real *ps = WCOHI_AT(ZS);                                                              \
-        wcoh_real *p = WCOHI_AT(P);                                                                \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
-            S##_store(p + k, S##_mul(S##_load(kerr->energy + k), S##_fma(r, r, S##_mul(s, s))));   \
-        }                                                                                          \
-        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
-            S##_v sten = WCOHI_STEN(S, p + k), c, d;                                               \
-            S##_v theta = S##_fma(alpha, S##_load(p + k), S##_load(kerr->omega + k));              \
-            S##_sincos(S##_fma(beta, sten, theta), &d, &c);                                        \
-            S##_store(pr + k, S##_mul(decay, S##_fnma(d, s, S##_mul(c, r))));                      \
-            S##_store(ps + k, S##_mul(decay, S##_fma(d, r, S##_mul(c, s))));                       \
-        }                                                                                          \
-    }
-
-/* With g_theta = -s' g_r + r' g_s: domega += g_theta, dalpha += g_theta P,
-   dbeta += g_theta sten(P), g_P = alpha g_theta + beta sten(g_theta) (sten is its own transpose);
-   g_z0 = e^-gamma e^{-i theta} g + 2 z e(gamma) g_P;
-   dgamma += -(r' g_r + s' g_s) + |z|^2 g_P de/dgamma. The corrector's angle adds to theta alone. */
-#define WCOHI_KERNEL_KERR_EXACT_BACKWARD(S)                                                        \
-    S##_fn void S##_kerr_exact_phase(const wcohi_kerr *kerr, wcoh_real *w)                         \
-    {                                                                                              \
-        int span = kerr->span, k;                                                                  \
-        wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
-        wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
-        wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
-        wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);                                                   \
-        wcoh_real *domega = WCOHI_AT(SUM_OMEGA);                                                   \
-        wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);                                                  \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        S##_v dalpha = S##_load(dscalar), dbeta = S##_load(dscalar + S##_W);                       \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
-            S##_v a = S##_load(gr + k), b = S##_load(gs + k), power = S##_load(p + k);             \
-            S##_v sten = WCOHI_STEN(S, p + k), c, d, zr, zs, phase;                                \
-            S##_v theta = S##_fma(alpha, power, S##_load(kerr->omega + k));                        \
-            S##_sincos(S##_fma(beta, sten, theta), &d, &c);                                        \
-            c = S##_mul(decay, c);                                                                 \
-            d = S##_mul(decay, d);                                                                 \
-            zr = S##_fnma(d, s, S##_mul(c, r));                                                    \
-            zs = S##_fma(d, r, S##_mul(c, s));                                                     \
-            phase = S##_fnma(zs, a, S##_mul(zr, b));                                               \
-            S##_store(gp + k, phase);                                                              \
-            WCOHI_BUMP(S, domega + k, phase);                                                      \
-            WCOHI_BUMP(S, dgamma + k, S##_neg(S##_fma(zr, a, S##_mul(zs, b))));                    \
-            dalpha = S##_fma(phase, power, dalpha);                                                \
-            dbeta = S##_fma(phase, sten, dbeta);                                                   \
-            S##_store(gr + k, S##_fma(c, a, S##_mul(d, b)));                                       \
-            S##_store(gs + k, S##_fnma(d, a, S##_mul(c, b)));                                      \
-        }                                                                                          \
-        S##_store(dscalar, dalpha);                                                                \
-        S##_store(dscalar + S##_W, dbeta);                                                         \
-    }                                                                                              \
-    S##_fn void S##_kerr_exact_backward(const wcohi_kerr *kerr, wcoh_real *w)                      \
-    {                                                                                              \
-        int span = kerr->span, k;                                                                  \
-        wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
-        wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
-        wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
-        wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);                                                   \
-        wcoh_real *dturn = WCOHI_AT(SUM_TURN);                                                     \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
-            S##_store(p + k, S##_mul(S##_load(kerr->energy + k), S##_fma(r, r, S##_mul(s, s))));   \
-        }                                                                                          \
-        S##_kerr_exact_phase(kerr, w);                                                             \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k), phase = S##_load(gp + k);            \
-            S##_v power = S##_fma(alpha, phase, S##_mul(beta, WCOHI_STEN(S, gp + k)));             \
-            S##_v m2 = S##_fma(r, r, S##_mul(s, s));                                               \
-            S##_v both = S##_mul(S##_load(kerr->energy + k), power);                               \
-            both = S##_add(both, both);                                                            \
-            WCOHI_BUMP(S, dgamma + k, S##_mul(m2, S##_mul(power, S##_load(kerr->denergy + k))));   \
-            if (kerr->corrected) WCOHI_BUMP(S, dturn + k, phase);                                  \
-            S##_store(gr + k, S##_fma(r, both, S##_load(gr + k)));                                 \
-            S##_store(gs + k, S##_fma(s, both, S##_load(gs + k)));                                 \
-        }                                                                                          \
-    }
-
-/* First order in the phase shift: a + ib = e^-gamma e^{i omega} z, p = a^2 + b^2,
-   delta = alpha p + beta sten(p), z' = (a - delta b) + i(b + delta a). Small |z| only. */
-#define WCOHI_KERNEL_KERR_PERTURBATIVE(S)                                                          \
-    S##_fn void S##_kerr_linear(const wcohi_kerr *kerr, wcoh_real *w)                              \
-    {                                                                                              \
-        wcoh_real *pr = WCOHI_AT(ZR);                                                              \
-        wcoh_real *ps = WCOHI_AT(ZS);                                                              \
-        wcoh_real *p = WCOHI_AT(P);                                                                \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
-            S##_v c = S##_mul(decay, S##_load(kerr->cos_omega + k));                               \
-            S##_v d = S##_mul(decay, S##_load(kerr->sin_omega + k));                               \
-            S##_v a = S##_fnma(d, s, S##_mul(c, r)), b = S##_fma(d, r, S##_mul(c, s));             \
-            S##_store(pr + k, a);                                                                  \
-            S##_store(ps + k, b);                                                                  \
-            S##_store(p + k, S##_fma(a, a, S##_mul(b, b)));                                        \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_kerr_perturbative(const wcohi_kerr *kerr, wcoh_real *w)                        \
-    {                                                                                              \
-        wcoh_real *pr = WCOHI_AT(ZR);                                                              \
-        wcoh_real *ps = WCOHI_AT(ZS);                                                              \
-        wcoh_real *p = WCOHI_AT(P);                                                                \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        int k;                                                                                     \
-        S##_kerr_linear(kerr, w);                                                                  \
-        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
-            S##_v a = S##_load(pr + k), b = S##_load(ps + k);                                      \
-            S##_v shift = S##_fma(alpha, S##_load(p + k), S##_mul(beta, WCOHI_STEN(S, p + k)));    \
-            S##_store(pr + k, S##_fnma(shift, b, a));                                              \
-            S##_store(ps + k, S##_fma(shift, a, b));                                               \
-        }                                                                                          \
-    }
-
-/* g_delta = -b g_r + a g_s, dalpha += g_delta p, dbeta += g_delta sten(p),
-   g_p = alpha g_delta + beta sten(g_delta), g_a = g_r + delta g_s + 2a g_p,
-   g_b = g_s - delta g_r + 2b g_p, domega += -b g_a + a g_b, dgamma += -(a g_a + b g_b),
-   g_z0 = e^-gamma e^{-i omega} (g_a, g_b). */
-#define WCOHI_KERNEL_KERR_PERTURBATIVE_BACKWARD(S)                                                 \
-    S##_fn void S##_kerr_shift_backward(const wcohi_kerr *kerr, wcoh_real *w)                      \
-    {                                                                                              \
-        int span = kerr->span, k;                                                                  \
-        wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
-        wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
-        wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
-        wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);                                                  \
-        wcoh_real *dturn = WCOHI_AT(SUM_TURN);                                                     \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        S##_v dalpha = S##_load(dscalar), dbeta = S##_load(dscalar + S##_W);                       \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v a = S##_load(pr + k), b = S##_load(ps + k), power = S##_load(p + k);             \
-            S##_v hr = S##_load(gr + k), hs = S##_load(gs + k), sten = WCOHI_STEN(S, p + k);       \
-            S##_v phase = S##_fnma(b, hr, S##_mul(a, hs));                                         \
-            S##_v shift = S##_fma(alpha, power, S##_mul(beta, sten));                              \
-            S##_store(gp + k, phase);                                                              \
-            dalpha = S##_fma(phase, power, dalpha);                                                \
-            dbeta = S##_fma(phase, sten, dbeta);                                                   \
-            if (kerr->corrected) { /* the phase of z' = phase - delta (a g_r + b g_s) */           \
-                S##_v along = S##_fma(a, hr, S##_mul(b, hs));                                      \
-                WCOHI_BUMP(S, dturn + k, S##_fnma(shift, along, phase));                           \
-            }                                                                                      \
-        }                                                                                          \
-        S##_store(dscalar, dalpha);                                                                \
-        S##_store(dscalar + S##_W, dbeta);                                                         \
-    }                                                                                              \
-    S##_fn void S##_kerr_perturbative_backward(const wcohi_kerr *kerr, wcoh_real *w)               \
-    {                                                                                              \
-        int span = kerr->span, k;                                                                  \
-        wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
-        wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
-        wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
-        wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);                                                   \
-        wcoh_real *domega = WCOHI_AT(SUM_OMEGA);                                                   \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        S##_kerr_linear(kerr, w);                                                                  \
-        S##_kerr_shift_backward(kerr, w);                                                          \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v a = S##_load(pr + k), b = S##_load(ps + k), decay = S##_load(kerr->decay + k);   \
-            S##_v c = S##_mul(decay, S##_load(kerr->cos_omega + k));                               \
-            S##_v d = S##_mul(decay, S##_load(kerr->sin_omega + k));                               \
-            S##_v hr = S##_load(gr + k), hs = S##_load(gs + k), phase = S##_load(gp + k);          \
-            S##_v shift = S##_fma(alpha, S##_load(p + k), S##_mul(beta, WCOHI_STEN(S, p + k)));    \
-            S##_v power = S##_fma(alpha, phase, S##_mul(beta, WCOHI_STEN(S, gp + k))), ga, gb;     \
-            power = S##_add(power, power);                                                         \
-            ga = S##_fma(a, power, S##_fma(shift, hs, hr));                                        \
-            gb = S##_fma(b, power, S##_fnma(shift, hr, hs));                                       \
-            WCOHI_BUMP(S, domega + k, S##_fnma(b, ga, S##_mul(a, gb)));                            \
-            WCOHI_BUMP(S, dgamma + k, S##_neg(S##_fma(a, ga, S##_mul(b, gb))));                    \
-            S##_store(gr + k, S##_fma(c, ga, S##_mul(d, gb)));                                     \
-            S##_store(gs + k, S##_fnma(d, ga, S##_mul(c, gb)));                                    \
-        }                                                                                          \
-    }
-
-/* Classical Runge-Kutta, n steps of h = 1/n: slopes k_1..k_4 at y, y + h/2 k_1, y + h/2 k_2,
-   y + h k_3, then y += h (k_1 + 2 k_2 + 2 k_3 + k_4)/6. A node is a pair of planes. */
-#define WCOHI_KERNEL_KERR_RK4(S)                                                                   \
-    /* |z|^2 of plane pair `node` -> P */                                                          \
-    S##_fn void S##_kerr_power(const wcohi_kerr *kerr, wcoh_real *w, int node)                     \
-    {                                                                                              \
-        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node), *ps = WCOHI_PLANE(w, kerr, node + 1);    \
-        wcoh_real *p = WCOHI_AT(P);                                                                \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k);                                      \
-            S##_store(p + k, S##_fma(r, r, S##_mul(s, s)));                                        \
-        }                                                                                          \
-    }                                                                                              \
-    /* with the slope k at pair `node`, whose |z|^2 is in plane p: `to` = `from` + x k, pair       \
-       `next` = y + ahead k, and the |z|^2 of what comes next in plane q */                        \
-    S##_fn void S##_kerr_stage(const wcohi_kerr *kerr, wcoh_real *w, int node, int to, int from,   \
-                               wcoh_real x, int next, wcoh_real ahead, const wcoh_real *p,         \
-                               wcoh_real *q)                                                       \
-    {                                                                                              \
-        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node), *ps = WCOHI_PLANE(w, kerr, node + 1);    \
-        const wcoh_real *fr = WCOHI_PLANE(w, kerr, from), *fs = WCOHI_PLANE(w, kerr, from + 1);    \
-        wcoh_real *tr = WCOHI_PLANE(w, kerr, to), *ts = WCOHI_PLANE(w, kerr, to + 1);              \
-        wcoh_real *nr = WCOHI_PLANE(w, kerr, next), *ns = WCOHI_PLANE(w, kerr, next + 1);          \
-        const wcoh_real *yr = WCOHI_AT(ZR), *ys = WCOHI_AT(ZS);                                    \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        S##_v weight = S##_set(x), step = S##_set(ahead);                                          \
-        int k;                                                                                     \
-        for (k = 0; k < kerr->span; k += S##_W) {                                                  \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k), gamma = S##_load(kerr->gamma + k);   \
-            S##_v phi = S##_fma(alpha, S##_load(p + k), S##_load(kerr->omega + k)), a, b;          \
-            phi = S##_fma(beta, WCOHI_STEN(S, p + k), phi);                                        \
-            a = S##_neg(S##_fma(gamma, r, S##_mul(phi, s)));                                       \
-            b = S##_fnma(gamma, s, S##_mul(phi, r));                                               \
-            r = S##_fma(weight, a, S##_load(fr + k));                                              \
-            s = S##_fma(weight, b, S##_load(fs + k));                                              \
-            S##_store(tr + k, r);                                                                  \
-            S##_store(ts + k, s);                                                                  \
-            if (next != to) {                                                                      \
-                r = S##_fma(step, a, S##_load(yr + k));                                            \
-                s = S##_fma(step, b, S##_load(ys + k));                                            \
-                S##_store(nr + k, r);                                                              \
-                S##_store(ns + k, s);                                                              \
-            }                                                                                      \
-            S##_store(q + k, S##_fma(r, r, S##_mul(s, s)));                                        \
-        }                                                                                          \
-    }                                                                                              \
-    /* one step in place, |y|^2 in P before and after; the three inner nodes stay in pairs NODE,   \
-       NODE + 2, NODE + 4 */                                                                       \
-    S##_fn void S##_kerr_step(const wcohi_kerr *kerr, wcoh_real *w)                                \
-    {                                                                                              \
-        const int y = WCOHI_KERR_ZR, sum = WCOHI_KERR_SUM, node = WCOHI_KERR_NODE;                 \
-        wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;                         \
-        wcoh_real *p = WCOHI_AT(P), *q = WCOHI_AT(GP);                                             \
-        S##_kerr_stage(kerr, w, y, sum, y, h / 6, node, half, p, q);                               \
-        S##_kerr_stage(kerr, w, node, sum, sum, h / 3, node + 2, half, q, p);                      \
-        S##_kerr_stage(kerr, w, node + 2, sum, sum, h / 3, node + 4, h, p, q);                     \
-        S##_kerr_stage(kerr, w, node + 4, y, sum, h / 6, y, 0, q, p);                              \
-    }                                                                                              \
-    /* pair `to` = pair `from` */                                                                  \
-    S##_fn void S##_kerr_copy(const wcohi_kerr *kerr, wcoh_real *w, int to, int from)              \
-    {                                                                                              \
-        size_t count = (size_t)kerr->span + S##_W;                                                 \
-        memcpy(WCOHI_PLANE(w, kerr, to), WCOHI_PLANE(w, kerr, from), count * sizeof *w);           \
-        memcpy(WCOHI_PLANE(w, kerr, to + 1), WCOHI_PLANE(w, kerr, from + 1), count * sizeof *w);   \
-    }                                                                                              \
-    S##_fn void S##_kerr_rk4(const wcohi_kerr *kerr, wcoh_real *w)                                 \
-    {                                                                                              \
-        int step;                                                                                  \
-        S##_kerr_power(kerr, w, WCOHI_KERR_ZR);                                                    \
-        for (step = 0; step < kerr->steps; step++) S##_kerr_step(kerr, w);                         \
-    }
-
-/* Adjoint of a step. Stage i hands back o_i = J(node_i)^T gk_i with gk_4 = h/6 g,
-   gk_3 = h/3 g + h o_4, gk_2 = h/3 g + h/2 o_3, gk_1 = h/6 g + h/2 o_2; the gradient of y is
-   g + o_1 + o_2 + o_3 + o_4. */
-#define WCOHI_KERNEL_KERR_RK4_BACKWARD(S)                                                          \
-    /* (a, b) = x g + y o; g_phi = -s a + r b; o = (-gamma a + phi b, -phi a - gamma b) */         \
-    S##_fn void S##_kerr_stage_phase(const wcohi_kerr *kerr, wcoh_real *w, int node, wcoh_real x,  \
-                                     wcoh_real y)                                                  \
-    {                                                                                              \
-        int span = kerr->span, k;                                                                  \
-        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node);                                          \
-        const wcoh_real *ps = WCOHI_PLANE(w, kerr, node + 1);                                      \
-        wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
-        wcoh_real *or_ = WCOHI_AT(BACK);                                                           \
-        wcoh_real *os = WCOHI_AT(BACK2);                                                           \
-        wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);                                            \
-        wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);                                                   \
-        wcoh_real *domega = WCOHI_AT(SUM_OMEGA);                                                   \
-        wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);                                                  \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        S##_v dalpha = S##_load(dscalar), dbeta = S##_load(dscalar + S##_W);                       \
-        S##_v vx = S##_set(x), vy = S##_set(y);                                                    \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v r = S##_load(pr + k), s = S##_load(ps + k), gamma = S##_load(kerr->gamma + k);   \
-            S##_v a = S##_fma(vx, S##_load(gr + k), S##_mul(vy, S##_load(or_ + k)));               \
-            S##_v b = S##_fma(vx, S##_load(gs + k), S##_mul(vy, S##_load(os + k)));                \
-            S##_v power = S##_load(p + k), sten = WCOHI_STEN(S, p + k);                            \
-            S##_v phase = S##_fnma(s, a, S##_mul(r, b));                                           \
-            S##_v phi = S##_fma(alpha, power, S##_load(kerr->omega + k));                          \
-            phi = S##_fma(beta, sten, phi);                                                        \
-            S##_store(gp + k, phase);                                                              \
-            WCOHI_BUMP(S, domega + k, phase);                                                      \
-            WCOHI_BUMP(S, dgamma + k, S##_neg(S##_fma(r, a, S##_mul(s, b))));                      \
-            dalpha = S##_fma(phase, power, dalpha);                                                \
-            dbeta = S##_fma(phase, sten, dbeta);                                                   \
-            S##_store(or_ + k, S##_fnma(gamma, a, S##_mul(phi, b)));                               \
-            S##_store(os + k, S##_neg(S##_fma(phi, a, S##_mul(gamma, b))));                        \
-        }                                                                                          \
-        S##_store(dscalar, dalpha);                                                                \
-        S##_store(dscalar + S##_W, dbeta);                                                         \
-    }                                                                                              \
-    /* the whole stage: o += 2 z (alpha g_phi + beta sten(g_phi)); pair SUM += o */                \
-    S##_fn void S##_kerr_stage_backward(const wcohi_kerr *kerr, wcoh_real *w, int node,            \
-                                        wcoh_real x, wcoh_real y)                                  \
-    {                                                                                              \
-        int span = kerr->span, k;                                                                  \
-        const wcoh_real *pr = WCOHI_PLANE(w, kerr, node);                                          \
-        const wcoh_real *ps = WCOHI_PLANE(w, kerr, node + 1);                                      \
-        wcoh_real *or_ = WCOHI_AT(BACK);                                                           \
-        wcoh_real *os = WCOHI_AT(BACK2);                                                           \
-        wcoh_real *gp = WCOHI_AT(GP), *sr = WCOHI_AT(SUM), *ss = WCOHI_AT(SUM2);                   \
-        S##_v alpha = S##_set(kerr->alpha), beta = S##_set(kerr->beta);                            \
-        S##_kerr_power(kerr, w, node);                                                             \
-        S##_kerr_stage_phase(kerr, w, node, x, y);                                                 \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v power = S##_mul(beta, WCOHI_STEN(S, gp + k)), r, s;                              \
-            power = S##_fma(alpha, S##_load(gp + k), power);                                       \
-            power = S##_add(power, power);                                                         \
-            r = S##_fma(power, S##_load(pr + k), S##_load(or_ + k));                               \
-            s = S##_fma(power, S##_load(ps + k), S##_load(os + k));                                \
-            S##_store(or_ + k, r);                                                                 \
-            S##_store(os + k, s);                                                                  \
-            WCOHI_BUMP(S, sr + k, r);                                                              \
-            WCOHI_BUMP(S, ss + k, s);                                                              \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_kerr_step_backward(const wcohi_kerr *kerr, wcoh_real *w, int saved)            \
-    {                                                                                              \
-        wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;                         \
-        S##_kerr_copy(kerr, w, WCOHI_KERR_ZR, saved);                                              \
-        S##_kerr_power(kerr, w, WCOHI_KERR_ZR);                                                    \
-        S##_kerr_step(kerr, w); /* for its nodes */                                                \
-        S##_kerr_copy(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_GR);                                     \
-        S##_kerr_copy(kerr, w, WCOHI_KERR_BACK, WCOHI_KERR_GR);                                    \
-        S##_kerr_stage_backward(kerr, w, WCOHI_KERR_NODE + 4, h / 6, (wcoh_real)0);                \
-        S##_kerr_stage_backward(kerr, w, WCOHI_KERR_NODE + 2, h / 3, h);                           \
-        S##_kerr_stage_backward(kerr, w, WCOHI_KERR_NODE, h / 3, half);                            \
-        S##_kerr_stage_backward(kerr, w, saved, h / 6, half);                                      \
-        S##_kerr_copy(kerr, w, WCOHI_KERR_GR, WCOHI_KERR_SUM);                                     \
-    }                                                                                              \
-    S##_fn void S##_kerr_rk4_backward(const wcohi_kerr *kerr, wcoh_real *w)                        \
-    {                                                                                              \
-        int step;                                                                                  \
-        S##_kerr_power(kerr, w, WCOHI_KERR_ZR);                                                    \
-        for (step = 0; step < kerr->steps; step++) {                                               \
-            int saved = WCOHI_KERR_SAVED + 2 * step;                                               \
-            S##_kerr_copy(kerr, w, saved, WCOHI_KERR_ZR);                                          \
-            S##_kerr_step(kerr, w);                                                                \
-        }                                                                                          \
-        S##_kerr_turn_backward(kerr, w);                                                           \
-        while (step-- > 0) S##_kerr_step_backward(kerr, w, WCOHI_KERR_SAVED + 2 * step);           \
-    }
-
-/* The corrector's angles where nothing shortens the way: dturn += -s' g_r + r' g_s. */
-#define WCOHI_KERNEL_KERR_TURN_BACKWARD(S)                                                         \
-    S##_fn void S##_kerr_turn_backward(const wcohi_kerr *kerr, wcoh_real *w)                       \
-    {                                                                                              \
-        int span = kerr->span, k;                                                                  \
-        wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);                                          \
-        wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);                                          \
-        wcoh_real *dturn = WCOHI_AT(SUM_TURN);                                                     \
-        if (!kerr->corrected) return;                                                              \
-        for (k = 0; k < span; k += S##_W) {                                                        \
-            S##_v turn = S##_mul(S##_load(pr + k), S##_load(gs + k));                              \
-            turn = S##_fnma(S##_load(ps + k), S##_load(gr + k), turn);                             \
-            WCOHI_BUMP(S, dturn + k, turn);                                                        \
-        }                                                                                          \
-    }
 
 #define WCOHI_KERR_FLUSH 32 /* blocks of rows whose gradients are added in wcoh_real first */
 
@@ -7014,137 +6713,555 @@ static void wcohi_kerr_end(wcoh_real *w, const wcohi_kerr *kerr, int role)
     memset(end, 0, (WCOHI_KERR_EDGE + WCOHI_KERR_GAP) * sizeof *end);
 }
 
-/* x, z [rows,2K], may be the same; scratch [wcohi_kerr_scratch(K, steps)]. */
-#define WCOHI_KERNEL_KERR_FORWARD(S)                                                               \
-    S##_fn void S##_kerr_solve(const wcohi_kerr *kerr, wcoh_real *w)                               \
-    {                                                                                              \
-        if (kerr->solver == WCOH_SOLVER_EXACT) S##_kerr_exact(kerr, w);                            \
-        else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE) S##_kerr_perturbative(kerr, w);         \
-        else if (kerr->solver == WCOH_SOLVER_RK4) S##_kerr_rk4(kerr, w);                           \
-    }                                                                                              \
-    S##_fn void S##_kerr_forward(wcoh_real *z, const wcoh_real *x, const wcohi_kerr *source,       \
-                                 int rows, wcoh_real *w)                                           \
-    {                                                                                              \
-        wcohi_kerr here = *source, *kerr = &here;                                                  \
-        int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i, role;               \
-        role = kerr->solver == WCOH_SOLVER_RK4 ? WCOHI_KERR_GP : WCOHI_KERR_P;                     \
-        wcohi_kerr_clear(w, kerr, WCOHI_KERR_ZR, role);                                            \
-        for (first = 0; first < rows; first += block) {                                            \
-            int count = WCOHI_MIN(block, rows - first);                                            \
-            size_t at = 2 * (size_t)first * (size_t)kerr->bands, row = 2 * (size_t)kerr->bands;    \
-            kerr->span = count * step;                                                             \
-            for (i = 0; i < count; i++)                                                            \
-                S##_kerr_load(kerr, x + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,             \
-                              WCOHI_AT(ZS) + i * step);                                            \
-            wcohi_kerr_end(w, kerr, WCOHI_KERR_ZR);                                                \
-            wcohi_kerr_end(w, kerr, WCOHI_KERR_ZS);                                                \
-            S##_kerr_solve(kerr, w);                                                               \
-            for (i = 0; i < count; i++)                                                            \
-                S##_kerr_store(kerr, z + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,            \
-                               WCOHI_AT(ZS) + i * step);                                           \
-        }                                                                                          \
+#define wcohi_kerr_forward_is(name)                                                                \
+    void name(wcoh_real *z, const wcoh_real *x, const wcohi_kerr *source, int rows, wcoh_real *w)
+#define wcohi_kerr_backward_is(name)                                                               \
+    void name(wcoh_real *dx, wcohi_kerr_gradient *gradient, const wcoh_real *dz,                   \
+              const wcoh_real *x, const wcohi_kerr *source, int rows, wcoh_real *w)
+typedef struct wcohi_kerr_kernels {
+    wcohi_kerr_forward_is((*forward));
+    wcohi_kerr_backward_is((*backward));
+} wcohi_kerr_kernels;
+
+#else /* a pass: Kerr oscillators */
+
+/* The knee f(m) = m up to c, c + c tanh((m - c)/c) above, as the factor f/m on z; with `slope`,
+   also (f' - f/m)/m^2, by which backward multiplies (z.g) z. m2 = |z|^2. */
+S_(fn) S_(v) S_(kerr_knee)(S_(v) m2, wcoh_real ceiling, S_(v) *slope)
+{
+    S_(v) c = S_(set)(ceiling), one = S_(set)((wcoh_real)1), m = S_(sqrt)(m2);
+    S_(m) inside = S_(le)(m, c);
+    S_(v) safe = S_(select)(inside, c, m);
+    S_(v) t = S_(tanh)(S_(div)(S_(sub)(safe, c), c));
+    S_(v) factor = S_(div)(S_(fma)(c, t, c), safe);
+    S_(v) bend = S_(div)(S_(sub)(S_(fnma)(t, t, one), factor), S_(mul)(safe, safe));
+    *slope = S_(select)(inside, S_(zero)(), bend);
+    return S_(select)(inside, one, factor);
+}
+
+/* Row x [2K] -> planar r, s behind limiter and offset. */
+S_(fn) void S_(kerr_load)(const wcohi_kerr *kerr, const wcoh_real *x, wcoh_real *pr,
+                          wcoh_real *ps)
+{
+    int k;
+    for (k = 0; k < kerr->bands; k += S_(W)) {
+        int n = WCOHI_LANES(kerr->bands, k);
+        S_(v) r, s, or_, os;
+        WCOHI_LOAD_BANDS(x + 2 * (size_t)k, n, r, s);
+        if (kerr->limited) {
+            S_(v) bend, m2 = S_(fma)(r, r, S_(mul)(s, s));
+            S_(v) f = S_(kerr_knee)(m2, kerr->ceiling, &bend);
+            r = S_(mul)(r, f);
+            s = S_(mul)(s, f);
+        }
+        if (kerr->offset) {
+            WCOHI_LOAD_BANDS(kerr->offset + 2 * (size_t)k, n, or_, os);
+            r = S_(add)(r, or_);
+            s = S_(add)(s, os);
+        }
+        S_(store)(pr + k, r);
+        S_(store)(ps + k, s);
     }
+}
+
+/* Planar r, s -> row z [2K], turned by the corrector. */
+S_(fn) void S_(kerr_store)(const wcohi_kerr *kerr, wcoh_real *z, const wcoh_real *pr,
+                           const wcoh_real *ps)
+{
+    int k;
+    for (k = 0; k < kerr->bands; k += S_(W)) {
+        int n = WCOHI_LANES(kerr->bands, k);
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k);
+        if (kerr->corrected) {
+            S_(v) c = S_(load)(kerr->cos_turn + k), d = S_(load)(kerr->sin_turn + k), r0 = r;
+            r = S_(fnma)(d, s, S_(mul)(c, r));
+            s = S_(fma)(d, r0, S_(mul)(c, s));
+        }
+        WCOHI_STORE_BANDS(z + 2 * (size_t)k, n, r, s);
+    }
+}
+
+/* Gradient of the row z -> planar, turned back through the corrector. */
+S_(fn) void S_(kerr_load_gradient)(const wcohi_kerr *kerr, const wcoh_real *dz,
+                                   wcoh_real *pr, wcoh_real *ps)
+{
+    int k;
+    for (k = 0; k < kerr->bands; k += S_(W)) {
+        int n = WCOHI_LANES(kerr->bands, k);
+        S_(v) r, s;
+        WCOHI_LOAD_BANDS(dz + 2 * (size_t)k, n, r, s);
+        if (kerr->corrected) {
+            S_(v) c = S_(load)(kerr->cos_turn + k), d = S_(load)(kerr->sin_turn + k), r0 = r;
+            r = S_(fma)(d, s, S_(mul)(c, r));
+            s = S_(fnma)(d, r0, S_(mul)(c, s));
+        }
+        S_(store)(pr + k, r);
+        S_(store)(ps + k, s);
+    }
+}
+
+/* Planar gradient -> row dx [2K], back through the limiter: g f/m + bend (z.g) z. */
+S_(fn) void S_(kerr_store_gradient)(const wcohi_kerr *kerr, wcoh_real *dx, const wcoh_real *x,
+                                    const wcoh_real *pr, const wcoh_real *ps)
+{
+    int k;
+    for (k = 0; k < kerr->bands; k += S_(W)) {
+        int n = WCOHI_LANES(kerr->bands, k);
+        S_(v) gr = S_(load)(pr + k), gs = S_(load)(ps + k), r, s;
+        if (kerr->limited) {
+            S_(v) bend, f;
+            WCOHI_LOAD_BANDS(x + 2 * (size_t)k, n, r, s);
+            f = S_(kerr_knee)(S_(fma)(r, r, S_(mul)(s, s)), kerr->ceiling, &bend);
+            bend = S_(mul)(bend, S_(fma)(r, gr, S_(mul)(s, gs)));
+            gr = S_(fma)(f, gr, S_(mul)(bend, r));
+            gs = S_(fma)(f, gs, S_(mul)(bend, s));
+        }
+        WCOHI_STORE_BANDS(dx + 2 * (size_t)k, n, gr, gs);
+    }
+}
+
+/* The corrector's angles where nothing shortens the way: dturn += -s' g_r + r' g_s. */
+S_(fn) void S_(kerr_turn_backward)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    int span = kerr->span, k;
+    wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);
+    wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);
+    wcoh_real *dturn = WCOHI_AT(SUM_TURN);
+    if (!kerr->corrected) return;
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) turn = S_(mul)(S_(load)(pr + k), S_(load)(gs + k));
+        turn = S_(fnma)(S_(load)(ps + k), S_(load)(gr + k), turn);
+        WCOHI_BUMP(dturn + k, turn);
+    }
+}
+
+/* Exact flow: P = |z|^2 e(gamma), theta = omega + alpha P + beta sten(P),
+   z' = e^-gamma e^{i theta} z: phi is real, so |z| decays whatever the coupling does, and the phase
+   integrates in closed form. */
+S_(fn) void S_(kerr_exact)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    wcoh_real *pr = WCOHI_AT(ZR);
+    wcoh_real *ps = WCOHI_AT(ZS);
+    wcoh_real *p = WCOHI_AT(P);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    int k;
+    for (k = 0; k < kerr->span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k);
+        S_(store)(p + k, S_(mul)(S_(load)(kerr->energy + k), S_(fma)(r, r, S_(mul)(s, s))));
+    }
+    for (k = 0; k < kerr->span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), decay = S_(load)(kerr->decay + k);
+        S_(v) sten = WCOHI_STEN(p + k), c, d;
+        S_(v) theta = S_(fma)(alpha, S_(load)(p + k), S_(load)(kerr->omega + k));
+        S_(sincos)(S_(fma)(beta, sten, theta), &d, &c);
+        S_(store)(pr + k, S_(mul)(decay, S_(fnma)(d, s, S_(mul)(c, r))));
+        S_(store)(ps + k, S_(mul)(decay, S_(fma)(d, r, S_(mul)(c, s))));
+    }
+}
+
+/* With g_theta = -s' g_r + r' g_s: domega += g_theta, dalpha += g_theta P,
+   dbeta += g_theta sten(P), g_P = alpha g_theta + beta sten(g_theta) (sten is its own transpose);
+   g_z0 = e^-gamma e^{-i theta} g + 2 z e(gamma) g_P;
+   dgamma += -(r' g_r + s' g_s) + |z|^2 g_P de/dgamma. The corrector's angle adds to theta alone. */
+S_(fn) void S_(kerr_exact_phase)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    int span = kerr->span, k;
+    wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);
+    wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);
+    wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);
+    wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);
+    wcoh_real *domega = WCOHI_AT(SUM_OMEGA);
+    wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(v) dalpha = S_(load)(dscalar), dbeta = S_(load)(dscalar + S_(W));
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), decay = S_(load)(kerr->decay + k);
+        S_(v) a = S_(load)(gr + k), b = S_(load)(gs + k), power = S_(load)(p + k);
+        S_(v) sten = WCOHI_STEN(p + k), c, d, zr, zs, phase;
+        S_(v) theta = S_(fma)(alpha, power, S_(load)(kerr->omega + k));
+        S_(sincos)(S_(fma)(beta, sten, theta), &d, &c);
+        c = S_(mul)(decay, c);
+        d = S_(mul)(decay, d);
+        zr = S_(fnma)(d, s, S_(mul)(c, r));
+        zs = S_(fma)(d, r, S_(mul)(c, s));
+        phase = S_(fnma)(zs, a, S_(mul)(zr, b));
+        S_(store)(gp + k, phase);
+        WCOHI_BUMP(domega + k, phase);
+        WCOHI_BUMP(dgamma + k, S_(neg)(S_(fma)(zr, a, S_(mul)(zs, b))));
+        dalpha = S_(fma)(phase, power, dalpha);
+        dbeta = S_(fma)(phase, sten, dbeta);
+        S_(store)(gr + k, S_(fma)(c, a, S_(mul)(d, b)));
+        S_(store)(gs + k, S_(fnma)(d, a, S_(mul)(c, b)));
+    }
+    S_(store)(dscalar, dalpha);
+    S_(store)(dscalar + S_(W), dbeta);
+}
+
+S_(fn) void S_(kerr_exact_backward)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    int span = kerr->span, k;
+    wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);
+    wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);
+    wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);
+    wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);
+    wcoh_real *dturn = WCOHI_AT(SUM_TURN);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k);
+        S_(store)(p + k, S_(mul)(S_(load)(kerr->energy + k), S_(fma)(r, r, S_(mul)(s, s))));
+    }
+    S_(kerr_exact_phase)(kerr, w);
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), phase = S_(load)(gp + k);
+        S_(v) power = S_(fma)(alpha, phase, S_(mul)(beta, WCOHI_STEN(gp + k)));
+        S_(v) m2 = S_(fma)(r, r, S_(mul)(s, s));
+        S_(v) both = S_(mul)(S_(load)(kerr->energy + k), power);
+        both = S_(add)(both, both);
+        WCOHI_BUMP(dgamma + k, S_(mul)(m2, S_(mul)(power, S_(load)(kerr->denergy + k))));
+        if (kerr->corrected) WCOHI_BUMP(dturn + k, phase);
+        S_(store)(gr + k, S_(fma)(r, both, S_(load)(gr + k)));
+        S_(store)(gs + k, S_(fma)(s, both, S_(load)(gs + k)));
+    }
+}
+
+/* First order in the phase shift: a + ib = e^-gamma e^{i omega} z, p = a^2 + b^2,
+   delta = alpha p + beta sten(p), z' = (a - delta b) + i(b + delta a). Small |z| only. */
+S_(fn) void S_(kerr_linear)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    wcoh_real *pr = WCOHI_AT(ZR);
+    wcoh_real *ps = WCOHI_AT(ZS);
+    wcoh_real *p = WCOHI_AT(P);
+    int k;
+    for (k = 0; k < kerr->span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), decay = S_(load)(kerr->decay + k);
+        S_(v) c = S_(mul)(decay, S_(load)(kerr->cos_omega + k));
+        S_(v) d = S_(mul)(decay, S_(load)(kerr->sin_omega + k));
+        S_(v) a = S_(fnma)(d, s, S_(mul)(c, r)), b = S_(fma)(d, r, S_(mul)(c, s));
+        S_(store)(pr + k, a);
+        S_(store)(ps + k, b);
+        S_(store)(p + k, S_(fma)(a, a, S_(mul)(b, b)));
+    }
+}
+
+S_(fn) void S_(kerr_perturbative)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    wcoh_real *pr = WCOHI_AT(ZR);
+    wcoh_real *ps = WCOHI_AT(ZS);
+    wcoh_real *p = WCOHI_AT(P);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    int k;
+    S_(kerr_linear)(kerr, w);
+    for (k = 0; k < kerr->span; k += S_(W)) {
+        S_(v) a = S_(load)(pr + k), b = S_(load)(ps + k);
+        S_(v) shift = S_(fma)(alpha, S_(load)(p + k), S_(mul)(beta, WCOHI_STEN(p + k)));
+        S_(store)(pr + k, S_(fnma)(shift, b, a));
+        S_(store)(ps + k, S_(fma)(shift, a, b));
+    }
+}
+
+/* g_delta = -b g_r + a g_s, dalpha += g_delta p, dbeta += g_delta sten(p),
+   g_p = alpha g_delta + beta sten(g_delta), g_a = g_r + delta g_s + 2a g_p,
+   g_b = g_s - delta g_r + 2b g_p, domega += -b g_a + a g_b, dgamma += -(a g_a + b g_b),
+   g_z0 = e^-gamma e^{-i omega} (g_a, g_b). */
+S_(fn) void S_(kerr_shift_backward)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    int span = kerr->span, k;
+    wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);
+    wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);
+    wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);
+    wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);
+    wcoh_real *dturn = WCOHI_AT(SUM_TURN);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(v) dalpha = S_(load)(dscalar), dbeta = S_(load)(dscalar + S_(W));
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) a = S_(load)(pr + k), b = S_(load)(ps + k), power = S_(load)(p + k);
+        S_(v) hr = S_(load)(gr + k), hs = S_(load)(gs + k), sten = WCOHI_STEN(p + k);
+        S_(v) phase = S_(fnma)(b, hr, S_(mul)(a, hs));
+        S_(v) shift = S_(fma)(alpha, power, S_(mul)(beta, sten));
+        S_(store)(gp + k, phase);
+        dalpha = S_(fma)(phase, power, dalpha);
+        dbeta = S_(fma)(phase, sten, dbeta);
+        if (kerr->corrected) { /* the phase of z' = phase - delta (a g_r + b g_s) */
+            S_(v) along = S_(fma)(a, hr, S_(mul)(b, hs));
+            WCOHI_BUMP(dturn + k, S_(fnma)(shift, along, phase));
+        }
+    }
+    S_(store)(dscalar, dalpha);
+    S_(store)(dscalar + S_(W), dbeta);
+}
+
+S_(fn) void S_(kerr_perturbative_backward)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    int span = kerr->span, k;
+    wcoh_real *pr = WCOHI_AT(ZR), *ps = WCOHI_AT(ZS);
+    wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);
+    wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);
+    wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);
+    wcoh_real *domega = WCOHI_AT(SUM_OMEGA);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(kerr_linear)(kerr, w);
+    S_(kerr_shift_backward)(kerr, w);
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) a = S_(load)(pr + k), b = S_(load)(ps + k), decay = S_(load)(kerr->decay + k);
+        S_(v) c = S_(mul)(decay, S_(load)(kerr->cos_omega + k));
+        S_(v) d = S_(mul)(decay, S_(load)(kerr->sin_omega + k));
+        S_(v) hr = S_(load)(gr + k), hs = S_(load)(gs + k), phase = S_(load)(gp + k);
+        S_(v) shift = S_(fma)(alpha, S_(load)(p + k), S_(mul)(beta, WCOHI_STEN(p + k)));
+        S_(v) power = S_(fma)(alpha, phase, S_(mul)(beta, WCOHI_STEN(gp + k))), ga, gb;
+        power = S_(add)(power, power);
+        ga = S_(fma)(a, power, S_(fma)(shift, hs, hr));
+        gb = S_(fma)(b, power, S_(fnma)(shift, hr, hs));
+        WCOHI_BUMP(domega + k, S_(fnma)(b, ga, S_(mul)(a, gb)));
+        WCOHI_BUMP(dgamma + k, S_(neg)(S_(fma)(a, ga, S_(mul)(b, gb))));
+        S_(store)(gr + k, S_(fma)(c, ga, S_(mul)(d, gb)));
+        S_(store)(gs + k, S_(fnma)(d, ga, S_(mul)(c, gb)));
+    }
+}
+
+/* Classical Runge-Kutta, n steps of h = 1/n: slopes k_1..k_4 at y, y + h/2 k_1, y + h/2 k_2,
+   y + h k_3, then y += h (k_1 + 2 k_2 + 2 k_3 + k_4)/6. A node is a pair of planes. */
+/* |z|^2 of plane pair `node` -> P */
+S_(fn) void S_(kerr_power)(const wcohi_kerr *kerr, wcoh_real *w, int node)
+{
+    const wcoh_real *pr = WCOHI_PLANE(w, kerr, node), *ps = WCOHI_PLANE(w, kerr, node + 1);
+    wcoh_real *p = WCOHI_AT(P);
+    int k;
+    for (k = 0; k < kerr->span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k);
+        S_(store)(p + k, S_(fma)(r, r, S_(mul)(s, s)));
+    }
+}
+
+/* with the slope k at pair `node`, whose |z|^2 is in plane p: `to` = `from` + x k, pair
+   `next` = y + ahead k, and the |z|^2 of what comes next in plane q */
+S_(fn) void S_(kerr_stage)(const wcohi_kerr *kerr, wcoh_real *w, int node, int to, int from,
+                           wcoh_real x, int next, wcoh_real ahead, const wcoh_real *p,
+                           wcoh_real *q)
+{
+    const wcoh_real *pr = WCOHI_PLANE(w, kerr, node), *ps = WCOHI_PLANE(w, kerr, node + 1);
+    const wcoh_real *fr = WCOHI_PLANE(w, kerr, from), *fs = WCOHI_PLANE(w, kerr, from + 1);
+    wcoh_real *tr = WCOHI_PLANE(w, kerr, to), *ts = WCOHI_PLANE(w, kerr, to + 1);
+    wcoh_real *nr = WCOHI_PLANE(w, kerr, next), *ns = WCOHI_PLANE(w, kerr, next + 1);
+    const wcoh_real *yr = WCOHI_AT(ZR), *ys = WCOHI_AT(ZS);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(v) weight = S_(set)(x), step = S_(set)(ahead);
+    int k;
+    for (k = 0; k < kerr->span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), gamma = S_(load)(kerr->gamma + k);
+        S_(v) phi = S_(fma)(alpha, S_(load)(p + k), S_(load)(kerr->omega + k)), a, b;
+        phi = S_(fma)(beta, WCOHI_STEN(p + k), phi);
+        a = S_(neg)(S_(fma)(gamma, r, S_(mul)(phi, s)));
+        b = S_(fnma)(gamma, s, S_(mul)(phi, r));
+        r = S_(fma)(weight, a, S_(load)(fr + k));
+        s = S_(fma)(weight, b, S_(load)(fs + k));
+        S_(store)(tr + k, r);
+        S_(store)(ts + k, s);
+        if (next != to) {
+            r = S_(fma)(step, a, S_(load)(yr + k));
+            s = S_(fma)(step, b, S_(load)(ys + k));
+            S_(store)(nr + k, r);
+            S_(store)(ns + k, s);
+        }
+        S_(store)(q + k, S_(fma)(r, r, S_(mul)(s, s)));
+    }
+}
+
+/* one step in place, |y|^2 in P before and after; the three inner nodes stay in pairs NODE,
+   NODE + 2, NODE + 4 */
+S_(fn) void S_(kerr_step)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    const int y = WCOHI_KERR_ZR, sum = WCOHI_KERR_SUM, node = WCOHI_KERR_NODE;
+    wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;
+    wcoh_real *p = WCOHI_AT(P), *q = WCOHI_AT(GP);
+    S_(kerr_stage)(kerr, w, y, sum, y, h / 6, node, half, p, q);
+    S_(kerr_stage)(kerr, w, node, sum, sum, h / 3, node + 2, half, q, p);
+    S_(kerr_stage)(kerr, w, node + 2, sum, sum, h / 3, node + 4, h, p, q);
+    S_(kerr_stage)(kerr, w, node + 4, y, sum, h / 6, y, 0, q, p);
+}
+
+/* pair `to` = pair `from` */
+S_(fn) void S_(kerr_copy)(const wcohi_kerr *kerr, wcoh_real *w, int to, int from)
+{
+    size_t count = (size_t)kerr->span + S_(W);
+    memcpy(WCOHI_PLANE(w, kerr, to), WCOHI_PLANE(w, kerr, from), count * sizeof *w);
+    memcpy(WCOHI_PLANE(w, kerr, to + 1), WCOHI_PLANE(w, kerr, from + 1), count * sizeof *w);
+}
+
+S_(fn) void S_(kerr_rk4)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    int step;
+    S_(kerr_power)(kerr, w, WCOHI_KERR_ZR);
+    for (step = 0; step < kerr->steps; step++) S_(kerr_step)(kerr, w);
+}
+
+/* Adjoint of a step. Stage i hands back o_i = J(node_i)^T gk_i with gk_4 = h/6 g,
+   gk_3 = h/3 g + h o_4, gk_2 = h/3 g + h/2 o_3, gk_1 = h/6 g + h/2 o_2; the gradient of y is
+   g + o_1 + o_2 + o_3 + o_4. */
+/* (a, b) = x g + y o; g_phi = -s a + r b; o = (-gamma a + phi b, -phi a - gamma b) */
+S_(fn) void S_(kerr_stage_phase)(const wcohi_kerr *kerr, wcoh_real *w, int node, wcoh_real x,
+                                 wcoh_real y)
+{
+    int span = kerr->span, k;
+    const wcoh_real *pr = WCOHI_PLANE(w, kerr, node);
+    const wcoh_real *ps = WCOHI_PLANE(w, kerr, node + 1);
+    wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);
+    wcoh_real *or_ = WCOHI_AT(BACK);
+    wcoh_real *os = WCOHI_AT(BACK2);
+    wcoh_real *p = WCOHI_AT(P), *gp = WCOHI_AT(GP);
+    wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);
+    wcoh_real *domega = WCOHI_AT(SUM_OMEGA);
+    wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(v) dalpha = S_(load)(dscalar), dbeta = S_(load)(dscalar + S_(W));
+    S_(v) vx = S_(set)(x), vy = S_(set)(y);
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), gamma = S_(load)(kerr->gamma + k);
+        S_(v) a = S_(fma)(vx, S_(load)(gr + k), S_(mul)(vy, S_(load)(or_ + k)));
+        S_(v) b = S_(fma)(vx, S_(load)(gs + k), S_(mul)(vy, S_(load)(os + k)));
+        S_(v) power = S_(load)(p + k), sten = WCOHI_STEN(p + k);
+        S_(v) phase = S_(fnma)(s, a, S_(mul)(r, b));
+        S_(v) phi = S_(fma)(alpha, power, S_(load)(kerr->omega + k));
+        phi = S_(fma)(beta, sten, phi);
+        S_(store)(gp + k, phase);
+        WCOHI_BUMP(domega + k, phase);
+        WCOHI_BUMP(dgamma + k, S_(neg)(S_(fma)(r, a, S_(mul)(s, b))));
+        dalpha = S_(fma)(phase, power, dalpha);
+        dbeta = S_(fma)(phase, sten, dbeta);
+        S_(store)(or_ + k, S_(fnma)(gamma, a, S_(mul)(phi, b)));
+        S_(store)(os + k, S_(neg)(S_(fma)(phi, a, S_(mul)(gamma, b))));
+    }
+    S_(store)(dscalar, dalpha);
+    S_(store)(dscalar + S_(W), dbeta);
+}
+
+/* the whole stage: o += 2 z (alpha g_phi + beta sten(g_phi)); pair SUM += o */
+S_(fn) void S_(kerr_stage_backward)(const wcohi_kerr *kerr, wcoh_real *w, int node,
+                                    wcoh_real x, wcoh_real y)
+{
+    int span = kerr->span, k;
+    const wcoh_real *pr = WCOHI_PLANE(w, kerr, node);
+    const wcoh_real *ps = WCOHI_PLANE(w, kerr, node + 1);
+    wcoh_real *or_ = WCOHI_AT(BACK);
+    wcoh_real *os = WCOHI_AT(BACK2);
+    wcoh_real *gp = WCOHI_AT(GP), *sr = WCOHI_AT(SUM), *ss = WCOHI_AT(SUM2);
+    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(kerr_power)(kerr, w, node);
+    S_(kerr_stage_phase)(kerr, w, node, x, y);
+    for (k = 0; k < span; k += S_(W)) {
+        S_(v) power = S_(mul)(beta, WCOHI_STEN(gp + k)), r, s;
+        power = S_(fma)(alpha, S_(load)(gp + k), power);
+        power = S_(add)(power, power);
+        r = S_(fma)(power, S_(load)(pr + k), S_(load)(or_ + k));
+        s = S_(fma)(power, S_(load)(ps + k), S_(load)(os + k));
+        S_(store)(or_ + k, r);
+        S_(store)(os + k, s);
+        WCOHI_BUMP(sr + k, r);
+        WCOHI_BUMP(ss + k, s);
+    }
+}
+
+S_(fn) void S_(kerr_step_backward)(const wcohi_kerr *kerr, wcoh_real *w, int saved)
+{
+    wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;
+    S_(kerr_copy)(kerr, w, WCOHI_KERR_ZR, saved);
+    S_(kerr_power)(kerr, w, WCOHI_KERR_ZR);
+    S_(kerr_step)(kerr, w); /* for its nodes */
+    S_(kerr_copy)(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_GR);
+    S_(kerr_copy)(kerr, w, WCOHI_KERR_BACK, WCOHI_KERR_GR);
+    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE + 4, h / 6, (wcoh_real)0);
+    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE + 2, h / 3, h);
+    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE, h / 3, half);
+    S_(kerr_stage_backward)(kerr, w, saved, h / 6, half);
+    S_(kerr_copy)(kerr, w, WCOHI_KERR_GR, WCOHI_KERR_SUM);
+}
+
+S_(fn) void S_(kerr_rk4_backward)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    int step;
+    S_(kerr_power)(kerr, w, WCOHI_KERR_ZR);
+    for (step = 0; step < kerr->steps; step++) {
+        int saved = WCOHI_KERR_SAVED + 2 * step;
+        S_(kerr_copy)(kerr, w, saved, WCOHI_KERR_ZR);
+        S_(kerr_step)(kerr, w);
+    }
+    S_(kerr_turn_backward)(kerr, w);
+    while (step-- > 0) S_(kerr_step_backward)(kerr, w, WCOHI_KERR_SAVED + 2 * step);
+}
+
+/* x, z [rows,2K], may be the same; scratch [wcohi_kerr_scratch(K, steps)]. */
+S_(fn) void S_(kerr_solve)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    if (kerr->solver == WCOH_SOLVER_EXACT) S_(kerr_exact)(kerr, w);
+    else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE) S_(kerr_perturbative)(kerr, w);
+    else if (kerr->solver == WCOH_SOLVER_RK4) S_(kerr_rk4)(kerr, w);
+}
+
+WCOHI_KERNEL(kerr_forward)
+{
+    wcohi_kerr here = *source, *kerr = &here;
+    int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i, role;
+    role = kerr->solver == WCOH_SOLVER_RK4 ? WCOHI_KERR_GP : WCOHI_KERR_P;
+    wcohi_kerr_clear(w, kerr, WCOHI_KERR_ZR, role);
+    for (first = 0; first < rows; first += block) {
+        int count = WCOHI_MIN(block, rows - first);
+        size_t at = 2 * (size_t)first * (size_t)kerr->bands, row = 2 * (size_t)kerr->bands;
+        kerr->span = count * step;
+        for (i = 0; i < count; i++)
+            S_(kerr_load)(kerr, x + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,
+                          WCOHI_AT(ZS) + i * step);
+        wcohi_kerr_end(w, kerr, WCOHI_KERR_ZR);
+        wcohi_kerr_end(w, kerr, WCOHI_KERR_ZS);
+        S_(kerr_solve)(kerr, w);
+        for (i = 0; i < count; i++)
+            S_(kerr_store)(kerr, z + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,
+                           WCOHI_AT(ZS) + i * step);
+    }
+}
 
 /* dx set (may be dz), gradient added to; recomputes what it needs from x. Shapes as forward. */
-#define WCOHI_KERNEL_KERR_BACKWARD(S)                                                              \
-    S##_fn void S##_kerr_solve_backward(const wcohi_kerr *kerr, wcoh_real *w)                      \
-    {                                                                                              \
-        if (kerr->solver == WCOH_SOLVER_EXACT) S##_kerr_exact_backward(kerr, w);                   \
-        else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE)                                         \
-            S##_kerr_perturbative_backward(kerr, w);                                               \
-        else if (kerr->solver == WCOH_SOLVER_RK4) S##_kerr_rk4_backward(kerr, w);                  \
-        else S##_kerr_turn_backward(kerr, w);                                                      \
-    }                                                                                              \
-    S##_fn void S##_kerr_backward(wcoh_real *dx, wcohi_kerr_gradient *gradient,                    \
-                                  const wcoh_real *dz, const wcoh_real *x,                         \
-                                  const wcohi_kerr *source, int rows, wcoh_real *w)                \
-    {                                                                                              \
-        wcohi_kerr here = *source, *kerr = &here;                                                  \
-        int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i;                     \
-        int gathered = 0, role;                                                                    \
-        wcohi_kerr_clear(w, kerr, 0, WCOHI_KERR_PLANAR - 1);                                       \
-        for (first = 0; first < rows; first += block) {                                            \
-            int count = WCOHI_MIN(block, rows - first);                                            \
-            size_t at = 2 * (size_t)first * (size_t)kerr->bands, row = 2 * (size_t)kerr->bands;    \
-            kerr->span = count * step;                                                             \
-            for (i = 0; i < count; i++) {                                                          \
-                S##_kerr_load(kerr, x + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,             \
-                              WCOHI_AT(ZS) + i * step);                                            \
-                S##_kerr_load_gradient(kerr, dz + at + (size_t)i * row, WCOHI_AT(GR) + i * step,   \
-                                       WCOHI_AT(GS) + i * step);                                   \
-            }                                                                                      \
-            for (role = WCOHI_KERR_ZR; role <= WCOHI_KERR_GS; role++)                              \
-                wcohi_kerr_end(w, kerr, role);                                                     \
-            S##_kerr_solve_backward(kerr, w);                                                      \
-            for (i = 0; i < count; i++)                                                            \
-                S##_kerr_store_gradient(kerr, dx + at + (size_t)i * row, x + at + (size_t)i * row, \
-                                        WCOHI_AT(GR) + i * step, WCOHI_AT(GS) + i * step);         \
-            gathered += count;                                                                     \
-            if (gathered >= WCOHI_KERR_FLUSH * block || first + count == rows) {                   \
-                wcohi_kerr_flush(gradient, w, kerr, S##_W);                                        \
-                gathered = 0;                                                                      \
-            }                                                                                      \
-        }                                                                                          \
+S_(fn) void S_(kerr_solve_backward)(const wcohi_kerr *kerr, wcoh_real *w)
+{
+    if (kerr->solver == WCOH_SOLVER_EXACT) S_(kerr_exact_backward)(kerr, w);
+    else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE)
+        S_(kerr_perturbative_backward)(kerr, w);
+    else if (kerr->solver == WCOH_SOLVER_RK4) S_(kerr_rk4_backward)(kerr, w);
+    else S_(kerr_turn_backward)(kerr, w);
+}
+
+WCOHI_KERNEL(kerr_backward)
+{
+    wcohi_kerr here = *source, *kerr = &here;
+    int step = kerr->bands + WCOHI_KERR_GAP, block = kerr->rows, first, i;
+    int gathered = 0, role;
+    wcohi_kerr_clear(w, kerr, 0, WCOHI_KERR_PLANAR - 1);
+    for (first = 0; first < rows; first += block) {
+        int count = WCOHI_MIN(block, rows - first);
+        size_t at = 2 * (size_t)first * (size_t)kerr->bands, row = 2 * (size_t)kerr->bands;
+        kerr->span = count * step;
+        for (i = 0; i < count; i++) {
+            S_(kerr_load)(kerr, x + at + (size_t)i * row, WCOHI_AT(ZR) + i * step,
+                          WCOHI_AT(ZS) + i * step);
+            S_(kerr_load_gradient)(kerr, dz + at + (size_t)i * row, WCOHI_AT(GR) + i * step,
+                                   WCOHI_AT(GS) + i * step);
+        }
+        for (role = WCOHI_KERR_ZR; role <= WCOHI_KERR_GS; role++)
+            wcohi_kerr_end(w, kerr, role);
+        S_(kerr_solve_backward)(kerr, w);
+        for (i = 0; i < count; i++)
+            S_(kerr_store_gradient)(kerr, dx + at + (size_t)i * row, x + at + (size_t)i * row,
+                                    WCOHI_AT(GR) + i * step, WCOHI_AT(GS) + i * step);
+        gathered += count;
+        if (gathered >= WCOHI_KERR_FLUSH * block || first + count == rows) {
+            wcohi_kerr_flush(gradient, w, kerr, S_(W));
+            gathered = 0;
+        }
     }
+}
 
-/* ---- the table of row kernels */
+static const wcohi_kerr_kernels S_(kerr_kernels) = {S_(kerr_forward), S_(kerr_backward)};
 
-typedef struct wcohi_row_kernels {
-    double (*sum_squares)(const wcoh_real *g, size_t count);
-    void (*gelu_backward)(wcoh_real *dx, const wcoh_real *dy, const wcoh_real *pre, size_t count);
-    void (*column_sums)(wcoh_real *sum, const wcoh_real *g, size_t stride, int rows, int n);
-    void (*norm_forward)(wcoh_real *y, wcoh_real *stats, const wcoh_real *x, const wcoh_real *w,
-                         const wcoh_real *b, int rows, int width);
-    void (*norm_backward)(wcoh_real *dx, int accumulate, wcoh_real *dw, wcoh_real *db,
-                          const wcoh_real *dy, const wcoh_real *x, const wcoh_real *stats,
-                          const wcoh_real *w, int rows, int width);
-    void (*per_band_forward)(wcoh_real *y, const wcoh_real *x, const wcoh_real *w,
-                             const wcoh_real *b, int rows, int bands);
-    void (*per_band_backward)(wcoh_real *dx, wcoh_real *dw, wcoh_real *db, const wcoh_real *dy,
-                              const wcoh_real *x, const wcoh_real *w, int rows, int bands);
-    void (*softmax_scan)(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top,
-                         wcoh_real *sum);
-    double (*softmax_gradient)(wcoh_real *x, int count, wcoh_real scale, wcoh_real top,
-                               wcoh_real inverse, wcoh_real factor, int target);
-    void (*adamw)(wcoh_real *p, wcoh_real *m, wcoh_real *v, const wcoh_real *g, size_t count,
-                  const wcohi_adamw *rule);
-    void (*kerr_forward)(wcoh_real *z, const wcoh_real *x, const wcohi_kerr *kerr, int rows,
-                         wcoh_real *scratch);
-    void (*kerr_backward)(wcoh_real *dx, wcohi_kerr_gradient *gradient, const wcoh_real *dz,
-                          const wcoh_real *x, const wcohi_kerr *kerr, int rows, wcoh_real *scratch);
-} wcohi_row_kernels;
-
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SUM_SQUARES)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_GELU_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_COLUMN_SUMS)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_NORM_FORWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_NORM_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_PER_BAND_FORWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_PER_BAND_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_SCAN)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SOFTMAX_GRADIENT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_ADAMW)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_KNEE)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_LOAD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_STORE)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_LOAD_GRADIENT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_STORE_GRADIENT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_TURN_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_EXACT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_EXACT_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_PERTURBATIVE)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_PERTURBATIVE_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_RK4)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_RK4_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_FORWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_KERR_BACKWARD)
-
-#define WCOHI_ROW_TABLE(S)                                                                         \
-    {                                                                                              \
-        S##_sum_squares, S##_gelu_backward, S##_column_sums, S##_norm_forward, S##_norm_backward,  \
-            S##_per_band_forward, S##_per_band_backward, S##_softmax_scan, S##_softmax_gradient,   \
-            S##_adamw, S##_kerr_forward, S##_kerr_backward                                         \
-    }
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- coherence attention ------------------------------------------------------------------------
 
@@ -7428,7 +7545,7 @@ static size_t wcohi_wave_room_bytes(int seq, int width)
     return arena.used;
 }
 
-/* ---- pieces: phasors */
+/* ---- what kernels call for rows that vectors do not fill */
 
 /* The phasor raised to the power n, through its angle: the compatibility form. [n rows] */
 static void wcohi_wave_harmonic(wcoh_real *ur, wcoh_real *us, const wcoh_real *r,
@@ -7478,7 +7595,7 @@ static void wcohi_wave_inner_part(wcoh_real *delta, const wcoh_real *x, size_t x
     }
 }
 
-/* S##_spread(p, stride, v): the W/4 groups of four of v to p, p + stride, ..: quads undone */
+/* S_(spread)(p, stride, v): the W/4 groups of four of v to p, p + stride, ..: quads undone */
 #define wcohi_sse2_spread(p, stride, v) _mm_storeu_ps((p), (v))
 #define wcohi_avx2_spread(p, stride, v)                                                            \
     (_mm_storeu_ps((p), _mm256_castps256_ps128(v)),                                                \
@@ -7491,666 +7608,20 @@ static void wcohi_wave_inner_part(wcoh_real *delta, const wcoh_real *x, size_t x
 #define wcohi_neon_spread(p, stride, v) vst1q_f32((p), (v))
 
 /* Four vectors of W/4 groups: 4x4 blocks transposed in place. */
-#define WCOHI_WAVE_TRANSPOSE(S, a, b, c, d)                                                        \
+#define WCOHI_WAVE_TRANSPOSE(a, b, c, d)                                                           \
     do {                                                                                           \
-        S##_v ab_ = S##_mixlo(a, b), cd_ = S##_mixlo(c, d);                                        \
-        S##_v ef_ = S##_mixhi(a, b), gh_ = S##_mixhi(c, d);                                        \
-        a = S##_pairlo(ab_, cd_);                                                                  \
-        b = S##_pairhi(ab_, cd_);                                                                  \
-        c = S##_pairlo(ef_, gh_);                                                                  \
-        d = S##_pairhi(ef_, gh_);                                                                  \
+        S_(v) ab_ = S_(mixlo)(a, b), cd_ = S_(mixlo)(c, d);                                        \
+        S_(v) ef_ = S_(mixhi)(a, b), gh_ = S_(mixhi)(c, d);                                        \
+        a = S_(pairlo)(ab_, cd_);                                                                  \
+        b = S_(pairhi)(ab_, cd_);                                                                  \
+        c = S_(pairlo)(ef_, gh_);                                                                  \
+        d = S_(pairhi)(ef_, gh_);                                                                  \
     } while (0)
 
-/* x [rows,E] of `stride` -> columns [E,span], 0 behind the last row; and back times scale [rows];
-   delta [rows] = inner products of the rows of two matrices. */
-#define WCOHI_KERNEL_WAVE_TRANSPOSE(S)                                                             \
-    S##_fn void S##_wave_columns(wcoh_real *columns, const wcoh_real *x, size_t stride, int rows,  \
-                                 int span, int width)                                              \
-    {                                                                                              \
-        int i, e, whole = width / 4 * 4;                                                           \
-        for (i = 0; i + S##_W <= rows; i += S##_W, x += S##_W * stride) {                          \
-            for (e = 0; e < whole; e += 4) {                                                       \
-                S##_v a = S##_quads(x + e, 4 * stride), b = S##_quads(x + stride + e, 4 * stride); \
-                S##_v c = S##_quads(x + 2 * stride + e, 4 * stride);                               \
-                S##_v d = S##_quads(x + 3 * stride + e, 4 * stride);                               \
-                wcoh_real *to = columns + (size_t)e * (size_t)span + (size_t)i;                    \
-                WCOHI_WAVE_TRANSPOSE(S, a, b, c, d);                                               \
-                S##_store(to, a);                                                                  \
-                S##_store(to + span, b);                                                           \
-                S##_store(to + 2 * span, c);                                                       \
-                S##_store(to + 3 * span, d);                                                       \
-            }                                                                                      \
-            wcohi_wave_columns_part(columns + i, x, stride, S##_W, S##_W, span, whole, width);     \
-        }                                                                                          \
-        wcohi_wave_columns_part(columns + i, x, stride, rows - i, span - i, span, 0, width);       \
-    }                                                                                              \
-    S##_fn void S##_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *columns,               \
-                              const wcoh_real *scale, int rows, int span, int width)               \
-    {                                                                                              \
-        int i, e, whole = width / 4 * 4;                                                           \
-        for (i = 0; i + S##_W <= rows; i += S##_W, x += S##_W * stride, columns += S##_W) {        \
-            S##_v by = scale ? S##_load(scale + i) : S##_set((wcoh_real)1);                        \
-            for (e = 0; e < whole; e += 4) {                                                       \
-                const wcoh_real *from = columns + (size_t)e * (size_t)span;                        \
-                S##_v a = S##_mul(by, S##_load(from)), b = S##_mul(by, S##_load(from + span));     \
-                S##_v c = S##_mul(by, S##_load(from + 2 * span));                                  \
-                S##_v d = S##_mul(by, S##_load(from + 3 * span));                                  \
-                WCOHI_WAVE_TRANSPOSE(S, a, b, c, d);                                               \
-                S##_spread(x + e, 4 * stride, a);                                                  \
-                S##_spread(x + stride + e, 4 * stride, b);                                         \
-                S##_spread(x + 2 * stride + e, 4 * stride, c);                                     \
-                S##_spread(x + 3 * stride + e, 4 * stride, d);                                     \
-            }                                                                                      \
-            wcohi_wave_rows_part(x, stride, columns, scale ? scale + i : NULL, S##_W, span, whole, \
-                                 width);                                                           \
-        }                                                                                          \
-        wcohi_wave_rows_part(x, stride, columns, scale ? scale + i : NULL, rows - i, span, 0,      \
-                             width);                                                               \
-    }                                                                                              \
-    S##_fn void S##_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t x_stride,              \
-                               const wcoh_real *y, size_t y_stride, int rows, int width)           \
-    {                                                                                              \
-        int i, e, whole = width / 4 * 4;                                                           \
-        memset(delta, 0, (size_t)rows * sizeof *delta);                                            \
-        for (i = 0; i + S##_W <= rows; i += S##_W, delta += S##_W) {                               \
-            S##_v sum = S##_zero();                                                                \
-            for (e = 0; e < whole; e += 4) {                                                       \
-                S##_v a = WCOHI_WAVE_QUADS(S, 0), b = WCOHI_WAVE_QUADS(S, 1);                      \
-                S##_v c = WCOHI_WAVE_QUADS(S, 2), d = WCOHI_WAVE_QUADS(S, 3);                      \
-                WCOHI_WAVE_TRANSPOSE(S, a, b, c, d);                                               \
-                sum = S##_add(sum, S##_add(S##_add(a, b), S##_add(c, d)));                         \
-            }                                                                                      \
-            S##_store(delta, sum);                                                                 \
-            wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, S##_W, whole, width);           \
-            x += S##_W * x_stride;                                                                 \
-            y += S##_W * y_stride;                                                                 \
-        }                                                                                          \
-        wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows - i, 0, width);                \
-    }
 /* Products of the elements e .. e + 3 of rows 4g + row of x and y. */
-#define WCOHI_WAVE_QUADS(S, row)                                                                   \
-    S##_mul(S##_quads(x + (row) * x_stride + e, 4 * x_stride),                                     \
-            S##_quads(y + (row) * y_stride + e, 4 * y_stride))
-
-static void wcohi_scalar_wave_columns(wcoh_real *columns, const wcoh_real *x, size_t stride,
-                                      int rows, int span, int width)
-{
-    wcohi_wave_columns_part(columns, x, stride, rows, span, span, 0, width);
-}
-static void wcohi_scalar_wave_rows(wcoh_real *x, size_t stride, const wcoh_real *columns,
-                                   const wcoh_real *scale, int rows, int span, int width)
-{
-    wcohi_wave_rows_part(x, stride, columns, scale, rows, span, 0, width);
-}
-static void wcohi_scalar_wave_inner(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
-                                    const wcoh_real *y, size_t y_stride, int rows, int width)
-{
-    memset(delta, 0, (size_t)rows * sizeof *delta);
-    wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows, 0, width);
-}
-
-/* Raw pairs [rows] of `stride` -> planar r, s, 0 behind the last row (span: rows in whole vectors),
-   and back; pairs [2 span] lies between. */
-#define WCOHI_KERNEL_WAVE_GATHER(S)                                                                \
-    /* rows [rows,E] of *stride side by side, zeros between; returns them with their stride E8 */  \
-    S##_fn const wcoh_real *S##_wave_pack(wcoh_real *to, const wcoh_real *x, size_t *stride,       \
-                                          int rows, int width)                                     \
-    {                                                                                              \
-        size_t step = *stride, pitch = wcohi_wave_pitch(width);                                    \
-        wcoh_real *y = to;                                                                         \
-        int row, e;                                                                                \
-        for (row = 0; row < rows; row++, x += step, y += pitch) {                                  \
-            for (e = 0; e + 8 <= width; e += 8) memcpy(y + e, x + e, 8 * sizeof *x);               \
-            for (; e < width; e++) y[e] = x[e];                                                    \
-            for (; e < (int)pitch; e++) y[e] = 0;                                                  \
-        }                                                                                          \
-        *stride = pitch;                                                                           \
-        return to;                                                                                 \
-    }                                                                                              \
-    S##_fn void S##_wave_gather(wcoh_real *r, wcoh_real *s, const wcoh_real *raw, size_t stride,   \
-                                int rows, int span, wcoh_real *pairs)                              \
-    {                                                                                              \
-        int i;                                                                                     \
-        for (i = 0; i < rows; i++, raw += stride) memcpy(pairs + 2 * i, raw, 2 * sizeof *raw);     \
-        for (; i < span; i++) pairs[2 * i] = pairs[2 * i + 1] = 0;                                 \
-        for (i = 0; i < span; i += S##_W) {                                                        \
-            S##_v a = S##_load(pairs + 2 * i), b = S##_load(pairs + 2 * i + S##_W);                \
-            S##_store(r + i, S##_even(a, b));                                                      \
-            S##_store(s + i, S##_odd(a, b));                                                       \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_wave_scatter(wcoh_real *raw, size_t stride, const wcoh_real *r,                \
-                                 const wcoh_real *s, int rows, int span, wcoh_real *pairs)         \
-    {                                                                                              \
-        int i;                                                                                     \
-        for (i = 0; i < span; i += S##_W) {                                                        \
-            S##_v a = S##_load(r + i), b = S##_load(s + i);                                        \
-            S##_store(pairs + 2 * i, S##_ziplo(a, b));                                             \
-            S##_store(pairs + 2 * i + S##_W, S##_ziphi(a, b));                                     \
-        }                                                                                          \
-        for (i = 0; i < rows; i++, raw += stride) memcpy(raw, pairs + 2 * i, 2 * sizeof *raw);     \
-    }
-
-/* Raw phasors to unit ones: u = (r, s)/|.|, (1, 0) where the length is below 1e-6; then turned by
-   a table, a = u e^{i turn}. All [span]. */
-#define WCOHI_KERNEL_WAVE_UNIT(S)                                                                  \
-    S##_fn void S##_wave_unit(wcoh_real *ur, wcoh_real *us, const wcoh_real *pr,                   \
-                              const wcoh_real *ps, int span)                                       \
-    {                                                                                              \
-        S##_v one = S##_set((wcoh_real)1), least = S##_set((wcoh_real)1e-12);                      \
-        int i;                                                                                     \
-        for (i = 0; i < span; i += S##_W) {                                                        \
-            S##_v r = S##_load(pr + i), s = S##_load(ps + i), m2 = S##_fma(r, r, S##_mul(s, s));   \
-            S##_m none = S##_lt(m2, least);                                                        \
-            S##_v inverse = S##_div(one, S##_sqrt(S##_select(none, one, m2)));                     \
-            S##_store(ur + i, S##_select(none, one, S##_mul(r, inverse)));                         \
-            S##_store(us + i, S##_select(none, S##_zero(), S##_mul(s, inverse)));                  \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_wave_turn(wcoh_real *ar, wcoh_real *as, const wcoh_real *ur,                   \
-                              const wcoh_real *us, const wcohi_wave *wave, int rows, int span)     \
-    {                                                                                              \
-        int i;                                                                                     \
-        for (i = 0; i < span; i += S##_W) {                                                        \
-            int n = rows > i ? WCOHI_LANES(S, rows, i) : 0;                                        \
-            S##_v r = S##_load(ur + i), s = S##_load(us + i);                                      \
-            S##_v c = WCOHI_LOAD(S, wave->real_c + i, n), d = WCOHI_LOAD(S, wave->real_s + i, n);  \
-            S##_store(ar + i, S##_fnma(s, d, S##_mul(r, c)));                                      \
-            S##_store(as + i, S##_fma(r, d, S##_mul(s, c)));                                       \
-        }                                                                                          \
-    }                                                                                              \
-    /* raw rows from `first` of the task, `rows` of them, to room's phasors; the keys unturned */  \
-    S##_fn void S##_wave_keys(const wcohi_wave_task *task, int first, int rows, int span)          \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        size_t stride = task->call->phasor_stride, at = (size_t)first * stride;                    \
-        S##_wave_gather(room->kr, room->ks, task->key + at, stride, rows, span, room->weight);     \
-        S##_wave_unit(room->wr, room->ws, room->kr, room->ks, span);                               \
-        if (task->call->harmonic)                                                                  \
-            wcohi_wave_harmonic(room->wr, room->ws, room->kr, room->ks, task->wave->harmonic,      \
-                                rows);                                                             \
-    }                                                                                              \
-    S##_fn void S##_wave_phasors(const wcohi_wave_task *task, int first, int rows, int span)       \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        const wcohi_wave *wave = task->wave;                                                       \
-        size_t stride = task->call->phasor_stride, at = (size_t)first * stride;                    \
-        S##_wave_keys(task, first, rows, span);                                                    \
-        S##_wave_gather(room->qr, room->qs, task->query + at, stride, rows, span, room->weight);   \
-        S##_wave_unit(room->ur, room->us, room->qr, room->qs, span);                               \
-        if (task->call->harmonic)                                                                  \
-            wcohi_wave_harmonic(room->ur, room->us, room->qr, room->qs, wave->harmonic, rows);     \
-        S##_wave_turn(room->ar, room->as, room->ur, room->us, wave, rows, span);                   \
-        S##_wave_turn(room->br, room->bs, room->wr, room->ws, wave, rows, span);                   \
-    }
-
-/* (drho, dsigma) = n dphase (-sigma, rho)/r^2, 0 below r = 1e-6; pr, ps become the gradient. */
-#define WCOHI_KERNEL_WAVE_UNIT_BACKWARD(S)                                                         \
-    S##_fn void S##_wave_unit_backward(wcoh_real *pr, wcoh_real *ps, const wcoh_real *dphase,      \
-                                       double harmonic, int span)                                  \
-    {                                                                                              \
-        S##_v one = S##_set((wcoh_real)1), least = S##_set((wcoh_real)1e-12);                      \
-        S##_v n = S##_set((wcoh_real)harmonic);                                                    \
-        int i;                                                                                     \
-        for (i = 0; i < span; i += S##_W) {                                                        \
-            S##_v r = S##_load(pr + i), s = S##_load(ps + i), m2 = S##_fma(r, r, S##_mul(s, s));   \
-            S##_m none = S##_lt(m2, least);                                                        \
-            S##_v g = S##_div(S##_mul(n, S##_load(dphase + i)), S##_select(none, one, m2));        \
-            g = S##_select(none, S##_zero(), g);                                                   \
-            S##_store(pr + i, S##_neg(S##_mul(g, s)));                                             \
-            S##_store(ps + i, S##_mul(g, r));                                                      \
-        }                                                                                          \
-    }
-
-/* ---- pieces: near pairs */
-
-/* 2^s for s <= 0 (or a rounding above), relative error 1e-7; below 2^-125 nothing falls, so no
-   denormals. NaN stays. */
-#ifdef WAVECOH_TEST_DOUBLE
-#define WCOHI_KERNEL_WAVE_WEIGHT(S)                                                                \
-    S##_inline S##_v S##_wave_weight(S##_v s) { return S##_exp(s / WCOHI_LOG2_E); }
-#else
-#define WCOHI_KERNEL_WAVE_WEIGHT(S)                                                                \
-    S##_inline S##_v S##_wave_weight(S##_v s)                                                      \
-    {                                                                                              \
-        S##_v t = S##_max(S##_set(-125.0f), s), p = S##_set(1.3276472e-3f), x;                     \
-        S##_iv n = S##_toi(t);                                                                     \
-        x = S##_sub(t, S##_fromi(n));                                                              \
-        p = S##_fma(p, x, S##_set(9.6755413e-3f));                                                 \
-        p = S##_fma(p, x, S##_set(5.5507133e-2f));                                                 \
-        p = S##_fma(p, x, S##_set(2.4022120e-1f));                                                 \
-        p = S##_fma(p, x, S##_set(6.9314697e-1f));                                                 \
-        p = S##_fma(p, x, S##_set(1.0000001f));                                                    \
-        return S##_real(S##_iadd(S##_bits(p), S##_ishl(n, 23)));                                   \
-    }
-#endif
-
-#define WCOHI_WAVE_FOUR(X, S) X(S, 0) X(S, 1) X(S, 2) X(S, 3)
-#define WCOHI_WAVE_EIGHT(X, S) WCOHI_WAVE_FOUR(X, S) X(S, 4) X(S, 5) X(S, 6) X(S, 7)
-#define WCOHI_WAVE_ONE(X, S) X(S, 0)
-
-/* columns[e][lane] += sum over rows of p[row][lane] x[row][e], for 8, 4 or 1 of e at once. */
-#define WCOHI_WAVE_MIX_OPEN(S, e) S##_v sum##e = S##_load(columns + e * pitch);
-#define WCOHI_WAVE_MIX_STEP(S, e) sum##e = S##_fma(w, S##_set(x[e]), sum##e);
-#define WCOHI_WAVE_MIX_SHUT(S, e) S##_store(columns + e * pitch, sum##e);
-#define WCOHI_WAVE_MIX(S, name, REPEAT)                                                            \
-    S##_fn void S##_##name(wcoh_real *columns, size_t pitch, const wcoh_real *p, int rows,         \
-                           const wcoh_real *x, size_t stride)                                      \
-    {                                                                                              \
-        int row;                                                                                   \
-        REPEAT(WCOHI_WAVE_MIX_OPEN, S)                                                             \
-        for (row = 0; row < rows; row++, x += stride, p += S##_W) {                                \
-            S##_v w = S##_load(p);                                                                 \
-            REPEAT(WCOHI_WAVE_MIX_STEP, S)                                                         \
-        }                                                                                          \
-        REPEAT(WCOHI_WAVE_MIX_SHUT, S)                                                             \
-    }
-/* p[row][lane] = or += sum over e of columns[e][lane] x[row][e]. */
-#define WCOHI_WAVE_DOT_OPEN(S, e) S##_v column##e = S##_load(columns + e * pitch);
-#define WCOHI_WAVE_DOT_STEP(S, e) d = S##_fma(column##e, S##_set(x[e]), d);
-#define WCOHI_WAVE_DOT(S, name, REPEAT)                                                            \
-    S##_fn void S##_##name(wcoh_real *p, int add, const wcoh_real *columns, size_t pitch,          \
-                           int rows, const wcoh_real *x, size_t stride)                            \
-    {                                                                                              \
-        int row;                                                                                   \
-        REPEAT(WCOHI_WAVE_DOT_OPEN, S)                                                             \
-        for (row = 0; row < rows; row++, x += stride, p += S##_W) {                                \
-            S##_v d = add ? S##_load(p) : S##_zero();                                              \
-            REPEAT(WCOHI_WAVE_DOT_STEP, S)                                                         \
-            S##_store(p, d);                                                                       \
-        }                                                                                          \
-    }
-#define WCOHI_KERNEL_WAVE_MIX(S)                                                                   \
-    WCOHI_WAVE_MIX(S, wave_mix8, WCOHI_WAVE_EIGHT)                                                 \
-    WCOHI_WAVE_MIX(S, wave_mix4, WCOHI_WAVE_FOUR)                                                  \
-    WCOHI_WAVE_MIX(S, wave_mix1, WCOHI_WAVE_ONE)                                                   \
-    WCOHI_WAVE_DOT(S, wave_dot8, WCOHI_WAVE_EIGHT)                                                 \
-    WCOHI_WAVE_DOT(S, wave_dot4, WCOHI_WAVE_FOUR)                                                  \
-    WCOHI_WAVE_DOT(S, wave_dot1, WCOHI_WAVE_ONE)                                                   \
-    S##_fn void S##_wave_mix(wcoh_real *columns, size_t pitch, const wcoh_real *p, int rows,       \
-                        const wcoh_real *x, size_t stride, int width)                              \
-    {                                                                                              \
-        int e = 0;                                                                                 \
-        for (; e + 8 <= width; e += 8, columns += 8 * pitch)                                       \
-            S##_wave_mix8(columns, pitch, p, rows, x + e, stride);                                 \
-        for (; e + 4 <= width; e += 4, columns += 4 * pitch)                                       \
-            S##_wave_mix4(columns, pitch, p, rows, x + e, stride);                                 \
-        for (; e < width; e++, columns += pitch)                                                   \
-            S##_wave_mix1(columns, pitch, p, rows, x + e, stride);                                 \
-    }                                                                                              \
-    S##_fn void S##_wave_dot(wcoh_real *p, const wcoh_real *columns, size_t pitch, int rows,       \
-                        const wcoh_real *x, size_t stride, int width)                              \
-    {                                                                                              \
-        int e = 0;                                                                                 \
-        for (; e + 8 <= width; e += 8, columns += 8 * pitch)                                       \
-            S##_wave_dot8(p, e > 0, columns, pitch, rows, x + e, stride);                          \
-        for (; e + 4 <= width; e += 4, columns += 4 * pitch)                                       \
-            S##_wave_dot4(p, e > 0, columns, pitch, rows, x + e, stride);                          \
-        for (; e < width; e++, columns += pitch)                                                   \
-            S##_wave_dot1(p, e > 0, columns, pitch, rows, x + e, stride);                          \
-    }
-
-/* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q]
-   too. */
-#define WCOHI_KERNEL_WAVE_NEAR(S)                                                                  \
-    S##_fn void S##_wave_near_weights(const wcohi_wave *wave, const wcohi_wave_room *room,         \
-                                      int first, int rows)                                         \
-    {                                                                                              \
-        S##_v a = S##_load(room->ar + first), b = S##_load(room->as + first);                      \
-        S##_v gain = S##_set((wcoh_real)(wave->gain * WCOHI_LOG2_E)), lane = S##_iota();           \
-        S##_v total = S##_load(room->denominator + first), w, turn;                                \
-        const wcoh_real *kr = room->br, *ks = room->bs, *decline = wave->decline;                  \
-        S##_v step = S##_set((wcoh_real)(wave->damping * WCOHI_LOG2_E));                           \
-        S##_v base = S##_fnma(lane, step, S##_neg(gain));                                          \
-        wcoh_real *p = room->weight;                                                               \
-        int end = WCOHI_MIN(first + S##_W, rows), k;                                               \
-        for (k = 0; k < first; k++, p += S##_W) {                                                  \
-            turn = S##_fma(b, S##_set(ks[k]), S##_mul(a, S##_set(kr[k])));                         \
-            w = S##_sub(base, S##_set(decline[first - k]));                                        \
-            w = S##_wave_weight(S##_fma(gain, turn, w));                                           \
-            total = S##_add(total, w);                                                             \
-            S##_store(p, w);                                                                       \
-        }                                                                                          \
-        for (; k < end; k++, p += S##_W) {                                                         \
-            turn = S##_fma(b, S##_set(ks[k]), S##_mul(a, S##_set(kr[k])));                         \
-            w = S##_add(base, S##_set(decline[k - first]));                                        \
-            w = S##_wave_weight(S##_fma(gain, turn, w));                                           \
-            w = S##_select(S##_le(S##_set(wave->place[k - first]), lane), w, S##_zero());          \
-            total = S##_add(total, w);                                                             \
-            S##_store(p, w);                                                                       \
-        }                                                                                          \
-        S##_store(room->denominator + first, total);                                               \
-    }                                                                                              \
-    S##_fn void S##_wave_near(const wcohi_wave_task *task, const wcoh_real *value, size_t stride,  \
-                              int rows, int span)                                                  \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        int first;                                                                                 \
-        for (first = 0; first < rows; first += S##_W) {                                            \
-            S##_wave_near_weights(task->wave, room, first, rows);                                  \
-            S##_wave_mix(room->sums + first, (size_t)span, room->weight,                           \
-                         WCOHI_MIN(first + S##_W, rows), value, stride,                            \
-                         task->call->width);                                                       \
-        }                                                                                          \
-    }
-
-/* Near backward of a block of keys, lanes over keys from `first`, all queries of the chunk from
-   there on; product [q] holds dA = dout_q . v_k. With dS = A (dA - delta_q):
-   dphi_q = -kappa sum_k sin dS, dpsi_k = kappa sum_q sin dS, dkappa = sum cos dS,
-   dlambda = -sum (q - k) dS. weight [q] becomes A; torque [q] gathers -kappa sin dS by lanes. */
-#define WCOHI_KERNEL_WAVE_NEAR_BACKWARD(S)                                                         \
-    S##_fn void S##_wave_near_slopes(const wcohi_wave *wave, const wcohi_wave_room *room,          \
-                                     int first, int rows, double *partial)                         \
-    {                                                                                              \
-        S##_v a = S##_load(room->br + first), b = S##_load(room->bs + first), lane = S##_iota();   \
-        S##_v gain = S##_set((wcoh_real)(wave->gain * WCOHI_LOG2_E)), turn = S##_zero();           \
-        S##_v dgain = S##_zero(), total = S##_zero(), moment = S##_zero();                         \
-        S##_v step = S##_set((wcoh_real)(wave->damping * WCOHI_LOG2_E));                           \
-        S##_v base = S##_fma(lane, step, S##_neg(gain));                                           \
-        const wcoh_real *qr = room->ar + first, *qs = room->as + first;                            \
-        const wcoh_real *inverse = room->inverse + first, *delta = room->delta + first;            \
-        const wcoh_real *decline = wave->decline, *place = wave->place, *product = room->product;  \
-        wcoh_real *torque = room->torque + (size_t)first * S##_W, *weight = room->weight;          \
-        int q, end = rows - first;                                                                 \
-        for (q = 0; q < end; q++, torque += S##_W, weight += S##_W, product += S##_W) {            \
-            S##_v c = S##_set(qr[q]), d = S##_set(qs[q]), w, slope, sine, cosine;                  \
-            cosine = S##_fma(b, d, S##_mul(a, c));                                                 \
-            sine = S##_fnma(b, c, S##_mul(a, d));                                                  \
-            w = S##_sub(base, S##_set(decline[q]));                                                \
-            w = S##_wave_weight(S##_fma(gain, cosine, w));                                         \
-            w = S##_mul(w, S##_set(inverse[q]));                                                   \
-            if (q < S##_W - 1) w = S##_select(S##_le(lane, S##_set(place[q])), w, S##_zero());     \
-            S##_store(weight, w);                                                                  \
-            slope = S##_mul(w, S##_sub(S##_load(product), S##_set(delta[q])));                     \
-            dgain = S##_fma(slope, cosine, dgain);                                                 \
-            total = S##_add(total, slope);                                                         \
-            moment = S##_fma(slope, S##_set(place[q]), moment);                                    \
-            sine = S##_mul(sine, slope);                                                           \
-            turn = S##_add(turn, sine);                                                            \
-            if (first) sine = S##_add(sine, S##_load(torque));                                     \
-            S##_store(torque, sine);                                                               \
-        }                                                                                          \
-        S##_store(room->dpsi + first, S##_mul(S##_set((wcoh_real)wave->gain), turn));              \
-        moment = S##_fnma(lane, total, moment);                                                    \
-        partial[0] += S##_dsum(S##_dadd(S##_dlo(dgain), S##_dhi(dgain)));                          \
-        partial[2] -= S##_dsum(S##_dadd(S##_dlo(moment), S##_dhi(moment)));                        \
-    }                                                                                              \
-    /* columns: v transposed; sums: gradient of v transposed, added to */                          \
-    S##_fn void S##_wave_near_backward(const wcohi_wave_task *task, const wcoh_real *dout,         \
-                                       size_t stride, int rows, int span)                          \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        wcoh_real gain = (wcoh_real)task->wave->gain;                                              \
-        int width = task->call->width, first, q;                                                   \
-        S##_v moment = S##_zero();                                                                 \
-        for (first = 0; first < rows; first += S##_W) {                                            \
-            const wcoh_real *g = dout + (size_t)first * stride;                                    \
-            S##_wave_dot(room->product, room->columns + first, (size_t)span, rows - first, g,      \
-                         stride, width);                                                           \
-            S##_wave_near_slopes(task->wave, room, first, rows, task->partial);                    \
-            S##_wave_mix(room->sums + first, (size_t)span, room->weight, rows - first, g, stride,  \
-                    width);                                                                        \
-        }                                                                                          \
-        for (q = 0; q < rows; q++)                                                                 \
-            room->dphi[q] = -gain * S##_sum(S##_load(room->torque + (size_t)q * S##_W));           \
-        for (; q < span; q++) room->dphi[q] = room->dpsi[q] = 0;                                   \
-        for (q = 0; q < span; q += S##_W) { /* what the carrier gains: sum q dphi + sum k dpsi */  \
-            S##_v both = S##_add(S##_load(room->dphi + q), S##_load(room->dpsi + q));              \
-            moment = S##_fma(both, S##_load(task->wave->place + q), moment);                       \
-        }                                                                                          \
-        task->partial[1] += S##_dsum(S##_dadd(S##_dlo(moment), S##_dhi(moment)));                  \
-    }
-
-/* ---- pieces: far pairs, in double */
-
-/* out [m,n] (ldo) = or += A [m,k] B [k,n] (ldb), A(i,l) = a[i*row + l*step]; n in whole vectors.
-   Tiles of 4 rows by 2 vectors, 8 rows by 1, 4 by 1 and single ones. */
-#define WCOHI_WAVE_TILE_SUM(S, i) S##_dv sum##i = add ? S##_dload(out + i * ldo) : S##_dzero();
-#define WCOHI_WAVE_TILE_ADD(S, i) sum##i = S##_dfma(S##_dset(a[i * row]), x, sum##i);
-#define WCOHI_WAVE_TILE_PUT(S, i) S##_dstore(out + i * ldo, sum##i);
-#define WCOHI_WAVE_TILE_SUM2(S, i)                                                                 \
-    WCOHI_WAVE_TILE_SUM(S, i)                                                                      \
-    S##_dv more##i = add ? S##_dload(out + i * ldo + S##_DW) : S##_dzero();
-#define WCOHI_WAVE_TILE_ADD2(S, i)                                                                 \
-    f = S##_dset(a[i * row]);                                                                      \
-    sum##i = S##_dfma(f, x, sum##i);                                                               \
-    more##i = S##_dfma(f, y, more##i);
-#define WCOHI_WAVE_TILE_PUT2(S, i)                                                                 \
-    WCOHI_WAVE_TILE_PUT(S, i)                                                                      \
-    S##_dstore(out + i * ldo + S##_DW, more##i);
-#define WCOHI_WAVE_TILE(S, name, REPEAT)                                                           \
-    S##_inline void S##_##name(double *out, size_t ldo, const double *a, size_t row, size_t step,  \
-                               const double *b, size_t ldb, int k, int add)                        \
-    {                                                                                              \
-        int l;                                                                                     \
-        REPEAT(WCOHI_WAVE_TILE_SUM, S)                                                             \
-        for (l = 0; l < k; l++, a += step, b += ldb) {                                             \
-            S##_dv x = S##_dload(b);                                                               \
-            REPEAT(WCOHI_WAVE_TILE_ADD, S)                                                         \
-        }                                                                                          \
-        REPEAT(WCOHI_WAVE_TILE_PUT, S)                                                             \
-    }
-#define WCOHI_KERNEL_WAVE_PRODUCT(S)                                                               \
-    WCOHI_WAVE_TILE(S, wave_tile8, WCOHI_WAVE_EIGHT)                                               \
-    WCOHI_WAVE_TILE(S, wave_tile4, WCOHI_WAVE_FOUR)                                                \
-    WCOHI_WAVE_TILE(S, wave_tile1, WCOHI_WAVE_ONE)                                                 \
-    S##_inline void S##_wave_tile42(double *out, size_t ldo, const double *a, size_t row,          \
-                                    size_t step, const double *b, size_t ldb, int k, int add)      \
-    {                                                                                              \
-        int l;                                                                                     \
-        WCOHI_WAVE_FOUR(WCOHI_WAVE_TILE_SUM2, S)                                                   \
-        for (l = 0; l < k; l++, a += step, b += ldb) {                                             \
-            S##_dv x = S##_dload(b), y = S##_dload(b + S##_DW), f;                                 \
-            WCOHI_WAVE_FOUR(WCOHI_WAVE_TILE_ADD2, S)                                               \
-        }                                                                                          \
-        WCOHI_WAVE_FOUR(WCOHI_WAVE_TILE_PUT2, S)                                                   \
-    }                                                                                              \
-    S##_fn void S##_wave_product(double *out, size_t ldo, const double *a, size_t row,             \
-                                 size_t step, const double *b, size_t ldb, int m, int n, int k,    \
-                                 int add)                                                          \
-    {                                                                                              \
-        int i = 0, j;                                                                              \
-        for (; n == S##_DW && i + 8 <= m; i += 8, out += 8 * ldo, a += 8 * row)                    \
-            S##_wave_tile8(out, ldo, a, row, step, b, ldb, k, add);                                \
-        for (; i + 4 <= m; i += 4, out += 4 * ldo, a += 4 * row) {                                 \
-            for (j = 0; j + 2 * S##_DW <= n; j += 2 * S##_DW)                                      \
-                S##_wave_tile42(out + j, ldo, a, row, step, b + j, ldb, k, add);                   \
-            for (; j < n; j += S##_DW)                                                             \
-                S##_wave_tile4(out + j, ldo, a, row, step, b + j, ldb, k, add);                    \
-        }                                                                                          \
-        for (; i < m; i++, out += ldo, a += row)                                                   \
-            for (j = 0; j < n; j += S##_DW)                                                        \
-                S##_wave_tile1(out + j, ldo, a, row, step, b + j, ldb, k, add);                    \
-    }
-
-/* y [n] = factor x [n]; returns the inner product of x and y where they are different things. */
-#define WCOHI_KERNEL_WAVE_BLOCK(S)                                                                 \
-    S##_fn void S##_wave_scale(double *y, const double *x, double factor, size_t count)            \
-    {                                                                                              \
-        size_t i = 0;                                                                              \
-        for (; i + S##_DW <= count; i += S##_DW)                                                   \
-            S##_dstore(y + i, S##_dmul(S##_dset(factor), S##_dload(x + i)));                       \
-        for (; i < count; i++) y[i] = factor * x[i];                                               \
-    }                                                                                              \
-    S##_fn double S##_wave_inner_double(const double *x, const double *y, size_t count)            \
-    {                                                                                              \
-        S##_dv sum = S##_dzero();                                                                  \
-        double rest = 0;                                                                           \
-        size_t i = 0;                                                                              \
-        for (; i + S##_DW <= count; i += S##_DW)                                                   \
-            sum = S##_dfma(S##_dload(x + i), S##_dload(y + i), sum);                               \
-        for (; i < count; i++) rest += x[i] * y[i];                                                \
-        return S##_dsum(sum) + rest;                                                               \
-    }                                                                                              \
-    /* rows j of y [count,pitch] = or += coefficient[j] times rows of x */                         \
-    S##_fn void S##_wave_weigh(double *y, const double *x, const double *coefficient, int count,   \
-                               size_t pitch, int add)                                              \
-    {                                                                                              \
-        size_t e;                                                                                  \
-        int j;                                                                                     \
-        for (j = 0; j < count; j++, x += pitch, y += pitch)                                        \
-            for (e = 0; e < pitch; e += S##_DW) {                                                  \
-                S##_dv old = add ? S##_dload(y + e) : S##_dzero();                                 \
-                S##_dstore(y + e, S##_dfma(S##_dset(coefficient[j]), S##_dload(x + e), old));      \
-            }                                                                                      \
-    }
-
-/* Unit phasors of a chunk in double, turned into the frame of the states: made of length one by a
-   Newton step, times e^{i omega i} of the table times e^{i frame}. ur, us -> fr, fs [span] */
-#define WCOHI_KERNEL_WAVE_FRAME(S)                                                                 \
-    S##_inline void S##_wave_frame_half(double *fr, double *fs, S##_dv r, S##_dv s, S##_dv c,      \
-                                        S##_dv d, double frame_c, double frame_s)                  \
-    {                                                                                              \
-        S##_dv m2 = S##_dfma(r, r, S##_dmul(s, s)), x, y;                                          \
-        S##_dv fix = S##_dfnma(S##_dset(0.5), m2, S##_dset(1.5));                                  \
-        r = S##_dmul(r, fix);                                                                      \
-        s = S##_dmul(s, fix);                                                                      \
-        x = S##_dfnma(d, S##_dset(frame_s), S##_dmul(c, S##_dset(frame_c)));                       \
-        y = S##_dfma(d, S##_dset(frame_c), S##_dmul(c, S##_dset(frame_s)));                        \
-        S##_dstore(fr, S##_dfnma(s, y, S##_dmul(r, x)));                                           \
-        S##_dstore(fs, S##_dfma(r, y, S##_dmul(s, x)));                                            \
-    }                                                                                              \
-    S##_fn void S##_wave_frame(const wcohi_wave_room *room, const wcoh_real *ur,                   \
-                               const wcoh_real *us, const wcohi_wave *wave,                        \
-                               const double frame[2], int span)                                    \
-    {                                                                                              \
-        double c = frame[0], d = frame[1];                                                         \
-        const double *tc = wave->turn_c, *ts = wave->turn_s;                                       \
-        int i;                                                                                     \
-        for (i = 0; i < span; i += S##_W) {                                                        \
-            S##_v r = S##_load(ur + i), s = S##_load(us + i);                                      \
-            int next = i + S##_DW;                                                                 \
-            S##_wave_frame_half(room->fr + i, room->fs + i, S##_dlo(r), S##_dlo(s),                \
-                                S##_dload(tc + i), S##_dload(ts + i), c, d);                       \
-            if (S##_W > S##_DW)                                                                    \
-                S##_wave_frame_half(room->fr + next, room->fs + next, S##_dhi(r), S##_dhi(s),      \
-                                    S##_dload(tc + next), S##_dload(ts + next), c, d);             \
-        }                                                                                          \
-    }                                                                                              \
-    /* features [count,span]: 1, cos, sin, cos 2., sin 2., .. of the angle of (fr, fs), 0 */       \
-    S##_fn void S##_wave_features(double *features, const wcohi_wave_room *room, int order,        \
-                                  int span)                                                        \
-    {                                                                                              \
-        int i, m;                                                                                  \
-        for (i = 0; i < span; i += S##_DW) {                                                       \
-            S##_dv r = S##_dload(room->fr + i), s = S##_dload(room->fs + i), c = r, d = s, next;   \
-            double *f = features + i;                                                              \
-            S##_dstore(f, S##_dset(1));                                                            \
-            for (m = 1; m <= order; m++) {                                                         \
-                f += span;                                                                         \
-                S##_dstore(f, c);                                                                  \
-                f += span;                                                                         \
-                S##_dstore(f, d);                                                                  \
-                next = S##_dfnma(d, s, S##_dmul(c, r));                                            \
-                d = S##_dfma(c, s, S##_dmul(d, r));                                                \
-                c = next;                                                                          \
-            }                                                                                      \
-            for (m = 2 * order + 1; m < WCOHI_WAVE_COUNT(order); m++) {                            \
-                f += span;                                                                         \
-                S##_dstore(f, S##_dzero());                                                        \
-            }                                                                                      \
-        }                                                                                          \
-    }
-
-/* Adjoint of the features: with y_j [J,span] their gradients over c_j, per row
-   t = sum_m m c_m (-sin y_cos + cos y_sin), w = sum_j c_j F_j y_j; returns sum slope_j F_j y_j over
-   rows and j. t and w replace fr and fs. coefficient, slope NULL: 1 and 0. */
-#define WCOHI_KERNEL_WAVE_TORQUE(S)                                                                \
-    S##_fn double S##_wave_torque(const wcohi_wave_room *room, const double *y,                    \
-                                  const double *coefficient, const double *slope, int order,       \
-                                  int span)                                                        \
-    {                                                                                              \
-        S##_dv total = S##_dzero();                                                                \
-        double lanes[S##_DW], result = 0;                                                          \
-        int i, m;                                                                                  \
-        for (i = 0; i < span; i += S##_DW) {                                                       \
-            S##_dv r = S##_dload(room->fr + i), s = S##_dload(room->fs + i), c = r, d = s, next;   \
-            const double *f = y + i;                                                               \
-            S##_dv w = S##_dload(f), t = S##_dzero();                                              \
-            total = S##_dfma(S##_dset(slope ? slope[0] : 0), w, total);                            \
-            w = S##_dmul(S##_dset(coefficient ? coefficient[0] : 1), w);                           \
-            for (m = 1; m <= order; m++) {                                                         \
-                S##_dv yc = S##_dload(f + span), ys = S##_dload(f + 2 * span);                     \
-                S##_dv along = S##_dfma(c, yc, S##_dmul(d, ys));                                   \
-                S##_dv across = S##_dfnma(d, yc, S##_dmul(c, ys));                                 \
-                double factor = coefficient ? coefficient[2 * m] : 1;                              \
-                f += 2 * span;                                                                     \
-                t = S##_dfma(S##_dset(m * factor), across, t);                                     \
-                w = S##_dfma(S##_dset(factor), along, w);                                          \
-                total = S##_dfma(S##_dset(slope ? slope[2 * m] : 0), along, total);                \
-                next = S##_dfnma(d, s, S##_dmul(c, r));                                            \
-                d = S##_dfma(c, s, S##_dmul(d, r));                                                \
-                c = next;                                                                          \
-            }                                                                                      \
-            S##_dstore(room->fr + i, t);                                                           \
-            S##_dstore(room->fs + i, w);                                                           \
-        }                                                                                          \
-        S##_dstore(lanes, total);                                                                  \
-        for (i = 0; i < S##_DW; i++) result += lanes[i];                                           \
-        return result;                                                                             \
-    }
-
-/* Widening: packed rows [rows,E8] times scale[row] -> double; columns [E,span] times scale[lane] ->
-   double, and double columns times scale[lane] added to columns of reals. */
-#define WCOHI_KERNEL_WAVE_WIDEN(S)                                                                 \
-    S##_fn void S##_wave_widen_rows(double *to, size_t pitch, const wcoh_real *x,                  \
-                                    const double *scale, int rows)                                 \
-    {                                                                                              \
-        int row, e, half = pitch == S##_DW && S##_DW < S##_W;                                      \
-        for (row = 0; half && row < rows; row += 2, x += S##_W, to += S##_W) {                     \
-            S##_v v = S##_load(x); /* two rows */                                                  \
-            S##_dstore(to, S##_dmul(S##_dset(scale[row]), S##_dlo(v)));                            \
-            S##_dstore(to + S##_DW, S##_dmul(S##_dset(scale[row + 1]), S##_dhi(v)));               \
-        }                                                                                          \
-        for (; row < rows; row++, x += pitch, to += pitch) {                                       \
-            S##_dv factor = S##_dset(scale[row]);                                                  \
-            for (e = 0; e < (int)pitch; e += S##_W) {                                              \
-                S##_v v = WCOHI_LOAD(S, x + e, WCOHI_LANES(S, (int)pitch, e));                     \
-                S##_dstore(to + e, S##_dmul(factor, S##_dlo(v)));                                  \
-                if (S##_W > S##_DW && e + S##_DW < (int)pitch)                                     \
-                    S##_dstore(to + e + S##_DW, S##_dmul(factor, S##_dhi(v)));                     \
-            }                                                                                      \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_wave_widen_columns(double *to, const wcoh_real *x, const double *scale,        \
-                                       int width, int span)                                        \
-    {                                                                                              \
-        int e, i;                                                                                  \
-        for (e = 0; e < width; e++, x += span, to += span)                                         \
-            for (i = 0; i < span; i += S##_W) {                                                    \
-                S##_v v = S##_load(x + i);                                                         \
-                S##_dstore(to + i, S##_dmul(S##_dload(scale + i), S##_dlo(v)));                    \
-                if (S##_W > S##_DW)                                                                \
-                    S##_dstore(to + i + S##_DW,                                                    \
-                               S##_dmul(S##_dload(scale + i + S##_DW), S##_dhi(v)));               \
-            }                                                                                      \
-    }                                                                                              \
-    S##_fn void S##_wave_narrow_columns(wcoh_real *to, const double *x, const double *scale,       \
-                                        int width, int span)                                       \
-    {                                                                                              \
-        int e, i;                                                                                  \
-        for (e = 0; e < width; e++, x += span, to += span)                                         \
-            for (i = 0; i < span; i += S##_W) {                                                    \
-                S##_dv lo = S##_dmul(S##_dload(scale + i), S##_dload(x + i)), hi = S##_dzero();    \
-                if (S##_W > S##_DW)                                                                \
-                    hi = S##_dmul(S##_dload(scale + i + S##_DW), S##_dload(x + i + S##_DW));       \
-                S##_store(to + i, S##_add(S##_load(to + i), S##_dnarrow(lo, hi)));                 \
-            }                                                                                      \
-    }                                                                                              \
-    /* sums[j] += factor[j] * (features[j] . x), features [J,span], x [span] */                    \
-    S##_fn void S##_wave_dots(double *sums, const double *features, const double *x,               \
-                              const double *factor, int count, int span)                           \
-    {                                                                                              \
-        int i, j;                                                                                  \
-        for (j = 0; j < count; j++, features += span) {                                            \
-            S##_dv dot = S##_dzero();                                                              \
-            for (i = 0; i < span; i += S##_DW)                                                     \
-                dot = S##_dfma(S##_dload(features + i), S##_dload(x + i), dot);                    \
-            sums[j] += (factor ? factor[j] : 1) * S##_dsum(dot);                                   \
-        }                                                                                          \
-    }
-
-/* ---- the states */
+#define WCOHI_WAVE_QUADS(row)                                                                      \
+    S_(mul)(S_(quads)(x + (row) * x_stride + e, 4 * x_stride),                                     \
+            S_(quads)(y + (row) * y_stride + e, 4 * y_stride))
 
 /* frame *= e^{i omega rows}, kept at length one; whole chunks turn by a table's entry */
 static void wcohi_wave_turn_frame(double frame[2], const wcohi_wave *wave, int rows)
@@ -8179,271 +7650,6 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         to[WCOHI_WAVE_FRAME] = 1;
     }
 }
-
-/* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
-   the features. */
-#define WCOHI_KERNEL_WAVE_FAR(S)                                                                   \
-    S##_fn void S##_wave_read(const wcohi_wave_task *task, const double *state,                    \
-                              const double frame[2],                                               \
-                              int span)                                                            \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        const wcohi_wave *wave = task->wave;                                                       \
-        int width = task->call->width, count = 2 * wave->order + 1, j;                             \
-        size_t pitch = wcohi_wave_pitch(width);                                                    \
-        double *z = room->scaled + WCOHI_DENOMINATORS, *numerators = room->across;                 \
-        const double *from = state + WCOHI_DENOMINATORS;                                           \
-        for (j = 0; j < count; j++) room->scaled[j] = wave->coefficient[j] * state[j];             \
-        S##_wave_weigh(z, from, wave->coefficient, count, pitch, 0);                               \
-        S##_wave_frame(room, room->ur, room->us, wave, frame, span);                               \
-        S##_wave_features(room->query, room, wave->order, span);                                   \
-        S##_wave_product(numerators, (size_t)span, z, 1, pitch, room->query, (size_t)span, width,  \
-                         span, count, 0);                                                          \
-        S##_wave_narrow_columns(room->sums, numerators, wave->decay, width, span);                 \
-        S##_wave_product(numerators, (size_t)span, room->scaled, 1, 1, room->query, (size_t)span,  \
-                         1, span, count, 0);                                                       \
-        S##_wave_narrow_columns(room->denominator, numerators, wave->decay, 1, span);              \
-    }                                                                                              \
-    /* ages[i] = e^{-lambda (rows - i)}, 0 behind the last row */                                  \
-    S##_fn void S##_wave_ages(double *ages, const wcohi_wave *wave, int rows, int span)            \
-    {                                                                                              \
-        int i;                                                                                     \
-        for (i = 0; i < span; i++) ages[i] = i < rows ? wave->decay[rows - i] : 0;                 \
-    }                                                                                              \
-    /* The states move past a chunk: Z = e^{-lambda rows} Z + sum age_k F_k (v_k, 1); v packed */  \
-    S##_fn void S##_wave_advance(const wcohi_wave_task *task, double *state, const double *from,   \
-                                 const double frame[2], int rows, int span)                        \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        const wcohi_wave *wave = task->wave;                                                       \
-        int count = 2 * wave->order + 1;                                                           \
-        size_t pitch = wcohi_wave_pitch(task->call->width);                                        \
-        double *z = state + WCOHI_DENOMINATORS, *ages = room->across;                              \
-        S##_wave_frame(room, room->wr, room->ws, wave, frame, span);                               \
-        S##_wave_features(room->key, room, wave->order, span);                                     \
-        S##_wave_ages(ages, wave, rows, span);                                                     \
-        S##_wave_widen_rows(room->rows, pitch, room->packed, ages, rows);                          \
-        S##_wave_scale(state, from, wave->decay[rows], (size_t)count);                             \
-        S##_wave_scale(z, from + WCOHI_DENOMINATORS, wave->decay[rows], (size_t)count * pitch);    \
-        S##_wave_product(z, pitch, room->key, (size_t)span, 1, room->rows, pitch,                  \
-                         WCOHI_WAVE_COUNT(wave->order), (int)pitch, rows, 1);                      \
-        S##_wave_dots(state, room->key, ages, NULL, count, span);                                  \
-    }
-
-/* Far backward of the queries of a chunk: with g = e^{-lambda i} (dout, -delta)/D per row and the
-   states Z before the chunk, dphi += torque of c_j Z_j.g; adjoint states R += c_j sum F_qj g_q. */
-#define WCOHI_KERNEL_WAVE_FAR_QUERIES(S)                                                           \
-    S##_fn void S##_wave_far_queries(const wcohi_wave_task *task, const double *state,             \
-                                     const double frame[2], int rows, int span)                    \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        const wcohi_wave *wave = task->wave;                                                       \
-        const wcohi_coherence *call = task->call;                                                  \
-        int width = call->width, count = 2 * wave->order + 1, i;                                   \
-        int full = WCOHI_WAVE_COUNT(wave->order);                                                  \
-        size_t pitch = wcohi_wave_pitch(width);                                                    \
-        const double *z = state + WCOHI_DENOMINATORS;                                              \
-        double *last = room->across + (size_t)width * (size_t)span, *r = room->adjoint;            \
-        double *scale = room->scaled; /* [span] here */                                            \
-        double *sums = r + WCOHI_DENOMINATORS, *y = room->image;                                   \
-        S##_wave_frame(room, room->ur, room->us, wave, frame, span);                               \
-        S##_wave_features(room->query, room, wave->order, span);                                   \
-        for (i = 0; i < span; i++) {                                                               \
-            scale[i] = i < rows ? wave->decay[i] * (double)room->inverse[i] : 0;                   \
-            last[i] = i < rows ? -scale[i] * (double)room->delta[i] : 0;                           \
-        }                                                                                          \
-        S##_wave_columns(room->columns, room->packed, pitch, rows, span, width);                   \
-        S##_wave_widen_columns(room->across, room->columns, scale, width, span);                   \
-        S##_wave_widen_rows(room->rows, pitch, room->packed, scale, rows);                         \
-        S##_wave_product(y, (size_t)span, z, pitch, 1, room->across, (size_t)span, full, span,     \
-                         width, 0);                                                                \
-        S##_wave_product(y, (size_t)span, state, 1, 1, last, (size_t)span, count, span, 1, 1);     \
-        task->partial[0] +=                                                                        \
-            S##_wave_torque(room, y, wave->coefficient, wave->slope, wave->order, span);           \
-        for (i = 0; i < rows; i++) {                                                               \
-            room->dphi[i] += (wcoh_real)room->fr[i];                                               \
-            task->partial[1] += i * room->fr[i];                                                   \
-            task->partial[2] -= i * room->fs[i];                                                   \
-        }                                                                                          \
-        S##_wave_product(room->image, pitch, room->query, (size_t)span, 1, room->rows, pitch,      \
-                         full, (int)pitch, rows, 0);                                               \
-        S##_wave_weigh(sums, room->image, wave->coefficient, count, pitch, 1);                     \
-        S##_wave_dots(r, room->query, last, wave->coefficient, count, span);                       \
-    }
-
-/* Far backward of the keys of a chunk against the adjoint states R behind it: with x = R.(v, 1) by
-   age, dpsi += torque of x, dv += age F.R. room->columns holds v transposed, sums dv. */
-#define WCOHI_KERNEL_WAVE_FAR_KEYS(S)                                                              \
-    S##_fn void S##_wave_far_keys(const wcohi_wave_task *task, const double frame[2], int rows,    \
-                                  int span)                                                        \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        const wcohi_wave *wave = task->wave;                                                       \
-        int width = task->call->width, count = 2 * wave->order + 1, i;                             \
-        int full = WCOHI_WAVE_COUNT(wave->order);                                                  \
-        size_t pitch = wcohi_wave_pitch(width);                                                    \
-        const double *r = room->adjoint, *sums = r + WCOHI_DENOMINATORS;                           \
-        double *ages = room->scaled;                                                               \
-        S##_wave_frame(room, room->wr, room->ws, wave, frame, span);                               \
-        S##_wave_features(room->key, room, wave->order, span);                                     \
-        S##_wave_ages(ages, wave, rows, span);                                                     \
-        S##_wave_product(room->across, (size_t)span, sums, 1, pitch, room->key, (size_t)span,      \
-                         width, span, count, 0);                                                   \
-        S##_wave_narrow_columns(room->sums, room->across, ages, width, span);                      \
-        S##_wave_widen_columns(room->across, room->columns, ages, width, span);                    \
-        S##_wave_product(room->image, (size_t)span, sums, pitch, 1, room->across, (size_t)span,    \
-                         full, span, width, 0);                                                    \
-        S##_wave_product(room->image, (size_t)span, r, 1, 1, ages, (size_t)span, count, span, 1,   \
-                         1);                                                                       \
-        (void)S##_wave_torque(room, room->image, NULL, NULL, wave->order, span);                   \
-        for (i = 0; i < rows; i++) {                                                               \
-            room->dpsi[i] += (wcoh_real)room->fr[i];                                               \
-            task->partial[1] -= (rows - i) * room->fr[i];                                          \
-            task->partial[2] -= (rows - i) * room->fs[i];                                          \
-        }                                                                                          \
-    }
-
-/* What passes over a whole chunk: R = e^{-lambda rows} R, and the share of omega and lambda in it,
-   rows times the torque and the product of R and Z. */
-#define WCOHI_KERNEL_WAVE_PASS(S)                                                                  \
-    S##_fn void S##_wave_pass(const wcohi_wave_task *task, const double *state, int rows)          \
-    {                                                                                              \
-        const wcohi_wave *wave = task->wave;                                                       \
-        size_t pitch = wcohi_wave_pitch(task->call->width), at, count;                             \
-        double *r = task->room.adjoint, *sums = r + WCOHI_DENOMINATORS, torque = 0, product;       \
-        const double *z = state + WCOHI_DENOMINATORS;                                              \
-        int m;                                                                                     \
-        count = 2 * (size_t)wave->order + 1;                                                       \
-        S##_wave_scale(r, r, wave->decay[rows], count);                                            \
-        S##_wave_scale(sums, sums, wave->decay[rows], count * pitch);                              \
-        product = S##_wave_inner_double(r, state, count);                                          \
-        product += S##_wave_inner_double(sums, z, count * pitch);                                  \
-        for (m = 1; m <= wave->order; m++) {                                                       \
-            double across = r[2 * m - 1] * state[2 * m] - r[2 * m] * state[2 * m - 1];             \
-            at = (size_t)(2 * m - 1) * pitch;                                                      \
-            across += S##_wave_inner_double(sums + at, z + at + pitch, pitch);                     \
-            across -= S##_wave_inner_double(sums + at + pitch, z + at, pitch);                     \
-            torque += m * across;                                                                  \
-        }                                                                                          \
-        task->partial[1] += rows * torque;                                                         \
-        task->partial[2] -= rows * product;                                                        \
-    }
-
-/* ---- one head of one sequence */
-
-#define WCOHI_KERNEL_WAVE_HEAD(S)                                                                  \
-    /* state, frame: as they stand before the stretch; they move past it. known: the state is not  \
-       empty */                                                                                    \
-    S##_fn void S##_wave_forward(const wcohi_wave_task *task, double *state, double frame[2],      \
-                                 int known)                                                        \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        const wcohi_wave *wave = task->wave;                                                       \
-        const wcohi_coherence *call = task->call;                                                  \
-        int first, i;                                                                              \
-        for (first = task->first; first < task->end; first += wave->chunk) {                       \
-            int rows = WCOHI_MIN(wave->chunk, task->end - first);                                  \
-            int span = (int)wcohi_round_up((size_t)rows, 16);                                      \
-            const wcoh_real *value = task->value + (size_t)first * call->value_stride;             \
-            size_t stride = call->value_stride;                                                    \
-            if (wave->chunk < call->seq || call->state)                                            \
-                value = S##_wave_pack(room->packed, value, &stride, rows, call->width);            \
-            memset(room->denominator, 0, (size_t)span * sizeof(wcoh_real));                        \
-            memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));         \
-            S##_wave_phasors(task, first, rows, span);                                             \
-            if (known || first > task->first) S##_wave_read(task, state, frame, span);             \
-            S##_wave_near(task, value, stride, rows, span);                                        \
-            for (i = 0; i < rows; i++) room->inverse[i] = 1 / room->denominator[i];                \
-            if (task->inverse)                                                                     \
-                memcpy(task->inverse + first, room->inverse, (size_t)rows * sizeof(wcoh_real));    \
-            S##_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,          \
-                          room->sums, room->inverse, rows, span, call->width);                     \
-            if (call->state || first + rows < call->seq)                                           \
-                S##_wave_advance(task, state, state, frame, rows, span);                           \
-            wcohi_wave_turn_frame(frame, wave, rows);                                              \
-        }                                                                                          \
-    }                                                                                              \
-    /* the states before every chunk of the stretch again, into room->saved */                     \
-    S##_fn void S##_wave_replay(const wcohi_wave_task *task)                                       \
-    {                                                                                              \
-        const wcohi_wave *wave = task->wave;                                                       \
-        const wcohi_coherence *call = task->call;                                                  \
-        size_t block = wcohi_wave_state(call->width);                                              \
-        double *state = task->room.saved;                                                          \
-        int first, rows = wave->chunk, span = (int)wcohi_round_up((size_t)rows, 16);               \
-        wcohi_wave_copy(task, state, task->saved);                                                 \
-        for (first = task->first; first + rows < task->end; first += rows, state += block) {       \
-            double *frame = state + WCOHI_WAVE_FRAME, *next = state + block;                       \
-            S##_wave_keys(task, first, rows, span);                                                \
-            size_t stride = call->value_stride;                                                    \
-            S##_wave_pack(task->room.packed, task->value + (size_t)first * stride, &stride, rows,  \
-                          call->width);                                                            \
-            S##_wave_advance(task, next, state, frame, rows, span);                                \
-            memcpy(next + WCOHI_WAVE_FRAME, frame, 2 * sizeof(double));                            \
-            wcohi_wave_turn_frame(next + WCOHI_WAVE_FRAME, wave, rows);                            \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_wave_backward_chunk(const wcohi_wave_task *task, int first, int rows)          \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        const wcohi_wave *wave = task->wave;                                                       \
-        const wcohi_coherence *call = task->call;                                                  \
-        int span = (int)wcohi_round_up((size_t)rows, 16);                                          \
-        size_t at = (size_t)first, stride = call->dout_stride;                                     \
-        const wcoh_real *dout = task->dout + at * call->dout_stride;                               \
-        const wcoh_real *out = task->out + at * call->out_stride;                                  \
-        const double *state = room->saved, *frame;                                                 \
-        state += (size_t)((first - task->first) / wave->chunk) * wcohi_wave_state(call->width);    \
-        frame = state + WCOHI_WAVE_FRAME;                                                          \
-        S##_wave_phasors(task, first, rows, span);                                                 \
-        memcpy(room->inverse, task->inverse + first, (size_t)rows * sizeof(wcoh_real));            \
-        S##_wave_inner(room->delta, out, call->out_stride, dout, call->dout_stride, rows,          \
-                       call->width);                                                               \
-        memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));             \
-        S##_wave_columns(room->columns, task->value + at * call->value_stride,                     \
-                           call->value_stride, rows, span, call->width);                           \
-        if (wave->chunk < call->seq)                                                               \
-            dout = S##_wave_pack(room->packed, dout, &stride, rows, call->width);                  \
-        S##_wave_near_backward(task, dout, stride, rows, span);                                    \
-        if (first + rows < call->seq) S##_wave_far_keys(task, frame, rows, span);                  \
-        S##_wave_rows(task->dvalue + at * call->value_stride, call->value_stride, room->sums,      \
-                        NULL, rows, span, call->width);                                            \
-        if (first) {                                                                               \
-            S##_wave_pass(task, state, rows);                                                      \
-            S##_wave_far_queries(task, state, frame, rows, span);                                  \
-        }                                                                                          \
-    }                                                                                              \
-    /* dphi, dpsi of the chunk back to the raw phasors */                                          \
-    S##_fn void S##_wave_raw_backward(const wcohi_wave_task *task, int first, int rows)            \
-    {                                                                                              \
-        const wcohi_wave_room *room = &task->room;                                                 \
-        size_t stride = task->call->phasor_stride, at = (size_t)first * stride;                    \
-        int span = (int)wcohi_round_up((size_t)rows, 16), i;                                       \
-        wcoh_real *query = task->dquery + at, *key = task->dkey + at;                              \
-        S##_wave_unit_backward(room->qr, room->qs, room->dphi, task->wave->harmonic, span);        \
-        S##_wave_unit_backward(room->kr, room->ks, room->dpsi, task->wave->harmonic, span);        \
-        if (query == key) { /* shared */                                                           \
-            for (i = 0; i < span; i += S##_W) {                                                    \
-                WCOHI_BUMP(S, room->qr + i, S##_load(room->kr + i));                               \
-                WCOHI_BUMP(S, room->qs + i, S##_load(room->ks + i));                               \
-            }                                                                                      \
-        } else {                                                                                   \
-            S##_wave_scatter(key, stride, room->kr, room->ks, rows, span, room->weight);           \
-        }                                                                                          \
-        S##_wave_scatter(query, stride, room->qr, room->qs, rows, span, room->weight);             \
-    }                                                                                              \
-    /* the chunks of a stretch, last first; room->adjoint stands behind it and moves before it */  \
-    S##_fn void S##_wave_backward(const wcohi_wave_task *task)                                     \
-    {                                                                                              \
-        int chunk = task->wave->chunk, rows = task->end - task->first, first;                      \
-        if (chunk < task->call->seq) S##_wave_replay(task);                                        \
-        for (first = (rows - 1) / chunk * chunk; first >= 0; first -= chunk) {                     \
-            S##_wave_backward_chunk(task, task->first + first, WCOHI_MIN(chunk, rows - first));    \
-            S##_wave_raw_backward(task, task->first + first, WCOHI_MIN(chunk, rows - first));      \
-        }                                                                                          \
-    }
-
-/* ---- one token of a session: all heads at once */
 
 #define WCOHI_STEP_HEADS 8 /* heads whose features are made together; a multiple of every DW */
 
@@ -8497,106 +7703,1049 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
     *y = fix * (r * frame[1] + s * frame[0]);
 }
 
-#define WCOHI_KERNEL_WAVE_STEP(S)                                                                  \
-    /* one row's phasors fr, fs [8], a lane a head -> features [2M+1,8] */                         \
-    S##_fn void S##_wave_step_features(double *features, const double *fr, const double *fs,       \
-                                       int order)                                                  \
-    {                                                                                              \
-        int i, m;                                                                                  \
-        for (i = 0; i < WCOHI_STEP_HEADS; i += S##_DW) {                                           \
-            S##_dv r = S##_dload(fr + i), s = S##_dload(fs + i), c = r, d = s, next;               \
-            double *f = features + i;                                                              \
-            S##_dstore(f, S##_dset(1));                                                            \
-            for (m = 1; m <= order; m++, f += 2 * WCOHI_STEP_HEADS) {                              \
-                S##_dstore(f + WCOHI_STEP_HEADS, c);                                               \
-                S##_dstore(f + 2 * WCOHI_STEP_HEADS, d);                                           \
-                next = S##_dfnma(d, s, S##_dmul(c, r));                                            \
-                d = S##_dfma(c, s, S##_dmul(d, r));                                                \
-                c = next;                                                                          \
-            }                                                                                      \
-        }                                                                                          \
-    }                                                                                              \
-    /* Z += F v, number = sum_j c_j G_j Z_j, Z *= decay in one pass; Z [count,pitch], v [pitch];   \
-       f, g: features of key and query, WCOHI_STEP_HEADS apart */                                  \
-    S##_fn void S##_wave_step_states(double *z, const double *v, double *number, const double *f,  \
-                                     const double *cg, double decay, int count, int pitch)         \
-    {                                                                                              \
-        S##_dv keep = S##_dset(decay);                                                             \
-        int j, e;                                                                                  \
-        for (e = 0; e < pitch; e += S##_DW) {                                                      \
-            S##_dv x = S##_dload(v + e), a = S##_dzero(), b = a, c = a, sum = a;                   \
-            double *row = z + e;                                                                   \
-            for (j = 0; j < count; j++, row += pitch) {                                            \
-                S##_dv now = S##_dfma(S##_dset(f[j * WCOHI_STEP_HEADS]), x, S##_dload(row));       \
-                S##_dv next = S##_dfma(S##_dset(cg[j]), now, a);                                   \
-                S##_dstore(row, S##_dmul(keep, now));                                              \
-                a = b; /* four sums in turn */                                                     \
-                b = c;                                                                             \
-                c = sum;                                                                           \
-                sum = next;                                                                        \
-            }                                                                                      \
-            S##_dstore(number + e, S##_dadd(S##_dadd(a, b), S##_dadd(c, sum)));                    \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_wave_step_head(const wcohi_coherence *call, int head, int lane,                \
-                                   const wcohi_wave_memory *memory, const wcohi_wave_room *room)   \
-    {                                                                                              \
-        int count = 2 * (int)memory->header[WCOHI_WAVE_ORDER] + 1, width = call->width, j, e;      \
-        int pitch = (int)wcohi_wave_pitch(width);                                                  \
-        double decay = memory->header[WCOHI_WAVE_DECAY], inverse, sum[4] = {0, 0, 0, 0}, frame[2]; \
-        double *z = memory->state, *cg = room->scaled;                                             \
-        const double *f = room->key + lane, *g = room->query + lane, *c = memory->coefficient;     \
-        wcoh_real *out = call->out + (size_t)head * (size_t)width;                                 \
-        const wcoh_real *value = call->value + (size_t)head * (size_t)width;                       \
-        for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {                \
-            double now = z[j] + *f, next = sum[0];                                                 \
-            cg[j] = c[j] * *g;                                                                     \
-            z[j] = decay * now;                                                                    \
-            sum[0] = sum[1], sum[1] = sum[2], sum[2] = sum[3];                                     \
-            sum[3] = next + cg[j] * now;                                                           \
-        }                                                                                          \
-        for (e = 0; e < width; e++) room->rows[e] = (double)value[e];                              \
-        for (; e < pitch; e++) room->rows[e] = 0;                                                  \
-        S##_wave_step_states(z + WCOHI_DENOMINATORS, room->rows, room->across, room->key + lane,   \
-                             cg, decay, count, pitch);                                             \
-        inverse = 1 / (sum[0] + sum[1] + (sum[2] + sum[3]));                                       \
-        for (e = 0; e < width; e++) out[e] = (wcoh_real)(room->across[e] * inverse);               \
-        wcohi_wave_step_phasor(frame, frame + 1, memory->header[WCOHI_WAVE_TURN_COS],              \
-                               memory->header[WCOHI_WAVE_TURN_SIN], memory->header);               \
-        memcpy(memory->header, frame, sizeof frame);                                               \
-    }                                                                                              \
-    /* heads first .. first + 7 of the one row */                                                  \
-    S##_fn void S##_wave_step(const wcohi_coherence *call, int first, const wcohi_wave_room *room) \
-    {                                                                                              \
-        wcohi_wave_memory memory[WCOHI_STEP_HEADS];                                                \
-        double query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];                               \
-        int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;                \
-        const wcoh_real *raw = call->phasor + 2 * first;                                           \
-        memset(query, 0, sizeof query);                                                            \
-        memset(key, 0, sizeof key);                                                                \
-        S##_wave_gather(room->qr, room->qs, raw, 2, heads, 16, room->weight);                      \
-        S##_wave_gather(room->kr, room->ks, raw + call->key_column, 2, heads, 16, room->weight);   \
-        S##_wave_unit(room->ur, room->us, room->qr, room->qs, 16);                                 \
-        S##_wave_unit(room->wr, room->ws, room->kr, room->ks, 16);                                 \
-        for (i = 0; i < heads; i++) {                                                              \
-            const double *header;                                                                  \
-            memory[i] = wcohi_wave_open(call, first + i);                                          \
-            header = memory[i].header;                                                             \
-            order = WCOHI_MAX(order, (int)header[WCOHI_WAVE_ORDER]);                               \
-            if (call->harmonic) {                                                                  \
-                double n = call->harmonic[first + i];                                              \
-                wcohi_wave_harmonic(room->ur + i, room->us + i, room->qr + i, room->qs + i, n, 1); \
-                wcohi_wave_harmonic(room->wr + i, room->ws + i, room->kr + i, room->ks + i, n, 1); \
-            }                                                                                      \
-            wcohi_wave_step_phasor(&query[0][i], &query[1][i], (double)room->ur[i],                \
-                                   (double)room->us[i], header);                                   \
-            wcohi_wave_step_phasor(&key[0][i], &key[1][i], (double)room->wr[i],                    \
-                                   (double)room->ws[i], header);                                   \
-        }                                                                                          \
-        S##_wave_step_features(room->query, query[0], query[1], order);                            \
-        S##_wave_step_features(room->key, key[0], key[1], order);                                  \
-        for (i = 0; i < heads; i++) S##_wave_step_head(call, first + i, i, &memory[i], room);      \
+#define wcohi_wave_forward_is(name)                                                                \
+    void name(const wcohi_wave_task *task, double *state, double frame[2], int known)
+#define wcohi_wave_backward_is(name) void name(const wcohi_wave_task *task)
+#define wcohi_wave_step_is(name)                                                                   \
+    void name(const wcohi_coherence *call, int first, const wcohi_wave_room *room)
+typedef struct wcohi_wave_kernels {
+    wcohi_wave_forward_is((*forward));
+    wcohi_wave_backward_is((*backward));
+    wcohi_wave_step_is((*step));
+} wcohi_wave_kernels;
+
+#else /* a pass: coherence attention */
+
+/* x [rows,E] of `stride` -> columns [E,span], 0 behind the last row; and back times scale [rows];
+   delta [rows] = inner products of the rows of two matrices. */
+#if S_(W) == 1
+S_(fn) void S_(wave_columns)(wcoh_real *columns, const wcoh_real *x, size_t stride,
+                                      int rows, int span, int width)
+{
+    wcohi_wave_columns_part(columns, x, stride, rows, span, span, 0, width);
+}
+
+S_(fn) void S_(wave_rows)(wcoh_real *x, size_t stride, const wcoh_real *columns,
+                                   const wcoh_real *scale, int rows, int span, int width)
+{
+    wcohi_wave_rows_part(x, stride, columns, scale, rows, span, 0, width);
+}
+
+S_(fn) void S_(wave_inner)(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
+                                    const wcoh_real *y, size_t y_stride, int rows, int width)
+{
+    memset(delta, 0, (size_t)rows * sizeof *delta);
+    wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows, 0, width);
+}
+#else
+S_(fn) void S_(wave_columns)(wcoh_real *columns, const wcoh_real *x, size_t stride, int rows,
+                             int span, int width)
+{
+    int i, e, whole = width / 4 * 4;
+    for (i = 0; i + S_(W) <= rows; i += S_(W), x += S_(W) * stride) {
+        for (e = 0; e < whole; e += 4) {
+            S_(v) a = S_(quads)(x + e, 4 * stride), b = S_(quads)(x + stride + e, 4 * stride);
+            S_(v) c = S_(quads)(x + 2 * stride + e, 4 * stride);
+            S_(v) d = S_(quads)(x + 3 * stride + e, 4 * stride);
+            wcoh_real *to = columns + (size_t)e * (size_t)span + (size_t)i;
+            WCOHI_WAVE_TRANSPOSE(a, b, c, d);
+            S_(store)(to, a);
+            S_(store)(to + span, b);
+            S_(store)(to + 2 * span, c);
+            S_(store)(to + 3 * span, d);
+        }
+        wcohi_wave_columns_part(columns + i, x, stride, S_(W), S_(W), span, whole, width);
     }
+    wcohi_wave_columns_part(columns + i, x, stride, rows - i, span - i, span, 0, width);
+}
+
+S_(fn) void S_(wave_rows)(wcoh_real *x, size_t stride, const wcoh_real *columns,
+                          const wcoh_real *scale, int rows, int span, int width)
+{
+    int i, e, whole = width / 4 * 4;
+    for (i = 0; i + S_(W) <= rows; i += S_(W), x += S_(W) * stride, columns += S_(W)) {
+        S_(v) by = scale ? S_(load)(scale + i) : S_(set)((wcoh_real)1);
+        for (e = 0; e < whole; e += 4) {
+            const wcoh_real *from = columns + (size_t)e * (size_t)span;
+            S_(v) a = S_(mul)(by, S_(load)(from)), b = S_(mul)(by, S_(load)(from + span));
+            S_(v) c = S_(mul)(by, S_(load)(from + 2 * span));
+            S_(v) d = S_(mul)(by, S_(load)(from + 3 * span));
+            WCOHI_WAVE_TRANSPOSE(a, b, c, d);
+            S_(spread)(x + e, 4 * stride, a);
+            S_(spread)(x + stride + e, 4 * stride, b);
+            S_(spread)(x + 2 * stride + e, 4 * stride, c);
+            S_(spread)(x + 3 * stride + e, 4 * stride, d);
+        }
+        wcohi_wave_rows_part(x, stride, columns, scale ? scale + i : NULL, S_(W), span, whole,
+                             width);
+    }
+    wcohi_wave_rows_part(x, stride, columns, scale ? scale + i : NULL, rows - i, span, 0,
+                         width);
+}
+
+S_(fn) void S_(wave_inner)(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
+                           const wcoh_real *y, size_t y_stride, int rows, int width)
+{
+    int i, e, whole = width / 4 * 4;
+    memset(delta, 0, (size_t)rows * sizeof *delta);
+    for (i = 0; i + S_(W) <= rows; i += S_(W), delta += S_(W)) {
+        S_(v) sum = S_(zero)();
+        for (e = 0; e < whole; e += 4) {
+            S_(v) a = WCOHI_WAVE_QUADS(0), b = WCOHI_WAVE_QUADS(1);
+            S_(v) c = WCOHI_WAVE_QUADS(2), d = WCOHI_WAVE_QUADS(3);
+            WCOHI_WAVE_TRANSPOSE(a, b, c, d);
+            sum = S_(add)(sum, S_(add)(S_(add)(a, b), S_(add)(c, d)));
+        }
+        S_(store)(delta, sum);
+        wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, S_(W), whole, width);
+        x += S_(W) * x_stride;
+        y += S_(W) * y_stride;
+    }
+    wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows - i, 0, width);
+}
+#endif
+
+/* ---- phasors */
+
+/* Raw pairs [rows] of `stride` -> planar r, s, 0 behind the last row (span: rows in whole vectors),
+   and back; pairs [2 span] lies between. */
+/* rows [rows,E] of *stride side by side, zeros between; returns them with their stride E8 */
+S_(fn) const wcoh_real *S_(wave_pack)(wcoh_real *to, const wcoh_real *x, size_t *stride,
+                                      int rows, int width)
+{
+    size_t step = *stride, pitch = wcohi_wave_pitch(width);
+    wcoh_real *y = to;
+    int row, e;
+    for (row = 0; row < rows; row++, x += step, y += pitch) {
+        for (e = 0; e + 8 <= width; e += 8) memcpy(y + e, x + e, 8 * sizeof *x);
+        for (; e < width; e++) y[e] = x[e];
+        for (; e < (int)pitch; e++) y[e] = 0;
+    }
+    *stride = pitch;
+    return to;
+}
+
+S_(fn) void S_(wave_gather)(wcoh_real *r, wcoh_real *s, const wcoh_real *raw, size_t stride,
+                            int rows, int span, wcoh_real *pairs)
+{
+    int i;
+    for (i = 0; i < rows; i++, raw += stride) memcpy(pairs + 2 * i, raw, 2 * sizeof *raw);
+    for (; i < span; i++) pairs[2 * i] = pairs[2 * i + 1] = 0;
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) a = S_(load)(pairs + 2 * i), b = S_(load)(pairs + 2 * i + S_(W));
+        S_(store)(r + i, S_(even)(a, b));
+        S_(store)(s + i, S_(odd)(a, b));
+    }
+}
+
+S_(fn) void S_(wave_scatter)(wcoh_real *raw, size_t stride, const wcoh_real *r,
+                             const wcoh_real *s, int rows, int span, wcoh_real *pairs)
+{
+    int i;
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) a = S_(load)(r + i), b = S_(load)(s + i);
+        S_(store)(pairs + 2 * i, S_(ziplo)(a, b));
+        S_(store)(pairs + 2 * i + S_(W), S_(ziphi)(a, b));
+    }
+    for (i = 0; i < rows; i++, raw += stride) memcpy(raw, pairs + 2 * i, 2 * sizeof *raw);
+}
+
+/* Raw phasors to unit ones: u = (r, s)/|.|, (1, 0) where the length is below 1e-6; then turned by
+   a table, a = u e^{i turn}. All [span]. */
+S_(fn) void S_(wave_unit)(wcoh_real *ur, wcoh_real *us, const wcoh_real *pr,
+                          const wcoh_real *ps, int span)
+{
+    S_(v) one = S_(set)((wcoh_real)1), least = S_(set)((wcoh_real)1e-12);
+    int i;
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) r = S_(load)(pr + i), s = S_(load)(ps + i), m2 = S_(fma)(r, r, S_(mul)(s, s));
+        S_(m) none = S_(lt)(m2, least);
+        S_(v) inverse = S_(div)(one, S_(sqrt)(S_(select)(none, one, m2)));
+        S_(store)(ur + i, S_(select)(none, one, S_(mul)(r, inverse)));
+        S_(store)(us + i, S_(select)(none, S_(zero)(), S_(mul)(s, inverse)));
+    }
+}
+
+S_(fn) void S_(wave_turn)(wcoh_real *ar, wcoh_real *as, const wcoh_real *ur,
+                          const wcoh_real *us, const wcohi_wave *wave, int rows, int span)
+{
+    int i;
+    for (i = 0; i < span; i += S_(W)) {
+        int n = rows > i ? WCOHI_LANES(rows, i) : 0;
+        S_(v) r = S_(load)(ur + i), s = S_(load)(us + i);
+        S_(v) c = WCOHI_LOAD(wave->real_c + i, n), d = WCOHI_LOAD(wave->real_s + i, n);
+        S_(store)(ar + i, S_(fnma)(s, d, S_(mul)(r, c)));
+        S_(store)(as + i, S_(fma)(r, d, S_(mul)(s, c)));
+    }
+}
+
+/* raw rows from `first` of the task, `rows` of them, to room's phasors; the keys unturned */
+S_(fn) void S_(wave_keys)(const wcohi_wave_task *task, int first, int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
+    S_(wave_gather)(room->kr, room->ks, task->key + at, stride, rows, span, room->weight);
+    S_(wave_unit)(room->wr, room->ws, room->kr, room->ks, span);
+    if (task->call->harmonic)
+        wcohi_wave_harmonic(room->wr, room->ws, room->kr, room->ks, task->wave->harmonic,
+                            rows);
+}
+
+S_(fn) void S_(wave_phasors)(const wcohi_wave_task *task, int first, int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    const wcohi_wave *wave = task->wave;
+    size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
+    S_(wave_keys)(task, first, rows, span);
+    S_(wave_gather)(room->qr, room->qs, task->query + at, stride, rows, span, room->weight);
+    S_(wave_unit)(room->ur, room->us, room->qr, room->qs, span);
+    if (task->call->harmonic)
+        wcohi_wave_harmonic(room->ur, room->us, room->qr, room->qs, wave->harmonic, rows);
+    S_(wave_turn)(room->ar, room->as, room->ur, room->us, wave, rows, span);
+    S_(wave_turn)(room->br, room->bs, room->wr, room->ws, wave, rows, span);
+}
+
+/* (drho, dsigma) = n dphase (-sigma, rho)/r^2, 0 below r = 1e-6; pr, ps become the gradient. */
+S_(fn) void S_(wave_unit_backward)(wcoh_real *pr, wcoh_real *ps, const wcoh_real *dphase,
+                                   double harmonic, int span)
+{
+    S_(v) one = S_(set)((wcoh_real)1), least = S_(set)((wcoh_real)1e-12);
+    S_(v) n = S_(set)((wcoh_real)harmonic);
+    int i;
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) r = S_(load)(pr + i), s = S_(load)(ps + i), m2 = S_(fma)(r, r, S_(mul)(s, s));
+        S_(m) none = S_(lt)(m2, least);
+        S_(v) g = S_(div)(S_(mul)(n, S_(load)(dphase + i)), S_(select)(none, one, m2));
+        g = S_(select)(none, S_(zero)(), g);
+        S_(store)(pr + i, S_(neg)(S_(mul)(g, s)));
+        S_(store)(ps + i, S_(mul)(g, r));
+    }
+}
+
+/* ---- near pairs */
+
+/* 2^s for s <= 0 (or a rounding above), relative error 1e-7; below 2^-125 nothing falls, so no
+   denormals. NaN stays. */
+S_(inline) S_(v) S_(wave_weight)(S_(v) s)
+#ifdef WAVECOH_TEST_DOUBLE
+{ return S_(exp)(s / WCOHI_LOG2_E); }
+#else
+{
+    S_(v) t = S_(max)(S_(set)(-125.0f), s), p = S_(set)(1.3276472e-3f), x;
+    S_(iv) n = S_(toi)(t);
+    x = S_(sub)(t, S_(fromi)(n));
+    p = S_(fma)(p, x, S_(set)(9.6755413e-3f));
+    p = S_(fma)(p, x, S_(set)(5.5507133e-2f));
+    p = S_(fma)(p, x, S_(set)(2.4022120e-1f));
+    p = S_(fma)(p, x, S_(set)(6.9314697e-1f));
+    p = S_(fma)(p, x, S_(set)(1.0000001f));
+    return S_(real)(S_(iadd)(S_(bits)(p), S_(ishl)(n, 23)));
+}
+#endif
+
+/* columns[e][lane] += sum over rows of p[row][lane] x[row][e], for 8, 4 or 1 of e at once: n is a
+   constant where this is inlined. */
+#define WCOHI_MIX_OPEN(e) S_(v) sum##e = n > e ? S_(load)(columns + e * pitch) : S_(zero)();
+#define WCOHI_MIX_STEP(e) if (n > e) sum##e = S_(fma)(w, S_(set)(x[e]), sum##e);
+#define WCOHI_MIX_SHUT(e) if (n > e) S_(store)(columns + e * pitch, sum##e);
+S_(inline) void S_(wave_mix_some)(int n, wcoh_real *columns, size_t pitch, const wcoh_real *p,
+                                  int rows, const wcoh_real *x, size_t stride)
+{
+    int row;
+    WCOHI_MIX_OPEN(0) WCOHI_MIX_OPEN(1) WCOHI_MIX_OPEN(2) WCOHI_MIX_OPEN(3)
+    WCOHI_MIX_OPEN(4) WCOHI_MIX_OPEN(5) WCOHI_MIX_OPEN(6) WCOHI_MIX_OPEN(7)
+    for (row = 0; row < rows; row++, x += stride, p += S_(W)) {
+        S_(v) w = S_(load)(p);
+        WCOHI_MIX_STEP(0) WCOHI_MIX_STEP(1) WCOHI_MIX_STEP(2) WCOHI_MIX_STEP(3)
+        WCOHI_MIX_STEP(4) WCOHI_MIX_STEP(5) WCOHI_MIX_STEP(6) WCOHI_MIX_STEP(7)
+    }
+    WCOHI_MIX_SHUT(0) WCOHI_MIX_SHUT(1) WCOHI_MIX_SHUT(2) WCOHI_MIX_SHUT(3)
+    WCOHI_MIX_SHUT(4) WCOHI_MIX_SHUT(5) WCOHI_MIX_SHUT(6) WCOHI_MIX_SHUT(7)
+}
+
+/* p[row][lane] = or += sum over e of columns[e][lane] x[row][e], likewise. */
+#define WCOHI_DOT_OPEN(e) S_(v) column##e = n > e ? S_(load)(columns + e * pitch) : S_(zero)();
+#define WCOHI_DOT_NEXT(e) if (n > e) d = S_(fma)(column##e, S_(set)(x[e]), d);
+S_(inline) void S_(wave_dot_some)(int n, wcoh_real *p, int add, const wcoh_real *columns,
+                                  size_t pitch, int rows, const wcoh_real *x, size_t stride)
+{
+    int row;
+    WCOHI_DOT_OPEN(0) WCOHI_DOT_OPEN(1) WCOHI_DOT_OPEN(2) WCOHI_DOT_OPEN(3)
+    WCOHI_DOT_OPEN(4) WCOHI_DOT_OPEN(5) WCOHI_DOT_OPEN(6) WCOHI_DOT_OPEN(7)
+    for (row = 0; row < rows; row++, x += stride, p += S_(W)) {
+        S_(v) d = add ? S_(load)(p) : S_(zero)();
+        WCOHI_DOT_NEXT(0) WCOHI_DOT_NEXT(1) WCOHI_DOT_NEXT(2) WCOHI_DOT_NEXT(3)
+        WCOHI_DOT_NEXT(4) WCOHI_DOT_NEXT(5) WCOHI_DOT_NEXT(6) WCOHI_DOT_NEXT(7)
+        S_(store)(p, d);
+    }
+}
+
+S_(fn) void S_(wave_mix)(wcoh_real *columns, size_t pitch, const wcoh_real *p, int rows,
+                    const wcoh_real *x, size_t stride, int width)
+{
+    int e = 0;
+    for (; e + 8 <= width; e += 8, columns += 8 * pitch)
+        S_(wave_mix_some)(8, columns, pitch, p, rows, x + e, stride);
+    for (; e + 4 <= width; e += 4, columns += 4 * pitch)
+        S_(wave_mix_some)(4, columns, pitch, p, rows, x + e, stride);
+    for (; e < width; e++, columns += pitch)
+        S_(wave_mix_some)(1, columns, pitch, p, rows, x + e, stride);
+}
+
+S_(fn) void S_(wave_dot)(wcoh_real *p, const wcoh_real *columns, size_t pitch, int rows,
+                    const wcoh_real *x, size_t stride, int width)
+{
+    int e = 0;
+    for (; e + 8 <= width; e += 8, columns += 8 * pitch)
+        S_(wave_dot_some)(8, p, e > 0, columns, pitch, rows, x + e, stride);
+    for (; e + 4 <= width; e += 4, columns += 4 * pitch)
+        S_(wave_dot_some)(4, p, e > 0, columns, pitch, rows, x + e, stride);
+    for (; e < width; e++, columns += pitch)
+        S_(wave_dot_some)(1, p, e > 0, columns, pitch, rows, x + e, stride);
+}
+
+/* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q]
+   too. */
+S_(fn) void S_(wave_near_weights)(const wcohi_wave *wave, const wcohi_wave_room *room,
+                                  int first, int rows)
+{
+    S_(v) a = S_(load)(room->ar + first), b = S_(load)(room->as + first);
+    S_(v) gain = S_(set)((wcoh_real)(wave->gain * WCOHI_LOG2_E)), lane = S_(iota)();
+    S_(v) total = S_(load)(room->denominator + first), w, turn;
+    const wcoh_real *kr = room->br, *ks = room->bs, *decline = wave->decline;
+    S_(v) step = S_(set)((wcoh_real)(wave->damping * WCOHI_LOG2_E));
+    S_(v) base = S_(fnma)(lane, step, S_(neg)(gain));
+    wcoh_real *p = room->weight;
+    int end = WCOHI_MIN(first + S_(W), rows), k;
+    for (k = 0; k < first; k++, p += S_(W)) {
+        turn = S_(fma)(b, S_(set)(ks[k]), S_(mul)(a, S_(set)(kr[k])));
+        w = S_(sub)(base, S_(set)(decline[first - k]));
+        w = S_(wave_weight)(S_(fma)(gain, turn, w));
+        total = S_(add)(total, w);
+        S_(store)(p, w);
+    }
+    for (; k < end; k++, p += S_(W)) {
+        turn = S_(fma)(b, S_(set)(ks[k]), S_(mul)(a, S_(set)(kr[k])));
+        w = S_(add)(base, S_(set)(decline[k - first]));
+        w = S_(wave_weight)(S_(fma)(gain, turn, w));
+        w = S_(select)(S_(le)(S_(set)(wave->place[k - first]), lane), w, S_(zero)());
+        total = S_(add)(total, w);
+        S_(store)(p, w);
+    }
+    S_(store)(room->denominator + first, total);
+}
+
+S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, size_t stride,
+                          int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    int first;
+    for (first = 0; first < rows; first += S_(W)) {
+        S_(wave_near_weights)(task->wave, room, first, rows);
+        S_(wave_mix)(room->sums + first, (size_t)span, room->weight,
+                     WCOHI_MIN(first + S_(W), rows), value, stride,
+                     task->call->width);
+    }
+}
+
+/* Near backward of a block of keys, lanes over keys from `first`, all queries of the chunk from
+   there on; product [q] holds dA = dout_q . v_k. With dS = A (dA - delta_q):
+   dphi_q = -kappa sum_k sin dS, dpsi_k = kappa sum_q sin dS, dkappa = sum cos dS,
+   dlambda = -sum (q - k) dS. weight [q] becomes A; torque [q] gathers -kappa sin dS by lanes. */
+S_(fn) void S_(wave_near_slopes)(const wcohi_wave *wave, const wcohi_wave_room *room,
+                                 int first, int rows, double *partial)
+{
+    S_(v) a = S_(load)(room->br + first), b = S_(load)(room->bs + first), lane = S_(iota)();
+    S_(v) gain = S_(set)((wcoh_real)(wave->gain * WCOHI_LOG2_E)), turn = S_(zero)();
+    S_(v) dgain = S_(zero)(), total = S_(zero)(), moment = S_(zero)();
+    S_(v) step = S_(set)((wcoh_real)(wave->damping * WCOHI_LOG2_E));
+    S_(v) base = S_(fma)(lane, step, S_(neg)(gain));
+    const wcoh_real *qr = room->ar + first, *qs = room->as + first;
+    const wcoh_real *inverse = room->inverse + first, *delta = room->delta + first;
+    const wcoh_real *decline = wave->decline, *place = wave->place, *product = room->product;
+    wcoh_real *torque = room->torque + (size_t)first * S_(W), *weight = room->weight;
+    int q, end = rows - first;
+    for (q = 0; q < end; q++, torque += S_(W), weight += S_(W), product += S_(W)) {
+        S_(v) c = S_(set)(qr[q]), d = S_(set)(qs[q]), w, slope, sine, cosine;
+        cosine = S_(fma)(b, d, S_(mul)(a, c));
+        sine = S_(fnma)(b, c, S_(mul)(a, d));
+        w = S_(sub)(base, S_(set)(decline[q]));
+        w = S_(wave_weight)(S_(fma)(gain, cosine, w));
+        w = S_(mul)(w, S_(set)(inverse[q]));
+        if (q < S_(W) - 1) w = S_(select)(S_(le)(lane, S_(set)(place[q])), w, S_(zero)());
+        S_(store)(weight, w);
+        slope = S_(mul)(w, S_(sub)(S_(load)(product), S_(set)(delta[q])));
+        dgain = S_(fma)(slope, cosine, dgain);
+        total = S_(add)(total, slope);
+        moment = S_(fma)(slope, S_(set)(place[q]), moment);
+        sine = S_(mul)(sine, slope);
+        turn = S_(add)(turn, sine);
+        if (first) sine = S_(add)(sine, S_(load)(torque));
+        S_(store)(torque, sine);
+    }
+    S_(store)(room->dpsi + first, S_(mul)(S_(set)((wcoh_real)wave->gain), turn));
+    moment = S_(fnma)(lane, total, moment);
+    partial[0] += S_(dsum)(S_(dadd)(S_(dlo)(dgain), S_(dhi)(dgain)));
+    partial[2] -= S_(dsum)(S_(dadd)(S_(dlo)(moment), S_(dhi)(moment)));
+}
+
+/* columns: v transposed; sums: gradient of v transposed, added to */
+S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real *dout,
+                                   size_t stride, int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    wcoh_real gain = (wcoh_real)task->wave->gain;
+    int width = task->call->width, first, q;
+    S_(v) moment = S_(zero)();
+    for (first = 0; first < rows; first += S_(W)) {
+        const wcoh_real *g = dout + (size_t)first * stride;
+        S_(wave_dot)(room->product, room->columns + first, (size_t)span, rows - first, g,
+                     stride, width);
+        S_(wave_near_slopes)(task->wave, room, first, rows, task->partial);
+        S_(wave_mix)(room->sums + first, (size_t)span, room->weight, rows - first, g, stride,
+                width);
+    }
+    for (q = 0; q < rows; q++)
+        room->dphi[q] = -gain * S_(sum)(S_(load)(room->torque + (size_t)q * S_(W)));
+    for (; q < span; q++) room->dphi[q] = room->dpsi[q] = 0;
+    for (q = 0; q < span; q += S_(W)) { /* what the carrier gains: sum q dphi + sum k dpsi */
+        S_(v) both = S_(add)(S_(load)(room->dphi + q), S_(load)(room->dpsi + q));
+        moment = S_(fma)(both, S_(load)(task->wave->place + q), moment);
+    }
+    task->partial[1] += S_(dsum)(S_(dadd)(S_(dlo)(moment), S_(dhi)(moment)));
+}
+
+/* ---- far pairs, in double */
+
+/* out [m,n] (ldo) = or += A [m,k] B [k,n] (ldb), A(i,l) = a[i*row + l*step]; n in whole vectors.
+   Tiles of 4 rows by 2 vectors, 8 rows by 1, 4 by 1 and single ones; `rows` is a constant where this
+   is inlined. */
+#define WCOHI_TILE_OPEN(i) S_(dv) sum##i = rows > i && add ? S_(dload)(out + i * ldo) : S_(dzero)();
+#define WCOHI_TILE_STEP(i) if (rows > i) sum##i = S_(dfma)(S_(dset)(a[i * row]), x, sum##i);
+#define WCOHI_TILE_SHUT(i) if (rows > i) S_(dstore)(out + i * ldo, sum##i);
+S_(inline) void S_(wave_tile)(int rows, double *out, size_t ldo, const double *a, size_t row,
+                              size_t step, const double *b, size_t ldb, int k, int add)
+{
+    int l;
+    WCOHI_TILE_OPEN(0) WCOHI_TILE_OPEN(1) WCOHI_TILE_OPEN(2) WCOHI_TILE_OPEN(3)
+    WCOHI_TILE_OPEN(4) WCOHI_TILE_OPEN(5) WCOHI_TILE_OPEN(6) WCOHI_TILE_OPEN(7)
+    for (l = 0; l < k; l++, a += step, b += ldb) {
+        S_(dv) x = S_(dload)(b);
+        WCOHI_TILE_STEP(0) WCOHI_TILE_STEP(1) WCOHI_TILE_STEP(2) WCOHI_TILE_STEP(3)
+        WCOHI_TILE_STEP(4) WCOHI_TILE_STEP(5) WCOHI_TILE_STEP(6) WCOHI_TILE_STEP(7)
+    }
+    WCOHI_TILE_SHUT(0) WCOHI_TILE_SHUT(1) WCOHI_TILE_SHUT(2) WCOHI_TILE_SHUT(3)
+    WCOHI_TILE_SHUT(4) WCOHI_TILE_SHUT(5) WCOHI_TILE_SHUT(6) WCOHI_TILE_SHUT(7)
+}
+
+#define WCOHI_TILE42_OPEN(i)                                                                       \
+    S_(dv) sum##i = add ? S_(dload)(out + i * ldo) : S_(dzero)();                                  \
+    S_(dv) more##i = add ? S_(dload)(out + i * ldo + S_(DW)) : S_(dzero)();
+#define WCOHI_TILE42_STEP(i)                                                                       \
+    f = S_(dset)(a[i * row]);                                                                      \
+    sum##i = S_(dfma)(f, x, sum##i);                                                               \
+    more##i = S_(dfma)(f, y, more##i);
+#define WCOHI_TILE42_SHUT(i)                                                                       \
+    S_(dstore)(out + i * ldo, sum##i);                                                             \
+    S_(dstore)(out + i * ldo + S_(DW), more##i);
+S_(inline) void S_(wave_tile42)(double *out, size_t ldo, const double *a, size_t row, size_t step,
+                                const double *b, size_t ldb, int k, int add)
+{
+    int l;
+    WCOHI_TILE42_OPEN(0) WCOHI_TILE42_OPEN(1) WCOHI_TILE42_OPEN(2) WCOHI_TILE42_OPEN(3)
+    for (l = 0; l < k; l++, a += step, b += ldb) {
+        S_(dv) x = S_(dload)(b), y = S_(dload)(b + S_(DW)), f;
+        WCOHI_TILE42_STEP(0)
+        WCOHI_TILE42_STEP(1)
+        WCOHI_TILE42_STEP(2)
+        WCOHI_TILE42_STEP(3)
+    }
+    WCOHI_TILE42_SHUT(0) WCOHI_TILE42_SHUT(1) WCOHI_TILE42_SHUT(2) WCOHI_TILE42_SHUT(3)
+}
+
+S_(fn) void S_(wave_product)(double *out, size_t ldo, const double *a, size_t row,
+                             size_t step, const double *b, size_t ldb, int m, int n, int k,
+                             int add)
+{
+    int i = 0, j;
+    for (; n == S_(DW) && i + 8 <= m; i += 8, out += 8 * ldo, a += 8 * row)
+        S_(wave_tile)(8, out, ldo, a, row, step, b, ldb, k, add);
+    for (; i + 4 <= m; i += 4, out += 4 * ldo, a += 4 * row) {
+        for (j = 0; j + 2 * S_(DW) <= n; j += 2 * S_(DW))
+            S_(wave_tile42)(out + j, ldo, a, row, step, b + j, ldb, k, add);
+        for (; j < n; j += S_(DW))
+            S_(wave_tile)(4, out + j, ldo, a, row, step, b + j, ldb, k, add);
+    }
+    for (; i < m; i++, out += ldo, a += row)
+        for (j = 0; j < n; j += S_(DW))
+            S_(wave_tile)(1, out + j, ldo, a, row, step, b + j, ldb, k, add);
+}
+
+/* y [n] = factor x [n]; returns the inner product of x and y where they are different things. */
+S_(fn) void S_(wave_scale)(double *y, const double *x, double factor, size_t count)
+{
+    size_t i = 0;
+    for (; i + S_(DW) <= count; i += S_(DW))
+        S_(dstore)(y + i, S_(dmul)(S_(dset)(factor), S_(dload)(x + i)));
+    for (; i < count; i++) y[i] = factor * x[i];
+}
+
+S_(fn) double S_(wave_inner_double)(const double *x, const double *y, size_t count)
+{
+    S_(dv) sum = S_(dzero)();
+    double rest = 0;
+    size_t i = 0;
+    for (; i + S_(DW) <= count; i += S_(DW))
+        sum = S_(dfma)(S_(dload)(x + i), S_(dload)(y + i), sum);
+    for (; i < count; i++) rest += x[i] * y[i];
+    return S_(dsum)(sum) + rest;
+}
+
+/* rows j of y [count,pitch] = or += coefficient[j] times rows of x */
+S_(fn) void S_(wave_weigh)(double *y, const double *x, const double *coefficient, int count,
+                           size_t pitch, int add)
+{
+    size_t e;
+    int j;
+    for (j = 0; j < count; j++, x += pitch, y += pitch)
+        for (e = 0; e < pitch; e += S_(DW)) {
+            S_(dv) old = add ? S_(dload)(y + e) : S_(dzero)();
+            S_(dstore)(y + e, S_(dfma)(S_(dset)(coefficient[j]), S_(dload)(x + e), old));
+        }
+}
+
+/* Unit phasors of a chunk in double, turned into the frame of the states: made of length one by a
+   Newton step, times e^{i omega i} of the table times e^{i frame}. ur, us -> fr, fs [span] */
+S_(inline) void S_(wave_frame_half)(double *fr, double *fs, S_(dv) r, S_(dv) s, S_(dv) c,
+                                    S_(dv) d, double frame_c, double frame_s)
+{
+    S_(dv) m2 = S_(dfma)(r, r, S_(dmul)(s, s)), x, y;
+    S_(dv) fix = S_(dfnma)(S_(dset)(0.5), m2, S_(dset)(1.5));
+    r = S_(dmul)(r, fix);
+    s = S_(dmul)(s, fix);
+    x = S_(dfnma)(d, S_(dset)(frame_s), S_(dmul)(c, S_(dset)(frame_c)));
+    y = S_(dfma)(d, S_(dset)(frame_c), S_(dmul)(c, S_(dset)(frame_s)));
+    S_(dstore)(fr, S_(dfnma)(s, y, S_(dmul)(r, x)));
+    S_(dstore)(fs, S_(dfma)(r, y, S_(dmul)(s, x)));
+}
+
+S_(fn) void S_(wave_frame)(const wcohi_wave_room *room, const wcoh_real *ur,
+                           const wcoh_real *us, const wcohi_wave *wave,
+                           const double frame[2], int span)
+{
+    double c = frame[0], d = frame[1];
+    const double *tc = wave->turn_c, *ts = wave->turn_s;
+    int i;
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) r = S_(load)(ur + i), s = S_(load)(us + i);
+        int next = i + S_(DW);
+        S_(wave_frame_half)(room->fr + i, room->fs + i, S_(dlo)(r), S_(dlo)(s),
+                            S_(dload)(tc + i), S_(dload)(ts + i), c, d);
+        if (S_(W) > S_(DW))
+            S_(wave_frame_half)(room->fr + next, room->fs + next, S_(dhi)(r), S_(dhi)(s),
+                                S_(dload)(tc + next), S_(dload)(ts + next), c, d);
+    }
+}
+
+/* features [count,span]: 1, cos, sin, cos 2., sin 2., .. of the angle of (fr, fs), 0 */
+S_(fn) void S_(wave_features)(double *features, const wcohi_wave_room *room, int order,
+                              int span)
+{
+    int i, m;
+    for (i = 0; i < span; i += S_(DW)) {
+        S_(dv) r = S_(dload)(room->fr + i), s = S_(dload)(room->fs + i), c = r, d = s, next;
+        double *f = features + i;
+        S_(dstore)(f, S_(dset)(1));
+        for (m = 1; m <= order; m++) {
+            f += span;
+            S_(dstore)(f, c);
+            f += span;
+            S_(dstore)(f, d);
+            next = S_(dfnma)(d, s, S_(dmul)(c, r));
+            d = S_(dfma)(c, s, S_(dmul)(d, r));
+            c = next;
+        }
+        for (m = 2 * order + 1; m < WCOHI_WAVE_COUNT(order); m++) {
+            f += span;
+            S_(dstore)(f, S_(dzero)());
+        }
+    }
+}
+
+/* Adjoint of the features: with y_j [J,span] their gradients over c_j, per row
+   t = sum_m m c_m (-sin y_cos + cos y_sin), w = sum_j c_j F_j y_j; returns sum slope_j F_j y_j over
+   rows and j. t and w replace fr and fs. coefficient, slope NULL: 1 and 0. */
+S_(fn) double S_(wave_torque)(const wcohi_wave_room *room, const double *y,
+                              const double *coefficient, const double *slope, int order,
+                              int span)
+{
+    S_(dv) total = S_(dzero)();
+    double lanes[S_(DW)], result = 0;
+    int i, m;
+    for (i = 0; i < span; i += S_(DW)) {
+        S_(dv) r = S_(dload)(room->fr + i), s = S_(dload)(room->fs + i), c = r, d = s, next;
+        const double *f = y + i;
+        S_(dv) w = S_(dload)(f), t = S_(dzero)();
+        total = S_(dfma)(S_(dset)(slope ? slope[0] : 0), w, total);
+        w = S_(dmul)(S_(dset)(coefficient ? coefficient[0] : 1), w);
+        for (m = 1; m <= order; m++) {
+            S_(dv) yc = S_(dload)(f + span), ys = S_(dload)(f + 2 * span);
+            S_(dv) along = S_(dfma)(c, yc, S_(dmul)(d, ys));
+            S_(dv) across = S_(dfnma)(d, yc, S_(dmul)(c, ys));
+            double factor = coefficient ? coefficient[2 * m] : 1;
+            f += 2 * span;
+            t = S_(dfma)(S_(dset)(m * factor), across, t);
+            w = S_(dfma)(S_(dset)(factor), along, w);
+            total = S_(dfma)(S_(dset)(slope ? slope[2 * m] : 0), along, total);
+            next = S_(dfnma)(d, s, S_(dmul)(c, r));
+            d = S_(dfma)(c, s, S_(dmul)(d, r));
+            c = next;
+        }
+        S_(dstore)(room->fr + i, t);
+        S_(dstore)(room->fs + i, w);
+    }
+    S_(dstore)(lanes, total);
+    for (i = 0; i < S_(DW); i++) result += lanes[i];
+    return result;
+}
+
+/* Widening: packed rows [rows,E8] times scale[row] -> double; columns [E,span] times scale[lane] ->
+   double, and double columns times scale[lane] added to columns of reals. */
+S_(fn) void S_(wave_widen_rows)(double *to, size_t pitch, const wcoh_real *x,
+                                const double *scale, int rows)
+{
+    int row, e, half = pitch == S_(DW) && S_(DW) < S_(W);
+    for (row = 0; half && row < rows; row += 2, x += S_(W), to += S_(W)) {
+        S_(v) v = S_(load)(x); /* two rows */
+        S_(dstore)(to, S_(dmul)(S_(dset)(scale[row]), S_(dlo)(v)));
+        S_(dstore)(to + S_(DW), S_(dmul)(S_(dset)(scale[row + 1]), S_(dhi)(v)));
+    }
+    for (; row < rows; row++, x += pitch, to += pitch) {
+        S_(dv) factor = S_(dset)(scale[row]);
+        for (e = 0; e < (int)pitch; e += S_(W)) {
+            S_(v) v = WCOHI_LOAD(x + e, WCOHI_LANES((int)pitch, e));
+            S_(dstore)(to + e, S_(dmul)(factor, S_(dlo)(v)));
+            if (S_(W) > S_(DW) && e + S_(DW) < (int)pitch)
+                S_(dstore)(to + e + S_(DW), S_(dmul)(factor, S_(dhi)(v)));
+        }
+    }
+}
+
+S_(fn) void S_(wave_widen_columns)(double *to, const wcoh_real *x, const double *scale,
+                                   int width, int span)
+{
+    int e, i;
+    for (e = 0; e < width; e++, x += span, to += span)
+        for (i = 0; i < span; i += S_(W)) {
+            S_(v) v = S_(load)(x + i);
+            S_(dstore)(to + i, S_(dmul)(S_(dload)(scale + i), S_(dlo)(v)));
+            if (S_(W) > S_(DW))
+                S_(dstore)(to + i + S_(DW),
+                           S_(dmul)(S_(dload)(scale + i + S_(DW)), S_(dhi)(v)));
+        }
+}
+
+S_(fn) void S_(wave_narrow_columns)(wcoh_real *to, const double *x, const double *scale,
+                                    int width, int span)
+{
+    int e, i;
+    for (e = 0; e < width; e++, x += span, to += span)
+        for (i = 0; i < span; i += S_(W)) {
+            S_(dv) lo = S_(dmul)(S_(dload)(scale + i), S_(dload)(x + i)), hi = S_(dzero)();
+            if (S_(W) > S_(DW))
+                hi = S_(dmul)(S_(dload)(scale + i + S_(DW)), S_(dload)(x + i + S_(DW)));
+            S_(store)(to + i, S_(add)(S_(load)(to + i), S_(dnarrow)(lo, hi)));
+        }
+}
+
+/* sums[j] += factor[j] * (features[j] . x), features [J,span], x [span] */
+S_(fn) void S_(wave_dots)(double *sums, const double *features, const double *x,
+                          const double *factor, int count, int span)
+{
+    int i, j;
+    for (j = 0; j < count; j++, features += span) {
+        S_(dv) dot = S_(dzero)();
+        for (i = 0; i < span; i += S_(DW))
+            dot = S_(dfma)(S_(dload)(features + i), S_(dload)(x + i), dot);
+        sums[j] += (factor ? factor[j] : 1) * S_(dsum)(dot);
+    }
+}
+
+/* ---- the states */
+
+/* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
+   the features. */
+S_(fn) void S_(wave_read)(const wcohi_wave_task *task, const double *state,
+                          const double frame[2],
+                          int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    const wcohi_wave *wave = task->wave;
+    int width = task->call->width, count = 2 * wave->order + 1, j;
+    size_t pitch = wcohi_wave_pitch(width);
+    double *z = room->scaled + WCOHI_DENOMINATORS, *numerators = room->across;
+    const double *from = state + WCOHI_DENOMINATORS;
+    for (j = 0; j < count; j++) room->scaled[j] = wave->coefficient[j] * state[j];
+    S_(wave_weigh)(z, from, wave->coefficient, count, pitch, 0);
+    S_(wave_frame)(room, room->ur, room->us, wave, frame, span);
+    S_(wave_features)(room->query, room, wave->order, span);
+    S_(wave_product)(numerators, (size_t)span, z, 1, pitch, room->query, (size_t)span, width,
+                     span, count, 0);
+    S_(wave_narrow_columns)(room->sums, numerators, wave->decay, width, span);
+    S_(wave_product)(numerators, (size_t)span, room->scaled, 1, 1, room->query, (size_t)span,
+                     1, span, count, 0);
+    S_(wave_narrow_columns)(room->denominator, numerators, wave->decay, 1, span);
+}
+
+/* ages[i] = e^{-lambda (rows - i)}, 0 behind the last row */
+S_(fn) void S_(wave_ages)(double *ages, const wcohi_wave *wave, int rows, int span)
+{
+    int i;
+    for (i = 0; i < span; i++) ages[i] = i < rows ? wave->decay[rows - i] : 0;
+}
+
+/* The states move past a chunk: Z = e^{-lambda rows} Z + sum age_k F_k (v_k, 1); v packed */
+S_(fn) void S_(wave_advance)(const wcohi_wave_task *task, double *state, const double *from,
+                             const double frame[2], int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    const wcohi_wave *wave = task->wave;
+    int count = 2 * wave->order + 1;
+    size_t pitch = wcohi_wave_pitch(task->call->width);
+    double *z = state + WCOHI_DENOMINATORS, *ages = room->across;
+    S_(wave_frame)(room, room->wr, room->ws, wave, frame, span);
+    S_(wave_features)(room->key, room, wave->order, span);
+    S_(wave_ages)(ages, wave, rows, span);
+    S_(wave_widen_rows)(room->rows, pitch, room->packed, ages, rows);
+    S_(wave_scale)(state, from, wave->decay[rows], (size_t)count);
+    S_(wave_scale)(z, from + WCOHI_DENOMINATORS, wave->decay[rows], (size_t)count * pitch);
+    S_(wave_product)(z, pitch, room->key, (size_t)span, 1, room->rows, pitch,
+                     WCOHI_WAVE_COUNT(wave->order), (int)pitch, rows, 1);
+    S_(wave_dots)(state, room->key, ages, NULL, count, span);
+}
+
+/* Far backward of the queries of a chunk: with g = e^{-lambda i} (dout, -delta)/D per row and the
+   states Z before the chunk, dphi += torque of c_j Z_j.g; adjoint states R += c_j sum F_qj g_q. */
+S_(fn) void S_(wave_far_queries)(const wcohi_wave_task *task, const double *state,
+                                 const double frame[2], int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    const wcohi_wave *wave = task->wave;
+    const wcohi_coherence *call = task->call;
+    int width = call->width, count = 2 * wave->order + 1, i;
+    int full = WCOHI_WAVE_COUNT(wave->order);
+    size_t pitch = wcohi_wave_pitch(width);
+    const double *z = state + WCOHI_DENOMINATORS;
+    double *last = room->across + (size_t)width * (size_t)span, *r = room->adjoint;
+    double *scale = room->scaled; /* [span] here */
+    double *sums = r + WCOHI_DENOMINATORS, *y = room->image;
+    S_(wave_frame)(room, room->ur, room->us, wave, frame, span);
+    S_(wave_features)(room->query, room, wave->order, span);
+    for (i = 0; i < span; i++) {
+        scale[i] = i < rows ? wave->decay[i] * (double)room->inverse[i] : 0;
+        last[i] = i < rows ? -scale[i] * (double)room->delta[i] : 0;
+    }
+    S_(wave_columns)(room->columns, room->packed, pitch, rows, span, width);
+    S_(wave_widen_columns)(room->across, room->columns, scale, width, span);
+    S_(wave_widen_rows)(room->rows, pitch, room->packed, scale, rows);
+    S_(wave_product)(y, (size_t)span, z, pitch, 1, room->across, (size_t)span, full, span,
+                     width, 0);
+    S_(wave_product)(y, (size_t)span, state, 1, 1, last, (size_t)span, count, span, 1, 1);
+    task->partial[0] +=
+        S_(wave_torque)(room, y, wave->coefficient, wave->slope, wave->order, span);
+    for (i = 0; i < rows; i++) {
+        room->dphi[i] += (wcoh_real)room->fr[i];
+        task->partial[1] += i * room->fr[i];
+        task->partial[2] -= i * room->fs[i];
+    }
+    S_(wave_product)(room->image, pitch, room->query, (size_t)span, 1, room->rows, pitch,
+                     full, (int)pitch, rows, 0);
+    S_(wave_weigh)(sums, room->image, wave->coefficient, count, pitch, 1);
+    S_(wave_dots)(r, room->query, last, wave->coefficient, count, span);
+}
+
+/* Far backward of the keys of a chunk against the adjoint states R behind it: with x = R.(v, 1) by
+   age, dpsi += torque of x, dv += age F.R. room->columns holds v transposed, sums dv. */
+S_(fn) void S_(wave_far_keys)(const wcohi_wave_task *task, const double frame[2], int rows,
+                              int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    const wcohi_wave *wave = task->wave;
+    int width = task->call->width, count = 2 * wave->order + 1, i;
+    int full = WCOHI_WAVE_COUNT(wave->order);
+    size_t pitch = wcohi_wave_pitch(width);
+    const double *r = room->adjoint, *sums = r + WCOHI_DENOMINATORS;
+    double *ages = room->scaled;
+    S_(wave_frame)(room, room->wr, room->ws, wave, frame, span);
+    S_(wave_features)(room->key, room, wave->order, span);
+    S_(wave_ages)(ages, wave, rows, span);
+    S_(wave_product)(room->across, (size_t)span, sums, 1, pitch, room->key, (size_t)span,
+                     width, span, count, 0);
+    S_(wave_narrow_columns)(room->sums, room->across, ages, width, span);
+    S_(wave_widen_columns)(room->across, room->columns, ages, width, span);
+    S_(wave_product)(room->image, (size_t)span, sums, pitch, 1, room->across, (size_t)span,
+                     full, span, width, 0);
+    S_(wave_product)(room->image, (size_t)span, r, 1, 1, ages, (size_t)span, count, span, 1,
+                     1);
+    (void)S_(wave_torque)(room, room->image, NULL, NULL, wave->order, span);
+    for (i = 0; i < rows; i++) {
+        room->dpsi[i] += (wcoh_real)room->fr[i];
+        task->partial[1] -= (rows - i) * room->fr[i];
+        task->partial[2] -= (rows - i) * room->fs[i];
+    }
+}
+
+/* What passes over a whole chunk: R = e^{-lambda rows} R, and the share of omega and lambda in it,
+   rows times the torque and the product of R and Z. */
+S_(fn) void S_(wave_pass)(const wcohi_wave_task *task, const double *state, int rows)
+{
+    const wcohi_wave *wave = task->wave;
+    size_t pitch = wcohi_wave_pitch(task->call->width), at, count;
+    double *r = task->room.adjoint, *sums = r + WCOHI_DENOMINATORS, torque = 0, product;
+    const double *z = state + WCOHI_DENOMINATORS;
+    int m;
+    count = 2 * (size_t)wave->order + 1;
+    S_(wave_scale)(r, r, wave->decay[rows], count);
+    S_(wave_scale)(sums, sums, wave->decay[rows], count * pitch);
+    product = S_(wave_inner_double)(r, state, count);
+    product += S_(wave_inner_double)(sums, z, count * pitch);
+    for (m = 1; m <= wave->order; m++) {
+        double across = r[2 * m - 1] * state[2 * m] - r[2 * m] * state[2 * m - 1];
+        at = (size_t)(2 * m - 1) * pitch;
+        across += S_(wave_inner_double)(sums + at, z + at + pitch, pitch);
+        across -= S_(wave_inner_double)(sums + at + pitch, z + at, pitch);
+        torque += m * across;
+    }
+    task->partial[1] += rows * torque;
+    task->partial[2] -= rows * product;
+}
+
+/* ---- one head of one sequence */
+
+/* state, frame: as they stand before the stretch; they move past it. known: the state is not
+   empty */
+WCOHI_KERNEL(wave_forward)
+{
+    const wcohi_wave_room *room = &task->room;
+    const wcohi_wave *wave = task->wave;
+    const wcohi_coherence *call = task->call;
+    int first, i;
+    for (first = task->first; first < task->end; first += wave->chunk) {
+        int rows = WCOHI_MIN(wave->chunk, task->end - first);
+        int span = (int)wcohi_round_up((size_t)rows, 16);
+        const wcoh_real *value = task->value + (size_t)first * call->value_stride;
+        size_t stride = call->value_stride;
+        if (wave->chunk < call->seq || call->state)
+            value = S_(wave_pack)(room->packed, value, &stride, rows, call->width);
+        memset(room->denominator, 0, (size_t)span * sizeof(wcoh_real));
+        memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));
+        S_(wave_phasors)(task, first, rows, span);
+        if (known || first > task->first) S_(wave_read)(task, state, frame, span);
+        S_(wave_near)(task, value, stride, rows, span);
+        for (i = 0; i < rows; i++) room->inverse[i] = 1 / room->denominator[i];
+        if (task->inverse)
+            memcpy(task->inverse + first, room->inverse, (size_t)rows * sizeof(wcoh_real));
+        S_(wave_rows)(task->out + (size_t)first * call->out_stride, call->out_stride,
+                      room->sums, room->inverse, rows, span, call->width);
+        if (call->state || first + rows < call->seq)
+            S_(wave_advance)(task, state, state, frame, rows, span);
+        wcohi_wave_turn_frame(frame, wave, rows);
+    }
+}
+
+/* the states before every chunk of the stretch again, into room->saved */
+S_(fn) void S_(wave_replay)(const wcohi_wave_task *task)
+{
+    const wcohi_wave *wave = task->wave;
+    const wcohi_coherence *call = task->call;
+    size_t block = wcohi_wave_state(call->width);
+    double *state = task->room.saved;
+    int first, rows = wave->chunk, span = (int)wcohi_round_up((size_t)rows, 16);
+    wcohi_wave_copy(task, state, task->saved);
+    for (first = task->first; first + rows < task->end; first += rows, state += block) {
+        double *frame = state + WCOHI_WAVE_FRAME, *next = state + block;
+        S_(wave_keys)(task, first, rows, span);
+        size_t stride = call->value_stride;
+        S_(wave_pack)(task->room.packed, task->value + (size_t)first * stride, &stride, rows,
+                      call->width);
+        S_(wave_advance)(task, next, state, frame, rows, span);
+        memcpy(next + WCOHI_WAVE_FRAME, frame, 2 * sizeof(double));
+        wcohi_wave_turn_frame(next + WCOHI_WAVE_FRAME, wave, rows);
+    }
+}
+
+S_(fn) void S_(wave_backward_chunk)(const wcohi_wave_task *task, int first, int rows)
+{
+    const wcohi_wave_room *room = &task->room;
+    const wcohi_wave *wave = task->wave;
+    const wcohi_coherence *call = task->call;
+    int span = (int)wcohi_round_up((size_t)rows, 16);
+    size_t at = (size_t)first, stride = call->dout_stride;
+    const wcoh_real *dout = task->dout + at * call->dout_stride;
+    const wcoh_real *out = task->out + at * call->out_stride;
+    const double *state = room->saved, *frame;
+    state += (size_t)((first - task->first) / wave->chunk) * wcohi_wave_state(call->width);
+    frame = state + WCOHI_WAVE_FRAME;
+    S_(wave_phasors)(task, first, rows, span);
+    memcpy(room->inverse, task->inverse + first, (size_t)rows * sizeof(wcoh_real));
+    S_(wave_inner)(room->delta, out, call->out_stride, dout, call->dout_stride, rows,
+                   call->width);
+    memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));
+    S_(wave_columns)(room->columns, task->value + at * call->value_stride,
+                       call->value_stride, rows, span, call->width);
+    if (wave->chunk < call->seq)
+        dout = S_(wave_pack)(room->packed, dout, &stride, rows, call->width);
+    S_(wave_near_backward)(task, dout, stride, rows, span);
+    if (first + rows < call->seq) S_(wave_far_keys)(task, frame, rows, span);
+    S_(wave_rows)(task->dvalue + at * call->value_stride, call->value_stride, room->sums,
+                    NULL, rows, span, call->width);
+    if (first) {
+        S_(wave_pass)(task, state, rows);
+        S_(wave_far_queries)(task, state, frame, rows, span);
+    }
+}
+
+/* dphi, dpsi of the chunk back to the raw phasors */
+S_(fn) void S_(wave_raw_backward)(const wcohi_wave_task *task, int first, int rows)
+{
+    const wcohi_wave_room *room = &task->room;
+    size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
+    int span = (int)wcohi_round_up((size_t)rows, 16), i;
+    wcoh_real *query = task->dquery + at, *key = task->dkey + at;
+    S_(wave_unit_backward)(room->qr, room->qs, room->dphi, task->wave->harmonic, span);
+    S_(wave_unit_backward)(room->kr, room->ks, room->dpsi, task->wave->harmonic, span);
+    if (query == key) { /* shared */
+        for (i = 0; i < span; i += S_(W)) {
+            WCOHI_BUMP(room->qr + i, S_(load)(room->kr + i));
+            WCOHI_BUMP(room->qs + i, S_(load)(room->ks + i));
+        }
+    } else {
+        S_(wave_scatter)(key, stride, room->kr, room->ks, rows, span, room->weight);
+    }
+    S_(wave_scatter)(query, stride, room->qr, room->qs, rows, span, room->weight);
+}
+
+/* the chunks of a stretch, last first; room->adjoint stands behind it and moves before it */
+WCOHI_KERNEL(wave_backward)
+{
+    int chunk = task->wave->chunk, rows = task->end - task->first, first;
+    if (chunk < task->call->seq) S_(wave_replay)(task);
+    for (first = (rows - 1) / chunk * chunk; first >= 0; first -= chunk) {
+        S_(wave_backward_chunk)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
+        S_(wave_raw_backward)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
+    }
+}
+
+/* ---- one token of a session: all heads at once */
+
+/* one row's phasors fr, fs [8], a lane a head -> features [2M+1,8] */
+S_(fn) void S_(wave_step_features)(double *features, const double *fr, const double *fs,
+                                   int order)
+{
+    int i, m;
+    for (i = 0; i < WCOHI_STEP_HEADS; i += S_(DW)) {
+        S_(dv) r = S_(dload)(fr + i), s = S_(dload)(fs + i), c = r, d = s, next;
+        double *f = features + i;
+        S_(dstore)(f, S_(dset)(1));
+        for (m = 1; m <= order; m++, f += 2 * WCOHI_STEP_HEADS) {
+            S_(dstore)(f + WCOHI_STEP_HEADS, c);
+            S_(dstore)(f + 2 * WCOHI_STEP_HEADS, d);
+            next = S_(dfnma)(d, s, S_(dmul)(c, r));
+            d = S_(dfma)(c, s, S_(dmul)(d, r));
+            c = next;
+        }
+    }
+}
+
+/* Z += F v, number = sum_j c_j G_j Z_j, Z *= decay in one pass; Z [count,pitch], v [pitch];
+   f, g: features of key and query, WCOHI_STEP_HEADS apart */
+S_(fn) void S_(wave_step_states)(double *z, const double *v, double *number, const double *f,
+                                 const double *cg, double decay, int count, int pitch)
+{
+    S_(dv) keep = S_(dset)(decay);
+    int j, e;
+    for (e = 0; e < pitch; e += S_(DW)) {
+        S_(dv) x = S_(dload)(v + e), a = S_(dzero)(), b = a, c = a, sum = a;
+        double *row = z + e;
+        for (j = 0; j < count; j++, row += pitch) {
+            S_(dv) now = S_(dfma)(S_(dset)(f[j * WCOHI_STEP_HEADS]), x, S_(dload)(row));
+            S_(dv) next = S_(dfma)(S_(dset)(cg[j]), now, a);
+            S_(dstore)(row, S_(dmul)(keep, now));
+            a = b; /* four sums in turn */
+            b = c;
+            c = sum;
+            sum = next;
+        }
+        S_(dstore)(number + e, S_(dadd)(S_(dadd)(a, b), S_(dadd)(c, sum)));
+    }
+}
+
+S_(fn) void S_(wave_step_head)(const wcohi_coherence *call, int head, int lane,
+                               const wcohi_wave_memory *memory, const wcohi_wave_room *room)
+{
+    int count = 2 * (int)memory->header[WCOHI_WAVE_ORDER] + 1, width = call->width, j, e;
+    int pitch = (int)wcohi_wave_pitch(width);
+    double decay = memory->header[WCOHI_WAVE_DECAY], inverse, sum[4] = {0, 0, 0, 0}, frame[2];
+    double *z = memory->state, *cg = room->scaled;
+    const double *f = room->key + lane, *g = room->query + lane, *c = memory->coefficient;
+    wcoh_real *out = call->out + (size_t)head * (size_t)width;
+    const wcoh_real *value = call->value + (size_t)head * (size_t)width;
+    for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {
+        double now = z[j] + *f, next = sum[0];
+        cg[j] = c[j] * *g;
+        z[j] = decay * now;
+        sum[0] = sum[1], sum[1] = sum[2], sum[2] = sum[3];
+        sum[3] = next + cg[j] * now;
+    }
+    for (e = 0; e < width; e++) room->rows[e] = (double)value[e];
+    for (; e < pitch; e++) room->rows[e] = 0;
+    S_(wave_step_states)(z + WCOHI_DENOMINATORS, room->rows, room->across, room->key + lane,
+                         cg, decay, count, pitch);
+    inverse = 1 / (sum[0] + sum[1] + (sum[2] + sum[3]));
+    for (e = 0; e < width; e++) out[e] = (wcoh_real)(room->across[e] * inverse);
+    wcohi_wave_step_phasor(frame, frame + 1, memory->header[WCOHI_WAVE_TURN_COS],
+                           memory->header[WCOHI_WAVE_TURN_SIN], memory->header);
+    memcpy(memory->header, frame, sizeof frame);
+}
+
+/* heads first .. first + 7 of the one row */
+WCOHI_KERNEL(wave_step)
+{
+    wcohi_wave_memory memory[WCOHI_STEP_HEADS];
+    double query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];
+    int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;
+    const wcoh_real *raw = call->phasor + 2 * first;
+    memset(query, 0, sizeof query);
+    memset(key, 0, sizeof key);
+    S_(wave_gather)(room->qr, room->qs, raw, 2, heads, 16, room->weight);
+    S_(wave_gather)(room->kr, room->ks, raw + call->key_column, 2, heads, 16, room->weight);
+    S_(wave_unit)(room->ur, room->us, room->qr, room->qs, 16);
+    S_(wave_unit)(room->wr, room->ws, room->kr, room->ks, 16);
+    for (i = 0; i < heads; i++) {
+        const double *header;
+        memory[i] = wcohi_wave_open(call, first + i);
+        header = memory[i].header;
+        order = WCOHI_MAX(order, (int)header[WCOHI_WAVE_ORDER]);
+        if (call->harmonic) {
+            double n = call->harmonic[first + i];
+            wcohi_wave_harmonic(room->ur + i, room->us + i, room->qr + i, room->qs + i, n, 1);
+            wcohi_wave_harmonic(room->wr + i, room->ws + i, room->kr + i, room->ks + i, n, 1);
+        }
+        wcohi_wave_step_phasor(&query[0][i], &query[1][i], (double)room->ur[i],
+                               (double)room->us[i], header);
+        wcohi_wave_step_phasor(&key[0][i], &key[1][i], (double)room->wr[i],
+                               (double)room->ws[i], header);
+    }
+    S_(wave_step_features)(room->query, query[0], query[1], order);
+    S_(wave_step_features)(room->key, key[0], key[1], order);
+    for (i = 0; i < heads; i++) S_(wave_step_head)(call, first + i, i, &memory[i], room);
+}
+
+static const wcohi_wave_kernels S_(wave_kernels) = {
+    S_(wave_forward), S_(wave_backward), S_(wave_step)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- dot-product attention ----------------------------------------------------------------------
 
@@ -8654,329 +8803,502 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
     return wcohi_mul(wcohi_mul((size_t)batch, (size_t)seq), (size_t)heads);
 }
 
+#define wcohi_dot_forward_is(name) void name(const wcohi_dot_task *task)
+#define wcohi_dot_backward_is(name) void name(const wcohi_dot_task *task)
+#define wcohi_dot_stream_is(name) void name(const wcohi_dot_task *task)
+typedef struct wcohi_dot_kernels {
+    wcohi_dot_forward_is((*forward));
+    wcohi_dot_backward_is((*backward));
+    wcohi_dot_stream_is((*stream));
+} wcohi_dot_kernels;
+
+#else /* a pass: dot-product attention */
+
 /* Rows [rows,E] of `stride`, turned by the table (side -1: back), times scale -> to of `pitch`. */
-#define WCOHI_KERNEL_DOT_TURN(S)                                                                   \
-    S##_fn void S##_dot_turn(wcoh_real *to, size_t pitch, const wcoh_real *x, size_t stride,       \
-                             const wcohi_dot_task *task, int rows, wcoh_real side,                 \
-                             wcoh_real scale)                                                      \
-    {                                                                                              \
-        int half = task->call->width / 2, width = task->call->width, row, i;                       \
-        const wcoh_real *tc = task->turn_c, *ts = task->turn_s;                                    \
-        S##_v factor = S##_set(scale), sign = S##_set(scale * side);                               \
-        for (row = 0; row < rows; row++, x += stride, to += pitch, tc += half, ts += half) {       \
-            for (i = 0; i < half; i += S##_W) {                                                    \
-                int n = WCOHI_LANES(S, half, i);                                                   \
-                S##_v a, b, p, q, c = factor, s = S##_zero();                                      \
-                WCOHI_LOAD_BANDS(S, x + 2 * i, n, a, b);                                           \
-                if (task->call->rotary) {                                                          \
-                    c = S##_mul(factor, WCOHI_LOAD(S, tc + i, n));                                 \
-                    s = S##_mul(sign, WCOHI_LOAD(S, ts + i, n));                                   \
-                }                                                                                  \
-                p = S##_fnma(b, s, S##_mul(a, c));                                                 \
-                q = S##_fma(a, s, S##_mul(b, c));                                                  \
-                WCOHI_STORE_BANDS(S, to + 2 * i, n, p, q);                                         \
-            }                                                                                      \
-            if (width % 2) to[width - 1] = scale * x[width - 1];                                   \
-        }                                                                                          \
+S_(fn) void S_(dot_turn)(wcoh_real *to, size_t pitch, const wcoh_real *x, size_t stride,
+                         const wcohi_dot_task *task, int rows, wcoh_real side,
+                         wcoh_real scale)
+{
+    int half = task->call->width / 2, width = task->call->width, row, i;
+    const wcoh_real *tc = task->turn_c, *ts = task->turn_s;
+    S_(v) factor = S_(set)(scale), sign = S_(set)(scale * side);
+    for (row = 0; row < rows; row++, x += stride, to += pitch, tc += half, ts += half) {
+        for (i = 0; i < half; i += S_(W)) {
+            int n = WCOHI_LANES(half, i);
+            S_(v) a, b, p, q, c = factor, s = S_(zero)();
+            WCOHI_LOAD_BANDS(x + 2 * i, n, a, b);
+            if (task->call->rotary) {
+                c = S_(mul)(factor, WCOHI_LOAD(tc + i, n));
+                s = S_(mul)(sign, WCOHI_LOAD(ts + i, n));
+            }
+            p = S_(fnma)(b, s, S_(mul)(a, c));
+            q = S_(fma)(a, s, S_(mul)(b, c));
+            WCOHI_STORE_BANDS(to + 2 * i, n, p, q);
+        }
+        if (width % 2) to[width - 1] = scale * x[width - 1];
     }
+}
 
 /* Queries first .. first + W - 1 in lanes against all keys that they see. */
-#define WCOHI_KERNEL_DOT_FORWARD(S)                                                                \
-    /* scores of a tile, keys from `tile`: masked; the new maximum */                              \
-    S##_fn S##_v S##_dot_top(wcoh_real *p, S##_v top, int tile, int first, int rows)               \
-    {                                                                                              \
-        S##_v lane = S##_iota(), least = S##_set(WCOHI_DOT_LEAST);                                 \
-        int k;                                                                                     \
-        for (k = 0; k < rows; k++, p += S##_W) {                                                   \
-            S##_v s = S##_load(p);                                                                 \
-            int ahead = tile + k - first;                                                          \
-            if (ahead > 0) {                                                                       \
-                s = S##_select(S##_le(S##_set((wcoh_real)ahead), lane), s, least);                 \
-                S##_store(p, s);                                                                   \
-            }                                                                                      \
-            top = S##_max(top, s);                                                                 \
-        }                                                                                          \
-        return top;                                                                                \
-    }                                                                                              \
-    S##_fn void S##_dot_block(const wcohi_dot_task *task, int first)                               \
-    {                                                                                              \
-        const wcohi_dot *call = task->call;                                                        \
-        const wcohi_dot_room *room = &task->room;                                                  \
-        size_t pitch = wcohi_dot_pitch(call->width);                                               \
-        int end = WCOHI_MIN(first + S##_W, call->seq), width = call->width, tile, k, e;            \
-        S##_v top = S##_set(WCOHI_DOT_LEAST), total = S##_zero();                                  \
-        wcoh_real inverse[S##_W];                                                                  \
-        S##_wave_columns(room->columns, room->query + (size_t)first * pitch, pitch, end - first,   \
-                           S##_W, width);                                                          \
-        memset(room->sums, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                        \
-        for (tile = 0; tile < end; tile += WCOHI_DOT_TILE) {                                       \
-            int rows = WCOHI_MIN(WCOHI_DOT_TILE, end - tile);                                      \
-            wcoh_real *p = room->product;                                                          \
-            S##_v before = top, shrink;                                                            \
-            S##_wave_dot(p, room->columns, S##_W, rows, room->key + (size_t)tile * pitch, pitch,   \
-                         width);                                                                   \
-            top = S##_dot_top(p, top, tile, first, rows);                                          \
-            shrink = S##_exp(S##_sub(before, top));                                                \
-            total = S##_mul(total, shrink);                                                        \
-            for (e = 0; e < width; e++)                                                            \
-                S##_store(room->sums + e * S##_W,                                                  \
-                          S##_mul(shrink, S##_load(room->sums + e * S##_W)));                      \
-            for (k = 0; k < rows; k++, p += S##_W) {                                               \
-                S##_v w = S##_exp(S##_sub(S##_load(p), top));                                      \
-                total = S##_add(total, w);                                                         \
-                S##_store(p, w);                                                                   \
-            }                                                                                      \
-            S##_wave_mix(room->sums, S##_W, room->product, rows,                                   \
-                         task->value + (size_t)tile * call->stride, call->stride, width);          \
-        }                                                                                          \
-        S##_store(inverse, S##_div(S##_set((wcoh_real)1), total));                                 \
-        S##_wave_rows(task->out + (size_t)first * call->out_stride, call->out_stride,              \
-                        room->sums, inverse, end - first, S##_W, width);                           \
-        if (task->aux)                                                                             \
-            WCOHI_STORE(S, task->aux + first, S##_add(top, S##_log(total)), end - first);          \
-    }                                                                                              \
-    S##_fn void S##_dot_forward(const wcohi_dot_task *task)                                        \
-    {                                                                                              \
-        const wcohi_dot *call = task->call;                                                        \
-        const wcohi_dot_room *room = &task->room;                                                  \
-        size_t pitch = wcohi_dot_pitch(call->width);                                               \
-        wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));                              \
-        int first;                                                                                 \
-        S##_dot_turn(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);    \
-        S##_dot_turn(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);            \
-        for (first = 0; first < call->seq; first += S##_W) S##_dot_block(task, first);             \
+/* scores of a tile, keys from `tile`: masked; the new maximum */
+S_(fn) S_(v) S_(dot_top)(wcoh_real *p, S_(v) top, int tile, int first, int rows)
+{
+    S_(v) lane = S_(iota)(), least = S_(set)(WCOHI_DOT_LEAST);
+    int k;
+    for (k = 0; k < rows; k++, p += S_(W)) {
+        S_(v) s = S_(load)(p);
+        int ahead = tile + k - first;
+        if (ahead > 0) {
+            s = S_(select)(S_(le)(S_(set)((wcoh_real)ahead), lane), s, least);
+            S_(store)(p, s);
+        }
+        top = S_(max)(top, s);
     }
+    return top;
+}
+
+S_(fn) void S_(dot_block)(const wcohi_dot_task *task, int first)
+{
+    const wcohi_dot *call = task->call;
+    const wcohi_dot_room *room = &task->room;
+    size_t pitch = wcohi_dot_pitch(call->width);
+    int end = WCOHI_MIN(first + S_(W), call->seq), width = call->width, tile, k, e;
+    S_(v) top = S_(set)(WCOHI_DOT_LEAST), total = S_(zero)();
+    wcoh_real inverse[S_(W)];
+    S_(wave_columns)(room->columns, room->query + (size_t)first * pitch, pitch, end - first,
+                       S_(W), width);
+    memset(room->sums, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
+    for (tile = 0; tile < end; tile += WCOHI_DOT_TILE) {
+        int rows = WCOHI_MIN(WCOHI_DOT_TILE, end - tile);
+        wcoh_real *p = room->product;
+        S_(v) before = top, shrink;
+        S_(wave_dot)(p, room->columns, S_(W), rows, room->key + (size_t)tile * pitch, pitch,
+                     width);
+        top = S_(dot_top)(p, top, tile, first, rows);
+        shrink = S_(exp)(S_(sub)(before, top));
+        total = S_(mul)(total, shrink);
+        for (e = 0; e < width; e++)
+            S_(store)(room->sums + e * S_(W),
+                      S_(mul)(shrink, S_(load)(room->sums + e * S_(W))));
+        for (k = 0; k < rows; k++, p += S_(W)) {
+            S_(v) w = S_(exp)(S_(sub)(S_(load)(p), top));
+            total = S_(add)(total, w);
+            S_(store)(p, w);
+        }
+        S_(wave_mix)(room->sums, S_(W), room->product, rows,
+                     task->value + (size_t)tile * call->stride, call->stride, width);
+    }
+    S_(store)(inverse, S_(div)(S_(set)((wcoh_real)1), total));
+    S_(wave_rows)(task->out + (size_t)first * call->out_stride, call->out_stride,
+                    room->sums, inverse, end - first, S_(W), width);
+    if (task->aux)
+        WCOHI_STORE(task->aux + first, S_(add)(top, S_(log)(total)), end - first);
+}
+
+WCOHI_KERNEL(dot_forward)
+{
+    const wcohi_dot *call = task->call;
+    const wcohi_dot_room *room = &task->room;
+    size_t pitch = wcohi_dot_pitch(call->width);
+    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));
+    int first;
+    S_(dot_turn)(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);
+    S_(dot_turn)(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);
+    for (first = 0; first < call->seq; first += S_(W)) S_(dot_block)(task, first);
+}
 
 /* With P from the saved log of the sum, dS = P (dout.v - delta): dv = P^T dout, dk = dS^T q,
    dq = dS k, keys first .. first + W - 1 in lanes. */
-#define WCOHI_KERNEL_DOT_BACKWARD(S)                                                               \
-    /* product: scores -> dS; weight: dout.v -> P, queries from `tile` */                          \
-    S##_fn void S##_dot_slopes(const wcohi_dot_task *task, int first, int tile, int rows)          \
-    {                                                                                              \
-        const wcohi_dot_room *room = &task->room;                                                  \
-        S##_v lane = S##_iota();                                                                   \
-        int q;                                                                                     \
-        for (q = tile; q < tile + rows; q++) {                                                     \
-            wcoh_real *p = room->product + (q - tile) * S##_W;                                     \
-            wcoh_real *w = room->weight + (q - tile) * S##_W;                                      \
-            S##_v weight = S##_exp(S##_sub(S##_load(p), S##_set(task->aux[q])));                   \
-            if (q - first < S##_W - 1)                                                             \
-                weight = S##_select(S##_le(lane, S##_set((wcoh_real)(q - first))), weight,         \
-                                    S##_zero());                                                   \
-            S##_store(p, S##_mul(weight, S##_sub(S##_load(w), S##_set(room->delta[q]))));          \
-            S##_store(w, weight);                                                                  \
-        }                                                                                          \
-    }                                                                                              \
-    /* dq [rows,E] += dS [rows,W] k [n,E] */                                                       \
-    S##_fn void S##_dot_queries(wcoh_real *dq, const wcoh_real *slopes, const wcoh_real *key,      \
-                                size_t pitch, int rows, int n)                                     \
-    {                                                                                              \
-        int q, k, e;                                                                               \
-        for (q = 0; q < rows; q++, dq += pitch, slopes += S##_W)                                   \
-            for (e = 0; e < (int)pitch; e += 2 * S##_W) {                                          \
-                int two = e + S##_W < (int)pitch;                                                  \
-                const wcoh_real *row = key + e;                                                    \
-                S##_v a = S##_load(dq + e), b = two ? S##_load(dq + e + S##_W) : S##_zero();       \
-                for (k = 0; k < n; k++, row += pitch) {                                            \
-                    S##_v s = S##_set(slopes[k]);                                                  \
-                    a = S##_fma(s, S##_load(row), a);                                              \
-                    if (two) b = S##_fma(s, S##_load(row + S##_W), b);                             \
-                }                                                                                  \
-                S##_store(dq + e, a);                                                              \
-                if (two) S##_store(dq + e + S##_W, b);                                             \
-            }                                                                                      \
-    }                                                                                              \
-    S##_fn void S##_dot_block_backward(const wcohi_dot_task *task, int first)                      \
-    {                                                                                              \
-        const wcohi_dot *call = task->call;                                                        \
-        const wcohi_dot_room *room = &task->room;                                                  \
-        size_t pitch = wcohi_dot_pitch(call->width), at = (size_t)first;                           \
-        int n = WCOHI_MIN(S##_W, call->seq - first), width = call->width, tile;                    \
-        const wcoh_real *key = room->key + at * pitch;                                             \
-        S##_wave_columns(room->columns, key, pitch, n, S##_W, width);                              \
-        S##_wave_columns(room->values, task->value + at * call->stride, call->stride, n, S##_W,    \
-                           width);                                                                 \
-        memset(room->sums, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                        \
-        memset(room->sums2, 0, (size_t)(width * S##_W) * sizeof(wcoh_real));                       \
-        for (tile = first; tile < call->seq; tile += WCOHI_DOT_TILE) {                             \
-            int rows = WCOHI_MIN(WCOHI_DOT_TILE, call->seq - tile);                                \
-            const wcoh_real *query = room->query + (size_t)tile * pitch;                           \
-            const wcoh_real *dout = task->dout + (size_t)tile * call->dout_stride;                 \
-            S##_wave_dot(room->product, room->columns, S##_W, rows, query, pitch, width);          \
-            S##_wave_dot(room->weight, room->values, S##_W, rows, dout, call->dout_stride, width); \
-            S##_dot_slopes(task, first, tile, rows);                                               \
-            S##_wave_mix(room->sums, S##_W, room->weight, rows, dout, call->dout_stride, width);   \
-            S##_wave_mix(room->sums2, S##_W, room->product, rows, query, pitch, width);            \
-            S##_dot_queries(room->dquery + (size_t)tile * pitch, room->product, key, pitch, rows,  \
-                            n);                                                                    \
-        }                                                                                          \
-        S##_wave_rows(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n,         \
-                        S##_W, width);                                                             \
-        S##_wave_rows(task->dkey + at * call->stride, call->stride, room->sums2, NULL, n, S##_W,   \
-                        width);                                                                    \
-    }                                                                                              \
-    S##_fn void S##_dot_backward(const wcohi_dot_task *task)                                       \
-    {                                                                                              \
-        const wcohi_dot *call = task->call;                                                        \
-        const wcohi_dot_room *room = &task->room;                                                  \
-        size_t pitch = wcohi_dot_pitch(call->width), rows = (size_t)call->seq;                     \
-        wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));                              \
-        int first;                                                                                 \
-        memset(room->key, 0, rows * pitch * sizeof(wcoh_real));                                    \
-        memset(room->dquery, 0, rows * pitch * sizeof(wcoh_real));                                 \
-        S##_dot_turn(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);    \
-        S##_dot_turn(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);            \
-        S##_wave_inner(room->delta, task->out, call->out_stride, task->dout, call->dout_stride,    \
-                       call->seq, call->width);                                                    \
-        for (first = 0; first < call->seq; first += S##_W) S##_dot_block_backward(task, first);    \
-        S##_dot_turn(task->dquery, call->stride, room->dquery, pitch, task, call->seq, -1, scale); \
-        S##_dot_turn(task->dkey, call->stride, task->dkey, call->stride, task, call->seq, -1, 1);  \
+/* product: scores -> dS; weight: dout.v -> P, queries from `tile` */
+S_(fn) void S_(dot_slopes)(const wcohi_dot_task *task, int first, int tile, int rows)
+{
+    const wcohi_dot_room *room = &task->room;
+    S_(v) lane = S_(iota)();
+    int q;
+    for (q = tile; q < tile + rows; q++) {
+        wcoh_real *p = room->product + (q - tile) * S_(W);
+        wcoh_real *w = room->weight + (q - tile) * S_(W);
+        S_(v) weight = S_(exp)(S_(sub)(S_(load)(p), S_(set)(task->aux[q])));
+        if (q - first < S_(W) - 1)
+            weight = S_(select)(S_(le)(lane, S_(set)((wcoh_real)(q - first))), weight,
+                                S_(zero)());
+        S_(store)(p, S_(mul)(weight, S_(sub)(S_(load)(w), S_(set)(room->delta[q]))));
+        S_(store)(w, weight);
     }
+}
+
+/* dq [rows,E] += dS [rows,W] k [n,E] */
+S_(fn) void S_(dot_queries)(wcoh_real *dq, const wcoh_real *slopes, const wcoh_real *key,
+                            size_t pitch, int rows, int n)
+{
+    int q, k, e;
+    for (q = 0; q < rows; q++, dq += pitch, slopes += S_(W))
+        for (e = 0; e < (int)pitch; e += 2 * S_(W)) {
+            int two = e + S_(W) < (int)pitch;
+            const wcoh_real *row = key + e;
+            S_(v) a = S_(load)(dq + e), b = two ? S_(load)(dq + e + S_(W)) : S_(zero)();
+            for (k = 0; k < n; k++, row += pitch) {
+                S_(v) s = S_(set)(slopes[k]);
+                a = S_(fma)(s, S_(load)(row), a);
+                if (two) b = S_(fma)(s, S_(load)(row + S_(W)), b);
+            }
+            S_(store)(dq + e, a);
+            if (two) S_(store)(dq + e + S_(W), b);
+        }
+}
+
+S_(fn) void S_(dot_block_backward)(const wcohi_dot_task *task, int first)
+{
+    const wcohi_dot *call = task->call;
+    const wcohi_dot_room *room = &task->room;
+    size_t pitch = wcohi_dot_pitch(call->width), at = (size_t)first;
+    int n = WCOHI_MIN(S_(W), call->seq - first), width = call->width, tile;
+    const wcoh_real *key = room->key + at * pitch;
+    S_(wave_columns)(room->columns, key, pitch, n, S_(W), width);
+    S_(wave_columns)(room->values, task->value + at * call->stride, call->stride, n, S_(W),
+                       width);
+    memset(room->sums, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
+    memset(room->sums2, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
+    for (tile = first; tile < call->seq; tile += WCOHI_DOT_TILE) {
+        int rows = WCOHI_MIN(WCOHI_DOT_TILE, call->seq - tile);
+        const wcoh_real *query = room->query + (size_t)tile * pitch;
+        const wcoh_real *dout = task->dout + (size_t)tile * call->dout_stride;
+        S_(wave_dot)(room->product, room->columns, S_(W), rows, query, pitch, width);
+        S_(wave_dot)(room->weight, room->values, S_(W), rows, dout, call->dout_stride, width);
+        S_(dot_slopes)(task, first, tile, rows);
+        S_(wave_mix)(room->sums, S_(W), room->weight, rows, dout, call->dout_stride, width);
+        S_(wave_mix)(room->sums2, S_(W), room->product, rows, query, pitch, width);
+        S_(dot_queries)(room->dquery + (size_t)tile * pitch, room->product, key, pitch, rows,
+                        n);
+    }
+    S_(wave_rows)(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n,
+                    S_(W), width);
+    S_(wave_rows)(task->dkey + at * call->stride, call->stride, room->sums2, NULL, n, S_(W),
+                    width);
+}
+
+WCOHI_KERNEL(dot_backward)
+{
+    const wcohi_dot *call = task->call;
+    const wcohi_dot_room *room = &task->room;
+    size_t pitch = wcohi_dot_pitch(call->width), rows = (size_t)call->seq;
+    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));
+    int first;
+    memset(room->key, 0, rows * pitch * sizeof(wcoh_real));
+    memset(room->dquery, 0, rows * pitch * sizeof(wcoh_real));
+    S_(dot_turn)(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);
+    S_(dot_turn)(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);
+    S_(wave_inner)(room->delta, task->out, call->out_stride, task->dout, call->dout_stride,
+                   call->seq, call->width);
+    for (first = 0; first < call->seq; first += S_(W)) S_(dot_block_backward)(task, first);
+    S_(dot_turn)(task->dquery, call->stride, room->dquery, pitch, task, call->seq, -1, scale);
+    S_(dot_turn)(task->dkey, call->stride, task->dkey, call->stride, task, call->seq, -1, 1);
+}
 
 /* One more token of a session: its key and value enter the ring, its query asks the ring. */
-#define WCOHI_KERNEL_DOT_STEP(S)                                                                   \
-    /* p [n] = softmax over keys [E,pitch] of q; the sum of the weights is not yet divided out */  \
-    S##_fn wcoh_real S##_dot_step_weights(wcoh_real *p, const wcoh_real *query,                    \
-                                          const wcoh_real *keys, size_t pitch, int n, int width)   \
-    {                                                                                              \
-        S##_v top = S##_set(WCOHI_DOT_LEAST), total = S##_zero();                                  \
-        int k, e;                                                                                  \
-        for (k = 0; k < n; k += S##_W) {                                                           \
-            S##_v s = S##_zero();                                                                  \
-            for (e = 0; e < width; e++)                                                            \
-                s = S##_fma(S##_set(query[e]), S##_load(keys + (size_t)e * pitch + k), s);         \
-            s = WCOHI_KEEP(S, s, S##_set(WCOHI_DOT_LEAST), WCOHI_LANES(S, n, k));                  \
-            S##_store(p + k, s);                                                                   \
-            top = S##_max(top, s);                                                                 \
-        }                                                                                          \
-        top = S##_set(S##_hmax(top));                                                              \
-        for (k = 0; k < n; k += S##_W) {                                                           \
-            S##_v w = S##_exp(S##_sub(S##_load(p + k), top));                                      \
-            S##_store(p + k, w);                                                                   \
-            total = S##_add(total, w);                                                             \
-        }                                                                                          \
-        return S##_sum(total);                                                                     \
-    }                                                                                              \
-    S##_fn void S##_dot_step(const wcohi_dot_task *task, int row)                                  \
-    {                                                                                              \
-        const wcohi_dot *call = task->call;                                                        \
-        const wcohi_dot_room *room = &task->room;                                                  \
-        wcohi_dot_task at = *task;                                                                 \
-        int width = call->width, context = call->context, n, slot, e, k;                           \
-        uint64_t position = call->position + (uint64_t)row;                                        \
-        size_t pitch = wcohi_round_up((size_t)context, 16), from = (size_t)row * call->stride;     \
-        wcoh_real *out = task->out + (size_t)row * call->out_stride, total;                        \
-        slot = (int)(position % (uint64_t)context);                                                \
-        n = position < (uint64_t)context ? slot + 1 : context;                                     \
-        at.turn_c += row * (width / 2);                                                            \
-        at.turn_s += row * (width / 2);                                                            \
-        S##_dot_turn(room->query, 0, task->query + from, 0, &at, 1, 1,                             \
-                     (wcoh_real)(1 / sqrt((double)width)));                                        \
-        S##_dot_turn(room->key, 0, task->key + from, 0, &at, 1, 1, 1);                             \
-        for (e = 0; e < width; e++) {                                                              \
-            task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];                           \
-            task->values[(size_t)slot * (size_t)width + (size_t)e] =                               \
-                task->value[from + (size_t)e];                                                     \
-        }                                                                                          \
-        total = S##_dot_step_weights(room->product, room->query, task->keys, pitch, n, width);     \
-        for (e = 0; e < width; e += S##_W) {                                                       \
-            int lanes = WCOHI_LANES(S, width, e);                                                  \
-            const wcoh_real *v = task->values + e;                                                 \
-            S##_v sum = S##_zero();                                                                \
-            for (k = 0; k < n; k++, v += width)                                                    \
-                sum = S##_fma(S##_set(room->product[k]), WCOHI_LOAD(S, v, lanes), sum);            \
-            WCOHI_STORE(S, out + e, S##_div(sum, S##_set(total)), lanes);                          \
-        }                                                                                          \
-    }                                                                                              \
-    S##_fn void S##_dot_stream(const wcohi_dot_task *task)                                         \
-    {                                                                                              \
-        int row;                                                                                   \
-        for (row = 0; row < task->call->seq; row++) S##_dot_step(task, row);                       \
+/* p [n] = softmax over keys [E,pitch] of q; the sum of the weights is not yet divided out */
+S_(fn) wcoh_real S_(dot_step_weights)(wcoh_real *p, const wcoh_real *query,
+                                      const wcoh_real *keys, size_t pitch, int n, int width)
+{
+    S_(v) top = S_(set)(WCOHI_DOT_LEAST), total = S_(zero)();
+    int k, e;
+    for (k = 0; k < n; k += S_(W)) {
+        S_(v) s = S_(zero)();
+        for (e = 0; e < width; e++)
+            s = S_(fma)(S_(set)(query[e]), S_(load)(keys + (size_t)e * pitch + k), s);
+        s = WCOHI_KEEP(s, S_(set)(WCOHI_DOT_LEAST), WCOHI_LANES(n, k));
+        S_(store)(p + k, s);
+        top = S_(max)(top, s);
     }
-
-/* ---- the table of attention kernels */
-
-typedef struct wcohi_attention_kernels {
-    void (*wave_forward)(const wcohi_wave_task *task, double *state, double frame[2], int known);
-    void (*wave_backward)(const wcohi_wave_task *task);
-    void (*wave_step)(const wcohi_coherence *call, int first, const wcohi_wave_room *room);
-    void (*dot_forward)(const wcohi_dot_task *task);
-    void (*dot_backward)(const wcohi_dot_task *task);
-    void (*dot_stream)(const wcohi_dot_task *task);
-} wcohi_attention_kernels;
-
-WCOHI_INSTANTIATE_VECTOR(WCOHI_KERNEL_WAVE_TRANSPOSE)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_GATHER)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_UNIT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_UNIT_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_WEIGHT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_MIX)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_NEAR)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_NEAR_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_PRODUCT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_BLOCK)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FRAME)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_TORQUE)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_WIDEN)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR_QUERIES)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_FAR_KEYS)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_PASS)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_HEAD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_WAVE_STEP)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_TURN)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_FORWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_BACKWARD)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_DOT_STEP)
-
-#define WCOHI_ATTENTION_TABLE(S)                                                                   \
-    {                                                                                              \
-        S##_wave_forward, S##_wave_backward, S##_wave_step, S##_dot_forward, S##_dot_backward,     \
-            S##_dot_stream                                                                         \
+    top = S_(set)(S_(hmax)(top));
+    for (k = 0; k < n; k += S_(W)) {
+        S_(v) w = S_(exp)(S_(sub)(S_(load)(p + k), top));
+        S_(store)(p + k, w);
+        total = S_(add)(total, w);
     }
+    return S_(sum)(total);
+}
+
+S_(fn) void S_(dot_step)(const wcohi_dot_task *task, int row)
+{
+    const wcohi_dot *call = task->call;
+    const wcohi_dot_room *room = &task->room;
+    wcohi_dot_task at = *task;
+    int width = call->width, context = call->context, n, slot, e, k;
+    uint64_t position = call->position + (uint64_t)row;
+    size_t pitch = wcohi_round_up((size_t)context, 16), from = (size_t)row * call->stride;
+    wcoh_real *out = task->out + (size_t)row * call->out_stride, total;
+    slot = (int)(position % (uint64_t)context);
+    n = position < (uint64_t)context ? slot + 1 : context;
+    at.turn_c += row * (width / 2);
+    at.turn_s += row * (width / 2);
+    S_(dot_turn)(room->query, 0, task->query + from, 0, &at, 1, 1,
+                 (wcoh_real)(1 / sqrt((double)width)));
+    S_(dot_turn)(room->key, 0, task->key + from, 0, &at, 1, 1, 1);
+    for (e = 0; e < width; e++) {
+        task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];
+        task->values[(size_t)slot * (size_t)width + (size_t)e] =
+            task->value[from + (size_t)e];
+    }
+    total = S_(dot_step_weights)(room->product, room->query, task->keys, pitch, n, width);
+    for (e = 0; e < width; e += S_(W)) {
+        int lanes = WCOHI_LANES(width, e);
+        const wcoh_real *v = task->values + e;
+        S_(v) sum = S_(zero)();
+        for (k = 0; k < n; k++, v += width)
+            sum = S_(fma)(S_(set)(room->product[k]), WCOHI_LOAD(v, lanes), sum);
+        WCOHI_STORE(out + e, S_(div)(sum, S_(set)(total)), lanes);
+    }
+}
+
+WCOHI_KERNEL(dot_stream)
+{
+    int row;
+    for (row = 0; row < task->call->seq; row++) S_(dot_step)(task, row);
+}
+
+static const wcohi_dot_kernels S_(dot_kernels) = {
+    S_(dot_forward), S_(dot_backward), S_(dot_stream)};
+
+#endif
+#ifndef WCOHI_PASS
+
+/* ---- the toolkit: kernels of the null and of the resonance memory ------------------------------ */
+
+#ifndef WAVECOH_NO_TOOLKIT
+#define wcohi_normals_is(name) void name(wcoh_real *u1, wcoh_real *u2, int n)
+#define wcohi_gram_is(name) void name(const wcoh_real *a, const wcoh_real *b, int n, double *gram)
+#define wcohi_product_is(name)                                                                     \
+    void name(const wcoh_real *a, const wcoh_real *b, wcoh_real alpha, wcoh_real beta, int n,      \
+              double *sums)
+#define wcohi_scan_is(name)                                                                        \
+    void name(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,            \
+              wcoh_real *dots)
+#define wcohi_scan_part_is(name)                                                                   \
+    void name(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,            \
+              wcoh_real *dots, wcoh_real *energies)
+#define wcohi_promising_is(name)                                                                   \
+    int name(const wcoh_real *dots, const wcoh_real *energies, int lanes, wcoh_real limit,         \
+             int *list)
+typedef struct wcohi_toolkit_kernels {
+    wcohi_normals_is((*normals));
+    wcohi_gram_is((*gram));
+    wcohi_product_is((*product));
+    wcohi_scan_is((*scan));
+    wcohi_scan_part_is((*scan_part));
+    wcohi_promising_is((*promising));
+} wcohi_toolkit_kernels;
+#endif
+
+#else /* a pass: the toolkit */
+
+#ifndef WAVECOH_NO_TOOLKIT
+
+/* Box-Muller: u1 [n] in (0, 1], u2 [n] in [0, 1) become two arrays of independent normals. */
+WCOHI_KERNEL(normals)
+{
+    int i;
+    for (i = 0; i < n; i += S_(W)) {
+        int w = WCOHI_MIN(n - i, S_(W));
+        S_(v) one = S_(set)(1), u = S_(load_n)(u1 + i, w), r, s, c;
+        u = S_(select)(S_(lt)(S_(zero)(), u), u, one);
+        r = S_(sqrt)(S_(mul)(S_(set)(-2), S_(log)(u)));
+        S_(sincos)(S_(mul)(S_(set)((wcoh_real)6.28318530717958648), S_(load_n)(u2 + i, w)),
+                   &s, &c);
+        S_(store_n)(u1 + i, S_(mul)(r, c), w);
+        S_(store_n)(u2 + i, S_(mul)(r, s), w);
+    }
+}
+
+/* gram = (a.a, a.b, b.b) of a, b [n] */
+WCOHI_KERNEL(gram)
+{
+    S_(v) aa = S_(zero)(), ab = S_(zero)(), bb = S_(zero)();
+    int i;
+    for (i = 0; i < n; i += S_(W)) {
+        int w = WCOHI_MIN(n - i, S_(W));
+        S_(v) x = S_(load_n)(a + i, w), y = S_(load_n)(b + i, w);
+        aa = S_(fma)(x, x, aa);
+        ab = S_(fma)(x, y, ab);
+        bb = S_(fma)(y, y, bb);
+    }
+    gram[0] = (double)S_(sum)(aa);
+    gram[1] = (double)S_(sum)(ab);
+    gram[2] = (double)S_(sum)(bb);
+}
+
+/* With p = a (alpha a + beta b) elementwise [n]: sums = (sum p, sum |p|, number of p > 0). */
+WCOHI_KERNEL(product)
+{
+    S_(v) sum = S_(zero)(), size = S_(zero)(), above = S_(zero)();
+    int i;
+    for (i = 0; i < n; i += S_(W)) {
+        int w = WCOHI_MIN(n - i, S_(W));
+        S_(v) x = S_(load_n)(a + i, w), y = S_(load_n)(b + i, w), p;
+        p = S_(mul)(x, S_(fma)(S_(set)(beta), y, S_(mul)(S_(set)(alpha), x)));
+        sum = S_(add)(sum, p);
+        size = S_(add)(size, S_(abs)(p));
+        above = S_(add)(above, S_(select)(S_(lt)(S_(zero)(), p), S_(set)(1), S_(zero)()));
+    }
+    sums[0] = (double)S_(sum)(sum);
+    sums[1] = (double)S_(sum)(size);
+    sums[2] = (double)S_(sum)(above);
+}
+
+/* dots[p] += sum_c query[c] tile[c][p] for the packets p of a tile [columns, lanes], side by side:
+   a lane is a packet, so there is no sum across lanes, any number of columns fits, and memory is
+   read in long runs. Partial sums of 8 columns keep the rounding small. lanes: multiple of 64. */
+WCOHI_KERNEL(scan)
+{
+    size_t p;
+    int c;
+    for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {
+        S_(v) q0 = S_(set)(query[0]), q1 = S_(set)(query[1]), q2 = S_(set)(query[2]);
+        S_(v) q3 = S_(set)(query[3]), q4 = S_(set)(query[4]), q5 = S_(set)(query[5]);
+        S_(v) q6 = S_(set)(query[6]), q7 = S_(set)(query[7]);
+        for (p = 0; p < lanes; p += S_(W)) {
+            const wcoh_real *x = tile + p;
+            S_(v) s = S_(mul)(q0, S_(load)(x)), t = S_(mul)(q1, S_(load)(x + lanes));
+            s = S_(fma)(q2, S_(load)(x + 2 * lanes), s);
+            t = S_(fma)(q3, S_(load)(x + 3 * lanes), t);
+            s = S_(fma)(q4, S_(load)(x + 4 * lanes), s);
+            t = S_(fma)(q5, S_(load)(x + 5 * lanes), t);
+            s = S_(fma)(q6, S_(load)(x + 6 * lanes), s);
+            t = S_(fma)(q7, S_(load)(x + 7 * lanes), t);
+            S_(store)(dots + p, S_(add)(S_(load)(dots + p), S_(add)(s, t)));
+        }
+    }
+    for (; c < columns; c++, tile += lanes, query++)
+        for (p = 0; p < lanes; p += S_(W))
+            S_(store)(dots + p,
+                      S_(fma)(S_(set)(query[0]), S_(load)(tile + p), S_(load)(dots + p)));
+}
+
+/* The same with energies[p] += sum_c tile[c][p]^2. */
+S_(inline) S_(v) S_(scan_part_step)(const wcoh_real *x, S_(v) q, S_(v) sum, S_(v) *energy)
+{
+    S_(v) y = S_(load)(x);
+    *energy = S_(fma)(y, y, *energy);
+    return S_(fma)(q, y, sum);
+}
+
+WCOHI_KERNEL(scan_part)
+{
+    size_t p;
+    int c;
+    for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {
+        S_(v) q0 = S_(set)(query[0]), q1 = S_(set)(query[1]), q2 = S_(set)(query[2]);
+        S_(v) q3 = S_(set)(query[3]), q4 = S_(set)(query[4]), q5 = S_(set)(query[5]);
+        S_(v) q6 = S_(set)(query[6]), q7 = S_(set)(query[7]);
+        for (p = 0; p < lanes; p += S_(W)) {
+            const wcoh_real *x = tile + p;
+            S_(v) s = S_(load)(dots + p), e = S_(load)(energies + p), t = S_(zero)(), f = t;
+            s = S_(scan_part_step)(x, q0, s, &e);
+            t = S_(scan_part_step)(x + lanes, q1, t, &f);
+            s = S_(scan_part_step)(x + 2 * lanes, q2, s, &e);
+            t = S_(scan_part_step)(x + 3 * lanes, q3, t, &f);
+            s = S_(scan_part_step)(x + 4 * lanes, q4, s, &e);
+            t = S_(scan_part_step)(x + 5 * lanes, q5, t, &f);
+            s = S_(scan_part_step)(x + 6 * lanes, q6, s, &e);
+            t = S_(scan_part_step)(x + 7 * lanes, q7, t, &f);
+            S_(store)(dots + p, S_(add)(s, t));
+            S_(store)(energies + p, S_(add)(e, f));
+        }
+    }
+    for (; c < columns; c++, tile += lanes, query++)
+        for (p = 0; p < lanes; p += S_(W)) {
+            S_(v) e = S_(load)(energies + p), q = S_(set)(query[0]);
+            S_(store)(dots + p, S_(scan_part_step)(tile + p, q, S_(load)(dots + p), &e));
+            S_(store)(energies + p, e);
+        }
+}
+
+/* list gets the packets that may have dot > 0 and dot^2 >= limit energy, and their neighbours. */
+WCOHI_KERNEL(promising)
+{
+    int p, i, count = 0;
+    for (p = 0; p < lanes; p += S_(W)) {
+        S_(v) d = S_(load)(dots + p), e = S_(mul)(S_(set)(limit), S_(load)(energies + p));
+        S_(v) below = S_(select)(S_(lt)(S_(mul)(d, S_(abs)(d)), e), S_(zero)(), S_(set)(1));
+        if (S_(sum)(below) > 0)
+            for (i = 0; i < S_(W); i++) list[count++] = p + i;
+    }
+    return count;
+}
+
+static const wcohi_toolkit_kernels S_(toolkit_kernels) = {
+    S_(normals), S_(gram), S_(product), S_(scan), S_(scan_part), S_(promising)};
+
+#endif /* WAVECOH_NO_TOOLKIT */
+
+#endif
+#ifndef WCOHI_PASS
 
 /* ---- the kernels of an instruction set ------------------------------------------------------- */
 
-struct wcohi_kernels {
-    wcoh_isa isa;
-    wcohi_gemm_kernels gemm;
-    wcohi_row_kernels row;
-    wcohi_attention_kernels attention;
-    wcohi_math_kernels math;
-};
-typedef struct wcohi_kernels wcohi_kernels;
+#define WCOHI_GROUP_TABLE(group) &S_(group##_kernels),
+#define WCOHI_KERNEL_TABLE(isa)                                                                    \
+    static const wcohi_kernels S_(kernels) = {isa, WCOHI_KERNEL_GROUPS(WCOHI_GROUP_TABLE)};
 
-#define WCOHI_KERNELS(S, isa)                                                                      \
-    static const wcohi_kernels S##_kernels = {isa, WCOHI_GEMM_TABLE(S), WCOHI_ROW_TABLE(S),        \
-                                              WCOHI_ATTENTION_TABLE(S), WCOHI_MATH_TABLE(S)};
-WCOHI_KERNELS(wcohi_scalar, WCOH_ISA_SCALAR)
+#ifdef __has_include
+#if !__has_include(WAVECOH_FILE)
+#error "wavecoh.h includes itself and finds no file of the name in WAVECOH_FILE: define WAVECOH_FILE as the name of the file that holds its text"
+#endif
+#endif
+#define WCOHI_PASS
+#ifdef WCOHI_HAS_SCALAR
+#define S_(name) wcohi_scalar_##name
+#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_SCALAR)
+#endif
+#undef S_
+#endif
 #ifdef WCOHI_HAS_SSE2
-WCOHI_KERNELS(wcohi_sse2, WCOH_ISA_SSE2)
+#define S_(name) wcohi_sse2_##name
+#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_SSE2)
+#endif
+#undef S_
 #endif
 #ifdef WCOHI_HAS_AVX
-WCOHI_KERNELS(wcohi_avx2, WCOH_ISA_AVX2)
-WCOHI_KERNELS(wcohi_avx512, WCOH_ISA_AVX512)
+#define S_(name) wcohi_avx2_##name
+#include WAVECOH_FILE
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_AVX2)
+#endif
+#undef S_
+#define S_(name) wcohi_avx512_##name
+#include WAVECOH_FILE
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_AVX512)
+#endif
+#undef S_
 #endif
 #ifdef WCOHI_HAS_NEON
-WCOHI_KERNELS(wcohi_neon, WCOH_ISA_NEON)
+#define S_(name) wcohi_neon_##name
+#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_NEON)
+#endif
+#undef S_
+#endif
+#undef WCOHI_PASS
+#ifndef WCOHI_PASS_DONE
+#error "wavecoh.h includes itself by the name in WAVECOH_FILE and found another text: define WAVECOH_FILE as the name of a file that holds the text of wavecoh.h and nothing else"
 #endif
 
-/* The kernels of a set that this build and machine have; AUTO and the rest: the scalar ones. */
+#define WCOHI_KERNELS_ADDRESS(set, isa) &set##_kernels,
+static const wcohi_kernels *const wcohi_kernels_built[] = {WCOHI_EACH_SET(WCOHI_KERNELS_ADDRESS)};
+
+/* The kernels of a set that this build has; of AUTO and the rest: those of its baseline. */
 static const wcohi_kernels *wcohi_kernels_for(wcoh_isa isa)
 {
-    switch (isa) {
-#ifdef WCOHI_HAS_SSE2
-    case WCOH_ISA_SSE2: return &wcohi_sse2_kernels;
-#endif
-#ifdef WCOHI_HAS_AVX
-    case WCOH_ISA_AVX2: return &wcohi_avx2_kernels;
-    case WCOH_ISA_AVX512: return &wcohi_avx512_kernels;
-#endif
-#ifdef WCOHI_HAS_NEON
-    case WCOH_ISA_NEON: return &wcohi_neon_kernels;
-#endif
-    default: return &wcohi_scalar_kernels;
-    }
+    int i;
+    for (i = 0; i < WCOHI_COUNT(wcohi_kernels_built); i++)
+        if (wcohi_kernels_built[i]->isa == isa) return wcohi_kernels_built[i];
+    return wcohi_kernels_built[0];
 }
 
 /* ---- a layer of coherence attention */
@@ -8984,7 +9306,7 @@ static const wcohi_kernels *wcohi_kernels_for(wcoh_isa isa)
 /* A layer's call as its jobs see it. */
 typedef struct wcohi_wave_layer {
     const wcohi_coherence *call;
-    const wcohi_attention_kernels *kernels;
+    const wcohi_wave_kernels *kernels;
     wcohi_wave *wave;  /* [H] */
     double *partial;   /* [B*H,3] */
     double *states;    /* [B*H] what each head carries from stretch to stretch; NULL: one stretch */
@@ -9077,13 +9399,13 @@ static void wcohi_wave_forward_job(int index, int slot, void *user)
         int known = layer->first || call->state[at + WCOHI_WAVE_USED] > 0;
         wcohi_wave_memory memory = wcohi_wave_open(call, index);
         task.state = memory.state;
-        layer->kernels->wave_forward(&task, memory.state, memory.header, known);
+        layer->kernels->forward(&task, memory.state, memory.header, known);
         return;
     }
     state = task.state ? task.state : task.room.state;
     if (!layer->first) wcohi_wave_copy(&task, state, NULL);
     else if (task.saved) wcohi_wave_copy(&task, task.saved, state);
-    layer->kernels->wave_forward(&task, state, state + WCOHI_WAVE_FRAME, layer->first > 0);
+    layer->kernels->forward(&task, state, state + WCOHI_WAVE_FRAME, layer->first > 0);
 }
 
 static void wcohi_wave_step_job(int index, int slot, void *user)
@@ -9094,7 +9416,7 @@ static void wcohi_wave_step_job(int index, int slot, void *user)
     arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
     wcohi_wave_room_take(&arena, &room, 1, layer->call->width);
-    layer->kernels->wave_step(layer->call, index * WCOHI_STEP_HEADS, &room);
+    layer->kernels->step(layer->call, index * WCOHI_STEP_HEADS, &room);
 }
 
 static void wcohi_wave_backward_job(int index, int slot, void *user)
@@ -9104,7 +9426,7 @@ static void wcohi_wave_backward_job(int index, int slot, void *user)
     wcohi_wave_task_make(&task, layer, index, slot);
     if (task.state) task.room.adjoint = task.state;
     if (layer->end == layer->call->seq) wcohi_wave_copy(&task, task.room.adjoint, NULL);
-    layer->kernels->wave_backward(&task);
+    layer->kernels->backward(&task);
 }
 
 /* Scratch from its first whole cache line on. */
@@ -9116,7 +9438,7 @@ static unsigned char *wcohi_wave_aligned(void *scratch)
 
 /* Lay the scratch out and prepare every head's tables. */
 static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence *call,
-                                  const wcohi_attention_kernels *kernels)
+                                  const wcohi_wave_kernels *kernels)
 {
     wcohi_arena arena;
     int head;
@@ -9150,14 +9472,14 @@ static void wcohi_coherence_forward(const wcohi_compute *compute, const wcohi_co
     if (call->state && call->seq == 1) { /* the session's memory holds all tables */
         memset(&layer, 0, sizeof layer);
         layer.call = call;
-        layer.kernels = &compute->kernels->attention;
+        layer.kernels = compute->kernels->wave;
         layer.slots = wcohi_wave_aligned(call->scratch);
         layer.slot_bytes = wcohi_wave_room_bytes(1, call->width);
         wcohi_pool_run(compute->pool, (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS,
                        wcohi_wave_work(call), wcohi_wave_step_job, &layer);
         return;
     }
-    wcohi_wave_layer_open(&layer, call, &compute->kernels->attention);
+    wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
     for (; layer.first < call->seq; layer.first = layer.end) {
         layer.end = WCOHI_MIN(layer.first + WCOHI_STRETCH, call->seq);
         wcohi_pool_run(compute->pool, call->batch * call->heads, wcohi_wave_work(call),
@@ -9171,7 +9493,7 @@ static void wcohi_coherence_backward(const wcohi_compute *compute, const wcohi_c
     wcohi_wave_layer layer;
     double *target[3];
     int i, index;
-    wcohi_wave_layer_open(&layer, call, &compute->kernels->attention);
+    wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
     for (layer.end = call->seq; layer.end > 0; layer.end = layer.first) {
         layer.first = (layer.end - 1) / WCOHI_STRETCH * WCOHI_STRETCH;
         wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_wave_work(call),
@@ -9187,7 +9509,7 @@ static void wcohi_coherence_backward(const wcohi_compute *compute, const wcohi_c
 
 typedef struct wcohi_dot_layer {
     const wcohi_dot *call;
-    const wcohi_attention_kernels *kernels;
+    const wcohi_dot_kernels *kernels;
     wcoh_real *turn_c, *turn_s; /* [T,E/2] */
     unsigned char *slots;
     size_t slot_bytes;
@@ -9261,7 +9583,7 @@ static void wcohi_dot_turns(const wcohi_dot_layer *layer)
 }
 
 static void wcohi_dot_layer_open(wcohi_dot_layer *layer, const wcohi_dot *call,
-                                 const wcohi_attention_kernels *kernels)
+                                 const wcohi_dot_kernels *kernels)
 {
     wcohi_arena arena;
     arena.base = wcohi_wave_aligned(call->scratch);
@@ -9311,8 +9633,8 @@ static void wcohi_dot_forward_job(int index, int slot, void *user)
     const wcohi_dot_layer *layer = (const wcohi_dot_layer *)user;
     wcohi_dot_task task;
     wcohi_dot_task_make(&task, layer, index, slot);
-    if (layer->call->ring) layer->kernels->dot_stream(&task);
-    else layer->kernels->dot_forward(&task);
+    if (layer->call->ring) layer->kernels->stream(&task);
+    else layer->kernels->forward(&task);
 }
 
 static void wcohi_dot_backward_job(int index, int slot, void *user)
@@ -9320,7 +9642,7 @@ static void wcohi_dot_backward_job(int index, int slot, void *user)
     const wcohi_dot_layer *layer = (const wcohi_dot_layer *)user;
     wcohi_dot_task task;
     wcohi_dot_task_make(&task, layer, index, slot);
-    layer->kernels->dot_backward(&task);
+    layer->kernels->backward(&task);
 }
 
 static double wcohi_dot_work(const wcohi_dot *call)
@@ -9333,7 +9655,7 @@ static double wcohi_dot_work(const wcohi_dot *call)
 static void wcohi_dot_forward(const wcohi_compute *compute, const wcohi_dot *call)
 {
     wcohi_dot_layer layer;
-    wcohi_dot_layer_open(&layer, call, &compute->kernels->attention);
+    wcohi_dot_layer_open(&layer, call, compute->kernels->dot);
     wcohi_pool_run(compute->pool, call->batch * call->heads, wcohi_dot_work(call),
                    wcohi_dot_forward_job, &layer);
 }
@@ -9342,14 +9664,9 @@ static void wcohi_dot_forward(const wcohi_compute *compute, const wcohi_dot *cal
 static void wcohi_dot_backward(const wcohi_compute *compute, const wcohi_dot *call)
 {
     wcohi_dot_layer layer;
-    wcohi_dot_layer_open(&layer, call, &compute->kernels->attention);
+    wcohi_dot_layer_open(&layer, call, compute->kernels->dot);
     wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_dot_work(call),
                    wcohi_dot_backward_job, &layer);
-}
-
-static const wcohi_gemm_kernels *wcohi_kernels_gemm(const struct wcohi_kernels *kernels)
-{
-    return &kernels->gemm;
 }
 
 /* ======== 2 training: tokenizers and the sampling table ===================================== */
@@ -11304,7 +11621,7 @@ static void wcohi_norm_forward_rows(const wcohi_rows *rows)
     const wcohi_cpu_exec *exec = rows->exec;
     const wcohi_op *op = rows->op;
     size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->row.norm_forward(
+    exec->compute.kernels->norm->forward(
         wcohi_tensor_data(exec, op->out) + at,
         wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
         wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[0]),
@@ -11321,7 +11638,7 @@ static void wcohi_norm_backward_rows(const wcohi_rows *rows)
     const wcohi_cpu_exec *exec = rows->exec;
     const wcohi_op *op = rows->op;
     size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->row.norm_backward(
+    exec->compute.kernels->norm->backward(
         wcohi_tensor_grad(exec, op->in) + at, op->add_in, rows->partial,
         rows->partial + op->wide_in, wcohi_tensor_grad(exec, op->out) + at,
         wcohi_tensor_data(exec, op->in) + at,
@@ -11414,7 +11731,7 @@ static void wcohi_columns_job(int index, int slot, void *user)
     const wcohi_columns *columns = (const wcohi_columns *)user;
     int from = index * WCOHI_BIAS_COLUMNS;
     (void)slot;
-    columns->exec->compute.kernels->row.column_sums(
+    columns->exec->compute.kernels->common->column_sums(
         columns->sums + from, columns->g + from, (size_t)columns->width, columns->rows,
         WCOHI_MIN(WCOHI_BIAS_COLUMNS, columns->width - from));
 }
@@ -11462,7 +11779,7 @@ static void wcohi_gelu_backward_rows(const wcohi_rows *rows)
     const wcohi_cpu_exec *exec = rows->exec;
     size_t width = (size_t)rows->op->wide_out, at = (size_t)rows->first * width;
     wcoh_real *g = wcohi_tensor_grad(exec, rows->op->out) + at;
-    exec->compute.kernels->row.gelu_backward(g, g, wcohi_tensor_data(exec, rows->op->aux) + at,
+    exec->compute.kernels->common->gelu_backward(g, g, wcohi_tensor_data(exec, rows->op->aux) + at,
                                              (size_t)rows->count * width);
 }
 
@@ -11512,7 +11829,7 @@ static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
            span = (size_t)wcohi_run_rows(exec) * narrow;
     size_t at = (size_t)rows->first * narrow;
     wcoh_real *pre = wcohi_tensor_data(exec, rows->op->aux), *g = pre + 2 * span;
-    exec->compute.kernels->row.gelu_backward(g + at, g + at, pre + at,
+    exec->compute.kernels->common->gelu_backward(g + at, g + at, pre + at,
                                              (size_t)rows->count * narrow);
 }
 
@@ -11544,7 +11861,7 @@ static void wcohi_per_band_forward_rows(const wcohi_rows *rows)
     const wcohi_cpu_exec *exec = rows->exec;
     const wcohi_op *op = rows->op;
     size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->row.per_band_forward(
+    exec->compute.kernels->per_band->forward(
         wcohi_tensor_data(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
         wcohi_param_data(exec, op->param[0]), wcohi_param_data(exec, op->param[1]), rows->count,
         op->wide_in / 2);
@@ -11570,7 +11887,7 @@ static void wcohi_per_band_backward_rows(const wcohi_rows *rows)
     const wcohi_cpu_exec *exec = rows->exec;
     const wcohi_op *op = rows->op;
     size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->row.per_band_backward(
+    exec->compute.kernels->per_band->backward(
         rows->scratch, rows->partial, rows->partial + 2 * op->wide_in,
         wcohi_tensor_grad(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
         wcohi_param_data(exec, op->param[0]), rows->count, op->wide_in / 2);
@@ -11628,7 +11945,7 @@ static void wcohi_head_scan_job(int index, int slot, void *user)
     for (row = index * walk->chunk_rows; row < last; row++) {
         const wcoh_real *logits = walk->exec->head + (size_t)row * (size_t)walk->exec->head_chunk;
         int64_t target = (int64_t)walk->exec->run->targets[row] - walk->first;
-        walk->exec->compute.kernels->row.softmax_scan(logits, walk->count, (wcoh_real)walk->scale,
+        walk->exec->compute.kernels->softmax->scan(logits, walk->count, (wcoh_real)walk->scale,
                                                       &walk->maximum[row], &walk->sum[row]);
         if (target >= 0 && target < walk->count)
             walk->target[row] = (wcoh_real)walk->scale * logits[target];
@@ -11642,7 +11959,7 @@ static void wcohi_head_gradient_job(int index, int slot, void *user)
     (void)slot;
     for (row = index * walk->chunk_rows; row < last; row++) {
         int64_t target = (int64_t)walk->exec->run->targets[row] - walk->first;
-        walk->dscale[index] += walk->exec->compute.kernels->row.softmax_gradient(
+        walk->dscale[index] += walk->exec->compute.kernels->softmax->gradient(
             walk->exec->head + (size_t)row * (size_t)walk->exec->head_chunk, walk->count,
             (wcoh_real)walk->scale, walk->maximum[row], 1 / walk->sum[row], (wcoh_real)walk->factor,
             target >= 0 && target < walk->count ? (int)target : -1);
@@ -11792,7 +12109,7 @@ static void wcohi_kerr_forward_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
     size_t at = (size_t)rows->first * (size_t)rows->op->wide_in;
-    exec->compute.kernels->row.kerr_forward(
+    exec->compute.kernels->kerr->forward(
         wcohi_tensor_data(exec, rows->op->out) + at, wcohi_tensor_data(exec, rows->op->in) + at,
         wcohi_kerr_of(exec, rows->op), rows->count, rows->scratch);
 }
@@ -11817,7 +12134,7 @@ static void wcohi_kerr_backward_rows(const wcohi_rows *rows)
     gradient.omega = sums + kerr->bands;
     gradient.corrector = op->param[4] < 0 ? NULL : sums + 2 * kerr->bands;
     gradient.alpha = gradient.beta = 0;
-    exec->compute.kernels->row.kerr_backward(
+    exec->compute.kernels->kerr->backward(
         dx, &gradient, dz, wcohi_tensor_data(exec, op->in) + at, kerr, rows->count, rows->scratch);
     sums[3 * kerr->bands] = gradient.alpha;
     sums[3 * kerr->bands + 1] = gradient.beta;
@@ -12041,6 +12358,7 @@ static const wcohi_op_row wcohi_ops[WCOHI_KINDS] = {
 
 static wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error *error)
 {
+    wcoh_isa isa;
     if (cpu->threads < 0 || cpu->threads > 1024)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "threads is %d: allowed are 1 to 1024, 0 for the CPUs of this process",
@@ -12048,10 +12366,7 @@ static wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error *er
     if ((int)cpu->isa < 0 || cpu->isa > WCOH_ISA_NEON)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "isa is %d: allowed are 0 to %d", (int)cpu->isa,
                           (int)WCOH_ISA_NEON);
-    if (cpu->isa != WCOH_ISA_AUTO && !wcoh_cpu_has_isa(cpu->isa))
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "this machine or build has no %s",
-                          wcoh_isa_name(cpu->isa));
-    return WCOH_OK;
+    return wcohi_isa_choose(&isa, cpu->isa, error);
 }
 
 static int wcohi_cpu_slots(const wcoh_cpu_desc *desc)
@@ -12266,7 +12581,7 @@ static void wcohi_squares_job(int index, int slot, void *user)
     const wcohi_update_job *job = (const wcohi_update_job *)user;
     size_t from = (size_t)index * WCOHI_UPDATE_CHUNK;
     (void)slot;
-    job->squares[index] = job->exec->compute.kernels->row.sum_squares(
+    job->squares[index] = job->exec->compute.kernels->common->sum_squares(
         job->exec->gradient + from, WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->count - from));
 }
 
@@ -12292,7 +12607,7 @@ static void wcohi_adamw_job(int index, int slot, void *user)
     wcohi_cpu_exec *exec = job->exec;
     size_t from = (size_t)index * WCOHI_UPDATE_CHUNK, at = job->row->offset + from;
     (void)slot;
-    exec->compute.kernels->row.adamw(
+    exec->compute.kernels->adamw->adamw(
         exec->base.model->params + at, exec->moment1 + at, exec->moment2 + at, exec->gradient + at,
         WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->row->count - from), &job->rule);
 }
@@ -15768,204 +16083,13 @@ WCOH_API void wcoh_dft_inverse(wcoh_dft *dft, const wcoh_complex *bins, double *
     }
 }
 
-/* ---- kernels of the null and of the resonance memory ----------------------------------------- */
-
-/* Box-Muller: u1 [n] in (0, 1], u2 [n] in [0, 1) become two arrays of independent normals. */
-#define WCOHI_KERNEL_NORMALS(S)                                                                    \
-    S##_fn void S##_normals(wcoh_real *u1, wcoh_real *u2, int n)                                   \
-    {                                                                                              \
-        int i;                                                                                     \
-        for (i = 0; i < n; i += S##_W) {                                                           \
-            int w = WCOHI_MIN(n - i, S##_W);                                                       \
-            S##_v one = S##_set(1), u = S##_load_n(u1 + i, w), r, s, c;                            \
-            u = S##_select(S##_lt(S##_zero(), u), u, one);                                         \
-            r = S##_sqrt(S##_mul(S##_set(-2), S##_log(u)));                                        \
-            S##_sincos(S##_mul(S##_set((wcoh_real)6.28318530717958648), S##_load_n(u2 + i, w)),    \
-                       &s, &c);                                                                    \
-            S##_store_n(u1 + i, S##_mul(r, c), w);                                                 \
-            S##_store_n(u2 + i, S##_mul(r, s), w);                                                 \
-        }                                                                                          \
-    }
-
-/* gram = (a.a, a.b, b.b) of a, b [n] */
-#define WCOHI_KERNEL_GRAM(S)                                                                       \
-    S##_fn void S##_gram(const wcoh_real *a, const wcoh_real *b, int n, double *gram)              \
-    {                                                                                              \
-        S##_v aa = S##_zero(), ab = S##_zero(), bb = S##_zero();                                   \
-        int i;                                                                                     \
-        for (i = 0; i < n; i += S##_W) {                                                           \
-            int w = WCOHI_MIN(n - i, S##_W);                                                       \
-            S##_v x = S##_load_n(a + i, w), y = S##_load_n(b + i, w);                              \
-            aa = S##_fma(x, x, aa);                                                                \
-            ab = S##_fma(x, y, ab);                                                                \
-            bb = S##_fma(y, y, bb);                                                                \
-        }                                                                                          \
-        gram[0] = (double)S##_sum(aa);                                                             \
-        gram[1] = (double)S##_sum(ab);                                                             \
-        gram[2] = (double)S##_sum(bb);                                                             \
-    }
-
-/* With p = a (alpha a + beta b) elementwise [n]: sums = (sum p, sum |p|, number of p > 0). */
-#define WCOHI_KERNEL_PRODUCT(S)                                                                    \
-    S##_fn void S##_product(const wcoh_real *a, const wcoh_real *b, wcoh_real alpha,               \
-                            wcoh_real beta, int n, double *sums)                                   \
-    {                                                                                              \
-        S##_v sum = S##_zero(), size = S##_zero(), above = S##_zero();                             \
-        int i;                                                                                     \
-        for (i = 0; i < n; i += S##_W) {                                                           \
-            int w = WCOHI_MIN(n - i, S##_W);                                                       \
-            S##_v x = S##_load_n(a + i, w), y = S##_load_n(b + i, w), p;                           \
-            p = S##_mul(x, S##_fma(S##_set(beta), y, S##_mul(S##_set(alpha), x)));                 \
-            sum = S##_add(sum, p);                                                                 \
-            size = S##_add(size, S##_abs(p));                                                      \
-            above = S##_add(above, S##_select(S##_lt(S##_zero(), p), S##_set(1), S##_zero()));     \
-        }                                                                                          \
-        sums[0] = (double)S##_sum(sum);                                                            \
-        sums[1] = (double)S##_sum(size);                                                           \
-        sums[2] = (double)S##_sum(above);                                                          \
-    }
-
-/* dots[p] += sum_c query[c] tile[c][p] for the packets p of a tile [columns, lanes], side by side:
-   a lane is a packet, so there is no sum across lanes, any number of columns fits, and memory is
-   read in long runs. Partial sums of 8 columns keep the rounding small. lanes: multiple of 64. */
-#define WCOHI_KERNEL_SCAN(S)                                                                       \
-    S##_fn void S##_scan(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes, \
-                         wcoh_real *dots)                                                          \
-    {                                                                                              \
-        size_t p;                                                                                  \
-        int c;                                                                                     \
-        for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {                     \
-            S##_v q0 = S##_set(query[0]), q1 = S##_set(query[1]), q2 = S##_set(query[2]);          \
-            S##_v q3 = S##_set(query[3]), q4 = S##_set(query[4]), q5 = S##_set(query[5]);          \
-            S##_v q6 = S##_set(query[6]), q7 = S##_set(query[7]);                                  \
-            for (p = 0; p < lanes; p += S##_W) {                                                   \
-                const wcoh_real *x = tile + p;                                                     \
-                S##_v s = S##_mul(q0, S##_load(x)), t = S##_mul(q1, S##_load(x + lanes));          \
-                s = S##_fma(q2, S##_load(x + 2 * lanes), s);                                       \
-                t = S##_fma(q3, S##_load(x + 3 * lanes), t);                                       \
-                s = S##_fma(q4, S##_load(x + 4 * lanes), s);                                       \
-                t = S##_fma(q5, S##_load(x + 5 * lanes), t);                                       \
-                s = S##_fma(q6, S##_load(x + 6 * lanes), s);                                       \
-                t = S##_fma(q7, S##_load(x + 7 * lanes), t);                                       \
-                S##_store(dots + p, S##_add(S##_load(dots + p), S##_add(s, t)));                   \
-            }                                                                                      \
-        }                                                                                          \
-        for (; c < columns; c++, tile += lanes, query++)                                           \
-            for (p = 0; p < lanes; p += S##_W)                                                     \
-                S##_store(dots + p,                                                                \
-                          S##_fma(S##_set(query[0]), S##_load(tile + p), S##_load(dots + p)));     \
-    }
-
-/* The same with energies[p] += sum_c tile[c][p]^2. */
-#define WCOHI_KERNEL_SCAN_PART(S)                                                                  \
-    S##_inline S##_v S##_scan_part_step(const wcoh_real *x, S##_v q, S##_v sum, S##_v *energy)     \
-    {                                                                                              \
-        S##_v y = S##_load(x);                                                                     \
-        *energy = S##_fma(y, y, *energy);                                                          \
-        return S##_fma(q, y, sum);                                                                 \
-    }                                                                                              \
-    S##_fn void S##_scan_part(const wcoh_real *tile, const wcoh_real *query, int columns,          \
-                              size_t lanes, wcoh_real *dots, wcoh_real *energies)                  \
-    {                                                                                              \
-        size_t p;                                                                                  \
-        int c;                                                                                     \
-        for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {                     \
-            S##_v q0 = S##_set(query[0]), q1 = S##_set(query[1]), q2 = S##_set(query[2]);          \
-            S##_v q3 = S##_set(query[3]), q4 = S##_set(query[4]), q5 = S##_set(query[5]);          \
-            S##_v q6 = S##_set(query[6]), q7 = S##_set(query[7]);                                  \
-            for (p = 0; p < lanes; p += S##_W) {                                                   \
-                const wcoh_real *x = tile + p;                                                     \
-                S##_v s = S##_load(dots + p), e = S##_load(energies + p), t = S##_zero(), f = t;   \
-                s = S##_scan_part_step(x, q0, s, &e);                                              \
-                t = S##_scan_part_step(x + lanes, q1, t, &f);                                      \
-                s = S##_scan_part_step(x + 2 * lanes, q2, s, &e);                                  \
-                t = S##_scan_part_step(x + 3 * lanes, q3, t, &f);                                  \
-                s = S##_scan_part_step(x + 4 * lanes, q4, s, &e);                                  \
-                t = S##_scan_part_step(x + 5 * lanes, q5, t, &f);                                  \
-                s = S##_scan_part_step(x + 6 * lanes, q6, s, &e);                                  \
-                t = S##_scan_part_step(x + 7 * lanes, q7, t, &f);                                  \
-                S##_store(dots + p, S##_add(s, t));                                                \
-                S##_store(energies + p, S##_add(e, f));                                            \
-            }                                                                                      \
-        }                                                                                          \
-        for (; c < columns; c++, tile += lanes, query++)                                           \
-            for (p = 0; p < lanes; p += S##_W) {                                                   \
-                S##_v e = S##_load(energies + p), q = S##_set(query[0]);                           \
-                S##_store(dots + p, S##_scan_part_step(tile + p, q, S##_load(dots + p), &e));      \
-                S##_store(energies + p, e);                                                        \
-            }                                                                                      \
-    }
-
-/* list gets the packets that may have dot > 0 and dot^2 >= limit energy, and their neighbours. */
-#define WCOHI_KERNEL_PROMISING(S)                                                                  \
-    S##_fn int S##_promising(const wcoh_real *dots, const wcoh_real *energies, int lanes,          \
-                             wcoh_real limit, int *list)                                           \
-    {                                                                                              \
-        int p, i, count = 0;                                                                       \
-        for (p = 0; p < lanes; p += S##_W) {                                                       \
-            S##_v d = S##_load(dots + p), e = S##_mul(S##_set(limit), S##_load(energies + p));     \
-            S##_v below = S##_select(S##_lt(S##_mul(d, S##_abs(d)), e), S##_zero(), S##_set(1));   \
-            if (S##_sum(below) > 0)                                                                \
-                for (i = 0; i < S##_W; i++) list[count++] = p + i;                                 \
-        }                                                                                          \
-        return count;                                                                              \
-    }
-
-WCOHI_INSTANTIATE(WCOHI_KERNEL_NORMALS)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_GRAM)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_PRODUCT)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SCAN)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_SCAN_PART)
-WCOHI_INSTANTIATE(WCOHI_KERNEL_PROMISING)
-
-typedef struct wcohi_toolkit_kernels {
-    wcoh_isa isa;
-    void (*normals)(wcoh_real *u1, wcoh_real *u2, int n);
-    void (*gram)(const wcoh_real *a, const wcoh_real *b, int n, double *gram);
-    void (*product)(const wcoh_real *a, const wcoh_real *b, wcoh_real alpha, wcoh_real beta, int n,
-                    double *sums);
-    void (*scan)(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,
-                 wcoh_real *dots);
-    void (*scan_part)(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,
-                      wcoh_real *dots, wcoh_real *energies);
-    int (*promising)(const wcoh_real *dots, const wcoh_real *energies, int lanes, wcoh_real limit,
-                     int *list);
-} wcohi_toolkit_kernels;
-
-#define WCOHI_TOOLKIT_ROW(S, ISA)                                                                  \
-    {ISA, S##_normals, S##_gram, S##_product, S##_scan, S##_scan_part, S##_promising},
-static const wcohi_toolkit_kernels wcohi_toolkit_table[] = {
-    WCOHI_TOOLKIT_ROW(wcohi_scalar, WCOH_ISA_SCALAR)
-#ifdef WCOHI_HAS_SSE2
-        WCOHI_TOOLKIT_ROW(wcohi_sse2, WCOH_ISA_SSE2)
-#endif
-#ifdef WCOHI_HAS_AVX
-            WCOHI_TOOLKIT_ROW(wcohi_avx2, WCOH_ISA_AVX2)
-                WCOHI_TOOLKIT_ROW(wcohi_avx512, WCOH_ISA_AVX512)
-#endif
-#ifdef WCOHI_HAS_NEON
-                    WCOHI_TOOLKIT_ROW(wcohi_neon, WCOH_ISA_NEON)
-#endif
-};
-
-/* The set to use where `asked` is what the desc says. */
-static wcoh_result wcohi_isa_choose(wcoh_isa *isa, wcoh_isa asked, wcoh_error *error)
-{
-    *isa = asked == WCOH_ISA_AUTO ? wcoh_cpu_best_isa() : asked;
-    if (wcoh_cpu_has_isa(asked)) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_UNSUPPORTED, "cpu.isa: %s is not in this machine or build",
-                      wcoh_isa_name(asked));
-}
-
 /* The kernels that a cpu desc asks for. */
 static wcoh_result wcohi_toolkit_kernels_for(const wcohi_toolkit_kernels **kernels, wcoh_isa asked,
                                              wcoh_error *error)
 {
     wcoh_isa isa;
     wcoh_result result = wcohi_isa_choose(&isa, asked, error);
-    int i;
-    for (i = 0; !result && i < WCOHI_COUNT(wcohi_toolkit_table); i++)
-        if (wcohi_toolkit_table[i].isa == isa) *kernels = &wcohi_toolkit_table[i];
+    if (!result) *kernels = wcohi_kernels_for(isa)->toolkit;
     return result;
 }
 
@@ -18131,6 +18255,7 @@ WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint6
 #ifdef __cplusplus
 }
 #endif
+#endif /* WCOHI_PASS */
 #endif /* WAVECOH_IMPLEMENTATION */
 
 /*

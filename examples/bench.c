@@ -65,7 +65,7 @@ static timing measure(void (*work)(void *), void *context, int rounds)
 /* 10 chains of fused multiply-adds that never leave the registers hide a latency of five on two
    units. Each begins with its own value: the compiler would make equal chains one. */
 #define PEAK_STEPS 20000
-#define KERNEL_PEAK(S)                                                                             \
+#define KERNEL_PEAK(S, isa)                                                                        \
     S##_fn wcoh_real S##_peak(wcoh_real seed)                                                      \
     {                                                                                              \
         S##_v x = S##_set(seed), y = S##_set((wcoh_real)1e-9);                                     \
@@ -83,7 +83,7 @@ static timing measure(void (*work)(void *), void *context, int rounds)
         a = S##_add(S##_add(a, b), S##_add(c, d)), e = S##_add(S##_add(e, f), S##_add(g, h));      \
         return S##_sum(S##_add(S##_add(a, e), S##_add(i, j)));                                     \
     }
-WCOHI_INSTANTIATE(KERNEL_PEAK)
+WCOHI_EACH_SET(KERNEL_PEAK)
 
 typedef struct peak_work {
     wcoh_real (*run)(wcoh_real seed);
@@ -97,7 +97,7 @@ static void peak_call(void *context)
     work->sink = work->run((wcoh_real)0.999);
 }
 
-#define PEAK_CASE(isa_value, S)                                                                    \
+#define PEAK_CASE(S, isa_value)                                                                    \
     case isa_value: work.run = S##_peak, work.width = S##_W; break;
 
 /* FLOP/s of one thread on a path. */
@@ -106,17 +106,8 @@ static double peak_flops(wcoh_isa isa)
     peak_work work;
     memset((void *)&work, 0, sizeof work);
     switch (isa) {
-#ifdef WCOHI_HAS_SSE2
-        PEAK_CASE(WCOH_ISA_SSE2, wcohi_sse2)
-#endif
-#ifdef WCOHI_HAS_AVX
-        PEAK_CASE(WCOH_ISA_AVX2, wcohi_avx2)
-        PEAK_CASE(WCOH_ISA_AVX512, wcohi_avx512)
-#endif
-#ifdef WCOHI_HAS_NEON
-        PEAK_CASE(WCOH_ISA_NEON, wcohi_neon)
-#endif
-    default: work.run = wcohi_scalar_peak, work.width = 1; break;
+        WCOHI_EACH_SET(PEAK_CASE)
+    default: exit(1);
     }
     return 2.0 * 10 * PEAK_STEPS * work.width / measure(peak_call, &work, 9).best;
 }
@@ -131,7 +122,7 @@ typedef struct read_work {
 static void read_call(void *context)
 {
     read_work *work = (read_work *)context;
-    work->sink = work->kernels->row.sum_squares(work->data, work->count);
+    work->sink = work->kernels->common->sum_squares(work->data, work->count);
 }
 
 static wcoh_isa path(void) { return forced ? forced : wcoh_cpu_best_isa(); }
@@ -215,25 +206,56 @@ enum { MATH_COUNT = 4096 };
 
 typedef struct math_work {
     wcoh_real in[MATH_COUNT], out[MATH_COUNT], more[MATH_COUNT];
-    const wcohi_kernels *kernels;
+    wcoh_isa isa;
 } math_work;
+
+/* The three functions over an array, on a path: the library has them inside its kernels alone. */
+#define MATH_KERNELS(S, isa)                                                                       \
+    S##_fn void S##_exp_call(math_work *work)                                                      \
+    {                                                                                              \
+        int i;                                                                                     \
+        for (i = 0; i < MATH_COUNT; i += S##_W)                                                    \
+            S##_store(work->out + i, S##_exp(S##_load(work->in + i)));                             \
+    }                                                                                              \
+    S##_fn void S##_tanh_call(math_work *work)                                                     \
+    {                                                                                              \
+        int i;                                                                                     \
+        for (i = 0; i < MATH_COUNT; i += S##_W)                                                    \
+            S##_store(work->out + i, S##_tanh(S##_load(work->in + i)));                            \
+    }                                                                                              \
+    S##_fn void S##_sincos_call(math_work *work)                                                   \
+    {                                                                                              \
+        int i;                                                                                     \
+        for (i = 0; i < MATH_COUNT; i += S##_W) {                                                  \
+            S##_v sine, cosine;                                                                    \
+            S##_sincos(S##_load(work->in + i), &sine, &cosine);                                    \
+            S##_store(work->out + i, sine);                                                        \
+            S##_store(work->more + i, cosine);                                                     \
+        }                                                                                          \
+    }
+WCOHI_EACH_SET(MATH_KERNELS)
+#define MATH_CASE(S, value, function)                                                              \
+    if (work->isa == value) S##_##function(work);
+#define EXP_CASE(S, value) MATH_CASE(S, value, exp_call)
+#define TANH_CASE(S, value) MATH_CASE(S, value, tanh_call)
+#define SINCOS_CASE(S, value) MATH_CASE(S, value, sincos_call)
 
 static void exp_call(void *context)
 {
     math_work *work = (math_work *)context;
-    work->kernels->math.exp(work->out, work->in, MATH_COUNT);
+    WCOHI_EACH_SET(EXP_CASE)
 }
 
 static void tanh_call(void *context)
 {
     math_work *work = (math_work *)context;
-    work->kernels->math.tanh(work->out, work->in, MATH_COUNT);
+    WCOHI_EACH_SET(TANH_CASE)
 }
 
 static void sincos_call(void *context)
 {
     math_work *work = (math_work *)context;
-    work->kernels->math.sincos(work->out, work->more, work->in, MATH_COUNT);
+    WCOHI_EACH_SET(SINCOS_CASE)
 }
 
 static void bench_math(void)
@@ -243,7 +265,7 @@ static void bench_math(void)
     for (i = 0; i < MATH_COUNT; i++) work.in[i] = (wcoh_real)(0.01 * (i - MATH_COUNT / 2));
     for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++) {
         if (!wcoh_cpu_has_isa((wcoh_isa)isa) || (forced && forced != (wcoh_isa)isa)) continue;
-        work.kernels = wcohi_kernels_for((wcoh_isa)isa);
+        work.isa = (wcoh_isa)isa;
         printf("math %-6s sincos %.2f exp %.2f tanh %.2f ns an element (median)\n",
                wcoh_isa_name((wcoh_isa)isa),
                measure(sincos_call, &work, ROUNDS).median * 1e9 / MATH_COUNT,

@@ -5,6 +5,7 @@
    cc -O2 -o bits tests/bits.c -lm -lpthread
    cc -O2 -DBITS_VULKAN -o bits tests/bits.c -lm -lpthread      on the first Vulkan device instead
    ./bits [NAME OF A CASE] */
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #ifdef BITS_VULKAN
 #include "../wavecoh_vk.h"

@@ -9,6 +9,7 @@ static void *test_malloc(size_t size) { return malloc(size); }
 static void test_free(void *pointer) { free(pointer); }
 #endif
 
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 #include "test.h"

@@ -1,6 +1,7 @@
 /* The attention kernels on every instruction set of this machine: against a plain quadratic
    reference in double, chunked against unchunked, streamed against whole, and, compiled in double
    (test_attention_double.c), every gradient against central differences. */
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #ifndef WAVECOH_HEADER
 #define WAVECOH_HEADER "../wavecoh.h"

@@ -2,6 +2,7 @@
    reference, and equal bits for every number of threads.
      cc -O2 tests/test_gemm.c -o test_gemm -lm -pthread */
 #define WCOHI_SMALL_WORK 0.0 /* split even the smallest products */
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 #include "test.h"

@@ -1,6 +1,7 @@
 /* The row kernels on every instruction set of this machine against plain formulas in double, the
    published vectors of the oscillators, and, compiled in double (test_kernels_double.c), every
    backward against central differences. Sizes are awkward on purpose. */
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #ifndef WAVECOH_HEADER
 #define WAVECOH_HEADER "../wavecoh.h"
@@ -9,8 +10,8 @@
 #include "test.h"
 #include "support.h"
 
-#define ROW(i) (&wcohi_kernels_for(every_isa[i])->row)
-#define SCALAR (&wcohi_kernels_for(WCOH_ISA_SCALAR)->row)
+#define KERNELS(i) wcohi_kernels_for(every_isa[i])
+#define SCALAR wcohi_kernels_for(WCOH_ISA_SCALAR)
 
 static const int sizes[] = {1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 64, 65, 129};
 #define SIZES ((int)(sizeof sizes / sizeof sizes[0]))
@@ -64,7 +65,7 @@ static void squares_are_summed(void)
         wcoh_real *x = reals(n);
         double sum = 0;
         for (k = 0; k < n; k++) sum += (double)x[k] * (double)x[k];
-        CHECK_NEAR(ROW(i)->sum_squares(x, (size_t)n), sum, 1e-12 * sum);
+        CHECK_NEAR(KERNELS(i)->common->sum_squares(x, (size_t)n), sum, 1e-12 * sum);
         free(x);
     }
 }
@@ -77,7 +78,7 @@ static void columns_are_summed_with_any_stride(void)
         wcoh_real *g = reals(rows * stride), *sum = reals(n), *expected = copy(sum, n);
         for (row = 0; row < rows; row++)
             for (k = 0; k < n; k++) expected[k] += g[row * stride + k];
-        ROW(i)->column_sums(sum, g, (size_t)stride, rows, n);
+        KERNELS(i)->common->column_sums(sum, g, (size_t)stride, rows, n);
         same("column_sums", i, n, sum, expected, n, 1e-5);
         free(g), free(sum), free(expected);
     }
@@ -103,7 +104,7 @@ static void adamw_follows_its_formula(void)
             q[k] = (wcoh_real)((double)q[k] - 0.01 * (first / (1 - pow(0.9, 5)) / (sqrt(second / (1 - pow(0.99, 5))) + 1e-8) +
                                                      0.1 * (double)p[k]));
         }
-        ROW(i)->adamw(p, m, v, g, (size_t)n, &rule);
+        KERNELS(i)->adamw->adamw(p, m, v, g, (size_t)n, &rule);
         same("adamw p", i, n, p, q, n, 1e-6), same("adamw m", i, n, m, m2, n, 1e-6), same("adamw v", i, n, v, v2, n, 1e-6);
         free(p), free(m), free(v), free(g), free(q), free(m2), free(v2);
     }
@@ -112,7 +113,7 @@ static void adamw_follows_its_formula(void)
 /* ---- cross-entropy over chunks of the vocabulary ------------------------------------------------ */
 
 typedef struct vocabulary {
-    const wcohi_row_kernels *row;
+    const wcohi_kernels *kernels;
     int n, chunk, target;
     wcoh_real scale;        /* of the logits */
     wcoh_real maximum, sum; /* what the scan left */
@@ -124,7 +125,7 @@ static double scan_chunks(vocabulary *v, const wcoh_real *x)
     int at;
     v->maximum = (wcoh_real)-1e30, v->sum = 0;
     for (at = 0; at < v->n; at += v->chunk)
-        v->row->softmax_scan(x + at, WCOHI_MIN(v->chunk, v->n - at), v->scale, &v->maximum, &v->sum);
+        v->kernels->softmax->scan(x + at, WCOHI_MIN(v->chunk, v->n - at), v->scale, &v->maximum, &v->sum);
     return log((double)v->sum) + ((double)v->maximum - (double)(v->scale * x[v->target]));
 }
 
@@ -135,7 +136,7 @@ static double gradient_of_chunks(const vocabulary *v, wcoh_real *x, wcoh_real fa
     int at;
     for (at = 0; at < v->n; at += v->chunk) {
         int count = WCOHI_MIN(v->chunk, v->n - at), inside = v->target >= at && v->target < at + count;
-        dscale += v->row->softmax_gradient(x + at, count, v->scale, v->maximum, 1 / v->sum, factor,
+        dscale += v->kernels->softmax->gradient(x + at, count, v->scale, v->maximum, 1 / v->sum, factor,
                                            inside ? v->target - at : -1);
     }
     return dscale;
@@ -152,7 +153,7 @@ static void cross_entropy_and_its_gradient_stay_exact_for_any_logits(void)
         wcoh_real *x = reals(n), *y;
         double sum = 0, expected;
         vocabulary v;
-        v.row = ROW(i), v.n = n, v.chunk = vocabulary_chunks[c], v.target = target;
+        v.kernels = KERNELS(i), v.n = n, v.chunk = vocabulary_chunks[c], v.target = target;
         v.scale = (wcoh_real)0.5; /* a power of two: exact */
         for (k = 0; k < n; k++) x[k] = (wcoh_real)((double)x[k] * 8 + shifts[w]);
         y = copy(x, n);
@@ -177,7 +178,7 @@ static void a_logit_that_is_not_finite_makes_the_loss_not_finite(void)
         float bad;
         memcpy(&bad, &bits[b], sizeof bad);
         x[17] = (wcoh_real)bad;
-        v.row = ROW(i), v.n = 20, v.chunk = vocabulary_chunks[c], v.target = 3, v.scale = 1;
+        v.kernels = KERNELS(i), v.n = 20, v.chunk = vocabulary_chunks[c], v.target = 3, v.scale = 1;
         CHECK(!wcohi_is_finite(scan_chunks(&v, x)));
         free(x);
     }
@@ -200,7 +201,7 @@ static void norm_gives_mean_zero_and_variance_one(void)
             for (k = 0; k < n; k++)
                 expected[row * n + k] = (wcoh_real)(((double)x[row * n + k] - mean) / sqrt(variance + 1e-5) * (double)w[k] + (double)b[k]);
         }
-        ROW(i)->norm_forward(y, stats, x, w, b, rows, n);
+        KERNELS(i)->norm->forward(y, stats, x, w, b, rows, n);
         same("norm", i, n, y, expected, n * rows, IN_DOUBLE ? 1e-12 : 3e-6);
         free(x), free(w), free(b), free(y), free(stats), free(expected);
     }
@@ -214,17 +215,17 @@ static void backwards_agree_between_instruction_sets(void)
         wcoh_real *x = reals(all), *w = reals(4 * n), *b = reals(2 * n), *y = reals(all), *stats = reals(2 * rows);
         wcoh_real *g = reals(all), *dx = reals(all), *dw = reals(4 * n), *db = reals(2 * n);
         wcoh_real *dx2 = copy(dx, all), *dw2 = copy(dw, 4 * n), *db2 = copy(db, 2 * n);
-        SCALAR->norm_forward(y, stats, x, w, b, rows, 2 * n);
-        ROW(i)->norm_backward(dx, 1, dw, db, g, x, stats, w, rows, 2 * n);
-        SCALAR->norm_backward(dx2, 1, dw2, db2, g, x, stats, w, rows, 2 * n);
+        SCALAR->norm->forward(y, stats, x, w, b, rows, 2 * n);
+        KERNELS(i)->norm->backward(dx, 1, dw, db, g, x, stats, w, rows, 2 * n);
+        SCALAR->norm->backward(dx2, 1, dw2, db2, g, x, stats, w, rows, 2 * n);
         same("norm dx", i, n, dx, dx2, all, 3e-6), same("norm dw", i, n, dw, dw2, 4 * n, 3e-6);
         same("norm db", i, n, db, db2, 2 * n, 3e-6);
-        ROW(i)->gelu_backward(dx, g, x, (size_t)all), SCALAR->gelu_backward(dx2, g, x, (size_t)all);
+        KERNELS(i)->common->gelu_backward(dx, g, x, (size_t)all), SCALAR->common->gelu_backward(dx2, g, x, (size_t)all);
         same("gelu", i, n, dx, dx2, all, 3e-6);
-        ROW(i)->per_band_forward(y, x, w, b, rows, n), SCALAR->per_band_forward(dx2, x, w, b, rows, n);
+        KERNELS(i)->per_band->forward(y, x, w, b, rows, n), SCALAR->per_band->forward(dx2, x, w, b, rows, n);
         same("per band", i, n, y, dx2, all, 3e-6);
-        ROW(i)->per_band_backward(dx, dw, db, g, x, w, rows, n);
-        SCALAR->per_band_backward(dx2, dw2, db2, g, x, w, rows, n);
+        KERNELS(i)->per_band->backward(dx, dw, db, g, x, w, rows, n);
+        SCALAR->per_band->backward(dx2, dw2, db2, g, x, w, rows, n);
         same("per band dx", i, n, dx, dx2, all, 3e-6), same("per band dw", i, n, dw, dw2, 4 * n, 3e-6);
         same("per band db", i, n, db, db2, 2 * n, 3e-6);
         free(x), free(w), free(b), free(y), free(stats), free(g), free(dx), free(dw), free(db);
@@ -281,14 +282,14 @@ static double weigh(const wcoh_real *y, const wcoh_real *g, int count)
 static double norm_loss(void *user)
 {
     rows_case *c = (rows_case *)user;
-    SCALAR->norm_forward(c->y, c->stats, c->x, c->w, c->b, c->rows, c->n);
+    SCALAR->norm->forward(c->y, c->stats, c->x, c->w, c->b, c->rows, c->n);
     return weigh(c->y, c->g, c->rows * c->n);
 }
 
 static double band_loss(void *user)
 {
     rows_case *c = (rows_case *)user;
-    SCALAR->per_band_forward(c->y, c->x, c->w, c->b, c->rows, c->n / 2);
+    SCALAR->per_band->forward(c->y, c->x, c->w, c->b, c->rows, c->n / 2);
     return weigh(c->y, c->g, c->rows * c->n);
 }
 
@@ -305,7 +306,7 @@ static double cross_entropy_loss(void *user)
 {
     rows_case *c = (rows_case *)user;
     vocabulary v;
-    v.row = SCALAR, v.n = c->n, v.chunk = 7, v.target = c->n - 1, v.scale = c->w[0];
+    v.kernels = SCALAR, v.n = c->n, v.chunk = 7, v.target = c->n - 1, v.scale = c->w[0];
     return scan_chunks(&v, c->x);
 }
 
@@ -320,7 +321,7 @@ static void cross_entropy_gradients_equal_central_differences(void)
         double dscale;
         memset(&c, 0, sizeof c);
         c.n = widths[s], c.x = reals(c.n), c.w = reals(1), c.w[0] = (wcoh_real)0.7;
-        v.row = SCALAR, v.n = c.n, v.chunk = 7, v.target = c.n - 1, v.scale = c.w[0];
+        v.kernels = SCALAR, v.n = c.n, v.chunk = 7, v.target = c.n - 1, v.scale = c.w[0];
         dx = copy(c.x, c.n);
         scan_chunks(&v, dx);
         dscale = gradient_of_chunks(&v, dx, 1);
@@ -344,16 +345,16 @@ static void row_gradients_equal_central_differences(void)
         dx = reals(all), dw = reals(2 * c.n), db = reals(c.n);
         memset(dw, 0, (size_t)(2 * c.n) * sizeof *dw), memset(db, 0, (size_t)c.n * sizeof *db);
         norm_loss(&c);
-        SCALAR->norm_backward(dx, 0, dw, db, c.g, c.x, c.stats, c.w, c.rows, c.n);
+        SCALAR->norm->backward(dx, 0, dw, db, c.g, c.x, c.stats, c.w, c.rows, c.n);
         check_real_gradient("norm dx", norm_loss, &c, c.x, all, dx);
         check_real_gradient("norm dw", norm_loss, &c, c.w, c.n, dw);
         check_real_gradient("norm db", norm_loss, &c, c.b, c.n, db);
         memset(dw, 0, (size_t)(2 * c.n) * sizeof *dw), memset(db, 0, (size_t)c.n * sizeof *db);
-        SCALAR->per_band_backward(dx, dw, db, c.g, c.x, c.w, c.rows, c.n / 2);
+        SCALAR->per_band->backward(dx, dw, db, c.g, c.x, c.w, c.rows, c.n / 2);
         check_real_gradient("per band dx", band_loss, &c, c.x, all, dx);
         check_real_gradient("per band dw", band_loss, &c, c.w, 2 * c.n, dw);
         check_real_gradient("per band db", band_loss, &c, c.b, c.n, db);
-        SCALAR->gelu_backward(dx, c.g, c.x, (size_t)all);
+        SCALAR->common->gelu_backward(dx, c.g, c.x, (size_t)all);
         check_real_gradient("gelu", gelu_loss, &c, c.x, all, dx);
         free(c.x), free(c.w), free(c.b), free(c.y), free(c.g), free(c.stats), free(dx), free(dw), free(db);
     }
@@ -362,7 +363,7 @@ static void row_gradients_equal_central_differences(void)
 /* ---- oscillators -------------------------------------------------------------------------------- */
 
 typedef struct oscillators {
-    const wcohi_row_kernels *kernels;
+    const wcohi_kernels *kernels;
     wcohi_kerr_source source;
     int rows, bands;
     wcoh_real *x, *z, *g, *gamma_raw, *omega, *corrector, *offset, *memory, *scratch;
@@ -401,7 +402,7 @@ static void oscillators_run(oscillators *o)
 {
     o->source.alpha = (double)o->strength[0], o->source.beta = (double)o->strength[1];
     wcohi_kerr_prepare(&o->kerr, &o->source, o->memory);
-    o->kernels->kerr_forward(o->z, o->x, &o->kerr, o->rows, o->scratch);
+    o->kernels->kerr->forward(o->z, o->x, &o->kerr, o->rows, o->scratch);
 }
 
 static double oscillators_loss(void *user)
@@ -418,7 +419,7 @@ static void check_published_vector(wcoh_solver solver, int steps, const double r
     int i, k;
     EACH_ISA(i) {
         oscillators o = oscillators_open(1, 8, solver, steps);
-        o.kernels = ROW(i);
+        o.kernels = KERNELS(i);
         for (k = 0; k < 8; k++) {
             o.x[2 * k] = (wcoh_real)cos(1.0 + k), o.x[2 * k + 1] = (wcoh_real)(0.5 * sin(2.0 + 3 * k));
             o.omega[k] = (wcoh_real)((k + 1) / 8.0);
@@ -457,7 +458,7 @@ static void the_perturbative_flow_gives_the_published_numbers(void)
     int i;
     EACH_ISA(i) {
         oscillators o = oscillators_open(1, 1, WCOH_SOLVER_PERTURBATIVE, 1);
-        o.kernels = ROW(i);
+        o.kernels = KERNELS(i);
         o.x[0] = 1, o.x[1] = 0, o.omega[0] = 1, o.gamma_raw[0] = (wcoh_real)log(expm1(0.1));
         o.strength[0] = o.strength[1] = 0;
         oscillators_run(&o);
@@ -476,7 +477,7 @@ static void the_limiter_bends_at_its_knee_and_keeps_the_phase(void)
     int i;
     EACH_ISA(i) {
         oscillators o = oscillators_open(1, 3, WCOH_SOLVER_NONE, 1);
-        o.kernels = ROW(i);
+        o.kernels = KERNELS(i);
         o.source.ceiling = 5;
         o.x[0] = 7 * (wcoh_real)0.6, o.x[1] = 7 * (wcoh_real)0.8; /* |z| = 7 */
         o.x[2] = 3, o.x[3] = -4;                                  /* 5: untouched */
@@ -494,7 +495,7 @@ static void the_exact_flow_undoes_itself_and_never_overflows(void)
     int i, k;
     EACH_ISA(i) {
         oscillators o = oscillators_open(2, 17, WCOH_SOLVER_EXACT, 1);
-        o.kernels = ROW(i);
+        o.kernels = KERNELS(i);
         for (k = 0; k < 68; k++) o.x[k] *= 1000;
         oscillators_run(&o);
         for (k = 0; k < 34; k++) {
@@ -524,12 +525,12 @@ static void oscillators_agree_between_instruction_sets(void)
         if (form & 4) o.source.offset = o.offset;
         memset(sums, 0, sizeof sums);
         for (side = 0; side < 2; side++) {
-            o.kernels = side ? ROW(i) : SCALAR;
+            o.kernels = side ? KERNELS(i) : SCALAR;
             gradient[side].gamma = sums[side][0], gradient[side].omega = sums[side][1];
             gradient[side].corrector = sums[side][2], gradient[side].alpha = gradient[side].beta = 0;
             if (side) z = copy(o.z, all);
             oscillators_run(&o);
-            o.kernels->kerr_backward(side ? dx : dx2, &gradient[side], o.g, o.x, &o.kerr, 40, o.scratch);
+            o.kernels->kerr->backward(side ? dx : dx2, &gradient[side], o.g, o.x, &o.kerr, 40, o.scratch);
         }
         same("kerr z", i, n, o.z, z, all, 3e-6);
         same("kerr dx", i, n, dx, dx2, all, 1e-5);
@@ -560,7 +561,7 @@ static void oscillator_gradients_equal_central_differences(void)
         gradient.gamma = sums[0], gradient.omega = sums[1], gradient.corrector = sums[2];
         gradient.alpha = gradient.beta = 0;
         oscillators_run(&o);
-        o.kernels->kerr_backward(dx, &gradient, o.g, o.x, &o.kerr, 3, o.scratch);
+        o.kernels->kerr->backward(dx, &gradient, o.g, o.x, &o.kerr, 3, o.scratch);
         for (k = 0; k < n; k++) sums[0][k] *= wcohi_sigmoid((double)o.gamma_raw[k]);
         strength[0] = gradient.alpha, strength[1] = gradient.beta;
         check_real_gradient(name, oscillators_loss, &o, o.x, all, dx);

@@ -6,6 +6,7 @@ static void *test_malloc(size_t size);
 static void test_free(void *pointer);
 #define WAVECOH_MALLOC(size) test_malloc(size)
 #define WAVECOH_FREE(pointer) test_free(pointer)
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 #include "test.h"

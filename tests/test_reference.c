@@ -2,6 +2,7 @@
    cc -O2 -o test_reference tests/test_reference.c -lm -lpthread && ./test_reference [FOLDER]
    Runs every configuration on every instruction set of this machine; with -DWAVECOH_TEST_DOUBLE in
    float64, where only the reference's own rounding to float32 is left. */
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 #include "test.h"

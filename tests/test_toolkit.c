@@ -3,6 +3,7 @@
    exhaustive cosine, closed forms of attention and matrices, and hostile files.
    cc -O2 tests/test_toolkit.c -o test_toolkit -lm -lpthread */
 #define COHERENCE_NO_MAIN
+#define WAVECOH_SCALAR
 #include "../examples/coherence.c"
 
 #include "test.h"

@@ -22,6 +22,7 @@ int main(void)
 }
 #else
 
+#define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh_vk.h"
 #include "test.h"
