@@ -445,7 +445,8 @@ static wcoh_isa isa_named(const char *name)
     for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++) {
         if (strcmp(name, wcoh_isa_name((wcoh_isa)isa)) != 0) continue;
         if (wcoh_cpu_has_isa((wcoh_isa)isa)) return (wcoh_isa)isa;
-        fail(EXIT_FAILED, "--isa %s: this machine or this build lacks it", name);
+        fail(EXIT_FAILED, "--isa %s: this machine or this build lacks it%s", name,
+             isa == WCOH_ISA_SCALAR ? "; compile with -DWAVECOH_SCALAR" : "");
     }
     fail(EXIT_USAGE, "--isa is \"%s\": allowed are auto scalar sse2 avx2 avx512 neon", name);
     return WCOH_ISA_AUTO;
