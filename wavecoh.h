@@ -1803,6 +1803,20 @@ static wcoh_result wcohi_json_list(wcohi_json *json, uint64_t *values, int limit
 #endif
 #ifdef WCOHI_HAS_SSE2
 #include <immintrin.h>
+#if defined(_MSC_VER) && defined(__clang__) /* its immintrin.h stops at what /arch allows */
+#include <pmmintrin.h>
+#include <tmmintrin.h>
+#include <smmintrin.h>
+#include <avxintrin.h>
+#include <avx2intrin.h>
+#include <fmaintrin.h>
+#include <avx512fintrin.h>
+#include <avx512bwintrin.h>
+#include <avx512dqintrin.h>
+#include <avx512vlintrin.h>
+#include <avx512vlbwintrin.h>
+#include <avx512vldqintrin.h>
+#endif
 #ifdef _MSC_VER
 #include <intrin.h>
 #else
@@ -1894,7 +1908,7 @@ static wcohi_cpuid wcohi_cpuid_leaf(unsigned int leaf)
 static unsigned int wcohi_saved_state(void)
 {
     if (!(wcohi_cpuid_leaf(1).ecx & (1u << 27))) return 0;
-#ifdef _MSC_VER
+#if defined(_MSC_VER) && !defined(__clang__)
     return (unsigned int)_xgetbv(0);
 #else
     {
@@ -2116,7 +2130,7 @@ typedef long wcohi_atomic;
 #define wcohi_atomic_add(guard, p, d) ((void)(guard), _InterlockedExchangeAdd(p, d) + (d))
 #define wcohi_atomic_swap(guard, p, from, to)                                                      \
     ((void)(guard), _InterlockedCompareExchange(p, to, from) == (from))
-#elif defined(__GNUC__) && !defined(__TINYC__)
+#elif (defined(__GNUC__) || defined(__clang__)) && !defined(__TINYC__)
 typedef int wcohi_atomic;
 #define WCOHI_SPINS 1
 #define wcohi_atomic_add(guard, p, d) ((void)(guard), __atomic_add_fetch(p, d, __ATOMIC_SEQ_CST))
@@ -4445,7 +4459,7 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 
    In double mode (WAVECOH_TEST_DOUBLE) only the scalar set exists and its functions are libm's. */
 
-#if defined(__GNUC__) && !defined(__TINYC__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(__TINYC__)
 #define WCOHI_FORCE_INLINE static inline __attribute__((__always_inline__, __unused__))
 #define WCOHI_TARGET(set) __attribute__((__target__(set)))
 #elif defined(_MSC_VER)
