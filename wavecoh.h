@@ -4970,11 +4970,9 @@ wcohi_avx512_inline __m512 wcohi_avx512_sqrt(__m512 a)
 #define wcohi_avx512_odd(a, b) WCOHI_AVX512_PICK(a, b, 1, 2, 8)
 #define wcohi_avx512_ziplo(a, b) WCOHI_AVX512_ZIP(a, b, 0)
 #define wcohi_avx512_ziphi(a, b) WCOHI_AVX512_ZIP(a, b, 8)
-wcohi_avx512_inline __m512 wcohi_avx512_quads(const float *p, size_t stride)
-{
-    __m256 two = wcohi_avx2_quads(p, stride), more = wcohi_avx2_quads(p + 2 * stride, stride);
-    return _mm512_maskz_insertf32x8((__mmask16)-1, _mm512_castps256_ps512(two), more, 1);
-}
+#define wcohi_avx512_quads(p, stride)                                                              \
+    _mm512_maskz_insertf32x8((__mmask16)-1, _mm512_castps256_ps512(wcohi_avx2_quads(p, stride)),   \
+                             wcohi_avx2_quads((p) + 2 * (stride), stride), 1)
 #define wcohi_avx512_mixlo(a, b) _mm512_maskz_unpacklo_ps((__mmask16)-1, a, b)
 #define wcohi_avx512_mixhi(a, b) _mm512_maskz_unpackhi_ps((__mmask16)-1, a, b)
 #define wcohi_avx512_pairlo(a, b) _mm512_maskz_shuffle_ps((__mmask16)-1, a, b, 0x44)
@@ -7805,8 +7803,10 @@ S_(fn) void S_(wave_inner)(wcoh_real *delta, const wcoh_real *x, size_t x_stride
     for (i = 0; i + S_(W) <= rows; i += S_(W), delta += S_(W)) {
         S_(v) sum = S_(zero)();
         for (e = 0; e < whole; e += 4) {
-            S_(v) a = WCOHI_WAVE_QUADS(0), b = WCOHI_WAVE_QUADS(1);
-            S_(v) c = WCOHI_WAVE_QUADS(2), d = WCOHI_WAVE_QUADS(3);
+            S_(v) a = WCOHI_WAVE_QUADS(0);
+            S_(v) b = WCOHI_WAVE_QUADS(1);
+            S_(v) c = WCOHI_WAVE_QUADS(2);
+            S_(v) d = WCOHI_WAVE_QUADS(3);
             WCOHI_WAVE_TRANSPOSE(a, b, c, d);
             sum = S_(add)(sum, S_(add)(S_(add)(a, b), S_(add)(c, d)));
         }
