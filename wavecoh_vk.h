@@ -20,6 +20,20 @@
    recorded once for each shape and submitted again and again. Results are the same bits from run to
    run on one device and driver; between devices they differ by rounding.
 
+   CONTENTS: five floors, each calls only downward; search for the banners
+
+     1 surface    settings and facts of a device: all that users see
+     2 recording  what a GPU does for an op, in no interface's words: the recorder, sums and
+                  products, rooms of the ops, a pass
+     3 vulkan     loading, choosing a device, memory, pipelines, dispatches
+     4 running    commands of a pass, copies and slots, sessions, runs, a plan made ready
+     5 device     the table, matrix units, its life
+
+   OPTIONS, defined before the implementation is included, besides those of wavecoh.h
+
+     WAVECOH_VK_NO_COOPERATIVE      no products on matrix units: desc.cooperative is refused
+     WAVECOH_VK_TEST_SHADERS        the shaders that only tests and benchmarks use
+
    Memory: host memory comes in one block from desc.memory, device memory in two allocations for
    each trainer, session or evaluation. Vulkan objects use desc.allocator.
    Threads: objects that share a device are used by one thread at a time; make a device a thread.
@@ -34,6 +48,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* ======== 1 surface: settings and facts of a device =========================================== */
 
 /* vkGetInstanceProcAddr, as loaders hand it out. */
 typedef void (*wcoh_vk_function)(void);
@@ -102,12 +118,6 @@ WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info)
 #if defined(WAVECOH_IMPLEMENTATION) && !defined(WAVECOH_VK_IMPLEMENTATION_DONE)
 #define WAVECOH_VK_IMPLEMENTATION_DONE
 
-/* Chapters: 1 loading, 2 choosing a device, 3 memory, 4 pipelines, 5 recording, 6 ops, 7 passes, 8
-   the device table, 9 its life. A pass (a range of ops at one shape) is recorded into a command
-   buffer by walking the plan; each op says its dispatches, and wcohi_vk_dispatch, the one place
-   where a dispatch is recorded, puts a barrier before those that touch what an earlier one wrote.
-   */
-
 #include "shaders.h"
 
 #ifndef VK_NO_PROTOTYPES
@@ -132,7 +142,1489 @@ WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info)
 extern "C" {
 #endif
 
-/* ---- 1 loading ------------------------------------------------------------------------------- */
+/* ======== 2 recording: the recorder =========================================================== */
+
+/* What a GPU does for every op. Nothing on this floor knows Vulkan: a recording speaks of views
+   (stretches of arrays), of scratch, and of dispatches of the shaders in shaders.h; another
+   interface to GPUs would fill wcohi_gpu_table. */
+
+/* A stretch of the device's memory or, with host, of memory that the host sees. bytes 0: absent. */
+typedef struct wcohi_gpu_view {
+    int host;
+    size_t offset, bytes;
+} wcohi_gpu_view;
+
+/* Where things are. The device's memory holds parameters, gradient, moments, rules of the
+   optimiser, activations, tables, states and scratch, and `exchange`: what a pass reads from the
+   host (frame, tokens, targets, places) and writes for it (result). The host's memory holds a copy
+   of the exchange for every slot. */
+typedef struct wcohi_gpu_layout {
+    wcohi_gpu_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
+        scratch;
+    wcohi_gpu_view exchange, frame, tokens, targets, places, result;
+    wcohi_gpu_view slots, logits, staging;
+    size_t device_bytes, host_bytes;
+} wcohi_gpu_layout;
+
+/* What distinguishes one recorded pass from another; everything else is in the frame. */
+typedef struct wcohi_gpu_pass {
+    int first, last; /* times of the plan; -1: the optimiser's update */
+    int batch, seq;
+    int backward, add, session, logits, loss;
+    int places; /* rows of positions come from the host: sinusoids past their table */
+} wcohi_gpu_pass;
+
+/* What of a device shapes the recordings. */
+typedef struct wcohi_gpu_traits {
+    uint32_t shared;      /* bytes of shared memory that a workgroup may have */
+    uint32_t invocations; /* threads that it may have */
+    int two_float;        /* sessions in pairs of floats */
+    int cooperative;      /* large products in gemm_cooperative.comp */
+    uint32_t units[5];    /* its constants M, N, K, WM, WN */
+} wcohi_gpu_traits;
+
+typedef struct wcohi_gpu_recorder wcohi_gpu_recorder;
+
+/* `groups` workgroups of a shader. specs: its specialization constants; views and push: as many and
+   as long as its row of wcoh_spv_table says. */
+typedef struct wcohi_gpu_call {
+    int shader;
+    const uint32_t *specs;
+    const wcohi_gpu_view *views;
+    uint32_t view_count;
+    const void *push;
+    size_t push_bytes;
+    uint32_t groups[3];
+} wcohi_gpu_call;
+
+/* What a device does for a recording. What is called later sees what was called before. */
+typedef struct wcohi_gpu_table {
+    wcoh_result (*dispatch)(wcohi_gpu_recorder *r, const wcohi_gpu_call *call);
+    void (*zero)(wcohi_gpu_recorder *r, wcohi_gpu_view view);
+} wcohi_gpu_table;
+
+struct wcohi_gpu_recorder {
+    const wcohi_gpu_table *table;
+    const wcohi_gpu_traits *traits;
+    const wcohi_gpu_layout *at;
+    const wcohi_plan *plan; /* with tensors placed for this device */
+    wcohi_gpu_pass pass;
+    uint32_t rows;                /* batch * seq of the pass */
+    int building;                 /* 0: nothing is recorded, only counted */
+    size_t scratch, scratch_most; /* bytes the op under way has taken; most of any op */
+    wcoh_result result;           /* the first failure; later calls do nothing */
+    wcoh_error *error;
+};
+
+/* The one place where recordings meet the device. */
+static void wcohi_gpu_dispatch(wcohi_gpu_recorder *r, int shader, const uint32_t *specs,
+                               const wcohi_gpu_view *views, uint32_t view_count, const void *push,
+                               size_t push_bytes, uint32_t x, uint32_t y, uint32_t z)
+{
+    wcohi_gpu_call call;
+    call.shader = shader;
+    call.specs = specs;
+    call.views = views;
+    call.view_count = view_count;
+    call.push = push;
+    call.push_bytes = push_bytes;
+    call.groups[0] = x;
+    call.groups[1] = y;
+    call.groups[2] = z;
+    if (!r->result) r->result = r->table->dispatch(r, &call);
+}
+
+/* A dispatch: views is an array in the order of the shader's bindings, push its push struct. */
+#define WCOHI_GPU_DISPATCH(r, shader, specs, views, push, x, y, z)                                 \
+    wcohi_gpu_dispatch(r, shader, specs, views, WCOHI_COUNT(views), &(push), sizeof(push), x, y, z)
+
+static const wcohi_gpu_view wcohi_gpu_absent = {0, 0, 0};
+
+static wcohi_gpu_view wcohi_gpu_part(wcohi_gpu_view whole, size_t offset, size_t bytes)
+{
+    whole.offset += offset;
+    whole.bytes = bytes;
+    return whole;
+}
+
+#define WCOHI_GPU_ALIGN WCOHI_DEVICE_ALIGN /* bytes between arrays */
+
+/* Scratch of the op under way: `count` reals. */
+static wcohi_gpu_view wcohi_gpu_scratch(wcohi_gpu_recorder *r, size_t count)
+{
+    size_t bytes = wcohi_round_up(wcohi_mul(count, sizeof(float)), WCOHI_GPU_ALIGN),
+           at = r->scratch;
+    r->scratch = wcohi_add(at, bytes);
+    r->scratch_most = WCOHI_MAX(r->scratch_most, r->scratch);
+    if (!r->result &&
+        (r->scratch == WCOHI_SIZE_BAD || (r->building && r->scratch > r->at->scratch.bytes)))
+        r->result = wcohi_fail(
+            r->error, WCOH_E_MEMORY, "a pass wants %llu bytes of scratch, %llu were taken",
+            (unsigned long long)r->scratch, (unsigned long long)r->at->scratch.bytes);
+    return wcohi_gpu_part(r->at->scratch, at, bytes);
+}
+
+/* `count` reals from the beginning of a parameter: tensors that stand together are read as one. */
+static wcohi_gpu_view wcohi_gpu_param_of(const wcohi_gpu_recorder *r, int row, size_t count)
+{
+    if (row < 0) return wcohi_gpu_absent;
+    return wcohi_gpu_part(r->at->params, r->plan->rows[row].offset * sizeof(float),
+                          count * sizeof(float));
+}
+
+static wcohi_gpu_view wcohi_gpu_param(const wcohi_gpu_recorder *r, int row)
+{
+    return wcohi_gpu_param_of(r, row, row < 0 ? 0 : r->plan->rows[row].count);
+}
+
+static uint32_t wcohi_gpu_width(const wcohi_gpu_recorder *r, int tensor)
+{
+    return (uint32_t)r->plan->tensors[tensor].width;
+}
+
+/* A tensor's rows of this pass (aux tensors: all of it). */
+static wcohi_gpu_view wcohi_gpu_data(const wcohi_gpu_recorder *r, int tensor)
+{
+    const wcohi_tensor *t = tensor < 0 ? NULL : &r->plan->tensors[tensor];
+    if (!t) return wcohi_gpu_absent;
+    return wcohi_gpu_part(r->at->activations, t->offset * sizeof(float),
+                          (t->width ? (size_t)r->rows * (size_t)t->width : t->count) *
+                              sizeof(float));
+}
+
+/* Reals that `count` take in an aux tensor. */
+static size_t wcohi_gpu_aux_size(size_t count)
+{
+    return wcohi_round_up(count, WCOHI_GPU_ALIGN / sizeof(float));
+}
+
+/* `count` reals of an aux tensor, the next after *used. */
+static wcohi_gpu_view wcohi_gpu_aux(const wcohi_gpu_recorder *r, const wcohi_op *op, size_t *used,
+                                    size_t count)
+{
+    wcohi_gpu_view view =
+        wcohi_gpu_part(wcohi_gpu_data(r, op->aux), *used * sizeof(float), count * sizeof(float));
+    *used += wcohi_gpu_aux_size(count);
+    return view;
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* The gradients of a parameter (absent if it is frozen) and of a tensor. */
+static wcohi_gpu_view wcohi_gpu_dparam_of(const wcohi_gpu_recorder *r, int row, size_t count)
+{
+    if (row < 0 || !r->plan->rows[row].trained) return wcohi_gpu_absent;
+    return wcohi_gpu_part(r->at->gradient, r->plan->rows[row].offset * sizeof(float),
+                          count * sizeof(float));
+}
+
+static wcohi_gpu_view wcohi_gpu_dparam(const wcohi_gpu_recorder *r, int row)
+{
+    return wcohi_gpu_dparam_of(r, row, row < 0 ? 0 : r->plan->rows[row].count);
+}
+
+static wcohi_gpu_view wcohi_gpu_ddata(const wcohi_gpu_recorder *r, int tensor)
+{
+    return tensor < 0 ? wcohi_gpu_absent : wcohi_gpu_data(r, r->plan->tensors[tensor].grad);
+}
+#endif
+
+/* Workgroups of 64 for `count` elements; the shaders of elements go on in strides of the grid. */
+static uint32_t wcohi_gpu_groups(size_t count)
+{
+    return (uint32_t)WCOHI_MIN((count + 63) / 64, (size_t)16384);
+}
+
+/* Workgroups of which each takes one row, then goes on in strides of the grid. */
+static uint32_t wcohi_gpu_row_groups(uint32_t rows) { return WCOHI_MIN(rows, 65535u); }
+
+static uint32_t wcohi_gpu_ceil(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
+
+/* ======== 2 recording: sums and products ====================================================== */
+
+/* ---- sums over rows -------------------------------------------------------------------------- */
+
+#ifndef WAVECOH_NO_TRAINING
+#define WCOHI_GPU_CHUNK 256u /* rows that one workgroup sums */
+
+/* to [n] = or += sum over `rows` of from[row * ld + first ..]; in two stages where rows are many. */
+static void wcohi_gpu_sum_rows(wcohi_gpu_recorder *r, wcohi_gpu_view from, uint32_t rows,
+                               uint32_t ld, uint32_t first, uint32_t n, wcohi_gpu_view to,
+                               uint32_t add)
+{
+    uint32_t chunks = rows > 2 * WCOHI_GPU_CHUNK ? wcohi_gpu_ceil(rows, WCOHI_GPU_CHUNK) : 1;
+    wcohi_gpu_view views[2];
+    wcoh_push_reduce push;
+    if (to.bytes == 0) return; /* frozen */
+    views[0] = from;
+    views[1] = chunks > 1 ? wcohi_gpu_scratch(r, (size_t)chunks * n) : to;
+    push.rows = rows;
+    push.n = n;
+    push.ld = ld;
+    push.first = first;
+    push.chunk = chunks > 1 ? WCOHI_GPU_CHUNK : rows;
+    push.add = chunks > 1 ? 0 : add;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_REDUCE, NULL, views, push, wcohi_gpu_ceil(n, 16), chunks, 1);
+    if (chunks > 1) wcohi_gpu_sum_rows(r, views[1], chunks, n, 0, n, to, add);
+}
+#endif
+
+/* ---- matrix products ------------------------------------------------------------------------- */
+
+/* C [m,n] = or += op(A) [m,k] op(B) [k,n], as gemm.comp has it; `groups` products side by side. */
+typedef struct wcohi_gpu_gemm {
+    uint32_t m, n, k;
+    wcohi_gpu_view a, b, c, bias, residual, pre;
+    uint32_t lda, ldb, ldc;
+    int ta, tb, gelu, add, gradient; /* gradient: A is one, of a mean over the rows */
+    uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
+} wcohi_gpu_gemm;
+
+/* Tiles that gemm.comp is specialized for. cost: of one element, relative to the largest tile. */
+typedef struct wcohi_gpu_tile {
+    uint32_t bm, bn, bk, tm, tn;
+    double cost;
+} wcohi_gpu_tile;
+
+static const wcohi_gpu_tile wcohi_gpu_tiles[] = {
+    {128, 128, 16, 8, 8, 1.0}, {64, 64, 16, 4, 4, 1.4},  {32, 32, 16, 4, 4, 2.2},
+    {128, 16, 16, 8, 4, 2.6},  {16, 128, 16, 4, 8, 2.6},
+};
+
+#define WCOHI_GPU_BUSY 128.0 /* workgroups that keep a GPU busy */
+
+static uint32_t wcohi_gpu_tile_count(const wcohi_gpu_gemm *g, const wcohi_gpu_tile *tile)
+{
+    return wcohi_gpu_ceil(g->m, tile->bm) * wcohi_gpu_ceil(g->n, tile->bn) * g->groups;
+}
+
+/* Shares of a long sum over k (weight gradients), so that a small C keeps the device busy too; the
+   partial products must fit into `room` reals. A function of the shape alone. */
+static uint32_t wcohi_gpu_splits(const wcohi_gpu_gemm *g, uint32_t tiles, size_t room)
+{
+    uint32_t most = WCOHI_MIN(g->k / 128, (uint32_t)WCOHI_GPU_BUSY * 2 / tiles);
+    size_t fits = room / ((size_t)g->groups * g->m * g->n);
+    if (!g->add || g->bias.bytes || g->residual.bytes || g->gelu) return 1;
+    return WCOHI_CLAMP(WCOHI_MIN(most, (uint32_t)WCOHI_MIN(fits, (size_t)64)), 1, 64);
+}
+
+static const wcohi_gpu_tile *wcohi_gpu_tile_choose(const wcohi_gpu_gemm *g,
+                                                   const wcohi_gpu_traits *traits)
+{
+    const wcohi_gpu_tile *best = NULL;
+    double lowest = 0;
+    int i;
+    for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles); i++) {
+        const wcohi_gpu_tile *tile = &wcohi_gpu_tiles[i];
+        uint32_t tiles = wcohi_gpu_tile_count(g, tile),
+                 splits = wcohi_gpu_splits(g, tiles, (size_t)1 << 40);
+        double cost = (double)tiles * tile->bm * tile->bn * tile->cost;
+        double shared = 16.0 * tile->bk * (tile->bm / 4 + tile->bn / 4 + 2);
+        if (shared > traits->shared) continue;
+        if (tile->bm / tile->tm * (tile->bn / tile->tn) > traits->invocations) continue;
+        cost *= WCOHI_MAX(1.0, WCOHI_GPU_BUSY / ((double)tiles * splits));
+        if (best && cost >= lowest) continue;
+        best = tile;
+        lowest = cost;
+    }
+    return best;
+}
+
+static int wcohi_gpu_fours(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
+{
+    return ((a | b | c | d) & 3) == 0;
+}
+
+#define WCOHI_GPU_SPECS                                                                            \
+    9 /* specialization constants of gemm.comp; gemm_cooperative.comp has them too */
+
+/* How a product is computed. */
+typedef struct wcohi_gpu_kernel {
+    int shader;
+    const wcohi_gpu_tile *tile; /* NULL: this device can run none */
+    uint32_t specs[WCOHI_GPU_SPECS];
+    uint32_t shift; /* of A's exponents before it is rounded */
+} wcohi_gpu_kernel;
+
+#ifndef WAVECOH_VK_NO_COOPERATIVE
+/* The one tile of gemm_cooperative.comp. */
+static const wcohi_gpu_tile wcohi_gpu_unit_tile = {128, 128, 32, 8, 8, 1.0};
+
+/* Gradients of a mean over many rows are small: they are multiplied by as much. */
+static void wcohi_gpu_use_units(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g,
+                                wcohi_gpu_kernel *kernel)
+{
+    kernel->shader = WCOH_SPV_GEMM_COOPERATIVE;
+    memcpy(kernel->specs, r->traits->units, sizeof r->traits->units);
+    while (g->gradient && 1u << kernel->shift < r->rows) kernel->shift++;
+}
+#endif
+
+static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
+{
+    int units = 0, vec = wcohi_gpu_fours(g->lda, g->ta ? g->m : g->k, g->group_a, g->first_a) &&
+                         wcohi_gpu_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0);
+    const wcohi_gpu_tile *t;
+    wcohi_gpu_kernel kernel;
+    memset(&kernel, 0, sizeof kernel);
+    kernel.shader = WCOH_SPV_GEMM;
+#ifndef WAVECOH_VK_NO_COOPERATIVE
+    units = r->traits->cooperative && g->m >= 64 && g->n >= 64 && g->k >= 32;
+    if (units) kernel.tile = &wcohi_gpu_unit_tile;
+#endif
+    if (!units) kernel.tile = wcohi_gpu_tile_choose(g, r->traits);
+    if ((t = kernel.tile) == NULL) return kernel;
+    kernel.specs[0] = t->bm / t->tm * (t->bn / t->tn);
+    kernel.specs[1] = t->bm;
+    kernel.specs[2] = t->bn;
+    kernel.specs[3] = t->bk;
+    kernel.specs[4] = t->tm;
+    kernel.specs[5] = t->tn;
+    kernel.specs[6] = (uint32_t)g->ta;
+    kernel.specs[7] = (uint32_t)g->tb;
+    kernel.specs[8] = (uint32_t)vec;
+#ifndef WAVECOH_VK_NO_COOPERATIVE
+    if (units) wcohi_gpu_use_units(r, g, &kernel);
+#endif
+    return kernel;
+}
+
+static wcoh_push_gemm wcohi_gpu_gemm_push(const wcohi_gpu_gemm *g, uint32_t splits, uint32_t chunk,
+                                          uint32_t shift)
+{
+    wcoh_push_gemm push;
+    push.m = g->m;
+    push.n = g->n;
+    push.k = g->k;
+    push.lda = g->lda;
+    push.ldb = g->ldb;
+    push.ldc = g->ldc;
+    push.group_a = g->group_a;
+    push.group_b = g->group_b;
+    push.group_c = g->group_c;
+    push.group_bias = g->group_bias;
+    push.splits = splits;
+    push.chunk = chunk;
+    push.split_c = g->groups * g->m * g->n;
+    push.first_a = g->first_a;
+    push.flags = (g->bias.bytes ? 1u : 0u) | (g->residual.bytes ? 2u : 0u) |
+                 (g->pre.bytes ? 4u : 0u) | (g->gelu ? 8u : 0u) |
+                 (g->add && splits == 1 ? 16u : 0u);
+    push.shift = shift;
+    return push;
+}
+
+static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
+{
+    wcohi_gpu_kernel kernel = wcohi_gpu_kernel_of(r, g);
+    const wcohi_gpu_tile *t = kernel.tile;
+    size_t whole = (size_t)g->groups * g->m * g->n;
+    size_t room =
+        r->building ? (r->at->scratch.bytes - r->scratch) / sizeof(float) : (size_t)1 << 22;
+    uint32_t splits, chunk;
+    wcohi_gpu_view views[6];
+    wcoh_push_gemm push;
+    if (g->m == 0 || g->n == 0 || !t) return;
+    splits = wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, t), room);
+    chunk = wcohi_gpu_ceil(wcohi_gpu_ceil(g->k, splits), t->bk) * t->bk;
+    splits = wcohi_gpu_ceil(g->k, chunk);
+    views[0] = g->a;
+    views[1] = g->b;
+    views[2] = g->bias;
+    views[3] = g->residual;
+    views[4] = splits > 1 ? wcohi_gpu_scratch(r, splits * whole) : g->c;
+    views[5] = g->pre;
+    push = wcohi_gpu_gemm_push(g, splits, chunk, kernel.shift);
+    WCOHI_GPU_DISPATCH(r, kernel.shader, kernel.specs, views, push, wcohi_gpu_ceil(g->n, t->bn),
+                       wcohi_gpu_ceil(g->m, t->bm), g->groups * splits);
+#ifndef WAVECOH_NO_TRAINING /* nothing else adds */
+    if (splits > 1)
+        wcohi_gpu_sum_rows(r, views[4], splits, (uint32_t)whole, 0, (uint32_t)whole, g->c, 1);
+#endif
+}
+
+/* y [N,O] = x [N,I] W^T + bias; the caller adds residual, gelu, groups. */
+static wcohi_gpu_gemm wcohi_gpu_product(wcohi_gpu_view y, wcohi_gpu_view x, wcohi_gpu_view weight,
+                                        uint32_t rows, uint32_t wide_out, uint32_t wide_in)
+{
+    wcohi_gpu_gemm g;
+    memset(&g, 0, sizeof g);
+    g.m = rows;
+    g.n = wide_out;
+    g.k = wide_in;
+    g.a = x;
+    g.lda = wide_in;
+    g.b = weight;
+    g.ldb = wide_in;
+    g.tb = 1;
+    g.c = y;
+    g.ldc = wide_out;
+    g.groups = 1;
+    return g;
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* dx [N,I] = or += g [N,O] W [O,I] */
+static void wcohi_gpu_product_input(wcohi_gpu_recorder *r, wcohi_gpu_view dx, int add,
+                                    wcohi_gpu_view grad, wcohi_gpu_view weight, uint32_t rows,
+                                    uint32_t wide_out, uint32_t wide_in, uint32_t groups)
+{
+    wcohi_gpu_gemm g =
+        wcohi_gpu_product(dx, grad, weight, rows, wide_in / groups, wide_out / groups);
+    g.gradient = 1;
+    g.lda = wide_out;
+    g.tb = 0;
+    g.ldb = wide_in / groups;
+    g.ldc = wide_in;
+    g.add = add;
+    g.groups = groups;
+    g.group_a = wide_out / groups;
+    g.group_b = wide_out / groups * (wide_in / groups);
+    g.group_c = wide_in / groups;
+    wcohi_gpu_multiply(r, &g);
+}
+
+/* dW [O,I] += g^T [O,N] x [N,I], as blocks one after the other with groups; absent: frozen */
+static void wcohi_gpu_product_weight(wcohi_gpu_recorder *r, wcohi_gpu_view dweight,
+                                     wcohi_gpu_view grad, wcohi_gpu_view x, uint32_t rows,
+                                     uint32_t wide_out, uint32_t wide_in, uint32_t groups)
+{
+    wcohi_gpu_gemm g =
+        wcohi_gpu_product(dweight, grad, x, wide_out / groups, wide_in / groups, rows);
+    if (dweight.bytes == 0) return;
+    g.gradient = 1;
+    g.ta = 1;
+    g.lda = wide_out;
+    g.tb = 0;
+    g.ldb = wide_in;
+    g.ldc = wide_in / groups;
+    g.add = 1;
+    g.groups = groups;
+    g.group_a = wide_out / groups;
+    g.group_b = wide_in / groups;
+    g.group_c = wide_out / groups * (wide_in / groups);
+    wcohi_gpu_multiply(r, &g);
+}
+
+/* db [O] += sum over rows of g [N,O]; absent: frozen */
+static void wcohi_gpu_product_bias(wcohi_gpu_recorder *r, wcohi_gpu_view dbias, wcohi_gpu_view grad,
+                                   uint32_t rows, uint32_t wide_out)
+{
+    wcohi_gpu_sum_rows(r, grad, rows, wide_out, 0, wide_out, dbias, 1);
+}
+
+static void wcohi_gpu_gelu_back(wcohi_gpu_recorder *r, wcohi_gpu_view grad, wcohi_gpu_view pre,
+                                size_t count)
+{
+    const wcohi_gpu_view views[2] = {pre, grad};
+    wcoh_push_gelu_back push;
+    push.count = (uint32_t)count;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_GELU_BACK, NULL, views, push, wcohi_gpu_groups(count), 1, 1);
+}
+#endif
+
+/* ======== 2 recording: rooms of the ops ======================================================= */
+
+/* Each op has a room: what its aux tensor holds, forward, backward. */
+
+/* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
+
+static void wcohi_gpu_embed(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t places = op->param[1] < 0 ? 0 : r->pass.places ? 2 : 1;
+    const wcohi_gpu_view views[5] = {r->at->tokens, wcohi_gpu_param(r, op->param[0]),
+                                     places == 2 ? r->at->places : wcohi_gpu_param(r, op->param[1]),
+                                     wcohi_gpu_data(r, op->out), r->at->frame};
+    wcoh_push_embed push;
+    push.width = (uint32_t)op->wide_out;
+    push.count = r->rows * push.width;
+    push.seq = (uint32_t)r->pass.seq;
+    push.places = places;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_EMBED, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_embed_table_back(wcohi_gpu_recorder *r, const wcohi_op *op, uint32_t places)
+{
+    const wcohi_gpu_view views[4] = {r->at->tokens, wcohi_gpu_ddata(r, op->out),
+                                     wcohi_gpu_dparam(r, op->param[places]), r->at->frame};
+    wcoh_push_embed_back push;
+    push.rows = r->rows;
+    push.width = (uint32_t)op->wide_out;
+    push.seq = (uint32_t)r->pass.seq;
+    push.places = places;
+    push.symbols = places ? push.seq : (uint32_t)r->plan->desc->vocab;
+    if (views[2].bytes)
+        WCOHI_GPU_DISPATCH(r, WCOH_SPV_EMBED_BACK, NULL, views, push,
+                           WCOHI_MIN(push.symbols, 16384u), 1, 1);
+}
+
+static void wcohi_gpu_embed_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_embed_table_back(r, op, 0);
+    wcohi_gpu_embed_table_back(r, op, 1);
+}
+#endif
+
+/* ---- norm ------------------------------------------------------------------------------------ */
+
+static void wcohi_gpu_norm(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[0]),
+                                     wcohi_gpu_param(r, op->param[1]), wcohi_gpu_data(r, op->out),
+                                     wcohi_gpu_data(r, op->aux)};
+    wcoh_push_norm push;
+    push.rows = r->rows;
+    push.width = (uint32_t)op->wide_in;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM, NULL, views, push, wcohi_gpu_row_groups(r->rows), 1, 1);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_norm_input_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_data(r, op->aux), wcohi_gpu_param(r, op->param[0]),
+                                     wcohi_gpu_ddata(r, op->in)};
+    wcoh_push_norm_back push;
+    push.rows = r->rows;
+    push.width = (uint32_t)op->wide_in;
+    push.add = (uint32_t)op->add_in;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK, NULL, views, push, wcohi_gpu_row_groups(r->rows), 1,
+                       1);
+}
+
+static void wcohi_gpu_norm_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t width = (uint32_t)op->wide_in, chunk = 64, chunks = wcohi_gpu_ceil(r->rows, chunk);
+    wcohi_gpu_view partial = wcohi_gpu_scratch(r, 2 * (size_t)chunks * width);
+    const wcohi_gpu_view views[4] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_data(r, op->aux), partial};
+    wcoh_push_norm_back_weight push;
+    push.rows = r->rows;
+    push.width = width;
+    push.chunk = chunk;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(width, 16),
+                       chunks, 1);
+    wcohi_gpu_norm_input_back(r, op);
+    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, 0, width, wcohi_gpu_dparam(r, op->param[0]),
+                       1);
+    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, width, width,
+                       wcohi_gpu_dparam(r, op->param[1]), 1);
+}
+#endif
+
+/* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks ---------------------------- */
+
+static void wcohi_gpu_linear(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out / groups,
+             in = (uint32_t)op->wide_in / groups;
+    wcohi_gpu_gemm g = wcohi_gpu_product(
+        wcohi_gpu_data(r, op->out), wcohi_gpu_data(r, op->in),
+        wcohi_gpu_param_of(r, op->param[0], (size_t)groups * out * in), r->rows, out, in);
+    g.lda = (uint32_t)op->wide_in;
+    g.ldc = (uint32_t)op->wide_out;
+    g.bias = wcohi_gpu_param_of(r, op->param[1], (size_t)op->wide_out);
+    g.residual = wcohi_gpu_data(r, op->in2);
+    g.gelu = op->gelu;
+    if (op->gelu) g.pre = wcohi_gpu_data(r, op->aux);
+    g.groups = groups;
+    g.group_a = in;
+    g.group_b = out * in;
+    g.group_c = g.group_bias = out;
+    wcohi_gpu_multiply(r, &g);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out,
+             in = (uint32_t)op->wide_in;
+    size_t count = (size_t)out * in / groups;
+    wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
+    if (op->gelu) wcohi_gpu_gelu_back(r, g, wcohi_gpu_data(r, op->aux), (size_t)r->rows * out);
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam_of(r, op->param[1], out), g, r->rows, out);
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam_of(r, op->param[0], count), g,
+                             wcohi_gpu_data(r, op->in), r->rows, out, in, groups);
+    wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, g,
+                            wcohi_gpu_param_of(r, op->param[0], count), r->rows, out, in, groups);
+}
+#endif
+
+/* ---- what both kinds of attention share: tiles of the pair matrix ---------------------------- */
+
+/* What an attention op's aux tensor holds. */
+typedef struct wcohi_gpu_attention {
+    wcohi_gpu_view coefficients, phasors; /* coherence: [H,4], [N,H,4] */
+    wcohi_gpu_view rotated;               /* rotary: queries and keys [N,2D] */
+    wcohi_gpu_view logsum, delta;         /* [N,H] */
+} wcohi_gpu_attention;
+
+/* Where a dispatch of attend.glsl finds its arrays, and its grid. */
+typedef struct wcohi_gpu_pairs {
+    wcoh_push_attend push;
+    uint32_t columns; /* of a thread: specialization constant 0 */
+    uint32_t tiles, chunks;
+    wcohi_gpu_view left, right, value; /* bindings 0, 1, 2 */
+} wcohi_gpu_pairs;
+
+/* The grid; where the arrays stand is the op's. */
+static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_pairs t;
+    uint32_t wide = (uint32_t)(op->wide_out / op->heads);
+    memset(&t, 0, sizeof t);
+    t.push.seq = (uint32_t)r->pass.seq;
+    t.push.heads = (uint32_t)op->heads;
+    t.push.wide = wide;
+    t.columns = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
+    t.tiles = wcohi_gpu_ceil((uint32_t)r->pass.seq, 32);
+    t.chunks = wcohi_gpu_ceil(wide, 8 * t.columns);
+    return t;
+}
+
+static void wcohi_gpu_attend(wcohi_gpu_recorder *r, const wcohi_op *op, int shader,
+                             const wcohi_gpu_pairs *t, wcohi_gpu_view logsum)
+{
+    const wcohi_gpu_view views[5] = {t->left, t->right, t->value, wcohi_gpu_data(r, op->out),
+                                     logsum};
+    WCOHI_GPU_DISPATCH(r, shader, &t->columns, views, t->push, t->tiles, t->push.heads * t->chunks,
+                       (uint32_t)r->pass.batch);
+}
+
+/* Where an op's state begins among all, in numbers of `size` bytes. */
+static uint32_t wcohi_gpu_state_first(const wcohi_gpu_recorder *r, const wcohi_op *op, size_t size)
+{
+    return (uint32_t)((size_t)op->state * wcohi_attention_state_bytes(r->plan->desc) / size);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_attend_delta(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view delta)
+{
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->out), wcohi_gpu_ddata(r, op->out),
+                                     delta};
+    wcoh_push_attend_delta push;
+    push.count = r->rows * (uint32_t)op->heads;
+    push.wide = (uint32_t)(op->wide_out / op->heads);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_ATTEND_DELTA, NULL, views, push, wcohi_gpu_groups(push.count), 1,
+                       1);
+}
+#endif
+
+/* ---- coherence attention --------------------------------------------------------------------- */
+
+static size_t wcohi_gpu_coherence_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
+{
+    size_t heads = (size_t)op->heads;
+    (void)plan;
+    return wcohi_gpu_aux_size(4 * heads) + wcohi_gpu_aux_size(wcohi_mul(4 * heads, rows)) +
+           2 * wcohi_gpu_aux_size(wcohi_mul(rows, heads));
+}
+
+static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_attention a;
+    size_t used = 0, rows = r->rows, heads = (size_t)op->heads;
+    a.coefficients = wcohi_gpu_aux(r, op, &used, 4 * heads);
+    a.phasors = wcohi_gpu_aux(r, op, &used, 4 * heads * rows);
+    a.rotated = wcohi_gpu_absent;
+    a.logsum = wcohi_gpu_aux(r, op, &used, heads * rows);
+    a.delta = wcohi_gpu_aux(r, op, &used, heads * rows);
+    return a;
+}
+
+static wcoh_result wcohi_gpu_coherence_accept(const wcohi_plan *plan, wcoh_error *error)
+{
+    if (!plan->session && plan->seq > 65536)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "seq is %d: coherence attention on Vulkan takes at most 65536",
+                          plan->seq);
+    return WCOH_OK;
+}
+
+static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, const wcohi_op *op,
+                                                 const wcohi_gpu_attention *aux)
+{
+    wcohi_gpu_pairs t = wcohi_gpu_pairs_of(r, op);
+    t.left = aux->coefficients;
+    t.right = aux->phasors;
+    t.value = wcohi_gpu_data(r, op->in2);
+    t.push.value_stride = wcohi_gpu_width(r, op->in2);
+    t.push.value_column = (uint32_t)op->column;
+    t.push.stride = wcohi_gpu_width(r, op->in); /* raw phasors, of the query */
+    return t;
+}
+
+/* Where the raw keys begin in a row of phasors; 0: the query's are the keys' too. */
+static uint32_t wcohi_gpu_key_column(const wcohi_op *op)
+{
+    uint32_t heads = (uint32_t)op->heads;
+    return (uint32_t)op->column == 4 * heads ? 2 * heads : 0;
+}
+
+static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                        const wcohi_gpu_attention *aux)
+{
+    const wcohi_gpu_view views[7] = {wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[0]),
+                                     wcohi_gpu_param(r, op->param[1]),
+                                     wcohi_gpu_param(r, op->param[2]),
+                                     wcohi_gpu_param(r, op->param[3]),
+                                     aux->coefficients,
+                                     aux->phasors};
+    wcoh_push_coherence_prepare push;
+    push.rows = r->rows;
+    push.heads = (uint32_t)op->heads;
+    push.seq = (uint32_t)r->pass.seq;
+    push.stride = wcohi_gpu_width(r, op->in);
+    push.key_column = wcohi_gpu_key_column(op);
+    push.frozen = op->param[3] >= 0;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
+                       wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
+}
+
+static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    int width = op->wide_out / op->heads;
+    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
+                                     wcohi_gpu_data(r, op->out), r->at->states,
+                                     wcohi_gpu_param(r, op->param[3])};
+    wcoh_push_coherence_session push;
+    push.rows = r->rows;
+    push.heads = (uint32_t)op->heads;
+    push.width = (uint32_t)width;
+    push.stride = wcohi_gpu_width(r, op->in);
+    push.key_column = wcohi_gpu_key_column(op);
+    push.value_stride = wcohi_gpu_width(r, op->in2);
+    push.value_column = (uint32_t)op->column;
+    push.pitch = (uint32_t)wcohi_wave_pitch(width);
+    push.size = (uint32_t)wcohi_wave_session(width);
+    push.coefficients = WCOHI_WAVE_HEADER;
+    push.denominators = WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4;
+    push.z = push.denominators + WCOHI_DENOMINATORS;
+    push.frozen = op->param[3] >= 0;
+    push.first = wcohi_gpu_state_first(r, op, sizeof(double));
+    WCOHI_GPU_DISPATCH(r,
+                       r->traits->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
+                                            : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
+                       NULL, views, push, push.heads, 1, 1);
+}
+
+/* Parameters of every head of an op, in double, as the CPU's attention takes them; table [4,H]. */
+static void wcohi_gpu_coherence_heads(const wcohi_row *rows, const wcoh_real *params,
+                                      const wcohi_op *op, double *table, wcohi_coherence *call)
+{
+    int heads = op->heads, h, i;
+    double *column[4];
+    for (i = 0; i < 4; i++) column[i] = table + i * heads;
+    for (i = 0; i < 4; i++)
+        for (h = 0; op->param[i] >= 0 && h < heads; h++) {
+            double raw = (double)params[rows[op->param[i]].offset + (size_t)h];
+            column[i][h] = i == 0 || i == 2 ? wcohi_softplus(raw) : raw;
+        }
+    call->gain = op->param[0] < 0 ? NULL : column[0];
+    call->carrier = op->param[1] < 0 ? NULL : column[1];
+    call->damping = op->param[2] < 0 ? NULL : column[2];
+    call->harmonic = op->param[3] < 0 ? NULL : column[3];
+}
+
+/* Write the headers (order, coefficients, decay, turn) of an op's state by the CPU's own text; the
+   device only reads them. */
+static void wcohi_gpu_coherence_open(const wcohi_plan *plan, const wcoh_real *params,
+                                     const wcohi_op *op, unsigned char *states, double *table)
+{
+    wcohi_coherence call;
+    int h;
+    memset(&call, 0, sizeof call);
+    call.heads = op->heads;
+    call.width = op->wide_out / op->heads;
+    call.state =
+        (double *)(void *)(states + (size_t)op->state * wcohi_attention_state_bytes(plan->desc));
+    wcohi_gpu_coherence_heads(plan->rows, params, op, table, &call);
+    for (h = 0; h < op->heads; h++) wcohi_wave_open(&call, h);
+}
+
+static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
+    wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(r, op, &aux);
+    if (r->pass.session) {
+        wcohi_gpu_coherence_session(r, op);
+        return;
+    }
+    wcohi_gpu_coherence_prepare(r, op, &aux);
+    wcohi_gpu_attend(r, op, WCOH_SPV_COHERENCE_FORWARD, &t, aux.logsum);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* (dkappa, domega, dlambda) of every tile of queries into the raw parameters' gradients */
+static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                       wcohi_gpu_view partial, uint32_t rows)
+{
+    uint32_t heads = (uint32_t)op->heads;
+    wcohi_gpu_view sums = wcohi_gpu_scratch(r, 3 * (size_t)heads);
+    const wcohi_gpu_view views[6] = {sums,
+                                     wcohi_gpu_param(r, op->param[0]),
+                                     wcohi_gpu_param(r, op->param[2]),
+                                     wcohi_gpu_dparam(r, op->param[0]),
+                                     wcohi_gpu_dparam(r, op->param[1]),
+                                     wcohi_gpu_dparam(r, op->param[2])};
+    wcoh_push_coherence_finish push;
+    push.heads = heads;
+    if (op->param[0] < 0) return; /* the frozen form has none */
+    wcohi_gpu_sum_rows(r, partial, rows, 3 * heads, 0, 3 * heads, sums, 0);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_FINISH, NULL, views, push, 1, 1, 1);
+}
+
+static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
+    wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(r, op, &aux);
+    uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads;
+    wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), raw = wcohi_gpu_data(r, op->in),
+                   draw = wcohi_gpu_ddata(r, op->in);
+    wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)batch * t.tiles * 3 * heads);
+    const wcohi_gpu_view queries[9] = {t.left,    t.right, t.value, dout,   aux.logsum,
+                                       aux.delta, raw,     draw,    partial};
+    const wcohi_gpu_view keys[9] = {
+        t.left, t.right, t.value, dout, aux.logsum, aux.delta, wcohi_gpu_ddata(r, op->in2),
+        raw,    draw};
+    wcohi_gpu_attend_delta(r, op, aux.delta);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, &t.columns, queries, t.push, t.tiles,
+                       heads, batch);
+    t.push.column = wcohi_gpu_key_column(op);
+    t.push.flags = t.push.column == 0; /* shared: adds to what the queries wrote */
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, &t.columns, keys, t.push, t.tiles,
+                       heads * t.chunks, batch);
+    wcohi_gpu_coherence_finish(r, op, partial, batch * t.tiles);
+}
+#endif
+
+/* ---- dot attention, plain and rotary --------------------------------------------------------- */
+
+static size_t wcohi_gpu_dot_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
+{
+    size_t rotated = op->rotary ? wcohi_mul(2 * (size_t)op->wide_out, rows) : 0;
+    (void)plan;
+    return wcohi_gpu_aux_size(rotated) + 2 * wcohi_gpu_aux_size(wcohi_mul(rows, (size_t)op->heads));
+}
+
+static wcohi_gpu_attention wcohi_gpu_dot_aux(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_attention a;
+    size_t used = 0, rows = r->rows, heads = (size_t)op->heads;
+    memset(&a, 0, sizeof a);
+    if (op->rotary) a.rotated = wcohi_gpu_aux(r, op, &used, 2 * (size_t)op->wide_out * rows);
+    a.logsum = wcohi_gpu_aux(r, op, &used, heads * rows);
+    a.delta = wcohi_gpu_aux(r, op, &used, heads * rows);
+    return a;
+}
+
+static wcohi_gpu_pairs wcohi_gpu_dot_pairs(const wcohi_gpu_recorder *r, const wcohi_op *op,
+                                           const wcohi_gpu_attention *aux)
+{
+    wcohi_gpu_pairs t = wcohi_gpu_pairs_of(r, op);
+    uint32_t width = (uint32_t)op->wide_out;
+    t.left = t.right = op->rotary ? aux->rotated : wcohi_gpu_data(r, op->in);
+    t.value = wcohi_gpu_data(r, op->in);
+    t.push.key_stride = t.push.stride = op->rotary ? 2 * width : 3 * width;
+    t.push.key_column = width;
+    t.push.value_stride = 3 * width;
+    t.push.value_column = 2 * width;
+    return t;
+}
+
+/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Those of
+   j = first .. first+count-1; wide is E. */
+static void wcohi_gpu_turns(uint32_t *words, int wide, int first, int count)
+{
+    int j;
+    for (j = 0; j < count; j++) {
+        double turn = pow(10000.0, -2.0 * (first + j) / wide) / (2 * wcohi_pi);
+        uint64_t bits = (uint64_t)ldexp(turn, 63) << 1;
+        words[2 * j] = (uint32_t)bits;
+        words[2 * j + 1] = (uint32_t)(bits >> 32);
+    }
+}
+
+/* Queries and keys [N, 2D] by the angles of their places; back: the opposite way. */
+static void wcohi_gpu_rotate(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view from,
+                             uint32_t ld_from, wcohi_gpu_view to, uint32_t ld_to, uint32_t back)
+{
+    uint32_t width = 2 * (uint32_t)op->wide_out, wide = (uint32_t)(op->wide_out / op->heads);
+    const wcohi_gpu_view views[4] = {from, wcohi_gpu_part(r->at->tables, 0, wide / 2 * 8), to,
+                                     r->at->frame};
+    wcoh_push_rotary push;
+    push.rows = r->rows;
+    push.width = width;
+    push.wide = wide;
+    push.seq = (uint32_t)r->pass.seq;
+    push.ld_from = ld_from;
+    push.ld_to = ld_to;
+    push.back = back;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_ROTARY, NULL, views, push,
+                       wcohi_gpu_groups((size_t)r->rows * width / 2), 1, 1);
+}
+
+static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view rotated)
+{
+    uint32_t heads = (uint32_t)op->heads, all = (uint32_t)op->wide_out;
+    uint32_t context = (uint32_t)r->plan->desc->context;
+    wcohi_gpu_view qkv = wcohi_gpu_data(r, op->in), turned = op->rotary ? rotated : qkv;
+    const wcohi_gpu_view views[7] = {turned,        turned,
+                                     qkv,           wcohi_gpu_data(r, op->out),
+                                     r->at->states, wcohi_gpu_scratch(r, (size_t)heads * context),
+                                     r->at->frame};
+    wcoh_push_dot_session push;
+    push.rows = r->rows;
+    push.heads = heads;
+    push.width = all / heads;
+    push.context = context;
+    push.stride = op->rotary ? 2 * all : 3 * all;
+    push.key_column = all;
+    push.value_stride = 3 * all;
+    push.value_column = 2 * all;
+    push.pitch = (uint32_t)wcohi_round_up(context, 16);
+    push.first = wcohi_gpu_state_first(r, op, sizeof(float));
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_SESSION, NULL, views, push, heads, 1, 1);
+}
+
+static void wcohi_gpu_dot(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_attention aux = wcohi_gpu_dot_aux(r, op);
+    wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(r, op, &aux);
+    uint32_t width = (uint32_t)op->wide_out;
+    if (op->rotary)
+        wcohi_gpu_rotate(r, op, wcohi_gpu_data(r, op->in), 3 * width, aux.rotated, 2 * width, 0);
+    if (r->pass.session) wcohi_gpu_dot_session(r, op, aux.rotated);
+    else wcohi_gpu_attend(r, op, WCOH_SPV_DOT_FORWARD, &t, aux.logsum);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_attention aux = wcohi_gpu_dot_aux(r, op);
+    wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(r, op, &aux);
+    uint32_t batch = (uint32_t)r->pass.batch, width = (uint32_t)op->wide_out, heads = t.push.heads;
+    wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), dqkv = wcohi_gpu_ddata(r, op->in);
+    wcohi_gpu_view to = op->rotary ? wcohi_gpu_scratch(r, 2 * (size_t)r->rows * width) : dqkv;
+    const wcohi_gpu_view queries[7] = {t.left, t.right, t.value, dout, aux.logsum, aux.delta, to};
+    const wcohi_gpu_view keys[8] = {t.left,     t.right,   t.value, dout,
+                                    aux.logsum, aux.delta, dqkv,    to};
+    wcohi_gpu_attend_delta(r, op, aux.delta);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_QUERY, &t.columns, queries, t.push, t.tiles,
+                       heads * t.chunks, batch);
+    t.push.column = width;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, &t.columns, keys, t.push, t.tiles,
+                       heads * t.chunks, batch);
+    if (op->rotary) wcohi_gpu_rotate(r, op, to, 2 * width, dqkv, 3 * width, 1);
+}
+#endif
+
+/* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2 ----------------------------------------- */
+
+/* Its aux tensor: W1 x + b1, the gelu of that, and a gradient. */
+typedef struct wcohi_gpu_narrow {
+    wcohi_gpu_view pre, squeezed, gradient; /* [N,M] */
+    uint32_t width;                         /* M */
+} wcohi_gpu_narrow;
+
+static size_t wcohi_gpu_maestro_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
+{
+    (void)op;
+    return wcohi_mul(3, wcohi_gpu_aux_size(wcohi_mul(rows, (size_t)plan->desc->maestro)));
+}
+
+static wcohi_gpu_narrow wcohi_gpu_maestro_aux(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_narrow n;
+    size_t used = 0, count;
+    n.width = (uint32_t)r->plan->desc->maestro;
+    count = (size_t)r->rows * n.width;
+    n.pre = wcohi_gpu_aux(r, op, &used, count);
+    n.squeezed = wcohi_gpu_aux(r, op, &used, count);
+    n.gradient = wcohi_gpu_aux(r, op, &used, count);
+    return n;
+}
+
+static void wcohi_gpu_maestro(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_narrow n = wcohi_gpu_maestro_aux(r, op);
+    wcohi_gpu_gemm g =
+        wcohi_gpu_product(n.squeezed, wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[0]),
+                          r->rows, n.width, (uint32_t)op->wide_in);
+    g.bias = wcohi_gpu_param(r, op->param[1]);
+    g.gelu = 1;
+    g.pre = n.pre;
+    wcohi_gpu_multiply(r, &g);
+    g = wcohi_gpu_product(wcohi_gpu_data(r, op->out), n.squeezed, wcohi_gpu_param(r, op->param[2]),
+                          r->rows, (uint32_t)op->wide_out, n.width);
+    g.bias = wcohi_gpu_param(r, op->param[3]);
+    g.residual = wcohi_gpu_data(r, op->in2);
+    wcohi_gpu_multiply(r, &g);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_maestro_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_narrow n = wcohi_gpu_maestro_aux(r, op);
+    uint32_t out = (uint32_t)op->wide_out, in = (uint32_t)op->wide_in;
+    wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[3]), g, r->rows, out);
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[2]), g, n.squeezed, r->rows, out,
+                             n.width, 1);
+    wcohi_gpu_product_input(r, n.gradient, 0, g, wcohi_gpu_param(r, op->param[2]), r->rows, out,
+                            n.width, 1);
+    wcohi_gpu_gelu_back(r, n.gradient, n.pre, (size_t)r->rows * n.width);
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[1]), n.gradient, r->rows, n.width);
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[0]), n.gradient,
+                             wcohi_gpu_data(r, op->in), r->rows, n.width, in, 1);
+    wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, n.gradient,
+                            wcohi_gpu_param(r, op->param[0]), r->rows, n.width, in, 1);
+}
+#endif
+
+/* ---- kerr: limiter, offset, oscillators, corrector ------------------------------------------- */
+
+/* Bindings 0..6 and the push constants of every Kerr shader. */
+typedef struct wcohi_gpu_kerr_call {
+    wcohi_gpu_view views[11];
+    wcoh_push_kerr push;
+    int rk4;
+} wcohi_gpu_kerr_call;
+
+static wcohi_gpu_kerr_call wcohi_gpu_kerr_of(const wcohi_gpu_recorder *r, const wcohi_op *op,
+                                             uint32_t chunk)
+{
+    const wcoh_model_desc *desc = r->plan->desc;
+    wcohi_gpu_kerr_call k;
+    int i;
+    memset(&k, 0, sizeof k);
+    k.views[0] = wcohi_gpu_data(r, op->in);
+    for (i = 0; i < 6; i++) k.views[1 + i] = wcohi_gpu_param(r, op->param[i]);
+    k.rk4 = desc->solver == WCOH_SOLVER_RK4;
+    k.push.rows = r->rows;
+    k.push.bands = (uint32_t)op->wide_in / 2;
+    k.push.chunk = chunk;
+    k.push.flags = (desc->limiter == WCOH_SWITCH_ON ? 1u : 0u) | (op->param[5] >= 0 ? 2u : 0u) |
+                   (op->param[4] >= 0 ? 4u : 0u);
+    k.push.solver = (uint32_t)desc->solver;
+    k.push.steps = (uint32_t)desc->rk4_steps;
+    k.push.ceiling = (float)desc->ceiling;
+    k.push.add = (uint32_t)op->add_in;
+    return k;
+}
+
+/* A Kerr shader, which reads and writes the first `count` of the views. */
+static void wcohi_gpu_kerr_dispatch(wcohi_gpu_recorder *r, int shader, const wcohi_gpu_kerr_call *k,
+                                    uint32_t count, uint32_t x, uint32_t y)
+{
+    wcohi_gpu_dispatch(r, shader, NULL, k->views, count, &k->push, sizeof k->push, x, y, 1);
+}
+
+/* Rows whose planes of K pairs of reals fit into 16 MiB of scratch; at least 1. */
+static uint32_t wcohi_gpu_kerr_rows(const wcohi_gpu_recorder *r, uint32_t bands, uint32_t planes)
+{
+    uint32_t fit = (uint32_t)((1u << 22) / WCOHI_MAX(2 * (size_t)bands * planes, (size_t)1));
+    return WCOHI_CLAMP(fit, 1, WCOHI_MIN(r->rows, 65535u));
+}
+
+static void wcohi_gpu_kerr(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_kerr_call k = wcohi_gpu_kerr_of(r, op, 16);
+    uint32_t step, planes = 4, bands = k.push.bands;
+    k.views[7] = wcohi_gpu_data(r, op->out);
+    if (!k.rk4) {
+        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR, &k, 8, wcohi_gpu_ceil(bands, 64),
+                                wcohi_gpu_ceil(r->rows, 16));
+        return;
+    }
+    step = wcohi_gpu_kerr_rows(r, bands, planes);
+    k.views[8] = wcohi_gpu_scratch(r, 2 * (size_t)step * bands * planes);
+    for (; k.push.first < r->rows; k.push.first += step)
+        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_RK4, &k, 9,
+                                WCOHI_MIN(step, r->rows - k.push.first), 1);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_kerr_finish(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view sums,
+                                  uint32_t bands)
+{
+    const wcohi_gpu_view views[7] = {sums,
+                                     wcohi_gpu_param(r, op->param[0]),
+                                     wcohi_gpu_dparam(r, op->param[0]),
+                                     wcohi_gpu_dparam(r, op->param[1]),
+                                     wcohi_gpu_dparam(r, op->param[2]),
+                                     wcohi_gpu_dparam(r, op->param[3]),
+                                     wcohi_gpu_dparam(r, op->param[4])};
+    wcoh_push_kerr_finish push;
+    push.bands = bands;
+    push.flags =
+        (views[2].bytes ? 1u : 0u) | (views[3].bytes ? 2u : 0u) | (views[6].bytes ? 4u : 0u);
+    if (push.flags) WCOHI_GPU_DISPATCH(r, WCOH_SPV_KERR_FINISH, NULL, views, push, 1, 1, 1);
+}
+
+/* RK4: stretches of rows, each adding to the sums. */
+static void wcohi_gpu_kerr_rk4_back(wcohi_gpu_recorder *r, wcohi_gpu_kerr_call *k,
+                                    wcohi_gpu_view sums)
+{
+    uint32_t bands = k->push.bands, planes = 12 + k->push.steps,
+             step = wcohi_gpu_kerr_rows(r, bands, planes), count;
+    size_t top;
+    k->views[9] = wcohi_gpu_scratch(r, 5 * (size_t)step * bands);
+    k->views[10] = wcohi_gpu_scratch(r, 2 * (size_t)step * bands * planes);
+    top = r->scratch;
+    for (; k->push.first < r->rows; k->push.first += step) {
+        count = WCOHI_MIN(step, r->rows - k->push.first);
+        r->scratch = top;
+        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_RK4_BACK, k, 11, count, 1);
+        wcohi_gpu_sum_rows(r, k->views[9], count, 5 * bands, 0, 5 * bands, sums, k->push.first > 0);
+    }
+}
+
+static void wcohi_gpu_kerr_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t chunk = 32, chunks = wcohi_gpu_ceil(r->rows, chunk);
+    wcohi_gpu_kerr_call k = wcohi_gpu_kerr_of(r, op, chunk);
+    uint32_t bands = k.push.bands;
+    wcohi_gpu_view sums = wcohi_gpu_scratch(r, 5 * (size_t)bands);
+    k.views[7] = wcohi_gpu_ddata(r, op->out);
+    k.views[8] = wcohi_gpu_ddata(r, op->in);
+    if (k.rk4) {
+        wcohi_gpu_kerr_rk4_back(r, &k, sums);
+    } else {
+        k.views[9] = wcohi_gpu_scratch(r, 5 * (size_t)chunks * bands);
+        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_BACK, &k, 10, wcohi_gpu_ceil(bands, 64), chunks);
+        wcohi_gpu_sum_rows(r, k.views[9], chunks, 5 * bands, 0, 5 * bands, sums, 0);
+    }
+    wcohi_gpu_kerr_finish(r, op, sums, bands);
+}
+#endif
+
+/* ---- per band: y_k = W_k z_k + b_k ----------------------------------------------------------- */
+
+static void wcohi_gpu_per_band(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[4] = {wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[0]),
+                                     wcohi_gpu_param(r, op->param[1]), wcohi_gpu_data(r, op->out)};
+    wcoh_push_per_band push;
+    push.bands = (uint32_t)op->wide_in / 2;
+    push.count = r->rows * push.bands;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_PER_BAND, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_per_band_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t bands = (uint32_t)op->wide_in / 2, chunk = 32, chunks = wcohi_gpu_ceil(r->rows, chunk);
+    wcohi_gpu_view partial = wcohi_gpu_scratch(r, 6 * (size_t)chunks * bands);
+    const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[0]), wcohi_gpu_ddata(r, op->in),
+                                     partial};
+    wcoh_push_per_band_back push;
+    push.rows = r->rows;
+    push.bands = bands;
+    push.chunk = chunk;
+    push.add = (uint32_t)op->add_in;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_PER_BAND_BACK, NULL, views, push, wcohi_gpu_ceil(bands, 64),
+                       chunks, 1);
+    wcohi_gpu_sum_rows(r, partial, chunks, 6 * bands, 0, 4 * bands,
+                       wcohi_gpu_dparam(r, op->param[0]), 1);
+    wcohi_gpu_sum_rows(r, partial, chunks, 6 * bands, 4 * bands, 2 * bands,
+                       wcohi_gpu_dparam(r, op->param[1]), 1);
+}
+#endif
+
+/* ---- logits = scale W h, loss -------------------------------------------------------------------
+
+   Rows are taken in stretches whose logits fit into 64 MiB, so that no [N,V] array exists, and
+   within a stretch the whole vocabulary at once, so that no product is made twice. */
+
+#define WCOHI_GPU_LOGITS ((size_t)1 << 24)
+
+/* to [count] = or += scale from, in chunks; partial [chunks], unless absent: sums of from x */
+static void wcohi_gpu_logits_scale(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view from,
+                                   wcohi_gpu_view x, wcohi_gpu_view to, uint32_t add,
+                                   wcohi_gpu_view partial)
+{
+    const wcohi_gpu_view views[5] = {from, wcohi_gpu_param(r, op->param[1]), x, to, partial};
+    wcoh_push_tied push;
+    push.count = r->rows * (uint32_t)op->wide_in;
+    push.chunk = 4096;
+    push.add = add;
+    push.partial_sums = partial.bytes > 0;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TIED, NULL, views, push, wcohi_gpu_ceil(push.count, push.chunk),
+                       1, 1);
+}
+
+/* What the logits are made of: the op's input, scaled if the weight is the embedding's. */
+static wcohi_gpu_view wcohi_gpu_logits_input(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_view x = wcohi_gpu_data(r, op->in), scaled;
+    if (op->param[1] < 0) return x;
+    scaled = wcohi_gpu_scratch(r, (size_t)r->rows * (size_t)op->wide_in);
+    wcohi_gpu_logits_scale(r, op, x, x, scaled, 0, wcohi_gpu_absent);
+    return scaled;
+}
+
+static void wcohi_gpu_softmax(wcohi_gpu_recorder *r, wcohi_gpu_view logits, uint32_t first,
+                              uint32_t rows, uint32_t vocab, uint32_t gradient)
+{
+    const wcohi_gpu_view views[4] = {logits, r->at->targets, r->at->nats, r->at->frame};
+    wcoh_push_softmax push;
+    push.rows = rows;
+    push.first = first;
+    push.vocab = vocab;
+    push.gradient = gradient;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_SOFTMAX, NULL, views, push, wcohi_gpu_row_groups(rows), 1, 1);
+}
+
+static void wcohi_gpu_loss(wcohi_gpu_recorder *r)
+{
+    const wcohi_gpu_view views[2] = {r->at->nats, r->at->result};
+    wcoh_push_loss push;
+    push.n = r->rows;
+    push.add = (uint32_t)r->pass.add;
+    push.gradient = (uint32_t)r->pass.backward;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_LOSS, NULL, views, push, 1, 1, 1);
+}
+
+/* Rows of a stretch. */
+static uint32_t wcohi_gpu_logits_step(const wcohi_gpu_recorder *r, uint32_t vocab)
+{
+    size_t fit = WCOHI_MAX(WCOHI_GPU_LOGITS / vocab / 64 * 64, (size_t)64);
+    return (uint32_t)WCOHI_MIN((size_t)r->rows, fit);
+}
+
+/* Rows first .. first+count-1 of an array [N,D] of the op's input width. */
+static wcohi_gpu_view wcohi_gpu_stretch(const wcohi_op *op, wcohi_gpu_view whole, uint32_t first,
+                                        uint32_t count)
+{
+    size_t row = (size_t)op->wide_in * sizeof(float);
+    return wcohi_gpu_part(whole, first * row, count * row);
+}
+
+/* logits [count,V] of rows x [count,D], whose losses go to the rows first .. of nats; gradient: the
+   logits become their own gradient */
+static void wcohi_gpu_logits_stretch(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x,
+                                     wcohi_gpu_view logits, uint32_t first, uint32_t count,
+                                     uint32_t gradient)
+{
+    uint32_t vocab = (uint32_t)r->plan->desc->vocab;
+    wcohi_gpu_gemm g = wcohi_gpu_product(logits, x, wcohi_gpu_param(r, op->param[0]), count, vocab,
+                                         (uint32_t)op->wide_in);
+    wcohi_gpu_multiply(r, &g);
+    wcohi_gpu_softmax(r, logits, first, count, vocab, gradient);
+}
+
+/* Loss of all rows. */
+static void wcohi_gpu_logits_loss(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x)
+{
+    uint32_t vocab = (uint32_t)r->plan->desc->vocab, step = wcohi_gpu_logits_step(r, vocab), first,
+             count;
+    wcohi_gpu_view logits = wcohi_gpu_scratch(r, (size_t)step * vocab);
+    for (first = 0; first < r->rows; first += count) {
+        count = WCOHI_MIN(step, r->rows - first);
+        wcohi_gpu_logits_stretch(r, op, wcohi_gpu_stretch(op, x, first, count), logits, first,
+                                 count, 0);
+    }
+    wcohi_gpu_loss(r);
+}
+
+/* Logits of the last row for the host; the loss where no backward follows. */
+static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t wide = (uint32_t)op->wide_in;
+    wcohi_gpu_view x;
+    wcohi_gpu_gemm g;
+    if (!r->pass.logits && (!r->pass.loss || r->pass.backward)) return;
+    x = wcohi_gpu_logits_input(r, op);
+    if (r->pass.logits) {
+        g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[0]), 1,
+                              (uint32_t)r->plan->desc->vocab, wide);
+        g.first_a = (r->rows - 1) * wide;
+        wcohi_gpu_multiply(r, &g);
+    }
+    if (r->pass.loss && !r->pass.backward) wcohi_gpu_logits_loss(r, op, x);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* Loss, dx and dW of all rows; x is what the logits are made of, dx its gradient. */
+static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x,
+                                       wcohi_gpu_view dx, int add)
+{
+    uint32_t vocab = (uint32_t)r->plan->desc->vocab, wide = (uint32_t)op->wide_in,
+             step = wcohi_gpu_logits_step(r, vocab), first, count;
+    wcohi_gpu_view weight = wcohi_gpu_param(r, op->param[0]),
+                   logits = wcohi_gpu_scratch(r, (size_t)step * vocab);
+    size_t top = r->scratch;
+    for (first = 0; first < r->rows; first += count) {
+        wcohi_gpu_view xs, dxs;
+        count = WCOHI_MIN(step, r->rows - first);
+        xs = wcohi_gpu_stretch(op, x, first, count);
+        dxs = wcohi_gpu_stretch(op, dx, first, count);
+        r->scratch = top;
+        wcohi_gpu_logits_stretch(r, op, xs, logits, first, count, 1);
+        wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[0]), logits, xs, count, vocab,
+                                 wide, 1);
+        wcohi_gpu_product_input(r, dxs, add, logits, weight, count, vocab, wide, 1);
+    }
+    wcohi_gpu_loss(r);
+}
+
+static void wcohi_gpu_logits_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_view x = wcohi_gpu_data(r, op->in), dx = wcohi_gpu_ddata(r, op->in), scaled, dscaled,
+                   dscale = wcohi_gpu_dparam(r, op->param[1]), partial = wcohi_gpu_absent;
+    uint32_t count = r->rows * (uint32_t)op->wide_in, chunks = wcohi_gpu_ceil(count, 4096);
+    if (op->param[1] < 0) {
+        wcohi_gpu_logits_loss_back(r, op, x, dx, op->add_in);
+        return;
+    }
+    scaled = wcohi_gpu_logits_input(r, op);
+    dscaled = wcohi_gpu_scratch(r, count);
+    wcohi_gpu_logits_loss_back(r, op, scaled, dscaled, 0);
+    if (dscale.bytes) partial = wcohi_gpu_scratch(r, chunks);
+    wcohi_gpu_logits_scale(r, op, dscaled, x, dx, (uint32_t)op->add_in, partial);
+    wcohi_gpu_sum_rows(r, partial, chunks, 1, 0, 1, dscale, 1);
+}
+
+/* ---- the optimiser's update ------------------------------------------------------------------ */
+
+#define WCOHI_GPU_SQUARES 16384u /* reals that one workgroup of sum_squares takes */
+
+static void wcohi_gpu_sum_squares(wcohi_gpu_recorder *r, wcohi_gpu_view partial, uint32_t count)
+{
+    const wcohi_gpu_view views[2] = {r->at->gradient, partial};
+    wcoh_push_sum_squares push;
+    push.count = count;
+    push.chunk = WCOHI_GPU_SQUARES;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_SUM_SQUARES, NULL, views, push,
+                       wcohi_gpu_ceil(count, WCOHI_GPU_SQUARES), 1, 1);
+}
+
+static void wcohi_gpu_clip(wcohi_gpu_recorder *r, wcohi_gpu_view partial, uint32_t count)
+{
+    const wcohi_gpu_view views[3] = {partial, r->at->result, r->at->frame};
+    wcoh_push_clip push;
+    push.count = count;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_CLIP, NULL, views, push, 1, 1, 1);
+}
+
+static void wcohi_gpu_adamw(wcohi_gpu_recorder *r, uint32_t count)
+{
+    const wcohi_gpu_layout *at = r->at;
+    const wcohi_gpu_view params = wcohi_gpu_part(at->params, 0, at->gradient.bytes);
+    const wcohi_gpu_view views[7] = {params,    at->moment1, at->moment2, at->gradient,
+                                     at->rules, at->result,  at->frame};
+    wcoh_push_adamw push;
+    push.count = count;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_ADAMW, NULL, views, push, wcohi_gpu_groups(count), 1, 1);
+}
+
+/* Clip and AdamW over the trained parameters, unless norm or loss is not finite. */
+static void wcohi_gpu_update(wcohi_gpu_recorder *r)
+{
+    uint32_t count = (uint32_t)(r->at->gradient.bytes / sizeof(float)),
+             chunks = wcohi_gpu_ceil(count, WCOHI_GPU_SQUARES);
+    wcohi_gpu_view partial = wcohi_gpu_scratch(r, 2 * (size_t)chunks);
+    wcohi_gpu_sum_squares(r, partial, count);
+    wcohi_gpu_clip(r, partial, chunks);
+    wcohi_gpu_adamw(r, count);
+}
+#endif
+
+/* ======== 2 recording: a pass ================================================================= */
+
+typedef struct wcohi_gpu_op {
+    void (*forward)(wcohi_gpu_recorder *r, const wcohi_op *op);
+#ifndef WAVECOH_NO_TRAINING
+    void (*backward)(wcohi_gpu_recorder *r, const wcohi_op *op);
+#endif
+    /* Reals of the aux tensor of a pass of at most `rows`; NULL: as many as on the CPU. */
+    size_t (*aux_count)(const wcohi_plan *plan, const wcohi_op *op, size_t rows);
+    /* Refuses by name what this device cannot run; NULL: nothing. */
+    wcoh_result (*accept)(const wcohi_plan *plan, wcoh_error *error);
+} wcohi_gpu_op;
+
+#ifdef WAVECOH_NO_TRAINING
+#define WCOHI_GPU_OP(forward, backward, aux_count, accept)                                         \
+    {                                                                                              \
+        forward, aux_count, accept                                                                 \
+    }
+#else
+#define WCOHI_GPU_OP(forward, backward, aux_count, accept)                                         \
+    {                                                                                              \
+        forward, backward, aux_count, accept                                                       \
+    }
+#endif
+
+/* In the order of wcohi_kind. */
+static const wcohi_gpu_op wcohi_gpu_ops[WCOHI_KINDS] = {
+    WCOHI_GPU_OP(wcohi_gpu_embed, wcohi_gpu_embed_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_norm, wcohi_gpu_norm_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_linear, wcohi_gpu_linear_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_coherence, wcohi_gpu_coherence_back, wcohi_gpu_coherence_aux_count,
+                 wcohi_gpu_coherence_accept),
+    WCOHI_GPU_OP(wcohi_gpu_dot, wcohi_gpu_dot_back, wcohi_gpu_dot_aux_count, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_maestro, wcohi_gpu_maestro_back, wcohi_gpu_maestro_aux_count, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),
+};
+
+/* Ops of times pass.first .. pass.last-1, or the update. */
+static void wcohi_gpu_record(wcohi_gpu_recorder *r)
+{
+    const wcohi_plan *plan = r->plan;
+    int time;
+#ifndef WAVECOH_NO_TRAINING
+    if (r->pass.first < 0) {
+        wcohi_gpu_update(r);
+        return;
+    }
+#endif
+    for (time = r->pass.first; time < r->pass.last && !r->result; time++) {
+        const wcohi_op *op = &plan->ops[time < plan->count ? time : 2 * plan->count - 1 - time];
+        r->scratch = 0;
+        if (time < plan->count) wcohi_gpu_ops[op->kind].forward(r, op);
+#ifndef WAVECOH_NO_TRAINING
+        if (time == plan->count && !r->pass.add) r->table->zero(r, r->at->gradient);
+        if (time >= plan->count) wcohi_gpu_ops[op->kind].backward(r, op);
+#endif
+    }
+}
+
+/* Refuses by name what no recording here can run. */
+static wcoh_result wcohi_gpu_accept(const wcohi_plan *plan, wcoh_error *error)
+{
+    wcoh_result result = WCOH_OK;
+    int i;
+    for (i = 0; i < plan->count && !result; i++)
+        if (wcohi_gpu_ops[plan->ops[i].kind].accept)
+            result = wcohi_gpu_ops[plan->ops[i].kind].accept(plan, error);
+    return result;
+}
+
+/* The library's plan with its tensors placed anew: aux sizes and alignment of these recordings. */
+static void wcohi_gpu_plan_adapt(wcohi_plan *adapted, const wcohi_plan *plan, wcohi_tensor *tensors)
+{
+    size_t rows = (size_t)plan->batch * (size_t)plan->seq;
+    int i;
+    *adapted = *plan;
+    adapted->tensors = tensors;
+    adapted->activations = 0;
+    memcpy(tensors, plan->tensors, (size_t)plan->tensor_count * sizeof *tensors);
+    for (i = 0; i < plan->count; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        if (op->aux >= 0 && wcohi_gpu_ops[op->kind].aux_count)
+            tensors[op->aux].count = wcohi_gpu_ops[op->kind].aux_count(plan, op, rows);
+    }
+    for (i = 0; i < plan->tensor_count; i++)
+        tensors[i].count = wcohi_gpu_aux_size(tensors[i].count);
+    wcohi_plan_place(adapted);
+}
+
+/* ======== 3 vulkan: loading =================================================================== */
 
 /* Every Vulkan function in use: X(name without vk). Tests inject faults through this table. */
 /* clang-format off */
@@ -455,7 +1947,7 @@ static wcoh_result wcohi_vk_root_open(wcohi_vk_root *root, const wcoh_vk_desc *d
     return result;
 }
 
-/* ---- 2 choosing a device --------------------------------------------------------------------- */
+/* ======== 3 vulkan: choosing a device ========================================================= */
 
 #define WCOHI_VK_DEVICES 64 /* at most, of one machine */
 
@@ -625,17 +2117,14 @@ typedef struct wcohi_vk {
     uint32_t family;
     VkQueue queue;
     VkCommandPool commands;
-    int two_float;     /* sessions in pairs of floats */
-    int cooperative;   /* large products in gemm_cooperative.comp */
-    uint32_t units[5]; /* its constants M, N, K, WM, WN */
+    wcohi_gpu_traits traits;
     wcohi_vk_program programs[WCOH_SPV_COUNT];
     wcohi_vk_pipeline pipelines[WCOHI_VK_PIPELINES];
     int pipeline_count;
+    uint32_t words[WCOH_SPV_MOST]; /* of the shader that is being made */
 } wcohi_vk;
 
-/* ---- 3 memory -------------------------------------------------------------------------------- */
-
-#define WCOHI_VK_ALIGN WCOHI_DEVICE_ALIGN /* bytes between arrays */
+/* ======== 3 vulkan: memory ==================================================================== */
 
 typedef struct wcohi_vk_buffer {
     VkBuffer buffer;
@@ -725,7 +2214,7 @@ static wcoh_result wcohi_vk_buffer_take(const wcohi_vk *vk, wcohi_vk_buffer *buf
     return result;
 }
 
-/* ---- 4 pipelines ----------------------------------------------------------------------------- */
+/* ======== 3 vulkan: pipelines ================================================================= */
 
 static wcoh_result wcohi_vk_set_layout(wcohi_vk *vk, int shader, wcoh_error *error)
 {
@@ -766,20 +2255,60 @@ static wcoh_result wcohi_vk_pipeline_layout(wcohi_vk *vk, int shader, wcoh_error
                           "vkCreatePipelineLayout", error);
 }
 
+/* A number of the text that shaders.h has; rows of it end with a 0. */
+static uint32_t wcohi_vk_number(const char **text)
+{
+    uint32_t value = 0;
+    for (;; ++*text) {
+        char c = **text;
+        if (c > '[') value = value * 34 + (uint32_t)(c - ']') + 1;
+        else if (c) break;
+    }
+    value = value * 57 + (uint32_t)((**text == '!' ? '?' : **text) - '#');
+    ++*text;
+    return value;
+}
+
+/* The words of a shader out of its text: five of the head, then instructions, each the number of
+   its form and its operands, ids of which count down from the largest so far. */
+static void wcohi_vk_words(const wcoh_spv_row *row, uint32_t *words)
+{
+    const char *text = row->text;
+    uint32_t largest = 0, i;
+    size_t at = 0, end;
+    while (at < 5) words[at++] = wcohi_vk_number(&text);
+    while (at < row->count) {
+        const uint32_t *form = wcoh_spv_forms[wcohi_vk_number(&text)];
+        words[at] = form[0];
+        end = at + (form[0] >> 16);
+        for (++at, i = 0; at < end; at++, i++) {
+            words[at] = wcohi_vk_number(&text);
+            if (i >= 32 || !(form[1] >> i & 1)) continue;
+            words[at] = largest + 2 - words[at];
+            largest = WCOHI_MAX(largest, words[at]);
+        }
+    }
+}
+
+static wcoh_result wcohi_vk_module(wcohi_vk *vk, int shader, wcoh_error *error)
+{
+    VkShaderModuleCreateInfo info;
+    wcohi_vk_words(&wcoh_spv_table[shader], vk->words);
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+    info.codeSize = wcoh_spv_table[shader].count * sizeof(uint32_t);
+    info.pCode = vk->words;
+    return wcohi_vk_check(vk->root.api.CreateShaderModule(vk->device, &info, vk->root.allocator,
+                                                          &vk->programs[shader].module),
+                          "vkCreateShaderModule", error);
+}
+
 /* Module and layouts of a shader. What was made stays in vk->programs, also on failure. */
 static wcoh_result wcohi_vk_program_make(wcohi_vk *vk, int shader, wcoh_error *error)
 {
     wcohi_vk_program *program = &vk->programs[shader];
-    VkShaderModuleCreateInfo info;
     wcoh_result result = WCOH_OK;
-    memset(&info, 0, sizeof info);
-    info.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
-    info.codeSize = wcoh_spv_table[shader].count * sizeof(uint32_t);
-    info.pCode = wcoh_spv_table[shader].words;
-    if (!program->module)
-        result = wcohi_vk_check(vk->root.api.CreateShaderModule(
-                                    vk->device, &info, vk->root.allocator, &program->module),
-                                "vkCreateShaderModule", error);
+    if (!program->module) result = wcohi_vk_module(vk, shader, error);
     if (!result && !program->set) result = wcohi_vk_set_layout(vk, shader, error);
     if (!result && !program->layout) result = wcohi_vk_pipeline_layout(vk, shader, error);
     return result;
@@ -859,18 +2388,10 @@ static void wcohi_vk_pipelines_destroy(wcohi_vk *vk)
     }
 }
 
-/* ---- 5 recording ----------------------------------------------------------------------------- */
-
-/* What distinguishes one recorded pass from another; everything else is in the frame. */
-typedef struct wcohi_vk_key {
-    int first, last; /* times of the plan; -1: the optimiser's update */
-    int batch, seq;
-    int backward, add, session, logits, loss;
-    int places; /* rows of positions come from the host: sinusoids past their table */
-} wcohi_vk_key;
+/* ======== 3 vulkan: dispatches ================================================================ */
 
 typedef struct wcohi_vk_recording {
-    wcohi_vk_key key;
+    wcohi_gpu_pass pass;
     VkCommandBuffer commands; /* NULL: a free place */
     VkDescriptorPool pool;
     uint64_t used; /* when it last ran */
@@ -878,34 +2399,7 @@ typedef struct wcohi_vk_recording {
 
 #define WCOHI_VK_RECORDINGS 12
 
-/* Written by the host for each submit; read by shaders as frame.glsl says, in this order. */
-typedef struct wcohi_vk_frame {
-    uint32_t active_bands;
-    float gradient_scale;
-    uint32_t position_low, position_high;
-    float lr, beta1, beta2, epsilon, decay, clip, correction1, correction2;
-    uint32_t ring_start;
-} wcohi_vk_frame;
-
-/* A stretch of the device buffer or, with host, of the host buffer. bytes 0: absent. */
-typedef struct wcohi_vk_view {
-    int host;
-    size_t offset, bytes;
-} wcohi_vk_view;
-
 #define WCOHI_VK_SLOTS 4 /* submits on their way at once */
-
-/* Where things are. The device buffer holds parameters, gradient, moments, rules of the optimiser,
-   activations, tables, states and scratch, and `exchange`: what a pass reads from the host (frame,
-   tokens, targets, places) and writes for it (result). The host buffer holds a copy of the exchange
-   for every slot. */
-typedef struct wcohi_vk_layout {
-    wcohi_vk_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
-        scratch;
-    wcohi_vk_view exchange, frame, tokens, targets, places, result;
-    wcohi_vk_view slots, logits, staging;
-    size_t device_bytes, host_bytes;
-} wcohi_vk_layout;
 
 /* A submit on its way: copies to the device, a recorded pass, copies to the host. */
 typedef struct wcohi_vk_slot {
@@ -918,7 +2412,7 @@ typedef struct wcohi_vk_exec {
     wcohi_exec base;
     wcohi_vk *vk;
     wcohi_plan plan; /* the library's, with tensors placed for this device */
-    wcohi_vk_layout at;
+    wcohi_gpu_layout at;
     wcohi_vk_buffer device_buffer, host_buffer;
     wcohi_vk_recording recordings[WCOHI_VK_RECORDINGS];
     wcohi_vk_slot slots[WCOHI_VK_SLOTS];
@@ -934,31 +2428,22 @@ typedef struct wcohi_vk_exec {
 
 /* A range that dispatches since the last barrier have touched. */
 typedef struct wcohi_vk_touch {
-    wcohi_vk_view view;
+    wcohi_gpu_view view;
     int write;
 } wcohi_vk_touch;
 
 #define WCOHI_VK_TOUCHES 128
 
+/* The recorder of one pass. */
 typedef struct wcohi_vk_recorder {
+    wcohi_gpu_recorder base;
     wcohi_vk_exec *exec;
-    wcohi_vk_key key;
-    int building;       /* 0: only count sets, descriptors and scratch */
-    wcoh_result result; /* the first failure; later calls do nothing */
-    wcoh_error *error;
     VkCommandBuffer commands;
     VkDescriptorPool pool;
-    uint32_t rows; /* batch * seq of the pass */
     uint32_t sets, descriptors;
-    size_t scratch, scratch_most; /* bytes the op under way has taken; most of any op */
     wcohi_vk_touch touches[WCOHI_VK_TOUCHES];
     int touch_count;
 } wcohi_vk_recorder;
-
-static const wcohi_vk_api *wcohi_vk_api_of(const wcohi_vk_recorder *r)
-{
-    return &r->exec->vk->root.api;
-}
 
 /* What was written so far before what follows, in the order of submission. */
 static void wcohi_vk_barrier(const wcohi_vk *vk, VkCommandBuffer commands, VkPipelineStageFlags to,
@@ -983,15 +2468,14 @@ static void wcohi_vk_barrier_work(const wcohi_vk *vk, VkCommandBuffer commands)
                          VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
 }
 
-static int wcohi_vk_overlap(const wcohi_vk_view *a, const wcohi_vk_view *b)
+static int wcohi_vk_overlap(const wcohi_gpu_view *a, const wcohi_gpu_view *b)
 {
     return a->host == b->host && a->offset < b->offset + b->bytes &&
            b->offset < a->offset + a->bytes;
 }
 
-/* A barrier, if the views meet something written (or write something touched) since the last one.
-   */
-static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_vk_view *views, uint32_t count,
+/* A barrier, if the views meet something written (or write something touched) since the last one. */
+static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_gpu_view *views, uint32_t count,
                            uint32_t writes)
 {
     uint32_t i;
@@ -1001,7 +2485,7 @@ static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_vk_view *views, uin
             meets = views[i].bytes > 0 && (r->touches[t].write || (writes >> i & 1)) &&
                     wcohi_vk_overlap(&views[i], &r->touches[t].view);
     if (meets) r->touch_count = 0;
-    if (meets && r->building) wcohi_vk_barrier_work(r->exec->vk, r->commands);
+    if (meets && r->base.building) wcohi_vk_barrier_work(r->exec->vk, r->commands);
     for (i = 0; i < count; i++) {
         if (views[i].bytes == 0) continue;
         r->touches[r->touch_count].view = views[i];
@@ -1009,17 +2493,17 @@ static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_vk_view *views, uin
     }
 }
 
-static VkBuffer wcohi_vk_buffer_of(const wcohi_vk_exec *exec, const wcohi_vk_view *view)
+static VkBuffer wcohi_vk_buffer_of(const wcohi_vk_exec *exec, const wcohi_gpu_view *view)
 {
     return view->host ? exec->host_buffer.buffer : exec->device_buffer.buffer;
 }
 
 /* A descriptor set of the views; an absent one stands for the first that the shader writes. */
-static wcoh_result wcohi_vk_bind(wcohi_vk_recorder *r, int shader, const wcohi_vk_view *views,
+static wcoh_result wcohi_vk_bind(wcohi_vk_recorder *r, int shader, const wcohi_gpu_view *views,
                                  uint32_t writes)
 {
-    const wcohi_vk_api *api = wcohi_vk_api_of(r);
     const wcohi_vk *vk = r->exec->vk;
+    const wcohi_vk_api *api = &vk->root.api;
     VkDescriptorSetAllocateInfo info;
     VkDescriptorBufferInfo buffers[32];
     VkWriteDescriptorSet write;
@@ -1034,10 +2518,10 @@ static wcoh_result wcohi_vk_bind(wcohi_vk_recorder *r, int shader, const wcohi_v
     info.descriptorSetCount = 1;
     info.pSetLayouts = &vk->programs[shader].set;
     result = wcohi_vk_check(api->AllocateDescriptorSets(vk->device, &info, &set),
-                            "vkAllocateDescriptorSets", r->error);
+                            "vkAllocateDescriptorSets", r->base.error);
     if (result) return result;
     for (i = 0; i < count; i++) {
-        const wcohi_vk_view *view = &views[views[i].bytes ? i : stand_in];
+        const wcohi_gpu_view *view = &views[views[i].bytes ? i : stand_in];
         buffers[i].buffer = wcohi_vk_buffer_of(r->exec, view);
         buffers[i].offset = view->offset;
         buffers[i].range = view->bytes;
@@ -1054,1082 +2538,115 @@ static wcoh_result wcohi_vk_bind(wcohi_vk_recorder *r, int shader, const wcohi_v
     return WCOH_OK;
 }
 
-/* Sizes that the tables and limits of the device allow. */
-static wcoh_result wcohi_vk_dispatch_check(const wcohi_vk_recorder *r, int shader,
-                                           const wcohi_vk_view *views, uint32_t view_count,
-                                           uint32_t push_count, const uint32_t *groups)
+/* Sizes that the limits of the device allow. */
+static wcoh_result wcohi_vk_views_check(const VkPhysicalDeviceLimits *limits,
+                                        const wcohi_gpu_call *call, wcoh_error *error)
 {
-    const VkPhysicalDeviceLimits *limits = &r->exec->vk->limits;
-    const wcoh_spv_row *row = &wcoh_spv_table[shader];
+    const char *name = wcoh_spv_table[call->shader].name;
     uint32_t i;
-    if (view_count != row->bindings || push_count * 4 != row->push)
-        return wcohi_fail(r->error, WCOH_E_DEVICE,
-                          "shader %s: takes %u bindings and %u bytes, was given %u and %u",
-                          row->name, row->bindings, row->push, view_count, push_count * 4);
-    if (view_count > limits->maxPerStageDescriptorStorageBuffers)
-        return wcohi_fail(r->error, WCOH_E_UNSUPPORTED,
-                          "shader %s: reads and writes %u arrays, this device allows %lu",
-                          row->name, view_count,
-                          (unsigned long)limits->maxPerStageDescriptorStorageBuffers);
-    for (i = 0; i < view_count; i++)
-        if (views[i].bytes > limits->maxStorageBufferRange)
+    for (i = 0; i < call->view_count; i++) {
+        const wcohi_gpu_view *view = &call->views[i];
+        if (view->bytes > limits->maxStorageBufferRange)
             return wcohi_fail(
-                r->error, WCOH_E_UNSUPPORTED,
+                error, WCOH_E_UNSUPPORTED,
                 "shader %s: an array of %llu bytes, this device allows %lu; use a smaller batch",
-                row->name, (unsigned long long)views[i].bytes,
+                name, (unsigned long long)view->bytes,
                 (unsigned long)limits->maxStorageBufferRange);
-    for (i = 0; i < view_count; i++)
-        if (views[i].bytes && views[i].offset % limits->minStorageBufferOffsetAlignment)
+        if (view->bytes && view->offset % limits->minStorageBufferOffsetAlignment)
             return wcohi_fail(
-                r->error, WCOH_E_UNSUPPORTED,
-                "shader %s: an array begins at byte %llu, this device wants %lu bytes", row->name,
-                (unsigned long long)views[i].offset,
+                error, WCOH_E_UNSUPPORTED,
+                "shader %s: an array begins at byte %llu, this device wants %lu bytes", name,
+                (unsigned long long)view->offset,
                 (unsigned long)limits->minStorageBufferOffsetAlignment);
-    for (i = 0; i < 3; i++)
-        if (groups[i] > limits->maxComputeWorkGroupCount[i])
-            return wcohi_fail(
-                r->error, WCOH_E_UNSUPPORTED,
-                "shader %s: %lu workgroups, this device allows %lu; use a smaller batch", row->name,
-                (unsigned long)groups[i], (unsigned long)limits->maxComputeWorkGroupCount[i]);
+    }
     return WCOH_OK;
 }
 
-/* The one place where a dispatch is recorded. views and push are as long as the shader's row of
-   wcoh_spv_table says (checked). */
-static void wcohi_vk_dispatch(wcohi_vk_recorder *r, int shader, const uint32_t *specs,
-                              const wcohi_vk_view *views, uint32_t view_count, const uint32_t *push,
-                              uint32_t push_count, uint32_t x, uint32_t y, uint32_t z)
+static wcoh_result wcohi_vk_groups_check(const VkPhysicalDeviceLimits *limits,
+                                         const wcohi_gpu_call *call, wcoh_error *error)
 {
-    const wcoh_spv_row *row = &wcoh_spv_table[shader];
-    const wcohi_vk_api *api = wcohi_vk_api_of(r);
-    uint32_t groups[3];
+    int i;
+    for (i = 0; i < 3; i++)
+        if (call->groups[i] > limits->maxComputeWorkGroupCount[i])
+            return wcohi_fail(
+                error, WCOH_E_UNSUPPORTED,
+                "shader %s: %lu workgroups, this device allows %lu; use a smaller batch",
+                wcoh_spv_table[call->shader].name, (unsigned long)call->groups[i],
+                (unsigned long)limits->maxComputeWorkGroupCount[i]);
+    return WCOH_OK;
+}
+
+/* What the table of shaders says, and what the device allows. */
+static wcoh_result wcohi_vk_call_check(const wcohi_vk *vk, const wcohi_gpu_call *call,
+                                       wcoh_error *error)
+{
+    const wcoh_spv_row *row = &wcoh_spv_table[call->shader];
+    wcoh_result result;
+    if (call->view_count != row->bindings || call->push_bytes != row->push)
+        return wcohi_fail(error, WCOH_E_DEVICE,
+                          "shader %s: takes %u bindings and %u bytes, was given %u and %u",
+                          row->name, row->bindings, row->push, (unsigned)call->view_count,
+                          (unsigned)call->push_bytes);
+    if (call->view_count > vk->limits.maxPerStageDescriptorStorageBuffers)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "shader %s: reads and writes %u arrays, this device allows %lu",
+                          row->name, (unsigned)call->view_count,
+                          (unsigned long)vk->limits.maxPerStageDescriptorStorageBuffers);
+    if ((result = wcohi_vk_views_check(&vk->limits, call, error)) != WCOH_OK) return result;
+    return wcohi_vk_groups_check(&vk->limits, call, error);
+}
+
+/* The one place where a dispatch is recorded: a barrier if it meets what an earlier one wrote, its
+   pipeline, descriptor set and push constants. While counting, sets alone. */
+static wcoh_result wcohi_vk_dispatch(wcohi_gpu_recorder *base, const wcohi_gpu_call *call)
+{
+    wcohi_vk_recorder *r = (wcohi_vk_recorder *)base;
+    wcohi_vk *vk = r->exec->vk;
+    const wcoh_spv_row *row = &wcoh_spv_table[call->shader];
     VkPipeline pipeline = VK_NULL_HANDLE;
-    groups[0] = x;
-    groups[1] = y;
-    groups[2] = z;
-    if (!r->result)
-        r->result = wcohi_vk_dispatch_check(r, shader, views, view_count, push_count, groups);
-    if (r->result) return;
+    wcoh_result result = wcohi_vk_call_check(vk, call, base->error);
+    if (result) return result;
     r->sets++;
     r->descriptors += row->bindings;
-    wcohi_vk_order(r, views, view_count, row->writes);
-    if (!r->building) return;
-    r->result = wcohi_vk_pipeline_get(r->exec->vk, shader, specs, &pipeline, r->error);
-    if (!r->result) r->result = wcohi_vk_bind(r, shader, views, row->writes);
-    if (r->result) return;
-    api->CmdBindPipeline(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-    api->CmdPushConstants(r->commands, r->exec->vk->programs[shader].layout,
-                          VK_SHADER_STAGE_COMPUTE_BIT, 0, row->push, push);
-    api->CmdDispatch(r->commands, x, y, z);
+    wcohi_vk_order(r, call->views, call->view_count, row->writes);
+    if (!base->building) return WCOH_OK;
+    result = wcohi_vk_pipeline_get(vk, call->shader, call->specs, &pipeline, base->error);
+    if (!result) result = wcohi_vk_bind(r, call->shader, call->views, row->writes);
+    if (result) return result;
+    vk->root.api.CmdBindPipeline(r->commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+    vk->root.api.CmdPushConstants(r->commands, vk->programs[call->shader].layout,
+                                  VK_SHADER_STAGE_COMPUTE_BIT, 0, row->push, call->push);
+    vk->root.api.CmdDispatch(r->commands, call->groups[0], call->groups[1], call->groups[2]);
+    return WCOH_OK;
 }
 
-/* With arrays `views` and `push` at hand. */
-#define WCOHI_VK_RECORD(r, shader, specs, x, y, z)                                                 \
-    wcohi_vk_dispatch(r, shader, specs, views, WCOHI_COUNT(views), push, WCOHI_COUNT(push), x, y, z)
-
-static void wcohi_vk_fill_zero(wcohi_vk_recorder *r, wcohi_vk_view view)
+static void wcohi_vk_zero(wcohi_gpu_recorder *base, wcohi_gpu_view view)
 {
-    if (r->result || view.bytes == 0) return;
+    wcohi_vk_recorder *r = (wcohi_vk_recorder *)base;
+    if (base->result || view.bytes == 0) return;
     wcohi_vk_order(r, &view, 1, 1);
-    if (r->building)
-        wcohi_vk_api_of(r)->CmdFillBuffer(r->commands, wcohi_vk_buffer_of(r->exec, &view),
-                                          view.offset, view.bytes, 0);
+    if (base->building)
+        r->exec->vk->root.api.CmdFillBuffer(r->commands, wcohi_vk_buffer_of(r->exec, &view),
+                                            view.offset, view.bytes, 0);
 }
 
-/* ---- reaching arrays ---- */
-
-static const wcohi_vk_view wcohi_vk_absent = {0, 0, 0};
-
-static wcohi_vk_view wcohi_vk_part(wcohi_vk_view whole, size_t offset, size_t bytes)
-{
-    whole.offset += offset;
-    whole.bytes = bytes;
-    return whole;
-}
-
-/* Scratch of the op under way: `count` reals. */
-static wcohi_vk_view wcohi_vk_scratch(wcohi_vk_recorder *r, size_t count)
-{
-    size_t bytes = wcohi_round_up(wcohi_mul(count, sizeof(float)), WCOHI_VK_ALIGN), at = r->scratch;
-    r->scratch = wcohi_add(at, bytes);
-    r->scratch_most = WCOHI_MAX(r->scratch_most, r->scratch);
-    if (!r->result &&
-        (r->scratch == WCOHI_SIZE_BAD || (r->building && r->scratch > r->exec->at.scratch.bytes)))
-        r->result = wcohi_fail(
-            r->error, WCOH_E_MEMORY, "a pass wants %llu bytes of scratch, %llu were taken",
-            (unsigned long long)r->scratch, (unsigned long long)r->exec->at.scratch.bytes);
-    return wcohi_vk_part(r->exec->at.scratch, at, bytes);
-}
-
-/* `count` reals from the beginning of a parameter: tensors that stand together are read as one. */
-static wcohi_vk_view wcohi_vk_param_of(const wcohi_vk_recorder *r, int row, size_t count)
-{
-    if (row < 0) return wcohi_vk_absent;
-    return wcohi_vk_part(r->exec->at.params, r->exec->plan.rows[row].offset * sizeof(float),
-                         count * sizeof(float));
-}
-
-static wcohi_vk_view wcohi_vk_grad_of(const wcohi_vk_recorder *r, int row, size_t count)
-{
-    if (row < 0 || !r->exec->plan.rows[row].trained) return wcohi_vk_absent;
-    return wcohi_vk_part(r->exec->at.gradient, r->exec->plan.rows[row].offset * sizeof(float),
-                         count * sizeof(float));
-}
-
-static wcohi_vk_view wcohi_vk_param(const wcohi_vk_recorder *r, int row)
-{
-    return wcohi_vk_param_of(r, row, row < 0 ? 0 : r->exec->plan.rows[row].count);
-}
-
-static wcohi_vk_view wcohi_vk_grad(const wcohi_vk_recorder *r, int row)
-{
-    return wcohi_vk_grad_of(r, row, row < 0 ? 0 : r->exec->plan.rows[row].count);
-}
-
-static uint32_t wcohi_vk_width(const wcohi_vk_recorder *r, int tensor)
-{
-    return (uint32_t)r->exec->plan.tensors[tensor].width;
-}
-
-/* A tensor's rows of this pass (aux tensors: all of it). */
-static wcohi_vk_view wcohi_vk_data(const wcohi_vk_recorder *r, int tensor)
-{
-    const wcohi_tensor *t = tensor < 0 ? NULL : &r->exec->plan.tensors[tensor];
-    if (!t) return wcohi_vk_absent;
-    return wcohi_vk_part(r->exec->at.activations, t->offset * sizeof(float),
-                         (t->width ? (size_t)r->rows * (size_t)t->width : t->count) *
-                             sizeof(float));
-}
-
-static wcohi_vk_view wcohi_vk_dtensor(const wcohi_vk_recorder *r, int tensor)
-{
-    return tensor < 0 ? wcohi_vk_absent : wcohi_vk_data(r, r->exec->plan.tensors[tensor].grad);
-}
-
-/* `count` reals of an aux tensor, the next after *used. */
-static wcohi_vk_view wcohi_vk_aux(const wcohi_vk_recorder *r, const wcohi_op *op, size_t *used,
-                                  size_t count)
-{
-    wcohi_vk_view view =
-        wcohi_vk_part(wcohi_vk_data(r, op->aux), *used * sizeof(float), count * sizeof(float));
-    *used += wcohi_round_up(count, WCOHI_VK_ALIGN / sizeof(float));
-    return view;
-}
-
-/* Workgroups of 64 for `count` elements; the shaders of elements go on in strides of the grid. */
-static uint32_t wcohi_vk_groups(size_t count)
-{
-    return (uint32_t)WCOHI_MIN((count + 63) / 64, (size_t)16384);
-}
-
-static uint32_t wcohi_vk_ceil(uint32_t a, uint32_t b) { return (a + b - 1) / b; }
-
-/* ---- 6 ops ----------------------------------------------------------------------------------- */
-
-/* ---- sums over rows ---- */
-
-#define WCOHI_VK_CHUNK 256u /* rows that one workgroup sums */
-
-/* to [n] = or += sum over `rows` of from[row * ld + first ..]; in two stages where rows are many.
-   */
-static void wcohi_vk_sum_rows(wcohi_vk_recorder *r, wcohi_vk_view from, uint32_t rows, uint32_t ld,
-                              uint32_t first, uint32_t n, wcohi_vk_view to, uint32_t add)
-{
-    uint32_t chunks = rows > 2 * WCOHI_VK_CHUNK ? wcohi_vk_ceil(rows, WCOHI_VK_CHUNK) : 1;
-    if (to.bytes == 0) return; /* frozen */
-    if (chunks > 1) {
-        wcohi_vk_view partial = wcohi_vk_scratch(r, (size_t)chunks * n);
-        const wcohi_vk_view views[2] = {from, partial};
-        const uint32_t push[] = {rows, n, ld, first, WCOHI_VK_CHUNK, 0};
-        WCOHI_VK_RECORD(r, WCOH_SPV_REDUCE, NULL, wcohi_vk_ceil(n, 16), chunks, 1);
-        wcohi_vk_sum_rows(r, partial, chunks, n, 0, n, to, add);
-    } else {
-        const wcohi_vk_view views[2] = {from, to};
-        const uint32_t push[] = {rows, n, ld, first, rows, add};
-        WCOHI_VK_RECORD(r, WCOH_SPV_REDUCE, NULL, wcohi_vk_ceil(n, 16), 1, 1);
-    }
-}
-
-/* ---- matrix products ---- */
-
-/* C [m,n] = or += op(A) [m,k] op(B) [k,n], as gemm.comp has it; `groups` products side by side. */
-typedef struct wcohi_vk_gemm {
-    uint32_t m, n, k;
-    wcohi_vk_view a, b, c, bias, residual, pre;
-    uint32_t lda, ldb, ldc;
-    int ta, tb, gelu, add, gradient; /* gradient: A is one, of a mean over the rows */
-    uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
-} wcohi_vk_gemm;
-
-/* Tiles that gemm.comp is specialized for. cost: of one element, relative to the largest tile. */
-typedef struct wcohi_vk_tile {
-    uint32_t bm, bn, bk, tm, tn;
-    double cost;
-} wcohi_vk_tile;
-
-static const wcohi_vk_tile wcohi_vk_tiles[] = {
-    {128, 128, 16, 8, 8, 1.0}, {64, 64, 16, 4, 4, 1.4},  {32, 32, 16, 4, 4, 2.2},
-    {128, 16, 16, 8, 4, 2.6},  {16, 128, 16, 4, 8, 2.6},
-};
-
-/* The one tile of gemm_cooperative.comp. */
-static const wcohi_vk_tile wcohi_vk_unit_tile = {128, 128, 32, 8, 8, 1.0};
-
-#define WCOHI_VK_BUSY 128.0 /* workgroups that keep a GPU busy */
-
-static uint32_t wcohi_vk_tile_count(const wcohi_vk_gemm *g, const wcohi_vk_tile *tile)
-{
-    return wcohi_vk_ceil(g->m, tile->bm) * wcohi_vk_ceil(g->n, tile->bn) * g->groups;
-}
-
-/* Shares of a long sum over k (weight gradients), so that a small C keeps the device busy too; the
-   partial products must fit into `room` reals. A function of the shape alone. */
-static uint32_t wcohi_vk_splits(const wcohi_vk_gemm *g, uint32_t tiles, size_t room)
-{
-    uint32_t most = WCOHI_MIN(g->k / 128, (uint32_t)WCOHI_VK_BUSY * 2 / tiles);
-    size_t fits = room / ((size_t)g->groups * g->m * g->n);
-    if (!g->add || g->bias.bytes || g->residual.bytes || g->gelu) return 1;
-    return WCOHI_CLAMP(WCOHI_MIN(most, (uint32_t)WCOHI_MIN(fits, (size_t)64)), 1, 64);
-}
-
-static const wcohi_vk_tile *wcohi_vk_tile_choose(const wcohi_vk_gemm *g,
-                                                 const VkPhysicalDeviceLimits *limits)
-{
-    const wcohi_vk_tile *best = NULL;
-    double lowest = 0;
-    int i;
-    for (i = 0; i < WCOHI_COUNT(wcohi_vk_tiles); i++) {
-        const wcohi_vk_tile *tile = &wcohi_vk_tiles[i];
-        uint32_t tiles = wcohi_vk_tile_count(g, tile),
-                 splits = wcohi_vk_splits(g, tiles, (size_t)1 << 40);
-        double cost = (double)tiles * tile->bm * tile->bn * tile->cost;
-        double shared = 16.0 * tile->bk * (tile->bm / 4 + tile->bn / 4 + 2);
-        if (shared > limits->maxComputeSharedMemorySize) continue;
-        if (tile->bm / tile->tm * (tile->bn / tile->tn) > limits->maxComputeWorkGroupInvocations)
-            continue;
-        cost *= WCOHI_MAX(1.0, WCOHI_VK_BUSY / ((double)tiles * splits));
-        if (best && cost >= lowest) continue;
-        best = tile;
-        lowest = cost;
-    }
-    return best;
-}
-
-static int wcohi_vk_fours(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
-{
-    return ((a | b | c | d) & 3) == 0;
-}
-
-static void wcohi_vk_multiply(wcohi_vk_recorder *r, const wcohi_vk_gemm *g)
-{
-    int units = r->exec->vk->cooperative && g->m >= 64 && g->n >= 64 && g->k >= 32;
-    const wcohi_vk_tile *t =
-        units ? &wcohi_vk_unit_tile : wcohi_vk_tile_choose(g, &r->exec->vk->limits);
-    size_t whole = (size_t)g->groups * g->m * g->n;
-    size_t room =
-        r->building ? (r->exec->at.scratch.bytes - r->scratch) / sizeof(float) : (size_t)1 << 22;
-    uint32_t splits, chunk, flags, shift = 0;
-    wcohi_vk_view to = g->c;
-    if (g->m == 0 || g->n == 0 || !t) return;
-    splits = wcohi_vk_splits(g, wcohi_vk_tile_count(g, t), room);
-    chunk = wcohi_vk_ceil(wcohi_vk_ceil(g->k, splits), t->bk) * t->bk;
-    splits = wcohi_vk_ceil(g->k, chunk);
-    if (splits > 1) to = wcohi_vk_scratch(r, splits * whole);
-    flags = (g->bias.bytes ? 1u : 0u) | (g->residual.bytes ? 2u : 0u) | (g->pre.bytes ? 4u : 0u) |
-            (g->gelu ? 8u : 0u) | (g->add && splits == 1 ? 16u : 0u);
-    while (units && g->gradient && 1u << shift < r->rows) shift++;
-    {
-        uint32_t vec =
-            (uint32_t)(wcohi_vk_fours(g->lda, g->ta ? g->m : g->k, g->group_a, g->first_a) &&
-                       wcohi_vk_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0));
-        uint32_t specs[] = {t->bm / t->tm * (t->bn / t->tn),
-                            t->bm,
-                            t->bn,
-                            t->bk,
-                            t->tm,
-                            t->tn,
-                            (uint32_t)g->ta,
-                            (uint32_t)g->tb,
-                            vec};
-        const wcohi_vk_view views[6] = {g->a, g->b, g->bias, g->residual, to, g->pre};
-        const uint32_t push[] = {
-            g->m,       g->n,       g->k,          g->lda, g->ldb, g->ldc,          g->group_a,
-            g->group_b, g->group_c, g->group_bias, splits, chunk,  (uint32_t)whole, g->first_a,
-            flags,      shift};
-        if (units) memcpy(specs, r->exec->vk->units, sizeof r->exec->vk->units);
-        WCOHI_VK_RECORD(r, units ? WCOH_SPV_GEMM_COOPERATIVE : WCOH_SPV_GEMM, specs,
-                        wcohi_vk_ceil(g->n, t->bn), wcohi_vk_ceil(g->m, t->bm), g->groups * splits);
-    }
-    if (splits > 1) wcohi_vk_sum_rows(r, to, splits, (uint32_t)whole, 0, (uint32_t)whole, g->c, 1);
-}
-
-/* y [N,O] = x [N,I] W^T + bias; the caller adds residual, gelu, groups. */
-static wcohi_vk_gemm wcohi_vk_product(wcohi_vk_view y, wcohi_vk_view x, wcohi_vk_view weight,
-                                      uint32_t rows, uint32_t wide_out, uint32_t wide_in)
-{
-    wcohi_vk_gemm g;
-    memset(&g, 0, sizeof g);
-    g.m = rows;
-    g.n = wide_out;
-    g.k = wide_in;
-    g.a = x;
-    g.lda = wide_in;
-    g.b = weight;
-    g.ldb = wide_in;
-    g.tb = 1;
-    g.c = y;
-    g.ldc = wide_out;
-    g.groups = 1;
-    return g;
-}
-
-/* dx [N,I] = or += g [N,O] W [O,I] */
-static void wcohi_vk_product_input(wcohi_vk_recorder *r, wcohi_vk_view dx, int add,
-                                   wcohi_vk_view grad, wcohi_vk_view weight, uint32_t rows,
-                                   uint32_t wide_out, uint32_t wide_in, uint32_t groups)
-{
-    wcohi_vk_gemm g = wcohi_vk_product(dx, grad, weight, rows, wide_in / groups, wide_out / groups);
-    g.gradient = 1;
-    g.lda = wide_out;
-    g.tb = 0;
-    g.ldb = wide_in / groups;
-    g.ldc = wide_in;
-    g.add = add;
-    g.groups = groups;
-    g.group_a = wide_out / groups;
-    g.group_b = wide_out / groups * (wide_in / groups);
-    g.group_c = wide_in / groups;
-    wcohi_vk_multiply(r, &g);
-}
-
-/* dW [O,I] += g^T [O,N] x [N,I], as blocks one after the other with groups; absent: frozen */
-static void wcohi_vk_product_weight(wcohi_vk_recorder *r, wcohi_vk_view dweight, wcohi_vk_view grad,
-                                    wcohi_vk_view x, uint32_t rows, uint32_t wide_out,
-                                    uint32_t wide_in, uint32_t groups)
-{
-    wcohi_vk_gemm g = wcohi_vk_product(dweight, grad, x, wide_out / groups, wide_in / groups, rows);
-    if (dweight.bytes == 0) return;
-    g.gradient = 1;
-    g.ta = 1;
-    g.lda = wide_out;
-    g.tb = 0;
-    g.ldb = wide_in;
-    g.ldc = wide_in / groups;
-    g.add = 1;
-    g.groups = groups;
-    g.group_a = wide_out / groups;
-    g.group_b = wide_in / groups;
-    g.group_c = wide_out / groups * (wide_in / groups);
-    wcohi_vk_multiply(r, &g);
-}
-
-/* db [O] += sum over rows of g [N,O]; absent: frozen */
-static void wcohi_vk_product_bias(wcohi_vk_recorder *r, wcohi_vk_view dbias, wcohi_vk_view grad,
-                                  uint32_t rows, uint32_t wide_out)
-{
-    wcohi_vk_sum_rows(r, grad, rows, wide_out, 0, wide_out, dbias, 1);
-}
-
-static void wcohi_vk_gelu_back(wcohi_vk_recorder *r, wcohi_vk_view grad, wcohi_vk_view pre,
-                               size_t count)
-{
-    const wcohi_vk_view views[2] = {pre, grad};
-    const uint32_t push[] = {(uint32_t)count};
-    WCOHI_VK_RECORD(r, WCOH_SPV_GELU_BACK, NULL, wcohi_vk_groups(count), 1, 1);
-}
-
-/* ---- embed: out[row] = table[token] (+ positions[t]) ---- */
-
-static void wcohi_vk_embed(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    const wcohi_vk_layout *at = &r->exec->at;
-    uint32_t width = (uint32_t)op->wide_out, count = r->rows * width;
-    uint32_t places = op->param[1] < 0 ? 0 : r->key.places ? 2 : 1;
-    const wcohi_vk_view views[5] = {at->tokens, wcohi_vk_param(r, op->param[0]),
-                                    places == 2 ? at->places : wcohi_vk_param(r, op->param[1]),
-                                    wcohi_vk_data(r, op->out), at->frame};
-    const uint32_t push[] = {count, width, (uint32_t)r->key.seq, places};
-    WCOHI_VK_RECORD(r, WCOH_SPV_EMBED, NULL, wcohi_vk_groups(count), 1, 1);
-}
-
-static void wcohi_vk_embed_table_back(wcohi_vk_recorder *r, const wcohi_op *op, uint32_t places)
-{
-    const wcohi_vk_view views[4] = {r->exec->at.tokens, wcohi_vk_dtensor(r, op->out),
-                                    wcohi_vk_grad(r, op->param[places]), r->exec->at.frame};
-    uint32_t symbols = places ? (uint32_t)r->key.seq : (uint32_t)r->exec->plan.desc->vocab;
-    const uint32_t push[] = {r->rows, (uint32_t)op->wide_out, (uint32_t)r->key.seq, places,
-                             symbols};
-    if (views[2].bytes)
-        WCOHI_VK_RECORD(r, WCOH_SPV_EMBED_BACK, NULL, WCOHI_MIN(symbols, 16384u), 1, 1);
-}
-
-static void wcohi_vk_embed_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_embed_table_back(r, op, 0);
-    wcohi_vk_embed_table_back(r, op, 1);
-}
-
-/* ---- norm ---- */
-
-static void wcohi_vk_norm(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    const wcohi_vk_view views[5] = {wcohi_vk_data(r, op->in), wcohi_vk_param(r, op->param[0]),
-                                    wcohi_vk_param(r, op->param[1]), wcohi_vk_data(r, op->out),
-                                    wcohi_vk_data(r, op->aux)};
-    const uint32_t push[] = {r->rows, (uint32_t)op->wide_in};
-    WCOHI_VK_RECORD(r, WCOH_SPV_NORM, NULL, WCOHI_MIN(r->rows, 65535u), 1, 1);
-}
-
-static void wcohi_vk_norm_input_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    const wcohi_vk_view views[5] = {wcohi_vk_dtensor(r, op->out), wcohi_vk_data(r, op->in),
-                                    wcohi_vk_data(r, op->aux), wcohi_vk_param(r, op->param[0]),
-                                    wcohi_vk_dtensor(r, op->in)};
-    const uint32_t push[] = {r->rows, (uint32_t)op->wide_in, (uint32_t)op->add_in};
-    WCOHI_VK_RECORD(r, WCOH_SPV_NORM_BACK, NULL, WCOHI_MIN(r->rows, 65535u), 1, 1);
-}
-
-static void wcohi_vk_norm_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    uint32_t width = (uint32_t)op->wide_in, chunk = 64, chunks = wcohi_vk_ceil(r->rows, chunk);
-    wcohi_vk_view partial = wcohi_vk_scratch(r, 2 * (size_t)chunks * width);
-    const wcohi_vk_view views[4] = {wcohi_vk_dtensor(r, op->out), wcohi_vk_data(r, op->in),
-                                    wcohi_vk_data(r, op->aux), partial};
-    const uint32_t push[] = {r->rows, width, chunk};
-    WCOHI_VK_RECORD(r, WCOH_SPV_NORM_BACK_WEIGHT, NULL, wcohi_vk_ceil(width, 16), chunks, 1);
-    wcohi_vk_norm_input_back(r, op);
-    wcohi_vk_sum_rows(r, partial, chunks, 2 * width, 0, width, wcohi_vk_grad(r, op->param[0]), 1);
-    wcohi_vk_sum_rows(r, partial, chunks, 2 * width, width, width, wcohi_vk_grad(r, op->param[1]),
-                      1);
-}
-
-/* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks ---- */
-
-static void wcohi_vk_linear(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out / groups,
-             in = (uint32_t)op->wide_in / groups;
-    wcohi_vk_gemm g = wcohi_vk_product(
-        wcohi_vk_data(r, op->out), wcohi_vk_data(r, op->in),
-        wcohi_vk_param_of(r, op->param[0], (size_t)groups * out * in), r->rows, out, in);
-    g.lda = (uint32_t)op->wide_in;
-    g.ldc = (uint32_t)op->wide_out;
-    g.bias = wcohi_vk_param_of(r, op->param[1], (size_t)op->wide_out);
-    g.residual = wcohi_vk_data(r, op->in2);
-    g.gelu = op->gelu;
-    if (op->gelu) g.pre = wcohi_vk_data(r, op->aux);
-    g.groups = groups;
-    g.group_a = in;
-    g.group_b = out * in;
-    g.group_c = g.group_bias = out;
-    wcohi_vk_multiply(r, &g);
-}
-
-static void wcohi_vk_linear_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out,
-             in = (uint32_t)op->wide_in;
-    size_t count = (size_t)out * in / groups;
-    wcohi_vk_view g = wcohi_vk_dtensor(r, op->out);
-    if (op->gelu) wcohi_vk_gelu_back(r, g, wcohi_vk_data(r, op->aux), (size_t)r->rows * out);
-    wcohi_vk_product_bias(r, wcohi_vk_grad_of(r, op->param[1], out), g, r->rows, out);
-    wcohi_vk_product_weight(r, wcohi_vk_grad_of(r, op->param[0], count), g,
-                            wcohi_vk_data(r, op->in), r->rows, out, in, groups);
-    wcohi_vk_product_input(r, wcohi_vk_dtensor(r, op->in), op->add_in, g,
-                           wcohi_vk_param_of(r, op->param[0], count), r->rows, out, in, groups);
-}
-
-/* ---- attention in training: tiles of the pair matrix ---- */
-
-/* What an attention op's aux tensor holds. */
-typedef struct wcohi_vk_attention {
-    wcohi_vk_view coefficients, phasors; /* coherence: [H,4], [N,H,4] */
-    wcohi_vk_view rotated;               /* rotary: queries and keys [N,2D] */
-    wcohi_vk_view logsum, delta;         /* [N,H] */
-} wcohi_vk_attention;
-
-static size_t wcohi_vk_attention_count(const wcohi_op *op, size_t rows)
-{
-    const size_t align = WCOHI_VK_ALIGN / sizeof(float);
-    size_t heads = (size_t)op->heads, count = 2 * wcohi_round_up(wcohi_mul(rows, heads), align);
-    if (op->kind == WCOHI_COHERENCE)
-        return count + wcohi_round_up(4 * heads, align) +
-               wcohi_round_up(wcohi_mul(4 * heads, rows), align);
-    return count +
-           (op->rotary ? wcohi_round_up(wcohi_mul(2 * (size_t)op->wide_out, rows), align) : 0);
-}
-
-static wcohi_vk_attention wcohi_vk_attention_aux(const wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_attention a;
-    size_t used = 0, rows = r->rows, heads = (size_t)op->heads;
-    memset(&a, 0, sizeof a);
-    if (op->kind == WCOHI_COHERENCE) {
-        a.coefficients = wcohi_vk_aux(r, op, &used, 4 * heads);
-        a.phasors = wcohi_vk_aux(r, op, &used, 4 * heads * rows);
-    } else if (op->rotary) {
-        a.rotated = wcohi_vk_aux(r, op, &used, 2 * (size_t)op->wide_out * rows);
-    }
-    a.logsum = wcohi_vk_aux(r, op, &used, heads * rows);
-    a.delta = wcohi_vk_aux(r, op, &used, heads * rows);
-    return a;
-}
-
-/* The push block of attend.glsl, its column chunks and its grid. */
-typedef struct wcohi_vk_tiles_of {
-    uint32_t push[10];
-    uint32_t columns; /* of a thread: specialization constant 0 */
-    uint32_t tiles, chunks, heads;
-    wcohi_vk_view left, right, value; /* bindings 0, 1, 2 */
-} wcohi_vk_tiles_of;
-
-static wcohi_vk_tiles_of wcohi_vk_attend(const wcohi_vk_recorder *r, const wcohi_op *op,
-                                         const wcohi_vk_attention *aux)
-{
-    wcohi_vk_tiles_of t;
-    uint32_t heads = (uint32_t)op->heads, width = (uint32_t)op->wide_out, wide = width / heads;
-    memset(&t, 0, sizeof t);
-    t.push[0] = (uint32_t)r->key.seq;
-    t.push[1] = heads;
-    t.push[2] = wide;
-    if (op->kind == WCOHI_COHERENCE) {
-        t.left = aux->coefficients;
-        t.right = aux->phasors;
-        t.value = wcohi_vk_data(r, op->in2);
-        t.push[5] = wcohi_vk_width(r, op->in2);
-        t.push[6] = (uint32_t)op->column;
-        t.push[7] = wcohi_vk_width(r, op->in); /* raw phasors, of the query */
-    } else {
-        t.left = t.right = op->rotary ? aux->rotated : wcohi_vk_data(r, op->in);
-        t.value = wcohi_vk_data(r, op->in);
-        t.push[3] = t.push[7] = op->rotary ? 2 * width : 3 * width;
-        t.push[4] = width;
-        t.push[5] = 3 * width;
-        t.push[6] = 2 * width;
-    }
-    t.columns = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
-    t.tiles = wcohi_vk_ceil((uint32_t)r->key.seq, 32);
-    t.chunks = wcohi_vk_ceil(wide, 8 * t.columns);
-    t.heads = heads;
-    return t;
-}
-
-/* Where the raw keys begin in a row of phasors; 0: the query's are the keys' too. */
-static uint32_t wcohi_vk_key_column(const wcohi_op *op)
-{
-    uint32_t heads = (uint32_t)op->heads;
-    return (uint32_t)op->column == 4 * heads ? 2 * heads : 0;
-}
-
-static void wcohi_vk_coherence_prepare(wcohi_vk_recorder *r, const wcohi_op *op,
-                                       const wcohi_vk_attention *aux)
-{
-    const wcohi_vk_view views[7] = {wcohi_vk_data(r, op->in),
-                                    wcohi_vk_param(r, op->param[0]),
-                                    wcohi_vk_param(r, op->param[1]),
-                                    wcohi_vk_param(r, op->param[2]),
-                                    wcohi_vk_param(r, op->param[3]),
-                                    aux->coefficients,
-                                    aux->phasors};
-    const uint32_t push[] = {r->rows,
-                             (uint32_t)op->heads,
-                             (uint32_t)r->key.seq,
-                             wcohi_vk_width(r, op->in),
-                             wcohi_vk_key_column(op),
-                             op->param[3] >= 0};
-    WCOHI_VK_RECORD(r, WCOH_SPV_COHERENCE_PREPARE, NULL,
-                    wcohi_vk_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
-}
-
-static void wcohi_vk_attend_forward(wcohi_vk_recorder *r, const wcohi_op *op,
-                                    const wcohi_vk_attention *aux)
-{
-    wcohi_vk_tiles_of t = wcohi_vk_attend(r, op, aux);
-    const wcohi_vk_view views[5] = {t.left, t.right, t.value, wcohi_vk_data(r, op->out),
-                                    aux->logsum};
-    wcohi_vk_dispatch(
-        r, op->kind == WCOHI_COHERENCE ? WCOH_SPV_COHERENCE_FORWARD : WCOH_SPV_DOT_FORWARD,
-        &t.columns, views, WCOHI_COUNT(views), t.push, WCOHI_COUNT(t.push), t.tiles,
-        t.heads * t.chunks, (uint32_t)r->key.batch);
-}
-
-static void wcohi_vk_attend_delta(wcohi_vk_recorder *r, const wcohi_op *op,
-                                  const wcohi_vk_attention *aux)
-{
-    uint32_t count = r->rows * (uint32_t)op->heads;
-    const wcohi_vk_view views[3] = {wcohi_vk_data(r, op->out), wcohi_vk_dtensor(r, op->out),
-                                    aux->delta};
-    const uint32_t push[] = {count, (uint32_t)(op->wide_out / op->heads)};
-    WCOHI_VK_RECORD(r, WCOH_SPV_ATTEND_DELTA, NULL, wcohi_vk_groups(count), 1, 1);
-}
-
-static void wcohi_vk_coherence_session(wcohi_vk_recorder *r, const wcohi_op *op);
-static void wcohi_vk_dot_session(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view rotated);
-
-static void wcohi_vk_coherence(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
-    if (r->key.session) {
-        wcohi_vk_coherence_session(r, op);
-        return;
-    }
-    wcohi_vk_coherence_prepare(r, op, &aux);
-    wcohi_vk_attend_forward(r, op, &aux);
-}
-
-/* (dkappa, domega, dlambda) of every tile of queries into the raw parameters' gradients */
-static void wcohi_vk_coherence_finish(wcohi_vk_recorder *r, const wcohi_op *op,
-                                      wcohi_vk_view partial, uint32_t rows)
-{
-    uint32_t heads = (uint32_t)op->heads;
-    wcohi_vk_view sums = wcohi_vk_scratch(r, 3 * (size_t)heads);
-    const wcohi_vk_view views[6] = {sums,
-                                    wcohi_vk_param(r, op->param[0]),
-                                    wcohi_vk_param(r, op->param[2]),
-                                    wcohi_vk_grad(r, op->param[0]),
-                                    wcohi_vk_grad(r, op->param[1]),
-                                    wcohi_vk_grad(r, op->param[2])};
-    const uint32_t push[] = {heads};
-    if (op->param[0] < 0) return; /* the frozen form has none */
-    wcohi_vk_sum_rows(r, partial, rows, 3 * heads, 0, 3 * heads, sums, 0);
-    WCOHI_VK_RECORD(r, WCOH_SPV_COHERENCE_FINISH, NULL, 1, 1, 1);
-}
-
-static void wcohi_vk_coherence_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
-    wcohi_vk_tiles_of t = wcohi_vk_attend(r, op, &aux);
-    uint32_t batch = (uint32_t)r->key.batch, key_column = wcohi_vk_key_column(op);
-    wcohi_vk_view dout = wcohi_vk_dtensor(r, op->out), raw = wcohi_vk_data(r, op->in),
-                  draw = wcohi_vk_dtensor(r, op->in);
-    wcohi_vk_view partial = wcohi_vk_scratch(r, (size_t)batch * t.tiles * 3 * t.heads);
-    const wcohi_vk_view queries[9] = {t.left,    t.right, t.value, dout,   aux.logsum,
-                                      aux.delta, raw,     draw,    partial};
-    const wcohi_vk_view keys[9] = {
-        t.left, t.right, t.value, dout, aux.logsum, aux.delta, wcohi_vk_dtensor(r, op->in2),
-        raw,    draw};
-    wcohi_vk_attend_delta(r, op, &aux);
-    wcohi_vk_dispatch(r, WCOH_SPV_COHERENCE_BACK_QUERY, &t.columns, queries, WCOHI_COUNT(queries),
-                      t.push, WCOHI_COUNT(t.push), t.tiles, t.heads, batch);
-    t.push[8] = key_column;
-    t.push[9] = key_column == 0; /* shared: adds to what the queries wrote */
-    wcohi_vk_dispatch(r, WCOH_SPV_COHERENCE_BACK_KEY, &t.columns, keys, WCOHI_COUNT(keys), t.push,
-                      WCOHI_COUNT(t.push), t.tiles, t.heads * t.chunks, batch);
-    wcohi_vk_coherence_finish(r, op, partial, batch * t.tiles);
-}
-
-/* Queries and keys [N, 2D] by the angles of their places; back: the opposite way. */
-static void wcohi_vk_rotate(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view from,
-                            uint32_t ld_from, wcohi_vk_view to, uint32_t ld_to, uint32_t back)
-{
-    uint32_t width = 2 * (uint32_t)op->wide_out, wide = (uint32_t)(op->wide_out / op->heads);
-    const wcohi_vk_view views[4] = {from, wcohi_vk_part(r->exec->at.tables, 0, wide / 2 * 8), to,
-                                    r->exec->at.frame};
-    const uint32_t push[] = {r->rows, width, wide, (uint32_t)r->key.seq, ld_from, ld_to, back};
-    WCOHI_VK_RECORD(r, WCOH_SPV_ROTARY, NULL, wcohi_vk_groups((size_t)r->rows * width / 2), 1, 1);
-}
-
-static void wcohi_vk_dot(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
-    uint32_t width = (uint32_t)op->wide_out;
-    if (op->rotary)
-        wcohi_vk_rotate(r, op, wcohi_vk_data(r, op->in), 3 * width, aux.rotated, 2 * width, 0);
-    if (r->key.session) wcohi_vk_dot_session(r, op, aux.rotated);
-    else wcohi_vk_attend_forward(r, op, &aux);
-}
-
-static void wcohi_vk_dot_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_attention aux = wcohi_vk_attention_aux(r, op);
-    wcohi_vk_tiles_of t = wcohi_vk_attend(r, op, &aux);
-    uint32_t batch = (uint32_t)r->key.batch, width = (uint32_t)op->wide_out;
-    wcohi_vk_view dout = wcohi_vk_dtensor(r, op->out), dqkv = wcohi_vk_dtensor(r, op->in);
-    wcohi_vk_view to = op->rotary ? wcohi_vk_scratch(r, 2 * (size_t)r->rows * width) : dqkv;
-    const wcohi_vk_view queries[7] = {t.left, t.right, t.value, dout, aux.logsum, aux.delta, to};
-    const wcohi_vk_view keys[8] = {t.left, t.right, t.value, dout, aux.logsum, aux.delta, dqkv, to};
-    wcohi_vk_attend_delta(r, op, &aux);
-    wcohi_vk_dispatch(r, WCOH_SPV_DOT_BACK_QUERY, &t.columns, queries, WCOHI_COUNT(queries), t.push,
-                      WCOHI_COUNT(t.push), t.tiles, t.heads * t.chunks, batch);
-    t.push[8] = width;
-    wcohi_vk_dispatch(r, WCOH_SPV_DOT_BACK_KEY, &t.columns, keys, WCOHI_COUNT(keys), t.push,
-                      WCOHI_COUNT(t.push), t.tiles, t.heads * t.chunks, batch);
-    if (op->rotary) wcohi_vk_rotate(r, op, to, 2 * width, dqkv, 3 * width, 1);
-}
-
-/* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
-
-typedef struct wcohi_vk_narrow {
-    wcohi_vk_view pre, squeezed, gradient; /* [N,M] */
-    uint32_t width;                        /* M */
-} wcohi_vk_narrow;
-
-static wcohi_vk_narrow wcohi_vk_maestro_aux(const wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_narrow n;
-    size_t used = 0, count;
-    n.width = (uint32_t)r->exec->plan.desc->maestro;
-    count = (size_t)r->rows * n.width;
-    n.pre = wcohi_vk_aux(r, op, &used, count);
-    n.squeezed = wcohi_vk_aux(r, op, &used, count);
-    n.gradient = wcohi_vk_aux(r, op, &used, count);
-    return n;
-}
-
-static void wcohi_vk_maestro(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_narrow n = wcohi_vk_maestro_aux(r, op);
-    wcohi_vk_gemm g =
-        wcohi_vk_product(n.squeezed, wcohi_vk_data(r, op->in), wcohi_vk_param(r, op->param[0]),
-                         r->rows, n.width, (uint32_t)op->wide_in);
-    g.bias = wcohi_vk_param(r, op->param[1]);
-    g.gelu = 1;
-    g.pre = n.pre;
-    wcohi_vk_multiply(r, &g);
-    g = wcohi_vk_product(wcohi_vk_data(r, op->out), n.squeezed, wcohi_vk_param(r, op->param[2]),
-                         r->rows, (uint32_t)op->wide_out, n.width);
-    g.bias = wcohi_vk_param(r, op->param[3]);
-    g.residual = wcohi_vk_data(r, op->in2);
-    wcohi_vk_multiply(r, &g);
-}
-
-static void wcohi_vk_maestro_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_narrow n = wcohi_vk_maestro_aux(r, op);
-    uint32_t out = (uint32_t)op->wide_out, in = (uint32_t)op->wide_in;
-    wcohi_vk_view g = wcohi_vk_dtensor(r, op->out);
-    wcohi_vk_product_bias(r, wcohi_vk_grad(r, op->param[3]), g, r->rows, out);
-    wcohi_vk_product_weight(r, wcohi_vk_grad(r, op->param[2]), g, n.squeezed, r->rows, out, n.width,
-                            1);
-    wcohi_vk_product_input(r, n.gradient, 0, g, wcohi_vk_param(r, op->param[2]), r->rows, out,
-                           n.width, 1);
-    wcohi_vk_gelu_back(r, n.gradient, n.pre, (size_t)r->rows * n.width);
-    wcohi_vk_product_bias(r, wcohi_vk_grad(r, op->param[1]), n.gradient, r->rows, n.width);
-    wcohi_vk_product_weight(r, wcohi_vk_grad(r, op->param[0]), n.gradient, wcohi_vk_data(r, op->in),
-                            r->rows, n.width, in, 1);
-    wcohi_vk_product_input(r, wcohi_vk_dtensor(r, op->in), op->add_in, n.gradient,
-                           wcohi_vk_param(r, op->param[0]), r->rows, n.width, in, 1);
-}
-
-/* ---- kerr: limiter, offset, oscillators, corrector ---- */
-
-/* Bindings 0..6 and the push block of every Kerr shader. */
-typedef struct wcohi_vk_kerr {
-    wcohi_vk_view views[11];
-    uint32_t push[9];
-    uint32_t bands;
-    int rk4, steps;
-} wcohi_vk_kerr;
-
-static wcohi_vk_kerr wcohi_vk_kerr_of(const wcohi_vk_recorder *r, const wcohi_op *op,
-                                      uint32_t chunk)
-{
-    const wcoh_model_desc *desc = r->exec->plan.desc;
-    wcohi_vk_kerr k;
-    float ceiling = (float)desc->ceiling;
-    int i;
-    memset(&k, 0, sizeof k);
-    k.views[0] = wcohi_vk_data(r, op->in);
-    for (i = 0; i < 6; i++) k.views[1 + i] = wcohi_vk_param(r, op->param[i]);
-    k.bands = (uint32_t)op->wide_in / 2;
-    k.rk4 = desc->solver == WCOH_SOLVER_RK4;
-    k.steps = desc->rk4_steps;
-    k.push[0] = r->rows;
-    k.push[1] = k.bands;
-    k.push[2] = chunk;
-    k.push[3] = (desc->limiter == WCOH_SWITCH_ON ? 1u : 0u) | (op->param[5] >= 0 ? 2u : 0u) |
-                (op->param[4] >= 0 ? 4u : 0u);
-    k.push[4] = (uint32_t)desc->solver;
-    k.push[5] = (uint32_t)k.steps;
-    memcpy(&k.push[6], &ceiling, sizeof ceiling);
-    k.push[7] = (uint32_t)op->add_in;
-    return k;
-}
-
-/* Rows whose planes of K pairs of reals fit into 16 MiB of scratch; at least 1. */
-static uint32_t wcohi_vk_kerr_rows(const wcohi_vk_recorder *r, uint32_t bands, uint32_t planes)
-{
-    uint32_t fit = (uint32_t)((1u << 22) / WCOHI_MAX(2 * (size_t)bands * planes, (size_t)1));
-    return WCOHI_CLAMP(fit, 1, WCOHI_MIN(r->rows, 65535u));
-}
-
-static void wcohi_vk_kerr_forward(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_kerr k = wcohi_vk_kerr_of(r, op, 16);
-    uint32_t step, planes = 4;
-    k.views[7] = wcohi_vk_data(r, op->out);
-    if (!k.rk4) {
-        wcohi_vk_dispatch(r, WCOH_SPV_KERR, NULL, k.views, 8, k.push, 9, wcohi_vk_ceil(k.bands, 64),
-                          wcohi_vk_ceil(r->rows, 16), 1);
-        return;
-    }
-    step = wcohi_vk_kerr_rows(r, k.bands, planes);
-    k.views[8] = wcohi_vk_scratch(r, 2 * (size_t)step * k.bands * planes);
-    for (; k.push[8] < r->rows; k.push[8] += step)
-        wcohi_vk_dispatch(r, WCOH_SPV_KERR_RK4, NULL, k.views, 9, k.push, 9,
-                          WCOHI_MIN(step, r->rows - k.push[8]), 1, 1);
-}
-
-static void wcohi_vk_kerr_finish(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view sums,
-                                 uint32_t bands)
-{
-    const wcohi_vk_view views[7] = {sums,
-                                    wcohi_vk_param(r, op->param[0]),
-                                    wcohi_vk_grad(r, op->param[0]),
-                                    wcohi_vk_grad(r, op->param[1]),
-                                    wcohi_vk_grad(r, op->param[2]),
-                                    wcohi_vk_grad(r, op->param[3]),
-                                    wcohi_vk_grad(r, op->param[4])};
-    const uint32_t push[] = {bands, (views[2].bytes ? 1u : 0u) | (views[3].bytes ? 2u : 0u) |
-                                        (views[6].bytes ? 4u : 0u)};
-    if (push[1]) WCOHI_VK_RECORD(r, WCOH_SPV_KERR_FINISH, NULL, 1, 1, 1);
-}
-
-/* RK4: stretches of rows, each adding to the sums. */
-static void wcohi_vk_kerr_rk4_back(wcohi_vk_recorder *r, wcohi_vk_kerr *k, wcohi_vk_view sums)
-{
-    uint32_t planes = 12 + (uint32_t)k->steps, step = wcohi_vk_kerr_rows(r, k->bands, planes),
-             count, top;
-    k->views[9] = wcohi_vk_scratch(r, 5 * (size_t)step * k->bands);
-    k->views[10] = wcohi_vk_scratch(r, 2 * (size_t)step * k->bands * planes);
-    top = (uint32_t)r->scratch;
-    for (; k->push[8] < r->rows; k->push[8] += step) {
-        count = WCOHI_MIN(step, r->rows - k->push[8]);
-        r->scratch = top;
-        wcohi_vk_dispatch(r, WCOH_SPV_KERR_RK4_BACK, NULL, k->views, 11, k->push, 9, count, 1, 1);
-        wcohi_vk_sum_rows(r, k->views[9], count, 5 * k->bands, 0, 5 * k->bands, sums,
-                          k->push[8] > 0);
-    }
-}
-
-static void wcohi_vk_kerr_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    uint32_t chunk = 32, chunks = wcohi_vk_ceil(r->rows, chunk);
-    wcohi_vk_kerr k = wcohi_vk_kerr_of(r, op, chunk);
-    wcohi_vk_view sums = wcohi_vk_scratch(r, 5 * (size_t)k.bands);
-    k.views[7] = wcohi_vk_dtensor(r, op->out);
-    k.views[8] = wcohi_vk_dtensor(r, op->in);
-    if (k.rk4) {
-        wcohi_vk_kerr_rk4_back(r, &k, sums);
-    } else {
-        k.views[9] = wcohi_vk_scratch(r, 5 * (size_t)chunks * k.bands);
-        wcohi_vk_dispatch(r, WCOH_SPV_KERR_BACK, NULL, k.views, 10, k.push, 9,
-                          wcohi_vk_ceil(k.bands, 64), chunks, 1);
-        wcohi_vk_sum_rows(r, k.views[9], chunks, 5 * k.bands, 0, 5 * k.bands, sums, 0);
-    }
-    wcohi_vk_kerr_finish(r, op, sums, k.bands);
-}
-
-/* ---- per band: y_k = W_k z_k + b_k ---- */
-
-static void wcohi_vk_per_band(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    uint32_t bands = (uint32_t)op->wide_in / 2, count = r->rows * bands;
-    const wcohi_vk_view views[4] = {wcohi_vk_data(r, op->in), wcohi_vk_param(r, op->param[0]),
-                                    wcohi_vk_param(r, op->param[1]), wcohi_vk_data(r, op->out)};
-    const uint32_t push[] = {count, bands};
-    WCOHI_VK_RECORD(r, WCOH_SPV_PER_BAND, NULL, wcohi_vk_groups(count), 1, 1);
-}
-
-static void wcohi_vk_per_band_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    uint32_t bands = (uint32_t)op->wide_in / 2, chunk = 32, chunks = wcohi_vk_ceil(r->rows, chunk);
-    wcohi_vk_view partial = wcohi_vk_scratch(r, 6 * (size_t)chunks * bands);
-    const wcohi_vk_view views[5] = {wcohi_vk_dtensor(r, op->out), wcohi_vk_data(r, op->in),
-                                    wcohi_vk_param(r, op->param[0]), wcohi_vk_dtensor(r, op->in),
-                                    partial};
-    const uint32_t push[] = {r->rows, bands, chunk, (uint32_t)op->add_in};
-    WCOHI_VK_RECORD(r, WCOH_SPV_PER_BAND_BACK, NULL, wcohi_vk_ceil(bands, 64), chunks, 1);
-    wcohi_vk_sum_rows(r, partial, chunks, 6 * bands, 0, 4 * bands, wcohi_vk_grad(r, op->param[0]),
-                      1);
-    wcohi_vk_sum_rows(r, partial, chunks, 6 * bands, 4 * bands, 2 * bands,
-                      wcohi_vk_grad(r, op->param[1]), 1);
-}
-
-/* ---- head: logits = scale W h, loss ------------------------------------------------------------
-
-   Rows are taken in stretches whose logits fit into 64 MiB, so that no [N,V] array exists, and
-   within a stretch the whole vocabulary at once, so that no product is made twice. */
-
-#define WCOHI_VK_LOGITS ((size_t)1 << 24)
-
-/* to [count] = or += scale from; dots [1] += sum of from x, where x is given */
-static void wcohi_vk_head_scale(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view from,
-                                wcohi_vk_view x, wcohi_vk_view to, uint32_t count, uint32_t add,
-                                wcohi_vk_view dots)
-{
-    uint32_t chunk = 4096, chunks = wcohi_vk_ceil(count, chunk);
-    wcohi_vk_view partial = dots.bytes ? wcohi_vk_scratch(r, chunks) : wcohi_vk_absent;
-    const wcohi_vk_view views[5] = {from, wcohi_vk_param(r, op->param[1]), x.bytes ? x : from, to,
-                                    partial};
-    const uint32_t push[] = {count, chunk, add, dots.bytes > 0};
-    WCOHI_VK_RECORD(r, WCOH_SPV_TIED, NULL, chunks, 1, 1);
-    wcohi_vk_sum_rows(r, partial, chunks, 1, 0, 1, dots, 1);
-}
-
-/* What the logits are made of: the op's input, scaled if the head is tied. */
-static wcohi_vk_view wcohi_vk_head_input(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_view x = wcohi_vk_data(r, op->in), scaled;
-    if (op->param[1] < 0) return x;
-    scaled = wcohi_vk_scratch(r, (size_t)r->rows * (size_t)op->wide_in);
-    wcohi_vk_head_scale(r, op, x, wcohi_vk_absent, scaled, r->rows * (uint32_t)op->wide_in, 0,
-                        wcohi_vk_absent);
-    return scaled;
-}
-
-static void wcohi_vk_head_softmax(wcohi_vk_recorder *r, wcohi_vk_view logits, uint32_t first,
-                                  uint32_t rows, uint32_t gradient)
-{
-    const wcohi_vk_layout *at = &r->exec->at;
-    const wcohi_vk_view views[4] = {logits, at->targets, at->nats, at->frame};
-    const uint32_t push[] = {rows, first, (uint32_t)r->exec->plan.desc->vocab, gradient};
-    WCOHI_VK_RECORD(r, WCOH_SPV_SOFTMAX, NULL, WCOHI_MIN(rows, 65535u), 1, 1);
-}
-
-static void wcohi_vk_head_loss(wcohi_vk_recorder *r)
-{
-    const wcohi_vk_view views[2] = {r->exec->at.nats, r->exec->at.result};
-    const uint32_t push[] = {r->rows, (uint32_t)r->key.add, (uint32_t)r->key.backward};
-    WCOHI_VK_RECORD(r, WCOH_SPV_LOSS, NULL, 1, 1, 1);
-}
-
-/* Loss and, with a gradient, dx and dW of all rows; x is the head's input (scaled), dx its
-   gradient. */
-static void wcohi_vk_head_rows(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view x,
-                               wcohi_vk_view dx, int add, int gradient)
-{
-    uint32_t vocab = (uint32_t)r->exec->plan.desc->vocab, wide = (uint32_t)op->wide_in, first,
-             count;
-    uint32_t step = (uint32_t)WCOHI_MIN((size_t)r->rows,
-                                        WCOHI_MAX(WCOHI_VK_LOGITS / vocab / 64 * 64, (size_t)64));
-    wcohi_vk_view weight = wcohi_vk_param(r, op->param[0]),
-                  logits = wcohi_vk_scratch(r, (size_t)step * vocab);
-    size_t row = wide * sizeof(float), top = r->scratch;
-    for (first = 0; first < r->rows; first += count) {
-        wcohi_vk_view xs = wcohi_vk_part(x, first * row, 0),
-                      dxs = wcohi_vk_part(dx, first * row, 0);
-        wcohi_vk_gemm g;
-        count = WCOHI_MIN(step, r->rows - first);
-        xs.bytes = dxs.bytes = count * row;
-        r->scratch = top;
-        g = wcohi_vk_product(logits, xs, weight, count, vocab, wide);
-        wcohi_vk_multiply(r, &g);
-        wcohi_vk_head_softmax(r, logits, first, count, (uint32_t)gradient);
-        if (!gradient) continue;
-        wcohi_vk_product_weight(r, wcohi_vk_grad(r, op->param[0]), logits, xs, count, vocab, wide,
-                                1);
-        wcohi_vk_product_input(r, dxs, add, logits, weight, count, vocab, wide, 1);
-    }
-    wcohi_vk_head_loss(r);
-}
-
-/* Logits of the last row for the host; the loss where no backward follows. */
-static void wcohi_vk_head(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_view x;
-    wcohi_vk_gemm g;
-    if (!r->key.logits && (!r->key.loss || r->key.backward)) return;
-    x = wcohi_vk_head_input(r, op);
-    if (r->key.logits) {
-        g = wcohi_vk_product(r->exec->at.logits, x, wcohi_vk_param(r, op->param[0]), 1,
-                             (uint32_t)r->exec->plan.desc->vocab, (uint32_t)op->wide_in);
-        g.first_a = (r->rows - 1) * (uint32_t)op->wide_in;
-        wcohi_vk_multiply(r, &g);
-    }
-    if (r->key.loss && !r->key.backward) wcohi_vk_head_rows(r, op, x, wcohi_vk_absent, 0, 0);
-}
-
-static void wcohi_vk_head_back(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    wcohi_vk_view x = wcohi_vk_data(r, op->in), dx = wcohi_vk_dtensor(r, op->in), scaled, dscaled;
-    uint32_t count = r->rows * (uint32_t)op->wide_in;
-    if (op->param[1] < 0) {
-        wcohi_vk_head_rows(r, op, x, dx, op->add_in, 1);
-        return;
-    }
-    scaled = wcohi_vk_head_input(r, op);
-    dscaled = wcohi_vk_scratch(r, count);
-    wcohi_vk_head_rows(r, op, scaled, dscaled, 0, 1);
-    wcohi_vk_head_scale(r, op, dscaled, x, dx, count, (uint32_t)op->add_in,
-                        wcohi_vk_grad(r, op->param[1]));
-}
-
-/* ---- 7 passes -------------------------------------------------------------------------------- */
-
-typedef struct wcohi_vk_op {
-    void (*forward)(wcohi_vk_recorder *r, const wcohi_op *op);
-    void (*backward)(wcohi_vk_recorder *r, const wcohi_op *op);
-} wcohi_vk_op;
-
-/* In the order of wcohi_kind. */
-static const wcohi_vk_op wcohi_vk_ops[WCOHI_KINDS] = {
-    {wcohi_vk_embed, wcohi_vk_embed_back},       {wcohi_vk_norm, wcohi_vk_norm_back},
-    {wcohi_vk_linear, wcohi_vk_linear_back},     {wcohi_vk_coherence, wcohi_vk_coherence_back},
-    {wcohi_vk_dot, wcohi_vk_dot_back},           {wcohi_vk_maestro, wcohi_vk_maestro_back},
-    {wcohi_vk_kerr_forward, wcohi_vk_kerr_back}, {wcohi_vk_per_band, wcohi_vk_per_band_back},
-    {wcohi_vk_head, wcohi_vk_head_back},
-};
-
-#define WCOHI_VK_SQUARES 16384u /* reals that one workgroup of sum_squares takes */
-
-/* Clip and AdamW over the trained parameters, unless norm or loss is not finite. */
-static void wcohi_vk_record_update(wcohi_vk_recorder *r)
-{
-    const wcohi_vk_layout *at = &r->exec->at;
-    uint32_t count = (uint32_t)(at->gradient.bytes / sizeof(float)),
-             chunks = wcohi_vk_ceil(count, WCOHI_VK_SQUARES);
-    wcohi_vk_view partial = wcohi_vk_scratch(r, 2 * (size_t)chunks);
-    {
-        const wcohi_vk_view views[2] = {at->gradient, partial};
-        const uint32_t push[] = {count, WCOHI_VK_SQUARES};
-        WCOHI_VK_RECORD(r, WCOH_SPV_SUM_SQUARES, NULL, chunks, 1, 1);
-    }
-    {
-        const wcohi_vk_view views[3] = {partial, at->result, at->frame};
-        const uint32_t push[] = {chunks};
-        WCOHI_VK_RECORD(r, WCOH_SPV_CLIP, NULL, 1, 1, 1);
-    }
-    {
-        const wcohi_vk_view views[7] = {wcohi_vk_part(at->params, 0, at->gradient.bytes),
-                                        at->moment1,
-                                        at->moment2,
-                                        at->gradient,
-                                        at->rules,
-                                        at->result,
-                                        at->frame};
-        const uint32_t push[] = {count};
-        WCOHI_VK_RECORD(r, WCOH_SPV_ADAMW, NULL, wcohi_vk_groups(count), 1, 1);
-    }
-}
-
-/* Ops of times key.first .. key.last-1, or the update. */
-static void wcohi_vk_record_pass(wcohi_vk_recorder *r)
-{
-    const wcohi_plan *plan = &r->exec->plan;
-    int time;
-    if (r->key.first < 0) {
-        wcohi_vk_record_update(r);
-        return;
-    }
-    for (time = r->key.first; time < r->key.last && !r->result; time++) {
-        const wcohi_op *op = &plan->ops[time < plan->count ? time : 2 * plan->count - 1 - time];
-        r->scratch = 0;
-        if (time == plan->count && !r->key.add) wcohi_vk_fill_zero(r, r->exec->at.gradient);
-        if (time < plan->count) wcohi_vk_ops[op->kind].forward(r, op);
-        else wcohi_vk_ops[op->kind].backward(r, op);
-    }
-}
+static const wcohi_gpu_table wcohi_vk_recordings = {wcohi_vk_dispatch, wcohi_vk_zero};
 
 static void wcohi_vk_recorder_open(wcohi_vk_recorder *r, wcohi_vk_exec *exec,
-                                   const wcohi_vk_key *key, wcoh_error *error)
+                                   const wcohi_gpu_pass *pass, wcoh_error *error)
 {
     memset(r, 0, sizeof *r);
     r->exec = exec;
-    r->key = *key;
-    r->error = error;
-    r->rows = (uint32_t)key->batch * (uint32_t)key->seq;
+    r->base.table = &wcohi_vk_recordings;
+    r->base.traits = &exec->vk->traits;
+    r->base.at = &exec->at;
+    r->base.plan = &exec->plan;
+    r->base.pass = *pass;
+    r->base.rows = (uint32_t)pass->batch * (uint32_t)pass->seq;
+    r->base.error = error;
 }
+
+/* ======== 4 running: commands of a pass ======================================================= */
 
 static wcoh_result wcohi_vk_fence_wait(const wcohi_vk *vk, VkFence fence, wcoh_error *error)
 {
@@ -2224,22 +2741,22 @@ static wcoh_result wcohi_vk_commands_end(const wcohi_vk *vk, VkCommandBuffer com
 static wcoh_result wcohi_vk_record(wcohi_vk_recorder *r, wcohi_vk_recording *recording)
 {
     const wcohi_vk *vk = r->exec->vk;
-    wcoh_result result = wcohi_vk_commands_take(vk, &recording->commands, r->error);
+    wcoh_result result = wcohi_vk_commands_take(vk, &recording->commands, r->base.error);
     if (!result)
-        result = wcohi_vk_pool_take(vk, &recording->pool, r->sets, r->descriptors, r->error);
+        result = wcohi_vk_pool_take(vk, &recording->pool, r->sets, r->descriptors, r->base.error);
     if (!result)
-        result = wcohi_vk_commands_begin(vk, recording->commands,
-                                         VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT, r->error);
+        result = wcohi_vk_commands_begin(
+            vk, recording->commands, VK_COMMAND_BUFFER_USAGE_SIMULTANEOUS_USE_BIT, r->base.error);
     if (result) return result;
-    r->building = 1;
-    r->scratch = 0;
+    r->base.building = 1;
+    r->base.scratch = 0;
     r->commands = recording->commands;
     r->pool = recording->pool;
     wcohi_vk_barrier_work(vk, r->commands); /* after everything submitted before */
-    wcohi_vk_record_pass(r);
-    if (r->result) return r->result;
-    recording->key = r->key;
-    return wcohi_vk_commands_end(vk, r->commands, 0, r->error);
+    wcohi_gpu_record(&r->base);
+    if (r->base.result) return r->base.result;
+    recording->pass = r->base.pass;
+    return wcohi_vk_commands_end(vk, r->commands, 0, r->base.error);
 }
 
 /* The place of the oldest recording, freed when nothing is on its way. */
@@ -2254,8 +2771,8 @@ static wcohi_vk_recording *wcohi_vk_recording_place(wcohi_vk_exec *exec)
     return place;
 }
 
-/* The recorded pass of a key, recorded when first asked for. */
-static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_vk_key *key,
+/* The commands of a pass, recorded when first asked for. */
+static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_gpu_pass *pass,
                                           VkCommandBuffer *commands, wcoh_error *error)
 {
     wcohi_vk_recorder recorder;
@@ -2263,12 +2780,13 @@ static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_vk_ke
     wcoh_result result;
     int i;
     for (i = 0; i < WCOHI_VK_RECORDINGS && !place; i++)
-        if (exec->recordings[i].commands && memcmp(&exec->recordings[i].key, key, sizeof *key) == 0)
+        if (exec->recordings[i].commands &&
+            memcmp(&exec->recordings[i].pass, pass, sizeof *pass) == 0)
             place = &exec->recordings[i];
     if (!place) {
-        wcohi_vk_recorder_open(&recorder, exec, key, error);
-        wcohi_vk_record_pass(&recorder);
-        if (recorder.result) return recorder.result;
+        wcohi_vk_recorder_open(&recorder, exec, pass, error);
+        wcohi_gpu_record(&recorder.base);
+        if (recorder.base.result) return recorder.base.result;
         place = wcohi_vk_recording_place(exec);
         if ((result = wcohi_vk_record(&recorder, place)) != WCOH_OK) {
             wcohi_vk_recording_give(exec, place);
@@ -2280,7 +2798,7 @@ static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_vk_ke
     return WCOH_OK;
 }
 
-/* ---- 8 the device table ---------------------------------------------------------------------- */
+/* ======== 4 running: copies and slots ========================================================= */
 
 /* Record copies to the device buffer, or from it to the host's, after all submitted before. */
 static wcoh_result wcohi_vk_copies(const wcohi_vk_exec *exec, VkCommandBuffer commands, int to_host,
@@ -2323,7 +2841,7 @@ static wcoh_result wcohi_vk_submit_wait(wcohi_vk_exec *exec, VkCommandBuffer com
 }
 
 /* Copy between the buffers, `bytes` at most the staging area. */
-static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_vk_view from, wcohi_vk_view to,
+static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_gpu_view from, wcohi_gpu_view to,
                                  size_t bytes, wcoh_error *error)
 {
     VkBufferCopy region;
@@ -2335,17 +2853,15 @@ static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_vk_view from, wcohi_
     return result ? result : wcohi_vk_submit_wait(exec, exec->transfer, error);
 }
 
-/* ---- slots ---- */
-
 /* What a slot has of a view of the exchange. */
-static size_t wcohi_vk_slot_offset(const wcohi_vk_exec *exec, int slot, const wcohi_vk_view *view)
+static size_t wcohi_vk_slot_offset(const wcohi_vk_exec *exec, int slot, const wcohi_gpu_view *view)
 {
-    const wcohi_vk_layout *at = &exec->at;
+    const wcohi_gpu_layout *at = &exec->at;
     return at->slots.offset + (size_t)slot * at->exchange.bytes + view->offset -
            at->exchange.offset;
 }
 
-static void *wcohi_vk_slot_data(const wcohi_vk_exec *exec, int slot, const wcohi_vk_view *view)
+static void *wcohi_vk_slot_data(const wcohi_vk_exec *exec, int slot, const wcohi_gpu_view *view)
 {
     return exec->host_buffer.mapped + wcohi_vk_slot_offset(exec, slot, view);
 }
@@ -2359,7 +2875,7 @@ static wcoh_result wcohi_vk_slot_take(wcohi_vk_exec *exec, int *slot, wcoh_error
 }
 
 /* Send a recorded pass off: before it the inputs that the slot holds, behind it its result. */
-static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi_vk_view *inputs,
+static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi_gpu_view *inputs,
                                       uint32_t count, VkCommandBuffer pass, wcoh_error *error)
 {
     const wcohi_vk *vk = exec->vk;
@@ -2387,8 +2903,7 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
     return result;
 }
 
-/* Doubles of a session's states as pairs of floats, where the device computes in those, and back.
-   */
+/* Doubles of a session's states as pairs of floats, where the device computes in those, and back. */
 static void wcohi_vk_split(void *pairs, const void *doubles, size_t count)
 {
     size_t i;
@@ -2414,16 +2929,15 @@ static void wcohi_vk_join(void *doubles, const void *pairs, size_t count)
     }
 }
 
-/* Move bytes in or out through the staging area, piece by piece. pairs: numbers change their form.
-   */
-static wcoh_result wcohi_vk_transfer(wcohi_vk_exec *exec, wcohi_vk_view view, void *in,
+/* Move bytes in or out through the staging area, piece by piece. pairs: numbers change their form. */
+static wcoh_result wcohi_vk_transfer(wcohi_vk_exec *exec, wcohi_gpu_view view, void *in,
                                      const void *out, int pairs, wcoh_error *error)
 {
     unsigned char *staging = exec->host_buffer.mapped + exec->at.staging.offset;
     size_t done, bytes;
     wcoh_result result = WCOH_OK;
     for (done = 0; !result && done < view.bytes; done += bytes) {
-        wcohi_vk_view piece = view;
+        wcohi_gpu_view piece = view;
         bytes = WCOHI_MIN(view.bytes - done, exec->at.staging.bytes);
         piece.offset += done;
         if (out && pairs) wcohi_vk_split(staging, (const unsigned char *)out + done, bytes / 8);
@@ -2438,23 +2952,24 @@ static wcoh_result wcohi_vk_transfer(wcohi_vk_exec *exec, wcohi_vk_view view, vo
 }
 
 /* Elements first .. first+count-1 of an area, and how large one is. */
-static wcohi_vk_view wcohi_vk_area(const wcohi_vk_exec *exec, wcohi_area area, size_t first,
-                                   size_t count)
+static wcohi_gpu_view wcohi_vk_area(const wcohi_vk_exec *exec, wcohi_area area, size_t first,
+                                    size_t count)
 {
-    const wcohi_vk_layout *at = &exec->at;
+    const wcohi_gpu_layout *at = &exec->at;
     size_t size = area == WCOHI_AREA_STATES ? 1 : sizeof(wcoh_real);
-    wcohi_vk_view view = area == WCOHI_AREA_PARAMS     ? at->params
-                         : area == WCOHI_AREA_GRADIENT ? at->gradient
-                         : area == WCOHI_AREA_MOMENT1  ? at->moment1
-                         : area == WCOHI_AREA_MOMENT2  ? at->moment2
-                         : area == WCOHI_AREA_STATES   ? at->states
-                                                       : at->logits;
-    return wcohi_vk_part(view, first * size, count * size);
+    wcohi_gpu_view view = area == WCOHI_AREA_PARAMS     ? at->params
+                          : area == WCOHI_AREA_GRADIENT ? at->gradient
+                          : area == WCOHI_AREA_MOMENT1  ? at->moment1
+                          : area == WCOHI_AREA_MOMENT2  ? at->moment2
+                          : area == WCOHI_AREA_STATES   ? at->states
+                                                        : at->logits;
+    return wcohi_gpu_part(view, first * size, count * size);
 }
 
 static int wcohi_vk_in_pairs(const wcohi_vk_exec *exec, wcohi_area area)
 {
-    return area == WCOHI_AREA_STATES && exec->vk->two_float && !wcohi_is_dot(exec->plan.desc);
+    return area == WCOHI_AREA_STATES && exec->vk->traits.two_float &&
+           !wcohi_is_dot(exec->plan.desc);
 }
 
 static wcoh_result wcohi_vk_upload(wcohi_exec *base, wcohi_area area, size_t first,
@@ -2482,7 +2997,7 @@ static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t f
                                      size_t count, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcohi_vk_view view = wcohi_vk_area(exec, area, first, count);
+    wcohi_gpu_view view = wcohi_vk_area(exec, area, first, count);
     wcoh_result result = area == WCOHI_AREA_PARAMS ? wcohi_vk_refresh(exec, error) : WCOH_OK;
     if (result) return result;
     if (!view.host)
@@ -2495,7 +3010,7 @@ static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t f
 static void *wcohi_vk_map(wcohi_exec *base, wcohi_area area, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcohi_vk_view whole = area == WCOHI_AREA_STATES ? exec->at.states : exec->at.gradient;
+    wcohi_gpu_view whole = area == WCOHI_AREA_STATES ? exec->at.states : exec->at.gradient;
     if (!exec->mapped[area]) {
         wcohi_fail(error, WCOH_E_DEVICE, "this area of a Vulkan device has no host memory");
         return NULL;
@@ -2507,29 +3022,56 @@ static void *wcohi_vk_map(wcohi_exec *base, wcohi_area area, wcoh_error *error)
     return exec->mapped[area];
 }
 
-/* ---- run ---- */
+/* ======== 4 running: sessions ================================================================= */
 
+/* Write the headers of all states whenever a stream begins or the parameters have changed. */
 static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run *run,
-                                            wcoh_error *error);
+                                            wcoh_error *error)
+{
+    const wcohi_plan *plan = &exec->plan;
+    unsigned char *states = exec->mapped[WCOHI_AREA_STATES];
+    double *table = (double *)(void *)(states + wcohi_round_up(exec->at.states.bytes, WCOHI_ALIGN));
+    wcoh_result result = WCOH_OK;
+    int i;
+    if (wcohi_is_dot(plan->desc) ||
+        (run->position > 0 && exec->prepared == exec->base.model->version))
+        return WCOH_OK;
+    if (run->position == 0) memset(states, 0, exec->at.states.bytes);
+    else
+        result = wcohi_vk_download(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
+                                   error);
+    for (i = 0; !result && i < plan->count; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        if (op->kind == WCOHI_COHERENCE)
+            wcohi_gpu_coherence_open(plan, exec->base.model->params, op, states, table);
+    }
+    if (!result)
+        result = wcohi_vk_upload(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
+                                 error);
+    if (!result) exec->prepared = exec->base.model->version;
+    return result;
+}
+
+/* ======== 4 running: runs ===================================================================== */
 
 /* Frame, tokens, targets and places (of sinusoids past their table) into a slot; inputs [4] are
    their views. */
-static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_vk_key *key,
-                           int slot, wcohi_vk_view *inputs)
+static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_gpu_pass *pass,
+                           int slot, wcohi_gpu_view *inputs)
 {
     const wcoh_model_desc *desc = exec->plan.desc;
-    const wcohi_vk_layout *at = &exec->at;
-    wcohi_vk_frame *frame = (wcohi_vk_frame *)wcohi_vk_slot_data(exec, slot, &at->frame);
+    const wcohi_gpu_layout *at = &exec->at;
+    wcoh_spv_frame *frame = (wcoh_spv_frame *)wcohi_vk_slot_data(exec, slot, &at->frame);
     float *places = (float *)wcohi_vk_slot_data(exec, slot, &at->places);
     size_t rows = (size_t)run->batch * (size_t)run->seq, bytes = rows * sizeof *run->tokens, row,
            width = 2 * (size_t)desc->bands;
     inputs[0] = at->frame;
-    inputs[1] = wcohi_vk_part(at->tokens, 0, bytes);
-    inputs[2] = wcohi_vk_part(at->targets, 0, key->loss ? bytes : 0);
-    inputs[3] = wcohi_vk_part(at->places, 0, key->places ? rows * width * sizeof *places : 0);
+    inputs[1] = wcohi_gpu_part(at->tokens, 0, bytes);
+    inputs[2] = wcohi_gpu_part(at->targets, 0, pass->loss ? bytes : 0);
+    inputs[3] = wcohi_gpu_part(at->places, 0, pass->places ? rows * width * sizeof *places : 0);
     memcpy(wcohi_vk_slot_data(exec, slot, &at->tokens), run->tokens, bytes);
-    if (key->loss) memcpy(wcohi_vk_slot_data(exec, slot, &at->targets), run->targets, bytes);
-    for (row = 0; key->places && row < rows; row++)
+    if (pass->loss) memcpy(wcohi_vk_slot_data(exec, slot, &at->targets), run->targets, bytes);
+    for (row = 0; pass->places && row < rows; row++)
         wcohi_sinusoid(places + row * width, desc, (double)(run->position + row));
     memset(frame, 0, sizeof *frame);
     frame->active_bands = (uint32_t)run->active_bands;
@@ -2545,31 +3087,31 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
     const wcoh_model_desc *desc = exec->plan.desc;
-    VkCommandBuffer pass = NULL;
-    wcohi_vk_view inputs[4];
-    wcohi_vk_key key;
+    VkCommandBuffer commands = NULL;
+    wcohi_gpu_view inputs[4];
+    wcohi_gpu_pass pass;
     wcoh_result result;
     int slot;
-    memset(&key, 0, sizeof key);
-    key.first = first;
-    key.last = last;
-    key.batch = run->batch;
-    key.seq = run->seq;
-    key.backward = run->backward;
-    key.add = run->add;
-    key.session = run->session;
-    key.logits = run->logits;
-    key.loss = run->targets != NULL;
-    key.places = run->session && desc->position == WCOH_POSITION_SINUSOIDAL &&
-                 run->position + (uint64_t)run->seq > (uint64_t)desc->context;
+    memset(&pass, 0, sizeof pass);
+    pass.first = first;
+    pass.last = last;
+    pass.batch = run->batch;
+    pass.seq = run->seq;
+    pass.backward = run->backward;
+    pass.add = run->add;
+    pass.session = run->session;
+    pass.logits = run->logits;
+    pass.loss = run->targets != NULL;
+    pass.places = run->session && desc->position == WCOH_POSITION_SINUSOIDAL &&
+                  run->position + (uint64_t)run->seq > (uint64_t)desc->context;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
     if (run->session && (result = wcohi_vk_session_prepare(exec, run, error)) != WCOH_OK)
         return result;
-    if ((result = wcohi_vk_recording_get(exec, &key, &pass, error)) != WCOH_OK) return result;
+    if ((result = wcohi_vk_recording_get(exec, &pass, &commands, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
-    wcohi_vk_stage(exec, run, &key, slot, inputs);
+    wcohi_vk_stage(exec, run, &pass, slot, inputs);
     exec->run_slot = slot;
-    return wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), pass, error);
+    return wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), commands, error);
 }
 
 /* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if finite, [6..7]: loss of the
@@ -2593,22 +3135,23 @@ static wcoh_result wcohi_vk_loss(wcohi_exec *base, double *nats, wcoh_error *err
     return result;
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcohi_vk_frame *frame;
-    VkCommandBuffer pass = NULL;
-    wcohi_vk_key key;
+    wcoh_spv_frame *frame;
+    VkCommandBuffer commands = NULL;
+    wcohi_gpu_pass pass;
     wcoh_result result;
     int slot;
-    memset(&key, 0, sizeof key);
-    key.first = -1;
+    memset(&pass, 0, sizeof pass);
+    pass.first = -1;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
-    if ((result = wcohi_vk_recording_get(exec, &key, &pass, error)) != WCOH_OK) return result;
+    if ((result = wcohi_vk_recording_get(exec, &pass, &commands, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
-    frame = (wcohi_vk_frame *)wcohi_vk_slot_data(exec, slot, &exec->at.frame);
+    frame = (wcoh_spv_frame *)wcohi_vk_slot_data(exec, slot, &exec->at.frame);
     memset(frame, 0, sizeof *frame);
-    frame->lr = (float)update->lr;
+    frame->learning_rate = (float)update->lr;
     frame->beta1 = (float)update->beta1;
     frame->beta2 = (float)update->beta2;
     frame->epsilon = (float)update->epsilon;
@@ -2617,7 +3160,7 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     frame->correction1 = (float)(1 / (1 - pow(update->beta1, (double)update->step)));
     frame->correction2 = (float)(1 / (1 - pow(update->beta2, (double)update->step)));
     exec->update_slot = slot;
-    return wcohi_vk_slot_send(exec, slot, &exec->at.frame, 1, pass, error);
+    return wcohi_vk_slot_send(exec, slot, &exec->at.frame, 1, commands, error);
 }
 
 static wcoh_result wcohi_vk_outcome(wcohi_exec *base, wcohi_outcome *outcome, wcoh_error *error)
@@ -2632,132 +3175,18 @@ static wcoh_result wcohi_vk_outcome(wcohi_exec *base, wcohi_outcome *outcome, wc
     if (outcome->applied) exec->version = ++base->model->version;
     return WCOH_OK;
 }
+#endif
 
-/* ---- sessions: attention states ---- */
-
-/* Where an op's state begins among all, in numbers of `size` bytes. */
-static uint32_t wcohi_vk_state_first(const wcohi_vk_recorder *r, const wcohi_op *op, size_t size)
-{
-    return (uint32_t)((size_t)op->state * wcohi_attention_state_bytes(r->exec->plan.desc) / size);
-}
-
-static void wcohi_vk_coherence_session(wcohi_vk_recorder *r, const wcohi_op *op)
-{
-    uint32_t heads = (uint32_t)op->heads, width = (uint32_t)op->wide_out / heads;
-    const wcohi_vk_view views[5] = {wcohi_vk_data(r, op->in), wcohi_vk_data(r, op->in2),
-                                    wcohi_vk_data(r, op->out), r->exec->at.states,
-                                    wcohi_vk_param(r, op->param[3])};
-    const uint32_t push[] = {r->rows,
-                             heads,
-                             width,
-                             wcohi_vk_width(r, op->in),
-                             wcohi_vk_key_column(op),
-                             wcohi_vk_width(r, op->in2),
-                             (uint32_t)op->column,
-                             (uint32_t)wcohi_wave_pitch((int)width),
-                             (uint32_t)wcohi_wave_session((int)width),
-                             WCOHI_WAVE_HEADER,
-                             WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4,
-                             WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4 + WCOHI_DENOMINATORS,
-                             op->param[3] >= 0,
-                             wcohi_vk_state_first(r, op, sizeof(double))};
-    WCOHI_VK_RECORD(r,
-                    r->exec->vk->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
-                                           : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
-                    NULL, heads, 1, 1);
-}
-
-static void wcohi_vk_dot_session(wcohi_vk_recorder *r, const wcohi_op *op, wcohi_vk_view rotated)
-{
-    uint32_t heads = (uint32_t)op->heads, all = (uint32_t)op->wide_out, width = all / heads;
-    uint32_t context = (uint32_t)r->exec->plan.desc->context;
-    wcohi_vk_view qkv = wcohi_vk_data(r, op->in), turned = op->rotary ? rotated : qkv;
-    const wcohi_vk_view views[7] = {turned,
-                                    turned,
-                                    qkv,
-                                    wcohi_vk_data(r, op->out),
-                                    r->exec->at.states,
-                                    wcohi_vk_scratch(r, (size_t)heads * context),
-                                    r->exec->at.frame};
-    const uint32_t push[] = {r->rows,
-                             heads,
-                             width,
-                             context,
-                             op->rotary ? 2 * all : 3 * all,
-                             all,
-                             3 * all,
-                             2 * all,
-                             (uint32_t)wcohi_round_up(context, 16),
-                             wcohi_vk_state_first(r, op, sizeof(float))};
-    WCOHI_VK_RECORD(r, WCOH_SPV_DOT_SESSION, NULL, heads, 1, 1);
-}
-
-/* Parameters of every head of an op, in double, as the CPU's attention takes them. */
-static void wcohi_vk_heads(const wcohi_vk_exec *exec, const wcohi_op *op, double *table,
-                           wcohi_coherence *call)
-{
-    const wcohi_row *rows = exec->plan.rows;
-    const wcoh_real *params = exec->base.model->params;
-    int heads = op->heads, h, i;
-    double *column[4];
-    for (i = 0; i < 4; i++) column[i] = table + i * heads;
-    for (i = 0; i < 4; i++)
-        for (h = 0; op->param[i] >= 0 && h < heads; h++) {
-            double raw = (double)params[rows[op->param[i]].offset + (size_t)h];
-            column[i][h] = i == 0 || i == 2 ? wcohi_softplus(raw) : raw;
-        }
-    call->gain = op->param[0] < 0 ? NULL : column[0];
-    call->carrier = op->param[1] < 0 ? NULL : column[1];
-    call->damping = op->param[2] < 0 ? NULL : column[2];
-    call->harmonic = op->param[3] < 0 ? NULL : column[3];
-}
-
-/* Write the headers of all states (order, coefficients, decay, turn) by the CPU's own text whenever
-   a stream begins or the parameters have changed; the device only reads them. */
-static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run *run,
-                                            wcoh_error *error)
-{
-    const wcohi_plan *plan = &exec->plan;
-    unsigned char *states = exec->mapped[WCOHI_AREA_STATES];
-    double *table = (double *)(void *)(states + wcohi_round_up(exec->at.states.bytes, WCOHI_ALIGN));
-    size_t one = wcohi_attention_state_bytes(plan->desc);
-    wcoh_result result = WCOH_OK;
-    int i, h;
-    if (wcohi_is_dot(plan->desc) ||
-        (run->position > 0 && exec->prepared == exec->base.model->version))
-        return WCOH_OK;
-    if (run->position == 0) memset(states, 0, exec->at.states.bytes);
-    else
-        result = wcohi_vk_download(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
-                                   error);
-    for (i = 0; !result && i < plan->count; i++) {
-        const wcohi_op *op = &plan->ops[i];
-        wcohi_coherence call;
-        if (op->kind != WCOHI_COHERENCE) continue;
-        memset(&call, 0, sizeof call);
-        call.heads = op->heads;
-        call.width = op->wide_out / op->heads;
-        call.state = (double *)(void *)(states + (size_t)op->state * one);
-        wcohi_vk_heads(exec, op, table, &call);
-        for (h = 0; h < op->heads; h++) wcohi_wave_open(&call, h);
-    }
-    if (!result)
-        result = wcohi_vk_upload(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
-                                 error);
-    if (!result) exec->prepared = exec->base.model->version;
-    return result;
-}
-
-/* ---- making a plan ready ---- */
+/* ======== 4 running: a plan made ready ======================================================== */
 
 /* Where an area begins and how long it is; `end` moves on. */
-static wcohi_vk_view wcohi_vk_place(size_t *end, int host, size_t count, size_t size)
+static wcohi_gpu_view wcohi_vk_place(size_t *end, int host, size_t count, size_t size)
 {
-    wcohi_vk_view view;
+    wcohi_gpu_view view;
     view.host = host;
     view.offset = *end;
     view.bytes = wcohi_mul(count, size);
-    *end = wcohi_add(*end, wcohi_round_up(view.bytes, WCOHI_VK_ALIGN));
+    *end = wcohi_add(*end, wcohi_round_up(view.bytes, WCOHI_GPU_ALIGN));
     return view;
 }
 
@@ -2769,7 +3198,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
            rows = (size_t)plan->batch * (size_t)plan->seq;
     size_t width = 2 * (size_t)plan->desc->bands, end = 0;
     size_t places = plan->session && plan->desc->position == WCOH_POSITION_SINUSOIDAL ? rows : 0;
-    wcohi_vk_layout *at = &exec->at;
+    wcohi_gpu_layout *at = &exec->at;
     at->params = wcohi_vk_place(&end, 0, model->span, sizeof(float));
     at->gradient = wcohi_vk_place(&end, 0, trained, sizeof(float));
     at->moment1 = wcohi_vk_place(&end, 0, trained, sizeof(float));
@@ -2780,12 +3209,12 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->states = wcohi_vk_place(&end, 0, plan->session ? (size_t)plan->states : 0,
                                 wcohi_attention_state_bytes(plan->desc));
     at->nats = wcohi_vk_place(&end, 0, rows, sizeof(float));
-    at->frame = wcohi_vk_place(&end, 0, 1, sizeof(wcohi_vk_frame));
+    at->frame = wcohi_vk_place(&end, 0, 1, sizeof(wcoh_spv_frame));
     at->tokens = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
     at->targets = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
     at->places = wcohi_vk_place(&end, 0, wcohi_mul(places, width), sizeof(float));
     at->result = wcohi_vk_place(&end, 0, 16, sizeof(float));
-    at->exchange = wcohi_vk_part(at->frame, 0, end - at->frame.offset);
+    at->exchange = wcohi_gpu_part(at->frame, 0, end - at->frame.offset);
     at->scratch = wcohi_vk_place(&end, 0, scratch, 1);
     at->device_bytes = end;
     end = 0;
@@ -2797,74 +3226,38 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->host_bytes = end;
 }
 
-/* Reals that an op of this device leaves for its backward; the plan's own count is the CPU's. */
-static size_t wcohi_vk_aux_count(const wcohi_plan *plan, const wcohi_op *op)
-{
-    size_t rows = (size_t)plan->batch * (size_t)plan->seq;
-    if (op->kind == WCOHI_COHERENCE || op->kind == WCOHI_DOT)
-        return wcohi_vk_attention_count(op, rows);
-    if (op->kind == WCOHI_MAESTRO)
-        return wcohi_mul(3, wcohi_round_up(wcohi_mul(rows, (size_t)plan->desc->maestro),
-                                           WCOHI_VK_ALIGN / sizeof(float)));
-    return plan->tensors[op->aux].count;
-}
-
-/* The library's plan with its tensors placed anew: this device's aux sizes and alignment. */
-static void wcohi_vk_plan_adapt(wcohi_vk_exec *exec, const wcohi_plan *plan, wcohi_tensor *tensors)
-{
-    int i;
-    exec->plan = *plan;
-    exec->plan.tensors = tensors;
-    exec->plan.activations = 0;
-    memcpy(tensors, plan->tensors, (size_t)plan->tensor_count * sizeof *tensors);
-    for (i = 0; i < plan->count; i++)
-        if (plan->ops[i].aux >= 0)
-            tensors[plan->ops[i].aux].count = wcohi_vk_aux_count(plan, &plan->ops[i]);
-    for (i = 0; i < plan->tensor_count; i++)
-        tensors[i].count = wcohi_round_up(tensors[i].count, WCOHI_VK_ALIGN / sizeof(float));
-    wcohi_plan_place(&exec->plan);
-}
-
 /* Scratch that the largest pass of this plan wants: every kind of pass is walked without recording.
-   Also where settings and sizes that this device cannot run are refused. */
+   Sizes that this device cannot run are refused here. */
 static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcoh_error *error)
 {
     const wcohi_plan *plan = &exec->plan;
     wcohi_vk_recorder r;
-    wcohi_vk_key keys[3];
+    wcohi_gpu_pass passes[3];
     int i, count = 1;
-    memset(keys, 0, sizeof keys);
-    keys[0].last = plan->count;
-    keys[0].batch = plan->batch;
-    keys[0].seq = plan->seq;
-    keys[0].loss = 1;
-    keys[0].session = keys[0].logits = plan->session;
+    memset(passes, 0, sizeof passes);
+    passes[0].last = plan->count;
+    passes[0].batch = plan->batch;
+    passes[0].seq = plan->seq;
+    passes[0].loss = 1;
+    passes[0].session = passes[0].logits = plan->session;
     if (plan->training) {
-        keys[1] = keys[0];
-        keys[1].last = 2 * plan->count;
-        keys[1].backward = 1;
-        keys[2].first = -1;
+        passes[1] = passes[0];
+        passes[1].last = 2 * plan->count;
+        passes[1].backward = 1;
+        passes[2].first = -1;
         count = 3;
     }
     *scratch = 0;
     for (i = 0; i < count; i++) {
-        wcohi_vk_recorder_open(&r, exec, &keys[i], error);
-        wcohi_vk_record_pass(&r);
-        if (r.result) return r.result;
-        *scratch = WCOHI_MAX(*scratch, r.scratch_most);
+        wcohi_vk_recorder_open(&r, exec, &passes[i], error);
+        wcohi_gpu_record(&r.base);
+        if (r.base.result) return r.base.result;
+        *scratch = WCOHI_MAX(*scratch, r.base.scratch_most);
     }
     return WCOH_OK;
 }
 
-static wcoh_result wcohi_vk_refuse(const wcohi_plan *plan, wcoh_error *error)
-{
-    if (!plan->session && !wcohi_is_dot(plan->desc) && plan->seq > 65536)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                          "seq is %d: coherence attention on Vulkan takes at most 65536",
-                          plan->seq);
-    return WCOH_OK;
-}
-
+#ifndef WAVECOH_NO_TRAINING
 /* What the optimiser does to every 16 parameters: (1 if decayed, largest value). */
 static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
@@ -2887,27 +3280,22 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
     }
     return wcohi_vk_transfer(exec, exec->at.rules, NULL, rules, 0, error);
 }
+#endif
 
-/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Made in
-   the staging area, as many as it holds at once. */
+/* The angles of rotary attention, made in the staging area, as many as it holds at once. */
 static wcoh_result wcohi_vk_turns_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcoh_model_desc *desc = exec->plan.desc;
-    const wcohi_vk_view staging = exec->at.staging;
+    const wcohi_gpu_view staging = exec->at.staging;
     uint32_t *words = (uint32_t *)(void *)(exec->host_buffer.mapped + staging.offset);
-    int wide = 2 * desc->bands / desc->heads, half = wide / 2, done = 0, count, j;
+    int wide = 2 * desc->bands / desc->heads, half = wide / 2, done = 0, count;
     wcoh_result result = WCOH_OK;
     if (desc->attention != WCOH_ATTENTION_ROTARY) return WCOH_OK;
     for (; !result && done < half; done += count) {
         size_t first = (size_t)done * 8, bytes = WCOHI_MIN((size_t)half * 8 - first, staging.bytes);
         count = (int)(bytes / 8);
-        for (j = 0; j < count; j++) {
-            double turn = pow(10000.0, -2.0 * (done + j) / wide) / (2 * wcohi_pi);
-            uint64_t bits = (uint64_t)ldexp(turn, 63) << 1;
-            words[2 * j] = (uint32_t)bits;
-            words[2 * j + 1] = (uint32_t)(bits >> 32);
-        }
-        result = wcohi_vk_copy(exec, staging, wcohi_vk_part(exec->at.tables, first, bytes), bytes,
+        wcohi_gpu_turns(words, wide, done, count);
+        result = wcohi_vk_copy(exec, staging, wcohi_gpu_part(exec->at.tables, first, bytes), bytes,
                                error);
     }
     return result;
@@ -3014,7 +3402,9 @@ static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
         result = wcohi_vk_buffer_take(vk, &exec->host_buffer, exec->at.host_bytes, 1, error);
     if (!result) result = wcohi_vk_slots_take(exec, error);
     if (!result) result = wcohi_vk_clear(exec, error);
+#ifndef WAVECOH_NO_TRAINING
     if (!result) result = wcohi_vk_rules_upload(exec, error);
+#endif
     if (!result) result = wcohi_vk_turns_upload(exec, error);
     return result;
 }
@@ -3035,8 +3425,8 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
     exec->base.device = device;
     exec->base.plan = plan;
     exec->base.model = model;
-    if ((result = wcohi_vk_refuse(plan, error)) != WCOH_OK) return result;
-    wcohi_vk_plan_adapt(exec, plan, tensors);
+    if ((result = wcohi_gpu_accept(plan, error)) != WCOH_OK) return result;
+    wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
     wcohi_vk_layout_make(exec, 0);
     if ((result = wcohi_vk_measure(exec, &scratch, error)) != WCOH_OK) return result;
     wcohi_vk_layout_make(exec, WCOHI_MAX(scratch, (size_t)4096));
@@ -3051,7 +3441,7 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
     return WCOH_OK;
 }
 
-/* ---- 9 its life ------------------------------------------------------------------------------ */
+/* ======== 5 device: the table ================================================================= */
 
 static void wcohi_vk_close(wcohi_vk *vk)
 {
@@ -3086,10 +3476,17 @@ static const wcohi_device_table wcohi_vk_table = {
     wcohi_vk_map,
     wcohi_vk_run,
     wcohi_vk_loss,
+#ifdef WAVECOH_NO_TRAINING
+    NULL,
+    NULL,
+#else
     wcohi_vk_update,
     wcohi_vk_outcome,
+#endif
     wcohi_vk_destroy,
 };
+
+/* ======== 5 device: matrix units ============================================================== */
 
 /* 1 if the physical device offers the extension. */
 static int wcohi_vk_device_extension(const wcohi_vk *vk, const char *name)
@@ -3104,8 +3501,8 @@ static int wcohi_vk_device_extension(const wcohi_vk *vk, const char *name)
     return 0;
 }
 
-/* ---- matrix units: what is used of VK_KHR_cooperative_matrix, which older headers lack ---- */
-
+/* What is used of VK_KHR_cooperative_matrix, which older headers lack. */
+#ifndef WAVECOH_VK_NO_COOPERATIVE
 #define WCOHI_VK_MATRIX "VK_KHR_cooperative_matrix"
 enum { WCOHI_VK_MATRIX_FEATURES = 1000506000, WCOHI_VK_MATRIX_KIND = 1000506001 };
 
@@ -3173,7 +3570,7 @@ static int wcohi_vk_matrix_choose(wcohi_vk *vk)
         if (!wcohi_vk_matrix_fits(vk, &kinds[i], units)) continue;
         size = units[0] * units[1] * units[2];
         if (units[0] == 16 && units[1] == 16 && units[2] == 16) size = UINT32_MAX;
-        if (size > most) memcpy(vk->units, units, sizeof units);
+        if (size > most) memcpy(vk->traits.units, units, sizeof units);
         most = WCOHI_MAX(most, size);
     }
     return most > 0;
@@ -3224,16 +3621,28 @@ static const void *wcohi_vk_matrix_enable(wcohi_vk_matrix_chain *chain)
     chain->model.vulkanMemoryModel = VK_TRUE;
     return chain;
 }
+#else
+static wcoh_result wcohi_vk_matrix_check(wcohi_vk *vk, wcoh_error *error)
+{
+    (void)vk;
+    return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                      "cooperative: this program is built with WAVECOH_VK_NO_COOPERATIVE");
+}
+#endif
+
+/* ======== 5 device: its life ================================================================== */
 
 static wcoh_result wcohi_vk_make_device(wcohi_vk *vk, wcoh_error *error)
 {
     VkDeviceQueueCreateInfo queue;
     VkDeviceCreateInfo info;
     VkPhysicalDeviceFeatures features;
-    wcohi_vk_matrix_chain chain;
     const char *extensions[2];
     float priority = 1;
     wcoh_result result;
+#ifndef WAVECOH_VK_NO_COOPERATIVE
+    wcohi_vk_matrix_chain chain;
+#endif
     memset(&queue, 0, sizeof queue);
     memset(&info, 0, sizeof info);
     memset(&features, 0, sizeof features);
@@ -3250,10 +3659,12 @@ static wcoh_result wcohi_vk_make_device(wcohi_vk *vk, wcoh_error *error)
     info.ppEnabledExtensionNames = extensions;
     if (wcohi_vk_device_extension(vk, "VK_KHR_portability_subset")) /* MoltenVK wants it named */
         extensions[info.enabledExtensionCount++] = "VK_KHR_portability_subset";
-    if (vk->cooperative) {
+#ifndef WAVECOH_VK_NO_COOPERATIVE
+    if (vk->traits.cooperative) {
         extensions[info.enabledExtensionCount++] = WCOHI_VK_MATRIX;
         info.pNext = wcohi_vk_matrix_enable(&chain);
     }
+#endif
     result = wcohi_vk_check(
         vk->root.api.CreateDevice(vk->physical, &info, vk->root.allocator, &vk->device),
         "vkCreateDevice", error);
@@ -3296,9 +3707,12 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     wcohi_vk_describe(api, vk->physical, &vk->info, &vk->limits);
     api->GetPhysicalDeviceMemoryProperties(vk->physical, &vk->memory);
     if ((result = wcohi_vk_limits_check(vk, error)) != WCOH_OK) return result;
-    vk->two_float = desc->two_float || !vk->info.float64;
-    vk->cooperative = desc->cooperative != 0;
-    if (vk->cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK) return result;
+    vk->traits.two_float = desc->two_float || !vk->info.float64;
+    vk->traits.shared = vk->limits.maxComputeSharedMemorySize;
+    vk->traits.invocations = vk->limits.maxComputeWorkGroupInvocations;
+    vk->traits.cooperative = desc->cooperative != 0;
+    if (vk->traits.cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK)
+        return result;
     if (desc->device) {
         vk->device = (VkDevice)desc->device;
         vk->queue = (VkQueue)desc->queue;

@@ -23,6 +23,7 @@ int main(void)
 #else
 
 #define WAVECOH_SCALAR
+#define WAVECOH_VK_TEST_SHADERS
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh_vk.h"
 #include "test.h"
@@ -202,6 +203,54 @@ static void every_setting_has_the_gradients_of_the_cpu(void)
     }
 }
 
+/* ---- shaders.h ------------------------------------------------------------------------------- */
+
+/* The text of a shader gives a head and whole instructions, no fewer and no more than its row says,
+   and no result above the head's bound. */
+static void words_are_spirv(const wcoh_spv_row *row, const uint32_t *words)
+{
+    size_t at = 5, functions = 0;
+    CHECK(words[0] == 0x07230203u && words[4] == 0); /* magic number, schema */
+    while (at < row->count && words[at] >> 16 > 0) {
+        uint32_t op = words[at] & 0xffffu;
+        if (op == 61) CHECK(words[at + 1] < words[3] && words[at + 2] < words[3]); /* OpLoad */
+        functions += op == 56; /* OpFunctionEnd */
+        at += words[at] >> 16;
+    }
+    CHECK_SAY(at == row->count, "%s: instructions end at word %lu", row->name, (unsigned long)at);
+    CHECK_SAY((words[row->count - 1] & 0xffffu) == 56 && functions > 0, "%s ends early", row->name);
+}
+
+static void every_shader_unpacks(void)
+{
+    static uint32_t words[WCOH_SPV_MOST + 1];
+    size_t most = 0;
+    int i;
+    for (i = 0; i < WCOH_SPV_COUNT; i++) {
+        const wcoh_spv_row *row = &wcoh_spv_table[i];
+        if (!CHECK_SAY(row->count <= WCOH_SPV_MOST, "%s has no room", row->name)) continue;
+        words[row->count] = 12345;
+        wcohi_vk_words(row, words);
+        words_are_spirv(row, words);
+        CHECK(words[row->count] == 12345);
+        most = WCOHI_MAX(most, row->count);
+    }
+    CHECK(most == WCOH_SPV_MOST);
+}
+
+/* Numbers of one digit and more, and the digit that stands for '?' (two of which begin a trigraph). */
+static void numbers_of_the_text_are_read(void)
+{
+    static const char rows[][5] = {"#$[!", "]#~["};
+    const char *text = rows[0];
+    CHECK(wcohi_vk_number(&text) == 0);
+    CHECK(wcohi_vk_number(&text) == 1);
+    CHECK(wcohi_vk_number(&text) == 56);
+    CHECK(wcohi_vk_number(&text) == 28);
+    CHECK(wcohi_vk_number(&text) == 57); /* over the end of a row */
+    CHECK(wcohi_vk_number(&text) == 34 * 57 + 56);
+}
+
 /* ---- elementary functions -------------------------------------------------------------------- */
 
 static double ulps(double got, double want)
@@ -224,27 +273,28 @@ typedef struct alone {
 static wcoh_result alone_open(alone *l, wcoh_device *device, size_t reals)
 {
     wcohi_vk *vk = (wcohi_vk *)device;
-    wcohi_vk_key key;
+    wcohi_gpu_pass pass;
     wcoh_result result;
     memset(l, 0, sizeof *l);
-    memset(&key, 0, sizeof key);
+    memset(&pass, 0, sizeof pass);
     l->exec.vk = vk;
     result = wcohi_vk_buffer_take(vk, &l->exec.host_buffer, reals * sizeof(float), 1, &l->error);
     if (!result) result = wcohi_vk_fence_take(vk, &l->exec.fence, &l->error);
-    wcohi_vk_recorder_open(&l->r, &l->exec, &key, &l->error);
-    l->r.building = 1;
+    wcohi_vk_recorder_open(&l->r, &l->exec, &pass, &l->error);
+    l->r.base.building = 1;
     if (!result) result = wcohi_vk_commands_take(vk, &l->recording.commands, &l->error);
     if (!result) result = wcohi_vk_pool_take(vk, &l->recording.pool, 2, 16, &l->error);
     if (!result) result = wcohi_vk_commands_begin(vk, l->recording.commands, 0, &l->error);
     l->r.commands = l->recording.commands;
     l->r.pool = l->recording.pool;
-    return l->r.result = result;
+    return l->r.base.result = result;
 }
 
 static wcoh_result alone_run(alone *l)
 {
-    wcoh_result result =
-        l->r.result ? l->r.result : wcohi_vk_commands_end(l->exec.vk, l->r.commands, 1, &l->error);
+    wcoh_result result = l->r.base.result
+                             ? l->r.base.result
+                             : wcohi_vk_commands_end(l->exec.vk, l->r.commands, 1, &l->error);
     return result ? result : wcohi_vk_submit_wait(&l->exec, l->recording.commands, &l->error);
 }
 
@@ -263,12 +313,13 @@ static int elementary(const float *x, float *y)
     wcoh_result result = alone_open(&l, gpu, 8 * POINTS);
     size_t bytes = POINTS * sizeof(float);
     if (!result) {
-        wcohi_vk_view views[2] = {{1, 0, 0}, {1, 0, 0}};
-        uint32_t push[1] = {POINTS};
+        wcohi_gpu_view views[2] = {{1, 0, 0}, {1, 0, 0}};
+        wcoh_push_elementary push;
+        push.n = POINTS;
         views[0].bytes = views[1].offset = bytes;
         views[1].bytes = 7 * bytes;
         memcpy(l.exec.host_buffer.mapped, x, bytes);
-        WCOHI_VK_RECORD(&l.r, WCOH_SPV_ELEMENTARY, NULL, POINTS / 64, 1, 1);
+        WCOHI_GPU_DISPATCH(&l.r.base, WCOH_SPV_ELEMENTARY, NULL, views, push, POINTS / 64, 1, 1);
         result = alone_run(&l);
     }
     if (!result) memcpy(y, l.exec.host_buffer.mapped + bytes, 7 * bytes);
@@ -467,9 +518,9 @@ static double product_exact(const struct product *q, const float *const *area, u
     return v;
 }
 
-static wcohi_vk_gemm product_gemm(const struct product *q, const wcohi_vk_view *view)
+static wcohi_gpu_gemm product_gemm(const struct product *q, const wcohi_gpu_view *view)
 {
-    wcohi_vk_gemm g = wcohi_vk_product(view[OUT_C], view[IN_A], view[IN_B], q->m, q->n, q->k);
+    wcohi_gpu_gemm g = wcohi_gpu_product(view[OUT_C], view[IN_A], view[IN_B], q->m, q->n, q->k);
     g.ta = q->ta;
     g.tb = q->tb;
     g.lda = q->groups * (q->ta ? q->m : q->k);
@@ -516,8 +567,8 @@ static void product_run(wcoh_device *device, const struct product *q)
     static alone l;
     static float before[AREAS][AREA];
     const float *x[AREAS], *y[AREAS];
-    wcohi_vk_view view[AREAS];
-    wcohi_vk_gemm g;
+    wcohi_gpu_view view[AREAS];
+    wcohi_gpu_gemm g;
     wcoh_result result = alone_open(&l, device, AREAS * AREA);
     int i, j;
     for (i = 0; i < AREAS; i++) {
@@ -532,9 +583,9 @@ static void product_run(wcoh_device *device, const struct product *q)
     if (!result) {
         memcpy(l.exec.host_buffer.mapped, before, sizeof before);
         l.exec.at.scratch = view[SCRATCH];
-        l.r.rows = PRODUCT_ROWS;
+        l.r.base.rows = PRODUCT_ROWS;
         g = product_gemm(q, view);
-        wcohi_vk_multiply(&l.r, &g);
+        wcohi_gpu_multiply(&l.r.base, &g);
         result = alone_run(&l);
     }
     for (i = 0; i < AREAS; i++)
@@ -566,7 +617,7 @@ static void matrix_units_open(void)
         printf("not run: cooperative matrices (%s)\n", error.text);
         return;
     }
-    u = ((wcohi_vk *)units)->units;
+    u = ((wcohi_vk *)units)->traits.units;
     printf("matrix units: %u x %u x %u, subgroups make %u x %u\n", u[0], u[1], u[2], u[3], u[4]);
 }
 
@@ -583,14 +634,14 @@ static void other_numbers_of_subgroups_do(void)
     wcohi_vk *vk = (wcohi_vk *)units;
     uint32_t rows;
     if (!units) return;
-    rows = vk->units[3];
-    vk->units[3] = 2 * rows;
+    rows = vk->traits.units[3];
+    vk->traits.units[3] = 2 * rows;
     product_run(units, &products[2]);
-    vk->units[3] = rows / 2;
-    if (wcohi_vk_matrix_shared(vk->units) <= vk->limits.maxComputeSharedMemorySize)
+    vk->traits.units[3] = rows / 2;
+    if (wcohi_vk_matrix_shared(vk->traits.units) <= vk->limits.maxComputeSharedMemorySize)
         product_run(units, &products[2]);
     else printf("not run: two parts for each subgroup (too little shared memory)\n");
-    vk->units[3] = rows;
+    vk->traits.units[3] = rows;
 }
 
 /* Half-float factors: about three digits. The gradient of 4096 rows is of numbers that half floats
@@ -1577,6 +1628,8 @@ int main(int count, char **words)
     text_make();
     if (full) real.path = words[2];
     if (full && count > 3) real.preset = words[3];
+    RUN(numbers_of_the_text_are_read);
+    RUN(every_shader_unpacks);
     RUN(failures_say_what_is_missing);
     RUN(a_device_too_small_is_refused_by_name);
     RUN(faults_at_every_call_leave_nothing);

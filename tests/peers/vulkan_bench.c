@@ -2,6 +2,7 @@
    measured in the same run, and training steps with the host's share of their time.
    cc -O2 -o vulkan_bench tests/peers/vulkan_bench.c -lm -lpthread
    ./vulkan_bench [--device N] [--quick]     quick: small sizes, as on a device in software */
+#define WAVECOH_VK_TEST_SHADERS
 #define WAVECOH_IMPLEMENTATION
 #include "../../wavecoh_vk.h"
 #include <stdio.h>
@@ -34,17 +35,17 @@ typedef struct bench {
 /* Buffers of `reals` and room for the dispatches that the caller then records. */
 static void bench_open(bench *b, wcoh_device *device, size_t reals)
 {
-    wcohi_vk_key key;
+    wcohi_gpu_pass pass;
     wcohi_vk *vk = (wcohi_vk *)device;
     memset(b, 0, sizeof *b);
-    memset(&key, 0, sizeof key);
+    memset(&pass, 0, sizeof pass);
     b->exec.vk = vk;
     must(wcohi_vk_buffer_take(vk, &b->exec.device_buffer, reals * sizeof(float), 0, &error));
     must(wcohi_vk_fence_take(vk, &b->exec.fence, &error));
     must(wcohi_vk_commands_take(vk, &b->exec.transfer, &error));
     must(wcohi_vk_clear(&b->exec, &error));
-    wcohi_vk_recorder_open(&b->r, &b->exec, &key, &error);
-    b->r.building = 1;
+    wcohi_vk_recorder_open(&b->r, &b->exec, &pass, &error);
+    b->r.base.building = 1;
     must(wcohi_vk_commands_take(vk, &b->recording.commands, &error));
     must(wcohi_vk_pool_take(vk, &b->recording.pool, 16, 256, &error));
     must(wcohi_vk_commands_begin(vk, b->recording.commands, 0, &error));
@@ -57,7 +58,7 @@ static double bench_time(bench *b, int rounds, double *median)
 {
     double seconds[64];
     int i;
-    must(b->r.result);
+    must(b->r.base.result);
     must(wcohi_vk_commands_end(b->exec.vk, b->r.commands, 0, &error));
     for (i = -2; i < rounds; i++) {
         double start = wcohi_seconds();
@@ -81,17 +82,16 @@ static double peak(wcoh_device *device, int shader, const uint32_t *specs, doubl
 {
     bench b;
     double best, median;
-    const float a = 0.999f, c = 0.001f;
-    wcohi_vk_view views[1];
-    uint32_t push[3];
+    wcohi_gpu_view views[1];
+    wcoh_push_peak push;
     bench_open(&b, device, (size_t)groups * reals);
     views[0].host = 0;
     views[0].offset = 0;
     views[0].bytes = (size_t)groups * reals * sizeof(float);
-    push[0] = turns;
-    memcpy(&push[1], &a, sizeof a);
-    memcpy(&push[2], &c, sizeof c);
-    WCOHI_VK_RECORD(&b.r, shader, specs, groups, 1, 1);
+    push.turns = turns;
+    push.a = 0.999f;
+    push.b = 0.001f;
+    WCOHI_GPU_DISPATCH(&b.r.base, shader, specs, views, push, groups, 1, 1);
     best = bench_time(&b, 15, &median);
     bench_close(&b);
     return flops * groups * turns / best;
@@ -106,13 +106,13 @@ static double gemm(wcoh_device *device, uint32_t n, int repeat, double *median)
     int i;
     bench_open(&b, device, 3 * (size_t)n * n);
     for (i = 0; i < repeat; i++) {
-        wcohi_vk_view a = {0, 0, 0}, w = {0, 0, 0}, c = {0, 0, 0};
-        wcohi_vk_gemm g;
+        wcohi_gpu_view a = {0, 0, 0}, w = {0, 0, 0}, c = {0, 0, 0};
+        wcohi_gpu_gemm g;
         a.bytes = w.bytes = c.bytes = bytes;
         w.offset = bytes;
         c.offset = 2 * bytes;
-        g = wcohi_vk_product(c, a, w, n, n, n);
-        wcohi_vk_multiply(&b.r, &g);
+        g = wcohi_gpu_product(c, a, w, n, n, n);
+        wcohi_gpu_multiply(&b.r.base, &g);
     }
     best = bench_time(&b, 15, median);
     bench_close(&b);
@@ -196,7 +196,7 @@ static void matrix_units(wcoh_vk_desc desc, int quick)
         printf("not run: cooperative matrices (%s)\n", error.text);
         return;
     }
-    u = ((wcohi_vk *)device)->units;
+    u = ((wcohi_vk *)device)->traits.units;
     subgroups = 256 / ((wcohi_vk *)device)->info.subgroup;
     top = peak(device, WCOH_SPV_PEAK_COOPERATIVE, u, 16.0 * u[0] * u[1] * u[2] * subgroups,
                u[0] * u[1] * subgroups, quick ? 16 : 4096, quick ? 256 : 4096);

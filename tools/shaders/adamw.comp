@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #define FRAME 6
 #include "frame.glsl"
 /* AdamW: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p -= lr (m^ / (sqrt v^ + eps) + decay p), with
@@ -10,7 +11,7 @@ layout(set = 0, binding = 2, std430) buffer Second { float v[]; };
 layout(set = 0, binding = 3, std430) readonly buffer Gradient { float g[]; };
 layout(set = 0, binding = 4, std430) readonly buffer Rules { vec2 rules[]; };
 layout(set = 0, binding = 5, std430) readonly buffer Result { float result[]; };
-layout(push_constant) uniform Push { uint count; }
+layout(push_constant) uniform Adamw { uint count; }
 p;
 
 void main()

@@ -20,7 +20,7 @@ layout(set = 0, binding = 1, std430) readonly buffer Keys { float keys[]; };
 #endif
 layout(set = 0, binding = 2, std430) readonly buffer Values { float values[]; };
 
-layout(push_constant) uniform Push
+layout(push_constant) uniform Attend
 {
     uint seq, heads, wide;       /* T, H, E */
     uint key_stride, key_column; /* of queries and keys a row; where the keys begin */

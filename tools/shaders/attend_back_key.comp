@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 /* variants: coherence_back_key=COHERENCE dot_back_key=DOT */
 #include "attend_back.glsl"
 /* dv_k = sum_q weight dO_q, and dpsi_k = -sum_q t (COHERENCE) or dk = sum_q dscore q / sqrt(E)

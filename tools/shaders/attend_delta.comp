@@ -1,10 +1,11 @@
 #version 450
+/* part: training */
 /* delta [N,H] = dO . O of each row and head: what the softmax backward subtracts */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Out { float out_[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Dout { float dout[]; };
 layout(set = 0, binding = 2, std430) writeonly buffer Delta { float delta[]; };
-layout(push_constant) uniform Push { uint count, wide; }
+layout(push_constant) uniform AttendDelta { uint count, wide; }
 p;
 
 void main()

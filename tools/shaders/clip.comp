@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #define FRAME 2
 #include "math.glsl"
 #include "two_float.glsl"
@@ -8,7 +9,7 @@
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Partial { vec2 partial[]; };
 layout(set = 0, binding = 1, std430) buffer Result { float result[]; };
-layout(push_constant) uniform Push { uint count; }
+layout(push_constant) uniform Clip { uint count; }
 p;
 shared vec2 sums[64];
 

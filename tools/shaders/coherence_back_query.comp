@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #define COHERENCE
 #include "attend_back.glsl"
 /* With t = -kappa sin dscore: dphi_q = sum_k t, (drho, dsigma) = n dphi (-sigma, rho) / r^2.

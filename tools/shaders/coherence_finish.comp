@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #include "math.glsl"
 /* dgain_raw += dkappa sigmoid(gain_raw), dcarrier += domega, ddamping_raw += dlambda
    sigmoid(damping_raw); sums [3H] = (dkappa, domega, dlambda) */
@@ -9,7 +10,7 @@ layout(set = 0, binding = 2, std430) readonly buffer Damping { float damping_raw
 layout(set = 0, binding = 3, std430) buffer Dgain { float dgain[]; };
 layout(set = 0, binding = 4, std430) buffer Dcarrier { float dcarrier[]; };
 layout(set = 0, binding = 5, std430) buffer Ddamping { float ddamping[]; };
-layout(push_constant) uniform Push { uint heads; }
+layout(push_constant) uniform CoherenceFinish { uint heads; }
 p;
 
 void main()

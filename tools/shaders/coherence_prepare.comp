@@ -13,7 +13,7 @@ layout(set = 0, binding = 3, std430) readonly buffer Damping { float damping_raw
 layout(set = 0, binding = 4, std430) readonly buffer Harmonic { float harmonic[]; };
 layout(set = 0, binding = 5, std430) writeonly buffer Coefficients { vec4 coefficients[]; };
 layout(set = 0, binding = 6, std430) writeonly buffer Phasors { vec4 phasors[]; };
-layout(push_constant) uniform Push { uint rows, heads, seq, stride, key_column, frozen; }
+layout(push_constant) uniform CoherencePrepare { uint rows, heads, seq, stride, key_column, frozen; }
 p;
 
 vec2 turn(vec2 a, vec2 b) { return vec2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x); }

@@ -12,7 +12,7 @@ layout(set = 0, binding = 1, std430) readonly buffer Values { float values[]; };
 layout(set = 0, binding = 2, std430) coherent buffer Out { float out_[]; };
 layout(set = 0, binding = 3, std430) coherent buffer States { wide states[]; };
 layout(set = 0, binding = 4, std430) readonly buffer Harmonic { float harmonic[]; };
-layout(push_constant) uniform Push
+layout(push_constant) uniform CoherenceSession
 {
     uint rows, heads, width; /* width: E */
     uint stride, key_column; /* of raw phasors */

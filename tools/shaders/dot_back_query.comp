@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #define DOT
 #include "attend_back.glsl"
 /* dq = sum_k dscore k / sqrt(E). Grid: query tiles, heads * column chunks, sequences. */

@@ -12,7 +12,7 @@ layout(set = 0, binding = 2, std430) readonly buffer Values { float values[]; };
 layout(set = 0, binding = 3, std430) writeonly buffer Out { float out_[]; };
 layout(set = 0, binding = 4, std430) coherent buffer Ring { float ring[]; };
 layout(set = 0, binding = 5, std430) coherent buffer Weights { float weights[]; };
-layout(push_constant) uniform Push
+layout(push_constant) uniform DotSession
 {
     uint rows, heads, width, context;
     uint stride, key_column; /* of queries and keys a row */

@@ -1,10 +1,11 @@
 #version 450
+/* part: tests */
 #include "math.glsl"
 /* For tests alone: y [7,n] = e^x, ln |x|, sin x, cos x, tanh x, softplus x, the angle of (x, 1). */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer X { float x[]; };
 layout(set = 0, binding = 1, std430) writeonly buffer Y { float y[]; };
-layout(push_constant) uniform Push { uint n; }
+layout(push_constant) uniform Elementary { uint n; }
 p;
 
 void main()

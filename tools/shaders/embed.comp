@@ -8,7 +8,7 @@ layout(set = 0, binding = 0, std430) readonly buffer Tokens { uint tokens[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Table { float table[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Places { float places[]; };
 layout(set = 0, binding = 3, std430) writeonly buffer Out { float out_[]; };
-layout(push_constant) uniform Push { uint count, width, seq, places; }
+layout(push_constant) uniform Embed { uint count, width, seq, places; }
 p;
 
 void main()

@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #define FRAME 3
 #include "frame.glsl"
 /* dtable[v,d] += sum of g[n,d] over the rows n whose token is v, in order of n. A workgroup per
@@ -8,7 +9,7 @@ layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Tokens { uint tokens[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Gradient { float g[]; };
 layout(set = 0, binding = 2, std430) buffer Table { float dtable[]; };
-layout(push_constant) uniform Push { uint rows, width, seq, places, symbols; }
+layout(push_constant) uniform EmbedBack { uint rows, width, seq, places, symbols; }
 p;
 shared uint marks[64];
 shared uint list[64];

@@ -16,7 +16,7 @@ layout(set = 0, binding = 5, std430) writeonly buffer Pre { float pre[]; };
 
 const uint HAS_BIAS = 1u, HAS_RESIDUAL = 2u, HAS_PRE = 4u, GELU = 8u, ACCUMULATE = 16u;
 
-layout(push_constant) uniform Push
+layout(push_constant) uniform Gemm
 {
     uint m, n, k;
     uint lda, ldb, ldc;

@@ -1,4 +1,5 @@
 #version 450
+/* part: cooperative */
 /* target: vulkan1.3 */
 /* tool: slangpy */
 #extension GL_KHR_cooperative_matrix : require

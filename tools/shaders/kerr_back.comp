@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #include "kerr.glsl"
 #include "two_float.glsl"
 #include "kerr_bind.glsl"

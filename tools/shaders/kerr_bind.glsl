@@ -6,7 +6,7 @@ layout(set = 0, binding = 3, std430) readonly buffer Alpha { float alpha_[]; };
 layout(set = 0, binding = 4, std430) readonly buffer Beta { float beta_[]; };
 layout(set = 0, binding = 5, std430) readonly buffer Corrector { float corrector[]; };
 layout(set = 0, binding = 6, std430) readonly buffer Offset { vec2 offset_[]; };
-layout(push_constant) uniform Push
+layout(push_constant) uniform Kerr
 {
     uint rows, bands, chunk; /* chunk: rows of a workgroup */
     uint flags, solver, steps;

@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #include "math.glsl"
 #include "two_float.glsl"
 /* From sums [5,K] = (dgamma, domega, dcorrector, dalpha, dbeta) of each band: dgamma_raw += dgamma
@@ -12,7 +13,7 @@ layout(set = 0, binding = 3, std430) buffer Domega { float domega[]; };
 layout(set = 0, binding = 4, std430) buffer Dalpha { float dalpha[]; };
 layout(set = 0, binding = 5, std430) buffer Dbeta { float dbeta[]; };
 layout(set = 0, binding = 6, std430) buffer Dcorrector { float dcorrector[]; };
-layout(push_constant) uniform Push { uint bands, flags; }
+layout(push_constant) uniform KerrFinish { uint bands, flags; }
 p;
 const uint GAMMA = 1u, OMEGA = 2u, CORRECTOR = 4u; /* what is trained; GAMMA: alpha and beta too */
 shared vec4 sums[64];                              /* pairs of floats: alpha, beta */

@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #include "kerr.glsl"
 #include "kerr_bind.glsl"
 layout(local_size_x = 64) in;

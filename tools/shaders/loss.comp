@@ -5,7 +5,7 @@
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Nats { float nats[]; };
 layout(set = 0, binding = 1, std430) buffer Result { float result[]; };
-layout(push_constant) uniform Push { uint n, add, gradient; }
+layout(push_constant) uniform Loss { uint n, add, gradient; }
 p;
 shared vec2 sums[64];
 

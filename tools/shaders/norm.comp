@@ -6,7 +6,7 @@ layout(set = 0, binding = 1, std430) readonly buffer Weight { float weight[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Bias { float bias[]; };
 layout(set = 0, binding = 3, std430) writeonly buffer Y { float y[]; };
 layout(set = 0, binding = 4, std430) writeonly buffer Stats { float stats[]; };
-layout(push_constant) uniform Push { uint rows, width; }
+layout(push_constant) uniform Norm { uint rows, width; }
 p;
 shared float sums[64];
 #include "row_sum.glsl"

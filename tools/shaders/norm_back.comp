@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 /* dx = or += (h - mean(h) - xh mean(h xh)) rstd, with h = g weight, xh = (x - mean) rstd */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer G { float g[]; };
@@ -6,7 +7,7 @@ layout(set = 0, binding = 1, std430) readonly buffer X { float x[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Stats { float stats[]; };
 layout(set = 0, binding = 3, std430) readonly buffer Weight { float weight[]; };
 layout(set = 0, binding = 4, std430) buffer Dx { float dx[]; };
-layout(push_constant) uniform Push { uint rows, width, add; }
+layout(push_constant) uniform NormBack { uint rows, width, add; }
 p;
 shared float sums[64];
 #include "row_sum.glsl"

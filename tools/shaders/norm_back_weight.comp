@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 /* Partial sums over a chunk of rows: partial [chunks, 2D] = (sum g xh, sum g); layout as
    reduce.comp */
 layout(local_size_x = 16, local_size_y = 16) in;
@@ -6,7 +7,7 @@ layout(set = 0, binding = 0, std430) readonly buffer G { float g[]; };
 layout(set = 0, binding = 1, std430) readonly buffer X { float x[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Stats { float stats[]; };
 layout(set = 0, binding = 3, std430) writeonly buffer Partial { float partial[]; };
-layout(push_constant) uniform Push { uint rows, width, chunk; }
+layout(push_constant) uniform NormBackWeight { uint rows, width, chunk; }
 p;
 shared vec2 sums[16][17];
 

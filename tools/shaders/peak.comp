@@ -1,9 +1,10 @@
 #version 450
+/* part: tests */
 /* For measurements alone: multiply-adds in registers, 16 vec4 chains a thread, 128 flops a turn.
    What a device reaches here is the peak that shares in tables are of. */
 layout(local_size_x = 256) in;
 layout(set = 0, binding = 0, std430) writeonly buffer Y { float y[]; };
-layout(push_constant) uniform Push
+layout(push_constant) uniform Peak
 {
     uint turns;
     float a, b;

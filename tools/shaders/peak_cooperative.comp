@@ -1,4 +1,5 @@
 #version 450
+/* part: tests */
 /* target: vulkan1.3 */
 /* tool: slangpy */
 #extension GL_KHR_cooperative_matrix : require
@@ -13,7 +14,7 @@ layout(constant_id = 0) const uint M = 16;
 layout(constant_id = 1) const uint N = 16;
 layout(constant_id = 2) const uint K = 16;
 layout(set = 0, binding = 0, std430) writeonly buffer Y { float y[]; };
-layout(push_constant) uniform Push
+layout(push_constant) uniform Peak
 {
     uint turns;
     float a, b;

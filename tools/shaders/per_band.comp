@@ -5,7 +5,7 @@ layout(set = 0, binding = 0, std430) readonly buffer X { vec2 x[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Weight { vec4 weight[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Bias { vec2 bias[]; };
 layout(set = 0, binding = 3, std430) writeonly buffer Y { vec2 y[]; };
-layout(push_constant) uniform Push { uint count, bands; }
+layout(push_constant) uniform PerBand { uint count, bands; }
 p;
 
 void main()

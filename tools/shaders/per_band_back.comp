@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 /* dx = or += W_k^T g; partial [chunks, 6K] = sums over a chunk's rows of (dW_k [K,4], db_k [K,2]).
    Grid: band tiles of 64, chunks of rows. */
 layout(local_size_x = 64) in;
@@ -7,7 +8,7 @@ layout(set = 0, binding = 1, std430) readonly buffer X { vec2 x[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Weight { vec4 weight[]; };
 layout(set = 0, binding = 3, std430) buffer Dx { vec2 dx[]; };
 layout(set = 0, binding = 4, std430) writeonly buffer Partial { vec2 partial[]; };
-layout(push_constant) uniform Push { uint rows, bands, chunk, add; }
+layout(push_constant) uniform PerBandBack { uint rows, bands, chunk, add; }
 p;
 
 void main()

@@ -1,4 +1,5 @@
 #version 450
+/* part: training */
 #include "two_float.glsl"
 /* to[c, i] = or += sum over the rows r of chunk c of from[r * ld + first + i], i < n. 16 columns by
    16 lanes: a lane sums every 16th row in order, then the lanes are added as a tree: a fixed order.
@@ -6,7 +7,7 @@
 layout(local_size_x = 16, local_size_y = 16) in;
 layout(set = 0, binding = 0, std430) readonly buffer From { float from[]; };
 layout(set = 0, binding = 1, std430) buffer To { float to[]; };
-layout(push_constant) uniform Push { uint rows, n, ld, first, chunk, add; }
+layout(push_constant) uniform Reduce { uint rows, n, ld, first, chunk, add; }
 p;
 shared vec2 sums[16][17];
 

@@ -9,7 +9,7 @@ layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer From { float from[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Turns { uvec2 turns[]; };
 layout(set = 0, binding = 2, std430) buffer To { float to[]; };
-layout(push_constant) uniform Push { uint rows, width, wide, seq, ld_from, ld_to, back; }
+layout(push_constant) uniform Rotary { uint rows, width, wide, seq, ld_from, ld_to, back; }
 p;
 
 vec2 angle_of(uint j, uint t)

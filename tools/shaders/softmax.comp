@@ -8,7 +8,7 @@ layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) buffer Logits { float logits[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Targets { uint targets[]; };
 layout(set = 0, binding = 2, std430) writeonly buffer Nats { float nats[]; };
-layout(push_constant) uniform Push { uint rows, first, vocab, gradient; }
+layout(push_constant) uniform Softmax { uint rows, first, vocab, gradient; }
 p;
 shared float sums[64];
 #include "row_sum.glsl"

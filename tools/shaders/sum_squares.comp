@@ -1,10 +1,11 @@
 #version 450
+/* part: training */
 #include "two_float.glsl"
 /* partial [workgroups] (pairs of floats) = sum of g^2 over a workgroup's stretch */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer G { float g[]; };
 layout(set = 0, binding = 1, std430) writeonly buffer Partial { vec2 partial[]; };
-layout(push_constant) uniform Push { uint count, chunk; }
+layout(push_constant) uniform SumSquares { uint count, chunk; }
 p;
 shared vec2 sums[64];
 

@@ -7,7 +7,7 @@ layout(set = 0, binding = 1, std430) readonly buffer Scale { float scale[]; };
 layout(set = 0, binding = 2, std430) readonly buffer X { float x[]; };
 layout(set = 0, binding = 3, std430) buffer To { float to[]; };
 layout(set = 0, binding = 4, std430) writeonly buffer Partial { float partial[]; };
-layout(push_constant) uniform Push { uint count, chunk, add, partial_sums; }
+layout(push_constant) uniform Tied { uint count, chunk, add, partial_sums; }
 p;
 shared float sums[64];
 #include "row_sum.glsl"
