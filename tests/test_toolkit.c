@@ -101,6 +101,29 @@ static void grids_refuse_what_overflows(void)
     CHECK(wcoh_grids_of(&grids, large, 17, NULL) == WCOH_E_ARGUMENT);
 }
 
+/* Against 60 digits of 2 pi; the tolerance is two steps of a double near 2 pi. */
+static void phases_fold_by_the_true_turn(void)
+{
+    static const double t[9][2] = {{7, 0.7168146928204135},
+                                   {1e6, 5.925621140093852},
+                                   {1e12, 5.6255605480428},
+                                   {63000000000000.25, 2.801937324639558},
+                                   {1e15, 2.1096981170701126},
+                                   {9007199254740992.0, 4.15554243060254},
+                                   {-1, 5.283185307179586},
+                                   {-1e15, 4.173487190109474},
+                                   {-9007199254740992.0, 2.1276428765770463}};
+    int i;
+    for (i = 0; i < 9; i++) {
+        double folded = wcoh_phase_wrap(t[i][0]);
+        CHECK_NEAR(folded, t[i][1], 2e-15);
+        CHECK(wcoh_phase_wrap(folded) == folded);
+        CHECK_NEAR(wcoh_coherence(t[i][0], 0.25), cos(t[i][1] - 0.25), 4e-15);
+        CHECK_NEAR(wcoh_coherence_harmonic(t[i][0], -t[i][0], 5), cos(10 * t[i][1]), 4e-14);
+    }
+    CHECK(wcoh_phase_wrap(HUGE_VAL) == 0 && wcoh_phase_wrap(-HUGE_VAL) == 0);
+}
+
 /* ---- the circle as an index --------------------------------------------------------------- */
 
 /* ask() counts every answer that is not the full scan's. */
@@ -155,6 +178,56 @@ static void edges_of_buckets_lose_nothing(void)
                 ask(circle, query_of(i, n, cos(width * n * 3.14159265358979323846 / 180), 0, 0, 0));
     ask(circle, query_of(0, 1, -1, 0, 0, 0));
     ask(circle, query_of(0, 1 << 20, 1, 0, 0, 0));
+    wcoh_circle_destroy(circle);
+    CHECK(mismatches == 0);
+}
+
+/* Phases of every size up to 2^53, asked with targets of every size. */
+static void large_phases_are_found_as_a_full_scan_finds_them(void)
+{
+    static const int buckets[3] = {7, 360, 1 << 20};
+    wcoh_rng rng = wcoh_rng_seed(16);
+    double bad = 9.1e15;
+    int round, axes, i;
+    for (round = 0; round < 3; round++)
+        for (axes = 1; axes <= 1 + (round < 2); axes++) {
+            wcoh_circle *circle = circle_of(buckets[round], axes);
+            for (i = 0; i < 500; i++) {
+                double p[2];
+                p[0] = (wcoh_rng_uniform(&rng) - 0.5) * pow(10, i % 16) * 18;
+                p[1] = (wcoh_rng_uniform(&rng) - 0.5) * pow(10, i % 16) * 18;
+                CHECK(wcoh_circle_insert(circle, p, NULL, NULL) == WCOH_OK);
+            }
+            for (i = 0; i < 400; i++) {
+                wcoh_circle_query query =
+                    query_of(0, 1 + i % 9, 1 - 0.5 * wcoh_rng_uniform(&rng), 0, 1 + i % 4, -0.5);
+                query.phase[0] = (wcoh_rng_uniform(&rng) - 0.5) * pow(10, i % 16) * 18;
+                query.phase[1] = (wcoh_rng_uniform(&rng) - 0.5) * pow(10, i % 16) * 18;
+                ask(circle, query);
+            }
+            CHECK(wcoh_circle_insert(circle, &bad, NULL, NULL) == WCOH_E_ARGUMENT);
+            wcoh_circle_destroy(circle);
+        }
+    CHECK(mismatches == 0);
+}
+
+/* A cosine near 1 is known to 1e-16, its angle i widths apart only to 1e-16 / sin: entities that lie
+   behind the arc by less still answer, and the target sits on a bucket's edge. */
+static void rounded_cosines_at_the_edge_are_found(void)
+{
+    wcoh_circle *circle = circle_of(1 << 24, 1);
+    double width = 2 * 3.14159265358979323846 / (1 << 24), target = 2670177 * width;
+    int i, k;
+    for (i = -40; i <= 40; i++)
+        for (k = -5; k <= 5; k++) {
+            double phase = target + i * width + k * 1e-11 / (abs(i) + 1);
+            CHECK(wcoh_circle_insert(circle, &phase, NULL, NULL) == WCOH_OK);
+        }
+    for (i = 1; i <= 40; i++) {
+        wcoh_circle_query query = query_of(0, 1, cos(i * width), 0, 0, 0);
+        query.phase[0] = target;
+        ask(circle, query);
+    }
     wcoh_circle_destroy(circle);
     CHECK(mismatches == 0);
 }
@@ -588,6 +661,60 @@ static void null_finds_planted_structure(void)
     free(v);
 }
 
+/* Equal in exact arithmetic: rounding noise is neither below nor above. */
+static void ties_with_the_null_count_half(void)
+{
+    static const float factors[4] = {1, 3, -0.7f, 1e-3f};
+    int n = 384, null, split, i, k;
+    float *v = random_vectors(5, n, 4);
+    uint32_t pairs[8] = {0, 1, 0, 2, 0, 3, 0, 4};
+    for (i = 0; i < 4; i++)
+        for (k = 0; k < n; k++) v[(i + 1) * n + k] = factors[i] * v[k];
+    for (split = 0; split < 2; split++)
+        for (null = 0; null < 2; null++) {
+            wcoh_spectral_desc desc = spectral_desc(n, 200);
+            wcoh_spectral *s;
+            wcoh_pair_figures each[4], mean;
+            wcoh_figure bands[4 * 8], profile[8];
+            desc.split = (wcoh_split)split;
+            desc.null = (wcoh_null)null;
+            s = spectral_of(&desc);
+            CHECK(wcoh_spectral_pairs(s, v, 5, pairs, 4, each, bands, &mean, profile, NULL) ==
+                  WCOH_OK);
+            for (i = 0; i < 4; i++) {
+                CHECK(each[i].variance.z == 0 && each[i].variance.percentile == 50);
+                CHECK(each[i].cancellation.z == 0 && each[i].cancellation.percentile == 50);
+                CHECK(each[i].positive.z == 0 && each[i].positive.percentile == 50);
+            }
+            for (i = 0; i < 4 * 8; i++) CHECK(bands[i].z == 0 && bands[i].percentile == 50);
+            for (i = 0; i < 8; i++) CHECK(profile[i].z == 0 && profile[i].percentile == 50);
+            CHECK(mean.variance.z == 0 && mean.variance.percentile == 50);
+            wcoh_spectral_destroy(s);
+        }
+    free(v);
+}
+
+/* A difference well above rounding is no tie, however near the vectors are: a copy in which one
+   number is a ten-thousandth larger has a variance below 1e-12, above nearly all of its null. */
+static void small_true_differences_are_no_ties(void)
+{
+    int n = 384, k;
+    float *v = random_vectors(2, n, 4);
+    uint32_t pair[2] = {0, 1};
+    wcoh_spectral_desc desc = spectral_desc(n, 500);
+    wcoh_spectral *s;
+    wcoh_pair_figures each;
+    desc.split = WCOH_SPLIT_BLOCKS;
+    s = spectral_of(&desc);
+    for (k = 0; k < n; k++) v[n + k] = v[k];
+    for (k = 0; k < 12; k++) v[n + k] += k % 2 ? 0.004f : -0.004f; /* all within one band */
+    CHECK(wcoh_spectral_pairs(s, v, 2, pair, 1, &each, NULL, NULL, NULL, NULL) == WCOH_OK);
+    CHECK(each.variance.value > 0 && each.variance.value < 1e-9);
+    CHECK(each.variance.percentile > 95 && each.variance.z > 2);
+    wcoh_spectral_destroy(s);
+    free(v);
+}
+
 static void spectral_figures_do_not_depend_on_threads(void)
 {
     int count = 70, n = 100, threads;
@@ -924,6 +1051,102 @@ static void search_is_the_same_for_threads_and_instruction_sets(void)
     free(v);
 }
 
+/* Best hits of random vectors, each packet times its scale, the query times another; scores and order
+   must be those of exhaustive cosine in double. */
+static void check_scales(wcoh_packet kind, double low, double high, double query_scale,
+                         wcoh_resonance_query query)
+{
+    enum { N = 61, COUNT = 700, TOP = 12 };
+    float *v = random_vectors(COUNT + 1, N, 14), *phases = random_vectors(COUNT + 1, N, 15);
+    float *one = NEW(float, N);
+    wcoh_resonance *store = store_of(N, kind, 2), *plain = store_of(N, kind, 2);
+    wcoh_resonance_hit a[TOP], b[TOP];
+    wcoh_rng rng = wcoh_rng_seed(9);
+    int i, k, found_a, found_b, given = kind == WCOH_PACKET_PHASES;
+    for (i = 0; given && i < (COUNT + 1) * N; i++) v[i] = (float)fabs((double)v[i]);
+    for (i = 1; i <= COUNT; i++) {
+        double scale = low * pow(high / low, wcoh_rng_uniform(&rng));
+        const float *p = given ? phases + i * N : NULL;
+        for (k = 0; k < N; k++) one[k] = (float)((double)v[i * N + k] * scale);
+        CHECK(wcoh_resonance_add(store, one, p, 1, NULL) == WCOH_OK);
+        CHECK(wcoh_resonance_add(plain, v + i * N, p, 1, NULL) == WCOH_OK);
+    }
+    for (k = 0; k < N; k++) one[k] = (float)((double)v[k] * query_scale);
+    query.top = TOP;
+    CHECK(wcoh_resonance_find(store, &query, one, given ? phases : NULL, a, &found_a, NULL) ==
+          WCOH_OK);
+    CHECK(wcoh_resonance_find(plain, &query, v, given ? phases : NULL, b, &found_b, NULL) ==
+          WCOH_OK);
+    CHECK(found_a == TOP && found_b == TOP);
+    for (i = 0; i < TOP; i++) {
+        CHECK_SAY(a[i].index == b[i].index, "scales %g..%g, query %g: hit %d", low, high,
+                  query_scale, i);
+        CHECK_NEAR(a[i].score, b[i].score, 1e-6);
+    }
+    wcoh_resonance_destroy(store);
+    wcoh_resonance_destroy(plain);
+    free(v);
+    free(phases);
+    free(one);
+}
+
+static void cosines_do_not_depend_on_scale(void)
+{
+    static const double scales[5] = {1e-30, 1e-18, 1e-7, 1e18, 1e30};
+    static const wcoh_packet kinds[3] = {WCOH_PACKET_SIGN, WCOH_PACKET_DFT, WCOH_PACKET_PHASES};
+    int kind, i;
+    for (kind = 0; kind < 3; kind++)
+        for (i = 0; i < 5; i++) {
+            wcoh_resonance_query query = top_query(0, WCOH_SCORE_COSINE);
+            check_scales(kinds[kind], scales[i], scales[i], scales[i], query);
+            check_scales(kinds[kind], scales[i], scales[i], scales[4 - i], query);
+            check_scales(kinds[kind], 1e-30, 1e30, scales[i], query); /* side by side */
+            query.first_bin = 3;
+            query.bins = 20;
+            check_scales(kinds[kind], 1e-30, 1e30, scales[i], query);
+            query.score = WCOH_SCORE_RESONANCE; /* all alike: as at scale 1 */
+            check_scales(kinds[kind], scales[i], scales[i], scales[i], query);
+        }
+}
+
+/* A part that holds 1e-40 of the energy has its cosine all the same. */
+static void faint_parts_have_their_cosine(void)
+{
+    enum { N = 32 };
+    float *v = random_vectors(101, N, 3);
+    wcoh_resonance *store = store_of(N, WCOH_PACKET_SIGN, 1);
+    wcoh_resonance_query query = top_query(100, WCOH_SCORE_COSINE);
+    wcoh_resonance_hit hits[100];
+    int i, k, found;
+    for (i = 0; i <= 100; i++)
+        for (k = 0; k < 8; k++) v[i * N + k] *= 1e-20f;
+    CHECK(wcoh_resonance_add(store, v + N, NULL, 100, NULL) == WCOH_OK);
+    query.bins = 8;
+    CHECK(wcoh_resonance_find(store, &query, v, NULL, hits, &found, NULL) == WCOH_OK);
+    CHECK(found == 100);
+    for (i = 0; i < found; i++)
+        CHECK_NEAR(hits[i].score, cosine_of(v, v + (int)(hits[i].index + 1) * N, 8), 1e-6);
+    query.score = (wcoh_score)7;
+    CHECK(wcoh_resonance_find(store, &query, v, NULL, hits, &found, NULL) == WCOH_E_ARGUMENT);
+    wcoh_resonance_destroy(store);
+    free(v);
+}
+
+/* The spectrum of an impulse is flat: every bin is at its 75th percentile. */
+static void equal_amplitudes_go_together(void)
+{
+    enum { N = 97 };
+    float v[N];
+    double amplitude[N], phase[N], order[N];
+    uint8_t mask[N];
+    wcoh_dft *dft = dft_of(N);
+    memset(v, 0, sizeof v);
+    v[5] = 1;
+    wcoh_packet_dft(dft, v, amplitude, phase);
+    CHECK(wcoh_packet_strongest(amplitude, N / 2 + 1, 75, order, mask) == N / 2 + 1);
+    wcoh_dft_destroy(dft);
+}
+
 static void equal_scores_come_by_index(void)
 {
     float v[3] = {1, 2, 3};
@@ -1028,7 +1251,7 @@ static void store_refuses_bad_input_and_survives_no_memory(void)
     query.bins = INT_MAX;
     CHECK(wcoh_resonance_find(store, &query, v, NULL, hits, &found, NULL) == WCOH_E_ARGUMENT);
     CHECK(wcoh_resonance_add(store, v, v, 1, NULL) == WCOH_E_ARGUMENT);
-    v[3] = 1e19f; /* its energy has no place in a float */
+    v[3] = 2e38f; /* its norm is above 1e38 */
     CHECK(wcoh_resonance_add(store, v, NULL, 1, NULL) == WCOH_E_ARGUMENT);
     v[3] = (float)HUGE_VAL;
     CHECK(wcoh_resonance_add(store, v, NULL, 1, NULL) == WCOH_E_ARGUMENT);
@@ -1124,12 +1347,15 @@ static void heads_in_step_and_opposed(void)
 static void collapse_names_drop_and_runner_up(void)
 {
     double falls[5] = {3, 2.5, 2.6, 1, 0.9}, rises[3] = {1, 2, 3};
+    double equal[4] = {0.1 + 0.2, 0.3, 0.1 + 0.2, 0.3};
     wcoh_collapse c = wcoh_collapse_of(falls, 5);
     CHECK(c.layer == 3 && c.runner_up == 1);
     CHECK_NEAR(c.drop, 1.6, 1e-12);
     CHECK_NEAR(c.runner_up_drop, 0.5, 1e-12);
     c = wcoh_collapse_of(rises, 3);
     CHECK(c.layer == -1 && c.runner_up == -1 && c.drop == 0);
+    c = wcoh_collapse_of(equal, 4); /* 0.1 + 0.2 and 0.3: the same but for rounding */
+    CHECK(c.layer == -1 && c.runner_up == -1);
 }
 
 /* What wcoh_model_inspect handed over of a model of one layer, T tokens, D = 16, H = 4. */
@@ -1688,16 +1914,122 @@ static void files_by_path_come_back_or_say_why(void)
     free(v);
 }
 
+/* ---- NULL ----------------------------------------------------------------------------------- */
+
+#define REFUSED(call) CHECK((call) == WCOH_E_ARGUMENT)
+
+static void null_is_refused_by_every_function_that_can_fail(void)
+{
+    wcoh_circle *circle = circle_of(12, 1), *none;
+    wcoh_resonance *store = store_of(3, WCOH_PACKET_SIGN, 1);
+    wcoh_spectral_desc desc = spectral_desc(4, 2);
+    wcoh_spectral *s = spectral_of(&desc);
+    wcoh_circle_query query = query_of(0, 1, 0.9, 0, 1, 0.9);
+    wcoh_resonance_hit hits[10];
+    wcoh_map_figures map;
+    wcoh_matrix_figures matrix;
+    wcoh_wave wave;
+    wcoh_grids grids;
+    wcoh_figure bands[3];
+    uint64_t modulus = 3;
+    uint32_t pair[2] = {0, 1}, token = 0;
+    float v[8] = {1, 2, 3, 4, 5, 6, 7, 8};
+    double phase = 1, amplitude[3], phases[3];
+    int found, calls = 0;
+    REFUSED(wcoh_grids_of(NULL, &modulus, 1, NULL));
+    REFUSED(wcoh_grids_of(&grids, NULL, 1, NULL));
+    REFUSED(wcoh_circle_create(NULL, NULL, NULL));
+    REFUSED(wcoh_circle_insert(NULL, &phase, NULL, NULL));
+    REFUSED(wcoh_circle_insert(circle, NULL, NULL, NULL));
+    REFUSED(wcoh_circle_update(NULL, 0, &phase, NULL));
+    REFUSED(wcoh_circle_update(circle, 0, NULL, NULL));
+    REFUSED(wcoh_circle_find(NULL, &query, NULL, 0, NULL, NULL, NULL));
+    REFUSED(wcoh_circle_find(circle, NULL, NULL, 0, NULL, NULL, NULL));
+    REFUSED(wcoh_circle_save(NULL, NULL, NULL));
+    REFUSED(wcoh_circle_save(circle, NULL, NULL));
+    REFUSED(wcoh_circle_load(NULL, NULL, NULL, NULL));
+    REFUSED(wcoh_circle_load(&none, NULL, NULL, NULL));
+    REFUSED(wcoh_circle_save_file(NULL, "x", NULL));
+    REFUSED(wcoh_circle_load_file(NULL, "x", NULL, NULL));
+    REFUSED(wcoh_dft_create(NULL, 4, NULL, NULL));
+    REFUSED(wcoh_spectral_create(NULL, &desc, NULL));
+    REFUSED(wcoh_spectral_pairs(NULL, v, 2, pair, 1, NULL, NULL, NULL, NULL, NULL));
+    REFUSED(wcoh_spectral_pairs(s, NULL, 2, pair, 1, NULL, NULL, NULL, NULL, NULL));
+    REFUSED(wcoh_spectral_pairs(s, v, 2, NULL, 1, NULL, NULL, NULL, NULL, NULL));
+    REFUSED(wcoh_spectral_energy(NULL, v, 2, bands, NULL));
+    REFUSED(wcoh_spectral_energy(s, NULL, 2, bands, NULL));
+    REFUSED(wcoh_spectral_energy(s, v, 2, NULL, NULL));
+    REFUSED(wcoh_resonance_create(NULL, NULL, NULL));
+    REFUSED(wcoh_resonance_add(NULL, v, NULL, 1, NULL));
+    REFUSED(wcoh_resonance_add(store, NULL, NULL, 1, NULL));
+    REFUSED(wcoh_resonance_find(NULL, NULL, v, NULL, hits, &found, NULL));
+    REFUSED(wcoh_resonance_find(store, NULL, NULL, NULL, hits, &found, NULL));
+    REFUSED(wcoh_resonance_find(store, NULL, v, NULL, NULL, &found, NULL));
+    REFUSED(wcoh_resonance_find(store, NULL, v, NULL, hits, NULL, NULL));
+    CHECK(wcoh_resonance_add(store, v, NULL, 1, NULL) == WCOH_OK);
+    REFUSED(wcoh_resonance_get(NULL, 0, amplitude, phases, NULL));
+    REFUSED(wcoh_resonance_get(store, 0, NULL, phases, NULL));
+    REFUSED(wcoh_resonance_get(store, 0, amplitude, NULL, NULL));
+    REFUSED(wcoh_resonance_save(NULL, NULL, NULL));
+    REFUSED(wcoh_resonance_save(store, NULL, NULL));
+    REFUSED(wcoh_resonance_load(NULL, NULL, 0, 0, NULL, NULL, NULL));
+    REFUSED(wcoh_resonance_save_file(NULL, "x", NULL));
+    REFUSED(wcoh_resonance_load_file(NULL, "x", 0, 0, NULL, NULL, NULL));
+    REFUSED(wcoh_map_measure(NULL, v, 2, NULL, NULL, NULL));
+    REFUSED(wcoh_map_measure(&map, NULL, 2, NULL, NULL, NULL));
+    REFUSED(wcoh_matrix_measure(NULL, v, 2, 2, NULL, NULL, NULL));
+    REFUSED(wcoh_matrix_measure(&matrix, NULL, 2, 2, NULL, NULL, NULL));
+    REFUSED(wcoh_model_wave(NULL, 0, 0, &wave, NULL));
+    REFUSED(wcoh_model_inspect(NULL, &token, 1, NULL, NULL, ignore, &calls, NULL));
+    CHECK(calls == 0);
+    wcoh_circle_destroy(circle);
+    wcoh_resonance_destroy(store);
+    wcoh_spectral_destroy(s);
+}
+
+/* Those that cannot fail give 0, or do nothing. */
+static void null_gives_nothing_elsewhere(void)
+{
+    double x = 1;
+    float v = 1;
+    uint8_t mask;
+    wcoh_complex bin;
+    wcoh_dft *dft = dft_of(1);
+    CHECK(wcoh_reach(0, 1, NULL, 3, 1) == 0 && wcoh_fundamental(NULL, 3, 3, 0.5) == 0);
+    CHECK(wcoh_profile(NULL, 3, 1, 0.5).mean == 0 && wcoh_resultant(NULL, 3, 1, NULL) == 0);
+    CHECK(wcoh_circle_count(NULL) == 0 && wcoh_circle_slots(NULL) == 0);
+    CHECK(wcoh_circle_remove(NULL, 0) == 0 && wcoh_circle_phases(NULL, 0, &x) == 0);
+    CHECK(!wcoh_circle_get_desc(NULL) && !wcoh_spectral_get_desc(NULL));
+    CHECK(!wcoh_resonance_get_desc(NULL) && wcoh_resonance_count(NULL) == 0);
+    CHECK(wcoh_resonance_bins(NULL) == 0 && wcoh_resonance_bytes(NULL) == 0);
+    CHECK(wcoh_dft_length(NULL) == 0 && wcoh_dft_bins(NULL) == 0);
+    CHECK(wcoh_packet_resonance(NULL, &x, &x, &x, 1, NULL) == 0);
+    CHECK(wcoh_packet_strongest(NULL, 1, 50, &x, &mask) == 0);
+    CHECK(wcoh_heads_measure(NULL, 2, 2, NULL).rows == 0 && wcoh_collapse_of(NULL, 3).layer == -1);
+    wcoh_sweep(0, 1, NULL, 3);
+    wcoh_harmonic_vector(0, NULL, 3);
+    wcoh_packet_sign(NULL, 1, &x, &x);
+    wcoh_packet_dft(NULL, &v, &x, &x);
+    wcoh_dft_forward(NULL, &x, &bin);
+    wcoh_dft_forward(dft, NULL, &bin);
+    wcoh_dft_inverse(dft, NULL, &x);
+    CHECK(wcoh_conjunction(NULL, 3) == 1 && x == 1);
+    wcoh_dft_destroy(dft);
+}
+
 int main(void)
 {
     RUN(published_experiments_agree_to_the_printed_digit);
     RUN(encodings_lie_in_one_turn);
+    RUN(phases_fold_by_the_true_turn);
     RUN(thresholds_have_their_closed_forms);
     RUN(harmonic_vectors_have_the_dirichlet_kernel);
     RUN(resultant_finds_a_common_offset);
     RUN(grids_refuse_what_overflows);
     RUN(random_mutations_keep_index_and_scan_equal);
     RUN(edges_of_buckets_lose_nothing);
+    RUN(large_phases_are_found_as_a_full_scan_finds_them);
+    RUN(rounded_cosines_at_the_edge_are_found);
     RUN(circle_refuses_what_it_cannot_hold);
     RUN(circle_survives_every_failing_allocation);
     RUN(circle_lives_in_a_block_until_it_is_full);
@@ -1709,6 +2041,8 @@ int main(void)
     RUN(nulls_are_calibrated);
     RUN(published_variances_are_what_random_pairs_give);
     RUN(null_finds_planted_structure);
+    RUN(ties_with_the_null_count_half);
+    RUN(small_true_differences_are_no_ties);
     RUN(spectral_figures_do_not_depend_on_threads);
     RUN(energy_of_random_vectors_is_its_null);
     RUN(spectral_refuses_bad_input);
@@ -1719,6 +2053,9 @@ int main(void)
     RUN(band_limited_resonance_is_cosine_after_the_inverse);
     RUN(packets_come_back);
     RUN(search_is_the_same_for_threads_and_instruction_sets);
+    RUN(cosines_do_not_depend_on_scale);
+    RUN(faint_parts_have_their_cosine);
+    RUN(equal_amplitudes_go_together);
     RUN(equal_scores_come_by_index);
     RUN(store_file_brings_back_all_or_a_part);
     RUN(store_refuses_bad_input_and_survives_no_memory);
@@ -1738,5 +2075,7 @@ int main(void)
     RUN(damaged_files_give_errors_and_no_crash);
     RUN(files_of_another_kind_are_a_mismatch);
     RUN(files_by_path_come_back_or_say_why);
+    RUN(null_is_refused_by_every_function_that_can_fail);
+    RUN(null_gives_nothing_elsewhere);
     return test_end();
 }
