@@ -723,12 +723,17 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
                                             wcoh_error *error);
 #endif
 
-/* Any safetensors file, tensor by tensor: the toolkit's way to vectors of other models. F64, F32,
-   F16, BF16, and integers are read as floats. Opaque; takes one block. Untrusted input: yes. */
+/* Any file of tensors, tensor by tensor: the toolkit's way to vectors of other models. The format is
+   found by the file's first bytes: safetensors, or NumPy's .npy (versions 1 to 3, either byte order,
+   C or Fortran order), a file of one tensor named "array". F64, F32, F16, BF16, integers and bool
+   are read as floats; a tensor of another type is listed, and refused when its numbers are read. A
+   header may have 100,000,000 bytes. Opaque; takes one block. Untrusted input: yes.
+   Errors of opening: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_UNSUPPORTED (another version of .npy),
+   WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
 typedef struct wcoh_tensors wcoh_tensors;
 typedef struct wcoh_tensor_info {
     const char *name; /* lives as long as the wcoh_tensors */
-    char dtype[16];   /* "F32" */
+    char dtype[16];   /* "F32"; a type that is not known as the file spells it */
     int dims;         /* 0..8 */
     uint64_t shape[8];
     uint64_t count;
@@ -745,7 +750,9 @@ WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors);
 WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
                                        wcoh_tensor_info *info, wcoh_error *error);
 WCOH_API int wcoh_tensors_find(const wcoh_tensors *tensors, const char *name); /* -1 if absent */
-/* Elements first .. first+count-1 of a tensor as floats. */
+/* Elements first .. first+count-1 of a tensor as floats, the last index fastest.
+   Errors: WCOH_E_ARGUMENT outside the tensor, WCOH_E_UNSUPPORTED (names tensor and type),
+   WCOH_E_IO. */
 WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, uint64_t first,
                                        size_t count, float *values, wcoh_error *error);
 /* A metadata string (lives as long as the wcoh_tensors), or NULL. */
@@ -1156,23 +1163,6 @@ typedef struct wcoh_matrix_figures {
 WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const float *matrix,
                                          int rows, int columns, double *values,
                                          const wcoh_memory *memory, wcoh_error *error);
-
-/* NumPy's .npy files, versions 1 to 3: f2 f4 f8, signed and unsigned integers, bool, either byte
-   order, C or Fortran order. A plain value; takes no memory. */
-typedef struct wcoh_npy {
-    char dtype[8];     /* "<f4" */
-    int dims;          /* 0..8 */
-    int fortran;       /* 1: stored with the first index running fastest */
-    uint64_t shape[8];
-    uint64_t count;
-    uint64_t offset;   /* of the data in the file */
-} wcoh_npy;
-/* Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_UNSUPPORTED (another type). Untrusted input: yes. */
-WCOH_API wcoh_result wcoh_npy_open(wcoh_npy *npy, const wcoh_io *io, wcoh_error *error);
-/* Elements first .. first+count-1 in C order (last index fastest) as floats.
-   Errors: WCOH_E_ARGUMENT outside the array, WCOH_E_IO. */
-WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint64_t first,
-                                   size_t count, float *values, wcoh_error *error);
 
 #endif /* WAVECOH_NO_TOOLKIT */
 
@@ -1750,6 +1740,52 @@ static wcoh_result wcohi_json_u64(wcohi_json *json, uint64_t *value)
     if (json->at == start || (first == '0' && json->at - start > 1))
         return wcohi_json_fail(json, "expected a whole number");
     return WCOH_OK;
+}
+
+/* true, false, null or any number; what may follow it is the caller's to check. */
+static wcoh_result wcohi_json_word(wcohi_json *json)
+{
+    static const char words[3][6] = {"true", "false", "null"};
+    char first = wcohi_json_peek(json);
+    const char *text = json->text + json->at, *end = json->text + json->size, *start;
+    int i;
+    for (i = 0; i < 3; i++)
+        if (first == words[i][0] && (size_t)(end - text) >= strlen(words[i]) &&
+            memcmp(text, words[i], strlen(words[i])) == 0) {
+            json->at += strlen(words[i]);
+            return WCOH_OK;
+        }
+    text += first == '-';
+    for (i = 0; i < 3; i++) { /* digits, .digits, exponent */
+        if (i == 1 && (text == end || *text != '.')) continue;
+        if (i == 2 && (text == end || (*text != 'e' && *text != 'E'))) continue;
+        text += i > 0;
+        if (i == 2 && text < end && (*text == '+' || *text == '-')) text++;
+        for (start = text; text < end && wcohi_digit(*text) <= 9;) text++;
+        if (text == start || (i == 0 && *start == '0' && text - start > 1))
+            return wcohi_json_fail(json, "expected a value");
+    }
+    json->at = (size_t)(text - json->text);
+    return WCOH_OK;
+}
+
+/* Any value, nested at most `depth` deep, passed over. */
+static wcoh_result wcohi_json_skip(wcohi_json *json, int depth)
+{
+    char open = wcohi_json_peek(json), close = open == '{' ? '}' : ']';
+    wcohi_slice ignored;
+    wcoh_result result = WCOH_OK;
+    if (open == '"') return wcohi_json_string(json, &ignored);
+    if (open != '{' && open != '[') return wcohi_json_word(json);
+    if (depth == 0) return wcohi_json_fail(json, "nested too deep");
+    json->at++;
+    if (wcohi_json_accept(json, close)) return WCOH_OK;
+    do {
+        if (open == '{') result = wcohi_json_key(json, &ignored);
+        if (!result) result = wcohi_json_skip(json, depth - 1);
+        if (result) return result;
+    } while (wcohi_json_accept(json, ','));
+    return wcohi_json_expect(json, close);
 }
 
 /* [a,b,..]: at most `limit` numbers. */
@@ -2519,16 +2555,14 @@ static void wcohi_pool_run(wcohi_pool *pool, int count, double work, wcohi_job j
 
 /* ======== 5 ground: files ===================================================================== */
 
-/* In order: little-endian numbers, a checksum | a reader of safetensors headers, strict because a
-   header may come from an enemy | wcoh_tensors, any such file | wcohi_save, which writes one in
-   three passes (count, check and hash, write) and so needs neither memory nor a seekable output |
-   wcohi_load, which reads a list of tensors or changes nothing | memory and paths as files.
+/* In order: little-endian numbers, a checksum, number types | wcoh_tensors: a table of the tensors
+   of a file | the formats, one chapter and one row each, strict because a file may come from an
+   enemy | what is the same in all of them: opening, checking, finding, reading | wcohi_save, which
+   writes safetensors in three passes (count, check and hash, write) and so needs neither memory nor
+   a seekable output | wcohi_load, which reads a list of tensors or changes nothing | memory and
+   paths as files. */
 
-   A safetensors file is: the size n of the header as 8 bytes, little-endian; n bytes of JSON,
-   {"__metadata__":{key:text,..},name:{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..};
-   the data, in which the tensors lie without hole or overlap. */
-
-#define WCOHI_HEADER_MAX 100000000u /* bytes; the limit of the safetensors package */
+#define WCOHI_HEADER_MAX 100000000u /* bytes, in any format; the safetensors package's limit */
 #define WCOHI_DIMS_MAX 8
 
 /* ---- little-endian numbers ------------------------------------------------------------------- */
@@ -2668,24 +2702,39 @@ typedef enum wcohi_number {
 
 typedef struct wcohi_dtype {
     char name[13];
+    char npy[3]; /* as NumPy spells it, behind the byte order; "" where it does not */
     unsigned char bits;
     unsigned char number;
 } wcohi_dtype;
 
-/* The first rows are the types that wcohi_save writes, in the order of wcohi_kind_of. */
+/* The first rows are the types that wcohi_save writes, in the order of wcohi_kind_of; the last is
+   any other: a tensor of it is listed, its size is believed, its numbers cannot be read. */
 static const wcohi_dtype wcohi_dtypes[] = {
-    {"F64", 64, WCOHI_NUMBER_FLOAT},         {"F32", 32, WCOHI_NUMBER_FLOAT},
-    {"U32", 32, WCOHI_NUMBER_UNSIGNED},      {"U8", 8, WCOHI_NUMBER_UNSIGNED},
-    {"F16", 16, WCOHI_NUMBER_FLOAT},         {"BF16", 16, WCOHI_NUMBER_BFLOAT},
-    {"I64", 64, WCOHI_NUMBER_SIGNED},        {"U64", 64, WCOHI_NUMBER_UNSIGNED},
-    {"I32", 32, WCOHI_NUMBER_SIGNED},        {"I16", 16, WCOHI_NUMBER_SIGNED},
-    {"U16", 16, WCOHI_NUMBER_UNSIGNED},      {"I8", 8, WCOHI_NUMBER_SIGNED},
-    {"BOOL", 8, WCOHI_NUMBER_UNSIGNED},      {"C64", 64, WCOHI_NUMBER_OPAQUE},
-    {"F8_E4M3", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E5M2", 8, WCOHI_NUMBER_OPAQUE},
-    {"F8_E8M0", 8, WCOHI_NUMBER_OPAQUE},     {"F8_E4M3FNUZ", 8, WCOHI_NUMBER_OPAQUE},
-    {"F8_E5M2FNUZ", 8, WCOHI_NUMBER_OPAQUE}, {"F6_E2M3", 6, WCOHI_NUMBER_OPAQUE},
-    {"F6_E3M2", 6, WCOHI_NUMBER_OPAQUE},     {"F4", 4, WCOHI_NUMBER_OPAQUE},
+    {"F64", "f8", 64, WCOHI_NUMBER_FLOAT},
+    {"F32", "f4", 32, WCOHI_NUMBER_FLOAT},
+    {"U32", "u4", 32, WCOHI_NUMBER_UNSIGNED},
+    {"U8", "u1", 8, WCOHI_NUMBER_UNSIGNED},
+    {"F16", "f2", 16, WCOHI_NUMBER_FLOAT},
+    {"BF16", "", 16, WCOHI_NUMBER_BFLOAT},
+    {"I64", "i8", 64, WCOHI_NUMBER_SIGNED},
+    {"U64", "u8", 64, WCOHI_NUMBER_UNSIGNED},
+    {"I32", "i4", 32, WCOHI_NUMBER_SIGNED},
+    {"I16", "i2", 16, WCOHI_NUMBER_SIGNED},
+    {"U16", "u2", 16, WCOHI_NUMBER_UNSIGNED},
+    {"I8", "i1", 8, WCOHI_NUMBER_SIGNED},
+    {"BOOL", "b1", 8, WCOHI_NUMBER_UNSIGNED},
+    {"C64", "c8", 64, WCOHI_NUMBER_OPAQUE},
+    {"F8_E4M3", "", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E5M2", "", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E8M0", "", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E4M3FNUZ", "", 8, WCOHI_NUMBER_OPAQUE},
+    {"F8_E5M2FNUZ", "", 8, WCOHI_NUMBER_OPAQUE},
+    {"F6_E2M3", "", 6, WCOHI_NUMBER_OPAQUE},
+    {"F6_E3M2", "", 6, WCOHI_NUMBER_OPAQUE},
+    {"F4", "", 4, WCOHI_NUMBER_OPAQUE},
+    {"", "", 0, WCOHI_NUMBER_OPAQUE},
 };
+#define WCOHI_DTYPE_OTHER (WCOHI_COUNT(wcohi_dtypes) - 1)
 
 typedef enum wcohi_kind_of {
     WCOHI_OF_F64,
@@ -2769,10 +2818,13 @@ typedef int (*wcohi_order)(const void *a, const void *b, const wcoh_tensors *t);
 
 static void wcohi_swap(unsigned char *a, unsigned char *b, size_t size)
 {
-    while (size-- > 0) {
-        unsigned char byte = a[size];
-        a[size] = b[size];
-        b[size] = byte;
+    unsigned char kept[128];
+    for (; size > 0; a += sizeof kept, b += sizeof kept) {
+        size_t part = WCOHI_MIN(size, sizeof kept);
+        memcpy(kept, a, part);
+        memcpy(a, b, part);
+        memcpy(b, kept, part);
+        size -= part;
     }
 }
 
@@ -2846,26 +2898,44 @@ typedef struct wcohi_path_reader {
 /* ---- wcoh_tensors ---------------------------------------------------------------------------- */
 
 typedef struct wcohi_entry {
-    wcohi_slice name; /* first member: names are searched alike in entries and notes */
-    uint64_t begin, end, count;
-    uint32_t shape; /* where its list of sizes stands in the text */
+    uint64_t begin, end; /* where its data lie behind the header */
+    uint64_t count;      /* of its numbers */
+    uint64_t shape[WCOHI_DIMS_MAX];
+    uint32_t name, type; /* where its name and its number type stand in the text */
     unsigned char dtype, dims;
+    unsigned char turned;  /* 1: big-endian numbers */
+    unsigned char fortran; /* 1: the first index runs fastest */
 } wcohi_entry;
 
 typedef struct wcohi_note {
     wcohi_slice key, value;
 } wcohi_note;
 
+/* What is asked of a format; a new one is a row of wcohi_formats and a chapter like those below. */
+typedef struct wcohi_format {
+    char name[12];
+    /* May a file that begins with these bytes be one? */
+    int (*sniff)(const unsigned char *start, size_t size);
+    /* Before memory is taken: where header and data stand, and bounds of text, entries, notes. */
+    wcoh_result (*count)(wcoh_tensors *t, wcoh_error *error);
+    /* The header, which stands in t->text, into entries and notes. */
+    wcoh_result (*parse)(wcoh_tensors *t, wcoh_error *error);
+    /* Numbers first .. first+count-1 of an entry, the last index fastest, as `kind`. */
+    wcoh_result (*decode)(const wcoh_tensors *t, const wcohi_entry *entry, uint64_t first,
+                          size_t count, wcohi_kind_of kind, void *values, wcoh_error *error);
+} wcohi_format;
+
 struct wcoh_tensors {
     wcohi_block block;
     wcoh_io io;
-    char *text; /* the header, its strings decoded */
-    uint64_t header_size, data_at, file_size;
-    wcohi_entry *entries; /* [entry_count] in the order of their data */
-    uint32_t *by_name;    /* [entry_count] */
+    const wcohi_format *format;
+    char *text; /* [text_size] the header, its strings decoded */
+    uint64_t header_at, header_size, data_at, file_size;
+    wcohi_entry *entries;  /* [entry_count] in the order of their data */
+    uint32_t *by_name;     /* [entry_count] */
     unsigned char *wanted; /* [entry_count] 1: the list that is being read has it */
-    wcohi_note *notes;    /* [note_count] metadata, in the order of their keys */
-    size_t entry_count, entry_limit, note_count, note_limit;
+    wcohi_note *notes;     /* [note_count] metadata, in the order of their keys */
+    size_t text_size, entry_count, entry_limit, note_count, note_limit;
     uint64_t digits_at; /* of the checksum in the file; 0: there is none */
     char digits[WCOHI_HASH_DIGITS + 1];
 #ifndef WAVECOH_NO_STDIO
@@ -2876,11 +2946,11 @@ struct wcoh_tensors {
 static const char wcohi_checksum_key[] = "wavecoh.checksum";
 
 /* A name from a file as a sentence may show it: short, and no control characters.
-   shown [64]; returns it. */
-static const char *wcohi_shown(const char *name, char shown[64])
+   shown [size >= 8]; returns it. */
+static const char *wcohi_shown_in(const char *name, char *shown, size_t size)
 {
     size_t i;
-    for (i = 0; i < 60 && name[i]; i++)
+    for (i = 0; i < size - 4 && name[i]; i++)
         shown[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
     if (name[i]) { /* cut before a character of UTF-8, not inside */
         while (i > 0 && ((unsigned char)name[i] & 0xc0) == 0x80) i--;
@@ -2889,6 +2959,11 @@ static const char *wcohi_shown(const char *name, char shown[64])
     }
     shown[i] = 0;
     return shown;
+}
+
+static const char *wcohi_shown(const char *name, char shown[64])
+{
+    return wcohi_shown_in(name, shown, 64);
 }
 
 /* Read, with the file's end checked here and not left to the callback. */
@@ -2905,54 +2980,538 @@ static wcoh_result wcohi_read(const wcoh_io *io, uint64_t file_size, uint64_t of
     return WCOH_OK;
 }
 
-/* Braces and colons outside strings bound the numbers of tensors and of metadata before any memory
-   is asked for; so do the fewest bytes that an entry of each kind takes. */
-static wcoh_result wcohi_header_count(wcoh_tensors *t, wcoh_error *error)
+static const char *wcohi_entry_name(const wcoh_tensors *t, size_t index)
 {
-    unsigned char chunk[2048];
-    int inside = 0, escaped = 0;
-    uint64_t at, braces = 0, colons = 0;
-    for (at = 0; at < t->header_size; at += sizeof chunk) {
-        size_t i, size = (size_t)WCOHI_MIN((uint64_t)sizeof chunk, t->header_size - at);
-        wcoh_result result = wcohi_read(&t->io, t->file_size, 8 + at, chunk, size, error);
+    return t->text + t->entries[index].name;
+}
+
+/* The header's size, from the file, before anything of that size is asked for. */
+static wcoh_result wcohi_header_fits(const wcoh_tensors *t, wcoh_error *error)
+{
+    if (t->header_at <= t->file_size && t->header_size <= t->file_size - t->header_at &&
+        t->header_size <= WCOHI_HEADER_MAX)
+        return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_FORMAT,
+                      "not a %s file, or cut short: a header of %llu bytes in %llu",
+                      t->format->name, (unsigned long long)t->header_size,
+                      (unsigned long long)t->file_size);
+}
+
+/* The count of numbers that a shape gives; 0 returned where it does not fit 64 bits. */
+static int wcohi_entry_size(wcohi_entry *entry)
+{
+    int i;
+    entry->count = 1;
+    for (i = 0; i < entry->dims; i++)
+        if (!wcohi_mul64(entry->count, entry->shape[i], &entry->count)) return 0;
+    return 1;
+}
+
+/* Count and type give the bytes from begin to end (those of an unknown type are believed). */
+static int wcohi_entry_fills(const wcohi_entry *entry)
+{
+    uint64_t bits;
+    if (entry->dtype == WCOHI_DTYPE_OTHER) return 1;
+    return wcohi_mul64(entry->count, wcohi_dtypes[entry->dtype].bits, &bits) && bits % 8 == 0 &&
+           bits / 8 == entry->end - entry->begin;
+}
+
+static void wcohi_kind_put(wcohi_kind_of kind, void *data, size_t index, double value)
+{
+    if (kind == WCOHI_OF_F64) ((double *)data)[index] = value;
+    else if (kind == WCOHI_OF_F32) ((float *)data)[index] = wcohi_narrow(value);
+    else if (kind == WCOHI_OF_U32) ((uint32_t *)data)[index] = (uint32_t)value;
+    else ((unsigned char *)data)[index] = (unsigned char)value;
+}
+
+/* Number `index` of bytes as the file has them. */
+static double wcohi_entry_value(const wcohi_entry *entry, const unsigned char *bytes, size_t index)
+{
+    const wcohi_dtype *dtype = &wcohi_dtypes[entry->dtype];
+    size_t width = dtype->bits / 8u, i;
+    unsigned char turned[8];
+    bytes += index * width;
+    if (!entry->turned) return wcohi_decode(dtype, bytes);
+    for (i = 0; i < width; i++) turned[i] = bytes[width - 1 - i];
+    return wcohi_decode(dtype, turned);
+}
+
+/* Numbers first .. first+count-1 in the order of the file. */
+static wcoh_result wcohi_decode_run(const wcoh_tensors *t, const wcohi_entry *entry, uint64_t first,
+                                    size_t count, wcohi_kind_of kind, void *values,
+                                    wcoh_error *error)
+{
+    size_t width = wcohi_dtypes[entry->dtype].bits / 8u, done = 0;
+    unsigned char chunk[4096];
+    uint64_t at = t->data_at + entry->begin + first * width;
+    if (entry->dtype == kind && wcohi_little_endian() && !entry->turned)
+        return wcohi_read(&t->io, t->file_size, at, values, count * width, error);
+    while (done < count) {
+        size_t i, part = WCOHI_MIN(sizeof chunk / width, count - done);
+        wcoh_result result = wcohi_read(&t->io, t->file_size, at, chunk, part * width, error);
         if (result) return result;
-        for (i = 0; i < size; i++) {
-            if (chunk[i] == '"' && !escaped) inside = !inside;
-            escaped = inside && !escaped && chunk[i] == '\\';
-            braces += !inside && chunk[i] == '{';
-            colons += !inside && chunk[i] == ':';
-        }
+        for (i = 0; i < part; i++)
+            wcohi_kind_put(kind, values, done + i, wcohi_entry_value(entry, chunk, i));
+        done += part;
+        at += part * width;
     }
-    t->entry_limit = (size_t)WCOHI_MIN(braces, t->header_size / 49) + 1; /* a broken one to name */
-    t->note_limit = (size_t)WCOHI_MIN(colons, t->header_size / 5);
     return WCOH_OK;
 }
 
-/* The sizes before the header: what can be said without it. */
-static wcoh_result wcohi_header_size(wcoh_tensors *t, wcoh_error *error)
+/* ---- format: safetensors --------------------------------------------------------------------- */
+
+/* The size n of the header as 8 bytes, little-endian; n bytes of JSON,
+   {"__metadata__":{key:text,..},name:{"dtype":"F32","shape":[..],"data_offsets":[begin,end]},..};
+   the data, in which the tensors lie without hole or overlap. As in Python's package, blanks may
+   stand around the JSON, "__metadata__" may be null, and other members of a tensor are passed
+   over. */
+
+static int wcohi_safetensors_sniff(const unsigned char *start, size_t size)
 {
-    unsigned char bytes[8];
+    return size >= 8 && wcohi_get_le(start, 8) <= WCOHI_HEADER_MAX;
+}
+
+/* Objects and texts behind colons bound the numbers of tensors and of metadata before any memory is
+   asked for; so do the fewest bytes that one of each takes. One more each: a broken one to name. */
+static wcoh_result wcohi_safetensors_count(wcoh_tensors *t, wcoh_error *error)
+{
+    unsigned char chunk[2048];
+    int inside = 0, escaped = 0, colon = 0;
+    uint64_t at, objects = 0, texts = 0;
+    wcoh_result result = wcohi_read(&t->io, t->file_size, 0, chunk, 8, error);
+    if (result) return result;
+    t->header_at = 8;
+    t->header_size = wcohi_get_le(chunk, 8);
+    if ((result = wcohi_header_fits(t, error)) != WCOH_OK) return result;
+    for (at = 0; at < t->header_size; at += sizeof chunk) {
+        size_t i, size = (size_t)WCOHI_MIN((uint64_t)sizeof chunk, t->header_size - at);
+        result = wcohi_read(&t->io, t->file_size, 8 + at, chunk, size, error);
+        if (result) return result;
+        for (i = 0; i < size; i++) {
+            objects += colon && chunk[i] == '{';
+            texts += colon && chunk[i] == '"';
+            if (chunk[i] == '"' && !escaped) inside = !inside;
+            escaped = inside && !escaped && chunk[i] == '\\';
+            colon = !inside && (chunk[i] == ':' || (colon && chunk[i] <= ' '));
+        }
+    }
+    t->text_size = (size_t)t->header_size + 1;
+    t->entry_limit = (size_t)WCOHI_MIN(objects, t->header_size / 47) + 1;
+    t->note_limit = (size_t)WCOHI_MIN(texts, t->header_size / 5) + 1;
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_safetensors_dtype(wcohi_json *json, wcohi_entry *entry)
+{
+    wcohi_slice type;
+    wcoh_result result = wcohi_json_string(json, &type);
+    int i = 0;
+    if (result) return result;
+    while (i < WCOHI_DTYPE_OTHER && (strcmp(json->text + type.at, wcohi_dtypes[i].name) != 0 ||
+                                     strlen(wcohi_dtypes[i].name) != type.size))
+        i++;
+    entry->dtype = (unsigned char)i;
+    entry->type = type.at;
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_safetensors_shape(wcohi_json *json, wcohi_entry *entry)
+{
+    int count;
+    wcoh_result result = wcohi_json_list(json, entry->shape, WCOHI_DIMS_MAX, &count);
+    if (result) return result;
+    entry->dims = (unsigned char)count;
+    if (wcohi_entry_size(entry)) return WCOH_OK;
+    return wcohi_json_fail(json, "the product of a shape does not fit 64 bits");
+}
+
+static wcoh_result wcohi_safetensors_offsets(wcohi_json *json, wcohi_entry *entry)
+{
+    uint64_t values[2];
+    int count;
+    wcoh_result result = wcohi_json_list(json, values, 2, &count);
+    if (result) return result;
+    if (count != 2) return wcohi_json_fail(json, "data_offsets needs two numbers");
+    entry->begin = values[0];
+    entry->end = values[1];
+    return WCOH_OK;
+}
+
+/* One member of a tensor; *seen has a bit for each of the three that count. */
+static wcoh_result wcohi_safetensors_member(wcohi_json *json, wcohi_entry *entry, unsigned *seen)
+{
+    static const char names[3][16] = {"dtype", "shape", "data_offsets"};
+    wcohi_slice key;
+    wcoh_result result = wcohi_json_key(json, &key);
+    unsigned bit = 0;
+    if (result) return result;
+    while (bit < 3 && strcmp(json->text + key.at, names[bit])) bit++;
+    if (bit == 3) return wcohi_json_skip(json, 126); /* the package reads as deep */
+    if (*seen >> bit & 1) return wcohi_json_fail(json, "the same key twice");
+    *seen |= 1u << bit;
+    if (bit == 0) return wcohi_safetensors_dtype(json, entry);
+    return bit == 1 ? wcohi_safetensors_shape(json, entry) : wcohi_safetensors_offsets(json, entry);
+}
+
+/* {"dtype":..,"shape":..,"data_offsets":..}, and that the three agree. */
+static wcoh_result wcohi_safetensors_tensor(wcohi_json *json, wcohi_entry *entry,
+                                            uint64_t data_size)
+{
+    wcoh_result result = wcohi_json_expect(json, '{');
+    unsigned seen = 0;
+    char shown[64];
+    const char *name = wcohi_shown(json->text + entry->name, shown);
+    if (result) return result;
+    do {
+        if ((result = wcohi_safetensors_member(json, entry, &seen)) != WCOH_OK) return result;
+    } while (wcohi_json_accept(json, ','));
+    if ((result = wcohi_json_expect(json, '}')) != WCOH_OK) return result;
+    if (seen != 7) return wcohi_json_fail(json, "a tensor needs dtype, shape and data_offsets");
+    if (entry->end < entry->begin)
+        return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: its data end before they begin", name);
+    if (entry->end > data_size)
+        return wcohi_fail(json->error, WCOH_E_FORMAT,
+                          "%s: its data end at byte %llu of %llu (the file may be cut short)", name,
+                          (unsigned long long)entry->end, (unsigned long long)data_size);
+    if (wcohi_entry_fills(entry)) return WCOH_OK;
+    return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: shape and type do not give its %llu bytes",
+                      name, (unsigned long long)(entry->end - entry->begin));
+}
+
+/* The place of the digits is known if no escape stands among them. */
+static wcoh_result wcohi_safetensors_checksum(const wcohi_json *json, wcoh_tensors *t,
+                                              const wcohi_slice *value)
+{
+    if (value->size != WCOHI_HASH_DIGITS || json->at - value->at != WCOHI_HASH_DIGITS + 1)
+        return wcohi_json_fail(json, "wavecoh.checksum needs 16 hexadecimal digits");
+    t->digits_at = t->header_at + (uint64_t)value->at;
+    memcpy(t->digits, t->text + value->at, sizeof t->digits);
+    return WCOH_OK;
+}
+
+/* {"key":"text",..} or null */
+static wcoh_result wcohi_safetensors_notes(wcohi_json *json, wcoh_tensors *t)
+{
+    wcoh_result result;
+    if (wcohi_json_peek(json) == 'n') return wcohi_json_word(json);
+    result = wcohi_json_expect(json, '{');
+    if (result || wcohi_json_accept(json, '}')) return result;
+    do {
+        wcohi_note *note = &t->notes[t->note_count];
+        if (t->note_count == t->note_limit) return wcohi_json_fail(json, "the file has changed");
+        if ((result = wcohi_json_key(json, &note->key)) != WCOH_OK) return result;
+        if ((result = wcohi_json_string(json, &note->value)) != WCOH_OK) return result;
+        t->note_count++;
+        if (strcmp(t->text + note->key.at, wcohi_checksum_key) == 0)
+            result = wcohi_safetensors_checksum(json, t, &note->value);
+        if (result) return result;
+    } while (wcohi_json_accept(json, ','));
+    return wcohi_json_expect(json, '}');
+}
+
+/* A member of the header; *metadata counts the __metadata__. */
+static wcoh_result wcohi_safetensors_entry(wcohi_json *json, wcoh_tensors *t, int *metadata)
+{
+    wcohi_entry *entry = &t->entries[t->entry_count];
+    wcohi_slice key;
+    wcoh_result result = wcohi_json_key(json, &key);
+    if (result) return result;
+    if (strcmp(json->text + key.at, "__metadata__") == 0) {
+        if ((*metadata)++) return wcohi_json_fail(json, "__metadata__ twice");
+        return wcohi_safetensors_notes(json, t);
+    }
+    if (t->entry_count == t->entry_limit) return wcohi_json_fail(json, "too many tensors");
+    memset(entry, 0, sizeof *entry);
+    entry->name = key.at;
+    t->entry_count++;
+    return wcohi_safetensors_tensor(json, entry, t->file_size - t->data_at);
+}
+
+static wcoh_result wcohi_safetensors_parse(wcoh_tensors *t, wcoh_error *error)
+{
+    wcohi_json json = {t->text, (size_t)t->header_size, 0, error};
+    int metadata = 0;
+    wcoh_result result = wcohi_json_expect(&json, '{');
+    if (result) return result;
+    if (!wcohi_json_accept(&json, '}')) {
+        do {
+            result = wcohi_safetensors_entry(&json, t, &metadata);
+            if (result) return result;
+        } while (wcohi_json_accept(&json, ','));
+        if ((result = wcohi_json_expect(&json, '}')) != WCOH_OK) return result;
+    }
+    if (wcohi_json_peek(&json) || json.at < json.size)
+        return wcohi_json_fail(&json, "something after the end of the header");
+    return WCOH_OK;
+}
+
+/* ---- format: npy ----------------------------------------------------------------------------- */
+
+/* NumPy's file of one array: "\x93NUMPY", version major and minor, the header's size (2 bytes in
+   version 1, 4 in 2 and 3), the header, a Python dict {'descr': '<f4', 'fortran_order': False,
+   'shape': (3, 4), } with blanks behind it, then the numbers. It is a file of one tensor, whose
+   name is "array". */
+static const char wcohi_npy_name[] = "array";
+
+static int wcohi_npy_sniff(const unsigned char *start, size_t size)
+{
+    return size >= 8 && memcmp(start, "\223NUMPY", 6) == 0;
+}
+
+static wcoh_result wcohi_npy_count(wcoh_tensors *t, wcoh_error *error)
+{
+    unsigned char head[12];
+    int wide;
+    wcoh_result result = wcohi_read(&t->io, t->file_size, 0, head, 10, error);
+    if (result) return result;
+    if (head[6] < 1 || head[6] > 3)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "npy: version %d, 1 to 3 are read", head[6]);
+    wide = head[6] > 1;
+    if (wide) result = wcohi_read(&t->io, t->file_size, 0, head, 12, error);
+    if (result) return result;
+    t->header_at = wide ? 12 : 10;
+    t->header_size = wcohi_get_le(head + 8, wide ? 4 : 2);
+    t->text_size = (size_t)WCOHI_MIN(t->header_size, WCOHI_HEADER_MAX) + 1 + sizeof wcohi_npy_name;
+    t->entry_limit = 1;
+    return wcohi_header_fits(t, error);
+}
+
+static wcoh_result wcohi_npy_fail(const wcohi_json *text, const char *what)
+{
+    return wcohi_fail(text->error, WCOH_E_FORMAT, "npy header: %s", what);
+}
+
+/* 'text' or "text" without escapes; ends with a zero where its quote was. */
+static wcoh_result wcohi_npy_word(wcohi_json *text, uint32_t *word)
+{
+    char quote = wcohi_json_peek(text);
+    char *end;
+    if (quote != '\'' && quote != '"') return wcohi_npy_fail(text, "a quoted word is missing");
+    *word = (uint32_t)++text->at;
+    end = (char *)memchr(text->text + text->at, quote, text->size - text->at);
+    if (!end) return wcohi_npy_fail(text, "a quote is not closed");
+    *end = 0;
+    text->at = (size_t)(end - text->text) + 1;
+    return WCOH_OK;
+}
+
+/* A record type, [('a','<f4'),..] or ('<f4',(3,)): shown, not read. It is moved one byte to the
+   front, to make room for the zero at its end. */
+static wcoh_result wcohi_npy_record(wcohi_json *text, uint32_t *word)
+{
+    size_t start = text->at, depth = 0;
+    char quote = 0;
+    do {
+        char c = text->at < text->size ? text->text[text->at++] : (char)0;
+        if (!c) return wcohi_npy_fail(text, "a record type does not end");
+        if (quote) {
+            quote = c == quote ? (char)0 : quote;
+            continue;
+        }
+        if (c == '\'' || c == '"') quote = c;
+        depth += c == '[' || c == '(';
+        depth -= c == ']' || c == ')';
+    } while (depth > 0);
+    *word = (uint32_t)start - 1;
+    memmove(text->text + start - 1, text->text + start, text->at - start);
+    text->text[text->at - 1] = 0;
+    return WCOH_OK;
+}
+
+/* '<f4' and its like: byte order (none: this machine's), kind, bytes. */
+static wcoh_result wcohi_npy_dtype(wcohi_json *text, wcohi_entry *entry)
+{
+    char first = wcohi_json_peek(text);
+    const char *type;
+    int i = 0;
+    wcoh_result result = first == '[' || first == '(' ? wcohi_npy_record(text, &entry->type)
+                                                      : wcohi_npy_word(text, &entry->type);
+    if (result) return result;
+    type = text->text + entry->type;
+    first = *type;
+    if (first && strchr("<>=|", first)) type++;
+    while (i < WCOHI_DTYPE_OTHER && (!*type || strcmp(type, wcohi_dtypes[i].npy) != 0)) i++;
+    entry->dtype = (unsigned char)i;
+    entry->turned = first == '>' || (first != '<' && !wcohi_little_endian());
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_npy_order(wcohi_json *text, wcohi_entry *entry)
+{
+    static const char words[2][6] = {"False", "True"};
+    int i;
+    wcohi_json_peek(text);
+    for (i = 0; i < 2; i++) {
+        size_t length = strlen(words[i]);
+        if (text->size - text->at < length) continue;
+        if (memcmp(text->text + text->at, words[i], length) != 0) continue;
+        text->at += length;
+        entry->fortran = (unsigned char)i;
+        return WCOH_OK;
+    }
+    return wcohi_npy_fail(text, "fortran_order is neither True nor False");
+}
+
+/* (), (3,) or (3, 4); Python 2 wrote (3L, 4L). */
+static wcoh_result wcohi_npy_shape(wcohi_json *text, wcohi_entry *entry)
+{
+    int comma = 0;
+    if (!wcohi_json_accept(text, '(')) return wcohi_npy_fail(text, "shape is not a tuple");
+    while (!wcohi_json_accept(text, ')')) {
+        if (entry->dims > 0 && !comma) return wcohi_npy_fail(text, "shape is not closed");
+        if (entry->dims == WCOHI_DIMS_MAX) return wcohi_npy_fail(text, "more than 8 dimensions");
+        if (wcohi_digit(wcohi_json_peek(text)) > 9)
+            return wcohi_npy_fail(text, "a side is not a number");
+        if (wcohi_json_u64(text, &entry->shape[entry->dims]))
+            return wcohi_npy_fail(text, "a side is too large");
+        entry->dims++;
+        wcohi_json_accept(text, 'L');
+        comma = wcohi_json_accept(text, ',');
+    }
+    if (entry->dims == 1 && !comma) return wcohi_npy_fail(text, "shape is not a tuple");
+    return WCOH_OK;
+}
+
+/* One key and its value; *seen has a bit for each of the three. */
+static wcoh_result wcohi_npy_member(wcohi_json *text, wcohi_entry *entry, unsigned *seen)
+{
+    static const char names[3][16] = {"descr", "fortran_order", "shape"};
+    uint32_t key;
+    unsigned bit = 0;
+    wcoh_result result = wcohi_npy_word(text, &key);
+    if (result) return result;
+    if (!wcohi_json_accept(text, ':')) return wcohi_npy_fail(text, "a colon is missing");
+    while (bit < 3 && strcmp(text->text + key, names[bit])) bit++;
+    if (bit == 3 || *seen >> bit & 1)
+        return wcohi_npy_fail(text, "a key is unknown or stands twice");
+    *seen |= 1u << bit;
+    if (bit == 0) return wcohi_npy_dtype(text, entry);
+    return bit == 1 ? wcohi_npy_order(text, entry) : wcohi_npy_shape(text, entry);
+}
+
+static wcoh_result wcohi_npy_dict(wcohi_json *text, wcohi_entry *entry)
+{
+    unsigned seen = 0;
+    wcoh_result result;
+    if (strlen(text->text) != text->size) return wcohi_npy_fail(text, "a zero stands in it");
+    if (!wcohi_json_accept(text, '{')) return wcohi_npy_fail(text, "it is not a dict");
+    while (!wcohi_json_accept(text, '}')) {
+        if ((result = wcohi_npy_member(text, entry, &seen)) != WCOH_OK) return result;
+        if (wcohi_json_accept(text, ',')) continue;
+        if (!wcohi_json_accept(text, '}')) return wcohi_npy_fail(text, "the dict is not closed");
+        break;
+    }
+    if (wcohi_json_peek(text)) return wcohi_npy_fail(text, "text stands behind the dict");
+    return seen == 7 ? WCOH_OK
+                     : wcohi_npy_fail(text, "descr, fortran_order or shape is missing");
+}
+
+static wcoh_result wcohi_npy_parse(wcoh_tensors *t, wcoh_error *error)
+{
+    wcohi_json text = {t->text, (size_t)t->header_size, 0, error};
+    wcohi_entry *entry = t->entries;
+    wcoh_result result;
+    memset(entry, 0, sizeof *entry);
+    if ((result = wcohi_npy_dict(&text, entry)) != WCOH_OK) return result;
+    entry->name = (uint32_t)t->header_size + 1;
+    strcpy(t->text + entry->name, wcohi_npy_name);
+    t->entry_count = 1;
+    entry->end = t->file_size - t->data_at;
+    if (!wcohi_entry_size(entry))
+        return wcohi_fail(error, WCOH_E_FORMAT, "npy: the shape overflows");
+    if (wcohi_entry_fills(entry)) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_FORMAT, "npy: the shape needs other than the %llu bytes there",
+                      (unsigned long long)entry->end);
+}
+
+/* Number `at` of an array counted with one end's index fastest -> the same with the other's;
+   `fortran`: `at` counts with the first index fastest. */
+static uint64_t wcohi_npy_place(const wcohi_entry *entry, uint64_t at, int fortran)
+{
+    uint64_t place = 0, index[WCOHI_DIMS_MAX];
+    int i, k, dims = entry->dims;
+    for (i = 0; i < dims; i++) {
+        k = fortran ? i : dims - 1 - i;
+        index[k] = at % entry->shape[k];
+        at /= entry->shape[k];
+    }
+    for (i = 0; i < dims; i++) {
+        k = fortran ? i : dims - 1 - i;
+        place = place * entry->shape[k] + index[k];
+    }
+    return place;
+}
+
+/* The first index fastest: few numbers are fetched one by one, many by going once through all. */
+static wcoh_result wcohi_npy_decode(const wcoh_tensors *t, const wcohi_entry *entry, uint64_t first,
+                                    size_t count, wcohi_kind_of kind, void *values,
+                                    wcoh_error *error)
+{
+    size_t size = wcohi_kind_size(kind), i, part;
+    double chunk[512]; /* room for numbers of every kind */
+    uint64_t at;
+    wcoh_result result;
+    if (!entry->fortran || entry->dims < 2)
+        return wcohi_decode_run(t, entry, first, count, kind, values, error);
+    if (count < entry->count / 64) {
+        for (i = 0; i < count; i++) {
+            at = wcohi_npy_place(entry, first + i, 0);
+            result = wcohi_decode_run(t, entry, at, 1, kind, (char *)values + i * size, error);
+            if (result) return result;
+        }
+        return WCOH_OK;
+    }
+    for (at = 0; at < entry->count; at += part) {
+        part = (size_t)WCOHI_MIN((uint64_t)512, entry->count - at);
+        result = wcohi_decode_run(t, entry, at, part, kind, chunk, error);
+        if (result) return result;
+        for (i = 0; i < part; i++) {
+            uint64_t place = wcohi_npy_place(entry, at + i, 1);
+            if (place >= first && place - first < count)
+                memcpy((char *)values + (size_t)(place - first) * size, (char *)chunk + i * size,
+                       size);
+        }
+    }
+    return WCOH_OK;
+}
+
+/* ---- the formats ----------------------------------------------------------------------------- */
+
+static const wcohi_format wcohi_formats[] = {
+    {"npy", wcohi_npy_sniff, wcohi_npy_count, wcohi_npy_parse, wcohi_npy_decode},
+    {"safetensors", wcohi_safetensors_sniff, wcohi_safetensors_count, wcohi_safetensors_parse,
+     wcohi_decode_run},
+};
+
+/* Which of them the file is; its size is known. */
+static wcoh_result wcohi_tensors_sniff(wcoh_tensors *t, wcoh_error *error)
+{
+    unsigned char start[16];
+    size_t size;
+    int i;
+    char names[80] = "";
     wcoh_result result;
     if (t->io.size(t->io.user, &t->file_size))
         return wcohi_fail(error, WCOH_E_IO, "the size of the file cannot be read");
     if (t->file_size < 10)
-        return wcohi_fail(error, WCOH_E_FORMAT, "not a safetensors file: it has only %llu bytes",
+        return wcohi_fail(error, WCOH_E_FORMAT, "not a file of tensors: it has only %llu bytes",
                           (unsigned long long)t->file_size);
-    if ((result = wcohi_read(&t->io, t->file_size, 0, bytes, 8, error)) != WCOH_OK) return result;
-    t->header_size = wcohi_get_le(bytes, 8);
-    if (t->header_size > t->file_size - 8 || t->header_size < 2 ||
-        t->header_size > WCOHI_HEADER_MAX)
-        return wcohi_fail(error, WCOH_E_FORMAT,
-                          "not a safetensors file, or cut short: a header of %llu bytes in %llu",
-                          (unsigned long long)t->header_size, (unsigned long long)t->file_size);
-    t->data_at = 8 + t->header_size;
-    return WCOH_OK;
+    size = (size_t)WCOHI_MIN(t->file_size, (uint64_t)sizeof start);
+    if ((result = wcohi_read(&t->io, t->file_size, 0, start, size, error)) != WCOH_OK) return result;
+    for (i = 0; i < WCOHI_COUNT(wcohi_formats); i++) {
+        t->format = &wcohi_formats[i];
+        if (t->format->sniff(start, size)) return WCOH_OK;
+        snprintf(names + strlen(names), sizeof names - strlen(names), "%s%s", i ? ", " : "",
+                 t->format->name);
+    }
+    return wcohi_fail(error, WCOH_E_FORMAT, "not a file of tensors: it begins like none of %s",
+                      names);
 }
 
 static wcoh_tensors *wcohi_tensors_layout(wcohi_arena *arena, const wcoh_tensors *from)
 {
     wcoh_tensors *t = WCOHI_TAKE(arena, 1, wcoh_tensors);
-    char *text = WCOHI_TAKE(arena, from->header_size + 1, char);
+    char *text = WCOHI_TAKE(arena, from->text_size, char);
     wcohi_entry *entries = WCOHI_TAKE(arena, from->entry_limit, wcohi_entry);
     uint32_t *by_name = WCOHI_TAKE(arena, from->entry_limit, uint32_t);
     wcohi_note *notes = WCOHI_TAKE(arena, from->note_limit, wcohi_note);
@@ -2967,150 +3526,12 @@ static wcoh_tensors *wcohi_tensors_layout(wcohi_arena *arena, const wcoh_tensors
     return t;
 }
 
-static wcoh_result wcohi_header_dtype(wcohi_json *json, wcohi_entry *entry)
-{
-    wcohi_slice name;
-    char shown[64], shown_type[64];
-    wcoh_result result = wcohi_json_string(json, &name);
-    int i;
-    if (result) return result;
-    for (i = 0; i < WCOHI_COUNT(wcohi_dtypes); i++)
-        if (strcmp(json->text + name.at, wcohi_dtypes[i].name) == 0 &&
-            strlen(wcohi_dtypes[i].name) == name.size) {
-            entry->dtype = (unsigned char)i;
-            return WCOH_OK;
-        }
-    return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: unknown number type \"%s\"",
-                      wcohi_shown(json->text + entry->name.at, shown),
-                      wcohi_shown(json->text + name.at, shown_type));
-}
-
-/* One of dtype, shape, data_offsets; *seen has a bit for each. */
-static wcoh_result wcohi_header_member(wcohi_json *json, wcohi_entry *entry, unsigned *seen)
-{
-    static const char names[3][16] = {"dtype", "shape", "data_offsets"};
-    uint64_t values[WCOHI_DIMS_MAX];
-    wcohi_slice key;
-    wcoh_result result = wcohi_json_key(json, &key);
-    unsigned bit = 0;
-    int count;
-    if (result) return result;
-    while (bit < 3 && strcmp(json->text + key.at, names[bit])) bit++;
-    if (bit == 3) return wcohi_json_fail(json, "a tensor has dtype, shape and data_offsets alone");
-    if (*seen >> bit & 1) return wcohi_json_fail(json, "the same key twice");
-    *seen |= 1u << bit;
-    if (bit == 0) return wcohi_header_dtype(json, entry);
-    wcohi_json_peek(json);
-    if (bit == 1) entry->shape = (uint32_t)json->at;
-    result = wcohi_json_list(json, values, bit == 1 ? WCOHI_DIMS_MAX : 2, &count);
-    if (result) return result;
-    if (bit == 1) {
-        int i;
-        entry->dims = (unsigned char)count;
-        for (i = 0, entry->count = 1; i < count; i++)
-            if (!wcohi_mul64(entry->count, values[i], &entry->count))
-                return wcohi_json_fail(json, "the product of a shape does not fit 64 bits");
-        return WCOH_OK;
-    }
-    if (count != 2) return wcohi_json_fail(json, "data_offsets needs two numbers");
-    entry->begin = values[0];
-    entry->end = values[1];
-    return WCOH_OK;
-}
-
-/* {"dtype":..,"shape":..,"data_offsets":..}, and that the three agree. */
-static wcoh_result wcohi_header_tensor(wcohi_json *json, wcohi_entry *entry, uint64_t data_size)
-{
-    wcoh_result result = wcohi_json_expect(json, '{');
-    unsigned seen = 0;
-    uint64_t bits;
-    char shown[64];
-    const char *name = wcohi_shown(json->text + entry->name.at, shown);
-    if (result) return result;
-    do {
-        if ((result = wcohi_header_member(json, entry, &seen)) != WCOH_OK) return result;
-    } while (wcohi_json_accept(json, ','));
-    if ((result = wcohi_json_expect(json, '}')) != WCOH_OK) return result;
-    if (seen != 7) return wcohi_json_fail(json, "a tensor needs dtype, shape and data_offsets");
-    if (entry->end < entry->begin)
-        return wcohi_fail(json->error, WCOH_E_FORMAT, "%s: its data end before they begin", name);
-    if (entry->end > data_size)
-        return wcohi_fail(json->error, WCOH_E_FORMAT,
-                          "%s: its data end at byte %llu of %llu (the file may be cut short)", name,
-                          (unsigned long long)entry->end, (unsigned long long)data_size);
-    if (!wcohi_mul64(entry->count, wcohi_dtypes[entry->dtype].bits, &bits) || bits % 8 ||
-        bits / 8 != entry->end - entry->begin)
-        return wcohi_fail(json->error, WCOH_E_FORMAT,
-                          "%s: shape and type do not give its %llu bytes", name,
-                          (unsigned long long)(entry->end - entry->begin));
-    return WCOH_OK;
-}
-
-/* {"key":"text",..} */
-static wcoh_result wcohi_header_metadata(wcohi_json *json, wcoh_tensors *t)
-{
-    wcoh_result result = wcohi_json_expect(json, '{');
-    if (result || wcohi_json_accept(json, '}')) return result;
-    do {
-        wcohi_note *note = &t->notes[t->note_count];
-        if (t->note_count == t->note_limit) return wcohi_json_fail(json, "the file has changed");
-        if ((result = wcohi_json_key(json, &note->key)) != WCOH_OK) return result;
-        if ((result = wcohi_json_string(json, &note->value)) != WCOH_OK) return result;
-        t->note_count++;
-        if (strcmp(t->text + note->key.at, wcohi_checksum_key) == 0) {
-            /* as many bytes in the file as digits: no escape among them, so the place is known */
-            if (note->value.size != WCOHI_HASH_DIGITS ||
-                json->at - note->value.at != WCOHI_HASH_DIGITS + 1)
-                return wcohi_json_fail(json, "wavecoh.checksum needs 16 hexadecimal digits");
-            t->digits_at = 8 + (uint64_t)note->value.at;
-            memcpy(t->digits, t->text + note->value.at, sizeof t->digits);
-        }
-    } while (wcohi_json_accept(json, ','));
-    return wcohi_json_expect(json, '}');
-}
-
-static wcoh_result wcohi_header_parse(wcoh_tensors *t, wcoh_error *error)
-{
-    wcohi_json json = {t->text, (size_t)t->header_size, 0, error};
-    int metadata = 0;
-    wcoh_result result = json.text[0] == '{' ? wcohi_json_expect(&json, '{')
-                                             : wcohi_json_fail(&json, "expected '{'");
-    if (result) return result;
-    if (wcohi_json_accept(&json, '}')) metadata = -1;
-    while (metadata >= 0) {
-        wcohi_entry *entry = &t->entries[t->entry_count];
-        wcohi_slice key;
-        if ((result = wcohi_json_key(&json, &key)) != WCOH_OK) return result;
-        if (strcmp(json.text + key.at, "__metadata__") == 0) {
-            if (metadata++) return wcohi_json_fail(&json, "__metadata__ twice");
-            result = wcohi_header_metadata(&json, t);
-        } else {
-            if (t->entry_count == t->entry_limit) return wcohi_json_fail(&json, "too many tensors");
-            entry->name = key;
-            result = wcohi_header_tensor(&json, entry, t->file_size - t->data_at);
-            t->entry_count++;
-        }
-        if (result) return result;
-        if (wcohi_json_accept(&json, ',')) continue;
-        if ((result = wcohi_json_expect(&json, '}')) != WCOH_OK) return result;
-        break;
-    }
-    if (wcohi_json_peek(&json) || json.at < json.size)
-        return wcohi_json_fail(&json, "something after the end of the header");
-    return WCOH_OK;
-}
-
-static const char *wcohi_entry_name(const wcoh_tensors *t, size_t index)
-{
-    return t->text + t->entries[index].name.at;
-}
-
 static int wcohi_order_data(const void *a, const void *b, const wcoh_tensors *t)
 {
     const wcohi_entry *x = (const wcohi_entry *)a, *y = (const wcohi_entry *)b;
     if (x->begin != y->begin) return x->begin < y->begin ? -1 : 1;
     if (x->end != y->end) return x->end < y->end ? -1 : 1;
-    return strcmp(t->text + x->name.at, t->text + y->name.at);
+    return strcmp(t->text + x->name, t->text + y->name);
 }
 
 static int wcohi_order_names(const void *a, const void *b, const wcoh_tensors *t)
@@ -3193,15 +3614,17 @@ static wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
     *tensors = NULL;
     memset(&head, 0, sizeof head);
     head.io = *io;
-    if ((result = wcohi_header_size(&head, error)) != WCOH_OK) return result;
-    if ((result = wcohi_header_count(&head, error)) != WCOH_OK) return result;
+    if ((result = wcohi_tensors_sniff(&head, error)) != WCOH_OK) return result;
+    if ((result = head.format->count(&head, error)) != WCOH_OK) return result;
+    head.data_at = head.header_at + head.header_size;
     wcohi_tensors_layout(&arena, &head);
     result = wcohi_block_take(&block, &arena, memory, arena.used, "the header of a file", error);
     if (result) return result;
     t = wcohi_tensors_layout(&arena, &head);
     t->block = block;
-    result = wcohi_read(io, t->file_size, 8, t->text, (size_t)t->header_size, error);
-    if (!result) result = wcohi_header_parse(t, error);
+    t->text[t->header_size] = 0;
+    result = wcohi_read(io, t->file_size, t->header_at, t->text, (size_t)t->header_size, error);
+    if (!result) result = t->format->parse(t, error);
     if (!result) result = wcohi_header_check(t, error);
     if (!result && verify) result = wcohi_checksum_verify(t, error);
     if (result) wcohi_block_give(&block);
@@ -3249,18 +3672,18 @@ WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
 {
     wcoh_result result = wcohi_tensors_index(tensors, index, error);
     const wcohi_entry *entry;
-    wcohi_json json;
+    const wcohi_dtype *dtype;
     if (result) return result;
     entry = &tensors->entries[index];
+    dtype = &wcohi_dtypes[entry->dtype];
     memset(info, 0, sizeof *info);
-    info->name = tensors->text + entry->name.at;
-    strcpy(info->dtype, wcohi_dtypes[entry->dtype].name);
+    info->name = tensors->text + entry->name;
+    wcohi_shown_in(*dtype->name ? dtype->name : tensors->text + entry->type, info->dtype,
+                   sizeof info->dtype);
     info->count = entry->count;
-    json.text = tensors->text; /* lists of numbers stand in it as they were read */
-    json.size = (size_t)tensors->header_size;
-    json.at = entry->shape;
-    json.error = error;
-    return wcohi_json_list(&json, info->shape, WCOHI_DIMS_MAX, &info->dims);
+    info->dims = entry->dims;
+    memcpy(info->shape, entry->shape, sizeof entry->shape);
+    return WCOH_OK;
 }
 
 WCOH_API int wcoh_tensors_find(const wcoh_tensors *tensors, const char *name)
@@ -3299,46 +3722,24 @@ WCOH_API const char *wcoh_tensors_metadata(const wcoh_tensors *tensors, const ch
     return wcohi_tensors_note(tensors, key, NULL);
 }
 
-static void wcohi_kind_put(wcohi_kind_of kind, void *data, size_t index, double value)
-{
-    if (kind == WCOHI_OF_F64) ((double *)data)[index] = value;
-    else if (kind == WCOHI_OF_F32) ((float *)data)[index] = wcohi_narrow(value);
-    else if (kind == WCOHI_OF_U32) ((uint32_t *)data)[index] = (uint32_t)value;
-    else ((unsigned char *)data)[index] = (unsigned char)value;
-}
-
 /* Numbers first .. first+count-1 as `kind`. Integers are read from their own type alone. */
 static wcoh_result wcohi_tensors_fetch(const wcoh_tensors *t, int index, uint64_t first,
                                        size_t count, wcohi_kind_of kind, void *values,
                                        wcoh_error *error)
 {
     const wcohi_entry *entry = &t->entries[index];
-    const wcohi_dtype *dtype = &wcohi_dtypes[entry->dtype];
-    size_t width = dtype->bits / 8u, done = 0;
-    unsigned char chunk[4096];
-    char shown[64];
-    uint64_t at = t->data_at + entry->begin + first * width;
+    char shown[64], shown_type[64];
+    const char *name = wcohi_shown(wcohi_entry_name(t, (size_t)index), shown);
     if (first > entry->count || count > entry->count - first)
         return wcohi_fail(
-            error, WCOH_E_ARGUMENT, "%s has %llu numbers: %llu from %llu on are asked for",
-            wcohi_shown(wcohi_entry_name(t, (size_t)index), shown),
+            error, WCOH_E_ARGUMENT, "%s has %llu numbers: %llu from %llu on are asked for", name,
             (unsigned long long)entry->count, (unsigned long long)count, (unsigned long long)first);
-    if (dtype->number == WCOHI_NUMBER_OPAQUE || (kind >= WCOHI_OF_U32 && entry->dtype != kind))
+    if (wcohi_dtypes[entry->dtype].number == WCOHI_NUMBER_OPAQUE ||
+        (kind >= WCOHI_OF_U32 && entry->dtype != kind))
         return wcohi_fail(error, WCOH_E_UNSUPPORTED, "%s: numbers of type %s cannot be read as %s",
-                          wcohi_shown(wcohi_entry_name(t, (size_t)index), shown), dtype->name,
+                          name, wcohi_shown(t->text + entry->type, shown_type),
                           wcohi_dtypes[kind].name);
-    if (entry->dtype == kind && wcohi_little_endian())
-        return wcohi_read(&t->io, t->file_size, at, values, count * width, error);
-    while (done < count) {
-        size_t i, part = WCOHI_MIN(sizeof chunk / width, count - done);
-        wcoh_result result = wcohi_read(&t->io, t->file_size, at, chunk, part * width, error);
-        if (result) return result;
-        for (i = 0; i < part; i++)
-            wcohi_kind_put(kind, values, done + i, wcohi_decode(dtype, chunk + i * width));
-        done += part;
-        at += part * width;
-    }
-    return WCOH_OK;
+    return t->format->decode(t, entry, first, count, kind, values, error);
 }
 
 WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, uint64_t first,
@@ -3655,7 +4056,7 @@ static wcoh_result wcohi_load_match(const wcoh_tensors *t, const wcohi_file_tens
                                      : dtype->number > WCOHI_NUMBER_BFLOAT)
         return wcohi_fail(error, WCOH_E_MISMATCH,
                           "%s: expected numbers of type %s, the file has %s", tensor->name,
-                          wcohi_dtypes[tensor->kind].name, dtype->name);
+                          wcohi_dtypes[tensor->kind].name, info.dtype);
     same = info.dims == tensor->dims || (info.count == 1 && tensor->count == 1);
     for (i = 0; i < info.dims && i < tensor->dims; i++)
         if (info.shape[i] != tensor->shape[i]) same = 0;
@@ -18281,227 +18682,6 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
     return WCOH_OK;
 }
 
-/* ---- toolkit: .npy files --------------------------------------------------------------------- */
-
-/* A .npy file is: "\x93NUMPY", version major and minor, the header's size (2 bytes in version 1,
-   4 from 2 on), the header, a Python dict literal {'descr': '<f4', 'fortran_order': False,
-   'shape': (3, 4), }, then the numbers. */
-enum { WCOHI_NPY_HEADER = 4096 };
-
-typedef struct wcohi_npy_text {
-    const char *at;
-    wcoh_error *error;
-} wcohi_npy_text;
-
-static void wcohi_npy_space(wcohi_npy_text *text)
-{
-    while (*text->at == ' ' || *text->at == '\t' || *text->at == '\n' || *text->at == '\r')
-        text->at++;
-}
-
-static int wcohi_npy_accept(wcohi_npy_text *text, const char *word)
-{
-    size_t size = strlen(word);
-    wcohi_npy_space(text);
-    if (strncmp(text->at, word, size) != 0) return 0;
-    text->at += size;
-    return 1;
-}
-
-static wcoh_result wcohi_npy_bad(const wcohi_npy_text *text, const char *what)
-{
-    return wcohi_fail(text->error, WCOH_E_FORMAT, "npy header: %s", what);
-}
-
-/* A quoted word of at most size-1 plain characters. */
-static wcoh_result wcohi_npy_word(wcohi_npy_text *text, char *word, size_t size)
-{
-    size_t used = 0;
-    char quote;
-    wcohi_npy_space(text);
-    quote = *text->at;
-    if (quote != '\'' && quote != '"') return wcohi_npy_bad(text, "a quoted word is missing");
-    for (text->at++; *text->at && *text->at != quote; text->at++) {
-        if (used + 1 >= size) return wcohi_npy_bad(text, "a word is too long");
-        word[used++] = *text->at;
-    }
-    if (*text->at++ != quote) return wcohi_npy_bad(text, "a quote is not closed");
-    word[used] = 0;
-    return WCOH_OK;
-}
-
-static wcoh_result wcohi_npy_shape(wcohi_npy_text *text, wcoh_npy *npy)
-{
-    if (!wcohi_npy_accept(text, "(")) return wcohi_npy_bad(text, "shape is not a tuple");
-    while (!wcohi_npy_accept(text, ")")) {
-        uint64_t value = 0;
-        const char *start = (wcohi_npy_space(text), text->at);
-        for (; *text->at >= '0' && *text->at <= '9'; text->at++) {
-            if (value > (UINT64_MAX >> 1) / 10 - 1)
-                return wcohi_npy_bad(text, "a side is too large");
-            value = value * 10 + (uint64_t)(*text->at - '0');
-        }
-        if (text->at == start) return wcohi_npy_bad(text, "a side is not a number");
-        if (npy->dims == 8) return wcohi_npy_bad(text, "more than 8 dimensions");
-        npy->shape[npy->dims++] = value;
-        if (wcohi_npy_accept(text, ",")) continue;
-        if (!wcohi_npy_accept(text, ")")) return wcohi_npy_bad(text, "shape is not closed");
-        return npy->dims == 1 ? wcohi_npy_bad(text, "shape is not a tuple") : WCOH_OK;
-    }
-    return WCOH_OK;
-}
-
-static wcoh_result wcohi_npy_header(wcohi_npy_text *text, wcoh_npy *npy)
-{
-    char key[16], descr[16];
-    int seen = 0;
-    wcoh_result result;
-    if (!wcohi_npy_accept(text, "{")) return wcohi_npy_bad(text, "it is not a dict");
-    while (!wcohi_npy_accept(text, "}")) {
-        result = wcohi_npy_word(text, key, sizeof key);
-        if (result) return result;
-        if (!wcohi_npy_accept(text, ":")) return wcohi_npy_bad(text, "a colon is missing");
-        if (strcmp(key, "descr") == 0 && !(seen & 1)) {
-            wcohi_npy_space(text);
-            if (*text->at == '[')
-                return wcohi_fail(text->error, WCOH_E_UNSUPPORTED, "npy: a record type");
-            if ((result = wcohi_npy_word(text, descr, sizeof descr)) != WCOH_OK) return result;
-            if (strlen(descr) >= sizeof npy->dtype)
-                return wcohi_fail(text->error, WCOH_E_UNSUPPORTED, "npy: type %s", descr);
-            strcpy(npy->dtype, descr);
-            seen |= 1;
-        } else if (strcmp(key, "fortran_order") == 0 && !(seen & 2)) {
-            npy->fortran = wcohi_npy_accept(text, "True");
-            if (!npy->fortran && !wcohi_npy_accept(text, "False"))
-                return wcohi_npy_bad(text, "fortran_order is neither True nor False");
-            seen |= 2;
-        } else if (strcmp(key, "shape") == 0 && !(seen & 4)) {
-            if ((result = wcohi_npy_shape(text, npy)) != WCOH_OK) return result;
-            seen |= 4;
-        } else {
-            return wcohi_npy_bad(text, "a key is unknown or stands twice");
-        }
-        if (wcohi_npy_accept(text, ",")) continue;
-        if (!wcohi_npy_accept(text, "}")) return wcohi_npy_bad(text, "the dict is not closed");
-        break;
-    }
-    wcohi_npy_space(text);
-    if (*text->at) return wcohi_npy_bad(text, "text stands behind the dict");
-    return seen == 7 ? WCOH_OK : wcohi_npy_bad(text, "descr, fortran_order or shape is missing");
-}
-
-/* The number type of a descr like "<f4"; *swap: its bytes are big-endian. NULL if unknown. */
-static const wcohi_dtype *wcohi_npy_dtype(const char *descr, int *swap)
-{
-    static const char names[][2][8] = {
-        {"f8", "F64"}, {"f4", "F32"}, {"f2", "F16"}, {"i8", "I64"}, {"u8", "U64"}, {"i4", "I32"},
-        {"u4", "U32"}, {"i2", "I16"}, {"u2", "U16"}, {"i1", "I8"},  {"u1", "U8"},  {"b1", "BOOL"}};
-    int i, k;
-    if (!*descr || !strchr("<>|", *descr)) return NULL;
-    *swap = *descr == '>';
-    for (i = 0; i < WCOHI_COUNT(names); i++) {
-        if (strcmp(descr + 1, names[i][0]) != 0) continue;
-        if ((*descr == '|') != (names[i][0][1] == '1')) return NULL;
-        for (k = 0; k < WCOHI_COUNT(wcohi_dtypes); k++)
-            if (strcmp(wcohi_dtypes[k].name, names[i][1]) == 0) return &wcohi_dtypes[k];
-    }
-    return NULL;
-}
-
-/* Count and room: the numbers must fill the rest of the file exactly. */
-static wcoh_result wcohi_npy_check(wcoh_npy *npy, uint64_t file_size, wcoh_error *error)
-{
-    int i, swap;
-    uint64_t bytes;
-    const wcohi_dtype *dtype = wcohi_npy_dtype(npy->dtype, &swap);
-    if (!dtype) return wcohi_fail(error, WCOH_E_UNSUPPORTED, "npy: type %s", npy->dtype);
-    npy->count = 1;
-    for (i = 0; i < npy->dims; i++)
-        if (!wcohi_mul64(npy->count, npy->shape[i], &npy->count))
-            return wcohi_fail(error, WCOH_E_FORMAT, "npy: the shape overflows");
-    if (!wcohi_mul64(npy->count, dtype->bits / 8u, &bytes) || bytes != file_size - npy->offset)
-        return wcohi_fail(error, WCOH_E_FORMAT,
-                          "npy: the shape needs other than the %llu bytes there",
-                          (unsigned long long)(file_size - npy->offset));
-    return WCOH_OK;
-}
-
-WCOH_API wcoh_result wcoh_npy_open(wcoh_npy *npy, const wcoh_io *io, wcoh_error *error)
-{
-    unsigned char head[12];
-    char header[WCOHI_NPY_HEADER + 1];
-    uint64_t file_size, size, start;
-    wcohi_npy_text text;
-    wcoh_result result;
-    memset(npy, 0, sizeof *npy);
-    if (wcohi_readable(io, error)) return WCOH_E_ARGUMENT;
-    if (io->size(io->user, &file_size)) return wcohi_fail(error, WCOH_E_IO, "npy: no size");
-    if (file_size < 12) return wcohi_fail(error, WCOH_E_FORMAT, "npy: the file is too short");
-    if (io->read(io->user, 0, head, sizeof head))
-        return wcohi_fail(error, WCOH_E_IO, "npy: reading failed");
-    if (memcmp(head, "\223NUMPY", 6) != 0 || head[6] < 1 || head[6] > 3)
-        return wcohi_fail(error, WCOH_E_FORMAT, "the file is no .npy of version 1 to 3");
-    start = head[6] == 1 ? 10 : 12;
-    size = wcohi_get_le(head + 8, head[6] == 1 ? 2 : 4);
-    if (size > file_size - start)
-        return wcohi_fail(error, WCOH_E_FORMAT, "npy: the header is longer than the file");
-    if (size > WCOHI_NPY_HEADER)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "npy: a header of %llu bytes",
-                          (unsigned long long)size);
-    if (io->read(io->user, start, header, (size_t)size))
-        return wcohi_fail(error, WCOH_E_IO, "npy: reading failed");
-    header[size] = 0;
-    if (strlen(header) != size)
-        return wcohi_fail(error, WCOH_E_FORMAT, "npy: a zero in the header");
-    text.at = header;
-    text.error = error;
-    result = wcohi_npy_header(&text, npy);
-    npy->offset = start + size;
-    return result ? result : wcohi_npy_check(npy, file_size, error);
-}
-
-/* Where number `at` in C order lies in the file. */
-static uint64_t wcohi_npy_place(const wcoh_npy *npy, uint64_t at)
-{
-    uint64_t place = 0, stride = 1, index[8];
-    int i;
-    if (!npy->fortran) return at;
-    for (i = npy->dims - 1; i >= 0; i--) {
-        index[i] = at % npy->shape[i];
-        at /= npy->shape[i];
-    }
-    for (i = 0; i < npy->dims; i++) {
-        place += index[i] * stride;
-        stride *= npy->shape[i];
-    }
-    return place;
-}
-
-WCOH_API wcoh_result wcoh_npy_read(const wcoh_npy *npy, const wcoh_io *io, uint64_t first,
-                                   size_t count, float *values, wcoh_error *error)
-{
-    unsigned char chunk[4096], turned[8];
-    int swap = 0;
-    const wcohi_dtype *dtype = wcohi_npy_dtype(npy->dtype, &swap);
-    size_t width, done, i, k;
-    if (wcohi_readable(io, error)) return WCOH_E_ARGUMENT;
-    if (!dtype || first > npy->count || count > npy->count - first)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "npy: %llu numbers from %llu on are not there",
-                          (unsigned long long)count, (unsigned long long)first);
-    width = dtype->bits / 8u;
-    for (done = 0; done < count;) {
-        size_t part = npy->fortran ? 1 : WCOHI_MIN(sizeof chunk / width, count - done);
-        uint64_t at = npy->offset + wcohi_npy_place(npy, first + done) * width;
-        if (io->read(io->user, at, chunk, part * width))
-            return wcohi_fail(error, WCOH_E_IO, "npy: reading failed");
-        for (i = 0; i < part; i++) {
-            for (k = 0; k < width; k++) turned[k] = chunk[i * width + (swap ? width - 1 - k : k)];
-            values[done + i] = wcohi_narrow(wcohi_decode(dtype, turned));
-        }
-        done += part;
-    }
-    return WCOH_OK;
-}
 #endif /* WAVECOH_NO_TOOLKIT */
 
 #ifdef __cplusplus

@@ -22,34 +22,6 @@ static void *memory_of(size_t count, size_t size)
     return memory;
 }
 
-/* A FILE as the library reads it. */
-static int vectors_io_size(void *user, uint64_t *bytes)
-{
-    long end;
-    if (fseek((FILE *)user, 0, SEEK_END) || (end = ftell((FILE *)user)) < 0) return 1;
-    *bytes = (uint64_t)end;
-    return 0;
-}
-
-static int vectors_io_read(void *user, uint64_t offset, void *data, size_t size)
-{
-    if (offset > 0x7fffffff && sizeof(long) < 8) return 1;
-    if (fseek((FILE *)user, (long)offset, SEEK_SET)) return 1;
-    return fread(data, 1, size, (FILE *)user) != size;
-}
-
-COMMON_USED(__unused__)
-static wcoh_io vectors_io(const char *path)
-{
-    wcoh_io io;
-    memset(&io, 0, sizeof io);
-    io.user = fopen(path, "rb");
-    if (!io.user) fail(EXIT_FAILED, "%s: cannot open it: %s", path, strerror(errno));
-    io.size = vectors_io_size;
-    io.read = vectors_io_read;
-    return io;
-}
-
 static void vectors_shape(vectors *v, const char *path, int dims, const uint64_t *shape)
 {
     uint64_t rows_of = dims == 2 ? shape[0] : 1, n = dims == 2 ? shape[1] : dims ? shape[0] : 0;
@@ -62,22 +34,9 @@ static void vectors_shape(vectors *v, const char *path, int dims, const uint64_t
     v->values = (float *)memory_of((size_t)(rows_of * n), sizeof(float));
 }
 
-static vectors vectors_from_npy(const char *path)
-{
-    vectors v;
-    wcoh_npy npy;
-    wcoh_error error;
-    wcoh_io io = vectors_io(path);
-    memset(&v, 0, sizeof v);
-    must(wcoh_npy_open(&npy, &io, &error), path, &error);
-    vectors_shape(&v, path, npy.dims, npy.shape);
-    must(wcoh_npy_read(&npy, &io, 0, v.count * (size_t)v.n, v.values, &error), path, &error);
-    fclose((FILE *)io.user);
-    return v;
-}
-
-/* The first matrix of a safetensors file, or the tensor of that name. */
-static vectors vectors_from_tensors(const char *path, const char *tensor)
+/* The first matrix of a file, or the tensor of that name, or the only one. */
+COMMON_USED(__unused__)
+static vectors vectors_read(const char *path, const char *tensor)
 {
     vectors v;
     wcoh_tensors *t;
@@ -88,7 +47,8 @@ static vectors vectors_from_tensors(const char *path, const char *tensor)
     must(wcoh_tensors_open_file(&t, path, NULL, &error), NULL, &error);
     for (i = 0; i < wcoh_tensors_count(t) && found < 0; i++) {
         wcoh_tensors_info(t, i, &info, NULL);
-        if (tensor ? strcmp(info.name, tensor) == 0 : info.dims == 2) found = i;
+        if (tensor ? strcmp(info.name, tensor) == 0 : info.dims == 2 || wcoh_tensors_count(t) == 1)
+            found = i;
     }
     if (found < 0) fail(EXIT_FAILED, "%s: it has no %s", path, tensor ? tensor : "matrix");
     wcoh_tensors_info(t, found, &info, NULL);
@@ -97,14 +57,6 @@ static vectors vectors_from_tensors(const char *path, const char *tensor)
     must(wcoh_tensors_read(t, found, 0, v.count * (size_t)v.n, v.values, &error), path, &error);
     wcoh_tensors_close(t);
     return v;
-}
-
-COMMON_USED(__unused__)
-static vectors vectors_read(const char *path, const char *tensor)
-{
-    size_t length = strlen(path);
-    if (length > 4 && strcmp(path + length - 4, ".npy") == 0) return vectors_from_npy(path);
-    return vectors_from_tensors(path, tensor);
 }
 
 /* Text as a JSON string. */

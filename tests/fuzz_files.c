@@ -268,12 +268,49 @@ static void write_seeds(const char *folder)
     }
 }
 
+/* Files of other programs: npy in both orders and of records, and what safetensors allows besides.
+   Each has 12 bytes of data. */
+static void write_foreign_seeds(const char *folder)
+{
+    static const struct {
+        int npy; /* its version; 0: safetensors */
+        const char *header;
+    } seeds[] = {
+        {1, "{'descr': '<f4', 'fortran_order': False, 'shape': (3,), }   \n"},
+        {2, "{'descr': '>i2', 'fortran_order': True, 'shape': (2, 3), }"},
+        {3, "{'descr': [('a', '<f4', (3,))], 'fortran_order': False, 'shape': ()}"},
+        {0, " {\"__metadata__\": null, \"w\":{\"dtype\":\"F32\",\"x\":[{\"y\":-1e2},true],"
+            "\"shape\":[3],\"data_offsets\":[0,12]}} "},
+    };
+    size_t i;
+    for (i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
+        int version = seeds[i].npy, wide = version > 1;
+        size_t length = strlen(seeds[i].header), at = version == 0 ? 8 : wide ? 12 : 10;
+        wcoh_block_io block;
+        wcoh_io io = io_of(&block, space, at + length + 12);
+        char name[40];
+        memset(space, 1, at + length + 12);
+        if (version) {
+            memcpy(space, "\223NUMPY", 6);
+            space[6] = (unsigned char)version;
+            wcohi_put_le(space + 8, length, wide ? 4 : 2);
+        } else {
+            wcohi_put_le(space, length, 8);
+        }
+        memcpy(space + at, seeds[i].header, length);
+        REQUIRE(use_tensors(&io) == '?');
+        sprintf(name, "foreign%d", (int)i);
+        write_seed(folder, name, &block);
+    }
+}
+
 int main(int count, char **arguments)
 {
     int i;
     if (count < 2) return 2;
     if (strcmp(arguments[1], "-r")) {
         write_seeds(arguments[1]);
+        write_foreign_seeds(arguments[1]);
         return 0;
     }
     for (i = 2; i < count; i++) {

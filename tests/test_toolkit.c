@@ -1650,7 +1650,7 @@ static void short_lived_blocks_come_and_go(void)
 
 /* ---- files: .npy -------------------------------------------------------------------------- */
 
-/* A .npy file of version 1 with that header and data. */
+/* A .npy file of that version, header and data. */
 static file *npy_of(int version, const char *header, const void *data, size_t size)
 {
     file *f = file_of(strlen(header) + size + 12);
@@ -1658,12 +1658,23 @@ static file *npy_of(int version, const char *header, const void *data, size_t si
     unsigned char *p = f->block.data;
     memcpy(p, "\223NUMPY", 6);
     p[6] = (unsigned char)version;
-    p[8] = (unsigned char)(length & 255);
-    p[9] = (unsigned char)(length >> 8);
+    wcohi_put_le(p + 8, length, version == 1 ? 2 : 4);
     memcpy(p + start, header, length);
     if (size) memcpy(p + start + length, data, size);
     f->block.used = start + length + size;
     return f;
+}
+
+/* The file opened, its one tensor described; NULL with a failed check. */
+static wcoh_tensors *open_one(const file *f, wcoh_tensor_info *info)
+{
+    wcoh_tensors *t;
+    wcoh_error error;
+    if (!CHECK_SAY(wcoh_tensors_open(&t, &f->io, NULL, &error) == WCOH_OK, "%s", error.text))
+        return NULL;
+    CHECK(wcoh_tensors_count(t) == 1 && wcoh_tensors_find(t, "array") == 0);
+    CHECK(wcoh_tensors_info(t, 0, info, NULL) == WCOH_OK);
+    return t;
 }
 
 static void npy_types_orders_and_shapes(void)
@@ -1672,49 +1683,162 @@ static void npy_types_orders_and_shapes(void)
         const char *descr;
         int size;
         unsigned char bytes[16];
-    } t[9] = {{"<f4", 4, {0, 0, 128, 63, 0, 0, 0, 192}},
-              {">f4", 4, {63, 128, 0, 0, 192, 0, 0, 0}},
-              {"<f8", 8, {0, 0, 0, 0, 0, 0, 240, 63, 0, 0, 0, 0, 0, 0, 0, 192}},
-              {"<f2", 2, {0, 60, 0, 192}},
-              {"<i2", 2, {1, 0, 254, 255}},
-              {">i4", 4, {0, 0, 0, 1, 255, 255, 255, 254}},
-              {"<i8", 8, {1, 0, 0, 0, 0, 0, 0, 0, 254, 255, 255, 255, 255, 255, 255, 255}},
-              {"|i1", 1, {1, 254}},
-              {">f2", 2, {60, 0, 192, 0}}};
+    } t[] = {{"<f4", 4, {0, 0, 128, 63, 0, 0, 0, 192}},
+             {">f4", 4, {63, 128, 0, 0, 192, 0, 0, 0}},
+             {"<f8", 8, {0, 0, 0, 0, 0, 0, 240, 63, 0, 0, 0, 0, 0, 0, 0, 192}},
+             {"<f2", 2, {0, 60, 0, 192}},
+             {"<i2", 2, {1, 0, 254, 255}},
+             {">i4", 4, {0, 0, 0, 1, 255, 255, 255, 254}},
+             {"<i8", 8, {1, 0, 0, 0, 0, 0, 0, 0, 254, 255, 255, 255, 255, 255, 255, 255}},
+             {"|i1", 1, {1, 254}},
+             {">f2", 2, {60, 0, 192, 0}},
+             {"<i1", 1, {1, 254}}};
     char header[128];
-    int i, version;
-    for (i = 0; i < 9; i++)
+    size_t i;
+    int version;
+    for (i = 0; i < sizeof t / sizeof t[0]; i++)
         for (version = 1; version <= 3; version++) {
             float values[2] = {0, 0};
-            wcoh_npy npy;
-            wcoh_error error;
+            wcoh_tensor_info info;
+            wcoh_tensors *tensors;
             file *f;
             snprintf(header, sizeof header,
                      "{'descr': '%s', 'fortran_order': False, 'shape': (2,), }   \n", t[i].descr);
             f = npy_of(version, header, t[i].bytes, 2 * (size_t)t[i].size);
-            CHECK_SAY(wcoh_npy_open(&npy, &f->io, &error) == WCOH_OK, "%s: %s", header, error.text);
-            CHECK(npy.dims == 1 && npy.shape[0] == 2 && npy.count == 2);
-            CHECK(wcoh_npy_read(&npy, &f->io, 0, 2, values, NULL) == WCOH_OK);
-            CHECK(values[0] == 1 && values[1] == -2);
-            CHECK(wcoh_npy_read(&npy, &f->io, 1, 2, values, NULL) == WCOH_E_ARGUMENT);
+            tensors = open_one(f, &info);
+            if (tensors) {
+                CHECK(info.dims == 1 && info.shape[0] == 2 && info.count == 2);
+                CHECK(wcoh_tensors_read(tensors, 0, 0, 2, values, NULL) == WCOH_OK);
+                CHECK_SAY(values[0] == 1 && values[1] == -2, "%s: %g %g", header, (double)values[0],
+                          (double)values[1]);
+                CHECK(wcoh_tensors_read(tensors, 0, 1, 2, values, NULL) == WCOH_E_ARGUMENT);
+                wcoh_tensors_close(tensors);
+            }
             file_free(f);
         }
+}
+
+/* "=" and no sign are this machine's order, whatever it is; unsigned types reach above signed ones. */
+static void npy_native_and_unsigned_types_are_read(void)
+{
+    static const struct {
+        const char *descr, *dtype;
+    } t[] = {{"=f4", "F32"}, {"f4", "F32"},  {"=f8", "F64"}, {"|u1", "U8"},  {"<u1", "U8"},
+             {"=u2", "U16"}, {"=u4", "U32"}, {"=u8", "U64"}, {"|b1", "BOOL"}};
+    size_t i;
+    for (i = 0; i < sizeof t / sizeof t[0]; i++) {
+        unsigned char data[8];
+        float value = 0, single = 200;
+        double real = 200;
+        uint64_t u8 = 200;
+        uint32_t u4 = 200;
+        uint16_t u2 = 200;
+        char header[128];
+        wcoh_tensor_info info;
+        wcoh_tensors *tensors;
+        size_t width = (size_t)(t[i].descr[strlen(t[i].descr) - 1] - '0');
+        file *f;
+        memset(data, 200, sizeof data);
+        if (strstr(t[i].descr, "f4")) memcpy(data, &single, 4);
+        if (strstr(t[i].descr, "f8")) memcpy(data, &real, 8);
+        if (strstr(t[i].descr, "u2")) memcpy(data, &u2, 2);
+        if (strstr(t[i].descr, "u4")) memcpy(data, &u4, 4);
+        if (strstr(t[i].descr, "u8")) memcpy(data, &u8, 8);
+        sprintf(header, "{'descr': '%s', 'fortran_order': False, 'shape': (), }\n", t[i].descr);
+        f = npy_of(1, header, data, width);
+        tensors = open_one(f, &info);
+        if (tensors) {
+            CHECK_SAY(strcmp(info.dtype, t[i].dtype) == 0, "%s is %s", t[i].descr, info.dtype);
+            CHECK(info.dims == 0 && info.count == 1);
+            CHECK(wcoh_tensors_read(tensors, 0, 0, 1, &value, NULL) == WCOH_OK);
+            CHECK_SAY(value == 200, "%s: %g", t[i].descr, (double)value);
+            wcoh_tensors_close(tensors);
+        }
+        file_free(f);
+    }
+}
+
+/* NumPy pads headers as it likes, and a record type may be long. */
+static void npy_headers_of_any_length_are_read(void)
+{
+    static const size_t lengths[] = {64, 4097, 5060, 9060, 65535, 300000};
+    size_t i;
+    for (i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        int version = lengths[i] > 65535 ? 3 : 1;
+        char *header = (char *)malloc(lengths[i] + 1);
+        unsigned char data[2] = {7, 9};
+        float values[2] = {0, 0};
+        wcoh_tensor_info info;
+        wcoh_tensors *t;
+        file *f;
+        memset(header, ' ', lengths[i]);
+        memcpy(header, "{'descr': '|u1', 'fortran_order': False, 'shape': (2,), }", 57);
+        header[lengths[i] - 1] = '\n';
+        header[lengths[i]] = 0;
+        f = npy_of(version, header, data, 2);
+        t = open_one(f, &info);
+        if (t) CHECK(wcoh_tensors_read(t, 0, 0, 2, values, NULL) == WCOH_OK);
+        CHECK_SAY(values[0] == 7 && values[1] == 9, "a header of %lu bytes",
+                  (unsigned long)lengths[i]);
+        wcoh_tensors_close(t);
+        file_free(f);
+        free(header);
+    }
 }
 
 static void npy_fortran_order_reads_as_c(void)
 {
     unsigned char data[24];
-    float values[24];
-    wcoh_npy npy;
+    float values[24], one;
+    wcoh_tensor_info info;
+    wcoh_tensors *t;
     file *f;
     int i, j, k;
     for (i = 0; i < 24; i++) data[i] = (unsigned char)i; /* a[i,j,k] = i + 2 j + 6 k */
-    f = npy_of(1, "{'shape': (2, 3, 4), 'fortran_order': True, 'descr': '|u1'}\n", data, 24);
-    CHECK(wcoh_npy_open(&npy, &f->io, NULL) == WCOH_OK && npy.fortran && npy.dims == 3);
-    CHECK(wcoh_npy_read(&npy, &f->io, 0, 24, values, NULL) == WCOH_OK);
+    f = npy_of(1, "{'shape': (2L, 3L, 4L), 'fortran_order': True, 'descr': '|u1'}\n", data, 24);
+    t = open_one(f, &info);
+    if (!t) return;
+    CHECK(info.dims == 3 && wcoh_tensors_read(t, 0, 0, 24, values, NULL) == WCOH_OK);
     for (i = 0; i < 2; i++)
         for (j = 0; j < 3; j++)
-            for (k = 0; k < 4; k++) CHECK(values[(i * 3 + j) * 4 + k] == i + 2 * j + 6 * k);
+            for (k = 0; k < 4; k++) {
+                CHECK(values[(i * 3 + j) * 4 + k] == i + 2 * j + 6 * k);
+                CHECK(wcoh_tensors_read(t, 0, (uint64_t)((i * 3 + j) * 4 + k), 1, &one, NULL) ==
+                      WCOH_OK);
+                CHECK(one == i + 2 * j + 6 * k);
+            }
+    wcoh_tensors_close(t);
+    file_free(f);
+}
+
+/* Rows, parts of rows and the whole of a tall matrix: by single numbers and by going through. */
+static void npy_fortran_parts_equal_the_whole(void)
+{
+    enum { R = 300, C = 7 };
+    static const size_t parts[][2] = {{0, R * C}, {0, C},         {11, 3},   {R * C - 1, 1},
+                                      {C - 1, 2}, {5, R * C - 9}, {R * C, 0}};
+    static float values[R * C];
+    static unsigned char data[4 * R * C];
+    wcoh_tensor_info info;
+    wcoh_tensors *t;
+    file *f;
+    size_t i, k;
+    for (i = 0; i < R * C; i++) { /* big-endian a[r,c] = 1000 r + c */
+        uint32_t number = (uint32_t)(1000 * (i % R) + i / R);
+        for (k = 0; k < 4; k++) data[4 * i + k] = (unsigned char)(number >> (24 - 8 * k));
+    }
+    f = npy_of(2, "{'shape': (300, 7), 'fortran_order': True, 'descr': '>i4'}", data, sizeof data);
+    t = open_one(f, &info);
+    if (!t) return;
+    for (k = 0; k < sizeof parts / sizeof parts[0]; k++) {
+        size_t first = parts[k][0], count = parts[k][1];
+        memset(values, 0, sizeof values);
+        CHECK(wcoh_tensors_read(t, 0, first, count, values, NULL) == WCOH_OK);
+        for (i = 0; i < count; i++)
+            CHECK((size_t)values[i] == 1000 * ((first + i) / C) + (first + i) % C);
+        if (count < R * C) CHECK(values[count] == 0);
+    }
+    wcoh_tensors_close(t);
     file_free(f);
 }
 
@@ -1728,10 +1852,13 @@ static void npy_errors_name_what_is_wrong(void)
     } t[] = {
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (3,)}", 8, WCOH_E_FORMAT,
          "shape needs"},
-        {"{'descr': '<c8', 'fortran_order': False, 'shape': (1,)}", 8, WCOH_E_UNSUPPORTED, "<c8"},
-        {"{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", 8, WCOH_E_UNSUPPORTED, "|O"},
-        {"{'descr': [('a','<f4')], 'fortran_order': False, 'shape': (1,)}", 4, WCOH_E_UNSUPPORTED,
-         "record"},
+        {"{'descr': '<c8', 'fortran_order': False, 'shape': (2,)}", 8, WCOH_E_FORMAT,
+         "shape needs"},
+        {"{'descr': [('a','<f4'), 'fortran_order': False, 'shape': (1,)}", 4, WCOH_E_FORMAT,
+         "record type does not end"},
+        {"{'descr': '<f4, 'fortran_order': False, 'shape': (1,)}", 4, WCOH_E_FORMAT, "closed"},
+        {"{'descr': <f4, 'fortran_order': False, 'shape': (1,)}", 4, WCOH_E_FORMAT, "quoted"},
+        {"{'descr': '<f4', 'fortran_order': False, 'shape': (1,", 4, WCOH_E_FORMAT, "side"},
         {"{'descr': '<f4', 'fortran_order': Maybe, 'shape': (1,)}", 4, WCOH_E_FORMAT, "fortran"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (2)}", 8, WCOH_E_FORMAT, "tuple"},
         {"{'descr': '<f4', 'fortran_order': False, 'shape': (-1,)}", 4, WCOH_E_FORMAT, "side"},
@@ -1747,31 +1874,63 @@ static void npy_errors_name_what_is_wrong(void)
     };
     size_t i;
     unsigned char zero[16] = {0};
-    wcoh_npy npy;
+    wcoh_tensors *tensors;
     wcoh_error error;
     wcoh_io none;
     file *f;
     for (i = 0; i < sizeof t / sizeof t[0]; i++) {
         f = npy_of(1, t[i].header, zero, t[i].size);
-        CHECK_SAY(wcoh_npy_open(&npy, &f->io, &error) == t[i].result, "%s", t[i].header);
+        CHECK_SAY(wcoh_tensors_open(&tensors, &f->io, NULL, &error) == t[i].result, "%s",
+                  t[i].header);
         CHECK_TEXT(error.text, t[i].text);
         file_free(f);
     }
     memset(&none, 0, sizeof none);
-    CHECK(wcoh_npy_open(&npy, &none, NULL) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_tensors_open(&tensors, &none, NULL, NULL) == WCOH_E_ARGUMENT);
+    f = npy_of(4, "{'descr': '<f4', 'fortran_order': False, 'shape': (1,)}", zero, 4);
+    CHECK(wcoh_tensors_open(&tensors, &f->io, NULL, &error) == WCOH_E_UNSUPPORTED);
+    CHECK_TEXT(error.text, "version 4, 1 to 3 are read");
+    file_free(f);
+}
+
+/* Types that are not numbers: the array is described, and its reading refused. */
+static void npy_of_other_types_is_described_and_not_read(void)
+{
+    static const struct {
+        const char *descr, *dtype;
+    } t[] = {{"'<c8'", "C64"},
+             {"'|O'", "|O"},
+             {"'<U2'", "<U2"},
+             {"'<f16'", "<f16"},
+             {"[('a','<f4'), (\"b]\",'<f4')]", "[('a','<f4')..."},
+             {"('<f4', (2,))", "('<f4', (2,)..."},
+             {"''", ""}};
+    unsigned char zero[16] = {0};
+    char header[160];
+    size_t i;
+    for (i = 0; i < sizeof t / sizeof t[0]; i++) {
+        float value;
+        wcoh_tensor_info info;
+        wcoh_tensors *tensors;
+        wcoh_error error;
+        file *f;
+        sprintf(header, "{'descr': %s, 'fortran_order': False, 'shape': (1,)}", t[i].descr);
+        f = npy_of(1, header, zero, 8);
+        tensors = open_one(f, &info);
+        if (tensors) {
+            CHECK_SAY(strcmp(info.dtype, t[i].dtype) == 0, "%s is %s", t[i].descr, info.dtype);
+            CHECK(info.count == 1);
+            CHECK(wcoh_tensors_read(tensors, 0, 0, 1, &value, &error) == WCOH_E_UNSUPPORTED);
+            CHECK_TEXT(error.text, "array: numbers of type");
+            wcoh_tensors_close(tensors);
+        }
+        file_free(f);
+    }
 }
 
 /* ---- hostile files ------------------------------------------------------------------------ */
 
 typedef void (*opener)(const wcoh_io *io);
-
-static void open_npy(const wcoh_io *io)
-{
-    wcoh_npy npy;
-    float values[64];
-    if (wcoh_npy_open(&npy, io, NULL) != WCOH_OK) return;
-    wcoh_npy_read(&npy, io, 0, npy.count < 64 ? (size_t)npy.count : 64, values, NULL);
-}
 
 static void open_tensors(const wcoh_io *io)
 {
@@ -1843,7 +2002,7 @@ static void damaged_files_give_errors_and_no_crash(void)
     file *f = npy_of(1, "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }\n", data, 24);
     wcoh_circle *circle = golden_circle(5, 12, 1, 0);
     wcoh_resonance *store = store_of(3, WCOH_PACKET_DFT, 1);
-    open_every_damage(f, open_npy, 1);
+    open_every_damage(f, open_tensors, 1);
     file_free(f);
     f = file_of(40000);
     CHECK(wcoh_circle_save(circle, &f->io, NULL) == WCOH_OK);
@@ -2070,7 +2229,11 @@ int main(void)
     RUN(singular_values_survive_extreme_scales);
     RUN(short_lived_blocks_come_and_go);
     RUN(npy_types_orders_and_shapes);
+    RUN(npy_native_and_unsigned_types_are_read);
+    RUN(npy_headers_of_any_length_are_read);
     RUN(npy_fortran_order_reads_as_c);
+    RUN(npy_fortran_parts_equal_the_whole);
+    RUN(npy_of_other_types_is_described_and_not_read);
     RUN(npy_errors_name_what_is_wrong);
     RUN(damaged_files_give_errors_and_no_crash);
     RUN(files_of_another_kind_are_a_mismatch);
