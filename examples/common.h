@@ -1,15 +1,12 @@
-/* What the example programs share: one way to fail, files, and options that come from the
-   library's own tables of settings. Include it after wavecoh.h; it is no part of the library.
+/* What the example programs share beside text.h: files, and options that come from the library's own
+   tables of settings. Include it after wavecoh.h; it is no part of the library.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #ifndef WAVECOH_EXAMPLES_COMMON_H
 #define WAVECOH_EXAMPLES_COMMON_H
 
-#include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "text.h"
+
 #include <time.h>
 #include <sys/stat.h>
 #ifdef _WIN32
@@ -23,43 +20,6 @@
 #include <unistd.h>
 #endif
 
-#if defined(__GNUC__) || defined(__clang__)
-#define COMMON_USED(attribute) __attribute__((__unused__, attribute))
-#else
-#define COMMON_USED(attribute)
-#endif
-
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
-
-/* ---- failing --------------------------------------------------------------------------------- */
-
-static const char *program_name = "example";
-
-/* One sentence on stderr, "train: ...". */
-COMMON_USED(__format__(__printf__, 1, 2))
-static void say(const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "%s: ", program_name);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-}
-
-/* One sentence and the end: EXIT_USAGE for a wrong command line, EXIT_FAILED for all else. */
-COMMON_USED(__format__(__printf__, 2, 3))
-static void fail(int status, const char *format, ...)
-{
-    va_list arguments;
-    va_start(arguments, format);
-    fprintf(stderr, "%s: ", program_name);
-    vfprintf(stderr, format, arguments);
-    fputc('\n', stderr);
-    va_end(arguments);
-    exit(status);
-}
-
 /* A library call that must succeed; `about` (a path, or NULL) opens the sentence. */
 COMMON_USED(__unused__)
 static void must(wcoh_result result, const char *about, const wcoh_error *error)
@@ -67,28 +27,34 @@ static void must(wcoh_result result, const char *about, const wcoh_error *error)
     if (result) fail(EXIT_FAILED, "%s%s%s", about ? about : "", about ? ": " : "", error->text);
 }
 
-/* 1 if everything printed so far has left the program. */
-COMMON_USED(__unused__)
-static int stdout_is_well(void) { return fflush(stdout) == 0 && !ferror(stdout); }
-
-COMMON_USED(__unused__)
-static void stdout_check(void)
-{
-    if (!stdout_is_well()) fail(EXIT_FAILED, "cannot write to stdout: %s", strerror(errno));
-}
-
 /* ---- time and terminal ----------------------------------------------------------------------- */
 
-/* Seconds from some fixed moment: by the clock on the wall where C11 gives it, else of the CPU. */
+/* Seconds on a clock that only goes forward, from some fixed moment. Strict C99 hides its name, the
+   label finds it. */
+#if !defined(_WIN32) && !defined(CLOCK_MONOTONIC)
+typedef struct common_time {
+    long seconds, nanoseconds;
+} common_time;
+extern int common_clock_gettime(int clock, common_time *now) __asm__("clock_gettime");
+#endif
+
 COMMON_USED(__unused__)
 static double seconds_now(void)
 {
-#ifdef TIME_UTC
+#if defined(_WIN32)
+    LARGE_INTEGER ticks, rate; /* wavecoh.h brought windows.h */
+    QueryPerformanceCounter(&ticks);
+    QueryPerformanceFrequency(&rate);
+    return (double)ticks.QuadPart / (double)rate.QuadPart;
+#elif defined(CLOCK_MONOTONIC)
     struct timespec now;
-    if (timespec_get(&now, TIME_UTC) == TIME_UTC)
-        return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+#else
+    common_time now;
+    common_clock_gettime(1, &now);
+    return (double)now.seconds + 1e-9 * (double)now.nanoseconds;
 #endif
-    return (double)clock() / CLOCKS_PER_SEC;
 }
 
 /* 1 if stderr is a terminal: then a line may be rewritten while time passes. */
@@ -128,29 +94,6 @@ static int path_is_special(const char *path)
     return stat(path, &about) == 0 && !S_ISDIR(about.st_mode) && !S_ISREG(about.st_mode);
 }
 
-/* The whole file, with a NUL after its *size bytes; the caller frees it. Fails with a sentence. */
-COMMON_USED(__unused__)
-static char *file_read(const char *path, size_t *size)
-{
-    size_t capacity = 1 << 16, used = 0, got;
-    char *text = (char *)malloc(capacity + 1);
-    FILE *file = fopen(path, "rb");
-    if (!file) fail(EXIT_FAILED, "%s: cannot open it: %s", path, strerror(errno));
-    while (text && (got = fread(text + used, 1, capacity - used, file)) > 0) {
-        used += got;
-        if (used < capacity) continue;
-        capacity *= 2;
-        text = (char *)realloc(text, capacity + 1);
-    }
-    if (!text) fail(EXIT_FAILED, "%s: no memory for %lu bytes", path, (unsigned long)capacity);
-    if (ferror(file)) fail(EXIT_FAILED, "%s: cannot read it: %s", path, strerror(errno));
-    fclose(file);
-    if (used == 0) fail(EXIT_FAILED, "%s: the file is empty", path);
-    text[used] = 0;
-    *size = used;
-    return text;
-}
-
 /* Tokens of text [size], *count of them; the caller frees them. `from` is where the text lies in
    the file `path`, for the sentence of a failure. */
 COMMON_USED(__unused__)
@@ -171,12 +114,26 @@ static uint32_t *text_encode(const wcoh_tokenizer *tokenizer, const char *text, 
 /* ---- options --------------------------------------------------------------------------------- */
 
 /* An option of the program itself. */
-typedef enum option_kind { OPTION_TEXT, OPTION_FLAG, OPTION_WHOLE, OPTION_REAL } option_kind;
+typedef enum option_kind {
+    OPTION_TEXT,
+    OPTION_FLAG,
+    OPTION_WHOLE,
+    OPTION_REAL,
+    OPTION_CHOICE
+} option_kind;
+
+/* The target of an OPTION_CHOICE: `words` are those allowed, blanks between them, and `index` counts
+   them from 0; both are set before the options are read, index to the default. */
+typedef struct choice {
+    const char *words;
+    int index;
+} choice;
+
 typedef struct option {
     const char *name; /* "out"; '-' and '_' mean the same in all names */
     option_kind kind;
-    void *target;     /* const char *, int, long long or double; what stands there is shown as
-                             the default */
+    void *target;     /* const char *, int, long long, double or choice; what stands there is shown
+                         as the default */
     double low, high; /* of numbers */
     const char *help;
 } option;
@@ -184,7 +141,7 @@ typedef struct option {
 /* Options that several programs have. */
 #define THREADS_OPTION(target)                                                                     \
     {                                                                                              \
-        "threads", OPTION_WHOLE, target, 0, 1024, "threads; 0: one for each CPU of this process"   \
+        "threads", OPTION_WHOLE, target, 0, 256, "threads; 0: one for each CPU of this process"   \
     }
 #define ISA_OPTION(target)                                                                         \
     {                                                                                              \
@@ -263,6 +220,12 @@ static void option_set(const option *o, const char *text)
         *(const char **)o->target = text;
         return;
     }
+    if (o->kind == OPTION_CHOICE) {
+        choice *c = (choice *)o->target;
+        option_spelled(o->name, spelled);
+        c->index = word_choose(text_made("--%s", spelled), text, c->words);
+        return;
+    }
     real = strtod(text, &end);
     if (!*text || *end || !(real >= o->low && real <= o->high) ||
         (o->kind == OPTION_WHOLE && real != (double)(long long)real))
@@ -271,6 +234,27 @@ static void option_set(const option *o, const char *text)
              o->kind == OPTION_WHOLE ? "whole numbers" : "numbers", o->low, o->high);
     if (o->kind == OPTION_WHOLE) *(long long *)o->target = (long long)real;
     else *(double *)o->target = real;
+}
+
+/* No option has that name: the end, with the nearest one that has. */
+static void option_unknown(const command *c, const char *name, size_t length, const char *dashes)
+{
+    word_guess guess;
+    int i, j, count;
+    memset(&guess, 0, sizeof guess);
+    guess.given = name;
+    guess.length = length;
+    for (i = 0; i < c->option_count; i++)
+        guess_try(&guess, c->options[i].name, strlen(c->options[i].name));
+    guess_list(&guess, "help");
+    for (i = 0; i < c->desc_count; i++) {
+        const wcoh_field *fields = wcoh_fields(c->descs[i].kind, &count);
+        for (j = 0; j < count; j++)
+            if (!c->descs[i].skip || strcmp(c->descs[i].skip, fields[j].name) != 0)
+                guess_try(&guess, fields[j].name, strlen(fields[j].name));
+    }
+    fail(EXIT_USAGE, "there is no option %s%.*s; --help lists them%s", dashes, (int)length, name,
+         guess_text(&guess, "--"));
 }
 
 /* Argument *i -> its name [*length] and value, and *i moves on; returns 0 where it is a word. */
@@ -282,7 +266,8 @@ static int option_next(const command *c, int argc, char **argv, int *i, const ch
     *name = argument;
     *value = NULL;
     if (argument[0] != '-' || !argument[1]) return 0;
-    if (argument[1] != '-') fail(EXIT_USAGE, "there is no option %s; --help lists them", argument);
+    if (strcmp(argument, "-h") == 0) argument = "--help";
+    if (argument[1] != '-') option_unknown(c, argument + 1, strlen(argument + 1), "-");
     *name = argument + 2;
     *length = strcspn(*name, "=");
     o = option_find(c, *name, *length);
@@ -307,6 +292,17 @@ static const char *option_given(const command *c, int argc, char **argv, const c
     return found;
 }
 
+/* "; did you mean exact?" after a word that a field does not know, else "". */
+static const char *field_guess(const wcoh_field *field, const char *value)
+{
+    word_guess guess;
+    memset(&guess, 0, sizeof guess);
+    guess.given = value;
+    guess.length = strlen(value);
+    if (field->kind == WCOH_FIELD_CHOICE) guess_list(&guess, field->choices);
+    return guess_text(&guess, "");
+}
+
 /* Set what is named [length] in every place that knows the name. */
 static void option_apply(command *c, const char *name, size_t length, const char *value)
 {
@@ -316,7 +312,7 @@ static void option_apply(command *c, const char *name, size_t length, const char
     if (o && o->kind == OPTION_FLAG && value)
         fail(EXIT_USAGE, "--%.*s takes no value", (int)length, name);
     for (i = 0; i < c->desc_count; i++) known |= field_find(&c->descs[i], name, length) != NULL;
-    if (!known) fail(EXIT_USAGE, "there is no option --%s; --help lists them", name);
+    if (!known) option_unknown(c, name, length, "--");
     if (!value && !(o && o->kind == OPTION_FLAG)) fail(EXIT_USAGE, "--%s needs a value", name);
     if (o) option_set(o, value);
     for (i = 0; i < c->desc_count; i++) {
@@ -325,7 +321,7 @@ static void option_apply(command *c, const char *name, size_t length, const char
         if (!field) continue;
         if (!s->first) s->first = field->name;
         if (wcoh_field_set(s->kind, s->desc, field->name, value, &error))
-            fail(EXIT_USAGE, "%s", error.text);
+            fail(EXIT_USAGE, "%s%s", error.text, field_guess(field, value));
     }
 }
 
@@ -355,11 +351,9 @@ static void options_read(command *c, int argc, char **argv)
 /* Words of `text`, and `more` in brackets, between the columns 40 and 100. */
 static void help_text(const char *text, const char *more)
 {
-    char line[512];
-    const char *word;
+    const char *word = text_made("%s%s%s%s", text, *more ? " [" : "", more, *more ? "]" : "");
     int column = 40;
-    sprintf(line, "%.250s%s%.240s%s", text, *more ? " [" : "", more, *more ? "]" : "");
-    for (word = line; *word;) {
+    while (*word) {
         int length = (int)strcspn(word, " ");
         if (column > 40 && column + length > 100) column = printf("\n%39s", "");
         column += printf("%s%.*s", column > 40 ? " " : "", length, word);
@@ -372,14 +366,13 @@ static void help_text(const char *text, const char *more)
 static void help_row(int markdown, const char *name, const char *unit, const char *value,
                      const char *allowed, const char *help)
 {
-    char spelled[32], left[64];
+    char spelled[32];
     option_spelled(name, spelled);
     if (markdown) {
         printf("| `--%s` | %s | %s | %s |\n", spelled, value, allowed, help);
         return;
     }
-    sprintf(left, "--%s %s", spelled, unit);
-    printf("  %-24s %-12s", left, value);
+    printf("  %-24s %-12s", text_made("--%s %s", spelled, unit), value);
     help_text(help, allowed);
 }
 
@@ -392,28 +385,34 @@ static void help_head(int markdown, const char *title)
 
 static void help_option(const option *o, int markdown)
 {
-    static const char *const units[] = {"TEXT", "", "N", "X"}; /* in the order of option_kind */
-    char value[64] = "", allowed[64] = "";
-    const char *text = value;
-    if (o->kind == OPTION_TEXT && *(const char **)o->target) text = *(const char **)o->target;
-    if (o->kind == OPTION_WHOLE) sprintf(value, "%ld", (long)*(long long *)o->target);
-    if (o->kind == OPTION_REAL) sprintf(value, "%.6g", *(double *)o->target);
+    /* in the order of option_kind */
+    static const char *const units[] = {"TEXT", "", "N", "X", "NAME"};
+    const char *value = "", *allowed = "";
+    if (o->kind == OPTION_TEXT && *(const char **)o->target) value = *(const char **)o->target;
+    if (o->kind == OPTION_WHOLE) value = text_made("%ld", (long)*(long long *)o->target);
+    if (o->kind == OPTION_REAL) value = text_made("%.6g", *(double *)o->target);
+    if (o->kind == OPTION_CHOICE) {
+        const choice *c = (const choice *)o->target;
+        value = word_at(c->words, c->index);
+        allowed = c->words;
+    }
     if (markdown && (o->kind == OPTION_WHOLE || o->kind == OPTION_REAL))
-        sprintf(allowed, "%.10g to %.10g", o->low, o->high);
-    help_row(markdown, o->name, units[o->kind], text, allowed, o->help);
+        allowed = text_made("%.10g to %.10g", o->low, o->high);
+    help_row(markdown, o->name, units[o->kind], value, allowed, o->help);
 }
 
 static void help_field(const settings *s, const wcoh_field *field, int markdown)
 {
     static const char *const units[] = {"N", "X", "N", "NAME"}; /* in that of wcoh_field_kind */
-    char value[64] = "", allowed[256] = "";
+    char value[64] = "";
+    const char *allowed = "";
     wcoh_field_get(s->kind, s->shown, field->name, value, sizeof value);
     if (field->kind == WCOH_FIELD_REAL) sprintf(value, "%.6g", strtod(value, NULL));
-    if (field->kind == WCOH_FIELD_CHOICE) sprintf(allowed, "%.240s", field->choices);
-    else if (markdown && field->kind == WCOH_FIELD_SEED) sprintf(allowed, "0 to 2^64 - 1");
+    if (field->kind == WCOH_FIELD_CHOICE) allowed = field->choices;
+    else if (markdown && field->kind == WCOH_FIELD_SEED) allowed = "0 to 2^64 - 1";
     else if (markdown)
-        sprintf(allowed, "%.10g to %.10g%s", field->minimum, field->maximum,
-                field->off ? ", negative: off" : "");
+        allowed = text_made("%.10g to %.10g%s", field->minimum, field->maximum,
+                            field->off ? ", negative: off" : "");
     help_row(markdown, field->name, units[field->kind], value, allowed, field->help);
 }
 
@@ -440,16 +439,12 @@ static void option_help(const command *c, int markdown)
 COMMON_USED(__unused__)
 static wcoh_isa isa_named(const char *name)
 {
-    int isa;
-    if (strcmp(name, "auto") == 0) return WCOH_ISA_AUTO;
-    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++) {
-        if (strcmp(name, wcoh_isa_name((wcoh_isa)isa)) != 0) continue;
-        if (wcoh_cpu_has_isa((wcoh_isa)isa)) return (wcoh_isa)isa;
+    /* in the order of the enum */
+    wcoh_isa isa = (wcoh_isa)word_choose("--isa", name, "auto scalar sse2 avx2 avx512 neon");
+    if (isa != WCOH_ISA_AUTO && !wcoh_cpu_has_isa(isa))
         fail(EXIT_FAILED, "--isa %s: this machine or this build lacks it%s", name,
              isa == WCOH_ISA_SCALAR ? "; compile with -DWAVECOH_SCALAR" : "");
-    }
-    fail(EXIT_USAGE, "--isa is \"%s\": allowed are auto scalar sse2 avx2 avx512 neon", name);
-    return WCOH_ISA_AUTO;
+    return isa;
 }
 
 /* --device cpu|vulkan[:N], N from 1: NULL stands for the CPU. */

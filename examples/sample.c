@@ -29,7 +29,7 @@ static void request_read(request *r, int argc, char **argv)
         {"prompt", OPTION_TEXT, &r->prompt, 0, 0,
          "text to go on from; not given: the end of a line"},
         {"tokens", OPTION_WHOLE, &r->tokens, -1, 9e15, "symbols to write; -1: without end"},
-        {"threads", OPTION_WHOLE, &r->threads, 0, 1024,
+        {"threads", OPTION_WHOLE, &r->threads, 0, 256,
          "threads; 0: one, which is fastest for small models"},
         ISA_OPTION(&r->isa_name),
         DEVICE_OPTION(&r->device),

@@ -68,7 +68,7 @@ for program in train sample eval; do
     refuses 2 "^$program: there is no option --wrong" "$bin/$program" --wrong 1
     refuses 2 "^$program: there is no option -x" "$bin/$program" -x
     refuses 2 "^$program: --threads needs a value" "$bin/$program" --threads
-    refuses 2 "^$program: --threads is \"two\": allowed are whole numbers from 0 to 1024" "$bin/$program" --threads two
+    refuses 2 "^$program: --threads is \"two\": allowed are whole numbers from 0 to 256" "$bin/$program" --threads two
     refuses 2 "^$program: --threads is \"1.5\"" "$bin/$program" --threads 1.5
 done
 refuses 2 '^train: --isa is "mmx": allowed are' "$train" --isa mmx
