@@ -13944,11 +13944,12 @@ static wcoh_result wcohi_trainer_put_moments(wcoh_trainer *trainer, int index, c
 }
 
 /* After a resume wrote the model's parameters and the state: stand at the beginning of the next
-   step. */
+   step. An evaluation that was due is dropped where the data at hand have no validation text. */
 static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcoh_model *model = trainer->model;
     model->version++;
+    if (trainer->train && !trainer->val) trainer->state.evaluate = 0;
     wcohi_trainer_settle(trainer);
     wcohi_trainer_rewind(trainer);
     return trainer->engine.device->table->upload(trainer->engine.exec, WCOHI_AREA_PARAMS, 0,

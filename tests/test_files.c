@@ -1597,6 +1597,34 @@ static void a_resumed_run_is_the_uninterrupted_one(void)
     free(whole);
 }
 
+/* A file in the middle of an evaluation enters a trainer that has nothing to evaluate: the run goes
+   on after it, and one whose steps are over has ended. */
+static void an_evaluation_that_was_due_needs_a_validation_text(void)
+{
+    static const int due_at[] = {2, 20};
+    size_t i, size;
+    for (i = 0; i < sizeof due_at / sizeof due_at[0]; i++) {
+        wcoh_model *model = small_model(SMALL, 4);
+        wcoh_trainer *trainer = small_trainer(model, 1, NULL);
+        unsigned char *file;
+        wcoh_stats stats;
+        steps(trainer, due_at[i] - 1);
+        while (!wcohi_trainer_state(trainer)->evaluate)
+            if (!CHECK(wcoh_trainer_run(trainer, 0, NULL, &error) == WCOH_OK)) break;
+        file = saved_trainer(trainer, &size);
+        CHECK(wcoh_trainer_set_data(trainer, text, 240, NULL, 0, &error) == WCOH_OK);
+        CHECK_SAY(resume(trainer, file, size) == WCOH_OK, "%s", error.text);
+        wcoh_trainer_stats(trainer, &stats);
+        CHECK((int)stats.step == due_at[i] && stats.done == (due_at[i] == 20));
+        steps(trainer, 1);
+        wcoh_trainer_stats(trainer, &stats);
+        CHECK((int)stats.step == (due_at[i] == 20 ? 20 : due_at[i] + 1));
+        free(file);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+}
+
 static void a_trainer_file_tells_how_it_was_made(void)
 {
     wcoh_model *model = small_model(SMALL, 4);
@@ -2026,6 +2054,7 @@ int main(int count, char **arguments)
 #endif
 #endif
     RUN(a_resumed_run_is_the_uninterrupted_one);
+    RUN(an_evaluation_that_was_due_needs_a_validation_text);
     RUN(a_trainer_file_tells_how_it_was_made);
     RUN(a_bad_trainer_file_changes_nothing);
     RUN(a_failure_while_resuming_changes_nothing);
