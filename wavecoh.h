@@ -671,6 +671,10 @@ WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block); /* block must outlive the
    a number that is not finite, a gain above 12. Loading takes temporary blocks from the object's
    (or the given) alloc hook, libc where there is none. */
 WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io, wcoh_error *error);
+/* The same with a text of the caller's own, UTF-8, that wcoh_tensors_metadata finds as "note";
+   WCOH_E_FORMAT if it is not. */
+WCOH_API wcoh_result wcoh_model_save_note(const wcoh_model *model, const char *note,
+                                          const wcoh_io *io, wcoh_error *error);
 /* Make the model that the file describes. `memory` may be NULL (libc). */
 WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
                                      const wcoh_memory *memory, wcoh_error *error);
@@ -704,10 +708,17 @@ WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io,
 
 #ifndef WAVECOH_NO_STDIO
 /* The same on a path, as fopen takes it; sentences begin with it. Saving is atomic: a temporary
-   file beside it (PATH.<process>-<n>.tmp, left behind if the process is killed), synced, renamed.
+   file beside it (PATH.<process>-<n>.tmp), synced, renamed. A killed process leaves it behind; the
+   next save to that path takes it away where it can see that the process is gone (POSIX).
    Links are followed, permissions kept; a device or a pipe is written as it stands. */
 WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path,
                                           wcoh_error *error);
+WCOH_API wcoh_result wcoh_model_save_note_file(const wcoh_model *model, const char *note,
+                                               const char *path, wcoh_error *error);
+/* Can a file be saved at `path`? Makes the temporary file that saving would make and takes it away;
+   what stands at the path is not touched, a device or a pipe not opened. Errors: WCOH_E_IO,
+   WCOH_E_ARGUMENT. */
+WCOH_API wcoh_result wcoh_path_check(const char *path, wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,
                                           const wcoh_memory *memory, wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_read_file(wcoh_model *model, const char *path, wcoh_error *error);
@@ -2876,6 +2887,8 @@ typedef struct wcohi_system {
     int (*replace)(void *user, const char *from, const char *to);
     int (*sync_directory)(void *user, const char *path); /* of the directory that holds `path` */
     int (*remove)(void *user, const char *path);
+    /* take away the temporary files of `path` whose processes are gone, where that can be seen */
+    void (*sweep)(void *user, const char *path);
 } wcohi_system;
 
 enum {
@@ -4216,8 +4229,10 @@ WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block)
 #include <windows.h>
 #elif defined(__unix__) || defined(__unix) || defined(__APPLE__) || defined(__EMSCRIPTEN__)
 #define WCOHI_POSIX 1
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -4373,6 +4388,7 @@ static int wcohi_system_remove(void *user, const char *path)
 
 /* Strict ISO modes hide these from their headers. */
 #if defined(__STRICT_ANSI__) && !defined(__cplusplus)
+extern int kill(pid_t process, int signal_number);
 extern int fsync(int file);
 extern int fchmod(int file, mode_t mode);
 extern ssize_t readlink(const char *path, char *target, size_t size);
@@ -4560,6 +4576,49 @@ static int wcohi_system_remove(void *user, const char *path)
     return wcohi_posix_code(remove(path) != 0);
 }
 
+#define WCOHI_SYSTEM_SWEEP wcohi_system_sweep
+
+/* The process in a name "BASE.<process>-<n>.tmp", 0 if it is no such name or not of this base. */
+static long wcohi_posix_owner(const char *name, const char *base)
+{
+    size_t length = strlen(base);
+    long process = 0;
+    int parts;
+    if (strncmp(name, base, length) != 0 || name[length] != '.') return 0;
+    name += length + 1;
+    for (parts = 0; parts < 2; parts++) {
+        long number = 0;
+        if (*name < '0' || *name > '9') return 0;
+        for (; *name >= '0' && *name <= '9' && number < 100000000; name++)
+            number = 10 * number + (*name - '0');
+        if (parts == 0) process = number;
+        if (parts == 0 && *name++ != '-') return 0;
+    }
+    return strcmp(name, ".tmp") == 0 ? process : 0;
+}
+
+static void wcohi_system_sweep(void *user, const char *path)
+{
+    const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+    size_t kept = (size_t)(base - path);
+    char name[4096];
+    struct dirent *entry;
+    DIR *directory;
+    (void)user;
+    if (kept >= sizeof name) return;
+    memcpy(name, path, kept);
+    strcpy(name + kept, "");
+    directory = opendir(kept ? name : ".");
+    while (directory && (entry = readdir(directory)) != NULL) {
+        long owner = wcohi_posix_owner(entry->d_name, base);
+        if (owner <= 0 || kill((pid_t)owner, 0) == 0 || errno != ESRCH) continue;
+        if (kept + strlen(entry->d_name) >= sizeof name) continue;
+        strcpy(name + kept, entry->d_name);
+        remove(name);
+    }
+    if (directory) closedir(directory);
+}
+
 #else /* another system: the C library, which may have to remove the old file first */
 
 static const wcohi_reason wcohi_reasons[] = {WCOHI_REASONS};
@@ -4662,6 +4721,9 @@ static int wcohi_system_remove(void *user, const char *path)
 
 #endif
 
+#ifndef WCOHI_SYSTEM_SWEEP
+#define WCOHI_SYSTEM_SWEEP NULL
+#endif
 static const wcohi_system wcohi_system_own = {
     NULL,
     wcohi_system_resolve,
@@ -4674,6 +4736,7 @@ static const wcohi_system wcohi_system_own = {
     wcohi_system_replace,
     wcohi_system_sync_directory,
     wcohi_system_remove,
+    WCOHI_SYSTEM_SWEEP,
 };
 
 /* "PATH: reason": with `code` the system's reason, else the sentence that stands in `error`. */
@@ -4780,6 +4843,7 @@ static wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, con
     if (!path) return wcohi_fail(error, WCOH_E_ARGUMENT, "path is NULL");
     code = system->resolve(system->user, path, writer->target, sizeof writer->target, &mode,
                            &writer->special);
+    if (!code && !writer->special && system->sweep) system->sweep(system->user, writer->target);
     for (attempt = 0; !code && attempt < 1000; attempt++) {
         snprintf(ending, sizeof ending, ".%lu-%d.tmp", wcohi_process(), attempt);
         strcpy(writer->temporary, writer->target);
@@ -4803,6 +4867,21 @@ static wcoh_result wcohi_path_created(const wcohi_path_writer *writer, const cha
 {
     if (!writer->system) return result;
     return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? writer->code : 0);
+}
+
+WCOH_API wcoh_result wcoh_path_check(const char *path, wcoh_error *error)
+{
+    const wcohi_system *system = &wcohi_system_own;
+    wcohi_path_writer writer;
+    wcoh_io io;
+    wcoh_result result;
+    int mode, special = 0;
+    if (path && system->resolve(system->user, path, writer.target, sizeof writer.target, &mode,
+                                &special) == 0 && special)
+        return WCOH_OK;
+    result = wcohi_path_create(&writer, &io, path, system, error);
+    if (!result) wcohi_path_finish(&writer, 0);
+    return result;
 }
 
 /* The end of every function that saves to or loads from `path`: `call` does it through `io`. */
@@ -14550,6 +14629,7 @@ WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
      trainer.*          every setting of the trainer
      train.*            the state of the run: train.step, train.best_val, train.rng ..
      session.position   tokens heard
+     note               the caller's own words
 
    Nothing here knows an architecture: all loops go over the parameter table and field tables. */
 
@@ -14725,6 +14805,55 @@ WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io,
     if (result) return result;
     if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
     contents = wcohi_model_contents(model);
+    return wcohi_save(io, &contents, error);
+}
+
+/* A model and what the caller notes about it. */
+typedef struct wcohi_noted {
+    const wcoh_model *model;
+    const char *note;
+} wcohi_noted;
+
+static void wcohi_noted_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+{
+    wcohi_model_tensor(((const wcohi_noted *)object)->model, index, tensor);
+}
+
+static void wcohi_noted_notes(const void *object, wcohi_sink *sink)
+{
+    const wcohi_noted *noted = (const wcohi_noted *)object;
+    wcohi_model_notes(noted->model, sink);
+    wcohi_put_note(sink, "note", noted->note, strlen(noted->note));
+}
+
+static wcoh_result wcohi_noted_check(const wcoh_model *model, const char *note, wcoh_error *error)
+{
+    uint32_t point;
+    size_t left;
+    int length;
+    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if (!note) return wcohi_fail(error, WCOH_E_ARGUMENT, "note is NULL");
+    for (left = strlen(note); left > 0; left -= (size_t)length, note += length) {
+        length = wcohi_utf8_read(note, left, &point);
+        if (length == 0) return wcohi_fail(error, WCOH_E_FORMAT, "note is not UTF-8");
+    }
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_model_save_note(const wcoh_model *model, const char *note,
+                                          const wcoh_io *io, wcoh_error *error)
+{
+    wcohi_contents contents;
+    wcohi_noted noted;
+    wcoh_result result = wcohi_writable(io, error);
+    if (!result) result = wcohi_noted_check(model, note, error);
+    if (result) return result;
+    noted.note = note;
+    noted.model = model;
+    contents = wcohi_model_contents(model);
+    contents.object = &noted;
+    contents.tensor = wcohi_noted_tensor;
+    contents.notes = wcohi_noted_notes;
     return wcohi_save(io, &contents, error);
 }
 
@@ -15250,6 +15379,14 @@ WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *p
 {
     if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
     WCOHI_SAVE_FILE(wcoh_model_save(model, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_model_save_note_file(const wcoh_model *model, const char *note,
+                                               const char *path, wcoh_error *error)
+{
+    wcoh_result checked = wcohi_noted_check(model, note, error);
+    if (checked) return checked;
+    WCOHI_SAVE_FILE(wcoh_model_save_note(model, note, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,

@@ -1285,6 +1285,80 @@ static void temporary_name(char *name, const char *path, int attempt)
     sprintf(name, "%s.%lu-%d.tmp", path, wcohi_process(), attempt);
 }
 
+static void touch(const char *path)
+{
+    FILE *file = fopen(path, "wb");
+    if (CHECK(file != NULL)) fclose(file);
+}
+
+#ifndef _WIN32
+/* Process 1 is always there, and no system numbers its processes up to 99999999. */
+static void a_save_takes_away_what_dead_processes_left(void)
+{
+    static const char *const dead[] = {".99999999-0.tmp", ".99999998-17.tmp"};
+    static const char *const others[] = {".1-0.tmp",           ".99999999-0.tmpx", ".99999999.tmp",
+                                         ".x.99999999-0.tmp", ".-1-0.tmp",        ".0-0.tmp"};
+    wcoh_model *model = small_model(SMALL, 1);
+    char path[400], name[440];
+    size_t i;
+    strcpy(path, path_of("swept.safetensors"));
+    for (i = 0; i < 2; i++) sprintf(name, "%s%s", path, dead[i]), touch(name);
+    for (i = 0; i < 6; i++) sprintf(name, "%s%s", path, others[i]), touch(name);
+    CHECK_SAY(wcoh_model_save_file(model, path, &error) == WCOH_OK, "%s", error.text);
+    for (i = 0; i < 2; i++) {
+        sprintf(name, "%s%s", path, dead[i]);
+        CHECK_SAY(!file_exists(name), "%s is still there", name);
+    }
+    for (i = 0; i < 6; i++) {
+        sprintf(name, "%s%s", path, others[i]);
+        CHECK_SAY(file_exists(name), "%s is gone", name);
+        remove(name);
+    }
+    CHECK(holds(path, model, NULL));
+    remove(path);
+    wcoh_model_destroy(model);
+}
+#endif
+
+static void a_path_is_checked_without_touching_what_is_there(void)
+{
+    char path[400], temporary[440];
+    strcpy(path, path_of("checked.safetensors"));
+    temporary_name(temporary, path, 0);
+    CHECK(wcoh_path_check(path, &error) == WCOH_OK);
+    CHECK(!file_exists(path) && !file_exists(temporary));
+    touch(path);
+    CHECK(wcoh_path_check(path, &error) == WCOH_OK);
+    CHECK(file_exists(path) && !file_exists(temporary));
+    remove(path);
+    CHECK(wcoh_path_check(path_of("nowhere/model.safetensors"), &error) == WCOH_E_IO);
+    CHECK_TEXT(error.text, "nowhere/model.safetensors: ");
+    CHECK(wcoh_path_check(".", &error) == WCOH_E_IO);
+    CHECK(wcoh_path_check(NULL, &error) == WCOH_E_ARGUMENT);
+}
+
+static void a_note_comes_back_and_the_weights_with_it(void)
+{
+    static const char words[] = "step 20 \"best\"\n\303\251";
+    wcoh_model *model = small_model(SMALL, 1);
+    wcoh_tensors *tensors = NULL;
+    char path[400], temporary[440];
+    strcpy(path, path_of("noted.safetensors"));
+    CHECK_SAY(wcoh_model_save_note_file(model, words, path, &error) == WCOH_OK, "%s", error.text);
+    CHECK(holds(path, model, NULL));
+    if (CHECK(wcoh_tensors_open_file(&tensors, path, NULL, &error) == WCOH_OK)) {
+        const char *note = wcoh_tensors_metadata(tensors, "note");
+        CHECK(note && strcmp(note, words) == 0);
+    }
+    wcoh_tensors_close(tensors);
+    remove(path);
+    CHECK(wcoh_model_save_note_file(model, "\377", path, &error) == WCOH_E_FORMAT);
+    temporary_name(temporary, path, 0);
+    CHECK(!file_exists(path) && !file_exists(temporary));
+    CHECK(wcoh_model_save_note_file(model, NULL, path, &error) == WCOH_E_ARGUMENT);
+    wcoh_model_destroy(model);
+}
+
 static void a_failing_system_call_leaves_the_old_file_or_the_new(void)
 {
     wcoh_model *old = small_model(SMALL, 1), *new_one = small_model(SMALL, 2);
@@ -2044,6 +2118,11 @@ int main(int count, char **arguments)
     RUN(missing_arguments_are_errors);
 #ifndef WAVECOH_NO_STDIO
     RUN(a_failing_system_call_leaves_the_old_file_or_the_new);
+#ifndef _WIN32
+    RUN(a_save_takes_away_what_dead_processes_left);
+#endif
+    RUN(a_path_is_checked_without_touching_what_is_there);
+    RUN(a_note_comes_back_and_the_weights_with_it);
     RUN(a_stale_temporary_file_is_stepped_over);
     RUN(tensors_open_by_path);
 #ifdef TEST_PROCESSES
