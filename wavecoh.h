@@ -1095,18 +1095,24 @@ typedef struct wcoh_map_mean {
     uint64_t rows;        /* rows that counted */
     uint64_t undefined;   /* rows of those whose centroid is undefined */
 } wcoh_map_mean;
-/* Never a figure without its baseline: uniform causal rows, and both again without key 0. */
+/* Never a figure without its baseline: uniform rows over the same keys, and both again without key
+   0. */
 typedef struct wcoh_map_figures {
     wcoh_map_mean all, all_uniform;
-    wcoh_map_mean rest, rest_uniform; /* key 0 left out, rows renormalised, row 0 not counted */
+    wcoh_map_mean rest, rest_uniform; /* key 0 left out, rows renormalised; a row without keys, as
+                                         row 0 of a causal map, is not counted */
 } wcoh_map_figures;
-/* Measure a causal map [T,T], row = query, keys after the query ignored; rows are renormalised.
+typedef enum wcoh_map_keys {
+    WCOH_MAP_CAUSAL, /* keys after the query are ignored */
+    WCOH_MAP_ALL     /* all keys count: the map of an encoder */
+} wcoh_map_keys;
+/* Measure a map [T,T], row = query; rows are renormalised over the keys that count.
    centroids (may be NULL) [T]: the centroid phase of each row, 4.0 where it is undefined. Takes a
    block of 16 T bytes while it works. Errors: WCOH_E_ARGUMENT for T outside 1 .. 2^20, a negative
-   weight or one that is not finite; WCOH_E_MEMORY. Untrusted input: yes. */
+   weight that counts or one that is not finite; WCOH_E_MEMORY. Untrusted input: yes. */
 WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *map, int tokens,
-                                      const wcoh_memory *memory, double *centroids,
-                                      wcoh_error *error);
+                                      wcoh_map_keys keys, const wcoh_memory *memory,
+                                      double *centroids, wcoh_error *error);
 
 /* The heads of one layer, from their centroids [heads, T] (wcoh_map_measure; 4.0: undefined): */
 typedef struct wcoh_heads_figures {
@@ -18191,16 +18197,16 @@ typedef struct wcohi_map_sums {
     uint64_t rows, undefined;
 } wcohi_map_sums;
 
-/* Keys from .. query of one row [T], angles as (cos, sin) [T]; weights are divided by their sum.
+/* Keys from .. last of one row [T], angles as (cos, sin) [T]; weights are divided by their sum.
    Returns the centroid phase. A row without weight does not count. */
-static double wcohi_map_row(const float *row, int from, int query, const wcoh_complex *angles,
+static double wcohi_map_row(const float *row, int from, int last, const wcoh_complex *angles,
                             wcohi_map_sums *sums)
 {
     double total = 0, entropy = 0, re = 0, im = 0, length;
     int j;
-    for (j = from; j <= query; j++) total += row ? (double)row[j] : 1;
+    for (j = from; j <= last; j++) total += row ? (double)row[j] : 1;
     if (!(total > 0)) return wcohi_no_centroid;
-    for (j = from; j <= query; j++) {
+    for (j = from; j <= last; j++) {
         double w = (row ? (double)row[j] : 1) / total;
         if (w > 0) entropy -= w * log(w);
         re += w * angles[j].re;
@@ -18233,9 +18239,16 @@ static wcoh_map_mean wcohi_map_mean_of(const wcohi_map_sums *sums)
     return mean;
 }
 
+/* The last key that counts for a query. */
+static int wcohi_map_last(int query, int tokens, wcoh_map_keys keys)
+{
+    return keys == WCOH_MAP_ALL ? tokens - 1 : query;
+}
+
 /* The four means of a map, NULL for the uniform one: with key 0, without it. */
-static void wcohi_map_sum(const float *map, int tokens, const wcoh_complex *angles,
-                          double *centroids, wcoh_map_mean *all, wcoh_map_mean *rest)
+static void wcohi_map_sum(const float *map, int tokens, wcoh_map_keys keys,
+                          const wcoh_complex *angles, double *centroids, wcoh_map_mean *all,
+                          wcoh_map_mean *rest)
 {
     wcohi_map_sums with, without;
     int q;
@@ -18243,37 +18256,49 @@ static void wcohi_map_sum(const float *map, int tokens, const wcoh_complex *angl
     memset(&without, 0, sizeof without);
     for (q = 0; q < tokens; q++) {
         const float *row = map ? map + (size_t)q * (size_t)tokens : NULL;
-        double centroid = wcohi_map_row(row, 0, q, angles, &with);
+        int last = wcohi_map_last(q, tokens, keys);
+        double centroid = wcohi_map_row(row, 0, last, angles, &with);
         if (centroids) centroids[q] = centroid;
-        if (q > 0) wcohi_map_row(row, 1, q, angles, &without);
+        wcohi_map_row(row, 1, last, angles, &without);
     }
     *all = wcohi_map_mean_of(&with);
     *rest = wcohi_map_mean_of(&without);
 }
 
-WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *map, int tokens,
-                                      const wcoh_memory *memory, double *centroids,
-                                      wcoh_error *error)
+static wcoh_result wcohi_map_check(const float *map, int tokens, wcoh_map_keys keys,
+                                   wcoh_error *error)
 {
-    wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
-    wcoh_complex *angles;
-    wcoh_result result;
     int q, k;
-    if (!figures || !map)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "map: the figures or the map are NULL");
     if (tokens < 1 || tokens > 1 << 20 ||
         wcohi_mul(wcohi_mul((size_t)tokens, (size_t)tokens), sizeof *map) == WCOHI_SIZE_BAD)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "map: tokens is %d, allowed 1..%d", tokens,
                           sizeof(size_t) < 8 ? 32767 : 1 << 20);
+    if ((unsigned)keys > WCOH_MAP_ALL)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "map: the keys are neither causal nor all");
     for (q = 0; q < tokens; q++)
-        for (k = 0; k <= q; k++) {
+        for (k = 0; k <= wcohi_map_last(q, tokens, keys); k++) {
             double w = (double)map[(size_t)q * (size_t)tokens + (size_t)k];
             if (!wcohi_is_finite(w) || w < 0)
                 return wcohi_fail(error, WCOH_E_ARGUMENT,
                                   "map: the weight of query %d, key %d is negative or not finite",
                                   q, k);
         }
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *map, int tokens,
+                                      wcoh_map_keys keys, const wcoh_memory *memory,
+                                      double *centroids, wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_block block;
+    wcoh_complex *angles;
+    wcoh_result result;
+    int k;
+    if (!figures || !map)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "map: the figures or the map are NULL");
+    result = wcohi_map_check(map, tokens, keys, error);
+    if (result) return result;
     WCOHI_TAKE(&arena, tokens, wcoh_complex);
     result = wcohi_block_take(&block, &arena, memory, arena.used, "map", error);
     if (result) return result;
@@ -18282,8 +18307,9 @@ WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *ma
         angles[k] = wcohi_cis(2 * wcohi_pi * k / tokens);
         angles[k].im = -angles[k].im;
     }
-    wcohi_map_sum(map, tokens, angles, centroids, &figures->all, &figures->rest);
-    wcohi_map_sum(NULL, tokens, angles, NULL, &figures->all_uniform, &figures->rest_uniform);
+    wcohi_map_sum(map, tokens, keys, angles, centroids, &figures->all, &figures->rest);
+    wcohi_map_sum(NULL, tokens, keys, angles, NULL, &figures->all_uniform,
+                  &figures->rest_uniform);
     wcohi_block_give(&block);
     return WCOH_OK;
 }

@@ -5,8 +5,9 @@
    cc -O2 -DWAVECOH_PNG ...                     (PNG beside each SVG; Debian: libstb-dev)
    ./embed_report vectors.npy --names names.txt --pairs pairs.txt --plots out
 
-   vectors: a matrix in a .npy or safetensors file. names: one a line, in the order of the rows.
-   pairs: lines "group name name" (or row numbers). Without --pairs: rows 0-1, 2-3, .. are a group.
+   vectors: a matrix in a .npy or safetensors file. names: line by line those of the rows, blank
+   lines too. pairs: lines "group name name", or row numbers in place of names; fields with blanks in
+   double quotes, or tabs between fields. Without --pairs: rows 0-1, 2-3, .. are a group.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -25,7 +26,7 @@ typedef struct request {
 } request;
 
 typedef struct group {
-    char name[48];
+    const char *name;
     uint32_t *pairs; /* [count, 2] */
     size_t count, room;
 } group;
@@ -39,8 +40,8 @@ typedef struct measured {
 static void request_read(request *r, int argc, char **argv)
 {
     const option options[] = {
-        {"names", OPTION_TEXT, &r->names, 0, 0, "names of the rows, one a line"},
-        {"pairs", OPTION_TEXT, &r->pairs, 0, 0, "lines: group name name"},
+        {"names", OPTION_TEXT, &r->names, 0, 0, "names of the rows: line i is that of row i - 1"},
+        {"pairs", OPTION_TEXT, &r->pairs, 0, 0, "lines: group name name (quotes or tabs)"},
         {"tensor", OPTION_TEXT, &r->tensor, 0, 0, "name of the matrix in a safetensors file"},
         {"bands", OPTION_WHOLE, &r->bands, 1, BANDS, "bands of the split"},
         {"draws", OPTION_WHOLE, &r->draws, 2, 10000, "random draws of each null"},
@@ -63,70 +64,53 @@ static void request_read(request *r, int argc, char **argv)
 
 /* ---- names and pairs ---------------------------------------------------------------------- */
 
-/* Lines of a text file as strings in place; *count of them. */
-static char **lines_read(const char *path, size_t *count)
-{
-    size_t size, i, lines = 1;
-    char *text = file_read(path, &size), **list, *at = text;
-    for (i = 0; i < size; i++) lines += text[i] == '\n';
-    list = (char **)memory_of(lines + 1, sizeof *list);
-    *count = 0;
-    while (at && *at) {
-        char *end = strchr(at, '\n');
-        if (end) *end = 0;
-        if (end && end > at && end[-1] == '\r') end[-1] = 0;
-        if (*at) list[(*count)++] = at;
-        at = end ? end + 1 : NULL;
-    }
-    return list;
-}
-
-static uint32_t row_named(const char *name, char **names, size_t name_count, size_t rows_of)
-{
-    size_t i;
-    char *end;
-    unsigned long row;
-    for (i = 0; i < name_count && i < rows_of; i++)
-        if (strcmp(names[i], name) == 0) return (uint32_t)i;
-    row = strtoul(name, &end, 10);
-    if (!*name || *end || row >= rows_of)
-        fail(EXIT_FAILED, "there is no vector named \"%s\"", name);
-    return (uint32_t)row;
-}
-
 static void group_add(group *g, uint32_t a, uint32_t b)
 {
     if (g->count == g->room) {
-        g->room = g->room ? 2 * g->room : 16;
-        g->pairs = (uint32_t *)realloc(g->pairs, g->room * 2 * sizeof *g->pairs);
+        g->room = g->room ? count_of(2, g->room) : 16;
+        g->pairs = (uint32_t *)realloc(g->pairs, count_of(g->room, 2 * sizeof *g->pairs));
         if (!g->pairs) fail(EXIT_FAILED, "no memory for the pairs");
     }
     g->pairs[2 * g->count] = a;
     g->pairs[2 * g->count++ + 1] = b;
 }
 
-static int groups_read(const request *r, group *groups, size_t rows_of)
+/* The group of that name, or a new one. */
+static group *group_named(group *groups, int *count, const char *name, const char *path)
 {
-    size_t name_count = 0, line_count = 0, i;
-    char **names = r->names ? lines_read(r->names, &name_count) : NULL, **lines;
-    int count = 0, k;
+    int k;
+    for (k = 0; k < *count; k++)
+        if (strcmp(groups[k].name, name) == 0) return &groups[k];
+    if (k == GROUPS) fail(EXIT_FAILED, "%s: more than %d groups", path, GROUPS);
+    groups[k].name = name;
+    ++*count;
+    return &groups[k];
+}
+
+static int groups_read(const request *r, const names *n, group *groups, size_t rows_of)
+{
+    size_t line_count = 0, i;
+    char **lines, *field[3];
+    int count = 0, fields;
     if (!r->pairs) {
-        strcpy(groups[0].name, "consecutive");
+        groups[0].name = "consecutive";
         for (i = 0; i + 1 < rows_of; i += 2) group_add(&groups[0], (uint32_t)i, (uint32_t)i + 1);
         if (!groups[0].count) fail(EXIT_FAILED, "%s: two vectors are needed", r->file);
         return 1;
     }
-    lines = lines_read(r->pairs, &line_count);
+    lines = file_lines(r->pairs, &line_count);
     for (i = 0; i < line_count; i++) {
-        char name[48], a[128], b[128], rest[2];
-        if (sscanf(lines[i], "%47s %127s %127s %1s", name, a, b, rest) != 3)
-            fail(EXIT_FAILED, "%s: line %lu is not \"group name name\"", r->pairs,
-                 (unsigned long)i + 1);
-        for (k = 0; k < count && strcmp(groups[k].name, name); k++) continue;
-        if (k == GROUPS) fail(EXIT_FAILED, "%s: more than %d groups", r->pairs, GROUPS);
-        if (k == count) strcpy(groups[count++].name, name);
-        group_add(&groups[k], row_named(a, names, name_count, rows_of),
-                  row_named(b, names, name_count, rows_of));
+        group *g;
+        if (lines[i][strspn(lines[i], " \t")] == 0) continue;
+        fields = line_fields(lines[i], field, 3);
+        if (fields != 3 || !field[0][0])
+            fail(EXIT_FAILED, "%s: line %lu is not \"group name name\"%s", r->pairs,
+                 (unsigned long)i + 1,
+                 fields < 0 ? ": a quote is not closed"
+                            : "; a name with blanks needs quotes, or tabs between the fields");
+        g = group_named(groups, &count, field[0], r->pairs);
+        group_add(g, row_named(n, field[1], rows_of, r->pairs, i + 1),
+                  row_named(n, field[2], rows_of, r->pairs, i + 1));
     }
     if (!count) fail(EXIT_FAILED, "%s: it names no pairs", r->pairs);
     return count;
@@ -177,30 +161,27 @@ static void print_figure(const char *name, const wcoh_figure *f)
            f->mean, f->deviation, f->z, f->percentile);
 }
 
-/* "doctor" */
-static const char *row_name(char **names, size_t count, uint32_t row, char *buffer)
+/* "doctor", or its number where the rows have no names, or this one none. */
+static const char *row_shown(const names *n, uint32_t row)
 {
-    if (row < count) return names[row];
-    sprintf(buffer, "%lu", (unsigned long)row);
-    return buffer;
+    if (row < n->count && n->of_row[row][0]) return text_shown(n->of_row[row]);
+    return text_made("%lu", (unsigned long)row);
 }
 
-static void print_list(const request *r, const group *g, const measured *m)
+static void print_list(const names *n, const group *g, const measured *m)
 {
-    size_t count = 0, i;
-    char **names = r->names ? lines_read(r->names, &count) : NULL, a[24], b[24];
+    size_t i;
     for (i = 0; i < g->count; i++)
         printf("    %14s %-14s cosine %7.4f  variance %.5f  z %+6.2f  percentile %5.1f\n",
-               row_name(names, count, g->pairs[2 * i], a),
-               row_name(names, count, g->pairs[2 * i + 1], b), m->each[i].cosine,
+               row_shown(n, g->pairs[2 * i]), row_shown(n, g->pairs[2 * i + 1]), m->each[i].cosine,
                m->each[i].variance.value, m->each[i].variance.z, m->each[i].variance.percentile);
 }
 
-static void print_text(const request *r, const vectors *v, const group *g, int groups, int bands,
-                       measured all[3][GROUPS], const wcoh_figure *energy)
+static void print_text(const request *r, const vectors *v, const names *n, const group *g,
+                       int groups, int bands, measured all[3][GROUPS], const wcoh_figure *energy)
 {
     int i, k;
-    printf("%s: %lu vectors of %d dimensions, %d bands, %lld draws a null\n", r->file,
+    printf("%s: %lu vectors of %d dimensions, %d bands, %lld draws a null\n", text_shown(r->file),
            (unsigned long)v->count, v->n, bands, r->draws);
     printf("energy by band, share (null of random directions)\n   ");
     for (i = 0; i < bands; i++)
@@ -208,8 +189,8 @@ static void print_text(const request *r, const vectors *v, const group *g, int g
     printf("  in brackets: z\n");
     for (i = 0; i < groups; i++) {
         const measured *rotation = &all[0][i];
-        printf("%s: %lu pairs, mean cosine %.4f\n", g[i].name, (unsigned long)g[i].count,
-               rotation->mean.cosine);
+        printf("%s: %lu pairs, mean cosine %.4f\n", text_shown(g[i].name),
+               (unsigned long)g[i].count, rotation->mean.cosine);
         print_figure("spectral variance, rotations", &rotation->mean.variance);
         print_figure("spectral variance, permutations", &all[1][i].mean.variance);
         print_figure("block-cosine variance, rotations", &all[2][i].mean.variance);
@@ -219,7 +200,7 @@ static void print_text(const request *r, const vectors *v, const group *g, int g
         for (k = 0; k < bands; k++)
             printf(" %.3f(%+.1f)", rotation->profile[k].value, rotation->profile[k].z);
         printf("\n");
-        if (r->list) print_list(r, &g[i], rotation);
+        if (r->list) print_list(n, &g[i], rotation);
     }
     printf("a figure with |z| below 2 is what vectors of that cosine and no structure give\n");
 }
@@ -396,6 +377,7 @@ int main(int argc, char **argv)
     wcoh_spectral *s;
     wcoh_error error;
     vectors v;
+    names n;
     request r;
     int count, bands, i;
     program_name = "embed_report";
@@ -405,7 +387,9 @@ int main(int argc, char **argv)
     r.seed = 1;
     request_read(&r, argc, argv);
     v = vectors_read(r.file, r.tensor);
-    count = groups_read(&r, groups, v.count);
+    memset(&n, 0, sizeof n);
+    if (r.names) n = names_read(r.names, v.count);
+    count = groups_read(&r, &n, groups, v.count);
     measure(&r, &v, groups, count, WCOH_SPLIT_DFT, WCOH_NULL_ROTATION, all[0]);
     measure(&r, &v, groups, count, WCOH_SPLIT_DFT, WCOH_NULL_PERMUTATION, all[1]);
     measure(&r, &v, groups, count, WCOH_SPLIT_BLOCKS, WCOH_NULL_ROTATION, all[2]);
@@ -414,7 +398,7 @@ int main(int argc, char **argv)
     must(wcoh_spectral_energy(s, v.values, v.count, energy, &error), r.file, &error);
     wcoh_spectral_destroy(s);
     if (r.json) print_json(&r, &v, groups, count, bands, all, energy);
-    else print_text(&r, &v, groups, count, bands, all, energy);
+    else print_text(&r, &v, &n, groups, count, bands, all, energy);
     for (i = 0; r.plots && i < count; i++) plot_group(r.plots, &groups[i], &all[0][i], bands);
     if (r.plots) plot_pairs(r.plots, groups, count, all[0], bands);
     if (r.plots) plot_spectrum(&r, &v);

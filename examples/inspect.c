@@ -1,11 +1,15 @@
 /* What is inside a trained model: attention and its waves, depth, symbols, weights; a report, and
-   pictures with --plots. Every figure of attention stands beside that of uniform causal rows.
+   pictures with --plots. Every figure of attention stands beside that of uniform rows.
 
    cc -O2 examples/inspect.c -o inspect -lm -lpthread
    cc -O2 -DWAVECOH_PNG ...                       (PNG beside each SVG; Debian: libstb-dev)
    ./inspect model.safetensors text.txt --plots out
-   ./inspect --maps maps.safetensors              (attention [layers, heads, T, T] of any model)
-   ./inspect --weights any.safetensors            (every matrix of any file)
+   ./inspect --maps maps.safetensors              (attention of any model, .npy too)
+   ./inspect --weights any.safetensors            (every matrix of any file, .npy too)
+
+   Maps: a tensor [layers, heads, T, T], [layers, batch, heads, T, T] or [heads, T, T], or one such
+   tensor a layer, in the order of their names ("layer.2" before "layer.10"). Maps that look ahead
+   are measured whole, and it is said; --causal ignores what lies after the query.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -17,13 +21,15 @@
 
 typedef struct request {
     const char *model, *text, *maps, *weights, *plots;
-    long long tokens, from, threads;
-    int json;
+    long long tokens, from, threads, sequence;
+    int json, causal;
 } request;
 
 /* What was seen of one text in one model, or of maps from a file. */
 typedef struct look {
     int layers, heads, tokens;
+    wcoh_map_keys keys;
+    double ahead;             /* share of the weight that lies after the query */
     wcoh_map_figures *maps;   /* [layers, heads] */
     wcoh_heads_figures *step; /* [layers] */
     double *centroids;        /* [heads, T] of the layer under way */
@@ -42,6 +48,8 @@ static void request_read(request *r, int argc, char **argv)
         {"tokens", OPTION_WHOLE, &r->tokens, 2, 4096, "tokens of the text to look at"},
         {"from", OPTION_WHOLE, &r->from, 0, 9e15, "first byte of the text"},
         {"maps", OPTION_TEXT, &r->maps, 0, 0, "instead of a model: attention [layers,heads,T,T]"},
+        {"sequence", OPTION_WHOLE, &r->sequence, 0, 9e15, "maps: which one of a batch"},
+        {"causal", OPTION_FLAG, &r->causal, 0, 0, "maps: ignore keys after the query"},
         {"weights", OPTION_TEXT, &r->weights, 0, 0, "instead of a model: the matrices of a file"},
         THREADS_OPTION(&r->threads),
         {"plots", OPTION_TEXT, &r->plots, 0, 0, "write pictures whose names begin like this"},
@@ -49,7 +57,8 @@ static void request_read(request *r, int argc, char **argv)
     };
     command c;
     memset(&c, 0, sizeof c);
-    c.usage = "MODEL TEXT [options]\nAttention, depth, waves and weights of a trained model.";
+    c.usage = "MODEL TEXT [options] | --maps FILE | --weights FILE\nAttention, depth, waves and "
+              "weights of a trained model.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
     c.word_limit = 2;
@@ -62,21 +71,20 @@ static void request_read(request *r, int argc, char **argv)
 
 static void look_open(look *k, int layers, int heads, int tokens)
 {
-    size_t square = (size_t)tokens * (size_t)tokens;
+    size_t l = (size_t)layers, h = (size_t)heads, t = (size_t)tokens;
     memset(k, 0, sizeof *k);
     k->layers = layers;
     k->heads = heads;
     k->tokens = tokens;
-    k->maps = (wcoh_map_figures *)memory_of((size_t)layers * (size_t)heads, sizeof *k->maps);
-    k->step = (wcoh_heads_figures *)memory_of((size_t)layers, sizeof *k->step);
-    k->centroids = (double *)memory_of((size_t)heads * (size_t)tokens, sizeof(double));
-    k->alignment =
-        (double *)memory_of((size_t)layers * (size_t)heads * (size_t)heads, sizeof(double));
-    k->sharpest = (double *)memory_of((size_t)layers * square, sizeof(double));
-    k->sharpest_head = (int *)memory_of((size_t)layers, sizeof(int));
-    k->lens_entropy = (double *)memory_of((size_t)layers + 1, sizeof(double));
-    k->lens_loss = (double *)memory_of((size_t)layers + 1, sizeof(double));
-    k->choice = (int *)memory_of(((size_t)layers + 1) * (size_t)tokens, sizeof(int));
+    k->maps = (wcoh_map_figures *)memory_of(count_of(l, h), sizeof *k->maps);
+    k->step = (wcoh_heads_figures *)memory_of(l, sizeof *k->step);
+    k->centroids = (double *)memory_of(count_of(h, t), sizeof(double));
+    k->alignment = (double *)memory_of(count_of(l, count_of(h, h)), sizeof(double));
+    k->sharpest = (double *)memory_of(count_of(l, count_of(t, t)), sizeof(double));
+    k->sharpest_head = (int *)memory_of(l, sizeof(int));
+    k->lens_entropy = (double *)memory_of(l + 1, sizeof(double));
+    k->lens_loss = (double *)memory_of(l + 1, sizeof(double));
+    k->choice = (int *)memory_of(count_of(l + 1, t), sizeof(int));
 }
 
 /* Maps [heads,T,T] of one layer. */
@@ -87,8 +95,8 @@ static void look_maps(look *k, int layer, const float *maps, const char *about)
     wcoh_error error;
     int head, best = 0;
     for (head = 0; head < k->heads; head++) {
-        must(wcoh_map_measure(&figures[head], maps + (size_t)head * square, k->tokens, NULL,
-                              k->centroids + (size_t)head * (size_t)k->tokens, &error),
+        must(wcoh_map_measure(&figures[head], maps + (size_t)head * square, k->tokens, k->keys,
+                              NULL, k->centroids + (size_t)head * (size_t)k->tokens, &error),
              about, &error);
         if (figures[head].all.entropy < figures[best].all.entropy) best = head;
     }
@@ -363,10 +371,15 @@ static void print_attention(const look *k)
 {
     wcoh_collapse c = look_collapse(k);
     int l, h;
-    printf("attention over %d tokens (uniform causal rows: entropy %.3f nats, R %.3f; without key "
+    printf("attention over %d tokens (uniform %srows: entropy %.3f nats, R %.3f; without key "
            "0: %.3f, %.3f)\n",
-           k->tokens, k->maps[0].all_uniform.entropy, k->maps[0].all_uniform.concentration,
-           k->maps[0].rest_uniform.entropy, k->maps[0].rest_uniform.concentration);
+           k->tokens, k->keys == WCOH_MAP_CAUSAL ? "causal " : "", k->maps[0].all_uniform.entropy,
+           k->maps[0].all_uniform.concentration, k->maps[0].rest_uniform.entropy,
+           k->maps[0].rest_uniform.concentration);
+    if (k->ahead > 0)
+        printf("  %.1f %% of the weight is on keys after the query: %s\n", 100 * k->ahead,
+               k->keys == WCOH_MAP_CAUSAL ? "ignored, as --causal asks"
+                                          : "measured whole (--causal ignores it)");
     printf("  layer head   entropy       R  on key 0  centroid   without key 0: entropy       R\n");
     for (l = 0; l < k->layers; l++) {
         for (h = 0; h < k->heads; h++) {
@@ -430,9 +443,11 @@ static void json_attention(const look *k)
     wcoh_collapse c = look_collapse(k);
     wcoh_wave w;
     int l, h;
-    printf("\"tokens\":%d,\"collapse\":{\"layer\":%d,\"drop\":%.6g,\"runner_up\":%d,"
+    printf("\"tokens\":%d,\"causal\":%s,\"ahead\":%.6g,\"collapse\":{\"layer\":%d,\"drop\":%.6g,"
+           "\"runner_up\":%d,"
            "\"runner_up_drop\":%.6g},\n\"heads\":[",
-           k->tokens, c.layer, c.drop, c.runner_up, c.runner_up_drop);
+           k->tokens, k->keys == WCOH_MAP_CAUSAL ? "true" : "false", k->ahead, c.layer, c.drop,
+           c.runner_up, c.runner_up_drop);
     for (l = 0; l < k->layers; l++)
         for (h = 0; h < k->heads; h++) {
             const wcoh_map_figures *f = &k->maps[l * k->heads + h];
@@ -476,72 +491,136 @@ static void json_model(const look *k, const symbols *s)
 /* ---- weights ------------------------------------------------------------------------------ */
 
 typedef struct spectrum {
-    char name[64];
+    const char *name;
     int count;
     double *values;
 } spectrum;
 
 enum { SPECTRA = 8 };
 
-/* Every matrix of a file; the first few spectra are kept for the picture. */
+/* Keep the spectrum of a matrix while there is room, or give it up. */
+static void kept_add(spectrum *kept, int *count, const wcoh_tensor_info *info, double *values)
+{
+    uint64_t least = info->shape[0] < info->shape[1] ? info->shape[0] : info->shape[1];
+    if (least <= 8 || *count >= SPECTRA) {
+        free(values);
+        return;
+    }
+    kept[*count].name = text_shown(info->name);
+    kept[*count].values = values;
+    kept[(*count)++].count = (int)least;
+}
+
+/* A matrix of a file that could not be measured, and why. */
+typedef struct passed {
+    int tensor;
+    wcoh_error error;
+} passed;
+
+static void print_matrix(const char *name, const wcoh_tensor_info *info,
+                         const wcoh_matrix_figures *f)
+{
+    const char *identity = "";
+    const char *shape = text_made("%.0fx%.0f", (double)info->shape[0], (double)info->shape[1]);
+    if (f->identity >= 0) identity = text_made("%.3f (%.3f)", f->identity, f->identity_random);
+    printf("  %-40s %11s %9.3f %9.3f %7.1f (%5.1f) %8.1f  %.2f %.2f %.2f (%.2f..) %15s\n",
+           text_shown(name), shape, f->norm, f->largest, f->effective_rank, f->random_rank,
+           f->stable_rank, f->thirds[0], f->thirds[1], f->thirds[2], f->thirds_random[0], identity);
+}
+
+static void json_matrix(const char *name, const wcoh_tensor_info *info,
+                        const wcoh_matrix_figures *f)
+{
+    printf("\n{\"name\":");
+    json_text(name);
+    printf(",\"rows\":%.0f,\"columns\":%.0f,\"norm\":%.6g,\"largest\":%.6g,"
+           "\"smallest\":%.6g,\"effective_rank\":%.6g,\"random_rank\":%.6g,"
+           "\"stable_rank\":%.6g,\"thirds\":[%.6g,%.6g,%.6g],\"thirds_random\":[%.6g,"
+           "%.6g,%.6g],\"identity\":%.6g,\"identity_random\":%.6g}",
+           (double)info->shape[0], (double)info->shape[1], f->norm, f->largest, f->smallest,
+           f->effective_rank, f->random_rank, f->stable_rank, f->thirds[0], f->thirds[1],
+           f->thirds[2], f->thirds_random[0], f->thirds_random[1], f->thirds_random[2], f->identity,
+           f->identity_random);
+}
+
+/* Figures of matrix i of a file and its singular values, *values [min(rows, columns)]. */
+static wcoh_result matrix_look(const wcoh_tensors *t, int i, const wcoh_tensor_info *info,
+                               wcoh_matrix_figures *f, double **values, wcoh_error *error)
+{
+    enum { LARGEST = 1 << 24 };
+    size_t least = (size_t)(info->shape[0] < info->shape[1] ? info->shape[0] : info->shape[1]);
+    wcoh_result result;
+    float *w;
+    *values = NULL;
+    if (info->count > LARGEST) {
+        sprintf(error->text, "more than %d numbers", (int)LARGEST);
+        return error->code = WCOH_E_UNSUPPORTED;
+    }
+    w = (float *)memory_of((size_t)info->count, sizeof(float));
+    *values = (double *)memory_of(least, sizeof(double));
+    result = wcoh_tensors_read(t, i, 0, (size_t)info->count, w, error);
+    if (!result)
+        result = wcoh_matrix_measure(f, w, (int)info->shape[0], (int)info->shape[1], *values, NULL,
+                                     error);
+    free(w);
+    return result;
+}
+
+static void print_passed(const wcoh_tensors *t, const passed *list, int count, int json)
+{
+    wcoh_tensor_info info;
+    int i;
+    if (json) printf("],\n\"passed_over\":[");
+    for (i = 0; i < count; i++) {
+        wcoh_tensors_info(t, list[i].tensor, &info, NULL);
+        if (!json) {
+            printf("  %-40s passed over: %s\n", text_shown(info.name),
+                   text_shown(list[i].error.text));
+            continue;
+        }
+        printf("%s\n{\"name\":", i ? "," : "");
+        json_text(info.name);
+        printf(",\"dtype\":\"%s\",\"reason\":", info.dtype);
+        json_text(list[i].error.text);
+        printf("}");
+    }
+    if (json) printf("]");
+}
+
+/* Every matrix of a file; the first few spectra are kept for the picture. One that cannot be
+   measured is named and passed over. */
 static int look_weights(const char *path, int json, spectrum *kept)
 {
     wcoh_tensors *t;
     wcoh_tensor_info info;
     wcoh_error error;
     wcoh_matrix_figures f;
-    int i, any = 0, count = 0;
+    int i, shown = 0, count = 0, skipped = 0;
+    passed *over;
     must(wcoh_tensors_open_file(&t, path, NULL, &error), NULL, &error);
+    over = (passed *)memory_of((size_t)wcoh_tensors_count(t), sizeof *over);
     if (!json)
         printf(
             "weights (in brackets: what chance gives)\n  %-40s %11s %9s %9s %15s %8s %22s %15s\n",
             "matrix", "shape", "norm", "largest", "effective rank", "stable", "DFT thirds",
             "from identity");
     for (i = 0; i < wcoh_tensors_count(t); i++) {
-        int rows_of, columns, least;
         double *values;
-        float *w;
-        char shape[32], identity[32] = "";
         wcoh_tensors_info(t, i, &info, NULL);
-        if (info.dims != 2 || strncmp(info.name, "adam.", 5) == 0 || !info.count ||
-            info.count > 1 << 24)
-            continue;
-        rows_of = (int)info.shape[0];
-        columns = (int)info.shape[1];
-        least = rows_of < columns ? rows_of : columns;
-        values = (double *)memory_of((size_t)least, sizeof(double));
-        w = (float *)memory_of((size_t)info.count, sizeof(float));
-        must(wcoh_tensors_read(t, i, 0, (size_t)info.count, w, &error), path, &error);
-        must(wcoh_matrix_measure(&f, w, rows_of, columns, values, NULL, &error), info.name, &error);
-        free(w);
-        sprintf(shape, "%dx%d", rows_of, columns);
-        if (f.identity >= 0) sprintf(identity, "%.3f (%.3f)", f.identity, f.identity_random);
-        if (json) {
-            printf("%s\n{\"name\":", any ? "," : "");
-            json_text(info.name);
-            printf(",\"rows\":%d,\"columns\":%d,\"norm\":%.6g,\"largest\":%.6g,"
-                   "\"smallest\":%.6g,\"effective_rank\":%.6g,\"random_rank\":%.6g,"
-                   "\"stable_rank\":%.6g,\"thirds\":[%.6g,%.6g,%.6g],\"thirds_random\":[%.6g,"
-                   "%.6g,%.6g],\"identity\":%.6g,\"identity_random\":%.6g}",
-                   rows_of, columns, f.norm, f.largest, f.smallest, f.effective_rank, f.random_rank,
-                   f.stable_rank, f.thirds[0], f.thirds[1], f.thirds[2], f.thirds_random[0],
-                   f.thirds_random[1], f.thirds_random[2], f.identity, f.identity_random);
-        } else {
-            printf("  %-40s %11s %9.3f %9.3f %7.1f (%5.1f) %8.1f  %.2f %.2f %.2f (%.2f..) %15s\n",
-                   info.name, shape, f.norm, f.largest, f.effective_rank, f.random_rank,
-                   f.stable_rank, f.thirds[0], f.thirds[1], f.thirds[2], f.thirds_random[0],
-                   identity);
-        }
-        any = 1;
-        if (least > 8 && count < SPECTRA) {
-            snprintf(kept[count].name, sizeof kept[count].name, "%.60s", info.name);
-            kept[count].values = values;
-            kept[count++].count = least;
-        } else {
+        if (info.dims != 2 || strncmp(info.name, "adam.", 5) == 0 || !info.count) continue;
+        if (matrix_look(t, i, &info, &f, &values, &over[skipped].error)) {
+            over[skipped++].tensor = i;
             free(values);
+            continue;
         }
+        if (json && shown++) printf(",");
+        if (json) json_matrix(info.name, &info, &f);
+        else print_matrix(info.name, &info, &f);
+        kept_add(kept, &count, &info, values);
     }
+    print_passed(t, over, skipped, json);
     wcoh_tensors_close(t);
+    free(over);
     return count;
 }
 
@@ -678,41 +757,159 @@ static void plot_weights(const spectrum *s, int count, const char *prefix)
 
 /* ---- three ways in ------------------------------------------------------------------------ */
 
+/* Attention in a file: one tensor of all layers, or one a layer. */
+typedef struct map_file {
+    wcoh_tensors *file;
+    const char *path;
+    int *tensors; /* [count], in the order of the layers */
+    int count, dims;
+    uint64_t layers, batch, heads, tokens, sequence;
+} map_file;
+
+/* 1 if a comes before b: runs of digits count as numbers, so layer.2 stands before layer.10. */
+static int name_before(const char *a, const char *b)
+{
+    while (*a && *b) {
+        size_t x = strspn(a, "0123456789"), y = strspn(b, "0123456789");
+        if (x && y) {
+            for (; x > 1 && *a == '0'; x--) a++;
+            for (; y > 1 && *b == '0'; y--) b++;
+            if (x != y) return x < y;
+            if (strncmp(a, b, x) != 0) return strncmp(a, b, x) < 0;
+            a += x;
+            b += y;
+        } else if (*a != *b) {
+            return (unsigned char)*a < (unsigned char)*b;
+        } else {
+            a++;
+            b++;
+        }
+    }
+    return !*a && *b;
+}
+
+/* Put tensor `added` where its name belongs. */
+static void maps_insert(map_file *m, int added)
+{
+    wcoh_tensor_info info, other;
+    int i = m->count++;
+    wcoh_tensors_info(m->file, added, &info, NULL);
+    for (; i > 0; i--) {
+        wcoh_tensors_info(m->file, m->tensors[i - 1], &other, NULL);
+        if (!name_before(info.name, other.name)) break;
+        m->tensors[i] = m->tensors[i - 1];
+    }
+    m->tensors[i] = added;
+}
+
+/* Which side is what: the last three are always heads, T, T. */
+static void maps_shape(map_file *m, const wcoh_tensor_info *info)
+{
+    const uint64_t *side = info->shape + info->dims - 3;
+    m->dims = info->dims;
+    m->heads = side[0];
+    m->tokens = side[1];
+    m->batch = m->layers = 1;
+    if (m->count > 1) m->layers = (uint64_t)m->count;
+    else if (info->dims > 3) m->layers = info->shape[0];
+    if (info->dims - 3 > (m->count == 1)) m->batch = info->shape[info->dims - 4];
+    if (info->dims == 5 && m->count > 1)
+        fail(EXIT_FAILED, "%s: several tensors [layers, batch, heads, T, T]; one is needed",
+             m->path);
+    if (m->layers > 1024 || m->heads > 4096 || m->tokens > 4096)
+        fail(EXIT_FAILED, "%s: more than 1024 layers, 4096 heads or 4096 tokens", m->path);
+}
+
+static void maps_open(map_file *m, const char *path, uint64_t sequence)
+{
+    wcoh_tensor_info first, info;
+    wcoh_error error;
+    int i;
+    memset(m, 0, sizeof *m);
+    m->path = path;
+    m->sequence = sequence;
+    must(wcoh_tensors_open_file(&m->file, path, NULL, &error), NULL, &error);
+    m->tensors = (int *)memory_of((size_t)wcoh_tensors_count(m->file), sizeof *m->tensors);
+    for (i = 0; i < wcoh_tensors_count(m->file); i++) {
+        wcoh_tensors_info(m->file, i, &info, NULL);
+        if (info.dims < 3 || info.dims > 5 || !info.count) continue;
+        if (info.shape[info.dims - 1] == info.shape[info.dims - 2]) maps_insert(m, i);
+    }
+    if (!m->count)
+        fail(EXIT_FAILED,
+             "%s: it has no tensor [layers, heads, T, T], [layers, batch, heads, T, T] or "
+             "[heads, T, T]",
+             path);
+    wcoh_tensors_info(m->file, m->tensors[0], &first, NULL);
+    for (i = 1; i < m->count; i++) {
+        wcoh_tensors_info(m->file, m->tensors[i], &info, NULL);
+        if (info.dims != first.dims ||
+            memcmp(info.shape, first.shape, (size_t)info.dims * sizeof info.shape[0]) != 0)
+            fail(EXIT_FAILED, "%s: \"%s\" and \"%s\" could be layers, but differ in shape", path,
+                 first.name, info.name);
+    }
+    maps_shape(m, &first);
+    if (sequence >= m->batch)
+        fail(EXIT_USAGE, "--sequence is %.0f: the file has %.0f", (double)sequence,
+             (double)m->batch);
+}
+
+/* Maps [heads,T,T] of one layer. */
+static void maps_read(const map_file *m, int layer, float *maps)
+{
+    uint64_t size = m->heads * m->tokens * m->tokens, first = m->sequence;
+    int tensor = m->tensors[m->count > 1 ? layer : 0];
+    wcoh_error error;
+    if (m->count == 1) first += (uint64_t)layer * m->batch;
+    must(wcoh_tensors_read(m->file, tensor, first * size, (size_t)size, maps, &error), m->path,
+         &error);
+}
+
+/* Share of all weight that lies after the query. */
+static double maps_ahead(const map_file *m, float *maps)
+{
+    size_t t = (size_t)m->tokens, i, total = count_of((size_t)m->heads, count_of(t, t));
+    double all = 0, ahead = 0;
+    int l;
+    for (l = 0; l < (int)m->layers; l++) {
+        maps_read(m, l, maps);
+        for (i = 0; i < total; i++) {
+            all += (double)maps[i];
+            if (i % t > i / t % t) ahead += (double)maps[i];
+        }
+    }
+    return all > 0 ? ahead / all : 0;
+}
+
 static void from_maps(const request *r)
 {
-    wcoh_tensors *t;
-    wcoh_tensor_info info;
-    wcoh_error error;
-    size_t layer_size;
+    const double rounding = 1e-6; /* of a causal softmax in half precision nothing is left there */
+    map_file m;
     float *maps;
     look k;
-    int i, l;
-    must(wcoh_tensors_open_file(&t, r->maps, NULL, &error), NULL, &error);
-    for (i = 0; i < wcoh_tensors_count(t); i++) {
-        wcoh_tensors_info(t, i, &info, NULL);
-        if (info.dims == 4 && info.shape[2] == info.shape[3] && info.count) break;
-    }
-    if (i == wcoh_tensors_count(t))
-        fail(EXIT_FAILED, "%s: it has no tensor [layers, heads, T, T]", r->maps);
-    if (info.shape[0] > 1024 || info.shape[1] > 4096 || info.shape[2] > 4096)
-        fail(EXIT_FAILED, "%s: more than 1024 layers, 4096 heads or 4096 tokens", r->maps);
-    look_open(&k, (int)info.shape[0], (int)info.shape[1], (int)info.shape[2]);
-    layer_size = (size_t)(info.count / info.shape[0]);
-    maps = (float *)memory_of(layer_size, sizeof(float));
+    int l;
+    maps_open(&m, r->maps, (uint64_t)r->sequence);
+    look_open(&k, (int)m.layers, (int)m.heads, (int)m.tokens);
+    maps = (float *)memory_of(
+        count_of((size_t)m.heads, count_of((size_t)m.tokens, (size_t)m.tokens)), sizeof(float));
+    k.ahead = maps_ahead(&m, maps);
+    if (!(k.ahead > rounding)) k.ahead = 0;
+    if (k.ahead > 0 && !r->causal) k.keys = WCOH_MAP_ALL;
     for (l = 0; l < k.layers; l++) {
-        must(wcoh_tensors_read(t, i, (uint64_t)l * layer_size, layer_size, maps, &error), r->maps,
-             &error);
+        maps_read(&m, l, maps);
         look_maps(&k, l, maps, r->maps);
     }
     if (r->json) {
-        printf("{");
+        printf("{\"sequence\":%.0f,\"sequences\":%.0f,", (double)m.sequence, (double)m.batch);
         json_attention(&k);
         printf("}\n");
     } else {
+        if (m.batch > 1) printf("sequence %.0f of %.0f\n", (double)m.sequence, (double)m.batch);
         print_attention(&k);
     }
     if (r->plots) plot_attention(&k, r->plots);
-    wcoh_tensors_close(t);
+    wcoh_tensors_close(m.file);
+    free(m.tensors);
     free(maps);
 }
 
@@ -722,7 +919,7 @@ static void from_weights(const char *path, const request *r)
     int count;
     if (r->json) printf("\"weights\":[");
     count = look_weights(path, r->json, kept);
-    if (r->json) printf("]}\n");
+    if (r->json) printf("}\n");
     if (r->plots) plot_weights(kept, count, r->plots);
 }
 

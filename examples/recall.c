@@ -18,8 +18,12 @@
 #include <pthread.h>
 #endif
 
+enum { BUILD, ASK, BENCH }; /* actions */
+
 typedef struct request {
-    const char *action, *store, *file, *packet, *score, *tensor;
+    const char *store, *file, *tensor;
+    choice packet, score; /* in the order of wcoh_packet, wcoh_score */
+    int action;
     long long top, row, first_bin, bins, threads, packets, dimensions, repeats;
     int json;
 } request;
@@ -27,8 +31,8 @@ typedef struct request {
 static void request_read(request *r, int argc, char **argv)
 {
     const option options[] = {
-        {"packet", OPTION_TEXT, &r->packet, 0, 0, "build, bench: sign (the vector) or dft (bands)"},
-        {"score", OPTION_TEXT, &r->score, 0, 0, "cosine or resonance"},
+        {"packet", OPTION_CHOICE, &r->packet, 0, 0, "build, bench: the vector, or its bands"},
+        {"score", OPTION_CHOICE, &r->score, 0, 0, "what the best packets are best in"},
         {"top", OPTION_WHOLE, &r->top, 1, 1024, "best packets wanted"},
         {"row", OPTION_WHOLE, &r->row, 0, 1e15, "ask: the row of the vectors file to ask with"},
         {"first-bin", OPTION_WHOLE, &r->first_bin, 0, 1048576, "first bin that counts"},
@@ -48,19 +52,11 @@ static void request_read(request *r, int argc, char **argv)
     c.option_count = (int)(sizeof options / sizeof options[0]);
     c.word_limit = 3;
     options_read(&c, argc, argv);
-    r->action = c.word_count ? c.words[0] : "";
+    r->action = word_choose("the action", c.word_count ? c.words[0] : "", "build ask bench");
     r->store = c.word_count > 1 ? c.words[1] : NULL;
     r->file = c.word_count > 2 ? c.words[2] : NULL;
-    if (strcmp(r->action, "bench") != 0 && !r->file)
+    if (r->action != BENCH && !r->file)
         fail(EXIT_USAGE, "build or ask, a store and a file of vectors are needed; --help explains");
-}
-
-static wcoh_packet packet_named(const char *name)
-{
-    if (strcmp(name, "sign") == 0) return WCOH_PACKET_SIGN;
-    if (strcmp(name, "dft") == 0) return WCOH_PACKET_DFT;
-    fail(EXIT_USAGE, "--packet is \"%s\": allowed are sign and dft", name);
-    return WCOH_PACKET_SIGN;
 }
 
 static wcoh_resonance_query query_of(const request *r)
@@ -70,7 +66,7 @@ static wcoh_resonance_query query_of(const request *r)
     query.top = (int)r->top;
     query.first_bin = (int)r->first_bin;
     query.bins = (int)r->bins;
-    query.score = strcmp(r->score, "resonance") == 0 ? WCOH_SCORE_RESONANCE : WCOH_SCORE_COSINE;
+    query.score = (wcoh_score)r->score.index;
     return query;
 }
 
@@ -85,7 +81,7 @@ static void build(const request *r)
     double start = seconds_now();
     memset(&desc, 0, sizeof desc);
     desc.dimensions = v.n;
-    desc.packet = packet_named(r->packet);
+    desc.packet = (wcoh_packet)r->packet.index;
     desc.cpu.threads = (int)r->threads;
     must(wcoh_resonance_create(&store, &desc, &error), NULL, &error);
     must(wcoh_resonance_add(store, v.values, NULL, v.count, &error), r->file, &error);
@@ -237,7 +233,7 @@ static void bench(const request *r)
     threads = threads > 64 ? 64 : threads;
     memset(&desc, 0, sizeof desc);
     desc.dimensions = n;
-    desc.packet = packet_named(r->packet);
+    desc.packet = (wcoh_packet)r->packet.index;
     desc.cpu.threads = threads;
     desc.memory.alloc = piece_alloc;
     desc.memory.release = piece_release;
@@ -281,17 +277,18 @@ int main(int argc, char **argv)
     request r;
     program_name = "recall";
     memset(&r, 0, sizeof r);
-    r.packet = "dft";
-    r.score = "cosine";
+    r.packet.words = "sign dft";
+    r.packet.index = WCOH_PACKET_DFT;
+    r.score.words = "resonance cosine";
+    r.score.index = WCOH_SCORE_COSINE;
     r.top = 10;
     r.packets = 1000000;
     r.dimensions = 384;
     r.repeats = 10;
     request_read(&r, argc, argv);
-    if (strcmp(r.action, "build") == 0) build(&r);
-    else if (strcmp(r.action, "ask") == 0) ask(&r);
-    else if (strcmp(r.action, "bench") == 0) bench(&r);
-    else fail(EXIT_USAGE, "there is no action \"%s\"; --help explains", r.action);
+    if (r.action == BUILD) build(&r);
+    else if (r.action == ASK) ask(&r);
+    else bench(&r);
     stdout_check();
     return 0;
 }

@@ -1,8 +1,8 @@
 /* Fuzzer of everything that reads a file: loads the input as a file of tensors, as a model, as the
-   state of a trainer and of a session, and uses what it got.
+   state of a trainer and of a session, as a circle and as a store of packets, and uses what it got.
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ -o fuzz tests/fuzz_files.c -lm -lpthread
    cc -o seeds tests/fuzz_files.c -lm -lpthread && mkdir -p corpus && ./seeds corpus
-   ./fuzz -max_len=30000 -rss_limit_mb=2048 -max_total_time=60 corpus
+   ./fuzz -max_len=50000 -rss_limit_mb=2048 -max_total_time=60 corpus
    Without -DFUZZ it writes first inputs to a folder, or with -r runs files: ./seeds -r FILE .. */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
@@ -160,6 +160,61 @@ static void use_trainer_and_session(const wcoh_io *io, char kind)
     }
 }
 
+/* Saved again it must load again, with as many entities. */
+static void use_circle(const wcoh_io *io)
+{
+    static unsigned char space[1 << 22];
+    wcoh_block_io block;
+    wcoh_io out = io_of(&block, space, sizeof space);
+    wcoh_circle *circle = NULL, *again = NULL;
+    wcoh_circle_query query;
+    double phases[2] = {1, 2};
+    size_t count;
+    if (wcoh_circle_load(&circle, io, NULL, &error)) return;
+    memset(&query, 0, sizeof query);
+    query.harmonic[0] = 3;
+    REQUIRE(wcoh_circle_find(circle, &query, NULL, 0, &count, NULL, &error) == WCOH_OK);
+    block.used = 0;
+    if (wcoh_circle_save(circle, &out, &error) == WCOH_OK) {
+        REQUIRE(wcoh_circle_load(&again, &out, NULL, &error) == WCOH_OK);
+        REQUIRE(wcoh_circle_count(again) == wcoh_circle_count(circle));
+        wcoh_circle_destroy(again);
+    }
+    REQUIRE(wcoh_circle_insert(circle, phases, NULL, &error) == WCOH_OK);
+    wcoh_circle_remove(circle, 0);
+    wcoh_circle_destroy(circle);
+}
+
+/* The same of a store, all of it and a part; a query of each finds what it holds. */
+static void use_resonance(const wcoh_io *io)
+{
+    static unsigned char space[1 << 22];
+    static float vector[1 << 20], phases[1 << 20];
+    wcoh_block_io block;
+    wcoh_io out = io_of(&block, space, sizeof space);
+    wcoh_resonance *store = NULL, *again = NULL;
+    wcoh_resonance_hit hits[10];
+    wcoh_cpu_desc cpu;
+    int part, found;
+    memset(&cpu, 0, sizeof cpu);
+    cpu.threads = 1;
+    vector[0] = 1;
+    for (part = 0; part < 2; part++) {
+        const float *given;
+        if (wcoh_resonance_load(&store, io, part, part, &cpu, NULL, &error)) continue;
+        given = wcoh_resonance_get_desc(store)->packet == WCOH_PACKET_PHASES ? phases : NULL;
+        REQUIRE(wcoh_resonance_find(store, NULL, vector, given, hits, &found, &error) == WCOH_OK);
+        REQUIRE((uint64_t)found == WCOHI_MIN(wcoh_resonance_count(store), 10));
+        block.used = 0;
+        if (wcoh_resonance_save(store, &out, &error) == WCOH_OK) {
+            REQUIRE(wcoh_resonance_load(&again, &out, 0, 0, &cpu, NULL, &error) == WCOH_OK);
+            REQUIRE(wcoh_resonance_count(again) == wcoh_resonance_count(store));
+            wcoh_resonance_destroy(again);
+        }
+        wcoh_resonance_destroy(store);
+    }
+}
+
 static void use_file(const void *data, size_t size)
 {
     wcoh_block_io block;
@@ -168,6 +223,10 @@ static void use_file(const void *data, size_t size)
     char kind = use_tensors(&io);
     if (wcoh_model_load(&model, &io, NULL, &error) == WCOH_OK) use_model(model);
     wcoh_model_destroy(model);
+    if (kind == '?') {
+        use_circle(&io);
+        use_resonance(&io);
+    }
     if (kind) use_trainer_and_session(&io, kind);
 }
 
@@ -222,6 +281,49 @@ static void write_seed(const char *folder, const char *name, wcoh_block_io *bloc
     fwrite(block->data, 1, block->used, file);
     fclose(file);
     block->used = 0;
+}
+
+static void write_toolkit_seeds(const char *folder)
+{
+    static const char *const names[] = {"sign", "dft", "phases"};
+    wcoh_block_io block;
+    wcoh_io io = io_of(&block, space, sizeof space);
+    float vectors[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
+    double phases[2] = {1, 2};
+    char name[40];
+    int i, k;
+    block.used = 0;
+    for (i = 1; i <= 2; i++) {
+        wcoh_circle_desc desc;
+        wcoh_circle *circle;
+        memset(&desc, 0, sizeof desc);
+        desc.buckets = 7;
+        desc.axes = i;
+        REQUIRE(wcoh_circle_create(&circle, &desc, &error) == WCOH_OK);
+        for (k = 0; k < 5; k++) {
+            phases[0] = 3 * k;
+            REQUIRE(wcoh_circle_insert(circle, phases, NULL, &error) == WCOH_OK);
+        }
+        REQUIRE(wcoh_circle_remove(circle, 2) == 1);
+        REQUIRE(wcoh_circle_save(circle, &io, &error) == WCOH_OK);
+        sprintf(name, "circle%d", i);
+        write_seed(folder, name, &block);
+        wcoh_circle_destroy(circle);
+    }
+    for (i = 0; i < 3; i++) {
+        wcoh_resonance_desc desc;
+        wcoh_resonance *store;
+        memset(&desc, 0, sizeof desc);
+        desc.dimensions = 5;
+        desc.packet = (wcoh_packet)i;
+        desc.cpu.threads = 1;
+        REQUIRE(wcoh_resonance_create(&store, &desc, &error) == WCOH_OK);
+        REQUIRE(wcoh_resonance_add(store, vectors, i == WCOH_PACKET_PHASES ? vectors : NULL, 2,
+                                   &error) == WCOH_OK);
+        REQUIRE(wcoh_resonance_save(store, &io, &error) == WCOH_OK);
+        write_seed(folder, names[i], &block);
+        wcoh_resonance_destroy(store);
+    }
 }
 
 static void write_seeds(const char *folder)
@@ -310,6 +412,7 @@ int main(int count, char **arguments)
     if (count < 2) return 2;
     if (strcmp(arguments[1], "-r")) {
         write_seeds(arguments[1]);
+        write_toolkit_seeds(arguments[1]);
         write_foreign_seeds(arguments[1]);
         return 0;
     }

@@ -1275,7 +1275,8 @@ static void uniform_rows_have_the_known_means(void)
         wcoh_map_figures f;
         double centroids[64];
         for (k = 0; k < tokens[i] * tokens[i]; k++) map[k] = 0.25f; /* rows are renormalised */
-        CHECK(wcoh_map_measure(&f, map, tokens[i], NULL, centroids, NULL) == WCOH_OK);
+        CHECK(wcoh_map_measure(&f, map, tokens[i], WCOH_MAP_CAUSAL, NULL, centroids, NULL) ==
+              WCOH_OK);
         CHECK_NEAR(f.all.concentration, r[i], 5e-7);
         CHECK_NEAR(f.all.entropy, h[i], 5e-7);
         CHECK_NEAR(f.all_uniform.concentration, r[i], 5e-7);
@@ -1298,14 +1299,14 @@ static void one_hot_two_point_and_random_rows(void)
     int q, k;
     memset(map, 0, sizeof map);
     for (q = 0; q < N; q++) map[q * N + q] = 1;
-    CHECK(wcoh_map_measure(&f, map, N, NULL, centroids, NULL) == WCOH_OK);
+    CHECK(wcoh_map_measure(&f, map, N, WCOH_MAP_CAUSAL, NULL, centroids, NULL) == WCOH_OK);
     CHECK_NEAR(f.all.entropy, 0, 1e-12);
     CHECK_NEAR(f.all.concentration, 1, 1e-12);
     for (q = 0; q < N; q++) CHECK_NEAR(wcoh_angle(centroids[q], angle * q), 0, 1e-12);
     CHECK_NEAR(f.all.first, 1.0 / N, 1e-12);
     memset(map, 0, sizeof map); /* two keys d apart: entropy ln 2, R = cos(d/2) */
     for (q = 0; q < N; q++) map[q * N] = map[q * N + q / 2] = 0.5f;
-    CHECK(wcoh_map_measure(&f, map, N, NULL, centroids, NULL) == WCOH_OK);
+    CHECK(wcoh_map_measure(&f, map, N, WCOH_MAP_CAUSAL, NULL, centroids, NULL) == WCOH_OK);
     {
         double entropy = 0, r = 0;
         for (q = 0; q < N; q++) {
@@ -1317,14 +1318,41 @@ static void one_hot_two_point_and_random_rows(void)
         CHECK(f.rest.rows == N - 2 && f.rest.entropy == 0);
     }
     for (k = 0; k < N * N; k++) map[k] = (float)wcoh_rng_uniform(&rng);
-    CHECK(wcoh_map_measure(&f, map, N, NULL, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_map_measure(&f, map, N, WCOH_MAP_CAUSAL, NULL, NULL, NULL) == WCOH_OK);
     CHECK(f.all.entropy > 0 && f.all.entropy < f.all_uniform.entropy);
     map[5 * N + 3] = -0.1f;
-    CHECK(wcoh_map_measure(&f, map, N, NULL, NULL, NULL) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_map_measure(&f, map, N, WCOH_MAP_CAUSAL, NULL, NULL, NULL) == WCOH_E_ARGUMENT);
     map[5 * N + 3] = 0;
     map[5 * N + 7] = (float)HUGE_VAL; /* a key after the query is not looked at */
-    CHECK(wcoh_map_measure(&f, map, N, NULL, NULL, NULL) == WCOH_OK);
-    CHECK(wcoh_map_measure(&f, map, 0, NULL, NULL, NULL) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_map_measure(&f, map, N, WCOH_MAP_CAUSAL, NULL, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_map_measure(&f, map, 0, WCOH_MAP_CAUSAL, NULL, NULL, NULL) == WCOH_E_ARGUMENT);
+}
+
+/* An encoder's map: nothing is dropped, and its baseline is uniform over all keys. */
+static void maps_of_encoders_are_measured_whole(void)
+{
+    enum { N = 8 };
+    float map[N * N];
+    wcoh_map_figures f, g;
+    int q, k;
+    for (q = 0; q < N; q++)
+        for (k = 0; k < N; k++) map[q * N + k] = k == (q + 1) % N ? 0.75f : k == q ? 0.25f : 0;
+    CHECK(wcoh_map_measure(&f, map, N, WCOH_MAP_ALL, NULL, NULL, NULL) == WCOH_OK);
+    CHECK_NEAR(f.all.entropy, -0.75 * log(0.75) - 0.25 * log(0.25), 1e-12);
+    CHECK_NEAR(f.all_uniform.entropy, log(N), 1e-12);
+    CHECK_NEAR(f.all_uniform.concentration, 0, 1e-12);
+    CHECK(f.all_uniform.undefined == N && f.all.rows == N && f.rest.rows == N);
+    CHECK_NEAR(f.rest_uniform.entropy, log(N - 1), 1e-12);
+    CHECK_NEAR(f.rest.entropy, (N - 2) * f.all.entropy / N, 1e-12); /* rows 0 and 7 keep one key */
+    CHECK(wcoh_map_measure(&g, map, N, WCOH_MAP_CAUSAL, NULL, NULL, NULL) == WCOH_OK);
+    CHECK(g.all.entropy < 0.1);
+    map[1] = -1; /* after query 0: looked at now */
+    CHECK(wcoh_map_measure(&g, map, N, WCOH_MAP_CAUSAL, NULL, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_map_measure(&g, map, N, WCOH_MAP_ALL, NULL, NULL, NULL) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_map_measure(&g, map, N, (wcoh_map_keys)2, NULL, NULL, NULL) == WCOH_E_ARGUMENT);
+    map[1] = 1;
+    CHECK(wcoh_map_measure(&g, map, 1, WCOH_MAP_ALL, NULL, NULL, NULL) == WCOH_OK);
+    CHECK(g.rest.rows == 0 && g.all.rows == 1);
 }
 
 static void heads_in_step_and_opposed(void)
@@ -1638,7 +1666,7 @@ static void short_lived_blocks_come_and_go(void)
         wcoh_result wanted = after ? WCOH_OK : WCOH_E_MEMORY;
         CHECK(wcoh_matrix_measure(&f, matrix, 4, 3, NULL, &memory, NULL) == wanted);
         memory = memory_that_fails(after);
-        CHECK(wcoh_map_measure(&g, matrix, 3, &memory, NULL, NULL) == wanted);
+        CHECK(wcoh_map_measure(&g, matrix, 3, WCOH_MAP_CAUSAL, &memory, NULL, NULL) == wanted);
         memory = memory_that_fails(after);
         wanted = after > 1 ? WCOH_OK : WCOH_E_MEMORY; /* the plan's, then the pass's */
         CHECK(wcoh_model_inspect(model, tokens, 4, NULL, &memory, ignore, &calls, NULL) == wanted);
@@ -2134,8 +2162,8 @@ static void null_is_refused_by_every_function_that_can_fail(void)
     REFUSED(wcoh_resonance_load(NULL, NULL, 0, 0, NULL, NULL, NULL));
     REFUSED(wcoh_resonance_save_file(NULL, "x", NULL));
     REFUSED(wcoh_resonance_load_file(NULL, "x", 0, 0, NULL, NULL, NULL));
-    REFUSED(wcoh_map_measure(NULL, v, 2, NULL, NULL, NULL));
-    REFUSED(wcoh_map_measure(&map, NULL, 2, NULL, NULL, NULL));
+    REFUSED(wcoh_map_measure(NULL, v, 2, WCOH_MAP_CAUSAL, NULL, NULL, NULL));
+    REFUSED(wcoh_map_measure(&map, NULL, 2, WCOH_MAP_CAUSAL, NULL, NULL, NULL));
     REFUSED(wcoh_matrix_measure(NULL, v, 2, 2, NULL, NULL, NULL));
     REFUSED(wcoh_matrix_measure(&matrix, NULL, 2, 2, NULL, NULL, NULL));
     REFUSED(wcoh_model_wave(NULL, 0, 0, &wave, NULL));
@@ -2220,6 +2248,7 @@ int main(void)
     RUN(store_refuses_bad_input_and_survives_no_memory);
     RUN(uniform_rows_have_the_known_means);
     RUN(one_hot_two_point_and_random_rows);
+    RUN(maps_of_encoders_are_measured_whole);
     RUN(heads_in_step_and_opposed);
     RUN(collapse_names_drop_and_runner_up);
     RUN(inspected_maps_are_the_models_own);

@@ -36,7 +36,7 @@ ok "its JSON parses" is_json
 ok "also by nine of its bins" has '^\[\{"packet":17,"score":1\.0000'
 succeeds "$bin/recall" bench --packets 2000 --dimensions 24 --repeats 2 --json
 ok "its JSON parses" is_json
-refuses 2 'allowed are sign and dft' "$bin/recall" build v.store v.npy --packet wave
+refuses 2 'allowed are sign dft' "$bin/recall" build v.store v.npy --packet wave
 refuses 2 'the file has 300' "$bin/recall" ask v.store v.npy --row 300
 refuses 1 'no such file' "$bin/recall" ask none.store v.npy
 refuses 1 'resonance store|safetensors' "$bin/recall" ask v.npy v.npy
@@ -46,7 +46,7 @@ head -c 9000 v.npy >cut.npy
 refuses 1 'cut.npy: npy: the shape needs' "$bin/recall" build x.store cut.npy
 
 # ---- embed_report ----
-printf 'zero\none\ntwo\nthree\n' >names
+{ printf 'zero\none\ntwo\nthree\n'; yes '' | head -n 296; } >names # the rest has none
 printf 'near zero one\nnear two three\nfar zero 299\n' >pairs
 succeeds "$bin/embed_report" v.npy --names names --pairs pairs --draws 50 --list --plots e
 ok "groups have their null" has 'near: 2 pairs'

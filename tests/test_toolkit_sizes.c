@@ -167,7 +167,7 @@ static void maps_and_matrices_that_cannot_exist_are_refused(void)
     float number = 1;
     CHECK(wcoh_dft_create(&dft, 1 << 26, &memory, NULL) == WCOH_E_MEMORY);
     if (sizeof(size_t) > 4) return; /* there they could exist, and would be read */
-    CHECK(wcoh_map_measure(&map, &number, 1 << 16, &memory, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_map_measure(&map, &number, 1 << 16, WCOH_MAP_CAUSAL, &memory, NULL, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "allowed 1..32767");
     CHECK(wcoh_matrix_measure(&matrix, &number, 1 << 20, 1 << 20, NULL, &memory, &error) ==
           WCOH_E_ARGUMENT);
