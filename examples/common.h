@@ -18,6 +18,10 @@
 #endif
 #else
 #include <unistd.h>
+#if defined(__STRICT_ANSI__) && !defined(__cplusplus) /* strict C99 hides these two */
+extern char *realpath(const char *path, char *real);
+extern int truncate(const char *path, off_t size);
+#endif
 #endif
 
 /* A library call that must succeed; `about` (a path, or NULL) opens the sentence. */
@@ -68,6 +72,17 @@ static int stderr_is_terminal(void)
 #endif
 }
 
+/* 1 if stdout is a terminal: then what a model writes must not steer it. */
+COMMON_USED(__unused__)
+static int stdout_is_terminal(void)
+{
+#ifdef _WIN32
+    return _isatty(1) != 0;
+#else
+    return isatty(1) != 0;
+#endif
+}
+
 /* Text comes and goes as the bytes it is (Windows would change line ends). */
 COMMON_USED(__unused__)
 static void binary_stdout(void)
@@ -94,6 +109,76 @@ static int path_is_special(const char *path)
     return stat(path, &about) == 0 && !S_ISDIR(about.st_mode) && !S_ISREG(about.st_mode);
 }
 
+COMMON_USED(__unused__)
+static int path_exists(const char *path)
+{
+    struct stat about;
+    return stat(path, &about) == 0;
+}
+
+/* Where links lead to in the end; the path itself where there is none, or nothing there. */
+static const char *path_real(const char *path)
+{
+#ifdef _WIN32
+    char *real = _fullpath(NULL, path, 0);
+#else
+    char *real = realpath(path, NULL);
+#endif
+    const char *kept = text_made("%s", real ? real : path);
+    free(real);
+    return kept;
+}
+
+/* 1 if two names stand for one file, through links too, whether it is there yet or not. */
+COMMON_USED(__unused__)
+static int path_same(const char *a, const char *b)
+{
+    struct stat first, second;
+    const char *names[2], *folders[2];
+    int i, there = stat(a, &first) == 0;
+    if (there != (stat(b, &second) == 0)) return 0;
+#ifndef _WIN32
+    if (there) return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
+#endif
+    for (i = 0; i < 2; i++) {
+        const char *path = i ? b : a, *slash = strrchr(path, '/');
+        names[i] = slash ? slash + 1 : path;
+        folders[i] = path_real(slash ? text_made("%.*s/", (int)(slash - path), path) : ".");
+    }
+    return strcmp(names[0], names[1]) == 0 && strcmp(folders[0], folders[1]) == 0;
+}
+
+/* Move what stands at `path` to the first of PATH.old, PATH.old2 .. that is free, and say so. */
+COMMON_USED(__unused__)
+static void path_aside(const char *path, const char *what)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    const char *folder = slash ? text_made("%.*s/", (int)(slash - path), path) : ".";
+    const char *real = path_real(path), *old;
+    int i;
+    if (strcmp(real, text_made("%s/%s", path_real(folder), name)) == 0) real = path; /* no link */
+    old = text_made("%s.old", real);
+    for (i = 2; path_exists(old) && i < 10000; i++) old = text_made("%s.old%d", real, i);
+    if (path_exists(old) || rename(real, old))
+        fail(EXIT_FAILED, "%s: %s stands there and cannot be moved to %s", path, what, old);
+    say("%s: %s stood there and is now %s", path, what, old);
+}
+
+/* Cut a file to `size` bytes; 0 if that went well. */
+COMMON_USED(__unused__)
+static int path_cut(const char *path, size_t size)
+{
+#ifdef _WIN32
+    int handle = _open(path, _O_RDWR | _O_BINARY), bad = handle < 0 || _chsize(handle, (long)size);
+    if (handle >= 0) _close(handle);
+    return bad;
+#else
+    return truncate(path, (off_t)size);
+#endif
+}
+
+/* ---- texts as tokens ------------------------------------------------------------------------- */
+
 /* Tokens of text [size], *count of them; the caller frees them. `from` is where the text lies in
    the file `path`, for the sentence of a failure. */
 COMMON_USED(__unused__)
@@ -109,6 +194,124 @@ static uint32_t *text_encode(const wcoh_tokenizer *tokenizer, const char *text, 
         fail(EXIT_FAILED, "%s: %s", path, error.text);
     }
     return tokens;
+}
+
+/* What to do with letters that a model lacks. */
+#define UNKNOWN_WORDS "refuse skip replace"
+enum { UNKNOWN_REFUSE, UNKNOWN_SKIP, UNKNOWN_REPLACE };
+#define UNKNOWN_OPTION(target)                                                                     \
+    {                                                                                              \
+        "unknown", OPTION_CHOICE, target, 0, 0,                                                    \
+            "letters that the model lacks: end there, leave them out, or take its blank instead"   \
+    }
+
+/* The token that stands for what the model lacks. */
+static uint32_t token_blank(const wcoh_tokenizer *tokenizer)
+{
+    static const char *const blanks[] = {UTF8_BROKEN, " ", "_", "?", "\n"};
+    uint32_t token = 0;
+    int i;
+    for (i = 0; i < 5; i++)
+        if (!wcoh_tokenizer_encode(tokenizer, blanks[i], strlen(blanks[i]), &token, 1, NULL, NULL))
+            return token;
+    return 0;
+}
+
+/* The letters of a text that a model lacks: how many, and the first kinds of them to show. */
+typedef struct lacking {
+    size_t count;
+    const char *kinds; /* blank-separated, the first few */
+    int shown;
+} lacking;
+
+static void lacking_add(lacking *l, const char *letter, int length)
+{
+    const char *one = text_shown(text_made("%.*s", length, letter));
+    l->count++;
+    if (l->shown >= 20 || word_stands(l->kinds, one)) return;
+    l->kinds = text_made("%s%s%s", l->kinds, *l->kinds ? " " : "", one);
+    l->shown++;
+}
+
+/* Tokens letter by letter; those that the model lacks are noted, and left out or replaced. */
+static size_t encode_letters(const wcoh_tokenizer *tokenizer, const char *text, size_t size,
+                             int replace, uint32_t *tokens, lacking *l)
+{
+    uint32_t blank = token_blank(tokenizer);
+    size_t at = 0, count = 0;
+    l->count = 0;
+    l->shown = 0;
+    l->kinds = "";
+    while (at < size) {
+        unsigned long point;
+        int length = utf8_length(text + at, size - at, &point), step = length ? length : 1;
+        if (length && !wcoh_tokenizer_encode(tokenizer, text + at, (size_t)length, tokens + count,
+                                             1, NULL, NULL)) {
+            count++;
+        } else {
+            lacking_add(l, text + at, step);
+            if (replace) tokens[count++] = blank;
+        }
+        at += (size_t)step;
+    }
+    return count;
+}
+
+/* text_encode by the word of --unknown; says what was left out or replaced. */
+COMMON_USED(__unused__)
+static uint32_t *text_encode_as(int unknown, const wcoh_tokenizer *tokenizer, const char *text,
+                                size_t size, const char *path, size_t from, size_t *count)
+{
+    uint32_t *tokens = (uint32_t *)malloc((size ? size : 1) * sizeof *tokens);
+    wcoh_error error;
+    wcoh_result result;
+    lacking l;
+    if (!tokens) fail(EXIT_FAILED, "%s: no memory for its tokens", path);
+    result = wcoh_tokenizer_encode(tokenizer, text, size, tokens, size, count, &error);
+    if (!result) return tokens;
+    if (unknown == UNKNOWN_REFUSE && result != WCOH_E_TOKEN) {
+        free(tokens);
+        return text_encode(tokenizer, text, size, path, from, count);
+    }
+    *count = encode_letters(tokenizer, text, size, unknown == UNKNOWN_REPLACE, tokens, &l);
+    if (unknown == UNKNOWN_REFUSE)
+        fail(EXIT_FAILED,
+             "%s%s: %s; it has %lu letters that the model lacks, of these kinds: %s%s; "
+             "--unknown skip leaves them out, --unknown replace puts a blank there",
+             path, from ? text_made(" from byte %lu", (unsigned long)from) : "", error.text,
+             (unsigned long)l.count, l.kinds, l.shown == 20 ? " .." : "");
+    say("%s: %lu letters that the model lacks are %s: %s%s", path, (unsigned long)l.count,
+        unknown == UNKNOWN_SKIP ? "left out" : "replaced by its blank", l.kinds,
+        l.shown == 20 ? " .." : "");
+    return tokens;
+}
+
+/* 1 if the alphabet has the end of a line of Windows in it. */
+static int tokenizer_has_return(const wcoh_tokenizer *tokenizer)
+{
+    uint32_t token;
+    return wcoh_tokenizer_encode(tokenizer, "\r", 1, &token, 1, NULL, NULL) == WCOH_OK;
+}
+
+/* Text as an alphabet of characters means it, in place: no byte-order mark at its start, and CR LF
+   are one end of line. Returns the size. */
+COMMON_USED(__unused__)
+static size_t text_plain(char *text, size_t size)
+{
+    size_t from = size >= 3 && memcmp(text, "\357\273\277", 3) == 0 ? 3 : 0, to = 0;
+    for (; from < size; from++)
+        if (!(text[from] == '\r' && from + 1 < size && text[from + 1] == '\n'))
+            text[to++] = text[from];
+    return to;
+}
+
+/* The same where the model's alphabet asks for it: bytes, and an alphabet that has learnt CR, take
+   the text as it is. */
+COMMON_USED(__unused__)
+static size_t text_plain_for(const wcoh_tokenizer *tokenizer, char *text, size_t size)
+{
+    if (wcoh_tokenizer_get_kind(tokenizer) != WCOH_TOKENIZER_CHARS) return size;
+    return tokenizer_has_return(tokenizer) ? size : text_plain(text, size);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -141,7 +344,7 @@ typedef struct option {
 /* Options that several programs have. */
 #define THREADS_OPTION(target)                                                                     \
     {                                                                                              \
-        "threads", OPTION_WHOLE, target, 0, 256, "threads; 0: one for each CPU of this process"   \
+        "threads", OPTION_WHOLE, target, 0, 256, "threads; 0: one for each CPU of this process"    \
     }
 #define ISA_OPTION(target)                                                                         \
     {                                                                                              \
@@ -160,7 +363,8 @@ typedef struct settings {
     void *desc;        /* set by the options */
     const void *shown; /* the same with all defaults filled in, for --help */
     const char *skip;  /* a field that is no option here, or NULL */
-    const char *first; /* the first field that the command line set, or NULL */
+    const char
+        *first; /* the first field that the command line set, "seed" only if alone, or NULL */
 } settings;
 
 typedef struct command {
@@ -319,7 +523,7 @@ static void option_apply(command *c, const char *name, size_t length, const char
         settings *s = &c->descs[i];
         const wcoh_field *field = field_find(s, name, length);
         if (!field) continue;
-        if (!s->first) s->first = field->name;
+        if (!s->first || strcmp(s->first, "seed") == 0) s->first = field->name;
         if (wcoh_field_set(s->kind, s->desc, field->name, value, &error))
             fail(EXIT_USAGE, "%s%s", error.text, field_guess(field, value));
     }

@@ -20,6 +20,7 @@
 typedef struct request {
     const char *model, *text, *device, *isa_name;
     wcoh_isa isa;
+    choice unknown;
     char *bytes; /* the whole file */
     long long seq, from, to, batch, threads;
     int stream;
@@ -34,6 +35,7 @@ static void request_read(request *r, int argc, char **argv)
         {"to", OPTION_WHOLE, &r->to, 0, 9e15, "byte after the last one; 0: the end"},
         {"stream", OPTION_FLAG, &r->stream, 0, 0, "score one unbroken stream through a session"},
         {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "windows scored at once"},
+        UNKNOWN_OPTION(&r->unknown),
         THREADS_OPTION(&r->threads),
         ISA_OPTION(&r->isa_name),
         DEVICE_OPTION(&r->device),
@@ -58,14 +60,16 @@ static uint32_t *read_range(request *r, const wcoh_model *model, size_t *count)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
     size_t size, from = (size_t)r->from, to;
+    const char *name = file_named(r->text);
     r->bytes = file_read(r->text, &size);
     to = r->to ? (size_t)r->to : size;
     if (!tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text", r->model);
     if (from >= size || to > size)
-        fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lu --to %lu is outside", r->text,
+        fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lu --to %lu is outside", name,
              (unsigned long)size, (unsigned long)from, (unsigned long)to);
-    return text_encode(tokenizer, r->bytes + from, to - from, r->text, from, count);
+    size = text_plain_for(tokenizer, r->bytes + from, to - from);
+    return text_encode_as(r->unknown.index, tokenizer, r->bytes + from, size, name, from, count);
 }
 
 /* One session over all tokens; the first one is heard and not predicted. */
@@ -119,6 +123,7 @@ int main(int argc, char **argv)
     program_name = "eval";
     memset(&r, 0, sizeof r);
     r.batch = 16;
+    r.unknown.words = UNKNOWN_WORDS;
     r.device = "cpu";
     r.isa_name = "auto";
     request_read(&r, argc, argv);

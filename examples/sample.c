@@ -19,6 +19,7 @@
 typedef struct request {
     const char *model, *prompt, *device, *isa_name;
     wcoh_isa isa;
+    choice unknown;
     long long tokens, threads;
     wcoh_sample_desc sample;
 } request;
@@ -31,6 +32,7 @@ static void request_read(request *r, int argc, char **argv)
         {"tokens", OPTION_WHOLE, &r->tokens, -1, 9e15, "symbols to write; -1: without end"},
         {"threads", OPTION_WHOLE, &r->threads, 0, 256,
          "threads; 0: one, which is fastest for small models"},
+        UNKNOWN_OPTION(&r->unknown),
         ISA_OPTION(&r->isa_name),
         DEVICE_OPTION(&r->device),
     };
@@ -83,17 +85,18 @@ static void hear_prompt(const request *r, writer *w, const wcoh_model *model)
         writer_hear(w, &first, 1);
         return;
     }
-    tokens = tokenizer ? text_encode(tokenizer, r->prompt, strlen(r->prompt), "--prompt", 0, &count)
+    tokens = tokenizer ? text_encode_as(r->unknown.index, tokenizer, r->prompt, strlen(r->prompt),
+                                        "--prompt", 0, &count)
                        : read_numbers(r->prompt, wcoh_model_get_desc(model)->vocab, &count);
     writer_hear(w, count ? tokens : &first, count ? count : 1);
     free(tokens);
 }
 
-static void write_token(const wcoh_tokenizer *tokenizer, uint32_t token)
+static void write_token(text_flow *flow, const wcoh_tokenizer *tokenizer, uint32_t token)
 {
     char bytes[4];
     int length = tokenizer ? wcoh_tokenizer_decode(tokenizer, token, bytes) : 0;
-    if (tokenizer) fwrite(bytes, 1, (size_t)length, stdout);
+    if (tokenizer) flow_write(flow, bytes, length, stdout);
     else printf("%lu ", (unsigned long)token);
     stdout_check();
 }
@@ -105,11 +108,15 @@ int main(int argc, char **argv)
     wcoh_session_desc desc;
     wcoh_error error;
     writer w;
+    text_flow flow;
     double started, seconds;
     long long i;
     int said = 0;
     program_name = "sample";
     memset(&r, 0, sizeof r);
+    memset(&flow, 0, sizeof flow);
+    flow.tame = stdout_is_terminal();
+    r.unknown.words = UNKNOWN_WORDS;
     r.tokens = 500;
     r.sample.temperature = 0.8;
     r.device = "cpu";
@@ -126,11 +133,12 @@ int main(int argc, char **argv)
     if (r.prompt) fputs(r.prompt, stdout);
     started = seconds_now();
     for (i = 0; r.tokens < 0 || i < r.tokens; i++) {
-        write_token(wcoh_model_tokenizer(model), writer_next(&w));
+        write_token(&flow, wcoh_model_tokenizer(model), writer_next(&w));
         if (w.starts && !said++)
             say("the table of learned positions is full: the model hears the last half of its "
                 "context again, now and whenever it is");
     }
+    flow_out(&flow, 1, stdout);
     seconds = seconds_now() - started;
     putchar('\n');
     stdout_check();

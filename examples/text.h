@@ -486,6 +486,19 @@ static const char *word_at(const char *words, int index)
     return text_made("%.*s", (int)strcspn(words, " "), words);
 }
 
+/* 1 if the blank-separated `words` hold exactly that word. */
+COMMON_USED(__unused__)
+static int word_stands(const char *words, const char *word)
+{
+    size_t size = strlen(word);
+    while (*(words += strspn(words, " "))) {
+        size_t length = strcspn(words, " ");
+        if (length == size && memcmp(words, word, size) == 0) return 1;
+        words += length;
+    }
+    return 0;
+}
+
 /* word_find where it must be there: "--score is "resonace": allowed are cosine resonance; did you
    mean resonance?" ends the program. `what` is the option with its dashes. */
 COMMON_USED(__unused__)

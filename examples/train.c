@@ -3,11 +3,12 @@
    cc -O2 examples/train.c -o train -lm -lpthread
    cc -O2 -DWAVECOH_VULKAN examples/train.c -o train -lm -lpthread     (adds --device vulkan[:N])
 
-   Lines on stdout, for scripts: first, in bytes,
+   Lines on stdout, for scripts: first, in bytes, and what the letters are
        split train 0..1003854 val 1003854..1115394
+       tokenizer chars: 65 different characters
    at each evaluation (train is the mean since the line before; val is nan without evaluation)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
-   and at the end, with a sample between them that has "| " before each of its lines,
+   and at the end, with a sample of the best weights between them that has "| " before each line,
        best val 1.7285 step 2000 file model.best.safetensors
        done val 1.7285 steps 2000 seconds 14.2 params 276424
 
@@ -21,14 +22,17 @@
 
 #include "common.h"
 
+#include <math.h>
 #include <signal.h>
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
 typedef struct request {
-    const char *data, *out, *resume, *preset, *tokenizer, *device, *isa, *log;
+    const char *data, *val, *out, *resume, *from, *preset, *device, *isa, *log;
+    choice tokenizer, unknown;
     long long threads, sample;
-    double seconds;
+    double seconds, val_share;
+    int no_replace;
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
     int seq;   /* tokens a window, its default filled in */
@@ -41,14 +45,28 @@ static const char usage[] =
     "Learns a text and leaves a checkpoint; without --data it learns wavecoh.h for ten seconds.\n"
     "Ctrl-C saves and ends. --help after --preset NAME shows that preset's settings.";
 
+enum { TOKENIZER_AUTO, TOKENIZER_CHARS, TOKENIZER_BYTES };
+
 static wcoh_preset preset_named(const char *name)
 {
-    static const char *const names[] = {"wave", "gpt", "kerr_engine", "wave_engine"};
-    int i;
-    for (i = 0; i < 4; i++)
-        if (option_is(names[i], name, strlen(name))) return (wcoh_preset)i;
-    fail(EXIT_USAGE, "--preset is \"%s\": allowed are wave gpt kerr-engine wave-engine", name);
-    return WCOH_PRESET_WAVE;
+    return (wcoh_preset)word_choose("--preset", name, "wave gpt kerr-engine wave-engine");
+}
+
+/* A run that was made to its end and goes on keeps the rate it ended with, unless one is given: the
+   cosine of more steps would jump back up and spoil it. */
+static void keep_last_rate(wcoh_trainer_desc *desc, const char *path)
+{
+    wcoh_error error;
+    wcoh_tensors *tensors = NULL;
+    const char *step;
+    must(wcoh_tensors_open_file(&tensors, path, NULL, &error), NULL, &error);
+    step = wcoh_tensors_metadata(tensors, "train.step");
+    if (step && strtod(step, NULL) >= desc->steps && desc->lr_end > 0) {
+        desc->lr *= desc->lr_end;
+        desc->lr_end = -1;
+        desc->warmup = -1;
+    }
+    wcoh_tensors_close(tensors);
 }
 
 /* Presets and checkpoints set fields that other options then change, wherever they stand. */
@@ -57,31 +75,57 @@ static void request_base(request *r, const command *c, int argc, char **argv, wc
     wcoh_error error;
     const char *preset = option_given(c, argc, argv, "preset");
     const char *resume = option_given(c, argc, argv, "resume");
+    const char *from = option_given(c, argc, argv, "from");
     if (preset && resume) fail(EXIT_USAGE, "--preset and --resume exclude each other");
+    if (from && resume) fail(EXIT_USAGE, "--from and --resume exclude each other");
+    if (preset && from) fail(EXIT_USAGE, "--preset and --from exclude each other");
     if (preset) {
         r->model = wcoh_model_preset(preset_named(preset), 0);
         r->trainer = wcoh_trainer_preset(preset_named(preset));
     }
-    if (!resume) return;
-    must(wcoh_model_load_file(model, resume, NULL, &error), NULL, &error);
-    must(wcoh_trainer_read_desc_file(&r->trainer, resume, &error), NULL, &error);
+    if (!resume && !from) return;
+    must(wcoh_model_load_file(model, resume ? resume : from, NULL, &error), NULL, &error);
+    if (resume) {
+        must(wcoh_trainer_read_desc_file(&r->trainer, resume, &error), NULL, &error);
+        if (!option_given(c, argc, argv, "lr") && option_given(c, argc, argv, "steps"))
+            keep_last_rate(&r->trainer, resume);
+    }
     r->model = *wcoh_model_get_desc(*model);
+}
+
+/* heads is blamed only where it was given. */
+static void check_bands(const request *r, const command *c, int argc, char **argv)
+{
+    wcoh_model_desc desc = r->model;
+    if (r->model.bands <= 0 || option_given(c, argc, argv, "heads")) return;
+    desc.vocab = 256;
+    desc.bands = 0; /* to see the heads that are the default */
+    if (wcoh_model_desc_resolve(&desc, NULL) || 2 * r->model.bands % desc.heads == 0) return;
+    fail(EXIT_USAGE,
+         "bands is %d: twice that must be a multiple of heads, which is %d where --heads is not "
+         "given",
+         r->model.bands, desc.heads);
 }
 
 static void request_check(request *r, const command *c, int argc, char **argv)
 {
     char spelled[32];
+    const char *fixed = r->resume ? r->resume : r->from;
     wcoh_trainer_desc resolved;
     wcoh_error error;
     int steps = option_given(c, argc, argv, "steps") != NULL;
     int seconds = option_given(c, argc, argv, "seconds") != NULL;
-    if (r->resume && c->descs[0].first)
-        fail(EXIT_USAGE, "--%s is fixed in %s; with --resume only trainer options may change",
-             option_spelled(c->descs[0].first, spelled), r->resume);
-    if (r->resume && option_given(c, argc, argv, "tokenizer"))
-        fail(EXIT_USAGE, "--tokenizer is fixed in %s", r->resume);
-    if (r->resume && !r->data)
-        fail(EXIT_USAGE, "--resume needs --data, the text that it goes on with");
+    if (fixed && c->descs[0].first && !(r->from && strcmp(c->descs[0].first, "seed") == 0))
+        fail(EXIT_USAGE, "--%s is fixed in %s; with --%s only trainer options may change",
+             option_spelled(c->descs[0].first, spelled), fixed, r->resume ? "resume" : "from");
+    if (fixed && option_given(c, argc, argv, "tokenizer"))
+        fail(EXIT_USAGE, "--tokenizer is fixed in %s", fixed);
+    if (fixed && !r->data)
+        fail(EXIT_USAGE, "--%s needs --data, the text that it goes on with",
+             r->resume ? "resume" : "from");
+    if (r->val && option_given(c, argc, argv, "val_share"))
+        fail(EXIT_USAGE, "--val is a text of its own: --val-share goes without it");
+    if (!fixed) check_bands(r, c, argc, argv);
     if (seconds && (steps || r->resume))
         fail(EXIT_USAGE,
              "--seconds chooses the steps itself: it goes with neither --steps nor --resume");
@@ -100,14 +144,22 @@ static void request_check(request *r, const command *c, int argc, char **argv)
 static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 {
     const option options[] = {
-        {"data", OPTION_TEXT, &r->data, 0, 0, "the text to learn; wavecoh.h if not given"},
+        {"data", OPTION_TEXT, &r->data, 0, 0,
+         "the text to learn, - for standard input; wavecoh.h if not given"},
+        {"val", OPTION_TEXT, &r->val, 0, 0,
+         "a text to validate on; the end of --data if not given"},
+        {"val_share", OPTION_REAL, &r->val_share, 0.001, 0.9, "share of that end"},
         {"out", OPTION_TEXT, &r->out, 0, 0,
          "checkpoint to leave; model.safetensors, or the one resumed"},
         {"resume", OPTION_TEXT, &r->resume, 0, 0, "checkpoint to go on from"},
+        {"from", OPTION_TEXT, &r->from, 0, 0,
+         "begin with the weights of that file: any checkpoint, best weights too"},
+        {"no_replace", OPTION_FLAG, &r->no_replace, 0, 0,
+         "end where a file of an earlier run would be moved aside"},
         {"preset", OPTION_TEXT, &r->preset, 0, 0,
          "start from other defaults: wave gpt kerr-engine wave-engine"},
-        {"tokenizer", OPTION_TEXT, &r->tokenizer, 0, 0,
-         "chars, bytes; auto: chars up to 512 different ones"},
+        {"tokenizer", OPTION_CHOICE, &r->tokenizer, 0, 0, "auto: chars up to 512 different ones"},
+        UNKNOWN_OPTION(&r->unknown),
         {"seconds", OPTION_REAL, &r->seconds, 0.1, 1e6,
          "choose the steps so that it takes that long; without --data: 10"},
         THREADS_OPTION(&r->threads),
@@ -149,11 +201,13 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 /* ---- the text -------------------------------------------------------------------------------- */
 
 typedef struct corpus {
-    char *text;
-    size_t size, cut; /* bytes; validation begins at `cut` */
+    char *text, *val_text; /* val_text: of --val, or NULL */
+    size_t size, cut;      /* bytes; validation begins at `cut` */
+    size_t val_size;       /* of val_text */
     uint32_t *train, *val;
     size_t train_count, val_count;
-    wcoh_tokenizer *made; /* for this text; NULL: the resumed model's is used */
+    wcoh_tokenizer *made; /* for this text; NULL: the loaded model's is used */
+    const char *why;      /* that one was made */
 } corpus;
 
 static const char *find_own_source(void)
@@ -170,47 +224,95 @@ static const char *find_own_source(void)
     return NULL;
 }
 
-/* The tokenizer that was asked for, or that suits the text. */
-static wcoh_tokenizer *choose_tokenizer(const request *r, const corpus *text)
+/* Different characters of a text; NULL and a reason where it is no UTF-8. */
+static wcoh_tokenizer *letters_of(const request *r, const char *bytes, size_t size, int must_be,
+                                  wcoh_error *error)
 {
     wcoh_tokenizer *tokenizer = NULL;
-    wcoh_error error;
-    int bytes = strcmp(r->tokenizer, "bytes") == 0, chars = strcmp(r->tokenizer, "chars") == 0;
-    if (!bytes && !chars && strcmp(r->tokenizer, "auto") != 0)
-        fail(EXIT_USAGE, "--tokenizer is \"%s\": allowed are auto chars bytes", r->tokenizer);
-    if (!bytes) {
-        wcoh_result result =
-            wcoh_tokenizer_create_chars(&tokenizer, text->text, text->size, NULL, &error);
-        if (chars || result == WCOH_E_MEMORY) must(result, r->data, &error);
-        if (!result && (chars || wcoh_tokenizer_vocab(tokenizer) <= 512)) return tokenizer;
-        wcoh_tokenizer_destroy(tokenizer);
-    }
-    must(wcoh_tokenizer_create_bytes(&tokenizer, NULL, &error), NULL, &error);
+    char *plain = (char *)malloc(size + 1);
+    wcoh_result result;
+    if (!plain) fail(EXIT_FAILED, "%s: no memory for %lu bytes", r->data, (unsigned long)size);
+    memcpy(plain, bytes, size);
+    result = wcoh_tokenizer_create_chars(&tokenizer, plain, text_plain(plain, size), NULL, error);
+    free(plain);
+    if (must_be || result == WCOH_E_MEMORY) must(result, file_named(r->data), error);
     return tokenizer;
 }
 
-/* Nine tenths to learn from, the rest to validate; a character of UTF-8 is not cut. */
+/* The tokenizer that was asked for, or that suits the text. */
+static void choose_tokenizer(const request *r, corpus *text)
+{
+    wcoh_error error;
+    int chars = r->tokenizer.index == TOKENIZER_CHARS;
+    text->why = "256 symbols";
+    if (r->tokenizer.index != TOKENIZER_BYTES) {
+        text_mark(r->data, text->text, text->size);
+        text->made = letters_of(r, text->text, text->size, chars, &error);
+        text->why = text_made("%s", text->made ? "" : error.text);
+    }
+    if (text->made) {
+        int vocab = wcoh_tokenizer_vocab(text->made);
+        text->why = text_made("%d different characters", vocab);
+        if (vocab < 2)
+            fail(EXIT_FAILED, "%s: it is one character again and again: there is nothing to learn",
+                 file_named(r->data));
+        if (chars || vocab <= 512) return;
+        wcoh_tokenizer_destroy(text->made);
+    }
+    must(wcoh_tokenizer_create_bytes(&text->made, NULL, &error), NULL, &error);
+}
+
+/* Tokens of bytes [from, to) of a text. */
+static uint32_t *corpus_encode(const request *r, const wcoh_tokenizer *tokenizer, const char *path,
+                               char *text, size_t from, size_t to, size_t *count)
+{
+    size_t size = text_plain_for(tokenizer, text + from, to - from);
+    return text_encode_as(r->unknown.index, tokenizer, text + from, size, file_named(path), from,
+                          count);
+}
+
+/* Where validation begins; a character of UTF-8 is not cut, nor the end of a line. */
+static size_t corpus_cut(const corpus *text, const wcoh_tokenizer *tokenizer, const request *r)
+{
+    size_t n = text->size, cut;
+    if (r->trainer.eval_every < 0 || r->val) return n;
+    cut = r->val_share == 0.1 ? n / 10 * 9 + n % 10 * 9 / 10
+                              : (size_t)((1 - r->val_share) * (double)n);
+    if (wcoh_tokenizer_get_kind(tokenizer) != WCOH_TOKENIZER_CHARS) return cut;
+    while (cut > 0 && cut < n && ((unsigned char)text->text[cut] & 0xc0) == 0x80) cut--;
+    if (cut > 0 && cut < n && text->text[cut] == '\n' && text->text[cut - 1] == '\r') cut--;
+    return cut;
+}
+
+/* Nine tenths to learn from, the rest to validate, unless told otherwise. */
 static void corpus_split(corpus *text, const wcoh_tokenizer *tokenizer, const request *r)
 {
-    size_t n = text->size, seq = (size_t)r->seq;
+    size_t seq = (size_t)r->seq;
+    const char *name = file_named(r->data);
     int evaluated = r->trainer.eval_every >= 0;
-    text->cut = evaluated ? n / 10 * 9 + n % 10 * 9 / 10 : n;
-    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_CHARS)
-        while (text->cut > 0 && text->cut < n &&
-               ((unsigned char)text->text[text->cut] & 0xc0) == 0x80)
-            text->cut--;
-    text->train = text_encode(tokenizer, text->text, text->cut, r->data, 0, &text->train_count);
-    text->val = text_encode(tokenizer, text->text + text->cut, n - text->cut, r->data, text->cut,
-                            &text->val_count);
+    text->cut = corpus_cut(text, tokenizer, r);
+    text->train =
+        corpus_encode(r, tokenizer, r->data, text->text, 0, text->cut, &text->train_count);
+    if (r->val)
+        text->val = corpus_encode(r, tokenizer, r->val, text->val_text, 0, text->val_size,
+                                  &text->val_count);
+    else
+        text->val = corpus_encode(r, tokenizer, r->data, text->text, text->cut, text->size,
+                                  &text->val_count);
     if (text->train_count < seq + 1)
         fail(EXIT_FAILED,
              "%s: %lu tokens to learn from are too few for a window of %lu and the one after it",
-             r->data, (unsigned long)text->train_count, (unsigned long)seq);
-    if (evaluated && text->val_count < seq + 1)
+             name, (unsigned long)text->train_count, (unsigned long)seq);
+    if (!evaluated || text->val_count >= seq + 1) return;
+    if (r->val)
         fail(EXIT_FAILED,
-             "%s: its last tenth, %lu tokens, is too short for a window of %lu (--seq) and the one "
-             "after it; --eval-every -1 trains without validation",
-             r->data, (unsigned long)text->val_count, (unsigned long)seq);
+             "%s: %lu tokens are too few for a window of %lu (--seq) and the one after it",
+             file_named(r->val), (unsigned long)text->val_count, (unsigned long)seq);
+    fail(EXIT_FAILED,
+         "%s: its last %s, %lu tokens, is too short for a window of %lu (--seq) and the one "
+         "after it; --eval-every -1 trains without validation",
+         name, r->val_share == 0.1 ? "tenth" : "part", (unsigned long)text->val_count,
+         (unsigned long)seq);
 }
 
 /* Read, choose an alphabet unless `model` has one, split and encode. */
@@ -219,9 +321,11 @@ static void corpus_open(corpus *text, request *r, const wcoh_model *model)
     const wcoh_tokenizer *tokenizer = model ? wcoh_model_tokenizer(model) : NULL;
     if (model && !tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text",
-             r->resume);
+             r->resume ? r->resume : r->from);
     text->text = file_read(r->data, &text->size);
-    if (!model) tokenizer = text->made = choose_tokenizer(r, text);
+    if (r->val) text->val_text = file_read(r->val, &text->val_size);
+    if (!model) choose_tokenizer(r, text);
+    if (!model) tokenizer = text->made;
     corpus_split(text, tokenizer, r);
     r->model.tokenizer = tokenizer;
     r->model.vocab = wcoh_tokenizer_vocab(tokenizer);
@@ -233,6 +337,7 @@ static void corpus_close(corpus *text)
     free(text->train);
     free(text->val);
     free(text->text);
+    free(text->val_text);
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
@@ -252,7 +357,10 @@ typedef struct run {
     wcoh_trainer *trainer;
     wcoh_device *device;
     FILE *log;
-    char best[1024];         /* path of the best weights */
+    const char *best;        /* path of the best weights; NULL: --out is a device or a pipe */
+    int best_there;          /* 1: the file holds them */
+    wcoh_model *kept;        /* the best weights while they could not be written, or NULL */
+    const char *note;        /* about the best weights: what the file says of itself */
     wcoh_stats last;         /* of the last step or evaluation */
     int evaluated, improved; /* by the unit of work just done */
     int unlogged;            /* 1: `last` is a step whose row waits for its validation loss */
@@ -262,7 +370,8 @@ typedef struct run {
     double step_seconds; /* since the last line, without evaluation and saving */
     double loss_sum;     /* since the last line */
     long loss_count;
-    double shown; /* when the live line was drawn last; negative: there is none */
+    double line_loss, lowest_loss; /* mean training loss of the last line and of the lowest one */
+    double shown;                  /* when the live line was drawn last; negative: there is none */
 } run;
 
 static const char *loss_text(double loss, char text[32])
@@ -334,7 +443,7 @@ static void on_progress(const wcoh_stats *stats, void *user)
     }
     r->last = *stats;
     r->evaluated = stats->evaluated;
-    r->improved = stats->improved;
+    r->improved |= stats->improved;
     r->marked = now;
 }
 
@@ -344,6 +453,8 @@ static void step_line(run *r)
     char train[32], val[32], eta[32];
     double tokens = (double)r->loss_count * desc->batch * desc->seq * desc->accumulate;
     live_clear(r);
+    if (r->loss_count) r->line_loss = r->loss_sum / (double)r->loss_count;
+    if (r->lowest_loss <= 0 || r->line_loss < r->lowest_loss) r->lowest_loss = r->line_loss;
     printf("step %lu train %s val %s lr %.1e tok/s %.0f eta %s\n", (unsigned long)r->last.step,
            loss_text(r->loss_count ? r->loss_sum / (double)r->loss_count : -1, train),
            loss_text(r->evaluated ? r->last.val_loss : -1, val), r->last.lr,
@@ -354,32 +465,83 @@ static void step_line(run *r)
 
 /* ---- saving ---------------------------------------------------------------------------------- */
 
-/* Before anything is computed: the checkpoint will have a place. Devices and pipes are written as
-   they are, without a file beside them. */
-static void check_out(const char *path)
-{
-    char probe[1024];
-    FILE *file;
-    if (strlen(path) + 32 > sizeof probe) fail(EXIT_FAILED, "--out: the path is too long");
-    if (path_is_special(path)) return;
-    sprintf(probe, "%s.probe", path);
-    file = path_is_folder(path) ? NULL : fopen(probe, "wb");
-    if (!file)
-        fail(EXIT_FAILED, "%s: cannot save there: %s", path,
-             path_is_folder(path) ? "it is a folder" : strerror(errno));
-    fclose(file);
-    remove(probe);
-}
-
-/* model.safetensors -> model.best.safetensors */
-static void best_path(run *r)
+/* model.safetensors -> model.best.safetensors; NULL for a device or a pipe */
+static const char *best_path(const char *out)
 {
     static const char end[] = ".safetensors";
-    const char *out = r->ask->out;
     size_t length = strlen(out), cut = sizeof end - 1;
-    if (path_is_special(out)) return;
+    if (path_is_special(out)) return NULL;
     if (length > cut && strcmp(out + length - cut, end) == 0) length -= cut;
-    sprintf(r->best, "%.*s.best.safetensors", (int)length, out);
+    return text_made("%.*s.best.safetensors", (int)length, out);
+}
+
+/* A file that will be written: its option, and its path or NULL. */
+typedef struct target {
+    const char *option, *path;
+} target;
+
+enum { TARGETS = 3 };
+
+static void targets_of(const request *r, target targets[TARGETS])
+{
+    targets[0].option = "--out";
+    targets[0].path = r->out;
+    targets[1].option = "the best weights' file";
+    targets[1].path = best_path(r->out);
+    targets[2].option = "--log";
+    targets[2].path = r->log;
+}
+
+/* The end where a file to write is one to read. */
+static void check_source(const target *t, const char *reader, const char *path)
+{
+    if (!path || !t->path || path_is_special(t->path) || strcmp(path, "-") == 0) return;
+    if (path_same(t->path, path))
+        fail(EXIT_USAGE, "%s is %s, the file of %s: it would be overwritten", t->option, t->path,
+             reader);
+}
+
+/* Before anything is computed: every file has a place, and none is another one. Nothing that stands
+   there is touched. */
+static void check_targets(const request *r)
+{
+    target targets[TARGETS];
+    wcoh_error error;
+    int i;
+    targets_of(r, targets);
+    for (i = 0; i < TARGETS; i++) {
+        const char *path = targets[i].path, *reason;
+        if (!path || path_is_special(path)) continue;
+        if (path_is_folder(path)) fail(EXIT_FAILED, "%s: cannot save there: it is a folder", path);
+        /* a log that goes on is only appended to, which needs no place beside it */
+        if (!(i == 2 && r->resume && path_exists(path)) && wcoh_path_check(path, &error)) {
+            reason = strrchr(error.text, ':');
+            fail(EXIT_FAILED, "%s: cannot save there%s", path, reason ? reason : "");
+        }
+        check_source(&targets[i], "--data", r->data);
+        check_source(&targets[i], "--val", r->val);
+        check_source(&targets[i], "--from", i ? r->from : NULL); /* that one may move aside */
+        check_source(&targets[i], "--resume", i ? r->resume : NULL);
+        if (i > 0) check_source(&targets[i], targets[0].option, targets[0].path);
+        if (i > 1) check_source(&targets[i], targets[1].option, targets[1].path);
+    }
+}
+
+/* What earlier runs left where this one will write is moved aside, and told; a run that goes on in
+   its own files leaves them. */
+static void clear_targets(const request *r)
+{
+    target targets[TARGETS];
+    int i, own = r->resume && path_same(r->resume, r->out);
+    targets_of(r, targets);
+    for (i = 0; i < TARGETS; i++) {
+        const char *path = targets[i].path;
+        if (!path || path_is_special(path) || !path_exists(path)) continue;
+        if (own || (i == 2 && r->resume)) continue; /* a log goes on */
+        if (r->no_replace)
+            fail(EXIT_FAILED, "%s: a file stands there already (--no-replace)", path);
+        path_aside(path, "a file of an earlier run");
+    }
 }
 
 static int save_failed(run *r, const wcoh_error *error, int last)
@@ -389,17 +551,107 @@ static int save_failed(run *r, const wcoh_error *error, int last)
     return 0;
 }
 
-/* The checkpoint, and the weights alone where they are the best so far. `last`: there will be no
-   other chance. */
+/* The best weights could not be written: keep them until they can. */
+static void best_keep(run *r)
+{
+    wcoh_error error;
+    wcoh_result result = WCOH_OK;
+    if (!r->kept) result = wcoh_model_create(&r->kept, wcoh_model_get_desc(r->model), &error);
+    if (!result) result = wcoh_model_copy(r->kept, r->model, &error);
+    if (!result) return;
+    say("the best weights cannot be kept: %s", error.text);
+    wcoh_model_destroy(r->kept);
+    r->kept = NULL;
+}
+
+static const char *best_note(const wcoh_stats *s)
+{
+    return text_made("step %lu val %.17g", (unsigned long)s->best_step, s->best_val);
+}
+
+/* The weights alone where they are the best so far, or still wait to be written. */
+static int save_best(run *r, int last)
+{
+    wcoh_error error;
+    wcoh_stats stats;
+    if (!r->best || (!r->improved && !r->kept)) return 1;
+    if (r->improved) {
+        wcoh_trainer_stats(r->trainer, &stats);
+        r->note = best_note(&stats);
+        r->best_there = 0;
+        if (wcoh_trainer_sync(r->trainer, &error)) return save_failed(r, &error, last);
+    }
+    if (wcoh_model_save_note_file(r->improved ? r->model : r->kept, r->note, r->best, &error)) {
+        save_failed(r, &error, last);
+        if (r->improved) best_keep(r);
+        r->improved = 0;
+        return 0;
+    }
+    wcoh_model_destroy(r->kept);
+    r->kept = NULL;
+    r->improved = 0;
+    r->best_there = 1;
+    return 1;
+}
+
+/* The checkpoint, and the best weights even where it failed: they are smaller. `last`: there will be
+   no other chance. */
 static int save(run *r, int last)
 {
     wcoh_error error;
+    int saved = 1;
     if (wcoh_trainer_save_file(r->trainer, r->ask->out, &error))
-        return save_failed(r, &error, last);
-    if (!r->improved || !*r->best) return 1;
-    if (wcoh_trainer_sync(r->trainer, &error)) return save_failed(r, &error, last);
-    if (wcoh_model_save_file(r->model, r->best, &error)) return save_failed(r, &error, last);
+        saved = save_failed(r, &error, last);
+    return save_best(r, last) && saved;
+}
+
+/* 1 if the file holds the weights that the note tells of. */
+static int best_is(const char *path, const char *note)
+{
+    wcoh_tensors *tensors = NULL;
+    const char *found;
+    int is;
+    if (wcoh_tensors_open_file(&tensors, path, NULL, NULL)) return 0;
+    found = wcoh_tensors_metadata(tensors, "note");
+    is = found && strcmp(found, note) == 0;
+    wcoh_tensors_close(tensors);
+    return is;
+}
+
+/* Best weights that stand beside the resumed checkpoint, for a run that goes on under another name. */
+static int best_copy(run *r)
+{
+    const char *from = best_path(r->ask->resume);
+    wcoh_error error;
+    if (!from || !best_is(from, r->note)) return 0;
+    if (wcoh_model_load_file(&r->kept, from, NULL, &error)) return save_failed(r, &error, 0);
+    save_best(r, 0);
     return 1;
+}
+
+/* After resuming: the file of the best weights is this run's, or is made again from the state where
+   that is the best one, or is said to be lost. */
+static void best_find(run *r)
+{
+    wcoh_stats stats;
+    wcoh_trainer_stats(r->trainer, &stats);
+    if (!r->best || stats.best_val < 0 || stats.best_step == 0) return;
+    r->note = best_note(&stats);
+    r->best_there = best_is(r->best, r->note);
+    if (r->best_there) return;
+    if (path_exists(r->best) && r->ask->no_replace)
+        fail(EXIT_FAILED, "%s: a file without this run's best weights stands there (--no-replace)",
+             r->best);
+    if (path_exists(r->best)) path_aside(r->best, "a file without this run's best weights");
+    if (stats.best_step == stats.step) {
+        r->improved = 1;
+        save_best(r, 0);
+    } else if (!best_copy(r)) {
+        say("%s: the best weights, of step %lu, are not there, and %s, of step %lu, cannot give "
+            "them "
+            "back: the next improvement writes new ones",
+            r->best, (unsigned long)stats.best_step, r->ask->resume, (unsigned long)stats.step);
+    }
 }
 
 /* ---- training -------------------------------------------------------------------------------- */
@@ -451,17 +703,59 @@ static void pace(run *r, wcoh_trainer_desc *desc)
     if (!ask->own_warmup) desc->warmup = desc->steps < 1000 ? (desc->steps + 9) / 10 : 100;
     wcoh_trainer_destroy(r->trainer);
     wcoh_model_destroy(r->model);
-    open_model(r);
+    if (ask->from) must(wcoh_model_load_file(&r->model, ask->from, NULL, &error), NULL, &error);
+    else open_model(r);
+}
+
+#define LOG_HEAD "step,train,val,lr,grad_norm,tokens,seconds"
+
+/* Bytes of a log up to the last whole row that is not after `step`. */
+static size_t log_kept(const char *text, size_t size, uint64_t step)
+{
+    size_t at = strcspn(text, "\n") + 1, kept = at;
+    unsigned long before = 0;
+    int commas;
+    for (; at < size; kept = at) {
+        char *end;
+        unsigned long row = strtoul(text + at, &end, 10);
+        if (*end != ',' || row <= before || row > step) break;
+        for (commas = 0; at < size && text[at] != '\n'; at++) commas += text[at] == ',';
+        if (at++ == size || commas != 6) break;
+        before = row;
+    }
+    return kept;
+}
+
+/* A run that goes on writes after the row of its step: what a killed run wrote beyond it, or half,
+   is cut. */
+static void log_cut(const char *path, uint64_t step)
+{
+    size_t size, kept;
+    char *text = file_read(path, &size);
+    const char *head = LOG_HEAD "\n";
+    if (strncmp(text, head, strlen(head)) != 0)
+        fail(EXIT_FAILED, "%s: it does not begin with %s: it is no log of train", path, LOG_HEAD);
+    kept = log_kept(text, size, step);
+    free(text);
+    if (kept == size) return;
+    if (path_cut(path, kept)) fail(EXIT_FAILED, "%s: cannot cut it: %s", path, strerror(errno));
+    say("%s: the rows after step %lu are cut: the run goes on from there", path,
+        (unsigned long)step);
 }
 
 static void open_log(run *r)
 {
     const char *path = r->ask->log;
+    struct stat about;
+    wcoh_stats stats;
     if (!path) return;
-    r->log = fopen(path, r->ask->resume ? "ab" : "wb");
+    wcoh_trainer_stats(r->trainer, &stats);
+    if (stat(path, &about) == 0 && S_ISREG(about.st_mode) && about.st_size > 0)
+        log_cut(path, stats.step);
+    r->log = fopen(path, "ab");
     if (!r->log) fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
     fseek(r->log, 0, SEEK_END);
-    if (ftell(r->log) <= 0) fputs("step,train,val,lr,grad_norm,tokens,seconds\n", r->log);
+    if (ftell(r->log) <= 0) fputs(LOG_HEAD "\n", r->log);
 }
 
 /* Lines and rows so far are where they belong; else all that can be kept is kept, and it ends. */
@@ -481,12 +775,25 @@ static void after_unit(run *r)
     if (!r->evaluated && !silent) return;
     step_line(r);
     r->evaluated = 0;
-    if (!r->last.done) { /* the end saves anyway */
-        save(r, 0);
-        r->improved = 0;
-    }
+    if (!r->last.done) save(r, 0); /* the end saves anyway */
     check_outputs(r);
     r->marked = seconds_now();
+}
+
+/* "; a lower rate may help: --lr 0.00225" */
+static const char *lower_rate(const run *r)
+{
+    return text_made("; a lower rate may help: --lr %.3g",
+                     wcoh_trainer_get_desc(r->trainer)->lr / 2);
+}
+
+/* 1 if the training loss ends a quarter and a tenth of a nat above its lowest, or that far above
+   guessing all symbols alike: neither is noise. */
+static int diverged(const run *r)
+{
+    double guessing = log((double)wcoh_model_get_desc(r->model)->vocab);
+    double lowest = r->lowest_loss < guessing ? r->lowest_loss : guessing;
+    return r->lowest_loss > 0 && r->line_loss > 1.25 * lowest + 0.1;
 }
 
 /* Work until the run is done or interrupted; 0 after a failure of the numbers. */
@@ -504,8 +811,8 @@ static int train(run *r)
         if (result) {
             live_clear(r);
             if (save(r, 1))
-                say("%s; %s holds the model as it was after step %lu", error.text, r->ask->out,
-                    (unsigned long)stats.step);
+                say("%s; %s holds the model as it was after step %lu%s", error.text, r->ask->out,
+                    (unsigned long)stats.step, result == WCOH_E_NUMERIC ? lower_rate(r) : "");
             return 0;
         }
         r->last.done = stats.done;
@@ -526,8 +833,11 @@ static void write_sample(run *r)
     writer w;
     uint32_t token = first_token(r->model);
     long long i;
+    text_flow flow;
     int j, length, line_start = 1;
     char bytes[4];
+    memset(&flow, 0, sizeof flow);
+    flow.tame = 1;
     memset(&session, 0, sizeof session);
     memset(&sample, 0, sizeof sample);
     session.device = r->device;
@@ -539,17 +849,27 @@ static void write_sample(run *r)
         length = wcoh_tokenizer_decode(tokenizer, writer_next(&w), bytes);
         for (j = 0; j < length; j++) {
             if (line_start) fputs("| ", stdout);
-            putchar(bytes[j]);
+            flow_write(&flow, bytes + j, 1, stdout);
             line_start = bytes[j] == '\n';
         }
     }
+    flow_out(&flow, 1, stdout);
     if (!line_start) putchar('\n');
     writer_close(&w);
 }
 
-static int finish(run *r)
+/* The model's parameters become the best ones where those are others; all is saved before. */
+static void take_best(run *r, const wcoh_stats *stats)
 {
     wcoh_error error;
+    must(wcoh_trainer_sync(r->trainer, &error), NULL, &error);
+    if (stats->best_val < 0 || stats->best_step == stats->step) return;
+    if (r->kept) must(wcoh_model_copy(r->model, r->kept, &error), NULL, &error);
+    else if (r->best_there) must(wcoh_model_read_file(r->model, r->best, &error), NULL, &error);
+}
+
+static int finish(run *r)
+{
     wcoh_stats stats;
     char val[32];
     double seconds = seconds_now() - r->started;
@@ -560,11 +880,21 @@ static int finish(run *r)
     if (interrupted && saved)
         say("interrupted: step %lu is saved; go on with --resume %s --data %s",
             (unsigned long)stats.step, r->ask->out, r->ask->data);
-    if (stats.best_val >= 0 && *r->best)
+    else if (stats.step == r->first_step && !interrupted)
+        say("nothing to do: %s",
+            stats.step < (uint64_t)wcoh_trainer_get_desc(r->trainer)->steps
+                ? "the run ended early, by its patience or its target"
+                : text_made("steps is %d", wcoh_trainer_get_desc(r->trainer)->steps));
+    if (diverged(r))
+        say("the run diverged: its training loss ends at %.4f, after %.4f%s", r->line_loss,
+            r->lowest_loss, lower_rate(r));
+    if (stats.best_val >= 0 && r->best_there)
         printf("best val %.4f step %lu file %s\n", stats.best_val, (unsigned long)stats.best_step,
                r->best);
-    must(wcoh_trainer_sync(r->trainer, &error), NULL, &error);
-    if (r->ask->sample > 0 && !interrupted) write_sample(r);
+    if (r->ask->sample > 0 && !interrupted) {
+        take_best(r, &stats);
+        write_sample(r);
+    }
     printf("done val %s steps %lu seconds %.1f params %lu\n", loss_text(stats.val_loss, val),
            (unsigned long)stats.step, seconds, (unsigned long)wcoh_model_trained_count(r->model));
     check_outputs(r);
@@ -579,7 +909,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     r->ask = ask;
     r->text = text;
     r->shown = -1;
-    best_path(r);
+    r->best = best_path(ask->out);
     if (!r->model) open_model(r);
     r->device = device_named(ask->device);
     desc.device = r->device;
@@ -590,9 +920,19 @@ static void run_open(run *r, const request *ask, const corpus *text)
     desc.progress_user = r;
     open_trainer(r, &desc);
     if (ask->resume) must(wcoh_trainer_resume_file(r->trainer, ask->resume, &error), NULL, &error);
+    clear_targets(ask);
+    if (ask->resume) best_find(r);
     open_log(r);
-    printf("split train 0..%lu val %lu..%lu\n", (unsigned long)text->cut, (unsigned long)text->cut,
-           (unsigned long)text->size);
+    if (ask->val)
+        printf("split train 0..%lu val 0..%lu\n", (unsigned long)text->cut,
+               (unsigned long)text->val_size);
+    else
+        printf("split train 0..%lu val %lu..%lu\n", (unsigned long)text->cut,
+               (unsigned long)text->cut, (unsigned long)text->size);
+    if (text->made)
+        printf("tokenizer %s: %s\n",
+               wcoh_tokenizer_get_kind(text->made) == WCOH_TOKENIZER_CHARS ? "chars" : "bytes",
+               text->why);
     check_outputs(r);
 }
 
@@ -604,6 +944,7 @@ static int run_close(run *r, int status)
         status = EXIT_FAILED;
     }
     wcoh_trainer_destroy(r->trainer);
+    wcoh_model_destroy(r->kept);
     wcoh_model_destroy(r->model);
     device_close(r->device);
     return status;
@@ -619,13 +960,16 @@ int main(int argc, char **argv)
     memset(&ask, 0, sizeof ask);
     memset(&text, 0, sizeof text);
     memset(&r, 0, sizeof r);
-    ask.tokenizer = ask.isa = "auto";
+    ask.isa = "auto";
+    ask.tokenizer.words = "auto chars bytes";
+    ask.unknown.words = UNKNOWN_WORDS;
+    ask.val_share = 0.1;
     ask.device = "cpu";
     ask.seconds = 10;
     ask.sample = 300;
     request_read(&ask, argc, argv, &r.model);
     if (!ask.data) ask.data = find_own_source();
-    check_out(ask.out);
+    check_targets(&ask);
     corpus_open(&text, &ask, r.model);
     run_open(&r, &ask, &text);
     status = run_close(&r, train(&r) ? finish(&r) : EXIT_FAILED);

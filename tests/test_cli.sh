@@ -128,7 +128,8 @@ ok "the steps are 20, 40, 60" same "$(sed -n 's/^step \([0-9]*\) .*/\1/p' out | 
 ok "the best weights are named" lines "^best val $number step [0-9]+ file m.best.safetensors\$" 1
 ok "the last line is done" same "$(tail -1 out | grep -Ec "$done_line")" 1
 ok "a sample stands before it" has '^\| '
-ok "nothing else is printed" lines '^(split|step|best|done|\|) ' "$(wc -l <out)"
+ok "the alphabet is named" lines '^tokenizer chars: [0-9]+ different characters$' 1
+ok "nothing else is printed" lines '^(split|tokenizer|step|best|done|\|) ' "$(wc -l <out)"
 ok "nothing on stderr where it is no terminal" [ ! -s err ]
 ok "the checkpoint is there" [ -s m.safetensors ]
 ok "the best weights are there" [ -s m.best.safetensors ]
@@ -184,6 +185,7 @@ long="$small --steps 3000 --eval-every 100 --sample 0"
 run "$train" --data text --out whole.safetensors $long
 whole=$(result)
 for signal in INT TERM; do
+    rm -f part.*
     "$train" --data text --out part.safetensors $long --log part.csv >out 2>err &
     process=$!
     tries=0
@@ -275,6 +277,240 @@ refuses 1 '^sample: cut.safetensors: ' "$sample" cut.safetensors
 { head -c $((bytes - 5)) m.safetensors; printf '\125'; tail -c 4 m.safetensors; } >flip.safetensors
 refuses 1 '^sample: flip.safetensors: .*checksum' "$sample" flip.safetensors
 
+# ---- files of others ---------------------------------------------------------------------------
+
+tiny="$small --steps 5 --eval-every 5 --sample 0"
+cp text mine
+refuses 2 '^train: --out is mine, the file of --data: it would be overwritten' "$train" --data mine --out mine $tiny
+ln -s mine mylink
+ln mine myother
+refuses 2 '^train: --out is mylink, the file of --data' "$train" --data mine --out mylink $tiny
+refuses 2 '^train: --out is myother, the file of --data' "$train" --data mine --out myother $tiny
+refuses 2 '^train: --log is ./mine, the file of --data' "$train" --data mine --out x.safetensors --log ./mine $tiny
+cp text y.best.safetensors
+refuses 2 "^train: the best weights. file is y.best.safetensors, the file of --data" "$train" --data y.best.safetensors --out y.safetensors $tiny
+refuses 2 '^train: --log is x.safetensors, the file of --out' "$train" --data mine --out ./x.safetensors --log x.safetensors $tiny
+ok "the text is as it was" cmp -s text mine
+echo victim >victim
+ln -s victim p.safetensors.probe
+succeeds "$train" --data text --out p.safetensors $tiny
+ok "no probe goes through a link" same "$(cat victim)" victim
+ln -s nowhere/x.safetensors dangling
+refuses 1 '^train: dangling: cannot save there' "$train" --data text --out dangling $tiny
+refuses 1 '^train: nowhere/log.csv: cannot save there' "$train" --data text --out q.safetensors --log nowhere/log.csv $tiny
+ok "and nothing was begun" absent q.safetensors
+mkdir target
+ln -s target/l.safetensors l.safetensors
+succeeds "$train" --data text --out l.safetensors $tiny
+ok "a link into a folder is followed" [ -s target/l.safetensors ]
+
+# ---- runs over earlier runs --------------------------------------------------------------------
+
+succeeds "$train" --data text --out o.safetensors $tiny --log o.csv
+for file in o.safetensors o.best.safetensors o.csv; do cp $file first.$file; done
+refuses 1 '^train: o.safetensors: a file stands there already \(--no-replace\)' \
+    "$train" --data text --out o.safetensors $tiny --no-replace
+succeeds "$train" --data text --out o.safetensors $tiny --log o.csv --seed 7
+for file in o.safetensors o.best.safetensors o.csv; do
+    ok "$file of the first run is moved aside" cmp -s first.$file $file.old
+    ok "and that is said" has "^train: $file: a file of an earlier run stood there and is now $file.old\$" err
+done
+succeeds "$train" --data text --out o.safetensors $tiny --log o.csv
+ok "a third run loses neither" cmp -s first.o.safetensors o.safetensors.old
+ok "the second is there too" [ -s o.safetensors.old2 ]
+: >o.safetensors.99999999-0.tmp
+succeeds "$train" --data text --resume o.safetensors --steps 10 --log o.csv
+ok "what a killed save left is taken away" absent o.safetensors.99999999-0.tmp
+ok "a run that goes on moves nothing" absent o.safetensors.old3
+
+# ---- the line of the best weights tells what is on disk ----------------------------------------
+
+best_file() { sed -n 's/^best val .* file //p' out; }
+succeeds "$train" --data text --out a.safetensors $small --steps 40 --eval-every 20 --sample 0
+rm a.best.safetensors
+succeeds "$train" --data text --resume a.safetensors --sample 0
+ok "lost best weights are made again from the state that is the best" [ -s "$(best_file)" ]
+"$eval" a.best.safetensors text >best.loss
+"$eval" a.safetensors text >last.loss
+ok "and are those of the state" cmp -s best.loss last.loss
+cp o.best.safetensors a.best.safetensors
+succeeds "$train" --data text --resume a.safetensors --sample 0
+ok "those of another run are not taken for them" cmp -s o.best.safetensors a.best.safetensors.old
+"$eval" a.best.safetensors text >best.loss
+ok "they are made again too" cmp -s best.loss last.loss
+worse="--steps 60 --eval-every 10 --lr 5 --lr-end -1 --clip -1 --warmup -1 --eval-batches 2 --sample 0"
+run "$train" --data text --resume a.safetensors --out b.safetensors $worse
+ok "under another name the best weights come along" has '^best val .* step 40 file b.best.safetensors$'
+ok "and are the same" cmp -s a.best.safetensors b.best.safetensors
+cp a.safetensors c.safetensors
+run "$train" --data text --resume c.safetensors $worse
+cp c.safetensors d.safetensors
+run "$train" --data text --resume d.safetensors --steps 70
+ok "what a later state cannot give back is said" \
+    has '^train: d.best.safetensors: the best weights, of step 40, are not there' err
+ok "and no line tells of it" lacks '^best val .* step 40 '
+if cc -shared -fPIC -o fail_rename.so -x c - -ldl 2>/dev/null <<'END'
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+int rename(const char *from, const char *to)
+{
+    static int left = -1;
+    const char *name = getenv("FAIL_RENAME");
+    if (left < 0) left = atoi(getenv("FAIL_TIMES"));
+    if (name && strstr(to, name) && left > 0) return left--, errno = ENOSPC, -1;
+    return ((int (*)(const char *, const char *))dlsym(RTLD_NEXT, "rename"))(from, to);
+}
+END
+then
+    broken() { # TIMES NAME COMMAND..: that many renames to NAME fail
+        times=$1 name=$2
+        shift 2
+        ASAN_OPTIONS=verify_asan_link_order=0 LD_PRELOAD=$PWD/fail_rename.so FAIL_TIMES=$times FAIL_RENAME=$name "$@"
+    }
+    rising="$small --steps 60 --eval-every 10 --lr 3 --warmup -1 --sample 0"
+    run broken 1 e.best "$train" --data text --out e.safetensors $rising
+    ok "best weights that could not be written are written later" [ -s "$(best_file)" ]
+    ok "and said so" has 'e.best.safetensors: .*; the next evaluation tries again' err
+    run "$train" --data text --out f.safetensors $rising
+    ok "they are the best ones, not later ones" cmp -s e.best.safetensors f.best.safetensors
+    run broken 99 g.best "$train" --data text --out g.safetensors $tiny
+    ok "best weights never written are a failure" [ "$status" = 1 ]
+    ok "that no line tells of" lacks '^best '
+    run broken 99 h.safetensors "$train" --data text --out h.safetensors $tiny
+    ok "the best weights are written where the checkpoint fails" [ -s "$(best_file)" ]
+    ok "which is still a failure" [ "$status" = 1 ]
+else
+    echo "not run: renames that fail (no shared library could be built)"
+fi
+
+# ---- logs that go on ---------------------------------------------------------------------------
+
+succeeds "$train" --data text --out g2.safetensors $small --steps 4 --eval-every 4 --eval-batches 1 --sample 0
+head='step,train,val,lr,grad_norm,tokens,seconds'
+printf "$head\n1,2.5,,1e-3,1,768,0.1\n768,2.677" >g.csv
+cp g2.safetensors g3.safetensors
+cp g2.best.safetensors g3.best.safetensors
+succeeds "$train" --data text --resume g2.safetensors --log g.csv --steps 8 --sample 0
+ok "a half row is cut" same "$(cut -d, -f1 g.csv | tr '\n' ' ')" 'step 1 5 6 7 8 '
+printf "$head\n3,2.5,,1e-3,1,768,0.1\n4,2,,1e-3,1,768,0.1\n5,2,,1e-3,1,768,0.1\n6,2,,1e-3,1,768,0.1\n" >g.csv
+succeeds "$train" --data text --resume g3.safetensors --log g.csv --steps 6 --sample 0
+ok "rows after the checkpoint are cut" same "$(cut -d, -f1 g.csv | tr '\n' ' ')" 'step 3 4 5 6 '
+echo 'my notes' >notes
+refuses 1 '^train: notes: it does not begin with step,train,val' \
+    "$train" --data text --resume g3.safetensors --log notes --steps 8 --sample 0
+ok "a file that is no log is left alone" same "$(cat notes)" 'my notes'
+
+# ---- words -------------------------------------------------------------------------------------
+
+refuses 2 'allowed are auto chars bytes; did you mean bytes\?' "$train" --data text --tokenizer byte
+refuses 2 'did you mean exact\?' "$train" --solver exat
+refuses 2 'no option --setps; --help lists them; did you mean --steps\?' "$train" --setps 5
+refuses 2 'no option --temprature; --help lists them; did you mean --temperature\?' "$sample" m --temprature 5
+refuses 2 'bands is 5: twice that must be a multiple of heads, which is 16' "$train" --data text --bands 5
+printf '%0600d' 0 >zeros
+refuses 1 '^train: zeros: it is one character again and again' "$train" --data zeros --seq 8
+for program in train sample eval; do
+    succeeds "$bin/$program" -h
+    ok "$program -h is --help" has "^usage: $program "
+done
+
+# ---- letters -----------------------------------------------------------------------------------
+
+awk 'BEGIN { for (i = 0; i < 613; i++) for (k = 0; k < 4; k++) printf "%c%c%c", 228 + int(i / 4096), 128 + int(i / 64) % 64, 128 + i % 64 }' |
+    LC_ALL=C tr -d '\n' >many 2>/dev/null
+if [ "$(wc -c <many)" != 7356 ]; then # an awk that writes characters
+    LC_ALL=C awk 'BEGIN { for (i = 0; i < 613; i++) for (k = 0; k < 4; k++) printf "%c%c%c", 228, 128 + int(i / 64) % 64, 128 + i % 64 }' >many
+fi
+succeeds "$train" --data many --out many.safetensors $small --steps 5 --sample 50
+ok "why bytes were taken is said" has '^tokenizer bytes: 613 different characters$'
+succeeds "$train" --data binary --out bytes.safetensors $small --steps 5 --sample 50
+ok "for a text that is no UTF-8 too" has '^tokenizer bytes: byte [0-9]+ of the text \(0xff\) is not UTF-8$'
+if command -v iconv >/dev/null; then
+    succeeds "$sample" many.safetensors --tokens 200 --temperature 3
+    ok "a model of bytes prints whole characters" iconv -f UTF-8 -t UTF-8 out -o converted
+    "$sample" many.safetensors --tokens 200 --temperature 3 --seed 2 >out 2>err
+    ok "whatever the seed" iconv -f UTF-8 -t UTF-8 out -o converted
+else
+    echo "not run: valid UTF-8 (no iconv)"
+fi
+{ cat text; printf 'caf\303\251 \303\274\n'; } >foreign
+refuses 1 "^eval: foreign: the character 'é' .* it has 2 letters that the model lacks, of these kinds: é ü; --unknown skip" "$eval" m.safetensors foreign
+succeeds "$eval" m.safetensors foreign --seq 1 --unknown skip
+ok "what is left out is no token" same "$(sed -n 's/.*tokens //p' out)" $((size + 4))
+ok "what is left out is said" has 'letters that the model lacks are left out' err
+succeeds "$eval" m.safetensors foreign --seq 1 --unknown replace
+ok "a replaced letter is still one" same "$(sed -n 's/.*tokens //p' out)" $((size + 6))
+succeeds "$sample" m.safetensors --prompt 'w%' --tokens 5 --unknown skip
+cp m.safetensors u.safetensors
+cp m.best.safetensors u.best.safetensors
+succeeds "$train" --data foreign --resume u.safetensors --unknown replace --steps 65 --sample 0
+
+# ---- texts as editors leave them ---------------------------------------------------------------
+
+{ printf '\357\273\277'; sed 's/$/\r/' text; } >dos
+succeeds "$train" --data dos --out dos.safetensors $small --steps 20 --eval-every 20 --sample 0
+dos=$(result)
+ok "split counts the bytes of the file" has " val [0-9]+..$(wc -c <dos | tr -d ' ')\$"
+succeeds "$train" --data text --out unix.safetensors $small --steps 1 --sample 0
+succeeds "$eval" unix.safetensors text
+cp out unix.loss
+succeeds "$eval" unix.safetensors dos
+ok "a mark and CR LF make no other text" cmp -s unix.loss out
+succeeds "$train" --data dos --out dosb.safetensors $small --tokenizer bytes --steps 1 --sample 0
+succeeds "$eval" dosb.safetensors dos --seq 1
+ok "to a model of bytes they are bytes" same "$(sed -n 's/.*tokens //p' out)" $(($(wc -c <dos) - 1))
+{ printf '\377\376'; sed 's/./&\n/g' text | tr '\n' '\000'; } >wide
+refuses 1 '^train: wide: it is a text in UTF-16; save it as UTF-8' "$train" --data wide
+last='train --data -'
+"$train" --data - --out stdin.safetensors $small --steps 20 --eval-every 20 --sample 0 <text >out 2>err
+status=$?
+ok "- is standard input" [ "$status" = 0 ]
+stdin=$(result)
+succeeds "$train" --data text --out stdin.safetensors $small --steps 20 --eval-every 20 --sample 0
+ok "and the same text" same "$(result)" "$stdin"
+
+# ---- validation of one's own, weights of another run -------------------------------------------
+
+tail -c 2000 text >end
+head -c $((size - 2000)) text >begin
+succeeds "$train" --data begin --val end --out v.safetensors $small --steps 5 --sample 0
+ok "--val is a text of its own" has "^split train 0..$((size - 2000)) val 0..2000\$"
+succeeds "$train" --data text --val-share 0.25 --out v2.safetensors $small --steps 5 --sample 0
+ok "--val-share is the share of the end" has "^split train 0..$((size * 3 / 4)) val "
+refuses 2 '^train: --val is a text of its own' "$train" --data begin --val end --val-share 0.2
+refuses 1 '^train: tiny: [0-9]+ tokens are too few for a window' "$train" --data begin --val tiny $small
+succeeds "$train" --from m.best.safetensors --data text --out tuned.safetensors --steps 1 --lr 1e-9 \
+    --batch 2 --seq 16 --eval-every 1 --eval-batches 2 --threads 1 --sample 0 --seed 5
+"$eval" m.best.safetensors text >from.loss
+"$eval" tuned.safetensors text >tuned.loss
+ok "--from begins with those weights" cmp -s from.loss tuned.loss
+refuses 2 '^train: --bands is fixed in m.safetensors; with --from' "$train" --from m.safetensors --data text --bands 4
+refuses 2 '^train: --from and --resume exclude' "$train" --from m.safetensors --resume m.safetensors --data text
+refuses 1 'letters that the model lacks, of these kinds: é ü' "$train" --from m.safetensors --data foreign --val-share 0.001 --seq 1 --eval-every -1
+
+# ---- ends --------------------------------------------------------------------------------------
+
+succeeds "$train" --data text --out end.safetensors $small --steps 50 --eval-every 25 --log end.csv --sample 0 --warmup -1
+succeeds "$train" --data text --resume end.safetensors --sample 0
+ok "a finished run says so" has '^train: nothing to do: steps is 50$' err
+succeeds "$train" --data text --resume end.safetensors --steps 60 --log end.csv --sample 0
+ok "more steps keep the rate that the run ended with, a tenth of the peak" \
+    same "$(sed 1,51d end.csv | cut -d, -f4 | uniq -c | sed 's/^ *//')" '10 4.500000e-04'
+wild="--lr 3 --warmup -1 --lr-end -1 --clip -1 --sample 20"
+succeeds "$train" --data text --out div.safetensors $small --steps 60 --eval-every 10 $wild
+ok "a run that never learns says so and names a lower rate" \
+    has '^train: the run diverged: .*; a lower rate may help: --lr 1.5$' err
+succeeds "$train" --from m.safetensors --data text --out div.safetensors --batch 2 --seq 16 \
+    --eval-batches 2 --threads 1 --steps 30 --eval-every 1 $wild
+ok "so does one that forgets" has '^train: the run diverged: .*; a lower rate may help' err
+ok "its best weights are not the last ones" lacks '^best val .* step 30 file'
+sed -n 's/^| //p' out | tr -d '\n' >written
+succeeds "$sample" "$(best_file)" --tokens 20
+ok "and it samples from them" same "$(tr -d '\n' <out)" "$(cat written)"
+
 # ---- nowhere left to write ---------------------------------------------------------------------
 
 if [ -c /dev/full ]; then
@@ -289,8 +525,8 @@ if [ -c /dev/full ]; then
     status=$?
     ok "train >/dev/full keeps the model" one_sentence 1 'cannot write to stdout; the model of step 0 is saved in full.safetensors'
     succeeds "$eval" full.safetensors text
-    refuses 1 '^train: cannot write /dev/full; the model of step [0-9]+ is saved in full.safetensors' \
-        "$train" --data text --out full.safetensors $small --steps 400 --eval-every 100 --log /dev/full
+    refuses 1 '^train: cannot write /dev/full; the model of step [0-9]+ is saved in log.safetensors' \
+        "$train" --data text --out log.safetensors $small --steps 400 --eval-every 100 --log /dev/full
     succeeds "$eval" full.safetensors text
     refuses 1 '^train: /dev/full: ' "$train" --data text --out /dev/full $small --steps 2
     ok "/dev/full is still a device, alone" same "$(ls -d /dev/full* | wc -l | tr -d ' ')" 1
@@ -298,6 +534,7 @@ if [ -c /dev/full ]; then
     ok "/dev/null too" same "$(ls -d /dev/null* | wc -l | tr -d ' ')" 1
 fi
 cp m.safetensors kept.safetensors
+cp m.best.safetensors kept.best.safetensors
 last='train on a full disk'
 (
     trap '' XFSZ
@@ -305,8 +542,9 @@ last='train on a full disk'
     exec "$train" --resume kept.safetensors --data text --steps 70 --sample 0 >out 2>err
 )
 status=$?
-ok "a full disk is one sentence" one_sentence 1 '^train: kept.safetensors: '
+ok "a full disk is a sentence a file" same "$(grep -Ec '^train: kept(.best)?.safetensors: ' err)" "$(wc -l <err | tr -d ' ')"
+ok "a failure" same $status 1
 ok "the old checkpoint is untouched" cmp -s m.safetensors kept.safetensors
-ok "and nothing else is left beside it" same "$(ls | grep -c '^kept')" 1
+ok "and nothing else is left beside it" same "$(ls | grep -c '^kept')" 2
 
 finish

@@ -39,8 +39,7 @@ static void is_fit_everywhere(const char *text)
     const char *shown = text_shown(text), *xml = text_xml(text), *json = text_json(text);
     const char *name = text_file_name(text);
     int i;
-    if (!is_utf8(shown) || !is_utf8(xml) || !is_utf8(json) || !is_utf8(name))
-        CHECK(!"valid UTF-8");
+    if (!is_utf8(shown) || !is_utf8(xml) || !is_utf8(json) || !is_utf8(name)) CHECK(!"valid UTF-8");
     if (strpbrk(xml, "<>\"'") || strpbrk(name, "/\\:*?\"<>| ") || *name == '.' || !*name)
         CHECK(!"no character with a meaning");
     for (i = 1; i < 32; i++)
@@ -88,8 +87,7 @@ static void different_texts_give_different_file_names(void)
 static void a_long_label_ends_in_an_ellipsis_at_the_border_of_a_character(void)
 {
     equal(text_shortened("\303\274\303\274\303\274", 3), "\303\274\303\274\303\274");
-    equal(text_shortened("\303\274\303\274\303\274\303\274", 3),
-                 "\303\274\303\274\342\200\246");
+    equal(text_shortened("\303\274\303\274\303\274\303\274", 3), "\303\274\303\274\342\200\246");
     equal(text_shortened("", 3), "");
     equal(text_shortened("ab", 1), "\342\200\246");
 }
@@ -153,8 +151,8 @@ static void lines_are_positional_whatever_ends_them(void)
     size_t count, i;
     char **lines;
     for (i = 0; i < 2; i++) {
-        lines = i ? lines_of(unix_, sizeof unix_ - 1, &count)
-                  : lines_of(dos, sizeof dos - 1, &count);
+        lines =
+            i ? lines_of(unix_, sizeof unix_ - 1, &count) : lines_of(dos, sizeof dos - 1, &count);
         CHECK((long)count == 3);
         equal(lines[0], "one");
         equal(lines[1], "");
