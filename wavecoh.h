@@ -15452,6 +15452,14 @@ static double wcohi_acos(double x) { return acos(WCOHI_CLAMP(x, -1.0, 1.0)); }
    apart. */
 static const double wcohi_phase_max = 9007199254740992.0; /* 2^53 */
 
+/* x as a double where the machine calculates with more digits: an index and a full scan must see the
+   same number. */
+static double wcohi_rounded(double x)
+{
+    volatile double rounded = x;
+    return rounded;
+}
+
 /* fmod is exact, but takes away k turns of the double 2 pi, which is short of 2 pi by 2.45e-16; k is
    known exactly, so the rest is taken away behind it. */
 WCOH_API double wcoh_phase_wrap(double phase)
@@ -15461,20 +15469,21 @@ WCOH_API double wcoh_phase_wrap(double phase)
     if (phase >= 0 && phase < turn) return phase;
     folded = fmod(phase, turn);
     turns = (phase - folded) / turn;
-    if (fabs(phase) <= wcohi_phase_max) folded -= floor(turns + 0.5) * short_of;
-    if (folded < 0) folded += turn;
+    if (fabs(phase) <= wcohi_phase_max)
+        folded = wcohi_rounded(folded - floor(turns + 0.5) * short_of);
+    if (folded < 0) folded = wcohi_rounded(folded + turn);
     return folded < turn ? folded : 0; /* a tiny negative phase rounds up to the full turn */
 }
 
 /* a - b of two phases, each folded first: so no digit of a small one is lost beside a large one. */
 static double wcohi_phase_minus(double a, double b)
 {
-    return wcoh_phase_wrap(a) - wcoh_phase_wrap(b);
+    return wcohi_rounded(wcoh_phase_wrap(a) - wcoh_phase_wrap(b));
 }
 
 WCOH_API double wcoh_phase_id(uint64_t k, uint64_t buckets)
 {
-    return buckets ? 2 * wcohi_pi * (double)(k % buckets) / (double)buckets : 0;
+    return buckets ? wcohi_rounded(2 * wcohi_pi * (double)(k % buckets) / (double)buckets) : 0;
 }
 
 WCOH_API double wcoh_phase_fraction(double k, double buckets)
@@ -15491,7 +15500,7 @@ WCOH_API double wcoh_coherence(double a, double b) { return cos(wcohi_phase_minu
 
 WCOH_API double wcoh_coherence_harmonic(double a, double b, int n)
 {
-    return cos(n * wcohi_phase_minus(a, b));
+    return wcohi_rounded(cos(wcohi_rounded(n * wcohi_phase_minus(a, b))));
 }
 
 WCOH_API double wcoh_angle(double a, double b)
@@ -15792,13 +15801,12 @@ struct wcoh_circle {
 };
 
 /* bucket = floor(phase / 2 pi * B) mod B of a phase in [0, 4 pi), in this order of rounding: the
-   published counts of examined entities depend on it where a query sits on a bucket's edge (and
-   volatile rounds to double where the machine calculates with more digits). */
+   published counts of examined entities depend on it where a query sits on a bucket's edge. */
 static int wcohi_bucket(double phase, int buckets)
 {
     const double turn = 2 * wcohi_pi;
-    volatile double turns = (phase < turn ? phase : phase - turn) / turn,
-                    position = turns * buckets;
+    double turns = wcohi_rounded((phase < turn ? phase : phase - turn) / turn);
+    double position = wcohi_rounded(turns * buckets);
     return position < buckets ? (int)floor(position) : 0;
 }
 
@@ -16096,7 +16104,7 @@ static void wcohi_scan_bucket(wcohi_circle_scan *scan, const wcohi_node *node)
                 double c = wcoh_coherence_harmonic(node->phase[axis][i], scan->phase[axis],
                                                    scan->harmonic[axis]);
                 if (!(c >= scan->threshold[axis])) break;
-                score *= c;
+                score = wcohi_rounded(score * c);
             }
             if (axis < scan->axes) continue;
             if (scan->count < scan->capacity) {

@@ -138,7 +138,8 @@ static answer *ask(const wcoh_circle *circle, wcoh_circle_query query)
     must(wcoh_circle_find(circle, &query, a.hits, 1024, &a.count, &a.examined, &error), &error);
     qsort(a.hits, a.count < 1024 ? a.count : 1024, sizeof a.hits[0], by_slot);
     for (slot = 0; slot < wcoh_circle_slots(circle); slot++) {
-        double phases[2], score = 1;
+        double phases[2];
+        volatile double score = 1; /* a double, with however many digits the machine multiplies */
         int keep = wcoh_circle_phases(circle, slot, phases);
         for (axis = 0; keep && axis < axes; axis++) {
             double c = wcoh_coherence_harmonic(phases[axis], query.phase[axis],

@@ -164,6 +164,7 @@ done
 if [ -n "$m32" ]; then
     smoke "32 bit" "gcc $m32 -std=c99 -O2" ""
     smoke "32 bit with SSE arithmetic, clean" "gcc $m32 -msse2 -mfpmath=sse -std=c99 -O1 $WARN" ""
+    row "32 bit, toolkit with the digits of the x87" "gcc $m32 -std=c99 -O1 -o $m/toolkit32 tests/test_toolkit.c -lm -lpthread && (cd $m && ./toolkit32 > toolkit32.txt)"
     row "32 bit, sizes of the toolkit" "gcc $m32 -std=c99 -O1 -o $m/sizes32 tests/test_toolkit_sizes.c -lm -lpthread && $m/sizes32 > $m/sizes32.txt"
 else
     skip "32 bit" "gcc -m32 cannot link and run (gcc-12-multilib, libc6-dev-i386)"

@@ -77,7 +77,7 @@ static void scan_whole(const wcoh_circle *circle, const wcoh_circle_query *query
 
 static void use_circle(const uint8_t *data, size_t size)
 {
-    static const int buckets[8] = {1, 2, 7, 12, 60, 360, 4096, 1 << 24};
+    static const int buckets[8] = {1, 2, 7, 12, 60, 360, 4096, 1 << 16};
     wcoh_circle_desc desc;
     wcoh_circle_query query;
     wcoh_circle *circle;
@@ -88,8 +88,7 @@ static void use_circle(const uint8_t *data, size_t size)
     memset(&desc, 0, sizeof desc);
     shape = take(&in, 1);
     desc.axes = 1 + (int)(shape / 8 % 2);
-    desc.buckets = buckets[desc.axes == 2 ? shape % 6 : shape % 8];
-    if (shape % 32 != 31 && desc.buckets > 4096) desc.buckets = 4096; /* seldom: 128 MB */
+    desc.buckets = buckets[shape % (desc.axes == 2 ? 5 : 8)];
     REQUIRE(wcoh_circle_create(&circle, &desc, NULL) == WCOH_OK);
     while (in.at < in.end && wcoh_circle_slots(circle) < 500) {
         uint64_t what = take(&in, 1), slot = take(&in, 1);
