@@ -28,7 +28,7 @@ extern int truncate(const char *path, off_t size);
 COMMON_USED(__unused__)
 static void must(wcoh_result result, const char *about, const wcoh_error *error)
 {
-    if (result) fail(EXIT_FAILED, "%s%s%s", about ? about : "", about ? ": " : "", error->text);
+    if (result < 0) fail(EXIT_FAILED, "%s%s%s", about ? about : "", about ? ": " : "", error->text);
 }
 
 /* ---- time and terminal ----------------------------------------------------------------------- */

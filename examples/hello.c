@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #define TRY(call)                                                                                  \
-    if (call) return fprintf(stderr, "hello: %s\n", error.text), 1
+    if ((call) < 0) return fprintf(stderr, "hello: %s\n", error.text), 1
 static const char text[] = "the moon pulls the tide, the tide pulls the sand, "
                            "the sand keeps the waves that the wind wrote by hand; ";
 enum { COUNT = sizeof text - 1 };

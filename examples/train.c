@@ -808,7 +808,7 @@ static int train(run *r)
     r->started = r->marked = seconds_now();
     while (!stats.done && !interrupted) {
         wcoh_result result = wcoh_trainer_run(r->trainer, 0, &stats, &error); /* one unit of work */
-        if (result) {
+        if (result < 0) {
             live_clear(r);
             if (save(r, 1))
                 say("%s; %s holds the model as it was after step %lu%s", error.text, r->ask->out,
