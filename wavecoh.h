@@ -40,14 +40,19 @@
    The same plan also spells GPT (dot attention, rotary or learned positions, MLP) and the two
    published engines this grew from: comparisons need no second program (wcoh_model_preset).
 
-   CONTENTS: five floors, each calls only downward; search for the banners
+   CONTENTS: seven floors, each calls only downward; search for "======== 3 ops" and the like
 
      1 surface    results, memory, settings, model, device, trainer, session, sampling,
                   tokenizers, files, coherence toolkit: all that users see
-     5 ground     platform, numbers, text, threads, files, vectors, gemm, row and attention kernels
-     3 model      settings -> parameter table -> plan (a list of ops), devices' table of functions
-     4 ops        forward and backward of every kind of op; the CPU device
-     2 training   trainer, evaluation, session, sampling, checkpoints, coherence toolkit
+     2 ground     platform | clock, CPU and threads | files | one vocabulary, five instruction
+                  sets | matrix products, and the kernels of rows and of attention
+     3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
+                  the kinds on the CPU, forward and backward | the CPU device
+     4 model      settings | tokenizers | the walk: desc -> parameters and plan |
+                  initial values and the object
+     5 running    engine | evaluation and session, sampling
+     6 training   trainer | files of models, trainers and sessions
+     7 toolkit    the circle | spectral coherence | resonance memory | attention and weights
 
    OPTIONS, defined before the implementation is included
 
@@ -1201,7 +1206,7 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
 #pragma GCC diagnostic pop
 #endif
 
-/* ======== 5 ground: platform ================================================================== */
+/* ======== 2 ground: platform ================================================================== */
 
 #include <float.h>
 #include <limits.h>
@@ -1819,7 +1824,7 @@ static wcoh_result wcohi_json_list(wcohi_json *json, uint64_t *values, int limit
     return wcohi_json_expect(json, ']');
 }
 
-/* ======== 5 ground: clock, CPU and threads ==================================================== */
+/* ======== 2 ground: clock, CPU and threads ==================================================== */
 
 #if defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__) && !defined(WAVECOH_NO_THREADS)
 #define WAVECOH_NO_THREADS
@@ -2570,7 +2575,7 @@ static void wcohi_pool_run(wcohi_pool *pool, int count, double work, wcohi_job j
 #endif
 }
 
-/* ======== 5 ground: files ===================================================================== */
+/* ======== 2 ground: files ===================================================================== */
 
 /* In order: little-endian numbers, a checksum, number types | wcoh_tensors: a table of the tensors
    of a file | the formats, one chapter and one row each, strict because a file may come from an
@@ -4925,7 +4930,7 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 }
 #endif /* WAVECOH_NO_STDIO */
 
-/* ======== 5 ground: one vocabulary, five instruction sets ===================================== */
+/* ======== 2 ground: one vocabulary, five instruction sets ===================================== */
 
 /* A kernel is written once. Kernels stand in blocks,
 
@@ -5939,7 +5944,7 @@ S_(inline) S_(v) S_(gelu_slope)(S_(v) x)
 #endif
 #ifndef WCOHI_PASS
 
-/* ======== 5 ground: matrix products =========================================================== */
+/* ======== 2 ground: matrix products =========================================================== */
 
 /* C [m,n] = op(A) [m,k] op(B) [k,n], row-major, as BLIS does it: one register tile, everything else
    built around it. A panel of B (2 vectors wide, at most `depth` rows) is packed into the first
@@ -10177,719 +10182,9 @@ static void wcohi_dot_backward(const wcohi_compute *compute, const wcohi_dot *ca
                    wcohi_dot_backward_job, &layer);
 }
 
-/* ======== 2 training: tokenizers and the sampling table ===================================== */
+/* ======== 3 ops: what devices are given ======================================================= */
 
-/* Both stand before the model, which carries a copy of its tokenizer inside its own block. */
-
-/* ---- tokenizers ------------------------------------------------------------------------------ */
-
-struct wcoh_tokenizer {
-    wcoh_tokenizer_kind kind;
-    int vocab;
-    uint32_t *points; /* characters: [vocab] code points, ascending; the token is the index */
-    char *alphabet;   /* characters: the same as UTF-8, what a file keeps */
-    size_t alphabet_size;
-    int32_t low[128];  /* characters: token of a code point below 128, or -1 */
-    wcohi_block block; /* all zero in a copy that lives inside a model */
-};
-
-/* The tokenizer and its arrays, still blank; NULL when the arena only measures. */
-static wcoh_tokenizer *wcohi_tokenizer_place(wcohi_arena *arena, size_t points,
-                                             size_t alphabet_size)
-{
-    wcoh_tokenizer *tokenizer = WCOHI_TAKE(arena, 1, wcoh_tokenizer);
-    uint32_t *point_array = WCOHI_TAKE(arena, points, uint32_t);
-    char *alphabet = WCOHI_TAKE(arena, alphabet_size, char);
-    if (!tokenizer) return NULL;
-    tokenizer->points = point_array;
-    tokenizer->alphabet = alphabet;
-    tokenizer->alphabet_size = alphabet_size;
-    return tokenizer;
-}
-
-/* A copy inside `arena` for an object that carries its tokenizer; from == NULL gives NULL. */
-static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh_tokenizer *from)
-{
-    size_t points = from && from->kind == WCOH_TOKENIZER_CHARS ? (size_t)from->vocab : 0;
-    wcoh_tokenizer *to = from ? wcohi_tokenizer_place(arena, points, from->alphabet_size) : NULL;
-    if (!to) return NULL;
-    to->kind = from->kind;
-    to->vocab = from->vocab;
-    memcpy(to->low, from->low, sizeof to->low);
-    if (points) {
-        memcpy(to->points, from->points, points * sizeof *to->points);
-        memcpy(to->alphabet, from->alphabet, to->alphabet_size);
-    }
-    return to;
-}
-
-/* The alphabet as UTF-8 [*bytes], from which wcoh_tokenizer_create_chars makes the same tokenizer;
-   empty for bytes. */
-static void wcohi_tokenizer_alphabet(const wcoh_tokenizer *tokenizer, const char **utf8,
-                                     size_t *bytes)
-{
-    *utf8 = tokenizer->alphabet_size ? tokenizer->alphabet : "";
-    *bytes = tokenizer->alphabet_size;
-}
-
-static wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t points,
-                                        size_t alphabet_size, const wcoh_memory *memory,
-                                        wcoh_error *error)
-{
-    wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
-    wcoh_result result;
-    wcohi_tokenizer_place(&arena, points, alphabet_size);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "tokenizer", error);
-    if (result) return result;
-    *tokenizer = wcohi_tokenizer_place(&arena, points, alphabet_size);
-    (*tokenizer)->block = block;
-    return WCOH_OK;
-}
-
-WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
-                                                 const wcoh_memory *memory, wcoh_error *error)
-{
-    wcoh_result result;
-    if (!tokenizer) return wcohi_fail(error, WCOH_E_ARGUMENT, "tokenizer is NULL");
-    *tokenizer = NULL;
-    result = wcohi_tokenizer_open(tokenizer, 0, 0, memory, error);
-    if (result) return result;
-    (*tokenizer)->kind = WCOH_TOKENIZER_BYTES;
-    (*tokenizer)->vocab = 256;
-    return WCOH_OK;
-}
-
-/* The distinct code points of a text are found one plane (65,536 code points) at a time: a set of
-   8 KiB on the stack, and no memory but the tokenizer's own block. */
-#define WCOHI_PLANE_BYTES 8192
-
-/* Check `text`; bit p of *planes: it has code points of plane p. */
-static wcoh_result wcohi_utf8_check(const char *text, size_t size, uint32_t *planes,
-                                    wcoh_error *error)
-{
-    uint32_t point = 0;
-    size_t at = 0;
-    *planes = 0;
-    while (at < size) {
-        int length = wcohi_utf8_read(text + at, size - at, &point);
-        if (length == 0) return wcohi_utf8_fail(text, at, error);
-        *planes |= 1u << (point >> 16);
-        at += (size_t)length;
-    }
-    return WCOH_OK;
-}
-
-/* Append the code points of one plane of a valid text to `tokenizer`, or with NULL only count them
-   and their bytes as UTF-8. */
-static void wcohi_alphabet_plane(wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                                 uint32_t plane, size_t *points, size_t *bytes)
-{
-    unsigned char seen[WCOHI_PLANE_BYTES];
-    uint32_t point = 0, low;
-    char utf8[4];
-    size_t at = 0;
-    memset(seen, 0, sizeof seen);
-    while (at < size) {
-        at += (size_t)wcohi_utf8_read(text + at, size - at, &point);
-        if (point >> 16 == plane) seen[(point & 0xffff) >> 3] |= (unsigned char)(1u << (point & 7));
-    }
-    for (low = 0; low < 0x10000; low++) {
-        int length;
-        if (!(seen[low >> 3] & 1u << (low & 7))) continue;
-        length = wcohi_utf8_write(plane << 16 | low, utf8);
-        if (tokenizer) {
-            tokenizer->points[*points] = plane << 16 | low;
-            memcpy(tokenizer->alphabet + *bytes, utf8, (size_t)length);
-        }
-        *points += 1;
-        *bytes += (size_t)length;
-    }
-}
-
-static void wcohi_alphabet(wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                           uint32_t planes, size_t *points, size_t *bytes)
-{
-    uint32_t plane;
-    *points = *bytes = 0;
-    for (plane = 0; plane <= 16; plane++)
-        if (planes >> plane & 1) wcohi_alphabet_plane(tokenizer, text, size, plane, points, bytes);
-}
-
-WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, const char *text,
-                                                 size_t size, const wcoh_memory *memory,
-                                                 wcoh_error *error)
-{
-    wcoh_result result;
-    size_t points, bytes;
-    uint32_t planes;
-    int i;
-    if (!tokenizer) return wcohi_fail(error, WCOH_E_ARGUMENT, "tokenizer is NULL");
-    *tokenizer = NULL;
-    if (!text || size == 0)
-        return wcohi_fail(error, WCOH_E_DATA, "there is no text to take an alphabet from");
-    result = wcohi_utf8_check(text, size, &planes, error);
-    if (result) return result;
-    wcohi_alphabet(NULL, text, size, planes, &points, &bytes);
-    result = wcohi_tokenizer_open(tokenizer, points, bytes, memory, error);
-    if (result) return result;
-    wcohi_alphabet(*tokenizer, text, size, planes, &points, &bytes);
-    (*tokenizer)->kind = WCOH_TOKENIZER_CHARS;
-    (*tokenizer)->vocab = (int)points;
-    for (i = 0; i < 128; i++) (*tokenizer)->low[i] = -1;
-    for (i = 0; i < (int)points && (*tokenizer)->points[i] < 128; i++)
-        (*tokenizer)->low[(*tokenizer)->points[i]] = i;
-    return WCOH_OK;
-}
-
-WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer)
-{
-    if (tokenizer) wcohi_block_give(&tokenizer->block);
-}
-
-WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer)
-{
-    return tokenizer->kind;
-}
-
-WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer) { return tokenizer->vocab; }
-
-/* Index of a code point in the alphabet, or -1: a table below 128, bisection above. */
-static int32_t wcohi_tokenizer_find(const wcoh_tokenizer *tokenizer, uint32_t point)
-{
-    int low = 0, high = tokenizer->vocab;
-    if (point < 128) return tokenizer->low[point];
-    while (low < high) {
-        int middle = low + (high - low) / 2;
-        if (tokenizer->points[middle] < point) low = middle + 1;
-        else high = middle;
-    }
-    return low < tokenizer->vocab && tokenizer->points[low] == point ? low : -1;
-}
-
-static wcoh_result wcohi_tokenizer_unknown(const wcoh_tokenizer *tokenizer, uint32_t point,
-                                           size_t at, wcoh_error *error)
-{
-    char quoted[8] = "";
-    if (point > 0x20 && (point < 0x7f || point > 0xa0)) { /* show what can be seen */
-        int length = wcohi_utf8_write(point, quoted + 1);
-        quoted[0] = '\'';
-        memcpy(quoted + 1 + length, "' ", 3);
-    }
-    return wcohi_fail(error, WCOH_E_TOKEN,
-                      "the character %s(U+%04X) at byte %llu is not in the alphabet of %d", quoted,
-                      (unsigned)point, (unsigned long long)at, tokenizer->vocab);
-}
-
-WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
-                                           size_t size, uint32_t *tokens, size_t capacity,
-                                           size_t *count, wcoh_error *error)
-{
-    size_t at = 0, written = 0;
-    wcoh_result result = WCOH_OK;
-    if (count) *count = 0;
-    if (!tokenizer || (!text && size > 0) || (!tokens && capacity > 0))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "the tokenizer, the text or tokens is NULL");
-    while (at < size && !result) {
-        uint32_t point = (unsigned char)text[at];
-        int length = 1;
-        int32_t token = (int32_t)point;
-        if (tokenizer->kind == WCOH_TOKENIZER_CHARS) {
-            length = wcohi_utf8_read(text + at, size - at, &point);
-            token = length ? wcohi_tokenizer_find(tokenizer, point) : -1;
-        }
-        if (length == 0) result = wcohi_utf8_fail(text, at, error);
-        else if (token < 0) result = wcohi_tokenizer_unknown(tokenizer, point, at, error);
-        else if (written++ < capacity) tokens[written - 1] = (uint32_t)token;
-        at += (size_t)length;
-    }
-    if (count) *count = written;
-    if (!result && tokens && written > capacity)
-        return wcohi_fail(error, WCOH_E_MEMORY, "the text has %llu tokens, there is room for %llu",
-                          (unsigned long long)written, (unsigned long long)capacity);
-    return result;
-}
-
-WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4])
-{
-    if (token >= (uint32_t)tokenizer->vocab) return 0;
-    if (tokenizer->kind == WCOH_TOKENIZER_CHARS)
-        return wcohi_utf8_write(tokenizer->points[token], bytes);
-    bytes[0] = (char)(unsigned char)token;
-    return 1;
-}
-
-/* ---- the sampling table ---------------------------------------------------------------------- */
-
-static const wcoh_field wcohi_sample_fields[] = {
-#define S wcoh_sample_desc
-    {"temperature", WCOH_FIELD_REAL, offsetof(S, temperature), 0, 1e-6, 1000, 0, NULL,
-     "divides the logits; 0: always the likeliest symbol"},
-    {"top_k", WCOH_FIELD_INT, offsetof(S, top_k), 0, 1, 16777216, 0, NULL,
-     "keep the k likeliest symbols; 0: all"},
-    {"top_p", WCOH_FIELD_REAL, offsetof(S, top_p), 0, 1e-9, 1, 0, NULL,
-     "keep the smallest set whose probability reaches p; 0: all"},
-    {"min_p", WCOH_FIELD_REAL, offsetof(S, min_p), 0, 1e-9, 1, 0, NULL,
-     "drop symbols below that share of the likeliest one's probability; 0: none"},
-    {"repetition_penalty", WCOH_FIELD_REAL, offsetof(S, repetition_penalty), 0, 0.01, 100, 0, NULL,
-     "above 1: symbols heard of late become less likely; 0: off"},
-    {"repetition_window", WCOH_FIELD_INT, offsetof(S, repetition_window), 64, 1, 1024, 0, NULL,
-     "symbols that count as heard of late"},
-    {"seed", WCOH_FIELD_SEED, offsetof(S, seed), 0, 0, 0, 0, NULL, "of the draws"},
-#undef S
-};
-
-/* ======== 3 model: desc -> parameter table -> plan ============================================ */
-
-/* ---- the field tables ------------------------------------------------------------------------ */
-
-/* clang-format off */
-#define WCOHI_INT(desc, member, standard, low, high, off, help)                                    \
-    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, NULL, help}
-#define WCOHI_REAL(desc, member, standard, low, high, off, help)                                   \
-    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, NULL, help}
-#define WCOHI_CHOICE(desc, member, choices, help)                                                  \
-    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, choices, help}
-#define WCOHI_SEED(desc, member, help)                                                             \
-    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, NULL, help}
-/* clang-format on */
-#define WCOHI_AUTO "auto off on"
-
-static const wcoh_field wcohi_model_fields[] = {
-#define M wcoh_model_desc
-    WCOHI_INT(M, vocab, 0, 2, 16777216, 0, "number of symbols (required)"),
-    WCOHI_INT(M, context, 256, 1, 16777216, 0,
-              "tokens in the position table and in dot attention's ring"),
-    WCOHI_INT(M, bands, 64, 1, 65536, 0, "oscillators a layer; the width is twice that"),
-    WCOHI_INT(M, layers, 4, 1, 1024, 0, "blocks"),
-    WCOHI_INT(M, heads, 16, 1, 1024, 0, "attention heads; must divide 2 x bands"),
-    WCOHI_INT(M, maestro, 16, 1, 65536, 0, "width of the maestro bottlenecks"),
-    WCOHI_CHOICE(M, embedding, "auto harmonic circles random",
-                 "symbol table; auto: one circle, several where one cannot tell neighbours apart"),
-    WCOHI_CHOICE(M, embedding_trained, WCOHI_AUTO, "train the symbol table; auto: off"),
-    WCOHI_CHOICE(M, embedding_unit, WCOHI_AUTO,
-                 "scale harmonic and sinusoidal tables by 1/sqrt(bands); auto: off"),
-    WCOHI_INT(M, circles, 2, 2, 4, 0, "number of circles of the circles embedding"),
-    WCOHI_INT(M, modulus1, 0, 2, 16777216, 0, "modulus of circle 1; 0: automatic"),
-    WCOHI_INT(M, modulus2, 0, 2, 16777216, 0, "modulus of circle 2"),
-    WCOHI_INT(M, modulus3, 0, 2, 16777216, 0, "modulus of circle 3"),
-    WCOHI_INT(M, modulus4, 0, 2, 16777216, 0, "modulus of circle 4"),
-    WCOHI_CHOICE(M, position, "none sinusoidal learned", "position table"),
-    WCOHI_CHOICE(M, attention, "coherence shared frozen dot rotary", "kind of attention"),
-    WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
-    WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
-                 "how attention and feed-forward join the stream"),
-    WCOHI_CHOICE(M, ffn, "kerr mlp", "kind of feed-forward layer"),
-    WCOHI_INT(M, hidden, 0, 1, 16777216, 0, "hidden width of the mlp; 0: 8 x bands"),
-    WCOHI_CHOICE(M, maestros, "dual add",
-                 "maestros before and after the oscillators, or one added to them"),
-    WCOHI_CHOICE(M, solver, "exact perturbative rk4 none",
-                 "how the oscillators are solved; none: left out (the control)"),
-    WCOHI_INT(M, rk4_steps, 8, 1, 256, 0, "steps of the rk4 solver"),
-    WCOHI_CHOICE(M, limiter, WCOHI_AUTO,
-                 "soft knee on |z| before the oscillators; auto: on for perturbative"),
-    WCOHI_REAL(M, ceiling, 0, 0.01, 1000, 0, "knee of the limiter; 0: sqrt((pi/2)/(alpha+4 beta))"),
-    WCOHI_REAL(M, gamma, 0.1, 1e-6, 20, 0, "damping of the oscillators at the start"),
-    WCOHI_REAL(M, alpha, 0.1, 1e-6, 100, 1, "self-phase coupling at the start"),
-    WCOHI_REAL(M, beta, 0.2, 1e-6, 100, 1, "coupling to the four neighbour bands at the start"),
-    WCOHI_CHOICE(M, kerr_trained, WCOHI_AUTO, "train gamma, alpha, beta; auto: on"),
-    WCOHI_CHOICE(M, omega_trained, WCOHI_AUTO, "train omega; auto: as kerr_trained"),
-    WCOHI_CHOICE(M, corrector, WCOHI_AUTO,
-                 "learned rotation of each band after the oscillators; auto: off"),
-    WCOHI_CHOICE(M, per_band_first, WCOHI_AUTO,
-                 "2x2 layer per band in place of the first block's oscillators; auto: off"),
-    WCOHI_INT(M, groups, 1, 1, 65536, 0, "diagonal blocks of the feed-forward output projection"),
-    WCOHI_REAL(M, offset, 0, 1e-6, 100, 0,
-               "deviation of a fixed random offset before the oscillators (stochastic resonance)"),
-    WCOHI_CHOICE(M, head, "dense tied low_rank", "output layer"),
-    WCOHI_INT(M, head_rank, 32, 1, 65536, 0, "rank of the low_rank head"),
-    WCOHI_CHOICE(M, init, "uniform uniform_zero normal",
-                 "weights U(1/sqrt(fan_in)); that with zero biases; N(0,0.02)"),
-    WCOHI_SEED(M, seed, "of the initial parameters"),
-#undef M
-};
-
-static const wcoh_field wcohi_trainer_fields[] = {
-#define T wcoh_trainer_desc
-    WCOHI_INT(T, batch, 12, 1, 1048576, 0, "windows a micro-batch"),
-    WCOHI_INT(T, seq, 64, 1, 16777216, 0, "tokens a window"),
-    WCOHI_INT(T, steps, 2000, 1, 2147483647, 0, "steps of the run"),
-    WCOHI_REAL(T, lr, 4.5e-3, 1e-9, 10, 0, "peak learning rate; wider models want less"),
-    WCOHI_REAL(T, lr_end, 0.1, 1e-9, 1, 1,
-               "share of lr at the end of the cosine; negative: constant lr"),
-    WCOHI_INT(T, warmup, 100, 1, 2147483647, 1, "steps of linear warm-up; negative: none"),
-    WCOHI_REAL(T, beta1, 0.9, 1e-6, 0.999999, 1, "AdamW first moment; negative: 0"),
-    WCOHI_REAL(T, beta2, 0.99, 1e-6, 0.9999999, 0, "AdamW second moment"),
-    WCOHI_REAL(T, epsilon, 1e-8, 1e-20, 1, 0, "AdamW epsilon"),
-    WCOHI_REAL(T, decay, 0.1, 1e-9, 10, 1, "weight decay of matrices; negative: none"),
-    WCOHI_REAL(T, clip, 1, 1e-6, 1e9, 1, "largest global gradient norm; negative: no clipping"),
-    WCOHI_INT(T, accumulate, 1, 1, 65536, 0, "micro-batches a step"),
-    WCOHI_INT(T, eval_every, 250, 1, 2147483647, 1, "steps between evaluations; negative: never"),
-    WCOHI_INT(T, eval_batches, 150, 1, 1048576, 0, "validation windows, in batches, evenly spaced"),
-    WCOHI_INT(T, patience, 0, 1, 2147483647, 0,
-              "evaluations without improvement before an early stop"),
-    WCOHI_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
-    WCOHI_CHOICE(T, curriculum, WCOHI_AUTO,
-                 "8, 3/8 and all bands over thirds of the run; auto: off"),
-    WCOHI_SEED(T, seed, "of the batches"),
-#undef T
-};
-
-WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count)
-{
-    const wcoh_field *fields = kind == WCOH_DESC_MODEL     ? wcohi_model_fields
-                               : kind == WCOH_DESC_TRAINER ? wcohi_trainer_fields
-                                                           : wcohi_sample_fields;
-    if (count)
-        *count = kind == WCOH_DESC_MODEL     ? WCOHI_COUNT(wcohi_model_fields)
-                 : kind == WCOH_DESC_TRAINER ? WCOHI_COUNT(wcohi_trainer_fields)
-                                             : WCOHI_COUNT(wcohi_sample_fields);
-    return fields;
-}
-
-static const wcoh_field *wcohi_field_find(wcoh_desc_kind kind, const char *name)
-{
-    int i, count;
-    const wcoh_field *fields = wcoh_fields(kind, &count);
-    for (i = 0; i < count; i++)
-        if (strcmp(fields[i].name, name) == 0) return &fields[i];
-    return NULL;
-}
-
-static double wcohi_field_number(const wcoh_field *field, const void *desc)
-{
-    const unsigned char *member = (const unsigned char *)desc + field->offset;
-    double real;
-    int integer;
-    if (field->kind == WCOH_FIELD_REAL) {
-        memcpy(&real, member, sizeof real);
-        return real;
-    }
-    memcpy(&integer, member,
-           sizeof integer); /* enums of ours are as wide as int (FORCE_INT-free) */
-    return integer;
-}
-
-static void wcohi_field_put(const wcoh_field *field, void *desc, double value)
-{
-    unsigned char *member = (unsigned char *)desc + field->offset;
-    int integer = (int)value;
-    if (field->kind == WCOH_FIELD_REAL) memcpy(member, &value, sizeof value);
-    else memcpy(member, &integer, sizeof integer);
-}
-
-/* Word `index` of a list separated by spaces; its length, or 0 past the end. */
-static size_t wcohi_word(const char *list, int index, const char **word)
-{
-    for (; *list; index--) {
-        size_t length = strcspn(list, " ");
-        *word = list;
-        if (index == 0) return length;
-        list += length;
-        list += *list == ' ';
-    }
-    return 0;
-}
-
-static wcoh_result wcohi_field_range(const wcoh_field *field, double value, wcoh_error *error)
-{
-    char text[40], low[40], high[40];
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %s: allowed are %s to %s%s%s", field->name,
-                      wcohi_format_real(value, text), wcohi_format_real(field->minimum, low),
-                      wcohi_format_real(field->maximum, high),
-                      field->standard != 0 ? ", 0 for the default" : "",
-                      field->off ? ", negative for off" : "");
-}
-
-/* 1 if `value` may stand in the field: 0 (default), off, or within the range. */
-static int wcohi_field_allows(const wcoh_field *field, double value)
-{
-    if (!wcohi_is_finite(value)) return 0;
-    return value == 0 || (field->off && value < 0) ||
-           (value >= field->minimum && value <= field->maximum);
-}
-
-static wcoh_result wcohi_choice_set(const wcoh_field *field, void *desc, const char *text,
-                                    wcoh_error *error)
-{
-    const char *word = NULL;
-    size_t length;
-    int i;
-    for (i = 0; (length = wcohi_word(field->choices, i, &word)) > 0; i++)
-        if (strlen(text) == length && memcmp(text, word, length) == 0) {
-            wcohi_field_put(field, desc, i);
-            return WCOH_OK;
-        }
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": allowed are: %s", field->name, text,
-                      field->choices);
-}
-
-WCOH_API wcoh_result wcoh_field_set(wcoh_desc_kind kind, void *desc, const char *name,
-                                    const char *text, wcoh_error *error)
-{
-    const wcoh_field *field = wcohi_field_find(kind, name);
-    double value;
-    if (!field) return wcohi_fail(error, WCOH_E_ARGUMENT, "there is no setting \"%.60s\"", name);
-    if (field->kind == WCOH_FIELD_CHOICE) return wcohi_choice_set(field, desc, text, error);
-    if (field->kind == WCOH_FIELD_SEED) {
-        uint64_t seed;
-        if (!wcohi_parse_u64(text, &seed))
-            return wcohi_fail(error, WCOH_E_ARGUMENT,
-                              "%s is \"%.40s\": expected a whole number of at most 64 bits", name,
-                              text);
-        memcpy((unsigned char *)desc + field->offset, &seed, sizeof seed);
-        return WCOH_OK;
-    }
-    if (!wcohi_parse_real(text, &value))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": expected a number", name, text);
-    if (field->kind == WCOH_FIELD_INT && value != floor(value))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %.40s: expected a whole number", name,
-                          text);
-    if (!wcohi_field_allows(field, value) || value < -2147483647.0)
-        return wcohi_field_range(field, value, error);
-    wcohi_field_put(field, desc, value);
-    return WCOH_OK;
-}
-
-WCOH_API int wcoh_field_get(wcoh_desc_kind kind, const void *desc, const char *name, char *text,
-                            size_t size)
-{
-    const wcoh_field *field = wcohi_field_find(kind, name);
-    const char *word = "";
-    char number[40];
-    uint64_t seed;
-    if (!field) return -1;
-    if (field->kind == WCOH_FIELD_CHOICE) {
-        int length = (int)wcohi_word(field->choices, (int)wcohi_field_number(field, desc), &word);
-        return snprintf(text, size, "%.*s", length, word);
-    }
-    if (field->kind == WCOH_FIELD_SEED) {
-        memcpy(&seed, (const unsigned char *)desc + field->offset, sizeof seed);
-        return snprintf(text, size, "%llu", (unsigned long long)seed);
-    }
-    return snprintf(text, size, "%s", wcohi_format_real(wcohi_field_number(field, desc), number));
-}
-
-/* Check every member and put the standard where 0 stands. */
-static wcoh_result wcohi_fields_resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
-{
-    int i, count;
-    const wcoh_field *fields = wcoh_fields(kind, &count);
-    for (i = 0; i < count; i++) {
-        const wcoh_field *field = &fields[i];
-        const char *word;
-        double value;
-        if (field->kind == WCOH_FIELD_SEED) continue;
-        value = wcohi_field_number(field, desc);
-        if (field->kind == WCOH_FIELD_CHOICE) {
-            if (value < 0 || wcohi_word(field->choices, (int)value, &word) == 0)
-                return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %d: allowed are: %s", field->name,
-                                  (int)value, field->choices);
-        } else if (!wcohi_field_allows(field, value)) {
-            return wcohi_field_range(field, value, error);
-        } else if (value == 0) {
-            wcohi_field_put(field, desc, field->standard);
-        } else if (value < 0) {
-            wcohi_field_put(field, desc, -1);
-        }
-    }
-    return WCOH_OK;
-}
-
-/* ---- resolving a model desc ------------------------------------------------------------------ */
-
-static uint64_t wcohi_gcd(uint64_t a, uint64_t b)
-{
-    while (b) {
-        uint64_t rest = a % b;
-        a = b;
-        b = rest;
-    }
-    return a;
-}
-
-/* K - sum_n cos(2 pi n / V): how far neighbours are apart on one circle (half the squared
-   distance). */
-static double wcohi_circle_separation(int vocab, int bands)
-{
-    double sum = bands;
-    int n;
-    for (n = 1; n <= bands; n++) sum -= cos(2 * wcohi_pi * n / vocab);
-    return sum;
-}
-
-static int *wcohi_modulus(wcoh_model_desc *desc, int circle)
-{
-    return circle == 0   ? &desc->modulus1
-           : circle == 1 ? &desc->modulus2
-           : circle == 2 ? &desc->modulus3
-                         : &desc->modulus4;
-}
-
-/* Automatic moduli: the first odd number >= V^(1/c), then each the first value more than one above
-   the last that is coprime to all before; the last also makes the product reach V.
-   V = 65 -> 9, 11; 50257 -> 225, 227. */
-static void wcohi_moduli_auto(wcoh_model_desc *desc)
-{
-    int circle, before, m = 2;
-    double product = 1;
-    while (pow(m, desc->circles) < desc->vocab) m++;
-    m += m % 2 == 0;
-    for (circle = 0; circle < desc->circles; circle++) {
-        int last = circle == desc->circles - 1;
-        for (;; m++) {
-            int coprime = !last || product * m >= desc->vocab;
-            for (before = 0; before < circle; before++)
-                if (wcohi_gcd((uint64_t)*wcohi_modulus(desc, before), (uint64_t)m) != 1)
-                    coprime = 0;
-            if (coprime) break;
-        }
-        *wcohi_modulus(desc, circle) = m;
-        product *= m;
-        m += 2;
-    }
-}
-
-static wcoh_result wcohi_moduli_resolve(wcoh_model_desc *desc, wcoh_error *error)
-{
-    double product = 1;
-    int i, j, given = 0;
-    for (i = 0; i < desc->circles; i++) given += *wcohi_modulus(desc, i) != 0;
-    if (!given) wcohi_moduli_auto(desc);
-    else if (given != desc->circles)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "modulus: give all %d or none (circles is %d)",
-                          desc->circles, desc->circles);
-    for (i = 0; i < desc->circles; i++) {
-        product *= *wcohi_modulus(desc, i);
-        for (j = 0; j < i; j++)
-            if (wcohi_gcd((uint64_t)*wcohi_modulus(desc, i), (uint64_t)*wcohi_modulus(desc, j)) !=
-                1)
-                return wcohi_fail(error, WCOH_E_ARGUMENT,
-                                  "modulus%d is %d and modulus%d is %d: they must be coprime",
-                                  j + 1, *wcohi_modulus(desc, j), i + 1, *wcohi_modulus(desc, i));
-    }
-    if (product < desc->vocab)
-        return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "the moduli tell only %.0f symbols apart, vocab is %d", product,
-                          desc->vocab);
-    return desc->circles <= desc->bands
-               ? WCOH_OK
-               : wcohi_fail(error, WCOH_E_ARGUMENT, "circles is %d: at most bands, %d",
-                            desc->circles, desc->bands);
-}
-
-static int wcohi_is_dot(const wcoh_model_desc *desc)
-{
-    return desc->attention == WCOH_ATTENTION_DOT || desc->attention == WCOH_ATTENTION_ROTARY;
-}
-
-static void wcohi_switch_default(wcoh_switch *value, int on)
-{
-    if (*value == WCOH_SWITCH_AUTO) *value = on ? WCOH_SWITCH_ON : WCOH_SWITCH_OFF;
-}
-
-static wcoh_result wcohi_divides(int value, const char *name, int width, wcoh_error *error)
-{
-    if (width % value == 0) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %d: must divide the width 2 x bands = %d",
-                      name, value, width);
-}
-
-WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
-{
-    wcoh_result result;
-    int width;
-    if (desc->vocab == 0)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is 0: allowed are 2 to 16777216");
-    result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
-    if (result) return result;
-    width = 2 * desc->bands;
-    if ((result = wcohi_divides(desc->heads, "heads", width, error)) != WCOH_OK) return result;
-    if ((result = wcohi_divides(desc->groups, "groups", width, error)) != WCOH_OK) return result;
-    if (desc->attention == WCOH_ATTENTION_ROTARY && (width / desc->heads) % 2)
-        return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "heads is %d: rotary heads need an even width, 2 x bands / heads is %d",
-                          desc->heads, width / desc->heads);
-    if (desc->hidden == 0) desc->hidden = 4 * width;
-    if (desc->ceiling == 0) {
-        double coupling = WCOHI_MAX(desc->alpha, 0) + 4 * WCOHI_MAX(desc->beta, 0);
-        desc->ceiling = coupling > 1e-6 ? WCOHI_MIN(sqrt(wcohi_pi / 2 / coupling), 1000.0) : 1000.0;
-    }
-    wcohi_switch_default(&desc->embedding_trained, 0);
-    wcohi_switch_default(&desc->embedding_unit, 0);
-    wcohi_switch_default(&desc->limiter, desc->solver == WCOH_SOLVER_PERTURBATIVE);
-    wcohi_switch_default(&desc->kerr_trained, 1);
-    wcohi_switch_default(&desc->omega_trained, desc->kerr_trained == WCOH_SWITCH_ON);
-    wcohi_switch_default(&desc->corrector, 0);
-    wcohi_switch_default(&desc->per_band_first, 0);
-    if (desc->embedding ==
-        WCOH_EMBEDDING_AUTO) /* neighbours whose cosine is above 0.9 look alike */
-        desc->embedding = wcohi_circle_separation(desc->vocab, desc->bands) < 0.1 * desc->bands &&
-                                  desc->bands >= desc->circles
-                              ? WCOH_EMBEDDING_CIRCLES
-                              : WCOH_EMBEDDING_HARMONIC;
-    return desc->embedding == WCOH_EMBEDDING_CIRCLES ? wcohi_moduli_resolve(desc, error) : WCOH_OK;
-}
-
-/* ---- presets --------------------------------------------------------------------------------- */
-
-static void wcohi_preset_gpt(wcoh_model_desc *desc)
-{
-    desc->context = 64;
-    desc->heads = 4;
-    desc->embedding = WCOH_EMBEDDING_RANDOM;
-    desc->embedding_trained = WCOH_SWITCH_ON;
-    desc->position = WCOH_POSITION_LEARNED;
-    desc->attention = WCOH_ATTENTION_DOT;
-    desc->block = WCOH_BLOCK_SEQUENTIAL;
-    desc->ffn = WCOH_FFN_MLP;
-    desc->init = WCOH_INIT_NORMAL;
-}
-
-static void wcohi_preset_kerr_engine(wcoh_model_desc *desc)
-{
-    desc->heads = 4;
-    desc->embedding = WCOH_EMBEDDING_HARMONIC;
-    desc->embedding_unit = WCOH_SWITCH_ON;
-    desc->position = WCOH_POSITION_SINUSOIDAL;
-    desc->attention = WCOH_ATTENTION_DOT;
-    desc->block = WCOH_BLOCK_SEQUENTIAL;
-    desc->maestros = WCOH_MAESTROS_ADD;
-    desc->solver = WCOH_SOLVER_RK4;
-    desc->beta = 0.1;
-    desc->per_band_first = WCOH_SWITCH_ON;
-    desc->init = WCOH_INIT_UNIFORM_ZERO;
-}
-
-static void wcohi_preset_wave_engine(wcoh_model_desc *desc)
-{
-    desc->bands = 384;
-    desc->heads = 12;
-    desc->embedding = WCOH_EMBEDDING_HARMONIC;
-    desc->position = WCOH_POSITION_SINUSOIDAL;
-    desc->attention = WCOH_ATTENTION_FROZEN;
-    desc->block = WCOH_BLOCK_PARALLEL_SHARED;
-    desc->solver = WCOH_SOLVER_PERTURBATIVE;
-    desc->rk4_steps = 16; /* its second variant: set solver to rk4 */
-    desc->limiter = WCOH_SWITCH_ON;
-    desc->beta = 0.1;
-    desc->omega_trained = WCOH_SWITCH_OFF;
-    desc->corrector = WCOH_SWITCH_ON;
-    desc->init = WCOH_INIT_UNIFORM_ZERO;
-}
-
-WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
-{
-    wcoh_model_desc desc;
-    memset(&desc, 0, sizeof desc);
-    desc.vocab = vocab;
-    if (preset == WCOH_PRESET_GPT) wcohi_preset_gpt(&desc);
-    if (preset == WCOH_PRESET_KERR_ENGINE) wcohi_preset_kerr_engine(&desc);
-    if (preset == WCOH_PRESET_WAVE_ENGINE) wcohi_preset_wave_engine(&desc);
-    return desc;
-}
-
-/* ---- parameter table ------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 typedef enum wcohi_init {
     WCOHI_INIT_CONSTANT, /* value */
@@ -10925,481 +10220,6 @@ struct wcoh_model {
     uint64_t version;    /* grows whenever parameters change */
     wcohi_block block;
 };
-
-/* The table while it is built; with rows NULL it only counts. */
-typedef struct wcohi_table {
-    const wcoh_model_desc *desc;
-    wcohi_row *rows;
-    int count;
-    int layer;   /* -1: names stand as they are; else "blocks.<layer>." goes before them */
-    int trained; /* of the rows that follow */
-    int joined; /* 1: no gap after the rows that follow, so that one GEMM can read several tensors
-    */
-    size_t span[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
-} wcohi_table;
-
-static void wcohi_add_row(wcohi_table *table, const char *name, int a, int b, int c,
-                          wcohi_init init, double value)
-{
-    wcohi_row *row = table->rows ? &table->rows[table->count] : NULL;
-    size_t *span = &table->span[table->trained], offset = *span;
-    size_t count = wcohi_mul((size_t)a, wcohi_mul((size_t)(b ? b : 1), (size_t)(c ? c : 1)));
-    table->count++;
-    *span = wcohi_add(offset, count);
-    if (!table->joined) *span = wcohi_round_up(*span, WCOHI_DEVICE_ALIGN / sizeof(float));
-    if (!row) return;
-    memset(row, 0, sizeof *row);
-    row->offset = offset;
-    row->count = count;
-    if (table->layer < 0) snprintf(row->name, sizeof row->name, "%s", name);
-    else snprintf(row->name, sizeof row->name, "blocks.%d.%s", table->layer, name);
-    row->dims = c ? 3 : b ? 2 : 1;
-    row->shape[0] = a;
-    row->shape[1] = b ? b : 1;
-    row->shape[2] = c ? c : 1;
-    row->trained = table->trained;
-    row->decayed = table->trained && row->dims > 1;
-    row->init = init;
-    row->value = value;
-    row->maximum = 1e30;
-}
-
-static void wcohi_add_norm(wcohi_table *table, const char *weight, const char *bias)
-{
-    int width = 2 * table->desc->bands;
-    wcohi_add_row(table, weight, width, 0, 0, WCOHI_INIT_CONSTANT, 1);
-    wcohi_add_row(table, bias, width, 0, 0, WCOHI_INIT_CONSTANT, 0);
-}
-
-/* weight [out,in] and bias [out] */
-static void wcohi_add_linear(wcohi_table *table, const char *weight, const char *bias, int out,
-                             int in)
-{
-    wcohi_add_row(table, weight, out, in, 0, WCOHI_INIT_WEIGHT, in);
-    wcohi_add_row(table, bias, out, 0, 0, WCOHI_INIT_BIAS, in);
-}
-
-#define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
-
-/* Phasors and values are one linear layer of the same input: their weights stand together without
-   a gap, and so do their biases. */
-static void wcohi_add_phasors(wcohi_table *table)
-{
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands, raw = 2 * desc->heads;
-    table->joined = 1;
-    if (desc->attention == WCOH_ATTENTION_SHARED) {
-        wcohi_add_row(table, "attn.phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
-    } else {
-        wcohi_add_row(table, "attn.query_phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
-        wcohi_add_row(table, "attn.key_phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
-    }
-    table->joined = 0;
-    wcohi_add_row(table, "attn.value.weight", width, width, 0, WCOHI_INIT_WEIGHT, width);
-    table->joined = 1;
-    if (desc->attention == WCOH_ATTENTION_SHARED) {
-        wcohi_add_row(table, "attn.phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
-    } else {
-        wcohi_add_row(table, "attn.query_phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
-        wcohi_add_row(table, "attn.key_phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
-    }
-    table->joined = 0;
-    wcohi_add_row(table, "attn.value.bias", width, 0, 0, WCOHI_INIT_BIAS, width);
-    wcohi_add_row(table, "attn.gain_raw", desc->heads, 0, 0, WCOHI_INIT_CONSTANT,
-                  log(expm1(desc->gain)));
-    if (table->rows) table->rows[table->count - 1].maximum = log(expm1(WCOHI_GAIN_MAX));
-    wcohi_add_row(table, "attn.carrier", desc->heads, 0, 0, WCOHI_INIT_CARRIER, 0);
-    wcohi_add_row(table, "attn.damping_raw", desc->heads, 0, 0, WCOHI_INIT_DAMPING, 0);
-}
-
-static void wcohi_add_attention(wcohi_table *table)
-{
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands, head = width / desc->heads;
-    if (wcohi_is_dot(desc)) {
-        wcohi_add_linear(table, "attn.qkv.weight", "attn.qkv.bias", 3 * width, width);
-    } else if (desc->attention == WCOH_ATTENTION_FROZEN) {
-        table->trained = 0;
-        wcohi_add_linear(table, "attn.phasor.weight", "attn.phasor.bias", 2 * desc->heads, width);
-        wcohi_add_row(table, "attn.value.weight", desc->heads, head, head, WCOHI_INIT_WEIGHT, head);
-        wcohi_add_row(table, "attn.value.bias", width, 0, 0, WCOHI_INIT_BIAS, head);
-        wcohi_add_row(table, "attn.harmonic", desc->heads, 0, 0, WCOHI_INIT_HARMONIC, 0);
-    } else {
-        wcohi_add_phasors(table);
-    }
-    wcohi_add_linear(table, "attn.out.weight", "attn.out.bias", width, width);
-    table->trained = 1;
-}
-
-static void wcohi_add_maestro(wcohi_table *table, const char *name)
-{
-    int width = 2 * table->desc->bands, narrow = table->desc->maestro;
-    char weight[48], bias[48];
-    snprintf(weight, sizeof weight, "ffn.%s.squeeze.weight", name);
-    snprintf(bias, sizeof bias, "ffn.%s.squeeze.bias", name);
-    wcohi_add_linear(table, weight, bias, narrow, width);
-    snprintf(weight, sizeof weight, "ffn.%s.expand.weight", name);
-    snprintf(bias, sizeof bias, "ffn.%s.expand.bias", name);
-    wcohi_add_linear(table, weight, bias, width, narrow);
-}
-
-static void wcohi_add_oscillators(wcohi_table *table)
-{
-    const wcoh_model_desc *desc = table->desc;
-    if (desc->offset > 0) {
-        table->trained = 0;
-        wcohi_add_row(table, "ffn.offset", 2 * desc->bands, 0, 0, WCOHI_INIT_NORMAL, desc->offset);
-        table->trained = 1;
-    }
-    if (desc->solver != WCOH_SOLVER_NONE) {
-        table->trained = desc->kerr_trained == WCOH_SWITCH_ON;
-        wcohi_add_row(table, "ffn.kerr.gamma_raw", desc->bands, 0, 0, WCOHI_INIT_CONSTANT,
-                      log(expm1(desc->gamma)));
-        wcohi_add_row(table, "ffn.kerr.alpha", 1, 0, 0, WCOHI_INIT_CONSTANT,
-                      WCOHI_MAX(desc->alpha, 0));
-        wcohi_add_row(table, "ffn.kerr.beta", 1, 0, 0, WCOHI_INIT_CONSTANT,
-                      WCOHI_MAX(desc->beta, 0));
-        table->trained = desc->omega_trained == WCOH_SWITCH_ON;
-        wcohi_add_row(table, "ffn.kerr.omega", desc->bands, 0, 0, WCOHI_INIT_RAMP,
-                      1.0 / desc->bands);
-        table->trained = 1;
-    }
-    if (desc->corrector == WCOH_SWITCH_ON)
-        wcohi_add_row(table, "ffn.corrector", desc->bands, 0, 0, WCOHI_INIT_CONSTANT, 0);
-}
-
-static int wcohi_is_per_band(const wcoh_model_desc *desc, int layer)
-{
-    return layer == 0 && desc->per_band_first == WCOH_SWITCH_ON;
-}
-
-static void wcohi_add_ffn(wcohi_table *table)
-{
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands, block = width / desc->groups;
-    if (desc->ffn == WCOH_FFN_MLP) {
-        wcohi_add_linear(table, "ffn.up.weight", "ffn.up.bias", desc->hidden, width);
-        wcohi_add_linear(table, "ffn.down.weight", "ffn.down.bias", width, desc->hidden);
-        return;
-    }
-    if (wcohi_is_per_band(desc, table->layer)) {
-        wcohi_add_row(table, "ffn.per_band.weight", desc->bands, 2, 2, WCOHI_INIT_WEIGHT, 2);
-        wcohi_add_row(table, "ffn.per_band.bias", desc->bands, 2, 0, WCOHI_INIT_BIAS, 2);
-        if (table->rows) table->rows[table->count - 1].decayed = 0;
-    } else {
-        int dual = desc->maestros == WCOH_MAESTROS_DUAL;
-        wcohi_add_maestro(table, dual ? "maestro_in" : "maestro");
-        wcohi_add_oscillators(table);
-        if (dual) wcohi_add_maestro(table, "maestro_out");
-    }
-    if (desc->groups == 1) wcohi_add_linear(table, "ffn.out.weight", "ffn.out.bias", width, width);
-    else {
-        wcohi_add_row(table, "ffn.out.weight", desc->groups, block, block, WCOHI_INIT_WEIGHT,
-                      block);
-        wcohi_add_row(table, "ffn.out.bias", width, 0, 0, WCOHI_INIT_BIAS, block);
-    }
-}
-
-static void wcohi_add_head(wcohi_table *table)
-{
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands;
-    if (desc->head == WCOH_HEAD_DENSE)
-        wcohi_add_row(table, "head.weight", desc->vocab, width, 0, WCOHI_INIT_WEIGHT, width);
-    if (desc->head == WCOH_HEAD_TIED)
-        wcohi_add_row(table, "head.scale", 1, 0, 0, WCOHI_INIT_CONSTANT, 1);
-    if (desc->head == WCOH_HEAD_LOW_RANK) {
-        wcohi_add_row(table, "head.down.weight", desc->head_rank, width, 0, WCOHI_INIT_WEIGHT,
-                      width);
-        wcohi_add_row(table, "head.up.weight", desc->vocab, desc->head_rank, 0, WCOHI_INIT_WEIGHT,
-                      desc->head_rank);
-    }
-}
-
-/* Every tensor of the architecture, in the order in which files list them. rows NULL: only count.
-   */
-static wcohi_table wcohi_table_build(const wcoh_model_desc *desc, wcohi_row *rows)
-{
-    wcohi_table table;
-    int i, width = 2 * desc->bands;
-    memset(&table, 0, sizeof table);
-    table.desc = desc;
-    table.rows = rows;
-    table.layer = -1;
-    table.trained = desc->embedding_trained == WCOH_SWITCH_ON;
-    wcohi_add_row(&table, "embed.weight", desc->vocab, width, 0, WCOHI_INIT_EMBEDDING, 0);
-    table.trained = desc->position == WCOH_POSITION_LEARNED;
-    if (desc->position != WCOH_POSITION_NONE)
-        wcohi_add_row(&table, "position.weight", desc->context, width, 0,
-                      table.trained ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
-    table.trained = 1;
-    for (table.layer = 0; table.layer < desc->layers; table.layer++) {
-        wcohi_add_norm(&table, "norm1.weight", "norm1.bias");
-        wcohi_add_attention(&table);
-        if (desc->block != WCOH_BLOCK_PARALLEL_SHARED)
-            wcohi_add_norm(&table, "norm2.weight", "norm2.bias");
-        wcohi_add_ffn(&table);
-    }
-    table.layer = -1;
-    wcohi_add_norm(&table, "norm_f.weight", "norm_f.bias");
-    wcohi_add_head(&table);
-    for (i = 0; rows && i < table.count; i++)
-        if (!rows[i].trained)
-            rows[i].offset += table.span[1]; /* the frozen part follows the trained */
-    return table;
-}
-
-/* ---- initial parameters ---------------------------------------------------------------------- */
-
-/* A circle's share of a row: (cos n theta, sin n theta), n = 1 .., theta = 2 pi (v mod m) / m. */
-static void wcohi_harmonics(wcoh_real *row, int bands, int symbol, int modulus, double amplitude)
-{
-    int n;
-    for (n = 1; n <= bands; n++) { /* the product is reduced as an integer: exact for any n and v */
-        double theta = 2 * wcohi_pi * (double)((int64_t)n * (symbol % modulus) % modulus) / modulus;
-        row[2 * n - 2] = (wcoh_real)(amplitude * cos(theta));
-        row[2 * n - 1] = (wcoh_real)(amplitude * sin(theta));
-    }
-}
-
-static void wcohi_init_embedding(wcoh_real *table, wcoh_model_desc *desc, wcoh_rng *rng)
-{
-    int v, circle, bands = desc->bands;
-    double amplitude = desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)bands) : 1;
-    for (v = 0; v < desc->vocab; v++, table += 2 * bands) {
-        if (desc->embedding == WCOH_EMBEDDING_RANDOM) {
-            int i;
-            for (i = 0; i < 2 * bands; i++) table[i] = (wcoh_real)(0.02 * wcoh_rng_normal(rng));
-        } else if (desc->embedding == WCOH_EMBEDDING_HARMONIC) {
-            wcohi_harmonics(table, bands, v, desc->vocab, amplitude);
-        } else {
-            for (circle = 0; circle < desc->circles; circle++) {
-                int from = (int)((int64_t)bands * circle / desc->circles);
-                int to = (int)((int64_t)bands * (circle + 1) / desc->circles);
-                wcohi_harmonics(table + 2 * from, to - from, v, *wcohi_modulus(desc, circle),
-                                amplitude);
-            }
-        }
-    }
-}
-
-/* P[t][2n] = sin(t f_n), P[t][2n+1] = cos(t f_n), f_n = 10000^(-2n/D); for any t. */
-static void wcohi_sinusoid(wcoh_real *row, const wcoh_model_desc *desc, double t)
-{
-    double amplitude = desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)desc->bands) : 1;
-    int n;
-    for (n = 0; n < desc->bands; n++) {
-        double angle = t * pow(10000.0, -(double)n / desc->bands);
-        row[2 * n] = (wcoh_real)(amplitude * sin(angle));
-        row[2 * n + 1] = (wcoh_real)(amplitude * cos(angle));
-    }
-}
-
-static double wcohi_init_value(const wcohi_row *row, const wcoh_model_desc *desc, size_t i,
-                               wcoh_rng *rng)
-{
-    double share = row->count > 1 ? (double)i / (double)(row->count - 1) : 0,
-           bound = 1 / sqrt(row->value);
-    switch (row->init) {
-    case WCOHI_INIT_WEIGHT:
-        if (desc->init == WCOH_INIT_NORMAL) return 0.02 * wcoh_rng_normal(rng);
-        return bound * (2 * wcoh_rng_uniform(rng) - 1);
-    case WCOHI_INIT_BIAS:
-        return desc->init == WCOH_INIT_UNIFORM ? bound * (2 * wcoh_rng_uniform(rng) - 1) : 0;
-    case WCOHI_INIT_NORMAL: return row->value * wcoh_rng_normal(rng);
-    case WCOHI_INIT_RAMP: return (double)(i + 1) * row->value;
-    case WCOHI_INIT_CARRIER: return 0.5 * share;
-    case WCOHI_INIT_DAMPING: return -6 + 6 * share;
-    case WCOHI_INIT_HARMONIC: return log(1 + 0.5 * (double)(i + 1));
-    default: return row->value;
-    }
-}
-
-static void wcohi_model_init(wcoh_model *model)
-{
-    wcoh_rng rng = wcoh_rng_seed(model->desc.seed);
-    int r, t;
-    size_t i;
-    for (r = 0; r < model->row_count; r++) {
-        const wcohi_row *row = &model->rows[r];
-        wcoh_real *data = model->params + row->offset;
-        if (row->init == WCOHI_INIT_EMBEDDING) wcohi_init_embedding(data, &model->desc, &rng);
-        else if (row->init == WCOHI_INIT_POSITION)
-            for (t = 0; t < row->shape[0]; t++)
-                wcohi_sinusoid(data + (size_t)t * (size_t)row->shape[1], &model->desc, t);
-        else
-            for (i = 0; i < row->count; i++)
-                data[i] = (wcoh_real)wcohi_init_value(row, &model->desc, i, &rng);
-    }
-}
-
-/* ---- model object ---------------------------------------------------------------------------- */
-
-/* Lay a model out in the arena; NULL while the arena only measures. desc is resolved. */
-static wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_desc *desc)
-{
-    wcohi_table table = wcohi_table_build(desc, NULL);
-    wcoh_model *model = WCOHI_TAKE(arena, 1, wcoh_model);
-    wcohi_row *rows = WCOHI_TAKE(arena, table.count, wcohi_row);
-    wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(table.span[0], table.span[1]), wcoh_real);
-    const wcoh_tokenizer *tokenizer =
-        desc->tokenizer ? wcohi_tokenizer_copy(arena, desc->tokenizer) : NULL;
-    if (!model) return NULL;
-    model->desc = *desc;
-    model->desc.tokenizer = tokenizer;
-    model->rows = rows;
-    model->row_count = table.count;
-    model->params = params;
-    model->trained_span = table.span[1];
-    model->span = table.span[0] + table.span[1];
-    model->version = 1;
-    wcohi_table_build(&model->desc, rows);
-    return model;
-}
-
-static wcoh_result wcohi_model_measure(wcoh_model_desc *resolved, const wcoh_model_desc *desc,
-                                       size_t *used, wcoh_error *error)
-{
-    wcohi_arena arena = {NULL, 0};
-    wcoh_result result;
-    *resolved = *desc;
-    if ((result = wcoh_model_desc_resolve(resolved, error)) != WCOH_OK) return result;
-    if (desc->tokenizer && wcoh_tokenizer_vocab(desc->tokenizer) > resolved->vocab)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is %d: the tokenizer has %d symbols",
-                          resolved->vocab, wcoh_tokenizer_vocab(desc->tokenizer));
-    wcohi_model_layout(&arena, resolved);
-    *used = arena.used;
-    return WCOH_OK;
-}
-
-WCOH_API size_t wcoh_model_size(const wcoh_model_desc *desc, wcoh_error *error)
-{
-    wcoh_model_desc resolved;
-    size_t used = 0, bytes;
-    if (wcohi_model_measure(&resolved, desc, &used, error)) return 0;
-    bytes = wcohi_block_bytes(used);
-    if (bytes != WCOHI_SIZE_BAD) return bytes;
-    wcohi_fail(error, WCOH_E_MEMORY, "the model does not fit this machine's address space");
-    return 0;
-}
-
-WCOH_API wcoh_result wcoh_model_create(wcoh_model **out, const wcoh_model_desc *desc,
-                                       wcoh_error *error)
-{
-    wcoh_model_desc resolved;
-    wcohi_arena arena;
-    wcohi_block block;
-    wcoh_model *model;
-    wcoh_result result;
-    size_t used = 0;
-    *out = NULL;
-    if ((result = wcohi_model_measure(&resolved, desc, &used, error)) != WCOH_OK) return result;
-    if ((result = wcohi_block_take(&block, &arena, &desc->memory, used, "model", error)) != WCOH_OK)
-        return result;
-    model = wcohi_model_layout(&arena, &resolved);
-    model->block = block;
-    wcohi_model_init(model);
-    *out = model;
-    return WCOH_OK;
-}
-
-WCOH_API void wcoh_model_destroy(wcoh_model *model)
-{
-    if (model) wcohi_block_give(&model->block);
-}
-
-WCOH_API const wcoh_model_desc *wcoh_model_get_desc(const wcoh_model *model)
-{
-    return &model->desc;
-}
-WCOH_API const wcoh_tokenizer *wcoh_model_tokenizer(const wcoh_model *model)
-{
-    return model->desc.tokenizer;
-}
-WCOH_API int wcoh_model_param_count(const wcoh_model *model) { return model->row_count; }
-WCOH_API void wcoh_model_touch(wcoh_model *model) { model->version++; }
-
-WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_param *param,
-                                      wcoh_error *error)
-{
-    const wcohi_row *row;
-    if (param) memset(param, 0, sizeof *param);
-    if (index < 0 || index >= model->row_count)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "parameter %d: allowed are 0 to %d", index,
-                          model->row_count - 1);
-    row = &model->rows[index];
-    memcpy(param->name, row->name, sizeof param->name);
-    param->dims = row->dims;
-    memcpy(param->shape, row->shape, sizeof param->shape);
-    param->count = row->count;
-    param->trained = row->trained;
-    param->decayed = row->decayed;
-    param->data = model->params + row->offset;
-    return WCOH_OK;
-}
-
-WCOH_API int wcoh_model_param_find(const wcoh_model *model, const char *name)
-{
-    int i;
-    for (i = 0; i < model->row_count; i++)
-        if (strcmp(model->rows[i].name, name) == 0) return i;
-    return -1;
-}
-
-WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model)
-{
-    size_t count = 0;
-    int i;
-    for (i = 0; i < model->row_count; i++)
-        if (model->rows[i].trained) count += model->rows[i].count;
-    return count;
-}
-
-WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wcoh_error *error)
-{
-    int i;
-    if (to->row_count != from->row_count || to->span != from->span)
-        return wcohi_fail(error, WCOH_E_MISMATCH, "the models have different tensors");
-    for (i = 0; i < to->row_count; i++)
-        if (strcmp(to->rows[i].name, from->rows[i].name) ||
-            to->rows[i].offset != from->rows[i].offset)
-            return wcohi_fail(error, WCOH_E_MISMATCH, "%s: the other model has %s in its place",
-                              to->rows[i].name, from->rows[i].name);
-    memcpy(to->params, from->params, to->span * sizeof *to->params);
-    to->version++;
-    return WCOH_OK;
-}
-
-/* ---- sizes that attention asks for ----------------------------------------------------------- */
-
-/* Reals that the attention of one layer keeps from forward to backward. */
-static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int seq)
-{
-    return wcohi_is_dot(desc) ? wcohi_dot_aux_count(batch, seq, desc->heads)
-                              : wcohi_coherence_aux_count(batch, seq, desc->heads,
-                                                          2 * desc->bands / desc->heads);
-}
-
-/* Bytes of the state of one layer's attention in a session. */
-static size_t wcohi_attention_state_bytes(const wcoh_model_desc *desc)
-{
-    int width = 2 * desc->bands / desc->heads;
-    if (wcohi_is_dot(desc))
-        return wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width),
-                         sizeof(wcoh_real));
-    return wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
-}
-
-/* Bytes of scratch of one layer's attention; layers take turns. A session's dot attention works on
-   its ring. */
-static size_t wcohi_attention_scratch(const wcoh_model_desc *desc, int batch, int seq, int session,
-                                      int slots)
-{
-    int width = 2 * desc->bands / desc->heads;
-    if (wcohi_is_dot(desc))
-        return wcohi_dot_scratch_bytes(seq, width, session ? desc->context : 0, slots);
-    return wcohi_coherence_scratch_bytes(batch, seq, desc->heads, width, slots);
-}
 
 /* ---- plan: the only place where the architecture is spelled out ---------------------------------
 
@@ -11457,6 +10277,7 @@ typedef struct wcohi_plan {
     const wcoh_model_desc *desc; /* resolved */
     const wcohi_row *rows;       /* the parameter table */
     int row_count;
+    size_t trained_span, span; /* reals of the trained parameters, of all */
     wcohi_op *ops;
     int count;
     wcohi_tensor *tensors;
@@ -11469,240 +10290,6 @@ typedef struct wcohi_plan {
     int overflow;       /* 1: some size does not fit */
 } wcohi_plan;
 
-static int wcohi_plan_op_limit(const wcoh_model_desc *desc) { return 12 * desc->layers + 4; }
-
-/* The plan's own arrays; measuring and laying out. */
-static void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_model_desc *desc)
-{
-    int ops = wcohi_plan_op_limit(desc);
-    plan->ops = WCOHI_TAKE(arena, ops, wcohi_op);
-    plan->tensors = WCOHI_TAKE(arena, 4 * ops, wcohi_tensor);
-}
-
-/* ---- building -------------------------------------------------------------------------------- */
-
-static int wcohi_plan_tensor(wcohi_plan *plan, int width, size_t count)
-{
-    wcohi_tensor *tensor = &plan->tensors[plan->tensor_count];
-    memset(tensor, 0, sizeof *tensor);
-    tensor->width = width;
-    tensor->count = count;
-    tensor->grad = -1;
-    tensor->first = INT_MAX;
-    tensor->last = -1;
-    if (count == WCOHI_SIZE_BAD) plan->overflow = 1;
-    return plan->tensor_count++;
-}
-
-static size_t wcohi_plan_rows(const wcohi_plan *plan)
-{
-    return wcohi_mul((size_t)plan->batch, (size_t)plan->seq);
-}
-
-/* A tensor [N,width] and, where there is a backward, its gradient. */
-static int wcohi_plan_rows_tensor(wcohi_plan *plan, int width)
-{
-    size_t count = wcohi_mul(wcohi_plan_rows(plan), (size_t)width);
-    int tensor = wcohi_plan_tensor(plan, width, count);
-    if (plan->training) {
-        int grad = wcohi_plan_tensor(plan, width, count);
-        plan->tensors[tensor].grad = grad;
-    }
-    return tensor;
-}
-
-static wcohi_op *wcohi_plan_op(wcohi_plan *plan, wcohi_kind kind, int layer, int in, int in2,
-                               int wide_out)
-{
-    wcohi_op *op = &plan->ops[plan->count++];
-    int i;
-    memset(op, 0, sizeof *op);
-    op->kind = kind;
-    op->layer = layer;
-    op->in = in;
-    op->in2 = in2;
-    op->wide_in = in < 0 ? 0 : plan->tensors[in].width;
-    op->wide_out = wide_out;
-    op->out = wide_out ? wcohi_plan_rows_tensor(plan, wide_out) : -1;
-    op->aux = -1;
-    op->groups = 1;
-    op->heads = plan->desc->heads;
-    op->state = -1;
-    for (i = 0; i < WCOHI_OP_PARAMS; i++) op->param[i] = -1;
-    return op;
-}
-
-static void wcohi_plan_aux(wcohi_plan *plan, wcohi_op *op, size_t count)
-{
-    op->aux = wcohi_plan_tensor(plan, 0, count);
-}
-
-/* The output is in2 plus something and this op is the last reader of in2: both gradients are one.
-   */
-static void wcohi_plan_residual(wcohi_plan *plan, const wcohi_op *op)
-{
-    if (plan->training) plan->tensors[op->out].grad = plan->tensors[op->in2].grad;
-}
-
-/* Row of the parameter table of the op's layer by name, -1 if the architecture has none. */
-static int wcohi_plan_param(const wcohi_plan *plan, int layer, const char *name)
-{
-    char full[96];
-    int i;
-    if (layer < 0) snprintf(full, sizeof full, "%s", name);
-    else snprintf(full, sizeof full, "blocks.%d.%s", layer, name);
-    for (i = 0; i < plan->row_count; i++)
-        if (strcmp(plan->rows[i].name, full) == 0) return i;
-    return -1;
-}
-
-/* Fill op->param from `names`, words separated by spaces, "-" for none. */
-static void wcohi_plan_params(const wcohi_plan *plan, wcohi_op *op, const char *prefix,
-                              const char *names)
-{
-    const char *word;
-    size_t length;
-    char name[64];
-    int i;
-    for (i = 0; (length = wcohi_word(names, i, &word)) > 0; i++) {
-        snprintf(name, sizeof name, "%s%.*s", prefix, (int)length, word);
-        op->param[i] = wcohi_plan_param(plan, op->layer, name);
-    }
-}
-
-static int wcohi_plan_norm(wcohi_plan *plan, int layer, int in, const char *prefix)
-{
-    wcohi_op *op = wcohi_plan_op(plan, WCOHI_NORM, layer, in, -1, 2 * plan->desc->bands);
-    wcohi_plan_params(plan, op, prefix, "weight bias");
-    wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), 2));
-    return op->out;
-}
-
-/* residual: tensor to add, or -1. */
-static wcohi_op *wcohi_plan_linear(wcohi_plan *plan, int layer, int in, int residual, int wide_out,
-                                   const char *prefix, const char *names)
-{
-    wcohi_op *op = wcohi_plan_op(plan, WCOHI_LINEAR, layer, in, residual, wide_out);
-    wcohi_plan_params(plan, op, prefix, names);
-    if (residual >= 0) wcohi_plan_residual(plan, op);
-    return op;
-}
-
-static int wcohi_plan_maestro(wcohi_plan *plan, int layer, int in, int residual, const char *prefix)
-{
-    wcohi_op *op = wcohi_plan_op(plan, WCOHI_MAESTRO, layer, in, residual, 2 * plan->desc->bands);
-    wcohi_plan_params(plan, op, prefix, "squeeze.weight squeeze.bias expand.weight expand.bias");
-    wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), 3 * (size_t)plan->desc->maestro));
-    wcohi_plan_residual(plan, op);
-    return op->out;
-}
-
-/* Attention up to its output projection. */
-static int wcohi_plan_attention(wcohi_plan *plan, int layer, int in)
-{
-    const wcoh_model_desc *desc = plan->desc;
-    int width = 2 * desc->bands, phasors, values, column = 0;
-    wcohi_op *op;
-    if (wcohi_is_dot(desc)) {
-        phasors =
-            wcohi_plan_linear(plan, layer, in, -1, 3 * width, "attn.qkv.", "weight bias")->out;
-        op = wcohi_plan_op(plan, WCOHI_DOT, layer, phasors, -1, width);
-        op->rotary = desc->attention == WCOH_ATTENTION_ROTARY;
-    } else {
-        if (desc->attention == WCOH_ATTENTION_FROZEN) {
-            wcohi_op *value;
-            phasors = wcohi_plan_linear(plan, layer, in, -1, 2 * desc->heads, "attn.phasor.",
-                                        "weight bias")
-                          ->out;
-            value = wcohi_plan_linear(plan, layer, in, -1, width, "attn.value.", "weight bias");
-            value->groups = desc->heads;
-            values = value->out;
-        } else { /* phasors and values stand together in the parameter block: one product */
-            int shared = desc->attention == WCOH_ATTENTION_SHARED;
-            column = (shared ? 2 : 4) * desc->heads;
-            phasors = values =
-                wcohi_plan_linear(plan, layer, in, -1, column + width,
-                                  shared ? "attn.phasor." : "attn.query_phasor.", "weight bias")
-                    ->out;
-        }
-        op = wcohi_plan_op(plan, WCOHI_COHERENCE, layer, phasors, values, width);
-        op->column = column;
-        wcohi_plan_params(plan, op, "attn.", "gain_raw carrier damping_raw harmonic");
-    }
-    op->state = plan->states++;
-    wcohi_plan_aux(plan, op, wcohi_attention_aux(plan->desc, plan->batch, plan->seq));
-    return op->out;
-}
-
-/* Feed-forward up to its output projection. */
-static int wcohi_plan_ffn(wcohi_plan *plan, int layer, int in)
-{
-    const wcoh_model_desc *desc = plan->desc;
-    int width = 2 * desc->bands, dual = desc->maestros == WCOH_MAESTROS_DUAL, x = in;
-    wcohi_op *op;
-    if (desc->ffn == WCOH_FFN_MLP) {
-        op = wcohi_plan_linear(plan, layer, in, -1, desc->hidden, "ffn.up.", "weight bias");
-        op->gelu = 1;
-        wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), (size_t)desc->hidden));
-        return op->out;
-    }
-    if (wcohi_is_per_band(desc, layer)) {
-        op = wcohi_plan_op(plan, WCOHI_PER_BAND, layer, in, -1, width);
-        wcohi_plan_params(plan, op, "ffn.per_band.", "weight bias");
-        return op->out;
-    }
-    if (dual) x = wcohi_plan_maestro(plan, layer, in, in, "ffn.maestro_in.");
-    op = wcohi_plan_op(plan, WCOHI_KERR, layer, x, -1, width);
-    wcohi_plan_params(plan, op, "ffn.",
-                      "kerr.gamma_raw kerr.omega kerr.alpha kerr.beta corrector offset");
-    return dual ? wcohi_plan_maestro(plan, layer, op->out, op->out, "ffn.maestro_out.")
-                : wcohi_plan_maestro(plan, layer, in, op->out, "ffn.maestro.");
-}
-
-static int wcohi_plan_ffn_out(wcohi_plan *plan, int layer, int in, int residual)
-{
-    const wcoh_model_desc *desc = plan->desc;
-    wcohi_op *op =
-        wcohi_plan_linear(plan, layer, in, residual, 2 * desc->bands,
-                          desc->ffn == WCOH_FFN_MLP ? "ffn.down." : "ffn.out.", "weight bias");
-    if (desc->ffn == WCOH_FFN_KERR) op->groups = desc->groups;
-    return op->out;
-}
-
-/* One block on the stream h; returns the stream after it. In a parallel block both branches are
-   computed first and added last, so that no gradient reaches h before both have been read. */
-static int wcohi_plan_block(wcohi_plan *plan, int layer, int h)
-{
-    int width = 2 * plan->desc->bands, normed = wcohi_plan_norm(plan, layer, h, "norm1.");
-    int attended = wcohi_plan_attention(plan, layer, normed), fed;
-    if (plan->desc->block == WCOH_BLOCK_SEQUENTIAL) {
-        h = wcohi_plan_linear(plan, layer, attended, h, width, "attn.out.", "weight bias")->out;
-        fed = wcohi_plan_ffn(plan, layer, wcohi_plan_norm(plan, layer, h, "norm2."));
-    } else {
-        if (plan->desc->block == WCOH_BLOCK_PARALLEL)
-            normed = wcohi_plan_norm(plan, layer, h, "norm2.");
-        fed = wcohi_plan_ffn(plan, layer, normed);
-        h = wcohi_plan_linear(plan, layer, attended, h, width, "attn.out.", "weight bias")->out;
-    }
-    return wcohi_plan_ffn_out(plan, layer, fed, h);
-}
-
-static void wcohi_plan_head(wcohi_plan *plan, int h)
-{
-    const wcoh_model_desc *desc = plan->desc;
-    wcohi_op *op;
-    int in = wcohi_plan_norm(plan, -1, h, "norm_f.");
-    if (desc->head == WCOH_HEAD_LOW_RANK)
-        in = wcohi_plan_linear(plan, -1, in, -1, desc->head_rank, "head.", "down.weight -")->out;
-    op = wcohi_plan_op(plan, WCOHI_HEAD, -1, in, -1, 0);
-    wcohi_plan_params(plan, op, "",
-                      desc->head == WCOH_HEAD_TIED    ? "embed.weight head.scale"
-                      : desc->head == WCOH_HEAD_DENSE ? "head.weight -"
-                                                      : "head.up.weight -");
-}
-
-/* ---- lifetimes ------------------------------------------------------------------------------- */
-
 /* What a kind's backward reads of its forward: bit 0 in, bit 1 in2, bit 2 out. */
 static int wcohi_kind_keeps(wcohi_kind kind)
 {
@@ -11710,120 +10297,52 @@ static int wcohi_kind_keeps(wcohi_kind kind)
     return keeps[kind];
 }
 
-static void wcohi_plan_use(wcohi_plan *plan, int tensor, int time)
+/* ---- what ops ask of a model's settings ------------------------------------------------------ */
+
+static int wcohi_is_dot(const wcoh_model_desc *desc)
 {
-    if (tensor < 0) return;
-    plan->tensors[tensor].first = WCOHI_MIN(plan->tensors[tensor].first, time);
-    plan->tensors[tensor].last = WCOHI_MAX(plan->tensors[tensor].last, time);
+    return desc->attention == WCOH_ATTENTION_DOT || desc->attention == WCOH_ATTENTION_ROTARY;
 }
 
-static void wcohi_plan_use_grad(wcohi_plan *plan, int tensor, int time)
+/* P[t][2n] = sin(t f_n), P[t][2n+1] = cos(t f_n), f_n = 10000^(-2n/D); for any t. */
+static void wcohi_sinusoid(wcoh_real *row, const wcoh_model_desc *desc, double t)
 {
-    if (tensor >= 0) wcohi_plan_use(plan, plan->tensors[tensor].grad, time);
-}
-
-static void wcohi_plan_lifetimes(wcohi_plan *plan)
-{
-    int i;
-    for (i = 0; i < plan->count; i++) {
-        const wcohi_op *op = &plan->ops[i];
-        int back = 2 * plan->count - 1 - i, keeps = wcohi_kind_keeps(op->kind);
-        wcohi_plan_use(plan, op->in, i);
-        wcohi_plan_use(plan, op->in2, i);
-        wcohi_plan_use(plan, op->out, i);
-        wcohi_plan_use(plan, op->aux, i);
-        if (!plan->training) continue;
-        wcohi_plan_use(plan, op->aux, back);
-        if (keeps & 1) wcohi_plan_use(plan, op->in, back);
-        if (keeps & 2) wcohi_plan_use(plan, op->in2, back);
-        if (keeps & 4) wcohi_plan_use(plan, op->out, back);
-        wcohi_plan_use_grad(plan, op->in, back);
-        wcohi_plan_use_grad(plan, op->in2, back);
-        wcohi_plan_use_grad(plan, op->out, back);
+    double amplitude = desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)desc->bands) : 1;
+    int n;
+    for (n = 0; n < desc->bands; n++) {
+        double angle = t * pow(10000.0, -(double)n / desc->bands);
+        row[2 * n] = (wcoh_real)(amplitude * sin(angle));
+        row[2 * n + 1] = (wcoh_real)(amplitude * cos(angle));
     }
 }
 
-/* An op of the backward writes the gradient of `tensor`: the first to do so sets it, all later ones
-   add. Returns 1 if this one adds. */
-static int wcohi_plan_write_grad(wcohi_plan *plan, int tensor)
+/* Reals that the attention of one layer keeps from forward to backward. */
+static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int seq)
 {
-    int grad = tensor < 0 ? -1 : plan->tensors[tensor].grad, add;
-    if (grad < 0) return 0;
-    add = plan->tensors[grad].set;
-    plan->tensors[grad].set = 1;
-    return add;
+    return wcohi_is_dot(desc) ? wcohi_dot_aux_count(batch, seq, desc->heads)
+                              : wcohi_coherence_aux_count(batch, seq, desc->heads,
+                                                          2 * desc->bands / desc->heads);
 }
 
-/* Only `in` needs a flag: the gradient of in2 is the output's own (a residual), or its op is the
-   only reader and sets it (the values of COHERENCE). */
-static void wcohi_plan_accumulation(wcohi_plan *plan)
+/* Bytes of the state of one layer's attention in a session. */
+static size_t wcohi_attention_state_bytes(const wcoh_model_desc *desc)
 {
-    int i;
-    for (i = plan->count - 1; i >= 0 && plan->training; i--) {
-        wcohi_op *op = &plan->ops[i];
-        wcohi_plan_write_grad(plan, op->out);
-        op->add_in = wcohi_plan_write_grad(plan, op->in);
-    }
+    int width = 2 * desc->bands / desc->heads;
+    if (wcohi_is_dot(desc))
+        return wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width),
+                         sizeof(wcoh_real));
+    return wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
 }
 
-/* First fit in order of birth: each tensor takes the lowest gap that no living neighbour touches.
-   */
-static size_t wcohi_plan_fit(const wcohi_plan *plan, int tensor)
+/* Bytes of scratch of one layer's attention; layers take turns. A session's dot attention works on
+   its ring. */
+static size_t wcohi_attention_scratch(const wcoh_model_desc *desc, int batch, int seq, int session,
+                                      int slots)
 {
-    const wcohi_tensor *t = &plan->tensors[tensor];
-    size_t at = 0, size = wcohi_round_up(t->count, WCOHI_ALIGN / sizeof(float));
-    int i, moved = 1;
-    while (moved) {
-        for (i = 0, moved = 0; i < tensor; i++) {
-            const wcohi_tensor *o = &plan->tensors[i];
-            size_t end = o->offset + wcohi_round_up(o->count, WCOHI_ALIGN / sizeof(float));
-            if (o->last < 0 || o->first > t->last || o->last < t->first) continue;
-            if (at < end && at + size > o->offset) {
-                at = end;
-                moved = 1;
-            }
-        }
-    }
-    return at;
-}
-
-static void wcohi_plan_place(wcohi_plan *plan)
-{
-    int i;
-    for (i = 0; i < plan->tensor_count; i++) {
-        wcohi_tensor *tensor = &plan->tensors[i];
-        if (tensor->last < 0) continue; /* an unused gradient */
-        tensor->offset = wcohi_plan_fit(plan, i);
-        plan->activations = WCOHI_MAX(
-            plan->activations,
-            wcohi_add(tensor->offset, wcohi_round_up(tensor->count, WCOHI_ALIGN / sizeof(float))));
-    }
-}
-
-/* Build the plan of a model's architecture in `plan`, whose arrays wcohi_plan_layout has placed. */
-static void wcohi_plan_build(wcohi_plan *plan, const wcoh_model_desc *desc, const wcohi_row *rows,
-                             int row_count, int batch, int seq, wcohi_mode mode)
-{
-    wcohi_op *embed;
-    int layer, h;
-    plan->desc = desc;
-    plan->rows = rows;
-    plan->row_count = row_count;
-    plan->count = plan->tensor_count = plan->states = plan->overflow = 0;
-    plan->activations = 0;
-    plan->batch = batch;
-    plan->seq = seq;
-    plan->training = mode == WCOHI_MODE_TRAIN;
-    plan->session = mode == WCOHI_MODE_SESSION;
-    embed = wcohi_plan_op(plan, WCOHI_EMBED, -1, -1, -1, 2 * desc->bands);
-    wcohi_plan_params(plan, embed, "", "embed.weight position.weight");
-    h = embed->out;
-    for (layer = 0; layer < desc->layers; layer++) h = wcohi_plan_block(plan, layer, h);
-    wcohi_plan_head(plan, h);
-    if (plan->overflow) return;
-    wcohi_plan_lifetimes(plan);
-    wcohi_plan_accumulation(plan);
-    wcohi_plan_place(plan);
+    int width = 2 * desc->bands / desc->heads;
+    if (wcohi_is_dot(desc))
+        return wcohi_dot_scratch_bytes(seq, width, session ? desc->context : 0, slots);
+    return wcohi_coherence_scratch_bytes(batch, seq, desc->heads, width, slots);
 }
 
 /* ---- device: a small table of functions that executes plans -------------------------------------
@@ -11916,9 +10435,9 @@ struct wcohi_exec {
     wcoh_model *model;
 };
 
-/* ======== 4 ops: the CPU device ==================================================================
+/* ======== 3 ops: the kinds on the CPU ========================================================= */
 
-   One row of `wcohi_ops` per op kind: what it prepares when parameters change, its forward and its
+/* One row of `wcohi_ops` per op kind: what it prepares when parameters change, its forward and its
    backward. x_forward and x_backward stand together; backward adds to parameter gradients, and sets
    or adds to the gradients of its inputs as the plan says. N = batch * seq rows. */
 
@@ -12860,7 +11379,7 @@ static const wcohi_op_row wcohi_ops[WCOHI_KINDS] = {
     {"head", wcohi_head_forward, wcohi_head_backward, NULL, NULL},
 };
 
-/* ---- CPU device ------------------------------------------------------------------------------ */
+/* ======== 3 ops: the CPU device =============================================================== */
 
 #define WCOHI_UPDATE_CHUNK 16384 /* reals that one job of the optimiser takes */
 
@@ -12957,8 +11476,7 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
 static size_t wcohi_cpu_exec_bytes(int slots, const wcohi_plan *plan)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_table table = wcohi_table_build(plan->desc, NULL);
-    wcohi_cpu_exec_layout(&arena, slots, plan, table.span[1]);
+    wcohi_cpu_exec_layout(&arena, slots, plan, plan->trained_span);
     return arena.used;
 }
 
@@ -13231,6 +11749,1502 @@ WCOH_API void wcoh_device_destroy(wcoh_device *device)
     if (device) device->table->destroy(device);
 }
 
+/* ======== 4 model: settings =================================================================== */
+
+/* ---- the sampling table ---------------------------------------------------------------------- */
+
+static const wcoh_field wcohi_sample_fields[] = {
+#define S wcoh_sample_desc
+    {"temperature", WCOH_FIELD_REAL, offsetof(S, temperature), 0, 1e-6, 1000, 0, NULL,
+     "divides the logits; 0: always the likeliest symbol"},
+    {"top_k", WCOH_FIELD_INT, offsetof(S, top_k), 0, 1, 16777216, 0, NULL,
+     "keep the k likeliest symbols; 0: all"},
+    {"top_p", WCOH_FIELD_REAL, offsetof(S, top_p), 0, 1e-9, 1, 0, NULL,
+     "keep the smallest set whose probability reaches p; 0: all"},
+    {"min_p", WCOH_FIELD_REAL, offsetof(S, min_p), 0, 1e-9, 1, 0, NULL,
+     "drop symbols below that share of the likeliest one's probability; 0: none"},
+    {"repetition_penalty", WCOH_FIELD_REAL, offsetof(S, repetition_penalty), 0, 0.01, 100, 0, NULL,
+     "above 1: symbols heard of late become less likely; 0: off"},
+    {"repetition_window", WCOH_FIELD_INT, offsetof(S, repetition_window), 64, 1, 1024, 0, NULL,
+     "symbols that count as heard of late"},
+    {"seed", WCOH_FIELD_SEED, offsetof(S, seed), 0, 0, 0, 0, NULL, "of the draws"},
+#undef S
+};
+
+/* ---- the field tables ------------------------------------------------------------------------ */
+
+/* clang-format off */
+#define WCOHI_INT(desc, member, standard, low, high, off, help)                                    \
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, NULL, help}
+#define WCOHI_REAL(desc, member, standard, low, high, off, help)                                   \
+    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, NULL, help}
+#define WCOHI_CHOICE(desc, member, choices, help)                                                  \
+    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, choices, help}
+#define WCOHI_SEED(desc, member, help)                                                             \
+    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, NULL, help}
+/* clang-format on */
+#define WCOHI_AUTO "auto off on"
+
+static const wcoh_field wcohi_model_fields[] = {
+#define M wcoh_model_desc
+    WCOHI_INT(M, vocab, 0, 2, 16777216, 0, "number of symbols (required)"),
+    WCOHI_INT(M, context, 256, 1, 16777216, 0,
+              "tokens in the position table and in dot attention's ring"),
+    WCOHI_INT(M, bands, 64, 1, 65536, 0, "oscillators a layer; the width is twice that"),
+    WCOHI_INT(M, layers, 4, 1, 1024, 0, "blocks"),
+    WCOHI_INT(M, heads, 16, 1, 1024, 0, "attention heads; must divide 2 x bands"),
+    WCOHI_INT(M, maestro, 16, 1, 65536, 0, "width of the maestro bottlenecks"),
+    WCOHI_CHOICE(M, embedding, "auto harmonic circles random",
+                 "symbol table; auto: one circle, several where one cannot tell neighbours apart"),
+    WCOHI_CHOICE(M, embedding_trained, WCOHI_AUTO, "train the symbol table; auto: off"),
+    WCOHI_CHOICE(M, embedding_unit, WCOHI_AUTO,
+                 "scale harmonic and sinusoidal tables by 1/sqrt(bands); auto: off"),
+    WCOHI_INT(M, circles, 2, 2, 4, 0, "number of circles of the circles embedding"),
+    WCOHI_INT(M, modulus1, 0, 2, 16777216, 0, "modulus of circle 1; 0: automatic"),
+    WCOHI_INT(M, modulus2, 0, 2, 16777216, 0, "modulus of circle 2"),
+    WCOHI_INT(M, modulus3, 0, 2, 16777216, 0, "modulus of circle 3"),
+    WCOHI_INT(M, modulus4, 0, 2, 16777216, 0, "modulus of circle 4"),
+    WCOHI_CHOICE(M, position, "none sinusoidal learned", "position table"),
+    WCOHI_CHOICE(M, attention, "coherence shared frozen dot rotary", "kind of attention"),
+    WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
+    WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
+                 "how attention and feed-forward join the stream"),
+    WCOHI_CHOICE(M, ffn, "kerr mlp", "kind of feed-forward layer"),
+    WCOHI_INT(M, hidden, 0, 1, 16777216, 0, "hidden width of the mlp; 0: 8 x bands"),
+    WCOHI_CHOICE(M, maestros, "dual add",
+                 "maestros before and after the oscillators, or one added to them"),
+    WCOHI_CHOICE(M, solver, "exact perturbative rk4 none",
+                 "how the oscillators are solved; none: left out (the control)"),
+    WCOHI_INT(M, rk4_steps, 8, 1, 256, 0, "steps of the rk4 solver"),
+    WCOHI_CHOICE(M, limiter, WCOHI_AUTO,
+                 "soft knee on |z| before the oscillators; auto: on for perturbative"),
+    WCOHI_REAL(M, ceiling, 0, 0.01, 1000, 0, "knee of the limiter; 0: sqrt((pi/2)/(alpha+4 beta))"),
+    WCOHI_REAL(M, gamma, 0.1, 1e-6, 20, 0, "damping of the oscillators at the start"),
+    WCOHI_REAL(M, alpha, 0.1, 1e-6, 100, 1, "self-phase coupling at the start"),
+    WCOHI_REAL(M, beta, 0.2, 1e-6, 100, 1, "coupling to the four neighbour bands at the start"),
+    WCOHI_CHOICE(M, kerr_trained, WCOHI_AUTO, "train gamma, alpha, beta; auto: on"),
+    WCOHI_CHOICE(M, omega_trained, WCOHI_AUTO, "train omega; auto: as kerr_trained"),
+    WCOHI_CHOICE(M, corrector, WCOHI_AUTO,
+                 "learned rotation of each band after the oscillators; auto: off"),
+    WCOHI_CHOICE(M, per_band_first, WCOHI_AUTO,
+                 "2x2 layer per band in place of the first block's oscillators; auto: off"),
+    WCOHI_INT(M, groups, 1, 1, 65536, 0, "diagonal blocks of the feed-forward output projection"),
+    WCOHI_REAL(M, offset, 0, 1e-6, 100, 0,
+               "deviation of a fixed random offset before the oscillators (stochastic resonance)"),
+    WCOHI_CHOICE(M, head, "dense tied low_rank", "output layer"),
+    WCOHI_INT(M, head_rank, 32, 1, 65536, 0, "rank of the low_rank head"),
+    WCOHI_CHOICE(M, init, "uniform uniform_zero normal",
+                 "weights U(1/sqrt(fan_in)); that with zero biases; N(0,0.02)"),
+    WCOHI_SEED(M, seed, "of the initial parameters"),
+#undef M
+};
+
+static const wcoh_field wcohi_trainer_fields[] = {
+#define T wcoh_trainer_desc
+    WCOHI_INT(T, batch, 12, 1, 1048576, 0, "windows a micro-batch"),
+    WCOHI_INT(T, seq, 64, 1, 16777216, 0, "tokens a window"),
+    WCOHI_INT(T, steps, 2000, 1, 2147483647, 0, "steps of the run"),
+    WCOHI_REAL(T, lr, 4.5e-3, 1e-9, 10, 0, "peak learning rate; wider models want less"),
+    WCOHI_REAL(T, lr_end, 0.1, 1e-9, 1, 1,
+               "share of lr at the end of the cosine; negative: constant lr"),
+    WCOHI_INT(T, warmup, 100, 1, 2147483647, 1, "steps of linear warm-up; negative: none"),
+    WCOHI_REAL(T, beta1, 0.9, 1e-6, 0.999999, 1, "AdamW first moment; negative: 0"),
+    WCOHI_REAL(T, beta2, 0.99, 1e-6, 0.9999999, 0, "AdamW second moment"),
+    WCOHI_REAL(T, epsilon, 1e-8, 1e-20, 1, 0, "AdamW epsilon"),
+    WCOHI_REAL(T, decay, 0.1, 1e-9, 10, 1, "weight decay of matrices; negative: none"),
+    WCOHI_REAL(T, clip, 1, 1e-6, 1e9, 1, "largest global gradient norm; negative: no clipping"),
+    WCOHI_INT(T, accumulate, 1, 1, 65536, 0, "micro-batches a step"),
+    WCOHI_INT(T, eval_every, 250, 1, 2147483647, 1, "steps between evaluations; negative: never"),
+    WCOHI_INT(T, eval_batches, 150, 1, 1048576, 0, "validation windows, in batches, evenly spaced"),
+    WCOHI_INT(T, patience, 0, 1, 2147483647, 0,
+              "evaluations without improvement before an early stop"),
+    WCOHI_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
+    WCOHI_CHOICE(T, curriculum, WCOHI_AUTO,
+                 "8, 3/8 and all bands over thirds of the run; auto: off"),
+    WCOHI_SEED(T, seed, "of the batches"),
+#undef T
+};
+
+WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count)
+{
+    const wcoh_field *fields = kind == WCOH_DESC_MODEL     ? wcohi_model_fields
+                               : kind == WCOH_DESC_TRAINER ? wcohi_trainer_fields
+                                                           : wcohi_sample_fields;
+    if (count)
+        *count = kind == WCOH_DESC_MODEL     ? WCOHI_COUNT(wcohi_model_fields)
+                 : kind == WCOH_DESC_TRAINER ? WCOHI_COUNT(wcohi_trainer_fields)
+                                             : WCOHI_COUNT(wcohi_sample_fields);
+    return fields;
+}
+
+static const wcoh_field *wcohi_field_find(wcoh_desc_kind kind, const char *name)
+{
+    int i, count;
+    const wcoh_field *fields = wcoh_fields(kind, &count);
+    for (i = 0; i < count; i++)
+        if (strcmp(fields[i].name, name) == 0) return &fields[i];
+    return NULL;
+}
+
+static double wcohi_field_number(const wcoh_field *field, const void *desc)
+{
+    const unsigned char *member = (const unsigned char *)desc + field->offset;
+    double real;
+    int integer;
+    if (field->kind == WCOH_FIELD_REAL) {
+        memcpy(&real, member, sizeof real);
+        return real;
+    }
+    memcpy(&integer, member,
+           sizeof integer); /* enums of ours are as wide as int (FORCE_INT-free) */
+    return integer;
+}
+
+static void wcohi_field_put(const wcoh_field *field, void *desc, double value)
+{
+    unsigned char *member = (unsigned char *)desc + field->offset;
+    int integer = (int)value;
+    if (field->kind == WCOH_FIELD_REAL) memcpy(member, &value, sizeof value);
+    else memcpy(member, &integer, sizeof integer);
+}
+
+/* Word `index` of a list separated by spaces; its length, or 0 past the end. */
+static size_t wcohi_word(const char *list, int index, const char **word)
+{
+    for (; *list; index--) {
+        size_t length = strcspn(list, " ");
+        *word = list;
+        if (index == 0) return length;
+        list += length;
+        list += *list == ' ';
+    }
+    return 0;
+}
+
+static wcoh_result wcohi_field_range(const wcoh_field *field, double value, wcoh_error *error)
+{
+    char text[40], low[40], high[40];
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %s: allowed are %s to %s%s%s", field->name,
+                      wcohi_format_real(value, text), wcohi_format_real(field->minimum, low),
+                      wcohi_format_real(field->maximum, high),
+                      field->standard != 0 ? ", 0 for the default" : "",
+                      field->off ? ", negative for off" : "");
+}
+
+/* 1 if `value` may stand in the field: 0 (default), off, or within the range. */
+static int wcohi_field_allows(const wcoh_field *field, double value)
+{
+    if (!wcohi_is_finite(value)) return 0;
+    return value == 0 || (field->off && value < 0) ||
+           (value >= field->minimum && value <= field->maximum);
+}
+
+static wcoh_result wcohi_choice_set(const wcoh_field *field, void *desc, const char *text,
+                                    wcoh_error *error)
+{
+    const char *word = NULL;
+    size_t length;
+    int i;
+    for (i = 0; (length = wcohi_word(field->choices, i, &word)) > 0; i++)
+        if (strlen(text) == length && memcmp(text, word, length) == 0) {
+            wcohi_field_put(field, desc, i);
+            return WCOH_OK;
+        }
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": allowed are: %s", field->name, text,
+                      field->choices);
+}
+
+WCOH_API wcoh_result wcoh_field_set(wcoh_desc_kind kind, void *desc, const char *name,
+                                    const char *text, wcoh_error *error)
+{
+    const wcoh_field *field = wcohi_field_find(kind, name);
+    double value;
+    if (!field) return wcohi_fail(error, WCOH_E_ARGUMENT, "there is no setting \"%.60s\"", name);
+    if (field->kind == WCOH_FIELD_CHOICE) return wcohi_choice_set(field, desc, text, error);
+    if (field->kind == WCOH_FIELD_SEED) {
+        uint64_t seed;
+        if (!wcohi_parse_u64(text, &seed))
+            return wcohi_fail(error, WCOH_E_ARGUMENT,
+                              "%s is \"%.40s\": expected a whole number of at most 64 bits", name,
+                              text);
+        memcpy((unsigned char *)desc + field->offset, &seed, sizeof seed);
+        return WCOH_OK;
+    }
+    if (!wcohi_parse_real(text, &value))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": expected a number", name, text);
+    if (field->kind == WCOH_FIELD_INT && value != floor(value))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %.40s: expected a whole number", name,
+                          text);
+    if (!wcohi_field_allows(field, value) || value < -2147483647.0)
+        return wcohi_field_range(field, value, error);
+    wcohi_field_put(field, desc, value);
+    return WCOH_OK;
+}
+
+WCOH_API int wcoh_field_get(wcoh_desc_kind kind, const void *desc, const char *name, char *text,
+                            size_t size)
+{
+    const wcoh_field *field = wcohi_field_find(kind, name);
+    const char *word = "";
+    char number[40];
+    uint64_t seed;
+    if (!field) return -1;
+    if (field->kind == WCOH_FIELD_CHOICE) {
+        int length = (int)wcohi_word(field->choices, (int)wcohi_field_number(field, desc), &word);
+        return snprintf(text, size, "%.*s", length, word);
+    }
+    if (field->kind == WCOH_FIELD_SEED) {
+        memcpy(&seed, (const unsigned char *)desc + field->offset, sizeof seed);
+        return snprintf(text, size, "%llu", (unsigned long long)seed);
+    }
+    return snprintf(text, size, "%s", wcohi_format_real(wcohi_field_number(field, desc), number));
+}
+
+/* Check every member and put the standard where 0 stands. */
+static wcoh_result wcohi_fields_resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
+{
+    int i, count;
+    const wcoh_field *fields = wcoh_fields(kind, &count);
+    for (i = 0; i < count; i++) {
+        const wcoh_field *field = &fields[i];
+        const char *word;
+        double value;
+        if (field->kind == WCOH_FIELD_SEED) continue;
+        value = wcohi_field_number(field, desc);
+        if (field->kind == WCOH_FIELD_CHOICE) {
+            if (value < 0 || wcohi_word(field->choices, (int)value, &word) == 0)
+                return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %d: allowed are: %s", field->name,
+                                  (int)value, field->choices);
+        } else if (!wcohi_field_allows(field, value)) {
+            return wcohi_field_range(field, value, error);
+        } else if (value == 0) {
+            wcohi_field_put(field, desc, field->standard);
+        } else if (value < 0) {
+            wcohi_field_put(field, desc, -1);
+        }
+    }
+    return WCOH_OK;
+}
+
+/* ---- resolving a model desc ------------------------------------------------------------------ */
+
+static uint64_t wcohi_gcd(uint64_t a, uint64_t b)
+{
+    while (b) {
+        uint64_t rest = a % b;
+        a = b;
+        b = rest;
+    }
+    return a;
+}
+
+/* K - sum_n cos(2 pi n / V): how far neighbours are apart on one circle (half the squared
+   distance). */
+static double wcohi_circle_separation(int vocab, int bands)
+{
+    double sum = bands;
+    int n;
+    for (n = 1; n <= bands; n++) sum -= cos(2 * wcohi_pi * n / vocab);
+    return sum;
+}
+
+static int *wcohi_modulus(wcoh_model_desc *desc, int circle)
+{
+    return circle == 0   ? &desc->modulus1
+           : circle == 1 ? &desc->modulus2
+           : circle == 2 ? &desc->modulus3
+                         : &desc->modulus4;
+}
+
+/* Automatic moduli: the first odd number >= V^(1/c), then each the first value more than one above
+   the last that is coprime to all before; the last also makes the product reach V.
+   V = 65 -> 9, 11; 50257 -> 225, 227. */
+static void wcohi_moduli_auto(wcoh_model_desc *desc)
+{
+    int circle, before, m = 2;
+    double product = 1;
+    while (pow(m, desc->circles) < desc->vocab) m++;
+    m += m % 2 == 0;
+    for (circle = 0; circle < desc->circles; circle++) {
+        int last = circle == desc->circles - 1;
+        for (;; m++) {
+            int coprime = !last || product * m >= desc->vocab;
+            for (before = 0; before < circle; before++)
+                if (wcohi_gcd((uint64_t)*wcohi_modulus(desc, before), (uint64_t)m) != 1)
+                    coprime = 0;
+            if (coprime) break;
+        }
+        *wcohi_modulus(desc, circle) = m;
+        product *= m;
+        m += 2;
+    }
+}
+
+static wcoh_result wcohi_moduli_resolve(wcoh_model_desc *desc, wcoh_error *error)
+{
+    double product = 1;
+    int i, j, given = 0;
+    for (i = 0; i < desc->circles; i++) given += *wcohi_modulus(desc, i) != 0;
+    if (!given) wcohi_moduli_auto(desc);
+    else if (given != desc->circles)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "modulus: give all %d or none (circles is %d)",
+                          desc->circles, desc->circles);
+    for (i = 0; i < desc->circles; i++) {
+        product *= *wcohi_modulus(desc, i);
+        for (j = 0; j < i; j++)
+            if (wcohi_gcd((uint64_t)*wcohi_modulus(desc, i), (uint64_t)*wcohi_modulus(desc, j)) !=
+                1)
+                return wcohi_fail(error, WCOH_E_ARGUMENT,
+                                  "modulus%d is %d and modulus%d is %d: they must be coprime",
+                                  j + 1, *wcohi_modulus(desc, j), i + 1, *wcohi_modulus(desc, i));
+    }
+    if (product < desc->vocab)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "the moduli tell only %.0f symbols apart, vocab is %d", product,
+                          desc->vocab);
+    return desc->circles <= desc->bands
+               ? WCOH_OK
+               : wcohi_fail(error, WCOH_E_ARGUMENT, "circles is %d: at most bands, %d",
+                            desc->circles, desc->bands);
+}
+
+static void wcohi_switch_default(wcoh_switch *value, int on)
+{
+    if (*value == WCOH_SWITCH_AUTO) *value = on ? WCOH_SWITCH_ON : WCOH_SWITCH_OFF;
+}
+
+static wcoh_result wcohi_divides(int value, const char *name, int width, wcoh_error *error)
+{
+    if (width % value == 0) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %d: must divide the width 2 x bands = %d",
+                      name, value, width);
+}
+
+WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
+{
+    wcoh_result result;
+    int width;
+    if (desc->vocab == 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is 0: allowed are 2 to 16777216");
+    result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
+    if (result) return result;
+    width = 2 * desc->bands;
+    if ((result = wcohi_divides(desc->heads, "heads", width, error)) != WCOH_OK) return result;
+    if ((result = wcohi_divides(desc->groups, "groups", width, error)) != WCOH_OK) return result;
+    if (desc->attention == WCOH_ATTENTION_ROTARY && (width / desc->heads) % 2)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "heads is %d: rotary heads need an even width, 2 x bands / heads is %d",
+                          desc->heads, width / desc->heads);
+    if (desc->hidden == 0) desc->hidden = 4 * width;
+    if (desc->ceiling == 0) {
+        double coupling = WCOHI_MAX(desc->alpha, 0) + 4 * WCOHI_MAX(desc->beta, 0);
+        desc->ceiling = coupling > 1e-6 ? WCOHI_MIN(sqrt(wcohi_pi / 2 / coupling), 1000.0) : 1000.0;
+    }
+    wcohi_switch_default(&desc->embedding_trained, 0);
+    wcohi_switch_default(&desc->embedding_unit, 0);
+    wcohi_switch_default(&desc->limiter, desc->solver == WCOH_SOLVER_PERTURBATIVE);
+    wcohi_switch_default(&desc->kerr_trained, 1);
+    wcohi_switch_default(&desc->omega_trained, desc->kerr_trained == WCOH_SWITCH_ON);
+    wcohi_switch_default(&desc->corrector, 0);
+    wcohi_switch_default(&desc->per_band_first, 0);
+    if (desc->embedding ==
+        WCOH_EMBEDDING_AUTO) /* neighbours whose cosine is above 0.9 look alike */
+        desc->embedding = wcohi_circle_separation(desc->vocab, desc->bands) < 0.1 * desc->bands &&
+                                  desc->bands >= desc->circles
+                              ? WCOH_EMBEDDING_CIRCLES
+                              : WCOH_EMBEDDING_HARMONIC;
+    return desc->embedding == WCOH_EMBEDDING_CIRCLES ? wcohi_moduli_resolve(desc, error) : WCOH_OK;
+}
+
+/* ---- presets --------------------------------------------------------------------------------- */
+
+static void wcohi_preset_gpt(wcoh_model_desc *desc)
+{
+    desc->context = 64;
+    desc->heads = 4;
+    desc->embedding = WCOH_EMBEDDING_RANDOM;
+    desc->embedding_trained = WCOH_SWITCH_ON;
+    desc->position = WCOH_POSITION_LEARNED;
+    desc->attention = WCOH_ATTENTION_DOT;
+    desc->block = WCOH_BLOCK_SEQUENTIAL;
+    desc->ffn = WCOH_FFN_MLP;
+    desc->init = WCOH_INIT_NORMAL;
+}
+
+static void wcohi_preset_kerr_engine(wcoh_model_desc *desc)
+{
+    desc->heads = 4;
+    desc->embedding = WCOH_EMBEDDING_HARMONIC;
+    desc->embedding_unit = WCOH_SWITCH_ON;
+    desc->position = WCOH_POSITION_SINUSOIDAL;
+    desc->attention = WCOH_ATTENTION_DOT;
+    desc->block = WCOH_BLOCK_SEQUENTIAL;
+    desc->maestros = WCOH_MAESTROS_ADD;
+    desc->solver = WCOH_SOLVER_RK4;
+    desc->beta = 0.1;
+    desc->per_band_first = WCOH_SWITCH_ON;
+    desc->init = WCOH_INIT_UNIFORM_ZERO;
+}
+
+static void wcohi_preset_wave_engine(wcoh_model_desc *desc)
+{
+    desc->bands = 384;
+    desc->heads = 12;
+    desc->embedding = WCOH_EMBEDDING_HARMONIC;
+    desc->position = WCOH_POSITION_SINUSOIDAL;
+    desc->attention = WCOH_ATTENTION_FROZEN;
+    desc->block = WCOH_BLOCK_PARALLEL_SHARED;
+    desc->solver = WCOH_SOLVER_PERTURBATIVE;
+    desc->rk4_steps = 16; /* its second variant: set solver to rk4 */
+    desc->limiter = WCOH_SWITCH_ON;
+    desc->beta = 0.1;
+    desc->omega_trained = WCOH_SWITCH_OFF;
+    desc->corrector = WCOH_SWITCH_ON;
+    desc->init = WCOH_INIT_UNIFORM_ZERO;
+}
+
+WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
+{
+    wcoh_model_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.vocab = vocab;
+    if (preset == WCOH_PRESET_GPT) wcohi_preset_gpt(&desc);
+    if (preset == WCOH_PRESET_KERR_ENGINE) wcohi_preset_kerr_engine(&desc);
+    if (preset == WCOH_PRESET_WAVE_ENGINE) wcohi_preset_wave_engine(&desc);
+    return desc;
+}
+
+/* ======== 4 model: tokenizers ================================================================= */
+
+struct wcoh_tokenizer {
+    wcoh_tokenizer_kind kind;
+    int vocab;
+    uint32_t *points; /* characters: [vocab] code points, ascending; the token is the index */
+    char *alphabet;   /* characters: the same as UTF-8, what a file keeps */
+    size_t alphabet_size;
+    int32_t low[128];  /* characters: token of a code point below 128, or -1 */
+    wcohi_block block; /* all zero in a copy that lives inside a model */
+};
+
+/* The tokenizer and its arrays, still blank; NULL when the arena only measures. */
+static wcoh_tokenizer *wcohi_tokenizer_place(wcohi_arena *arena, size_t points,
+                                             size_t alphabet_size)
+{
+    wcoh_tokenizer *tokenizer = WCOHI_TAKE(arena, 1, wcoh_tokenizer);
+    uint32_t *point_array = WCOHI_TAKE(arena, points, uint32_t);
+    char *alphabet = WCOHI_TAKE(arena, alphabet_size, char);
+    if (!tokenizer) return NULL;
+    tokenizer->points = point_array;
+    tokenizer->alphabet = alphabet;
+    tokenizer->alphabet_size = alphabet_size;
+    return tokenizer;
+}
+
+/* A copy inside `arena` for an object that carries its tokenizer; from == NULL gives NULL. */
+static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh_tokenizer *from)
+{
+    size_t points = from && from->kind == WCOH_TOKENIZER_CHARS ? (size_t)from->vocab : 0;
+    wcoh_tokenizer *to = from ? wcohi_tokenizer_place(arena, points, from->alphabet_size) : NULL;
+    if (!to) return NULL;
+    to->kind = from->kind;
+    to->vocab = from->vocab;
+    memcpy(to->low, from->low, sizeof to->low);
+    if (points) {
+        memcpy(to->points, from->points, points * sizeof *to->points);
+        memcpy(to->alphabet, from->alphabet, to->alphabet_size);
+    }
+    return to;
+}
+
+/* The alphabet as UTF-8 [*bytes], from which wcoh_tokenizer_create_chars makes the same tokenizer;
+   empty for bytes. */
+static void wcohi_tokenizer_alphabet(const wcoh_tokenizer *tokenizer, const char **utf8,
+                                     size_t *bytes)
+{
+    *utf8 = tokenizer->alphabet_size ? tokenizer->alphabet : "";
+    *bytes = tokenizer->alphabet_size;
+}
+
+static wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t points,
+                                        size_t alphabet_size, const wcoh_memory *memory,
+                                        wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_block block;
+    wcoh_result result;
+    wcohi_tokenizer_place(&arena, points, alphabet_size);
+    result = wcohi_block_take(&block, &arena, memory, arena.used, "tokenizer", error);
+    if (result) return result;
+    *tokenizer = wcohi_tokenizer_place(&arena, points, alphabet_size);
+    (*tokenizer)->block = block;
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
+                                                 const wcoh_memory *memory, wcoh_error *error)
+{
+    wcoh_result result;
+    if (!tokenizer) return wcohi_fail(error, WCOH_E_ARGUMENT, "tokenizer is NULL");
+    *tokenizer = NULL;
+    result = wcohi_tokenizer_open(tokenizer, 0, 0, memory, error);
+    if (result) return result;
+    (*tokenizer)->kind = WCOH_TOKENIZER_BYTES;
+    (*tokenizer)->vocab = 256;
+    return WCOH_OK;
+}
+
+/* The distinct code points of a text are found one plane (65,536 code points) at a time: a set of
+   8 KiB on the stack, and no memory but the tokenizer's own block. */
+#define WCOHI_PLANE_BYTES 8192
+
+/* Check `text`; bit p of *planes: it has code points of plane p. */
+static wcoh_result wcohi_utf8_check(const char *text, size_t size, uint32_t *planes,
+                                    wcoh_error *error)
+{
+    uint32_t point = 0;
+    size_t at = 0;
+    *planes = 0;
+    while (at < size) {
+        int length = wcohi_utf8_read(text + at, size - at, &point);
+        if (length == 0) return wcohi_utf8_fail(text, at, error);
+        *planes |= 1u << (point >> 16);
+        at += (size_t)length;
+    }
+    return WCOH_OK;
+}
+
+/* Append the code points of one plane of a valid text to `tokenizer`, or with NULL only count them
+   and their bytes as UTF-8. */
+static void wcohi_alphabet_plane(wcoh_tokenizer *tokenizer, const char *text, size_t size,
+                                 uint32_t plane, size_t *points, size_t *bytes)
+{
+    unsigned char seen[WCOHI_PLANE_BYTES];
+    uint32_t point = 0, low;
+    char utf8[4];
+    size_t at = 0;
+    memset(seen, 0, sizeof seen);
+    while (at < size) {
+        at += (size_t)wcohi_utf8_read(text + at, size - at, &point);
+        if (point >> 16 == plane) seen[(point & 0xffff) >> 3] |= (unsigned char)(1u << (point & 7));
+    }
+    for (low = 0; low < 0x10000; low++) {
+        int length;
+        if (!(seen[low >> 3] & 1u << (low & 7))) continue;
+        length = wcohi_utf8_write(plane << 16 | low, utf8);
+        if (tokenizer) {
+            tokenizer->points[*points] = plane << 16 | low;
+            memcpy(tokenizer->alphabet + *bytes, utf8, (size_t)length);
+        }
+        *points += 1;
+        *bytes += (size_t)length;
+    }
+}
+
+static void wcohi_alphabet(wcoh_tokenizer *tokenizer, const char *text, size_t size,
+                           uint32_t planes, size_t *points, size_t *bytes)
+{
+    uint32_t plane;
+    *points = *bytes = 0;
+    for (plane = 0; plane <= 16; plane++)
+        if (planes >> plane & 1) wcohi_alphabet_plane(tokenizer, text, size, plane, points, bytes);
+}
+
+WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, const char *text,
+                                                 size_t size, const wcoh_memory *memory,
+                                                 wcoh_error *error)
+{
+    wcoh_result result;
+    size_t points, bytes;
+    uint32_t planes;
+    int i;
+    if (!tokenizer) return wcohi_fail(error, WCOH_E_ARGUMENT, "tokenizer is NULL");
+    *tokenizer = NULL;
+    if (!text || size == 0)
+        return wcohi_fail(error, WCOH_E_DATA, "there is no text to take an alphabet from");
+    result = wcohi_utf8_check(text, size, &planes, error);
+    if (result) return result;
+    wcohi_alphabet(NULL, text, size, planes, &points, &bytes);
+    result = wcohi_tokenizer_open(tokenizer, points, bytes, memory, error);
+    if (result) return result;
+    wcohi_alphabet(*tokenizer, text, size, planes, &points, &bytes);
+    (*tokenizer)->kind = WCOH_TOKENIZER_CHARS;
+    (*tokenizer)->vocab = (int)points;
+    for (i = 0; i < 128; i++) (*tokenizer)->low[i] = -1;
+    for (i = 0; i < (int)points && (*tokenizer)->points[i] < 128; i++)
+        (*tokenizer)->low[(*tokenizer)->points[i]] = i;
+    return WCOH_OK;
+}
+
+WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer)
+{
+    if (tokenizer) wcohi_block_give(&tokenizer->block);
+}
+
+WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer)
+{
+    return tokenizer->kind;
+}
+
+WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer) { return tokenizer->vocab; }
+
+/* Index of a code point in the alphabet, or -1: a table below 128, bisection above. */
+static int32_t wcohi_tokenizer_find(const wcoh_tokenizer *tokenizer, uint32_t point)
+{
+    int low = 0, high = tokenizer->vocab;
+    if (point < 128) return tokenizer->low[point];
+    while (low < high) {
+        int middle = low + (high - low) / 2;
+        if (tokenizer->points[middle] < point) low = middle + 1;
+        else high = middle;
+    }
+    return low < tokenizer->vocab && tokenizer->points[low] == point ? low : -1;
+}
+
+static wcoh_result wcohi_tokenizer_unknown(const wcoh_tokenizer *tokenizer, uint32_t point,
+                                           size_t at, wcoh_error *error)
+{
+    char quoted[8] = "";
+    if (point > 0x20 && (point < 0x7f || point > 0xa0)) { /* show what can be seen */
+        int length = wcohi_utf8_write(point, quoted + 1);
+        quoted[0] = '\'';
+        memcpy(quoted + 1 + length, "' ", 3);
+    }
+    return wcohi_fail(error, WCOH_E_TOKEN,
+                      "the character %s(U+%04X) at byte %llu is not in the alphabet of %d", quoted,
+                      (unsigned)point, (unsigned long long)at, tokenizer->vocab);
+}
+
+WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
+                                           size_t size, uint32_t *tokens, size_t capacity,
+                                           size_t *count, wcoh_error *error)
+{
+    size_t at = 0, written = 0;
+    wcoh_result result = WCOH_OK;
+    if (count) *count = 0;
+    if (!tokenizer || (!text && size > 0) || (!tokens && capacity > 0))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "the tokenizer, the text or tokens is NULL");
+    while (at < size && !result) {
+        uint32_t point = (unsigned char)text[at];
+        int length = 1;
+        int32_t token = (int32_t)point;
+        if (tokenizer->kind == WCOH_TOKENIZER_CHARS) {
+            length = wcohi_utf8_read(text + at, size - at, &point);
+            token = length ? wcohi_tokenizer_find(tokenizer, point) : -1;
+        }
+        if (length == 0) result = wcohi_utf8_fail(text, at, error);
+        else if (token < 0) result = wcohi_tokenizer_unknown(tokenizer, point, at, error);
+        else if (written++ < capacity) tokens[written - 1] = (uint32_t)token;
+        at += (size_t)length;
+    }
+    if (count) *count = written;
+    if (!result && tokens && written > capacity)
+        return wcohi_fail(error, WCOH_E_MEMORY, "the text has %llu tokens, there is room for %llu",
+                          (unsigned long long)written, (unsigned long long)capacity);
+    return result;
+}
+
+WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4])
+{
+    if (token >= (uint32_t)tokenizer->vocab) return 0;
+    if (tokenizer->kind == WCOH_TOKENIZER_CHARS)
+        return wcohi_utf8_write(tokenizer->points[token], bytes);
+    bytes[0] = (char)(unsigned char)token;
+    return 1;
+}
+
+/* ======== 4 model: the walk =================================================================== */
+
+/* ---- parameter table ------------------------------------------------------------------------- */
+
+/* The table while it is built; with rows NULL it only counts. */
+typedef struct wcohi_table {
+    const wcoh_model_desc *desc;
+    wcohi_row *rows;
+    int count;
+    int layer;   /* -1: names stand as they are; else "blocks.<layer>." goes before them */
+    int trained; /* of the rows that follow */
+    int joined; /* 1: no gap after the rows that follow, so that one GEMM can read several tensors
+    */
+    size_t span[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
+} wcohi_table;
+
+static void wcohi_add_row(wcohi_table *table, const char *name, int a, int b, int c,
+                          wcohi_init init, double value)
+{
+    wcohi_row *row = table->rows ? &table->rows[table->count] : NULL;
+    size_t *span = &table->span[table->trained], offset = *span;
+    size_t count = wcohi_mul((size_t)a, wcohi_mul((size_t)(b ? b : 1), (size_t)(c ? c : 1)));
+    table->count++;
+    *span = wcohi_add(offset, count);
+    if (!table->joined) *span = wcohi_round_up(*span, WCOHI_DEVICE_ALIGN / sizeof(float));
+    if (!row) return;
+    memset(row, 0, sizeof *row);
+    row->offset = offset;
+    row->count = count;
+    if (table->layer < 0) snprintf(row->name, sizeof row->name, "%s", name);
+    else snprintf(row->name, sizeof row->name, "blocks.%d.%s", table->layer, name);
+    row->dims = c ? 3 : b ? 2 : 1;
+    row->shape[0] = a;
+    row->shape[1] = b ? b : 1;
+    row->shape[2] = c ? c : 1;
+    row->trained = table->trained;
+    row->decayed = table->trained && row->dims > 1;
+    row->init = init;
+    row->value = value;
+    row->maximum = 1e30;
+}
+
+static void wcohi_add_norm(wcohi_table *table, const char *weight, const char *bias)
+{
+    int width = 2 * table->desc->bands;
+    wcohi_add_row(table, weight, width, 0, 0, WCOHI_INIT_CONSTANT, 1);
+    wcohi_add_row(table, bias, width, 0, 0, WCOHI_INIT_CONSTANT, 0);
+}
+
+/* weight [out,in] and bias [out] */
+static void wcohi_add_linear(wcohi_table *table, const char *weight, const char *bias, int out,
+                             int in)
+{
+    wcohi_add_row(table, weight, out, in, 0, WCOHI_INIT_WEIGHT, in);
+    wcohi_add_row(table, bias, out, 0, 0, WCOHI_INIT_BIAS, in);
+}
+
+#define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
+
+/* Phasors and values are one linear layer of the same input: their weights stand together without
+   a gap, and so do their biases. */
+static void wcohi_add_phasors(wcohi_table *table)
+{
+    const wcoh_model_desc *desc = table->desc;
+    int width = 2 * desc->bands, raw = 2 * desc->heads;
+    table->joined = 1;
+    if (desc->attention == WCOH_ATTENTION_SHARED) {
+        wcohi_add_row(table, "attn.phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
+    } else {
+        wcohi_add_row(table, "attn.query_phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
+        wcohi_add_row(table, "attn.key_phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
+    }
+    table->joined = 0;
+    wcohi_add_row(table, "attn.value.weight", width, width, 0, WCOHI_INIT_WEIGHT, width);
+    table->joined = 1;
+    if (desc->attention == WCOH_ATTENTION_SHARED) {
+        wcohi_add_row(table, "attn.phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
+    } else {
+        wcohi_add_row(table, "attn.query_phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
+        wcohi_add_row(table, "attn.key_phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
+    }
+    table->joined = 0;
+    wcohi_add_row(table, "attn.value.bias", width, 0, 0, WCOHI_INIT_BIAS, width);
+    wcohi_add_row(table, "attn.gain_raw", desc->heads, 0, 0, WCOHI_INIT_CONSTANT,
+                  log(expm1(desc->gain)));
+    if (table->rows) table->rows[table->count - 1].maximum = log(expm1(WCOHI_GAIN_MAX));
+    wcohi_add_row(table, "attn.carrier", desc->heads, 0, 0, WCOHI_INIT_CARRIER, 0);
+    wcohi_add_row(table, "attn.damping_raw", desc->heads, 0, 0, WCOHI_INIT_DAMPING, 0);
+}
+
+static void wcohi_add_attention(wcohi_table *table)
+{
+    const wcoh_model_desc *desc = table->desc;
+    int width = 2 * desc->bands, head = width / desc->heads;
+    if (wcohi_is_dot(desc)) {
+        wcohi_add_linear(table, "attn.qkv.weight", "attn.qkv.bias", 3 * width, width);
+    } else if (desc->attention == WCOH_ATTENTION_FROZEN) {
+        table->trained = 0;
+        wcohi_add_linear(table, "attn.phasor.weight", "attn.phasor.bias", 2 * desc->heads, width);
+        wcohi_add_row(table, "attn.value.weight", desc->heads, head, head, WCOHI_INIT_WEIGHT, head);
+        wcohi_add_row(table, "attn.value.bias", width, 0, 0, WCOHI_INIT_BIAS, head);
+        wcohi_add_row(table, "attn.harmonic", desc->heads, 0, 0, WCOHI_INIT_HARMONIC, 0);
+    } else {
+        wcohi_add_phasors(table);
+    }
+    wcohi_add_linear(table, "attn.out.weight", "attn.out.bias", width, width);
+    table->trained = 1;
+}
+
+static void wcohi_add_maestro(wcohi_table *table, const char *name)
+{
+    int width = 2 * table->desc->bands, narrow = table->desc->maestro;
+    char weight[48], bias[48];
+    snprintf(weight, sizeof weight, "ffn.%s.squeeze.weight", name);
+    snprintf(bias, sizeof bias, "ffn.%s.squeeze.bias", name);
+    wcohi_add_linear(table, weight, bias, narrow, width);
+    snprintf(weight, sizeof weight, "ffn.%s.expand.weight", name);
+    snprintf(bias, sizeof bias, "ffn.%s.expand.bias", name);
+    wcohi_add_linear(table, weight, bias, width, narrow);
+}
+
+static void wcohi_add_oscillators(wcohi_table *table)
+{
+    const wcoh_model_desc *desc = table->desc;
+    if (desc->offset > 0) {
+        table->trained = 0;
+        wcohi_add_row(table, "ffn.offset", 2 * desc->bands, 0, 0, WCOHI_INIT_NORMAL, desc->offset);
+        table->trained = 1;
+    }
+    if (desc->solver != WCOH_SOLVER_NONE) {
+        table->trained = desc->kerr_trained == WCOH_SWITCH_ON;
+        wcohi_add_row(table, "ffn.kerr.gamma_raw", desc->bands, 0, 0, WCOHI_INIT_CONSTANT,
+                      log(expm1(desc->gamma)));
+        wcohi_add_row(table, "ffn.kerr.alpha", 1, 0, 0, WCOHI_INIT_CONSTANT,
+                      WCOHI_MAX(desc->alpha, 0));
+        wcohi_add_row(table, "ffn.kerr.beta", 1, 0, 0, WCOHI_INIT_CONSTANT,
+                      WCOHI_MAX(desc->beta, 0));
+        table->trained = desc->omega_trained == WCOH_SWITCH_ON;
+        wcohi_add_row(table, "ffn.kerr.omega", desc->bands, 0, 0, WCOHI_INIT_RAMP,
+                      1.0 / desc->bands);
+        table->trained = 1;
+    }
+    if (desc->corrector == WCOH_SWITCH_ON)
+        wcohi_add_row(table, "ffn.corrector", desc->bands, 0, 0, WCOHI_INIT_CONSTANT, 0);
+}
+
+static int wcohi_is_per_band(const wcoh_model_desc *desc, int layer)
+{
+    return layer == 0 && desc->per_band_first == WCOH_SWITCH_ON;
+}
+
+static void wcohi_add_ffn(wcohi_table *table)
+{
+    const wcoh_model_desc *desc = table->desc;
+    int width = 2 * desc->bands, block = width / desc->groups;
+    if (desc->ffn == WCOH_FFN_MLP) {
+        wcohi_add_linear(table, "ffn.up.weight", "ffn.up.bias", desc->hidden, width);
+        wcohi_add_linear(table, "ffn.down.weight", "ffn.down.bias", width, desc->hidden);
+        return;
+    }
+    if (wcohi_is_per_band(desc, table->layer)) {
+        wcohi_add_row(table, "ffn.per_band.weight", desc->bands, 2, 2, WCOHI_INIT_WEIGHT, 2);
+        wcohi_add_row(table, "ffn.per_band.bias", desc->bands, 2, 0, WCOHI_INIT_BIAS, 2);
+        if (table->rows) table->rows[table->count - 1].decayed = 0;
+    } else {
+        int dual = desc->maestros == WCOH_MAESTROS_DUAL;
+        wcohi_add_maestro(table, dual ? "maestro_in" : "maestro");
+        wcohi_add_oscillators(table);
+        if (dual) wcohi_add_maestro(table, "maestro_out");
+    }
+    if (desc->groups == 1) wcohi_add_linear(table, "ffn.out.weight", "ffn.out.bias", width, width);
+    else {
+        wcohi_add_row(table, "ffn.out.weight", desc->groups, block, block, WCOHI_INIT_WEIGHT,
+                      block);
+        wcohi_add_row(table, "ffn.out.bias", width, 0, 0, WCOHI_INIT_BIAS, block);
+    }
+}
+
+static void wcohi_add_head(wcohi_table *table)
+{
+    const wcoh_model_desc *desc = table->desc;
+    int width = 2 * desc->bands;
+    if (desc->head == WCOH_HEAD_DENSE)
+        wcohi_add_row(table, "head.weight", desc->vocab, width, 0, WCOHI_INIT_WEIGHT, width);
+    if (desc->head == WCOH_HEAD_TIED)
+        wcohi_add_row(table, "head.scale", 1, 0, 0, WCOHI_INIT_CONSTANT, 1);
+    if (desc->head == WCOH_HEAD_LOW_RANK) {
+        wcohi_add_row(table, "head.down.weight", desc->head_rank, width, 0, WCOHI_INIT_WEIGHT,
+                      width);
+        wcohi_add_row(table, "head.up.weight", desc->vocab, desc->head_rank, 0, WCOHI_INIT_WEIGHT,
+                      desc->head_rank);
+    }
+}
+
+/* Every tensor of the architecture, in the order in which files list them. rows NULL: only count.
+   */
+static wcohi_table wcohi_table_build(const wcoh_model_desc *desc, wcohi_row *rows)
+{
+    wcohi_table table;
+    int i, width = 2 * desc->bands;
+    memset(&table, 0, sizeof table);
+    table.desc = desc;
+    table.rows = rows;
+    table.layer = -1;
+    table.trained = desc->embedding_trained == WCOH_SWITCH_ON;
+    wcohi_add_row(&table, "embed.weight", desc->vocab, width, 0, WCOHI_INIT_EMBEDDING, 0);
+    table.trained = desc->position == WCOH_POSITION_LEARNED;
+    if (desc->position != WCOH_POSITION_NONE)
+        wcohi_add_row(&table, "position.weight", desc->context, width, 0,
+                      table.trained ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
+    table.trained = 1;
+    for (table.layer = 0; table.layer < desc->layers; table.layer++) {
+        wcohi_add_norm(&table, "norm1.weight", "norm1.bias");
+        wcohi_add_attention(&table);
+        if (desc->block != WCOH_BLOCK_PARALLEL_SHARED)
+            wcohi_add_norm(&table, "norm2.weight", "norm2.bias");
+        wcohi_add_ffn(&table);
+    }
+    table.layer = -1;
+    wcohi_add_norm(&table, "norm_f.weight", "norm_f.bias");
+    wcohi_add_head(&table);
+    for (i = 0; rows && i < table.count; i++)
+        if (!rows[i].trained)
+            rows[i].offset += table.span[1]; /* the frozen part follows the trained */
+    return table;
+}
+
+static int wcohi_plan_op_limit(const wcoh_model_desc *desc) { return 12 * desc->layers + 4; }
+
+/* The plan's own arrays; measuring and laying out. */
+static void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_model_desc *desc)
+{
+    int ops = wcohi_plan_op_limit(desc);
+    plan->ops = WCOHI_TAKE(arena, ops, wcohi_op);
+    plan->tensors = WCOHI_TAKE(arena, 4 * ops, wcohi_tensor);
+}
+
+/* ---- building -------------------------------------------------------------------------------- */
+
+static int wcohi_plan_tensor(wcohi_plan *plan, int width, size_t count)
+{
+    wcohi_tensor *tensor = &plan->tensors[plan->tensor_count];
+    memset(tensor, 0, sizeof *tensor);
+    tensor->width = width;
+    tensor->count = count;
+    tensor->grad = -1;
+    tensor->first = INT_MAX;
+    tensor->last = -1;
+    if (count == WCOHI_SIZE_BAD) plan->overflow = 1;
+    return plan->tensor_count++;
+}
+
+static size_t wcohi_plan_rows(const wcohi_plan *plan)
+{
+    return wcohi_mul((size_t)plan->batch, (size_t)plan->seq);
+}
+
+/* A tensor [N,width] and, where there is a backward, its gradient. */
+static int wcohi_plan_rows_tensor(wcohi_plan *plan, int width)
+{
+    size_t count = wcohi_mul(wcohi_plan_rows(plan), (size_t)width);
+    int tensor = wcohi_plan_tensor(plan, width, count);
+    if (plan->training) {
+        int grad = wcohi_plan_tensor(plan, width, count);
+        plan->tensors[tensor].grad = grad;
+    }
+    return tensor;
+}
+
+static wcohi_op *wcohi_plan_op(wcohi_plan *plan, wcohi_kind kind, int layer, int in, int in2,
+                               int wide_out)
+{
+    wcohi_op *op = &plan->ops[plan->count++];
+    int i;
+    memset(op, 0, sizeof *op);
+    op->kind = kind;
+    op->layer = layer;
+    op->in = in;
+    op->in2 = in2;
+    op->wide_in = in < 0 ? 0 : plan->tensors[in].width;
+    op->wide_out = wide_out;
+    op->out = wide_out ? wcohi_plan_rows_tensor(plan, wide_out) : -1;
+    op->aux = -1;
+    op->groups = 1;
+    op->heads = plan->desc->heads;
+    op->state = -1;
+    for (i = 0; i < WCOHI_OP_PARAMS; i++) op->param[i] = -1;
+    return op;
+}
+
+static void wcohi_plan_aux(wcohi_plan *plan, wcohi_op *op, size_t count)
+{
+    op->aux = wcohi_plan_tensor(plan, 0, count);
+}
+
+/* The output is in2 plus something and this op is the last reader of in2: both gradients are one.
+   */
+static void wcohi_plan_residual(wcohi_plan *plan, const wcohi_op *op)
+{
+    if (plan->training) plan->tensors[op->out].grad = plan->tensors[op->in2].grad;
+}
+
+/* Row of the parameter table of the op's layer by name, -1 if the architecture has none. */
+static int wcohi_plan_param(const wcohi_plan *plan, int layer, const char *name)
+{
+    char full[96];
+    int i;
+    if (layer < 0) snprintf(full, sizeof full, "%s", name);
+    else snprintf(full, sizeof full, "blocks.%d.%s", layer, name);
+    for (i = 0; i < plan->row_count; i++)
+        if (strcmp(plan->rows[i].name, full) == 0) return i;
+    return -1;
+}
+
+/* Fill op->param from `names`, words separated by spaces, "-" for none. */
+static void wcohi_plan_params(const wcohi_plan *plan, wcohi_op *op, const char *prefix,
+                              const char *names)
+{
+    const char *word;
+    size_t length;
+    char name[64];
+    int i;
+    for (i = 0; (length = wcohi_word(names, i, &word)) > 0; i++) {
+        snprintf(name, sizeof name, "%s%.*s", prefix, (int)length, word);
+        op->param[i] = wcohi_plan_param(plan, op->layer, name);
+    }
+}
+
+static int wcohi_plan_norm(wcohi_plan *plan, int layer, int in, const char *prefix)
+{
+    wcohi_op *op = wcohi_plan_op(plan, WCOHI_NORM, layer, in, -1, 2 * plan->desc->bands);
+    wcohi_plan_params(plan, op, prefix, "weight bias");
+    wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), 2));
+    return op->out;
+}
+
+/* residual: tensor to add, or -1. */
+static wcohi_op *wcohi_plan_linear(wcohi_plan *plan, int layer, int in, int residual, int wide_out,
+                                   const char *prefix, const char *names)
+{
+    wcohi_op *op = wcohi_plan_op(plan, WCOHI_LINEAR, layer, in, residual, wide_out);
+    wcohi_plan_params(plan, op, prefix, names);
+    if (residual >= 0) wcohi_plan_residual(plan, op);
+    return op;
+}
+
+static int wcohi_plan_maestro(wcohi_plan *plan, int layer, int in, int residual, const char *prefix)
+{
+    wcohi_op *op = wcohi_plan_op(plan, WCOHI_MAESTRO, layer, in, residual, 2 * plan->desc->bands);
+    wcohi_plan_params(plan, op, prefix, "squeeze.weight squeeze.bias expand.weight expand.bias");
+    wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), 3 * (size_t)plan->desc->maestro));
+    wcohi_plan_residual(plan, op);
+    return op->out;
+}
+
+/* Attention up to its output projection. */
+static int wcohi_plan_attention(wcohi_plan *plan, int layer, int in)
+{
+    const wcoh_model_desc *desc = plan->desc;
+    int width = 2 * desc->bands, phasors, values, column = 0;
+    wcohi_op *op;
+    if (wcohi_is_dot(desc)) {
+        phasors =
+            wcohi_plan_linear(plan, layer, in, -1, 3 * width, "attn.qkv.", "weight bias")->out;
+        op = wcohi_plan_op(plan, WCOHI_DOT, layer, phasors, -1, width);
+        op->rotary = desc->attention == WCOH_ATTENTION_ROTARY;
+    } else {
+        if (desc->attention == WCOH_ATTENTION_FROZEN) {
+            wcohi_op *value;
+            phasors = wcohi_plan_linear(plan, layer, in, -1, 2 * desc->heads, "attn.phasor.",
+                                        "weight bias")
+                          ->out;
+            value = wcohi_plan_linear(plan, layer, in, -1, width, "attn.value.", "weight bias");
+            value->groups = desc->heads;
+            values = value->out;
+        } else { /* phasors and values stand together in the parameter block: one product */
+            int shared = desc->attention == WCOH_ATTENTION_SHARED;
+            column = (shared ? 2 : 4) * desc->heads;
+            phasors = values =
+                wcohi_plan_linear(plan, layer, in, -1, column + width,
+                                  shared ? "attn.phasor." : "attn.query_phasor.", "weight bias")
+                    ->out;
+        }
+        op = wcohi_plan_op(plan, WCOHI_COHERENCE, layer, phasors, values, width);
+        op->column = column;
+        wcohi_plan_params(plan, op, "attn.", "gain_raw carrier damping_raw harmonic");
+    }
+    op->state = plan->states++;
+    wcohi_plan_aux(plan, op, wcohi_attention_aux(plan->desc, plan->batch, plan->seq));
+    return op->out;
+}
+
+/* Feed-forward up to its output projection. */
+static int wcohi_plan_ffn(wcohi_plan *plan, int layer, int in)
+{
+    const wcoh_model_desc *desc = plan->desc;
+    int width = 2 * desc->bands, dual = desc->maestros == WCOH_MAESTROS_DUAL, x = in;
+    wcohi_op *op;
+    if (desc->ffn == WCOH_FFN_MLP) {
+        op = wcohi_plan_linear(plan, layer, in, -1, desc->hidden, "ffn.up.", "weight bias");
+        op->gelu = 1;
+        wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), (size_t)desc->hidden));
+        return op->out;
+    }
+    if (wcohi_is_per_band(desc, layer)) {
+        op = wcohi_plan_op(plan, WCOHI_PER_BAND, layer, in, -1, width);
+        wcohi_plan_params(plan, op, "ffn.per_band.", "weight bias");
+        return op->out;
+    }
+    if (dual) x = wcohi_plan_maestro(plan, layer, in, in, "ffn.maestro_in.");
+    op = wcohi_plan_op(plan, WCOHI_KERR, layer, x, -1, width);
+    wcohi_plan_params(plan, op, "ffn.",
+                      "kerr.gamma_raw kerr.omega kerr.alpha kerr.beta corrector offset");
+    return dual ? wcohi_plan_maestro(plan, layer, op->out, op->out, "ffn.maestro_out.")
+                : wcohi_plan_maestro(plan, layer, in, op->out, "ffn.maestro.");
+}
+
+static int wcohi_plan_ffn_out(wcohi_plan *plan, int layer, int in, int residual)
+{
+    const wcoh_model_desc *desc = plan->desc;
+    wcohi_op *op =
+        wcohi_plan_linear(plan, layer, in, residual, 2 * desc->bands,
+                          desc->ffn == WCOH_FFN_MLP ? "ffn.down." : "ffn.out.", "weight bias");
+    if (desc->ffn == WCOH_FFN_KERR) op->groups = desc->groups;
+    return op->out;
+}
+
+/* One block on the stream h; returns the stream after it. In a parallel block both branches are
+   computed first and added last, so that no gradient reaches h before both have been read. */
+static int wcohi_plan_block(wcohi_plan *plan, int layer, int h)
+{
+    int width = 2 * plan->desc->bands, normed = wcohi_plan_norm(plan, layer, h, "norm1.");
+    int attended = wcohi_plan_attention(plan, layer, normed), fed;
+    if (plan->desc->block == WCOH_BLOCK_SEQUENTIAL) {
+        h = wcohi_plan_linear(plan, layer, attended, h, width, "attn.out.", "weight bias")->out;
+        fed = wcohi_plan_ffn(plan, layer, wcohi_plan_norm(plan, layer, h, "norm2."));
+    } else {
+        if (plan->desc->block == WCOH_BLOCK_PARALLEL)
+            normed = wcohi_plan_norm(plan, layer, h, "norm2.");
+        fed = wcohi_plan_ffn(plan, layer, normed);
+        h = wcohi_plan_linear(plan, layer, attended, h, width, "attn.out.", "weight bias")->out;
+    }
+    return wcohi_plan_ffn_out(plan, layer, fed, h);
+}
+
+static void wcohi_plan_head(wcohi_plan *plan, int h)
+{
+    const wcoh_model_desc *desc = plan->desc;
+    wcohi_op *op;
+    int in = wcohi_plan_norm(plan, -1, h, "norm_f.");
+    if (desc->head == WCOH_HEAD_LOW_RANK)
+        in = wcohi_plan_linear(plan, -1, in, -1, desc->head_rank, "head.", "down.weight -")->out;
+    op = wcohi_plan_op(plan, WCOHI_HEAD, -1, in, -1, 0);
+    wcohi_plan_params(plan, op, "",
+                      desc->head == WCOH_HEAD_TIED    ? "embed.weight head.scale"
+                      : desc->head == WCOH_HEAD_DENSE ? "head.weight -"
+                                                      : "head.up.weight -");
+}
+
+/* ---- lifetimes ------------------------------------------------------------------------------- */
+
+static void wcohi_plan_use(wcohi_plan *plan, int tensor, int time)
+{
+    if (tensor < 0) return;
+    plan->tensors[tensor].first = WCOHI_MIN(plan->tensors[tensor].first, time);
+    plan->tensors[tensor].last = WCOHI_MAX(plan->tensors[tensor].last, time);
+}
+
+static void wcohi_plan_use_grad(wcohi_plan *plan, int tensor, int time)
+{
+    if (tensor >= 0) wcohi_plan_use(plan, plan->tensors[tensor].grad, time);
+}
+
+static void wcohi_plan_lifetimes(wcohi_plan *plan)
+{
+    int i;
+    for (i = 0; i < plan->count; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        int back = 2 * plan->count - 1 - i, keeps = wcohi_kind_keeps(op->kind);
+        wcohi_plan_use(plan, op->in, i);
+        wcohi_plan_use(plan, op->in2, i);
+        wcohi_plan_use(plan, op->out, i);
+        wcohi_plan_use(plan, op->aux, i);
+        if (!plan->training) continue;
+        wcohi_plan_use(plan, op->aux, back);
+        if (keeps & 1) wcohi_plan_use(plan, op->in, back);
+        if (keeps & 2) wcohi_plan_use(plan, op->in2, back);
+        if (keeps & 4) wcohi_plan_use(plan, op->out, back);
+        wcohi_plan_use_grad(plan, op->in, back);
+        wcohi_plan_use_grad(plan, op->in2, back);
+        wcohi_plan_use_grad(plan, op->out, back);
+    }
+}
+
+/* An op of the backward writes the gradient of `tensor`: the first to do so sets it, all later ones
+   add. Returns 1 if this one adds. */
+static int wcohi_plan_write_grad(wcohi_plan *plan, int tensor)
+{
+    int grad = tensor < 0 ? -1 : plan->tensors[tensor].grad, add;
+    if (grad < 0) return 0;
+    add = plan->tensors[grad].set;
+    plan->tensors[grad].set = 1;
+    return add;
+}
+
+/* Only `in` needs a flag: the gradient of in2 is the output's own (a residual), or its op is the
+   only reader and sets it (the values of COHERENCE). */
+static void wcohi_plan_accumulation(wcohi_plan *plan)
+{
+    int i;
+    for (i = plan->count - 1; i >= 0 && plan->training; i--) {
+        wcohi_op *op = &plan->ops[i];
+        wcohi_plan_write_grad(plan, op->out);
+        op->add_in = wcohi_plan_write_grad(plan, op->in);
+    }
+}
+
+/* First fit in order of birth: each tensor takes the lowest gap that no living neighbour touches.
+   */
+static size_t wcohi_plan_fit(const wcohi_plan *plan, int tensor)
+{
+    const wcohi_tensor *t = &plan->tensors[tensor];
+    size_t at = 0, size = wcohi_round_up(t->count, WCOHI_ALIGN / sizeof(float));
+    int i, moved = 1;
+    while (moved) {
+        for (i = 0, moved = 0; i < tensor; i++) {
+            const wcohi_tensor *o = &plan->tensors[i];
+            size_t end = o->offset + wcohi_round_up(o->count, WCOHI_ALIGN / sizeof(float));
+            if (o->last < 0 || o->first > t->last || o->last < t->first) continue;
+            if (at < end && at + size > o->offset) {
+                at = end;
+                moved = 1;
+            }
+        }
+    }
+    return at;
+}
+
+static void wcohi_plan_place(wcohi_plan *plan)
+{
+    int i;
+    for (i = 0; i < plan->tensor_count; i++) {
+        wcohi_tensor *tensor = &plan->tensors[i];
+        if (tensor->last < 0) continue; /* an unused gradient */
+        tensor->offset = wcohi_plan_fit(plan, i);
+        plan->activations = WCOHI_MAX(
+            plan->activations,
+            wcohi_add(tensor->offset, wcohi_round_up(tensor->count, WCOHI_ALIGN / sizeof(float))));
+    }
+}
+
+/* Build the plan of a model's architecture in `plan`, whose arrays wcohi_plan_layout has placed. */
+static void wcohi_plan_build(wcohi_plan *plan, const wcoh_model_desc *desc, const wcohi_row *rows,
+                             int row_count, int batch, int seq, wcohi_mode mode)
+{
+    wcohi_table table = wcohi_table_build(desc, NULL);
+    wcohi_op *embed;
+    int layer, h;
+    plan->desc = desc;
+    plan->trained_span = table.span[1];
+    plan->span = wcohi_add(table.span[0], table.span[1]);
+    plan->rows = rows;
+    plan->row_count = row_count;
+    plan->count = plan->tensor_count = plan->states = plan->overflow = 0;
+    plan->activations = 0;
+    plan->batch = batch;
+    plan->seq = seq;
+    plan->training = mode == WCOHI_MODE_TRAIN;
+    plan->session = mode == WCOHI_MODE_SESSION;
+    embed = wcohi_plan_op(plan, WCOHI_EMBED, -1, -1, -1, 2 * desc->bands);
+    wcohi_plan_params(plan, embed, "", "embed.weight position.weight");
+    h = embed->out;
+    for (layer = 0; layer < desc->layers; layer++) h = wcohi_plan_block(plan, layer, h);
+    wcohi_plan_head(plan, h);
+    if (plan->overflow) return;
+    wcohi_plan_lifetimes(plan);
+    wcohi_plan_accumulation(plan);
+    wcohi_plan_place(plan);
+}
+
+/* ======== 4 model: initial values and the object ============================================== */
+
+/* ---- initial parameters ---------------------------------------------------------------------- */
+
+/* A circle's share of a row: (cos n theta, sin n theta), n = 1 .., theta = 2 pi (v mod m) / m. */
+static void wcohi_harmonics(wcoh_real *row, int bands, int symbol, int modulus, double amplitude)
+{
+    int n;
+    for (n = 1; n <= bands; n++) { /* the product is reduced as an integer: exact for any n and v */
+        double theta = 2 * wcohi_pi * (double)((int64_t)n * (symbol % modulus) % modulus) / modulus;
+        row[2 * n - 2] = (wcoh_real)(amplitude * cos(theta));
+        row[2 * n - 1] = (wcoh_real)(amplitude * sin(theta));
+    }
+}
+
+static void wcohi_init_embedding(wcoh_real *table, wcoh_model_desc *desc, wcoh_rng *rng)
+{
+    int v, circle, bands = desc->bands;
+    double amplitude = desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)bands) : 1;
+    for (v = 0; v < desc->vocab; v++, table += 2 * bands) {
+        if (desc->embedding == WCOH_EMBEDDING_RANDOM) {
+            int i;
+            for (i = 0; i < 2 * bands; i++) table[i] = (wcoh_real)(0.02 * wcoh_rng_normal(rng));
+        } else if (desc->embedding == WCOH_EMBEDDING_HARMONIC) {
+            wcohi_harmonics(table, bands, v, desc->vocab, amplitude);
+        } else {
+            for (circle = 0; circle < desc->circles; circle++) {
+                int from = (int)((int64_t)bands * circle / desc->circles);
+                int to = (int)((int64_t)bands * (circle + 1) / desc->circles);
+                wcohi_harmonics(table + 2 * from, to - from, v, *wcohi_modulus(desc, circle),
+                                amplitude);
+            }
+        }
+    }
+}
+
+static double wcohi_init_value(const wcohi_row *row, const wcoh_model_desc *desc, size_t i,
+                               wcoh_rng *rng)
+{
+    double share = row->count > 1 ? (double)i / (double)(row->count - 1) : 0,
+           bound = 1 / sqrt(row->value);
+    switch (row->init) {
+    case WCOHI_INIT_WEIGHT:
+        if (desc->init == WCOH_INIT_NORMAL) return 0.02 * wcoh_rng_normal(rng);
+        return bound * (2 * wcoh_rng_uniform(rng) - 1);
+    case WCOHI_INIT_BIAS:
+        return desc->init == WCOH_INIT_UNIFORM ? bound * (2 * wcoh_rng_uniform(rng) - 1) : 0;
+    case WCOHI_INIT_NORMAL: return row->value * wcoh_rng_normal(rng);
+    case WCOHI_INIT_RAMP: return (double)(i + 1) * row->value;
+    case WCOHI_INIT_CARRIER: return 0.5 * share;
+    case WCOHI_INIT_DAMPING: return -6 + 6 * share;
+    case WCOHI_INIT_HARMONIC: return log(1 + 0.5 * (double)(i + 1));
+    default: return row->value;
+    }
+}
+
+static void wcohi_model_init(wcoh_model *model)
+{
+    wcoh_rng rng = wcoh_rng_seed(model->desc.seed);
+    int r, t;
+    size_t i;
+    for (r = 0; r < model->row_count; r++) {
+        const wcohi_row *row = &model->rows[r];
+        wcoh_real *data = model->params + row->offset;
+        if (row->init == WCOHI_INIT_EMBEDDING) wcohi_init_embedding(data, &model->desc, &rng);
+        else if (row->init == WCOHI_INIT_POSITION)
+            for (t = 0; t < row->shape[0]; t++)
+                wcohi_sinusoid(data + (size_t)t * (size_t)row->shape[1], &model->desc, t);
+        else
+            for (i = 0; i < row->count; i++)
+                data[i] = (wcoh_real)wcohi_init_value(row, &model->desc, i, &rng);
+    }
+}
+
+/* ---- model object ---------------------------------------------------------------------------- */
+
+/* Lay a model out in the arena; NULL while the arena only measures. desc is resolved. */
+static wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_desc *desc)
+{
+    wcohi_table table = wcohi_table_build(desc, NULL);
+    wcoh_model *model = WCOHI_TAKE(arena, 1, wcoh_model);
+    wcohi_row *rows = WCOHI_TAKE(arena, table.count, wcohi_row);
+    wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(table.span[0], table.span[1]), wcoh_real);
+    const wcoh_tokenizer *tokenizer =
+        desc->tokenizer ? wcohi_tokenizer_copy(arena, desc->tokenizer) : NULL;
+    if (!model) return NULL;
+    model->desc = *desc;
+    model->desc.tokenizer = tokenizer;
+    model->rows = rows;
+    model->row_count = table.count;
+    model->params = params;
+    model->trained_span = table.span[1];
+    model->span = table.span[0] + table.span[1];
+    model->version = 1;
+    wcohi_table_build(&model->desc, rows);
+    return model;
+}
+
+static wcoh_result wcohi_model_measure(wcoh_model_desc *resolved, const wcoh_model_desc *desc,
+                                       size_t *used, wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcoh_result result;
+    *resolved = *desc;
+    if ((result = wcoh_model_desc_resolve(resolved, error)) != WCOH_OK) return result;
+    if (desc->tokenizer && wcoh_tokenizer_vocab(desc->tokenizer) > resolved->vocab)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is %d: the tokenizer has %d symbols",
+                          resolved->vocab, wcoh_tokenizer_vocab(desc->tokenizer));
+    wcohi_model_layout(&arena, resolved);
+    *used = arena.used;
+    return WCOH_OK;
+}
+
+WCOH_API size_t wcoh_model_size(const wcoh_model_desc *desc, wcoh_error *error)
+{
+    wcoh_model_desc resolved;
+    size_t used = 0, bytes;
+    if (wcohi_model_measure(&resolved, desc, &used, error)) return 0;
+    bytes = wcohi_block_bytes(used);
+    if (bytes != WCOHI_SIZE_BAD) return bytes;
+    wcohi_fail(error, WCOH_E_MEMORY, "the model does not fit this machine's address space");
+    return 0;
+}
+
+WCOH_API wcoh_result wcoh_model_create(wcoh_model **out, const wcoh_model_desc *desc,
+                                       wcoh_error *error)
+{
+    wcoh_model_desc resolved;
+    wcohi_arena arena;
+    wcohi_block block;
+    wcoh_model *model;
+    wcoh_result result;
+    size_t used = 0;
+    *out = NULL;
+    if ((result = wcohi_model_measure(&resolved, desc, &used, error)) != WCOH_OK) return result;
+    if ((result = wcohi_block_take(&block, &arena, &desc->memory, used, "model", error)) != WCOH_OK)
+        return result;
+    model = wcohi_model_layout(&arena, &resolved);
+    model->block = block;
+    wcohi_model_init(model);
+    *out = model;
+    return WCOH_OK;
+}
+
+WCOH_API void wcoh_model_destroy(wcoh_model *model)
+{
+    if (model) wcohi_block_give(&model->block);
+}
+
+WCOH_API const wcoh_model_desc *wcoh_model_get_desc(const wcoh_model *model)
+{
+    return &model->desc;
+}
+WCOH_API const wcoh_tokenizer *wcoh_model_tokenizer(const wcoh_model *model)
+{
+    return model->desc.tokenizer;
+}
+WCOH_API int wcoh_model_param_count(const wcoh_model *model) { return model->row_count; }
+WCOH_API void wcoh_model_touch(wcoh_model *model) { model->version++; }
+
+WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_param *param,
+                                      wcoh_error *error)
+{
+    const wcohi_row *row;
+    if (param) memset(param, 0, sizeof *param);
+    if (index < 0 || index >= model->row_count)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "parameter %d: allowed are 0 to %d", index,
+                          model->row_count - 1);
+    row = &model->rows[index];
+    memcpy(param->name, row->name, sizeof param->name);
+    param->dims = row->dims;
+    memcpy(param->shape, row->shape, sizeof param->shape);
+    param->count = row->count;
+    param->trained = row->trained;
+    param->decayed = row->decayed;
+    param->data = model->params + row->offset;
+    return WCOH_OK;
+}
+
+WCOH_API int wcoh_model_param_find(const wcoh_model *model, const char *name)
+{
+    int i;
+    for (i = 0; i < model->row_count; i++)
+        if (strcmp(model->rows[i].name, name) == 0) return i;
+    return -1;
+}
+
+WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model)
+{
+    size_t count = 0;
+    int i;
+    for (i = 0; i < model->row_count; i++)
+        if (model->rows[i].trained) count += model->rows[i].count;
+    return count;
+}
+
+WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wcoh_error *error)
+{
+    int i;
+    if (to->row_count != from->row_count || to->span != from->span)
+        return wcohi_fail(error, WCOH_E_MISMATCH, "the models have different tensors");
+    for (i = 0; i < to->row_count; i++)
+        if (strcmp(to->rows[i].name, from->rows[i].name) ||
+            to->rows[i].offset != from->rows[i].offset)
+            return wcohi_fail(error, WCOH_E_MISMATCH, "%s: the other model has %s in its place",
+                              to->rows[i].name, from->rows[i].name);
+    memcpy(to->params, from->params, to->span * sizeof *to->params);
+    to->version++;
+    return WCOH_OK;
+}
+
+/* ======== 5 running: engine =================================================================== */
+
 /* ---- engine: what trainers, sessions and evaluations have in common -------------------------- */
 
 /* A plan made ready on a device, borrowed or of its own. */
@@ -13310,7 +13324,613 @@ static void wcohi_engine_close(wcohi_engine *engine)
     if (engine->own_device) engine->own_device->table->destroy(engine->own_device);
 }
 
-/* ======== 2 training: trainer ================================================================= */
+/* ======== 5 running: evaluation and session =================================================== */
+
+/* ---- tokens that callers hand in -------------------------------------------------------------- */
+
+static wcoh_result wcohi_tokens_check(const uint32_t *tokens, size_t count, int vocab,
+                                      const char *what, wcoh_error *error)
+{
+    size_t i;
+    for (i = 0; i < count; i++)
+        if (tokens[i] >= (uint32_t)vocab)
+            return wcohi_fail(error, WCOH_E_TOKEN,
+                              "%s token %llu is %lu: the vocabulary has %d symbols", what,
+                              (unsigned long long)i, (unsigned long)tokens[i], vocab);
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_data_check(const uint32_t *tokens, size_t count, int seq, int vocab,
+                                    const char *what, wcoh_error *error)
+{
+    if (!tokens || count < (size_t)seq + 1)
+        return wcohi_fail(error, WCOH_E_DATA,
+                          "%s data has %llu tokens: one window of seq %d needs %d", what,
+                          (unsigned long long)(tokens ? count : 0), seq, seq + 1);
+    return wcohi_tokens_check(tokens, count, vocab, what, error);
+}
+
+/* ---- evaluation of a text in windows --------------------------------------------------------- */
+
+/* Windows lie one after the other in the text, so a batch of them is a stretch of it; targets are
+   the same stretch one token further. *nats: -log p of them all. */
+static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_desc *desc,
+                                       const uint32_t *tokens, size_t windows, double *nats,
+                                       wcoh_error *error)
+{
+    const wcohi_device_table *table = engine->device->table;
+    size_t seq = (size_t)desc->seq, window;
+    wcoh_result result = WCOH_OK;
+    wcohi_run run;
+    memset(&run, 0, sizeof run);
+    run.seq = desc->seq;
+    run.active_bands = desc->model->bands;
+    for (window = 0; !result && window < windows; window += (size_t)run.batch) {
+        run.add = window > 0;
+        run.batch = (int)WCOHI_MIN((size_t)desc->batch, windows - window);
+        run.tokens = tokens + window * seq;
+        run.targets = run.tokens + 1;
+        result = table->run(engine->exec, &run, 0, engine->plan.count, error);
+    }
+    return result ? result : table->loss(engine->exec, nats, error);
+}
+
+static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_model_desc *model,
+                                           wcoh_error *error)
+{
+    if (desc->seq == 0) desc->seq = WCOHI_MIN(64, model->context);
+    if (desc->batch == 0) desc->batch = 16;
+    if (desc->seq < 1 || desc->batch < 1 || (int64_t)desc->seq * desc->batch > INT_MAX / 8)
+        return wcohi_fail(
+            error, WCOH_E_ARGUMENT,
+            "seq is %d and batch is %d: both must be positive, their product below %d", desc->seq,
+            desc->batch, INT_MAX / 8);
+    if (desc->seq > model->context &&
+        (wcohi_is_dot(model) || model->position == WCOH_POSITION_LEARNED))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
+                          model->context);
+    return desc->device ? WCOH_OK : wcohi_cpu_desc_check(&desc->cpu, error);
+}
+
+WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *given,
+                                         const uint32_t *tokens, size_t count, double *loss,
+                                         size_t *scored, wcoh_error *error)
+{
+    wcoh_eval_desc desc = *given;
+    wcohi_engine_desc wanted;
+    wcohi_engine engine;
+    wcohi_arena arena = {NULL, 0};
+    wcohi_block block;
+    wcoh_result result = wcohi_eval_desc_resolve(&desc, &model->desc, error);
+    size_t windows;
+    double nats = 0;
+    if (result) return result;
+    if ((result = wcohi_data_check(tokens, count, desc.seq, model->desc.vocab, "evaluation",
+                                   error)) != WCOH_OK)
+        return result;
+    windows = (count - 1) / (size_t)desc.seq;
+    memset(&wanted, 0, sizeof wanted);
+    memset(&engine, 0, sizeof engine);
+    wanted.model = &model->desc;
+    wanted.batch = (int)WCOHI_MIN((size_t)desc.batch, windows);
+    wanted.seq = desc.seq;
+    wanted.mode = WCOHI_MODE_SCORE;
+    wanted.cpu = &desc.cpu;
+    wanted.device = desc.device;
+    wanted.memory = &desc.memory;
+    if ((result = wcohi_engine_measure(&wanted, error)) != WCOH_OK) return result;
+    wcohi_engine_layout(&engine, &arena, &wanted);
+    if ((result = wcohi_block_take(&block, &arena, &desc.memory, arena.used, "evaluation",
+                                   error)) != WCOH_OK)
+        return result;
+    wcohi_engine_layout(&engine, &arena, &wanted);
+    if ((result = wcohi_engine_open(&engine, &wanted, model, error)) == WCOH_OK) {
+        result = wcohi_score_windows(&engine, &wanted, tokens, windows, &nats, error);
+        wcohi_engine_close(&engine);
+    }
+    wcohi_block_give(&block);
+    if (result) return result;
+    if (scored) *scored = windows * (size_t)desc.seq;
+    *loss = nats / ((double)windows * desc.seq);
+    return wcohi_is_finite(*loss) ? WCOH_OK
+                                  : wcohi_fail(error, WCOH_E_NUMERIC, "the loss is not finite");
+}
+
+#define WCOHI_RECENT 1024 /* tokens that the repetition penalty may look back */
+
+struct wcoh_session {
+    wcoh_session_desc desc;
+    wcoh_model *model;
+    wcohi_engine engine;
+    uint64_t position;  /* tokens heard */
+    uint32_t *recent;   /* [WCOHI_RECENT] ring: token i at i % WCOHI_RECENT */
+    uint32_t *ordered;  /* [WCOHI_RECENT] the same, oldest first, for the sampler */
+    wcoh_real *logits;  /* [V] */
+    float *scratch;     /* [2V] for the sampler */
+    size_t state_bytes; /* of all attention states */
+    int has_logits;
+    wcohi_block block;
+};
+
+static wcoh_session *wcohi_session_layout(wcohi_arena *arena, const wcoh_model *model,
+                                          const wcoh_session_desc *desc,
+                                          const wcohi_engine_desc *engine)
+{
+    wcoh_session *session = WCOHI_TAKE(arena, 1, wcoh_session);
+    uint32_t *recent = WCOHI_TAKE(arena, WCOHI_RECENT, uint32_t),
+             *ordered = WCOHI_TAKE(arena, WCOHI_RECENT, uint32_t);
+    wcoh_real *logits = WCOHI_TAKE(arena, model->desc.vocab, wcoh_real);
+    float *scratch = WCOHI_TAKE(arena, 2 * (size_t)model->desc.vocab, float);
+    wcohi_engine measured;
+    memset(&measured, 0, sizeof measured);
+    wcohi_engine_layout(session ? &session->engine : &measured, arena, engine);
+    if (!session) return NULL;
+    session->desc = *desc;
+    session->recent = recent;
+    session->ordered = ordered;
+    session->logits = logits;
+    session->scratch = scratch;
+    return session;
+}
+
+static wcoh_result wcohi_session_measure(wcoh_session_desc *desc, wcohi_engine_desc *engine,
+                                         const wcoh_model *model, size_t *used, wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcoh_result result;
+    if (desc->prefill == 0) desc->prefill = 64;
+    if (desc->prefill < 1 || desc->prefill > 65536)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "prefill is %d: allowed are 1 to 65536, 0 for the default",
+                          desc->prefill);
+    if (desc->cpu.threads == 0) desc->cpu.threads = 1;
+    if (!desc->device && (result = wcohi_cpu_desc_check(&desc->cpu, error)) != WCOH_OK)
+        return result;
+    memset(engine, 0, sizeof *engine);
+    engine->model = &model->desc;
+    engine->batch = 1;
+    engine->seq = desc->prefill;
+    engine->mode = WCOHI_MODE_SESSION;
+    engine->cpu = &desc->cpu;
+    engine->device = desc->device;
+    engine->memory = &desc->memory;
+    if ((result = wcohi_engine_measure(engine, error)) != WCOH_OK) return result;
+    wcohi_session_layout(&arena, model, desc, engine);
+    *used = arena.used;
+    return WCOH_OK;
+}
+
+WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_desc *given,
+                                  wcoh_error *error)
+{
+    wcoh_session_desc desc = *given;
+    wcohi_engine_desc engine;
+    size_t used = 0, bytes;
+    if (wcohi_session_measure(&desc, &engine, model, &used, error)) return 0;
+    bytes = wcohi_block_bytes(used);
+    if (bytes != WCOHI_SIZE_BAD) return bytes;
+    wcohi_fail(error, WCOH_E_MEMORY, "the session does not fit this machine's address space");
+    return 0;
+}
+
+WCOH_API wcoh_result wcoh_session_create(wcoh_session **out, wcoh_model *model,
+                                         const wcoh_session_desc *given, wcoh_error *error)
+{
+    wcoh_session_desc desc = *given;
+    wcohi_engine_desc engine;
+    wcohi_arena arena;
+    wcohi_block block;
+    wcoh_session *session;
+    wcoh_result result;
+    size_t used = 0;
+    *out = NULL;
+    if ((result = wcohi_session_measure(&desc, &engine, model, &used, error)) != WCOH_OK)
+        return result;
+    if ((result = wcohi_block_take(&block, &arena, &given->memory, used, "session", error)) !=
+        WCOH_OK)
+        return result;
+    session = wcohi_session_layout(&arena, model, &desc, &engine);
+    session->block = block;
+    session->model = model;
+    if ((result = wcohi_engine_open(&session->engine, &engine, model, error)) != WCOH_OK) {
+        wcohi_block_give(&block);
+        return result;
+    }
+    session->state_bytes =
+        (size_t)session->engine.plan.states * wcohi_attention_state_bytes(&model->desc);
+    *out = session;
+    return WCOH_OK;
+}
+
+WCOH_API void wcoh_session_destroy(wcoh_session *session)
+{
+    if (!session) return;
+    wcohi_engine_close(&session->engine);
+    wcohi_block_give(&session->block);
+}
+
+WCOH_API void wcoh_session_reset(wcoh_session *session)
+{
+    session->position = 0; /* at position 0 every attention begins with a blank state */
+    session->has_logits = 0;
+}
+
+/* ---- hearing --------------------------------------------------------------------------------- */
+
+/* Run rows tokens [rows <= prefill] from the session's position; targets NULL or [rows], with `add`
+   their loss is added to that of the runs before. */
+static wcoh_result wcohi_session_run(wcoh_session *session, const uint32_t *tokens,
+                                     const uint32_t *targets, int rows, int add, int logits,
+                                     wcoh_error *error)
+{
+    const wcohi_device_table *table = session->engine.device->table;
+    wcohi_run run;
+    wcoh_result result;
+    int i;
+    memset(&run, 0, sizeof run);
+    run.tokens = tokens;
+    run.targets = targets;
+    run.batch = 1;
+    run.seq = rows;
+    run.active_bands = session->model->desc.bands;
+    run.session = 1;
+    run.add = add;
+    run.logits = logits;
+    run.position = session->position;
+    result = table->run(session->engine.exec, &run, 0, session->engine.plan.count, error);
+    if (!result && logits)
+        result = table->download(session->engine.exec, WCOHI_AREA_LOGITS, 0, session->logits,
+                                 (size_t)session->model->desc.vocab, error);
+    if (result) return result;
+    for (i = 0; i < rows; i++)
+        session->recent[(session->position + (uint64_t)i) % WCOHI_RECENT] = tokens[i];
+    session->position += (uint64_t)rows;
+    session->has_logits = logits;
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_session_check(const wcoh_session *session, const uint32_t *tokens,
+                                       size_t count, wcoh_error *error)
+{
+    const wcoh_model_desc *desc = &session->model->desc;
+    if (desc->position == WCOH_POSITION_LEARNED &&
+        session->position + count > (uint64_t)desc->context)
+        return wcohi_fail(error, WCOH_E_CONTEXT,
+                          "position %llu: the model has %d learned positions",
+                          (unsigned long long)(session->position + count), desc->context);
+    return wcohi_tokens_check(tokens, count, desc->vocab, "input", error);
+}
+
+WCOH_API wcoh_result wcoh_session_step(wcoh_session *session, uint32_t token, wcoh_error *error)
+{
+    return wcoh_session_prefill(session, &token, 1, error);
+}
+
+WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t *tokens,
+                                          size_t count, wcoh_error *error)
+{
+    size_t at, rows;
+    wcoh_result result = wcohi_session_check(session, tokens, count, error);
+    for (at = 0; !result && at < count; at += rows) {
+        rows = WCOHI_MIN(count - at, (size_t)session->desc.prefill);
+        result =
+            wcohi_session_run(session, tokens + at, NULL, (int)rows, 0, at + rows == count, error);
+    }
+    return result;
+}
+
+WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *tokens, size_t count,
+                                        double *nats, wcoh_error *error)
+{
+    size_t at, rows, heard = count ? count - 1 : 0;
+    wcoh_result result = wcohi_session_check(session, tokens, heard, error);
+    if (!result && count)
+        result = wcohi_tokens_check(tokens + heard, 1, session->model->desc.vocab, "last", error);
+    *nats = 0;
+    for (at = 0; !result && at < heard; at += rows) {
+        rows = WCOHI_MIN(heard - at, (size_t)session->desc.prefill);
+        result = wcohi_session_run(session, tokens + at, tokens + at + 1, (int)rows, at > 0,
+                                   at + rows == heard, error);
+    }
+    if (result || heard == 0) return result;
+    return session->engine.device->table->loss(session->engine.exec, nats, error);
+}
+
+WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)
+{
+    return session->has_logits ? session->logits : NULL;
+}
+
+WCOH_API uint64_t wcoh_session_position(const wcoh_session *session) { return session->position; }
+
+WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
+                                       wcoh_error *error)
+{
+    const wcohi_device_table *table = from->engine.device->table;
+    wcoh_result result;
+    void *states;
+    if (to->model != from->model)
+        return wcohi_fail(error, WCOH_E_MISMATCH, "the sessions are of different models");
+    states = table->map(from->engine.exec, WCOHI_AREA_STATES, error);
+    if (!states) return WCOH_E_DEVICE;
+    result = to->engine.device->table->upload(to->engine.exec, WCOHI_AREA_STATES, 0, states,
+                                              from->state_bytes, error);
+    if (result) return result;
+    memcpy(to->recent, from->recent, WCOHI_RECENT * sizeof *to->recent);
+    memcpy(to->logits, from->logits, (size_t)from->model->desc.vocab * sizeof *to->logits);
+    to->position = from->position;
+    to->has_logits = from->has_logits;
+    return WCOH_OK;
+}
+
+/* ---- sampling -------------------------------------------------------------------------------- */
+
+WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sample_desc *desc,
+                                         wcoh_rng *rng, uint32_t *token, wcoh_error *error)
+{
+    uint64_t count = WCOHI_MIN(session->position, (uint64_t)WCOHI_RECENT), i;
+    if (!session->has_logits)
+        return wcohi_fail(error, WCOH_E_DATA, "the session has heard nothing yet");
+    for (i = 0; i < count; i++)
+        session->ordered[i] = session->recent[(session->position - count + i) % WCOHI_RECENT];
+    return wcoh_sample(desc, rng, session->logits, session->model->desc.vocab, session->ordered,
+                       (size_t)count, session->scratch, token, error);
+}
+
+/* ---- sampling -------------------------------------------------------------------------------- */
+
+/* One draw. A filter drops a symbol by making its logit not a number; the draw at the end walks the
+   symbols in ascending order, so that a filter which drops nothing changes nothing. */
+typedef struct wcohi_draw {
+    float *logit; /* [vocab], then exp((logit - best) / temperature): the likeliest has 1 */
+    float *heap;  /* [vocab] symbols, exact as floats below 2^24 */
+    int vocab;
+    int candidates;  /* symbols with a finite logit, all in `heap` */
+    int size;        /* heap[0 .. size-1] is a max-heap; above it lie the ones taken out */
+    float best;      /* the largest logit */
+    int best_symbol; /* the lowest symbol that has it */
+    double temperature;
+} wcohi_draw;
+
+static int wcohi_is_minus_infinity(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return bits == 0xff800000u;
+}
+
+static void wcohi_draw_drop(wcohi_draw *draw, int symbol)
+{
+    memset(&draw->logit[symbol], 0xff, sizeof draw->logit[symbol]); /* a NaN */
+}
+
+/* Put a changed logit back; what was not finite stays dropped, and nothing becomes infinite. */
+static void wcohi_draw_put(wcohi_draw *draw, uint32_t symbol, double logit)
+{
+    if (wcohi_is_finite((double)draw->logit[symbol]))
+        draw->logit[symbol] = (float)WCOHI_CLAMP(logit, -(double)FLT_MAX, (double)FLT_MAX);
+}
+
+static void wcohi_draw_bias(wcohi_draw *draw, const wcoh_sample_desc *desc)
+{
+    int i;
+    for (i = 0; i < desc->bias_count; i++) {
+        const wcoh_logit_bias *bias = &desc->bias[i];
+        double logit = (double)draw->logit[bias->token];
+        if (wcohi_is_minus_infinity(bias->bias)) wcohi_draw_drop(draw, (int)bias->token);
+        else wcohi_draw_put(draw, bias->token, logit + (double)bias->bias);
+    }
+}
+
+/* Repetition penalty r (Keskar et al., CTRL, 2019): x -> x / r if x > 0, else x * r, once for each
+   distinct symbol among the last ones heard. The heap's memory marks what was done. */
+static wcoh_result wcohi_draw_penalty(wcohi_draw *draw, const wcoh_sample_desc *desc,
+                                      const uint32_t *recent, size_t count, wcoh_error *error)
+{
+    size_t window = desc->repetition_window ? (size_t)desc->repetition_window : 64, i;
+    double penalty = desc->repetition_penalty;
+    if (penalty == 0) return WCOH_OK;
+    for (i = 0; i < (size_t)draw->vocab; i++) draw->heap[i] = 0;
+    for (i = count > window ? count - window : 0; i < count; i++) {
+        uint32_t symbol = recent[i];
+        double logit;
+        if (symbol >= (uint32_t)draw->vocab)
+            return wcohi_fail(error, WCOH_E_TOKEN, "recent[%llu] is %lu: allowed are 0 to %d",
+                              (unsigned long long)i, (unsigned long)symbol, draw->vocab - 1);
+        if (draw->heap[symbol] > 0) continue;
+        draw->heap[symbol] = 1;
+        logit = (double)draw->logit[symbol];
+        wcohi_draw_put(draw, symbol, logit > 0 ? logit / penalty : logit * penalty);
+    }
+    return WCOH_OK;
+}
+
+static void wcohi_draw_collect(wcohi_draw *draw)
+{
+    int i;
+    draw->candidates = 0;
+    for (i = 0; i < draw->vocab; i++) {
+        if (!wcohi_is_finite((double)draw->logit[i])) continue;
+        if (draw->candidates == 0 || draw->logit[i] > draw->best) {
+            draw->best = draw->logit[i];
+            draw->best_symbol = i;
+        }
+        draw->heap[draw->candidates++] = (float)i;
+    }
+    draw->size = draw->candidates;
+}
+
+static double wcohi_draw_weight(const wcohi_draw *draw, int symbol)
+{
+    return exp(((double)draw->logit[symbol] - (double)draw->best) / draw->temperature);
+}
+
+/* The symbol at place `i` of the heap comes before the one at `j`. */
+static int wcohi_draw_before(const wcohi_draw *draw, int i, int j)
+{
+    float a = draw->logit[(int)draw->heap[i]], b = draw->logit[(int)draw->heap[j]];
+    return a > b || (!(b > a) && draw->heap[i] < draw->heap[j]);
+}
+
+static void wcohi_draw_swap(wcohi_draw *draw, int i, int j)
+{
+    float symbol = draw->heap[i];
+    draw->heap[i] = draw->heap[j];
+    draw->heap[j] = symbol;
+}
+
+static void wcohi_draw_sink(wcohi_draw *draw, int i)
+{
+    for (;;) {
+        int child = 2 * i + 1;
+        if (child >= draw->size) return;
+        if (child + 1 < draw->size && wcohi_draw_before(draw, child + 1, child)) child++;
+        if (!wcohi_draw_before(draw, child, i)) return;
+        wcohi_draw_swap(draw, i, child);
+        i = child;
+    }
+}
+
+/* Take the likeliest symbol out of the heap, to the place that it leaves free; returns it. */
+static int wcohi_draw_pop(wcohi_draw *draw)
+{
+    draw->size--;
+    wcohi_draw_swap(draw, 0, draw->size);
+    wcohi_draw_sink(draw, 0);
+    return (int)draw->heap[draw->size];
+}
+
+/* Top-k (Fan et al., 2018): the k likeliest stay. */
+static void wcohi_draw_top_k(wcohi_draw *draw, int k)
+{
+    int i;
+    if (k == 0 || k >= draw->candidates) return;
+    for (i = 0; i < k; i++) wcohi_draw_pop(draw);
+    for (i = 0; i < draw->size; i++) wcohi_draw_drop(draw, (int)draw->heap[i]);
+    for (i = 0; i < draw->candidates / 2; i++) wcohi_draw_swap(draw, i, draw->candidates - 1 - i);
+    draw->candidates = draw->size = k; /* in descending order, which is a heap */
+}
+
+/* Top-p (Holtzman et al., The curious case of neural text degeneration, 2019): the smallest set
+   stays whose probability, among what the filters before left, reaches p. */
+static void wcohi_draw_top_p(wcohi_draw *draw, double p)
+{
+    double total = 0, reached = 0;
+    int i;
+    if (p == 0 || p >= 1) return;
+    for (i = 0; i < draw->candidates; i++) total += wcohi_draw_weight(draw, (int)draw->heap[i]);
+    while (draw->size > 0 && reached < p * total)
+        reached += wcohi_draw_weight(draw, wcohi_draw_pop(draw));
+    for (i = 0; i < draw->size; i++) wcohi_draw_drop(draw, (int)draw->heap[i]);
+}
+
+/* Logits become weights; min-p (Nguyen et al., 2024) drops those below min_p times the largest. */
+static double wcohi_draw_weights(wcohi_draw *draw, double min_p)
+{
+    double total = 0;
+    int i;
+    for (i = 0; i < draw->vocab; i++) {
+        int in = wcohi_is_finite((double)draw->logit[i]);
+        double weight = in ? wcohi_draw_weight(draw, i) : 0;
+        draw->logit[i] = weight < min_p ? 0 : (float)weight;
+        total += (double)draw->logit[i];
+    }
+    return total;
+}
+
+static uint32_t wcohi_draw_pick(const wcohi_draw *draw, double target)
+{
+    double reached = 0;
+    int i, last = draw->best_symbol;
+    for (i = 0; i < draw->vocab; i++) {
+        if (!(draw->logit[i] > 0)) continue;
+        last = i;
+        reached += (double)draw->logit[i];
+        if (target < reached) break;
+    }
+    return (uint32_t)last;
+}
+
+static wcoh_result wcohi_bias_check(const wcoh_sample_desc *desc, int vocab, wcoh_error *error)
+{
+    int i;
+    if (desc->bias_count < 0 || (desc->bias_count > 0 && !desc->bias))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "bias_count is %d: allowed is the length of bias",
+                          desc->bias_count);
+    for (i = 0; i < desc->bias_count; i++) {
+        const wcoh_logit_bias *bias = &desc->bias[i];
+        if (bias->token >= (uint32_t)vocab)
+            return wcohi_fail(error, WCOH_E_TOKEN, "bias[%d].token is %lu: allowed are 0 to %d", i,
+                              (unsigned long)bias->token, vocab - 1);
+        if (!wcohi_is_finite((double)bias->bias) && !wcohi_is_minus_infinity(bias->bias))
+            return wcohi_fail(error, WCOH_E_ARGUMENT,
+                              "bias[%d].bias: allowed are finite numbers and -infinity", i);
+    }
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_sample_desc_check(const wcoh_sample_desc *desc, int vocab,
+                                            wcoh_error *error)
+{
+    wcoh_sample_desc copy;
+    wcoh_result result;
+    if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "the sample desc is NULL");
+    if (vocab < 1 || vocab > 16777216)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is %d: allowed are 1 to 16777216", vocab);
+    copy = *desc;
+    result = wcohi_fields_resolve(WCOH_DESC_SAMPLE, &copy, error);
+    return result ? result : wcohi_bias_check(desc, vocab, error);
+}
+
+/* Copy the logits and apply what comes before the filters. */
+static wcoh_result wcohi_draw_open(wcohi_draw *draw, const wcoh_sample_desc *desc,
+                                   const wcoh_real *logits, int vocab, const uint32_t *recent,
+                                   size_t recent_count, float *scratch, wcoh_error *error)
+{
+    wcoh_result result;
+    int i;
+    memset(draw, 0, sizeof *draw);
+    draw->logit = scratch;
+    draw->heap = scratch + vocab;
+    draw->vocab = vocab;
+    draw->temperature = desc->temperature;
+    for (i = 0; i < vocab; i++) draw->logit[i] = (float)logits[i];
+    wcohi_draw_bias(draw, desc);
+    result = wcohi_draw_penalty(draw, desc, recent, recent_count, error);
+    if (result) return result;
+    wcohi_draw_collect(draw);
+    if (draw->candidates > 0) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_NUMERIC, "none of the %d logits is finite", vocab);
+}
+
+WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
+                                 const wcoh_real *logits, int vocab, const uint32_t *recent,
+                                 size_t recent_count, float *scratch, uint32_t *token,
+                                 wcoh_error *error)
+{
+    wcohi_draw draw;
+    double total;
+    int i;
+    wcoh_result result = wcoh_sample_desc_check(desc, vocab, error);
+    if (result) return result;
+    if (!logits || !scratch || !token || (!recent && recent_count > 0))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "logits, scratch, token or recent is NULL");
+    if (!rng && desc->temperature > 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "rng is NULL: allowed at temperature 0 alone");
+    result = wcohi_draw_open(&draw, desc, logits, vocab, recent, recent_count, scratch, error);
+    if (result) return result;
+    *token = (uint32_t)draw.best_symbol;
+    if (desc->temperature <= 0) return WCOH_OK;
+    if (desc->top_k > 0 || desc->top_p > 0)
+        for (i = draw.size / 2 - 1; i >= 0; i--) wcohi_draw_sink(&draw, i);
+    wcohi_draw_top_k(&draw, desc->top_k);
+    wcohi_draw_top_p(&draw, desc->top_p);
+    total = wcohi_draw_weights(&draw, desc->min_p);
+    *token = wcohi_draw_pick(&draw, wcoh_rng_uniform(rng) * total);
+    return WCOH_OK;
+}
+
+/* ======== 6 training: trainer ================================================================= */
 
 /* What a checkpoint keeps of a trainer beside parameters and moments. Between steps only. */
 typedef struct wcohi_train_state {
@@ -13486,28 +14106,6 @@ WCOH_API const wcoh_trainer_desc *wcoh_trainer_get_desc(const wcoh_trainer *trai
 }
 
 /* ---- data ------------------------------------------------------------------------------------ */
-
-static wcoh_result wcohi_tokens_check(const uint32_t *tokens, size_t count, int vocab,
-                                      const char *what, wcoh_error *error)
-{
-    size_t i;
-    for (i = 0; i < count; i++)
-        if (tokens[i] >= (uint32_t)vocab)
-            return wcohi_fail(error, WCOH_E_TOKEN,
-                              "%s token %llu is %lu: the vocabulary has %d symbols", what,
-                              (unsigned long long)i, (unsigned long)tokens[i], vocab);
-    return WCOH_OK;
-}
-
-static wcoh_result wcohi_data_check(const uint32_t *tokens, size_t count, int seq, int vocab,
-                                    const char *what, wcoh_error *error)
-{
-    if (!tokens || count < (size_t)seq + 1)
-        return wcohi_fail(error, WCOH_E_DATA,
-                          "%s data has %llu tokens: one window of seq %d needs %d", what,
-                          (unsigned long long)(tokens ? count : 0), seq, seq + 1);
-    return wcohi_tokens_check(tokens, count, vocab, what, error);
-}
 
 static void wcohi_trainer_rewind(wcoh_trainer *trainer)
 {
@@ -14041,589 +14639,7 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, wcoh_error *err
                                                  model->params, model->span, error);
 }
 
-/* ---- evaluation of a text in windows --------------------------------------------------------- */
-
-/* Windows lie one after the other in the text, so a batch of them is a stretch of it; targets are
-   the same stretch one token further. *nats: -log p of them all. */
-static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_desc *desc,
-                                       const uint32_t *tokens, size_t windows, double *nats,
-                                       wcoh_error *error)
-{
-    const wcohi_device_table *table = engine->device->table;
-    size_t seq = (size_t)desc->seq, window;
-    wcoh_result result = WCOH_OK;
-    wcohi_run run;
-    memset(&run, 0, sizeof run);
-    run.seq = desc->seq;
-    run.active_bands = desc->model->bands;
-    for (window = 0; !result && window < windows; window += (size_t)run.batch) {
-        run.add = window > 0;
-        run.batch = (int)WCOHI_MIN((size_t)desc->batch, windows - window);
-        run.tokens = tokens + window * seq;
-        run.targets = run.tokens + 1;
-        result = table->run(engine->exec, &run, 0, engine->plan.count, error);
-    }
-    return result ? result : table->loss(engine->exec, nats, error);
-}
-
-static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_model_desc *model,
-                                           wcoh_error *error)
-{
-    if (desc->seq == 0) desc->seq = WCOHI_MIN(64, model->context);
-    if (desc->batch == 0) desc->batch = 16;
-    if (desc->seq < 1 || desc->batch < 1 || (int64_t)desc->seq * desc->batch > INT_MAX / 8)
-        return wcohi_fail(
-            error, WCOH_E_ARGUMENT,
-            "seq is %d and batch is %d: both must be positive, their product below %d", desc->seq,
-            desc->batch, INT_MAX / 8);
-    if (desc->seq > model->context &&
-        (wcohi_is_dot(model) || model->position == WCOH_POSITION_LEARNED))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
-                          model->context);
-    return desc->device ? WCOH_OK : wcohi_cpu_desc_check(&desc->cpu, error);
-}
-
-WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *given,
-                                         const uint32_t *tokens, size_t count, double *loss,
-                                         size_t *scored, wcoh_error *error)
-{
-    wcoh_eval_desc desc = *given;
-    wcohi_engine_desc wanted;
-    wcohi_engine engine;
-    wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
-    wcoh_result result = wcohi_eval_desc_resolve(&desc, &model->desc, error);
-    size_t windows;
-    double nats = 0;
-    if (result) return result;
-    if ((result = wcohi_data_check(tokens, count, desc.seq, model->desc.vocab, "evaluation",
-                                   error)) != WCOH_OK)
-        return result;
-    windows = (count - 1) / (size_t)desc.seq;
-    memset(&wanted, 0, sizeof wanted);
-    memset(&engine, 0, sizeof engine);
-    wanted.model = &model->desc;
-    wanted.batch = (int)WCOHI_MIN((size_t)desc.batch, windows);
-    wanted.seq = desc.seq;
-    wanted.mode = WCOHI_MODE_SCORE;
-    wanted.cpu = &desc.cpu;
-    wanted.device = desc.device;
-    wanted.memory = &desc.memory;
-    if ((result = wcohi_engine_measure(&wanted, error)) != WCOH_OK) return result;
-    wcohi_engine_layout(&engine, &arena, &wanted);
-    if ((result = wcohi_block_take(&block, &arena, &desc.memory, arena.used, "evaluation",
-                                   error)) != WCOH_OK)
-        return result;
-    wcohi_engine_layout(&engine, &arena, &wanted);
-    if ((result = wcohi_engine_open(&engine, &wanted, model, error)) == WCOH_OK) {
-        result = wcohi_score_windows(&engine, &wanted, tokens, windows, &nats, error);
-        wcohi_engine_close(&engine);
-    }
-    wcohi_block_give(&block);
-    if (result) return result;
-    if (scored) *scored = windows * (size_t)desc.seq;
-    *loss = nats / ((double)windows * desc.seq);
-    return wcohi_is_finite(*loss) ? WCOH_OK
-                                  : wcohi_fail(error, WCOH_E_NUMERIC, "the loss is not finite");
-}
-
-/* ======== 2 training: session ================================================================= */
-
-#define WCOHI_RECENT 1024 /* tokens that the repetition penalty may look back */
-
-struct wcoh_session {
-    wcoh_session_desc desc;
-    wcoh_model *model;
-    wcohi_engine engine;
-    uint64_t position;  /* tokens heard */
-    uint32_t *recent;   /* [WCOHI_RECENT] ring: token i at i % WCOHI_RECENT */
-    uint32_t *ordered;  /* [WCOHI_RECENT] the same, oldest first, for the sampler */
-    wcoh_real *logits;  /* [V] */
-    float *scratch;     /* [2V] for the sampler */
-    size_t state_bytes; /* of all attention states */
-    int has_logits;
-    wcohi_block block;
-};
-
-static wcoh_session *wcohi_session_layout(wcohi_arena *arena, const wcoh_model *model,
-                                          const wcoh_session_desc *desc,
-                                          const wcohi_engine_desc *engine)
-{
-    wcoh_session *session = WCOHI_TAKE(arena, 1, wcoh_session);
-    uint32_t *recent = WCOHI_TAKE(arena, WCOHI_RECENT, uint32_t),
-             *ordered = WCOHI_TAKE(arena, WCOHI_RECENT, uint32_t);
-    wcoh_real *logits = WCOHI_TAKE(arena, model->desc.vocab, wcoh_real);
-    float *scratch = WCOHI_TAKE(arena, 2 * (size_t)model->desc.vocab, float);
-    wcohi_engine measured;
-    memset(&measured, 0, sizeof measured);
-    wcohi_engine_layout(session ? &session->engine : &measured, arena, engine);
-    if (!session) return NULL;
-    session->desc = *desc;
-    session->recent = recent;
-    session->ordered = ordered;
-    session->logits = logits;
-    session->scratch = scratch;
-    return session;
-}
-
-static wcoh_result wcohi_session_measure(wcoh_session_desc *desc, wcohi_engine_desc *engine,
-                                         const wcoh_model *model, size_t *used, wcoh_error *error)
-{
-    wcohi_arena arena = {NULL, 0};
-    wcoh_result result;
-    if (desc->prefill == 0) desc->prefill = 64;
-    if (desc->prefill < 1 || desc->prefill > 65536)
-        return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "prefill is %d: allowed are 1 to 65536, 0 for the default",
-                          desc->prefill);
-    if (desc->cpu.threads == 0) desc->cpu.threads = 1;
-    if (!desc->device && (result = wcohi_cpu_desc_check(&desc->cpu, error)) != WCOH_OK)
-        return result;
-    memset(engine, 0, sizeof *engine);
-    engine->model = &model->desc;
-    engine->batch = 1;
-    engine->seq = desc->prefill;
-    engine->mode = WCOHI_MODE_SESSION;
-    engine->cpu = &desc->cpu;
-    engine->device = desc->device;
-    engine->memory = &desc->memory;
-    if ((result = wcohi_engine_measure(engine, error)) != WCOH_OK) return result;
-    wcohi_session_layout(&arena, model, desc, engine);
-    *used = arena.used;
-    return WCOH_OK;
-}
-
-WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_desc *given,
-                                  wcoh_error *error)
-{
-    wcoh_session_desc desc = *given;
-    wcohi_engine_desc engine;
-    size_t used = 0, bytes;
-    if (wcohi_session_measure(&desc, &engine, model, &used, error)) return 0;
-    bytes = wcohi_block_bytes(used);
-    if (bytes != WCOHI_SIZE_BAD) return bytes;
-    wcohi_fail(error, WCOH_E_MEMORY, "the session does not fit this machine's address space");
-    return 0;
-}
-
-WCOH_API wcoh_result wcoh_session_create(wcoh_session **out, wcoh_model *model,
-                                         const wcoh_session_desc *given, wcoh_error *error)
-{
-    wcoh_session_desc desc = *given;
-    wcohi_engine_desc engine;
-    wcohi_arena arena;
-    wcohi_block block;
-    wcoh_session *session;
-    wcoh_result result;
-    size_t used = 0;
-    *out = NULL;
-    if ((result = wcohi_session_measure(&desc, &engine, model, &used, error)) != WCOH_OK)
-        return result;
-    if ((result = wcohi_block_take(&block, &arena, &given->memory, used, "session", error)) !=
-        WCOH_OK)
-        return result;
-    session = wcohi_session_layout(&arena, model, &desc, &engine);
-    session->block = block;
-    session->model = model;
-    if ((result = wcohi_engine_open(&session->engine, &engine, model, error)) != WCOH_OK) {
-        wcohi_block_give(&block);
-        return result;
-    }
-    session->state_bytes =
-        (size_t)session->engine.plan.states * wcohi_attention_state_bytes(&model->desc);
-    *out = session;
-    return WCOH_OK;
-}
-
-WCOH_API void wcoh_session_destroy(wcoh_session *session)
-{
-    if (!session) return;
-    wcohi_engine_close(&session->engine);
-    wcohi_block_give(&session->block);
-}
-
-WCOH_API void wcoh_session_reset(wcoh_session *session)
-{
-    session->position = 0; /* at position 0 every attention begins with a blank state */
-    session->has_logits = 0;
-}
-
-/* ---- hearing --------------------------------------------------------------------------------- */
-
-/* Run rows tokens [rows <= prefill] from the session's position; targets NULL or [rows], with `add`
-   their loss is added to that of the runs before. */
-static wcoh_result wcohi_session_run(wcoh_session *session, const uint32_t *tokens,
-                                     const uint32_t *targets, int rows, int add, int logits,
-                                     wcoh_error *error)
-{
-    const wcohi_device_table *table = session->engine.device->table;
-    wcohi_run run;
-    wcoh_result result;
-    int i;
-    memset(&run, 0, sizeof run);
-    run.tokens = tokens;
-    run.targets = targets;
-    run.batch = 1;
-    run.seq = rows;
-    run.active_bands = session->model->desc.bands;
-    run.session = 1;
-    run.add = add;
-    run.logits = logits;
-    run.position = session->position;
-    result = table->run(session->engine.exec, &run, 0, session->engine.plan.count, error);
-    if (!result && logits)
-        result = table->download(session->engine.exec, WCOHI_AREA_LOGITS, 0, session->logits,
-                                 (size_t)session->model->desc.vocab, error);
-    if (result) return result;
-    for (i = 0; i < rows; i++)
-        session->recent[(session->position + (uint64_t)i) % WCOHI_RECENT] = tokens[i];
-    session->position += (uint64_t)rows;
-    session->has_logits = logits;
-    return WCOH_OK;
-}
-
-static wcoh_result wcohi_session_check(const wcoh_session *session, const uint32_t *tokens,
-                                       size_t count, wcoh_error *error)
-{
-    const wcoh_model_desc *desc = &session->model->desc;
-    if (desc->position == WCOH_POSITION_LEARNED &&
-        session->position + count > (uint64_t)desc->context)
-        return wcohi_fail(error, WCOH_E_CONTEXT,
-                          "position %llu: the model has %d learned positions",
-                          (unsigned long long)(session->position + count), desc->context);
-    return wcohi_tokens_check(tokens, count, desc->vocab, "input", error);
-}
-
-WCOH_API wcoh_result wcoh_session_step(wcoh_session *session, uint32_t token, wcoh_error *error)
-{
-    return wcoh_session_prefill(session, &token, 1, error);
-}
-
-WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t *tokens,
-                                          size_t count, wcoh_error *error)
-{
-    size_t at, rows;
-    wcoh_result result = wcohi_session_check(session, tokens, count, error);
-    for (at = 0; !result && at < count; at += rows) {
-        rows = WCOHI_MIN(count - at, (size_t)session->desc.prefill);
-        result =
-            wcohi_session_run(session, tokens + at, NULL, (int)rows, 0, at + rows == count, error);
-    }
-    return result;
-}
-
-WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *tokens, size_t count,
-                                        double *nats, wcoh_error *error)
-{
-    size_t at, rows, heard = count ? count - 1 : 0;
-    wcoh_result result = wcohi_session_check(session, tokens, heard, error);
-    if (!result && count)
-        result = wcohi_tokens_check(tokens + heard, 1, session->model->desc.vocab, "last", error);
-    *nats = 0;
-    for (at = 0; !result && at < heard; at += rows) {
-        rows = WCOHI_MIN(heard - at, (size_t)session->desc.prefill);
-        result = wcohi_session_run(session, tokens + at, tokens + at + 1, (int)rows, at > 0,
-                                   at + rows == heard, error);
-    }
-    if (result || heard == 0) return result;
-    return session->engine.device->table->loss(session->engine.exec, nats, error);
-}
-
-WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)
-{
-    return session->has_logits ? session->logits : NULL;
-}
-
-WCOH_API uint64_t wcoh_session_position(const wcoh_session *session) { return session->position; }
-
-WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
-                                       wcoh_error *error)
-{
-    const wcohi_device_table *table = from->engine.device->table;
-    wcoh_result result;
-    void *states;
-    if (to->model != from->model)
-        return wcohi_fail(error, WCOH_E_MISMATCH, "the sessions are of different models");
-    states = table->map(from->engine.exec, WCOHI_AREA_STATES, error);
-    if (!states) return WCOH_E_DEVICE;
-    result = to->engine.device->table->upload(to->engine.exec, WCOHI_AREA_STATES, 0, states,
-                                              from->state_bytes, error);
-    if (result) return result;
-    memcpy(to->recent, from->recent, WCOHI_RECENT * sizeof *to->recent);
-    memcpy(to->logits, from->logits, (size_t)from->model->desc.vocab * sizeof *to->logits);
-    to->position = from->position;
-    to->has_logits = from->has_logits;
-    return WCOH_OK;
-}
-
-/* ---- sampling -------------------------------------------------------------------------------- */
-
-WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sample_desc *desc,
-                                         wcoh_rng *rng, uint32_t *token, wcoh_error *error)
-{
-    uint64_t count = WCOHI_MIN(session->position, (uint64_t)WCOHI_RECENT), i;
-    if (!session->has_logits)
-        return wcohi_fail(error, WCOH_E_DATA, "the session has heard nothing yet");
-    for (i = 0; i < count; i++)
-        session->ordered[i] = session->recent[(session->position - count + i) % WCOHI_RECENT];
-    return wcoh_sample(desc, rng, session->logits, session->model->desc.vocab, session->ordered,
-                       (size_t)count, session->scratch, token, error);
-}
-
-/* ---- sampling -------------------------------------------------------------------------------- */
-
-/* One draw. A filter drops a symbol by making its logit not a number; the draw at the end walks the
-   symbols in ascending order, so that a filter which drops nothing changes nothing. */
-typedef struct wcohi_draw {
-    float *logit; /* [vocab], then exp((logit - best) / temperature): the likeliest has 1 */
-    float *heap;  /* [vocab] symbols, exact as floats below 2^24 */
-    int vocab;
-    int candidates;  /* symbols with a finite logit, all in `heap` */
-    int size;        /* heap[0 .. size-1] is a max-heap; above it lie the ones taken out */
-    float best;      /* the largest logit */
-    int best_symbol; /* the lowest symbol that has it */
-    double temperature;
-} wcohi_draw;
-
-static int wcohi_is_minus_infinity(float x)
-{
-    uint32_t bits;
-    memcpy(&bits, &x, sizeof bits);
-    return bits == 0xff800000u;
-}
-
-static void wcohi_draw_drop(wcohi_draw *draw, int symbol)
-{
-    memset(&draw->logit[symbol], 0xff, sizeof draw->logit[symbol]); /* a NaN */
-}
-
-/* Put a changed logit back; what was not finite stays dropped, and nothing becomes infinite. */
-static void wcohi_draw_put(wcohi_draw *draw, uint32_t symbol, double logit)
-{
-    if (wcohi_is_finite((double)draw->logit[symbol]))
-        draw->logit[symbol] = (float)WCOHI_CLAMP(logit, -(double)FLT_MAX, (double)FLT_MAX);
-}
-
-static void wcohi_draw_bias(wcohi_draw *draw, const wcoh_sample_desc *desc)
-{
-    int i;
-    for (i = 0; i < desc->bias_count; i++) {
-        const wcoh_logit_bias *bias = &desc->bias[i];
-        double logit = (double)draw->logit[bias->token];
-        if (wcohi_is_minus_infinity(bias->bias)) wcohi_draw_drop(draw, (int)bias->token);
-        else wcohi_draw_put(draw, bias->token, logit + (double)bias->bias);
-    }
-}
-
-/* Repetition penalty r (Keskar et al., CTRL, 2019): x -> x / r if x > 0, else x * r, once for each
-   distinct symbol among the last ones heard. The heap's memory marks what was done. */
-static wcoh_result wcohi_draw_penalty(wcohi_draw *draw, const wcoh_sample_desc *desc,
-                                      const uint32_t *recent, size_t count, wcoh_error *error)
-{
-    size_t window = desc->repetition_window ? (size_t)desc->repetition_window : 64, i;
-    double penalty = desc->repetition_penalty;
-    if (penalty == 0) return WCOH_OK;
-    for (i = 0; i < (size_t)draw->vocab; i++) draw->heap[i] = 0;
-    for (i = count > window ? count - window : 0; i < count; i++) {
-        uint32_t symbol = recent[i];
-        double logit;
-        if (symbol >= (uint32_t)draw->vocab)
-            return wcohi_fail(error, WCOH_E_TOKEN, "recent[%llu] is %lu: allowed are 0 to %d",
-                              (unsigned long long)i, (unsigned long)symbol, draw->vocab - 1);
-        if (draw->heap[symbol] > 0) continue;
-        draw->heap[symbol] = 1;
-        logit = (double)draw->logit[symbol];
-        wcohi_draw_put(draw, symbol, logit > 0 ? logit / penalty : logit * penalty);
-    }
-    return WCOH_OK;
-}
-
-static void wcohi_draw_collect(wcohi_draw *draw)
-{
-    int i;
-    draw->candidates = 0;
-    for (i = 0; i < draw->vocab; i++) {
-        if (!wcohi_is_finite((double)draw->logit[i])) continue;
-        if (draw->candidates == 0 || draw->logit[i] > draw->best) {
-            draw->best = draw->logit[i];
-            draw->best_symbol = i;
-        }
-        draw->heap[draw->candidates++] = (float)i;
-    }
-    draw->size = draw->candidates;
-}
-
-static double wcohi_draw_weight(const wcohi_draw *draw, int symbol)
-{
-    return exp(((double)draw->logit[symbol] - (double)draw->best) / draw->temperature);
-}
-
-/* The symbol at place `i` of the heap comes before the one at `j`. */
-static int wcohi_draw_before(const wcohi_draw *draw, int i, int j)
-{
-    float a = draw->logit[(int)draw->heap[i]], b = draw->logit[(int)draw->heap[j]];
-    return a > b || (!(b > a) && draw->heap[i] < draw->heap[j]);
-}
-
-static void wcohi_draw_swap(wcohi_draw *draw, int i, int j)
-{
-    float symbol = draw->heap[i];
-    draw->heap[i] = draw->heap[j];
-    draw->heap[j] = symbol;
-}
-
-static void wcohi_draw_sink(wcohi_draw *draw, int i)
-{
-    for (;;) {
-        int child = 2 * i + 1;
-        if (child >= draw->size) return;
-        if (child + 1 < draw->size && wcohi_draw_before(draw, child + 1, child)) child++;
-        if (!wcohi_draw_before(draw, child, i)) return;
-        wcohi_draw_swap(draw, i, child);
-        i = child;
-    }
-}
-
-/* Take the likeliest symbol out of the heap, to the place that it leaves free; returns it. */
-static int wcohi_draw_pop(wcohi_draw *draw)
-{
-    draw->size--;
-    wcohi_draw_swap(draw, 0, draw->size);
-    wcohi_draw_sink(draw, 0);
-    return (int)draw->heap[draw->size];
-}
-
-/* Top-k (Fan et al., 2018): the k likeliest stay. */
-static void wcohi_draw_top_k(wcohi_draw *draw, int k)
-{
-    int i;
-    if (k == 0 || k >= draw->candidates) return;
-    for (i = 0; i < k; i++) wcohi_draw_pop(draw);
-    for (i = 0; i < draw->size; i++) wcohi_draw_drop(draw, (int)draw->heap[i]);
-    for (i = 0; i < draw->candidates / 2; i++) wcohi_draw_swap(draw, i, draw->candidates - 1 - i);
-    draw->candidates = draw->size = k; /* in descending order, which is a heap */
-}
-
-/* Top-p (Holtzman et al., The curious case of neural text degeneration, 2019): the smallest set
-   stays whose probability, among what the filters before left, reaches p. */
-static void wcohi_draw_top_p(wcohi_draw *draw, double p)
-{
-    double total = 0, reached = 0;
-    int i;
-    if (p == 0 || p >= 1) return;
-    for (i = 0; i < draw->candidates; i++) total += wcohi_draw_weight(draw, (int)draw->heap[i]);
-    while (draw->size > 0 && reached < p * total)
-        reached += wcohi_draw_weight(draw, wcohi_draw_pop(draw));
-    for (i = 0; i < draw->size; i++) wcohi_draw_drop(draw, (int)draw->heap[i]);
-}
-
-/* Logits become weights; min-p (Nguyen et al., 2024) drops those below min_p times the largest. */
-static double wcohi_draw_weights(wcohi_draw *draw, double min_p)
-{
-    double total = 0;
-    int i;
-    for (i = 0; i < draw->vocab; i++) {
-        int in = wcohi_is_finite((double)draw->logit[i]);
-        double weight = in ? wcohi_draw_weight(draw, i) : 0;
-        draw->logit[i] = weight < min_p ? 0 : (float)weight;
-        total += (double)draw->logit[i];
-    }
-    return total;
-}
-
-static uint32_t wcohi_draw_pick(const wcohi_draw *draw, double target)
-{
-    double reached = 0;
-    int i, last = draw->best_symbol;
-    for (i = 0; i < draw->vocab; i++) {
-        if (!(draw->logit[i] > 0)) continue;
-        last = i;
-        reached += (double)draw->logit[i];
-        if (target < reached) break;
-    }
-    return (uint32_t)last;
-}
-
-static wcoh_result wcohi_bias_check(const wcoh_sample_desc *desc, int vocab, wcoh_error *error)
-{
-    int i;
-    if (desc->bias_count < 0 || (desc->bias_count > 0 && !desc->bias))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "bias_count is %d: allowed is the length of bias",
-                          desc->bias_count);
-    for (i = 0; i < desc->bias_count; i++) {
-        const wcoh_logit_bias *bias = &desc->bias[i];
-        if (bias->token >= (uint32_t)vocab)
-            return wcohi_fail(error, WCOH_E_TOKEN, "bias[%d].token is %lu: allowed are 0 to %d", i,
-                              (unsigned long)bias->token, vocab - 1);
-        if (!wcohi_is_finite((double)bias->bias) && !wcohi_is_minus_infinity(bias->bias))
-            return wcohi_fail(error, WCOH_E_ARGUMENT,
-                              "bias[%d].bias: allowed are finite numbers and -infinity", i);
-    }
-    return WCOH_OK;
-}
-
-WCOH_API wcoh_result wcoh_sample_desc_check(const wcoh_sample_desc *desc, int vocab,
-                                            wcoh_error *error)
-{
-    wcoh_sample_desc copy;
-    wcoh_result result;
-    if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "the sample desc is NULL");
-    if (vocab < 1 || vocab > 16777216)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is %d: allowed are 1 to 16777216", vocab);
-    copy = *desc;
-    result = wcohi_fields_resolve(WCOH_DESC_SAMPLE, &copy, error);
-    return result ? result : wcohi_bias_check(desc, vocab, error);
-}
-
-/* Copy the logits and apply what comes before the filters. */
-static wcoh_result wcohi_draw_open(wcohi_draw *draw, const wcoh_sample_desc *desc,
-                                   const wcoh_real *logits, int vocab, const uint32_t *recent,
-                                   size_t recent_count, float *scratch, wcoh_error *error)
-{
-    wcoh_result result;
-    int i;
-    memset(draw, 0, sizeof *draw);
-    draw->logit = scratch;
-    draw->heap = scratch + vocab;
-    draw->vocab = vocab;
-    draw->temperature = desc->temperature;
-    for (i = 0; i < vocab; i++) draw->logit[i] = (float)logits[i];
-    wcohi_draw_bias(draw, desc);
-    result = wcohi_draw_penalty(draw, desc, recent, recent_count, error);
-    if (result) return result;
-    wcohi_draw_collect(draw);
-    if (draw->candidates > 0) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_NUMERIC, "none of the %d logits is finite", vocab);
-}
-
-WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
-                                 const wcoh_real *logits, int vocab, const uint32_t *recent,
-                                 size_t recent_count, float *scratch, uint32_t *token,
-                                 wcoh_error *error)
-{
-    wcohi_draw draw;
-    double total;
-    int i;
-    wcoh_result result = wcoh_sample_desc_check(desc, vocab, error);
-    if (result) return result;
-    if (!logits || !scratch || !token || (!recent && recent_count > 0))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "logits, scratch, token or recent is NULL");
-    if (!rng && desc->temperature > 0)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "rng is NULL: allowed at temperature 0 alone");
-    result = wcohi_draw_open(&draw, desc, logits, vocab, recent, recent_count, scratch, error);
-    if (result) return result;
-    *token = (uint32_t)draw.best_symbol;
-    if (desc->temperature <= 0) return WCOH_OK;
-    if (desc->top_k > 0 || desc->top_p > 0)
-        for (i = draw.size / 2 - 1; i >= 0; i--) wcohi_draw_sink(&draw, i);
-    wcohi_draw_top_k(&draw, desc->top_k);
-    wcohi_draw_top_p(&draw, desc->top_p);
-    total = wcohi_draw_weights(&draw, desc->min_p);
-    *token = wcohi_draw_pick(&draw, wcoh_rng_uniform(rng) * total);
-    return WCOH_OK;
-}
-
-/* ======== 2 training: checkpoints ============================================================= */
+/* ======== 6 training: files of models, trainers and sessions ================================== */
 
 /* A checkpoint is a safetensors file whose metadata say what its tensors are for:
 

@@ -3384,11 +3384,10 @@ static wcohi_vk_exec *wcohi_vk_exec_layout(wcohi_arena *arena, const wcohi_plan 
 static size_t wcohi_vk_bytes(wcoh_device *device, const wcohi_plan *plan, int session)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_table table = wcohi_table_build(plan->desc, NULL);
     wcohi_tensor *tensors;
     (void)device;
     (void)session;
-    wcohi_vk_exec_layout(&arena, plan, table.span[1], &tensors);
+    wcohi_vk_exec_layout(&arena, plan, plan->trained_span, &tensors);
     return arena.used;
 }
 
