@@ -10244,6 +10244,33 @@ typedef enum wcohi_kind {
     WCOHI_KINDS
 } wcohi_kind;
 
+/* Parameters of each kind: indexes into an op's `param`. */
+enum { WCOHI_EMBED_TABLE, WCOHI_EMBED_POSITIONS };
+enum { WCOHI_NORM_WEIGHT, WCOHI_NORM_BIAS };
+enum { WCOHI_LINEAR_WEIGHT, WCOHI_LINEAR_BIAS };
+enum {
+    WCOHI_COHERENCE_GAIN,
+    WCOHI_COHERENCE_CARRIER,
+    WCOHI_COHERENCE_DAMPING,
+    WCOHI_COHERENCE_HARMONIC
+};
+enum {
+    WCOHI_MAESTRO_SQUEEZE,
+    WCOHI_MAESTRO_SQUEEZE_BIAS,
+    WCOHI_MAESTRO_EXPAND,
+    WCOHI_MAESTRO_EXPAND_BIAS
+};
+enum {
+    WCOHI_KERR_GAMMA,
+    WCOHI_KERR_OMEGA,
+    WCOHI_KERR_ALPHA,
+    WCOHI_KERR_BETA,
+    WCOHI_KERR_CORRECTOR,
+    WCOHI_KERR_OFFSET
+};
+enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
+enum { WCOHI_HEAD_WEIGHT, WCOHI_HEAD_SCALE };
+
 #define WCOHI_OP_PARAMS 6
 
 typedef struct wcohi_op {
@@ -10269,6 +10296,9 @@ typedef struct wcohi_tensor {
     int grad;      /* tensor of its gradient, -1: none. Residual sums share one with their input */
     int set;       /* a gradient, while the plan is built: 1 when an op of the backward sets it */
     size_t offset; /* in the activation block */
+    int born_next, dying_next; /* the tensors in the order of first, of last; -1: the end */
+    int hole_next;             /* while places are given out: the hole that this one left */
+    size_t hole_at, hole;
 } wcohi_tensor;
 
 typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION } wcohi_mode;
@@ -10282,6 +10312,7 @@ typedef struct wcohi_plan {
     int count;
     wcohi_tensor *tensors;
     int tensor_count;
+    int born, dying;    /* the first to be used, the first to be done with */
     int states;         /* attention ops */
     int batch, seq;     /* the largest shape that fits */
     int training;       /* 1: backward too */
@@ -12454,495 +12485,554 @@ WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t tok
 
 /* ======== 4 model: the walk =================================================================== */
 
-/* ---- parameter table ------------------------------------------------------------------------- */
-
-/* The table while it is built; with rows NULL it only counts. */
-typedef struct wcohi_table {
+/* What the walk has emitted so far. One builder emits a layer's parameter rows and its ops: it
+   always counts both, fills rows where `rows` is given, and ops and tensors where the plan has
+   memory for them. A row goes to its op by its index, which is what the builder returns. */
+typedef struct wcohi_walk {
     const wcoh_model_desc *desc;
-    wcohi_row *rows;
-    int count;
-    int layer;   /* -1: names stand as they are; else "blocks.<layer>." goes before them */
-    int trained; /* of the rows that follow */
-    int joined; /* 1: no gap after the rows that follow, so that one GEMM can read several tensors
-    */
+    wcohi_row *rows; /* NULL: only counted */
+    int row_count;
+    int layer;      /* -1: names stand as they are; else "blocks.<layer>." goes before them */
+    int trained;    /* of the rows that follow */
+    int joined;     /* 1: no gap after the rows that follow: one GEMM can read several tensors */
     size_t span[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
-} wcohi_table;
+    wcohi_plan *plan;
+    wcohi_row spare_row; /* stands for every row, tensor and op that is only counted */
+    wcohi_tensor spare_tensor;
+    wcohi_op spare_op;
+} wcohi_walk;
 
-static void wcohi_add_row(wcohi_table *table, const char *name, int a, int b, int c,
-                          wcohi_init init, double value)
+/* Rows of an op's parameters, in the order of its enum; -1: absent. */
+typedef struct wcohi_params {
+    int row[WCOHI_OP_PARAMS];
+} wcohi_params;
+
+static wcohi_params wcohi_no_params(void)
 {
-    wcohi_row *row = table->rows ? &table->rows[table->count] : NULL;
-    size_t *span = &table->span[table->trained], offset = *span;
+    wcohi_params params;
+    int i;
+    for (i = 0; i < WCOHI_OP_PARAMS; i++) params.row[i] = -1;
+    return params;
+}
+
+/* ---- emitting parameter rows ----------------------------------------------------------------- */
+
+static wcohi_row *wcohi_walk_at(wcohi_walk *walk, int row)
+{
+    return walk->rows ? &walk->rows[row] : &walk->spare_row;
+}
+
+static void wcohi_walk_name(const wcohi_walk *walk, char *name, size_t size, const char *part,
+                            const char *word)
+{
+    if (walk->layer < 0) snprintf(name, size, "%s%s", part, word);
+    else snprintf(name, size, "blocks.%d.%s%s", walk->layer, part, word);
+}
+
+/* A tensor [a,b,c] of the name part + word; b and c may be 0. Returns its index. */
+static int wcohi_emit(wcohi_walk *walk, const char *part, const char *word, int a, int b, int c,
+                      wcohi_init init, double value)
+{
+    wcohi_row *row = wcohi_walk_at(walk, walk->row_count);
+    size_t *span = &walk->span[walk->trained], offset = *span;
     size_t count = wcohi_mul((size_t)a, wcohi_mul((size_t)(b ? b : 1), (size_t)(c ? c : 1)));
-    table->count++;
     *span = wcohi_add(offset, count);
-    if (!table->joined) *span = wcohi_round_up(*span, WCOHI_DEVICE_ALIGN / sizeof(float));
-    if (!row) return;
+    if (!walk->joined) *span = wcohi_round_up(*span, WCOHI_DEVICE_ALIGN / sizeof(float));
     memset(row, 0, sizeof *row);
+    if (walk->rows) wcohi_walk_name(walk, row->name, sizeof row->name, part, word);
     row->offset = offset;
     row->count = count;
-    if (table->layer < 0) snprintf(row->name, sizeof row->name, "%s", name);
-    else snprintf(row->name, sizeof row->name, "blocks.%d.%s", table->layer, name);
     row->dims = c ? 3 : b ? 2 : 1;
     row->shape[0] = a;
     row->shape[1] = b ? b : 1;
     row->shape[2] = c ? c : 1;
-    row->trained = table->trained;
-    row->decayed = table->trained && row->dims > 1;
+    row->trained = walk->trained;
+    row->decayed = walk->trained && row->dims > 1;
     row->init = init;
     row->value = value;
     row->maximum = 1e30;
+    return walk->row_count++;
 }
 
-static void wcohi_add_norm(wcohi_table *table, const char *weight, const char *bias)
+/* weight [O,I] and bias [O] */
+static wcohi_params wcohi_emit_linear(wcohi_walk *walk, const char *part, int out, int in)
 {
-    int width = 2 * table->desc->bands;
-    wcohi_add_row(table, weight, width, 0, 0, WCOHI_INIT_CONSTANT, 1);
-    wcohi_add_row(table, bias, width, 0, 0, WCOHI_INIT_CONSTANT, 0);
+    wcohi_params params = wcohi_no_params();
+    params.row[WCOHI_LINEAR_WEIGHT] =
+        wcohi_emit(walk, part, "weight", out, in, 0, WCOHI_INIT_WEIGHT, in);
+    params.row[WCOHI_LINEAR_BIAS] = wcohi_emit(walk, part, "bias", out, 0, 0, WCOHI_INIT_BIAS, in);
+    return params;
 }
 
-/* weight [out,in] and bias [out] */
-static void wcohi_add_linear(wcohi_table *table, const char *weight, const char *bias, int out,
-                             int in)
+/* weight [G,O/G,I/G], G diagonal blocks of a square matrix, and bias [O] */
+static wcohi_params wcohi_emit_blocks(wcohi_walk *walk, const char *part, int groups, int width)
 {
-    wcohi_add_row(table, weight, out, in, 0, WCOHI_INIT_WEIGHT, in);
-    wcohi_add_row(table, bias, out, 0, 0, WCOHI_INIT_BIAS, in);
+    wcohi_params params = wcohi_no_params();
+    int block = width / groups;
+    params.row[WCOHI_LINEAR_WEIGHT] =
+        wcohi_emit(walk, part, "weight", groups, block, block, WCOHI_INIT_WEIGHT, block);
+    params.row[WCOHI_LINEAR_BIAS] =
+        wcohi_emit(walk, part, "bias", width, 0, 0, WCOHI_INIT_BIAS, block);
+    return params;
 }
 
-#define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
-
-/* Phasors and values are one linear layer of the same input: their weights stand together without
-   a gap, and so do their biases. */
-static void wcohi_add_phasors(wcohi_table *table)
+static wcohi_params wcohi_emit_maestro(wcohi_walk *walk, const char *part)
 {
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands, raw = 2 * desc->heads;
-    table->joined = 1;
-    if (desc->attention == WCOH_ATTENTION_SHARED) {
-        wcohi_add_row(table, "attn.phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
-    } else {
-        wcohi_add_row(table, "attn.query_phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
-        wcohi_add_row(table, "attn.key_phasor.weight", raw, width, 0, WCOHI_INIT_WEIGHT, width);
-    }
-    table->joined = 0;
-    wcohi_add_row(table, "attn.value.weight", width, width, 0, WCOHI_INIT_WEIGHT, width);
-    table->joined = 1;
-    if (desc->attention == WCOH_ATTENTION_SHARED) {
-        wcohi_add_row(table, "attn.phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
-    } else {
-        wcohi_add_row(table, "attn.query_phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
-        wcohi_add_row(table, "attn.key_phasor.bias", raw, 0, 0, WCOHI_INIT_BIAS, width);
-    }
-    table->joined = 0;
-    wcohi_add_row(table, "attn.value.bias", width, 0, 0, WCOHI_INIT_BIAS, width);
-    wcohi_add_row(table, "attn.gain_raw", desc->heads, 0, 0, WCOHI_INIT_CONSTANT,
-                  log(expm1(desc->gain)));
-    if (table->rows) table->rows[table->count - 1].maximum = log(expm1(WCOHI_GAIN_MAX));
-    wcohi_add_row(table, "attn.carrier", desc->heads, 0, 0, WCOHI_INIT_CARRIER, 0);
-    wcohi_add_row(table, "attn.damping_raw", desc->heads, 0, 0, WCOHI_INIT_DAMPING, 0);
+    wcohi_params params = wcohi_no_params();
+    int width = 2 * walk->desc->bands, narrow = walk->desc->maestro;
+    params.row[WCOHI_MAESTRO_SQUEEZE] =
+        wcohi_emit(walk, part, "squeeze.weight", narrow, width, 0, WCOHI_INIT_WEIGHT, width);
+    params.row[WCOHI_MAESTRO_SQUEEZE_BIAS] =
+        wcohi_emit(walk, part, "squeeze.bias", narrow, 0, 0, WCOHI_INIT_BIAS, width);
+    params.row[WCOHI_MAESTRO_EXPAND] =
+        wcohi_emit(walk, part, "expand.weight", width, narrow, 0, WCOHI_INIT_WEIGHT, narrow);
+    params.row[WCOHI_MAESTRO_EXPAND_BIAS] =
+        wcohi_emit(walk, part, "expand.bias", width, 0, 0, WCOHI_INIT_BIAS, narrow);
+    return params;
 }
 
-static void wcohi_add_attention(wcohi_table *table)
+static wcohi_params wcohi_emit_kerr(wcohi_walk *walk)
 {
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands, head = width / desc->heads;
-    if (wcohi_is_dot(desc)) {
-        wcohi_add_linear(table, "attn.qkv.weight", "attn.qkv.bias", 3 * width, width);
-    } else if (desc->attention == WCOH_ATTENTION_FROZEN) {
-        table->trained = 0;
-        wcohi_add_linear(table, "attn.phasor.weight", "attn.phasor.bias", 2 * desc->heads, width);
-        wcohi_add_row(table, "attn.value.weight", desc->heads, head, head, WCOHI_INIT_WEIGHT, head);
-        wcohi_add_row(table, "attn.value.bias", width, 0, 0, WCOHI_INIT_BIAS, head);
-        wcohi_add_row(table, "attn.harmonic", desc->heads, 0, 0, WCOHI_INIT_HARMONIC, 0);
-    } else {
-        wcohi_add_phasors(table);
-    }
-    wcohi_add_linear(table, "attn.out.weight", "attn.out.bias", width, width);
-    table->trained = 1;
-}
-
-static void wcohi_add_maestro(wcohi_table *table, const char *name)
-{
-    int width = 2 * table->desc->bands, narrow = table->desc->maestro;
-    char weight[48], bias[48];
-    snprintf(weight, sizeof weight, "ffn.%s.squeeze.weight", name);
-    snprintf(bias, sizeof bias, "ffn.%s.squeeze.bias", name);
-    wcohi_add_linear(table, weight, bias, narrow, width);
-    snprintf(weight, sizeof weight, "ffn.%s.expand.weight", name);
-    snprintf(bias, sizeof bias, "ffn.%s.expand.bias", name);
-    wcohi_add_linear(table, weight, bias, width, narrow);
-}
-
-static void wcohi_add_oscillators(wcohi_table *table)
-{
-    const wcoh_model_desc *desc = table->desc;
+    const wcoh_model_desc *desc = walk->desc;
+    wcohi_params params = wcohi_no_params();
+    int bands = desc->bands;
     if (desc->offset > 0) {
-        table->trained = 0;
-        wcohi_add_row(table, "ffn.offset", 2 * desc->bands, 0, 0, WCOHI_INIT_NORMAL, desc->offset);
-        table->trained = 1;
+        walk->trained = 0;
+        params.row[WCOHI_KERR_OFFSET] =
+            wcohi_emit(walk, "ffn.", "offset", 2 * bands, 0, 0, WCOHI_INIT_NORMAL, desc->offset);
     }
     if (desc->solver != WCOH_SOLVER_NONE) {
-        table->trained = desc->kerr_trained == WCOH_SWITCH_ON;
-        wcohi_add_row(table, "ffn.kerr.gamma_raw", desc->bands, 0, 0, WCOHI_INIT_CONSTANT,
-                      log(expm1(desc->gamma)));
-        wcohi_add_row(table, "ffn.kerr.alpha", 1, 0, 0, WCOHI_INIT_CONSTANT,
-                      WCOHI_MAX(desc->alpha, 0));
-        wcohi_add_row(table, "ffn.kerr.beta", 1, 0, 0, WCOHI_INIT_CONSTANT,
-                      WCOHI_MAX(desc->beta, 0));
-        table->trained = desc->omega_trained == WCOH_SWITCH_ON;
-        wcohi_add_row(table, "ffn.kerr.omega", desc->bands, 0, 0, WCOHI_INIT_RAMP,
-                      1.0 / desc->bands);
-        table->trained = 1;
+        walk->trained = desc->kerr_trained == WCOH_SWITCH_ON;
+        params.row[WCOHI_KERR_GAMMA] = wcohi_emit(walk, "ffn.kerr.", "gamma_raw", bands, 0, 0,
+                                                  WCOHI_INIT_CONSTANT, log(expm1(desc->gamma)));
+        params.row[WCOHI_KERR_ALPHA] = wcohi_emit(walk, "ffn.kerr.", "alpha", 1, 0, 0,
+                                                  WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->alpha, 0));
+        params.row[WCOHI_KERR_BETA] = wcohi_emit(walk, "ffn.kerr.", "beta", 1, 0, 0,
+                                                 WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->beta, 0));
+        walk->trained = desc->omega_trained == WCOH_SWITCH_ON;
+        params.row[WCOHI_KERR_OMEGA] =
+            wcohi_emit(walk, "ffn.kerr.", "omega", bands, 0, 0, WCOHI_INIT_RAMP, 1.0 / bands);
     }
+    walk->trained = 1;
     if (desc->corrector == WCOH_SWITCH_ON)
-        wcohi_add_row(table, "ffn.corrector", desc->bands, 0, 0, WCOHI_INIT_CONSTANT, 0);
+        params.row[WCOHI_KERR_CORRECTOR] =
+            wcohi_emit(walk, "ffn.", "corrector", bands, 0, 0, WCOHI_INIT_CONSTANT, 0);
+    return params;
 }
 
-static int wcohi_is_per_band(const wcoh_model_desc *desc, int layer)
+/* ---- emitting ops and tensors ---------------------------------------------------------------- */
+
+static wcohi_tensor *wcohi_walk_tensor(wcohi_walk *walk, int tensor)
 {
-    return layer == 0 && desc->per_band_first == WCOH_SWITCH_ON;
+    return walk->plan->tensors ? &walk->plan->tensors[tensor] : &walk->spare_tensor;
 }
 
-static void wcohi_add_ffn(wcohi_table *table)
+static int wcohi_emit_tensor(wcohi_walk *walk, int width, size_t count)
 {
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands, block = width / desc->groups;
-    if (desc->ffn == WCOH_FFN_MLP) {
-        wcohi_add_linear(table, "ffn.up.weight", "ffn.up.bias", desc->hidden, width);
-        wcohi_add_linear(table, "ffn.down.weight", "ffn.down.bias", width, desc->hidden);
-        return;
-    }
-    if (wcohi_is_per_band(desc, table->layer)) {
-        wcohi_add_row(table, "ffn.per_band.weight", desc->bands, 2, 2, WCOHI_INIT_WEIGHT, 2);
-        wcohi_add_row(table, "ffn.per_band.bias", desc->bands, 2, 0, WCOHI_INIT_BIAS, 2);
-        if (table->rows) table->rows[table->count - 1].decayed = 0;
-    } else {
-        int dual = desc->maestros == WCOH_MAESTROS_DUAL;
-        wcohi_add_maestro(table, dual ? "maestro_in" : "maestro");
-        wcohi_add_oscillators(table);
-        if (dual) wcohi_add_maestro(table, "maestro_out");
-    }
-    if (desc->groups == 1) wcohi_add_linear(table, "ffn.out.weight", "ffn.out.bias", width, width);
-    else {
-        wcohi_add_row(table, "ffn.out.weight", desc->groups, block, block, WCOHI_INIT_WEIGHT,
-                      block);
-        wcohi_add_row(table, "ffn.out.bias", width, 0, 0, WCOHI_INIT_BIAS, block);
-    }
-}
-
-static void wcohi_add_head(wcohi_table *table)
-{
-    const wcoh_model_desc *desc = table->desc;
-    int width = 2 * desc->bands;
-    if (desc->head == WCOH_HEAD_DENSE)
-        wcohi_add_row(table, "head.weight", desc->vocab, width, 0, WCOHI_INIT_WEIGHT, width);
-    if (desc->head == WCOH_HEAD_TIED)
-        wcohi_add_row(table, "head.scale", 1, 0, 0, WCOHI_INIT_CONSTANT, 1);
-    if (desc->head == WCOH_HEAD_LOW_RANK) {
-        wcohi_add_row(table, "head.down.weight", desc->head_rank, width, 0, WCOHI_INIT_WEIGHT,
-                      width);
-        wcohi_add_row(table, "head.up.weight", desc->vocab, desc->head_rank, 0, WCOHI_INIT_WEIGHT,
-                      desc->head_rank);
-    }
-}
-
-/* Every tensor of the architecture, in the order in which files list them. rows NULL: only count.
-   */
-static wcohi_table wcohi_table_build(const wcoh_model_desc *desc, wcohi_row *rows)
-{
-    wcohi_table table;
-    int i, width = 2 * desc->bands;
-    memset(&table, 0, sizeof table);
-    table.desc = desc;
-    table.rows = rows;
-    table.layer = -1;
-    table.trained = desc->embedding_trained == WCOH_SWITCH_ON;
-    wcohi_add_row(&table, "embed.weight", desc->vocab, width, 0, WCOHI_INIT_EMBEDDING, 0);
-    table.trained = desc->position == WCOH_POSITION_LEARNED;
-    if (desc->position != WCOH_POSITION_NONE)
-        wcohi_add_row(&table, "position.weight", desc->context, width, 0,
-                      table.trained ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
-    table.trained = 1;
-    for (table.layer = 0; table.layer < desc->layers; table.layer++) {
-        wcohi_add_norm(&table, "norm1.weight", "norm1.bias");
-        wcohi_add_attention(&table);
-        if (desc->block != WCOH_BLOCK_PARALLEL_SHARED)
-            wcohi_add_norm(&table, "norm2.weight", "norm2.bias");
-        wcohi_add_ffn(&table);
-    }
-    table.layer = -1;
-    wcohi_add_norm(&table, "norm_f.weight", "norm_f.bias");
-    wcohi_add_head(&table);
-    for (i = 0; rows && i < table.count; i++)
-        if (!rows[i].trained)
-            rows[i].offset += table.span[1]; /* the frozen part follows the trained */
-    return table;
-}
-
-static int wcohi_plan_op_limit(const wcoh_model_desc *desc) { return 12 * desc->layers + 4; }
-
-/* The plan's own arrays; measuring and laying out. */
-static void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_model_desc *desc)
-{
-    int ops = wcohi_plan_op_limit(desc);
-    plan->ops = WCOHI_TAKE(arena, ops, wcohi_op);
-    plan->tensors = WCOHI_TAKE(arena, 4 * ops, wcohi_tensor);
-}
-
-/* ---- building -------------------------------------------------------------------------------- */
-
-static int wcohi_plan_tensor(wcohi_plan *plan, int width, size_t count)
-{
-    wcohi_tensor *tensor = &plan->tensors[plan->tensor_count];
+    wcohi_tensor *tensor = wcohi_walk_tensor(walk, walk->plan->tensor_count);
     memset(tensor, 0, sizeof *tensor);
     tensor->width = width;
     tensor->count = count;
     tensor->grad = -1;
     tensor->first = INT_MAX;
     tensor->last = -1;
-    if (count == WCOHI_SIZE_BAD) plan->overflow = 1;
-    return plan->tensor_count++;
+    if (count == WCOHI_SIZE_BAD) walk->plan->overflow = 1;
+    return walk->plan->tensor_count++;
 }
 
-static size_t wcohi_plan_rows(const wcohi_plan *plan)
+/* Rows of the largest batch times `width`. */
+static size_t wcohi_walk_count(const wcohi_walk *walk, int width)
 {
-    return wcohi_mul((size_t)plan->batch, (size_t)plan->seq);
+    return wcohi_mul(wcohi_mul((size_t)walk->plan->batch, (size_t)walk->plan->seq), (size_t)width);
 }
 
 /* A tensor [N,width] and, where there is a backward, its gradient. */
-static int wcohi_plan_rows_tensor(wcohi_plan *plan, int width)
+static int wcohi_emit_stream(wcohi_walk *walk, int width)
 {
-    size_t count = wcohi_mul(wcohi_plan_rows(plan), (size_t)width);
-    int tensor = wcohi_plan_tensor(plan, width, count);
-    if (plan->training) {
-        int grad = wcohi_plan_tensor(plan, width, count);
-        plan->tensors[tensor].grad = grad;
+    size_t count = wcohi_walk_count(walk, width);
+    int tensor = wcohi_emit_tensor(walk, width, count);
+    if (walk->plan->training) {
+        int grad = wcohi_emit_tensor(walk, width, count);
+        wcohi_walk_tensor(walk, tensor)->grad = grad;
     }
     return tensor;
 }
 
-static wcohi_op *wcohi_plan_op(wcohi_plan *plan, wcohi_kind kind, int layer, int in, int in2,
-                               int wide_out)
+static wcohi_op *wcohi_emit_op(wcohi_walk *walk, wcohi_kind kind, const wcohi_params *params,
+                               int in, int in2, int wide_out)
 {
-    wcohi_op *op = &plan->ops[plan->count++];
-    int i;
+    wcohi_plan *plan = walk->plan;
+    wcohi_op *op = plan->ops ? &plan->ops[plan->count] : &walk->spare_op;
+    plan->count++;
     memset(op, 0, sizeof *op);
     op->kind = kind;
-    op->layer = layer;
+    op->layer = walk->layer;
     op->in = in;
     op->in2 = in2;
-    op->wide_in = in < 0 ? 0 : plan->tensors[in].width;
+    op->wide_in = in < 0 ? 0 : wcohi_walk_tensor(walk, in)->width;
     op->wide_out = wide_out;
-    op->out = wide_out ? wcohi_plan_rows_tensor(plan, wide_out) : -1;
+    op->out = wide_out ? wcohi_emit_stream(walk, wide_out) : -1;
     op->aux = -1;
     op->groups = 1;
-    op->heads = plan->desc->heads;
+    op->heads = walk->desc->heads;
     op->state = -1;
-    for (i = 0; i < WCOHI_OP_PARAMS; i++) op->param[i] = -1;
+    memcpy(op->param, params->row, sizeof op->param);
     return op;
 }
 
-static void wcohi_plan_aux(wcohi_plan *plan, wcohi_op *op, size_t count)
+/* The output is in2 plus something and this op is the last reader of in2: both gradients are one. */
+static void wcohi_walk_residual(wcohi_walk *walk, const wcohi_op *op)
 {
-    op->aux = wcohi_plan_tensor(plan, 0, count);
+    if (walk->plan->training)
+        wcohi_walk_tensor(walk, op->out)->grad = wcohi_walk_tensor(walk, op->in2)->grad;
 }
 
-/* The output is in2 plus something and this op is the last reader of in2: both gradients are one.
-   */
-static void wcohi_plan_residual(wcohi_plan *plan, const wcohi_op *op)
-{
-    if (plan->training) plan->tensors[op->out].grad = plan->tensors[op->in2].grad;
-}
+/* ---- the parts of a block -------------------------------------------------------------------- */
 
-/* Row of the parameter table of the op's layer by name, -1 if the architecture has none. */
-static int wcohi_plan_param(const wcohi_plan *plan, int layer, const char *name)
+static int wcohi_walk_norm(wcohi_walk *walk, const char *part, int in)
 {
-    char full[96];
-    int i;
-    if (layer < 0) snprintf(full, sizeof full, "%s", name);
-    else snprintf(full, sizeof full, "blocks.%d.%s", layer, name);
-    for (i = 0; i < plan->row_count; i++)
-        if (strcmp(plan->rows[i].name, full) == 0) return i;
-    return -1;
-}
-
-/* Fill op->param from `names`, words separated by spaces, "-" for none. */
-static void wcohi_plan_params(const wcohi_plan *plan, wcohi_op *op, const char *prefix,
-                              const char *names)
-{
-    const char *word;
-    size_t length;
-    char name[64];
-    int i;
-    for (i = 0; (length = wcohi_word(names, i, &word)) > 0; i++) {
-        snprintf(name, sizeof name, "%s%.*s", prefix, (int)length, word);
-        op->param[i] = wcohi_plan_param(plan, op->layer, name);
-    }
-}
-
-static int wcohi_plan_norm(wcohi_plan *plan, int layer, int in, const char *prefix)
-{
-    wcohi_op *op = wcohi_plan_op(plan, WCOHI_NORM, layer, in, -1, 2 * plan->desc->bands);
-    wcohi_plan_params(plan, op, prefix, "weight bias");
-    wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), 2));
+    wcohi_params params = wcohi_no_params();
+    int width = 2 * walk->desc->bands;
+    wcohi_op *op;
+    params.row[WCOHI_NORM_WEIGHT] =
+        wcohi_emit(walk, part, "weight", width, 0, 0, WCOHI_INIT_CONSTANT, 1);
+    params.row[WCOHI_NORM_BIAS] =
+        wcohi_emit(walk, part, "bias", width, 0, 0, WCOHI_INIT_CONSTANT, 0);
+    op = wcohi_emit_op(walk, WCOHI_NORM, &params, in, -1, width);
+    op->aux = wcohi_emit_tensor(walk, 0, wcohi_walk_count(walk, 2));
     return op->out;
 }
 
 /* residual: tensor to add, or -1. */
-static wcohi_op *wcohi_plan_linear(wcohi_plan *plan, int layer, int in, int residual, int wide_out,
-                                   const char *prefix, const char *names)
+static wcohi_op *wcohi_walk_linear(wcohi_walk *walk, const wcohi_params *params, int in,
+                                   int residual, int wide_out)
 {
-    wcohi_op *op = wcohi_plan_op(plan, WCOHI_LINEAR, layer, in, residual, wide_out);
-    wcohi_plan_params(plan, op, prefix, names);
-    if (residual >= 0) wcohi_plan_residual(plan, op);
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_LINEAR, params, in, residual, wide_out);
+    if (residual >= 0) wcohi_walk_residual(walk, op);
     return op;
 }
 
-static int wcohi_plan_maestro(wcohi_plan *plan, int layer, int in, int residual, const char *prefix)
+static int wcohi_walk_maestro(wcohi_walk *walk, const wcohi_params *params, int in, int residual)
 {
-    wcohi_op *op = wcohi_plan_op(plan, WCOHI_MAESTRO, layer, in, residual, 2 * plan->desc->bands);
-    wcohi_plan_params(plan, op, prefix, "squeeze.weight squeeze.bias expand.weight expand.bias");
-    wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), 3 * (size_t)plan->desc->maestro));
-    wcohi_plan_residual(plan, op);
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_MAESTRO, params, in, residual, 2 * walk->desc->bands);
+    op->aux = wcohi_emit_tensor(
+        walk, 0, wcohi_mul(wcohi_walk_count(walk, 1), 3 * (size_t)walk->desc->maestro));
+    wcohi_walk_residual(walk, op);
     return op->out;
 }
 
-/* Attention up to its output projection. */
-static int wcohi_plan_attention(wcohi_plan *plan, int layer, int in)
+static int wcohi_walk_state(wcohi_walk *walk, wcohi_op *op)
 {
-    const wcoh_model_desc *desc = plan->desc;
-    int width = 2 * desc->bands, phasors, values, column = 0;
+    op->state = walk->plan->states++;
+    op->aux = wcohi_emit_tensor(
+        walk, 0, wcohi_attention_aux(walk->desc, walk->plan->batch, walk->plan->seq));
+    return op->out;
+}
+
+static int wcohi_walk_dot(wcohi_walk *walk, int in)
+{
+    int width = 2 * walk->desc->bands, all;
+    wcohi_params params = wcohi_emit_linear(walk, "attn.qkv.", 3 * width, width);
     wcohi_op *op;
-    if (wcohi_is_dot(desc)) {
-        phasors =
-            wcohi_plan_linear(plan, layer, in, -1, 3 * width, "attn.qkv.", "weight bias")->out;
-        op = wcohi_plan_op(plan, WCOHI_DOT, layer, phasors, -1, width);
-        op->rotary = desc->attention == WCOH_ATTENTION_ROTARY;
-    } else {
-        if (desc->attention == WCOH_ATTENTION_FROZEN) {
-            wcohi_op *value;
-            phasors = wcohi_plan_linear(plan, layer, in, -1, 2 * desc->heads, "attn.phasor.",
-                                        "weight bias")
-                          ->out;
-            value = wcohi_plan_linear(plan, layer, in, -1, width, "attn.value.", "weight bias");
-            value->groups = desc->heads;
-            values = value->out;
-        } else { /* phasors and values stand together in the parameter block: one product */
-            int shared = desc->attention == WCOH_ATTENTION_SHARED;
-            column = (shared ? 2 : 4) * desc->heads;
-            phasors = values =
-                wcohi_plan_linear(plan, layer, in, -1, column + width,
-                                  shared ? "attn.phasor." : "attn.query_phasor.", "weight bias")
-                    ->out;
+    all = wcohi_walk_linear(walk, &params, in, -1, 3 * width)->out;
+    params = wcohi_no_params();
+    op = wcohi_emit_op(walk, WCOHI_DOT, &params, all, -1, width);
+    op->rotary = walk->desc->attention == WCOH_ATTENTION_ROTARY;
+    return wcohi_walk_state(walk, op);
+}
+
+/* Frozen phasors, a value matrix a head, harmonics in place of gain, carrier and damping. */
+static int wcohi_walk_frozen(wcohi_walk *walk, int in)
+{
+    int heads = walk->desc->heads, width = 2 * walk->desc->bands, phasors;
+    wcohi_params raw = wcohi_emit_linear(walk, "attn.phasor.", 2 * heads, width);
+    wcohi_params value = wcohi_emit_blocks(walk, "attn.value.", heads, width);
+    wcohi_params params = wcohi_no_params();
+    wcohi_op *op;
+    params.row[WCOHI_COHERENCE_HARMONIC] =
+        wcohi_emit(walk, "attn.", "harmonic", heads, 0, 0, WCOHI_INIT_HARMONIC, 0);
+    phasors = wcohi_walk_linear(walk, &raw, in, -1, 2 * heads)->out;
+    op = wcohi_walk_linear(walk, &value, in, -1, width);
+    op->groups = heads;
+    op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, phasors, op->out, width);
+    return wcohi_walk_state(walk, op);
+}
+
+#define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
+
+/* Phasors and values are one linear layer of the same input: their weights [4H+D,D], shared
+   [2H+D,D], stand together without a gap, and so do their biases. The first row stands for all. */
+static wcohi_params wcohi_emit_phasors(wcohi_walk *walk)
+{
+    static const char *const separate[3] = {"attn.query_phasor.", "attn.key_phasor.",
+                                            "attn.value."};
+    static const char *const shared[2] = {"attn.phasor.", "attn.value."};
+    int is_shared = walk->desc->attention == WCOH_ATTENTION_SHARED, bias, i;
+    int width = 2 * walk->desc->bands, raw = 2 * walk->desc->heads, parts = is_shared ? 2 : 3;
+    wcohi_params params = wcohi_no_params();
+    for (bias = 0; bias < 2; bias++) {
+        for (i = 0; i < parts; i++) {
+            int out = i < parts - 1 ? raw : width, row;
+            walk->joined = i < parts - 1;
+            row =
+                wcohi_emit(walk, is_shared ? shared[i] : separate[i], bias ? "bias" : "weight", out,
+                           bias ? 0 : width, 0, bias ? WCOHI_INIT_BIAS : WCOHI_INIT_WEIGHT, width);
+            if (i == 0) params.row[bias ? WCOHI_LINEAR_BIAS : WCOHI_LINEAR_WEIGHT] = row;
         }
-        op = wcohi_plan_op(plan, WCOHI_COHERENCE, layer, phasors, values, width);
-        op->column = column;
-        wcohi_plan_params(plan, op, "attn.", "gain_raw carrier damping_raw harmonic");
     }
-    op->state = plan->states++;
-    wcohi_plan_aux(plan, op, wcohi_attention_aux(plan->desc, plan->batch, plan->seq));
-    return op->out;
+    return params;
 }
 
-/* Feed-forward up to its output projection. */
-static int wcohi_plan_ffn(wcohi_plan *plan, int layer, int in)
+static int wcohi_walk_coherence(wcohi_walk *walk, int in)
 {
-    const wcoh_model_desc *desc = plan->desc;
-    int width = 2 * desc->bands, dual = desc->maestros == WCOH_MAESTROS_DUAL, x = in;
+    const wcoh_model_desc *desc = walk->desc;
+    int heads = desc->heads, width = 2 * desc->bands, both;
+    int column = (desc->attention == WCOH_ATTENTION_SHARED ? 2 : 4) * heads;
+    wcohi_params linear = wcohi_emit_phasors(walk), params = wcohi_no_params();
     wcohi_op *op;
-    if (desc->ffn == WCOH_FFN_MLP) {
-        op = wcohi_plan_linear(plan, layer, in, -1, desc->hidden, "ffn.up.", "weight bias");
-        op->gelu = 1;
-        wcohi_plan_aux(plan, op, wcohi_mul(wcohi_plan_rows(plan), (size_t)desc->hidden));
-        return op->out;
-    }
-    if (wcohi_is_per_band(desc, layer)) {
-        op = wcohi_plan_op(plan, WCOHI_PER_BAND, layer, in, -1, width);
-        wcohi_plan_params(plan, op, "ffn.per_band.", "weight bias");
-        return op->out;
-    }
-    if (dual) x = wcohi_plan_maestro(plan, layer, in, in, "ffn.maestro_in.");
-    op = wcohi_plan_op(plan, WCOHI_KERR, layer, x, -1, width);
-    wcohi_plan_params(plan, op, "ffn.",
-                      "kerr.gamma_raw kerr.omega kerr.alpha kerr.beta corrector offset");
-    return dual ? wcohi_plan_maestro(plan, layer, op->out, op->out, "ffn.maestro_out.")
-                : wcohi_plan_maestro(plan, layer, in, op->out, "ffn.maestro.");
+    params.row[WCOHI_COHERENCE_GAIN] = wcohi_emit(walk, "attn.", "gain_raw", heads, 0, 0,
+                                                  WCOHI_INIT_CONSTANT, log(expm1(desc->gain)));
+    wcohi_walk_at(walk, walk->row_count - 1)->maximum = log(expm1(WCOHI_GAIN_MAX));
+    params.row[WCOHI_COHERENCE_CARRIER] =
+        wcohi_emit(walk, "attn.", "carrier", heads, 0, 0, WCOHI_INIT_CARRIER, 0);
+    params.row[WCOHI_COHERENCE_DAMPING] =
+        wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
+    both = wcohi_walk_linear(walk, &linear, in, -1, column + width)->out;
+    op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, both, both, width);
+    op->column = column;
+    return wcohi_walk_state(walk, op);
 }
 
-static int wcohi_plan_ffn_out(wcohi_plan *plan, int layer, int in, int residual)
+/* Attention up to its output projection, whose rows come with it: *project. */
+static int wcohi_walk_attention(wcohi_walk *walk, int in, wcohi_params *project)
 {
-    const wcoh_model_desc *desc = plan->desc;
-    wcohi_op *op =
-        wcohi_plan_linear(plan, layer, in, residual, 2 * desc->bands,
-                          desc->ffn == WCOH_FFN_MLP ? "ffn.down." : "ffn.out.", "weight bias");
-    if (desc->ffn == WCOH_FFN_KERR) op->groups = desc->groups;
+    int width = 2 * walk->desc->bands, frozen = walk->desc->attention == WCOH_ATTENTION_FROZEN, out;
+    walk->trained = !frozen;
+    out = wcohi_is_dot(walk->desc) ? wcohi_walk_dot(walk, in)
+          : frozen                 ? wcohi_walk_frozen(walk, in)
+                                   : wcohi_walk_coherence(walk, in);
+    *project = wcohi_emit_linear(walk, "attn.out.", width, width);
+    walk->trained = 1;
+    return out;
+}
+
+static int wcohi_walk_per_band(wcohi_walk *walk, int in)
+{
+    wcohi_params params = wcohi_no_params();
+    int bands = walk->desc->bands;
+    params.row[WCOHI_PER_BAND_WEIGHT] =
+        wcohi_emit(walk, "ffn.per_band.", "weight", bands, 2, 2, WCOHI_INIT_WEIGHT, 2);
+    params.row[WCOHI_PER_BAND_BIAS] =
+        wcohi_emit(walk, "ffn.per_band.", "bias", bands, 2, 0, WCOHI_INIT_BIAS, 2);
+    wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
+    return wcohi_emit_op(walk, WCOHI_PER_BAND, &params, in, -1, 2 * bands)->out;
+}
+
+/* Oscillators between two maestros, or before the only one, which listens to their input. */
+static int wcohi_walk_kerr(wcohi_walk *walk, int in)
+{
+    int width = 2 * walk->desc->bands, dual = walk->desc->maestros == WCOH_MAESTROS_DUAL, x = in;
+    wcohi_params before = wcohi_emit_maestro(walk, dual ? "ffn.maestro_in." : "ffn.maestro.");
+    wcohi_params params = wcohi_emit_kerr(walk);
+    if (dual) {
+        wcohi_params after = wcohi_emit_maestro(walk, "ffn.maestro_out.");
+        x = wcohi_walk_maestro(walk, &before, in, in);
+        x = wcohi_emit_op(walk, WCOHI_KERR, &params, x, -1, width)->out;
+        return wcohi_walk_maestro(walk, &after, x, x);
+    }
+    x = wcohi_emit_op(walk, WCOHI_KERR, &params, in, -1, width)->out;
+    return wcohi_walk_maestro(walk, &before, in, x);
+}
+
+static int wcohi_walk_mlp(wcohi_walk *walk, int in)
+{
+    int hidden = walk->desc->hidden;
+    wcohi_params params = wcohi_emit_linear(walk, "ffn.up.", hidden, 2 * walk->desc->bands);
+    wcohi_op *op = wcohi_walk_linear(walk, &params, in, -1, hidden);
+    op->gelu = 1;
+    op->aux = wcohi_emit_tensor(walk, 0, wcohi_walk_count(walk, hidden));
     return op->out;
+}
+
+/* Feed-forward up to its output projection, whose rows come with it: *project. */
+static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    int width = 2 * desc->bands, out;
+    if (desc->ffn == WCOH_FFN_MLP) {
+        out = wcohi_walk_mlp(walk, in);
+        *project = wcohi_emit_linear(walk, "ffn.down.", width, desc->hidden);
+        return out;
+    }
+    out = walk->layer == 0 && desc->per_band_first == WCOH_SWITCH_ON ? wcohi_walk_per_band(walk, in)
+                                                                     : wcohi_walk_kerr(walk, in);
+    *project = desc->groups == 1 ? wcohi_emit_linear(walk, "ffn.out.", width, width)
+                                 : wcohi_emit_blocks(walk, "ffn.out.", desc->groups, width);
+    return out;
 }
 
 /* One block on the stream h; returns the stream after it. In a parallel block both branches are
    computed first and added last, so that no gradient reaches h before both have been read. */
-static int wcohi_plan_block(wcohi_plan *plan, int layer, int h)
+static int wcohi_walk_layer(wcohi_walk *walk, int h)
 {
-    int width = 2 * plan->desc->bands, normed = wcohi_plan_norm(plan, layer, h, "norm1.");
-    int attended = wcohi_plan_attention(plan, layer, normed), fed;
-    if (plan->desc->block == WCOH_BLOCK_SEQUENTIAL) {
-        h = wcohi_plan_linear(plan, layer, attended, h, width, "attn.out.", "weight bias")->out;
-        fed = wcohi_plan_ffn(plan, layer, wcohi_plan_norm(plan, layer, h, "norm2."));
+    const wcoh_model_desc *desc = walk->desc;
+    int width = 2 * desc->bands, normed = wcohi_walk_norm(walk, "norm1.", h), fed;
+    wcohi_params attention, ffn;
+    wcohi_op *op;
+    int attended = wcohi_walk_attention(walk, normed, &attention);
+    if (desc->block == WCOH_BLOCK_SEQUENTIAL) {
+        h = wcohi_walk_linear(walk, &attention, attended, h, width)->out;
+        fed = wcohi_walk_ffn(walk, wcohi_walk_norm(walk, "norm2.", h), &ffn);
     } else {
-        if (plan->desc->block == WCOH_BLOCK_PARALLEL)
-            normed = wcohi_plan_norm(plan, layer, h, "norm2.");
-        fed = wcohi_plan_ffn(plan, layer, normed);
-        h = wcohi_plan_linear(plan, layer, attended, h, width, "attn.out.", "weight bias")->out;
+        if (desc->block == WCOH_BLOCK_PARALLEL) normed = wcohi_walk_norm(walk, "norm2.", h);
+        fed = wcohi_walk_ffn(walk, normed, &ffn);
+        h = wcohi_walk_linear(walk, &attention, attended, h, width)->out;
     }
-    return wcohi_plan_ffn_out(plan, layer, fed, h);
+    op = wcohi_walk_linear(walk, &ffn, fed, h, width);
+    if (desc->ffn == WCOH_FFN_KERR) op->groups = desc->groups;
+    return op->out;
 }
 
-static void wcohi_plan_head(wcohi_plan *plan, int h)
+static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
 {
-    const wcoh_model_desc *desc = plan->desc;
-    wcohi_op *op;
-    int in = wcohi_plan_norm(plan, -1, h, "norm_f.");
-    if (desc->head == WCOH_HEAD_LOW_RANK)
-        in = wcohi_plan_linear(plan, -1, in, -1, desc->head_rank, "head.", "down.weight -")->out;
-    op = wcohi_plan_op(plan, WCOHI_HEAD, -1, in, -1, 0);
-    wcohi_plan_params(plan, op, "",
-                      desc->head == WCOH_HEAD_TIED    ? "embed.weight head.scale"
-                      : desc->head == WCOH_HEAD_DENSE ? "head.weight -"
-                                                      : "head.up.weight -");
+    const wcoh_model_desc *desc = walk->desc;
+    int width = 2 * desc->bands, learned = desc->position == WCOH_POSITION_LEARNED;
+    *params = wcohi_no_params();
+    walk->trained = desc->embedding_trained == WCOH_SWITCH_ON;
+    params->row[WCOHI_EMBED_TABLE] =
+        wcohi_emit(walk, "embed.", "weight", desc->vocab, width, 0, WCOHI_INIT_EMBEDDING, 0);
+    walk->trained = learned;
+    if (desc->position != WCOH_POSITION_NONE)
+        params->row[WCOHI_EMBED_POSITIONS] =
+            wcohi_emit(walk, "position.", "weight", desc->context, width, 0,
+                       learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
+    walk->trained = 1;
+    return wcohi_emit_op(walk, WCOHI_EMBED, params, -1, -1, width)->out;
+}
+
+/* table: the row of the embedding, which a tied head reads. */
+static void wcohi_walk_head(wcohi_walk *walk, int h, int table)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    int width = 2 * desc->bands, in = wcohi_walk_norm(walk, "norm_f.", h), rank = desc->head_rank;
+    wcohi_params params = wcohi_no_params(), down = wcohi_no_params();
+    if (desc->head == WCOH_HEAD_DENSE)
+        params.row[WCOHI_HEAD_WEIGHT] =
+            wcohi_emit(walk, "head.", "weight", desc->vocab, width, 0, WCOHI_INIT_WEIGHT, width);
+    if (desc->head == WCOH_HEAD_TIED) {
+        params.row[WCOHI_HEAD_WEIGHT] = table;
+        params.row[WCOHI_HEAD_SCALE] =
+            wcohi_emit(walk, "head.", "scale", 1, 0, 0, WCOHI_INIT_CONSTANT, 1);
+    }
+    if (desc->head == WCOH_HEAD_LOW_RANK) {
+        down.row[WCOHI_LINEAR_WEIGHT] =
+            wcohi_emit(walk, "head.down.", "weight", rank, width, 0, WCOHI_INIT_WEIGHT, width);
+        params.row[WCOHI_HEAD_WEIGHT] =
+            wcohi_emit(walk, "head.up.", "weight", desc->vocab, rank, 0, WCOHI_INIT_WEIGHT, rank);
+        in = wcohi_walk_linear(walk, &down, in, -1, rank)->out;
+    }
+    wcohi_emit_op(walk, WCOHI_HEAD, &params, in, -1, 0);
+}
+
+/* Every tensor of the architecture, in the order in which files list them, and its ops in the order
+   of a forward pass. */
+static void wcohi_walk_model(wcohi_walk *walk)
+{
+    wcohi_params embed;
+    int h, i;
+    walk->layer = -1;
+    h = wcohi_walk_embed(walk, &embed);
+    for (walk->layer = 0; walk->layer < walk->desc->layers; walk->layer++)
+        h = wcohi_walk_layer(walk, h);
+    walk->layer = -1;
+    wcohi_walk_head(walk, h, embed.row[WCOHI_EMBED_TABLE]);
+    for (i = 0; walk->rows && i < walk->row_count; i++)
+        if (!walk->rows[i].trained)
+            walk->rows[i].offset += walk->span[1]; /* the frozen part follows the trained */
+}
+
+/* Fill `rows`; NULL: only count. The plan is counted too, and lost. */
+static wcohi_walk wcohi_walk_rows(const wcoh_model_desc *desc, wcohi_row *rows)
+{
+    wcohi_plan plan;
+    wcohi_walk walk;
+    memset(&plan, 0, sizeof plan);
+    memset(&walk, 0, sizeof walk);
+    walk.desc = desc;
+    walk.rows = rows;
+    walk.plan = &plan;
+    wcohi_walk_model(&walk);
+    walk.plan = NULL;
+    return walk;
+}
+
+/* Fill plan's ops and tensors, where it has memory for them; else only count. */
+static void wcohi_walk_plan(wcohi_plan *plan, const wcoh_model_desc *desc, wcohi_mode mode)
+{
+    wcohi_walk walk;
+    memset(&walk, 0, sizeof walk);
+    walk.desc = desc;
+    walk.plan = plan;
+    plan->count = plan->tensor_count = plan->states = plan->overflow = 0;
+    plan->training = mode == WCOHI_MODE_TRAIN;
+    plan->session = mode == WCOHI_MODE_SESSION;
+    wcohi_walk_model(&walk);
+    plan->trained_span = walk.span[1];
+    plan->span = wcohi_add(walk.span[0], walk.span[1]);
+    plan->row_count = walk.row_count;
 }
 
 /* ---- lifetimes ------------------------------------------------------------------------------- */
 
-static void wcohi_plan_use(wcohi_plan *plan, int tensor, int time)
+#define WCOHI_USES 7 /* tensors that an op's backward can touch: in, in2, out, aux, 3 gradients */
+
+static int wcohi_plan_grad(const wcohi_plan *plan, int tensor)
 {
-    if (tensor < 0) return;
-    plan->tensors[tensor].first = WCOHI_MIN(plan->tensors[tensor].first, time);
-    plan->tensors[tensor].last = WCOHI_MAX(plan->tensors[tensor].last, time);
+    return tensor < 0 ? -1 : plan->tensors[tensor].grad;
 }
 
-static void wcohi_plan_use_grad(wcohi_plan *plan, int tensor, int time)
+/* The tensors in use at a time, -1 where there is none. */
+static void wcohi_plan_uses(const wcohi_plan *plan, int time, int uses[WCOHI_USES])
 {
-    if (tensor >= 0) wcohi_plan_use(plan, plan->tensors[tensor].grad, time);
+    int back = time >= plan->count;
+    const wcohi_op *op = &plan->ops[back ? 2 * plan->count - 1 - time : time];
+    int keeps = back ? wcohi_kind_keeps(op->kind) : 1 | 2 | 4;
+    uses[0] = keeps & 1 ? op->in : -1;
+    uses[1] = keeps & 2 ? op->in2 : -1;
+    uses[2] = keeps & 4 ? op->out : -1;
+    uses[3] = op->aux;
+    uses[4] = back ? wcohi_plan_grad(plan, op->in) : -1;
+    uses[5] = back ? wcohi_plan_grad(plan, op->in2) : -1;
+    uses[6] = back ? wcohi_plan_grad(plan, op->out) : -1;
 }
 
+/* First and last use of every tensor, and the lists of them in the order of each: a walk up the
+   times meets tensors as they are born, a walk down meets the last to die first. */
 static void wcohi_plan_lifetimes(wcohi_plan *plan)
 {
-    int i;
-    for (i = 0; i < plan->count; i++) {
-        const wcohi_op *op = &plan->ops[i];
-        int back = 2 * plan->count - 1 - i, keeps = wcohi_kind_keeps(op->kind);
-        wcohi_plan_use(plan, op->in, i);
-        wcohi_plan_use(plan, op->in2, i);
-        wcohi_plan_use(plan, op->out, i);
-        wcohi_plan_use(plan, op->aux, i);
-        if (!plan->training) continue;
-        wcohi_plan_use(plan, op->aux, back);
-        if (keeps & 1) wcohi_plan_use(plan, op->in, back);
-        if (keeps & 2) wcohi_plan_use(plan, op->in2, back);
-        if (keeps & 4) wcohi_plan_use(plan, op->out, back);
-        wcohi_plan_use_grad(plan, op->in, back);
-        wcohi_plan_use_grad(plan, op->in2, back);
-        wcohi_plan_use_grad(plan, op->out, back);
+    int times = (plan->training ? 2 : 1) * plan->count, time, i, uses[WCOHI_USES];
+    int *end = &plan->born;
+    for (time = 0; time < times; time++) {
+        wcohi_plan_uses(plan, time, uses);
+        for (i = 0; i < WCOHI_USES; i++) {
+            wcohi_tensor *tensor = uses[i] < 0 ? NULL : &plan->tensors[uses[i]];
+            if (!tensor || tensor->first != INT_MAX) continue;
+            tensor->first = time;
+            *end = uses[i];
+            end = &tensor->born_next;
+        }
+    }
+    *end = -1;
+    plan->dying = -1;
+    for (time = times - 1; time >= 0; time--) {
+        wcohi_plan_uses(plan, time, uses);
+        for (i = 0; i < WCOHI_USES; i++) {
+            wcohi_tensor *tensor = uses[i] < 0 ? NULL : &plan->tensors[uses[i]];
+            if (!tensor || tensor->last >= 0) continue;
+            tensor->last = time;
+            tensor->dying_next = plan->dying;
+            plan->dying = uses[i];
+        }
     }
 }
 
@@ -12969,63 +13059,119 @@ static void wcohi_plan_accumulation(wcohi_plan *plan)
     }
 }
 
-/* First fit in order of birth: each tensor takes the lowest gap that no living neighbour touches.
-   */
-static size_t wcohi_plan_fit(const wcohi_plan *plan, int tensor)
+/* ---- places ---------------------------------------------------------------------------------- */
+
+/* Memory while it is given out in the order of time. Holes lie in ascending order and never touch
+   one another or the end; each is kept in the tensor that died there. */
+typedef struct wcohi_places {
+    wcohi_tensor *tensors;
+    int holes;  /* the lowest, -1: none */
+    size_t end; /* nothing lives from here on */
+    size_t most;
+    size_t steps; /* holes looked at: tests count the work */
+} wcohi_places;
+
+static size_t wcohi_place_size(const wcohi_tensor *tensor)
 {
-    const wcohi_tensor *t = &plan->tensors[tensor];
-    size_t at = 0, size = wcohi_round_up(t->count, WCOHI_ALIGN / sizeof(float));
-    int i, moved = 1;
-    while (moved) {
-        for (i = 0, moved = 0; i < tensor; i++) {
-            const wcohi_tensor *o = &plan->tensors[i];
-            size_t end = o->offset + wcohi_round_up(o->count, WCOHI_ALIGN / sizeof(float));
-            if (o->last < 0 || o->first > t->last || o->last < t->first) continue;
-            if (at < end && at + size > o->offset) {
-                at = end;
-                moved = 1;
-            }
-        }
+    return wcohi_round_up(tensor->count, WCOHI_ALIGN / sizeof(float));
+}
+
+/* First fit: the lowest hole that is large enough, else the end. */
+static size_t wcohi_place_take(wcohi_places *places, size_t size)
+{
+    int *link = &places->holes;
+    size_t at = places->end;
+    while (*link >= 0 && places->tensors[*link].hole < size) {
+        places->steps++;
+        link = &places->tensors[*link].hole_next;
     }
+    if (*link >= 0) {
+        wcohi_tensor *hole = &places->tensors[*link];
+        at = hole->hole_at;
+        hole->hole_at += size;
+        hole->hole -= size;
+        if (hole->hole == 0) *link = hole->hole_next;
+        return at;
+    }
+    places->end = wcohi_add(at, size);
+    places->most = WCOHI_MAX(places->most, places->end);
     return at;
 }
 
-static void wcohi_plan_place(wcohi_plan *plan)
+/* Make a hole of the dead tensor's place and join it to the holes and the end that it touches. */
+static void wcohi_place_give(wcohi_places *places, int dead)
 {
-    int i;
-    for (i = 0; i < plan->tensor_count; i++) {
-        wcohi_tensor *tensor = &plan->tensors[i];
-        if (tensor->last < 0) continue; /* an unused gradient */
-        tensor->offset = wcohi_plan_fit(plan, i);
-        plan->activations = WCOHI_MAX(
-            plan->activations,
-            wcohi_add(tensor->offset, wcohi_round_up(tensor->count, WCOHI_ALIGN / sizeof(float))));
+    wcohi_tensor *tensors = places->tensors, *hole = &tensors[dead];
+    int *link = &places->holes, *before = NULL;
+    hole->hole_at = hole->offset;
+    hole->hole = wcohi_place_size(hole);
+    if (hole->hole == 0) return;
+    while (*link >= 0 && tensors[*link].hole_at < hole->hole_at) {
+        places->steps++;
+        before = link;
+        link = &tensors[*link].hole_next;
+    }
+    hole->hole_next = *link;
+    *link = dead;
+    if (hole->hole_next >= 0 && hole->hole_at + hole->hole == tensors[hole->hole_next].hole_at) {
+        hole->hole += tensors[hole->hole_next].hole;
+        hole->hole_next = tensors[hole->hole_next].hole_next;
+    }
+    if (before && tensors[*before].hole_at + tensors[*before].hole == hole->hole_at) {
+        tensors[*before].hole += hole->hole;
+        tensors[*before].hole_next = hole->hole_next;
+        link = before;
+    }
+    if (tensors[*link].hole_at + tensors[*link].hole == places->end) {
+        places->end = tensors[*link].hole_at;
+        *link = -1; /* the highest hole: none follows */
     }
 }
 
-/* Build the plan of a model's architecture in `plan`, whose arrays wcohi_plan_layout has placed. */
-static void wcohi_plan_build(wcohi_plan *plan, const wcoh_model_desc *desc, const wcohi_row *rows,
-                             int row_count, int batch, int seq, wcohi_mode mode)
+/* Give every tensor that is used its offset. Returns the holes looked at. */
+static size_t wcohi_plan_place(wcohi_plan *plan)
 {
-    wcohi_table table = wcohi_table_build(desc, NULL);
-    wcohi_op *embed;
-    int layer, h;
+    wcohi_places places;
+    int born, dead = plan->dying;
+    memset(&places, 0, sizeof places);
+    places.tensors = plan->tensors;
+    places.holes = -1;
+    for (born = plan->born; born >= 0; born = plan->tensors[born].born_next) {
+        wcohi_tensor *tensor = &plan->tensors[born];
+        while (plan->tensors[dead].last < tensor->first) { /* `born` itself ends the walk */
+            wcohi_place_give(&places, dead);
+            dead = plan->tensors[dead].dying_next;
+        }
+        tensor->offset = wcohi_place_take(&places, wcohi_place_size(tensor));
+    }
+    plan->activations = places.most;
+    return places.steps;
+}
+
+/* ---- making a plan --------------------------------------------------------------------------- */
+
+/* The plan's own arrays; measuring and laying out. */
+static void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_model_desc *desc,
+                              wcohi_mode mode)
+{
+    wcohi_plan counted;
+    memset(&counted, 0, sizeof counted);
+    wcohi_walk_plan(&counted, desc, mode);
+    plan->ops = WCOHI_TAKE(arena, counted.count, wcohi_op);
+    plan->tensors = WCOHI_TAKE(arena, counted.tensor_count, wcohi_tensor);
+}
+
+/* Build the plan of a model's architecture in `plan`, whose arrays wcohi_plan_layout has placed.
+   rows: the model's parameter rows, NULL while nothing runs yet. */
+static void wcohi_plan_build(wcohi_plan *plan, const wcoh_model_desc *desc, const wcohi_row *rows,
+                             int batch, int seq, wcohi_mode mode)
+{
     plan->desc = desc;
-    plan->trained_span = table.span[1];
-    plan->span = wcohi_add(table.span[0], table.span[1]);
     plan->rows = rows;
-    plan->row_count = row_count;
-    plan->count = plan->tensor_count = plan->states = plan->overflow = 0;
-    plan->activations = 0;
     plan->batch = batch;
     plan->seq = seq;
-    plan->training = mode == WCOHI_MODE_TRAIN;
-    plan->session = mode == WCOHI_MODE_SESSION;
-    embed = wcohi_plan_op(plan, WCOHI_EMBED, -1, -1, -1, 2 * desc->bands);
-    wcohi_plan_params(plan, embed, "", "embed.weight position.weight");
-    h = embed->out;
-    for (layer = 0; layer < desc->layers; layer++) h = wcohi_plan_block(plan, layer, h);
-    wcohi_plan_head(plan, h);
+    plan->activations = 0;
+    wcohi_walk_plan(plan, desc, mode);
     if (plan->overflow) return;
     wcohi_plan_lifetimes(plan);
     wcohi_plan_accumulation(plan);
@@ -13111,22 +13257,22 @@ static void wcohi_model_init(wcoh_model *model)
 /* Lay a model out in the arena; NULL while the arena only measures. desc is resolved. */
 static wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_desc *desc)
 {
-    wcohi_table table = wcohi_table_build(desc, NULL);
+    wcohi_walk counted = wcohi_walk_rows(desc, NULL);
     wcoh_model *model = WCOHI_TAKE(arena, 1, wcoh_model);
-    wcohi_row *rows = WCOHI_TAKE(arena, table.count, wcohi_row);
-    wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(table.span[0], table.span[1]), wcoh_real);
+    wcohi_row *rows = WCOHI_TAKE(arena, counted.row_count, wcohi_row);
+    wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(counted.span[0], counted.span[1]), wcoh_real);
     const wcoh_tokenizer *tokenizer =
         desc->tokenizer ? wcohi_tokenizer_copy(arena, desc->tokenizer) : NULL;
     if (!model) return NULL;
     model->desc = *desc;
     model->desc.tokenizer = tokenizer;
     model->rows = rows;
-    model->row_count = table.count;
+    model->row_count = counted.row_count;
     model->params = params;
-    model->trained_span = table.span[1];
-    model->span = table.span[0] + table.span[1];
+    model->trained_span = counted.span[1];
+    model->span = counted.span[0] + counted.span[1];
     model->version = 1;
-    wcohi_table_build(&model->desc, rows);
+    wcohi_walk_rows(&model->desc, rows);
     return model;
 }
 
@@ -13270,7 +13416,7 @@ typedef struct wcohi_engine_desc {
 static void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
                                 const wcohi_engine_desc *desc)
 {
-    wcohi_plan_layout(&engine->plan, arena, desc->model);
+    wcohi_plan_layout(&engine->plan, arena, desc->model, desc->mode);
     engine->device_memory = desc->device ? NULL : wcohi_take(arena, 1, wcohi_cpu_bytes(desc->cpu));
     engine->exec_memory = wcohi_take(arena, 1, desc->exec_bytes);
 }
@@ -13284,12 +13430,12 @@ static wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error *err
     wcohi_plan plan;
     wcoh_result result;
     memset(&plan, 0, sizeof plan);
-    wcohi_plan_layout(&plan, &arena, desc->model);
+    wcohi_plan_layout(&plan, &arena, desc->model, desc->mode);
     if ((result = wcohi_block_take(&block, &arena, desc->memory, arena.used, "plan", error)) !=
         WCOH_OK)
         return result;
-    wcohi_plan_layout(&plan, &arena, desc->model);
-    wcohi_plan_build(&plan, desc->model, NULL, 0, desc->batch, desc->seq, desc->mode);
+    wcohi_plan_layout(&plan, &arena, desc->model, desc->mode);
+    wcohi_plan_build(&plan, desc->model, NULL, desc->batch, desc->seq, desc->mode);
     if (plan.overflow || plan.activations == WCOHI_SIZE_BAD)
         result = wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
                             desc->batch, desc->seq);
@@ -13304,8 +13450,7 @@ static wcoh_result wcohi_engine_open(wcohi_engine *engine, const wcohi_engine_de
                                      wcoh_model *model, wcoh_error *error)
 {
     wcoh_result result;
-    wcohi_plan_build(&engine->plan, &model->desc, model->rows, model->row_count, desc->batch,
-                     desc->seq, desc->mode);
+    wcohi_plan_build(&engine->plan, &model->desc, model->rows, desc->batch, desc->seq, desc->mode);
     engine->device = desc->device;
     if (!desc->device) {
         result = wcohi_cpu_open(&engine->own_device, engine->device_memory, desc->cpu, error);

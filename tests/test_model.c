@@ -1863,6 +1863,165 @@ static void sessions_follow_their_model(void)
     wcoh_model_destroy(copy);
 }
 
+/* ---- plans ----------------------------------------------------------------------------------- */
+
+/* A plan by itself; *memory is to be freed. */
+static wcohi_plan plan_of(const wcoh_model_desc *desc, wcohi_mode mode, void **memory)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_plan plan;
+    memset(&plan, 0, sizeof plan);
+    wcohi_plan_layout(&plan, &arena, desc, mode);
+    *memory = calloc(1, arena.used);
+    if (!*memory) abort();
+    arena.base = (unsigned char *)*memory;
+    arena.used = 0;
+    wcohi_plan_layout(&plan, &arena, desc, mode);
+    wcohi_plan_build(&plan, desc, NULL, 2, 6, mode);
+    return plan;
+}
+
+static int tensors_collide(const wcohi_tensor *a, const wcohi_tensor *b)
+{
+    int together = a->first <= b->last && b->first <= a->last;
+    return together && a->offset < b->offset + b->count && b->offset < a->offset + a->count;
+}
+
+/* Reals in use at the busiest time: no layout can do with less. */
+static size_t busiest(const wcohi_plan *plan)
+{
+    size_t most = 0;
+    int time, i;
+    for (time = 0; time < 2 * plan->count; time++) {
+        size_t sum = 0;
+        for (i = 0; i < plan->tensor_count; i++) {
+            const wcohi_tensor *tensor = &plan->tensors[i];
+            if (tensor->first <= time && time <= tensor->last) sum += wcohi_place_size(tensor);
+        }
+        if (sum > most) most = sum;
+    }
+    return most;
+}
+
+static const char *const planned[] = {
+    "vocab=7",
+    "vocab=7 attention=frozen block=parallel_shared",
+    "vocab=7 attention=shared block=sequential maestros=add",
+    "vocab=7 attention=dot ffn=mlp block=sequential",
+    "vocab=7 ffn=mlp block=parallel per_band_first=on",
+    "vocab=7 per_band_first=on layers=7 head=low_rank head_rank=3",
+    "vocab=7 layers=1 head=tied solver=none"};
+
+static void tensors_in_use_share_no_memory(void)
+{
+    size_t n;
+    int mode, i, j, collisions = 0;
+    for (n = 0; n < sizeof planned / sizeof *planned; n++) {
+        for (mode = WCOHI_MODE_TRAIN; mode <= WCOHI_MODE_SESSION; mode++) {
+            wcoh_model_desc desc = model_desc_of(planned[n]);
+            void *memory;
+            wcohi_plan plan;
+            CHECK(wcoh_model_desc_resolve(&desc, NULL) == WCOH_OK);
+            plan = plan_of(&desc, (wcohi_mode)mode, &memory);
+            for (i = 0; i < plan.tensor_count; i++) {
+                const wcohi_tensor *tensor = &plan.tensors[i];
+                if (tensor->last < 0) continue; /* the gradient of nothing */
+                CHECK(tensor->offset + tensor->count <= plan.activations);
+                for (j = 0; j < i; j++) collisions += tensors_collide(tensor, &plan.tensors[j]);
+            }
+            CHECK_SAY(collisions == 0, "%s, mode %d: %d collisions", planned[n], mode, collisions);
+            /* first fit leaves holes: a quarter more than what is in use at once is the bound */
+            CHECK_SAY(4 * plan.activations <= 5 * busiest(&plan), "%s, mode %d: %lu for %lu",
+                      planned[n], mode, (unsigned long)plan.activations,
+                      (unsigned long)busiest(&plan));
+            free(memory);
+        }
+    }
+}
+
+/* Every op has the rows that its kind names, and every row has an op. */
+static void parameters_meet_their_ops(void)
+{
+    size_t n;
+    for (n = 0; n < sizeof planned / sizeof *planned; n++) {
+        wcoh_model_desc desc = model_desc_of(planned[n]);
+        wcoh_model *model = model_of(&desc);
+        void *memory;
+        wcohi_plan plan = plan_of(&model->desc, WCOHI_MODE_TRAIN, &memory);
+        int i, p, norms = 0;
+        CHECK(plan.row_count == model->row_count && plan.trained_span == model->trained_span);
+        for (i = 0; i < plan.count; i++) {
+            const wcohi_op *op = &plan.ops[i];
+            for (p = 0; p < WCOHI_OP_PARAMS; p++) {
+                int row = op->param[p];
+                char layer[32];
+                if (row < 0) continue;
+                snprintf(layer, sizeof layer, "blocks.%d.", op->layer);
+                if (!CHECK(row < model->row_count)) continue;
+                CHECK_SAY(op->layer < 0 ? strncmp(model->rows[row].name, "blocks.", 7) != 0
+                                        : strncmp(model->rows[row].name, layer, strlen(layer)) == 0,
+                          "an op of layer %d reads %s", op->layer, model->rows[row].name);
+            }
+            if (op->kind != WCOHI_NORM) continue;
+            norms++;
+            CHECK(text_ends(model->rows[op->param[WCOHI_NORM_WEIGHT]].name, "weight"));
+            CHECK(text_ends(model->rows[op->param[WCOHI_NORM_BIAS]].name, "bias"));
+        }
+        CHECK(norms > 1);
+        free(memory);
+        wcoh_model_destroy(model);
+    }
+}
+
+/* Holes that giving out the places of so many layers looks at. */
+static size_t place_steps(int layers, wcohi_mode mode)
+{
+    wcoh_model_desc desc = model_desc_of("bands=2 heads=1 maestro=1 vocab=4");
+    void *memory;
+    wcohi_plan plan;
+    size_t steps;
+    desc.layers = layers;
+    CHECK(wcoh_model_desc_resolve(&desc, NULL) == WCOH_OK);
+    plan = plan_of(&desc, mode, &memory);
+    steps = wcohi_plan_place(&plan);
+    free(memory);
+    return steps;
+}
+
+static void deep_networks_take_linear_work(void)
+{
+    int mode;
+    for (mode = WCOHI_MODE_TRAIN; mode <= WCOHI_MODE_SESSION; mode++) {
+        size_t some = place_steps(128, (wcohi_mode)mode),
+               many = place_steps(1024, (wcohi_mode)mode);
+        CHECK_SAY(many <= 8 * some + 64, "mode %d: %lu steps for 128 layers, %lu for 1,024", mode,
+                  (unsigned long)some, (unsigned long)many);
+    }
+}
+
+static void a_thousand_layers_train_and_stream(void)
+{
+    static const uint32_t text[] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+    wcoh_model_desc desc = model_desc_of("bands=2 heads=1 maestro=1 vocab=4 layers=1024");
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer_desc training;
+    wcoh_trainer *trainer;
+    wcoh_session *session = session_of(model, 4);
+    wcoh_error error = {WCOH_OK, ""};
+    memset(&training, 0, sizeof training);
+    training.batch = 1;
+    training.seq = 4;
+    training.steps = 1;
+    trainer = trainer_of(model, &training);
+    CHECK(wcoh_trainer_set_data(trainer, text, 16, NULL, 0, &error) == WCOH_OK);
+    CHECK_SAY(wcoh_trainer_run(trainer, -1, NULL, &error) >= 0, "%s", error.text);
+    CHECK_SAY(wcoh_session_step(session, 1, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcohi_is_finite((double)wcoh_session_logits(session)[0]));
+    wcoh_session_destroy(session);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
 int main(void)
 {
     RUN(parameters_are_as_many_as_published);
@@ -1919,6 +2078,10 @@ int main(void)
     RUN(learned_positions_end);
     RUN(the_ring_keeps_the_last_tokens);
     RUN(sessions_follow_their_model);
+    RUN(tensors_in_use_share_no_memory);
+    RUN(parameters_meet_their_ops);
+    RUN(deep_networks_take_linear_work);
+    RUN(a_thousand_layers_train_and_stream);
     CHECK(libc_live == 0);
     return test_end();
 }
