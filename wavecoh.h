@@ -10613,8 +10613,8 @@ static void wcohi_embed_rows(const wcohi_rows *rows)
     const wcohi_run *run = exec->run;
     const wcoh_model_desc *desc = exec->base.plan->desc;
     size_t width = (size_t)op->wide_out, i;
-    const wcoh_real *table = wcohi_param_data(exec, op->param[0]),
-                    *places = wcohi_param_data(exec, op->param[1]);
+    const wcoh_real *table = wcohi_param_data(exec, op->param[WCOHI_EMBED_TABLE]),
+                    *places = wcohi_param_data(exec, op->param[WCOHI_EMBED_POSITIONS]);
     wcoh_real *out = wcohi_tensor_data(exec, op->out) + (size_t)rows->first * width;
     int r;
     for (r = rows->first; r < rows->first + rows->count; r++, out += width) {
@@ -10647,8 +10647,8 @@ static void wcohi_embed_columns(int index, int slot, void *user)
     size_t width = (size_t)op->wide_out, from = (size_t)index * WCOHI_EMBED_COLUMNS, i;
     size_t to =
         WCOHI_MIN(WCOHI_MIN(from + WCOHI_EMBED_COLUMNS, width), 2 * (size_t)run->active_bands);
-    wcoh_real *dtable = wcohi_param_grad(exec, op->param[0]),
-              *dplaces = wcohi_param_grad(exec, op->param[1]);
+    wcoh_real *dtable = wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]),
+              *dplaces = wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]);
     const wcoh_real *g = wcohi_tensor_grad(exec, op->out);
     int r, total = wcohi_run_rows(exec);
     (void)slot;
@@ -10663,7 +10663,9 @@ static void wcohi_embed_columns(int index, int slot, void *user)
 static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_rows rows;
-    if (!wcohi_param_grad(exec, op->param[0]) && !wcohi_param_grad(exec, op->param[1])) return;
+    if (!wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]) &&
+        !wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]))
+        return;
     memset(&rows, 0, sizeof rows);
     rows.exec = exec;
     rows.op = op;
@@ -10682,8 +10684,8 @@ static void wcohi_norm_forward_rows(const wcohi_rows *rows)
     exec->compute.kernels->norm->forward(
         wcohi_tensor_data(exec, op->out) + at,
         wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
-        wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[0]),
-        wcohi_param_data(exec, op->param[1]), rows->count, op->wide_in);
+        wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]),
+        wcohi_param_data(exec, op->param[WCOHI_NORM_BIAS]), rows->count, op->wide_in);
 }
 
 static void wcohi_norm_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -10701,15 +10703,17 @@ static void wcohi_norm_backward_rows(const wcohi_rows *rows)
         rows->partial + op->wide_in, wcohi_tensor_grad(exec, op->out) + at,
         wcohi_tensor_data(exec, op->in) + at,
         wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
-        wcohi_param_data(exec, op->param[0]), rows->count, op->wide_in);
+        wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]), rows->count, op->wide_in);
 }
 
 static void wcohi_norm_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     size_t width = (size_t)op->wide_in;
     int chunks = wcohi_each_rows(exec, op, wcohi_norm_backward_rows, 1, 8.0 * op->wide_in);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[0]), 0, width, chunks);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[1]), width, width, chunks);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_WEIGHT]), 0, width,
+                       chunks);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_BIAS]), width, width,
+                       chunks);
 }
 
 /* ---- matrix products over all rows ----------------------------------------------------------- */
@@ -10813,7 +10817,7 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
 static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
-    const wcoh_real *bias = wcohi_param_data(exec, op->param[1]),
+    const wcoh_real *bias = wcohi_param_data(exec, op->param[WCOHI_LINEAR_BIAS]),
                     *residual = wcohi_tensor_data(exec, op->in2);
     wcoh_real *pre = op->gelu ? wcohi_tensor_data(exec, op->aux) : NULL;
     for (group = 0; group < op->groups; group++) {
@@ -10826,7 +10830,7 @@ static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
         args.pre = pre ? pre + group * out : NULL;
         wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out) + group * out, op->wide_out,
                       wcohi_tensor_data(exec, op->in) + group * in, op->wide_in,
-                      wcohi_param_data(exec, op->param[0]) +
+                      wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) +
                           (size_t)group * (size_t)out * (size_t)in,
                       out, in);
     }
@@ -10838,7 +10842,7 @@ static void wcohi_gelu_backward_rows(const wcohi_rows *rows)
     size_t width = (size_t)rows->op->wide_out, at = (size_t)rows->first * width;
     wcoh_real *g = wcohi_tensor_grad(exec, rows->op->out) + at;
     exec->compute.kernels->common->gelu_backward(g, g, wcohi_tensor_data(exec, rows->op->aux) + at,
-                                             (size_t)rows->count * width);
+                                                 (size_t)rows->count * width);
 }
 
 static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -10846,15 +10850,16 @@ static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
     const wcoh_real *g = wcohi_tensor_grad(exec, op->out), *x = wcohi_tensor_data(exec, op->in);
     wcoh_real *dx = wcohi_tensor_grad(exec, op->in),
-              *dweight = wcohi_param_grad(exec, op->param[0]);
+              *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
     if (op->gelu) wcohi_each_rows(exec, op, wcohi_gelu_backward_rows, 0, 20.0 * op->wide_out);
-    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[1]), g, op->wide_out);
+    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]), g, op->wide_out);
     for (group = 0; group < op->groups; group++) {
         size_t block = (size_t)group * (size_t)out * (size_t)in;
         wcohi_product_weight(exec, dweight ? dweight + block : NULL, g + group * out, op->wide_out,
                              x + group * in, op->wide_in, out, in);
-        wcohi_product_input(exec, dx + group * in, op->wide_in, op->add_in, g + group * out,
-                            op->wide_out, wcohi_param_data(exec, op->param[0]) + block, out, in);
+        wcohi_product_input(
+            exec, dx + group * in, op->wide_in, op->add_in, g + group * out, op->wide_out,
+            wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
     }
 }
 
@@ -10867,17 +10872,17 @@ static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span;
     wcohi_gemm_args args;
     memset(&args, 0, sizeof args);
-    args.bias = wcohi_param_data(exec, op->param[1]);
+    args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]);
     args.gelu = 1;
     args.pre = pre;
     wcohi_product(exec, &args, squeezed, narrow, wcohi_tensor_data(exec, op->in), op->wide_in,
-                  wcohi_param_data(exec, op->param[0]), narrow, op->wide_in);
+                  wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow, op->wide_in);
     memset(&args, 0, sizeof args);
-    args.bias = wcohi_param_data(exec, op->param[3]);
+    args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]);
     args.residual = wcohi_tensor_data(exec, op->in2);
     args.ldr = (size_t)op->wide_out;
     wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out), op->wide_out, squeezed, narrow,
-                  wcohi_param_data(exec, op->param[2]), op->wide_out, narrow);
+                  wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out, narrow);
 }
 
 static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
@@ -10888,7 +10893,7 @@ static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
     size_t at = (size_t)rows->first * narrow;
     wcoh_real *pre = wcohi_tensor_data(exec, rows->op->aux), *g = pre + 2 * span;
     exec->compute.kernels->common->gelu_backward(g + at, g + at, pre + at,
-                                             (size_t)rows->count * narrow);
+                                                 (size_t)rows->count * narrow);
 }
 
 /* The residual's gradient is the output's (the plan made them one). */
@@ -10899,17 +10904,21 @@ static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span,
               *dsqueezed = squeezed + span;
     const wcoh_real *g = wcohi_tensor_grad(exec, op->out);
-    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[3]), g, op->wide_out);
-    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[2]), g, op->wide_out, squeezed,
-                         narrow, op->wide_out, narrow);
+    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g,
+                       op->wide_out);
+    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND]), g,
+                         op->wide_out, squeezed, narrow, op->wide_out, narrow);
     wcohi_product_input(exec, dsqueezed, narrow, 0, g, op->wide_out,
-                        wcohi_param_data(exec, op->param[2]), op->wide_out, narrow);
+                        wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out,
+                        narrow);
     wcohi_each_rows(exec, op, wcohi_maestro_gelu_rows, 0, 20.0 * narrow);
-    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[1]), dsqueezed, narrow);
-    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[0]), dsqueezed, narrow,
-                         wcohi_tensor_data(exec, op->in), op->wide_in, narrow, op->wide_in);
+    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
+                       dsqueezed, narrow);
+    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), dsqueezed,
+                         narrow, wcohi_tensor_data(exec, op->in), op->wide_in, narrow, op->wide_in);
     wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in, op->add_in, dsqueezed,
-                        narrow, wcohi_param_data(exec, op->param[0]), narrow, op->wide_in);
+                        narrow, wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow,
+                        op->wide_in);
 }
 
 /* ---- per band: y_k = W_k z_k + b_k with a 2x2 matrix a band ---------------------------------- */
@@ -10921,8 +10930,8 @@ static void wcohi_per_band_forward_rows(const wcohi_rows *rows)
     size_t at = (size_t)rows->first * (size_t)op->wide_in;
     exec->compute.kernels->per_band->forward(
         wcohi_tensor_data(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
-        wcohi_param_data(exec, op->param[0]), wcohi_param_data(exec, op->param[1]), rows->count,
-        op->wide_in / 2);
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]),
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_BIAS]), rows->count, op->wide_in / 2);
 }
 
 static void wcohi_per_band_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -10948,7 +10957,7 @@ static void wcohi_per_band_backward_rows(const wcohi_rows *rows)
     exec->compute.kernels->per_band->backward(
         rows->scratch, rows->partial, rows->partial + 2 * op->wide_in,
         wcohi_tensor_grad(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
-        wcohi_param_data(exec, op->param[0]), rows->count, op->wide_in / 2);
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]), rows->count, op->wide_in / 2);
     wcohi_rows_put(rows, rows->scratch);
 }
 
@@ -10956,8 +10965,10 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     size_t width = (size_t)op->wide_in; /* [K,2,2] weights are 2 D reals, [K,2] biases D */
     int chunks = wcohi_each_rows(exec, op, wcohi_per_band_backward_rows, 1, 8.0 * op->wide_in);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[0]), 0, 2 * width, chunks);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[1]), 2 * width, width, chunks);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_WEIGHT]), 0, 2 * width,
+                       chunks);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_BIAS]), 2 * width,
+                       width, chunks);
 }
 
 /* ---- head: logits = scale * W h, loss = mean of -log softmax(logits)[target] --------------------
@@ -10969,7 +10980,9 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 static double wcohi_head_scale(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    return op->param[1] < 0 ? 1 : (double)*wcohi_param_data(exec, op->param[1]);
+    return op->param[WCOHI_HEAD_SCALE] < 0
+               ? 1
+               : (double)*wcohi_param_data(exec, op->param[WCOHI_HEAD_SCALE]);
 }
 
 typedef struct wcohi_head_walk {
@@ -10990,7 +11003,7 @@ static void wcohi_head_logits(const wcohi_head_walk *walk)
     memset(&args, 0, sizeof args);
     wcohi_product(exec, &args, exec->head, exec->head_chunk, wcohi_tensor_data(exec, walk->op->in),
                   walk->op->wide_in,
-                  wcohi_param_data(exec, walk->op->param[0]) +
+                  wcohi_param_data(exec, walk->op->param[WCOHI_HEAD_WEIGHT]) +
                       (size_t)walk->first * (size_t)walk->op->wide_in,
                   walk->count, walk->op->wide_in);
 }
@@ -11004,7 +11017,7 @@ static void wcohi_head_scan_job(int index, int slot, void *user)
         const wcoh_real *logits = walk->exec->head + (size_t)row * (size_t)walk->exec->head_chunk;
         int64_t target = (int64_t)walk->exec->run->targets[row] - walk->first;
         walk->exec->compute.kernels->softmax->scan(logits, walk->count, (wcoh_real)walk->scale,
-                                                      &walk->maximum[row], &walk->sum[row]);
+                                                   &walk->maximum[row], &walk->sum[row]);
         if (target >= 0 && target < walk->count)
             walk->target[row] = (wcoh_real)walk->scale * logits[target];
     }
@@ -11078,13 +11091,13 @@ static void wcohi_head_last(wcohi_cpu_exec *exec, const wcohi_op *op)
     args.a =
         wcohi_tensor_data(exec, op->in) + (size_t)(wcohi_run_rows(exec) - 1) * (size_t)op->wide_in;
     args.lda = (size_t)op->wide_in;
-    args.b = wcohi_param_data(exec, op->param[0]);
+    args.b = wcohi_param_data(exec, op->param[WCOHI_HEAD_WEIGHT]);
     args.ldb = (size_t)op->wide_in;
     args.tb = 1;
     args.c = exec->logits;
     args.ldc = (size_t)vocab;
     wcohi_gemm(&exec->compute, &args);
-    for (i = 0; op->param[1] >= 0 && i < vocab; i++) exec->logits[i] *= scale;
+    for (i = 0; op->param[WCOHI_HEAD_SCALE] >= 0 && i < vocab; i++) exec->logits[i] *= scale;
 }
 
 static void wcohi_head_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -11101,8 +11114,8 @@ static void wcohi_head_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     double dscale[WCOHI_CHUNKS];
     int i, vocab = exec->base.plan->desc->vocab;
-    wcoh_real *dweight = wcohi_param_grad(exec, op->param[0]),
-              *dtied = wcohi_param_grad(exec, op->param[1]);
+    wcoh_real *dweight = wcohi_param_grad(exec, op->param[WCOHI_HEAD_WEIGHT]),
+              *dtied = wcohi_param_grad(exec, op->param[WCOHI_HEAD_SCALE]);
     wcohi_head_walk walk;
     memset(dscale, 0, sizeof dscale);
     wcohi_head_begin(&walk, exec, op);
@@ -11118,7 +11131,8 @@ static void wcohi_head_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
                              wcohi_tensor_data(exec, op->in), op->wide_in, walk.count, op->wide_in);
         wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in,
                             op->add_in || walk.first > 0, exec->head, exec->head_chunk,
-                            wcohi_param_data(exec, op->param[0]) + at, walk.count, op->wide_in);
+                            wcohi_param_data(exec, op->param[WCOHI_HEAD_WEIGHT]) + at, walk.count,
+                            op->wide_in);
     }
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
 }
@@ -11135,18 +11149,18 @@ static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *m
 {
     const wcoh_model_desc *desc = exec->base.plan->desc;
     wcohi_kerr_source source;
-    const wcoh_real *alpha = wcohi_param_data(exec, op->param[2]),
-                    *beta = wcohi_param_data(exec, op->param[3]);
+    const wcoh_real *alpha = wcohi_param_data(exec, op->param[WCOHI_KERR_ALPHA]),
+                    *beta = wcohi_param_data(exec, op->param[WCOHI_KERR_BETA]);
     source.bands = desc->bands;
     source.solver = desc->solver;
     source.steps = desc->rk4_steps;
-    source.gamma_raw = wcohi_param_data(exec, op->param[0]);
-    source.omega = wcohi_param_data(exec, op->param[1]);
+    source.gamma_raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
+    source.omega = wcohi_param_data(exec, op->param[WCOHI_KERR_OMEGA]);
     source.alpha = alpha ? (double)*alpha : 0;
     source.beta = beta ? (double)*beta : 0;
     source.ceiling = desc->limiter == WCOH_SWITCH_ON ? desc->ceiling : 0;
-    source.corrector = wcohi_param_data(exec, op->param[4]);
-    source.offset = wcohi_param_data(exec, op->param[5]);
+    source.corrector = wcohi_param_data(exec, op->param[WCOHI_KERR_CORRECTOR]);
+    source.offset = wcohi_param_data(exec, op->param[WCOHI_KERR_OFFSET]);
     wcohi_kerr_prepare((wcohi_kerr *)memory, &source,
                        (wcoh_real *)(void *)((unsigned char *)memory +
                                              wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN)));
@@ -11167,9 +11181,9 @@ static void wcohi_kerr_forward_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
     size_t at = (size_t)rows->first * (size_t)rows->op->wide_in;
-    exec->compute.kernels->kerr->forward(
-        wcohi_tensor_data(exec, rows->op->out) + at, wcohi_tensor_data(exec, rows->op->in) + at,
-        wcohi_kerr_of(exec, rows->op), rows->count, rows->scratch);
+    exec->compute.kernels->kerr->forward(wcohi_tensor_data(exec, rows->op->out) + at,
+                                         wcohi_tensor_data(exec, rows->op->in) + at,
+                                         wcohi_kerr_of(exec, rows->op), rows->count, rows->scratch);
 }
 
 static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -11190,10 +11204,10 @@ static void wcohi_kerr_backward_rows(const wcohi_rows *rows)
     wcohi_kerr_gradient gradient;
     gradient.gamma = sums;
     gradient.omega = sums + kerr->bands;
-    gradient.corrector = op->param[4] < 0 ? NULL : sums + 2 * kerr->bands;
+    gradient.corrector = op->param[WCOHI_KERR_CORRECTOR] < 0 ? NULL : sums + 2 * kerr->bands;
     gradient.alpha = gradient.beta = 0;
-    exec->compute.kernels->kerr->backward(
-        dx, &gradient, dz, wcohi_tensor_data(exec, op->in) + at, kerr, rows->count, rows->scratch);
+    exec->compute.kernels->kerr->backward(dx, &gradient, dz, wcohi_tensor_data(exec, op->in) + at,
+                                          kerr, rows->count, rows->scratch);
     sums[3 * kerr->bands] = gradient.alpha;
     sums[3 * kerr->bands + 1] = gradient.beta;
     if (op->add_in) wcohi_rows_put(rows, dx); /* the output's gradient is not needed again */
@@ -11215,12 +11229,12 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     int k, bands = op->wide_in / 2;
     int chunks = wcohi_each_rows(exec, op, wcohi_kerr_backward_rows, 1,
                                  2 * wcohi_kerr_work(exec->base.plan->desc));
-    const wcoh_real *raw = wcohi_param_data(exec, op->param[0]);
-    wcoh_real *dgamma = wcohi_param_grad(exec, op->param[0]),
-              *domega = wcohi_param_grad(exec, op->param[1]);
-    wcoh_real *dalpha = wcohi_param_grad(exec, op->param[2]),
-              *dbeta = wcohi_param_grad(exec, op->param[3]);
-    wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[4]);
+    const wcoh_real *raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
+    wcoh_real *dgamma = wcohi_param_grad(exec, op->param[WCOHI_KERR_GAMMA]),
+              *domega = wcohi_param_grad(exec, op->param[WCOHI_KERR_OMEGA]);
+    wcoh_real *dalpha = wcohi_param_grad(exec, op->param[WCOHI_KERR_ALPHA]),
+              *dbeta = wcohi_param_grad(exec, op->param[WCOHI_KERR_BETA]);
+    wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[WCOHI_KERR_CORRECTOR]);
     for (k = 0; k < bands; k++) {
         if (dgamma)
             dgamma[k] +=
@@ -11261,10 +11275,10 @@ static size_t wcohi_coherence_prepared_bytes(const wcoh_model_desc *desc)
 static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
 {
     wcohi_waves waves = wcohi_waves_at(memory, op->heads);
-    const wcoh_real *gain = wcohi_param_data(exec, op->param[0]);
-    const wcoh_real *carrier = wcohi_param_data(exec, op->param[1]);
-    const wcoh_real *damping = wcohi_param_data(exec, op->param[2]);
-    const wcoh_real *harmonic = wcohi_param_data(exec, op->param[3]);
+    const wcoh_real *gain = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]);
+    const wcoh_real *carrier = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_CARRIER]);
+    const wcoh_real *damping = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]);
+    const wcoh_real *harmonic = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_HARMONIC]);
     int h;
     for (h = 0; h < op->heads; h++) {
         waves.gain[h] = gain ? wcohi_softplus((double)gain[h]) : 1;
@@ -11295,7 +11309,9 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.width = op->wide_out / op->heads;
     call.phasor = wcohi_tensor_data(exec, op->in);
     call.phasor_stride = (size_t)op->wide_in;
-    call.key_column = op->param[3] < 0 && op->column == 4 * op->heads ? 2 * (size_t)op->heads : 0;
+    call.key_column = op->param[WCOHI_COHERENCE_HARMONIC] < 0 && op->column == 4 * op->heads
+                          ? 2 * (size_t)op->heads
+                          : 0;
     call.value = wcohi_tensor_data(exec, op->in2) + op->column;
     call.value_stride = (size_t)exec->base.plan->tensors[op->in2].width;
     call.out = wcohi_tensor_data(exec, op->out);
@@ -11303,7 +11319,7 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.gain = waves.gain;
     call.carrier = waves.carrier;
     call.damping = waves.damping;
-    call.harmonic = op->param[3] < 0 ? NULL : waves.harmonic;
+    call.harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : waves.harmonic;
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
     call.state = (double *)wcohi_state_of(exec, op);
     call.scratch = exec->attention;
@@ -11339,11 +11355,12 @@ static void wcohi_coherence_op_backward(wcohi_cpu_exec *exec, const wcohi_op *op
     call.dcarrier = waves.dcarrier;
     call.ddamping = waves.ddamping;
     wcohi_coherence_backward(&exec->compute, &call);
-    wcohi_head_gradient(wcohi_param_grad(exec, op->param[0]), waves.dgain,
-                        wcohi_param_data(exec, op->param[0]), op->heads);
-    wcohi_head_gradient(wcohi_param_grad(exec, op->param[1]), waves.dcarrier, NULL, op->heads);
-    wcohi_head_gradient(wcohi_param_grad(exec, op->param[2]), waves.ddamping,
-                        wcohi_param_data(exec, op->param[2]), op->heads);
+    wcohi_head_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
+                        wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
+    wcohi_head_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), waves.dcarrier,
+                        NULL, op->heads);
+    wcohi_head_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
+                        wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), op->heads);
 }
 
 /* ---- dot attention ---- */

@@ -630,10 +630,11 @@ static void wcohi_gpu_gelu_back(wcohi_gpu_recorder *r, wcohi_gpu_view grad, wcoh
 
 static void wcohi_gpu_embed(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    uint32_t places = op->param[1] < 0 ? 0 : r->pass.places ? 2 : 1;
-    const wcohi_gpu_view views[5] = {r->at->tokens, wcohi_gpu_param(r, op->param[0]),
-                                     places == 2 ? r->at->places : wcohi_gpu_param(r, op->param[1]),
-                                     wcohi_gpu_data(r, op->out), r->at->frame};
+    uint32_t places = op->param[WCOHI_EMBED_POSITIONS] < 0 ? 0 : r->pass.places ? 2 : 1;
+    const wcohi_gpu_view views[5] = {
+        r->at->tokens, wcohi_gpu_param(r, op->param[WCOHI_EMBED_TABLE]),
+        places == 2 ? r->at->places : wcohi_gpu_param(r, op->param[WCOHI_EMBED_POSITIONS]),
+        wcohi_gpu_data(r, op->out), r->at->frame};
     wcoh_push_embed push;
     push.width = (uint32_t)op->wide_out;
     push.count = r->rows * push.width;
@@ -669,9 +670,10 @@ static void wcohi_gpu_embed_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 static void wcohi_gpu_norm(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[0]),
-                                     wcohi_gpu_param(r, op->param[1]), wcohi_gpu_data(r, op->out),
-                                     wcohi_gpu_data(r, op->aux)};
+    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[WCOHI_NORM_WEIGHT]),
+                                     wcohi_gpu_param(r, op->param[WCOHI_NORM_BIAS]),
+                                     wcohi_gpu_data(r, op->out), wcohi_gpu_data(r, op->aux)};
     wcoh_push_norm push;
     push.rows = r->rows;
     push.width = (uint32_t)op->wide_in;
@@ -681,9 +683,9 @@ static void wcohi_gpu_norm(wcohi_gpu_recorder *r, const wcohi_op *op)
 #ifndef WAVECOH_NO_TRAINING
 static void wcohi_gpu_norm_input_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_data(r, op->aux), wcohi_gpu_param(r, op->param[0]),
-                                     wcohi_gpu_ddata(r, op->in)};
+    const wcohi_gpu_view views[5] = {
+        wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->aux),
+        wcohi_gpu_param(r, op->param[WCOHI_NORM_WEIGHT]), wcohi_gpu_ddata(r, op->in)};
     wcoh_push_norm_back push;
     push.rows = r->rows;
     push.width = (uint32_t)op->wide_in;
@@ -705,10 +707,10 @@ static void wcohi_gpu_norm_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(width, 16),
                        chunks, 1);
     wcohi_gpu_norm_input_back(r, op);
-    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, 0, width, wcohi_gpu_dparam(r, op->param[0]),
-                       1);
+    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, 0, width,
+                       wcohi_gpu_dparam(r, op->param[WCOHI_NORM_WEIGHT]), 1);
     wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, width, width,
-                       wcohi_gpu_dparam(r, op->param[1]), 1);
+                       wcohi_gpu_dparam(r, op->param[WCOHI_NORM_BIAS]), 1);
 }
 #endif
 
@@ -720,10 +722,11 @@ static void wcohi_gpu_linear(wcohi_gpu_recorder *r, const wcohi_op *op)
              in = (uint32_t)op->wide_in / groups;
     wcohi_gpu_gemm g = wcohi_gpu_product(
         wcohi_gpu_data(r, op->out), wcohi_gpu_data(r, op->in),
-        wcohi_gpu_param_of(r, op->param[0], (size_t)groups * out * in), r->rows, out, in);
+        wcohi_gpu_param_of(r, op->param[WCOHI_LINEAR_WEIGHT], (size_t)groups * out * in), r->rows,
+        out, in);
     g.lda = (uint32_t)op->wide_in;
     g.ldc = (uint32_t)op->wide_out;
-    g.bias = wcohi_gpu_param_of(r, op->param[1], (size_t)op->wide_out);
+    g.bias = wcohi_gpu_param_of(r, op->param[WCOHI_LINEAR_BIAS], (size_t)op->wide_out);
     g.residual = wcohi_gpu_data(r, op->in2);
     g.gelu = op->gelu;
     if (op->gelu) g.pre = wcohi_gpu_data(r, op->aux);
@@ -742,11 +745,13 @@ static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     size_t count = (size_t)out * in / groups;
     wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
     if (op->gelu) wcohi_gpu_gelu_back(r, g, wcohi_gpu_data(r, op->aux), (size_t)r->rows * out);
-    wcohi_gpu_product_bias(r, wcohi_gpu_dparam_of(r, op->param[1], out), g, r->rows, out);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam_of(r, op->param[0], count), g,
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_BIAS], out), g, r->rows,
+                           out);
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_WEIGHT], count), g,
                              wcohi_gpu_data(r, op->in), r->rows, out, in, groups);
     wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, g,
-                            wcohi_gpu_param_of(r, op->param[0], count), r->rows, out, in, groups);
+                            wcohi_gpu_param_of(r, op->param[WCOHI_LINEAR_WEIGHT], count), r->rows,
+                            out, in, groups);
 }
 #endif
 
@@ -865,10 +870,10 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
                                         const wcohi_gpu_attention *aux)
 {
     const wcohi_gpu_view views[7] = {wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_param(r, op->param[0]),
-                                     wcohi_gpu_param(r, op->param[1]),
-                                     wcohi_gpu_param(r, op->param[2]),
-                                     wcohi_gpu_param(r, op->param[3]),
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_GAIN]),
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_CARRIER]),
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_DAMPING]),
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_HARMONIC]),
                                      aux->coefficients,
                                      aux->phasors};
     wcoh_push_coherence_prepare push;
@@ -877,7 +882,7 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
     push.seq = (uint32_t)r->pass.seq;
     push.stride = wcohi_gpu_width(r, op->in);
     push.key_column = wcohi_gpu_key_column(op);
-    push.frozen = op->param[3] >= 0;
+    push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
                        wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
 }
@@ -887,7 +892,7 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     int width = op->wide_out / op->heads;
     const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
                                      wcohi_gpu_data(r, op->out), r->at->states,
-                                     wcohi_gpu_param(r, op->param[3])};
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_HARMONIC])};
     wcoh_push_coherence_session push;
     push.rows = r->rows;
     push.heads = (uint32_t)op->heads;
@@ -901,7 +906,7 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     push.coefficients = WCOHI_WAVE_HEADER;
     push.denominators = WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4;
     push.z = push.denominators + WCOHI_DENOMINATORS;
-    push.frozen = op->param[3] >= 0;
+    push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
     push.first = wcohi_gpu_state_first(r, op, sizeof(double));
     WCOHI_GPU_DISPATCH(r,
                        r->traits->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
@@ -921,10 +926,10 @@ static void wcohi_gpu_coherence_heads(const wcohi_row *rows, const wcoh_real *pa
             double raw = (double)params[rows[op->param[i]].offset + (size_t)h];
             column[i][h] = i == 0 || i == 2 ? wcohi_softplus(raw) : raw;
         }
-    call->gain = op->param[0] < 0 ? NULL : column[0];
-    call->carrier = op->param[1] < 0 ? NULL : column[1];
-    call->damping = op->param[2] < 0 ? NULL : column[2];
-    call->harmonic = op->param[3] < 0 ? NULL : column[3];
+    call->gain = op->param[WCOHI_COHERENCE_GAIN] < 0 ? NULL : column[0];
+    call->carrier = op->param[WCOHI_COHERENCE_CARRIER] < 0 ? NULL : column[1];
+    call->damping = op->param[WCOHI_COHERENCE_DAMPING] < 0 ? NULL : column[2];
+    call->harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : column[3];
 }
 
 /* Write the headers (order, coefficients, decay, turn) of an op's state by the CPU's own text; the
@@ -963,14 +968,14 @@ static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op
     uint32_t heads = (uint32_t)op->heads;
     wcohi_gpu_view sums = wcohi_gpu_scratch(r, 3 * (size_t)heads);
     const wcohi_gpu_view views[6] = {sums,
-                                     wcohi_gpu_param(r, op->param[0]),
-                                     wcohi_gpu_param(r, op->param[2]),
-                                     wcohi_gpu_dparam(r, op->param[0]),
-                                     wcohi_gpu_dparam(r, op->param[1]),
-                                     wcohi_gpu_dparam(r, op->param[2])};
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_GAIN]),
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_DAMPING]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_GAIN]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_CARRIER]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_DAMPING])};
     wcoh_push_coherence_finish push;
     push.heads = heads;
-    if (op->param[0] < 0) return; /* the frozen form has none */
+    if (op->param[WCOHI_COHERENCE_GAIN] < 0) return; /* the frozen form has none */
     wcohi_gpu_sum_rows(r, partial, rows, 3 * heads, 0, 3 * heads, sums, 0);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_FINISH, NULL, views, push, 1, 1, 1);
 }
@@ -1149,16 +1154,17 @@ static wcohi_gpu_narrow wcohi_gpu_maestro_aux(const wcohi_gpu_recorder *r, const
 static void wcohi_gpu_maestro(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_narrow n = wcohi_gpu_maestro_aux(r, op);
-    wcohi_gpu_gemm g =
-        wcohi_gpu_product(n.squeezed, wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[0]),
-                          r->rows, n.width, (uint32_t)op->wide_in);
-    g.bias = wcohi_gpu_param(r, op->param[1]);
+    wcohi_gpu_gemm g = wcohi_gpu_product(n.squeezed, wcohi_gpu_data(r, op->in),
+                                         wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_SQUEEZE]),
+                                         r->rows, n.width, (uint32_t)op->wide_in);
+    g.bias = wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]);
     g.gelu = 1;
     g.pre = n.pre;
     wcohi_gpu_multiply(r, &g);
-    g = wcohi_gpu_product(wcohi_gpu_data(r, op->out), n.squeezed, wcohi_gpu_param(r, op->param[2]),
-                          r->rows, (uint32_t)op->wide_out, n.width);
-    g.bias = wcohi_gpu_param(r, op->param[3]);
+    g = wcohi_gpu_product(wcohi_gpu_data(r, op->out), n.squeezed,
+                          wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND]), r->rows,
+                          (uint32_t)op->wide_out, n.width);
+    g.bias = wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND_BIAS]);
     g.residual = wcohi_gpu_data(r, op->in2);
     wcohi_gpu_multiply(r, &g);
 }
@@ -1169,17 +1175,21 @@ static void wcohi_gpu_maestro_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_narrow n = wcohi_gpu_maestro_aux(r, op);
     uint32_t out = (uint32_t)op->wide_out, in = (uint32_t)op->wide_in;
     wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
-    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[3]), g, r->rows, out);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[2]), g, n.squeezed, r->rows, out,
-                             n.width, 1);
-    wcohi_gpu_product_input(r, n.gradient, 0, g, wcohi_gpu_param(r, op->param[2]), r->rows, out,
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g, r->rows,
+                           out);
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND]), g, n.squeezed,
+                             r->rows, out, n.width, 1);
+    wcohi_gpu_product_input(r, n.gradient, 0, g,
+                            wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND]), r->rows, out,
                             n.width, 1);
     wcohi_gpu_gelu_back(r, n.gradient, n.pre, (size_t)r->rows * n.width);
-    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[1]), n.gradient, r->rows, n.width);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[0]), n.gradient,
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
+                           n.gradient, r->rows, n.width);
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE]), n.gradient,
                              wcohi_gpu_data(r, op->in), r->rows, n.width, in, 1);
     wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, n.gradient,
-                            wcohi_gpu_param(r, op->param[0]), r->rows, n.width, in, 1);
+                            wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_SQUEEZE]), r->rows, n.width,
+                            in, 1);
 }
 #endif
 
@@ -1205,8 +1215,9 @@ static wcohi_gpu_kerr_call wcohi_gpu_kerr_of(const wcohi_gpu_recorder *r, const 
     k.push.rows = r->rows;
     k.push.bands = (uint32_t)op->wide_in / 2;
     k.push.chunk = chunk;
-    k.push.flags = (desc->limiter == WCOH_SWITCH_ON ? 1u : 0u) | (op->param[5] >= 0 ? 2u : 0u) |
-                   (op->param[4] >= 0 ? 4u : 0u);
+    k.push.flags = (desc->limiter == WCOH_SWITCH_ON ? 1u : 0u) |
+                   (op->param[WCOHI_KERR_OFFSET] >= 0 ? 2u : 0u) |
+                   (op->param[WCOHI_KERR_CORRECTOR] >= 0 ? 4u : 0u);
     k.push.solver = (uint32_t)desc->solver;
     k.push.steps = (uint32_t)desc->rk4_steps;
     k.push.ceiling = (float)desc->ceiling;
@@ -1250,12 +1261,12 @@ static void wcohi_gpu_kerr_finish(wcohi_gpu_recorder *r, const wcohi_op *op, wco
                                   uint32_t bands)
 {
     const wcohi_gpu_view views[7] = {sums,
-                                     wcohi_gpu_param(r, op->param[0]),
-                                     wcohi_gpu_dparam(r, op->param[0]),
-                                     wcohi_gpu_dparam(r, op->param[1]),
-                                     wcohi_gpu_dparam(r, op->param[2]),
-                                     wcohi_gpu_dparam(r, op->param[3]),
-                                     wcohi_gpu_dparam(r, op->param[4])};
+                                     wcohi_gpu_param(r, op->param[WCOHI_KERR_GAMMA]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_KERR_GAMMA]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_KERR_OMEGA]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_KERR_ALPHA]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_KERR_BETA]),
+                                     wcohi_gpu_dparam(r, op->param[WCOHI_KERR_CORRECTOR])};
     wcoh_push_kerr_finish push;
     push.bands = bands;
     push.flags =
@@ -1304,8 +1315,9 @@ static void wcohi_gpu_kerr_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 static void wcohi_gpu_per_band(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    const wcohi_gpu_view views[4] = {wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[0]),
-                                     wcohi_gpu_param(r, op->param[1]), wcohi_gpu_data(r, op->out)};
+    const wcohi_gpu_view views[4] = {
+        wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[WCOHI_PER_BAND_WEIGHT]),
+        wcohi_gpu_param(r, op->param[WCOHI_PER_BAND_BIAS]), wcohi_gpu_data(r, op->out)};
     wcoh_push_per_band push;
     push.bands = (uint32_t)op->wide_in / 2;
     push.count = r->rows * push.bands;
@@ -1318,8 +1330,8 @@ static void wcohi_gpu_per_band_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     uint32_t bands = (uint32_t)op->wide_in / 2, chunk = 32, chunks = wcohi_gpu_ceil(r->rows, chunk);
     wcohi_gpu_view partial = wcohi_gpu_scratch(r, 6 * (size_t)chunks * bands);
     const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_param(r, op->param[0]), wcohi_gpu_ddata(r, op->in),
-                                     partial};
+                                     wcohi_gpu_param(r, op->param[WCOHI_PER_BAND_WEIGHT]),
+                                     wcohi_gpu_ddata(r, op->in), partial};
     wcoh_push_per_band_back push;
     push.rows = r->rows;
     push.bands = bands;
@@ -1328,9 +1340,9 @@ static void wcohi_gpu_per_band_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_PER_BAND_BACK, NULL, views, push, wcohi_gpu_ceil(bands, 64),
                        chunks, 1);
     wcohi_gpu_sum_rows(r, partial, chunks, 6 * bands, 0, 4 * bands,
-                       wcohi_gpu_dparam(r, op->param[0]), 1);
+                       wcohi_gpu_dparam(r, op->param[WCOHI_PER_BAND_WEIGHT]), 1);
     wcohi_gpu_sum_rows(r, partial, chunks, 6 * bands, 4 * bands, 2 * bands,
-                       wcohi_gpu_dparam(r, op->param[1]), 1);
+                       wcohi_gpu_dparam(r, op->param[WCOHI_PER_BAND_BIAS]), 1);
 }
 #endif
 
@@ -1346,7 +1358,8 @@ static void wcohi_gpu_logits_scale(wcohi_gpu_recorder *r, const wcohi_op *op, wc
                                    wcohi_gpu_view x, wcohi_gpu_view to, uint32_t add,
                                    wcohi_gpu_view partial)
 {
-    const wcohi_gpu_view views[5] = {from, wcohi_gpu_param(r, op->param[1]), x, to, partial};
+    const wcohi_gpu_view views[5] = {from, wcohi_gpu_param(r, op->param[WCOHI_HEAD_SCALE]), x, to,
+                                     partial};
     wcoh_push_tied push;
     push.count = r->rows * (uint32_t)op->wide_in;
     push.chunk = 4096;
@@ -1360,7 +1373,7 @@ static void wcohi_gpu_logits_scale(wcohi_gpu_recorder *r, const wcohi_op *op, wc
 static wcohi_gpu_view wcohi_gpu_logits_input(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_view x = wcohi_gpu_data(r, op->in), scaled;
-    if (op->param[1] < 0) return x;
+    if (op->param[WCOHI_HEAD_SCALE] < 0) return x;
     scaled = wcohi_gpu_scratch(r, (size_t)r->rows * (size_t)op->wide_in);
     wcohi_gpu_logits_scale(r, op, x, x, scaled, 0, wcohi_gpu_absent);
     return scaled;
@@ -1410,8 +1423,9 @@ static void wcohi_gpu_logits_stretch(wcohi_gpu_recorder *r, const wcohi_op *op, 
                                      uint32_t gradient)
 {
     uint32_t vocab = (uint32_t)r->plan->desc->vocab;
-    wcohi_gpu_gemm g = wcohi_gpu_product(logits, x, wcohi_gpu_param(r, op->param[0]), count, vocab,
-                                         (uint32_t)op->wide_in);
+    wcohi_gpu_gemm g =
+        wcohi_gpu_product(logits, x, wcohi_gpu_param(r, op->param[WCOHI_HEAD_WEIGHT]), count, vocab,
+                          (uint32_t)op->wide_in);
     wcohi_gpu_multiply(r, &g);
     wcohi_gpu_softmax(r, logits, first, count, vocab, gradient);
 }
@@ -1439,7 +1453,7 @@ static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
     if (!r->pass.logits && (!r->pass.loss || r->pass.backward)) return;
     x = wcohi_gpu_logits_input(r, op);
     if (r->pass.logits) {
-        g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[0]), 1,
+        g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[WCOHI_HEAD_WEIGHT]), 1,
                               (uint32_t)r->plan->desc->vocab, wide);
         g.first_a = (r->rows - 1) * wide;
         wcohi_gpu_multiply(r, &g);
@@ -1454,7 +1468,7 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
 {
     uint32_t vocab = (uint32_t)r->plan->desc->vocab, wide = (uint32_t)op->wide_in,
              step = wcohi_gpu_logits_step(r, vocab), first, count;
-    wcohi_gpu_view weight = wcohi_gpu_param(r, op->param[0]),
+    wcohi_gpu_view weight = wcohi_gpu_param(r, op->param[WCOHI_HEAD_WEIGHT]),
                    logits = wcohi_gpu_scratch(r, (size_t)step * vocab);
     size_t top = r->scratch;
     for (first = 0; first < r->rows; first += count) {
@@ -1464,8 +1478,8 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
         dxs = wcohi_gpu_stretch(op, dx, first, count);
         r->scratch = top;
         wcohi_gpu_logits_stretch(r, op, xs, logits, first, count, 1);
-        wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[0]), logits, xs, count, vocab,
-                                 wide, 1);
+        wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_HEAD_WEIGHT]), logits, xs,
+                                 count, vocab, wide, 1);
         wcohi_gpu_product_input(r, dxs, add, logits, weight, count, vocab, wide, 1);
     }
     wcohi_gpu_loss(r);
@@ -1474,9 +1488,10 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
 static void wcohi_gpu_logits_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_view x = wcohi_gpu_data(r, op->in), dx = wcohi_gpu_ddata(r, op->in), scaled, dscaled,
-                   dscale = wcohi_gpu_dparam(r, op->param[1]), partial = wcohi_gpu_absent;
+                   dscale = wcohi_gpu_dparam(r, op->param[WCOHI_HEAD_SCALE]),
+                   partial = wcohi_gpu_absent;
     uint32_t count = r->rows * (uint32_t)op->wide_in, chunks = wcohi_gpu_ceil(count, 4096);
-    if (op->param[1] < 0) {
+    if (op->param[WCOHI_HEAD_SCALE] < 0) {
         wcohi_gpu_logits_loss_back(r, op, x, dx, op->add_in);
         return;
     }
