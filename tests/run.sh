@@ -21,7 +21,7 @@ failed=0
 # Is this test asked for? wanted NAME
 wanted() {
     [ -z "$names" ] && return 0
-    for name in $names; do [ "$name" = "$1" ] && return 0; done
+    for asked in $names; do [ "$asked" = "$1" ] && return 0; done
     return 1
 }
 names="$*"
