@@ -44,8 +44,10 @@
 
      1 surface    results, memory, settings, model, device, trainer, session, sampling,
                   tokenizers, files, coherence toolkit: all that users see
-     2 ground     platform | clock, CPU and threads | files | one vocabulary, five instruction
-                  sets | matrix products, and the kernels of rows and of attention
+     2 ground     platform | clock, CPU and threads | files | reading a file of tensors |
+                  writing files | one vocabulary, five instruction sets | matrix products |
+                  kernels of rows | kernels of coherence attention |
+                  states of coherence attention | kernels of dot attention, the sets
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   the kinds on the CPU, forward and backward | the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
@@ -83,11 +85,13 @@
    INPUT     Files, tokens, text and settings may be hostile; they are checked before use.
    LIMITS    At most 2^24 symbols, 65,536 bands; batch x seq below 2^28.
    DOES NOT  quantise, shard a model over machines (there is an all-reduce hook for data
-             parallelism), import other architectures, or split text into subwords.
-*/
+             parallelism), import other architectures, or split text into subwords. */
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
+#if __LINE__ == 92 /* nothing stands above this text: a compiler may be given the file itself */
+#define WCOHI_FIRST_LINES
+#endif
 
 #include <stddef.h>
 #include <stdint.h>
@@ -327,8 +331,8 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
 /* Bytes that wcoh_model_create will take; 0 if the desc is invalid (error says why). */
 WCOH_API size_t wcoh_model_size(const wcoh_model_desc *desc, wcoh_error *error);
 /* Make a model with its initial parameters; *model is NULL on failure.
-   Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY. Thread rule: one thread per model; many models at once.
-   */
+   Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY. Thread rule: one thread per model; many models at
+   once. */
 WCOH_API wcoh_result wcoh_model_create(wcoh_model **model, const wcoh_model_desc *desc,
                                        wcoh_error *error);
 WCOH_API void wcoh_model_destroy(wcoh_model *model); /* NULL is allowed */
@@ -384,7 +388,7 @@ typedef void (*wcoh_task)(int index, void *task_user);
 typedef void (*wcoh_parallel_for)(int count, wcoh_task task, void *task_user, void *user);
 
 typedef struct wcoh_cpu_desc {
-    int threads;  /* 0: the CPUs this process may use; 1: creates no thread */
+    int threads;  /* 0: the CPUs this process may use; 1: creates no thread; at most 256 */
     wcoh_isa isa; /* AUTO: the best this machine has; a forced one that it lacks is an error */
     wcoh_parallel_for parallel_for; /* lend a job system; `threads` then is its width */
     void *parallel_user;
@@ -399,8 +403,8 @@ WCOH_API int wcoh_cpu_has_isa(wcoh_isa isa);
 WCOH_API int wcoh_cpu_count(void);
 
 /* A CPU device to share among trainers and sessions, one of them at a time: one pool of threads for
-   all. Errors: WCOH_E_ARGUMENT, WCOH_E_UNSUPPORTED (isa), WCOH_E_MEMORY, WCOH_E_DEVICE (no thread).
-   */
+   all. Errors: WCOH_E_ARGUMENT, WCOH_E_UNSUPPORTED (isa), WCOH_E_MEMORY, WCOH_E_DEVICE (no
+   thread). */
 WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **device, const wcoh_cpu_desc *desc,
                                             const wcoh_memory *memory, wcoh_error *error);
 /* Any device, after all that use it. NULL is allowed. */
@@ -461,8 +465,8 @@ typedef struct wcoh_trainer wcoh_trainer;
 
 /* The trainer that goes with a preset (kerr-engine: constant lr 3e-4, no decay, beta2 0.999). */
 WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset);
-/* Fill every default in place and check it against `model` (may be NULL). Errors: WCOH_E_ARGUMENT.
-   */
+/* Fill every default in place and check it against `model` (may be NULL). Errors:
+   WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
                                                const wcoh_model_desc *model, wcoh_error *error);
 /* Host bytes that wcoh_trainer_create will take (activations, gradients, moments); 0 if invalid. */
@@ -493,8 +497,8 @@ WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds
                                       wcoh_error *error);
 /* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq
    at most the desc's; replaces the gradient buffer, changes no parameter. loss: mean nats.
-   For gradient checks, meta-learning, and steps on data that is not a text (wcoh_trainer_update).
-   */
+   For gradient checks, meta-learning, and steps on data that is not a text
+   (wcoh_trainer_update). */
 WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,
                                            const uint32_t *targets, int batch, int seq,
                                            double *loss, wcoh_error *error);
@@ -563,8 +567,8 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
 /* Logits [vocab] after the last token heard; NULL before the first. Valid until the next call. */
 WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session);
 WCOH_API uint64_t wcoh_session_position(const wcoh_session *session); /* tokens heard */
-/* Make `to` continue exactly as `from` would (two sessions of one model). Errors: WCOH_E_MISMATCH.
-   */
+/* Make `to` continue exactly as `from` would (two sessions of one model). Errors:
+   WCOH_E_MISMATCH. */
 WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
                                        wcoh_error *error);
 
@@ -608,8 +612,8 @@ WCOH_API wcoh_result wcoh_sample_desc_check(const wcoh_sample_desc *desc, int vo
 /* Draw a token from logits [vocab] (read), given the `recent_count` tokens heard last, oldest
    first. scratch: [2*vocab] floats of the caller. rng may be NULL at temperature 0, which draws
    nothing. Ties go to the lower token; a logit that is not finite is never drawn.
-   Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_NUMERIC (no finite logit). Thread rule: any thread.
-   */
+   Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_NUMERIC (no finite logit). Thread rule: any
+   thread. */
 WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
                                  const wcoh_real *logits, int vocab, const uint32_t *recent,
                                  size_t recent_count, float *scratch, uint32_t *token,
@@ -641,8 +645,8 @@ WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer);
 WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
                                            size_t size, uint32_t *tokens, size_t capacity,
                                            size_t *count, wcoh_error *error);
-/* The bytes of one token (1..4), not terminated; returns their number, 0 if outside the vocabulary.
-   */
+/* The bytes of one token (1..4), not terminated; returns their number, 0 if outside the
+   vocabulary. */
 WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4]);
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -1254,11 +1258,9 @@ static int wcohi_is_finite(double x)
 #define WCOHI_PRINTF(at, first)
 #endif
 
-static wcoh_result wcohi_fail(wcoh_error *error, wcoh_result code, const char *format, ...)
-    WCOHI_PRINTF(3, 4);
-
 /* Leave the sentence and hand the code on: `return wcohi_fail(error, WCOH_E_IO, "...", ...)`.
    Integers and strings only in the format: a real goes through wcohi_format_real (locales). */
+WCOHI_PRINTF(3, 4)
 static wcoh_result wcohi_fail(wcoh_error *error, wcoh_result code, const char *format, ...)
 {
     if (error) {
@@ -2919,6 +2921,8 @@ typedef struct wcohi_path_reader {
 } wcohi_path_reader;
 #endif
 
+/* ======== 2 ground: reading a file of tensors ================================================= */
+
 /* ---- wcoh_tensors ---------------------------------------------------------------------------- */
 
 typedef struct wcohi_entry {
@@ -3773,6 +3777,8 @@ WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, u
     if (result) return result;
     return wcohi_tensors_fetch(tensors, index, first, count, WCOHI_OF_F32, values, error);
 }
+
+/* ======== 2 ground: writing files ============================================================= */
 
 /* ---- writing a safetensors file -------------------------------------------------------------- */
 
@@ -5643,7 +5649,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #ifndef WAVECOH_FILE
 #ifdef __FILE_NAME__
 #define WAVECOH_FILE __FILE_NAME__
-#if defined(__INCLUDE_LEVEL__) && __INCLUDE_LEVEL__ == 0
+#if defined(__INCLUDE_LEVEL__) && __INCLUDE_LEVEL__ == 0 && !defined(WCOHI_FIRST_LINES)
 #error "the text of wavecoh.h stands in a larger file, but must include itself alone: keep it in a file of its own and define WAVECOH_FILE as the name of that file"
 #endif
 #else
@@ -6620,6 +6626,8 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
     wcohi_gemm_grid(&run, parts);
     wcohi_pool_run(compute->pool, run.row_parts * run.column_parts, work, wcohi_gemm_part, &run);
 }
+
+/* ======== 2 ground: kernels of rows =========================================================== */
 
 /* ---- row kernels: norm, gelu, per-band, Kerr oscillators, cross-entropy, AdamW ------------------
 
@@ -7774,6 +7782,8 @@ static const wcohi_kerr_kernels S_(kerr_kernels) = {S_(kerr_forward), S_(kerr_ba
 #endif
 #ifndef WCOHI_PASS
 
+/* ======== 2 ground: kernels of coherence attention ============================================ */
+
 /* ---- coherence attention ------------------------------------------------------------------------
 
    Head with gain kappa, carrier omega, damping lambda; a query is the unit phasor u = e^{i phi}, a
@@ -8884,6 +8894,8 @@ S_(fn) void S_(wave_dots)(double *sums, const double *features, const double *x,
     }
 }
 
+/* ======== 2 ground: states of coherence attention ============================================= */
+
 /* ---- the states */
 
 /* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
@@ -9259,6 +9271,8 @@ static const wcohi_wave_kernels S_(wave_kernels) = {
 
 #endif
 #ifndef WCOHI_PASS
+
+/* ======== 2 ground: kernels of dot attention, the sets ======================================== */
 
 /* ---- dot-product attention ----------------------------------------------------------------------
 
@@ -10226,8 +10240,8 @@ struct wcoh_model {
    A plan is a list of ops over tensors. Forward walks it from 0 to count-1, backward walks it in
    reverse; at time t < count the forward of op t runs, at time t >= count the backward of op
    2*count-1-t. Every tensor lives for an interval of these times, and tensors whose intervals do
-   not meet share memory. Devices execute the list; nothing but this chapter knows an architecture.
-   */
+   not meet share memory. Devices execute the list; nothing but this chapter knows an
+   architecture. */
 
 typedef enum wcohi_kind {
     WCOHI_EMBED,  /* tokens -> out                                     params: table, positions */
@@ -10975,8 +10989,8 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
    The vocabulary is walked in chunks, so that no [N,V] array exists: a first walk finds each row's
    maximum and sum of exponentials, a second makes (p - 1_target) chunk by chunk and multiplies it
-   into dh and dW. With a single chunk the logits of the first walk are still there for the second.
-   */
+   into dh and dW. With a single chunk the logits of the first walk are still there for the
+   second. */
 
 static double wcohi_head_scale(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
@@ -11332,8 +11346,8 @@ static void wcohi_coherence_op_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_coherence_forward(&exec->compute, &call);
 }
 
-/* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target: frozen.
-   */
+/* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target:
+   frozen. */
 static void wcohi_head_gradient(wcoh_real *target, const double *sums, const wcoh_real *raw,
                                 int heads)
 {
@@ -11434,10 +11448,10 @@ static const wcohi_op_row wcohi_ops[WCOHI_KINDS] = {
 static wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error *error)
 {
     wcoh_isa isa;
-    if (cpu->threads < 0 || cpu->threads > 1024)
+    if (cpu->threads < 0 || cpu->threads > WCOHI_MAX_THREADS)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "threads is %d: allowed are 1 to 1024, 0 for the CPUs of this process",
-                          cpu->threads);
+                          "threads is %d: allowed are 1 to %d, 0 for the CPUs of this process",
+                          cpu->threads, WCOHI_MAX_THREADS);
     if ((int)cpu->isa < 0 || cpu->isa > WCOH_ISA_NEON)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "isa is %d: allowed are 0 to %d", (int)cpu->isa,
                           (int)WCOH_ISA_NEON);
@@ -12781,9 +12795,8 @@ static int wcohi_walk_frozen(wcohi_walk *walk, int in)
    [2H+D,D], stand together without a gap, and so do their biases. The first row stands for all. */
 static wcohi_params wcohi_emit_phasors(wcohi_walk *walk)
 {
-    static const char *const separate[3] = {"attn.query_phasor.", "attn.key_phasor.",
-                                            "attn.value."};
-    static const char *const shared[2] = {"attn.phasor.", "attn.value."};
+    static const char separate[3][20] = {"attn.query_phasor.", "attn.key_phasor.", "attn.value."};
+    static const char shared[2][20] = {"attn.phasor.", "attn.value."};
     int is_shared = walk->desc->attention == WCOH_ATTENTION_SHARED, bias, i;
     int width = 2 * walk->desc->bands, raw = 2 * walk->desc->heads, parts = is_shared ? 2 : 3;
     wcohi_params params = wcohi_no_params();
@@ -16657,6 +16670,27 @@ static void wcohi_fft_step(const wcohi_fft *fft, int r, int m, int s, const wcoh
     }
 }
 
+/* A length of small factors alone, one step a factor; the result as of wcohi_fft_run. */
+static const wcoh_complex *wcohi_fft_small(const wcohi_fft *fft, wcoh_complex *x,
+                                           wcoh_complex *scratch)
+{
+    wcoh_complex *from = x, *to = scratch, *swap;
+    int i, s = 1, n = fft->n;
+    for (i = 0; i < fft->steps; i++) {
+        int r = fft->radix[i], m = n / r;
+        if (r == 4) wcohi_fft_step4(fft, m, s, from, to);
+        else if (r == 2) wcohi_fft_step2(fft, m, s, from, to);
+        else if (r == 3) wcohi_fft_step3(fft, m, s, from, to);
+        else wcohi_fft_step(fft, r, m, s, from, to);
+        n = m;
+        s *= r;
+        swap = from;
+        from = to;
+        to = swap;
+    }
+    return from;
+}
+
 /* Factors into fft->radix, fours first; returns what is left: 1, or a factor with a large prime. */
 static int wcohi_fft_factor(wcohi_fft *fft, int n)
 {
@@ -16694,9 +16728,6 @@ static const wcoh_complex *wcohi_fft_roots(int n, wcohi_arena *arena)
     return roots;
 }
 
-static const wcoh_complex *wcohi_fft_run(const wcohi_fft *fft, wcoh_complex *x,
-                                         wcoh_complex *scratch);
-
 /* Plan the transform of n points; an arena that only measures leaves the tables NULL. */
 static void wcohi_fft_plan(wcohi_fft *fft, int n, wcohi_arena *arena)
 {
@@ -16731,7 +16762,7 @@ static void wcohi_fft_plan(wcohi_fft *fft, int n, wcohi_arena *arena)
         filter[k].im = -chirp[k].im / m;
         if (k) filter[m - k] = filter[k];
     }
-    memcpy(filter, wcohi_fft_run(fft->inner, filter, work), (size_t)m * sizeof *filter);
+    memcpy(filter, wcohi_fft_small(fft->inner, filter, work), (size_t)m * sizeof *filter);
 }
 
 /* X_k = chirp_k sum_j (x_j chirp_j) conj(chirp_{k-j}); the inverse inner transform runs on swapped
@@ -16744,13 +16775,13 @@ static const wcoh_complex *wcohi_fft_bluestein(const wcohi_fft *fft, wcoh_comple
     const wcoh_complex *spectrum, *result;
     for (k = 0; k < n; k++) a[k] = wcohi_cmul(x[k], fft->chirp[k]);
     memset(a + n, 0, (size_t)(m - n) * sizeof *a);
-    spectrum = wcohi_fft_run(fft->inner, a, b);
+    spectrum = wcohi_fft_small(fft->inner, a, b);
     for (k = 0; k < m; k++) {
         wcoh_complex product = wcohi_cmul(spectrum[k], fft->filter[k]);
         a[k].re = product.im;
         a[k].im = product.re;
     }
-    result = wcohi_fft_run(fft->inner, a, b);
+    result = wcohi_fft_small(fft->inner, a, b);
     for (k = 0; k < n; k++) {
         wcoh_complex value;
         value.re = result[k].im;
@@ -16764,22 +16795,7 @@ static const wcoh_complex *wcohi_fft_bluestein(const wcohi_fft *fft, wcoh_comple
 static const wcoh_complex *wcohi_fft_run(const wcohi_fft *fft, wcoh_complex *x,
                                          wcoh_complex *scratch)
 {
-    wcoh_complex *from = x, *to = scratch, *swap;
-    int i, s = 1, n = fft->n;
-    if (fft->inner) return wcohi_fft_bluestein(fft, x, scratch);
-    for (i = 0; i < fft->steps; i++) {
-        int r = fft->radix[i], m = n / r;
-        if (r == 4) wcohi_fft_step4(fft, m, s, from, to);
-        else if (r == 2) wcohi_fft_step2(fft, m, s, from, to);
-        else if (r == 3) wcohi_fft_step3(fft, m, s, from, to);
-        else wcohi_fft_step(fft, r, m, s, from, to);
-        n = m;
-        s *= r;
-        swap = from;
-        from = to;
-        to = swap;
-    }
-    return from;
+    return fft->inner ? wcohi_fft_bluestein(fft, x, scratch) : wcohi_fft_small(fft, x, scratch);
 }
 
 /* Real data of even length n goes as n/2 complex points, odd lengths as they are. */
@@ -19090,5 +19106,4 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
    AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
    LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
    OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-   SOFTWARE.
-*/
+   SOFTWARE. */

@@ -6,17 +6,9 @@
    Without -DFUZZ it writes first inputs to a folder, or with -r runs files: ./seeds -r FILE .. */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
+#include "fuzz.h"
 
 static wcoh_error error;
-
-/* Loud where a check fails: the fuzzer and -r see a crash. */
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 static wcoh_io io_of(wcoh_block_io *block, const void *data, size_t size)
 {

@@ -6,6 +6,7 @@
    Without -DFUZZ it runs files through both: cc -o once tests/fuzz_toolkit.c .. && ./once FILE .. */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
+#include "fuzz.h"
 
 #include <setjmp.h>
 #include <stdio.h>
@@ -17,14 +18,6 @@ static jmp_buf refused;
 #include "../examples/common.h"
 #include "../examples/vectors.h"
 #undef exit
-
-#define REQUIRE(condition)                                                                         \
-    do {                                                                                           \
-        if (!(condition)) {                                                                        \
-            fprintf(stderr, "line %d: %s\n", __LINE__, #condition);                                \
-            abort();                                                                               \
-        }                                                                                          \
-    } while (0)
 
 /* ---- the circle ------------------------------------------------------------------------------ */
 

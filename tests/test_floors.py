@@ -2,7 +2,7 @@
 """The house is what its contents say: floors and chapters in order, every call to the same floor or
 one below, nothing declared before its room, no chapter too long to read.
 
-    python3 tests/floors.py [FILE]     (needs gcc 10 or later: -fcallgraph-info)
+    python3 tests/test_floors.py [FILE]     (needs gcc 10 or later: -fcallgraph-info)
 
 A floor's banner is `/* ======== 2 ground: files ====`: number, floor, chapter. Calls come from
 gcc's call graph of the expanded text, kernels of every instruction set included; which function
