@@ -52,8 +52,8 @@
                   the kinds on the CPU, forward and backward | the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
-     5 running    engine | evaluation and session, sampling
-     6 training   trainer | files of models, trainers and sessions
+     5 running    engine | evaluation and session, sampling | files of models and sessions
+     6 training   trainer | files of trainers
      7 toolkit    the circle | spectral coherence | resonance memory | attention and weights
 
    OPTIONS, defined before the implementation is included
@@ -14105,6 +14105,531 @@ WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
     return WCOH_OK;
 }
 
+/* ======== 5 running: files of models and sessions ============================================= */
+
+/* A checkpoint is a safetensors file whose metadata say what its tensors are for:
+
+     wavecoh.checksum   XXH64 of the file with these 16 digits as '0' (remove the key after editing)
+     wavecoh.format     1; a reader refuses what is newer than itself
+     wavecoh.kind       model, trainer (a model and what training needs) or session
+     model.*            every setting of the model; model.vocab and so on
+     tokenizer.kind     bytes or chars, the latter with tokenizer.alphabet; absent without one
+     trainer.*          every setting of the trainer
+     train.*            the state of the run: train.step, train.best_val, train.rng ..
+     session.position   tokens heard
+     note               the caller's own words
+
+   Nothing here knows an architecture: all loops go over the parameter table and field tables. */
+
+#define WCOHI_FORMAT "1"
+
+/* ---- settings as metadata -------------------------------------------------------------------- */
+
+static void wcohi_put_value(wcohi_sink *sink, const char *prefix, const char *name,
+                            const char *value)
+{
+    char key[64];
+    snprintf(key, sizeof key, "%s%s", prefix, name);
+    wcohi_put_note(sink, key, value, strlen(value));
+}
+
+static void wcohi_put_kind(wcohi_sink *sink, const char *kind)
+{
+    wcohi_put_value(sink, "wavecoh.", "format", WCOHI_FORMAT);
+    wcohi_put_value(sink, "wavecoh.", "kind", kind);
+}
+
+static void wcohi_put_fields(wcohi_sink *sink, wcoh_desc_kind kind, const char *prefix,
+                             const void *desc)
+{
+    char value[64];
+    int i, count;
+    const wcoh_field *fields = wcoh_fields(kind, &count);
+    for (i = 0; i < count; i++) {
+        wcoh_field_get(kind, desc, fields[i].name, value, sizeof value);
+        wcohi_put_value(sink, prefix, fields[i].name, value);
+    }
+}
+
+static void wcohi_put_model(wcohi_sink *sink, const wcoh_model *model)
+{
+    const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
+    const char *alphabet;
+    size_t size;
+    wcohi_put_fields(sink, WCOH_DESC_MODEL, "model.", wcoh_model_get_desc(model));
+    if (!tokenizer) return;
+    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) {
+        wcohi_put_value(sink, "tokenizer.", "kind", "bytes");
+        return;
+    }
+    wcohi_put_value(sink, "tokenizer.", "kind", "chars");
+    wcohi_tokenizer_alphabet(tokenizer, &alphabet, &size);
+    wcohi_put_note(sink, "tokenizer.alphabet", alphabet, size);
+}
+
+/* The text of a key that must be there and hold no zero character. */
+static wcoh_result wcohi_note_text(const wcoh_tensors *t, const char *key, const char **text,
+                                   wcoh_error *error)
+{
+    size_t size = 0;
+    *text = wcohi_tensors_note(t, key, &size);
+    if (*text && strlen(*text) == size) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_FORMAT, "the metadata have no %s", key);
+}
+
+/* The file is of format 1 and of one of two kinds (or one, given twice). */
+static wcoh_result wcohi_note_kind(const wcoh_tensors *t, const char *kind, const char *other,
+                                   wcoh_error *error)
+{
+    const char *text = wcoh_tensors_metadata(t, "wavecoh.format");
+    char shown[64];
+    if (!text)
+        return wcohi_fail(error, WCOH_E_MISMATCH, "the file has no settings of wavecoh: make the "
+                          "model yourself and read the tensors into it (wcoh_model_read)");
+    if (strcmp(text, WCOHI_FORMAT))
+        return wcohi_fail(error, WCOH_E_FORMAT, "the file has format %s, this library reads %s",
+                          wcohi_shown(text, shown), WCOHI_FORMAT);
+    text = wcoh_tensors_metadata(t, "wavecoh.kind");
+    if (text && (strcmp(text, kind) == 0 || strcmp(text, other) == 0)) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_MISMATCH, "the file holds a %s, not a %s",
+                      text ? wcohi_shown(text, shown) : "thing without a name", kind);
+}
+
+/* Every key that begins with `prefix` is a setting; an unknown one comes from a newer library and
+   may change what the model computes. */
+static wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind kind, const char *prefix,
+                                     void *desc, wcoh_error *error)
+{
+    size_t i, length = strlen(prefix);
+    for (i = 0; i < t->note_count; i++) {
+        const char *key = t->text + t->notes[i].key.at, *text;
+        wcoh_error own;
+        char shown[64];
+        if (strncmp(key, prefix, length)) continue;
+        if (wcohi_note_text(t, key, &text, &own) ||
+            wcoh_field_set(kind, desc, key + length, text, &own))
+            return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file: %s", wcohi_shown(key, shown),
+                              own.text);
+    }
+    return WCOH_OK;
+}
+
+/* The settings in the file are those of `desc`. */
+static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc *desc,
+                                   wcoh_error *error)
+{
+    char here[64], there[64];
+    wcoh_model_desc read;
+    wcoh_result result;
+    int i, count;
+    const wcoh_field *fields = wcoh_fields(WCOH_DESC_MODEL, &count);
+    memset(&read, 0, sizeof read);
+    result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &read, error);
+    for (i = 0; i < count && !result; i++) {
+        wcoh_field_get(WCOH_DESC_MODEL, desc, fields[i].name, here, sizeof here);
+        wcoh_field_get(WCOH_DESC_MODEL, &read, fields[i].name, there, sizeof there);
+        if (strcmp(here, there))
+            result = wcohi_fail(error, WCOH_E_MISMATCH, "%s is %s here and %s in the file",
+                                fields[i].name, here, there);
+    }
+    return result;
+}
+
+/* The hooks that made an object, for blocks that are given back before the call returns. */
+static wcoh_memory wcohi_temporary(const wcoh_memory *memory)
+{
+    wcoh_memory hooks;
+    memset(&hooks, 0, sizeof hooks);
+    if (memory) hooks = *memory;
+    hooks.block = NULL;
+    hooks.block_size = 0;
+    return hooks;
+}
+
+/* ---- model ----------------------------------------------------------------------------------- */
+
+static void wcohi_param_tensor(const wcoh_param *param, wcohi_file_tensor *tensor)
+{
+    int i;
+    wcohi_tensor_init(tensor, WCOHI_OF_REAL, param->data, param->count);
+    snprintf(tensor->name, sizeof tensor->name, "%s", param->name);
+    tensor->dims = param->dims;
+    for (i = 0; i < param->dims; i++) tensor->shape[i] = (size_t)param->shape[i];
+}
+
+static void wcohi_model_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+{
+    const wcoh_model *model = (const wcoh_model *)object;
+    double maximum = model->rows[index].maximum;
+    wcoh_param param;
+    wcoh_model_param(model, index, &param, NULL);
+    wcohi_param_tensor(&param, tensor);
+    if (maximum >= tensor->maximum || maximum >= 1e30) return;
+    tensor->maximum = maximum + 1e-5; /* rounded to a float it may lie above */
+    tensor->limit = "at most 12 as a gain (softplus of it)";
+}
+
+static void wcohi_model_notes(const void *object, wcohi_sink *sink)
+{
+    wcohi_put_kind(sink, "model");
+    wcohi_put_model(sink, (const wcoh_model *)object);
+}
+
+static wcohi_contents wcohi_model_contents(const wcoh_model *model)
+{
+    wcohi_contents contents;
+    memset(&contents, 0, sizeof contents);
+    contents.object = model;
+    contents.count = wcoh_model_param_count(model);
+    contents.tensor = wcohi_model_tensor;
+    contents.notes = wcohi_model_notes;
+    return contents;
+}
+
+WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io, wcoh_error *error)
+{
+    wcohi_contents contents;
+    wcoh_result result = wcohi_writable(io, error);
+    if (result) return result;
+    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    contents = wcohi_model_contents(model);
+    return wcohi_save(io, &contents, error);
+}
+
+/* A model and what the caller notes about it. */
+typedef struct wcohi_noted {
+    const wcoh_model *model;
+    const char *note;
+} wcohi_noted;
+
+static void wcohi_noted_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+{
+    wcohi_model_tensor(((const wcohi_noted *)object)->model, index, tensor);
+}
+
+static void wcohi_noted_notes(const void *object, wcohi_sink *sink)
+{
+    const wcohi_noted *noted = (const wcohi_noted *)object;
+    wcohi_model_notes(noted->model, sink);
+    wcohi_put_note(sink, "note", noted->note, strlen(noted->note));
+}
+
+static wcoh_result wcohi_noted_check(const wcoh_model *model, const char *note, wcoh_error *error)
+{
+    uint32_t point;
+    size_t left;
+    int length;
+    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if (!note) return wcohi_fail(error, WCOH_E_ARGUMENT, "note is NULL");
+    for (left = strlen(note); left > 0; left -= (size_t)length, note += length) {
+        length = wcohi_utf8_read(note, left, &point);
+        if (length == 0) return wcohi_fail(error, WCOH_E_FORMAT, "note is not UTF-8");
+    }
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_model_save_note(const wcoh_model *model, const char *note,
+                                          const wcoh_io *io, wcoh_error *error)
+{
+    wcohi_contents contents;
+    wcohi_noted noted;
+    wcoh_result result = wcohi_writable(io, error);
+    if (!result) result = wcohi_noted_check(model, note, error);
+    if (result) return result;
+    noted.note = note;
+    noted.model = model;
+    contents = wcohi_model_contents(model);
+    contents.object = &noted;
+    contents.tensor = wcohi_noted_tensor;
+    contents.notes = wcohi_noted_notes;
+    return wcohi_save(io, &contents, error);
+}
+
+WCOH_API size_t wcoh_model_file_size(const wcoh_model *model)
+{
+    wcohi_contents contents = wcohi_model_contents(model);
+    return wcohi_contents_size(&contents);
+}
+
+/* The tokenizer that the metadata describe; NULL where there is none. */
+static wcoh_result wcohi_note_tokenizer(const wcoh_tensors *t, wcoh_tokenizer **tokenizer,
+                                        const wcoh_memory *memory, wcoh_error *error)
+{
+    const char *kind = wcoh_tensors_metadata(t, "tokenizer.kind"), *alphabet;
+    wcoh_result result;
+    wcoh_error own;
+    size_t size = 0;
+    *tokenizer = NULL;
+    if (!kind) return WCOH_OK;
+    if (strcmp(kind, "bytes") == 0) return wcoh_tokenizer_create_bytes(tokenizer, memory, error);
+    alphabet = wcohi_tensors_note(t, "tokenizer.alphabet", &size);
+    if (strcmp(kind, "chars") || !alphabet)
+        return wcohi_fail(error, WCOH_E_FORMAT, "the tokenizer of the file is not known");
+    result = wcoh_tokenizer_create_chars(tokenizer, alphabet, size, memory, &own);
+    if (!result) return result;
+    return wcohi_fail(error, result == WCOH_E_MEMORY ? result : WCOH_E_FORMAT,
+                      "tokenizer.alphabet in the file: %s", own.text);
+}
+
+/* Make the model and fill it. A header of a few bytes may describe a giant: all its numbers must be
+   in the file, so its size cannot be many times the file's. */
+static wcoh_result wcohi_model_build(wcoh_model **model, const wcoh_tensors *t,
+                                     const wcoh_model_desc *desc, wcoh_error *error)
+{
+    wcoh_error own;
+    wcohi_contents contents;
+    wcoh_result result;
+    size_t bytes = wcoh_model_size(desc, &own);
+    if (bytes == 0)
+        return wcohi_fail(error, own.code == WCOH_E_MEMORY ? WCOH_E_MEMORY : WCOH_E_FORMAT,
+                          "the settings in the file: %s", own.text);
+    if (bytes / 8 > t->file_size + 65536)
+        return wcohi_fail(error, WCOH_E_FORMAT, "the settings in the file describe a model of %llu "
+                          "bytes, the file has %llu", (unsigned long long)bytes,
+                          (unsigned long long)t->file_size);
+    if ((result = wcoh_model_create(model, desc, error)) != WCOH_OK) return result;
+    contents = wcohi_model_contents(*model);
+    result = wcohi_load(t, &contents, "adam.", 0, NULL, error);
+    if (!result) return WCOH_OK;
+    wcoh_model_destroy(*model);
+    *model = NULL;
+    return result;
+}
+
+WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
+                                     const wcoh_memory *memory, wcoh_error *error)
+{
+    wcoh_memory hooks = wcohi_temporary(memory);
+    wcoh_model_desc desc;
+    wcoh_tensors *t;
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_result result;
+    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    *model = NULL;
+    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
+    if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
+    memset(&desc, 0, sizeof desc);
+    result = wcohi_note_kind(t, "model", "trainer", error);
+    if (!result) result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &desc, error);
+    if (!result) result = wcohi_note_tokenizer(t, &tokenizer, &hooks, error);
+    desc.tokenizer = tokenizer;
+    if (memory) desc.memory = *memory;
+    if (!result) result = wcohi_model_build(model, t, &desc, error);
+    wcoh_tokenizer_destroy(tokenizer);
+    wcoh_tensors_close(t);
+    return result;
+}
+
+WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_error *error)
+{
+    wcoh_memory hooks;
+    wcohi_contents contents;
+    wcoh_tensors *t;
+    wcoh_result result;
+    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
+    hooks = wcohi_temporary(&wcoh_model_get_desc(model)->memory);
+    if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
+    contents = wcohi_model_contents(model);
+    result = wcohi_load(t, &contents, "adam.", 1, &hooks, error);
+    if (!result) wcoh_model_touch(model);
+    wcoh_tensors_close(t);
+    return result;
+}
+
+/* ---- session --------------------------------------------------------------------------------- */
+
+/* What a session has heard: attention states as the device has them, logits, the last tokens. */
+typedef struct wcohi_session_view {
+    wcoh_session *session;
+    void *states;
+} wcohi_session_view;
+
+/* Numbers in a state steer loops, and this one may come from an enemy: the order of each head's
+   series must be possible, and its cached tables are made void, so that the next token computes
+   them from the model again (with the same result). data: all states, one after the other. */
+static int wcohi_session_accept(void *data, const void *object)
+{
+    const wcoh_session *session = ((const wcohi_session_view *)object)->session;
+    const wcoh_model_desc *desc = &session->model->desc;
+    int width = 2 * desc->bands / desc->heads, head, state;
+    size_t one = wcohi_attention_state_bytes(desc) / sizeof(double);
+    if (wcohi_is_dot(desc)) return 1;
+    for (state = 0; state < session->engine.plan.states; state++)
+        for (head = 0; head < desc->heads; head++) {
+            double *header = (double *)data + (size_t)state * one;
+            header += (size_t)head * wcohi_wave_session(width);
+            if (!(header[WCOHI_WAVE_ORDER] >= 0 && header[WCOHI_WAVE_ORDER] <= WCOHI_ORDERS))
+                return 0;
+            if (header[WCOHI_WAVE_ORDER] != (int)header[WCOHI_WAVE_ORDER]) return 0;
+            header[WCOHI_WAVE_GAIN] = -1;
+        }
+    return 1;
+}
+
+static void wcohi_session_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+{
+    const wcohi_session_view *view = (const wcohi_session_view *)object;
+    wcoh_session *session = view->session;
+    const wcoh_model_desc *desc = &session->model->desc;
+    wcohi_kind_of kind = wcohi_is_dot(desc) ? WCOHI_OF_REAL : WCOHI_OF_F64;
+    if (index == 0) {
+        wcohi_tensor_init(tensor, kind, view->states, session->state_bytes / wcohi_kind_size(kind));
+        tensor->accept = wcohi_session_accept;
+        strcpy(tensor->name, "session.states");
+    } else if (index == 1) {
+        wcohi_tensor_init(tensor, WCOHI_OF_REAL, session->logits, (size_t)desc->vocab);
+        strcpy(tensor->name, "session.logits");
+    } else {
+        wcohi_tensor_init(tensor, WCOHI_OF_U32, session->recent, WCOHI_RECENT);
+        strcpy(tensor->name, "session.recent");
+        tensor->maximum = desc->vocab - 1;
+        tensor->limit = "a token of the model";
+    }
+}
+
+static wcoh_result wcohi_session_put(const void *object, int index, const void *data,
+                                     wcoh_error *error)
+{
+    wcoh_session *session = ((const wcohi_session_view *)object)->session;
+    const wcohi_engine *engine = &session->engine;
+    if (index == 0)
+        return engine->device->table->upload(engine->exec, WCOHI_AREA_STATES, 0, data,
+                                             session->state_bytes, error);
+    if (index == 1)
+        memcpy(session->logits, data, (size_t)session->model->desc.vocab * sizeof(wcoh_real));
+    else memcpy(session->recent, data, WCOHI_RECENT * sizeof *session->recent);
+    return WCOH_OK;
+}
+
+static void wcohi_session_notes(const void *object, wcohi_sink *sink)
+{
+    const wcoh_session *session = ((const wcohi_session_view *)object)->session;
+    char text[24];
+    wcohi_put_kind(sink, "session");
+    wcohi_put_fields(sink, WCOH_DESC_MODEL, "model.", &session->model->desc);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)session->position);
+    wcohi_put_value(sink, "session.", "position", text);
+    wcohi_put_value(sink, "session.", "has_logits", session->has_logits ? "1" : "0");
+}
+
+static wcoh_result wcohi_session_contents(const wcoh_session *session, wcohi_session_view *view,
+                                          wcohi_contents *contents, wcoh_error *error)
+{
+    const wcohi_engine *engine = &session->engine;
+    view->session = (wcoh_session *)(uintptr_t)session; /* written by loading alone */
+    view->states = engine->device->table->map(engine->exec, WCOHI_AREA_STATES, error);
+    if (!view->states) return WCOH_E_DEVICE;
+    contents->object = view;
+    contents->count = 3;
+    contents->tensor = wcohi_session_tensor;
+    contents->notes = wcohi_session_notes;
+    contents->put = wcohi_session_put;
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_io *io,
+                                       wcoh_error *error)
+{
+    wcohi_session_view view;
+    wcohi_contents contents;
+    wcoh_result result = wcohi_writable(io, error);
+    if (result) return result;
+    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
+    result = wcohi_session_contents(session, &view, &contents, error);
+    if (!result) return wcohi_save(io, &contents, error);
+    if (io->finish) io->finish(io->user, 0);
+    return result;
+}
+
+WCOH_API size_t wcoh_session_file_size(const wcoh_session *session)
+{
+    wcohi_session_view view;
+    wcohi_contents contents;
+    if (wcohi_session_contents(session, &view, &contents, NULL)) return 0;
+    return wcohi_contents_size(&contents);
+}
+
+static wcoh_result wcohi_session_restore(wcoh_session *session, const wcoh_tensors *t,
+                                         const wcoh_memory *hooks, wcoh_error *error)
+{
+    wcohi_session_view view;
+    wcohi_contents contents;
+    const char *text = "", *logits = "";
+    uint64_t position = 0;
+    wcoh_result result = wcohi_note_kind(t, "session", "session", error);
+    if (!result) result = wcohi_note_same(t, &session->model->desc, error);
+    if (!result) result = wcohi_note_text(t, "session.position", &text, error);
+    if (!result) result = wcohi_note_text(t, "session.has_logits", &logits, error);
+    if (!result && (!wcohi_parse_u64(text, &position) || position > (uint64_t)1 << 53))
+        result = wcohi_fail(error, WCOH_E_FORMAT, "session.position in the file is no position");
+    if (!result) result = wcohi_session_contents(session, &view, &contents, error);
+    if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
+    if (result) return result;
+    session->position = position;
+    session->has_logits = position > 0 && strcmp(logits, "1") == 0;
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error)
+{
+    wcoh_memory hooks;
+    wcoh_tensors *t;
+    wcoh_result result;
+    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
+    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
+    hooks = wcohi_temporary(&session->desc.memory);
+    if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
+    result = wcohi_session_restore(session, t, &hooks, error);
+    wcoh_tensors_close(t);
+    return result;
+}
+
+/* ---- the same on paths ----------------------------------------------------------------------- */
+
+#ifndef WAVECOH_NO_STDIO
+WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path,
+                                          wcoh_error *error)
+{
+    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    WCOHI_SAVE_FILE(wcoh_model_save(model, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_model_save_note_file(const wcoh_model *model, const char *note,
+                                               const char *path, wcoh_error *error)
+{
+    wcoh_result checked = wcohi_noted_check(model, note, error);
+    if (checked) return checked;
+    WCOHI_SAVE_FILE(wcoh_model_save_note(model, note, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,
+                                          const wcoh_memory *memory, wcoh_error *error)
+{
+    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    *model = NULL;
+    WCOHI_LOAD_FILE(wcoh_model_load(model, &io, memory, error));
+}
+
+WCOH_API wcoh_result wcoh_model_read_file(wcoh_model *model, const char *path, wcoh_error *error)
+{
+    WCOHI_LOAD_FILE(wcoh_model_read(model, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_session_save_file(const wcoh_session *session, const char *path,
+                                            wcoh_error *error)
+{
+    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
+    WCOHI_SAVE_FILE(wcoh_session_save(session, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *path,
+                                            wcoh_error *error)
+{
+    WCOHI_LOAD_FILE(wcoh_session_load(session, &io, error));
+}
+#endif
+
 /* ======== 6 training: trainer ================================================================= */
 
 /* What a checkpoint keeps of a trainer beside parameters and moments. Between steps only. */
@@ -14814,337 +15339,7 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, wcoh_error *err
                                                  model->params, model->span, error);
 }
 
-/* ======== 6 training: files of models, trainers and sessions ================================== */
-
-/* A checkpoint is a safetensors file whose metadata say what its tensors are for:
-
-     wavecoh.checksum   XXH64 of the file with these 16 digits as '0' (remove the key after editing)
-     wavecoh.format     1; a reader refuses what is newer than itself
-     wavecoh.kind       model, trainer (a model and what training needs) or session
-     model.*            every setting of the model; model.vocab and so on
-     tokenizer.kind     bytes or chars, the latter with tokenizer.alphabet; absent without one
-     trainer.*          every setting of the trainer
-     train.*            the state of the run: train.step, train.best_val, train.rng ..
-     session.position   tokens heard
-     note               the caller's own words
-
-   Nothing here knows an architecture: all loops go over the parameter table and field tables. */
-
-#define WCOHI_FORMAT "1"
-
-/* ---- settings as metadata -------------------------------------------------------------------- */
-
-static void wcohi_put_value(wcohi_sink *sink, const char *prefix, const char *name,
-                            const char *value)
-{
-    char key[64];
-    snprintf(key, sizeof key, "%s%s", prefix, name);
-    wcohi_put_note(sink, key, value, strlen(value));
-}
-
-static void wcohi_put_kind(wcohi_sink *sink, const char *kind)
-{
-    wcohi_put_value(sink, "wavecoh.", "format", WCOHI_FORMAT);
-    wcohi_put_value(sink, "wavecoh.", "kind", kind);
-}
-
-static void wcohi_put_fields(wcohi_sink *sink, wcoh_desc_kind kind, const char *prefix,
-                             const void *desc)
-{
-    char value[64];
-    int i, count;
-    const wcoh_field *fields = wcoh_fields(kind, &count);
-    for (i = 0; i < count; i++) {
-        wcoh_field_get(kind, desc, fields[i].name, value, sizeof value);
-        wcohi_put_value(sink, prefix, fields[i].name, value);
-    }
-}
-
-static void wcohi_put_model(wcohi_sink *sink, const wcoh_model *model)
-{
-    const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
-    const char *alphabet;
-    size_t size;
-    wcohi_put_fields(sink, WCOH_DESC_MODEL, "model.", wcoh_model_get_desc(model));
-    if (!tokenizer) return;
-    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) {
-        wcohi_put_value(sink, "tokenizer.", "kind", "bytes");
-        return;
-    }
-    wcohi_put_value(sink, "tokenizer.", "kind", "chars");
-    wcohi_tokenizer_alphabet(tokenizer, &alphabet, &size);
-    wcohi_put_note(sink, "tokenizer.alphabet", alphabet, size);
-}
-
-/* The text of a key that must be there and hold no zero character. */
-static wcoh_result wcohi_note_text(const wcoh_tensors *t, const char *key, const char **text,
-                                   wcoh_error *error)
-{
-    size_t size = 0;
-    *text = wcohi_tensors_note(t, key, &size);
-    if (*text && strlen(*text) == size) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_FORMAT, "the metadata have no %s", key);
-}
-
-/* The file is of format 1 and of one of two kinds (or one, given twice). */
-static wcoh_result wcohi_note_kind(const wcoh_tensors *t, const char *kind, const char *other,
-                                   wcoh_error *error)
-{
-    const char *text = wcoh_tensors_metadata(t, "wavecoh.format");
-    char shown[64];
-    if (!text)
-        return wcohi_fail(error, WCOH_E_MISMATCH, "the file has no settings of wavecoh: make the "
-                          "model yourself and read the tensors into it (wcoh_model_read)");
-    if (strcmp(text, WCOHI_FORMAT))
-        return wcohi_fail(error, WCOH_E_FORMAT, "the file has format %s, this library reads %s",
-                          wcohi_shown(text, shown), WCOHI_FORMAT);
-    text = wcoh_tensors_metadata(t, "wavecoh.kind");
-    if (text && (strcmp(text, kind) == 0 || strcmp(text, other) == 0)) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_MISMATCH, "the file holds a %s, not a %s",
-                      text ? wcohi_shown(text, shown) : "thing without a name", kind);
-}
-
-/* Every key that begins with `prefix` is a setting; an unknown one comes from a newer library and
-   may change what the model computes. */
-static wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind kind, const char *prefix,
-                                     void *desc, wcoh_error *error)
-{
-    size_t i, length = strlen(prefix);
-    for (i = 0; i < t->note_count; i++) {
-        const char *key = t->text + t->notes[i].key.at, *text;
-        wcoh_error own;
-        char shown[64];
-        if (strncmp(key, prefix, length)) continue;
-        if (wcohi_note_text(t, key, &text, &own) ||
-            wcoh_field_set(kind, desc, key + length, text, &own))
-            return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file: %s", wcohi_shown(key, shown),
-                              own.text);
-    }
-    return WCOH_OK;
-}
-
-/* The settings in the file are those of `desc`. */
-static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc *desc,
-                                   wcoh_error *error)
-{
-    char here[64], there[64];
-    wcoh_model_desc read;
-    wcoh_result result;
-    int i, count;
-    const wcoh_field *fields = wcoh_fields(WCOH_DESC_MODEL, &count);
-    memset(&read, 0, sizeof read);
-    result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &read, error);
-    for (i = 0; i < count && !result; i++) {
-        wcoh_field_get(WCOH_DESC_MODEL, desc, fields[i].name, here, sizeof here);
-        wcoh_field_get(WCOH_DESC_MODEL, &read, fields[i].name, there, sizeof there);
-        if (strcmp(here, there))
-            result = wcohi_fail(error, WCOH_E_MISMATCH, "%s is %s here and %s in the file",
-                                fields[i].name, here, there);
-    }
-    return result;
-}
-
-/* The hooks that made an object, for blocks that are given back before the call returns. */
-static wcoh_memory wcohi_temporary(const wcoh_memory *memory)
-{
-    wcoh_memory hooks;
-    memset(&hooks, 0, sizeof hooks);
-    if (memory) hooks = *memory;
-    hooks.block = NULL;
-    hooks.block_size = 0;
-    return hooks;
-}
-
-/* ---- model ----------------------------------------------------------------------------------- */
-
-static void wcohi_param_tensor(const wcoh_param *param, wcohi_file_tensor *tensor)
-{
-    int i;
-    wcohi_tensor_init(tensor, WCOHI_OF_REAL, param->data, param->count);
-    snprintf(tensor->name, sizeof tensor->name, "%s", param->name);
-    tensor->dims = param->dims;
-    for (i = 0; i < param->dims; i++) tensor->shape[i] = (size_t)param->shape[i];
-}
-
-static void wcohi_model_tensor(const void *object, int index, wcohi_file_tensor *tensor)
-{
-    const wcoh_model *model = (const wcoh_model *)object;
-    double maximum = model->rows[index].maximum;
-    wcoh_param param;
-    wcoh_model_param(model, index, &param, NULL);
-    wcohi_param_tensor(&param, tensor);
-    if (maximum >= tensor->maximum || maximum >= 1e30) return;
-    tensor->maximum = maximum + 1e-5; /* rounded to a float it may lie above */
-    tensor->limit = "at most 12 as a gain (softplus of it)";
-}
-
-static void wcohi_model_notes(const void *object, wcohi_sink *sink)
-{
-    wcohi_put_kind(sink, "model");
-    wcohi_put_model(sink, (const wcoh_model *)object);
-}
-
-static wcohi_contents wcohi_model_contents(const wcoh_model *model)
-{
-    wcohi_contents contents;
-    memset(&contents, 0, sizeof contents);
-    contents.object = model;
-    contents.count = wcoh_model_param_count(model);
-    contents.tensor = wcohi_model_tensor;
-    contents.notes = wcohi_model_notes;
-    return contents;
-}
-
-WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io, wcoh_error *error)
-{
-    wcohi_contents contents;
-    wcoh_result result = wcohi_writable(io, error);
-    if (result) return result;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
-    contents = wcohi_model_contents(model);
-    return wcohi_save(io, &contents, error);
-}
-
-/* A model and what the caller notes about it. */
-typedef struct wcohi_noted {
-    const wcoh_model *model;
-    const char *note;
-} wcohi_noted;
-
-static void wcohi_noted_tensor(const void *object, int index, wcohi_file_tensor *tensor)
-{
-    wcohi_model_tensor(((const wcohi_noted *)object)->model, index, tensor);
-}
-
-static void wcohi_noted_notes(const void *object, wcohi_sink *sink)
-{
-    const wcohi_noted *noted = (const wcohi_noted *)object;
-    wcohi_model_notes(noted->model, sink);
-    wcohi_put_note(sink, "note", noted->note, strlen(noted->note));
-}
-
-static wcoh_result wcohi_noted_check(const wcoh_model *model, const char *note, wcoh_error *error)
-{
-    uint32_t point;
-    size_t left;
-    int length;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
-    if (!note) return wcohi_fail(error, WCOH_E_ARGUMENT, "note is NULL");
-    for (left = strlen(note); left > 0; left -= (size_t)length, note += length) {
-        length = wcohi_utf8_read(note, left, &point);
-        if (length == 0) return wcohi_fail(error, WCOH_E_FORMAT, "note is not UTF-8");
-    }
-    return WCOH_OK;
-}
-
-WCOH_API wcoh_result wcoh_model_save_note(const wcoh_model *model, const char *note,
-                                          const wcoh_io *io, wcoh_error *error)
-{
-    wcohi_contents contents;
-    wcohi_noted noted;
-    wcoh_result result = wcohi_writable(io, error);
-    if (!result) result = wcohi_noted_check(model, note, error);
-    if (result) return result;
-    noted.note = note;
-    noted.model = model;
-    contents = wcohi_model_contents(model);
-    contents.object = &noted;
-    contents.tensor = wcohi_noted_tensor;
-    contents.notes = wcohi_noted_notes;
-    return wcohi_save(io, &contents, error);
-}
-
-WCOH_API size_t wcoh_model_file_size(const wcoh_model *model)
-{
-    wcohi_contents contents = wcohi_model_contents(model);
-    return wcohi_contents_size(&contents);
-}
-
-/* The tokenizer that the metadata describe; NULL where there is none. */
-static wcoh_result wcohi_note_tokenizer(const wcoh_tensors *t, wcoh_tokenizer **tokenizer,
-                                        const wcoh_memory *memory, wcoh_error *error)
-{
-    const char *kind = wcoh_tensors_metadata(t, "tokenizer.kind"), *alphabet;
-    wcoh_result result;
-    wcoh_error own;
-    size_t size = 0;
-    *tokenizer = NULL;
-    if (!kind) return WCOH_OK;
-    if (strcmp(kind, "bytes") == 0) return wcoh_tokenizer_create_bytes(tokenizer, memory, error);
-    alphabet = wcohi_tensors_note(t, "tokenizer.alphabet", &size);
-    if (strcmp(kind, "chars") || !alphabet)
-        return wcohi_fail(error, WCOH_E_FORMAT, "the tokenizer of the file is not known");
-    result = wcoh_tokenizer_create_chars(tokenizer, alphabet, size, memory, &own);
-    if (!result) return result;
-    return wcohi_fail(error, result == WCOH_E_MEMORY ? result : WCOH_E_FORMAT,
-                      "tokenizer.alphabet in the file: %s", own.text);
-}
-
-/* Make the model and fill it. A header of a few bytes may describe a giant: all its numbers must be
-   in the file, so its size cannot be many times the file's. */
-static wcoh_result wcohi_model_build(wcoh_model **model, const wcoh_tensors *t,
-                                     const wcoh_model_desc *desc, wcoh_error *error)
-{
-    wcoh_error own;
-    wcohi_contents contents;
-    wcoh_result result;
-    size_t bytes = wcoh_model_size(desc, &own);
-    if (bytes == 0)
-        return wcohi_fail(error, own.code == WCOH_E_MEMORY ? WCOH_E_MEMORY : WCOH_E_FORMAT,
-                          "the settings in the file: %s", own.text);
-    if (bytes / 8 > t->file_size + 65536)
-        return wcohi_fail(error, WCOH_E_FORMAT, "the settings in the file describe a model of %llu "
-                          "bytes, the file has %llu", (unsigned long long)bytes,
-                          (unsigned long long)t->file_size);
-    if ((result = wcoh_model_create(model, desc, error)) != WCOH_OK) return result;
-    contents = wcohi_model_contents(*model);
-    result = wcohi_load(t, &contents, "adam.", 0, NULL, error);
-    if (!result) return WCOH_OK;
-    wcoh_model_destroy(*model);
-    *model = NULL;
-    return result;
-}
-
-WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
-                                     const wcoh_memory *memory, wcoh_error *error)
-{
-    wcoh_memory hooks = wcohi_temporary(memory);
-    wcoh_model_desc desc;
-    wcoh_tensors *t;
-    wcoh_tokenizer *tokenizer = NULL;
-    wcoh_result result;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
-    *model = NULL;
-    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
-    if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
-    memset(&desc, 0, sizeof desc);
-    result = wcohi_note_kind(t, "model", "trainer", error);
-    if (!result) result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &desc, error);
-    if (!result) result = wcohi_note_tokenizer(t, &tokenizer, &hooks, error);
-    desc.tokenizer = tokenizer;
-    if (memory) desc.memory = *memory;
-    if (!result) result = wcohi_model_build(model, t, &desc, error);
-    wcoh_tokenizer_destroy(tokenizer);
-    wcoh_tensors_close(t);
-    return result;
-}
-
-WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_error *error)
-{
-    wcoh_memory hooks;
-    wcohi_contents contents;
-    wcoh_tensors *t;
-    wcoh_result result;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
-    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
-    hooks = wcohi_temporary(&wcoh_model_get_desc(model)->memory);
-    if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
-    contents = wcohi_model_contents(model);
-    result = wcohi_load(t, &contents, "adam.", 1, &hooks, error);
-    if (!result) wcoh_model_touch(model);
-    wcoh_tensors_close(t);
-    return result;
-}
+/* ======== 6 training: files of trainers ======================================================= */
 
 /* ---- trainer --------------------------------------------------------------------------------- */
 
@@ -15420,185 +15615,9 @@ WCOH_API wcoh_result wcoh_trainer_read_desc(wcoh_trainer_desc *desc, const wcoh_
     return result;
 }
 
-/* ---- session --------------------------------------------------------------------------------- */
-
-/* What a session has heard: attention states as the device has them, logits, the last tokens. */
-typedef struct wcohi_session_view {
-    wcoh_session *session;
-    void *states;
-} wcohi_session_view;
-
-/* Numbers in a state steer loops, and this one may come from an enemy: the order of each head's
-   series must be possible, and its cached tables are made void, so that the next token computes
-   them from the model again (with the same result). data: all states, one after the other. */
-static int wcohi_session_accept(void *data, const void *object)
-{
-    const wcoh_session *session = ((const wcohi_session_view *)object)->session;
-    const wcoh_model_desc *desc = &session->model->desc;
-    int width = 2 * desc->bands / desc->heads, head, state;
-    size_t one = wcohi_attention_state_bytes(desc) / sizeof(double);
-    if (wcohi_is_dot(desc)) return 1;
-    for (state = 0; state < session->engine.plan.states; state++)
-        for (head = 0; head < desc->heads; head++) {
-            double *header = (double *)data + (size_t)state * one;
-            header += (size_t)head * wcohi_wave_session(width);
-            if (!(header[WCOHI_WAVE_ORDER] >= 0 && header[WCOHI_WAVE_ORDER] <= WCOHI_ORDERS))
-                return 0;
-            if (header[WCOHI_WAVE_ORDER] != (int)header[WCOHI_WAVE_ORDER]) return 0;
-            header[WCOHI_WAVE_GAIN] = -1;
-        }
-    return 1;
-}
-
-static void wcohi_session_tensor(const void *object, int index, wcohi_file_tensor *tensor)
-{
-    const wcohi_session_view *view = (const wcohi_session_view *)object;
-    wcoh_session *session = view->session;
-    const wcoh_model_desc *desc = &session->model->desc;
-    wcohi_kind_of kind = wcohi_is_dot(desc) ? WCOHI_OF_REAL : WCOHI_OF_F64;
-    if (index == 0) {
-        wcohi_tensor_init(tensor, kind, view->states, session->state_bytes / wcohi_kind_size(kind));
-        tensor->accept = wcohi_session_accept;
-        strcpy(tensor->name, "session.states");
-    } else if (index == 1) {
-        wcohi_tensor_init(tensor, WCOHI_OF_REAL, session->logits, (size_t)desc->vocab);
-        strcpy(tensor->name, "session.logits");
-    } else {
-        wcohi_tensor_init(tensor, WCOHI_OF_U32, session->recent, WCOHI_RECENT);
-        strcpy(tensor->name, "session.recent");
-        tensor->maximum = desc->vocab - 1;
-        tensor->limit = "a token of the model";
-    }
-}
-
-static wcoh_result wcohi_session_put(const void *object, int index, const void *data,
-                                     wcoh_error *error)
-{
-    wcoh_session *session = ((const wcohi_session_view *)object)->session;
-    const wcohi_engine *engine = &session->engine;
-    if (index == 0)
-        return engine->device->table->upload(engine->exec, WCOHI_AREA_STATES, 0, data,
-                                             session->state_bytes, error);
-    if (index == 1)
-        memcpy(session->logits, data, (size_t)session->model->desc.vocab * sizeof(wcoh_real));
-    else memcpy(session->recent, data, WCOHI_RECENT * sizeof *session->recent);
-    return WCOH_OK;
-}
-
-static void wcohi_session_notes(const void *object, wcohi_sink *sink)
-{
-    const wcoh_session *session = ((const wcohi_session_view *)object)->session;
-    char text[24];
-    wcohi_put_kind(sink, "session");
-    wcohi_put_fields(sink, WCOH_DESC_MODEL, "model.", &session->model->desc);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)session->position);
-    wcohi_put_value(sink, "session.", "position", text);
-    wcohi_put_value(sink, "session.", "has_logits", session->has_logits ? "1" : "0");
-}
-
-static wcoh_result wcohi_session_contents(const wcoh_session *session, wcohi_session_view *view,
-                                          wcohi_contents *contents, wcoh_error *error)
-{
-    const wcohi_engine *engine = &session->engine;
-    view->session = (wcoh_session *)(uintptr_t)session; /* written by loading alone */
-    view->states = engine->device->table->map(engine->exec, WCOHI_AREA_STATES, error);
-    if (!view->states) return WCOH_E_DEVICE;
-    contents->object = view;
-    contents->count = 3;
-    contents->tensor = wcohi_session_tensor;
-    contents->notes = wcohi_session_notes;
-    contents->put = wcohi_session_put;
-    return WCOH_OK;
-}
-
-WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_io *io,
-                                       wcoh_error *error)
-{
-    wcohi_session_view view;
-    wcohi_contents contents;
-    wcoh_result result = wcohi_writable(io, error);
-    if (result) return result;
-    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
-    result = wcohi_session_contents(session, &view, &contents, error);
-    if (!result) return wcohi_save(io, &contents, error);
-    if (io->finish) io->finish(io->user, 0);
-    return result;
-}
-
-WCOH_API size_t wcoh_session_file_size(const wcoh_session *session)
-{
-    wcohi_session_view view;
-    wcohi_contents contents;
-    if (wcohi_session_contents(session, &view, &contents, NULL)) return 0;
-    return wcohi_contents_size(&contents);
-}
-
-static wcoh_result wcohi_session_restore(wcoh_session *session, const wcoh_tensors *t,
-                                         const wcoh_memory *hooks, wcoh_error *error)
-{
-    wcohi_session_view view;
-    wcohi_contents contents;
-    const char *text = "", *logits = "";
-    uint64_t position = 0;
-    wcoh_result result = wcohi_note_kind(t, "session", "session", error);
-    if (!result) result = wcohi_note_same(t, &session->model->desc, error);
-    if (!result) result = wcohi_note_text(t, "session.position", &text, error);
-    if (!result) result = wcohi_note_text(t, "session.has_logits", &logits, error);
-    if (!result && (!wcohi_parse_u64(text, &position) || position > (uint64_t)1 << 53))
-        result = wcohi_fail(error, WCOH_E_FORMAT, "session.position in the file is no position");
-    if (!result) result = wcohi_session_contents(session, &view, &contents, error);
-    if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
-    if (result) return result;
-    session->position = position;
-    session->has_logits = position > 0 && strcmp(logits, "1") == 0;
-    return WCOH_OK;
-}
-
-WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error)
-{
-    wcoh_memory hooks;
-    wcoh_tensors *t;
-    wcoh_result result;
-    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
-    if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
-    hooks = wcohi_temporary(&session->desc.memory);
-    if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
-    result = wcohi_session_restore(session, t, &hooks, error);
-    wcoh_tensors_close(t);
-    return result;
-}
-
 /* ---- the same on paths ----------------------------------------------------------------------- */
 
 #ifndef WAVECOH_NO_STDIO
-WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path,
-                                          wcoh_error *error)
-{
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
-    WCOHI_SAVE_FILE(wcoh_model_save(model, &io, error));
-}
-
-WCOH_API wcoh_result wcoh_model_save_note_file(const wcoh_model *model, const char *note,
-                                               const char *path, wcoh_error *error)
-{
-    wcoh_result checked = wcohi_noted_check(model, note, error);
-    if (checked) return checked;
-    WCOHI_SAVE_FILE(wcoh_model_save_note(model, note, &io, error));
-}
-
-WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,
-                                          const wcoh_memory *memory, wcoh_error *error)
-{
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
-    *model = NULL;
-    WCOHI_LOAD_FILE(wcoh_model_load(model, &io, memory, error));
-}
-
-WCOH_API wcoh_result wcoh_model_read_file(wcoh_model *model, const char *path, wcoh_error *error)
-{
-    WCOHI_LOAD_FILE(wcoh_model_read(model, &io, error));
-}
-
 WCOH_API wcoh_result wcoh_trainer_save_file(wcoh_trainer *trainer, const char *path,
                                             wcoh_error *error)
 {
@@ -15616,19 +15635,6 @@ WCOH_API wcoh_result wcoh_trainer_read_desc_file(wcoh_trainer_desc *desc, const 
                                                  wcoh_error *error)
 {
     WCOHI_LOAD_FILE(wcoh_trainer_read_desc(desc, &io, error));
-}
-
-WCOH_API wcoh_result wcoh_session_save_file(const wcoh_session *session, const char *path,
-                                            wcoh_error *error)
-{
-    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
-    WCOHI_SAVE_FILE(wcoh_session_save(session, &io, error));
-}
-
-WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *path,
-                                            wcoh_error *error)
-{
-    WCOHI_LOAD_FILE(wcoh_session_load(session, &io, error));
 }
 #endif
 
