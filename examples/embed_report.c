@@ -260,21 +260,10 @@ static void print_json(const request *r, const vectors *v, const group *g, int g
 
 /* ---- pictures ----------------------------------------------------------------------------- */
 
-static void plot_name(char *path, size_t size, const char *prefix, const char *name)
-{
-    size_t i, length = strlen(prefix);
-    snprintf(path, size, "%s-%s", prefix, name);
-    for (i = length; path[i]; i++)
-        if (!((path[i] >= 'a' && path[i] <= 'z') || (path[i] >= 'A' && path[i] <= 'Z') ||
-              (path[i] >= '0' && path[i] <= '9') || path[i] == '-'))
-            path[i] = '_';
-}
-
 /* Band coherences of a group as bars; behind each the middle 95 % of its null. */
 static void plot_group(const char *prefix, const group *g, const measured *m, int bands)
 {
     double value[BANDS], low[BANDS], high[BANDS], bottom = 0, top = 0;
-    char path[600], title[160];
     plot p;
     plot_frame f;
     int i;
@@ -282,91 +271,270 @@ static void plot_group(const char *prefix, const group *g, const measured *m, in
         value[i] = m->profile[i].value;
         low[i] = m->profile[i].mean - 1.96 * m->profile[i].deviation;
         high[i] = m->profile[i].mean + 1.96 * m->profile[i].deviation;
-        bottom = fmin(bottom, fmin(value[i], low[i]));
-        top = fmax(top, fmax(value[i], high[i]));
+        plot_span(&bottom, &top, value[i]);
+        plot_span(&bottom, &top, low[i]);
+        plot_span(&bottom, &top, high[i]);
     }
-    plot_name(path, sizeof path, prefix, g->name);
-    snprintf(title, sizeof title, "Band coherence: %.40s, %lu pairs, mean cosine %.3f", g->name,
-             (unsigned long)g->count, m->mean.cosine);
-    if (!plot_open(&p, path, 780, 430, title)) fail(EXIT_FAILED, "%s: cannot write it", path);
-    f = plot_frame_of(&p, 0, bands, bottom * 1.08, top > 0 ? top * 1.08 : 1, 150);
-    plot_axes(&p, &f, "band (low to high frequency over the index)", "mean coherence", 0);
+    plot_open(&p, prefix, g->name, 780, 430,
+              text_made("Band coherence: %s, %lu pair%s, mean cosine %.3f",
+                        text_shortened(g->name, 40), (unsigned long)g->count,
+                        g->count == 1 ? "" : "s", m->mean.cosine));
+    f = plot_frame_of(&p, plot_axis_of(0, bands), plot_axis_of(bottom * 1.08, top * 1.08), 150);
+    plot_axes(&p, &f, "band (low to high frequency over the index)", "mean coherence (cosine)",
+              PLOT_X_BARE);
     plot_bars(&p, &f, value, low, high, bands, plot_colours[0]);
-    plot_legend(&p, &f, 0, "measured", plot_colours[0]);
-    plot_legend(&p, &f, 1, "null, 95 %", 0xcfd4da);
-    snprintf(title, sizeof title, "variance z %+.2f", m->mean.variance.z);
-    plot_text(&p, f.left + f.width + 14, f.top + 58, 13, -1, 0, PLOT_INK, title);
-    if (!plot_close(&p)) fail(EXIT_FAILED, "%s: cannot write it", path);
+    plot_legend_area(&p, &f, 0, "measured", plot_colours[0]);
+    plot_legend_area(&p, &f, 1, "null, 95 %", PLOT_NULL);
+    plot_note(&p, &f, 3, 0, text_made("variance z %+.2f", m->mean.variance.z));
+    plot_close(&p);
 }
 
-/* z of each pair's coherence in each band; all groups one below the other, at most 64 rows. */
-static void plot_pairs(const char *prefix, const group *g, int groups, const measured *m, int bands)
+enum { PAIR_ROWS = 64 };
+
+/* How many pairs of each group are drawn, drawn [groups], of PAIR_ROWS rows: small groups whole, the
+   large ones equal parts of what is left. Returns the sum. */
+static int pairs_drawn(const group *g, int groups, int *drawn)
 {
-    static double z[64 * BANDS];
-    char path[600];
+    int sum = 0, more = 1, i;
+    memset(drawn, 0, (size_t)groups * sizeof *drawn);
+    while (more)
+        for (more = 0, i = 0; i < groups && sum < PAIR_ROWS; i++)
+            if ((size_t)drawn[i] < g[i].count) drawn[i]++, sum++, more = 1;
+    return sum;
+}
+
+/* The border of a group, its name, and how much of it is drawn. top .. bottom: its rows. */
+static void plot_group_border(plot *p, const plot_frame *f, double top, double bottom,
+                              const group *g, int drawn)
+{
+    double left = f->left - 6, right = f->left + f->width + 8, middle = (top + bottom) / 2 + 4;
+    const char *part = text_made("%d of %lu", drawn, (unsigned long)g->count);
+    plot_line(p, left, top, right, top, 1.4, PLOT_INK);
+    plot_line(p, left, bottom, right, bottom, 1.4, PLOT_INK);
+    plot_line(p, right, top, right, bottom, 1.4, PLOT_INK);
+    if (drawn > 1) {
+        plot_text_in(p, right + 6, middle - 7, 12, -1, 0, PLOT_INK, 124, g->name);
+        plot_text_in(p, right + 6, middle + 7, 11, -1, 0, PLOT_INK, 124, part);
+    } else {
+        plot_text_in(p, right + 6, middle, 11, -1, 0, PLOT_INK, 124,
+                     text_made("%s: %s", text_shortened(g->name, 10), part));
+    }
+}
+
+/* A row's name, or its number where it has none. */
+static const char *row_text(const names *n, uint32_t row)
+{
+    if (row < n->count && n->of_row[row][0]) return n->of_row[row];
+    return text_made("%lu", (unsigned long)row);
+}
+
+/* The rows of a group from `row` on, named "king – queen". */
+static void plot_pair_names(plot *p, const plot_frame *f, const names *n, const group *g, int row,
+                            int drawn, int rows)
+{
+    double slot = f->height / rows;
+    int i;
+    for (i = 0; i < drawn; i++)
+        plot_text(p, f->left - 9, f->top + (row + i + 0.5) * slot + 4, 11, 1, 0, PLOT_INK,
+                  text_made("%s \342\200\223 %s", text_shortened(row_text(n, g->pairs[2 * i]), 14),
+                            text_shortened(row_text(n, g->pairs[2 * i + 1]), 14)));
+    plot_group_border(p, f, f->top + row * slot, f->top + (row + drawn) * slot, g, drawn);
+}
+
+/* z of each pair's coherence in each band; all groups one below the other. */
+static void plot_pairs(const char *prefix, const names *n, const group *g, int groups,
+                       const measured *m, int bands)
+{
+    static double z[PAIR_ROWS * BANDS];
+    int drawn[GROUPS], rows = pairs_drawn(g, groups, drawn), i, k, pair, row;
+    size_t all = 0;
     plot p;
     plot_frame f;
-    int i, k, n = 0;
-    size_t pair;
-    for (i = 0; i < groups; i++)
-        for (pair = 0; pair < g[i].count && n < 64; pair++, n++)
+    plot_map map;
+    for (row = 0, i = 0; i < groups; all += g[i].count, row += drawn[i++])
+        for (pair = 0; pair < drawn[i]; pair++)
             for (k = 0; k < bands; k++)
-                z[n * bands + k] = m[i].bands[pair * (size_t)bands + (size_t)k].z;
-    plot_name(path, sizeof path, prefix, "pairs");
-    if (!plot_open(&p, path, 680, 520, "Coherence of each pair in each band, against its null"))
-        fail(EXIT_FAILED, "%s: cannot write it", path);
-    f = plot_frame_of(&p, 0, bands, 0, n, 110);
-    plot_heat(&p, &f, z, n, bands, -4, 4, 0, "z (white: as chance)");
-    plot_heat_numbers(&p, &f, n, bands, "band", "pair, in the order of the groups");
-    if (!plot_close(&p)) fail(EXIT_FAILED, "%s: cannot write it", path);
+                z[(row + pair) * bands + k] = m[i].bands[pair * bands + k].z;
+    plot_open(&p, prefix, "pairs", 860, 110 + (rows < 12 ? 30 * rows + 60 : 17 * rows),
+              text_made("Coherence of each pair in each band, against its null: %d of %lu pairs",
+                        rows, (unsigned long)all));
+    f = plot_frame_of(&p, plot_axis_of(0, bands), plot_axis_of(0, rows), 220);
+    f.width -= 190 - f.left;
+    f.left = 190;
+    memset(&map, 0, sizeof map);
+    map.values = z;
+    map.rows = rows;
+    map.columns = bands;
+    map.scale = plot_axis_of(-4, 4);
+    map.scale_name = "z (white: as chance; the ends: 4 and more)";
+    plot_heat(&p, &f, &map, 150);
+    plot_heat_numbers(&p, &f, rows, bands, "band (low to high frequency over the index)", NULL);
+    for (row = 0, i = 0; i < groups; row += drawn[i++])
+        if (drawn[i]) plot_pair_names(&p, &f, n, &g[i], row, drawn[i], rows);
+    plot_close(&p);
 }
 
-/* Amplitudes over frequency: the mean power of all vectors; and the first vector as a wheel. */
-static void plot_spectrum(const request *r, const vectors *v)
+/* Quantile of a gamma distribution of that mean and deviation, z in standard deviations of a normal
+   one (Wilson and Hilferty 1931). */
+static double gamma_quantile(double mean, double deviation, double z)
 {
-    int bins = v->n / 2 + 1, k, shown;
-    double *amplitude = (double *)memory_of((size_t)bins, sizeof(double));
-    double *phase = (double *)memory_of((size_t)bins, sizeof(double));
-    double *power = (double *)memory_of((size_t)bins, sizeof(double));
-    double *at = (double *)memory_of((size_t)bins, sizeof(double)), top = 0;
-    char path[600];
+    double ninth = mean > 0 ? deviation * deviation / (9 * mean * mean) : 0;
+    double root = 1 - ninth + z * sqrt(ninth);
+    return root > 0 ? mean * root * root * root : 0;
+}
+
+typedef struct power_spectrum {
+    double *bin, *mean;        /* [bins] */
+    double *low, *high;        /* [bins] the middle 95 % of the null */
+    double *amplitude, *phase; /* [bins] of one vector */
+    double null_mean;
+    int bins;
+} power_spectrum;
+
+static power_spectrum spectrum_open(int n)
+{
+    power_spectrum s;
+    s.bins = n / 2 + 1;
+    s.null_mean = 0;
+    s.bin = (double *)memory_of(6 * (size_t)s.bins, sizeof(double));
+    s.mean = s.bin + s.bins;
+    s.low = s.mean + s.bins;
+    s.high = s.low + s.bins;
+    s.amplitude = s.high + s.bins;
+    s.phase = s.amplitude + s.bins;
+    return s;
+}
+
+/* The null: as many vectors of the same lengths, each in a direction of its own at random. A bin
+   then holds, with |x|^2 / n its mean, |x|^2 / 2 times a share Beta(1, n / 2 - 1), or where it has no
+   sine |x|^2 times a share Beta(1 / 2, (n - 1) / 2). fourth: the mean of |x|^4. */
+static void spectrum_null(power_spectrum *s, double n, double count, double fourth)
+{
+    int k;
+    for (k = 0; k < s->bins; k++) {
+        double spread = k == 0 || 2 * k == n ? 2 * (n - 1) / (n + 2) : (n - 2) / (n + 2);
+        double deviation = sqrt(spread * fourth / count) / n;
+        s->bin[k] = k;
+        s->low[k] = gamma_quantile(s->null_mean, deviation, -1.96);
+        s->high[k] = gamma_quantile(s->null_mean, deviation, 1.96);
+    }
+}
+
+/* Mean power |X|^2 / n of all vectors, and its null. */
+static power_spectrum spectrum_of_all(const vectors *v, wcoh_dft *dft)
+{
+    power_spectrum s = spectrum_open(v->n);
+    double fourth = 0, n = v->n, count = (double)v->count;
+    size_t row;
+    int k;
+    for (row = 0; row < v->count; row++) {
+        const float *x = v->values + row * (size_t)v->n;
+        double square = 0;
+        for (k = 0; k < v->n; k++) square += (double)x[k] * (double)x[k];
+        s.null_mean += square / n / count;
+        fourth += square * square / count;
+        wcoh_packet_dft(dft, x, s.amplitude, s.phase);
+        for (k = 0; k < s.bins; k++) s.mean[k] += s.amplitude[k] * s.amplitude[k] / n / count;
+    }
+    spectrum_null(&s, n, count, fourth);
+    return s;
+}
+
+static void plot_spectrum(const char *prefix, const power_spectrum *s, size_t count)
+{
+    double low = s->null_mean, high = s->null_mean;
+    plot_style style = plot_style_of(0), null = style;
+    plot p;
+    plot_frame f;
+    int k;
+    for (k = 0; k < s->bins; k++) {
+        if (s->mean[k] > s->null_mean * 1e-4) plot_span(&low, &high, s->mean[k]);
+        if (s->low[k] > s->null_mean * 1e-2) plot_span(&low, &high, s->low[k]);
+        plot_span(&low, &high, s->high[k]);
+    }
+    plot_open(&p, prefix, "spectrum", 820, 430,
+              text_made("Mean power spectrum of %lu vector%s", (unsigned long)count,
+                        count == 1 ? "" : "s"));
+    f = plot_frame_of(&p, plot_axis_of(0, s->bins - 1), plot_axis_log(low / 1.1, high * 1.1), 170);
+    plot_axes(&p, &f, "frequency (cycles over the index)", "power |X|\302\262 / n (log scale)",
+              PLOT_X_WHOLE);
+    null.colour = PLOT_GREY;
+    null.dash = 1;
+    plot_band(&p, &f, s->bin, s->low, s->high, s->bins, PLOT_NULL);
+    plot_line_dashed(&p, f.left, plot_y(&f, s->null_mean), f.left + f.width,
+                     plot_y(&f, s->null_mean), 1.4, PLOT_GREY, 1);
+    plot_curve(&p, &f, s->bin, s->mean, s->bins, 1.8, style);
+    plot_legend(&p, &f, 0, "measured", style, 0);
+    plot_legend(&p, &f, 1, "null, mean", null, 0);
+    plot_legend_area(&p, &f, 2, "null, 95 %", PLOT_NULL);
+    plot_note(&p, &f, 4, 0, "null: directions at");
+    plot_note(&p, &f, 5, 0, "random, same lengths");
+    plot_close(&p);
+}
+
+enum { WHEEL_BINS = 97, WHEEL_NAMED = 5 };
+
+/* The strongest spokes have the number of their bin. */
+static void plot_wheel_names(plot *p, double x, double y, double radius, const plot_axis *scale,
+                             const power_spectrum *s, int shown)
+{
+    int named[WHEEL_BINS], i, k;
+    memset(named, 0, sizeof named);
+    for (i = 0; i < WHEEL_NAMED && i < shown; i++) {
+        int best = -1;
+        double r;
+        for (k = 0; k < shown; k++)
+            if (!named[k] && (best < 0 || s->amplitude[k] > s->amplitude[best])) best = k;
+        if (!(s->amplitude[best] > 0)) return;
+        named[best] = 1;
+        r = radius * plot_share(scale, s->amplitude[best]) - 14;
+        plot_text(p, x + r * cos(s->phase[best]) + 4, y - r * sin(s->phase[best]) - 4, 11, -1, 0,
+                  PLOT_INK, text_made("bin %d", best));
+    }
+}
+
+/* DFT of vector 0: a spoke a bin, as long as its amplitude, at its phase. */
+static void plot_first_wheel(const char *prefix, const vectors *v, const names *n, wcoh_dft *dft,
+                             power_spectrum *s)
+{
+    int shown = s->bins < WHEEL_BINS ? s->bins : WHEEL_BINS, k;
+    const char *quote = n->count && n->of_row[0][0] ? "\"" : "";
+    double low = 0, high = 0;
+    plot_axis scale;
+    plot p;
+    wcoh_packet_dft(dft, v->values, s->amplitude, s->phase);
+    for (k = 0; k < shown; k++) plot_span(&low, &high, s->amplitude[k]);
+    scale = plot_axis_of(0, high);
+    plot_open(&p, prefix, "wheel", 600, 660,
+              text_made("Phase wheel of vector %s%s%s", quote, row_text(n, 0), quote));
+    plot_wheel(&p, 300, 310, 225, &scale, s->phase, s->amplitude, shown);
+    plot_wheel_names(&p, 300, 310, 225, &scale, s, shown);
+    for (k = 0; k < 64; k++) plot_rect(&p, 172 + 4 * k, 596, 4.3, 12, plot_shade(0.92 * k / 63, 0));
+    plot_text(&p, 164, 606, 12, 1, 0, PLOT_INK, "bin 0");
+    plot_text(&p, 436, 606, 12, -1, 0, PLOT_INK, text_made("bin %d", shown - 1));
+    plot_text(
+        &p, 300, 632, 13, 0, 0, PLOT_INK,
+        text_made("a spoke a DFT bin, %d of %d; angle: phase (degrees); length: amplitude |X|",
+                  shown, s->bins));
+    plot_close(&p);
+}
+
+/* Pictures of fixed names come first: a group of that name then takes another one. */
+static void plot_all(const char *prefix, const vectors *v, const names *n, const group *g,
+                     int groups, const measured *m, int bands)
+{
+    power_spectrum s;
     wcoh_dft *dft;
     wcoh_error error;
-    plot p;
-    plot_frame f;
-    size_t row;
+    int i;
     must(wcoh_dft_create(&dft, v->n, NULL, &error), NULL, &error);
-    for (row = 0; row < v->count; row++) {
-        wcoh_packet_dft(dft, v->values + row * (size_t)v->n, amplitude, phase);
-        for (k = 0; k < bins; k++)
-            power[k] += amplitude[k] * amplitude[k] / v->n / (double)v->count;
-    }
-    for (k = 0; k < bins; k++) {
-        at[k] = k;
-        top = fmax(top, power[k]);
-    }
-    plot_name(path, sizeof path, r->plots, "spectrum");
-    if (!plot_open(&p, path, 780, 430, "Mean power spectrum of the vectors"))
-        fail(EXIT_FAILED, "%s: cannot write it", path);
-    f = plot_frame_of(&p, 0, bins - 1, 0, top > 0 ? top * 1.06 : 1, 0);
-    plot_axes(&p, &f, "bin (cycles over the index)", "power (|X|^2 / n)", 1);
-    plot_curve(&p, &f, at, power, bins, 1.6, plot_colours[0]);
-    if (!plot_close(&p)) fail(EXIT_FAILED, "%s: cannot write it", path);
-    wcoh_packet_dft(dft, v->values, amplitude, phase);
-    plot_name(path, sizeof path, r->plots, "wheel");
-    if (!plot_open(&p, path, 560, 600, "Phase wheel of vector 0: one spoke a DFT bin"))
-        fail(EXIT_FAILED, "%s: cannot write it", path);
-    shown = bins > 97 ? 97 : bins;
-    plot_wheel(&p, 280, 300, 200, phase, amplitude, shown);
-    snprintf(path, sizeof path, "angle: phase in degrees, length: amplitude, bins 0 (dark) to %d",
-             shown - 1);
-    plot_text(&p, 280, 575, 13, 0, 0, PLOT_INK, path);
-    if (!plot_close(&p)) fail(EXIT_FAILED, "the wheel could not be written");
+    s = spectrum_of_all(v, dft);
+    plot_spectrum(prefix, &s, v->count);
+    plot_first_wheel(prefix, v, n, dft, &s);
+    plot_pairs(prefix, n, g, groups, m, bands);
+    for (i = 0; i < groups; i++) plot_group(prefix, &g[i], &m[i], bands);
     wcoh_dft_destroy(dft);
-    free(amplitude);
-    free(phase);
-    free(power);
-    free(at);
+    free(s.bin);
 }
 
 int main(int argc, char **argv)
@@ -379,7 +547,7 @@ int main(int argc, char **argv)
     vectors v;
     names n;
     request r;
-    int count, bands, i;
+    int count, bands;
     program_name = "embed_report";
     memset(&r, 0, sizeof r);
     r.bands = 8;
@@ -399,9 +567,7 @@ int main(int argc, char **argv)
     wcoh_spectral_destroy(s);
     if (r.json) print_json(&r, &v, groups, count, bands, all, energy);
     else print_text(&r, &v, &n, groups, count, bands, all, energy);
-    for (i = 0; r.plots && i < count; i++) plot_group(r.plots, &groups[i], &all[0][i], bands);
-    if (r.plots) plot_pairs(r.plots, groups, count, all[0], bands);
-    if (r.plots) plot_spectrum(&r, &v);
+    if (r.plots) plot_all(r.plots, &v, &n, groups, count, all[0], bands);
     stdout_check();
     return 0;
 }

@@ -34,8 +34,9 @@ typedef struct look {
     wcoh_heads_figures *step; /* [layers] */
     double *centroids;        /* [heads, T] of the layer under way */
     double *alignment;        /* [layers, heads, heads] */
-    double *sharpest;         /* [layers, T, T] the head of least entropy */
-    int *sharpest_head;       /* [layers] */
+    double *telling;          /* [layers, T, T] the head that map_tells most of */
+    int *telling_head;        /* [layers] */
+    double *told;             /* [layers] map_tells of it, nats */
     const wcoh_model *model;  /* NULL for maps from a file */
     const uint32_t *text;
     double *lens_entropy, *lens_loss; /* [layers + 1] */
@@ -80,11 +81,37 @@ static void look_open(look *k, int layers, int heads, int tokens)
     k->step = (wcoh_heads_figures *)memory_of(l, sizeof *k->step);
     k->centroids = (double *)memory_of(count_of(h, t), sizeof(double));
     k->alignment = (double *)memory_of(count_of(l, count_of(h, h)), sizeof(double));
-    k->sharpest = (double *)memory_of(count_of(l, count_of(t, t)), sizeof(double));
-    k->sharpest_head = (int *)memory_of(l, sizeof(int));
+    k->telling = (double *)memory_of(count_of(l, count_of(t, t)), sizeof(double));
+    k->telling_head = (int *)memory_of(l, sizeof(int));
+    k->told = (double *)memory_of(l, sizeof(double));
     k->lens_entropy = (double *)memory_of(l + 1, sizeof(double));
     k->lens_loss = (double *)memory_of(l + 1, sizeof(double));
     k->choice = (int *)memory_of(count_of(l + 1, t), sizeof(int));
+}
+
+/* How much a map [T,T] tells, in nats a query: the weight off the diagonal and off key 0, times how
+   far it is from being spread evenly there (Kullback and Leibler 1951). A token that listens to
+   itself, to the sink or to all alike tells nothing of the text, however sharp it is. */
+static double map_tells(const float *map, int tokens, wcoh_map_keys keys)
+{
+    double sum = 0;
+    int q, key, queries = 0;
+    for (q = 0; q < tokens; q++) {
+        const float *row = map + (size_t)q * (size_t)tokens;
+        int last = keys == WCOH_MAP_CAUSAL ? q : tokens - 1, places = last - (q > 0);
+        double inside = 0, all = 0, terms = 0;
+        for (key = 0; key <= last; key++) {
+            double w = (double)row[key];
+            all += w;
+            if (key == 0 || key == q || !(w > 0)) continue;
+            inside += w;
+            terms += w * log(w);
+        }
+        if (places < 2) continue;
+        queries++;
+        if (inside > 0) sum += (terms - inside * log(inside / places)) / all;
+    }
+    return sum > 0 ? sum / queries : 0; /* no rounding below 0 */
 }
 
 /* Maps [heads,T,T] of one layer. */
@@ -94,15 +121,18 @@ static void look_maps(look *k, int layer, const float *maps, const char *about)
     wcoh_map_figures *figures = k->maps + (size_t)layer * (size_t)k->heads;
     wcoh_error error;
     int head, best = 0;
+    double told, most = -1;
     for (head = 0; head < k->heads; head++) {
         must(wcoh_map_measure(&figures[head], maps + (size_t)head * square, k->tokens, k->keys,
                               NULL, k->centroids + (size_t)head * (size_t)k->tokens, &error),
              about, &error);
-        if (figures[head].all.entropy < figures[best].all.entropy) best = head;
+        told = map_tells(maps + (size_t)head * square, k->tokens, k->keys);
+        if (told > most) most = told, best = head;
     }
-    k->sharpest_head[layer] = best;
+    k->telling_head[layer] = best;
+    k->told[layer] = most;
     for (i = 0; i < square; i++)
-        k->sharpest[(size_t)layer * square + i] = (double)maps[(size_t)best * square + i];
+        k->telling[(size_t)layer * square + i] = (double)maps[(size_t)best * square + i];
     k->step[layer] =
         wcoh_heads_measure(k->centroids, k->heads, k->tokens,
                            k->alignment + (size_t)layer * (size_t)k->heads * (size_t)k->heads);
@@ -490,25 +520,34 @@ static void json_model(const look *k, const symbols *s)
 
 /* ---- weights ------------------------------------------------------------------------------ */
 
+enum { SPECTRA = 8, LEAST_SPECTRUM = 9 };
+
 typedef struct spectrum {
     const char *name;
     int count;
     double *values;
 } spectrum;
 
-enum { SPECTRA = 8 };
+/* For the picture: the first few of all matrices that are large enough. */
+typedef struct spectra {
+    spectrum first[SPECTRA];
+    int count, matrices;
+} spectra;
 
 /* Keep the spectrum of a matrix while there is room, or give it up. */
-static void kept_add(spectrum *kept, int *count, const wcoh_tensor_info *info, double *values)
+static void spectra_add(spectra *s, const wcoh_tensor_info *info, double *values)
 {
     uint64_t least = info->shape[0] < info->shape[1] ? info->shape[0] : info->shape[1];
-    if (least <= 8 || *count >= SPECTRA) {
+    spectrum *next = &s->first[s->count];
+    s->matrices += least >= LEAST_SPECTRUM;
+    if (least < LEAST_SPECTRUM || s->count >= SPECTRA) {
         free(values);
         return;
     }
-    kept[*count].name = text_shown(info->name);
-    kept[*count].values = values;
-    kept[(*count)++].count = (int)least;
+    next->name = text_made("%s", info->name);
+    next->values = values;
+    next->count = (int)least;
+    s->count++;
 }
 
 /* A matrix of a file that could not be measured, and why. */
@@ -589,13 +628,13 @@ static void print_passed(const wcoh_tensors *t, const passed *list, int count, i
 
 /* Every matrix of a file; the first few spectra are kept for the picture. One that cannot be
    measured is named and passed over. */
-static int look_weights(const char *path, int json, spectrum *kept)
+static void look_weights(const char *path, int json, spectra *kept)
 {
     wcoh_tensors *t;
     wcoh_tensor_info info;
     wcoh_error error;
     wcoh_matrix_figures f;
-    int i, shown = 0, count = 0, skipped = 0;
+    int i, shown = 0, skipped = 0;
     passed *over;
     must(wcoh_tensors_open_file(&t, path, NULL, &error), NULL, &error);
     over = (passed *)memory_of((size_t)wcoh_tensors_count(t), sizeof *over);
@@ -616,143 +655,262 @@ static int look_weights(const char *path, int json, spectrum *kept)
         if (json && shown++) printf(",");
         if (json) json_matrix(info.name, &info, &f);
         else print_matrix(info.name, &info, &f);
-        kept_add(kept, &count, &info, values);
+        spectra_add(kept, &info, values);
     }
     print_passed(t, over, skipped, json);
     wcoh_tensors_close(t);
     free(over);
-    return count;
 }
 
 /* ---- pictures ----------------------------------------------------------------------------- */
 
-static void begin(plot *p, const char *prefix, const char *name, int width, int height,
-                  const char *title)
+/* Attention of a layer's most telling head. Weights span decades (row t of an even map has 1 / t), so
+   do the colours: three below the largest weight that is drawn. */
+static void plot_layer(const look *k, const char *prefix, int layer)
 {
-    char path[512];
-    snprintf(path, sizeof path, "%s-%s", prefix, name);
-    if (!plot_open(p, path, width, height, title)) fail(EXIT_FAILED, "%s: cannot write it", path);
-}
-
-static void end(plot *p)
-{
-    if (!plot_close(p)) fail(EXIT_FAILED, "%s: cannot write it", p->name);
-}
-
-/* The sharpest head of each layer, and entropy of every head as a share of the uniform one. */
-static void plot_attention(const look *k, const char *prefix)
-{
-    double *share = (double *)memory_of((size_t)k->layers * (size_t)k->heads, sizeof(double));
-    size_t square = (size_t)k->tokens * (size_t)k->tokens, i;
-    char name[48], title[128];
+    size_t square = (size_t)k->tokens * (size_t)k->tokens;
     plot p;
     plot_frame f;
-    int l;
-    for (l = 0; l < k->layers && l < 64; l++) {
-        double top = 1e-9;
-        const double *map = k->sharpest + (size_t)l * square;
-        for (i = 0; i < square; i++)
-            if (i % (size_t)k->tokens) top = map[i] > top ? map[i] : top;
-        sprintf(name, "map-layer%d", l);
-        sprintf(title, "Attention of layer %d, head %d (the sharpest)", l, k->sharpest_head[l]);
-        begin(&p, prefix, name, 620, 560, title);
-        f = plot_frame_of(&p, 0, k->tokens, 0, k->tokens, 100);
-        plot_heat(&p, &f, map, k->tokens, k->tokens, 0, top, 1, "weight");
-        plot_heat_numbers(&p, &f, k->tokens, k->tokens, "key (position in the text)",
-                          "query (position)");
-        end(&p);
-    }
-    for (l = 0; l < k->layers * k->heads; l++)
-        share[l] = k->maps[l].all.entropy / (k->maps[l].all_uniform.entropy + 1e-300);
-    begin(&p, prefix, "entropy", 700, 120 + 40 * (k->layers < 12 ? k->layers + 2 : 14),
-          "Entropy of each head, as a share of uniform attention");
-    f = plot_frame_of(&p, 0, k->heads, 0, k->layers, 110);
-    plot_heat(&p, &f, share, k->layers, k->heads, 0, 1, 0, "share");
+    plot_map map;
+    double top = 0;
+    int q, key;
+    memset(&map, 0, sizeof map);
+    map.values = k->telling + (size_t)layer * square;
+    map.rows = map.columns = k->tokens;
+    map.causal = k->keys == WCOH_MAP_CAUSAL;
+    for (q = 0; q < k->tokens; q++)
+        for (key = 0; key <= (map.causal ? q : k->tokens - 1); key++)
+            top = fmax(top, map.values[(size_t)q * (size_t)k->tokens + (size_t)key]);
+    map.scale = plot_axis_log(top / 1000, top);
+    map.scale_name = "weight (log scale; darkest: less)";
+    plot_open(
+        &p, prefix, text_made("map-layer%d", layer), 660, 590,
+        text_made("Attention of layer %d, head %d of %d", layer, k->telling_head[layer], k->heads));
+    plot_text(&p, 330, 44, 12, 0, 0, PLOT_INK,
+              text_made("the most telling one: %.2f nats a query from even, off the diagonal and "
+                        "off key 0",
+                        k->told[layer]));
+    f = plot_frame_of(&p, plot_axis_of(0, k->tokens), plot_axis_of(0, k->tokens), 110);
+    f.top += 8;
+    f.height -= 8;
+    plot_heat(&p, &f, &map, 18);
+    plot_heat_numbers(&p, &f, k->tokens, k->tokens, "key (position in the text)",
+                      "query (position)");
+    plot_close(&p);
+}
+
+/* Entropy of every head as a share of the even one. */
+static void plot_entropy(const look *k, const char *prefix)
+{
+    double *share = (double *)memory_of((size_t)k->layers * (size_t)k->heads, sizeof(double));
+    plot p;
+    plot_frame f;
+    plot_map map;
+    int i;
+    for (i = 0; i < k->layers * k->heads; i++)
+        share[i] = k->maps[i].all.entropy / (k->maps[i].all_uniform.entropy + 1e-300);
+    memset(&map, 0, sizeof map);
+    map.values = share;
+    map.rows = k->layers;
+    map.columns = k->heads;
+    map.scale = plot_axis_of(0, 1);
+    map.scale_name = "share of even";
+    plot_open(&p, prefix, "entropy", 700, 130 + 34 * (k->layers < 16 ? k->layers + 2 : 18),
+              "Entropy of each head, as a share of even attention");
+    f = plot_frame_of(&p, plot_axis_of(0, k->heads), plot_axis_of(0, k->layers), 110);
+    plot_heat(&p, &f, &map, 18);
     plot_heat_numbers(&p, &f, k->layers, k->heads, "head", "layer");
-    end(&p);
+    plot_close(&p);
     free(share);
 }
 
-/* Each head as a disc: how far it listens and at which length, both in tokens, log scales. */
+static void plot_attention(const look *k, const char *prefix)
+{
+    int l;
+    for (l = 0; l < k->layers && l < 64; l++) plot_layer(k, prefix, l);
+    plot_entropy(k, prefix);
+}
+
+/* A log axis for lengths of which some have no end, or one beyond all texts: those stand a decade
+   behind the rest. */
+typedef struct lengths {
+    double low, high; /* of the others; empty at first */
+    int endless;      /* 1 if there are such */
+    plot_axis axis;
+} lengths;
+
+static int is_endless(double length) { return !(length > 0 && length < 1e6); }
+
+static void lengths_add(lengths *s, double length)
+{
+    if (is_endless(length)) s->endless = 1;
+    else plot_span(&s->low, &s->high, length);
+}
+
+/* Whole decades. */
+static void lengths_axis(lengths *s)
+{
+    int some = s->low <= s->high;
+    s->axis = plot_axis_log(some ? pow(10, floor(log10(s->low) + 1e-9)) : 1,
+                            some ? pow(10, ceil(log10(s->high) - 1e-9)) : 10);
+    if (s->endless) s->axis.high *= 10;
+}
+
+static double length_place(const lengths *s, double length)
+{
+    return is_endless(length) ? s->axis.high : length;
+}
+
+#define ENDLESS "\342\211\245 1e6" /* the tick of what has no end */
+
+static void plot_lengths(plot *p, const plot_frame *f, const lengths *x, const lengths *y)
+{
+    plot_ticks ticks = plot_ticks_of(&f->x, 6, 0);
+    int i;
+    plot_axes(p, f, "reach 1/damping (tokens, log scale)",
+              "wavelength 2\317\200/|carrier| (tokens, log scale)", PLOT_X_BARE);
+    for (i = 0; i < ticks.count; i++)
+        if (!x->endless || ticks.at[i] < f->x.high * 0.99)
+            plot_tick_x(p, f, plot_x(f, ticks.at[i]), ticks.text[i]);
+    if (x->endless) plot_tick_x(p, f, f->left + f->width, ENDLESS);
+    if (!y->endless) return;
+    plot_rect(p, f->left - 48, f->top - 8, 46, 16, 0xffffff); /* over the number of that decade */
+    plot_tick_y(p, f, f->top, ENDLESS);
+}
+
+enum { WAVE_LAYERS = 12 };
+static const double wave_most = 11; /* pixels of the largest disc */
+
+/* Pixels of a disc whose area is the gain. */
+static double wave_radius(double gain, double largest)
+{
+    return gain > 0 && largest > 0 ? fmax(1.5, wave_most * sqrt(gain / largest)) : 1.5;
+}
+
+static int wave_colour(const look *k, int layer)
+{
+    return k->layers <= PLOT_COLOURS ? plot_colours[layer]
+                                     : plot_shade(0.92 * layer / (k->layers - 1), 0);
+}
+
+/* Colours of the layers (the first and then every n-th of many) and three sizes. */
+static void plot_waves_legend(plot *p, const plot_frame *f, const look *k, double largest)
+{
+    int each = (k->layers + WAVE_LAYERS - 1) / WAVE_LAYERS, row = 0, l, i;
+    plot_axis gains = plot_axis_of(0, largest);
+    plot_ticks ticks = plot_ticks_of(&gains, 3, 0);
+    for (l = 0; l < k->layers; l += each, row++) {
+        plot_disc(p, plot_legend_x(f) + 14, plot_legend_y(f, row), 5, wave_colour(k, l));
+        plot_note(p, f, row, 36, text_made("layer %d", l));
+    }
+    plot_note(p, f, ++row, 0, "area: gain \316\272");
+    for (i = 0; i < ticks.count; i++) {
+        if (ticks.at[i] <= 0) continue;
+        row++;
+        plot_disc(p, plot_legend_x(f) + 14, plot_legend_y(f, row) + 6 * (i + 1),
+                  wave_radius(ticks.at[i], largest), PLOT_GREY);
+        plot_text(p, plot_legend_x(f) + 36, plot_legend_y(f, row) + 6 * (i + 1) + 4, 13, -1, 0,
+                  PLOT_INK, ticks.text[i]);
+    }
+}
+
+/* Each head as a disc: how far it listens and at which length. */
 static void plot_waves(const look *k, const char *prefix)
 {
+    lengths x = {1, 0, 0, {0, 1, 0}}, y = x;
+    double largest = 0, radius;
     plot p;
     plot_frame f;
     wcoh_wave w;
-    int l, h, d;
-    char text[32];
-    if (wcoh_model_wave(k->model, 0, 0, &w, NULL) != WCOH_OK) return;
-    begin(&p, prefix, "waves", 820, 520, "Heads: reach and wavelength (disc size: gain)");
-    f = plot_frame_of(&p, 0, 4, 1, 1e4, 130);
-    f.log_y = 1;
-    plot_axes(&p, &f, "reach 1/damping (tokens)", "wavelength 2 pi/|carrier| (tokens)", 0);
-    for (d = 0; d <= 4; d++) {
-        plot_line(&p, plot_x(&f, d), f.top, plot_x(&f, d), f.top + f.height, 1, PLOT_PALE);
-        sprintf(text, "%g", pow(10, d));
-        plot_text(&p, plot_x(&f, d), f.top + f.height + 18, 13, 0, 0, PLOT_INK, text);
-    }
-    for (l = 0; l < k->layers; l++) {
+    int l, h;
+    for (l = 0; l < k->layers; l++)
         for (h = 0; h < k->heads; h++) {
-            double reach, wave;
-            wcoh_model_wave(k->model, l, h, &w, NULL);
-            reach = log10(w.reach > 0 ? w.reach : 1e4);
-            wave = w.wavelength > 0 ? w.wavelength : 1e4;
-            reach = reach < 0 ? 0 : reach > 4 ? 4 : reach;
-            plot_disc(&p, plot_x(&f, reach), plot_y(&f, wave > 1e4 ? 1e4 : wave),
-                      2 + 1.5 * sqrt(w.gain), plot_colours[l % 8]);
+            if (wcoh_model_wave(k->model, l, h, &w, NULL) != WCOH_OK) return;
+            lengths_add(&x, w.reach);
+            lengths_add(&y, w.wavelength);
+            largest = fmax(largest, w.gain);
         }
-        sprintf(text, "layer %d", l);
-        if (l < 16) plot_legend(&p, &f, l, text, plot_colours[l % 8]);
-    }
-    end(&p);
+    lengths_axis(&x);
+    lengths_axis(&y);
+    plot_open(&p, prefix, "waves", 840, 520, "Heads: reach and wavelength");
+    f = plot_frame_of(&p, x.axis, y.axis, 140);
+    plot_lengths(&p, &f, &x, &y);
+    for (l = 0; l < k->layers; l++)
+        for (h = 0; h < k->heads; h++) {
+            double at_x, at_y;
+            wcoh_model_wave(k->model, l, h, &w, NULL);
+            at_x = plot_x(&f, length_place(&x, w.reach));
+            at_y = plot_y(&f, length_place(&y, w.wavelength));
+            radius = wave_radius(w.gain, largest);
+            plot_disc(&p, at_x, at_y, radius + 1, 0xffffff);
+            plot_disc(&p, at_x, at_y, radius, wave_colour(k, l));
+        }
+    plot_waves_legend(&p, &f, k, largest);
+    plot_close(&p);
 }
 
 static void plot_depth(const look *k, const char *prefix)
 {
-    double depth[1024], top = 0;
-    int l, count = k->layers + 1 < 1024 ? k->layers + 1 : 1024;
+    int l, count = k->layers + 1;
+    double *depth = (double *)memory_of((size_t)count, sizeof(double)), low = 0, high = 0;
+    double guess = log((double)wcoh_model_get_desc(k->model)->vocab);
+    plot_style entropy = plot_style_of(0), loss = plot_style_of(1), even = plot_style_of(2);
     plot p;
     plot_frame f;
     for (l = 0; l < count; l++) {
         depth[l] = l;
-        top = fmax(top, fmax(k->lens_entropy[l], k->lens_loss[l]));
+        plot_span(&low, &high, k->lens_entropy[l]);
+        plot_span(&low, &high, k->lens_loss[l]);
     }
-    begin(&p, prefix, "depth", 760, 430, "Logit lens: what each depth would predict");
-    f = plot_frame_of(&p, 0, k->layers, 0, top * 1.05, 130);
-    plot_axes(&p, &f, "after layer", "nats per token", 1);
-    plot_curve(&p, &f, depth, k->lens_entropy, count, 2.4, plot_colours[0]);
-    plot_curve(&p, &f, depth, k->lens_loss, count, 2.4, plot_colours[1]);
-    plot_legend(&p, &f, 0, "entropy", plot_colours[0]);
-    plot_legend(&p, &f, 1, "loss", plot_colours[1]);
-    end(&p);
+    plot_span(&low, &high, guess);
+    plot_open(&p, prefix, "depth", 800, 430, "Logit lens: what each depth would predict");
+    f = plot_frame_of(&p, plot_axis_of(0, k->layers), plot_axis_of(low, high * 1.05), 170);
+    plot_axes(&p, &f, "after layer (0: the embedding)", "nats per token", PLOT_X_WHOLE);
+    even.colour = PLOT_GREY;
+    plot_line_dashed(&p, f.left, plot_y(&f, guess), f.left + f.width, plot_y(&f, guess), 1.6,
+                     even.colour, even.dash);
+    plot_curve(&p, &f, depth, k->lens_entropy, count, 2.4, entropy);
+    plot_curve(&p, &f, depth, k->lens_loss, count, 2.4, loss);
+    plot_points(&p, &f, depth, k->lens_entropy, count, 4.2, entropy);
+    plot_points(&p, &f, depth, k->lens_loss, count, 4.2, loss);
+    plot_legend(&p, &f, 0, "entropy", entropy, 1);
+    plot_legend(&p, &f, 1, "loss", loss, 1);
+    plot_legend(&p, &f, 2, "ln V: all alike", even, 0);
+    plot_close(&p);
+    free(depth);
 }
 
-static void plot_weights(const spectrum *s, int count, const char *prefix)
+/* The first few matrices; values below 1e-8 of the largest are rounding and are not drawn. */
+static void plot_weights(spectra *all, const char *prefix)
 {
-    double index[4096], top = 0, low = 1e300;
-    int i, k, most = 1;
+    spectrum *s = all->first;
+    double *index, low = 1, high = 0, top = 0;
+    int count = all->count, i, k, most = 1;
     plot p;
     plot_frame f;
     if (!count) return;
-    for (i = 0; i < 4096; i++) index[i] = i + 1;
     for (i = 0; i < count; i++) {
-        int last = s[i].count < 4096 ? s[i].count : 4096;
-        most = last > most ? last : most;
-        for (k = 0; k < last; k++) {
-            top = fmax(top, s[i].values[k]);
-            if (s[i].values[k] > 0) low = fmin(low, s[i].values[k]);
+        most = s[i].count > most ? s[i].count : most;
+        top = fmax(top, s[i].values[0]);
+    }
+    index = (double *)memory_of((size_t)most, sizeof(double));
+    for (k = 0; k < most; k++) index[k] = k + 1;
+    for (i = 0; i < count; i++)
+        for (k = 0; k < s[i].count; k++) {
+            if (s[i].values[k] <= top * 1e-8) s[i].values[k] = NAN;
+            plot_span(&low, &high, s[i].values[k]);
         }
-    }
-    begin(&p, prefix, "singular", 900, 470, "Singular values");
-    f = plot_frame_of(&p, 1, most, fmax(low, top * 1e-4), top * 1.1, 290);
-    f.log_y = 1;
-    plot_axes(&p, &f, "index, largest first", "singular value", 1);
+    plot_open(&p, prefix, "singular", 980, 470,
+              text_made("Singular values: %s%d of %d matrices",
+                        all->matrices > count ? "the first " : "", count, all->matrices));
+    f = plot_frame_of(&p, plot_axis_of(1, most), plot_axis_log(low, high * 1.1), 330);
+    plot_axes(&p, &f, "index, largest first", "singular value (log scale)", PLOT_X_WHOLE);
     for (i = 0; i < count; i++) {
-        plot_curve(&p, &f, index, s[i].values, s[i].count < 4096 ? s[i].count : 4096, 1.8,
-                   plot_colours[i % 8]);
-        plot_legend(&p, &f, i, s[i].name, plot_colours[i % 8]);
+        plot_curve(&p, &f, index, s[i].values, s[i].count, 1.8, plot_style_of(i));
+        plot_legend(&p, &f, i, s[i].name, plot_style_of(i), 0);
     }
-    end(&p);
+    plot_close(&p);
+    free(index);
 }
 
 /* ---- three ways in ------------------------------------------------------------------------ */
@@ -915,12 +1073,12 @@ static void from_maps(const request *r)
 
 static void from_weights(const char *path, const request *r)
 {
-    static spectrum kept[SPECTRA];
-    int count;
+    spectra kept;
+    memset(&kept, 0, sizeof kept);
     if (r->json) printf("\"weights\":[");
-    count = look_weights(path, r->json, kept);
+    look_weights(path, r->json, &kept);
     if (r->json) printf("}\n");
-    if (r->plots) plot_weights(kept, count, r->plots);
+    if (r->plots) plot_weights(&kept, r->plots);
 }
 
 static void from_model(const request *r)

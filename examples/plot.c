@@ -4,82 +4,158 @@
    cc -O2 -DWAVECOH_PNG examples/plot.c -o plot -lm            (OUT.png too; Debian: libstb-dev)
    ./plot OUT run.csv [other.csv ...]
 
-   Thin lines: training loss, a running mean over 1 % of the run. Thick lines: validation loss.
+   Thin lines: training loss, a running mean over 1 % of the run. Thick lines with marks: validation
+   loss. A loss that is not finite leaves a gap.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #include "plot.h"
 
-enum { RUNS = 8 };
+enum { RUNS = 8, POINTS = 400, FIELDS = 64 };
 
 typedef struct curve {
     double *step, *train, *val_step, *val;
     int count, val_count;
 } curve;
 
-static void give_up(const char *path, const char *what)
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static double *numbers(size_t count)
 {
-    fprintf(stderr, "plot: %s: %s\n", path, what);
-    exit(1);
+    if (count >= (size_t)-1 / sizeof(double)) fail(EXIT_FAILED, "a log is too long");
+    return (double *)(void *)text_keep(count * sizeof(double));
 }
 
-/* Rows "step,train,val,.."; an empty val is none. Other columns are left alone. */
-static curve read_csv(const char *path)
+/* Fields of a line, cut at its commas in place; at most FIELDS are kept, all are counted. */
+static int csv_fields(char *line, char **fields)
+{
+    int count = 1;
+    fields[0] = line;
+    for (; *line; line++) {
+        if (*line != ',') continue;
+        *line = 0;
+        if (count < FIELDS) fields[count] = line + 1;
+        count++;
+    }
+    return count;
+}
+
+/* A field as a number, "nan" and "inf" too; NaN for an empty one. */
+static double field_number(const char *path, size_t line, const char *name, const char *field)
+{
+    char *end;
+    double value = strtod(field, &end);
+    if (end == field) value = NAN;
+    if (field[strspn(field, " ")] && (end == field || end[strspn(end, " ")]))
+        fail(EXIT_FAILED, "%s: line %lu: %s is \"%s\": expected a number", path,
+             (unsigned long)line, name, text_shortened(field, 40));
+    return value;
+}
+
+/* Row `line` of the file, "step,train,val,..", into the curve; an empty loss is none. */
+static void curve_row(curve *c, const char *path, size_t line, char **fields)
+{
+    double step = field_number(path, line, "step", fields[0]), val;
+    if (!plot_is_finite(step))
+        fail(EXIT_FAILED, "%s: line %lu: its step is missing", path, (unsigned long)line);
+    if (c->count && step <= c->step[c->count - 1])
+        fail(EXIT_FAILED, "%s: line %lu: step %.10g comes after step %.10g: are these two logs?",
+             path, (unsigned long)line, step, c->step[c->count - 1]);
+    c->step[c->count] = step;
+    c->train[c->count++] = field_number(path, line, "train", fields[1]);
+    val = field_number(path, line, "val", fields[2]);
+    if (!fields[2][strspn(fields[2], " ")]) return;
+    c->val_step[c->val_count] = step;
+    c->val[c->val_count++] = val;
+}
+
+/* 1 if the file ends within a line: its run goes on, or was killed. */
+static int ends_within_line(const char *path)
 {
     FILE *file = fopen(path, "rb");
-    char line[512];
+    int last = '\n';
+    if (file && fseek(file, -1, SEEK_END) == 0) last = fgetc(file);
+    if (file) fclose(file);
+    return last != '\n';
+}
+
+static curve curve_read(const char *path)
+{
+    size_t count, line;
+    char **lines = file_lines(path, &count), *fields[FIELDS];
+    int wanted, found;
     curve c;
-    int capacity = 0;
     memset(&c, 0, sizeof c);
-    if (!file) give_up(path, "cannot open it");
-    if (!fgets(line, sizeof line, file) || strncmp(line, "step,train,val", 14) != 0)
-        give_up(path, "it does not begin with step,train,val: it is no log of train");
-    while (fgets(line, sizeof line, file)) {
-        char *at = line, *end;
-        double step = strtod(at, &end), train;
-        if (end == at || *end != ',') continue;
-        at = end + 1;
-        train = strtod(at, &end);
-        if (end == at || *end != ',') continue;
-        if (c.count == capacity) {
-            size_t bytes;
-            capacity = capacity ? 2 * capacity : 1024;
-            bytes = (size_t)capacity * sizeof(double);
-            c.step = (double *)realloc(c.step, bytes);
-            c.train = (double *)realloc(c.train, bytes);
-            c.val_step = (double *)realloc(c.val_step, bytes);
-            c.val = (double *)realloc(c.val, bytes);
-            if (!c.step || !c.train || !c.val_step || !c.val) give_up(path, "no memory");
-        }
-        c.step[c.count] = step;
-        c.train[c.count++] = train;
-        at = end + 1;
-        train = strtod(at, &end);
-        if (end == at) continue;
-        c.val_step[c.val_count] = step;
-        c.val[c.val_count++] = train;
+    if (!count || strncmp(lines[0], "step,train,val", 14) != 0)
+        fail(EXIT_FAILED, "%s: it does not begin with step,train,val: it is no log of train", path);
+    wanted = csv_fields(lines[0], fields);
+    c.step = numbers(count);
+    c.train = numbers(count);
+    c.val_step = numbers(count);
+    c.val = numbers(count);
+    for (line = 2; line <= count; line++) {
+        if (!*lines[line - 1]) continue;
+        found = csv_fields(lines[line - 1], fields);
+        if (found < wanted && line == count && ends_within_line(path))
+            say("%s: line %lu is cut off and left out", path, (unsigned long)line);
+        else if (found != wanted)
+            fail(EXIT_FAILED, "%s: line %lu has %d fields: expected %d, as in its first line", path,
+                 (unsigned long)line, found, wanted);
+        else curve_row(&c, path, line, fields);
     }
-    fclose(file);
-    if (c.count == 0) give_up(path, "it has no rows");
+    if (c.count == 0) fail(EXIT_FAILED, "%s: it has no rows", path);
     return c;
 }
 
-/* Running mean of the training loss, thinned to at most 400 points. */
-static void smooth(curve *c)
+/* ---- drawing ------------------------------------------------------------------------------- */
+
+/* mean[i] of the finite among values[i - window + 1 .. i], NaN if there are none, in O(count) and
+   without differences of large sums: what ends block by block plus what began the block before.
+   Values are summed as shares, so that only a mean that overflows itself does. */
+static void running_mean(const double *values, int count, int window, double *mean)
 {
-    int window = c->count / 100 + 1, keep = c->count / 400 + 1, i, k, n = 0;
-    double *mean = (double *)malloc((size_t)c->count * sizeof(double));
-    if (!mean) give_up("smoothing", "no memory");
-    for (i = 0; i < c->count; i++) {
-        int from = i - window < 0 ? 0 : i - window;
-        mean[i] = 0;
-        for (k = from; k <= i; k++) mean[i] += c->train[k] / (i - from + 1);
+    double *tail = numbers((size_t)window + 1), head = 0; /* tail[k]: from k to its block's end */
+    int *tail_count = (int *)(void *)text_keep(((size_t)window + 1) * sizeof(int)), head_count = 0;
+    int i, k, begin = 0;
+    memset(tail, 0, ((size_t)window + 1) * sizeof *tail);
+    memset(tail_count, 0, ((size_t)window + 1) * sizeof *tail_count);
+    for (i = 0; i < count; i++) {
+        int finite = plot_is_finite(values[i]), inside, of;
+        if (i == begin + window) {
+            for (k = window - 1; k >= 0; k--) {
+                int kept = plot_is_finite(values[begin + k]);
+                tail[k] = tail[k + 1] + (kept ? values[begin + k] / window : 0);
+                tail_count[k] = tail_count[k + 1] + kept;
+            }
+            begin = i;
+            head = head_count = 0;
+        }
+        head += finite ? values[i] / window : 0;
+        head_count += finite;
+        inside = i - begin + 1;
+        of = head_count + (begin ? tail_count[inside] : 0);
+        mean[i] = of ? (head + (begin ? tail[inside] : 0)) * ((double)window / of) : NAN;
     }
-    for (i = 0; i < c->count; i += keep) {
-        c->step[n] = c->step[i];
-        c->train[n++] = mean[i];
+}
+
+/* Every n-th of the points and the last, at most POINTS + 1. */
+static int thinned(double *x, double *y, int count)
+{
+    int keep = (count + POINTS - 1) / POINTS, i, n = 0;
+    for (i = 0; i < count; i++) {
+        if (i % keep && i + 1 < count) continue;
+        x[n] = x[i];
+        y[n++] = y[i];
     }
-    c->count = n;
-    free(mean);
+    return n;
+}
+
+static void curve_smooth(curve *c)
+{
+    double *mean = numbers((size_t)c->count);
+    running_mean(c->train, c->count, c->count / 100 + 1, mean);
+    c->count = thinned(c->step, mean, c->count);
+    c->train = mean;
+    c->val_count = c->val_count ? thinned(c->val_step, c->val, c->val_count) : 0;
 }
 
 static const char *file_part(const char *path)
@@ -88,46 +164,65 @@ static const char *file_part(const char *path)
     return name ? name + 1 : path;
 }
 
+/* The file's name, or its whole path where another file of the picture has that name too. */
+static const char *curve_name(char **paths, int runs, int i)
+{
+    int k;
+    for (k = 0; k < runs; k++)
+        if (k != i && strcmp(file_part(paths[k]), file_part(paths[i])) == 0) return paths[i];
+    return file_part(paths[i]);
+}
+
+static plot_frame frame_of(const plot *p, const curve *curves, int runs)
+{
+    double low = 1, high = 0, first = 1, last = 0;
+    int i, k;
+    for (i = 0; i < runs; i++) {
+        const curve *c = &curves[i];
+        for (k = 0; k < c->count; k++) plot_span(&low, &high, c->train[k]);
+        for (k = 0; k < c->val_count; k++) plot_span(&low, &high, c->val[k]);
+        plot_span(&first, &last, c->step[0]);
+        plot_span(&first, &last, c->step[c->count - 1]);
+    }
+    if (first > 0 && first < last / 2) first = 0;
+    return plot_frame_of(p, plot_axis_of(first, last), plot_axis_of(low, high), 200);
+}
+
+static void draw(const char *out, const curve *curves, int runs, char **paths)
+{
+    plot p;
+    plot_frame f;
+    int i;
+    plot_open(&p, out, NULL, 900, 520, "Loss over training");
+    f = frame_of(&p, curves, runs);
+    plot_axes(&p, &f, "step", "loss (nats per token)", PLOT_X_REAL);
+    for (i = 0; i < runs; i++) {
+        const curve *c = &curves[i];
+        plot_style style = plot_style_of(i), thin = style;
+        thin.dash = 0;
+        plot_curve(&p, &f, c->step, c->train, c->count, 1, thin);
+        plot_curve(&p, &f, c->val_step, c->val, c->val_count, 2.6, style);
+        plot_points(&p, &f, c->val_step, c->val, c->val_count, 3.4, style);
+        plot_legend(&p, &f, i, curve_name(paths, runs, i), style, 1);
+    }
+    plot_note(&p, &f, runs + 1, 0, "thick, marked: validation");
+    plot_note(&p, &f, runs + 2, 0, "thin: training, mean of 1 %");
+    plot_close(&p);
+}
+
 int main(int count, char **words)
 {
     curve curves[RUNS];
-    plot p;
-    plot_frame f;
-    double low = 1e300, high = -1e300, last = 0;
-    int runs = count - 2, i, k;
-    char name[64];
+    int runs = count - 2, i;
+    program_name = "plot";
     if (runs < 1 || runs > RUNS) {
         fprintf(stderr, "use: plot OUT run.csv [..., at most %d]\n", RUNS);
-        return 2;
+        return EXIT_USAGE;
     }
     for (i = 0; i < runs; i++) {
-        curve *c = &curves[i];
-        *c = read_csv(words[2 + i]);
-        smooth(c);
-        for (k = 0; k < c->count; k++) {
-            if (k > 0 || c->count == 1) low = c->train[k] < low ? c->train[k] : low;
-            high = c->train[k] > high ? c->train[k] : high;
-        }
-        for (k = 0; k < c->val_count; k++) low = c->val[k] < low ? c->val[k] : low;
-        last = c->step[c->count - 1] > last ? c->step[c->count - 1] : last;
+        curves[i] = curve_read(words[2 + i]);
+        curve_smooth(&curves[i]);
     }
-    if (!plot_open(&p, words[1], 900, 520, "Loss over training")) give_up(words[1], "cannot write");
-    f = plot_frame_of(&p, 0, last, floor(low * 5) / 5, ceil(high * 5) / 5, 190);
-    plot_axes(&p, &f, "step", "loss (nats per token)", 1);
-    for (i = 0; i < runs; i++) {
-        int colour = plot_colours[i % 8];
-        plot_curve(&p, &f, curves[i].step, curves[i].train, curves[i].count, 1, colour);
-        plot_curve(&p, &f, curves[i].val_step, curves[i].val, curves[i].val_count, 2.6, colour);
-        for (k = 0; k < curves[i].val_count; k++)
-            plot_disc(&p, plot_x(&f, curves[i].val_step[k]), plot_y(&f, curves[i].val[k]), 3.2,
-                      colour);
-        snprintf(name, sizeof name, "%.20s", file_part(words[2 + i]));
-        plot_legend(&p, &f, i, name, colour);
-    }
-    plot_text(&p, f.left + f.width + 14, f.top + 24 + 20 * runs, 12, -1, 0, PLOT_INK,
-              "thick: validation");
-    plot_text(&p, f.left + f.width + 14, f.top + 40 + 20 * runs, 12, -1, 0, PLOT_INK,
-              "thin: training (mean)");
-    if (!plot_close(&p)) give_up(words[1], "could not be written");
+    draw(words[1], curves, runs, words + 2);
     return 0;
 }
