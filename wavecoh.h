@@ -163,7 +163,10 @@ typedef enum wcoh_result {
 #undef WCOHI_ENUM_ROW
 
 /* Where a failing call leaves its one sentence. Every function that can fail takes a pointer to
-   one as its last argument; NULL is allowed. On success it is left untouched. */
+   one as its last argument; NULL is allowed. On success it is left untouched.
+   NULL for a pointer that a call needs is WCOH_E_ARGUMENT. A function that returns no wcoh_result
+   then does nothing and answers as for no elements: 0, NULL, zeros, -1 for an index or a length.
+   NULL is allowed where a comment says so, for `memory` (libc) and for arrays of no elements. */
 typedef struct wcoh_error {
     wcoh_result code;
     char text[256]; /* e.g. "blocks.3.attn.out.weight: expected [128,128], file has [64,64]" */
@@ -212,7 +215,7 @@ typedef struct wcoh_field {
 
 typedef enum wcoh_desc_kind { WCOH_DESC_MODEL, WCOH_DESC_TRAINER, WCOH_DESC_SAMPLE } wcoh_desc_kind;
 
-/* The table of a kind of desc; *count rows. Thread rule: any thread; constant data. */
+/* The table of a kind of desc; *count rows (NULL is allowed). Thread rule: any thread; constant data. */
 WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count);
 /* Set one member of `desc` (a struct of that kind) from text, as an option or metadata value.
    Errors: WCOH_E_ARGUMENT for an unknown name, unreadable text or a value out of range (the
@@ -492,17 +495,18 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
 /* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between
    any two ops (a GPU: any two passes), go on there in the next call: bit for bit the run that was
-   never interrupted. */
+   never interrupted. stats may be NULL. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error);
 /* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq
-   at most the desc's; replaces the gradient buffer, changes no parameter. loss: mean nats.
+   at most the desc's; replaces the gradient buffer, changes no parameter. loss (may be NULL): mean
+   nats.
    For gradient checks, meta-learning, and steps on data that is not a text
    (wcoh_trainer_update). */
 WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,
                                            const uint32_t *targets, int batch, int seq,
                                            double *loss, wcoh_error *error);
-/* One optimiser step with the gradient that wcoh_trainer_gradient left. */
+/* One optimiser step with the gradient that wcoh_trainer_gradient left. stats may be NULL. */
 WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stats,
                                          wcoh_error *error);
 /* Loss alone of the caller's batch (same shapes). */
@@ -520,7 +524,8 @@ WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats)
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error);
 
 /* Mean loss of non-overlapping windows of `seq` tokens with a fresh context each; the last
-   incomplete window is dropped. scored = tokens predicted. One block is taken and given back.
+   incomplete window is dropped. scored (may be NULL): tokens predicted. One block is taken and
+   given back.
    Errors: WCOH_E_DATA, WCOH_E_TOKEN, WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
 typedef struct wcoh_eval_desc {
     int seq;   /* 64 */
@@ -638,10 +643,10 @@ WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, con
 WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer); /* NULL is allowed */
 WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer);
 WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer);
-/* Text to tokens. *count = tokens of the whole text; at most `capacity` are written (tokens may be
-   NULL with capacity 0 to measure); after WCOH_E_TOKEN and WCOH_E_FORMAT it counts those before the
-   fault. Errors: WCOH_E_TOKEN for a character outside the alphabet (names
-   it and its byte), WCOH_E_FORMAT for malformed UTF-8, WCOH_E_MEMORY if capacity was too small. */
+/* Text to tokens. *count (may be NULL) = tokens of the whole text; at most `capacity` are written
+   (tokens may be NULL with capacity 0 to measure); after WCOH_E_TOKEN and WCOH_E_FORMAT it counts
+   those before the fault. Errors: WCOH_E_TOKEN for a character outside the alphabet (names it and
+   its byte), WCOH_E_FORMAT for malformed UTF-8, WCOH_E_MEMORY if capacity was too small. */
 WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
                                            size_t size, uint32_t *tokens, size_t capacity,
                                            size_t *count, wcoh_error *error);
@@ -879,13 +884,14 @@ typedef struct wcoh_circle_hit {
     uint64_t slot;
     double score; /* C_n; on the torus the product of both */
 } wcoh_circle_hit;
-/* Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY. Thread rule: one thread writes, or many read. */
+/* desc may be NULL (all zero). Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY. Thread rule: one thread
+   writes, or many read. */
 WCOH_API wcoh_result wcoh_circle_create(wcoh_circle **circle, const wcoh_circle_desc *desc,
                                         wcoh_error *error);
 WCOH_API void wcoh_circle_destroy(wcoh_circle *circle); /* NULL is allowed */
 /* Add an entity, phases [axes], folded into [0, 2 pi) as by wcoh_phase_wrap; slots count up from 0
-   and are never used twice. Errors: WCOH_E_ARGUMENT for a phase that is not finite or beyond
-   2^53 radians, WCOH_E_MEMORY; nothing changes then. */
+   and are never used twice (slot may be NULL). Errors: WCOH_E_ARGUMENT for a phase that is not
+   finite or beyond 2^53 radians, WCOH_E_MEMORY; nothing changes then. */
 WCOH_API wcoh_result wcoh_circle_insert(wcoh_circle *circle, const double *phases, uint64_t *slot,
                                         wcoh_error *error);
 /* 1 if the entity was there and is gone; 0 if it is unknown or already removed. */
@@ -899,8 +905,8 @@ WCOH_API const wcoh_circle_desc *wcoh_circle_get_desc(const wcoh_circle *circle)
 /* Phases [axes] of a slot, in [0, 2 pi); returns 0 if it was removed or never given out. */
 WCOH_API int wcoh_circle_phases(const wcoh_circle *circle, uint64_t slot, double *phases);
 /* All entities that answer: *count of them, at most `capacity` written, in no promised order;
-   *count and *examined (entities whose phase was compared) may be NULL. Errors: WCOH_E_ARGUMENT,
-   also for a target beyond 2^53 radians. */
+   hits (nothing is written then), count and examined (entities whose phase was compared) may be
+   NULL. Errors: WCOH_E_ARGUMENT, also for a target beyond 2^53 radians. */
 WCOH_API wcoh_result wcoh_circle_find(const wcoh_circle *circle, const wcoh_circle_query *query,
                                       wcoh_circle_hit *hits, size_t capacity, size_t *count,
                                       size_t *examined, wcoh_error *error);
@@ -1273,6 +1279,12 @@ static wcoh_result wcohi_fail(wcoh_error *error, wcoh_result code, const char *f
     return code;
 }
 
+/* A pointer that the call needs was not given. */
+static wcoh_result wcohi_null(const char *name, wcoh_error *error)
+{
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is NULL", name);
+}
+
 WCOH_API const char *wcoh_result_name(wcoh_result result)
 {
 #define WCOHI_NAME_ROW(name, value, text)                                                          \
@@ -1406,7 +1418,11 @@ static uint64_t wcohi_rotate_left(uint64_t x, int bits) { return (x << bits) | (
 
 WCOH_API uint64_t wcoh_rng_next(wcoh_rng *rng)
 {
-    uint64_t *s = rng->s, result = wcohi_rotate_left(s[1] * 5, 7) * 9, t = s[1] << 17;
+    uint64_t *s, result, t;
+    if (!rng) return 0;
+    s = rng->s;
+    result = wcohi_rotate_left(s[1] * 5, 7) * 9;
+    t = s[1] << 17;
     s[2] ^= s[0];
     s[3] ^= s[1];
     s[1] ^= s[2];
@@ -3670,7 +3686,7 @@ WCOH_API wcoh_result wcoh_tensors_open(wcoh_tensors **tensors, const wcoh_io *io
                                        const wcoh_memory *memory, wcoh_error *error)
 {
     wcoh_result result;
-    if (!tensors) return wcohi_fail(error, WCOH_E_ARGUMENT, "tensors is NULL");
+    if (!tensors) return wcohi_null("tensors", error);
     *tensors = NULL;
     if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
     return wcohi_tensors_open(tensors, io, memory, 1, error);
@@ -3686,10 +3702,14 @@ WCOH_API void wcoh_tensors_close(wcoh_tensors *tensors)
     wcohi_block_give(&tensors->block);
 }
 
-WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors) { return (int)tensors->entry_count; }
+WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors)
+{
+    return tensors ? (int)tensors->entry_count : 0;
+}
 
 static wcoh_result wcohi_tensors_index(const wcoh_tensors *t, int index, wcoh_error *error)
 {
+    if (!t) return wcohi_null("tensors", error);
     if (index >= 0 && (size_t)index < t->entry_count) return WCOH_OK;
     return wcohi_fail(error, WCOH_E_ARGUMENT, "tensor %d: the file has %d", index,
                       (int)t->entry_count);
@@ -3702,6 +3722,7 @@ WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
     const wcohi_entry *entry;
     const wcohi_dtype *dtype;
     if (result) return result;
+    if (!info) return wcohi_null("info", error);
     entry = &tensors->entries[index];
     dtype = &wcohi_dtypes[entry->dtype];
     memset(info, 0, sizeof *info);
@@ -3716,7 +3737,7 @@ WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
 
 WCOH_API int wcoh_tensors_find(const wcoh_tensors *tensors, const char *name)
 {
-    size_t low = 0, high = tensors->entry_count;
+    size_t low = 0, high = tensors && name ? tensors->entry_count : 0;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         int order = strcmp(wcohi_entry_name(tensors, tensors->by_name[middle]), name);
@@ -3747,7 +3768,7 @@ static const char *wcohi_tensors_note(const wcoh_tensors *t, const char *key, si
 
 WCOH_API const char *wcoh_tensors_metadata(const wcoh_tensors *tensors, const char *key)
 {
-    return wcohi_tensors_note(tensors, key, NULL);
+    return tensors && key ? wcohi_tensors_note(tensors, key, NULL) : NULL;
 }
 
 /* Numbers first .. first+count-1 as `kind`. Integers are read from their own type alone. */
@@ -3775,6 +3796,7 @@ WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, u
 {
     wcoh_result result = wcohi_tensors_index(tensors, index, error);
     if (result) return result;
+    if (!values && count > 0) return wcohi_null("values", error);
     return wcohi_tensors_fetch(tensors, index, first, count, WCOHI_OF_F32, values, error);
 }
 
@@ -4222,6 +4244,8 @@ static int wcohi_block_finish(void *user, int keep)
 WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block)
 {
     wcoh_io io;
+    memset(&io, 0, sizeof io);
+    if (!block) return io;
     io.user = block;
     io.size = wcohi_block_size;
     io.read = wcohi_block_read;
@@ -4792,7 +4816,7 @@ static wcoh_result wcohi_path_open(wcohi_path_reader *reader, wcoh_io *io, const
 {
     memset(reader, 0, sizeof *reader);
     memset(io, 0, sizeof *io);
-    if (!path) return wcohi_fail(error, WCOH_E_ARGUMENT, "path is NULL");
+    if (!path) return wcohi_null("path", error);
     reader->code = system->open(system->user, path, &reader->handle, &reader->size);
     if (reader->code) return wcohi_path_fail(error, WCOH_E_IO, path, reader->code);
     reader->system = system;
@@ -4857,7 +4881,7 @@ static wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, con
     memset(io, 0, sizeof *io);
     writer->system = NULL;
     writer->code = 0;
-    if (!path) return wcohi_fail(error, WCOH_E_ARGUMENT, "path is NULL");
+    if (!path) return wcohi_null("path", error);
     code = system->resolve(system->user, path, writer->target, sizeof writer->target, &mode,
                            &writer->special);
     if (!code && !writer->special && system->sweep) system->sweep(system->user, writer->target);
@@ -4924,7 +4948,7 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
     wcohi_path_reader reader;
     wcoh_io io;
     wcoh_result result;
-    if (!tensors) return wcohi_fail(error, WCOH_E_ARGUMENT, "tensors is NULL");
+    if (!tensors) return wcohi_null("tensors", error);
     *tensors = NULL;
     result = wcohi_path_open(&reader, &io, path, &wcohi_system_own, error);
     if (result) return result;
@@ -11792,7 +11816,9 @@ WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **out, const wcoh_cpu_de
     wcohi_block block;
     void *place;
     wcoh_result result;
+    if (!out) return wcohi_null("device", error);
     *out = NULL;
+    if (!desc) return wcohi_null("desc", error);
     if ((result = wcohi_cpu_desc_check(desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_block_take(&block, &arena, memory, wcohi_cpu_bytes(desc), "device",
                                    error)) != WCOH_OK)
@@ -12019,8 +12045,11 @@ static wcoh_result wcohi_choice_set(const wcoh_field *field, void *desc, const c
 WCOH_API wcoh_result wcoh_field_set(wcoh_desc_kind kind, void *desc, const char *name,
                                     const char *text, wcoh_error *error)
 {
-    const wcoh_field *field = wcohi_field_find(kind, name);
+    const wcoh_field *field;
     double value;
+    if (!desc || !name || !text)
+        return wcohi_null(!desc ? "desc" : !name ? "name" : "text", error);
+    field = wcohi_field_find(kind, name);
     if (!field) return wcohi_fail(error, WCOH_E_ARGUMENT, "there is no setting \"%.60s\"", name);
     if (field->kind == WCOH_FIELD_CHOICE) return wcohi_choice_set(field, desc, text, error);
     if (field->kind == WCOH_FIELD_SEED) {
@@ -12046,11 +12075,11 @@ WCOH_API wcoh_result wcoh_field_set(wcoh_desc_kind kind, void *desc, const char 
 WCOH_API int wcoh_field_get(wcoh_desc_kind kind, const void *desc, const char *name, char *text,
                             size_t size)
 {
-    const wcoh_field *field = wcohi_field_find(kind, name);
+    const wcoh_field *field = desc && name ? wcohi_field_find(kind, name) : NULL;
     const char *word = "";
     char number[40];
     uint64_t seed;
-    if (!field) return -1;
+    if (!field || (!text && size > 0)) return -1;
     if (field->kind == WCOH_FIELD_CHOICE) {
         int length = (int)wcohi_word(field->choices, (int)wcohi_field_number(field, desc), &word);
         return snprintf(text, size, "%.*s", length, word);
@@ -12186,6 +12215,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
 {
     wcoh_result result;
     int width;
+    if (!desc) return wcohi_null("desc", error);
     if (desc->vocab == 0)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is 0: allowed are 2 to 16777216");
     result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
@@ -12346,7 +12376,7 @@ WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
                                                  const wcoh_memory *memory, wcoh_error *error)
 {
     wcoh_result result;
-    if (!tokenizer) return wcohi_fail(error, WCOH_E_ARGUMENT, "tokenizer is NULL");
+    if (!tokenizer) return wcohi_null("tokenizer", error);
     *tokenizer = NULL;
     result = wcohi_tokenizer_open(tokenizer, 0, 0, memory, error);
     if (result) return result;
@@ -12419,9 +12449,10 @@ WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, con
     size_t points, bytes;
     uint32_t planes;
     int i;
-    if (!tokenizer) return wcohi_fail(error, WCOH_E_ARGUMENT, "tokenizer is NULL");
+    if (!tokenizer) return wcohi_null("tokenizer", error);
     *tokenizer = NULL;
-    if (!text || size == 0)
+    if (!text && size > 0) return wcohi_null("text", error);
+    if (size == 0)
         return wcohi_fail(error, WCOH_E_DATA, "there is no text to take an alphabet from");
     result = wcohi_utf8_check(text, size, &planes, error);
     if (result) return result;
@@ -12444,10 +12475,13 @@ WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer)
 
 WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer)
 {
-    return tokenizer->kind;
+    return tokenizer ? tokenizer->kind : WCOH_TOKENIZER_BYTES;
 }
 
-WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer) { return tokenizer->vocab; }
+WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->vocab : 0;
+}
 
 /* Index of a code point in the alphabet, or -1: a table below 128, bisection above. */
 static int32_t wcohi_tokenizer_find(const wcoh_tokenizer *tokenizer, uint32_t point)
@@ -12507,7 +12541,7 @@ WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, cons
 
 WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4])
 {
-    if (token >= (uint32_t)tokenizer->vocab) return 0;
+    if (!tokenizer || !bytes || token >= (uint32_t)tokenizer->vocab) return 0;
     if (tokenizer->kind == WCOH_TOKENIZER_CHARS)
         return wcohi_utf8_write(tokenizer->points[token], bytes);
     bytes[0] = (char)(unsigned char)token;
@@ -13311,6 +13345,7 @@ static wcoh_result wcohi_model_measure(wcoh_model_desc *resolved, const wcoh_mod
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_result result;
+    if (!desc) return wcohi_null("desc", error);
     *resolved = *desc;
     if ((result = wcoh_model_desc_resolve(resolved, error)) != WCOH_OK) return result;
     if (desc->tokenizer && wcoh_tokenizer_vocab(desc->tokenizer) > resolved->vocab)
@@ -13341,6 +13376,7 @@ WCOH_API wcoh_result wcoh_model_create(wcoh_model **out, const wcoh_model_desc *
     wcoh_model *model;
     wcoh_result result;
     size_t used = 0;
+    if (!out) return wcohi_null("model", error);
     *out = NULL;
     if ((result = wcohi_model_measure(&resolved, desc, &used, error)) != WCOH_OK) return result;
     if ((result = wcohi_block_take(&block, &arena, &desc->memory, used, "model", error)) != WCOH_OK)
@@ -13359,20 +13395,28 @@ WCOH_API void wcoh_model_destroy(wcoh_model *model)
 
 WCOH_API const wcoh_model_desc *wcoh_model_get_desc(const wcoh_model *model)
 {
-    return &model->desc;
+    return model ? &model->desc : NULL;
 }
 WCOH_API const wcoh_tokenizer *wcoh_model_tokenizer(const wcoh_model *model)
 {
-    return model->desc.tokenizer;
+    return model ? model->desc.tokenizer : NULL;
 }
-WCOH_API int wcoh_model_param_count(const wcoh_model *model) { return model->row_count; }
-WCOH_API void wcoh_model_touch(wcoh_model *model) { model->version++; }
+WCOH_API int wcoh_model_param_count(const wcoh_model *model)
+{
+    return model ? model->row_count : 0;
+}
+
+WCOH_API void wcoh_model_touch(wcoh_model *model)
+{
+    if (model) model->version++;
+}
 
 WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_param *param,
                                       wcoh_error *error)
 {
     const wcohi_row *row;
-    if (param) memset(param, 0, sizeof *param);
+    if (!model || !param) return wcohi_null(model ? "param" : "model", error);
+    memset(param, 0, sizeof *param);
     if (index < 0 || index >= model->row_count)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "parameter %d: allowed are 0 to %d", index,
                           model->row_count - 1);
@@ -13390,7 +13434,7 @@ WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_p
 WCOH_API int wcoh_model_param_find(const wcoh_model *model, const char *name)
 {
     int i;
-    for (i = 0; i < model->row_count; i++)
+    for (i = 0; model && name && i < model->row_count; i++)
         if (strcmp(model->rows[i].name, name) == 0) return i;
     return -1;
 }
@@ -13399,7 +13443,7 @@ WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model)
 {
     size_t count = 0;
     int i;
-    for (i = 0; i < model->row_count; i++)
+    for (i = 0; model && i < model->row_count; i++)
         if (model->rows[i].trained) count += model->rows[i].count;
     return count;
 }
@@ -13407,6 +13451,7 @@ WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model)
 WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wcoh_error *error)
 {
     int i;
+    if (!to || !from) return wcohi_null(to ? "from" : "to", error);
     if (to->row_count != from->row_count || to->span != from->span)
         return wcohi_fail(error, WCOH_E_MISMATCH, "the models have different tensors");
     for (i = 0; i < to->row_count; i++)
@@ -13518,10 +13563,11 @@ static wcoh_result wcohi_tokens_check(const uint32_t *tokens, size_t count, int 
 static wcoh_result wcohi_data_check(const uint32_t *tokens, size_t count, int seq, int vocab,
                                     const char *what, wcoh_error *error)
 {
-    if (!tokens || count < (size_t)seq + 1)
+    if (!tokens) return wcohi_fail(error, WCOH_E_ARGUMENT, "the %s data is NULL", what);
+    if (count < (size_t)seq + 1)
         return wcohi_fail(error, WCOH_E_DATA,
                           "%s data has %llu tokens: one window of seq %d needs %d", what,
-                          (unsigned long long)(tokens ? count : 0), seq, seq + 1);
+                          (unsigned long long)count, seq, seq + 1);
     return wcohi_tokens_check(tokens, count, vocab, what, error);
 }
 
@@ -13571,15 +13617,18 @@ WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc
                                          const uint32_t *tokens, size_t count, double *loss,
                                          size_t *scored, wcoh_error *error)
 {
-    wcoh_eval_desc desc = *given;
+    wcoh_eval_desc desc;
     wcohi_engine_desc wanted;
     wcohi_engine engine;
     wcohi_arena arena = {NULL, 0};
     wcohi_block block;
-    wcoh_result result = wcohi_eval_desc_resolve(&desc, &model->desc, error);
+    wcoh_result result;
     size_t windows;
     double nats = 0;
-    if (result) return result;
+    if (!model || !given || !loss)
+        return wcohi_null(!model ? "model" : !given ? "desc" : "loss", error);
+    desc = *given;
+    if ((result = wcohi_eval_desc_resolve(&desc, &model->desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_data_check(tokens, count, desc.seq, model->desc.vocab, "evaluation",
                                    error)) != WCOH_OK)
         return result;
@@ -13678,9 +13727,14 @@ static wcoh_result wcohi_session_measure(wcoh_session_desc *desc, wcohi_engine_d
 WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_desc *given,
                                   wcoh_error *error)
 {
-    wcoh_session_desc desc = *given;
+    wcoh_session_desc desc;
     wcohi_engine_desc engine;
     size_t used = 0, bytes;
+    if (!model || !given) {
+        wcohi_null(model ? "desc" : "model", error);
+        return 0;
+    }
+    desc = *given;
     if (wcohi_session_measure(&desc, &engine, model, &used, error)) return 0;
     bytes = wcohi_block_bytes(used);
     if (bytes != WCOHI_SIZE_BAD) return bytes;
@@ -13691,14 +13745,17 @@ WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_de
 WCOH_API wcoh_result wcoh_session_create(wcoh_session **out, wcoh_model *model,
                                          const wcoh_session_desc *given, wcoh_error *error)
 {
-    wcoh_session_desc desc = *given;
+    wcoh_session_desc desc;
     wcohi_engine_desc engine;
     wcohi_arena arena;
     wcohi_block block;
     wcoh_session *session;
     wcoh_result result;
     size_t used = 0;
+    if (!out) return wcohi_null("session", error);
     *out = NULL;
+    if (!model || !given) return wcohi_null(model ? "desc" : "model", error);
+    desc = *given;
     if ((result = wcohi_session_measure(&desc, &engine, model, &used, error)) != WCOH_OK)
         return result;
     if ((result = wcohi_block_take(&block, &arena, &given->memory, used, "session", error)) !=
@@ -13726,6 +13783,7 @@ WCOH_API void wcoh_session_destroy(wcoh_session *session)
 
 WCOH_API void wcoh_session_reset(wcoh_session *session)
 {
+    if (!session) return;
     session->position = 0; /* at position 0 every attention begins with a blank state */
     session->has_logits = 0;
 }
@@ -13767,7 +13825,10 @@ static wcoh_result wcohi_session_run(wcoh_session *session, const uint32_t *toke
 static wcoh_result wcohi_session_check(const wcoh_session *session, const uint32_t *tokens,
                                        size_t count, wcoh_error *error)
 {
-    const wcoh_model_desc *desc = &session->model->desc;
+    const wcoh_model_desc *desc;
+    if (!session || (!tokens && count > 0))
+        return wcohi_null(session ? "tokens" : "session", error);
+    desc = &session->model->desc;
     if (desc->position == WCOH_POSITION_LEARNED &&
         session->position + count > (uint64_t)desc->context)
         return wcohi_fail(error, WCOH_E_CONTEXT,
@@ -13798,7 +13859,9 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
                                         double *nats, wcoh_error *error)
 {
     size_t at, rows, heard = count ? count - 1 : 0;
-    wcoh_result result = wcohi_session_check(session, tokens, heard, error);
+    wcoh_result result;
+    if (!nats || (!tokens && count > 0)) return wcohi_null(nats ? "tokens" : "nats", error);
+    result = wcohi_session_check(session, tokens, heard, error);
     if (!result && count)
         result = wcohi_tokens_check(tokens + heard, 1, session->model->desc.vocab, "last", error);
     *nats = 0;
@@ -13813,17 +13876,22 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
 
 WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)
 {
-    return session->has_logits ? session->logits : NULL;
+    return session && session->has_logits ? session->logits : NULL;
 }
 
-WCOH_API uint64_t wcoh_session_position(const wcoh_session *session) { return session->position; }
+WCOH_API uint64_t wcoh_session_position(const wcoh_session *session)
+{
+    return session ? session->position : 0;
+}
 
 WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
                                        wcoh_error *error)
 {
-    const wcohi_device_table *table = from->engine.device->table;
+    const wcohi_device_table *table;
     wcoh_result result;
     void *states;
+    if (!to || !from) return wcohi_null(to ? "from" : "to", error);
+    table = from->engine.device->table;
     if (to->model != from->model)
         return wcohi_fail(error, WCOH_E_MISMATCH, "the sessions are of different models");
     states = table->map(from->engine.exec, WCOHI_AREA_STATES, error);
@@ -13843,7 +13911,9 @@ WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *fro
 WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sample_desc *desc,
                                          wcoh_rng *rng, uint32_t *token, wcoh_error *error)
 {
-    uint64_t count = WCOHI_MIN(session->position, (uint64_t)WCOHI_RECENT), i;
+    uint64_t count, i;
+    if (!session) return wcohi_null("session", error);
+    count = WCOHI_MIN(session->position, (uint64_t)WCOHI_RECENT);
     if (!session->has_logits)
         return wcohi_fail(error, WCOH_E_DATA, "the session has heard nothing yet");
     for (i = 0; i < count; i++)
@@ -14291,7 +14361,7 @@ WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io,
     wcohi_contents contents;
     wcoh_result result = wcohi_writable(io, error);
     if (result) return result;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if (!model) return wcohi_null("model", error);
     contents = wcohi_model_contents(model);
     return wcohi_save(io, &contents, error);
 }
@@ -14319,8 +14389,8 @@ static wcoh_result wcohi_noted_check(const wcoh_model *model, const char *note, 
     uint32_t point;
     size_t left;
     int length;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
-    if (!note) return wcohi_fail(error, WCOH_E_ARGUMENT, "note is NULL");
+    if (!model) return wcohi_null("model", error);
+    if (!note) return wcohi_null("note", error);
     for (left = strlen(note); left > 0; left -= (size_t)length, note += length) {
         length = wcohi_utf8_read(note, left, &point);
         if (length == 0) return wcohi_fail(error, WCOH_E_FORMAT, "note is not UTF-8");
@@ -14347,7 +14417,9 @@ WCOH_API wcoh_result wcoh_model_save_note(const wcoh_model *model, const char *n
 
 WCOH_API size_t wcoh_model_file_size(const wcoh_model *model)
 {
-    wcohi_contents contents = wcohi_model_contents(model);
+    wcohi_contents contents;
+    if (!model) return 0;
+    contents = wcohi_model_contents(model);
     return wcohi_contents_size(&contents);
 }
 
@@ -14404,7 +14476,7 @@ WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
     wcoh_tensors *t;
     wcoh_tokenizer *tokenizer = NULL;
     wcoh_result result;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if (!model) return wcohi_null("model", error);
     *model = NULL;
     if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
     if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
@@ -14426,7 +14498,7 @@ WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_
     wcohi_contents contents;
     wcoh_tensors *t;
     wcoh_result result;
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if (!model) return wcohi_null("model", error);
     if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
     hooks = wcohi_temporary(&wcoh_model_get_desc(model)->memory);
     if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
@@ -14535,7 +14607,7 @@ WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_i
     wcohi_contents contents;
     wcoh_result result = wcohi_writable(io, error);
     if (result) return result;
-    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
+    if (!session) return wcohi_null("session", error);
     result = wcohi_session_contents(session, &view, &contents, error);
     if (!result) return wcohi_save(io, &contents, error);
     if (io->finish) io->finish(io->user, 0);
@@ -14546,7 +14618,7 @@ WCOH_API size_t wcoh_session_file_size(const wcoh_session *session)
 {
     wcohi_session_view view;
     wcohi_contents contents;
-    if (wcohi_session_contents(session, &view, &contents, NULL)) return 0;
+    if (!session || wcohi_session_contents(session, &view, &contents, NULL)) return 0;
     return wcohi_contents_size(&contents);
 }
 
@@ -14576,7 +14648,7 @@ WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io,
     wcoh_memory hooks;
     wcoh_tensors *t;
     wcoh_result result;
-    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
+    if (!session) return wcohi_null("session", error);
     if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
     hooks = wcohi_temporary(&session->desc.memory);
     if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
@@ -14591,7 +14663,7 @@ WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io,
 WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *path,
                                           wcoh_error *error)
 {
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if (!model) return wcohi_null("model", error);
     WCOHI_SAVE_FILE(wcoh_model_save(model, &io, error));
 }
 
@@ -14606,26 +14678,28 @@ WCOH_API wcoh_result wcoh_model_save_note_file(const wcoh_model *model, const ch
 WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,
                                           const wcoh_memory *memory, wcoh_error *error)
 {
-    if (!model) return wcohi_fail(error, WCOH_E_ARGUMENT, "model is NULL");
+    if (!model) return wcohi_null("model", error);
     *model = NULL;
     WCOHI_LOAD_FILE(wcoh_model_load(model, &io, memory, error));
 }
 
 WCOH_API wcoh_result wcoh_model_read_file(wcoh_model *model, const char *path, wcoh_error *error)
 {
+    if (!model) return wcohi_null("model", error);
     WCOHI_LOAD_FILE(wcoh_model_read(model, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_session_save_file(const wcoh_session *session, const char *path,
                                             wcoh_error *error)
 {
-    if (!session) return wcohi_fail(error, WCOH_E_ARGUMENT, "session is NULL");
+    if (!session) return wcohi_null("session", error);
     WCOHI_SAVE_FILE(wcoh_session_save(session, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *path,
                                             wcoh_error *error)
 {
+    if (!session) return wcohi_null("session", error);
     WCOHI_LOAD_FILE(wcoh_session_load(session, &io, error));
 }
 #endif
@@ -14692,8 +14766,9 @@ WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset)
 WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
                                                const wcoh_model_desc *model, wcoh_error *error)
 {
-    wcoh_result result = wcohi_fields_resolve(WCOH_DESC_TRAINER, desc, error);
-    if (result) return result;
+    wcoh_result result;
+    if (!desc) return wcohi_null("desc", error);
+    if ((result = wcohi_fields_resolve(WCOH_DESC_TRAINER, desc, error)) != WCOH_OK) return result;
     if (desc->curriculum == WCOH_SWITCH_AUTO) desc->curriculum = WCOH_SWITCH_OFF;
     if ((int64_t)desc->batch * desc->seq > INT_MAX / 8)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
@@ -14750,10 +14825,16 @@ static wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engine_d
 WCOH_API size_t wcoh_trainer_size(const wcoh_model_desc *model, const wcoh_trainer_desc *desc,
                                   wcoh_error *error)
 {
-    wcoh_trainer_desc trainer = *desc;
-    wcoh_model_desc resolved = *model;
+    wcoh_trainer_desc trainer;
+    wcoh_model_desc resolved;
     wcohi_engine_desc engine;
     size_t used = 0, bytes;
+    if (!model || !desc) {
+        wcohi_null(model ? "desc" : "model", error);
+        return 0;
+    }
+    trainer = *desc;
+    resolved = *model;
     if (wcoh_model_desc_resolve(&resolved, error)) return 0;
     if (wcohi_trainer_measure(&trainer, &engine, &resolved, &used, error)) return 0;
     bytes = wcohi_block_bytes(used);
@@ -14765,14 +14846,17 @@ WCOH_API size_t wcoh_trainer_size(const wcoh_model_desc *model, const wcoh_train
 WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **out, wcoh_model *model,
                                          const wcoh_trainer_desc *desc, wcoh_error *error)
 {
-    wcoh_trainer_desc resolved = *desc;
+    wcoh_trainer_desc resolved;
     wcohi_engine_desc engine;
     wcohi_arena arena;
     wcohi_block block;
     wcoh_trainer *trainer;
     wcoh_result result;
     size_t used = 0;
+    if (!out) return wcohi_null("trainer", error);
     *out = NULL;
+    if (!model || !desc) return wcohi_null(model ? "desc" : "model", error);
+    resolved = *desc;
     if ((result = wcohi_trainer_measure(&resolved, &engine, &model->desc, &used, error)) != WCOH_OK)
         return result;
     if ((result = wcohi_block_take(&block, &arena, &desc->memory, used, "trainer", error)) !=
@@ -14802,7 +14886,7 @@ WCOH_API void wcoh_trainer_destroy(wcoh_trainer *trainer)
 
 WCOH_API const wcoh_trainer_desc *wcoh_trainer_get_desc(const wcoh_trainer *trainer)
 {
-    return &trainer->desc;
+    return trainer ? &trainer->desc : NULL;
 }
 
 /* ---- data ------------------------------------------------------------------------------------ */
@@ -14831,8 +14915,12 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
                                            size_t train_count, const uint32_t *val,
                                            size_t val_count, wcoh_error *error)
 {
-    int seq = trainer->desc.seq, vocab = trainer->model->desc.vocab;
-    wcoh_result result = wcohi_data_check(train, train_count, seq, vocab, "training", error);
+    int seq, vocab;
+    wcoh_result result;
+    if (!trainer) return wcohi_null("trainer", error);
+    seq = trainer->desc.seq;
+    vocab = trainer->model->desc.vocab;
+    result = wcohi_data_check(train, train_count, seq, vocab, "training", error);
     if (result) return result;
     if (val &&
         (result = wcohi_data_check(val, val_count, seq, vocab, "validation", error)) != WCOH_OK)
@@ -14894,8 +14982,11 @@ static int wcohi_active_bands(const wcoh_trainer *trainer)
 
 WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats)
 {
-    const wcohi_train_state *state = &trainer->state;
+    const wcohi_train_state *state;
+    if (!stats) return;
     memset(stats, 0, sizeof *stats);
+    if (!trainer) return;
+    state = &trainer->state;
     stats->step = state->step;
     stats->tokens = state->tokens;
     stats->train_loss = state->train_loss;
@@ -15182,12 +15273,14 @@ static wcoh_result wcohi_trainer_work(wcoh_trainer *trainer, uint64_t steps, dou
 
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error)
 {
+    if (!trainer) return wcohi_null("trainer", error);
     return wcohi_trainer_work(trainer, trainer->state.step + 1, -1, stats, error);
 }
 
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error)
 {
+    if (!trainer) return wcohi_null("trainer", error);
     return wcohi_trainer_work(trainer, UINT64_MAX, milliseconds, stats, error);
 }
 
@@ -15197,10 +15290,15 @@ static wcoh_result wcohi_trainer_batch(wcoh_trainer *trainer, const uint32_t *to
                                        const uint32_t *targets, int batch, int seq, int backward,
                                        double *loss, wcoh_error *error)
 {
-    const wcohi_device_table *table = trainer->engine.device->table;
-    int vocab = trainer->model->desc.vocab, end = trainer->engine.plan.count * (backward ? 2 : 1);
+    const wcohi_device_table *table;
+    int vocab, end;
     size_t rows;
     wcoh_result result;
+    if (!trainer || !tokens || !targets)
+        return wcohi_null(!trainer ? "trainer" : !tokens ? "tokens" : "targets", error);
+    table = trainer->engine.device->table;
+    vocab = trainer->model->desc.vocab;
+    end = trainer->engine.plan.count * (backward ? 2 : 1);
     if (batch < 1 || batch > trainer->desc.batch || seq < 1 || seq > trainer->desc.seq)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "a batch of %d x %d: the trainer was made for up to %d x %d", batch, seq,
@@ -15236,6 +15334,7 @@ WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *to
                                        const uint32_t *targets, int batch, int seq, double *loss,
                                        wcoh_error *error)
 {
+    if (!loss) return wcohi_null("loss", error);
     *loss = 0;
     return wcohi_trainer_batch(trainer, tokens, targets, batch, seq, 0, loss, error);
 }
@@ -15243,9 +15342,11 @@ WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *to
 WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stats,
                                          wcoh_error *error)
 {
-    wcohi_train_state before = trainer->state;
+    wcohi_train_state before;
     double nats;
     wcoh_result result = WCOH_OK;
+    if (!trainer) return wcohi_null("trainer", error);
+    before = trainer->state;
     wcohi_trainer_rewind(trainer);
     if (trainer->desc.all_reduce) result = wcohi_all_reduce(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, error);
@@ -15259,7 +15360,7 @@ WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int
 {
     const wcohi_row *row;
     const wcoh_real *gradient;
-    if (index < 0 || index >= trainer->model->row_count) return NULL;
+    if (!trainer || index < 0 || index >= trainer->model->row_count) return NULL;
     row = &trainer->model->rows[index];
     gradient = row->trained ? (const wcoh_real *)trainer->engine.device->table->map(
                                   trainer->engine.exec, WCOHI_AREA_GRADIENT, NULL)
@@ -15272,6 +15373,7 @@ WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_lo
 {
     wcoh_result result = WCOH_OK;
     size_t windows;
+    if (!trainer || !val_loss) return wcohi_null(trainer ? "val_loss" : "trainer", error);
     if (!trainer->val) return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
     windows = wcohi_eval_windows(trainer);
     wcohi_trainer_rewind(trainer);
@@ -15288,7 +15390,9 @@ WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_lo
 
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error)
 {
-    wcoh_model *model = trainer->model;
+    wcoh_model *model;
+    if (!trainer) return wcohi_null("trainer", error);
+    model = trainer->model;
     return trainer->engine.device->table->download(trainer->engine.exec, WCOHI_AREA_PARAMS, 0,
                                                    model->params, model->span, error);
 }
@@ -15550,7 +15654,7 @@ WCOH_API wcoh_result wcoh_trainer_save(wcoh_trainer *trainer, const wcoh_io *io,
     wcohi_contents contents;
     wcoh_result result = wcohi_writable(io, error);
     if (result) return result;
-    if (!trainer) return wcohi_fail(error, WCOH_E_ARGUMENT, "trainer is NULL");
+    if (!trainer) return wcohi_null("trainer", error);
     result = wcoh_trainer_sync(trainer, error);
     if (!result) result = wcohi_trainer_contents(trainer, &view, &contents, error);
     if (!result) return wcohi_save(io, &contents, error);
@@ -15562,7 +15666,7 @@ WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer)
 {
     wcohi_trainer_view view;
     wcohi_contents contents;
-    if (wcohi_trainer_contents(trainer, &view, &contents, NULL)) return 0;
+    if (!trainer || wcohi_trainer_contents(trainer, &view, &contents, NULL)) return 0;
     return wcohi_contents_size(&contents);
 }
 
@@ -15589,7 +15693,7 @@ WCOH_API wcoh_result wcoh_trainer_resume(wcoh_trainer *trainer, const wcoh_io *i
     wcoh_memory hooks;
     wcoh_tensors *t;
     wcoh_result result;
-    if (!trainer) return wcohi_fail(error, WCOH_E_ARGUMENT, "trainer is NULL");
+    if (!trainer) return wcohi_null("trainer", error);
     if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
     hooks = wcohi_temporary(&wcoh_trainer_get_desc(trainer)->memory);
     if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
@@ -15604,7 +15708,7 @@ WCOH_API wcoh_result wcoh_trainer_read_desc(wcoh_trainer_desc *desc, const wcoh_
     wcoh_trainer_desc read;
     wcoh_tensors *t;
     wcoh_result result;
-    if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "desc is NULL");
+    if (!desc) return wcohi_null("desc", error);
     if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
     if ((result = wcohi_tensors_open(&t, io, NULL, 1, error)) != WCOH_OK) return result;
     memset(&read, 0, sizeof read);
@@ -15621,19 +15725,21 @@ WCOH_API wcoh_result wcoh_trainer_read_desc(wcoh_trainer_desc *desc, const wcoh_
 WCOH_API wcoh_result wcoh_trainer_save_file(wcoh_trainer *trainer, const char *path,
                                             wcoh_error *error)
 {
-    if (!trainer) return wcohi_fail(error, WCOH_E_ARGUMENT, "trainer is NULL");
+    if (!trainer) return wcohi_null("trainer", error);
     WCOHI_SAVE_FILE(wcoh_trainer_save(trainer, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_trainer_resume_file(wcoh_trainer *trainer, const char *path,
                                               wcoh_error *error)
 {
+    if (!trainer) return wcohi_null("trainer", error);
     WCOHI_LOAD_FILE(wcoh_trainer_resume(trainer, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_trainer_read_desc_file(wcoh_trainer_desc *desc, const char *path,
                                                  wcoh_error *error)
 {
+    if (!desc) return wcohi_null("desc", error);
     WCOHI_LOAD_FILE(wcoh_trainer_read_desc(desc, &io, error));
 }
 #endif
@@ -16048,7 +16154,7 @@ WCOH_API wcoh_result wcoh_circle_create(wcoh_circle **circle, const wcoh_circle_
     wcohi_pieces pieces;
     wcoh_circle_desc full;
     wcoh_circle *made;
-    if (!circle) return wcohi_fail(error, WCOH_E_ARGUMENT, "circle is NULL");
+    if (!circle) return wcohi_null("circle", error);
     *circle = NULL;
     memset(&full, 0, sizeof full);
     memset(&pieces, 0, sizeof pieces);
@@ -16422,7 +16528,7 @@ WCOH_API wcoh_result wcoh_circle_save(const wcoh_circle *circle, const wcoh_io *
 {
     wcohi_contents contents;
     uint64_t segments;
-    if (!circle) return wcohi_fail(error, WCOH_E_ARGUMENT, "circle is NULL");
+    if (!circle) return wcohi_null("circle", error);
     if (wcohi_writable(io, error)) return WCOH_E_ARGUMENT;
     segments = (circle->slots + WCOHI_SEGMENT - 1) / WCOHI_SEGMENT;
     if (segments > INT_MAX / 2)
@@ -16520,7 +16626,7 @@ WCOH_API wcoh_result wcoh_circle_load(wcoh_circle **circle, const wcoh_io *io,
 {
     wcoh_tensors *t;
     wcoh_result result;
-    if (!circle) return wcohi_fail(error, WCOH_E_ARGUMENT, "circle is NULL");
+    if (!circle) return wcohi_null("circle", error);
     *circle = NULL;
     result = wcohi_open_header(&t, io, memory, 1, error);
     if (result) return result;
@@ -16533,14 +16639,14 @@ WCOH_API wcoh_result wcoh_circle_load(wcoh_circle **circle, const wcoh_io *io,
 WCOH_API wcoh_result wcoh_circle_save_file(const wcoh_circle *circle, const char *path,
                                            wcoh_error *error)
 {
-    if (!circle) return wcohi_fail(error, WCOH_E_ARGUMENT, "circle is NULL");
+    if (!circle) return wcohi_null("circle", error);
     WCOHI_SAVE_FILE(wcoh_circle_save(circle, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_circle_load_file(wcoh_circle **circle, const char *path,
                                            const wcoh_memory *memory, wcoh_error *error)
 {
-    if (!circle) return wcohi_fail(error, WCOH_E_ARGUMENT, "circle is NULL");
+    if (!circle) return wcohi_null("circle", error);
     *circle = NULL;
     WCOHI_LOAD_FILE(wcoh_circle_load(circle, &io, memory, error));
 }
@@ -16833,7 +16939,7 @@ WCOH_API wcoh_result wcoh_dft_create(wcoh_dft **dft, int length, const wcoh_memo
     wcohi_block block;
     wcoh_dft measured, *made;
     wcoh_result result;
-    if (!dft) return wcohi_fail(error, WCOH_E_ARGUMENT, "dft is NULL");
+    if (!dft) return wcohi_null("dft", error);
     *dft = NULL;
     if (length < 1 || length > 1 << 26)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "dft: length is %d, allowed 1..%d", length,
@@ -17055,7 +17161,7 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     size_t pool_bytes;
     void *pool_memory;
     int slots;
-    if (!spectral) return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral is NULL");
+    if (!spectral) return wcohi_null("spectral", error);
     *spectral = NULL;
     if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: desc is NULL");
     memset(&measured, 0, sizeof measured);

@@ -107,7 +107,7 @@ WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *desc, wcoh_vk_info 
    is missing: the sentence names it), WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **device, const wcoh_vk_desc *desc,
                                            wcoh_error *error);
-/* What is known of a device made by wcoh_vk_device_create. */
+/* What is known of a device made by wcoh_vk_device_create; all zero for any other. */
 WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info);
 
 #ifdef __cplusplus
@@ -2048,6 +2048,8 @@ WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *given, wcoh_vk_info
     wcohi_vk_root root;
     uint32_t found = 0, i;
     wcoh_result result;
+    if (!count) return wcohi_null("count", error);
+    if (!infos && capacity > 0) return wcohi_null("infos", error);
     memset(&desc, 0, sizeof desc);
     if (given) desc = *given;
     *count = 0;
@@ -3764,6 +3766,7 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
     wcohi_block block;
     wcohi_vk *vk;
     wcoh_result result;
+    if (!out) return wcohi_null("device", error);
     *out = NULL;
     memset(&desc, 0, sizeof desc);
     if (given) desc = *given;
@@ -3785,7 +3788,9 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
 
 WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info)
 {
-    *info = ((const wcohi_vk *)device)->info;
+    if (!info) return;
+    memset(info, 0, sizeof *info);
+    if (device && device->table == &wcohi_vk_table) *info = ((const wcohi_vk *)device)->info;
 }
 
 #ifdef __cplusplus
