@@ -3814,8 +3814,8 @@ typedef struct wcohi_file_tensor {
     void *data;
     double minimum, maximum;
     const char *limit; /* NULL: the value must be finite */
-    int (*accept)(void *data,
-                  const void *object); /* NULL, or looks at (and may mend) what was read */
+    /* NULL, or looks at (and may mend) what was read of tensor `index`. */
+    int (*accept)(void *data, const void *object, int index);
 } wcohi_file_tensor;
 
 /* Where the bytes of a file go: counted, hashed if `hash`, written if `io`. */
@@ -4156,7 +4156,7 @@ static wcoh_result wcohi_load_values(const wcoh_tensors *t, const wcohi_contents
                                      tensor.kind, to, error);
         if (!result) result = wcohi_tensor_check(&tensor, to, WCOH_E_FORMAT, error);
         if (result) return result;
-        if (tensor.accept && !tensor.accept(to, contents->object))
+        if (tensor.accept && !tensor.accept(to, contents->object, i))
             return wcohi_fail(error, WCOH_E_FORMAT, "%s: not what this model makes", tensor.name);
         at += wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8);
     }
@@ -10017,7 +10017,7 @@ static double wcohi_wave_work(const wcohi_coherence *call)
 }
 
 /* out = attention, aux for backward; with `state`, the session's rows that follow what it knows. */
-static void wcohi_coherence_forward(const wcohi_compute *compute, const wcohi_coherence *call)
+static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coherence *call)
 {
     wcohi_wave_layer layer;
     if (call->state && call->seq == 1) { /* the session's memory holds all tables */
@@ -10039,7 +10039,7 @@ static void wcohi_coherence_forward(const wcohi_compute *compute, const wcohi_co
 }
 
 /* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence. */
-static void wcohi_coherence_backward(const wcohi_compute *compute, const wcohi_coherence *call)
+static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcohi_coherence *call)
 {
     wcohi_wave_layer layer;
     double *target[3];
@@ -10203,7 +10203,7 @@ static double wcohi_dot_work(const wcohi_dot *call)
 }
 
 /* out = attention, aux for backward; with `ring`, the session's rows that follow `position`. */
-static void wcohi_dot_forward(const wcohi_compute *compute, const wcohi_dot *call)
+static void wcohi_attend_dot(const wcohi_compute *compute, const wcohi_dot *call)
 {
     wcohi_dot_layer layer;
     wcohi_dot_layer_open(&layer, call, compute->kernels->dot);
@@ -10212,7 +10212,7 @@ static void wcohi_dot_forward(const wcohi_compute *compute, const wcohi_dot *cal
 }
 
 /* dqkv set. */
-static void wcohi_dot_backward(const wcohi_compute *compute, const wcohi_dot *call)
+static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot *call)
 {
     wcohi_dot_layer layer;
     wcohi_dot_layer_open(&layer, call, compute->kernels->dot);
@@ -10267,20 +10267,36 @@ struct wcoh_model {
    not meet share memory. Devices execute the list; nothing but this chapter knows an
    architecture. */
 
-typedef enum wcohi_kind {
-    WCOHI_EMBED,  /* tokens -> out                                     params: table, positions */
-    WCOHI_NORM,   /* in -> out; aux: mean, 1/deviation a row           params: weight, bias */
-    WCOHI_LINEAR, /* out = in W^T + b (+ in2); gelu: aux = before it   params: weight, bias */
-    WCOHI_COHERENCE, /* in: phasors, in2: values -> out                   params: gain, carrier,
-    damping, harmonic */
-    WCOHI_DOT,     /* in: queries, keys, values -> out */
-    WCOHI_MAESTRO, /* out = in2 + W2 gelu(W1 in + b1) + b2              params: W1, b1, W2, b2 */
-    WCOHI_KERR, /* limiter, offset, oscillators, corrector           params: gamma, omega, alpha,
-    beta, corrector, offset */
-    WCOHI_PER_BAND, /* 2x2 matrix and shift per band                     params: weight, bias */
-    WCOHI_HEAD,     /* in -> logits or loss                              params: weight, scale */
-    WCOHI_KINDS
-} wcohi_kind;
+/* The kinds of ops: name, what its backward reads of its forward, what it does when parameters
+   change, how it looks at a state from a file. Each device has a row for each. To add one: "To add an op" in the manual above. */
+#define WCOHI_KEEPS_NONE 0
+#define WCOHI_KEEPS_IN 1
+#define WCOHI_KEEPS_IN2 2
+#define WCOHI_KEEPS_OUT 4
+#define WCOHI_KEEPS_ALL 7
+
+/* EMBED      tokens -> out
+   NORM       in -> out; aux: mean, 1/deviation a row
+   LINEAR     out = in W^T + b (+ in2); with gelu aux: what it was before it
+   COHERENCE  in: phasors, in2: values -> out
+   DOT        in: queries, keys, values -> out
+   MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
+   KERR       limiter, offset, oscillators, corrector
+   PER_BAND   a 2x2 matrix and a shift for every band
+   LOGITS     in -> logits or loss */
+#define WCOHI_OP_KINDS(K)                                                                          \
+    K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
+    K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
+    K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
+    K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, wcohi_coherence_admit)       \
+    K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
+    K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
+    K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
+    K(PER_BAND, per_band, WCOHI_KEEPS_IN, NULL, NULL)                                              \
+    K(LOGITS, logits, WCOHI_KEEPS_IN, NULL, NULL)
+
+#define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, admit) WCOHI_##KIND,
+typedef enum wcohi_kind { WCOHI_OP_KINDS(WCOHI_KIND_ENUM) WCOHI_KINDS } wcohi_kind;
 
 /* Parameters of each kind: indexes into an op's `param`. */
 enum { WCOHI_EMBED_TABLE, WCOHI_EMBED_POSITIONS };
@@ -10307,24 +10323,33 @@ enum {
     WCOHI_KERR_OFFSET
 };
 enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
-enum { WCOHI_HEAD_WEIGHT, WCOHI_HEAD_SCALE };
+enum { WCOHI_LOGITS_WEIGHT, WCOHI_LOGITS_SCALE };
 
 #define WCOHI_OP_PARAMS 6
 
+/* An op carries its own numbers: a device never reads a model's desc, and two ops of one kind may
+   differ in all of them. */
 typedef struct wcohi_op {
     wcohi_kind kind;
-    int layer;             /* -1 outside the blocks */
-    int in, in2, out;      /* tensors, -1: none */
-    int aux;               /* tensor of values that forward leaves for backward, -1: none */
-    int column;            /* COHERENCE: where the values begin within a row of in2 */
-    int wide_in, wide_out; /* reals a row */
-    int groups;            /* LINEAR: diagonal blocks */
-    int gelu;              /* LINEAR: with gelu epilogue */
-    int heads;
-    int rotary;
-    int state;                  /* attention: its place among the states of a session */
+    int layer;                  /* -1 outside the blocks */
+    int in, in2, out;           /* tensors, -1: none */
+    int aux;                    /* tensor of what forward leaves for backward, -1: none */
+    int wide_in, wide_out;      /* reals a row */
     int add_in;                 /* backward: 1 adds to the gradient of in, 0 sets it */
     int param[WCOHI_OP_PARAMS]; /* rows of the parameter table, -1: absent */
+    size_t state;               /* attention: bytes before its state among those of a session */
+    int vocab;                  /* EMBED, LOGITS: symbols */
+    int context;                /* EMBED: rows of positions; DOT: tokens that a session sees */
+    double amplitude;           /* EMBED: of sinusoids that go on past their table; 0: none do */
+    int groups, gelu;           /* LINEAR: diagonal blocks; 1: gelu epilogue */
+    int narrow;                 /* MAESTRO: width of the bottleneck */
+    int heads;                  /* attention */
+    int key_column;             /* COHERENCE: where raw keys begin in a row of in; 0: the query's */
+    int column;                 /* COHERENCE: where the values begin in a row of in2 */
+    int rotary;                 /* DOT */
+    wcoh_solver solver;         /* KERR */
+    int rk4_steps;
+    double ceiling; /* KERR: of the limiter; 0: none */
 } wcohi_op;
 
 typedef struct wcohi_tensor {
@@ -10342,76 +10367,54 @@ typedef struct wcohi_tensor {
 typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION } wcohi_mode;
 
 typedef struct wcohi_plan {
-    const wcoh_model_desc *desc; /* resolved */
-    const wcohi_row *rows;       /* the parameter table */
+    const wcohi_row *rows; /* the parameter table */
     int row_count;
     size_t trained_span, span; /* reals of the trained parameters, of all */
+    int vocab;                 /* logits of a row */
     wcohi_op *ops;
     int count;
     wcohi_tensor *tensors;
     int tensor_count;
     int born, dying;    /* the first to be used, the first to be done with */
-    int states;         /* attention ops */
     int batch, seq;     /* the largest shape that fits */
+    size_t states;      /* bytes of all states of a session */
     int training;       /* 1: backward too */
     int session;        /* 1: one stream with states */
     size_t activations; /* reals of the activation block */
     int overflow;       /* 1: some size does not fit */
 } wcohi_plan;
 
-/* What a kind's backward reads of its forward: bit 0 in, bit 1 in2, bit 2 out. */
-static int wcohi_kind_keeps(wcohi_kind kind)
+/* What an op needs; 0 where it needs nothing. Nothing else knows these sizes: whoever lays memory
+   out asks the op's row. */
+typedef struct wcohi_sizes {
+    size_t aux;      /* reals of its aux tensor */
+    size_t state;    /* bytes of its state in a session, */
+    int state_reals; /* of reals (1) or of doubles (0) */
+    size_t prepared; /* bytes that it derives from its parameters */
+    size_t partial;  /* reals of one chunk's share of its parameter gradients */
+    size_t scratch;  /* reals that each worker has for itself */
+    size_t shared;   /* bytes that its workers have together */
+} wcohi_sizes;
+
+/* Of a pass of at most the plan's shape with `slots` workers; sizes come zeroed. */
+typedef void wcohi_sizes_fn(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                            wcohi_sizes *sizes);
+
+/* `width` reals for every row of the largest batch. */
+static size_t wcohi_plan_reals(const wcohi_plan *plan, int width)
 {
-    static const int keeps[WCOHI_KINDS] = {0, 1, 1, 1 | 2 | 4, 1 | 4, 1, 1, 1, 1};
-    return keeps[kind];
+    return wcohi_mul(wcohi_mul((size_t)plan->batch, (size_t)plan->seq), (size_t)width);
 }
 
-/* ---- what ops ask of a model's settings ------------------------------------------------------ */
-
-static int wcohi_is_dot(const wcoh_model_desc *desc)
+/* P[t][2n] = a sin(t f_n), P[t][2n+1] = a cos(t f_n), f_n = 10000^(-2n/D), n < K = D/2; for any t. */
+static void wcohi_sinusoid(wcoh_real *row, int bands, double amplitude, double t)
 {
-    return desc->attention == WCOH_ATTENTION_DOT || desc->attention == WCOH_ATTENTION_ROTARY;
-}
-
-/* P[t][2n] = sin(t f_n), P[t][2n+1] = cos(t f_n), f_n = 10000^(-2n/D); for any t. */
-static void wcohi_sinusoid(wcoh_real *row, const wcoh_model_desc *desc, double t)
-{
-    double amplitude = desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)desc->bands) : 1;
     int n;
-    for (n = 0; n < desc->bands; n++) {
-        double angle = t * pow(10000.0, -(double)n / desc->bands);
+    for (n = 0; n < bands; n++) {
+        double angle = t * pow(10000.0, -(double)n / bands);
         row[2 * n] = (wcoh_real)(amplitude * sin(angle));
         row[2 * n + 1] = (wcoh_real)(amplitude * cos(angle));
     }
-}
-
-/* Reals that the attention of one layer keeps from forward to backward. */
-static size_t wcohi_attention_aux(const wcoh_model_desc *desc, int batch, int seq)
-{
-    return wcohi_is_dot(desc) ? wcohi_dot_aux_count(batch, seq, desc->heads)
-                              : wcohi_coherence_aux_count(batch, seq, desc->heads,
-                                                          2 * desc->bands / desc->heads);
-}
-
-/* Bytes of the state of one layer's attention in a session. */
-static size_t wcohi_attention_state_bytes(const wcoh_model_desc *desc)
-{
-    int width = 2 * desc->bands / desc->heads;
-    if (wcohi_is_dot(desc))
-        return wcohi_mul(wcohi_dot_ring_count(desc->context, desc->heads, width),
-                         sizeof(wcoh_real));
-    return wcohi_mul(wcohi_coherence_state_count(desc->heads, width), sizeof(double));
-}
-
-/* Bytes of scratch of one layer's attention; layers take turns. A session's dot attention works on
-   its ring. */
-static size_t wcohi_attention_scratch(const wcoh_model_desc *desc, int batch, int seq, int session,
-                                      int slots)
-{
-    int width = 2 * desc->bands / desc->heads;
-    if (wcohi_is_dot(desc))
-        return wcohi_dot_scratch_bytes(seq, width, session ? desc->context : 0, slots);
-    return wcohi_coherence_scratch_bytes(batch, seq, desc->heads, width, slots);
 }
 
 /* ---- device: a small table of functions that executes plans -------------------------------------
@@ -10506,8 +10509,8 @@ struct wcohi_exec {
 
 /* ======== 3 ops: the kinds on the CPU ========================================================= */
 
-/* One row of `wcohi_ops` per op kind: what it prepares when parameters change, its forward and its
-   backward. x_forward and x_backward stand together; backward adds to parameter gradients, and sets
+/* Each op has its sizes, forward and backward, which stand together, and perhaps what it prepares
+   when parameters change; WCOHI_OP_KINDS lists them. backward adds to parameter gradients, and sets
    or adds to the gradients of its inputs as the plan says. N = batch * seq rows. */
 
 typedef struct wcohi_cpu {
@@ -10526,13 +10529,9 @@ typedef struct wcohi_cpu_exec {
     size_t partial_count;
     wcoh_real *scratch; /* [slots, scratch_count] */
     size_t scratch_count;
-    void *attention; /* scratch of one layer's attention */
-    wcoh_real *head; /* logits of a chunk of the vocabulary, [N, head_chunk] */
-    int head_chunk;
-    wcoh_real *row_max;    /* [N] running maximum, [N] running sum, [N] loss of the head */
+    void *shared;          /* scratch of the op under way, of all its workers */
     wcoh_real *logits;     /* session: [V] */
     unsigned char *states; /* session: attention states, one after the other */
-    size_t state_bytes;    /* of one attention op */
     void **prepared;       /* [ops] what an op derives from its parameters */
     uint64_t prepared_version;
     const wcohi_run *run; /* of the pass under way */
@@ -10644,12 +10643,19 @@ static void wcohi_sum_partials(const wcohi_cpu_exec *exec, wcoh_real *target, si
 
 /* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
 
+static void wcohi_embed_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                              wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)slots;
+    sizes->scratch = (size_t)op->wide_out; /* a row of positions */
+}
+
 static void wcohi_embed_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
     const wcohi_op *op = rows->op;
     const wcohi_run *run = exec->run;
-    const wcoh_model_desc *desc = exec->base.plan->desc;
     size_t width = (size_t)op->wide_out, i;
     const wcoh_real *table = wcohi_param_data(exec, op->param[WCOHI_EMBED_TABLE]),
                     *places = wcohi_param_data(exec, op->param[WCOHI_EMBED_POSITIONS]);
@@ -10660,8 +10666,9 @@ static void wcohi_embed_rows(const wcohi_rows *rows)
         memcpy(out, table + (size_t)run->tokens[r] * width, width * sizeof *out);
         if (places) {
             const wcoh_real *place = rows->scratch;
-            if (position < (uint64_t)desc->context) place = places + (size_t)position * width;
-            else wcohi_sinusoid(rows->scratch, desc, (double)position); /* past its table */
+            if (position < (uint64_t)op->context) place = places + (size_t)position * width;
+            else /* past its table */
+                wcohi_sinusoid(rows->scratch, op->wide_out / 2, op->amplitude, (double)position);
             for (i = 0; i < width; i++) out[i] += place[i];
         }
         for (i = 2 * (size_t)run->active_bands; i < width; i++) out[i] = 0;
@@ -10713,6 +10720,14 @@ static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 
 /* ---- norm: y = (x - mean) / deviation * weight + bias over each row -------------------------- */
+
+static void wcohi_norm_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                             wcohi_sizes *sizes)
+{
+    (void)slots;
+    sizes->aux = wcohi_plan_reals(plan, 2);   /* mean and 1/deviation of each row */
+    sizes->partial = 2 * (size_t)op->wide_in; /* dweight, dbias */
+}
 
 static void wcohi_norm_forward_rows(const wcohi_rows *rows)
 {
@@ -10852,6 +10867,13 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
 
 /* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks [O/G, I/G] ----------------- */
 
+static void wcohi_linear_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                               wcohi_sizes *sizes)
+{
+    (void)slots;
+    if (op->gelu) sizes->aux = wcohi_plan_reals(plan, op->wide_out); /* before the gelu */
+}
+
 static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
@@ -10903,9 +10925,16 @@ static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 /* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
 
+static void wcohi_maestro_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                wcohi_sizes *sizes)
+{
+    (void)slots;
+    sizes->aux = wcohi_mul(wcohi_plan_reals(plan, 1), 3 * (size_t)op->narrow);
+}
+
 static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    int narrow = exec->base.plan->desc->maestro;
+    int narrow = op->narrow;
     size_t span = (size_t)wcohi_run_rows(exec) * (size_t)narrow;
     wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span;
     wcohi_gemm_args args;
@@ -10926,8 +10955,7 @@ static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
-    size_t narrow = (size_t)exec->base.plan->desc->maestro,
-           span = (size_t)wcohi_run_rows(exec) * narrow;
+    size_t narrow = (size_t)rows->op->narrow, span = (size_t)wcohi_run_rows(exec) * narrow;
     size_t at = (size_t)rows->first * narrow;
     wcoh_real *pre = wcohi_tensor_data(exec, rows->op->aux), *g = pre + 2 * span;
     exec->compute.kernels->common->gelu_backward(g + at, g + at, pre + at,
@@ -10937,7 +10965,7 @@ static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
 /* The residual's gradient is the output's (the plan made them one). */
 static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    int narrow = exec->base.plan->desc->maestro;
+    int narrow = op->narrow;
     size_t span = (size_t)wcohi_run_rows(exec) * (size_t)narrow;
     wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span,
               *dsqueezed = squeezed + span;
@@ -10960,6 +10988,15 @@ static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 
 /* ---- per band: y_k = W_k z_k + b_k with a 2x2 matrix a band ---------------------------------- */
+
+static void wcohi_per_band_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                 wcohi_sizes *sizes)
+{
+    size_t width = (size_t)op->wide_in; /* [K,2,2] weights are 2 D reals, [K,2] biases D */
+    (void)slots;
+    sizes->partial = 3 * width;
+    sizes->scratch = wcohi_mul((size_t)wcohi_chunk_rows(plan->batch * plan->seq), width);
+}
 
 static void wcohi_per_band_forward_rows(const wcohi_rows *rows)
 {
@@ -11001,7 +11038,7 @@ static void wcohi_per_band_backward_rows(const wcohi_rows *rows)
 
 static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    size_t width = (size_t)op->wide_in; /* [K,2,2] weights are 2 D reals, [K,2] biases D */
+    size_t width = (size_t)op->wide_in;
     int chunks = wcohi_each_rows(exec, op, wcohi_per_band_backward_rows, 1, 8.0 * op->wide_in);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_WEIGHT]), 0, 2 * width,
                        chunks);
@@ -11016,43 +11053,67 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
    into dh and dW. With a single chunk the logits of the first walk are still there for the
    second. */
 
-static double wcohi_head_scale(const wcohi_cpu_exec *exec, const wcohi_op *op)
+/* Logits of a chunk, for each row: small vocabularies whole, large ones in chunks that keep
+   [N, width] near a quarter of a million reals. */
+static int wcohi_logits_width(const wcohi_plan *plan, const wcohi_op *op)
 {
-    return op->param[WCOHI_HEAD_SCALE] < 0
-               ? 1
-               : (double)*wcohi_param_data(exec, op->param[WCOHI_HEAD_SCALE]);
+    return WCOHI_MIN(op->vocab, WCOHI_MAX(256, 262144 / (plan->batch * plan->seq)));
 }
 
-typedef struct wcohi_head_walk {
+/* Reals of the logits of a chunk; maximum, sum and target [N] follow. */
+static size_t wcohi_logits_room(const wcohi_plan *plan, const wcohi_op *op)
+{
+    return wcohi_round_up(wcohi_plan_reals(plan, wcohi_logits_width(plan, op)),
+                          WCOHI_ALIGN / sizeof(float));
+}
+
+static void wcohi_logits_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                               wcohi_sizes *sizes)
+{
+    (void)slots;
+    sizes->shared = wcohi_mul(wcohi_add(wcohi_logits_room(plan, op), wcohi_plan_reals(plan, 3)),
+                              sizeof(wcoh_real));
+}
+
+static double wcohi_logits_scale(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    return op->param[WCOHI_LOGITS_SCALE] < 0
+               ? 1
+               : (double)*wcohi_param_data(exec, op->param[WCOHI_LOGITS_SCALE]);
+}
+
+typedef struct wcohi_logits_walk {
     wcohi_cpu_exec *exec;
     const wcohi_op *op;
+    wcoh_real *logits; /* [N, width] */
+    int width;
     int first, count; /* this chunk of the vocabulary */
     int rows, chunk_rows;
     double scale;                      /* of the logits (tied head) */
     double factor;                     /* of the gradient: run->scale / N */
     wcoh_real *maximum, *sum, *target; /* [N]: of each row; the target's scaled logit */
     double *dscale;                    /* [WCOHI_CHUNKS] shares of the scale's gradient */
-} wcohi_head_walk;
+} wcohi_logits_walk;
 
-static void wcohi_head_logits(const wcohi_head_walk *walk)
+static void wcohi_logits_chunk(const wcohi_logits_walk *walk)
 {
     const wcohi_cpu_exec *exec = walk->exec;
     wcohi_gemm_args args;
     memset(&args, 0, sizeof args);
-    wcohi_product(exec, &args, exec->head, exec->head_chunk, wcohi_tensor_data(exec, walk->op->in),
+    wcohi_product(exec, &args, walk->logits, walk->width, wcohi_tensor_data(exec, walk->op->in),
                   walk->op->wide_in,
-                  wcohi_param_data(exec, walk->op->param[WCOHI_HEAD_WEIGHT]) +
+                  wcohi_param_data(exec, walk->op->param[WCOHI_LOGITS_WEIGHT]) +
                       (size_t)walk->first * (size_t)walk->op->wide_in,
                   walk->count, walk->op->wide_in);
 }
 
-static void wcohi_head_scan_job(int index, int slot, void *user)
+static void wcohi_logits_scan_job(int index, int slot, void *user)
 {
-    const wcohi_head_walk *walk = (const wcohi_head_walk *)user;
+    const wcohi_logits_walk *walk = (const wcohi_logits_walk *)user;
     int row, last = WCOHI_MIN((index + 1) * walk->chunk_rows, walk->rows);
     (void)slot;
     for (row = index * walk->chunk_rows; row < last; row++) {
-        const wcoh_real *logits = walk->exec->head + (size_t)row * (size_t)walk->exec->head_chunk;
+        const wcoh_real *logits = walk->logits + (size_t)row * (size_t)walk->width;
         int64_t target = (int64_t)walk->exec->run->targets[row] - walk->first;
         walk->exec->compute.kernels->softmax->scan(logits, walk->count, (wcoh_real)walk->scale,
                                                    &walk->maximum[row], &walk->sum[row]);
@@ -11061,27 +11122,27 @@ static void wcohi_head_scan_job(int index, int slot, void *user)
     }
 }
 
-static void wcohi_head_gradient_job(int index, int slot, void *user)
+static void wcohi_logits_gradient_job(int index, int slot, void *user)
 {
-    const wcohi_head_walk *walk = (const wcohi_head_walk *)user;
+    const wcohi_logits_walk *walk = (const wcohi_logits_walk *)user;
     int row, last = WCOHI_MIN((index + 1) * walk->chunk_rows, walk->rows);
     (void)slot;
     for (row = index * walk->chunk_rows; row < last; row++) {
         int64_t target = (int64_t)walk->exec->run->targets[row] - walk->first;
         walk->dscale[index] += walk->exec->compute.kernels->softmax->gradient(
-            walk->exec->head + (size_t)row * (size_t)walk->exec->head_chunk, walk->count,
-            (wcoh_real)walk->scale, walk->maximum[row], 1 / walk->sum[row], (wcoh_real)walk->factor,
+            walk->logits + (size_t)row * (size_t)walk->width, walk->count, (wcoh_real)walk->scale,
+            walk->maximum[row], 1 / walk->sum[row], (wcoh_real)walk->factor,
             target >= 0 && target < walk->count ? (int)target : -1);
     }
 }
 
-static void wcohi_head_rows(wcohi_head_walk *walk, wcohi_job job)
+static void wcohi_logits_rows(wcohi_logits_walk *walk, wcohi_job job)
 {
     int chunks = (walk->rows + walk->chunk_rows - 1) / walk->chunk_rows;
     wcohi_pool_run(walk->exec->compute.pool, chunks, 20.0 * walk->rows * walk->count, job, walk);
 }
 
-static void wcohi_head_begin(wcohi_head_walk *walk, wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_logits_begin(wcohi_logits_walk *walk, wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     int row;
     memset(walk, 0, sizeof *walk);
@@ -11089,9 +11150,11 @@ static void wcohi_head_begin(wcohi_head_walk *walk, wcohi_cpu_exec *exec, const 
     walk->op = op;
     walk->rows = wcohi_run_rows(exec);
     walk->chunk_rows = wcohi_chunk_rows(walk->rows);
-    walk->scale = wcohi_head_scale(exec, op);
+    walk->scale = wcohi_logits_scale(exec, op);
     walk->factor = exec->run->scale / walk->rows;
-    walk->maximum = exec->row_max;
+    walk->logits = (wcoh_real *)exec->shared;
+    walk->width = wcohi_logits_width(exec->base.plan, op);
+    walk->maximum = walk->logits + wcohi_logits_room(exec->base.plan, op);
     walk->sum = walk->maximum + walk->rows;
     walk->target = walk->sum + walk->rows;
     for (row = 0; row < walk->rows; row++) {
@@ -11101,14 +11164,14 @@ static void wcohi_head_begin(wcohi_head_walk *walk, wcohi_cpu_exec *exec, const 
 }
 
 /* First walk: maxima, sums, and the loss: log sum exp - target's logit. */
-static void wcohi_head_scan(wcohi_head_walk *walk)
+static void wcohi_logits_scan(wcohi_logits_walk *walk)
 {
-    int vocab = walk->exec->base.plan->desc->vocab, row;
+    int vocab = walk->op->vocab, row;
     double nats = 0;
     for (walk->first = 0; walk->first < vocab; walk->first += walk->count) {
-        walk->count = WCOHI_MIN(walk->exec->head_chunk, vocab - walk->first);
-        wcohi_head_logits(walk);
-        wcohi_head_rows(walk, wcohi_head_scan_job);
+        walk->count = WCOHI_MIN(walk->width, vocab - walk->first);
+        wcohi_logits_chunk(walk);
+        wcohi_logits_rows(walk, wcohi_logits_scan_job);
     }
     for (row = 0; row < walk->rows; row++)
         nats +=
@@ -11117,10 +11180,10 @@ static void wcohi_head_scan(wcohi_head_walk *walk)
 }
 
 /* Session: logits [V] of the last row. */
-static void wcohi_head_last(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_logits_last(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    int i, vocab = exec->base.plan->desc->vocab;
-    wcoh_real scale = (wcoh_real)wcohi_head_scale(exec, op);
+    int i, vocab = op->vocab;
+    wcoh_real scale = (wcoh_real)wcohi_logits_scale(exec, op);
     wcohi_gemm_args args;
     memset(&args, 0, sizeof args);
     args.m = 1;
@@ -11129,47 +11192,47 @@ static void wcohi_head_last(wcohi_cpu_exec *exec, const wcohi_op *op)
     args.a =
         wcohi_tensor_data(exec, op->in) + (size_t)(wcohi_run_rows(exec) - 1) * (size_t)op->wide_in;
     args.lda = (size_t)op->wide_in;
-    args.b = wcohi_param_data(exec, op->param[WCOHI_HEAD_WEIGHT]);
+    args.b = wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]);
     args.ldb = (size_t)op->wide_in;
     args.tb = 1;
     args.c = exec->logits;
     args.ldc = (size_t)vocab;
     wcohi_gemm(&exec->compute, &args);
-    for (i = 0; op->param[WCOHI_HEAD_SCALE] >= 0 && i < vocab; i++) exec->logits[i] *= scale;
+    for (i = 0; op->param[WCOHI_LOGITS_SCALE] >= 0 && i < vocab; i++) exec->logits[i] *= scale;
 }
 
-static void wcohi_head_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_logits_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    wcohi_head_walk walk;
-    if (exec->run->logits) wcohi_head_last(exec, op);
+    wcohi_logits_walk walk;
+    if (exec->run->logits) wcohi_logits_last(exec, op);
     if (!exec->run->targets || exec->run->backward)
         return; /* with a backward to come, it does both */
-    wcohi_head_begin(&walk, exec, op);
-    wcohi_head_scan(&walk);
+    wcohi_logits_begin(&walk, exec, op);
+    wcohi_logits_scan(&walk);
 }
 
-static void wcohi_head_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     double dscale[WCOHI_CHUNKS];
-    int i, vocab = exec->base.plan->desc->vocab;
-    wcoh_real *dweight = wcohi_param_grad(exec, op->param[WCOHI_HEAD_WEIGHT]),
-              *dtied = wcohi_param_grad(exec, op->param[WCOHI_HEAD_SCALE]);
-    wcohi_head_walk walk;
+    int i, vocab = op->vocab;
+    wcoh_real *dweight = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_WEIGHT]),
+              *dtied = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_SCALE]);
+    wcohi_logits_walk walk;
     memset(dscale, 0, sizeof dscale);
-    wcohi_head_begin(&walk, exec, op);
-    wcohi_head_scan(&walk);
+    wcohi_logits_begin(&walk, exec, op);
+    wcohi_logits_scan(&walk);
     exec->gradient_loss = exec->loss;
     walk.dscale = dscale;
     for (walk.first = 0; walk.first < vocab; walk.first += walk.count) {
         size_t at = (size_t)walk.first * (size_t)op->wide_in;
-        walk.count = WCOHI_MIN(exec->head_chunk, vocab - walk.first);
-        if (walk.count < vocab) wcohi_head_logits(&walk);
-        wcohi_head_rows(&walk, wcohi_head_gradient_job);
-        wcohi_product_weight(exec, dweight ? dweight + at : NULL, exec->head, exec->head_chunk,
+        walk.count = WCOHI_MIN(walk.width, vocab - walk.first);
+        if (walk.count < vocab) wcohi_logits_chunk(&walk);
+        wcohi_logits_rows(&walk, wcohi_logits_gradient_job);
+        wcohi_product_weight(exec, dweight ? dweight + at : NULL, walk.logits, walk.width,
                              wcohi_tensor_data(exec, op->in), op->wide_in, walk.count, op->wide_in);
         wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in,
-                            op->add_in || walk.first > 0, exec->head, exec->head_chunk,
-                            wcohi_param_data(exec, op->param[WCOHI_HEAD_WEIGHT]) + at, walk.count,
+                            op->add_in || walk.first > 0, walk.logits, walk.width,
+                            wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]) + at, walk.count,
                             op->wide_in);
     }
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
@@ -11177,26 +11240,31 @@ static void wcohi_head_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 /* ---- kerr: limiter, offset, oscillators, corrector ------------------------------------------- */
 
-static size_t wcohi_kerr_prepared_bytes(const wcoh_model_desc *desc)
+static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                             wcohi_sizes *sizes)
 {
-    return wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN) +
-           wcohi_mul(wcohi_kerr_count(desc->bands), sizeof(wcoh_real));
+    size_t bands = (size_t)op->wide_in / 2;
+    (void)plan;
+    (void)slots;
+    sizes->prepared = wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN) +
+                      wcohi_mul(wcohi_kerr_count((int)bands), sizeof(wcoh_real));
+    sizes->partial = (3 * bands + 2) * sizeof(double) / sizeof(wcoh_real);
+    sizes->scratch = wcohi_kerr_scratch((int)bands, op->rk4_steps);
 }
 
 static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
 {
-    const wcoh_model_desc *desc = exec->base.plan->desc;
     wcohi_kerr_source source;
     const wcoh_real *alpha = wcohi_param_data(exec, op->param[WCOHI_KERR_ALPHA]),
                     *beta = wcohi_param_data(exec, op->param[WCOHI_KERR_BETA]);
-    source.bands = desc->bands;
-    source.solver = desc->solver;
-    source.steps = desc->rk4_steps;
+    source.bands = op->wide_in / 2;
+    source.solver = op->solver;
+    source.steps = op->rk4_steps;
     source.gamma_raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
     source.omega = wcohi_param_data(exec, op->param[WCOHI_KERR_OMEGA]);
     source.alpha = alpha ? (double)*alpha : 0;
     source.beta = beta ? (double)*beta : 0;
-    source.ceiling = desc->limiter == WCOH_SWITCH_ON ? desc->ceiling : 0;
+    source.ceiling = op->ceiling;
     source.corrector = wcohi_param_data(exec, op->param[WCOHI_KERR_CORRECTOR]);
     source.offset = wcohi_param_data(exec, op->param[WCOHI_KERR_OFFSET]);
     wcohi_kerr_prepare((wcohi_kerr *)memory, &source,
@@ -11210,9 +11278,9 @@ static const wcohi_kerr *wcohi_kerr_of(const wcohi_cpu_exec *exec, const wcohi_o
 }
 
 /* multiply-adds a row, roughly */
-static double wcohi_kerr_work(const wcoh_model_desc *desc)
+static double wcohi_kerr_work(const wcohi_op *op)
 {
-    return (desc->solver == WCOH_SOLVER_RK4 ? 100.0 * desc->rk4_steps : 60.0) * desc->bands;
+    return (op->solver == WCOH_SOLVER_RK4 ? 100.0 * op->rk4_steps : 60.0) * (op->wide_in / 2);
 }
 
 static void wcohi_kerr_forward_rows(const wcohi_rows *rows)
@@ -11226,7 +11294,7 @@ static void wcohi_kerr_forward_rows(const wcohi_rows *rows)
 
 static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    wcohi_each_rows(exec, op, wcohi_kerr_forward_rows, 0, wcohi_kerr_work(exec->base.plan->desc));
+    wcohi_each_rows(exec, op, wcohi_kerr_forward_rows, 0, wcohi_kerr_work(op));
 }
 
 /* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta. */
@@ -11265,8 +11333,7 @@ static double wcohi_kerr_sum(const wcohi_cpu_exec *exec, int index, int chunks)
 static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     int k, bands = op->wide_in / 2;
-    int chunks = wcohi_each_rows(exec, op, wcohi_kerr_backward_rows, 1,
-                                 2 * wcohi_kerr_work(exec->base.plan->desc));
+    int chunks = wcohi_each_rows(exec, op, wcohi_kerr_backward_rows, 1, 2 * wcohi_kerr_work(op));
     const wcoh_real *raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
     wcoh_real *dgamma = wcohi_param_grad(exec, op->param[WCOHI_KERR_GAMMA]),
               *domega = wcohi_param_grad(exec, op->param[WCOHI_KERR_OMEGA]);
@@ -11305,9 +11372,14 @@ static wcohi_waves wcohi_waves_at(void *memory, int heads)
     return waves;
 }
 
-static size_t wcohi_coherence_prepared_bytes(const wcoh_model_desc *desc)
+static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                  wcohi_sizes *sizes)
 {
-    return 7 * sizeof(double) * (size_t)desc->heads;
+    int width = op->wide_out / op->heads;
+    sizes->aux = wcohi_coherence_aux_count(plan->batch, plan->seq, op->heads, width);
+    sizes->state = wcohi_mul(wcohi_coherence_state_count(op->heads, width), sizeof(double));
+    sizes->prepared = 7 * sizeof(double) * (size_t)op->heads;
+    sizes->shared = wcohi_coherence_scratch_bytes(plan->batch, plan->seq, op->heads, width, slots);
 }
 
 static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
@@ -11326,6 +11398,22 @@ static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, vo
     }
 }
 
+/* Numbers in a state steer loops, and this one may come from an enemy: the order of each head's
+   series must be possible, and its cached tables are made void, so that the next token computes
+   them from the model again (with the same result). */
+static int wcohi_coherence_admit(const wcohi_op *op, void *state)
+{
+    double *header = (double *)state;
+    int head;
+    for (head = 0; head < op->heads; head++) {
+        double order = header[WCOHI_WAVE_ORDER];
+        if (!(order >= 0 && order <= WCOHI_ORDERS) || order != (int)order) return 0;
+        header[WCOHI_WAVE_GAIN] = -1;
+        header += wcohi_wave_session(op->wide_out / op->heads);
+    }
+    return 1;
+}
+
 static wcohi_waves wcohi_waves_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     return wcohi_waves_at(exec->prepared[op - exec->base.plan->ops], op->heads);
@@ -11333,7 +11421,7 @@ static wcohi_waves wcohi_waves_of(const wcohi_cpu_exec *exec, const wcohi_op *op
 
 static void *wcohi_state_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    return exec->run->session ? exec->states + (size_t)op->state * exec->state_bytes : NULL;
+    return exec->run->session ? exec->states + op->state : NULL;
 }
 
 static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -11347,9 +11435,7 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.width = op->wide_out / op->heads;
     call.phasor = wcohi_tensor_data(exec, op->in);
     call.phasor_stride = (size_t)op->wide_in;
-    call.key_column = op->param[WCOHI_COHERENCE_HARMONIC] < 0 && op->column == 4 * op->heads
-                          ? 2 * (size_t)op->heads
-                          : 0;
+    call.key_column = (size_t)op->key_column;
     call.value = wcohi_tensor_data(exec, op->in2) + op->column;
     call.value_stride = (size_t)exec->base.plan->tensors[op->in2].width;
     call.out = wcohi_tensor_data(exec, op->out);
@@ -11360,27 +11446,27 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : waves.harmonic;
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
     call.state = (double *)wcohi_state_of(exec, op);
-    call.scratch = exec->attention;
+    call.scratch = exec->shared;
     return call;
 }
 
-static void wcohi_coherence_op_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_coherence_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_coherence call = wcohi_coherence_call(exec, op);
-    wcohi_coherence_forward(&exec->compute, &call);
+    wcohi_attend_coherence(&exec->compute, &call);
 }
 
 /* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target:
    frozen. */
-static void wcohi_head_gradient(wcoh_real *target, const double *sums, const wcoh_real *raw,
-                                int heads)
+static void wcohi_raw_gradient(wcoh_real *target, const double *sums, const wcoh_real *raw,
+                               int heads)
 {
     int h;
     for (h = 0; target && h < heads; h++)
         target[h] += (wcoh_real)(sums[h] * (raw ? wcohi_sigmoid((double)raw[h]) : 1));
 }
 
-static void wcohi_coherence_op_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_coherence call = wcohi_coherence_call(exec, op);
     wcohi_waves waves = wcohi_waves_of(exec, op);
@@ -11392,16 +11478,29 @@ static void wcohi_coherence_op_backward(wcohi_cpu_exec *exec, const wcohi_op *op
     call.dgain = waves.dgain;
     call.dcarrier = waves.dcarrier;
     call.ddamping = waves.ddamping;
-    wcohi_coherence_backward(&exec->compute, &call);
-    wcohi_head_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
-                        wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
-    wcohi_head_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), waves.dcarrier,
-                        NULL, op->heads);
-    wcohi_head_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
-                        wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), op->heads);
+    wcohi_attend_coherence_back(&exec->compute, &call);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
+                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), waves.dcarrier,
+                       NULL, op->heads);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
+                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), op->heads);
 }
 
 /* ---- dot attention ---- */
+
+/* A session's works on its ring. */
+static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                            wcohi_sizes *sizes)
+{
+    int width = op->wide_out / op->heads;
+    sizes->aux = wcohi_dot_aux_count(plan->batch, plan->seq, op->heads);
+    sizes->state =
+        wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width), sizeof(wcoh_real));
+    sizes->state_reals = 1;
+    sizes->shared =
+        wcohi_dot_scratch_bytes(plan->seq, width, plan->session ? op->context : 0, slots);
+}
 
 static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
@@ -11416,54 +11515,54 @@ static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
     call.out = wcohi_tensor_data(exec, op->out);
     call.out_stride = (size_t)op->wide_out;
     call.rotary = op->rotary;
-    call.context = exec->base.plan->desc->context;
+    call.context = op->context;
     call.ring = (wcoh_real *)wcohi_state_of(exec, op);
     call.position = exec->run->position;
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
-    call.scratch = exec->attention;
+    call.scratch = exec->shared;
     return call;
 }
 
-static void wcohi_dot_op_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_dot_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_dot call = wcohi_dot_call(exec, op);
-    wcohi_dot_forward(&exec->compute, &call);
+    wcohi_attend_dot(&exec->compute, &call);
 }
 
-static void wcohi_dot_op_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_dot call = wcohi_dot_call(exec, op);
     call.dout = wcohi_tensor_grad(exec, op->out);
     call.dout_stride = call.out_stride;
     call.dqkv = wcohi_tensor_grad(exec, op->in);
-    wcohi_dot_backward(&exec->compute, &call);
+    wcohi_attend_dot_back(&exec->compute, &call);
 }
 
 /* ---- the table of ops ------------------------------------------------------------------------ */
 
-typedef struct wcohi_op_row {
-    const char *name;
+/* What every op is asked on a CPU. */
+typedef struct wcohi_cpu_op {
+    wcohi_sizes_fn *sizes;
     void (*forward)(wcohi_cpu_exec *exec, const wcohi_op *op);
     void (*backward)(wcohi_cpu_exec *exec, const wcohi_op *op);
-    size_t (*prepared_bytes)(const wcoh_model_desc *desc); /* what `refresh` fills; NULL: nothing */
-    void (*refresh)(wcohi_cpu_exec *exec, const wcohi_op *op,
-                    void *memory); /* after parameters changed */
-} wcohi_op_row;
+    /* After parameters changed; memory: `prepared` bytes. NULL: nothing to do. */
+    void (*refresh)(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory);
+    /* A state that comes from a file: 0 if it cannot be one. NULL: anything can. */
+    int (*admit)(const wcohi_op *op, void *state);
+} wcohi_cpu_op;
 
-/* In the order of wcohi_kind. */
-static const wcohi_op_row wcohi_ops[WCOHI_KINDS] = {
-    {"embed", wcohi_embed_forward, wcohi_embed_backward, NULL, NULL},
-    {"norm", wcohi_norm_forward, wcohi_norm_backward, NULL, NULL},
-    {"linear", wcohi_linear_forward, wcohi_linear_backward, NULL, NULL},
-    {"coherence", wcohi_coherence_op_forward, wcohi_coherence_op_backward,
-     wcohi_coherence_prepared_bytes, wcohi_coherence_refresh},
-    {"dot", wcohi_dot_op_forward, wcohi_dot_op_backward, NULL, NULL},
-    {"maestro", wcohi_maestro_forward, wcohi_maestro_backward, NULL, NULL},
-    {"kerr", wcohi_kerr_forward, wcohi_kerr_backward, wcohi_kerr_prepared_bytes,
-     wcohi_kerr_refresh},
-    {"per_band", wcohi_per_band_forward, wcohi_per_band_backward, NULL, NULL},
-    {"head", wcohi_head_forward, wcohi_head_backward, NULL, NULL},
-};
+#define WCOHI_CPU_OP(KIND, name, keeps, refresh, admit)                                            \
+    {wcohi_##name##_sizes, wcohi_##name##_forward, wcohi_##name##_backward, refresh, admit},
+static const wcohi_cpu_op wcohi_cpu_ops[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_CPU_OP)};
+
+/* What an op needs, in a pass of at most the plan's shape with `slots` workers. */
+static wcohi_sizes wcohi_op_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots)
+{
+    wcohi_sizes sizes;
+    memset(&sizes, 0, sizeof sizes);
+    wcohi_cpu_ops[op->kind].sizes(plan, op, slots, &sizes);
+    return sizes;
+}
 
 /* ======== 3 ops: the CPU device =============================================================== */
 
@@ -11493,34 +11592,28 @@ static size_t wcohi_cpu_bytes(const wcoh_cpu_desc *desc)
     return wcohi_add(wcohi_round_up(sizeof(wcohi_cpu), WCOHI_ALIGN), wcohi_pool_bytes(desc));
 }
 
-/* Reals of the head's chunk of logits a row: small vocabularies whole, large ones in chunks that
-   keep [N, chunk] near a quarter of a million reals. */
-static int wcohi_head_chunk(const wcohi_plan *plan)
+/* The most that any op of a plan needs: ops take turns. */
+static wcohi_sizes wcohi_plan_sizes(const wcohi_plan *plan, int slots)
 {
-    int rows = plan->batch * plan->seq, vocab = plan->desc->vocab;
-    return WCOHI_MIN(vocab, WCOHI_MAX(256, 262144 / rows));
-}
-
-static size_t wcohi_partial_count(const wcoh_model_desc *desc)
-{
-    size_t bands = (size_t)desc->bands, kerr = (3 * bands + 2) * sizeof(double) / sizeof(wcoh_real);
-    return wcohi_round_up(WCOHI_MAX(kerr, 6 * bands), WCOHI_ALIGN / sizeof(float));
-}
-
-static size_t wcohi_cpu_scratch_count(const wcohi_plan *plan)
-{
-    const wcoh_model_desc *desc = plan->desc;
-    size_t rows = (size_t)wcohi_chunk_rows(plan->batch * plan->seq);
-    size_t most = WCOHI_MAX(wcohi_mul(rows, 2 * (size_t)desc->bands),
-                            wcohi_kerr_scratch(desc->bands, desc->rk4_steps));
-    return wcohi_round_up(most, WCOHI_ALIGN / sizeof(float));
+    wcohi_sizes most, one;
+    int i;
+    memset(&most, 0, sizeof most);
+    for (i = 0; i < plan->count; i++) {
+        one = wcohi_op_sizes(plan, &plan->ops[i], slots);
+        most.partial = WCOHI_MAX(most.partial, one.partial);
+        most.scratch = WCOHI_MAX(most.scratch, one.scratch);
+        most.shared = WCOHI_MAX(most.shared, one.shared);
+    }
+    most.partial = wcohi_round_up(most.partial, WCOHI_ALIGN / sizeof(float));
+    most.scratch = wcohi_round_up(most.scratch, WCOHI_ALIGN / sizeof(float));
+    return most;
 }
 
 /* Lay an exec out; the same for measuring. */
 static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, const wcohi_plan *plan,
                                              size_t trained)
 {
-    size_t rows = (size_t)plan->batch * (size_t)plan->seq;
+    wcohi_sizes most = wcohi_plan_sizes(plan, slots);
     wcohi_cpu_exec blank, *exec = WCOHI_TAKE(arena, 1, wcohi_cpu_exec);
     int i;
     memset(&blank, 0, sizeof blank);
@@ -11529,30 +11622,21 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
         blank.moment1 = WCOHI_TAKE(arena, trained, wcoh_real);
         blank.moment2 = WCOHI_TAKE(arena, trained, wcoh_real);
         blank.squares = WCOHI_TAKE(arena, trained / WCOHI_UPDATE_CHUNK + 1, double);
-        blank.partial_count = wcohi_partial_count(plan->desc);
-        blank.partials = WCOHI_TAKE(arena, WCOHI_CHUNKS * blank.partial_count, wcoh_real);
+        blank.partial_count = most.partial;
+        blank.partials = WCOHI_TAKE(arena, wcohi_mul(WCOHI_CHUNKS, most.partial), wcoh_real);
     }
     blank.activations = WCOHI_TAKE(arena, plan->activations, wcoh_real);
-    blank.scratch_count = wcohi_cpu_scratch_count(plan);
-    blank.scratch = WCOHI_TAKE(arena, wcohi_mul((size_t)slots, blank.scratch_count), wcoh_real);
-    blank.attention =
-        wcohi_take(arena, 1, wcohi_attention_scratch(plan->desc, plan->batch, plan->seq,
-                                                          plan->session, slots));
-    blank.head_chunk = wcohi_head_chunk(plan);
-    blank.head = WCOHI_TAKE(arena, wcohi_mul(rows, (size_t)blank.head_chunk), wcoh_real);
-    blank.row_max = WCOHI_TAKE(arena, wcohi_mul(rows, 3), wcoh_real);
+    blank.scratch_count = most.scratch;
+    blank.scratch = WCOHI_TAKE(arena, wcohi_mul((size_t)slots, most.scratch), wcoh_real);
+    blank.shared = wcohi_take(arena, 1, most.shared);
     blank.compute.pack = WCOHI_TAKE(arena, wcohi_pack_count(slots), wcoh_real);
     if (plan->session) {
-        blank.logits = WCOHI_TAKE(arena, plan->desc->vocab, wcoh_real);
-        blank.state_bytes = wcohi_attention_state_bytes(plan->desc);
-        blank.states =
-            WCOHI_TAKE(arena, wcohi_mul((size_t)plan->states, blank.state_bytes), unsigned char);
+        blank.logits = WCOHI_TAKE(arena, plan->vocab, wcoh_real);
+        blank.states = WCOHI_TAKE(arena, plan->states, unsigned char);
     }
     blank.prepared = WCOHI_TAKE(arena, plan->count, void *);
     for (i = 0; i < plan->count; i++) {
-        const wcohi_op_row *row = &wcohi_ops[plan->ops[i].kind];
-        void *memory =
-            row->prepared_bytes ? wcohi_take(arena, 1, row->prepared_bytes(plan->desc)) : NULL;
+        void *memory = wcohi_take(arena, 1, wcohi_op_sizes(plan, &plan->ops[i], slots).prepared);
         if (blank.prepared) blank.prepared[i] = memory;
     }
     if (exec) *exec = blank;
@@ -11643,8 +11727,8 @@ static void wcohi_cpu_refresh(wcohi_cpu_exec *exec)
     int i;
     if (exec->prepared_version == exec->base.model->version) return;
     for (i = 0; i < plan->count; i++)
-        if (wcohi_ops[plan->ops[i].kind].refresh)
-            wcohi_ops[plan->ops[i].kind].refresh(exec, &plan->ops[i], exec->prepared[i]);
+        if (wcohi_cpu_ops[plan->ops[i].kind].refresh)
+            wcohi_cpu_ops[plan->ops[i].kind].refresh(exec, &plan->ops[i], exec->prepared[i]);
     exec->prepared_version = exec->base.model->version;
 }
 
@@ -11658,14 +11742,14 @@ static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int fir
     exec->run = run;
     wcohi_cpu_refresh(exec);
     if (run->session && run->position == 0 && first == 0) /* a blank state is all zero */
-        memset(exec->states, 0, (size_t)plan->states * exec->state_bytes);
+        memset(exec->states, 0, plan->states);
     for (time = first; time < last; time++) {
         if (time == plan->count && !run->add)
             memset(exec->gradient, 0, base->model->trained_span * sizeof *exec->gradient);
-        if (time < plan->count) wcohi_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
+        if (time < plan->count) wcohi_cpu_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
         else {
             const wcohi_op *op = &plan->ops[2 * plan->count - 1 - time];
-            wcohi_ops[op->kind].backward(exec, op);
+            wcohi_cpu_ops[op->kind].backward(exec, op);
         }
     }
     return WCOH_OK;
@@ -12306,6 +12390,17 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     return desc;
 }
 
+static int wcohi_is_dot(wcoh_attention attention)
+{
+    return attention == WCOH_ATTENTION_DOT || attention == WCOH_ATTENTION_ROTARY;
+}
+
+/* 1 if a sequence must not be longer than the context. */
+static int wcohi_bound_to_context(const wcoh_model_desc *desc)
+{
+    return wcohi_is_dot(desc->attention) || desc->position == WCOH_POSITION_LEARNED;
+}
+
 /* ======== 4 model: tokenizers ================================================================= */
 
 struct wcoh_tokenizer {
@@ -12705,16 +12800,10 @@ static int wcohi_emit_tensor(wcohi_walk *walk, int width, size_t count)
     return walk->plan->tensor_count++;
 }
 
-/* Rows of the largest batch times `width`. */
-static size_t wcohi_walk_count(const wcohi_walk *walk, int width)
-{
-    return wcohi_mul(wcohi_mul((size_t)walk->plan->batch, (size_t)walk->plan->seq), (size_t)width);
-}
-
 /* A tensor [N,width] and, where there is a backward, its gradient. */
 static int wcohi_emit_stream(wcohi_walk *walk, int width)
 {
-    size_t count = wcohi_walk_count(walk, width);
+    size_t count = wcohi_plan_reals(walk->plan, width);
     int tensor = wcohi_emit_tensor(walk, width, count);
     if (walk->plan->training) {
         int grad = wcohi_emit_tensor(walk, width, count);
@@ -12740,9 +12829,19 @@ static wcohi_op *wcohi_emit_op(wcohi_walk *walk, wcohi_kind kind, const wcohi_pa
     op->aux = -1;
     op->groups = 1;
     op->heads = walk->desc->heads;
-    op->state = -1;
     memcpy(op->param, params->row, sizeof op->param);
     return op;
+}
+
+/* Once an op has its numbers: its aux tensor and its place among the states of a session. */
+static int wcohi_walk_done(wcohi_walk *walk, wcohi_op *op)
+{
+    wcohi_plan *plan = walk->plan;
+    wcohi_sizes sizes = wcohi_op_sizes(plan, op, 1);
+    if (sizes.aux) op->aux = wcohi_emit_tensor(walk, 0, sizes.aux);
+    op->state = plan->states;
+    plan->states = wcohi_add(plan->states, wcohi_round_up(sizes.state, sizeof(double)));
+    return op->out;
 }
 
 /* The output is in2 plus something and this op is the last reader of in2: both gradients are one. */
@@ -12764,8 +12863,7 @@ static int wcohi_walk_norm(wcohi_walk *walk, const char *part, int in)
     params.row[WCOHI_NORM_BIAS] =
         wcohi_emit(walk, part, "bias", width, 0, 0, WCOHI_INIT_CONSTANT, 0);
     op = wcohi_emit_op(walk, WCOHI_NORM, &params, in, -1, width);
-    op->aux = wcohi_emit_tensor(walk, 0, wcohi_walk_count(walk, 2));
-    return op->out;
+    return wcohi_walk_done(walk, op);
 }
 
 /* residual: tensor to add, or -1. */
@@ -12780,18 +12878,9 @@ static wcohi_op *wcohi_walk_linear(wcohi_walk *walk, const wcohi_params *params,
 static int wcohi_walk_maestro(wcohi_walk *walk, const wcohi_params *params, int in, int residual)
 {
     wcohi_op *op = wcohi_emit_op(walk, WCOHI_MAESTRO, params, in, residual, 2 * walk->desc->bands);
-    op->aux = wcohi_emit_tensor(
-        walk, 0, wcohi_mul(wcohi_walk_count(walk, 1), 3 * (size_t)walk->desc->maestro));
+    op->narrow = walk->desc->maestro;
     wcohi_walk_residual(walk, op);
-    return op->out;
-}
-
-static int wcohi_walk_state(wcohi_walk *walk, wcohi_op *op)
-{
-    op->state = walk->plan->states++;
-    op->aux = wcohi_emit_tensor(
-        walk, 0, wcohi_attention_aux(walk->desc, walk->plan->batch, walk->plan->seq));
-    return op->out;
+    return wcohi_walk_done(walk, op);
 }
 
 static int wcohi_walk_dot(wcohi_walk *walk, int in)
@@ -12803,7 +12892,8 @@ static int wcohi_walk_dot(wcohi_walk *walk, int in)
     params = wcohi_no_params();
     op = wcohi_emit_op(walk, WCOHI_DOT, &params, all, -1, width);
     op->rotary = walk->desc->attention == WCOH_ATTENTION_ROTARY;
-    return wcohi_walk_state(walk, op);
+    op->context = walk->desc->context;
+    return wcohi_walk_done(walk, op);
 }
 
 /* Frozen phasors, a value matrix a head, harmonics in place of gain, carrier and damping. */
@@ -12820,7 +12910,7 @@ static int wcohi_walk_frozen(wcohi_walk *walk, int in)
     op = wcohi_walk_linear(walk, &value, in, -1, width);
     op->groups = heads;
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, phasors, op->out, width);
-    return wcohi_walk_state(walk, op);
+    return wcohi_walk_done(walk, op);
 }
 
 #define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
@@ -12863,8 +12953,9 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
         wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
     both = wcohi_walk_linear(walk, &linear, in, -1, column + width)->out;
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, both, both, width);
+    op->key_column = column - 2 * heads;
     op->column = column;
-    return wcohi_walk_state(walk, op);
+    return wcohi_walk_done(walk, op);
 }
 
 /* Attention up to its output projection, whose rows come with it: *project. */
@@ -12872,9 +12963,9 @@ static int wcohi_walk_attention(wcohi_walk *walk, int in, wcohi_params *project)
 {
     int width = 2 * walk->desc->bands, frozen = walk->desc->attention == WCOH_ATTENTION_FROZEN, out;
     walk->trained = !frozen;
-    out = wcohi_is_dot(walk->desc) ? wcohi_walk_dot(walk, in)
-          : frozen                 ? wcohi_walk_frozen(walk, in)
-                                   : wcohi_walk_coherence(walk, in);
+    out = wcohi_is_dot(walk->desc->attention) ? wcohi_walk_dot(walk, in)
+          : frozen                            ? wcohi_walk_frozen(walk, in)
+                                              : wcohi_walk_coherence(walk, in);
     *project = wcohi_emit_linear(walk, "attn.out.", width, width);
     walk->trained = 1;
     return out;
@@ -12889,22 +12980,32 @@ static int wcohi_walk_per_band(wcohi_walk *walk, int in)
     params.row[WCOHI_PER_BAND_BIAS] =
         wcohi_emit(walk, "ffn.per_band.", "bias", bands, 2, 0, WCOHI_INIT_BIAS, 2);
     wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
-    return wcohi_emit_op(walk, WCOHI_PER_BAND, &params, in, -1, 2 * bands)->out;
+    return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_PER_BAND, &params, in, -1, 2 * bands));
+}
+
+static int wcohi_walk_oscillators(wcohi_walk *walk, const wcohi_params *params, int in)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_KERR, params, in, -1, 2 * desc->bands);
+    op->solver = desc->solver;
+    op->rk4_steps = desc->rk4_steps;
+    op->ceiling = desc->limiter == WCOH_SWITCH_ON ? desc->ceiling : 0;
+    return wcohi_walk_done(walk, op);
 }
 
 /* Oscillators between two maestros, or before the only one, which listens to their input. */
 static int wcohi_walk_kerr(wcohi_walk *walk, int in)
 {
-    int width = 2 * walk->desc->bands, dual = walk->desc->maestros == WCOH_MAESTROS_DUAL, x = in;
+    int dual = walk->desc->maestros == WCOH_MAESTROS_DUAL, x = in;
     wcohi_params before = wcohi_emit_maestro(walk, dual ? "ffn.maestro_in." : "ffn.maestro.");
     wcohi_params params = wcohi_emit_kerr(walk);
     if (dual) {
         wcohi_params after = wcohi_emit_maestro(walk, "ffn.maestro_out.");
         x = wcohi_walk_maestro(walk, &before, in, in);
-        x = wcohi_emit_op(walk, WCOHI_KERR, &params, x, -1, width)->out;
+        x = wcohi_walk_oscillators(walk, &params, x);
         return wcohi_walk_maestro(walk, &after, x, x);
     }
-    x = wcohi_emit_op(walk, WCOHI_KERR, &params, in, -1, width)->out;
+    x = wcohi_walk_oscillators(walk, &params, in);
     return wcohi_walk_maestro(walk, &before, in, x);
 }
 
@@ -12914,8 +13015,7 @@ static int wcohi_walk_mlp(wcohi_walk *walk, int in)
     wcohi_params params = wcohi_emit_linear(walk, "ffn.up.", hidden, 2 * walk->desc->bands);
     wcohi_op *op = wcohi_walk_linear(walk, &params, in, -1, hidden);
     op->gelu = 1;
-    op->aux = wcohi_emit_tensor(walk, 0, wcohi_walk_count(walk, hidden));
-    return op->out;
+    return wcohi_walk_done(walk, op);
 }
 
 /* Feed-forward up to its output projection, whose rows come with it: *project. */
@@ -12957,10 +13057,17 @@ static int wcohi_walk_layer(wcohi_walk *walk, int h)
     return op->out;
 }
 
+/* Of embeddings and of sinusoidal positions. */
+static double wcohi_amplitude(const wcoh_model_desc *desc)
+{
+    return desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)desc->bands) : 1;
+}
+
 static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
 {
     const wcoh_model_desc *desc = walk->desc;
     int width = 2 * desc->bands, learned = desc->position == WCOH_POSITION_LEARNED;
+    wcohi_op *op;
     *params = wcohi_no_params();
     walk->trained = desc->embedding_trained == WCOH_SWITCH_ON;
     params->row[WCOHI_EMBED_TABLE] =
@@ -12971,7 +13078,11 @@ static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
             wcohi_emit(walk, "position.", "weight", desc->context, width, 0,
                        learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
     walk->trained = 1;
-    return wcohi_emit_op(walk, WCOHI_EMBED, params, -1, -1, width)->out;
+    op = wcohi_emit_op(walk, WCOHI_EMBED, params, -1, -1, width);
+    op->vocab = desc->vocab;
+    op->context = desc->context;
+    if (desc->position == WCOH_POSITION_SINUSOIDAL) op->amplitude = wcohi_amplitude(desc);
+    return wcohi_walk_done(walk, op);
 }
 
 /* table: the row of the embedding, which a tied head reads. */
@@ -12980,22 +13091,25 @@ static void wcohi_walk_head(wcohi_walk *walk, int h, int table)
     const wcoh_model_desc *desc = walk->desc;
     int width = 2 * desc->bands, in = wcohi_walk_norm(walk, "norm_f.", h), rank = desc->head_rank;
     wcohi_params params = wcohi_no_params(), down = wcohi_no_params();
+    wcohi_op *op;
     if (desc->head == WCOH_HEAD_DENSE)
-        params.row[WCOHI_HEAD_WEIGHT] =
+        params.row[WCOHI_LOGITS_WEIGHT] =
             wcohi_emit(walk, "head.", "weight", desc->vocab, width, 0, WCOHI_INIT_WEIGHT, width);
     if (desc->head == WCOH_HEAD_TIED) {
-        params.row[WCOHI_HEAD_WEIGHT] = table;
-        params.row[WCOHI_HEAD_SCALE] =
+        params.row[WCOHI_LOGITS_WEIGHT] = table;
+        params.row[WCOHI_LOGITS_SCALE] =
             wcohi_emit(walk, "head.", "scale", 1, 0, 0, WCOHI_INIT_CONSTANT, 1);
     }
     if (desc->head == WCOH_HEAD_LOW_RANK) {
         down.row[WCOHI_LINEAR_WEIGHT] =
             wcohi_emit(walk, "head.down.", "weight", rank, width, 0, WCOHI_INIT_WEIGHT, width);
-        params.row[WCOHI_HEAD_WEIGHT] =
+        params.row[WCOHI_LOGITS_WEIGHT] =
             wcohi_emit(walk, "head.up.", "weight", desc->vocab, rank, 0, WCOHI_INIT_WEIGHT, rank);
         in = wcohi_walk_linear(walk, &down, in, -1, rank)->out;
     }
-    wcohi_emit_op(walk, WCOHI_HEAD, &params, in, -1, 0);
+    op = wcohi_emit_op(walk, WCOHI_LOGITS, &params, in, -1, 0);
+    op->vocab = walk->plan->vocab = desc->vocab;
+    wcohi_walk_done(walk, op);
 }
 
 /* Every tensor of the architecture, in the order in which files list them, and its ops in the order
@@ -13022,6 +13136,7 @@ static wcohi_walk wcohi_walk_rows(const wcoh_model_desc *desc, wcohi_row *rows)
     wcohi_walk walk;
     memset(&plan, 0, sizeof plan);
     memset(&walk, 0, sizeof walk);
+    plan.batch = plan.seq = 1;
     walk.desc = desc;
     walk.rows = rows;
     walk.plan = &plan;
@@ -13037,7 +13152,8 @@ static void wcohi_walk_plan(wcohi_plan *plan, const wcoh_model_desc *desc, wcohi
     memset(&walk, 0, sizeof walk);
     walk.desc = desc;
     walk.plan = plan;
-    plan->count = plan->tensor_count = plan->states = plan->overflow = 0;
+    plan->count = plan->tensor_count = plan->overflow = 0;
+    plan->states = 0;
     plan->training = mode == WCOHI_MODE_TRAIN;
     plan->session = mode == WCOHI_MODE_SESSION;
     wcohi_walk_model(&walk);
@@ -13047,6 +13163,9 @@ static void wcohi_walk_plan(wcohi_plan *plan, const wcoh_model_desc *desc, wcohi
 }
 
 /* ---- lifetimes ------------------------------------------------------------------------------- */
+
+#define WCOHI_KIND_KEEPS(KIND, name, keeps, refresh, admit) keeps,
+static const int wcohi_keeps[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_KIND_KEEPS)};
 
 #define WCOHI_USES 7 /* tensors that an op's backward can touch: in, in2, out, aux, 3 gradients */
 
@@ -13060,10 +13179,10 @@ static void wcohi_plan_uses(const wcohi_plan *plan, int time, int uses[WCOHI_USE
 {
     int back = time >= plan->count;
     const wcohi_op *op = &plan->ops[back ? 2 * plan->count - 1 - time : time];
-    int keeps = back ? wcohi_kind_keeps(op->kind) : 1 | 2 | 4;
-    uses[0] = keeps & 1 ? op->in : -1;
-    uses[1] = keeps & 2 ? op->in2 : -1;
-    uses[2] = keeps & 4 ? op->out : -1;
+    int keeps = back ? wcohi_keeps[op->kind] : WCOHI_KEEPS_ALL;
+    uses[0] = keeps & WCOHI_KEEPS_IN ? op->in : -1;
+    uses[1] = keeps & WCOHI_KEEPS_IN2 ? op->in2 : -1;
+    uses[2] = keeps & WCOHI_KEEPS_OUT ? op->out : -1;
     uses[3] = op->aux;
     uses[4] = back ? wcohi_plan_grad(plan, op->in) : -1;
     uses[5] = back ? wcohi_plan_grad(plan, op->in2) : -1;
@@ -13220,6 +13339,7 @@ static void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_m
 {
     wcohi_plan counted;
     memset(&counted, 0, sizeof counted);
+    counted.batch = counted.seq = 1;
     wcohi_walk_plan(&counted, desc, mode);
     plan->ops = WCOHI_TAKE(arena, counted.count, wcohi_op);
     plan->tensors = WCOHI_TAKE(arena, counted.tensor_count, wcohi_tensor);
@@ -13230,7 +13350,6 @@ static void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_m
 static void wcohi_plan_build(wcohi_plan *plan, const wcoh_model_desc *desc, const wcohi_row *rows,
                              int batch, int seq, wcohi_mode mode)
 {
-    plan->desc = desc;
     plan->rows = rows;
     plan->batch = batch;
     plan->seq = seq;
@@ -13260,7 +13379,7 @@ static void wcohi_harmonics(wcoh_real *row, int bands, int symbol, int modulus, 
 static void wcohi_init_embedding(wcoh_real *table, wcoh_model_desc *desc, wcoh_rng *rng)
 {
     int v, circle, bands = desc->bands;
-    double amplitude = desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)bands) : 1;
+    double amplitude = wcohi_amplitude(desc);
     for (v = 0; v < desc->vocab; v++, table += 2 * bands) {
         if (desc->embedding == WCOH_EMBEDDING_RANDOM) {
             int i;
@@ -13309,7 +13428,8 @@ static void wcohi_model_init(wcoh_model *model)
         if (row->init == WCOHI_INIT_EMBEDDING) wcohi_init_embedding(data, &model->desc, &rng);
         else if (row->init == WCOHI_INIT_POSITION)
             for (t = 0; t < row->shape[0]; t++)
-                wcohi_sinusoid(data + (size_t)t * (size_t)row->shape[1], &model->desc, t);
+                wcohi_sinusoid(data + (size_t)t * (size_t)row->shape[1], model->desc.bands,
+                               wcohi_amplitude(&model->desc), t);
         else
             for (i = 0; i < row->count; i++)
                 data[i] = (wcoh_real)wcohi_init_value(row, &model->desc, i, &rng);
@@ -13606,8 +13726,7 @@ static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_mode
             error, WCOH_E_ARGUMENT,
             "seq is %d and batch is %d: both must be positive, their product below %d", desc->seq,
             desc->batch, INT_MAX / 8);
-    if (desc->seq > model->context &&
-        (wcohi_is_dot(model) || model->position == WCOH_POSITION_LEARNED))
+    if (desc->seq > model->context && wcohi_bound_to_context(model))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
                           model->context);
     return desc->device ? WCOH_OK : wcohi_cpu_desc_check(&desc->cpu, error);
@@ -13768,8 +13887,7 @@ WCOH_API wcoh_result wcoh_session_create(wcoh_session **out, wcoh_model *model,
         wcohi_block_give(&block);
         return result;
     }
-    session->state_bytes =
-        (size_t)session->engine.plan.states * wcohi_attention_state_bytes(&model->desc);
+    session->state_bytes = session->engine.plan.states;
     *out = session;
     return WCOH_OK;
 }
@@ -14517,45 +14635,78 @@ typedef struct wcohi_session_view {
     void *states;
 } wcohi_session_view;
 
-/* Numbers in a state steer loops, and this one may come from an enemy: the order of each head's
-   series must be possible, and its cached tables are made void, so that the next token computes
-   them from the model again (with the same result). data: all states, one after the other. */
-static int wcohi_session_accept(void *data, const void *object)
+/* The ops with a state that a tensor of the file holds: all of them together where their states are
+   of one type, else each in a tensor of its own. */
+typedef struct wcohi_states {
+    int first, last;      /* ops */
+    size_t offset, bytes; /* of the states of a session */
+    int reals;
+    int mixed; /* 1: the stack has states of both types */
+} wcohi_states;
+
+/* Number `index` of the tensors that hold states; *count: how many there are. */
+static wcohi_states wcohi_states_of(const wcohi_plan *plan, int index, int *count)
 {
-    const wcoh_session *session = ((const wcohi_session_view *)object)->session;
-    const wcoh_model_desc *desc = &session->model->desc;
-    int width = 2 * desc->bands / desc->heads, head, state;
-    size_t one = wcohi_attention_state_bytes(desc) / sizeof(double);
-    if (wcohi_is_dot(desc)) return 1;
-    for (state = 0; state < session->engine.plan.states; state++)
-        for (head = 0; head < desc->heads; head++) {
-            double *header = (double *)data + (size_t)state * one;
-            header += (size_t)head * wcohi_wave_session(width);
-            if (!(header[WCOHI_WAVE_ORDER] >= 0 && header[WCOHI_WAVE_ORDER] <= WCOHI_ORDERS))
-                return 0;
-            if (header[WCOHI_WAVE_ORDER] != (int)header[WCOHI_WAVE_ORDER]) return 0;
-            header[WCOHI_WAVE_GAIN] = -1;
-        }
+    wcohi_states all, one;
+    int i;
+    memset(&all, 0, sizeof all);
+    one = all;
+    for (*count = i = 0; i < plan->count; i++) {
+        wcohi_sizes sizes = wcohi_op_sizes(plan, &plan->ops[i], 1);
+        if (!sizes.state) continue;
+        if (*count > 0 && sizes.state_reals != all.reals) all.mixed = 1;
+        all.reals = sizes.state_reals;
+        if ((*count)++ != index) continue;
+        one.first = i;
+        one.last = i + 1;
+        one.offset = plan->ops[i].state;
+        one.bytes = sizes.state;
+        one.reals = sizes.state_reals;
+    }
+    one.mixed = all.mixed;
+    if (all.mixed) return one;
+    *count = 1;
+    all.last = plan->count;
+    all.bytes = plan->states;
+    return all;
+}
+
+static int wcohi_session_accept(void *data, const void *object, int index)
+{
+    const wcohi_plan *plan = &((const wcohi_session_view *)object)->session->engine.plan;
+    int count, i;
+    wcohi_states states = wcohi_states_of(plan, index, &count);
+    for (i = states.first; i < states.last; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        if (!wcohi_cpu_ops[op->kind].admit) continue;
+        if (!wcohi_cpu_ops[op->kind].admit(op, (unsigned char *)data + op->state - states.offset))
+            return 0;
+    }
     return 1;
 }
 
+/* States, then logits, then the last tokens. */
 static void wcohi_session_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcohi_session_view *view = (const wcohi_session_view *)object;
     wcoh_session *session = view->session;
-    const wcoh_model_desc *desc = &session->model->desc;
-    wcohi_kind_of kind = wcohi_is_dot(desc) ? WCOHI_OF_REAL : WCOHI_OF_F64;
-    if (index == 0) {
-        wcohi_tensor_init(tensor, kind, view->states, session->state_bytes / wcohi_kind_size(kind));
+    int count;
+    wcohi_states states = wcohi_states_of(&session->engine.plan, index, &count);
+    if (index < count) {
+        wcohi_kind_of kind = states.reals ? WCOHI_OF_REAL : WCOHI_OF_F64;
+        wcohi_tensor_init(tensor, kind, (unsigned char *)view->states + states.offset,
+                          states.bytes / wcohi_kind_size(kind));
         tensor->accept = wcohi_session_accept;
         strcpy(tensor->name, "session.states");
-    } else if (index == 1) {
-        wcohi_tensor_init(tensor, WCOHI_OF_REAL, session->logits, (size_t)desc->vocab);
+        if (states.mixed) snprintf(tensor->name, sizeof tensor->name, "session.states.%d", index);
+    } else if (index == count) {
+        wcohi_tensor_init(tensor, WCOHI_OF_REAL, session->logits,
+                          (size_t)session->model->desc.vocab);
         strcpy(tensor->name, "session.logits");
     } else {
         wcohi_tensor_init(tensor, WCOHI_OF_U32, session->recent, WCOHI_RECENT);
         strcpy(tensor->name, "session.recent");
-        tensor->maximum = desc->vocab - 1;
+        tensor->maximum = session->model->desc.vocab - 1;
         tensor->limit = "a token of the model";
     }
 }
@@ -14565,10 +14716,12 @@ static wcoh_result wcohi_session_put(const void *object, int index, const void *
 {
     wcoh_session *session = ((const wcohi_session_view *)object)->session;
     const wcohi_engine *engine = &session->engine;
-    if (index == 0)
-        return engine->device->table->upload(engine->exec, WCOHI_AREA_STATES, 0, data,
-                                             session->state_bytes, error);
-    if (index == 1)
+    int count;
+    wcohi_states states = wcohi_states_of(&engine->plan, index, &count);
+    if (index < count)
+        return engine->device->table->upload(engine->exec, WCOHI_AREA_STATES, states.offset, data,
+                                             states.bytes, error);
+    if (index == count)
         memcpy(session->logits, data, (size_t)session->model->desc.vocab * sizeof(wcoh_real));
     else memcpy(session->recent, data, WCOHI_RECENT * sizeof *session->recent);
     return WCOH_OK;
@@ -14593,7 +14746,8 @@ static wcoh_result wcohi_session_contents(const wcoh_session *session, wcohi_ses
     view->states = engine->device->table->map(engine->exec, WCOHI_AREA_STATES, error);
     if (!view->states) return WCOH_E_DEVICE;
     contents->object = view;
-    contents->count = 3;
+    wcohi_states_of(&engine->plan, 0, &contents->count);
+    contents->count += 2;
     contents->tensor = wcohi_session_tensor;
     contents->notes = wcohi_session_notes;
     contents->put = wcohi_session_put;
@@ -14774,8 +14928,7 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "batch is %d and seq is %d: their product must be below %d", desc->batch,
                           desc->seq, INT_MAX / 8);
-    if (model && desc->seq > model->context &&
-        (wcohi_is_dot(model) || model->position == WCOH_POSITION_LEARNED))
+    if (model && desc->seq > model->context && wcohi_bound_to_context(model))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
                           model->context);
     return desc->device ? WCOH_OK : wcohi_cpu_desc_check(&desc->cpu, error);
@@ -18774,9 +18927,8 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
                             const wcoh_real *phasors, size_t stride, int head)
 {
     const wcoh_real *harmonic = wcohi_layer_param(inspection->model, op->layer, "attn.harmonic");
-    int separate = inspection->model->desc.attention == WCOH_ATTENTION_COHERENCE;
     int tokens = inspection->count, q, k;
-    size_t key = separate ? 2 * (size_t)op->heads : 0;
+    size_t key = (size_t)op->key_column;
     double *query_phase = inspection->phases, *key_phase = query_phase + tokens, n;
     float *map = inspection->maps + (size_t)head * (size_t)tokens * (size_t)tokens;
     wcoh_wave wave;
@@ -18845,15 +18997,15 @@ static wcoh_result wcohi_inspect_run(wcohi_inspection *inspection, const uint32_
     run.batch = 1;
     run.seq = inspection->count;
     run.scale = 1;
-    run.active_bands = plan->desc->bands;
-    for (i = 0; i < plan->count && plan->ops[i].kind != WCOHI_HEAD; i++) {
+    run.active_bands = inspection->model->desc.bands;
+    for (i = 0; i < plan->count && plan->ops[i].kind != WCOHI_LOGITS; i++) {
         const wcohi_op *op = &plan->ops[i];
         wcoh_result result = engine->device->table->run(engine->exec, &run, i, i + 1, error);
         if (result) return result;
         if (op->kind == WCOHI_NORM && op->layer != layer) {
             hidden = wcohi_tensor_data(exec, op->in); /* the stream before this block or head */
             layer = op->layer;
-            if (layer < 0) inspector(plan->desc->layers, hidden, NULL, user);
+            if (layer < 0) inspector(inspection->model->desc.layers, hidden, NULL, user);
         }
         if (op->kind != WCOHI_COHERENCE && op->kind != WCOHI_DOT) continue;
         for (head = 0; head < op->heads; head++) {
@@ -18873,7 +19025,7 @@ static wcoh_result wcohi_inspect_check(const wcoh_model_desc *desc, const uint32
     if (count < 1 || count > 1 << 16)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "inspect: count is %d, allowed 1..%d", count,
                           1 << 16);
-    if (count > desc->context && (wcohi_is_dot(desc) || desc->position == WCOH_POSITION_LEARNED))
+    if (count > desc->context && wcohi_bound_to_context(desc))
         return wcohi_fail(error, WCOH_E_CONTEXT, "inspect: count is %d, the model's context is %d",
                           count, desc->context);
     return wcohi_tokens_check(tokens, (size_t)count, desc->vocab, "inspected", error);

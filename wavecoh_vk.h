@@ -653,7 +653,7 @@ static void wcohi_gpu_embed_table_back(wcohi_gpu_recorder *r, const wcohi_op *op
     push.width = (uint32_t)op->wide_out;
     push.seq = (uint32_t)r->pass.seq;
     push.places = places;
-    push.symbols = places ? push.seq : (uint32_t)r->plan->desc->vocab;
+    push.symbols = places ? push.seq : (uint32_t)op->vocab;
     if (views[2].bytes)
         WCOHI_GPU_DISPATCH(r, WCOH_SPV_EMBED_BACK, NULL, views, push,
                            WCOHI_MIN(push.symbols, 16384u), 1, 1);
@@ -797,9 +797,9 @@ static void wcohi_gpu_attend(wcohi_gpu_recorder *r, const wcohi_op *op, int shad
 }
 
 /* Where an op's state begins among all, in numbers of `size` bytes. */
-static uint32_t wcohi_gpu_state_first(const wcohi_gpu_recorder *r, const wcohi_op *op, size_t size)
+static uint32_t wcohi_gpu_state_first(const wcohi_op *op, size_t size)
 {
-    return (uint32_t)((size_t)op->state * wcohi_attention_state_bytes(r->plan->desc) / size);
+    return (uint32_t)(op->state / size);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -859,13 +859,6 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
     return t;
 }
 
-/* Where the raw keys begin in a row of phasors; 0: the query's are the keys' too. */
-static uint32_t wcohi_gpu_key_column(const wcohi_op *op)
-{
-    uint32_t heads = (uint32_t)op->heads;
-    return (uint32_t)op->column == 4 * heads ? 2 * heads : 0;
-}
-
 static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *op,
                                         const wcohi_gpu_attention *aux)
 {
@@ -881,7 +874,7 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
     push.heads = (uint32_t)op->heads;
     push.seq = (uint32_t)r->pass.seq;
     push.stride = wcohi_gpu_width(r, op->in);
-    push.key_column = wcohi_gpu_key_column(op);
+    push.key_column = (uint32_t)op->key_column;
     push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
                        wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
@@ -898,7 +891,7 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     push.heads = (uint32_t)op->heads;
     push.width = (uint32_t)width;
     push.stride = wcohi_gpu_width(r, op->in);
-    push.key_column = wcohi_gpu_key_column(op);
+    push.key_column = (uint32_t)op->key_column;
     push.value_stride = wcohi_gpu_width(r, op->in2);
     push.value_column = (uint32_t)op->column;
     push.pitch = (uint32_t)wcohi_wave_pitch(width);
@@ -907,7 +900,7 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     push.denominators = WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4;
     push.z = push.denominators + WCOHI_DENOMINATORS;
     push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
-    push.first = wcohi_gpu_state_first(r, op, sizeof(double));
+    push.first = wcohi_gpu_state_first(op, sizeof(double));
     WCOHI_GPU_DISPATCH(r,
                        r->traits->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
                                             : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
@@ -942,8 +935,7 @@ static void wcohi_gpu_coherence_open(const wcohi_plan *plan, const wcoh_real *pa
     memset(&call, 0, sizeof call);
     call.heads = op->heads;
     call.width = op->wide_out / op->heads;
-    call.state =
-        (double *)(void *)(states + (size_t)op->state * wcohi_attention_state_bytes(plan->desc));
+    call.state = (double *)(void *)(states + op->state);
     wcohi_gpu_coherence_heads(plan->rows, params, op, table, &call);
     for (h = 0; h < op->heads; h++) wcohi_wave_open(&call, h);
 }
@@ -996,7 +988,7 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_attend_delta(r, op, aux.delta);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, &t.columns, queries, t.push, t.tiles,
                        heads, batch);
-    t.push.column = wcohi_gpu_key_column(op);
+    t.push.column = (uint32_t)op->key_column;
     t.push.flags = t.push.column == 0; /* shared: adds to what the queries wrote */
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, &t.columns, keys, t.push, t.tiles,
                        heads * t.chunks, batch);
@@ -1073,7 +1065,7 @@ static void wcohi_gpu_rotate(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gp
 static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view rotated)
 {
     uint32_t heads = (uint32_t)op->heads, all = (uint32_t)op->wide_out;
-    uint32_t context = (uint32_t)r->plan->desc->context;
+    uint32_t context = (uint32_t)op->context;
     wcohi_gpu_view qkv = wcohi_gpu_data(r, op->in), turned = op->rotary ? rotated : qkv;
     const wcohi_gpu_view views[7] = {turned,        turned,
                                      qkv,           wcohi_gpu_data(r, op->out),
@@ -1089,7 +1081,7 @@ static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wco
     push.value_stride = 3 * all;
     push.value_column = 2 * all;
     push.pitch = (uint32_t)wcohi_round_up(context, 16);
-    push.first = wcohi_gpu_state_first(r, op, sizeof(float));
+    push.first = wcohi_gpu_state_first(op, sizeof(float));
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_SESSION, NULL, views, push, heads, 1, 1);
 }
 
@@ -1135,15 +1127,15 @@ typedef struct wcohi_gpu_narrow {
 
 static size_t wcohi_gpu_maestro_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
 {
-    (void)op;
-    return wcohi_mul(3, wcohi_gpu_aux_size(wcohi_mul(rows, (size_t)plan->desc->maestro)));
+    (void)plan;
+    return wcohi_mul(3, wcohi_gpu_aux_size(wcohi_mul(rows, (size_t)op->narrow)));
 }
 
 static wcohi_gpu_narrow wcohi_gpu_maestro_aux(const wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_narrow n;
     size_t used = 0, count;
-    n.width = (uint32_t)r->plan->desc->maestro;
+    n.width = (uint32_t)op->narrow;
     count = (size_t)r->rows * n.width;
     n.pre = wcohi_gpu_aux(r, op, &used, count);
     n.squeezed = wcohi_gpu_aux(r, op, &used, count);
@@ -1205,22 +1197,20 @@ typedef struct wcohi_gpu_kerr_call {
 static wcohi_gpu_kerr_call wcohi_gpu_kerr_of(const wcohi_gpu_recorder *r, const wcohi_op *op,
                                              uint32_t chunk)
 {
-    const wcoh_model_desc *desc = r->plan->desc;
     wcohi_gpu_kerr_call k;
     int i;
     memset(&k, 0, sizeof k);
     k.views[0] = wcohi_gpu_data(r, op->in);
     for (i = 0; i < 6; i++) k.views[1 + i] = wcohi_gpu_param(r, op->param[i]);
-    k.rk4 = desc->solver == WCOH_SOLVER_RK4;
+    k.rk4 = op->solver == WCOH_SOLVER_RK4;
     k.push.rows = r->rows;
     k.push.bands = (uint32_t)op->wide_in / 2;
     k.push.chunk = chunk;
-    k.push.flags = (desc->limiter == WCOH_SWITCH_ON ? 1u : 0u) |
-                   (op->param[WCOHI_KERR_OFFSET] >= 0 ? 2u : 0u) |
+    k.push.flags = (op->ceiling > 0 ? 1u : 0u) | (op->param[WCOHI_KERR_OFFSET] >= 0 ? 2u : 0u) |
                    (op->param[WCOHI_KERR_CORRECTOR] >= 0 ? 4u : 0u);
-    k.push.solver = (uint32_t)desc->solver;
-    k.push.steps = (uint32_t)desc->rk4_steps;
-    k.push.ceiling = (float)desc->ceiling;
+    k.push.solver = (uint32_t)op->solver;
+    k.push.steps = (uint32_t)op->rk4_steps;
+    k.push.ceiling = (float)op->ceiling;
     k.push.add = (uint32_t)op->add_in;
     return k;
 }
@@ -1358,7 +1348,7 @@ static void wcohi_gpu_logits_scale(wcohi_gpu_recorder *r, const wcohi_op *op, wc
                                    wcohi_gpu_view x, wcohi_gpu_view to, uint32_t add,
                                    wcohi_gpu_view partial)
 {
-    const wcohi_gpu_view views[5] = {from, wcohi_gpu_param(r, op->param[WCOHI_HEAD_SCALE]), x, to,
+    const wcohi_gpu_view views[5] = {from, wcohi_gpu_param(r, op->param[WCOHI_LOGITS_SCALE]), x, to,
                                      partial};
     wcoh_push_tied push;
     push.count = r->rows * (uint32_t)op->wide_in;
@@ -1373,7 +1363,7 @@ static void wcohi_gpu_logits_scale(wcohi_gpu_recorder *r, const wcohi_op *op, wc
 static wcohi_gpu_view wcohi_gpu_logits_input(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_view x = wcohi_gpu_data(r, op->in), scaled;
-    if (op->param[WCOHI_HEAD_SCALE] < 0) return x;
+    if (op->param[WCOHI_LOGITS_SCALE] < 0) return x;
     scaled = wcohi_gpu_scratch(r, (size_t)r->rows * (size_t)op->wide_in);
     wcohi_gpu_logits_scale(r, op, x, x, scaled, 0, wcohi_gpu_absent);
     return scaled;
@@ -1422,10 +1412,10 @@ static void wcohi_gpu_logits_stretch(wcohi_gpu_recorder *r, const wcohi_op *op, 
                                      wcohi_gpu_view logits, uint32_t first, uint32_t count,
                                      uint32_t gradient)
 {
-    uint32_t vocab = (uint32_t)r->plan->desc->vocab;
+    uint32_t vocab = (uint32_t)op->vocab;
     wcohi_gpu_gemm g =
-        wcohi_gpu_product(logits, x, wcohi_gpu_param(r, op->param[WCOHI_HEAD_WEIGHT]), count, vocab,
-                          (uint32_t)op->wide_in);
+        wcohi_gpu_product(logits, x, wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]), count,
+                          vocab, (uint32_t)op->wide_in);
     wcohi_gpu_multiply(r, &g);
     wcohi_gpu_softmax(r, logits, first, count, vocab, gradient);
 }
@@ -1433,8 +1423,7 @@ static void wcohi_gpu_logits_stretch(wcohi_gpu_recorder *r, const wcohi_op *op, 
 /* Loss of all rows. */
 static void wcohi_gpu_logits_loss(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x)
 {
-    uint32_t vocab = (uint32_t)r->plan->desc->vocab, step = wcohi_gpu_logits_step(r, vocab), first,
-             count;
+    uint32_t vocab = (uint32_t)op->vocab, step = wcohi_gpu_logits_step(r, vocab), first, count;
     wcohi_gpu_view logits = wcohi_gpu_scratch(r, (size_t)step * vocab);
     for (first = 0; first < r->rows; first += count) {
         count = WCOHI_MIN(step, r->rows - first);
@@ -1453,8 +1442,8 @@ static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
     if (!r->pass.logits && (!r->pass.loss || r->pass.backward)) return;
     x = wcohi_gpu_logits_input(r, op);
     if (r->pass.logits) {
-        g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[WCOHI_HEAD_WEIGHT]), 1,
-                              (uint32_t)r->plan->desc->vocab, wide);
+        g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]),
+                              1, (uint32_t)op->vocab, wide);
         g.first_a = (r->rows - 1) * wide;
         wcohi_gpu_multiply(r, &g);
     }
@@ -1466,9 +1455,9 @@ static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
 static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x,
                                        wcohi_gpu_view dx, int add)
 {
-    uint32_t vocab = (uint32_t)r->plan->desc->vocab, wide = (uint32_t)op->wide_in,
+    uint32_t vocab = (uint32_t)op->vocab, wide = (uint32_t)op->wide_in,
              step = wcohi_gpu_logits_step(r, vocab), first, count;
-    wcohi_gpu_view weight = wcohi_gpu_param(r, op->param[WCOHI_HEAD_WEIGHT]),
+    wcohi_gpu_view weight = wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]),
                    logits = wcohi_gpu_scratch(r, (size_t)step * vocab);
     size_t top = r->scratch;
     for (first = 0; first < r->rows; first += count) {
@@ -1478,7 +1467,7 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
         dxs = wcohi_gpu_stretch(op, dx, first, count);
         r->scratch = top;
         wcohi_gpu_logits_stretch(r, op, xs, logits, first, count, 1);
-        wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_HEAD_WEIGHT]), logits, xs,
+        wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_LOGITS_WEIGHT]), logits, xs,
                                  count, vocab, wide, 1);
         wcohi_gpu_product_input(r, dxs, add, logits, weight, count, vocab, wide, 1);
     }
@@ -1488,10 +1477,10 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
 static void wcohi_gpu_logits_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_view x = wcohi_gpu_data(r, op->in), dx = wcohi_gpu_ddata(r, op->in), scaled, dscaled,
-                   dscale = wcohi_gpu_dparam(r, op->param[WCOHI_HEAD_SCALE]),
+                   dscale = wcohi_gpu_dparam(r, op->param[WCOHI_LOGITS_SCALE]),
                    partial = wcohi_gpu_absent;
     uint32_t count = r->rows * (uint32_t)op->wide_in, chunks = wcohi_gpu_ceil(count, 4096);
-    if (op->param[WCOHI_HEAD_SCALE] < 0) {
+    if (op->param[WCOHI_LOGITS_SCALE] < 0) {
         wcohi_gpu_logits_loss_back(r, op, x, dx, op->add_in);
         return;
     }
@@ -1574,7 +1563,7 @@ typedef struct wcohi_gpu_op {
 #endif
 
 /* In the order of wcohi_kind. */
-static const wcohi_gpu_op wcohi_gpu_ops[WCOHI_KINDS] = {
+static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_embed, wcohi_gpu_embed_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_norm, wcohi_gpu_norm_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_linear, wcohi_gpu_linear_back, NULL, NULL),
@@ -1586,6 +1575,9 @@ static const wcohi_gpu_op wcohi_gpu_ops[WCOHI_KINDS] = {
     WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),
 };
+
+/* A negative size: an op of WCOHI_OP_KINDS has no row here. */
+typedef char wcohi_gpu_ops_complete[WCOHI_COUNT(wcohi_gpu_ops) == WCOHI_KINDS ? 1 : -1];
 
 /* Ops of times pass.first .. pass.last-1, or the update. */
 static void wcohi_gpu_record(wcohi_gpu_recorder *r)
@@ -2983,18 +2975,36 @@ static wcohi_gpu_view wcohi_vk_area(const wcohi_vk_exec *exec, wcohi_area area, 
     return wcohi_gpu_part(view, first * size, count * size);
 }
 
-static int wcohi_vk_in_pairs(const wcohi_vk_exec *exec, wcohi_area area)
+/* Move elements first .. first+count-1 of an area: out of the device into `out`, or `in` into it.
+   With states in pairs of floats each op's doubles are split or joined on the way, its reals are
+   not. */
+static wcoh_result wcohi_vk_move(wcohi_vk_exec *exec, wcohi_area area, size_t first, size_t count,
+                                 void *out, const void *in, wcoh_error *error)
 {
-    return area == WCOHI_AREA_STATES && exec->vk->traits.two_float &&
-           !wcohi_is_dot(exec->plan.desc);
+    const wcohi_plan *plan = &exec->plan;
+    wcoh_result result = WCOH_OK;
+    int i;
+    if (area != WCOHI_AREA_STATES || !exec->vk->traits.two_float)
+        return wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, first, count), out, in, 0, error);
+    for (i = 0; !result && i < plan->count; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        wcohi_sizes sizes = wcohi_op_sizes(plan, op, 1);
+        size_t from = WCOHI_MAX(first, op->state), to = op->state + sizes.state;
+        to = WCOHI_MIN(first + count, to);
+        if (from >= to) continue;
+        result = wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, from, to - from),
+                                   out ? (unsigned char *)out + (from - first) : NULL,
+                                   in ? (const unsigned char *)in + (from - first) : NULL,
+                                   !sizes.state_reals, error);
+    }
+    return result;
 }
 
 static wcoh_result wcohi_vk_upload(wcohi_exec *base, wcohi_area area, size_t first,
                                    const void *data, size_t count, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcoh_result result = wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, first, count), NULL,
-                                           data, wcohi_vk_in_pairs(exec, area), error);
+    wcoh_result result = wcohi_vk_move(exec, area, first, count, NULL, data, error);
     if (!result && area == WCOHI_AREA_PARAMS && count == base->model->span)
         exec->version = base->model->version;
     if (!result && area == WCOHI_AREA_STATES)
@@ -3017,8 +3027,7 @@ static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t f
     wcohi_gpu_view view = wcohi_vk_area(exec, area, first, count);
     wcoh_result result = area == WCOHI_AREA_PARAMS ? wcohi_vk_refresh(exec, error) : WCOH_OK;
     if (result) return result;
-    if (!view.host)
-        return wcohi_vk_transfer(exec, view, data, NULL, wcohi_vk_in_pairs(exec, area), error);
+    if (!view.host) return wcohi_vk_move(exec, area, first, count, data, NULL, error);
     if ((result = wcohi_vk_slot_wait(exec, exec->run_slot, error)) == WCOH_OK)
         memcpy(data, exec->host_buffer.mapped + view.offset, view.bytes);
     return result;
@@ -3050,9 +3059,7 @@ static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run
     double *table = (double *)(void *)(states + wcohi_round_up(exec->at.states.bytes, WCOHI_ALIGN));
     wcoh_result result = WCOH_OK;
     int i;
-    if (wcohi_is_dot(plan->desc) ||
-        (run->position > 0 && exec->prepared == exec->base.model->version))
-        return WCOH_OK;
+    if (run->position > 0 && exec->prepared == exec->base.model->version) return WCOH_OK;
     if (run->position == 0) memset(states, 0, exec->at.states.bytes);
     else
         result = wcohi_vk_download(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
@@ -3071,17 +3078,20 @@ static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run
 
 /* ======== 4 running: runs ===================================================================== */
 
+/* The embedding, with which every plan begins. */
+static const wcohi_op *wcohi_vk_embed(const wcohi_vk_exec *exec) { return &exec->plan.ops[0]; }
+
 /* Frame, tokens, targets and places (of sinusoids past their table) into a slot; inputs [4] are
    their views. */
 static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_gpu_pass *pass,
                            int slot, wcohi_gpu_view *inputs)
 {
-    const wcoh_model_desc *desc = exec->plan.desc;
+    const wcohi_op *embed = wcohi_vk_embed(exec);
     const wcohi_gpu_layout *at = &exec->at;
     wcoh_spv_frame *frame = (wcoh_spv_frame *)wcohi_vk_slot_data(exec, slot, &at->frame);
     float *places = (float *)wcohi_vk_slot_data(exec, slot, &at->places);
     size_t rows = (size_t)run->batch * (size_t)run->seq, bytes = rows * sizeof *run->tokens, row,
-           width = 2 * (size_t)desc->bands;
+           width = (size_t)embed->wide_out;
     inputs[0] = at->frame;
     inputs[1] = wcohi_gpu_part(at->tokens, 0, bytes);
     inputs[2] = wcohi_gpu_part(at->targets, 0, pass->loss ? bytes : 0);
@@ -3089,13 +3099,14 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     memcpy(wcohi_vk_slot_data(exec, slot, &at->tokens), run->tokens, bytes);
     if (pass->loss) memcpy(wcohi_vk_slot_data(exec, slot, &at->targets), run->targets, bytes);
     for (row = 0; pass->places && row < rows; row++)
-        wcohi_sinusoid(places + row * width, desc, (double)(run->position + row));
+        wcohi_sinusoid(places + row * width, embed->wide_out / 2, embed->amplitude,
+                       (double)(run->position + row));
     memset(frame, 0, sizeof *frame);
     frame->active_bands = (uint32_t)run->active_bands;
     frame->gradient_scale = (float)(run->scale / (double)rows);
     frame->position_low = (uint32_t)run->position;
     frame->position_high = (uint32_t)(run->position >> 32);
-    frame->ring_start = (uint32_t)(run->position % (uint64_t)desc->context);
+    frame->ring_start = (uint32_t)(run->position % (uint64_t)embed->context);
 }
 
 /* A run is sent off and not waited for: the next one may be sent while the device works. */
@@ -3103,7 +3114,7 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
                                 wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    const wcoh_model_desc *desc = exec->plan.desc;
+    const wcohi_op *embed = wcohi_vk_embed(exec);
     VkCommandBuffer commands = NULL;
     wcohi_gpu_view inputs[4];
     wcohi_gpu_pass pass;
@@ -3119,8 +3130,8 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     pass.session = run->session;
     pass.logits = run->logits;
     pass.loss = run->targets != NULL;
-    pass.places = run->session && desc->position == WCOH_POSITION_SINUSOIDAL &&
-                  run->position + (uint64_t)run->seq > (uint64_t)desc->context;
+    pass.places = run->session && embed->amplitude > 0 &&
+                  run->position + (uint64_t)run->seq > (uint64_t)embed->context;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
     if (run->session && (result = wcohi_vk_session_prepare(exec, run, error)) != WCOH_OK)
         return result;
@@ -3213,8 +3224,8 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     const wcoh_model *model = exec->base.model;
     size_t trained = plan->training ? model->trained_span : 0,
            rows = (size_t)plan->batch * (size_t)plan->seq;
-    size_t width = 2 * (size_t)plan->desc->bands, end = 0;
-    size_t places = plan->session && plan->desc->position == WCOH_POSITION_SINUSOIDAL ? rows : 0;
+    size_t width = (size_t)wcohi_vk_embed(exec)->wide_out, end = 0;
+    size_t places = plan->session && wcohi_vk_embed(exec)->amplitude > 0 ? rows : 0;
     wcohi_gpu_layout *at = &exec->at;
     at->params = wcohi_vk_place(&end, 0, model->span, sizeof(float));
     at->gradient = wcohi_vk_place(&end, 0, trained, sizeof(float));
@@ -3223,8 +3234,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->rules = wcohi_vk_place(&end, 0, trained / 16, 2 * sizeof(float));
     at->activations = wcohi_vk_place(&end, 0, plan->activations, sizeof(float));
     at->tables = wcohi_vk_place(&end, 0, width, sizeof(uint32_t));
-    at->states = wcohi_vk_place(&end, 0, plan->session ? (size_t)plan->states : 0,
-                                wcohi_attention_state_bytes(plan->desc));
+    at->states = wcohi_vk_place(&end, 0, plan->session ? plan->states : 0, 1);
     at->nats = wcohi_vk_place(&end, 0, rows, sizeof(float));
     at->frame = wcohi_vk_place(&end, 0, 1, sizeof(wcoh_spv_frame));
     at->tokens = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
@@ -3236,8 +3246,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->device_bytes = end;
     end = 0;
     at->slots = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
-    at->logits =
-        wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->desc->vocab : 0, sizeof(float));
+    at->logits = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->vocab : 0, sizeof(float));
     at->staging =
         wcohi_vk_place(&end, 1, WCOHI_CLAMP(at->device_bytes / 8 / 4096, 1, 1024) * 4096, 1);
     at->host_bytes = end;
@@ -3299,15 +3308,22 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
 }
 #endif
 
+/* Width of a rotary head; 0: the plan has none. All are equally wide. */
+static int wcohi_vk_rotary_width(const wcohi_plan *plan)
+{
+    int i;
+    for (i = 0; i < plan->count; i++)
+        if (plan->ops[i].rotary) return plan->ops[i].wide_out / plan->ops[i].heads;
+    return 0;
+}
+
 /* The angles of rotary attention, made in the staging area, as many as it holds at once. */
 static wcoh_result wcohi_vk_turns_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
-    const wcoh_model_desc *desc = exec->plan.desc;
     const wcohi_gpu_view staging = exec->at.staging;
     uint32_t *words = (uint32_t *)(void *)(exec->host_buffer.mapped + staging.offset);
-    int wide = 2 * desc->bands / desc->heads, half = wide / 2, done = 0, count;
+    int wide = wcohi_vk_rotary_width(&exec->plan), half = wide / 2, done = 0, count;
     wcoh_result result = WCOH_OK;
-    if (desc->attention != WCOH_ATTENTION_ROTARY) return WCOH_OK;
     for (; !result && done < half; done += count) {
         size_t first = (size_t)done * 8, bytes = WCOHI_MIN((size_t)half * 8 - first, staging.bytes);
         count = (int)(bytes / 8);
@@ -3382,8 +3398,8 @@ static wcohi_vk_exec *wcohi_vk_exec_layout(wcohi_arena *arena, const wcohi_plan 
                                            size_t trained, wcohi_tensor **tensors)
 {
     wcohi_vk_exec *exec = WCOHI_TAKE(arena, 1, wcohi_vk_exec);
-    size_t states = wcohi_mul((size_t)plan->states, wcohi_attention_state_bytes(plan->desc));
-    int area;
+    int area, heads = 0, i;
+    for (i = 0; i < plan->count; i++) heads = WCOHI_MAX(heads, plan->ops[i].heads);
     *tensors = WCOHI_TAKE(arena, plan->tensor_count, wcohi_tensor);
     for (area = WCOHI_AREA_GRADIENT; plan->training && area <= WCOHI_AREA_MOMENT2; area++) {
         unsigned char *memory = (unsigned char *)wcohi_take(arena, trained, sizeof(float));
@@ -3392,7 +3408,7 @@ static wcohi_vk_exec *wcohi_vk_exec_layout(wcohi_arena *arena, const wcohi_plan 
     if (plan->session) { /* the states and, behind them, a table of the heads' parameters */
         unsigned char *memory = (unsigned char *)wcohi_take(
             arena, 1,
-            wcohi_round_up(states, WCOHI_ALIGN) + 4 * (size_t)plan->desc->heads * sizeof(double));
+            wcohi_round_up(plan->states, WCOHI_ALIGN) + 4 * (size_t)heads * sizeof(double));
         if (exec) exec->mapped[WCOHI_AREA_STATES] = memory;
     }
     return exec;

@@ -108,12 +108,12 @@ static void layer_close(layer *a)
     free(a->aux), free(a->gain), free(a->call.scratch);
 }
 
-static void layer_forward(layer *a) { wcohi_coherence_forward(&a->compute, &a->call); }
+static void layer_forward(layer *a) { wcohi_attend_coherence(&a->compute, &a->call); }
 
 static void layer_backward(layer *a)
 {
     memset(a->dgain, 0, (size_t)(3 * a->call.heads) * sizeof(double));
-    wcohi_coherence_backward(&a->compute, &a->call);
+    wcohi_attend_coherence_back(&a->compute, &a->call);
 }
 
 /* sum of cos(n(phi - psi) + omega(q - k)) softmax in double: out [N, H E] */
@@ -450,7 +450,7 @@ static double stream(layer *a, int cut, const double *expected)
         c.phasor = a->phasor + (size_t)first * c.phasor_stride;
         c.value = a->value + (size_t)first * c.value_stride;
         c.out = a->out + (size_t)first * c.out_stride;
-        wcohi_coherence_forward(&a->compute, &c);
+        wcohi_attend_coherence(&a->compute, &c);
     }
     free(state);
     return worst(a, expected);
@@ -504,7 +504,7 @@ static void a_session_loses_nothing_with_its_age(void)
     a.damping[0] = a.damping[1] = 0.2; /* 200 rows back is e^-40: forgotten */
     a.compute.kernels = wcohi_kernels_for(wcoh_cpu_best_isa());
     for (round = 0; round < (IN_DOUBLE ? 500 : 5000); round++) {
-        wcohi_coherence_forward(&a.compute, &c);
+        wcohi_attend_coherence(&a.compute, &c);
         if (round == 1) widen(early, a.out, a.rows * a.width);
     }
     for (i = 0; i < a.rows * a.width; i++) most = WCOHI_MAX(most, fabs((double)a.out[i] - early[i]));
@@ -522,11 +522,11 @@ static void a_session_follows_a_change_of_gain(void)
     int i;
     c.state = state;
     c.aux = NULL;
-    wcohi_coherence_forward(&a.compute, &c);
+    wcohi_attend_coherence(&a.compute, &c);
     a.gain[0] = 9, a.gain[1] = 0.5; /* as after a training step: more harmonics, then fewer */
-    wcohi_coherence_forward(&a.compute, &c);
+    wcohi_attend_coherence(&a.compute, &c);
     a.gain[0] = 2, a.gain[1] = 6;
-    wcohi_coherence_forward(&a.compute, &c);
+    wcohi_attend_coherence(&a.compute, &c);
     for (i = 0; i < a.rows * a.width; i++) CHECK(fabs((double)a.out[i]) < 100);
     free(state);
     layer_close(&a);
@@ -645,7 +645,7 @@ static void dot_forward_equals_the_reference_on_every_instruction_set(void)
         dots a = dots_open(dot_shapes[s][0], dot_shapes[s][1], dot_shapes[s][2], dot_shapes[s][3], rotary);
         double *expected = (double *)take((size_t)(a.rows * a.width), sizeof(double)), most = 0;
         a.compute.kernels = wcohi_kernels_for(every_isa[i]);
-        wcohi_dot_forward(&a.compute, &a.call);
+        wcohi_attend_dot(&a.compute, &a.call);
         dots_reference(&a, 1 << 30, expected);
         for (j = 0; j < a.rows * a.width; j++) most = WCOHI_MAX(most, fabs((double)a.out[j] - expected[j]));
         CHECK_SAY(most < (IN_DOUBLE ? 1e-12 : 1e-5), "%s, shape %d, rotary %d: %.3g", wcoh_isa_name(every_isa[i]), s,
@@ -659,7 +659,7 @@ static double dots_loss(dots *a)
 {
     double sum = 0;
     int i;
-    wcohi_dot_forward(&a->compute, &a->call);
+    wcohi_attend_dot(&a->compute, &a->call);
     for (i = 0; i < a->rows * a->width; i++) sum += (double)a->out[i] * (double)a->dout[i];
     return sum;
 }
@@ -673,8 +673,8 @@ static void dot_gradients_equal_central_differences(void)
         int count = 3 * a.rows * a.width;
         double *expected = (double *)take((size_t)count, sizeof(double));
         double *found = (double *)take((size_t)count, sizeof(double));
-        wcohi_dot_forward(&a.compute, &a.call);
-        wcohi_dot_backward(&a.compute, &a.call);
+        wcohi_attend_dot(&a.compute, &a.call);
+        wcohi_attend_dot_back(&a.compute, &a.call);
         widen(found, a.dqkv, count);
         for (i = 0; i < count; i++) {
             wcoh_real keep = a.qkv[i];
@@ -699,12 +699,12 @@ static void dot_gradients_agree_between_instruction_sets(void)
         int count = 3 * a.rows * a.width;
         double *expected = (double *)take((size_t)count, sizeof(double));
         double *found = (double *)take((size_t)count, sizeof(double));
-        wcohi_dot_forward(&a.compute, &a.call);
-        wcohi_dot_backward(&a.compute, &a.call);
+        wcohi_attend_dot(&a.compute, &a.call);
+        wcohi_attend_dot_back(&a.compute, &a.call);
         widen(expected, a.dqkv, count);
         a.compute.kernels = wcohi_kernels_for(every_isa[i]);
-        wcohi_dot_forward(&a.compute, &a.call);
-        wcohi_dot_backward(&a.compute, &a.call);
+        wcohi_attend_dot(&a.compute, &a.call);
+        wcohi_attend_dot_back(&a.compute, &a.call);
         widen(found, a.dqkv, count);
         close_to(wcoh_isa_name(every_isa[i]), found, expected, count, 1e-5, 1e-7);
         free(expected), free(found);
@@ -733,7 +733,7 @@ static void a_dot_session_sees_the_last_context_tokens(void)
                 call.position = (uint64_t)first;
                 call.qkv = a.qkv + (size_t)first * call.stride;
                 call.out = a.out + (size_t)first * call.out_stride;
-                wcohi_dot_forward(&a.compute, &call);
+                wcohi_attend_dot(&a.compute, &call);
             }
             for (j = 0; j < a.rows * a.width; j++) most = WCOHI_MAX(most, fabs((double)a.out[j] - expected[j]));
             CHECK_SAY(most < 1e-5, "%s, rotary %d, cut %d: %.3g", wcoh_isa_name(every_isa[i]), rotary, cuts[c], most);

@@ -2059,8 +2059,8 @@ static void an_invented_state_does_no_harm(void)
         unsigned char *file;
         uint32_t tokens[4] = {1, 2, 3, 4};
         wcoh_rng rng = wcoh_rng_seed(3);
-        size_t reals =
-            wcohi_is_dot(wcoh_model_get_desc(model)) ? sizeof(wcoh_real) : sizeof(double);
+        size_t reals = wcohi_is_dot(wcoh_model_get_desc(model)->attention) ? sizeof(wcoh_real)
+                                                                           : sizeof(double);
         reals = session->state_bytes / reals;
         CHECK(wcoh_session_prefill(session, tokens, 4, &error) == WCOH_OK);
         file = saved_session(session, &size);
