@@ -209,13 +209,26 @@ typedef struct wcoh_field {
     double minimum;  /* smallest and largest value that may be given */
     double maximum;
     int off;             /* 1: a negative value switches it off */
+    int required;        /* 1: there is no default, 0 is refused */
     const char *choices; /* CHOICE: "harmonic circles random"; the first is the default */
     const char *help;    /* one line, for --help and the README */
 } wcoh_field;
 
-typedef enum wcoh_desc_kind { WCOH_DESC_MODEL, WCOH_DESC_TRAINER, WCOH_DESC_SAMPLE } wcoh_desc_kind;
+/* The struct that a table describes. A part that the build leaves out has no rows. */
+typedef enum wcoh_desc_kind {
+    WCOH_DESC_MODEL,          /* wcoh_model_desc */
+    WCOH_DESC_TRAINER,        /* wcoh_trainer_desc */
+    WCOH_DESC_SAMPLE,         /* wcoh_sample_desc */
+    WCOH_DESC_SESSION,        /* wcoh_session_desc */
+    WCOH_DESC_EVAL,           /* wcoh_eval_desc */
+    WCOH_DESC_CIRCLE,         /* wcoh_circle_desc */
+    WCOH_DESC_SPECTRAL,       /* wcoh_spectral_desc */
+    WCOH_DESC_RESONANCE,      /* wcoh_resonance_desc */
+    WCOH_DESC_RESONANCE_QUERY /* wcoh_resonance_query */
+} wcoh_desc_kind;
 
-/* The table of a kind of desc; *count rows (NULL is allowed). Thread rule: any thread; constant data. */
+/* The table of a kind of desc; *count rows (NULL is allowed). NULL and 0 rows for one that there is
+   not. Thread rule: any thread; constant data. */
 WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count);
 /* Set one member of `desc` (a struct of that kind) from text, as an option or metadata value.
    Errors: WCOH_E_ARGUMENT for an unknown name, unreadable text or a value out of range (the
@@ -523,23 +536,25 @@ WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats)
 /* Bring the model's host parameters up to date (a no-op on the CPU). */
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error);
 
-/* Mean loss of non-overlapping windows of `seq` tokens with a fresh context each; the last
-   incomplete window is dropped. scored (may be NULL): tokens predicted. One block is taken and
-   given back.
-   Errors: WCOH_E_DATA, WCOH_E_TOKEN, WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
+/* wcoh_fields(WCOH_DESC_EVAL) lists ranges and defaults. */
 typedef struct wcoh_eval_desc {
-    int seq;   /* 64 */
-    int batch; /* 16 windows at once */
+    int seq;   /* tokens a window; 64, or the context where that is less */
+    int batch; /* windows at once; 16 */
     wcoh_cpu_desc cpu;
     wcoh_device *device;
     wcoh_memory memory;
 } wcoh_eval_desc;
+/* Mean loss of non-overlapping windows of `seq` tokens with a fresh context each; the last
+   incomplete window is dropped. scored (may be NULL): tokens predicted. One block is taken and
+   given back.
+   Errors: WCOH_E_DATA, WCOH_E_TOKEN, WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
                                          const uint32_t *tokens, size_t count, double *loss,
                                          size_t *scored, wcoh_error *error);
 
 /* ---- session: one token at a time ------------------------------------------------------------ */
 
+/* wcoh_fields(WCOH_DESC_SESSION) lists ranges and defaults. */
 typedef struct wcoh_session_desc {
     int prefill; /* tokens that wcoh_session_prefill pushes through the batched path at once; 64 */
     wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
@@ -11923,43 +11938,25 @@ WCOH_API void wcoh_device_destroy(wcoh_device *device)
 
 /* ======== 4 model: settings =================================================================== */
 
-/* ---- the sampling table ---------------------------------------------------------------------- */
-
-static const wcoh_field wcohi_sample_fields[] = {
-#define S wcoh_sample_desc
-    {"temperature", WCOH_FIELD_REAL, offsetof(S, temperature), 0, 1e-6, 1000, 0, NULL,
-     "divides the logits; 0: always the likeliest symbol"},
-    {"top_k", WCOH_FIELD_INT, offsetof(S, top_k), 0, 1, 16777216, 0, NULL,
-     "keep the k likeliest symbols; 0: all"},
-    {"top_p", WCOH_FIELD_REAL, offsetof(S, top_p), 0, 1e-9, 1, 0, NULL,
-     "keep the smallest set whose probability reaches p; 0: all"},
-    {"min_p", WCOH_FIELD_REAL, offsetof(S, min_p), 0, 1e-9, 1, 0, NULL,
-     "drop symbols below that share of the likeliest one's probability; 0: none"},
-    {"repetition_penalty", WCOH_FIELD_REAL, offsetof(S, repetition_penalty), 0, 0.01, 100, 0, NULL,
-     "above 1: symbols heard of late become less likely; 0: off"},
-    {"repetition_window", WCOH_FIELD_INT, offsetof(S, repetition_window), 64, 1, 1024, 0, NULL,
-     "symbols that count as heard of late"},
-    {"seed", WCOH_FIELD_SEED, offsetof(S, seed), 0, 0, 0, 0, NULL, "of the draws"},
-#undef S
-};
-
 /* ---- the field tables ------------------------------------------------------------------------ */
 
 /* clang-format off */
 #define WCOHI_INT(desc, member, standard, low, high, off, help)                                    \
-    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, NULL, help}
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, help}
+#define WCOHI_REQUIRED(desc, member, low, high, help)                                              \
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), 0, low, high, 0, 1, NULL, help}
 #define WCOHI_REAL(desc, member, standard, low, high, off, help)                                   \
-    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, NULL, help}
+    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, help}
 #define WCOHI_CHOICE(desc, member, choices, help)                                                  \
-    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, choices, help}
+    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, 0, choices, help}
 #define WCOHI_SEED(desc, member, help)                                                             \
-    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, NULL, help}
+    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, 0, NULL, help}
 /* clang-format on */
 #define WCOHI_AUTO "auto off on"
 
 static const wcoh_field wcohi_model_fields[] = {
 #define M wcoh_model_desc
-    WCOHI_INT(M, vocab, 0, 2, 16777216, 0, "number of symbols (required)"),
+    WCOHI_REQUIRED(M, vocab, 2, 16777216, "number of symbols (required)"),
     WCOHI_INT(M, context, 256, 1, 16777216, 0,
               "tokens in the position table and in dot attention's ring"),
     WCOHI_INT(M, bands, 64, 1, 65536, 0, "oscillators a layer; the width is twice that"),
@@ -12037,16 +12034,92 @@ static const wcoh_field wcohi_trainer_fields[] = {
 #undef T
 };
 
+static const wcoh_field wcohi_sample_fields[] = {
+#define S wcoh_sample_desc
+    WCOHI_REAL(S, temperature, 0, 1e-6, 1000, 0,
+               "divides the logits; 0: always the likeliest symbol"),
+    WCOHI_INT(S, top_k, 0, 1, 16777216, 0, "keep the k likeliest symbols; 0: all"),
+    WCOHI_REAL(S, top_p, 0, 1e-9, 1, 0,
+               "keep the smallest set whose probability reaches p; 0: all"),
+    WCOHI_REAL(S, min_p, 0, 1e-9, 1, 0,
+               "drop symbols below that share of the likeliest one's probability; 0: none"),
+    WCOHI_REAL(S, repetition_penalty, 0, 0.01, 100, 0,
+               "above 1: symbols heard of late become less likely; 0: off"),
+    WCOHI_INT(S, repetition_window, 64, 1, 1024, 0, "symbols that count as heard of late"),
+    WCOHI_SEED(S, seed, "of the draws"),
+#undef S
+};
+
+static const wcoh_field wcohi_session_fields[] = {
+    WCOHI_INT(wcoh_session_desc, prefill, 64, 1, 65536, 0,
+              "tokens of a prompt that are heard at once"),
+};
+
+static const wcoh_field wcohi_eval_fields[] = {
+    WCOHI_INT(wcoh_eval_desc, seq, 0, 1, 16777216, 0,
+              "tokens a window; 0: 64, or the context if that is less"),
+    WCOHI_INT(wcoh_eval_desc, batch, 16, 1, 1048576, 0, "windows scored at once"),
+};
+
+#ifndef WAVECOH_NO_TOOLKIT
+enum { WCOHI_BANDS = 128, WCOHI_TOP = 1024 }; /* arrays of the toolkit have that room */
+
+static const wcoh_field wcohi_circle_fields[] = {
+    WCOHI_INT(wcoh_circle_desc, buckets, 360, 1, 16777216, 0,
+              "buckets of an axis; on a torus at most 4096"),
+    WCOHI_INT(wcoh_circle_desc, axes, 1, 1, 2, 0, "phases of an entity: 1 a ring, 2 a torus"),
+};
+
+static const wcoh_field wcohi_spectral_fields[] = {
+#define S wcoh_spectral_desc
+    WCOHI_REQUIRED(S, dimensions, 1, 1048576, "numbers a vector (required)"),
+    WCOHI_INT(S, bands, 0, 1, WCOHI_BANDS, 0,
+              "bands of the split; 0: 8, or as many as there are bins"),
+    WCOHI_INT(S, draws, 200, 1, 10000, 1, "random draws of each null; negative: none"),
+    WCOHI_CHOICE(S, split, "dft blocks", "bands of DFT bins, or of dimensions"),
+    WCOHI_CHOICE(S, null, "rotation permutation", "what a figure is held against"),
+    WCOHI_SEED(S, seed, "of the draws"),
+#undef S
+};
+
+static const wcoh_field wcohi_resonance_fields[] = {
+#define R wcoh_resonance_desc
+    WCOHI_REQUIRED(R, dimensions, 1, 1048576, "numbers a vector (required)"),
+    WCOHI_CHOICE(R, packet, "sign dft phases",
+                 "a packet's bins: the vector's signs, its DFT, or amplitudes and phases as given"),
+#undef R
+};
+
+static const wcoh_field wcohi_query_fields[] = {
+#define Q wcoh_resonance_query
+    WCOHI_INT(Q, top, 10, 1, WCOHI_TOP, 0, "best packets wanted"),
+    WCOHI_CHOICE(Q, score, "resonance cosine", "what the best packets are best in"),
+    WCOHI_INT(Q, first_bin, 0, 1, 1048576, 0, "first bin that counts"),
+    WCOHI_INT(Q, bins, 0, 1, 1048576, 0, "bins that count; 0: all from the first on"),
+#undef Q
+};
+#endif
+
 WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count)
 {
-    const wcoh_field *fields = kind == WCOH_DESC_MODEL     ? wcohi_model_fields
-                               : kind == WCOH_DESC_TRAINER ? wcohi_trainer_fields
-                                                           : wcohi_sample_fields;
-    if (count)
-        *count = kind == WCOH_DESC_MODEL     ? WCOHI_COUNT(wcohi_model_fields)
-                 : kind == WCOH_DESC_TRAINER ? WCOHI_COUNT(wcohi_trainer_fields)
-                                             : WCOHI_COUNT(wcohi_sample_fields);
-    return fields;
+    /* in the order of wcoh_desc_kind */
+    static const struct {
+        const wcoh_field *fields;
+        int count;
+    } tables[] = {
+#define WCOHI_TABLE(fields) {fields, WCOHI_COUNT(fields)}
+        WCOHI_TABLE(wcohi_model_fields),     WCOHI_TABLE(wcohi_trainer_fields),
+        WCOHI_TABLE(wcohi_sample_fields),    WCOHI_TABLE(wcohi_session_fields),
+        WCOHI_TABLE(wcohi_eval_fields),
+#ifndef WAVECOH_NO_TOOLKIT
+        WCOHI_TABLE(wcohi_circle_fields),    WCOHI_TABLE(wcohi_spectral_fields),
+        WCOHI_TABLE(wcohi_resonance_fields), WCOHI_TABLE(wcohi_query_fields),
+#endif
+#undef WCOHI_TABLE
+    };
+    int there = (int)kind >= 0 && (int)kind < WCOHI_COUNT(tables);
+    if (count) *count = there ? tables[kind].count : 0;
+    return there ? tables[kind].fields : NULL;
 }
 
 static const wcoh_field *wcohi_field_find(wcoh_desc_kind kind, const char *name)
@@ -12103,11 +12176,11 @@ static wcoh_result wcohi_field_range(const wcoh_field *field, double value, wcoh
                       field->off ? ", negative for off" : "");
 }
 
-/* 1 if `value` may stand in the field: 0 (default), off, or within the range. */
+/* 1 if `value` may stand in the field: 0 (where there is a default), off, or within the range. */
 static int wcohi_field_allows(const wcoh_field *field, double value)
 {
     if (!wcohi_is_finite(value)) return 0;
-    return value == 0 || (field->off && value < 0) ||
+    return (value == 0 && !field->required) || (field->off && value < 0) ||
            (value >= field->minimum && value <= field->maximum);
 }
 
@@ -12300,8 +12373,6 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     wcoh_result result;
     int width;
     if (!desc) return wcohi_null("desc", error);
-    if (desc->vocab == 0)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "vocab is 0: allowed are 2 to 16777216");
     result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
     if (result) return result;
     width = 2 * desc->bands;
@@ -13719,13 +13790,13 @@ static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_
 static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_model_desc *model,
                                            wcoh_error *error)
 {
+    wcoh_result result = wcohi_fields_resolve(WCOH_DESC_EVAL, desc, error);
+    if (result) return result;
     if (desc->seq == 0) desc->seq = WCOHI_MIN(64, model->context);
-    if (desc->batch == 0) desc->batch = 16;
-    if (desc->seq < 1 || desc->batch < 1 || (int64_t)desc->seq * desc->batch > INT_MAX / 8)
-        return wcohi_fail(
-            error, WCOH_E_ARGUMENT,
-            "seq is %d and batch is %d: both must be positive, their product below %d", desc->seq,
-            desc->batch, INT_MAX / 8);
+    if ((int64_t)desc->seq * desc->batch > INT_MAX / 8)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "seq is %d and batch is %d: their product must be below %d", desc->seq,
+                          desc->batch, INT_MAX / 8);
     if (desc->seq > model->context && wcohi_bound_to_context(model))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
                           model->context);
@@ -13820,12 +13891,8 @@ static wcoh_result wcohi_session_measure(wcoh_session_desc *desc, wcohi_engine_d
                                          const wcoh_model *model, size_t *used, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcoh_result result;
-    if (desc->prefill == 0) desc->prefill = 64;
-    if (desc->prefill < 1 || desc->prefill > 65536)
-        return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "prefill is %d: allowed are 1 to 65536, 0 for the default",
-                          desc->prefill);
+    wcoh_result result = wcohi_fields_resolve(WCOH_DESC_SESSION, desc, error);
+    if (result) return result;
     if (desc->cpu.threads == 0) desc->cpu.threads = 1;
     if (!desc->device && (result = wcohi_cpu_desc_check(&desc->cpu, error)) != WCOH_OK)
         return result;
@@ -16289,16 +16356,10 @@ static double *wcohi_entity_at(const wcoh_circle *circle, uint64_t slot)
 
 static wcoh_result wcohi_circle_check(wcoh_circle_desc *desc, wcoh_error *error)
 {
-    int most;
-    if (desc->buckets == 0) desc->buckets = 360;
-    if (desc->axes == 0) desc->axes = 1;
-    if (desc->axes < 1 || desc->axes > 2)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "circle: axes is %d, allowed 1..2", desc->axes);
-    most = desc->axes == 1 ? 1 << 24 : 4096;
-    if (desc->buckets < 1 || desc->buckets > most)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "circle: buckets is %d, allowed 1..%d",
-                          desc->buckets, most);
-    return WCOH_OK;
+    wcoh_result result = wcohi_fields_resolve(WCOH_DESC_CIRCLE, desc, error);
+    if (result || desc->axes == 1 || desc->buckets <= 4096) return result;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "buckets is %d: allowed on two axes are 1 to 4096",
+                      desc->buckets);
 }
 
 WCOH_API wcoh_result wcoh_circle_create(wcoh_circle **circle, const wcoh_circle_desc *desc,
@@ -17214,7 +17275,7 @@ static wcoh_result wcohi_toolkit_kernels_for(const wcohi_toolkit_kernels **kerne
    beta = sqrt(1 - c^2)/|g2 - proj g2|, alpha = c/|g1| - beta g1.g2/|g1|^2. */
 
 /* pairs are cut into so many chunks, whatever the threads */
-enum { WCOHI_PAIR_CHUNKS = 64, WCOHI_BANDS = 128 };
+enum { WCOHI_PAIR_CHUNKS = 64 };
 /* figures of a pair in one array: cosine, variance, cancellation, positive, then the bands */
 enum { WCOHI_COSINE, WCOHI_VARIANCE, WCOHI_CANCELLATION, WCOHI_POSITIVE, WCOHI_BAND };
 
@@ -17246,22 +17307,14 @@ struct wcoh_spectral {
 
 static wcoh_result wcohi_spectral_check(wcoh_spectral_desc *desc, wcoh_error *error)
 {
-    int n = desc->dimensions, bins = desc->split == WCOH_SPLIT_DFT ? n / 2 + 1 : n, most;
-    if (n < 1 || n > 1 << 20)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: dimensions is %d, allowed 1..%d", n,
-                          1 << 20);
-    most = WCOHI_MIN(bins, WCOHI_BANDS);
-    if (desc->bands == 0) desc->bands = WCOHI_MIN(8, most);
-    if (desc->bands < 1 || desc->bands > most)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: bands is %d, allowed 1..%d",
-                          desc->bands, most);
-    if (desc->draws == 0) desc->draws = 200;
-    if (desc->draws < 0) desc->draws = -1;
-    if (desc->draws > 10000)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: draws is %d, allowed 1..10000",
-                          desc->draws);
-    if ((unsigned)desc->split > WCOH_SPLIT_BLOCKS || (unsigned)desc->null > WCOH_NULL_PERMUTATION)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: split or null is unknown");
+    wcoh_result result = wcohi_fields_resolve(WCOH_DESC_SPECTRAL, desc, error);
+    int n = desc->dimensions, bins = desc->split == WCOH_SPLIT_DFT ? n / 2 + 1 : n;
+    if (result) return result;
+    if (desc->bands == 0) desc->bands = WCOHI_MIN(8, bins);
+    if (desc->bands > bins)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "bands is %d: vectors of %d dimensions have %d bins, allowed are 1 to %d",
+                          desc->bands, n, bins, WCOHI_MIN(bins, WCOHI_BANDS));
     return wcohi_cpu_desc_check(&desc->cpu, error);
 }
 
@@ -17852,7 +17905,6 @@ WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double per
    WCOHI_NORM_LOW .. WCOHI_NORM_HIGH, or with a part of less energy than the former's, is searched in
    double. */
 enum {
-    WCOHI_TOP = 1024,
     WCOHI_SPARE_HITS = 16,
     WCOHI_LANES_MAX = 1024,
     WCOHI_CHUNK_BYTES = 1 << 20
@@ -17937,15 +17989,10 @@ static void wcohi_store_shape(wcoh_resonance *store, int first_bin, int held_bin
     store->chunk_bytes = wcohi_mul(tile, (size_t)store->chunk_tiles);
 }
 
-static wcoh_result wcohi_store_check(const wcoh_resonance_desc *desc, wcoh_error *error)
+static wcoh_result wcohi_store_check(wcoh_resonance_desc *desc, wcoh_error *error)
 {
-    if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: desc is NULL");
-    if (desc->dimensions < 1 || desc->dimensions > 1 << 20)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: dimensions is %d, allowed 1..%d",
-                          desc->dimensions, 1 << 20);
-    if ((unsigned)desc->packet > WCOH_PACKET_PHASES)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: packet is unknown");
-    return wcohi_cpu_desc_check(&desc->cpu, error);
+    wcoh_result result = wcohi_fields_resolve(WCOH_DESC_RESONANCE, desc, error);
+    return result ? result : wcohi_cpu_desc_check(&desc->cpu, error);
 }
 
 static void wcohi_store_layout(wcoh_resonance *store, wcohi_arena *arena)
@@ -17996,10 +18043,14 @@ static wcoh_result wcohi_store_make(wcoh_resonance **store, const wcoh_resonance
 WCOH_API wcoh_result wcoh_resonance_create(wcoh_resonance **store, const wcoh_resonance_desc *desc,
                                            wcoh_error *error)
 {
-    wcoh_result result = wcohi_store_check(desc, error);
+    wcoh_resonance_desc full;
+    wcoh_result result;
     if (!store) return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: the store is NULL");
     *store = NULL;
-    return result ? result : wcohi_store_make(store, desc, 0, 0, 0, error);
+    if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: desc is NULL");
+    full = *desc;
+    result = wcohi_store_check(&full, error);
+    return result ? result : wcohi_store_make(store, &full, 0, 0, 0, error);
 }
 
 WCOH_API void wcoh_resonance_destroy(wcoh_resonance *store)
@@ -18338,9 +18389,10 @@ static wcoh_result wcohi_search_prepare(wcohi_search *search, const wcoh_resonan
 {
     wcoh_resonance *store = search->store;
     int first = query->first_bin, bins = query->bins, k, c;
-    if (first < 0 || first >= store->bins || bins < 0 || bins > store->bins - first)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: %d bins from %d on are outside 0..%d",
-                          bins, first, store->bins - 1);
+    if (first >= store->bins || bins > store->bins - first)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "bins is %d and first_bin is %d: a packet has bins 0 to %d", bins, first,
+                          store->bins - 1);
     if (bins == 0) bins = store->bins - first;
     if ((phases != NULL) != (store->desc.packet == WCOH_PACKET_PHASES))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: phases go with WCOH_PACKET_PHASES");
@@ -18407,34 +18459,29 @@ WCOH_API wcoh_result wcoh_resonance_find(wcoh_resonance *store, const wcoh_reson
                                          const float *vector, const float *phases,
                                          wcoh_resonance_hit *hits, int *found, wcoh_error *error)
 {
-    wcoh_resonance_query standard;
+    wcoh_resonance_query full;
     wcohi_search search;
     wcoh_result result;
     uint64_t chunks;
-    int top;
     if (!store || !vector || !hits || !found)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "resonance: the store, the vector, the hits or their number is NULL");
     *found = 0;
-    memset(&standard, 0, sizeof standard);
-    if (!query) query = &standard;
-    top = query->top ? query->top : 10;
-    if (top < 1 || top > WCOHI_TOP)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: top is %d, allowed 1..%d", top,
-                          (int)WCOHI_TOP);
-    if ((unsigned)query->score > WCOH_SCORE_COSINE)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "resonance: the score is unknown");
+    memset(&full, 0, sizeof full);
+    if (query) full = *query;
+    result = wcohi_fields_resolve(WCOH_DESC_RESONANCE_QUERY, &full, error);
+    if (result) return result;
     search.store = store;
-    search.score = query->score;
-    search.keep = top + WCOHI_SPARE_HITS; /* so that rounding at the edge is set right by merge */
-    result = wcohi_search_prepare(&search, query, vector, phases, error);
+    search.score = full.score;
+    search.keep = full.top + WCOHI_SPARE_HITS; /* rounding at the edge is set right by merge */
+    result = wcohi_search_prepare(&search, &full, vector, phases, error);
     if (result) return result;
     memset(store->hit_counts, 0, (size_t)store->slots * sizeof *store->hit_counts);
     chunks = (wcohi_store_tiles(store) + (uint64_t)store->chunk_tiles - 1) /
              (uint64_t)store->chunk_tiles;
     wcohi_pool_run(store->pool, (int)chunks, (double)store->count * search.count,
                    wcohi_search_chunk, &search);
-    *found = wcohi_search_merge(&search, top, hits);
+    *found = wcohi_search_merge(&search, full.top, hits);
     return WCOH_OK;
 }
 

@@ -361,11 +361,24 @@ typedef struct settings {
     const char *title; /* of its part in --help */
     wcoh_desc_kind kind;
     void *desc;        /* set by the options */
-    const void *shown; /* the same with all defaults filled in, for --help */
-    const char *skip;  /* a field that is no option here, or NULL */
+    const void *shown; /* for --help: the same with defaults that the table does not know filled in,
+                          or NULL */
+    const char *skip;  /* fields that are no options here, blanks between them, or NULL */
     const char
         *first; /* the first field that the command line set, "seed" only if alone, or NULL */
 } settings;
+
+COMMON_USED(__unused__)
+static settings settings_of(const char *title, wcoh_desc_kind kind, void *desc, const char *skip)
+{
+    settings s;
+    memset(&s, 0, sizeof s);
+    s.title = title;
+    s.kind = kind;
+    s.desc = desc;
+    s.skip = skip;
+    return s;
+}
 
 typedef struct command {
     const char *usage; /* what follows the program's name, and a line on what it does */
@@ -402,13 +415,18 @@ static const option *option_find(const command *c, const char *given, size_t len
     return NULL;
 }
 
+static int field_is_option(const settings *s, const wcoh_field *field)
+{
+    return !s->skip || !word_stands(s->skip, field->name);
+}
+
 static const wcoh_field *field_find(const settings *s, const char *given, size_t length)
 {
     int i, count;
     const wcoh_field *fields = wcoh_fields(s->kind, &count);
     for (i = 0; i < count; i++)
         if (option_is(fields[i].name, given, length))
-            return s->skip && strcmp(s->skip, fields[i].name) == 0 ? NULL : &fields[i];
+            return field_is_option(s, &fields[i]) ? &fields[i] : NULL;
     return NULL;
 }
 
@@ -454,7 +472,7 @@ static void option_unknown(const command *c, const char *name, size_t length, co
     for (i = 0; i < c->desc_count; i++) {
         const wcoh_field *fields = wcoh_fields(c->descs[i].kind, &count);
         for (j = 0; j < count; j++)
-            if (!c->descs[i].skip || strcmp(c->descs[i].skip, fields[j].name) != 0)
+            if (field_is_option(&c->descs[i], &fields[j]))
                 guess_try(&guess, fields[j].name, strlen(fields[j].name));
     }
     fail(EXIT_USAGE, "there is no option %s%.*s; --help lists them%s", dashes, (int)length, name,
@@ -610,7 +628,8 @@ static void help_field(const settings *s, const wcoh_field *field, int markdown)
     static const char *const units[] = {"N", "X", "N", "NAME"}; /* in that of wcoh_field_kind */
     char value[64] = "";
     const char *allowed = "";
-    wcoh_field_get(s->kind, s->shown, field->name, value, sizeof value);
+    wcoh_field_get(s->kind, s->shown ? s->shown : s->desc, field->name, value, sizeof value);
+    if (strcmp(value, "0") == 0 && field->standard != 0) sprintf(value, "%.15g", field->standard);
     if (field->kind == WCOH_FIELD_REAL) sprintf(value, "%.6g", strtod(value, NULL));
     if (field->kind == WCOH_FIELD_CHOICE) allowed = field->choices;
     else if (markdown && field->kind == WCOH_FIELD_SEED) allowed = "0 to 2^64 - 1";
@@ -632,8 +651,7 @@ static void option_help(const command *c, int markdown)
         const wcoh_field *fields = wcoh_fields(s->kind, &count);
         help_head(markdown, s->title);
         for (i = 0; i < count; i++)
-            if (!s->skip || strcmp(s->skip, fields[i].name) != 0)
-                help_field(s, &fields[i], markdown);
+            if (field_is_option(s, &fields[i])) help_field(s, &fields[i], markdown);
     }
 }
 

@@ -21,8 +21,9 @@ enum { GROUPS = 64, BANDS = 128 };
 
 typedef struct request {
     const char *file, *tensor, *names, *pairs, *plots;
-    long long bands, draws, seed, threads;
+    long long threads;
     int json, list;
+    wcoh_spectral_desc spectral;
 } request;
 
 typedef struct group {
@@ -43,21 +44,26 @@ static void request_read(request *r, int argc, char **argv)
         {"names", OPTION_TEXT, &r->names, 0, 0, "names of the rows: line i is that of row i - 1"},
         {"pairs", OPTION_TEXT, &r->pairs, 0, 0, "lines: group name name (quotes or tabs)"},
         {"tensor", OPTION_TEXT, &r->tensor, 0, 0, "name of the matrix in a safetensors file"},
-        {"bands", OPTION_WHOLE, &r->bands, 1, BANDS, "bands of the split"},
-        {"draws", OPTION_WHOLE, &r->draws, 2, 10000, "random draws of each null"},
-        {"seed", OPTION_WHOLE, &r->seed, 0, 9e15, "of the draws"},
         THREADS_OPTION(&r->threads),
         {"list", OPTION_FLAG, &r->list, 0, 0, "a line for each pair too"},
         {"plots", OPTION_TEXT, &r->plots, 0, 0, "write pictures whose names begin like this"},
         {"json", OPTION_FLAG, &r->json, 0, 0, "print JSON"},
     };
+    /* the file gives dimensions, the report takes each split and each null */
+    settings spectral = settings_of("spectral coherence", WCOH_DESC_SPECTRAL, &r->spectral,
+                                    "dimensions split null");
     command c;
     memset(&c, 0, sizeof c);
     c.usage = "VECTORS [options]\nSpectral coherence of vectors, each figure beside its null.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.descs = &spectral;
+    c.desc_count = 1;
     c.word_limit = 1;
     options_read(&c, argc, argv);
+    r->spectral.cpu.threads = (int)r->threads;
+    if (r->spectral.draws < 0 || r->spectral.draws == 1)
+        fail(EXIT_USAGE, "draws is %d: a null needs 2 to 10000", r->spectral.draws);
     if (!c.word_count) fail(EXIT_USAGE, "a file of vectors is needed; --help explains");
     r->file = c.words[0];
 }
@@ -120,18 +126,14 @@ static int groups_read(const request *r, const names *n, group *groups, size_t r
 
 static wcoh_spectral *spectral_of(const request *r, int n, wcoh_split split, wcoh_null null)
 {
-    wcoh_spectral_desc desc;
+    wcoh_spectral_desc desc = r->spectral;
     wcoh_spectral *s;
     wcoh_error error;
     int bins = split == WCOH_SPLIT_DFT ? n / 2 + 1 : n;
-    memset(&desc, 0, sizeof desc);
     desc.dimensions = n;
-    desc.bands = (int)r->bands < bins ? (int)r->bands : bins;
-    desc.draws = (int)r->draws;
     desc.split = split;
     desc.null = null;
-    desc.seed = (uint64_t)r->seed;
-    desc.cpu.threads = (int)r->threads;
+    if (desc.bands > bins) desc.bands = bins;
     must(wcoh_spectral_create(&s, &desc, &error), NULL, &error);
     return s;
 }
@@ -181,8 +183,8 @@ static void print_text(const request *r, const vectors *v, const names *n, const
                        int groups, int bands, measured all[3][GROUPS], const wcoh_figure *energy)
 {
     int i, k;
-    printf("%s: %lu vectors of %d dimensions, %d bands, %lld draws a null\n", text_shown(r->file),
-           (unsigned long)v->count, v->n, bands, r->draws);
+    printf("%s: %lu vectors of %d dimensions, %d bands, %d draws a null\n", text_shown(r->file),
+           (unsigned long)v->count, v->n, bands, r->spectral.draws);
     printf("energy by band, share (null of random directions)\n   ");
     for (i = 0; i < bands; i++)
         printf(" %.4f(%+.1f)%s", energy[i].value, energy[i].z, i % 8 == 7 ? "\n   " : "");
@@ -233,8 +235,9 @@ static void print_json(const request *r, const vectors *v, const group *g, int g
     int i;
     printf("{\"file\":");
     json_text(r->file);
-    printf(",\"vectors\":%lu,\"dimensions\":%d,\"bands\":%d,\"draws\":%lld,\"seed\":%lld,\n",
-           (unsigned long)v->count, v->n, bands, r->draws, r->seed);
+    printf(",\"vectors\":%lu,\"dimensions\":%d,\"bands\":%d,\"draws\":%d,\"seed\":%llu,\n",
+           (unsigned long)v->count, v->n, bands, r->spectral.draws,
+           (unsigned long long)r->spectral.seed);
     json_figures("energy", energy, bands);
     printf(",\n\"groups\":[");
     for (i = 0; i < groups; i++) {
@@ -550,9 +553,7 @@ int main(int argc, char **argv)
     int count, bands;
     program_name = "embed_report";
     memset(&r, 0, sizeof r);
-    r.bands = 8;
-    r.draws = 200;
-    r.seed = 1;
+    r.spectral.seed = 1;
     request_read(&r, argc, argv);
     v = vectors_read(r.file, r.tensor);
     memset(&n, 0, sizeof n);
@@ -562,7 +563,8 @@ int main(int argc, char **argv)
     measure(&r, &v, groups, count, WCOH_SPLIT_DFT, WCOH_NULL_PERMUTATION, all[1]);
     measure(&r, &v, groups, count, WCOH_SPLIT_BLOCKS, WCOH_NULL_ROTATION, all[2]);
     s = spectral_of(&r, v.n, WCOH_SPLIT_DFT, WCOH_NULL_ROTATION);
-    bands = wcoh_spectral_get_desc(s)->bands;
+    r.spectral = *wcoh_spectral_get_desc(s); /* with its defaults */
+    bands = r.spectral.bands;
     must(wcoh_spectral_energy(s, v.values, v.count, energy, &error), r.file, &error);
     wcoh_spectral_destroy(s);
     if (r.json) print_json(&r, &v, groups, count, bands, all, energy);

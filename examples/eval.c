@@ -19,35 +19,36 @@
 
 typedef struct request {
     const char *model, *text, *device, *isa_name;
-    wcoh_isa isa;
     choice unknown;
     char *bytes; /* the whole file */
-    long long seq, from, to, batch, threads;
+    long long from, to, threads;
     int stream;
+    wcoh_eval_desc windows;
 } request;
 
 static void request_read(request *r, int argc, char **argv)
 {
     const option options[] = {
-        {"seq", OPTION_WHOLE, &r->seq, 0, 16777216,
-         "tokens a window; 0: 64, or the context if that is less"},
         {"from", OPTION_WHOLE, &r->from, 0, 9e15, "first byte of the text to score"},
         {"to", OPTION_WHOLE, &r->to, 0, 9e15, "byte after the last one; 0: the end"},
         {"stream", OPTION_FLAG, &r->stream, 0, 0, "score one unbroken stream through a session"},
-        {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "windows scored at once"},
         UNKNOWN_OPTION(&r->unknown),
         THREADS_OPTION(&r->threads),
         ISA_OPTION(&r->isa_name),
         DEVICE_OPTION(&r->device),
     };
+    settings windows = settings_of("windows", WCOH_DESC_EVAL, &r->windows, NULL);
     command c;
     memset(&c, 0, sizeof c);
     c.usage = "MODEL TEXT [options]\nPrints the mean loss of a text, in nats a token.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.descs = &windows;
+    c.desc_count = 1;
     c.word_limit = 2;
     options_read(&c, argc, argv);
-    r->isa = isa_named(r->isa_name);
+    r->windows.cpu.isa = isa_named(r->isa_name);
+    r->windows.cpu.threads = (int)r->threads;
     if (c.word_count < 2) fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (r->to && r->to <= r->from)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
@@ -73,8 +74,8 @@ static uint32_t *read_range(request *r, const wcoh_model *model, size_t *count)
 }
 
 /* One session over all tokens; the first one is heard and not predicted. */
-static double score_stream(const request *r, wcoh_model *model, wcoh_device *device,
-                           const uint32_t *tokens, size_t count)
+static double score_stream(const request *r, wcoh_model *model, const uint32_t *tokens,
+                           size_t count)
 {
     wcoh_session_desc desc;
     wcoh_session *session = NULL;
@@ -83,29 +84,21 @@ static double score_stream(const request *r, wcoh_model *model, wcoh_device *dev
     if (count < 2)
         fail(EXIT_FAILED, "%s: one token alone predicts nothing: a stream needs two", r->text);
     memset(&desc, 0, sizeof desc);
-    desc.cpu.threads = (int)r->threads;
-    desc.cpu.isa = r->isa;
-    desc.device = device;
+    desc.cpu = r->windows.cpu;
+    desc.device = r->windows.device;
     must(wcoh_session_create(&session, model, &desc, &error), r->model, &error);
     must(wcoh_session_score(session, tokens, count, &nats, &error), r->text, &error);
     wcoh_session_destroy(session);
     return nats / (double)(count - 1);
 }
 
-static double score_windows(const request *r, wcoh_model *model, wcoh_device *device,
-                            const uint32_t *tokens, size_t count, size_t *scored)
+static double score_windows(const request *r, wcoh_model *model, const uint32_t *tokens,
+                            size_t count, size_t *scored)
 {
-    wcoh_eval_desc desc;
     wcoh_error error;
-    wcoh_result result;
     double loss = 0;
-    memset(&desc, 0, sizeof desc);
-    desc.seq = (int)r->seq;
-    desc.batch = (int)r->batch;
-    desc.cpu.threads = (int)r->threads;
-    desc.cpu.isa = r->isa;
-    desc.device = device;
-    result = wcoh_model_evaluate(model, &desc, tokens, count, &loss, scored, &error);
+    wcoh_result result =
+        wcoh_model_evaluate(model, &r->windows, tokens, count, &loss, scored, &error);
     if (result == WCOH_E_ARGUMENT) fail(EXIT_USAGE, "%s", error.text);
     must(result, r->text, &error);
     return loss;
@@ -115,32 +108,30 @@ int main(int argc, char **argv)
 {
     request r;
     wcoh_model *model = NULL;
-    wcoh_device *device;
     wcoh_error error;
     uint32_t *tokens;
     size_t count = 0, scored = 0;
     double loss;
     program_name = "eval";
     memset(&r, 0, sizeof r);
-    r.batch = 16;
     r.unknown.words = UNKNOWN_WORDS;
     r.device = "cpu";
     r.isa_name = "auto";
     request_read(&r, argc, argv);
-    device = device_named(r.device);
+    r.windows.device = device_named(r.device);
     must(wcoh_model_load_file(&model, r.model, NULL, &error), NULL, &error);
     tokens = read_range(&r, model, &count);
     if (r.stream) {
-        loss = score_stream(&r, model, device, tokens, count);
+        loss = score_stream(&r, model, tokens, count);
         scored = count - 1;
     } else {
-        loss = score_windows(&r, model, device, tokens, count, &scored);
+        loss = score_windows(&r, model, tokens, count, &scored);
     }
     printf("loss %.6f tokens %lu\n", loss, (unsigned long)scored);
     free(tokens);
     free(r.bytes);
     wcoh_model_destroy(model);
-    device_close(device);
+    device_close(r.windows.device);
     stdout_check();
     return 0;
 }

@@ -22,21 +22,17 @@ enum { BUILD, ASK, BENCH }; /* actions */
 
 typedef struct request {
     const char *store, *file, *tensor;
-    choice packet, score; /* in the order of wcoh_packet, wcoh_score */
     int action;
-    long long top, row, first_bin, bins, threads, packets, dimensions, repeats;
+    long long row, threads, packets, dimensions, repeats;
+    wcoh_resonance_desc desc;
+    wcoh_resonance_query query;
     int json;
 } request;
 
 static void request_read(request *r, int argc, char **argv)
 {
     const option options[] = {
-        {"packet", OPTION_CHOICE, &r->packet, 0, 0, "build, bench: the vector, or its bands"},
-        {"score", OPTION_CHOICE, &r->score, 0, 0, "what the best packets are best in"},
-        {"top", OPTION_WHOLE, &r->top, 1, 1024, "best packets wanted"},
         {"row", OPTION_WHOLE, &r->row, 0, 1e15, "ask: the row of the vectors file to ask with"},
-        {"first-bin", OPTION_WHOLE, &r->first_bin, 0, 1048576, "first bin that counts"},
-        {"bins", OPTION_WHOLE, &r->bins, 0, 1048576, "bins that count; 0: all from the first on"},
         {"tensor", OPTION_TEXT, &r->tensor, 0, 0, "name of the matrix in a safetensors file"},
         THREADS_OPTION(&r->threads),
         {"packets", OPTION_WHOLE, &r->packets, 64, 1e9, "bench: packets"},
@@ -44,14 +40,22 @@ static void request_read(request *r, int argc, char **argv)
         {"repeats", OPTION_WHOLE, &r->repeats, 1, 1000, "bench: trials; the best counts"},
         {"json", OPTION_FLAG, &r->json, 0, 0, "print JSON"},
     };
+    settings descs[2];
     command c;
+    descs[0] = settings_of("store: build, bench", WCOH_DESC_RESONANCE, &r->desc, "dimensions");
+    descs[1] = settings_of("query: ask, bench", WCOH_DESC_RESONANCE_QUERY, &r->query, NULL);
     memset(&c, 0, sizeof c);
     c.usage = "build STORE VECTORS | ask STORE VECTORS | bench [options]\n"
               "Builds, asks and measures a store of wave packets.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.descs = descs;
+    c.desc_count = 2;
     c.word_limit = 3;
     options_read(&c, argc, argv);
+    if (r->desc.packet == WCOH_PACKET_PHASES)
+        fail(EXIT_USAGE, "packet is \"phases\": a file of vectors has none, allowed are sign dft");
+    r->desc.cpu.threads = (int)r->threads;
     r->action = word_choose("the action", c.word_count ? c.words[0] : "", "build ask bench");
     r->store = c.word_count > 1 ? c.words[1] : NULL;
     r->file = c.word_count > 2 ? c.words[2] : NULL;
@@ -59,30 +63,16 @@ static void request_read(request *r, int argc, char **argv)
         fail(EXIT_USAGE, "build or ask, a store and a file of vectors are needed; --help explains");
 }
 
-static wcoh_resonance_query query_of(const request *r)
-{
-    wcoh_resonance_query query;
-    memset(&query, 0, sizeof query);
-    query.top = (int)r->top;
-    query.first_bin = (int)r->first_bin;
-    query.bins = (int)r->bins;
-    query.score = (wcoh_score)r->score.index;
-    return query;
-}
-
 /* ---- build and ask ------------------------------------------------------------------------ */
 
 static void build(const request *r)
 {
     vectors v = vectors_read(r->file, r->tensor);
-    wcoh_resonance_desc desc;
+    wcoh_resonance_desc desc = r->desc;
     wcoh_resonance *store;
     wcoh_error error;
     double start = seconds_now();
-    memset(&desc, 0, sizeof desc);
     desc.dimensions = v.n;
-    desc.packet = (wcoh_packet)r->packet.index;
-    desc.cpu.threads = (int)r->threads;
     must(wcoh_resonance_create(&store, &desc, &error), NULL, &error);
     must(wcoh_resonance_add(store, v.values, NULL, v.count, &error), r->file, &error);
     must(wcoh_resonance_save_file(store, r->store, &error), NULL, &error);
@@ -97,21 +87,18 @@ static void build(const request *r)
 static void ask(const request *r)
 {
     vectors v = vectors_read(r->file, r->tensor);
-    wcoh_resonance_query query = query_of(r);
     wcoh_resonance_hit hits[1024];
-    wcoh_cpu_desc cpu;
     wcoh_resonance *store;
     wcoh_error error;
     int found, i;
-    memset(&cpu, 0, sizeof cpu);
-    cpu.threads = (int)r->threads;
-    must(wcoh_resonance_load_file(&store, r->store, 0, 0, &cpu, NULL, &error), NULL, &error);
+    must(wcoh_resonance_load_file(&store, r->store, 0, 0, &r->desc.cpu, NULL, &error), NULL,
+         &error);
     if (wcoh_resonance_get_desc(store)->dimensions != v.n)
         fail(EXIT_FAILED, "%s: vectors of %d dimensions, the store has %d", r->file, v.n,
              wcoh_resonance_get_desc(store)->dimensions);
     if (r->row >= (long long)v.count)
         fail(EXIT_USAGE, "--row is %.0f: the file has %lu", (double)r->row, (unsigned long)v.count);
-    must(wcoh_resonance_find(store, &query, v.values + (size_t)r->row * (size_t)v.n, NULL, hits,
+    must(wcoh_resonance_find(store, &r->query, v.values + (size_t)r->row * (size_t)v.n, NULL, hits,
                              &found, &error),
          NULL, &error);
     if (r->json) printf("[");
@@ -224,16 +211,14 @@ static void bench(const request *r)
     size_t count = (size_t)r->packets, row;
     float *block = (float *)memory_of((size_t)n * 1024, sizeof(float)), *vector = block;
     double read = 1e9, full = 1e9, quarter = 1e9, build_start, build_time;
-    wcoh_resonance_query whole = query_of(r), part = whole;
-    wcoh_resonance_desc desc;
+    wcoh_resonance_query whole = r->query, part = whole;
+    wcoh_resonance_desc desc = r->desc;
     wcoh_resonance *store;
     wcoh_resonance_hit hits[1024];
     wcoh_rng rng = wcoh_rng_seed(1);
     wcoh_error error;
     threads = threads > 64 ? 64 : threads;
-    memset(&desc, 0, sizeof desc);
     desc.dimensions = n;
-    desc.packet = (wcoh_packet)r->packet.index;
     desc.cpu.threads = threads;
     desc.memory.alloc = piece_alloc;
     desc.memory.release = piece_release;
@@ -277,11 +262,8 @@ int main(int argc, char **argv)
     request r;
     program_name = "recall";
     memset(&r, 0, sizeof r);
-    r.packet.words = "sign dft";
-    r.packet.index = WCOH_PACKET_DFT;
-    r.score.words = "resonance cosine";
-    r.score.index = WCOH_SCORE_COSINE;
-    r.top = 10;
+    r.desc.packet = WCOH_PACKET_DFT;
+    r.query.score = WCOH_SCORE_COSINE;
     r.packets = 1000000;
     r.dimensions = 384;
     r.repeats = 10;

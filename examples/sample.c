@@ -18,10 +18,10 @@
 
 typedef struct request {
     const char *model, *prompt, *device, *isa_name;
-    wcoh_isa isa;
     choice unknown;
     long long tokens, threads;
     wcoh_sample_desc sample;
+    wcoh_session_desc session;
 } request;
 
 static void request_read(request *r, int argc, char **argv)
@@ -36,24 +36,20 @@ static void request_read(request *r, int argc, char **argv)
         ISA_OPTION(&r->isa_name),
         DEVICE_OPTION(&r->device),
     };
-    wcoh_sample_desc shown = r->sample;
-    settings sampling;
+    settings descs[2];
     command c;
-    memset(&sampling, 0, sizeof sampling);
     memset(&c, 0, sizeof c);
-    shown.repetition_window = 64;
-    sampling.title = "sampling";
-    sampling.kind = WCOH_DESC_SAMPLE;
-    sampling.desc = &r->sample;
-    sampling.shown = &shown;
+    descs[0] = settings_of("sampling", WCOH_DESC_SAMPLE, &r->sample, NULL);
+    descs[1] = settings_of("session", WCOH_DESC_SESSION, &r->session, NULL);
     c.usage = "MODEL [options]\nPrints what the model writes after a prompt.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
-    c.descs = &sampling;
-    c.desc_count = 1;
+    c.descs = descs;
+    c.desc_count = 2;
     c.word_limit = 1;
     options_read(&c, argc, argv);
-    r->isa = isa_named(r->isa_name);
+    r->session.cpu.isa = isa_named(r->isa_name);
+    r->session.cpu.threads = (int)r->threads;
     if (c.word_count < 1) fail(EXIT_USAGE, "a model is needed; --help explains");
     r->model = c.words[0];
 }
@@ -105,7 +101,6 @@ int main(int argc, char **argv)
 {
     request r;
     wcoh_model *model = NULL;
-    wcoh_session_desc desc;
     wcoh_error error;
     writer w;
     text_flow flow;
@@ -122,13 +117,10 @@ int main(int argc, char **argv)
     r.device = "cpu";
     r.isa_name = "auto";
     request_read(&r, argc, argv);
-    memset(&desc, 0, sizeof desc);
-    desc.cpu.threads = (int)r.threads;
-    desc.cpu.isa = r.isa;
-    desc.device = device_named(r.device);
+    r.session.device = device_named(r.device);
     must(wcoh_model_load_file(&model, r.model, NULL, &error), NULL, &error);
     binary_stdout();
-    writer_open(&w, model, &desc, &r.sample);
+    writer_open(&w, model, &r.session, &r.sample);
     hear_prompt(&r, &w, model);
     if (r.prompt) fputs(r.prompt, stdout);
     started = seconds_now();
@@ -146,6 +138,6 @@ int main(int argc, char **argv)
             seconds > 0 ? (double)i / seconds : 0.0);
     writer_close(&w);
     wcoh_model_destroy(model);
-    device_close(desc.device);
+    device_close(r.session.device);
     return 0;
 }

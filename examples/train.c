@@ -172,7 +172,6 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
     wcoh_trainer_desc trainer_shown;
     settings descs[2];
     command c;
-    memset(descs, 0, sizeof descs);
     memset(&c, 0, sizeof c);
     c.usage = usage;
     c.options = options;
@@ -183,14 +182,10 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
     if (!model_shown.vocab) model_shown.vocab = 65;
     wcoh_model_desc_resolve(&model_shown, NULL);
     wcoh_trainer_desc_resolve(&trainer_shown, NULL, NULL);
-    descs[0].title = "model";
-    descs[0].kind = WCOH_DESC_MODEL;
-    descs[0].desc = &r->model;
+    /* the text's alphabet gives vocab */
+    descs[0] = settings_of("model", WCOH_DESC_MODEL, &r->model, "vocab");
     descs[0].shown = &model_shown;
-    descs[0].skip = "vocab"; /* the text's alphabet gives it */
-    descs[1].title = "trainer";
-    descs[1].kind = WCOH_DESC_TRAINER;
-    descs[1].desc = &r->trainer;
+    descs[1] = settings_of("trainer", WCOH_DESC_TRAINER, &r->trainer, NULL);
     descs[1].shown = &trainer_shown;
     c.descs = descs;
     c.desc_count = 2;

@@ -91,6 +91,8 @@ refuses 2 '^train: --seconds is "-1": allowed are' "$train" --seconds -1
 refuses 2 '^sample: top_p is 2: allowed are' "$sample" m --top-p 2
 refuses 2 '^sample: temperature is -1: allowed are' "$sample" m --temperature -1
 refuses 2 '^sample: top_k is -3: allowed are' "$sample" m --top-k=-3
+refuses 2 '^eval: batch is -1: allowed are 1 to 1048576, 0 for the default' "$eval" m t --batch -1
+refuses 2 '^sample: prefill is 70000: allowed are 1 to 65536' "$sample" m --prefill 70000
 refuses 2 '^eval: --stream takes no value' "$eval" m t --stream=1
 refuses 2 '^eval: --to 5 is not after --from 10' "$eval" m t --from 10 --to 5
 for program in "$train --data text $small --steps 1" "$sample m" "$eval m t"; do

@@ -462,10 +462,82 @@ static void sinusoids_are_sine_first(void)
 
 /* ---- settings -------------------------------------------------------------------------------- */
 
+enum { DESC_KINDS = WCOH_DESC_RESONANCE_QUERY + 1 };
+
+/* Those that only a call checks: a session and an evaluation of the smallest model. */
+static wcoh_result resolve_running(wcoh_desc_kind kind, const void *desc, wcoh_error *error)
+{
+    wcoh_model_desc small = model_desc_of("vocab=2 bands=1 layers=1 heads=1 maestro=1");
+    wcoh_model *model = model_of(&small);
+    wcoh_session *session;
+    uint32_t tokens[80] = {0};
+    double loss;
+    wcoh_result result;
+    if (kind == WCOH_DESC_EVAL) {
+        result = wcoh_model_evaluate(model, (const wcoh_eval_desc *)desc, tokens, 80, &loss, NULL,
+                                     error);
+    } else {
+        result = wcoh_session_create(&session, model, (const wcoh_session_desc *)desc, error);
+        wcoh_session_destroy(session);
+    }
+    wcoh_model_destroy(model);
+    return result;
+}
+
+static wcoh_result resolve_query(const void *query, wcoh_error *error)
+{
+    float v[4] = {1, 2, 3, 4};
+    wcoh_resonance_desc desc;
+    wcoh_resonance_hit hits[1024];
+    wcoh_resonance *store;
+    wcoh_result result;
+    int found;
+    memset(&desc, 0, sizeof desc);
+    desc.dimensions = 4;
+    desc.cpu.threads = 1;
+    CHECK(wcoh_resonance_create(&store, &desc, error) == WCOH_OK);
+    result = wcoh_resonance_find(store, (const wcoh_resonance_query *)query, v, NULL, hits, &found,
+                                 error);
+    wcoh_resonance_destroy(store);
+    return result;
+}
+
+/* Those of the toolkit; the desc gets what the object has made of it. */
+static wcoh_result resolve_toolkit(wcoh_desc_kind kind, void *desc, wcoh_error *error)
+{
+    wcoh_circle *circle;
+    wcoh_spectral *spectral;
+    wcoh_resonance *store;
+    wcoh_result result;
+    if (kind == WCOH_DESC_CIRCLE) {
+        result = wcoh_circle_create(&circle, (wcoh_circle_desc *)desc, error);
+        if (circle) *(wcoh_circle_desc *)desc = *wcoh_circle_get_desc(circle);
+        wcoh_circle_destroy(circle);
+    } else if (kind == WCOH_DESC_SPECTRAL) {
+        result = wcoh_spectral_create(&spectral, (wcoh_spectral_desc *)desc, error);
+        if (spectral) *(wcoh_spectral_desc *)desc = *wcoh_spectral_get_desc(spectral);
+        wcoh_spectral_destroy(spectral);
+    } else {
+        result = wcoh_resonance_create(&store, (wcoh_resonance_desc *)desc, error);
+        if (store) *(wcoh_resonance_desc *)desc = *wcoh_resonance_get_desc(store);
+        wcoh_resonance_destroy(store);
+    }
+    return result;
+}
+
+/* Whoever takes such a desc, takes this one. */
 static wcoh_result resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
 {
-    if (kind == WCOH_DESC_MODEL) return wcoh_model_desc_resolve((wcoh_model_desc *)desc, error);
-    return wcoh_trainer_desc_resolve((wcoh_trainer_desc *)desc, NULL, error);
+    switch (kind) {
+    case WCOH_DESC_MODEL: return wcoh_model_desc_resolve((wcoh_model_desc *)desc, error);
+    case WCOH_DESC_TRAINER:
+        return wcoh_trainer_desc_resolve((wcoh_trainer_desc *)desc, NULL, error);
+    case WCOH_DESC_SAMPLE: return wcoh_sample_desc_check((const wcoh_sample_desc *)desc, 65, error);
+    case WCOH_DESC_SESSION:
+    case WCOH_DESC_EVAL: return resolve_running(kind, desc, error);
+    case WCOH_DESC_RESONANCE_QUERY: return resolve_query(desc, error);
+    default: return resolve_toolkit(kind, desc, error);
+    }
 }
 
 static void put(const wcoh_field *field, void *desc, double value)
@@ -483,12 +555,23 @@ static void put(const wcoh_field *field, void *desc, double value)
 typedef union any_desc {
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
+    wcoh_sample_desc sample;
+    wcoh_session_desc session;
+    wcoh_eval_desc eval;
+    wcoh_circle_desc circle;
+    wcoh_spectral_desc spectral;
+    wcoh_resonance_desc resonance;
+    wcoh_resonance_query query;
 } any_desc;
 
+/* All defaults, and 65 for what has none. */
 static void start_desc(wcoh_desc_kind kind, any_desc *desc)
 {
+    int i, count;
+    const wcoh_field *fields = wcoh_fields(kind, &count);
     memset(desc, 0, sizeof *desc);
-    if (kind == WCOH_DESC_MODEL) desc->model.vocab = 65;
+    for (i = 0; i < count; i++)
+        if (fields[i].required) put(&fields[i], desc, 65);
 }
 
 /* A value outside its range, written straight into the struct: the sentence names both. */
@@ -512,29 +595,66 @@ static void field_refuses(wcoh_desc_kind kind, const wcoh_field *field, double v
 
 static void out_of_range_values_are_named(void)
 {
-    static const wcoh_desc_kind kinds[] = {WCOH_DESC_MODEL, WCOH_DESC_TRAINER};
     double infinite = HUGE_VAL;
     int k, i, count;
-    for (k = 0; k < 2; k++) {
-        const wcoh_field *fields = wcoh_fields(kinds[k], &count);
+    for (k = 0; k < DESC_KINDS; k++) {
+        wcoh_desc_kind kind = (wcoh_desc_kind)k;
+        const wcoh_field *fields = wcoh_fields(kind, &count);
         for (i = 0; i < count; i++) {
             const wcoh_field *f = &fields[i];
             if (f->kind == WCOH_FIELD_SEED) continue;
             if (f->kind == WCOH_FIELD_CHOICE) {
-                field_refuses(kinds[k], f, 99, "99");
-                field_refuses(kinds[k], f, -1, "-1");
+                field_refuses(kind, f, 99, "99");
+                field_refuses(kind, f, -1, "-1");
                 continue;
             }
             if (f->maximum < 2147483647.0 || f->kind == WCOH_FIELD_REAL)
-                field_refuses(kinds[k], f, f->maximum * 2 + 1, NULL);
-            if (!f->off) field_refuses(kinds[k], f, -3, "-3");
-            if (f->minimum > 1) field_refuses(kinds[k], f, 1, "1");
+                field_refuses(kind, f, f->maximum * 2 + 1, NULL);
+            if (!f->off) field_refuses(kind, f, -3, "-3");
+            if (f->required) field_refuses(kind, f, 0, "is 0");
+            if (f->minimum > 1) field_refuses(kind, f, 1, "1");
             if (f->kind != WCOH_FIELD_REAL) continue;
-            field_refuses(kinds[k], f, f->minimum / 2, NULL);
-            field_refuses(kinds[k], f, infinite, "inf");
-            field_refuses(kinds[k], f, infinite - infinite, "nan");
+            field_refuses(kind, f, f->minimum / 2, NULL);
+            field_refuses(kind, f, infinite, "inf");
+            field_refuses(kind, f, infinite - infinite, "nan");
         }
     }
+}
+
+/* What 0 becomes is what the row says, also where an object fills its desc in by itself. */
+static void defaults_are_those_of_the_table(void)
+{
+    static const wcoh_desc_kind kinds[] = {WCOH_DESC_MODEL, WCOH_DESC_TRAINER, WCOH_DESC_CIRCLE,
+                                           WCOH_DESC_SPECTRAL, WCOH_DESC_RESONANCE};
+    int k, i, count, defaults = 0;
+    for (k = 0; k < (int)(sizeof kinds / sizeof kinds[0]); k++) {
+        const wcoh_field *fields = wcoh_fields(kinds[k], &count);
+        any_desc desc;
+        wcoh_error error = {WCOH_OK, ""};
+        start_desc(kinds[k], &desc);
+        CHECK_SAY(resolve(kinds[k], &desc, &error) == WCOH_OK, "%s", error.text);
+        for (i = 0; i < count; i++) {
+            char text[64], standard[64];
+            if (fields[i].standard == 0) continue;
+            defaults++;
+            snprintf(standard, sizeof standard, "%.15g", fields[i].standard);
+            wcoh_field_get(kinds[k], &desc, fields[i].name, text, sizeof text);
+            CHECK_SAY(strtod(text, NULL) == strtod(standard, NULL), "%s is %s, not %s",
+                      fields[i].name, text, standard);
+        }
+    }
+    CHECK(defaults > 20);
+}
+
+static void a_table_that_is_not_there_has_no_rows(void)
+{
+    int count = 1;
+    CHECK(wcoh_fields((wcoh_desc_kind)DESC_KINDS, &count) == NULL && count == 0);
+    count = 1;
+    CHECK(wcoh_fields((wcoh_desc_kind)-1, &count) == NULL && count == 0);
+    CHECK(wcoh_field_set((wcoh_desc_kind)DESC_KINDS, &count, "bands", "1", NULL) ==
+          WCOH_E_ARGUMENT);
+    CHECK(wcoh_field_get((wcoh_desc_kind)DESC_KINDS, &count, "bands", NULL, 0) == -1);
 }
 
 static void related_settings_are_checked(void)
@@ -562,16 +682,13 @@ static void related_settings_are_checked(void)
 /* Each field from text to the struct and back: the same bits. */
 static void fields_survive_text(void)
 {
-    static const wcoh_desc_kind kinds[] = {WCOH_DESC_MODEL, WCOH_DESC_TRAINER, WCOH_DESC_SAMPLE};
-    union {
-        any_desc any;
-        wcoh_sample_desc sample;
-    } one, two;
+    any_desc one, two;
     wcoh_rng rng = wcoh_rng_seed(7);
     int k, i, round, count;
-    for (k = 0; k < 3; k++) {
-        const wcoh_field *fields = wcoh_fields(kinds[k], &count);
-        CHECK(count > 5);
+    for (k = 0; k < DESC_KINDS; k++) {
+        wcoh_desc_kind kind = (wcoh_desc_kind)k;
+        const wcoh_field *fields = wcoh_fields(kind, &count);
+        CHECK(count > 0);
         for (i = 0; i < count; i++) {
             const wcoh_field *f = &fields[i];
             wcoh_error error = {WCOH_OK, ""};
@@ -587,13 +704,12 @@ static void fields_survive_text(void)
                     memcpy((char *)&one + f->offset, &seed, sizeof seed);
                 else if (f->kind == WCOH_FIELD_CHOICE) put(f, &one, round % 2);
                 else put(f, &one, f->kind == WCOH_FIELD_INT ? floor(value) : value);
-                CHECK(wcoh_field_get(kinds[k], &one, f->name, text, sizeof text) ==
-                      (int)strlen(text));
-                CHECK_SAY(wcoh_field_set(kinds[k], &two, f->name, text, &error) == WCOH_OK, "%s",
+                CHECK(wcoh_field_get(kind, &one, f->name, text, sizeof text) == (int)strlen(text));
+                CHECK_SAY(wcoh_field_set(kind, &two, f->name, text, &error) == WCOH_OK, "%s",
                           error.text);
                 CHECK_SAY(memcmp(&one, &two, sizeof one) == 0, "%s changes by way of \"%s\"",
                           f->name, text);
-                CHECK(wcoh_field_get(kinds[k], &two, f->name, again, sizeof again) > 0 &&
+                CHECK(wcoh_field_get(kind, &two, f->name, again, sizeof again) > 0 &&
                       strcmp(text, again) == 0);
             }
         }
@@ -2037,6 +2153,8 @@ int main(void)
     RUN(two_circles_have_bounded_rank);
     RUN(sinusoids_are_sine_first);
     RUN(out_of_range_values_are_named);
+    RUN(defaults_are_those_of_the_table);
+    RUN(a_table_that_is_not_there_has_no_rows);
     RUN(related_settings_are_checked);
     RUN(fields_survive_text);
     RUN(bad_text_is_refused);

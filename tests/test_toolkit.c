@@ -246,7 +246,8 @@ static void circle_refuses_what_it_cannot_hold(void)
     CHECK_TEXT(error.text, "buckets is -1");
     desc.buckets = 5000;
     desc.axes = 2;
-    CHECK(wcoh_circle_create(&circle, &desc, NULL) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_circle_create(&circle, &desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "buckets is 5000: allowed on two axes are 1 to 4096");
     desc.axes = 3;
     CHECK(wcoh_circle_create(&circle, &desc, NULL) == WCOH_E_ARGUMENT);
     CHECK(wcoh_circle_create(&circle, NULL, NULL) == WCOH_OK);
@@ -779,7 +780,7 @@ static void spectral_refuses_bad_input(void)
     desc.dimensions = 4;
     desc.bands = 4;
     CHECK(wcoh_spectral_create(&s, &desc, &error) == WCOH_E_ARGUMENT);
-    CHECK_TEXT(error.text, "bands is 4, allowed 1..3");
+    CHECK_TEXT(error.text, "bands is 4: vectors of 4 dimensions have 3 bins, allowed are 1 to 3");
     desc.bands = 0;
     desc.draws = 10001;
     CHECK(wcoh_spectral_create(&s, &desc, NULL) == WCOH_E_ARGUMENT);

@@ -36,7 +36,9 @@ ok "its JSON parses" is_json
 ok "also by nine of its bins" has '^\[\{"packet":17,"score":1\.0000'
 succeeds "$bin/recall" bench --packets 2000 --dimensions 24 --repeats 2 --json
 ok "its JSON parses" is_json
-refuses 2 'allowed are sign dft' "$bin/recall" build v.store v.npy --packet wave
+refuses 2 'packet is "wave": allowed are: sign dft phases' "$bin/recall" build v.store v.npy --packet wave
+refuses 2 'packet is "phases": a file of vectors has none' "$bin/recall" build v.store v.npy --packet phases
+refuses 2 'top is 1025: allowed are 1 to 1024' "$bin/recall" ask v.store v.npy --top 1025
 refuses 2 'the file has 300' "$bin/recall" ask v.store v.npy --row 300
 refuses 1 'no such file' "$bin/recall" ask none.store v.npy
 refuses 1 'resonance store|safetensors' "$bin/recall" ask v.npy v.npy
@@ -56,6 +58,8 @@ for name in near far pairs spectrum wheel; do
 done
 succeeds "$bin/embed_report" v.npy --draws 20 --json
 ok "its JSON parses" is_json
+refuses 2 'draws is 1: a null needs 2 to 10000' "$bin/embed_report" v.npy --draws 1
+refuses 2 'bands is 129: allowed are 1 to 128' "$bin/embed_report" v.npy --bands 129
 refuses 1 'no vector named "four"' sh -c "printf 'g zero four\n' >bad; '$bin/embed_report' v.npy \
 --names names --pairs bad"
 refuses 1 'line 1 is not' sh -c "echo nonsense >bad; '$bin/embed_report' v.npy --pairs bad"
