@@ -263,6 +263,17 @@ static void print_json(const request *r, const vectors *v, const group *g, int g
 
 /* ---- pictures ----------------------------------------------------------------------------- */
 
+/* The name takes what room the numbers leave. */
+static const char *group_title(const group *g, const measured *m, double room)
+{
+    const char *rest = text_made(", %lu pair%s, mean cosine %.3f", (unsigned long)g->count,
+                                 g->count == 1 ? "" : "s", m->mean.cosine);
+    double taken =
+        plot_text_width(rest, PLOT_TITLE) + plot_text_width("Band coherence: ", PLOT_TITLE);
+    return text_made("Band coherence: %s%s", plot_fit(g->name, PLOT_TITLE, room - taken - 12),
+                     rest);
+}
+
 /* Band coherences of a group as bars; behind each the middle 95 % of its null. */
 static void plot_group(const char *prefix, const group *g, const measured *m, int bands)
 {
@@ -278,10 +289,7 @@ static void plot_group(const char *prefix, const group *g, const measured *m, in
         plot_span(&bottom, &top, low[i]);
         plot_span(&bottom, &top, high[i]);
     }
-    plot_open(&p, prefix, g->name, 780, 430,
-              text_made("Band coherence: %s, %lu pair%s, mean cosine %.3f",
-                        text_shortened(g->name, 40), (unsigned long)g->count,
-                        g->count == 1 ? "" : "s", m->mean.cosine));
+    plot_open(&p, prefix, g->name, 780, 430, group_title(g, m, 780));
     f = plot_frame_of(&p, plot_axis_of(0, bands), plot_axis_of(bottom * 1.08, top * 1.08), 150);
     plot_axes(&p, &f, "band (low to high frequency over the index)", "mean coherence (cosine)",
               PLOT_X_BARE);
@@ -358,10 +366,13 @@ static void plot_pairs(const char *prefix, const names *n, const group *g, int g
         for (pair = 0; pair < drawn[i]; pair++)
             for (k = 0; k < bands; k++)
                 z[(row + pair) * bands + k] = m[i].bands[pair * bands + k].z;
-    plot_open(&p, prefix, "pairs", 860, 110 + (rows < 12 ? 30 * rows + 60 : 17 * rows),
+    plot_open(&p, prefix, "pairs", 860, 118 + (rows < 12 ? 30 * rows + 60 : 17 * rows),
               text_made("Coherence of each pair in each band, against its null: %d of %lu pairs",
                         rows, (unsigned long)all));
+    plot_subtitle(&p, "white: as chance gives; the ends of the scale: 4 deviations and more");
     f = plot_frame_of(&p, plot_axis_of(0, bands), plot_axis_of(0, rows), 220);
+    f.top += 8;
+    f.height -= 8;
     f.width -= 190 - f.left;
     f.left = 190;
     memset(&map, 0, sizeof map);
@@ -369,7 +380,7 @@ static void plot_pairs(const char *prefix, const names *n, const group *g, int g
     map.rows = rows;
     map.columns = bands;
     map.scale = plot_axis_of(-4, 4);
-    map.scale_name = "z (white: as chance; the ends: 4 and more)";
+    map.scale_name = "z";
     plot_heat(&p, &f, &map, 150);
     plot_heat_numbers(&p, &f, rows, bands, "band (low to high frequency over the index)", NULL);
     for (row = 0, i = 0; i < groups; row += drawn[i++])
@@ -443,18 +454,30 @@ static power_spectrum spectrum_of_all(const vectors *v, wcoh_dft *dft)
     return s;
 }
 
-static void plot_spectrum(const char *prefix, const power_spectrum *s, size_t count)
+/* The span of what is drawn; bins of nearly no power would take all room and are NaN instead.
+   Returns their number. */
+static int spectrum_span(power_spectrum *s, double *low, double *high)
 {
-    double low = s->null_mean, high = s->null_mean;
+    int k, left_out = 0;
+    *low = *high = s->null_mean;
+    for (k = 0; k < s->bins; k++) {
+        if (s->low[k] > s->null_mean * 1e-2) plot_span(low, high, s->low[k]);
+        plot_span(low, high, s->high[k]);
+    }
+    for (k = 0; k < s->bins; k++) {
+        if (s->mean[k] > s->null_mean * 1e-4) plot_span(low, high, s->mean[k]);
+        else s->mean[k] = NAN, left_out++;
+    }
+    return left_out;
+}
+
+static void plot_spectrum(const char *prefix, power_spectrum *s, size_t count)
+{
+    double low, high;
+    int left_out = spectrum_span(s, &low, &high);
     plot_style style = plot_style_of(0), null = style;
     plot p;
     plot_frame f;
-    int k;
-    for (k = 0; k < s->bins; k++) {
-        if (s->mean[k] > s->null_mean * 1e-4) plot_span(&low, &high, s->mean[k]);
-        if (s->low[k] > s->null_mean * 1e-2) plot_span(&low, &high, s->low[k]);
-        plot_span(&low, &high, s->high[k]);
-    }
     plot_open(&p, prefix, "spectrum", 820, 430,
               text_made("Mean power spectrum of %lu vector%s", (unsigned long)count,
                         count == 1 ? "" : "s"));
@@ -472,27 +495,87 @@ static void plot_spectrum(const char *prefix, const power_spectrum *s, size_t co
     plot_legend_area(&p, &f, 2, "null, 95 %", PLOT_NULL);
     plot_note(&p, &f, 4, 0, "null: directions at");
     plot_note(&p, &f, 5, 0, "random, same lengths");
+    if (left_out) {
+        plot_note(&p, &f, 7, 0, text_made("below 1e-4 of the null,"));
+        plot_note(&p, &f, 8, 0, text_made("left out: %d bin%s", left_out, left_out > 1 ? "s" : ""));
+    }
     plot_close(&p);
 }
 
 enum { WHEEL_BINS = 97, WHEEL_NAMED = 5 };
 
-/* The strongest spokes have the number of their bin. */
-static void plot_wheel_names(plot *p, double x, double y, double radius, const plot_axis *scale,
-                             const power_spectrum *s, int shown)
+static const double wheel_x = 300, wheel_y = 310, wheel_radius = 225; /* pixels */
+
+/* The WHEEL_NAMED strongest bins, strongest first; returns how many have an amplitude at all. */
+static int wheel_strongest(const power_spectrum *s, int shown, int *best)
 {
-    int named[WHEEL_BINS], i, k;
-    memset(named, 0, sizeof named);
-    for (i = 0; i < WHEEL_NAMED && i < shown; i++) {
-        int best = -1;
-        double r;
-        for (k = 0; k < shown; k++)
-            if (!named[k] && (best < 0 || s->amplitude[k] > s->amplitude[best])) best = k;
-        if (!(s->amplitude[best] > 0)) return;
-        named[best] = 1;
-        r = radius * plot_share(scale, s->amplitude[best]) - 14;
-        plot_text(p, x + r * cos(s->phase[best]) + 4, y - r * sin(s->phase[best]) - 4, 11, -1, 0,
-                  PLOT_INK, text_made("bin %d", best));
+    int count, i, k;
+    for (count = 0; count < WHEEL_NAMED; count++) {
+        best[count] = -1;
+        for (k = 0; k < shown; k++) {
+            for (i = 0; i < count && best[i] != k; i++) {}
+            if (i == count && s->amplitude[k] > 0 &&
+                (best[count] < 0 || s->amplitude[k] > s->amplitude[best[count]]))
+                best[count] = k;
+        }
+        if (best[count] < 0) break;
+    }
+    return count;
+}
+
+/* Places that have a number already. */
+typedef struct wheel_taken {
+    double at[WHEEL_NAMED + PLOT_MOST_TICKS][2];
+    int count;
+} wheel_taken;
+
+/* 1 if a small number can stand there; then it is taken. */
+static int wheel_take(wheel_taken *t, double x, double y)
+{
+    int i;
+    for (i = 0; i < t->count; i++)
+        if (fabs(t->at[i][0] - x) < 22 && fabs(t->at[i][1] - y) < 13) return 0;
+    t->at[t->count][0] = x;
+    t->at[t->count++][1] = y;
+    return 1;
+}
+
+static double spoke_x(double r, double phase) { return wheel_x + r * cos(phase); }
+static double spoke_y(double r, double phase) { return wheel_y - r * sin(phase); }
+
+/* Numbers of the strongest bins behind the ends of their spokes, where there is room. */
+static void plot_wheel_bins(plot *p, const plot_axis *scale, const power_spectrum *s,
+                            const int *best, int count)
+{
+    plot_ticks ticks = plot_ticks_of(scale, 4, 0);
+    wheel_taken taken;
+    int i;
+    taken.count = 0;
+    for (i = 0; i < ticks.count; i++) {
+        double r = wheel_radius * plot_share(scale, ticks.at[i]);
+        wheel_take(&taken, spoke_x(r, plot_pi / 12), spoke_y(r, plot_pi / 12));
+    }
+    for (i = 0; i < count; i++) {
+        double r = wheel_radius * plot_share(scale, s->amplitude[best[i]]) + 12;
+        double x = spoke_x(r, s->phase[best[i]]), y = spoke_y(r, s->phase[best[i]]);
+        if (wheel_take(&taken, x, y))
+            plot_text_over(p, x, y + 4, 11, PLOT_INK, text_made("%d", best[i]));
+    }
+}
+
+/* The strongest bins in numbers. */
+static void plot_wheel_names(plot *p, const plot_axis *scale, const power_spectrum *s, int shown)
+{
+    int best[WHEEL_NAMED], count = wheel_strongest(s, shown, best), i;
+    const double x = 590, y = 110;
+    plot_wheel_bins(p, scale, s, best, count);
+    plot_text(p, x, y - 26, 13, -1, 0, PLOT_INK, count ? "strongest" : "all amplitudes are 0");
+    for (i = 0; i < count; i++) {
+        double degrees = fmod(s->phase[best[i]] * 180 / plot_pi + 360, 360);
+        plot_disc(p, x + 6, y + 22 * i - 4, 5, plot_wheel_colour(best[i], shown));
+        plot_text(
+            p, x + 18, y + 22 * i, 13, -1, 0, PLOT_INK,
+            text_made("bin %d: %.3g at %.0f\302\260", best[i], s->amplitude[best[i]], degrees));
     }
 }
 
@@ -507,16 +590,17 @@ static void plot_first_wheel(const char *prefix, const vectors *v, const names *
     plot p;
     wcoh_packet_dft(dft, v->values, s->amplitude, s->phase);
     for (k = 0; k < shown; k++) plot_span(&low, &high, s->amplitude[k]);
-    scale = plot_axis_of(0, high);
-    plot_open(&p, prefix, "wheel", 600, 660,
-              text_made("Phase wheel of vector %s%s%s", quote, row_text(n, 0), quote));
-    plot_wheel(&p, 300, 310, 225, &scale, s->phase, s->amplitude, shown);
-    plot_wheel_names(&p, 300, 310, 225, &scale, s, shown);
+    scale = plot_axis_of(0, high * 1.1); /* room for the numbers of bins */
+    plot_open(&p, prefix, "wheel", 790, 660,
+              text_made("Phase wheel of vector %s%s%s", quote,
+                        plot_fit(row_text(n, 0), PLOT_TITLE, 500), quote));
+    plot_wheel(&p, wheel_x, wheel_y, wheel_radius, &scale, s->phase, s->amplitude, shown);
+    plot_wheel_names(&p, &scale, s, shown);
     for (k = 0; k < 64; k++) plot_rect(&p, 172 + 4 * k, 596, 4.3, 12, plot_shade(0.92 * k / 63, 0));
     plot_text(&p, 164, 606, 12, 1, 0, PLOT_INK, "bin 0");
     plot_text(&p, 436, 606, 12, -1, 0, PLOT_INK, text_made("bin %d", shown - 1));
     plot_text(
-        &p, 300, 632, 13, 0, 0, PLOT_INK,
+        &p, wheel_x, 632, 13, 0, 0, PLOT_INK,
         text_made("a spoke a DFT bin, %d of %d; angle: phase (degrees); length: amplitude |X|",
                   shown, s->bins));
     plot_close(&p);

@@ -89,29 +89,77 @@ static void look_open(look *k, int layers, int heads, int tokens)
     k->choice = (int *)memory_of(count_of(l + 1, t), sizeof(int));
 }
 
-/* How much a map [T,T] tells, in nats a query: the weight off the diagonal and off key 0, times how
-   far it is from being spread evenly there (Kullback and Leibler 1951). A token that listens to
-   itself, to the sink or to all alike tells nothing of the text, however sharp it is. */
+/* A map that looks at distances alone: query q gives key k the weight a[q] b[q - k + T - 1]. */
+typedef struct distance_map {
+    double *a, *rows;      /* [T] and what the weights of a query must sum to */
+    double *b, *diagonals; /* [2T] and those of a distance */
+    double *sums;          /* [2T] */
+} distance_map;
+
+static distance_map distance_open(int tokens)
+{
+    size_t t = (size_t)tokens;
+    distance_map d;
+    d.a = (double *)memory_of(count_of(8, t), sizeof(double));
+    d.rows = d.a + t;
+    d.b = d.rows + t;
+    d.diagonals = d.b + 2 * t;
+    d.sums = d.diagonals + 2 * t;
+    return d;
+}
+
+static double factor_of(double mass, double others) { return mass > 0 ? mass / others : 0; }
+
+/* One round of fitting a and b in turn (Deming and Stephan 1940); query q meets b[q .. q + T - 2]. */
+static void distance_round(distance_map *d, int t)
+{
+    double sum;
+    int q, j;
+    for (sum = 0, j = t - 2; j >= 0; j--) d->sums[j] = sum += d->b[j];
+    for (sum = 0, j = t - 1; j < 2 * t - 2; j++) d->sums[j] = sum += d->b[j];
+    for (q = 0; q < t; q++)
+        d->a[q] =
+            factor_of(d->rows[q], (q < t - 1 ? d->sums[q] : 0) + (q > 0 ? d->sums[q + t - 2] : 0));
+    for (sum = 0, q = 0; q < t - 1; q++) {
+        sum += d->a[q];
+        d->b[q] = factor_of(d->diagonals[q], sum);
+    }
+    for (sum = 0, q = t - 1; q > 0; q--) {
+        sum += d->a[q];
+        d->b[q + t - 2] = factor_of(d->diagonals[q + t - 2], sum);
+    }
+}
+
+/* How much a map [T,T] tells, in nats a query: how far (Kullback and Leibler 1951) it is from the
+   nearest map that looks at distances alone, key 0 left out. A token that listens to itself, to the
+   ones before it, to the sink or to all alike tells nothing of the text, however sharp it is. */
 static double map_tells(const float *map, int tokens, wcoh_map_keys keys)
 {
-    double sum = 0;
-    int q, key, queries = 0;
+    enum { ROUNDS = 500 };
+    distance_map d = distance_open(tokens);
+    int q, key, i, queries = keys == WCOH_MAP_CAUSAL ? tokens - 2 : tokens;
+    double told = 0;
     for (q = 0; q < tokens; q++) {
         const float *row = map + (size_t)q * (size_t)tokens;
-        int last = keys == WCOH_MAP_CAUSAL ? q : tokens - 1, places = last - (q > 0);
-        double inside = 0, all = 0, terms = 0;
-        for (key = 0; key <= last; key++) {
-            double w = (double)row[key];
-            all += w;
-            if (key == 0 || key == q || !(w > 0)) continue;
-            inside += w;
-            terms += w * log(w);
+        int last = keys == WCOH_MAP_CAUSAL ? q : tokens - 1;
+        double all = 0;
+        for (key = 0; key <= last; key++) all += (double)row[key];
+        for (key = 1; key <= last; key++) {
+            double w = (double)row[key] / all;
+            if (!(w > 0)) continue;
+            told += w * log(w);
+            d.rows[q] += w;
+            d.diagonals[q - key + tokens - 1] += w;
         }
-        if (places < 2) continue;
-        queries++;
-        if (inside > 0) sum += (terms - inside * log(inside / places)) / all;
     }
-    return sum > 0 ? sum / queries : 0; /* no rounding below 0 */
+    for (i = 0; i < 2 * tokens; i++) d.b[i] = d.diagonals[i] > 0;
+    for (i = 0; i < ROUNDS; i++) distance_round(&d, tokens);
+    for (q = 0; q < tokens; q++)
+        if (d.rows[q] > 0) told -= d.rows[q] * log(d.a[q]);
+    for (i = 0; i < 2 * tokens; i++)
+        if (d.diagonals[i] > 0) told -= d.diagonals[i] * log(d.b[i]);
+    free(d.a);
+    return told > 0 && queries > 0 ? told / queries : 0; /* no rounding below 0 */
 }
 
 /* Maps [heads,T,T] of one layer. */
@@ -520,7 +568,7 @@ static void json_model(const look *k, const symbols *s)
 
 /* ---- weights ------------------------------------------------------------------------------ */
 
-enum { SPECTRA = 8, LEAST_SPECTRUM = 9 };
+enum { SPECTRA = 8, LEAST_SPECTRUM = 2 };
 
 typedef struct spectrum {
     const char *name;
@@ -528,19 +576,24 @@ typedef struct spectrum {
     double *values;
 } spectrum;
 
-/* For the picture: the first few of all matrices that are large enough. */
+/* For the picture: the first few of all matrices with a spectrum, not one value alone. */
 typedef struct spectra {
     spectrum first[SPECTRA];
     int count, matrices;
 } spectra;
+
+static int is_drawn_size(const wcoh_tensor_info *info)
+{
+    return info->shape[0] >= LEAST_SPECTRUM && info->shape[1] >= LEAST_SPECTRUM;
+}
 
 /* Keep the spectrum of a matrix while there is room, or give it up. */
 static void spectra_add(spectra *s, const wcoh_tensor_info *info, double *values)
 {
     uint64_t least = info->shape[0] < info->shape[1] ? info->shape[0] : info->shape[1];
     spectrum *next = &s->first[s->count];
-    s->matrices += least >= LEAST_SPECTRUM;
-    if (least < LEAST_SPECTRUM || s->count >= SPECTRA) {
+    s->matrices += is_drawn_size(info);
+    if (!is_drawn_size(info) || s->count >= SPECTRA) {
         free(values);
         return;
     }
@@ -649,6 +702,7 @@ static void look_weights(const char *path, int json, spectra *kept)
         if (info.dims != 2 || strncmp(info.name, "adam.", 5) == 0 || !info.count) continue;
         if (matrix_look(t, i, &info, &f, &values, &over[skipped].error)) {
             over[skipped++].tensor = i;
+            kept->matrices += is_drawn_size(&info);
             free(values);
             continue;
         }
@@ -686,10 +740,10 @@ static void plot_layer(const look *k, const char *prefix, int layer)
     plot_open(
         &p, prefix, text_made("map-layer%d", layer), 660, 590,
         text_made("Attention of layer %d, head %d of %d", layer, k->telling_head[layer], k->heads));
-    plot_text(&p, 330, 44, 12, 0, 0, PLOT_INK,
-              text_made("the most telling one: %.2f nats a query from even, off the diagonal and "
-                        "off key 0",
-                        k->told[layer]));
+    plot_subtitle(&p,
+                  text_made("the most telling one: %.2f nats a query beyond what distance alone "
+                            "explains, key 0 left out",
+                            k->told[layer]));
     f = plot_frame_of(&p, plot_axis_of(0, k->tokens), plot_axis_of(0, k->tokens), 110);
     f.top += 8;
     f.height -= 8;
@@ -880,35 +934,51 @@ static void plot_depth(const look *k, const char *prefix)
     free(depth);
 }
 
-/* The first few matrices; values below 1e-8 of the largest are rounding and are not drawn. */
-static void plot_weights(spectra *all, const char *prefix)
+/* Values below 1e-8 of the largest of their matrix are rounding: NaN, not drawn. Returns their
+   number; low .. high: the span of the others. */
+static int spectrum_clean(spectrum *s, double *low, double *high)
+{
+    int k, dropped = 0;
+    double top = s->values[0];
+    for (k = 0; k < s->count; k++) {
+        if (s->values[k] <= top * 1e-8) s->values[k] = NAN, dropped++;
+        plot_span(low, high, s->values[k]);
+    }
+    return dropped;
+}
+
+/* The first few matrices of the file at `path`. */
+static void plot_weights(spectra *all, const char *path, const char *prefix)
 {
     spectrum *s = all->first;
-    double *index, low = 1, high = 0, top = 0;
-    int count = all->count, i, k, most = 1;
+    const char *labels[SPECTRA];
+    double *index, low = 1, high = 0;
+    int count = all->count, i, most = 1, dropped = 0;
     plot p;
     plot_frame f;
-    if (!count) return;
+    if (!count) {
+        say("%s: it has no matrix whose singular values could be drawn", path);
+        return;
+    }
     for (i = 0; i < count; i++) {
         most = s[i].count > most ? s[i].count : most;
-        top = fmax(top, s[i].values[0]);
+        labels[i] = s[i].name;
+        dropped += spectrum_clean(&s[i], &low, &high);
     }
     index = (double *)memory_of((size_t)most, sizeof(double));
-    for (k = 0; k < most; k++) index[k] = k + 1;
-    for (i = 0; i < count; i++)
-        for (k = 0; k < s[i].count; k++) {
-            if (s[i].values[k] <= top * 1e-8) s[i].values[k] = NAN;
-            plot_span(&low, &high, s[i].values[k]);
-        }
+    for (i = 0; i < most; i++) index[i] = i + 1;
     plot_open(&p, prefix, "singular", 980, 470,
               text_made("Singular values: %s%d of %d matrices",
-                        all->matrices > count ? "the first " : "", count, all->matrices));
-    f = plot_frame_of(&p, plot_axis_of(1, most), plot_axis_log(low, high * 1.1), 330);
+                        count == SPECTRA && all->matrices > count ? "the first " : "", count,
+                        all->matrices));
+    f = plot_frame_of(&p, plot_axis_of(1, most), plot_axis_log(low / 1.1, high * 1.1), 330);
     plot_axes(&p, &f, "index, largest first", "singular value (log scale)", PLOT_X_WHOLE);
-    for (i = 0; i < count; i++) {
+    for (i = 0; i < count; i++)
         plot_curve(&p, &f, index, s[i].values, s[i].count, 1.8, plot_style_of(i));
-        plot_legend(&p, &f, i, s[i].name, plot_style_of(i), 0);
-    }
+    plot_legends(&p, &f, labels, count, 0);
+    if (dropped)
+        plot_note(&p, &f, count + 1, 0,
+                  text_made("0, or below 1e-8 of the largest: %d not drawn", dropped));
     plot_close(&p);
     free(index);
 }
@@ -1078,7 +1148,7 @@ static void from_weights(const char *path, const request *r)
     if (r->json) printf("\"weights\":[");
     look_weights(path, r->json, &kept);
     if (r->json) printf("}\n");
-    if (r->plots) plot_weights(&kept, r->plots);
+    if (r->plots) plot_weights(&kept, path, r->plots);
 }
 
 static void from_model(const request *r)

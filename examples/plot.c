@@ -12,9 +12,12 @@
 
 enum { RUNS = 8, POINTS = 400, FIELDS = 64 };
 
+#define USAGE "usage: plot OUT run.csv [other.csv ..] draws OUT.svg from 1 to 8 logs of train"
+
 typedef struct curve {
     double *step, *train, *val_step, *val;
     int count, val_count;
+    int finite, gaps; /* losses that are, and that are not */
 } curve;
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -51,6 +54,14 @@ static double field_number(const char *path, size_t line, const char *name, cons
     return value;
 }
 
+static int is_given(const char *field) { return field[strspn(field, " ")] != 0; }
+
+static void curve_tally(curve *c, const char *field, double loss)
+{
+    if (plot_is_finite(loss)) c->finite++;
+    else c->gaps += is_given(field);
+}
+
 /* Row `line` of the file, "step,train,val,..", into the curve; an empty loss is none. */
 static void curve_row(curve *c, const char *path, size_t line, char **fields)
 {
@@ -63,7 +74,9 @@ static void curve_row(curve *c, const char *path, size_t line, char **fields)
     c->step[c->count] = step;
     c->train[c->count++] = field_number(path, line, "train", fields[1]);
     val = field_number(path, line, "val", fields[2]);
-    if (!fields[2][strspn(fields[2], " ")]) return;
+    curve_tally(c, fields[1], c->train[c->count - 1]);
+    curve_tally(c, fields[2], val);
+    if (!is_given(fields[2])) return;
     c->val_step[c->val_count] = step;
     c->val[c->val_count++] = val;
 }
@@ -173,9 +186,19 @@ static const char *curve_name(char **paths, int runs, int i)
     return file_part(paths[i]);
 }
 
-static plot_frame frame_of(const plot *p, const curve *curves, int runs)
+/* 1 if all steps are whole: then only whole ones are ticks. */
+static int steps_are_whole(const curve *c, int runs)
 {
-    double low = 1, high = 0, first = 1, last = 0;
+    int i, k, whole = 1;
+    for (i = 0; i < runs; i++)
+        for (k = 0; k < c[i].count; k++) whole &= c[i].step[k] == floor(c[i].step[k]);
+    return whole;
+}
+
+/* Steps from 0 where they begin near it; losses with a margin, so that none lies on an edge. */
+static plot_frame frame_of(const plot *p, const curve *curves, int runs, double legend)
+{
+    double low = 1, high = 0, first = 1, last = 0, margin;
     int i, k;
     for (i = 0; i < runs; i++) {
         const curve *c = &curves[i];
@@ -185,17 +208,35 @@ static plot_frame frame_of(const plot *p, const curve *curves, int runs)
         plot_span(&first, &last, c->step[c->count - 1]);
     }
     if (first > 0 && first < last / 2) first = 0;
-    return plot_frame_of(p, plot_axis_of(first, last), plot_axis_of(low, high), 200);
+    if (first == last) first -= 1, last += 1;
+    margin = low < high ? 0.03 * (high / 2 - low / 2) * 2 : 0;
+    return plot_frame_of(p, plot_axis_of(first, last),
+                         plot_axis_of(plot_within(low - margin), plot_within(high + margin)),
+                         legend);
+}
+
+/* Pixels of the legend: as many as the names want, within bounds. */
+static double legend_width(const char *const *names, int runs)
+{
+    double widest = 0;
+    int i;
+    for (i = 0; i < runs; i++) widest = fmax(widest, plot_text_width(text_shown(names[i]), 13));
+    return fmax(200, fmin(320, widest + 58));
 }
 
 static void draw(const char *out, const curve *curves, int runs, char **paths)
 {
+    const char *names[RUNS];
+    double legend;
     plot p;
     plot_frame f;
-    int i;
-    plot_open(&p, out, NULL, 900, 520, "Loss over training");
-    f = frame_of(&p, curves, runs);
-    plot_axes(&p, &f, "step", "loss (nats per token)", PLOT_X_REAL);
+    int i, gaps = 0, drawn = 0;
+    for (i = 0; i < runs; i++) names[i] = curve_name(paths, runs, i);
+    legend = legend_width(names, runs);
+    plot_open(&p, out, NULL, (int)(700 + legend), 520, "Loss over training");
+    f = frame_of(&p, curves, runs, legend);
+    plot_axes(&p, &f, "step", "loss (nats per token)",
+              steps_are_whole(curves, runs) ? PLOT_X_WHOLE : PLOT_X_REAL);
     for (i = 0; i < runs; i++) {
         const curve *c = &curves[i];
         plot_style style = plot_style_of(i), thin = style;
@@ -203,10 +244,14 @@ static void draw(const char *out, const curve *curves, int runs, char **paths)
         plot_curve(&p, &f, c->step, c->train, c->count, 1, thin);
         plot_curve(&p, &f, c->val_step, c->val, c->val_count, 2.6, style);
         plot_points(&p, &f, c->val_step, c->val, c->val_count, 3.4, style);
-        plot_legend(&p, &f, i, curve_name(paths, runs, i), style, 1);
+        gaps += c->gaps;
+        drawn += c->finite;
     }
+    plot_legends(&p, &f, names, runs, 1);
     plot_note(&p, &f, runs + 1, 0, "thick, marked: validation");
     plot_note(&p, &f, runs + 2, 0, "thin: training, mean of 1 %");
+    if (gaps) plot_note(&p, &f, runs + 3, 0, text_made("not finite, left out: %d", gaps));
+    if (!drawn) plot_note(&p, &f, runs + 4, 0, "no loss is finite");
     plot_close(&p);
 }
 
@@ -215,10 +260,14 @@ int main(int count, char **words)
     curve curves[RUNS];
     int runs = count - 2, i;
     program_name = "plot";
-    if (runs < 1 || runs > RUNS) {
-        fprintf(stderr, "use: plot OUT run.csv [..., at most %d]\n", RUNS);
-        return EXIT_USAGE;
-    }
+    for (i = 1; i < count; i++)
+        if (words[i][0] == '-' && words[i][1]) {
+            word_choose("the option", words[i], "--help -h");
+            printf(USAGE "\n");
+            stdout_check();
+            return 0;
+        }
+    if (runs < 1 || runs > RUNS) fail(EXIT_USAGE, "%d logs; " USAGE, runs < 0 ? 0 : runs);
     for (i = 0; i < runs; i++) {
         curves[i] = curve_read(words[2 + i]);
         curve_smooth(&curves[i]);

@@ -38,6 +38,7 @@
 enum {
     PLOT_CELLS = 256, /* cells of a heat map in each direction; more are drawn in blocks */
     PLOT_MOST_TICKS = 16,
+    PLOT_TITLE = 17, /* pixels */
     PLOT_COLOURS = 7
 };
 enum { PLOT_INK = 0x202124, PLOT_GREY = 0x9aa0a6, PLOT_PALE = 0xe4e6ea, PLOT_NULL = 0xcfd4da };
@@ -347,28 +348,49 @@ static void plot_text_fine(plot *p, double x, double y, double size, int anchor,
 }
 #endif
 
-/* Text of at most `room` pixels, "…" for what goes beyond (all of it then shows under the pointer);
-   its anchor (-1 begin, 0 middle, 1 end) is at x on the base line y; `up`: turned to read upwards.
-   size: height of a line in pixels. */
-static void plot_text_in(plot *p, double x, double y, double size, int anchor, int up, int colour,
-                         double room, const char *text)
+/* Text of at most `room` pixels, "…" for what goes beyond. Bytes that no text may hold are shown. */
+static const char *plot_fit(const char *text, double size, double room)
+{
+    const char *shown = text_shown(text);
+    int fit;
+    plot_text_width_in(shown, size, room, &fit);
+    return fit > 0 ? text_shortened(shown, fit) : shown;
+}
+
+/* Text of at most `room` pixels; `whole` shows under the pointer where it is more than what stands
+   there. Its anchor (-1 begin, 0 middle, 1 end) is at x on the base line y; `up`: turned to read
+   upwards. size: height of a line in pixels. */
+static void plot_text_of(plot *p, double x, double y, double size, int anchor, int up, int colour,
+                         double room, const char *text, const char *whole)
 {
     static const char *const anchors[3] = {"start", "middle", "end"};
-    const char *whole = text_shown(text), *shown = whole;
-    int fit;
+    const char *shown = plot_fit(text, size, room);
     if (!*text) return;
-    plot_text_width_in(whole, size, room, &fit);
-    if (fit > 0) shown = text_shortened(whole, fit);
     fprintf(p->svg,
             "<text x=\"%.2f\" y=\"%.2f\" font-size=\"%.1f\" text-anchor=\"%s\" fill=\"#%06x\"", x,
             y, size, anchors[anchor + 1], (unsigned)colour);
     if (up) fprintf(p->svg, " transform=\"rotate(-90 %.2f %.2f)\"", x, y);
     fprintf(p->svg, ">%s", text_xml(shown));
-    if (fit > 0) fprintf(p->svg, "<title>%s</title>", text_xml(whole));
+    whole = text_shown(whole);
+    if (strcmp(whole, shown) != 0) fprintf(p->svg, "<title>%s</title>", text_xml(whole));
     fputs("</text>\n", p->svg);
 #ifdef WAVECOH_PNG
     if (p->fine) plot_text_fine(p, x, y, size, anchor, up, colour, shown);
 #endif
+}
+
+static void plot_text_in(plot *p, double x, double y, double size, int anchor, int up, int colour,
+                         double room, const char *text)
+{
+    plot_text_of(p, x, y, size, anchor, up, colour, room, text, text);
+}
+
+/* A short text in the middle of x, on white that covers what lies below. */
+static void plot_text_over(plot *p, double x, double y, double size, int colour, const char *text)
+{
+    double width = plot_text_width(text, size);
+    plot_rect(p, x - width / 2 - 1, y - size, width + 2, size * 1.2, 0xffffff);
+    plot_text_in(p, x, y, size, 0, 0, colour, DBL_MAX, text);
 }
 
 /* The same between the edges of the picture. */
@@ -410,7 +432,14 @@ static void plot_open(plot *p, const char *prefix, const char *name, int width, 
             "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\">\n",
             width, height, width, height);
     plot_rect(p, 0, 0, width, height, 0xffffff);
-    plot_text(p, width / 2.0, 26, 17, 0, 0, PLOT_INK, title);
+    plot_text(p, width / 2.0, 26, PLOT_TITLE, 0, 0, PLOT_INK, title);
+}
+
+/* A line below the title: what the picture leaves out, or how it is read. */
+COMMON_USED(__unused__)
+static void plot_subtitle(plot *p, const char *text)
+{
+    plot_text(p, p->width / 2.0, 44, 12, 0, 0, PLOT_INK, text);
 }
 
 #ifdef WAVECOH_PNG
@@ -534,7 +563,8 @@ static void plot_number(char *text, double v, double step, double largest)
     if (v == 0) strcpy(text, "0");
     else if (largest >= 1e15 || largest < 1e-3)
         plot_scientific(text, (int)floor(log10(fabs(v)) + 1e-9) - place, v);
-    else if (largest < 1e4) sprintf(text, "%.*f", place < 0 ? -place : 0, v);
+    else if (largest < 1e4 || 3 * unit - place > 3)
+        sprintf(text, "%.*f", place < 0 ? -place : 0, v);
     else
         sprintf(text, "%.*f%c", place < 3 * unit ? 3 * unit - place : 0, v / pow(1000, unit),
                 units[unit - 1]);
@@ -681,6 +711,38 @@ static void plot_legend(plot *p, const plot_frame *f, int row, const char *name,
     plot_note(p, f, row, 36, name);
 }
 
+/* Bytes of the beginning that all names share, in whole words. */
+static size_t plot_shared(const char *const *names, int count)
+{
+    size_t shared = count > 1 ? strlen(names[0]) : 0;
+    int i;
+    for (i = 1; i < count; i++) {
+        size_t k = 0;
+        while (k < shared && names[i][k] == names[0][k]) k++;
+        shared = k;
+    }
+    while (shared > 0 && !strchr("-_./ ", names[0][shared - 1])) shared--;
+    return shared;
+}
+
+/* Rows of the legend for curves with these names [count]. Where one is too long for its row, what all
+   begin with is left out, so that the rest tells them apart. */
+COMMON_USED(__unused__)
+static void plot_legends(plot *p, const plot_frame *f, const char *const *names, int count,
+                         int marked)
+{
+    double x = plot_legend_x(f) + 36, room = p->width - x - 4;
+    size_t shared = plot_shared(names, count);
+    int i, narrow = 0;
+    for (i = 0; i < count; i++) narrow |= plot_text_width(text_shown(names[i]), 13) > room;
+    for (i = 0; i < count; i++) {
+        plot_legend(p, f, i, "", plot_style_of(i), marked);
+        plot_text_of(p, x, plot_legend_y(f, i) + 4, 13, -1, 0, PLOT_INK, room,
+                     narrow && shared ? text_made("\342\200\246%s", names[i] + shared) : names[i],
+                     names[i]);
+    }
+}
+
 /* Row of the legend for what is drawn as an area. */
 COMMON_USED(__unused__)
 static void plot_legend_area(plot *p, const plot_frame *f, int row, const char *name, int colour)
@@ -691,7 +753,7 @@ static void plot_legend_area(plot *p, const plot_frame *f, int row, const char *
 
 /* ---- charts ------------------------------------------------------------------------------- */
 
-/* A curve, interrupted where x or y is not finite; a point alone is a disc. */
+/* A curve, interrupted where x or y is not finite; a point alone is a disc that can be seen. */
 COMMON_USED(__unused__)
 static void plot_curve(plot *p, const plot_frame *f, const double *x, const double *y, int count,
                        double thick, plot_style style)
@@ -720,7 +782,7 @@ static void plot_curve(plot *p, const plot_frame *f, const double *x, const doub
         int alone = plot_is_finite(y[i]) && (i == 0 || !plot_is_finite(y[i - 1])) &&
                     (i + 1 == count || !plot_is_finite(y[i + 1]));
         if (alone && plot_is_finite(x[i]))
-            plot_disc(p, plot_x(f, x[i]), plot_y(f, y[i]), thick, style.colour);
+            plot_disc(p, plot_x(f, x[i]), plot_y(f, y[i]), fmax(thick, 2.2), style.colour);
     }
 }
 
@@ -933,11 +995,15 @@ static void plot_wheel_scale(plot *p, double x, double y, double radius, const p
     int i;
     for (i = 0; i < ticks.count; i++) {
         double r = radius * plot_share(scale, ticks.at[i]);
-        double width = plot_text_width(ticks.text[i], 11);
-        if (ticks.at[i] <= 0) continue;
-        plot_rect(p, x + r * c - width / 2 - 1, y - r * s - 7, width + 2, 13, 0xffffff);
-        plot_text(p, x + r * c, y - r * s + 4, 11, 0, 0, PLOT_INK, ticks.text[i]);
+        if (ticks.at[i] > 0)
+            plot_text_over(p, x + r * c, y - r * s + 4, 11, PLOT_INK, ticks.text[i]);
     }
+}
+
+/* Colour of spoke i of `count`. */
+static int plot_wheel_colour(int i, int count)
+{
+    return plot_shade(0.92 * i / (count > 1 ? count - 1 : 1), 0);
 }
 
 /* Phases [count] on a circle, amplitudes as the length of spokes from 0 to scale->high, coloured by
@@ -950,7 +1016,7 @@ static void plot_wheel(plot *p, double x, double y, double radius, const plot_ax
     plot_wheel_grid(p, x, y, radius, scale);
     for (i = 0; i < count; i++) {
         double r = radius * plot_share(scale, amplitudes[i]);
-        int colour = plot_shade(0.92 * i / (count > 1 ? count - 1 : 1), 0);
+        int colour = plot_wheel_colour(i, count);
         if (!plot_is_finite(amplitudes[i]) || !plot_is_finite(phases[i])) continue;
         plot_line(p, x, y, x + r * cos(phases[i]), y - r * sin(phases[i]), 1.2, colour);
         plot_disc(p, x + r * cos(phases[i]), y - r * sin(phases[i]), 3, colour);
