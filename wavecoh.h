@@ -12368,20 +12368,33 @@ static wcoh_result wcohi_divides(int value, const char *name, int width, wcoh_er
                       name, value, width);
 }
 
+/* `given`: heads as the caller set it; where 0 stands there, bands is what does not fit. */
+static wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, int given, wcoh_error *error)
+{
+    int heads = desc->heads, width = 2 * desc->bands;
+    int rotary = desc->attention == WCOH_ATTENTION_ROTARY;
+    if (width % (rotary ? 2 * heads : heads) == 0) return WCOH_OK;
+    if (given == 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "bands is %d: %s must be a multiple of heads, which is %d by default",
+                          desc->bands, rotary ? "with rotary heads it" : "twice that", heads);
+    if (width % heads) return wcohi_divides(heads, "heads", width, error);
+    return wcohi_fail(error, WCOH_E_ARGUMENT,
+                      "heads is %d: rotary heads need an even width, 2 x bands / heads is %d",
+                      heads, width / heads);
+}
+
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
     wcoh_result result;
-    int width;
+    int width, heads;
     if (!desc) return wcohi_null("desc", error);
+    heads = desc->heads;
     result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
     if (result) return result;
     width = 2 * desc->bands;
-    if ((result = wcohi_divides(desc->heads, "heads", width, error)) != WCOH_OK) return result;
+    if ((result = wcohi_heads_check(desc, heads, error)) != WCOH_OK) return result;
     if ((result = wcohi_divides(desc->groups, "groups", width, error)) != WCOH_OK) return result;
-    if (desc->attention == WCOH_ATTENTION_ROTARY && (width / desc->heads) % 2)
-        return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "heads is %d: rotary heads need an even width, 2 x bands / heads is %d",
-                          desc->heads, width / desc->heads);
     if (desc->hidden == 0) desc->hidden = 4 * width;
     if (desc->ceiling == 0) {
         double coupling = WCOHI_MAX(desc->alpha, 0) + 4 * WCOHI_MAX(desc->beta, 0);

@@ -662,7 +662,9 @@ static void related_settings_are_checked(void)
     static const struct {
         const char *settings, *part;
     } bad[] = {{"", "vocab"},
-               {"vocab=65 heads=3", "heads"},
+               {"vocab=65 heads=3", "heads is 3"},
+               {"vocab=65 bands=5", "bands is 5: twice that must be a multiple of heads"},
+               {"vocab=65 bands=8 attention=rotary", "bands is 8: with rotary heads it must be"},
                {"vocab=65 groups=5", "groups"},
                {"vocab=65 bands=3 heads=6 attention=rotary", "rotary"},
                {"vocab=65 bands=1 heads=1 embedding=circles", "circles"}};
