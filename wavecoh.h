@@ -46,10 +46,12 @@
                   tokenizers, files, coherence toolkit: all that users see
      2 ground     platform | clock, CPU and threads | files | reading a file of tensors |
                   writing files | one vocabulary, five instruction sets | matrix products |
-                  kernels of rows | kernels of coherence attention |
-                  states of coherence attention | kernels of dot attention, the sets
+                  kernels of rows
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
-                  the kinds on the CPU, forward and backward | the CPU device
+                  work on rows, and a room for every op: its formula, kernels, sizes, forward,
+                  backward: embed, norm, linear, maestro, per band | Kerr oscillators |
+                  coherence attention, pairs of rows | coherence attention, states |
+                  dot attention | logits and loss, the optimiser | the sets, the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
      5 running    engine | evaluation and session, sampling | files of models and sessions
@@ -85,11 +87,38 @@
    INPUT     Files, tokens, text and settings may be hostile; they are checked before use.
    LIMITS    At most 2^24 symbols, 65,536 bands; batch x seq below 2^28.
    DOES NOT  quantise, shard a model over machines (there is an all-reduce hook for data
-             parallelism), import other architectures, or split text into subwords. */
+             parallelism), import other architectures, or split text into subwords.
+
+   FOR THOSE WHO CHANGE IT
+
+     desc -- one walk --> parameter rows --> save, load, count, optimise, upload
+               |
+               +--------> plan: a list of ops --> table of a device (CPU | Vulkan):
+                                                  forward, backward, update, session
+
+   To add an op, copy a room (floor 3) and a row:
+     1  WCOHI_OP_KINDS: its row, what it computes, an enum of its parameters
+     2  its room: kernels in a block of a group (WCOHI_KERNEL_GROUPS), wcohi_<op>_sizes, _forward,
+        _backward; and its formula in plain C, which the tests take for the truth
+     3  the walk (floor 4): emit its parameter rows and the op where the architecture wants it,
+        and a setting that says so (its table stands on floor 4 too)
+     4  wavecoh_vk.h: its recordings, and a row in wcohi_gpu_ops
+     5  tools/shaders: its shaders; tools/gen_shaders.py makes shaders.h of them
+     6  tests/cases.h: a line that turns it on. Gradients, devices, sessions, files follow
+   What is forgotten in 1 to 5 does not compile.
+
+   WORDS     room: all about one op, on one device.  parameter row: a tensor of the model, its name,
+             shape, place.  batch row: one token's numbers.  kind: of an op.  group: kernels of one
+             room, a struct of functions in the table of an instruction set.  chunk: rows, or a part
+             of the vocabulary, that one job takes.  stretch: rows that all heads pass before the
+             next begin.  slot: a worker's place, and its scratch.  span: reals in a block, gaps
+             included.  area: memory that exists once per exec.  exec: a plan made ready on a
+             device.  wave: one head of coherence attention, made ready.  walk: the one place that
+             spells an architecture. */
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 92 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 121 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -6779,7 +6808,785 @@ static const wcohi_common_kernels S_(common_kernels) = {
 #endif
 #ifndef WCOHI_PASS
 
-/* ---- layer norm */
+/* ---- the toolkit: kernels of the null and of the resonance memory ------------------------------ */
+
+#ifndef WAVECOH_NO_TOOLKIT
+#define wcohi_normals_is(name) void name(wcoh_real *u1, wcoh_real *u2, int n)
+#define wcohi_gram_is(name) void name(const wcoh_real *a, const wcoh_real *b, int n, double *gram)
+#define wcohi_product_is(name)                                                                     \
+    void name(const wcoh_real *a, const wcoh_real *b, wcoh_real alpha, wcoh_real beta, int n,      \
+              double *sums)
+#define wcohi_scan_is(name)                                                                        \
+    void name(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,            \
+              wcoh_real *dots)
+#define wcohi_scan_part_is(name)                                                                   \
+    void name(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,            \
+              wcoh_real *dots, wcoh_real *energies)
+#define wcohi_promising_is(name)                                                                   \
+    int name(const wcoh_real *dots, const wcoh_real *energies, int lanes, wcoh_real limit,         \
+             int *list)
+typedef struct wcohi_toolkit_kernels {
+    wcohi_normals_is((*normals));
+    wcohi_gram_is((*gram));
+    wcohi_product_is((*product));
+    wcohi_scan_is((*scan));
+    wcohi_scan_part_is((*scan_part));
+    wcohi_promising_is((*promising));
+} wcohi_toolkit_kernels;
+#endif
+
+#else /* a pass: the toolkit */
+
+#ifndef WAVECOH_NO_TOOLKIT
+
+/* Box-Muller: u1 [n] in (0, 1], u2 [n] in [0, 1) become two arrays of independent normals. */
+WCOHI_KERNEL(normals)
+{
+    int i;
+    for (i = 0; i < n; i += S_(W)) {
+        int w = WCOHI_MIN(n - i, S_(W));
+        S_(v) one = S_(set)(1), u = S_(load_n)(u1 + i, w), r, s, c;
+        u = S_(select)(S_(lt)(S_(zero)(), u), u, one);
+        r = S_(sqrt)(S_(mul)(S_(set)(-2), S_(log)(u)));
+        S_(sincos)(S_(mul)(S_(set)((wcoh_real)6.28318530717958648), S_(load_n)(u2 + i, w)),
+                   &s, &c);
+        S_(store_n)(u1 + i, S_(mul)(r, c), w);
+        S_(store_n)(u2 + i, S_(mul)(r, s), w);
+    }
+}
+
+/* gram = (a.a, a.b, b.b) of a, b [n] */
+WCOHI_KERNEL(gram)
+{
+    S_(v) aa = S_(zero)(), ab = S_(zero)(), bb = S_(zero)();
+    int i;
+    for (i = 0; i < n; i += S_(W)) {
+        int w = WCOHI_MIN(n - i, S_(W));
+        S_(v) x = S_(load_n)(a + i, w), y = S_(load_n)(b + i, w);
+        aa = S_(fma)(x, x, aa);
+        ab = S_(fma)(x, y, ab);
+        bb = S_(fma)(y, y, bb);
+    }
+    gram[0] = (double)S_(sum)(aa);
+    gram[1] = (double)S_(sum)(ab);
+    gram[2] = (double)S_(sum)(bb);
+}
+
+/* With p = a (alpha a + beta b) elementwise [n]: sums = (sum p, sum |p|, number of p > 0). */
+WCOHI_KERNEL(product)
+{
+    S_(v) sum = S_(zero)(), size = S_(zero)(), above = S_(zero)();
+    int i;
+    for (i = 0; i < n; i += S_(W)) {
+        int w = WCOHI_MIN(n - i, S_(W));
+        S_(v) x = S_(load_n)(a + i, w), y = S_(load_n)(b + i, w), p;
+        p = S_(mul)(x, S_(fma)(S_(set)(beta), y, S_(mul)(S_(set)(alpha), x)));
+        sum = S_(add)(sum, p);
+        size = S_(add)(size, S_(abs)(p));
+        above = S_(add)(above, S_(select)(S_(lt)(S_(zero)(), p), S_(set)(1), S_(zero)()));
+    }
+    sums[0] = (double)S_(sum)(sum);
+    sums[1] = (double)S_(sum)(size);
+    sums[2] = (double)S_(sum)(above);
+}
+
+/* dots[p] += sum_c query[c] tile[c][p] for the packets p of a tile [columns, lanes], side by side:
+   a lane is a packet, so there is no sum across lanes, any number of columns fits, and memory is
+   read in long runs. Partial sums of 8 columns keep the rounding small. lanes: multiple of 64. */
+WCOHI_KERNEL(scan)
+{
+    size_t p;
+    int c;
+    for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {
+        S_(v) q0 = S_(set)(query[0]), q1 = S_(set)(query[1]), q2 = S_(set)(query[2]);
+        S_(v) q3 = S_(set)(query[3]), q4 = S_(set)(query[4]), q5 = S_(set)(query[5]);
+        S_(v) q6 = S_(set)(query[6]), q7 = S_(set)(query[7]);
+        for (p = 0; p < lanes; p += S_(W)) {
+            const wcoh_real *x = tile + p;
+            S_(v) s = S_(mul)(q0, S_(load)(x)), t = S_(mul)(q1, S_(load)(x + lanes));
+            s = S_(fma)(q2, S_(load)(x + 2 * lanes), s);
+            t = S_(fma)(q3, S_(load)(x + 3 * lanes), t);
+            s = S_(fma)(q4, S_(load)(x + 4 * lanes), s);
+            t = S_(fma)(q5, S_(load)(x + 5 * lanes), t);
+            s = S_(fma)(q6, S_(load)(x + 6 * lanes), s);
+            t = S_(fma)(q7, S_(load)(x + 7 * lanes), t);
+            S_(store)(dots + p, S_(add)(S_(load)(dots + p), S_(add)(s, t)));
+        }
+    }
+    for (; c < columns; c++, tile += lanes, query++)
+        for (p = 0; p < lanes; p += S_(W))
+            S_(store)(dots + p,
+                      S_(fma)(S_(set)(query[0]), S_(load)(tile + p), S_(load)(dots + p)));
+}
+
+/* The same with energies[p] += sum_c tile[c][p]^2. */
+S_(inline) S_(v) S_(scan_part_step)(const wcoh_real *x, S_(v) q, S_(v) sum, S_(v) *energy)
+{
+    S_(v) y = S_(load)(x);
+    *energy = S_(fma)(y, y, *energy);
+    return S_(fma)(q, y, sum);
+}
+
+WCOHI_KERNEL(scan_part)
+{
+    size_t p;
+    int c;
+    for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {
+        S_(v) q0 = S_(set)(query[0]), q1 = S_(set)(query[1]), q2 = S_(set)(query[2]);
+        S_(v) q3 = S_(set)(query[3]), q4 = S_(set)(query[4]), q5 = S_(set)(query[5]);
+        S_(v) q6 = S_(set)(query[6]), q7 = S_(set)(query[7]);
+        for (p = 0; p < lanes; p += S_(W)) {
+            const wcoh_real *x = tile + p;
+            S_(v) s = S_(load)(dots + p), e = S_(load)(energies + p), t = S_(zero)(), f = t;
+            s = S_(scan_part_step)(x, q0, s, &e);
+            t = S_(scan_part_step)(x + lanes, q1, t, &f);
+            s = S_(scan_part_step)(x + 2 * lanes, q2, s, &e);
+            t = S_(scan_part_step)(x + 3 * lanes, q3, t, &f);
+            s = S_(scan_part_step)(x + 4 * lanes, q4, s, &e);
+            t = S_(scan_part_step)(x + 5 * lanes, q5, t, &f);
+            s = S_(scan_part_step)(x + 6 * lanes, q6, s, &e);
+            t = S_(scan_part_step)(x + 7 * lanes, q7, t, &f);
+            S_(store)(dots + p, S_(add)(s, t));
+            S_(store)(energies + p, S_(add)(e, f));
+        }
+    }
+    for (; c < columns; c++, tile += lanes, query++)
+        for (p = 0; p < lanes; p += S_(W)) {
+            S_(v) e = S_(load)(energies + p), q = S_(set)(query[0]);
+            S_(store)(dots + p, S_(scan_part_step)(tile + p, q, S_(load)(dots + p), &e));
+            S_(store)(energies + p, e);
+        }
+}
+
+/* list gets the packets that may have dot > 0 and dot^2 >= limit energy, and their neighbours. */
+WCOHI_KERNEL(promising)
+{
+    int p, i, count = 0;
+    for (p = 0; p < lanes; p += S_(W)) {
+        S_(v) d = S_(load)(dots + p), e = S_(mul)(S_(set)(limit), S_(load)(energies + p));
+        S_(v) below = S_(select)(S_(lt)(S_(mul)(d, S_(abs)(d)), e), S_(zero)(), S_(set)(1));
+        if (S_(sum)(below) > 0)
+            for (i = 0; i < S_(W); i++) list[count++] = p + i;
+    }
+    return count;
+}
+
+static const wcohi_toolkit_kernels S_(toolkit_kernels) = {
+    S_(normals), S_(gram), S_(product), S_(scan), S_(scan_part), S_(promising)};
+
+#endif /* WAVECOH_NO_TOOLKIT */
+
+#endif
+#ifndef WCOHI_PASS
+
+/* ======== 3 ops: what devices are given ======================================================= */
+
+/* ---- parameters ------------------------------------------------------------------------------ */
+
+typedef enum wcohi_init {
+    WCOHI_INIT_CONSTANT, /* value */
+    WCOHI_INIT_WEIGHT,   /* by desc.init, fan_in = value */
+    WCOHI_INIT_BIAS,     /* by desc.init, fan_in = value */
+    WCOHI_INIT_NORMAL,   /* deviation = value */
+    WCOHI_INIT_EMBEDDING,
+    WCOHI_INIT_POSITION,
+    WCOHI_INIT_RAMP,    /* (i+1) * value: omega_k = (k+1)/K */
+    WCOHI_INIT_CARRIER, /* evenly from 0 to 0.5 */
+    WCOHI_INIT_DAMPING, /* evenly from -6 to 0 */
+    WCOHI_INIT_HARMONIC /* ln(1 + 0.5 (h+1)) */
+} wcohi_init;
+
+typedef struct wcohi_row {
+    char name[64];
+    int dims, shape[3];
+    size_t count;
+    size_t offset; /* in the parameter block; trained rows come first, so in the gradient too */
+    int trained, decayed;
+    wcohi_init init;
+    double value;
+    double maximum; /* the optimiser keeps the values at or below; 1e30: no bound */
+} wcohi_row;
+
+struct wcoh_model {
+    wcoh_model_desc desc; /* resolved */
+    wcohi_row *rows;
+    int row_count;
+    wcoh_real *params;   /* trained rows, then frozen rows */
+    size_t trained_span; /* reals of the trained part, padding included */
+    size_t span;         /* reals in all */
+    uint64_t version;    /* grows whenever parameters change */
+    wcohi_block block;
+};
+
+/* ---- plan: the only place where the architecture is spelled out ---------------------------------
+
+   A plan is a list of ops over tensors. Forward walks it from 0 to count-1, backward walks it in
+   reverse; at time t < count the forward of op t runs, at time t >= count the backward of op
+   2*count-1-t. Every tensor lives for an interval of these times, and tensors whose intervals do
+   not meet share memory. Devices execute the list; nothing but this chapter knows an
+   architecture. */
+
+/* The kinds of ops: name, what its backward reads of its forward, what it does when parameters
+   change, how it looks at a state from a file. Each device has a row for each. To add one: "To add an op" in the manual above. */
+#define WCOHI_KEEPS_NONE 0
+#define WCOHI_KEEPS_IN 1
+#define WCOHI_KEEPS_IN2 2
+#define WCOHI_KEEPS_OUT 4
+#define WCOHI_KEEPS_ALL 7
+
+/* EMBED      tokens -> out
+   NORM       in -> out; aux: mean, 1/deviation a row
+   LINEAR     out = in W^T + b (+ in2); with gelu aux: what it was before it
+   COHERENCE  in: phasors, in2: values -> out
+   DOT        in: queries, keys, values -> out
+   MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
+   KERR       limiter, offset, oscillators, corrector
+   PER_BAND   a 2x2 matrix and a shift for every band
+   LOGITS     in -> logits or loss */
+#define WCOHI_OP_KINDS(K)                                                                          \
+    K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
+    K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
+    K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
+    K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, wcohi_coherence_admit)       \
+    K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
+    K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
+    K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
+    K(PER_BAND, per_band, WCOHI_KEEPS_IN, NULL, NULL)                                              \
+    K(LOGITS, logits, WCOHI_KEEPS_IN, NULL, NULL)
+
+#define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, admit) WCOHI_##KIND,
+typedef enum wcohi_kind { WCOHI_OP_KINDS(WCOHI_KIND_ENUM) WCOHI_KINDS } wcohi_kind;
+
+/* Parameters of each kind: indexes into an op's `param`. */
+enum { WCOHI_EMBED_TABLE, WCOHI_EMBED_POSITIONS };
+enum { WCOHI_NORM_WEIGHT, WCOHI_NORM_BIAS };
+enum { WCOHI_LINEAR_WEIGHT, WCOHI_LINEAR_BIAS };
+enum {
+    WCOHI_COHERENCE_GAIN,
+    WCOHI_COHERENCE_CARRIER,
+    WCOHI_COHERENCE_DAMPING,
+    WCOHI_COHERENCE_HARMONIC
+};
+enum {
+    WCOHI_MAESTRO_SQUEEZE,
+    WCOHI_MAESTRO_SQUEEZE_BIAS,
+    WCOHI_MAESTRO_EXPAND,
+    WCOHI_MAESTRO_EXPAND_BIAS
+};
+enum {
+    WCOHI_KERR_GAMMA,
+    WCOHI_KERR_OMEGA,
+    WCOHI_KERR_ALPHA,
+    WCOHI_KERR_BETA,
+    WCOHI_KERR_CORRECTOR,
+    WCOHI_KERR_OFFSET
+};
+enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
+enum { WCOHI_LOGITS_WEIGHT, WCOHI_LOGITS_SCALE };
+
+#define WCOHI_OP_PARAMS 6
+
+/* An op carries its own numbers: a device never reads a model's desc, and two ops of one kind may
+   differ in all of them. */
+typedef struct wcohi_op {
+    wcohi_kind kind;
+    int layer;                  /* -1 outside the blocks */
+    int in, in2, out;           /* tensors, -1: none */
+    int aux;                    /* tensor of what forward leaves for backward, -1: none */
+    int wide_in, wide_out;      /* reals a row */
+    int add_in;                 /* backward: 1 adds to the gradient of in, 0 sets it */
+    int param[WCOHI_OP_PARAMS]; /* rows of the parameter table, -1: absent */
+    size_t state;               /* attention: bytes before its state among those of a session */
+    int vocab;                  /* EMBED, LOGITS: symbols */
+    int context;                /* EMBED: rows of positions; DOT: tokens that a session sees */
+    double amplitude;           /* EMBED: of sinusoids that go on past their table; 0: none do */
+    int groups, gelu;           /* LINEAR: diagonal blocks; 1: gelu epilogue */
+    int narrow;                 /* MAESTRO: width of the bottleneck */
+    int heads;                  /* attention */
+    int key_column;             /* COHERENCE: where raw keys begin in a row of in; 0: the query's */
+    int column;                 /* COHERENCE: where the values begin in a row of in2 */
+    int rotary;                 /* DOT */
+    wcoh_solver solver;         /* KERR */
+    int rk4_steps;
+    double ceiling; /* KERR: of the limiter; 0: none */
+} wcohi_op;
+
+typedef struct wcohi_tensor {
+    int width; /* reals a row; row r of the batch is at offset + r * width (aux: as the op likes) */
+    size_t count;    /* reals in all */
+    int first, last; /* times between which it must be kept */
+    int grad;      /* tensor of its gradient, -1: none. Residual sums share one with their input */
+    int set;       /* a gradient, while the plan is built: 1 when an op of the backward sets it */
+    size_t offset; /* in the activation block */
+    int born_next, dying_next; /* the tensors in the order of first, of last; -1: the end */
+    int hole_next;             /* while places are given out: the hole that this one left */
+    size_t hole_at, hole;
+} wcohi_tensor;
+
+typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION } wcohi_mode;
+
+typedef struct wcohi_plan {
+    const wcohi_row *rows; /* the parameter table */
+    int row_count;
+    size_t trained_span, span; /* reals of the trained parameters, of all */
+    int vocab;                 /* logits of a row */
+    wcohi_op *ops;
+    int count;
+    wcohi_tensor *tensors;
+    int tensor_count;
+    int born, dying;    /* the first to be used, the first to be done with */
+    int batch, seq;     /* the largest shape that fits */
+    size_t states;      /* bytes of all states of a session */
+    int training;       /* 1: backward too */
+    int session;        /* 1: one stream with states */
+    size_t activations; /* reals of the activation block */
+    int overflow;       /* 1: some size does not fit */
+} wcohi_plan;
+
+/* What an op needs; 0 where it needs nothing. Nothing else knows these sizes: whoever lays memory
+   out asks the op's row. */
+typedef struct wcohi_sizes {
+    size_t aux;      /* reals of its aux tensor */
+    size_t state;    /* bytes of its state in a session, */
+    int state_reals; /* of reals (1) or of doubles (0) */
+    size_t prepared; /* bytes that it derives from its parameters */
+    size_t partial;  /* reals of one chunk's share of its parameter gradients */
+    size_t scratch;  /* reals that each worker has for itself */
+    size_t shared;   /* bytes that its workers have together */
+} wcohi_sizes;
+
+/* Of a pass of at most the plan's shape with `slots` workers; sizes come zeroed. */
+typedef void wcohi_sizes_fn(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                            wcohi_sizes *sizes);
+
+/* `width` reals for every row of the largest batch. */
+static size_t wcohi_plan_reals(const wcohi_plan *plan, int width)
+{
+    return wcohi_mul(wcohi_mul((size_t)plan->batch, (size_t)plan->seq), (size_t)width);
+}
+
+/* P[t][2n] = a sin(t f_n), P[t][2n+1] = a cos(t f_n), f_n = 10000^(-2n/D), n < K = D/2; for any t. */
+static void wcohi_sinusoid(wcoh_real *row, int bands, double amplitude, double t)
+{
+    int n;
+    for (n = 0; n < bands; n++) {
+        double angle = t * pow(10000.0, -(double)n / bands);
+        row[2 * n] = (wcoh_real)(amplitude * sin(angle));
+        row[2 * n + 1] = (wcoh_real)(amplitude * cos(angle));
+    }
+}
+
+/* ---- device: a small table of functions that executes plans -------------------------------------
+
+   An `exec` is one plan made ready on one device: its parameters, gradients, moments, activations
+   and states. The CPU's reads and writes the model's own parameter block; a GPU's has a copy, which
+   `upload` fills and `download` brings back. Nothing above this chapter asks which device it is. */
+
+/* What exists once per exec, beside the activations. */
+typedef enum wcohi_area {
+    WCOHI_AREA_PARAMS,   /* reals [span] */
+    WCOHI_AREA_GRADIENT, /* reals [trained_span] */
+    WCOHI_AREA_MOMENT1,  /* reals [trained_span] */
+    WCOHI_AREA_MOMENT2,  /* reals [trained_span] */
+    WCOHI_AREA_STATES,   /* bytes of all attention states of a session, in the CPU's layout */
+    WCOHI_AREA_LOGITS    /* reals [vocab] of the last row of a session's run */
+} wcohi_area;
+
+/* One pass over the plan. */
+typedef struct wcohi_run {
+    const uint32_t *tokens;  /* [batch, seq] */
+    const uint32_t *targets; /* [batch, seq]; NULL: no loss (a session) */
+    int batch, seq;
+    int backward;      /* 1: backward follows; the head then computes loss and gradient there */
+    int add;           /* 1: loss and parameter gradients are added to those of earlier runs */
+    double scale;      /* of the gradient: 1 / micro-batches of a step */
+    int active_bands;  /* curriculum: bands past it are 0 at the input */
+    int session;       /* 1: states are read and advanced; batch is 1 */
+    int logits;        /* 1: the head leaves the logits of the last row */
+    uint64_t position; /* session: tokens heard before this run */
+} wcohi_run;
+
+/* One optimiser step over the gradient area. */
+typedef struct wcohi_update {
+    uint64_t step;                                 /* 1 for the first: bias correction */
+    double lr, beta1, beta2, epsilon, decay, clip; /* decay 0: none; clip 0: none */
+} wcohi_update;
+
+/* What came of one. */
+typedef struct wcohi_outcome {
+    double nats; /* sum of -log p over the step's rows */
+    double norm; /* of the gradient, before clipping */
+    int applied; /* 0: loss or gradient is not finite, and nothing changed */
+} wcohi_outcome;
+
+typedef struct wcohi_exec wcohi_exec;
+
+typedef struct wcohi_device_table {
+    const char *name;
+    /* 0: work stops between any two ops. 1: between passes only, and `run` and `update` return while
+       the device still works (a GPU). */
+    int whole_passes;
+    /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
+    size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
+    /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
+       what the device cannot run. Fails with nothing left behind. */
+    wcoh_result (*open)(wcoh_device *device, const wcohi_plan *plan, wcoh_model *model, int session,
+                        void *memory, wcohi_exec **exec, wcoh_error *error);
+    void (*close)(wcohi_exec *exec);
+    wcoh_result (*upload)(wcohi_exec *exec, wcohi_area area, size_t first, const void *data,
+                          size_t count, wcoh_error *error);
+    wcoh_result (*download)(wcohi_exec *exec, wcohi_area area, size_t first, void *data,
+                            size_t count, wcoh_error *error);
+    /* Host memory of a whole area: the area itself on the CPU; a GPU copies it into memory of its
+       own first (`upload` brings changes back). NULL on failure. */
+    void *(*map)(wcohi_exec *exec, wcohi_area area, wcoh_error *error);
+    /* Ops of times first .. last-1 (0 .. 2*count of the plan). */
+    wcoh_result (*run)(wcohi_exec *exec, const wcohi_run *run, int first, int last,
+                       wcoh_error *error);
+    /* Sum of -log p over the rows of all runs since the last one with `add` 0. */
+    wcoh_result (*loss)(wcohi_exec *exec, double *nats, wcoh_error *error);
+    /* Clip and AdamW with the gradient at hand, unless it or the loss of the runs that made it is not
+       finite. */
+    wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, wcoh_error *error);
+    /* What came of the last update: waits for it, but not for runs begun since. Moves the model's
+       version on if it was applied. */
+    wcoh_result (*outcome)(wcohi_exec *exec, wcohi_outcome *outcome, wcoh_error *error);
+    void (*destroy)(wcoh_device *device);
+} wcohi_device_table;
+
+/* Every device begins with these members. */
+struct wcoh_device {
+    const wcohi_device_table *table;
+    wcohi_block block;
+};
+
+struct wcohi_exec {
+    wcoh_device *device;
+    const wcohi_plan *plan;
+    wcoh_model *model;
+};
+
+/* ======== 3 ops: work on rows ================================================================= */
+
+/* Each op has its sizes, forward and backward, which stand together, and perhaps what it prepares
+   when parameters change; WCOHI_OP_KINDS lists them. backward adds to parameter gradients, and sets
+   or adds to the gradients of its inputs as the plan says. N = batch * seq rows. */
+
+typedef struct wcohi_cpu {
+    wcoh_device base;
+    const wcohi_kernels *kernels;
+    wcohi_pool *pool;
+    int slots;
+} wcohi_cpu;
+
+typedef struct wcohi_cpu_exec {
+    wcohi_exec base;
+    wcohi_compute compute;
+    wcoh_real *gradient, *moment1, *moment2; /* [trained_span] */
+    wcoh_real *activations;
+    wcoh_real *partials; /* [WCOHI_CHUNKS, partial_count]: parameter gradients of chunks of rows */
+    size_t partial_count;
+    wcoh_real *scratch; /* [slots, scratch_count] */
+    size_t scratch_count;
+    void *shared;          /* scratch of the op under way, of all its workers */
+    wcoh_real *logits;     /* session: [V] */
+    unsigned char *states; /* session: attention states, one after the other */
+    void **prepared;       /* [ops] what an op derives from its parameters */
+    uint64_t prepared_version;
+    const wcohi_run *run; /* of the pass under way */
+    double loss;          /* sum of -log p since the last run with `add` 0 */
+    double gradient_loss; /* the same, when the gradient was made */
+    double *squares;      /* [chunks of the gradient] for its norm */
+    wcohi_outcome outcome;
+} wcohi_cpu_exec;
+
+/* ---- reaching tensors and parameters --------------------------------------------------------- */
+
+static wcoh_real *wcohi_tensor_data(const wcohi_cpu_exec *exec, int tensor)
+{
+    return tensor < 0 ? NULL : exec->activations + exec->base.plan->tensors[tensor].offset;
+}
+
+static wcoh_real *wcohi_tensor_grad(const wcohi_cpu_exec *exec, int tensor)
+{
+    return tensor < 0 ? NULL : wcohi_tensor_data(exec, exec->base.plan->tensors[tensor].grad);
+}
+
+static wcoh_real *wcohi_param_data(const wcohi_cpu_exec *exec, int row)
+{
+    return row < 0 ? NULL : exec->base.model->params + exec->base.model->rows[row].offset;
+}
+
+/* Where the gradient of a parameter is added; NULL if it is absent or frozen. */
+static wcoh_real *wcohi_param_grad(const wcohi_cpu_exec *exec, int row)
+{
+    if (row < 0 || !exec->base.model->rows[row].trained) return NULL;
+    return exec->gradient + exec->base.model->rows[row].offset;
+}
+
+static int wcohi_run_rows(const wcohi_cpu_exec *exec) { return exec->run->batch * exec->run->seq; }
+
+/* ---- splitting rows -----------------------------------------------------------------------------
+
+   Chunks depend on the number of rows alone; each adds its share of a parameter gradient to its own
+   partial, and the partials are summed in order: the same bits for any number of threads. */
+
+#define WCOHI_CHUNKS 32
+#define WCOHI_CHUNK_ROWS 16 /* at least */
+
+typedef struct wcohi_rows {
+    wcohi_cpu_exec *exec;
+    const wcohi_op *op;
+    int first, count;   /* rows of this chunk */
+    wcoh_real *partial; /* [partial_count], zeroed, in a backward pass */
+    wcoh_real *scratch; /* [scratch_count] of this worker */
+} wcohi_rows;
+
+typedef void (*wcohi_rows_fn)(const wcohi_rows *rows);
+
+typedef struct wcohi_split {
+    wcohi_rows rows;
+    wcohi_rows_fn fn;
+    int total, chunk;
+} wcohi_split;
+
+static void wcohi_split_job(int index, int slot, void *user)
+{
+    const wcohi_split *split = (const wcohi_split *)user;
+    wcohi_rows rows = split->rows;
+    wcohi_cpu_exec *exec = rows.exec;
+    rows.first = index * split->chunk;
+    rows.count = WCOHI_MIN(split->chunk, split->total - rows.first);
+    rows.scratch = exec->scratch + (size_t)slot * exec->scratch_count;
+    if (rows.partial) {
+        rows.partial = exec->partials + (size_t)index * exec->partial_count;
+        memset(rows.partial, 0, exec->partial_count * sizeof *rows.partial);
+    }
+    split->fn(&rows);
+}
+
+static int wcohi_chunk_rows(int total)
+{
+    return WCOHI_MAX(WCOHI_CHUNK_ROWS, (total + WCOHI_CHUNKS - 1) / WCOHI_CHUNKS);
+}
+
+/* Call fn for every chunk of rows; work: multiply-adds a row. Returns the number of chunks. */
+static int wcohi_each_rows(wcohi_cpu_exec *exec, const wcohi_op *op, wcohi_rows_fn fn, int partials,
+                           double work)
+{
+    wcohi_split split;
+    int total = wcohi_run_rows(exec), count;
+    memset(&split, 0, sizeof split);
+    split.rows.exec = exec;
+    split.rows.op = op;
+    split.rows.partial = partials ? exec->partials : NULL;
+    split.fn = fn;
+    split.total = total;
+    split.chunk = wcohi_chunk_rows(total);
+    count = (total + split.chunk - 1) / split.chunk;
+    wcohi_pool_run(exec->compute.pool, count, work * total, wcohi_split_job, &split);
+    return count;
+}
+
+/* target[count] += the partials' values from `first`, in the order of the chunks; NULL: frozen. */
+static void wcohi_sum_partials(const wcohi_cpu_exec *exec, wcoh_real *target, size_t first,
+                               size_t count, int chunks)
+{
+    int chunk;
+    size_t i;
+    for (chunk = 0; target && chunk < chunks; chunk++) {
+        const wcoh_real *partial = exec->partials + (size_t)chunk * exec->partial_count + first;
+        for (i = 0; i < count; i++) target[i] += partial[i];
+    }
+}
+
+/* Add to or set the chunk's rows of an input gradient from the worker's scratch. */
+static void wcohi_rows_put(const wcohi_rows *rows, const wcoh_real *values)
+{
+    size_t width = (size_t)rows->op->wide_in, count = (size_t)rows->count * width, i;
+    wcoh_real *dx = wcohi_tensor_grad(rows->exec, rows->op->in) + (size_t)rows->first * width;
+    if (!rows->op->add_in) memcpy(dx, values, count * sizeof *dx);
+    else
+        for (i = 0; i < count; i++) dx[i] += values[i];
+}
+
+/* ---- matrix products over all rows ----------------------------------------------------------- */
+
+/* y [N,O] (ldy) = x [N,I] (ldx) W^T [O,I] + bias; residual and gelu through `args` beforehand */
+static void wcohi_product(const wcohi_cpu_exec *exec, wcohi_gemm_args *args, wcoh_real *y, int ldy,
+                          const wcoh_real *x, int ldx, const wcoh_real *weight, int wide_out,
+                          int wide_in)
+{
+    args->m = wcohi_run_rows(exec);
+    args->n = wide_out;
+    args->k = wide_in;
+    args->a = x;
+    args->lda = (size_t)ldx;
+    args->b = weight;
+    args->ldb = (size_t)wide_in;
+    args->tb = 1;
+    args->c = y;
+    args->ldc = (size_t)ldy;
+    wcohi_gemm(&exec->compute, args);
+}
+
+/* dx [N,I] (ldx) = or += g [N,O] (ldg) W [O,I] */
+static void wcohi_product_input(const wcohi_cpu_exec *exec, wcoh_real *dx, int ldx, int add,
+                                const wcoh_real *g, int ldg, const wcoh_real *weight, int wide_out,
+                                int wide_in)
+{
+    wcohi_gemm_args args;
+    memset(&args, 0, sizeof args);
+    args.m = wcohi_run_rows(exec);
+    args.n = wide_in;
+    args.k = wide_out;
+    args.a = g;
+    args.lda = (size_t)ldg;
+    args.b = weight;
+    args.ldb = (size_t)wide_in;
+    args.c = dx;
+    args.ldc = (size_t)ldx;
+    args.accumulate = add;
+    wcohi_gemm(&exec->compute, &args);
+}
+
+/* dW [O,I] += g^T [O,N] (ldg) x [N,I] (ldx); NULL: frozen */
+static void wcohi_product_weight(const wcohi_cpu_exec *exec, wcoh_real *dweight, const wcoh_real *g,
+                                 int ldg, const wcoh_real *x, int ldx, int wide_out, int wide_in)
+{
+    wcohi_gemm_args args;
+    if (!dweight) return;
+    memset(&args, 0, sizeof args);
+    args.m = wide_out;
+    args.n = wide_in;
+    args.k = wcohi_run_rows(exec);
+    args.a = g;
+    args.lda = (size_t)ldg;
+    args.ta = 1;
+    args.b = x;
+    args.ldb = (size_t)ldx;
+    args.c = dweight;
+    args.ldc = (size_t)wide_in;
+    args.accumulate = 1;
+    wcohi_gemm(&exec->compute, &args);
+}
+
+/* ---- column sums: db [O] += sum over rows of g [N,O], split by columns ----------------------- */
+
+#define WCOHI_BIAS_COLUMNS 64
+
+typedef struct wcohi_columns {
+    const wcohi_cpu_exec *exec;
+    wcoh_real *sums;
+    const wcoh_real *g;
+    int width, rows;
+} wcohi_columns;
+
+static void wcohi_columns_job(int index, int slot, void *user)
+{
+    const wcohi_columns *columns = (const wcohi_columns *)user;
+    int from = index * WCOHI_BIAS_COLUMNS;
+    (void)slot;
+    columns->exec->compute.kernels->common->column_sums(
+        columns->sums + from, columns->g + from, (size_t)columns->width, columns->rows,
+        WCOHI_MIN(WCOHI_BIAS_COLUMNS, columns->width - from));
+}
+
+static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, const wcoh_real *g,
+                               int width)
+{
+    wcohi_columns columns;
+    if (!dbias) return;
+    columns.exec = exec;
+    columns.sums = dbias;
+    columns.g = g;
+    columns.width = width;
+    columns.rows = wcohi_run_rows(exec);
+    wcohi_pool_run(exec->compute.pool, (width + WCOHI_BIAS_COLUMNS - 1) / WCOHI_BIAS_COLUMNS,
+                   (double)width * columns.rows, wcohi_columns_job, &columns);
+}
+
+/* ======== 3 ops: embed, norm, linear, maestro, per band ======================================= */
+
+/* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
+
+static void wcohi_embed_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                              wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)slots;
+    sizes->scratch = (size_t)op->wide_out; /* a row of positions */
+}
+
+static void wcohi_embed_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    const wcohi_run *run = exec->run;
+    size_t width = (size_t)op->wide_out, i;
+    const wcoh_real *table = wcohi_param_data(exec, op->param[WCOHI_EMBED_TABLE]),
+                    *places = wcohi_param_data(exec, op->param[WCOHI_EMBED_POSITIONS]);
+    wcoh_real *out = wcohi_tensor_data(exec, op->out) + (size_t)rows->first * width;
+    int r;
+    for (r = rows->first; r < rows->first + rows->count; r++, out += width) {
+        uint64_t position = run->position + (uint64_t)(r % run->seq);
+        memcpy(out, table + (size_t)run->tokens[r] * width, width * sizeof *out);
+        if (places) {
+            const wcoh_real *place = rows->scratch;
+            if (position < (uint64_t)op->context) place = places + (size_t)position * width;
+            else /* past its table */
+                wcohi_sinusoid(rows->scratch, op->wide_out / 2, op->amplitude, (double)position);
+            for (i = 0; i < width; i++) out[i] += place[i];
+        }
+        for (i = 2 * (size_t)run->active_bands; i < width; i++) out[i] = 0;
+    }
+}
+
+static void wcohi_embed_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_rows(exec, op, wcohi_embed_rows, 0, op->wide_out);
+}
+
+/* Rows of the tables are shared by tokens, so the work is split by columns. */
+#define WCOHI_EMBED_COLUMNS 32
+
+static void wcohi_embed_columns(int index, int slot, void *user)
+{
+    const wcohi_rows *rows = (const wcohi_rows *)user;
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    const wcohi_run *run = exec->run;
+    size_t width = (size_t)op->wide_out, from = (size_t)index * WCOHI_EMBED_COLUMNS, i;
+    size_t to =
+        WCOHI_MIN(WCOHI_MIN(from + WCOHI_EMBED_COLUMNS, width), 2 * (size_t)run->active_bands);
+    wcoh_real *dtable = wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]),
+              *dplaces = wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]);
+    const wcoh_real *g = wcohi_tensor_grad(exec, op->out);
+    int r, total = wcohi_run_rows(exec);
+    (void)slot;
+    for (r = 0; r < total; r++, g += width) {
+        wcoh_real *drow = dtable ? dtable + (size_t)run->tokens[r] * width : NULL;
+        wcoh_real *dplace = dplaces ? dplaces + (size_t)(r % run->seq) * width : NULL;
+        for (i = from; drow && i < to; i++) drow[i] += g[i];
+        for (i = from; dplace && i < to; i++) dplace[i] += g[i];
+    }
+}
+
+static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_rows rows;
+    if (!wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]) &&
+        !wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]))
+        return;
+    memset(&rows, 0, sizeof rows);
+    rows.exec = exec;
+    rows.op = op;
+    wcohi_pool_run(exec->compute.pool,
+                   (op->wide_out + WCOHI_EMBED_COLUMNS - 1) / WCOHI_EMBED_COLUMNS,
+                   2.0 * wcohi_run_rows(exec) * op->wide_out, wcohi_embed_columns, &rows);
+}
+
+/* ---- norm: y = (x - mean) / deviation * weight + bias over each row -------------------------- */
 
 #define WCOHI_NORM_EPSILON 1e-5
 
@@ -6882,7 +7689,177 @@ static const wcohi_norm_kernels S_(norm_kernels) = {S_(norm_forward), S_(norm_ba
 #endif
 #ifndef WCOHI_PASS
 
-/* ---- 2x2 matrix per band */
+static void wcohi_norm_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                             wcohi_sizes *sizes)
+{
+    (void)slots;
+    sizes->aux = wcohi_plan_reals(plan, 2);   /* mean and 1/deviation of each row */
+    sizes->partial = 2 * (size_t)op->wide_in; /* dweight, dbias */
+}
+
+static void wcohi_norm_forward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    exec->compute.kernels->norm->forward(
+        wcohi_tensor_data(exec, op->out) + at,
+        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
+        wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]),
+        wcohi_param_data(exec, op->param[WCOHI_NORM_BIAS]), rows->count, op->wide_in);
+}
+
+static void wcohi_norm_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_rows(exec, op, wcohi_norm_forward_rows, 0, 4.0 * op->wide_in);
+}
+
+static void wcohi_norm_backward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    exec->compute.kernels->norm->backward(
+        wcohi_tensor_grad(exec, op->in) + at, op->add_in, rows->partial,
+        rows->partial + op->wide_in, wcohi_tensor_grad(exec, op->out) + at,
+        wcohi_tensor_data(exec, op->in) + at,
+        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
+        wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]), rows->count, op->wide_in);
+}
+
+static void wcohi_norm_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in;
+    int chunks = wcohi_each_rows(exec, op, wcohi_norm_backward_rows, 1, 8.0 * op->wide_in);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_WEIGHT]), 0, width,
+                       chunks);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_BIAS]), width, width,
+                       chunks);
+}
+
+/* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks [O/G, I/G] ----------------- */
+
+static void wcohi_linear_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                               wcohi_sizes *sizes)
+{
+    (void)slots;
+    if (op->gelu) sizes->aux = wcohi_plan_reals(plan, op->wide_out); /* before the gelu */
+}
+
+static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
+    const wcoh_real *bias = wcohi_param_data(exec, op->param[WCOHI_LINEAR_BIAS]),
+                    *residual = wcohi_tensor_data(exec, op->in2);
+    wcoh_real *pre = op->gelu ? wcohi_tensor_data(exec, op->aux) : NULL;
+    for (group = 0; group < op->groups; group++) {
+        wcohi_gemm_args args;
+        memset(&args, 0, sizeof args);
+        args.bias = bias ? bias + group * out : NULL;
+        args.residual = residual ? residual + group * out : NULL;
+        args.ldr = (size_t)op->wide_out;
+        args.gelu = op->gelu;
+        args.pre = pre ? pre + group * out : NULL;
+        wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out) + group * out, op->wide_out,
+                      wcohi_tensor_data(exec, op->in) + group * in, op->wide_in,
+                      wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) +
+                          (size_t)group * (size_t)out * (size_t)in,
+                      out, in);
+    }
+}
+
+static void wcohi_gelu_backward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    size_t width = (size_t)rows->op->wide_out, at = (size_t)rows->first * width;
+    wcoh_real *g = wcohi_tensor_grad(exec, rows->op->out) + at;
+    exec->compute.kernels->common->gelu_backward(g, g, wcohi_tensor_data(exec, rows->op->aux) + at,
+                                                 (size_t)rows->count * width);
+}
+
+static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
+    const wcoh_real *g = wcohi_tensor_grad(exec, op->out), *x = wcohi_tensor_data(exec, op->in);
+    wcoh_real *dx = wcohi_tensor_grad(exec, op->in),
+              *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
+    if (op->gelu) wcohi_each_rows(exec, op, wcohi_gelu_backward_rows, 0, 20.0 * op->wide_out);
+    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]), g, op->wide_out);
+    for (group = 0; group < op->groups; group++) {
+        size_t block = (size_t)group * (size_t)out * (size_t)in;
+        wcohi_product_weight(exec, dweight ? dweight + block : NULL, g + group * out, op->wide_out,
+                             x + group * in, op->wide_in, out, in);
+        wcohi_product_input(
+            exec, dx + group * in, op->wide_in, op->add_in, g + group * out, op->wide_out,
+            wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
+    }
+}
+
+/* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
+
+static void wcohi_maestro_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                wcohi_sizes *sizes)
+{
+    (void)slots;
+    sizes->aux = wcohi_mul(wcohi_plan_reals(plan, 1), 3 * (size_t)op->narrow);
+}
+
+static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int narrow = op->narrow;
+    size_t span = (size_t)wcohi_run_rows(exec) * (size_t)narrow;
+    wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span;
+    wcohi_gemm_args args;
+    memset(&args, 0, sizeof args);
+    args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]);
+    args.gelu = 1;
+    args.pre = pre;
+    wcohi_product(exec, &args, squeezed, narrow, wcohi_tensor_data(exec, op->in), op->wide_in,
+                  wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow, op->wide_in);
+    memset(&args, 0, sizeof args);
+    args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]);
+    args.residual = wcohi_tensor_data(exec, op->in2);
+    args.ldr = (size_t)op->wide_out;
+    wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out), op->wide_out, squeezed, narrow,
+                  wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out, narrow);
+}
+
+static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    size_t narrow = (size_t)rows->op->narrow, span = (size_t)wcohi_run_rows(exec) * narrow;
+    size_t at = (size_t)rows->first * narrow;
+    wcoh_real *pre = wcohi_tensor_data(exec, rows->op->aux), *g = pre + 2 * span;
+    exec->compute.kernels->common->gelu_backward(g + at, g + at, pre + at,
+                                                 (size_t)rows->count * narrow);
+}
+
+/* The residual's gradient is the output's (the plan made them one). */
+static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int narrow = op->narrow;
+    size_t span = (size_t)wcohi_run_rows(exec) * (size_t)narrow;
+    wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span,
+              *dsqueezed = squeezed + span;
+    const wcoh_real *g = wcohi_tensor_grad(exec, op->out);
+    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g,
+                       op->wide_out);
+    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND]), g,
+                         op->wide_out, squeezed, narrow, op->wide_out, narrow);
+    wcohi_product_input(exec, dsqueezed, narrow, 0, g, op->wide_out,
+                        wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out,
+                        narrow);
+    wcohi_each_rows(exec, op, wcohi_maestro_gelu_rows, 0, 20.0 * narrow);
+    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
+                       dsqueezed, narrow);
+    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), dsqueezed,
+                         narrow, wcohi_tensor_data(exec, op->in), op->wide_in, narrow, op->wide_in);
+    wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in, op->add_in, dsqueezed,
+                        narrow, wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow,
+                        op->wide_in);
+}
+
+/* ---- per band: y_k = W_k z_k + b_k with a 2x2 matrix a band ---------------------------------- */
 
 /* The matrices of n bands from w [K,2,2] as four vectors: m[2i+j] = w[k][i][j] (out i, in j). */
 #define WCOHI_BAND_MATRIX(w, n, m)                                                                 \
@@ -6971,114 +7948,54 @@ static const wcohi_per_band_kernels S_(per_band_kernels) = {
 #endif
 #ifndef WCOHI_PASS
 
-/* ---- softmax cross-entropy over chunks of the vocabulary */
-
-#define wcohi_softmax_scan_is(name)                                                                \
-    void name(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top, wcoh_real *sum)
-#define wcohi_softmax_gradient_is(name)                                                            \
-    double name(wcoh_real *x, int count, wcoh_real scale, wcoh_real top, wcoh_real inverse,        \
-                wcoh_real factor, int target)
-typedef struct wcohi_softmax_kernels {
-    wcohi_softmax_scan_is((*scan));
-    wcohi_softmax_gradient_is((*gradient));
-} wcohi_softmax_kernels;
-
-#else /* a pass: softmax cross-entropy */
-
-/* One more chunk of a row's logits x [count], each times `scale`: *top becomes the maximum so far,
-   *sum the sum so far of exp(scale x - *top). Begin with *top = -1e30, *sum = 0. Logits of any size
-   are safe; one that is NaN or +infinity makes *sum NaN. */
-WCOHI_KERNEL(softmax_scan)
+static void wcohi_per_band_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                 wcohi_sizes *sizes)
 {
-    S_(v) factor = S_(set)(scale), most = S_(set)(*top), total = S_(zero)();
-    wcoh_real before = *top;
-    int i;
-    for (i = 0; i < count; i += S_(W)) {
-        int n = WCOHI_LANES(count, i);
-        S_(v) v = S_(mul)(factor, WCOHI_LOAD(x + i, n));
-        most = S_(max)(most, WCOHI_KEEP(v, most, n));
-    }
-    *top = S_(hmax)(most);
-    most = S_(set)(*top);
-    for (i = 0; i < count; i += S_(W)) {
-        int n = WCOHI_LANES(count, i);
-        S_(v) v = S_(exp)(S_(sub)(S_(mul)(factor, WCOHI_LOAD(x + i, n)), most));
-        total = S_(add)(total, WCOHI_KEEP(v, S_(zero)(), n));
-    }
-    *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S_(sum)(total);
+    size_t width = (size_t)op->wide_in; /* [K,2,2] weights are 2 D reals, [K,2] biases D */
+    (void)slots;
+    sizes->partial = 3 * width;
+    sizes->scratch = wcohi_mul((size_t)wcohi_chunk_rows(plan->batch * plan->seq), width);
 }
 
-/* x [count] of raw logits becomes the gradient with respect to them:
-   scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
-   Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
-WCOHI_KERNEL(softmax_gradient)
+static void wcohi_per_band_forward_rows(const wcohi_rows *rows)
 {
-    S_(v) by = S_(set)(scale), most = S_(set)(top), share = S_(set)(inverse * factor);
-    S_(v) dscale = S_(zero)();
-    wcoh_real hit = target < 0 ? 0 : x[target];
-    int i;
-    for (i = 0; i < count; i += S_(W)) {
-        int n = WCOHI_LANES(count, i);
-        S_(v) v = WCOHI_LOAD(x + i, n);
-        S_(v) p = S_(mul)(share, S_(exp)(S_(sub)(S_(mul)(by, v), most)));
-        p = WCOHI_KEEP(p, S_(zero)(), n);
-        dscale = S_(fma)(p, v, dscale);
-        WCOHI_STORE(x + i, S_(mul)(by, p), n);
-    }
-    if (target >= 0) x[target] -= scale * factor;
-    return (double)S_(sum)(dscale) - (double)(factor * hit);
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    exec->compute.kernels->per_band->forward(
+        wcohi_tensor_data(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]),
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_BIAS]), rows->count, op->wide_in / 2);
 }
 
-static const wcohi_softmax_kernels S_(softmax_kernels) = {S_(softmax_scan), S_(softmax_gradient)};
-
-#endif
-#ifndef WCOHI_PASS
-
-/* ---- AdamW */
-
-typedef struct wcohi_adamw {
-    wcoh_real lr, beta1, beta2, epsilon;
-    wcoh_real decay;                    /* decoupled; 0: none */
-    wcoh_real correction1, correction2; /* 1/(1 - beta^t) */
-    wcoh_real scale;                    /* of the gradient: the clip factor */
-} wcohi_adamw;
-
-#define wcohi_adamw_is(name)                                                                       \
-    void name(wcoh_real *p, wcoh_real *m, wcoh_real *v, const wcoh_real *g, size_t count,          \
-              const wcohi_adamw *rule)
-typedef struct wcohi_adamw_kernels {
-    wcohi_adamw_is((*adamw));
-} wcohi_adamw_kernels;
-
-#else /* a pass: AdamW */
-
-/* h = scale g; m = b1 m + (1 - b1) h; v = b2 v + (1 - b2) h^2;
-   p -= lr (c1 m/(sqrt(c2 v) + eps) + decay p).  All [n]. */
-WCOHI_KERNEL(adamw)
+static void wcohi_per_band_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    S_(v) b1 = S_(set)(rule->beta1), b2 = S_(set)(rule->beta2), scale = S_(set)(rule->scale);
-    S_(v) a1 = S_(set)(1 - rule->beta1), a2 = S_(set)(1 - rule->beta2);
-    S_(v) c1 = S_(set)(rule->correction1), c2 = S_(set)(rule->correction2);
-    S_(v) epsilon = S_(set)(rule->epsilon), lr = S_(set)(rule->lr);
-    S_(v) decay = S_(set)(rule->decay);
-    size_t i;
-    for (i = 0; i < count; i += S_(W)) {
-        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
-        S_(v) h = S_(mul)(scale, WCOHI_LOAD(g + i, n)), x = WCOHI_LOAD(p + i, n);
-        S_(v) first = S_(fma)(b1, WCOHI_LOAD(m + i, n), S_(mul)(a1, h));
-        S_(v) second = S_(fma)(b2, WCOHI_LOAD(v + i, n), S_(mul)(a2, S_(mul)(h, h)));
-        S_(v) root = S_(add)(S_(sqrt)(S_(mul)(c2, second)), epsilon);
-        S_(v) step = S_(fma)(decay, x, S_(div)(S_(mul)(c1, first), root));
-        WCOHI_STORE(m + i, first, n);
-        WCOHI_STORE(v + i, second, n);
-        WCOHI_STORE(p + i, S_(fnma)(lr, step, x), n);
-    }
+    wcohi_each_rows(exec, op, wcohi_per_band_forward_rows, 0, 4.0 * op->wide_in);
 }
 
-static const wcohi_adamw_kernels S_(adamw_kernels) = {S_(adamw)};
+static void wcohi_per_band_backward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    exec->compute.kernels->per_band->backward(
+        rows->scratch, rows->partial, rows->partial + 2 * op->wide_in,
+        wcohi_tensor_grad(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]), rows->count, op->wide_in / 2);
+    wcohi_rows_put(rows, rows->scratch);
+}
 
-#endif
-#ifndef WCOHI_PASS
+static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in;
+    int chunks = wcohi_each_rows(exec, op, wcohi_per_band_backward_rows, 1, 8.0 * op->wide_in);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_WEIGHT]), 0, 2 * width,
+                       chunks);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_BIAS]), 2 * width,
+                       width, chunks);
+}
+
+/* ======== 3 ops: Kerr oscillators ============================================================= */
 
 /* ---- Kerr oscillators
 
@@ -7821,7 +8738,120 @@ static const wcohi_kerr_kernels S_(kerr_kernels) = {S_(kerr_forward), S_(kerr_ba
 #endif
 #ifndef WCOHI_PASS
 
-/* ======== 2 ground: kernels of coherence attention ============================================ */
+/* ---- kerr: limiter, offset, oscillators, corrector ------------------------------------------- */
+
+static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                             wcohi_sizes *sizes)
+{
+    size_t bands = (size_t)op->wide_in / 2;
+    (void)plan;
+    (void)slots;
+    sizes->prepared = wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN) +
+                      wcohi_mul(wcohi_kerr_count((int)bands), sizeof(wcoh_real));
+    sizes->partial = (3 * bands + 2) * sizeof(double) / sizeof(wcoh_real);
+    sizes->scratch = wcohi_kerr_scratch((int)bands, op->rk4_steps);
+}
+
+static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
+{
+    wcohi_kerr_source source;
+    const wcoh_real *alpha = wcohi_param_data(exec, op->param[WCOHI_KERR_ALPHA]),
+                    *beta = wcohi_param_data(exec, op->param[WCOHI_KERR_BETA]);
+    source.bands = op->wide_in / 2;
+    source.solver = op->solver;
+    source.steps = op->rk4_steps;
+    source.gamma_raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
+    source.omega = wcohi_param_data(exec, op->param[WCOHI_KERR_OMEGA]);
+    source.alpha = alpha ? (double)*alpha : 0;
+    source.beta = beta ? (double)*beta : 0;
+    source.ceiling = op->ceiling;
+    source.corrector = wcohi_param_data(exec, op->param[WCOHI_KERR_CORRECTOR]);
+    source.offset = wcohi_param_data(exec, op->param[WCOHI_KERR_OFFSET]);
+    wcohi_kerr_prepare((wcohi_kerr *)memory, &source,
+                       (wcoh_real *)(void *)((unsigned char *)memory +
+                                             wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN)));
+}
+
+static const wcohi_kerr *wcohi_kerr_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    return (const wcohi_kerr *)exec->prepared[op - exec->base.plan->ops];
+}
+
+/* multiply-adds a row, roughly */
+static double wcohi_kerr_work(const wcohi_op *op)
+{
+    return (op->solver == WCOH_SOLVER_RK4 ? 100.0 * op->rk4_steps : 60.0) * (op->wide_in / 2);
+}
+
+static void wcohi_kerr_forward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    size_t at = (size_t)rows->first * (size_t)rows->op->wide_in;
+    exec->compute.kernels->kerr->forward(wcohi_tensor_data(exec, rows->op->out) + at,
+                                         wcohi_tensor_data(exec, rows->op->in) + at,
+                                         wcohi_kerr_of(exec, rows->op), rows->count, rows->scratch);
+}
+
+static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_rows(exec, op, wcohi_kerr_forward_rows, 0, wcohi_kerr_work(op));
+}
+
+/* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta. */
+static void wcohi_kerr_backward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    const wcohi_kerr *kerr = wcohi_kerr_of(exec, op);
+    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    double *sums = (double *)(void *)rows->partial;
+    wcoh_real *dz = wcohi_tensor_grad(exec, op->out) + at;
+    wcoh_real *dx = op->add_in ? dz : wcohi_tensor_grad(exec, op->in) + at;
+    wcohi_kerr_gradient gradient;
+    gradient.gamma = sums;
+    gradient.omega = sums + kerr->bands;
+    gradient.corrector = op->param[WCOHI_KERR_CORRECTOR] < 0 ? NULL : sums + 2 * kerr->bands;
+    gradient.alpha = gradient.beta = 0;
+    exec->compute.kernels->kerr->backward(dx, &gradient, dz, wcohi_tensor_data(exec, op->in) + at,
+                                          kerr, rows->count, rows->scratch);
+    sums[3 * kerr->bands] = gradient.alpha;
+    sums[3 * kerr->bands + 1] = gradient.beta;
+    if (op->add_in) wcohi_rows_put(rows, dx); /* the output's gradient is not needed again */
+}
+
+/* Sum over the chunks of entry `index` of the partials. */
+static double wcohi_kerr_sum(const wcohi_cpu_exec *exec, int index, int chunks)
+{
+    double sum = 0;
+    int chunk;
+    for (chunk = 0; chunk < chunks; chunk++)
+        sum += ((const double *)(const void *)(exec->partials +
+                                               (size_t)chunk * exec->partial_count))[index];
+    return sum;
+}
+
+static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int k, bands = op->wide_in / 2;
+    int chunks = wcohi_each_rows(exec, op, wcohi_kerr_backward_rows, 1, 2 * wcohi_kerr_work(op));
+    const wcoh_real *raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
+    wcoh_real *dgamma = wcohi_param_grad(exec, op->param[WCOHI_KERR_GAMMA]),
+              *domega = wcohi_param_grad(exec, op->param[WCOHI_KERR_OMEGA]);
+    wcoh_real *dalpha = wcohi_param_grad(exec, op->param[WCOHI_KERR_ALPHA]),
+              *dbeta = wcohi_param_grad(exec, op->param[WCOHI_KERR_BETA]);
+    wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[WCOHI_KERR_CORRECTOR]);
+    for (k = 0; k < bands; k++) {
+        if (dgamma)
+            dgamma[k] +=
+                (wcoh_real)(wcohi_kerr_sum(exec, k, chunks) * wcohi_sigmoid((double)raw[k]));
+        if (domega) domega[k] += (wcoh_real)wcohi_kerr_sum(exec, bands + k, chunks);
+        if (dcorrector) dcorrector[k] += (wcoh_real)wcohi_kerr_sum(exec, 2 * bands + k, chunks);
+    }
+    if (dalpha) *dalpha += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands, chunks);
+    if (dbeta) *dbeta += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands + 1, chunks);
+}
+
+/* ======== 3 ops: coherence attention, pairs of rows =========================================== */
 
 /* ---- coherence attention ------------------------------------------------------------------------
 
@@ -8933,7 +9963,7 @@ S_(fn) void S_(wave_dots)(double *sums, const double *features, const double *x,
     }
 }
 
-/* ======== 2 ground: states of coherence attention ============================================= */
+/* ======== 3 ops: coherence attention, states ================================================== */
 
 /* ---- the states */
 
@@ -9311,7 +10341,347 @@ static const wcohi_wave_kernels S_(wave_kernels) = {
 #endif
 #ifndef WCOHI_PASS
 
-/* ======== 2 ground: kernels of dot attention, the sets ======================================== */
+/* ---- a layer of coherence attention */
+
+/* A layer's call as its jobs see it. */
+typedef struct wcohi_wave_layer {
+    const wcohi_coherence *call;
+    const wcohi_wave_kernels *kernels;
+    wcohi_wave *wave;  /* [H] */
+    double *partial;   /* [B*H,3] */
+    double *states;    /* [B*H] what each head carries from stretch to stretch; NULL: one stretch */
+    unsigned char *slots;
+    size_t slot_bytes;
+    int first, end;    /* the stretch */
+} wcohi_wave_layer;
+
+static void wcohi_wave_layer_take(wcohi_arena *arena, wcohi_wave_layer *layer,
+                                  const wcohi_coherence *call)
+{
+    size_t jobs = wcohi_mul((size_t)call->batch, (size_t)call->heads);
+    size_t block = call->seq > WCOHI_STRETCH ? wcohi_wave_state(call->width) : 0;
+    int head;
+    memset(layer, 0, sizeof *layer);
+    layer->call = call;
+    layer->wave = WCOHI_TAKE(arena, call->heads, wcohi_wave);
+    layer->partial = WCOHI_TAKE(arena, wcohi_mul(3, jobs), double);
+    layer->states = WCOHI_TAKE(arena, wcohi_mul(jobs, block), double);
+    if (!block) layer->states = NULL;
+    for (head = 0; head < call->heads; head++)
+        wcohi_wave_take(arena, layer->wave ? layer->wave + head : NULL,
+                        WCOHI_MIN(call->seq, WCOHI_CHUNK_MAX));
+    layer->slot_bytes = wcohi_wave_room_bytes(call->seq, call->width);
+    layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
+}
+
+/* Bytes of scratch for all calls of this shape, forward, backward, session, on `slots` jobs. */
+static size_t wcohi_coherence_scratch_bytes(int batch, int seq, int heads, int width, int slots)
+{
+    wcohi_coherence call;
+    wcohi_wave_layer layer;
+    wcohi_arena arena;
+    memset(&call, 0, sizeof call);
+    memset(&arena, 0, sizeof arena);
+    call.batch = batch, call.seq = seq, call.heads = heads, call.width = width;
+    wcohi_wave_layer_take(&arena, &layer, &call);
+    (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
+    return wcohi_add(arena.used, WCOHI_ALIGN);
+}
+
+/* What a slot's job works on: head `index % H` of sequence `index / H`. */
+static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *layer, int index,
+                                 int slot)
+{
+    const wcohi_coherence *call = layer->call;
+    size_t head = (size_t)(index % call->heads), batch = (size_t)(index / call->heads);
+    size_t row = batch * (size_t)call->seq, column = head * (size_t)call->width;
+    size_t phasor = row * call->phasor_stride + 2 * head, block = wcohi_wave_state(call->width);
+    wcohi_arena arena;
+    memset(task, 0, sizeof *task);
+    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
+    arena.used = 0;
+    wcohi_wave_room_take(&arena, &task->room, call->seq, call->width);
+    task->wave = layer->wave + head;
+    task->call = call;
+    task->query = call->phasor + phasor;
+    task->key = task->query + call->key_column;
+    task->value = call->value + row * call->value_stride + column;
+    task->out = call->out + row * call->out_stride + column;
+    task->first = layer->first;
+    task->end = layer->end;
+    if (layer->states) task->state = layer->states + (size_t)index * block;
+    if (call->aux) task->inverse = call->aux + (size_t)index * (size_t)call->seq;
+    if (call->aux && layer->first) {
+        size_t later = (size_t)(call->seq - 1) / WCOHI_STRETCH;
+        size_t state = (size_t)index * later + (size_t)layer->first / WCOHI_STRETCH - 1;
+        wcoh_real *states = call->aux;
+        states += wcohi_coherence_inverses(call->batch, call->seq, call->heads);
+        task->saved = (double *)(void *)states + state * block;
+    }
+    if (call->dout) {
+        task->dout = call->dout + row * call->dout_stride + column;
+        task->dquery = call->dphasor + phasor;
+        task->dkey = task->dquery + call->key_column;
+        task->dvalue = call->dvalue + row * call->value_stride + column;
+        task->partial = layer->partial + 3 * (size_t)index;
+    }
+}
+
+static void wcohi_wave_forward_job(int index, int slot, void *user)
+{
+    const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
+    const wcohi_coherence *call = layer->call;
+    wcohi_wave_task task;
+    double *state;
+    wcohi_wave_task_make(&task, layer, index, slot);
+    if (call->state) {
+        size_t at = (size_t)index * wcohi_wave_session(call->width);
+        int known = layer->first || call->state[at + WCOHI_WAVE_USED] > 0;
+        wcohi_wave_memory memory = wcohi_wave_open(call, index);
+        task.state = memory.state;
+        layer->kernels->forward(&task, memory.state, memory.header, known);
+        return;
+    }
+    state = task.state ? task.state : task.room.state;
+    if (!layer->first) wcohi_wave_copy(&task, state, NULL);
+    else if (task.saved) wcohi_wave_copy(&task, task.saved, state);
+    layer->kernels->forward(&task, state, state + WCOHI_WAVE_FRAME, layer->first > 0);
+}
+
+static void wcohi_wave_step_job(int index, int slot, void *user)
+{
+    const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
+    wcohi_wave_room room;
+    wcohi_arena arena;
+    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
+    arena.used = 0;
+    wcohi_wave_room_take(&arena, &room, 1, layer->call->width);
+    layer->kernels->step(layer->call, index * WCOHI_STEP_HEADS, &room);
+}
+
+static void wcohi_wave_backward_job(int index, int slot, void *user)
+{
+    const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
+    wcohi_wave_task task;
+    wcohi_wave_task_make(&task, layer, index, slot);
+    if (task.state) task.room.adjoint = task.state;
+    if (layer->end == layer->call->seq) wcohi_wave_copy(&task, task.room.adjoint, NULL);
+    layer->kernels->backward(&task);
+}
+
+/* Scratch from its first whole cache line on. */
+static unsigned char *wcohi_wave_aligned(void *scratch)
+{
+    unsigned char *base = (unsigned char *)scratch;
+    return base + (WCOHI_ALIGN - (uintptr_t)base % WCOHI_ALIGN) % WCOHI_ALIGN;
+}
+
+/* Lay the scratch out and prepare every head's tables. */
+static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence *call,
+                                  const wcohi_wave_kernels *kernels)
+{
+    wcohi_arena arena;
+    int head;
+    arena.base = wcohi_wave_aligned(call->scratch);
+    arena.used = 0;
+    wcohi_wave_layer_take(&arena, layer, call);
+    layer->kernels = kernels;
+    for (head = 0; head < call->heads; head++) {
+        wcohi_wave *wave = layer->wave + head;
+        wcohi_wave_parameters(wave, call, head);
+        wave->order = 0;
+        if (call->state || call->chunk || call->seq > WCOHI_WAVE_WHOLE) wcohi_wave_series(wave);
+        wave->chunk = wcohi_wave_chunk(call->seq, wave->order, call->chunk);
+        wcohi_wave_tables(wave);
+        wcohi_wave_decays(wave);
+    }
+    memset(layer->partial, 0, 3 * (size_t)call->batch * (size_t)call->heads * sizeof(double));
+}
+
+/* Multiply-adds of a stretch, roughly. */
+static double wcohi_wave_work(const wcohi_coherence *call)
+{
+    double rows = (double)call->batch * call->heads * WCOHI_MIN(call->seq, WCOHI_STRETCH);
+    return rows * (WCOHI_MIN(call->seq, 64) * 0.5 + 40) * (call->width + 16);
+}
+
+/* out = attention, aux for backward; with `state`, the session's rows that follow what it knows. */
+static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coherence *call)
+{
+    wcohi_wave_layer layer;
+    if (call->state && call->seq == 1) { /* the session's memory holds all tables */
+        memset(&layer, 0, sizeof layer);
+        layer.call = call;
+        layer.kernels = compute->kernels->wave;
+        layer.slots = wcohi_wave_aligned(call->scratch);
+        layer.slot_bytes = wcohi_wave_room_bytes(1, call->width);
+        wcohi_pool_run(compute->pool, (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS,
+                       wcohi_wave_work(call), wcohi_wave_step_job, &layer);
+        return;
+    }
+    wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
+    for (; layer.first < call->seq; layer.first = layer.end) {
+        layer.end = WCOHI_MIN(layer.first + WCOHI_STRETCH, call->seq);
+        wcohi_pool_run(compute->pool, call->batch * call->heads, wcohi_wave_work(call),
+                       wcohi_wave_forward_job, &layer);
+    }
+}
+
+/* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence. */
+static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcohi_coherence *call)
+{
+    wcohi_wave_layer layer;
+    double *target[3];
+    int i, index;
+    wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
+    for (layer.end = call->seq; layer.end > 0; layer.end = layer.first) {
+        layer.first = (layer.end - 1) / WCOHI_STRETCH * WCOHI_STRETCH;
+        wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_wave_work(call),
+                       wcohi_wave_backward_job, &layer);
+    }
+    target[0] = call->dgain, target[1] = call->dcarrier, target[2] = call->ddamping;
+    for (i = 0; i < 3; i++)
+        for (index = 0; target[i] && index < call->batch * call->heads; index++)
+            target[i][index % call->heads] += layer.partial[3 * (size_t)index + (size_t)i];
+}
+
+/* ---- coherence attention ---- */
+
+/* What a layer derives from its parameters, [H] each, and where it sums their gradients. */
+typedef struct wcohi_waves {
+    double *gain, *carrier, *damping, *harmonic;
+    double *dgain, *dcarrier, *ddamping;
+} wcohi_waves;
+
+static wcohi_waves wcohi_waves_at(void *memory, int heads)
+{
+    wcohi_waves waves;
+    waves.gain = (double *)memory;
+    waves.carrier = waves.gain + heads;
+    waves.damping = waves.carrier + heads;
+    waves.harmonic = waves.damping + heads;
+    waves.dgain = waves.harmonic + heads;
+    waves.dcarrier = waves.dgain + heads;
+    waves.ddamping = waves.dcarrier + heads;
+    return waves;
+}
+
+static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                  wcohi_sizes *sizes)
+{
+    int width = op->wide_out / op->heads;
+    sizes->aux = wcohi_coherence_aux_count(plan->batch, plan->seq, op->heads, width);
+    sizes->state = wcohi_mul(wcohi_coherence_state_count(op->heads, width), sizeof(double));
+    sizes->prepared = 7 * sizeof(double) * (size_t)op->heads;
+    sizes->shared = wcohi_coherence_scratch_bytes(plan->batch, plan->seq, op->heads, width, slots);
+}
+
+static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
+{
+    wcohi_waves waves = wcohi_waves_at(memory, op->heads);
+    const wcoh_real *gain = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]);
+    const wcoh_real *carrier = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_CARRIER]);
+    const wcoh_real *damping = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]);
+    const wcoh_real *harmonic = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_HARMONIC]);
+    int h;
+    for (h = 0; h < op->heads; h++) {
+        waves.gain[h] = gain ? wcohi_softplus((double)gain[h]) : 1;
+        waves.carrier[h] = carrier ? (double)carrier[h] : 0;
+        waves.damping[h] = damping ? wcohi_softplus((double)damping[h]) : 0;
+        waves.harmonic[h] = harmonic ? (double)harmonic[h] : 1;
+    }
+}
+
+/* Numbers in a state steer loops, and this one may come from an enemy: the order of each head's
+   series must be possible, and its cached tables are made void, so that the next token computes
+   them from the model again (with the same result). */
+static int wcohi_coherence_admit(const wcohi_op *op, void *state)
+{
+    double *header = (double *)state;
+    int head;
+    for (head = 0; head < op->heads; head++) {
+        double order = header[WCOHI_WAVE_ORDER];
+        if (!(order >= 0 && order <= WCOHI_ORDERS) || order != (int)order) return 0;
+        header[WCOHI_WAVE_GAIN] = -1;
+        header += wcohi_wave_session(op->wide_out / op->heads);
+    }
+    return 1;
+}
+
+static wcohi_waves wcohi_waves_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    return wcohi_waves_at(exec->prepared[op - exec->base.plan->ops], op->heads);
+}
+
+static void *wcohi_state_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    return exec->run->session ? exec->states + op->state : NULL;
+}
+
+static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_coherence call;
+    wcohi_waves waves = wcohi_waves_of(exec, op);
+    memset(&call, 0, sizeof call);
+    call.batch = exec->run->batch;
+    call.seq = exec->run->seq;
+    call.heads = op->heads;
+    call.width = op->wide_out / op->heads;
+    call.phasor = wcohi_tensor_data(exec, op->in);
+    call.phasor_stride = (size_t)op->wide_in;
+    call.key_column = (size_t)op->key_column;
+    call.value = wcohi_tensor_data(exec, op->in2) + op->column;
+    call.value_stride = (size_t)exec->base.plan->tensors[op->in2].width;
+    call.out = wcohi_tensor_data(exec, op->out);
+    call.out_stride = (size_t)op->wide_out;
+    call.gain = waves.gain;
+    call.carrier = waves.carrier;
+    call.damping = waves.damping;
+    call.harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : waves.harmonic;
+    call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
+    call.state = (double *)wcohi_state_of(exec, op);
+    call.scratch = exec->shared;
+    return call;
+}
+
+static void wcohi_coherence_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_coherence call = wcohi_coherence_call(exec, op);
+    wcohi_attend_coherence(&exec->compute, &call);
+}
+
+/* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target:
+   frozen. */
+static void wcohi_raw_gradient(wcoh_real *target, const double *sums, const wcoh_real *raw,
+                               int heads)
+{
+    int h;
+    for (h = 0; target && h < heads; h++)
+        target[h] += (wcoh_real)(sums[h] * (raw ? wcohi_sigmoid((double)raw[h]) : 1));
+}
+
+static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_coherence call = wcohi_coherence_call(exec, op);
+    wcohi_waves waves = wcohi_waves_of(exec, op);
+    memset(waves.dgain, 0, 3 * (size_t)op->heads * sizeof(double));
+    call.dout = wcohi_tensor_grad(exec, op->out);
+    call.dout_stride = call.out_stride;
+    call.dphasor = wcohi_tensor_grad(exec, op->in);
+    call.dvalue = wcohi_tensor_grad(exec, op->in2) + op->column;
+    call.dgain = waves.dgain;
+    call.dcarrier = waves.dcarrier;
+    call.ddamping = waves.ddamping;
+    wcohi_attend_coherence_back(&exec->compute, &call);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
+                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), waves.dcarrier,
+                       NULL, op->heads);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
+                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), op->heads);
+}
+
+/* ======== 3 ops: dot attention ================================================================ */
 
 /* ---- dot-product attention ----------------------------------------------------------------------
 
@@ -9629,448 +10999,6 @@ static const wcohi_dot_kernels S_(dot_kernels) = {
 #endif
 #ifndef WCOHI_PASS
 
-/* ---- the toolkit: kernels of the null and of the resonance memory ------------------------------ */
-
-#ifndef WAVECOH_NO_TOOLKIT
-#define wcohi_normals_is(name) void name(wcoh_real *u1, wcoh_real *u2, int n)
-#define wcohi_gram_is(name) void name(const wcoh_real *a, const wcoh_real *b, int n, double *gram)
-#define wcohi_product_is(name)                                                                     \
-    void name(const wcoh_real *a, const wcoh_real *b, wcoh_real alpha, wcoh_real beta, int n,      \
-              double *sums)
-#define wcohi_scan_is(name)                                                                        \
-    void name(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,            \
-              wcoh_real *dots)
-#define wcohi_scan_part_is(name)                                                                   \
-    void name(const wcoh_real *tile, const wcoh_real *query, int columns, size_t lanes,            \
-              wcoh_real *dots, wcoh_real *energies)
-#define wcohi_promising_is(name)                                                                   \
-    int name(const wcoh_real *dots, const wcoh_real *energies, int lanes, wcoh_real limit,         \
-             int *list)
-typedef struct wcohi_toolkit_kernels {
-    wcohi_normals_is((*normals));
-    wcohi_gram_is((*gram));
-    wcohi_product_is((*product));
-    wcohi_scan_is((*scan));
-    wcohi_scan_part_is((*scan_part));
-    wcohi_promising_is((*promising));
-} wcohi_toolkit_kernels;
-#endif
-
-#else /* a pass: the toolkit */
-
-#ifndef WAVECOH_NO_TOOLKIT
-
-/* Box-Muller: u1 [n] in (0, 1], u2 [n] in [0, 1) become two arrays of independent normals. */
-WCOHI_KERNEL(normals)
-{
-    int i;
-    for (i = 0; i < n; i += S_(W)) {
-        int w = WCOHI_MIN(n - i, S_(W));
-        S_(v) one = S_(set)(1), u = S_(load_n)(u1 + i, w), r, s, c;
-        u = S_(select)(S_(lt)(S_(zero)(), u), u, one);
-        r = S_(sqrt)(S_(mul)(S_(set)(-2), S_(log)(u)));
-        S_(sincos)(S_(mul)(S_(set)((wcoh_real)6.28318530717958648), S_(load_n)(u2 + i, w)),
-                   &s, &c);
-        S_(store_n)(u1 + i, S_(mul)(r, c), w);
-        S_(store_n)(u2 + i, S_(mul)(r, s), w);
-    }
-}
-
-/* gram = (a.a, a.b, b.b) of a, b [n] */
-WCOHI_KERNEL(gram)
-{
-    S_(v) aa = S_(zero)(), ab = S_(zero)(), bb = S_(zero)();
-    int i;
-    for (i = 0; i < n; i += S_(W)) {
-        int w = WCOHI_MIN(n - i, S_(W));
-        S_(v) x = S_(load_n)(a + i, w), y = S_(load_n)(b + i, w);
-        aa = S_(fma)(x, x, aa);
-        ab = S_(fma)(x, y, ab);
-        bb = S_(fma)(y, y, bb);
-    }
-    gram[0] = (double)S_(sum)(aa);
-    gram[1] = (double)S_(sum)(ab);
-    gram[2] = (double)S_(sum)(bb);
-}
-
-/* With p = a (alpha a + beta b) elementwise [n]: sums = (sum p, sum |p|, number of p > 0). */
-WCOHI_KERNEL(product)
-{
-    S_(v) sum = S_(zero)(), size = S_(zero)(), above = S_(zero)();
-    int i;
-    for (i = 0; i < n; i += S_(W)) {
-        int w = WCOHI_MIN(n - i, S_(W));
-        S_(v) x = S_(load_n)(a + i, w), y = S_(load_n)(b + i, w), p;
-        p = S_(mul)(x, S_(fma)(S_(set)(beta), y, S_(mul)(S_(set)(alpha), x)));
-        sum = S_(add)(sum, p);
-        size = S_(add)(size, S_(abs)(p));
-        above = S_(add)(above, S_(select)(S_(lt)(S_(zero)(), p), S_(set)(1), S_(zero)()));
-    }
-    sums[0] = (double)S_(sum)(sum);
-    sums[1] = (double)S_(sum)(size);
-    sums[2] = (double)S_(sum)(above);
-}
-
-/* dots[p] += sum_c query[c] tile[c][p] for the packets p of a tile [columns, lanes], side by side:
-   a lane is a packet, so there is no sum across lanes, any number of columns fits, and memory is
-   read in long runs. Partial sums of 8 columns keep the rounding small. lanes: multiple of 64. */
-WCOHI_KERNEL(scan)
-{
-    size_t p;
-    int c;
-    for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {
-        S_(v) q0 = S_(set)(query[0]), q1 = S_(set)(query[1]), q2 = S_(set)(query[2]);
-        S_(v) q3 = S_(set)(query[3]), q4 = S_(set)(query[4]), q5 = S_(set)(query[5]);
-        S_(v) q6 = S_(set)(query[6]), q7 = S_(set)(query[7]);
-        for (p = 0; p < lanes; p += S_(W)) {
-            const wcoh_real *x = tile + p;
-            S_(v) s = S_(mul)(q0, S_(load)(x)), t = S_(mul)(q1, S_(load)(x + lanes));
-            s = S_(fma)(q2, S_(load)(x + 2 * lanes), s);
-            t = S_(fma)(q3, S_(load)(x + 3 * lanes), t);
-            s = S_(fma)(q4, S_(load)(x + 4 * lanes), s);
-            t = S_(fma)(q5, S_(load)(x + 5 * lanes), t);
-            s = S_(fma)(q6, S_(load)(x + 6 * lanes), s);
-            t = S_(fma)(q7, S_(load)(x + 7 * lanes), t);
-            S_(store)(dots + p, S_(add)(S_(load)(dots + p), S_(add)(s, t)));
-        }
-    }
-    for (; c < columns; c++, tile += lanes, query++)
-        for (p = 0; p < lanes; p += S_(W))
-            S_(store)(dots + p,
-                      S_(fma)(S_(set)(query[0]), S_(load)(tile + p), S_(load)(dots + p)));
-}
-
-/* The same with energies[p] += sum_c tile[c][p]^2. */
-S_(inline) S_(v) S_(scan_part_step)(const wcoh_real *x, S_(v) q, S_(v) sum, S_(v) *energy)
-{
-    S_(v) y = S_(load)(x);
-    *energy = S_(fma)(y, y, *energy);
-    return S_(fma)(q, y, sum);
-}
-
-WCOHI_KERNEL(scan_part)
-{
-    size_t p;
-    int c;
-    for (c = 0; c + 8 <= columns; c += 8, tile += 8 * lanes, query += 8) {
-        S_(v) q0 = S_(set)(query[0]), q1 = S_(set)(query[1]), q2 = S_(set)(query[2]);
-        S_(v) q3 = S_(set)(query[3]), q4 = S_(set)(query[4]), q5 = S_(set)(query[5]);
-        S_(v) q6 = S_(set)(query[6]), q7 = S_(set)(query[7]);
-        for (p = 0; p < lanes; p += S_(W)) {
-            const wcoh_real *x = tile + p;
-            S_(v) s = S_(load)(dots + p), e = S_(load)(energies + p), t = S_(zero)(), f = t;
-            s = S_(scan_part_step)(x, q0, s, &e);
-            t = S_(scan_part_step)(x + lanes, q1, t, &f);
-            s = S_(scan_part_step)(x + 2 * lanes, q2, s, &e);
-            t = S_(scan_part_step)(x + 3 * lanes, q3, t, &f);
-            s = S_(scan_part_step)(x + 4 * lanes, q4, s, &e);
-            t = S_(scan_part_step)(x + 5 * lanes, q5, t, &f);
-            s = S_(scan_part_step)(x + 6 * lanes, q6, s, &e);
-            t = S_(scan_part_step)(x + 7 * lanes, q7, t, &f);
-            S_(store)(dots + p, S_(add)(s, t));
-            S_(store)(energies + p, S_(add)(e, f));
-        }
-    }
-    for (; c < columns; c++, tile += lanes, query++)
-        for (p = 0; p < lanes; p += S_(W)) {
-            S_(v) e = S_(load)(energies + p), q = S_(set)(query[0]);
-            S_(store)(dots + p, S_(scan_part_step)(tile + p, q, S_(load)(dots + p), &e));
-            S_(store)(energies + p, e);
-        }
-}
-
-/* list gets the packets that may have dot > 0 and dot^2 >= limit energy, and their neighbours. */
-WCOHI_KERNEL(promising)
-{
-    int p, i, count = 0;
-    for (p = 0; p < lanes; p += S_(W)) {
-        S_(v) d = S_(load)(dots + p), e = S_(mul)(S_(set)(limit), S_(load)(energies + p));
-        S_(v) below = S_(select)(S_(lt)(S_(mul)(d, S_(abs)(d)), e), S_(zero)(), S_(set)(1));
-        if (S_(sum)(below) > 0)
-            for (i = 0; i < S_(W); i++) list[count++] = p + i;
-    }
-    return count;
-}
-
-static const wcohi_toolkit_kernels S_(toolkit_kernels) = {
-    S_(normals), S_(gram), S_(product), S_(scan), S_(scan_part), S_(promising)};
-
-#endif /* WAVECOH_NO_TOOLKIT */
-
-#endif
-#ifndef WCOHI_PASS
-
-/* ---- the kernels of an instruction set ------------------------------------------------------- */
-
-#define WCOHI_GROUP_TABLE(group) &S_(group##_kernels),
-#define WCOHI_KERNEL_TABLE(isa)                                                                    \
-    static const wcohi_kernels S_(kernels) = {isa, WCOHI_KERNEL_GROUPS(WCOHI_GROUP_TABLE)};
-
-#ifdef __has_include
-#if !__has_include(WAVECOH_FILE)
-#error "wavecoh.h includes itself and finds no file of the name in WAVECOH_FILE: define WAVECOH_FILE as the name of the file that holds its text"
-#endif
-#endif
-#define WCOHI_PASS
-#ifdef WCOHI_HAS_SCALAR
-#define S_(name) wcohi_scalar_##name
-#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
-#ifdef WCOHI_PASS_DONE
-WCOHI_KERNEL_TABLE(WCOH_ISA_SCALAR)
-#endif
-#undef S_
-#endif
-#ifdef WCOHI_HAS_SSE2
-#define S_(name) wcohi_sse2_##name
-#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
-#ifdef WCOHI_PASS_DONE
-WCOHI_KERNEL_TABLE(WCOH_ISA_SSE2)
-#endif
-#undef S_
-#endif
-#ifdef WCOHI_HAS_AVX
-#define S_(name) wcohi_avx2_##name
-#include WAVECOH_FILE
-#ifdef WCOHI_PASS_DONE
-WCOHI_KERNEL_TABLE(WCOH_ISA_AVX2)
-#endif
-#undef S_
-#define S_(name) wcohi_avx512_##name
-#include WAVECOH_FILE
-#ifdef WCOHI_PASS_DONE
-WCOHI_KERNEL_TABLE(WCOH_ISA_AVX512)
-#endif
-#undef S_
-#endif
-#ifdef WCOHI_HAS_NEON
-#define S_(name) wcohi_neon_##name
-#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
-#ifdef WCOHI_PASS_DONE
-WCOHI_KERNEL_TABLE(WCOH_ISA_NEON)
-#endif
-#undef S_
-#endif
-#undef WCOHI_PASS
-#ifndef WCOHI_PASS_DONE
-#error "wavecoh.h includes itself by the name in WAVECOH_FILE and found another text: define WAVECOH_FILE as the name of a file that holds the text of wavecoh.h and nothing else"
-#endif
-
-#define WCOHI_KERNELS_ADDRESS(set, isa) &set##_kernels,
-static const wcohi_kernels *const wcohi_kernels_built[] = {WCOHI_EACH_SET(WCOHI_KERNELS_ADDRESS)};
-
-/* The kernels of a set that this build has; of AUTO and the rest: those of its baseline. */
-static const wcohi_kernels *wcohi_kernels_for(wcoh_isa isa)
-{
-    int i;
-    for (i = 0; i < WCOHI_COUNT(wcohi_kernels_built); i++)
-        if (wcohi_kernels_built[i]->isa == isa) return wcohi_kernels_built[i];
-    return wcohi_kernels_built[0];
-}
-
-/* ---- a layer of coherence attention */
-
-/* A layer's call as its jobs see it. */
-typedef struct wcohi_wave_layer {
-    const wcohi_coherence *call;
-    const wcohi_wave_kernels *kernels;
-    wcohi_wave *wave;  /* [H] */
-    double *partial;   /* [B*H,3] */
-    double *states;    /* [B*H] what each head carries from stretch to stretch; NULL: one stretch */
-    unsigned char *slots;
-    size_t slot_bytes;
-    int first, end;    /* the stretch */
-} wcohi_wave_layer;
-
-static void wcohi_wave_layer_take(wcohi_arena *arena, wcohi_wave_layer *layer,
-                                  const wcohi_coherence *call)
-{
-    size_t jobs = wcohi_mul((size_t)call->batch, (size_t)call->heads);
-    size_t block = call->seq > WCOHI_STRETCH ? wcohi_wave_state(call->width) : 0;
-    int head;
-    memset(layer, 0, sizeof *layer);
-    layer->call = call;
-    layer->wave = WCOHI_TAKE(arena, call->heads, wcohi_wave);
-    layer->partial = WCOHI_TAKE(arena, wcohi_mul(3, jobs), double);
-    layer->states = WCOHI_TAKE(arena, wcohi_mul(jobs, block), double);
-    if (!block) layer->states = NULL;
-    for (head = 0; head < call->heads; head++)
-        wcohi_wave_take(arena, layer->wave ? layer->wave + head : NULL,
-                        WCOHI_MIN(call->seq, WCOHI_CHUNK_MAX));
-    layer->slot_bytes = wcohi_wave_room_bytes(call->seq, call->width);
-    layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
-}
-
-/* Bytes of scratch for all calls of this shape, forward, backward, session, on `slots` jobs. */
-static size_t wcohi_coherence_scratch_bytes(int batch, int seq, int heads, int width, int slots)
-{
-    wcohi_coherence call;
-    wcohi_wave_layer layer;
-    wcohi_arena arena;
-    memset(&call, 0, sizeof call);
-    memset(&arena, 0, sizeof arena);
-    call.batch = batch, call.seq = seq, call.heads = heads, call.width = width;
-    wcohi_wave_layer_take(&arena, &layer, &call);
-    (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
-    return wcohi_add(arena.used, WCOHI_ALIGN);
-}
-
-/* What a slot's job works on: head `index % H` of sequence `index / H`. */
-static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *layer, int index,
-                                 int slot)
-{
-    const wcohi_coherence *call = layer->call;
-    size_t head = (size_t)(index % call->heads), batch = (size_t)(index / call->heads);
-    size_t row = batch * (size_t)call->seq, column = head * (size_t)call->width;
-    size_t phasor = row * call->phasor_stride + 2 * head, block = wcohi_wave_state(call->width);
-    wcohi_arena arena;
-    memset(task, 0, sizeof *task);
-    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
-    arena.used = 0;
-    wcohi_wave_room_take(&arena, &task->room, call->seq, call->width);
-    task->wave = layer->wave + head;
-    task->call = call;
-    task->query = call->phasor + phasor;
-    task->key = task->query + call->key_column;
-    task->value = call->value + row * call->value_stride + column;
-    task->out = call->out + row * call->out_stride + column;
-    task->first = layer->first;
-    task->end = layer->end;
-    if (layer->states) task->state = layer->states + (size_t)index * block;
-    if (call->aux) task->inverse = call->aux + (size_t)index * (size_t)call->seq;
-    if (call->aux && layer->first) {
-        size_t later = (size_t)(call->seq - 1) / WCOHI_STRETCH;
-        size_t state = (size_t)index * later + (size_t)layer->first / WCOHI_STRETCH - 1;
-        wcoh_real *states = call->aux;
-        states += wcohi_coherence_inverses(call->batch, call->seq, call->heads);
-        task->saved = (double *)(void *)states + state * block;
-    }
-    if (call->dout) {
-        task->dout = call->dout + row * call->dout_stride + column;
-        task->dquery = call->dphasor + phasor;
-        task->dkey = task->dquery + call->key_column;
-        task->dvalue = call->dvalue + row * call->value_stride + column;
-        task->partial = layer->partial + 3 * (size_t)index;
-    }
-}
-
-static void wcohi_wave_forward_job(int index, int slot, void *user)
-{
-    const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
-    const wcohi_coherence *call = layer->call;
-    wcohi_wave_task task;
-    double *state;
-    wcohi_wave_task_make(&task, layer, index, slot);
-    if (call->state) {
-        size_t at = (size_t)index * wcohi_wave_session(call->width);
-        int known = layer->first || call->state[at + WCOHI_WAVE_USED] > 0;
-        wcohi_wave_memory memory = wcohi_wave_open(call, index);
-        task.state = memory.state;
-        layer->kernels->forward(&task, memory.state, memory.header, known);
-        return;
-    }
-    state = task.state ? task.state : task.room.state;
-    if (!layer->first) wcohi_wave_copy(&task, state, NULL);
-    else if (task.saved) wcohi_wave_copy(&task, task.saved, state);
-    layer->kernels->forward(&task, state, state + WCOHI_WAVE_FRAME, layer->first > 0);
-}
-
-static void wcohi_wave_step_job(int index, int slot, void *user)
-{
-    const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
-    wcohi_wave_room room;
-    wcohi_arena arena;
-    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
-    arena.used = 0;
-    wcohi_wave_room_take(&arena, &room, 1, layer->call->width);
-    layer->kernels->step(layer->call, index * WCOHI_STEP_HEADS, &room);
-}
-
-static void wcohi_wave_backward_job(int index, int slot, void *user)
-{
-    const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
-    wcohi_wave_task task;
-    wcohi_wave_task_make(&task, layer, index, slot);
-    if (task.state) task.room.adjoint = task.state;
-    if (layer->end == layer->call->seq) wcohi_wave_copy(&task, task.room.adjoint, NULL);
-    layer->kernels->backward(&task);
-}
-
-/* Scratch from its first whole cache line on. */
-static unsigned char *wcohi_wave_aligned(void *scratch)
-{
-    unsigned char *base = (unsigned char *)scratch;
-    return base + (WCOHI_ALIGN - (uintptr_t)base % WCOHI_ALIGN) % WCOHI_ALIGN;
-}
-
-/* Lay the scratch out and prepare every head's tables. */
-static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence *call,
-                                  const wcohi_wave_kernels *kernels)
-{
-    wcohi_arena arena;
-    int head;
-    arena.base = wcohi_wave_aligned(call->scratch);
-    arena.used = 0;
-    wcohi_wave_layer_take(&arena, layer, call);
-    layer->kernels = kernels;
-    for (head = 0; head < call->heads; head++) {
-        wcohi_wave *wave = layer->wave + head;
-        wcohi_wave_parameters(wave, call, head);
-        wave->order = 0;
-        if (call->state || call->chunk || call->seq > WCOHI_WAVE_WHOLE) wcohi_wave_series(wave);
-        wave->chunk = wcohi_wave_chunk(call->seq, wave->order, call->chunk);
-        wcohi_wave_tables(wave);
-        wcohi_wave_decays(wave);
-    }
-    memset(layer->partial, 0, 3 * (size_t)call->batch * (size_t)call->heads * sizeof(double));
-}
-
-/* Multiply-adds of a stretch, roughly. */
-static double wcohi_wave_work(const wcohi_coherence *call)
-{
-    double rows = (double)call->batch * call->heads * WCOHI_MIN(call->seq, WCOHI_STRETCH);
-    return rows * (WCOHI_MIN(call->seq, 64) * 0.5 + 40) * (call->width + 16);
-}
-
-/* out = attention, aux for backward; with `state`, the session's rows that follow what it knows. */
-static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coherence *call)
-{
-    wcohi_wave_layer layer;
-    if (call->state && call->seq == 1) { /* the session's memory holds all tables */
-        memset(&layer, 0, sizeof layer);
-        layer.call = call;
-        layer.kernels = compute->kernels->wave;
-        layer.slots = wcohi_wave_aligned(call->scratch);
-        layer.slot_bytes = wcohi_wave_room_bytes(1, call->width);
-        wcohi_pool_run(compute->pool, (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS,
-                       wcohi_wave_work(call), wcohi_wave_step_job, &layer);
-        return;
-    }
-    wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
-    for (; layer.first < call->seq; layer.first = layer.end) {
-        layer.end = WCOHI_MIN(layer.first + WCOHI_STRETCH, call->seq);
-        wcohi_pool_run(compute->pool, call->batch * call->heads, wcohi_wave_work(call),
-                       wcohi_wave_forward_job, &layer);
-    }
-}
-
-/* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence. */
-static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcohi_coherence *call)
-{
-    wcohi_wave_layer layer;
-    double *target[3];
-    int i, index;
-    wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
-    for (layer.end = call->seq; layer.end > 0; layer.end = layer.first) {
-        layer.first = (layer.end - 1) / WCOHI_STRETCH * WCOHI_STRETCH;
-        wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_wave_work(call),
-                       wcohi_wave_backward_job, &layer);
-    }
-    target[0] = call->dgain, target[1] = call->dcarrier, target[2] = call->ddamping;
-    for (i = 0; i < 3; i++)
-        for (index = 0; target[i] && index < call->batch * call->heads; index++)
-            target[i][index % call->heads] += layer.partial[3 * (size_t)index + (size_t)i];
-}
-
 /* ---- a layer of dot-product attention */
 
 typedef struct wcohi_dot_layer {
@@ -10235,831 +11163,58 @@ static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot 
                    wcohi_dot_backward_job, &layer);
 }
 
-/* ======== 3 ops: what devices are given ======================================================= */
+/* ---- dot attention ---- */
 
-/* ---- parameters ------------------------------------------------------------------------------ */
-
-typedef enum wcohi_init {
-    WCOHI_INIT_CONSTANT, /* value */
-    WCOHI_INIT_WEIGHT,   /* by desc.init, fan_in = value */
-    WCOHI_INIT_BIAS,     /* by desc.init, fan_in = value */
-    WCOHI_INIT_NORMAL,   /* deviation = value */
-    WCOHI_INIT_EMBEDDING,
-    WCOHI_INIT_POSITION,
-    WCOHI_INIT_RAMP,    /* (i+1) * value: omega_k = (k+1)/K */
-    WCOHI_INIT_CARRIER, /* evenly from 0 to 0.5 */
-    WCOHI_INIT_DAMPING, /* evenly from -6 to 0 */
-    WCOHI_INIT_HARMONIC /* ln(1 + 0.5 (h+1)) */
-} wcohi_init;
-
-typedef struct wcohi_row {
-    char name[64];
-    int dims, shape[3];
-    size_t count;
-    size_t offset; /* in the parameter block; trained rows come first, so in the gradient too */
-    int trained, decayed;
-    wcohi_init init;
-    double value;
-    double maximum; /* the optimiser keeps the values at or below; 1e30: no bound */
-} wcohi_row;
-
-struct wcoh_model {
-    wcoh_model_desc desc; /* resolved */
-    wcohi_row *rows;
-    int row_count;
-    wcoh_real *params;   /* trained rows, then frozen rows */
-    size_t trained_span; /* reals of the trained part, padding included */
-    size_t span;         /* reals in all */
-    uint64_t version;    /* grows whenever parameters change */
-    wcohi_block block;
-};
-
-/* ---- plan: the only place where the architecture is spelled out ---------------------------------
-
-   A plan is a list of ops over tensors. Forward walks it from 0 to count-1, backward walks it in
-   reverse; at time t < count the forward of op t runs, at time t >= count the backward of op
-   2*count-1-t. Every tensor lives for an interval of these times, and tensors whose intervals do
-   not meet share memory. Devices execute the list; nothing but this chapter knows an
-   architecture. */
-
-/* The kinds of ops: name, what its backward reads of its forward, what it does when parameters
-   change, how it looks at a state from a file. Each device has a row for each. To add one: "To add an op" in the manual above. */
-#define WCOHI_KEEPS_NONE 0
-#define WCOHI_KEEPS_IN 1
-#define WCOHI_KEEPS_IN2 2
-#define WCOHI_KEEPS_OUT 4
-#define WCOHI_KEEPS_ALL 7
-
-/* EMBED      tokens -> out
-   NORM       in -> out; aux: mean, 1/deviation a row
-   LINEAR     out = in W^T + b (+ in2); with gelu aux: what it was before it
-   COHERENCE  in: phasors, in2: values -> out
-   DOT        in: queries, keys, values -> out
-   MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
-   KERR       limiter, offset, oscillators, corrector
-   PER_BAND   a 2x2 matrix and a shift for every band
-   LOGITS     in -> logits or loss */
-#define WCOHI_OP_KINDS(K)                                                                          \
-    K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
-    K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
-    K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
-    K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, wcohi_coherence_admit)       \
-    K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
-    K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
-    K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
-    K(PER_BAND, per_band, WCOHI_KEEPS_IN, NULL, NULL)                                              \
-    K(LOGITS, logits, WCOHI_KEEPS_IN, NULL, NULL)
-
-#define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, admit) WCOHI_##KIND,
-typedef enum wcohi_kind { WCOHI_OP_KINDS(WCOHI_KIND_ENUM) WCOHI_KINDS } wcohi_kind;
-
-/* Parameters of each kind: indexes into an op's `param`. */
-enum { WCOHI_EMBED_TABLE, WCOHI_EMBED_POSITIONS };
-enum { WCOHI_NORM_WEIGHT, WCOHI_NORM_BIAS };
-enum { WCOHI_LINEAR_WEIGHT, WCOHI_LINEAR_BIAS };
-enum {
-    WCOHI_COHERENCE_GAIN,
-    WCOHI_COHERENCE_CARRIER,
-    WCOHI_COHERENCE_DAMPING,
-    WCOHI_COHERENCE_HARMONIC
-};
-enum {
-    WCOHI_MAESTRO_SQUEEZE,
-    WCOHI_MAESTRO_SQUEEZE_BIAS,
-    WCOHI_MAESTRO_EXPAND,
-    WCOHI_MAESTRO_EXPAND_BIAS
-};
-enum {
-    WCOHI_KERR_GAMMA,
-    WCOHI_KERR_OMEGA,
-    WCOHI_KERR_ALPHA,
-    WCOHI_KERR_BETA,
-    WCOHI_KERR_CORRECTOR,
-    WCOHI_KERR_OFFSET
-};
-enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
-enum { WCOHI_LOGITS_WEIGHT, WCOHI_LOGITS_SCALE };
-
-#define WCOHI_OP_PARAMS 6
-
-/* An op carries its own numbers: a device never reads a model's desc, and two ops of one kind may
-   differ in all of them. */
-typedef struct wcohi_op {
-    wcohi_kind kind;
-    int layer;                  /* -1 outside the blocks */
-    int in, in2, out;           /* tensors, -1: none */
-    int aux;                    /* tensor of what forward leaves for backward, -1: none */
-    int wide_in, wide_out;      /* reals a row */
-    int add_in;                 /* backward: 1 adds to the gradient of in, 0 sets it */
-    int param[WCOHI_OP_PARAMS]; /* rows of the parameter table, -1: absent */
-    size_t state;               /* attention: bytes before its state among those of a session */
-    int vocab;                  /* EMBED, LOGITS: symbols */
-    int context;                /* EMBED: rows of positions; DOT: tokens that a session sees */
-    double amplitude;           /* EMBED: of sinusoids that go on past their table; 0: none do */
-    int groups, gelu;           /* LINEAR: diagonal blocks; 1: gelu epilogue */
-    int narrow;                 /* MAESTRO: width of the bottleneck */
-    int heads;                  /* attention */
-    int key_column;             /* COHERENCE: where raw keys begin in a row of in; 0: the query's */
-    int column;                 /* COHERENCE: where the values begin in a row of in2 */
-    int rotary;                 /* DOT */
-    wcoh_solver solver;         /* KERR */
-    int rk4_steps;
-    double ceiling; /* KERR: of the limiter; 0: none */
-} wcohi_op;
-
-typedef struct wcohi_tensor {
-    int width; /* reals a row; row r of the batch is at offset + r * width (aux: as the op likes) */
-    size_t count;    /* reals in all */
-    int first, last; /* times between which it must be kept */
-    int grad;      /* tensor of its gradient, -1: none. Residual sums share one with their input */
-    int set;       /* a gradient, while the plan is built: 1 when an op of the backward sets it */
-    size_t offset; /* in the activation block */
-    int born_next, dying_next; /* the tensors in the order of first, of last; -1: the end */
-    int hole_next;             /* while places are given out: the hole that this one left */
-    size_t hole_at, hole;
-} wcohi_tensor;
-
-typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION } wcohi_mode;
-
-typedef struct wcohi_plan {
-    const wcohi_row *rows; /* the parameter table */
-    int row_count;
-    size_t trained_span, span; /* reals of the trained parameters, of all */
-    int vocab;                 /* logits of a row */
-    wcohi_op *ops;
-    int count;
-    wcohi_tensor *tensors;
-    int tensor_count;
-    int born, dying;    /* the first to be used, the first to be done with */
-    int batch, seq;     /* the largest shape that fits */
-    size_t states;      /* bytes of all states of a session */
-    int training;       /* 1: backward too */
-    int session;        /* 1: one stream with states */
-    size_t activations; /* reals of the activation block */
-    int overflow;       /* 1: some size does not fit */
-} wcohi_plan;
-
-/* What an op needs; 0 where it needs nothing. Nothing else knows these sizes: whoever lays memory
-   out asks the op's row. */
-typedef struct wcohi_sizes {
-    size_t aux;      /* reals of its aux tensor */
-    size_t state;    /* bytes of its state in a session, */
-    int state_reals; /* of reals (1) or of doubles (0) */
-    size_t prepared; /* bytes that it derives from its parameters */
-    size_t partial;  /* reals of one chunk's share of its parameter gradients */
-    size_t scratch;  /* reals that each worker has for itself */
-    size_t shared;   /* bytes that its workers have together */
-} wcohi_sizes;
-
-/* Of a pass of at most the plan's shape with `slots` workers; sizes come zeroed. */
-typedef void wcohi_sizes_fn(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                            wcohi_sizes *sizes);
-
-/* `width` reals for every row of the largest batch. */
-static size_t wcohi_plan_reals(const wcohi_plan *plan, int width)
+/* A session's works on its ring. */
+static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                            wcohi_sizes *sizes)
 {
-    return wcohi_mul(wcohi_mul((size_t)plan->batch, (size_t)plan->seq), (size_t)width);
+    int width = op->wide_out / op->heads;
+    sizes->aux = wcohi_dot_aux_count(plan->batch, plan->seq, op->heads);
+    sizes->state =
+        wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width), sizeof(wcoh_real));
+    sizes->state_reals = 1;
+    sizes->shared =
+        wcohi_dot_scratch_bytes(plan->seq, width, plan->session ? op->context : 0, slots);
 }
 
-/* P[t][2n] = a sin(t f_n), P[t][2n+1] = a cos(t f_n), f_n = 10000^(-2n/D), n < K = D/2; for any t. */
-static void wcohi_sinusoid(wcoh_real *row, int bands, double amplitude, double t)
+static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    int n;
-    for (n = 0; n < bands; n++) {
-        double angle = t * pow(10000.0, -(double)n / bands);
-        row[2 * n] = (wcoh_real)(amplitude * sin(angle));
-        row[2 * n + 1] = (wcoh_real)(amplitude * cos(angle));
-    }
+    wcohi_dot call;
+    memset(&call, 0, sizeof call);
+    call.batch = exec->run->batch;
+    call.seq = exec->run->seq;
+    call.heads = op->heads;
+    call.width = op->wide_out / op->heads;
+    call.qkv = wcohi_tensor_data(exec, op->in);
+    call.stride = (size_t)op->wide_in;
+    call.out = wcohi_tensor_data(exec, op->out);
+    call.out_stride = (size_t)op->wide_out;
+    call.rotary = op->rotary;
+    call.context = op->context;
+    call.ring = (wcoh_real *)wcohi_state_of(exec, op);
+    call.position = exec->run->position;
+    call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
+    call.scratch = exec->shared;
+    return call;
 }
 
-/* ---- device: a small table of functions that executes plans -------------------------------------
-
-   An `exec` is one plan made ready on one device: its parameters, gradients, moments, activations
-   and states. The CPU's reads and writes the model's own parameter block; a GPU's has a copy, which
-   `upload` fills and `download` brings back. Nothing above this chapter asks which device it is. */
-
-/* What exists once per exec, beside the activations. */
-typedef enum wcohi_area {
-    WCOHI_AREA_PARAMS,   /* reals [span] */
-    WCOHI_AREA_GRADIENT, /* reals [trained_span] */
-    WCOHI_AREA_MOMENT1,  /* reals [trained_span] */
-    WCOHI_AREA_MOMENT2,  /* reals [trained_span] */
-    WCOHI_AREA_STATES,   /* bytes of all attention states of a session, in the CPU's layout */
-    WCOHI_AREA_LOGITS    /* reals [vocab] of the last row of a session's run */
-} wcohi_area;
-
-/* One pass over the plan. */
-typedef struct wcohi_run {
-    const uint32_t *tokens;  /* [batch, seq] */
-    const uint32_t *targets; /* [batch, seq]; NULL: no loss (a session) */
-    int batch, seq;
-    int backward;      /* 1: backward follows; the head then computes loss and gradient there */
-    int add;           /* 1: loss and parameter gradients are added to those of earlier runs */
-    double scale;      /* of the gradient: 1 / micro-batches of a step */
-    int active_bands;  /* curriculum: bands past it are 0 at the input */
-    int session;       /* 1: states are read and advanced; batch is 1 */
-    int logits;        /* 1: the head leaves the logits of the last row */
-    uint64_t position; /* session: tokens heard before this run */
-} wcohi_run;
-
-/* One optimiser step over the gradient area. */
-typedef struct wcohi_update {
-    uint64_t step;                                 /* 1 for the first: bias correction */
-    double lr, beta1, beta2, epsilon, decay, clip; /* decay 0: none; clip 0: none */
-} wcohi_update;
-
-/* What came of one. */
-typedef struct wcohi_outcome {
-    double nats; /* sum of -log p over the step's rows */
-    double norm; /* of the gradient, before clipping */
-    int applied; /* 0: loss or gradient is not finite, and nothing changed */
-} wcohi_outcome;
-
-typedef struct wcohi_exec wcohi_exec;
-
-typedef struct wcohi_device_table {
-    const char *name;
-    /* 0: work stops between any two ops. 1: between passes only, and `run` and `update` return while
-       the device still works (a GPU). */
-    int whole_passes;
-    /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
-    size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
-    /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
-       what the device cannot run. Fails with nothing left behind. */
-    wcoh_result (*open)(wcoh_device *device, const wcohi_plan *plan, wcoh_model *model, int session,
-                        void *memory, wcohi_exec **exec, wcoh_error *error);
-    void (*close)(wcohi_exec *exec);
-    wcoh_result (*upload)(wcohi_exec *exec, wcohi_area area, size_t first, const void *data,
-                          size_t count, wcoh_error *error);
-    wcoh_result (*download)(wcohi_exec *exec, wcohi_area area, size_t first, void *data,
-                            size_t count, wcoh_error *error);
-    /* Host memory of a whole area: the area itself on the CPU; a GPU copies it into memory of its
-       own first (`upload` brings changes back). NULL on failure. */
-    void *(*map)(wcohi_exec *exec, wcohi_area area, wcoh_error *error);
-    /* Ops of times first .. last-1 (0 .. 2*count of the plan). */
-    wcoh_result (*run)(wcohi_exec *exec, const wcohi_run *run, int first, int last,
-                       wcoh_error *error);
-    /* Sum of -log p over the rows of all runs since the last one with `add` 0. */
-    wcoh_result (*loss)(wcohi_exec *exec, double *nats, wcoh_error *error);
-    /* Clip and AdamW with the gradient at hand, unless it or the loss of the runs that made it is not
-       finite. */
-    wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, wcoh_error *error);
-    /* What came of the last update: waits for it, but not for runs begun since. Moves the model's
-       version on if it was applied. */
-    wcoh_result (*outcome)(wcohi_exec *exec, wcohi_outcome *outcome, wcoh_error *error);
-    void (*destroy)(wcoh_device *device);
-} wcohi_device_table;
-
-/* Every device begins with these members. */
-struct wcoh_device {
-    const wcohi_device_table *table;
-    wcohi_block block;
-};
-
-struct wcohi_exec {
-    wcoh_device *device;
-    const wcohi_plan *plan;
-    wcoh_model *model;
-};
-
-/* ======== 3 ops: the kinds on the CPU ========================================================= */
-
-/* Each op has its sizes, forward and backward, which stand together, and perhaps what it prepares
-   when parameters change; WCOHI_OP_KINDS lists them. backward adds to parameter gradients, and sets
-   or adds to the gradients of its inputs as the plan says. N = batch * seq rows. */
-
-typedef struct wcohi_cpu {
-    wcoh_device base;
-    const wcohi_kernels *kernels;
-    wcohi_pool *pool;
-    int slots;
-} wcohi_cpu;
-
-typedef struct wcohi_cpu_exec {
-    wcohi_exec base;
-    wcohi_compute compute;
-    wcoh_real *gradient, *moment1, *moment2; /* [trained_span] */
-    wcoh_real *activations;
-    wcoh_real *partials; /* [WCOHI_CHUNKS, partial_count]: parameter gradients of chunks of rows */
-    size_t partial_count;
-    wcoh_real *scratch; /* [slots, scratch_count] */
-    size_t scratch_count;
-    void *shared;          /* scratch of the op under way, of all its workers */
-    wcoh_real *logits;     /* session: [V] */
-    unsigned char *states; /* session: attention states, one after the other */
-    void **prepared;       /* [ops] what an op derives from its parameters */
-    uint64_t prepared_version;
-    const wcohi_run *run; /* of the pass under way */
-    double loss;          /* sum of -log p since the last run with `add` 0 */
-    double gradient_loss; /* the same, when the gradient was made */
-    double *squares;      /* [chunks of the gradient] for its norm */
-    wcohi_outcome outcome;
-} wcohi_cpu_exec;
-
-/* ---- reaching tensors and parameters --------------------------------------------------------- */
-
-static wcoh_real *wcohi_tensor_data(const wcohi_cpu_exec *exec, int tensor)
+static void wcohi_dot_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    return tensor < 0 ? NULL : exec->activations + exec->base.plan->tensors[tensor].offset;
+    wcohi_dot call = wcohi_dot_call(exec, op);
+    wcohi_attend_dot(&exec->compute, &call);
 }
 
-static wcoh_real *wcohi_tensor_grad(const wcohi_cpu_exec *exec, int tensor)
+static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    return tensor < 0 ? NULL : wcohi_tensor_data(exec, exec->base.plan->tensors[tensor].grad);
+    wcohi_dot call = wcohi_dot_call(exec, op);
+    call.dout = wcohi_tensor_grad(exec, op->out);
+    call.dout_stride = call.out_stride;
+    call.dqkv = wcohi_tensor_grad(exec, op->in);
+    wcohi_attend_dot_back(&exec->compute, &call);
 }
 
-static wcoh_real *wcohi_param_data(const wcohi_cpu_exec *exec, int row)
-{
-    return row < 0 ? NULL : exec->base.model->params + exec->base.model->rows[row].offset;
-}
-
-/* Where the gradient of a parameter is added; NULL if it is absent or frozen. */
-static wcoh_real *wcohi_param_grad(const wcohi_cpu_exec *exec, int row)
-{
-    if (row < 0 || !exec->base.model->rows[row].trained) return NULL;
-    return exec->gradient + exec->base.model->rows[row].offset;
-}
-
-static int wcohi_run_rows(const wcohi_cpu_exec *exec) { return exec->run->batch * exec->run->seq; }
-
-/* ---- splitting rows -----------------------------------------------------------------------------
-
-   Chunks depend on the number of rows alone; each adds its share of a parameter gradient to its own
-   partial, and the partials are summed in order: the same bits for any number of threads. */
-
-#define WCOHI_CHUNKS 32
-#define WCOHI_CHUNK_ROWS 16 /* at least */
-
-typedef struct wcohi_rows {
-    wcohi_cpu_exec *exec;
-    const wcohi_op *op;
-    int first, count;   /* rows of this chunk */
-    wcoh_real *partial; /* [partial_count], zeroed, in a backward pass */
-    wcoh_real *scratch; /* [scratch_count] of this worker */
-} wcohi_rows;
-
-typedef void (*wcohi_rows_fn)(const wcohi_rows *rows);
-
-typedef struct wcohi_split {
-    wcohi_rows rows;
-    wcohi_rows_fn fn;
-    int total, chunk;
-} wcohi_split;
-
-static void wcohi_split_job(int index, int slot, void *user)
-{
-    const wcohi_split *split = (const wcohi_split *)user;
-    wcohi_rows rows = split->rows;
-    wcohi_cpu_exec *exec = rows.exec;
-    rows.first = index * split->chunk;
-    rows.count = WCOHI_MIN(split->chunk, split->total - rows.first);
-    rows.scratch = exec->scratch + (size_t)slot * exec->scratch_count;
-    if (rows.partial) {
-        rows.partial = exec->partials + (size_t)index * exec->partial_count;
-        memset(rows.partial, 0, exec->partial_count * sizeof *rows.partial);
-    }
-    split->fn(&rows);
-}
-
-static int wcohi_chunk_rows(int total)
-{
-    return WCOHI_MAX(WCOHI_CHUNK_ROWS, (total + WCOHI_CHUNKS - 1) / WCOHI_CHUNKS);
-}
-
-/* Call fn for every chunk of rows; work: multiply-adds a row. Returns the number of chunks. */
-static int wcohi_each_rows(wcohi_cpu_exec *exec, const wcohi_op *op, wcohi_rows_fn fn, int partials,
-                           double work)
-{
-    wcohi_split split;
-    int total = wcohi_run_rows(exec), count;
-    memset(&split, 0, sizeof split);
-    split.rows.exec = exec;
-    split.rows.op = op;
-    split.rows.partial = partials ? exec->partials : NULL;
-    split.fn = fn;
-    split.total = total;
-    split.chunk = wcohi_chunk_rows(total);
-    count = (total + split.chunk - 1) / split.chunk;
-    wcohi_pool_run(exec->compute.pool, count, work * total, wcohi_split_job, &split);
-    return count;
-}
-
-/* target[count] += the partials' values from `first`, in the order of the chunks; NULL: frozen. */
-static void wcohi_sum_partials(const wcohi_cpu_exec *exec, wcoh_real *target, size_t first,
-                               size_t count, int chunks)
-{
-    int chunk;
-    size_t i;
-    for (chunk = 0; target && chunk < chunks; chunk++) {
-        const wcoh_real *partial = exec->partials + (size_t)chunk * exec->partial_count + first;
-        for (i = 0; i < count; i++) target[i] += partial[i];
-    }
-}
-
-/* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
-
-static void wcohi_embed_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                              wcohi_sizes *sizes)
-{
-    (void)plan;
-    (void)slots;
-    sizes->scratch = (size_t)op->wide_out; /* a row of positions */
-}
-
-static void wcohi_embed_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    const wcohi_run *run = exec->run;
-    size_t width = (size_t)op->wide_out, i;
-    const wcoh_real *table = wcohi_param_data(exec, op->param[WCOHI_EMBED_TABLE]),
-                    *places = wcohi_param_data(exec, op->param[WCOHI_EMBED_POSITIONS]);
-    wcoh_real *out = wcohi_tensor_data(exec, op->out) + (size_t)rows->first * width;
-    int r;
-    for (r = rows->first; r < rows->first + rows->count; r++, out += width) {
-        uint64_t position = run->position + (uint64_t)(r % run->seq);
-        memcpy(out, table + (size_t)run->tokens[r] * width, width * sizeof *out);
-        if (places) {
-            const wcoh_real *place = rows->scratch;
-            if (position < (uint64_t)op->context) place = places + (size_t)position * width;
-            else /* past its table */
-                wcohi_sinusoid(rows->scratch, op->wide_out / 2, op->amplitude, (double)position);
-            for (i = 0; i < width; i++) out[i] += place[i];
-        }
-        for (i = 2 * (size_t)run->active_bands; i < width; i++) out[i] = 0;
-    }
-}
-
-static void wcohi_embed_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_embed_rows, 0, op->wide_out);
-}
-
-/* Rows of the tables are shared by tokens, so the work is split by columns. */
-#define WCOHI_EMBED_COLUMNS 32
-
-static void wcohi_embed_columns(int index, int slot, void *user)
-{
-    const wcohi_rows *rows = (const wcohi_rows *)user;
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    const wcohi_run *run = exec->run;
-    size_t width = (size_t)op->wide_out, from = (size_t)index * WCOHI_EMBED_COLUMNS, i;
-    size_t to =
-        WCOHI_MIN(WCOHI_MIN(from + WCOHI_EMBED_COLUMNS, width), 2 * (size_t)run->active_bands);
-    wcoh_real *dtable = wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]),
-              *dplaces = wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]);
-    const wcoh_real *g = wcohi_tensor_grad(exec, op->out);
-    int r, total = wcohi_run_rows(exec);
-    (void)slot;
-    for (r = 0; r < total; r++, g += width) {
-        wcoh_real *drow = dtable ? dtable + (size_t)run->tokens[r] * width : NULL;
-        wcoh_real *dplace = dplaces ? dplaces + (size_t)(r % run->seq) * width : NULL;
-        for (i = from; drow && i < to; i++) drow[i] += g[i];
-        for (i = from; dplace && i < to; i++) dplace[i] += g[i];
-    }
-}
-
-static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_rows rows;
-    if (!wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]) &&
-        !wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]))
-        return;
-    memset(&rows, 0, sizeof rows);
-    rows.exec = exec;
-    rows.op = op;
-    wcohi_pool_run(exec->compute.pool,
-                   (op->wide_out + WCOHI_EMBED_COLUMNS - 1) / WCOHI_EMBED_COLUMNS,
-                   2.0 * wcohi_run_rows(exec) * op->wide_out, wcohi_embed_columns, &rows);
-}
-
-/* ---- norm: y = (x - mean) / deviation * weight + bias over each row -------------------------- */
-
-static void wcohi_norm_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                             wcohi_sizes *sizes)
-{
-    (void)slots;
-    sizes->aux = wcohi_plan_reals(plan, 2);   /* mean and 1/deviation of each row */
-    sizes->partial = 2 * (size_t)op->wide_in; /* dweight, dbias */
-}
-
-static void wcohi_norm_forward_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->norm->forward(
-        wcohi_tensor_data(exec, op->out) + at,
-        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
-        wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]),
-        wcohi_param_data(exec, op->param[WCOHI_NORM_BIAS]), rows->count, op->wide_in);
-}
-
-static void wcohi_norm_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_norm_forward_rows, 0, 4.0 * op->wide_in);
-}
-
-static void wcohi_norm_backward_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->norm->backward(
-        wcohi_tensor_grad(exec, op->in) + at, op->add_in, rows->partial,
-        rows->partial + op->wide_in, wcohi_tensor_grad(exec, op->out) + at,
-        wcohi_tensor_data(exec, op->in) + at,
-        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
-        wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]), rows->count, op->wide_in);
-}
-
-static void wcohi_norm_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    size_t width = (size_t)op->wide_in;
-    int chunks = wcohi_each_rows(exec, op, wcohi_norm_backward_rows, 1, 8.0 * op->wide_in);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_WEIGHT]), 0, width,
-                       chunks);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_BIAS]), width, width,
-                       chunks);
-}
-
-/* ---- matrix products over all rows ----------------------------------------------------------- */
-
-/* y [N,O] (ldy) = x [N,I] (ldx) W^T [O,I] + bias; residual and gelu through `args` beforehand */
-static void wcohi_product(const wcohi_cpu_exec *exec, wcohi_gemm_args *args, wcoh_real *y, int ldy,
-                          const wcoh_real *x, int ldx, const wcoh_real *weight, int wide_out,
-                          int wide_in)
-{
-    args->m = wcohi_run_rows(exec);
-    args->n = wide_out;
-    args->k = wide_in;
-    args->a = x;
-    args->lda = (size_t)ldx;
-    args->b = weight;
-    args->ldb = (size_t)wide_in;
-    args->tb = 1;
-    args->c = y;
-    args->ldc = (size_t)ldy;
-    wcohi_gemm(&exec->compute, args);
-}
-
-/* dx [N,I] (ldx) = or += g [N,O] (ldg) W [O,I] */
-static void wcohi_product_input(const wcohi_cpu_exec *exec, wcoh_real *dx, int ldx, int add,
-                                const wcoh_real *g, int ldg, const wcoh_real *weight, int wide_out,
-                                int wide_in)
-{
-    wcohi_gemm_args args;
-    memset(&args, 0, sizeof args);
-    args.m = wcohi_run_rows(exec);
-    args.n = wide_in;
-    args.k = wide_out;
-    args.a = g;
-    args.lda = (size_t)ldg;
-    args.b = weight;
-    args.ldb = (size_t)wide_in;
-    args.c = dx;
-    args.ldc = (size_t)ldx;
-    args.accumulate = add;
-    wcohi_gemm(&exec->compute, &args);
-}
-
-/* dW [O,I] += g^T [O,N] (ldg) x [N,I] (ldx); NULL: frozen */
-static void wcohi_product_weight(const wcohi_cpu_exec *exec, wcoh_real *dweight, const wcoh_real *g,
-                                 int ldg, const wcoh_real *x, int ldx, int wide_out, int wide_in)
-{
-    wcohi_gemm_args args;
-    if (!dweight) return;
-    memset(&args, 0, sizeof args);
-    args.m = wide_out;
-    args.n = wide_in;
-    args.k = wcohi_run_rows(exec);
-    args.a = g;
-    args.lda = (size_t)ldg;
-    args.ta = 1;
-    args.b = x;
-    args.ldb = (size_t)ldx;
-    args.c = dweight;
-    args.ldc = (size_t)wide_in;
-    args.accumulate = 1;
-    wcohi_gemm(&exec->compute, &args);
-}
-
-/* ---- column sums: db [O] += sum over rows of g [N,O], split by columns ----------------------- */
-
-#define WCOHI_BIAS_COLUMNS 64
-
-typedef struct wcohi_columns {
-    const wcohi_cpu_exec *exec;
-    wcoh_real *sums;
-    const wcoh_real *g;
-    int width, rows;
-} wcohi_columns;
-
-static void wcohi_columns_job(int index, int slot, void *user)
-{
-    const wcohi_columns *columns = (const wcohi_columns *)user;
-    int from = index * WCOHI_BIAS_COLUMNS;
-    (void)slot;
-    columns->exec->compute.kernels->common->column_sums(
-        columns->sums + from, columns->g + from, (size_t)columns->width, columns->rows,
-        WCOHI_MIN(WCOHI_BIAS_COLUMNS, columns->width - from));
-}
-
-static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, const wcoh_real *g,
-                               int width)
-{
-    wcohi_columns columns;
-    if (!dbias) return;
-    columns.exec = exec;
-    columns.sums = dbias;
-    columns.g = g;
-    columns.width = width;
-    columns.rows = wcohi_run_rows(exec);
-    wcohi_pool_run(exec->compute.pool, (width + WCOHI_BIAS_COLUMNS - 1) / WCOHI_BIAS_COLUMNS,
-                   (double)width * columns.rows, wcohi_columns_job, &columns);
-}
-
-/* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks [O/G, I/G] ----------------- */
-
-static void wcohi_linear_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                               wcohi_sizes *sizes)
-{
-    (void)slots;
-    if (op->gelu) sizes->aux = wcohi_plan_reals(plan, op->wide_out); /* before the gelu */
-}
-
-static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
-    const wcoh_real *bias = wcohi_param_data(exec, op->param[WCOHI_LINEAR_BIAS]),
-                    *residual = wcohi_tensor_data(exec, op->in2);
-    wcoh_real *pre = op->gelu ? wcohi_tensor_data(exec, op->aux) : NULL;
-    for (group = 0; group < op->groups; group++) {
-        wcohi_gemm_args args;
-        memset(&args, 0, sizeof args);
-        args.bias = bias ? bias + group * out : NULL;
-        args.residual = residual ? residual + group * out : NULL;
-        args.ldr = (size_t)op->wide_out;
-        args.gelu = op->gelu;
-        args.pre = pre ? pre + group * out : NULL;
-        wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out) + group * out, op->wide_out,
-                      wcohi_tensor_data(exec, op->in) + group * in, op->wide_in,
-                      wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) +
-                          (size_t)group * (size_t)out * (size_t)in,
-                      out, in);
-    }
-}
-
-static void wcohi_gelu_backward_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    size_t width = (size_t)rows->op->wide_out, at = (size_t)rows->first * width;
-    wcoh_real *g = wcohi_tensor_grad(exec, rows->op->out) + at;
-    exec->compute.kernels->common->gelu_backward(g, g, wcohi_tensor_data(exec, rows->op->aux) + at,
-                                                 (size_t)rows->count * width);
-}
-
-static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
-    const wcoh_real *g = wcohi_tensor_grad(exec, op->out), *x = wcohi_tensor_data(exec, op->in);
-    wcoh_real *dx = wcohi_tensor_grad(exec, op->in),
-              *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
-    if (op->gelu) wcohi_each_rows(exec, op, wcohi_gelu_backward_rows, 0, 20.0 * op->wide_out);
-    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]), g, op->wide_out);
-    for (group = 0; group < op->groups; group++) {
-        size_t block = (size_t)group * (size_t)out * (size_t)in;
-        wcohi_product_weight(exec, dweight ? dweight + block : NULL, g + group * out, op->wide_out,
-                             x + group * in, op->wide_in, out, in);
-        wcohi_product_input(
-            exec, dx + group * in, op->wide_in, op->add_in, g + group * out, op->wide_out,
-            wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
-    }
-}
-
-/* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
-
-static void wcohi_maestro_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                                wcohi_sizes *sizes)
-{
-    (void)slots;
-    sizes->aux = wcohi_mul(wcohi_plan_reals(plan, 1), 3 * (size_t)op->narrow);
-}
-
-static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    int narrow = op->narrow;
-    size_t span = (size_t)wcohi_run_rows(exec) * (size_t)narrow;
-    wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span;
-    wcohi_gemm_args args;
-    memset(&args, 0, sizeof args);
-    args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]);
-    args.gelu = 1;
-    args.pre = pre;
-    wcohi_product(exec, &args, squeezed, narrow, wcohi_tensor_data(exec, op->in), op->wide_in,
-                  wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow, op->wide_in);
-    memset(&args, 0, sizeof args);
-    args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]);
-    args.residual = wcohi_tensor_data(exec, op->in2);
-    args.ldr = (size_t)op->wide_out;
-    wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out), op->wide_out, squeezed, narrow,
-                  wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out, narrow);
-}
-
-static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    size_t narrow = (size_t)rows->op->narrow, span = (size_t)wcohi_run_rows(exec) * narrow;
-    size_t at = (size_t)rows->first * narrow;
-    wcoh_real *pre = wcohi_tensor_data(exec, rows->op->aux), *g = pre + 2 * span;
-    exec->compute.kernels->common->gelu_backward(g + at, g + at, pre + at,
-                                                 (size_t)rows->count * narrow);
-}
-
-/* The residual's gradient is the output's (the plan made them one). */
-static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    int narrow = op->narrow;
-    size_t span = (size_t)wcohi_run_rows(exec) * (size_t)narrow;
-    wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span,
-              *dsqueezed = squeezed + span;
-    const wcoh_real *g = wcohi_tensor_grad(exec, op->out);
-    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g,
-                       op->wide_out);
-    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND]), g,
-                         op->wide_out, squeezed, narrow, op->wide_out, narrow);
-    wcohi_product_input(exec, dsqueezed, narrow, 0, g, op->wide_out,
-                        wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out,
-                        narrow);
-    wcohi_each_rows(exec, op, wcohi_maestro_gelu_rows, 0, 20.0 * narrow);
-    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
-                       dsqueezed, narrow);
-    wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), dsqueezed,
-                         narrow, wcohi_tensor_data(exec, op->in), op->wide_in, narrow, op->wide_in);
-    wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in, op->add_in, dsqueezed,
-                        narrow, wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow,
-                        op->wide_in);
-}
-
-/* ---- per band: y_k = W_k z_k + b_k with a 2x2 matrix a band ---------------------------------- */
-
-static void wcohi_per_band_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                                 wcohi_sizes *sizes)
-{
-    size_t width = (size_t)op->wide_in; /* [K,2,2] weights are 2 D reals, [K,2] biases D */
-    (void)slots;
-    sizes->partial = 3 * width;
-    sizes->scratch = wcohi_mul((size_t)wcohi_chunk_rows(plan->batch * plan->seq), width);
-}
-
-static void wcohi_per_band_forward_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->per_band->forward(
-        wcohi_tensor_data(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
-        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]),
-        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_BIAS]), rows->count, op->wide_in / 2);
-}
-
-static void wcohi_per_band_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_per_band_forward_rows, 0, 4.0 * op->wide_in);
-}
-
-/* Add to or set the chunk's rows of an input gradient from the worker's scratch. */
-static void wcohi_rows_put(const wcohi_rows *rows, const wcoh_real *values)
-{
-    size_t width = (size_t)rows->op->wide_in, count = (size_t)rows->count * width, i;
-    wcoh_real *dx = wcohi_tensor_grad(rows->exec, rows->op->in) + (size_t)rows->first * width;
-    if (!rows->op->add_in) memcpy(dx, values, count * sizeof *dx);
-    else
-        for (i = 0; i < count; i++) dx[i] += values[i];
-}
-
-static void wcohi_per_band_backward_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->per_band->backward(
-        rows->scratch, rows->partial, rows->partial + 2 * op->wide_in,
-        wcohi_tensor_grad(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
-        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]), rows->count, op->wide_in / 2);
-    wcohi_rows_put(rows, rows->scratch);
-}
-
-static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    size_t width = (size_t)op->wide_in;
-    int chunks = wcohi_each_rows(exec, op, wcohi_per_band_backward_rows, 1, 8.0 * op->wide_in);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_WEIGHT]), 0, 2 * width,
-                       chunks);
-    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_BIAS]), 2 * width,
-                       width, chunks);
-}
+/* ======== 3 ops: logits and loss, the optimiser =============================================== */
 
 /* ---- head: logits = scale * W h, loss = mean of -log softmax(logits)[target] --------------------
 
@@ -11067,6 +11222,67 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
    maximum and sum of exponentials, a second makes (p - 1_target) chunk by chunk and multiplies it
    into dh and dW. With a single chunk the logits of the first walk are still there for the
    second. */
+
+#define wcohi_softmax_scan_is(name)                                                                \
+    void name(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top, wcoh_real *sum)
+#define wcohi_softmax_gradient_is(name)                                                            \
+    double name(wcoh_real *x, int count, wcoh_real scale, wcoh_real top, wcoh_real inverse,        \
+                wcoh_real factor, int target)
+typedef struct wcohi_softmax_kernels {
+    wcohi_softmax_scan_is((*scan));
+    wcohi_softmax_gradient_is((*gradient));
+} wcohi_softmax_kernels;
+
+#else /* a pass: softmax cross-entropy */
+
+/* One more chunk of a row's logits x [count], each times `scale`: *top becomes the maximum so far,
+   *sum the sum so far of exp(scale x - *top). Begin with *top = -1e30, *sum = 0. Logits of any size
+   are safe; one that is NaN or +infinity makes *sum NaN. */
+WCOHI_KERNEL(softmax_scan)
+{
+    S_(v) factor = S_(set)(scale), most = S_(set)(*top), total = S_(zero)();
+    wcoh_real before = *top;
+    int i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = WCOHI_LANES(count, i);
+        S_(v) v = S_(mul)(factor, WCOHI_LOAD(x + i, n));
+        most = S_(max)(most, WCOHI_KEEP(v, most, n));
+    }
+    *top = S_(hmax)(most);
+    most = S_(set)(*top);
+    for (i = 0; i < count; i += S_(W)) {
+        int n = WCOHI_LANES(count, i);
+        S_(v) v = S_(exp)(S_(sub)(S_(mul)(factor, WCOHI_LOAD(x + i, n)), most));
+        total = S_(add)(total, WCOHI_KEEP(v, S_(zero)(), n));
+    }
+    *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S_(sum)(total);
+}
+
+/* x [count] of raw logits becomes the gradient with respect to them:
+   scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
+   Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
+WCOHI_KERNEL(softmax_gradient)
+{
+    S_(v) by = S_(set)(scale), most = S_(set)(top), share = S_(set)(inverse * factor);
+    S_(v) dscale = S_(zero)();
+    wcoh_real hit = target < 0 ? 0 : x[target];
+    int i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = WCOHI_LANES(count, i);
+        S_(v) v = WCOHI_LOAD(x + i, n);
+        S_(v) p = S_(mul)(share, S_(exp)(S_(sub)(S_(mul)(by, v), most)));
+        p = WCOHI_KEEP(p, S_(zero)(), n);
+        dscale = S_(fma)(p, v, dscale);
+        WCOHI_STORE(x + i, S_(mul)(by, p), n);
+    }
+    if (target >= 0) x[target] -= scale * factor;
+    return (double)S_(sum)(dscale) - (double)(factor * hit);
+}
+
+static const wcohi_softmax_kernels S_(softmax_kernels) = {S_(softmax_scan), S_(softmax_gradient)};
+
+#endif
+#ifndef WCOHI_PASS
 
 /* Logits of a chunk, for each row: small vocabularies whole, large ones in chunks that keep
    [N, width] near a quarter of a million reals. */
@@ -11253,304 +11469,203 @@ static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
 }
 
-/* ---- kerr: limiter, offset, oscillators, corrector ------------------------------------------- */
+/* ---- optimiser: global norm, clip, AdamW, and the upper bounds of single parameters ---------- */
 
-static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                             wcohi_sizes *sizes)
+#define WCOHI_UPDATE_CHUNK 16384 /* reals that one job of the optimiser takes */
+
+typedef struct wcohi_adamw {
+    wcoh_real lr, beta1, beta2, epsilon;
+    wcoh_real decay;                    /* decoupled; 0: none */
+    wcoh_real correction1, correction2; /* 1/(1 - beta^t) */
+    wcoh_real scale;                    /* of the gradient: the clip factor */
+} wcohi_adamw;
+
+#define wcohi_adamw_is(name)                                                                       \
+    void name(wcoh_real *p, wcoh_real *m, wcoh_real *v, const wcoh_real *g, size_t count,          \
+              const wcohi_adamw *rule)
+typedef struct wcohi_adamw_kernels {
+    wcohi_adamw_is((*adamw));
+} wcohi_adamw_kernels;
+
+#else /* a pass: AdamW */
+
+/* h = scale g; m = b1 m + (1 - b1) h; v = b2 v + (1 - b2) h^2;
+   p -= lr (c1 m/(sqrt(c2 v) + eps) + decay p).  All [n]. */
+WCOHI_KERNEL(adamw)
 {
-    size_t bands = (size_t)op->wide_in / 2;
-    (void)plan;
-    (void)slots;
-    sizes->prepared = wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN) +
-                      wcohi_mul(wcohi_kerr_count((int)bands), sizeof(wcoh_real));
-    sizes->partial = (3 * bands + 2) * sizeof(double) / sizeof(wcoh_real);
-    sizes->scratch = wcohi_kerr_scratch((int)bands, op->rk4_steps);
+    S_(v) b1 = S_(set)(rule->beta1), b2 = S_(set)(rule->beta2), scale = S_(set)(rule->scale);
+    S_(v) a1 = S_(set)(1 - rule->beta1), a2 = S_(set)(1 - rule->beta2);
+    S_(v) c1 = S_(set)(rule->correction1), c2 = S_(set)(rule->correction2);
+    S_(v) epsilon = S_(set)(rule->epsilon), lr = S_(set)(rule->lr);
+    S_(v) decay = S_(set)(rule->decay);
+    size_t i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) h = S_(mul)(scale, WCOHI_LOAD(g + i, n)), x = WCOHI_LOAD(p + i, n);
+        S_(v) first = S_(fma)(b1, WCOHI_LOAD(m + i, n), S_(mul)(a1, h));
+        S_(v) second = S_(fma)(b2, WCOHI_LOAD(v + i, n), S_(mul)(a2, S_(mul)(h, h)));
+        S_(v) root = S_(add)(S_(sqrt)(S_(mul)(c2, second)), epsilon);
+        S_(v) step = S_(fma)(decay, x, S_(div)(S_(mul)(c1, first), root));
+        WCOHI_STORE(m + i, first, n);
+        WCOHI_STORE(v + i, second, n);
+        WCOHI_STORE(p + i, S_(fnma)(lr, step, x), n);
+    }
 }
 
-static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
+static const wcohi_adamw_kernels S_(adamw_kernels) = {S_(adamw)};
+
+#endif
+#ifndef WCOHI_PASS
+
+typedef struct wcohi_update_job {
+    wcohi_cpu_exec *exec;
+    const wcohi_row *row;
+    wcohi_adamw rule;
+    double *squares; /* [chunks] */
+    size_t count;
+} wcohi_update_job;
+
+static void wcohi_squares_job(int index, int slot, void *user)
 {
-    wcohi_kerr_source source;
-    const wcoh_real *alpha = wcohi_param_data(exec, op->param[WCOHI_KERR_ALPHA]),
-                    *beta = wcohi_param_data(exec, op->param[WCOHI_KERR_BETA]);
-    source.bands = op->wide_in / 2;
-    source.solver = op->solver;
-    source.steps = op->rk4_steps;
-    source.gamma_raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
-    source.omega = wcohi_param_data(exec, op->param[WCOHI_KERR_OMEGA]);
-    source.alpha = alpha ? (double)*alpha : 0;
-    source.beta = beta ? (double)*beta : 0;
-    source.ceiling = op->ceiling;
-    source.corrector = wcohi_param_data(exec, op->param[WCOHI_KERR_CORRECTOR]);
-    source.offset = wcohi_param_data(exec, op->param[WCOHI_KERR_OFFSET]);
-    wcohi_kerr_prepare((wcohi_kerr *)memory, &source,
-                       (wcoh_real *)(void *)((unsigned char *)memory +
-                                             wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN)));
+    const wcohi_update_job *job = (const wcohi_update_job *)user;
+    size_t from = (size_t)index * WCOHI_UPDATE_CHUNK;
+    (void)slot;
+    job->squares[index] = job->exec->compute.kernels->common->sum_squares(
+        job->exec->gradient + from, WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->count - from));
 }
 
-static const wcohi_kerr *wcohi_kerr_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
+/* Chunks are summed in order. */
+static double wcohi_gradient_norm(wcohi_cpu_exec *exec)
 {
-    return (const wcohi_kerr *)exec->prepared[op - exec->base.plan->ops];
-}
-
-/* multiply-adds a row, roughly */
-static double wcohi_kerr_work(const wcohi_op *op)
-{
-    return (op->solver == WCOH_SOLVER_RK4 ? 100.0 * op->rk4_steps : 60.0) * (op->wide_in / 2);
-}
-
-static void wcohi_kerr_forward_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    size_t at = (size_t)rows->first * (size_t)rows->op->wide_in;
-    exec->compute.kernels->kerr->forward(wcohi_tensor_data(exec, rows->op->out) + at,
-                                         wcohi_tensor_data(exec, rows->op->in) + at,
-                                         wcohi_kerr_of(exec, rows->op), rows->count, rows->scratch);
-}
-
-static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_kerr_forward_rows, 0, wcohi_kerr_work(op));
-}
-
-/* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta. */
-static void wcohi_kerr_backward_rows(const wcohi_rows *rows)
-{
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    const wcohi_kerr *kerr = wcohi_kerr_of(exec, op);
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    double *sums = (double *)(void *)rows->partial;
-    wcoh_real *dz = wcohi_tensor_grad(exec, op->out) + at;
-    wcoh_real *dx = op->add_in ? dz : wcohi_tensor_grad(exec, op->in) + at;
-    wcohi_kerr_gradient gradient;
-    gradient.gamma = sums;
-    gradient.omega = sums + kerr->bands;
-    gradient.corrector = op->param[WCOHI_KERR_CORRECTOR] < 0 ? NULL : sums + 2 * kerr->bands;
-    gradient.alpha = gradient.beta = 0;
-    exec->compute.kernels->kerr->backward(dx, &gradient, dz, wcohi_tensor_data(exec, op->in) + at,
-                                          kerr, rows->count, rows->scratch);
-    sums[3 * kerr->bands] = gradient.alpha;
-    sums[3 * kerr->bands + 1] = gradient.beta;
-    if (op->add_in) wcohi_rows_put(rows, dx); /* the output's gradient is not needed again */
-}
-
-/* Sum over the chunks of entry `index` of the partials. */
-static double wcohi_kerr_sum(const wcohi_cpu_exec *exec, int index, int chunks)
-{
+    wcohi_update_job job;
     double sum = 0;
-    int chunk;
-    for (chunk = 0; chunk < chunks; chunk++)
-        sum += ((const double *)(const void *)(exec->partials +
-                                               (size_t)chunk * exec->partial_count))[index];
-    return sum;
+    int i, chunks;
+    memset(&job, 0, sizeof job);
+    job.exec = exec;
+    job.count = exec->base.model->trained_span;
+    job.squares = exec->squares;
+    chunks = (int)((job.count + WCOHI_UPDATE_CHUNK - 1) / WCOHI_UPDATE_CHUNK);
+    wcohi_pool_run(exec->compute.pool, chunks, (double)job.count, wcohi_squares_job, &job);
+    for (i = 0; i < chunks; i++) sum += job.squares[i];
+    return sqrt(sum);
 }
 
-static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+static void wcohi_adamw_job(int index, int slot, void *user)
 {
-    int k, bands = op->wide_in / 2;
-    int chunks = wcohi_each_rows(exec, op, wcohi_kerr_backward_rows, 1, 2 * wcohi_kerr_work(op));
-    const wcoh_real *raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
-    wcoh_real *dgamma = wcohi_param_grad(exec, op->param[WCOHI_KERR_GAMMA]),
-              *domega = wcohi_param_grad(exec, op->param[WCOHI_KERR_OMEGA]);
-    wcoh_real *dalpha = wcohi_param_grad(exec, op->param[WCOHI_KERR_ALPHA]),
-              *dbeta = wcohi_param_grad(exec, op->param[WCOHI_KERR_BETA]);
-    wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[WCOHI_KERR_CORRECTOR]);
-    for (k = 0; k < bands; k++) {
-        if (dgamma)
-            dgamma[k] +=
-                (wcoh_real)(wcohi_kerr_sum(exec, k, chunks) * wcohi_sigmoid((double)raw[k]));
-        if (domega) domega[k] += (wcoh_real)wcohi_kerr_sum(exec, bands + k, chunks);
-        if (dcorrector) dcorrector[k] += (wcoh_real)wcohi_kerr_sum(exec, 2 * bands + k, chunks);
+    const wcohi_update_job *job = (const wcohi_update_job *)user;
+    wcohi_cpu_exec *exec = job->exec;
+    size_t from = (size_t)index * WCOHI_UPDATE_CHUNK, at = job->row->offset + from;
+    (void)slot;
+    exec->compute.kernels->adamw->adamw(
+        exec->base.model->params + at, exec->moment1 + at, exec->moment2 + at, exec->gradient + at,
+        WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->row->count - from), &job->rule);
+}
+
+static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
+{
+    wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
+    wcoh_model *model = base->model;
+    wcohi_update_job job;
+    double norm = wcohi_gradient_norm(exec);
+    size_t i;
+    int r;
+    (void)error;
+    memset(&job, 0, sizeof job);
+    job.exec = exec;
+    exec->outcome.nats = exec->gradient_loss;
+    exec->outcome.norm = norm;
+    exec->outcome.applied = wcohi_is_finite(norm) && wcohi_is_finite(exec->gradient_loss);
+    if (!exec->outcome.applied) return WCOH_OK;
+    job.rule.lr = (wcoh_real)update->lr;
+    job.rule.beta1 = (wcoh_real)update->beta1;
+    job.rule.beta2 = (wcoh_real)update->beta2;
+    job.rule.epsilon = (wcoh_real)update->epsilon;
+    job.rule.correction1 = (wcoh_real)(1 / (1 - pow(update->beta1, (double)update->step)));
+    job.rule.correction2 = (wcoh_real)(1 / (1 - pow(update->beta2, (double)update->step)));
+    job.rule.scale =
+        (wcoh_real)(update->clip > 0 && norm > update->clip ? update->clip / norm : 1);
+    for (r = 0; r < model->row_count; r++) {
+        wcoh_real *data = model->params + model->rows[r].offset;
+        job.row = &model->rows[r];
+        if (!job.row->trained) continue;
+        job.rule.decay = job.row->decayed ? (wcoh_real)update->decay : 0;
+        wcohi_pool_run(exec->compute.pool,
+                       (int)((job.row->count + WCOHI_UPDATE_CHUNK - 1) / WCOHI_UPDATE_CHUNK),
+                       10.0 * (double)job.row->count, wcohi_adamw_job, &job);
+        for (i = 0; job.row->maximum < 1e30 && i < job.row->count; i++)
+            if (data[i] > (wcoh_real)job.row->maximum) data[i] = (wcoh_real)job.row->maximum;
     }
-    if (dalpha) *dalpha += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands, chunks);
-    if (dbeta) *dbeta += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands + 1, chunks);
+    model->version++;
+    return WCOH_OK;
 }
 
-/* ---- coherence attention ---- */
+/* ======== 3 ops: the sets, the CPU device ===================================================== */
 
-/* What a layer derives from its parameters, [H] each, and where it sums their gradients. */
-typedef struct wcohi_waves {
-    double *gain, *carrier, *damping, *harmonic;
-    double *dgain, *dcarrier, *ddamping;
-} wcohi_waves;
+/* ---- the kernels of an instruction set ------------------------------------------------------- */
 
-static wcohi_waves wcohi_waves_at(void *memory, int heads)
+#define WCOHI_GROUP_TABLE(group) &S_(group##_kernels),
+#define WCOHI_KERNEL_TABLE(isa)                                                                    \
+    static const wcohi_kernels S_(kernels) = {isa, WCOHI_KERNEL_GROUPS(WCOHI_GROUP_TABLE)};
+
+#ifdef __has_include
+#if !__has_include(WAVECOH_FILE)
+#error "wavecoh.h includes itself and finds no file of the name in WAVECOH_FILE: define WAVECOH_FILE as the name of the file that holds its text"
+#endif
+#endif
+#define WCOHI_PASS
+#ifdef WCOHI_HAS_SCALAR
+#define S_(name) wcohi_scalar_##name
+#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_SCALAR)
+#endif
+#undef S_
+#endif
+#ifdef WCOHI_HAS_SSE2
+#define S_(name) wcohi_sse2_##name
+#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_SSE2)
+#endif
+#undef S_
+#endif
+#ifdef WCOHI_HAS_AVX
+#define S_(name) wcohi_avx2_##name
+#include WAVECOH_FILE
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_AVX2)
+#endif
+#undef S_
+#define S_(name) wcohi_avx512_##name
+#include WAVECOH_FILE
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_AVX512)
+#endif
+#undef S_
+#endif
+#ifdef WCOHI_HAS_NEON
+#define S_(name) wcohi_neon_##name
+#include WAVECOH_FILE /* not found? WAVECOH_FILE must be the name of this file */
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_NEON)
+#endif
+#undef S_
+#endif
+#undef WCOHI_PASS
+#ifndef WCOHI_PASS_DONE
+#error "wavecoh.h includes itself by the name in WAVECOH_FILE and found another text: define WAVECOH_FILE as the name of a file that holds the text of wavecoh.h and nothing else"
+#endif
+
+#define WCOHI_KERNELS_ADDRESS(set, isa) &set##_kernels,
+static const wcohi_kernels *const wcohi_kernels_built[] = {WCOHI_EACH_SET(WCOHI_KERNELS_ADDRESS)};
+
+/* The kernels of a set that this build has; of AUTO and the rest: those of its baseline. */
+static const wcohi_kernels *wcohi_kernels_for(wcoh_isa isa)
 {
-    wcohi_waves waves;
-    waves.gain = (double *)memory;
-    waves.carrier = waves.gain + heads;
-    waves.damping = waves.carrier + heads;
-    waves.harmonic = waves.damping + heads;
-    waves.dgain = waves.harmonic + heads;
-    waves.dcarrier = waves.dgain + heads;
-    waves.ddamping = waves.dcarrier + heads;
-    return waves;
-}
-
-static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                                  wcohi_sizes *sizes)
-{
-    int width = op->wide_out / op->heads;
-    sizes->aux = wcohi_coherence_aux_count(plan->batch, plan->seq, op->heads, width);
-    sizes->state = wcohi_mul(wcohi_coherence_state_count(op->heads, width), sizeof(double));
-    sizes->prepared = 7 * sizeof(double) * (size_t)op->heads;
-    sizes->shared = wcohi_coherence_scratch_bytes(plan->batch, plan->seq, op->heads, width, slots);
-}
-
-static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
-{
-    wcohi_waves waves = wcohi_waves_at(memory, op->heads);
-    const wcoh_real *gain = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]);
-    const wcoh_real *carrier = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_CARRIER]);
-    const wcoh_real *damping = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]);
-    const wcoh_real *harmonic = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_HARMONIC]);
-    int h;
-    for (h = 0; h < op->heads; h++) {
-        waves.gain[h] = gain ? wcohi_softplus((double)gain[h]) : 1;
-        waves.carrier[h] = carrier ? (double)carrier[h] : 0;
-        waves.damping[h] = damping ? wcohi_softplus((double)damping[h]) : 0;
-        waves.harmonic[h] = harmonic ? (double)harmonic[h] : 1;
-    }
-}
-
-/* Numbers in a state steer loops, and this one may come from an enemy: the order of each head's
-   series must be possible, and its cached tables are made void, so that the next token computes
-   them from the model again (with the same result). */
-static int wcohi_coherence_admit(const wcohi_op *op, void *state)
-{
-    double *header = (double *)state;
-    int head;
-    for (head = 0; head < op->heads; head++) {
-        double order = header[WCOHI_WAVE_ORDER];
-        if (!(order >= 0 && order <= WCOHI_ORDERS) || order != (int)order) return 0;
-        header[WCOHI_WAVE_GAIN] = -1;
-        header += wcohi_wave_session(op->wide_out / op->heads);
-    }
-    return 1;
-}
-
-static wcohi_waves wcohi_waves_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    return wcohi_waves_at(exec->prepared[op - exec->base.plan->ops], op->heads);
-}
-
-static void *wcohi_state_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    return exec->run->session ? exec->states + op->state : NULL;
-}
-
-static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_coherence call;
-    wcohi_waves waves = wcohi_waves_of(exec, op);
-    memset(&call, 0, sizeof call);
-    call.batch = exec->run->batch;
-    call.seq = exec->run->seq;
-    call.heads = op->heads;
-    call.width = op->wide_out / op->heads;
-    call.phasor = wcohi_tensor_data(exec, op->in);
-    call.phasor_stride = (size_t)op->wide_in;
-    call.key_column = (size_t)op->key_column;
-    call.value = wcohi_tensor_data(exec, op->in2) + op->column;
-    call.value_stride = (size_t)exec->base.plan->tensors[op->in2].width;
-    call.out = wcohi_tensor_data(exec, op->out);
-    call.out_stride = (size_t)op->wide_out;
-    call.gain = waves.gain;
-    call.carrier = waves.carrier;
-    call.damping = waves.damping;
-    call.harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : waves.harmonic;
-    call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
-    call.state = (double *)wcohi_state_of(exec, op);
-    call.scratch = exec->shared;
-    return call;
-}
-
-static void wcohi_coherence_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_coherence call = wcohi_coherence_call(exec, op);
-    wcohi_attend_coherence(&exec->compute, &call);
-}
-
-/* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target:
-   frozen. */
-static void wcohi_raw_gradient(wcoh_real *target, const double *sums, const wcoh_real *raw,
-                               int heads)
-{
-    int h;
-    for (h = 0; target && h < heads; h++)
-        target[h] += (wcoh_real)(sums[h] * (raw ? wcohi_sigmoid((double)raw[h]) : 1));
-}
-
-static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_coherence call = wcohi_coherence_call(exec, op);
-    wcohi_waves waves = wcohi_waves_of(exec, op);
-    memset(waves.dgain, 0, 3 * (size_t)op->heads * sizeof(double));
-    call.dout = wcohi_tensor_grad(exec, op->out);
-    call.dout_stride = call.out_stride;
-    call.dphasor = wcohi_tensor_grad(exec, op->in);
-    call.dvalue = wcohi_tensor_grad(exec, op->in2) + op->column;
-    call.dgain = waves.dgain;
-    call.dcarrier = waves.dcarrier;
-    call.ddamping = waves.ddamping;
-    wcohi_attend_coherence_back(&exec->compute, &call);
-    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
-                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
-    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), waves.dcarrier,
-                       NULL, op->heads);
-    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
-                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), op->heads);
-}
-
-/* ---- dot attention ---- */
-
-/* A session's works on its ring. */
-static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                            wcohi_sizes *sizes)
-{
-    int width = op->wide_out / op->heads;
-    sizes->aux = wcohi_dot_aux_count(plan->batch, plan->seq, op->heads);
-    sizes->state =
-        wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width), sizeof(wcoh_real));
-    sizes->state_reals = 1;
-    sizes->shared =
-        wcohi_dot_scratch_bytes(plan->seq, width, plan->session ? op->context : 0, slots);
-}
-
-static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_dot call;
-    memset(&call, 0, sizeof call);
-    call.batch = exec->run->batch;
-    call.seq = exec->run->seq;
-    call.heads = op->heads;
-    call.width = op->wide_out / op->heads;
-    call.qkv = wcohi_tensor_data(exec, op->in);
-    call.stride = (size_t)op->wide_in;
-    call.out = wcohi_tensor_data(exec, op->out);
-    call.out_stride = (size_t)op->wide_out;
-    call.rotary = op->rotary;
-    call.context = op->context;
-    call.ring = (wcoh_real *)wcohi_state_of(exec, op);
-    call.position = exec->run->position;
-    call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
-    call.scratch = exec->shared;
-    return call;
-}
-
-static void wcohi_dot_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_dot call = wcohi_dot_call(exec, op);
-    wcohi_attend_dot(&exec->compute, &call);
-}
-
-static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_dot call = wcohi_dot_call(exec, op);
-    call.dout = wcohi_tensor_grad(exec, op->out);
-    call.dout_stride = call.out_stride;
-    call.dqkv = wcohi_tensor_grad(exec, op->in);
-    wcohi_attend_dot_back(&exec->compute, &call);
+    int i;
+    for (i = 0; i < WCOHI_COUNT(wcohi_kernels_built); i++)
+        if (wcohi_kernels_built[i]->isa == isa) return wcohi_kernels_built[i];
+    return wcohi_kernels_built[0];
 }
 
 /* ---- the table of ops ------------------------------------------------------------------------ */
@@ -11578,10 +11693,6 @@ static wcohi_sizes wcohi_op_sizes(const wcohi_plan *plan, const wcohi_op *op, in
     wcohi_cpu_ops[op->kind].sizes(plan, op, slots, &sizes);
     return sizes;
 }
-
-/* ======== 3 ops: the CPU device =============================================================== */
-
-#define WCOHI_UPDATE_CHUNK 16384 /* reals that one job of the optimiser takes */
 
 static wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error *error)
 {
@@ -11774,90 +11885,6 @@ static wcoh_result wcohi_cpu_loss(wcohi_exec *exec, double *nats, wcoh_error *er
 {
     (void)error;
     *nats = ((wcohi_cpu_exec *)exec)->loss;
-    return WCOH_OK;
-}
-
-/* ---- optimiser: global norm, clip, AdamW, and the upper bounds of single parameters ---------- */
-
-typedef struct wcohi_update_job {
-    wcohi_cpu_exec *exec;
-    const wcohi_row *row;
-    wcohi_adamw rule;
-    double *squares; /* [chunks] */
-    size_t count;
-} wcohi_update_job;
-
-static void wcohi_squares_job(int index, int slot, void *user)
-{
-    const wcohi_update_job *job = (const wcohi_update_job *)user;
-    size_t from = (size_t)index * WCOHI_UPDATE_CHUNK;
-    (void)slot;
-    job->squares[index] = job->exec->compute.kernels->common->sum_squares(
-        job->exec->gradient + from, WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->count - from));
-}
-
-/* Chunks are summed in order. */
-static double wcohi_gradient_norm(wcohi_cpu_exec *exec)
-{
-    wcohi_update_job job;
-    double sum = 0;
-    int i, chunks;
-    memset(&job, 0, sizeof job);
-    job.exec = exec;
-    job.count = exec->base.model->trained_span;
-    job.squares = exec->squares;
-    chunks = (int)((job.count + WCOHI_UPDATE_CHUNK - 1) / WCOHI_UPDATE_CHUNK);
-    wcohi_pool_run(exec->compute.pool, chunks, (double)job.count, wcohi_squares_job, &job);
-    for (i = 0; i < chunks; i++) sum += job.squares[i];
-    return sqrt(sum);
-}
-
-static void wcohi_adamw_job(int index, int slot, void *user)
-{
-    const wcohi_update_job *job = (const wcohi_update_job *)user;
-    wcohi_cpu_exec *exec = job->exec;
-    size_t from = (size_t)index * WCOHI_UPDATE_CHUNK, at = job->row->offset + from;
-    (void)slot;
-    exec->compute.kernels->adamw->adamw(
-        exec->base.model->params + at, exec->moment1 + at, exec->moment2 + at, exec->gradient + at,
-        WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->row->count - from), &job->rule);
-}
-
-static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
-{
-    wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
-    wcoh_model *model = base->model;
-    wcohi_update_job job;
-    double norm = wcohi_gradient_norm(exec);
-    size_t i;
-    int r;
-    (void)error;
-    memset(&job, 0, sizeof job);
-    job.exec = exec;
-    exec->outcome.nats = exec->gradient_loss;
-    exec->outcome.norm = norm;
-    exec->outcome.applied = wcohi_is_finite(norm) && wcohi_is_finite(exec->gradient_loss);
-    if (!exec->outcome.applied) return WCOH_OK;
-    job.rule.lr = (wcoh_real)update->lr;
-    job.rule.beta1 = (wcoh_real)update->beta1;
-    job.rule.beta2 = (wcoh_real)update->beta2;
-    job.rule.epsilon = (wcoh_real)update->epsilon;
-    job.rule.correction1 = (wcoh_real)(1 / (1 - pow(update->beta1, (double)update->step)));
-    job.rule.correction2 = (wcoh_real)(1 / (1 - pow(update->beta2, (double)update->step)));
-    job.rule.scale =
-        (wcoh_real)(update->clip > 0 && norm > update->clip ? update->clip / norm : 1);
-    for (r = 0; r < model->row_count; r++) {
-        wcoh_real *data = model->params + model->rows[r].offset;
-        job.row = &model->rows[r];
-        if (!job.row->trained) continue;
-        job.rule.decay = job.row->decayed ? (wcoh_real)update->decay : 0;
-        wcohi_pool_run(exec->compute.pool,
-                       (int)((job.row->count + WCOHI_UPDATE_CHUNK - 1) / WCOHI_UPDATE_CHUNK),
-                       10.0 * (double)job.row->count, wcohi_adamw_job, &job);
-        for (i = 0; job.row->maximum < 1e30 && i < job.row->count; i++)
-            if (data[i] > (wcoh_real)job.row->maximum) data[i] = (wcoh_real)job.row->maximum;
-    }
-    model->version++;
     return WCOH_OK;
 }
 
