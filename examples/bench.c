@@ -6,22 +6,15 @@
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h" /* a bench may look inside: it calls wcohi_gemm and the kernels directly */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "common.h"
+
 #ifndef _WIN32
 #include <sys/resource.h>
 #endif
 
 static wcoh_error error;
 static wcoh_isa forced = WCOH_ISA_AUTO;
-
-static void must(wcoh_result result)
-{
-    if (!result) return;
-    fprintf(stderr, "bench: %s\n", error.text);
-    exit(1);
-}
 
 /* ---- timing: best and median of many rounds -------------------------------------------------- */
 
@@ -334,9 +327,9 @@ static void step_open(step_work *work, const wcoh_model_desc *model, int batch, 
     training.memory.release = counting_release;
     training.memory.user = &work->count;
     desc.memory = training.memory;
-    must(wcoh_model_create(&work->model, &desc, &error));
-    must(wcoh_trainer_create(&work->trainer, work->model, &training, &error));
-    must(wcoh_trainer_set_data(work->trainer, text, TEXT, NULL, 0, &error));
+    must(wcoh_model_create(&work->model, &desc, &error), NULL, &error);
+    must(wcoh_trainer_create(&work->trainer, work->model, &training, &error), NULL, &error);
+    must(wcoh_trainer_set_data(work->trainer, text, TEXT, NULL, 0, &error), NULL, &error);
 }
 
 static void step_close(step_work *work)
@@ -347,7 +340,7 @@ static void step_close(step_work *work)
 
 static void step_call(void *context)
 {
-    must(wcoh_trainer_step(((step_work *)context)->trainer, NULL, &error));
+    must(wcoh_trainer_step(((step_work *)context)->trainer, NULL, &error), NULL, &error);
 }
 
 /* Reals in matrices that a token passes through: 6 x them x tokens are a step's flops. */
@@ -357,7 +350,7 @@ static double matrix_parameters(const wcoh_model *model)
     int i;
     for (i = 0; i < wcoh_model_param_count(model); i++) {
         wcoh_param param;
-        must(wcoh_model_param(model, i, &param, &error));
+        must(wcoh_model_param(model, i, &param, &error), NULL, &error);
         if (param.decayed && strcmp(param.name, "embed.weight") &&
             strcmp(param.name, "position.weight"))
             sum += (double)param.count;
@@ -428,7 +421,7 @@ typedef struct session_work {
 static void session_call(void *context)
 {
     session_work *work = (session_work *)context;
-    must(wcoh_session_step(work->session, work->text[work->at++ % TEXT], &error));
+    must(wcoh_session_step(work->session, work->text[work->at++ % TEXT], &error), NULL, &error);
 }
 
 /* A default model trained for a moment, or the checkpoint at `path_or_null`. */
@@ -447,11 +440,11 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     desc.cpu.isa = forced;
     step_open(&trained, &model, 12, 64, 0, text);
     for (i = 0; i < 50; i++) step_call(&trained);
-    if (checkpoint) must(wcoh_model_load_file(&loaded, checkpoint, NULL, &error));
+    if (checkpoint) must(wcoh_model_load_file(&loaded, checkpoint, NULL, &error), NULL, &error);
     else loaded = trained.model;
     work.text = text;
     weights = matrix_parameters(loaded) * sizeof(wcoh_real);
-    must(wcoh_session_create(&work.session, loaded, &desc, &error));
+    must(wcoh_session_create(&work.session, loaded, &desc, &error), NULL, &error);
     for (i = 0; i < 100; i++) session_call(&work);
     near = measure(session_call, &work, ROUNDS);
     printf("session %s: median %.0f tok/s best %.0f; weights %.1f GB/s, L2 reads %.1f GB/s; %lu "
@@ -460,7 +453,7 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
            weights / near.median * 1e-9, l2 * 1e-9,
            (unsigned long)wcoh_session_size(loaded, &desc, &error));
     while (wcoh_session_position(work.session) < 1000000)
-        must(wcoh_session_prefill(work.session, text, TEXT, &error));
+        must(wcoh_session_prefill(work.session, text, TEXT, &error), NULL, &error);
     far = measure(session_call, &work, ROUNDS);
     printf("session at position %.0f against 100: %.3f x the time a token, the same memory\n",
            (double)wcoh_session_position(work.session), far.median / near.median);
@@ -494,49 +487,58 @@ static void bench_memory(const uint32_t *text, double begun)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-static int wanted(int argc, char **argv, const char *name)
-{
-    int i, any = 0;
-    for (i = 1; i < argc; i++) {
-        if (strcmp(argv[i], name) == 0) return 1;
-        if (strncmp(argv[i], "--", 2) == 0) i++;
-        else any = 1;
-    }
-    return !any;
-}
+#define PARTS "memory gemm math step threads long session"
 
-static const char *option(int argc, char **argv, const char *name)
+typedef struct request {
+    const char *isa, *model;
+    int part[7], any; /* 1 where the command line names it, in the order of PARTS */
+} request;
+
+static void request_read(request *r, int argc, char **argv)
 {
+    const option options[] = {
+        ISA_OPTION(&r->isa),
+        {"model", OPTION_TEXT, &r->model, 0, 0,
+         "session: a checkpoint; not given: a default model"},
+    };
+    command c;
     int i;
-    for (i = 1; i + 1 < argc; i++)
-        if (strcmp(argv[i], name) == 0) return argv[i + 1];
-    return NULL;
+    memset(&c, 0, sizeof c);
+    c.usage = "[" PARTS "] [options]\n"
+              "Times the library beside the machine's own limits: these parts, or all of them.";
+    c.options = options;
+    c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.word_limit = 7;
+    options_read(&c, argc, argv);
+    for (i = 0; i < c.word_count; i++)
+        r->part[word_choose("a part", c.words[i], PARTS)] = r->any = 1;
 }
 
-static void choose_isa(const char *name)
+static int wanted(const request *r, const char *part)
 {
-    int isa;
-    for (isa = WCOH_ISA_SCALAR; name && isa <= WCOH_ISA_NEON; isa++)
-        if (strcmp(name, wcoh_isa_name((wcoh_isa)isa)) == 0) forced = (wcoh_isa)isa;
-    if ((name && !forced) || (forced && !wcoh_cpu_has_isa(forced))) {
-        fprintf(stderr, "bench: no instruction set \"%s\" here\n", name);
-        exit(2);
-    }
+    return !r->any || r->part[word_find(part, PARTS)];
 }
 
 int main(int argc, char **argv)
 {
     double begun = wcohi_seconds();
-    uint32_t *text = make_text();
+    uint32_t *text;
+    request r;
+    program_name = "bench";
+    memset(&r, 0, sizeof r);
+    r.isa = "auto";
+    request_read(&r, argc, argv);
+    forced = isa_named(r.isa);
+    text = make_text();
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
-    choose_isa(option(argc, argv, "--isa"));
-    if (wanted(argc, argv, "memory")) bench_memory(text, begun);
-    if (wanted(argc, argv, "gemm")) bench_gemm();
-    if (wanted(argc, argv, "math")) bench_math();
-    if (wanted(argc, argv, "step")) bench_steps(text);
-    if (wanted(argc, argv, "threads")) bench_threads(text);
-    if (wanted(argc, argv, "long")) bench_long(text);
-    if (wanted(argc, argv, "session")) bench_session(text, option(argc, argv, "--model"));
+    if (wanted(&r, "memory")) bench_memory(text, begun);
+    if (wanted(&r, "gemm")) bench_gemm();
+    if (wanted(&r, "math")) bench_math();
+    if (wanted(&r, "step")) bench_steps(text);
+    if (wanted(&r, "threads")) bench_threads(text);
+    if (wanted(&r, "long")) bench_long(text);
+    if (wanted(&r, "session")) bench_session(text, r.model);
     free(text);
+    stdout_check();
     return 0;
 }

@@ -12,10 +12,9 @@
 #endif
 #include "../wavecoh.h"
 
+#include "common.h"
+
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* ---- the table ---------------------------------------------------------------------------- */
 
@@ -65,13 +64,6 @@ static double to_degrees(double phase) { return phase * 180 / 3.1415926535897932
 static const double golden_angle = 137.50776405003785; /* degrees */
 static int mismatches; /* queries whose answer was not that of a full scan */
 
-static void must(wcoh_result result, const wcoh_error *error)
-{
-    if (result == WCOH_OK) return;
-    fprintf(stderr, "coherence: %s\n", error->text);
-    exit(1);
-}
-
 static wcoh_circle *circle_of(int buckets, int axes)
 {
     wcoh_circle_desc desc;
@@ -80,7 +72,7 @@ static wcoh_circle *circle_of(int buckets, int axes)
     memset(&desc, 0, sizeof desc);
     desc.buckets = buckets;
     desc.axes = axes;
-    must(wcoh_circle_create(&circle, &desc, &error), &error);
+    must(wcoh_circle_create(&circle, &desc, &error), NULL, &error);
     return circle;
 }
 
@@ -91,7 +83,7 @@ static uint64_t put(wcoh_circle *circle, double x_degrees, double y_degrees)
     wcoh_error error;
     phases[0] = degrees(x_degrees);
     phases[1] = degrees(y_degrees);
-    must(wcoh_circle_insert(circle, phases, &slot, &error), &error);
+    must(wcoh_circle_insert(circle, phases, &slot, &error), NULL, &error);
     return slot;
 }
 
@@ -135,7 +127,8 @@ static answer *ask(const wcoh_circle *circle, wcoh_circle_query query)
     uint64_t slot;
     int axes = wcoh_circle_get_desc(circle)->axes, axis;
     size_t k = 0;
-    must(wcoh_circle_find(circle, &query, a.hits, 1024, &a.count, &a.examined, &error), &error);
+    must(wcoh_circle_find(circle, &query, a.hits, 1024, &a.count, &a.examined, &error), NULL,
+         &error);
     qsort(a.hits, a.count < 1024 ? a.count : 1024, sizeof a.hits[0], by_slot);
     for (slot = 0; slot < wcoh_circle_slots(circle); slot++) {
         double phases[2];
@@ -299,7 +292,7 @@ static void test_8_9(void)
         int value = (37 * i + 13) % 100;
         double phase = wcoh_phase_id((uint64_t)value, 100);
         wcoh_error error;
-        must(wcoh_circle_insert(circle, &phase, NULL, &error), &error);
+        must(wcoh_circle_insert(circle, &phase, NULL, &error), NULL, &error);
         equal += value == 42;
     }
     a = ask(circle, query_of(360 * 42 / 100.0, 1, 0.9999, 0, 0, -1));
@@ -664,7 +657,7 @@ static void more_grids(void)
     for (i = 0; i < 3; i++) {
         wcoh_grids g;
         wcoh_error error;
-        must(wcoh_grids_of(&g, sets[i], sizes[i], &error), &error);
+        must(wcoh_grids_of(&g, sets[i], sizes[i], &error), NULL, &error);
         snprintf(what, sizeof what, "grids, set %d: positions", i + 1);
         row_count_of(0, what, positions[i], (double)g.positions);
         row_count_of(0, "  highest harmonic", harmonic[i], (double)g.harmonic);
@@ -737,12 +730,11 @@ static void print_json(void)
     int i;
     printf("{\"rows\":[");
     for (i = 0; i < row_count; i++) {
-        const char *p;
-        printf("%s\n{\"test\":%d,\"what\":\"", i ? "," : "", rows[i].test);
-        for (p = rows[i].what; *p; p++) printf(*p == '"' ? "\\%c" : "%c", *p);
-        printf("\",\"published\":\"%s\",\"ours\":\"%s\",\"agrees\":%s", rows[i].published,
-               rows[i].ours, rows[i].agrees ? "true" : "false");
-        if (rows[i].note) printf(",\"note\":\"%s\"", rows[i].note);
+        printf(
+            "%s\n{\"test\":%d,\"what\":\"%s\",\"published\":\"%s\",\"ours\":\"%s\",\"agrees\":%s",
+            i ? "," : "", rows[i].test, text_json(rows[i].what), text_json(rows[i].published),
+            text_json(rows[i].ours), rows[i].agrees ? "true" : "false");
+        if (rows[i].note) printf(",\"note\":\"%s\"", text_json(rows[i].note));
         printf("}");
     }
     printf("],\n\"queries_unlike_a_full_scan\":%d}\n", mismatches);
@@ -764,16 +756,28 @@ static void print_table(void)
            mismatches);
 }
 
-int main(int count, char **words)
+static int json_wanted(int argc, char **argv)
 {
-    int i, bad = 0, json = count == 2 && strcmp(words[1], "--json") == 0;
-    if (count > 1 && !json) {
-        fprintf(stderr, "use: coherence [--json]\n");
-        return 2;
-    }
+    int json = 0;
+    const option options[] = {{"json", OPTION_FLAG, &json, 0, 0, "print JSON"}};
+    command c;
+    memset(&c, 0, sizeof c);
+    c.usage = "[--json]\nThe published experiments again: each number beside the published one.";
+    c.options = options;
+    c.option_count = 1;
+    options_read(&c, argc, argv);
+    return json;
+}
+
+int main(int argc, char **argv)
+{
+    int i, bad = 0, json;
+    program_name = "coherence";
+    json = json_wanted(argc, argv);
     run_experiments();
     if (json) print_json();
     else print_table();
+    stdout_check();
     for (i = 0; i < row_count; i++) bad += !rows[i].agrees;
     return bad || mismatches ? 1 : 0;
 }

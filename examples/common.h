@@ -386,7 +386,7 @@ typedef struct command {
     int option_count;
     settings *descs;
     int desc_count;
-    const char *words[4]; /* arguments that are no options */
+    const char *words[8]; /* arguments that are no options */
     int word_count, word_limit;
 } command;
 

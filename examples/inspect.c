@@ -66,8 +66,12 @@ static void request_read(request *r, int argc, char **argv)
     options_read(&c, argc, argv);
     r->model = c.words[0];
     r->text = c.words[1];
+    if ((c.word_count > 0) + (r->maps != NULL) + (r->weights != NULL) > 1)
+        fail(EXIT_USAGE, "a model and a text, --maps and --weights exclude each other");
     if (c.word_count < 2 && !r->maps && !r->weights)
         fail(EXIT_USAGE, "a model and a text are needed; --help explains");
+    if (!r->maps && (r->sequence || r->causal))
+        fail(EXIT_USAGE, "--%s is for --maps alone", r->causal ? "causal" : "sequence");
 }
 
 static void look_open(look *k, int layers, int heads, int tokens)

@@ -59,6 +59,8 @@ static void request_read(request *r, int argc, char **argv)
     r->action = word_choose("the action", c.word_count ? c.words[0] : "", "build ask bench");
     r->store = c.word_count > 1 ? c.words[1] : NULL;
     r->file = c.word_count > 2 ? c.words[2] : NULL;
+    if (r->action == BENCH && r->store)
+        fail(EXIT_USAGE, "bench makes its own packets: \"%s\" is too much", r->store);
     if (r->action != BENCH && !r->file)
         fail(EXIT_USAGE, "build or ask, a store and a file of vectors are needed; --help explains");
 }

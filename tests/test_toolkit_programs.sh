@@ -4,7 +4,7 @@
 # a folder that already holds the programs. Ends with `N passed, N failed`.
 
 . "$(dirname "$0")/program_tests.sh"
-build_programs coherence recall embed_report inspect train plot
+build_programs coherence recall embed_report inspect train plot bench
 
 # The output is JSON, where Python is there to tell.
 is_json() {
@@ -23,8 +23,6 @@ succeeds "$bin/coherence"
 ok "every number agrees" has '^([0-9]+) of \1 numbers agree; 0 index queries differ'
 succeeds "$bin/coherence" --json
 ok "its JSON parses" is_json
-run "$bin/coherence" --nonsense
-ok "an unknown option is refused" [ "$status" = 2 ]
 
 # ---- recall ----
 npy v.npy 300 40 "$root/wavecoh.h"
@@ -84,5 +82,32 @@ succeeds "$bin/plot" loss m.csv
 ok "loss.svg is a picture" has '^</svg>' loss.svg
 run "$bin/plot" loss "$root/LICENSE"
 ok "a file that is no log is refused" one_sentence 1 'no log of train'
+
+# ---- every choice is checked, and a misspelt one names the nearest ----
+for program in coherence recall embed_report inspect bench plot; do
+    refuses 2 'nonsense' "$bin/$program" --nonsense
+    for help in -h --help; do
+        succeeds "$bin/$program" $help
+        ok "$program $help explains" has "^usage: $program "
+    done
+done
+refuses 2 'no option --jsno; .*did you mean --json' "$bin/coherence" --jsno
+refuses 2 'no option --scoer; .*did you mean --score' "$bin/recall" --scoer cosine ask v.store v.npy
+refuses 2 'score is "resonace": allowed are:? .*did you mean resonance' "$bin/recall" ask v.store v.npy \
+    --score resonace
+refuses 2 'packet is "dtf".*did you mean dft' "$bin/recall" build x.store v.npy --packet dtf
+refuses 2 'the action is "bulid".*did you mean build' "$bin/recall" bulid x.store v.npy
+refuses 2 '"v.npy" is too much' "$bin/recall" bench v.npy
+refuses 2 'no option --plot-s; .*did you mean --plots' "$bin/embed_report" v.npy --plot-s e
+refuses 2 'no option --casual; .*did you mean --causal' "$bin/inspect" --maps m.safetensors --casual
+refuses 2 'exclude each other' "$bin/inspect" --maps m.safetensors m.safetensors "$root/LICENSE"
+refuses 2 'exclude each other' "$bin/inspect" --maps m.safetensors --weights m.safetensors
+refuses 2 '--causal is for --maps' "$bin/inspect" m.safetensors "$root/LICENSE" --causal
+refuses 2 'a part is "sesion".*did you mean session' "$bin/bench" gemm sesion
+refuses 2 'isa is "sse3".*did you mean sse2' "$bin/bench" --isa sse3 gemm
+refuses 2 'no option --ias; .*did you mean --isa' "$bin/bench" --ias scalar
+refuses 2 'the option is "--hlep".*did you mean --help' "$bin/plot" --hlep
+refuses 2 '0 logs' "$bin/plot" loss
+refuses 2 '9 logs' "$bin/plot" loss m.csv m.csv m.csv m.csv m.csv m.csv m.csv m.csv m.csv
 
 finish
