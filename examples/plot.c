@@ -240,7 +240,7 @@ static void draw(const char *out, const curve *curves, int runs, char **paths)
     for (i = 0; i < runs; i++) {
         const curve *c = &curves[i];
         plot_style style = plot_style_of(i), thin = style;
-        thin.dash = 0;
+        if (i < PLOT_COLOURS) thin.dash = 0; /* a colour that comes again is dashed */
         plot_curve(&p, &f, c->step, c->train, c->count, 1, thin);
         plot_curve(&p, &f, c->val_step, c->val, c->val_count, 2.6, style);
         plot_points(&p, &f, c->val_step, c->val, c->val_count, 3.4, style);

@@ -309,19 +309,34 @@ static double plot_text_width(const char *text, double size)
 }
 
 #ifdef WAVECOH_PNG
-/* The font of the PNG is ASCII: what looks like a letter of it, else one '?' a character. */
-static void plot_text_ascii(char *copy, int size, const char *text)
+/* The font of the PNG is ASCII: what stands for a character there, one '?' where nothing does. */
+static const char *plot_ascii(unsigned long point, char one[2])
 {
-    static const unsigned long points[] = {0x2013, 0x2026, 0x2265, 0xb2, 0x3c0, 0x3ba};
-    size_t length = strlen(text), at = 0;
-    int used = 0, k;
-    while (at < length && used < size - 1) {
+    static const struct {
+        unsigned long point;
+        const char *text;
+    } others[] = {{0x2013, "-"},  {0x2026, "..."},  {0x2265, ">="}, {0xb2, "2"},
+                  {0x3c0, " pi"}, {0x3ba, "kappa"}, {0xb0, " deg"}};
+    size_t i;
+    one[0] = (char)(point < 127 && point >= 32 ? (int)point : '?');
+    one[1] = 0;
+    for (i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (others[i].point == point) return others[i].text;
+    return one;
+}
+
+/* The same for a text: made fit for a buffer [size]. */
+static void plot_text_ascii(char *copy, size_t size, const char *text)
+{
+    size_t length = strlen(text), at = 0, used = 0;
+    char one[2];
+    while (at < length) {
         unsigned long point = 0xfffd;
         int bytes = utf8_length(text + at, length - at, &point);
-        copy[used] = (char)(point < 127 && point >= 32 ? (int)point : '?');
-        for (k = 0; k < 6; k++)
-            if (points[k] == point) copy[used] = "-~>2pk"[k];
-        used++;
+        const char *put = plot_ascii(point, one);
+        if (used + strlen(put) >= size) break;
+        strcpy(copy + used, put);
+        used += strlen(put);
         at += bytes ? (size_t)bytes : 1;
     }
     copy[used] = 0;
@@ -334,7 +349,7 @@ static void plot_text_fine(plot *p, double x, double y, double size, int anchor,
     char copy[256];
     double scale = size / 11.0, wide;
     int count, i;
-    plot_text_ascii(copy, (int)sizeof copy, text);
+    plot_text_ascii(copy, sizeof copy, text);
     wide = stb_easy_font_width(copy) * scale;
     count = stb_easy_font_print(0, 0, copy, NULL, quads, (int)sizeof quads);
     for (i = 0; i < count; i++) { /* 4 corners of 4 floats each; 7 is the base line */

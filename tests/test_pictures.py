@@ -16,6 +16,7 @@ import sys
 import tempfile
 import unicodedata
 import xml.etree.ElementTree as ET
+import zlib
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 HEAD = "step,train,val,lr,grad_norm,tokens,seconds\n"
@@ -33,13 +34,16 @@ def check(ok, what):
 
 # ---- programs and files --------------------------------------------------------------------------
 
+def compiled(name, to, *flags):
+    command = os.environ.get("CC", "cc").split() + os.environ.get("CFLAGS", "-O1").split() + list(flags)
+    source = os.path.join(ROOT, "examples", name + ".c")
+    done = subprocess.run(command + [source, "-o", to, "-lm", "-lpthread"], capture_output=True)
+    return check(done.returncode == 0 and not done.stderr, name + " builds without a warning")
+
+
 def build(*names):
     for name in names:
-        command = os.environ.get("CC", "cc").split() + os.environ.get("CFLAGS", "-O1").split()
-        source = os.path.join(ROOT, "examples", name + ".c")
-        done = subprocess.run(command + [source, "-o", os.path.join(bin_folder, name), "-lm",
-                                         "-lpthread"], capture_output=True)
-        check(done.returncode == 0 and not done.stderr, name + " builds without a warning")
+        compiled(name, os.path.join(bin_folder, name))
 
 
 def run(name, *words):
@@ -376,6 +380,51 @@ def long_logs_are_thinned():
     train, val = picture.curves()
     check(len(train) <= 401 and len(val) <= 401 and len(picture.all("circle")) < 410, "20,000 rows")
     check(near(train[-1][0], picture.place("x", 20000)), "the last row is drawn")
+
+
+def pixels_of(path):
+    """Rows of a PNG of 8 bits a channel, RGB, each a list of colours (PNG 1.2, section 6)."""
+    with open(path, "rb") as file:
+        raw = file.read()
+    at, data = 8, b""
+    while at < len(raw):
+        size, kind = struct.unpack(">I4s", raw[at:at + 8])
+        chunk = raw[at + 8:at + 8 + size]
+        data += chunk if kind == b"IDAT" else b""
+        if kind == b"IHDR":
+            width, height, depth, colour = struct.unpack(">IIBB", chunk[:10])
+        at += 12 + size
+    check((depth, colour) == (8, 2), path + " is RGB")
+    data, rows, above = zlib.decompress(data), [], bytearray(3 * width)
+    for y in range(height):
+        line = bytearray(data[y * (3 * width + 1):(y + 1) * (3 * width + 1)])
+        kind, line = line[0], line[1:]
+        for i in range(len(line)):
+            left, up, corner = (line[i - 3], above[i], above[i - 3]) if i > 2 else (0, above[i], 0)
+            near_of = sorted((left, up, corner), key=lambda v: abs(left + up - corner - v))[0]
+            line[i] = (line[i] + (0, left, up, (left + up) // 2, near_of)[kind]) & 255
+        rows.append(["#%02x%02x%02x" % tuple(line[3 * x:3 * x + 3]) for x in range(width)])
+        above = line
+    return rows
+
+
+def a_png_shows_what_the_svg_shows():
+    source = "#include <stb/stb_image_write.h>\n#include <stb/stb_easy_font.h>\n"
+    done = subprocess.run(os.environ.get("CC", "cc").split() + ["-E", "-", "-o", os.devnull],
+                          input=source.encode(), capture_output=True)
+    if done.returncode:
+        print("not run: PNG pictures (no stb_image_write.h and stb_easy_font.h: libstb-dev)")
+        return
+    compiled("plot", os.path.join(bin_folder, "plot_png"), "-DWAVECOH_PNG")
+    log_of([(10, 4, 4.5), (20, 3, 3.5), (30, 1, 1.5)])
+    succeeds("plot_png", "o", "c.csv")
+    picture, rows = Picture("o.svg"), pixels_of("o.png")
+    check((len(rows[0]), len(rows)) == (picture.width, picture.height), "the PNG is as large as the SVG")
+    for x, y, r, colour in picture.discs():
+        check(r < 2 or rows[int(y)][int(x)] == colour, "a disc at %g, %g is there: %s" % (x, y, rows[int(y)][int(x)]))
+    x, y = picture.text_at("step")
+    ink = sum(rows[j][i] != "#ffffff" for j in range(int(y) - 12, int(y) + 4) for i in range(int(x) - 30, int(x) + 30))
+    check(ink > 40 and rows[2][2] == "#ffffff", "texts are written, and nothing else: %d" % ink)
 
 
 # ---- embed_report --------------------------------------------------------------------------------
@@ -762,6 +811,7 @@ try:
                           a_wrong_row_is_named_by_its_line, names_of_logs_are_text, long_names_are_told_apart_by_their_ends,
                           what_is_not_finite_is_counted, nothing_lies_on_an_edge_or_is_too_small_to_see,
                           numbers_are_as_short_as_they_can_be, long_logs_are_thinned,
+                          a_png_shows_what_the_svg_shows,
                           every_group_has_a_picture_of_its_own,
                           two_names_of_one_file_are_not_written_twice, texts_of_files_are_data,
                           pairs_say_what_is_drawn, a_wheel_has_its_scale, a_spectrum_has_its_null,
