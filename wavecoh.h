@@ -250,6 +250,7 @@ typedef enum wcoh_desc_kind {
     WCOH_DESC_SAMPLE,         /* wcoh_sample_desc */
     WCOH_DESC_SESSION,        /* wcoh_session_desc */
     WCOH_DESC_EVAL,           /* wcoh_eval_desc */
+    WCOH_DESC_TOKENIZER,      /* wcoh_tokenizer_desc */
     WCOH_DESC_CIRCLE,         /* wcoh_circle_desc */
     WCOH_DESC_SPECTRAL,       /* wcoh_spectral_desc */
     WCOH_DESC_RESONANCE,      /* wcoh_resonance_desc */
@@ -673,29 +674,52 @@ WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sampl
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
-typedef enum wcoh_tokenizer_kind { WCOH_TOKENIZER_BYTES, WCOH_TOKENIZER_CHARS } wcoh_tokenizer_kind;
+typedef enum wcoh_tokenizer_kind {
+    WCOH_TOKENIZER_BYTES,      /* token = byte, 256 symbols */
+    WCOH_TOKENIZER_CHARS,      /* the distinct characters of a text, in the order of code points */
+    WCOH_TOKENIZER_CHARS_BYTES /* those, and 256 bytes behind them: no text is refused */
+} wcoh_tokenizer_kind;
 
-/* Bytes: token = byte, 256 symbols. */
+/* All zero is bytes. wcoh_fields(WCOH_DESC_TOKENIZER). */
+typedef struct wcoh_tokenizer_desc {
+    int start; /* 1: one symbol more, the last: what every sequence begins with. No text has it */
+    wcoh_tokenizer_kind kind;
+    wcoh_memory memory;
+} wcoh_tokenizer_desc;
+
+/* Make a tokenizer; `text` [size] gives the alphabet where the kind has one. For CHARS it must be
+   UTF-8 and not empty; for CHARS_BYTES bytes that are no UTF-8 are passed over.
+   Errors: WCOH_E_FORMAT (names the byte of the first malformed sequence), WCOH_E_DATA (no text),
+   WCOH_E_MEMORY, WCOH_E_ARGUMENT. Untrusted input: yes. */
+WCOH_API wcoh_result wcoh_tokenizer_create(wcoh_tokenizer **tokenizer,
+                                           const wcoh_tokenizer_desc *desc, const char *text,
+                                           size_t size, wcoh_error *error);
+/* The same in short for bytes, and for the characters of a text. */
 WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
                                                  const wcoh_memory *memory, wcoh_error *error);
-/* Characters: the distinct code points of `text` [size] in ascending order. text must be UTF-8.
-   Errors: WCOH_E_FORMAT (names the byte of the first malformed sequence), WCOH_E_DATA (no text),
-   WCOH_E_MEMORY. Untrusted input: yes. */
 WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, const char *text,
                                                  size_t size, const wcoh_memory *memory,
                                                  wcoh_error *error);
 WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer); /* NULL is allowed */
 WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer);
 WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer);
+/* Characters of the alphabet: tokens 0 .. that - 1 (0 for bytes); bytes follow, then the start. */
+WCOH_API int wcoh_tokenizer_characters(const wcoh_tokenizer *tokenizer);
+/* The start symbol's token, or -1 without one. Put it before the tokens of each sequence that a
+   model learns, and let a session hear it first. */
+WCOH_API int wcoh_tokenizer_start(const wcoh_tokenizer *tokenizer);
 /* Text to tokens. *count (may be NULL) = tokens of the whole text; at most `capacity` are written
    (tokens may be NULL with capacity 0 to measure); after WCOH_E_TOKEN and WCOH_E_FORMAT it counts
    those before the fault. Errors: WCOH_E_TOKEN for a character outside the alphabet (names it and
-   its byte), WCOH_E_FORMAT for malformed UTF-8, WCOH_E_MEMORY if capacity was too small. */
+   its byte), WCOH_E_FORMAT for malformed UTF-8, WCOH_E_MEMORY if capacity was too small. Where the
+   tokenizer has bytes neither of the first two comes: what is no character of the alphabet, valid
+   UTF-8 or not, is spelled in bytes, and decoding gives any text back. */
 WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
                                            size_t size, uint32_t *tokens, size_t capacity,
                                            size_t *count, wcoh_error *error);
-/* The bytes of one token (1..4), not terminated; returns their number, 0 if outside the
-   vocabulary. */
+/* The bytes of one token (1..4), not terminated; returns their number, 0 for the start symbol and
+   outside the vocabulary. Bytes of one character may come in several tokens: to show text as it
+   comes, hold them back until they are whole (examples/text.h: flow_write). */
 WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4]);
 
 /* ---- files ----------------------------------------------------------------------------------- */
@@ -12088,6 +12112,11 @@ static const wcoh_field wcohi_eval_fields[] = {
     WCOHI_INT(wcoh_eval_desc, batch, 16, 1, 1048576, 0, "windows scored at once"),
 };
 
+static const wcoh_field wcohi_tokenizer_fields[] = {
+    WCOHI_CHOICE(wcoh_tokenizer_desc, kind, "bytes chars chars+bytes", "what a symbol is"),
+    WCOHI_INT(wcoh_tokenizer_desc, start, 0, 1, 1, 0, "1: a symbol that every sequence begins with"),
+};
+
 #ifndef WAVECOH_NO_TOOLKIT
 enum { WCOHI_BANDS = 128, WCOHI_TOP = 1024 }; /* arrays of the toolkit have that room */
 
@@ -12137,7 +12166,7 @@ WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count)
 #define WCOHI_TABLE(fields) {fields, WCOHI_COUNT(fields)}
         WCOHI_TABLE(wcohi_model_fields),     WCOHI_TABLE(wcohi_trainer_fields),
         WCOHI_TABLE(wcohi_sample_fields),    WCOHI_TABLE(wcohi_session_fields),
-        WCOHI_TABLE(wcohi_eval_fields),
+        WCOHI_TABLE(wcohi_eval_fields),      WCOHI_TABLE(wcohi_tokenizer_fields),
 #ifndef WAVECOH_NO_TOOLKIT
         WCOHI_TABLE(wcohi_circle_fields),    WCOHI_TABLE(wcohi_spectral_fields),
         WCOHI_TABLE(wcohi_resonance_fields), WCOHI_TABLE(wcohi_query_fields),
@@ -12514,13 +12543,16 @@ static int wcohi_bound_to_context(const wcoh_model_desc *desc)
 
 /* ======== 4 model: tokenizers ================================================================= */
 
+/* Tokens: the characters, then 256 bytes unless the kind is chars, then the start. */
 struct wcoh_tokenizer {
     wcoh_tokenizer_kind kind;
     int vocab;
-    uint32_t *points; /* characters: [vocab] code points, ascending; the token is the index */
-    char *alphabet;   /* characters: the same as UTF-8, what a file keeps */
+    int characters;
+    int start;        /* its token, or -1 */
+    uint32_t *points; /* [characters] code points, ascending; the token is the index */
+    char *alphabet;   /* the same as UTF-8, what a file keeps */
     size_t alphabet_size;
-    int32_t low[128];  /* characters: token of a code point below 128, or -1 */
+    int32_t low[128];  /* token of a code point below 128, or -1 */
     wcohi_block block; /* all zero in a copy that lives inside a model */
 };
 
@@ -12541,11 +12573,13 @@ static wcoh_tokenizer *wcohi_tokenizer_place(wcohi_arena *arena, size_t points,
 /* A copy inside `arena` for an object that carries its tokenizer; from == NULL gives NULL. */
 static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh_tokenizer *from)
 {
-    size_t points = from && from->kind == WCOH_TOKENIZER_CHARS ? (size_t)from->vocab : 0;
+    size_t points = from ? (size_t)from->characters : 0;
     wcoh_tokenizer *to = from ? wcohi_tokenizer_place(arena, points, from->alphabet_size) : NULL;
     if (!to) return NULL;
     to->kind = from->kind;
     to->vocab = from->vocab;
+    to->characters = from->characters;
+    to->start = from->start;
     memcpy(to->low, from->low, sizeof to->low);
     if (points) {
         memcpy(to->points, from->points, points * sizeof *to->points);
@@ -12554,13 +12588,21 @@ static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh
     return to;
 }
 
-/* The alphabet as UTF-8 [*bytes], from which wcoh_tokenizer_create_chars makes the same tokenizer;
-   empty for bytes. */
+/* The alphabet as UTF-8 [*bytes], from which wcoh_tokenizer_create makes the same tokenizer; empty
+   for bytes. */
 static void wcohi_tokenizer_alphabet(const wcoh_tokenizer *tokenizer, const char **utf8,
                                      size_t *bytes)
 {
     *utf8 = tokenizer->alphabet_size ? tokenizer->alphabet : "";
     *bytes = tokenizer->alphabet_size;
+}
+
+/* "chars", as a file keeps it. */
+static void wcohi_tokenizer_kind_text(const wcoh_tokenizer *tokenizer, char kind[16])
+{
+    wcoh_tokenizer_desc desc;
+    desc.kind = tokenizer->kind;
+    wcoh_field_get(WCOH_DESC_TOKENIZER, &desc, "kind", kind, 16);
 }
 
 static wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t points,
@@ -12578,25 +12620,13 @@ static wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t point
     return WCOH_OK;
 }
 
-WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
-                                                 const wcoh_memory *memory, wcoh_error *error)
-{
-    wcoh_result result;
-    if (!tokenizer) return wcohi_null("tokenizer", error);
-    *tokenizer = NULL;
-    result = wcohi_tokenizer_open(tokenizer, 0, 0, memory, error);
-    if (result) return result;
-    (*tokenizer)->kind = WCOH_TOKENIZER_BYTES;
-    (*tokenizer)->vocab = 256;
-    return WCOH_OK;
-}
-
 /* The distinct code points of a text are found one plane (65,536 code points) at a time: a set of
    8 KiB on the stack, and no memory but the tokenizer's own block. */
 #define WCOHI_PLANE_BYTES 8192
 
-/* Check `text`; bit p of *planes: it has code points of plane p. */
-static wcoh_result wcohi_utf8_check(const char *text, size_t size, uint32_t *planes,
+/* Bit p of *planes: `text` has code points of plane p. What is no UTF-8 is refused or, where the
+   tokenizer has `bytes` for it, passed over. */
+static wcoh_result wcohi_utf8_check(const char *text, size_t size, int bytes, uint32_t *planes,
                                     wcoh_error *error)
 {
     uint32_t point = 0;
@@ -12604,14 +12634,14 @@ static wcoh_result wcohi_utf8_check(const char *text, size_t size, uint32_t *pla
     *planes = 0;
     while (at < size) {
         int length = wcohi_utf8_read(text + at, size - at, &point);
-        if (length == 0) return wcohi_utf8_fail(text, at, error);
-        *planes |= 1u << (point >> 16);
-        at += (size_t)length;
+        if (length == 0 && !bytes) return wcohi_utf8_fail(text, at, error);
+        if (length > 0) *planes |= 1u << (point >> 16);
+        at += (size_t)WCOHI_MAX(length, 1);
     }
     return WCOH_OK;
 }
 
-/* Append the code points of one plane of a valid text to `tokenizer`, or with NULL only count them
+/* Append the code points of one plane of a checked text to `tokenizer`, or with NULL only count them
    and their bytes as UTF-8. */
 static void wcohi_alphabet_plane(wcoh_tokenizer *tokenizer, const char *text, size_t size,
                                  uint32_t plane, size_t *points, size_t *bytes)
@@ -12622,8 +12652,10 @@ static void wcohi_alphabet_plane(wcoh_tokenizer *tokenizer, const char *text, si
     size_t at = 0;
     memset(seen, 0, sizeof seen);
     while (at < size) {
-        at += (size_t)wcohi_utf8_read(text + at, size - at, &point);
-        if (point >> 16 == plane) seen[(point & 0xffff) >> 3] |= (unsigned char)(1u << (point & 7));
+        int length = wcohi_utf8_read(text + at, size - at, &point);
+        at += (size_t)WCOHI_MAX(length, 1);
+        if (length > 0 && point >> 16 == plane)
+            seen[(point & 0xffff) >> 3] |= (unsigned char)(1u << (point & 7));
     }
     for (low = 0; low < 0x10000; low++) {
         int length;
@@ -12647,31 +12679,69 @@ static void wcohi_alphabet(wcoh_tokenizer *tokenizer, const char *text, size_t s
         if (planes >> plane & 1) wcohi_alphabet_plane(tokenizer, text, size, plane, points, bytes);
 }
 
+/* A new tokenizer with its alphabet, from a text that was checked. */
+static void wcohi_tokenizer_fill(wcoh_tokenizer *tokenizer, const wcoh_tokenizer_desc *desc,
+                                 const char *text, size_t size, uint32_t planes)
+{
+    size_t points, bytes;
+    int i;
+    wcohi_alphabet(tokenizer, text, size, planes, &points, &bytes);
+    tokenizer->kind = desc->kind;
+    tokenizer->characters = (int)points;
+    tokenizer->vocab = (int)points + (desc->kind == WCOH_TOKENIZER_CHARS ? 0 : 256) + desc->start;
+    tokenizer->start = desc->start ? tokenizer->vocab - 1 : -1;
+    for (i = 0; i < 128; i++) tokenizer->low[i] = -1;
+    for (i = 0; i < (int)points && tokenizer->points[i] < 128; i++)
+        tokenizer->low[tokenizer->points[i]] = i;
+}
+
+WCOH_API wcoh_result wcoh_tokenizer_create(wcoh_tokenizer **tokenizer,
+                                           const wcoh_tokenizer_desc *given, const char *text,
+                                           size_t size, wcoh_error *error)
+{
+    wcoh_tokenizer_desc desc;
+    wcoh_result result;
+    size_t points, bytes;
+    uint32_t planes = 0;
+    if (!tokenizer || !given) return wcohi_null(tokenizer ? "desc" : "tokenizer", error);
+    *tokenizer = NULL;
+    desc = *given;
+    if ((result = wcohi_fields_resolve(WCOH_DESC_TOKENIZER, &desc, error)) != WCOH_OK)
+        return result;
+    if (desc.kind == WCOH_TOKENIZER_BYTES) size = 0;
+    if (!text && size > 0) return wcohi_null("text", error);
+    if (size == 0 && desc.kind == WCOH_TOKENIZER_CHARS)
+        return wcohi_fail(error, WCOH_E_DATA, "there is no text to take an alphabet from");
+    result = wcohi_utf8_check(text, size, desc.kind == WCOH_TOKENIZER_CHARS_BYTES, &planes, error);
+    if (result) return result;
+    wcohi_alphabet(NULL, text, size, planes, &points, &bytes);
+    result = wcohi_tokenizer_open(tokenizer, points, bytes, &desc.memory, error);
+    if (!result) wcohi_tokenizer_fill(*tokenizer, &desc, text, size, planes);
+    return result;
+}
+
+static wcoh_tokenizer_desc wcohi_tokenizer_of(wcoh_tokenizer_kind kind, const wcoh_memory *memory)
+{
+    wcoh_tokenizer_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.kind = kind;
+    if (memory) desc.memory = *memory;
+    return desc;
+}
+
+WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
+                                                 const wcoh_memory *memory, wcoh_error *error)
+{
+    wcoh_tokenizer_desc desc = wcohi_tokenizer_of(WCOH_TOKENIZER_BYTES, memory);
+    return wcoh_tokenizer_create(tokenizer, &desc, NULL, 0, error);
+}
+
 WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, const char *text,
                                                  size_t size, const wcoh_memory *memory,
                                                  wcoh_error *error)
 {
-    wcoh_result result;
-    size_t points, bytes;
-    uint32_t planes;
-    int i;
-    if (!tokenizer) return wcohi_null("tokenizer", error);
-    *tokenizer = NULL;
-    if (!text && size > 0) return wcohi_null("text", error);
-    if (size == 0)
-        return wcohi_fail(error, WCOH_E_DATA, "there is no text to take an alphabet from");
-    result = wcohi_utf8_check(text, size, &planes, error);
-    if (result) return result;
-    wcohi_alphabet(NULL, text, size, planes, &points, &bytes);
-    result = wcohi_tokenizer_open(tokenizer, points, bytes, memory, error);
-    if (result) return result;
-    wcohi_alphabet(*tokenizer, text, size, planes, &points, &bytes);
-    (*tokenizer)->kind = WCOH_TOKENIZER_CHARS;
-    (*tokenizer)->vocab = (int)points;
-    for (i = 0; i < 128; i++) (*tokenizer)->low[i] = -1;
-    for (i = 0; i < (int)points && (*tokenizer)->points[i] < 128; i++)
-        (*tokenizer)->low[(*tokenizer)->points[i]] = i;
-    return WCOH_OK;
+    wcoh_tokenizer_desc desc = wcohi_tokenizer_of(WCOH_TOKENIZER_CHARS, memory);
+    return wcoh_tokenizer_create(tokenizer, &desc, text, size, error);
 }
 
 WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer)
@@ -12689,17 +12759,27 @@ WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer)
     return tokenizer ? tokenizer->vocab : 0;
 }
 
+WCOH_API int wcoh_tokenizer_characters(const wcoh_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->characters : 0;
+}
+
+WCOH_API int wcoh_tokenizer_start(const wcoh_tokenizer *tokenizer)
+{
+    return tokenizer ? tokenizer->start : -1;
+}
+
 /* Index of a code point in the alphabet, or -1: a table below 128, bisection above. */
 static int32_t wcohi_tokenizer_find(const wcoh_tokenizer *tokenizer, uint32_t point)
 {
-    int low = 0, high = tokenizer->vocab;
+    int low = 0, high = tokenizer->characters;
     if (point < 128) return tokenizer->low[point];
     while (low < high) {
         int middle = low + (high - low) / 2;
         if (tokenizer->points[middle] < point) low = middle + 1;
         else high = middle;
     }
-    return low < tokenizer->vocab && tokenizer->points[low] == point ? low : -1;
+    return low < tokenizer->characters && tokenizer->points[low] == point ? low : -1;
 }
 
 static wcoh_result wcohi_tokenizer_unknown(const wcoh_tokenizer *tokenizer, uint32_t point,
@@ -12716,6 +12796,21 @@ static wcoh_result wcohi_tokenizer_unknown(const wcoh_tokenizer *tokenizer, uint
                       (unsigned)point, (unsigned long long)at, tokenizer->vocab);
 }
 
+/* The token at the beginning of a text [size > 0] and its length in bytes; -1: there is none, the
+   length is then that of the character *point, or 0 where there is none either. */
+static int32_t wcohi_tokenizer_next(const wcoh_tokenizer *tokenizer, const char *text, size_t size,
+                                    int *length, uint32_t *point)
+{
+    int32_t token = -1;
+    if (tokenizer->kind != WCOH_TOKENIZER_BYTES) {
+        *length = wcohi_utf8_read(text, size, point);
+        if (*length) token = wcohi_tokenizer_find(tokenizer, *point);
+        if (token >= 0 || tokenizer->kind == WCOH_TOKENIZER_CHARS) return token;
+    }
+    *length = 1;
+    return tokenizer->characters + (int32_t)(unsigned char)*text;
+}
+
 WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
                                            size_t size, uint32_t *tokens, size_t capacity,
                                            size_t *count, wcoh_error *error)
@@ -12726,13 +12821,9 @@ WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, cons
     if (!tokenizer || (!text && size > 0) || (!tokens && capacity > 0))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "the tokenizer, the text or tokens is NULL");
     while (at < size && !result) {
-        uint32_t point = (unsigned char)text[at];
-        int length = 1;
-        int32_t token = (int32_t)point;
-        if (tokenizer->kind == WCOH_TOKENIZER_CHARS) {
-            length = wcohi_utf8_read(text + at, size - at, &point);
-            token = length ? wcohi_tokenizer_find(tokenizer, point) : -1;
-        }
+        uint32_t point = 0;
+        int length = 0;
+        int32_t token = wcohi_tokenizer_next(tokenizer, text + at, size - at, &length, &point);
         if (length == 0) result = wcohi_utf8_fail(text, at, error);
         else if (token < 0) result = wcohi_tokenizer_unknown(tokenizer, point, at, error);
         else if (written++ < capacity) tokens[written - 1] = (uint32_t)token;
@@ -12747,10 +12838,11 @@ WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, cons
 
 WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4])
 {
+    uint32_t characters = tokenizer ? (uint32_t)tokenizer->characters : 0;
     if (!tokenizer || !bytes || token >= (uint32_t)tokenizer->vocab) return 0;
-    if (tokenizer->kind == WCOH_TOKENIZER_CHARS)
-        return wcohi_utf8_write(tokenizer->points[token], bytes);
-    bytes[0] = (char)(unsigned char)token;
+    if (token < characters) return wcohi_utf8_write(tokenizer->points[token], bytes);
+    if (tokenizer->start == (int)token) return 0;
+    bytes[0] = (char)(unsigned char)(token - characters);
     return 1;
 }
 
@@ -14450,14 +14542,14 @@ static void wcohi_put_model(wcohi_sink *sink, const wcoh_model *model)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
     const char *alphabet;
+    char kind[16];
     size_t size;
     wcohi_put_fields(sink, WCOH_DESC_MODEL, "model.", wcoh_model_get_desc(model));
     if (!tokenizer) return;
-    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) {
-        wcohi_put_value(sink, "tokenizer.", "kind", "bytes");
-        return;
-    }
-    wcohi_put_value(sink, "tokenizer.", "kind", "chars");
+    wcohi_tokenizer_kind_text(tokenizer, kind);
+    wcohi_put_value(sink, "tokenizer.", "kind", kind);
+    if (tokenizer->start >= 0) wcohi_put_value(sink, "tokenizer.", "start", "1");
+    if (tokenizer->kind == WCOH_TOKENIZER_BYTES) return;
     wcohi_tokenizer_alphabet(tokenizer, &alphabet, &size);
     wcohi_put_note(sink, "tokenizer.alphabet", alphabet, size);
 }
@@ -14652,17 +14744,22 @@ WCOH_API size_t wcoh_model_file_size(const wcoh_model *model)
 static wcoh_result wcohi_note_tokenizer(const wcoh_tensors *t, wcoh_tokenizer **tokenizer,
                                         const wcoh_memory *memory, wcoh_error *error)
 {
-    const char *kind = wcoh_tensors_metadata(t, "tokenizer.kind"), *alphabet;
+    const char *kind = wcoh_tensors_metadata(t, "tokenizer.kind"), *alphabet,
+               *start = wcoh_tensors_metadata(t, "tokenizer.start");
+    wcoh_tokenizer_desc desc;
     wcoh_result result;
     wcoh_error own;
     size_t size = 0;
     *tokenizer = NULL;
     if (!kind) return WCOH_OK;
-    if (strcmp(kind, "bytes") == 0) return wcoh_tokenizer_create_bytes(tokenizer, memory, error);
+    memset(&desc, 0, sizeof desc);
+    desc.memory = *memory;
     alphabet = wcohi_tensors_note(t, "tokenizer.alphabet", &size);
-    if (strcmp(kind, "chars") || !alphabet)
+    if (wcoh_field_set(WCOH_DESC_TOKENIZER, &desc, "kind", kind, NULL) ||
+        (desc.kind != WCOH_TOKENIZER_BYTES && !alphabet) ||
+        (start && wcoh_field_set(WCOH_DESC_TOKENIZER, &desc, "start", start, NULL)))
         return wcohi_fail(error, WCOH_E_FORMAT, "the tokenizer of the file is not known");
-    result = wcoh_tokenizer_create_chars(tokenizer, alphabet, size, memory, &own);
+    result = wcoh_tokenizer_create(tokenizer, &desc, alphabet, size, &own);
     if (!result) return result;
     return wcohi_fail(error, result == WCOH_E_MEMORY ? result : WCOH_E_FORMAT,
                       "tokenizer.alphabet in the file: %s", own.text);

@@ -528,6 +528,8 @@ static wcoh_result resolve_toolkit(wcoh_desc_kind kind, void *desc, wcoh_error *
 /* Whoever takes such a desc, takes this one. */
 static wcoh_result resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
 {
+    wcoh_tokenizer *tokenizer;
+    wcoh_result result;
     switch (kind) {
     case WCOH_DESC_MODEL: return wcoh_model_desc_resolve((wcoh_model_desc *)desc, error);
     case WCOH_DESC_TRAINER:
@@ -535,6 +537,10 @@ static wcoh_result resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
     case WCOH_DESC_SAMPLE: return wcoh_sample_desc_check((const wcoh_sample_desc *)desc, 65, error);
     case WCOH_DESC_SESSION:
     case WCOH_DESC_EVAL: return resolve_running(kind, desc, error);
+    case WCOH_DESC_TOKENIZER:
+        result = wcoh_tokenizer_create(&tokenizer, (const wcoh_tokenizer_desc *)desc, "ab", 2, error);
+        wcoh_tokenizer_destroy(tokenizer);
+        return result;
     case WCOH_DESC_RESONANCE_QUERY: return resolve_query(desc, error);
     default: return resolve_toolkit(kind, desc, error);
     }
@@ -558,6 +564,7 @@ typedef union any_desc {
     wcoh_sample_desc sample;
     wcoh_session_desc session;
     wcoh_eval_desc eval;
+    wcoh_tokenizer_desc tokenizer;
     wcoh_circle_desc circle;
     wcoh_spectral_desc spectral;
     wcoh_resonance_desc resonance;

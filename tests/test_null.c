@@ -385,8 +385,14 @@ static void sampling_needs_its_pointers(void)
 static void tokenizer_calls_need_their_pointers(void)
 {
     wcoh_tokenizer *tokenizer = NULL;
+    wcoh_tokenizer_desc desc;
     size_t count = 9;
     char letter[4];
+    memset(&desc, 0, sizeof desc);
+    REFUSE(wcoh_tokenizer_create, NULL, &desc, "ab", 2);
+    REFUSE(wcoh_tokenizer_create, &tokenizer, NULL, "ab", 2);
+    ALLOW(wcoh_tokenizer_create, &tokenizer, &desc, NULL, 0); /* bytes need no text */
+    wcoh_tokenizer_destroy(tokenizer);
     REFUSE(wcoh_tokenizer_create_bytes, NULL, NULL);
     REFUSE(wcoh_tokenizer_create_chars, NULL, "ab", 2, NULL);
     REFUSE(wcoh_tokenizer_create_chars, &tokenizer, NULL, 2, NULL);
@@ -395,6 +401,8 @@ static void tokenizer_calls_need_their_pointers(void)
     CALL(wcoh_tokenizer_destroy, NULL);
     CHECK(CALL(wcoh_tokenizer_get_kind, NULL) == WCOH_TOKENIZER_BYTES);
     CHECK(CALL(wcoh_tokenizer_vocab, NULL) == 0);
+    CHECK(CALL(wcoh_tokenizer_characters, NULL) == 0);
+    CHECK(CALL(wcoh_tokenizer_start, NULL) == -1);
     REFUSE(wcoh_tokenizer_encode, NULL, "ab", 2, tokens, 2, &count);
     REFUSE(wcoh_tokenizer_encode, tokenizer, NULL, 2, tokens, 2, &count);
     REFUSE(wcoh_tokenizer_encode, tokenizer, "ab", 2, NULL, 2, &count);

@@ -243,8 +243,139 @@ static void no_text_has_no_alphabet(void)
     CHECK(wcoh_tokenizer_create_chars(&tokenizer, "", 0, NULL, &error) == WCOH_E_DATA);
     CHECK_TEXT(error.text, "there is no text");
     CHECK(wcoh_tokenizer_create_chars(&tokenizer, NULL, 0, NULL, NULL) == WCOH_E_DATA);
+    CHECK(wcoh_tokenizer_create_chars(&tokenizer, NULL, 3, NULL, NULL) == WCOH_E_ARGUMENT);
     CHECK(wcoh_tokenizer_create_chars(NULL, "a", 1, NULL, &error) == WCOH_E_ARGUMENT);
     CHECK(wcoh_tokenizer_create_bytes(NULL, NULL, &error) == WCOH_E_ARGUMENT);
+}
+
+/* ---- characters with bytes for the rest ------------------------------------------------------ */
+
+static wcoh_tokenizer *tokenizer_of(wcoh_tokenizer_kind kind, int start, const char *text)
+{
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_tokenizer_desc desc;
+    wcoh_error error;
+    memset(&desc, 0, sizeof desc);
+    desc.kind = kind;
+    desc.start = start;
+    CHECK_SAY(wcoh_tokenizer_create(&tokenizer, &desc, text, strlen(text), &error) == WCOH_OK, "%s",
+              error.text);
+    return tokenizer;
+}
+
+static void what_is_no_character_of_the_alphabet_is_spelled_in_bytes(void)
+{
+    wcoh_tokenizer *mixed = tokenizer_of(WCOH_TOKENIZER_CHARS_BYTES, 0, "b\xc3\xa9"
+                                                                        "a");
+    uint32_t tokens[16];
+    /* a, b, e with an accent are 0, 1, 2; the bytes begin at 3 */
+    static const uint32_t expected[] = {0, 2, 3 + 0xe2, 3 + 0x82, 3 + 0xac, 1, 3 + 0xff,
+                                        3 + 0xc3, 0, 3 + 'c'};
+    size_t count = 0;
+    char byte[4];
+    if (!mixed) return;
+    CHECK(wcoh_tokenizer_get_kind(mixed) == WCOH_TOKENIZER_CHARS_BYTES);
+    CHECK(wcoh_tokenizer_characters(mixed) == 3 && wcoh_tokenizer_vocab(mixed) == 3 + 256);
+    CHECK(wcoh_tokenizer_encode(mixed,
+                                "a\xc3\xa9\xe2\x82\xac"
+                                "b\xff\xc3"
+                                "ac",
+                                11, tokens, 16, &count, NULL) == WCOH_OK);
+    CHECK(count == 10 && memcmp(tokens, expected, sizeof expected) == 0);
+    CHECK(wcoh_tokenizer_decode(mixed, 3 + 0xff, byte) == 1 && byte[0] == '\xff');
+    CHECK(wcoh_tokenizer_decode(mixed, 3 + 256, byte) == 0);
+    wcoh_tokenizer_destroy(mixed);
+}
+
+static void characters_keep_their_tokens_where_bytes_join(void)
+{
+    const char *text = "d\xc3\xa9j\xc3\xa0 vu";
+    wcoh_tokenizer *plain_one = chars_of(text),
+                   *mixed = tokenizer_of(WCOH_TOKENIZER_CHARS_BYTES, 1, text);
+    uint32_t a[16], b[16];
+    size_t m = 0, n = 0;
+    if (!plain_one || !mixed) return;
+    CHECK(wcoh_tokenizer_encode(plain_one, text, strlen(text), a, 16, &m, NULL) == WCOH_OK);
+    CHECK(wcoh_tokenizer_encode(mixed, text, strlen(text), b, 16, &n, NULL) == WCOH_OK);
+    CHECK(m == n && memcmp(a, b, m * sizeof *a) == 0);
+    wcoh_tokenizer_destroy(plain_one);
+    wcoh_tokenizer_destroy(mixed);
+}
+
+static void any_bytes_come_back_from_characters_and_bytes(void)
+{
+    wcoh_tokenizer *mixed = tokenizer_of(WCOH_TOKENIZER_CHARS_BYTES, 0,
+                                         "sea \xc3\xa9\xe6\xb5\xb7\xf0\x9f\x8c\x8a");
+    static const char piece[][5] = {"a", "\xc3\xa9", "\xc3", "\xa9", "\xe6\xb5", "\xe6\xb5\xb7",
+                                    "\xf0\x9f\x8c\x8a", "\xf0\x9f\x8c", "\xed\xa0\x80", "\xc0\x80",
+                                    "\xe2\x82\xac", "\xff"};
+    char text[4096];
+    wcoh_rng rng = wcoh_rng_seed(3);
+    int a, b, round, wrong = 0;
+    size_t size;
+    if (!mixed) return;
+    for (a = 0; a < 256; a++)
+        for (b = 0; b < 256; b++) {
+            text[0] = (char)a, text[1] = (char)b;
+            wrong += !comes_back(mixed, text, 2);
+        }
+    for (round = 0; round < 2000; round++) { /* characters, whole and cut, and noise between them */
+        for (size = 0; size < 40;) {
+            const char *one = piece[wcoh_rng_next(&rng) % (sizeof piece / sizeof *piece)];
+            size_t length = strlen(one);
+            memcpy(text + size, one, length);
+            size += length;
+            if (wcoh_rng_next(&rng) % 8 == 0) text[size++] = (char)(wcoh_rng_next(&rng) & 255);
+        }
+        wrong += !comes_back(mixed, text, size);
+    }
+    CHECK(wrong == 0);
+    CHECK(comes_back(mixed, text, 0));
+    wcoh_tokenizer_destroy(mixed);
+}
+
+static void a_broken_text_still_gives_its_characters(void)
+{
+    wcoh_tokenizer *mixed =
+        tokenizer_of(WCOH_TOKENIZER_CHARS_BYTES, 0, "b\xff\xc3\xa9\xc3 a\xe2\x82");
+    const char *alphabet;
+    size_t size;
+    if (!mixed) return;
+    wcohi_tokenizer_alphabet(mixed, &alphabet, &size);
+    CHECK(size == 5 && memcmp(alphabet, " ab\xc3\xa9", 5) == 0);
+    wcoh_tokenizer_destroy(mixed);
+    mixed = tokenizer_of(WCOH_TOKENIZER_CHARS_BYTES, 0, "\xff\xfe"); /* none at all */
+    CHECK(wcoh_tokenizer_characters(mixed) == 0 && wcoh_tokenizer_vocab(mixed) == 256);
+    CHECK(comes_back(mixed, "\xff any", 5));
+    wcoh_tokenizer_destroy(mixed);
+    mixed = tokenizer_of(WCOH_TOKENIZER_CHARS_BYTES, 0, "");
+    CHECK(comes_back(mixed, "\xff any", 5));
+    wcoh_tokenizer_destroy(mixed);
+}
+
+/* ---- the start symbol ------------------------------------------------------------------------ */
+
+static void a_start_symbol_is_the_last_and_no_text_has_it(void)
+{
+    static const wcoh_tokenizer_kind kinds[] = {WCOH_TOKENIZER_BYTES, WCOH_TOKENIZER_CHARS,
+                                                WCOH_TOKENIZER_CHARS_BYTES};
+    static const int symbols[] = {256, 3, 259};
+    uint32_t tokens[3];
+    char none[4];
+    size_t i, count;
+    for (i = 0; i < 3; i++) {
+        wcoh_tokenizer *with = tokenizer_of(kinds[i], 1, "abc");
+        wcoh_tokenizer *without = tokenizer_of(kinds[i], 0, "abc");
+        CHECK(wcoh_tokenizer_vocab(without) == symbols[i] && wcoh_tokenizer_start(without) == -1);
+        CHECK(wcoh_tokenizer_vocab(with) == symbols[i] + 1);
+        CHECK(wcoh_tokenizer_start(with) == symbols[i]);
+        CHECK(wcoh_tokenizer_decode(with, (uint32_t)symbols[i], none) == 0);
+        CHECK(wcoh_tokenizer_encode(with, "cab", 3, tokens, 3, &count, NULL) == WCOH_OK);
+        CHECK(count == 3 && tokens[0] < (uint32_t)symbols[i] && comes_back(with, "cab", 3));
+        wcoh_tokenizer_destroy(with);
+        wcoh_tokenizer_destroy(without);
+    }
+    CHECK(wcoh_tokenizer_start(NULL) == -1 && wcoh_tokenizer_characters(NULL) == 0);
 }
 
 static void a_tokenizer_takes_one_block(void)
@@ -690,6 +821,35 @@ static void a_model_carries_its_own_tokenizer(void)
     wcoh_model_destroy(model);
 }
 
+/* Every kind, with a start symbol and without, through a file. */
+static void a_file_keeps_the_tokenizer(void)
+{
+    static unsigned char bytes[1 << 18];
+    wcoh_block_io block = {bytes, sizeof bytes, 0};
+    wcoh_io io = wcoh_io_memory(&block);
+    wcoh_error error;
+    int kind, start;
+    for (kind = WCOH_TOKENIZER_BYTES; kind <= WCOH_TOKENIZER_CHARS_BYTES; kind++)
+        for (start = 0; start < 2; start++) {
+            wcoh_tokenizer *given = tokenizer_of((wcoh_tokenizer_kind)kind, start, "mer \xc3\xa9");
+            wcoh_model *model = small_model(wcoh_tokenizer_vocab(given), given), *back = NULL;
+            const wcoh_tokenizer *read;
+            block.used = 0;
+            CHECK(wcoh_model_save(model, &io, &error) == WCOH_OK);
+            CHECK_SAY(wcoh_model_load(&back, &io, NULL, &error) == WCOH_OK, "%s", error.text);
+            read = wcoh_model_tokenizer(back);
+            CHECK(wcoh_tokenizer_get_kind(read) == (wcoh_tokenizer_kind)kind);
+            CHECK(wcoh_tokenizer_vocab(read) == wcoh_tokenizer_vocab(given));
+            CHECK(wcoh_tokenizer_characters(read) == wcoh_tokenizer_characters(given));
+            CHECK(wcoh_tokenizer_start(read) == wcoh_tokenizer_start(given));
+            CHECK(comes_back(read, "m\xc3\xa9r", 4));
+            if (kind != WCOH_TOKENIZER_CHARS) CHECK(comes_back(read, "\xff\xc3!", 3));
+            wcoh_model_destroy(back);
+            wcoh_model_destroy(model);
+            wcoh_tokenizer_destroy(given);
+        }
+}
+
 static void a_session_samples_as_wcoh_sample_does(void)
 {
     enum { N = 30, HEARD = 1500 };
@@ -738,6 +898,11 @@ int main(void)
     RUN(an_unknown_character_is_named);
     RUN(encoding_measures_and_respects_capacity);
     RUN(no_text_has_no_alphabet);
+    RUN(what_is_no_character_of_the_alphabet_is_spelled_in_bytes);
+    RUN(characters_keep_their_tokens_where_bytes_join);
+    RUN(any_bytes_come_back_from_characters_and_bytes);
+    RUN(a_broken_text_still_gives_its_characters);
+    RUN(a_start_symbol_is_the_last_and_no_text_has_it);
     RUN(a_tokenizer_takes_one_block);
     RUN(a_copy_lives_in_the_arena_alone);
     RUN(filters_alone_and_together_follow_their_definitions);
@@ -754,6 +919,7 @@ int main(void)
     RUN(missing_arguments_are_named);
     RUN(the_table_lists_every_setting);
     RUN(a_model_carries_its_own_tokenizer);
+    RUN(a_file_keeps_the_tokenizer);
     RUN(a_session_samples_as_wcoh_sample_does);
     return test_end();
 }
