@@ -18,7 +18,7 @@
        wcoh_session_desc listening = {0};
        wcoh_model *model; wcoh_trainer *trainer; wcoh_session *session;
        desc.vocab = 65;                                       // symbols 0 .. 64: yours
-       if (wcoh_model_create(&model, &desc, &error)) puts(error.text);
+       if (wcoh_model_create(&model, &desc, &error) < 0) puts(error.text);
        wcoh_trainer_create(&trainer, model, &training, &error);
        wcoh_trainer_set_data(trainer, train, train_count, val, val_count, &error);
        wcoh_trainer_run(trainer, 2.0, NULL, &error);          // 2 ms of training, inside a frame
@@ -77,8 +77,9 @@
 
    MEMORY    An object takes one block through the allocator of its desc, or lives in a block that
              you hand over; *_size tells how much, before. Nothing is allocated after creation.
-   ERRORS    Functions return WCOH_OK or a negative wcoh_result and fill the wcoh_error you gave
-             (or none). Nothing prints, exits, asserts on input, or is left half made.
+   ERRORS    A negative wcoh_result is a failure: the wcoh_error you gave (or none) is filled, and
+             nothing prints, exits, asserts on input, or is left half made. So ask `< 0`: a trainer
+             whose run is over returns WCOH_DONE, which is 1.
    THREADS   No global state: objects of different models are independent. One thread at a time
              per object; inside, a trainer uses as many threads as its desc says, or your job
              system. A session reads its model: do not train that model during its calls.
@@ -118,7 +119,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 121 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 122 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -172,6 +173,7 @@ typedef float wcoh_real;
 
 /* One list gives the enum, the names and the sentences: X(name, value, sentence). */
 #define WCOH_RESULTS(X)                                                                            \
+    X(WCOH_DONE, 1, "the run is over: nothing was left to do")                                     \
     X(WCOH_OK, 0, "success")                                                                       \
     X(WCOH_E_ARGUMENT, -1, "an argument or a setting is outside its range")                        \
     X(WCOH_E_MEMORY, -2, "the allocator or the given block has no memory left")                    \
@@ -241,6 +243,7 @@ typedef struct wcoh_field {
     int required;        /* 1: there is no default, 0 is refused */
     const char *choices; /* CHOICE: "harmonic circles random"; the first is the default */
     const char *help;    /* one line, for --help and the README */
+    int live;            /* trainer: 1 if wcoh_trainer_set may change it in mid-run */
 } wcoh_field;
 
 /* The struct that a table describes. A part that the build leaves out has no rows. */
@@ -463,14 +466,15 @@ typedef struct wcoh_stats {
     uint64_t step;     /* steps finished */
     uint64_t tokens;   /* tokens trained on */
     double train_loss; /* nats, of the last step; before the first: 0 */
-    double val_loss;   /* nats, of the last evaluation; negative: none yet */
-    double best_val;   /* negative: none yet */
+    double val_loss;   /* nats, of the last evaluation, also if not finite; negative: none yet */
+    double best_val;   /* of the evaluations whose loss is finite; negative: none yet */
     uint64_t best_step;
     double lr;        /* of the last step */
     double grad_norm; /* of the last step, before clipping */
     double seconds;   /* spent inside the library */
     int evaluated;    /* 1 in the callback that follows an evaluation */
     int improved;     /* 1 in the callback whose evaluation is the best so far */
+    int best_pending; /* 1: the weights of best_step wait to be kept (wcoh_trainer_best_kept) */
     int done;         /* 1: all steps made, the patience is spent, or the target reached */
 } wcoh_stats;
 
@@ -478,7 +482,7 @@ typedef struct wcoh_stats {
 typedef struct wcoh_trainer_desc {
     int batch; /* B windows a micro-batch */
     int seq;   /* T tokens a window; at most the model's context where that has positions */
-    int steps;
+    int steps;     /* of the run; negative: without end, until wcoh_trainer_finish */
     double lr;     /* peak learning rate */
     double lr_end; /* its share at the end of the cosine; negative: constant after warm-up */
     int warmup;    /* steps; negative: none */
@@ -495,9 +499,10 @@ typedef struct wcoh_trainer_desc {
     wcoh_cpu_desc cpu;
     /* NULL: a CPU device of its own, made from `cpu`; else borrowed, must outlive the trainer */
     wcoh_device *device;
-    /* After each step and each evaluation; may save, evaluate, and change parameters
-       (wcoh_trainer_sync before, wcoh_model_touch after). */
-    void (*progress)(const wcoh_stats *stats, void *user);
+    /* After each step and each evaluation; may save, evaluate, change settings (wcoh_trainer_set)
+       and parameters (wcoh_trainer_sync before, wcoh_model_touch after). Return 0 to go on, non-zero
+       to stop: the call under way returns WCOH_OK, the next one goes on there. */
+    int (*progress)(const wcoh_stats *stats, void *user);
     void *progress_user;
     /* Several processes train one model: called once a step with the gradient of all trained
        parameters, [count], to be replaced by the mean over processes. Return 0, or non-zero to
@@ -532,15 +537,29 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
                                            size_t train_count, const uint32_t *val,
                                            size_t val_count, wcoh_error *error);
 /* One whole step: batches, forward, backward, clip, AdamW, and an evaluation where one is due.
-   Finishes a step that wcoh_trainer_run left half done. stats may be NULL.
+   Finishes a step that wcoh_trainer_run left half done. stats may be NULL. WCOH_DONE and nothing
+   done where the run was over before the call (stats.done is 1 already after the call that ended it).
    Errors: WCOH_E_DATA without data, WCOH_E_NUMERIC (parameters untouched by the step),
    WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
 /* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between
    any two ops (a GPU: any two passes), go on there in the next call: bit for bit the run that was
-   never interrupted. stats may be NULL. */
+   never interrupted. stats may be NULL. Returns and errors as wcoh_trainer_step. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error);
+/* Change a setting in mid-run, from text as wcoh_field_set takes it: those whose wcoh_field says
+   `live`. It counts from the next update on and is saved with the run. A new lr is warmed up to, over
+   `warmup` steps, from the rate at hand. A run that made its steps and gets more goes on at the rate
+   that it ended with; a new lr after that warms up again. May be called in the progress callback.
+   Errors: WCOH_E_ARGUMENT (nothing is changed); a setting that is fixed is named. */
+WCOH_API wcoh_result wcoh_trainer_set(wcoh_trainer *trainer, const char *name, const char *text,
+                                      wcoh_error *error);
+/* Begin the final decay: the run ends `steps` steps from now (0: a tenth of those made so far, at
+   least one), and over them the rate falls from where it is to lr_end x lr by half a cosine; with
+   lr_end negative it stays. Sets `steps`, and patience begins anew. With steps negative this makes the
+   warm-up/stable/decay schedule of Hu et al. (MiniCPM, 2024) and Haegele et al. (2024): train without
+   end, keep checkpoints, finish from any of them. Errors: WCOH_E_ARGUMENT. */
+WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_error *error);
 /* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq
    at most the desc's; replaces the gradient buffer, changes no parameter. loss (may be NULL): mean
    nats.
@@ -563,6 +582,15 @@ WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int
 WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_loss,
                                            wcoh_error *error);
 WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats);
+/* Tell that the best weights so far are kept: stats.best_pending is 0 until better ones are found. A
+   checkpoint remembers it, so that a run resumed after a crash knows whether they still wait; while
+   best_step is step, the model holds them. */
+WCOH_API void wcoh_trainer_best_kept(wcoh_trainer *trainer);
+/* One sentence about the data, or NULL: after wcoh_trainer_set_data or wcoh_trainer_resume, that the
+   text is not the one of the steps before (a checkpoint knows length and hash of its data). Nothing
+   is refused; where the validation text is another, its losses so far are forgotten. Lives as long as
+   the trainer, until the next of these two calls. */
+WCOH_API const char *wcoh_trainer_notice(const wcoh_trainer *trainer);
 /* Bring the model's host parameters up to date (a no-op on the CPU). */
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error);
 
@@ -11993,17 +12021,22 @@ WCOH_API void wcoh_device_destroy(wcoh_device *device)
 
 /* clang-format off */
 #define WCOHI_INT(desc, member, standard, low, high, off, help)                                    \
-    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, help}
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 0}
 #define WCOHI_REQUIRED(desc, member, low, high, help)                                              \
-    {#member, WCOH_FIELD_INT, offsetof(desc, member), 0, low, high, 0, 1, NULL, help}
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), 0, low, high, 0, 1, NULL, help, 0}
 #define WCOHI_REAL(desc, member, standard, low, high, off, help)                                   \
-    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, help}
+    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 0}
 #define WCOHI_CHOICE(desc, member, choices, help)                                                  \
-    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, 0, choices, help}
+    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, 0, choices, help, 0}
 #define WCOHI_SEED(desc, member, help)                                                             \
-    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, 0, NULL, help}
+    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, 0, NULL, help, 0}
+#define WCOHI_LIVE_INT(desc, member, standard, low, high, off, help) /* changes in mid-run */      \
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 1}
+#define WCOHI_LIVE_REAL(desc, member, standard, low, high, off, help)                              \
+    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 1}
 /* clang-format on */
 #define WCOHI_AUTO "auto off on"
+#define WCOHI_RATE_MOST 10 /* the largest learning rate */
 
 static const wcoh_field wcohi_model_fields[] = {
 #define M wcoh_model_desc
@@ -12063,22 +12096,25 @@ static const wcoh_field wcohi_trainer_fields[] = {
 #define T wcoh_trainer_desc
     WCOHI_INT(T, batch, 12, 1, 1048576, 0, "windows a micro-batch"),
     WCOHI_INT(T, seq, 64, 1, 16777216, 0, "tokens a window"),
-    WCOHI_INT(T, steps, 2000, 1, 2147483647, 0, "steps of the run"),
-    WCOHI_REAL(T, lr, 4.5e-3, 1e-9, 10, 0, "peak learning rate; wider models want less"),
-    WCOHI_REAL(T, lr_end, 0.1, 1e-9, 1, 1,
-               "share of lr at the end of the cosine; negative: constant lr"),
-    WCOHI_INT(T, warmup, 100, 1, 2147483647, 1, "steps of linear warm-up; negative: none"),
+    WCOHI_LIVE_INT(T, steps, 2000, 1, 2147483647, 1, "steps of the run; negative: without end"),
+    WCOHI_LIVE_REAL(T, lr, 4.5e-3, 1e-9, WCOHI_RATE_MOST, 0,
+                    "peak learning rate; wider models want less"),
+    WCOHI_LIVE_REAL(T, lr_end, 0.1, 1e-9, 1, 1,
+                    "share of lr at the end of the cosine; negative: constant lr"),
+    WCOHI_LIVE_INT(T, warmup, 100, 1, 2147483647, 1, "steps of linear warm-up; negative: none"),
     WCOHI_REAL(T, beta1, 0.9, 1e-6, 0.999999, 1, "AdamW first moment; negative: 0"),
     WCOHI_REAL(T, beta2, 0.99, 1e-6, 0.9999999, 0, "AdamW second moment"),
     WCOHI_REAL(T, epsilon, 1e-8, 1e-20, 1, 0, "AdamW epsilon"),
-    WCOHI_REAL(T, decay, 0.1, 1e-9, 10, 1, "weight decay of matrices; negative: none"),
-    WCOHI_REAL(T, clip, 1, 1e-6, 1e9, 1, "largest global gradient norm; negative: no clipping"),
+    WCOHI_LIVE_REAL(T, decay, 0.1, 1e-9, 10, 1, "weight decay of matrices; negative: none"),
+    WCOHI_LIVE_REAL(T, clip, 1, 1e-6, 1e9, 1,
+                    "largest global gradient norm; negative: no clipping"),
     WCOHI_INT(T, accumulate, 1, 1, 65536, 0, "micro-batches a step"),
-    WCOHI_INT(T, eval_every, 250, 1, 2147483647, 1, "steps between evaluations; negative: never"),
+    WCOHI_LIVE_INT(T, eval_every, 250, 1, 2147483647, 1,
+                   "steps between evaluations; negative: never"),
     WCOHI_INT(T, eval_batches, 150, 1, 1048576, 0, "validation windows, in batches, evenly spaced"),
-    WCOHI_INT(T, patience, 0, 1, 2147483647, 0,
-              "evaluations without improvement before an early stop"),
-    WCOHI_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
+    WCOHI_LIVE_INT(T, patience, 0, 1, 2147483647, 0,
+                   "evaluations without improvement before an early stop"),
+    WCOHI_LIVE_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
     WCOHI_CHOICE(T, curriculum, WCOHI_AUTO,
                  "8, 3/8 and all bands over thirds of the run; auto: off"),
     WCOHI_SEED(T, seed, "of the batches"),
@@ -14980,24 +15016,39 @@ WCOH_API size_t wcoh_session_file_size(const wcoh_session *session)
     return wcohi_contents_size(&contents);
 }
 
+/* What was heard is what a session of this model can have heard. */
+static wcoh_result wcohi_note_heard(const wcoh_tensors *t, const wcoh_model_desc *desc,
+                                    uint64_t *position, uint64_t *has_logits, wcoh_error *error)
+{
+    const char *text = "", *logits = "";
+    uint64_t most = (uint64_t)1 << 53;
+    wcoh_result result = wcohi_note_text(t, "session.position", &text, error);
+    if (!result) result = wcohi_note_text(t, "session.has_logits", &logits, error);
+    if (result) return result;
+    if (desc->position == WCOH_POSITION_LEARNED) most = (uint64_t)desc->context;
+    if (!wcohi_parse_u64(text, position) || *position > most)
+        return wcohi_fail(error, WCOH_E_FORMAT, "session.position in the file is no position");
+    if (!wcohi_parse_u64(logits, has_logits) || *has_logits > (*position > 0))
+        return wcohi_fail(error, WCOH_E_FORMAT, "session.has_logits in the file is neither 0 nor, "
+                          "after something was heard, 1");
+    return WCOH_OK;
+}
+
 static wcoh_result wcohi_session_restore(wcoh_session *session, const wcoh_tensors *t,
                                          const wcoh_memory *hooks, wcoh_error *error)
 {
     wcohi_session_view view;
     wcohi_contents contents;
-    const char *text = "", *logits = "";
-    uint64_t position = 0;
+    uint64_t position = 0, has_logits = 0;
     wcoh_result result = wcohi_note_kind(t, "session", "session", error);
     if (!result) result = wcohi_note_same(t, &session->model->desc, error);
-    if (!result) result = wcohi_note_text(t, "session.position", &text, error);
-    if (!result) result = wcohi_note_text(t, "session.has_logits", &logits, error);
-    if (!result && (!wcohi_parse_u64(text, &position) || position > (uint64_t)1 << 53))
-        result = wcohi_fail(error, WCOH_E_FORMAT, "session.position in the file is no position");
+    if (!result)
+        result = wcohi_note_heard(t, &session->model->desc, &position, &has_logits, error);
     if (!result) result = wcohi_session_contents(session, &view, &contents, error);
     if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
     if (result) return result;
     session->position = position;
-    session->has_logits = position > 0 && strcmp(logits, "1") == 0;
+    session->has_logits = (int)has_logits;
     return WCOH_OK;
 }
 
@@ -15064,14 +15115,32 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
 
 /* ======== 6 training: trainer ================================================================= */
 
+/* By what a text is known again: its length and its XXH64, of tokens of four bytes, lowest first. */
+typedef struct wcohi_mark {
+    uint64_t tokens, hash; /* no tokens: not known */
+} wcohi_mark;
+
 /* What a checkpoint keeps of a trainer beside parameters and moments. Between steps only. */
 typedef struct wcohi_train_state {
     uint64_t step, tokens, best_step, adam_steps, patience_used;
     double train_loss, val_loss, best_val, grad_norm, lr, seconds;
-    wcoh_rng rng; /* of the batches of the next step */
-    int evaluate; /* 1: an evaluation is due before the next step */
+    uint64_t turn_step; /* the rate's way began before that step, 0 is the first .. */
+    double turn_lr;     /* .. at that rate, 0 at the very beginning .. */
+    int turn;           /* .. and is this wcohi_turn */
+    wcoh_rng rng;       /* of the batches of the next step */
+    int evaluate;       /* 1: an evaluation is due before the next step */
+    int best_pending;   /* 1: nobody said yet that the best weights are kept */
     int done;
+    wcohi_mark text, val; /* of the data of the steps so far */
 } wcohi_train_state;
+
+/* Where the learning rate is on its way to. */
+typedef enum wcohi_turn {
+    WCOHI_TURN_RISE, /* to lr, then on as the settings say */
+    WCOHI_TURN_FALL, /* to lr_end x lr, at the end of the run: the final decay */
+    WCOHI_TURN_KEEP, /* nowhere */
+    WCOHI_TURNS
+} wcohi_turn;
 
 /* A step is a walk through these phases; a slice of time may end after any unit of one. */
 typedef enum wcohi_phase {
@@ -15099,6 +15168,9 @@ struct wcoh_trainer {
     uint64_t goal;      /* the call under way ends with this step */
     double until;       /* and at this time */
     double last, pace;  /* time of the last step's end, seconds that it took */
+    int stop;           /* 1: the callback wants the call under way to end */
+    wcohi_mark text_mark, val_mark; /* of the data at hand */
+    char notice[256];               /* what is to be said about them, or "" */
     wcohi_block block;
 };
 
@@ -15128,6 +15200,9 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
     if (!desc) return wcohi_null("desc", error);
     if ((result = wcohi_fields_resolve(WCOH_DESC_TRAINER, desc, error)) != WCOH_OK) return result;
     if (desc->curriculum == WCOH_SWITCH_AUTO) desc->curriculum = WCOH_SWITCH_OFF;
+    if (desc->curriculum == WCOH_SWITCH_ON && desc->steps < 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "curriculum is on: it goes by thirds of steps, which is negative");
     if ((int64_t)desc->batch * desc->seq > INT_MAX / 8)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "batch is %d and seq is %d: their product must be below %d", desc->batch,
@@ -15256,16 +15331,81 @@ static void wcohi_trainer_rewind(wcoh_trainer *trainer)
     trainer->window = 0;
 }
 
+/* Whether all steps are made; without end they never are. */
+static int wcohi_steps_made(const wcoh_trainer_desc *desc, const wcohi_train_state *state)
+{
+    return desc->steps >= 0 && state->step >= (uint64_t)desc->steps;
+}
+
 /* Whether the run is over, by the settings and the state. */
 static void wcohi_trainer_settle(wcoh_trainer *trainer)
 {
     const wcoh_trainer_desc *desc = &trainer->desc;
     wcohi_train_state *state = &trainer->state;
     state->done = !state->evaluate &&
-                  (state->step >= (uint64_t)desc->steps ||
+                  (wcohi_steps_made(desc, state) ||
                    (desc->patience > 0 && state->patience_used >= (uint64_t)desc->patience) ||
-                   (desc->target_val > 0 && state->val_loss >= 0 &&
-                    state->val_loss <= desc->target_val));
+                   (desc->target_val > 0 && wcohi_is_finite(state->val_loss) &&
+                    state->val_loss >= 0 && state->val_loss <= desc->target_val));
+}
+
+static wcohi_mark wcohi_mark_of(const uint32_t *tokens, size_t count)
+{
+    unsigned char bytes[1024];
+    wcohi_hash hash;
+    wcohi_mark mark;
+    size_t i, at = 0;
+    wcohi_hash_start(&hash);
+    for (i = 0; i < count; i++) {
+        wcohi_put_le(bytes + at, tokens[i], 4);
+        at += 4;
+        if (at < sizeof bytes && i + 1 < count) continue;
+        wcohi_hash_add(&hash, bytes, at);
+        at = 0;
+    }
+    mark.tokens = count;
+    mark.hash = wcohi_hash_end(&hash);
+    return mark;
+}
+
+/* 1 if both texts are known and are not the same; *told, if so, is "the WHICH text has .." [120]. */
+static int wcohi_mark_differs(const wcohi_mark *now, const wcohi_mark *before, const char *which,
+                              char *told)
+{
+    *told = 0;
+    if (now->tokens == 0 || before->tokens == 0) return 0;
+    if (now->tokens == before->tokens && now->hash == before->hash) return 0;
+    if (now->tokens == before->tokens)
+        snprintf(told, 120, "the %s text has other tokens than that of the steps before", which);
+    else
+        snprintf(told, 120, "the %s text has %llu tokens, that of the steps before had %llu", which,
+                 (unsigned long long)now->tokens, (unsigned long long)before->tokens);
+    return 1;
+}
+
+/* The data at hand meet the state: what differs from the data of the steps so far is noted, and
+   losses on another validation text are no measure any more. */
+static void wcohi_trainer_meet(wcoh_trainer *trainer)
+{
+    wcohi_train_state *state = &trainer->state;
+    char text[120], val[120];
+    int other = wcohi_mark_differs(&trainer->text_mark, &state->text, "training", text);
+    int measured = wcohi_mark_differs(&trainer->val_mark, &state->val, "validation", val);
+    snprintf(trainer->notice, sizeof trainer->notice, "%s%s%s", text, other && measured ? "; " : "",
+             val);
+    if (measured) {
+        state->val_loss = state->best_val = -1;
+        state->best_step = state->patience_used = 0;
+        state->best_pending = 0;
+    }
+    if (trainer->text_mark.tokens) state->text = trainer->text_mark;
+    if (trainer->val_mark.tokens) state->val = trainer->val_mark;
+    if (trainer->train && !trainer->val) state->evaluate = 0;
+}
+
+WCOH_API const char *wcoh_trainer_notice(const wcoh_trainer *trainer)
+{
+    return trainer && *trainer->notice ? trainer->notice : NULL;
 }
 
 WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t *train,
@@ -15286,7 +15426,9 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
     trainer->train_count = train_count;
     trainer->val = val;
     trainer->val_count = val_count;
-    if (!val) trainer->state.evaluate = 0;
+    trainer->text_mark = wcohi_mark_of(train, train_count);
+    trainer->val_mark = wcohi_mark_of(val, val ? val_count : 0);
+    wcohi_trainer_meet(trainer);
     wcohi_trainer_settle(trainer);
     wcohi_trainer_rewind(trainer);
     return WCOH_OK;
@@ -15316,14 +15458,89 @@ static void wcohi_run_prepare(wcoh_trainer *trainer, int batch, int backward)
 
 /* ---- the schedule ---------------------------------------------------------------------------- */
 
-/* Learning rate of step `step` (0 is the first): linear warm-up, then a cosine to lr_end * lr. */
-static double wcohi_learning_rate(const wcoh_trainer_desc *desc, uint64_t step)
+/* Learning rate of step `step` (0 is the first): linear warm-up from where the turn began to lr, then
+   a cosine to lr_end * lr at the last step; without end it stays at lr. A final decay is that cosine
+   alone, from the rate where it began. */
+static double wcohi_learning_rate(const wcoh_trainer_desc *desc, const wcohi_train_state *state,
+                                  uint64_t step)
 {
-    double warmup = WCOHI_MAX(desc->warmup, 0), at = (double)step, share;
-    if (at < warmup) return desc->lr * (at + 1) / warmup;
-    if (desc->lr_end < 0 || desc->steps <= warmup) return desc->lr;
-    share = WCOHI_MIN((at - warmup) / (desc->steps - warmup), 1.0);
-    return desc->lr * (desc->lr_end + (1 - desc->lr_end) * 0.5 * (1 + cos(wcohi_pi * share)));
+    double from = desc->lr, end = desc->lr_end, warmup = WCOHI_MAX(desc->warmup, 0);
+    double at = (double)(step - state->turn_step), length, share;
+    if (state->turn == WCOHI_TURN_KEEP) return state->turn_lr;
+    if (state->turn == WCOHI_TURN_FALL) {
+        from = state->turn_lr;
+        end = end < 0 ? end : WCOHI_MIN(desc->lr * end / from, 1.0); /* it never rises */
+        warmup = 0;
+    }
+    if (at < warmup)
+        return state->turn_lr + (desc->lr - state->turn_lr) * (at + 1) / warmup;
+    length = desc->steps - (double)state->turn_step - warmup;
+    if (end < 0 || desc->steps < 0 || length <= 0) return from;
+    share = WCOHI_MIN((at - warmup) / length, 1.0);
+    return from * (end + (1 - end) * 0.5 * (1 + cos(wcohi_pi * share)));
+}
+
+/* The rate at hand becomes the beginning of a new way. */
+static void wcohi_turn_take(wcohi_train_state *state, const wcoh_trainer_desc *desc, wcohi_turn turn)
+{
+    state->turn_lr = wcohi_learning_rate(desc, state, state->step);
+    state->turn_step = state->step;
+    state->turn = (int)turn;
+}
+
+/* How the rate goes on where the settings become others in mid-run: nothing here jumps. */
+static void wcohi_turn_settings(wcohi_train_state *state, const wcoh_trainer_desc *before,
+                                const wcoh_trainer_desc *after)
+{
+    int falls = state->turn == WCOHI_TURN_FALL;
+    if (state->step == 0) return;
+    if (after->lr < before->lr || after->lr > before->lr)
+        wcohi_turn_take(state, before, WCOHI_TURN_RISE);
+    else if (after->steps == before->steps) return;
+    else if (wcohi_steps_made(before, state) || (falls && after->steps < 0))
+        wcohi_turn_take(state, before, WCOHI_TURN_KEEP);
+    else if (falls) wcohi_turn_take(state, before, WCOHI_TURN_FALL);
+}
+
+WCOH_API wcoh_result wcoh_trainer_set(wcoh_trainer *trainer, const char *name, const char *text,
+                                      wcoh_error *error)
+{
+    wcoh_trainer_desc desc;
+    const wcoh_field *field;
+    wcoh_result result;
+    if (!trainer) return wcohi_null("trainer", error);
+    if (!name) return wcohi_null("name", error);
+    if (!text) return wcohi_null("text", error);
+    desc = trainer->desc;
+    field = wcohi_field_find(WCOH_DESC_TRAINER, name);
+    if (field && !field->live)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s cannot change: it is fixed when the trainer "
+                          "is made", field->name);
+    result = wcoh_field_set(WCOH_DESC_TRAINER, &desc, name, text, error);
+    if (!result) result = wcoh_trainer_desc_resolve(&desc, &trainer->model->desc, error);
+    if (result) return result;
+    wcohi_turn_settings(&trainer->state, &trainer->desc, &desc);
+    trainer->desc = desc;
+    wcohi_trainer_settle(trainer);
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_error *error)
+{
+    wcohi_train_state *state;
+    uint64_t more = (uint64_t)steps;
+    if (!trainer) return wcohi_null("trainer", error);
+    state = &trainer->state;
+    if (steps == 0) more = WCOHI_MAX(state->step / 10, 1);
+    if (steps < 0 || state->step + more > 2147483647)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "finish is %d at step %llu: allowed are 0 for the "
+                          "default and at most 2147483647 steps in all", steps,
+                          (unsigned long long)state->step);
+    wcohi_turn_take(state, &trainer->desc, WCOHI_TURN_FALL);
+    trainer->desc.steps = (int)(state->step + more);
+    state->patience_used = 0;
+    wcohi_trainer_settle(trainer);
+    return WCOH_OK;
 }
 
 /* Curriculum: 8, 3/8 K, K bands over the thirds of the run. */
@@ -15353,7 +15570,13 @@ WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats)
     stats->lr = state->lr;
     stats->grad_norm = state->grad_norm;
     stats->seconds = state->seconds;
+    stats->best_pending = state->best_pending;
     stats->done = state->done;
+}
+
+WCOH_API void wcoh_trainer_best_kept(wcoh_trainer *trainer)
+{
+    if (trainer) trainer->state.best_pending = 0;
 }
 
 static void wcohi_trainer_report(wcoh_trainer *trainer, int evaluated, int improved)
@@ -15363,7 +15586,7 @@ static void wcohi_trainer_report(wcoh_trainer *trainer, int evaluated, int impro
     wcoh_trainer_stats(trainer, &stats);
     stats.evaluated = evaluated;
     stats.improved = improved;
-    trainer->desc.progress(&stats, trainer->desc.progress_user);
+    if (trainer->desc.progress(&stats, trainer->desc.progress_user)) trainer->stop = 1;
 }
 
 static void wcohi_unit_batch(wcoh_trainer *trainer)
@@ -15435,7 +15658,7 @@ static wcoh_result wcohi_trainer_apply(wcoh_trainer *trainer, wcoh_error *error)
     wcohi_update update;
     wcoh_result result;
     update.step = state->adam_steps + 1;
-    update.lr = wcohi_learning_rate(desc, state->step);
+    update.lr = wcohi_learning_rate(desc, state, state->step);
     update.beta1 = WCOHI_MAX(desc->beta1, 0);
     update.beta2 = desc->beta2;
     update.epsilon = desc->epsilon;
@@ -15508,7 +15731,7 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
     if (!result) {
         state->evaluate =
             trainer->val && desc->eval_every > 0 &&
-            (state->step % (uint64_t)desc->eval_every == 0 || state->step >= (uint64_t)desc->steps);
+            (state->step % (uint64_t)desc->eval_every == 0 || wcohi_steps_made(desc, state));
         wcohi_trainer_settle(trainer);
         wcohi_trainer_rewind(trainer);
         ahead = wcohi_trainer_look_ahead(trainer, error);
@@ -15571,12 +15794,13 @@ static wcoh_result wcohi_unit_evaluated(wcoh_trainer *trainer, wcoh_error *error
     int improved;
     wcoh_result result = wcohi_eval_loss(trainer, &loss, error);
     if (result) return result;
-    improved = state->best_val < 0 || loss < state->best_val;
+    improved = wcohi_is_finite(loss) && (state->best_val < 0 || loss < state->best_val);
     state->val_loss = loss;
     state->evaluate = 0;
     if (improved) {
         state->best_val = loss;
         state->best_step = state->step;
+        state->best_pending = 1;
     }
     state->patience_used = improved ? 0 : state->patience_used + 1;
     wcohi_trainer_settle(trainer);
@@ -15602,26 +15826,38 @@ static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
 
 /* ---- stepping -------------------------------------------------------------------------------- */
 
-/* Work until `steps` are finished (with the evaluation that follows) or `milliseconds` are over. */
+/* Units of work until `steps` are finished (with the evaluation that follows), the time is over or
+   the callback says so. */
+static wcoh_result wcohi_trainer_units(wcoh_trainer *trainer, uint64_t steps, double until,
+                                       wcoh_error *error)
+{
+    const wcohi_train_state *state = &trainer->state;
+    wcoh_result result = WCOH_OK;
+    while (!result && !state->done && !trainer->stop && (state->step < steps || state->evaluate)) {
+        result = wcohi_trainer_unit(trainer, error);
+        if (wcohi_seconds() >= until) break;
+    }
+    return result;
+}
+
 static wcoh_result wcohi_trainer_work(wcoh_trainer *trainer, uint64_t steps, double milliseconds,
                                       wcoh_stats *stats, wcoh_error *error)
 {
     const uint64_t goal = trainer->goal; /* of a call whose callback calls this one */
+    const int stop = trainer->stop;
     const double start = wcohi_seconds(), outer = trainer->until,
                  until = milliseconds < 0 ? HUGE_VAL : start + milliseconds * 1e-3;
-    wcoh_result result = WCOH_OK;
+    wcoh_result result = WCOH_DONE;
     if (!trainer->train)
         return wcohi_fail(error, WCOH_E_DATA,
                           "the trainer has no data: call wcoh_trainer_set_data first");
     trainer->goal = steps;
+    trainer->stop = 0;
     trainer->until = until;
     trainer->last = start;
-    while (!result && !trainer->state.done &&
-           (trainer->state.step < steps || trainer->state.evaluate)) {
-        result = wcohi_trainer_unit(trainer, error);
-        if (wcohi_seconds() >= until) break;
-    }
+    if (!trainer->state.done) result = wcohi_trainer_units(trainer, steps, until, error);
     trainer->goal = goal;
+    trainer->stop = stop;
     trainer->until = outer;
     trainer->state.seconds += wcohi_seconds() - start;
     if (stats) wcoh_trainer_stats(trainer, stats);
@@ -15787,13 +16023,16 @@ static wcoh_result wcohi_trainer_put_moments(wcoh_trainer *trainer, int index, c
                   : table->upload(exec, WCOHI_AREA_MOMENT2, row->offset, v, row->count, error);
 }
 
-/* After a resume wrote the model's parameters and the state: stand at the beginning of the next
-   step. An evaluation that was due is dropped where the data at hand have no validation text. */
-static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, wcoh_error *error)
+/* After a resume wrote the model's parameters and the state, of a run with the settings `before`:
+   stand at the beginning of the next step. An evaluation that was due is dropped where the data at
+   hand have no validation text. */
+static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, const wcoh_trainer_desc *before,
+                                          wcoh_error *error)
 {
     wcoh_model *model = trainer->model;
     model->version++;
-    if (trainer->train && !trainer->val) trainer->state.evaluate = 0;
+    wcohi_turn_settings(&trainer->state, before, &trainer->desc);
+    wcohi_trainer_meet(trainer);
     wcohi_trainer_settle(trainer);
     wcohi_trainer_rewind(trainer);
     return trainer->engine.device->table->upload(trainer->engine.exec, WCOHI_AREA_PARAMS, 0,
@@ -15869,43 +16108,78 @@ static wcoh_result wcohi_trainer_put(const void *object, int index, const void *
 
 typedef enum wcohi_state_kind {
     WCOHI_STATE_U64,
-    WCOHI_STATE_REAL,
+    WCOHI_STATE_HASH, /* a uint64_t as 16 hexadecimal digits */
+    WCOHI_STATE_REAL, /* also inf and nan: an evaluation may end there */
     WCOHI_STATE_INT
 } wcohi_state_kind;
 
+/* later: a file of an older library lacks it, and 0 stands for it. */
 static const struct wcohi_state_field {
     const char *name;
     wcohi_state_kind kind;
     size_t offset;
+    int later;
 } wcohi_state_fields[] = {
-#define WCOHI_STATE(kind, member)                                                                  \
-    {"train." #member, WCOHI_STATE_##kind, offsetof(wcohi_train_state, member)},
-    WCOHI_STATE(U64, step)         WCOHI_STATE(U64, tokens)         WCOHI_STATE(U64, best_step)
-    WCOHI_STATE(U64, adam_steps)   WCOHI_STATE(U64, patience_used)  WCOHI_STATE(REAL, train_loss)
-    WCOHI_STATE(REAL, val_loss)    WCOHI_STATE(REAL, best_val)      WCOHI_STATE(REAL, grad_norm)
-    WCOHI_STATE(REAL, lr)          WCOHI_STATE(REAL, seconds)       WCOHI_STATE(INT, evaluate)
-    WCOHI_STATE(INT, done)
+/* clang-format off */
+#define WCOHI_STATE(kind, member, later)                                                           \
+    {"train." #member, WCOHI_STATE_##kind, offsetof(wcohi_train_state, member), later}
+    WCOHI_STATE(U64, step, 0),          WCOHI_STATE(U64, tokens, 0),
+    WCOHI_STATE(U64, best_step, 0),     WCOHI_STATE(U64, adam_steps, 0),
+    WCOHI_STATE(U64, patience_used, 0), WCOHI_STATE(REAL, train_loss, 0),
+    WCOHI_STATE(REAL, val_loss, 0),     WCOHI_STATE(REAL, best_val, 0),
+    WCOHI_STATE(REAL, grad_norm, 0),    WCOHI_STATE(REAL, lr, 0),
+    WCOHI_STATE(REAL, seconds, 0),      WCOHI_STATE(INT, evaluate, 0),
+    WCOHI_STATE(INT, done, 0),          WCOHI_STATE(INT, best_pending, 1),
+    WCOHI_STATE(U64, turn_step, 1),     WCOHI_STATE(REAL, turn_lr, 1),
+    WCOHI_STATE(INT, turn, 1),          WCOHI_STATE(U64, text.tokens, 1),
+    WCOHI_STATE(HASH, text.hash, 1),    WCOHI_STATE(U64, val.tokens, 1),
+    WCOHI_STATE(HASH, val.hash, 1),
 #undef WCOHI_STATE
+/* clang-format on */
 };
 
-/* One member as text [40]. A figure that is not finite is only for show: 0 stands for it. */
+/* One member as text [40]. */
 static void wcohi_state_text(const struct wcohi_state_field *field, const wcohi_train_state *state,
                              char *text)
 {
     const unsigned char *member = (const unsigned char *)state + field->offset;
     uint64_t whole;
     double real;
-    int flag;
-    if (field->kind == WCOHI_STATE_U64) {
-        memcpy(&whole, member, sizeof whole);
-        snprintf(text, 40, "%llu", (unsigned long long)whole);
-    } else if (field->kind == WCOHI_STATE_REAL) {
+    int small;
+    if (field->kind == WCOHI_STATE_REAL) {
         memcpy(&real, member, sizeof real);
-        wcohi_format_real(wcohi_is_finite(real) ? real : 0, text);
+        wcohi_format_real(real, text);
+    } else if (field->kind == WCOHI_STATE_INT) {
+        memcpy(&small, member, sizeof small);
+        snprintf(text, 40, "%d", small);
     } else {
-        memcpy(&flag, member, sizeof flag);
-        strcpy(text, flag ? "1" : "0");
+        memcpy(&whole, member, sizeof whole);
+        if (field->kind == WCOHI_STATE_HASH) wcohi_hash_text(whole, text);
+        else snprintf(text, 40, "%llu", (unsigned long long)whole);
     }
+}
+
+/* What wcohi_format_real wrote of any double, NaN as a quiet one. */
+static int wcohi_parse_any_real(const char *text, double *value)
+{
+    int negative = *text == '-';
+    const uint64_t quiet = (uint64_t)0x7ff8 << 48;
+    if (strcmp(text, "nan") == 0) memcpy(value, &quiet, sizeof quiet);
+    else if (strcmp(text + negative, "inf") == 0) *value = negative ? -HUGE_VAL : HUGE_VAL;
+    else return wcohi_parse_real(text, value);
+    return 1;
+}
+
+/* 16 hexadecimal digits, as wcohi_hash_text writes them. */
+static int wcohi_parse_hash(const char *text, uint64_t *value)
+{
+    int i;
+    *value = 0;
+    for (i = 0; i < WCOHI_HASH_DIGITS; i++) {
+        if (wcohi_digit(text[i]) > 15) return 0;
+        *value = *value << 4 | (uint64_t)wcohi_digit(text[i]);
+    }
+    return text[i] == 0;
 }
 
 static int wcohi_state_set(const struct wcohi_state_field *field, wcohi_train_state *state,
@@ -15914,17 +16188,54 @@ static int wcohi_state_set(const struct wcohi_state_field *field, wcohi_train_st
     unsigned char *member = (unsigned char *)state + field->offset;
     uint64_t whole = 0;
     double real;
-    int flag;
+    int small;
     if (field->kind == WCOHI_STATE_REAL) {
-        if (!wcohi_parse_real(text, &real)) return 0;
+        if (!wcohi_parse_any_real(text, &real)) return 0;
         memcpy(member, &real, sizeof real);
         return 1;
     }
+    if (field->kind == WCOHI_STATE_HASH) {
+        if (!wcohi_parse_hash(text, &whole)) return 0;
+        memcpy(member, &whole, sizeof whole);
+        return 1;
+    }
     if (!wcohi_parse_u64(text, &whole)) return 0;
-    flag = (int)(whole & 1);
+    small = (int)(whole & 1023);
     if (field->kind == WCOHI_STATE_U64) memcpy(member, &whole, sizeof whole);
-    else memcpy(member, &flag, sizeof flag);
-    return whole <= (field->kind == WCOHI_STATE_U64 ? (uint64_t)1 << 53 : 1);
+    else memcpy(member, &small, sizeof small);
+    return whole <= (field->kind == WCOHI_STATE_U64 ? (uint64_t)1 << 53 : 1023);
+}
+
+/* A state is one that a run can have: counts do not pass the steps, figures are such as steps leave
+   behind, and only the last evaluation may be not finite. */
+static wcoh_result wcohi_state_check(const wcohi_train_state *state, wcoh_error *error)
+{
+    const struct {
+        const char *name;
+        int holds;
+    } checks[] = {
+        {"best_step", state->best_step <= state->step},
+        {"adam_steps", state->adam_steps <= state->step},
+        {"patience_used", state->patience_used <= state->step},
+        {"turn_step", state->turn_step <= state->step},
+        {"train_loss", wcohi_is_finite(state->train_loss)},
+        {"best_val", wcohi_is_finite(state->best_val)},
+        {"grad_norm", wcohi_is_finite(state->grad_norm) && state->grad_norm >= 0},
+        {"seconds", wcohi_is_finite(state->seconds) && state->seconds >= 0},
+        {"lr", state->lr >= 0 && state->lr <= WCOHI_RATE_MOST},
+        {"turn_lr", state->turn_lr >= 0 && state->turn_lr <= WCOHI_RATE_MOST},
+        {"turn", state->turn < WCOHI_TURNS && (state->turn == WCOHI_TURN_RISE || state->turn_lr > 0)},
+        {"evaluate", state->evaluate <= 1},
+        {"done", state->done <= 1},
+        {"best_pending", state->best_pending <= (state->best_val >= 0)},
+    };
+    int i;
+    for (i = 0; i < WCOHI_COUNT(checks); i++)
+        if (!checks[i].holds)
+            return wcohi_fail(error, WCOH_E_FORMAT,
+                              "train.%s in the file is none that a run of %llu steps can have",
+                              checks[i].name, (unsigned long long)state->step);
+    return WCOH_OK;
 }
 
 static void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
@@ -15971,8 +16282,9 @@ static wcoh_result wcohi_note_state(const wcoh_tensors *t, wcohi_train_state *st
         const struct wcohi_state_field *field = &wcohi_state_fields[i];
         const char *text;
         char shown[64];
-        wcoh_result result = wcohi_note_text(t, field->name, &text, error);
-        if (result) return result;
+        wcoh_result result;
+        if (field->later && !wcoh_tensors_metadata(t, field->name)) continue;
+        if ((result = wcohi_note_text(t, field->name, &text, error)) != WCOH_OK) return result;
         if (!wcohi_state_set(field, state, text))
             return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file is \"%s\"", field->name,
                               wcohi_shown(text, shown));
@@ -16030,18 +16342,22 @@ WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer)
 static wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_tensors *t,
                                          const wcoh_memory *hooks, wcoh_error *error)
 {
-    wcohi_train_state state = *wcohi_trainer_state(trainer);
+    wcoh_trainer_desc before = *wcoh_trainer_get_desc(trainer); /* where the file says nothing */
+    wcohi_train_state state;
     wcohi_trainer_view view;
     wcohi_contents contents;
     wcoh_result result = wcohi_note_kind(t, "trainer", "trainer", error);
+    memset(&state, 0, sizeof state);
     if (!result)
         result = wcohi_note_same(t, wcoh_model_get_desc(wcohi_trainer_model(trainer)), error);
+    if (!result) result = wcohi_note_fields(t, WCOH_DESC_TRAINER, "trainer.", &before, error);
     if (!result) result = wcohi_note_state(t, &state, error);
+    if (!result) result = wcohi_state_check(&state, error);
     if (!result) result = wcohi_trainer_contents(trainer, &view, &contents, error);
     if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
     if (result) return result;
     *wcohi_trainer_state(trainer) = state;
-    return wcohi_trainer_restored(trainer, error);
+    return wcohi_trainer_restored(trainer, &before, error);
 }
 
 WCOH_API wcoh_result wcoh_trainer_resume(wcoh_trainer *trainer, const wcoh_io *io,

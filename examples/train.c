@@ -6,7 +6,8 @@
    Lines on stdout, for scripts: first, in bytes, and what the letters are
        split train 0..1003854 val 1003854..1115394
        tokenizer chars: 65 different characters
-   at each evaluation (train is the mean since the line before; val is nan without evaluation)
+   at each evaluation (train is the mean since the line before; without validation there is no val,
+   without end no eta)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
    and at the end, with a sample of the best weights between them that has "| " before each line,
        best val 1.7285 step 2000 file model.best.safetensors
@@ -30,7 +31,7 @@
 typedef struct request {
     const char *data, *val, *out, *resume, *from, *preset, *device, *isa, *log;
     choice tokenizer, unknown;
-    long long threads, sample;
+    long long threads, sample, finish;
     double seconds, val_share;
     int no_replace;
     wcoh_model_desc model;
@@ -52,23 +53,6 @@ static wcoh_preset preset_named(const char *name)
     return (wcoh_preset)word_choose("--preset", name, "wave gpt kerr-engine wave-engine");
 }
 
-/* A run that was made to its end and goes on keeps the rate it ended with, unless one is given: the
-   cosine of more steps would jump back up and spoil it. */
-static void keep_last_rate(wcoh_trainer_desc *desc, const char *path)
-{
-    wcoh_error error;
-    wcoh_tensors *tensors = NULL;
-    const char *step;
-    must(wcoh_tensors_open_file(&tensors, path, NULL, &error), NULL, &error);
-    step = wcoh_tensors_metadata(tensors, "train.step");
-    if (step && strtod(step, NULL) >= desc->steps && desc->lr_end > 0) {
-        desc->lr *= desc->lr_end;
-        desc->lr_end = -1;
-        desc->warmup = -1;
-    }
-    wcoh_tensors_close(tensors);
-}
-
 /* Presets and checkpoints set fields that other options then change, wherever they stand. */
 static void request_base(request *r, const command *c, int argc, char **argv, wcoh_model **model)
 {
@@ -85,11 +69,7 @@ static void request_base(request *r, const command *c, int argc, char **argv, wc
     }
     if (!resume && !from) return;
     must(wcoh_model_load_file(model, resume ? resume : from, NULL, &error), NULL, &error);
-    if (resume) {
-        must(wcoh_trainer_read_desc_file(&r->trainer, resume, &error), NULL, &error);
-        if (!option_given(c, argc, argv, "lr") && option_given(c, argc, argv, "steps"))
-            keep_last_rate(&r->trainer, resume);
-    }
+    if (resume) must(wcoh_trainer_read_desc_file(&r->trainer, resume, &error), NULL, &error);
     r->model = *wcoh_model_get_desc(*model);
 }
 
@@ -129,6 +109,8 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     if (seconds && (steps || r->resume))
         fail(EXIT_USAGE,
              "--seconds chooses the steps itself: it goes with neither --steps nor --resume");
+    if (option_given(c, argc, argv, "finish") && (!r->resume || steps))
+        fail(EXIT_USAGE, "--finish ends a run that is resumed: it goes with --resume, without --steps");
     if (!r->out) r->out = r->resume ? r->resume : "model.safetensors";
     r->paced = seconds || (!r->data && !steps);
     r->own_warmup = option_given(c, argc, argv, "warmup") != NULL;
@@ -154,6 +136,8 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
         {"resume", OPTION_TEXT, &r->resume, 0, 0, "checkpoint to go on from"},
         {"from", OPTION_TEXT, &r->from, 0, 0,
          "begin with the weights of that file: any checkpoint, best weights too"},
+        {"finish", OPTION_WHOLE, &r->finish, 1, 2147483647,
+         "with --resume: end after so many steps more, in which the rate falls to its end"},
         {"no_replace", OPTION_FLAG, &r->no_replace, 0, 0,
          "end where a file of an earlier run would be moved aside"},
         {"preset", OPTION_TEXT, &r->preset, 0, 0,
@@ -354,10 +338,11 @@ typedef struct run {
     FILE *log;
     const char *best;        /* path of the best weights; NULL: --out is a device or a pipe */
     int best_there;          /* 1: the file holds them */
+    int best_lost;           /* 1: it did once, and has to again */
     wcoh_model *kept;        /* the best weights while they could not be written, or NULL */
     const char *note;        /* about the best weights: what the file says of itself */
     wcoh_stats last;         /* of the last step or evaluation */
-    int evaluated, improved; /* by the unit of work just done */
+    int evaluated;           /* by the unit of work just done */
     int unlogged;            /* 1: `last` is a step whose row waits for its validation loss */
     double started;          /* seconds_now() when training began */
     double marked;           /* and when the last step or evaluation ended */
@@ -369,39 +354,53 @@ typedef struct run {
     double shown;                  /* when the live line was drawn last; negative: there is none */
 } run;
 
-static const char *loss_text(double loss, char text[32])
+/* A loss with that many digits behind the point, in few characters whatever it is. */
+static const char *loss_text(double loss, int digits, char text[32])
 {
-    if (loss < 0) strcpy(text, "nan");
-    else sprintf(text, "%.4f", loss);
+    if (loss != loss) strcpy(text, "nan"); /* "-nan" on some systems */
+    else if (loss < 1e9) sprintf(text, "%.*f", digits, loss);
+    else sprintf(text, "%.*g", digits, loss);
     return text;
 }
 
-static const char *eta_text(double seconds, char text[32])
+/* " val 1.7285", or nothing where there is none */
+static const char *named_loss(const char *name, double loss, char text[64])
 {
-    unsigned long s = seconds < 3.6e8 ? (unsigned long)(seconds + 0.5) : 360000000ul;
-    if (s < 3600) sprintf(text, "%02lu:%02lu", s / 60, s % 60);
-    else sprintf(text, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+    char number[32];
+    text[0] = 0;
+    if (!(loss < 0)) sprintf(text, " %s %s", name, loss_text(loss, 4, number));
     return text;
 }
 
-static double eta_seconds(const run *r)
+/* " eta 00:12", or nothing where there is no end */
+static const char *eta_text(const run *r, char text[64])
 {
-    uint64_t done = r->last.step - r->first_step;
-    uint64_t all = (uint64_t)wcoh_trainer_get_desc(r->trainer)->steps;
-    if (done == 0 || r->last.step >= all) return 0;
-    return (seconds_now() - r->started) / (double)done * (double)(all - r->last.step);
+    uint64_t done = r->last.step - r->first_step, all;
+    int steps = wcoh_trainer_get_desc(r->trainer)->steps;
+    double left = 0;
+    unsigned long s;
+    text[0] = 0;
+    if (steps < 0) return text;
+    all = (uint64_t)steps;
+    if (done > 0 && r->last.step < all)
+        left = (seconds_now() - r->started) / (double)done * (double)(all - r->last.step);
+    s = left < 3.6e8 ? (unsigned long)(left + 0.5) : 360000000ul;
+    if (s < 3600) sprintf(text, " eta %02lu:%02lu", s / 60, s % 60);
+    else sprintf(text, " eta %lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+    return text;
 }
 
 /* The line on a terminal that time rewrites; nothing of it is left in a file. */
 static void live_line(run *r)
 {
-    char eta[32];
+    char eta[64], all[32] = "";
     double now = seconds_now();
+    int steps = wcoh_trainer_get_desc(r->trainer)->steps;
     if (r->last.step == 0 || (r->shown >= 0 && now - r->shown < 0.2)) return;
     r->shown = now;
-    fprintf(stderr, "\rstep %lu of %d  train %.4f  eta %s   ", (unsigned long)r->last.step,
-            wcoh_trainer_get_desc(r->trainer)->steps, r->last.train_loss,
-            eta_text(eta_seconds(r), eta));
+    if (steps > 0) sprintf(all, " of %d", steps);
+    fprintf(stderr, "\rstep %lu%s  train %.4f %s   ", (unsigned long)r->last.step, all,
+            r->last.train_loss, eta_text(r, eta));
     fflush(stderr);
 }
 
@@ -415,7 +414,7 @@ static void log_row(run *r, double val)
 {
     const wcoh_stats *s = &r->last;
     char text[32] = "";
-    if (val >= 0) sprintf(text, "%.6f", val);
+    if (!(val < 0)) loss_text(val, 6, text);
     if (r->unlogged && r->log)
         fprintf(r->log, "%lu,%.6f,%s,%.6e,%.6f,%lu,%.3f\n", (unsigned long)s->step, s->train_loss,
                 text, s->lr, s->grad_norm, (unsigned long)s->tokens, s->seconds);
@@ -423,7 +422,7 @@ static void log_row(run *r, double val)
 }
 
 /* The library calls this after each step and after each evaluation. */
-static void on_progress(const wcoh_stats *stats, void *user)
+static int on_progress(const wcoh_stats *stats, void *user)
 {
     run *r = (run *)user;
     double now = seconds_now();
@@ -438,22 +437,22 @@ static void on_progress(const wcoh_stats *stats, void *user)
     }
     r->last = *stats;
     r->evaluated = stats->evaluated;
-    r->improved |= stats->improved;
     r->marked = now;
+    return 0;
 }
 
 static void step_line(run *r)
 {
     const wcoh_trainer_desc *desc = wcoh_trainer_get_desc(r->trainer);
-    char train[32], val[32], eta[32];
+    char train[64], val[64], eta[64];
     double tokens = (double)r->loss_count * desc->batch * desc->seq * desc->accumulate;
     live_clear(r);
     if (r->loss_count) r->line_loss = r->loss_sum / (double)r->loss_count;
     if (r->lowest_loss <= 0 || r->line_loss < r->lowest_loss) r->lowest_loss = r->line_loss;
-    printf("step %lu train %s val %s lr %.1e tok/s %.0f eta %s\n", (unsigned long)r->last.step,
-           loss_text(r->loss_count ? r->loss_sum / (double)r->loss_count : -1, train),
-           loss_text(r->evaluated ? r->last.val_loss : -1, val), r->last.lr,
-           r->step_seconds > 0 ? tokens / r->step_seconds : 0.0, eta_text(eta_seconds(r), eta));
+    printf("step %lu%s%s lr %.1e tok/s %.0f%s\n", (unsigned long)r->last.step,
+           named_loss("train", r->loss_count ? r->line_loss : -1, train),
+           named_loss("val", r->evaluated ? r->last.val_loss : -1, val), r->last.lr,
+           r->step_seconds > 0 ? tokens / r->step_seconds : 0.0, eta_text(r, eta));
     r->loss_sum = r->step_seconds = 0;
     r->loss_count = 0;
 }
@@ -564,28 +563,31 @@ static const char *best_note(const wcoh_stats *s)
     return text_made("step %lu val %.17g", (unsigned long)s->best_step, s->best_val);
 }
 
-/* The weights alone where they are the best so far, or still wait to be written. */
+/* The weights alone where they are the best so far and wait to be kept: the model has them, or
+   r->kept where they could not be written before it went on. */
 static int save_best(run *r, int last)
 {
     wcoh_error error;
     wcoh_stats stats;
-    if (!r->best || (!r->improved && !r->kept)) return 1;
-    if (r->improved) {
-        wcoh_trainer_stats(r->trainer, &stats);
+    int here;
+    wcoh_trainer_stats(r->trainer, &stats);
+    here = stats.best_step == stats.step;
+    if (!r->best || (!stats.best_pending && !r->best_lost) || (!here && !r->kept)) return 1;
+    if (here) {
         r->note = best_note(&stats);
         r->best_there = 0;
-        if (wcoh_trainer_sync(r->trainer, &error)) return save_failed(r, &error, last);
+        if (wcoh_trainer_sync(r->trainer, &error) < 0) return save_failed(r, &error, last);
     }
-    if (wcoh_model_save_note_file(r->improved ? r->model : r->kept, r->note, r->best, &error)) {
+    if (wcoh_model_save_note_file(here ? r->model : r->kept, r->note, r->best, &error) < 0) {
         save_failed(r, &error, last);
-        if (r->improved) best_keep(r);
-        r->improved = 0;
+        if (here) best_keep(r);
         return 0;
     }
     wcoh_model_destroy(r->kept);
     r->kept = NULL;
-    r->improved = 0;
     r->best_there = 1;
+    r->best_lost = 0;
+    wcoh_trainer_best_kept(r->trainer);
     return 1;
 }
 
@@ -630,22 +632,25 @@ static void best_find(run *r)
 {
     wcoh_stats stats;
     wcoh_trainer_stats(r->trainer, &stats);
-    if (!r->best || stats.best_val < 0 || stats.best_step == 0) return;
-    r->note = best_note(&stats);
-    r->best_there = best_is(r->best, r->note);
+    if (!r->best) return;
+    r->note = stats.best_val < 0 ? NULL : best_note(&stats);
+    r->best_there = r->note && best_is(r->best, r->note);
+    if (r->best_there) wcoh_trainer_best_kept(r->trainer);
     if (r->best_there) return;
     if (path_exists(r->best) && r->ask->no_replace)
         fail(EXIT_FAILED, "%s: a file without this run's best weights stands there (--no-replace)",
              r->best);
     if (path_exists(r->best)) path_aside(r->best, "a file without this run's best weights");
+    if (!r->note) return; /* there are none */
+    r->best_lost = 1;
     if (stats.best_step == stats.step) {
-        r->improved = 1;
         save_best(r, 0);
     } else if (!best_copy(r)) {
         say("%s: the best weights, of step %lu, are not there, and %s, of step %lu, cannot give "
             "them "
             "back: the next improvement writes new ones",
             r->best, (unsigned long)stats.best_step, r->ask->resume, (unsigned long)stats.step);
+        r->best_lost = 0;
     }
 }
 
@@ -866,7 +871,7 @@ static void take_best(run *r, const wcoh_stats *stats)
 static int finish(run *r)
 {
     wcoh_stats stats;
-    char val[32];
+    char val[64];
     double seconds = seconds_now() - r->started;
     int saved;
     log_row(r, -1);
@@ -890,17 +895,29 @@ static int finish(run *r)
         take_best(r, &stats);
         write_sample(r);
     }
-    printf("done val %s steps %lu seconds %.1f params %lu\n", loss_text(stats.val_loss, val),
+    printf("done%s steps %lu seconds %.1f params %lu\n", named_loss("val", stats.val_loss, val),
            (unsigned long)stats.step, seconds, (unsigned long)wcoh_model_trained_count(r->model));
     check_outputs(r);
     return saved ? 0 : EXIT_FAILED;
+}
+
+/* Take up the run of the checkpoint, with what was asked to be other now. */
+static void go_on(run *r)
+{
+    const request *ask = r->ask;
+    wcoh_error error;
+    const char *notice;
+    must(wcoh_trainer_resume_file(r->trainer, ask->resume, &error), NULL, &error);
+    notice = wcoh_trainer_notice(r->trainer);
+    if (notice) say("%s: %s", ask->resume, notice);
+    if (ask->finish)
+        must(wcoh_trainer_finish(r->trainer, (int)ask->finish, &error), "--finish", &error);
 }
 
 /* From the request to a trainer that is ready for its next step. */
 static void run_open(run *r, const request *ask, const corpus *text)
 {
     wcoh_trainer_desc desc = ask->trainer;
-    wcoh_error error;
     r->ask = ask;
     r->text = text;
     r->shown = -1;
@@ -914,7 +931,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     desc.progress = on_progress;
     desc.progress_user = r;
     open_trainer(r, &desc);
-    if (ask->resume) must(wcoh_trainer_resume_file(r->trainer, ask->resume, &error), NULL, &error);
+    if (ask->resume) go_on(r);
     clear_targets(ask);
     if (ask->resume) best_find(r);
     open_log(r);

@@ -61,10 +61,11 @@ static uint64_t file_hash(wcoh_block_io *file)
     return h.value;
 }
 
-static void record(const wcoh_stats *stats, void *user)
+static int record(const wcoh_stats *stats, void *user)
 {
     hash_add((hash *)user, &stats->train_loss, sizeof stats->train_loss);
     hash_add((hash *)user, &stats->val_loss, sizeof stats->val_loss);
+    return 0;
 }
 
 static uint64_t session_hash(wcoh_model *model, const wcoh_cpu_desc *cpu, wcoh_device *device)
@@ -115,14 +116,14 @@ static void print_case(const char *name, const char *isa, const wcoh_model_desc 
     training.progress = record;
     training.progress_user = &losses;
     if (!(model = model_of(model_desc))) return;
-    if (wcoh_trainer_create(&trainer, model, &training, &error) ||
-        wcoh_trainer_set_data(trainer, text, TRAIN, text + TRAIN, VAL, &error)) {
+    if (wcoh_trainer_create(&trainer, model, &training, &error) < 0 ||
+        wcoh_trainer_set_data(trainer, text, TRAIN, text + TRAIN, VAL, &error) < 0) {
         printf("%-8s %-34s %s\n", isa, name, error.text);
         wcoh_model_destroy(model);
         return;
     }
     for (steps = 0; steps < STEPS; steps++)
-        if (wcoh_trainer_step(trainer, &stats, &error)) break;
+        if (wcoh_trainer_step(trainer, &stats, &error) != WCOH_OK) break;
     wcoh_trainer_sync(trainer, NULL);
     for (i = 0; i < wcoh_model_param_count(model); i++) {
         wcoh_model_param(model, i, &p, NULL);

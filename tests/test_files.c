@@ -1690,13 +1690,274 @@ static void an_evaluation_that_was_due_needs_a_validation_text(void)
         CHECK_SAY(resume(trainer, file, size) == WCOH_OK, "%s", error.text);
         wcoh_trainer_stats(trainer, &stats);
         CHECK((int)stats.step == due_at[i] && stats.done == (due_at[i] == 20));
-        steps(trainer, 1);
+        CHECK(wcoh_trainer_step(trainer, NULL, &error) == (due_at[i] == 20 ? WCOH_DONE : WCOH_OK));
         wcoh_trainer_stats(trainer, &stats);
         CHECK((int)stats.step == (due_at[i] == 20 ? 20 : due_at[i] + 1));
         free(file);
         wcoh_trainer_destroy(trainer);
         wcoh_model_destroy(model);
     }
+}
+
+/* A trainer with the model and the state of a file, settings as the file has them. */
+static wcoh_trainer *reopened(wcoh_model **model, unsigned char *file, size_t size,
+                              const char *changed)
+{
+    wcoh_trainer_desc desc;
+    wcoh_trainer *trainer = NULL;
+    wcoh_block_io block;
+    wcoh_io io = io_of(&block, file, size, 0);
+    memset(&desc, 0, sizeof desc);
+    CHECK_SAY(load(model, file, size) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_trainer_read_desc(&desc, &io, &error) == WCOH_OK, "%s", error.text);
+    settings_apply(WCOH_DESC_TRAINER, &desc, changed);
+    desc.cpu.threads = 1;
+    CHECK_SAY(wcoh_trainer_create(&trainer, *model, &desc, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_trainer_set_data(trainer, text, 240, text + 240, 60, &error) == WCOH_OK);
+    CHECK_SAY(resume(trainer, file, size) == WCOH_OK, "%s", error.text);
+    return trainer;
+}
+
+/* The rate of the next step, which is made. */
+static double next_rate(wcoh_trainer *trainer)
+{
+    wcoh_stats stats;
+    memset(&stats, 0, sizeof stats);
+    CHECK_SAY(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK, "%s", error.text);
+    return stats.lr;
+}
+
+/* Settings changed in mid-run and a final decay under way are in the file: the resumed run has the
+   rates, weights and statistics of the uninterrupted one. */
+static void a_decay_goes_on_after_resuming(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *back;
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL), *again;
+    unsigned char *file, *whole;
+    size_t size, whole_size;
+    wcoh_stats stats;
+    CHECK(wcoh_trainer_set(trainer, "steps", "-1", &error) == WCOH_OK);
+    steps(trainer, 6);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.001", &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set(trainer, "clip", "0.25", &error) == WCOH_OK);
+    steps(trainer, 2); /* in the warm-up to the new rate */
+    file = saved_trainer(trainer, &size);
+    again = reopened(&back, file, size, "");
+    CHECK(wcoh_trainer_get_desc(again)->clip == 0.25 && wcoh_trainer_get_desc(again)->steps == -1);
+    CHECK(stands_at(again, file, size));
+    CHECK(next_rate(again) == next_rate(trainer));
+    free(file);
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    CHECK(wcoh_trainer_finish(trainer, 6, &error) == WCOH_OK);
+    steps(trainer, 2);
+    file = saved_trainer(trainer, &size);
+    steps(trainer, 4);
+    whole = saved_trainer(trainer, &whole_size);
+    again = reopened(&back, file, size, "");
+    CHECK(stands_at(again, file, size));
+    steps(again, 4);
+    CHECK(stands_at(again, whole, whole_size));
+    wcoh_trainer_stats(again, &stats);
+    CHECK(stats.done && wcoh_trainer_step(again, NULL, &error) == WCOH_DONE);
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    free(file);
+    free(whole);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* Resumed with other settings the rate does not jump: more steps after the end keep the one that the
+   run ended with, a new peak is warmed up to from the one at hand. */
+static void a_resumed_rate_does_not_jump(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *back;
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL), *again;
+    const double kept = 4.5e-3 * 0.1;
+    unsigned char *file;
+    size_t size;
+    double rate;
+    int step;
+    steps(trainer, 20);
+    CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_DONE);
+    file = saved_trainer(trainer, &size);
+    again = reopened(&back, file, size, "");
+    CHECK(wcoh_trainer_step(again, NULL, &error) == WCOH_DONE);
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    again = reopened(&back, file, size, "steps=40");
+    for (step = 0; step < 5; step++) rate = next_rate(again), CHECK_NEAR(rate, kept, 1e-18);
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    again = reopened(&back, file, size, "steps=-1 lr=0.002 lr_end=-1");
+    for (step = 0; step < 6; step++) {
+        rate = next_rate(again);
+        CHECK_NEAR(rate, step < 3 ? kept + (0.002 - kept) * (step + 1) / 3 : 0.002, 1e-17);
+    }
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    free(file);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* Two columns of ones before the head, and rows of the head that end in them alone: the logit of
+   symbol 4 is the sum of both numbers. */
+static void set_logit(wcoh_model *model, wcoh_real one, wcoh_real other)
+{
+    wcoh_param weight, bias, head;
+    int i;
+    wcoh_model_param(model, wcoh_model_param_find(model, "norm_f.weight"), &weight, NULL);
+    wcoh_model_param(model, wcoh_model_param_find(model, "norm_f.bias"), &bias, NULL);
+    wcoh_model_param(model, wcoh_model_param_find(model, "head.weight"), &head, NULL);
+    weight.data[0] = weight.data[1] = 0;
+    bias.data[0] = bias.data[1] = 1;
+    for (i = 0; i < 4; i++) head.data[4 * 4 + i] = 0;
+    head.data[4 * 4] = one;
+    head.data[4 * 4 + 1] = other;
+    wcoh_model_touch(model);
+}
+
+/* A symbol that only the validation text has gets a probability of 0: its loss is infinite, before
+   saving and after, is never the best and reaches no target. */
+static void an_infinite_loss_comes_back(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *back;
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL), *again;
+    unsigned char *file;
+    wcoh_stats stats;
+    size_t i, size;
+    const wcoh_real much = sizeof(wcoh_real) == 4 ? (wcoh_real)3e38 : (wcoh_real)1.5e308;
+    for (i = 0; i < 240; i++) text[i] %= 4;
+    for (; i < 300; i++) text[i] = i % 5;
+    CHECK(wcoh_trainer_set_data(trainer, text, 240, text + 240, 60, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set(trainer, "target_val", "99", &error) == WCOH_OK);
+    set_logit(model, -much, -much);
+    steps(trainer, 2);
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(stats.val_loss >= HUGE_VAL && stats.best_val < 0 && !stats.best_pending && !stats.done);
+    file = saved_trainer(trainer, &size);
+    again = reopened(&back, file, size, "");
+    CHECK(wcoh_trainer_set_data(again, text, 240, text + 240, 60, &error) == WCOH_OK);
+    CHECK_SAY(resume(again, file, size) == WCOH_OK, "%s", error.text);
+    wcoh_trainer_stats(again, &stats);
+    CHECK(stats.val_loss >= HUGE_VAL && stats.best_val < 0 && !stats.done && stats.step == 2);
+    CHECK(stands_at(again, file, size));
+    set_logit(back, 0, 0);
+    steps(again, 2);
+    wcoh_trainer_stats(again, &stats);
+    CHECK_SAY(stats.best_val > 0 && stats.best_val == stats.val_loss && stats.best_step == 4 &&
+              stats.done, "best %g", stats.best_val);
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    free(file);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* Every double comes back: what is not finite too, where a run can have it. */
+static void figures_come_back(void)
+{
+    static const double figures[] = {0, -1, 1.0 / 3, 5e-324, 1.7976931348623157e308, 1e-7};
+    wcoh_model *model = small_model(SMALL, 4);
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL);
+    wcohi_train_state *state = wcohi_trainer_state(trainer);
+    unsigned char *file;
+    size_t i, size;
+    steps(trainer, 3);
+    for (i = 0; i < 9; i++) {
+        uint64_t told, kept;
+        double figure = i < 6 ? figures[i] : i == 6 ? HUGE_VAL : i == 7 ? -HUGE_VAL : HUGE_VAL - HUGE_VAL;
+        state->val_loss = figure;
+        file = saved_trainer(trainer, &size);
+        state->val_loss = 7;
+        CHECK_SAY(resume(trainer, file, size) == WCOH_OK, "%s", error.text);
+        CHECK(stands_at(trainer, file, size));
+        memcpy(&told, &figure, 8);
+        memcpy(&kept, &state->val_loss, 8);
+        CHECK_SAY(i == 8 ? state->val_loss != state->val_loss : told == kept, "%g came back as %g",
+                  figure, state->val_loss);
+        free(file);
+    }
+    state->val_loss = 1;
+    state->best_val = HUGE_VAL; /* which no evaluation makes the best */
+    file = saved_trainer(trainer, &size);
+    CHECK(resume(trainer, file, size) == WCOH_E_FORMAT);
+    CHECK_TEXT(error.text, "train.best_val");
+    free(file);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* That the best weights wait to be kept is known until somebody says that they are, also after a
+   crash. */
+static void the_best_weights_wait_until_they_are_kept(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *back;
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL), *again;
+    unsigned char *file;
+    wcoh_stats stats;
+    size_t size;
+    steps(trainer, 1);
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(!stats.best_pending);
+    steps(trainer, 2);
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(stats.best_pending && stats.best_step == 2);
+    file = saved_trainer(trainer, &size);
+    again = reopened(&back, file, size, "");
+    wcoh_trainer_stats(again, &stats);
+    CHECK(stats.best_pending && stats.best_step == 2);
+    wcoh_trainer_best_kept(again);
+    free(file);
+    file = saved_trainer(again, &size);
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    again = reopened(&back, file, size, "");
+    wcoh_trainer_stats(again, &stats);
+    CHECK(!stats.best_pending && stats.best_step == 2);
+    wcoh_trainer_destroy(again);
+    wcoh_model_destroy(back);
+    free(file);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* A checkpoint knows its text; another one, before or after the resume, is told and not refused. */
+static void another_text_is_noticed(void)
+{
+    wcoh_model *model = small_model(SMALL, 4);
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL);
+    unsigned char *file;
+    wcoh_stats stats;
+    size_t size;
+    steps(trainer, 3);
+    file = saved_trainer(trainer, &size);
+    CHECK(resume(trainer, file, size) == WCOH_OK && wcoh_trainer_notice(trainer) == NULL);
+    text[7] = (text[7] + 1) % 5;
+    CHECK(wcoh_trainer_set_data(trainer, text, 240, text + 240, 60, &error) == WCOH_OK);
+    CHECK(resume(trainer, file, size) == WCOH_OK);
+    if (CHECK(wcoh_trainer_notice(trainer) != NULL))
+        CHECK(strcmp(wcoh_trainer_notice(trainer),
+                     "the training text has other tokens than that of the steps before") == 0);
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(stats.step == 3 && stats.best_val > 0); /* the validation text is the same */
+    steps(trainer, 1);
+    CHECK(wcoh_trainer_set_data(trainer, text, 200, text + 200, 100, &error) == WCOH_OK);
+    if (CHECK(wcoh_trainer_notice(trainer) != NULL))
+        CHECK(strcmp(wcoh_trainer_notice(trainer),
+                     "the training text has 200 tokens, that of the steps before had 240; the "
+                     "validation text has 100 tokens, that of the steps before had 60") == 0);
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(stats.best_val < 0 && stats.val_loss < 0 && stats.best_step == 0 && !stats.best_pending);
+    unseal(file, size); /* a file of an older library does not know */
+    edit(file, size, "\"train.text.tokens\"", "\"train.tixt.tokens\"");
+    edit(file, size, "\"train.val.tokens\"", "\"train.vil.tokens\"");
+    CHECK(resume(trainer, file, size) == WCOH_OK && wcoh_trainer_notice(trainer) == NULL);
+    free(file);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
 }
 
 static void a_trainer_file_tells_how_it_was_made(void)
@@ -1780,6 +2041,23 @@ static void a_bad_trainer_file_changes_nothing(void)
          WCOH_E_FORMAT},
         {"\"train.step\":\"3\"", "\"train.stop\":\"3\"", 0, "no train.step", WCOH_E_FORMAT},
         {"\"train.done\":\"0\"", "\"train.done\":\"2\"", 0, "train.done", WCOH_E_FORMAT},
+        {"\"train.best_step\":\"2\"", "\"train.best_step\":\"4\"", 0, "train.best_step in the file is",
+         WCOH_E_FORMAT},
+        {"\"train.adam_steps\":\"3\"", "\"train.adam_steps\":\"4\"", 0, "a run of 3 steps",
+         WCOH_E_FORMAT},
+        {"\"train.patience_used\":\"0\"", "\"train.patience_used\":\"4\"", 0, "train.patience_used",
+         WCOH_E_FORMAT},
+        {"\"train.turn_step\":\"0\"", "\"train.turn_step\":\"4\"", 0, "train.turn_step",
+         WCOH_E_FORMAT},
+        {"\"train.turn\":\"0\"", "\"train.turn\":\"3\"", 0, "train.turn", WCOH_E_FORMAT},
+        {"\"train.turn\":\"0\"", "\"train.turn\":\"1\"", 0, "train.turn", WCOH_E_FORMAT}, /* from 0 */
+        {"\"train.evaluate\":\"0\"", "\"train.evaluate\":\"7\"", 0, "train.evaluate", WCOH_E_FORMAT},
+        {"\"train.best_pending\":\"1\"", "\"train.best_pending\":\"2\"", 0, "train.best_pending",
+         WCOH_E_FORMAT},
+        {"\"train.text.hash\":\"", "\"train.text.hash\":\"g", 0, NULL, WCOH_E_FORMAT},
+        {"\"train.val.tokens\":\"60\"", "\"train.val.tokens\":\"6x\"", 0, "train.val.tokens in the file is \"6x\"",
+         WCOH_E_FORMAT},
+        {"\"trainer.lr\":", "\"trainer.lx\":", 0, "trainer.lx", WCOH_E_FORMAT},
         {"\"train.rng\":\"", "\"train.rng\":\"g", 0, NULL, WCOH_E_FORMAT},
         {"\"adam.m.norm_f.bias\"", "\"adam.m.norm_f.base\"", 0, "adam.m.norm_f.bias is not",
          WCOH_E_MISMATCH},
@@ -1799,13 +2077,13 @@ static void a_bad_trainer_file_changes_nothing(void)
         unseal(file, size);
         if (!bad[i].to) set_number(file, size, bad[i].from, 0, bad[i].value);
         else if (bad[i].says) edit(file, size, bad[i].from, bad[i].to);
-        else { /* a digit of the generator's state that is none */
+        else { /* a digit that is none */
             size_t at = 0;
             while (memcmp(file + at, bad[i].from, strlen(bad[i].from))) at++;
             file[at + strlen(bad[i].from)] = 'g';
         }
         CHECK_SAY(resume(victim, file, size) == bad[i].result, "%s: %s", bad[i].from, error.text);
-        CHECK_TEXT(error.text, bad[i].says ? bad[i].says : "train.rng");
+        CHECK_TEXT(error.text, bad[i].says ? bad[i].says : " in the file is ");
         CHECK(stands_at(victim, before, before_size));
         free(file);
     }
@@ -1997,6 +2275,10 @@ static void a_bad_session_file_changes_nothing(void)
          WCOH_E_MISMATCH},
         {"\"session.position\":\"9\"", "\"session.position\":\"-\"", 0, 0, "no position",
          WCOH_E_FORMAT},
+        {"\"session.has_logits\":\"1\"", "\"session.has_logits\":\"2\"", 0, 0, "session.has_logits",
+         WCOH_E_FORMAT},
+        {"\"session.position\":\"9\"", "\"session.position\":\"0\"", 0, 0, "session.has_logits",
+         WCOH_E_FORMAT},
         {"\"session.logits\"", "\"session.lagits\"", 0, 0, "session.logits is not",
          WCOH_E_MISMATCH},
         {"session.recent", NULL, 4, 5, "session.recent: number 4 is 5", WCOH_E_FORMAT},
@@ -2047,6 +2329,28 @@ static void a_bad_session_file_changes_nothing(void)
     wcoh_session_destroy(c);
     wcoh_model_destroy(model);
     wcoh_model_destroy(other);
+}
+
+/* Nothing can have been heard behind the last learned position. */
+static void a_session_file_ends_with_the_learned_positions(void)
+{
+    wcoh_model *model = small_model("vocab=5 bands=2 heads=1 context=12 position=learned", 6);
+    wcoh_session *session = small_session(model, 16);
+    uint32_t tokens[12];
+    unsigned char *file;
+    size_t size;
+    random_tokens(tokens, 12, 5, 12);
+    CHECK(wcoh_session_prefill(session, tokens, 12, &error) == WCOH_OK);
+    file = saved_session(session, &size);
+    CHECK_SAY(load_session(session, file, size) == WCOH_OK, "%s", error.text);
+    unseal(file, size);
+    edit(file, size, "\"session.position\":\"12\"", "\"session.position\":\"13\"");
+    CHECK(load_session(session, file, size) == WCOH_E_FORMAT);
+    CHECK_TEXT(error.text, "session.position");
+    CHECK(wcoh_session_position(session) == 12);
+    free(file);
+    wcoh_session_destroy(session);
+    wcoh_model_destroy(model);
 }
 
 /* Numbers within bounds that are no state of this model: other logits, no harm. */
@@ -2134,6 +2438,12 @@ int main(int count, char **arguments)
 #endif
     RUN(a_resumed_run_is_the_uninterrupted_one);
     RUN(an_evaluation_that_was_due_needs_a_validation_text);
+    RUN(a_decay_goes_on_after_resuming);
+    RUN(a_resumed_rate_does_not_jump);
+    RUN(an_infinite_loss_comes_back);
+    RUN(figures_come_back);
+    RUN(the_best_weights_wait_until_they_are_kept);
+    RUN(another_text_is_noticed);
     RUN(a_trainer_file_tells_how_it_was_made);
     RUN(a_bad_trainer_file_changes_nothing);
     RUN(a_failure_while_resuming_changes_nothing);
@@ -2142,6 +2452,7 @@ int main(int count, char **arguments)
     RUN(trainers_and_sessions_go_by_path);
 #endif
     RUN(a_bad_session_file_changes_nothing);
+    RUN(a_session_file_ends_with_the_learned_positions);
     RUN(an_invented_state_does_no_harm);
 #ifdef TEST_PROCESSES
     remove(folder);

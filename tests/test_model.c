@@ -1359,6 +1359,361 @@ static void patience_and_target_stop_early(void)
     wcoh_model_destroy(model);
 }
 
+/* ---- runs without end, and settings that change ---------------------------------------------- */
+
+static const double pi = 3.14159265358979323846;
+
+/* A trainer of `small` with a warm-up of 4 steps to a rate of 0.008, which ends at a tenth. */
+static wcoh_trainer *rated_trainer(wcoh_model *model, int steps)
+{
+    wcoh_trainer_desc desc = small_trainer();
+    wcoh_trainer *trainer;
+    desc.steps = steps;
+    desc.warmup = 4;
+    desc.lr = 0.008;
+    trainer = trainer_of(model, &desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    return trainer;
+}
+
+/* The rate of the next step, which is made. */
+static double next_rate(wcoh_trainer *trainer)
+{
+    wcoh_stats stats;
+    memset(&stats, 0, sizeof stats);
+    CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK);
+    return stats.lr;
+}
+
+/* The tolerance is some units of a double near 0.01. */
+static void next_rate_is(wcoh_trainer *trainer, double expected)
+{
+    double rate = next_rate(trainer);
+    CHECK_NEAR(rate, expected, 1e-17);
+}
+
+/* from at share 0, to at share 1 */
+static double half_cosine(double from, double to, double share)
+{
+    return to + (from - to) * 0.5 * (1 + cos(pi * share));
+}
+
+/* The next call does nothing and says so. */
+static int is_over(wcoh_trainer *trainer, wcoh_model *model)
+{
+    wcoh_model *before = model_of(wcoh_model_get_desc(model));
+    wcoh_error untouched = {WCOH_OK, "nothing"};
+    wcoh_stats stats, then;
+    int over;
+    wcoh_trainer_stats(trainer, &then);
+    CHECK(wcoh_model_copy(before, model, NULL) == WCOH_OK);
+    over = wcoh_trainer_step(trainer, &stats, &untouched) == WCOH_DONE &&
+           wcoh_trainer_run(trainer, 2, &stats, &untouched) == WCOH_DONE &&
+           wcoh_trainer_run(trainer, -1, NULL, NULL) == WCOH_DONE && WCOH_DONE == 1;
+    CHECK(stats.done && stats.step == then.step && same_parameters(model, before));
+    CHECK(strcmp(untouched.text, "nothing") == 0);
+    wcoh_model_destroy(before);
+    return over;
+}
+
+/* Warm-up, as long as one likes at the rate, and half a cosine to its tenth. */
+static void a_run_without_end_ends_with_a_decay(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = rated_trainer(model, -7);
+    int step;
+    CHECK(wcoh_trainer_get_desc(trainer)->steps == -1);
+    for (step = 0; step < 30; step++)
+        next_rate_is(trainer, step < 4 ? 0.002 * (step + 1) : 0.008);
+    CHECK(wcoh_trainer_finish(trainer, 8, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_get_desc(trainer)->steps == 38);
+    for (step = 0; step < 8; step++)
+        next_rate_is(trainer, half_cosine(0.008, 0.0008, step / 8.0));
+    CHECK(is_over(trainer, model));
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* In the warm-up, in a cosine and in a decay under way the final one begins where the rate is; 0 is a
+   tenth of the steps made. Without lr_end the rate stays. */
+static void a_decay_begins_where_the_rate_is(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = rated_trainer(model, -1);
+    wcoh_error error = {WCOH_OK, ""};
+    int step;
+    for (step = 0; step < 2; step++) next_rate(trainer);
+    CHECK(wcoh_trainer_finish(trainer, 4, NULL) == WCOH_OK); /* the third step would have 0.006 */
+    next_rate_is(trainer, 0.006);
+    next_rate_is(trainer, half_cosine(0.006, 0.0008, 0.25));
+    CHECK(wcoh_trainer_finish(trainer, 2, NULL) == WCOH_OK);
+    next_rate_is(trainer, half_cosine(0.006, 0.0008, 0.5));
+    next_rate_is(trainer, (half_cosine(0.006, 0.0008, 0.5) + 0.0008) / 2);
+    CHECK(is_over(trainer, model));
+    wcoh_trainer_destroy(trainer);
+    trainer = rated_trainer(model, 100);
+    for (step = 0; step < 52; step++) next_rate(trainer);
+    CHECK(wcoh_trainer_finish(trainer, 0, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_get_desc(trainer)->steps == 57);
+    next_rate_is(trainer, half_cosine(0.008, 0.0008, 0.5));
+    CHECK(wcoh_trainer_set(trainer, "lr_end", "-1", NULL) == WCOH_OK);
+    next_rate_is(trainer, half_cosine(0.008, 0.0008, 0.5));
+    CHECK(wcoh_trainer_finish(trainer, -1, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "finish is -1");
+    CHECK(wcoh_trainer_finish(trainer, 2147483647, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_finish(NULL, 1, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_get_desc(trainer)->steps == 57);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* What an endless run learnt is what a finite one learns at the same rates. */
+static void the_end_of_a_run_changes_nothing_before_it(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *endless = model_of(&desc), *finite = model_of(&desc);
+    wcoh_trainer_desc constant = small_trainer();
+    wcoh_trainer *a = rated_trainer(endless, -1), *b;
+    int step;
+    constant.warmup = 4;
+    constant.lr = 0.008;
+    constant.lr_end = -1;
+    b = trainer_of(finite, &constant);
+    CHECK(small_data(b) == WCOH_OK);
+    for (step = 0; step < 12; step++) CHECK(next_rate(a) == next_rate(b));
+    CHECK(same_parameters(endless, finite));
+    wcoh_trainer_destroy(a);
+    wcoh_trainer_destroy(b);
+    wcoh_model_destroy(endless);
+    wcoh_model_destroy(finite);
+}
+
+/* A new rate is warmed up to from the one at hand; what is fixed or out of range changes nothing. */
+static void settings_change_in_mid_run(void)
+{
+    static const char *const fixed[] = {"batch", "seq",        "accumulate", "eval_batches",
+                                        "beta1", "curriculum", "seed"};
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = rated_trainer(model, -1);
+    wcoh_trainer_desc before;
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_stats stats;
+    double val;
+    size_t i;
+    int step;
+    for (step = 0; step < 6; step++) next_rate(trainer);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.004", &error) == WCOH_OK);
+    for (step = 0; step < 6; step++)
+        next_rate_is(trainer, step < 4 ? 0.008 - 0.001 * (step + 1) : 0.004);
+    CHECK(wcoh_trainer_set(trainer, "warmup", "-1", &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.002", &error) == WCOH_OK);
+    next_rate_is(trainer, 0.002);
+    CHECK(wcoh_trainer_set(trainer, "clip", "0.01", &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set(trainer, "decay", "-1", &error) == WCOH_OK);
+    CHECK(wcoh_trainer_get_desc(trainer)->decay < 0);
+    CHECK(wcoh_trainer_set(trainer, "eval_every", "1", &error) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK && stats.step == 14);
+    CHECK(wcoh_trainer_evaluate(trainer, &val, NULL) == WCOH_OK && val == stats.val_loss);
+    CHECK(wcoh_trainer_set(trainer, "target_val", "50", &error) == WCOH_OK);
+    CHECK(is_over(trainer, model)); /* the last evaluation is below that */
+    CHECK(wcoh_trainer_set(trainer, "target_val", "0", &error) == WCOH_OK);
+    next_rate_is(trainer, 0.002);
+    before = *wcoh_trainer_get_desc(trainer);
+    for (i = 0; i < sizeof fixed / sizeof *fixed; i++) {
+        CHECK(wcoh_trainer_set(trainer, fixed[i], "2", &error) == WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, fixed[i]);
+        CHECK_TEXT(error.text, "cannot change");
+    }
+    CHECK(wcoh_trainer_set(trainer, "lr", "11", &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_set(trainer, "lr", "fast", &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_set(trainer, "rate", "1", &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_set(NULL, "lr", "1", &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_set(trainer, NULL, "1", &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_set(trainer, "lr", NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK(memcmp(&before, wcoh_trainer_get_desc(trainer), sizeof before) == 0);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* A run that made its steps keeps the rate it ended with when it gets more, and a new one is warmed
+   up to; thirds of an endless run there are none. */
+static void a_finished_run_goes_on_without_a_jump(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = rated_trainer(model, 20);
+    wcoh_trainer_desc thirds = small_trainer();
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_stats stats;
+    int step;
+    CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK && stats.done);
+    CHECK(is_over(trainer, model));
+    CHECK(wcoh_trainer_set(trainer, "steps", "40", NULL) == WCOH_OK);
+    for (step = 20; step < 30; step++) next_rate_is(trainer, 0.0008);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.002", NULL) == WCOH_OK);
+    for (step = 0; step < 4; step++) next_rate_is(trainer, 0.0008 + 0.0003 * (step + 1));
+    for (step = 0; step < 6; step++)
+        next_rate_is(trainer, half_cosine(0.002, 0.0002, step / 6.0));
+    CHECK(is_over(trainer, model));
+    CHECK(wcoh_trainer_set(trainer, "steps", "-1", NULL) == WCOH_OK);
+    for (step = 0; step < 5; step++) next_rate_is(trainer, 0.0002);
+    CHECK(wcoh_trainer_set(trainer, "steps", "3", NULL) == WCOH_OK); /* long past */
+    CHECK(is_over(trainer, model));
+    wcoh_trainer_destroy(trainer);
+    thirds.steps = -1;
+    thirds.curriculum = WCOH_SWITCH_ON;
+    CHECK(wcoh_trainer_create(&trainer, model, &thirds, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "curriculum");
+    wcoh_model_destroy(model);
+}
+
+/* The patience is spent, but the decay is still made: it begins anew. */
+static void a_run_that_lost_patience_can_be_finished(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer_desc impatient = small_trainer();
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    uint64_t ended;
+    impatient.steps = -1;
+    impatient.eval_every = 2;
+    impatient.patience = 2;
+    impatient.lr = 1e-9;
+    trainer = trainer_of(model, &impatient);
+    CHECK(small_data(trainer) == WCOH_OK);
+    CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK && stats.done);
+    ended = stats.step;
+    CHECK(wcoh_trainer_finish(trainer, 1, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK);
+    CHECK(stats.done && stats.step == ended + 1);
+    CHECK(is_over(trainer, model));
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* After the end another text goes on too, and losses on the old one are no measure for it. */
+static void new_data_after_the_end_are_learnt(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = rated_trainer(model, 8);
+    wcoh_stats stats;
+    size_t i;
+    CHECK(wcoh_trainer_notice(trainer) == NULL);
+    CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK && stats.best_val > 0);
+    CHECK(small_data(trainer) == WCOH_OK && wcoh_trainer_notice(trainer) == NULL);
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(stats.best_val > 0); /* the same text */
+    for (i = 0; i < text_count; i++) text[i] = (uint32_t)(i % 3);
+    CHECK(wcoh_trainer_set_data(trainer, text, 300, text + 300, 90, NULL) == WCOH_OK);
+    if (CHECK(wcoh_trainer_notice(trainer) != NULL)) {
+        CHECK_TEXT(wcoh_trainer_notice(trainer), "the training text has other tokens");
+        CHECK_TEXT(wcoh_trainer_notice(trainer), "the validation text has 90 tokens");
+        CHECK_TEXT(wcoh_trainer_notice(trainer), "before had 100");
+    }
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(stats.done && stats.val_loss < 0 && stats.best_val < 0 && stats.best_step == 0);
+    CHECK(is_over(trainer, model));
+    CHECK(wcoh_trainer_set(trainer, "steps", "300", NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.01", NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK);
+    CHECK_SAY(stats.done && stats.step == 300 && stats.train_loss < 0.3, "train %g", stats.train_loss);
+    CHECK(wcoh_trainer_set_data(trainer, text, 300, NULL, 0, NULL) == WCOH_OK);
+    wcoh_trainer_stats(trainer, &stats);
+    CHECK(stats.best_val > 0 && wcoh_trainer_notice(trainer) == NULL); /* nothing else to compare */
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* What a callback heard, and at which report it stops the call. */
+typedef struct listener {
+    int reports, stop_at;
+    wcoh_trainer *trainer;
+} listener;
+
+static int listen(const wcoh_stats *stats, void *user)
+{
+    listener *l = (listener *)user;
+    (void)stats;
+    return ++l->reports == l->stop_at;
+}
+
+/* A call that the callback stops returns there, and the run goes on as if it had not. */
+static void the_callback_stops_a_call(void)
+{
+    static const int stops[] = {3, 5, 6}; /* a step, the evaluation of step 4, step 5 */
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *whole = model_of(&desc), *model;
+    wcoh_trainer_desc heard = small_trainer();
+    wcoh_trainer *trainer = trainer_of(whole, &heard);
+    wcoh_stats stats;
+    size_t i;
+    CHECK(small_data(trainer) == WCOH_OK);
+    CHECK(wcoh_trainer_run(trainer, -1, NULL, NULL) == WCOH_OK);
+    wcoh_trainer_destroy(trainer);
+    for (i = 0; i < sizeof stops / sizeof *stops; i++) {
+        listener l = {0, 0, NULL};
+        l.stop_at = stops[i];
+        heard.progress = listen;
+        heard.progress_user = &l;
+        model = model_of(&desc);
+        trainer = trainer_of(model, &heard);
+        CHECK(small_data(trainer) == WCOH_OK);
+        CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK);
+        CHECK(l.reports == stops[i] && !stats.done && (int)stats.step == (i == 0 ? 3 : (int)i + 3));
+        CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK && stats.done);
+        CHECK(same_parameters(model, whole));
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    wcoh_model_destroy(whole);
+}
+
+/* A callback may change the run, call for a step of its own, and end it. */
+static int meddle(const wcoh_stats *stats, void *user)
+{
+    listener *l = (listener *)user;
+    l->reports++;
+    if (stats->step == 3 && !stats->evaluated)
+        CHECK(wcoh_trainer_set(l->trainer, "lr", "0.001", NULL) == WCOH_OK);
+    if (stats->step == 6 && !stats->evaluated)
+        CHECK(wcoh_trainer_finish(l->trainer, 2, NULL) == WCOH_OK);
+    if (l->stop_at-- == 1) {
+        CHECK(wcoh_trainer_step(l->trainer, NULL, NULL) == WCOH_OK); /* stopped by nobody */
+        return 1;
+    }
+    return 0;
+}
+
+static void the_callback_changes_the_run(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer_desc heard = small_trainer();
+    listener l = {0, 2, NULL};
+    wcoh_stats stats;
+    heard.steps = -1;
+    heard.eval_every = -1;
+    heard.warmup = -1;
+    heard.progress = meddle;
+    heard.progress_user = &l;
+    l.trainer = trainer_of(model, &heard);
+    CHECK(small_data(l.trainer) == WCOH_OK);
+    CHECK(wcoh_trainer_run(l.trainer, -1, &stats, NULL) == WCOH_OK);
+    CHECK(stats.step == 3 && l.reports == 3);
+    CHECK(wcoh_trainer_step(l.trainer, &stats, NULL) == WCOH_OK);
+    CHECK_NEAR(stats.lr, 0.001, 1e-15);
+    CHECK(wcoh_trainer_run(l.trainer, -1, &stats, NULL) == WCOH_OK);
+    CHECK(stats.done && stats.step == 8);
+    CHECK(is_over(l.trainer, model));
+    wcoh_trainer_destroy(l.trainer);
+    wcoh_model_destroy(model);
+}
+
 /* ---- determinism ----------------------------------------------------------------------------- */
 
 enum { track_steps = 8 };
@@ -1366,13 +1721,14 @@ typedef struct track {
     double loss[track_steps], norm[track_steps], val[track_steps];
 } track;
 
-static void record(const wcoh_stats *stats, void *user)
+static int record(const wcoh_stats *stats, void *user)
 {
     track *t = (track *)user;
-    if (stats->step < 1 || stats->step > track_steps) return;
+    if (stats->step < 1 || stats->step > track_steps) return 0;
     t->loss[stats->step - 1] = stats->train_loss;
     t->norm[stats->step - 1] = stats->grad_norm;
     if (stats->evaluated) t->val[stats->step - 1] = stats->val_loss;
+    return 0;
 }
 
 static const char *const track_settings[] = {
@@ -2185,6 +2541,15 @@ int main(void)
     RUN(the_gain_stays_bounded);
     RUN(all_reduce_sees_each_step_once);
     RUN(patience_and_target_stop_early);
+    RUN(a_run_without_end_ends_with_a_decay);
+    RUN(a_decay_begins_where_the_rate_is);
+    RUN(the_end_of_a_run_changes_nothing_before_it);
+    RUN(settings_change_in_mid_run);
+    RUN(a_finished_run_goes_on_without_a_jump);
+    RUN(a_run_that_lost_patience_can_be_finished);
+    RUN(new_data_after_the_end_are_learnt);
+    RUN(the_callback_stops_a_call);
+    RUN(the_callback_changes_the_run);
     RUN(threads_change_no_bit);
     RUN(a_lent_job_system_changes_no_bit);
     RUN(a_shared_device_changes_no_bit);

@@ -303,6 +303,12 @@ static void trainer_calls_need_their_pointers(void)
     CHECK(wcoh_trainer_set_data(trainer, tokens, 64, tokens, 64, &error) == WCOH_OK);
     REFUSE(wcoh_trainer_evaluate, NULL, &loss);
     REFUSE(wcoh_trainer_evaluate, trainer, NULL);
+    REFUSE(wcoh_trainer_set, NULL, "lr", "0.001");
+    REFUSE(wcoh_trainer_set, trainer, NULL, "0.001");
+    REFUSE(wcoh_trainer_set, trainer, "lr", NULL);
+    REFUSE(wcoh_trainer_finish, NULL, 5);
+    CALL(wcoh_trainer_best_kept, NULL);
+    CHECK(CALL(wcoh_trainer_notice, NULL) == NULL);
     CALL(wcoh_trainer_stats, trainer, NULL);
     CALL(wcoh_trainer_stats, NULL, &stats);
     CHECK(stats.step == 0);

@@ -1004,7 +1004,7 @@ typedef struct heard {
     wcoh_io *io;
 } heard;
 
-static void hear_step(const wcoh_stats *stats, void *user)
+static int hear_step(const wcoh_stats *stats, void *user)
 {
     heard *h = (heard *)user;
     const wcohi_vk_exec *exec = (const wcohi_vk_exec *)(void *)h->trainer->engine.exec;
@@ -1014,18 +1014,19 @@ static void hear_step(const wcoh_stats *stats, void *user)
     if (stats->evaluated) {
         h->val = stats->val_loss;
         h->evaluations++;
-        return;
+        return 0;
     }
     h->losses[stats->step - 1] = stats->train_loss;
-    if (stats->step != (uint64_t)h->act_at) return;
+    if (stats->step != (uint64_t)h->act_at) return 0;
     CHECK_SAY(wcoh_trainer_sync(h->trainer, &error) == WCOH_OK, "%s", error.text);
     if (!h->touch) {
         CHECK_SAY(wcoh_trainer_save(h->trainer, h->io, &error) == WCOH_OK, "%s", error.text);
-        return;
+        return 0;
     }
     wcoh_model_param(h->model, wcoh_model_param_find(h->model, "head.weight"), &param, NULL);
     param.data[0] *= 2;
     wcoh_model_touch(h->model);
+    return 0;
 }
 
 enum { AT_ONCE, IN_SLICES, STEP_BY_STEP };

@@ -139,11 +139,12 @@ typedef struct reports {
     double at[80], waited[80];
 } reports;
 
-static void report(const wcoh_stats *stats, void *user)
+static int report(const wcoh_stats *stats, void *user)
 {
     reports *r = (reports *)user;
     r->at[stats->step] = wcohi_seconds();
     r->waited[stats->step] = waited;
+    return 0;
 }
 
 static void step(wcoh_device *device, const char *name, wcoh_model_desc desc, int batch, int seq,
