@@ -179,23 +179,6 @@ static int path_cut(const char *path, size_t size)
 
 /* ---- texts as tokens ------------------------------------------------------------------------- */
 
-/* Tokens of text [size], *count of them; the caller frees them. `from` is where the text lies in
-   the file `path`, for the sentence of a failure. */
-COMMON_USED(__unused__)
-static uint32_t *text_encode(const wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                             const char *path, size_t from, size_t *count)
-{
-    wcoh_error error;
-    uint32_t *tokens = (uint32_t *)malloc((size ? size : 1) * sizeof *tokens);
-    if (!tokens) fail(EXIT_FAILED, "%s: no memory for its tokens", path);
-    if (wcoh_tokenizer_encode(tokenizer, text, size, tokens, size, count, &error)) {
-        if (from > 0)
-            fail(EXIT_FAILED, "%s from byte %lu: %s", path, (unsigned long)from, error.text);
-        fail(EXIT_FAILED, "%s: %s", path, error.text);
-    }
-    return tokens;
-}
-
 /* What to do with letters that a model lacks. */
 #define UNKNOWN_WORDS "refuse skip replace"
 enum { UNKNOWN_REFUSE, UNKNOWN_SKIP, UNKNOWN_REPLACE };
@@ -257,32 +240,43 @@ static size_t encode_letters(const wcoh_tokenizer *tokenizer, const char *text, 
     return count;
 }
 
-/* text_encode by the word of --unknown; says what was left out or replaced. */
-COMMON_USED(__unused__)
-static uint32_t *text_encode_as(int unknown, const wcoh_tokenizer *tokenizer, const char *text,
-                                size_t size, const char *path, size_t from, size_t *count)
+/* Tokens [size] of a text by the word of --unknown, how many; says what was left out or replaced.
+   `name` is the text's, with the place where it begins in its file. */
+static size_t encode_as(int unknown, const wcoh_tokenizer *tokenizer, const char *text, size_t size,
+                        const char *name, uint32_t *tokens)
 {
-    uint32_t *tokens = (uint32_t *)malloc((size ? size : 1) * sizeof *tokens);
     wcoh_error error;
     wcoh_result result;
+    size_t count;
     lacking l;
-    if (!tokens) fail(EXIT_FAILED, "%s: no memory for its tokens", path);
-    result = wcoh_tokenizer_encode(tokenizer, text, size, tokens, size, count, &error);
-    if (!result) return tokens;
-    if (unknown == UNKNOWN_REFUSE && result != WCOH_E_TOKEN) {
-        free(tokens);
-        return text_encode(tokenizer, text, size, path, from, count);
-    }
-    *count = encode_letters(tokenizer, text, size, unknown == UNKNOWN_REPLACE, tokens, &l);
+    result = wcoh_tokenizer_encode(tokenizer, text, size, tokens, size, &count, &error);
+    if (!result) return count;
+    if (unknown == UNKNOWN_REFUSE && result != WCOH_E_TOKEN)
+        fail(EXIT_FAILED, "%s: %s", name, error.text);
+    count = encode_letters(tokenizer, text, size, unknown == UNKNOWN_REPLACE, tokens, &l);
     if (unknown == UNKNOWN_REFUSE)
         fail(EXIT_FAILED,
-             "%s%s: %s; it has %lu letters that the model lacks, of these kinds: %s%s; "
+             "%s: %s; it has %lu letters that the model lacks, of these kinds: %s%s; "
              "--unknown skip leaves them out, --unknown replace puts a blank there",
-             path, from ? text_made(" from byte %lu", (unsigned long)from) : "", error.text,
-             (unsigned long)l.count, l.kinds, l.shown == 20 ? " .." : "");
-    say("%s: %lu letters that the model lacks are %s: %s%s", path, (unsigned long)l.count,
+             name, error.text, (unsigned long)l.count, l.kinds, l.shown == 20 ? " .." : "");
+    say("%s: %lu letters that the model lacks are %s: %s%s", name, (unsigned long)l.count,
         unknown == UNKNOWN_SKIP ? "left out" : "replaced by its blank", l.kinds,
         l.shown == 20 ? " .." : "");
+    return count;
+}
+
+/* Tokens of text [size], which begins at byte `from` of the file `path`; *count of them, the caller
+   frees them. A text from its beginning opens with the start symbol, where the model has one. */
+COMMON_USED(__unused__)
+static uint32_t *text_encode(int unknown, const wcoh_tokenizer *tokenizer, const char *text,
+                             size_t size, const char *path, size_t from, size_t *count)
+{
+    int start = wcoh_tokenizer_start(tokenizer), opens = start >= 0 && from == 0;
+    uint32_t *tokens = (uint32_t *)malloc((size + 1) * sizeof *tokens);
+    const char *name = from ? text_made("%s from byte %lu", path, (unsigned long)from) : path;
+    if (!tokens) fail(EXIT_FAILED, "%s: no memory for its tokens", path);
+    if (opens) tokens[0] = (uint32_t)start;
+    *count = (size_t)opens + encode_as(unknown, tokenizer, text, size, name, tokens + opens);
     return tokens;
 }
 
@@ -290,7 +284,8 @@ static uint32_t *text_encode_as(int unknown, const wcoh_tokenizer *tokenizer, co
 static int tokenizer_has_return(const wcoh_tokenizer *tokenizer)
 {
     uint32_t token;
-    return wcoh_tokenizer_encode(tokenizer, "\r", 1, &token, 1, NULL, NULL) == WCOH_OK;
+    return wcoh_tokenizer_encode(tokenizer, "\r", 1, &token, 1, NULL, NULL) == WCOH_OK &&
+           token < (uint32_t)wcoh_tokenizer_characters(tokenizer);
 }
 
 /* Text as an alphabet of characters means it, in place: no byte-order mark at its start, and CR LF
@@ -310,7 +305,7 @@ static size_t text_plain(char *text, size_t size)
 COMMON_USED(__unused__)
 static size_t text_plain_for(const wcoh_tokenizer *tokenizer, char *text, size_t size)
 {
-    if (wcoh_tokenizer_get_kind(tokenizer) != WCOH_TOKENIZER_CHARS) return size;
+    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) return size;
     return tokenizer_has_return(tokenizer) ? size : text_plain(text, size);
 }
 
@@ -714,6 +709,7 @@ typedef struct writer {
     wcoh_session *session;
     wcoh_rng rng;
     wcoh_sample_desc sample;
+    wcoh_logit_bias never; /* the start symbol stands before all texts, and in none */
     uint32_t *heard; /* [half] the last tokens, oldest first */
     size_t half, count;
     int starts; /* how often it began again */
@@ -724,8 +720,15 @@ static void writer_open(writer *w, wcoh_model *model, const wcoh_session_desc *d
                         const wcoh_sample_desc *sample)
 {
     wcoh_error error;
+    int start = wcoh_tokenizer_start(wcoh_model_tokenizer(model));
     memset(w, 0, sizeof *w);
     w->sample = *sample;
+    if (start >= 0) {
+        w->never.token = (uint32_t)start;
+        w->never.bias = (float)-HUGE_VAL;
+        w->sample.bias = &w->never;
+        w->sample.bias_count = 1;
+    }
     w->rng = wcoh_rng_seed(sample->seed);
     w->half = ((size_t)wcoh_model_get_desc(model)->context + 1) / 2;
     w->heard = (uint32_t *)malloc(w->half * sizeof *w->heard);
@@ -775,12 +778,14 @@ static uint32_t writer_next(writer *w)
     return token;
 }
 
-/* What a model hears before its first word: the end of a line, else its first symbol. */
+/* What a model hears before its first word: the start symbol, else the end of a line, else its first
+   symbol. */
 COMMON_USED(__unused__)
 static uint32_t first_token(const wcoh_model *model)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
     uint32_t token = 0;
+    if (wcoh_tokenizer_start(tokenizer) >= 0) return (uint32_t)wcoh_tokenizer_start(tokenizer);
     if (tokenizer && wcoh_tokenizer_encode(tokenizer, "\n", 1, &token, 1, NULL, NULL)) token = 0;
     return token;
 }

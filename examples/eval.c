@@ -70,7 +70,7 @@ static uint32_t *read_range(request *r, const wcoh_model *model, size_t *count)
         fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lu --to %lu is outside", name,
              (unsigned long)size, (unsigned long)from, (unsigned long)to);
     size = text_plain_for(tokenizer, r->bytes + from, to - from);
-    return text_encode_as(r->unknown.index, tokenizer, r->bytes + from, size, name, from, count);
+    return text_encode(r->unknown.index, tokenizer, r->bytes + from, size, name, from, count);
 }
 
 /* One session over all tokens; the first one is heard and not predicted. */

@@ -22,6 +22,7 @@
 typedef struct request {
     const char *model, *text, *maps, *weights, *plots;
     long long tokens, from, threads, sequence;
+    choice unknown;
     int json, causal;
 } request;
 
@@ -48,6 +49,7 @@ static void request_read(request *r, int argc, char **argv)
     const option options[] = {
         {"tokens", OPTION_WHOLE, &r->tokens, 2, 4096, "tokens of the text to look at"},
         {"from", OPTION_WHOLE, &r->from, 0, 9e15, "first byte of the text"},
+        UNKNOWN_OPTION(&r->unknown),
         {"maps", OPTION_TEXT, &r->maps, 0, 0, "instead of a model: attention [layers,heads,T,T]"},
         {"sequence", OPTION_WHOLE, &r->sequence, 0, 9e15, "maps: which one of a batch"},
         {"causal", OPTION_FLAG, &r->causal, 0, 0, "maps: ignore keys after the query"},
@@ -1170,8 +1172,9 @@ static void from_model(const request *r)
     desc = wcoh_model_get_desc(model);
     if (!wcoh_model_tokenizer(model)) fail(EXIT_FAILED, "%s: it has no tokenizer", r->model);
     if ((size_t)r->from >= size) fail(EXIT_USAGE, "--from is behind the end of %s", r->text);
-    tokens = text_encode(wcoh_model_tokenizer(model), text + r->from, size - (size_t)r->from,
-                         r->text, (size_t)r->from, &count);
+    size = text_plain_for(wcoh_model_tokenizer(model), text + r->from, size - (size_t)r->from);
+    tokens = text_encode(r->unknown.index, wcoh_model_tokenizer(model), text + r->from, size,
+                         file_named(r->text), (size_t)r->from, &count);
     used = count < (size_t)r->tokens ? count : (size_t)r->tokens;
     if (used < 2) fail(EXIT_FAILED, "%s: two tokens are needed", r->text);
     look_open(&k, desc->layers, desc->heads, (int)used);
@@ -1207,6 +1210,7 @@ int main(int argc, char **argv)
     program_name = "inspect";
     memset(&r, 0, sizeof r);
     r.tokens = 128;
+    r.unknown.words = UNKNOWN_WORDS;
     request_read(&r, argc, argv);
     if (r.maps) {
         from_maps(&r);

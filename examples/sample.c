@@ -81,7 +81,7 @@ static void hear_prompt(const request *r, writer *w, const wcoh_model *model)
         writer_hear(w, &first, 1);
         return;
     }
-    tokens = tokenizer ? text_encode_as(r->unknown.index, tokenizer, r->prompt, strlen(r->prompt),
+    tokens = tokenizer ? text_encode(r->unknown.index, tokenizer, r->prompt, strlen(r->prompt),
                                         "--prompt", 0, &count)
                        : read_numbers(r->prompt, wcoh_model_get_desc(model)->vocab, &count);
     writer_hear(w, count ? tokens : &first, count ? count : 1);

@@ -46,7 +46,9 @@ static const char usage[] =
     "Learns a text and leaves a checkpoint; without --data it learns wavecoh.h for ten seconds.\n"
     "Ctrl-C saves and ends. --help after --preset NAME shows that preset's settings.";
 
-enum { TOKENIZER_AUTO, TOKENIZER_CHARS, TOKENIZER_BYTES };
+/* The words of --tokenizer: auto, then the library's. */
+#define TOKENIZER_WORDS "auto bytes chars chars+bytes"
+enum { TOKENIZER_AUTO, TOKENIZER_FIRST };
 
 static wcoh_preset preset_named(const char *name)
 {
@@ -142,7 +144,7 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
          "end where a file of an earlier run would be moved aside"},
         {"preset", OPTION_TEXT, &r->preset, 0, 0,
          "start from other defaults: wave gpt kerr-engine wave-engine"},
-        {"tokenizer", OPTION_CHOICE, &r->tokenizer, 0, 0, "auto: chars up to 512 different ones"},
+        {"tokenizer", OPTION_CHOICE, &r->tokenizer, 0, 0, "auto: chars up to 512 different ones, else bytes; chars+bytes spells others in bytes"},
         UNKNOWN_OPTION(&r->unknown),
         {"seconds", OPTION_REAL, &r->seconds, 0.1, 1e6,
          "choose the steps so that it takes that long; without --data: 10"},
@@ -203,16 +205,19 @@ static const char *find_own_source(void)
     return NULL;
 }
 
-/* Different characters of a text; NULL and a reason where it is no UTF-8. */
-static wcoh_tokenizer *letters_of(const request *r, const char *bytes, size_t size, int must_be,
-                                  wcoh_error *error)
+/* The tokenizer of that kind for a text; NULL and a reason where it must not be and is no UTF-8. */
+static wcoh_tokenizer *tokenizer_of(const request *r, wcoh_tokenizer_kind kind, const char *bytes,
+                                    size_t size, int must_be, wcoh_error *error)
 {
     wcoh_tokenizer *tokenizer = NULL;
+    wcoh_tokenizer_desc desc;
     char *plain = (char *)malloc(size + 1);
     wcoh_result result;
     if (!plain) fail(EXIT_FAILED, "%s: no memory for %lu bytes", r->data, (unsigned long)size);
     memcpy(plain, bytes, size);
-    result = wcoh_tokenizer_create_chars(&tokenizer, plain, text_plain(plain, size), NULL, error);
+    memset(&desc, 0, sizeof desc);
+    desc.kind = kind;
+    result = wcoh_tokenizer_create(&tokenizer, &desc, plain, text_plain(plain, size), error);
     free(plain);
     if (must_be || result == WCOH_E_MEMORY) must(result, file_named(r->data), error);
     return tokenizer;
@@ -222,23 +227,21 @@ static wcoh_tokenizer *letters_of(const request *r, const char *bytes, size_t si
 static void choose_tokenizer(const request *r, corpus *text)
 {
     wcoh_error error;
-    int chars = r->tokenizer.index == TOKENIZER_CHARS;
-    text->why = "256 symbols";
-    if (r->tokenizer.index != TOKENIZER_BYTES) {
-        text_mark(r->data, text->text, text->size);
-        text->made = letters_of(r, text->text, text->size, chars, &error);
-        text->why = text_made("%s", text->made ? "" : error.text);
-    }
-    if (text->made) {
-        int vocab = wcoh_tokenizer_vocab(text->made);
-        text->why = text_made("%d different characters", vocab);
-        if (vocab < 2)
-            fail(EXIT_FAILED, "%s: it is one character again and again: there is nothing to learn",
-                 file_named(r->data));
-        if (chars || vocab <= 512) return;
-        wcoh_tokenizer_destroy(text->made);
-    }
-    must(wcoh_tokenizer_create_bytes(&text->made, NULL, &error), NULL, &error);
+    int given = r->tokenizer.index != TOKENIZER_AUTO, letters;
+    wcoh_tokenizer_kind kind =
+        given ? (wcoh_tokenizer_kind)(r->tokenizer.index - TOKENIZER_FIRST) : WCOH_TOKENIZER_CHARS;
+    if (kind != WCOH_TOKENIZER_BYTES) text_mark(r->data, text->text, text->size);
+    text->made = tokenizer_of(r, kind, text->text, text->size, given, &error);
+    letters = wcoh_tokenizer_characters(text->made);
+    text->why = !text->made ? text_made("%s", error.text)
+                : letters   ? text_made("%d different characters", letters)
+                            : "256 symbols";
+    if (kind == WCOH_TOKENIZER_CHARS && letters == 1)
+        fail(EXIT_FAILED, "%s: it is one character again and again: there is nothing to learn",
+             file_named(r->data));
+    if (given || (text->made && letters <= 512)) return;
+    wcoh_tokenizer_destroy(text->made);
+    text->made = tokenizer_of(r, WCOH_TOKENIZER_BYTES, "", 0, 1, &error);
 }
 
 /* Tokens of bytes [from, to) of a text. */
@@ -246,7 +249,7 @@ static uint32_t *corpus_encode(const request *r, const wcoh_tokenizer *tokenizer
                                char *text, size_t from, size_t to, size_t *count)
 {
     size_t size = text_plain_for(tokenizer, text + from, to - from);
-    return text_encode_as(r->unknown.index, tokenizer, text + from, size, file_named(path), from,
+    return text_encode(r->unknown.index, tokenizer, text + from, size, file_named(path), from,
                           count);
 }
 
@@ -257,7 +260,7 @@ static size_t corpus_cut(const corpus *text, const wcoh_tokenizer *tokenizer, co
     if (r->trainer.eval_every < 0 || r->val) return n;
     cut = r->val_share == 0.1 ? n / 10 * 9 + n % 10 * 9 / 10
                               : (size_t)((1 - r->val_share) * (double)n);
-    if (wcoh_tokenizer_get_kind(tokenizer) != WCOH_TOKENIZER_CHARS) return cut;
+    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) return cut;
     while (cut > 0 && cut < n && ((unsigned char)text->text[cut] & 0xc0) == 0x80) cut--;
     if (cut > 0 && cut < n && text->text[cut] == '\n' && text->text[cut - 1] == '\r') cut--;
     return cut;
@@ -943,7 +946,8 @@ static void run_open(run *r, const request *ask, const corpus *text)
                (unsigned long)text->cut, (unsigned long)text->size);
     if (text->made)
         printf("tokenizer %s: %s\n",
-               wcoh_tokenizer_get_kind(text->made) == WCOH_TOKENIZER_CHARS ? "chars" : "bytes",
+               word_at(TOKENIZER_WORDS,
+                       TOKENIZER_FIRST + (int)wcoh_tokenizer_get_kind(text->made)),
                text->why);
     check_outputs(r);
 }
@@ -973,7 +977,7 @@ int main(int argc, char **argv)
     memset(&text, 0, sizeof text);
     memset(&r, 0, sizeof r);
     ask.isa = "auto";
-    ask.tokenizer.words = "auto chars bytes";
+    ask.tokenizer.words = TOKENIZER_WORDS;
     ask.unknown.words = UNKNOWN_WORDS;
     ask.val_share = 0.1;
     ask.device = "cpu";

@@ -23,6 +23,7 @@ head -c 120 text >short
 head -c 10 text >tiny
 awk 'BEGIN { printf "a"; for (i = 0; i < 500; i++) printf "\303\251" }' >accents # 1001 bytes
 { cat text; printf '\377\376 no UTF-8'; } >binary
+{ printf '\357\273\277'; sed 's/$/\r/' text; } >dos
 printf '\002\000\000\000\000\000\000\000{}' >bare.safetensors
 mkdir folder
 small="--bands 8 --layers 1 --heads 4 --maestro 4 --batch 2 --seq 16 --eval-batches 2 --threads 1"
@@ -407,7 +408,7 @@ ok "a file that is no log is left alone" same "$(cat notes)" 'my notes'
 
 # ---- words -------------------------------------------------------------------------------------
 
-refuses 2 'allowed are auto chars bytes; did you mean bytes\?' "$train" --data text --tokenizer byte
+refuses 2 'allowed are auto bytes chars chars.bytes; did you mean bytes\?' "$train" --data text --tokenizer byte
 refuses 2 'did you mean exact\?' "$train" --solver exat
 refuses 2 'no option --setps; --help lists them; did you mean --steps\?' "$train" --setps 5
 refuses 2 'no option --temprature; --help lists them; did you mean --temperature\?' "$sample" m --temprature 5
@@ -446,13 +447,32 @@ ok "what is left out is said" has 'letters that the model lacks are left out' er
 succeeds "$eval" m.safetensors foreign --seq 1 --unknown replace
 ok "a replaced letter is still one" same "$(sed -n 's/.*tokens //p' out)" $((size + 6))
 succeeds "$sample" m.safetensors --prompt 'w%' --tokens 5 --unknown skip
+succeeds "$train" --data text --out mixed.safetensors $small --tokenizer chars+bytes --steps 20 --sample 50
+ok "chars+bytes counts the characters" has '^tokenizer chars\+bytes: [0-9]+ different characters$'
+succeeds "$eval" mixed.safetensors text --seq 1
+ok "which are one token each" same "$(sed -n 's/.*tokens //p' out)" $((size - 1))
+succeeds "$eval" mixed.safetensors foreign --seq 1
+ok "and takes any text: a letter that it lacks is two bytes" \
+    same "$(sed -n 's/.*tokens //p' out)" $((size + 8))
+ok "without a word" [ ! -s err ]
+succeeds "$eval" mixed.safetensors binary --seq 1
+succeeds "$train" --data binary --out mixed2.safetensors $small --tokenizer chars+bytes --steps 5 --sample 50
+ok "it learns a text that is no UTF-8" has '^done '
+succeeds "$eval" mixed2.safetensors dos --seq 1
+ok "the ends of lines are those of characters" same "$(sed -n 's/.*tokens //p' out)" $((size - 1))
+succeeds "$sample" mixed.safetensors --prompt "$(printf 'w%% \303\251')" --tokens 5
+if command -v iconv >/dev/null; then
+    for seed in 1 2 3; do
+        "$sample" mixed.safetensors --tokens 200 --temperature 1000 --seed $seed >out 2>err
+        ok "bytes between characters are printed as whole characters" iconv -f UTF-8 -t UTF-8 out -o converted
+    done
+fi
 cp m.safetensors u.safetensors
 cp m.best.safetensors u.best.safetensors
 succeeds "$train" --data foreign --resume u.safetensors --unknown replace --steps 65 --sample 0
 
 # ---- texts as editors leave them ---------------------------------------------------------------
 
-{ printf '\357\273\277'; sed 's/$/\r/' text; } >dos
 succeeds "$train" --data dos --out dos.safetensors $small --steps 20 --eval-every 20 --sample 0
 dos=$(result)
 ok "split counts the bytes of the file" has " val [0-9]+..$(wc -c <dos | tr -d ' ')\$"

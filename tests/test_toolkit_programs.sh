@@ -78,6 +78,12 @@ succeeds "$bin/inspect" --weights m.safetensors --json
 ok "its JSON parses" is_json
 refuses 1 'no tensor \[layers, heads, T, T\]' "$bin/inspect" --maps m.safetensors
 refuses 2 'a model and a text' "$bin/inspect" m.safetensors
+printf 'the 月 and \342\202\254\n' >foreign
+refuses 1 'it has 2 letters that the model lacks' "$bin/inspect" m.safetensors foreign
+succeeds "$bin/inspect" m.safetensors foreign --unknown skip
+ok "letters that the model lacks are left out of what is looked at" has 'letters that the model lacks are left out' err
+succeeds "$bin/inspect" m.safetensors foreign --unknown replace
+refuses 2 '--unknown is "drop": allowed are refuse skip replace' "$bin/inspect" m.safetensors foreign --unknown drop
 succeeds "$bin/plot" loss m.csv
 ok "loss.svg is a picture" has '^</svg>' loss.svg
 run "$bin/plot" loss "$root/LICENSE"
