@@ -106,7 +106,7 @@
      4  wavecoh_vk.h: its recordings, and a row in wcohi_gpu_ops
      5  tools/shaders: its shaders; tools/gen_shaders.py makes shaders.h of them
      6  tests/cases.h: a line that turns it on. Gradients, devices, sessions, files follow
-   What is forgotten in 1 to 5 does not compile.
+   What is forgotten of 1, 2, 4 or 5 does not compile.
 
    WORDS     room: all about one op, on one device.  parameter row: a tensor of the model, its name,
              shape, place.  batch row: one token's numbers.  kind: of an op.  group: kernels of one
