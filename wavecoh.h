@@ -242,6 +242,7 @@ typedef struct wcoh_field {
     int off;             /* 1: a negative value switches it off */
     int required;        /* 1: there is no default, 0 is refused */
     const char *choices; /* CHOICE: "harmonic circles random"; the first is the default */
+    size_t pattern;      /* CHOICE: offset of the wcoh_pattern beside it; 0: there is none */
     const char *help;    /* one line, for --help and the README */
     int live;            /* trainer: 1 if wcoh_trainer_set may change it in mid-run */
 } wcoh_field;
@@ -274,6 +275,14 @@ WCOH_API int wcoh_field_get(wcoh_desc_kind kind, const void *desc, const char *n
                             size_t size);
 
 /* ---- model ----------------------------------------------------------------------------------- */
+
+/* Kinds that are cycled over the layers: layer l is of kind kinds[l % count]. count 0: all layers are
+   of the kind that the member beside it names. As text "coherence,coherence,rotary". */
+#define WCOH_PATTERN_MAX 16
+typedef struct wcoh_pattern {
+    int count;
+    int kinds[WCOH_PATTERN_MAX]; /* values of the enum of the member beside it */
+} wcoh_pattern;
 
 /* Choices: 0 is the default, the others follow in the order of the field table. */
 typedef enum wcoh_embedding {
@@ -342,10 +351,12 @@ typedef struct wcoh_model_desc {
     int modulus1, modulus2, modulus3, modulus4; /* 0: automatic */
     wcoh_position position;
     wcoh_attention attention;
-    double gain; /* kappa at the start */
+    wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
+    double gain;                    /* kappa at the start */
     wcoh_block block;
     wcoh_ffn ffn;
-    int hidden; /* F: MLP width; 4D */
+    wcoh_pattern ffn_pattern; /* in place of `ffn`, layer by layer */
+    int hidden;               /* F: MLP width; 4D */
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
@@ -12021,19 +12032,24 @@ WCOH_API void wcoh_device_destroy(wcoh_device *device)
 
 /* clang-format off */
 #define WCOHI_INT(desc, member, standard, low, high, off, help)                                    \
-    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 0}
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, 0, help, 0}
 #define WCOHI_REQUIRED(desc, member, low, high, help)                                              \
-    {#member, WCOH_FIELD_INT, offsetof(desc, member), 0, low, high, 0, 1, NULL, help, 0}
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), 0, low, high, 0, 1, NULL, 0, help, 0}
 #define WCOHI_REAL(desc, member, standard, low, high, off, help)                                   \
-    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 0}
+    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, 0, help, \
+     0}
 #define WCOHI_CHOICE(desc, member, choices, help)                                                  \
-    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, 0, choices, help, 0}
+    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, 0, choices, 0, help, 0}
+#define WCOHI_CYCLED(desc, member, choices, help) /* or a pattern */                               \
+    {#member, WCOH_FIELD_CHOICE, offsetof(desc, member), 0, 0, 0, 0, 0, choices,                   \
+     offsetof(desc, member##_pattern), help, 0}
 #define WCOHI_SEED(desc, member, help)                                                             \
-    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, 0, NULL, help, 0}
+    {#member, WCOH_FIELD_SEED, offsetof(desc, member), 0, 0, 0, 0, 0, NULL, 0, help, 0}
 #define WCOHI_LIVE_INT(desc, member, standard, low, high, off, help) /* changes in mid-run */      \
-    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 1}
+    {#member, WCOH_FIELD_INT, offsetof(desc, member), standard, low, high, off, 0, NULL, 0, help, 1}
 #define WCOHI_LIVE_REAL(desc, member, standard, low, high, off, help)                              \
-    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, help, 1}
+    {#member, WCOH_FIELD_REAL, offsetof(desc, member), standard, low, high, off, 0, NULL, 0, help, \
+     1}
 /* clang-format on */
 #define WCOHI_AUTO "auto off on"
 #define WCOHI_RATE_MOST 10 /* the largest learning rate */
@@ -12058,11 +12074,12 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_INT(M, modulus3, 0, 2, 16777216, 0, "modulus of circle 3"),
     WCOHI_INT(M, modulus4, 0, 2, 16777216, 0, "modulus of circle 4"),
     WCOHI_CHOICE(M, position, "none sinusoidal learned", "position table"),
-    WCOHI_CHOICE(M, attention, "coherence shared frozen dot rotary", "kind of attention"),
+    WCOHI_CYCLED(M, attention, "coherence shared frozen dot rotary",
+                 "kind of attention; a list, a,a,b, is cycled over the layers"),
     WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
     WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
                  "how attention and feed-forward join the stream"),
-    WCOHI_CHOICE(M, ffn, "kerr mlp", "kind of feed-forward layer"),
+    WCOHI_CYCLED(M, ffn, "kerr mlp", "kind of feed-forward layer; a list is cycled likewise"),
     WCOHI_INT(M, hidden, 0, 1, 16777216, 0, "hidden width of the mlp; 0: 8 x bands"),
     WCOHI_CHOICE(M, maestros, "dual add",
                  "maestros before and after the oscillators, or one added to them"),
@@ -12276,19 +12293,72 @@ static int wcohi_field_allows(const wcoh_field *field, double value)
            (value >= field->minimum && value <= field->maximum);
 }
 
+#define WCOHI_FIELD_TEXT 192 /* characters of any field, a whole pattern included */
+
+static wcoh_result wcohi_choice_refuse(const wcoh_field *field, const char *text, wcoh_error *error)
+{
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": allowed are: %s", field->name, text,
+                      field->choices);
+}
+
+/* The value of the choice text [length], -1: there is none. */
+static int wcohi_choice_find(const wcoh_field *field, const char *text, size_t length)
+{
+    const char *word = NULL;
+    size_t known;
+    int i;
+    for (i = 0; (known = wcohi_word(field->choices, i, &word)) > 0; i++)
+        if (known == length && memcmp(text, word, length) == 0) return i;
+    return -1;
+}
+
+static wcoh_pattern *wcohi_pattern_of(const wcoh_field *field, void *desc)
+{
+    return field->pattern ? (wcoh_pattern *)(void *)((unsigned char *)desc + field->pattern) : NULL;
+}
+
+/* A word, or where a pattern may stand words joined by commas; the desc is as before on failure. */
 static wcoh_result wcohi_choice_set(const wcoh_field *field, void *desc, const char *text,
                                     wcoh_error *error)
 {
-    const char *word = NULL;
-    size_t length;
-    int i;
-    for (i = 0; (length = wcohi_word(field->choices, i, &word)) > 0; i++)
-        if (strlen(text) == length && memcmp(text, word, length) == 0) {
-            wcohi_field_put(field, desc, i);
-            return WCOH_OK;
-        }
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": allowed are: %s", field->name, text,
-                      field->choices);
+    wcoh_pattern read, *pattern = wcohi_pattern_of(field, desc);
+    const char *at = text;
+    memset(&read, 0, sizeof read);
+    for (;; at++) {
+        size_t length = pattern ? strcspn(at, ",") : strlen(at);
+        int value = wcohi_choice_find(field, at, length);
+        if (value < 0) return wcohi_choice_refuse(field, at, error);
+        if (read.count == WCOH_PATTERN_MAX)
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "%s: a pattern has at most %d layers",
+                              field->name, WCOH_PATTERN_MAX);
+        read.kinds[read.count++] = value;
+        at += length;
+        if (*at == 0) break;
+    }
+    wcohi_field_put(field, desc, read.kinds[0]);
+    if (read.count == 1) memset(&read, 0, sizeof read);
+    if (pattern) *pattern = read;
+    return WCOH_OK;
+}
+
+/* The text that wcohi_choice_set reads; "" where the desc holds no choice. */
+static void wcohi_choice_get(const wcoh_field *field, const void *desc, char text[WCOHI_FIELD_TEXT])
+{
+    wcoh_pattern one;
+    const char *word = "";
+    int i, used = 0;
+    memset(&one, 0, sizeof one);
+    if (field->pattern) memcpy(&one, (const unsigned char *)desc + field->pattern, sizeof one);
+    if (one.count < 1 || one.count > WCOH_PATTERN_MAX) {
+        one.count = 1;
+        one.kinds[0] = (int)wcohi_field_number(field, desc);
+    }
+    text[0] = 0;
+    for (i = 0; i < one.count; i++) {
+        int length = (int)wcohi_word(field->choices, one.kinds[i], &word);
+        used += snprintf(text + used, (size_t)(WCOHI_FIELD_TEXT - used), "%s%.*s", i ? "," : "",
+                         length, word);
+    }
 }
 
 WCOH_API wcoh_result wcoh_field_set(wcoh_desc_kind kind, void *desc, const char *name,
@@ -12325,19 +12395,46 @@ WCOH_API int wcoh_field_get(wcoh_desc_kind kind, const void *desc, const char *n
                             size_t size)
 {
     const wcoh_field *field = desc && name ? wcohi_field_find(kind, name) : NULL;
-    const char *word = "";
-    char number[40];
+    char number[40], choice[WCOHI_FIELD_TEXT];
     uint64_t seed;
     if (!field || (!text && size > 0)) return -1;
     if (field->kind == WCOH_FIELD_CHOICE) {
-        int length = (int)wcohi_word(field->choices, (int)wcohi_field_number(field, desc), &word);
-        return snprintf(text, size, "%.*s", length, word);
+        wcohi_choice_get(field, desc, choice);
+        return snprintf(text, size, "%s", choice);
     }
     if (field->kind == WCOH_FIELD_SEED) {
         memcpy(&seed, (const unsigned char *)desc + field->offset, sizeof seed);
         return snprintf(text, size, "%llu", (unsigned long long)seed);
     }
     return snprintf(text, size, "%s", wcohi_format_real(wcohi_field_number(field, desc), number));
+}
+
+static wcoh_result wcohi_choice_check(const wcoh_field *field, int value, wcoh_error *error)
+{
+    const char *word;
+    if (value >= 0 && wcohi_word(field->choices, value, &word) > 0) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %d: allowed are: %s", field->name, value,
+                      field->choices);
+}
+
+/* A pattern of one kind becomes the single choice; of several, the choice is its first. */
+static wcoh_result wcohi_pattern_resolve(const wcoh_field *field, void *desc, wcoh_error *error)
+{
+    wcoh_pattern *pattern = wcohi_pattern_of(field, desc);
+    wcoh_result result = WCOH_OK;
+    int i, kinds = 0;
+    if (pattern->count < 0 || pattern->count > WCOH_PATTERN_MAX)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "%s_pattern.count is %d: allowed are 0 to %d layers", field->name,
+                          pattern->count, WCOH_PATTERN_MAX);
+    for (i = 0; !result && i < pattern->count; i++) {
+        result = wcohi_choice_check(field, pattern->kinds[i], error);
+        kinds += i == 0 || pattern->kinds[i] != pattern->kinds[0];
+    }
+    if (result || pattern->count == 0) return result;
+    wcohi_field_put(field, desc, pattern->kinds[0]);
+    if (kinds == 1) memset(pattern, 0, sizeof *pattern);
+    return WCOH_OK;
 }
 
 /* Check every member and put the standard where 0 stands. */
@@ -12347,14 +12444,13 @@ static wcoh_result wcohi_fields_resolve(wcoh_desc_kind kind, void *desc, wcoh_er
     const wcoh_field *fields = wcoh_fields(kind, &count);
     for (i = 0; i < count; i++) {
         const wcoh_field *field = &fields[i];
-        const char *word;
         double value;
         if (field->kind == WCOH_FIELD_SEED) continue;
         value = wcohi_field_number(field, desc);
         if (field->kind == WCOH_FIELD_CHOICE) {
-            if (value < 0 || wcohi_word(field->choices, (int)value, &word) == 0)
-                return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %d: allowed are: %s", field->name,
-                                  (int)value, field->choices);
+            wcoh_result result = wcohi_choice_check(field, (int)value, error);
+            if (!result && field->pattern) result = wcohi_pattern_resolve(field, desc, error);
+            if (result) return result;
         } else if (!wcohi_field_allows(field, value)) {
             return wcohi_field_range(field, value, error);
         } else if (value == 0) {
@@ -12364,6 +12460,44 @@ static wcoh_result wcohi_fields_resolve(wcoh_desc_kind kind, void *desc, wcoh_er
         }
     }
     return WCOH_OK;
+}
+
+/* ---- kinds of a layer ------------------------------------------------------------------------ */
+
+static wcoh_attention wcohi_attention_of(const wcoh_model_desc *desc, int layer)
+{
+    const wcoh_pattern *pattern = &desc->attention_pattern;
+    return pattern->count ? (wcoh_attention)pattern->kinds[layer % pattern->count]
+                          : desc->attention;
+}
+
+static wcoh_ffn wcohi_ffn_of(const wcoh_model_desc *desc, int layer)
+{
+    const wcoh_pattern *pattern = &desc->ffn_pattern;
+    return pattern->count ? (wcoh_ffn)pattern->kinds[layer % pattern->count] : desc->ffn;
+}
+
+static int wcohi_is_dot(wcoh_attention attention)
+{
+    return attention == WCOH_ATTENTION_DOT || attention == WCOH_ATTENTION_ROTARY;
+}
+
+/* 1 if some layer turns queries and keys by their positions. */
+static int wcohi_has_rotary(const wcoh_model_desc *desc)
+{
+    int layer, found = 0;
+    for (layer = 0; layer < desc->layers; layer++)
+        found |= wcohi_attention_of(desc, layer) == WCOH_ATTENTION_ROTARY;
+    return found;
+}
+
+/* 1 if a sequence must not be longer than the context. */
+static int wcohi_bound_to_context(const wcoh_model_desc *desc)
+{
+    int layer, bound = desc->position == WCOH_POSITION_LEARNED;
+    for (layer = 0; layer < desc->layers; layer++)
+        bound |= wcohi_is_dot(wcohi_attention_of(desc, layer));
+    return bound;
 }
 
 /* ---- resolving a model desc ------------------------------------------------------------------ */
@@ -12464,7 +12598,7 @@ static wcoh_result wcohi_divides(int value, const char *name, int width, wcoh_er
 static wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, int given, wcoh_error *error)
 {
     int heads = desc->heads, width = 2 * desc->bands;
-    int rotary = desc->attention == WCOH_ATTENTION_ROTARY;
+    int rotary = wcohi_has_rotary(desc);
     if (width % (rotary ? 2 * heads : heads) == 0) return WCOH_OK;
     if (given == 0)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
@@ -12564,17 +12698,6 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     if (preset == WCOH_PRESET_KERR_ENGINE) wcohi_preset_kerr_engine(&desc);
     if (preset == WCOH_PRESET_WAVE_ENGINE) wcohi_preset_wave_engine(&desc);
     return desc;
-}
-
-static int wcohi_is_dot(wcoh_attention attention)
-{
-    return attention == WCOH_ATTENTION_DOT || attention == WCOH_ATTENTION_ROTARY;
-}
-
-/* 1 if a sequence must not be longer than the context. */
-static int wcohi_bound_to_context(const wcoh_model_desc *desc)
-{
-    return wcohi_is_dot(desc->attention) || desc->position == WCOH_POSITION_LEARNED;
 }
 
 /* ======== 4 model: tokenizers ================================================================= */
@@ -13130,7 +13253,7 @@ static int wcohi_walk_dot(wcohi_walk *walk, int in)
     all = wcohi_walk_linear(walk, &params, in, -1, 3 * width)->out;
     params = wcohi_no_params();
     op = wcohi_emit_op(walk, WCOHI_DOT, &params, all, -1, width);
-    op->rotary = walk->desc->attention == WCOH_ATTENTION_ROTARY;
+    op->rotary = wcohi_attention_of(walk->desc, walk->layer) == WCOH_ATTENTION_ROTARY;
     op->context = walk->desc->context;
     return wcohi_walk_done(walk, op);
 }
@@ -13154,13 +13277,19 @@ static int wcohi_walk_frozen(wcohi_walk *walk, int in)
 
 #define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
 
+/* 1 if this layer's keys are its queries. */
+static int wcohi_walk_shares(const wcohi_walk *walk)
+{
+    return wcohi_attention_of(walk->desc, walk->layer) == WCOH_ATTENTION_SHARED;
+}
+
 /* Phasors and values are one linear layer of the same input: their weights [4H+D,D], shared
    [2H+D,D], stand together without a gap, and so do their biases. The first row stands for all. */
 static wcohi_params wcohi_emit_phasors(wcohi_walk *walk)
 {
     static const char separate[3][20] = {"attn.query_phasor.", "attn.key_phasor.", "attn.value."};
     static const char shared[2][20] = {"attn.phasor.", "attn.value."};
-    int is_shared = walk->desc->attention == WCOH_ATTENTION_SHARED, bias, i;
+    int is_shared = wcohi_walk_shares(walk), bias, i;
     int width = 2 * walk->desc->bands, raw = 2 * walk->desc->heads, parts = is_shared ? 2 : 3;
     wcohi_params params = wcohi_no_params();
     for (bias = 0; bias < 2; bias++) {
@@ -13180,7 +13309,7 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
 {
     const wcoh_model_desc *desc = walk->desc;
     int heads = desc->heads, width = 2 * desc->bands, both;
-    int column = (desc->attention == WCOH_ATTENTION_SHARED ? 2 : 4) * heads;
+    int column = (wcohi_walk_shares(walk) ? 2 : 4) * heads;
     wcohi_params linear = wcohi_emit_phasors(walk), params = wcohi_no_params();
     wcohi_op *op;
     params.row[WCOHI_COHERENCE_GAIN] = wcohi_emit(walk, "attn.", "gain_raw", heads, 0, 0,
@@ -13200,11 +13329,12 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
 /* Attention up to its output projection, whose rows come with it: *project. */
 static int wcohi_walk_attention(wcohi_walk *walk, int in, wcohi_params *project)
 {
-    int width = 2 * walk->desc->bands, frozen = walk->desc->attention == WCOH_ATTENTION_FROZEN, out;
-    walk->trained = !frozen;
-    out = wcohi_is_dot(walk->desc->attention) ? wcohi_walk_dot(walk, in)
-          : frozen                            ? wcohi_walk_frozen(walk, in)
-                                              : wcohi_walk_coherence(walk, in);
+    wcoh_attention kind = wcohi_attention_of(walk->desc, walk->layer);
+    int width = 2 * walk->desc->bands, out;
+    walk->trained = kind != WCOH_ATTENTION_FROZEN;
+    out = wcohi_is_dot(kind)              ? wcohi_walk_dot(walk, in)
+          : kind == WCOH_ATTENTION_FROZEN ? wcohi_walk_frozen(walk, in)
+                                          : wcohi_walk_coherence(walk, in);
     *project = wcohi_emit_linear(walk, "attn.out.", width, width);
     walk->trained = 1;
     return out;
@@ -13262,7 +13392,7 @@ static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
 {
     const wcoh_model_desc *desc = walk->desc;
     int width = 2 * desc->bands, out;
-    if (desc->ffn == WCOH_FFN_MLP) {
+    if (wcohi_ffn_of(desc, walk->layer) == WCOH_FFN_MLP) {
         out = wcohi_walk_mlp(walk, in);
         *project = wcohi_emit_linear(walk, "ffn.down.", width, desc->hidden);
         return out;
@@ -13292,7 +13422,7 @@ static int wcohi_walk_layer(wcohi_walk *walk, int h)
         h = wcohi_walk_linear(walk, &attention, attended, h, width)->out;
     }
     op = wcohi_walk_linear(walk, &ffn, fed, h, width);
-    if (desc->ffn == WCOH_FFN_KERR) op->groups = desc->groups;
+    if (wcohi_ffn_of(desc, walk->layer) == WCOH_FFN_KERR) op->groups = desc->groups;
     return op->out;
 }
 
@@ -14565,7 +14695,7 @@ static void wcohi_put_kind(wcohi_sink *sink, const char *kind)
 static void wcohi_put_fields(wcohi_sink *sink, wcoh_desc_kind kind, const char *prefix,
                              const void *desc)
 {
-    char value[64];
+    char value[WCOHI_FIELD_TEXT];
     int i, count;
     const wcoh_field *fields = wcoh_fields(kind, &count);
     for (i = 0; i < count; i++) {
@@ -14641,7 +14771,7 @@ static wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind kind,
 static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc *desc,
                                    wcoh_error *error)
 {
-    char here[64], there[64];
+    char here[WCOHI_FIELD_TEXT], there[WCOHI_FIELD_TEXT];
     wcoh_model_desc read;
     wcoh_result result;
     int i, count;

@@ -513,9 +513,14 @@ static const char *option_given(const command *c, int argc, char **argv, const c
 static const char *field_guess(const wcoh_field *field, const char *value)
 {
     word_guess guess;
+    size_t length = strlen(value);
+    while (field->pattern &&
+           value[length = strcspn(value, ",")] && /* the first unknown of a list */
+           word_stands(field->choices, text_made("%.*s", (int)length, value)))
+        value += length + 1;
     memset(&guess, 0, sizeof guess);
     guess.given = value;
-    guess.length = strlen(value);
+    guess.length = length;
     if (field->kind == WCOH_FIELD_CHOICE) guess_list(&guess, field->choices);
     return guess_text(&guess, "");
 }
@@ -621,7 +626,7 @@ static void help_option(const option *o, int markdown)
 static void help_field(const settings *s, const wcoh_field *field, int markdown)
 {
     static const char *const units[] = {"N", "X", "N", "NAME"}; /* in that of wcoh_field_kind */
-    char value[64] = "";
+    char value[192] = "";                                       /* a pattern is the longest */
     const char *allowed = "";
     wcoh_field_get(s->kind, s->shown ? s->shown : s->desc, field->name, value, sizeof value);
     if (strcmp(value, "0") == 0 && field->standard != 0) sprintf(value, "%.15g", field->standard);

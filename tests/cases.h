@@ -89,6 +89,11 @@ static const struct {
     {"long, high gain", "bands=2 heads=2 layers=1 maestro=1 vocab=4 gain=10", 1, 200},
     {"long shared", "bands=2 heads=1 layers=1 maestro=1 vocab=4 attention=shared", 2, 150},
     {"long frozen", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=frozen", 1, 150},
+    {"mixed attention", "layers=4 attention=coherence,rotary,shared,frozen", 2, 6},
+    {"mixed feed-forward", "layers=3 ffn=kerr,mlp attention=dot,coherence", 2, 6},
+    {"mixed, sequential, a pattern cut short",
+     "layers=2 attention=rotary,coherence,dot ffn=mlp,kerr block=sequential groups=3 corrector=on",
+     1, 7},
     {"long rotary", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=rotary", 1, 150},
 };
 

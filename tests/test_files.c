@@ -612,6 +612,7 @@ static void a_model_comes_back(void)
         SMALL " head=tied embedding=random embedding_trained=on",
         SMALL " attention=frozen solver=perturbative corrector=on",
         SMALL " attention=rotary ffn=mlp position=learned block=sequential",
+        SMALL " attention=dot,coherence,shared layers=4 ffn=mlp,kerr,kerr",
         SMALL " attention=shared groups=2 head=low_rank head_rank=2 offset=0.1",
         "vocab=300 bands=4 heads=2 layers=2 embedding=circles seed=18446744073709551615 gain=0.3",
         "vocab=2 bands=1 heads=1 layers=1 maestro=1 lr",
@@ -2187,6 +2188,7 @@ static const char *const session_models[] = {
     SMALL " attention=frozen",
     SMALL " attention=dot position=sinusoidal",
     SMALL " attention=rotary",
+    "vocab=5 bands=4 heads=2 layers=3 maestro=2 context=64 attention=coherence,rotary ffn=kerr,mlp",
     "vocab=5 bands=2 heads=1 layers=2 maestro=1 context=64 attention=dot position=learned ffn=mlp",
 };
 
@@ -2363,15 +2365,15 @@ static void an_invented_state_does_no_harm(void)
         unsigned char *file;
         uint32_t tokens[4] = {1, 2, 3, 4};
         wcoh_rng rng = wcoh_rng_seed(3);
-        size_t reals = wcohi_is_dot(wcoh_model_get_desc(model)->attention) ? sizeof(wcoh_real)
-                                                                           : sizeof(double);
-        reals = session->state_bytes / reals;
+        int count;
+        wcohi_states states = wcohi_states_of(&session->engine.plan, 0, &count);
+        size_t reals = states.bytes / (states.reals ? sizeof(wcoh_real) : sizeof(double));
         CHECK(wcoh_session_prefill(session, tokens, 4, &error) == WCOH_OK);
         file = saved_session(session, &size);
         unseal(file, size);
         for (k = 0; k < 40; k++) {
             for (n = 0; n < 50; n++)
-                set_number(file, size, "session.states",
+                set_number(file, size, states.mixed ? "session.states.0" : "session.states",
                            (size_t)wcohi_rng_below(&rng, n % 2 ? reals : WCOHI_MIN(reals, 16)),
                            (double)(int64_t)wcohi_rng_below(&rng, 60) * (k % 3 ? 1 : 1e30) -
                                (k % 2 ? 20 : 0));

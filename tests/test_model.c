@@ -668,13 +668,15 @@ static void related_settings_are_checked(void)
 {
     static const struct {
         const char *settings, *part;
-    } bad[] = {{"", "vocab"},
-               {"vocab=65 heads=3", "heads is 3"},
-               {"vocab=65 bands=5", "bands is 5: twice that must be a multiple of heads"},
-               {"vocab=65 bands=8 attention=rotary", "bands is 8: with rotary heads it must be"},
-               {"vocab=65 groups=5", "groups"},
-               {"vocab=65 bands=3 heads=6 attention=rotary", "rotary"},
-               {"vocab=65 bands=1 heads=1 embedding=circles", "circles"}};
+    } bad[] = {
+        {"", "vocab"},
+        {"vocab=65 heads=3", "heads is 3"},
+        {"vocab=65 bands=5", "bands is 5: twice that must be a multiple of heads"},
+        {"vocab=65 bands=8 attention=rotary", "bands is 8: with rotary heads it must be"},
+        {"vocab=65 bands=8 attention=dot,rotary", "bands is 8: with rotary heads it must be"},
+        {"vocab=65 groups=5", "groups"},
+        {"vocab=65 bands=3 heads=6 attention=rotary", "rotary"},
+        {"vocab=65 bands=1 heads=1 embedding=circles", "circles"}};
     size_t i;
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
         wcoh_model_desc desc = model_desc_of(bad[i].settings);
@@ -686,6 +688,78 @@ static void related_settings_are_checked(void)
         CHECK_TEXT(error.text, bad[i].part);
         CHECK(wcoh_model_size(&desc, &error) == 0);
     }
+}
+
+/* A list is cycled over the layers; one kind alone, said once or often, is no pattern. */
+static void patterns_are_cycled_over_the_layers(void)
+{
+    static const struct {
+        const char *given, *resolved;
+    } good[] = {{"dot", "dot"},
+                {"dot,dot", "dot"},
+                {"coherence,coherence,rotary", "coherence,coherence,rotary"},
+                {"shared,frozen", "shared,frozen"}};
+    static const char *const bad[] = {"",
+                                      ",",
+                                      "dot,",
+                                      ",dot",
+                                      "dot,,rotary",
+                                      "dot, rotary",
+                                      "dot,rotery",
+                                      "dot rotary",
+                                      "dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,"
+                                      "dot,rotary"};
+    wcoh_error error = {WCOH_OK, ""};
+    size_t i;
+    for (i = 0; i < sizeof good / sizeof *good; i++) {
+        wcoh_model_desc desc = model_desc_of("vocab=5 layers=5");
+        char text[200];
+        CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "attention", good[i].given, &error) == 0);
+        CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK);
+        wcoh_field_get(WCOH_DESC_MODEL, &desc, "attention", text, sizeof text);
+        CHECK_SAY(strcmp(text, good[i].resolved) == 0, "%s became %s", good[i].given, text);
+    }
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        wcoh_model_desc desc = model_desc_of("vocab=5 attention=shared,frozen"), same = desc;
+        CHECK_SAY(wcoh_field_set(WCOH_DESC_MODEL, &desc, "attention", bad[i], &error) ==
+                      WCOH_E_ARGUMENT,
+                  "\"%s\" is taken", bad[i]);
+        CHECK_TEXT(error.text, "attention");
+        CHECK(memcmp(&desc, &same, sizeof desc) == 0);
+    }
+}
+
+/* The rows of a mixed stack are those of its kinds, layer by layer; in C the pattern is a member. */
+static void a_mixed_stack_has_the_rows_of_its_kinds(void)
+{
+    static const char *const rows[] = {
+        "blocks.0.attn.gain_raw",      "blocks.0.attn.key_phasor.weight",
+        "blocks.1.attn.qkv.weight",    "blocks.2.attn.gain_raw",
+        "blocks.3.attn.qkv.bias",      "blocks.0.ffn.up.weight",
+        "blocks.1.ffn.kerr.gamma_raw", "blocks.2.ffn.kerr.omega",
+        "blocks.3.ffn.down.bias"};
+    wcoh_model_desc desc = model_desc_of("vocab=5 layers=4 bands=6 heads=3 maestro=2");
+    wcoh_model *model;
+    wcoh_error error;
+    size_t i;
+    desc.attention = WCOH_ATTENTION_FROZEN; /* the pattern stands in its place */
+    desc.attention_pattern.count = 2;
+    desc.attention_pattern.kinds[1] = WCOH_ATTENTION_ROTARY;
+    desc.ffn_pattern.count = 3;
+    desc.ffn_pattern.kinds[0] = WCOH_FFN_MLP;
+    CHECK_SAY(wcoh_model_create(&model, &desc, &error) == WCOH_OK, "%s", error.text);
+    for (i = 0; i < sizeof rows / sizeof *rows; i++)
+        CHECK_SAY(wcoh_model_param_find(model, rows[i]) >= 0, "%s is missing", rows[i]);
+    CHECK(wcoh_model_param_find(model, "blocks.1.attn.gain_raw") < 0);
+    CHECK(wcoh_model_get_desc(model)->attention == WCOH_ATTENTION_COHERENCE);
+    wcoh_model_destroy(model);
+    desc.ffn_pattern.count = -1;
+    CHECK(wcoh_model_create(&model, &desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "ffn_pattern.count is -1");
+    desc.ffn_pattern.count = 1;
+    desc.ffn_pattern.kinds[0] = 2;
+    CHECK(wcoh_model_create(&model, &desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "ffn is 2: allowed are: kerr mlp");
 }
 
 /* Each field from text to the struct and back: the same bits. */
@@ -2113,6 +2187,7 @@ static void settings_stream_as_they_train(void)
     static const char *const settings[] = {
         "attention=dot context=200",
         "attention=rotary context=200 ffn=mlp",
+        "attention=coherence,dot,shared layers=3 context=200 ffn=mlp,kerr",
         "position=learned context=200 attention=dot",
         "position=sinusoidal context=100",
         "solver=perturbative corrector=on offset=0.2",
@@ -2522,6 +2597,8 @@ int main(void)
     RUN(a_table_that_is_not_there_has_no_rows);
     RUN(related_settings_are_checked);
     RUN(fields_survive_text);
+    RUN(patterns_are_cycled_over_the_layers);
+    RUN(a_mixed_stack_has_the_rows_of_its_kinds);
     RUN(bad_text_is_refused);
     RUN(results_have_names_and_sentences);
     RUN(nothing_leaks);

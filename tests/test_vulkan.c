@@ -72,6 +72,7 @@ static const struct {
     {"attention=dot heads=1 bands=70", 2, 66},
     {"attention=rotary heads=4", 3, 37},
     {"attention=rotary bands=33 heads=3", 2, 70},
+    {"attention=coherence,rotary,frozen ffn=kerr,mlp layers=3 heads=4", 2, 37},
     {"block=sequential", 2, 19},
     {"block=parallel_shared", 2, 19},
     {"solver=perturbative bands=66 heads=4", 3, 37},
@@ -459,6 +460,7 @@ static void sessions_hear_what_the_cpu_hears(void)
     sessions_compare(gpu);
     session_compare(gpu, "attention=dot context=47 bands=35 heads=2 head=low_rank");
     session_compare(gpu, "attention=rotary context=64 heads=4 head=tied");
+    session_compare(gpu, "attention=rotary,coherence,dot context=47 heads=4 layers=3 ffn=mlp,kerr");
     session_compare(gpu, "attention=dot position=learned ffn=mlp block=sequential heads=4");
 }
 
