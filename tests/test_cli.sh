@@ -73,7 +73,7 @@ for program in train sample eval; do
     refuses 2 "^$program: --threads is \"1.5\"" "$bin/$program" --threads 1.5
 done
 refuses 2 '^train: --isa is "mmx": allowed are' "$train" --isa mmx
-refuses 2 "attention is \"rotery\": allowed are.*did you mean rotary" "$train" --attention coherence,rotery,dot
+refuses 2 '^train: attention is "rotery,dot": allowed are: .*; did you mean rotary' "$train" --attention coherence,rotery,dot
 refuses 2 '^sample: --isa is "mmx": allowed are' "$sample" m --isa mmx
 refuses 2 '^eval: --isa is "mmx": allowed are' "$eval" m t --isa mmx
 refuses 2 '^train: "word" is one argument too many' "$train" word
