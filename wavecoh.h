@@ -72,6 +72,9 @@
      WAVECOH_FILE                   name by which this file includes itself, in quotes: only for a
                                     renamed file, and a compiler without __FILE_NAME__ (GCC < 12)
      WAVECOH_NO_TOOLKIT             no coherence toolkit (floor 7)
+     WAVECOH_NO_TRAINING            no trainer (floor 6), no gradients, no optimiser: what a shipped
+                                    game needs stays. Models and trainers' checkpoints load, sessions
+                                    listen, sample and are saved, texts are scored
      WAVECOH_MINGW_AVX              use AVX with MinGW GCC (off: its 32-byte stack spills crash)
      WAVECOH_TEST_DOUBLE            tests only: float64 throughout, for gradient checks
 
@@ -119,7 +122,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 122 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 125 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -470,6 +473,7 @@ WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **device, const wcoh_cpu
 /* Any device, after all that use it. NULL is allowed. */
 WCOH_API void wcoh_device_destroy(wcoh_device *device);
 
+#ifndef WAVECOH_NO_TRAINING
 /* ---- trainer --------------------------------------------------------------------------------- */
 
 /* What a trainer did so far; given to the progress callback and by wcoh_trainer_stats. */
@@ -604,6 +608,9 @@ WCOH_API void wcoh_trainer_best_kept(wcoh_trainer *trainer);
 WCOH_API const char *wcoh_trainer_notice(const wcoh_trainer *trainer);
 /* Bring the model's host parameters up to date (a no-op on the CPU). */
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error);
+
+#endif /* WAVECOH_NO_TRAINING */
+/* ---- evaluation ------------------------------------------------------------------------------ */
 
 /* wcoh_fields(WCOH_DESC_EVAL) lists ranges and defaults. */
 typedef struct wcoh_eval_desc {
@@ -806,6 +813,7 @@ WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_
 /* Bytes that wcoh_model_save writes at most. */
 WCOH_API size_t wcoh_model_file_size(const wcoh_model *model);
 
+#ifndef WAVECOH_NO_TRAINING
 /* The model's file plus moments, step, RNG, cursor and trainer settings: resuming equals never
    having stopped, bit for bit. Saves between steps only: a half-done step is begun again after
    resuming, with the same result. */
@@ -817,13 +825,15 @@ WCOH_API wcoh_result wcoh_trainer_resume(wcoh_trainer *trainer, const wcoh_io *i
    WCOH_E_MISMATCH if the file holds weights alone. */
 WCOH_API wcoh_result wcoh_trainer_read_desc(wcoh_trainer_desc *desc, const wcoh_io *io,
                                             wcoh_error *error);
+/* Bytes that wcoh_trainer_save writes at most. */
+WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer);
+#endif
 
 /* The state of a session (not its model). Errors as loading; a state of another model is a
    mismatch. */
 WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_io *io,
                                        wcoh_error *error);
-/* Bytes that the two calls above write at most. */
-WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer);
+/* Bytes that wcoh_session_save writes at most. */
 WCOH_API size_t wcoh_session_file_size(const wcoh_session *session);
 WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error);
 
@@ -843,12 +853,14 @@ WCOH_API wcoh_result wcoh_path_check(const char *path, wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,
                                           const wcoh_memory *memory, wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_read_file(wcoh_model *model, const char *path, wcoh_error *error);
+#ifndef WAVECOH_NO_TRAINING
 WCOH_API wcoh_result wcoh_trainer_save_file(wcoh_trainer *trainer, const char *path,
                                             wcoh_error *error);
 WCOH_API wcoh_result wcoh_trainer_resume_file(wcoh_trainer *trainer, const char *path,
                                               wcoh_error *error);
 WCOH_API wcoh_result wcoh_trainer_read_desc_file(wcoh_trainer_desc *desc, const char *path,
                                                  wcoh_error *error);
+#endif
 WCOH_API wcoh_result wcoh_session_save_file(const wcoh_session *session, const char *path,
                                             wcoh_error *error);
 WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *path,
@@ -1550,6 +1562,7 @@ WCOH_API double wcoh_rng_normal(wcoh_rng *rng) /* Box-Muller, the cosine branch 
     return sqrt(-2.0 * log(u)) * cos(2.0 * wcohi_pi * v);
 }
 
+#if !defined(WAVECOH_NO_TRAINING) || !defined(WAVECOH_NO_TOOLKIT)
 /* Uniform integer in 0 .. bound-1 without bias (Lemire's rejection, 64 bit by modulus). */
 static uint64_t wcohi_rng_below(wcoh_rng *rng, uint64_t bound)
 {
@@ -1559,6 +1572,7 @@ static uint64_t wcohi_rng_below(wcoh_rng *rng, uint64_t bound)
     } while (x < reject);
     return x % bound;
 }
+#endif
 
 /* ---- numbers as text, whatever the locale ---------------------------------------------------- */
 
@@ -2039,16 +2053,13 @@ extern "C" {
 
 /* ---- clock ----------------------------------------------------------------------------------- */
 
-/* Strict C99 hides these two; the labels name them without clashing where it does not. */
+#ifndef WAVECOH_NO_TRAINING /* whose steps are the only work that looks at it */
+/* Strict C99 hides the name; the label finds it without a clash where it does not. */
 #if !defined(_WIN32) && !defined(CLOCK_MONOTONIC)
 typedef struct wcohi_timespec {
     long seconds, nanoseconds;
 } wcohi_timespec;
 extern int wcohi_clock_gettime(int clock, wcohi_timespec *time) __asm__("clock_gettime");
-#endif
-#ifdef __linux__
-extern int wcohi_sched_getaffinity(int process, size_t size, unsigned long *mask)
-    __asm__("sched_getaffinity");
 #endif
 
 /* Seconds on a clock that only goes forward, from an arbitrary origin. */
@@ -2069,6 +2080,7 @@ static double wcohi_seconds(void)
     return (double)now.seconds + 1e-9 * (double)now.nanoseconds;
 #endif
 }
+#endif
 
 /* ---- what the CPU can do --------------------------------------------------------------------- */
 
@@ -2241,6 +2253,11 @@ static int wcohi_cgroup_cpus(void)
     }
     return least;
 }
+#endif
+
+#ifdef __linux__ /* strict C99 hides the name; the label finds it without a clash elsewhere */
+extern int wcohi_sched_getaffinity(int process, size_t size, unsigned long *mask)
+    __asm__("sched_getaffinity");
 #endif
 
 WCOH_API int wcoh_cpu_count(void)
@@ -5816,14 +5833,19 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 
 /* The groups of kernels. wcohi_norm_kernels is a struct of functions beside the op, whose kernels
    fill one in every pass; a set's table points at one of each. */
+#ifdef WAVECOH_NO_TRAINING
+#define WCOHI_TRAINING_GROUP(X)
+#else
+#define WCOHI_TRAINING_GROUP(X) X(adamw)
+#endif
 #ifdef WAVECOH_NO_TOOLKIT
 #define WCOHI_TOOLKIT_GROUP(X)
 #else
 #define WCOHI_TOOLKIT_GROUP(X) X(toolkit)
 #endif
 #define WCOHI_KERNEL_GROUPS(X)                                                                     \
-    X(gemm) X(common) X(norm) X(per_band) X(softmax) X(adamw) X(kerr) X(wave) X(dot)               \
-    WCOHI_TOOLKIT_GROUP(X)
+    X(gemm) X(common) X(norm) X(per_band) X(softmax) X(kerr) X(wave) X(dot)                        \
+    WCOHI_TRAINING_GROUP(X) WCOHI_TOOLKIT_GROUP(X)
 
 #define WCOHI_GROUP_MEMBER(group) const struct wcohi_##group##_kernels *group;
 typedef struct wcohi_kernels {
@@ -7308,12 +7330,14 @@ typedef struct wcohi_device_table {
                        wcoh_error *error);
     /* Sum of -log p over the rows of all runs since the last one with `add` 0. */
     wcoh_result (*loss)(wcohi_exec *exec, double *nats, wcoh_error *error);
+#ifndef WAVECOH_NO_TRAINING
     /* Clip and AdamW with the gradient at hand, unless it or the loss of the runs that made it is not
        finite. */
     wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, wcoh_error *error);
     /* What came of the last update: waits for it, but not for runs begun since. Moves the model's
        version on if it was applied. */
     wcoh_result (*outcome)(wcohi_exec *exec, wcohi_outcome *outcome, wcoh_error *error);
+#endif
     void (*destroy)(wcoh_device *device);
 } wcohi_device_table;
 
@@ -11532,6 +11556,7 @@ static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* ---- optimiser: global norm, clip, AdamW, and the upper bounds of single parameters ---------- */
 
 #define WCOHI_UPDATE_CHUNK 16384 /* reals that one job of the optimiser takes */
@@ -11549,8 +11574,9 @@ typedef struct wcohi_adamw {
 typedef struct wcohi_adamw_kernels {
     wcohi_adamw_is((*adamw));
 } wcohi_adamw_kernels;
+#endif
 
-#else /* a pass: AdamW */
+#elif !defined(WAVECOH_NO_TRAINING) /* a pass: AdamW */
 
 /* h = scale g; m = b1 m + (1 - b1) h; v = b2 v + (1 - b2) h^2;
    p -= lr (c1 m/(sqrt(c2 v) + eps) + decay p).  All [n]. */
@@ -11580,6 +11606,7 @@ static const wcohi_adamw_kernels S_(adamw_kernels) = {S_(adamw)};
 #endif
 #ifndef WCOHI_PASS
 
+#ifndef WAVECOH_NO_TRAINING
 typedef struct wcohi_update_job {
     wcohi_cpu_exec *exec;
     const wcohi_row *row;
@@ -11661,6 +11688,7 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
     model->version++;
     return WCOH_OK;
 }
+#endif
 
 /* ======== 3 ops: the sets, the CPU device ===================================================== */
 
@@ -11806,6 +11834,9 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
     wcohi_cpu_exec blank, *exec = WCOHI_TAKE(arena, 1, wcohi_cpu_exec);
     int i;
     memset(&blank, 0, sizeof blank);
+#ifdef WAVECOH_NO_TRAINING
+    (void)trained;
+#else
     if (plan->training) {
         blank.gradient = WCOHI_TAKE(arena, trained, wcoh_real);
         blank.moment1 = WCOHI_TAKE(arena, trained, wcoh_real);
@@ -11814,6 +11845,7 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
         blank.partial_count = most.partial;
         blank.partials = WCOHI_TAKE(arena, wcohi_mul(WCOHI_CHUNKS, most.partial), wcoh_real);
     }
+#endif
     blank.activations = WCOHI_TAKE(arena, plan->activations, wcoh_real);
     blank.scratch_count = most.scratch;
     blank.scratch = WCOHI_TAKE(arena, wcohi_mul((size_t)slots, most.scratch), wcoh_real);
@@ -11951,12 +11983,14 @@ static wcoh_result wcohi_cpu_loss(wcohi_exec *exec, double *nats, wcoh_error *er
     return WCOH_OK;
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static wcoh_result wcohi_cpu_outcome(wcohi_exec *exec, wcohi_outcome *outcome, wcoh_error *error)
 {
     (void)error;
     *outcome = ((wcohi_cpu_exec *)exec)->outcome;
     return WCOH_OK;
 }
+#endif
 
 /* ---- its life -------------------------------------------------------------------------------- */
 
@@ -11977,8 +12011,10 @@ static const wcohi_device_table wcohi_cpu_table = {
     wcohi_cpu_map,
     wcohi_cpu_run,
     wcohi_cpu_loss,
+#ifndef WAVECOH_NO_TRAINING
     wcohi_cpu_update,
     wcohi_cpu_outcome,
+#endif
     wcohi_cpu_destroy,
 };
 
@@ -12109,6 +12145,7 @@ static const wcoh_field wcohi_model_fields[] = {
 #undef M
 };
 
+#ifndef WAVECOH_NO_TRAINING
 static const wcoh_field wcohi_trainer_fields[] = {
 #define T wcoh_trainer_desc
     WCOHI_INT(T, batch, 12, 1, 1048576, 0, "windows a micro-batch"),
@@ -12137,6 +12174,7 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_SEED(T, seed, "of the batches"),
 #undef T
 };
+#endif
 
 static const wcoh_field wcohi_sample_fields[] = {
 #define S wcoh_sample_desc
@@ -12217,7 +12255,12 @@ WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count)
         int count;
     } tables[] = {
 #define WCOHI_TABLE(fields) {fields, WCOHI_COUNT(fields)}
-        WCOHI_TABLE(wcohi_model_fields),     WCOHI_TABLE(wcohi_trainer_fields),
+        WCOHI_TABLE(wcohi_model_fields),
+#ifdef WAVECOH_NO_TRAINING
+        {NULL, 0},
+#else
+        WCOHI_TABLE(wcohi_trainer_fields),
+#endif
         WCOHI_TABLE(wcohi_sample_fields),    WCOHI_TABLE(wcohi_session_fields),
         WCOHI_TABLE(wcohi_eval_fields),      WCOHI_TABLE(wcohi_tokenizer_fields),
 #ifndef WAVECOH_NO_TOOLKIT
@@ -15244,6 +15287,7 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
 #endif
 
 /* ======== 6 training: trainer ================================================================= */
+#ifndef WAVECOH_NO_TRAINING
 
 /* By what a text is known again: its length and its XXH64, of tokens of four bytes, lowest first. */
 typedef struct wcohi_mark {
@@ -16546,6 +16590,7 @@ WCOH_API wcoh_result wcoh_trainer_read_desc_file(wcoh_trainer_desc *desc, const 
     WCOHI_LOAD_FILE(wcoh_trainer_read_desc(desc, &io, error));
 }
 #endif
+#endif /* WAVECOH_NO_TRAINING */
 
 /* ======== 7 toolkit: the circle =============================================================== */
 #ifndef WAVECOH_NO_TOOLKIT

@@ -3457,11 +3457,6 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
     exec->base.device = device;
     exec->base.plan = plan;
     exec->base.model = model;
-#ifdef WAVECOH_NO_TRAINING
-    if (plan->training)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                          "this build trains nothing on Vulkan: WAVECOH_NO_TRAINING is defined");
-#endif
     if ((result = wcohi_gpu_accept(plan, error)) != WCOH_OK) return result;
     wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
     wcohi_vk_layout_make(exec, 0);
@@ -3513,10 +3508,7 @@ static const wcohi_device_table wcohi_vk_table = {
     wcohi_vk_map,
     wcohi_vk_run,
     wcohi_vk_loss,
-#ifdef WAVECOH_NO_TRAINING
-    NULL,
-    NULL,
-#else
+#ifndef WAVECOH_NO_TRAINING
     wcohi_vk_update,
     wcohi_vk_outcome,
 #endif

@@ -17,6 +17,8 @@ mkdir -p "$m"
 CPUS=${CPUS:-$(getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)}
 WARN="-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror"
 OPTIONS="STATIC NO_THREADS NO_SIMD NO_STDIO NO_TOOLKIT MALLOC"
+SHIPPED="NO_TRAINING NO_TRAINING+NO_TOOLKIT NO_TRAINING+NO_SIMD NO_TRAINING+NO_STDIO
+    NO_TRAINING+NO_THREADS NO_TRAINING+all"
 rows=0
 
 have() { command -v "$1" > /dev/null 2>&1; }
@@ -32,9 +34,10 @@ row() {
 
 skip() { echo "$1" | grep -q -e "$pattern" && echo "not run: $1: $2"; }
 
-# The -D flags of an option word; "all" is all of them.
+# The -D flags of an option word, or of several with + between them; "all" is all of OPTIONS.
 flags_of() {
     case $1 in
+    *+*) flags_of "${1%%+*}"; flags_of "${1#*+}" ;;
     plain) ;;
     MALLOC) printf '%s ' -DWAVECOH_MALLOC=test_malloc -DWAVECOH_FREE=test_free ;;
     all) for o in $OPTIONS; do flags_of "$o"; done ;;
@@ -80,14 +83,14 @@ warnings() { # COMPILER C++COMPILER
         *) cc=$1 ext=c ;;
         esac
         have "$cc" || { skip "warnings of $cc" "no $cc"; continue; }
-        for option in plain $OPTIONS all; do
+        for option in plain $OPTIONS all $SHIPPED; do
             # gcc reports some warnings only when it optimises: -O2 for the two ends of the range
             case $option in plain | all) level=-O2 ;; *) level=-O0 ;; esac
             [ "$std" = c11 ] && level=-O0
             row "warnings of $cc as $std, $option" \
                 "$cc -std=$std $level $WARN -I. $(flags_of $option) -c -o $m/w.$cc.$std.$option.o $m/unit.$ext"
         done
-        for option in plain STATIC; do
+        for option in plain STATIC NO_TRAINING+STATIC; do
             row "warnings of $cc as $std, surface alone, $option" \
                 "$cc -std=$std $WARN -I. $(flags_of $option) -fsyntax-only $m/surface.$ext"
         done
@@ -147,7 +150,7 @@ smoke() {
     out=$m/smoke.$(printf '%s' "$1" | tr -c 'A-Za-z0-9\n' _)
     row "smoke: $1" "$2 -I. -o $out tests/smoke.c -lm ${4--lpthread} && $3 $out > $out.txt && tail -n 1 $out.txt | grep -q ' 0 failed'"
 }
-for option in $OPTIONS all; do
+for option in $OPTIONS all $SHIPPED; do
     smoke "option $option" "cc -std=c99 -O1 $(flags_of $option)" ""
 done
 for level in -O0 -O1 -O3 -Ofast; do smoke "gcc $level" "gcc -std=c99 $level" ""; done
@@ -193,7 +196,7 @@ fi
 winehdr=
 for dir in /usr/include/wine/wine /usr/include/wine-development/wine; do [ -d "$dir/msvcrt" ] && winehdr=$dir; done
 if have clang && [ -n "$winehdr" ]; then
-    for option in plain all; do
+    for option in plain all NO_TRAINING+NO_TOOLKIT; do
         row "clang-cl builds, $option" \
             "clang --driver-mode=cl --target=x86_64-pc-windows-msvc -fms-compatibility-version=19.29 /W3 /WX /O1 \
              -Wno-implicit-function-declaration -D_InterlockedCompareExchange128=unused_exchange128 \

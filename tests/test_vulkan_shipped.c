@@ -112,22 +112,6 @@ static void sessions_of_every_preset_are_heard(void)
     sessions_of(rotary);
 }
 
-static void training_is_refused(void)
-{
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, VOCAB);
-    wcoh_trainer_desc training;
-    wcoh_trainer *trainer = NULL;
-    wcoh_model *model = NULL;
-    wcoh_error error;
-    memset(&training, 0, sizeof training);
-    training.device = gpu;
-    if (!CHECK_SAY(wcoh_model_create(&model, &desc, &error) == WCOH_OK, "%s", error.text)) return;
-    CHECK(wcoh_trainer_create(&trainer, model, &training, &error) == WCOH_E_UNSUPPORTED);
-    CHECK_SAY(strstr(error.text, "WAVECOH_NO_TRAINING") != NULL, "%s", error.text);
-    CHECK(trainer == NULL);
-    wcoh_model_destroy(model);
-}
-
 static void matrix_units_are_refused(void)
 {
     wcoh_vk_desc desc = device_desc();
@@ -161,7 +145,6 @@ int main(int count, char **words)
         return test_end();
     }
     RUN(sessions_of_every_preset_are_heard);
-    RUN(training_is_refused);
     RUN(matrix_units_are_refused);
     wcoh_device_destroy(gpu);
     RUN(validation_is_silent);
