@@ -7301,7 +7301,7 @@ typedef struct wcohi_update {
 typedef struct wcohi_outcome {
     double nats; /* sum of -log p over the step's rows */
     double norm; /* of the gradient, before clipping */
-    int applied; /* 0: loss or gradient is not finite, and nothing changed */
+    int applied; /* 0: the loss is not finite or the gradient too large, and nothing changed */
 } wcohi_outcome;
 
 typedef struct wcohi_exec wcohi_exec;
@@ -11651,6 +11651,13 @@ static void wcohi_adamw_job(int index, int slot, void *user)
         WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->row->count - from), &job->rule);
 }
 
+/* 1 if the gradient, clipped, may enter the moments: they stay finite while its squares are floats,
+   with some room. (tools/shaders/clip.comp has the same bound.) */
+static int wcohi_gradient_fits(double norm, double clip)
+{
+    return wcohi_is_finite(norm) && (clip > 0 ? WCOHI_MIN(norm, clip) : norm) <= 1e19;
+}
+
 static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
 {
     wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
@@ -11664,7 +11671,8 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
     job.exec = exec;
     exec->outcome.nats = exec->gradient_loss;
     exec->outcome.norm = norm;
-    exec->outcome.applied = wcohi_is_finite(norm) && wcohi_is_finite(exec->gradient_loss);
+    exec->outcome.applied =
+        wcohi_is_finite(exec->gradient_loss) && wcohi_gradient_fits(norm, update->clip);
     if (!exec->outcome.applied) return WCOH_OK;
     job.rule.lr = (wcoh_real)update->lr;
     job.rule.beta1 = (wcoh_real)update->beta1;
@@ -15850,9 +15858,15 @@ static wcoh_result wcohi_trainer_apply(wcoh_trainer *trainer, wcoh_error *error)
 static wcoh_result wcohi_trainer_outcome(wcoh_trainer *trainer, double *nats, wcoh_error *error)
 {
     wcohi_outcome outcome;
+    char norm[40];
     wcoh_result result =
         trainer->engine.device->table->outcome(trainer->engine.exec, &outcome, error);
     if (result) return result;
+    if (!outcome.applied && wcohi_is_finite(outcome.nats) && wcohi_is_finite(outcome.norm))
+        return wcohi_fail(error, WCOH_E_NUMERIC,
+                          "the gradient of step %llu has norm %s: allowed without clipping is 1e19",
+                          (unsigned long long)trainer->state.step,
+                          wcohi_format_real(outcome.norm, norm));
     if (!outcome.applied)
         return wcohi_fail(error, WCOH_E_NUMERIC, "the %s of step %llu is not finite",
                           wcohi_is_finite(outcome.nats) ? "gradient" : "loss",

@@ -3142,7 +3142,7 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     return wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), commands, error);
 }
 
-/* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if finite, [6..7]: loss of the
+/* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if applied, [6..7]: loss of the
    runs that made the gradient */
 static const float *wcohi_vk_result_of(const wcohi_vk_exec *exec, int slot)
 {

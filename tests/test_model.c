@@ -1373,6 +1373,100 @@ static void the_gain_stays_bounded(void)
     wcoh_model_destroy(model);
 }
 
+/* One huge number in the gradient of the third step, the others as they are. */
+static int burst(wcoh_real *gradient, size_t count, void *user)
+{
+    double *huge = (double *)user;
+    (void)count;
+    if (huge[0]-- < 1) gradient[0] = (wcoh_real)huge[1];
+    return 0;
+}
+
+/* Without clipping a gradient whose square is no float is refused at its step, before a moment of it
+   can become infinite: all stands as before, and the run goes on. One just below is taken, and so
+   is the huge one where it is clipped; moments are finite, for they can be saved. */
+static void a_huge_gradient_is_refused(void)
+{
+    static const struct {
+        double number, clip;
+        wcoh_result result;
+    } bursts[] = {
+        {3e38, -1, WCOH_E_NUMERIC}, {-1.5e19, -1, WCOH_E_NUMERIC}, {9.9e18, -1, WCOH_OK},
+        {-3e38, 1, WCOH_OK},        {1.5e19, 1e9, WCOH_OK},
+    };
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *before = model_of(&desc);
+    wcoh_error error = {WCOH_OK, ""};
+    size_t i;
+    int step;
+    for (i = 0; i < sizeof bursts / sizeof *bursts; i++) {
+        wcoh_trainer_desc burst_desc = small_trainer();
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer;
+        wcoh_block_io block;
+        wcoh_io io;
+        wcoh_stats then, stats;
+        double huge[2] = {2, 0};
+        huge[1] = bursts[i].number;
+        burst_desc.clip = bursts[i].clip;
+        burst_desc.all_reduce = burst;
+        burst_desc.all_reduce_user = huge;
+        trainer = trainer_of(model, &burst_desc);
+        block.capacity = 8 * wcoh_model_file_size(model) + 65536;
+        block.data = (unsigned char *)malloc(block.capacity);
+        block.used = 0;
+        io = wcoh_io_memory(&block);
+        CHECK(small_data(trainer) == WCOH_OK);
+        for (step = 0; step < 2; step++)
+            CHECK(wcoh_trainer_step(trainer, &then, NULL) == WCOH_OK);
+        CHECK(wcoh_model_copy(before, model, NULL) == WCOH_OK);
+        CHECK_SAY(wcoh_trainer_step(trainer, &stats, &error) == bursts[i].result, "%g: %s",
+                  bursts[i].number, error.text);
+        if (bursts[i].result) {
+            CHECK_TEXT(error.text, "the gradient of step 3 has norm ");
+            CHECK(stats.step == 2 && stats.grad_norm == then.grad_norm && stats.lr == then.lr);
+            CHECK(same_parameters(model, before));
+        }
+        huge[0] = 100;
+        for (step = 0; step < 20; step++)
+            CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK);
+        CHECK(stats.step == (bursts[i].result ? 22 : 23));
+        CHECK_SAY(wcoh_trainer_save(trainer, &io, &error) == WCOH_OK, "%g: %s", bursts[i].number,
+                  error.text);
+        free(block.data);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    wcoh_model_destroy(before);
+}
+
+/* The same where the caller makes the gradient: wcoh_trainer_update refuses it. */
+static void a_huge_gradient_of_ones_own_is_refused(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_trainer_desc unclipped = small_trainer();
+    wcoh_model *model = model_of(&desc), *before = model_of(&desc);
+    wcoh_trainer *trainer;
+    wcoh_error error = {WCOH_OK, ""};
+    double huge[2] = {0, 2e25};
+    wcoh_stats stats;
+    unclipped.clip = -1;
+    unclipped.all_reduce = burst;
+    unclipped.all_reduce_user = huge;
+    trainer = trainer_of(model, &unclipped);
+    random_tokens(text, text_count, 13, 9);
+    CHECK(wcoh_trainer_gradient(trainer, text, text + 40, 2, small_seq, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_update(trainer, &stats, &error) == WCOH_E_NUMERIC);
+    CHECK_TEXT(error.text, "allowed without clipping is 1e19");
+    CHECK(stats.step == 0 && same_parameters(model, before));
+    huge[0] = 100;
+    CHECK(wcoh_trainer_gradient(trainer, text, text + 40, 2, small_seq, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_update(trainer, &stats, &error) == WCOH_OK && stats.step == 1);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(before);
+}
+
 typedef struct reduction {
     int calls;
     size_t count;
@@ -2616,6 +2710,8 @@ int main(void)
     RUN(bad_training_calls_are_errors);
     RUN(numeric_failure_changes_nothing);
     RUN(the_gain_stays_bounded);
+    RUN(a_huge_gradient_is_refused);
+    RUN(a_huge_gradient_of_ones_own_is_refused);
     RUN(all_reduce_sees_each_step_once);
     RUN(patience_and_target_stop_early);
     RUN(a_run_without_end_ends_with_a_decay);

@@ -1301,6 +1301,55 @@ static void a_gradient_that_is_not_finite_changes_nothing(void)
     wcoh_model_destroy(model);
 }
 
+/* A process that sends one huge number in its third gradient. */
+static int burst(wcoh_real *gradient, size_t count, void *user)
+{
+    double *huge = (double *)user;
+    (void)count;
+    if (huge[0]-- < 1) gradient[0] = (wcoh_real)huge[1];
+    return 0;
+}
+
+/* Without clipping, one whose square is no float (or almost none) would turn a moment infinite: as on
+   the CPU it is refused at its step, and a checkpoint can still be saved. */
+static void a_huge_gradient_is_refused(void)
+{
+    static const double numbers[] = {3e38, -1.5e19, 9.9e18, -3e18};
+    wcoh_model_desc desc = small_model();
+    size_t i;
+    int step;
+    for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        wcoh_trainer_desc wanted = small_trainer();
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer;
+        wcoh_block_io block;
+        wcoh_io io;
+        wcoh_stats stats;
+        wcoh_error error;
+        double huge[2] = {2, 0};
+        huge[1] = numbers[i];
+        memset(&block, 0, sizeof block);
+        block.data = file;
+        block.capacity = sizeof file;
+        io = wcoh_io_memory(&block);
+        wanted.clip = -1;
+        wanted.all_reduce = burst;
+        wanted.all_reduce_user = huge;
+        trainer = trainer_of(model, wanted, gpu, WCOH_ISA_AUTO);
+        for (step = 0; step < 2; step++)
+            CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_step(trainer, &stats, &error) == (i < 2 ? WCOH_E_NUMERIC : WCOH_OK));
+        if (i < 2) CHECK_TEXT(error.text, "the gradient of step 3 ");
+        huge[0] = 100;
+        for (step = 0; step < 4; step++)
+            CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK);
+        CHECK(stats.step == (i < 2 ? 6 : 7));
+        CHECK_SAY(wcoh_trainer_save(trainer, &io, &error) == WCOH_OK, "%s", error.text);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+}
+
 /* ---- the device's life ----------------------------------------------------------------------- */
 
 static void devices_are_listed(void)
@@ -1670,6 +1719,7 @@ int main(int count, char **words)
     RUN(parameters_written_on_the_host_count);
     RUN(a_loss_between_gradient_and_update_does_not_count);
     RUN(a_gradient_that_is_not_finite_changes_nothing);
+    RUN(a_huge_gradient_is_refused);
     RUN(what_does_not_fit_is_refused);
     RUN(a_host_program_lends_its_device);
     wcoh_device_destroy(gpu);

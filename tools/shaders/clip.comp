@@ -4,8 +4,9 @@
 #include "math.glsl"
 #include "two_float.glsl"
 #include "frame.glsl"
-/* result[2..3] = squared norm, [4] = factor by which the gradient is clipped, [5] = 1 if the norm
-   and the loss in result[6] are finite (else no parameter may change). One workgroup. */
+/* result[2..3] = squared norm, [4] = factor by which the gradient is clipped, [5] = 1 if the loss
+   in result[6] is finite and the clipped gradient so small that moments of it are (else no parameter
+   may change: wcohi_gradient_fits in wavecoh.h). One workgroup. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Partial { vec2 partial[]; };
 layout(set = 0, binding = 1, std430) buffer Result { float result[]; };
@@ -30,6 +31,6 @@ void main()
         result[2] = sums[0].x;
         result[3] = sums[0].y;
         result[4] = factor;
-        result[5] = finite(sums[0].x) && finite(result[6]) ? 1.0 : 0.0;
+        result[5] = finite(sums[0].x) && finite(result[6]) && norm * factor <= 1e19 ? 1.0 : 0.0;
     }
 }
