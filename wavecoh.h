@@ -575,18 +575,19 @@ WCOH_API wcoh_result wcoh_trainer_set(wcoh_trainer *trainer, const char *name, c
    warm-up/stable/decay schedule of Hu et al. (MiniCPM, 2024) and Haegele et al. (2024): train without
    end, keep checkpoints, finish from any of them. Errors: WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_error *error);
+#define WCOH_TARGET_NONE 0xffffffffu /* a target that does not count: no loss, no gradient */
 /* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq
    at most the desc's; replaces the gradient buffer, changes no parameter. loss (may be NULL): mean
-   nats.
-   For gradient checks, meta-learning, and steps on data that is not a text
-   (wcoh_trainer_update). */
+   nats of the targets that count; the gradient is that of this mean.
+   For gradient checks, meta-learning, and steps on data that is not a text (wcoh_trainer_update).
+   Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_DATA where no target counts, WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,
                                            const uint32_t *targets, int batch, int seq,
                                            double *loss, wcoh_error *error);
 /* One optimiser step with the gradient that wcoh_trainer_gradient left. stats may be NULL. */
 WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stats,
                                          wcoh_error *error);
-/* Loss alone of the caller's batch (same shapes). */
+/* Loss alone of the caller's batch (same shapes, same targets that do not count). */
 WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *tokens,
                                        const uint32_t *targets, int batch, int seq, double *loss,
                                        wcoh_error *error);
@@ -7280,11 +7281,11 @@ typedef enum wcohi_area {
 /* One pass over the plan. */
 typedef struct wcohi_run {
     const uint32_t *tokens;  /* [batch, seq] */
-    const uint32_t *targets; /* [batch, seq]; NULL: no loss (a session) */
+    const uint32_t *targets; /* [batch, seq], WCOH_TARGET_NONE among them; NULL: no loss */
     int batch, seq;
     int backward;      /* 1: backward follows; the head then computes loss and gradient there */
     int add;           /* 1: loss and parameter gradients are added to those of earlier runs */
-    double scale;      /* of the gradient: 1 / micro-batches of a step */
+    double scale;      /* of the gradient: rows / targets that count / micro-batches of a step */
     int active_bands;  /* curriculum: bands past it are 0 at the input */
     int session;       /* 1: states are read and advanced; batch is 1 */
     int logits;        /* 1: the head leaves the logits of the last row */
@@ -11446,10 +11447,12 @@ static void wcohi_logits_gradient_job(int index, int slot, void *user)
     int row, last = WCOHI_MIN((index + 1) * walk->chunk_rows, walk->rows);
     (void)slot;
     for (row = index * walk->chunk_rows; row < last; row++) {
-        int64_t target = (int64_t)walk->exec->run->targets[row] - walk->first;
+        uint32_t given = walk->exec->run->targets[row];
+        int64_t target = (int64_t)given - walk->first;
+        double factor = given == WCOH_TARGET_NONE ? 0 : walk->factor;
         walk->dscale[index] += walk->exec->compute.kernels->softmax->gradient(
             walk->logits + (size_t)row * (size_t)walk->width, walk->count, (wcoh_real)walk->scale,
-            walk->maximum[row], 1 / walk->sum[row], (wcoh_real)walk->factor,
+            walk->maximum[row], 1 / walk->sum[row], (wcoh_real)factor,
             target >= 0 && target < walk->count ? (int)target : -1);
     }
 }
@@ -11492,8 +11495,9 @@ static void wcohi_logits_scan(wcohi_logits_walk *walk)
         wcohi_logits_rows(walk, wcohi_logits_scan_job);
     }
     for (row = 0; row < walk->rows; row++)
-        nats +=
-            (double)walk->maximum[row] + log((double)walk->sum[row]) - (double)walk->target[row];
+        if (walk->exec->run->targets[row] != WCOH_TARGET_NONE)
+            nats += (double)walk->maximum[row] + log((double)walk->sum[row]) -
+                    (double)walk->target[row];
     walk->exec->loss = walk->exec->run->add ? walk->exec->loss + nats : nats;
 }
 
@@ -14100,6 +14104,22 @@ static wcoh_result wcohi_tokens_check(const uint32_t *tokens, size_t count, int 
     return WCOH_OK;
 }
 
+/* The same for targets, of which *counted count; at least one must. */
+static wcoh_result wcohi_targets_check(const uint32_t *targets, size_t count, int vocab,
+                                       size_t *counted, wcoh_error *error)
+{
+    size_t i;
+    for (i = 0, *counted = 0; i < count; i++) {
+        if (targets[i] == WCOH_TARGET_NONE) continue;
+        if (targets[i] >= (uint32_t)vocab)
+            return wcohi_fail(error, WCOH_E_TOKEN,
+                              "target token %llu is %lu: the vocabulary has %d symbols",
+                              (unsigned long long)i, (unsigned long)targets[i], vocab);
+        *counted += 1;
+    }
+    return *counted ? WCOH_OK : wcohi_fail(error, WCOH_E_DATA, "no target of the batch counts");
+}
+
 static wcoh_result wcohi_data_check(const uint32_t *tokens, size_t count, int seq, int vocab,
                                     const char *what, wcoh_error *error)
 {
@@ -16073,7 +16093,7 @@ static wcoh_result wcohi_trainer_batch(wcoh_trainer *trainer, const uint32_t *to
 {
     const wcohi_device_table *table;
     int vocab, end;
-    size_t rows;
+    size_t rows, counted;
     wcoh_result result;
     if (!trainer || !tokens || !targets)
         return wcohi_null(!trainer ? "trainer" : !tokens ? "tokens" : "targets", error);
@@ -16087,16 +16107,17 @@ static wcoh_result wcohi_trainer_batch(wcoh_trainer *trainer, const uint32_t *to
     rows = (size_t)batch * (size_t)seq;
     if ((result = wcohi_tokens_check(tokens, rows, vocab, "input", error)) != WCOH_OK)
         return result;
-    if ((result = wcohi_tokens_check(targets, rows, vocab, "target", error)) != WCOH_OK)
+    if ((result = wcohi_targets_check(targets, rows, vocab, &counted, error)) != WCOH_OK)
         return result;
     wcohi_trainer_rewind(trainer);
     wcohi_run_prepare(trainer, batch, backward);
+    trainer->run.scale = (double)rows / (double)counted;
     trainer->run.tokens = tokens;
     trainer->run.targets = targets;
     trainer->run.seq = seq;
     result = table->run(trainer->engine.exec, &trainer->run, 0, end, error);
     if (!result) result = table->loss(trainer->engine.exec, loss, error);
-    *loss /= (double)rows;
+    *loss /= (double)counted;
     trainer->time = 0;
     return result;
 }

@@ -14,6 +14,7 @@
 static wcoh_trainer *trainer;
 static uint32_t tokens[1024], targets[1024];
 static int current;
+static int left_out; /* every so many targets do not count; 0: all do */
 
 static double loss_at(wcoh_model *model, wcoh_real *x, double value)
 {
@@ -75,24 +76,34 @@ static void check_tensor(wcoh_model *model, int index, size_t most)
                   cases[current].name, p.name);
 }
 
-static void gradient_is_the_derivative(void)
+/* The model of the current case, away from its start, with tokens and targets of a batch. */
+static wcoh_model *case_open(void)
 {
     static const char base[] = "bands=6 heads=3 layers=2 maestro=4 vocab=7 context=320 seed=5 ";
     char settings[512];
     wcoh_model_desc desc;
-    wcoh_trainer_desc trainer_desc;
     wcoh_model *model;
+    int rows = cases[current].batch * cases[current].seq, i;
+    snprintf(settings, sizeof settings, "%s%s", base, cases[current].settings);
+    desc = model_desc_of(settings);
+    model = model_of(&desc);
+    if (!model) return NULL;
+    randomise(model, 17 + (uint64_t)current);
+    random_tokens(tokens, (size_t)rows, desc.vocab, 3);
+    random_tokens(targets, (size_t)rows, desc.vocab, 4);
+    for (i = 0; left_out && i < rows; i += left_out) targets[i] = WCOH_TARGET_NONE;
+    return model;
+}
+
+static void gradient_is_the_derivative(void)
+{
+    wcoh_trainer_desc trainer_desc;
+    wcoh_model *model = case_open();
     wcoh_error error = {WCOH_OK, ""};
     double loss = 0;
     int i, batch = cases[current].batch, seq = cases[current].seq;
     size_t most = getenv("WAVECOH_TEST_SHORT") ? 6 : seq > 100 ? 24 : 120;
-    snprintf(settings, sizeof settings, "%s%s", base, cases[current].settings);
-    desc = model_desc_of(settings);
-    model = model_of(&desc);
     if (!model) return;
-    randomise(model, 17 + (uint64_t)current);
-    random_tokens(tokens, (size_t)(batch * seq), desc.vocab, 3);
-    random_tokens(targets, (size_t)(batch * seq), desc.vocab, 4);
     memset(&trainer_desc, 0, sizeof trainer_desc);
     trainer_desc.batch = batch + 1; /* the gradient may be asked for less than the desc's shape */
     if (strstr(cases[current].name, "in chunks"))
@@ -110,14 +121,71 @@ static void gradient_is_the_derivative(void)
     wcoh_model_destroy(model);
 }
 
+/* Rows of a batch made longer by any token whose target does not count: the loss and the gradient of
+   the batch as it was. 1e-12: sums of the same numbers in another order. */
+static void what_does_not_count_changes_nothing(void)
+{
+    static uint32_t longer[1024], counted[1024];
+    wcoh_trainer_desc desc;
+    wcoh_model *model = case_open();
+    int row, i, batch = cases[current].batch, seq = cases[current].seq;
+    double loss = 0, same = 0;
+    wcoh_param p;
+    size_t k;
+    if (!model) return;
+    for (row = 0; row < batch; row++)
+        for (i = 0; i <= seq; i++) {
+            longer[row * (seq + 1) + i] = tokens[row * seq + (i < seq ? i : 0)];
+            counted[row * (seq + 1) + i] = i < seq ? targets[row * seq + i] : WCOH_TARGET_NONE;
+        }
+    memset(&desc, 0, sizeof desc);
+    desc.batch = batch;
+    desc.seq = seq + 1;
+    desc.cpu.threads = 1;
+    CHECK(wcoh_trainer_create(&trainer, model, &desc, NULL) == WCOH_OK);
+    for (i = 0; i < wcoh_model_param_count(model); i++) {
+        const wcoh_real *gradient;
+        double off = 0, norm = 0;
+        static wcoh_real kept[1 << 14];
+        wcoh_model_param(model, i, &p, NULL);
+        if (!p.trained || !CHECK(p.count <= sizeof kept / sizeof *kept)) continue;
+        CHECK(wcoh_trainer_gradient(trainer, tokens, targets, batch, seq, &loss, NULL) == WCOH_OK);
+        memcpy(kept, wcoh_trainer_param_gradient(trainer, i), p.count * sizeof *kept);
+        CHECK(wcoh_trainer_gradient(trainer, longer, counted, batch, seq + 1, &same, NULL) ==
+              WCOH_OK);
+        gradient = wcoh_trainer_param_gradient(trainer, i);
+        for (k = 0; k < p.count; k++) {
+            off += (double)(gradient[k] - kept[k]) * (double)(gradient[k] - kept[k]);
+            norm += (double)kept[k] * (double)kept[k];
+        }
+        CHECK_SAY(sqrt(off) <= 1e-12 * (1 + sqrt(norm)), "%s: gradient of %s is off by %.3g of %.3g",
+                  cases[current].name, p.name, sqrt(off), sqrt(norm));
+    }
+    CHECK_NEAR(same, loss, 1e-12);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
 int main(int count, char **arguments)
 {
+    static const char *const heads[] = {"default", "head tied to a trained table", "head low rank",
+                                        "a vocabulary in chunks", "a tied vocabulary in chunks"};
+    size_t i;
     int total = (int)(sizeof cases / sizeof *cases);
     char label[96];
     for (current = 0; current < total; current++) {
         if (count > 1 && !strstr(cases[current].name, arguments[1])) continue;
         snprintf(label, sizeof label, "gradients: %s", cases[current].name);
         test_run(gradient_is_the_derivative, label);
+        if (cases[current].seq > 100 || strstr(cases[current].name, "at full context")) continue;
+        snprintf(label, sizeof label, "no target at the end: %s", cases[current].name);
+        test_run(what_does_not_count_changes_nothing, label);
+        for (i = 0, left_out = 3; i < sizeof heads / sizeof *heads; i++) {
+            if (strcmp(heads[i], cases[current].name) != 0) continue;
+            snprintf(label, sizeof label, "gradients, targets left out: %s", heads[i]);
+            test_run(gradient_is_the_derivative, label);
+        }
+        left_out = 0;
     }
     return test_end();
 }

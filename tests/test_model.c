@@ -1310,6 +1310,14 @@ static void bad_training_calls_are_errors(void)
     CHECK(wcoh_trainer_gradient(trainer, text, text, 1, small_seq + 1, &loss, &error) ==
           WCOH_E_ARGUMENT);
     CHECK(wcoh_trainer_gradient(trainer, text, text, 0, 1, &loss, &error) == WCOH_E_ARGUMENT);
+    text[40] = text[41] = WCOH_TARGET_NONE;
+    CHECK(wcoh_trainer_gradient(trainer, text, text + 40, 1, 2, &loss, &error) == WCOH_E_DATA);
+    CHECK_TEXT(error.text, "no target of the batch counts");
+    CHECK(wcoh_trainer_loss(trainer, text, text + 40, 1, 3, &loss, &error) == WCOH_OK);
+    text[42] = 13;
+    CHECK(wcoh_trainer_loss(trainer, text, text + 40, 1, 3, &loss, &error) == WCOH_E_TOKEN);
+    CHECK_TEXT(error.text, "target token 2 is 13");
+    random_tokens(text, text_count, 13, 9);
     CHECK(wcoh_trainer_set_data(trainer, text, 300, NULL, 0, &error) == WCOH_OK);
     CHECK(wcoh_trainer_step(trainer, NULL, &error) ==
           WCOH_OK); /* no validation data: no evaluation */

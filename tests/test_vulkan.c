@@ -204,6 +204,25 @@ static void every_setting_has_the_gradients_of_the_cpu(void)
     }
 }
 
+static void targets_that_do_not_count_are_left_out_as_on_the_cpu(void)
+{
+    static const char *const heads[] = {"", "head=tied embedding_trained=on bands=13 heads=2",
+                                        "head=low_rank head_rank=7", "vocab=300 bands=9 heads=3"};
+    int i, k;
+    for (i = 0; i < 4; i++) {
+        pair p;
+        double a = 0, b = 0;
+        if (pair_open(&p, heads[i], 3, 37)) {
+            for (k = 0; k < 3 * 37; k += 1 + k % 4) p.targets[k] = WCOH_TARGET_NONE;
+            CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, 3, 37, &a, NULL) == WCOH_OK);
+            CHECK(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, 3, 37, &b, NULL) == WCOH_OK);
+            CHECK_SAY(test_near(a, b, 3e-6 * a), "%s: loss %.9g and %.9g", heads[i], a, b);
+            gradients_compare(&p, heads[i], 1e-5);
+        }
+        pair_close(&p);
+    }
+}
+
 /* ---- shaders.h ------------------------------------------------------------------------------- */
 
 /* The text of a shader gives a head and whole instructions, no fewer and no more than its row says,
@@ -1700,6 +1719,7 @@ int main(int count, char **words)
     RUN(wrong_choices_say_what_there_is);
     RUN(elementary_functions_are_accurate);
     RUN(every_setting_has_the_gradients_of_the_cpu);
+    RUN(targets_that_do_not_count_are_left_out_as_on_the_cpu);
     RUN(sessions_hear_what_the_cpu_hears);
     RUN(sessions_in_pairs_of_floats_agree_too);
     RUN(products_are_right);

@@ -3,7 +3,7 @@
 layout(set = 0, binding = FRAME, std430) readonly buffer Frame
 {
     uint active_bands;    /* bands past it are 0 at the input */
-    float gradient_scale; /* 1 / (rows x micro-batches) */
+    float gradient_scale; /* 1 / (targets that count x micro-batches) */
     uint position_low;    /* tokens that the session heard before, 64 bits */
     uint position_high;
     float learning_rate;
