@@ -195,7 +195,8 @@ static uint32_t token_blank(const wcoh_tokenizer *tokenizer)
     uint32_t token = 0;
     int i;
     for (i = 0; i < 5; i++)
-        if (!wcoh_tokenizer_encode(tokenizer, blanks[i], strlen(blanks[i]), &token, 1, NULL, NULL))
+        if (wcoh_tokenizer_encode(tokenizer, blanks[i], strlen(blanks[i]), &token, 1, NULL, NULL) ==
+            WCOH_OK)
             return token;
     return 0;
 }
@@ -228,8 +229,8 @@ static size_t encode_letters(const wcoh_tokenizer *tokenizer, const char *text, 
     while (at < size) {
         unsigned long point;
         int length = utf8_length(text + at, size - at, &point), step = length ? length : 1;
-        if (length && !wcoh_tokenizer_encode(tokenizer, text + at, (size_t)length, tokens + count,
-                                             1, NULL, NULL)) {
+        if (length && wcoh_tokenizer_encode(tokenizer, text + at, (size_t)length, tokens + count,
+                                            1, NULL, NULL) == WCOH_OK) {
             count++;
         } else {
             lacking_add(l, text + at, step);
@@ -542,7 +543,7 @@ static void option_apply(command *c, const char *name, size_t length, const char
         const wcoh_field *field = field_find(s, name, length);
         if (!field) continue;
         if (!s->first || strcmp(s->first, "seed") == 0) s->first = field->name;
-        if (wcoh_field_set(s->kind, s->desc, field->name, value, &error))
+        if (wcoh_field_set(s->kind, s->desc, field->name, value, &error) < 0)
             fail(EXIT_USAGE, "%s%s", error.text, field_guess(field, value));
     }
 }
@@ -791,7 +792,8 @@ static uint32_t first_token(const wcoh_model *model)
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
     uint32_t token = 0;
     if (wcoh_tokenizer_start(tokenizer) >= 0) return (uint32_t)wcoh_tokenizer_start(tokenizer);
-    if (tokenizer && wcoh_tokenizer_encode(tokenizer, "\n", 1, &token, 1, NULL, NULL)) token = 0;
+    if (tokenizer && wcoh_tokenizer_encode(tokenizer, "\n", 1, &token, 1, NULL, NULL) < 0)
+        token = 0;
     return token;
 }
 

@@ -197,7 +197,7 @@ static void look_maps(look *k, int layer, const float *maps, const char *about)
 static const wcoh_real *param_data(const wcoh_model *model, const char *name, int *rows_of)
 {
     wcoh_param p;
-    if (wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL)) return NULL;
+    if (wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL) < 0) return NULL;
     if (rows_of) *rows_of = p.shape[0];
     return p.data;
 }

@@ -82,7 +82,7 @@ static void check_bands(const request *r, const command *c, int argc, char **arg
     if (r->model.bands <= 0 || option_given(c, argc, argv, "heads")) return;
     desc.vocab = 256;
     desc.bands = 0; /* to see the heads that are the default */
-    if (wcoh_model_desc_resolve(&desc, NULL) || 2 * r->model.bands % desc.heads == 0) return;
+    if (wcoh_model_desc_resolve(&desc, NULL) < 0 || 2 * r->model.bands % desc.heads == 0) return;
     fail(EXIT_USAGE,
          "bands is %d: twice that must be a multiple of heads, which is %d where --heads is not "
          "given",
@@ -121,7 +121,7 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     r->trainer.cpu.threads = (int)r->threads;
     r->trainer.cpu.isa = isa_named(r->isa);
     resolved = r->trainer;
-    if (wcoh_trainer_desc_resolve(&resolved, NULL, &error)) fail(EXIT_USAGE, "%s", error.text);
+    if (wcoh_trainer_desc_resolve(&resolved, NULL, &error) < 0) fail(EXIT_USAGE, "%s", error.text);
     r->seq = resolved.seq;
 }
 
@@ -511,7 +511,7 @@ static void check_targets(const request *r)
         if (!path || path_is_special(path)) continue;
         if (path_is_folder(path)) fail(EXIT_FAILED, "%s: cannot save there: it is a folder", path);
         /* a log that goes on is only appended to, which needs no place beside it */
-        if (!(i == 2 && r->resume && path_exists(path)) && wcoh_path_check(path, &error)) {
+        if (!(i == 2 && r->resume && path_exists(path)) && wcoh_path_check(path, &error) < 0) {
             reason = strrchr(error.text, ':');
             fail(EXIT_FAILED, "%s: cannot save there%s", path, reason ? reason : "");
         }
@@ -600,7 +600,7 @@ static int save(run *r, int last)
 {
     wcoh_error error;
     int saved = 1;
-    if (wcoh_trainer_save_file(r->trainer, r->ask->out, &error))
+    if (wcoh_trainer_save_file(r->trainer, r->ask->out, &error) < 0)
         saved = save_failed(r, &error, last);
     return save_best(r, last) && saved;
 }
@@ -611,7 +611,7 @@ static int best_is(const char *path, const char *note)
     wcoh_tensors *tensors = NULL;
     const char *found;
     int is;
-    if (wcoh_tensors_open_file(&tensors, path, NULL, NULL)) return 0;
+    if (wcoh_tensors_open_file(&tensors, path, NULL, NULL) < 0) return 0;
     found = wcoh_tensors_metadata(tensors, "note");
     is = found && strcmp(found, note) == 0;
     wcoh_tensors_close(tensors);
@@ -624,7 +624,7 @@ static int best_copy(run *r)
     const char *from = best_path(r->ask->resume);
     wcoh_error error;
     if (!from || !best_is(from, r->note)) return 0;
-    if (wcoh_model_load_file(&r->kept, from, NULL, &error)) return save_failed(r, &error, 0);
+    if (wcoh_model_load_file(&r->kept, from, NULL, &error) < 0) return save_failed(r, &error, 0);
     save_best(r, 0);
     return 1;
 }

@@ -79,7 +79,7 @@ static uint64_t session_hash(wcoh_model *model, const wcoh_cpu_desc *cpu, wcoh_d
     memset(&desc, 0, sizeof desc);
     desc.cpu = *cpu;
     desc.device = device;
-    if (wcoh_session_create(&session, model, &desc, &error)) return 0;
+    if (wcoh_session_create(&session, model, &desc, &error) < 0) return 0;
     random_tokens(tokens, HEARD, vocab, 9);
     for (i = 0; i < HEARD; i++) {
         const wcoh_real *logits;
@@ -185,7 +185,7 @@ int main(int argc, char **argv)
     wcoh_device *device;
     wcoh_error error;
     memset(&desc, 0, sizeof desc);
-    if (wcoh_vk_device_create(&device, &desc, &error)) {
+    if (wcoh_vk_device_create(&device, &desc, &error) < 0) {
         printf("not run: %s\n", error.text);
         return 0;
     }

@@ -26,7 +26,7 @@ static char use_tensors(const wcoh_io *io)
     wcoh_tensor_info info;
     float values[64];
     int i;
-    if (wcoh_tensors_open(&t, io, NULL, &error)) return 0;
+    if (wcoh_tensors_open(&t, io, NULL, &error) < 0) return 0;
     for (i = 0; i < wcoh_tensors_count(t); i++) {
         REQUIRE(wcoh_tensors_info(t, i, &info, &error) == WCOH_OK);
         REQUIRE(wcoh_tensors_find(t, info.name) == i);
@@ -76,7 +76,8 @@ static void use_model(wcoh_model *model)
     memset(&session_desc, 0, sizeof session_desc);
     session_desc.prefill = 4;
     size = wcoh_session_size(model, &session_desc, &error);
-    if (size && size < 1u << 26 && !wcoh_session_create(&session, model, &session_desc, &error)) {
+    if (size && size < 1u << 26 &&
+        wcoh_session_create(&session, model, &session_desc, &error) == WCOH_OK) {
         wcoh_session_prefill(session, tokens, 5, &error);
         for (i = 5; i < 12; i++) wcoh_session_step(session, tokens[i], &error);
         wcoh_session_destroy(session);
@@ -87,8 +88,9 @@ static void use_model(wcoh_model *model)
     trainer_desc.eval_every = -1;
     trainer_desc.cpu.threads = 1;
     size = wcoh_trainer_size(wcoh_model_get_desc(model), &trainer_desc, &error);
-    if (size && size < 1u << 26 && !wcoh_trainer_create(&trainer, model, &trainer_desc, &error)) {
-        if (!wcoh_trainer_set_data(trainer, tokens, 12, NULL, 0, &error))
+    if (size && size < 1u << 26 &&
+        wcoh_trainer_create(&trainer, model, &trainer_desc, &error) == WCOH_OK) {
+        if (wcoh_trainer_set_data(trainer, tokens, 12, NULL, 0, &error) == WCOH_OK)
             wcoh_trainer_step(trainer, NULL, &error);
         wcoh_trainer_destroy(trainer);
     }
@@ -162,7 +164,7 @@ static void use_circle(const wcoh_io *io)
     wcoh_circle_query query;
     double phases[2] = {1, 2};
     size_t count;
-    if (wcoh_circle_load(&circle, io, NULL, &error)) return;
+    if (wcoh_circle_load(&circle, io, NULL, &error) < 0) return;
     memset(&query, 0, sizeof query);
     query.harmonic[0] = 3;
     REQUIRE(wcoh_circle_find(circle, &query, NULL, 0, &count, NULL, &error) == WCOH_OK);
@@ -193,7 +195,7 @@ static void use_resonance(const wcoh_io *io)
     vector[0] = 1;
     for (part = 0; part < 2; part++) {
         const float *given;
-        if (wcoh_resonance_load(&store, io, part, part, &cpu, NULL, &error)) continue;
+        if (wcoh_resonance_load(&store, io, part, part, &cpu, NULL, &error) < 0) continue;
         given = wcoh_resonance_get_desc(store)->packet == WCOH_PACKET_PHASES ? phases : NULL;
         REQUIRE(wcoh_resonance_find(store, NULL, vector, given, hits, &found, &error) == WCOH_OK);
         REQUIRE((uint64_t)found == WCOHI_MIN(wcoh_resonance_count(store), 10));

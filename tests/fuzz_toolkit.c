@@ -52,7 +52,7 @@ static void scan_whole(const wcoh_circle *circle, const wcoh_circle_query *query
     int axes = wcoh_circle_get_desc(circle)->axes, axis;
     uint64_t slot, slots = wcoh_circle_slots(circle);
     size_t count, found = 0, i;
-    if (wcoh_circle_find(circle, query, hits, 4096, &count, NULL, NULL)) return;
+    if (wcoh_circle_find(circle, query, hits, 4096, &count, NULL, NULL) < 0) return;
     for (slot = 0; slot < slots; slot++) {
         double phases[2];
         int keep = wcoh_circle_phases(circle, slot, phases);

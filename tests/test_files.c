@@ -1558,8 +1558,8 @@ static void a_killed_process_leaves_a_loadable_file(void)
         pid_t child = fork();
         if (child == 0)
             for (;;)
-                if (wcoh_model_save_file(other, path, NULL) ||
-                    wcoh_model_save_file(one, path, NULL))
+                if (wcoh_model_save_file(other, path, NULL) < 0 ||
+                    wcoh_model_save_file(one, path, NULL) < 0)
                     _exit(9);
         pause.tv_nsec = (long)(wcoh_rng_uniform(&rng) * 2e7);
         nanosleep(&pause, NULL);

@@ -26,7 +26,7 @@ static wcoh_model *make(uint64_t seed)
     wcoh_tokenizer *tokenizer;
     wcoh_model *model = NULL;
     memset(&desc, 0, sizeof desc);
-    if (wcoh_tokenizer_create_chars(&tokenizer, text, sizeof text, NULL, &error)) return NULL;
+    if (wcoh_tokenizer_create_chars(&tokenizer, text, sizeof text, NULL, &error) < 0) return NULL;
     desc.tokenizer = tokenizer; /* the zero character at the end is part of the alphabet */
     desc.vocab = wcoh_tokenizer_vocab(tokenizer);
     desc.bands = 4;
@@ -71,14 +71,14 @@ static int train(const char *path, const char *from, int steps)
     desc.seq = 8;
     desc.warmup = 2;
     if (!from) model = make(1);
-    else if (wcoh_model_load_file(&model, from, NULL, &error)) return fail();
+    else if (wcoh_model_load_file(&model, from, NULL, &error) < 0) return fail();
     for (i = 0; i < 400; i++) text[i] = (uint32_t)(i * i % 11 % 5);
-    if (wcoh_trainer_create(&trainer, model, &desc, &error)) return fail();
-    if (wcoh_trainer_set_data(trainer, text, 400, NULL, 0, &error)) return fail();
-    if (from && wcoh_trainer_resume_file(trainer, from, &error)) return fail();
+    if (wcoh_trainer_create(&trainer, model, &desc, &error) < 0) return fail();
+    if (wcoh_trainer_set_data(trainer, text, 400, NULL, 0, &error) < 0) return fail();
+    if (from && wcoh_trainer_resume_file(trainer, from, &error) < 0) return fail();
     while (steps-- > 0)
-        if (wcoh_trainer_step(trainer, NULL, &error)) return fail();
-    if (wcoh_trainer_save_file(trainer, path, &error)) return fail();
+        if (wcoh_trainer_step(trainer, NULL, &error) < 0) return fail();
+    if (wcoh_trainer_save_file(trainer, path, &error) < 0) return fail();
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
     return 0;
@@ -89,12 +89,12 @@ int main(int count, char **a)
     wcoh_model *model = NULL;
     if (count > 2 && strcmp(a[1], "make") == 0) {
         model = make(1);
-        if (!model || wcoh_model_save_file(model, a[2], &error)) return fail();
+        if (!model || wcoh_model_save_file(model, a[2], &error) < 0) return fail();
     } else if (count > 2 && strcmp(a[1], "load") == 0) {
-        if (wcoh_model_load_file(&model, a[2], NULL, &error)) return fail();
+        if (wcoh_model_load_file(&model, a[2], NULL, &error) < 0) return fail();
     } else if (count > 2 && strcmp(a[1], "read") == 0) {
         model = make(2);
-        if (!model || wcoh_model_read_file(model, a[2], &error)) return fail();
+        if (!model || wcoh_model_read_file(model, a[2], &error) < 0) return fail();
     } else if (count > 3 && strcmp(a[1], "train") == 0) {
         return train(a[2], count > 4 ? a[4] : NULL, atoi(a[3]));
     }

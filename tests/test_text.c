@@ -85,7 +85,7 @@ static int comes_back(const wcoh_tokenizer *tokenizer, const char *text, size_t 
     static uint32_t tokens[4096];
     static char back[4096 + 4];
     size_t count = 0, i, length = 0;
-    if (wcoh_tokenizer_encode(tokenizer, text, size, tokens, 4096, &count, NULL)) return 0;
+    if (wcoh_tokenizer_encode(tokenizer, text, size, tokens, 4096, &count, NULL) < 0) return 0;
     for (i = 0; i < count && length <= 4096; i++)
         length += (size_t)wcoh_tokenizer_decode(tokenizer, tokens[i], back + length);
     return length == size && memcmp(back, text, size) == 0;
@@ -490,7 +490,7 @@ static int draw_agrees(const wcoh_sample_desc *desc, wcoh_rng *rng, const wcoh_r
     wcoh_rng copy = *rng;
     double u = desc->temperature > 0 ? wcoh_rng_uniform(&copy) : 0.5;
     uint32_t token = 0, i;
-    if (wcoh_sample(desc, rng, logits, n, recent, heard, scratch, &token, NULL)) return 0;
+    if (wcoh_sample(desc, rng, logits, n, recent, heard, scratch, &token, NULL) < 0) return 0;
     plain(desc, logits, n, recent, heard, p);
     if (token >= (uint32_t)n || p[token] <= 0 || memcmp(&copy, rng, sizeof copy) != 0) return 0;
     for (i = 0; i < token; i++) below += p[i];
@@ -545,7 +545,7 @@ static void frequencies_follow_the_softmax(void)
     for (i = 0; i < DRAWS; i++) {
         float scratch[2 * N];
         uint32_t token = 0;
-        if (wcoh_sample(&desc, &rng, logits, N, NULL, 0, scratch, &token, NULL)) break;
+        if (wcoh_sample(&desc, &rng, logits, N, NULL, 0, scratch, &token, NULL) < 0) break;
         seen[token]++;
     }
     plain(&desc, logits, N, NULL, 0, p);

@@ -1408,7 +1408,7 @@ static void inspector(int layer, const wcoh_real *hidden, const float *maps, voi
 static wcoh_real *param_of(const wcoh_model *model, const char *name, size_t *count)
 {
     wcoh_param p;
-    if (wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL)) return NULL;
+    if (wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL) < 0) return NULL;
     if (count) *count = p.count;
     return p.data;
 }
