@@ -473,6 +473,8 @@ WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **device, const wcoh_cpu
 /* Any device, after all that use it. NULL is allowed. */
 WCOH_API void wcoh_device_destroy(wcoh_device *device);
 
+#define WCOH_TARGET_NONE 0xffffffffu /* a target that does not count: no loss, no gradient */
+
 #ifndef WAVECOH_NO_TRAINING
 /* ---- trainer --------------------------------------------------------------------------------- */
 
@@ -575,7 +577,6 @@ WCOH_API wcoh_result wcoh_trainer_set(wcoh_trainer *trainer, const char *name, c
    warm-up/stable/decay schedule of Hu et al. (MiniCPM, 2024) and Haegele et al. (2024): train without
    end, keep checkpoints, finish from any of them. Errors: WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_error *error);
-#define WCOH_TARGET_NONE 0xffffffffu /* a target that does not count: no loss, no gradient */
 /* Loss and gradient of the caller's own batch, tokens and targets [batch, seq] with batch and seq
    at most the desc's; replaces the gradient buffer, changes no parameter. loss (may be NULL): mean
    nats of the targets that count; the gradient is that of this mean.

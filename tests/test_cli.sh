@@ -342,6 +342,17 @@ succeeds "$train" --data text --resume a.safetensors --sample 0
 ok "those of another run are not taken for them" cmp -s o.best.safetensors a.best.safetensors.old
 "$eval" a.best.safetensors text >best.loss
 ok "they are made again too" cmp -s best.loss last.loss
+# a run that was killed between its checkpoint and its best weights: these are of an older step
+succeeds "$train" --data text --out k.safetensors $small --steps 20 --eval-every 20 --sample 0
+cp k.best.safetensors older.safetensors
+succeeds "$train" --data text --resume k.safetensors --steps 40 --sample 0
+ok "the run went on to better weights" has '^best val .* step 40 '
+cp k.best.safetensors newer.safetensors
+cp older.safetensors k.best.safetensors
+succeeds "$train" --data text --resume k.safetensors --sample 0
+ok "older best weights of the same run are brought up to date" cmp -s newer.safetensors k.best.safetensors
+ok "and not lost" cmp -s older.safetensors k.best.safetensors.old
+ok "the line tells of the new ones" has '^best val .* step 40 file k.best.safetensors$'
 worse="--steps 60 --eval-every 10 --lr 5 --lr-end -1 --clip -1 --warmup -1 --eval-batches 2 --sample 0"
 run "$train" --data text --resume a.safetensors --out b.safetensors $worse
 ok "under another name the best weights come along" has '^best val .* step 40 file b.best.safetensors$'
