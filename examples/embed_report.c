@@ -274,7 +274,8 @@ static const char *group_title(const group *g, const measured *m, double room)
                      rest);
 }
 
-/* Band coherences of a group as bars; behind each the middle 95 % of its null. */
+/* Band coherences of a group as bars; behind each the mean of its null and 1.96 deviations, the
+   middle 95 % of a normal one, as far as a cosine goes. */
 static void plot_group(const char *prefix, const group *g, const measured *m, int bands)
 {
     double value[BANDS], low[BANDS], high[BANDS], bottom = 0, top = 0;
@@ -283,8 +284,8 @@ static void plot_group(const char *prefix, const group *g, const measured *m, in
     int i;
     for (i = 0; i < bands; i++) {
         value[i] = m->profile[i].value;
-        low[i] = m->profile[i].mean - 1.96 * m->profile[i].deviation;
-        high[i] = m->profile[i].mean + 1.96 * m->profile[i].deviation;
+        low[i] = fmax(-1, m->profile[i].mean - 1.96 * m->profile[i].deviation);
+        high[i] = fmin(1, m->profile[i].mean + 1.96 * m->profile[i].deviation);
         plot_span(&bottom, &top, value[i]);
         plot_span(&bottom, &top, low[i]);
         plot_span(&bottom, &top, high[i]);
@@ -295,12 +296,12 @@ static void plot_group(const char *prefix, const group *g, const measured *m, in
               PLOT_X_BARE);
     plot_bars(&p, &f, value, low, high, bands, plot_colours[0]);
     plot_legend_area(&p, &f, 0, "measured", plot_colours[0]);
-    plot_legend_area(&p, &f, 1, "null, 95 %", PLOT_NULL);
+    plot_legend_area(&p, &f, 1, "null \302\261 1.96 dev.", PLOT_NULL);
     plot_note(&p, &f, 3, 0, text_made("variance z %+.2f", m->mean.variance.z));
     plot_close(&p);
 }
 
-enum { PAIR_ROWS = 64 };
+enum { PAIR_ROWS = 64, PAIR_NAME = 24 }; /* rows, characters */
 
 /* How many pairs of each group are drawn, drawn [groups], of PAIR_ROWS rows: small groups whole, the
    large ones equal parts of what is left. Returns the sum. */
@@ -339,7 +340,26 @@ static const char *row_text(const names *n, uint32_t row)
     return text_made("%lu", (unsigned long)row);
 }
 
-/* The rows of a group from `row` on, named "king – queen". */
+/* "king – queen" */
+static const char *pair_text(const names *n, const uint32_t *pair)
+{
+    return text_made("%s \342\200\223 %s", text_shortened(row_text(n, pair[0]), PAIR_NAME),
+                     text_shortened(row_text(n, pair[1]), PAIR_NAME));
+}
+
+/* Pixels that the names of the drawn pairs take, within bounds. */
+static double pairs_width(const names *n, const group *g, int groups, const int *drawn)
+{
+    double widest = 60;
+    int i, pair;
+    for (i = 0; i < groups; i++)
+        for (pair = 0; pair < drawn[i]; pair++)
+            widest =
+                fmax(widest, plot_text_width(text_shown(pair_text(n, g[i].pairs + 2 * pair)), 11));
+    return fmin(widest, 360);
+}
+
+/* The rows of a group from `row` on, by their names. */
 static void plot_pair_names(plot *p, const plot_frame *f, const names *n, const group *g, int row,
                             int drawn, int rows)
 {
@@ -347,8 +367,7 @@ static void plot_pair_names(plot *p, const plot_frame *f, const names *n, const 
     int i;
     for (i = 0; i < drawn; i++)
         plot_text(p, f->left - 9, f->top + (row + i + 0.5) * slot + 4, 11, 1, 0, PLOT_INK,
-                  text_made("%s \342\200\223 %s", text_shortened(row_text(n, g->pairs[2 * i]), 14),
-                            text_shortened(row_text(n, g->pairs[2 * i + 1]), 14)));
+                  pair_text(n, g->pairs + 2 * i));
     plot_group_border(p, f, f->top + row * slot, f->top + (row + drawn) * slot, g, drawn);
 }
 
@@ -359,6 +378,7 @@ static void plot_pairs(const char *prefix, const names *n, const group *g, int g
     static double z[PAIR_ROWS * BANDS];
     int drawn[GROUPS], rows = pairs_drawn(g, groups, drawn), i, k, pair, row;
     size_t all = 0;
+    double left;
     plot p;
     plot_frame f;
     plot_map map;
@@ -366,15 +386,16 @@ static void plot_pairs(const char *prefix, const names *n, const group *g, int g
         for (pair = 0; pair < drawn[i]; pair++)
             for (k = 0; k < bands; k++)
                 z[(row + pair) * bands + k] = m[i].bands[pair * bands + k].z;
-    plot_open(&p, prefix, "pairs", 860, 118 + (rows < 12 ? 30 * rows + 60 : 17 * rows),
+    left = 30 + pairs_width(n, g, groups, drawn);
+    plot_open(&p, prefix, "pairs", 670 + (int)left, 118 + (rows < 12 ? 30 * rows + 60 : 17 * rows),
               text_made("Coherence of each pair in each band, against its null: %d of %lu pairs",
                         rows, (unsigned long)all));
     plot_subtitle(&p, "white: as chance gives; the ends of the scale: 4 deviations and more");
     f = plot_frame_of(&p, plot_axis_of(0, bands), plot_axis_of(0, rows), 220);
     f.top += 8;
     f.height -= 8;
-    f.width -= 190 - f.left;
-    f.left = 190;
+    f.width -= left - f.left;
+    f.left = left;
     memset(&map, 0, sizeof map);
     map.values = z;
     map.rows = rows;

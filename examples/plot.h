@@ -316,7 +316,7 @@ static const char *plot_ascii(unsigned long point, char one[2])
         unsigned long point;
         const char *text;
     } others[] = {{0x2013, "-"},  {0x2026, "..."},  {0x2265, ">="}, {0xb2, "2"},
-                  {0x3c0, " pi"}, {0x3ba, "kappa"}, {0xb0, " deg"}};
+                  {0x3c0, " pi"}, {0x3ba, "kappa"}, {0xb0, " deg"}, {0xb1, "+-"}};
     size_t i;
     one[0] = (char)(point < 127 && point >= 32 ? (int)point : '?');
     one[1] = 0;

@@ -516,6 +516,15 @@ def pairs_say_what_is_drawn():
     texts = Picture("s-pairs.svg").texts()
     check(any("4 deviations and more" in t for t in texts) and not any("\u2026" in t for t in texts),
           "one pair has room for all texts: %r" % texts)
+    picture = Picture("s-one.svg")
+    boxes = [e for e in picture.all("rect") if e.get("fill") == "#cfd4da" and float(e.get("height")) > 12]
+    top, bottom = picture.place("y", 1), picture.place("y", -1)
+    check(len(boxes) == 8 and all(top - 1 < float(e.get("y")) and float(e.get("y")) + float(e.get("height"))
+                                  < bottom + 1 for e in boxes), "the null of a cosine stays within -1 .. 1")
+    write("names", "".join("a word of this number %d\n" % i for i in range(60)))
+    succeeds("embed_report", "n.npy", "--names", "names", "--draws", "4", "--pairs", "p", "--plots", "s")
+    check("a word of this number 0 \u2013 a word of this number 1" in Picture("s-pairs.svg").texts(),
+          "words of 23 letters are shown whole")
 
 
 def a_wheel_has_its_scale():

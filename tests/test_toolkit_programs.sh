@@ -84,6 +84,11 @@ succeeds "$bin/inspect" m.safetensors foreign --unknown skip
 ok "letters that the model lacks are left out of what is looked at" has 'letters that the model lacks are left out' err
 succeeds "$bin/inspect" m.safetensors foreign --unknown replace
 refuses 2 '--unknown is "drop": allowed are refuse skip replace' "$bin/inspect" m.safetensors foreign --unknown drop
+printf 'pre\303\251\r\nthe pub\342\202\254lic domain' >foreign
+succeeds "$bin/inspect" m.safetensors foreign --unknown skip
+ok "letters that the model lacks are left out, CR LF is one end of line" has 'over 21 tokens'
+succeeds "$bin/inspect" m.safetensors foreign --unknown replace
+ok "or replaced" has 'over 23 tokens'
 succeeds "$bin/plot" loss m.csv
 ok "loss.svg is a picture" has '^</svg>' loss.svg
 run "$bin/plot" loss "$root/LICENSE"
