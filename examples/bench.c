@@ -405,9 +405,9 @@ static void bench_threads(const uint32_t *text)
 static void bench_long(const uint32_t *text)
 {
     wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
-    double near = bench_step("T = 64", &desc, 12, 64, 1, 0, text) / (12 * 64);
-    double far = bench_step("T = 8192", &desc, 1, 8192, 1, 0, text) / 8192;
-    printf("long: a token costs %.2f x as much at T = 8192 as at T = 64\n", far / near);
+    double begin = bench_step("T = 64", &desc, 12, 64, 1, 0, text) / (12 * 64);
+    double end = bench_step("T = 8192", &desc, 1, 8192, 1, 0, text) / 8192;
+    printf("long: a token costs %.2f x as much at T = 8192 as at T = 64\n", end / begin);
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -432,7 +432,7 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     wcoh_session_desc desc;
     wcoh_model_desc model = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
     wcoh_model *loaded = NULL;
-    timing near, far;
+    timing begin, end;
     double weights, l2 = read_rate(512 * 1024);
     int i;
     memset(&work, 0, sizeof work);
@@ -446,17 +446,17 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     weights = matrix_parameters(loaded) * sizeof(wcoh_real);
     must(wcoh_session_create(&work.session, loaded, &desc, &error), NULL, &error);
     for (i = 0; i < 100; i++) session_call(&work);
-    near = measure(session_call, &work, ROUNDS);
+    begin = measure(session_call, &work, ROUNDS);
     printf("session %s: median %.0f tok/s best %.0f; weights %.1f GB/s, L2 reads %.1f GB/s; %lu "
            "bytes\n",
-           checkpoint ? checkpoint : "default", 1 / near.median, 1 / near.best,
-           weights / near.median * 1e-9, l2 * 1e-9,
+           checkpoint ? checkpoint : "default", 1 / begin.median, 1 / begin.best,
+           weights / begin.median * 1e-9, l2 * 1e-9,
            (unsigned long)wcoh_session_size(loaded, &desc, &error));
     while (wcoh_session_position(work.session) < 1000000)
         must(wcoh_session_prefill(work.session, text, TEXT, &error), NULL, &error);
-    far = measure(session_call, &work, ROUNDS);
+    end = measure(session_call, &work, ROUNDS);
     printf("session at position %.0f against 100: %.3f x the time a token, the same memory\n",
-           (double)wcoh_session_position(work.session), far.median / near.median);
+           (double)wcoh_session_position(work.session), end.median / begin.median);
     wcoh_session_destroy(work.session);
     if (checkpoint) wcoh_model_destroy(loaded);
     step_close(&trained);

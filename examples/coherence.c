@@ -375,10 +375,10 @@ static void test_15_16(void)
 {
     static const double angles[8] = {357, 358, 359, 0, 1, 2, 3, 180};
     double a = degrees(1), b = degrees(359), t = wcoh_threshold_safe(360);
-    int i, near = 0, wrong = 0;
+    int i, matched = 0, wrong = 0;
     wcoh_circle *circle = circle_of(360, 1);
-    for (i = 0; i < 8; i++) near += wcoh_fuzzy(0, degrees(angles[i]), 0, degrees(5)) > 0;
-    row_count_of(15, "within 5 degrees of 0 across the wrap (of 8)", 7, near);
+    for (i = 0; i < 8; i++) matched += wcoh_fuzzy(0, degrees(angles[i]), 0, degrees(5)) > 0;
+    row_count_of(15, "within 5 degrees of 0 across the wrap (of 8)", 7, matched);
     row_real(15, "degrees between 1 and 359", 2, to_degrees(wcoh_angle(a, b)), 6);
     row_real(15, "their coherence", 0.999391, wcoh_coherence(a, b), 6);
     row_real(15, "fuzzy 0, orb 8, at 1 degree", 0.980785, wcoh_fuzzy(0, a, 0, degrees(8)), 6);

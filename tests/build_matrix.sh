@@ -168,6 +168,7 @@ if [ -n "$m32" ]; then
     smoke "32 bit" "gcc $m32 -std=c99 -O2" ""
     smoke "32 bit with SSE arithmetic, clean" "gcc $m32 -msse2 -mfpmath=sse -std=c99 -O1 $WARN" ""
     row "32 bit, toolkit with the digits of the x87" "gcc $m32 -std=c99 -O1 -o $m/toolkit32 tests/test_toolkit.c -lm -lpthread && (cd $m && ./toolkit32 > toolkit32.txt)"
+    row "32 bit, axes of pictures" "gcc $m32 -std=c99 -O1 -o $m/plot32 tests/test_plot.c -lm && $m/plot32 > $m/plot32.txt"
     row "32 bit, sizes of the toolkit" "gcc $m32 -std=c99 -O1 -o $m/sizes32 tests/test_toolkit_sizes.c -lm -lpthread && $m/sizes32 > $m/sizes32.txt"
 else
     skip "32 bit" "gcc -m32 cannot link and run (gcc-12-multilib, libc6-dev-i386)"
@@ -177,6 +178,9 @@ if have tcc; then smoke "tcc" "tcc -std=c99" ""; else skip "tcc" "no tcc"; fi
 mingw=x86_64-w64-mingw32-gcc
 if have $mingw; then
     row "MinGW builds clean" "$mingw -std=c99 -O2 $WARN -I. -c -o $m/mingw.o $m/unit.c"
+    for program in examples/*.c; do
+        row "MinGW: $program" "$mingw -std=c99 -fsyntax-only $WARN $program"
+    done
     if have wine; then
         export WINEPREFIX="$m/wine" WINEDEBUG=-all
         if wine cmd /c exit > /dev/null 2>&1; then
