@@ -786,8 +786,10 @@ static void plot_entropy(const look *k, const char *prefix)
 
 static void plot_attention(const look *k, const char *prefix)
 {
+    enum { MAPS = 64 };
     int l;
-    for (l = 0; l < k->layers && l < 64; l++) plot_layer(k, prefix, l);
+    for (l = 0; l < k->layers && l < MAPS; l++) plot_layer(k, prefix, l);
+    if (l < k->layers) say("maps of the first %d of %d layers are drawn", l, k->layers);
     plot_entropy(k, prefix);
 }
 

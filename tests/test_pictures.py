@@ -691,6 +691,15 @@ def large_maps_are_drawn_in_blocks():
     check("a cell shows the strongest of 3 x 3" in picture.texts(), "which is said")
 
 
+def many_layers_are_counted():
+    safetensors("deep.safetensors", {"maps": ([70, 1, 2, 2], [1.0, 0.0, 0.5, 0.5] * 70)})
+    status, _, err = run("inspect", "--maps", "deep.safetensors", "--plots", "deep")
+    check(status == 0 and err == b"inspect: maps of the first 64 of 70 layers are drawn\n", "it is said: %r" % err)
+    check(len(pictures_of("deep")) == 65, "64 maps and the entropies")
+    check("69" not in Picture("deep-entropy.svg").texts() and "60" in Picture("deep-entropy.svg").texts(),
+          "rows are numbered where there is room")
+
+
 def model():
     text = write("text", "".join("wave %d of the calm sea, and then?\n" % (i * 7919 % 263) for i in range(200)))
     succeeds("train", "--data", text, "--steps", "2", "--bands", "16", "--layers", "3", "--heads", "4",
@@ -825,7 +834,7 @@ try:
                           two_names_of_one_file_are_not_written_twice, texts_of_files_are_data,
                           pairs_say_what_is_drawn, a_wheel_has_its_scale, a_spectrum_has_its_null,
                           the_null_of_a_spectrum_holds_95_of_100, the_most_telling_head_is_drawn, what_a_head_tells_is_beyond_distance,
-                          the_scale_of_a_map_holds_what_is_drawn, large_maps_are_drawn_in_blocks]:
+                          the_scale_of_a_map_holds_what_is_drawn, large_maps_are_drawn_in_blocks, many_layers_are_counted]:
             behaviour()
         sample = model()
         for behaviour in [waves_stand_at_their_reach, depth_has_whole_layers_and_marks,
