@@ -473,7 +473,18 @@ WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **device, const wcoh_cpu
 /* Any device, after all that use it. NULL is allowed. */
 WCOH_API void wcoh_device_destroy(wcoh_device *device);
 
-#define WCOH_TARGET_NONE 0xffffffffu /* a target that does not count: no loss, no gradient */
+/* ---- data ----------------------------------------------------------------------------------- */
+
+/* Texts as sequences, one behind the other: sequence i is tokens offsets[i] .. offsets[i+1] - 1, two
+   or more. No window crosses from one into the next. */
+typedef struct wcoh_sequences {
+    size_t count;
+    const size_t *offsets;  /* [count + 1], ascending */
+    const uint32_t *tokens; /* below the vocabulary; a start symbol stands before a text, if at all */
+} wcoh_sequences;
+
+/* In the place of a target: it does not count, with no loss and no gradient. */
+#define WCOH_TARGET_NONE 0xffffffffu
 
 #ifndef WAVECOH_NO_TRAINING
 /* ---- trainer --------------------------------------------------------------------------------- */
@@ -553,6 +564,16 @@ WCOH_API const wcoh_trainer_desc *wcoh_trainer_get_desc(const wcoh_trainer *trai
 WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t *train,
                                            size_t train_count, const uint32_t *val,
                                            size_t val_count, wcoh_error *error);
+/* The same with several texts; val may be NULL. Copied is the struct alone: offsets and tokens must
+   live on. A window is drawn from a sequence of n tokens with weight max(n - 1, seq): from any place
+   of a longer one, the whole of a shorter one, whose missing targets do not count. So each target is
+   about as likely as any other. Validation takes windows that follow each other within the sequences
+   (the last of each may be short), evenly chosen among all. A single sequence of more than seq
+   tokens is what wcoh_trainer_set_data makes of it, bit for bit.
+   Errors: WCOH_E_DATA (none, or a sequence of fewer than two tokens), WCOH_E_TOKEN,
+   WCOH_E_ARGUMENT (offsets that fall). */
+WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wcoh_sequences *train,
+                                                const wcoh_sequences *val, wcoh_error *error);
 /* One whole step: batches, forward, backward, clip, AdamW, and an evaluation where one is due.
    Finishes a step that wcoh_trainer_run left half done. stats may be NULL. WCOH_DONE and nothing
    done where the run was over before the call (stats.done is 1 already after the call that ended it).
@@ -629,6 +650,11 @@ typedef struct wcoh_eval_desc {
 WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
                                          const uint32_t *tokens, size_t count, double *loss,
                                          size_t *scored, wcoh_error *error);
+/* The same over sequences: windows begin anew with each, and none is dropped. Every token but the
+   first of each sequence is predicted. Errors: also those of wcoh_trainer_set_sequences. */
+WCOH_API wcoh_result wcoh_model_evaluate_sequences(wcoh_model *model, const wcoh_eval_desc *desc,
+                                                   const wcoh_sequences *sequences, double *loss,
+                                                   size_t *scored, wcoh_error *error);
 
 /* ---- session: one token at a time ------------------------------------------------------------ */
 
@@ -14132,29 +14158,140 @@ static wcoh_result wcohi_data_check(const uint32_t *tokens, size_t count, int se
     return wcohi_tokens_check(tokens, count, vocab, what, error);
 }
 
-/* ---- evaluation of a text in windows --------------------------------------------------------- */
+/* ---- sequences in windows -------------------------------------------------------------------- */
 
-/* Windows lie one after the other in the text, so a batch of them is a stretch of it; targets are
-   the same stretch one token further. *nats: -log p of them all. */
+static size_t wcohi_sequence_length(const wcoh_sequences *s, size_t index)
+{
+    return s->offsets[index + 1] - s->offsets[index];
+}
+
+/* A text as a sequence; ends [2] get its offsets. */
+static wcoh_sequences wcohi_sequence_of(const uint32_t *tokens, size_t count, size_t ends[2])
+{
+    wcoh_sequences s;
+    ends[0] = 0;
+    ends[1] = count;
+    s.count = 1;
+    s.offsets = ends;
+    s.tokens = tokens;
+    return s;
+}
+
+static wcoh_result wcohi_sequences_check(const wcoh_sequences *s, int vocab, const char *what,
+                                         wcoh_error *error)
+{
+    size_t i;
+    if (!s->tokens || !s->offsets)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "the %s %s are NULL", what,
+                          s->tokens ? "offsets" : "tokens");
+    if (s->count == 0) return wcohi_fail(error, WCOH_E_DATA, "there is no %s sequence", what);
+    for (i = 0; i < s->count; i++) {
+        if (s->offsets[i + 1] < s->offsets[i])
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "%s sequence %llu ends before it begins",
+                              what, (unsigned long long)i);
+        if (wcohi_sequence_length(s, i) < 2)
+            return wcohi_fail(error, WCOH_E_DATA,
+                              "%s sequence %llu has %llu tokens: it takes two to predict one", what,
+                              (unsigned long long)i,
+                              (unsigned long long)wcohi_sequence_length(s, i));
+    }
+    return wcohi_tokens_check(s->tokens + s->offsets[0], s->offsets[s->count] - s->offsets[0],
+                              vocab, what, error);
+}
+
+/* Windows of seq targets that a sequence of `length` tokens falls into, the last one short. */
+static size_t wcohi_windows_in(size_t length, int seq) { return (length - 2) / (size_t)seq + 1; }
+
+static size_t wcohi_windows_of(const wcoh_sequences *s, int seq)
+{
+    size_t i, windows = 0;
+    for (i = 0; i < s->count; i++) windows += wcohi_windows_in(wcohi_sequence_length(s, i), seq);
+    return windows;
+}
+
+/* Where the windows of sequences are: all zero at the start; it moves forward alone. */
+typedef struct wcohi_cursor {
+    size_t sequence, before; /* windows of the sequences before it */
+} wcohi_cursor;
+
+/* Where window `index` begins; *there of its targets exist. */
+static const uint32_t *wcohi_cursor_at(wcohi_cursor *cursor, const wcoh_sequences *s, int seq,
+                                       size_t index, size_t *there)
+{
+    size_t length, start;
+    for (;; cursor->sequence++) {
+        size_t windows;
+        length = wcohi_sequence_length(s, cursor->sequence);
+        windows = wcohi_windows_in(length, seq);
+        if (index - cursor->before < windows) break;
+        cursor->before += windows;
+    }
+    start = (index - cursor->before) * (size_t)seq;
+    *there = WCOHI_MIN(length - 1 - start, (size_t)seq);
+    return s->tokens + s->offsets[cursor->sequence] + start;
+}
+
+/* Copy a window into tokens [seq] and targets [seq], each one token further; those that are not
+   there do not count, and what is heard in their place has no effect: attention is causal. */
+static void wcohi_window_put(uint32_t *tokens, uint32_t *targets, int seq, const uint32_t *text,
+                             size_t there)
+{
+    size_t i;
+    memcpy(tokens, text, there * sizeof *text);
+    memcpy(targets, text + 1, there * sizeof *text);
+    for (i = there; i < (size_t)seq; i++) {
+        tokens[i] = 0;
+        targets[i] = WCOH_TARGET_NONE;
+    }
+}
+
+/* ---- evaluation of texts in windows ---------------------------------------------------------- */
+
+/* What is scored: the first `windows` of these sequences. */
+typedef struct wcohi_scoring {
+    const wcoh_sequences *sequences;
+    size_t windows;
+    uint32_t *tokens, *targets; /* [batch, seq] */
+    size_t counted;             /* targets so far */
+    double nats;                /* -log p of them all */
+} wcohi_scoring;
+
 static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_desc *desc,
-                                       const uint32_t *tokens, size_t windows, double *nats,
-                                       wcoh_error *error)
+                                       wcohi_scoring *scoring, wcoh_error *error)
 {
     const wcohi_device_table *table = engine->device->table;
-    size_t seq = (size_t)desc->seq, window;
+    size_t seq = (size_t)desc->seq, window, there;
     wcoh_result result = WCOH_OK;
+    wcohi_cursor cursor = {0, 0};
     wcohi_run run;
     memset(&run, 0, sizeof run);
     run.seq = desc->seq;
     run.active_bands = desc->model->bands;
-    for (window = 0; !result && window < windows; window += (size_t)run.batch) {
+    run.tokens = scoring->tokens;
+    run.targets = scoring->targets;
+    for (window = 0; !result && window < scoring->windows; window += (size_t)run.batch) {
+        size_t row, rows = WCOHI_MIN((size_t)desc->batch, scoring->windows - window);
+        for (row = 0; row < rows; row++) {
+            const uint32_t *text = wcohi_cursor_at(&cursor, scoring->sequences, desc->seq,
+                                                   window + row, &there);
+            wcohi_window_put(scoring->tokens + row * seq, scoring->targets + row * seq, desc->seq,
+                             text, there);
+            scoring->counted += there;
+        }
         run.add = window > 0;
-        run.batch = (int)WCOHI_MIN((size_t)desc->batch, windows - window);
-        run.tokens = tokens + window * seq;
-        run.targets = run.tokens + 1;
+        run.batch = (int)rows;
         result = table->run(engine->exec, &run, 0, engine->plan.count, error);
     }
-    return result ? result : table->loss(engine->exec, nats, error);
+    return result ? result : table->loss(engine->exec, &scoring->nats, error);
+}
+
+static void wcohi_scoring_layout(wcohi_scoring *scoring, wcohi_engine *engine, wcohi_arena *arena,
+                                 const wcohi_engine_desc *wanted)
+{
+    size_t rows = (size_t)wanted->batch * (size_t)wanted->seq;
+    scoring->tokens = WCOHI_TAKE(arena, rows, uint32_t);
+    scoring->targets = WCOHI_TAKE(arena, rows, uint32_t);
+    wcohi_engine_layout(engine, arena, wanted);
 }
 
 static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_model_desc *model,
@@ -14173,18 +14310,52 @@ static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_mode
     return desc->device ? WCOH_OK : wcohi_cpu_desc_check(&desc->cpu, error);
 }
 
-WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *given,
-                                         const uint32_t *tokens, size_t count, double *loss,
-                                         size_t *scored, wcoh_error *error)
+/* Run an evaluation with a resolved desc; scoring has its sequences, checked, and windows. */
+static wcoh_result wcohi_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
+                                  wcohi_scoring *scoring, double *loss, size_t *scored,
+                                  wcoh_error *error)
 {
-    wcoh_eval_desc desc;
     wcohi_engine_desc wanted;
     wcohi_engine engine;
     wcohi_arena arena = {NULL, 0};
     wcohi_block block;
     wcoh_result result;
-    size_t windows;
-    double nats = 0;
+    memset(&wanted, 0, sizeof wanted);
+    memset(&engine, 0, sizeof engine);
+    wanted.model = &model->desc;
+    wanted.batch = (int)WCOHI_MIN((size_t)desc->batch, scoring->windows);
+    wanted.seq = desc->seq;
+    wanted.mode = WCOHI_MODE_SCORE;
+    wanted.cpu = &desc->cpu;
+    wanted.device = desc->device;
+    wanted.memory = &desc->memory;
+    if ((result = wcohi_engine_measure(&wanted, error)) != WCOH_OK) return result;
+    wcohi_scoring_layout(scoring, &engine, &arena, &wanted);
+    if ((result = wcohi_block_take(&block, &arena, &desc->memory, arena.used, "evaluation",
+                                   error)) != WCOH_OK)
+        return result;
+    wcohi_scoring_layout(scoring, &engine, &arena, &wanted);
+    if ((result = wcohi_engine_open(&engine, &wanted, model, error)) == WCOH_OK) {
+        result = wcohi_score_windows(&engine, &wanted, scoring, error);
+        wcohi_engine_close(&engine);
+    }
+    wcohi_block_give(&block);
+    if (result) return result;
+    if (scored) *scored = scoring->counted;
+    *loss = scoring->nats / (double)scoring->counted;
+    return wcohi_is_finite(*loss) ? WCOH_OK
+                                  : wcohi_fail(error, WCOH_E_NUMERIC, "the loss is not finite");
+}
+
+WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *given,
+                                         const uint32_t *tokens, size_t count, double *loss,
+                                         size_t *scored, wcoh_error *error)
+{
+    wcoh_eval_desc desc;
+    wcoh_sequences one;
+    wcohi_scoring scoring;
+    size_t ends[2];
+    wcoh_result result;
     if (!model || !given || !loss)
         return wcohi_null(!model ? "model" : !given ? "desc" : "loss", error);
     desc = *given;
@@ -14192,32 +14363,30 @@ WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc
     if ((result = wcohi_data_check(tokens, count, desc.seq, model->desc.vocab, "evaluation",
                                    error)) != WCOH_OK)
         return result;
-    windows = (count - 1) / (size_t)desc.seq;
-    memset(&wanted, 0, sizeof wanted);
-    memset(&engine, 0, sizeof engine);
-    wanted.model = &model->desc;
-    wanted.batch = (int)WCOHI_MIN((size_t)desc.batch, windows);
-    wanted.seq = desc.seq;
-    wanted.mode = WCOHI_MODE_SCORE;
-    wanted.cpu = &desc.cpu;
-    wanted.device = desc.device;
-    wanted.memory = &desc.memory;
-    if ((result = wcohi_engine_measure(&wanted, error)) != WCOH_OK) return result;
-    wcohi_engine_layout(&engine, &arena, &wanted);
-    if ((result = wcohi_block_take(&block, &arena, &desc.memory, arena.used, "evaluation",
-                                   error)) != WCOH_OK)
-        return result;
-    wcohi_engine_layout(&engine, &arena, &wanted);
-    if ((result = wcohi_engine_open(&engine, &wanted, model, error)) == WCOH_OK) {
-        result = wcohi_score_windows(&engine, &wanted, tokens, windows, &nats, error);
-        wcohi_engine_close(&engine);
-    }
-    wcohi_block_give(&block);
+    memset(&scoring, 0, sizeof scoring);
+    one = wcohi_sequence_of(tokens, count, ends);
+    scoring.sequences = &one;
+    scoring.windows = (count - 1) / (size_t)desc.seq; /* whole ones */
+    return wcohi_evaluate(model, &desc, &scoring, loss, scored, error);
+}
+
+WCOH_API wcoh_result wcoh_model_evaluate_sequences(wcoh_model *model, const wcoh_eval_desc *given,
+                                                   const wcoh_sequences *sequences, double *loss,
+                                                   size_t *scored, wcoh_error *error)
+{
+    wcoh_eval_desc desc;
+    wcohi_scoring scoring;
+    wcoh_result result;
+    if (!model || !given) return wcohi_null(model ? "desc" : "model", error);
+    if (!sequences || !loss) return wcohi_null(sequences ? "loss" : "sequences", error);
+    desc = *given;
+    if ((result = wcohi_eval_desc_resolve(&desc, &model->desc, error)) != WCOH_OK) return result;
+    result = wcohi_sequences_check(sequences, model->desc.vocab, "evaluation", error);
     if (result) return result;
-    if (scored) *scored = windows * (size_t)desc.seq;
-    *loss = nats / ((double)windows * desc.seq);
-    return wcohi_is_finite(*loss) ? WCOH_OK
-                                  : wcohi_fail(error, WCOH_E_NUMERIC, "the loss is not finite");
+    memset(&scoring, 0, sizeof scoring);
+    scoring.sequences = sequences;
+    scoring.windows = wcohi_windows_of(sequences, desc.seq);
+    return wcohi_evaluate(model, &desc, &scoring, loss, scored, error);
 }
 
 #define WCOHI_RECENT 1024 /* tokens that the repetition penalty may look back */
@@ -15354,20 +15523,30 @@ typedef enum wcohi_phase {
     WCOHI_PHASE_SCORE    /* evaluation: one op forward */
 } wcohi_phase;
 
+/* A text, or several, to learn from or to validate on; no sequence: there is none. */
+typedef struct wcohi_data {
+    wcoh_sequences sequences;
+    size_t ends[2]; /* offsets of a single text */
+    size_t size;    /* tokens of all sequences */
+    size_t windows; /* of which validation chooses */
+} wcohi_data;
+
 struct wcoh_trainer {
     wcoh_trainer_desc desc; /* resolved */
     wcoh_model *model;
     wcohi_engine engine;
     wcohi_run run;
     uint32_t *tokens, *targets; /* [batch, seq] of the run under way */
-    const uint32_t *train, *val;
-    size_t train_count, val_count;
+    wcohi_data train, val;
     wcohi_train_state state;
     wcohi_phase phase;
     wcoh_rng rng;       /* state.rng plus what the step under way has drawn */
     int time;           /* of the pass under way */
     int micro;          /* micro-batches done in this step */
+    size_t counted;     /* targets of this step so far, those that count */
     size_t window;      /* evaluation: windows done */
+    size_t scored;      /* and targets in them */
+    wcohi_cursor cursor;
     uint64_t goal;      /* the call under way ends with this step */
     double until;       /* and at this time */
     double last, pace;  /* time of the last step's end, seconds that it took */
@@ -15531,7 +15710,8 @@ static void wcohi_trainer_rewind(wcoh_trainer *trainer)
     trainer->phase = trainer->state.evaluate ? WCOHI_PHASE_WINDOWS : WCOHI_PHASE_BATCH;
     trainer->rng = trainer->state.rng;
     trainer->time = trainer->micro = 0;
-    trainer->window = 0;
+    trainer->counted = trainer->window = trainer->scored = 0;
+    memset(&trainer->cursor, 0, sizeof trainer->cursor);
 }
 
 /* Whether all steps are made; without end they never are. */
@@ -15552,21 +15732,27 @@ static void wcohi_trainer_settle(wcoh_trainer *trainer)
                     state->val_loss >= 0 && state->val_loss <= desc->target_val));
 }
 
-static wcohi_mark wcohi_mark_of(const uint32_t *tokens, size_t count)
+/* Of several sequences their lengths are hashed too, behind all tokens. */
+static wcohi_mark wcohi_mark_of(const wcohi_data *data)
 {
+    const wcoh_sequences *s = &data->sequences;
     unsigned char bytes[1024];
     wcohi_hash hash;
     wcohi_mark mark;
     size_t i, at = 0;
     wcohi_hash_start(&hash);
-    for (i = 0; i < count; i++) {
-        wcohi_put_le(bytes + at, tokens[i], 4);
+    for (i = 0; i < data->size; i++) {
+        wcohi_put_le(bytes + at, s->tokens[s->offsets[0] + i], 4);
         at += 4;
-        if (at < sizeof bytes && i + 1 < count) continue;
+        if (at < sizeof bytes && i + 1 < data->size) continue;
         wcohi_hash_add(&hash, bytes, at);
         at = 0;
     }
-    mark.tokens = count;
+    for (i = 0; s->count > 1 && i < s->count; i++) {
+        wcohi_put_le(bytes, (uint64_t)wcohi_sequence_length(s, i), 8);
+        wcohi_hash_add(&hash, bytes, 8);
+    }
+    mark.tokens = data->size;
     mark.hash = wcohi_hash_end(&hash);
     return mark;
 }
@@ -15603,12 +15789,53 @@ static void wcohi_trainer_meet(wcoh_trainer *trainer)
     }
     if (trainer->text_mark.tokens) state->text = trainer->text_mark;
     if (trainer->val_mark.tokens) state->val = trainer->val_mark;
-    if (trainer->train && !trainer->val) state->evaluate = 0;
+    if (trainer->train.size && !trainer->val.size) state->evaluate = 0;
 }
 
 WCOH_API const char *wcoh_trainer_notice(const wcoh_trainer *trainer)
 {
     return trainer && *trainer->notice ? trainer->notice : NULL;
+}
+
+/* 1 if it is one text that has a whole window: all windows are whole, anywhere in it. */
+static int wcohi_data_whole(const wcohi_data *data, int seq)
+{
+    return data->sequences.count == 1 && data->size > (size_t)seq;
+}
+
+static void wcohi_data_measure(wcohi_data *data, int seq)
+{
+    const wcoh_sequences *s = &data->sequences;
+    data->size = s->offsets[s->count] - s->offsets[0];
+    data->windows = wcohi_data_whole(data, seq) ? (data->size - 1) / (size_t)seq
+                                                : wcohi_windows_of(s, seq);
+}
+
+/* Checked texts, or NULL. */
+static void wcohi_data_texts(wcohi_data *data, const wcoh_sequences *sequences, int seq)
+{
+    memset(data, 0, sizeof *data);
+    if (!sequences) return;
+    data->sequences = *sequences;
+    wcohi_data_measure(data, seq);
+}
+
+static void wcohi_data_text(wcohi_data *data, const uint32_t *tokens, size_t count, int seq)
+{
+    memset(data, 0, sizeof *data);
+    if (!tokens) return;
+    data->sequences = wcohi_sequence_of(tokens, count, data->ends);
+    wcohi_data_measure(data, seq);
+}
+
+/* The trainer has its data. */
+static void wcohi_trainer_data_set(wcoh_trainer *trainer)
+{
+    trainer->text_mark = wcohi_mark_of(&trainer->train);
+    trainer->val_mark = wcohi_mark_of(&trainer->val);
+    wcohi_trainer_meet(trainer);
+    wcohi_trainer_settle(trainer);
+    wcohi_trainer_rewind(trainer);
 }
 
 WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t *train,
@@ -15625,24 +15852,87 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
     if (val &&
         (result = wcohi_data_check(val, val_count, seq, vocab, "validation", error)) != WCOH_OK)
         return result;
-    trainer->train = train;
-    trainer->train_count = train_count;
-    trainer->val = val;
-    trainer->val_count = val_count;
-    trainer->text_mark = wcohi_mark_of(train, train_count);
-    trainer->val_mark = wcohi_mark_of(val, val ? val_count : 0);
-    wcohi_trainer_meet(trainer);
-    wcohi_trainer_settle(trainer);
-    wcohi_trainer_rewind(trainer);
+    wcohi_data_text(&trainer->train, train, train_count, seq);
+    wcohi_data_text(&trainer->val, val, val_count, seq);
+    wcohi_trainer_data_set(trainer);
     return WCOH_OK;
 }
 
-/* Copy the window that begins at `start` into row `row` of the batch; targets are one further. */
-static void wcohi_trainer_window(wcoh_trainer *trainer, int row, const uint32_t *text, size_t start)
+WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wcoh_sequences *train,
+                                                const wcoh_sequences *val, wcoh_error *error)
 {
-    size_t seq = (size_t)trainer->desc.seq;
-    memcpy(trainer->tokens + (size_t)row * seq, text + start, seq * sizeof *text);
-    memcpy(trainer->targets + (size_t)row * seq, text + start + 1, seq * sizeof *text);
+    int vocab;
+    wcoh_result result;
+    if (!trainer || !train) return wcohi_null(trainer ? "train" : "trainer", error);
+    vocab = trainer->model->desc.vocab;
+    result = wcohi_sequences_check(train, vocab, "training", error);
+    if (!result && val) result = wcohi_sequences_check(val, vocab, "validation", error);
+    if (result) return result;
+    wcohi_data_texts(&trainer->train, train, trainer->desc.seq);
+    wcohi_data_texts(&trainer->val, val, trainer->desc.seq);
+    wcohi_trainer_data_set(trainer);
+    return WCOH_OK;
+}
+
+/* The sequence that has token `place` of all, by bisection. */
+static size_t wcohi_sequence_at(const wcoh_sequences *s, size_t place)
+{
+    size_t low = 0, high = s->count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (s->offsets[middle] - s->offsets[0] <= place) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+/* Draw a sequence of n tokens with weight max(n - 1, seq). No array of weights is kept: one is drawn
+   with weight n + seq, which offsets and their number give, and taken by the ratio of the two, at
+   least a half. */
+static size_t wcohi_sequence_draw(const wcohi_data *data, int seq, wcoh_rng *rng)
+{
+    const wcoh_sequences *s = &data->sequences;
+    uint64_t size = data->size, shared = (uint64_t)s->count * (uint64_t)seq;
+    for (;;) {
+        uint64_t at = wcohi_rng_below(rng, size + shared), length;
+        size_t index = at < size ? wcohi_sequence_at(s, (size_t)at)
+                                 : (size_t)((at - size) / (uint64_t)seq);
+        length = wcohi_sequence_length(s, index);
+        if (wcohi_rng_below(rng, length + (uint64_t)seq) < WCOHI_MAX(length - 1, (uint64_t)seq))
+            return index;
+    }
+}
+
+/* Where a window begins; *there of its targets exist. */
+static const uint32_t *wcohi_window_draw(const wcohi_data *data, int seq, wcoh_rng *rng,
+                                         size_t *there)
+{
+    const wcoh_sequences *s = &data->sequences;
+    size_t index = s->count > 1 ? wcohi_sequence_draw(data, seq, rng) : 0;
+    size_t length = wcohi_sequence_length(s, index), start = 0;
+    if (length > (size_t)seq) start = (size_t)wcohi_rng_below(rng, length - (size_t)seq);
+    *there = WCOHI_MIN(length - 1, (size_t)seq);
+    return s->tokens + s->offsets[index] + start;
+}
+
+/* The same for window `index` of `windows` of a validation. */
+static const uint32_t *wcohi_window_chosen(wcoh_trainer *trainer, size_t index, size_t windows,
+                                           size_t *there)
+{
+    const wcohi_data *val = &trainer->val;
+    int seq = trainer->desc.seq, whole = wcohi_data_whole(val, seq);
+    size_t room = whole ? val->size - 1 - (size_t)seq : val->windows - 1, place = 0;
+    if (windows > 1) place = (size_t)((double)room * (double)index / (double)(windows - 1));
+    if (!whole) return wcohi_cursor_at(&trainer->cursor, &val->sequences, seq, place, there);
+    *there = (size_t)seq;
+    return val->sequences.tokens + val->sequences.offsets[0] + place;
+}
+
+/* Put a window into row `row` of the batch. */
+static void wcohi_trainer_window(wcoh_trainer *trainer, int row, const uint32_t *text, size_t there)
+{
+    size_t at = (size_t)row * (size_t)trainer->desc.seq;
+    wcohi_window_put(trainer->tokens + at, trainer->targets + at, trainer->desc.seq, text, there);
 }
 
 static void wcohi_run_prepare(wcoh_trainer *trainer, int batch, int backward)
@@ -15794,14 +16084,16 @@ static void wcohi_trainer_report(wcoh_trainer *trainer, int evaluated, int impro
 
 static void wcohi_unit_batch(wcoh_trainer *trainer)
 {
-    int row;
-    for (row = 0; row < trainer->desc.batch; row++)
-        wcohi_trainer_window(trainer, row, trainer->train,
-                             (size_t)wcohi_rng_below(&trainer->rng, trainer->train_count -
-                                                                        (size_t)trainer->desc.seq));
-    wcohi_run_prepare(trainer, trainer->desc.batch, 1);
+    int row, batch = trainer->desc.batch, seq = trainer->desc.seq;
+    size_t there, counted = 0;
+    for (row = 0; row < batch; row++, counted += there) {
+        const uint32_t *text = wcohi_window_draw(&trainer->train, seq, &trainer->rng, &there);
+        wcohi_trainer_window(trainer, row, text, there);
+    }
+    wcohi_run_prepare(trainer, batch, 1);
+    trainer->counted += counted;
     trainer->run.add = trainer->micro > 0;
-    trainer->run.scale = 1.0 / trainer->desc.accumulate;
+    trainer->run.scale = (double)batch * seq / (double)counted / trainer->desc.accumulate;
     trainer->run.active_bands = wcohi_active_bands(trainer);
     trainer->phase = WCOHI_PHASE_PASS;
 }
@@ -15931,7 +16223,7 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcohi_train_state *state = &trainer->state, before;
     const wcoh_trainer_desc *desc = &trainer->desc;
-    double nats = 0;
+    double nats = 0, counted = (double)trainer->counted;
     wcoh_result result = WCOH_OK, ahead = WCOH_OK;
     state->rng = trainer->rng;
     before = *state;
@@ -15939,7 +16231,7 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
     if (!result) result = wcohi_trainer_apply(trainer, error);
     if (!result) {
         state->evaluate =
-            trainer->val && desc->eval_every > 0 &&
+            trainer->val.size && desc->eval_every > 0 &&
             (state->step % (uint64_t)desc->eval_every == 0 || wcohi_steps_made(desc, state));
         wcohi_trainer_settle(trainer);
         wcohi_trainer_rewind(trainer);
@@ -15951,28 +16243,27 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
         wcohi_trainer_rewind(trainer);
         return result;
     }
-    wcohi_trainer_stepped(trainer, nats, (double)desc->batch * desc->seq * desc->accumulate);
+    wcohi_trainer_stepped(trainer, nats, counted);
     return ahead;
 }
 
-/* ---- evaluation: evenly spaced windows of the validation text, the same ones every time ------ */
+/* ---- evaluation: evenly spaced windows of the validation texts, the same ones every time ----- */
 
 static size_t wcohi_eval_windows(const wcoh_trainer *trainer)
 {
     size_t wanted = (size_t)trainer->desc.eval_batches * (size_t)trainer->desc.batch;
-    return WCOHI_MIN(wanted, (trainer->val_count - 1) / (size_t)trainer->desc.seq);
+    return WCOHI_MIN(wanted, trainer->val.windows);
 }
 
 static void wcohi_unit_windows(wcoh_trainer *trainer)
 {
-    size_t windows = wcohi_eval_windows(trainer), first = trainer->window,
-           room = trainer->val_count - 1 - (size_t)trainer->desc.seq;
+    size_t windows = wcohi_eval_windows(trainer), first = trainer->window, there;
     int row = 0;
-    for (; row < trainer->desc.batch && trainer->window < windows; row++, trainer->window++)
-        wcohi_trainer_window(
-            trainer, row, trainer->val,
-            windows > 1 ? (size_t)((double)room * (double)trainer->window / (double)(windows - 1))
-                        : 0);
+    for (; row < trainer->desc.batch && trainer->window < windows; row++, trainer->window++) {
+        const uint32_t *text = wcohi_window_chosen(trainer, trainer->window, windows, &there);
+        wcohi_trainer_window(trainer, row, text, there);
+        trainer->scored += there;
+    }
     wcohi_run_prepare(trainer, row, 0);
     trainer->run.add = first > 0;
     trainer->phase = WCOHI_PHASE_SCORE;
@@ -15992,7 +16283,7 @@ static wcoh_result wcohi_eval_loss(wcoh_trainer *trainer, double *loss, wcoh_err
     double nats = 0;
     wcoh_result result =
         trainer->engine.device->table->loss(trainer->engine.exec, &nats, error);
-    *loss = nats / ((double)wcohi_eval_windows(trainer) * trainer->desc.seq);
+    *loss = nats / (double)trainer->scored;
     return result;
 }
 
@@ -16057,7 +16348,7 @@ static wcoh_result wcohi_trainer_work(wcoh_trainer *trainer, uint64_t steps, dou
     const double start = wcohi_seconds(), outer = trainer->until,
                  until = milliseconds < 0 ? HUGE_VAL : start + milliseconds * 1e-3;
     wcoh_result result = WCOH_DONE;
-    if (!trainer->train)
+    if (!trainer->train.size)
         return wcohi_fail(error, WCOH_E_DATA,
                           "the trainer has no data: call wcoh_trainer_set_data first");
     trainer->goal = steps;
@@ -16177,7 +16468,7 @@ WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_lo
     wcoh_result result = WCOH_OK;
     size_t windows;
     if (!trainer || !val_loss) return wcohi_null(trainer ? "val_loss" : "trainer", error);
-    if (!trainer->val) return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
+    if (!trainer->val.size) return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
     windows = wcohi_eval_windows(trainer);
     wcohi_trainer_rewind(trainer);
     trainer->phase = WCOHI_PHASE_WINDOWS;

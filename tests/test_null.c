@@ -169,6 +169,7 @@ static wcoh_model *model;
 static wcoh_trainer *trainer;
 static wcoh_session *session;
 static uint32_t tokens[64], token;
+static const size_t ends[2] = {0, 64};
 static const char path[] = "test_null.safetensors";
 static unsigned char bytes[1 << 18];
 static wcoh_block_io block = {bytes, sizeof bytes, 0};
@@ -267,6 +268,7 @@ static void device_calls_need_their_pointers(void)
 static void trainer_calls_need_their_pointers(void)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    const wcoh_sequences sequences = {1, ends, tokens};
     wcoh_trainer_desc training;
     wcoh_trainer *made = trainer;
     wcoh_stats stats;
@@ -285,6 +287,9 @@ static void trainer_calls_need_their_pointers(void)
     REFUSE(wcoh_trainer_set_data, NULL, tokens, 64, tokens, 64);
     REFUSE(wcoh_trainer_set_data, trainer, NULL, 64, tokens, 64);
     ALLOW(wcoh_trainer_set_data, trainer, tokens, 64, NULL, 0);
+    REFUSE(wcoh_trainer_set_sequences, NULL, &sequences, &sequences);
+    REFUSE(wcoh_trainer_set_sequences, trainer, NULL, &sequences);
+    ALLOW(wcoh_trainer_set_sequences, trainer, &sequences, NULL);
     REFUSE(wcoh_trainer_step, NULL, &stats);
     ALLOW(wcoh_trainer_step, trainer, NULL);
     REFUSE(wcoh_trainer_run, NULL, 1.0, &stats);
@@ -317,6 +322,7 @@ static void trainer_calls_need_their_pointers(void)
 
 static void evaluation_needs_its_pointers(void)
 {
+    const wcoh_sequences sequences = {1, ends, tokens};
     wcoh_eval_desc desc;
     double loss;
     size_t scored;
@@ -327,6 +333,11 @@ static void evaluation_needs_its_pointers(void)
     REFUSE(wcoh_model_evaluate, model, &desc, NULL, 64, &loss, &scored);
     REFUSE(wcoh_model_evaluate, model, &desc, tokens, 64, NULL, &scored);
     ALLOW(wcoh_model_evaluate, model, &desc, tokens, 64, &loss, NULL);
+    REFUSE(wcoh_model_evaluate_sequences, NULL, &desc, &sequences, &loss, &scored);
+    REFUSE(wcoh_model_evaluate_sequences, model, NULL, &sequences, &loss, &scored);
+    REFUSE(wcoh_model_evaluate_sequences, model, &desc, NULL, &loss, &scored);
+    REFUSE(wcoh_model_evaluate_sequences, model, &desc, &sequences, NULL, &scored);
+    ALLOW(wcoh_model_evaluate_sequences, model, &desc, &sequences, &loss, NULL);
 }
 
 static void session_calls_need_their_pointers(void)

@@ -223,6 +223,42 @@ static void targets_that_do_not_count_are_left_out_as_on_the_cpu(void)
     }
 }
 
+/* Short sequences between long ones, steps and evaluations; as far apart as float sums may be. */
+static void sequences_train_as_on_the_cpu(void)
+{
+    static const size_t ends[] = {0, 3, 150, 160, 190, 192};
+    static uint32_t tokens[192];
+    wcoh_model_desc desc = model_desc_of("vocab=30 bands=9 heads=3 layers=1");
+    wcoh_sequences s;
+    wcoh_stats stats[2];
+    int i;
+    random_tokens(tokens, 192, 30, 3);
+    s.count = 5;
+    s.offsets = ends;
+    s.tokens = tokens;
+    for (i = 0; i < 2; i++) {
+        wcoh_trainer_desc training;
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer = NULL;
+        memset(&training, 0, sizeof training);
+        training.batch = 4;
+        training.seq = 20;
+        training.steps = 6;
+        training.warmup = -1;
+        training.eval_every = 3;
+        training.cpu.threads = 1;
+        training.device = i ? gpu : NULL;
+        CHECK(wcoh_trainer_create(&trainer, model, &training, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_sequences(trainer, &s, &s, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_run(trainer, -1, &stats[i], NULL) == WCOH_OK);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK(stats[0].step == 6 && stats[0].tokens == stats[1].tokens && stats[0].tokens < 6 * 80);
+    CHECK_NEAR(stats[0].train_loss, stats[1].train_loss, 1e-4);
+    CHECK_NEAR(stats[0].val_loss, stats[1].val_loss, 1e-4);
+}
+
 /* ---- shaders.h ------------------------------------------------------------------------------- */
 
 /* The text of a shader gives a head and whole instructions, no fewer and no more than its row says,
@@ -1720,6 +1756,7 @@ int main(int count, char **words)
     RUN(elementary_functions_are_accurate);
     RUN(every_setting_has_the_gradients_of_the_cpu);
     RUN(targets_that_do_not_count_are_left_out_as_on_the_cpu);
+    RUN(sequences_train_as_on_the_cpu);
     RUN(sessions_hear_what_the_cpu_hears);
     RUN(sessions_in_pairs_of_floats_agree_too);
     RUN(products_are_right);

@@ -1,0 +1,411 @@
+/* Several texts as sequences: no window crosses from one into the next, short ones are whole and
+   padded with what does not count, one long one is a plain text. */
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+#include "test.h"
+#include "support.h"
+
+enum { VOCAB = 11, SEQ = 6, BATCH = 3 };
+static const char small[] = "vocab=11 bands=6 heads=3 layers=2 maestro=4 seed=3";
+
+/* Sequences of these lengths; the tokens are random. */
+static const size_t lengths[] = {2, 40, 6, 7, 8, 3, 95, 21};
+enum { COUNT = sizeof lengths / sizeof *lengths, TOKENS = 2 + 40 + 6 + 7 + 8 + 3 + 95 + 21 };
+static size_t offsets[COUNT + 1];
+static uint32_t tokens[TOKENS];
+
+static wcoh_sequences several(void)
+{
+    wcoh_sequences s;
+    size_t i;
+    for (i = 0; i < COUNT; i++) offsets[i + 1] = offsets[i] + lengths[i];
+    random_tokens(tokens, TOKENS, VOCAB, 5);
+    s.count = COUNT;
+    s.offsets = offsets;
+    s.tokens = tokens;
+    return s;
+}
+
+static wcoh_sequences sequences_of(const uint32_t *text, const size_t *ends, size_t count)
+{
+    wcoh_sequences s;
+    s.count = count;
+    s.offsets = ends;
+    s.tokens = text;
+    return s;
+}
+
+static wcoh_trainer_desc small_trainer(void)
+{
+    wcoh_trainer_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = BATCH;
+    desc.seq = SEQ;
+    desc.steps = 12;
+    desc.warmup = 2;
+    desc.eval_every = 4;
+    desc.eval_batches = 2;
+    desc.cpu.threads = 1;
+    return desc;
+}
+
+typedef struct pupil {
+    wcoh_model *model;
+    wcoh_trainer *trainer;
+} pupil;
+
+static pupil pupil_of(const wcoh_trainer_desc *desc)
+{
+    pupil p;
+    wcoh_model_desc model = model_desc_of(small);
+    wcoh_error error;
+    p.model = model_of(&model);
+    p.trainer = NULL;
+    CHECK_SAY(wcoh_trainer_create(&p.trainer, p.model, desc, &error) == WCOH_OK, "%s", error.text);
+    return p;
+}
+
+static void pupil_close(pupil *p)
+{
+    wcoh_trainer_destroy(p->trainer);
+    wcoh_model_destroy(p->model);
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
+
+/* Of many draws: each window within its sequence, and every target as often as the weights say. Six
+   deviations of a binomial, for 174 targets. */
+static void drawn_windows_cross_no_boundary_and_reach_all_alike(void)
+{
+    enum { DRAWS = 400000 };
+    static double drawn[TOKENS];
+    wcoh_sequences s = several();
+    wcohi_data data;
+    wcoh_rng rng = wcoh_rng_seed(9);
+    double all = 0;
+    size_t i, k, there;
+    int draw, wrong = 0;
+    wcohi_data_texts(&data, &s, SEQ);
+    for (draw = 0; draw < DRAWS; draw++) {
+        const uint32_t *text = wcohi_window_draw(&data, SEQ, &rng, &there);
+        size_t at = (size_t)(text - tokens), of = wcohi_sequence_at(&s, at);
+        wrong += at + there >= offsets[of + 1] || there < 1 || there > SEQ;
+        wrong += there < SEQ && (at != offsets[of] || there != lengths[of] - 1);
+        for (k = 1; k <= there; k++) drawn[at + k]++;
+    }
+    CHECK(wrong == 0);
+    for (i = 0; i < COUNT; i++) all += lengths[i] - 1 > SEQ ? (double)lengths[i] - 1 : SEQ;
+    for (i = 0; i < COUNT; i++) {
+        size_t n = lengths[i], starts = n > SEQ ? n - SEQ : 1;
+        for (k = 1; k < n; k++) {
+            size_t first = k > SEQ ? k - SEQ : 0, last = k - 1 < starts - 1 ? k - 1 : starts - 1;
+            double share = (n - 1 > SEQ ? (double)n - 1 : SEQ) / all * (double)(last - first + 1) /
+                           (double)starts;
+            double expected = DRAWS * share, deviation = sqrt(expected * (1 - share));
+            CHECK_SAY(test_near(drawn[offsets[i] + k], expected, 6 * deviation),
+                      "target %d of sequence %d: %.0f draws, expected %.0f", (int)k, (int)i,
+                      drawn[offsets[i] + k], expected);
+        }
+        CHECK(drawn[offsets[i]] == 0); /* the first token of a sequence is nobody's target */
+    }
+}
+
+static void followed_windows_cover_each_target_once(void)
+{
+    wcoh_sequences s = several();
+    wcohi_cursor cursor = {0, 0};
+    int seen[TOKENS] = {0}, wrong = 0;
+    size_t window, windows = wcohi_windows_of(&s, SEQ), there, k, i;
+    for (window = 0; window < windows; window++) {
+        const uint32_t *text = wcohi_cursor_at(&cursor, &s, SEQ, window, &there);
+        for (k = 1; k <= there; k++) seen[(size_t)(text - tokens) + k]++;
+    }
+    for (i = 0; i < COUNT; i++)
+        for (k = 0; k < lengths[i]; k++) wrong += seen[offsets[i] + k] != (k > 0);
+    CHECK(wrong == 0);
+}
+
+/* ---- one sequence is a text ------------------------------------------------------------------ */
+
+static void one_long_sequence_is_a_text_to_the_bit(void)
+{
+    static const size_t ends[2] = {0, TOKENS}, val_ends[2] = {30, TOKENS};
+    wcoh_trainer_desc desc = small_trainer();
+    pupil a = pupil_of(&desc), b = pupil_of(&desc);
+    wcoh_sequences all = several(), train = sequences_of(all.tokens, ends, 1),
+                   val = sequences_of(all.tokens, val_ends, 1);
+    wcoh_stats x, y;
+    CHECK(wcoh_trainer_set_data(a.trainer, tokens, TOKENS, tokens + 30, TOKENS - 30, NULL) ==
+          WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(b.trainer, &train, &val, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_run(a.trainer, -1, &x, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_run(b.trainer, -1, &y, NULL) == WCOH_OK);
+    CHECK(same_parameters(a.model, b.model));
+    CHECK(x.step == 12 && x.train_loss == y.train_loss && x.val_loss == y.val_loss);
+    CHECK(x.tokens == y.tokens && x.tokens == 12 * BATCH * SEQ);
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* ---- short sequences ------------------------------------------------------------------------- */
+
+/* Steps on copies of one short sequence are steps on a batch of that length. 1e-6: the same sums in
+   another order, in floats. */
+static void a_short_sequence_is_learnt_as_a_batch_of_its_length(void)
+{
+    enum { SHORT = 5 };
+    static const uint32_t text[2 * SHORT] = {1, 7, 3, 9, 2, 1, 7, 3, 9, 2};
+    static const size_t ends[3] = {0, SHORT, 2 * SHORT};
+    uint32_t heard[BATCH * (SHORT - 1)], wanted[BATCH * (SHORT - 1)];
+    wcoh_sequences twice = sequences_of(text, ends, 2);
+    wcoh_trainer_desc desc = small_trainer();
+    pupil a, b;
+    wcoh_stats x, y;
+    double loss = 0;
+    int i, step, k;
+    desc.accumulate = 2;
+    a = pupil_of(&desc);
+    b = pupil_of(&desc);
+    for (i = 0; i < BATCH * (SHORT - 1); i++) {
+        heard[i] = text[i % (SHORT - 1)];
+        wanted[i] = text[i % (SHORT - 1) + 1];
+    }
+    CHECK(wcoh_trainer_set_sequences(a.trainer, &twice, NULL, NULL) == WCOH_OK);
+    for (step = 0; step < 3; step++) {
+        CHECK(wcoh_trainer_step(a.trainer, &x, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_gradient(b.trainer, heard, wanted, BATCH, SHORT - 1, &loss, NULL) ==
+              WCOH_OK);
+        CHECK(wcoh_trainer_update(b.trainer, &y, NULL) == WCOH_OK);
+        CHECK_NEAR(x.train_loss, loss, 1e-6);
+        CHECK_NEAR(x.grad_norm, y.grad_norm, 1e-5 * y.grad_norm);
+    }
+    CHECK(x.tokens == 3 * 2 * BATCH * (SHORT - 1)); /* those that count */
+    for (i = 0; i < wcoh_model_param_count(a.model); i++) {
+        wcoh_param p, q;
+        wcoh_model_param(a.model, i, &p, NULL);
+        wcoh_model_param(b.model, i, &q, NULL);
+        for (k = 0; k < (int)p.count; k += 7) CHECK_NEAR(p.data[k], q.data[k], 2e-5);
+    }
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------ */
+
+/* -log p of the targets of a window, by a session that begins with it. */
+static double heard_alone(wcoh_session *session, const uint32_t *text, size_t targets)
+{
+    double nats = 0;
+    wcoh_session_reset(session);
+    CHECK(wcoh_session_score(session, text, targets + 1, &nats, NULL) == WCOH_OK);
+    return nats;
+}
+
+/* What a session hears from the beginning of each window alone. 1e-5: sessions and windows round
+   differently. */
+static void evaluation_is_that_of_each_sequence_alone(void)
+{
+    wcoh_sequences s = several();
+    wcoh_trainer_desc training = small_trainer();
+    wcoh_session_desc listening;
+    wcoh_eval_desc desc;
+    wcoh_session *session = NULL;
+    pupil p;
+    double nats = 0, loss = 0, trained = 0;
+    size_t i, at, scored = 0;
+    memset(&listening, 0, sizeof listening);
+    memset(&desc, 0, sizeof desc);
+    desc.seq = SEQ;
+    desc.batch = 4;
+    desc.cpu.threads = 1;
+    training.eval_batches = 100; /* all windows */
+    p = pupil_of(&training);
+    randomise(p.model, 4);
+    CHECK(wcoh_session_create(&session, p.model, &listening, NULL) == WCOH_OK);
+    for (i = 0; i < COUNT; i++)
+        for (at = 0; at + 1 < lengths[i]; at += SEQ)
+            nats += heard_alone(session, tokens + offsets[i] + at,
+                                lengths[i] - 1 - at < SEQ ? lengths[i] - 1 - at : SEQ);
+    CHECK(wcoh_model_evaluate_sequences(p.model, &desc, &s, &loss, &scored, NULL) == WCOH_OK);
+    CHECK(scored == TOKENS - COUNT);
+    CHECK_NEAR(loss, nats / (TOKENS - COUNT), 1e-5);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &s, &s, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_evaluate(p.trainer, &trained, NULL) == WCOH_OK);
+    CHECK_NEAR(trained, loss, 1e-6);
+    wcoh_session_destroy(session);
+    pupil_close(&p);
+}
+
+/* Windows of one sequence: those of a text, and the rest that a text's evaluation drops. */
+static void no_rest_is_dropped(void)
+{
+    static const size_t ends[2] = {0, 3 * SEQ + 1 + 2};
+    wcoh_sequences all = several(), one = sequences_of(all.tokens, ends, 1);
+    wcoh_trainer_desc training = small_trainer();
+    pupil p = pupil_of(&training);
+    wcoh_eval_desc desc;
+    double whole = 0, rest = 0, both = 0;
+    size_t scored = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.seq = SEQ;
+    desc.cpu.threads = 1;
+    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, 3 * SEQ + 1 + 2, &whole, &scored, NULL) ==
+          WCOH_OK);
+    CHECK(scored == 3 * SEQ);
+    CHECK(wcoh_trainer_loss(p.trainer, tokens + 3 * SEQ, tokens + 3 * SEQ + 1, 1, 2, &rest, NULL) ==
+          WCOH_OK);
+    CHECK(wcoh_model_evaluate_sequences(p.model, &desc, &one, &both, &scored, NULL) == WCOH_OK);
+    CHECK(scored == 3 * SEQ + 2);
+    CHECK_NEAR(both, (whole * 3 * SEQ + rest * 2) / (3 * SEQ + 2), 1e-6);
+    pupil_close(&p);
+}
+
+/* ---- runs ------------------------------------------------------------------------------------ */
+
+static void a_run_over_sequences_is_one_in_slices_and_resumed(void)
+{
+    static unsigned char bytes[1 << 18];
+    wcoh_block_io block = {bytes, sizeof bytes, 0};
+    wcoh_io io = wcoh_io_memory(&block);
+    wcoh_sequences s = several();
+    wcoh_trainer_desc desc = small_trainer();
+    pupil whole = pupil_of(&desc), part = pupil_of(&desc);
+    wcoh_trainer *resumed = NULL;
+    wcoh_model *model = NULL;
+    wcoh_stats x, y;
+    int i;
+    CHECK(wcoh_trainer_set_sequences(whole.trainer, &s, &s, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(part.trainer, &s, &s, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_run(whole.trainer, -1, &x, NULL) == WCOH_OK);
+    for (i = 0; i < 137; i++) CHECK(wcoh_trainer_run(part.trainer, 0, &y, NULL) == WCOH_OK);
+    CHECK(y.step > 0 && y.step < 12);
+    CHECK(wcoh_trainer_save(part.trainer, &io, NULL) == WCOH_OK);
+    CHECK(wcoh_model_load(&model, &io, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_create(&resumed, model, &desc, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(resumed, &s, &s, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_resume(resumed, &io, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_notice(resumed) == NULL);
+    CHECK(wcoh_trainer_run(resumed, -1, &y, NULL) == WCOH_OK);
+    CHECK(same_parameters(model, whole.model));
+    CHECK(x.val_loss == y.val_loss && x.train_loss == y.train_loss && x.tokens == y.tokens);
+    wcoh_trainer_destroy(resumed);
+    wcoh_model_destroy(model);
+    pupil_close(&whole);
+    pupil_close(&part);
+}
+
+/* The same tokens with other boundaries are other data. */
+static void other_boundaries_are_noticed(void)
+{
+    static const size_t ends[3] = {0, 90, TOKENS};
+    wcoh_sequences s = several(), other = sequences_of(s.tokens, ends, 2);
+    wcoh_trainer_desc desc = small_trainer();
+    pupil p = pupil_of(&desc);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &s, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_step(p.trainer, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &s, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_notice(p.trainer) == NULL);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &other, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_notice(p.trainer) != NULL);
+    pupil_close(&p);
+}
+
+/* What is learnt: a start symbol, then each text its own rule; where the texts meet nothing is. */
+static void the_start_symbol_opens_each_sequence_and_nothing_joins_them(void)
+{
+    enum { START = 10, TEXT = 30 };
+    static uint32_t text[2 * (TEXT + 1)];
+    static const size_t ends[3] = {0, TEXT + 1, 2 * (TEXT + 1)};
+    wcoh_sequences two = sequences_of(text, ends, 2);
+    wcoh_trainer_desc desc = small_trainer();
+    wcoh_session_desc listening;
+    wcoh_session *session = NULL;
+    const wcoh_real *logits;
+    pupil p;
+    int i, best = 0;
+    memset(&listening, 0, sizeof listening);
+    for (i = 0; i < TEXT; i++) { /* 0 1 0 1 .. ends in 1; 2 3 4 2 3 4 .. */
+        text[1 + i] = (uint32_t)(i % 2);
+        text[TEXT + 2 + i] = (uint32_t)(2 + i % 3);
+    }
+    text[0] = text[TEXT + 1] = START;
+    desc.steps = 300;
+    desc.batch = 8;
+    desc.warmup = 20;
+    p = pupil_of(&desc);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &two, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_run(p.trainer, -1, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_session_create(&session, p.model, &listening, NULL) == WCOH_OK);
+    CHECK(wcoh_session_step(session, START, NULL) == WCOH_OK);
+    logits = wcoh_session_logits(session);
+    for (i = 1; i < VOCAB; i++)
+        if (logits[i] > logits[best]) best = i;
+    CHECK(best == 0 || best == 2); /* the first symbols of both */
+    for (i = 0; i < VOCAB; i++) CHECK(i == 0 || i == 2 || logits[i] < logits[0] - 2);
+    CHECK(wcoh_session_step(session, 0, NULL) == WCOH_OK);
+    CHECK(wcoh_session_step(session, 1, NULL) == WCOH_OK);
+    logits = wcoh_session_logits(session);
+    CHECK(logits[0] > logits[START] + 3); /* the end of a text never leads to the start */
+    wcoh_session_destroy(session);
+    pupil_close(&p);
+}
+
+/* ---- what is refused ------------------------------------------------------------------------- */
+
+static void refused(const wcoh_sequences *s, wcoh_result code, const char *part)
+{
+    wcoh_trainer_desc training = small_trainer();
+    wcoh_sequences good = several();
+    wcoh_eval_desc desc;
+    pupil p = pupil_of(&training);
+    wcoh_error error;
+    double loss;
+    memset(&desc, 0, sizeof desc);
+    error.text[0] = 0;
+    CHECK(wcoh_trainer_set_sequences(p.trainer, s, NULL, &error) == code);
+    CHECK_TEXT(error.text, part);
+    CHECK_TEXT(error.text, "training");
+    CHECK(wcoh_trainer_step(p.trainer, NULL, NULL) == WCOH_E_DATA); /* it has none */
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &good, s, &error) == code);
+    CHECK_TEXT(error.text, "validation");
+    CHECK(wcoh_model_evaluate_sequences(p.model, &desc, s, &loss, NULL, &error) == code);
+    CHECK_TEXT(error.text, part);
+    pupil_close(&p);
+}
+
+static void bad_sequences_are_refused_by_name(void)
+{
+    static const size_t lone[4] = {0, 5, 6, 9}, empty[3] = {4, 4, 9}, falling[3] = {0, 8, 4};
+    static const size_t fine[3] = {0, 4, 8};
+    static uint32_t text[9] = {0, 1, 2, 3, 4, 5, 6, 7, 8};
+    wcoh_sequences s = sequences_of(text, lone, 3);
+    refused(&s, WCOH_E_DATA, "sequence 1 has 1 tokens: it takes two to predict one");
+    s = sequences_of(text, empty, 2);
+    refused(&s, WCOH_E_DATA, "sequence 0 has 0 tokens");
+    s = sequences_of(text, falling, 2);
+    refused(&s, WCOH_E_ARGUMENT, "sequence 1 ends before it begins");
+    s = sequences_of(text, fine, 0);
+    refused(&s, WCOH_E_DATA, "there is no");
+    s = sequences_of(NULL, fine, 2);
+    refused(&s, WCOH_E_ARGUMENT, "tokens are NULL");
+    s = sequences_of(text, NULL, 2);
+    refused(&s, WCOH_E_ARGUMENT, "offsets are NULL");
+    s = sequences_of(text, fine, 2);
+    text[6] = VOCAB;
+    refused(&s, WCOH_E_TOKEN, "token 6 is 11");
+}
+
+int main(void)
+{
+    RUN(drawn_windows_cross_no_boundary_and_reach_all_alike);
+    RUN(followed_windows_cover_each_target_once);
+    RUN(one_long_sequence_is_a_text_to_the_bit);
+    RUN(a_short_sequence_is_learnt_as_a_batch_of_its_length);
+    RUN(evaluation_is_that_of_each_sequence_alone);
+    RUN(no_rest_is_dropped);
+    RUN(a_run_over_sequences_is_one_in_slices_and_resumed);
+    RUN(other_boundaries_are_noticed);
+    RUN(the_start_symbol_opens_each_sequence_and_nothing_joins_them);
+    RUN(bad_sequences_are_refused_by_name);
+    return test_end();
+}
