@@ -473,7 +473,7 @@ WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **device, const wcoh_cpu
 /* Any device, after all that use it. NULL is allowed. */
 WCOH_API void wcoh_device_destroy(wcoh_device *device);
 
-/* ---- data ----------------------------------------------------------------------------------- */
+/* ---- data ------------------------------------------------------------------------------------ */
 
 /* Texts as sequences, one behind the other: sequence i is tokens offsets[i] .. offsets[i+1] - 1, two
    or more. No window crosses from one into the next. */
