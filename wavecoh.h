@@ -323,6 +323,10 @@ typedef enum wcoh_block {
     WCOH_BLOCK_PARALLEL_SHARED, /* h + attention(norm1 h) + ffn(norm1 h) */
     WCOH_BLOCK_SEQUENTIAL       /* h += attention(norm1 h); h += ffn(norm2 h) */
 } wcoh_block;
+typedef enum wcoh_norm {
+    WCOH_NORM_LAYER, /* less the mean, over the deviation, weight and bias */
+    WCOH_NORM_RMS    /* over the root mean square, weight alone (Zhang and Sennrich, 2019) */
+} wcoh_norm;
 typedef enum wcoh_head { WCOH_HEAD_DENSE, WCOH_HEAD_TIED, WCOH_HEAD_LOW_RANK } wcoh_head;
 typedef enum wcoh_init {
     WCOH_INIT_UNIFORM,      /* weights and biases U(+-1/sqrt(fan_in)) */
@@ -357,6 +361,7 @@ typedef struct wcoh_model_desc {
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
     double gain;                    /* kappa at the start */
     wcoh_block block;
+    wcoh_norm norm;
     wcoh_ffn ffn;
     wcoh_pattern ffn_pattern; /* in place of `ffn`, layer by layer */
     int hidden;               /* F: MLP width; 4D */
@@ -5872,7 +5877,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define WCOHI_TOOLKIT_GROUP(X) X(toolkit)
 #endif
 #define WCOHI_KERNEL_GROUPS(X)                                                                     \
-    X(gemm) X(common) X(norm) X(per_band) X(softmax) X(kerr) X(wave) X(dot)                        \
+    X(gemm) X(common) X(norm) X(rms) X(per_band) X(softmax) X(kerr) X(wave) X(dot)                 \
     WCOHI_TRAINING_GROUP(X) WCOHI_TOOLKIT_GROUP(X)
 
 #define WCOHI_GROUP_MEMBER(group) const struct wcohi_##group##_kernels *group;
@@ -7149,6 +7154,7 @@ struct wcoh_model {
 
 /* EMBED      tokens -> out
    NORM       in -> out; aux: mean, 1/deviation a row
+   RMS        in -> out; aux: 0, 1/root mean square a row
    LINEAR     out = in W^T + b (+ in2); with gelu aux: what it was before it
    COHERENCE  in: phasors, in2: values -> out
    DOT        in: queries, keys, values -> out
@@ -7159,6 +7165,7 @@ struct wcoh_model {
 #define WCOHI_OP_KINDS(K)                                                                          \
     K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
     K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
+    K(RMS, rms, WCOHI_KEEPS_IN, NULL, NULL)                                                        \
     K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
     K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, wcohi_coherence_admit)       \
     K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
@@ -7173,6 +7180,7 @@ typedef enum wcohi_kind { WCOHI_OP_KINDS(WCOHI_KIND_ENUM) WCOHI_KINDS } wcohi_ki
 /* Parameters of each kind: indexes into an op's `param`. */
 enum { WCOHI_EMBED_TABLE, WCOHI_EMBED_POSITIONS };
 enum { WCOHI_NORM_WEIGHT, WCOHI_NORM_BIAS };
+enum { WCOHI_RMS_WEIGHT };
 enum { WCOHI_LINEAR_WEIGHT, WCOHI_LINEAR_BIAS };
 enum {
     WCOHI_COHERENCE_GAIN,
@@ -7716,18 +7724,30 @@ typedef struct wcohi_norm_kernels {
     wcohi_norm_backward_is((*backward));
 } wcohi_norm_kernels;
 
+#define wcohi_rms_forward_is(name)                                                                 \
+    void name(wcoh_real *y, wcoh_real *stats, const wcoh_real *x, const wcoh_real *w, int rows,    \
+              int width)
+#define wcohi_rms_backward_is(name)                                                                \
+    void name(wcoh_real *dx, int accumulate, wcoh_real *dw, const wcoh_real *dy,                   \
+              const wcoh_real *x, const wcoh_real *stats, const wcoh_real *w, int rows, int width)
+typedef struct wcohi_rms_kernels {
+    wcohi_rms_forward_is((*forward));
+    wcohi_rms_backward_is((*backward));
+} wcohi_rms_kernels;
+
 #else /* a pass: layer norm */
 
 /* y = w (x - mean)/sqrt(var + eps) + b, population variance over the row;
-   x, y [rows,D], w, b [D], stats [rows,2] = mean, 1/sqrt(var + eps). */
+   x, y [rows,D], w, b [D], stats [rows,2] = mean, 1/sqrt(var + eps). Not centred (RMS): the mean is
+   taken for 0, and there is no b. */
 S_(inline) void S_(norm_forward_row)(wcoh_real *y, wcoh_real *stat, const wcoh_real *x,
                                      const wcoh_real *w, const wcoh_real *b, int width,
-                                     int whole)
+                                     int whole, int centred)
 {
     S_(v) sum = S_(zero)(), squares = S_(zero)(), mean, rstd;
     wcoh_real variance;
     int i;
-    for (i = 0; i < width; i += S_(W))
+    for (i = 0; centred && i < width; i += S_(W))
         sum = S_(add)(sum, WCOHI_LOAD(x + i, WCOHI_LANES_IF(whole, width, i)));
     stat[0] = S_(sum)(sum) / (wcoh_real)width;
     mean = S_(set)(stat[0]);
@@ -7743,7 +7763,8 @@ S_(inline) void S_(norm_forward_row)(wcoh_real *y, wcoh_real *stat, const wcoh_r
     for (i = 0; i < width; i += S_(W)) {
         int n = WCOHI_LANES_IF(whole, width, i);
         S_(v) d = S_(mul)(S_(sub)(WCOHI_LOAD(x + i, n), mean), rstd);
-        d = S_(fma)(d, WCOHI_LOAD(w + i, n), WCOHI_LOAD(b + i, n));
+        d = centred ? S_(fma)(d, WCOHI_LOAD(w + i, n), WCOHI_LOAD(b + i, n))
+                    : S_(mul)(d, WCOHI_LOAD(w + i, n));
         WCOHI_STORE(y + i, d, n);
     }
 }
@@ -7752,17 +7773,27 @@ WCOHI_KERNEL(norm_forward)
 {
     int row, whole = width % S_(W) == 0;
     for (row = 0; row < rows; row++, x += width, y += width, stats += 2) {
-        if (whole) S_(norm_forward_row)(y, stats, x, w, b, width, 1);
-        else S_(norm_forward_row)(y, stats, x, w, b, width, 0);
+        if (whole) S_(norm_forward_row)(y, stats, x, w, b, width, 1, 1);
+        else S_(norm_forward_row)(y, stats, x, w, b, width, 0, 1);
+    }
+}
+
+WCOHI_KERNEL(rms_forward)
+{
+    int row, whole = width % S_(W) == 0;
+    for (row = 0; row < rows; row++, x += width, y += width, stats += 2) {
+        if (whole) S_(norm_forward_row)(y, stats, x, w, NULL, width, 1, 0);
+        else S_(norm_forward_row)(y, stats, x, w, NULL, width, 0, 0);
     }
 }
 
 /* With X = (x - mean) rstd and h = dy w: dx (+)= rstd (h - mean(h) - X mean(h X)), dw += sum dy X,
-   db += sum dy;  dx, dy, x [rows,D], stats of forward. dx may be dy if not accumulated. */
+   db += sum dy;  dx, dy, x [rows,D], stats of forward. dx may be dy if not accumulated. Not centred:
+   without mean(h) and db. */
 S_(inline) void S_(norm_backward_row)(wcoh_real *dx, int accumulate, wcoh_real *dw,
                                       wcoh_real *db, const wcoh_real *dy,
                                       const wcoh_real *x, const wcoh_real *stat,
-                                      const wcoh_real *w, int width, int whole)
+                                      const wcoh_real *w, int width, int whole, int centred)
 {
     S_(v) mean = S_(set)(stat[0]), rstd = S_(set)(stat[1]);
     S_(v) sum = S_(zero)(), dot = S_(zero)();
@@ -7771,10 +7802,10 @@ S_(inline) void S_(norm_backward_row)(wcoh_real *dx, int accumulate, wcoh_real *
         int n = WCOHI_LANES_IF(whole, width, i);
         S_(v) g = WCOHI_LOAD(dy + i, n), h = S_(mul)(g, WCOHI_LOAD(w + i, n));
         S_(v) normal = S_(mul)(S_(sub)(WCOHI_LOAD(x + i, n), mean), rstd);
-        sum = S_(add)(sum, h);
+        if (centred) sum = S_(add)(sum, h);
         dot = S_(fma)(h, normal, dot);
         WCOHI_STORE(dw + i, S_(fma)(g, normal, WCOHI_LOAD(dw + i, n)), n);
-        WCOHI_STORE(db + i, S_(add)(g, WCOHI_LOAD(db + i, n)), n);
+        if (centred) WCOHI_STORE(db + i, S_(add)(g, WCOHI_LOAD(db + i, n)), n);
     }
     sum = S_(set)(S_(sum)(sum) / (wcoh_real)width);
     dot = S_(set)(S_(sum)(dot) / (wcoh_real)width);
@@ -7793,13 +7824,25 @@ WCOHI_KERNEL(norm_backward)
     int row;
     for (row = 0; row < rows; row++, dx += width, dy += width, x += width, stats += 2) {
         if (width % S_(W) == 0)
-            S_(norm_backward_row)(dx, accumulate, dw, db, dy, x, stats, w, width, 1);
+            S_(norm_backward_row)(dx, accumulate, dw, db, dy, x, stats, w, width, 1, 1);
         else
-            S_(norm_backward_row)(dx, accumulate, dw, db, dy, x, stats, w, width, 0);
+            S_(norm_backward_row)(dx, accumulate, dw, db, dy, x, stats, w, width, 0, 1);
+    }
+}
+
+WCOHI_KERNEL(rms_backward)
+{
+    int row;
+    for (row = 0; row < rows; row++, dx += width, dy += width, x += width, stats += 2) {
+        if (width % S_(W) == 0)
+            S_(norm_backward_row)(dx, accumulate, dw, NULL, dy, x, stats, w, width, 1, 0);
+        else
+            S_(norm_backward_row)(dx, accumulate, dw, NULL, dy, x, stats, w, width, 0, 0);
     }
 }
 
 static const wcohi_norm_kernels S_(norm_kernels) = {S_(norm_forward), S_(norm_backward)};
+static const wcohi_rms_kernels S_(rms_kernels) = {S_(rms_forward), S_(rms_backward)};
 
 #endif
 #ifndef WCOHI_PASS
@@ -7850,6 +7893,52 @@ static void wcohi_norm_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
                        chunks);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_BIAS]), width, width,
                        chunks);
+}
+
+/* ---- rms: y = x / root mean square * weight over each row (Zhang and Sennrich, 2019) --------- */
+
+static void wcohi_rms_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                            wcohi_sizes *sizes)
+{
+    (void)slots;
+    sizes->aux = wcohi_plan_reals(plan, 2);
+    sizes->partial = (size_t)op->wide_in; /* dweight */
+}
+
+static void wcohi_rms_forward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    exec->compute.kernels->rms->forward(
+        wcohi_tensor_data(exec, op->out) + at,
+        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
+        wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[WCOHI_RMS_WEIGHT]),
+        rows->count, op->wide_in);
+}
+
+static void wcohi_rms_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_rows(exec, op, wcohi_rms_forward_rows, 0, 3.0 * op->wide_in);
+}
+
+static void wcohi_rms_backward_rows(const wcohi_rows *rows)
+{
+    const wcohi_cpu_exec *exec = rows->exec;
+    const wcohi_op *op = rows->op;
+    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    exec->compute.kernels->rms->backward(
+        wcohi_tensor_grad(exec, op->in) + at, op->add_in, rows->partial,
+        wcohi_tensor_grad(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
+        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
+        wcohi_param_data(exec, op->param[WCOHI_RMS_WEIGHT]), rows->count, op->wide_in);
+}
+
+static void wcohi_rms_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int chunks = wcohi_each_rows(exec, op, wcohi_rms_backward_rows, 1, 6.0 * op->wide_in);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_RMS_WEIGHT]), 0,
+                       (size_t)op->wide_in, chunks);
 }
 
 /* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks [O/G, I/G] ----------------- */
@@ -12154,6 +12243,7 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
     WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
                  "how attention and feed-forward join the stream"),
+    WCOHI_CHOICE(M, norm, "layer rms", "what stands before attention, feed-forward and head"),
     WCOHI_CYCLED(M, ffn, "kerr mlp", "kind of feed-forward layer; a list is cycled likewise"),
     WCOHI_INT(M, hidden, 0, 1, 16777216, 0, "hidden width of the mlp; 0: 8 x bands"),
     WCOHI_CHOICE(M, maestros, "dual add",
@@ -13302,6 +13392,11 @@ static int wcohi_walk_norm(wcohi_walk *walk, const char *part, int in)
     wcohi_params params = wcohi_no_params();
     int width = 2 * walk->desc->bands;
     wcohi_op *op;
+    if (walk->desc->norm == WCOH_NORM_RMS) {
+        params.row[WCOHI_RMS_WEIGHT] =
+            wcohi_emit(walk, part, "weight", width, 0, 0, WCOHI_INIT_CONSTANT, 1);
+        return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_RMS, &params, in, -1, width));
+    }
     params.row[WCOHI_NORM_WEIGHT] =
         wcohi_emit(walk, part, "weight", width, 0, 0, WCOHI_INIT_CONSTANT, 1);
     params.row[WCOHI_NORM_BIAS] =
@@ -20004,8 +20099,8 @@ static wcoh_result wcohi_inspect_run(wcohi_inspection *inspection, const uint32_
         const wcohi_op *op = &plan->ops[i];
         wcoh_result result = engine->device->table->run(engine->exec, &run, i, i + 1, error);
         if (result) return result;
-        if (op->kind == WCOHI_NORM && op->layer != layer) {
-            hidden = wcohi_tensor_data(exec, op->in); /* the stream before this block or head */
+        if (op->layer != layer) { /* its first op, a norm, reads the stream */
+            hidden = wcohi_tensor_data(exec, op->in);
             layer = op->layer;
             if (layer < 0) inspector(inspection->model->desc.layers, hidden, NULL, user);
         }

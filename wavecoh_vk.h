@@ -666,35 +666,50 @@ static void wcohi_gpu_embed_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 }
 #endif
 
-/* ---- norm ------------------------------------------------------------------------------------ */
+/* ---- norm, rms ------------------------------------------------------------------------------- */
 
-static void wcohi_gpu_norm(wcohi_gpu_recorder *r, const wcohi_op *op)
+/* RMS is not centred: no mean, no bias. */
+static void wcohi_gpu_norm_rows(wcohi_gpu_recorder *r, const wcohi_op *op, int weight, int bias,
+                                uint32_t centred)
 {
-    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_param(r, op->param[WCOHI_NORM_WEIGHT]),
-                                     wcohi_gpu_param(r, op->param[WCOHI_NORM_BIAS]),
-                                     wcohi_gpu_data(r, op->out), wcohi_gpu_data(r, op->aux)};
+    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, weight),
+                                     wcohi_gpu_param(r, bias), wcohi_gpu_data(r, op->out),
+                                     wcohi_gpu_data(r, op->aux)};
     wcoh_push_norm push;
     push.rows = r->rows;
     push.width = (uint32_t)op->wide_in;
+    push.centred = centred;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM, NULL, views, push, wcohi_gpu_row_groups(r->rows), 1, 1);
 }
 
-#ifndef WAVECOH_NO_TRAINING
-static void wcohi_gpu_norm_input_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+static void wcohi_gpu_norm(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    const wcohi_gpu_view views[5] = {
-        wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->aux),
-        wcohi_gpu_param(r, op->param[WCOHI_NORM_WEIGHT]), wcohi_gpu_ddata(r, op->in)};
+    wcohi_gpu_norm_rows(r, op, op->param[WCOHI_NORM_WEIGHT], op->param[WCOHI_NORM_BIAS], 1);
+}
+
+static void wcohi_gpu_rms(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_norm_rows(r, op, op->param[WCOHI_RMS_WEIGHT], -1, 0);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_norm_input_back(wcohi_gpu_recorder *r, const wcohi_op *op, int weight,
+                                      uint32_t centred)
+{
+    const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_data(r, op->aux), wcohi_gpu_param(r, weight),
+                                     wcohi_gpu_ddata(r, op->in)};
     wcoh_push_norm_back push;
     push.rows = r->rows;
     push.width = (uint32_t)op->wide_in;
     push.add = (uint32_t)op->add_in;
+    push.centred = centred;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK, NULL, views, push, wcohi_gpu_row_groups(r->rows), 1,
                        1);
 }
 
-static void wcohi_gpu_norm_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+static void wcohi_gpu_norm_rows_back(wcohi_gpu_recorder *r, const wcohi_op *op, int weight,
+                                     int bias, uint32_t centred)
 {
     uint32_t width = (uint32_t)op->wide_in, chunk = 64, chunks = wcohi_gpu_ceil(r->rows, chunk);
     wcohi_gpu_view partial = wcohi_gpu_scratch(r, 2 * (size_t)chunks * width);
@@ -706,11 +721,19 @@ static void wcohi_gpu_norm_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     push.chunk = chunk;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(width, 16),
                        chunks, 1);
-    wcohi_gpu_norm_input_back(r, op);
-    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, 0, width,
-                       wcohi_gpu_dparam(r, op->param[WCOHI_NORM_WEIGHT]), 1);
-    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, width, width,
-                       wcohi_gpu_dparam(r, op->param[WCOHI_NORM_BIAS]), 1);
+    wcohi_gpu_norm_input_back(r, op, weight, centred);
+    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, 0, width, wcohi_gpu_dparam(r, weight), 1);
+    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, width, width, wcohi_gpu_dparam(r, bias), 1);
+}
+
+static void wcohi_gpu_norm_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_norm_rows_back(r, op, op->param[WCOHI_NORM_WEIGHT], op->param[WCOHI_NORM_BIAS], 1);
+}
+
+static void wcohi_gpu_rms_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_norm_rows_back(r, op, op->param[WCOHI_RMS_WEIGHT], -1, 0);
 }
 #endif
 
@@ -1566,6 +1589,7 @@ typedef struct wcohi_gpu_op {
 static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_embed, wcohi_gpu_embed_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_norm, wcohi_gpu_norm_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_rms, wcohi_gpu_rms_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_linear, wcohi_gpu_linear_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_coherence, wcohi_gpu_coherence_back, wcohi_gpu_coherence_aux_count,
                  wcohi_gpu_coherence_accept),

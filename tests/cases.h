@@ -62,6 +62,8 @@ static const struct {
     {"mlp of odd width", "ffn=mlp hidden=7", 2, 5},
     {"one shared norm", "block=parallel_shared", 2, 5},
     {"one shared norm, mlp, dot", "block=parallel_shared ffn=mlp attention=dot", 2, 5},
+    {"rms norm", "norm=rms", 2, 5},
+    {"rms norm, gpt", "norm=rms attention=rotary ffn=mlp block=sequential bands=10 heads=2", 2, 7},
     {"sequential", "block=sequential", 2, 5},
     {"sequential, shared, add", "block=sequential attention=shared maestros=add", 2, 5},
     {"head tied", "head=tied", 2, 5},

@@ -66,6 +66,7 @@ static const struct {
     {"bands=34 heads=1", 2, 35},
     {"gain=11.5 bands=8 heads=2", 1, 50},
     {"attention=shared bands=35 heads=7", 3, 37},
+    {"norm=rms bands=35 heads=7", 3, 37},
     {"attention=frozen", 3, 37},
     {"attention=frozen block=parallel_shared limiter=on corrector=on bands=27 heads=3", 2, 21},
     {"attention=dot bands=35 heads=2", 3, 37},
