@@ -5868,8 +5868,10 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
    fill one in every pass; a set's table points at one of each. */
 #ifdef WAVECOH_NO_TRAINING
 #define WCOHI_TRAINING_GROUP(X)
+#define WCOHI_BACK(function)
 #else
-#define WCOHI_TRAINING_GROUP(X) X(adamw)
+#define WCOHI_TRAINING_GROUP(X) X(common) X(adamw)
+#define WCOHI_BACK(function) , function /* last in the row of an op or of its kernels */
 #endif
 #ifdef WAVECOH_NO_TOOLKIT
 #define WCOHI_TOOLKIT_GROUP(X)
@@ -5877,8 +5879,9 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define WCOHI_TOOLKIT_GROUP(X) X(toolkit)
 #endif
 #define WCOHI_KERNEL_GROUPS(X)                                                                     \
-    X(gemm) X(common) X(norm) X(rms) X(per_band) X(softmax) X(kerr) X(wave) X(dot)                 \
-    WCOHI_TRAINING_GROUP(X) WCOHI_TOOLKIT_GROUP(X)
+    X(gemm)                                                                                        \
+    X(norm) X(rms) X(per_band) X(softmax) X(kerr) X(wave) X(dot) WCOHI_TRAINING_GROUP(X)           \
+        WCOHI_TOOLKIT_GROUP(X)
 
 #define WCOHI_GROUP_MEMBER(group) const struct wcohi_##group##_kernels *group;
 typedef struct wcohi_kernels {
@@ -6854,6 +6857,7 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
 
 /* ---- small ones */
 
+#ifndef WAVECOH_NO_TRAINING
 #define wcohi_sum_squares_is(name) double name(const wcoh_real *g, size_t count)
 #define wcohi_gelu_backward_is(name)                                                               \
     void name(wcoh_real *dx, const wcoh_real *dy, const wcoh_real *pre, size_t count)
@@ -6864,8 +6868,9 @@ typedef struct wcohi_common_kernels {
     wcohi_gelu_backward_is((*gelu_backward));
     wcohi_column_sums_is((*column_sums));
 } wcohi_common_kernels;
+#endif
 
-#else /* a pass: several ops */
+#elif !defined(WAVECOH_NO_TRAINING) /* a pass: several ops */
 
 /* sum of g^2 in double, in a fixed order;  g [n] */
 WCOHI_KERNEL(sum_squares)
@@ -7430,22 +7435,26 @@ static wcoh_real *wcohi_tensor_data(const wcohi_cpu_exec *exec, int tensor)
     return tensor < 0 ? NULL : exec->activations + exec->base.plan->tensors[tensor].offset;
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static wcoh_real *wcohi_tensor_grad(const wcohi_cpu_exec *exec, int tensor)
 {
     return tensor < 0 ? NULL : wcohi_tensor_data(exec, exec->base.plan->tensors[tensor].grad);
 }
+#endif
 
 static wcoh_real *wcohi_param_data(const wcohi_cpu_exec *exec, int row)
 {
     return row < 0 ? NULL : exec->base.model->params + exec->base.model->rows[row].offset;
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* Where the gradient of a parameter is added; NULL if it is absent or frozen. */
 static wcoh_real *wcohi_param_grad(const wcohi_cpu_exec *exec, int row)
 {
     if (row < 0 || !exec->base.model->rows[row].trained) return NULL;
     return exec->gradient + exec->base.model->rows[row].offset;
 }
+#endif
 
 static int wcohi_run_rows(const wcohi_cpu_exec *exec) { return exec->run->batch * exec->run->seq; }
 
@@ -7511,6 +7520,7 @@ static int wcohi_each_rows(wcohi_cpu_exec *exec, const wcohi_op *op, wcohi_rows_
     return count;
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* target[count] += the partials' values from `first`, in the order of the chunks; NULL: frozen. */
 static void wcohi_sum_partials(const wcohi_cpu_exec *exec, wcoh_real *target, size_t first,
                                size_t count, int chunks)
@@ -7532,6 +7542,7 @@ static void wcohi_rows_put(const wcohi_rows *rows, const wcoh_real *values)
     else
         for (i = 0; i < count; i++) dx[i] += values[i];
 }
+#endif
 
 /* ---- matrix products over all rows ----------------------------------------------------------- */
 
@@ -7553,6 +7564,7 @@ static void wcohi_product(const wcohi_cpu_exec *exec, wcohi_gemm_args *args, wco
     wcohi_gemm(&exec->compute, args);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* dx [N,I] (ldx) = or += g [N,O] (ldg) W [O,I] */
 static void wcohi_product_input(const wcohi_cpu_exec *exec, wcoh_real *dx, int ldx, int add,
                                 const wcoh_real *g, int ldg, const wcoh_real *weight, int wide_out,
@@ -7593,6 +7605,7 @@ static void wcohi_product_weight(const wcohi_cpu_exec *exec, wcoh_real *dweight,
     args.accumulate = 1;
     wcohi_gemm(&exec->compute, &args);
 }
+#endif
 
 /* ---- column sums: db [O] += sum over rows of g [N,O], split by columns ----------------------- */
 
@@ -7605,6 +7618,7 @@ typedef struct wcohi_columns {
     int width, rows;
 } wcohi_columns;
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_columns_job(int index, int slot, void *user)
 {
     const wcohi_columns *columns = (const wcohi_columns *)user;
@@ -7628,6 +7642,7 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
     wcohi_pool_run(exec->compute.pool, (width + WCOHI_BIAS_COLUMNS - 1) / WCOHI_BIAS_COLUMNS,
                    (double)width * columns.rows, wcohi_columns_job, &columns);
 }
+#endif
 
 /* ======== 3 ops: embed, norm, linear, maestro, per band ======================================= */
 
@@ -7673,6 +7688,7 @@ static void wcohi_embed_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 /* Rows of the tables are shared by tokens, so the work is split by columns. */
 #define WCOHI_EMBED_COLUMNS 32
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_embed_columns(int index, int slot, void *user)
 {
     const wcohi_rows *rows = (const wcohi_rows *)user;
@@ -7708,6 +7724,7 @@ static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
                    (op->wide_out + WCOHI_EMBED_COLUMNS - 1) / WCOHI_EMBED_COLUMNS,
                    2.0 * wcohi_run_rows(exec) * op->wide_out, wcohi_embed_columns, &rows);
 }
+#endif
 
 /* ---- norm: y = (x - mean) / deviation * weight + bias over each row -------------------------- */
 
@@ -7721,7 +7738,9 @@ static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
               const wcoh_real *x, const wcoh_real *stats, const wcoh_real *w, int rows, int width)
 typedef struct wcohi_norm_kernels {
     wcohi_norm_forward_is((*forward));
+#ifndef WAVECOH_NO_TRAINING
     wcohi_norm_backward_is((*backward));
+#endif
 } wcohi_norm_kernels;
 
 #define wcohi_rms_forward_is(name)                                                                 \
@@ -7732,7 +7751,9 @@ typedef struct wcohi_norm_kernels {
               const wcoh_real *x, const wcoh_real *stats, const wcoh_real *w, int rows, int width)
 typedef struct wcohi_rms_kernels {
     wcohi_rms_forward_is((*forward));
+#ifndef WAVECOH_NO_TRAINING
     wcohi_rms_backward_is((*backward));
+#endif
 } wcohi_rms_kernels;
 
 #else /* a pass: layer norm */
@@ -7819,6 +7840,7 @@ S_(inline) void S_(norm_backward_row)(wcoh_real *dx, int accumulate, wcoh_real *
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 WCOHI_KERNEL(norm_backward)
 {
     int row;
@@ -7840,9 +7862,10 @@ WCOHI_KERNEL(rms_backward)
             S_(norm_backward_row)(dx, accumulate, dw, NULL, dy, x, stats, w, width, 0, 0);
     }
 }
+#endif
 
-static const wcohi_norm_kernels S_(norm_kernels) = {S_(norm_forward), S_(norm_backward)};
-static const wcohi_rms_kernels S_(rms_kernels) = {S_(rms_forward), S_(rms_backward)};
+static const wcohi_norm_kernels S_(norm_kernels) = {S_(norm_forward) WCOHI_BACK(S_(norm_backward))};
+static const wcohi_rms_kernels S_(rms_kernels) = {S_(rms_forward) WCOHI_BACK(S_(rms_backward))};
 
 #endif
 #ifndef WCOHI_PASS
@@ -7872,6 +7895,7 @@ static void wcohi_norm_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_each_rows(exec, op, wcohi_norm_forward_rows, 0, 4.0 * op->wide_in);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_norm_backward_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
@@ -7894,6 +7918,7 @@ static void wcohi_norm_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_BIAS]), width, width,
                        chunks);
 }
+#endif
 
 /* ---- rms: y = x / root mean square * weight over each row (Zhang and Sennrich, 2019) --------- */
 
@@ -7922,6 +7947,7 @@ static void wcohi_rms_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_each_rows(exec, op, wcohi_rms_forward_rows, 0, 3.0 * op->wide_in);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_rms_backward_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
@@ -7940,6 +7966,7 @@ static void wcohi_rms_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_RMS_WEIGHT]), 0,
                        (size_t)op->wide_in, chunks);
 }
+#endif
 
 /* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks [O/G, I/G] ----------------- */
 
@@ -7972,6 +7999,7 @@ static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_gelu_backward_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
@@ -7998,6 +8026,7 @@ static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
             wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
     }
 }
+#endif
 
 /* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
 
@@ -8028,6 +8057,7 @@ static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
                   wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out, narrow);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
@@ -8062,6 +8092,7 @@ static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
                         narrow, wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow,
                         op->wide_in);
 }
+#endif
 
 /* ---- per band: y_k = W_k z_k + b_k with a 2x2 matrix a band ---------------------------------- */
 
@@ -8085,7 +8116,9 @@ static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
               const wcoh_real *x, const wcoh_real *w, int rows, int bands)
 typedef struct wcohi_per_band_kernels {
     wcohi_per_band_forward_is((*forward));
+#ifndef WAVECOH_NO_TRAINING
     wcohi_per_band_backward_is((*backward));
+#endif
 } wcohi_per_band_kernels;
 
 #else /* a pass: 2x2 matrices */
@@ -8110,6 +8143,7 @@ WCOHI_KERNEL(per_band_forward)
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* dx = w^T dy, dw += dy x^T, db += dy;  shapes as forward. dx may be dy. */
 WCOHI_KERNEL(per_band_backward)
 {
@@ -8145,9 +8179,10 @@ WCOHI_KERNEL(per_band_backward)
         }
     }
 }
+#endif
 
-static const wcohi_per_band_kernels S_(per_band_kernels) = {
-    S_(per_band_forward), S_(per_band_backward)};
+static const wcohi_per_band_kernels S_(per_band_kernels) = {S_(per_band_forward)
+                                                                WCOHI_BACK(S_(per_band_backward))};
 
 #endif
 #ifndef WCOHI_PASS
@@ -8177,6 +8212,7 @@ static void wcohi_per_band_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_each_rows(exec, op, wcohi_per_band_forward_rows, 0, 4.0 * op->wide_in);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_per_band_backward_rows(const wcohi_rows *rows)
 {
     const wcohi_cpu_exec *exec = rows->exec;
@@ -8198,6 +8234,7 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_BIAS]), 2 * width,
                        width, chunks);
 }
+#endif
 
 /* ======== 3 ops: Kerr oscillators ============================================================= */
 
@@ -8273,7 +8310,9 @@ static size_t wcohi_kerr_scratch(int bands, int steps)
 }
 
 static double wcohi_softplus(double x) { return x > 20 ? x : log1p(exp(x)); }
+#ifndef WAVECOH_NO_TRAINING
 static double wcohi_sigmoid(double x) { return 1 / (1 + exp(-x)); }
+#endif
 
 /* e(gamma) and its derivative, by series where the closed form loses its digits. */
 static void wcohi_kerr_energy(double gamma, double *energy, double *slope)
@@ -8364,6 +8403,7 @@ static void wcohi_kerr_clear(wcoh_real *w, const wcohi_kerr *kerr, int first, in
     memset(w + (size_t)first * kerr->pitch, 0, count * sizeof *w);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* Move the sums of the last rows into the double gradient. */
 static void wcohi_kerr_flush(wcohi_kerr_gradient *gradient, wcoh_real *w, const wcohi_kerr *kerr,
                              int lanes)
@@ -8384,6 +8424,7 @@ static void wcohi_kerr_flush(wcohi_kerr_gradient *gradient, wcoh_real *w, const 
     wcohi_kerr_clear(w, kerr, WCOHI_KERR_SUM_GAMMA, WCOHI_KERR_SUM_TURN);
     wcohi_kerr_clear(w, kerr, WCOHI_KERR_SUM_ALPHA, WCOHI_KERR_SUM_ALPHA);
 }
+#endif
 
 /* Zeros behind the last row of plane `role`, up to the end of its last vector. */
 static void wcohi_kerr_end(wcoh_real *w, const wcohi_kerr *kerr, int role)
@@ -8399,7 +8440,9 @@ static void wcohi_kerr_end(wcoh_real *w, const wcohi_kerr *kerr, int role)
               const wcoh_real *x, const wcohi_kerr *source, int rows, wcoh_real *w)
 typedef struct wcohi_kerr_kernels {
     wcohi_kerr_forward_is((*forward));
+#ifndef WAVECOH_NO_TRAINING
     wcohi_kerr_backward_is((*backward));
+#endif
 } wcohi_kerr_kernels;
 
 #else /* a pass: Kerr oscillators */
@@ -8460,6 +8503,7 @@ S_(fn) void S_(kerr_store)(const wcohi_kerr *kerr, wcoh_real *z, const wcoh_real
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* Gradient of the row z -> planar, turned back through the corrector. */
 S_(fn) void S_(kerr_load_gradient)(const wcohi_kerr *kerr, const wcoh_real *dz,
                                    wcoh_real *pr, wcoh_real *ps)
@@ -8513,6 +8557,7 @@ S_(fn) void S_(kerr_turn_backward)(const wcohi_kerr *kerr, wcoh_real *w)
         WCOHI_BUMP(dturn + k, turn);
     }
 }
+#endif
 
 /* Exact flow: P = |z|^2 e(gamma), theta = omega + alpha P + beta sten(P),
    z' = e^-gamma e^{i theta} z: phi is real, so |z| decays whatever the coupling does, and the phase
@@ -8538,6 +8583,7 @@ S_(fn) void S_(kerr_exact)(const wcohi_kerr *kerr, wcoh_real *w)
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* With g_theta = -s' g_r + r' g_s: domega += g_theta, dalpha += g_theta P,
    dbeta += g_theta sten(P), g_P = alpha g_theta + beta sten(g_theta) (sten is its own transpose);
    g_z0 = e^-gamma e^{-i theta} g + 2 z e(gamma) g_P;
@@ -8602,6 +8648,7 @@ S_(fn) void S_(kerr_exact_backward)(const wcohi_kerr *kerr, wcoh_real *w)
         S_(store)(gs + k, S_(fma)(s, both, S_(load)(gs + k)));
     }
 }
+#endif
 
 /* First order in the phase shift: a + ib = e^-gamma e^{i omega} z, p = a^2 + b^2,
    delta = alpha p + beta sten(p), z' = (a - delta b) + i(b + delta a). Small |z| only. */
@@ -8638,6 +8685,7 @@ S_(fn) void S_(kerr_perturbative)(const wcohi_kerr *kerr, wcoh_real *w)
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* g_delta = -b g_r + a g_s, dalpha += g_delta p, dbeta += g_delta sten(p),
    g_p = alpha g_delta + beta sten(g_delta), g_a = g_r + delta g_s + 2a g_p,
    g_b = g_s - delta g_r + 2b g_p, domega += -b g_a + a g_b, dgamma += -(a g_a + b g_b),
@@ -8696,6 +8744,7 @@ S_(fn) void S_(kerr_perturbative_backward)(const wcohi_kerr *kerr, wcoh_real *w)
         S_(store)(gs + k, S_(fnma)(d, ga, S_(mul)(c, gb)));
     }
 }
+#endif
 
 /* Classical Runge-Kutta, n steps of h = 1/n: slopes k_1..k_4 at y, y + h/2 k_1, y + h/2 k_2,
    y + h k_3, then y += h (k_1 + 2 k_2 + 2 k_3 + k_4)/6. A node is a pair of planes. */
@@ -8758,6 +8807,7 @@ S_(fn) void S_(kerr_step)(const wcohi_kerr *kerr, wcoh_real *w)
     S_(kerr_stage)(kerr, w, node + 4, y, sum, h / 6, y, 0, q, p);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* pair `to` = pair `from` */
 S_(fn) void S_(kerr_copy)(const wcohi_kerr *kerr, wcoh_real *w, int to, int from)
 {
@@ -8765,6 +8815,7 @@ S_(fn) void S_(kerr_copy)(const wcohi_kerr *kerr, wcoh_real *w, int to, int from
     memcpy(WCOHI_PLANE(w, kerr, to), WCOHI_PLANE(w, kerr, from), count * sizeof *w);
     memcpy(WCOHI_PLANE(w, kerr, to + 1), WCOHI_PLANE(w, kerr, from + 1), count * sizeof *w);
 }
+#endif
 
 S_(fn) void S_(kerr_rk4)(const wcohi_kerr *kerr, wcoh_real *w)
 {
@@ -8773,6 +8824,7 @@ S_(fn) void S_(kerr_rk4)(const wcohi_kerr *kerr, wcoh_real *w)
     for (step = 0; step < kerr->steps; step++) S_(kerr_step)(kerr, w);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* Adjoint of a step. Stage i hands back o_i = J(node_i)^T gk_i with gk_4 = h/6 g,
    gk_3 = h/3 g + h o_4, gk_2 = h/3 g + h/2 o_3, gk_1 = h/6 g + h/2 o_2; the gradient of y is
    g + o_1 + o_2 + o_3 + o_4. */
@@ -8866,6 +8918,7 @@ S_(fn) void S_(kerr_rk4_backward)(const wcohi_kerr *kerr, wcoh_real *w)
     S_(kerr_turn_backward)(kerr, w);
     while (step-- > 0) S_(kerr_step_backward)(kerr, w, WCOHI_KERR_SAVED + 2 * step);
 }
+#endif
 
 /* x, z [rows,2K], may be the same; scratch [wcohi_kerr_scratch(K, steps)]. */
 S_(fn) void S_(kerr_solve)(const wcohi_kerr *kerr, wcoh_real *w)
@@ -8897,6 +8950,7 @@ WCOHI_KERNEL(kerr_forward)
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* dx set (may be dz), gradient added to; recomputes what it needs from x. Shapes as forward. */
 S_(fn) void S_(kerr_solve_backward)(const wcohi_kerr *kerr, wcoh_real *w)
 {
@@ -8936,8 +8990,9 @@ WCOHI_KERNEL(kerr_backward)
         }
     }
 }
+#endif
 
-static const wcohi_kerr_kernels S_(kerr_kernels) = {S_(kerr_forward), S_(kerr_backward)};
+static const wcohi_kerr_kernels S_(kerr_kernels) = {S_(kerr_forward) WCOHI_BACK(S_(kerr_backward))};
 
 #endif
 #ifndef WCOHI_PASS
@@ -9001,6 +9056,7 @@ static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_each_rows(exec, op, wcohi_kerr_forward_rows, 0, wcohi_kerr_work(op));
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta. */
 static void wcohi_kerr_backward_rows(const wcohi_rows *rows)
 {
@@ -9054,6 +9110,7 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     if (dalpha) *dalpha += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands, chunks);
     if (dbeta) *dbeta += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands + 1, chunks);
 }
+#endif
 
 /* ======== 3 ops: coherence attention, pairs of rows =========================================== */
 
@@ -9376,6 +9433,7 @@ static void wcohi_wave_rows_part(wcoh_real *x, size_t stride, const wcoh_real *c
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* delta [rows] += sum over e of x[row][e] y[row][e] */
 static void wcohi_wave_inner_part(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
                                   const wcoh_real *y, size_t y_stride, int rows, int from,
@@ -9388,6 +9446,7 @@ static void wcohi_wave_inner_part(wcoh_real *delta, const wcoh_real *x, size_t x
         delta[i] = sum;
     }
 }
+#endif
 
 /* S_(spread)(p, stride, v): the W/4 groups of four of v to p, p + stride, ..: quads undone */
 #define wcohi_sse2_spread(p, stride, v) _mm_storeu_ps((p), (v))
@@ -9504,8 +9563,10 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
     void name(const wcohi_coherence *call, int first, const wcohi_wave_room *room)
 typedef struct wcohi_wave_kernels {
     wcohi_wave_forward_is((*forward));
-    wcohi_wave_backward_is((*backward));
     wcohi_wave_step_is((*step));
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_wave_backward_is((*backward));
+#endif
 } wcohi_wave_kernels;
 
 #else /* a pass: coherence attention */
@@ -9525,12 +9586,14 @@ S_(fn) void S_(wave_rows)(wcoh_real *x, size_t stride, const wcoh_real *columns,
     wcohi_wave_rows_part(x, stride, columns, scale, rows, span, 0, width);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 S_(fn) void S_(wave_inner)(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
                                     const wcoh_real *y, size_t y_stride, int rows, int width)
 {
     memset(delta, 0, (size_t)rows * sizeof *delta);
     wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows, 0, width);
 }
+#endif
 #else
 S_(fn) void S_(wave_columns)(wcoh_real *columns, const wcoh_real *x, size_t stride, int rows,
                              int span, int width)
@@ -9577,6 +9640,7 @@ S_(fn) void S_(wave_rows)(wcoh_real *x, size_t stride, const wcoh_real *columns,
                          width);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 S_(fn) void S_(wave_inner)(wcoh_real *delta, const wcoh_real *x, size_t x_stride,
                            const wcoh_real *y, size_t y_stride, int rows, int width)
 {
@@ -9599,6 +9663,7 @@ S_(fn) void S_(wave_inner)(wcoh_real *delta, const wcoh_real *x, size_t x_stride
     }
     wcohi_wave_inner_part(delta, x, x_stride, y, y_stride, rows - i, 0, width);
 }
+#endif
 #endif
 
 /* ---- phasors */
@@ -9634,6 +9699,7 @@ S_(fn) void S_(wave_gather)(wcoh_real *r, wcoh_real *s, const wcoh_real *raw, si
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 S_(fn) void S_(wave_scatter)(wcoh_real *raw, size_t stride, const wcoh_real *r,
                              const wcoh_real *s, int rows, int span, wcoh_real *pairs)
 {
@@ -9645,6 +9711,7 @@ S_(fn) void S_(wave_scatter)(wcoh_real *raw, size_t stride, const wcoh_real *r,
     }
     for (i = 0; i < rows; i++, raw += stride) memcpy(raw, pairs + 2 * i, 2 * sizeof *raw);
 }
+#endif
 
 /* Raw phasors to unit ones: u = (r, s)/|.|, (1, 0) where the length is below 1e-6; then turned by
    a table, a = u e^{i turn}. All [span]. */
@@ -9701,6 +9768,7 @@ S_(fn) void S_(wave_phasors)(const wcohi_wave_task *task, int first, int rows, i
     S_(wave_turn)(room->br, room->bs, room->wr, room->ws, wave, rows, span);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* (drho, dsigma) = n dphase (-sigma, rho)/r^2, 0 below r = 1e-6; pr, ps become the gradient. */
 S_(fn) void S_(wave_unit_backward)(wcoh_real *pr, wcoh_real *ps, const wcoh_real *dphase,
                                    double harmonic, int span)
@@ -9717,6 +9785,7 @@ S_(fn) void S_(wave_unit_backward)(wcoh_real *pr, wcoh_real *ps, const wcoh_real
         S_(store)(ps + i, S_(mul)(g, r));
     }
 }
+#endif
 
 /* ---- near pairs */
 
@@ -9844,6 +9913,7 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* Near backward of a block of keys, lanes over keys from `first`, all queries of the chunk from
    there on; product [q] holds dA = dout_q . v_k. With dS = A (dA - delta_q):
    dphi_q = -kappa sum_k sin dS, dpsi_k = kappa sum_q sin dS, dkappa = sum cos dS,
@@ -9910,6 +9980,7 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
     }
     task->partial[1] += S_(dsum)(S_(dadd)(S_(dlo)(moment), S_(dhi)(moment)));
 }
+#endif
 
 /* ---- far pairs, in double */
 
@@ -9986,6 +10057,7 @@ S_(fn) void S_(wave_scale)(double *y, const double *x, double factor, size_t cou
     for (; i < count; i++) y[i] = factor * x[i];
 }
 
+#ifndef WAVECOH_NO_TRAINING
 S_(fn) double S_(wave_inner_double)(const double *x, const double *y, size_t count)
 {
     S_(dv) sum = S_(dzero)();
@@ -9996,6 +10068,7 @@ S_(fn) double S_(wave_inner_double)(const double *x, const double *y, size_t cou
     for (; i < count; i++) rest += x[i] * y[i];
     return S_(dsum)(sum) + rest;
 }
+#endif
 
 /* rows j of y [count,pitch] = or += coefficient[j] times rows of x */
 S_(fn) void S_(wave_weigh)(double *y, const double *x, const double *coefficient, int count,
@@ -10068,6 +10141,7 @@ S_(fn) void S_(wave_features)(double *features, const wcohi_wave_room *room, int
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* Adjoint of the features: with y_j [J,span] their gradients over c_j, per row
    t = sum_m m c_m (-sin y_cos + cos y_sin), w = sum_j c_j F_j y_j; returns sum slope_j F_j y_j over
    rows and j. t and w replace fr and fs. coefficient, slope NULL: 1 and 0. */
@@ -10104,6 +10178,7 @@ S_(fn) double S_(wave_torque)(const wcohi_wave_room *room, const double *y,
     for (i = 0; i < S_(DW); i++) result += lanes[i];
     return result;
 }
+#endif
 
 /* Widening: packed rows [rows,E8] times scale[row] -> double; columns [E,span] times scale[lane] ->
    double, and double columns times scale[lane] added to columns of reals. */
@@ -10127,6 +10202,7 @@ S_(fn) void S_(wave_widen_rows)(double *to, size_t pitch, const wcoh_real *x,
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 S_(fn) void S_(wave_widen_columns)(double *to, const wcoh_real *x, const double *scale,
                                    int width, int span)
 {
@@ -10140,6 +10216,7 @@ S_(fn) void S_(wave_widen_columns)(double *to, const wcoh_real *x, const double 
                            S_(dmul)(S_(dload)(scale + i + S_(DW)), S_(dhi)(v)));
         }
 }
+#endif
 
 S_(fn) void S_(wave_narrow_columns)(wcoh_real *to, const double *x, const double *scale,
                                     int width, int span)
@@ -10222,6 +10299,7 @@ S_(fn) void S_(wave_advance)(const wcohi_wave_task *task, double *state, const d
     S_(wave_dots)(state, room->key, ages, NULL, count, span);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* Far backward of the queries of a chunk: with g = e^{-lambda i} (dout, -delta)/D per row and the
    states Z before the chunk, dphi += torque of c_j Z_j.g; adjoint states R += c_j sum F_qj g_q. */
 S_(fn) void S_(wave_far_queries)(const wcohi_wave_task *task, const double *state,
@@ -10317,6 +10395,7 @@ S_(fn) void S_(wave_pass)(const wcohi_wave_task *task, const double *state, int 
     task->partial[1] += rows * torque;
     task->partial[2] -= rows * product;
 }
+#endif
 
 /* ---- one head of one sequence */
 
@@ -10351,6 +10430,7 @@ WCOHI_KERNEL(wave_forward)
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* the states before every chunk of the stretch again, into room->saved */
 S_(fn) void S_(wave_replay)(const wcohi_wave_task *task)
 {
@@ -10433,6 +10513,7 @@ WCOHI_KERNEL(wave_backward)
         S_(wave_raw_backward)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
     }
 }
+#endif
 
 /* ---- one token of a session: all heads at once */
 
@@ -10539,8 +10620,8 @@ WCOHI_KERNEL(wave_step)
     for (i = 0; i < heads; i++) S_(wave_step_head)(call, first + i, i, &memory[i], room);
 }
 
-static const wcohi_wave_kernels S_(wave_kernels) = {
-    S_(wave_forward), S_(wave_backward), S_(wave_step)};
+static const wcohi_wave_kernels S_(wave_kernels) = {S_(wave_forward),
+                                                    S_(wave_step) WCOHI_BACK(S_(wave_backward))};
 
 #endif
 #ifndef WCOHI_PASS
@@ -10663,6 +10744,7 @@ static void wcohi_wave_step_job(int index, int slot, void *user)
     layer->kernels->step(layer->call, index * WCOHI_STEP_HEADS, &room);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_wave_backward_job(int index, int slot, void *user)
 {
     const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
@@ -10672,6 +10754,7 @@ static void wcohi_wave_backward_job(int index, int slot, void *user)
     if (layer->end == layer->call->seq) wcohi_wave_copy(&task, task.room.adjoint, NULL);
     layer->kernels->backward(&task);
 }
+#endif
 
 /* Scratch from its first whole cache line on. */
 static unsigned char *wcohi_wave_aligned(void *scratch)
@@ -10731,6 +10814,7 @@ static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coh
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence. */
 static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcohi_coherence *call)
 {
@@ -10748,6 +10832,7 @@ static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcoh
         for (index = 0; target[i] && index < call->batch * call->heads; index++)
             target[i][index % call->heads] += layer.partial[3 * (size_t)index + (size_t)i];
 }
+#endif
 
 /* ---- coherence attention ---- */
 
@@ -10854,6 +10939,7 @@ static void wcohi_coherence_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_attend_coherence(&exec->compute, &call);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* target [H] += sums [H] times the slope of softplus at raw (NULL: times 1); NULL target:
    frozen. */
 static void wcohi_raw_gradient(wcoh_real *target, const double *sums, const wcoh_real *raw,
@@ -10884,6 +10970,7 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
                        wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), op->heads);
 }
+#endif
 
 /* ======== 3 ops: dot attention ================================================================ */
 
@@ -10948,8 +11035,10 @@ static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
 #define wcohi_dot_stream_is(name) void name(const wcohi_dot_task *task)
 typedef struct wcohi_dot_kernels {
     wcohi_dot_forward_is((*forward));
-    wcohi_dot_backward_is((*backward));
     wcohi_dot_stream_is((*stream));
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_dot_backward_is((*backward));
+#endif
 } wcohi_dot_kernels;
 
 #else /* a pass: dot-product attention */
@@ -11047,6 +11136,7 @@ WCOHI_KERNEL(dot_forward)
     for (first = 0; first < call->seq; first += S_(W)) S_(dot_block)(task, first);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* With P from the saved log of the sum, dS = P (dout.v - delta): dv = P^T dout, dk = dS^T q,
    dq = dS k, keys first .. first + W - 1 in lanes. */
 /* product: scores -> dS; weight: dout.v -> P, queries from `tile` */
@@ -11134,6 +11224,7 @@ WCOHI_KERNEL(dot_backward)
     S_(dot_turn)(task->dquery, call->stride, room->dquery, pitch, task, call->seq, -1, scale);
     S_(dot_turn)(task->dkey, call->stride, task->dkey, call->stride, task, call->seq, -1, 1);
 }
+#endif
 
 /* One more token of a session: its key and value enter the ring, its query asks the ring. */
 /* p [n] = softmax over keys [E,pitch] of q; the sum of the weights is not yet divided out */
@@ -11197,8 +11288,8 @@ WCOHI_KERNEL(dot_stream)
     for (row = 0; row < task->call->seq; row++) S_(dot_step)(task, row);
 }
 
-static const wcohi_dot_kernels S_(dot_kernels) = {
-    S_(dot_forward), S_(dot_backward), S_(dot_stream)};
+static const wcohi_dot_kernels S_(dot_kernels) = {S_(dot_forward),
+                                                  S_(dot_stream) WCOHI_BACK(S_(dot_backward))};
 
 #endif
 #ifndef WCOHI_PASS
@@ -11335,6 +11426,7 @@ static void wcohi_dot_forward_job(int index, int slot, void *user)
     else layer->kernels->forward(&task);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_dot_backward_job(int index, int slot, void *user)
 {
     const wcohi_dot_layer *layer = (const wcohi_dot_layer *)user;
@@ -11342,6 +11434,7 @@ static void wcohi_dot_backward_job(int index, int slot, void *user)
     wcohi_dot_task_make(&task, layer, index, slot);
     layer->kernels->backward(&task);
 }
+#endif
 
 static double wcohi_dot_work(const wcohi_dot *call)
 {
@@ -11358,6 +11451,7 @@ static void wcohi_attend_dot(const wcohi_compute *compute, const wcohi_dot *call
                    wcohi_dot_forward_job, &layer);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* dqkv set. */
 static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot *call)
 {
@@ -11366,6 +11460,7 @@ static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot 
     wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_dot_work(call),
                    wcohi_dot_backward_job, &layer);
 }
+#endif
 
 /* ---- dot attention ---- */
 
@@ -11409,6 +11504,7 @@ static void wcohi_dot_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_attend_dot(&exec->compute, &call);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_dot call = wcohi_dot_call(exec, op);
@@ -11417,6 +11513,7 @@ static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     call.dqkv = wcohi_tensor_grad(exec, op->in);
     wcohi_attend_dot_back(&exec->compute, &call);
 }
+#endif
 
 /* ======== 3 ops: logits and loss, the optimiser =============================================== */
 
@@ -11434,7 +11531,9 @@ static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
                 wcoh_real factor, int target)
 typedef struct wcohi_softmax_kernels {
     wcohi_softmax_scan_is((*scan));
+#ifndef WAVECOH_NO_TRAINING
     wcohi_softmax_gradient_is((*gradient));
+#endif
 } wcohi_softmax_kernels;
 
 #else /* a pass: softmax cross-entropy */
@@ -11462,6 +11561,7 @@ WCOHI_KERNEL(softmax_scan)
     *sum = *sum * (wcoh_real)exp((double)(before - *top)) + S_(sum)(total);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* x [count] of raw logits becomes the gradient with respect to them:
    scale factor (exp(scale x - top) inverse - 1_target); target -1: not in this chunk.
    Returns the gradient with respect to `scale`: sum of factor (p - 1_target) x. */
@@ -11482,8 +11582,10 @@ WCOHI_KERNEL(softmax_gradient)
     if (target >= 0) x[target] -= scale * factor;
     return (double)S_(sum)(dscale) - (double)(factor * hit);
 }
+#endif
 
-static const wcohi_softmax_kernels S_(softmax_kernels) = {S_(softmax_scan), S_(softmax_gradient)};
+static const wcohi_softmax_kernels S_(softmax_kernels) = {S_(softmax_scan)
+                                                              WCOHI_BACK(S_(softmax_gradient))};
 
 #endif
 #ifndef WCOHI_PASS
@@ -11557,6 +11659,7 @@ static void wcohi_logits_scan_job(int index, int slot, void *user)
     }
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_logits_gradient_job(int index, int slot, void *user)
 {
     const wcohi_logits_walk *walk = (const wcohi_logits_walk *)user;
@@ -11572,6 +11675,7 @@ static void wcohi_logits_gradient_job(int index, int slot, void *user)
             target >= 0 && target < walk->count ? (int)target : -1);
     }
 }
+#endif
 
 static void wcohi_logits_rows(wcohi_logits_walk *walk, wcohi_job job)
 {
@@ -11649,6 +11753,7 @@ static void wcohi_logits_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_logits_scan(&walk);
 }
 
+#ifndef WAVECOH_NO_TRAINING
 static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     double dscale[WCOHI_CHUNKS];
@@ -11676,7 +11781,6 @@ static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
 }
 
-#ifndef WAVECOH_NO_TRAINING
 /* ---- optimiser: global norm, clip, AdamW, and the upper bounds of single parameters ---------- */
 
 #define WCOHI_UPDATE_CHUNK 16384 /* reals that one job of the optimiser takes */
@@ -11893,15 +11997,18 @@ static const wcohi_kernels *wcohi_kernels_for(wcoh_isa isa)
 typedef struct wcohi_cpu_op {
     wcohi_sizes_fn *sizes;
     void (*forward)(wcohi_cpu_exec *exec, const wcohi_op *op);
-    void (*backward)(wcohi_cpu_exec *exec, const wcohi_op *op);
     /* After parameters changed; memory: `prepared` bytes. NULL: nothing to do. */
     void (*refresh)(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory);
     /* A state that comes from a file: 0 if it cannot be one. NULL: anything can. */
     int (*admit)(const wcohi_op *op, void *state);
+#ifndef WAVECOH_NO_TRAINING
+    void (*backward)(wcohi_cpu_exec *exec, const wcohi_op *op);
+#endif
 } wcohi_cpu_op;
 
 #define WCOHI_CPU_OP(KIND, name, keeps, refresh, admit)                                            \
-    {wcohi_##name##_sizes, wcohi_##name##_forward, wcohi_##name##_backward, refresh, admit},
+    {wcohi_##name##_sizes, wcohi_##name##_forward, refresh,                                        \
+     admit WCOHI_BACK(wcohi_##name##_backward)},
 static const wcohi_cpu_op wcohi_cpu_ops[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_CPU_OP)};
 
 /* What an op needs, in a pass of at most the plan's shape with `slots` workers. */
@@ -12092,15 +12199,16 @@ static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int fir
     wcohi_cpu_refresh(exec);
     if (run->session && run->position == 0 && first == 0) /* a blank state is all zero */
         memset(exec->states, 0, plan->states);
-    for (time = first; time < last; time++) {
+    for (time = first; time < last && time < plan->count; time++)
+        wcohi_cpu_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
+#ifndef WAVECOH_NO_TRAINING
+    for (; time < last; time++) {
+        const wcohi_op *op = &plan->ops[2 * plan->count - 1 - time];
         if (time == plan->count && !run->add)
             memset(exec->gradient, 0, base->model->trained_span * sizeof *exec->gradient);
-        if (time < plan->count) wcohi_cpu_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
-        else {
-            const wcohi_op *op = &plan->ops[2 * plan->count - 1 - time];
-            wcohi_cpu_ops[op->kind].backward(exec, op);
-        }
+        wcohi_cpu_ops[op->kind].backward(exec, op);
     }
+#endif
     return WCOH_OK;
 }
 
@@ -14226,6 +14334,7 @@ static wcoh_result wcohi_tokens_check(const uint32_t *tokens, size_t count, int 
     return WCOH_OK;
 }
 
+#ifndef WAVECOH_NO_TRAINING
 /* The same for targets, of which *counted count; at least one must. */
 static wcoh_result wcohi_targets_check(const uint32_t *targets, size_t count, int vocab,
                                        size_t *counted, wcoh_error *error)
@@ -14241,6 +14350,7 @@ static wcoh_result wcohi_targets_check(const uint32_t *targets, size_t count, in
     }
     return *counted ? WCOH_OK : wcohi_fail(error, WCOH_E_DATA, "no target of the batch counts");
 }
+#endif
 
 static wcoh_result wcohi_data_check(const uint32_t *tokens, size_t count, int seq, int vocab,
                                     const char *what, wcoh_error *error)
