@@ -15941,17 +15941,17 @@ static void wcohi_trainer_settle(wcoh_trainer *trainer)
 static wcohi_mark wcohi_mark_of(const wcohi_data *data)
 {
     const wcoh_sequences *s = &data->sequences;
-    unsigned char bytes[1024];
+    const int direct = wcohi_little_endian(); /* the numbers are the bytes */
+    unsigned char bytes[8];
     wcohi_hash hash;
     wcohi_mark mark;
-    size_t i, at = 0;
+    size_t i;
     wcohi_hash_start(&hash);
-    for (i = 0; i < data->size; i++) {
-        wcohi_put_le(bytes + at, s->tokens[s->offsets[0] + i], 4);
-        at += 4;
-        if (at < sizeof bytes && i + 1 < data->size) continue;
-        wcohi_hash_add(&hash, bytes, at);
-        at = 0;
+    if (direct && data->size)
+        wcohi_hash_add(&hash, s->tokens + s->offsets[0], data->size * sizeof *s->tokens);
+    for (i = 0; i < data->size && !direct; i++) {
+        wcohi_put_le(bytes, s->tokens[s->offsets[0] + i], 4);
+        wcohi_hash_add(&hash, bytes, 4);
     }
     for (i = 0; s->count > 1 && i < s->count; i++) {
         wcohi_put_le(bytes, (uint64_t)wcohi_sequence_length(s, i), 8);
@@ -16178,10 +16178,13 @@ static double wcohi_learning_rate(const wcoh_trainer_desc *desc, const wcohi_tra
     return from * (end + (1 - end) * 0.5 * (1 + cos(wcohi_pi * share)));
 }
 
-/* The rate at hand becomes the beginning of a new way. */
+/* The rate at hand becomes the beginning of a new way; one to another peak that no step has gone yet
+   is begun again. */
 static void wcohi_turn_take(wcohi_train_state *state, const wcoh_trainer_desc *desc, wcohi_turn turn)
 {
-    state->turn_lr = wcohi_learning_rate(desc, state, state->step);
+    int again = turn == WCOHI_TURN_RISE && state->turn == WCOHI_TURN_RISE &&
+                state->turn_step == state->step;
+    if (!again) state->turn_lr = wcohi_learning_rate(desc, state, state->step);
     state->turn_step = state->step;
     state->turn = (int)turn;
 }
@@ -16194,7 +16197,7 @@ static void wcohi_turn_settings(wcohi_train_state *state, const wcoh_trainer_des
     if (state->step == 0) return;
     if (after->lr < before->lr || after->lr > before->lr)
         wcohi_turn_take(state, before, WCOHI_TURN_RISE);
-    else if (after->steps == before->steps) return;
+    else if (after->steps == before->steps || state->turn_step == state->step) return;
     else if (wcohi_steps_made(before, state) || (falls && after->steps < 0))
         wcohi_turn_take(state, before, WCOHI_TURN_KEEP);
     else if (falls) wcohi_turn_take(state, before, WCOHI_TURN_FALL);

@@ -1746,6 +1746,30 @@ static void a_finished_run_goes_on_without_a_jump(void)
     wcoh_model_destroy(model);
 }
 
+/* A new peak may come before the new number of steps, and once more: the last one counts, from where
+   the rate was. */
+static void settings_may_come_in_any_order(void)
+{
+    wcoh_model_desc desc = model_desc_of(small);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer = rated_trainer(model, 20);
+    int step;
+    CHECK(wcoh_trainer_run(trainer, -1, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.006", NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.004", NULL) == WCOH_OK);
+    CHECK(is_over(trainer, model));
+    CHECK(wcoh_trainer_set(trainer, "steps", "-1", NULL) == WCOH_OK);
+    for (step = 0; step < 7; step++)
+        next_rate_is(trainer, step < 4 ? 0.0008 + 0.0008 * (step + 1) : 0.004);
+    CHECK(wcoh_trainer_set(trainer, "lr", "0.002", NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_finish(trainer, 2, NULL) == WCOH_OK); /* on the way: 0.0035 is next */
+    next_rate_is(trainer, 0.0035);
+    next_rate_is(trainer, (0.0035 + 0.0002) / 2);
+    CHECK(is_over(trainer, model));
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
 /* The patience is spent, but the decay is still made: it begins anew. */
 static void a_run_that_lost_patience_can_be_finished(void)
 {
@@ -2727,6 +2751,7 @@ int main(void)
     RUN(the_end_of_a_run_changes_nothing_before_it);
     RUN(settings_change_in_mid_run);
     RUN(a_finished_run_goes_on_without_a_jump);
+    RUN(settings_may_come_in_any_order);
     RUN(a_run_that_lost_patience_can_be_finished);
     RUN(new_data_after_the_end_are_learnt);
     RUN(the_callback_stops_a_call);
