@@ -310,11 +310,61 @@ static size_t text_plain_for(const wcoh_tokenizer *tokenizer, char *text, size_t
     return tokenizer_has_return(tokenizer) ? size : text_plain(text, size);
 }
 
+/* Texts one behind the other, as the library takes sequences. All zero is none. */
+typedef struct texts {
+    uint32_t *tokens;
+    size_t *offsets; /* [count + 1] */
+    size_t count, room, offset_room;
+} texts;
+
+/* Append a text of two tokens or more, and free it. */
+COMMON_USED(__unused__)
+static void texts_add(texts *t, uint32_t *tokens, size_t count)
+{
+    size_t used = t->count ? t->offsets[t->count] : 0;
+    if (t->count + 2 > t->offset_room) {
+        t->offset_room = 2 * t->offset_room + 16;
+        t->offsets = (size_t *)realloc(t->offsets, t->offset_room * sizeof *t->offsets);
+    }
+    if (used + count > t->room) {
+        t->room = t->count ? 2 * (used + count) : count;
+        t->tokens = (uint32_t *)realloc(t->tokens, t->room * sizeof *t->tokens);
+    }
+    if (!t->offsets || !t->tokens)
+        fail(EXIT_FAILED, "no memory for %lu tokens", (unsigned long)t->room);
+    memcpy(t->tokens + used, tokens, count * sizeof *tokens);
+    free(tokens);
+    t->offsets[0] = 0;
+    t->offsets[++t->count] = used + count;
+}
+
+/* Tokens of all of them. */
+COMMON_USED(__unused__)
+static size_t texts_size(const texts *t) { return t->count ? t->offsets[t->count] : 0; }
+
+COMMON_USED(__unused__)
+static wcoh_sequences texts_sequences(const texts *t)
+{
+    wcoh_sequences s;
+    s.count = t->count;
+    s.offsets = t->offsets;
+    s.tokens = t->tokens;
+    return s;
+}
+
+COMMON_USED(__unused__)
+static void texts_free(texts *t)
+{
+    free(t->tokens);
+    free(t->offsets);
+}
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 /* An option of the program itself. */
 typedef enum option_kind {
     OPTION_TEXT,
+    OPTION_LIST,
     OPTION_FLAG,
     OPTION_WHOLE,
     OPTION_REAL,
@@ -328,11 +378,17 @@ typedef struct choice {
     int index;
 } choice;
 
+/* The target of an OPTION_LIST, which may be given again and again. All zero is empty. */
+typedef struct text_list {
+    const char **items;
+    int count;
+} text_list;
+
 typedef struct option {
     const char *name; /* "out"; '-' and '_' mean the same in all names */
     option_kind kind;
-    void *target;     /* const char *, int, long long, double or choice; what stands there is shown
-                         as the default */
+    void *target;     /* const char *, text_list, int, long long, double or choice; what stands
+                         there is shown as the default */
     double low, high; /* of numbers */
     const char *help;
 } option;
@@ -382,7 +438,7 @@ typedef struct command {
     int option_count;
     settings *descs;
     int desc_count;
-    const char *words[8]; /* arguments that are no options */
+    const char **words; /* arguments that are no options; NULL behind the last ones */
     int word_count, word_limit;
 } command;
 
@@ -426,6 +482,20 @@ static const wcoh_field *field_find(const settings *s, const char *given, size_t
     return NULL;
 }
 
+/* The array doubles where it is full: at every power of two. */
+COMMON_USED(__unused__)
+static void list_add(text_list *list, const char *item)
+{
+    int count = list->count++;
+    const char **longer;
+    if ((count & (count - 1)) == 0) {
+        longer = (const char **)(void *)text_keep((count ? 2 * (size_t)count : 1) * sizeof *longer);
+        if (count) memcpy(longer, list->items, (size_t)count * sizeof *longer);
+        list->items = longer;
+    }
+    list->items[count] = item;
+}
+
 static void option_set(const option *o, const char *text)
 {
     char *end = NULL, spelled[32];
@@ -436,6 +506,10 @@ static void option_set(const option *o, const char *text)
     }
     if (o->kind == OPTION_TEXT) {
         *(const char **)o->target = text;
+        return;
+    }
+    if (o->kind == OPTION_LIST) {
+        list_add((text_list *)o->target, text);
         return;
     }
     if (o->kind == OPTION_CHOICE) {
@@ -552,8 +626,10 @@ static void option_apply(command *c, const char *name, size_t length, const char
 static void options_read(command *c, int argc, char **argv)
 {
     const char *name, *value;
-    size_t length = 0;
+    size_t length = 0, room = ((size_t)argc + 8) * sizeof *c->words;
     int i = 1;
+    c->words = (const char **)(void *)text_keep(room);
+    memset(c->words, 0, room);
     while (i < argc) {
         if (!option_next(c, argc, argv, &i, &name, &length, &value)) {
             if (c->word_count >= c->word_limit)
@@ -609,7 +685,7 @@ static void help_head(int markdown, const char *title)
 static void help_option(const option *o, int markdown)
 {
     /* in the order of option_kind */
-    static const char *const units[] = {"TEXT", "", "N", "X", "NAME"};
+    static const char *const units[] = {"TEXT", "TEXT", "", "N", "X", "NAME"};
     const char *value = "", *allowed = "";
     if (o->kind == OPTION_TEXT && *(const char **)o->target) value = *(const char **)o->target;
     if (o->kind == OPTION_WHOLE) value = text_made("%ld", (long)*(long long *)o->target);

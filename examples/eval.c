@@ -5,7 +5,8 @@
 
    Without --stream: windows of --seq tokens that follow each other, a fresh context each; every
    window predicts that many next tokens, and an incomplete last one is dropped. With --stream: the
-   same range as one unbroken stream through a session. Prints `loss 1.728512 tokens 111488`.
+   same range as one unbroken stream through a session. Of several texts windows and streams begin
+   anew with each, and no window is dropped. Prints `loss 1.728512 tokens 111488`.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -18,9 +19,10 @@
 #include "common.h"
 
 typedef struct request {
-    const char *model, *text, *device, *isa_name;
+    const char *model, *device, *isa_name;
+    const char **files;
+    int file_count;
     choice unknown;
-    char *bytes; /* the whole file */
     long long from, to, threads;
     int stream;
     wcoh_eval_desc windows;
@@ -40,67 +42,88 @@ static void request_read(request *r, int argc, char **argv)
     settings windows = settings_of("windows", WCOH_DESC_EVAL, &r->windows, NULL);
     command c;
     memset(&c, 0, sizeof c);
-    c.usage = "MODEL TEXT [options]\nPrints the mean loss of a text, in nats a token.";
+    c.usage = "MODEL TEXT [TEXT ..] [options]\nPrints the mean loss of texts, in nats a token.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
     c.descs = &windows;
     c.desc_count = 1;
-    c.word_limit = 2;
+    c.word_limit = argc;
     options_read(&c, argc, argv);
     r->windows.cpu.isa = isa_named(r->isa_name);
     r->windows.cpu.threads = (int)r->threads;
     if (c.word_count < 2) fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (r->to && r->to <= r->from)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
+    if (c.word_count > 2 && (r->from || r->to))
+        fail(EXIT_USAGE, "--%s is a place in one text, not in several", r->from ? "from" : "to");
     r->model = c.words[0];
-    r->text = c.words[1];
+    r->files = c.words + 1;
+    r->file_count = c.word_count - 1;
 }
 
-/* The tokens of bytes --from .. --to of the text. */
-static uint32_t *read_range(request *r, const wcoh_model *model, size_t *count)
+/* How sentences name what is scored. */
+static const char *texts_named(const request *r)
+{
+    return r->file_count == 1 ? file_named(r->files[0]) : text_made("%d texts", r->file_count);
+}
+
+/* Add the tokens of bytes --from .. --to of a text. */
+static void read_range(const request *r, const wcoh_model *model, const char *path, texts *all)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
-    size_t size, from = (size_t)r->from, to;
-    const char *name = file_named(r->text);
-    r->bytes = file_read(r->text, &size);
+    size_t size, from = (size_t)r->from, to, count;
+    const char *name = file_named(path);
+    char *bytes = file_read(path, &size);
+    uint32_t *tokens;
     to = r->to ? (size_t)r->to : size;
     if (!tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text", r->model);
     if (from >= size || to > size)
         fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lu --to %lu is outside", name,
              (unsigned long)size, (unsigned long)from, (unsigned long)to);
-    size = text_plain_for(tokenizer, r->bytes + from, to - from);
-    return text_encode(r->unknown.index, tokenizer, r->bytes + from, size, name, from, count);
+    size = text_plain_for(tokenizer, bytes + from, to - from);
+    tokens = text_encode(r->unknown.index, tokenizer, bytes + from, size, name, from, &count);
+    if (count < 2) fail(EXIT_FAILED, "%s: one token alone predicts nothing: two are needed", name);
+    texts_add(all, tokens, count);
+    free(bytes);
 }
 
-/* One session over all tokens; the first one is heard and not predicted. */
-static double score_stream(const request *r, wcoh_model *model, const uint32_t *tokens,
-                           size_t count)
+/* A session over each text alone; the first token is heard and not predicted. */
+static double score_streams(const request *r, wcoh_model *model, const wcoh_sequences *s,
+                            size_t *scored)
 {
     wcoh_session_desc desc;
     wcoh_session *session = NULL;
     wcoh_error error;
-    double nats = 0;
-    if (count < 2)
-        fail(EXIT_FAILED, "%s: one token alone predicts nothing: a stream needs two", r->text);
+    double nats = 0, one;
+    size_t i;
     memset(&desc, 0, sizeof desc);
     desc.cpu = r->windows.cpu;
     desc.device = r->windows.device;
     must(wcoh_session_create(&session, model, &desc, &error), r->model, &error);
-    must(wcoh_session_score(session, tokens, count, &nats, &error), r->text, &error);
+    for (i = 0; i < s->count; i++) {
+        size_t count = s->offsets[i + 1] - s->offsets[i];
+        wcoh_session_reset(session);
+        must(wcoh_session_score(session, s->tokens + s->offsets[i], count, &one, &error),
+             file_named(r->files[i]), &error);
+        nats += one;
+        *scored += count - 1;
+    }
     wcoh_session_destroy(session);
-    return nats / (double)(count - 1);
+    return nats / (double)*scored;
 }
 
-static double score_windows(const request *r, wcoh_model *model, const uint32_t *tokens,
-                            size_t count, size_t *scored)
+static double score_windows(const request *r, wcoh_model *model, const wcoh_sequences *s,
+                            size_t *scored)
 {
     wcoh_error error;
     double loss = 0;
     wcoh_result result =
-        wcoh_model_evaluate(model, &r->windows, tokens, count, &loss, scored, &error);
+        s->count > 1 ? wcoh_model_evaluate_sequences(model, &r->windows, s, &loss, scored, &error)
+                     : wcoh_model_evaluate(model, &r->windows, s->tokens, s->offsets[1], &loss,
+                                           scored, &error);
     if (result == WCOH_E_ARGUMENT) fail(EXIT_USAGE, "%s", error.text);
-    must(result, r->text, &error);
+    must(result, texts_named(r), &error);
     return loss;
 }
 
@@ -109,27 +132,26 @@ int main(int argc, char **argv)
     request r;
     wcoh_model *model = NULL;
     wcoh_error error;
-    uint32_t *tokens;
-    size_t count = 0, scored = 0;
+    texts all;
+    wcoh_sequences sequences;
+    size_t scored = 0;
     double loss;
+    int i;
     program_name = "eval";
     memset(&r, 0, sizeof r);
+    memset(&all, 0, sizeof all);
     r.unknown.words = UNKNOWN_WORDS;
     r.device = "cpu";
     r.isa_name = "auto";
     request_read(&r, argc, argv);
     r.windows.device = device_named(r.device);
     must(wcoh_model_load_file(&model, r.model, NULL, &error), NULL, &error);
-    tokens = read_range(&r, model, &count);
-    if (r.stream) {
-        loss = score_stream(&r, model, tokens, count);
-        scored = count - 1;
-    } else {
-        loss = score_windows(&r, model, tokens, count, &scored);
-    }
+    for (i = 0; i < r.file_count; i++) read_range(&r, model, r.files[i], &all);
+    sequences = texts_sequences(&all);
+    loss = r.stream ? score_streams(&r, model, &sequences, &scored)
+                    : score_windows(&r, model, &sequences, &scored);
     printf("loss %.6f tokens %lu\n", loss, (unsigned long)scored);
-    free(tokens);
-    free(r.bytes);
+    texts_free(&all);
     wcoh_model_destroy(model);
     device_close(r.windows.device);
     stdout_check();

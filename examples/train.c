@@ -3,7 +3,8 @@
    cc -O2 examples/train.c -o train -lm -lpthread
    cc -O2 -DWAVECOH_VULKAN examples/train.c -o train -lm -lpthread     (adds --device vulkan[:N])
 
-   Lines on stdout, for scripts: first, in bytes, and what the letters are
+   Lines on stdout, for scripts: first, in bytes, and what the letters are (of several texts a line
+   each, with "file NAME" at its end)
        split train 0..1003854 val 1003854..1115394
        tokenizer chars: 65 different characters
    at each evaluation (train is the mean since the line before; without validation there is no val,
@@ -29,11 +30,12 @@
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
 typedef struct request {
-    const char *data, *val, *out, *resume, *from, *preset, *device, *isa, *log;
+    text_list data, val;
+    const char *out, *resume, *from, *preset, *device, *isa, *log;
     choice tokenizer, unknown;
     long long threads, sample, finish;
     double seconds, val_share;
-    int no_replace;
+    int no_replace, start;
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
     int seq;   /* tokens a window, its default filled in */
@@ -102,10 +104,11 @@ static void request_check(request *r, const command *c, int argc, char **argv)
              option_spelled(c->descs[0].first, spelled), fixed, r->resume ? "resume" : "from");
     if (fixed && option_given(c, argc, argv, "tokenizer"))
         fail(EXIT_USAGE, "--tokenizer is fixed in %s", fixed);
-    if (fixed && !r->data)
+    if (fixed && r->start) fail(EXIT_USAGE, "--start is fixed in %s", fixed);
+    if (fixed && !r->data.count)
         fail(EXIT_USAGE, "--%s needs --data, the text that it goes on with",
              r->resume ? "resume" : "from");
-    if (r->val && option_given(c, argc, argv, "val_share"))
+    if (r->val.count && option_given(c, argc, argv, "val_share"))
         fail(EXIT_USAGE, "--val is a text of its own: --val-share goes without it");
     if (!fixed) check_bands(r, c, argc, argv);
     if (seconds && (steps || r->resume))
@@ -114,7 +117,7 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     if (option_given(c, argc, argv, "finish") && (!r->resume || steps))
         fail(EXIT_USAGE, "--finish ends a run that is resumed: it goes with --resume, without --steps");
     if (!r->out) r->out = r->resume ? r->resume : "model.safetensors";
-    r->paced = seconds || (!r->data && !steps);
+    r->paced = seconds || (!r->data.count && !steps);
     r->own_warmup = option_given(c, argc, argv, "warmup") != NULL;
     r->own_evals = option_given(c, argc, argv, "eval_every") != NULL;
     r->own_windows = option_given(c, argc, argv, "eval_batches") != NULL;
@@ -128,11 +131,12 @@ static void request_check(request *r, const command *c, int argc, char **argv)
 static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 {
     const option options[] = {
-        {"data", OPTION_TEXT, &r->data, 0, 0,
-         "the text to learn, - for standard input; wavecoh.h if not given"},
-        {"val", OPTION_TEXT, &r->val, 0, 0,
-         "a text to validate on; the end of --data if not given"},
+        {"data", OPTION_LIST, &r->data, 0, 0,
+         "the text to learn, - for standard input; again for more texts; wavecoh.h if not given"},
+        {"val", OPTION_LIST, &r->val, 0, 0,
+         "a text to validate on, again for more; the end of each --data if not given"},
         {"val_share", OPTION_REAL, &r->val_share, 0.001, 0.9, "share of that end"},
+        {"start", OPTION_FLAG, &r->start, 0, 0, "a symbol of its own begins every text"},
         {"out", OPTION_TEXT, &r->out, 0, 0,
          "checkpoint to leave; model.safetensors, or the one resumed"},
         {"resume", OPTION_TEXT, &r->resume, 0, 0, "checkpoint to go on from"},
@@ -181,14 +185,18 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
+/* A file, and where in it validation begins. */
+typedef struct source {
+    const char *name; /* as sentences have it */
+    char *bytes;
+    size_t size, cut;
+} source;
+
 typedef struct corpus {
-    char *text, *val_text; /* val_text: of --val, or NULL */
-    size_t size, cut;      /* bytes; validation begins at `cut` */
-    size_t val_size;       /* of val_text */
-    uint32_t *train, *val;
-    size_t train_count, val_count;
-    wcoh_tokenizer *made; /* for this text; NULL: the loaded model's is used */
-    const char *why;      /* that one was made */
+    source *data, *val;    /* of --data, and of --val */
+    texts train, validate; /* tokens to learn from and to validate on */
+    wcoh_tokenizer *made;  /* for these texts; NULL: the loaded model's is used */
+    const char *why;       /* that one was made */
 } corpus;
 
 static const char *find_own_source(void)
@@ -205,96 +213,157 @@ static const char *find_own_source(void)
     return NULL;
 }
 
-/* The tokenizer of that kind for a text; NULL and a reason where it must not be and is no UTF-8. */
-static wcoh_tokenizer *tokenizer_of(const request *r, wcoh_tokenizer_kind kind, const char *bytes,
-                                    size_t size, int must_be, wcoh_error *error)
+static source *sources_read(const text_list *files)
+{
+    source *list = (source *)calloc((size_t)files->count + 1, sizeof *list);
+    int i;
+    if (!list) fail(EXIT_FAILED, "no memory for %d texts", files->count);
+    for (i = 0; i < files->count; i++) {
+        list[i].name = file_named(files->items[i]);
+        list[i].bytes = file_read(files->items[i], &list[i].size);
+    }
+    return list;
+}
+
+static void sources_free(source *list, int count)
+{
+    while (list && count-- > 0) free(list[count].bytes);
+    free(list);
+}
+
+/* All texts to learn, as an alphabet of characters means them; NULL and the sentence where one cannot
+   be given to such a tokenizer. *size is that of them all. */
+static char *texts_joined(const request *r, const corpus *text, const wcoh_tokenizer_desc *desc,
+                          size_t *size, const char **why)
+{
+    wcoh_tokenizer *tried;
+    wcoh_error error;
+    size_t all = 1, piece;
+    char *joined;
+    int i;
+    for (i = 0; i < r->data.count; i++) all += text->data[i].size;
+    joined = (char *)malloc(all);
+    if (!joined) fail(EXIT_FAILED, "no memory for %lu bytes", (unsigned long)all);
+    for (i = 0, *size = 0; i < r->data.count; i++, *size += piece) {
+        const source *s = &text->data[i];
+        memcpy(joined + *size, s->bytes, s->size);
+        piece = text_plain(joined + *size, s->size);
+        if (!wcoh_tokenizer_create(&tried, desc, joined + *size, piece, &error)) {
+            wcoh_tokenizer_destroy(tried);
+            continue;
+        }
+        *why = text_made("%s: %s", s->name, error.text);
+        free(joined);
+        return NULL;
+    }
+    return joined;
+}
+
+/* The tokenizer of that kind for the texts; NULL and the sentence where it cannot be. */
+static wcoh_tokenizer *tokenizer_of(const request *r, wcoh_tokenizer_kind kind, const corpus *text,
+                                    const char **why)
 {
     wcoh_tokenizer *tokenizer = NULL;
     wcoh_tokenizer_desc desc;
-    char *plain = (char *)malloc(size + 1);
-    wcoh_result result;
-    if (!plain) fail(EXIT_FAILED, "%s: no memory for %lu bytes", r->data, (unsigned long)size);
-    memcpy(plain, bytes, size);
+    wcoh_error error;
+    size_t size;
+    char *joined;
     memset(&desc, 0, sizeof desc);
     desc.kind = kind;
-    result = wcoh_tokenizer_create(&tokenizer, &desc, plain, text_plain(plain, size), error);
-    free(plain);
-    if (must_be || result == WCOH_E_MEMORY) must(result, file_named(r->data), error);
+    desc.start = r->start;
+    joined = texts_joined(r, text, &desc, &size, why);
+    if (joined) must(wcoh_tokenizer_create(&tokenizer, &desc, joined, size, &error), NULL, &error);
+    free(joined);
     return tokenizer;
 }
 
-/* The tokenizer that was asked for, or that suits the text. */
+/* The tokenizer that was asked for, or that suits the texts. */
 static void choose_tokenizer(const request *r, corpus *text)
 {
-    wcoh_error error;
-    int given = r->tokenizer.index != TOKENIZER_AUTO, letters;
+    const char *why = NULL;
+    int given = r->tokenizer.index != TOKENIZER_AUTO, letters, i;
     wcoh_tokenizer_kind kind =
         given ? (wcoh_tokenizer_kind)(r->tokenizer.index - TOKENIZER_FIRST) : WCOH_TOKENIZER_CHARS;
-    if (kind != WCOH_TOKENIZER_BYTES) text_mark(r->data, text->text, text->size);
-    text->made = tokenizer_of(r, kind, text->text, text->size, given, &error);
+    for (i = 0; kind != WCOH_TOKENIZER_BYTES && i < r->data.count; i++)
+        text_mark(r->data.items[i], text->data[i].bytes, text->data[i].size);
+    text->made = tokenizer_of(r, kind, text, &why);
+    if (!text->made && given) fail(EXIT_FAILED, "%s", why);
     letters = wcoh_tokenizer_characters(text->made);
-    text->why = !text->made ? text_made("%s", error.text)
-                : letters   ? text_made("%d different characters", letters)
-                            : "256 symbols";
+    if (text->made) why = letters ? text_made("%d different characters", letters) : "256 symbols";
+    else if (r->data.count == 1) why += strlen(text->data[0].name) + 2; /* it needs no name */
     if (kind == WCOH_TOKENIZER_CHARS && letters == 1)
         fail(EXIT_FAILED, "%s: it is one character again and again: there is nothing to learn",
-             file_named(r->data));
+             text->data[0].name);
+    text->why = why;
     if (given || (text->made && letters <= 512)) return;
     wcoh_tokenizer_destroy(text->made);
-    text->made = tokenizer_of(r, WCOH_TOKENIZER_BYTES, "", 0, 1, &error);
-}
-
-/* Tokens of bytes [from, to) of a text. */
-static uint32_t *corpus_encode(const request *r, const wcoh_tokenizer *tokenizer, const char *path,
-                               char *text, size_t from, size_t to, size_t *count)
-{
-    size_t size = text_plain_for(tokenizer, text + from, to - from);
-    return text_encode(r->unknown.index, tokenizer, text + from, size, file_named(path), from,
-                          count);
+    text->made = tokenizer_of(r, WCOH_TOKENIZER_BYTES, text, &why);
 }
 
 /* Where validation begins; a character of UTF-8 is not cut, nor the end of a line. */
-static size_t corpus_cut(const corpus *text, const wcoh_tokenizer *tokenizer, const request *r)
+static size_t source_cut(const source *s, const wcoh_tokenizer *tokenizer, const request *r)
 {
-    size_t n = text->size, cut;
-    if (r->trainer.eval_every < 0 || r->val) return n;
+    size_t n = s->size, cut;
+    if (r->trainer.eval_every < 0 || r->val.count) return n;
     cut = r->val_share == 0.1 ? n / 10 * 9 + n % 10 * 9 / 10
                               : (size_t)((1 - r->val_share) * (double)n);
     if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) return cut;
-    while (cut > 0 && cut < n && ((unsigned char)text->text[cut] & 0xc0) == 0x80) cut--;
-    if (cut > 0 && cut < n && text->text[cut] == '\n' && text->text[cut - 1] == '\r') cut--;
+    while (cut > 0 && cut < n && ((unsigned char)s->bytes[cut] & 0xc0) == 0x80) cut--;
+    if (cut > 0 && cut < n && s->bytes[cut] == '\n' && s->bytes[cut - 1] == '\r') cut--;
     return cut;
 }
 
-/* Nine tenths to learn from, the rest to validate, unless told otherwise. */
-static void corpus_split(corpus *text, const wcoh_tokenizer *tokenizer, const request *r)
+/* Add the tokens of bytes [from, to) where there are two or more; returns their number. */
+static size_t source_encode(const request *r, const wcoh_tokenizer *tokenizer, const source *s,
+                            size_t from, size_t to, texts *all)
 {
-    size_t seq = (size_t)r->seq;
-    const char *name = file_named(r->data);
-    int evaluated = r->trainer.eval_every >= 0;
-    text->cut = corpus_cut(text, tokenizer, r);
-    text->train =
-        corpus_encode(r, tokenizer, r->data, text->text, 0, text->cut, &text->train_count);
-    if (r->val)
-        text->val = corpus_encode(r, tokenizer, r->val, text->val_text, 0, text->val_size,
-                                  &text->val_count);
-    else
-        text->val = corpus_encode(r, tokenizer, r->data, text->text, text->cut, text->size,
-                                  &text->val_count);
-    if (text->train_count < seq + 1)
+    size_t size = text_plain_for(tokenizer, s->bytes + from, to - from), count;
+    uint32_t *tokens = text_encode(r->unknown.index, tokenizer, s->bytes + from, size, s->name,
+                                   from, &count);
+    if (count >= 2) texts_add(all, tokens, count);
+    else free(tokens);
+    return count;
+}
+
+/* The sentences for one text that is too short for a window; several may be, they are padded. */
+static void corpus_check(const corpus *text, const request *r)
+{
+    size_t seq = (size_t)r->seq, learnt = texts_size(&text->train);
+    size_t validated = texts_size(&text->validate);
+    if (r->data.count == 1 && learnt < seq + 1)
         fail(EXIT_FAILED,
              "%s: %lu tokens to learn from are too few for a window of %lu and the one after it",
-             name, (unsigned long)text->train_count, (unsigned long)seq);
-    if (!evaluated || text->val_count >= seq + 1) return;
-    if (r->val)
+             text->data[0].name, (unsigned long)learnt, (unsigned long)seq);
+    if (r->trainer.eval_every < 0) return;
+    if (r->val.count == 1 && validated < seq + 1)
         fail(EXIT_FAILED,
              "%s: %lu tokens are too few for a window of %lu (--seq) and the one after it",
-             file_named(r->val), (unsigned long)text->val_count, (unsigned long)seq);
-    fail(EXIT_FAILED,
-         "%s: its last %s, %lu tokens, is too short for a window of %lu (--seq) and the one "
-         "after it; --eval-every -1 trains without validation",
-         name, r->val_share == 0.1 ? "tenth" : "part", (unsigned long)text->val_count,
-         (unsigned long)seq);
+             text->val[0].name, (unsigned long)validated, (unsigned long)seq);
+    if (r->val.count == 0 && r->data.count == 1 && validated < seq + 1)
+        fail(EXIT_FAILED,
+             "%s: its last %s, %lu tokens, is too short for a window of %lu (--seq) and the one "
+             "after it; --eval-every -1 trains without validation",
+             text->data[0].name, r->val_share == 0.1 ? "tenth" : "part", (unsigned long)validated,
+             (unsigned long)seq);
+    if (validated == 0)
+        fail(EXIT_FAILED, "no text has an end of two tokens to validate on; --eval-every -1 trains "
+                          "without validation");
+}
+
+/* Nine tenths of each text to learn from, the rest to validate, unless told otherwise. */
+static void corpus_split(corpus *text, const wcoh_tokenizer *tokenizer, const request *r)
+{
+    int i;
+    for (i = 0; i < r->data.count; i++) {
+        source *s = &text->data[i];
+        s->cut = source_cut(s, tokenizer, r);
+        if (source_encode(r, tokenizer, s, 0, s->cut, &text->train) < 2 && r->data.count > 1)
+            fail(EXIT_FAILED, "%s: two tokens at least are needed to learn from", s->name);
+        source_encode(r, tokenizer, s, s->cut, s->size, &text->validate);
+    }
+    for (i = 0; r->trainer.eval_every >= 0 && i < r->val.count; i++)
+        source_encode(r, tokenizer, &text->val[i], 0, text->val[i].size, &text->validate);
+    corpus_check(text, r);
 }
 
 /* Read, choose an alphabet unless `model` has one, split and encode. */
@@ -304,8 +373,8 @@ static void corpus_open(corpus *text, request *r, const wcoh_model *model)
     if (model && !tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text",
              r->resume ? r->resume : r->from);
-    text->text = file_read(r->data, &text->size);
-    if (r->val) text->val_text = file_read(r->val, &text->val_size);
+    text->data = sources_read(&r->data);
+    text->val = sources_read(&r->val);
     if (!model) choose_tokenizer(r, text);
     if (!model) tokenizer = text->made;
     corpus_split(text, tokenizer, r);
@@ -313,13 +382,44 @@ static void corpus_open(corpus *text, request *r, const wcoh_model *model)
     r->model.vocab = wcoh_tokenizer_vocab(tokenizer);
 }
 
-static void corpus_close(corpus *text)
+/* One text is one unbroken stream; several are sequences. */
+static wcoh_result corpus_give(const corpus *text, wcoh_trainer *trainer, wcoh_error *error)
+{
+    wcoh_sequences train = texts_sequences(&text->train), val = texts_sequences(&text->validate);
+    if (train.count > 1 || val.count > 1)
+        return wcoh_trainer_set_sequences(trainer, &train, val.count ? &val : NULL, error);
+    return wcoh_trainer_set_data(trainer, train.tokens, texts_size(&text->train), val.tokens,
+                                 texts_size(&text->validate), error);
+}
+
+/* The first lines of the output. */
+static void corpus_lines(const corpus *text, const request *r)
+{
+    int i, several = r->data.count > 1 || r->val.count > 1;
+    for (i = 0; i < r->data.count; i++) {
+        const source *s = &text->data[i];
+        printf("split train 0..%lu", (unsigned long)s->cut);
+        if (!r->val.count)
+            printf(" val %lu..%lu", (unsigned long)s->cut, (unsigned long)s->size);
+        else if (!several) printf(" val 0..%lu", (unsigned long)text->val[0].size);
+        if (several) printf(" file %s", s->name);
+        putchar('\n');
+    }
+    for (i = 0; several && i < r->val.count; i++)
+        printf("split val 0..%lu file %s\n", (unsigned long)text->val[i].size, text->val[i].name);
+    if (!text->made) return;
+    printf("tokenizer %s: %s%s\n",
+           word_at(TOKENIZER_WORDS, TOKENIZER_FIRST + (int)wcoh_tokenizer_get_kind(text->made)),
+           text->why, r->start ? " and a start symbol" : "");
+}
+
+static void corpus_close(corpus *text, const request *r)
 {
     wcoh_tokenizer_destroy(text->made);
-    free(text->train);
-    free(text->val);
-    free(text->text);
-    free(text->val_text);
+    texts_free(&text->train);
+    texts_free(&text->validate);
+    sources_free(text->data, r->data.count);
+    sources_free(text->val, r->val.count);
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
@@ -349,7 +449,7 @@ typedef struct run {
     int unlogged;            /* 1: `last` is a step whose row waits for its validation loss */
     double started;          /* seconds_now() when training began */
     double marked;           /* and when the last step or evaluation ended */
-    uint64_t first_step;
+    uint64_t first_step, line_tokens; /* at the beginning, and at the last line */
     double step_seconds; /* since the last line, without evaluation and saving */
     double loss_sum;     /* since the last line */
     long loss_count;
@@ -446,9 +546,8 @@ static int on_progress(const wcoh_stats *stats, void *user)
 
 static void step_line(run *r)
 {
-    const wcoh_trainer_desc *desc = wcoh_trainer_get_desc(r->trainer);
     char train[64], val[64], eta[64];
-    double tokens = (double)r->loss_count * desc->batch * desc->seq * desc->accumulate;
+    double tokens = (double)(r->last.tokens - r->line_tokens);
     live_clear(r);
     if (r->loss_count) r->line_loss = r->loss_sum / (double)r->loss_count;
     if (r->lowest_loss <= 0 || r->line_loss < r->lowest_loss) r->lowest_loss = r->line_loss;
@@ -458,6 +557,7 @@ static void step_line(run *r)
            r->step_seconds > 0 ? tokens / r->step_seconds : 0.0, eta_text(r, eta));
     r->loss_sum = r->step_seconds = 0;
     r->loss_count = 0;
+    r->line_tokens = r->last.tokens;
 }
 
 /* ---- saving ---------------------------------------------------------------------------------- */
@@ -498,6 +598,12 @@ static void check_source(const target *t, const char *reader, const char *path)
              reader);
 }
 
+static void check_sources(const target *t, const char *reader, const text_list *paths)
+{
+    int i;
+    for (i = 0; i < paths->count; i++) check_source(t, reader, paths->items[i]);
+}
+
 /* Before anything is computed: every file has a place, and none is another one. Nothing that stands
    there is touched. */
 static void check_targets(const request *r)
@@ -515,8 +621,8 @@ static void check_targets(const request *r)
             reason = strrchr(error.text, ':');
             fail(EXIT_FAILED, "%s: cannot save there%s", path, reason ? reason : "");
         }
-        check_source(&targets[i], "--data", r->data);
-        check_source(&targets[i], "--val", r->val);
+        check_sources(&targets[i], "--data", &r->data);
+        check_sources(&targets[i], "--val", &r->val);
         check_source(&targets[i], "--from", i ? r->from : NULL); /* that one may move aside */
         check_source(&targets[i], "--resume", i ? r->resume : NULL);
         if (i > 0) check_source(&targets[i], targets[0].option, targets[0].path);
@@ -663,12 +769,9 @@ static void open_trainer(run *r, const wcoh_trainer_desc *desc)
 {
     wcoh_error error;
     wcoh_result result = wcoh_trainer_create(&r->trainer, r->model, desc, &error);
-    const corpus *t = r->text;
     if (result == WCOH_E_ARGUMENT) fail(EXIT_USAGE, "%s", error.text);
     must(result, NULL, &error);
-    must(wcoh_trainer_set_data(r->trainer, t->train, t->train_count, t->val_count ? t->val : NULL,
-                               t->val_count, &error),
-         r->ask->data, &error);
+    must(corpus_give(r->text, r->trainer, &error), r->text->data[0].name, &error);
 }
 
 static void open_model(run *r)
@@ -695,7 +798,7 @@ static void pace(run *r, wcoh_trainer_desc *desc)
     do must(wcoh_trainer_step(r->trainer, &stats, &error), NULL, &error);
     while (seconds_now() - began < 0.1 * ask->seconds && !interrupted);
     step_time = (seconds_now() - began) / (double)(stats.step - 1);
-    if (r->text->val_count) {
+    if (r->text->validate.count) {
         began = seconds_now();
         must(wcoh_trainer_evaluate(r->trainer, &val, &error), NULL, &error);
         eval_time = seconds_now() - began;
@@ -774,7 +877,7 @@ static void check_outputs(run *r)
 /* What follows a unit of work that ended a step or an evaluation. */
 static void after_unit(run *r)
 {
-    int silent = !r->text->val_count && r->last.step % 100 == 0 && r->loss_count > 0;
+    int silent = !r->text->validate.count && r->last.step % 100 == 0 && r->loss_count > 0;
     if (!r->evaluated && !silent) return;
     step_line(r);
     r->evaluated = 0;
@@ -808,6 +911,7 @@ static int train(run *r)
     wcoh_trainer_stats(r->trainer, &stats);
     r->last = stats;
     r->first_step = stats.step;
+    r->line_tokens = stats.tokens;
     r->started = r->marked = seconds_now();
     while (!stats.done && !interrupted) {
         wcoh_result result = wcoh_trainer_run(r->trainer, 0, &stats, &error); /* one unit of work */
@@ -871,6 +975,15 @@ static void take_best(run *r, const wcoh_stats *stats)
     else if (r->best_there) must(wcoh_model_read_file(r->model, r->best, &error), NULL, &error);
 }
 
+/* "a.txt --data b.txt" */
+static const char *data_options(const request *r)
+{
+    const char *text = r->data.items[0];
+    int i;
+    for (i = 1; i < r->data.count; i++) text = text_made("%s --data %s", text, r->data.items[i]);
+    return text;
+}
+
 static int finish(run *r)
 {
     wcoh_stats stats;
@@ -882,7 +995,7 @@ static int finish(run *r)
     wcoh_trainer_stats(r->trainer, &stats);
     if (interrupted && saved)
         say("interrupted: step %lu is saved; go on with --resume %s --data %s",
-            (unsigned long)stats.step, r->ask->out, r->ask->data);
+            (unsigned long)stats.step, r->ask->out, data_options(r->ask));
     else if (stats.step == r->first_step && !interrupted)
         say("nothing to do: %s",
             stats.step < (uint64_t)wcoh_trainer_get_desc(r->trainer)->steps
@@ -938,17 +1051,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     clear_targets(ask);
     if (ask->resume) best_find(r);
     open_log(r);
-    if (ask->val)
-        printf("split train 0..%lu val 0..%lu\n", (unsigned long)text->cut,
-               (unsigned long)text->val_size);
-    else
-        printf("split train 0..%lu val %lu..%lu\n", (unsigned long)text->cut,
-               (unsigned long)text->cut, (unsigned long)text->size);
-    if (text->made)
-        printf("tokenizer %s: %s\n",
-               word_at(TOKENIZER_WORDS,
-                       TOKENIZER_FIRST + (int)wcoh_tokenizer_get_kind(text->made)),
-               text->why);
+    corpus_lines(text, ask);
     check_outputs(r);
 }
 
@@ -984,11 +1087,11 @@ int main(int argc, char **argv)
     ask.seconds = 10;
     ask.sample = 300;
     request_read(&ask, argc, argv, &r.model);
-    if (!ask.data) ask.data = find_own_source();
+    if (!ask.data.count) list_add(&ask.data, find_own_source());
     check_targets(&ask);
     corpus_open(&text, &ask, r.model);
     run_open(&r, &ask, &text);
     status = run_close(&r, train(&r) ? finish(&r) : EXIT_FAILED);
-    corpus_close(&text);
+    corpus_close(&text, &ask);
     return status;
 }

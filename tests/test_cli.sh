@@ -525,6 +525,62 @@ refuses 2 '^train: --bands is fixed in m.safetensors; with --from' "$train" --fr
 refuses 2 '^train: --from and --resume exclude' "$train" --from m.safetensors --resume m.safetensors --data text
 refuses 1 'letters that the model lacks, of these kinds: é ü' "$train" --from m.safetensors --data foreign --val-share 0.001 --seq 1 --eval-every -1
 
+# ---- several texts -----------------------------------------------------------------------------
+
+awk 'BEGIN { for (i = 0; i < 1000; i++) printf "%s", i % 2 ? "b" : "a" }' >one
+awk 'BEGIN { for (i = 0; i < 500; i++) printf "%s", i % 2 ? "y" : "x" }' >two
+succeeds "$train" --data one --data two --out s.safetensors $small --steps 60 --eval-every 20 --sample 0
+ok "each text has its line" same "$(sed -n '/^split/p' out | tr '\n' ';')" \
+    'split train 0..900 val 900..1000 file one;split train 0..450 val 450..500 file two;'
+ok "the letters are those of both" has '^tokenizer chars: 4 different characters$'
+ok "it trains" has "$done_line"
+loss_of() { sed -n 's/^loss \([0-9.]*\) .*/\1/p' out; }
+for how in "" --stream; do
+    succeeds "$eval" s.safetensors one $how
+    first=$(loss_of)
+    succeeds "$eval" s.safetensors two $how
+    second=$(loss_of)
+    succeeds "$eval" s.safetensors one two $how
+    ok "of both all tokens but two are predicted" has ' tokens 1498$'
+done
+ok "streams begin anew with each text" same \
+    "$(echo "$(loss_of) $first $second" | awk '{ d = $1 - ($2 * 999 + $3 * 499) / 1498; print (d < 2e-6 && d > -2e-6) }')" 1
+refuses 2 '^eval: --from is a place in one text' "$eval" s.safetensors one two --from 3
+refuses 1 '^eval: nowhere: cannot open it' "$eval" s.safetensors one nowhere
+succeeds "$train" --data one --data tiny --data two --out s2.safetensors $small --steps 5 --sample 0
+ok "a text shorter than a window is learnt too" has '^split train 0..9 val 9..10 file tiny$'
+succeeds "$train" --data one --data two --val end --val tiny --unknown skip --out s3.safetensors $small --steps 5 --sample 0
+ok "several texts to validate on" same "$(sed -n '/^split val/p' out | tr '\n' ';')" \
+    'split val 0..2000 file end;split val 0..10 file tiny;'
+printf x >letter
+refuses 1 '^train: letter: two tokens at least are needed' "$train" --data one --data letter $small
+refuses 1 '^train: binary: byte [0-9]+ of the text .0xff. is not UTF-8' "$train" --data text --data binary --tokenizer chars
+succeeds "$train" --data text --data binary --out s4.safetensors $small --steps 5 --sample 0
+ok "which text made it bytes is said" has '^tokenizer bytes: binary: byte [0-9]+ of the text \(0xff\) is not UTF-8$'
+refuses 2 '^train: --out is two, the file of --data' "$train" --data one --data two --out two $small
+cp s.safetensors s5.safetensors
+cp s.best.safetensors s5.best.safetensors
+succeeds "$train" --data one --data two --resume s5.safetensors --steps 80 --sample 0
+ok "the same texts are known again" lacks 'tokens' err
+
+# ---- a start symbol ----------------------------------------------------------------------------
+
+for i in 1 2 3 4 5 6; do
+    { printf Q; awk "BEGIN { for (i = 0; i < 12; i++) printf \"%s\", (i * $i) % 7 ? \"a\" : \"b\" }"; } >q$i
+done
+many="--data q1 --data q2 --data q3 --data q4 --data q5 --data q6"
+succeeds "$train" $many --start --out start.safetensors $small --steps 150 --eval-every -1 --sample 20
+ok "the symbol is named" has '^tokenizer chars: 3 different characters and a start symbol$'
+ok "the sample begins as the texts do" has '^\| Q'
+succeeds "$sample" start.safetensors --tokens 3 --temperature 0
+ok "so does what sample writes" has '^Q'
+succeeds "$sample" start.safetensors --tokens 400 --temperature 1000
+ok "the symbol itself is never written" same "$(tr -d 'Qab\n' <out | wc -c | tr -d ' ')" 0
+ok "and stands for nothing" same "$(wc -c <out | tr -d ' ')" 401
+succeeds "$eval" start.safetensors q1 --stream
+ok "it predicts the first letter too" has ' tokens 13$'
+refuses 2 '^train: --start is fixed in start.safetensors' "$train" --resume start.safetensors --data q1 --start
+
 # ---- ends --------------------------------------------------------------------------------------
 
 succeeds "$train" --data text --out end.safetensors $small --steps 50 --eval-every 25 --log end.csv --sample 0 --warmup -1
