@@ -15605,8 +15605,9 @@ static wcoh_result wcohi_note_heard(const wcoh_tensors *t, const wcoh_model_desc
     if (!wcohi_parse_u64(text, position) || *position > most)
         return wcohi_fail(error, WCOH_E_FORMAT, "session.position in the file is no position");
     if (!wcohi_parse_u64(logits, has_logits) || *has_logits > (*position > 0))
-        return wcohi_fail(error, WCOH_E_FORMAT, "session.has_logits in the file is neither 0 nor, "
-                          "after something was heard, 1");
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "session.has_logits in the file is neither 0 nor, after something was "
+                          "heard, 1");
     return WCOH_OK;
 }
 
@@ -15618,8 +15619,7 @@ static wcoh_result wcohi_session_restore(wcoh_session *session, const wcoh_tenso
     uint64_t position = 0, has_logits = 0;
     wcoh_result result = wcohi_note_kind(t, "session", "session", error);
     if (!result) result = wcohi_note_same(t, &session->model->desc, error);
-    if (!result)
-        result = wcohi_note_heard(t, &session->model->desc, &position, &has_logits, error);
+    if (!result) result = wcohi_note_heard(t, &session->model->desc, &position, &has_logits, error);
     if (!result) result = wcohi_session_contents(session, &view, &contents, error);
     if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
     if (result) return result;
@@ -16170,8 +16170,7 @@ static double wcohi_learning_rate(const wcoh_trainer_desc *desc, const wcohi_tra
         end = end < 0 ? end : WCOHI_MIN(desc->lr * end / from, 1.0); /* it never rises */
         warmup = 0;
     }
-    if (at < warmup)
-        return state->turn_lr + (desc->lr - state->turn_lr) * (at + 1) / warmup;
+    if (at < warmup) return state->turn_lr + (desc->lr - state->turn_lr) * (at + 1) / warmup;
     length = desc->steps - (double)state->turn_step - warmup;
     if (end < 0 || desc->steps < 0 || length <= 0) return from;
     share = WCOHI_MIN((at - warmup) / length, 1.0);
@@ -16180,7 +16179,8 @@ static double wcohi_learning_rate(const wcoh_trainer_desc *desc, const wcohi_tra
 
 /* The rate at hand becomes the beginning of a new way; one to another peak that no step has gone yet
    is begun again. */
-static void wcohi_turn_take(wcohi_train_state *state, const wcoh_trainer_desc *desc, wcohi_turn turn)
+static void wcohi_turn_take(wcohi_train_state *state, const wcoh_trainer_desc *desc,
+                            wcohi_turn turn)
 {
     int again = turn == WCOHI_TURN_RISE && state->turn == WCOHI_TURN_RISE &&
                 state->turn_step == state->step;
@@ -16215,8 +16215,8 @@ WCOH_API wcoh_result wcoh_trainer_set(wcoh_trainer *trainer, const char *name, c
     desc = trainer->desc;
     field = wcohi_field_find(WCOH_DESC_TRAINER, name);
     if (field && !field->live)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s cannot change: it is fixed when the trainer "
-                          "is made", field->name);
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "%s cannot change: it is fixed when the trainer is made", field->name);
     result = wcoh_field_set(WCOH_DESC_TRAINER, &desc, name, text, error);
     if (!result) result = wcoh_trainer_desc_resolve(&desc, &trainer->model->desc, error);
     if (result) return result;
@@ -16234,9 +16234,10 @@ WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_
     state = &trainer->state;
     if (steps == 0) more = WCOHI_MAX(state->step / 10, 1);
     if (steps < 0 || state->step + more > 2147483647)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "finish is %d at step %llu: allowed are 0 for the "
-                          "default and at most 2147483647 steps in all", steps,
-                          (unsigned long long)state->step);
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "finish is %d at step %llu: allowed are 0 for the default and at most "
+                          "2147483647 steps in all",
+                          steps, (unsigned long long)state->step);
     wcohi_turn_take(state, &trainer->desc, WCOHI_TURN_FALL);
     trainer->desc.steps = (int)(state->step + more);
     state->patience_used = 0;
@@ -16676,7 +16677,8 @@ WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_lo
     wcoh_result result = WCOH_OK;
     size_t windows;
     if (!trainer || !val_loss) return wcohi_null(trainer ? "val_loss" : "trainer", error);
-    if (!trainer->val.size) return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
+    if (!trainer->val.size)
+        return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
     windows = wcohi_eval_windows(trainer);
     wcohi_trainer_rewind(trainer);
     trainer->phase = WCOHI_PHASE_WINDOWS;
@@ -16933,7 +16935,8 @@ static wcoh_result wcohi_state_check(const wcohi_train_state *state, wcoh_error 
         {"seconds", wcohi_is_finite(state->seconds) && state->seconds >= 0},
         {"lr", state->lr >= 0 && state->lr <= WCOHI_RATE_MOST},
         {"turn_lr", state->turn_lr >= 0 && state->turn_lr <= WCOHI_RATE_MOST},
-        {"turn", state->turn < WCOHI_TURNS && (state->turn == WCOHI_TURN_RISE || state->turn_lr > 0)},
+        {"turn",
+         state->turn < WCOHI_TURNS && (state->turn == WCOHI_TURN_RISE || state->turn_lr > 0)},
         {"evaluate", state->evaluate <= 1},
         {"done", state->done <= 1},
         {"best_pending", state->best_pending <= (state->best_val >= 0)},

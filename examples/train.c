@@ -115,7 +115,8 @@ static void request_check(request *r, const command *c, int argc, char **argv)
         fail(EXIT_USAGE,
              "--seconds chooses the steps itself: it goes with neither --steps nor --resume");
     if (option_given(c, argc, argv, "finish") && (!r->resume || steps))
-        fail(EXIT_USAGE, "--finish ends a run that is resumed: it goes with --resume, without --steps");
+        fail(EXIT_USAGE,
+             "--finish ends a run that is resumed: it goes with --resume, without --steps");
     if (!r->out) r->out = r->resume ? r->resume : "model.safetensors";
     r->paced = seconds || (!r->data.count && !steps);
     r->own_warmup = option_given(c, argc, argv, "warmup") != NULL;

@@ -1849,7 +1849,8 @@ static void an_infinite_loss_comes_back(void)
     steps(again, 2);
     wcoh_trainer_stats(again, &stats);
     CHECK_SAY(stats.best_val > 0 && stats.best_val == stats.val_loss && stats.best_step == 4 &&
-              stats.done, "best %g", stats.best_val);
+                  stats.done,
+              "best %g", stats.best_val);
     wcoh_trainer_destroy(again);
     wcoh_model_destroy(back);
     free(file);
@@ -1869,7 +1870,10 @@ static void figures_come_back(void)
     steps(trainer, 3);
     for (i = 0; i < 9; i++) {
         uint64_t told, kept;
-        double figure = i < 6 ? figures[i] : i == 6 ? HUGE_VAL : i == 7 ? -HUGE_VAL : HUGE_VAL - HUGE_VAL;
+        double figure = i < 6    ? figures[i]
+                        : i == 6 ? HUGE_VAL
+                        : i == 7 ? -HUGE_VAL
+                                 : HUGE_VAL - HUGE_VAL;
         state->val_loss = figure;
         file = saved_trainer(trainer, &size);
         state->val_loss = 7;
@@ -2042,8 +2046,8 @@ static void a_bad_trainer_file_changes_nothing(void)
          WCOH_E_FORMAT},
         {"\"train.step\":\"3\"", "\"train.stop\":\"3\"", 0, "no train.step", WCOH_E_FORMAT},
         {"\"train.done\":\"0\"", "\"train.done\":\"2\"", 0, "train.done", WCOH_E_FORMAT},
-        {"\"train.best_step\":\"2\"", "\"train.best_step\":\"4\"", 0, "train.best_step in the file is",
-         WCOH_E_FORMAT},
+        {"\"train.best_step\":\"2\"", "\"train.best_step\":\"4\"", 0,
+         "train.best_step in the file is", WCOH_E_FORMAT},
         {"\"train.adam_steps\":\"3\"", "\"train.adam_steps\":\"4\"", 0, "a run of 3 steps",
          WCOH_E_FORMAT},
         {"\"train.patience_used\":\"0\"", "\"train.patience_used\":\"4\"", 0, "train.patience_used",
@@ -2051,13 +2055,15 @@ static void a_bad_trainer_file_changes_nothing(void)
         {"\"train.turn_step\":\"0\"", "\"train.turn_step\":\"4\"", 0, "train.turn_step",
          WCOH_E_FORMAT},
         {"\"train.turn\":\"0\"", "\"train.turn\":\"3\"", 0, "train.turn", WCOH_E_FORMAT},
-        {"\"train.turn\":\"0\"", "\"train.turn\":\"1\"", 0, "train.turn", WCOH_E_FORMAT}, /* from 0 */
-        {"\"train.evaluate\":\"0\"", "\"train.evaluate\":\"7\"", 0, "train.evaluate", WCOH_E_FORMAT},
+        {"\"train.turn\":\"0\"", "\"train.turn\":\"1\"", 0, "train.turn",
+         WCOH_E_FORMAT}, /* from 0 */
+        {"\"train.evaluate\":\"0\"", "\"train.evaluate\":\"7\"", 0, "train.evaluate",
+         WCOH_E_FORMAT},
         {"\"train.best_pending\":\"1\"", "\"train.best_pending\":\"2\"", 0, "train.best_pending",
          WCOH_E_FORMAT},
         {"\"train.text.hash\":\"", "\"train.text.hash\":\"g", 0, NULL, WCOH_E_FORMAT},
-        {"\"train.val.tokens\":\"60\"", "\"train.val.tokens\":\"6x\"", 0, "train.val.tokens in the file is \"6x\"",
-         WCOH_E_FORMAT},
+        {"\"train.val.tokens\":\"60\"", "\"train.val.tokens\":\"6x\"", 0,
+         "train.val.tokens in the file is \"6x\"", WCOH_E_FORMAT},
         {"\"trainer.lr\":", "\"trainer.lx\":", 0, "trainer.lx", WCOH_E_FORMAT},
         {"\"train.rng\":\"", "\"train.rng\":\"g", 0, NULL, WCOH_E_FORMAT},
         {"\"adam.m.norm_f.bias\"", "\"adam.m.norm_f.base\"", 0, "adam.m.norm_f.bias is not",

@@ -1425,8 +1425,7 @@ static void a_huge_gradient_is_refused(void)
         block.used = 0;
         io = wcoh_io_memory(&block);
         CHECK(small_data(trainer) == WCOH_OK);
-        for (step = 0; step < 2; step++)
-            CHECK(wcoh_trainer_step(trainer, &then, NULL) == WCOH_OK);
+        for (step = 0; step < 2; step++) CHECK(wcoh_trainer_step(trainer, &then, NULL) == WCOH_OK);
         CHECK(wcoh_model_copy(before, model, NULL) == WCOH_OK);
         CHECK_SAY(wcoh_trainer_step(trainer, &stats, &error) == bursts[i].result, "%g: %s",
                   bursts[i].number, error.text);
@@ -1600,12 +1599,10 @@ static void a_run_without_end_ends_with_a_decay(void)
     wcoh_trainer *trainer = rated_trainer(model, -7);
     int step;
     CHECK(wcoh_trainer_get_desc(trainer)->steps == -1);
-    for (step = 0; step < 30; step++)
-        next_rate_is(trainer, step < 4 ? 0.002 * (step + 1) : 0.008);
+    for (step = 0; step < 30; step++) next_rate_is(trainer, step < 4 ? 0.002 * (step + 1) : 0.008);
     CHECK(wcoh_trainer_finish(trainer, 8, NULL) == WCOH_OK);
     CHECK(wcoh_trainer_get_desc(trainer)->steps == 38);
-    for (step = 0; step < 8; step++)
-        next_rate_is(trainer, half_cosine(0.008, 0.0008, step / 8.0));
+    for (step = 0; step < 8; step++) next_rate_is(trainer, half_cosine(0.008, 0.0008, step / 8.0));
     CHECK(is_over(trainer, model));
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
@@ -1731,8 +1728,7 @@ static void a_finished_run_goes_on_without_a_jump(void)
     for (step = 20; step < 30; step++) next_rate_is(trainer, 0.0008);
     CHECK(wcoh_trainer_set(trainer, "lr", "0.002", NULL) == WCOH_OK);
     for (step = 0; step < 4; step++) next_rate_is(trainer, 0.0008 + 0.0003 * (step + 1));
-    for (step = 0; step < 6; step++)
-        next_rate_is(trainer, half_cosine(0.002, 0.0002, step / 6.0));
+    for (step = 0; step < 6; step++) next_rate_is(trainer, half_cosine(0.002, 0.0002, step / 6.0));
     CHECK(is_over(trainer, model));
     CHECK(wcoh_trainer_set(trainer, "steps", "-1", NULL) == WCOH_OK);
     for (step = 0; step < 5; step++) next_rate_is(trainer, 0.0002);
@@ -1821,7 +1817,8 @@ static void new_data_after_the_end_are_learnt(void)
     CHECK(wcoh_trainer_set(trainer, "steps", "300", NULL) == WCOH_OK);
     CHECK(wcoh_trainer_set(trainer, "lr", "0.01", NULL) == WCOH_OK);
     CHECK(wcoh_trainer_run(trainer, -1, &stats, NULL) == WCOH_OK);
-    CHECK_SAY(stats.done && stats.step == 300 && stats.train_loss < 0.3, "train %g", stats.train_loss);
+    CHECK_SAY(stats.done && stats.step == 300 && stats.train_loss < 0.3, "train %g",
+              stats.train_loss);
     CHECK(wcoh_trainer_set_data(trainer, text, 300, NULL, 0, NULL) == WCOH_OK);
     wcoh_trainer_stats(trainer, &stats);
     CHECK(stats.best_val > 0 && wcoh_trainer_notice(trainer) == NULL); /* nothing else to compare */
