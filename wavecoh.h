@@ -77,6 +77,7 @@
                                     listen, sample and are saved, texts are scored
      WAVECOH_MINGW_AVX              use AVX with MinGW GCC (off: its 32-byte stack spills crash)
      WAVECOH_TEST_DOUBLE            tests only: float64 throughout, for gradient checks
+     WAVECOH_PLAIN                  tests only: every op once more, in plain C (wcohi_<op>_plain)
 
    MEMORY    An object takes one block through the allocator of its desc, or lives in a block that
              you hand over; *_size tells how much, before. Nothing is allocated after creation.
@@ -102,8 +103,8 @@
 
    To add an op, copy a room (floor 3) and a row:
      1  WCOHI_OP_KINDS: its row, what it computes, an enum of its parameters
-     2  its room: kernels in a block of a group (WCOHI_KERNEL_GROUPS), wcohi_<op>_sizes, _forward,
-        _backward; and its formula in plain C, which the tests take for the truth
+     2  its room: its formula in plain C, wcohi_<op>_plain, which the tests take for the truth;
+        kernels in a block of a group (WCOHI_KERNEL_GROUPS); wcohi_<op>_sizes, _forward, _backward
      3  the walk (floor 4): emit its parameter rows and the op where the architecture wants it,
         and a setting that says so (its table stands on floor 4 too)
      4  wavecoh_vk.h: its recordings, and a row in wcohi_gpu_ops
@@ -122,7 +123,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 125 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 126 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -7458,6 +7459,35 @@ static wcoh_real *wcohi_param_grad(const wcohi_cpu_exec *exec, int row)
 
 static int wcohi_run_rows(const wcohi_cpu_exec *exec) { return exec->run->batch * exec->run->seq; }
 
+/* ---- the same in plain C ------------------------------------------------------------------------
+
+   Every room says its formula once more as MATH has it, in double, row by row: wcohi_<op>_plain.
+   It is what a reader compares with the paper, and what the tests take for the truth. */
+
+#ifdef WAVECOH_PLAIN
+typedef struct wcohi_plain {
+    const wcohi_plan *plan;
+    const wcoh_real *params;
+    size_t rows, seq;                 /* rows: batch * seq */
+    const uint32_t *tokens, *targets; /* [rows] */
+    double **tensors;                 /* of the plan: [rows, width] */
+    double *room;                     /* [8, the widest row] */
+    double nats;                      /* LOGITS: sum of -log p over the rows */
+} wcohi_plain;
+
+/* Number i of an op's parameter; 0 where it has none. */
+static double wcohi_plain_param(const wcohi_plain *p, const wcohi_op *op, int which, size_t i)
+{
+    int row = op->param[which];
+    return row < 0 ? 0 : (double)p->params[p->plan->rows[row].offset + i];
+}
+
+static double wcohi_plain_gelu(double x)
+{
+    return x / (1 + exp(-2 * sqrt(2 / wcohi_pi) * (x + 0.044715 * x * x * x)));
+}
+#endif
+
 /* ---- splitting rows -----------------------------------------------------------------------------
 
    Chunks depend on the number of rows alone; each adds its share of a parameter gradient to its own
@@ -7648,6 +7678,18 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
 
 /* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
 
+#ifdef WAVECOH_PLAIN
+static void wcohi_embed_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_out, row, i;
+    for (row = 0; row < p->rows; row++)
+        for (i = 0; i < width; i++)
+            p->tensors[op->out][row * width + i] =
+                wcohi_plain_param(p, op, WCOHI_EMBED_TABLE, p->tokens[row] * width + i) +
+                wcohi_plain_param(p, op, WCOHI_EMBED_POSITIONS, row % p->seq * width + i);
+}
+#endif
+
 static void wcohi_embed_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                               wcohi_sizes *sizes)
 {
@@ -7727,6 +7769,23 @@ static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #endif
 
 /* ---- norm: y = (x - mean) / deviation * weight + bias over each row -------------------------- */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_norm_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in, row, i;
+    for (row = 0; row < p->rows; row++) {
+        const double *x = p->tensors[op->in] + row * width;
+        double *y = p->tensors[op->out] + row * width, mean = 0, variance = 0;
+        for (i = 0; i < width; i++) mean += x[i] / (double)width;
+        for (i = 0; i < width; i++) variance += (x[i] - mean) * (x[i] - mean) / (double)width;
+        for (i = 0; i < width; i++)
+            y[i] = (x[i] - mean) / sqrt(variance + 1e-5) *
+                       wcohi_plain_param(p, op, WCOHI_NORM_WEIGHT, i) +
+                   wcohi_plain_param(p, op, WCOHI_NORM_BIAS, i);
+    }
+}
+#endif
 
 #define WCOHI_NORM_EPSILON 1e-5
 
@@ -7922,6 +7981,20 @@ static void wcohi_norm_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 /* ---- rms: y = x / root mean square * weight over each row (Zhang and Sennrich, 2019) --------- */
 
+#ifdef WAVECOH_PLAIN
+static void wcohi_rms_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in, row, i;
+    for (row = 0; row < p->rows; row++) {
+        const double *x = p->tensors[op->in] + row * width;
+        double *y = p->tensors[op->out] + row * width, square = 0;
+        for (i = 0; i < width; i++) square += x[i] * x[i] / (double)width;
+        for (i = 0; i < width; i++)
+            y[i] = x[i] / sqrt(square + 1e-5) * wcohi_plain_param(p, op, WCOHI_RMS_WEIGHT, i);
+    }
+}
+#endif
+
 static void wcohi_rms_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                             wcohi_sizes *sizes)
 {
@@ -7969,6 +8042,23 @@ static void wcohi_rms_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #endif
 
 /* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks [O/G, I/G] ----------------- */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_linear_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t wide_in = (size_t)op->wide_in, wide_out = (size_t)op->wide_out, row, o, i;
+    size_t in = wide_in / (size_t)op->groups, out = wide_out / (size_t)op->groups;
+    for (row = 0; row < p->rows; row++)
+        for (o = 0; o < wide_out; o++) {
+            const double *x = p->tensors[op->in] + row * wide_in + o / out * in;
+            double y = wcohi_plain_param(p, op, WCOHI_LINEAR_BIAS, o);
+            for (i = 0; i < in; i++)
+                y += x[i] * wcohi_plain_param(p, op, WCOHI_LINEAR_WEIGHT, o * in + i);
+            if (op->in2 >= 0) y += p->tensors[op->in2][row * wide_out + o];
+            p->tensors[op->out][row * wide_out + o] = op->gelu ? wcohi_plain_gelu(y) : y;
+        }
+}
+#endif
 
 static void wcohi_linear_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                                wcohi_sizes *sizes)
@@ -8029,6 +8119,29 @@ static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #endif
 
 /* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_maestro_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t in = (size_t)op->wide_in, out = (size_t)op->wide_out, narrow = (size_t)op->narrow;
+    size_t row, m, i, o;
+    for (row = 0; row < p->rows; row++) {
+        const double *x = p->tensors[op->in] + row * in;
+        double *y = p->tensors[op->out] + row * out;
+        for (o = 0; o < out; o++)
+            y[o] = p->tensors[op->in2][row * out + o] +
+                   wcohi_plain_param(p, op, WCOHI_MAESTRO_EXPAND_BIAS, o);
+        for (m = 0; m < narrow; m++) {
+            double a = wcohi_plain_param(p, op, WCOHI_MAESTRO_SQUEEZE_BIAS, m);
+            for (i = 0; i < in; i++)
+                a += x[i] * wcohi_plain_param(p, op, WCOHI_MAESTRO_SQUEEZE, m * in + i);
+            for (o = 0; o < out; o++)
+                y[o] += wcohi_plain_gelu(a) *
+                        wcohi_plain_param(p, op, WCOHI_MAESTRO_EXPAND, o * narrow + m);
+        }
+    }
+}
+#endif
 
 static void wcohi_maestro_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                                 wcohi_sizes *sizes)
@@ -8095,6 +8208,21 @@ static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #endif
 
 /* ---- per band: y_k = W_k z_k + b_k with a 2x2 matrix a band ---------------------------------- */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_per_band_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in, row, i;
+    for (row = 0; row < p->rows; row++)
+        for (i = 0; i < width; i++) {
+            const double *z = p->tensors[op->in] + row * width + i / 2 * 2;
+            p->tensors[op->out][row * width + i] =
+                wcohi_plain_param(p, op, WCOHI_PER_BAND_BIAS, i) +
+                wcohi_plain_param(p, op, WCOHI_PER_BAND_WEIGHT, 2 * i) * z[0] +
+                wcohi_plain_param(p, op, WCOHI_PER_BAND_WEIGHT, 2 * i + 1) * z[1];
+        }
+}
+#endif
 
 /* The matrices of n bands from w [K,2,2] as four vectors: m[2i+j] = w[k][i][j] (out i, in j). */
 #define WCOHI_BAND_MATRIX(w, n, m)                                                                 \
@@ -8998,6 +9126,133 @@ static const wcohi_kerr_kernels S_(kerr_kernels) = {S_(kerr_forward) WCOHI_BACK(
 #ifndef WCOHI_PASS
 
 /* ---- kerr: limiter, offset, oscillators, corrector ------------------------------------------- */
+
+#ifdef WAVECOH_PLAIN
+/* What the oscillators of a row are: z_k = (z[2k], z[2k+1]). */
+typedef struct wcohi_plain_kerr {
+    const wcohi_plain *p;
+    const wcohi_op *op;
+    size_t bands;
+    double alpha, beta;
+    double *power; /* [K] */
+} wcohi_plain_kerr;
+
+static double wcohi_plain_gamma(const wcohi_plain_kerr *o, size_t k)
+{
+    return wcohi_softplus(wcohi_plain_param(o->p, o->op, WCOHI_KERR_GAMMA, k));
+}
+
+/* omega + alpha P_k + beta (P_{k-2} + P_{k-1} + P_{k+1} + P_{k+2}), less omega if it is 0 */
+static double wcohi_plain_shift(const wcohi_plain_kerr *o, size_t k, int omega)
+{
+    double sten = 0;
+    size_t i;
+    for (i = k < 2 ? 0 : k - 2; i <= k + 2 && i < o->bands; i++)
+        if (i != k) sten += o->power[i];
+    return omega * wcohi_plain_param(o->p, o->op, WCOHI_KERR_OMEGA, k) + o->alpha * o->power[k] +
+           o->beta * sten;
+}
+
+static void wcohi_plain_turn(double *z, double factor, double angle)
+{
+    double r = z[0], s = z[1];
+    z[0] = factor * (r * cos(angle) - s * sin(angle));
+    z[1] = factor * (r * sin(angle) + s * cos(angle));
+}
+
+/* The closed form: P = |z|^2 (1 - e^-2gamma)/(2 gamma), z' = e^-gamma e^{i (omega + shift)} z. */
+static void wcohi_plain_exact(const wcohi_plain_kerr *o, double *z)
+{
+    size_t k;
+    for (k = 0; k < o->bands; k++) {
+        double gamma = wcohi_plain_gamma(o, k),
+               m2 = z[2 * k] * z[2 * k] + z[2 * k + 1] * z[2 * k + 1];
+        o->power[k] = m2 * -expm1(-2 * gamma) / (2 * gamma);
+    }
+    for (k = 0; k < o->bands; k++)
+        wcohi_plain_turn(z + 2 * k, exp(-wcohi_plain_gamma(o, k)), wcohi_plain_shift(o, k, 1));
+}
+
+/* a + ib = e^-gamma e^{i omega} z, then z' = (1 + i shift)(a + ib) with P = a^2 + b^2. */
+static void wcohi_plain_perturbative(const wcohi_plain_kerr *o, double *z)
+{
+    size_t k;
+    for (k = 0; k < o->bands; k++) {
+        wcohi_plain_turn(z + 2 * k, exp(-wcohi_plain_gamma(o, k)),
+                         wcohi_plain_param(o->p, o->op, WCOHI_KERR_OMEGA, k));
+        o->power[k] = z[2 * k] * z[2 * k] + z[2 * k + 1] * z[2 * k + 1];
+    }
+    for (k = 0; k < o->bands; k++) {
+        double a = z[2 * k], b = z[2 * k + 1], shift = wcohi_plain_shift(o, k, 0);
+        z[2 * k] = a - shift * b;
+        z[2 * k + 1] = b + shift * a;
+    }
+}
+
+/* dz/dt = (-gamma + i (omega + alpha |z|^2 + beta sten)) z */
+static void wcohi_plain_slope(const wcohi_plain_kerr *o, double *slope, const double *z)
+{
+    size_t k;
+    for (k = 0; k < o->bands; k++) o->power[k] = z[2 * k] * z[2 * k] + z[2 * k + 1] * z[2 * k + 1];
+    for (k = 0; k < o->bands; k++) {
+        double gamma = wcohi_plain_gamma(o, k), phi = wcohi_plain_shift(o, k, 1);
+        slope[2 * k] = -gamma * z[2 * k] - phi * z[2 * k + 1];
+        slope[2 * k + 1] = -gamma * z[2 * k + 1] + phi * z[2 * k];
+    }
+}
+
+/* y += h/6 (k1 + 2 k2 + 2 k3 + k4), `steps` times with h = 1/steps; room [3, 2K] */
+static void wcohi_plain_rk4(const wcohi_plain_kerr *o, double *z, double *room)
+{
+    static const double node[4] = {0, 0.5, 0.5, 1}, weight[4] = {1, 2, 2, 1};
+    size_t width = 2 * o->bands, i;
+    double *slope = room, *at = slope + width, *next = at + width, h = 1.0 / o->op->rk4_steps;
+    int step, stage;
+    for (step = 0; step < o->op->rk4_steps; step++) {
+        memcpy(next, z, width * sizeof *z);
+        memset(slope, 0, width * sizeof *z);
+        for (stage = 0; stage < 4; stage++) {
+            for (i = 0; i < width; i++) at[i] = z[i] + h * node[stage] * slope[i];
+            wcohi_plain_slope(o, slope, at);
+            for (i = 0; i < width; i++) next[i] += h / 6 * weight[stage] * slope[i];
+        }
+        memcpy(z, next, width * sizeof *z);
+    }
+}
+
+/* |z| up to c as it is, c + c tanh((|z| - c)/c) above; then + offset */
+static void wcohi_plain_limit(const wcohi_plain_kerr *o, double *z, const double *x)
+{
+    double c = o->op->ceiling;
+    size_t i;
+    for (i = 0; i < 2 * o->bands; i++) {
+        double m = hypot(x[i / 2 * 2], x[i / 2 * 2 + 1]);
+        double factor = c > 0 && m > c ? (c + c * tanh((m - c) / c)) / m : 1;
+        z[i] = x[i] * factor + wcohi_plain_param(o->p, o->op, WCOHI_KERR_OFFSET, i);
+    }
+}
+
+static void wcohi_kerr_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in, row, k;
+    wcohi_plain_kerr o;
+    o.p = p;
+    o.op = op;
+    o.bands = width / 2;
+    o.alpha = wcohi_plain_param(p, op, WCOHI_KERR_ALPHA, 0);
+    o.beta = wcohi_plain_param(p, op, WCOHI_KERR_BETA, 0);
+    o.power = p->room;
+    for (row = 0; row < p->rows; row++) {
+        double *z = p->tensors[op->out] + row * width;
+        wcohi_plain_limit(&o, z, p->tensors[op->in] + row * width);
+        if (op->solver == WCOH_SOLVER_EXACT) wcohi_plain_exact(&o, z);
+        if (op->solver == WCOH_SOLVER_PERTURBATIVE) wcohi_plain_perturbative(&o, z);
+        if (op->solver == WCOH_SOLVER_RK4) wcohi_plain_rk4(&o, z, p->room + width);
+        for (k = 0; k < o.bands; k++)
+            wcohi_plain_turn(z + 2 * k, 1, wcohi_plain_param(p, op, WCOHI_KERR_CORRECTOR, k));
+    }
+}
+#endif
 
 static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                              wcohi_sizes *sizes)
@@ -10836,6 +11091,49 @@ static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcoh
 
 /* ---- coherence attention ---- */
 
+#ifdef WAVECOH_PLAIN
+/* The angle of head h's raw phasor in a row of op->in, `column` reals on, times its harmonic. */
+static double wcohi_plain_phase(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t h,
+                                size_t column)
+{
+    const double *raw = p->tensors[op->in] + row * (size_t)op->wide_in + column + 2 * h;
+    double n = op->param[WCOHI_COHERENCE_HARMONIC] < 0
+                   ? 1
+                   : wcohi_plain_param(p, op, WCOHI_COHERENCE_HARMONIC, h);
+    return raw[0] * raw[0] + raw[1] * raw[1] < 1e-12 ? 0 : n * atan2(raw[1], raw[0]);
+}
+
+/* out_q = sum over keys k <= q of A_qk v_k / sum A_qk,
+   A_qk = exp(kappa cos(phi_q - psi_k + omega (q - k)) - lambda (q - k)); the frozen form has
+   kappa 1, omega 0, lambda 0. */
+static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)(op->wide_out / op->heads), all = (size_t)op->wide_out, row, k, h, e;
+    size_t pitch = (size_t)p->plan->tensors[op->in2].width;
+    int frozen = op->param[WCOHI_COHERENCE_GAIN] < 0;
+    for (row = 0; row < p->rows; row++)
+        for (h = 0; h < (size_t)op->heads; h++) {
+            double *out = p->tensors[op->out] + row * all + h * width, total = 0;
+            double gain = wcohi_softplus(wcohi_plain_param(p, op, WCOHI_COHERENCE_GAIN, h));
+            double damping = wcohi_softplus(wcohi_plain_param(p, op, WCOHI_COHERENCE_DAMPING, h));
+            double carrier = wcohi_plain_param(p, op, WCOHI_COHERENCE_CARRIER, h);
+            for (e = 0; e < width; e++) out[e] = 0;
+            for (k = row - row % p->seq; k <= row; k++) {
+                double age = (double)(row - k), weight;
+                double x = wcohi_plain_phase(p, op, row, h, 0) -
+                           wcohi_plain_phase(p, op, k, h, (size_t)op->key_column);
+                weight = frozen ? exp(cos(x) - 1)
+                                : exp(gain * (cos(x + carrier * age) - 1) - damping * age);
+                total += weight;
+                for (e = 0; e < width; e++)
+                    out[e] += weight *
+                              p->tensors[op->in2][k * pitch + (size_t)op->column + h * width + e];
+            }
+            for (e = 0; e < width; e++) out[e] /= total;
+        }
+}
+#endif
+
 /* What a layer derives from its parameters, [H] each, and where it sums their gradients. */
 typedef struct wcohi_waves {
     double *gain, *carrier, *damping, *harmonic;
@@ -11464,6 +11762,45 @@ static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot 
 
 /* ---- dot attention ---- */
 
+#ifdef WAVECOH_PLAIN
+/* q.k / sqrt E of head h; rotary: the pair (2i, 2i+1) of both turns by t 10000^(-2i/E). */
+static double wcohi_plain_score(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t key,
+                                size_t h)
+{
+    size_t width = (size_t)(op->wide_out / op->heads), stride = (size_t)op->wide_in, i;
+    const double *q = p->tensors[op->in] + row * stride + h * width;
+    const double *k = p->tensors[op->in] + key * stride + (size_t)op->wide_out + h * width;
+    double sum = 0;
+    for (i = 0; i < width; i++) {
+        double age = (double)(row - key),
+               turn = age * pow(10000, -(double)(i / 2 * 2) / (double)width);
+        if (!op->rotary) sum += q[i] * k[i];
+        else sum += q[i] * (k[i] * cos(turn) + (i % 2 ? -k[i - 1] : k[i + 1]) * sin(turn));
+    }
+    return sum / sqrt((double)width);
+}
+
+static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)(op->wide_out / op->heads), all = (size_t)op->wide_out, row, k, h, e;
+    for (row = 0; row < p->rows; row++)
+        for (h = 0; h < (size_t)op->heads; h++) {
+            size_t first = row - row % p->seq;
+            double *out = p->tensors[op->out] + row * all + h * width, total = 0, top = -1e300;
+            for (k = first; k <= row; k++) top = fmax(top, wcohi_plain_score(p, op, row, k, h));
+            for (e = 0; e < width; e++) out[e] = 0;
+            for (k = first; k <= row; k++) {
+                const double *v =
+                    p->tensors[op->in] + k * (size_t)op->wide_in + 2 * all + h * width;
+                double weight = exp(wcohi_plain_score(p, op, row, k, h) - top);
+                total += weight;
+                for (e = 0; e < width; e++) out[e] += weight * v[e];
+            }
+            for (e = 0; e < width; e++) out[e] /= total;
+        }
+}
+#endif
+
 /* A session's works on its ring. */
 static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                             wcohi_sizes *sizes)
@@ -11523,6 +11860,34 @@ static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
    maximum and sum of exponentials, a second makes (p - 1_target) chunk by chunk and multiplies it
    into dh and dW. With a single chunk the logits of the first walk are still there for the
    second. */
+
+#ifdef WAVECOH_PLAIN
+static double wcohi_plain_logit(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t symbol)
+{
+    size_t width = (size_t)op->wide_in, i;
+    double sum = 0;
+    for (i = 0; i < width; i++)
+        sum += p->tensors[op->in][row * width + i] *
+               wcohi_plain_param(p, op, WCOHI_LOGITS_WEIGHT, symbol * width + i);
+    return op->param[WCOHI_LOGITS_SCALE] < 0
+               ? sum
+               : sum * wcohi_plain_param(p, op, WCOHI_LOGITS_SCALE, 0);
+}
+
+/* p->nats += -log softmax(logits)[target] of every row whose target counts */
+static void wcohi_logits_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t row, symbol;
+    for (row = 0; row < p->rows; row++) {
+        double sum = 0, target;
+        if (p->targets[row] == WCOH_TARGET_NONE) continue;
+        target = wcohi_plain_logit(p, op, row, p->targets[row]);
+        for (symbol = 0; symbol < (size_t)op->vocab; symbol++)
+            sum += exp(wcohi_plain_logit(p, op, row, symbol) - target);
+        p->nats += log(sum);
+    }
+}
+#endif
 
 #define wcohi_softmax_scan_is(name)                                                                \
     void name(const wcoh_real *x, int count, wcoh_real scale, wcoh_real *top, wcoh_real *sum)
@@ -12010,6 +12375,14 @@ typedef struct wcohi_cpu_op {
     {wcohi_##name##_sizes, wcohi_##name##_forward, refresh,                                        \
      admit WCOHI_BACK(wcohi_##name##_backward)},
 static const wcohi_cpu_op wcohi_cpu_ops[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_CPU_OP)};
+
+#ifdef WAVECOH_PLAIN
+#define WCOHI_OP_NAME(KIND, name, keeps, refresh, admit) #name,
+static const char *const wcohi_op_names[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_OP_NAME)};
+#define WCOHI_PLAIN_OP(KIND, name, keeps, refresh, admit) wcohi_##name##_plain,
+static void (*const wcohi_plain_ops[WCOHI_KINDS])(wcohi_plain *p, const wcohi_op *op) = {
+    WCOHI_OP_KINDS(WCOHI_PLAIN_OP)};
+#endif
 
 /* What an op needs, in a pass of at most the plan's shape with `slots` workers. */
 static wcohi_sizes wcohi_op_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots)

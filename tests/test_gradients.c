@@ -79,12 +79,11 @@ static void check_tensor(wcoh_model *model, int index, size_t most)
 /* The model of the current case, away from its start, with tokens and targets of a batch. */
 static wcoh_model *case_open(void)
 {
-    static const char base[] = "bands=6 heads=3 layers=2 maestro=4 vocab=7 context=320 seed=5 ";
     char settings[512];
     wcoh_model_desc desc;
     wcoh_model *model;
     int rows = cases[current].batch * cases[current].seq, i;
-    snprintf(settings, sizeof settings, "%s%s", base, cases[current].settings);
+    snprintf(settings, sizeof settings, "%s%s", case_base, cases[current].settings);
     desc = model_desc_of(settings);
     model = model_of(&desc);
     if (!model) return NULL;
