@@ -53,6 +53,9 @@ if command -v nm > /dev/null 2>&1 && nm whole > symbols 2> err && grep -q wcoh_t
     nm slim > symbols
     ok "the program keeps what it needs" has wcoh_session_step symbols
     ok "the program has no trainer" eval "! grep -i 'trainer' symbols"
+    ok "it has no gradients and no optimiser" eval "! grep -E 'backward|gradient|adamw' symbols"
+    nm whole > symbols
+    ok "the whole program has both" eval "grep -q kerr_backward symbols && grep -q adamw symbols"
 else
     echo "not run: symbols of the programs (no nm)"
 fi
