@@ -18,7 +18,9 @@
 #endif
 #else
 #include <unistd.h>
-#if defined(__STRICT_ANSI__) && !defined(__cplusplus) /* strict C99 hides these two */
+#if defined(__STRICT_ANSI__) && !defined(__cplusplus) /* strict C99 hides these */
+extern int fileno(FILE *file);
+extern int fsync(int handle);
 extern char *realpath(const char *path, char *real);
 extern int truncate(const char *path, off_t size);
 #endif
@@ -176,6 +178,60 @@ static int path_cut(const char *path, size_t size)
     return truncate(path, (off_t)size);
 #endif
 }
+
+/* Put `text` in the place of the file: one that stands there is whole, the old or the new, at every
+   instant. Returns 1, or 0 with errno and the old one untouched. */
+COMMON_USED(__unused__)
+static int file_replace(const char *path, const char *text)
+{
+    const char *made = text_made("%s.tmp", path);
+    FILE *file = fopen(made, "wb");
+    size_t size = strlen(text);
+    int well, reason;
+    if (!file) return 0;
+    well = fwrite(text, 1, size, file) == size && fflush(file) == 0;
+#ifdef _WIN32
+    well = fclose(file) == 0 && well;
+    if (well && MoveFileExA(made, path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
+        return 1;
+    if (well) errno = EACCES;
+#else
+    well = well && fsync(fileno(file)) == 0;
+    well = fclose(file) == 0 && well;
+    if (well && rename(made, path) == 0) return 1;
+#endif
+    reason = errno;
+    remove(made);
+    errno = reason;
+    return 0;
+}
+
+/* ---- logs of training -------------------------------------------------------------------------- */
+
+/* A loss with that many digits behind the point, in few characters whatever it is. */
+COMMON_USED(__unused__)
+static const char *loss_text(double loss, int digits, char text[32])
+{
+    if (loss != loss) strcpy(text, "nan"); /* "-nan" on some systems */
+    else if (loss < 1e9) sprintf(text, "%.*f", digits, loss);
+    else sprintf(text, "%.*g", digits, loss);
+    return text;
+}
+
+/* A log is a CSV file with a row for every step; plot draws it. */
+#define LOG_HEAD "step,train,val,lr,grad_norm,tokens,seconds"
+
+#ifndef WAVECOH_NO_TRAINING
+/* The row of a step; val is negative where it was not evaluated. */
+COMMON_USED(__unused__)
+static void log_step(FILE *log, const wcoh_stats *s, double val)
+{
+    char text[32] = "";
+    if (!(val < 0)) loss_text(val, 6, text);
+    fprintf(log, "%lu,%.6f,%s,%.6e,%.6f,%lu,%.3f\n", (unsigned long)s->step, s->train_loss, text,
+            s->lr, s->grad_norm, (unsigned long)s->tokens, s->seconds);
+}
+#endif
 
 /* ---- texts as tokens ------------------------------------------------------------------------- */
 
@@ -440,6 +496,8 @@ typedef struct command {
     int desc_count;
     const char **words; /* arguments that are no options; NULL behind the last ones */
     int word_count, word_limit;
+    const char *place; /* where options stand in a file, without dashes: "plan.txt: line 3: ", opens
+                          the sentences; NULL: the command line */
 } command;
 
 /* "--eval-every" and "eval_every" name the same. */
@@ -457,6 +515,12 @@ static const char *option_spelled(const char *name, char spelled[32])
     for (i = 0; i < 31 && name[i]; i++) spelled[i] = name[i] == '_' ? '-' : name[i];
     spelled[i] = 0;
     return spelled;
+}
+
+/* How a sentence names what was given: "--lr", or "plan.txt: line 3: lr". */
+static const char *option_called(const command *c, const char *name, size_t length)
+{
+    return text_made("%s%.*s", c->place ? c->place : "--", (int)length, name);
 }
 
 static const option *option_find(const command *c, const char *given, size_t length)
@@ -496,9 +560,10 @@ static void list_add(text_list *list, const char *item)
     list->items[count] = item;
 }
 
-static void option_set(const option *o, const char *text)
+static void option_set(const command *c, const option *o, const char *text)
 {
     char *end = NULL, spelled[32];
+    const char *called = option_called(c, option_spelled(o->name, spelled), strlen(o->name));
     double real;
     if (o->kind == OPTION_FLAG) {
         *(int *)o->target = 1;
@@ -513,16 +578,14 @@ static void option_set(const option *o, const char *text)
         return;
     }
     if (o->kind == OPTION_CHOICE) {
-        choice *c = (choice *)o->target;
-        option_spelled(o->name, spelled);
-        c->index = word_choose(text_made("--%s", spelled), text, c->words);
+        choice *chosen = (choice *)o->target;
+        chosen->index = word_choose(called, text, chosen->words);
         return;
     }
     real = strtod(text, &end);
     if (!*text || *end || !(real >= o->low && real <= o->high) ||
         (o->kind == OPTION_WHOLE && real != (double)(long long)real))
-        fail(EXIT_USAGE, "--%s is \"%s\": allowed are %s from %.15g to %.15g",
-             option_spelled(o->name, spelled), text,
+        fail(EXIT_USAGE, "%s is \"%s\": allowed are %s from %.15g to %.15g", called, text,
              o->kind == OPTION_WHOLE ? "whole numbers" : "numbers", o->low, o->high);
     if (o->kind == OPTION_WHOLE) *(long long *)o->target = (long long)real;
     else *(double *)o->target = real;
@@ -538,13 +601,16 @@ static void option_unknown(const command *c, const char *name, size_t length, co
     guess.length = length;
     for (i = 0; i < c->option_count; i++)
         guess_try(&guess, c->options[i].name, strlen(c->options[i].name));
-    guess_list(&guess, "help");
+    if (!c->place) guess_list(&guess, "help");
     for (i = 0; i < c->desc_count; i++) {
         const wcoh_field *fields = wcoh_fields(c->descs[i].kind, &count);
         for (j = 0; j < count; j++)
             if (field_is_option(&c->descs[i], &fields[j]))
                 guess_try(&guess, fields[j].name, strlen(fields[j].name));
     }
+    if (c->place)
+        fail(EXIT_USAGE, "%sthere is no setting %.*s%s", c->place, (int)length, name,
+             guess_text(&guess, ""));
     fail(EXIT_USAGE, "there is no option %s%.*s; --help lists them%s", dashes, (int)length, name,
          guess_text(&guess, "--"));
 }
@@ -607,18 +673,20 @@ static void option_apply(command *c, const char *name, size_t length, const char
     wcoh_error error;
     int i, known = o != NULL;
     if (o && o->kind == OPTION_FLAG && value)
-        fail(EXIT_USAGE, "--%.*s takes no value", (int)length, name);
+        fail(EXIT_USAGE, "%s takes no value", option_called(c, name, length));
     for (i = 0; i < c->desc_count; i++) known |= field_find(&c->descs[i], name, length) != NULL;
     if (!known) option_unknown(c, name, length, "--");
-    if (!value && !(o && o->kind == OPTION_FLAG)) fail(EXIT_USAGE, "--%s needs a value", name);
-    if (o) option_set(o, value);
+    if (!value && !(o && o->kind == OPTION_FLAG))
+        fail(EXIT_USAGE, "%s needs a value", option_called(c, name, length));
+    if (o) option_set(c, o, value);
     for (i = 0; i < c->desc_count; i++) {
         settings *s = &c->descs[i];
         const wcoh_field *field = field_find(s, name, length);
         if (!field) continue;
         if (!s->first || strcmp(s->first, "seed") == 0) s->first = field->name;
         if (wcoh_field_set(s->kind, s->desc, field->name, value, &error) < 0)
-            fail(EXIT_USAGE, "%s%s", error.text, field_guess(field, value));
+            fail(EXIT_USAGE, "%s%s%s", c->place ? c->place : "", error.text,
+                 field_guess(field, value));
     }
 }
 

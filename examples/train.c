@@ -458,15 +458,6 @@ typedef struct run {
     double shown;                  /* when the live line was drawn last; negative: there is none */
 } run;
 
-/* A loss with that many digits behind the point, in few characters whatever it is. */
-static const char *loss_text(double loss, int digits, char text[32])
-{
-    if (loss != loss) strcpy(text, "nan"); /* "-nan" on some systems */
-    else if (loss < 1e9) sprintf(text, "%.*f", digits, loss);
-    else sprintf(text, "%.*g", digits, loss);
-    return text;
-}
-
 /* " val 1.7285", or nothing where there is none */
 static const char *named_loss(const char *name, double loss, char text[64])
 {
@@ -516,12 +507,7 @@ static void live_clear(run *r)
 
 static void log_row(run *r, double val)
 {
-    const wcoh_stats *s = &r->last;
-    char text[32] = "";
-    if (!(val < 0)) loss_text(val, 6, text);
-    if (r->unlogged && r->log)
-        fprintf(r->log, "%lu,%.6f,%s,%.6e,%.6f,%lu,%.3f\n", (unsigned long)s->step, s->train_loss,
-                text, s->lr, s->grad_norm, (unsigned long)s->tokens, s->seconds);
+    if (r->unlogged && r->log) log_step(r->log, &r->last, val);
     r->unlogged = 0;
 }
 
@@ -813,8 +799,6 @@ static void pace(run *r, wcoh_trainer_desc *desc)
     if (ask->from) must(wcoh_model_load_file(&r->model, ask->from, NULL, &error), NULL, &error);
     else open_model(r);
 }
-
-#define LOG_HEAD "step,train,val,lr,grad_norm,tokens,seconds"
 
 /* Bytes of a log up to the last whole row that is not after `step`. */
 static size_t log_kept(const char *text, size_t size, uint64_t step)
