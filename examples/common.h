@@ -7,6 +7,7 @@
 
 #include "text.h"
 
+#include <signal.h>
 #include <time.h>
 #include <sys/stat.h>
 #ifdef _WIN32
@@ -83,6 +84,22 @@ static int stdout_is_terminal(void)
 #else
     return isatty(1) != 0;
 #endif
+}
+
+/* 1 after Ctrl-C or a request to end, once catch_interrupts was called. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int signal_number)
+{
+    interrupted = 1;
+    signal(signal_number, SIG_DFL); /* the second one ends the program at once */
+}
+
+COMMON_USED(__unused__)
+static void catch_interrupts(void)
+{
+    signal(SIGINT, on_interrupt);
+    signal(SIGTERM, on_interrupt);
 }
 
 /* Text comes and goes as the bytes it is (Windows would change line ends). */

@@ -22,23 +22,20 @@
 #include "../wavecoh.h"
 #endif
 
-#include "common.h"
+#include "corpus.h"
 
 #include <math.h>
-#include <signal.h>
 
 /* ---- what was asked for ---------------------------------------------------------------------- */
 
 typedef struct request {
-    text_list data, val;
+    corpus_desc corpus;
     const char *out, *resume, *from, *preset, *device, *isa, *log;
-    choice tokenizer, unknown;
     long long threads, sample, finish;
-    double seconds, val_share;
-    int no_replace, start;
+    double seconds;
+    int no_replace;
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
-    int seq;   /* tokens a window, its default filled in */
     int paced; /* 1: steps are chosen so that the run takes `seconds` */
     int own_warmup, own_evals, own_windows; /* 1: given, so that pacing leaves them alone */
 } request;
@@ -47,10 +44,6 @@ static const char usage[] =
     "[--data FILE] [options]\n"
     "Learns a text and leaves a checkpoint; without --data it learns wavecoh.h for ten seconds.\n"
     "Ctrl-C saves and ends. --help after --preset NAME shows that preset's settings.";
-
-/* The words of --tokenizer: auto, then the library's. */
-#define TOKENIZER_WORDS "auto bytes chars chars+bytes"
-enum { TOKENIZER_AUTO, TOKENIZER_FIRST };
 
 static wcoh_preset preset_named(const char *name)
 {
@@ -104,11 +97,11 @@ static void request_check(request *r, const command *c, int argc, char **argv)
              option_spelled(c->descs[0].first, spelled), fixed, r->resume ? "resume" : "from");
     if (fixed && option_given(c, argc, argv, "tokenizer"))
         fail(EXIT_USAGE, "--tokenizer is fixed in %s", fixed);
-    if (fixed && r->start) fail(EXIT_USAGE, "--start is fixed in %s", fixed);
-    if (fixed && !r->data.count)
+    if (fixed && r->corpus.start) fail(EXIT_USAGE, "--start is fixed in %s", fixed);
+    if (fixed && !r->corpus.data.count)
         fail(EXIT_USAGE, "--%s needs --data, the text that it goes on with",
              r->resume ? "resume" : "from");
-    if (r->val.count && option_given(c, argc, argv, "val_share"))
+    if (r->corpus.val.count && option_given(c, argc, argv, "val_share"))
         fail(EXIT_USAGE, "--val is a text of its own: --val-share goes without it");
     if (!fixed) check_bands(r, c, argc, argv);
     if (seconds && (steps || r->resume))
@@ -118,7 +111,7 @@ static void request_check(request *r, const command *c, int argc, char **argv)
         fail(EXIT_USAGE,
              "--finish ends a run that is resumed: it goes with --resume, without --steps");
     if (!r->out) r->out = r->resume ? r->resume : "model.safetensors";
-    r->paced = seconds || (!r->data.count && !steps);
+    r->paced = seconds || (!r->corpus.data.count && !steps);
     r->own_warmup = option_given(c, argc, argv, "warmup") != NULL;
     r->own_evals = option_given(c, argc, argv, "eval_every") != NULL;
     r->own_windows = option_given(c, argc, argv, "eval_batches") != NULL;
@@ -126,18 +119,18 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     r->trainer.cpu.isa = isa_named(r->isa);
     resolved = r->trainer;
     if (wcoh_trainer_desc_resolve(&resolved, NULL, &error) < 0) fail(EXIT_USAGE, "%s", error.text);
-    r->seq = resolved.seq;
+    r->corpus.seq = resolved.seq;
 }
 
 static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 {
     const option options[] = {
-        {"data", OPTION_LIST, &r->data, 0, 0,
+        {"data", OPTION_LIST, &r->corpus.data, 0, 0,
          "the text to learn, - for standard input; again for more texts; wavecoh.h if not given"},
-        {"val", OPTION_LIST, &r->val, 0, 0,
+        {"val", OPTION_LIST, &r->corpus.val, 0, 0,
          "a text to validate on, again for more; the end of each --data if not given"},
-        {"val_share", OPTION_REAL, &r->val_share, 0.001, 0.9, "share of that end"},
-        {"start", OPTION_FLAG, &r->start, 0, 0, "a symbol of its own begins every text"},
+        {"val_share", OPTION_REAL, &r->corpus.val_share, 0.001, 0.9, "share of that end"},
+        {"start", OPTION_FLAG, &r->corpus.start, 0, 0, "a symbol of its own begins every text"},
         {"out", OPTION_TEXT, &r->out, 0, 0,
          "checkpoint to leave; model.safetensors, or the one resumed"},
         {"resume", OPTION_TEXT, &r->resume, 0, 0, "checkpoint to go on from"},
@@ -149,8 +142,8 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
          "end where a file of an earlier run would be moved aside"},
         {"preset", OPTION_TEXT, &r->preset, 0, 0,
          "start from other defaults: wave gpt kerr-engine wave-engine"},
-        {"tokenizer", OPTION_CHOICE, &r->tokenizer, 0, 0, "auto: chars up to 512 different ones, else bytes; chars+bytes spells others in bytes"},
-        UNKNOWN_OPTION(&r->unknown),
+        {"tokenizer", OPTION_CHOICE, &r->corpus.tokenizer, 0, 0, "auto: chars up to 512 different ones, else bytes; chars+bytes spells others in bytes"},
+        UNKNOWN_OPTION(&r->corpus.unknown),
         {"seconds", OPTION_REAL, &r->seconds, 0.1, 1e6,
          "choose the steps so that it takes that long; without --data: 10"},
         THREADS_OPTION(&r->threads),
@@ -186,20 +179,6 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 
 /* ---- the text -------------------------------------------------------------------------------- */
 
-/* A file, and where in it validation begins. */
-typedef struct source {
-    const char *name; /* as sentences have it */
-    char *bytes;
-    size_t size, cut;
-} source;
-
-typedef struct corpus {
-    source *data, *val;    /* of --data, and of --val */
-    texts train, validate; /* tokens to learn from and to validate on */
-    wcoh_tokenizer *made;  /* for these texts; NULL: the loaded model's is used */
-    const char *why;       /* that one was made */
-} corpus;
-
 static const char *find_own_source(void)
 {
     static const char *const places[] = {"wavecoh.h", "../wavecoh.h"};
@@ -214,224 +193,41 @@ static const char *find_own_source(void)
     return NULL;
 }
 
-static source *sources_read(const text_list *files)
-{
-    source *list = (source *)calloc((size_t)files->count + 1, sizeof *list);
-    int i;
-    if (!list) fail(EXIT_FAILED, "no memory for %d texts", files->count);
-    for (i = 0; i < files->count; i++) {
-        list[i].name = file_named(files->items[i]);
-        list[i].bytes = file_read(files->items[i], &list[i].size);
-    }
-    return list;
-}
-
-static void sources_free(source *list, int count)
-{
-    while (list && count-- > 0) free(list[count].bytes);
-    free(list);
-}
-
-/* All texts to learn, as an alphabet of characters means them; NULL and the sentence where one cannot
-   be given to such a tokenizer. *size is that of them all. */
-static char *texts_joined(const request *r, const corpus *text, const wcoh_tokenizer_desc *desc,
-                          size_t *size, const char **why)
-{
-    wcoh_tokenizer *tried;
-    wcoh_error error;
-    size_t all = 1, piece;
-    char *joined;
-    int i;
-    for (i = 0; i < r->data.count; i++) all += text->data[i].size;
-    joined = (char *)malloc(all);
-    if (!joined) fail(EXIT_FAILED, "no memory for %lu bytes", (unsigned long)all);
-    for (i = 0, *size = 0; i < r->data.count; i++, *size += piece) {
-        const source *s = &text->data[i];
-        memcpy(joined + *size, s->bytes, s->size);
-        piece = text_plain(joined + *size, s->size);
-        if (!wcoh_tokenizer_create(&tried, desc, joined + *size, piece, &error)) {
-            wcoh_tokenizer_destroy(tried);
-            continue;
-        }
-        *why = text_made("%s: %s", s->name, error.text);
-        free(joined);
-        return NULL;
-    }
-    return joined;
-}
-
-/* The tokenizer of that kind for the texts; NULL and the sentence where it cannot be. */
-static wcoh_tokenizer *tokenizer_of(const request *r, wcoh_tokenizer_kind kind, const corpus *text,
-                                    const char **why)
-{
-    wcoh_tokenizer *tokenizer = NULL;
-    wcoh_tokenizer_desc desc;
-    wcoh_error error;
-    size_t size;
-    char *joined;
-    memset(&desc, 0, sizeof desc);
-    desc.kind = kind;
-    desc.start = r->start;
-    joined = texts_joined(r, text, &desc, &size, why);
-    if (joined) must(wcoh_tokenizer_create(&tokenizer, &desc, joined, size, &error), NULL, &error);
-    free(joined);
-    return tokenizer;
-}
-
-/* The tokenizer that was asked for, or that suits the texts. */
-static void choose_tokenizer(const request *r, corpus *text)
-{
-    const char *why = NULL;
-    int given = r->tokenizer.index != TOKENIZER_AUTO, letters, i;
-    wcoh_tokenizer_kind kind =
-        given ? (wcoh_tokenizer_kind)(r->tokenizer.index - TOKENIZER_FIRST) : WCOH_TOKENIZER_CHARS;
-    for (i = 0; kind != WCOH_TOKENIZER_BYTES && i < r->data.count; i++)
-        text_mark(r->data.items[i], text->data[i].bytes, text->data[i].size);
-    text->made = tokenizer_of(r, kind, text, &why);
-    if (!text->made && given) fail(EXIT_FAILED, "%s", why);
-    letters = wcoh_tokenizer_characters(text->made);
-    if (text->made) why = letters ? text_made("%d different characters", letters) : "256 symbols";
-    else if (r->data.count == 1) why += strlen(text->data[0].name) + 2; /* it needs no name */
-    if (kind == WCOH_TOKENIZER_CHARS && letters == 1)
-        fail(EXIT_FAILED, "%s: it is one character again and again: there is nothing to learn",
-             text->data[0].name);
-    text->why = why;
-    if (given || (text->made && letters <= 512)) return;
-    wcoh_tokenizer_destroy(text->made);
-    text->made = tokenizer_of(r, WCOH_TOKENIZER_BYTES, text, &why);
-}
-
-/* Where validation begins; a character of UTF-8 is not cut, nor the end of a line. */
-static size_t source_cut(const source *s, const wcoh_tokenizer *tokenizer, const request *r)
-{
-    size_t n = s->size, cut;
-    if (r->trainer.eval_every < 0 || r->val.count) return n;
-    cut = r->val_share == 0.1 ? n / 10 * 9 + n % 10 * 9 / 10
-                              : (size_t)((1 - r->val_share) * (double)n);
-    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) return cut;
-    while (cut > 0 && cut < n && ((unsigned char)s->bytes[cut] & 0xc0) == 0x80) cut--;
-    if (cut > 0 && cut < n && s->bytes[cut] == '\n' && s->bytes[cut - 1] == '\r') cut--;
-    return cut;
-}
-
-/* Add the tokens of bytes [from, to) where there are two or more; returns their number. */
-static size_t source_encode(const request *r, const wcoh_tokenizer *tokenizer, const source *s,
-                            size_t from, size_t to, texts *all)
-{
-    size_t size = text_plain_for(tokenizer, s->bytes + from, to - from), count;
-    uint32_t *tokens = text_encode(r->unknown.index, tokenizer, s->bytes + from, size, s->name,
-                                   from, &count);
-    if (count >= 2) texts_add(all, tokens, count);
-    else free(tokens);
-    return count;
-}
-
-/* The sentences for one text that is too short for a window; several may be, they are padded. */
-static void corpus_check(const corpus *text, const request *r)
-{
-    size_t seq = (size_t)r->seq, learnt = texts_size(&text->train);
-    size_t validated = texts_size(&text->validate);
-    if (r->data.count == 1 && learnt < seq + 1)
-        fail(EXIT_FAILED,
-             "%s: %lu tokens to learn from are too few for a window of %lu and the one after it",
-             text->data[0].name, (unsigned long)learnt, (unsigned long)seq);
-    if (r->trainer.eval_every < 0) return;
-    if (r->val.count == 1 && validated < seq + 1)
-        fail(EXIT_FAILED,
-             "%s: %lu tokens are too few for a window of %lu (--seq) and the one after it",
-             text->val[0].name, (unsigned long)validated, (unsigned long)seq);
-    if (r->val.count == 0 && r->data.count == 1 && validated < seq + 1)
-        fail(EXIT_FAILED,
-             "%s: its last %s, %lu tokens, is too short for a window of %lu (--seq) and the one "
-             "after it; --eval-every -1 trains without validation",
-             text->data[0].name, r->val_share == 0.1 ? "tenth" : "part", (unsigned long)validated,
-             (unsigned long)seq);
-    if (validated == 0)
-        fail(EXIT_FAILED, "no text has an end of two tokens to validate on; --eval-every -1 trains "
-                          "without validation");
-}
-
-/* Nine tenths of each text to learn from, the rest to validate, unless told otherwise. */
-static void corpus_split(corpus *text, const wcoh_tokenizer *tokenizer, const request *r)
-{
-    int i;
-    for (i = 0; i < r->data.count; i++) {
-        source *s = &text->data[i];
-        s->cut = source_cut(s, tokenizer, r);
-        if (source_encode(r, tokenizer, s, 0, s->cut, &text->train) < 2 && r->data.count > 1)
-            fail(EXIT_FAILED, "%s: two tokens at least are needed to learn from", s->name);
-        source_encode(r, tokenizer, s, s->cut, s->size, &text->validate);
-    }
-    for (i = 0; r->trainer.eval_every >= 0 && i < r->val.count; i++)
-        source_encode(r, tokenizer, &text->val[i], 0, text->val[i].size, &text->validate);
-    corpus_check(text, r);
-}
-
-/* Read, choose an alphabet unless `model` has one, split and encode. */
-static void corpus_open(corpus *text, request *r, const wcoh_model *model)
+/* Read the texts, in the letters of `model` if there is one. */
+static void request_texts(request *r, corpus *text, const wcoh_model *model)
 {
     const wcoh_tokenizer *tokenizer = model ? wcoh_model_tokenizer(model) : NULL;
     if (model && !tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text",
              r->resume ? r->resume : r->from);
-    text->data = sources_read(&r->data);
-    text->val = sources_read(&r->val);
-    if (!model) choose_tokenizer(r, text);
-    if (!model) tokenizer = text->made;
-    corpus_split(text, tokenizer, r);
+    r->corpus.evaluated = r->trainer.eval_every >= 0;
+    tokenizer = corpus_open(text, &r->corpus, tokenizer);
     r->model.tokenizer = tokenizer;
     r->model.vocab = wcoh_tokenizer_vocab(tokenizer);
-}
-
-/* One text is one unbroken stream; several are sequences. */
-static wcoh_result corpus_give(const corpus *text, wcoh_trainer *trainer, wcoh_error *error)
-{
-    wcoh_sequences train = texts_sequences(&text->train), val = texts_sequences(&text->validate);
-    if (train.count > 1 || val.count > 1)
-        return wcoh_trainer_set_sequences(trainer, &train, val.count ? &val : NULL, error);
-    return wcoh_trainer_set_data(trainer, train.tokens, texts_size(&text->train), val.tokens,
-                                 texts_size(&text->validate), error);
 }
 
 /* The first lines of the output. */
 static void corpus_lines(const corpus *text, const request *r)
 {
-    int i, several = r->data.count > 1 || r->val.count > 1;
-    for (i = 0; i < r->data.count; i++) {
+    int i, several = r->corpus.data.count > 1 || r->corpus.val.count > 1;
+    for (i = 0; i < r->corpus.data.count; i++) {
         const source *s = &text->data[i];
         printf("split train 0..%lu", (unsigned long)s->cut);
-        if (!r->val.count)
+        if (!r->corpus.val.count)
             printf(" val %lu..%lu", (unsigned long)s->cut, (unsigned long)s->size);
         else if (!several) printf(" val 0..%lu", (unsigned long)text->val[0].size);
         if (several) printf(" file %s", s->name);
         putchar('\n');
     }
-    for (i = 0; several && i < r->val.count; i++)
+    for (i = 0; several && i < r->corpus.val.count; i++)
         printf("split val 0..%lu file %s\n", (unsigned long)text->val[i].size, text->val[i].name);
     if (!text->made) return;
     printf("tokenizer %s: %s%s\n",
            word_at(TOKENIZER_WORDS, TOKENIZER_FIRST + (int)wcoh_tokenizer_get_kind(text->made)),
-           text->why, r->start ? " and a start symbol" : "");
-}
-
-static void corpus_close(corpus *text, const request *r)
-{
-    wcoh_tokenizer_destroy(text->made);
-    texts_free(&text->train);
-    texts_free(&text->validate);
-    sources_free(text->data, r->data.count);
-    sources_free(text->val, r->val.count);
+           text->why, r->corpus.start ? " and a start symbol" : "");
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */
-
-static volatile sig_atomic_t interrupted;
-
-static void on_interrupt(int signal_number)
-{
-    interrupted = 1;
-    signal(signal_number, SIG_DFL); /* the second one ends the program at once */
-}
 
 typedef struct run {
     const request *ask;
@@ -608,8 +404,8 @@ static void check_targets(const request *r)
             reason = strrchr(error.text, ':');
             fail(EXIT_FAILED, "%s: cannot save there%s", path, reason ? reason : "");
         }
-        check_sources(&targets[i], "--data", &r->data);
-        check_sources(&targets[i], "--val", &r->val);
+        check_sources(&targets[i], "--data", &r->corpus.data);
+        check_sources(&targets[i], "--val", &r->corpus.val);
         check_source(&targets[i], "--from", i ? r->from : NULL); /* that one may move aside */
         check_source(&targets[i], "--resume", i ? r->resume : NULL);
         if (i > 0) check_source(&targets[i], targets[0].option, targets[0].path);
@@ -963,9 +759,10 @@ static void take_best(run *r, const wcoh_stats *stats)
 /* "a.txt --data b.txt" */
 static const char *data_options(const request *r)
 {
-    const char *text = r->data.items[0];
+    const char *text = r->corpus.data.items[0];
     int i;
-    for (i = 1; i < r->data.count; i++) text = text_made("%s --data %s", text, r->data.items[i]);
+    for (i = 1; i < r->corpus.data.count; i++)
+        text = text_made("%s --data %s", text, r->corpus.data.items[i]);
     return text;
 }
 
@@ -1026,8 +823,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     if (!r->model) open_model(r);
     r->device = device_named(ask->device);
     desc.device = r->device;
-    signal(SIGINT, on_interrupt);
-    signal(SIGTERM, on_interrupt);
+    catch_interrupts();
     if (ask->paced) pace(r, &desc);
     desc.progress = on_progress;
     desc.progress_user = r;
@@ -1065,18 +861,16 @@ int main(int argc, char **argv)
     memset(&text, 0, sizeof text);
     memset(&r, 0, sizeof r);
     ask.isa = "auto";
-    ask.tokenizer.words = TOKENIZER_WORDS;
-    ask.unknown.words = UNKNOWN_WORDS;
-    ask.val_share = 0.1;
+    ask.corpus = corpus_standard();
     ask.device = "cpu";
     ask.seconds = 10;
     ask.sample = 300;
     request_read(&ask, argc, argv, &r.model);
-    if (!ask.data.count) list_add(&ask.data, find_own_source());
+    if (!ask.corpus.data.count) list_add(&ask.corpus.data, find_own_source());
     check_targets(&ask);
-    corpus_open(&text, &ask, r.model);
+    request_texts(&ask, &text, r.model);
     run_open(&r, &ask, &text);
     status = run_close(&r, train(&r) ? finish(&r) : EXIT_FAILED);
-    corpus_close(&text, &ask);
+    corpus_close(&text, &ask.corpus);
     return status;
 }

@@ -1,0 +1,239 @@
+/* Texts for the programs that train: which files, what their letters are, which part of each is to
+   learn from and which to validate on. Include it after wavecoh.h; it is no part of the library.
+
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#ifndef WAVECOH_EXAMPLES_CORPUS_H
+#define WAVECOH_EXAMPLES_CORPUS_H
+
+#include "common.h"
+
+/* The words of --tokenizer: auto, then the library's. */
+#define TOKENIZER_WORDS "auto bytes chars chars+bytes"
+enum { TOKENIZER_AUTO, TOKENIZER_FIRST };
+
+/* What was asked for. */
+typedef struct corpus_desc {
+    text_list data, val;       /* files to learn, and to validate on; without the latter the end of
+                                  each of the former */
+    double val_share;          /* that end */
+    choice tokenizer, unknown; /* words of TOKENIZER_WORDS and UNKNOWN_WORDS */
+    int start;                 /* 1: a symbol of its own begins every text */
+    int evaluated;             /* 0: all is to learn from */
+    int seq;                   /* tokens a window */
+} corpus_desc;
+
+/* One text and a tenth of it, whatever its letters. */
+COMMON_USED(__unused__)
+static corpus_desc corpus_standard(void)
+{
+    corpus_desc d;
+    memset(&d, 0, sizeof d);
+    d.val_share = 0.1;
+    d.tokenizer.words = TOKENIZER_WORDS;
+    d.unknown.words = UNKNOWN_WORDS;
+    d.evaluated = 1;
+    return d;
+}
+
+/* A file, and where in it validation begins. */
+typedef struct source {
+    const char *name; /* as sentences have it */
+    char *bytes;
+    size_t size, cut;
+} source;
+
+typedef struct corpus {
+    source *data, *val;    /* of --data, and of --val */
+    texts train, validate; /* tokens to learn from and to validate on */
+    wcoh_tokenizer *made;  /* for these texts; NULL: the loaded model's is used */
+    const char *why;       /* that one was made */
+} corpus;
+
+static source *sources_read(const text_list *files)
+{
+    source *list = (source *)calloc((size_t)files->count + 1, sizeof *list);
+    int i;
+    if (!list) fail(EXIT_FAILED, "no memory for %d texts", files->count);
+    for (i = 0; i < files->count; i++) {
+        list[i].name = file_named(files->items[i]);
+        list[i].bytes = file_read(files->items[i], &list[i].size);
+    }
+    return list;
+}
+
+static void sources_free(source *list, int count)
+{
+    while (list && count-- > 0) free(list[count].bytes);
+    free(list);
+}
+
+/* All texts to learn, as an alphabet of characters means them; NULL and the sentence where one cannot
+   be given to such a tokenizer. *size is that of them all. */
+static char *texts_joined(const corpus_desc *d, const corpus *text, const wcoh_tokenizer_desc *desc,
+                          size_t *size, const char **why)
+{
+    wcoh_tokenizer *tried;
+    wcoh_error error;
+    size_t all = 1, piece;
+    char *joined;
+    int i;
+    for (i = 0; i < d->data.count; i++) all += text->data[i].size;
+    joined = (char *)malloc(all);
+    if (!joined) fail(EXIT_FAILED, "no memory for %lu bytes", (unsigned long)all);
+    for (i = 0, *size = 0; i < d->data.count; i++, *size += piece) {
+        const source *s = &text->data[i];
+        memcpy(joined + *size, s->bytes, s->size);
+        piece = text_plain(joined + *size, s->size);
+        if (!wcoh_tokenizer_create(&tried, desc, joined + *size, piece, &error)) {
+            wcoh_tokenizer_destroy(tried);
+            continue;
+        }
+        *why = text_made("%s: %s", s->name, error.text);
+        free(joined);
+        return NULL;
+    }
+    return joined;
+}
+
+/* The tokenizer of that kind for the texts; NULL and the sentence where it cannot be. */
+static wcoh_tokenizer *tokenizer_of(const corpus_desc *d, wcoh_tokenizer_kind kind, const corpus *text,
+                                    const char **why)
+{
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_tokenizer_desc desc;
+    wcoh_error error;
+    size_t size;
+    char *joined;
+    memset(&desc, 0, sizeof desc);
+    desc.kind = kind;
+    desc.start = d->start;
+    joined = texts_joined(d, text, &desc, &size, why);
+    if (joined) must(wcoh_tokenizer_create(&tokenizer, &desc, joined, size, &error), NULL, &error);
+    free(joined);
+    return tokenizer;
+}
+
+/* The tokenizer that was asked for, or that suits the texts. */
+static void choose_tokenizer(const corpus_desc *d, corpus *text)
+{
+    const char *why = NULL;
+    int given = d->tokenizer.index != TOKENIZER_AUTO, letters, i;
+    wcoh_tokenizer_kind kind =
+        given ? (wcoh_tokenizer_kind)(d->tokenizer.index - TOKENIZER_FIRST) : WCOH_TOKENIZER_CHARS;
+    for (i = 0; kind != WCOH_TOKENIZER_BYTES && i < d->data.count; i++)
+        text_mark(d->data.items[i], text->data[i].bytes, text->data[i].size);
+    text->made = tokenizer_of(d, kind, text, &why);
+    if (!text->made && given) fail(EXIT_FAILED, "%s", why);
+    letters = wcoh_tokenizer_characters(text->made);
+    if (text->made) why = letters ? text_made("%d different characters", letters) : "256 symbols";
+    else if (d->data.count == 1) why += strlen(text->data[0].name) + 2; /* it needs no name */
+    if (kind == WCOH_TOKENIZER_CHARS && letters == 1)
+        fail(EXIT_FAILED, "%s: it is one character again and again: there is nothing to learn",
+             text->data[0].name);
+    text->why = why;
+    if (given || (text->made && letters <= 512)) return;
+    wcoh_tokenizer_destroy(text->made);
+    text->made = tokenizer_of(d, WCOH_TOKENIZER_BYTES, text, &why);
+}
+
+/* Where validation begins; a character of UTF-8 is not cut, nor the end of a line. */
+static size_t source_cut(const source *s, const wcoh_tokenizer *tokenizer, const corpus_desc *d)
+{
+    size_t n = s->size, cut;
+    if (!d->evaluated || d->val.count) return n;
+    cut = d->val_share == 0.1 ? n / 10 * 9 + n % 10 * 9 / 10
+                              : (size_t)((1 - d->val_share) * (double)n);
+    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) return cut;
+    while (cut > 0 && cut < n && ((unsigned char)s->bytes[cut] & 0xc0) == 0x80) cut--;
+    if (cut > 0 && cut < n && s->bytes[cut] == '\n' && s->bytes[cut - 1] == '\r') cut--;
+    return cut;
+}
+
+/* Add the tokens of bytes [from, to) where there are two or more; returns their number. */
+static size_t source_encode(const corpus_desc *d, const wcoh_tokenizer *tokenizer, const source *s,
+                            size_t from, size_t to, texts *all)
+{
+    size_t size = text_plain_for(tokenizer, s->bytes + from, to - from), count;
+    uint32_t *tokens = text_encode(d->unknown.index, tokenizer, s->bytes + from, size, s->name,
+                                   from, &count);
+    if (count >= 2) texts_add(all, tokens, count);
+    else free(tokens);
+    return count;
+}
+
+/* The sentences for one text that is too short for a window; several may be, they are padded. */
+static void corpus_check(const corpus *text, const corpus_desc *d)
+{
+    size_t seq = (size_t)d->seq, learnt = texts_size(&text->train);
+    size_t validated = texts_size(&text->validate);
+    if (d->data.count == 1 && learnt < seq + 1)
+        fail(EXIT_FAILED,
+             "%s: %lu tokens to learn from are too few for a window of %lu and the one after it",
+             text->data[0].name, (unsigned long)learnt, (unsigned long)seq);
+    if (!d->evaluated) return;
+    if (d->val.count == 1 && validated < seq + 1)
+        fail(EXIT_FAILED,
+             "%s: %lu tokens are too few for a window of %lu (--seq) and the one after it",
+             text->val[0].name, (unsigned long)validated, (unsigned long)seq);
+    if (d->val.count == 0 && d->data.count == 1 && validated < seq + 1)
+        fail(EXIT_FAILED,
+             "%s: its last %s, %lu tokens, is too short for a window of %lu (--seq) and the one "
+             "after it; --eval-every -1 trains without validation",
+             text->data[0].name, d->val_share == 0.1 ? "tenth" : "part", (unsigned long)validated,
+             (unsigned long)seq);
+    if (validated == 0)
+        fail(EXIT_FAILED, "no text has an end of two tokens to validate on; --eval-every -1 trains "
+                          "without validation");
+}
+
+/* Nine tenths of each text to learn from, the rest to validate, unless told otherwise. */
+static void corpus_split(corpus *text, const wcoh_tokenizer *tokenizer, const corpus_desc *d)
+{
+    int i;
+    for (i = 0; i < d->data.count; i++) {
+        source *s = &text->data[i];
+        s->cut = source_cut(s, tokenizer, d);
+        if (source_encode(d, tokenizer, s, 0, s->cut, &text->train) < 2 && d->data.count > 1)
+            fail(EXIT_FAILED, "%s: two tokens at least are needed to learn from", s->name);
+        source_encode(d, tokenizer, s, s->cut, s->size, &text->validate);
+    }
+    for (i = 0; d->evaluated && i < d->val.count; i++)
+        source_encode(d, tokenizer, &text->val[i], 0, text->val[i].size, &text->validate);
+    corpus_check(text, d);
+}
+
+/* Read, choose an alphabet unless one is given, split and encode; returns the alphabet. */
+COMMON_USED(__unused__)
+static const wcoh_tokenizer *corpus_open(corpus *text, const corpus_desc *d,
+                                         const wcoh_tokenizer *given)
+{
+    text->data = sources_read(&d->data);
+    text->val = sources_read(&d->val);
+    if (!given) choose_tokenizer(d, text);
+    if (!given) given = text->made;
+    corpus_split(text, given, d);
+    return given;
+}
+
+/* One text is one unbroken stream; several are sequences. */
+COMMON_USED(__unused__)
+static wcoh_result corpus_give(const corpus *text, wcoh_trainer *trainer, wcoh_error *error)
+{
+    wcoh_sequences train = texts_sequences(&text->train), val = texts_sequences(&text->validate);
+    if (train.count > 1 || val.count > 1)
+        return wcoh_trainer_set_sequences(trainer, &train, val.count ? &val : NULL, error);
+    return wcoh_trainer_set_data(trainer, train.tokens, texts_size(&text->train), val.tokens,
+                                 texts_size(&text->validate), error);
+}
+
+COMMON_USED(__unused__)
+static void corpus_close(corpus *text, const corpus_desc *d)
+{
+    wcoh_tokenizer_destroy(text->made);
+    texts_free(&text->train);
+    texts_free(&text->validate);
+    sources_free(text->data, d->data.count);
+    sources_free(text->val, d->val.count);
+}
+
+#endif
