@@ -466,6 +466,9 @@ typedef struct option {
     const char *help;
 } option;
 
+/* The words of wcoh_preset, in the order of its enum. */
+#define PRESET_WORDS "wave gpt kerr-engine wave-engine"
+
 /* Options that several programs have. */
 #define THREADS_OPTION(target)                                                                     \
     {                                                                                              \

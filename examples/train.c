@@ -47,7 +47,7 @@ static const char usage[] =
 
 static wcoh_preset preset_named(const char *name)
 {
-    return (wcoh_preset)word_choose("--preset", name, "wave gpt kerr-engine wave-engine");
+    return (wcoh_preset)word_choose("--preset", name, PRESET_WORDS);
 }
 
 /* Presets and checkpoints set fields that other options then change, wherever they stand. */
@@ -141,7 +141,7 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
         {"no_replace", OPTION_FLAG, &r->no_replace, 0, 0,
          "end where a file of an earlier run would be moved aside"},
         {"preset", OPTION_TEXT, &r->preset, 0, 0,
-         "start from other defaults: wave gpt kerr-engine wave-engine"},
+         "start from other defaults: " PRESET_WORDS},
         {"tokenizer", OPTION_CHOICE, &r->corpus.tokenizer, 0, 0, "auto: chars up to 512 different ones, else bytes; chars+bytes spells others in bytes"},
         UNKNOWN_OPTION(&r->corpus.unknown),
         {"seconds", OPTION_REAL, &r->seconds, 0.1, 1e6,
