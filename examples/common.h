@@ -711,6 +711,7 @@ static void option_apply(command *c, const char *name, size_t length, const char
 }
 
 /* Read the command line into the targets and descs of `c`; --help prints and ends. */
+COMMON_USED(__unused__)
 static void options_read(command *c, int argc, char **argv)
 {
     const char *name, *value;
