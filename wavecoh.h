@@ -16343,7 +16343,8 @@ static int wcohi_mark_differs(const wcohi_mark *now, const wcohi_mark *before, c
     if (now->tokens == 0 || before->tokens == 0) return 0;
     if (now->tokens == before->tokens && now->hash == before->hash) return 0;
     if (now->tokens == before->tokens)
-        snprintf(told, 120, "the %s text has other tokens than that of the steps before", which);
+        snprintf(told, 120,
+                 "the %s text has other tokens or boundaries than that of the steps before", which);
     else
         snprintf(told, 120, "the %s text has %llu tokens, that of the steps before had %llu", which,
                  (unsigned long long)now->tokens, (unsigned long long)before->tokens);
