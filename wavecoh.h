@@ -1411,16 +1411,21 @@ static int wcohi_is_finite(double x)
 
 /* ---- results and errors ---------------------------------------------------------------------- */
 
+/* WCOHI_COLD: a static function that runs once in the life of an object, or when something is
+   refused. Compilers make it small, take branches that lead to it for rare, and treat so what only
+   such functions call. */
 #if defined(__GNUC__) || defined(__clang__)
 #define WCOHI_PRINTF(at, first) __attribute__((__format__(__printf__, at, first)))
+#define WCOHI_COLD static __attribute__((__cold__))
 #else
 #define WCOHI_PRINTF(at, first)
+#define WCOHI_COLD static
 #endif
 
 /* Leave the sentence and hand the code on: `return wcohi_fail(error, WCOH_E_IO, "...", ...)`.
    Integers and strings only in the format: a real goes through wcohi_format_real (locales). */
 WCOHI_PRINTF(3, 4)
-static wcoh_result wcohi_fail(wcoh_error *error, wcoh_result code, const char *format, ...)
+WCOHI_COLD wcoh_result wcohi_fail(wcoh_error *error, wcoh_result code, const char *format, ...)
 {
     if (error) {
         va_list arguments;
@@ -1688,7 +1693,7 @@ static int wcohi_parse_decimal(const char *s, double *value)
 }
 
 /* Strict: the whole of `text` is one finite number, decimal or hexadecimal. Returns 1 if so. */
-static int wcohi_parse_real(const char *text, double *value)
+WCOHI_COLD int wcohi_parse_real(const char *text, double *value)
 {
     int negative = *text == '-';
     const char *s = text + (*text == '-' || *text == '+');
@@ -1702,7 +1707,7 @@ static int wcohi_parse_real(const char *text, double *value)
 }
 
 /* Strict unsigned decimal that fits 64 bits. */
-static int wcohi_parse_u64(const char *text, uint64_t *value)
+WCOHI_COLD int wcohi_parse_u64(const char *text, uint64_t *value)
 {
     uint64_t result = 0;
     if (!*text) return 0;
@@ -1717,7 +1722,7 @@ static int wcohi_parse_u64(const char *text, uint64_t *value)
 
 /* Shortest decimal that wcohi_parse_real reads back to the same bits, else hexadecimal.
    text [40]; returns it. */
-static char *wcohi_format_real(double x, char *text)
+WCOHI_COLD char *wcohi_format_real(double x, char *text)
 {
     char raw[40], *out = text;
     double back;
@@ -1795,7 +1800,7 @@ static int wcohi_utf8_write(uint32_t point, char *bytes)
     return length;
 }
 
-static wcoh_result wcohi_utf8_fail(const char *text, size_t at, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_utf8_fail(const char *text, size_t at, wcoh_error *error)
 {
     return wcohi_fail(error, WCOH_E_FORMAT, "byte %llu of the text (0x%02x) is not UTF-8",
                       (unsigned long long)at, (unsigned)(unsigned char)text[at]);
@@ -2158,7 +2163,7 @@ static unsigned int wcohi_saved_state(void)
 }
 
 /* AVX-512 is taken only with VBMI2: the chips before it slow their clock too much for 512 bits. */
-static int wcohi_x86_has(wcoh_isa isa)
+WCOHI_COLD int wcohi_x86_has(wcoh_isa isa)
 {
     const unsigned int avx512 = (1u << 16) | (1u << 17) | (1u << 30) | (1u << 31), vbmi2 = 1u << 6;
     wcohi_cpuid basic = wcohi_cpuid_leaf(1), extended = wcohi_cpuid_leaf(7);
@@ -2216,7 +2221,7 @@ WCOH_API const char *wcoh_isa_name(wcoh_isa isa)
 }
 
 /* The set to use where `asked` is what the desc says. */
-static wcoh_result wcohi_isa_choose(wcoh_isa *isa, wcoh_isa asked, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_isa_choose(wcoh_isa *isa, wcoh_isa asked, wcoh_error *error)
 {
     *isa = asked == WCOH_ISA_AUTO ? wcoh_cpu_best_isa() : asked;
     if (wcoh_cpu_has_isa(asked)) return WCOH_OK;
@@ -2263,7 +2268,7 @@ static int wcohi_quota(const char *text)
 }
 
 /* The tightest quota from the process's group (version 2) up to the root; else version 1's. */
-static int wcohi_cgroup_cpus(void)
+WCOHI_COLD int wcohi_cgroup_cpus(void)
 {
     char groups[1024], path[1100], text[128], *group, *end;
     int least = 0, cpus;
@@ -2652,7 +2657,7 @@ static void wcohi_pool_share(wcohi_pool *pool, int count, wcohi_job job, void *u
 #endif
 
 /* Stop and join; the memory stays the caller's. NULL is allowed. */
-static void wcohi_pool_close(wcohi_pool *pool)
+WCOHI_COLD void wcohi_pool_close(wcohi_pool *pool)
 {
 #ifndef WAVECOH_NO_THREADS
     int i;
@@ -2673,8 +2678,8 @@ static void wcohi_pool_close(wcohi_pool *pool)
 
 /* Open a pool in `memory` [wcohi_pool_bytes] and start its threads (none for one slot or a lent job
    system). Errors: WCOH_E_ARGUMENT, WCOH_E_DEVICE when the system gives no thread. */
-static wcoh_result wcohi_pool_open(wcohi_pool **pool, void *memory, const wcoh_cpu_desc *cpu,
-                                   wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_pool_open(wcohi_pool **pool, void *memory, const wcoh_cpu_desc *cpu,
+                                       wcoh_error *error)
 {
     wcohi_pool *p = (wcohi_pool *)memory;
     int i;
@@ -3275,7 +3280,7 @@ static int wcohi_safetensors_sniff(const unsigned char *start, size_t size)
 
 /* Objects and texts behind colons bound the numbers of tensors and of metadata before any memory is
    asked for; so do the fewest bytes that one of each takes. One more each: a broken one to name. */
-static wcoh_result wcohi_safetensors_count(wcoh_tensors *t, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_safetensors_count(wcoh_tensors *t, wcoh_error *error)
 {
     unsigned char chunk[2048];
     int inside = 0, escaped = 0, colon = 0;
@@ -3429,7 +3434,7 @@ static wcoh_result wcohi_safetensors_entry(wcohi_json *json, wcoh_tensors *t, in
     return wcohi_safetensors_tensor(json, entry, t->file_size - t->data_at);
 }
 
-static wcoh_result wcohi_safetensors_parse(wcoh_tensors *t, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_safetensors_parse(wcoh_tensors *t, wcoh_error *error)
 {
     wcohi_json json = {t->text, (size_t)t->header_size, 0, error};
     int metadata = 0;
@@ -3460,7 +3465,7 @@ static int wcohi_npy_sniff(const unsigned char *start, size_t size)
     return size >= 8 && memcmp(start, "\223NUMPY", 6) == 0;
 }
 
-static wcoh_result wcohi_npy_count(wcoh_tensors *t, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_npy_count(wcoh_tensors *t, wcoh_error *error)
 {
     unsigned char head[12];
     int wide;
@@ -3608,7 +3613,7 @@ static wcoh_result wcohi_npy_dict(wcohi_json *text, wcohi_entry *entry)
                      : wcohi_npy_fail(text, "descr, fortran_order or shape is missing");
 }
 
-static wcoh_result wcohi_npy_parse(wcoh_tensors *t, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_npy_parse(wcoh_tensors *t, wcoh_error *error)
 {
     wcohi_json text = {t->text, (size_t)t->header_size, 0, error};
     wcohi_entry *entry = t->entries;
@@ -3806,8 +3811,8 @@ static wcoh_result wcohi_checksum_verify(const wcoh_tensors *t, wcoh_error *erro
 }
 
 /* `verify`: read the whole file once for its checksum, if it has one. */
-static wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
-                                      const wcoh_memory *memory, int verify, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
+                                          const wcoh_memory *memory, int verify, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcohi_block block;
@@ -3834,7 +3839,7 @@ static wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io *io,
     return result;
 }
 
-static wcoh_result wcohi_readable(const wcoh_io *io, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_readable(const wcoh_io *io, wcoh_error *error)
 {
     if (io && io->size && io->read) return WCOH_OK;
     return wcohi_fail(error, WCOH_E_ARGUMENT, "io needs size and read");
@@ -4095,7 +4100,7 @@ static void wcohi_put_string(wcohi_sink *sink, const char *text, size_t size)
 }
 
 /* One more key and value of the metadata; the checksum stands before all others. */
-static void wcohi_put_note(wcohi_sink *sink, const char *key, const char *value, size_t size)
+WCOHI_COLD void wcohi_put_note(wcohi_sink *sink, const char *key, const char *value, size_t size)
 {
     wcohi_put(sink, ",", 1);
     wcohi_put_string(sink, key, strlen(key));
@@ -4232,7 +4237,8 @@ static wcoh_result wcohi_save_parts(const wcoh_io *io, const wcohi_contents *con
 }
 
 /* Write a whole file; finish is called once, whatever happens. */
-static wcoh_result wcohi_save(const wcoh_io *io, const wcohi_contents *contents, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_save(const wcoh_io *io, const wcohi_contents *contents,
+                                  wcoh_error *error)
 {
     wcoh_result result = wcohi_save_parts(io, contents, error);
     if (io->finish && io->finish(io->user, result == WCOH_OK) && !result)
@@ -4240,7 +4246,7 @@ static wcoh_result wcohi_save(const wcoh_io *io, const wcohi_contents *contents,
     return result;
 }
 
-static wcoh_result wcohi_writable(const wcoh_io *io, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_writable(const wcoh_io *io, wcoh_error *error)
 {
     if (io && io->write) return WCOH_OK;
     return wcohi_fail(error, WCOH_E_ARGUMENT, "io needs write");
@@ -4341,9 +4347,9 @@ static wcoh_result wcohi_load_commit(const wcohi_contents *contents, const unsig
 /* Fill all tensors of `contents` or none. With `stage` nothing is written before everything was
    read and checked, at the price of a temporary block from `memory`; without it a failure may leave
    the tensors half read (an object that is thrown away then). */
-static wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *contents,
-                              const char *spare, int stage, const wcoh_memory *memory,
-                              wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *contents,
+                                  const char *spare, int stage, const wcoh_memory *memory,
+                                  wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcohi_block block;
@@ -4796,7 +4802,7 @@ static long wcohi_posix_owner(const char *name, const char *base)
     return strcmp(name, ".tmp") == 0 ? process : 0;
 }
 
-static void wcohi_system_sweep(void *user, const char *path)
+WCOHI_COLD void wcohi_system_sweep(void *user, const char *path)
 {
     const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
     size_t kept = (size_t)(base - path);
@@ -4969,8 +4975,8 @@ static int wcohi_path_read(void *user, uint64_t offset, void *data, size_t size)
     return code;
 }
 
-static wcoh_result wcohi_path_open(wcohi_path_reader *reader, wcoh_io *io, const char *path,
-                                   const wcohi_system *system, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_path_open(wcohi_path_reader *reader, wcoh_io *io, const char *path,
+                                       const wcohi_system *system, wcoh_error *error)
 {
     memset(reader, 0, sizeof *reader);
     memset(io, 0, sizeof *io);
@@ -4985,8 +4991,8 @@ static wcoh_result wcohi_path_open(wcohi_path_reader *reader, wcoh_io *io, const
 }
 
 /* Close, and name the path in whatever went wrong. */
-static wcoh_result wcohi_path_close(wcohi_path_reader *reader, const char *path, wcoh_result result,
-                                    wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_path_close(wcohi_path_reader *reader, const char *path,
+                                        wcoh_result result, wcoh_error *error)
 {
     if (!reader->system) return result;
     reader->system->close(reader->system->user, reader->handle);
@@ -5031,8 +5037,8 @@ static int wcohi_path_finish(void *user, int keep)
     return writer->code;
 }
 
-static wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, const char *path,
-                                     const wcohi_system *system, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, const char *path,
+                                         const wcohi_system *system, wcoh_error *error)
 {
     int attempt, mode, code;
     char ending[48];
@@ -5061,8 +5067,8 @@ static wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io, con
 }
 
 /* Name the path in whatever went wrong. */
-static wcoh_result wcohi_path_created(const wcohi_path_writer *writer, const char *path,
-                                      wcoh_result result, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_path_created(const wcohi_path_writer *writer, const char *path,
+                                          wcoh_result result, wcoh_error *error)
 {
     if (!writer->system) return result;
     return wcohi_path_fail(error, result, path, result == WCOH_E_IO ? writer->code : 0);
@@ -12393,7 +12399,7 @@ static wcohi_sizes wcohi_op_sizes(const wcohi_plan *plan, const wcohi_op *op, in
     return sizes;
 }
 
-static wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error *error)
 {
     wcoh_isa isa;
     if (cpu->threads < 0 || cpu->threads > WCOHI_MAX_THREADS)
@@ -12472,7 +12478,7 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
     return exec;
 }
 
-static size_t wcohi_cpu_exec_bytes(int slots, const wcohi_plan *plan)
+WCOHI_COLD size_t wcohi_cpu_exec_bytes(int slots, const wcohi_plan *plan)
 {
     wcohi_arena arena = {NULL, 0};
     wcohi_cpu_exec_layout(&arena, slots, plan, plan->trained_span);
@@ -12485,9 +12491,9 @@ static size_t wcohi_cpu_table_bytes(wcoh_device *device, const wcohi_plan *plan,
     return wcohi_cpu_exec_bytes(((wcohi_cpu *)device)->slots, plan);
 }
 
-static wcoh_result wcohi_cpu_exec_open(wcoh_device *device, const wcohi_plan *plan,
-                                       wcoh_model *model, int session, void *memory,
-                                       wcohi_exec **out, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_cpu_exec_open(wcoh_device *device, const wcohi_plan *plan,
+                                           wcoh_model *model, int session, void *memory,
+                                           wcohi_exec **out, wcoh_error *error)
 {
     wcohi_cpu *cpu = (wcohi_cpu *)device;
     wcohi_arena arena;
@@ -12628,8 +12634,8 @@ static const wcohi_device_table wcohi_cpu_table = {
 };
 
 /* Make a CPU device in memory [wcohi_cpu_bytes(desc)]; desc is checked. */
-static wcoh_result wcohi_cpu_open(wcoh_device **out, void *memory, const wcoh_cpu_desc *desc,
-                                  wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_cpu_open(wcoh_device **out, void *memory, const wcoh_cpu_desc *desc,
+                                      wcoh_error *error)
 {
     wcohi_cpu *cpu = (wcohi_cpu *)memory;
     unsigned char *pool = (unsigned char *)memory + wcohi_round_up(sizeof *cpu, WCOHI_ALIGN);
@@ -12907,7 +12913,7 @@ static double wcohi_field_number(const wcoh_field *field, const void *desc)
     return integer;
 }
 
-static void wcohi_field_put(const wcoh_field *field, void *desc, double value)
+WCOHI_COLD void wcohi_field_put(const wcoh_field *field, void *desc, double value)
 {
     unsigned char *member = (unsigned char *)desc + field->offset;
     int integer = (int)value;
@@ -12928,7 +12934,7 @@ static size_t wcohi_word(const char *list, int index, const char **word)
     return 0;
 }
 
-static wcoh_result wcohi_field_range(const wcoh_field *field, double value, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_field_range(const wcoh_field *field, double value, wcoh_error *error)
 {
     char text[40], low[40], high[40];
     return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %s: allowed are %s to %s%s%s", field->name,
@@ -12939,7 +12945,7 @@ static wcoh_result wcohi_field_range(const wcoh_field *field, double value, wcoh
 }
 
 /* 1 if `value` may stand in the field: 0 (where there is a default), off, or within the range. */
-static int wcohi_field_allows(const wcoh_field *field, double value)
+WCOHI_COLD int wcohi_field_allows(const wcoh_field *field, double value)
 {
     if (!wcohi_is_finite(value)) return 0;
     return (value == 0 && !field->required) || (field->off && value < 0) ||
@@ -12971,8 +12977,8 @@ static wcoh_pattern *wcohi_pattern_of(const wcoh_field *field, void *desc)
 }
 
 /* A word, or where a pattern may stand words joined by commas; the desc is as before on failure. */
-static wcoh_result wcohi_choice_set(const wcoh_field *field, void *desc, const char *text,
-                                    wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_choice_set(const wcoh_field *field, void *desc, const char *text,
+                                        wcoh_error *error)
 {
     wcoh_pattern read, *pattern = wcohi_pattern_of(field, desc);
     const char *at = text;
@@ -12995,7 +13001,8 @@ static wcoh_result wcohi_choice_set(const wcoh_field *field, void *desc, const c
 }
 
 /* The text that wcohi_choice_set reads; "" where the desc holds no choice. */
-static void wcohi_choice_get(const wcoh_field *field, const void *desc, char text[WCOHI_FIELD_TEXT])
+WCOHI_COLD void wcohi_choice_get(const wcoh_field *field, const void *desc,
+                                 char text[WCOHI_FIELD_TEXT])
 {
     wcoh_pattern one;
     const char *word = "";
@@ -13167,7 +13174,7 @@ static uint64_t wcohi_gcd(uint64_t a, uint64_t b)
 
 /* K - sum_n cos(2 pi n / V): how far neighbours are apart on one circle (half the squared
    distance). */
-static double wcohi_circle_separation(int vocab, int bands)
+WCOHI_COLD double wcohi_circle_separation(int vocab, int bands)
 {
     double sum = bands;
     int n;
@@ -13207,7 +13214,7 @@ static void wcohi_moduli_auto(wcoh_model_desc *desc)
     }
 }
 
-static wcoh_result wcohi_moduli_resolve(wcoh_model_desc *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_moduli_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
     double product = 1;
     int i, j, given = 0;
@@ -13235,12 +13242,12 @@ static wcoh_result wcohi_moduli_resolve(wcoh_model_desc *desc, wcoh_error *error
                             desc->circles, desc->bands);
 }
 
-static void wcohi_switch_default(wcoh_switch *value, int on)
+WCOHI_COLD void wcohi_switch_default(wcoh_switch *value, int on)
 {
     if (*value == WCOH_SWITCH_AUTO) *value = on ? WCOH_SWITCH_ON : WCOH_SWITCH_OFF;
 }
 
-static wcoh_result wcohi_divides(int value, const char *name, int width, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_divides(int value, const char *name, int width, wcoh_error *error)
 {
     if (width % value == 0) return WCOH_OK;
     return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %d: must divide the width 2 x bands = %d",
@@ -13248,7 +13255,7 @@ static wcoh_result wcohi_divides(int value, const char *name, int width, wcoh_er
 }
 
 /* `given`: heads as the caller set it; where 0 stands there, bands is what does not fit. */
-static wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, int given, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, int given, wcoh_error *error)
 {
     int heads = desc->heads, width = 2 * desc->bands;
     int rotary = wcohi_has_rotary(desc);
@@ -13297,7 +13304,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
 
 /* ---- presets --------------------------------------------------------------------------------- */
 
-static void wcohi_preset_gpt(wcoh_model_desc *desc)
+WCOHI_COLD void wcohi_preset_gpt(wcoh_model_desc *desc)
 {
     desc->context = 64;
     desc->heads = 4;
@@ -13310,7 +13317,7 @@ static void wcohi_preset_gpt(wcoh_model_desc *desc)
     desc->init = WCOH_INIT_NORMAL;
 }
 
-static void wcohi_preset_kerr_engine(wcoh_model_desc *desc)
+WCOHI_COLD void wcohi_preset_kerr_engine(wcoh_model_desc *desc)
 {
     desc->heads = 4;
     desc->embedding = WCOH_EMBEDDING_HARMONIC;
@@ -13325,7 +13332,7 @@ static void wcohi_preset_kerr_engine(wcoh_model_desc *desc)
     desc->init = WCOH_INIT_UNIFORM_ZERO;
 }
 
-static void wcohi_preset_wave_engine(wcoh_model_desc *desc)
+WCOHI_COLD void wcohi_preset_wave_engine(wcoh_model_desc *desc)
 {
     desc->bands = 384;
     desc->heads = 12;
@@ -13369,8 +13376,8 @@ struct wcoh_tokenizer {
 };
 
 /* The tokenizer and its arrays, still blank; NULL when the arena only measures. */
-static wcoh_tokenizer *wcohi_tokenizer_place(wcohi_arena *arena, size_t points,
-                                             size_t alphabet_size)
+WCOHI_COLD wcoh_tokenizer *wcohi_tokenizer_place(wcohi_arena *arena, size_t points,
+                                                 size_t alphabet_size)
 {
     wcoh_tokenizer *tokenizer = WCOHI_TAKE(arena, 1, wcoh_tokenizer);
     uint32_t *point_array = WCOHI_TAKE(arena, points, uint32_t);
@@ -13417,9 +13424,9 @@ static void wcohi_tokenizer_kind_text(const wcoh_tokenizer *tokenizer, char kind
     wcoh_field_get(WCOH_DESC_TOKENIZER, &desc, "kind", kind, 16);
 }
 
-static wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t points,
-                                        size_t alphabet_size, const wcoh_memory *memory,
-                                        wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t points,
+                                            size_t alphabet_size, const wcoh_memory *memory,
+                                            wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcohi_block block;
@@ -13438,8 +13445,8 @@ static wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t point
 
 /* Bit p of *planes: `text` has code points of plane p. What is no UTF-8 is refused or, where the
    tokenizer has `bytes` for it, passed over. */
-static wcoh_result wcohi_utf8_check(const char *text, size_t size, int bytes, uint32_t *planes,
-                                    wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_utf8_check(const char *text, size_t size, int bytes, uint32_t *planes,
+                                        wcoh_error *error)
 {
     uint32_t point = 0;
     size_t at = 0;
@@ -13482,8 +13489,8 @@ static void wcohi_alphabet_plane(wcoh_tokenizer *tokenizer, const char *text, si
     }
 }
 
-static void wcohi_alphabet(wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                           uint32_t planes, size_t *points, size_t *bytes)
+WCOHI_COLD void wcohi_alphabet(wcoh_tokenizer *tokenizer, const char *text, size_t size,
+                               uint32_t planes, size_t *points, size_t *bytes)
 {
     uint32_t plane;
     *points = *bytes = 0;
@@ -13492,8 +13499,8 @@ static void wcohi_alphabet(wcoh_tokenizer *tokenizer, const char *text, size_t s
 }
 
 /* A new tokenizer with its alphabet, from a text that was checked. */
-static void wcohi_tokenizer_fill(wcoh_tokenizer *tokenizer, const wcoh_tokenizer_desc *desc,
-                                 const char *text, size_t size, uint32_t planes)
+WCOHI_COLD void wcohi_tokenizer_fill(wcoh_tokenizer *tokenizer, const wcoh_tokenizer_desc *desc,
+                                     const char *text, size_t size, uint32_t planes)
 {
     size_t points, bytes;
     int i;
@@ -13532,7 +13539,8 @@ WCOH_API wcoh_result wcoh_tokenizer_create(wcoh_tokenizer **tokenizer,
     return result;
 }
 
-static wcoh_tokenizer_desc wcohi_tokenizer_of(wcoh_tokenizer_kind kind, const wcoh_memory *memory)
+WCOHI_COLD wcoh_tokenizer_desc wcohi_tokenizer_of(wcoh_tokenizer_kind kind,
+                                                  const wcoh_memory *memory)
 {
     wcoh_tokenizer_desc desc;
     memset(&desc, 0, sizeof desc);
@@ -14361,8 +14369,8 @@ static size_t wcohi_plan_place(wcohi_plan *plan)
 /* ---- making a plan --------------------------------------------------------------------------- */
 
 /* The plan's own arrays; measuring and laying out. */
-static void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_model_desc *desc,
-                              wcohi_mode mode)
+WCOHI_COLD void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wcoh_model_desc *desc,
+                                  wcohi_mode mode)
 {
     wcohi_plan counted;
     memset(&counted, 0, sizeof counted);
@@ -14466,7 +14474,7 @@ static void wcohi_model_init(wcoh_model *model)
 /* ---- model object ---------------------------------------------------------------------------- */
 
 /* Lay a model out in the arena; NULL while the arena only measures. desc is resolved. */
-static wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_desc *desc)
+WCOHI_COLD wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_desc *desc)
 {
     wcohi_walk counted = wcohi_walk_rows(desc, NULL);
     wcoh_model *model = WCOHI_TAKE(arena, 1, wcoh_model);
@@ -14487,8 +14495,8 @@ static wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_desc 
     return model;
 }
 
-static wcoh_result wcohi_model_measure(wcoh_model_desc *resolved, const wcoh_model_desc *desc,
-                                       size_t *used, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_model_measure(wcoh_model_desc *resolved, const wcoh_model_desc *desc,
+                                           size_t *used, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_result result;
@@ -14635,8 +14643,8 @@ typedef struct wcohi_engine_desc {
     size_t exec_bytes; /* filled by wcohi_engine_measure */
 } wcohi_engine_desc;
 
-static void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
-                                const wcohi_engine_desc *desc)
+WCOHI_COLD void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
+                                    const wcohi_engine_desc *desc)
 {
     wcohi_plan_layout(&engine->plan, arena, desc->model, desc->mode);
     engine->device_memory = desc->device ? NULL : wcohi_take(arena, 1, wcohi_cpu_bytes(desc->cpu));
@@ -14645,7 +14653,7 @@ static void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
 
 /* Build the plan once, in a small block that is given back at once (the beginning of the user's
    block if there is one), to learn what the device wants for it. */
-static wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcohi_block block;
@@ -14668,8 +14676,8 @@ static wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error *err
     return result;
 }
 
-static wcoh_result wcohi_engine_open(wcohi_engine *engine, const wcohi_engine_desc *desc,
-                                     wcoh_model *model, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_engine_open(wcohi_engine *engine, const wcohi_engine_desc *desc,
+                                         wcoh_model *model, wcoh_error *error)
 {
     wcoh_result result;
     wcohi_plan_build(&engine->plan, &model->desc, model->rows, desc->batch, desc->seq, desc->mode);
@@ -14685,7 +14693,7 @@ static wcoh_result wcohi_engine_open(wcohi_engine *engine, const wcohi_engine_de
     return result;
 }
 
-static void wcohi_engine_close(wcohi_engine *engine)
+WCOHI_COLD void wcohi_engine_close(wcohi_engine *engine)
 {
     engine->device->table->close(engine->exec);
     if (engine->own_device) engine->own_device->table->destroy(engine->own_device);
@@ -14872,8 +14880,8 @@ static void wcohi_scoring_layout(wcohi_scoring *scoring, wcohi_engine *engine, w
     wcohi_engine_layout(engine, arena, wanted);
 }
 
-static wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_model_desc *model,
-                                           wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_model_desc *model,
+                                               wcoh_error *error)
 {
     wcoh_result result = wcohi_fields_resolve(WCOH_DESC_EVAL, desc, error);
     if (result) return result;
@@ -14983,9 +14991,9 @@ struct wcoh_session {
     wcohi_block block;
 };
 
-static wcoh_session *wcohi_session_layout(wcohi_arena *arena, const wcoh_model *model,
-                                          const wcoh_session_desc *desc,
-                                          const wcohi_engine_desc *engine)
+WCOHI_COLD wcoh_session *wcohi_session_layout(wcohi_arena *arena, const wcoh_model *model,
+                                              const wcoh_session_desc *desc,
+                                              const wcohi_engine_desc *engine)
 {
     wcoh_session *session = WCOHI_TAKE(arena, 1, wcoh_session);
     uint32_t *recent = WCOHI_TAKE(arena, WCOHI_RECENT, uint32_t),
@@ -15004,8 +15012,9 @@ static wcoh_session *wcohi_session_layout(wcohi_arena *arena, const wcoh_model *
     return session;
 }
 
-static wcoh_result wcohi_session_measure(wcoh_session_desc *desc, wcohi_engine_desc *engine,
-                                         const wcoh_model *model, size_t *used, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_session_measure(wcoh_session_desc *desc, wcohi_engine_desc *engine,
+                                             const wcoh_model *model, size_t *used,
+                                             wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_result result = wcohi_fields_resolve(WCOH_DESC_SESSION, desc, error);
@@ -15550,8 +15559,8 @@ static wcoh_result wcohi_note_text(const wcoh_tensors *t, const char *key, const
 }
 
 /* The file is of format 1 and of one of two kinds (or one, given twice). */
-static wcoh_result wcohi_note_kind(const wcoh_tensors *t, const char *kind, const char *other,
-                                   wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_note_kind(const wcoh_tensors *t, const char *kind, const char *other,
+                                       wcoh_error *error)
 {
     const char *text = wcoh_tensors_metadata(t, "wavecoh.format");
     char shown[64];
@@ -15569,8 +15578,8 @@ static wcoh_result wcohi_note_kind(const wcoh_tensors *t, const char *kind, cons
 
 /* Every key that begins with `prefix` is a setting; an unknown one comes from a newer library and
    may change what the model computes. */
-static wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind kind, const char *prefix,
-                                     void *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind kind,
+                                         const char *prefix, void *desc, wcoh_error *error)
 {
     size_t i, length = strlen(prefix);
     for (i = 0; i < t->note_count; i++) {
@@ -15629,7 +15638,7 @@ static void wcohi_param_tensor(const wcoh_param *param, wcohi_file_tensor *tenso
     for (i = 0; i < param->dims; i++) tensor->shape[i] = (size_t)param->shape[i];
 }
 
-static void wcohi_model_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+WCOHI_COLD void wcohi_model_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcoh_model *model = (const wcoh_model *)object;
     double maximum = model->rows[index].maximum;
@@ -15641,13 +15650,13 @@ static void wcohi_model_tensor(const void *object, int index, wcohi_file_tensor 
     tensor->limit = "at most 12 as a gain (softplus of it)";
 }
 
-static void wcohi_model_notes(const void *object, wcohi_sink *sink)
+WCOHI_COLD void wcohi_model_notes(const void *object, wcohi_sink *sink)
 {
     wcohi_put_kind(sink, "model");
     wcohi_put_model(sink, (const wcoh_model *)object);
 }
 
-static wcohi_contents wcohi_model_contents(const wcoh_model *model)
+WCOHI_COLD wcohi_contents wcohi_model_contents(const wcoh_model *model)
 {
     wcohi_contents contents;
     memset(&contents, 0, sizeof contents);
@@ -15674,19 +15683,20 @@ typedef struct wcohi_noted {
     const char *note;
 } wcohi_noted;
 
-static void wcohi_noted_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+WCOHI_COLD void wcohi_noted_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     wcohi_model_tensor(((const wcohi_noted *)object)->model, index, tensor);
 }
 
-static void wcohi_noted_notes(const void *object, wcohi_sink *sink)
+WCOHI_COLD void wcohi_noted_notes(const void *object, wcohi_sink *sink)
 {
     const wcohi_noted *noted = (const wcohi_noted *)object;
     wcohi_model_notes(noted->model, sink);
     wcohi_put_note(sink, "note", noted->note, strlen(noted->note));
 }
 
-static wcoh_result wcohi_noted_check(const wcoh_model *model, const char *note, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_noted_check(const wcoh_model *model, const char *note,
+                                         wcoh_error *error)
 {
     uint32_t point;
     size_t left;
@@ -15726,8 +15736,8 @@ WCOH_API size_t wcoh_model_file_size(const wcoh_model *model)
 }
 
 /* The tokenizer that the metadata describe; NULL where there is none. */
-static wcoh_result wcohi_note_tokenizer(const wcoh_tensors *t, wcoh_tokenizer **tokenizer,
-                                        const wcoh_memory *memory, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_note_tokenizer(const wcoh_tensors *t, wcoh_tokenizer **tokenizer,
+                                            const wcoh_memory *memory, wcoh_error *error)
 {
     const char *kind = wcoh_tensors_metadata(t, "tokenizer.kind"), *alphabet,
                *start = wcoh_tensors_metadata(t, "tokenizer.start");
@@ -15752,8 +15762,8 @@ static wcoh_result wcohi_note_tokenizer(const wcoh_tensors *t, wcoh_tokenizer **
 
 /* Make the model and fill it. A header of a few bytes may describe a giant: all its numbers must be
    in the file, so its size cannot be many times the file's. */
-static wcoh_result wcohi_model_build(wcoh_model **model, const wcoh_tensors *t,
-                                     const wcoh_model_desc *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_model_build(wcoh_model **model, const wcoh_tensors *t,
+                                         const wcoh_model_desc *desc, wcoh_error *error)
 {
     wcoh_error own;
     wcohi_contents contents;
@@ -15860,7 +15870,7 @@ static wcohi_states wcohi_states_of(const wcohi_plan *plan, int index, int *coun
     return all;
 }
 
-static int wcohi_session_accept(void *data, const void *object, int index)
+WCOHI_COLD int wcohi_session_accept(void *data, const void *object, int index)
 {
     const wcohi_plan *plan = &((const wcohi_session_view *)object)->session->engine.plan;
     int count, i;
@@ -15875,7 +15885,7 @@ static int wcohi_session_accept(void *data, const void *object, int index)
 }
 
 /* States, then logits, then the last tokens. */
-static void wcohi_session_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+WCOHI_COLD void wcohi_session_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcohi_session_view *view = (const wcohi_session_view *)object;
     wcoh_session *session = view->session;
@@ -15900,8 +15910,8 @@ static void wcohi_session_tensor(const void *object, int index, wcohi_file_tenso
     }
 }
 
-static wcoh_result wcohi_session_put(const void *object, int index, const void *data,
-                                     wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_session_put(const void *object, int index, const void *data,
+                                         wcoh_error *error)
 {
     wcoh_session *session = ((const wcohi_session_view *)object)->session;
     const wcohi_engine *engine = &session->engine;
@@ -15916,7 +15926,7 @@ static wcoh_result wcohi_session_put(const void *object, int index, const void *
     return WCOH_OK;
 }
 
-static void wcohi_session_notes(const void *object, wcohi_sink *sink)
+WCOHI_COLD void wcohi_session_notes(const void *object, wcohi_sink *sink)
 {
     const wcoh_session *session = ((const wcohi_session_view *)object)->session;
     char text[24];
@@ -15927,8 +15937,8 @@ static void wcohi_session_notes(const void *object, wcohi_sink *sink)
     wcohi_put_value(sink, "session.", "has_logits", session->has_logits ? "1" : "0");
 }
 
-static wcoh_result wcohi_session_contents(const wcoh_session *session, wcohi_session_view *view,
-                                          wcohi_contents *contents, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_session_contents(const wcoh_session *session, wcohi_session_view *view,
+                                              wcohi_contents *contents, wcoh_error *error)
 {
     const wcohi_engine *engine = &session->engine;
     view->session = (wcoh_session *)(uintptr_t)session; /* written by loading alone */
@@ -15984,8 +15994,8 @@ static wcoh_result wcohi_note_heard(const wcoh_tensors *t, const wcoh_model_desc
     return WCOH_OK;
 }
 
-static wcoh_result wcohi_session_restore(wcoh_session *session, const wcoh_tensors *t,
-                                         const wcoh_memory *hooks, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_session_restore(wcoh_session *session, const wcoh_tensors *t,
+                                             const wcoh_memory *hooks, wcoh_error *error)
 {
     wcohi_session_view view;
     wcohi_contents contents;
@@ -16175,8 +16185,8 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
-static wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_trainer_desc *desc,
-                                          const wcohi_engine_desc *engine)
+WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_trainer_desc *desc,
+                                              const wcohi_engine_desc *engine)
 {
     wcoh_trainer *trainer = WCOHI_TAKE(arena, 1, wcoh_trainer);
     size_t window = (size_t)desc->batch * (size_t)desc->seq;
@@ -16193,9 +16203,9 @@ static wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_trainer
 }
 
 /* Resolve and measure; *used are the bytes of the layout. */
-static wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engine_desc *engine,
-                                         const wcoh_model_desc *model, size_t *used,
-                                         wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engine_desc *engine,
+                                             const wcoh_model_desc *model, size_t *used,
+                                             wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_result result = wcoh_trainer_desc_resolve(desc, model, error);
@@ -16353,7 +16363,7 @@ static int wcohi_mark_differs(const wcohi_mark *now, const wcohi_mark *before, c
 
 /* The data at hand meet the state: what differs from the data of the steps so far is noted, and
    losses on another validation text are no measure any more. */
-static void wcohi_trainer_meet(wcoh_trainer *trainer)
+WCOHI_COLD void wcohi_trainer_meet(wcoh_trainer *trainer)
 {
     wcohi_train_state *state = &trainer->state;
     char text[120], val[120];
@@ -17162,7 +17172,7 @@ static int wcohi_trainer_param(wcohi_trainer_view *view, int index, wcoh_param *
     return index;
 }
 
-static void wcohi_trainer_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+WCOHI_COLD void wcohi_trainer_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     wcohi_trainer_view *view = (wcohi_trainer_view *)(uintptr_t)object; /* for its place */
     wcoh_param param;
@@ -17178,8 +17188,8 @@ static void wcohi_trainer_tensor(const void *object, int index, wcohi_file_tenso
     tensor->limit = moment ? "finite and not negative" : NULL;
 }
 
-static wcoh_result wcohi_trainer_put(const void *object, int index, const void *data,
-                                     wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_trainer_put(const void *object, int index, const void *data,
+                                         wcoh_error *error)
 {
     wcohi_trainer_view *view = (wcohi_trainer_view *)(uintptr_t)object;
     wcoh_param param;
@@ -17324,7 +17334,7 @@ static wcoh_result wcohi_state_check(const wcohi_train_state *state, wcoh_error 
     return WCOH_OK;
 }
 
-static void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
+WCOHI_COLD void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
 {
     const wcohi_trainer_view *view = (const wcohi_trainer_view *)object;
     const wcohi_train_state *state = wcohi_trainer_state(view->trainer);
@@ -17378,8 +17388,8 @@ static wcoh_result wcohi_note_state(const wcoh_tensors *t, wcohi_train_state *st
     return wcohi_note_rng(t, &state->rng, error);
 }
 
-static wcoh_result wcohi_trainer_contents(wcoh_trainer *trainer, wcohi_trainer_view *view,
-                                          wcohi_contents *contents, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_trainer_contents(wcoh_trainer *trainer, wcohi_trainer_view *view,
+                                              wcohi_contents *contents, wcoh_error *error)
 {
     int i, params;
     wcoh_param param;
@@ -17425,8 +17435,8 @@ WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer)
     return wcohi_contents_size(&contents);
 }
 
-static wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_tensors *t,
-                                         const wcoh_memory *hooks, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_tensors *t,
+                                             const wcoh_memory *hooks, wcoh_error *error)
 {
     wcoh_trainer_desc before = *wcoh_trainer_get_desc(trainer); /* where the file says nothing */
     wcohi_train_state state;
@@ -17894,7 +17904,7 @@ static double *wcohi_entity_at(const wcoh_circle *circle, uint64_t slot)
     return wcohi_segment_of(circle, slot)->phase[slot % WCOHI_SEGMENT];
 }
 
-static wcoh_result wcohi_circle_check(wcoh_circle_desc *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_circle_check(wcoh_circle_desc *desc, wcoh_error *error)
 {
     wcoh_result result = wcohi_fields_resolve(WCOH_DESC_CIRCLE, desc, error);
     if (result || desc->axes == 1 || desc->buckets <= 4096) return result;
@@ -18251,7 +18261,7 @@ static wcoh_result wcohi_get_count(const wcoh_tensors *t, const char *key, uint6
 }
 
 /* Tensors 2i and 2i+1: phases and flags of segment i. */
-static void wcohi_circle_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+WCOHI_COLD void wcohi_circle_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcoh_circle *circle = (const wcoh_circle *)object;
     wcohi_segment *segment = (wcohi_segment *)circle->segments.entries[index / 2];
@@ -18269,7 +18279,7 @@ static void wcohi_circle_tensor(const void *object, int index, wcohi_file_tensor
     snprintf(tensor->name, sizeof tensor->name, "%s.%d", index % 2 ? "alive" : "phase", index / 2);
 }
 
-static void wcohi_circle_notes(const void *object, wcohi_sink *sink)
+WCOHI_COLD void wcohi_circle_notes(const void *object, wcohi_sink *sink)
 {
     const wcoh_circle *circle = (const wcoh_circle *)object;
     wcohi_put_count(sink, "wavecoh.circle.axes", (uint64_t)circle->desc.axes);
@@ -18330,8 +18340,8 @@ static wcoh_result wcohi_circle_read(wcoh_circle *circle, const wcoh_tensors *t,
     return WCOH_OK;
 }
 
-static wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensors *t,
-                                     const wcoh_memory *memory, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensors *t,
+                                         const wcoh_memory *memory, wcoh_error *error)
 {
     wcoh_circle_desc desc;
     uint64_t axes, buckets, slots, done;
@@ -18364,8 +18374,8 @@ static wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensors *t
 }
 
 /* The file's header goes through the allocator while reading, never into the caller's block. */
-static wcoh_result wcohi_open_header(wcoh_tensors **t, const wcoh_io *io, const wcoh_memory *memory,
-                                     int verify, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_open_header(wcoh_tensors **t, const wcoh_io *io,
+                                         const wcoh_memory *memory, int verify, wcoh_error *error)
 {
     wcoh_memory own;
     memset(&own, 0, sizeof own);
@@ -18845,7 +18855,7 @@ struct wcoh_spectral {
     double *sums; /* [chunks, 1 + draws, 4 + bands]: values, then each draw */
 };
 
-static wcoh_result wcohi_spectral_check(wcoh_spectral_desc *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_spectral_check(wcoh_spectral_desc *desc, wcoh_error *error)
 {
     wcoh_result result = wcohi_fields_resolve(WCOH_DESC_SPECTRAL, desc, error);
     int n = desc->dimensions, bins = desc->split == WCOH_SPLIT_DFT ? n / 2 + 1 : n;
@@ -18873,7 +18883,7 @@ static void wcohi_spectral_edges(wcoh_spectral *s)
     }
 }
 
-static void wcohi_spectral_layout(wcoh_spectral *s, int slots, wcohi_arena *arena)
+WCOHI_COLD void wcohi_spectral_layout(wcoh_spectral *s, int slots, wcohi_arena *arena)
 {
     size_t n = (size_t)s->desc.dimensions, width = (size_t)wcohi_spectral_width(s);
     size_t passes = wcohi_add(1, (size_t)wcohi_spectral_draws(s));
@@ -19529,7 +19539,7 @@ static void wcohi_store_shape(wcoh_resonance *store, int first_bin, int held_bin
     store->chunk_bytes = wcohi_mul(tile, (size_t)store->chunk_tiles);
 }
 
-static wcoh_result wcohi_store_check(wcoh_resonance_desc *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_store_check(wcoh_resonance_desc *desc, wcoh_error *error)
 {
     wcoh_result result = wcohi_fields_resolve(WCOH_DESC_RESONANCE, desc, error);
     return result ? result : wcohi_cpu_desc_check(&desc->cpu, error);
@@ -19549,8 +19559,8 @@ static void wcohi_store_layout(wcoh_resonance *store, wcohi_arena *arena)
 }
 
 /* Make an empty store for a checked desc and range of bins. */
-static wcoh_result wcohi_store_make(wcoh_resonance **store, const wcoh_resonance_desc *desc,
-                                    int first_bin, int held_bins, int lanes, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_store_make(wcoh_resonance **store, const wcoh_resonance_desc *desc,
+                                        int first_bin, int held_bins, int lanes, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_resonance measured, *made;
@@ -20052,7 +20062,7 @@ WCOH_API wcoh_result wcoh_resonance_get(const wcoh_resonance *store, uint64_t in
 
 static const char wcohi_packet_names[][8] = {"sign", "dft", "phases"};
 
-static void wcohi_store_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+WCOHI_COLD void wcohi_store_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcoh_resonance *store = (const wcoh_resonance *)object;
     uint64_t from = (uint64_t)index * (uint64_t)store->chunk_tiles;
@@ -20067,7 +20077,7 @@ static void wcohi_store_tensor(const void *object, int index, wcohi_file_tensor 
     snprintf(tensor->name, sizeof tensor->name, "packets.%d", index);
 }
 
-static void wcohi_store_notes(const void *object, wcohi_sink *sink)
+WCOHI_COLD void wcohi_store_notes(const void *object, wcohi_sink *sink)
 {
     const wcoh_resonance *store = (const wcoh_resonance *)object;
     const char *packet = wcohi_packet_names[store->desc.packet];
@@ -20096,8 +20106,8 @@ WCOH_API wcoh_result wcoh_resonance_save(const wcoh_resonance *store, const wcoh
 }
 
 /* What the file says it holds: desc and shape of `file`, a store that is never filled. */
-static wcoh_result wcohi_store_header(wcoh_resonance *file, const wcoh_tensors *t,
-                                      wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_store_header(wcoh_resonance *file, const wcoh_tensors *t,
+                                          wcoh_error *error)
 {
     const char *packet = wcoh_tensors_metadata(t, "wavecoh.resonance.packet");
     uint64_t value, first, bins, lanes;
@@ -20159,8 +20169,8 @@ static wcoh_result wcohi_store_read_tile(wcoh_resonance *store, const wcoh_reson
     return WCOH_OK;
 }
 
-static wcoh_result wcohi_store_fill(wcoh_resonance *store, const wcoh_resonance *file,
-                                    const wcoh_tensors *t, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_store_fill(wcoh_resonance *store, const wcoh_resonance *file,
+                                        const wcoh_tensors *t, wcoh_error *error)
 {
     int index;
     for (index = 0; store->count < file->count; index++) {
@@ -20481,8 +20491,8 @@ typedef struct wcohi_inspection {
     double *phases; /* [2,T] of the queries and the keys of one head */
 } wcohi_inspection;
 
-static void wcohi_inspection_layout(wcohi_inspection *inspection, wcohi_arena *arena,
-                                    const wcohi_engine_desc *desc)
+WCOHI_COLD void wcohi_inspection_layout(wcohi_inspection *inspection, wcohi_arena *arena,
+                                        const wcohi_engine_desc *desc)
 {
     size_t count = (size_t)inspection->count, heads = (size_t)desc->model->heads;
     wcohi_engine_layout(&inspection->engine, arena, desc);
@@ -20606,8 +20616,8 @@ static wcoh_result wcohi_inspect_run(wcohi_inspection *inspection, const uint32_
     return WCOH_OK;
 }
 
-static wcoh_result wcohi_inspect_check(const wcoh_model_desc *desc, const uint32_t *tokens,
-                                       int count, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_inspect_check(const wcoh_model_desc *desc, const uint32_t *tokens,
+                                           int count, wcoh_error *error)
 {
     if (count < 1 || count > 1 << 16)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "inspect: count is %d, allowed 1..%d", count,
