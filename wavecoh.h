@@ -12825,7 +12825,8 @@ static const wcoh_field wcohi_tokenizer_fields[] = {
 };
 
 #ifndef WAVECOH_NO_TOOLKIT
-enum { WCOHI_BANDS = 128, WCOHI_TOP = 1024 }; /* arrays of the toolkit have that room */
+/* Arrays of the toolkit have that room; hits one search keeps beyond those wanted are spare. */
+enum { WCOHI_BANDS = 128, WCOHI_TOP = 1024, WCOHI_SPARE_HITS = 16, WCOHI_HITS = WCOHI_TOP + WCOHI_SPARE_HITS };
 
 static const wcoh_field wcohi_circle_fields[] = {
     WCOHI_INT(wcoh_circle_desc, buckets, 360, 1, 16777216, 0,
@@ -19455,7 +19456,6 @@ WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double per
    WCOHI_NORM_LOW .. WCOHI_NORM_HIGH, or with a part of less energy than the former's, is searched in
    double. */
 enum {
-    WCOHI_SPARE_HITS = 16,
     WCOHI_LANES_MAX = 1024,
     WCOHI_CHUNK_BYTES = 1 << 20
 };
@@ -19482,7 +19482,7 @@ struct wcoh_resonance {
     double *row;              /* [width] a packet under way */
     wcoh_real *query;         /* [columns] the question, 0 where a bin does not count */
     wcoh_real *weight;        /* [columns] 1 where a bin counts */
-    wcoh_resonance_hit *hits; /* [slots, WCOHI_TOP + WCOHI_SPARE_HITS] */
+    wcoh_resonance_hit *hits; /* [slots, WCOHI_HITS] */
     int *hit_counts;          /* [slots] */
     void *pool_memory;
 };
@@ -19547,7 +19547,7 @@ WCOHI_COLD wcoh_result wcohi_store_check(wcoh_resonance_desc *desc, wcoh_error *
 
 static void wcohi_store_layout(wcoh_resonance *store, wcohi_arena *arena)
 {
-    size_t hits = wcohi_mul((size_t)store->slots, WCOHI_TOP + WCOHI_SPARE_HITS);
+    size_t hits = wcohi_mul((size_t)store->slots, WCOHI_HITS);
     store->row = WCOHI_TAKE(arena, store->width, double);
     store->query = WCOHI_TAKE(arena, store->columns, wcoh_real);
     store->weight = WCOHI_TAKE(arena, store->columns, wcoh_real);
@@ -19919,7 +19919,7 @@ static void wcohi_search_chunk(int index, int slot, void *user)
     uint64_t tile = (uint64_t)index * (uint64_t)store->chunk_tiles;
     uint64_t end = WCOHI_MIN(tile + (uint64_t)store->chunk_tiles, wcohi_store_tiles(store));
     for (; tile < end; tile++)
-        wcohi_search_tile(search, tile, store->hits + (size_t)slot * (WCOHI_TOP + WCOHI_SPARE_HITS),
+        wcohi_search_tile(search, tile, store->hits + (size_t)slot * WCOHI_HITS,
                           &store->hit_counts[slot]);
 }
 
@@ -19989,7 +19989,7 @@ static int wcohi_search_merge(const wcohi_search *search, int top, wcoh_resonanc
     const wcoh_resonance *store = search->store;
     int slot, i, count = 0;
     for (slot = 0; slot < store->slots; slot++) {
-        const wcoh_resonance_hit *own = store->hits + (size_t)slot * (WCOHI_TOP + WCOHI_SPARE_HITS);
+        const wcoh_resonance_hit *own = store->hits + (size_t)slot * WCOHI_HITS;
         for (i = 0; i < store->hit_counts[slot]; i++) {
             wcoh_resonance_hit hit = own[i];
             hit.score = wcohi_search_exact(search, hit.index);
