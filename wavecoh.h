@@ -112,18 +112,19 @@
      6  tests/cases.h: a line that turns it on. Gradients, devices, sessions, files follow
    What is forgotten of 1, 2, 4 or 5 does not compile.
 
-   WORDS     room: all about one op, on one device.  parameter row: a tensor of the model, its name,
-             shape, place.  batch row: one token's numbers.  kind: of an op.  group: kernels of one
-             room, a struct of functions in the table of an instruction set.  chunk: rows, or a part
-             of the vocabulary, that one job takes.  stretch: rows that all heads pass before the
-             next begin.  slot: a worker's place, and its scratch.  span: reals in a block, gaps
-             included.  area: memory that exists once per exec.  exec: a plan made ready on a
-             device.  wave: one head of coherence attention, made ready.  walk: the one place that
-             spells an architecture. */
+   WORDS     room: all about one op, on one device.  op kind: what an op computes.  parameter row: a
+             tensor of the model, its name, shape, place.  batch span: rows of the batch, a row a
+             token, that one job takes.  kernel group: kernels of one room, a struct of functions in
+             the table of an instruction set.  head: of attention; the output layer is the logits.
+             chunk: rows, or a part of the vocabulary, that one job takes.  stretch: rows that all
+             heads pass before the next begin.  slot: a worker's place, and its scratch.  area:
+             memory that exists once per exec.  exec: a plan made ready on a device.  allocation: an
+             object's one piece of memory.  wave: one head of coherence attention, made ready.
+             walk: the one place that spells an architecture. */
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 126 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 127 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -319,11 +320,11 @@ typedef enum wcoh_solver {
     WCOH_SOLVER_NONE          /* no oscillators: the control */
 } wcoh_solver;
 typedef enum wcoh_switch { WCOH_SWITCH_AUTO, WCOH_SWITCH_OFF, WCOH_SWITCH_ON } wcoh_switch;
-typedef enum wcoh_block {
+typedef enum wcoh_block_form {
     WCOH_BLOCK_PARALLEL,        /* h + attention(norm1 h) + ffn(norm2 h) */
     WCOH_BLOCK_PARALLEL_SHARED, /* h + attention(norm1 h) + ffn(norm1 h) */
     WCOH_BLOCK_SEQUENTIAL       /* h += attention(norm1 h); h += ffn(norm2 h) */
-} wcoh_block;
+} wcoh_block_form;
 typedef enum wcoh_norm {
     WCOH_NORM_LAYER, /* less the mean, over the deviation, weight and bias */
     WCOH_NORM_RMS    /* over the root mean square, weight alone (Zhang and Sennrich, 2019) */
@@ -361,7 +362,7 @@ typedef struct wcoh_model_desc {
     wcoh_attention attention;
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
     double gain;                    /* kappa at the start */
-    wcoh_block block;
+    wcoh_block_form block;
     wcoh_norm norm;
     wcoh_ffn ffn;
     wcoh_pattern ffn_pattern; /* in place of `ffn`, layer by layer */
@@ -818,13 +819,13 @@ typedef struct wcoh_io {
 } wcoh_io;
 
 /* A block of memory as a file. Writing fails past capacity. */
-typedef struct wcoh_block_io {
+typedef struct wcoh_memory_file {
     unsigned char *data;
     size_t capacity; /* of data, for writing */
     size_t used;     /* bytes there are to read; writing appends here, so 0 before saving, and 0
                         again after a save that failed */
-} wcoh_block_io;
-WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block); /* block must outlive the wcoh_io */
+} wcoh_memory_file;
+WCOH_API wcoh_io wcoh_io_memory(wcoh_memory_file *block); /* block must outlive the wcoh_io */
 
 /* Checkpoints are safetensors files, as Python's package reads them. Loading believes nothing; a
    bad file leaves the model as it was. Untrusted input: yes.
@@ -1503,21 +1504,21 @@ static void *wcohi_take(wcohi_arena *arena, size_t count, size_t size)
 #define WCOHI_TAKE(arena, count, type) ((type *)wcohi_take((arena), (size_t)(count), sizeof(type)))
 
 /* Where an object's block came from, to give it back. */
-typedef struct wcohi_block {
+typedef struct wcohi_allocation {
     wcoh_memory memory;
     void *pointer; /* as allocated; NULL if the caller's */
     size_t size;
-} wcohi_block;
+} wcohi_allocation;
 
 /* Bytes to ask for so that `used` aligned bytes fit into any block. */
-static size_t wcohi_block_bytes(size_t used) { return wcohi_add(used, WCOHI_ALIGN); }
+static size_t wcohi_allocation_bytes(size_t used) { return wcohi_add(used, WCOHI_ALIGN); }
 
 /* Take `used` bytes (zeroed) and open an arena on them. */
-static wcoh_result wcohi_block_take(wcohi_block *block, wcohi_arena *arena,
-                                    const wcoh_memory *memory, size_t used, const char *what,
-                                    wcoh_error *error)
+static wcoh_result wcohi_allocation_take(wcohi_allocation *block, wcohi_arena *arena,
+                                         const wcoh_memory *memory, size_t used, const char *what,
+                                         wcoh_error *error)
 {
-    size_t bytes = wcohi_block_bytes(used);
+    size_t bytes = wcohi_allocation_bytes(used);
     unsigned char *pointer;
     memset(block, 0, sizeof *block);
     if (memory) block->memory = *memory;
@@ -1546,9 +1547,9 @@ static wcoh_result wcohi_block_take(wcohi_block *block, wcohi_arena *arena,
 }
 
 /* `block` may itself lie inside the memory that is given back. */
-static void wcohi_block_give(const wcohi_block *block)
+static void wcohi_allocation_give(const wcohi_allocation *block)
 {
-    wcohi_block copy = *block;
+    wcohi_allocation copy = *block;
     if (!copy.pointer) return;
     if (copy.memory.alloc) {
         if (copy.memory.release) copy.memory.release(copy.pointer, copy.size, copy.memory.user);
@@ -2910,7 +2911,7 @@ typedef struct wcohi_dtype {
     unsigned char number;
 } wcohi_dtype;
 
-/* The first rows are the types that wcohi_save writes, in the order of wcohi_kind_of; the last is
+/* The first rows are the types that wcohi_save writes, in the order of wcohi_number_type; the last is
    any other: a tensor of it is listed, its size is believed, its numbers cannot be read. */
 static const wcohi_dtype wcohi_dtypes[] = {
     {"F64", "f8", 64, WCOHI_NUMBER_FLOAT},
@@ -2939,15 +2940,15 @@ static const wcohi_dtype wcohi_dtypes[] = {
 };
 #define WCOHI_DTYPE_OTHER (WCOHI_COUNT(wcohi_dtypes) - 1)
 
-typedef enum wcohi_kind_of {
+typedef enum wcohi_number_type {
     WCOHI_OF_F64,
     WCOHI_OF_F32,
     WCOHI_OF_U32,
     WCOHI_OF_U8,
     WCOHI_OF_REAL = sizeof(wcoh_real) == 8 ? WCOHI_OF_F64 : WCOHI_OF_F32
-} wcohi_kind_of;
+} wcohi_number_type;
 
-static size_t wcohi_kind_size(wcohi_kind_of kind) { return wcohi_dtypes[kind].bits / 8u; }
+static size_t wcohi_number_size(wcohi_number_type kind) { return wcohi_dtypes[kind].bits / 8u; }
 
 static double wcohi_bits_double(uint64_t bits)
 {
@@ -3007,7 +3008,7 @@ static float wcohi_narrow(double x)
 }
 
 /* Number `index` of an array in memory. */
-static double wcohi_kind_value(wcohi_kind_of kind, const void *data, size_t index)
+static double wcohi_number_value(wcohi_number_type kind, const void *data, size_t index)
 {
     if (kind == WCOHI_OF_F64) return ((const double *)data)[index];
     if (kind == WCOHI_OF_F32) return (double)((const float *)data)[index];
@@ -3129,11 +3130,11 @@ typedef struct wcohi_format {
     wcoh_result (*parse)(wcoh_tensors *t, wcoh_error *error);
     /* Numbers first .. first+count-1 of an entry, the last index fastest, as `kind`. */
     wcoh_result (*decode)(const wcoh_tensors *t, const wcohi_entry *entry, uint64_t first,
-                          size_t count, wcohi_kind_of kind, void *values, wcoh_error *error);
+                          size_t count, wcohi_number_type kind, void *values, wcoh_error *error);
 } wcohi_format;
 
 struct wcoh_tensors {
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_io io;
     const wcohi_format *format;
     char *text; /* [text_size] the header, its strings decoded */
@@ -3223,7 +3224,7 @@ static int wcohi_entry_fills(const wcohi_entry *entry)
            bits / 8 == entry->end - entry->begin;
 }
 
-static void wcohi_kind_put(wcohi_kind_of kind, void *data, size_t index, double value)
+static void wcohi_number_put(wcohi_number_type kind, void *data, size_t index, double value)
 {
     if (kind == WCOHI_OF_F64) ((double *)data)[index] = value;
     else if (kind == WCOHI_OF_F32) ((float *)data)[index] = wcohi_narrow(value);
@@ -3245,7 +3246,7 @@ static double wcohi_entry_value(const wcohi_entry *entry, const unsigned char *b
 
 /* Numbers first .. first+count-1 in the order of the file. */
 static wcoh_result wcohi_decode_run(const wcoh_tensors *t, const wcohi_entry *entry, uint64_t first,
-                                    size_t count, wcohi_kind_of kind, void *values,
+                                    size_t count, wcohi_number_type kind, void *values,
                                     wcoh_error *error)
 {
     size_t width = wcohi_dtypes[entry->dtype].bits / 8u, done = 0;
@@ -3258,7 +3259,7 @@ static wcoh_result wcohi_decode_run(const wcoh_tensors *t, const wcohi_entry *en
         wcoh_result result = wcohi_read(&t->io, t->file_size, at, chunk, part * width, error);
         if (result) return result;
         for (i = 0; i < part; i++)
-            wcohi_kind_put(kind, values, done + i, wcohi_entry_value(entry, chunk, i));
+            wcohi_number_put(kind, values, done + i, wcohi_entry_value(entry, chunk, i));
         done += part;
         at += part * width;
     }
@@ -3651,10 +3652,10 @@ static uint64_t wcohi_npy_place(const wcohi_entry *entry, uint64_t at, int fortr
 
 /* The first index fastest: few numbers are fetched one by one, many by going once through all. */
 static wcoh_result wcohi_npy_decode(const wcoh_tensors *t, const wcohi_entry *entry, uint64_t first,
-                                    size_t count, wcohi_kind_of kind, void *values,
+                                    size_t count, wcohi_number_type kind, void *values,
                                     wcoh_error *error)
 {
-    size_t size = wcohi_kind_size(kind), i, part;
+    size_t size = wcohi_number_size(kind), i, part;
     double chunk[512]; /* room for numbers of every kind */
     uint64_t at;
     wcoh_result result;
@@ -3815,7 +3816,7 @@ WCOHI_COLD wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io 
                                           const wcoh_memory *memory, int verify, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_tensors head, *t;
     wcoh_result result;
     *tensors = NULL;
@@ -3825,7 +3826,8 @@ WCOHI_COLD wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io 
     if ((result = head.format->count(&head, error)) != WCOH_OK) return result;
     head.data_at = head.header_at + head.header_size;
     wcohi_tensors_layout(&arena, &head);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "the header of a file", error);
+    result =
+        wcohi_allocation_take(&block, &arena, memory, arena.used, "the header of a file", error);
     if (result) return result;
     t = wcohi_tensors_layout(&arena, &head);
     t->block = block;
@@ -3834,7 +3836,7 @@ WCOHI_COLD wcoh_result wcohi_tensors_open(wcoh_tensors **tensors, const wcoh_io 
     if (!result) result = t->format->parse(t, error);
     if (!result) result = wcohi_header_check(t, error);
     if (!result && verify) result = wcohi_checksum_verify(t, error);
-    if (result) wcohi_block_give(&block);
+    if (result) wcohi_allocation_give(&block);
     else *tensors = t;
     return result;
 }
@@ -3862,7 +3864,7 @@ WCOH_API void wcoh_tensors_close(wcoh_tensors *tensors)
     if (tensors->path.system)
         tensors->path.system->close(tensors->path.system->user, tensors->path.handle);
 #endif
-    wcohi_block_give(&tensors->block);
+    wcohi_allocation_give(&tensors->block);
 }
 
 WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors)
@@ -3936,7 +3938,7 @@ WCOH_API const char *wcoh_tensors_metadata(const wcoh_tensors *tensors, const ch
 
 /* Numbers first .. first+count-1 as `kind`. Integers are read from their own type alone. */
 static wcoh_result wcohi_tensors_fetch(const wcoh_tensors *t, int index, uint64_t first,
-                                       size_t count, wcohi_kind_of kind, void *values,
+                                       size_t count, wcohi_number_type kind, void *values,
                                        wcoh_error *error)
 {
     const wcohi_entry *entry = &t->entries[index];
@@ -3971,7 +3973,7 @@ WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, u
    maximum (never infinite or NaN); `limit` says what that range is, for the sentence. */
 typedef struct wcohi_file_tensor {
     char name[80];
-    wcohi_kind_of kind;
+    wcohi_number_type kind;
     int dims; /* 0..3 */
     size_t shape[3], count;
     void *data;
@@ -4001,7 +4003,7 @@ typedef struct wcohi_contents {
     wcoh_result (*put)(const void *object, int index, const void *data, wcoh_error *error);
 } wcohi_contents;
 
-static void wcohi_tensor_init(wcohi_file_tensor *tensor, wcohi_kind_of kind, void *data,
+static void wcohi_tensor_init(wcohi_file_tensor *tensor, wcohi_number_type kind, void *data,
                               size_t count)
 {
     memset(tensor, 0, sizeof *tensor);
@@ -4016,7 +4018,7 @@ static void wcohi_tensor_init(wcohi_file_tensor *tensor, wcohi_kind_of kind, voi
 }
 
 /* Large files are mostly numbers that need only be finite: a loop that compilers make fast. */
-static int wcohi_all_finite(wcohi_kind_of kind, const void *data, size_t count)
+static int wcohi_all_finite(wcohi_number_type kind, const void *data, size_t count)
 {
     const unsigned char *bytes = (const unsigned char *)data;
     uint32_t word, largest = 0;
@@ -4037,7 +4039,7 @@ static wcoh_result wcohi_tensor_check(const wcohi_file_tensor *tensor, const voi
     char text[40];
     if (!tensor->limit && wcohi_all_finite(tensor->kind, data, tensor->count)) return WCOH_OK;
     for (i = 0; i < tensor->count; i++) {
-        double value = wcohi_kind_value(tensor->kind, data, i);
+        double value = wcohi_number_value(tensor->kind, data, i);
         if (wcohi_is_finite(value) && value >= tensor->minimum && value <= tensor->maximum)
             continue;
         return wcohi_fail(error, code, "%s: number %llu is %s, it must be %s", tensor->name,
@@ -4123,14 +4125,14 @@ static void wcohi_put_tensor_head(wcohi_sink *sink, const wcohi_file_tensor *ten
     wcohi_put_text(sink, "],\"data_offsets\":[");
     wcohi_put_u64(sink, *at);
     wcohi_put(sink, ",", 1);
-    *at += (uint64_t)tensor->count * wcohi_kind_size(tensor->kind);
+    *at += (uint64_t)tensor->count * wcohi_number_size(tensor->kind);
     wcohi_put_u64(sink, *at);
     wcohi_put_text(sink, "]}");
 }
 
 static void wcohi_put_tensor_data(wcohi_sink *sink, const wcohi_file_tensor *tensor)
 {
-    size_t i, size = wcohi_kind_size(tensor->kind), k;
+    size_t i, size = wcohi_number_size(tensor->kind), k;
     const unsigned char *from = (const unsigned char *)tensor->data;
     if (wcohi_little_endian() || size == 1) {
         wcohi_put(sink, from, tensor->count * size);
@@ -4153,7 +4155,7 @@ static void wcohi_put_tensors(wcohi_sink *sink, const wcohi_contents *contents, 
     for (width = 8; width > 0; width /= 2)
         for (i = 0; i < contents->count; i++) {
             contents->tensor(contents->object, i, &tensor);
-            if (wcohi_kind_size(tensor.kind) != width) continue;
+            if (wcohi_number_size(tensor.kind) != width) continue;
             if (data) wcohi_put_tensor_data(sink, &tensor);
             else wcohi_put_tensor_head(sink, &tensor, &at);
         }
@@ -4189,7 +4191,7 @@ static size_t wcohi_contents_size(const wcohi_contents *contents)
     int i;
     for (i = 0; i < contents->count; i++) {
         contents->tensor(contents->object, i, &tensor);
-        bytes += (uint64_t)tensor.count * wcohi_kind_size(tensor.kind);
+        bytes += (uint64_t)tensor.count * wcohi_number_size(tensor.kind);
     }
     return bytes < WCOHI_SIZE_BAD ? (size_t)bytes : 0;
 }
@@ -4322,7 +4324,7 @@ static wcoh_result wcohi_load_values(const wcoh_tensors *t, const wcohi_contents
         if (result) return result;
         if (tensor.accept && !tensor.accept(to, contents->object, i))
             return wcohi_fail(error, WCOH_E_FORMAT, "%s: not what this model makes", tensor.name);
-        at += wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8);
+        at += wcohi_round_up(tensor.count * wcohi_number_size(tensor.kind), 8);
     }
     return WCOH_OK;
 }
@@ -4336,7 +4338,7 @@ static wcoh_result wcohi_load_commit(const wcohi_contents *contents, const unsig
         wcohi_file_tensor tensor;
         size_t bytes;
         contents->tensor(contents->object, i, &tensor);
-        bytes = tensor.count * wcohi_kind_size(tensor.kind);
+        bytes = tensor.count * wcohi_number_size(tensor.kind);
         if (contents->put) result = contents->put(contents->object, i, stage, error);
         else if (bytes > 0) memcpy(tensor.data, stage, bytes);
         stage += wcohi_round_up(bytes, 8);
@@ -4352,7 +4354,7 @@ WCOHI_COLD wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *c
                                   wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_result result;
     size_t bytes = 0;
     int i, index;
@@ -4362,15 +4364,15 @@ WCOHI_COLD wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *c
         contents->tensor(contents->object, i, &tensor);
         if ((result = wcohi_load_match(t, &tensor, &index, error)) != WCOH_OK) return result;
         t->wanted[index] = 1;
-        bytes = wcohi_add(bytes, wcohi_round_up(tensor.count * wcohi_kind_size(tensor.kind), 8));
+        bytes = wcohi_add(bytes, wcohi_round_up(tensor.count * wcohi_number_size(tensor.kind), 8));
     }
     if ((result = wcohi_load_extra(t, spare, error)) != WCOH_OK) return result;
     if (!stage) return wcohi_load_values(t, contents, NULL, error);
-    result = wcohi_block_take(&block, &arena, memory, bytes, "reading a file", error);
+    result = wcohi_allocation_take(&block, &arena, memory, bytes, "reading a file", error);
     if (result) return result;
     result = wcohi_load_values(t, contents, arena.base, error);
     if (!result) result = wcohi_load_commit(contents, arena.base, error);
-    wcohi_block_give(&block);
+    wcohi_allocation_give(&block);
     return result;
 }
 
@@ -4378,13 +4380,13 @@ WCOHI_COLD wcoh_result wcohi_load(const wcoh_tensors *t, const wcohi_contents *c
 
 static int wcohi_block_size(void *user, uint64_t *bytes)
 {
-    *bytes = ((const wcoh_block_io *)user)->used;
+    *bytes = ((const wcoh_memory_file *)user)->used;
     return 0;
 }
 
 static int wcohi_block_read(void *user, uint64_t offset, void *data, size_t size)
 {
-    const wcoh_block_io *block = (const wcoh_block_io *)user;
+    const wcoh_memory_file *block = (const wcoh_memory_file *)user;
     if (offset > block->used || size > block->used - (size_t)offset) return 1;
     memcpy(data, block->data + (size_t)offset, size);
     return 0;
@@ -4392,7 +4394,7 @@ static int wcohi_block_read(void *user, uint64_t offset, void *data, size_t size
 
 static int wcohi_block_write(void *user, const void *data, size_t size)
 {
-    wcoh_block_io *block = (wcoh_block_io *)user;
+    wcoh_memory_file *block = (wcoh_memory_file *)user;
     if (block->used > block->capacity || size > block->capacity - block->used) return 1;
     memcpy(block->data + block->used, data, size);
     block->used += size;
@@ -4401,11 +4403,11 @@ static int wcohi_block_write(void *user, const void *data, size_t size)
 
 static int wcohi_block_finish(void *user, int keep)
 {
-    if (!keep) ((wcoh_block_io *)user)->used = 0;
+    if (!keep) ((wcoh_memory_file *)user)->used = 0;
     return 0;
 }
 
-WCOH_API wcoh_io wcoh_io_memory(wcoh_block_io *block)
+WCOH_API wcoh_io wcoh_io_memory(wcoh_memory_file *block)
 {
     wcoh_io io;
     memset(&io, 0, sizeof io);
@@ -6421,7 +6423,7 @@ WCOHI_TILE(14, 1) { S_(tile)(tile, 14, 1); }
 WCOHI_TILE(14, 2) { S_(tile)(tile, 14, 2); }
 #endif
 
-/* ---- few rows: dots along k */
+/* ---- few rows: dots along k ------------------------------------------------------------------ */
 
 /* out [8] = the sums of eight vectors: groups of four lanes are summed by a transposition, then the
    groups. */
@@ -6484,7 +6486,7 @@ S_(inline) void S_(dots)(const wcohi_tile *tile, int V)
 S_(fn) void S_(dot_1)(const wcohi_tile *tile) { S_(dots)(tile, 1); }
 S_(fn) void S_(dot_2)(const wcohi_tile *tile) { S_(dots)(tile, 2); }
 
-/* ---- packing and edges */
+/* ---- packing and edges ----------------------------------------------------------------------- */
 
 /* to [k,width] = from [k,n] (ld), zeros right of n. The rows are short pieces of long ones, which
    prefetchers do not foresee. */
@@ -6862,7 +6864,7 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
         if (second_) WCOHI_STORE((p) + S_(W), hi_, second_);                                       \
     } while (0)
 
-/* ---- small ones */
+/* ---- small ones ------------------------------------------------------------------------------ */
 
 #ifndef WAVECOH_NO_TRAINING
 #define wcohi_sum_squares_is(name) double name(const wcoh_real *g, size_t count)
@@ -6938,7 +6940,7 @@ static const wcohi_common_kernels S_(common_kernels) = {
 #endif
 #ifndef WCOHI_PASS
 
-/* ---- the toolkit: kernels of the null and of the resonance memory ------------------------------ */
+/* ---- the toolkit: kernels of the null and of the resonance memory ---------------------------- */
 
 #ifndef WAVECOH_NO_TOOLKIT
 #define wcohi_normals_is(name) void name(wcoh_real *u1, wcoh_real *u2, int n)
@@ -7126,7 +7128,7 @@ typedef enum wcohi_init {
     WCOHI_INIT_HARMONIC /* ln(1 + 0.5 (h+1)) */
 } wcohi_init;
 
-typedef struct wcohi_row {
+typedef struct wcohi_param_row {
     char name[64];
     int dims, shape[3];
     size_t count;
@@ -7135,17 +7137,17 @@ typedef struct wcohi_row {
     wcohi_init init;
     double value;
     double maximum; /* the optimiser keeps the values at or below; 1e30: no bound */
-} wcohi_row;
+} wcohi_param_row;
 
 struct wcoh_model {
     wcoh_model_desc desc; /* resolved */
-    wcohi_row *rows;
+    wcohi_param_row *rows;
     int row_count;
     wcoh_real *params;   /* trained rows, then frozen rows */
     size_t trained_span; /* reals of the trained part, padding included */
     size_t span;         /* reals in all */
     uint64_t version;    /* grows whenever parameters change */
-    wcohi_block block;
+    wcohi_allocation block;
 };
 
 /* ---- plan: the only place where the architecture is spelled out ---------------------------------
@@ -7259,7 +7261,7 @@ typedef struct wcohi_tensor {
 typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION } wcohi_mode;
 
 typedef struct wcohi_plan {
-    const wcohi_row *rows; /* the parameter table */
+    const wcohi_param_row *rows; /* the parameter table */
     int row_count;
     size_t trained_span, span; /* reals of the trained parameters, of all */
     int vocab;                 /* logits of a row */
@@ -7392,7 +7394,7 @@ typedef struct wcohi_device_table {
 /* Every device begins with these members. */
 struct wcoh_device {
     const wcohi_device_table *table;
-    wcohi_block block;
+    wcohi_allocation block;
 };
 
 struct wcohi_exec {
@@ -7502,35 +7504,35 @@ static double wcohi_plain_gelu(double x)
 #define WCOHI_CHUNKS 32
 #define WCOHI_CHUNK_ROWS 16 /* at least */
 
-typedef struct wcohi_rows {
+typedef struct wcohi_span {
     wcohi_cpu_exec *exec;
     const wcohi_op *op;
     int first, count;   /* rows of this chunk */
     wcoh_real *partial; /* [partial_count], zeroed, in a backward pass */
     wcoh_real *scratch; /* [scratch_count] of this worker */
-} wcohi_rows;
+} wcohi_span;
 
-typedef void (*wcohi_rows_fn)(const wcohi_rows *rows);
+typedef void (*wcohi_span_fn)(const wcohi_span *span);
 
 typedef struct wcohi_split {
-    wcohi_rows rows;
-    wcohi_rows_fn fn;
+    wcohi_span span;
+    wcohi_span_fn fn;
     int total, chunk;
 } wcohi_split;
 
 static void wcohi_split_job(int index, int slot, void *user)
 {
     const wcohi_split *split = (const wcohi_split *)user;
-    wcohi_rows rows = split->rows;
-    wcohi_cpu_exec *exec = rows.exec;
-    rows.first = index * split->chunk;
-    rows.count = WCOHI_MIN(split->chunk, split->total - rows.first);
-    rows.scratch = exec->scratch + (size_t)slot * exec->scratch_count;
-    if (rows.partial) {
-        rows.partial = exec->partials + (size_t)index * exec->partial_count;
-        memset(rows.partial, 0, exec->partial_count * sizeof *rows.partial);
+    wcohi_span span = split->span;
+    wcohi_cpu_exec *exec = span.exec;
+    span.first = index * split->chunk;
+    span.count = WCOHI_MIN(split->chunk, split->total - span.first);
+    span.scratch = exec->scratch + (size_t)slot * exec->scratch_count;
+    if (span.partial) {
+        span.partial = exec->partials + (size_t)index * exec->partial_count;
+        memset(span.partial, 0, exec->partial_count * sizeof *span.partial);
     }
-    split->fn(&rows);
+    split->fn(&span);
 }
 
 static int wcohi_chunk_rows(int total)
@@ -7539,15 +7541,15 @@ static int wcohi_chunk_rows(int total)
 }
 
 /* Call fn for every chunk of rows; work: multiply-adds a row. Returns the number of chunks. */
-static int wcohi_each_rows(wcohi_cpu_exec *exec, const wcohi_op *op, wcohi_rows_fn fn, int partials,
+static int wcohi_each_span(wcohi_cpu_exec *exec, const wcohi_op *op, wcohi_span_fn fn, int partials,
                            double work)
 {
     wcohi_split split;
     int total = wcohi_run_rows(exec), count;
     memset(&split, 0, sizeof split);
-    split.rows.exec = exec;
-    split.rows.op = op;
-    split.rows.partial = partials ? exec->partials : NULL;
+    split.span.exec = exec;
+    split.span.op = op;
+    split.span.partial = partials ? exec->partials : NULL;
     split.fn = fn;
     split.total = total;
     split.chunk = wcohi_chunk_rows(total);
@@ -7570,11 +7572,11 @@ static void wcohi_sum_partials(const wcohi_cpu_exec *exec, wcoh_real *target, si
 }
 
 /* Add to or set the chunk's rows of an input gradient from the worker's scratch. */
-static void wcohi_rows_put(const wcohi_rows *rows, const wcoh_real *values)
+static void wcohi_span_put(const wcohi_span *span, const wcoh_real *values)
 {
-    size_t width = (size_t)rows->op->wide_in, count = (size_t)rows->count * width, i;
-    wcoh_real *dx = wcohi_tensor_grad(rows->exec, rows->op->in) + (size_t)rows->first * width;
-    if (!rows->op->add_in) memcpy(dx, values, count * sizeof *dx);
+    size_t width = (size_t)span->op->wide_in, count = (size_t)span->count * width, i;
+    wcoh_real *dx = wcohi_tensor_grad(span->exec, span->op->in) + (size_t)span->first * width;
+    if (!span->op->add_in) memcpy(dx, values, count * sizeof *dx);
     else
         for (i = 0; i < count; i++) dx[i] += values[i];
 }
@@ -7704,24 +7706,24 @@ static void wcohi_embed_sizes(const wcohi_plan *plan, const wcohi_op *op, int sl
     sizes->scratch = (size_t)op->wide_out; /* a row of positions */
 }
 
-static void wcohi_embed_rows(const wcohi_rows *rows)
+static void wcohi_embed_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
     const wcohi_run *run = exec->run;
     size_t width = (size_t)op->wide_out, i;
     const wcoh_real *table = wcohi_param_data(exec, op->param[WCOHI_EMBED_TABLE]),
                     *places = wcohi_param_data(exec, op->param[WCOHI_EMBED_POSITIONS]);
-    wcoh_real *out = wcohi_tensor_data(exec, op->out) + (size_t)rows->first * width;
+    wcoh_real *out = wcohi_tensor_data(exec, op->out) + (size_t)span->first * width;
     int r;
-    for (r = rows->first; r < rows->first + rows->count; r++, out += width) {
+    for (r = span->first; r < span->first + span->count; r++, out += width) {
         uint64_t position = run->position + (uint64_t)(r % run->seq);
         memcpy(out, table + (size_t)run->tokens[r] * width, width * sizeof *out);
         if (places) {
-            const wcoh_real *place = rows->scratch;
+            const wcoh_real *place = span->scratch;
             if (position < (uint64_t)op->context) place = places + (size_t)position * width;
             else /* past its table */
-                wcohi_sinusoid(rows->scratch, op->wide_out / 2, op->amplitude, (double)position);
+                wcohi_sinusoid(span->scratch, op->wide_out / 2, op->amplitude, (double)position);
             for (i = 0; i < width; i++) out[i] += place[i];
         }
         for (i = 2 * (size_t)run->active_bands; i < width; i++) out[i] = 0;
@@ -7729,9 +7731,7 @@ static void wcohi_embed_rows(const wcohi_rows *rows)
 }
 
 static void wcohi_embed_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_embed_rows, 0, op->wide_out);
-}
+{ wcohi_each_span(exec, op, wcohi_embed_span, 0, op->wide_out); }
 
 /* Rows of the tables are shared by tokens, so the work is split by columns. */
 #define WCOHI_EMBED_COLUMNS 32
@@ -7739,9 +7739,9 @@ static void wcohi_embed_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #ifndef WAVECOH_NO_TRAINING
 static void wcohi_embed_columns(int index, int slot, void *user)
 {
-    const wcohi_rows *rows = (const wcohi_rows *)user;
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
+    const wcohi_span *span = (const wcohi_span *)user;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
     const wcohi_run *run = exec->run;
     size_t width = (size_t)op->wide_out, from = (size_t)index * WCOHI_EMBED_COLUMNS, i;
     size_t to =
@@ -7761,16 +7761,16 @@ static void wcohi_embed_columns(int index, int slot, void *user)
 
 static void wcohi_embed_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    wcohi_rows rows;
+    wcohi_span span;
     if (!wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]) &&
         !wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]))
         return;
-    memset(&rows, 0, sizeof rows);
-    rows.exec = exec;
-    rows.op = op;
+    memset(&span, 0, sizeof span);
+    span.exec = exec;
+    span.op = op;
     wcohi_pool_run(exec->compute.pool,
                    (op->wide_out + WCOHI_EMBED_COLUMNS - 1) / WCOHI_EMBED_COLUMNS,
-                   2.0 * wcohi_run_rows(exec) * op->wide_out, wcohi_embed_columns, &rows);
+                   2.0 * wcohi_run_rows(exec) * op->wide_out, wcohi_embed_columns, &span);
 }
 #endif
 
@@ -7943,41 +7943,39 @@ static void wcohi_norm_sizes(const wcohi_plan *plan, const wcohi_op *op, int slo
     sizes->partial = 2 * (size_t)op->wide_in; /* dweight, dbias */
 }
 
-static void wcohi_norm_forward_rows(const wcohi_rows *rows)
+static void wcohi_norm_forward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t at = (size_t)span->first * (size_t)op->wide_in;
     exec->compute.kernels->norm->forward(
         wcohi_tensor_data(exec, op->out) + at,
-        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
+        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)span->first,
         wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]),
-        wcohi_param_data(exec, op->param[WCOHI_NORM_BIAS]), rows->count, op->wide_in);
+        wcohi_param_data(exec, op->param[WCOHI_NORM_BIAS]), span->count, op->wide_in);
 }
 
 static void wcohi_norm_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_norm_forward_rows, 0, 4.0 * op->wide_in);
-}
+{ wcohi_each_span(exec, op, wcohi_norm_forward_span, 0, 4.0 * op->wide_in); }
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_norm_backward_rows(const wcohi_rows *rows)
+static void wcohi_norm_backward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t at = (size_t)span->first * (size_t)op->wide_in;
     exec->compute.kernels->norm->backward(
-        wcohi_tensor_grad(exec, op->in) + at, op->add_in, rows->partial,
-        rows->partial + op->wide_in, wcohi_tensor_grad(exec, op->out) + at,
+        wcohi_tensor_grad(exec, op->in) + at, op->add_in, span->partial,
+        span->partial + op->wide_in, wcohi_tensor_grad(exec, op->out) + at,
         wcohi_tensor_data(exec, op->in) + at,
-        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
-        wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]), rows->count, op->wide_in);
+        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)span->first,
+        wcohi_param_data(exec, op->param[WCOHI_NORM_WEIGHT]), span->count, op->wide_in);
 }
 
 static void wcohi_norm_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     size_t width = (size_t)op->wide_in;
-    int chunks = wcohi_each_rows(exec, op, wcohi_norm_backward_rows, 1, 8.0 * op->wide_in);
+    int chunks = wcohi_each_span(exec, op, wcohi_norm_backward_span, 1, 8.0 * op->wide_in);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_WEIGHT]), 0, width,
                        chunks);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_NORM_BIAS]), width, width,
@@ -8009,39 +8007,37 @@ static void wcohi_rms_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot
     sizes->partial = (size_t)op->wide_in; /* dweight */
 }
 
-static void wcohi_rms_forward_rows(const wcohi_rows *rows)
+static void wcohi_rms_forward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    exec->compute.kernels->rms->forward(
-        wcohi_tensor_data(exec, op->out) + at,
-        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
-        wcohi_tensor_data(exec, op->in) + at, wcohi_param_data(exec, op->param[WCOHI_RMS_WEIGHT]),
-        rows->count, op->wide_in);
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t at = (size_t)span->first * (size_t)op->wide_in;
+    exec->compute.kernels->rms->forward(wcohi_tensor_data(exec, op->out) + at,
+                                        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)span->first,
+                                        wcohi_tensor_data(exec, op->in) + at,
+                                        wcohi_param_data(exec, op->param[WCOHI_RMS_WEIGHT]),
+                                        span->count, op->wide_in);
 }
 
 static void wcohi_rms_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_rms_forward_rows, 0, 3.0 * op->wide_in);
-}
+{ wcohi_each_span(exec, op, wcohi_rms_forward_span, 0, 3.0 * op->wide_in); }
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_rms_backward_rows(const wcohi_rows *rows)
+static void wcohi_rms_backward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t at = (size_t)span->first * (size_t)op->wide_in;
     exec->compute.kernels->rms->backward(
-        wcohi_tensor_grad(exec, op->in) + at, op->add_in, rows->partial,
+        wcohi_tensor_grad(exec, op->in) + at, op->add_in, span->partial,
         wcohi_tensor_grad(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
-        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)rows->first,
-        wcohi_param_data(exec, op->param[WCOHI_RMS_WEIGHT]), rows->count, op->wide_in);
+        wcohi_tensor_data(exec, op->aux) + 2 * (size_t)span->first,
+        wcohi_param_data(exec, op->param[WCOHI_RMS_WEIGHT]), span->count, op->wide_in);
 }
 
 static void wcohi_rms_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    int chunks = wcohi_each_rows(exec, op, wcohi_rms_backward_rows, 1, 6.0 * op->wide_in);
+    int chunks = wcohi_each_span(exec, op, wcohi_rms_backward_span, 1, 6.0 * op->wide_in);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_RMS_WEIGHT]), 0,
                        (size_t)op->wide_in, chunks);
 }
@@ -8096,13 +8092,13 @@ static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_gelu_backward_rows(const wcohi_rows *rows)
+static void wcohi_gelu_backward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    size_t width = (size_t)rows->op->wide_out, at = (size_t)rows->first * width;
-    wcoh_real *g = wcohi_tensor_grad(exec, rows->op->out) + at;
-    exec->compute.kernels->common->gelu_backward(g, g, wcohi_tensor_data(exec, rows->op->aux) + at,
-                                                 (size_t)rows->count * width);
+    const wcohi_cpu_exec *exec = span->exec;
+    size_t width = (size_t)span->op->wide_out, at = (size_t)span->first * width;
+    wcoh_real *g = wcohi_tensor_grad(exec, span->op->out) + at;
+    exec->compute.kernels->common->gelu_backward(g, g, wcohi_tensor_data(exec, span->op->aux) + at,
+                                                 (size_t)span->count * width);
 }
 
 static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -8111,7 +8107,7 @@ static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     const wcoh_real *g = wcohi_tensor_grad(exec, op->out), *x = wcohi_tensor_data(exec, op->in);
     wcoh_real *dx = wcohi_tensor_grad(exec, op->in),
               *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
-    if (op->gelu) wcohi_each_rows(exec, op, wcohi_gelu_backward_rows, 0, 20.0 * op->wide_out);
+    if (op->gelu) wcohi_each_span(exec, op, wcohi_gelu_backward_span, 0, 20.0 * op->wide_out);
     wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]), g, op->wide_out);
     for (group = 0; group < op->groups; group++) {
         size_t block = (size_t)group * (size_t)out * (size_t)in;
@@ -8177,14 +8173,14 @@ static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_maestro_gelu_rows(const wcohi_rows *rows)
+static void wcohi_maestro_gelu_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    size_t narrow = (size_t)rows->op->narrow, span = (size_t)wcohi_run_rows(exec) * narrow;
-    size_t at = (size_t)rows->first * narrow;
-    wcoh_real *pre = wcohi_tensor_data(exec, rows->op->aux), *g = pre + 2 * span;
+    const wcohi_cpu_exec *exec = span->exec;
+    size_t narrow = (size_t)span->op->narrow, all = (size_t)wcohi_run_rows(exec) * narrow;
+    size_t at = (size_t)span->first * narrow;
+    wcoh_real *pre = wcohi_tensor_data(exec, span->op->aux), *g = pre + 2 * all;
     exec->compute.kernels->common->gelu_backward(g + at, g + at, pre + at,
-                                                 (size_t)rows->count * narrow);
+                                                 (size_t)span->count * narrow);
 }
 
 /* The residual's gradient is the output's (the plan made them one). */
@@ -8202,7 +8198,7 @@ static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_product_input(exec, dsqueezed, narrow, 0, g, op->wide_out,
                         wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out,
                         narrow);
-    wcohi_each_rows(exec, op, wcohi_maestro_gelu_rows, 0, 20.0 * narrow);
+    wcohi_each_span(exec, op, wcohi_maestro_gelu_span, 0, 20.0 * narrow);
     wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
                        dsqueezed, narrow);
     wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), dsqueezed,
@@ -8330,39 +8326,37 @@ static void wcohi_per_band_sizes(const wcohi_plan *plan, const wcohi_op *op, int
     sizes->scratch = wcohi_mul((size_t)wcohi_chunk_rows(plan->batch * plan->seq), width);
 }
 
-static void wcohi_per_band_forward_rows(const wcohi_rows *rows)
+static void wcohi_per_band_forward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t at = (size_t)span->first * (size_t)op->wide_in;
     exec->compute.kernels->per_band->forward(
         wcohi_tensor_data(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
         wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]),
-        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_BIAS]), rows->count, op->wide_in / 2);
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_BIAS]), span->count, op->wide_in / 2);
 }
 
 static void wcohi_per_band_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_per_band_forward_rows, 0, 4.0 * op->wide_in);
-}
+{ wcohi_each_span(exec, op, wcohi_per_band_forward_span, 0, 4.0 * op->wide_in); }
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_per_band_backward_rows(const wcohi_rows *rows)
+static void wcohi_per_band_backward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t at = (size_t)span->first * (size_t)op->wide_in;
     exec->compute.kernels->per_band->backward(
-        rows->scratch, rows->partial, rows->partial + 2 * op->wide_in,
+        span->scratch, span->partial, span->partial + 2 * op->wide_in,
         wcohi_tensor_grad(exec, op->out) + at, wcohi_tensor_data(exec, op->in) + at,
-        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]), rows->count, op->wide_in / 2);
-    wcohi_rows_put(rows, rows->scratch);
+        wcohi_param_data(exec, op->param[WCOHI_PER_BAND_WEIGHT]), span->count, op->wide_in / 2);
+    wcohi_span_put(span, span->scratch);
 }
 
 static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     size_t width = (size_t)op->wide_in;
-    int chunks = wcohi_each_rows(exec, op, wcohi_per_band_backward_rows, 1, 8.0 * op->wide_in);
+    int chunks = wcohi_each_span(exec, op, wcohi_per_band_backward_span, 1, 8.0 * op->wide_in);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_WEIGHT]), 0, 2 * width,
                        chunks);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_BIAS]), 2 * width,
@@ -8372,7 +8366,7 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 /* ======== 3 ops: Kerr oscillators ============================================================= */
 
-/* ---- Kerr oscillators
+/* ---- Kerr oscillators ---------------------------------------------------------------------------
 
    dz_k/dt = (-gamma_k + i phi_k) z_k,  phi_k = omega_k + alpha |z_k|^2 + beta sten(|z|^2)_k,
    t from 0 to 1;  sten(p)_k = p_{k-2} + p_{k-1} + p_{k+1} + p_{k+2}, 0 outside the row.
@@ -9303,29 +9297,27 @@ static double wcohi_kerr_work(const wcohi_op *op)
     return (op->solver == WCOH_SOLVER_RK4 ? 100.0 * op->rk4_steps : 60.0) * (op->wide_in / 2);
 }
 
-static void wcohi_kerr_forward_rows(const wcohi_rows *rows)
+static void wcohi_kerr_forward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    size_t at = (size_t)rows->first * (size_t)rows->op->wide_in;
-    exec->compute.kernels->kerr->forward(wcohi_tensor_data(exec, rows->op->out) + at,
-                                         wcohi_tensor_data(exec, rows->op->in) + at,
-                                         wcohi_kerr_of(exec, rows->op), rows->count, rows->scratch);
+    const wcohi_cpu_exec *exec = span->exec;
+    size_t at = (size_t)span->first * (size_t)span->op->wide_in;
+    exec->compute.kernels->kerr->forward(wcohi_tensor_data(exec, span->op->out) + at,
+                                         wcohi_tensor_data(exec, span->op->in) + at,
+                                         wcohi_kerr_of(exec, span->op), span->count, span->scratch);
 }
 
 static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    wcohi_each_rows(exec, op, wcohi_kerr_forward_rows, 0, wcohi_kerr_work(op));
-}
+{ wcohi_each_span(exec, op, wcohi_kerr_forward_span, 0, wcohi_kerr_work(op)); }
 
 #ifndef WAVECOH_NO_TRAINING
 /* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta. */
-static void wcohi_kerr_backward_rows(const wcohi_rows *rows)
+static void wcohi_kerr_backward_span(const wcohi_span *span)
 {
-    const wcohi_cpu_exec *exec = rows->exec;
-    const wcohi_op *op = rows->op;
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
     const wcohi_kerr *kerr = wcohi_kerr_of(exec, op);
-    size_t at = (size_t)rows->first * (size_t)op->wide_in;
-    double *sums = (double *)(void *)rows->partial;
+    size_t at = (size_t)span->first * (size_t)op->wide_in;
+    double *sums = (double *)(void *)span->partial;
     wcoh_real *dz = wcohi_tensor_grad(exec, op->out) + at;
     wcoh_real *dx = op->add_in ? dz : wcohi_tensor_grad(exec, op->in) + at;
     wcohi_kerr_gradient gradient;
@@ -9334,10 +9326,10 @@ static void wcohi_kerr_backward_rows(const wcohi_rows *rows)
     gradient.corrector = op->param[WCOHI_KERR_CORRECTOR] < 0 ? NULL : sums + 2 * kerr->bands;
     gradient.alpha = gradient.beta = 0;
     exec->compute.kernels->kerr->backward(dx, &gradient, dz, wcohi_tensor_data(exec, op->in) + at,
-                                          kerr, rows->count, rows->scratch);
+                                          kerr, span->count, span->scratch);
     sums[3 * kerr->bands] = gradient.alpha;
     sums[3 * kerr->bands + 1] = gradient.beta;
-    if (op->add_in) wcohi_rows_put(rows, dx); /* the output's gradient is not needed again */
+    if (op->add_in) wcohi_span_put(span, dx); /* the output's gradient is not needed again */
 }
 
 /* Sum over the chunks of entry `index` of the partials. */
@@ -9354,7 +9346,7 @@ static double wcohi_kerr_sum(const wcohi_cpu_exec *exec, int index, int chunks)
 static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     int k, bands = op->wide_in / 2;
-    int chunks = wcohi_each_rows(exec, op, wcohi_kerr_backward_rows, 1, 2 * wcohi_kerr_work(op));
+    int chunks = wcohi_each_span(exec, op, wcohi_kerr_backward_span, 1, 2 * wcohi_kerr_work(op));
     const wcoh_real *raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
     wcoh_real *dgamma = wcohi_param_grad(exec, op->param[WCOHI_KERR_GAMMA]),
               *domega = wcohi_param_grad(exec, op->param[WCOHI_KERR_OMEGA]);
@@ -9657,7 +9649,7 @@ static size_t wcohi_wave_room_bytes(int seq, int width)
     return arena.used;
 }
 
-/* ---- what kernels call for rows that vectors do not fill */
+/* ---- what kernels call for rows that vectors do not fill ------------------------------------- */
 
 /* The phasor raised to the power n, through its angle: the compatibility form. [n rows] */
 static void wcohi_wave_harmonic(wcoh_real *ur, wcoh_real *us, const wcoh_real *r,
@@ -9927,7 +9919,7 @@ S_(fn) void S_(wave_inner)(wcoh_real *delta, const wcoh_real *x, size_t x_stride
 #endif
 #endif
 
-/* ---- phasors */
+/* ---- phasors --------------------------------------------------------------------------------- */
 
 /* Raw pairs [rows] of `stride` -> planar r, s, 0 behind the last row (span: rows in whole vectors),
    and back; pairs [2 span] lies between. */
@@ -10048,7 +10040,7 @@ S_(fn) void S_(wave_unit_backward)(wcoh_real *pr, wcoh_real *ps, const wcoh_real
 }
 #endif
 
-/* ---- near pairs */
+/* ---- near pairs ------------------------------------------------------------------------------ */
 
 /* 2^s for s <= 0 (or a rounding above), relative error 1e-7; below 2^-125 nothing falls, so no
    denormals. NaN stays. */
@@ -10243,7 +10235,7 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
 }
 #endif
 
-/* ---- far pairs, in double */
+/* ---- far pairs, in double -------------------------------------------------------------------- */
 
 /* out [m,n] (ldo) = or += A [m,k] B [k,n] (ldb), A(i,l) = a[i*row + l*step]; n in whole vectors.
    Tiles of 4 rows by 2 vectors, 8 rows by 1, 4 by 1 and single ones; `rows` is a constant where this
@@ -10507,7 +10499,7 @@ S_(fn) void S_(wave_dots)(double *sums, const double *features, const double *x,
 
 /* ======== 3 ops: coherence attention, states ================================================== */
 
-/* ---- the states */
+/* ---- the states ------------------------------------------------------------------------------ */
 
 /* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
    the features. */
@@ -10658,7 +10650,7 @@ S_(fn) void S_(wave_pass)(const wcohi_wave_task *task, const double *state, int 
 }
 #endif
 
-/* ---- one head of one sequence */
+/* ---- one head of one sequence ---------------------------------------------------------------- */
 
 /* state, frame: as they stand before the stretch; they move past it. known: the state is not
    empty */
@@ -10776,7 +10768,7 @@ WCOHI_KERNEL(wave_backward)
 }
 #endif
 
-/* ---- one token of a session: all heads at once */
+/* ---- one token of a session: all heads at once ----------------------------------------------- */
 
 /* one row's phasors fr, fs [8], a lane a head -> features [2M+1,8] */
 S_(fn) void S_(wave_step_features)(double *features, const double *fr, const double *fs,
@@ -10887,7 +10879,7 @@ static const wcohi_wave_kernels S_(wave_kernels) = {S_(wave_forward),
 #endif
 #ifndef WCOHI_PASS
 
-/* ---- a layer of coherence attention */
+/* ---- a layer of coherence attention ---------------------------------------------------------- */
 
 /* A layer's call as its jobs see it. */
 typedef struct wcohi_wave_layer {
@@ -11095,7 +11087,7 @@ static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcoh
 }
 #endif
 
-/* ---- coherence attention ---- */
+/* ---- coherence attention --------------------------------------------------------------------- */
 
 #ifdef WAVECOH_PLAIN
 /* The angle of head h's raw phasor in a row of op->in, `column` reals on, times its harmonic. */
@@ -11598,7 +11590,7 @@ static const wcohi_dot_kernels S_(dot_kernels) = {S_(dot_forward),
 #endif
 #ifndef WCOHI_PASS
 
-/* ---- a layer of dot-product attention */
+/* ---- a layer of dot-product attention -------------------------------------------------------- */
 
 typedef struct wcohi_dot_layer {
     const wcohi_dot *call;
@@ -11766,7 +11758,7 @@ static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot 
 }
 #endif
 
-/* ---- dot attention ---- */
+/* ---- dot attention --------------------------------------------------------------------------- */
 
 #ifdef WAVECOH_PLAIN
 /* q.k / sqrt E of head h; rotary: the pair (2i, 2i+1) of both turns by t 10000^(-2i/E). */
@@ -12204,7 +12196,7 @@ static const wcohi_adamw_kernels S_(adamw_kernels) = {S_(adamw)};
 #ifndef WAVECOH_NO_TRAINING
 typedef struct wcohi_update_job {
     wcohi_cpu_exec *exec;
-    const wcohi_row *row;
+    const wcohi_param_row *row;
     wcohi_adamw rule;
     double *squares; /* [chunks] */
     size_t count;
@@ -12612,7 +12604,7 @@ static wcoh_result wcohi_cpu_outcome(wcohi_exec *exec, wcohi_outcome *outcome, w
 static void wcohi_cpu_destroy(wcoh_device *device)
 {
     wcohi_pool_close(((wcohi_cpu *)device)->pool);
-    wcohi_block_give(&device->block);
+    wcohi_allocation_give(&device->block);
 }
 
 static const wcohi_device_table wcohi_cpu_table = {
@@ -12653,19 +12645,19 @@ WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **out, const wcoh_cpu_de
                                             const wcoh_memory *memory, wcoh_error *error)
 {
     wcohi_arena arena;
-    wcohi_block block;
+    wcohi_allocation block;
     void *place;
     wcoh_result result;
     if (!out) return wcohi_null("device", error);
     *out = NULL;
     if (!desc) return wcohi_null("desc", error);
     if ((result = wcohi_cpu_desc_check(desc, error)) != WCOH_OK) return result;
-    if ((result = wcohi_block_take(&block, &arena, memory, wcohi_cpu_bytes(desc), "device",
-                                   error)) != WCOH_OK)
+    if ((result = wcohi_allocation_take(&block, &arena, memory, wcohi_cpu_bytes(desc), "device",
+                                        error)) != WCOH_OK)
         return result;
     place = wcohi_take(&arena, 1, wcohi_cpu_bytes(desc));
     if ((result = wcohi_cpu_open(out, place, desc, error)) != WCOH_OK) {
-        wcohi_block_give(&block);
+        wcohi_allocation_give(&block);
         return result;
     }
     (*out)->block = block;
@@ -13373,7 +13365,7 @@ struct wcoh_tokenizer {
     char *alphabet;   /* the same as UTF-8, what a file keeps */
     size_t alphabet_size;
     int32_t low[128];  /* token of a code point below 128, or -1 */
-    wcohi_block block; /* all zero in a copy that lives inside a model */
+    wcohi_allocation block; /* all zero in a copy that lives inside a model */
 };
 
 /* The tokenizer and its arrays, still blank; NULL when the arena only measures. */
@@ -13430,10 +13422,10 @@ WCOHI_COLD wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t p
                                             wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_result result;
     wcohi_tokenizer_place(&arena, points, alphabet_size);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "tokenizer", error);
+    result = wcohi_allocation_take(&block, &arena, memory, arena.used, "tokenizer", error);
     if (result) return result;
     *tokenizer = wcohi_tokenizer_place(&arena, points, alphabet_size);
     (*tokenizer)->block = block;
@@ -13567,7 +13559,7 @@ WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, con
 
 WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer)
 {
-    if (tokenizer) wcohi_block_give(&tokenizer->block);
+    if (tokenizer) wcohi_allocation_give(&tokenizer->block);
 }
 
 WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer)
@@ -13674,14 +13666,14 @@ WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t tok
    memory for them. A row goes to its op by its index, which is what the builder returns. */
 typedef struct wcohi_walk {
     const wcoh_model_desc *desc;
-    wcohi_row *rows; /* NULL: only counted */
+    wcohi_param_row *rows; /* NULL: only counted */
     int row_count;
     int layer;      /* -1: names stand as they are; else "blocks.<layer>." goes before them */
     int trained;    /* of the rows that follow */
     int joined;     /* 1: no gap after the rows that follow: one GEMM can read several tensors */
     size_t span[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
     wcohi_plan *plan;
-    wcohi_row spare_row; /* stands for every row, tensor and op that is only counted */
+    wcohi_param_row spare_row; /* stands for every row, tensor and op that is only counted */
     wcohi_tensor spare_tensor;
     wcohi_op spare_op;
 } wcohi_walk;
@@ -13701,7 +13693,7 @@ static wcohi_params wcohi_no_params(void)
 
 /* ---- emitting parameter rows ----------------------------------------------------------------- */
 
-static wcohi_row *wcohi_walk_at(wcohi_walk *walk, int row)
+static wcohi_param_row *wcohi_walk_at(wcohi_walk *walk, int row)
 {
     return walk->rows ? &walk->rows[row] : &walk->spare_row;
 }
@@ -13717,7 +13709,7 @@ static void wcohi_walk_name(const wcohi_walk *walk, char *name, size_t size, con
 static int wcohi_emit(wcohi_walk *walk, const char *part, const char *word, int a, int b, int c,
                       wcohi_init init, double value)
 {
-    wcohi_row *row = wcohi_walk_at(walk, walk->row_count);
+    wcohi_param_row *row = wcohi_walk_at(walk, walk->row_count);
     size_t *span = &walk->span[walk->trained], offset = *span;
     size_t count = wcohi_mul((size_t)a, wcohi_mul((size_t)(b ? b : 1), (size_t)(c ? c : 1)));
     *span = wcohi_add(offset, count);
@@ -14166,7 +14158,7 @@ static void wcohi_walk_model(wcohi_walk *walk)
 }
 
 /* Fill `rows`; NULL: only count. The plan is counted too, and lost. */
-static wcohi_walk wcohi_walk_rows(const wcoh_model_desc *desc, wcohi_row *rows)
+static wcohi_walk wcohi_walk_rows(const wcoh_model_desc *desc, wcohi_param_row *rows)
 {
     wcohi_plan plan;
     wcohi_walk walk;
@@ -14383,8 +14375,8 @@ WCOHI_COLD void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wc
 
 /* Build the plan of a model's architecture in `plan`, whose arrays wcohi_plan_layout has placed.
    rows: the model's parameter rows, NULL while nothing runs yet. */
-static void wcohi_plan_build(wcohi_plan *plan, const wcoh_model_desc *desc, const wcohi_row *rows,
-                             int batch, int seq, wcohi_mode mode)
+static void wcohi_plan_build(wcohi_plan *plan, const wcoh_model_desc *desc,
+                             const wcohi_param_row *rows, int batch, int seq, wcohi_mode mode)
 {
     plan->rows = rows;
     plan->batch = batch;
@@ -14433,7 +14425,7 @@ static void wcohi_init_embedding(wcoh_real *table, wcoh_model_desc *desc, wcoh_r
     }
 }
 
-static double wcohi_init_value(const wcohi_row *row, const wcoh_model_desc *desc, size_t i,
+static double wcohi_init_value(const wcohi_param_row *row, const wcoh_model_desc *desc, size_t i,
                                wcoh_rng *rng)
 {
     double share = row->count > 1 ? (double)i / (double)(row->count - 1) : 0,
@@ -14459,7 +14451,7 @@ static void wcohi_model_init(wcoh_model *model)
     int r, t;
     size_t i;
     for (r = 0; r < model->row_count; r++) {
-        const wcohi_row *row = &model->rows[r];
+        const wcohi_param_row *row = &model->rows[r];
         wcoh_real *data = model->params + row->offset;
         if (row->init == WCOHI_INIT_EMBEDDING) wcohi_init_embedding(data, &model->desc, &rng);
         else if (row->init == WCOHI_INIT_POSITION)
@@ -14479,7 +14471,7 @@ WCOHI_COLD wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_d
 {
     wcohi_walk counted = wcohi_walk_rows(desc, NULL);
     wcoh_model *model = WCOHI_TAKE(arena, 1, wcoh_model);
-    wcohi_row *rows = WCOHI_TAKE(arena, counted.row_count, wcohi_row);
+    wcohi_param_row *rows = WCOHI_TAKE(arena, counted.row_count, wcohi_param_row);
     wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(counted.span[0], counted.span[1]), wcoh_real);
     const wcoh_tokenizer *tokenizer =
         desc->tokenizer ? wcohi_tokenizer_copy(arena, desc->tokenizer) : NULL;
@@ -14517,7 +14509,7 @@ WCOH_API size_t wcoh_model_size(const wcoh_model_desc *desc, wcoh_error *error)
     wcoh_model_desc resolved;
     size_t used = 0, bytes;
     if (wcohi_model_measure(&resolved, desc, &used, error)) return 0;
-    bytes = wcohi_block_bytes(used);
+    bytes = wcohi_allocation_bytes(used);
     if (bytes != WCOHI_SIZE_BAD) return bytes;
     wcohi_fail(error, WCOH_E_MEMORY, "the model does not fit this machine's address space");
     return 0;
@@ -14528,14 +14520,15 @@ WCOH_API wcoh_result wcoh_model_create(wcoh_model **out, const wcoh_model_desc *
 {
     wcoh_model_desc resolved;
     wcohi_arena arena;
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_model *model;
     wcoh_result result;
     size_t used = 0;
     if (!out) return wcohi_null("model", error);
     *out = NULL;
     if ((result = wcohi_model_measure(&resolved, desc, &used, error)) != WCOH_OK) return result;
-    if ((result = wcohi_block_take(&block, &arena, &desc->memory, used, "model", error)) != WCOH_OK)
+    if ((result = wcohi_allocation_take(&block, &arena, &desc->memory, used, "model", error)) !=
+        WCOH_OK)
         return result;
     model = wcohi_model_layout(&arena, &resolved);
     model->block = block;
@@ -14546,7 +14539,7 @@ WCOH_API wcoh_result wcoh_model_create(wcoh_model **out, const wcoh_model_desc *
 
 WCOH_API void wcoh_model_destroy(wcoh_model *model)
 {
-    if (model) wcohi_block_give(&model->block);
+    if (model) wcohi_allocation_give(&model->block);
 }
 
 WCOH_API const wcoh_model_desc *wcoh_model_get_desc(const wcoh_model *model)
@@ -14570,7 +14563,7 @@ WCOH_API void wcoh_model_touch(wcoh_model *model)
 WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_param *param,
                                       wcoh_error *error)
 {
-    const wcohi_row *row;
+    const wcohi_param_row *row;
     if (!model || !param) return wcohi_null(model ? "param" : "model", error);
     memset(param, 0, sizeof *param);
     if (index < 0 || index >= model->row_count)
@@ -14657,12 +14650,12 @@ WCOHI_COLD void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
 WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcohi_plan plan;
     wcoh_result result;
     memset(&plan, 0, sizeof plan);
     wcohi_plan_layout(&plan, &arena, desc->model, desc->mode);
-    if ((result = wcohi_block_take(&block, &arena, desc->memory, arena.used, "plan", error)) !=
+    if ((result = wcohi_allocation_take(&block, &arena, desc->memory, arena.used, "plan", error)) !=
         WCOH_OK)
         return result;
     wcohi_plan_layout(&plan, &arena, desc->model, desc->mode);
@@ -14673,7 +14666,7 @@ WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error 
     else if (desc->device)
         desc->exec_bytes = desc->device->table->bytes(desc->device, &plan, plan.session);
     else desc->exec_bytes = wcohi_cpu_exec_bytes(wcohi_cpu_slots(desc->cpu), &plan);
-    wcohi_block_give(&block);
+    wcohi_allocation_give(&block);
     return result;
 }
 
@@ -14702,7 +14695,7 @@ WCOHI_COLD void wcohi_engine_close(wcohi_engine *engine)
 
 /* ======== 5 running: evaluation and session =================================================== */
 
-/* ---- tokens that callers hand in -------------------------------------------------------------- */
+/* ---- tokens that callers hand in ------------------------------------------------------------- */
 
 static wcoh_result wcohi_tokens_check(const uint32_t *tokens, size_t count, int vocab,
                                       const char *what, wcoh_error *error)
@@ -14905,7 +14898,7 @@ static wcoh_result wcohi_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
     wcohi_engine_desc wanted;
     wcohi_engine engine;
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_result result;
     memset(&wanted, 0, sizeof wanted);
     memset(&engine, 0, sizeof engine);
@@ -14918,15 +14911,15 @@ static wcoh_result wcohi_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
     wanted.memory = &desc->memory;
     if ((result = wcohi_engine_measure(&wanted, error)) != WCOH_OK) return result;
     wcohi_scoring_layout(scoring, &engine, &arena, &wanted);
-    if ((result = wcohi_block_take(&block, &arena, &desc->memory, arena.used, "evaluation",
-                                   error)) != WCOH_OK)
+    if ((result = wcohi_allocation_take(&block, &arena, &desc->memory, arena.used, "evaluation",
+                                        error)) != WCOH_OK)
         return result;
     wcohi_scoring_layout(scoring, &engine, &arena, &wanted);
     if ((result = wcohi_engine_open(&engine, &wanted, model, error)) == WCOH_OK) {
         result = wcohi_score_windows(&engine, &wanted, scoring, error);
         wcohi_engine_close(&engine);
     }
-    wcohi_block_give(&block);
+    wcohi_allocation_give(&block);
     if (result) return result;
     if (scored) *scored = scoring->counted;
     *loss = scoring->nats / (double)scoring->counted;
@@ -14989,7 +14982,7 @@ struct wcoh_session {
     float *scratch;     /* [2V] for the sampler */
     size_t state_bytes; /* of all attention states */
     int has_logits;
-    wcohi_block block;
+    wcohi_allocation block;
 };
 
 WCOHI_COLD wcoh_session *wcohi_session_layout(wcohi_arena *arena, const wcoh_model *model,
@@ -15049,7 +15042,7 @@ WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_de
     }
     desc = *given;
     if (wcohi_session_measure(&desc, &engine, model, &used, error)) return 0;
-    bytes = wcohi_block_bytes(used);
+    bytes = wcohi_allocation_bytes(used);
     if (bytes != WCOHI_SIZE_BAD) return bytes;
     wcohi_fail(error, WCOH_E_MEMORY, "the session does not fit this machine's address space");
     return 0;
@@ -15061,7 +15054,7 @@ WCOH_API wcoh_result wcoh_session_create(wcoh_session **out, wcoh_model *model,
     wcoh_session_desc desc;
     wcohi_engine_desc engine;
     wcohi_arena arena;
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_session *session;
     wcoh_result result;
     size_t used = 0;
@@ -15071,14 +15064,14 @@ WCOH_API wcoh_result wcoh_session_create(wcoh_session **out, wcoh_model *model,
     desc = *given;
     if ((result = wcohi_session_measure(&desc, &engine, model, &used, error)) != WCOH_OK)
         return result;
-    if ((result = wcohi_block_take(&block, &arena, &given->memory, used, "session", error)) !=
+    if ((result = wcohi_allocation_take(&block, &arena, &given->memory, used, "session", error)) !=
         WCOH_OK)
         return result;
     session = wcohi_session_layout(&arena, model, &desc, &engine);
     session->block = block;
     session->model = model;
     if ((result = wcohi_engine_open(&session->engine, &engine, model, error)) != WCOH_OK) {
-        wcohi_block_give(&block);
+        wcohi_allocation_give(&block);
         return result;
     }
     session->state_bytes = session->engine.plan.states;
@@ -15090,7 +15083,7 @@ WCOH_API void wcoh_session_destroy(wcoh_session *session)
 {
     if (!session) return;
     wcohi_engine_close(&session->engine);
-    wcohi_block_give(&session->block);
+    wcohi_allocation_give(&session->block);
 }
 
 WCOH_API void wcoh_session_reset(wcoh_session *session)
@@ -15893,9 +15886,9 @@ WCOHI_COLD void wcohi_session_tensor(const void *object, int index, wcohi_file_t
     int count;
     wcohi_states states = wcohi_states_of(&session->engine.plan, index, &count);
     if (index < count) {
-        wcohi_kind_of kind = states.reals ? WCOHI_OF_REAL : WCOHI_OF_F64;
+        wcohi_number_type kind = states.reals ? WCOHI_OF_REAL : WCOHI_OF_F64;
         wcohi_tensor_init(tensor, kind, (unsigned char *)view->states + states.offset,
-                          states.bytes / wcohi_kind_size(kind));
+                          states.bytes / wcohi_number_size(kind));
         tensor->accept = wcohi_session_accept;
         strcpy(tensor->name, "session.states");
         if (states.mixed) snprintf(tensor->name, sizeof tensor->name, "session.states.%d", index);
@@ -16142,7 +16135,7 @@ struct wcoh_trainer {
     int stop;           /* 1: the callback wants the call under way to end */
     wcohi_mark text_mark, val_mark; /* of the data at hand */
     char notice[256];               /* what is to be said about them, or "" */
-    wcohi_block block;
+    wcohi_allocation block;
 };
 
 /* ---- presets and settings -------------------------------------------------------------------- */
@@ -16240,7 +16233,7 @@ WCOH_API size_t wcoh_trainer_size(const wcoh_model_desc *model, const wcoh_train
     resolved = *model;
     if (wcoh_model_desc_resolve(&resolved, error)) return 0;
     if (wcohi_trainer_measure(&trainer, &engine, &resolved, &used, error)) return 0;
-    bytes = wcohi_block_bytes(used);
+    bytes = wcohi_allocation_bytes(used);
     if (bytes != WCOHI_SIZE_BAD) return bytes;
     wcohi_fail(error, WCOH_E_MEMORY, "the trainer does not fit this machine's address space");
     return 0;
@@ -16252,7 +16245,7 @@ WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **out, wcoh_model *model,
     wcoh_trainer_desc resolved;
     wcohi_engine_desc engine;
     wcohi_arena arena;
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_trainer *trainer;
     wcoh_result result;
     size_t used = 0;
@@ -16262,7 +16255,7 @@ WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **out, wcoh_model *model,
     resolved = *desc;
     if ((result = wcohi_trainer_measure(&resolved, &engine, &model->desc, &used, error)) != WCOH_OK)
         return result;
-    if ((result = wcohi_block_take(&block, &arena, &desc->memory, used, "trainer", error)) !=
+    if ((result = wcohi_allocation_take(&block, &arena, &desc->memory, used, "trainer", error)) !=
         WCOH_OK)
         return result;
     trainer = wcohi_trainer_layout(&arena, &resolved, &engine);
@@ -16273,7 +16266,7 @@ WCOH_API wcoh_result wcoh_trainer_create(wcoh_trainer **out, wcoh_model *model,
     trainer->state.val_loss = trainer->state.best_val = -1;
     trainer->state.rng = trainer->rng = wcoh_rng_seed(resolved.seed);
     if ((result = wcohi_engine_open(&trainer->engine, &engine, model, error)) != WCOH_OK) {
-        wcohi_block_give(&block);
+        wcohi_allocation_give(&block);
         return result;
     }
     *out = trainer;
@@ -16284,7 +16277,7 @@ WCOH_API void wcoh_trainer_destroy(wcoh_trainer *trainer)
 {
     if (!trainer) return;
     wcohi_engine_close(&trainer->engine);
-    wcohi_block_give(&trainer->block);
+    wcohi_allocation_give(&trainer->block);
 }
 
 WCOH_API const wcoh_trainer_desc *wcoh_trainer_get_desc(const wcoh_trainer *trainer)
@@ -17046,7 +17039,7 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
 
 WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int index)
 {
-    const wcohi_row *row;
+    const wcohi_param_row *row;
     const wcoh_real *gradient;
     if (!trainer || index < 0 || index >= trainer->model->row_count) return NULL;
     row = &trainer->model->rows[index];
@@ -17095,7 +17088,7 @@ static wcohi_train_state *wcohi_trainer_state(wcoh_trainer *trainer) { return &t
    failed. */
 static int wcohi_trainer_moments(wcoh_trainer *trainer, int index, wcoh_real **m, wcoh_real **v)
 {
-    const wcohi_row *row = &trainer->model->rows[index];
+    const wcohi_param_row *row = &trainer->model->rows[index];
     const wcohi_device_table *table = trainer->engine.device->table;
     wcoh_real *first, *second;
     if (!row->trained) return 0;
@@ -17111,7 +17104,7 @@ static int wcohi_trainer_moments(wcoh_trainer *trainer, int index, wcoh_real **m
 static wcoh_result wcohi_trainer_put_moments(wcoh_trainer *trainer, int index, const wcoh_real *m,
                                              const wcoh_real *v, wcoh_error *error)
 {
-    const wcohi_row *row = &trainer->model->rows[index];
+    const wcohi_param_row *row = &trainer->model->rows[index];
     const wcohi_device_table *table = trainer->engine.device->table;
     wcohi_exec *exec = trainer->engine.exec;
     wcoh_result result = table->upload(exec, WCOHI_AREA_MOMENT1, row->offset, m, row->count, error);
@@ -18677,7 +18670,7 @@ static const wcoh_complex *wcohi_fft_run(const wcohi_fft *fft, wcoh_complex *x,
 
 /* Real data of even length n goes as n/2 complex points, odd lengths as they are. */
 struct wcoh_dft {
-    wcohi_block block;
+    wcohi_allocation block;
     int n;
     wcohi_fft fft;
     const wcoh_complex *twist; /* [n/2+1] exp(-2 pi i k/n), even lengths */
@@ -18701,7 +18694,7 @@ WCOH_API wcoh_result wcoh_dft_create(wcoh_dft **dft, int length, const wcoh_memo
                                      wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_dft measured, *made;
     wcoh_result result;
     if (!dft) return wcohi_null("dft", error);
@@ -18711,7 +18704,7 @@ WCOH_API wcoh_result wcoh_dft_create(wcoh_dft **dft, int length, const wcoh_memo
                           1 << 26);
     WCOHI_TAKE(&arena, 1, wcoh_dft);
     wcohi_dft_layout(&measured, length, &arena);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "dft", error);
+    result = wcohi_allocation_take(&block, &arena, memory, arena.used, "dft", error);
     if (result) return result;
     made = WCOHI_TAKE(&arena, 1, wcoh_dft);
     made->block = block;
@@ -18722,7 +18715,7 @@ WCOH_API wcoh_result wcoh_dft_create(wcoh_dft **dft, int length, const wcoh_memo
 
 WCOH_API void wcoh_dft_destroy(wcoh_dft *dft)
 {
-    if (dft) wcohi_block_give(&dft->block);
+    if (dft) wcohi_allocation_give(&dft->block);
 }
 
 WCOH_API int wcoh_dft_length(const wcoh_dft *dft) { return dft ? dft->n : 0; }
@@ -18846,7 +18839,7 @@ typedef struct wcohi_spectral_slot {
 } wcohi_spectral_slot;
 
 struct wcoh_spectral {
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_spectral_desc desc;
     const wcohi_toolkit_kernels *kernels;
     wcohi_pool *pool;
@@ -18912,7 +18905,7 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
 {
     wcohi_arena arena = {NULL, 0};
     wcoh_spectral measured, *made;
-    wcohi_block block;
+    wcohi_allocation block;
     wcohi_pool *pool;
     wcoh_result result;
     size_t pool_bytes;
@@ -18932,7 +18925,7 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     WCOHI_TAKE(&arena, 1, wcoh_spectral);
     WCOHI_TAKE(&arena, pool_bytes, unsigned char);
     wcohi_spectral_layout(&measured, slots, &arena);
-    result = wcohi_block_take(&block, &arena, &desc->memory, arena.used, "spectral", error);
+    result = wcohi_allocation_take(&block, &arena, &desc->memory, arena.used, "spectral", error);
     if (result) return result;
     made = WCOHI_TAKE(&arena, 1, wcoh_spectral);
     pool_memory = WCOHI_TAKE(&arena, pool_bytes, unsigned char);
@@ -18941,7 +18934,7 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     wcohi_spectral_layout(made, slots, &arena);
     result = wcohi_pool_open(&pool, pool_memory, &desc->cpu, error);
     if (result) {
-        wcohi_block_give(&block);
+        wcohi_allocation_give(&block);
         return result;
     }
     made->pool = pool;
@@ -18953,7 +18946,7 @@ WCOH_API void wcoh_spectral_destroy(wcoh_spectral *spectral)
 {
     if (!spectral) return;
     wcohi_pool_close(spectral->pool);
-    wcohi_block_give(&spectral->block);
+    wcohi_allocation_give(&spectral->block);
 }
 
 WCOH_API const wcoh_spectral_desc *wcoh_spectral_get_desc(const wcoh_spectral *spectral)
@@ -20355,7 +20348,7 @@ WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *ma
                                       double *centroids, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_complex *angles;
     wcoh_result result;
     int k;
@@ -20364,7 +20357,7 @@ WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *ma
     result = wcohi_map_check(map, tokens, keys, error);
     if (result) return result;
     WCOHI_TAKE(&arena, tokens, wcoh_complex);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "map", error);
+    result = wcohi_allocation_take(&block, &arena, memory, arena.used, "map", error);
     if (result) return result;
     angles = WCOHI_TAKE(&arena, tokens, wcoh_complex);
     for (k = 0; k < tokens; k++) {
@@ -20374,7 +20367,7 @@ WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *ma
     wcohi_map_sum(map, tokens, keys, angles, centroids, &figures->all, &figures->rest);
     wcohi_map_sum(NULL, tokens, keys, angles, NULL, &figures->all_uniform,
                   &figures->rest_uniform);
-    wcohi_block_give(&block);
+    wcohi_allocation_give(&block);
     return WCOH_OK;
 }
 
@@ -20636,7 +20629,7 @@ WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *token
     wcohi_engine_desc wanted;
     wcoh_cpu_desc own;
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcoh_result result;
     if (!model || !tokens || !inspector)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "inspect: model, tokens or inspector is NULL");
@@ -20657,7 +20650,7 @@ WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *token
     wanted.memory = memory;
     if ((result = wcohi_engine_measure(&wanted, error)) != WCOH_OK) return result;
     wcohi_inspection_layout(&inspection, &arena, &wanted);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "inspect", error);
+    result = wcohi_allocation_take(&block, &arena, memory, arena.used, "inspect", error);
     if (result) return result;
     wcohi_inspection_layout(&inspection, &arena, &wanted);
     result = wcohi_engine_open(&inspection.engine, &wanted, model, error);
@@ -20665,7 +20658,7 @@ WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *token
         result = wcohi_inspect_run(&inspection, tokens, inspector, user, error);
         wcohi_engine_close(&inspection.engine);
     }
-    wcohi_block_give(&block);
+    wcohi_allocation_give(&block);
     return result;
 }
 
@@ -20875,7 +20868,7 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
                                          const wcoh_memory *memory, wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_block block;
+    wcohi_allocation block;
     wcohi_matrix_work work;
     wcoh_result result;
     double sum = 0;
@@ -20888,7 +20881,7 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
     if (wcohi_check_vectors(matrix, (size_t)rows, (size_t)columns, "matrix", error))
         return WCOH_E_ARGUMENT;
     wcohi_matrix_layout(&work, rows, columns, &arena);
-    result = wcohi_block_take(&block, &arena, memory, arena.used, "matrix", error);
+    result = wcohi_allocation_take(&block, &arena, memory, arena.used, "matrix", error);
     if (result) return result;
     wcohi_matrix_layout(&work, rows, columns, &arena);
     wcohi_matrix_tall(work.a, matrix, rows, columns);
@@ -20905,7 +20898,7 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
     if (rows == columns) wcohi_matrix_identity(matrix, rows, figures);
     wcohi_matrix_thirds(&work, matrix, rows, columns, figures);
     if (values) memcpy(values, work.values, (size_t)n * sizeof *values);
-    wcohi_block_give(&block);
+    wcohi_allocation_give(&block);
     return WCOH_OK;
 }
 

@@ -931,7 +931,7 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
 }
 
 /* Parameters of every head of an op, in double, as the CPU's attention takes them; table [4,H]. */
-static void wcohi_gpu_coherence_heads(const wcohi_row *rows, const wcoh_real *params,
+static void wcohi_gpu_coherence_heads(const wcohi_param_row *rows, const wcoh_real *params,
                                       const wcohi_op *op, double *table, wcohi_coherence *call)
 {
     int heads = op->heads, h, i;
@@ -3321,7 +3321,7 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
         rules[2 * i + 1] = 1e30f;
     }
     for (r = 0; r < model->row_count; r++) {
-        const wcohi_row *row = &model->rows[r];
+        const wcohi_param_row *row = &model->rows[r];
         if (!row->trained) continue;
         for (i = row->offset / 16; i <= (row->offset + row->count - 1) / 16; i++) {
             rules[2 * i] = row->decayed ? 1.0f : 0.0f;
@@ -3518,7 +3518,7 @@ static void wcohi_vk_close(wcohi_vk *vk)
 static void wcohi_vk_destroy(wcoh_device *device)
 {
     wcohi_vk_close((wcohi_vk *)device);
-    wcohi_block_give(&device->block);
+    wcohi_allocation_give(&device->block);
 }
 
 static const wcohi_device_table wcohi_vk_table = {
@@ -3795,7 +3795,7 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
 {
     wcoh_vk_desc desc;
     wcohi_arena arena;
-    wcohi_block block;
+    wcohi_allocation block;
     wcohi_vk *vk;
     wcoh_result result;
     if (!out) return wcohi_null("device", error);
@@ -3803,8 +3803,8 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
     memset(&desc, 0, sizeof desc);
     if (given) desc = *given;
     if ((result = wcohi_vk_desc_check(&desc, error)) != WCOH_OK) return result;
-    result = wcohi_block_take(&block, &arena, &desc.memory, wcohi_round_up(sizeof *vk, WCOHI_ALIGN),
-                              "Vulkan device", error);
+    result = wcohi_allocation_take(&block, &arena, &desc.memory,
+                                   wcohi_round_up(sizeof *vk, WCOHI_ALIGN), "Vulkan device", error);
     if (result) return result;
     vk = WCOHI_TAKE(&arena, 1, wcohi_vk);
     vk->base.table = &wcohi_vk_table;
@@ -3813,7 +3813,7 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
         result = wcohi_vk_build(vk, &desc, error);
         if (result) wcohi_vk_close(vk);
     }
-    if (result) wcohi_block_give(&block);
+    if (result) wcohi_allocation_give(&block);
     else *out = &vk->base;
     return result;
 }

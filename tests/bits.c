@@ -45,7 +45,7 @@ static void blank(char *header, const char *key)
 
 /* Of a checkpoint: all of it but its length of header, the clock's seconds, the checksum
    and what fills the header up. */
-static uint64_t file_hash(wcoh_block_io *file)
+static uint64_t file_hash(wcoh_memory_file *file)
 {
     hash h = hash_start();
     size_t header = file->data[0] + 256u * file->data[1] + 65536u * file->data[2];
@@ -106,7 +106,7 @@ static void print_case(const char *name, const char *isa, const wcoh_model_desc 
     int i, steps = 0;
     hash losses = hash_start(), params = hash_start();
     static unsigned char area[1 << 25];
-    wcoh_block_io file;
+    wcoh_memory_file file;
     uint64_t model_file;
     random_tokens(text, TRAIN + VAL, model_desc->vocab, 5);
     training.device = device;

@@ -10,7 +10,7 @@
 
 static wcoh_error error;
 
-static wcoh_io io_of(wcoh_block_io *block, const void *data, size_t size)
+static wcoh_io io_of(wcoh_memory_file *block, const void *data, size_t size)
 {
     block->data = (unsigned char *)(uintptr_t)data;
     block->used = block->capacity = size;
@@ -59,7 +59,7 @@ static void use_model(wcoh_model *model)
     int vocab = wcoh_model_get_desc(model)->vocab;
     size_t size = wcoh_model_file_size(model), i;
     unsigned char *file = (unsigned char *)malloc(size);
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, file, size);
     wcoh_model *again = NULL;
     wcoh_session_desc session_desc;
@@ -158,7 +158,7 @@ static void use_trainer_and_session(const wcoh_io *io, char kind)
 static void use_circle(const wcoh_io *io)
 {
     static unsigned char space[1 << 22];
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io out = io_of(&block, space, sizeof space);
     wcoh_circle *circle = NULL, *again = NULL;
     wcoh_circle_query query;
@@ -184,7 +184,7 @@ static void use_resonance(const wcoh_io *io)
 {
     static unsigned char space[1 << 22];
     static float vector[1 << 20], phases[1 << 20];
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io out = io_of(&block, space, sizeof space);
     wcoh_resonance *store = NULL, *again = NULL;
     wcoh_resonance_hit hits[10];
@@ -211,7 +211,7 @@ static void use_resonance(const wcoh_io *io)
 
 static void use_file(const void *data, size_t size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, data, size);
     wcoh_model *model = NULL;
     char kind = use_tensors(&io);
@@ -260,7 +260,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
 
 static unsigned char space[1 << 18];
 
-static void write_seed(const char *folder, const char *name, wcoh_block_io *block)
+static void write_seed(const char *folder, const char *name, wcoh_memory_file *block)
 {
     char path[512];
     FILE *file;
@@ -280,7 +280,7 @@ static void write_seed(const char *folder, const char *name, wcoh_block_io *bloc
 static void write_toolkit_seeds(const char *folder)
 {
     static const char *const names[] = {"sign", "dft", "phases"};
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, space, sizeof space);
     float vectors[10] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10};
     double phases[2] = {1, 2};
@@ -327,7 +327,7 @@ static void write_seeds(const char *folder)
     for (attention = 0; attention <= WCOH_ATTENTION_ROTARY; attention++) {
         wcoh_model_desc desc = small_desc(attention);
         wcoh_session_desc session_desc;
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io = io_of(&block, space, sizeof space);
         wcoh_tokenizer *tokenizer;
         wcoh_model *model = NULL;
@@ -382,7 +382,7 @@ static void write_foreign_seeds(const char *folder)
     for (i = 0; i < sizeof seeds / sizeof seeds[0]; i++) {
         int version = seeds[i].npy, wide = version > 1;
         size_t length = strlen(seeds[i].header), at = version == 0 ? 8 : wide ? 12 : 10;
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io = io_of(&block, space, at + length + 12);
         char name[40];
         memset(space, 1, at + length + 12);

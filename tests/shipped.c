@@ -32,7 +32,7 @@ static FILE *open_preset(const char *name, int preset, const char *mode)
     exit(1);
 }
 
-static wcoh_io file_io(wcoh_block_io *block)
+static wcoh_io file_io(wcoh_memory_file *block)
 {
     block->data = file;
     block->capacity = sizeof file;
@@ -48,7 +48,7 @@ static void make(const char *name, int preset)
     wcoh_model *model;
     wcoh_trainer *trainer;
     wcoh_error error;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = file_io(&block);
     FILE *f;
     desc.bands = 12;
@@ -80,7 +80,7 @@ static void sample(wcoh_model *model, wcoh_isa isa)
     wcoh_error error;
     wcoh_rng rng = wcoh_rng_seed(5);
     static unsigned char state[1 << 18];
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = wcoh_io_memory(&block);
     uint32_t token;
     int i;
@@ -111,7 +111,7 @@ static void use(const char *name, int preset, wcoh_isa isa)
     wcoh_eval_desc windows;
     wcoh_model *model;
     wcoh_error error;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = file_io(&block);
     FILE *f = open_preset(name, preset, "rb");
     double loss = 0;

@@ -87,7 +87,7 @@ static void check_continuation(wcoh_model *model)
 
 static void check_file(const wcoh_model *model)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io;
     wcoh_model *again = NULL;
     wcoh_error error = {WCOH_OK, ""};
@@ -203,7 +203,7 @@ static void a_saved_model_says_and_scores_the_same(void)
     wcoh_model_desc desc = small_desc();
     wcoh_model *model = NULL, *again = NULL;
     wcoh_error error = {WCOH_OK, ""};
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = wcoh_io_memory(&block);
     uint32_t said[2][30] = {{0}, {0}};
     double loss;

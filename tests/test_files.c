@@ -24,7 +24,7 @@ static size_t stride = 1; /* of the bytes to damage; larger where WAVECOH_TEST_S
 
 static unsigned char space[1 << 20];
 
-static wcoh_io io_of(wcoh_block_io *block, void *data, size_t used, size_t capacity)
+static wcoh_io io_of(wcoh_memory_file *block, void *data, size_t used, size_t capacity)
 {
     block->data = (unsigned char *)data;
     block->used = used;
@@ -45,7 +45,7 @@ static size_t file_of(const char *header, size_t length, size_t data)
 static wcoh_tensors *open_space(size_t size)
 {
     static counting counter;
-    static wcoh_block_io block;
+    static wcoh_memory_file block;
     wcoh_io io = io_of(&block, space, size, 0);
     wcoh_memory memory = counting_memory(&counter);
     wcoh_tensors *t = NULL;
@@ -522,13 +522,13 @@ static wcoh_model *small_model(const char *settings, uint64_t seed)
 }
 
 /* A block of `capacity` to save into .. */
-static wcoh_io io_of_room(wcoh_block_io *block, size_t capacity)
+static wcoh_io io_of_room(wcoh_memory_file *block, size_t capacity)
 {
     return io_of(block, malloc(capacity), 0, capacity);
 }
 
 /* .. and the file that `result` tells of in it, which must fill it; free it. */
-static unsigned char *file_in(const wcoh_block_io *block, wcoh_result result, size_t *size)
+static unsigned char *file_in(const wcoh_memory_file *block, wcoh_result result, size_t *size)
 {
     CHECK_SAY(result == WCOH_OK, "%s", error.text);
     CHECK(block->used == block->capacity);
@@ -537,7 +537,7 @@ static unsigned char *file_in(const wcoh_block_io *block, wcoh_result result, si
 }
 
 /* A copy of a file to load, of exactly its size (so that ASan sees every overrun) .. */
-static wcoh_io io_of_copy(wcoh_block_io *block, const void *file, size_t size)
+static wcoh_io io_of_copy(wcoh_memory_file *block, const void *file, size_t size)
 {
     unsigned char *copy = (unsigned char *)malloc(size ? size : 1);
     memcpy(copy, file, size);
@@ -545,7 +545,7 @@ static wcoh_io io_of_copy(wcoh_block_io *block, const void *file, size_t size)
 }
 
 /* .. which goes when it has been loaded with `result`. */
-static wcoh_result loaded(const wcoh_block_io *block, wcoh_result result)
+static wcoh_result loaded(const wcoh_memory_file *block, wcoh_result result)
 {
     free(block->data);
     return result;
@@ -553,21 +553,21 @@ static wcoh_result loaded(const wcoh_block_io *block, wcoh_result result)
 
 static unsigned char *saved(const wcoh_model *model, size_t *size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of_room(&block, wcoh_model_file_size(model));
     return file_in(&block, wcoh_model_save(model, &io, &error), size);
 }
 
 static wcoh_result load(wcoh_model **model, const void *file, size_t size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of_copy(&block, file, size);
     return loaded(&block, wcoh_model_load(model, &io, NULL, &error));
 }
 
 static wcoh_result read_into(wcoh_model *model, const void *file, size_t size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of_copy(&block, file, size);
     return loaded(&block, wcoh_model_read(model, &io, &error));
 }
@@ -834,7 +834,7 @@ static void a_giant_in_a_small_file_takes_no_memory(void)
     wcoh_memory memory = counting_memory(&counter);
     size_t i;
     for (i = 0; i < sizeof giants / sizeof giants[0]; i++) {
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io = io_of(&block, space, file_of(giants[i], strlen(giants[i]), 0), 0);
         wcoh_model *model = NULL;
         wcoh_result result = wcoh_model_load(&model, &io, &memory, &error);
@@ -860,7 +860,7 @@ static void bad_values_are_neither_saved_nor_loaded(void)
         {"blocks.0.attn.damping_raw", "", 1e30, 1},
     };
     wcoh_model *model, *back = NULL;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     size_t i, size;
     for (i = 0; i < sizeof values / sizeof values[0]; i++) {
         unsigned char *file;
@@ -993,7 +993,7 @@ static void a_failing_allocation_is_an_error_and_no_leak(void)
     wcoh_model *model = small_model(SMALL, 1), *before = small_model(SMALL, 2);
     size_t size;
     unsigned char *file = saved(model, &size);
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, file, size, 0);
     counting counter = {0, 0, 0, 0};
     wcoh_memory memory = counting_memory(&counter);
@@ -1033,7 +1033,7 @@ static void a_model_loads_into_the_callers_block(void)
     size_t size;
     unsigned char *file = saved(model, &size);
     wcoh_model_desc desc = model_desc_of(SMALL);
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, file, size, 0);
     counting counter = {0, 0, 0, 0};
     wcoh_memory memory = counting_memory(&counter);
@@ -1056,7 +1056,7 @@ static void every_failing_callback_is_an_error(void)
                *before = small_model(SMALL, 2);
     size_t size, capacity;
     unsigned char *file = saved(model, &size), *to = (unsigned char *)malloc(size);
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io base = io_of(&block, file, size, 0), io;
     wcoh_model *back;
     faulty f;
@@ -1616,7 +1616,7 @@ static void steps(wcoh_trainer *trainer, int count)
 /* A trainer's file, its clock set to 0 so that equal states give equal bytes. */
 static unsigned char *saved_trainer(wcoh_trainer *trainer, size_t *size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io;
     wcohi_trainer_state(trainer)->seconds = 0;
     io = io_of_room(&block, wcoh_trainer_file_size(trainer));
@@ -1625,7 +1625,7 @@ static unsigned char *saved_trainer(wcoh_trainer *trainer, size_t *size)
 
 static wcoh_result resume(wcoh_trainer *trainer, const void *file, size_t size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of_copy(&block, file, size);
     return loaded(&block, wcoh_trainer_resume(trainer, &io, &error));
 }
@@ -1706,7 +1706,7 @@ static wcoh_trainer *reopened(wcoh_model **model, unsigned char *file, size_t si
 {
     wcoh_trainer_desc desc;
     wcoh_trainer *trainer = NULL;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, file, size, 0);
     memset(&desc, 0, sizeof desc);
     CHECK_SAY(load(model, file, size) == WCOH_OK, "%s", error.text);
@@ -1972,7 +1972,7 @@ static void a_trainer_file_tells_how_it_was_made(void)
     wcoh_trainer_desc read;
     size_t size;
     unsigned char *file = saved_trainer(trainer, &size), *weights;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, file, size, 0);
     const wcoh_trainer_desc *desc = wcoh_trainer_get_desc(trainer);
     int i, count;
@@ -2004,7 +2004,7 @@ static void a_trainer_file_tells_how_it_was_made(void)
 static void set_number(unsigned char *file, size_t size, const char *name, size_t index,
                        double value)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of(&block, file, size, 0);
     wcoh_tensors *t;
     int at, i = 0;
@@ -2110,7 +2110,7 @@ static void a_failure_while_resuming_changes_nothing(void)
                  *victim = small_trainer(other, 1, &memory);
     size_t size, before_size, i;
     unsigned char *file, *before;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io base, io;
     faulty f;
     long n, live = counter.live;
@@ -2167,14 +2167,14 @@ static wcoh_session *small_session(wcoh_model *model, int prefill)
 
 static unsigned char *saved_session(const wcoh_session *session, size_t *size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of_room(&block, wcoh_session_file_size(session));
     return file_in(&block, wcoh_session_save(session, &io, &error), size);
 }
 
 static wcoh_result load_session(wcoh_session *session, const void *file, size_t size)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io = io_of_copy(&block, file, size);
     return loaded(&block, wcoh_session_load(session, &io, &error));
 }

@@ -1411,7 +1411,7 @@ static void a_huge_gradient_is_refused(void)
         wcoh_trainer_desc burst_desc = small_trainer();
         wcoh_model *model = model_of(&desc);
         wcoh_trainer *trainer;
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io;
         wcoh_stats then, stats;
         double huge[2] = {2, 0};
@@ -2051,7 +2051,7 @@ static track resumed_track(const char *settings, int half_done, wcoh_model **kep
     wcoh_trainer_desc trainer_desc = track_trainer(2), read_desc;
     wcoh_model *model = model_of(&desc);
     wcoh_trainer *trainer;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io;
     wcoh_error error = {WCOH_OK, ""};
     track t;
@@ -2420,7 +2420,7 @@ static void copies_and_saved_states_continue_exactly(void)
         wcoh_model *model = model_of(&desc);
         wcoh_session *a = session_of(model, 0), *b = session_of(model, 0),
                      *c = session_of(model, 0);
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io;
         wcoh_error error = {WCOH_OK, ""};
         int t;

@@ -172,7 +172,7 @@ static uint32_t tokens[64], token;
 static const size_t ends[2] = {0, 64};
 static const char path[] = "test_null.safetensors";
 static unsigned char bytes[1 << 18];
-static wcoh_block_io block = {bytes, sizeof bytes, 0};
+static wcoh_memory_file block = {bytes, sizeof bytes, 0};
 static wcoh_io file; /* of block */
 
 static void open_objects(void)

@@ -10,7 +10,7 @@
 
 static wcoh_model *model;
 static wcohi_engine engine;
-static wcohi_block block;
+static wcohi_allocation block;
 static wcohi_plain plain;
 static uint32_t tokens[512], targets[512];
 
@@ -33,7 +33,7 @@ static int engine_ready(wcoh_isa isa, int batch, int seq)
     wanted.cpu = &cpu;
     if (!CHECK_SAY(wcohi_engine_measure(&wanted, &error) == WCOH_OK, "%s", error.text)) return 0;
     wcohi_engine_layout(&engine, &arena, &wanted);
-    if (!CHECK(wcohi_block_take(&block, &arena, NULL, arena.used, "test", &error) == WCOH_OK))
+    if (!CHECK(wcohi_allocation_take(&block, &arena, NULL, arena.used, "test", &error) == WCOH_OK))
         return 0;
     wcohi_engine_layout(&engine, &arena, &wanted);
     return CHECK_SAY(wcohi_engine_open(&engine, &wanted, model, &error) == WCOH_OK, "%s",
@@ -121,7 +121,7 @@ static void run_case(int index, wcoh_isa isa)
               plain.nats);
     plain_close();
     wcohi_engine_close(&engine);
-    wcohi_block_give(&block);
+    wcohi_allocation_give(&block);
 }
 
 static int current;

@@ -59,7 +59,7 @@ static const char *folder = "tests/reference";
 typedef struct reference {
     const char *name;
     unsigned char *bytes;
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io;
     wcoh_tensors *tensors;
     wcoh_model *model;

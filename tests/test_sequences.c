@@ -265,7 +265,7 @@ static void no_rest_is_dropped(void)
 static void a_run_over_sequences_is_one_in_slices_and_resumed(void)
 {
     static unsigned char bytes[1 << 18];
-    wcoh_block_io block = {bytes, sizeof bytes, 0};
+    wcoh_memory_file block = {bytes, sizeof bytes, 0};
     wcoh_io io = wcoh_io_memory(&block);
     wcoh_sequences s = several();
     wcoh_trainer_desc desc = small_trainer();

@@ -825,7 +825,7 @@ static void a_model_carries_its_own_tokenizer(void)
 static void a_file_keeps_the_tokenizer(void)
 {
     static unsigned char bytes[1 << 18];
-    wcoh_block_io block = {bytes, sizeof bytes, 0};
+    wcoh_memory_file block = {bytes, sizeof bytes, 0};
     wcoh_io io = wcoh_io_memory(&block);
     wcoh_error error;
     int kind, start;

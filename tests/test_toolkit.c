@@ -342,7 +342,7 @@ static void circle_lives_in_a_block_until_it_is_full(void)
 }
 
 typedef struct file {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io;
 } file;
 
@@ -1414,7 +1414,7 @@ static wcoh_real *param_of(const wcoh_model *model, const char *name, size_t *co
 }
 
 /* With W_out = 1, no feed-forward and values V: after - before must be map times V. */
-static void check_inspection(wcoh_attention attention, wcoh_block block)
+static void check_inspection(wcoh_attention attention, wcoh_block_form block)
 {
     static const char *const ffn[2] = {"blocks.0.ffn.out.weight", "blocks.0.ffn.out.bias"};
     wcoh_model_desc desc;
@@ -1998,7 +1998,7 @@ static void open_every_damage(const file *f, opener open, size_t stride)
 {
     size_t size = f->block.used, cut, bit;
     for (cut = 0; cut <= size; cut++) {
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io;
         block.data = (unsigned char *)must_have(malloc(cut + 1));
         memcpy(block.data, f->block.data, cut);

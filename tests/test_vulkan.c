@@ -895,7 +895,7 @@ static void full_steps_from_the_same_state(const wcoh_model_desc *desc, wcoh_tra
     capacity = wcoh_trainer_file_size(trainers[0]) + 4096; /* numbers in it grow */
     state = (unsigned char *)malloc(capacity);
     for (step = 0; step < STEPS; step++) {
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io;
         memset(&block, 0, sizeof block);
         block.data = state;
@@ -1149,7 +1149,7 @@ static void looking_ahead_shows_in_nothing(void)
     static const char *const what[] = {"saving", "changing a parameter"};
     int touch, how;
     for (touch = 0; touch < 2; touch++) {
-        wcoh_block_io blocks[2];
+        wcoh_memory_file blocks[2];
         wcoh_io io[2];
         heard runs[2];
         memset(blocks, 0, sizeof blocks);
@@ -1206,7 +1206,7 @@ static void gradients_are_reduced_on_the_host(void)
 /* Three steps on `first`, a checkpoint, three more on `second`; the loss of the sixth. */
 static double crossing(wcoh_device *first, wcoh_device *second)
 {
-    wcoh_block_io block;
+    wcoh_memory_file block;
     wcoh_io io;
     wcoh_model_desc desc = small_model();
     wcoh_model *model = model_of(&desc), *loaded = NULL;
@@ -1379,7 +1379,7 @@ static void a_huge_gradient_is_refused(void)
         wcoh_trainer_desc wanted = small_trainer();
         wcoh_model *model = model_of(&desc);
         wcoh_trainer *trainer;
-        wcoh_block_io block;
+        wcoh_memory_file block;
         wcoh_io io;
         wcoh_stats stats;
         wcoh_error error;
