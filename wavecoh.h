@@ -1,4 +1,4 @@
-/* wavecoh.h - v0.1.0 - train and run a wave-coherence network, in one file
+/* wavecoh.h - v0.2.0 - train and run a wave-coherence network, in one file
    SPDX-License-Identifier: Unlicense OR MIT-0 (texts at the end of this file)
 
    USE
@@ -132,9 +132,9 @@
 #include <stdint.h>
 
 #define WCOH_VERSION_MAJOR 0
-#define WCOH_VERSION_MINOR 1
+#define WCOH_VERSION_MINOR 2
 #define WCOH_VERSION_PATCH 0
-#define WCOH_VERSION "0.1.0"
+#define WCOH_VERSION "0.2.0"
 
 /* WCOH_API marks every public function. WAVECOH_STATIC makes them all static: private to the
    one file that includes the implementation, no exported symbol, no unused-function warning.
