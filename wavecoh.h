@@ -49,7 +49,7 @@
                   kernels of rows
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
-                  backward: embed, norm, linear, maestro, per band | Kerr oscillators |
+                  backward: embed, norm, linear, gate, maestro, per band | Kerr oscillators |
                   coherence attention, pairs of rows | coherence attention, states |
                   dot attention | logits and loss, the optimiser | the sets, the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
@@ -367,6 +367,7 @@ typedef struct wcoh_model_desc {
     wcoh_ffn ffn;
     wcoh_pattern ffn_pattern; /* in place of `ffn`, layer by layer */
     int hidden;               /* F: MLP width; 4D */
+    wcoh_switch gate;         /* ON: the Kerr layer times a linear gate of its input */
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
@@ -5889,8 +5890,10 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #endif
 #define WCOHI_KERNEL_GROUPS(X)                                                                     \
     X(gemm)                                                                                        \
-    X(norm) X(rms) X(per_band) X(softmax) X(kerr) X(wave) X(dot) WCOHI_TRAINING_GROUP(X)           \
-        WCOHI_TOOLKIT_GROUP(X)
+    X(norm)                                                                                        \
+    X(rms)                                                                                         \
+    X(gate)                                                                                        \
+    X(per_band) X(softmax) X(kerr) X(wave) X(dot) WCOHI_TRAINING_GROUP(X) WCOHI_TOOLKIT_GROUP(X)
 
 #define WCOHI_GROUP_MEMBER(group) const struct wcohi_##group##_kernels *group;
 typedef struct wcohi_kernels {
@@ -7170,6 +7173,7 @@ struct wcoh_model {
    NORM       in -> out; aux: mean, 1/deviation a row
    RMS        in -> out; aux: 0, 1/root mean square a row
    LINEAR     out = in W^T + b (+ in2); with gelu aux: what it was before it
+   GATE       out = in2 times a function of in
    COHERENCE  in: phasors, in2: values -> out
    DOT        in: queries, keys, values -> out
    MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
@@ -7181,6 +7185,7 @@ struct wcoh_model {
     K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
     K(RMS, rms, WCOHI_KEEPS_IN, NULL, NULL)                                                        \
     K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
+    K(GATE, gate, WCOHI_KEEPS_IN | WCOHI_KEEPS_IN2, NULL, NULL)                                    \
     K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, wcohi_coherence_admit)       \
     K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
     K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
@@ -7221,6 +7226,13 @@ enum { WCOHI_LOGITS_WEIGHT, WCOHI_LOGITS_SCALE };
 
 #define WCOHI_OP_PARAMS 6
 
+/* What a gate does with its number s before it multiplies. */
+typedef enum wcohi_gate_form {
+    WCOHI_GATE_LINEAR,  /* s */
+    WCOHI_GATE_SIGMOID, /* 2 sigma(s): 1 where s is 0 */
+    WCOHI_GATE_SILU     /* s sigma(s) (Elfwing and others, 2017) */
+} wcohi_gate_form;
+
 /* An op carries its own numbers: a device never reads a model's desc, and two ops of one kind may
    differ in all of them. */
 typedef struct wcohi_op {
@@ -7239,7 +7251,8 @@ typedef struct wcohi_op {
     int narrow;                 /* MAESTRO: width of the bottleneck */
     int heads;                  /* attention */
     int key_column;             /* COHERENCE: where raw keys begin in a row of in; 0: the query's */
-    int column;                 /* COHERENCE: where the values begin in a row of in2 */
+    int column;                 /* COHERENCE, GATE: where the values begin in a row of in2 */
+    wcohi_gate_form form;       /* GATE */
     int rotary;                 /* DOT */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
@@ -7682,7 +7695,7 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
 }
 #endif
 
-/* ======== 3 ops: embed, norm, linear, maestro, per band ======================================= */
+/* ======== 3 ops: embed, norm, linear, gate, maestro, per band ================================= */
 
 /* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
 
@@ -8118,6 +8131,140 @@ static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
             wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
     }
 }
+#endif
+
+/* ---- gate: y = v f(s), f(s) = s, 2 sigma(s) or s sigma(s); s and v may be parts of one row --- */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_gate_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_out, row, i;
+    for (row = 0; row < p->rows; row++)
+        for (i = 0; i < width; i++) {
+            double s = p->tensors[op->in][row * (size_t)op->wide_in + i];
+            double v = p->tensors[op->in2][row * (size_t)p->plan->tensors[op->in2].width +
+                                           (size_t)op->column + i];
+            double sigma = 1 / (1 + exp(-s));
+            p->tensors[op->out][row * width + i] = op->form == WCOHI_GATE_LINEAR    ? v * s
+                                                   : op->form == WCOHI_GATE_SIGMOID ? v * 2 * sigma
+                                                                                    : v * s * sigma;
+        }
+}
+#endif
+
+#define wcohi_gate_forward_is(name)                                                                \
+    void name(wcoh_real *y, const wcoh_real *s, size_t lds, const wcoh_real *v, size_t ldv,        \
+              wcohi_gate_form form, int rows, int width)
+#define wcohi_gate_backward_is(name)                                                               \
+    void name(wcoh_real *ds, wcoh_real *dv, const wcoh_real *dy, const wcoh_real *s, size_t lds,   \
+              const wcoh_real *v, size_t ldv, wcohi_gate_form form, int rows, int width)
+typedef struct wcohi_gate_kernels {
+    wcohi_gate_forward_is((*forward));
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_gate_backward_is((*backward));
+#endif
+} wcohi_gate_kernels;
+
+#else /* a pass: gates */
+
+/* f(s), and f'(s). */
+S_(inline) S_(v) S_(gate)(wcohi_gate_form form, S_(v) s, S_(v) *slope)
+{
+    S_(v) one = S_(set)(1), sigma, rest;
+    *slope = one;
+    if (form == WCOHI_GATE_LINEAR) return s;
+    sigma = S_(exp)(S_(min)(S_(set)(80), S_(neg)(s)));
+    sigma = WCOHI_PASS_NAN(s, S_(div)(one, S_(add)(one, sigma)));
+    rest = S_(sub)(one, sigma);
+    if (form == WCOHI_GATE_SIGMOID) {
+        sigma = S_(add)(sigma, sigma);
+        *slope = S_(mul)(sigma, rest);
+        return sigma;
+    }
+    *slope = S_(mul)(sigma, S_(fma)(s, rest, one));
+    return S_(mul)(s, sigma);
+}
+
+/* y = v f(s);  y [rows,D], s [rows,D] of stride lds, v [rows,D] of stride ldv. */
+WCOHI_KERNEL(gate_forward)
+{
+    int row, i;
+    for (row = 0; row < rows; row++, y += width, s += lds, v += ldv)
+        for (i = 0; i < width; i += S_(W)) {
+            int n = WCOHI_LANES(width, i);
+            S_(v) slope, f = S_(gate)(form, WCOHI_LOAD(s + i, n), &slope);
+            WCOHI_STORE(y + i, S_(mul)(WCOHI_LOAD(v + i, n), f), n);
+        }
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* ds = dy v f'(s), dv = dy f(s);  shapes as forward, ds as s, dv as v. */
+WCOHI_KERNEL(gate_backward)
+{
+    int row, i;
+    for (row = 0; row < rows; row++, dy += width, s += lds, ds += lds, v += ldv, dv += ldv)
+        for (i = 0; i < width; i += S_(W)) {
+            int n = WCOHI_LANES(width, i);
+            S_(v) slope, f = S_(gate)(form, WCOHI_LOAD(s + i, n), &slope);
+            S_(v) g = WCOHI_LOAD(dy + i, n);
+            WCOHI_STORE(ds + i, S_(mul)(S_(mul)(g, slope), WCOHI_LOAD(v + i, n)), n);
+            WCOHI_STORE(dv + i, S_(mul)(g, f), n);
+        }
+}
+#endif
+
+static const wcohi_gate_kernels S_(gate_kernels) = {S_(gate_forward) WCOHI_BACK(S_(gate_backward))};
+
+#endif
+#ifndef WCOHI_PASS
+
+static void wcohi_gate_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                             wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)op;
+    (void)slots;
+    (void)sizes; /* nothing but its tensors */
+}
+
+/* Reals before row `first` of in2's values, and its stride. */
+static size_t wcohi_gate_values(const wcohi_span *span, size_t *stride)
+{
+    *stride = (size_t)span->exec->base.plan->tensors[span->op->in2].width;
+    return (size_t)span->first * *stride + (size_t)span->op->column;
+}
+
+static void wcohi_gate_forward_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t lds = (size_t)op->wide_in, ldv, at = wcohi_gate_values(span, &ldv);
+    exec->compute.kernels->gate->forward(
+        wcohi_tensor_data(exec, op->out) + (size_t)span->first * (size_t)op->wide_out,
+        wcohi_tensor_data(exec, op->in) + (size_t)span->first * lds, lds,
+        wcohi_tensor_data(exec, op->in2) + at, ldv, op->form, span->count, op->wide_out);
+}
+
+static void wcohi_gate_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{ wcohi_each_span(exec, op, wcohi_gate_forward_span, 0, 10.0 * op->wide_out); }
+
+#ifndef WAVECOH_NO_TRAINING
+/* It is the only reader of both inputs: their gradients are set. */
+static void wcohi_gate_backward_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    size_t lds = (size_t)op->wide_in, ldv, at = wcohi_gate_values(span, &ldv);
+    exec->compute.kernels->gate->backward(
+        wcohi_tensor_grad(exec, op->in) + (size_t)span->first * lds,
+        wcohi_tensor_grad(exec, op->in2) + at,
+        wcohi_tensor_grad(exec, op->out) + (size_t)span->first * (size_t)op->wide_out,
+        wcohi_tensor_data(exec, op->in) + (size_t)span->first * lds, lds,
+        wcohi_tensor_data(exec, op->in2) + at, ldv, op->form, span->count, op->wide_out);
+}
+
+static void wcohi_gate_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{ wcohi_each_span(exec, op, wcohi_gate_backward_span, 0, 20.0 * op->wide_out); }
 #endif
 
 /* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
@@ -12725,6 +12872,8 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_CHOICE(M, norm, "layer rms", "what stands before attention, feed-forward and head"),
     WCOHI_CYCLED(M, ffn, "kerr mlp", "kind of feed-forward layer; a list is cycled likewise"),
     WCOHI_INT(M, hidden, 0, 1, 16777216, 0, "hidden width of the mlp; 0: 8 x bands"),
+    WCOHI_CHOICE(M, gate, WCOHI_AUTO,
+                 "multiply the kerr layer by a linear gate of its input; auto: off"),
     WCOHI_CHOICE(M, maestros, "dual add",
                  "maestros before and after the oscillators, or one added to them"),
     WCOHI_CHOICE(M, solver, "exact perturbative rk4 none",
@@ -13281,6 +13430,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     }
     wcohi_switch_default(&desc->embedding_trained, 0);
     wcohi_switch_default(&desc->embedding_unit, 0);
+    wcohi_switch_default(&desc->gate, 0);
     wcohi_switch_default(&desc->limiter, desc->solver == WCOH_SOLVER_PERTURBATIVE);
     wcohi_switch_default(&desc->kerr_trained, 1);
     wcohi_switch_default(&desc->omega_trained, desc->kerr_trained == WCOH_SWITCH_ON);
@@ -14037,6 +14187,17 @@ static int wcohi_walk_kerr(wcohi_walk *walk, int in)
     return wcohi_walk_maestro(walk, &before, in, x);
 }
 
+/* values f(gates); values stand in their rows from `column` on. */
+static int wcohi_walk_gate(wcohi_walk *walk, wcohi_gate_form form, int gates, int values,
+                           int column, int width)
+{
+    wcohi_params none = wcohi_no_params();
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_GATE, &none, gates, values, width);
+    op->form = form;
+    op->column = column;
+    return wcohi_walk_done(walk, op);
+}
+
 static int wcohi_walk_mlp(wcohi_walk *walk, int in)
 {
     int hidden = walk->desc->hidden;
@@ -14050,14 +14211,19 @@ static int wcohi_walk_mlp(wcohi_walk *walk, int in)
 static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
 {
     const wcoh_model_desc *desc = walk->desc;
-    int width = 2 * desc->bands, out;
+    int width = 2 * desc->bands, gates = -1, out;
     if (wcohi_ffn_of(desc, walk->layer) == WCOH_FFN_MLP) {
         out = wcohi_walk_mlp(walk, in);
         *project = wcohi_emit_linear(walk, "ffn.down.", width, desc->hidden);
         return out;
     }
+    if (desc->gate == WCOH_SWITCH_ON) { /* before the maestro, which is the last reader of `in` */
+        wcohi_params gate = wcohi_emit_linear(walk, "ffn.gate.", width, width);
+        gates = wcohi_walk_linear(walk, &gate, in, -1, width)->out;
+    }
     out = walk->layer == 0 && desc->per_band_first == WCOH_SWITCH_ON ? wcohi_walk_per_band(walk, in)
                                                                      : wcohi_walk_kerr(walk, in);
+    if (gates >= 0) out = wcohi_walk_gate(walk, WCOHI_GATE_LINEAR, gates, out, 0, width);
     *project = desc->groups == 1 ? wcohi_emit_linear(walk, "ffn.out.", width, width)
                                  : wcohi_emit_blocks(walk, "ffn.out.", desc->groups, width);
     return out;

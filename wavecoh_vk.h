@@ -778,6 +778,40 @@ static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 }
 #endif
 
+/* ---- gate: y = v f(s), by the form of the op ------------------------------------------------- */
+
+static void wcohi_gpu_gate(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
+                                     wcohi_gpu_data(r, op->out)};
+    wcoh_push_gate push;
+    push.width = (uint32_t)op->wide_out;
+    push.count = r->rows * push.width;
+    push.lds = wcohi_gpu_width(r, op->in);
+    push.ldv = wcohi_gpu_width(r, op->in2);
+    push.column = (uint32_t)op->column;
+    push.form = (uint32_t)op->form;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_GATE, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_gate_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_data(r, op->in2), wcohi_gpu_ddata(r, op->in),
+                                     wcohi_gpu_ddata(r, op->in2)};
+    wcoh_push_gate_back push;
+    push.width = (uint32_t)op->wide_out;
+    push.count = r->rows * push.width;
+    push.lds = wcohi_gpu_width(r, op->in);
+    push.ldv = wcohi_gpu_width(r, op->in2);
+    push.column = (uint32_t)op->column;
+    push.form = (uint32_t)op->form;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_GATE_BACK, NULL, views, push, wcohi_gpu_groups(push.count), 1,
+                       1);
+}
+#endif
+
 /* ---- what both kinds of attention share: tiles of the pair matrix ---------------------------- */
 
 /* What an attention op's aux tensor holds. */
@@ -1591,6 +1625,7 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_norm, wcohi_gpu_norm_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_rms, wcohi_gpu_rms_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_linear, wcohi_gpu_linear_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_gate, wcohi_gpu_gate_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_coherence, wcohi_gpu_coherence_back, wcohi_gpu_coherence_aux_count,
                  wcohi_gpu_coherence_accept),
     WCOHI_GPU_OP(wcohi_gpu_dot, wcohi_gpu_dot_back, wcohi_gpu_dot_aux_count, NULL),
