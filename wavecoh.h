@@ -362,6 +362,7 @@ typedef struct wcoh_model_desc {
     wcoh_attention attention;
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
     double gain;                    /* kappa at the start */
+    wcoh_switch forgetting;         /* ON: each row brings the damping of its own step; AUTO: OFF */
     wcoh_block_form block;
     wcoh_norm norm;
     wcoh_ffn ffn;
@@ -1311,7 +1312,7 @@ typedef struct wcoh_wave {
     double gain;       /* kappa: a weight changes by up to e^{2 kappa} */
     double carrier;    /* omega, radians a token */
     double wavelength; /* 2 pi / |omega| tokens; 0 where the carrier is 0 */
-    double damping;    /* lambda, nats a token */
+    double damping; /* lambda, nats a token; of a head that forgets by content: of a row of zeros */
     double reach;      /* 1 / lambda tokens; 0 where the damping is 0: no end */
 } wcoh_wave;
 /* Errors: WCOH_E_ARGUMENT, WCOH_E_UNSUPPORTED for a model without coherence attention. */
@@ -7253,6 +7254,7 @@ typedef struct wcohi_op {
     int key_column;             /* COHERENCE: where raw keys begin in a row of in; 0: the query's */
     int column;                 /* COHERENCE, GATE: where the values begin in a row of in2 */
     wcohi_gate_form form;       /* GATE */
+    int forget_column;          /* COHERENCE: where each row's raw dampings begin; 0: none */
     int rotary;                 /* DOT */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
@@ -9529,7 +9531,12 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
        F_q = (1, cos alpha, sin alpha, cos 2 alpha, ..), Z = sum_k e^{-lambda (o - k)} F_k (v_k, 1),
        (N, D)_q += e^{-lambda (q - o)} sum_j c_j F_qj Z_j,  out = N/D,
    for a chunk that begins at o. The same function to rounding: orders stop where the rest is below
-   1e-7 of the smallest weight. alpha and beta are counted in a frame that turns with the chunks. */
+   1e-7 of the smallest weight. alpha and beta are counted in a frame that turns with the chunks.
+
+   Forgetting (MATH.md 9): every row j brings a damping lambda_j of its own, and lambda (q - k) is
+   Lambda_q - Lambda_k, Lambda_t = sum_{j <= t} lambda_j. Inside a chunk it is counted from the row
+   before it, depth_i = lambda_o + .. + lambda_{o+i}: the states stand at that row, a query reads
+   them times e^{-depth_i}. With s_k = sum_q dS_qk, dlambda_j = sum_{k >= j} s_k. */
 
 #define WCOHI_ORDERS 36       /* the largest M; enough for kappa <= 12 */
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
@@ -9538,6 +9545,7 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #define WCOHI_CHUNK_MAX 256   /* rows of a chunk */
 #define WCOHI_STRETCH 256     /* rows that all heads pass before the next begin: they stay cached */
 #define WCOHI_WAVE_FRAME 76   /* among the denominators: e^{i frame} at this state */
+#define WCOHI_WAVE_LATER 78   /* of an adjoint state: sum of s_k of the keys behind it */
 #define WCOHI_LOG2_E 1.44269504088896340736
 #define WCOHI_WAVE_HEADER 16  /* what WCOHI_WAVE_* name */
 enum {                        /* per head of a session: e^{i frame}, what its tables are of */
@@ -9551,6 +9559,7 @@ typedef struct wcohi_coherence {
     const wcoh_real *phasor;  /* raw (rho, sigma) of head h's query at [row*phasor_stride + 2h] */
     size_t phasor_stride;
     size_t key_column;        /* the key stands so many reals further; 0: shared by both */
+    size_t forget_column;     /* lambda_j = softplus of the row's [forget_column + h]; 0: damping */
     const wcoh_real *value;   /* of head h at [row*value_stride + h*E] */
     size_t value_stride;
     wcoh_real *out;           /* as value; backward reads it again */
@@ -9587,6 +9596,10 @@ typedef struct wcohi_wave_room {
     wcoh_real *ar, *as, *br, *bs;       /* [P] the same turned by omega i */
     wcoh_real *dphi, *dpsi, *delta, *inverse, *denominator; /* [P] */
     wcoh_real *weight, *product, *torque;                   /* [P,W] of one block of lanes */
+    wcoh_real *forget, *fading; /* [P] raw dampings of the rows; their softplus, its slope */
+    wcoh_real *shift;           /* [P] depths from a block of lanes on */
+    wcoh_real *dkey;            /* [P] gradient of a key's scores, over all queries */
+    double *depth, *reach;      /* [P] sum of dampings up to a row, and e to minus that */
     wcoh_real *columns, *sums;          /* [E,P] */
     wcoh_real *packed;                  /* [P,E8] rows of v or dout, side by side */
     double *fr, *fs;                    /* [P] phasors in double, in the turning frame */
@@ -9601,7 +9614,8 @@ typedef struct wcohi_wave_task {
     const wcohi_wave *wave;
     const wcohi_coherence *call;
     const wcoh_real *query, *key, *value, *dout;
-    wcoh_real *out, *inverse, *dquery, *dkey, *dvalue;
+    const wcoh_real *forget; /* NULL: one damping for all rows */
+    wcoh_real *out, *inverse, *dquery, *dkey, *dvalue, *dforget;
     int first, end;  /* rows of this stretch */
     double *state;   /* before the stretch, and moved past it; NULL: there is but this stretch */
     double *saved;   /* the states before the stretch, kept for backward, or NULL */
@@ -9725,7 +9739,7 @@ static void wcohi_wave_parameters(wcohi_wave *wave, const wcohi_coherence *call,
 {
     wave->gain = call->gain ? call->gain[head] : 1;
     wave->carrier = call->carrier ? call->carrier[head] : 0;
-    wave->damping = call->damping ? call->damping[head] : 0;
+    wave->damping = call->damping && !call->forget_column ? call->damping[head] : 0;
     wave->harmonic = call->harmonic ? call->harmonic[head] : 1;
 }
 
@@ -9758,13 +9772,15 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     size_t span = wcohi_round_up((size_t)WCOHI_MIN(seq, WCOHI_CHUNK_MAX), 16), line = 0;
     size_t pitch = wcohi_wave_pitch(width), matrix = wcohi_mul(span, pitch);
     size_t block = wcohi_wave_state(width), chunks = span / 16 + 2;
-    wcoh_real **lines[17], *reals;
-    reals = WCOHI_TAKE(arena, wcohi_add((17 + 3 * 16) * span, wcohi_mul(3, matrix)), wcoh_real);
+    wcoh_real **lines[21], *reals;
+    reals = WCOHI_TAKE(arena, wcohi_add((21 + 3 * 16) * span, wcohi_mul(3, matrix)), wcoh_real);
+    room->depth = WCOHI_TAKE(arena, 2 * span, double);
     room->query = WCOHI_TAKE(arena, 3 * WCOHI_FEATURES * span, double);
     room->rows = WCOHI_TAKE(arena, wcohi_add(wcohi_mul(2, matrix), 3 * span), double);
     room->scaled = WCOHI_TAKE(arena, wcohi_mul(3, block), double);
     room->saved = WCOHI_TAKE(arena, wcohi_mul(chunks, block), double);
     if (!arena->base) return;
+    room->reach = room->depth + span;
     room->key = room->query + WCOHI_FEATURES * span;
     room->image = room->key + WCOHI_FEATURES * span;
     room->across = room->rows + matrix;
@@ -9777,7 +9793,9 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     lines[8] = &room->ar, lines[9] = &room->as, lines[10] = &room->br, lines[11] = &room->bs;
     lines[12] = &room->dphi, lines[13] = &room->dpsi, lines[14] = &room->delta;
     lines[15] = &room->inverse, lines[16] = &room->denominator;
-    for (line = 0; line < 17; line++) *lines[line] = wcohi_wave_next(&reals, span);
+    lines[17] = &room->forget, lines[18] = &room->fading, lines[19] = &room->shift;
+    lines[20] = &room->dkey;
+    for (line = 0; line < 21; line++) *lines[line] = wcohi_wave_next(&reals, span);
     room->weight = wcohi_wave_next(&reals, span * 16);
     room->product = wcohi_wave_next(&reals, span * 16);
     room->torque = wcohi_wave_next(&reals, span * 16);
@@ -9890,6 +9908,10 @@ static void wcohi_wave_turn_frame(double frame[2], const wcohi_wave *wave, int r
     frame[0] = x * fix;
     frame[1] = y * fix;
 }
+
+/* What a chunk leaves of the states before it. */
+static double wcohi_wave_keep(const wcohi_wave_task *task, int rows)
+{ return task->forget ? exp(-task->room.depth[rows - 1]) : task->wave->decay[rows]; }
 
 /* A state block with its frame; from NULL: the empty one. */
 static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const double *from)
@@ -10142,11 +10164,48 @@ S_(fn) void S_(wave_turn)(wcoh_real *ar, wcoh_real *as, const wcoh_real *ur,
     }
 }
 
+/* ln(1 + e^x) = max(x, 0) + 2 artanh(t / (2 + t)), t = e^-|x|; relative error 2e-7 */
+S_(inline) S_(v) S_(softplus)(S_(v) x)
+#ifdef WAVECOH_TEST_DOUBLE
+{ return wcohi_softplus(x); }
+#else
+{
+    S_(v) t = S_(exp)(S_(neg)(S_(abs)(x))), z = S_(div)(t, S_(add)(t, S_(set)(2.0f)));
+    S_(v) y = S_(mul)(z, z), p = S_(set)(2.0f / 13);
+    p = S_(fma)(p, y, S_(set)(2.0f / 11));
+    p = S_(fma)(p, y, S_(set)(2.0f / 9));
+    p = S_(fma)(p, y, S_(set)(2.0f / 7));
+    p = S_(fma)(p, y, S_(set)(2.0f / 5));
+    p = S_(fma)(p, y, S_(set)(2.0f / 3));
+    p = S_(fma)(p, y, S_(set)(2.0f));
+    return S_(fma)(p, z, S_(max)(S_(zero)(), x));
+}
+#endif
+
+/* What the rows of a chunk forget: depth [span] = sum of softplus(forget) up to a row. */
+S_(fn) void S_(wave_listen)(const wcohi_wave_task *task, int first, int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    size_t stride = task->call->phasor_stride;
+    const wcoh_real *raw = task->forget + (size_t)first * stride;
+    double depth = 0;
+    int i;
+    for (i = 0; i < rows; i++, raw += stride) room->forget[i] = *raw;
+    for (; i < span; i++) room->forget[i] = 0;
+    for (i = 0; i < span; i += S_(W))
+        S_(store)(room->fading + i, S_(softplus)(S_(load)(room->forget + i)));
+    for (i = 0; i < span; i++) {
+        if (i < rows) depth += (double)room->fading[i];
+        room->depth[i] = depth;
+    }
+}
+
 /* raw rows from `first` of the task, `rows` of them, to room's phasors; the keys unturned */
 S_(fn) void S_(wave_keys)(const wcohi_wave_task *task, int first, int rows, int span)
 {
     const wcohi_wave_room *room = &task->room;
     size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
+    if (task->forget) S_(wave_listen)(task, first, rows, span);
     S_(wave_gather)(room->kr, room->ks, task->key + at, stride, rows, span, room->weight);
     S_(wave_unit)(room->wr, room->ws, room->kr, room->ks, span);
     if (task->call->harmonic)
@@ -10269,22 +10328,49 @@ S_(fn) void S_(wave_dot)(wcoh_real *p, const wcoh_real *columns, size_t pitch, i
         S_(wave_dot_some)(1, p, e > 0, columns, pitch, rows, x + e, stride);
 }
 
+/* log2 e (depth of the rows from `first` on - `from`), a lane a row. Differences are taken before they
+   are rounded: a long memory behind rows that forget much stays exact. */
+S_(inline) S_(v) S_(wave_depths)(const wcohi_wave_room *room, int first, double from)
+{
+    S_(dv) start = S_(dset)(from), scale = S_(dset)(WCOHI_LOG2_E);
+    S_(dv) lo = S_(dmul)(S_(dsub)(S_(dload)(room->depth + first), start), scale), hi = lo;
+    if (S_(W) > S_(DW))
+        hi = S_(dmul)(S_(dsub)(S_(dload)(room->depth + first + S_(DW)), start), scale);
+    return S_(dnarrow)(lo, hi);
+}
+
+/* -gain + sign log2 e (depth - from) inside a block of lanes. Keys ahead of their queries count
+   nothing, and are kept finite. */
+S_(inline)
+S_(v) S_(wave_behind)(const wcohi_wave_room *room, S_(v) gain, int first, double from, int sign)
+{
+    S_(v) depth = S_(mul)(S_(set)((wcoh_real)sign), S_(wave_depths)(room, first, from));
+    return S_(sub)(S_(min)(S_(set)((wcoh_real)64), depth), gain);
+}
+
 /* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q]
-   too. */
-S_(fn) void S_(wave_near_weights)(const wcohi_wave *wave, const wcohi_wave_room *room,
-                                  int first, int rows)
+   too. forgets, a constant: depths in place of distances */
+S_(inline)
+void S_(wave_near_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_room *room, int first,
+                        int rows)
 {
     S_(v) a = S_(load)(room->ar + first), b = S_(load)(room->as + first);
     S_(v) gain = S_(set)((wcoh_real)(wave->gain * WCOHI_LOG2_E)), lane = S_(iota)();
     S_(v) total = S_(load)(room->denominator + first), w, turn;
     const wcoh_real *kr = room->br, *ks = room->bs, *decline = wave->decline;
+    wcoh_real *shift = room->shift;
     S_(v) step = S_(set)((wcoh_real)(wave->damping * WCOHI_LOG2_E));
     S_(v) base = S_(fnma)(lane, step, S_(neg)(gain));
     wcoh_real *p = room->weight;
     int end = WCOHI_MIN(first + S_(W), rows), k;
+    if (forgets) {
+        for (k = 0; k < first; k += S_(W))
+            S_(store)(shift + k, S_(wave_depths)(room, k, room->depth[first]));
+        base = S_(neg)(S_(add)(gain, S_(wave_depths)(room, first, room->depth[first])));
+    }
     for (k = 0; k < first; k++, p += S_(W)) {
         turn = S_(fma)(b, S_(set)(ks[k]), S_(mul)(a, S_(set)(kr[k])));
-        w = S_(sub)(base, S_(set)(decline[first - k]));
+        w = forgets ? S_(add)(base, S_(set)(shift[k])) : S_(sub)(base, S_(set)(decline[first - k]));
         w = S_(wave_weight)(S_(fma)(gain, turn, w));
         total = S_(add)(total, w);
         S_(store)(p, w);
@@ -10292,6 +10378,7 @@ S_(fn) void S_(wave_near_weights)(const wcohi_wave *wave, const wcohi_wave_room 
     for (; k < end; k++, p += S_(W)) {
         turn = S_(fma)(b, S_(set)(ks[k]), S_(mul)(a, S_(set)(kr[k])));
         w = S_(add)(base, S_(set)(decline[k - first]));
+        if (forgets) w = S_(wave_behind)(room, gain, first, room->depth[k], -1);
         w = S_(wave_weight)(S_(fma)(gain, turn, w));
         w = S_(select)(S_(le)(S_(set)(wave->place[k - first]), lane), w, S_(zero)());
         total = S_(add)(total, w);
@@ -10300,13 +10387,20 @@ S_(fn) void S_(wave_near_weights)(const wcohi_wave *wave, const wcohi_wave_room 
     S_(store)(room->denominator + first, total);
 }
 
+S_(fn) void S_(wave_near_weights)(const wcohi_wave_task *task, int first, int rows)
+{ S_(wave_near_some)(0, task->wave, &task->room, first, rows); }
+
+S_(fn) void S_(wave_near_forgetting)(const wcohi_wave_task *task, int first, int rows)
+{ S_(wave_near_some)(1, task->wave, &task->room, first, rows); }
+
 S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, size_t stride,
                           int rows, int span)
 {
     const wcohi_wave_room *room = &task->room;
     int first;
     for (first = 0; first < rows; first += S_(W)) {
-        S_(wave_near_weights)(task->wave, room, first, rows);
+        if (task->forget) S_(wave_near_forgetting)(task, first, rows);
+        else S_(wave_near_weights)(task, first, rows);
         S_(wave_mix)(room->sums + first, (size_t)span, room->weight,
                      WCOHI_MIN(first + S_(W), rows), value, stride,
                      task->call->width);
@@ -10317,9 +10411,11 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
 /* Near backward of a block of keys, lanes over keys from `first`, all queries of the chunk from
    there on; product [q] holds dA = dout_q . v_k. With dS = A (dA - delta_q):
    dphi_q = -kappa sum_k sin dS, dpsi_k = kappa sum_q sin dS, dkappa = sum cos dS,
-   dlambda = -sum (q - k) dS. weight [q] becomes A; torque [q] gathers -kappa sin dS by lanes. */
-S_(fn) void S_(wave_near_slopes)(const wcohi_wave *wave, const wcohi_wave_room *room,
-                                 int first, int rows, double *partial)
+   dlambda = -sum (q - k) dS, or s_k = sum_q dS. weight [q] becomes A; torque [q] gathers
+   -kappa sin dS by lanes. */
+S_(inline)
+void S_(wave_slopes_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_room *room,
+                          int first, int rows, double *partial)
 {
     S_(v) a = S_(load)(room->br + first), b = S_(load)(room->bs + first), lane = S_(iota)();
     S_(v) gain = S_(set)((wcoh_real)(wave->gain * WCOHI_LOG2_E)), turn = S_(zero)();
@@ -10328,14 +10424,22 @@ S_(fn) void S_(wave_near_slopes)(const wcohi_wave *wave, const wcohi_wave_room *
     S_(v) base = S_(fma)(lane, step, S_(neg)(gain));
     const wcoh_real *qr = room->ar + first, *qs = room->as + first;
     const wcoh_real *inverse = room->inverse + first, *delta = room->delta + first;
-    const wcoh_real *decline = wave->decline, *place = wave->place, *product = room->product;
+    const wcoh_real *decline = forgets ? room->shift + first : wave->decline;
+    const wcoh_real *place = wave->place, *product = room->product;
     wcoh_real *torque = room->torque + (size_t)first * S_(W), *weight = room->weight;
     int q, end = rows - first;
+    if (forgets) { /* from the last row of the block on */
+        double from = room->depth[first + S_(W) - 1];
+        for (q = S_(W); q < end; q += S_(W))
+            S_(store)(room->shift + first + q, S_(wave_depths)(room, first + q, from));
+        base = S_(sub)(S_(wave_depths)(room, first, from), gain);
+    }
     for (q = 0; q < end; q++, torque += S_(W), weight += S_(W), product += S_(W)) {
         S_(v) c = S_(set)(qr[q]), d = S_(set)(qs[q]), w, slope, sine, cosine;
         cosine = S_(fma)(b, d, S_(mul)(a, c));
         sine = S_(fnma)(b, c, S_(mul)(a, d));
-        w = S_(sub)(base, S_(set)(decline[q]));
+        if (forgets && q < S_(W)) w = S_(wave_behind)(room, gain, first, room->depth[first + q], 1);
+        else w = S_(sub)(base, S_(set)(decline[q]));
         w = S_(wave_weight)(S_(fma)(gain, cosine, w));
         w = S_(mul)(w, S_(set)(inverse[q]));
         if (q < S_(W) - 1) w = S_(select)(S_(le)(lane, S_(set)(place[q])), w, S_(zero)());
@@ -10343,17 +10447,27 @@ S_(fn) void S_(wave_near_slopes)(const wcohi_wave *wave, const wcohi_wave_room *
         slope = S_(mul)(w, S_(sub)(S_(load)(product), S_(set)(delta[q])));
         dgain = S_(fma)(slope, cosine, dgain);
         total = S_(add)(total, slope);
-        moment = S_(fma)(slope, S_(set)(place[q]), moment);
+        if (!forgets) moment = S_(fma)(slope, S_(set)(place[q]), moment);
         sine = S_(mul)(sine, slope);
         turn = S_(add)(turn, sine);
         if (first) sine = S_(add)(sine, S_(load)(torque));
         S_(store)(torque, sine);
     }
     S_(store)(room->dpsi + first, S_(mul)(S_(set)((wcoh_real)wave->gain), turn));
-    moment = S_(fnma)(lane, total, moment);
     partial[0] += S_(dsum)(S_(dadd)(S_(dlo)(dgain), S_(dhi)(dgain)));
+    if (forgets) {
+        S_(store)(room->dkey + first, total);
+        return;
+    }
+    moment = S_(fnma)(lane, total, moment);
     partial[2] -= S_(dsum)(S_(dadd)(S_(dlo)(moment), S_(dhi)(moment)));
 }
+
+S_(fn) void S_(wave_near_slopes)(const wcohi_wave_task *task, int first, int rows)
+{ S_(wave_slopes_some)(0, task->wave, &task->room, first, rows, task->partial); }
+
+S_(fn) void S_(wave_slopes_forgetting)(const wcohi_wave_task *task, int first, int rows)
+{ S_(wave_slopes_some)(1, task->wave, &task->room, first, rows, task->partial); }
 
 /* columns: v transposed; sums: gradient of v transposed, added to */
 S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real *dout,
@@ -10367,7 +10481,8 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
         const wcoh_real *g = dout + (size_t)first * stride;
         S_(wave_dot)(room->product, room->columns + first, (size_t)span, rows - first, g,
                      stride, width);
-        S_(wave_near_slopes)(task->wave, room, first, rows, task->partial);
+        if (task->forget) S_(wave_slopes_forgetting)(task, first, rows);
+        else S_(wave_near_slopes)(task, first, rows);
         S_(wave_mix)(room->sums + first, (size_t)span, room->weight, rows - first, g, stride,
                 width);
     }
@@ -10381,6 +10496,8 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
     task->partial[1] += S_(dsum)(S_(dadd)(S_(dlo)(moment), S_(dhi)(moment)));
 }
 #endif
+
+/* ======== 3 ops: coherence attention, states ================================================== */
 
 /* ---- far pairs, in double -------------------------------------------------------------------- */
 
@@ -10644,9 +10761,28 @@ S_(fn) void S_(wave_dots)(double *sums, const double *features, const double *x,
     }
 }
 
-/* ======== 3 ops: coherence attention, states ================================================== */
-
 /* ---- the states ------------------------------------------------------------------------------ */
+
+/* to [span] = e^{sign (depth - from)}, in the precision of reals */
+S_(fn)
+void S_(wave_powers)(double *to, const wcohi_wave_room *room, double from, int sign, int span)
+{
+    int i;
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) depth = S_(mul)(S_(set)((wcoh_real)sign), S_(wave_depths)(room, i, from));
+        S_(v) power = S_(wave_weight)(depth);
+        S_(dstore)(to + i, S_(dlo)(power));
+        if (S_(W) > S_(DW)) S_(dstore)(to + i + S_(DW), S_(dhi)(power));
+    }
+}
+
+/* [span] what the states before a chunk are worth to its queries */
+S_(fn) const double *S_(wave_reach)(const wcohi_wave_task *task, int span)
+{
+    if (!task->forget) return task->wave->decay;
+    S_(wave_powers)(task->room.reach, &task->room, 0, -1, span);
+    return task->room.reach;
+}
 
 /* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
    the features. */
@@ -10659,24 +10795,30 @@ S_(fn) void S_(wave_read)(const wcohi_wave_task *task, const double *state,
     int width = task->call->width, count = 2 * wave->order + 1, j;
     size_t pitch = wcohi_wave_pitch(width);
     double *z = room->scaled + WCOHI_DENOMINATORS, *numerators = room->across;
-    const double *from = state + WCOHI_DENOMINATORS;
+    const double *from = state + WCOHI_DENOMINATORS, *reach = S_(wave_reach)(task, span);
     for (j = 0; j < count; j++) room->scaled[j] = wave->coefficient[j] * state[j];
     S_(wave_weigh)(z, from, wave->coefficient, count, pitch, 0);
     S_(wave_frame)(room, room->ur, room->us, wave, frame, span);
     S_(wave_features)(room->query, room, wave->order, span);
     S_(wave_product)(numerators, (size_t)span, z, 1, pitch, room->query, (size_t)span, width,
                      span, count, 0);
-    S_(wave_narrow_columns)(room->sums, numerators, wave->decay, width, span);
+    S_(wave_narrow_columns)(room->sums, numerators, reach, width, span);
     S_(wave_product)(numerators, (size_t)span, room->scaled, 1, 1, room->query, (size_t)span,
                      1, span, count, 0);
-    S_(wave_narrow_columns)(room->denominator, numerators, wave->decay, 1, span);
+    S_(wave_narrow_columns)(room->denominator, numerators, reach, 1, span);
 }
 
-/* ages[i] = e^{-lambda (rows - i)}, 0 behind the last row */
-S_(fn) void S_(wave_ages)(double *ages, const wcohi_wave *wave, int rows, int span)
+/* ages[i] = e^{-lambda (rows - i)}, 0 behind the last row; forgetting: from the last row on */
+S_(fn) void S_(wave_ages)(double *ages, const wcohi_wave_task *task, int rows, int span)
 {
+    const double *decay = task->wave->decay;
     int i;
-    for (i = 0; i < span; i++) ages[i] = i < rows ? wave->decay[rows - i] : 0;
+    if (!task->forget) {
+        for (i = 0; i < span; i++) ages[i] = i < rows ? decay[rows - i] : 0;
+        return;
+    }
+    S_(wave_powers)(ages, &task->room, task->room.depth[rows - 1], 1, span);
+    for (i = rows; i < span; i++) ages[i] = 0;
 }
 
 /* The states move past a chunk: Z = e^{-lambda rows} Z + sum age_k F_k (v_k, 1); v packed */
@@ -10688,12 +10830,13 @@ S_(fn) void S_(wave_advance)(const wcohi_wave_task *task, double *state, const d
     int count = 2 * wave->order + 1;
     size_t pitch = wcohi_wave_pitch(task->call->width);
     double *z = state + WCOHI_DENOMINATORS, *ages = room->across;
+    double keep = wcohi_wave_keep(task, rows);
     S_(wave_frame)(room, room->wr, room->ws, wave, frame, span);
     S_(wave_features)(room->key, room, wave->order, span);
-    S_(wave_ages)(ages, wave, rows, span);
+    S_(wave_ages)(ages, task, rows, span);
     S_(wave_widen_rows)(room->rows, pitch, room->packed, ages, rows);
-    S_(wave_scale)(state, from, wave->decay[rows], (size_t)count);
-    S_(wave_scale)(z, from + WCOHI_DENOMINATORS, wave->decay[rows], (size_t)count * pitch);
+    S_(wave_scale)(state, from, keep, (size_t)count);
+    S_(wave_scale)(z, from + WCOHI_DENOMINATORS, keep, (size_t)count * pitch);
     S_(wave_product)(z, pitch, room->key, (size_t)span, 1, room->rows, pitch,
                      WCOHI_WAVE_COUNT(wave->order), (int)pitch, rows, 1);
     S_(wave_dots)(state, room->key, ages, NULL, count, span);
@@ -10715,10 +10858,11 @@ S_(fn) void S_(wave_far_queries)(const wcohi_wave_task *task, const double *stat
     double *last = room->across + (size_t)width * (size_t)span, *r = room->adjoint;
     double *scale = room->scaled; /* [span] here */
     double *sums = r + WCOHI_DENOMINATORS, *y = room->image;
+    const double *reach = S_(wave_reach)(task, span);
     S_(wave_frame)(room, room->ur, room->us, wave, frame, span);
     S_(wave_features)(room->query, room, wave->order, span);
     for (i = 0; i < span; i++) {
-        scale[i] = i < rows ? wave->decay[i] * (double)room->inverse[i] : 0;
+        scale[i] = i < rows ? reach[i] * (double)room->inverse[i] : 0;
         last[i] = i < rows ? -scale[i] * (double)room->delta[i] : 0;
     }
     S_(wave_columns)(room->columns, room->packed, pitch, rows, span, width);
@@ -10754,7 +10898,7 @@ S_(fn) void S_(wave_far_keys)(const wcohi_wave_task *task, const double frame[2]
     double *ages = room->scaled;
     S_(wave_frame)(room, room->wr, room->ws, wave, frame, span);
     S_(wave_features)(room->key, room, wave->order, span);
-    S_(wave_ages)(ages, wave, rows, span);
+    S_(wave_ages)(ages, task, rows, span);
     S_(wave_product)(room->across, (size_t)span, sums, 1, pitch, room->key, (size_t)span,
                      width, span, count, 0);
     S_(wave_narrow_columns)(room->sums, room->across, ages, width, span);
@@ -10768,6 +10912,7 @@ S_(fn) void S_(wave_far_keys)(const wcohi_wave_task *task, const double frame[2]
         room->dpsi[i] += (wcoh_real)room->fr[i];
         task->partial[1] -= (rows - i) * room->fr[i];
         task->partial[2] -= (rows - i) * room->fs[i];
+        if (task->forget) room->dkey[i] += (wcoh_real)room->fs[i];
     }
 }
 
@@ -10779,10 +10924,11 @@ S_(fn) void S_(wave_pass)(const wcohi_wave_task *task, const double *state, int 
     size_t pitch = wcohi_wave_pitch(task->call->width), at, count;
     double *r = task->room.adjoint, *sums = r + WCOHI_DENOMINATORS, torque = 0, product;
     const double *z = state + WCOHI_DENOMINATORS;
+    double keep = wcohi_wave_keep(task, rows);
     int m;
     count = 2 * (size_t)wave->order + 1;
-    S_(wave_scale)(r, r, wave->decay[rows], count);
-    S_(wave_scale)(sums, sums, wave->decay[rows], count * pitch);
+    S_(wave_scale)(r, r, keep, count);
+    S_(wave_scale)(sums, sums, keep, count * pitch);
     product = S_(wave_inner_double)(r, state, count);
     product += S_(wave_inner_double)(sums, z, count * pitch);
     for (m = 1; m <= wave->order; m++) {
@@ -10903,6 +11049,24 @@ S_(fn) void S_(wave_raw_backward)(const wcohi_wave_task *task, int first, int ro
     S_(wave_scatter)(query, stride, room->qr, room->qs, rows, span, room->weight);
 }
 
+/* dlambda_j = sum_{k >= j} s_k, back through softplus; from the last row of the chunk on */
+S_(fn) void S_(wave_forget_backward)(const wcohi_wave_task *task, int first, int rows)
+{
+    const wcohi_wave_room *room = &task->room;
+    size_t stride = task->call->phasor_stride;
+    wcoh_real *to = task->dforget + (size_t)first * stride;
+    S_(v) one = S_(set)((wcoh_real)1);
+    int i;
+    for (i = 0; i < rows; i += S_(W)) {
+        S_(v) below = S_(exp)(S_(neg)(S_(load)(room->forget + i)));
+        S_(store)(room->fading + i, S_(div)(one, S_(add)(one, below)));
+    }
+    for (i = rows - 1; i >= 0; i--) {
+        room->adjoint[WCOHI_WAVE_LATER] += (double)room->dkey[i];
+        to[(size_t)i * stride] = (wcoh_real)room->adjoint[WCOHI_WAVE_LATER] * room->fading[i];
+    }
+}
+
 /* the chunks of a stretch, last first; room->adjoint stands behind it and moves before it */
 WCOHI_KERNEL(wave_backward)
 {
@@ -10911,6 +11075,8 @@ WCOHI_KERNEL(wave_backward)
     for (first = (rows - 1) / chunk * chunk; first >= 0; first -= chunk) {
         S_(wave_backward_chunk)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
         S_(wave_raw_backward)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
+        if (task->forget)
+            S_(wave_forget_backward)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
     }
 }
 #endif
@@ -10969,6 +11135,12 @@ S_(fn) void S_(wave_step_head)(const wcohi_coherence *call, int head, int lane,
     const double *f = room->key + lane, *g = room->query + lane, *c = memory->coefficient;
     wcoh_real *out = call->out + (size_t)head * (size_t)width;
     const wcoh_real *value = call->value + (size_t)head * (size_t)width;
+    if (call->forget_column) { /* e^{-softplus x} = 1 / (1 + e^x), before the row is heard */
+        double keep = 1 / (1 + exp((double)call->phasor[call->forget_column + (size_t)head]));
+        S_(wave_scale)(z, z, keep, (size_t)count);
+        S_(wave_scale)(z + WCOHI_DENOMINATORS, z + WCOHI_DENOMINATORS, keep,
+                       (size_t)count * (size_t)pitch);
+    }
     for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {
         double now = z[j] + *f, next = sum[0];
         cg[j] = c[j] * *g;
@@ -11090,6 +11262,8 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
     task->call = call;
     task->query = call->phasor + phasor;
     task->key = task->query + call->key_column;
+    if (call->forget_column)
+        task->forget = call->phasor + row * call->phasor_stride + call->forget_column + head;
     task->value = call->value + row * call->value_stride + column;
     task->out = call->out + row * call->out_stride + column;
     task->first = layer->first;
@@ -11107,6 +11281,7 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
         task->dout = call->dout + row * call->dout_stride + column;
         task->dquery = call->dphasor + phasor;
         task->dkey = task->dquery + call->key_column;
+        if (task->forget) task->dforget = call->dphasor + (task->forget - call->phasor);
         task->dvalue = call->dvalue + row * call->value_stride + column;
         task->partial = layer->partial + 3 * (size_t)index;
     }
@@ -11248,9 +11423,17 @@ static double wcohi_plain_phase(const wcohi_plain *p, const wcohi_op *op, size_t
     return raw[0] * raw[0] + raw[1] * raw[1] < 1e-12 ? 0 : n * atan2(raw[1], raw[0]);
 }
 
+/* Damping lambda_j of head h in a row: its own, or one for all. */
+static double wcohi_plain_damping(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t h)
+{
+    const double *raw = p->tensors[op->in] + row * (size_t)op->wide_in;
+    return wcohi_softplus(op->forget_column ? raw[(size_t)op->forget_column + h]
+                                            : wcohi_plain_param(p, op, WCOHI_COHERENCE_DAMPING, h));
+}
+
 /* out_q = sum over keys k <= q of A_qk v_k / sum A_qk,
-   A_qk = exp(kappa cos(phi_q - psi_k + omega (q - k)) - lambda (q - k)); the frozen form has
-   kappa 1, omega 0, lambda 0. */
+   A_qk = exp(kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j); the frozen form
+   has kappa 1, omega 0, lambda 0. From the query backwards. */
 static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
 {
     size_t width = (size_t)(op->wide_out / op->heads), all = (size_t)op->wide_out, row, k, h, e;
@@ -11258,17 +11441,17 @@ static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
     int frozen = op->param[WCOHI_COHERENCE_GAIN] < 0;
     for (row = 0; row < p->rows; row++)
         for (h = 0; h < (size_t)op->heads; h++) {
-            double *out = p->tensors[op->out] + row * all + h * width, total = 0;
+            double *out = p->tensors[op->out] + row * all + h * width, total = 0, faded = 0;
             double gain = wcohi_softplus(wcohi_plain_param(p, op, WCOHI_COHERENCE_GAIN, h));
-            double damping = wcohi_softplus(wcohi_plain_param(p, op, WCOHI_COHERENCE_DAMPING, h));
             double carrier = wcohi_plain_param(p, op, WCOHI_COHERENCE_CARRIER, h);
             for (e = 0; e < width; e++) out[e] = 0;
-            for (k = row - row % p->seq; k <= row; k++) {
+            for (k = row + 1; k-- > row - row % p->seq;) {
                 double age = (double)(row - k), weight;
                 double x = wcohi_plain_phase(p, op, row, h, 0) -
                            wcohi_plain_phase(p, op, k, h, (size_t)op->key_column);
-                weight = frozen ? exp(cos(x) - 1)
-                                : exp(gain * (cos(x + carrier * age) - 1) - damping * age);
+                weight =
+                    frozen ? exp(cos(x) - 1) : exp(gain * (cos(x + carrier * age) - 1) - faded);
+                faded += wcohi_plain_damping(p, op, k, h);
                 total += weight;
                 for (e = 0; e < width; e++)
                     out[e] += weight *
@@ -11362,6 +11545,7 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.phasor = wcohi_tensor_data(exec, op->in);
     call.phasor_stride = (size_t)op->wide_in;
     call.key_column = (size_t)op->key_column;
+    call.forget_column = (size_t)op->forget_column;
     call.value = wcohi_tensor_data(exec, op->in2) + op->column;
     call.value_stride = (size_t)exec->base.plan->tensors[op->in2].width;
     call.out = wcohi_tensor_data(exec, op->out);
@@ -12867,6 +13051,8 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_CYCLED(M, attention, "coherence shared frozen dot rotary",
                  "kind of attention; a list, a,a,b, is cycled over the layers"),
     WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
+    WCOHI_CHOICE(M, forgetting, WCOHI_AUTO,
+                 "coherence heads whose damping depends on what they hear; auto: off"),
     WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
                  "how attention and feed-forward join the stream"),
     WCOHI_CHOICE(M, norm, "layer rms", "what stands before attention, feed-forward and head"),
@@ -13412,6 +13598,18 @@ WCOHI_COLD wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, int given,
                       heads, width / heads);
 }
 
+/* What only heads with a gain and a damping can do. */
+WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error *error)
+{
+    int layer, able = 0;
+    for (layer = 0; layer < desc->layers; layer++)
+        able |= wcohi_attention_of(desc, layer) <= WCOH_ATTENTION_SHARED;
+    wcohi_switch_default(&desc->forgetting, 0);
+    if (able || desc->forgetting == WCOH_SWITCH_OFF) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT,
+                      "forgetting is on: no layer's attention is coherence or shared");
+}
+
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
     wcoh_result result;
@@ -13428,6 +13626,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
         double coupling = WCOHI_MAX(desc->alpha, 0) + 4 * WCOHI_MAX(desc->beta, 0);
         desc->ceiling = coupling > 1e-6 ? WCOHI_MIN(sqrt(wcohi_pi / 2 / coupling), 1000.0) : 1000.0;
     }
+    if ((result = wcohi_listening_resolve(desc, error)) != WCOH_OK) return result;
     wcohi_switch_default(&desc->embedding_trained, 0);
     wcohi_switch_default(&desc->embedding_unit, 0);
     wcohi_switch_default(&desc->gate, 0);
@@ -14092,22 +14291,58 @@ static int wcohi_walk_shares(const wcohi_walk *walk)
     return wcohi_attention_of(walk->desc, walk->layer) == WCOH_ATTENTION_SHARED;
 }
 
-/* Phasors and values are one linear layer of the same input: their weights [4H+D,D], shared
-   [2H+D,D], stand together without a gap, and so do their biases. The first row stands for all. */
-static wcohi_params wcohi_emit_phasors(wcohi_walk *walk)
+/* Some columns of a linear layer: the names of their weights and biases, and how these start. */
+typedef struct wcohi_asked {
+    const char *weight, *bias;
+    int wide;
+    wcohi_init start, start_bias;
+    double value, value_bias;
+} wcohi_asked;
+
+/* What a coherence layer asks of a row, in order: phasors of queries and keys, values, dampings. */
+#define WCOHI_ASKED_MOST 4
+static int wcohi_walk_asks(const wcohi_walk *walk, wcohi_asked asked[WCOHI_ASKED_MOST])
 {
-    static const char separate[3][20] = {"attn.query_phasor.", "attn.key_phasor.", "attn.value."};
-    static const char shared[2][20] = {"attn.phasor.", "attn.value."};
-    int is_shared = wcohi_walk_shares(walk), bias, i;
-    int width = 2 * walk->desc->bands, raw = 2 * walk->desc->heads, parts = is_shared ? 2 : 3;
+    static const char names[2][2][24] = {{"query_phasor.weight", "query_phasor.bias"},
+                                         {"phasor.weight", "phasor.bias"}};
+    const wcoh_model_desc *desc = walk->desc;
+    int shares = wcohi_walk_shares(walk), heads = desc->heads, width = 2 * desc->bands, count = 0;
+    wcohi_asked usual = {NULL, NULL, 0, WCOHI_INIT_WEIGHT, WCOHI_INIT_BIAS, 0, 0};
+    usual.value = usual.value_bias = width;
+    usual.wide = 2 * heads;
+    asked[count] = usual;
+    asked[count].weight = names[shares][0], asked[count++].bias = names[shares][1];
+    if (!shares) {
+        asked[count] = usual;
+        asked[count].weight = "key_phasor.weight", asked[count++].bias = "key_phasor.bias";
+    }
+    asked[count] = usual;
+    asked[count].wide = width;
+    asked[count].weight = "value.weight", asked[count++].bias = "value.bias";
+    if (desc->forgetting == WCOH_SWITCH_ON) {
+        wcohi_asked forget = {
+            "forgetting.weight", "damping_raw", 0, WCOHI_INIT_CONSTANT, WCOHI_INIT_DAMPING, 0, 0};
+        asked[count] = forget;
+        asked[count++].wide = heads;
+    }
+    return count;
+}
+
+/* They are one linear layer: their weights [.,D] stand together without a gap, and so do their
+   biases. The first row stands for all. Returns the width. */
+static wcohi_params wcohi_emit_asked(wcohi_walk *walk, const wcohi_asked *asked, int count)
+{
     wcohi_params params = wcohi_no_params();
+    int width = 2 * walk->desc->bands, bias, i;
     for (bias = 0; bias < 2; bias++) {
-        for (i = 0; i < parts; i++) {
-            int out = i < parts - 1 ? raw : width, row;
-            walk->joined = i < parts - 1;
-            row =
-                wcohi_emit(walk, is_shared ? shared[i] : separate[i], bias ? "bias" : "weight", out,
-                           bias ? 0 : width, 0, bias ? WCOHI_INIT_BIAS : WCOHI_INIT_WEIGHT, width);
+        for (i = 0; i < count; i++) {
+            const wcohi_asked *c = &asked[i];
+            int row;
+            walk->joined = i < count - 1;
+            row = bias
+                      ? wcohi_emit(walk, "attn.", c->bias, c->wide, 0, 0, c->start_bias,
+                                   c->value_bias)
+                      : wcohi_emit(walk, "attn.", c->weight, c->wide, width, 0, c->start, c->value);
             if (i == 0) params.row[bias ? WCOHI_LINEAR_BIAS : WCOHI_LINEAR_WEIGHT] = row;
         }
     }
@@ -14117,21 +14352,25 @@ static wcohi_params wcohi_emit_phasors(wcohi_walk *walk)
 static int wcohi_walk_coherence(wcohi_walk *walk, int in)
 {
     const wcoh_model_desc *desc = walk->desc;
-    int heads = desc->heads, width = 2 * desc->bands, both;
-    int column = (wcohi_walk_shares(walk) ? 2 : 4) * heads;
-    wcohi_params linear = wcohi_emit_phasors(walk), params = wcohi_no_params();
+    wcohi_asked asked[WCOHI_ASKED_MOST];
+    int heads = desc->heads, width = 2 * desc->bands, both, count = wcohi_walk_asks(walk, asked);
+    int column = (wcohi_walk_shares(walk) ? 2 : 4) * heads, all = column + width;
+    int forgets = desc->forgetting == WCOH_SWITCH_ON;
+    wcohi_params linear = wcohi_emit_asked(walk, asked, count), params = wcohi_no_params();
     wcohi_op *op;
     params.row[WCOHI_COHERENCE_GAIN] = wcohi_emit(walk, "attn.", "gain_raw", heads, 0, 0,
                                                   WCOHI_INIT_CONSTANT, log(expm1(desc->gain)));
     wcohi_walk_at(walk, walk->row_count - 1)->maximum = log(expm1(WCOHI_GAIN_MAX));
     params.row[WCOHI_COHERENCE_CARRIER] =
         wcohi_emit(walk, "attn.", "carrier", heads, 0, 0, WCOHI_INIT_CARRIER, 0);
-    params.row[WCOHI_COHERENCE_DAMPING] =
-        wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
-    both = wcohi_walk_linear(walk, &linear, in, -1, column + width)->out;
+    if (!forgets)
+        params.row[WCOHI_COHERENCE_DAMPING] =
+            wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
+    both = wcohi_walk_linear(walk, &linear, in, -1, all + (forgets ? heads : 0))->out;
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, both, both, width);
     op->key_column = column - 2 * heads;
     op->column = column;
+    op->forget_column = forgets ? all : 0;
     return wcohi_walk_done(walk, op);
 }
 
@@ -20648,6 +20887,7 @@ typedef struct wcohi_inspection {
     float *maps;    /* [H,T,T] */
     double *scores; /* [T] of one query */
     double *phases; /* [2,T] of the queries and the keys of one head */
+    double *fading; /* [T] sums of dampings up to each row */
 } wcohi_inspection;
 
 WCOHI_COLD void wcohi_inspection_layout(wcohi_inspection *inspection, wcohi_arena *arena,
@@ -20658,6 +20898,7 @@ WCOHI_COLD void wcohi_inspection_layout(wcohi_inspection *inspection, wcohi_aren
     inspection->maps = WCOHI_TAKE(arena, wcohi_mul(heads, wcohi_mul(count, count)), float);
     inspection->scores = WCOHI_TAKE(arena, count, double);
     inspection->phases = WCOHI_TAKE(arena, wcohi_mul(2, count), double);
+    inspection->fading = WCOHI_TAKE(arena, count, double);
 }
 
 /* Scores of one query over keys 0 .. q into its row of the map, as weights. */
@@ -20677,7 +20918,7 @@ static double wcohi_phasor_phase(const wcoh_real *p)
     return sqrt(re * re + im * im) < 1e-6 ? 0 : atan2(im, re);
 }
 
-/* S_qk = kappa cos(phi_q - psi_k + omega (q - k)) - lambda (q - k); the frozen form is
+/* S_qk = kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j; the frozen form is
    cos(n (phi_q - phi_k)). phasors [T,stride] */
 static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
                             const wcoh_real *phasors, size_t stride, int head)
@@ -20685,7 +20926,7 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
     const wcoh_real *harmonic = wcohi_layer_param(inspection->model, op->layer, "attn.harmonic");
     int tokens = inspection->count, q, k;
     size_t key = (size_t)op->key_column;
-    double *query_phase = inspection->phases, *key_phase = query_phase + tokens, n;
+    double *query_phase = inspection->phases, *key_phase = query_phase + tokens, n, fading = 0;
     float *map = inspection->maps + (size_t)head * (size_t)tokens * (size_t)tokens;
     wcoh_wave wave;
     if (wcoh_model_wave(inspection->model, op->layer, head, &wave, NULL)) wave.gain = 1;
@@ -20694,12 +20935,16 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
         const wcoh_real *row = phasors + (size_t)q * stride + 2 * (size_t)head;
         query_phase[q] = n * wcohi_phasor_phase(row);
         key_phase[q] = n * wcohi_phasor_phase(row + key);
+        if (op->forget_column) fading += wcohi_softplus((double)row[op->forget_column - head]);
+        inspection->fading[q] = fading;
     }
     for (q = 0; q < tokens; q++) {
-        for (k = 0; k <= q; k++)
+        for (k = 0; k <= q; k++) {
+            double faded = op->forget_column ? inspection->fading[q] - inspection->fading[k]
+                                             : wave.damping * (q - k);
             inspection->scores[k] =
-                wave.gain * cos(query_phase[q] - key_phase[k] + wave.carrier * (q - k)) -
-                wave.damping * (q - k);
+                wave.gain * cos(query_phase[q] - key_phase[k] + wave.carrier * (q - k)) - faded;
+        }
         wcohi_map_softmax(inspection->scores, q, tokens, map + (size_t)q * (size_t)tokens);
     }
 }

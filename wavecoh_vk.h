@@ -896,10 +896,15 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
 
 static wcoh_result wcohi_gpu_coherence_accept(const wcohi_plan *plan, wcoh_error *error)
 {
+    int i;
     if (!plan->session && plan->seq > 65536)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
                           "seq is %d: coherence attention on Vulkan takes at most 65536",
                           plan->seq);
+    for (i = 0; i < plan->count; i++)
+        if (plan->ops[i].kind == WCOHI_COHERENCE && plan->ops[i].forget_column)
+            return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                              "forgetting is on: the Vulkan device does not support it yet");
     return WCOH_OK;
 }
 

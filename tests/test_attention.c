@@ -49,13 +49,15 @@ typedef struct layer {
     void *pool_memory;
 } layer;
 
+static int forgets; /* 1: layers bring a damping a row */
+
 static layer layer_open(int batch, int seq, int heads, int width, int shared, double gain)
 {
     layer a;
     int i;
     memset(&a, 0, sizeof a);
     a.rows = batch * seq;
-    a.columns = shared ? 2 * heads : 4 * heads;
+    a.columns = (shared ? 2 : 4) * heads + (forgets ? heads : 0);
     a.width = heads * width;
     a.phasor = (wcoh_real *)take((size_t)(a.rows * a.columns), sizeof *a.phasor);
     a.value = (wcoh_real *)take((size_t)(a.rows * a.width), sizeof *a.value);
@@ -78,6 +80,9 @@ static layer layer_open(int batch, int seq, int heads, int width, int shared, do
     a.call.batch = batch, a.call.seq = seq, a.call.heads = heads, a.call.width = width;
     a.call.phasor = a.phasor, a.call.phasor_stride = (size_t)a.columns;
     a.call.key_column = shared ? 0 : (size_t)(2 * heads);
+    a.call.forget_column = forgets ? (size_t)(a.columns - heads) : 0;
+    for (i = 0; forgets && i < a.rows * heads; i++)
+        a.phasor[i / heads * a.columns + a.columns - heads + i % heads] -= 2;
     a.call.value = a.value, a.call.value_stride = (size_t)a.width;
     a.call.out = a.out, a.call.out_stride = (size_t)a.width;
     a.call.gain = a.gain, a.call.carrier = a.carrier, a.call.damping = a.damping;
@@ -116,6 +121,15 @@ static void layer_backward(layer *a)
     wcohi_attend_coherence_back(&a->compute, &a->call);
 }
 
+/* damping of head h in row `row` */
+static double damping_of(const wcohi_coherence *c, size_t row, int h)
+{
+    if (c->forget_column)
+        return wcohi_softplus(
+            (double)c->phasor[row * c->phasor_stride + c->forget_column + (size_t)h]);
+    return c->damping ? c->damping[h] : 0;
+}
+
 /* sum of cos(n(phi - psi) + omega(q - k)) softmax in double: out [N, H E] */
 static void reference(const layer *a, double *out)
 {
@@ -126,17 +140,18 @@ static void reference(const layer *a, double *out)
             for (q = 0; q < c->seq; q++) {
                 const wcoh_real *u = c->phasor + (size_t)(b * c->seq + q) * c->phasor_stride + 2 * h;
                 double phi = (double)(u[0] * u[0] + u[1] * u[1]) < 1e-12 ? 0 : atan2((double)u[1], (double)u[0]);
-                double n = c->harmonic ? c->harmonic[h] : 1, total = 0;
+                double n = c->harmonic ? c->harmonic[h] : 1, total = 0, faded = 0;
                 double *o = out + (size_t)(b * c->seq + q) * (size_t)a->width + (size_t)(h * c->width);
                 for (e = 0; e < c->width; e++) o[e] = 0;
-                for (k = 0; k <= q; k++) {
+                for (k = q; k >= 0; k--) {
                     size_t row = (size_t)(b * c->seq + k);
                     const wcoh_real *w = c->phasor + row * c->phasor_stride + c->key_column + 2 * h;
                     const wcoh_real *v = c->value + row * c->value_stride + (size_t)(h * c->width);
                     double psi = (double)(w[0] * w[0] + w[1] * w[1]) < 1e-12 ? 0 : atan2((double)w[1], (double)w[0]);
                     double gain = c->gain ? c->gain[h] : 1, age = q - k, s;
                     s = gain * cos(n * (phi - psi) + (c->carrier ? c->carrier[h] : 0) * age);
-                    s = exp(s - gain - (c->damping ? c->damping[h] : 0) * age);
+                    s = exp(s - gain - faded);
+                    faded += damping_of(c, row, h);
                     total += s;
                     for (e = 0; e < c->width; e++) o[e] += s * (double)v[e];
                 }
@@ -312,10 +327,13 @@ static void check_gradients(layer *a, const char *name)
     close_to(text, found, expected, count, 1e-6, 1e-8);
     CHECK_PART("phasor", a->phasor, NULL, phasors, widen(found, a->dphasor, phasors))
     CHECK_PART("value", a->value, NULL, values, widen(found, a->dvalue, values))
+    if (a->call.gain && !forgets) {
+        CHECK_PART("damping", NULL, a->damping, heads,
+                   memcpy(found, a->ddamping, (size_t)heads * sizeof(double)))
+    }
     if (a->call.gain) {
         CHECK_PART("gain", NULL, a->gain, heads, memcpy(found, a->dgain, (size_t)heads * sizeof(double)))
         CHECK_PART("carrier", NULL, a->carrier, heads, memcpy(found, a->dcarrier, (size_t)heads * sizeof(double)))
-        CHECK_PART("damping", NULL, a->damping, heads, memcpy(found, a->ddamping, (size_t)heads * sizeof(double)))
     }
     free(expected);
     free(found);
@@ -743,6 +761,46 @@ static void a_dot_session_sees_the_last_context_tokens(void)
     }
 }
 
+/* The tests above once more with a damping a row. */
+static void forgetting_does_all_of_that(void)
+{
+    forgets = 1;
+    forward_equals_the_quadratic_reference_on_every_instruction_set();
+    chunks_give_what_the_whole_gives();
+    gradients_equal_central_differences();
+    a_session_gives_what_the_batch_gives_however_it_is_cut();
+    a_long_prefill_equals_the_batch();
+    bits_do_not_depend_on_threads();
+    forgets = 0;
+}
+
+/* Depths are counted from where they are used: after rows that forget 30 nats each, a long memory is
+   as exact as ever, and rows that forget everything leave themselves alone. 4e-6: as without. */
+static void a_long_memory_after_a_short_one_is_exact(void)
+{
+    int i, t, h;
+    forgets = 1;
+    EACH_ISA(i) {
+        layer a = layer_open(1, 700, 2, 8, 0, 2);
+        double *expected = (double *)take((size_t)(a.rows * a.width), sizeof(double));
+        a.compute.kernels = wcohi_kernels_for(every_isa[i]);
+        for (t = 0; t < a.rows; t++)
+            for (h = 0; h < 2; h++)
+                a.phasor[t * a.columns + a.columns - 2 + h] = (wcoh_real)(t % 350 < 200 ? 30
+                                                                          : t % 97 == 3 ? 3000
+                                                                                        : -7);
+        reference(&a, expected);
+        layer_forward(&a);
+        CHECK_SAY(worst(&a, expected) < 4e-6, "%s: %.3g", wcoh_isa_name(every_isa[i]),
+                  worst(&a, expected));
+        CHECK(stream(&a, 1, expected) < 4e-6);
+        CHECK(stream(&a, 300, expected) < 4e-6);
+        free(expected);
+        layer_close(&a);
+    }
+    forgets = 0;
+}
+
 int main(void)
 {
     rng = wcoh_rng_seed(1);
@@ -759,6 +817,8 @@ int main(void)
     RUN(a_session_loses_nothing_with_its_age);
     RUN(a_session_follows_a_change_of_gain);
     RUN(bits_do_not_depend_on_threads);
+    RUN(forgetting_does_all_of_that);
+    RUN(a_long_memory_after_a_short_one_is_exact);
     RUN(dot_forward_equals_the_reference_on_every_instruction_set);
     RUN(dot_gradients_equal_central_differences);
     RUN(dot_gradients_agree_between_instruction_sets);

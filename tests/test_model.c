@@ -1934,7 +1934,8 @@ static const char *const track_settings[] = {
     "vocab=65 bands=20 heads=5 layers=2 solver=rk4 attention=frozen groups=4 corrector=on "
     "offset=0.1",
     "vocab=300 bands=20 heads=5 layers=2 head=tied embedding_trained=on attention=shared "
-    "block=sequential solver=perturbative"};
+    "block=sequential solver=perturbative",
+    "vocab=65 bands=20 heads=5 layers=2 forgetting=on attention=coherence,shared"};
 
 static wcoh_trainer_desc track_trainer(int threads)
 {
@@ -2301,6 +2302,7 @@ static void streams_equal_batches(void)
     stream_equals_batch("vocab=13 bands=8 heads=4 layers=2 maestro=4", seq, 2);
     stream_equals_batch("vocab=13 bands=8 heads=4 layers=2 maestro=4", seq, 12);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=shared", seq, 8);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 forgetting=on", seq, 2);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=frozen",
                         is_short() ? 150 : 1500, 0);
 }
