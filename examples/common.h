@@ -248,6 +248,24 @@ static void log_step(FILE *log, const wcoh_stats *s, double val)
     fprintf(log, "%lu,%.6f,%s,%.6e,%.6f,%lu,%.3f\n", (unsigned long)s->step, s->train_loss, text,
             s->lr, s->grad_norm, (unsigned long)s->tokens, s->seconds);
 }
+
+/* Seconds of a step: the mean of those that are made in `trial` seconds, two or more. The trainer is
+   to be thrown away. */
+COMMON_USED(__unused__)
+static wcoh_result step_time(wcoh_trainer *trainer, double trial, double *seconds,
+                             wcoh_error *error)
+{
+    wcoh_stats stats;
+    double began;
+    wcoh_result result = wcoh_trainer_step(trainer, &stats, error); /* the first one is slow */
+    began = seconds_now();
+    while (result == WCOH_OK) {
+        result = wcoh_trainer_step(trainer, &stats, error);
+        if (seconds_now() - began >= trial || interrupted) break;
+    }
+    if (result >= 0) *seconds = (seconds_now() - began) / (double)(stats.step - 1);
+    return result;
+}
 #endif
 
 /* ---- texts as tokens ------------------------------------------------------------------------- */
@@ -721,10 +739,13 @@ static void options_read(command *c, int argc, char **argv)
     memset(c->words, 0, room);
     while (i < argc) {
         if (!option_next(c, argc, argv, &i, &name, &length, &value)) {
+            if (c->place)
+                fail(EXIT_USAGE, "%s\"%s\" is no setting: those begin with --", c->place, name);
             if (c->word_count >= c->word_limit)
                 fail(EXIT_USAGE, "\"%s\" is one argument too many; --help explains", name);
             c->words[c->word_count++] = name;
-        } else if (option_is("help", name, length) || option_is("help_markdown", name, length)) {
+        } else if (!c->place &&
+                   (option_is("help", name, length) || option_is("help_markdown", name, length))) {
             option_help(c, !option_is("help", name, length));
             stdout_check();
             exit(0);
@@ -732,6 +753,36 @@ static void options_read(command *c, int argc, char **argv)
             option_apply(c, name, length, value);
         }
     }
+}
+
+/* ---- settings of a model --------------------------------------------------------------------- */
+
+#ifndef WAVECOH_NO_TRAINING
+/* --preset NAME gives the settings that other options then change, wherever they stand. */
+COMMON_USED(__unused__)
+static void preset_take(const command *c, const char *name, wcoh_model_desc *model,
+                        wcoh_trainer_desc *trainer)
+{
+    wcoh_preset preset =
+        (wcoh_preset)word_choose(option_called(c, "preset", 6), name, PRESET_WORDS);
+    *model = wcoh_model_preset(preset, 0);
+    *trainer = wcoh_trainer_preset(preset);
+}
+#endif
+
+/* The end where bands do not go with heads that nobody gave: then heads is not to blame. */
+COMMON_USED(__unused__)
+static void bands_check(const command *c, const wcoh_model_desc *model, int heads_given)
+{
+    wcoh_model_desc desc = *model;
+    if (model->bands <= 0 || heads_given) return;
+    desc.vocab = 256;
+    desc.bands = 0; /* to see the heads that are the default */
+    if (wcoh_model_desc_resolve(&desc, NULL) < 0 || 2 * model->bands % desc.heads == 0) return;
+    fail(EXIT_USAGE,
+         "%sbands is %d: twice that must be a multiple of heads, which is %d where %sheads is not "
+         "given",
+         c->place ? c->place : "", model->bands, desc.heads, c->place ? "" : "--");
 }
 
 /* ---- --help ---------------------------------------------------------------------------------- */
@@ -805,20 +856,24 @@ static void help_field(const settings *s, const wcoh_field *field, int markdown)
     help_row(markdown, field->name, units[field->kind], value, allowed, field->help);
 }
 
+/* All settings of a desc, each with its default. */
+static void help_settings(const settings *s, int markdown)
+{
+    int i, count;
+    const wcoh_field *fields = wcoh_fields(s->kind, &count);
+    help_head(markdown, s->title);
+    for (i = 0; i < count; i++)
+        if (field_is_option(s, &fields[i])) help_field(s, &fields[i], markdown);
+}
+
 /* All options with their defaults, from the tables: to read, or as the README's table. */
 static void option_help(const command *c, int markdown)
 {
-    int i, j, count;
+    int i;
     if (!markdown) printf("usage: %s %s\n", program_name, c->usage);
     if (c->option_count) help_head(markdown, program_name);
     for (i = 0; i < c->option_count; i++) help_option(&c->options[i], markdown);
-    for (j = 0; j < c->desc_count; j++) {
-        const settings *s = &c->descs[j];
-        const wcoh_field *fields = wcoh_fields(s->kind, &count);
-        help_head(markdown, s->title);
-        for (i = 0; i < count; i++)
-            if (field_is_option(s, &fields[i])) help_field(s, &fields[i], markdown);
-    }
+    for (i = 0; i < c->desc_count; i++) help_settings(&c->descs[i], markdown);
 }
 
 /* ---- device ---------------------------------------------------------------------------------- */

@@ -22,6 +22,26 @@ typedef struct corpus_desc {
     int seq;                   /* tokens a window */
 } corpus_desc;
 
+/* Options of a corpus_desc, for every program that has one. */
+#define VAL_OPTION(corpus)                                                                         \
+    {                                                                                              \
+        "val", OPTION_LIST, &(corpus)->val, 0, 0,                                                  \
+            "a text to validate on, again for more; the end of each --data if not given"           \
+    }
+#define VAL_SHARE_OPTION(corpus)                                                                   \
+    {                                                                                              \
+        "val_share", OPTION_REAL, &(corpus)->val_share, 0.001, 0.9, "share of that end"            \
+    }
+#define START_OPTION(corpus)                                                                       \
+    {                                                                                              \
+        "start", OPTION_FLAG, &(corpus)->start, 0, 0, "a symbol of its own begins every text"      \
+    }
+#define TOKENIZER_OPTION(corpus)                                                                   \
+    {                                                                                              \
+        "tokenizer", OPTION_CHOICE, &(corpus)->tokenizer, 0, 0,                                    \
+            "auto: chars up to 512 different ones, else bytes; chars+bytes spells others in bytes" \
+    }
+
 /* One text and a tenth of it, whatever its letters. */
 COMMON_USED(__unused__)
 static corpus_desc corpus_standard(void)

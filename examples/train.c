@@ -45,11 +45,6 @@ static const char usage[] =
     "Learns a text and leaves a checkpoint; without --data it learns wavecoh.h for ten seconds.\n"
     "Ctrl-C saves and ends. --help after --preset NAME shows that preset's settings.";
 
-static wcoh_preset preset_named(const char *name)
-{
-    return (wcoh_preset)word_choose("--preset", name, PRESET_WORDS);
-}
-
 /* Presets and checkpoints set fields that other options then change, wherever they stand. */
 static void request_base(request *r, const command *c, int argc, char **argv, wcoh_model **model)
 {
@@ -60,28 +55,11 @@ static void request_base(request *r, const command *c, int argc, char **argv, wc
     if (preset && resume) fail(EXIT_USAGE, "--preset and --resume exclude each other");
     if (from && resume) fail(EXIT_USAGE, "--from and --resume exclude each other");
     if (preset && from) fail(EXIT_USAGE, "--preset and --from exclude each other");
-    if (preset) {
-        r->model = wcoh_model_preset(preset_named(preset), 0);
-        r->trainer = wcoh_trainer_preset(preset_named(preset));
-    }
+    if (preset) preset_take(c, preset, &r->model, &r->trainer);
     if (!resume && !from) return;
     must(wcoh_model_load_file(model, resume ? resume : from, NULL, &error), NULL, &error);
     if (resume) must(wcoh_trainer_read_desc_file(&r->trainer, resume, &error), NULL, &error);
     r->model = *wcoh_model_get_desc(*model);
-}
-
-/* heads is blamed only where it was given. */
-static void check_bands(const request *r, const command *c, int argc, char **argv)
-{
-    wcoh_model_desc desc = r->model;
-    if (r->model.bands <= 0 || option_given(c, argc, argv, "heads")) return;
-    desc.vocab = 256;
-    desc.bands = 0; /* to see the heads that are the default */
-    if (wcoh_model_desc_resolve(&desc, NULL) < 0 || 2 * r->model.bands % desc.heads == 0) return;
-    fail(EXIT_USAGE,
-         "bands is %d: twice that must be a multiple of heads, which is %d where --heads is not "
-         "given",
-         r->model.bands, desc.heads);
 }
 
 static void request_check(request *r, const command *c, int argc, char **argv)
@@ -103,7 +81,7 @@ static void request_check(request *r, const command *c, int argc, char **argv)
              r->resume ? "resume" : "from");
     if (r->corpus.val.count && option_given(c, argc, argv, "val_share"))
         fail(EXIT_USAGE, "--val is a text of its own: --val-share goes without it");
-    if (!fixed) check_bands(r, c, argc, argv);
+    if (!fixed) bands_check(c, &r->model, option_given(c, argc, argv, "heads") != NULL);
     if (seconds && (steps || r->resume))
         fail(EXIT_USAGE,
              "--seconds chooses the steps itself: it goes with neither --steps nor --resume");
@@ -127,10 +105,9 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
     const option options[] = {
         {"data", OPTION_LIST, &r->corpus.data, 0, 0,
          "the text to learn, - for standard input; again for more texts; wavecoh.h if not given"},
-        {"val", OPTION_LIST, &r->corpus.val, 0, 0,
-         "a text to validate on, again for more; the end of each --data if not given"},
-        {"val_share", OPTION_REAL, &r->corpus.val_share, 0.001, 0.9, "share of that end"},
-        {"start", OPTION_FLAG, &r->corpus.start, 0, 0, "a symbol of its own begins every text"},
+        VAL_OPTION(&r->corpus),
+        VAL_SHARE_OPTION(&r->corpus),
+        START_OPTION(&r->corpus),
         {"out", OPTION_TEXT, &r->out, 0, 0,
          "checkpoint to leave; model.safetensors, or the one resumed"},
         {"resume", OPTION_TEXT, &r->resume, 0, 0, "checkpoint to go on from"},
@@ -140,9 +117,8 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
          "with --resume: end after so many steps more, in which the rate falls to its end"},
         {"no_replace", OPTION_FLAG, &r->no_replace, 0, 0,
          "end where a file of an earlier run would be moved aside"},
-        {"preset", OPTION_TEXT, &r->preset, 0, 0,
-         "start from other defaults: " PRESET_WORDS},
-        {"tokenizer", OPTION_CHOICE, &r->corpus.tokenizer, 0, 0, "auto: chars up to 512 different ones, else bytes; chars+bytes spells others in bytes"},
+        {"preset", OPTION_TEXT, &r->preset, 0, 0, "start from other defaults: " PRESET_WORDS},
+        TOKENIZER_OPTION(&r->corpus),
         UNKNOWN_OPTION(&r->corpus.unknown),
         {"seconds", OPTION_REAL, &r->seconds, 0.1, 1e6,
          "choose the steps so that it takes that long; without --data: 10"},
@@ -571,23 +547,18 @@ static void pace(run *r, wcoh_trainer_desc *desc)
 {
     const request *ask = r->ask;
     wcoh_error error;
-    wcoh_stats stats;
-    double start = seconds_now(), began, step_time, eval_time = 0, left, val;
+    double start = seconds_now(), began, step = 1, eval_time = 0, left, val;
     const int evaluations = 5;
     if (!ask->own_windows) desc->eval_batches = 8;
     open_trainer(r, desc);
-    must(wcoh_trainer_step(r->trainer, &stats, &error), NULL, &error); /* the first one is slow */
-    began = seconds_now();
-    do must(wcoh_trainer_step(r->trainer, &stats, &error), NULL, &error);
-    while (seconds_now() - began < 0.1 * ask->seconds && !interrupted);
-    step_time = (seconds_now() - began) / (double)(stats.step - 1);
+    must(step_time(r->trainer, 0.1 * ask->seconds, &step, &error), NULL, &error);
     if (r->text->validate.count) {
         began = seconds_now();
         must(wcoh_trainer_evaluate(r->trainer, &val, &error), NULL, &error);
         eval_time = seconds_now() - began;
     }
     left = ask->seconds - (seconds_now() - start) - evaluations * eval_time;
-    desc->steps = left > 10 * step_time ? (int)(left / step_time) : 10;
+    desc->steps = left > 10 * step ? (int)(left / step) : 10;
     if (!ask->own_evals) desc->eval_every = (desc->steps + evaluations - 1) / evaluations;
     if (!ask->own_warmup) desc->warmup = desc->steps < 1000 ? (desc->steps + 9) / 10 : 100;
     wcoh_trainer_destroy(r->trainer);

@@ -1,0 +1,1840 @@
+/* Compare networks and settings: a plan's grid of training runs, its table, and what proves it.
+
+   cc -O2 examples/compare.c -o compare -lm -lpthread
+   cc -O2 -DWAVECOH_VULKAN examples/compare.c -o compare -lm -lpthread     (adds --device vulkan[:N])
+
+   ./compare plan.txt        makes the runs that plan.csv lacks, and prints the table
+
+   A plan is a text. A line with a colon is a contender and its settings, spelled as options of train:
+
+       data shakespeare.txt            # what all of them learn
+       budget steps 2000               # or: tokens 1.5e6, or: seconds 60
+       seeds 1 2 3                     # of parameters and batches
+       lr 3e-3 4.5e-3                  # rates for those that name none: the best mean counts
+       all: --batch 12 --seq 64        # settings of every contender
+       wave:
+       gpt: --preset gpt --attention rotary --position none --lr 3e-3
+
+   A run that is finished stands in the CSV file and is never made again: Ctrl-C, a kill or a power
+   failure costs the runs under way. Each line there carries its settings, the hash of its text and
+   a check of itself; a line of the plan that has changed since is told, and is run anew.
+
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#define WAVECOH_IMPLEMENTATION
+#ifdef WAVECOH_VULKAN
+#include "../wavecoh_vk.h"
+#else
+#include "../wavecoh.h"
+#endif
+
+#include "corpus.h"
+#include "plot.h"
+#include "statistics.h"
+
+#ifndef _WIN32
+#include <pthread.h>
+#endif
+
+/* ---- threads: a few runs side by side -------------------------------------------------------- */
+
+#ifdef _WIN32
+typedef HANDLE thread;
+typedef CRITICAL_SECTION lock;
+#define THREAD_MAIN(name, user) static DWORD WINAPI name(LPVOID user)
+#define THREAD_END 0
+static void lock_open(lock *l) { InitializeCriticalSection(l); }
+static void lock_take(lock *l) { EnterCriticalSection(l); }
+static void lock_give(lock *l) { LeaveCriticalSection(l); }
+static int thread_start(thread *t, LPTHREAD_START_ROUTINE work, void *user)
+{
+    *t = CreateThread(NULL, 0, work, user, 0, NULL);
+    return *t != NULL;
+}
+static void thread_wait(thread t)
+{
+    WaitForSingleObject(t, INFINITE);
+    CloseHandle(t);
+}
+#else
+typedef pthread_t thread;
+typedef pthread_mutex_t lock;
+#define THREAD_MAIN(name, user) static void *name(void *user)
+#define THREAD_END NULL
+static void lock_open(lock *l) { pthread_mutex_init(l, NULL); }
+static void lock_take(lock *l) { pthread_mutex_lock(l); }
+static void lock_give(lock *l) { pthread_mutex_unlock(l); }
+static int thread_start(thread *t, void *(*work)(void *), void *user)
+{ return pthread_create(t, NULL, work, user) == 0; }
+static void thread_wait(thread t) { pthread_join(t, NULL); }
+#endif
+
+/* ---- what is compared ------------------------------------------------------------------------ */
+
+/* What a run came to. */
+typedef struct outcome {
+    uint64_t steps, tokens, best_step;
+    double val;     /* of the weights at the end, over the whole validation text; NaN: it failed */
+    double best;    /* the lowest of its evaluations, NaN: none was finite */
+    double train;   /* mean of the steps since the evaluation before the last */
+    double seconds; /* of its steps, without evaluations */
+    char *curve;    /* "250:2.103400 500:1.990000 ..": step and loss of each evaluation */
+} outcome;
+
+typedef enum trial_state { TRIAL_WAITS, TRIAL_IS_DONE, TRIAL_FAILED } trial_state;
+
+/* One run: a contender with a rate and a seed. */
+typedef struct trial {
+    const struct contender *of;
+    const char *rate, *seed;   /* as wcoh_field_get spells them */
+    const char *settings;      /* all others, "bands=64 layers=4 ..", defaults too */
+    wcoh_model_desc model;     /* resolved */
+    wcoh_trainer_desc trainer; /* likewise; steps is 2^31-1 where the budget is in seconds */
+    struct trial *same;        /* an earlier one of the same settings, rate and seed, or NULL */
+    trial_state state;
+    outcome got;
+} trial;
+
+typedef struct contender {
+    const char *name, *place, *options; /* "plan.txt: line 3: wave: ", and what is told there */
+    wcoh_model_desc model;
+    wcoh_trainer_desc trainer;
+    int own_rate; /* 1: its settings name one */
+    size_t parameters;
+    int rate_count, seed_count;
+    trial *trials; /* [rate_count, seed_count] */
+    int taken;     /* the rate with the best mean; -1: none has one yet */
+} contender;
+
+#define BUDGET_WORDS "steps tokens seconds"
+enum { BUDGET_STEPS, BUDGET_TOKENS, BUDGET_SECONDS };
+#define SCORE_WORDS "end best"
+enum { SCORE_END, SCORE_BEST };
+enum { SEEDS = 64, RATES = 32, CONTENDERS = 256 };
+
+/* The words of a plan, in the order of plan_options. */
+enum {
+    PLAN_DATA,
+    PLAN_VAL,
+    PLAN_VAL_SHARE,
+    PLAN_START,
+    PLAN_TOKENIZER,
+    PLAN_UNKNOWN,
+    PLAN_BUDGET,
+    PLAN_SEEDS,
+    PLAN_RATES,
+    PLAN_SCORE,
+    PLAN_AGAINST,
+    PLAN_OPTIONS
+};
+
+typedef struct plan {
+    const char *path;
+    corpus_desc corpus;
+    text_list budget_words, seed_words, rate_words;
+    int budget; /* a word of BUDGET_WORDS, and how much of it */
+    double amount;
+    const char *seeds[SEEDS], *rates[RATES]; /* spelled as wcoh_field_get does */
+    choice score;
+    const char *against;
+    wcoh_eval_desc eval;
+    const char *eval_place; /* of its line, or NULL: the trainer's own evaluation counts */
+    const char *all_place;
+    text_list all;
+    unsigned long lines[PLAN_OPTIONS]; /* where each word of the plan stands; 0: nowhere */
+    contender *list;                   /* [count] */
+    int count;
+} plan;
+
+typedef struct request {
+    const char *plan, *csv, *plots, *device, *isa_name;
+    text_list data;
+    long long jobs, threads;
+    int dry;
+    wcoh_isa isa;
+} request;
+
+/* ---- the plan -------------------------------------------------------------------------------- */
+
+static void plan_options(plan *p, option options[PLAN_OPTIONS])
+{
+    const option list[PLAN_OPTIONS] = {
+        {"data", OPTION_LIST, &p->corpus.data, 0, 0, "texts to learn"},
+        VAL_OPTION(&p->corpus),
+        VAL_SHARE_OPTION(&p->corpus),
+        START_OPTION(&p->corpus),
+        TOKENIZER_OPTION(&p->corpus),
+        UNKNOWN_OPTION(&p->corpus.unknown),
+        {"budget", OPTION_LIST, &p->budget_words, 0, 0,
+         "steps N, tokens N or seconds X: how long each run is; steps 2000"},
+        {"seeds", OPTION_LIST, &p->seed_words, 0, 0, "whole numbers, a run each; 1 2 3"},
+        {"lr", OPTION_LIST, &p->rate_words, 0, 0,
+         "rates to try for each contender that names none; the best mean counts"},
+        {"score", OPTION_CHOICE, &p->score, 0, 0,
+         "what is compared: the loss at the end, or the best of all evaluations"},
+        {"against", OPTION_TEXT, &p->against, 0, 0,
+         "the contender from whose losses the others' are taken; the first one"},
+    };
+    memcpy(options, list, sizeof list);
+}
+
+/* Index of the option with that name, or -1. */
+static int plan_option_index(const option *options, const char *name)
+{
+    int i;
+    for (i = 0; i < PLAN_OPTIONS; i++)
+        if (option_is(options[i].name, name, strlen(name))) return i;
+    return -1;
+}
+
+/* Words of a line up to its comment, blanks between them; "two words" in quotes are one. */
+static text_list line_words(const char *place, const char *line)
+{
+    text_list words;
+    memset(&words, 0, sizeof words);
+    while (*(line += strspn(line, " \t")) && *line != '#') {
+        const char *from = line + (*line == '"');
+        size_t length = *line == '"' ? strcspn(from, "\"") : strcspn(line, " \t");
+        if (*line == '"' && !from[length]) fail(EXIT_USAGE, "%sa quote is not closed", place);
+        list_add(&words, text_made("%.*s", (int)length, from));
+        line = from + length + (*line == '"');
+    }
+    return words;
+}
+
+/* Bytes of the name before a colon that ends a word, or 0 where there is none. */
+static size_t line_name(const char *line)
+{
+    size_t i;
+    for (i = 0; line[i] && line[i] != '#' && line[i] != '"'; i++)
+        if (line[i] == ':' && (!line[i + 1] || strchr(" \t", line[i + 1]))) return i;
+    return 0;
+}
+
+/* "plan.txt: line 3: " */
+static const char *plan_place(const plan *p, unsigned long line)
+{ return text_made("%s: line %lu: ", file_named(p->path), line); }
+
+/* A line of values: "seeds 1 2 3". */
+static void plan_values(plan *p, const option *options, unsigned long line, const text_list *words)
+{
+    int at = plan_option_index(options, words->items[0]), i, count = words->count - 1;
+    const option *o = at < 0 ? NULL : &options[at];
+    const char *place = plan_place(p, line);
+    command c;
+    word_guess guess;
+    if (!o) {
+        memset(&guess, 0, sizeof guess);
+        guess.given = words->items[0];
+        guess.length = strlen(guess.given);
+        for (i = 0; i < PLAN_OPTIONS; i++)
+            guess_try(&guess, options[i].name, strlen(options[i].name));
+        fail(EXIT_USAGE,
+             "%s\"%s\" is neither a word of a plan nor a contender, which has a colon%s", place,
+             guess.given, guess_text(&guess, ""));
+    }
+    memset(&c, 0, sizeof c);
+    c.place = place;
+    if (p->lines[at] && at != PLAN_DATA && at != PLAN_VAL) /* these may go on */
+        fail(EXIT_USAGE, "%s%s stands in line %lu already", place, o->name, p->lines[at]);
+    p->lines[at] = line;
+    if (o->kind == OPTION_FLAG ? count != 0 : o->kind == OPTION_LIST ? count == 0 : count != 1)
+        fail(EXIT_USAGE, "%s%s takes %s, here are %d", place, o->name,
+             o->kind == OPTION_FLAG   ? "no value"
+             : o->kind == OPTION_LIST ? "one value or more"
+                                      : "one value",
+             count);
+    if (o->kind == OPTION_FLAG) option_set(&c, o, "");
+    for (i = 1; i <= count; i++) option_set(&c, o, words->items[i]);
+}
+
+/* Settings that the plan gives in another way, and how. */
+static void settings_refuse(const char *place, const text_list *words)
+{
+    static const char *const fixed[][2] = {
+        {"steps", "the line \"budget\" gives them"},
+        {"seed", "the line \"seeds\" gives it"},
+        {"eval_batches", "every evaluation takes the whole validation text"},
+        {"data", "the line \"data\" gives it, the same to all"},
+        {"val", "the line \"val\" gives it, the same to all"},
+        {"threads", "it is an option of compare"},
+        {"device", "it is an option of compare"},
+    };
+    int i;
+    size_t k;
+    for (i = 0; i < words->count; i++)
+        for (k = 0; k < sizeof fixed / sizeof fixed[0]; k++) {
+            const char *word = words->items[i];
+            if (strncmp(word, "--", 2) != 0) continue;
+            if (option_is(fixed[k][0], word + 2, strcspn(word + 2, "=")))
+                fail(EXIT_USAGE, "%s%s is no setting of one contender: %s", place, word,
+                     fixed[k][1]);
+        }
+}
+
+static const char MODEL_SKIPS[] = "vocab seed", TRAINER_SKIPS[] = "steps seed eval_batches";
+
+/* Settings of `all` and then those of the line itself; a preset is taken first. */
+static void contender_settings(contender *c, const text_list *all, const text_list *own)
+{
+    const char *preset = NULL;
+    const option options[] = {{"preset", OPTION_TEXT, &preset, 0, 0, ""}};
+    int count = 1 + (all ? all->count : 0) + own->count, i;
+    char **words = (char **)(void *)text_keep((size_t)count * sizeof *words);
+    settings descs[2];
+    command command_line;
+    words[0] = text_made("plan");
+    for (i = 1; i < count; i++)
+        words[i] =
+            text_made("%s", i <= count - 1 - own->count ? all->items[i - 1]
+                                                        : own->items[i - (count - own->count)]);
+    descs[0] = settings_of("model", WCOH_DESC_MODEL, &c->model, MODEL_SKIPS);
+    descs[1] = settings_of("trainer", WCOH_DESC_TRAINER, &c->trainer, TRAINER_SKIPS);
+    memset(&command_line, 0, sizeof command_line);
+    command_line.place = c->place;
+    command_line.options = options;
+    command_line.option_count = 1;
+    command_line.descs = descs;
+    command_line.desc_count = 2;
+    settings_refuse(c->place, own);
+    preset = option_given(&command_line, count, words, "preset");
+    if (preset) preset_take(&command_line, preset, &c->model, &c->trainer);
+    options_read(&command_line, count, words);
+    c->own_rate = option_given(&command_line, count, words, "lr") != NULL;
+    bands_check(&command_line, &c->model,
+                option_given(&command_line, count, words, "heads") != NULL);
+}
+
+/* The line "eval: --seq 256". */
+static void eval_settings(plan *p, const char *place, const text_list *own)
+{
+    char **words = (char **)(void *)text_keep((size_t)(own->count + 1) * sizeof *words);
+    settings desc = settings_of("evaluation", WCOH_DESC_EVAL, &p->eval, NULL);
+    command c;
+    int i;
+    memset(&c, 0, sizeof c);
+    c.place = place;
+    c.descs = &desc;
+    c.desc_count = 1;
+    words[0] = text_made("plan");
+    for (i = 0; i < own->count; i++) words[i + 1] = text_made("%s", own->items[i]);
+    options_read(&c, own->count + 1, words);
+    p->eval_place = place;
+}
+
+/* A line with a colon: "all: ..", "eval: ..", or a contender, whose settings wait for all of `all`. */
+static void plan_settings(plan *p, const char *place, const char *line, size_t length)
+{
+    const char *name, *rest = line + length + 1;
+    contender *c;
+    int i;
+    while (length > 0 && strchr(" \t", line[length - 1])) length--;
+    name = text_made("%.*s", (int)length, line);
+    if (strcmp(text_shown(name), name) != 0)
+        fail(EXIT_USAGE, "%sa name holds a control character or a broken one: %s", place, name);
+    place = text_made("%s%s: ", place, name);
+    rest += strspn(rest, " \t");
+    if (strcmp(name, "eval") == 0 || strcmp(name, "all") == 0) {
+        text_list words = line_words(place, rest);
+        if (*name == 'e' ? p->eval_place != NULL : p->all_place != NULL)
+            fail(EXIT_USAGE, "%sthat line stands there already", place);
+        if (*name == 'e') {
+            eval_settings(p, place, &words);
+        } else {
+            contender tried; /* so that what is wrong is told of this line */
+            memset(&tried, 0, sizeof tried);
+            tried.place = p->all_place = place;
+            p->all = words;
+            contender_settings(&tried, NULL, &words);
+        }
+        return;
+    }
+    for (i = 0; i < p->count; i++)
+        if (strcmp(p->list[i].name, name) == 0)
+            fail(EXIT_USAGE, "%sa contender of that name stands there already", place);
+    if (p->count == CONTENDERS) fail(EXIT_USAGE, "%smore than %d contenders", place, CONTENDERS);
+    c = &p->list[p->count++];
+    c->name = name;
+    c->place = place;
+    c->options = rest;
+}
+
+static void plan_budget(plan *p)
+{
+    const char *called = text_made("%sbudget", plan_place(p, p->lines[PLAN_BUDGET]));
+    char *end;
+    p->amount = 2000;
+    if (!p->budget_words.count) return;
+    p->budget = word_choose(called, p->budget_words.items[0], BUDGET_WORDS);
+    if (p->budget_words.count != 2)
+        fail(EXIT_USAGE, "%s takes two values, as in budget steps 2000", called);
+    p->amount = strtod(p->budget_words.items[1], &end);
+    if (*end || !(p->amount > 0) || p->amount > (p->budget == BUDGET_TOKENS ? 1e15 : 2147483647) ||
+        (p->budget == BUDGET_STEPS && p->amount != (double)(long long)p->amount))
+        fail(EXIT_USAGE, "%s %s is \"%s\": allowed are %s", called,
+             word_at(BUDGET_WORDS, p->budget), p->budget_words.items[1],
+             p->budget == BUDGET_STEPS    ? "whole numbers from 1 to 2147483647"
+             : p->budget == BUDGET_TOKENS ? "numbers above 0, up to 1e15"
+                                          : "numbers above 0, up to 2147483647");
+}
+
+static void plan_seeds(plan *p)
+{
+    const char *place = plan_place(p, p->lines[PLAN_SEEDS]);
+    char text[32];
+    wcoh_trainer_desc desc;
+    wcoh_error error;
+    int i, k;
+    for (i = 1; !p->seed_words.count && i <= 3; i++) list_add(&p->seed_words, text_made("%d", i));
+    if (p->seed_words.count > SEEDS) fail(EXIT_USAGE, "%smore than %d seeds", place, SEEDS);
+    memset(&desc, 0, sizeof desc);
+    for (i = 0; i < p->seed_words.count; i++) {
+        if (wcoh_field_set(WCOH_DESC_TRAINER, &desc, "seed", p->seed_words.items[i], &error) < 0)
+            fail(EXIT_USAGE, "%s%s", place, error.text);
+        wcoh_field_get(WCOH_DESC_TRAINER, &desc, "seed", text, sizeof text);
+        p->seeds[i] = text_made("%s", text);
+        for (k = 0; k < i; k++)
+            if (strcmp(p->seeds[k], text) == 0)
+                fail(EXIT_USAGE, "%sseed %s stands there twice", place, p->seed_words.items[i]);
+    }
+}
+
+/* A rate as it is always spelled, so that equal ones are equal texts. */
+static const char *rate_text(const wcoh_trainer_desc *desc)
+{
+    char text[64];
+    wcoh_field_get(WCOH_DESC_TRAINER, desc, "lr", text, sizeof text);
+    return text_made("%s", text);
+}
+
+static void plan_rates(plan *p)
+{
+    const char *place = plan_place(p, p->lines[PLAN_RATES]);
+    wcoh_trainer_desc desc;
+    wcoh_error error;
+    int i, k;
+    if (p->rate_words.count > RATES) fail(EXIT_USAGE, "%smore than %d rates", place, RATES);
+    memset(&desc, 0, sizeof desc);
+    for (i = 0; i < p->rate_words.count; i++) {
+        if (wcoh_field_set(WCOH_DESC_TRAINER, &desc, "lr", p->rate_words.items[i], &error) < 0)
+            fail(EXIT_USAGE, "%s%s", place, error.text);
+        if (desc.lr == 0) fail(EXIT_USAGE, "%slr is 0: a rate to try is a number above it", place);
+        p->rates[i] = rate_text(&desc);
+        for (k = 0; k < i; k++)
+            if (strcmp(p->rates[k], p->rates[i]) == 0)
+                fail(EXIT_USAGE, "%slr %s stands there twice", place, p->rates[i]);
+    }
+}
+
+/* The contender with that name, or the end. */
+static int plan_against(const plan *p)
+{
+    word_guess guess;
+    int i;
+    if (!p->against) return 0;
+    memset(&guess, 0, sizeof guess);
+    guess.given = p->against;
+    guess.length = strlen(p->against);
+    for (i = 0; i < p->count; i++) {
+        if (strcmp(p->list[i].name, p->against) == 0) return i;
+        guess_try(&guess, p->list[i].name, strlen(p->list[i].name));
+    }
+    fail(EXIT_USAGE, "%sagainst \"%s\": there is no such contender%s",
+         plan_place(p, p->lines[PLAN_AGAINST]), p->against, guess_text(&guess, ""));
+    return 0;
+}
+
+/* What can be wrong with a contender before its text is known. */
+static void contender_check(const contender *c, int *seq)
+{
+    wcoh_model_desc model = c->model;
+    wcoh_trainer_desc trainer = c->trainer;
+    wcoh_error error;
+    model.vocab = 256;
+    if (wcoh_model_desc_resolve(&model, &error) < 0) fail(EXIT_USAGE, "%s%s", c->place, error.text);
+    if (wcoh_trainer_desc_resolve(&trainer, &model, &error) < 0)
+        fail(EXIT_USAGE, "%s%s", c->place, error.text);
+    if (trainer.seq > *seq) *seq = trainer.seq;
+}
+
+static void plan_read(plan *p, const request *r)
+{
+    option options[PLAN_OPTIONS];
+    size_t count, i;
+    char **lines = file_lines(p->path, &count);
+    int k;
+    p->list = (contender *)(void *)text_keep(CONTENDERS * sizeof *p->list);
+    memset(p->list, 0, CONTENDERS * sizeof *p->list);
+    plan_options(p, options);
+    for (i = 0; i < count; i++) {
+        const char *line = lines[i] + strspn(lines[i], " \t");
+        const char *place = plan_place(p, (unsigned long)i + 1);
+        text_list words;
+        size_t length = line_name(line);
+        if (length) {
+            plan_settings(p, place, line, length);
+            continue;
+        }
+        words = line_words(place, line);
+        if (words.count) plan_values(p, options, (unsigned long)i + 1, &words);
+    }
+    if (r->data.count) p->corpus.data = r->data;
+    if (!p->count)
+        fail(EXIT_USAGE, "%s: it has no contender, a line such as wave: --bands 64", p->path);
+    if (!p->corpus.data.count) fail(EXIT_USAGE, "%s: it has no line data FILE", p->path);
+    plan_budget(p);
+    plan_seeds(p);
+    plan_rates(p);
+    plan_against(p);
+    if (p->eval_place && p->score.index == SCORE_BEST)
+        fail(EXIT_USAGE, "%sscore best is the trainer's own evaluation: it goes without this line",
+             p->eval_place);
+    for (k = 0; k < p->count; k++) {
+        text_list words = line_words(p->list[k].place, p->list[k].options);
+        int i_word;
+        p->list[k].options = "";
+        for (i_word = 0; i_word < words.count; i_word++)
+            p->list[k].options =
+                text_made("%s%s%s", p->list[k].options, i_word ? " " : "", words.items[i_word]);
+        contender_settings(&p->list[k], &p->all, &words);
+        contender_check(&p->list[k], &p->corpus.seq);
+    }
+}
+
+/* ---- runs of the plan ------------------------------------------------------------------------ */
+
+/* FNV-1a, 64 bits. */
+static uint64_t hash_more(uint64_t hash, const void *bytes, size_t size)
+{
+    const unsigned char *b = (const unsigned char *)bytes;
+    size_t i;
+    for (i = 0; i < size; i++) hash = (hash ^ b[i]) * 1099511628211ull;
+    return hash;
+}
+static const uint64_t HASH_START = 14695981039346656037ull;
+
+static const char *hash_text(uint64_t hash)
+{
+    return text_made("%08lx%08lx", (unsigned long)(hash >> 32),
+                     (unsigned long)(hash & 0xffffffffu));
+}
+
+static uint64_t hash_texts(uint64_t hash, const texts *t)
+{
+    size_t i;
+    for (i = 0; t->count && i <= t->count; i++) {
+        unsigned char bytes[8];
+        int k;
+        for (k = 0; k < 8; k++)
+            bytes[k] = (unsigned char)((uint64_t)t->offsets[i] >> (8 * k) & 255);
+        hash = hash_more(hash, bytes, 8);
+    }
+    for (i = 0; i < texts_size(t); i++) {
+        unsigned char bytes[4];
+        int k;
+        for (k = 0; k < 4; k++) bytes[k] = (unsigned char)(t->tokens[i] >> (8 * k) & 255);
+        hash = hash_more(hash, bytes, 4);
+    }
+    return hash;
+}
+
+/* Tokens of all texts, where they end, and the size of the alphabet: what the runs see. */
+static const char *corpus_hash(const corpus *text, int vocab)
+{
+    unsigned char size[3];
+    size[0] = (unsigned char)(vocab & 255);
+    size[1] = (unsigned char)(vocab >> 8 & 255);
+    size[2] = (unsigned char)(vocab >> 16 & 255);
+    return hash_text(
+        hash_texts(hash_texts(hash_more(HASH_START, size, 3), &text->train), &text->validate));
+}
+
+/* "bands=64 layers=4 ..": every field but those that have columns of their own. */
+static const char *settings_text(wcoh_desc_kind kind, const void *desc, const char *skip,
+                                 const char *before)
+{
+    const char *text = before;
+    char value[256];
+    int i, count;
+    const wcoh_field *fields = wcoh_fields(kind, &count);
+    for (i = 0; i < count; i++) {
+        if (word_stands(skip, fields[i].name)) continue;
+        wcoh_field_get(kind, desc, fields[i].name, value, sizeof value);
+        text = text_made("%s%s%s=%s", text, *text ? " " : "", fields[i].name, value);
+    }
+    return text;
+}
+
+static const char *trial_settings(const plan *p, const trial *t)
+{
+    const char *text = settings_text(WCOH_DESC_MODEL, &t->model, MODEL_SKIPS, "");
+    const char *skip =
+        p->budget == BUDGET_SECONDS ? "steps seed lr eval_batches" : "seed lr eval_batches";
+    text = settings_text(WCOH_DESC_TRAINER, &t->trainer, skip, text);
+    if (p->budget == BUDGET_SECONDS) text = text_made("%s budget_seconds=%.17g", text, p->amount);
+    if (p->eval_place)
+        text = text_made("%s eval_seq=%d eval_batch=%d", text, p->eval.seq, p->eval.batch);
+    return text;
+}
+
+/* Steps of the budget for these batches. */
+static int budget_steps(const plan *p, const trial *t)
+{
+    double each = (double)t->trainer.batch * t->trainer.seq * t->trainer.accumulate, steps;
+    if (p->budget == BUDGET_SECONDS) return 2147483647;
+    steps = p->budget == BUDGET_STEPS ? p->amount : floor(p->amount / each + 0.5);
+    if (steps > 2147483647)
+        fail(EXIT_USAGE, "%sthe budget is %.0f steps: 2147483647 are the most", t->of->place,
+             steps);
+    return steps < 1 ? 1 : (int)steps;
+}
+
+static void trial_open(const plan *p, trial *t, const contender *c, const request *r, int rate,
+                       int seed, int vocab)
+{
+    wcoh_error error;
+    t->of = c;
+    t->model = c->model;
+    t->trainer = c->trainer;
+    t->model.vocab = vocab;
+    t->seed = p->seeds[seed];
+    wcoh_field_set(WCOH_DESC_MODEL, &t->model, "seed", t->seed, NULL);
+    wcoh_field_set(WCOH_DESC_TRAINER, &t->trainer, "seed", t->seed, NULL);
+    if (!c->own_rate && p->rate_words.count)
+        wcoh_field_set(WCOH_DESC_TRAINER, &t->trainer, "lr", p->rates[rate], NULL);
+    t->trainer.eval_batches = 1048576;
+    t->trainer.cpu.threads = (int)r->threads;
+    t->trainer.cpu.isa = r->isa;
+    if (wcoh_model_desc_resolve(&t->model, &error) < 0)
+        fail(EXIT_USAGE, "%s%s", c->place, error.text);
+    if (wcoh_trainer_desc_resolve(&t->trainer, &t->model, &error) < 0)
+        fail(EXIT_USAGE, "%s%s", c->place, error.text);
+    t->trainer.steps = budget_steps(p, t);
+    t->rate = rate_text(&t->trainer);
+    t->settings = trial_settings(p, t);
+}
+
+static int trial_is(const trial *t, const trial *other)
+{
+    return strcmp(t->seed, other->seed) == 0 && strcmp(t->rate, other->rate) == 0 &&
+           strcmp(t->settings, other->settings) == 0;
+}
+
+/* The first trial before contender `before` that is the same run, or NULL. */
+static trial *trial_before(const plan *p, int before, const trial *t)
+{
+    int i, k;
+    for (i = 0; i < before; i++)
+        for (k = 0; k < p->list[i].rate_count * p->list[i].seed_count; k++)
+            if (trial_is(t, &p->list[i].trials[k])) return &p->list[i].trials[k];
+    return NULL;
+}
+
+static void contender_open(const plan *p, int at, const request *r, int vocab)
+{
+    contender *c = &p->list[at];
+    wcoh_model *model;
+    wcoh_error error;
+    int i, k, count;
+    c->rate_count = c->own_rate || !p->rate_words.count ? 1 : p->rate_words.count;
+    c->seed_count = p->seed_words.count;
+    count = c->rate_count * c->seed_count;
+    c->trials = (trial *)(void *)text_keep((size_t)count * sizeof *c->trials);
+    memset(c->trials, 0, (size_t)count * sizeof *c->trials);
+    for (i = 0; i < c->rate_count; i++)
+        for (k = 0; k < c->seed_count; k++) {
+            trial *t = &c->trials[i * c->seed_count + k];
+            trial_open(p, t, c, r, i, k, vocab);
+            t->same = trial_before(p, at, t);
+            while (t->same && t->same->same) t->same = t->same->same;
+        }
+    if (wcoh_model_create(&model, &c->trials[0].model, &error) < 0)
+        fail(EXIT_FAILED, "%s%s", c->place, error.text);
+    c->parameters = wcoh_model_trained_count(model);
+    wcoh_model_destroy(model);
+}
+
+/* ---- the CSV file ---------------------------------------------------------------------------- */
+
+#define CSV_HEAD                                                                                   \
+    "contender,seed,lr,parameters,steps,tokens,val,best,best_step,train,seconds,curve,text,isa,"   \
+    "settings,check"
+enum {
+    CSV_NAME,
+    CSV_SEED,
+    CSV_RATE,
+    CSV_PARAMETERS,
+    CSV_STEPS,
+    CSV_TOKENS,
+    CSV_VAL,
+    CSV_BEST,
+    CSV_BEST_STEP,
+    CSV_TRAIN,
+    CSV_SECONDS,
+    CSV_CURVE,
+    CSV_TEXT,
+    CSV_ISA,
+    CSV_SETTINGS,
+    CSV_CHECK,
+    CSV_FIELDS
+};
+
+/* A finished run as it stands in the file. */
+typedef struct row {
+    const char *field[CSV_FIELDS];
+    unsigned long line;
+    outcome got;
+    int used; /* 1: it is a run of this plan */
+} row;
+
+typedef struct results {
+    const char *path;
+    row *rows; /* [count] */
+    size_t count;
+    text_list waiting; /* lines that could not be written yet */
+} results;
+
+/* As a field of CSV: in quotes where it has to be. */
+static const char *csv_field(const char *text)
+{
+    char *quoted;
+    size_t used = 0;
+    if (!strpbrk(text, ",\"")) return text;
+    quoted = text_keep(2 * strlen(text) + 2);
+    quoted[used++] = '"';
+    for (; *text; text++) {
+        if (*text == '"') quoted[used++] = '"';
+        quoted[used++] = *text;
+    }
+    quoted[used++] = '"';
+    quoted[used] = 0;
+    return quoted;
+}
+
+static const char *csv_loss(double loss)
+{ return loss - loss == 0 ? text_made("%.17g", loss) : "nan"; }
+
+/* The line of a run, with the check of all before it. */
+static const char *csv_line(const trial *t, const char *text_hash)
+{
+    const outcome *o = &t->got;
+    const char *line =
+        text_made("%s,%s,%s,%lu,%.0f,%.0f,%s,%s,%.0f,%s,%.3f,%s,%s,%s,%s,", csv_field(t->of->name),
+                  t->seed, t->rate, (unsigned long)t->of->parameters, (double)o->steps,
+                  (double)o->tokens, csv_loss(o->val), csv_loss(o->best), (double)o->best_step,
+                  csv_loss(o->train), o->seconds, csv_field(o->curve), text_hash,
+                  wcoh_isa_name(t->trainer.cpu.isa ? t->trainer.cpu.isa : wcoh_cpu_best_isa()),
+                  csv_field(t->settings));
+    return text_made("%s%s\n", line, hash_text(hash_more(HASH_START, line, strlen(line))));
+}
+
+/* Cut a line into its fields, in place; returns their number, at most one more than there may be. */
+static int csv_cut(char *line, const char *fields[CSV_FIELDS])
+{
+    int count = 0;
+    while (count < CSV_FIELDS) {
+        char *to = line;
+        fields[count++] = to;
+        if (*line == '"') {
+            for (line++; *line && !(*line == '"' && line[1] != '"'); line++) {
+                line += *line == '"';
+                *to++ = *line;
+            }
+            line += *line == '"';
+        } else {
+            to = line += strcspn(line, ",");
+        }
+        if (*line != ',') {
+            int whole = !*line;
+            *to = 0;
+            return whole ? count : CSV_FIELDS + 1;
+        }
+        line++;
+        *to = 0;
+    }
+    return CSV_FIELDS + 1;
+}
+
+/* A number of a row, at least `least`; a loss may be nan. */
+static double csv_number(const results *r, const row *w, int field, double least)
+{
+    static const char head[] = CSV_HEAD;
+    const char *text = w->field[field], *name = head;
+    char *end;
+    double value = strtod(text, &end);
+    int i, loss = field == CSV_VAL || field == CSV_BEST || field == CSV_TRAIN;
+    for (i = 0; i < field; i++) name += strcspn(name, ",") + 1;
+    if (*text && !*end && value - value == 0 && value >= least) return value;
+    if (loss && strcmp(text, "nan") == 0) return NAN;
+    fail(EXIT_FAILED, "%s: line %lu: its %.*s is \"%s\", which is none", r->path, w->line,
+         (int)strcspn(name, ","), name, text);
+    return 0;
+}
+
+/* 1 if the line ends with the check of what stands before it. */
+static int csv_is_whole(const char *line)
+{
+    const char *last = strrchr(line, ',');
+    size_t size = last ? (size_t)(last + 1 - line) : 0;
+    return last && strcmp(last + 1, hash_text(hash_more(HASH_START, line, size))) == 0;
+}
+
+static void row_read(results *r, row *w, char *line, unsigned long number)
+{
+    int count;
+    w->line = number;
+    if (!csv_is_whole(line))
+        fail(EXIT_FAILED,
+             "%s: line %lu is not as it was written: its check does not fit; put back what stood "
+             "there or take the line out",
+             r->path, number);
+    count = csv_cut(line, w->field);
+    if (count != CSV_FIELDS)
+        fail(EXIT_FAILED, "%s: line %lu has not the %d fields of the first line", r->path, number,
+             (int)CSV_FIELDS);
+    w->got.steps = (uint64_t)csv_number(r, w, CSV_STEPS, 0);
+    w->got.tokens = (uint64_t)csv_number(r, w, CSV_TOKENS, 0);
+    w->got.best_step = (uint64_t)csv_number(r, w, CSV_BEST_STEP, 0);
+    w->got.val = csv_number(r, w, CSV_VAL, 0);
+    w->got.best = csv_number(r, w, CSV_BEST, 0);
+    w->got.train = csv_number(r, w, CSV_TRAIN, 0);
+    w->got.seconds = csv_number(r, w, CSV_SECONDS, 0);
+    csv_number(r, w, CSV_RATE, 0);
+    csv_number(r, w, CSV_PARAMETERS, 0);
+    w->got.curve = text_made("%s", w->field[CSV_CURVE]);
+}
+
+/* Append, and see it on the disk; 0 with errno where that failed, and the file is as it was. */
+static int file_append(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "ab");
+    struct stat about;
+    size_t size = strlen(text);
+    int well, reason, known = stat(path, &about) == 0;
+    if (!file) return 0;
+    well = fwrite(text, 1, size, file) == size && fflush(file) == 0;
+#ifndef _WIN32
+    well = well && fsync(fileno(file)) == 0;
+#endif
+    reason = errno;
+    well = fclose(file) == 0 && well;
+    if (!well && known) path_cut(path, (size_t)about.st_size);
+    errno = reason;
+    return well;
+}
+
+/* What a kill or a power failure left of a last line is cut; one that only lacks its end gets it. */
+static void results_mend(const results *r, const char *text, size_t size, int touch)
+{
+    size_t kept = size;
+    while (kept > 0 && text[kept - 1] != '\n') kept--;
+    if (kept == size || kept == 0) return;
+    if (csv_is_whole(text + kept)) {
+        if (touch && !file_append(r->path, "\n"))
+            fail(EXIT_FAILED, "%s: cannot write it: %s", r->path, strerror(errno));
+        return;
+    }
+    say("%s: its last line is cut off and left out: that run is made again", r->path);
+    if (touch && path_cut(r->path, kept))
+        fail(EXIT_FAILED, "%s: cannot cut it: %s", r->path, strerror(errno));
+}
+
+/* Read what there is; `touch`: make the file, or mend it. */
+static void results_read(results *r, int touch)
+{
+    size_t size, count, i;
+    char *text, **lines;
+    struct stat about;
+    if (stat(r->path, &about) || (S_ISREG(about.st_mode) && about.st_size == 0)) {
+        if (touch && !file_replace(r->path, CSV_HEAD "\n"))
+            fail(EXIT_FAILED, "%s: cannot write it: %s", r->path, strerror(errno));
+        return;
+    }
+    if (!S_ISREG(about.st_mode)) fail(EXIT_FAILED, "%s: it is no file", r->path);
+    text = file_read(r->path, &size);
+    lines = file_lines(r->path, &count);
+    if (strcmp(lines[0], CSV_HEAD) != 0)
+        fail(EXIT_FAILED,
+             "%s: it does not begin with contender,seed,lr,..: it is no file of compare", r->path);
+    results_mend(r, text, size, touch);
+    if (text[size - 1] != '\n' && !csv_is_whole(lines[count - 1])) count--;
+    free(text);
+    r->rows = (row *)(void *)text_keep(count * sizeof *r->rows);
+    memset(r->rows, 0, count * sizeof *r->rows);
+    for (i = 1; i < count; i++)
+        if (*lines[i]) row_read(r, &r->rows[r->count++], lines[i], (unsigned long)i + 1);
+}
+
+/* Append the lines that wait, each on the disk before the next; 0 with errno if some wait on. */
+static int results_write(results *r)
+{
+    int i, done = 0;
+    while (done < r->waiting.count && file_append(r->path, r->waiting.items[done])) done++;
+    for (i = done; i < r->waiting.count; i++) r->waiting.items[i - done] = r->waiting.items[i];
+    r->waiting.count -= done;
+    return r->waiting.count == 0;
+}
+
+/* ---- which lines are runs of the plan -------------------------------------------------------- */
+
+/* The value [*length] of a setting in "bands=64 layers=4 ..", or NULL. */
+static const char *setting_find(const char *text, const char *name, size_t size, size_t *length)
+{
+    for (; *(text += strspn(text, " ")); text += strcspn(text, " "))
+        if (strncmp(text, name, size) == 0 && text[size] == '=') {
+            *length = strcspn(text + size + 1, " ");
+            return text + size + 1;
+        }
+    return NULL;
+}
+
+static void field_clear(const wcoh_field *f, void *desc)
+{
+    char *member = (char *)desc;
+    size_t size = f->kind == WCOH_FIELD_REAL   ? sizeof(double)
+                  : f->kind == WCOH_FIELD_SEED ? sizeof(uint64_t)
+                                               : sizeof(int);
+    memset(member + f->offset, 0, size);
+    if (f->pattern) memset(member + f->pattern, 0, sizeof(wcoh_pattern));
+}
+
+/* 1 if the value is what the setting has by default: then lines from before it existed fit. */
+static int setting_is_standard(const trial *t, const char *name, size_t size, const char *value,
+                               size_t length)
+{
+    wcoh_model_desc model = t->model;
+    wcoh_trainer_desc trainer = t->trainer;
+    settings descs[2];
+    char text[256];
+    int i;
+    descs[0] = settings_of("", WCOH_DESC_MODEL, &model, NULL);
+    descs[1] = settings_of("", WCOH_DESC_TRAINER, &trainer, NULL);
+    for (i = 0; i < 2; i++) {
+        const wcoh_field *f = field_find(&descs[i], name, size);
+        if (!f) continue;
+        field_clear(f, descs[i].desc);
+        if (wcoh_model_desc_resolve(&model, NULL) < 0 ||
+            wcoh_trainer_desc_resolve(&trainer, &model, NULL) < 0)
+            return 0;
+        wcoh_field_get(descs[i].kind, descs[i].desc, f->name, text, sizeof text);
+        return strlen(text) == length && memcmp(text, value, length) == 0;
+    }
+    return 0;
+}
+
+/* NULL where the line's settings are those of the run, else what differs first. */
+static const char *settings_differ(const trial *t, const char *there)
+{
+    const char *at = t->settings, *value;
+    size_t length;
+    if (strcmp(at, there) == 0) return NULL;
+    for (; *(at += strspn(at, " ")); at += strcspn(at, " ")) {
+        size_t size = strcspn(at, "="), own = strcspn(at + size + 1, " ");
+        value = setting_find(there, at, size, &length);
+        if (value && length == own && memcmp(value, at + size + 1, own) == 0) continue;
+        if (value)
+            return text_made("%.*s was %.*s and is %.*s", (int)size, at, (int)length, value,
+                             (int)own, at + size + 1);
+        if (!setting_is_standard(t, at, size, at + size + 1, own))
+            return text_made("%.*s was not told and is %.*s", (int)size, at, (int)own,
+                             at + size + 1);
+    }
+    for (at = there; *(at += strspn(at, " ")); at += strcspn(at, " "))
+        if (!setting_find(t->settings, at, strcspn(at, "="), &length))
+            return text_made("%.*s was told and is not", (int)strcspn(at, "="), at);
+    return NULL;
+}
+
+/* Give a trial the outcome of its line, where there is one; a second one must say the same. */
+static void trial_find(trial *t, results *r, const char *text_hash)
+{
+    size_t i;
+    unsigned long line = 0;
+    for (i = 0; i < r->count; i++) {
+        row *w = &r->rows[i];
+        if (strcmp(w->field[CSV_SEED], t->seed) != 0 || strcmp(w->field[CSV_RATE], t->rate) != 0 ||
+            strcmp(w->field[CSV_TEXT], text_hash) != 0 ||
+            settings_differ(t, w->field[CSV_SETTINGS]))
+            continue;
+        w->used = 1;
+        if (!line) {
+            line = w->line;
+            t->got = w->got;
+            t->state = TRIAL_IS_DONE;
+        } else if (memcmp(&t->got.val, &w->got.val, sizeof t->got.val) != 0) {
+            say("%s: line %lu is the run of line %lu with another loss: the first one counts",
+                r->path, w->line, line);
+        }
+    }
+}
+
+/* Why a line is no run of the contender that has its name. */
+static const char *row_reason(const row *w, const contender *c, const char *text_hash)
+{
+    const char *reason = NULL;
+    int i, count = c->rate_count * c->seed_count;
+    if (strcmp(w->field[CSV_TEXT], text_hash) != 0) return "the text was another one";
+    reason = settings_differ(&c->trials[0], w->field[CSV_SETTINGS]);
+    if (reason) return reason;
+    for (i = 0; i < count; i++)
+        if (strcmp(c->trials[i].seed, w->field[CSV_SEED]) == 0)
+            return text_made("its lr %s is not tried any more", w->field[CSV_RATE]);
+    return text_made("its seed %s is none of the plan", w->field[CSV_SEED]);
+}
+
+/* Lines that are no runs of this plan stay where they are; a sentence a name says so. */
+static void results_others(results *r, const plan *p, const char *text_hash)
+{
+    size_t i, k;
+    int c;
+    for (i = 0; i < r->count; i++) {
+        const char *name = r->rows[i].field[CSV_NAME], *reason = "the plan has no such contender";
+        unsigned long same = 0;
+        if (r->rows[i].used) continue;
+        for (c = 0; c < p->count; c++)
+            if (strcmp(p->list[c].name, name) == 0)
+                reason = row_reason(&r->rows[i], &p->list[c], text_hash);
+        for (k = i; k < r->count; k++) {
+            if (r->rows[k].used || strcmp(r->rows[k].field[CSV_NAME], name) != 0) continue;
+            r->rows[k].used = 1;
+            same++;
+        }
+        say("%s: line %lu, %s, does not count: %s%s", r->path, r->rows[i].line, name, reason,
+            same > 1 ? text_made("; %lu more lines of it do not", same - 1) : "");
+    }
+}
+
+/* ---- a run ----------------------------------------------------------------------------------- */
+
+/* What all runs share. The lock is for everything below it, and for stdout and all text_ functions. */
+typedef struct race {
+    const plan *p;
+    const corpus *text;
+    const char *text_hash;
+    trial **todo; /* [count] */
+    int count;
+    lock guard;
+    int next, finished, failed, unsaved;
+    double started, shown;
+    results *into;
+} race;
+
+typedef struct runner {
+    race *of;
+    wcoh_device *device;
+    thread handle;
+} runner;
+
+/* What the callbacks of a trainer gather. */
+typedef struct watch {
+    outcome *got;
+    double marked, loss;
+    long loss_count;
+    char *curve;
+    size_t used, room;
+} watch;
+
+static void watch_point(watch *w, const wcoh_stats *s)
+{
+    char *longer;
+    if (w->used + 64 > w->room) {
+        longer = (char *)realloc(w->curve, 2 * w->room + 256);
+        if (!longer) return; /* a point less in a picture */
+        w->curve = longer;
+        w->room = 2 * w->room + 256;
+    }
+    w->used += (size_t)sprintf(w->curve + w->used, "%s%.0f:", w->used ? " " : "", (double)s->step);
+    if (stat_is_finite(s->val_loss))
+        w->used += (size_t)sprintf(w->curve + w->used, "%.9g", s->val_loss);
+    else w->used += (size_t)sprintf(w->curve + w->used, "nan");
+}
+
+static int on_progress(const wcoh_stats *stats, void *user)
+{
+    watch *w = (watch *)user;
+    double now = seconds_now();
+    if (stats->evaluated) {
+        watch_point(w, stats);
+        if (w->loss_count) w->got->train = w->loss / (double)w->loss_count;
+        w->loss = 0;
+        w->loss_count = 0;
+    } else {
+        w->got->seconds += now - w->marked;
+        w->loss += stats->train_loss;
+        w->loss_count++;
+    }
+    w->marked = now;
+    return 0;
+}
+
+/* Steps that take the budget's seconds: a trial on a model that is then thrown away. */
+static wcoh_result trial_pace(const race *all, const trial *t, wcoh_trainer_desc *desc,
+                              wcoh_error *error)
+{
+    wcoh_trainer_desc trial_desc = *desc;
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer = NULL;
+    double each = 1, steps;
+    wcoh_result result = wcoh_model_create(&model, &t->model, error);
+    trial_desc.eval_every = -1;
+    if (!result) result = wcoh_trainer_create(&trainer, model, &trial_desc, error);
+    if (!result) result = corpus_give(all->text, trainer, error);
+    if (!result) result = step_time(trainer, 0.1 * all->p->amount, &each, error);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    steps = all->p->amount / each;
+    desc->steps = steps < 1 ? 1 : steps < 2147483647 ? (int)steps : 2147483647;
+    return result;
+}
+
+/* The loss of the line "eval: ..": of the weights at the end, in windows of its own. */
+static wcoh_result trial_evaluate(const race *all, wcoh_model *model, wcoh_trainer *trainer,
+                                  outcome *got, wcoh_error *error)
+{
+    wcoh_eval_desc desc = all->p->eval;
+    wcoh_sequences s = texts_sequences(&all->text->validate);
+    wcoh_result result = wcoh_trainer_sync(trainer, error);
+    desc.cpu = wcoh_trainer_get_desc(trainer)->cpu;
+    desc.device = wcoh_trainer_get_desc(trainer)->device;
+    if (result) return result;
+    if (s.count > 1 || all->text->train.count > 1)
+        return wcoh_model_evaluate_sequences(model, &desc, &s, &got->val, NULL, error);
+    return wcoh_model_evaluate(model, &desc, s.tokens, s.offsets[1], &got->val, NULL, error);
+}
+
+/* Train to the end; a loss that is not finite ends it too, and is its outcome. */
+static wcoh_result trial_train(const race *all, wcoh_model *model, wcoh_trainer *trainer, watch *w,
+                               wcoh_error *error)
+{
+    outcome *got = w->got;
+    wcoh_stats stats;
+    wcoh_result result = WCOH_OK;
+    wcoh_trainer_stats(trainer, &stats);
+    w->marked = seconds_now();
+    while (result == WCOH_OK && !stats.done && !interrupted)
+        result = wcoh_trainer_run(trainer, 0, &stats, error); /* one unit of work */
+    if (interrupted && !stats.done && result >= 0) return WCOH_DONE;
+    if (result < 0 && result != WCOH_E_NUMERIC) return result;
+    got->val = NAN;
+    if (result >= 0 && wcoh_trainer_get_desc(trainer)->eval_every < 0) {
+        result = wcoh_trainer_evaluate(trainer, &got->val, error);
+        wcoh_trainer_stats(trainer, &stats);
+    } else if (result >= 0) {
+        got->val = stats.val_loss;
+    }
+    got->steps = stats.step;
+    got->tokens = stats.tokens;
+    got->best = stats.best_val < 0 ? NAN : stats.best_val;
+    got->best_step = stats.best_step;
+    if (w->loss_count) got->train = w->loss / (double)w->loss_count;
+    if (result >= 0 && all->p->eval_place) result = trial_evaluate(all, model, trainer, got, error);
+    return result == WCOH_E_NUMERIC ? WCOH_OK : result;
+}
+
+/* Make the run: WCOH_OK, WCOH_DONE where it was interrupted, or an error. *curve is the caller's. */
+static wcoh_result trial_run(const race *all, const trial *t, wcoh_device *device, outcome *got,
+                             wcoh_error *error)
+{
+    wcoh_trainer_desc desc = t->trainer;
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer = NULL;
+    wcoh_result result = WCOH_OK;
+    watch w;
+    memset(&w, 0, sizeof w);
+    memset(got, 0, sizeof *got);
+    got->train = NAN;
+    w.got = got;
+    desc.device = device;
+    if (all->p->budget == BUDGET_SECONDS) result = trial_pace(all, t, &desc, error);
+    if (result == WCOH_E_NUMERIC) { /* it cannot even be timed */
+        got->val = got->best = NAN;
+        return WCOH_OK;
+    }
+    desc.progress = on_progress;
+    desc.progress_user = &w;
+    if (result >= 0) result = wcoh_model_create(&model, &t->model, error);
+    if (!result) result = wcoh_trainer_create(&trainer, model, &desc, error);
+    if (!result) result = corpus_give(all->text, trainer, error);
+    if (!result) result = trial_train(all, model, trainer, &w, error);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    got->curve = w.curve;
+    return result;
+}
+
+/* ---- all runs -------------------------------------------------------------------------------- */
+
+static const char *time_text(double seconds)
+{
+    unsigned long s = seconds < 3.6e8 ? (unsigned long)(seconds + 0.5) : 360000000ul;
+    return s < 3600 ? text_made("%02lu:%02lu", s / 60, s % 60)
+                    : text_made("%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+}
+
+/* "run wave seed 1 lr 0.0045 val 1.6970 steps 2000 seconds 21.3, 3 of 21, eta 02:10" */
+static void trial_line(const race *all, const trial *t)
+{
+    char val[32];
+    double left = (seconds_now() - all->started) / all->finished * (all->count - all->finished);
+    printf("run %s seed %s lr %s val %s steps %.0f seconds %.1f, %d of %d, eta %s\n",
+           text_shown(t->of->name), t->seed, t->rate, loss_text(t->got.val, 4, val),
+           (double)t->got.steps, t->got.seconds, all->finished, all->count, time_text(left));
+    fflush(stdout);
+}
+
+static void trial_settle(race *all, trial *t, outcome *got, wcoh_result result,
+                         const wcoh_error *error)
+{
+    char *curve = got->curve;
+    t->got = *got;
+    t->got.curve = text_made("%s", curve ? curve : "");
+    free(curve);
+    if (result == WCOH_DONE) return;
+    if (result < 0) {
+        t->state = TRIAL_FAILED;
+        all->failed++;
+        say("%sseed %s, lr %s: %s", t->of->place, t->seed, t->rate, error->text);
+        return;
+    }
+    t->state = TRIAL_IS_DONE;
+    all->finished++;
+    list_add(&all->into->waiting, csv_line(t, all->text_hash));
+    if (!results_write(all->into) && !all->unsaved++)
+        say("%s: cannot write it: %s; each run that ends tries again", all->into->path,
+            strerror(errno));
+    trial_line(all, t);
+}
+
+THREAD_MAIN(runner_main, user)
+{
+    runner *self = (runner *)user;
+    race *all = self->of;
+    for (;;) {
+        trial *t = NULL;
+        outcome got;
+        wcoh_error error;
+        wcoh_result result;
+        lock_take(&all->guard);
+        if (all->next < all->count && !interrupted) t = all->todo[all->next++];
+        lock_give(&all->guard);
+        if (!t) return THREAD_END;
+        result = trial_run(all, t, self->device, &got, &error);
+        lock_take(&all->guard);
+        trial_settle(all, t, &got, result, &error);
+        lock_give(&all->guard);
+    }
+}
+
+static void race_run(race *all, const request *r)
+{
+    int jobs = r->jobs ? (int)r->jobs : wcoh_cpu_count() / (int)r->threads, i, made;
+    runner *runners;
+    if (jobs > all->count) jobs = all->count;
+    if (jobs < 1) jobs = 1;
+    runners = (runner *)(void *)text_keep((size_t)jobs * sizeof *runners);
+    memset(runners, 0, (size_t)jobs * sizeof *runners);
+    lock_open(&all->guard);
+    for (i = 0; i < jobs; i++) {
+        runners[i].of = all;
+        runners[i].device = device_named(r->device);
+    }
+    all->started = seconds_now();
+    catch_interrupts();
+    for (made = 0; made < jobs; made++)
+        if (!thread_start(&runners[made].handle, runner_main, &runners[made])) break;
+    if (made == 0) runner_main(&runners[0]);
+    for (i = 0; i < made; i++) thread_wait(runners[i].handle);
+    for (i = 0; i < jobs; i++) device_close(runners[i].device);
+}
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+enum { COLUMNS = 8 };
+
+/* Cells of text, [rows, columns], the heads first; printed as Markdown that reads well as it is. */
+typedef struct table {
+    int columns, rows;
+    const char *right; /* a letter a column: 'r' for numbers, 'l' for words */
+    const char **cells;
+} table;
+
+static table table_of(int columns, int most_rows, const char *right)
+{
+    table t;
+    t.columns = columns;
+    t.rows = 0;
+    t.right = right;
+    t.cells = (const char **)(void *)text_keep((size_t)(columns * most_rows) * sizeof *t.cells);
+    return t;
+}
+
+/* '|' would end a cell. */
+static const char *cell_text(const char *text)
+{
+    const char *shown = text_shown(text), *bar = strchr(shown, '|');
+    return bar ? text_made("%.*s\\|%s", (int)(bar - shown), shown, cell_text(bar + 1)) : shown;
+}
+
+static void table_row(table *t, const char *const *cells)
+{
+    int i;
+    for (i = 0; i < t->columns; i++) t->cells[t->rows * t->columns + i] = cell_text(cells[i]);
+    t->rows++;
+}
+
+/* Characters of a text. */
+static int text_width(const char *text)
+{
+    int width = 0;
+    for (; *text; text++) width += ((unsigned char)*text & 0xc0) != 0x80;
+    return width;
+}
+
+static void table_print(const table *t)
+{
+    int wide[COLUMNS], i, k;
+    for (k = 0; k < t->columns; k++) {
+        wide[k] = 3;
+        for (i = 0; i < t->rows; i++) {
+            int width = text_width(t->cells[i * t->columns + k]);
+            if (width > wide[k]) wide[k] = width;
+        }
+    }
+    for (i = 0; i < t->rows; i++) {
+        for (k = 0; k < t->columns; k++) {
+            const char *cell = t->cells[i * t->columns + k];
+            int blanks = wide[k] - text_width(cell), right = t->right[k] == 'r';
+            printf("| %*s%s%*s ", right ? blanks : 0, "", cell, right ? 0 : blanks, "");
+        }
+        printf("|\n");
+        for (k = 0; i == 0 && k < t->columns; k++)
+            printf("| %.*s%s ", wide[k] - 1,
+                   "----------------------------------------------------------"
+                   "-------------------------------------------------------------------------------"
+                   "---",
+                   t->right[k] == 'r' ? ":" : "-");
+        if (i == 0) printf("|\n");
+    }
+}
+
+/* The loss that counts; NaN where the run is not there or failed. */
+static double trial_score(const plan *p, const trial *t)
+{
+    if (t->state != TRIAL_IS_DONE) return NAN;
+    return p->score.index == SCORE_BEST ? t->got.best : t->got.val;
+}
+
+/* Losses of a rate, a seed each; returns how many runs are there. */
+static int rate_scores(const plan *p, const contender *c, int rate, double scores[SEEDS])
+{
+    int i, there = 0;
+    for (i = 0; i < c->seed_count; i++) {
+        const trial *t = &c->trials[rate * c->seed_count + i];
+        scores[i] = trial_score(p, t);
+        there += t->state == TRIAL_IS_DONE;
+    }
+    return there;
+}
+
+/* Take the rate with the lowest mean over all seeds; of one rate alone whatever there is. */
+static void contender_take(const plan *p, contender *c)
+{
+    double scores[SEEDS], mean, lowest = 0;
+    int i;
+    c->taken = c->rate_count == 1 ? 0 : -1;
+    for (i = 0; i < c->rate_count && c->rate_count > 1; i++) {
+        if (rate_scores(p, c, i, scores) < c->seed_count) continue;
+        mean = stat_mean(scores, c->seed_count);
+        if (!stat_is_finite(mean) || (c->taken >= 0 && mean >= lowest)) continue;
+        lowest = mean;
+        c->taken = i;
+    }
+}
+
+static const char *score_list(const plan *p, const contender *c)
+{
+    const char *text = "";
+    char number[32];
+    int i;
+    for (i = 0; i < c->seed_count; i++) {
+        const trial *t = &c->trials[c->taken * c->seed_count + i];
+        text = text_made("%s%s%s", text, i ? " " : "",
+                         t->state == TRIAL_IS_DONE ? loss_text(trial_score(p, t), 4, number) : "-");
+    }
+    return text;
+}
+
+/* Mean of the runs that are there, and their deviation. */
+static const char *mean_text(const double *scores, int count)
+{
+    double there[SEEDS];
+    char number[32];
+    int i, n = 0;
+    for (i = 0; i < count; i++)
+        if (stat_is_finite(scores[i])) there[n++] = scores[i];
+    if (n == 0) return "-";
+    loss_text(stat_mean(there, n), 4, number);
+    return n < 2 ? text_made("%s", number)
+                 : text_made("%s \302\261 %.4f", number, stat_deviation(there, n));
+}
+
+static const char *difference_text(const double *scores, const double *against, int count)
+{
+    stat_difference d = stat_paired(scores, against, count, 0.95);
+    if (!d.count) return "-";
+    if (d.count < 2) return text_made("%+.4f", d.mean);
+    return text_made("%+.4f \302\261 %.4f", d.mean, d.reach);
+}
+
+static double mean_seconds(const contender *c)
+{
+    double sum = 0;
+    int i, n = 0;
+    for (i = 0; i < c->seed_count; i++) {
+        const trial *t = &c->trials[c->taken * c->seed_count + i];
+        if (t->state == TRIAL_IS_DONE) sum += t->got.seconds, n++;
+    }
+    return n ? sum / n : NAN;
+}
+
+static const char *count_text(double count)
+{
+    const char *text = text_made("%.0f", count);
+    size_t length = strlen(text), group;
+    for (group = length; group > 3; group -= 3)
+        text = text_made("%.*s,%s", (int)(group - 3), text, text + group - 3);
+    return text;
+}
+
+static void contender_row(const plan *p, const contender *c, const contender *against, table *t)
+{
+    double scores[SEEDS], others[SEEDS], seconds;
+    const char *cells[COLUMNS];
+    int i;
+    cells[0] = c->name;
+    cells[1] = *c->options ? text_made("`%s`", c->options) : "";
+    cells[2] = count_text((double)c->parameters);
+    for (i = 3; i < COLUMNS; i++) cells[i] = "-";
+    if (c->taken >= 0) {
+        rate_scores(p, c, c->taken, scores);
+        seconds = mean_seconds(c);
+        cells[3] = c->trials[c->taken * c->seed_count].rate;
+        cells[4] = score_list(p, c);
+        cells[5] = mean_text(scores, c->seed_count);
+        if (c != against && against->taken >= 0) {
+            rate_scores(p, against, against->taken, others);
+            cells[6] = difference_text(scores, others, c->seed_count);
+        }
+        if (stat_is_finite(seconds)) cells[7] = text_made("%.1f", seconds);
+    }
+    table_row(t, cells);
+}
+
+/* "rates of gpt: 0.003 1.7261 (taken), 0.0045 1.7302 .." */
+static void rates_line(const plan *p, const contender *c)
+{
+    double scores[SEEDS];
+    char number[32];
+    int i;
+    if (c->rate_count < 2) return;
+    printf("rates of %s:", text_shown(c->name));
+    for (i = 0; i < c->rate_count; i++) {
+        int there = rate_scores(p, c, i, scores);
+        printf("%s %s %s%s", i ? "," : "", c->trials[i * c->seed_count].rate,
+               there < c->seed_count ? "-" : loss_text(stat_mean(scores, c->seed_count), 4, number),
+               i == c->taken ? " (taken)" : "");
+    }
+    if (c->taken == 0 || c->taken == c->rate_count - 1) {
+        double taken = c->trials[c->taken * c->seed_count].trainer.lr;
+        int below = 0, above = 0;
+        for (i = 0; i < c->rate_count; i++) {
+            below += c->trials[i * c->seed_count].trainer.lr < taken;
+            above += c->trials[i * c->seed_count].trainer.lr > taken;
+        }
+        if (!below) printf("; it is the lowest one tried");
+        if (!above) printf("; it is the highest one tried");
+    }
+    putchar('\n');
+}
+
+static void results_table(plan *p, const corpus *text, int there, int all)
+{
+    static const char *const heads[] = {"contender", "settings",      "parameters",
+                                        "lr",        "loss, by seed", "mean \302\261 sd",
+                                        "",          "seconds"};
+    const char *cells[COLUMNS];
+    int i, against = plan_against(p);
+    table t = table_of(COLUMNS, p->count + 1, "llrrllrr");
+    memcpy(cells, heads, sizeof cells);
+    cells[6] = text_made("minus %s (95 %%)", p->list[against].name);
+    table_row(&t, cells);
+    for (i = 0; i < p->count; i++) contender_take(p, &p->list[i]);
+    for (i = 0; i < p->count; i++) contender_row(p, &p->list[i], &p->list[against], &t);
+    putchar('\n');
+    table_print(&t);
+    putchar('\n');
+    for (i = 0; i < p->count; i++) rates_line(p, &p->list[i]);
+    printf("budget %s %.15g; loss %s, nats a token, over all %s tokens to validate on; %d of %d "
+           "runs\n",
+           word_at(BUDGET_WORDS, p->budget), p->amount,
+           p->score.index == SCORE_BEST ? "of the best evaluation" : "at the end",
+           count_text((double)texts_size(&text->validate)), there, all);
+}
+
+/* ---- --dry ----------------------------------------------------------------------------------- */
+
+static void dry_table(const plan *p)
+{
+    static const char *const heads[] = {"contender", "settings", "parameters",
+                                        "lr",        "steps",    "runs done"};
+    const char *cells[6];
+    int i, k;
+    table t = table_of(6, p->count + 1, "llrlrr");
+    table_row(&t, heads);
+    for (i = 0; i < p->count; i++) {
+        const contender *c = &p->list[i];
+        int done = 0, all = c->rate_count * c->seed_count;
+        cells[0] = c->name;
+        cells[1] = *c->options ? text_made("`%s`", c->options) : "";
+        cells[2] = count_text((double)c->parameters);
+        cells[3] = "";
+        for (k = 0; k < c->rate_count; k++)
+            cells[3] =
+                text_made("%s%s%s", cells[3], k ? " " : "", c->trials[k * c->seed_count].rate);
+        cells[4] = p->budget == BUDGET_SECONDS ? "?" : count_text(c->trials[0].trainer.steps);
+        for (k = 0; k < all; k++) done += c->trials[k].state == TRIAL_IS_DONE;
+        cells[5] = text_made("%d of %d", done, all);
+        table_row(&t, cells);
+    }
+    table_print(&t);
+}
+
+/* ---- pictures -------------------------------------------------------------------------------- */
+
+enum { POINTS = 4096 };
+
+/* Mean over the seeds of the losses under way, where all of them have one: tokens seen and loss [POINTS];
+   returns how many. */
+static int curve_mean(const contender *c, double *tokens, double *losses)
+{
+    const char *at[SEEDS];
+    int i, n = 0, seeds = 0;
+    const trial *first = &c->trials[c->taken * c->seed_count];
+    double each = (double)first->trainer.batch * first->trainer.seq * first->trainer.accumulate;
+    for (i = 0; i < c->seed_count; i++)
+        if (first[i].state == TRIAL_IS_DONE) at[seeds++] = first[i].got.curve;
+    for (; seeds > 0 && n < POINTS; n++) {
+        double step = 0, sum = 0;
+        for (i = 0; i < seeds; i++) {
+            char *end;
+            double here = strtod(at[i], &end);
+            if (*end != ':' || (i > 0 && here != step)) return n;
+            step = here;
+            sum += strtod(end + 1, &end) / seeds;
+            at[i] = end;
+        }
+        tokens[n] = step * each;
+        losses[n] = sum;
+    }
+    return n;
+}
+
+/* Pixels of a legend with these names. */
+static double legend_width(const plan *p, const char **names)
+{
+    double widest = 0;
+    int i;
+    for (i = 0; i < p->count; i++) {
+        names[i] = p->list[i].name;
+        widest = fmax(widest, plot_text_width(text_shown(names[i]), 13));
+    }
+    return fmax(200, fmin(320, widest + 58));
+}
+
+static int picture_height(const plan *p) { return p->count > 18 ? 140 + 20 * p->count : 520; }
+
+/* Losses under way, a curve a contender. */
+static void plot_learning(const plan *p, const char *out)
+{
+    double *tokens[CONTENDERS], *losses[CONTENDERS], low = 1, high = 0, most = 0, legend;
+    const char *names[CONTENDERS];
+    int points[CONTENDERS], i, k;
+    plot picture;
+    plot_frame f;
+    legend = legend_width(p, names);
+    for (i = 0; i < p->count; i++) {
+        tokens[i] = (double *)(void *)text_keep(2 * POINTS * sizeof(double));
+        losses[i] = tokens[i] + POINTS;
+        points[i] = p->list[i].taken < 0 ? 0 : curve_mean(&p->list[i], tokens[i], losses[i]);
+        for (k = 0; k < points[i]; k++) {
+            plot_span(&low, &high, losses[i][k]);
+            most = fmax(most, tokens[i][k]);
+        }
+    }
+    plot_open(&picture, out, "curves", (int)(700 + legend), picture_height(p),
+              "Validation loss over training, mean over seeds");
+    f = plot_frame_of(&picture, plot_axis_of(0, most),
+                      plot_axis_of(low - 0.03 * (high - low), high + 0.03 * (high - low)), legend);
+    plot_axes(&picture, &f, "tokens", "loss (nats per token)", PLOT_X_WHOLE);
+    for (i = 0; i < p->count; i++) {
+        plot_curve(&picture, &f, tokens[i], losses[i], points[i], 2, plot_style_of(i));
+        plot_points(&picture, &f, tokens[i], losses[i], points[i], 3, plot_style_of(i));
+    }
+    plot_legends(&picture, &f, names, p->count, 1);
+    plot_close(&picture);
+}
+
+/* Losses that are compared: a column a contender, a pale line a seed, a bar the mean. */
+static void plot_losses(const plan *p, const char *out)
+{
+    double scores[CONTENDERS][SEEDS], x[CONTENDERS], seed[CONTENDERS], low = 1, high = 0, legend;
+    const char *names[CONTENDERS];
+    plot picture;
+    plot_frame f;
+    int i, k, seeds = p->seed_words.count;
+    legend = legend_width(p, names);
+    for (i = 0; i < p->count; i++) {
+        x[i] = i + 1;
+        for (k = 0; k < seeds; k++) scores[i][k] = NAN;
+        if (p->list[i].taken >= 0) rate_scores(p, &p->list[i], p->list[i].taken, scores[i]);
+        for (k = 0; k < seeds; k++) plot_span(&low, &high, scores[i][k]);
+    }
+    plot_open(&picture, out, "losses", (int)(500 + legend), picture_height(p), "Loss by contender");
+    f = plot_frame_of(&picture, plot_axis_of(0.5, p->count + 0.5),
+                      plot_axis_of(low - 0.05 * (high - low), high + 0.05 * (high - low)), legend);
+    plot_axes(&picture, &f, "pale lines join runs of one seed; bars are means",
+              "loss (nats per token)", PLOT_X_BARE);
+    for (k = 0; k < seeds; k++) {
+        plot_style pale = plot_style_of(0);
+        pale.colour = PLOT_NULL;
+        for (i = 0; i < p->count; i++) seed[i] = scores[i][k];
+        plot_curve(&picture, &f, x, seed, p->count, 1.2, pale);
+    }
+    for (i = 0; i < p->count; i++) {
+        plot_style style = plot_style_of(i);
+        double mean = stat_mean(scores[i], seeds);
+        for (k = 0; k < seeds; k++) plot_points(&picture, &f, &x[i], &scores[i][k], 1, 4, style);
+        if (stat_is_finite(mean))
+            plot_line(&picture, plot_x(&f, x[i] - 0.25), plot_y(&f, mean), plot_x(&f, x[i] + 0.25),
+                      plot_y(&f, mean), 2.6, style.colour);
+    }
+    plot_legends(&picture, &f, names, p->count, 1);
+    plot_close(&picture);
+}
+
+/* ---- the program ----------------------------------------------------------------------------- */
+
+static const char usage[] =
+    "PLAN [options]\n"
+    "Makes the training runs of a plan that its CSV file lacks, some side by side, and prints a "
+    "table:\n"
+    "loss by seed, mean and deviation, paired differences with Student's interval, parameters,\n"
+    "seconds of the steps. Ctrl-C ends it; the same command goes on. Status 0: all runs are "
+    "there,\n"
+    "1: some are not, 2: the plan or an option is wrong.\n"
+    "\n"
+    "A line of a plan is a contender, NAME: --setting value .., or one of the words below; all: "
+    "is\n"
+    "settings of every contender, eval: a last evaluation in windows of its own, # begins a "
+    "comment.";
+
+static void request_options(request *r, option options[8])
+{
+    const option list[8] = {
+        {"csv", OPTION_TEXT, &r->csv, 0, 0, "finished runs; PLAN with .csv in place of .txt"},
+        {"plots", OPTION_TEXT, &r->plots, 0, 0, "pictures: OUT-curves.svg, OUT-losses.svg"},
+        {"dry", OPTION_FLAG, &r->dry, 0, 0, "list what would run, and run nothing"},
+        {"data", OPTION_LIST, &r->data, 0, 0, "texts to learn, in place of the plan's"},
+        {"jobs", OPTION_WHOLE, &r->jobs, 0, 256, "runs side by side; 0: CPUs / threads"},
+        {"threads", OPTION_WHOLE, &r->threads, 1, 256, "threads of each run"},
+        ISA_OPTION(&r->isa_name),
+        DEVICE_OPTION(&r->device),
+    };
+    memcpy(options, list, sizeof list);
+}
+
+/* The options, the words of a plan, and the settings of its contenders. */
+static void help(const command *c, plan *p)
+{
+    option words[PLAN_OPTIONS];
+    const char *preset = NULL;
+    const option preset_option = {
+        "preset", OPTION_TEXT, &preset, 0, 0, "start from other defaults: " PRESET_WORDS};
+    wcoh_model_desc model, model_shown;
+    wcoh_trainer_desc trainer;
+    settings descs[3];
+    int i;
+    option_help(c, 0);
+    plan_options(p, words);
+    help_head(0, "words of a plan");
+    for (i = 0; i < PLAN_OPTIONS; i++) {
+        char spelled[32];
+        const choice *chosen =
+            words[i].kind == OPTION_CHOICE ? (const choice *)words[i].target : NULL;
+        printf("  %-24s %-12s", option_spelled(words[i].name, spelled),
+               chosen ? word_at(chosen->words, chosen->index) : "");
+        help_text(words[i].help, chosen ? chosen->words : "");
+    }
+    help_head(0, "settings of a contender");
+    help_option(&preset_option, 0);
+    memset(&model, 0, sizeof model);
+    memset(&trainer, 0, sizeof trainer);
+    model_shown = model;
+    model_shown.vocab = 65;
+    wcoh_model_desc_resolve(&model_shown, NULL);
+    descs[0] = settings_of("model", WCOH_DESC_MODEL, &model, MODEL_SKIPS);
+    descs[0].shown = &model_shown;
+    descs[1] = settings_of("trainer", WCOH_DESC_TRAINER, &trainer, TRAINER_SKIPS);
+    descs[2] = settings_of("eval:", WCOH_DESC_EVAL, &p->eval, NULL);
+    for (i = 0; i < 3; i++) help_settings(&descs[i], 0);
+}
+
+/* plan.txt -> plan.csv */
+static const char *csv_path(const request *r)
+{
+    size_t length = strlen(r->plan);
+    if (r->csv) return r->csv;
+    if (strcmp(r->plan, "-") == 0) fail(EXIT_USAGE, "a plan from standard input needs --csv FILE");
+    if (length > 4 && strcmp(r->plan + length - 4, ".txt") == 0) length -= 4;
+    return text_made("%.*s.csv", (int)length, r->plan);
+}
+
+static void request_read(request *r, plan *p, int argc, char **argv)
+{
+    option options[8];
+    command c;
+    int i;
+    request_options(r, options);
+    memset(&c, 0, sizeof c);
+    c.usage = usage;
+    c.options = options;
+    c.option_count = 8;
+    c.word_limit = 1;
+    for (i = 1; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
+            help(&c, p);
+            stdout_check();
+            exit(0);
+        }
+    options_read(&c, argc, argv);
+    if (!c.word_count) fail(EXIT_USAGE, "a plan is needed; --help explains");
+    r->plan = p->path = c.words[0];
+    r->csv = csv_path(r);
+    r->isa = isa_named(r->isa_name);
+}
+
+static void csv_check(const char *csv, const plan *p)
+{
+    int i;
+    if (path_same(csv, p->path)) fail(EXIT_USAGE, "--csv is %s, the plan itself", csv);
+    for (i = 0; i < p->corpus.data.count; i++)
+        if (path_same(csv, p->corpus.data.items[i]))
+            fail(EXIT_USAGE, "--csv is %s, a text to learn", csv);
+    for (i = 0; i < p->corpus.val.count; i++)
+        if (path_same(csv, p->corpus.val.items[i]))
+            fail(EXIT_USAGE, "--csv is %s, a text to validate on", csv);
+}
+
+/* All trials that are no repetition, seed by seed, so that what is there soon can be compared. */
+static trial **plan_trials(const plan *p, int *count)
+{
+    int i, k, rate, room = 0;
+    trial **list;
+    for (i = 0; i < p->count; i++) room += p->list[i].rate_count * p->list[i].seed_count;
+    list = (trial **)(void *)text_keep((size_t)room * sizeof *list);
+    *count = 0;
+    for (k = 0; k < p->seed_words.count; k++)
+        for (i = 0; i < p->count; i++)
+            for (rate = 0; rate < p->list[i].rate_count; rate++) {
+                trial *t = &p->list[i].trials[rate * p->list[i].seed_count + k];
+                if (!t->same) list[(*count)++] = t;
+            }
+    return list;
+}
+
+static int trials_done(trial *const *list, int count)
+{
+    int i, done = 0;
+    for (i = 0; i < count; i++) done += list[i]->state == TRIAL_IS_DONE;
+    return done;
+}
+
+/* A repetition came to what the first one did. */
+static void trials_repeat(const plan *p)
+{
+    int i, k;
+    for (i = 0; i < p->count; i++)
+        for (k = 0; k < p->list[i].rate_count * p->list[i].seed_count; k++) {
+            trial *t = &p->list[i].trials[k];
+            if (!t->same) continue;
+            t->state = t->same->state;
+            t->got = t->same->got;
+        }
+}
+
+/* Make what is missing and tell what there is; returns the exit status. */
+static int compare(plan *p, const request *r, const corpus *text, const char *text_hash)
+{
+    results found;
+    race all;
+    trial **list;
+    int count, done, i;
+    memset(&found, 0, sizeof found);
+    memset(&all, 0, sizeof all);
+    found.path = r->csv;
+    csv_check(found.path, p);
+    results_read(&found, !r->dry);
+    list = plan_trials(p, &count);
+    for (i = 0; i < count; i++) trial_find(list[i], &found, text_hash);
+    results_others(&found, p, text_hash);
+    all.p = p;
+    all.text = text;
+    all.text_hash = text_hash;
+    all.into = &found;
+    all.todo = (trial **)(void *)text_keep((size_t)count * sizeof *all.todo);
+    for (i = 0; i < count; i++)
+        if (list[i]->state != TRIAL_IS_DONE) all.todo[all.count++] = list[i];
+    printf("plan %s: %d contenders, %d runs, %d of them in %s\n", text_shown(file_named(p->path)),
+           p->count, count, count - all.count, text_shown(found.path));
+    stdout_check();
+    if (!r->dry && all.count) race_run(&all, r);
+    trials_repeat(p);
+    done = trials_done(list, count);
+    if (r->dry) dry_table(p);
+    else results_table(p, text, done, count);
+    if (r->plots && !r->dry) {
+        plot_learning(p, r->plots);
+        plot_losses(p, r->plots);
+    }
+    if (interrupted)
+        say("interrupted: %d of %d runs are in %s; the same command goes on", done, count,
+            found.path);
+    if (found.waiting.count)
+        say("%s: %d runs could not be written and will be made again", found.path,
+            found.waiting.count);
+    return r->dry || (done == count && !found.waiting.count) ? 0 : EXIT_FAILED;
+}
+
+int main(int argc, char **argv)
+{
+    request r;
+    plan p;
+    corpus text;
+    int status, vocab, i;
+    program_name = "compare";
+    memset(&r, 0, sizeof r);
+    memset(&p, 0, sizeof p);
+    memset(&text, 0, sizeof text);
+    r.threads = 1;
+    r.device = "cpu";
+    r.isa_name = "auto";
+    p.corpus = corpus_standard();
+    p.score.words = SCORE_WORDS;
+    request_read(&r, &p, argc, argv);
+    plan_read(&p, &r);
+    vocab = wcoh_tokenizer_vocab(corpus_open(&text, &p.corpus, NULL));
+    for (i = 0; i < p.count; i++) contender_open(&p, i, &r, vocab);
+    status = compare(&p, &r, &text, corpus_hash(&text, vocab));
+    corpus_close(&text, &p.corpus);
+    stdout_check();
+    return status;
+}
