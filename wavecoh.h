@@ -49,7 +49,7 @@
                   kernels of rows
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
-                  backward: embed, norm, linear, gate, maestro, per band | Kerr oscillators |
+                  backward: embed, norm, linear, gate, maestro, per band, noise | Kerr oscillators |
                   coherence attention, pairs of rows | coherence attention, states |
                   dot attention | logits and loss, the optimiser | the sets, the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
@@ -532,7 +532,11 @@ typedef struct wcoh_trainer_desc {
     int patience;      /* evaluations without a better value before it stops; 0: no early stop */
     double target_val; /* stop when the validation loss is at or below; 0: none */
     wcoh_switch curriculum; /* ON: 8, 3K/8, K active bands over thirds of the run */
-    uint64_t seed;          /* of the batches */
+    /* Shares that become 0 at random in every step, for little text; 0: none. Evaluations and sessions
+       drop nothing. */
+    double dropout;           /* of what attention and feed-forward add to the stream */
+    double embedding_dropout; /* of the embedded rows */
+    uint64_t seed;            /* of the batches and of what is dropped */
     wcoh_cpu_desc cpu;
     /* NULL: a CPU device of its own, made from `cpu`; else borrowed, must outlive the trainer */
     wcoh_device *device;
@@ -611,6 +615,7 @@ WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_
    at most the desc's; replaces the gradient buffer, changes no parameter. loss (may be NULL): mean
    nats of the targets that count; the gradient is that of this mean.
    For gradient checks, meta-learning, and steps on data that is not a text (wcoh_trainer_update).
+   With dropout the masks are those of the step at hand, here and in wcoh_trainer_loss.
    Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_DATA where no target counts, WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,
                                            const uint32_t *targets, int batch, int seq,
@@ -5881,7 +5886,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define WCOHI_TRAINING_GROUP(X)
 #define WCOHI_BACK(function)
 #else
-#define WCOHI_TRAINING_GROUP(X) X(common) X(adamw)
+#define WCOHI_TRAINING_GROUP(X) X(common) X(adamw) X(dropout)
 #define WCOHI_BACK(function) , function /* last in the row of an op or of its kernels */
 #endif
 #ifdef WAVECOH_NO_TOOLKIT
@@ -7180,7 +7185,8 @@ struct wcoh_model {
    MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
    KERR       limiter, offset, oscillators, corrector
    PER_BAND   a 2x2 matrix and a shift for every band
-   LOGITS     in -> logits or loss */
+   LOGITS     in -> logits or loss
+   DROPOUT    out = in (+ in2), a share of in's elements 0 and the others larger; training alone */
 #define WCOHI_OP_KINDS(K)                                                                          \
     K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
     K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
@@ -7192,7 +7198,12 @@ struct wcoh_model {
     K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
     K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
     K(PER_BAND, per_band, WCOHI_KEEPS_IN, NULL, NULL)                                              \
-    K(LOGITS, logits, WCOHI_KEEPS_IN, NULL, NULL)
+    K(LOGITS, logits, WCOHI_KEEPS_IN, NULL, NULL) WCOHI_TRAINING_KINDS(K)
+#ifdef WAVECOH_NO_TRAINING
+#define WCOHI_TRAINING_KINDS(K)
+#else
+#define WCOHI_TRAINING_KINDS(K) K(DROPOUT, dropout, WCOHI_KEEPS_NONE, NULL, NULL)
+#endif
 
 #define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, admit) WCOHI_##KIND,
 typedef enum wcohi_kind { WCOHI_OP_KINDS(WCOHI_KIND_ENUM) WCOHI_KINDS } wcohi_kind;
@@ -7258,7 +7269,9 @@ typedef struct wcohi_op {
     int rotary;                 /* DOT */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
-    double ceiling; /* KERR: of the limiter; 0: none */
+    double ceiling;  /* KERR: of the limiter; 0: none */
+    double rate;     /* DROPOUT: share of the elements that become 0 */
+    uint32_t stream; /* and which of the step's masks is its own */
 } wcohi_op;
 
 typedef struct wcohi_tensor {
@@ -7275,7 +7288,14 @@ typedef struct wcohi_tensor {
 
 typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION } wcohi_mode;
 
+/* What training drops at random, each a share of the elements; 0: none, and no op does it. */
+typedef struct wcohi_rates {
+    double branch; /* of what a branch adds to the stream */
+    double embed;  /* of the embedded rows */
+} wcohi_rates;
+
 typedef struct wcohi_plan {
+    wcohi_rates rates;           /* given before the plan is laid out and built */
     const wcohi_param_row *rows; /* the parameter table */
     int row_count;
     size_t trained_span, span; /* reals of the trained parameters, of all */
@@ -7342,6 +7362,14 @@ typedef enum wcohi_area {
     WCOHI_AREA_LOGITS    /* reals [vocab] of the last row of a session's run */
 } wcohi_area;
 
+/* What the random masks of a pass are made of: the key of the step (by its seed and number) and the
+   place of this batch among those of the step. */
+typedef struct wcohi_noise {
+    int on; /* 0: nothing is dropped */
+    uint32_t key[2];
+    uint32_t window; /* windows of the step before the first of this batch */
+} wcohi_noise;
+
 /* One pass over the plan. */
 typedef struct wcohi_run {
     const uint32_t *tokens;  /* [batch, seq] */
@@ -7354,6 +7382,7 @@ typedef struct wcohi_run {
     int session;       /* 1: states are read and advanced; batch is 1 */
     int logits;        /* 1: the head leaves the logits of the last row */
     uint64_t position; /* session: tokens heard before this run */
+    wcohi_noise noise;
 } wcohi_run;
 
 /* One optimiser step over the gradient area. */
@@ -7493,6 +7522,7 @@ typedef struct wcohi_plain {
     const wcoh_real *params;
     size_t rows, seq;                 /* rows: batch * seq */
     const uint32_t *tokens, *targets; /* [rows] */
+    wcohi_noise noise;
     double **tensors;                 /* of the plan: [rows, width] */
     double *room;                     /* [8, the widest row] */
     double nats;                      /* LOGITS: sum of -log p over the rows */
@@ -7509,6 +7539,40 @@ static double wcohi_plain_gelu(double x)
 {
     return x / (1 + exp(-2 * sqrt(2 / wcohi_pi) * (x + 0.044715 * x * x * x)));
 }
+#endif
+
+/* ---- noise of training --------------------------------------------------------------------------
+
+   A counter-based generator (Salmon et al., 2011): what it gives depends on the key of the step, the
+   op, and the element of the step's whole batch (window, token, column) alone. So masks are the same
+   for any number of threads, any slice of time, either device and any split of the batch into
+   micro-batches, and a backward makes its forward's again. tools/shaders/noise.glsl has it too. */
+
+#ifndef WAVECOH_NO_TRAINING
+/* 32 bits well mixed, one to one: constants of Wellons' hash-prospector (public domain). */
+WCOHI_FORCE_INLINE uint32_t wcohi_hash32(uint32_t x)
+{
+    x = (x ^ x >> 16) * 0x21f0aaadu;
+    x = (x ^ x >> 15) * 0x735a2d97u;
+    return x ^ x >> 15;
+}
+
+/* The key of a row of the batch; its element c has the bits wcohi_hash32(key + c). */
+static uint32_t wcohi_noise_row(const wcohi_noise *noise, uint32_t stream, size_t row, size_t seq)
+{
+    uint32_t key = wcohi_hash32(noise->key[0] ^ wcohi_hash32(stream + 1));
+    key = wcohi_hash32(key ^ noise->key[1]);
+    key = wcohi_hash32(key ^ (noise->window + (uint32_t)(row / seq)));
+    return wcohi_hash32(key ^ (uint32_t)(row % seq));
+}
+
+/* Elements whose bits are below are dropped. */
+static uint32_t wcohi_noise_drop(const wcohi_noise *noise, double rate)
+{ return noise->on ? (uint32_t)(rate * 4294967296.0) : 0; }
+
+/* By what the others are multiplied: the mean stays. */
+static double wcohi_noise_scale(const wcohi_noise *noise, double rate)
+{ return noise->on ? 1 / (1 - rate) : 1; }
 #endif
 
 /* ---- splitting rows -----------------------------------------------------------------------------
@@ -7697,7 +7761,7 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
 }
 #endif
 
-/* ======== 3 ops: embed, norm, linear, gate, maestro, per band ================================= */
+/* ======== 3 ops: embed, norm, linear, gate, maestro, per band, noise ========================== */
 
 /* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
 
@@ -8511,6 +8575,110 @@ static void wcohi_per_band_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_PER_BAND_BIAS]), 2 * width,
                        width, chunks);
 }
+#endif
+
+/* ---- dropout: y = x m (+ residual), m = 0 for a share p of the elements, 1/(1 - p) for the others
+   (Srivastava et al., 2014). Only trainers have it; without noise m is 1. ----------------------- */
+
+#ifndef WAVECOH_NO_TRAINING
+#ifdef WAVECOH_PLAIN
+static void wcohi_dropout_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in, row, i;
+    for (row = 0; row < p->rows; row++) {
+        uint32_t key = wcohi_noise_row(&p->noise, op->stream, row, p->seq);
+        const double *x = p->tensors[op->in] + row * width;
+        for (i = 0; i < width; i++) {
+            int drop = p->noise.on && wcohi_hash32(key + (uint32_t)i) < op->rate * 4294967296.0;
+            double y = drop ? 0 : p->noise.on ? x[i] / (1 - op->rate) : x[i];
+            if (op->in2 >= 0) y += p->tensors[op->in2][row * width + i];
+            p->tensors[op->out][row * width + i] = y;
+        }
+    }
+}
+#endif
+
+#define wcohi_dropout_row_is(name)                                                                 \
+    void name(wcoh_real *y, const wcoh_real *residual, const wcoh_real *x, uint32_t key,           \
+              uint32_t drop, wcoh_real scale, int width)
+typedef struct wcohi_dropout_kernels {
+    wcohi_dropout_row_is((*row));
+} wcohi_dropout_kernels;
+#endif
+
+#elif !defined(WAVECOH_NO_TRAINING) /* a pass: dropout */
+
+#define WCOHI_DROPOUT_BLOCK 16 /* whole, so that compilers see a vector of hashes */
+
+/* y = x m (+ residual, or NULL);  x, y [D]; y may be x or residual. */
+WCOHI_KERNEL(dropout_row)
+{
+    wcoh_real m[WCOHI_DROPOUT_BLOCK];
+    int i, j;
+    for (i = 0; i < width; i += WCOHI_DROPOUT_BLOCK) {
+        int count = WCOHI_MIN(WCOHI_DROPOUT_BLOCK, width - i);
+        for (j = 0; j < WCOHI_DROPOUT_BLOCK; j++)
+            m[j] = wcohi_hash32(key + (uint32_t)(i + j)) < drop ? (wcoh_real)0 : scale;
+        for (j = 0; j < count; j += S_(W)) {
+            int n = WCOHI_LANES(count, j);
+            S_(v) v = S_(mul)(WCOHI_LOAD(x + i + j, n), S_(load)(m + j));
+            if (residual) v = S_(add)(v, WCOHI_LOAD(residual + i + j, n));
+            WCOHI_STORE(y + i + j, v, n);
+        }
+    }
+}
+
+static const wcohi_dropout_kernels S_(dropout_kernels) = {S_(dropout_row)};
+
+#endif
+#ifndef WCOHI_PASS
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_dropout_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)op;
+    (void)slots;
+    (void)sizes; /* the mask is made again where it is needed */
+}
+
+/* to [rows,D] = from m (+ residual) */
+static void wcohi_dropout_rows(const wcohi_span *span, wcoh_real *to, const wcoh_real *residual,
+                               const wcoh_real *from)
+{
+    const wcohi_run *run = span->exec->run;
+    const wcohi_op *op = span->op;
+    const uint32_t drop = wcohi_noise_drop(&run->noise, op->rate);
+    const wcoh_real scale = (wcoh_real)wcohi_noise_scale(&run->noise, op->rate);
+    size_t width = (size_t)op->wide_in, row = (size_t)span->first;
+    for (; row < (size_t)(span->first + span->count); row++)
+        span->exec->compute.kernels->dropout->row(
+            to + row * width, residual ? residual + row * width : NULL, from + row * width,
+            wcohi_noise_row(&run->noise, op->stream, row, (size_t)run->seq), drop, scale,
+            op->wide_in);
+}
+
+static void wcohi_dropout_forward_span(const wcohi_span *span)
+{
+    wcohi_dropout_rows(span, wcohi_tensor_data(span->exec, span->op->out),
+                       wcohi_tensor_data(span->exec, span->op->in2),
+                       wcohi_tensor_data(span->exec, span->op->in));
+}
+
+static void wcohi_dropout_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{ wcohi_each_span(exec, op, wcohi_dropout_forward_span, 0, 2.0 * op->wide_in); }
+
+/* The gradient of the residual is the output's own. */
+static void wcohi_dropout_backward_span(const wcohi_span *span)
+{
+    wcoh_real *dx = wcohi_tensor_grad(span->exec, span->op->in);
+    wcohi_dropout_rows(span, dx, span->op->add_in ? dx : NULL,
+                       wcohi_tensor_grad(span->exec, span->op->out));
+}
+
+static void wcohi_dropout_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{ wcohi_each_span(exec, op, wcohi_dropout_backward_span, 0, 2.0 * op->wide_in); }
 #endif
 
 /* ======== 3 ops: Kerr oscillators ============================================================= */
@@ -13114,7 +13282,11 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_LIVE_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
     WCOHI_CHOICE(T, curriculum, WCOHI_AUTO,
                  "8, 3/8 and all bands over thirds of the run; auto: off"),
-    WCOHI_SEED(T, seed, "of the batches"),
+    WCOHI_REAL(T, dropout, 0, 1e-6, 0.9, 0,
+               "share of what attention and feed-forward add that a step drops; 0: none"),
+    WCOHI_REAL(T, embedding_dropout, 0, 1e-6, 0.9, 0,
+               "share of the embedded rows that a step drops; 0: none"),
+    WCOHI_SEED(T, seed, "of the batches and of what is dropped"),
 #undef T
 };
 #endif
@@ -14245,6 +14417,22 @@ static wcohi_op *wcohi_walk_linear(wcohi_walk *walk, const wcohi_params *params,
     return op;
 }
 
+/* Which of a layer's masks an op has: one does not move when another is switched on. */
+enum { WCOHI_MASK_EMBED, WCOHI_MASK_ATTENTION, WCOHI_MASK_FFN, WCOHI_MASKS = 8 };
+
+#ifndef WAVECOH_NO_TRAINING
+static int wcohi_walk_dropout(wcohi_walk *walk, int in, int residual, double rate, int mask)
+{
+    wcohi_params params = wcohi_no_params();
+    int width = wcohi_walk_tensor(walk, in)->width;
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_DROPOUT, &params, in, residual, width);
+    op->rate = rate;
+    op->stream = (uint32_t)((walk->layer + 1) * WCOHI_MASKS + mask);
+    if (residual >= 0) wcohi_walk_residual(walk, op);
+    return wcohi_walk_done(walk, op);
+}
+#endif
+
 static int wcohi_walk_maestro(wcohi_walk *walk, const wcohi_params *params, int in, int residual)
 {
     wcohi_op *op = wcohi_emit_op(walk, WCOHI_MAESTRO, params, in, residual, 2 * walk->desc->bands);
@@ -14468,26 +14656,38 @@ static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
     return out;
 }
 
+/* h + a branch, which ends in a linear layer of `groups` blocks. */
+static int wcohi_walk_join(wcohi_walk *walk, const wcohi_params *params, int in, int h, int groups,
+                           int mask)
+{
+    double rate = walk->plan->rates.branch;
+    wcohi_op *op = wcohi_walk_linear(walk, params, in, rate > 0 ? -1 : h, 2 * walk->desc->bands);
+    op->groups = groups;
+    (void)mask;
+#ifndef WAVECOH_NO_TRAINING
+    if (rate > 0) return wcohi_walk_dropout(walk, op->out, h, rate, mask);
+#endif
+    return op->out;
+}
+
 /* One block on the stream h; returns the stream after it. In a parallel block both branches are
    computed first and added last, so that no gradient reaches h before both have been read. */
 static int wcohi_walk_layer(wcohi_walk *walk, int h)
 {
     const wcoh_model_desc *desc = walk->desc;
-    int width = 2 * desc->bands, normed = wcohi_walk_norm(walk, "norm1.", h), fed;
+    int normed = wcohi_walk_norm(walk, "norm1.", h), fed;
+    int groups = wcohi_ffn_of(desc, walk->layer) == WCOH_FFN_KERR ? desc->groups : 1;
     wcohi_params attention, ffn;
-    wcohi_op *op;
     int attended = wcohi_walk_attention(walk, normed, &attention);
     if (desc->block == WCOH_BLOCK_SEQUENTIAL) {
-        h = wcohi_walk_linear(walk, &attention, attended, h, width)->out;
+        h = wcohi_walk_join(walk, &attention, attended, h, 1, WCOHI_MASK_ATTENTION);
         fed = wcohi_walk_ffn(walk, wcohi_walk_norm(walk, "norm2.", h), &ffn);
     } else {
         if (desc->block == WCOH_BLOCK_PARALLEL) normed = wcohi_walk_norm(walk, "norm2.", h);
         fed = wcohi_walk_ffn(walk, normed, &ffn);
-        h = wcohi_walk_linear(walk, &attention, attended, h, width)->out;
+        h = wcohi_walk_join(walk, &attention, attended, h, 1, WCOHI_MASK_ATTENTION);
     }
-    op = wcohi_walk_linear(walk, &ffn, fed, h, width);
-    if (wcohi_ffn_of(desc, walk->layer) == WCOH_FFN_KERR) op->groups = desc->groups;
-    return op->out;
+    return wcohi_walk_join(walk, &ffn, fed, h, groups, WCOHI_MASK_FFN);
 }
 
 /* Of embeddings and of sinusoidal positions. */
@@ -14553,6 +14753,10 @@ static void wcohi_walk_model(wcohi_walk *walk)
     int h, i;
     walk->layer = -1;
     h = wcohi_walk_embed(walk, &embed);
+#ifndef WAVECOH_NO_TRAINING
+    if (walk->plan->rates.embed > 0)
+        h = wcohi_walk_dropout(walk, h, -1, walk->plan->rates.embed, WCOHI_MASK_EMBED);
+#endif
     for (walk->layer = 0; walk->layer < walk->desc->layers; walk->layer++)
         h = wcohi_walk_layer(walk, h);
     walk->layer = -1;
@@ -14773,6 +14977,7 @@ WCOHI_COLD void wcohi_plan_layout(wcohi_plan *plan, wcohi_arena *arena, const wc
     wcohi_plan counted;
     memset(&counted, 0, sizeof counted);
     counted.batch = counted.seq = 1;
+    counted.rates = plan->rates;
     wcohi_walk_plan(&counted, desc, mode);
     plan->ops = WCOHI_TAKE(arena, counted.count, wcohi_op);
     plan->tensors = WCOHI_TAKE(arena, counted.tensor_count, wcohi_tensor);
@@ -15036,6 +15241,7 @@ typedef struct wcohi_engine_desc {
     const wcoh_model_desc *model; /* resolved */
     int batch, seq;
     wcohi_mode mode;
+    wcohi_rates rates; /* of a training plan */
     const wcoh_cpu_desc *cpu;
     wcoh_device *device;
     const wcoh_memory *memory;
@@ -15045,6 +15251,7 @@ typedef struct wcohi_engine_desc {
 WCOHI_COLD void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
                                     const wcohi_engine_desc *desc)
 {
+    engine->plan.rates = desc->rates;
     wcohi_plan_layout(&engine->plan, arena, desc->model, desc->mode);
     engine->device_memory = desc->device ? NULL : wcohi_take(arena, 1, wcohi_cpu_bytes(desc->cpu));
     engine->exec_memory = wcohi_take(arena, 1, desc->exec_bytes);
@@ -15059,6 +15266,7 @@ WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error 
     wcohi_plan plan;
     wcoh_result result;
     memset(&plan, 0, sizeof plan);
+    plan.rates = desc->rates;
     wcohi_plan_layout(&plan, &arena, desc->model, desc->mode);
     if ((result = wcohi_allocation_take(&block, &arena, desc->memory, arena.used, "plan", error)) !=
         WCOH_OK)
@@ -16614,6 +16822,8 @@ WCOHI_COLD wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engi
     engine->batch = desc->batch;
     engine->seq = desc->seq;
     engine->mode = WCOHI_MODE_TRAIN;
+    engine->rates.branch = desc->dropout;
+    engine->rates.embed = desc->embedding_dropout;
     engine->cpu = &desc->cpu;
     engine->device = desc->device;
     engine->memory = &desc->memory;
@@ -16937,6 +17147,18 @@ static void wcohi_run_prepare(wcoh_trainer *trainer, int batch, int backward)
     trainer->time = 0;
 }
 
+/* The run that is prepared drops what step `state.step` drops of the micro-batch at hand. */
+static void wcohi_run_noise(wcoh_trainer *trainer)
+{
+    wcohi_noise *noise = &trainer->run.noise;
+    wcoh_rng rng = wcoh_rng_seed(trainer->desc.seed);
+    rng = wcoh_rng_seed(rng.s[0] + trainer->state.step);
+    noise->on = 1;
+    noise->key[0] = (uint32_t)rng.s[0];
+    noise->key[1] = (uint32_t)(rng.s[0] >> 32);
+    noise->window = (uint32_t)trainer->micro * (uint32_t)trainer->desc.batch;
+}
+
 /* ---- the schedule ---------------------------------------------------------------------------- */
 
 /* Learning rate of step `step` (0 is the first): linear warm-up from where the turn began to lr, then
@@ -17083,6 +17305,7 @@ static void wcohi_unit_batch(wcoh_trainer *trainer)
         wcohi_trainer_window(trainer, row, text, there);
     }
     wcohi_run_prepare(trainer, batch, 1);
+    wcohi_run_noise(trainer);
     trainer->counted += counted;
     trainer->run.add = trainer->micro > 0;
     trainer->run.scale = (double)batch * seq / (double)counted / trainer->desc.accumulate;
@@ -17395,6 +17618,7 @@ static wcoh_result wcohi_trainer_batch(wcoh_trainer *trainer, const uint32_t *to
         return result;
     wcohi_trainer_rewind(trainer);
     wcohi_run_prepare(trainer, batch, backward);
+    wcohi_run_noise(trainer);
     trainer->run.scale = (double)rows / (double)counted;
     trainer->run.tokens = tokens;
     trainer->run.targets = targets;

@@ -171,6 +171,7 @@ typedef struct wcohi_gpu_pass {
     int first, last; /* times of the plan; -1: the optimiser's update */
     int batch, seq;
     int backward, add, session, logits, loss;
+    int noise;  /* training drops what its settings say */
     int places; /* rows of positions come from the host: sinusoids past their table */
 } wcohi_gpu_pass;
 
@@ -1554,6 +1555,39 @@ static void wcohi_gpu_logits_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_sum_rows(r, partial, chunks, 1, 0, 1, dscale, 1);
 }
 
+/* ---- dropout: y = x m (+ residual) ----------------------------------------------------------- */
+
+/* add: 1 to += , 2 residual too */
+static void wcohi_gpu_drop(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view to,
+                           wcohi_gpu_view residual, wcohi_gpu_view from, uint32_t add)
+{
+    const wcohi_gpu_view views[4] = {from, residual, to, r->at->frame};
+    wcohi_noise noise;
+    wcoh_push_dropout push;
+    memset(&noise, 0, sizeof noise);
+    noise.on = r->pass.noise;
+    push.width = (uint32_t)op->wide_in;
+    push.count = r->rows * push.width;
+    push.seq = (uint32_t)r->pass.seq;
+    push.stream = op->stream;
+    push.drop = wcohi_noise_drop(&noise, op->rate);
+    push.scale = (float)wcohi_noise_scale(&noise, op->rate);
+    push.add = add;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DROPOUT, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+static void wcohi_gpu_dropout(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_drop(r, op, wcohi_gpu_data(r, op->out), wcohi_gpu_data(r, op->in2),
+                   wcohi_gpu_data(r, op->in), op->in2 < 0 ? 0 : 2);
+}
+
+static void wcohi_gpu_dropout_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_drop(r, op, wcohi_gpu_ddata(r, op->in), wcohi_gpu_absent, wcohi_gpu_ddata(r, op->out),
+                   op->add_in ? 1 : 0);
+}
+
 /* ---- the optimiser's update ------------------------------------------------------------------ */
 
 #define WCOHI_GPU_SQUARES 16384u /* reals that one workgroup of sum_squares takes */
@@ -1638,6 +1672,9 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),
+#ifndef WAVECOH_NO_TRAINING
+    WCOHI_GPU_OP(wcohi_gpu_dropout, wcohi_gpu_dropout_back, NULL, NULL),
+#endif
 };
 
 /* A negative size: an op of WCOHI_OP_KINDS has no row here. */
@@ -3171,6 +3208,9 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     frame->position_low = (uint32_t)run->position;
     frame->position_high = (uint32_t)(run->position >> 32);
     frame->ring_start = (uint32_t)(run->position % (uint64_t)embed->context);
+    frame->noise_low = run->noise.key[0];
+    frame->noise_high = run->noise.key[1];
+    frame->window = run->noise.window;
 }
 
 /* A run is sent off and not waited for: the next one may be sent while the device works. */
@@ -3194,6 +3234,7 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     pass.session = run->session;
     pass.logits = run->logits;
     pass.loss = run->targets != NULL;
+    pass.noise = run->noise.on;
     pass.places = run->session && embed->amplitude > 0 &&
                   run->position + (uint64_t)run->seq > (uint64_t)embed->context;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;

@@ -15,6 +15,7 @@ static wcoh_trainer *trainer;
 static uint32_t tokens[1024], targets[1024];
 static int current;
 static int left_out; /* every so many targets do not count; 0: all do */
+static const char *training; /* settings of the trainer */
 
 static double loss_at(wcoh_model *model, wcoh_real *x, double value)
 {
@@ -104,6 +105,7 @@ static void gradient_is_the_derivative(void)
     size_t most = getenv("WAVECOH_TEST_SHORT") ? 6 : seq > 100 ? 24 : 120;
     if (!model) return;
     memset(&trainer_desc, 0, sizeof trainer_desc);
+    settings_apply(WCOH_DESC_TRAINER, &trainer_desc, training);
     trainer_desc.batch = batch + 1; /* the gradient may be asked for less than the desc's shape */
     if (strstr(cases[current].name, "in chunks"))
         trainer_desc.batch = 300; /* the head's are small then */
@@ -138,6 +140,7 @@ static void what_does_not_count_changes_nothing(void)
             counted[row * (seq + 1) + i] = i < seq ? targets[row * seq + i] : WCOH_TARGET_NONE;
         }
     memset(&desc, 0, sizeof desc);
+    settings_apply(WCOH_DESC_TRAINER, &desc, training);
     desc.batch = batch;
     desc.seq = seq + 1;
     desc.cpu.threads = 1;
@@ -165,6 +168,38 @@ static void what_does_not_count_changes_nothing(void)
     wcoh_model_destroy(model);
 }
 
+/* Under the masks of a step the loss is a function like any other. */
+static void check_masked(void)
+{
+    static const char *const dropping[] = {"default",
+                                           "attention shared",
+                                           "embedding random trained",
+                                           "position learned",
+                                           "two groups",
+                                           "rms norm",
+                                           "one shared norm",
+                                           "gpt",
+                                           "kerr-engine",
+                                           "wave-engine",
+                                           "33 rows"};
+    static const char *const all[] = {"dropout=0.3", "embedding_dropout=0.4",
+                                      "dropout=0.2 embedding_dropout=0.1"};
+    size_t i, k;
+    char label[96];
+    for (i = 0; i < sizeof dropping / sizeof *dropping; i++) {
+        if (strcmp(dropping[i], cases[current].name) != 0) continue;
+        for (k = 0; k < sizeof all / sizeof *all; k++) {
+            training = all[k];
+            snprintf(label, sizeof label, "gradients, %s: %s", training, cases[current].name);
+            test_run(gradient_is_the_derivative, label);
+            snprintf(label, sizeof label, "no target at the end, %s: %s", training,
+                     cases[current].name);
+            test_run(what_does_not_count_changes_nothing, label);
+        }
+    }
+    training = "";
+}
+
 int main(int count, char **arguments)
 {
     static const char *const heads[] = {"default", "head tied to a trained table", "head low rank",
@@ -172,6 +207,7 @@ int main(int count, char **arguments)
     size_t i;
     int total = (int)(sizeof cases / sizeof *cases);
     char label[96];
+    training = "";
     for (current = 0; current < total; current++) {
         if (count > 1 && !strstr(cases[current].name, arguments[1])) continue;
         snprintf(label, sizeof label, "gradients: %s", cases[current].name);
@@ -179,6 +215,7 @@ int main(int count, char **arguments)
         if (cases[current].seq > 100 || strstr(cases[current].name, "at full context")) continue;
         snprintf(label, sizeof label, "no target at the end: %s", cases[current].name);
         test_run(what_does_not_count_changes_nothing, label);
+        check_masked();
         for (i = 0, left_out = 3; i < sizeof heads / sizeof *heads; i++) {
             if (strcmp(heads[i], cases[current].name) != 0) continue;
             snprintf(label, sizeof label, "gradients, targets left out: %s", heads[i]);

@@ -1131,14 +1131,16 @@ static void gradients_are_means_over_windows(void)
     wcoh_model_destroy(model);
 }
 
-/* Windows are drawn one by one: two batches of two are the same work as one of four. */
-static void accumulation_is_a_larger_batch(void)
+/* Windows are drawn one by one, and dropped elements are those of the whole batch: two batches of two
+   are the same work as one of four. */
+static void accumulation_is_a_larger_batch_with(const char *training)
 {
     wcoh_model_desc desc = model_desc_of(small);
     wcoh_trainer_desc trainer_desc = small_trainer();
     wcoh_stats stats[2];
     int i;
     memset(stats, 0, sizeof stats);
+    settings_apply(WCOH_DESC_TRAINER, &trainer_desc, training);
     for (i = 0; i < 2; i++) {
         wcoh_model *model = model_of(&desc);
         wcoh_trainer *trainer;
@@ -1153,6 +1155,13 @@ static void accumulation_is_a_larger_batch(void)
     CHECK_NEAR(stats[0].train_loss, stats[1].train_loss, 1e-6);
     CHECK_NEAR(stats[0].grad_norm, stats[1].grad_norm, 1e-5 * stats[0].grad_norm);
     CHECK(stats[0].tokens == stats[1].tokens && stats[0].tokens == 4 * small_seq);
+}
+
+static void accumulation_is_a_larger_batch(void)
+{
+    accumulation_is_a_larger_batch_with("");
+    accumulation_is_a_larger_batch_with("dropout=0.3");
+    accumulation_is_a_larger_batch_with("embedding_dropout=0.3");
 }
 
 /* Three updates against the formula in double: moments, bias correction, decay of matrices, clip at
@@ -1935,11 +1944,19 @@ static const char *const track_settings[] = {
     "offset=0.1",
     "vocab=300 bands=20 heads=5 layers=2 head=tied embedding_trained=on attention=shared "
     "block=sequential solver=perturbative",
-    "vocab=65 bands=20 heads=5 layers=2 forgetting=on attention=coherence,shared"};
+    "vocab=65 bands=20 heads=5 layers=2 forgetting=on attention=coherence,shared",
+    "vocab=65 bands=20 heads=5 layers=2 attention=coherence,rotary groups=4"};
 
-static wcoh_trainer_desc track_trainer(int threads)
+/* Settings of their trainers: one mixed stack is trained with noise. */
+static const char *track_training(size_t s)
+{
+    return strstr(track_settings[s], "coherence,rotary") ? "dropout=0.2 embedding_dropout=0.1" : "";
+}
+
+static wcoh_trainer_desc track_trainer(size_t s, int threads)
 {
     wcoh_trainer_desc desc = small_trainer();
+    settings_apply(WCOH_DESC_TRAINER, &desc, track_training(s));
     desc.batch = is_short() ? 3 : 9;
     desc.seq = is_short() ? 17 : 65;
     desc.steps = track_steps;
@@ -1988,13 +2005,13 @@ static void threads_change_no_bit(void)
     static const int threads[] = {2, 3, 8};
     size_t s, i;
     for (s = 0; s < sizeof track_settings / sizeof *track_settings; s++) {
-        wcoh_trainer_desc desc = track_trainer(1);
+        wcoh_trainer_desc desc = track_trainer(s, 1);
         wcoh_model *model = NULL, *other = NULL;
         track one = track_of(track_settings[s], &desc, 0, &model);
         CHECK(one.loss[0] > 1 && one.loss[track_steps - 1] > 0 && one.loss[0] != one.loss[1]);
         for (i = 0; i < 3; i++) {
             track many;
-            desc = track_trainer(threads[i]);
+            desc = track_trainer(s, threads[i]);
             many = track_of(track_settings[s], &desc, 0, &other);
             CHECK_SAY(same_track(&one, &many), "%s: %d threads: loss %.17g, one thread %.17g",
                       track_settings[s], threads[i], many.loss[track_steps - 1],
@@ -2015,10 +2032,10 @@ static void backwards_for(int count, wcoh_task task, void *task_user, void *user
 
 static void a_lent_job_system_changes_no_bit(void)
 {
-    wcoh_trainer_desc desc = track_trainer(1);
+    wcoh_trainer_desc desc = track_trainer(0, 1);
     track one = track_of(track_settings[0], &desc, 0, NULL), lent_track;
     int calls = 0;
-    desc = track_trainer(4);
+    desc = track_trainer(0, 4);
     desc.cpu.parallel_for = backwards_for;
     desc.cpu.parallel_user = &calls;
     lent_track = track_of(track_settings[0], &desc, 0, NULL);
@@ -2031,7 +2048,7 @@ static void slices_change_no_bit(void)
 {
     size_t s;
     for (s = 0; s < sizeof track_settings / sizeof *track_settings; s++) {
-        wcoh_trainer_desc desc = track_trainer(2);
+        wcoh_trainer_desc desc = track_trainer(s, 2);
         wcoh_model *a = NULL, *b = NULL, *c = NULL;
         track whole = track_of(track_settings[s], &desc, 0, &a),
               slices = track_of(track_settings[s], &desc, 1, &b),
@@ -2046,10 +2063,10 @@ static void slices_change_no_bit(void)
 }
 
 /* Save after four steps or in the middle of the fifth, load, and go on. */
-static track resumed_track(const char *settings, int half_done, wcoh_model **kept)
+static track resumed_track(size_t s, int half_done, wcoh_model **kept)
 {
-    wcoh_model_desc desc = model_desc_of(settings);
-    wcoh_trainer_desc trainer_desc = track_trainer(2), read_desc;
+    wcoh_model_desc desc = model_desc_of(track_settings[s]);
+    wcoh_trainer_desc trainer_desc = track_trainer(s, 2), read_desc;
     wcoh_model *model = model_of(&desc);
     wcoh_trainer *trainer;
     wcoh_memory_file block;
@@ -2097,11 +2114,11 @@ static void resuming_changes_no_bit(void)
     size_t s;
     int half_done;
     for (s = 0; s < sizeof track_settings / sizeof *track_settings; s++) {
-        wcoh_trainer_desc desc = track_trainer(2);
+        wcoh_trainer_desc desc = track_trainer(s, 2);
         wcoh_model *a = NULL, *b = NULL;
         track whole = track_of(track_settings[s], &desc, 0, &a);
         for (half_done = 0; half_done < 2; half_done++) {
-            track resumed = resumed_track(track_settings[s], half_done, &b);
+            track resumed = resumed_track(s, half_done, &b);
             CHECK_SAY(same_track(&whole, &resumed), "%s: %.17g after resuming, %.17g without",
                       track_settings[s], resumed.loss[track_steps - 1],
                       whole.loss[track_steps - 1]);
@@ -2112,10 +2129,107 @@ static void resuming_changes_no_bit(void)
     }
 }
 
+/* ---- what training drops --------------------------------------------------------------------- */
+
+/* The mean and the worst of a row's and a column's shares of dropped elements lie where chance puts
+   them, and two masks agree as often as independent ones: 5 deviations of a binomial. */
+static void masks_look_drawn(void)
+{
+    enum { ROWS = 96, WIDTH = 128, SEQ = 32, MASKS = 4 };
+    static const uint32_t keys[MASKS][3] = {{7, 9, 0}, {7, 9, 1}, {8, 9, 0}, {7, 10, 0}};
+    static unsigned char dropped[MASKS][ROWS][WIDTH];
+    const double rate = 0.1, spread = sqrt(rate * (1 - rate));
+    wcohi_noise noise = {1, {0, 0}, 0};
+    int mask, row, i, sum = 0;
+    for (mask = 0; mask < MASKS; mask++)
+        for (row = 0; row < ROWS; row++) {
+            uint32_t key;
+            noise.key[0] = keys[mask][0];
+            noise.key[1] = keys[mask][1];
+            key = wcohi_noise_row(&noise, keys[mask][2], (size_t)row, SEQ);
+            for (i = 0; i < WIDTH; i++)
+                dropped[mask][row][i] =
+                    wcohi_hash32(key + (uint32_t)i) < wcohi_noise_drop(&noise, rate);
+        }
+    for (mask = 0; mask < MASKS; mask++) {
+        int all = 0, both = 0, beside = 0, below = 0;
+        for (row = 1; row < ROWS; row++)
+            for (i = 1; i < WIDTH; i++) {
+                int here = dropped[mask][row][i];
+                all += here;
+                both += here && dropped[(mask + 1) % MASKS][row][i];
+                beside += here && dropped[mask][row][i - 1];
+                below += here && dropped[mask][row - 1][i];
+            }
+        sum = (ROWS - 1) * (WIDTH - 1);
+        CHECK_NEAR(all, rate * sum, 5 * spread * sqrt(sum));
+        CHECK_NEAR(both, rate * rate * sum, 5 * rate * sqrt(sum));
+        CHECK_NEAR(beside, rate * rate * sum, 5 * rate * sqrt(sum));
+        CHECK_NEAR(below, rate * rate * sum, 5 * rate * sqrt(sum));
+    }
+    noise.window = 2; /* rows of the third window on: the same elements of the whole batch */
+    noise.key[0] = keys[0][0];
+    noise.key[1] = keys[0][1];
+    for (i = 0; i < WIDTH; i++)
+        CHECK((wcohi_hash32(wcohi_noise_row(&noise, 0, 5, SEQ) + (uint32_t)i) <
+               wcohi_noise_drop(&noise, rate)) == dropped[0][2 * SEQ + 5][i]);
+    noise.on = 0;
+    CHECK(wcohi_noise_drop(&noise, rate) == 0 && wcohi_noise_scale(&noise, rate) == 1);
+}
+
+/* A model of the first track setting, and its loss and gradient under a mask. */
+static double masked_loss(wcoh_model *model, const char *training, int steps)
+{
+    wcoh_trainer_desc desc = track_trainer(0, 1);
+    wcoh_trainer *trainer;
+    double loss = 0;
+    settings_apply(WCOH_DESC_TRAINER, &desc, training);
+    trainer = trainer_of(model, &desc);
+    random_tokens(text, 200, 65, 3);
+    trainer->state.step = (uint64_t)steps;
+    CHECK(wcoh_trainer_gradient(trainer, text, text + 100, 2, 15, &loss, NULL) == WCOH_OK);
+    wcoh_trainer_destroy(trainer);
+    return loss;
+}
+
+static void each_step_and_seed_has_masks_of_its_own(void)
+{
+    wcoh_model_desc desc = model_desc_of(track_settings[0]);
+    wcoh_model *model = model_of(&desc);
+    double whole = masked_loss(model, "", 0), masked = masked_loss(model, "dropout=0.3", 0);
+    CHECK(whole == masked_loss(model, "", 1) && whole == masked_loss(model, "seed=5", 0));
+    CHECK(masked != whole && masked == masked_loss(model, "dropout=0.3", 0));
+    CHECK(masked != masked_loss(model, "dropout=0.3", 1));
+    CHECK(masked != masked_loss(model, "dropout=0.3 seed=5", 0));
+    CHECK(masked != masked_loss(model, "dropout=0.4", 0));
+    CHECK(masked_loss(model, "embedding_dropout=0.3", 0) != whole);
+    wcoh_model_destroy(model);
+}
+
+/* What trainers drop is not part of the network: their evaluation is the model's own. */
+static void evaluations_drop_nothing(void)
+{
+    wcoh_model_desc desc = model_desc_of(track_settings[0]);
+    wcoh_trainer_desc training = track_trainer(0, 1);
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *plain = trainer_of(model, &training), *dropping;
+    double expected = 0, loss = 0;
+    settings_apply(WCOH_DESC_TRAINER, &training, "dropout=0.5 embedding_dropout=0.5");
+    dropping = trainer_of(model, &training);
+    track_data(plain, desc.vocab);
+    track_data(dropping, desc.vocab);
+    CHECK(wcoh_trainer_evaluate(plain, &expected, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_evaluate(dropping, &loss, NULL) == WCOH_OK);
+    CHECK_NEAR(loss, expected, 1e-6 * expected); /* a sum is rounded once more */
+    wcoh_trainer_destroy(plain);
+    wcoh_trainer_destroy(dropping);
+    wcoh_model_destroy(model);
+}
+
 /* One device for two trainers that take turns, and a session between them. */
 static void a_shared_device_changes_no_bit(void)
 {
-    wcoh_trainer_desc desc = track_trainer(1);
+    wcoh_trainer_desc desc = track_trainer(0, 1);
     wcoh_session_desc session_desc;
     track alone[2], shared[2];
     wcoh_model *models[2] = {NULL, NULL};
@@ -2156,14 +2270,14 @@ static void a_shared_device_changes_no_bit(void)
 #ifdef TEST_THREADS
 static void *train_alone(void *user)
 {
-    wcoh_trainer_desc desc = track_trainer(2);
+    wcoh_trainer_desc desc = track_trainer(0, 2);
     *(track *)user = track_of(track_settings[0], &desc, 0, NULL);
     return NULL;
 }
 
 static void *train_another(void *user)
 {
-    wcoh_trainer_desc desc = track_trainer(1);
+    wcoh_trainer_desc desc = track_trainer(0, 1);
     *(track *)user = track_of(track_settings[0], &desc, 0, NULL);
     return NULL;
 }
@@ -2172,7 +2286,7 @@ static void *train_another(void *user)
    same on both. */
 static void two_models_train_in_two_threads(void)
 {
-    wcoh_trainer_desc desc = track_trainer(1);
+    wcoh_trainer_desc desc = track_trainer(0, 1);
     track alone = track_of(track_settings[0], &desc, 0, NULL), results[2];
     pthread_t threads[2];
     memset(results, 0, sizeof results);
@@ -2760,6 +2874,9 @@ int main(void)
     RUN(a_shared_device_changes_no_bit);
     RUN(slices_change_no_bit);
     RUN(resuming_changes_no_bit);
+    RUN(masks_look_drawn);
+    RUN(each_step_and_seed_has_masks_of_its_own);
+    RUN(evaluations_drop_nothing);
 #ifdef TEST_THREADS
     RUN(two_models_train_in_two_threads);
 #else

@@ -13,8 +13,9 @@ static wcohi_engine engine;
 static wcohi_allocation block;
 static wcohi_plain plain;
 static uint32_t tokens[512], targets[512];
+static wcohi_rates rates; /* what is dropped; then the plan is one that trains */
 
-/* A plan that scores, on one instruction set. */
+/* A plan that scores, or trains, on one instruction set. */
 static int engine_ready(wcoh_isa isa, int batch, int seq)
 {
     wcohi_engine_desc wanted;
@@ -29,7 +30,8 @@ static int engine_ready(wcoh_isa isa, int batch, int seq)
     wanted.model = wcoh_model_get_desc(model);
     wanted.batch = batch;
     wanted.seq = seq;
-    wanted.mode = WCOHI_MODE_SCORE;
+    wanted.mode = rates.branch > 0 ? WCOHI_MODE_TRAIN : WCOHI_MODE_SCORE;
+    wanted.rates = rates;
     wanted.cpu = &cpu;
     if (!CHECK_SAY(wcohi_engine_measure(&wanted, &error) == WCOH_OK, "%s", error.text)) return 0;
     wcohi_engine_layout(&engine, &arena, &wanted);
@@ -59,6 +61,10 @@ static void plain_open(int batch, int seq)
     plain.seq = (size_t)seq;
     plain.tokens = tokens;
     plain.targets = targets;
+    plain.noise.on = rates.branch > 0;
+    plain.noise.key[0] = 77;
+    plain.noise.key[1] = 4000000000u;
+    plain.noise.window = 4294967295u;
     plain.tensors = (double **)taken((size_t)plan->tensor_count, sizeof *plain.tensors);
     for (i = 0; i < plan->tensor_count; i++) {
         size_t width = (size_t)plan->tensors[i].width;
@@ -109,6 +115,7 @@ static void run_case(int index, wcoh_isa isa)
     run.seq = seq;
     run.scale = 1;
     run.active_bands = wcoh_model_get_desc(model)->bands;
+    run.noise = plain.noise;
     for (i = 0; i < engine.plan.count; i++) {
         const wcohi_op *op = &engine.plan.ops[i];
         CHECK(engine.device->table->run(engine.exec, &run, i, i + 1, &error) == WCOH_OK);
@@ -142,12 +149,24 @@ static void every_op_computes_its_formula(void)
     wcoh_model_destroy(model);
 }
 
+/* Networks of a few kinds while they train. */
+static void dropping_computes_its_formula(void)
+{
+    rates.branch = 0.3;
+    rates.embed = 0.2;
+    every_op_computes_its_formula();
+    memset(&rates, 0, sizeof rates);
+}
+
 int main(void)
 {
     char label[96];
     for (current = 0; current < (int)(sizeof cases / sizeof cases[0]); current++) {
         snprintf(label, sizeof label, "formulas: %s", cases[current].name);
         test_run(every_op_computes_its_formula, label);
+        if (current % 8 || cases[current].seq > 100) continue;
+        snprintf(label, sizeof label, "formulas, dropping: %s", cases[current].name);
+        test_run(dropping_computes_its_formula, label);
     }
     return test_end();
 }

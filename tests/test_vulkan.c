@@ -107,7 +107,7 @@ typedef struct pair {
 } pair;
 
 /* Trainers of one random model on both devices; 1 if all went well. */
-static int pair_open(pair *p, const char *settings, int batch, int seq)
+static int pair_open(pair *p, const char *settings, const char *training, int batch, int seq)
 {
     char all[256];
     wcoh_model_desc desc;
@@ -119,6 +119,7 @@ static int pair_open(pair *p, const char *settings, int batch, int seq)
     if (!(p->model = model_of(&desc))) return 0;
     randomise(p->model, 7);
     memset(&trainer, 0, sizeof trainer);
+    settings_apply(WCOH_DESC_TRAINER, &trainer, training);
     trainer.batch = p->batch = batch;
     trainer.seq = p->seq = seq;
     trainer.cpu.threads = 1;
@@ -190,7 +191,7 @@ static void every_setting_has_the_gradients_of_the_cpu(void)
         pair p;
         double a = 0, b = 0;
         wcoh_error error;
-        if (pair_open(&p, cases[i].settings, cases[i].batch, cases[i].seq)) {
+        if (pair_open(&p, cases[i].settings, "", cases[i].batch, cases[i].seq)) {
             CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, p.batch, p.seq, &a, &error) ==
                   WCOH_OK);
             CHECK_SAY(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, p.batch, p.seq, &b,
@@ -216,12 +217,38 @@ static void targets_that_do_not_count_are_left_out_as_on_the_cpu(void)
     for (i = 0; i < 4; i++) {
         pair p;
         double a = 0, b = 0;
-        if (pair_open(&p, heads[i], 3, 37)) {
+        if (pair_open(&p, heads[i], "", 3, 37)) {
             for (k = 0; k < 3 * 37; k += 1 + k % 4) p.targets[k] = WCOH_TARGET_NONE;
             CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, 3, 37, &a, NULL) == WCOH_OK);
             CHECK(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, 3, 37, &b, NULL) == WCOH_OK);
             CHECK_SAY(test_near(a, b, 3e-6 * a), "%s: loss %.9g and %.9g", heads[i], a, b);
             gradients_compare(&p, heads[i], 1e-5);
+        }
+        pair_close(&p);
+    }
+}
+
+/* Another mask would be another gradient; and without one both score alike. */
+static void masks_are_those_of_the_cpu(void)
+{
+    static const struct {
+        const char *settings, *training;
+    } masked[] = {
+        {"", "dropout=0.4"},
+        {"bands=33 heads=6 embedding=random embedding_trained=on", "embedding_dropout=0.3"},
+        {"attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
+         "dropout=0.2 embedding_dropout=0.2 seed=9"}};
+    int i;
+    for (i = 0; i < 3; i++) {
+        pair p;
+        double a = 0, b = 0;
+        if (pair_open(&p, masked[i].settings, masked[i].training, 3, 37)) {
+            p.cpu->state.step = p.gpu->state.step = 1234567;
+            CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, 3, 37, &a, NULL) == WCOH_OK);
+            CHECK(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, 3, 37, &b, NULL) == WCOH_OK);
+            CHECK_SAY(test_near(a, b, 3e-6 * a), "%s: loss %.9g and %.9g", masked[i].training, a,
+                      b);
+            gradients_compare(&p, masked[i].training, 1e-5);
         }
         pair_close(&p);
     }
@@ -715,7 +742,7 @@ static void matrix_units_agree_to_half_floats(void)
     pair p;
     if (!units) return;
     gpu = units;
-    if (pair_open(&p, "bands=34 heads=2", 64, 64)) {
+    if (pair_open(&p, "bands=34 heads=2", "", 64, 64)) {
         CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, p.batch, p.seq, &a, &error) ==
               WCOH_OK);
         CHECK_SAY(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, p.batch, p.seq, &b, &error) ==
@@ -1760,6 +1787,7 @@ int main(int count, char **words)
     RUN(elementary_functions_are_accurate);
     RUN(every_setting_has_the_gradients_of_the_cpu);
     RUN(targets_that_do_not_count_are_left_out_as_on_the_cpu);
+    RUN(masks_are_those_of_the_cpu);
     RUN(sequences_train_as_on_the_cpu);
     RUN(sessions_hear_what_the_cpu_hears);
     RUN(sessions_in_pairs_of_floats_agree_too);

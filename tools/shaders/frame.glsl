@@ -15,5 +15,8 @@ layout(set = 0, binding = FRAME, std430) readonly buffer Frame
     float correction1; /* 1 / (1 - beta1^step) */
     float correction2;
     uint ring_start; /* dot attention in a session: position % context */
+    uint noise_low;  /* key of the step, for what training drops */
+    uint noise_high;
+    uint window; /* windows of the step before this batch */
 }
 frame;
