@@ -196,17 +196,16 @@ static int path_cut(const char *path, size_t size)
 #endif
 }
 
-/* Put `text` in the place of the file: one that stands there is whole, the old or the new, at every
+/* Put `size` bytes in the place of the file: one that stands there is whole, the old or the new, at every
    instant. Returns 1, or 0 with errno and the old one untouched. */
 COMMON_USED(__unused__)
-static int file_replace(const char *path, const char *text)
+static int file_replace(const char *path, const char *bytes, size_t size)
 {
     const char *made = text_made("%s.tmp", path);
     FILE *file = fopen(made, "wb");
-    size_t size = strlen(text);
     int well, reason;
     if (!file) return 0;
-    well = fwrite(text, 1, size, file) == size && fflush(file) == 0;
+    well = fwrite(bytes, 1, size, file) == size && fflush(file) == 0;
 #ifdef _WIN32
     well = fclose(file) == 0 && well;
     if (well && MoveFileExA(made, path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))

@@ -845,7 +845,7 @@ static void results_read(results *r, int touch)
     char *text, **lines;
     struct stat about;
     if (stat(r->path, &about) || (S_ISREG(about.st_mode) && about.st_size == 0)) {
-        if (touch && !file_replace(r->path, CSV_HEAD "\n"))
+        if (touch && !file_replace(r->path, CSV_HEAD "\n", sizeof CSV_HEAD))
             fail(EXIT_FAILED, "%s: cannot write it: %s", r->path, strerror(errno));
         return;
     }
