@@ -421,6 +421,7 @@ typedef struct wcoh_param {
     size_t count;    /* product of the shape */
     int trained;     /* 1: has a gradient and moments; 0: frozen table */
     int decayed;     /* 1: weight decay applies (matrices) */
+    int matrices; /* hidden ones stacked in it, each for itself with Muon; 0: AdamW's in any case */
     wcoh_real *data; /* [count], may be written between steps of trainers and sessions */
 } wcoh_param;
 
@@ -515,16 +516,24 @@ typedef struct wcoh_stats {
     int done;         /* 1: all steps made, the patience is spent, or the target reached */
 } wcoh_stats;
 
+typedef enum wcoh_optimizer {
+    WCOH_OPTIMIZER_ADAMW, /* Loshchilov and Hutter, 2019 */
+    WCOH_OPTIMIZER_MUON   /* Jordan and others, 2024: for hidden matrices; AdamW for the rest */
+} wcoh_optimizer;
+
 /* All zero is the trainer found best for the default model. wcoh_fields(WCOH_DESC_TRAINER). */
 typedef struct wcoh_trainer_desc {
     int batch; /* B windows a micro-batch */
     int seq;   /* T tokens a window; at most the model's context where that has positions */
     int steps;     /* of the run; negative: without end, until wcoh_trainer_finish */
-    double lr;     /* peak learning rate */
-    double lr_end; /* its share at the end of the cosine; negative: constant after warm-up */
+    wcoh_optimizer optimizer;
+    double lr;      /* peak learning rate */
+    double muon_lr; /* the same of Muon's matrices: it goes up and down as lr does */
+    double lr_end;  /* its share at the end of the cosine; negative: constant after warm-up */
     int warmup;    /* steps; negative: none */
     double beta1, beta2, epsilon;
-    double decay;      /* AdamW, matrices only; negative: none */
+    double muon_momentum;
+    double decay;      /* matrices only; negative: none */
     double clip;       /* global norm; negative: none */
     int accumulate;    /* micro-batches a step */
     int eval_every;    /* steps; negative: never */
@@ -587,14 +596,14 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
    WCOH_E_ARGUMENT (offsets that fall). */
 WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wcoh_sequences *train,
                                                 const wcoh_sequences *val, wcoh_error *error);
-/* One whole step: batches, forward, backward, clip, AdamW, and an evaluation where one is due.
+/* One whole step: batches, forward, backward, clip, update, and an evaluation where one is due.
    Finishes a step that wcoh_trainer_run left half done. stats may be NULL. WCOH_DONE and nothing
    done where the run was over before the call (stats.done is 1 already after the call that ended it).
    Errors: WCOH_E_DATA without data, WCOH_E_NUMERIC (parameters untouched by the step),
    WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
 /* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between
-   any two ops (a GPU: any two passes), go on there in the next call: bit for bit the run that was
+   any two ops and any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit for bit the run that was
    never interrupted. stats may be NULL. Returns and errors as wcoh_trainer_step. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error);
@@ -850,7 +859,7 @@ WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
                                      const wcoh_memory *memory, wcoh_error *error);
 /* Read the tensors of a file into a model that the caller made; the file may lack our metadata,
    which are not looked at. Every tensor of the model must be there, frozen tables too, and none
-   besides (optimiser moments, adam.*, are passed over). F64, F16 and BF16 are converted. */
+   besides (optimiser moments, adam.* and muon.*, are passed over). F64, F16 and BF16 are converted. */
 WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_error *error);
 /* Bytes that wcoh_model_save writes at most. */
 WCOH_API size_t wcoh_model_file_size(const wcoh_model *model);
@@ -4297,15 +4306,26 @@ static wcoh_result wcohi_load_match(const wcoh_tensors *t, const wcohi_file_tens
                       expected, found);
 }
 
+/* Does a name begin with one of the words in `spare` ("adam. muon.", NULL: none)? */
+static int wcohi_is_spare(const char *name, const char *spare)
+{
+    size_t length;
+    for (; spare && *spare; spare += length, spare += strspn(spare, " ")) {
+        length = strcspn(spare, " ");
+        if (strncmp(name, spare, length) == 0) return 1;
+    }
+    return 0;
+}
+
 /* A tensor of the file that nobody asked for: a layer too many would be lost in silence. Names that
-   begin with `spare` (NULL: none) may stand there. */
+   begin with a word of `spare` may stand there. */
 static wcoh_result wcohi_load_extra(const wcoh_tensors *t, const char *spare, wcoh_error *error)
 {
     char shown[64];
     size_t i;
     for (i = 0; i < t->entry_count; i++) {
         const char *name = wcohi_entry_name(t, i);
-        if (t->wanted[i] || (spare && strncmp(name, spare, strlen(spare)) == 0)) continue;
+        if (t->wanted[i] || wcohi_is_spare(name, spare)) continue;
         return wcohi_fail(error, WCOH_E_MISMATCH, "%s is in the file, and has no place here",
                           wcohi_shown(name, shown));
     }
@@ -5886,7 +5906,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define WCOHI_TRAINING_GROUP(X)
 #define WCOHI_BACK(function)
 #else
-#define WCOHI_TRAINING_GROUP(X) X(common) X(adamw) X(dropout)
+#define WCOHI_TRAINING_GROUP(X) X(common) X(adamw) X(muon) X(dropout)
 #define WCOHI_BACK(function) , function /* last in the row of an op or of its kernels */
 #endif
 #ifdef WAVECOH_NO_TOOLKIT
@@ -6178,6 +6198,7 @@ typedef struct wcohi_gemm_args {
     wcoh_real *c; /* [m,n] */
     size_t ldc;
     int accumulate;            /* C += */
+    int half;                  /* C is symmetric: right of the diagonal it need not be computed */
     const wcoh_real *bias;     /* [n] or NULL */
     const wcoh_real *residual; /* [m,n] or NULL; may be c */
     size_t ldr;
@@ -6686,6 +6707,7 @@ static void wcohi_gemm_panel(const wcohi_gemm_run *run, const wcohi_panel *panel
     wcohi_panel_pack(run, panel, &tile);
     for (t = panel->t0; t < panel->t1; t++) {
         int i = wcohi_tile_row(run, t), rows = wcohi_tile_row(run, t + 1) - i;
+        if (g->half && i + rows <= panel->j) continue;
         tile.a = g->a + (size_t)i * tile.a_row + (size_t)panel->p * tile.a_step;
         wcohi_tile_target(run, &tile, i, panel->j, panel->p == 0, last);
         if (panel->n == panel->width) {
@@ -7143,6 +7165,7 @@ typedef struct wcohi_param_row {
     size_t count;
     size_t offset; /* in the parameter block; trained rows come first, so in the gradient too */
     int trained, decayed;
+    int matrices; /* hidden matrices stacked in it: Muon's, if there is one; 0: never */
     wcohi_init init;
     double value;
     double maximum; /* the optimiser keeps the values at or below; 1e30: no bound */
@@ -7308,6 +7331,9 @@ typedef struct wcohi_plan {
     int batch, seq;     /* the largest shape that fits */
     size_t states;      /* bytes of all states of a session */
     int training;       /* 1: backward too */
+    int muon;           /* 1: the optimiser of hidden matrices */
+    int matrices;       /* of all rows, those that Muon takes */
+    size_t matrix;      /* reals that the largest wants as scratch */
     int session;        /* 1: one stream with states */
     size_t activations; /* reals of the activation block */
     int overflow;       /* 1: some size does not fit */
@@ -7333,6 +7359,14 @@ typedef void wcohi_sizes_fn(const wcohi_plan *plan, const wcohi_op *op, int slot
 static size_t wcohi_plan_reals(const wcohi_plan *plan, int width)
 {
     return wcohi_mul(wcohi_mul((size_t)plan->batch, (size_t)plan->seq), (size_t)width);
+}
+
+/* Reals that Muon wants for a matrix: twice itself, and twice the product with itself. */
+static size_t wcohi_matrix_reals(int rows, int columns)
+{
+    size_t small = (size_t)WCOHI_MIN(rows, columns);
+    return wcohi_mul(2,
+                     wcohi_add(wcohi_mul((size_t)rows, (size_t)columns), wcohi_mul(small, small)));
 }
 
 /* P[t][2n] = a sin(t f_n), P[t][2n+1] = a cos(t f_n), f_n = 10000^(-2n/D), n < K = D/2; for any t. */
@@ -7389,6 +7423,7 @@ typedef struct wcohi_run {
 typedef struct wcohi_update {
     uint64_t step;                                 /* 1 for the first: bias correction */
     double lr, beta1, beta2, epsilon, decay, clip; /* decay 0: none; clip 0: none */
+    double muon_lr, momentum;                      /* of the plan's matrices, where it has Muon */
 } wcohi_update;
 
 /* What came of one. */
@@ -7425,9 +7460,12 @@ typedef struct wcohi_device_table {
     /* Sum of -log p over the rows of all runs since the last one with `add` 0. */
     wcoh_result (*loss)(wcohi_exec *exec, double *nats, wcoh_error *error);
 #ifndef WAVECOH_NO_TRAINING
-    /* Clip and AdamW with the gradient at hand, unless it or the loss of the runs that made it is not
-       finite. */
-    wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, wcoh_error *error);
+    /* Clip and the optimiser with the gradient at hand, unless it or the loss of the runs that made it
+       is not finite. *time is 0, and again when all is done; with `whole` 0 it may come back before,
+       wants to be called once more with *time as it left it, and has changed no parameter and no
+       moment yet. */
+    wcoh_result (*update)(wcohi_exec *exec, const wcohi_update *update, int whole, int *time,
+                          wcoh_error *error);
     /* What came of the last update: waits for it, but not for runs begun since. Moves the model's
        version on if it was applied. */
     wcoh_result (*outcome)(wcohi_exec *exec, wcohi_outcome *outcome, wcoh_error *error);
@@ -12643,7 +12681,7 @@ static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
 }
 
-/* ---- optimiser: global norm, clip, AdamW, and the upper bounds of single parameters ---------- */
+/* ---- optimisers: global norm, clip, AdamW, Muon, and the upper bounds of single parameters --- */
 
 #define WCOHI_UPDATE_CHUNK 16384 /* reals that one job of the optimiser takes */
 
@@ -12660,9 +12698,40 @@ typedef struct wcohi_adamw {
 typedef struct wcohi_adamw_kernels {
     wcohi_adamw_is((*adamw));
 } wcohi_adamw_kernels;
+
+/* Muon (Jordan and others, 2024): the step of a matrix is its momentum with every singular value
+   brought near 1, by five rounds X <- (a + b A + c A^2) X of Newton and Schulz, A = X X^T. The steps
+   have the size of AdamW's: 0.2 a number (Liu and others, 2025). */
+#define WCOHI_MUON_ROUNDS 5
+#define WCOHI_MUON_A 3.4445
+#define WCOHI_MUON_B (-4.7750)
+#define WCOHI_MUON_C 2.0315
+
+typedef struct wcohi_muon {
+    wcoh_real lr, momentum;
+    wcoh_real decay; /* decoupled; 0: none */
+    wcoh_real scale; /* of the gradient: the clip factor */
+    wcoh_real size;  /* of the step: 0.2 sqrt(the longer side) */
+} wcohi_muon;
+
+#define wcohi_muon_mix_is(name)                                                                    \
+    void name(wcoh_real *x, const wcoh_real *m, const wcoh_real *g, size_t count,                  \
+              const wcohi_muon *rule)
+#define wcohi_muon_step_is(name)                                                                   \
+    void name(wcoh_real *p, wcoh_real *m, const wcoh_real *g, const wcoh_real *x, size_t count,    \
+              const wcohi_muon *rule)
+#define wcohi_blend_is(name)                                                                       \
+    void name(wcoh_real *x, wcoh_real a, const wcoh_real *y, wcoh_real b, size_t count)
+#define wcohi_mirror_is(name) void name(wcoh_real *c, int n)
+typedef struct wcohi_muon_kernels {
+    wcohi_muon_mix_is((*mix));
+    wcohi_muon_step_is((*step));
+    wcohi_blend_is((*blend));
+    wcohi_mirror_is((*mirror));
+} wcohi_muon_kernels;
 #endif
 
-#elif !defined(WAVECOH_NO_TRAINING) /* a pass: AdamW */
+#elif !defined(WAVECOH_NO_TRAINING) /* a pass: AdamW, Muon */
 
 /* h = scale g; m = b1 m + (1 - b1) h; v = b2 v + (1 - b2) h^2;
    p -= lr (c1 m/(sqrt(c2 v) + eps) + decay p).  All [n]. */
@@ -12689,16 +12758,207 @@ WCOHI_KERNEL(adamw)
 
 static const wcohi_adamw_kernels S_(adamw_kernels) = {S_(adamw)};
 
+/* x = h + mu (mu m + h), h = scale g: Nesterov's look ahead.  All [n]. */
+WCOHI_KERNEL(muon_mix)
+{
+    S_(v) scale = S_(set)(rule->scale), mu = S_(set)(rule->momentum);
+    size_t i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) h = S_(mul)(scale, WCOHI_LOAD(g + i, n));
+        S_(v) first = S_(fma)(mu, WCOHI_LOAD(m + i, n), h);
+        WCOHI_STORE(x + i, S_(fma)(mu, first, h), n);
+    }
+}
+
+/* m = mu m + scale g; p -= lr (size x + decay p).  All [n]. */
+WCOHI_KERNEL(muon_step)
+{
+    S_(v) scale = S_(set)(rule->scale), mu = S_(set)(rule->momentum), lr = S_(set)(rule->lr);
+    S_(v) decay = S_(set)(rule->decay), size = S_(set)(rule->size);
+    size_t i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) h = S_(mul)(scale, WCOHI_LOAD(g + i, n)), y = WCOHI_LOAD(p + i, n);
+        S_(v) step = S_(fma)(decay, y, S_(mul)(size, WCOHI_LOAD(x + i, n)));
+        WCOHI_STORE(m + i, S_(fma)(mu, WCOHI_LOAD(m + i, n), h), n);
+        WCOHI_STORE(p + i, S_(fnma)(lr, step, y), n);
+    }
+}
+
+/* x = a x + b y.  All [n]. */
+WCOHI_KERNEL(blend)
+{
+    size_t i;
+    for (i = 0; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) part = S_(mul)(S_(set)(b), WCOHI_LOAD(y + i, n));
+        WCOHI_STORE(x + i, S_(fma)(S_(set)(a), WCOHI_LOAD(x + i, n), part), n);
+    }
+}
+
+/* c [n,n]: right of the diagonal comes what stands left of it, in blocks of 4 columns by W rows as
+   pack_turned turns them. */
+WCOHI_KERNEL(mirror)
+{
+    size_t ld = (size_t)n;
+    int i, j, p;
+    for (i = 0; i < n; i += S_(W)) {
+        int rows = WCOHI_MIN(S_(W), n - i), whole = 0;
+#if S_(W) > 1
+        for (whole = rows == S_(W) ? i : 0, p = 0; p < whole; p += 4) {
+            const wcoh_real *at = c + (size_t)i * ld + p;
+            wcoh_real *to = c + (size_t)p * ld + i;
+            S_(v) x = S_(quads)(at, 4 * ld), y = S_(quads)(at + ld, 4 * ld);
+            S_(v) z = S_(quads)(at + 2 * ld, 4 * ld), w = S_(quads)(at + 3 * ld, 4 * ld);
+            S_(v) xy = S_(mixlo)(x, y), zw = S_(mixlo)(z, w);
+            S_(store)(to, S_(pairlo)(xy, zw));
+            S_(store)(to + ld, S_(pairhi)(xy, zw));
+            xy = S_(mixhi)(x, y), zw = S_(mixhi)(z, w);
+            S_(store)(to + 2 * ld, S_(pairlo)(xy, zw));
+            S_(store)(to + 3 * ld, S_(pairhi)(xy, zw));
+        }
+#endif
+        for (p = whole; p < i + rows; p++)
+            for (j = WCOHI_MAX(p + 1, i); j < i + rows; j++)
+                c[(size_t)p * ld + (size_t)j] = c[(size_t)j * ld + (size_t)p];
+    }
+}
+
+static const wcohi_muon_kernels S_(muon_kernels) = {S_(muon_mix), S_(muon_step), S_(blend),
+                                                    S_(mirror)};
+
 #endif
 #ifndef WCOHI_PASS
 
 #ifndef WAVECOH_NO_TRAINING
+/* ---- Muon's step of one matrix --------------------------------------------------------------- */
+
+typedef struct wcohi_matrix {
+    const wcohi_param_row *row;
+    int rows, columns;
+    size_t offset; /* in the parameter block */
+} wcohi_matrix;
+
+/* Number `index` of all matrices, in the order of the parameter rows. */
+static wcohi_matrix wcohi_matrix_at(const wcohi_param_row *rows, int index)
+{
+    wcohi_matrix matrix;
+    while (index >= rows->matrices) index -= rows++->matrices;
+    matrix.row = rows;
+    matrix.rows = rows->dims == 3 ? rows->shape[1] : rows->shape[0] / rows->matrices;
+    matrix.columns = rows->shape[rows->dims - 1];
+    matrix.offset = rows->offset + rows->count / (size_t)rows->matrices * (size_t)index;
+    return matrix;
+}
+
+#ifdef WAVECOH_PLAIN
+/* Every singular value of x [R,C] towards 1, in place; room: wcohi_matrix_reals(R, C) doubles. */
+static WCOHI_UNUSED void wcohi_muon_plain(double *x, int rows, int columns, double *room)
+{
+    int small = WCOHI_MIN(rows, columns), wide = WCOHI_MAX(rows, columns), round, i, j, k;
+    int is = rows <= columns ? columns : 1,
+        js = rows <= columns ? 1 : columns; /* of it lying down */
+    double norm = 0, *a = room, *b = a + small * small, *next = b + small * small;
+    for (i = 0; i < rows * columns; i++) norm += x[i] * x[i];
+    for (i = 0; i < rows * columns; i++) x[i] /= sqrt(norm) + 1e-7;
+    for (round = 0; round < WCOHI_MUON_ROUNDS; round++) {
+        for (i = 0; i < small; i++)
+            for (j = 0; j < small; j++)
+                for (a[i * small + j] = 0, k = 0; k < wide; k++)
+                    a[i * small + j] += x[i * is + k * js] * x[j * is + k * js];
+        for (i = 0; i < small; i++)
+            for (j = 0; j < small; j++) {
+                double square = 0;
+                for (k = 0; k < small; k++) square += a[i * small + k] * a[k * small + j];
+                b[i * small + j] = WCOHI_MUON_B * a[i * small + j] + WCOHI_MUON_C * square;
+            }
+        for (i = 0; i < small; i++)
+            for (j = 0; j < wide; j++) {
+                double sum = WCOHI_MUON_A * x[i * is + j * js];
+                for (k = 0; k < small; k++) sum += b[i * small + k] * x[k * is + j * js];
+                next[i * is + j * js] = sum;
+            }
+        memcpy(x, next, (size_t)rows * (size_t)columns * sizeof *x);
+    }
+}
+#endif
+
+/* A product of Muon: on one thread, for there are many matrices. */
+typedef struct wcohi_muon_room {
+    wcohi_compute compute;
+    int rows, columns, small; /* of the matrix; small: its shorter side */
+    wcoh_real *x, *next;      /* [rows,columns] */
+    wcoh_real *gram, *square; /* [small,small] */
+} wcohi_muon_room;
+
+/* c = a b, or b a^T and the like as `args` says beforehand; every matrix is without gaps. */
+static void wcohi_muon_product(const wcohi_muon_room *room, wcohi_gemm_args *args, wcoh_real *c,
+                               const wcoh_real *a, const wcoh_real *b, int m, int k)
+{
+    args->m = m;
+    args->k = k;
+    args->a = a;
+    args->lda = (size_t)(args->ta ? m : k);
+    args->b = b;
+    args->ldb = (size_t)(args->tb ? k : args->n);
+    args->c = c;
+    args->ldc = (size_t)args->n;
+    wcohi_gemm(&room->compute, args);
+}
+
+/* gram = X X^T, or X^T X if X stands upright: always the smaller one. */
+static void wcohi_muon_gram(const wcohi_muon_room *room)
+{
+    int upright = room->rows > room->columns;
+    wcohi_gemm_args args;
+    memset(&args, 0, sizeof args);
+    args.half = 1;
+    args.n = room->small;
+    args.ta = upright;
+    args.tb = !upright;
+    wcohi_muon_product(room, &args, room->gram, room->x, room->x, room->small,
+                       upright ? room->rows : room->columns);
+    room->compute.kernels->muon->mirror(room->gram, room->small);
+}
+
+/* One round: next = (a + b A + c A^2) X, or X (..) if X stands upright; then they change places. */
+static void wcohi_muon_round(wcohi_muon_room *room)
+{
+    const wcohi_muon_kernels *kernels = room->compute.kernels->muon;
+    int i, n = room->small, upright = room->rows > room->columns;
+    wcoh_real *x = room->x;
+    wcohi_gemm_args args;
+    wcohi_muon_gram(room);
+    memset(&args, 0, sizeof args);
+    args.half = 1;
+    args.n = n;
+    wcohi_muon_product(room, &args, room->square, room->gram, room->gram, n, n);
+    for (i = 0; i < n; i++) { /* left of the diagonal alone */
+        wcoh_real *row = room->square + (size_t)i * (size_t)n;
+        kernels->blend(row, (wcoh_real)WCOHI_MUON_C, room->gram + (row - room->square),
+                       (wcoh_real)WCOHI_MUON_B, (size_t)i + 1);
+        row[i] += (wcoh_real)WCOHI_MUON_A;
+    }
+    kernels->mirror(room->square, n);
+    memset(&args, 0, sizeof args);
+    args.n = room->columns;
+    wcohi_muon_product(room, &args, room->next, upright ? x : room->square,
+                       upright ? room->square : x, room->rows, n);
+    room->x = room->next;
+    room->next = x;
+}
+
+/* ---- the update ------------------------------------------------------------------------------ */
+
 typedef struct wcohi_update_job {
     wcohi_cpu_exec *exec;
     const wcohi_param_row *row;
     wcohi_adamw rule;
+    wcohi_muon muon;
     double *squares; /* [chunks] */
     size_t count;
+    int first; /* of the matrices whose turn it is */
 } wcohi_update_job;
 
 static void wcohi_squares_job(int index, int slot, void *user)
@@ -12726,15 +12986,49 @@ static double wcohi_gradient_norm(wcohi_cpu_exec *exec)
     return sqrt(sum);
 }
 
-static void wcohi_adamw_job(int index, int slot, void *user)
+/* The direction of one matrix, on one thread; it waits in the place of the second moment, which Muon
+   has none of. */
+static void wcohi_muon_job(int index, int slot, void *user)
 {
     const wcohi_update_job *job = (const wcohi_update_job *)user;
     wcohi_cpu_exec *exec = job->exec;
+    const wcohi_kernels *kernels = exec->compute.kernels;
+    wcohi_matrix matrix = wcohi_matrix_at(exec->base.model->rows, job->first + index);
+    size_t count = (size_t)matrix.rows * (size_t)matrix.columns;
+    wcohi_muon_room room;
+    double norm;
+    int round;
+    room.compute = exec->compute;
+    room.compute.pool = NULL;
+    room.compute.pack += wcohi_pack_count(slot);
+    room.rows = matrix.rows;
+    room.columns = matrix.columns;
+    room.small = WCOHI_MIN(matrix.rows, matrix.columns);
+    room.x = exec->scratch + (size_t)slot * exec->scratch_count;
+    room.next = room.x + count;
+    room.gram = room.next + count;
+    room.square = room.gram + (size_t)room.small * (size_t)room.small;
+    kernels->muon->mix(room.x, exec->moment1 + matrix.offset, exec->gradient + matrix.offset, count,
+                       &job->muon);
+    norm = sqrt(kernels->common->sum_squares(room.x, count)) + 1e-7;
+    kernels->muon->blend(room.x, (wcoh_real)(1 / norm), room.x, 0, count);
+    for (round = 0; round < WCOHI_MUON_ROUNDS; round++) wcohi_muon_round(&room);
+    memcpy(exec->moment2 + matrix.offset, room.x, count * sizeof *room.x);
+}
+
+static void wcohi_update_chunk(int index, int slot, void *user)
+{
+    const wcohi_update_job *job = (const wcohi_update_job *)user;
+    wcohi_cpu_exec *exec = job->exec;
+    const wcohi_kernels *kernels = exec->compute.kernels;
     size_t from = (size_t)index * WCOHI_UPDATE_CHUNK, at = job->row->offset + from;
+    size_t count = WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->row->count - from);
+    wcoh_real *p = exec->base.model->params + at, *m = exec->moment1 + at, *v = exec->moment2 + at;
+    const wcoh_real *g = exec->gradient + at;
     (void)slot;
-    exec->compute.kernels->adamw->adamw(
-        exec->base.model->params + at, exec->moment1 + at, exec->moment2 + at, exec->gradient + at,
-        WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->row->count - from), &job->rule);
+    if (exec->base.plan->muon && job->row->matrices)
+        kernels->muon->step(p, m, g, v, count, &job->muon);
+    else kernels->adamw->adamw(p, m, v, g, count, &job->rule);
 }
 
 /* 1 if the gradient, clipped, may enter the moments: they stay finite while its squares are floats,
@@ -12744,42 +13038,82 @@ static int wcohi_gradient_fits(double norm, double clip)
     return wcohi_is_finite(norm) && (clip > 0 ? WCOHI_MIN(norm, clip) : norm) <= 1e19;
 }
 
-static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
+static void wcohi_update_rules(wcohi_update_job *job, wcohi_cpu_exec *exec,
+                               const wcohi_update *update)
 {
-    wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
-    wcoh_model *model = base->model;
-    wcohi_update_job job;
-    double norm = wcohi_gradient_norm(exec);
+    double norm = exec->outcome.norm;
+    memset(job, 0, sizeof *job);
+    job->exec = exec;
+    job->rule.lr = (wcoh_real)update->lr;
+    job->rule.beta1 = (wcoh_real)update->beta1;
+    job->rule.beta2 = (wcoh_real)update->beta2;
+    job->rule.epsilon = (wcoh_real)update->epsilon;
+    job->rule.correction1 = (wcoh_real)(1 / (1 - pow(update->beta1, (double)update->step)));
+    job->rule.correction2 = (wcoh_real)(1 / (1 - pow(update->beta2, (double)update->step)));
+    job->rule.scale =
+        (wcoh_real)(update->clip > 0 && norm > update->clip ? update->clip / norm : 1);
+    job->muon.lr = (wcoh_real)update->muon_lr;
+    job->muon.momentum = (wcoh_real)update->momentum;
+    job->muon.scale = job->rule.scale;
+}
+
+/* The size of Muon's steps of a row's matrices. */
+static double wcohi_muon_size(const wcohi_param_row *row)
+{
+    wcohi_matrix matrix;
+    if (!row->matrices) return 0;
+    matrix = wcohi_matrix_at(row, 0);
+    return 0.2 * sqrt((double)WCOHI_MAX(matrix.rows, matrix.columns));
+}
+
+/* Parameters and moments change, row by row. */
+static void wcohi_update_apply(wcohi_update_job *job, const wcohi_update *update)
+{
+    wcohi_cpu_exec *exec = job->exec;
+    wcoh_model *model = exec->base.model;
     size_t i;
     int r;
-    (void)error;
-    memset(&job, 0, sizeof job);
-    job.exec = exec;
-    exec->outcome.nats = exec->gradient_loss;
-    exec->outcome.norm = norm;
-    exec->outcome.applied =
-        wcohi_is_finite(exec->gradient_loss) && wcohi_gradient_fits(norm, update->clip);
-    if (!exec->outcome.applied) return WCOH_OK;
-    job.rule.lr = (wcoh_real)update->lr;
-    job.rule.beta1 = (wcoh_real)update->beta1;
-    job.rule.beta2 = (wcoh_real)update->beta2;
-    job.rule.epsilon = (wcoh_real)update->epsilon;
-    job.rule.correction1 = (wcoh_real)(1 / (1 - pow(update->beta1, (double)update->step)));
-    job.rule.correction2 = (wcoh_real)(1 / (1 - pow(update->beta2, (double)update->step)));
-    job.rule.scale =
-        (wcoh_real)(update->clip > 0 && norm > update->clip ? update->clip / norm : 1);
     for (r = 0; r < model->row_count; r++) {
         wcoh_real *data = model->params + model->rows[r].offset;
-        job.row = &model->rows[r];
-        if (!job.row->trained) continue;
-        job.rule.decay = job.row->decayed ? (wcoh_real)update->decay : 0;
+        job->row = &model->rows[r];
+        if (!job->row->trained) continue;
+        job->rule.decay = job->row->decayed ? (wcoh_real)update->decay : 0;
+        job->muon.decay = job->rule.decay;
+        job->muon.size = (wcoh_real)wcohi_muon_size(job->row);
         wcohi_pool_run(exec->compute.pool,
-                       (int)((job.row->count + WCOHI_UPDATE_CHUNK - 1) / WCOHI_UPDATE_CHUNK),
-                       10.0 * (double)job.row->count, wcohi_adamw_job, &job);
-        for (i = 0; job.row->maximum < 1e30 && i < job.row->count; i++)
-            if (data[i] > (wcoh_real)job.row->maximum) data[i] = (wcoh_real)job.row->maximum;
+                       (int)((job->row->count + WCOHI_UPDATE_CHUNK - 1) / WCOHI_UPDATE_CHUNK),
+                       10.0 * (double)job->row->count, wcohi_update_chunk, job);
+        for (i = 0; job->row->maximum < 1e30 && i < job->row->count; i++)
+            if (data[i] > (wcoh_real)job->row->maximum) data[i] = (wcoh_real)job->row->maximum;
     }
     model->version++;
+}
+
+/* *time: matrices whose direction is known. */
+static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update, int whole,
+                                    int *time, wcoh_error *error)
+{
+    wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
+    int left = base->plan->muon ? base->plan->matrices - *time : 0;
+    wcohi_update_job job;
+    (void)error;
+    if (*time == 0) {
+        exec->outcome.nats = exec->gradient_loss;
+        exec->outcome.norm = wcohi_gradient_norm(exec);
+        exec->outcome.applied = wcohi_is_finite(exec->gradient_loss) &&
+                                wcohi_gradient_fits(exec->outcome.norm, update->clip);
+    }
+    if (!exec->outcome.applied) return WCOH_OK;
+    wcohi_update_rules(&job, exec, update);
+    job.first = *time;
+    if (left > 0) {
+        int now = whole ? left : WCOHI_MIN(left, wcohi_pool_slots(exec->compute.pool));
+        wcohi_pool_run(exec->compute.pool, now, 1e30, wcohi_muon_job, &job);
+        *time += now;
+        if (now < left) return WCOH_OK;
+    }
+    *time = 0;
+    wcohi_update_apply(&job, update);
     return WCOH_OK;
 }
 #endif
@@ -12926,6 +13260,7 @@ static wcohi_sizes wcohi_plan_sizes(const wcohi_plan *plan, int slots)
         most.scratch = WCOHI_MAX(most.scratch, one.scratch);
         most.shared = WCOHI_MAX(most.shared, one.shared);
     }
+    if (plan->muon) most.scratch = WCOHI_MAX(most.scratch, plan->matrix);
     most.partial = wcohi_round_up(most.partial, WCOHI_ALIGN / sizeof(float));
     most.scratch = wcohi_round_up(most.scratch, WCOHI_ALIGN / sizeof(float));
     return most;
@@ -13262,14 +13597,19 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_INT(T, batch, 12, 1, 1048576, 0, "windows a micro-batch"),
     WCOHI_INT(T, seq, 64, 1, 16777216, 0, "tokens a window"),
     WCOHI_LIVE_INT(T, steps, 2000, 1, 2147483647, 1, "steps of the run; negative: without end"),
+    WCOHI_CHOICE(T, optimizer, "adamw muon",
+                 "of hidden matrices: Muon orthogonalises their momenta; all else is AdamW's"),
     WCOHI_LIVE_REAL(T, lr, 4.5e-3, 1e-9, WCOHI_RATE_MOST, 0,
                     "peak learning rate; wider models want less"),
+    WCOHI_LIVE_REAL(T, muon_lr, 4e-3, 1e-9, WCOHI_RATE_MOST, 0,
+                    "peak learning rate of Muon's matrices; it goes up and down as lr does"),
     WCOHI_LIVE_REAL(T, lr_end, 0.1, 1e-9, 1, 1,
                     "share of lr at the end of the cosine; negative: constant lr"),
     WCOHI_LIVE_INT(T, warmup, 100, 1, 2147483647, 1, "steps of linear warm-up; negative: none"),
     WCOHI_REAL(T, beta1, 0.9, 1e-6, 0.999999, 1, "AdamW first moment; negative: 0"),
     WCOHI_REAL(T, beta2, 0.99, 1e-6, 0.9999999, 0, "AdamW second moment"),
     WCOHI_REAL(T, epsilon, 1e-8, 1e-20, 1, 0, "AdamW epsilon"),
+    WCOHI_REAL(T, muon_momentum, 0.95, 1e-6, 0.999999, 1, "Muon's momentum; negative: 0"),
     WCOHI_LIVE_REAL(T, decay, 0.1, 1e-9, 10, 1, "weight decay of matrices; negative: none"),
     WCOHI_LIVE_REAL(T, clip, 1, 1e-6, 1e9, 1,
                     "largest global gradient norm; negative: no clipping"),
@@ -14251,14 +14591,34 @@ static int wcohi_emit(wcohi_walk *walk, const char *part, const char *word, int 
     return walk->row_count++;
 }
 
+/* The last row is a stack of hidden matrices [rows,columns], each of which maps one hidden row to
+   another: what Muon is for. Returns the row's index. */
+static int wcohi_walk_hidden(wcohi_walk *walk, int matrices, int rows, int columns)
+{
+    wcohi_param_row *row = wcohi_walk_at(walk, walk->row_count - 1);
+    if (row->trained) {
+        row->matrices = matrices;
+        walk->plan->matrices += matrices;
+        walk->plan->matrix = WCOHI_MAX(walk->plan->matrix, wcohi_matrix_reals(rows, columns));
+    }
+    return walk->row_count - 1;
+}
+
+/* weight [S O,I], S matrices one on the other, and bias [S O] */
+static wcohi_params wcohi_emit_stack(wcohi_walk *walk, const char *part, int stack, int out, int in)
+{
+    wcohi_params params = wcohi_no_params();
+    wcohi_emit(walk, part, "weight", stack * out, in, 0, WCOHI_INIT_WEIGHT, in);
+    params.row[WCOHI_LINEAR_WEIGHT] = wcohi_walk_hidden(walk, stack, out, in);
+    params.row[WCOHI_LINEAR_BIAS] =
+        wcohi_emit(walk, part, "bias", stack * out, 0, 0, WCOHI_INIT_BIAS, in);
+    return params;
+}
+
 /* weight [O,I] and bias [O] */
 static wcohi_params wcohi_emit_linear(wcohi_walk *walk, const char *part, int out, int in)
 {
-    wcohi_params params = wcohi_no_params();
-    params.row[WCOHI_LINEAR_WEIGHT] =
-        wcohi_emit(walk, part, "weight", out, in, 0, WCOHI_INIT_WEIGHT, in);
-    params.row[WCOHI_LINEAR_BIAS] = wcohi_emit(walk, part, "bias", out, 0, 0, WCOHI_INIT_BIAS, in);
-    return params;
+    return wcohi_emit_stack(walk, part, 1, out, in);
 }
 
 /* weight [G,O/G,I/G], G diagonal blocks of a square matrix, and bias [O] */
@@ -14266,8 +14626,8 @@ static wcohi_params wcohi_emit_blocks(wcohi_walk *walk, const char *part, int gr
 {
     wcohi_params params = wcohi_no_params();
     int block = width / groups;
-    params.row[WCOHI_LINEAR_WEIGHT] =
-        wcohi_emit(walk, part, "weight", groups, block, block, WCOHI_INIT_WEIGHT, block);
+    wcohi_emit(walk, part, "weight", groups, block, block, WCOHI_INIT_WEIGHT, block);
+    params.row[WCOHI_LINEAR_WEIGHT] = wcohi_walk_hidden(walk, groups, block, block);
     params.row[WCOHI_LINEAR_BIAS] =
         wcohi_emit(walk, part, "bias", width, 0, 0, WCOHI_INIT_BIAS, block);
     return params;
@@ -14277,12 +14637,12 @@ static wcohi_params wcohi_emit_maestro(wcohi_walk *walk, const char *part)
 {
     wcohi_params params = wcohi_no_params();
     int width = 2 * walk->desc->bands, narrow = walk->desc->maestro;
-    params.row[WCOHI_MAESTRO_SQUEEZE] =
-        wcohi_emit(walk, part, "squeeze.weight", narrow, width, 0, WCOHI_INIT_WEIGHT, width);
+    wcohi_emit(walk, part, "squeeze.weight", narrow, width, 0, WCOHI_INIT_WEIGHT, width);
+    params.row[WCOHI_MAESTRO_SQUEEZE] = wcohi_walk_hidden(walk, 1, narrow, width);
     params.row[WCOHI_MAESTRO_SQUEEZE_BIAS] =
         wcohi_emit(walk, part, "squeeze.bias", narrow, 0, 0, WCOHI_INIT_BIAS, width);
-    params.row[WCOHI_MAESTRO_EXPAND] =
-        wcohi_emit(walk, part, "expand.weight", width, narrow, 0, WCOHI_INIT_WEIGHT, narrow);
+    wcohi_emit(walk, part, "expand.weight", width, narrow, 0, WCOHI_INIT_WEIGHT, narrow);
+    params.row[WCOHI_MAESTRO_EXPAND] = wcohi_walk_hidden(walk, 1, width, narrow);
     params.row[WCOHI_MAESTRO_EXPAND_BIAS] =
         wcohi_emit(walk, part, "expand.bias", width, 0, 0, WCOHI_INIT_BIAS, narrow);
     return params;
@@ -14444,7 +14804,7 @@ static int wcohi_walk_maestro(wcohi_walk *walk, const wcohi_params *params, int 
 static int wcohi_walk_dot(wcohi_walk *walk, int in)
 {
     int width = 2 * walk->desc->bands, all;
-    wcohi_params params = wcohi_emit_linear(walk, "attn.qkv.", 3 * width, width);
+    wcohi_params params = wcohi_emit_stack(walk, "attn.qkv.", 3, width, width);
     wcohi_op *op;
     all = wcohi_walk_linear(walk, &params, in, -1, 3 * width)->out;
     params = wcohi_no_params();
@@ -14531,6 +14891,7 @@ static wcohi_params wcohi_emit_asked(wcohi_walk *walk, const wcohi_asked *asked,
                       ? wcohi_emit(walk, "attn.", c->bias, c->wide, 0, 0, c->start_bias,
                                    c->value_bias)
                       : wcohi_emit(walk, "attn.", c->weight, c->wide, width, 0, c->start, c->value);
+            if (!bias) wcohi_walk_hidden(walk, 1, c->wide, width);
             if (i == 0) params.row[bias ? WCOHI_LINEAR_BIAS : WCOHI_LINEAR_WEIGHT] = row;
         }
     }
@@ -14789,8 +15150,8 @@ static void wcohi_walk_plan(wcohi_plan *plan, const wcoh_model_desc *desc, wcohi
     memset(&walk, 0, sizeof walk);
     walk.desc = desc;
     walk.plan = plan;
-    plan->count = plan->tensor_count = plan->overflow = 0;
-    plan->states = 0;
+    plan->count = plan->tensor_count = plan->overflow = plan->matrices = 0;
+    plan->states = plan->matrix = 0;
     plan->training = mode == WCOHI_MODE_TRAIN;
     plan->session = mode == WCOHI_MODE_SESSION;
     wcohi_walk_model(&walk);
@@ -15186,6 +15547,7 @@ WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_p
     param->count = row->count;
     param->trained = row->trained;
     param->decayed = row->decayed;
+    param->matrices = row->matrices;
     param->data = model->params + row->offset;
     return WCOH_OK;
 }
@@ -15242,6 +15604,7 @@ typedef struct wcohi_engine_desc {
     int batch, seq;
     wcohi_mode mode;
     wcohi_rates rates; /* of a training plan */
+    int muon; /* 1: the plan's optimiser is Muon */
     const wcoh_cpu_desc *cpu;
     wcoh_device *device;
     const wcoh_memory *memory;
@@ -15272,6 +15635,7 @@ WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error 
         WCOH_OK)
         return result;
     wcohi_plan_layout(&plan, &arena, desc->model, desc->mode);
+    plan.muon = desc->muon;
     wcohi_plan_build(&plan, desc->model, NULL, desc->batch, desc->seq, desc->mode);
     if (plan.overflow || plan.activations == WCOHI_SIZE_BAD)
         result = wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
@@ -15287,6 +15651,7 @@ WCOHI_COLD wcoh_result wcohi_engine_open(wcohi_engine *engine, const wcohi_engin
                                          wcoh_model *model, wcoh_error *error)
 {
     wcoh_result result;
+    engine->plan.muon = desc->muon;
     wcohi_plan_build(&engine->plan, &model->desc, model->rows, desc->batch, desc->seq, desc->mode);
     engine->device = desc->device;
     if (!desc->device) {
@@ -16110,6 +16475,7 @@ WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
    Nothing here knows an architecture: all loops go over the parameter table and field tables. */
 
 #define WCOHI_FORMAT "1"
+#define WCOHI_MOMENTS "adam. muon." /* how names of tensors begin that only a trainer reads */
 
 /* ---- settings as metadata -------------------------------------------------------------------- */
 
@@ -16385,7 +16751,7 @@ WCOHI_COLD wcoh_result wcohi_model_build(wcoh_model **model, const wcoh_tensors 
                           (unsigned long long)t->file_size);
     if ((result = wcoh_model_create(model, desc, error)) != WCOH_OK) return result;
     contents = wcohi_model_contents(*model);
-    result = wcohi_load(t, &contents, "adam.", 0, NULL, error);
+    result = wcohi_load(t, &contents, WCOHI_MOMENTS, 0, NULL, error);
     if (!result) return WCOH_OK;
     wcoh_model_destroy(*model);
     *model = NULL;
@@ -16427,7 +16793,7 @@ WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_
     hooks = wcohi_temporary(&wcoh_model_get_desc(model)->memory);
     if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
     contents = wcohi_model_contents(model);
-    result = wcohi_load(t, &contents, "adam.", 1, &hooks, error);
+    result = wcohi_load(t, &contents, WCOHI_MOMENTS, 1, &hooks, error);
     if (!result) wcoh_model_touch(model);
     wcoh_tensors_close(t);
     return result;
@@ -16691,9 +17057,9 @@ typedef struct wcohi_mark {
 typedef struct wcohi_train_state {
     uint64_t step, tokens, best_step, adam_steps, patience_used;
     double train_loss, val_loss, best_val, grad_norm, lr, seconds;
-    uint64_t turn_step; /* the rate's way began before that step, 0 is the first .. */
-    double turn_lr;     /* .. at that rate, 0 at the very beginning .. */
-    int turn;           /* .. and is this wcohi_turn */
+    uint64_t turn_step;           /* the rates' way began before that step, 0 is the first .. */
+    double turn_lr, turn_muon_lr; /* .. at these rates, 0 at the very beginning .. */
+    int turn;                     /* .. and is this wcohi_turn */
     wcoh_rng rng;       /* of the batches of the next step */
     int evaluate;       /* 1: an evaluation is due before the next step */
     int best_pending;   /* 1: nobody said yet that the best weights are kept */
@@ -16713,7 +17079,7 @@ typedef enum wcohi_turn {
 typedef enum wcohi_phase {
     WCOHI_PHASE_BATCH,   /* draw windows */
     WCOHI_PHASE_PASS,    /* one op, forward or backward */
-    WCOHI_PHASE_UPDATE,  /* all-reduce, clip, AdamW */
+    WCOHI_PHASE_UPDATE,  /* all-reduce, clip, the optimiser or a part of it */
     WCOHI_PHASE_WINDOWS, /* evaluation: gather windows, or its end */
     WCOHI_PHASE_SCORE    /* evaluation: one op forward */
 } wcohi_phase;
@@ -16736,7 +17102,8 @@ struct wcoh_trainer {
     wcohi_train_state state;
     wcohi_phase phase;
     wcoh_rng rng;       /* state.rng plus what the step under way has drawn */
-    int time;           /* of the pass under way */
+    int time;           /* of the pass or the update under way */
+    wcohi_update update; /* under way */
     int micro;          /* micro-batches done in this step */
     size_t counted;     /* targets of this step so far, those that count */
     size_t window;      /* evaluation: windows done */
@@ -16824,6 +17191,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engi
     engine->mode = WCOHI_MODE_TRAIN;
     engine->rates.branch = desc->dropout;
     engine->rates.embed = desc->embedding_dropout;
+    engine->muon = desc->optimizer == WCOH_OPTIMIZER_MUON;
     engine->cpu = &desc->cpu;
     engine->device = desc->device;
     engine->memory = &desc->memory;
@@ -17161,35 +17529,50 @@ static void wcohi_run_noise(wcoh_trainer *trainer)
 
 /* ---- the schedule ---------------------------------------------------------------------------- */
 
-/* Learning rate of step `step` (0 is the first): linear warm-up from where the turn began to lr, then
-   a cosine to lr_end * lr at the last step; without end it stays at lr. A final decay is that cosine
-   alone, from the rate where it began. */
-static double wcohi_learning_rate(const wcoh_trainer_desc *desc, const wcohi_train_state *state,
-                                  uint64_t step)
+/* A learning rate of step `step` (0 is the first): linear warm-up from where the turn began to its
+   peak, then a cosine to lr_end * peak at the last step; without end it stays there. A final decay is
+   that cosine alone, from the rate where it began. */
+static double wcohi_rate_at(const wcoh_trainer_desc *desc, const wcohi_train_state *state,
+                            uint64_t step, double peak, double began)
 {
-    double from = desc->lr, end = desc->lr_end, warmup = WCOHI_MAX(desc->warmup, 0);
+    double from = peak, end = desc->lr_end, warmup = WCOHI_MAX(desc->warmup, 0);
     double at = (double)(step - state->turn_step), length, share;
-    if (state->turn == WCOHI_TURN_KEEP) return state->turn_lr;
+    if (state->turn == WCOHI_TURN_KEEP) return began;
     if (state->turn == WCOHI_TURN_FALL) {
-        from = state->turn_lr;
-        end = end < 0 ? end : WCOHI_MIN(desc->lr * end / from, 1.0); /* it never rises */
+        from = began;
+        end = end < 0 || from <= 0 ? end : WCOHI_MIN(peak * end / from, 1.0); /* it never rises */
         warmup = 0;
     }
-    if (at < warmup) return state->turn_lr + (desc->lr - state->turn_lr) * (at + 1) / warmup;
+    if (at < warmup) return began + (peak - began) * (at + 1) / warmup;
     length = desc->steps - (double)state->turn_step - warmup;
     if (end < 0 || desc->steps < 0 || length <= 0) return from;
     share = WCOHI_MIN((at - warmup) / length, 1.0);
     return from * (end + (1 - end) * 0.5 * (1 + cos(wcohi_pi * share)));
 }
 
-/* The rate at hand becomes the beginning of a new way; one to another peak that no step has gone yet
+static double wcohi_learning_rate(const wcoh_trainer_desc *desc, const wcohi_train_state *state,
+                                  uint64_t step)
+{
+    return wcohi_rate_at(desc, state, step, desc->lr, state->turn_lr);
+}
+
+static double wcohi_muon_rate(const wcoh_trainer_desc *desc, const wcohi_train_state *state,
+                              uint64_t step)
+{
+    return wcohi_rate_at(desc, state, step, desc->muon_lr, state->turn_muon_lr);
+}
+
+/* The rates at hand become the beginning of a new way; one to another peak that no step has gone yet
    is begun again. */
 static void wcohi_turn_take(wcohi_train_state *state, const wcoh_trainer_desc *desc,
                             wcohi_turn turn)
 {
     int again = turn == WCOHI_TURN_RISE && state->turn == WCOHI_TURN_RISE &&
                 state->turn_step == state->step;
-    if (!again) state->turn_lr = wcohi_learning_rate(desc, state, state->step);
+    if (!again) {
+        state->turn_lr = wcohi_learning_rate(desc, state, state->step);
+        state->turn_muon_lr = wcohi_muon_rate(desc, state, state->step);
+    }
     state->turn_step = state->step;
     state->turn = (int)turn;
 }
@@ -17200,7 +17583,8 @@ static void wcohi_turn_settings(wcohi_train_state *state, const wcoh_trainer_des
 {
     int falls = state->turn == WCOHI_TURN_FALL;
     if (state->step == 0) return;
-    if (after->lr < before->lr || after->lr > before->lr)
+    if (after->lr < before->lr || after->lr > before->lr || after->muon_lr < before->muon_lr ||
+        after->muon_lr > before->muon_lr)
         wcohi_turn_take(state, before, WCOHI_TURN_RISE);
     else if (after->steps == before->steps || state->turn_step == state->step) return;
     else if (wcohi_steps_made(before, state) || (falls && after->steps < 0))
@@ -17344,6 +17728,7 @@ static wcoh_result wcohi_unit_train(wcoh_trainer *trainer, wcoh_error *error)
         return wcohi_unit_passed(trainer, error);
     }
     trainer->phase = WCOHI_PHASE_UPDATE;
+    trainer->time = 0;
     return WCOH_OK;
 }
 
@@ -17360,25 +17745,36 @@ static wcoh_result wcohi_all_reduce(wcoh_trainer *trainer, wcoh_error *error)
     return table->upload(exec, WCOHI_AREA_GRADIENT, 0, gradient, count, error);
 }
 
-/* Begin clip and AdamW with the gradient at hand, and count the step. */
-static wcoh_result wcohi_trainer_apply(wcoh_trainer *trainer, wcoh_error *error)
+/* The settings of the step that begins. */
+static void wcohi_trainer_rules(wcoh_trainer *trainer)
 {
     const wcoh_trainer_desc *desc = &trainer->desc;
+    const wcohi_train_state *state = &trainer->state;
+    wcohi_update *update = &trainer->update;
+    update->step = state->adam_steps + 1;
+    update->lr = wcohi_learning_rate(desc, state, state->step);
+    update->beta1 = WCOHI_MAX(desc->beta1, 0);
+    update->beta2 = desc->beta2;
+    update->epsilon = desc->epsilon;
+    update->decay = WCOHI_MAX(desc->decay, 0);
+    update->clip = WCOHI_MAX(desc->clip, 0);
+    update->muon_lr = wcohi_muon_rate(desc, state, state->step);
+    update->momentum = WCOHI_MAX(desc->muon_momentum, 0);
+}
+
+/* Clip and optimiser with the gradient at hand, or with `whole` 0 a part of them; time is 0 again
+   when the step is counted. */
+static wcoh_result wcohi_trainer_apply(wcoh_trainer *trainer, int whole, wcoh_error *error)
+{
     wcohi_train_state *state = &trainer->state;
-    wcohi_update update;
     wcoh_result result;
-    update.step = state->adam_steps + 1;
-    update.lr = wcohi_learning_rate(desc, state, state->step);
-    update.beta1 = WCOHI_MAX(desc->beta1, 0);
-    update.beta2 = desc->beta2;
-    update.epsilon = desc->epsilon;
-    update.decay = WCOHI_MAX(desc->decay, 0);
-    update.clip = WCOHI_MAX(desc->clip, 0);
-    result = trainer->engine.device->table->update(trainer->engine.exec, &update, error);
-    if (result) return result;
+    if (trainer->time == 0) wcohi_trainer_rules(trainer);
+    result = trainer->engine.device->table->update(trainer->engine.exec, &trainer->update, whole,
+                                                   &trainer->time, error);
+    if (result || trainer->time) return result;
     state->adam_steps++;
     state->step++;
-    state->lr = update.lr;
+    state->lr = trainer->update.lr;
     return WCOH_OK;
 }
 
@@ -17440,10 +17836,12 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
     const wcoh_trainer_desc *desc = &trainer->desc;
     double nats = 0, counted = (double)trainer->counted;
     wcoh_result result = WCOH_OK, ahead = WCOH_OK;
-    state->rng = trainer->rng;
     before = *state;
-    if (desc->all_reduce) result = wcohi_all_reduce(trainer, error);
-    if (!result) result = wcohi_trainer_apply(trainer, error);
+    before.rng = trainer->rng;
+    if (desc->all_reduce && trainer->time == 0) result = wcohi_all_reduce(trainer, error);
+    if (!result) result = wcohi_trainer_apply(trainer, trainer->until >= HUGE_VAL, error);
+    if (!result && trainer->time) return WCOH_OK; /* the rest of it later */
+    state->rng = trainer->rng;
     if (!result) {
         state->evaluate =
             trainer->val.size && desc->eval_every > 0 &&
@@ -17659,7 +18057,7 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
     before = trainer->state;
     wcohi_trainer_rewind(trainer);
     if (trainer->desc.all_reduce) result = wcohi_all_reduce(trainer, error);
-    if (!result) result = wcohi_trainer_apply(trainer, error);
+    if (!result) result = wcohi_trainer_apply(trainer, 1, error);
     if (!result) result = wcohi_trainer_outcome(trainer, &nats, error);
     if (result) trainer->state = before;
     if (stats) wcoh_trainer_stats(trainer, stats);
@@ -17713,32 +18111,30 @@ WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error)
 static wcoh_model *wcohi_trainer_model(wcoh_trainer *trainer) { return trainer->model; }
 static wcohi_train_state *wcohi_trainer_state(wcoh_trainer *trainer) { return &trainer->state; }
 
-/* Host copies of the moments of parameter `index`, [count] each; 0 if it is frozen or a device
-   failed. */
-static int wcohi_trainer_moments(wcoh_trainer *trainer, int index, wcoh_real **m, wcoh_real **v)
+/* Moments of parameter `index` that a checkpoint keeps: AdamW's two, Muon's one, none of a frozen
+   one. */
+static int wcohi_trainer_moments(const wcoh_trainer *trainer, int index)
 {
     const wcohi_param_row *row = &trainer->model->rows[index];
-    const wcohi_device_table *table = trainer->engine.device->table;
-    wcoh_real *first, *second;
-    if (!row->trained) return 0;
-    first = (wcoh_real *)table->map(trainer->engine.exec, WCOHI_AREA_MOMENT1, NULL);
-    second = (wcoh_real *)table->map(trainer->engine.exec, WCOHI_AREA_MOMENT2, NULL);
-    if (!first || !second) return 0;
-    *m = first + row->offset;
-    *v = second + row->offset;
-    return 1;
+    return !row->trained ? 0 : trainer->engine.plan.muon && row->matrices ? 1 : 2;
 }
 
-/* Give the device the moments of parameter `index`, [count] each, read from a file. */
-static wcoh_result wcohi_trainer_put_moments(wcoh_trainer *trainer, int index, const wcoh_real *m,
-                                             const wcoh_real *v, wcoh_error *error)
+/* The host copy of all moments, 0 the first, 1 the second, which lie as the trained parameters do; NULL
+   where the device failed. */
+static wcoh_real *wcohi_trainer_moment(wcoh_trainer *trainer, int moment)
+{
+    return (wcoh_real *)trainer->engine.device->table->map(
+        trainer->engine.exec, moment ? WCOHI_AREA_MOMENT2 : WCOHI_AREA_MOMENT1, NULL);
+}
+
+/* Give the device a moment of parameter `index`, [count], read from a file. */
+static wcoh_result wcohi_trainer_put_moment(wcoh_trainer *trainer, int index, int moment,
+                                            const wcoh_real *values, wcoh_error *error)
 {
     const wcohi_param_row *row = &trainer->model->rows[index];
-    const wcohi_device_table *table = trainer->engine.device->table;
-    wcohi_exec *exec = trainer->engine.exec;
-    wcoh_result result = table->upload(exec, WCOHI_AREA_MOMENT1, row->offset, m, row->count, error);
-    return result ? result
-                  : table->upload(exec, WCOHI_AREA_MOMENT2, row->offset, v, row->count, error);
+    return trainer->engine.device->table->upload(trainer->engine.exec,
+                                                 moment ? WCOHI_AREA_MOMENT2 : WCOHI_AREA_MOMENT1,
+                                                 row->offset, values, row->count, error);
 }
 
 /* After a resume wrote the model's parameters and the state, of a run with the settings `before`:
@@ -17761,36 +18157,31 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, const wcoh_trai
 
 /* ---- trainer --------------------------------------------------------------------------------- */
 
-/* The parameters, then adam.m.NAME and adam.v.NAME of each trained one. A device's moments are
-   fetched once: they lie in one array, at the places that the parameters have in theirs. */
+/* The parameters, then the moments of each trained one: adam.m.NAME and adam.v.NAME, or of what is
+   Muon's muon.m.NAME. A device's moments are fetched once: they lie in one array, at the places that
+   the parameters have in theirs. */
 typedef struct wcohi_trainer_view {
     wcoh_trainer *trainer;
     wcoh_model *model;
     wcoh_real *origin, *moment[2]; /* of the first trained parameter */
-    int trained;                   /* parameters that have moments */
-    int at, before;                /* the last row asked for its moments, trained rows before it */
-    const wcoh_real *first;        /* adam.m.NAME of a file, until adam.v.NAME comes */
+    int at, before;                /* the last row asked for its moments, moments before its own */
 } wcohi_trainer_view;
 
-/* The row of trained parameter `ordinal`. The list is walked in order: it lies at the last one's
-   place or soon behind it. */
-static int wcohi_trainer_row(wcohi_trainer_view *view, int ordinal, wcoh_param *param)
-{
-    if (ordinal < view->before) view->at = view->before = 0;
-    for (;; view->at++) {
-        wcoh_model_param(view->model, view->at, param, NULL);
-        if (!param->trained) continue;
-        if (view->before == ordinal) return view->at;
-        view->before++;
-    }
-}
-
-/* The parameter of tensor `index` of the list; *moment: 0 is its m, 1 its v, -1 itself. */
+/* The parameter of tensor `index` of the list; *moment: 0 is its m, 1 its v, -1 itself. The list is
+   walked in order: a moment's row is the last one's or soon behind it. */
 static int wcohi_trainer_param(wcohi_trainer_view *view, int index, wcoh_param *param, int *moment)
 {
-    int params = wcoh_model_param_count(view->model);
-    *moment = index < params ? -1 : (index - params) % 2;
-    if (index >= params) return wcohi_trainer_row(view, (index - params) / 2, param);
+    int params = wcoh_model_param_count(view->model), wanted = index - params, here;
+    *moment = -1;
+    if (index >= params) {
+        if (wanted < view->before) view->at = view->before = 0;
+        while ((here = wcohi_trainer_moments(view->trainer, view->at)) <= wanted - view->before) {
+            view->before += here;
+            view->at++;
+        }
+        *moment = wanted - view->before;
+        index = view->at;
+    }
     wcoh_model_param(view->model, index, param, NULL);
     return index;
 }
@@ -17805,7 +18196,9 @@ WCOHI_COLD void wcohi_trainer_tensor(const void *object, int index, wcohi_file_t
         return;
     }
     wcohi_param_tensor(&param, tensor);
-    snprintf(tensor->name, sizeof tensor->name, "adam.%c.%s", moment ? 'v' : 'm', param.name);
+    snprintf(tensor->name, sizeof tensor->name, "%s.%c.%s",
+             wcohi_trainer_moments(view->trainer, row) == 1 ? "muon" : "adam", moment ? 'v' : 'm',
+             param.name);
     tensor->data = view->moment[moment] + (param.data - view->origin);
     if (moment) tensor->minimum = 0;
     tensor->limit = moment ? "finite and not negative" : NULL;
@@ -17817,11 +18210,10 @@ WCOHI_COLD wcoh_result wcohi_trainer_put(const void *object, int index, const vo
     wcohi_trainer_view *view = (wcohi_trainer_view *)(uintptr_t)object;
     wcoh_param param;
     int moment, row = wcohi_trainer_param(view, index, &param, &moment);
-    if (moment < 0) memcpy(param.data, data, param.count * sizeof *param.data);
-    if (moment == 0) view->first = (const wcoh_real *)data;
-    if (moment < 1) return WCOH_OK;
-    return wcohi_trainer_put_moments(view->trainer, row, view->first, (const wcoh_real *)data,
-                                     error);
+    if (moment >= 0)
+        return wcohi_trainer_put_moment(view->trainer, row, moment, (const wcoh_real *)data, error);
+    memcpy(param.data, data, param.count * sizeof *param.data);
+    return WCOH_OK;
 }
 
 typedef enum wcohi_state_kind {
@@ -17851,9 +18243,9 @@ static const struct wcohi_state_field {
     WCOHI_STATE(U64, turn_step, 1),     WCOHI_STATE(REAL, turn_lr, 1),
     WCOHI_STATE(INT, turn, 1),          WCOHI_STATE(U64, text.tokens, 1),
     WCOHI_STATE(HASH, text.hash, 1),    WCOHI_STATE(U64, val.tokens, 1),
-    WCOHI_STATE(HASH, val.hash, 1),
+    WCOHI_STATE(HASH, val.hash, 1),     WCOHI_STATE(REAL, turn_muon_lr, 1),
 #undef WCOHI_STATE
-/* clang-format on */
+    /* clang-format on */
 };
 
 /* One member as text [40]. */
@@ -17942,6 +18334,7 @@ static wcoh_result wcohi_state_check(const wcohi_train_state *state, wcoh_error 
         {"seconds", wcohi_is_finite(state->seconds) && state->seconds >= 0},
         {"lr", state->lr >= 0 && state->lr <= WCOHI_RATE_MOST},
         {"turn_lr", state->turn_lr >= 0 && state->turn_lr <= WCOHI_RATE_MOST},
+        {"turn_muon_lr", state->turn_muon_lr >= 0 && state->turn_muon_lr <= WCOHI_RATE_MOST},
         {"turn",
          state->turn < WCOHI_TURNS && (state->turn == WCOHI_TURN_RISE || state->turn_lr > 0)},
         {"evaluate", state->evaluate <= 1},
@@ -18014,22 +18407,23 @@ static wcoh_result wcohi_note_state(const wcoh_tensors *t, wcohi_train_state *st
 WCOHI_COLD wcoh_result wcohi_trainer_contents(wcoh_trainer *trainer, wcohi_trainer_view *view,
                                               wcohi_contents *contents, wcoh_error *error)
 {
-    int i, params;
+    int i, params, moments = 0;
     wcoh_param param;
     memset(view, 0, sizeof *view);
     view->trainer = trainer;
     view->model = wcohi_trainer_model(trainer);
     params = wcoh_model_param_count(view->model);
     for (i = 0; i < params; i++) {
+        moments += wcohi_trainer_moments(trainer, i);
         wcoh_model_param(view->model, i, &param, NULL);
-        if (!param.trained || view->trained++) continue;
-        view->origin = param.data;
-        if (!wcohi_trainer_moments(trainer, i, &view->moment[0], &view->moment[1]))
+        if (param.trained && !view->origin) view->origin = param.data;
+    }
+    for (i = 0; i < 2 && moments; i++)
+        if ((view->moment[i] = wcohi_trainer_moment(trainer, i)) == NULL)
             return wcohi_fail(error, WCOH_E_DEVICE,
                               "the moments are not to be had from the device");
-    }
     contents->object = view;
-    contents->count = params + 2 * view->trained;
+    contents->count = params + moments;
     contents->tensor = wcohi_trainer_tensor;
     contents->notes = wcohi_trainer_notes;
     contents->put = wcohi_trainer_put;
@@ -18058,6 +18452,20 @@ WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer)
     return wcohi_contents_size(&contents);
 }
 
+/* A run goes on with the optimiser that it began with; files without the setting are AdamW's. */
+static wcoh_result wcohi_note_optimizer(const wcoh_tensors *t, const wcoh_trainer_desc *desc,
+                                        wcoh_error *error)
+{
+    const char *there = wcoh_tensors_metadata(t, "trainer.optimizer");
+    char here[WCOHI_FIELD_TEXT], shown[64];
+    wcoh_field_get(WCOH_DESC_TRAINER, desc, "optimizer", here, sizeof here);
+    if (strcmp(here, there ? there : "adamw") == 0) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_MISMATCH,
+                      "optimizer is %s here and %s in the file, whose moments are of no use to the "
+                      "other: load it as a model and begin a new run",
+                      here, there ? wcohi_shown(there, shown) : "adamw");
+}
+
 WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_tensors *t,
                                              const wcoh_memory *hooks, wcoh_error *error)
 {
@@ -18069,6 +18477,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     memset(&state, 0, sizeof state);
     if (!result)
         result = wcohi_note_same(t, wcoh_model_get_desc(wcohi_trainer_model(trainer)), error);
+    if (!result) result = wcohi_note_optimizer(t, &before, error);
     if (!result) result = wcohi_note_fields(t, WCOH_DESC_TRAINER, "trainer.", &before, error);
     if (!result) result = wcohi_note_state(t, &state, error);
     if (!result) result = wcohi_state_check(&state, error);

@@ -1707,6 +1707,8 @@ static wcoh_result wcohi_gpu_accept(const wcohi_plan *plan, wcoh_error *error)
 {
     wcoh_result result = WCOH_OK;
     int i;
+    if (plan->muon)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "optimizer is muon: Vulkan has adamw alone");
     for (i = 0; i < plan->count && !result; i++)
         if (wcohi_gpu_ops[plan->ops[i].kind].accept)
             result = wcohi_gpu_ops[plan->ops[i].kind].accept(plan, error);
@@ -3269,7 +3271,8 @@ static wcoh_result wcohi_vk_loss(wcohi_exec *base, double *nats, wcoh_error *err
 }
 
 #ifndef WAVECOH_NO_TRAINING
-static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, wcoh_error *error)
+static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, int whole,
+                                   int *time, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
     wcoh_spv_frame *frame;
@@ -3277,6 +3280,7 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     wcohi_gpu_pass pass;
     wcoh_result result;
     int slot;
+    (void)whole, (void)time; /* it is never left half done */
     memset(&pass, 0, sizeof pass);
     pass.first = -1;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;

@@ -705,7 +705,9 @@ static void look_weights(const char *path, int json, spectra *kept)
     for (i = 0; i < wcoh_tensors_count(t); i++) {
         double *values;
         wcoh_tensors_info(t, i, &info, NULL);
-        if (info.dims != 2 || strncmp(info.name, "adam.", 5) == 0 || !info.count) continue;
+        if (info.dims != 2 || strncmp(info.name, "adam.", 5) == 0 ||
+            strncmp(info.name, "muon.", 5) == 0 || !info.count)
+            continue;
         if (matrix_look(t, i, &info, &f, &values, &over[skipped].error)) {
             over[skipped++].tensor = i;
             kept->matrices += is_drawn_size(&info);
