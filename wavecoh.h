@@ -13793,11 +13793,13 @@ WCOHI_COLD int wcohi_field_allows(const wcoh_field *field, double value)
 }
 
 #define WCOHI_FIELD_TEXT 192 /* characters of any field, a whole pattern included */
+#define WCOHI_SHOWN 44       /* of a text that is refused: it may come from a file */
 
 static wcoh_result wcohi_choice_refuse(const wcoh_field *field, const char *text, wcoh_error *error)
 {
-    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": allowed are: %s", field->name, text,
-                      field->choices);
+    char shown[WCOHI_SHOWN];
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%s\": allowed are: %s", field->name,
+                      wcohi_shown_in(text, shown, sizeof shown), field->choices);
 }
 
 /* The value of the choice text [length], -1: there is none. */
@@ -13865,26 +13867,30 @@ WCOH_API wcoh_result wcoh_field_set(wcoh_desc_kind kind, void *desc, const char 
                                     const char *text, wcoh_error *error)
 {
     const wcoh_field *field;
+    char shown[WCOHI_SHOWN];
     double value;
     if (!desc || !name || !text)
         return wcohi_null(!desc ? "desc" : !name ? "name" : "text", error);
     field = wcohi_field_find(kind, name);
-    if (!field) return wcohi_fail(error, WCOH_E_ARGUMENT, "there is no setting \"%.60s\"", name);
+    if (!field)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "there is no setting \"%s\"",
+                          wcohi_shown_in(name, shown, sizeof shown));
     if (field->kind == WCOH_FIELD_CHOICE) return wcohi_choice_set(field, desc, text, error);
     if (field->kind == WCOH_FIELD_SEED) {
         uint64_t seed;
         if (!wcohi_parse_u64(text, &seed))
             return wcohi_fail(error, WCOH_E_ARGUMENT,
-                              "%s is \"%.40s\": expected a whole number of at most 64 bits", name,
-                              text);
+                              "%s is \"%s\": expected a whole number of at most 64 bits", name,
+                              wcohi_shown_in(text, shown, sizeof shown));
         memcpy((unsigned char *)desc + field->offset, &seed, sizeof seed);
         return WCOH_OK;
     }
     if (!wcohi_parse_real(text, &value))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%.40s\": expected a number", name, text);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is \"%s\": expected a number", name,
+                          wcohi_shown_in(text, shown, sizeof shown));
     if (field->kind == WCOH_FIELD_INT && value != floor(value))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %.40s: expected a whole number", name,
-                          text);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %s: expected a whole number", name,
+                          wcohi_shown_in(text, shown, sizeof shown));
     if (!wcohi_field_allows(field, value) || value < -2147483647.0)
         return wcohi_field_range(field, value, error);
     wcohi_field_put(field, desc, value);
@@ -19164,6 +19170,7 @@ static wcohi_arcs wcohi_arcs_of(double phase, double threshold, int n, int bucke
     arcs.start = wcohi_bucket(phase, buckets) - arcs.spread;
     arcs.next = 0;
     arcs.end = WCOHI_MIN(2 * arcs.spread + 1, buckets);
+    if (2.0 * arcs.spread * n >= buckets) arcs.end = buckets; /* no gap between them */
     return arcs;
 }
 

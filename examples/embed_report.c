@@ -647,7 +647,7 @@ static void plot_all(const char *prefix, const vectors *v, const names *n, const
 
 int main(int argc, char **argv)
 {
-    static group groups[GROUPS];
+    group *groups = (group *)memory_of(GROUPS, sizeof *groups);
     static measured all[3][GROUPS]; /* DFT by rotations, by permutations, blocks by rotations */
     wcoh_figure energy[BANDS];
     wcoh_spectral *s;

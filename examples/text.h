@@ -145,7 +145,8 @@ static int write_json(char *out, const char *in, int length, unsigned long point
 {
     if (length == 0) return write_copy(out, UTF8_BROKEN, 3);
     if (point == '"' || point == '\\') return sprintf(out, "\\%c", (int)point);
-    if (point < 0x20 || point == 0x7f) return sprintf(out, "\\u%04lx", point);
+    if (point_is_control(point))
+        return sprintf(out, "\\u%04lx", point); /* JSON goes to terminals too */
     return write_copy(out, in, length);
 }
 

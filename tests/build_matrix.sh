@@ -99,6 +99,20 @@ warnings() { # COMPILER C++COMPILER
 warnings gcc g++
 warnings clang clang++
 row "warnings of gcc as c++20" "g++ -std=c++20 -O0 $WARN -I. -c -o $m/w.cpp20.o $m/unit.cc"
+# Tests and programs keep the same rules as the header.
+for cc in gcc clang; do
+    have $cc || continue
+    for source in tests/*.c examples/*.c; do
+        case $source in
+        *test_gradients.c) kinds=-DWAVECOH_TEST_DOUBLE ;;
+        *fuzz_programs.c) kinds="-DPLOT -DREPORT -DINSPECT -DTRAIN" ;;
+        *) kinds=-g ;;
+        esac
+        for kind in $kinds; do
+            row "warnings of $cc, $source $kind" "$cc -std=c99 $WARN $kind -fsyntax-only $source"
+        done
+    done
+done
 row "warnings with sign conversion" \
     "gcc -std=c99 -O0 $WARN -Wsign-conversion -I. -c -o $m/w.sign.o $m/unit.c"
 

@@ -1,6 +1,6 @@
 /* Fuzzer of everything that reads a file: loads the input as a file of tensors, as a model, as the
    state of a trainer and of a session, as a circle and as a store of packets, and uses what it got.
-   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ -o fuzz tests/fuzz_files.c -lm -lpthread
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_file -o fuzz tests/fuzz_files.c -lm -lpthread
    cc -o seeds tests/fuzz_files.c -lm -lpthread && mkdir -p corpus && ./seeds corpus
    ./fuzz -max_len=50000 -rss_limit_mb=2048 -max_total_time=60 corpus
    Without -DFUZZ it writes first inputs to a folder, or with -r runs files: ./seeds -r FILE .. */
@@ -209,7 +209,7 @@ static void use_resonance(const wcoh_io *io)
     }
 }
 
-static void use_file(const void *data, size_t size)
+static void use_file(const uint8_t *data, size_t size)
 {
     wcoh_memory_file block;
     wcoh_io io = io_of(&block, data, size);
@@ -224,14 +224,9 @@ static void use_file(const void *data, size_t size)
     if (kind) use_trainer_and_session(&io, kind);
 }
 
-#ifdef FUZZ
+FUZZ_UNUSED static const fuzz_target targets[] = {{"file", use_file}};
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-    use_file(data, size);
-    return 0;
-}
+#ifdef FUZZ
 
 /* Most mutations keep to the header or to the data, and set the header's size right afterwards. */
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
@@ -400,22 +395,12 @@ static void write_foreign_seeds(const char *folder)
     }
 }
 
-int main(int count, char **arguments)
+int main(int argc, char **argv)
 {
-    int i;
-    if (count < 2) return 2;
-    if (strcmp(arguments[1], "-r")) {
-        write_seeds(arguments[1]);
-        write_toolkit_seeds(arguments[1]);
-        write_foreign_seeds(arguments[1]);
-        return 0;
-    }
-    for (i = 2; i < count; i++) {
-        FILE *file = fopen(arguments[i], "rb");
-        REQUIRE(file != NULL);
-        use_file(space, fread(space, 1, sizeof space, file));
-        fclose(file);
-    }
+    if (argc != 2) return fuzz_main(targets, 1, argc, argv);
+    write_seeds(argv[1]);
+    write_toolkit_seeds(argv[1]);
+    write_foreign_seeds(argv[1]);
     return 0;
 }
 #endif

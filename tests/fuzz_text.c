@@ -4,7 +4,7 @@
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_flow -o fuzz tests/fuzz_text.c -lm -lpthread
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_sequences -o fuzz tests/fuzz_text.c -lm -lpthread
    ./fuzz -max_len=4000 -max_total_time=60
-   Without -DFUZZ it runs files through all three: cc -o once tests/fuzz_text.c .. && ./once FILE .. */
+   Without -DFUZZ: cc -o once tests/fuzz_text.c -lm -lpthread && ./once -t 60 flow (or FILE ..) */
 #define _POSIX_C_SOURCE 200809L /* open_memstream */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
@@ -129,31 +129,9 @@ static void use_sequences(const uint8_t *data, size_t size)
     }
 }
 
-#ifdef FUZZ
+FUZZ_UNUSED static const fuzz_target targets[] = {
+    {"tokenizer", use_tokenizer}, {"flow", use_flow}, {"sequences", use_sequences}};
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
-{
-    FUZZ(data, size);
-    return 0;
-}
-
-#else
-
-int main(int count, char **arguments)
-{
-    static uint8_t space[ROOM];
-    int i;
-    for (i = 1; i < count; i++) {
-        FILE *file = fopen(arguments[i], "rb");
-        size_t size;
-        REQUIRE(file != NULL);
-        size = fread(space, 1, sizeof space, file);
-        fclose(file);
-        use_tokenizer(space, size);
-        use_flow(space, size);
-        use_sequences(space, size);
-    }
-    return 0;
-}
+#ifndef FUZZ
+int main(int argc, char **argv) { return fuzz_main(targets, 3, argc, argv); }
 #endif

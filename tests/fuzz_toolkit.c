@@ -3,7 +3,7 @@
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_circle -o fuzz tests/fuzz_toolkit.c -lm -lpthread
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_texts -o fuzz tests/fuzz_toolkit.c -lm -lpthread
    ASAN_OPTIONS=detect_leaks=0 ./fuzz -max_len=4000 -close_fd_mask=2 -max_total_time=60
-   Without -DFUZZ it runs files through both: cc -o once tests/fuzz_toolkit.c .. && ./once FILE .. */
+   Without -DFUZZ: cc -o once tests/fuzz_toolkit.c -lm -lpthread && ./once -t 60 circle (or FILE ..) */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 #include "fuzz.h"
@@ -20,17 +20,6 @@ static jmp_buf refused;
 #undef exit
 
 /* ---- the circle ------------------------------------------------------------------------------ */
-
-typedef struct input {
-    const uint8_t *at, *end;
-} input;
-
-static uint64_t take(input *in, int bytes)
-{
-    uint64_t value = 0;
-    for (; bytes > 0; bytes--) value = value << 8 | (in->at < in->end ? *in->at++ : 0);
-    return value;
-}
 
 /* Any double, a multiple of a bucket's width, or a number of ordinary size. */
 static double take_phase(input *in, int buckets)
@@ -74,10 +63,8 @@ static void use_circle(const uint8_t *data, size_t size)
     wcoh_circle_desc desc;
     wcoh_circle_query query;
     wcoh_circle *circle;
-    input in;
+    input in = input_of(data, size);
     uint64_t shape;
-    in.at = data;
-    in.end = data + size;
     memset(&desc, 0, sizeof desc);
     shape = take(&in, 1);
     desc.axes = 1 + (int)(shape / 8 % 2);
@@ -141,31 +128,13 @@ static void use_texts(const uint8_t *data, size_t size)
     }
 }
 
-#ifdef FUZZ
+FUZZ_UNUSED static const fuzz_target targets[] = {{"circle", use_circle}, {"texts", use_texts}};
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+#ifndef FUZZ
+int main(int argc, char **argv)
 {
-    FUZZ(data, size);
-    return 0;
-}
-
-#else
-
-int main(int count, char **arguments)
-{
-    static uint8_t space[1 << 18];
-    int i;
-    for (i = 1; i < count; i++) {
-        FILE *file = fopen(arguments[i], "rb");
-        size_t size;
-        REQUIRE(file != NULL);
-        size = fread(space, 1, sizeof space, file);
-        fclose(file);
-        use_circle(space, size);
-        use_texts(space, size);
-    }
+    int status = fuzz_main(targets, 2, argc, argv);
     if (text_file) remove(text_file);
-    return 0;
+    return status;
 }
 #endif

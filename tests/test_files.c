@@ -332,8 +332,8 @@ static void headers_of_other_writers_are_read(void)
         "{\"__metadata__\":null," W "}",
         "{" W ",\"__metadata__\": null }",
         "{\"w\":{\"dtype\":\"F32\",\"shape\":[2],\"x\":[0,0],\"data_offsets\":[0,8]}}",
-        "{\"w\":{\"a\":{\"dtype\":[{}, [] ,-0.5e+3,true]},\"dtype\":\"F32\",\"shape\":[2],"
-        "\"data_offsets\":[0,8],\"b\":\"}\",\"c\":null,\"d\":false , \"e\":0}}",
+        ("{\"w\":{\"a\":{\"dtype\":[{}, [] ,-0.5e+3,true]},\"dtype\":\"F32\",\"shape\":[2],"
+         "\"data_offsets\":[0,8],\"b\":\"}\",\"c\":null,\"d\":false , \"e\":0}}"),
     };
     size_t i;
     for (i = 0; i < sizeof headers / sizeof headers[0]; i++) {
@@ -786,6 +786,8 @@ static void edits_are_understood(void)
         {"\"model.layers\":\"1\"", "\"model.layers\":\"x\"", "model.layers in the file",
          WCOH_E_FORMAT},
         {"\"model.bands\":\"2\"", "\"model.bandz\":\"2\"", "model.bandz", WCOH_E_FORMAT},
+        {"\"model.embedding\":\"harmonic\"", "\"model.embedding\":\"\\u001b[m\"",
+         "embedding is \"?[m\"", WCOH_E_FORMAT},
         {"\"model.vocab\":\"5\"", "\"madel.vocab\":\"5\"", "vocab is 0", WCOH_E_FORMAT},
         {"\"model.vocab\":\"5\"", "\"model.vocab\":\"1\"", "vocab", WCOH_E_FORMAT},
         {"\"wavecoh.format\":\"1\"", "\"wavecoh.format\":\"2\"", "format 2", WCOH_E_FORMAT},
@@ -1831,7 +1833,7 @@ static void an_infinite_loss_comes_back(void)
     size_t i, size;
     const wcoh_real much = sizeof(wcoh_real) == 4 ? (wcoh_real)3e38 : (wcoh_real)1.5e308;
     for (i = 0; i < 240; i++) text[i] %= 4;
-    for (; i < 300; i++) text[i] = i % 5;
+    for (; i < 300; i++) text[i] = (uint32_t)(i % 5);
     CHECK(wcoh_trainer_set_data(trainer, text, 240, text + 240, 60, &error) == WCOH_OK);
     CHECK(wcoh_trainer_set(trainer, "target_val", "99", &error) == WCOH_OK);
     set_logit(model, -much, -much);

@@ -28,6 +28,18 @@ static wcoh_real *reals(int count)
     return x;
 }
 
+/* [rows, n] with a deviation above 0.5 in every row: a row of nearly equal numbers, which a random
+   one of two may be, is normalised by sqrt(1e-5), on whose scale its derivative turns and its
+   rounding grows a hundredfold. */
+static wcoh_real *rows_apart(int rows, int n)
+{
+    wcoh_real *x = reals(rows * n);
+    int i;
+    for (i = 0; i < rows * n; i++)
+        x[i] = (wcoh_real)((i % n % 2 ? 1.5 : -1.5) + tanh((double)x[i]));
+    return x;
+}
+
 static wcoh_real *copy(const wcoh_real *x, int count)
 {
     wcoh_real *y = reals(count);
@@ -191,7 +203,8 @@ static void norm_gives_mean_zero_and_variance_one(void)
     int i, s, k, row;
     EACH_ISA(i) for (s = 1; s < SIZES; s++) {
         int n = sizes[s], rows = 3;
-        wcoh_real *x = reals(n * rows), *w = reals(n), *b = reals(n), *y = reals(n * rows), *stats = reals(2 * rows);
+        wcoh_real *x = rows_apart(rows, n), *w = reals(n), *b = reals(n), *y = reals(n * rows),
+                  *stats = reals(2 * rows);
         wcoh_real *expected = reals(n * rows);
         for (k = 0; k < n * rows; k++) x[k] += 5;
         for (row = 0; row < rows; row++) {
@@ -212,7 +225,8 @@ static void backwards_agree_between_instruction_sets(void)
     int i, s;
     EACH_ISA(i) for (s = 0; s < SIZES; s++) {
         int n = sizes[s], rows = 5, all = 2 * n * rows;
-        wcoh_real *x = reals(all), *w = reals(4 * n), *b = reals(2 * n), *y = reals(all), *stats = reals(2 * rows);
+        wcoh_real *x = rows_apart(rows, 2 * n), *w = reals(4 * n), *b = reals(2 * n),
+                  *y = reals(all), *stats = reals(2 * rows);
         wcoh_real *g = reals(all), *dx = reals(all), *dw = reals(4 * n), *db = reals(2 * n);
         wcoh_real *dx2 = copy(dx, all), *dw2 = copy(dw, 4 * n), *db2 = copy(db, 2 * n);
         SCALAR->norm->forward(y, stats, x, w, b, rows, 2 * n);
@@ -340,7 +354,8 @@ static void row_gradients_equal_central_differences(void)
         int all;
         wcoh_real *dx, *dw, *db;
         c.rows = 3, c.n = widths[s], all = c.rows * c.n;
-        c.x = reals(all), c.w = reals(2 * c.n), c.b = reals(c.n), c.y = reals(all), c.g = reals(all);
+        c.x = rows_apart(c.rows, c.n), c.w = reals(2 * c.n), c.b = reals(c.n), c.y = reals(all),
+        c.g = reals(all);
         c.stats = reals(2 * c.rows);
         dx = reals(all), dw = reals(2 * c.n), db = reals(c.n);
         memset(dw, 0, (size_t)(2 * c.n) * sizeof *dw), memset(db, 0, (size_t)c.n * sizeof *db);

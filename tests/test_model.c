@@ -699,16 +699,17 @@ static void patterns_are_cycled_over_the_layers(void)
                 {"dot,dot", "dot"},
                 {"coherence,coherence,rotary", "coherence,coherence,rotary"},
                 {"shared,frozen", "shared,frozen"}};
-    static const char *const bad[] = {"",
-                                      ",",
-                                      "dot,",
-                                      ",dot",
-                                      "dot,,rotary",
-                                      "dot, rotary",
-                                      "dot,rotery",
-                                      "dot rotary",
-                                      "dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,"
-                                      "dot,rotary"};
+    static const char *const bad[] = {
+        "",
+        ",",
+        "dot,",
+        ",dot",
+        "dot,,rotary",
+        "dot, rotary",
+        "dot,rotery",
+        "dot rotary",
+        ("dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,dot,"
+         "dot,rotary")};
     wcoh_error error = {WCOH_OK, ""};
     size_t i;
     for (i = 0; i < sizeof good / sizeof *good; i++) {
@@ -826,6 +827,27 @@ static void bad_text_is_refused(void)
     CHECK(wcoh_field_get(WCOH_DESC_MODEL, &desc, "no_such_thing", NULL, 0) == -1);
     CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, "gain", "13", NULL) ==
           WCOH_E_ARGUMENT); /* no error struct */
+}
+
+/* The text may come from a file and the sentence go to a terminal. */
+static void refused_text_is_harmless_in_its_sentence(void)
+{
+    static const char *const fields[][2] = {{"bands", "\033[2J\n9"},
+                                            {"seed", "\0337\r"},
+                                            {"solver", "\033]0;exact\007"},
+                                            {"attention", "dot,\033c"},
+                                            {"\033[31mbands\177", "1"}};
+    wcoh_model_desc desc = model_desc_of("bands=9");
+    wcoh_error error;
+    const char *c;
+    size_t i;
+    for (i = 0; i < sizeof fields / sizeof *fields; i++) {
+        CHECK(wcoh_field_set(WCOH_DESC_MODEL, &desc, fields[i][0], fields[i][1], &error) ==
+              WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, "\"?");
+        for (c = error.text; *c; c++)
+            CHECK_SAY((unsigned char)*c >= 0x20 && *c != 0x7f, "%s: a control", fields[i][0]);
+    }
 }
 
 static void results_have_names_and_sentences(void)
@@ -2796,7 +2818,7 @@ static void deep_networks_take_linear_work(void)
 
 static void a_thousand_layers_train_and_stream(void)
 {
-    static const uint32_t text[] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
+    static const uint32_t fours[] = {0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3};
     wcoh_model_desc desc = model_desc_of("bands=2 heads=1 maestro=1 vocab=4 layers=1024");
     wcoh_model *model = model_of(&desc);
     wcoh_trainer_desc training;
@@ -2808,7 +2830,7 @@ static void a_thousand_layers_train_and_stream(void)
     training.seq = 4;
     training.steps = 1;
     trainer = trainer_of(model, &training);
-    CHECK(wcoh_trainer_set_data(trainer, text, 16, NULL, 0, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set_data(trainer, fours, 16, NULL, 0, &error) == WCOH_OK);
     CHECK_SAY(wcoh_trainer_run(trainer, -1, NULL, &error) >= 0, "%s", error.text);
     CHECK_SAY(wcoh_session_step(session, 1, &error) == WCOH_OK, "%s", error.text);
     CHECK(wcohi_is_finite((double)wcoh_session_logits(session)[0]));
@@ -2839,6 +2861,7 @@ int main(void)
     RUN(patterns_are_cycled_over_the_layers);
     RUN(a_mixed_stack_has_the_rows_of_its_kinds);
     RUN(bad_text_is_refused);
+    RUN(refused_text_is_harmless_in_its_sentence);
     RUN(results_have_names_and_sentences);
     RUN(nothing_leaks);
     RUN(every_failing_allocation_is_an_error);

@@ -39,12 +39,13 @@ static void is_fit_everywhere(const char *text)
     const char *shown = text_shown(text), *xml = text_xml(text), *json = text_json(text);
     const char *name = text_file_name(text);
     int i;
-    if (!is_utf8(shown) || !is_utf8(xml) || !is_utf8(json) || !is_utf8(name)) CHECK(!"valid UTF-8");
+    if (!is_utf8(shown) || !is_utf8(xml) || !is_utf8(json) || !is_utf8(name))
+        CHECK_SAY(0, "valid UTF-8");
     if (strpbrk(xml, "<>\"'") || strpbrk(name, "/\\:*?\"<>| ") || *name == '.' || !*name)
-        CHECK(!"no character with a meaning");
+        CHECK_SAY(0, "no character with a meaning");
     for (i = 1; i < 32; i++)
         if (strchr(shown, i) || strchr(json, i) || strchr(xml, i) || strchr(name, i))
-            CHECK(!"no controls");
+            CHECK_SAY(0, "no controls");
 }
 
 static void controls_and_broken_bytes_are_shown_as_what_they_are(void)
@@ -59,6 +60,8 @@ static void xml_and_json_hold_what_was_there_and_are_valid(void)
 {
     equal(text_xml("a<b & \"c\" \001\303"), "a&lt;b &amp; &quot;c&quot; " UTF8_BROKEN UTF8_BROKEN);
     equal(text_json("a\"b\\\n\303"), "a\\\"b\\\\\\u000a" UTF8_BROKEN);
+    equal(text_json("\302\233 \342\200\256 \357\273\277\303\251"),
+          "\\u009b \\u202e \\ufeff\303\251");
 }
 
 static void any_bytes_are_fit_for_terminal_xml_json_and_file_name(void)

@@ -147,17 +147,15 @@ static void bad_thread_counts_are_refused(void)
 {
     wcoh_cpu_desc cpu = threads_desc(-1);
     opened o = open_pool(&cpu);
+    wcoh_device *device;
+    wcoh_error error;
     CHECK(o.result == WCOH_E_ARGUMENT && !o.pool);
     CHECK_TEXT(o.error.text, "cpu.threads");
     CHECK_TEXT(o.error.text, "-1");
     free(o.memory);
-    {
-        wcoh_cpu_desc cpu = threads_desc(WCOHI_MAX_THREADS + 1);
-        wcoh_device *device;
-        wcoh_error error;
-        CHECK(wcoh_cpu_device_create(&device, &cpu, NULL, &error) == WCOH_E_ARGUMENT);
-        CHECK_TEXT(error.text, "threads is 257: allowed are 1 to 256, 0 for");
-    }
+    cpu = threads_desc(WCOHI_MAX_THREADS + 1);
+    CHECK(wcoh_cpu_device_create(&device, &cpu, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "threads is 257: allowed are 1 to 256, 0 for");
 }
 
 static int thread_count(void) /* of this process; 0 where we cannot tell */
