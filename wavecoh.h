@@ -369,6 +369,7 @@ typedef struct wcoh_model_desc {
     wcoh_pattern ffn_pattern; /* in place of `ffn`, layer by layer */
     int hidden;               /* F: MLP width; 4D */
     wcoh_switch gate;         /* ON: the Kerr layer times a linear gate of its input */
+    wcoh_switch value_gate;   /* ON: attention times 2 sigma of a linear layer of its input */
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
@@ -13563,6 +13564,8 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_INT(M, hidden, 0, 1, 16777216, 0, "hidden width of the mlp; 0: 8 x bands"),
     WCOHI_CHOICE(M, gate, WCOHI_AUTO,
                  "multiply the kerr layer by a linear gate of its input; auto: off"),
+    WCOHI_CHOICE(M, value_gate, WCOHI_AUTO,
+                 "multiply attention by 2 sigmoid(a linear layer of its input); auto: off"),
     WCOHI_CHOICE(M, maestros, "dual add",
                  "maestros before and after the oscillators, or one added to them"),
     WCOHI_CHOICE(M, solver, "exact perturbative rk4 none",
@@ -14147,6 +14150,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     if ((result = wcohi_listening_resolve(desc, error)) != WCOH_OK) return result;
     wcohi_switch_default(&desc->embedding_trained, 0);
     wcohi_switch_default(&desc->embedding_unit, 0);
+    wcohi_switch_default(&desc->value_gate, 0);
     wcohi_switch_default(&desc->gate, 0);
     wcohi_switch_default(&desc->limiter, desc->solver == WCOH_SOLVER_PERTURBATIVE);
     wcohi_switch_default(&desc->kerr_trained, 1);
@@ -14929,15 +14933,36 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
     return wcohi_walk_done(walk, op);
 }
 
+/* The linear layer of a gate, as wide as the stream. */
+static int wcohi_walk_gates(wcohi_walk *walk, const char *part, int in)
+{
+    int width = 2 * walk->desc->bands;
+    wcohi_params params = wcohi_emit_linear(walk, part, width, width);
+    return wcohi_walk_linear(walk, &params, in, -1, width)->out;
+}
+
+/* values f(gates); values stand in their rows from `column` on. */
+static int wcohi_walk_gate(wcohi_walk *walk, wcohi_gate_form form, int gates, int values,
+                           int column, int width)
+{
+    wcohi_params none = wcohi_no_params();
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_GATE, &none, gates, values, width);
+    op->form = form;
+    op->column = column;
+    return wcohi_walk_done(walk, op);
+}
+
 /* Attention up to its output projection, whose rows come with it: *project. */
 static int wcohi_walk_attention(wcohi_walk *walk, int in, wcohi_params *project)
 {
     wcoh_attention kind = wcohi_attention_of(walk->desc, walk->layer);
-    int width = 2 * walk->desc->bands, out;
+    int width = 2 * walk->desc->bands, gates = -1, out;
     walk->trained = kind != WCOH_ATTENTION_FROZEN;
+    if (walk->desc->value_gate == WCOH_SWITCH_ON) gates = wcohi_walk_gates(walk, "attn.gate.", in);
     out = wcohi_is_dot(kind)              ? wcohi_walk_dot(walk, in)
           : kind == WCOH_ATTENTION_FROZEN ? wcohi_walk_frozen(walk, in)
                                           : wcohi_walk_coherence(walk, in);
+    if (gates >= 0) out = wcohi_walk_gate(walk, WCOHI_GATE_SIGMOID, gates, out, 0, width);
     *project = wcohi_emit_linear(walk, "attn.out.", width, width);
     walk->trained = 1;
     return out;
@@ -14981,17 +15006,6 @@ static int wcohi_walk_kerr(wcohi_walk *walk, int in)
     return wcohi_walk_maestro(walk, &before, in, x);
 }
 
-/* values f(gates); values stand in their rows from `column` on. */
-static int wcohi_walk_gate(wcohi_walk *walk, wcohi_gate_form form, int gates, int values,
-                           int column, int width)
-{
-    wcohi_params none = wcohi_no_params();
-    wcohi_op *op = wcohi_emit_op(walk, WCOHI_GATE, &none, gates, values, width);
-    op->form = form;
-    op->column = column;
-    return wcohi_walk_done(walk, op);
-}
-
 static int wcohi_walk_mlp(wcohi_walk *walk, int in)
 {
     int hidden = walk->desc->hidden;
@@ -15011,10 +15025,8 @@ static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
         *project = wcohi_emit_linear(walk, "ffn.down.", width, desc->hidden);
         return out;
     }
-    if (desc->gate == WCOH_SWITCH_ON) { /* before the maestro, which is the last reader of `in` */
-        wcohi_params gate = wcohi_emit_linear(walk, "ffn.gate.", width, width);
-        gates = wcohi_walk_linear(walk, &gate, in, -1, width)->out;
-    }
+    if (desc->gate == WCOH_SWITCH_ON) /* before the maestro, which is the last reader of `in` */
+        gates = wcohi_walk_gates(walk, "ffn.gate.", in);
     out = walk->layer == 0 && desc->per_band_first == WCOH_SWITCH_ON ? wcohi_walk_per_band(walk, in)
                                                                      : wcohi_walk_kerr(walk, in);
     if (gates >= 0) out = wcohi_walk_gate(walk, WCOHI_GATE_LINEAR, gates, out, 0, width);
