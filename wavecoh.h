@@ -308,7 +308,11 @@ typedef enum wcoh_attention {
     WCOH_ATTENTION_DOT,       /* scaled dot product */
     WCOH_ATTENTION_ROTARY     /* scaled dot product with rotary positions */
 } wcoh_attention;
-typedef enum wcoh_ffn { WCOH_FFN_KERR, WCOH_FFN_MLP } wcoh_ffn;
+typedef enum wcoh_ffn {
+    WCOH_FFN_KERR,
+    WCOH_FFN_MLP,      /* W2 gelu(W1 x) */
+    WCOH_FFN_GATED_MLP /* W2 (silu(a) b), (a, b) = W1 x: SwiGLU (Shazeer, 2020) */
+} wcoh_ffn;
 typedef enum wcoh_maestros {
     WCOH_MAESTROS_DUAL, /* before and after the oscillators */
     WCOH_MAESTROS_ADD   /* kerr-engine's single one: out(kerr(x) + maestro(x)) */
@@ -367,7 +371,7 @@ typedef struct wcoh_model_desc {
     wcoh_norm norm;
     wcoh_ffn ffn;
     wcoh_pattern ffn_pattern; /* in place of `ffn`, layer by layer */
-    int hidden;               /* F: MLP width; 4D */
+    int hidden;               /* F: MLP width; 4D, gated 8/3 D to a multiple of 8 */
     wcoh_switch gate;         /* ON: the Kerr layer times a linear gate of its input */
     wcoh_switch value_gate;   /* ON: attention times 2 sigma of a linear layer of its input */
     wcoh_maestros maestros;
@@ -13560,8 +13564,10 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
                  "how attention and feed-forward join the stream"),
     WCOHI_CHOICE(M, norm, "layer rms", "what stands before attention, feed-forward and head"),
-    WCOHI_CYCLED(M, ffn, "kerr mlp", "kind of feed-forward layer; a list is cycled likewise"),
-    WCOHI_INT(M, hidden, 0, 1, 16777216, 0, "hidden width of the mlp; 0: 8 x bands"),
+    WCOHI_CYCLED(M, ffn, "kerr mlp gated_mlp",
+                 "kind of feed-forward layer; a list is cycled likewise"),
+    WCOHI_INT(M, hidden, 0, 1, 16777216, 0,
+              "hidden width of the mlp; 0: 8 x bands, gated two thirds of it to a multiple of 8"),
     WCOHI_CHOICE(M, gate, WCOHI_AUTO,
                  "multiply the kerr layer by a linear gate of its input; auto: off"),
     WCOHI_CHOICE(M, value_gate, WCOHI_AUTO,
@@ -13986,6 +13992,28 @@ static wcoh_ffn wcohi_ffn_of(const wcoh_model_desc *desc, int layer)
     return pattern->count ? (wcoh_ffn)pattern->kinds[layer % pattern->count] : desc->ffn;
 }
 
+/* 1 if some layer's feed-forward is of that kind. */
+static int wcohi_has_ffn(const wcoh_model_desc *desc, wcoh_ffn kind)
+{
+    int layer, found = 0;
+    for (layer = 0; layer < desc->layers; layer++) found |= wcohi_ffn_of(desc, layer) == kind;
+    return found;
+}
+
+/* Hidden width of an mlp where none is given. A gated one has three matrices where the plain one has
+   two: two thirds of its width are as many parameters. */
+static int wcohi_hidden_default(const wcoh_model_desc *desc, wcoh_ffn kind)
+{
+    int width = 2 * desc->bands;
+    return kind == WCOH_FFN_GATED_MLP ? (8 * width + 12) / 24 * 8 : 4 * width;
+}
+
+/* 0 in a resolved desc: layers of both kinds, each with its own default. */
+static int wcohi_hidden_of(const wcoh_model_desc *desc, int layer)
+{
+    return desc->hidden ? desc->hidden : wcohi_hidden_default(desc, wcohi_ffn_of(desc, layer));
+}
+
 static int wcohi_is_dot(wcoh_attention attention)
 {
     return attention == WCOH_ATTENTION_DOT || attention == WCOH_ATTENTION_ROTARY;
@@ -14134,7 +14162,7 @@ WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
     wcoh_result result;
-    int width, heads;
+    int width, heads, gated;
     if (!desc) return wcohi_null("desc", error);
     heads = desc->heads;
     result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
@@ -14142,7 +14170,9 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     width = 2 * desc->bands;
     if ((result = wcohi_heads_check(desc, heads, error)) != WCOH_OK) return result;
     if ((result = wcohi_divides(desc->groups, "groups", width, error)) != WCOH_OK) return result;
-    if (desc->hidden == 0) desc->hidden = 4 * width;
+    gated = wcohi_has_ffn(desc, WCOH_FFN_GATED_MLP);
+    if (desc->hidden == 0 && !(gated && wcohi_has_ffn(desc, WCOH_FFN_MLP)))
+        desc->hidden = wcohi_hidden_default(desc, gated ? WCOH_FFN_GATED_MLP : WCOH_FFN_MLP);
     if (desc->ceiling == 0) {
         double coupling = WCOHI_MAX(desc->alpha, 0) + 4 * WCOHI_MAX(desc->beta, 0);
         desc->ceiling = coupling > 1e-6 ? WCOHI_MIN(sqrt(wcohi_pi / 2 / coupling), 1000.0) : 1000.0;
@@ -15008,9 +15038,12 @@ static int wcohi_walk_kerr(wcohi_walk *walk, int in)
 
 static int wcohi_walk_mlp(wcohi_walk *walk, int in)
 {
-    int hidden = walk->desc->hidden;
-    wcohi_params params = wcohi_emit_linear(walk, "ffn.up.", hidden, 2 * walk->desc->bands);
-    wcohi_op *op = wcohi_walk_linear(walk, &params, in, -1, hidden);
+    int hidden = wcohi_hidden_of(walk->desc, walk->layer);
+    int gated = wcohi_ffn_of(walk->desc, walk->layer) == WCOH_FFN_GATED_MLP;
+    int wide = gated ? 2 * hidden : hidden; /* a row: gates, then values */
+    wcohi_params params = wcohi_emit_linear(walk, "ffn.up.", wide, 2 * walk->desc->bands);
+    wcohi_op *op = wcohi_walk_linear(walk, &params, in, -1, wide);
+    if (gated) return wcohi_walk_gate(walk, WCOHI_GATE_SILU, op->out, op->out, hidden, hidden);
     op->gelu = 1;
     return wcohi_walk_done(walk, op);
 }
@@ -15020,9 +15053,9 @@ static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
 {
     const wcoh_model_desc *desc = walk->desc;
     int width = 2 * desc->bands, gates = -1, out;
-    if (wcohi_ffn_of(desc, walk->layer) == WCOH_FFN_MLP) {
+    if (wcohi_ffn_of(desc, walk->layer) != WCOH_FFN_KERR) {
         out = wcohi_walk_mlp(walk, in);
-        *project = wcohi_emit_linear(walk, "ffn.down.", width, desc->hidden);
+        *project = wcohi_emit_linear(walk, "ffn.down.", width, wcohi_hidden_of(desc, walk->layer));
         return out;
     }
     if (desc->gate == WCOH_SWITCH_ON) /* before the maestro, which is the last reader of `in` */

@@ -758,9 +758,54 @@ static void a_mixed_stack_has_the_rows_of_its_kinds(void)
     CHECK(wcoh_model_create(&model, &desc, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "ffn_pattern.count is -1");
     desc.ffn_pattern.count = 1;
-    desc.ffn_pattern.kinds[0] = 2;
+    desc.ffn_pattern.kinds[0] = 3;
     CHECK(wcoh_model_create(&model, &desc, &error) == WCOH_E_ARGUMENT);
-    CHECK_TEXT(error.text, "ffn is 2: allowed are: kerr mlp");
+    CHECK_TEXT(error.text, "ffn is 3: allowed are: kerr mlp gated_mlp");
+}
+
+/* Rows of the hidden layer of a block, 0 if it has none. */
+static int hidden_rows(const wcoh_model *model, int layer)
+{
+    char name[40];
+    wcoh_param p;
+    snprintf(name, sizeof name, "blocks.%d.ffn.up.weight", layer);
+    if (wcoh_model_param_find(model, name) < 0) return 0;
+    wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL);
+    return p.shape[0];
+}
+
+/* Where no width is given each kind of mlp has its own, and about as many parameters: three matrices
+   of two thirds of the width. A width that is given is that of both. */
+static void a_gated_mlp_has_the_parameters_of_a_plain_one(void)
+{
+    static const struct {
+        const char *settings;
+        int hidden, rows[3]; /* gates and values stand one above the other */
+    } widths[] = {
+        {"bands=36 ffn=mlp", 288, {288, 288, 288}},
+        {"bands=36 ffn=gated_mlp", 192, {384, 384, 384}},
+        {"bands=64 ffn=gated_mlp", 344, {688, 688, 688}}, /* 341.3 to a multiple of 8 */
+        {"bands=1 heads=1 ffn=gated_mlp", 8, {16, 16, 16}},
+        {"bands=36 ffn=gated_mlp,kerr", 192, {384, 0, 384}},
+        {"bands=36 ffn=gated_mlp,mlp", 0, {384, 288, 384}},
+        {"bands=36 ffn=gated_mlp,mlp hidden=40", 40, {80, 40, 80}},
+    };
+    size_t i, n, count[2] = {0, 0};
+    for (i = 0; i < sizeof widths / sizeof *widths; i++) {
+        char settings[128];
+        wcoh_model_desc desc;
+        wcoh_model *model;
+        snprintf(settings, sizeof settings, "vocab=5 layers=3 heads=4 %s", widths[i].settings);
+        desc = model_desc_of(settings);
+        if ((model = model_of(&desc)) == NULL) return;
+        CHECK_SAY(wcoh_model_get_desc(model)->hidden == widths[i].hidden, "%s", settings);
+        for (n = 0; n < 3; n++)
+            CHECK_SAY(hidden_rows(model, (int)n) == widths[i].rows[n], "%s: %d rows", settings,
+                      hidden_rows(model, (int)n));
+        if (i < 2) count[i] = wcoh_model_trained_count(model);
+        wcoh_model_destroy(model);
+    }
+    CHECK(count[1] - count[0] == 3 * 96); /* its biases are 384, the plain one's 288 */
 }
 
 /* Each field from text to the struct and back: the same bits. */
@@ -2727,7 +2772,8 @@ static const char *const planned[] = {
     "vocab=7 attention=dot ffn=mlp block=sequential",
     "vocab=7 ffn=mlp block=parallel per_band_first=on",
     "vocab=7 per_band_first=on layers=7 head=low_rank head_rank=3",
-    "vocab=7 layers=1 head=tied solver=none"};
+    "vocab=7 layers=1 head=tied solver=none",
+    "vocab=7 gate=on value_gate=on block=parallel_shared ffn=kerr,gated_mlp"};
 
 static void tensors_in_use_share_no_memory(void)
 {
@@ -2860,6 +2906,7 @@ int main(void)
     RUN(fields_survive_text);
     RUN(patterns_are_cycled_over_the_layers);
     RUN(a_mixed_stack_has_the_rows_of_its_kinds);
+    RUN(a_gated_mlp_has_the_parameters_of_a_plain_one);
     RUN(bad_text_is_refused);
     RUN(refused_text_is_harmless_in_its_sentence);
     RUN(results_have_names_and_sentences);

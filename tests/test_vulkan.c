@@ -72,6 +72,8 @@ static const struct {
     {"gate=on maestros=add block=parallel_shared groups=2 bands=34 heads=2", 2, 21},
     {"value_gate=on bands=33 heads=6", 3, 37},
     {"value_gate=on attention=rotary block=sequential gate=on bands=34 heads=2", 2, 21},
+    {"ffn=gated_mlp,mlp layers=2 attention=rotary block=sequential bands=34 heads=2", 2, 37},
+    {"ffn=gated_mlp bands=13 heads=2 hidden=29", 3, 37},
     {"attention=frozen", 3, 37},
     {"attention=frozen block=parallel_shared limiter=on corrector=on bands=27 heads=3", 2, 21},
     {"attention=dot bands=35 heads=2", 3, 37},
