@@ -367,6 +367,7 @@ typedef struct wcoh_model_desc {
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
     double gain;                    /* kappa at the start */
     wcoh_switch forgetting;         /* ON: each row brings the damping of its own step; AUTO: OFF */
+    wcoh_switch loudness;           /* ON: each row says how loudly it speaks as a key; AUTO: OFF */
     wcoh_block_form block;
     wcoh_norm norm;
     wcoh_ffn ffn;
@@ -7294,6 +7295,7 @@ typedef struct wcohi_op {
     int column;                 /* COHERENCE, GATE: where the values begin in a row of in2 */
     wcohi_gate_form form;       /* GATE */
     int forget_column;          /* COHERENCE: where each row's raw dampings begin; 0: none */
+    int loud_column;            /* COHERENCE: where each row's raw loudnesses begin; 0: none */
     int rotary;                 /* DOT */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
@@ -9744,10 +9746,11 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
    for a chunk that begins at o. The same function to rounding: orders stop where the rest is below
    1e-7 of the smallest weight. alpha and beta are counted in a frame that turns with the chunks.
 
-   Forgetting (MATH.md 9): every row j brings a damping lambda_j of its own, and lambda (q - k) is
-   Lambda_q - Lambda_k, Lambda_t = sum_{j <= t} lambda_j. Inside a chunk it is counted from the row
-   before it, depth_i = lambda_o + .. + lambda_{o+i}: the states stand at that row, a query reads
-   them times e^{-depth_i}. With s_k = sum_q dS_qk, dlambda_j = sum_{k >= j} s_k. */
+   Listening (MATH.md 9): every row j may bring a damping lambda_j of its own, and lambda (q - k) is
+   Lambda_q - Lambda_k, Lambda_t = sum_{j <= t} lambda_j; and a loudness b_j as a key, which adds to
+   its scores. Inside a chunk Lambda is counted from the row before it, depth_i = lambda_o + .. +
+   lambda_{o+i}: the states stand at that row, a query reads them times e^{-depth_i}, a key counts
+   e^{lift_i}, lift_i = depth_i + b_i. With s_k = sum_q dS_qk, db_k = s_k, dlambda_j = sum_{k >= j} s_k. */
 
 #define WCOHI_ORDERS 36       /* the largest M; enough for kappa <= 12 */
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
@@ -9756,6 +9759,7 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #define WCOHI_CHUNK_MAX 256   /* rows of a chunk */
 #define WCOHI_STRETCH 256     /* rows that all heads pass before the next begin: they stay cached */
 #define WCOHI_WAVE_FRAME 76   /* among the denominators: e^{i frame} at this state */
+#define WCOHI_WAVE_LOUDEST 8  /* |b| is below */
 #define WCOHI_WAVE_LATER 78   /* of an adjoint state: sum of s_k of the keys behind it */
 #define WCOHI_LOG2_E 1.44269504088896340736
 #define WCOHI_WAVE_HEADER 16  /* what WCOHI_WAVE_* name */
@@ -9771,6 +9775,7 @@ typedef struct wcohi_coherence {
     size_t phasor_stride;
     size_t key_column;        /* the key stands so many reals further; 0: shared by both */
     size_t forget_column;     /* lambda_j = softplus of the row's [forget_column + h]; 0: damping */
+    size_t loud_column;       /* b_j = 8 tanh(the row's [loud_column + h] / 8); 0: b = 0 */
     const wcoh_real *value;   /* of head h at [row*value_stride + h*E] */
     size_t value_stride;
     wcoh_real *out;           /* as value; backward reads it again */
@@ -9807,10 +9812,10 @@ typedef struct wcohi_wave_room {
     wcoh_real *ar, *as, *br, *bs;       /* [P] the same turned by omega i */
     wcoh_real *dphi, *dpsi, *delta, *inverse, *denominator; /* [P] */
     wcoh_real *weight, *product, *torque;                   /* [P,W] of one block of lanes */
-    wcoh_real *forget, *fading; /* [P] raw dampings of the rows; their softplus, its slope */
-    wcoh_real *shift;           /* [P] depths from a block of lanes on */
-    wcoh_real *dkey;            /* [P] gradient of a key's scores, over all queries */
-    double *depth, *reach;      /* [P] sum of dampings up to a row, and e to minus that */
+    wcoh_real *raw, *heard; /* [P] raw dampings or loudnesses; what they stand for, or its slope */
+    wcoh_real *shift;       /* [P] lifts or depths as seen from a block of lanes */
+    wcoh_real *dkey;        /* [P] gradient of a key's scores, over all queries */
+    double *depth, *lift, *reach;       /* [P] as above; e^-depth */
     wcoh_real *columns, *sums;          /* [E,P] */
     wcoh_real *packed;                  /* [P,E8] rows of v or dout, side by side */
     double *fr, *fs;                    /* [P] phasors in double, in the turning frame */
@@ -9825,8 +9830,9 @@ typedef struct wcohi_wave_task {
     const wcohi_wave *wave;
     const wcohi_coherence *call;
     const wcoh_real *query, *key, *value, *dout;
-    const wcoh_real *forget; /* NULL: one damping for all rows */
-    wcoh_real *out, *inverse, *dquery, *dkey, *dvalue, *dforget;
+    int listens;                    /* 1: rows have dampings or loudnesses of their own */
+    const wcoh_real *forget, *loud; /* raw; NULL: one damping for all rows, no loudness */
+    wcoh_real *out, *inverse, *dquery, *dkey, *dvalue, *dforget, *dloud;
     int first, end;  /* rows of this stretch */
     double *state;   /* before the stretch, and moved past it; NULL: there is but this stretch */
     double *saved;   /* the states before the stretch, kept for backward, or NULL */
@@ -9985,13 +9991,14 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     size_t block = wcohi_wave_state(width), chunks = span / 16 + 2;
     wcoh_real **lines[21], *reals;
     reals = WCOHI_TAKE(arena, wcohi_add((21 + 3 * 16) * span, wcohi_mul(3, matrix)), wcoh_real);
-    room->depth = WCOHI_TAKE(arena, 2 * span, double);
+    room->depth = WCOHI_TAKE(arena, 3 * span, double);
     room->query = WCOHI_TAKE(arena, 3 * WCOHI_FEATURES * span, double);
     room->rows = WCOHI_TAKE(arena, wcohi_add(wcohi_mul(2, matrix), 3 * span), double);
     room->scaled = WCOHI_TAKE(arena, wcohi_mul(3, block), double);
     room->saved = WCOHI_TAKE(arena, wcohi_mul(chunks, block), double);
     if (!arena->base) return;
-    room->reach = room->depth + span;
+    room->lift = room->depth + span;
+    room->reach = room->lift + span;
     room->key = room->query + WCOHI_FEATURES * span;
     room->image = room->key + WCOHI_FEATURES * span;
     room->across = room->rows + matrix;
@@ -10004,7 +10011,7 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     lines[8] = &room->ar, lines[9] = &room->as, lines[10] = &room->br, lines[11] = &room->bs;
     lines[12] = &room->dphi, lines[13] = &room->dpsi, lines[14] = &room->delta;
     lines[15] = &room->inverse, lines[16] = &room->denominator;
-    lines[17] = &room->forget, lines[18] = &room->fading, lines[19] = &room->shift;
+    lines[17] = &room->raw, lines[18] = &room->heard, lines[19] = &room->shift;
     lines[20] = &room->dkey;
     for (line = 0; line < 21; line++) *lines[line] = wcohi_wave_next(&reals, span);
     room->weight = wcohi_wave_next(&reals, span * 16);
@@ -10122,7 +10129,9 @@ static void wcohi_wave_turn_frame(double frame[2], const wcohi_wave *wave, int r
 
 /* What a chunk leaves of the states before it. */
 static double wcohi_wave_keep(const wcohi_wave_task *task, int rows)
-{ return task->forget ? exp(-task->room.depth[rows - 1]) : task->wave->decay[rows]; }
+{
+    return task->listens ? exp(-task->room.depth[rows - 1]) : task->wave->decay[rows];
+}
 
 /* A state block with its frame; from NULL: the empty one. */
 static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const double *from)
@@ -10393,22 +10402,37 @@ S_(inline) S_(v) S_(softplus)(S_(v) x)
 }
 #endif
 
-/* What the rows of a chunk forget: depth [span] = sum of softplus(forget) up to a row. */
+/* One of a chunk's raw columns into room->raw [span], 0 behind the last row. */
+S_(fn)
+void S_(wave_column)(const wcohi_wave_task *task, const wcoh_real *column, int first, int rows,
+                     int span)
+{
+    size_t stride = task->call->phasor_stride;
+    int i;
+    for (i = 0, column += (size_t)first * stride; i < rows; i++, column += stride)
+        task->room.raw[i] = *column;
+    for (; i < span; i++) task->room.raw[i] = 0;
+}
+
+/* What the rows of a chunk say of themselves: depth, lift [span]. */
 S_(fn) void S_(wave_listen)(const wcohi_wave_task *task, int first, int rows, int span)
 {
     const wcohi_wave_room *room = &task->room;
-    size_t stride = task->call->phasor_stride;
-    const wcoh_real *raw = task->forget + (size_t)first * stride;
+    S_(v) scale = S_(set)((wcoh_real)WCOHI_WAVE_LOUDEST);
     double depth = 0;
     int i;
-    for (i = 0; i < rows; i++, raw += stride) room->forget[i] = *raw;
-    for (; i < span; i++) room->forget[i] = 0;
-    for (i = 0; i < span; i += S_(W))
-        S_(store)(room->fading + i, S_(softplus)(S_(load)(room->forget + i)));
+    if (task->forget) S_(wave_column)(task, task->forget, first, rows, span);
+    for (i = 0; task->forget && i < span; i += S_(W))
+        S_(store)(room->heard + i, S_(softplus)(S_(load)(room->raw + i)));
     for (i = 0; i < span; i++) {
-        if (i < rows) depth += (double)room->fading[i];
-        room->depth[i] = depth;
+        if (i < rows) depth += task->forget ? (double)room->heard[i] : task->wave->damping;
+        room->depth[i] = room->lift[i] = depth;
     }
+    if (!task->loud) return;
+    S_(wave_column)(task, task->loud, first, rows, span);
+    for (i = 0; i < span; i += S_(W)) S_(store)
+    (room->heard + i, S_(mul)(scale, S_(tanh)(S_(div)(S_(load)(room->raw + i), scale))));
+    for (i = 0; i < rows; i++) room->lift[i] += (double)room->heard[i];
 }
 
 /* raw rows from `first` of the task, `rows` of them, to room's phasors; the keys unturned */
@@ -10416,7 +10440,7 @@ S_(fn) void S_(wave_keys)(const wcohi_wave_task *task, int first, int rows, int 
 {
     const wcohi_wave_room *room = &task->room;
     size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
-    if (task->forget) S_(wave_listen)(task, first, rows, span);
+    if (task->listens) S_(wave_listen)(task, first, rows, span);
     S_(wave_gather)(room->kr, room->ks, task->key + at, stride, rows, span, room->weight);
     S_(wave_unit)(room->wr, room->ws, room->kr, room->ks, span);
     if (task->call->harmonic)
@@ -10539,30 +10563,23 @@ S_(fn) void S_(wave_dot)(wcoh_real *p, const wcoh_real *columns, size_t pitch, i
         S_(wave_dot_some)(1, p, e > 0, columns, pitch, rows, x + e, stride);
 }
 
-/* log2 e (depth of the rows from `first` on - `from`), a lane a row. Differences are taken before they
-   are rounded: a long memory behind rows that forget much stays exact. */
-S_(inline) S_(v) S_(wave_depths)(const wcohi_wave_room *room, int first, double from)
+/* log2 e (depths or lifts of the rows from `first` on - `from`), a lane a row. Differences are taken
+   before they are rounded: a long memory behind rows that forget much stays exact. */
+S_(inline) S_(v) S_(wave_depths)(const double *depths, int first, double from)
 {
     S_(dv) start = S_(dset)(from), scale = S_(dset)(WCOHI_LOG2_E);
-    S_(dv) lo = S_(dmul)(S_(dsub)(S_(dload)(room->depth + first), start), scale), hi = lo;
-    if (S_(W) > S_(DW))
-        hi = S_(dmul)(S_(dsub)(S_(dload)(room->depth + first + S_(DW)), start), scale);
+    S_(dv) lo = S_(dmul)(S_(dsub)(S_(dload)(depths + first), start), scale), hi = lo;
+    if (S_(W) > S_(DW)) hi = S_(dmul)(S_(dsub)(S_(dload)(depths + first + S_(DW)), start), scale);
     return S_(dnarrow)(lo, hi);
 }
 
-/* -gain + sign log2 e (depth - from) inside a block of lanes. Keys ahead of their queries count
-   nothing, and are kept finite. */
-S_(inline)
-S_(v) S_(wave_behind)(const wcohi_wave_room *room, S_(v) gain, int first, double from, int sign)
-{
-    S_(v) depth = S_(mul)(S_(set)((wcoh_real)sign), S_(wave_depths)(room, first, from));
-    return S_(sub)(S_(min)(S_(set)((wcoh_real)64), depth), gain);
-}
+/* Inside a block of lanes: what keys ahead of their queries, which count nothing, are kept below. */
+S_(inline) S_(v) S_(wave_finite)(S_(v) s) { return S_(min)(S_(set)((wcoh_real)64), s); }
 
 /* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q]
-   too. forgets, a constant: depths in place of distances */
+   too. listens, a constant: depths and lifts in place of distances */
 S_(inline)
-void S_(wave_near_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_room *room, int first,
+void S_(wave_near_some)(int listens, const wcohi_wave *wave, const wcohi_wave_room *room, int first,
                         int rows)
 {
     S_(v) a = S_(load)(room->ar + first), b = S_(load)(room->as + first);
@@ -10574,14 +10591,14 @@ void S_(wave_near_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_ro
     S_(v) base = S_(fnma)(lane, step, S_(neg)(gain));
     wcoh_real *p = room->weight;
     int end = WCOHI_MIN(first + S_(W), rows), k;
-    if (forgets) {
+    if (listens) {
         for (k = 0; k < first; k += S_(W))
-            S_(store)(shift + k, S_(wave_depths)(room, k, room->depth[first]));
-        base = S_(neg)(S_(add)(gain, S_(wave_depths)(room, first, room->depth[first])));
+            S_(store)(shift + k, S_(wave_depths)(room->lift, k, room->depth[first]));
+        base = S_(neg)(S_(add)(gain, S_(wave_depths)(room->depth, first, room->depth[first])));
     }
     for (k = 0; k < first; k++, p += S_(W)) {
         turn = S_(fma)(b, S_(set)(ks[k]), S_(mul)(a, S_(set)(kr[k])));
-        w = forgets ? S_(add)(base, S_(set)(shift[k])) : S_(sub)(base, S_(set)(decline[first - k]));
+        w = listens ? S_(add)(base, S_(set)(shift[k])) : S_(sub)(base, S_(set)(decline[first - k]));
         w = S_(wave_weight)(S_(fma)(gain, turn, w));
         total = S_(add)(total, w);
         S_(store)(p, w);
@@ -10589,7 +10606,10 @@ void S_(wave_near_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_ro
     for (; k < end; k++, p += S_(W)) {
         turn = S_(fma)(b, S_(set)(ks[k]), S_(mul)(a, S_(set)(kr[k])));
         w = S_(add)(base, S_(set)(decline[k - first]));
-        if (forgets) w = S_(wave_behind)(room, gain, first, room->depth[k], -1);
+        if (listens) {
+            w = S_(neg)(S_(wave_depths)(room->depth, first, room->lift[k]));
+            w = S_(sub)(S_(wave_finite)(w), gain);
+        }
         w = S_(wave_weight)(S_(fma)(gain, turn, w));
         w = S_(select)(S_(le)(S_(set)(wave->place[k - first]), lane), w, S_(zero)());
         total = S_(add)(total, w);
@@ -10601,7 +10621,7 @@ void S_(wave_near_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_ro
 S_(fn) void S_(wave_near_weights)(const wcohi_wave_task *task, int first, int rows)
 { S_(wave_near_some)(0, task->wave, &task->room, first, rows); }
 
-S_(fn) void S_(wave_near_forgetting)(const wcohi_wave_task *task, int first, int rows)
+S_(fn) void S_(wave_near_heard)(const wcohi_wave_task *task, int first, int rows)
 { S_(wave_near_some)(1, task->wave, &task->room, first, rows); }
 
 S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, size_t stride,
@@ -10610,7 +10630,7 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
     const wcohi_wave_room *room = &task->room;
     int first;
     for (first = 0; first < rows; first += S_(W)) {
-        if (task->forget) S_(wave_near_forgetting)(task, first, rows);
+        if (task->listens) S_(wave_near_heard)(task, first, rows);
         else S_(wave_near_weights)(task, first, rows);
         S_(wave_mix)(room->sums + first, (size_t)span, room->weight,
                      WCOHI_MIN(first + S_(W), rows), value, stride,
@@ -10625,7 +10645,7 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
    dlambda = -sum (q - k) dS, or s_k = sum_q dS. weight [q] becomes A; torque [q] gathers
    -kappa sin dS by lanes. */
 S_(inline)
-void S_(wave_slopes_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_room *room,
+void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_room *room,
                           int first, int rows, double *partial)
 {
     S_(v) a = S_(load)(room->br + first), b = S_(load)(room->bs + first), lane = S_(iota)();
@@ -10635,22 +10655,26 @@ void S_(wave_slopes_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_
     S_(v) base = S_(fma)(lane, step, S_(neg)(gain));
     const wcoh_real *qr = room->ar + first, *qs = room->as + first;
     const wcoh_real *inverse = room->inverse + first, *delta = room->delta + first;
-    const wcoh_real *decline = forgets ? room->shift + first : wave->decline;
+    const wcoh_real *decline = listens ? room->shift + first : wave->decline;
     const wcoh_real *place = wave->place, *product = room->product;
     wcoh_real *torque = room->torque + (size_t)first * S_(W), *weight = room->weight;
     int q, end = rows - first;
-    if (forgets) { /* from the last row of the block on */
+    if (listens) { /* from the last row of the block on */
         double from = room->depth[first + S_(W) - 1];
         for (q = S_(W); q < end; q += S_(W))
-            S_(store)(room->shift + first + q, S_(wave_depths)(room, first + q, from));
-        base = S_(sub)(S_(wave_depths)(room, first, from), gain);
+            S_(store)(room->shift + first + q, S_(wave_depths)(room->depth, first + q, from));
+        base = S_(sub)(S_(wave_depths)(room->lift, first, from), gain);
     }
     for (q = 0; q < end; q++, torque += S_(W), weight += S_(W), product += S_(W)) {
         S_(v) c = S_(set)(qr[q]), d = S_(set)(qs[q]), w, slope, sine, cosine;
         cosine = S_(fma)(b, d, S_(mul)(a, c));
         sine = S_(fnma)(b, c, S_(mul)(a, d));
-        if (forgets && q < S_(W)) w = S_(wave_behind)(room, gain, first, room->depth[first + q], 1);
-        else w = S_(sub)(base, S_(set)(decline[q]));
+        if (listens && q < S_(W)) {
+            w = S_(wave_depths)(room->lift, first, room->depth[first + q]);
+            w = S_(sub)(S_(wave_finite)(w), gain);
+        } else {
+            w = S_(sub)(base, S_(set)(decline[q]));
+        }
         w = S_(wave_weight)(S_(fma)(gain, cosine, w));
         w = S_(mul)(w, S_(set)(inverse[q]));
         if (q < S_(W) - 1) w = S_(select)(S_(le)(lane, S_(set)(place[q])), w, S_(zero)());
@@ -10658,7 +10682,7 @@ void S_(wave_slopes_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_
         slope = S_(mul)(w, S_(sub)(S_(load)(product), S_(set)(delta[q])));
         dgain = S_(fma)(slope, cosine, dgain);
         total = S_(add)(total, slope);
-        if (!forgets) moment = S_(fma)(slope, S_(set)(place[q]), moment);
+        moment = S_(fma)(slope, S_(set)(place[q]), moment);
         sine = S_(mul)(sine, slope);
         turn = S_(add)(turn, sine);
         if (first) sine = S_(add)(sine, S_(load)(torque));
@@ -10666,10 +10690,7 @@ void S_(wave_slopes_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_
     }
     S_(store)(room->dpsi + first, S_(mul)(S_(set)((wcoh_real)wave->gain), turn));
     partial[0] += S_(dsum)(S_(dadd)(S_(dlo)(dgain), S_(dhi)(dgain)));
-    if (forgets) {
-        S_(store)(room->dkey + first, total);
-        return;
-    }
+    if (listens) S_(store)(room->dkey + first, total);
     moment = S_(fnma)(lane, total, moment);
     partial[2] -= S_(dsum)(S_(dadd)(S_(dlo)(moment), S_(dhi)(moment)));
 }
@@ -10677,7 +10698,7 @@ void S_(wave_slopes_some)(int forgets, const wcohi_wave *wave, const wcohi_wave_
 S_(fn) void S_(wave_near_slopes)(const wcohi_wave_task *task, int first, int rows)
 { S_(wave_slopes_some)(0, task->wave, &task->room, first, rows, task->partial); }
 
-S_(fn) void S_(wave_slopes_forgetting)(const wcohi_wave_task *task, int first, int rows)
+S_(fn) void S_(wave_slopes_heard)(const wcohi_wave_task *task, int first, int rows)
 { S_(wave_slopes_some)(1, task->wave, &task->room, first, rows, task->partial); }
 
 /* columns: v transposed; sums: gradient of v transposed, added to */
@@ -10692,7 +10713,7 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
         const wcoh_real *g = dout + (size_t)first * stride;
         S_(wave_dot)(room->product, room->columns + first, (size_t)span, rows - first, g,
                      stride, width);
-        if (task->forget) S_(wave_slopes_forgetting)(task, first, rows);
+        if (task->listens) S_(wave_slopes_heard)(task, first, rows);
         else S_(wave_near_slopes)(task, first, rows);
         S_(wave_mix)(room->sums + first, (size_t)span, room->weight, rows - first, g, stride,
                 width);
@@ -10974,13 +10995,12 @@ S_(fn) void S_(wave_dots)(double *sums, const double *features, const double *x,
 
 /* ---- the states ------------------------------------------------------------------------------ */
 
-/* to [span] = e^{sign (depth - from)}, in the precision of reals */
-S_(fn)
-void S_(wave_powers)(double *to, const wcohi_wave_room *room, double from, int sign, int span)
+/* to [span] = e^{sign (depths - from)}, in the precision of reals */
+S_(fn) void S_(wave_powers)(double *to, const double *depths, double from, int sign, int span)
 {
     int i;
     for (i = 0; i < span; i += S_(W)) {
-        S_(v) depth = S_(mul)(S_(set)((wcoh_real)sign), S_(wave_depths)(room, i, from));
+        S_(v) depth = S_(mul)(S_(set)((wcoh_real)sign), S_(wave_depths)(depths, i, from));
         S_(v) power = S_(wave_weight)(depth);
         S_(dstore)(to + i, S_(dlo)(power));
         if (S_(W) > S_(DW)) S_(dstore)(to + i + S_(DW), S_(dhi)(power));
@@ -10990,8 +11010,8 @@ void S_(wave_powers)(double *to, const wcohi_wave_room *room, double from, int s
 /* [span] what the states before a chunk are worth to its queries */
 S_(fn) const double *S_(wave_reach)(const wcohi_wave_task *task, int span)
 {
-    if (!task->forget) return task->wave->decay;
-    S_(wave_powers)(task->room.reach, &task->room, 0, -1, span);
+    if (!task->listens) return task->wave->decay;
+    S_(wave_powers)(task->room.reach, task->room.depth, 0, -1, span);
     return task->room.reach;
 }
 
@@ -11019,16 +11039,16 @@ S_(fn) void S_(wave_read)(const wcohi_wave_task *task, const double *state,
     S_(wave_narrow_columns)(room->denominator, numerators, reach, 1, span);
 }
 
-/* ages[i] = e^{-lambda (rows - i)}, 0 behind the last row; forgetting: from the last row on */
+/* ages[i] = e^{-lambda (rows - i)}, 0 behind the last row; listening: e^lift from the last row on */
 S_(fn) void S_(wave_ages)(double *ages, const wcohi_wave_task *task, int rows, int span)
 {
     const double *decay = task->wave->decay;
     int i;
-    if (!task->forget) {
+    if (!task->listens) {
         for (i = 0; i < span; i++) ages[i] = i < rows ? decay[rows - i] : 0;
         return;
     }
-    S_(wave_powers)(ages, &task->room, task->room.depth[rows - 1], 1, span);
+    S_(wave_powers)(ages, task->room.lift, task->room.depth[rows - 1], 1, span);
     for (i = rows; i < span; i++) ages[i] = 0;
 }
 
@@ -11123,7 +11143,7 @@ S_(fn) void S_(wave_far_keys)(const wcohi_wave_task *task, const double frame[2]
         room->dpsi[i] += (wcoh_real)room->fr[i];
         task->partial[1] -= (rows - i) * room->fr[i];
         task->partial[2] -= (rows - i) * room->fs[i];
-        if (task->forget) room->dkey[i] += (wcoh_real)room->fs[i];
+        if (task->listens) room->dkey[i] += (wcoh_real)room->fs[i];
     }
 }
 
@@ -11261,21 +11281,47 @@ S_(fn) void S_(wave_raw_backward)(const wcohi_wave_task *task, int first, int ro
 }
 
 /* dlambda_j = sum_{k >= j} s_k, back through softplus; from the last row of the chunk on */
-S_(fn) void S_(wave_forget_backward)(const wcohi_wave_task *task, int first, int rows)
+S_(fn) void S_(wave_forget_backward)(const wcohi_wave_task *task, int first, int rows, int span)
 {
     const wcohi_wave_room *room = &task->room;
-    size_t stride = task->call->phasor_stride;
-    wcoh_real *to = task->dforget + (size_t)first * stride;
+    size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
     S_(v) one = S_(set)((wcoh_real)1);
+    double *later = &room->adjoint[WCOHI_WAVE_LATER];
     int i;
-    for (i = 0; i < rows; i += S_(W)) {
-        S_(v) below = S_(exp)(S_(neg)(S_(load)(room->forget + i)));
-        S_(store)(room->fading + i, S_(div)(one, S_(add)(one, below)));
+    S_(wave_column)(task, task->forget, first, rows, span);
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) below = S_(exp)(S_(neg)(S_(load)(room->raw + i)));
+        S_(store)(room->heard + i, S_(div)(one, S_(add)(one, below)));
     }
     for (i = rows - 1; i >= 0; i--) {
-        room->adjoint[WCOHI_WAVE_LATER] += (double)room->dkey[i];
-        to[(size_t)i * stride] = (wcoh_real)room->adjoint[WCOHI_WAVE_LATER] * room->fading[i];
+        *later += (double)room->dkey[i];
+        task->dforget[at + (size_t)i * stride] = (wcoh_real)*later * room->heard[i];
     }
+}
+
+/* db_k = s_k, back through 8 tanh(./8) */
+S_(fn) void S_(wave_loud_backward)(const wcohi_wave_task *task, int first, int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
+    S_(v) one = S_(set)((wcoh_real)1), scale = S_(set)((wcoh_real)WCOHI_WAVE_LOUDEST);
+    int i;
+    S_(wave_column)(task, task->loud, first, rows, span);
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) y = S_(tanh)(S_(div)(S_(load)(room->raw + i), scale));
+        S_(store)(room->heard + i, S_(fnma)(y, y, one));
+    }
+    for (i = 0; i < rows; i++)
+        task->dloud[at + (size_t)i * stride] = room->dkey[i] * room->heard[i];
+}
+
+S_(fn) void S_(wave_backward_rows)(const wcohi_wave_task *task, int first, int rows)
+{
+    int span = (int)wcohi_round_up((size_t)rows, 16);
+    S_(wave_backward_chunk)(task, first, rows);
+    S_(wave_raw_backward)(task, first, rows);
+    if (task->forget) S_(wave_forget_backward)(task, first, rows, span);
+    if (task->loud) S_(wave_loud_backward)(task, first, rows, span);
 }
 
 /* the chunks of a stretch, last first; room->adjoint stands behind it and moves before it */
@@ -11283,12 +11329,8 @@ WCOHI_KERNEL(wave_backward)
 {
     int chunk = task->wave->chunk, rows = task->end - task->first, first;
     if (chunk < task->call->seq) S_(wave_replay)(task);
-    for (first = (rows - 1) / chunk * chunk; first >= 0; first -= chunk) {
-        S_(wave_backward_chunk)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
-        S_(wave_raw_backward)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
-        if (task->forget)
-            S_(wave_forget_backward)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
-    }
+    for (first = (rows - 1) / chunk * chunk; first >= 0; first -= chunk)
+        S_(wave_backward_rows)(task, task->first + first, WCOHI_MIN(chunk, rows - first));
 }
 #endif
 
@@ -11336,6 +11378,23 @@ S_(fn) void S_(wave_step_states)(double *z, const double *v, double *number, con
     }
 }
 
+/* Before a row is heard, where rows listen: the states fade by its own damping, e^{-softplus x} =
+   1 / (1 + e^x), or by the head's; its features f are as loud as it says. */
+S_(fn)
+void S_(wave_step_listen)(const wcohi_coherence *call, int head, double *state, double *f,
+                          double decay, int count, int pitch)
+{
+    const wcoh_real *raw = call->phasor + head;
+    double *z = state + WCOHI_DENOMINATORS, loud;
+    int j;
+    if (call->forget_column) decay = 1 / (1 + exp((double)raw[call->forget_column]));
+    S_(wave_scale)(state, state, decay, (size_t)count);
+    S_(wave_scale)(z, z, decay, (size_t)count * (size_t)pitch);
+    if (!call->loud_column) return;
+    loud = exp(WCOHI_WAVE_LOUDEST * tanh((double)raw[call->loud_column] / WCOHI_WAVE_LOUDEST));
+    for (j = 0; j < count; j++) f[j * WCOHI_STEP_HEADS] *= loud;
+}
+
 S_(fn) void S_(wave_step_head)(const wcohi_coherence *call, int head, int lane,
                                const wcohi_wave_memory *memory, const wcohi_wave_room *room)
 {
@@ -11346,11 +11405,9 @@ S_(fn) void S_(wave_step_head)(const wcohi_coherence *call, int head, int lane,
     const double *f = room->key + lane, *g = room->query + lane, *c = memory->coefficient;
     wcoh_real *out = call->out + (size_t)head * (size_t)width;
     const wcoh_real *value = call->value + (size_t)head * (size_t)width;
-    if (call->forget_column) { /* e^{-softplus x} = 1 / (1 + e^x), before the row is heard */
-        double keep = 1 / (1 + exp((double)call->phasor[call->forget_column + (size_t)head]));
-        S_(wave_scale)(z, z, keep, (size_t)count);
-        S_(wave_scale)(z + WCOHI_DENOMINATORS, z + WCOHI_DENOMINATORS, keep,
-                       (size_t)count * (size_t)pitch);
+    if (call->forget_column || call->loud_column) {
+        S_(wave_step_listen)(call, head, z, room->key + lane, decay, count, pitch);
+        decay = 1;
     }
     for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {
         double now = z[j] + *f, next = sum[0];
@@ -11475,6 +11532,9 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
     task->key = task->query + call->key_column;
     if (call->forget_column)
         task->forget = call->phasor + row * call->phasor_stride + call->forget_column + head;
+    if (call->loud_column)
+        task->loud = call->phasor + row * call->phasor_stride + call->loud_column + head;
+    task->listens = task->forget || task->loud;
     task->value = call->value + row * call->value_stride + column;
     task->out = call->out + row * call->out_stride + column;
     task->first = layer->first;
@@ -11493,6 +11553,7 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
         task->dquery = call->dphasor + phasor;
         task->dkey = task->dquery + call->key_column;
         if (task->forget) task->dforget = call->dphasor + (task->forget - call->phasor);
+        if (task->loud) task->dloud = call->dphasor + (task->loud - call->phasor);
         task->dvalue = call->dvalue + row * call->value_stride + column;
         task->partial = layer->partial + 3 * (size_t)index;
     }
@@ -11642,9 +11703,16 @@ static double wcohi_plain_damping(const wcohi_plain *p, const wcohi_op *op, size
                                             : wcohi_plain_param(p, op, WCOHI_COHERENCE_DAMPING, h));
 }
 
+/* Loudness b of head h in a row. */
+static double wcohi_plain_loudness(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t h)
+{
+    const double *raw = p->tensors[op->in] + row * (size_t)op->wide_in;
+    return op->loud_column ? 8 * tanh(raw[(size_t)op->loud_column + h] / 8) : 0;
+}
+
 /* out_q = sum over keys k <= q of A_qk v_k / sum A_qk,
-   A_qk = exp(kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j); the frozen form
-   has kappa 1, omega 0, lambda 0. From the query backwards. */
+   A_qk = exp(kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j + b_k); the frozen
+   form has kappa 1, omega 0, lambda 0. From the query backwards. */
 static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
 {
     size_t width = (size_t)(op->wide_out / op->heads), all = (size_t)op->wide_out, row, k, h, e;
@@ -11660,8 +11728,9 @@ static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
                 double age = (double)(row - k), weight;
                 double x = wcohi_plain_phase(p, op, row, h, 0) -
                            wcohi_plain_phase(p, op, k, h, (size_t)op->key_column);
-                weight =
-                    frozen ? exp(cos(x) - 1) : exp(gain * (cos(x + carrier * age) - 1) - faded);
+                weight = frozen ? exp(cos(x) - 1)
+                                : exp(gain * (cos(x + carrier * age) - 1) - faded +
+                                      wcohi_plain_loudness(p, op, k, h));
                 faded += wcohi_plain_damping(p, op, k, h);
                 total += weight;
                 for (e = 0; e < width; e++)
@@ -11757,6 +11826,7 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.phasor_stride = (size_t)op->wide_in;
     call.key_column = (size_t)op->key_column;
     call.forget_column = (size_t)op->forget_column;
+    call.loud_column = (size_t)op->loud_column;
     call.value = wcohi_tensor_data(exec, op->in2) + op->column;
     call.value_stride = (size_t)exec->base.plan->tensors[op->in2].width;
     call.out = wcohi_tensor_data(exec, op->out);
@@ -13561,6 +13631,8 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
     WCOHI_CHOICE(M, forgetting, WCOHI_AUTO,
                  "coherence heads whose damping depends on what they hear; auto: off"),
+    WCOHI_CHOICE(M, loudness, WCOHI_AUTO,
+                 "coherence heads that hear some symbols more loudly than others; auto: off"),
     WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
                  "how attention and feed-forward join the stream"),
     WCOHI_CHOICE(M, norm, "layer rms", "what stands before attention, feed-forward and head"),
@@ -14154,9 +14226,12 @@ WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error
     for (layer = 0; layer < desc->layers; layer++)
         able |= wcohi_attention_of(desc, layer) <= WCOH_ATTENTION_SHARED;
     wcohi_switch_default(&desc->forgetting, 0);
-    if (able || desc->forgetting == WCOH_SWITCH_OFF) return WCOH_OK;
+    wcohi_switch_default(&desc->loudness, 0);
+    if (able || (desc->forgetting == WCOH_SWITCH_OFF && desc->loudness == WCOH_SWITCH_OFF))
+        return WCOH_OK;
     return wcohi_fail(error, WCOH_E_ARGUMENT,
-                      "forgetting is on: no layer's attention is coherence or shared");
+                      "%s is on: no layer's attention is coherence or shared",
+                      desc->forgetting == WCOH_SWITCH_ON ? "forgetting" : "loudness");
 }
 
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
@@ -14887,8 +14962,9 @@ typedef struct wcohi_asked {
     double value, value_bias;
 } wcohi_asked;
 
-/* What a coherence layer asks of a row, in order: phasors of queries and keys, values, dampings. */
-#define WCOHI_ASKED_MOST 4
+/* What a coherence layer asks of a row, in order: phasors of queries and keys, values,
+   dampings, loudnesses. */
+#define WCOHI_ASKED_MOST 5
 static int wcohi_walk_asks(const wcohi_walk *walk, wcohi_asked asked[WCOHI_ASKED_MOST])
 {
     static const char names[2][2][24] = {{"query_phasor.weight", "query_phasor.bias"},
@@ -14911,6 +14987,12 @@ static int wcohi_walk_asks(const wcohi_walk *walk, wcohi_asked asked[WCOHI_ASKED
         wcohi_asked forget = {
             "forgetting.weight", "damping_raw", 0, WCOHI_INIT_CONSTANT, WCOHI_INIT_DAMPING, 0, 0};
         asked[count] = forget;
+        asked[count++].wide = heads;
+    }
+    if (desc->loudness == WCOH_SWITCH_ON) {
+        wcohi_asked loud = {
+            "loudness.weight", "loudness.bias", 0, WCOHI_INIT_CONSTANT, WCOHI_INIT_CONSTANT, 0, 0};
+        asked[count] = loud;
         asked[count++].wide = heads;
     }
     return count;
@@ -14944,7 +15026,7 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
     wcohi_asked asked[WCOHI_ASKED_MOST];
     int heads = desc->heads, width = 2 * desc->bands, both, count = wcohi_walk_asks(walk, asked);
     int column = (wcohi_walk_shares(walk) ? 2 : 4) * heads, all = column + width;
-    int forgets = desc->forgetting == WCOH_SWITCH_ON;
+    int forgets = desc->forgetting == WCOH_SWITCH_ON, loud = desc->loudness == WCOH_SWITCH_ON;
     wcohi_params linear = wcohi_emit_asked(walk, asked, count), params = wcohi_no_params();
     wcohi_op *op;
     params.row[WCOHI_COHERENCE_GAIN] = wcohi_emit(walk, "attn.", "gain_raw", heads, 0, 0,
@@ -14955,11 +15037,12 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
     if (!forgets)
         params.row[WCOHI_COHERENCE_DAMPING] =
             wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
-    both = wcohi_walk_linear(walk, &linear, in, -1, all + (forgets ? heads : 0))->out;
+    both = wcohi_walk_linear(walk, &linear, in, -1, all + (forgets + loud) * heads)->out;
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, both, both, width);
     op->key_column = column - 2 * heads;
     op->column = column;
     op->forget_column = forgets ? all : 0;
+    op->loud_column = loud ? all + forgets * heads : 0;
     return wcohi_walk_done(walk, op);
 }
 
@@ -21572,7 +21655,7 @@ typedef struct wcohi_inspection {
     float *maps;    /* [H,T,T] */
     double *scores; /* [T] of one query */
     double *phases; /* [2,T] of the queries and the keys of one head */
-    double *fading; /* [T] sums of dampings up to each row */
+    double *fading; /* [2,T] sums of dampings up to each row, and loudnesses */
 } wcohi_inspection;
 
 WCOHI_COLD void wcohi_inspection_layout(wcohi_inspection *inspection, wcohi_arena *arena,
@@ -21583,7 +21666,7 @@ WCOHI_COLD void wcohi_inspection_layout(wcohi_inspection *inspection, wcohi_aren
     inspection->maps = WCOHI_TAKE(arena, wcohi_mul(heads, wcohi_mul(count, count)), float);
     inspection->scores = WCOHI_TAKE(arena, count, double);
     inspection->phases = WCOHI_TAKE(arena, wcohi_mul(2, count), double);
-    inspection->fading = WCOHI_TAKE(arena, count, double);
+    inspection->fading = WCOHI_TAKE(arena, wcohi_mul(2, count), double);
 }
 
 /* Scores of one query over keys 0 .. q into its row of the map, as weights. */
@@ -21603,7 +21686,7 @@ static double wcohi_phasor_phase(const wcoh_real *p)
     return sqrt(re * re + im * im) < 1e-6 ? 0 : atan2(im, re);
 }
 
-/* S_qk = kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j; the frozen form is
+/* S_qk = kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j + b_k; the frozen form is
    cos(n (phi_q - phi_k)). phasors [T,stride] */
 static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
                             const wcoh_real *phasors, size_t stride, int head)
@@ -21612,6 +21695,7 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
     int tokens = inspection->count, q, k;
     size_t key = (size_t)op->key_column;
     double *query_phase = inspection->phases, *key_phase = query_phase + tokens, n, fading = 0;
+    double *loud = inspection->fading + tokens;
     float *map = inspection->maps + (size_t)head * (size_t)tokens * (size_t)tokens;
     wcoh_wave wave;
     if (wcoh_model_wave(inspection->model, op->layer, head, &wave, NULL)) wave.gain = 1;
@@ -21622,13 +21706,15 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
         key_phase[q] = n * wcohi_phasor_phase(row + key);
         if (op->forget_column) fading += wcohi_softplus((double)row[op->forget_column - head]);
         inspection->fading[q] = fading;
+        loud[q] = op->loud_column ? 8 * tanh((double)row[op->loud_column - head] / 8) : 0;
     }
     for (q = 0; q < tokens; q++) {
         for (k = 0; k <= q; k++) {
             double faded = op->forget_column ? inspection->fading[q] - inspection->fading[k]
                                              : wave.damping * (q - k);
             inspection->scores[k] =
-                wave.gain * cos(query_phase[q] - key_phase[k] + wave.carrier * (q - k)) - faded;
+                wave.gain * cos(query_phase[q] - key_phase[k] + wave.carrier * (q - k)) - faded +
+                loud[k];
         }
         wcohi_map_softmax(inspection->scores, q, tokens, map + (size_t)q * (size_t)tokens);
     }

@@ -903,9 +903,11 @@ static wcoh_result wcohi_gpu_coherence_accept(const wcohi_plan *plan, wcoh_error
                           "seq is %d: coherence attention on Vulkan takes at most 65536",
                           plan->seq);
     for (i = 0; i < plan->count; i++)
-        if (plan->ops[i].kind == WCOHI_COHERENCE && plan->ops[i].forget_column)
+        if (plan->ops[i].kind == WCOHI_COHERENCE &&
+            (plan->ops[i].forget_column || plan->ops[i].loud_column))
             return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                              "forgetting is on: the Vulkan device does not support it yet");
+                              "%s is on: the Vulkan device does not support it yet",
+                              plan->ops[i].forget_column ? "forgetting" : "loudness");
     return WCOH_OK;
 }
 

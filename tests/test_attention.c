@@ -49,7 +49,7 @@ typedef struct layer {
     void *pool_memory;
 } layer;
 
-static int forgets; /* 1: layers bring a damping a row */
+static int forgets, loud; /* 1: layers bring a damping, a loudness a row */
 
 static layer layer_open(int batch, int seq, int heads, int width, int shared, double gain)
 {
@@ -57,7 +57,7 @@ static layer layer_open(int batch, int seq, int heads, int width, int shared, do
     int i;
     memset(&a, 0, sizeof a);
     a.rows = batch * seq;
-    a.columns = (shared ? 2 : 4) * heads + (forgets ? heads : 0);
+    a.columns = (shared ? 2 : 4) * heads + (forgets + loud) * heads;
     a.width = heads * width;
     a.phasor = (wcoh_real *)take((size_t)(a.rows * a.columns), sizeof *a.phasor);
     a.value = (wcoh_real *)take((size_t)(a.rows * a.width), sizeof *a.value);
@@ -80,9 +80,13 @@ static layer layer_open(int batch, int seq, int heads, int width, int shared, do
     a.call.batch = batch, a.call.seq = seq, a.call.heads = heads, a.call.width = width;
     a.call.phasor = a.phasor, a.call.phasor_stride = (size_t)a.columns;
     a.call.key_column = shared ? 0 : (size_t)(2 * heads);
-    a.call.forget_column = forgets ? (size_t)(a.columns - heads) : 0;
-    for (i = 0; forgets && i < a.rows * heads; i++)
-        a.phasor[i / heads * a.columns + a.columns - heads + i % heads] -= 2;
+    a.call.forget_column = forgets ? (size_t)(a.columns - (1 + loud) * heads) : 0;
+    a.call.loud_column = loud ? (size_t)(a.columns - heads) : 0;
+    for (i = 0; i < a.rows * heads; i++) { /* dampings about 0.15, loudnesses up to 6 and more */
+        wcoh_real *row = a.phasor + i / heads * a.columns + i % heads;
+        if (forgets) row[a.call.forget_column] -= 2;
+        if (loud) row[a.call.loud_column] *= 3;
+    }
     a.call.value = a.value, a.call.value_stride = (size_t)a.width;
     a.call.out = a.out, a.call.out_stride = (size_t)a.width;
     a.call.gain = a.gain, a.call.carrier = a.carrier, a.call.damping = a.damping;
@@ -130,6 +134,12 @@ static double damping_of(const wcohi_coherence *c, size_t row, int h)
     return c->damping ? c->damping[h] : 0;
 }
 
+static double loudness_of(const wcohi_coherence *c, size_t row, int h)
+{
+    if (!c->loud_column) return 0;
+    return 8 * tanh((double)c->phasor[row * c->phasor_stride + c->loud_column + (size_t)h] / 8);
+}
+
 /* sum of cos(n(phi - psi) + omega(q - k)) softmax in double: out [N, H E] */
 static void reference(const layer *a, double *out)
 {
@@ -150,7 +160,7 @@ static void reference(const layer *a, double *out)
                     double psi = (double)(w[0] * w[0] + w[1] * w[1]) < 1e-12 ? 0 : atan2((double)w[1], (double)w[0]);
                     double gain = c->gain ? c->gain[h] : 1, age = q - k, s;
                     s = gain * cos(n * (phi - psi) + (c->carrier ? c->carrier[h] : 0) * age);
-                    s = exp(s - gain - faded);
+                    s = exp(s - gain - faded + loudness_of(c, row, h));
                     faded += damping_of(c, row, h);
                     total += s;
                     for (e = 0; e < c->width; e++) o[e] += s * (double)v[e];
@@ -761,17 +771,21 @@ static void a_dot_session_sees_the_last_context_tokens(void)
     }
 }
 
-/* The tests above once more with a damping a row. */
-static void forgetting_does_all_of_that(void)
+/* The tests above once more with a damping a row, a loudness, both. */
+static void listening_does_all_of_that(void)
 {
-    forgets = 1;
-    forward_equals_the_quadratic_reference_on_every_instruction_set();
-    chunks_give_what_the_whole_gives();
-    gradients_equal_central_differences();
-    a_session_gives_what_the_batch_gives_however_it_is_cut();
-    a_long_prefill_equals_the_batch();
-    bits_do_not_depend_on_threads();
-    forgets = 0;
+    int mode;
+    for (mode = 1; mode < 4; mode++) {
+        forgets = mode & 1, loud = mode / 2;
+        forward_equals_the_quadratic_reference_on_every_instruction_set();
+        chunks_give_what_the_whole_gives();
+        gradients_equal_central_differences();
+        chunked_gradients_equal_quadratic_ones_on_every_instruction_set();
+        a_session_gives_what_the_batch_gives_however_it_is_cut();
+        a_long_prefill_equals_the_batch();
+        bits_do_not_depend_on_threads();
+    }
+    forgets = loud = 0;
 }
 
 /* Depths are counted from where they are used: after rows that forget 30 nats each, a long memory is
@@ -817,7 +831,7 @@ int main(void)
     RUN(a_session_loses_nothing_with_its_age);
     RUN(a_session_follows_a_change_of_gain);
     RUN(bits_do_not_depend_on_threads);
-    RUN(forgetting_does_all_of_that);
+    RUN(listening_does_all_of_that);
     RUN(a_long_memory_after_a_short_one_is_exact);
     RUN(dot_forward_equals_the_reference_on_every_instruction_set);
     RUN(dot_gradients_equal_central_differences);

@@ -2011,7 +2011,7 @@ static const char *const track_settings[] = {
     "offset=0.1",
     "vocab=300 bands=20 heads=5 layers=2 head=tied embedding_trained=on attention=shared "
     "block=sequential solver=perturbative",
-    "vocab=65 bands=20 heads=5 layers=2 forgetting=on attention=coherence,shared",
+    "vocab=65 bands=20 heads=5 layers=2 forgetting=on loudness=on attention=coherence,shared",
     "vocab=65 bands=20 heads=5 layers=2 attention=coherence,rotary groups=4"};
 
 /* Settings of their trainers: one mixed stack is trained with noise. */
@@ -2483,7 +2483,8 @@ static void streams_equal_batches(void)
     stream_equals_batch("vocab=13 bands=8 heads=4 layers=2 maestro=4", seq, 2);
     stream_equals_batch("vocab=13 bands=8 heads=4 layers=2 maestro=4", seq, 12);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=shared", seq, 8);
-    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 forgetting=on", seq, 2);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 forgetting=on loudness=on",
+                        seq, 2);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=frozen",
                         is_short() ? 150 : 1500, 0);
 }
