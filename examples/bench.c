@@ -512,6 +512,8 @@ static void request_read(request *r, int argc, char **argv)
     options_read(&c, argc, argv);
     for (i = 0; i < c.word_count; i++)
         r->part[word_choose("a part", c.words[i], PARTS)] = r->any = 1;
+    if (r->any && !r->part[word_find("session", PARTS)])
+        options_only(&c, argc, argv, "model", "the part session");
 }
 
 static int wanted(const request *r, const char *part)

@@ -7,6 +7,7 @@
 
 #include "text.h"
 
+#include <math.h>
 #include <signal.h>
 #include <time.h>
 #include <sys/stat.h>
@@ -432,6 +433,21 @@ static void texts_add(texts *t, uint32_t *tokens, size_t count)
 COMMON_USED(__unused__)
 static size_t texts_size(const texts *t) { return t->count ? t->offsets[t->count] : 0; }
 
+/* Nats a token of what knows only how often each of `vocab` symbols stands in them. */
+COMMON_USED(__unused__)
+static double texts_entropy(const texts *t, int vocab)
+{
+    size_t *counts = (size_t *)calloc((size_t)vocab, sizeof *counts), all = texts_size(t), i;
+    double nats = 0;
+    if (!counts) fail(EXIT_FAILED, "no memory for %d counts", vocab);
+    for (i = 0; i < all; i++) counts[t->tokens[i]]++;
+    for (i = 0; i < (size_t)vocab; i++)
+        if (counts[i])
+            nats -= (double)counts[i] / (double)all * log((double)counts[i] / (double)all);
+    free(counts);
+    return nats;
+}
+
 COMMON_USED(__unused__)
 static wcoh_sequences texts_sequences(const texts *t)
 {
@@ -685,6 +701,19 @@ static const char *option_given(const command *c, int argc, char **argv, const c
             option_is(wanted, name, length))
             found = value ? value : "";
     return found;
+}
+
+/* The end where one of these options (blanks between them) is given: `what` alone would heed it. */
+COMMON_USED(__unused__)
+static void options_only(const command *c, int argc, char **argv, const char *names,
+                         const char *what)
+{
+    char spelled[32];
+    int i;
+    for (i = 0; *word_at(names, i); i++)
+        if (option_given(c, argc, argv, word_at(names, i)))
+            fail(EXIT_USAGE, "--%s is for %s alone", option_spelled(word_at(names, i), spelled),
+                 what);
 }
 
 /* "; did you mean exact?" after a word that a field does not know, else "". */

@@ -56,6 +56,7 @@ static void request_read(request *r, int argc, char **argv)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
     if (c.word_count > 2 && (r->from || r->to))
         fail(EXIT_USAGE, "--%s is a place in one text, not in several", r->from ? "from" : "to");
+    if (r->stream) options_only(&c, argc, argv, "seq batch", "windows (without --stream)");
     r->model = c.words[0];
     r->files = c.words + 1;
     r->file_count = c.word_count - 1;

@@ -72,8 +72,9 @@ static void request_read(request *r, int argc, char **argv)
         fail(EXIT_USAGE, "a model and a text, --maps and --weights exclude each other");
     if (c.word_count < 2 && !r->maps && !r->weights)
         fail(EXIT_USAGE, "a model and a text are needed; --help explains");
-    if (!r->maps && (r->sequence || r->causal))
-        fail(EXIT_USAGE, "--%s is for --maps alone", r->causal ? "causal" : "sequence");
+    if (!r->maps) options_only(&c, argc, argv, "causal sequence", "--maps");
+    if (r->maps || r->weights)
+        options_only(&c, argc, argv, "tokens from unknown threads", "a model and a text");
 }
 
 static void look_open(look *k, int layers, int heads, int tokens)
@@ -1031,6 +1032,7 @@ static void maps_insert(map_file *m, int added)
 {
     wcoh_tensor_info info, other;
     int i = m->count++;
+    if (i == 1024) fail(EXIT_FAILED, "%s: more than 1024 layers", m->path);
     wcoh_tensors_info(m->file, added, &info, NULL);
     for (; i > 0; i--) {
         wcoh_tensors_info(m->file, m->tensors[i - 1], &other, NULL);

@@ -63,9 +63,27 @@ static void request_read(request *r, int argc, char **argv)
         fail(EXIT_USAGE, "bench makes its own packets: \"%s\" is too much", r->store);
     if (r->action != BENCH && !r->file)
         fail(EXIT_USAGE, "build or ask, a store and a file of vectors are needed; --help explains");
+    if (r->action == BUILD && path_same(r->store, r->file))
+        fail(EXIT_USAGE, "the store is %s, the file of vectors: it would be overwritten", r->store);
+    if (r->action != ASK) options_only(&c, argc, argv, "row", "ask");
+    if (r->action != BENCH) options_only(&c, argc, argv, "packets dimensions repeats", "bench");
+    if (r->action == BENCH) options_only(&c, argc, argv, "tensor", "build and ask");
+    if (r->action == ASK) options_only(&c, argc, argv, "packet", "build and bench");
+    if (r->action == BUILD)
+        options_only(&c, argc, argv, "top score first_bin bins", "ask and bench");
 }
 
 /* ---- build and ask ------------------------------------------------------------------------ */
+
+/* A store is made anew in its place; anything else that stands there is moved aside. */
+static void make_room(const request *r)
+{
+    wcoh_resonance *old = NULL;
+    if (!path_exists(r->store) || path_is_special(r->store) || path_is_folder(r->store)) return;
+    if (wcoh_resonance_load_file(&old, r->store, 0, 1, NULL, NULL, NULL) < 0)
+        path_aside(r->store, "a file that is no store");
+    wcoh_resonance_destroy(old);
+}
 
 static void build(const request *r)
 {
@@ -77,6 +95,7 @@ static void build(const request *r)
     desc.dimensions = v.n;
     must(wcoh_resonance_create(&store, &desc, &error), NULL, &error);
     must(wcoh_resonance_add(store, v.values, NULL, v.count, &error), r->file, &error);
+    make_room(r);
     must(wcoh_resonance_save_file(store, r->store, &error), NULL, &error);
     printf(r->json ? "{\"packets\":%.0f,\"bins\":%d,\"bytes\":%.0f,\"seconds\":%.3f}\n"
                    : "%.0f packets of %d bins, %.0f bytes, in %.3f s\n",

@@ -227,6 +227,7 @@ typedef struct run {
     double loss_sum;     /* since the last line */
     long loss_count;
     double line_loss, lowest_loss; /* mean training loss of the last line and of the lowest one */
+    double loss_before;            /* and of the line before the last */
     double shown;                  /* when the live line was drawn last; negative: there is none */
 } run;
 
@@ -308,7 +309,10 @@ static void step_line(run *r)
     char train[64], val[64], eta[64];
     double tokens = (double)(r->last.tokens - r->line_tokens);
     live_clear(r);
-    if (r->loss_count) r->line_loss = r->loss_sum / (double)r->loss_count;
+    if (r->loss_count) {
+        r->loss_before = r->line_loss;
+        r->line_loss = r->loss_sum / (double)r->loss_count;
+    }
     if (r->lowest_loss <= 0 || r->line_loss < r->lowest_loss) r->lowest_loss = r->line_loss;
     printf("step %lu%s%s lr %.1e tok/s %.0f%s\n", (unsigned long)r->last.step,
            named_loss("train", r->loss_count ? r->line_loss : -1, train),
@@ -654,6 +658,29 @@ static int diverged(const run *r)
     return r->lowest_loss > 0 && r->line_loss > 1.25 * lowest + 0.1;
 }
 
+/* 1 if the run had its full rate for a hundred steps, its loss falls no more, and it ends no better
+   than counting letters does: `counted` nats. */
+static int stalled(const run *r, double counted)
+{
+    int warmup = wcoh_trainer_get_desc(r->trainer)->warmup;
+    uint64_t made = r->last.step - r->first_step;
+    return made >= 100 + (uint64_t)(warmup > 0 ? warmup : 0) && r->loss_before > 0 &&
+           r->line_loss > r->loss_before - 0.02 && r->line_loss > counted - 0.02;
+}
+
+/* What a run that went wrong is told at its end. */
+static void judge(const run *r)
+{
+    double counted = texts_entropy(&r->text->train, wcoh_model_get_desc(r->model)->vocab);
+    if (diverged(r))
+        say("the run diverged: its training loss ends at %.4f, after %.4f%s", r->line_loss,
+            r->lowest_loss, lower_rate(r));
+    else if (stalled(r, counted))
+        say("the run learnt no more than how often each letter stands: its training loss ends at "
+            "%.4f, counting letters gives %.4f%s",
+            r->line_loss, counted, lower_rate(r));
+}
+
 /* Work until the run is done or interrupted; 0 after a failure of the numbers. */
 static int train(run *r)
 {
@@ -754,9 +781,7 @@ static int finish(run *r)
             stats.step < (uint64_t)wcoh_trainer_get_desc(r->trainer)->steps
                 ? "the run ended early, by its patience or its target"
                 : text_made("steps is %d", wcoh_trainer_get_desc(r->trainer)->steps));
-    if (diverged(r))
-        say("the run diverged: its training loss ends at %.4f, after %.4f%s", r->line_loss,
-            r->lowest_loss, lower_rate(r));
+    judge(r);
     if (stats.best_val >= 0 && r->best_there)
         printf("best val %.4f step %lu file %s\n", stats.best_val, (unsigned long)stats.best_step,
                r->best);

@@ -96,6 +96,7 @@ refuses 2 '^sample: top_k is -3: allowed are' "$sample" m --top-k=-3
 refuses 2 '^eval: batch is -1: allowed are 1 to 1048576, 0 for the default' "$eval" m t --batch -1
 refuses 2 '^sample: prefill is 70000: allowed are 1 to 65536' "$sample" m --prefill 70000
 refuses 2 '^eval: --stream takes no value' "$eval" m t --stream=1
+refuses 2 '^eval: --seq is for windows' "$eval" m t --stream --seq 9
 refuses 2 '^eval: --to 5 is not after --from 10' "$eval" m t --from 10 --to 5
 for program in "$train --data text $small --steps 1" "$sample m" "$eval m t"; do
     if ! strings "${program%% *}" 2>/dev/null | grep -q 'vkGetInstanceProcAddr'; then
@@ -644,6 +645,16 @@ ok "its best weights are not the last ones" lacks '^best val .* step 30 file'
 sed -n 's/^| //p' out | tr -d '\n' >written
 succeeds "$sample" "$(best_file)" --tokens 20
 ok "and it samples from them" same "$(tr -d '\n' <out)" "$(cat written)"
+
+awk 'BEGIN { x = 1; for (i = 0; i < 20000; i++) { x = x * 16807 % 2147483647
+    printf "%s", substr("abcd", 1 + int(x / 536870912), 1) } }' >noise # 4 letters alike: ln 4 nats
+succeeds "$train" --data noise --out noise.safetensors $small --steps 240 --eval-every 60 --sample 0
+ok "a run that learns nothing but how often each letter stands says so" has \
+    '^train: the run learnt no more than how often each letter stands: .* ends at 1\.[34][0-9]*, counting letters gives 1\.3862; a lower rate may help: --lr 0.00225$' err
+succeeds "$train" --data text --out noise2.safetensors $small --steps 240 --eval-every 60 --sample 0
+ok "one that learns more says nothing" [ ! -s err ]
+succeeds "$train" --data noise --out noise3.safetensors $small --steps 120 --eval-every 60 --sample 0
+ok "nor does one that had its full rate for twenty steps" [ ! -s err ]
 
 # ---- nowhere left to write ---------------------------------------------------------------------
 

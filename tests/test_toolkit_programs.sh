@@ -118,6 +118,26 @@ refuses 2 'a part is "sesion".*did you mean session' "$bin/bench" gemm sesion
 refuses 2 'isa is "sse3".*did you mean sse2' "$bin/bench" --isa sse3 gemm
 refuses 2 'no option --ias; .*did you mean --isa' "$bin/bench" --ias scalar
 refuses 2 'the option is "--hlep".*did you mean --help' "$bin/plot" --hlep
+# ---- an option that this call would not heed is refused ----
+refuses 2 '^recall: --row is for ask alone' "$bin/recall" build v.store v.npy --row 7
+refuses 2 '^recall: --first-bin is for ask and bench alone' "$bin/recall" build v.store v.npy --first-bin 7
+refuses 2 '^recall: --packets is for bench alone' "$bin/recall" ask v.store v.npy --packets 70
+refuses 2 '^recall: --packet is for build and bench alone' "$bin/recall" ask v.store v.npy --packet dft
+refuses 2 '^recall: --tensor is for build and ask alone' "$bin/recall" bench --tensor x
+refuses 2 '^inspect: --tokens is for a model and a text alone' "$bin/inspect" --maps m.safetensors --tokens 9
+refuses 2 '^inspect: --unknown is for a model and a text alone' "$bin/inspect" --weights m.safetensors --unknown skip
+refuses 2 '^bench: --model is for the part session alone' "$bin/bench" gemm --model m.safetensors
+
+# ---- nothing of the user's is overwritten ----
+cp v.npy both.npy
+refuses 2 'the store is both.npy, the file of vectors: it would be overwritten' "$bin/recall" build both.npy ./both.npy
+ok "and is not" cmp -s v.npy both.npy
+cp m.safetensors notes
+succeeds "$bin/recall" build notes v.npy
+ok "what is no store is moved aside" cmp -s m.safetensors notes.old
+succeeds "$bin/recall" build notes v.npy
+ok "a store is made anew in its place" [ ! -e notes.old2 ]
+
 refuses 2 '0 logs' "$bin/plot" loss
 refuses 2 '9 logs' "$bin/plot" loss m.csv m.csv m.csv m.csv m.csv m.csv m.csv m.csv m.csv
 
