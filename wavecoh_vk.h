@@ -818,9 +818,13 @@ static void wcohi_gpu_gate_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 /* What an attention op's aux tensor holds. */
 typedef struct wcohi_gpu_attention {
     wcohi_gpu_view coefficients, phasors; /* coherence: [H,4], [N,H,4] */
+    wcohi_gpu_view depths;                /* [N,H,4] where rows listen */
     wcohi_gpu_view rotated;               /* rotary: queries and keys [N,2D] */
     wcohi_gpu_view logsum, delta;         /* [N,H] */
 } wcohi_gpu_attention;
+
+/* Flags of attend.glsl. */
+enum { WCOHI_GPU_ADD = 1, WCOHI_GPU_LISTENS = 2 };
 
 /* Where a dispatch of attend.glsl finds its arrays, and its grid. */
 typedef struct wcohi_gpu_pairs {
@@ -828,6 +832,7 @@ typedef struct wcohi_gpu_pairs {
     uint32_t columns; /* of a thread: specialization constant 0 */
     uint32_t tiles, chunks;
     wcohi_gpu_view left, right, value; /* bindings 0, 1, 2 */
+    wcohi_gpu_view depths;             /* the last of coherence attention */
 } wcohi_gpu_pairs;
 
 /* The grid; where the arrays stand is the op's. */
@@ -848,9 +853,10 @@ static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wco
 static void wcohi_gpu_attend(wcohi_gpu_recorder *r, const wcohi_op *op, int shader,
                              const wcohi_gpu_pairs *t, wcohi_gpu_view logsum)
 {
-    const wcohi_gpu_view views[5] = {t->left, t->right, t->value, wcohi_gpu_data(r, op->out),
-                                     logsum};
-    WCOHI_GPU_DISPATCH(r, shader, &t->columns, views, t->push, t->tiles, t->push.heads * t->chunks,
+    const wcohi_gpu_view views[6] = {t->left, t->right, t->value, wcohi_gpu_data(r, op->out),
+                                     logsum,  t->depths};
+    wcohi_gpu_dispatch(r, shader, &t->columns, views, op->kind == WCOHI_COHERENCE ? 6 : 5, &t->push,
+                       sizeof t->push, t->tiles, t->push.heads * t->chunks,
                        (uint32_t)r->pass.batch);
 }
 
@@ -875,11 +881,14 @@ static void wcohi_gpu_attend_delta(wcohi_gpu_recorder *r, const wcohi_op *op, wc
 
 /* ---- coherence attention --------------------------------------------------------------------- */
 
+/* 1 if rows bring dampings or loudnesses of their own */
+static int wcohi_gpu_listens(const wcohi_op *op) { return op->forget_column || op->loud_column; }
+
 static size_t wcohi_gpu_coherence_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
 {
-    size_t heads = (size_t)op->heads;
+    size_t heads = (size_t)op->heads, pairs = 1 + (size_t)wcohi_gpu_listens(op);
     (void)plan;
-    return wcohi_gpu_aux_size(4 * heads) + wcohi_gpu_aux_size(wcohi_mul(4 * heads, rows)) +
+    return wcohi_gpu_aux_size(4 * heads) + pairs * wcohi_gpu_aux_size(wcohi_mul(4 * heads, rows)) +
            2 * wcohi_gpu_aux_size(wcohi_mul(rows, heads));
 }
 
@@ -892,22 +901,17 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
     a.rotated = wcohi_gpu_absent;
     a.logsum = wcohi_gpu_aux(r, op, &used, heads * rows);
     a.delta = wcohi_gpu_aux(r, op, &used, heads * rows);
+    a.depths = wcohi_gpu_absent;
+    if (wcohi_gpu_listens(op)) a.depths = wcohi_gpu_aux(r, op, &used, 4 * heads * rows);
     return a;
 }
 
 static wcoh_result wcohi_gpu_coherence_accept(const wcohi_plan *plan, wcoh_error *error)
 {
-    int i;
     if (!plan->session && plan->seq > 65536)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
                           "seq is %d: coherence attention on Vulkan takes at most 65536",
                           plan->seq);
-    for (i = 0; i < plan->count; i++)
-        if (plan->ops[i].kind == WCOHI_COHERENCE &&
-            (plan->ops[i].forget_column || plan->ops[i].loud_column))
-            return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                              "%s is on: the Vulkan device does not support it yet",
-                              plan->ops[i].forget_column ? "forgetting" : "loudness");
     return WCOH_OK;
 }
 
@@ -918,9 +922,11 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
     t.left = aux->coefficients;
     t.right = aux->phasors;
     t.value = wcohi_gpu_data(r, op->in2);
+    t.depths = aux->depths;
     t.push.value_stride = wcohi_gpu_width(r, op->in2);
     t.push.value_column = (uint32_t)op->column;
     t.push.stride = wcohi_gpu_width(r, op->in); /* raw phasors, of the query */
+    t.push.flags = wcohi_gpu_listens(op) ? WCOHI_GPU_LISTENS : 0;
     return t;
 }
 
@@ -941,8 +947,23 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
     push.stride = wcohi_gpu_width(r, op->in);
     push.key_column = (uint32_t)op->key_column;
     push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
+    push.damped = op->param[WCOHI_COHERENCE_DAMPING] >= 0;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
                        wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
+}
+
+static void wcohi_gpu_coherence_listen(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                       const wcohi_gpu_attention *aux)
+{
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), aux->coefficients, aux->depths};
+    wcoh_push_coherence_listen push;
+    push.seq = (uint32_t)r->pass.seq;
+    push.heads = (uint32_t)op->heads;
+    push.stride = wcohi_gpu_width(r, op->in);
+    push.forget_column = (uint32_t)op->forget_column;
+    push.loud_column = (uint32_t)op->loud_column;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_LISTEN, NULL, views, push, push.heads,
+                       (uint32_t)r->pass.batch, 1);
 }
 
 static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *op)
@@ -966,6 +987,8 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     push.z = push.denominators + WCOHI_DENOMINATORS;
     push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
     push.first = wcohi_gpu_state_first(op, sizeof(double));
+    push.forget_column = (uint32_t)op->forget_column;
+    push.loud_column = (uint32_t)op->loud_column;
     WCOHI_GPU_DISPATCH(r,
                        r->traits->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
                                             : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
@@ -1014,6 +1037,7 @@ static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
         return;
     }
     wcohi_gpu_coherence_prepare(r, op, &aux);
+    if (wcohi_gpu_listens(op)) wcohi_gpu_coherence_listen(r, op, &aux);
     wcohi_gpu_attend(r, op, WCOH_SPV_COHERENCE_FORWARD, &t, aux.logsum);
 }
 
@@ -1032,31 +1056,50 @@ static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op
                                      wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_DAMPING])};
     wcoh_push_coherence_finish push;
     push.heads = heads;
+    push.damped = op->param[WCOHI_COHERENCE_DAMPING] >= 0;
     if (op->param[WCOHI_COHERENCE_GAIN] < 0) return; /* the frozen form has none */
     wcohi_gpu_sum_rows(r, partial, rows, 3 * heads, 0, 3 * heads, sums, 0);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_FINISH, NULL, views, push, 1, 1, 1);
+}
+
+/* slopes [N,H], of keys over all queries, to the raw columns of rows that listen */
+static void wcohi_gpu_coherence_listen_back(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                            wcohi_gpu_view slopes)
+{
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), slopes, wcohi_gpu_ddata(r, op->in)};
+    wcoh_push_coherence_listen_back push;
+    push.seq = (uint32_t)r->pass.seq;
+    push.heads = (uint32_t)op->heads;
+    push.stride = wcohi_gpu_width(r, op->in);
+    push.forget_column = (uint32_t)op->forget_column;
+    push.loud_column = (uint32_t)op->loud_column;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_LISTEN_BACK, NULL, views, push, push.heads,
+                       (uint32_t)r->pass.batch, 1);
 }
 
 static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(r, op, &aux);
-    uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads;
+    uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads, listens = t.push.flags;
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), raw = wcohi_gpu_data(r, op->in),
                    draw = wcohi_gpu_ddata(r, op->in);
     wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)batch * t.tiles * 3 * heads);
-    const wcohi_gpu_view queries[9] = {t.left,    t.right, t.value, dout,   aux.logsum,
-                                       aux.delta, raw,     draw,    partial};
-    const wcohi_gpu_view keys[9] = {
-        t.left, t.right, t.value, dout, aux.logsum, aux.delta, wcohi_gpu_ddata(r, op->in2),
-        raw,    draw};
+    wcohi_gpu_view slopes =
+        listens ? wcohi_gpu_scratch(r, (size_t)r->rows * heads) : wcohi_gpu_absent;
+    const wcohi_gpu_view queries[10] = {t.left,    t.right, t.value, dout,    aux.logsum,
+                                        aux.delta, raw,     draw,    partial, t.depths};
+    const wcohi_gpu_view keys[11] = {
+        t.left, t.right, t.value,  dout,  aux.logsum, aux.delta, wcohi_gpu_ddata(r, op->in2),
+        raw,    draw,    t.depths, slopes};
     wcohi_gpu_attend_delta(r, op, aux.delta);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, &t.columns, queries, t.push, t.tiles,
                        heads, batch);
     t.push.column = (uint32_t)op->key_column;
-    t.push.flags = t.push.column == 0; /* shared: adds to what the queries wrote */
+    if (t.push.column == 0) t.push.flags |= WCOHI_GPU_ADD; /* shared: to what the queries wrote */
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, &t.columns, keys, t.push, t.tiles,
                        heads * t.chunks, batch);
+    if (listens) wcohi_gpu_coherence_listen_back(r, op, slopes);
     wcohi_gpu_coherence_finish(r, op, partial, batch * t.tiles);
 }
 #endif

@@ -74,6 +74,9 @@ static const struct {
     {"value_gate=on attention=rotary block=sequential gate=on bands=34 heads=2", 2, 21},
     {"ffn=gated_mlp,mlp layers=2 attention=rotary block=sequential bands=34 heads=2", 2, 37},
     {"ffn=gated_mlp bands=13 heads=2 hidden=29", 3, 37},
+    {"forgetting=on", 3, 37},
+    {"forgetting=on loudness=on bands=33 heads=6", 2, 150},
+    {"loudness=on attention=shared bands=35 heads=7", 3, 70},
     {"attention=frozen", 3, 37},
     {"attention=frozen block=parallel_shared limiter=on corrector=on bands=27 heads=3", 2, 21},
     {"attention=dot bands=35 heads=2", 3, 37},
@@ -543,6 +546,8 @@ static void sessions_compare(wcoh_device *device)
                     "attention=shared gain=11 bands=35 heads=7 position=sinusoidal context=33");
     session_compare(device, "attention=frozen block=parallel_shared bands=66 heads=2");
     session_compare(device, "bands=65 heads=1 solver=rk4 alpha=0.01 beta=0.01");
+    session_compare(device, "forgetting=on loudness=on bands=35 heads=7");
+    session_compare(device, "loudness=on attention=shared");
 }
 
 static void sessions_hear_what_the_cpu_hears(void)

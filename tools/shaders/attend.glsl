@@ -5,6 +5,7 @@
 
    COHERENCE: score = kappa (cos(a_q - b_k) - 1) - lambda (q - k), a and b on the carrier. Bounded
    (no weight is above 1, the query's own is at least e^{-2 kappa}): no running maximum is needed.
+   LISTENS: depth_q - lift_k (coherence_listen.comp) in place of lambda (q - k); a lift adds 8 at most.
    DOT: score = q . k / sqrt(E), online softmax. */
 #include "math.glsl"
 
@@ -14,6 +15,7 @@ layout(constant_id = 0) const uint CW = 1; /* columns of a thread */
 #ifdef COHERENCE
 layout(set = 0, binding = 0, std430) readonly buffer Coefficients { vec4 coefficients[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Phasors { vec4 phasors[]; };
+layout(set = 0, binding = DEPTHS, std430) readonly buffer Depths { vec4 depths[]; };
 #else
 layout(set = 0, binding = 0, std430) readonly buffer Queries { float queries[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Keys { float keys[]; };
@@ -31,6 +33,7 @@ layout(push_constant) uniform Attend
 p;
 
 const uint ADD = 1u; /* the shared form: keys add to what queries wrote */
+const uint LISTENS = 2u;
 
 shared float scores[32 * 33];
 shared float other[32 * 33];
@@ -69,8 +72,8 @@ void multiply_rows(inout float block[16])
 }
 
 #ifdef COHERENCE
-/* left [32][0..1]: phasors of the queries, right [32][0..1]: of the keys. cosine and sine of each
-   pair */
+/* left [32][0..1]: phasors of the queries, right [32][0..1]: of the keys; [2..3]: depths of queries,
+   lifts of keys, as two floats. cosine and sine of each pair */
 void load_phasors(uint q0, uint k0)
 {
     if (tid < 32u) {
@@ -80,7 +83,21 @@ void load_phasors(uint q0, uint k0)
         left[tid * 33u + 1u] = a.y;
         right[tid * 33u] = b.z;
         right[tid * 33u + 1u] = b.w;
+        if ((p.flags & LISTENS) != 0u) {
+            vec4 c = depths[(first + q) * p.heads + head], d = depths[(first + k) * p.heads + head];
+            left[tid * 33u + 2u] = c.x;
+            left[tid * 33u + 3u] = c.y;
+            right[tid * 33u + 2u] = d.z;
+            right[tid * 33u + 3u] = d.w;
+        }
     }
+}
+
+/* what the distance of query and key of a tile takes from their score */
+float faded(uint q, uint k)
+{
+    precise float high = left[q * 33u + 2u] - right[k * 33u + 2u];
+    return high + (left[q * 33u + 3u] - right[k * 33u + 3u]);
 }
 
 void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], out float sine[16])
@@ -95,7 +112,8 @@ void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], ou
              b = vec2(right[k * 33u], right[k * 33u + 1u]);
         cosine[i] = a.x * b.x + a.y * b.y;
         sine[i] = a.y * b.x - a.x * b.y;
-        block[i] = c.x * (cosine[i] - 1.0) - c.y * (float(q0 + q) - float(k0 + k));
+        if ((p.flags & LISTENS) != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(q, k);
+        else block[i] = c.x * (cosine[i] - 1.0) - c.y * (float(q0 + q) - float(k0 + k));
     }
     barrier();
 }

@@ -1,6 +1,7 @@
 #version 450
 /* part: training */
 /* variants: coherence_back_key=COHERENCE dot_back_key=DOT */
+#define DEPTHS 9
 #include "attend_back.glsl"
 /* dv_k = sum_q weight dO_q, and dpsi_k = -sum_q t (COHERENCE) or dk = sum_q dscore q / sqrt(E)
    (DOT). Grid: key tiles, heads * column chunks, sequences; with chunks, the phase is of the first.
@@ -9,6 +10,7 @@ layout(set = 0, binding = 6, std430) writeonly buffer Dvalues { float dvalues[];
 #ifdef COHERENCE
 layout(set = 0, binding = 7, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 8, std430) buffer Draw { float draw[]; };
+layout(set = 0, binding = 10, std430) writeonly buffer Slopes { float slopes[]; };
 #else
 layout(set = 0, binding = 7, std430) writeonly buffer Dkeys { float dkeys[]; };
 #endif
@@ -25,11 +27,14 @@ void multiply_tile(bool weights, inout float sum[32])
 }
 
 #ifdef COHERENCE
-/* `other` holds t of each pair; row_a accumulates over the query tiles */
+/* `other` holds t of each pair; row_a accumulates over the query tiles. LISTENS: `left` holds dscore,
+   row_b their sum s_k */
 void add_phases()
 {
     if (tid < 32u)
         for (uint q = 0u; q < 32u; q++) row_a[tid] -= other[q * 33u + tid];
+    if (tid < 32u && (p.flags & LISTENS) != 0u)
+        for (uint q = 0u; q < 32u; q++) row_b[tid] += left[q * 33u + tid];
 }
 
 void write_phases(uint k0)
@@ -42,6 +47,7 @@ void write_phases(uint k0)
     if (sqrt(r2) < 1e-6) g = 0.0;
     draw[at] = (add ? draw[at] : 0.0) - z.y * g;
     draw[at + 1u] = (add ? draw[at + 1u] : 0.0) + z.x * g;
+    if ((p.flags & LISTENS) != 0u) slopes[(first + k0 + tid) * p.heads + head] = row_b[tid];
 }
 #endif
 
@@ -53,7 +59,7 @@ void main()
     head = gl_WorkGroupID.y / chunks;
     first = gl_WorkGroupID.z * p.seq;
     [[unroll]] for (i = 0u; i < 4u * CW; i++) sum[i] = keys_sum[i] = 0.0;
-    if (tid < 32u) row_a[tid] = 0.0;
+    if (tid < 32u) row_a[tid] = row_b[tid] = 0.0;
     for (q0 = k0; q0 < p.seq; q0 += 32u) {
         float block[16], d[16];
 #ifdef COHERENCE
@@ -69,6 +75,7 @@ void main()
             scores[at] = block[i];
 #ifdef COHERENCE
             other[at] = -coefficients[head].x * sine[i] * d[i];
+            if ((p.flags & LISTENS) != 0u) left[at] = d[i];
 #else
             other[at] = d[i];
 #endif

@@ -1,5 +1,6 @@
 #version 450
 /* variants: coherence_forward=COHERENCE dot_forward=DOT */
+#define DEPTHS 5
 #include "attend.glsl"
 /* out [N, H E]: sum_k weight v_k / sum_k weight; logsum [N,H]: ln of the sum of the weights. Grid:
    query tiles, heads * column chunks, sequences. */

@@ -1,7 +1,7 @@
 #version 450
 #include "math.glsl"
 /* What the tiles of coherence attention read: coefficients [H,4] = (kappa, lambda, n, unused),
-   kappa = softplus(gain_raw), lambda = softplus(damping_raw); phasors [N,H,4] = (u e^{i omega t}, w
+   kappa = softplus(gain_raw), lambda = softplus(damping_raw) or, without one, 0; phasors [N,H,4] = (u e^{i omega t}, w
    e^{i omega t}): unit phasors of queries and keys on the carrier. With harmonic numbers (frozen
    form) the angle is n phi, kappa 1, omega and lambda 0. A phasor shorter than 1e-6 is (1, 0). t <
    65536. */
@@ -13,7 +13,10 @@ layout(set = 0, binding = 3, std430) readonly buffer Damping { float damping_raw
 layout(set = 0, binding = 4, std430) readonly buffer Harmonic { float harmonic[]; };
 layout(set = 0, binding = 5, std430) writeonly buffer Coefficients { vec4 coefficients[]; };
 layout(set = 0, binding = 6, std430) writeonly buffer Phasors { vec4 phasors[]; };
-layout(push_constant) uniform CoherencePrepare { uint rows, heads, seq, stride, key_column, frozen; }
+layout(push_constant) uniform CoherencePrepare
+{
+    uint rows, heads, seq, stride, key_column, frozen, damped;
+}
 p;
 
 vec2 turn(vec2 a, vec2 b) { return vec2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x); }
@@ -49,6 +52,7 @@ void main()
         if (i < p.heads)
             coefficients[h] = p.frozen != 0u
                                   ? vec4(1.0, 0.0, n, 0.0)
-                                  : vec4(softplus(gain_raw[h]), softplus(damping_raw[h]), 1.0, 0.0);
+                                  : vec4(softplus(gain_raw[h]),
+                                         p.damped != 0u ? softplus(damping_raw[h]) : 0.0, 1.0, 0.0);
     }
 }

@@ -5,7 +5,8 @@
 /* One stream: every row reads the states Z_j = sum_k e^{-lambda age} F_j(k) (v_k, 1), j = 0..2M,
    and then advances them: Z_j += F_j v, number = sum_j c_j G_j Z_j, Z_j *= e^-lambda, out = number
    / denominator, with the features F of the key and G of the query, (1, cos a, sin a, cos 2a, ..),
-   in a frame that turns by omega a row. A workgroup per head, a thread per column of v. */
+   in a frame that turns by omega a row. A workgroup per head, a thread per column of v. Where rows
+   listen, Z fades before it is advanced, by the row's own damping or the head's, and keys count e^b. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Values { float values[]; };
@@ -22,6 +23,7 @@ layout(push_constant) uniform CoherenceSession
     uint coefficients, denominators, z; /* where those begin */
     uint frozen;
     uint first; /* where this layer's states begin */
+    uint forget_column, loud_column; /* of raw dampings and loudnesses of rows; 0: none */
 }
 p;
 
@@ -30,6 +32,8 @@ const uint FRAME_COS = 0u, FRAME_SIN = 1u, DECAY = 5u, TURN_COS = 6u, TURN_SIN =
 
 shared wide features[2][76]; /* of the query, times c_j, and of the key */
 shared float inverse;
+
+bool listens() { return (p.forget_column | p.loud_column) != 0u; }
 
 /* (r + i s), made of length one, times (x + i y) */
 void turn(wide r, wide s, wide x, wide y, out wide to_r, out wide to_s)
@@ -67,6 +71,11 @@ void make_features(uint which, uint head, uint row, uint base, uint order)
     if (which == 0u)
         for (m = 0u; m <= 2u * order; m++)
             features[0][m] = wide_multiply(features[0][m], states[base + p.coefficients + m]);
+    if (which == 1u && p.loud_column != 0u) {
+        float b = 8.0 * tanh_(raw[row * p.stride + p.loud_column + head] * 0.125);
+        for (m = 0u; m <= 2u * order; m++)
+            features[1][m] = wide_multiply(features[1][m], wide_of(exp_(b)));
+    }
 }
 
 /* One column of the states, `step` numbers from feature to feature; returns its number. */
@@ -74,9 +83,11 @@ float advance(uint at, uint step, wide v, wide decay, uint count)
 {
     wide sum = wide_of(0.0), now;
     for (uint j = 0u; j < count; j++, at += step) {
-        now = wide_add(states[at], wide_multiply(features[1][j], v));
+        now = states[at];
+        if (listens()) now = wide_multiply(decay, now);
+        now = wide_add(now, wide_multiply(features[1][j], v));
         sum = wide_add(sum, wide_multiply(features[0][j], now));
-        states[at] = wide_multiply(decay, now);
+        states[at] = listens() ? now : wide_multiply(decay, now);
     }
     return wide_float(sum);
 }
@@ -91,6 +102,8 @@ void main()
         uint to = (row * p.heads + head) * p.width,
              from = row * p.value_stride + p.value_column + head * p.width;
         if (tid < 2u) make_features(tid, head, row, base, order);
+        if (p.forget_column != 0u) /* e^{-softplus x} */
+            decay = wide_of(sigmoid(-raw[row * p.stride + p.forget_column + head]));
         barrier();
         for (c = tid; c <= p.width; c += 64u) {
             if (c < p.width)
