@@ -15123,9 +15123,9 @@ static int wcohi_walk_mlp(wcohi_walk *walk, int in)
 {
     int hidden = wcohi_hidden_of(walk->desc, walk->layer);
     int gated = wcohi_ffn_of(walk->desc, walk->layer) == WCOH_FFN_GATED_MLP;
-    int wide = gated ? 2 * hidden : hidden; /* a row: gates, then values */
-    wcohi_params params = wcohi_emit_linear(walk, "ffn.up.", wide, 2 * walk->desc->bands);
-    wcohi_op *op = wcohi_walk_linear(walk, &params, in, -1, wide);
+    int parts = gated ? 2 : 1; /* of a row: gates, then values */
+    wcohi_params params = wcohi_emit_stack(walk, "ffn.up.", parts, hidden, 2 * walk->desc->bands);
+    wcohi_op *op = wcohi_walk_linear(walk, &params, in, -1, parts * hidden);
     if (gated) return wcohi_walk_gate(walk, WCOHI_GATE_SILU, op->out, op->out, hidden, hidden);
     op->gelu = 1;
     return wcohi_walk_done(walk, op);

@@ -763,14 +763,16 @@ static void a_mixed_stack_has_the_rows_of_its_kinds(void)
     CHECK_TEXT(error.text, "ffn is 3: allowed are: kerr mlp gated_mlp");
 }
 
-/* Rows of the hidden layer of a block, 0 if it has none. */
-static int hidden_rows(const wcoh_model *model, int layer)
+/* Rows of the hidden layer of a block, 0 if it has none; *matrices that they are for Muon. */
+static int hidden_rows(const wcoh_model *model, int layer, int *matrices)
 {
     char name[40];
     wcoh_param p;
+    *matrices = 0;
     snprintf(name, sizeof name, "blocks.%d.ffn.up.weight", layer);
     if (wcoh_model_param_find(model, name) < 0) return 0;
     wcoh_model_param(model, wcoh_model_param_find(model, name), &p, NULL);
+    *matrices = p.matrices;
     return p.shape[0];
 }
 
@@ -799,9 +801,11 @@ static void a_gated_mlp_has_the_parameters_of_a_plain_one(void)
         desc = model_desc_of(settings);
         if ((model = model_of(&desc)) == NULL) return;
         CHECK_SAY(wcoh_model_get_desc(model)->hidden == widths[i].hidden, "%s", settings);
-        for (n = 0; n < 3; n++)
-            CHECK_SAY(hidden_rows(model, (int)n) == widths[i].rows[n], "%s: %d rows", settings,
-                      hidden_rows(model, (int)n));
+        for (n = 0; n < 3; n++) {
+            int matrices, rows = hidden_rows(model, (int)n, &matrices);
+            CHECK_SAY(rows == widths[i].rows[n], "%s: %d rows", settings, rows);
+            CHECK(matrices == (rows == 0 ? 0 : rows == 288 || rows == 40 ? 1 : 2));
+        }
         if (i < 2) count[i] = wcoh_model_trained_count(model);
         wcoh_model_destroy(model);
     }
