@@ -42,7 +42,7 @@
 
    CONTENTS: seven floors, each calls only downward; search for "======== 3 ops" and the like
 
-     1 surface    results, memory, settings, model, device, trainer, session, sampling,
+     1 surface    results, memory, settings, model, device, trainer, session, crowd, sampling,
                   tokenizers, files, coherence toolkit: all that users see
      2 ground     platform | clock, CPU and threads | files | reading a file of tensors |
                   writing files | one vocabulary, five instruction sets | matrix products |
@@ -50,11 +50,12 @@
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
                   backward: embed, norm, linear, gate, maestro, per band, noise | Kerr oscillators |
-                  coherence attention, pairs of rows | coherence attention, states |
+                  coherence attention, terms and memory | coherence attention, pairs of rows |
+                  coherence attention, states | coherence attention, a layer |
                   dot attention | logits and loss, the optimiser | the sets, the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
-     5 running    engine | evaluation and session, sampling | files of models and sessions
+     5 running    engine | evaluation | sessions and crowds, sampling | files of models and sessions
      6 training   trainer | files of trainers
      7 toolkit    the circle | spectral coherence | resonance memory | attention and weights
 
@@ -124,7 +125,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 127 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 128 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -258,6 +259,7 @@ typedef enum wcoh_desc_kind {
     WCOH_DESC_TRAINER,        /* wcoh_trainer_desc */
     WCOH_DESC_SAMPLE,         /* wcoh_sample_desc */
     WCOH_DESC_SESSION,        /* wcoh_session_desc */
+    WCOH_DESC_CROWD,          /* wcoh_crowd_desc */
     WCOH_DESC_EVAL,           /* wcoh_eval_desc */
     WCOH_DESC_TOKENIZER,      /* wcoh_tokenizer_desc */
     WCOH_DESC_CIRCLE,         /* wcoh_circle_desc */
@@ -687,9 +689,19 @@ WCOH_API wcoh_result wcoh_model_evaluate_sequences(wcoh_model *model, const wcoh
 
 /* ---- session: one token at a time ------------------------------------------------------------ */
 
+typedef enum wcoh_states {
+    WCOH_STATES_DOUBLE,
+    WCOH_STATES_FLOAT /* half the memory; outputs of attention differ by up to 3e-5; gains up to 2.5 alone */
+} wcoh_states;
+
 /* wcoh_fields(WCOH_DESC_SESSION) lists ranges and defaults. */
 typedef struct wcoh_session_desc {
     int prefill; /* tokens that wcoh_session_prefill pushes through the batched path at once; 64 */
+    int repetition_window; /* tokens remembered for wcoh_session_sample; 64, at most 1024 */
+    wcoh_states states;    /* of coherence attention */
+    /* There is room for heads up to this gain, 12 for any; 0: for the gains that the model has when
+       the session is made. A head that outgrows it fails the next call with WCOH_E_MISMATCH. */
+    double gain;
     wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
     wcoh_device *device;
     wcoh_memory memory;
@@ -700,15 +712,17 @@ typedef struct wcoh_session wcoh_session;
 /* Inference state over `model`, which must outlive it: constant time and memory per token, no limit
    on length. Parameters are read, never copied: do not let a trainer of the same model
    update them during a call (use wcoh_model_copy for a snapshot). One thread at a time per session;
-   many sessions may share a model. Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY, WCOH_E_UNSUPPORTED. */
+   many sessions may share a model. Over a model that learns meanwhile, give `gain`.
+   Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY, WCOH_E_UNSUPPORTED (float states: of gains above 2.5, on
+   a Vulkan device). */
 WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_desc *desc,
                                   wcoh_error *error);
 WCOH_API wcoh_result wcoh_session_create(wcoh_session **session, wcoh_model *model,
                                          const wcoh_session_desc *desc, wcoh_error *error);
 WCOH_API void wcoh_session_destroy(wcoh_session *session); /* NULL is allowed */
 WCOH_API void wcoh_session_reset(wcoh_session *session);   /* forget everything heard */
-/* Hear one token. Errors: WCOH_E_TOKEN, WCOH_E_CONTEXT (learned positions only); state unchanged
-   then. */
+/* Hear one token. Errors: WCOH_E_TOKEN, WCOH_E_CONTEXT (learned positions only), WCOH_E_MISMATCH (a
+   gain has grown past `gain`); state unchanged then. */
 WCOH_API wcoh_result wcoh_session_step(wcoh_session *session, uint32_t token, wcoh_error *error);
 /* Hear many tokens at once; equals that many steps to rounding. On an error nothing was heard. */
 WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t *tokens,
@@ -724,6 +738,55 @@ WCOH_API uint64_t wcoh_session_position(const wcoh_session *session); /* tokens 
    WCOH_E_MISMATCH. */
 WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
                                        wcoh_error *error);
+
+/* ---- crowd: many sessions over one model, stepped together ----------------------------------- */
+
+/* wcoh_fields(WCOH_DESC_CROWD) lists ranges and defaults. */
+typedef struct wcoh_crowd_desc {
+    int members;           /* the most there can be at once; required */
+    int batch;             /* members that pass through the network at once; 128 */
+    int repetition_window; /* as in wcoh_session_desc, */
+    wcoh_states states;
+    double gain;
+    uint64_t seed;     /* member `id` draws by wcoh_rng_seed(seed + id) */
+    wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
+    wcoh_device *device;
+    wcoh_memory memory;
+} wcoh_crowd_desc;
+
+typedef struct wcoh_crowd wcoh_crowd;
+
+/* Members are numbered 0 .. members-1. Each is a session of its own: what it computes, to the bit,
+   depends neither on who is stepped with it nor on how many, nor on threads; it equals a
+   wcoh_session to rounding. One thread at a time per crowd; model, memory and errors as for
+   wcoh_session_create. A Vulkan device is refused (WCOH_E_UNSUPPORTED). */
+WCOH_API size_t wcoh_crowd_size(const wcoh_model *model, const wcoh_crowd_desc *desc,
+                                wcoh_error *error);
+/* Bytes that each further member takes. */
+WCOH_API size_t wcoh_crowd_member_size(const wcoh_model *model, const wcoh_crowd_desc *desc,
+                                       wcoh_error *error);
+WCOH_API wcoh_result wcoh_crowd_create(wcoh_crowd **crowd, wcoh_model *model,
+                                       const wcoh_crowd_desc *desc, wcoh_error *error);
+WCOH_API void wcoh_crowd_destroy(wcoh_crowd *crowd); /* NULL is allowed */
+/* A new member, who has heard nothing: *id is the lowest number that is free.
+   Errors: WCOH_E_MEMORY when all are taken. */
+WCOH_API wcoh_result wcoh_crowd_join(wcoh_crowd *crowd, int *id, wcoh_error *error);
+WCOH_API void wcoh_crowd_leave(wcoh_crowd *crowd, int id); /* its number is free again */
+WCOH_API void wcoh_crowd_reset(wcoh_crowd *crowd, int id); /* forget everything heard */
+WCOH_API int wcoh_crowd_count(const wcoh_crowd *crowd);    /* members now */
+/* Member ids[i] hears symbols[i], `count` different members at once. Errors: WCOH_E_ARGUMENT (no
+   such member, one named twice), and as wcoh_session_step; nobody has heard anything then. */
+WCOH_API wcoh_result wcoh_crowd_step(wcoh_crowd *crowd, const int *ids, const uint32_t *symbols,
+                                     int count, wcoh_error *error);
+/* One member hears `count` symbols, as by so many steps. */
+WCOH_API wcoh_result wcoh_crowd_hear(wcoh_crowd *crowd, int id, const uint32_t *symbols,
+                                     size_t count, wcoh_error *error);
+/* Logits [vocab] after the last symbol that the member heard; NULL before the first. Valid until it
+   hears the next. */
+WCOH_API const wcoh_real *wcoh_crowd_logits(const wcoh_crowd *crowd, int id);
+WCOH_API uint64_t wcoh_crowd_position(const wcoh_crowd *crowd, int id); /* symbols heard */
+/* Make member `to` continue exactly as `from` would; its own draws stay its own. */
+WCOH_API wcoh_result wcoh_crowd_copy(wcoh_crowd *crowd, int to, int from, wcoh_error *error);
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
@@ -771,9 +834,13 @@ WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
                                  const wcoh_real *logits, int vocab, const uint32_t *recent,
                                  size_t recent_count, float *scratch, uint32_t *token,
                                  wcoh_error *error);
-/* The same from the session's logits and its last tokens; does not hear the token. */
+/* The same from the session's logits and its last tokens; does not hear the token. Errors: also
+   WCOH_E_ARGUMENT for a repetition_window that is larger than the session's. */
 WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sample_desc *desc,
                                          wcoh_rng *rng, uint32_t *token, wcoh_error *error);
+/* The same for a member; rng NULL: the member's own. */
+WCOH_API wcoh_result wcoh_crowd_sample(wcoh_crowd *crowd, int id, const wcoh_sample_desc *desc,
+                                       wcoh_rng *rng, uint32_t *token, wcoh_error *error);
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
@@ -893,6 +960,13 @@ WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_i
 /* Bytes that wcoh_session_save writes at most. */
 WCOH_API size_t wcoh_session_file_size(const wcoh_session *session);
 WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error);
+/* The same of a member, with its generator. The file is a session's: each loads the other's. Both
+   take a temporary block. */
+WCOH_API wcoh_result wcoh_crowd_save(const wcoh_crowd *crowd, int id, const wcoh_io *io,
+                                     wcoh_error *error);
+WCOH_API size_t wcoh_crowd_file_size(const wcoh_crowd *crowd, int id);
+WCOH_API wcoh_result wcoh_crowd_load(wcoh_crowd *crowd, int id, const wcoh_io *io,
+                                     wcoh_error *error);
 
 #ifndef WAVECOH_NO_STDIO
 /* The same on a path, as fopen takes it; sentences begin with it. Saving is atomic: a temporary
@@ -922,6 +996,10 @@ WCOH_API wcoh_result wcoh_session_save_file(const wcoh_session *session, const c
                                             wcoh_error *error);
 WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *path,
                                             wcoh_error *error);
+WCOH_API wcoh_result wcoh_crowd_save_file(const wcoh_crowd *crowd, int id, const char *path,
+                                          wcoh_error *error);
+WCOH_API wcoh_result wcoh_crowd_load_file(wcoh_crowd *crowd, int id, const char *path,
+                                          wcoh_error *error);
 #endif
 
 /* Any file of tensors, tensor by tensor: the toolkit's way to vectors of other models. The format is
@@ -6210,6 +6288,7 @@ typedef struct wcohi_gemm_args {
     size_t ldr;
     int gelu;       /* C = gelu(what it would be) */
     wcoh_real *pre; /* [m,n], ld as C: receives the argument of gelu; or NULL */
+    int chains;     /* 1: never by dots, so that the bits of a row of C do not depend on m */
 } wcohi_gemm_args;
 
 typedef struct wcohi_compute {
@@ -6850,7 +6929,7 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
         run.args.residual = NULL;
         run.args.accumulate = 1;
     }
-    if (args->m <= WCOHI_DOT_ROWS && args->tb && !args->ta) {
+    if (args->m <= WCOHI_DOT_ROWS && args->tb && !args->ta && !args->chains) {
         run.panels = (args->n + WCOHI_DOT_COLUMNS - 1) / WCOHI_DOT_COLUMNS;
         run.column_parts = parts = WCOHI_MIN(parts, run.panels);
         wcohi_pool_run(compute->pool, parts, work, wcohi_gemm_dots, &run);
@@ -7197,7 +7276,7 @@ struct wcoh_model {
    architecture. */
 
 /* The kinds of ops: name, what its backward reads of its forward, what it does when parameters
-   change, how it looks at a state from a file. Each device has a row for each. To add one: "To add an op" in the manual above. */
+   change, how its state goes into a file. Each device has a row for each. To add one: "To add an op" in the manual above. */
 #define WCOHI_KEEPS_NONE 0
 #define WCOHI_KEEPS_IN 1
 #define WCOHI_KEEPS_IN2 2
@@ -7222,7 +7301,7 @@ struct wcoh_model {
     K(RMS, rms, WCOHI_KEEPS_IN, NULL, NULL)                                                        \
     K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
     K(GATE, gate, WCOHI_KEEPS_IN | WCOHI_KEEPS_IN2, NULL, NULL)                                    \
-    K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, wcohi_coherence_admit)       \
+    K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, &wcohi_coherence_states)     \
     K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
     K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
     K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
@@ -7234,7 +7313,7 @@ struct wcoh_model {
 #define WCOHI_TRAINING_KINDS(K) K(DROPOUT, dropout, WCOHI_KEEPS_NONE, NULL, NULL)
 #endif
 
-#define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, admit) WCOHI_##KIND,
+#define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, states) WCOHI_##KIND,
 typedef enum wcohi_kind { WCOHI_OP_KINDS(WCOHI_KIND_ENUM) WCOHI_KINDS } wcohi_kind;
 
 /* Parameters of each kind: indexes into an op's `param`. */
@@ -7284,7 +7363,7 @@ typedef struct wcohi_op {
     int wide_in, wide_out;      /* reals a row */
     int add_in;                 /* backward: 1 adds to the gradient of in, 0 sets it */
     int param[WCOHI_OP_PARAMS]; /* rows of the parameter table, -1: absent */
-    size_t state;               /* attention: bytes before its state among those of a session */
+    size_t state;               /* attention: bytes before its state among those of a stream */
     int vocab;                  /* EMBED, LOGITS: symbols */
     int context;                /* EMBED: rows of positions; DOT: tokens that a session sees */
     double amplitude;           /* EMBED: of sinusoids that go on past their table; 0: none do */
@@ -7324,6 +7403,16 @@ typedef struct wcohi_rates {
     double embed;  /* of the embedded rows */
 } wcohi_rates;
 
+/* How sessions keep their states: bytes [streams, plan->states]. */
+typedef struct wcohi_keeping {
+    int streams; /* each with states of its own */
+    int whole;   /* 1: as files have them, with room for every gain (a GPU) */
+    int reals;   /* 1: numbers of coherence attention are reals instead of doubles */
+    double gain; /* there is room for heads up to this gain, */
+    const wcohi_param_row *rows; /* and for the gains that these parameters had at the start */
+    const wcoh_real *params;
+} wcohi_keeping;
+
 typedef struct wcohi_plan {
     wcohi_rates rates;           /* given before the plan is laid out and built */
     const wcohi_param_row *rows; /* the parameter table */
@@ -7336,12 +7425,13 @@ typedef struct wcohi_plan {
     int tensor_count;
     int born, dying;    /* the first to be used, the first to be done with */
     int batch, seq;     /* the largest shape that fits */
-    size_t states;      /* bytes of all states of a session */
+    size_t states;      /* bytes of all states of a stream */
     int training;       /* 1: backward too */
     int muon;           /* 1: the optimiser of hidden matrices */
     int matrices;       /* of all rows, those that Muon takes */
     size_t matrix;      /* reals that the largest wants as scratch */
-    int session;        /* 1: one stream with states */
+    int session;        /* 1: streams with states */
+    wcohi_keeping keeping;
     size_t activations; /* reals of the activation block */
     int overflow;       /* 1: some size does not fit */
 } wcohi_plan;
@@ -7350,8 +7440,9 @@ typedef struct wcohi_plan {
    out asks the op's row. */
 typedef struct wcohi_sizes {
     size_t aux;      /* reals of its aux tensor */
-    size_t state;    /* bytes of its state in a session, */
-    int state_reals; /* of reals (1) or of doubles (0) */
+    size_t state;    /* bytes of its state of a stream, */
+    size_t saved;    /* those of the same in a file, */
+    int saved_reals; /* of reals (1) or of doubles (0) */
     size_t prepared; /* bytes that it derives from its parameters */
     size_t partial;  /* reals of one chunk's share of its parameter gradients */
     size_t scratch;  /* reals that each worker has for itself */
@@ -7399,8 +7490,8 @@ typedef enum wcohi_area {
     WCOHI_AREA_GRADIENT, /* reals [trained_span] */
     WCOHI_AREA_MOMENT1,  /* reals [trained_span] */
     WCOHI_AREA_MOMENT2,  /* reals [trained_span] */
-    WCOHI_AREA_STATES,   /* bytes of all attention states of a session, in the CPU's layout */
-    WCOHI_AREA_LOGITS    /* reals [vocab] of the last row of a session's run */
+    WCOHI_AREA_STATES, /* bytes of all attention states of a session, as files have them (a GPU) */
+    WCOHI_AREA_LOGITS  /* reals [batch, vocab]: of the last row of each stream of a run */
 } wcohi_area;
 
 /* What the random masks of a pass are made of: the key of the step (by its seed and number) and the
@@ -7411,6 +7502,12 @@ typedef struct wcohi_noise {
     uint32_t window; /* windows of the step before the first of this batch */
 } wcohi_noise;
 
+/* A sequence that goes on from run to run: a session, a member of a crowd. */
+typedef struct wcohi_stream {
+    uint64_t position; /* tokens heard before this run; 0: its states are blank */
+    size_t slot;       /* where its states stand */
+} wcohi_stream;
+
 /* One pass over the plan. */
 typedef struct wcohi_run {
     const uint32_t *tokens;  /* [batch, seq] */
@@ -7420,9 +7517,9 @@ typedef struct wcohi_run {
     int add;           /* 1: loss and parameter gradients are added to those of earlier runs */
     double scale;      /* of the gradient: rows / targets that count / micro-batches of a step */
     int active_bands;  /* curriculum: bands past it are 0 at the input */
-    int session;       /* 1: states are read and advanced; batch is 1 */
-    int logits;        /* 1: the head leaves the logits of the last row */
-    uint64_t position; /* session: tokens heard before this run */
+    const wcohi_stream *streams; /* [batch] sessions: their states are read and advanced; or NULL */
+    int logits;                  /* 1: the head leaves the logits of the last row of each stream */
+    int chains;                  /* 1: a row's bits do not depend on how many rows there are */
     wcohi_noise noise;
 } wcohi_run;
 
@@ -7447,6 +7544,8 @@ typedef struct wcohi_device_table {
     /* 0: work stops between any two ops. 1: between passes only, and `run` and `update` return while
        the device still works (a GPU). */
     int whole_passes;
+    /* 1: states of just the terms that the heads need, and of many streams (the CPU). */
+    int crowds;
     /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
     size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
     /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
@@ -7461,6 +7560,12 @@ typedef struct wcohi_device_table {
     /* Host memory of a whole area: the area itself on the CPU; a GPU copies it into memory of its
        own first (`upload` brings changes back). NULL on failure. */
     void *(*map)(wcohi_exec *exec, wcohi_area area, wcoh_error *error);
+    /* All states of a stream as files have them [wcohi_plan_saved] -> data, and back; or those of
+       another exec of this kind of device, over the same model. */
+    wcoh_result (*save_states)(wcohi_exec *exec, size_t slot, void *data, wcoh_error *error);
+    wcoh_result (*load_states)(wcohi_exec *exec, size_t slot, const void *data, wcoh_error *error);
+    wcoh_result (*copy_states)(wcohi_exec *to, size_t to_slot, wcohi_exec *from, size_t from_slot,
+                               wcoh_error *error);
     /* Ops of times first .. last-1 (0 .. 2*count of the plan). */
     wcoh_result (*run)(wcohi_exec *exec, const wcohi_run *run, int first, int last,
                        wcoh_error *error);
@@ -7515,9 +7620,12 @@ typedef struct wcohi_cpu_exec {
     wcoh_real *scratch; /* [slots, scratch_count] */
     size_t scratch_count;
     void *shared;          /* scratch of the op under way, of all its workers */
-    wcoh_real *logits;     /* session: [V] */
-    unsigned char *states; /* session: attention states, one after the other */
+    wcoh_real *logits;     /* session: [batch, V] */
+    unsigned char *states; /* session: [streams, plan->states] */
     void **prepared;       /* [ops] what an op derives from its parameters */
+    const wcohi_op
+        *outgrown; /* session: an op of which a head's gain is now too large for the states */
+    int outgrown_head;
     uint64_t prepared_version;
     const wcohi_run *run; /* of the pass under way */
     double loss;          /* sum of -log p since the last run with `add` 0 */
@@ -7525,6 +7633,20 @@ typedef struct wcohi_cpu_exec {
     double *squares;      /* [chunks of the gradient] for its norm */
     wcohi_outcome outcome;
 } wcohi_cpu_exec;
+
+/* An op's state of one stream in `exec`, and the same as a file has it [sizes.saved]. */
+typedef struct wcohi_cpu_states {
+    /* What comes from a file: 0 if it cannot be one. May mend it. */
+    int (*admit)(const wcohi_op *op, void *saved);
+    void (*save)(const wcohi_cpu_exec *exec, const wcohi_op *op, size_t slot, void *saved);
+    void (*load)(const wcohi_cpu_exec *exec, const wcohi_op *op, size_t slot, const void *saved);
+    void (*copy)(const wcohi_cpu_exec *to, size_t to_slot, const wcohi_cpu_exec *from,
+                 size_t from_slot, int op);
+} wcohi_cpu_states;
+
+/* Where the state of op begins in a stream's slot. */
+static unsigned char *wcohi_state_of(const wcohi_cpu_exec *exec, const wcohi_op *op, size_t slot)
+{ return exec->states + slot * exec->base.plan->states + op->state; }
 
 /* ---- reaching tensors and parameters --------------------------------------------------------- */
 
@@ -7723,6 +7845,7 @@ static void wcohi_product(const wcohi_cpu_exec *exec, wcohi_gemm_args *args, wco
     args->tb = 1;
     args->c = y;
     args->ldc = (size_t)ldy;
+    args->chains = exec->run->chains;
     wcohi_gemm(&exec->compute, args);
 }
 
@@ -7841,7 +7964,8 @@ static void wcohi_embed_span(const wcohi_span *span)
     wcoh_real *out = wcohi_tensor_data(exec, op->out) + (size_t)span->first * width;
     int r;
     for (r = span->first; r < span->first + span->count; r++, out += width) {
-        uint64_t position = run->position + (uint64_t)(r % run->seq);
+        uint64_t position =
+            (run->streams ? run->streams[r / run->seq].position : 0) + (uint64_t)(r % run->seq);
         memcpy(out, table + (size_t)run->tokens[r] * width, width * sizeof *out);
         if (places) {
             const wcoh_real *place = span->scratch;
@@ -9727,7 +9851,7 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 #endif
 
-/* ======== 3 ops: coherence attention, pairs of rows =========================================== */
+/* ======== 3 ops: coherence attention, terms and memory ======================================== */
 
 /* ---- coherence attention ------------------------------------------------------------------------
 
@@ -9754,6 +9878,7 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 #define WCOHI_ORDERS 36       /* the largest M; enough for kappa <= 12 */
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
+#define WCOHI_REAL_GAIN 2.5   /* the largest kappa of states in reals */
 #define WCOHI_WAVE_COUNT(order) (((order) * 2 + 4) / 4 * 4) /* 2M + 1, rounded up to a tile */
 #define WCOHI_DENOMINATORS 80 /* the states of the constant 1: [WCOHI_FEATURES], rounded up */
 #define WCOHI_CHUNK_MAX 256   /* rows of a chunk */
@@ -9763,9 +9888,17 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #define WCOHI_WAVE_LATER 78   /* of an adjoint state: sum of s_k of the keys behind it */
 #define WCOHI_LOG2_E 1.44269504088896340736
 #define WCOHI_WAVE_HEADER 16  /* what WCOHI_WAVE_* name */
-enum {                        /* per head of a session: e^{i frame}, what its tables are of */
-    WCOHI_WAVE_COS, WCOHI_WAVE_SIN, WCOHI_WAVE_GAIN, WCOHI_WAVE_CARRIER, WCOHI_WAVE_DAMPING,
-    WCOHI_WAVE_DECAY, WCOHI_WAVE_TURN_COS, WCOHI_WAVE_TURN_SIN, WCOHI_WAVE_ORDER, WCOHI_WAVE_USED
+enum {                        /* per head of a saved state: e^{i frame}, what its tables are of */
+       WCOHI_WAVE_COS,
+       WCOHI_WAVE_SIN,
+       WCOHI_WAVE_GAIN,
+       WCOHI_WAVE_CARRIER,
+       WCOHI_WAVE_DAMPING,
+       WCOHI_WAVE_DECAY,
+       WCOHI_WAVE_TURN_COS,
+       WCOHI_WAVE_TURN_SIN,
+       WCOHI_WAVE_ORDER,
+       WCOHI_WAVE_USED
 };
 
 /* All arguments of a layer's attention; B, T, H, E; rows N = B T, row of (b, t) is b T + t. */
@@ -9783,7 +9916,11 @@ typedef struct wcohi_coherence {
     const double *gain, *carrier, *damping; /* [H]; NULL: 1, 0, 0 */
     const double *harmonic;   /* [H] or NULL: phasors are raised to this power through atan2 */
     wcoh_real *aux;           /* for backward; NULL in forward: no backward follows */
-    double *state;            /* [wcohi_coherence_state_count] of a session (B = 1); NULL: fresh */
+    const struct wcohi_wave_terms *terms; /* [H] sessions: of their states; NULL: none, all fresh */
+    const wcohi_stream *streams;          /* [B] of them: the layer's state of stream b stands at */
+    unsigned char *states;                /* states + slot * state_step [wcohi_wave_bytes] */
+    size_t state_step;
+    int real_states;          /* 1: of reals instead of doubles */
     void *scratch;            /* wcohi_coherence_scratch_bytes */
     int chunk;                /* rows of a chunk; 0: chosen by cost */
     const wcoh_real *dout;    /* backward from here: gradient of out */
@@ -9791,6 +9928,15 @@ typedef struct wcohi_coherence {
     wcoh_real *dphasor, *dvalue;         /* set, not added to; strides of phasor and value */
     double *dgain, *dcarrier, *ddamping; /* [H] added to; NULL: not wanted */
 } wcohi_coherence;
+
+/* A head as states see it: derived from its parameters, but for room and first, which hold as long
+   as the states. A layer's state: header [H,4], Z [features of all heads, E], denominators z. */
+typedef struct wcohi_wave_terms {
+    int order, room;       /* terms M of its gain, and those that its state has room for */
+    size_t first;          /* features, 2 room + 1 a head, of the heads before it */
+    double decay, turn[2]; /* e^-lambda, e^{i omega} */
+    double *coefficient;   /* [2 room + 1] */
+} wcohi_wave_terms;
 
 /* One head, made ready for a call. */
 typedef struct wcohi_wave {
@@ -9847,15 +9993,19 @@ static size_t wcohi_wave_state(int width)
     return wcohi_add(WCOHI_DENOMINATORS, wcohi_mul(WCOHI_FEATURES, wcohi_wave_pitch(width)));
 }
 
-/* Doubles that a session keeps per layer. All zero: nothing heard yet. Per head: header, cached
-   coefficients, state block; the same on every instruction set, so it may be saved and moved. */
+/* Doubles of a layer's saved state; a GPU's sessions keep them so. All zero: nothing heard yet. Per
+   head: header, cached coefficients, state block with room for every gain. */
 static size_t wcohi_wave_session(int width)
 {
     return wcohi_add(WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4, wcohi_wave_state(width));
 }
-static size_t wcohi_coherence_state_count(int heads, int width)
+
+/* Bytes of a layer's state with `features` numbers z. */
+static size_t wcohi_wave_bytes(int heads, int width, size_t features, int reals)
 {
-    return wcohi_mul((size_t)heads, wcohi_wave_session(width));
+    size_t numbers = wcohi_mul(features, (size_t)width + 1);
+    return wcohi_add(wcohi_mul((size_t)heads, 4 * sizeof(double)),
+                     wcohi_mul(numbers, reals ? sizeof(wcoh_real) : sizeof(double)));
 }
 
 /* Reals that forward leaves for backward: 1/D of every row and head, then the states before every
@@ -10032,6 +10182,119 @@ static size_t wcohi_wave_room_bytes(int seq, int width)
     return arena.used;
 }
 
+/* ---- the state of a stream ------------------------------------------------------------------- */
+
+/* One head's state, in a session or in a file: rows Z and denominators z of 2M + 1 features. */
+typedef struct wcohi_wave_memory {
+    double *frame, *order, *used; /* e^{i frame}; M; 1 once something was heard */
+    void *z, *rows;               /* [2M + 1], [2M + 1, pitch] */
+    size_t pitch;
+    int reals, room; /* of reals or doubles, for so many terms */
+} wcohi_wave_memory;
+
+static void wcohi_wave_numbers(void *to, int to_reals, const void *from, int from_reals,
+                               size_t count)
+{
+    size_t i;
+    if (to_reals == from_reals)
+        memcpy(to, from, count * (to_reals ? sizeof(wcoh_real) : sizeof(double)));
+    else if (to_reals)
+        for (i = 0; i < count; i++) ((wcoh_real *)to)[i] = (wcoh_real)((const double *)from)[i];
+    else
+        for (i = 0; i < count; i++) ((double *)to)[i] = (double)((const wcoh_real *)from)[i];
+}
+
+static void *wcohi_wave_at(const wcohi_wave_memory *memory, int feature)
+{
+    size_t at = (size_t)feature * memory->pitch;
+    return (unsigned char *)memory->rows +
+           at * (memory->reals ? sizeof(wcoh_real) : sizeof(double));
+}
+
+/* As many terms as there are in one and room for in the other. */
+static void wcohi_wave_move(const wcohi_wave_memory *to, const wcohi_wave_memory *from, int width)
+{
+    int order = WCOHI_MIN((int)*from->order, to->room), count = 2 * order + 1, j;
+    memmove(to->frame, from->frame, 2 * sizeof(double));
+    *to->order = order;
+    *to->used = *from->used;
+    wcohi_wave_numbers(to->z, to->reals, from->z, from->reals, (size_t)count);
+    for (j = 0; j < count; j++)
+        wcohi_wave_numbers(wcohi_wave_at(to, j), to->reals, wcohi_wave_at(from, j), from->reals,
+                           (size_t)width);
+}
+
+/* Head's part of the state of sequence b. */
+static wcohi_wave_memory wcohi_wave_find(const wcohi_coherence *call, int b, int head)
+{
+    const wcohi_wave_terms *terms = call->terms + head, *last = call->terms + call->heads - 1;
+    size_t features = last->first + 2 * (size_t)last->room + 1, width = (size_t)call->width;
+    size_t size = call->real_states ? sizeof(wcoh_real) : sizeof(double);
+    unsigned char *state = call->states + call->streams[b].slot * call->state_step;
+    unsigned char *numbers = state + 4 * sizeof(double) * (size_t)call->heads;
+    wcohi_wave_memory memory;
+    memory.frame = (double *)(void *)state + 4 * head;
+    memory.order = memory.frame + 2;
+    memory.used = memory.frame + 3;
+    memory.rows = numbers + terms->first * width * size;
+    memory.z = numbers + (features * width + terms->first) * size;
+    memory.pitch = width;
+    memory.reals = call->real_states;
+    memory.room = terms->room;
+    return memory;
+}
+
+/* The same with as many terms as the gain asks for by now: those that it did not hold start empty. */
+static wcohi_wave_memory wcohi_wave_open(const wcohi_coherence *call, int b, int head)
+{
+    wcohi_wave_memory memory = wcohi_wave_find(call, b, head);
+    int order = call->terms[head].order, held = *memory.used > 0 ? 2 * (int)*memory.order + 1 : 0;
+    if (2 * order + 1 > held) {
+        size_t more = (size_t)(2 * order + 1 - held);
+        size_t size = memory.reals ? sizeof(wcoh_real) : sizeof(double);
+        memset((unsigned char *)memory.z + (size_t)held * size, 0, more * size);
+        memset(wcohi_wave_at(&memory, held), 0, more * memory.pitch * size);
+    }
+    if (!held) memory.frame[0] = 1, memory.frame[1] = 0;
+    *memory.order = order;
+    *memory.used = 1;
+    return memory;
+}
+
+/* What lies at `saved`, as files have a head. */
+static wcohi_wave_memory wcohi_wave_saved(double *saved, int width)
+{
+    wcohi_wave_memory memory;
+    double *state = saved + WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4;
+    memory.frame = saved;
+    memory.order = saved + WCOHI_WAVE_ORDER;
+    memory.used = saved + WCOHI_WAVE_USED;
+    memory.z = state;
+    memory.rows = state + WCOHI_DENOMINATORS;
+    memory.pitch = wcohi_wave_pitch(width);
+    memory.reals = 0;
+    memory.room = WCOHI_ORDERS;
+    return memory;
+}
+
+/* A copy in a state block of the room, rows in whole vectors; `like` gives type and header. */
+static wcohi_wave_memory wcohi_wave_spread(double *block, const wcohi_wave_memory *like, int reals,
+                                           int width)
+{
+    wcohi_wave_memory memory = *like;
+    memory.reals = reals;
+    memory.room = WCOHI_ORDERS;
+    memory.pitch = wcohi_wave_pitch(width);
+    memory.z = block;
+    memory.rows = reals ? (void *)((wcoh_real *)(void *)block + WCOHI_DENOMINATORS)
+                        : (void *)(block + WCOHI_DENOMINATORS);
+    memset(block, 0, wcohi_wave_state(width) * (reals ? sizeof(wcoh_real) : sizeof(double)));
+    wcohi_wave_move(&memory, like, width);
+    return memory;
+}
+
+/* ======== 3 ops: coherence attention, pairs of rows =========================================== */
+
 /* ---- what kernels call for rows that vectors do not fill ------------------------------------- */
 
 /* The phasor raised to the power n, through its angle: the compatibility form. [n rows] */
@@ -10146,49 +10409,8 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
     }
 }
 
-#define WCOHI_STEP_HEADS 8 /* heads whose features are made together; a multiple of every DW */
-
-/* The parts of one head's session state. */
-typedef struct wcohi_wave_memory {
-    double *header, *coefficient, *state;
-} wcohi_wave_memory;
-
-/* Find head's memory and bring its tables up to date with the parameters of this call. Harmonics
-   that it did not hold before start empty. */
-static wcohi_wave_memory wcohi_wave_open(const wcohi_coherence *call, int head)
-{
-    wcohi_wave_memory memory;
-    wcohi_wave wave;
-    double *header = call->state + (size_t)head * wcohi_wave_session(call->width);
-    int used = header[WCOHI_WAVE_USED] > 0, order = (int)header[WCOHI_WAVE_ORDER], first, last;
-    size_t pitch = wcohi_wave_pitch(call->width);
-    memory.header = header;
-    memory.coefficient = header + WCOHI_WAVE_HEADER;
-    memory.state = memory.coefficient + WCOHI_FEATURES + 4;
-    wcohi_wave_parameters(&wave, call, head);
-    if (used && header[WCOHI_WAVE_GAIN] == wave.gain &&
-        header[WCOHI_WAVE_CARRIER] == wave.carrier && header[WCOHI_WAVE_DAMPING] == wave.damping)
-        return memory;
-    wcohi_wave_series(&wave);
-    first = used ? 2 * order + 1 : 0;
-    last = 2 * wave.order + 1;
-    if (last > first) {
-        double *rows = memory.state + WCOHI_DENOMINATORS + (size_t)first * pitch;
-        memset(memory.state + first, 0, (size_t)(last - first) * sizeof(double));
-        memset(rows, 0, (size_t)(last - first) * pitch * sizeof(double));
-    }
-    if (!used) header[WCOHI_WAVE_COS] = 1, header[WCOHI_WAVE_SIN] = 0;
-    memcpy(memory.coefficient, wave.coefficient, (size_t)last * sizeof(double));
-    header[WCOHI_WAVE_GAIN] = wave.gain;
-    header[WCOHI_WAVE_CARRIER] = wave.carrier;
-    header[WCOHI_WAVE_DAMPING] = wave.damping;
-    header[WCOHI_WAVE_DECAY] = exp(-wave.damping);
-    header[WCOHI_WAVE_TURN_COS] = cos(wave.carrier);
-    header[WCOHI_WAVE_TURN_SIN] = sin(wave.carrier);
-    header[WCOHI_WAVE_ORDER] = wave.order;
-    header[WCOHI_WAVE_USED] = 1;
-    return memory;
-}
+#define WCOHI_STEP_HEADS 8   /* heads whose features are made together; a multiple of every DW */
+#define WCOHI_STEP_AHEAD 256 /* numbers that a step asks for ahead of those at hand */
 
 /* x + iy = (r + is) made of length one, times the frame */
 static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, const double *frame)
@@ -10202,7 +10424,7 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
     void name(const wcohi_wave_task *task, double *state, double frame[2], int known)
 #define wcohi_wave_backward_is(name) void name(const wcohi_wave_task *task)
 #define wcohi_wave_step_is(name)                                                                   \
-    void name(const wcohi_coherence *call, int first, const wcohi_wave_room *room)
+    void name(const wcohi_coherence *call, int row, int first, const wcohi_wave_room *room)
 typedef struct wcohi_wave_kernels {
     wcohi_wave_forward_is((*forward));
     wcohi_wave_step_is((*step));
@@ -11189,7 +11411,7 @@ WCOHI_KERNEL(wave_forward)
         int span = (int)wcohi_round_up((size_t)rows, 16);
         const wcoh_real *value = task->value + (size_t)first * call->value_stride;
         size_t stride = call->value_stride;
-        if (wave->chunk < call->seq || call->state)
+        if (wave->chunk < call->seq || call->terms)
             value = S_(wave_pack)(room->packed, value, &stride, rows, call->width);
         memset(room->denominator, 0, (size_t)span * sizeof(wcoh_real));
         memset(room->sums, 0, (size_t)span * (size_t)call->width * sizeof(wcoh_real));
@@ -11201,7 +11423,7 @@ WCOHI_KERNEL(wave_forward)
             memcpy(task->inverse + first, room->inverse, (size_t)rows * sizeof(wcoh_real));
         S_(wave_rows)(task->out + (size_t)first * call->out_stride, call->out_stride,
                       room->sums, room->inverse, rows, span, call->width);
-        if (call->state || first + rows < call->seq)
+        if (call->terms || first + rows < call->seq)
             S_(wave_advance)(task, state, state, frame, rows, span);
         wcohi_wave_turn_frame(frame, wave, rows);
     }
@@ -11355,85 +11577,185 @@ S_(fn) void S_(wave_step_features)(double *features, const double *fr, const dou
     }
 }
 
-/* Z += F v, number = sum_j c_j G_j Z_j, Z *= decay in one pass; Z [count,pitch], v [pitch];
-   f, g: features of key and query, WCOHI_STEP_HEADS apart */
-S_(fn) void S_(wave_step_states)(double *z, const double *v, double *number, const double *f,
-                                 const double *cg, double decay, int count, int pitch)
+/* Z += F v, number = sum_j cg_j Z_j, Z *= decay in one pass; Z [count,pitch], v [pitch]; f, cg
+   [count], f `step` apart. Four sums in turn, as every row needs the one before it else. V vectors
+   of a row at once; a constant where this is inlined. */
+#define WCOHI_STEP_ROW(a, b)                                                                       \
+    do {                                                                                           \
+        S_(dv) F_ = S_(dset)(*f), C_ = S_(dset)(*cg);                                              \
+        S_(dv) now_ = S_(dfma)(F_, x, S_(dload)(z));                                               \
+        a = S_(dfma)(C_, now_, a);                                                                 \
+        S_(dstore)(z, S_(dmul)(keep, now_));                                                       \
+        if (V > 1) {                                                                               \
+            now_ = S_(dfma)(F_, y, S_(dload)(z + S_(DW)));                                         \
+            b = S_(dfma)(C_, now_, b);                                                             \
+            S_(dstore)(z + S_(DW), S_(dmul)(keep, now_));                                          \
+        }                                                                                          \
+        S_(prefetch)(z + WCOHI_STEP_AHEAD);                                                        \
+        z += pitch, f += step, cg++;                                                               \
+    } while (0)
+S_(inline) void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v,
+                                    double *number, const double *f, size_t step,
+                                    const double *cg, double decay, int count)
 {
-    S_(dv) keep = S_(dset)(decay);
-    int j, e;
-    for (e = 0; e < pitch; e += S_(DW)) {
-        S_(dv) x = S_(dload)(v + e), a = S_(dzero)(), b = a, c = a, sum = a;
-        double *row = z + e;
-        for (j = 0; j < count; j++, row += pitch) {
-            S_(dv) now = S_(dfma)(S_(dset)(f[j * WCOHI_STEP_HEADS]), x, S_(dload)(row));
-            S_(dv) next = S_(dfma)(S_(dset)(cg[j]), now, a);
-            S_(dstore)(row, S_(dmul)(keep, now));
-            a = b; /* four sums in turn */
-            b = c;
-            c = sum;
-            sum = next;
-        }
-        S_(dstore)(number + e, S_(dadd)(S_(dadd)(a, b), S_(dadd)(c, sum)));
+    S_(dv) keep = S_(dset)(decay), x = S_(dload)(v), y = V > 1 ? S_(dload)(v + S_(DW)) : x;
+    S_(dv) a = S_(dzero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
+    for (; count >= 4; count -= 4) {
+        WCOHI_STEP_ROW(a, a1);
+        WCOHI_STEP_ROW(b, b1);
+        WCOHI_STEP_ROW(c, c1);
+        WCOHI_STEP_ROW(d, d1);
     }
+    for (; count > 0; count--) { /* the oldest sum becomes the newest */
+        WCOHI_STEP_ROW(a, a1);
+        next = a, a = b, b = c, c = d, d = next;
+        next = a1, a1 = b1, b1 = c1, c1 = d1, d1 = next;
+    }
+    S_(dstore)(number, S_(dadd)(S_(dadd)(a, b), S_(dadd)(c, d)));
+    if (V > 1) S_(dstore)(number + S_(DW), S_(dadd)(S_(dadd)(a1, b1), S_(dadd)(c1, d1)));
+}
+
+S_(fn) void S_(wave_step_states)(double *z, size_t pitch, const double *v, double *number,
+                                 const double *f, const double *cg, double decay, int count)
+{
+    size_t e = 0;
+    for (; e + 2 * S_(DW) <= pitch; e += 2 * S_(DW))
+        S_(wave_step_block)(2, z + e, pitch, v + e, number + e, f, WCOHI_STEP_HEADS, cg, decay,
+                            count);
+    if (e < pitch)
+        S_(wave_step_block)(1, z + e, pitch, v + e, number + e, f, WCOHI_STEP_HEADS, cg, decay,
+                            count);
+}
+
+/* The same in reals; f side by side, a vector of a row at once. */
+#define WCOHI_STEP_REALS(a)                                                                        \
+    do {                                                                                           \
+        S_(v) now_ = S_(fma)(S_(set)(*f), x, WCOHI_LOAD(row, n));                                  \
+        a = S_(fma)(S_(set)(*cg), now_, a);                                                        \
+        WCOHI_STORE(row, S_(mul)(keep, now_), n);                                                  \
+        S_(prefetch)(row + WCOHI_STEP_AHEAD);                                                      \
+        row += pitch, f++, cg++;                                                                   \
+    } while (0)
+S_(fn) void S_(wave_step_reals)(wcoh_real *row, size_t pitch, const wcoh_real *v, wcoh_real *number,
+                                const wcoh_real *f, const wcoh_real *cg, double decay, int count,
+                                int n)
+{
+    S_(v) keep = S_(set)((wcoh_real)decay), x = WCOHI_LOAD(v, n);
+    S_(v) a = S_(zero)(), b = a, c = a, d = a, next;
+    for (; count >= 4; count -= 4) {
+        WCOHI_STEP_REALS(a);
+        WCOHI_STEP_REALS(b);
+        WCOHI_STEP_REALS(c);
+        WCOHI_STEP_REALS(d);
+    }
+    for (; count > 0; count--) {
+        WCOHI_STEP_REALS(a);
+        next = a, a = b, b = c, c = d, d = next;
+    }
+    WCOHI_STORE(number, S_(add)(S_(add)(a, b), S_(add)(c, d)), n);
+}
+
+/* cg = c G, z += F, sum of cg z returned, z *= decay */
+S_(fn)
+double S_(wave_step_sums)(const wcohi_wave_memory *memory, double *cg, const double *c,
+                          const double *f, const double *g, double decay, int count)
+{
+    double *z = (double *)memory->z, sum[4] = {0, 0, 0, 0};
+    wcoh_real *y = (wcoh_real *)memory->z;
+    int j;
+    for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {
+        double now = (memory->reals ? (double)y[j] : z[j]) + *f, next = sum[0];
+        cg[j] = c[j] * *g;
+        if (memory->reals) y[j] = (wcoh_real)(decay * now);
+        else z[j] = decay * now;
+        sum[0] = sum[1], sum[1] = sum[2], sum[2] = sum[3];
+        sum[3] = next + cg[j] * now;
+    }
+    return sum[0] + sum[1] + (sum[2] + sum[3]);
 }
 
 /* Before a row is heard, where rows listen: the states fade by its own damping, e^{-softplus x} =
-   1 / (1 + e^x), or by the head's; its features f are as loud as it says. */
+   1 / (1 + e^x), or by the head's; its features f are as loud as it says. raw: of this head. */
 S_(fn)
-void S_(wave_step_listen)(const wcohi_coherence *call, int head, double *state, double *f,
-                          double decay, int count, int pitch)
+void S_(wave_step_listen)(const wcohi_coherence *call, const wcoh_real *raw,
+                          const wcohi_wave_memory *memory, double *f, double decay, int count)
 {
-    const wcoh_real *raw = call->phasor + head;
-    double *z = state + WCOHI_DENOMINATORS, loud;
+    size_t rows = (size_t)count * memory->pitch, i;
+    double *z = (double *)memory->z, *all = (double *)memory->rows, loud;
+    wcoh_real *y = (wcoh_real *)memory->z, *every = (wcoh_real *)memory->rows;
     int j;
     if (call->forget_column) decay = 1 / (1 + exp((double)raw[call->forget_column]));
-    S_(wave_scale)(state, state, decay, (size_t)count);
-    S_(wave_scale)(z, z, decay, (size_t)count * (size_t)pitch);
+    if (memory->reals) {
+        for (i = 0; i < (size_t)count; i++) y[i] *= (wcoh_real)decay;
+        for (i = 0; i < rows; i++) every[i] *= (wcoh_real)decay;
+    } else {
+        S_(wave_scale)(z, z, decay, (size_t)count);
+        S_(wave_scale)(all, all, decay, rows);
+    }
     if (!call->loud_column) return;
     loud = exp(WCOHI_WAVE_LOUDEST * tanh((double)raw[call->loud_column] / WCOHI_WAVE_LOUDEST));
     for (j = 0; j < count; j++) f[j * WCOHI_STEP_HEADS] *= loud;
 }
 
-S_(fn) void S_(wave_step_head)(const wcohi_coherence *call, int head, int lane,
-                               const wcohi_wave_memory *memory, const wcohi_wave_room *room)
+/* memory: rows in whole vectors. out [E] = N/D */
+S_(fn)
+void S_(wave_step_read)(const wcohi_wave_memory *memory, const wcohi_wave_terms *terms, double decay,
+                        wcoh_real *out, const wcoh_real *value, int width, int lane,
+                        const wcohi_wave_room *room)
 {
-    int count = 2 * (int)memory->header[WCOHI_WAVE_ORDER] + 1, width = call->width, j, e;
-    int pitch = (int)wcohi_wave_pitch(width);
-    double decay = memory->header[WCOHI_WAVE_DECAY], inverse, sum[4] = {0, 0, 0, 0}, frame[2];
-    double *z = memory->state, *cg = room->scaled;
-    const double *f = room->key + lane, *g = room->query + lane, *c = memory->coefficient;
-    wcoh_real *out = call->out + (size_t)head * (size_t)width;
-    const wcoh_real *value = call->value + (size_t)head * (size_t)width;
-    if (call->forget_column || call->loud_column) {
-        S_(wave_step_listen)(call, head, z, room->key + lane, decay, count, pitch);
-        decay = 1;
-    }
-    for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {
-        double now = z[j] + *f, next = sum[0];
-        cg[j] = c[j] * *g;
-        z[j] = decay * now;
-        sum[0] = sum[1], sum[1] = sum[2], sum[2] = sum[3];
-        sum[3] = next + cg[j] * now;
+    int count = 2 * terms->order + 1, pitch = (int)memory->pitch, j, e;
+    const double *f = room->key + lane;
+    double *cg = room->scaled, inverse;
+    inverse = 1 / S_(wave_step_sums)(memory, cg, terms->coefficient, f, room->query + lane,
+                                     decay, count);
+    if (memory->reals) {
+        wcoh_real *v = room->packed, *number = v + pitch, *fr = room->weight, *cr = room->product;
+        for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS)
+            fr[j] = (wcoh_real)*f, cr[j] = (wcoh_real)cg[j];
+        for (e = 0; e < pitch; e++) v[e] = e < width ? value[e] : 0;
+        for (e = 0; e < pitch; e += S_(W))
+            S_(wave_step_reals)((wcoh_real *)memory->rows + e, memory->pitch, v + e, number + e, fr,
+                                cr, decay, count, WCOHI_LANES(pitch, e));
+        for (e = 0; e < width; e++) out[e] = number[e] * (wcoh_real)inverse;
+        return;
     }
     for (e = 0; e < width; e++) room->rows[e] = (double)value[e];
     for (; e < pitch; e++) room->rows[e] = 0;
-    S_(wave_step_states)(z + WCOHI_DENOMINATORS, room->rows, room->across, room->key + lane,
-                         cg, decay, count, pitch);
-    inverse = 1 / (sum[0] + sum[1] + (sum[2] + sum[3]));
+    S_(wave_step_states)((double *)memory->rows, memory->pitch, room->rows, room->across, f, cg,
+                         decay, count);
     for (e = 0; e < width; e++) out[e] = (wcoh_real)(room->across[e] * inverse);
-    wcohi_wave_step_phasor(frame, frame + 1, memory->header[WCOHI_WAVE_TURN_COS],
-                           memory->header[WCOHI_WAVE_TURN_SIN], memory->header);
-    memcpy(memory->header, frame, sizeof frame);
 }
 
-/* heads first .. first + 7 of the one row */
+S_(fn)
+void S_(wave_step_head)(const wcohi_coherence *call, int row, int head, int lane,
+                        const wcohi_wave_memory *memory, const wcohi_wave_room *room)
+{
+    const wcohi_wave_terms *terms = call->terms + head;
+    size_t at = (size_t)head * (size_t)call->width;
+    wcoh_real *out = call->out + (size_t)row * call->out_stride + at;
+    const wcoh_real *value = call->value + (size_t)row * call->value_stride + at;
+    const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + head;
+    wcohi_wave_memory own = *memory;
+    double frame[2], decay = terms->decay;
+    int copied = call->width % 8 != 0; /* no whole vectors */
+    if (copied) own = wcohi_wave_spread(room->state, memory, memory->reals, call->width);
+    if (call->forget_column || call->loud_column) {
+        S_(wave_step_listen)(call, raw, &own, room->key + lane, decay, 2 * terms->order + 1);
+        decay = 1;
+    }
+    S_(wave_step_read)(&own, terms, decay, out, value, call->width, lane, room);
+    if (copied) wcohi_wave_move(memory, &own, call->width);
+    wcohi_wave_step_phasor(frame, frame + 1, terms->turn[0], terms->turn[1], memory->frame);
+    memcpy(memory->frame, frame, sizeof frame);
+}
+
+/* heads first .. first + 7 of sequence `row`, which has one row */
 WCOHI_KERNEL(wave_step)
 {
     wcohi_wave_memory memory[WCOHI_STEP_HEADS];
     double query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];
     int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;
-    const wcoh_real *raw = call->phasor + 2 * first;
+    const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + 2 * first;
     memset(query, 0, sizeof query);
     memset(key, 0, sizeof key);
     S_(wave_gather)(room->qr, room->qs, raw, 2, heads, 16, room->weight);
@@ -11441,23 +11763,21 @@ WCOHI_KERNEL(wave_step)
     S_(wave_unit)(room->ur, room->us, room->qr, room->qs, 16);
     S_(wave_unit)(room->wr, room->ws, room->kr, room->ks, 16);
     for (i = 0; i < heads; i++) {
-        const double *header;
-        memory[i] = wcohi_wave_open(call, first + i);
-        header = memory[i].header;
-        order = WCOHI_MAX(order, (int)header[WCOHI_WAVE_ORDER]);
+        memory[i] = wcohi_wave_open(call, row, first + i);
+        order = WCOHI_MAX(order, call->terms[first + i].order);
         if (call->harmonic) {
             double n = call->harmonic[first + i];
             wcohi_wave_harmonic(room->ur + i, room->us + i, room->qr + i, room->qs + i, n, 1);
             wcohi_wave_harmonic(room->wr + i, room->ws + i, room->kr + i, room->ks + i, n, 1);
         }
-        wcohi_wave_step_phasor(&query[0][i], &query[1][i], (double)room->ur[i],
-                               (double)room->us[i], header);
-        wcohi_wave_step_phasor(&key[0][i], &key[1][i], (double)room->wr[i],
-                               (double)room->ws[i], header);
+        wcohi_wave_step_phasor(&query[0][i], &query[1][i], (double)room->ur[i], (double)room->us[i],
+                               memory[i].frame);
+        wcohi_wave_step_phasor(&key[0][i], &key[1][i], (double)room->wr[i], (double)room->ws[i],
+                               memory[i].frame);
     }
     S_(wave_step_features)(room->query, query[0], query[1], order);
     S_(wave_step_features)(room->key, key[0], key[1], order);
-    for (i = 0; i < heads; i++) S_(wave_step_head)(call, first + i, i, &memory[i], room);
+    for (i = 0; i < heads; i++) S_(wave_step_head)(call, row, first + i, i, &memory[i], room);
 }
 
 static const wcohi_wave_kernels S_(wave_kernels) = {S_(wave_forward),
@@ -11465,6 +11785,8 @@ static const wcohi_wave_kernels S_(wave_kernels) = {S_(wave_forward),
 
 #endif
 #ifndef WCOHI_PASS
+
+/* ======== 3 ops: coherence attention, a layer ================================================= */
 
 /* ---- a layer of coherence attention ---------------------------------------------------------- */
 
@@ -11566,12 +11888,14 @@ static void wcohi_wave_forward_job(int index, int slot, void *user)
     wcohi_wave_task task;
     double *state;
     wcohi_wave_task_make(&task, layer, index, slot);
-    if (call->state) {
-        size_t at = (size_t)index * wcohi_wave_session(call->width);
-        int known = layer->first || call->state[at + WCOHI_WAVE_USED] > 0;
-        wcohi_wave_memory memory = wcohi_wave_open(call, index);
-        task.state = memory.state;
-        layer->kernels->forward(&task, memory.state, memory.header, known);
+    if (call->terms) { /* in doubles and whole vectors, as chunks have them */
+        int b = index / call->heads, head = index % call->heads, known;
+        wcohi_wave_memory memory = wcohi_wave_find(call, b, head), spread;
+        known = *memory.used > 0;
+        memory = wcohi_wave_open(call, b, head);
+        spread = wcohi_wave_spread(task.room.state, &memory, 0, call->width);
+        layer->kernels->forward(&task, task.room.state, memory.frame, known);
+        wcohi_wave_move(&memory, &spread, call->width);
         return;
     }
     state = task.state ? task.state : task.room.state;
@@ -11585,10 +11909,12 @@ static void wcohi_wave_step_job(int index, int slot, void *user)
     const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
     wcohi_wave_room room;
     wcohi_arena arena;
+    int groups;
     arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
     wcohi_wave_room_take(&arena, &room, 1, layer->call->width);
-    layer->kernels->step(layer->call, index * WCOHI_STEP_HEADS, &room);
+    groups = (layer->call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS;
+    layer->kernels->step(layer->call, index / groups, index % groups * WCOHI_STEP_HEADS, &room);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -11624,7 +11950,7 @@ static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence
         wcohi_wave *wave = layer->wave + head;
         wcohi_wave_parameters(wave, call, head);
         wave->order = 0;
-        if (call->state || call->chunk || call->seq > WCOHI_WAVE_WHOLE) wcohi_wave_series(wave);
+        if (call->terms || call->chunk || call->seq > WCOHI_WAVE_WHOLE) wcohi_wave_series(wave);
         wave->chunk = wcohi_wave_chunk(call->seq, wave->order, call->chunk);
         wcohi_wave_tables(wave);
         wcohi_wave_decays(wave);
@@ -11639,18 +11965,19 @@ static double wcohi_wave_work(const wcohi_coherence *call)
     return rows * (WCOHI_MIN(call->seq, 64) * 0.5 + 40) * (call->width + 16);
 }
 
-/* out = attention, aux for backward; with `state`, the session's rows that follow what it knows. */
+/* out = attention, aux for backward; with `terms`, the rows that follow what each stream knows. */
 static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coherence *call)
 {
     wcohi_wave_layer layer;
-    if (call->state && call->seq == 1) { /* the session's memory holds all tables */
+    if (call->terms && call->seq == 1) { /* they hold all tables */
+        int groups = (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS;
         memset(&layer, 0, sizeof layer);
         layer.call = call;
         layer.kernels = compute->kernels->wave;
         layer.slots = wcohi_wave_aligned(call->scratch);
         layer.slot_bytes = wcohi_wave_room_bytes(1, call->width);
-        wcohi_pool_run(compute->pool, (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS,
-                       wcohi_wave_work(call), wcohi_wave_step_job, &layer);
+        wcohi_pool_run(compute->pool, call->batch * groups, wcohi_wave_work(call),
+                       wcohi_wave_step_job, &layer);
         return;
     }
     wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
@@ -11761,14 +12088,75 @@ static wcohi_waves wcohi_waves_at(void *memory, int heads)
     return waves;
 }
 
+/* Terms that the state of a head has room for. */
+static int wcohi_coherence_room(const wcohi_plan *plan, const wcohi_op *op, int head)
+{
+    const wcohi_keeping *keeping = &plan->keeping;
+    int row = op->param[WCOHI_COHERENCE_GAIN];
+    wcohi_wave wave;
+    wave.gain = row < 0 ? 1 : keeping->gain;
+    if (row >= 0 && keeping->params) {
+        double raw = (double)keeping->params[keeping->rows[row].offset + (size_t)head];
+        wave.gain = WCOHI_MAX(wave.gain, wcohi_softplus(raw));
+    }
+    wcohi_wave_series(&wave);
+    return wave.order;
+}
+
+/* What the states of a session add to an op's sizes. */
+static void wcohi_coherence_session_sizes(const wcohi_plan *plan, const wcohi_op *op,
+                                          wcohi_sizes *sizes)
+{
+    int width = op->wide_out / op->heads, h;
+    size_t features = 0;
+    sizes->saved =
+        wcohi_mul(wcohi_mul((size_t)op->heads, wcohi_wave_session(width)), sizeof(double));
+    sizes->state = sizes->saved;
+    if (plan->keeping.whole) return;
+    for (h = 0; h < op->heads; h++) features += 2 * (size_t)wcohi_coherence_room(plan, op, h) + 1;
+    sizes->state = wcohi_wave_bytes(op->heads, width, features, plan->keeping.reals);
+    sizes->prepared = wcohi_add(sizes->prepared, sizeof(wcohi_wave_terms) * (size_t)op->heads);
+    sizes->prepared = wcohi_add(sizes->prepared, features * sizeof(double));
+}
+
 static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                                   wcohi_sizes *sizes)
 {
     int width = op->wide_out / op->heads;
     sizes->aux = wcohi_coherence_aux_count(plan->batch, plan->seq, op->heads, width);
-    sizes->state = wcohi_mul(wcohi_coherence_state_count(op->heads, width), sizeof(double));
     sizes->prepared = 7 * sizeof(double) * (size_t)op->heads;
+    if (plan->session) wcohi_coherence_session_sizes(plan, op, sizes);
     sizes->shared = wcohi_coherence_scratch_bytes(plan->batch, plan->seq, op->heads, width, slots);
+}
+
+/* The heads as states see them; they stand behind the waves. The first time (when a session is
+   made) gives each its room. */
+static void wcohi_coherence_terms(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
+{
+    wcohi_waves waves = wcohi_waves_at(memory, op->heads);
+    wcohi_wave_terms *terms = (wcohi_wave_terms *)(void *)(waves.ddamping + op->heads), *t = terms;
+    double *coefficient = (double *)(void *)(terms + op->heads);
+    wcohi_wave wave;
+    int h;
+    for (h = 0; h < op->heads; h++, t++) {
+        if (!t->coefficient) {
+            t->room = wcohi_coherence_room(exec->base.plan, op, h);
+            t->first = h ? t[-1].first + 2 * (size_t)t[-1].room + 1 : 0;
+            t->coefficient = coefficient + t->first;
+        }
+        wave.gain = waves.gain[h];
+        wcohi_wave_series(&wave);
+        if (wave.order > t->room ||
+            (exec->base.plan->keeping.reals && wave.gain > WCOHI_REAL_GAIN)) {
+            if (!exec->outgrown) exec->outgrown = op, exec->outgrown_head = h;
+            continue;
+        }
+        t->order = wave.order;
+        t->decay = op->forget_column ? 1 : exp(-waves.damping[h]);
+        t->turn[0] = cos(waves.carrier[h]);
+        t->turn[1] = sin(waves.carrier[h]);
+        memcpy(t->coefficient, wave.coefficient, (2 * (size_t)wave.order + 1) * sizeof(double));
+    }
 }
 
 static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
@@ -11785,6 +12173,7 @@ static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, vo
         waves.damping[h] = damping ? wcohi_softplus((double)damping[h]) : 0;
         waves.harmonic[h] = harmonic ? (double)harmonic[h] : 1;
     }
+    if (exec->base.plan->session) wcohi_coherence_terms(exec, op, memory);
 }
 
 /* Numbers in a state steer loops, and this one may come from an enemy: the order of each head's
@@ -11808,10 +12197,73 @@ static wcohi_waves wcohi_waves_of(const wcohi_cpu_exec *exec, const wcohi_op *op
     return wcohi_waves_at(exec->prepared[op - exec->base.plan->ops], op->heads);
 }
 
-static void *wcohi_state_of(const wcohi_cpu_exec *exec, const wcohi_op *op)
+/* The part of a call that says where the states of `streams` are. */
+static void wcohi_coherence_streams(wcohi_coherence *call, const wcohi_cpu_exec *exec,
+                                    const wcohi_op *op, const wcohi_stream *streams)
 {
-    return exec->run->session ? exec->states + op->state : NULL;
+    call->heads = op->heads;
+    call->width = op->wide_out / op->heads;
+    call->terms = (wcohi_wave_terms *)(void *)(wcohi_waves_of(exec, op).ddamping + op->heads);
+    call->streams = streams;
+    call->states = wcohi_state_of(exec, op, 0);
+    call->state_step = exec->base.plan->states;
+    call->real_states = exec->base.plan->keeping.reals;
 }
+
+/* Files and streams, head by head. */
+static void wcohi_coherence_save(const wcohi_cpu_exec *exec, const wcohi_op *op, size_t slot,
+                                 void *saved)
+{
+    wcohi_coherence call;
+    wcohi_stream stream = {0, 0};
+    double *to = (double *)saved;
+    int head;
+    stream.slot = slot;
+    wcohi_coherence_streams(&call, exec, op, &stream);
+    for (head = 0; head < op->heads; head++, to += wcohi_wave_session(call.width)) {
+        wcohi_wave_memory file = wcohi_wave_saved(to, call.width);
+        wcohi_wave_memory memory = wcohi_wave_find(&call, 0, head);
+        wcohi_wave_move(&file, &memory, call.width);
+        to[WCOHI_WAVE_GAIN] = -1; /* tables are made of the model again */
+    }
+}
+
+static void wcohi_coherence_load(const wcohi_cpu_exec *exec, const wcohi_op *op, size_t slot,
+                                 const void *saved)
+{
+    wcohi_coherence call;
+    wcohi_stream stream = {0, 0};
+    double *from = (double *)(uintptr_t)saved; /* read */
+    int head;
+    stream.slot = slot;
+    wcohi_coherence_streams(&call, exec, op, &stream);
+    for (head = 0; head < op->heads; head++, from += wcohi_wave_session(call.width)) {
+        wcohi_wave_memory file = wcohi_wave_saved(from, call.width);
+        wcohi_wave_memory memory = wcohi_wave_find(&call, 0, head);
+        wcohi_wave_move(&memory, &file, call.width);
+    }
+}
+
+static void wcohi_coherence_copy(const wcohi_cpu_exec *to, size_t to_slot,
+                                 const wcohi_cpu_exec *from, size_t from_slot, int index)
+{
+    const wcohi_op *op = &to->base.plan->ops[index];
+    wcohi_coherence there, here;
+    wcohi_stream streams[2] = {{0, 0}, {0, 0}};
+    int head;
+    streams[0].slot = to_slot;
+    streams[1].slot = from_slot;
+    wcohi_coherence_streams(&there, to, op, streams);
+    wcohi_coherence_streams(&here, from, &from->base.plan->ops[index], streams + 1);
+    for (head = 0; head < op->heads; head++) {
+        wcohi_wave_memory target = wcohi_wave_find(&there, 0, head);
+        wcohi_wave_memory source = wcohi_wave_find(&here, 0, head);
+        wcohi_wave_move(&target, &source, there.width);
+    }
+}
+
+static const wcohi_cpu_states wcohi_coherence_states = {wcohi_coherence_admit, wcohi_coherence_save,
+                                                        wcohi_coherence_load, wcohi_coherence_copy};
 
 static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
 {
@@ -11836,7 +12288,7 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.damping = waves.damping;
     call.harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : waves.harmonic;
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
-    call.state = (double *)wcohi_state_of(exec, op);
+    if (exec->run->streams) wcohi_coherence_streams(&call, exec, op, exec->run->streams);
     call.scratch = exec->shared;
     return call;
 }
@@ -11896,8 +12348,9 @@ typedef struct wcohi_dot {
     size_t out_stride;
     int rotary;
     int context;           /* of the ring, in a session */
-    wcoh_real *ring;       /* [wcohi_dot_ring_count] of a session (B = 1), or NULL */
-    uint64_t position;     /* tokens that the session heard before this call */
+    const wcohi_stream *streams; /* [B] sessions, or NULL: the ring of stream b stands at */
+    unsigned char *rings;        /* rings + slot * ring_step: reals [wcohi_dot_ring_count] */
+    size_t ring_step;
     wcoh_real *aux;        /* [B,H,T] for backward, or NULL */
     void *scratch;         /* wcohi_dot_scratch_bytes */
     const wcoh_real *dout; /* backward: gradient of out */
@@ -11918,6 +12371,7 @@ typedef struct wcohi_dot_room {
 
 typedef struct wcohi_dot_task {
     const wcohi_dot *call;
+    uint64_t position;                /* session: tokens heard before this call */
     const wcoh_real *turn_c, *turn_s; /* [T,E/2] */
     const wcoh_real *query, *key, *value, *dout;
     wcoh_real *out, *aux, *dquery, *dkey, *dvalue, *keys, *values;
@@ -12164,7 +12618,7 @@ S_(fn) void S_(dot_step)(const wcohi_dot_task *task, int row)
     const wcohi_dot_room *room = &task->room;
     wcohi_dot_task at = *task;
     int width = call->width, context = call->context, n, slot, e, k;
-    uint64_t position = call->position + (uint64_t)row;
+    uint64_t position = task->position + (uint64_t)row;
     size_t pitch = wcohi_round_up((size_t)context, 16), from = (size_t)row * call->stride;
     wcoh_real *out = task->out + (size_t)row * call->out_stride, total;
     slot = (int)(position % (uint64_t)context);
@@ -12207,7 +12661,7 @@ static const wcohi_dot_kernels S_(dot_kernels) = {S_(dot_forward),
 typedef struct wcohi_dot_layer {
     const wcohi_dot *call;
     const wcohi_dot_kernels *kernels;
-    wcoh_real *turn_c, *turn_s; /* [T,E/2] */
+    wcoh_real *turn_c, *turn_s; /* [T,E/2]; sessions: [B,T,E/2] */
     unsigned char *slots;
     size_t slot_bytes;
 } wcohi_dot_layer;
@@ -12245,7 +12699,8 @@ static void wcohi_dot_layer_take(wcohi_arena *arena, wcohi_dot_layer *layer, int
     layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
 }
 
-/* Bytes of scratch for calls of this shape on `slots` jobs; context: 0, or of a session's ring. */
+/* Bytes of scratch for calls of this shape on `slots` jobs; context: 0, or of a session's ring, and
+   then seq is all rows of the batch: each stream turns by positions of its own. */
 static size_t wcohi_dot_scratch_bytes(int seq, int width, int context, int slots)
 {
     wcohi_dot_layer layer;
@@ -12257,21 +12712,21 @@ static size_t wcohi_dot_scratch_bytes(int seq, int width, int context, int slots
 }
 
 /* Turns of rows position .. position + T - 1, in double; every 32nd row from the angle itself. */
-static void wcohi_dot_turns(const wcohi_dot_layer *layer)
+static void wcohi_dot_turns(const wcohi_dot *call, uint64_t position, wcoh_real *turn_c,
+                            wcoh_real *turn_s)
 {
-    const wcohi_dot *call = layer->call;
     int half = call->width / 2, i, t;
     for (i = 0; call->rotary && i < half; i++) {
         double rate = pow(10000.0, -2.0 * i / call->width), step_c = cos(rate), step_s = sin(rate);
         double c = 1, s = 0, next;
         for (t = 0; t < call->seq; t++) {
             if (t % 32 == 0) {
-                double angle = rate * (double)(call->position + (uint64_t)t);
+                double angle = rate * (double)(position + (uint64_t)t);
                 c = cos(angle);
                 s = sin(angle);
             }
-            layer->turn_c[(size_t)t * (size_t)half + (size_t)i] = (wcoh_real)c;
-            layer->turn_s[(size_t)t * (size_t)half + (size_t)i] = (wcoh_real)s;
+            turn_c[(size_t)t * (size_t)half + (size_t)i] = (wcoh_real)c;
+            turn_s[(size_t)t * (size_t)half + (size_t)i] = (wcoh_real)s;
             next = c * step_c - s * step_s;
             s = s * step_c + c * step_s;
             c = next;
@@ -12283,12 +12738,17 @@ static void wcohi_dot_layer_open(wcohi_dot_layer *layer, const wcohi_dot *call,
                                  const wcohi_dot_kernels *kernels)
 {
     wcohi_arena arena;
+    int b, rows = call->streams ? call->batch * call->seq : call->seq;
     arena.base = wcohi_wave_aligned(call->scratch);
     arena.used = 0;
     layer->call = call;
     layer->kernels = kernels;
-    wcohi_dot_layer_take(&arena, layer, call->seq, call->width, call->ring ? call->context : 0);
-    wcohi_dot_turns(layer);
+    wcohi_dot_layer_take(&arena, layer, rows, call->width, call->streams ? call->context : 0);
+    if (!call->streams) wcohi_dot_turns(call, 0, layer->turn_c, layer->turn_s);
+    for (b = 0; call->streams && b < call->batch; b++) {
+        size_t at = (size_t)b * (size_t)call->seq * (size_t)(call->width / 2);
+        wcohi_dot_turns(call, call->streams[b].position, layer->turn_c + at, layer->turn_s + at);
+    }
 }
 
 static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *layer, int index,
@@ -12303,7 +12763,7 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
     arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
     wcohi_dot_room_take(&arena, &task->room, call->seq, call->width,
-                        call->ring ? call->context : 0);
+                        call->streams ? call->context : 0);
     task->call = call;
     task->turn_c = layer->turn_c;
     task->turn_s = layer->turn_s;
@@ -12312,8 +12772,14 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
     task->value = task->key + all;
     task->out = call->out + row * call->out_stride + column;
     if (call->aux) task->aux = call->aux + (size_t)index * (size_t)call->seq;
-    if (call->ring) {
-        task->keys = call->ring + head * wcohi_dot_ring_count(call->context, 1, call->width);
+    if (call->streams) {
+        const wcohi_stream *stream = call->streams + batch;
+        size_t turns = row * (size_t)(call->width / 2);
+        task->position = stream->position;
+        task->turn_c += turns;
+        task->turn_s += turns;
+        task->keys = (wcoh_real *)(void *)(call->rings + stream->slot * call->ring_step);
+        task->keys += head * wcohi_dot_ring_count(call->context, 1, call->width);
         task->values = task->keys +
                        wcohi_round_up((size_t)call->context, 16) * (size_t)call->width;
     }
@@ -12330,7 +12796,7 @@ static void wcohi_dot_forward_job(int index, int slot, void *user)
     const wcohi_dot_layer *layer = (const wcohi_dot_layer *)user;
     wcohi_dot_task task;
     wcohi_dot_task_make(&task, layer, index, slot);
-    if (layer->call->ring) layer->kernels->stream(&task);
+    if (layer->call->streams) layer->kernels->stream(&task);
     else layer->kernels->forward(&task);
 }
 
@@ -12346,11 +12812,11 @@ static void wcohi_dot_backward_job(int index, int slot, void *user)
 
 static double wcohi_dot_work(const wcohi_dot *call)
 {
-    double keys = call->ring ? call->context : call->seq * 0.5;
+    double keys = call->streams ? call->context : call->seq * 0.5;
     return (double)call->batch * call->heads * call->seq * keys * (2 * call->width + 16);
 }
 
-/* out = attention, aux for backward; with `ring`, the session's rows that follow `position`. */
+/* out = attention, aux for backward; with `streams`, the rows that follow what each has heard. */
 static void wcohi_attend_dot(const wcohi_compute *compute, const wcohi_dot *call)
 {
     wcohi_dot_layer layer;
@@ -12419,9 +12885,11 @@ static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot
     sizes->aux = wcohi_dot_aux_count(plan->batch, plan->seq, op->heads);
     sizes->state =
         wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width), sizeof(wcoh_real));
-    sizes->state_reals = 1;
+    sizes->saved = sizes->state;
+    sizes->saved_reals = 1;
     sizes->shared =
-        wcohi_dot_scratch_bytes(plan->seq, width, plan->session ? op->context : 0, slots);
+        plan->session ? wcohi_dot_scratch_bytes(plan->batch * plan->seq, width, op->context, slots)
+                      : wcohi_dot_scratch_bytes(plan->seq, width, 0, slots);
 }
 
 static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -12438,8 +12906,9 @@ static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
     call.out_stride = (size_t)op->wide_out;
     call.rotary = op->rotary;
     call.context = op->context;
-    call.ring = (wcoh_real *)wcohi_state_of(exec, op);
-    call.position = exec->run->position;
+    call.streams = exec->run->streams;
+    if (call.streams) call.rings = wcohi_state_of(exec, op, 0);
+    call.ring_step = exec->base.plan->states;
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
     call.scratch = exec->shared;
     return call;
@@ -12696,26 +13165,27 @@ static void wcohi_logits_scan(wcohi_logits_walk *walk)
     walk->exec->loss = walk->exec->run->add ? walk->exec->loss + nats : nats;
 }
 
-/* Session: logits [V] of the last row. */
+/* Sessions: logits [batch, V] of the last row of each stream. */
 static void wcohi_logits_last(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    int i, vocab = op->vocab;
+    int vocab = op->vocab, batch = exec->run->batch, seq = exec->run->seq;
+    size_t i, count = (size_t)batch * (size_t)vocab;
     wcoh_real scale = (wcoh_real)wcohi_logits_scale(exec, op);
     wcohi_gemm_args args;
     memset(&args, 0, sizeof args);
-    args.m = 1;
+    args.m = batch;
     args.n = vocab;
     args.k = op->wide_in;
-    args.a =
-        wcohi_tensor_data(exec, op->in) + (size_t)(wcohi_run_rows(exec) - 1) * (size_t)op->wide_in;
-    args.lda = (size_t)op->wide_in;
+    args.a = wcohi_tensor_data(exec, op->in) + (size_t)(seq - 1) * (size_t)op->wide_in;
+    args.lda = (size_t)seq * (size_t)op->wide_in;
     args.b = wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]);
     args.ldb = (size_t)op->wide_in;
     args.tb = 1;
     args.c = exec->logits;
     args.ldc = (size_t)vocab;
+    args.chains = exec->run->chains;
     wcohi_gemm(&exec->compute, &args);
-    for (i = 0; op->param[WCOHI_LOGITS_SCALE] >= 0 && i < vocab; i++) exec->logits[i] *= scale;
+    for (i = 0; op->param[WCOHI_LOGITS_SCALE] >= 0 && i < count; i++) exec->logits[i] *= scale;
 }
 
 static void wcohi_logits_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -13270,22 +13740,21 @@ typedef struct wcohi_cpu_op {
     void (*forward)(wcohi_cpu_exec *exec, const wcohi_op *op);
     /* After parameters changed; memory: `prepared` bytes. NULL: nothing to do. */
     void (*refresh)(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory);
-    /* A state that comes from a file: 0 if it cannot be one. NULL: anything can. */
-    int (*admit)(const wcohi_op *op, void *state);
+    const wcohi_cpu_states *states; /* NULL: a file has the state as it is */
 #ifndef WAVECOH_NO_TRAINING
     void (*backward)(wcohi_cpu_exec *exec, const wcohi_op *op);
 #endif
 } wcohi_cpu_op;
 
-#define WCOHI_CPU_OP(KIND, name, keeps, refresh, admit)                                            \
+#define WCOHI_CPU_OP(KIND, name, keeps, refresh, states)                                           \
     {wcohi_##name##_sizes, wcohi_##name##_forward, refresh,                                        \
-     admit WCOHI_BACK(wcohi_##name##_backward)},
+     states WCOHI_BACK(wcohi_##name##_backward)},
 static const wcohi_cpu_op wcohi_cpu_ops[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_CPU_OP)};
 
 #ifdef WAVECOH_PLAIN
-#define WCOHI_OP_NAME(KIND, name, keeps, refresh, admit) #name,
+#define WCOHI_OP_NAME(KIND, name, keeps, refresh, states) #name,
 static const char *const wcohi_op_names[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_OP_NAME)};
-#define WCOHI_PLAIN_OP(KIND, name, keeps, refresh, admit) wcohi_##name##_plain,
+#define WCOHI_PLAIN_OP(KIND, name, keeps, refresh, states) wcohi_##name##_plain,
 static void (*const wcohi_plain_ops[WCOHI_KINDS])(wcohi_plain *p, const wcohi_op *op) = {
     WCOHI_OP_KINDS(WCOHI_PLAIN_OP)};
 #endif
@@ -13367,8 +13836,10 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
     blank.shared = wcohi_take(arena, 1, most.shared);
     blank.compute.pack = WCOHI_TAKE(arena, wcohi_pack_count(slots), wcoh_real);
     if (plan->session) {
-        blank.logits = WCOHI_TAKE(arena, plan->vocab, wcoh_real);
-        blank.states = WCOHI_TAKE(arena, plan->states, unsigned char);
+        size_t streams = (size_t)plan->keeping.streams;
+        blank.logits =
+            WCOHI_TAKE(arena, wcohi_mul((size_t)plan->batch, (size_t)plan->vocab), wcoh_real);
+        blank.states = WCOHI_TAKE(arena, wcohi_mul(streams, plan->states), unsigned char);
     }
     blank.prepared = WCOHI_TAKE(arena, plan->count, void *);
     for (i = 0; i < plan->count; i++) {
@@ -13392,6 +13863,34 @@ static size_t wcohi_cpu_table_bytes(wcoh_device *device, const wcohi_plan *plan,
     return wcohi_cpu_exec_bytes(((wcohi_cpu *)device)->slots, plan);
 }
 
+WCOHI_COLD wcoh_result wcohi_cpu_outgrown(const wcohi_cpu_exec *exec, wcoh_error *error)
+{
+    const wcohi_op *op = exec->outgrown;
+    int head = exec->outgrown_head;
+    double gain = wcohi_waves_of(exec, op).gain[head];
+    if (exec->base.plan->keeping.reals && gain > WCOHI_REAL_GAIN)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "states=float is for gains up to %g: head %d of layer %d has %.3g",
+                          WCOHI_REAL_GAIN, head, op->layer, gain);
+    return wcohi_fail(
+        error, WCOH_E_MISMATCH,
+        "head %d of layer %d has a gain of %.3g by now, for which these states have no "
+        "room: make them anew, or with a larger `gain`",
+        head, op->layer, gain);
+}
+
+static void wcohi_cpu_refresh(wcohi_cpu_exec *exec)
+{
+    const wcohi_plan *plan = exec->base.plan;
+    int i;
+    if (exec->prepared_version == exec->base.model->version) return;
+    exec->outgrown = NULL;
+    for (i = 0; i < plan->count; i++)
+        if (wcohi_cpu_ops[plan->ops[i].kind].refresh)
+            wcohi_cpu_ops[plan->ops[i].kind].refresh(exec, &plan->ops[i], exec->prepared[i]);
+    exec->prepared_version = exec->base.model->version;
+}
+
 WCOHI_COLD wcoh_result wcohi_cpu_exec_open(wcoh_device *device, const wcohi_plan *plan,
                                            wcoh_model *model, int session, void *memory,
                                            wcohi_exec **out, wcoh_error *error)
@@ -13400,7 +13899,6 @@ WCOHI_COLD wcoh_result wcohi_cpu_exec_open(wcoh_device *device, const wcohi_plan
     wcohi_arena arena;
     wcohi_cpu_exec *exec;
     (void)session;
-    (void)error; /* a CPU refuses nothing */
     arena.base = (unsigned char *)memory;
     arena.used = 0;
     exec = wcohi_cpu_exec_layout(&arena, cpu->slots, plan, model->trained_span);
@@ -13410,7 +13908,9 @@ WCOHI_COLD wcoh_result wcohi_cpu_exec_open(wcoh_device *device, const wcohi_plan
     exec->compute.kernels = cpu->kernels;
     exec->compute.pool = cpu->pool;
     *out = &exec->base;
-    return WCOH_OK;
+    if (!plan->session) return WCOH_OK;
+    wcohi_cpu_refresh(exec); /* states get their room */
+    return exec->outgrown ? wcohi_cpu_outgrown(exec, error) : WCOH_OK;
 }
 
 static void wcohi_cpu_exec_close(wcohi_exec *exec) { (void)exec; }
@@ -13419,13 +13919,12 @@ static void wcohi_cpu_exec_close(wcohi_exec *exec) { (void)exec; }
 static void *wcohi_cpu_area(wcohi_exec *base, wcohi_area area, size_t *size)
 {
     wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
-    *size = area == WCOHI_AREA_STATES ? 1 : sizeof(wcoh_real);
+    *size = sizeof(wcoh_real);
     switch (area) {
     case WCOHI_AREA_PARAMS: return base->model->params;
     case WCOHI_AREA_GRADIENT: return exec->gradient;
     case WCOHI_AREA_MOMENT1: return exec->moment1;
     case WCOHI_AREA_MOMENT2: return exec->moment2;
-    case WCOHI_AREA_STATES: return exec->states;
     default: return exec->logits;
     }
 }
@@ -13457,15 +13956,69 @@ static wcoh_result wcohi_cpu_download(wcohi_exec *exec, wcohi_area area, size_t 
     return WCOH_OK;
 }
 
-static void wcohi_cpu_refresh(wcohi_cpu_exec *exec)
+/* Bytes of all states of a stream as files have them. */
+static size_t wcohi_plan_saved(const wcohi_plan *plan)
 {
-    const wcohi_plan *plan = exec->base.plan;
+    size_t bytes = 0;
     int i;
-    if (exec->prepared_version == exec->base.model->version) return;
     for (i = 0; i < plan->count; i++)
-        if (wcohi_cpu_ops[plan->ops[i].kind].refresh)
-            wcohi_cpu_ops[plan->ops[i].kind].refresh(exec, &plan->ops[i], exec->prepared[i]);
-    exec->prepared_version = exec->base.model->version;
+        bytes = wcohi_add(bytes, wcohi_round_up(wcohi_op_sizes(plan, &plan->ops[i], 1).saved, 8));
+    return bytes;
+}
+
+static wcoh_result wcohi_cpu_save_states(wcohi_exec *base, size_t slot, void *data,
+                                         wcoh_error *error)
+{
+    wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
+    unsigned char *to = (unsigned char *)data;
+    int i;
+    (void)error;
+    memset(data, 0, wcohi_plan_saved(base->plan));
+    for (i = 0; i < base->plan->count; i++) {
+        const wcohi_op *op = &base->plan->ops[i];
+        size_t bytes = wcohi_op_sizes(base->plan, op, 1).saved;
+        if (wcohi_cpu_ops[op->kind].states)
+            wcohi_cpu_ops[op->kind].states->save(exec, op, slot, to);
+        else if (bytes) memcpy(to, wcohi_state_of(exec, op, slot), bytes);
+        to += wcohi_round_up(bytes, 8);
+    }
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_cpu_load_states(wcohi_exec *base, size_t slot, const void *data,
+                                         wcoh_error *error)
+{
+    wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
+    const unsigned char *from = (const unsigned char *)data;
+    int i;
+    (void)error;
+    for (i = 0; i < base->plan->count; i++) {
+        const wcohi_op *op = &base->plan->ops[i];
+        size_t bytes = wcohi_op_sizes(base->plan, op, 1).saved;
+        if (wcohi_cpu_ops[op->kind].states)
+            wcohi_cpu_ops[op->kind].states->load(exec, op, slot, from);
+        else if (bytes) memcpy(wcohi_state_of(exec, op, slot), from, bytes);
+        from += wcohi_round_up(bytes, 8);
+    }
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_cpu_copy_states(wcohi_exec *to, size_t to_slot, wcohi_exec *from,
+                                         size_t from_slot, wcoh_error *error)
+{
+    const wcohi_cpu_exec *there = (const wcohi_cpu_exec *)to, *here = (const wcohi_cpu_exec *)from;
+    int i;
+    (void)error;
+    for (i = 0; i < to->plan->count; i++) {
+        const wcohi_op *op = &to->plan->ops[i];
+        const wcohi_cpu_states *states = wcohi_cpu_ops[op->kind].states;
+        size_t bytes = states ? 0 : wcohi_op_sizes(to->plan, op, 1).state;
+        if (states) states->copy(there, to_slot, here, from_slot, i);
+        if (bytes)
+            memmove(wcohi_state_of(there, op, to_slot),
+                    wcohi_state_of(here, &from->plan->ops[i], from_slot), bytes);
+    }
+    return WCOH_OK;
 }
 
 static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
@@ -13473,12 +14026,13 @@ static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int fir
 {
     wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
     const wcohi_plan *plan = base->plan;
-    int time;
-    (void)error;
+    int time, b;
     exec->run = run;
     wcohi_cpu_refresh(exec);
-    if (run->session && run->position == 0 && first == 0) /* a blank state is all zero */
-        memset(exec->states, 0, plan->states);
+    if (run->streams && exec->outgrown) return wcohi_cpu_outgrown(exec, error);
+    for (b = 0; run->streams && first == 0 && b < run->batch; b++)
+        if (run->streams[b].position == 0) /* a blank state is all zero */
+            memset(exec->states + run->streams[b].slot * plan->states, 0, plan->states);
     for (time = first; time < last && time < plan->count; time++)
         wcohi_cpu_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
 #ifndef WAVECOH_NO_TRAINING
@@ -13519,12 +14073,16 @@ static void wcohi_cpu_destroy(wcoh_device *device)
 static const wcohi_device_table wcohi_cpu_table = {
     "cpu",
     0,
+    1,
     wcohi_cpu_table_bytes,
     wcohi_cpu_exec_open,
     wcohi_cpu_exec_close,
     wcohi_cpu_upload,
     wcohi_cpu_download,
     wcohi_cpu_map,
+    wcohi_cpu_save_states,
+    wcohi_cpu_load_states,
+    wcohi_cpu_copy_states,
     wcohi_cpu_run,
     wcohi_cpu_loss,
 #ifndef WAVECOH_NO_TRAINING
@@ -13712,6 +14270,9 @@ static const wcoh_field wcohi_trainer_fields[] = {
 };
 #endif
 
+#define WCOHI_RECENT 1024   /* tokens that the repetition penalty may look back */
+#define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
+
 static const wcoh_field wcohi_sample_fields[] = {
 #define S wcoh_sample_desc
     WCOHI_REAL(S, temperature, 0, 1e-6, 1000, 0,
@@ -13723,14 +14284,33 @@ static const wcoh_field wcohi_sample_fields[] = {
                "drop symbols below that share of the likeliest one's probability; 0: none"),
     WCOHI_REAL(S, repetition_penalty, 0, 0.01, 100, 0,
                "above 1: symbols heard of late become less likely; 0: off"),
-    WCOHI_INT(S, repetition_window, 64, 1, 1024, 0, "symbols that count as heard of late"),
+    WCOHI_INT(S, repetition_window, 64, 1, WCOHI_RECENT, 0, "symbols that count as heard of late"),
     WCOHI_SEED(S, seed, "of the draws"),
 #undef S
 };
 
+/* Settings that sessions and crowds share. */
+#define WCOHI_STREAM_FIELDS(S)                                                                     \
+    WCOHI_INT(S, repetition_window, 64, 1, WCOHI_RECENT, 0,                                        \
+              "symbols remembered for a repetition penalty"),                                      \
+        WCOHI_CHOICE(S, states, "double float", "numbers of the states of coherence attention"),   \
+        WCOHI_REAL(S, gain, 0, 0.01, WCOHI_GAIN_MAX, 0,                                            \
+                   "largest gain of a head that there is room for; 0: the model's own")
+
 static const wcoh_field wcohi_session_fields[] = {
-    WCOHI_INT(wcoh_session_desc, prefill, 64, 1, 65536, 0,
-              "tokens of a prompt that are heard at once"),
+#define S wcoh_session_desc
+    WCOHI_INT(S, prefill, 64, 1, 65536, 0, "tokens of a prompt that are heard at once"),
+    WCOHI_STREAM_FIELDS(S),
+#undef S
+};
+
+static const wcoh_field wcohi_crowd_fields[] = {
+#define S wcoh_crowd_desc
+    WCOHI_REQUIRED(S, members, 1, 16777216, "the most members at once (required)"),
+    WCOHI_INT(S, batch, 128, 1, 65536, 0, "members that pass through the network at once"),
+    WCOHI_STREAM_FIELDS(S),
+    WCOHI_SEED(S, seed, "of the members' draws"),
+#undef S
 };
 
 static const wcoh_field wcohi_eval_fields[] = {
@@ -13798,11 +14378,16 @@ WCOH_API const wcoh_field *wcoh_fields(wcoh_desc_kind kind, int *count)
 #else
         WCOHI_TABLE(wcohi_trainer_fields),
 #endif
-        WCOHI_TABLE(wcohi_sample_fields),    WCOHI_TABLE(wcohi_session_fields),
-        WCOHI_TABLE(wcohi_eval_fields),      WCOHI_TABLE(wcohi_tokenizer_fields),
+        WCOHI_TABLE(wcohi_sample_fields),
+        WCOHI_TABLE(wcohi_session_fields),
+        WCOHI_TABLE(wcohi_crowd_fields),
+        WCOHI_TABLE(wcohi_eval_fields),
+        WCOHI_TABLE(wcohi_tokenizer_fields),
 #ifndef WAVECOH_NO_TOOLKIT
-        WCOHI_TABLE(wcohi_circle_fields),    WCOHI_TABLE(wcohi_spectral_fields),
-        WCOHI_TABLE(wcohi_resonance_fields), WCOHI_TABLE(wcohi_query_fields),
+        WCOHI_TABLE(wcohi_circle_fields),
+        WCOHI_TABLE(wcohi_spectral_fields),
+        WCOHI_TABLE(wcohi_resonance_fields),
+        WCOHI_TABLE(wcohi_query_fields),
 #endif
 #undef WCOHI_TABLE
     };
@@ -14852,7 +15437,9 @@ static int wcohi_walk_done(wcohi_walk *walk, wcohi_op *op)
     wcohi_sizes sizes = wcohi_op_sizes(plan, op, 1);
     if (sizes.aux) op->aux = wcohi_emit_tensor(walk, 0, sizes.aux);
     op->state = plan->states;
-    plan->states = wcohi_add(plan->states, wcohi_round_up(sizes.state, sizeof(double)));
+    plan->states =
+        wcohi_add(plan->states,
+                  wcohi_round_up(sizes.state, plan->keeping.whole ? sizeof(double) : WCOHI_ALIGN));
     return op->out;
 }
 
@@ -14946,7 +15533,6 @@ static int wcohi_walk_frozen(wcohi_walk *walk, int in)
     return wcohi_walk_done(walk, op);
 }
 
-#define WCOHI_GAIN_MAX 12.0 /* the states of a session hold the digits of gains up to here */
 
 /* 1 if this layer's keys are its queries. */
 static int wcohi_walk_shares(const wcohi_walk *walk)
@@ -15296,7 +15882,7 @@ static void wcohi_walk_plan(wcohi_plan *plan, const wcoh_model_desc *desc, wcohi
 
 /* ---- lifetimes ------------------------------------------------------------------------------- */
 
-#define WCOHI_KIND_KEEPS(KIND, name, keeps, refresh, admit) keeps,
+#define WCOHI_KIND_KEEPS(KIND, name, keeps, refresh, states) keeps,
 static const int wcohi_keeps[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_KIND_KEEPS)};
 
 #define WCOHI_USES 7 /* tensors that an op's backward can touch: in, in2, out, aux, 3 gradients */
@@ -15742,7 +16328,8 @@ typedef struct wcohi_engine_desc {
     const wcoh_cpu_desc *cpu;
     wcoh_device *device;
     const wcoh_memory *memory;
-    size_t exec_bytes; /* filled by wcohi_engine_measure */
+    wcohi_keeping keeping;          /* sessions */
+    size_t exec_bytes, state_bytes; /* filled by wcohi_engine_measure; states: of a stream */
 } wcohi_engine_desc;
 
 WCOHI_COLD void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
@@ -15770,7 +16357,9 @@ WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error 
         return result;
     wcohi_plan_layout(&plan, &arena, desc->model, desc->mode);
     plan.muon = desc->muon;
+    plan.keeping = desc->keeping;
     wcohi_plan_build(&plan, desc->model, NULL, desc->batch, desc->seq, desc->mode);
+    desc->state_bytes = plan.states;
     if (plan.overflow || plan.activations == WCOHI_SIZE_BAD)
         result = wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
                             desc->batch, desc->seq);
@@ -15786,6 +16375,7 @@ WCOHI_COLD wcoh_result wcohi_engine_open(wcohi_engine *engine, const wcohi_engin
 {
     wcoh_result result;
     engine->plan.muon = desc->muon;
+    engine->plan.keeping = desc->keeping;
     wcohi_plan_build(&engine->plan, &model->desc, model->rows, desc->batch, desc->seq, desc->mode);
     engine->device = desc->device;
     if (!desc->device) {
@@ -15805,7 +16395,7 @@ WCOHI_COLD void wcohi_engine_close(wcohi_engine *engine)
     if (engine->own_device) engine->own_device->table->destroy(engine->own_device);
 }
 
-/* ======== 5 running: evaluation and session =================================================== */
+/* ======== 5 running: evaluation =============================================================== */
 
 /* ---- tokens that callers hand in ------------------------------------------------------------- */
 
@@ -16081,177 +16671,516 @@ WCOH_API wcoh_result wcoh_model_evaluate_sequences(wcoh_model *model, const wcoh
     return wcohi_evaluate(model, &desc, &scoring, loss, scored, error);
 }
 
-#define WCOHI_RECENT 1024 /* tokens that the repetition penalty may look back */
+/* ======== 5 running: sessions and crowds, sampling ============================================ */
 
-struct wcoh_session {
-    wcoh_session_desc desc;
+/* ---- crowds; a session is one of a single member --------------------------------------------- */
+
+typedef struct wcohi_member {
+    uint64_t position; /* tokens heard */
+    int joined;        /* 1: somebody has this number */
+    int known;         /* of the last tokens, so many are in the ring */
+    int has_logits;
+    uint32_t mark; /* the last step that named it */
+    wcoh_rng rng;
+} wcohi_member;
+
+struct wcoh_crowd {
+    wcoh_crowd_desc desc;
     wcoh_model *model;
     wcohi_engine engine;
-    uint64_t position;  /* tokens heard */
-    uint32_t *recent;   /* [WCOHI_RECENT] ring: token i at i % WCOHI_RECENT */
-    uint32_t *ordered;  /* [WCOHI_RECENT] the same, oldest first, for the sampler */
-    wcoh_real *logits;  /* [V] */
-    float *scratch;     /* [2V] for the sampler */
-    size_t state_bytes; /* of all attention states */
-    int has_logits;
+    wcohi_member *members; /* [members] */
+    uint32_t *recent;  /* [members, repetition_window] rings: token i at i % repetition_window */
+    wcoh_real *logits; /* [members, V] */
+    wcohi_stream *streams; /* [batch] of the run under way */
+    uint32_t *ordered;     /* [repetition_window] a ring, oldest first, for the sampler */
+    float *scratch;        /* [2V] for the sampler */
+    int count;             /* members that have joined */
+    uint32_t mark;         /* of the step under way */
     wcohi_allocation block;
 };
 
-WCOHI_COLD wcoh_session *wcohi_session_layout(wcohi_arena *arena, const wcoh_model *model,
-                                              const wcoh_session_desc *desc,
-                                              const wcohi_engine_desc *engine)
+struct wcoh_session {
+    wcoh_crowd crowd; /* member 0 */
+};
+
+WCOHI_COLD wcoh_crowd *wcohi_crowd_layout(wcohi_arena *arena, const wcoh_model *model,
+                                          const wcoh_crowd_desc *desc,
+                                          const wcohi_engine_desc *engine)
 {
     wcoh_session *session = WCOHI_TAKE(arena, 1, wcoh_session);
-    uint32_t *recent = WCOHI_TAKE(arena, WCOHI_RECENT, uint32_t),
-             *ordered = WCOHI_TAKE(arena, WCOHI_RECENT, uint32_t);
-    wcoh_real *logits = WCOHI_TAKE(arena, model->desc.vocab, wcoh_real);
-    float *scratch = WCOHI_TAKE(arena, 2 * (size_t)model->desc.vocab, float);
-    wcohi_engine measured;
-    memset(&measured, 0, sizeof measured);
-    wcohi_engine_layout(session ? &session->engine : &measured, arena, engine);
-    if (!session) return NULL;
-    session->desc = *desc;
-    session->recent = recent;
-    session->ordered = ordered;
-    session->logits = logits;
-    session->scratch = scratch;
-    return session;
+    size_t members = (size_t)desc->members, vocab = (size_t)model->desc.vocab;
+    size_t window = (size_t)desc->repetition_window;
+    wcoh_crowd measured, *crowd = session ? &session->crowd : &measured;
+    memset(crowd, 0, sizeof *crowd);
+    crowd->desc = *desc;
+    crowd->members = WCOHI_TAKE(arena, members, wcohi_member);
+    crowd->recent = WCOHI_TAKE(arena, wcohi_mul(members, window), uint32_t);
+    crowd->logits = WCOHI_TAKE(arena, wcohi_mul(members, vocab), wcoh_real);
+    crowd->streams = WCOHI_TAKE(arena, engine->batch, wcohi_stream);
+    crowd->ordered = WCOHI_TAKE(arena, window, uint32_t);
+    crowd->scratch = WCOHI_TAKE(arena, 2 * vocab, float);
+    wcohi_engine_layout(&crowd->engine, arena, engine);
+    return session ? &session->crowd : NULL;
 }
 
-WCOHI_COLD wcoh_result wcohi_session_measure(wcoh_session_desc *desc, wcohi_engine_desc *engine,
-                                             const wcoh_model *model, size_t *used,
-                                             wcoh_error *error)
+/* Bytes of a crowd whose members pass `desc->batch` at once, `seq` tokens each; desc is resolved. */
+WCOHI_COLD wcoh_result wcohi_crowd_measure(wcoh_crowd_desc *desc, wcohi_engine_desc *engine,
+                                           const wcoh_model *model, int seq, size_t *used,
+                                           wcoh_error *error)
 {
     wcohi_arena arena = {NULL, 0};
-    wcoh_result result = wcohi_fields_resolve(WCOH_DESC_SESSION, desc, error);
-    if (result) return result;
+    wcoh_result result;
     if (desc->cpu.threads == 0) desc->cpu.threads = 1;
     if (!desc->device && (result = wcohi_cpu_desc_check(&desc->cpu, error)) != WCOH_OK)
         return result;
     memset(engine, 0, sizeof *engine);
     engine->model = &model->desc;
-    engine->batch = 1;
-    engine->seq = desc->prefill;
+    engine->batch = desc->batch = WCOHI_MIN(desc->batch, desc->members);
+    engine->seq = seq;
     engine->mode = WCOHI_MODE_SESSION;
     engine->cpu = &desc->cpu;
     engine->device = desc->device;
     engine->memory = &desc->memory;
+    engine->keeping.streams = desc->members;
+    engine->keeping.whole = desc->device && !desc->device->table->crowds;
+    engine->keeping.reals = desc->states == WCOH_STATES_FLOAT;
+    engine->keeping.gain = desc->gain;
+    engine->keeping.rows = model->rows;
+    engine->keeping.params = model->params;
+    if (engine->keeping.whole && engine->keeping.reals)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "states=float is for a CPU: a %s device keeps them in double",
+                          desc->device->table->name);
     if ((result = wcohi_engine_measure(engine, error)) != WCOH_OK) return result;
-    wcohi_session_layout(&arena, model, desc, engine);
+    wcohi_crowd_layout(&arena, model, desc, engine);
     *used = arena.used;
+    return WCOH_OK;
+}
+
+/* The desc of a crowd that is checked, and what it will take. */
+WCOHI_COLD wcoh_result wcohi_crowd_resolve(wcoh_crowd_desc *desc, wcohi_engine_desc *engine,
+                                           const wcoh_model *model, const wcoh_crowd_desc *given,
+                                           size_t *used, wcoh_error *error)
+{
+    wcoh_result result;
+    if (!model || !given) return wcohi_null(model ? "desc" : "model", error);
+    *desc = *given;
+    if ((result = wcohi_fields_resolve(WCOH_DESC_CROWD, desc, error)) != WCOH_OK) return result;
+    if (desc->device && !desc->device->table->crowds)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "a %s device steps no crowds: leave `device` NULL for the CPU",
+                          desc->device->table->name);
+    return wcohi_crowd_measure(desc, engine, model, 1, used, error);
+}
+
+/* A session is a crowd of one that is always there. */
+WCOHI_COLD wcoh_result wcohi_session_resolve(wcoh_crowd_desc *desc, wcohi_engine_desc *engine,
+                                             const wcoh_model *model,
+                                             const wcoh_session_desc *given, size_t *used,
+                                             wcoh_error *error)
+{
+    wcoh_session_desc resolved;
+    wcoh_result result;
+    if (!model || !given) return wcohi_null(model ? "desc" : "model", error);
+    resolved = *given;
+    result = wcohi_fields_resolve(WCOH_DESC_SESSION, &resolved, error);
+    if (result) return result;
+    memset(desc, 0, sizeof *desc);
+    desc->members = desc->batch = 1;
+    desc->repetition_window = resolved.repetition_window;
+    desc->states = resolved.states;
+    desc->gain = resolved.gain;
+    desc->cpu = resolved.cpu;
+    desc->device = resolved.device;
+    desc->memory = resolved.memory;
+    return wcohi_crowd_measure(desc, engine, model, resolved.prefill, used, error);
+}
+
+/* What the user's block must hold; 0 if that does not fit. */
+WCOHI_COLD size_t wcohi_crowd_bytes(size_t used, const char *what, wcoh_error *error)
+{
+    size_t bytes = wcohi_allocation_bytes(used);
+    if (bytes != WCOHI_SIZE_BAD) return bytes;
+    wcohi_fail(error, WCOH_E_MEMORY, "the %s does not fit this machine's address space", what);
+    return 0;
+}
+
+WCOHI_COLD wcoh_result wcohi_crowd_open(wcoh_crowd **out, wcoh_model *model,
+                                        const wcoh_crowd_desc *desc,
+                                        const wcohi_engine_desc *engine, size_t used,
+                                        const char *what, wcoh_error *error)
+{
+    wcohi_arena arena;
+    wcohi_allocation block;
+    wcoh_crowd *crowd;
+    wcoh_result result = wcohi_allocation_take(&block, &arena, &desc->memory, used, what, error);
+    if (result) return result;
+    crowd = wcohi_crowd_layout(&arena, model, desc, engine);
+    crowd->block = block;
+    crowd->model = model;
+    if ((result = wcohi_engine_open(&crowd->engine, engine, model, error)) != WCOH_OK) {
+        wcohi_allocation_give(&block);
+        return result;
+    }
+    *out = crowd;
     return WCOH_OK;
 }
 
 WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_desc *given,
                                   wcoh_error *error)
 {
-    wcoh_session_desc desc;
+    wcoh_crowd_desc desc;
     wcohi_engine_desc engine;
-    size_t used = 0, bytes;
-    if (!model || !given) {
-        wcohi_null(model ? "desc" : "model", error);
-        return 0;
-    }
-    desc = *given;
-    if (wcohi_session_measure(&desc, &engine, model, &used, error)) return 0;
-    bytes = wcohi_allocation_bytes(used);
-    if (bytes != WCOHI_SIZE_BAD) return bytes;
-    wcohi_fail(error, WCOH_E_MEMORY, "the session does not fit this machine's address space");
-    return 0;
+    size_t used = 0;
+    if (wcohi_session_resolve(&desc, &engine, model, given, &used, error)) return 0;
+    return wcohi_crowd_bytes(used, "session", error);
 }
 
 WCOH_API wcoh_result wcoh_session_create(wcoh_session **out, wcoh_model *model,
                                          const wcoh_session_desc *given, wcoh_error *error)
 {
-    wcoh_session_desc desc;
+    wcoh_crowd_desc desc;
     wcohi_engine_desc engine;
-    wcohi_arena arena;
-    wcohi_allocation block;
-    wcoh_session *session;
+    wcoh_crowd *crowd;
     wcoh_result result;
     size_t used = 0;
     if (!out) return wcohi_null("session", error);
     *out = NULL;
-    if (!model || !given) return wcohi_null(model ? "desc" : "model", error);
-    desc = *given;
-    if ((result = wcohi_session_measure(&desc, &engine, model, &used, error)) != WCOH_OK)
-        return result;
-    if ((result = wcohi_allocation_take(&block, &arena, &given->memory, used, "session", error)) !=
-        WCOH_OK)
-        return result;
-    session = wcohi_session_layout(&arena, model, &desc, &engine);
-    session->block = block;
-    session->model = model;
-    if ((result = wcohi_engine_open(&session->engine, &engine, model, error)) != WCOH_OK) {
-        wcohi_allocation_give(&block);
-        return result;
-    }
-    session->state_bytes = session->engine.plan.states;
-    *out = session;
+    result = wcohi_session_resolve(&desc, &engine, model, given, &used, error);
+    if (!result) result = wcohi_crowd_open(&crowd, model, &desc, &engine, used, "session", error);
+    if (result) return result;
+    crowd->members[0].joined = crowd->count = 1;
+    *out = (wcoh_session *)(void *)crowd; /* its first member */
     return WCOH_OK;
 }
 
 WCOH_API void wcoh_session_destroy(wcoh_session *session)
 {
-    if (!session) return;
-    wcohi_engine_close(&session->engine);
-    wcohi_allocation_give(&session->block);
+    if (session) wcoh_crowd_destroy(&session->crowd);
 }
 
 WCOH_API void wcoh_session_reset(wcoh_session *session)
 {
-    if (!session) return;
-    session->position = 0; /* at position 0 every attention begins with a blank state */
-    session->has_logits = 0;
+    if (session) wcoh_crowd_reset(&session->crowd, 0);
+}
+
+WCOH_API size_t wcoh_crowd_size(const wcoh_model *model, const wcoh_crowd_desc *given,
+                                wcoh_error *error)
+{
+    wcoh_crowd_desc desc;
+    wcohi_engine_desc engine;
+    size_t used = 0;
+    if (wcohi_crowd_resolve(&desc, &engine, model, given, &used, error)) return 0;
+    return wcohi_crowd_bytes(used, "crowd", error);
+}
+
+WCOH_API size_t wcoh_crowd_member_size(const wcoh_model *model, const wcoh_crowd_desc *given,
+                                       wcoh_error *error)
+{
+    wcoh_crowd_desc desc;
+    wcohi_engine_desc engine;
+    size_t used = 0;
+    if (wcohi_crowd_resolve(&desc, &engine, model, given, &used, error)) return 0;
+    return engine.state_bytes + sizeof(wcohi_member) +
+           (size_t)desc.repetition_window * sizeof(uint32_t) +
+           (size_t)model->desc.vocab * sizeof(wcoh_real);
+}
+
+WCOH_API wcoh_result wcoh_crowd_create(wcoh_crowd **out, wcoh_model *model,
+                                       const wcoh_crowd_desc *given, wcoh_error *error)
+{
+    wcoh_crowd_desc desc;
+    wcohi_engine_desc engine;
+    wcoh_result result;
+    size_t used = 0;
+    if (!out) return wcohi_null("crowd", error);
+    *out = NULL;
+    result = wcohi_crowd_resolve(&desc, &engine, model, given, &used, error);
+    if (!result) result = wcohi_crowd_open(out, model, &desc, &engine, used, "crowd", error);
+    return result;
+}
+
+WCOH_API void wcoh_crowd_destroy(wcoh_crowd *crowd)
+{
+    if (!crowd) return;
+    wcohi_engine_close(&crowd->engine);
+    wcohi_allocation_give(&crowd->block);
+}
+
+/* ---- members --------------------------------------------------------------------------------- */
+
+static int wcohi_crowd_has(const wcoh_crowd *crowd, int id)
+{ return crowd && id >= 0 && id < crowd->desc.members && crowd->members[id].joined; }
+
+static wcoh_result wcohi_crowd_check(const wcoh_crowd *crowd, int id, wcoh_error *error)
+{
+    if (!crowd) return wcohi_null("crowd", error);
+    if (wcohi_crowd_has(crowd, id)) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "%d is no member of this crowd: %d of %d have joined",
+                      id, crowd->count, crowd->desc.members);
+}
+
+WCOH_API wcoh_result wcoh_crowd_join(wcoh_crowd *crowd, int *id, wcoh_error *error)
+{
+    int i = 0;
+    if (!crowd || !id) return wcohi_null(crowd ? "id" : "crowd", error);
+    if (crowd->count == crowd->desc.members)
+        return wcohi_fail(error, WCOH_E_MEMORY, "the crowd is full: it was made for %d members",
+                          crowd->desc.members);
+    while (crowd->members[i].joined) i++;
+    crowd->members[i].joined = 1;
+    crowd->members[i].rng = wcoh_rng_seed(crowd->desc.seed + (uint64_t)i);
+    crowd->count++;
+    wcoh_crowd_reset(crowd, i);
+    *id = i;
+    return WCOH_OK;
+}
+
+WCOH_API void wcoh_crowd_leave(wcoh_crowd *crowd, int id)
+{
+    if (!wcohi_crowd_has(crowd, id)) return;
+    crowd->members[id].joined = 0;
+    crowd->count--;
+}
+
+WCOH_API void wcoh_crowd_reset(wcoh_crowd *crowd, int id)
+{
+    if (!wcohi_crowd_has(crowd, id)) return;
+    crowd->members[id].position = 0; /* at position 0 every attention begins with a blank state */
+    crowd->members[id].known = 0;
+    crowd->members[id].has_logits = 0;
+}
+
+WCOH_API int wcoh_crowd_count(const wcoh_crowd *crowd) { return crowd ? crowd->count : 0; }
+
+static wcoh_real *wcohi_crowd_row(const wcoh_crowd *crowd, size_t id)
+{ return crowd->logits + id * (size_t)crowd->model->desc.vocab; }
+
+WCOH_API const wcoh_real *wcoh_crowd_logits(const wcoh_crowd *crowd, int id)
+{
+    if (!wcohi_crowd_has(crowd, id) || !crowd->members[id].has_logits) return NULL;
+    return wcohi_crowd_row(crowd, (size_t)id);
+}
+
+WCOH_API uint64_t wcoh_crowd_position(const wcoh_crowd *crowd, int id)
+{ return wcohi_crowd_has(crowd, id) ? crowd->members[id].position : 0; }
+
+WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)
+{ return session ? wcoh_crowd_logits(&session->crowd, 0) : NULL; }
+
+WCOH_API uint64_t wcoh_session_position(const wcoh_session *session)
+{ return session ? session->crowd.members[0].position : 0; }
+
+/* The member's last tokens, at most `most`, oldest first -> to. */
+static int wcohi_crowd_heard(const wcoh_crowd *crowd, int id, uint32_t *to, int most)
+{
+    const wcohi_member *member = &crowd->members[id];
+    size_t window = (size_t)crowd->desc.repetition_window;
+    const uint32_t *ring = crowd->recent + (size_t)id * window;
+    int count = WCOHI_MIN(member->known, most), i;
+    for (i = 0; i < count; i++)
+        to[i] = ring[(member->position - (uint64_t)(count - i)) % (uint64_t)window];
+    return count;
+}
+
+/* One more token in the ring. */
+static void wcohi_crowd_recall(wcoh_crowd *crowd, size_t id, uint32_t token)
+{
+    wcohi_member *member = &crowd->members[id];
+    size_t window = (size_t)crowd->desc.repetition_window;
+    crowd->recent[id * window + (size_t)(member->position % (uint64_t)window)] = token;
+    member->position++;
+    member->known = WCOHI_MIN(member->known + 1, (int)window);
+}
+
+/* Everything but the states. */
+static void wcohi_member_copy(wcoh_crowd *to, int to_id, const wcoh_crowd *from, int from_id)
+{
+    wcohi_member *there = &to->members[to_id];
+    const wcohi_member *here = &from->members[from_id];
+    uint64_t position = here->position;
+    int count, i;
+    memmove(wcohi_crowd_row(to, (size_t)to_id), wcohi_crowd_row(from, (size_t)from_id),
+            (size_t)from->model->desc.vocab * sizeof(wcoh_real));
+    count = wcohi_crowd_heard(from, from_id, from->ordered, from->desc.repetition_window);
+    there->position = position - (uint64_t)count;
+    there->known = 0;
+    for (i = 0; i < count; i++) wcohi_crowd_recall(to, (size_t)to_id, from->ordered[i]);
+    there->has_logits = here->has_logits;
+}
+
+WCOH_API wcoh_result wcoh_crowd_copy(wcoh_crowd *crowd, int to, int from, wcoh_error *error)
+{
+    wcohi_exec *exec;
+    wcoh_result result = wcohi_crowd_check(crowd, to, error);
+    if (!result) result = wcohi_crowd_check(crowd, from, error);
+    if (result || to == from) return result;
+    exec = crowd->engine.exec;
+    result = exec->device->table->copy_states(exec, (size_t)to, exec, (size_t)from, error);
+    if (!result) wcohi_member_copy(crowd, to, crowd, from);
+    return result;
+}
+
+/* States of one kind of device into those of another, through those of a file. */
+static wcoh_result wcohi_states_carry(const wcoh_crowd *to, const wcoh_crowd *from,
+                                      wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_allocation block;
+    wcoh_memory hooks = to->desc.memory;
+    wcoh_result result;
+    hooks.block = NULL;
+    result = wcohi_allocation_take(&block, &arena, &hooks, wcohi_plan_saved(&to->engine.plan),
+                                   "copying a session", error);
+    if (result) return result;
+    result = from->engine.device->table->save_states(from->engine.exec, 0, arena.base, error);
+    if (!result)
+        result = to->engine.device->table->load_states(to->engine.exec, 0, arena.base, error);
+    wcohi_allocation_give(&block);
+    return result;
+}
+
+WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
+                                       wcoh_error *error)
+{
+    const wcohi_device_table *table;
+    wcoh_result result;
+    if (!to || !from) return wcohi_null(to ? "from" : "to", error);
+    if (to->crowd.model != from->crowd.model)
+        return wcohi_fail(error, WCOH_E_MISMATCH, "the sessions are of different models");
+    if (to == from) return WCOH_OK;
+    table = to->crowd.engine.device->table;
+    result = table == from->crowd.engine.device->table
+                 ? table->copy_states(to->crowd.engine.exec, 0, from->crowd.engine.exec, 0, error)
+                 : wcohi_states_carry(&to->crowd, &from->crowd, error);
+    if (!result) wcohi_member_copy(&to->crowd, 0, &from->crowd, 0);
+    return result;
 }
 
 /* ---- hearing --------------------------------------------------------------------------------- */
 
-/* Run rows tokens [rows <= prefill] from the session's position; targets NULL or [rows], with `add`
-   their loss is added to that of the runs before. */
-static wcoh_result wcohi_session_run(wcoh_session *session, const uint32_t *tokens,
-                                     const uint32_t *targets, int rows, int add, int logits,
-                                     wcoh_error *error)
+/* Run batch members x seq tokens: those that the slots of crowd->streams name. */
+static wcoh_result wcohi_crowd_run(wcoh_crowd *crowd, wcohi_run *run, wcoh_error *error)
 {
-    const wcohi_device_table *table = session->engine.device->table;
-    wcohi_run run;
+    const wcohi_device_table *table = crowd->engine.device->table;
+    size_t vocab = (size_t)crowd->model->desc.vocab;
     wcoh_result result;
-    int i;
-    memset(&run, 0, sizeof run);
-    run.tokens = tokens;
-    run.targets = targets;
-    run.batch = 1;
-    run.seq = rows;
-    run.active_bands = session->model->desc.bands;
-    run.session = 1;
-    run.add = add;
-    run.logits = logits;
-    run.position = session->position;
-    result = table->run(session->engine.exec, &run, 0, session->engine.plan.count, error);
-    if (!result && logits)
-        result = table->download(session->engine.exec, WCOHI_AREA_LOGITS, 0, session->logits,
-                                 (size_t)session->model->desc.vocab, error);
+    int b, i;
+    run->active_bands = crowd->model->desc.bands;
+    run->streams = crowd->streams;
+    for (b = 0; b < run->batch; b++)
+        crowd->streams[b].position = crowd->members[crowd->streams[b].slot].position;
+    result = table->run(crowd->engine.exec, run, 0, crowd->engine.plan.count, error);
+    for (b = 0; !result && run->logits && b < run->batch; b++)
+        result = table->download(crowd->engine.exec, WCOHI_AREA_LOGITS, (size_t)b * vocab,
+                                 wcohi_crowd_row(crowd, crowd->streams[b].slot), vocab, error);
     if (result) return result;
-    for (i = 0; i < rows; i++)
-        session->recent[(session->position + (uint64_t)i) % WCOHI_RECENT] = tokens[i];
-    session->position += (uint64_t)rows;
-    session->has_logits = logits;
+    for (b = 0; b < run->batch; b++) {
+        size_t id = crowd->streams[b].slot;
+        for (i = 0; i < run->seq; i++)
+            wcohi_crowd_recall(crowd, id, run->tokens[(size_t)b * (size_t)run->seq + (size_t)i]);
+        crowd->members[id].has_logits = run->logits;
+    }
     return WCOH_OK;
+}
+
+/* May the member hear `count` more tokens? */
+static wcoh_result wcohi_crowd_room(const wcoh_crowd *crowd, int id, size_t count,
+                                    wcoh_error *error)
+{
+    const wcoh_model_desc *desc = &crowd->model->desc;
+    uint64_t position = crowd->members[id].position + count;
+    if (desc->position != WCOH_POSITION_LEARNED || position <= (uint64_t)desc->context)
+        return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_CONTEXT, "position %llu: the model has %d learned positions",
+                      (unsigned long long)position, desc->context);
+}
+
+/* The members of one step; each is named once. */
+static wcoh_result wcohi_crowd_step_check(wcoh_crowd *crowd, const int *ids,
+                                          const uint32_t *symbols, int count, wcoh_error *error)
+{
+    int i;
+    wcoh_result result = WCOH_OK;
+    if (!crowd || (count > 0 && (!ids || !symbols)))
+        return wcohi_null(!crowd ? "crowd" : ids ? "symbols" : "ids", error);
+    if (count < 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "count is %d: allowed are members", count);
+    crowd->mark++;
+    for (i = 0; !result && i < count; i++) {
+        if ((result = wcohi_crowd_check(crowd, ids[i], error)) != WCOH_OK) return result;
+        if (crowd->members[ids[i]].mark == crowd->mark)
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "ids[%d] is %d: named twice in one step", i,
+                              ids[i]);
+        crowd->members[ids[i]].mark = crowd->mark;
+        result = wcohi_crowd_room(crowd, ids[i], 1, error);
+    }
+    if (result) return result;
+    return wcohi_tokens_check(symbols, (size_t)count, crowd->model->desc.vocab, "input", error);
+}
+
+WCOH_API wcoh_result wcoh_crowd_step(wcoh_crowd *crowd, const int *ids, const uint32_t *symbols,
+                                     int count, wcoh_error *error)
+{
+    wcoh_result result = wcohi_crowd_step_check(crowd, ids, symbols, count, error);
+    wcohi_run run;
+    int first, b;
+    for (first = 0; !result && first < count; first += run.batch) {
+        memset(&run, 0, sizeof run);
+        run.tokens = symbols + first;
+        run.batch = WCOHI_MIN(count - first, crowd->desc.batch);
+        run.seq = run.logits = run.chains = 1;
+        for (b = 0; b < run.batch; b++) crowd->streams[b].slot = (size_t)ids[first + b];
+        result = wcohi_crowd_run(crowd, &run, error);
+    }
+    return result;
+}
+
+WCOH_API wcoh_result wcoh_crowd_hear(wcoh_crowd *crowd, int id, const uint32_t *symbols,
+                                     size_t count, wcoh_error *error)
+{
+    size_t i;
+    wcoh_result result = wcohi_crowd_check(crowd, id, error);
+    if (result) return result;
+    if (!symbols && count > 0) return wcohi_null("symbols", error);
+    result = wcohi_crowd_room(crowd, id, count, error);
+    if (!result)
+        result = wcohi_tokens_check(symbols, count, crowd->model->desc.vocab, "input", error);
+    for (i = 0; !result && i < count; i++)
+        result = wcoh_crowd_step(crowd, &id, symbols + i, 1, error);
+    return result;
+}
+
+/* Hear tokens [count], as many at once as pass; targets NULL, or [count] whose loss is added up. */
+static wcoh_result wcohi_session_hear(wcoh_session *session, const uint32_t *tokens,
+                                      const uint32_t *targets, size_t count, wcoh_error *error)
+{
+    wcoh_crowd *crowd = &session->crowd;
+    size_t at;
+    wcohi_run run;
+    wcoh_result result = WCOH_OK;
+    for (at = 0; !result && at < count; at += (size_t)run.seq) {
+        memset(&run, 0, sizeof run);
+        run.tokens = tokens + at;
+        run.targets = targets ? targets + at : NULL;
+        run.batch = 1;
+        run.seq = (int)WCOHI_MIN(count - at, (size_t)crowd->engine.plan.seq);
+        run.add = targets && at > 0;
+        run.logits = at + (size_t)run.seq == count;
+        crowd->streams[0].slot = 0;
+        result = wcohi_crowd_run(crowd, &run, error);
+    }
+    return result;
 }
 
 static wcoh_result wcohi_session_check(const wcoh_session *session, const uint32_t *tokens,
                                        size_t count, wcoh_error *error)
 {
-    const wcoh_model_desc *desc;
+    wcoh_result result;
     if (!session || (!tokens && count > 0))
         return wcohi_null(session ? "tokens" : "session", error);
-    desc = &session->model->desc;
-    if (desc->position == WCOH_POSITION_LEARNED &&
-        session->position + count > (uint64_t)desc->context)
-        return wcohi_fail(error, WCOH_E_CONTEXT,
-                          "position %llu: the model has %d learned positions",
-                          (unsigned long long)(session->position + count), desc->context);
-    return wcohi_tokens_check(tokens, count, desc->vocab, "input", error);
+    if ((result = wcohi_crowd_room(&session->crowd, 0, count, error)) != WCOH_OK) return result;
+    return wcohi_tokens_check(tokens, count, session->crowd.model->desc.vocab, "input", error);
 }
 
 WCOH_API wcoh_result wcoh_session_step(wcoh_session *session, uint32_t token, wcoh_error *error)
@@ -16262,81 +17191,57 @@ WCOH_API wcoh_result wcoh_session_step(wcoh_session *session, uint32_t token, wc
 WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t *tokens,
                                           size_t count, wcoh_error *error)
 {
-    size_t at, rows;
     wcoh_result result = wcohi_session_check(session, tokens, count, error);
-    for (at = 0; !result && at < count; at += rows) {
-        rows = WCOHI_MIN(count - at, (size_t)session->desc.prefill);
-        result =
-            wcohi_session_run(session, tokens + at, NULL, (int)rows, 0, at + rows == count, error);
-    }
-    return result;
+    return result ? result : wcohi_session_hear(session, tokens, NULL, count, error);
 }
 
 WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *tokens, size_t count,
                                         double *nats, wcoh_error *error)
 {
-    size_t at, rows, heard = count ? count - 1 : 0;
+    size_t heard = count ? count - 1 : 0;
     wcoh_result result;
     if (!nats || (!tokens && count > 0)) return wcohi_null(nats ? "tokens" : "nats", error);
     result = wcohi_session_check(session, tokens, heard, error);
     if (!result && count)
-        result = wcohi_tokens_check(tokens + heard, 1, session->model->desc.vocab, "last", error);
+        result =
+            wcohi_tokens_check(tokens + heard, 1, session->crowd.model->desc.vocab, "last", error);
     *nats = 0;
-    for (at = 0; !result && at < heard; at += rows) {
-        rows = WCOHI_MIN(heard - at, (size_t)session->desc.prefill);
-        result = wcohi_session_run(session, tokens + at, tokens + at + 1, (int)rows, at > 0,
-                                   at + rows == heard, error);
-    }
+    if (!result) result = wcohi_session_hear(session, tokens, tokens + 1, heard, error);
     if (result || heard == 0) return result;
-    return session->engine.device->table->loss(session->engine.exec, nats, error);
+    return session->crowd.engine.device->table->loss(session->crowd.engine.exec, nats, error);
 }
 
-WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)
+static wcoh_result wcohi_member_sample(wcoh_crowd *crowd, int id, const wcoh_sample_desc *desc,
+                                       wcoh_rng *rng, uint32_t *token, wcoh_error *error)
 {
-    return session && session->has_logits ? session->logits : NULL;
+    const wcoh_crowd_desc *own = &crowd->desc;
+    int count, window = desc && desc->repetition_window > 0 ? desc->repetition_window : 64;
+    if (!crowd->members[id].has_logits)
+        return wcohi_fail(error, WCOH_E_DATA, "nothing was heard yet");
+    if (desc && desc->repetition_penalty != 0 && window > own->repetition_window &&
+        window <= WCOHI_RECENT)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "repetition_window is %d: %d symbols are remembered here, by the setting "
+                          "of the same name",
+                          window, own->repetition_window);
+    count = wcohi_crowd_heard(crowd, id, crowd->ordered, own->repetition_window);
+    return wcoh_sample(desc, rng, wcohi_crowd_row(crowd, (size_t)id), crowd->model->desc.vocab,
+                       crowd->ordered, (size_t)count, crowd->scratch, token, error);
 }
 
-WCOH_API uint64_t wcoh_session_position(const wcoh_session *session)
+WCOH_API wcoh_result wcoh_crowd_sample(wcoh_crowd *crowd, int id, const wcoh_sample_desc *desc,
+                                       wcoh_rng *rng, uint32_t *token, wcoh_error *error)
 {
-    return session ? session->position : 0;
-}
-
-WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
-                                       wcoh_error *error)
-{
-    const wcohi_device_table *table;
-    wcoh_result result;
-    void *states;
-    if (!to || !from) return wcohi_null(to ? "from" : "to", error);
-    table = from->engine.device->table;
-    if (to->model != from->model)
-        return wcohi_fail(error, WCOH_E_MISMATCH, "the sessions are of different models");
-    states = table->map(from->engine.exec, WCOHI_AREA_STATES, error);
-    if (!states) return WCOH_E_DEVICE;
-    result = to->engine.device->table->upload(to->engine.exec, WCOHI_AREA_STATES, 0, states,
-                                              from->state_bytes, error);
+    wcoh_result result = wcohi_crowd_check(crowd, id, error);
     if (result) return result;
-    memcpy(to->recent, from->recent, WCOHI_RECENT * sizeof *to->recent);
-    memcpy(to->logits, from->logits, (size_t)from->model->desc.vocab * sizeof *to->logits);
-    to->position = from->position;
-    to->has_logits = from->has_logits;
-    return WCOH_OK;
+    return wcohi_member_sample(crowd, id, desc, rng ? rng : &crowd->members[id].rng, token, error);
 }
-
-/* ---- sampling -------------------------------------------------------------------------------- */
 
 WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sample_desc *desc,
                                          wcoh_rng *rng, uint32_t *token, wcoh_error *error)
 {
-    uint64_t count, i;
     if (!session) return wcohi_null("session", error);
-    count = WCOHI_MIN(session->position, (uint64_t)WCOHI_RECENT);
-    if (!session->has_logits)
-        return wcohi_fail(error, WCOH_E_DATA, "the session has heard nothing yet");
-    for (i = 0; i < count; i++)
-        session->ordered[i] = session->recent[(session->position - count + i) % WCOHI_RECENT];
-    return wcoh_sample(desc, rng, session->logits, session->model->desc.vocab, session->ordered,
-                       (size_t)count, session->scratch, token, error);
+    return wcohi_member_sample(&session->crowd, 0, desc, rng, token, error);
 }
 
 /* ---- sampling -------------------------------------------------------------------------------- */
@@ -16933,19 +17838,51 @@ WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_
     return result;
 }
 
-/* ---- session --------------------------------------------------------------------------------- */
+static void wcohi_put_rng(wcohi_sink *sink, const char *prefix, const wcoh_rng *rng)
+{
+    char text[4 * WCOHI_HASH_DIGITS + 1];
+    int i;
+    for (i = 0; i < 4; i++) wcohi_hash_text(rng->s[i], text + i * WCOHI_HASH_DIGITS);
+    wcohi_put_value(sink, prefix, "rng", text);
+}
 
-/* What a session has heard: attention states as the device has them, logits, the last tokens. */
-typedef struct wcohi_session_view {
-    wcoh_session *session;
-    void *states;
-} wcohi_session_view;
+static wcoh_result wcohi_note_rng(const wcoh_tensors *t, const char *key, wcoh_rng *rng,
+                                  wcoh_error *error)
+{
+    const char *text;
+    uint64_t any = 0;
+    int i, bad;
+    wcoh_result result = wcohi_note_text(t, key, &text, error);
+    if (result) return result;
+    bad = strlen(text) != 64;
+    for (i = 0; i < 64 && !bad; i++) {
+        uint64_t *word = &rng->s[i / 16];
+        if (wcohi_digit(text[i]) > 15) bad = 1;
+        else *word = (i % 16 ? *word : 0) << 4 | (uint64_t)wcohi_digit(text[i]);
+        any |= *word;
+    }
+    if (!bad && any) return WCOH_OK; /* all zero would stay zero for ever */
+    return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file is not a state of the generator", key);
+}
+
+/* ---- sessions and members of crowds ---------------------------------------------------------- */
+
+/* What a member has heard. A file has room for every gain and for the longest window, whatever the
+   crowd at hand has; loading takes what fits. */
+typedef struct wcohi_member_view {
+    wcoh_crowd *crowd;
+    int id;
+    unsigned char *states; /* [wcohi_plan_saved] NULL: only sizes are wanted */
+    uint32_t *recent;      /* [WCOHI_RECENT] token i at i % WCOHI_RECENT */
+    uint64_t position;     /* loading: of the file, */
+    uint64_t known;        /* and how many tokens its ring holds */
+} wcohi_member_view;
 
 /* The ops with a state that a tensor of the file holds: all of them together where their states are
    of one type, else each in a tensor of its own. */
 typedef struct wcohi_states {
     int first, last;      /* ops */
-    size_t offset, bytes; /* of the states of a session */
+    size_t offset, bytes; /* among all that is saved */
     int reals;
     int mixed; /* 1: the stack has states of both types */
 } wcohi_states;
@@ -16959,178 +17896,252 @@ static wcohi_states wcohi_states_of(const wcohi_plan *plan, int index, int *coun
     one = all;
     for (*count = i = 0; i < plan->count; i++) {
         wcohi_sizes sizes = wcohi_op_sizes(plan, &plan->ops[i], 1);
-        if (!sizes.state) continue;
-        if (*count > 0 && sizes.state_reals != all.reals) all.mixed = 1;
-        all.reals = sizes.state_reals;
-        if ((*count)++ != index) continue;
-        one.first = i;
-        one.last = i + 1;
-        one.offset = plan->ops[i].state;
-        one.bytes = sizes.state;
-        one.reals = sizes.state_reals;
+        if (!sizes.saved) continue;
+        if (*count > 0 && sizes.saved_reals != all.reals) all.mixed = 1;
+        all.reals = sizes.saved_reals;
+        if ((*count)++ == index) {
+            one.first = i;
+            one.last = i + 1;
+            one.offset = all.bytes;
+            one.bytes = sizes.saved;
+            one.reals = sizes.saved_reals;
+        }
+        all.bytes += wcohi_round_up(sizes.saved, sizeof(double));
     }
     one.mixed = all.mixed;
     if (all.mixed) return one;
     *count = 1;
     all.last = plan->count;
-    all.bytes = plan->states;
     return all;
 }
 
-WCOHI_COLD int wcohi_session_accept(void *data, const void *object, int index)
+WCOHI_COLD int wcohi_member_accept(void *data, const void *object, int index)
 {
-    const wcohi_plan *plan = &((const wcohi_session_view *)object)->session->engine.plan;
+    const wcohi_plan *plan = &((const wcohi_member_view *)object)->crowd->engine.plan;
+    unsigned char *at = (unsigned char *)data;
     int count, i;
     wcohi_states states = wcohi_states_of(plan, index, &count);
     for (i = states.first; i < states.last; i++) {
         const wcohi_op *op = &plan->ops[i];
-        if (!wcohi_cpu_ops[op->kind].admit) continue;
-        if (!wcohi_cpu_ops[op->kind].admit(op, (unsigned char *)data + op->state - states.offset))
-            return 0;
+        const wcohi_cpu_states *own = wcohi_cpu_ops[op->kind].states;
+        if (own && !own->admit(op, at)) return 0;
+        at += wcohi_round_up(wcohi_op_sizes(plan, op, 1).saved, sizeof(double));
     }
     return 1;
 }
 
 /* States, then logits, then the last tokens. */
-WCOHI_COLD void wcohi_session_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+WCOHI_COLD void wcohi_member_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
-    const wcohi_session_view *view = (const wcohi_session_view *)object;
-    wcoh_session *session = view->session;
+    const wcohi_member_view *view = (const wcohi_member_view *)object;
+    const wcoh_crowd *crowd = view->crowd;
     int count;
-    wcohi_states states = wcohi_states_of(&session->engine.plan, index, &count);
+    wcohi_states states = wcohi_states_of(&crowd->engine.plan, index, &count);
     if (index < count) {
         wcohi_number_type kind = states.reals ? WCOHI_OF_REAL : WCOHI_OF_F64;
-        wcohi_tensor_init(tensor, kind, (unsigned char *)view->states + states.offset,
+        wcohi_tensor_init(tensor, kind, view->states ? view->states + states.offset : NULL,
                           states.bytes / wcohi_number_size(kind));
-        tensor->accept = wcohi_session_accept;
+        tensor->accept = wcohi_member_accept;
         strcpy(tensor->name, "session.states");
         if (states.mixed) snprintf(tensor->name, sizeof tensor->name, "session.states.%d", index);
     } else if (index == count) {
-        wcohi_tensor_init(tensor, WCOHI_OF_REAL, session->logits,
-                          (size_t)session->model->desc.vocab);
+        wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_row(crowd, (size_t)view->id),
+                          (size_t)crowd->model->desc.vocab);
         strcpy(tensor->name, "session.logits");
     } else {
-        wcohi_tensor_init(tensor, WCOHI_OF_U32, session->recent, WCOHI_RECENT);
+        wcohi_tensor_init(tensor, WCOHI_OF_U32, view->recent, WCOHI_RECENT);
         strcpy(tensor->name, "session.recent");
-        tensor->maximum = session->model->desc.vocab - 1;
+        tensor->maximum = crowd->model->desc.vocab - 1;
         tensor->limit = "a token of the model";
     }
 }
 
-WCOHI_COLD wcoh_result wcohi_session_put(const void *object, int index, const void *data,
-                                         wcoh_error *error)
+/* The last thing to be put: the ring of the file, as far as it goes. */
+static void wcohi_member_remember(const wcohi_member_view *view, const uint32_t *recent)
 {
-    wcoh_session *session = ((const wcohi_session_view *)object)->session;
-    const wcohi_engine *engine = &session->engine;
+    uint64_t window = (uint64_t)view->crowd->desc.repetition_window;
+    uint64_t count = WCOHI_MIN(view->known, window), i;
+    wcohi_member *member = &view->crowd->members[view->id];
+    member->known = 0;
+    member->position = view->position - count;
+    for (i = view->position - count; i < view->position; i++)
+        wcohi_crowd_recall(view->crowd, (size_t)view->id, recent[i % WCOHI_RECENT]);
+}
+
+/* The tensors of states stand one after the other in what was read, so the first brings them all. */
+WCOHI_COLD wcoh_result wcohi_member_put(const void *object, int index, const void *data,
+                                        wcoh_error *error)
+{
+    const wcohi_member_view *view = (const wcohi_member_view *)object;
+    const wcohi_engine *engine = &view->crowd->engine;
     int count;
-    wcohi_states states = wcohi_states_of(&engine->plan, index, &count);
-    if (index < count)
-        return engine->device->table->upload(engine->exec, WCOHI_AREA_STATES, states.offset, data,
-                                             states.bytes, error);
+    wcohi_states_of(&engine->plan, index, &count);
+    if (index == 0)
+        return engine->device->table->load_states(engine->exec, (size_t)view->id, data, error);
     if (index == count)
-        memcpy(session->logits, data, (size_t)session->model->desc.vocab * sizeof(wcoh_real));
-    else memcpy(session->recent, data, WCOHI_RECENT * sizeof *session->recent);
+        memcpy(wcohi_crowd_row(view->crowd, (size_t)view->id), data,
+               (size_t)view->crowd->model->desc.vocab * sizeof(wcoh_real));
+    if (index > count) wcohi_member_remember(view, (const uint32_t *)data);
     return WCOH_OK;
 }
 
-WCOHI_COLD void wcohi_session_notes(const void *object, wcohi_sink *sink)
+WCOHI_COLD void wcohi_member_notes(const void *object, wcohi_sink *sink)
 {
-    const wcoh_session *session = ((const wcohi_session_view *)object)->session;
+    const wcohi_member_view *view = (const wcohi_member_view *)object;
+    const wcohi_member *member = &view->crowd->members[view->id];
     char text[24];
     wcohi_put_kind(sink, "session");
-    wcohi_put_fields(sink, WCOH_DESC_MODEL, "model.", &session->model->desc);
-    snprintf(text, sizeof text, "%llu", (unsigned long long)session->position);
+    wcohi_put_fields(sink, WCOH_DESC_MODEL, "model.", &view->crowd->model->desc);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)member->position);
     wcohi_put_value(sink, "session.", "position", text);
-    wcohi_put_value(sink, "session.", "has_logits", session->has_logits ? "1" : "0");
+    wcohi_put_value(sink, "session.", "has_logits", member->has_logits ? "1" : "0");
+    snprintf(text, sizeof text, "%d", member->known);
+    wcohi_put_value(sink, "session.", "remembered", text);
+    if (member->rng.s[0] | member->rng.s[1] | member->rng.s[2] | member->rng.s[3])
+        wcohi_put_rng(sink, "session.", &member->rng);
 }
 
-WCOHI_COLD wcoh_result wcohi_session_contents(const wcoh_session *session, wcohi_session_view *view,
-                                              wcohi_contents *contents, wcoh_error *error)
+WCOHI_COLD void wcohi_member_contents(const wcoh_crowd *crowd, int id, wcohi_member_view *view,
+                                      wcohi_contents *contents)
 {
-    const wcohi_engine *engine = &session->engine;
-    view->session = (wcoh_session *)(uintptr_t)session; /* written by loading alone */
-    view->states = engine->device->table->map(engine->exec, WCOHI_AREA_STATES, error);
-    if (!view->states) return WCOH_E_DEVICE;
+    memset(view, 0, sizeof *view);
+    view->crowd = (wcoh_crowd *)(uintptr_t)crowd; /* written by loading alone */
+    view->id = id;
     contents->object = view;
-    wcohi_states_of(&engine->plan, 0, &contents->count);
+    wcohi_states_of(&crowd->engine.plan, 0, &contents->count);
     contents->count += 2;
-    contents->tensor = wcohi_session_tensor;
-    contents->notes = wcohi_session_notes;
-    contents->put = wcohi_session_put;
-    return WCOH_OK;
+    contents->tensor = wcohi_member_tensor;
+    contents->notes = wcohi_member_notes;
+    contents->put = wcohi_member_put;
+}
+
+/* With what the file will hold, in a temporary block. */
+WCOHI_COLD wcoh_result wcohi_member_save(const wcoh_crowd *crowd, int id, const wcoh_io *io,
+                                         int *written, wcoh_error *error)
+{
+    const wcohi_engine *engine = &crowd->engine;
+    wcoh_memory hooks = wcohi_temporary(&crowd->desc.memory);
+    size_t states = wcohi_plan_saved(&engine->plan);
+    uint64_t position = crowd->members[id].position;
+    wcohi_member_view view;
+    wcohi_contents contents;
+    wcohi_arena arena = {NULL, 0};
+    wcohi_allocation block;
+    int count, i;
+    wcoh_result result = wcohi_allocation_take(&block, &arena, &hooks,
+                                               wcohi_add(states, WCOHI_RECENT * sizeof(uint32_t)),
+                                               "writing a session", error);
+    if (result) return result;
+    wcohi_member_contents(crowd, id, &view, &contents);
+    view.states = arena.base;
+    view.recent = (uint32_t *)(void *)(arena.base + states);
+    count = wcohi_crowd_heard(crowd, id, crowd->ordered, WCOHI_RECENT);
+    for (i = 0; i < count; i++)
+        view.recent[(position - (uint64_t)(count - i)) % WCOHI_RECENT] = crowd->ordered[i];
+    if (position > 0)
+        result = engine->device->table->save_states(engine->exec, (size_t)id, view.states, error);
+    if (!result) {
+        *written = 1;
+        result = wcohi_save(io, &contents, error);
+    }
+    wcohi_allocation_give(&block);
+    return result;
+}
+
+WCOH_API wcoh_result wcoh_crowd_save(const wcoh_crowd *crowd, int id, const wcoh_io *io,
+                                     wcoh_error *error)
+{
+    int written = 0;
+    wcoh_result result = wcohi_writable(io, error);
+    if (!result) result = wcohi_crowd_check(crowd, id, error);
+    if (!result) result = wcohi_member_save(crowd, id, io, &written, error);
+    if (!written && crowd && io && io->write && io->finish) io->finish(io->user, 0);
+    return result;
 }
 
 WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_io *io,
                                        wcoh_error *error)
 {
-    wcohi_session_view view;
-    wcohi_contents contents;
     wcoh_result result = wcohi_writable(io, error);
     if (result) return result;
     if (!session) return wcohi_null("session", error);
-    result = wcohi_session_contents(session, &view, &contents, error);
-    if (!result) return wcohi_save(io, &contents, error);
-    if (io->finish) io->finish(io->user, 0);
-    return result;
+    return wcoh_crowd_save(&session->crowd, 0, io, error);
 }
 
-WCOH_API size_t wcoh_session_file_size(const wcoh_session *session)
+WCOH_API size_t wcoh_crowd_file_size(const wcoh_crowd *crowd, int id)
 {
-    wcohi_session_view view;
+    wcohi_member_view view;
     wcohi_contents contents;
-    if (!session || wcohi_session_contents(session, &view, &contents, NULL)) return 0;
+    if (!wcohi_crowd_has(crowd, id)) return 0;
+    wcohi_member_contents(crowd, id, &view, &contents);
     return wcohi_contents_size(&contents);
 }
 
+WCOH_API size_t wcoh_session_file_size(const wcoh_session *session)
+{ return session ? wcoh_crowd_file_size(&session->crowd, 0) : 0; }
+
 /* What was heard is what a session of this model can have heard. */
 static wcoh_result wcohi_note_heard(const wcoh_tensors *t, const wcoh_model_desc *desc,
-                                    uint64_t *position, uint64_t *has_logits, wcoh_error *error)
+                                    wcohi_member_view *view, uint64_t *has_logits,
+                                    wcoh_error *error)
 {
-    const char *text = "", *logits = "";
+    const char *text = "", *logits = "", *known = wcoh_tensors_metadata(t, "session.remembered");
     uint64_t most = (uint64_t)1 << 53;
     wcoh_result result = wcohi_note_text(t, "session.position", &text, error);
     if (!result) result = wcohi_note_text(t, "session.has_logits", &logits, error);
     if (result) return result;
     if (desc->position == WCOH_POSITION_LEARNED) most = (uint64_t)desc->context;
-    if (!wcohi_parse_u64(text, position) || *position > most)
+    if (!wcohi_parse_u64(text, &view->position) || view->position > most)
         return wcohi_fail(error, WCOH_E_FORMAT, "session.position in the file is no position");
-    if (!wcohi_parse_u64(logits, has_logits) || *has_logits > (*position > 0))
+    if (!wcohi_parse_u64(logits, has_logits) || *has_logits > (view->position > 0))
         return wcohi_fail(error, WCOH_E_FORMAT,
                           "session.has_logits in the file is neither 0 nor, after something was "
                           "heard, 1");
+    view->known = most = WCOHI_MIN(view->position, (uint64_t)WCOHI_RECENT);
+    if (known && (!wcohi_parse_u64(known, &view->known) || view->known > most))
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "session.remembered in the file is more than was heard");
     return WCOH_OK;
 }
 
-WCOHI_COLD wcoh_result wcohi_session_restore(wcoh_session *session, const wcoh_tensors *t,
-                                             const wcoh_memory *hooks, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_member_restore(wcoh_crowd *crowd, int id, const wcoh_tensors *t,
+                                            const wcoh_memory *hooks, wcoh_error *error)
 {
-    wcohi_session_view view;
+    wcohi_member *member = &crowd->members[id];
+    wcohi_member_view view;
     wcohi_contents contents;
-    uint64_t position = 0, has_logits = 0;
+    wcoh_rng rng = member->rng;
+    uint64_t has_logits = 0;
     wcoh_result result = wcohi_note_kind(t, "session", "session", error);
-    if (!result) result = wcohi_note_same(t, &session->model->desc, error);
-    if (!result) result = wcohi_note_heard(t, &session->model->desc, &position, &has_logits, error);
-    if (!result) result = wcohi_session_contents(session, &view, &contents, error);
+    if (!result) result = wcohi_note_same(t, &crowd->model->desc, error);
+    wcohi_member_contents(crowd, id, &view, &contents);
+    if (!result) result = wcohi_note_heard(t, &crowd->model->desc, &view, &has_logits, error);
+    if (!result && wcoh_tensors_metadata(t, "session.rng"))
+        result = wcohi_note_rng(t, "session.rng", &rng, error);
     if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
     if (result) return result;
-    session->position = position;
-    session->has_logits = (int)has_logits;
+    member->has_logits = (int)has_logits;
+    member->rng = rng;
     return WCOH_OK;
 }
 
-WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error)
+WCOH_API wcoh_result wcoh_crowd_load(wcoh_crowd *crowd, int id, const wcoh_io *io,
+                                     wcoh_error *error)
 {
     wcoh_memory hooks;
     wcoh_tensors *t;
-    wcoh_result result;
-    if (!session) return wcohi_null("session", error);
+    wcoh_result result = wcohi_crowd_check(crowd, id, error);
+    if (result) return result;
     if ((result = wcohi_readable(io, error)) != WCOH_OK) return result;
-    hooks = wcohi_temporary(&session->desc.memory);
+    hooks = wcohi_temporary(&crowd->desc.memory);
     if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
-    result = wcohi_session_restore(session, t, &hooks, error);
+    result = wcohi_member_restore(crowd, id, t, &hooks, error);
     wcoh_tensors_close(t);
     return result;
 }
+
+WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error)
+{ return session ? wcoh_crowd_load(&session->crowd, 0, io, error) : wcohi_null("session", error); }
 
 /* ---- the same on paths ----------------------------------------------------------------------- */
 
@@ -17176,6 +18187,22 @@ WCOH_API wcoh_result wcoh_session_load_file(wcoh_session *session, const char *p
 {
     if (!session) return wcohi_null("session", error);
     WCOHI_LOAD_FILE(wcoh_session_load(session, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_crowd_save_file(const wcoh_crowd *crowd, int id, const char *path,
+                                          wcoh_error *error)
+{
+    wcoh_result checked = wcohi_crowd_check(crowd, id, error);
+    if (checked) return checked;
+    WCOHI_SAVE_FILE(wcoh_crowd_save(crowd, id, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_crowd_load_file(wcoh_crowd *crowd, int id, const char *path,
+                                          wcoh_error *error)
+{
+    wcoh_result checked = wcohi_crowd_check(crowd, id, error);
+    if (checked) return checked;
+    WCOHI_LOAD_FILE(wcoh_crowd_load(crowd, id, &io, error));
 }
 #endif
 
@@ -18497,27 +19524,7 @@ WCOHI_COLD void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
         wcohi_state_text(&wcohi_state_fields[i], state, text);
         wcohi_put_value(sink, "", wcohi_state_fields[i].name, text);
     }
-    for (i = 0; i < 4; i++) wcohi_hash_text(state->rng.s[i], text + i * WCOHI_HASH_DIGITS);
-    wcohi_put_value(sink, "train.", "rng", text);
-}
-
-static wcoh_result wcohi_note_rng(const wcoh_tensors *t, wcoh_rng *rng, wcoh_error *error)
-{
-    const char *text;
-    uint64_t any = 0;
-    int i, bad;
-    wcoh_result result = wcohi_note_text(t, "train.rng", &text, error);
-    if (result) return result;
-    bad = strlen(text) != 64;
-    for (i = 0; i < 64 && !bad; i++) {
-        uint64_t *word = &rng->s[i / 16];
-        if (wcohi_digit(text[i]) > 15) bad = 1;
-        else *word = (i % 16 ? *word : 0) << 4 | (uint64_t)wcohi_digit(text[i]);
-        any |= *word;
-    }
-    if (!bad && any) return WCOH_OK; /* all zero would stay zero for ever */
-    return wcohi_fail(error, WCOH_E_FORMAT,
-                      "train.rng in the file is not a state of the generator");
+    wcohi_put_rng(sink, "train.", &state->rng);
 }
 
 static wcoh_result wcohi_note_state(const wcoh_tensors *t, wcohi_train_state *state,
@@ -18535,7 +19542,7 @@ static wcoh_result wcohi_note_state(const wcoh_tensors *t, wcohi_train_state *st
             return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file is \"%s\"", field->name,
                               wcohi_shown(text, shown));
     }
-    return wcohi_note_rng(t, &state->rng, error);
+    return wcohi_note_rng(t, "train.rng", &state->rng, error);
 }
 
 WCOHI_COLD wcoh_result wcohi_trainer_contents(wcoh_trainer *trainer, wcohi_trainer_view *view,

@@ -1013,19 +1013,50 @@ static void wcohi_gpu_coherence_heads(const wcohi_param_row *rows, const wcoh_re
     call->harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : column[3];
 }
 
-/* Write the headers (order, coefficients, decay, turn) of an op's state by the CPU's own text; the
-   device only reads them. */
+/* Bring the header of a head's saved state up to date: tables of order, coefficients, decay, turn,
+   which the device only reads. Harmonics that it did not hold before start empty. */
+static void wcohi_gpu_coherence_head(const wcohi_coherence *call, int head, double *header)
+{
+    double *coefficient = header + WCOHI_WAVE_HEADER, *state = coefficient + WCOHI_FEATURES + 4;
+    int used = header[WCOHI_WAVE_USED] > 0, order = (int)header[WCOHI_WAVE_ORDER], first, last;
+    size_t pitch = wcohi_wave_pitch(call->width);
+    wcohi_wave wave;
+    wcohi_wave_parameters(&wave, call, head);
+    if (used && header[WCOHI_WAVE_GAIN] == wave.gain &&
+        header[WCOHI_WAVE_CARRIER] == wave.carrier && header[WCOHI_WAVE_DAMPING] == wave.damping)
+        return;
+    wcohi_wave_series(&wave);
+    first = used ? 2 * order + 1 : 0;
+    last = 2 * wave.order + 1;
+    if (last > first) {
+        double *rows = state + WCOHI_DENOMINATORS + (size_t)first * pitch;
+        memset(state + first, 0, (size_t)(last - first) * sizeof(double));
+        memset(rows, 0, (size_t)(last - first) * pitch * sizeof(double));
+    }
+    if (!used) header[WCOHI_WAVE_COS] = 1, header[WCOHI_WAVE_SIN] = 0;
+    memcpy(coefficient, wave.coefficient, (size_t)last * sizeof(double));
+    header[WCOHI_WAVE_GAIN] = wave.gain;
+    header[WCOHI_WAVE_CARRIER] = wave.carrier;
+    header[WCOHI_WAVE_DAMPING] = wave.damping;
+    header[WCOHI_WAVE_DECAY] = exp(-wave.damping);
+    header[WCOHI_WAVE_TURN_COS] = cos(wave.carrier);
+    header[WCOHI_WAVE_TURN_SIN] = sin(wave.carrier);
+    header[WCOHI_WAVE_ORDER] = wave.order;
+    header[WCOHI_WAVE_USED] = 1;
+}
+
 static void wcohi_gpu_coherence_open(const wcohi_plan *plan, const wcoh_real *params,
                                      const wcohi_op *op, unsigned char *states, double *table)
 {
     wcohi_coherence call;
+    double *header = (double *)(void *)(states + op->state);
     int h;
     memset(&call, 0, sizeof call);
     call.heads = op->heads;
     call.width = op->wide_out / op->heads;
-    call.state = (double *)(void *)(states + op->state);
     wcohi_gpu_coherence_heads(plan->rows, params, op, table, &call);
-    for (h = 0; h < op->heads; h++) wcohi_wave_open(&call, h);
+    for (h = 0; h < op->heads; h++, header += wcohi_wave_session(call.width))
+        wcohi_gpu_coherence_head(&call, h, header);
 }
 
 static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
@@ -3143,7 +3174,7 @@ static wcoh_result wcohi_vk_move(wcohi_vk_exec *exec, wcohi_area area, size_t fi
         result = wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, from, to - from),
                                    out ? (unsigned char *)out + (from - first) : NULL,
                                    in ? (const unsigned char *)in + (from - first) : NULL,
-                                   !sizes.state_reals, error);
+                                   !sizes.saved_reals, error);
     }
     return result;
 }
@@ -3196,6 +3227,29 @@ static void *wcohi_vk_map(wcohi_exec *base, wcohi_area area, wcoh_error *error)
     return exec->mapped[area];
 }
 
+/* States stand on the device as files have them, of one stream. */
+static wcoh_result wcohi_vk_save_states(wcohi_exec *exec, size_t slot, void *data,
+                                        wcoh_error *error)
+{
+    (void)slot;
+    return wcohi_vk_download(exec, WCOHI_AREA_STATES, 0, data, exec->plan->states, error);
+}
+
+static wcoh_result wcohi_vk_load_states(wcohi_exec *exec, size_t slot, const void *data,
+                                        wcoh_error *error)
+{
+    (void)slot;
+    return wcohi_vk_upload(exec, WCOHI_AREA_STATES, 0, data, exec->plan->states, error);
+}
+
+static wcoh_result wcohi_vk_copy_states(wcohi_exec *to, size_t to_slot, wcohi_exec *from,
+                                        size_t from_slot, wcoh_error *error)
+{
+    const void *states = wcohi_vk_map(from, WCOHI_AREA_STATES, error);
+    (void)from_slot;
+    return states ? wcohi_vk_load_states(to, to_slot, states, error) : WCOH_E_DEVICE;
+}
+
 /* ======== 4 running: sessions ================================================================= */
 
 /* Write the headers of all states whenever a stream begins or the parameters have changed. */
@@ -3207,8 +3261,8 @@ static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run
     double *table = (double *)(void *)(states + wcohi_round_up(exec->at.states.bytes, WCOHI_ALIGN));
     wcoh_result result = WCOH_OK;
     int i;
-    if (run->position > 0 && exec->prepared == exec->base.model->version) return WCOH_OK;
-    if (run->position == 0) memset(states, 0, exec->at.states.bytes);
+    if (run->streams->position > 0 && exec->prepared == exec->base.model->version) return WCOH_OK;
+    if (run->streams->position == 0) memset(states, 0, exec->at.states.bytes);
     else
         result = wcohi_vk_download(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
                                    error);
@@ -3240,6 +3294,7 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     float *places = (float *)wcohi_vk_slot_data(exec, slot, &at->places);
     size_t rows = (size_t)run->batch * (size_t)run->seq, bytes = rows * sizeof *run->tokens, row,
            width = (size_t)embed->wide_out;
+    uint64_t position = run->streams ? run->streams->position : 0;
     inputs[0] = at->frame;
     inputs[1] = wcohi_gpu_part(at->tokens, 0, bytes);
     inputs[2] = wcohi_gpu_part(at->targets, 0, pass->loss ? bytes : 0);
@@ -3248,13 +3303,13 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     if (pass->loss) memcpy(wcohi_vk_slot_data(exec, slot, &at->targets), run->targets, bytes);
     for (row = 0; pass->places && row < rows; row++)
         wcohi_sinusoid(places + row * width, embed->wide_out / 2, embed->amplitude,
-                       (double)(run->position + row));
+                       (double)(position + row));
     memset(frame, 0, sizeof *frame);
     frame->active_bands = (uint32_t)run->active_bands;
     frame->gradient_scale = (float)(run->scale / (double)rows);
-    frame->position_low = (uint32_t)run->position;
-    frame->position_high = (uint32_t)(run->position >> 32);
-    frame->ring_start = (uint32_t)(run->position % (uint64_t)embed->context);
+    frame->position_low = (uint32_t)position;
+    frame->position_high = (uint32_t)(position >> 32);
+    frame->ring_start = (uint32_t)(position % (uint64_t)embed->context);
     frame->noise_low = run->noise.key[0];
     frame->noise_high = run->noise.key[1];
     frame->window = run->noise.window;
@@ -3278,14 +3333,14 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     pass.seq = run->seq;
     pass.backward = run->backward;
     pass.add = run->add;
-    pass.session = run->session;
+    pass.session = run->streams != NULL;
     pass.logits = run->logits;
     pass.loss = run->targets != NULL;
     pass.noise = run->noise.on;
-    pass.places = run->session && embed->amplitude > 0 &&
-                  run->position + (uint64_t)run->seq > (uint64_t)embed->context;
+    pass.places = run->streams && embed->amplitude > 0 &&
+                  run->streams->position + (uint64_t)run->seq > (uint64_t)embed->context;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
-    if (run->session && (result = wcohi_vk_session_prepare(exec, run, error)) != WCOH_OK)
+    if (run->streams && (result = wcohi_vk_session_prepare(exec, run, error)) != WCOH_OK)
         return result;
     if ((result = wcohi_vk_recording_get(exec, &pass, &commands, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
@@ -3654,12 +3709,16 @@ static void wcohi_vk_destroy(wcoh_device *device)
 static const wcohi_device_table wcohi_vk_table = {
     "vulkan",
     1,
+    0,
     wcohi_vk_bytes,
     wcohi_vk_open,
     wcohi_vk_exec_close,
     wcohi_vk_upload,
     wcohi_vk_download,
     wcohi_vk_map,
+    wcohi_vk_save_states,
+    wcohi_vk_load_states,
+    wcohi_vk_copy_states,
     wcohi_vk_run,
     wcohi_vk_loss,
 #ifndef WAVECOH_NO_TRAINING

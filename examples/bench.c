@@ -2,7 +2,7 @@
    machine's own limit, measured in the same run: compare ratios, not seconds.
    cc -O2 examples/bench.c -o bench -lm -lpthread
    ./bench                  everything (two minutes)
-   ./bench gemm math step session long threads memory        some of it; --isa avx2 forces a path
+   ./bench gemm math step session crowd long threads memory  some of it; --isa avx2 forces a path
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h" /* a bench may look inside: it calls wcohi_gemm and the kernels directly */
@@ -30,6 +30,11 @@ static int by_value(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+/* What one thread works, whoever else does: for comparisons of one thread with itself. */
+static double cpu_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; }
+
+static double (*seconds)(void) = wcohi_seconds;
+
 /* Seconds a call of `work`, each round long enough to read a clock by. */
 static timing measure(void (*work)(void *), void *context, int rounds)
 {
@@ -38,14 +43,14 @@ static timing measure(void (*work)(void *), void *context, int rounds)
     int calls = 1, round, i;
     work(context);
     for (;; calls *= 2) {
-        start = wcohi_seconds();
+        start = seconds();
         for (i = 0; i < calls; i++) work(context);
-        if (wcohi_seconds() - start > 2e-3 || calls > 1 << 24) break;
+        if (seconds() - start > 2e-3 || calls > 1 << 24) break;
     }
     for (round = 0; round < rounds; round++) {
-        start = wcohi_seconds();
+        start = seconds();
         for (i = 0; i < calls; i++) work(context);
-        rows[round] = (wcohi_seconds() - start) / calls;
+        rows[round] = (seconds() - start) / calls;
     }
     qsort(rows, (size_t)rounds, sizeof *rows, by_value);
     result.best = rows[0];
@@ -462,6 +467,124 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     step_close(&trained);
 }
 
+/* ---- crowds ---------------------------------------------------------------------------------- */
+
+/* The same members as a crowd and as sessions of their own, stepped in turn. */
+typedef struct crowd_work {
+    wcoh_crowd *crowd;
+    wcoh_session **sessions; /* [members] */
+    int members, *ids;
+    const uint32_t *text;
+    size_t at;
+} crowd_work;
+
+static void crowd_call(void *context)
+{
+    crowd_work *work = (crowd_work *)context;
+    const uint32_t *heard = work->text + work->at++ % (TEXT - 1024);
+    must(wcoh_crowd_step(work->crowd, work->ids, heard, work->members, &error), NULL, &error);
+}
+
+static void singles_call(void *context)
+{
+    crowd_work *work = (crowd_work *)context;
+    const uint32_t *heard = work->text + work->at++ % (TEXT - 1024);
+    int i;
+    for (i = 0; i < work->members; i++)
+        must(wcoh_session_step(work->sessions[i], heard[i], &error), NULL, &error);
+}
+
+typedef struct copy_work {
+    unsigned char *to, *from;
+    size_t bytes;
+} copy_work;
+
+static void copy_call(void *context)
+{
+    copy_work *work = (copy_work *)context;
+    memcpy(work->to, work->from, work->bytes);
+}
+
+/* Bytes a second that one thread copies, of `bytes` in all. */
+static double copy_rate(size_t bytes)
+{
+    copy_work work;
+    double rate;
+    work.bytes = bytes / 2;
+    work.from = (unsigned char *)calloc(bytes, 1);
+    if (!work.from) exit(1);
+    work.to = work.from + work.bytes;
+    rate = (double)work.bytes / measure(copy_call, &work, 9).best;
+    free(work.from);
+    return rate;
+}
+
+static void bench_members(const char *name, wcoh_model *model, int members, wcoh_states states,
+                          double peak, const uint32_t *text)
+{
+    crowd_work work;
+    wcoh_crowd_desc desc;
+    wcoh_session_desc listening;
+    timing crowd, singles;
+    double products, moving;
+    size_t size;
+    int i;
+    memset(&work, 0, sizeof work);
+    memset(&desc, 0, sizeof desc);
+    memset(&listening, 0, sizeof listening);
+    desc.members = members;
+    desc.states = states; /* sessions in turn: as they are by default */
+    listening.prefill = 1;
+    desc.cpu.isa = listening.cpu.isa = forced;
+    work.members = members;
+    work.text = text;
+    work.ids = (int *)calloc((size_t)members, sizeof(int));
+    work.sessions = (wcoh_session **)calloc((size_t)members, sizeof *work.sessions);
+    if (!work.ids || !work.sessions) exit(1);
+    must(wcoh_crowd_create(&work.crowd, model, &desc, &error), NULL, &error);
+    for (i = 0; i < members; i++) {
+        must(wcoh_crowd_join(work.crowd, &work.ids[i], &error), NULL, &error);
+        must(wcoh_session_create(&work.sessions[i], model, &listening, &error), NULL, &error);
+    }
+    singles = measure(singles_call, &work, 9);
+    crowd = measure(crowd_call, &work, 9);
+    size = wcoh_crowd_member_size(model, &desc, &error);
+    products = 2 * matrix_parameters(model) * members / peak;
+    moving = (double)size * members / copy_rate((size_t)members * size);
+    printf("crowd %-7s %4d members, %-6s states: %6.1f us a member (best %.1f), in turn %6.1f: "
+           "%.2f x; %.0f %% of the floor; %lu bytes a member\n",
+           name, members, states ? "float" : "double", crowd.median * 1e6 / members,
+           crowd.best * 1e6 / members, singles.median * 1e6 / members,
+           singles.median / crowd.median,
+           100 * (products > moving ? products : moving) / crowd.median, (unsigned long)size);
+    for (i = 0; i < members; i++) wcoh_session_destroy(work.sessions[i]);
+    wcoh_crowd_destroy(work.crowd);
+    free(work.sessions);
+    free(work.ids);
+}
+
+static void bench_crowd(const uint32_t *text)
+{
+    double peak;
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model *model, *small;
+    int states;
+    seconds = cpu_seconds;
+    peak = peak_flops(path());
+    must(wcoh_model_create(&model, &desc, &error), NULL, &error);
+    desc.bands = 16, desc.layers = 2, desc.heads = 4;
+    must(wcoh_model_create(&small, &desc, &error), NULL, &error);
+    for (states = WCOH_STATES_DOUBLE; states <= WCOH_STATES_FLOAT; states++) {
+        bench_members("default", model, 64, (wcoh_states)states, peak, text);
+        bench_members("default", model, 1000, (wcoh_states)states, peak, text);
+        bench_members("small", small, 64, (wcoh_states)states, peak, text);
+        bench_members("small", small, 1000, (wcoh_states)states, peak, text);
+    }
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(small);
+    seconds = wcohi_seconds;
+}
+
 /* ---- memory and start ------------------------------------------------------------------------ */
 
 static void bench_memory(const uint32_t *text, double begun)
@@ -487,11 +610,11 @@ static void bench_memory(const uint32_t *text, double begun)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-#define PARTS "memory gemm math step threads long session"
+#define PARTS "memory gemm math step threads long session crowd"
 
 typedef struct request {
     const char *isa, *model;
-    int part[7], any; /* 1 where the command line names it, in the order of PARTS */
+    int part[8], any; /* 1 where the command line names it, in the order of PARTS */
 } request;
 
 static void request_read(request *r, int argc, char **argv)
@@ -508,7 +631,7 @@ static void request_read(request *r, int argc, char **argv)
               "Times the library beside the machine's own limits: these parts, or all of them.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
-    c.word_limit = 7;
+    c.word_limit = 8;
     options_read(&c, argc, argv);
     for (i = 0; i < c.word_count; i++)
         r->part[word_choose("a part", c.words[i], PARTS)] = r->any = 1;
@@ -540,6 +663,7 @@ int main(int argc, char **argv)
     if (wanted(&r, "threads")) bench_threads(text);
     if (wanted(&r, "long")) bench_long(text);
     if (wanted(&r, "session")) bench_session(text, r.model);
+    if (wanted(&r, "crowd")) bench_crowd(text);
     free(text);
     stdout_check();
     return 0;

@@ -974,9 +974,11 @@ static void writer_open(writer *w, wcoh_model *model, const wcoh_session_desc *d
                         const wcoh_sample_desc *sample)
 {
     wcoh_error error;
+    wcoh_session_desc listening = *desc;
     int start = wcoh_tokenizer_start(wcoh_model_tokenizer(model));
     memset(w, 0, sizeof *w);
     w->sample = *sample;
+    listening.repetition_window = sample->repetition_window;
     if (start >= 0) {
         w->never.token = (uint32_t)start;
         w->never.bias = (float)-HUGE_VAL;
@@ -987,7 +989,7 @@ static void writer_open(writer *w, wcoh_model *model, const wcoh_session_desc *d
     w->half = ((size_t)wcoh_model_get_desc(model)->context + 1) / 2;
     w->heard = (uint32_t *)malloc(w->half * sizeof *w->heard);
     if (!w->heard) fail(EXIT_FAILED, "no memory for %lu tokens", (unsigned long)w->half);
-    must(wcoh_session_create(&w->session, model, desc, &error), NULL, &error);
+    must(wcoh_session_create(&w->session, model, &listening, &error), NULL, &error);
 }
 
 COMMON_USED(__unused__)

@@ -2374,7 +2374,7 @@ static void an_invented_state_does_no_harm(void)
         uint32_t tokens[4] = {1, 2, 3, 4};
         wcoh_rng rng = wcoh_rng_seed(3);
         int count;
-        wcohi_states states = wcohi_states_of(&session->engine.plan, 0, &count);
+        wcohi_states states = wcohi_states_of(&session->crowd.engine.plan, 0, &count);
         size_t reals = states.bytes / (states.reals ? sizeof(wcoh_real) : sizeof(double));
         CHECK(wcoh_session_prefill(session, tokens, 4, &error) == WCOH_OK);
         file = saved_session(session, &size);

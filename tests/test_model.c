@@ -464,18 +464,22 @@ static void sinusoids_are_sine_first(void)
 
 enum { DESC_KINDS = WCOH_DESC_RESONANCE_QUERY + 1 };
 
-/* Those that only a call checks: a session and an evaluation of the smallest model. */
+/* Those that only a call checks: a session, a crowd, an evaluation of the smallest model. */
 static wcoh_result resolve_running(wcoh_desc_kind kind, const void *desc, wcoh_error *error)
 {
     wcoh_model_desc small = model_desc_of("vocab=2 bands=1 layers=1 heads=1 maestro=1");
     wcoh_model *model = model_of(&small);
     wcoh_session *session;
+    wcoh_crowd *crowd;
     uint32_t tokens[80] = {0};
     double loss;
     wcoh_result result;
     if (kind == WCOH_DESC_EVAL) {
         result = wcoh_model_evaluate(model, (const wcoh_eval_desc *)desc, tokens, 80, &loss, NULL,
                                      error);
+    } else if (kind == WCOH_DESC_CROWD) {
+        result = wcoh_crowd_create(&crowd, model, (const wcoh_crowd_desc *)desc, error);
+        wcoh_crowd_destroy(crowd);
     } else {
         result = wcoh_session_create(&session, model, (const wcoh_session_desc *)desc, error);
         wcoh_session_destroy(session);
@@ -536,6 +540,7 @@ static wcoh_result resolve(wcoh_desc_kind kind, void *desc, wcoh_error *error)
         return wcoh_trainer_desc_resolve((wcoh_trainer_desc *)desc, NULL, error);
     case WCOH_DESC_SAMPLE: return wcoh_sample_desc_check((const wcoh_sample_desc *)desc, 65, error);
     case WCOH_DESC_SESSION:
+    case WCOH_DESC_CROWD:
     case WCOH_DESC_EVAL: return resolve_running(kind, desc, error);
     case WCOH_DESC_TOKENIZER:
         result = wcoh_tokenizer_create(&tokenizer, (const wcoh_tokenizer_desc *)desc, "ab", 2, error);
@@ -2606,13 +2611,15 @@ static void copies_and_saved_states_continue_exactly(void)
     for (s = 0; s < sizeof settings / sizeof *settings; s++) {
         wcoh_model_desc desc = model_desc_of(settings[s]);
         wcoh_model *model = model_of(&desc);
-        wcoh_session *a = session_of(model, 0), *b = session_of(model, 0),
-                     *c = session_of(model, 0);
+        wcoh_session *a, *b, *c;
         wcoh_memory_file block;
         wcoh_io io;
         wcoh_error error = {WCOH_OK, ""};
         int t;
         randomise(model, 4);
+        a = session_of(model, 0);
+        b = session_of(model, 0);
+        c = session_of(model, 0);
         random_tokens(text, 200, 13, 2);
         CHECK(wcoh_session_prefill(a, text, 37, NULL) == WCOH_OK);
         CHECK(wcoh_session_step(b, 3, NULL) == WCOH_OK);

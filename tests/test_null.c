@@ -378,6 +378,62 @@ static void session_calls_need_their_pointers(void)
     REFUSE(wcoh_session_sample, session, &sampling, NULL, &token);
 }
 
+static void crowd_calls_need_their_pointers(void)
+{
+    wcoh_crowd_desc desc;
+    wcoh_sample_desc sampling;
+    wcoh_rng rng = wcoh_rng_seed(1);
+    wcoh_crowd *crowd, *made;
+    int id = 0;
+    memset(&desc, 0, sizeof desc);
+    memset(&sampling, 0, sizeof sampling);
+    desc.members = 2;
+    CHECK(wcoh_crowd_create(&crowd, model, &desc, &error) == WCOH_OK);
+    made = crowd;
+    CHECK(CALL(wcoh_crowd_size, NULL, &desc, &error) == 0 && error.code == WCOH_E_ARGUMENT);
+    CHECK(CALL(wcoh_crowd_size, model, NULL, NULL) == 0);
+    CHECK(CALL(wcoh_crowd_member_size, NULL, &desc, NULL) == 0);
+    CHECK(CALL(wcoh_crowd_member_size, model, NULL, NULL) == 0);
+    REFUSE(wcoh_crowd_create, NULL, model, &desc);
+    REFUSE(wcoh_crowd_create, &made, NULL, &desc);
+    REFUSE(wcoh_crowd_create, &made, model, NULL);
+    CHECK(made == NULL);
+    CALL(wcoh_crowd_destroy, NULL);
+    REFUSE(wcoh_crowd_join, NULL, &id);
+    REFUSE(wcoh_crowd_join, crowd, NULL);
+    CALL(wcoh_crowd_leave, NULL, 0);
+    CALL(wcoh_crowd_reset, NULL, 0);
+    CHECK(CALL(wcoh_crowd_count, NULL) == 0);
+    CHECK(wcoh_crowd_join(crowd, &id, &error) == WCOH_OK);
+    REFUSE(wcoh_crowd_step, NULL, &id, tokens, 1);
+    REFUSE(wcoh_crowd_step, crowd, NULL, tokens, 1);
+    REFUSE(wcoh_crowd_step, crowd, &id, NULL, 1);
+    REFUSE(wcoh_crowd_hear, NULL, id, tokens, 1);
+    REFUSE(wcoh_crowd_hear, crowd, id, NULL, 1);
+    ALLOW(wcoh_crowd_hear, crowd, id, NULL, 0);
+    CHECK(CALL(wcoh_crowd_logits, NULL, 0) == NULL);
+    CHECK(CALL(wcoh_crowd_position, NULL, 0) == 0);
+    REFUSE(wcoh_crowd_copy, NULL, 0, 0);
+    CHECK(wcoh_crowd_hear(crowd, id, tokens, 1, &error) == WCOH_OK);
+    REFUSE(wcoh_crowd_sample, NULL, id, &sampling, &rng, tokens);
+    REFUSE(wcoh_crowd_sample, crowd, id, NULL, &rng, tokens);
+    REFUSE(wcoh_crowd_sample, crowd, id, &sampling, &rng, NULL);
+    ALLOW(wcoh_crowd_sample, crowd, id, &sampling, NULL, tokens);
+    block.used = 0;
+    REFUSE(wcoh_crowd_save, NULL, id, &file);
+    REFUSE(wcoh_crowd_save, crowd, id, NULL);
+    CHECK(wcoh_crowd_save(crowd, id, &file, &error) == WCOH_OK);
+    REFUSE(wcoh_crowd_load, NULL, id, &file);
+    REFUSE(wcoh_crowd_load, crowd, id, NULL);
+    CHECK(CALL(wcoh_crowd_file_size, NULL, id) == 0);
+    REFUSE(wcoh_crowd_save_file, NULL, id, path);
+    REFUSE(wcoh_crowd_save_file, crowd, id, NULL);
+    REFUSE(wcoh_crowd_load_file, NULL, id, path);
+    REFUSE(wcoh_crowd_load_file, crowd, id, NULL);
+    block.used = 0;
+    wcoh_crowd_destroy(crowd);
+}
+
 static void sampling_needs_its_pointers(void)
 {
     const wcoh_real logits[2] = {1, 2};
@@ -787,6 +843,7 @@ int main(void)
     RUN(trainer_calls_need_their_pointers);
     RUN(evaluation_needs_its_pointers);
     RUN(session_calls_need_their_pointers);
+    RUN(crowd_calls_need_their_pointers);
     RUN(sampling_needs_its_pointers);
     RUN(tokenizer_calls_need_their_pointers);
     RUN(files_of_models_need_their_pointers);
