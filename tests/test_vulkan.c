@@ -240,11 +240,10 @@ static void masks_are_those_of_the_cpu(void)
 {
     static const struct {
         const char *settings, *training;
-    } masked[] = {
-        {"", "dropout=0.4"},
-        {"bands=33 heads=6 embedding=random embedding_trained=on", "embedding_dropout=0.3"},
-        {"attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
-         "dropout=0.2 embedding_dropout=0.2 seed=9"}};
+    } masked[] = {{"", "dropout=0.4"},
+                  {"bands=33 heads=6 embedding_trained=on", "embedding_dropout=0.3"},
+                  {"attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
+                   "dropout=0.2 embedding_dropout=0.2 seed=9"}};
     int i;
     for (i = 0; i < 3; i++) {
         pair p;
