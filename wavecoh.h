@@ -553,6 +553,9 @@ typedef struct wcoh_trainer_desc {
        drop nothing. */
     double dropout;           /* of what attention and feed-forward add to the stream */
     double embedding_dropout; /* of the embedded rows */
+    /* Deviation in radians of noise on the phases of phasors and of what oscillators are given, likewise
+       in training alone; 0: none. Dot attention and mlp have no phases. */
+    double phase_noise;
     uint64_t seed;            /* of the batches and of what is dropped */
     wcoh_cpu_desc cpu;
     /* NULL: a CPU device of its own, made from `cpu`; else borrowed, must outlive the trainer */
@@ -5990,7 +5993,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define WCOHI_TRAINING_GROUP(X)
 #define WCOHI_BACK(function)
 #else
-#define WCOHI_TRAINING_GROUP(X) X(common) X(adamw) X(muon) X(dropout)
+#define WCOHI_TRAINING_GROUP(X) X(common) X(adamw) X(muon) X(dropout) X(phases)
 #define WCOHI_BACK(function) , function /* last in the row of an op or of its kernels */
 #endif
 #ifdef WAVECOH_NO_TOOLKIT
@@ -7294,7 +7297,8 @@ struct wcoh_model {
    KERR       limiter, offset, oscillators, corrector
    PER_BAND   a 2x2 matrix and a shift for every band
    LOGITS     in -> logits or loss
-   DROPOUT    out = in (+ in2), a share of in's elements 0 and the others larger; training alone */
+   DROPOUT    out = in (+ in2), a share of in's elements 0 and the others larger; training alone
+   PHASES     out = in, the pairs of its first columns turned by random angles; training alone */
 #define WCOHI_OP_KINDS(K)                                                                          \
     K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
     K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
@@ -7310,7 +7314,9 @@ struct wcoh_model {
 #ifdef WAVECOH_NO_TRAINING
 #define WCOHI_TRAINING_KINDS(K)
 #else
-#define WCOHI_TRAINING_KINDS(K) K(DROPOUT, dropout, WCOHI_KEEPS_NONE, NULL, NULL)
+#define WCOHI_TRAINING_KINDS(K)                                                                    \
+    K(DROPOUT, dropout, WCOHI_KEEPS_NONE, NULL, NULL)                                              \
+    K(PHASES, phases, WCOHI_KEEPS_NONE, NULL, NULL)
 #endif
 
 #define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, states) WCOHI_##KIND,
@@ -7371,7 +7377,7 @@ typedef struct wcohi_op {
     int narrow;                 /* MAESTRO: width of the bottleneck */
     int heads;                  /* attention */
     int key_column;             /* COHERENCE: where raw keys begin in a row of in; 0: the query's */
-    int column;                 /* COHERENCE, GATE: where the values begin in a row of in2 */
+    int column;                 /* COHERENCE, GATE: where in2's values begin; PHASES: its columns */
     wcohi_gate_form form;       /* GATE */
     int forget_column;          /* COHERENCE: where each row's raw dampings begin; 0: none */
     int loud_column;            /* COHERENCE: where each row's raw loudnesses begin; 0: none */
@@ -7379,7 +7385,7 @@ typedef struct wcohi_op {
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
     double ceiling;  /* KERR: of the limiter; 0: none */
-    double rate;     /* DROPOUT: share of the elements that become 0 */
+    double rate;     /* DROPOUT: share of the elements that become 0; PHASES: deviation */
     uint32_t stream; /* and which of the step's masks is its own */
 } wcohi_op;
 
@@ -7401,6 +7407,7 @@ typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION
 typedef struct wcohi_rates {
     double branch; /* of what a branch adds to the stream */
     double embed;  /* of the embedded rows */
+    double phase;  /* deviation of the noise on phasors' and oscillators' phases */
 } wcohi_rates;
 
 /* How sessions keep their states: bytes [streams, plan->states]. */
@@ -7736,6 +7743,13 @@ static uint32_t wcohi_noise_row(const wcohi_noise *noise, uint32_t stream, size_
 /* Elements whose bits are below are dropped. */
 static uint32_t wcohi_noise_drop(const wcohi_noise *noise, double rate)
 { return noise->on ? (uint32_t)(rate * 4294967296.0) : 0; }
+
+/* An angle of mean 0 and deviation 1 / sqrt(6) (a triangle from -1 to 1), exact in a float. */
+WCOHI_FORCE_INLINE wcoh_real wcohi_noise_angle(uint32_t bits)
+{
+    int32_t sum = (int32_t)(bits & 65535u) + (int32_t)(bits >> 16) - 65535;
+    return (wcoh_real)sum * (wcoh_real)(1.0 / 65536);
+}
 
 /* By what the others are multiplied: the mean stays. */
 static double wcohi_noise_scale(const wcohi_noise *noise, double rate)
@@ -8848,6 +8862,124 @@ static void wcohi_dropout_backward_span(const wcohi_span *span)
 
 static void wcohi_dropout_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 { wcohi_each_span(exec, op, wcohi_dropout_backward_span, 0, 2.0 * op->wide_in); }
+#endif
+
+/* ---- phases: y_k = x_k e^{i s a}, k < columns/2, a from a triangle of deviation 1; the rest is x --
+
+   Noise on phases alone: lengths stay. Only trainers have it. */
+
+#ifndef WAVECOH_NO_TRAINING
+#define WCOHI_ROOT_6 2.44948974278317810
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_phases_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in, row, k;
+    for (row = 0; row < p->rows; row++) {
+        uint32_t key = wcohi_noise_row(&p->noise, op->stream, row, p->seq);
+        const double *x = p->tensors[op->in] + row * width;
+        double *y = p->tensors[op->out] + row * width;
+        memcpy(y, x, width * sizeof *y);
+        for (k = 0; p->noise.on && k < (size_t)op->column / 2; k++) {
+            double a = WCOHI_ROOT_6 * op->rate *
+                       (double)wcohi_noise_angle(wcohi_hash32(key + (uint32_t)k));
+            y[2 * k] = cos(a) * x[2 * k] - sin(a) * x[2 * k + 1];
+            y[2 * k + 1] = sin(a) * x[2 * k] + cos(a) * x[2 * k + 1];
+        }
+    }
+}
+#endif
+
+#define wcohi_phases_row_is(name)                                                                  \
+    void name(wcoh_real *y, int add, const wcoh_real *x, uint32_t key, wcoh_real deviation,        \
+              int pairs)
+typedef struct wcohi_phases_kernels {
+    wcohi_phases_row_is((*row));
+} wcohi_phases_kernels;
+#endif
+
+#elif !defined(WAVECOH_NO_TRAINING) /* a pass: phases */
+
+/* y_k = or += x_k e^{i deviation a_k}, a_k of hash32(key + k);  x, y [2 pairs]. */
+WCOHI_KERNEL(phases_row)
+{
+    wcoh_real angles[WCOHI_DROPOUT_BLOCK];
+    int k, j;
+    for (k = 0; k < pairs; k += WCOHI_DROPOUT_BLOCK) {
+        int count = WCOHI_MIN(WCOHI_DROPOUT_BLOCK, pairs - k);
+        for (j = 0; j < WCOHI_DROPOUT_BLOCK; j++)
+            angles[j] = deviation * wcohi_noise_angle(wcohi_hash32(key + (uint32_t)(k + j)));
+        for (j = 0; j < count; j += S_(W)) {
+            int n = WCOHI_LANES(count, j), at = 2 * (k + j);
+            S_(v) r, s, sine, cosine, yr, ys;
+            S_(sincos)(S_(load)(angles + j), &sine, &cosine);
+            WCOHI_LOAD_BANDS(x + at, n, r, s);
+            yr = S_(fnma)(s, sine, S_(mul)(r, cosine));
+            ys = S_(fma)(r, sine, S_(mul)(s, cosine));
+            if (add) {
+                WCOHI_LOAD_BANDS(y + at, n, r, s);
+                yr = S_(add)(yr, r);
+                ys = S_(add)(ys, s);
+            }
+            WCOHI_STORE_BANDS(y + at, n, yr, ys);
+        }
+    }
+}
+
+static const wcohi_phases_kernels S_(phases_kernels) = {S_(phases_row)};
+
+#endif
+#ifndef WCOHI_PASS
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_phases_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                               wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)op;
+    (void)slots;
+    (void)sizes; /* the angles are made again where they are needed */
+}
+
+/* to [rows,D] = or += from, turned; sign -1: back */
+static void wcohi_phases_rows(const wcohi_span *span, wcoh_real *to, int add, const wcoh_real *from,
+                              double sign)
+{
+    const wcohi_run *run = span->exec->run;
+    const wcohi_op *op = span->op;
+    wcoh_real deviation = (wcoh_real)(run->noise.on ? sign * WCOHI_ROOT_6 * op->rate : 0);
+    size_t width = (size_t)op->wide_in, row = (size_t)span->first, i;
+    for (; row < (size_t)(span->first + span->count); row++) {
+        const wcoh_real *x = from + row * width;
+        wcoh_real *y = to + row * width;
+        span->exec->compute.kernels->phases->row(
+            y, add, x, wcohi_noise_row(&run->noise, op->stream, row, (size_t)run->seq), deviation,
+            op->column / 2);
+        for (i = (size_t)op->column; i < width; i++) y[i] = add ? y[i] + x[i] : x[i];
+    }
+}
+
+static void wcohi_phases_forward_span(const wcohi_span *span)
+{
+    wcohi_phases_rows(span, wcohi_tensor_data(span->exec, span->op->out), 0,
+                      wcohi_tensor_data(span->exec, span->op->in), 1);
+}
+
+static void wcohi_phases_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_phases_forward_span, 0, 8.0 * op->wide_in);
+}
+
+static void wcohi_phases_backward_span(const wcohi_span *span)
+{
+    wcohi_phases_rows(span, wcohi_tensor_grad(span->exec, span->op->in), span->op->add_in,
+                      wcohi_tensor_grad(span->exec, span->op->out), -1);
+}
+
+static void wcohi_phases_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_phases_backward_span, 0, 8.0 * op->wide_in);
+}
 #endif
 
 /* ======== 3 ops: Kerr oscillators ============================================================= */
@@ -14265,6 +14397,8 @@ static const wcoh_field wcohi_trainer_fields[] = {
                "share of what attention and feed-forward add that a step drops; 0: none"),
     WCOHI_REAL(T, embedding_dropout, 0, 1e-6, 0.9, 0,
                "share of the embedded rows that a step drops; 0: none"),
+    WCOHI_REAL(T, phase_noise, 0, 1e-6, 3, 0,
+               "deviation of noise on phasors' and oscillators' phases, in radians; 0: none"),
     WCOHI_SEED(T, seed, "of the batches and of what is dropped"),
 #undef T
 };
@@ -15480,13 +15614,20 @@ static wcohi_op *wcohi_walk_linear(wcohi_walk *walk, const wcohi_params *params,
 }
 
 /* Which of a layer's masks an op has: one does not move when another is switched on. */
-enum { WCOHI_MASK_EMBED, WCOHI_MASK_ATTENTION, WCOHI_MASK_FFN, WCOHI_MASKS = 8 };
+enum {
+    WCOHI_MASK_EMBED,
+    WCOHI_MASK_ATTENTION,
+    WCOHI_MASK_FFN,
+    WCOHI_MASK_PHASORS,
+    WCOHI_MASK_BANDS,
+    WCOHI_MASKS = 8
+};
 
 #ifndef WAVECOH_NO_TRAINING
 static int wcohi_walk_dropout(wcohi_walk *walk, int in, int residual, double rate, int mask)
 {
     wcohi_params params = wcohi_no_params();
-    int width = wcohi_walk_tensor(walk, in)->width;
+    int width = 2 * walk->desc->bands;
     wcohi_op *op = wcohi_emit_op(walk, WCOHI_DROPOUT, &params, in, residual, width);
     op->rate = rate;
     op->stream = (uint32_t)((walk->layer + 1) * WCOHI_MASKS + mask);
@@ -15494,6 +15635,26 @@ static int wcohi_walk_dropout(wcohi_walk *walk, int in, int residual, double rat
     return wcohi_walk_done(walk, op);
 }
 #endif
+
+/* The first `columns` of a tensor [N,width] are pairs whose phases training makes uncertain. */
+static int wcohi_walk_phases(wcohi_walk *walk, int in, int width, int columns, int mask)
+{
+#ifndef WAVECOH_NO_TRAINING
+    if (walk->plan->rates.phase > 0) {
+        wcohi_params params = wcohi_no_params();
+        wcohi_op *op = wcohi_emit_op(walk, WCOHI_PHASES, &params, in, -1, width);
+        op->rate = walk->plan->rates.phase;
+        op->column = columns;
+        op->stream = (uint32_t)((walk->layer + 1) * WCOHI_MASKS + mask);
+        return wcohi_walk_done(walk, op);
+    }
+#endif
+    (void)walk;
+    (void)width;
+    (void)columns;
+    (void)mask;
+    return in;
+}
 
 static int wcohi_walk_maestro(wcohi_walk *walk, const wcohi_params *params, int in, int residual)
 {
@@ -15527,6 +15688,7 @@ static int wcohi_walk_frozen(wcohi_walk *walk, int in)
     params.row[WCOHI_COHERENCE_HARMONIC] =
         wcohi_emit(walk, "attn.", "harmonic", heads, 0, 0, WCOHI_INIT_HARMONIC, 0);
     phasors = wcohi_walk_linear(walk, &raw, in, -1, 2 * heads)->out;
+    phasors = wcohi_walk_phases(walk, phasors, 2 * heads, 2 * heads, WCOHI_MASK_PHASORS);
     op = wcohi_walk_linear(walk, &value, in, -1, width);
     op->groups = heads;
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, phasors, op->out, width);
@@ -15624,6 +15786,8 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
         params.row[WCOHI_COHERENCE_DAMPING] =
             wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
     both = wcohi_walk_linear(walk, &linear, in, -1, all + (forgets + loud) * heads)->out;
+    both =
+        wcohi_walk_phases(walk, both, all + (forgets + loud) * heads, column, WCOHI_MASK_PHASORS);
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, both, both, width);
     op->key_column = column - 2 * heads;
     op->column = column;
@@ -15682,7 +15846,11 @@ static int wcohi_walk_per_band(wcohi_walk *walk, int in)
 static int wcohi_walk_oscillators(wcohi_walk *walk, const wcohi_params *params, int in)
 {
     const wcoh_model_desc *desc = walk->desc;
-    wcohi_op *op = wcohi_emit_op(walk, WCOHI_KERR, params, in, -1, 2 * desc->bands);
+    int width = 2 * desc->bands;
+    wcohi_op *op;
+    if (desc->solver != WCOH_SOLVER_NONE)
+        in = wcohi_walk_phases(walk, in, width, width, WCOHI_MASK_BANDS);
+    op = wcohi_emit_op(walk, WCOHI_KERR, params, in, -1, width);
     op->solver = desc->solver;
     op->rk4_steps = desc->rk4_steps;
     op->ceiling = desc->limiter == WCOH_SWITCH_ON ? desc->ceiling : 0;
@@ -18352,6 +18520,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engi
     engine->mode = WCOHI_MODE_TRAIN;
     engine->rates.branch = desc->dropout;
     engine->rates.embed = desc->embedding_dropout;
+    engine->rates.phase = desc->phase_noise;
     engine->muon = desc->optimizer == WCOH_OPTIMIZER_MUON;
     engine->cpu = &desc->cpu;
     engine->device = desc->device;

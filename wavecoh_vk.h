@@ -1664,6 +1664,33 @@ static void wcohi_gpu_dropout_back(wcohi_gpu_recorder *r, const wcohi_op *op)
                    op->add_in ? 1 : 0);
 }
 
+/* ---- phases: pairs turned by random angles --------------------------------------------------- */
+
+static void wcohi_gpu_turn(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view to,
+                           wcohi_gpu_view from, double sign, int add)
+{
+    const wcohi_gpu_view views[3] = {from, to, r->at->frame};
+    wcoh_push_phases push;
+    push.width = (uint32_t)op->wide_in;
+    push.count = r->rows * push.width;
+    push.turned = r->pass.noise ? (uint32_t)op->column : 0;
+    push.seq = (uint32_t)r->pass.seq;
+    push.stream = op->stream;
+    push.deviation = (float)(sign * WCOHI_ROOT_6 * op->rate);
+    push.add = (uint32_t)add;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_PHASES, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+static void wcohi_gpu_phases(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_turn(r, op, wcohi_gpu_data(r, op->out), wcohi_gpu_data(r, op->in), 1, 0);
+}
+
+static void wcohi_gpu_phases_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_turn(r, op, wcohi_gpu_ddata(r, op->in), wcohi_gpu_ddata(r, op->out), -1, op->add_in);
+}
+
 /* ---- the optimiser's update ------------------------------------------------------------------ */
 
 #define WCOHI_GPU_SQUARES 16384u /* reals that one workgroup of sum_squares takes */
@@ -1750,6 +1777,7 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),
 #ifndef WAVECOH_NO_TRAINING
     WCOHI_GPU_OP(wcohi_gpu_dropout, wcohi_gpu_dropout_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_phases, wcohi_gpu_phases_back, NULL, NULL),
 #endif
 };
 

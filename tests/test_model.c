@@ -1238,6 +1238,7 @@ static void accumulation_is_a_larger_batch(void)
     accumulation_is_a_larger_batch_with("");
     accumulation_is_a_larger_batch_with("dropout=0.3");
     accumulation_is_a_larger_batch_with("embedding_dropout=0.3");
+    accumulation_is_a_larger_batch_with("phase_noise=0.3");
 }
 
 /* Three updates against the formula in double: moments, bias correction, decay of matrices, clip at
@@ -2026,7 +2027,9 @@ static const char *const track_settings[] = {
 /* Settings of their trainers: one mixed stack is trained with noise. */
 static const char *track_training(size_t s)
 {
-    return strstr(track_settings[s], "coherence,rotary") ? "dropout=0.2 embedding_dropout=0.1" : "";
+    return strstr(track_settings[s], "coherence,rotary")
+               ? "dropout=0.2 embedding_dropout=0.1 phase_noise=0.1"
+               : "";
 }
 
 static wcoh_trainer_desc track_trainer(size_t s, int threads)
@@ -2279,7 +2282,23 @@ static void each_step_and_seed_has_masks_of_its_own(void)
     CHECK(masked != masked_loss(model, "dropout=0.3 seed=5", 0));
     CHECK(masked != masked_loss(model, "dropout=0.4", 0));
     CHECK(masked_loss(model, "embedding_dropout=0.3", 0) != whole);
+    CHECK(masked_loss(model, "phase_noise=0.3", 0) != whole);
     wcoh_model_destroy(model);
+}
+
+/* Angles have mean 0 and deviation 1 once they are multiplied by the root of six: 5 deviations. */
+static void angles_have_their_deviation(void)
+{
+    double sum = 0, squares = 0, count = 40000;
+    uint32_t i;
+    for (i = 0; i < 40000; i++) {
+        double a = WCOHI_ROOT_6 * (double)wcohi_noise_angle(wcohi_hash32(i));
+        sum += a / count;
+        squares += a * a / count;
+    }
+    CHECK_NEAR(sum, 0, 5 / sqrt(count));
+    CHECK_NEAR(squares, 1, 5 * sqrt(1.4 / count)); /* the fourth moment of a triangle is 2.4 */
+    CHECK(wcohi_noise_angle(0) == -wcohi_noise_angle(0xffffffffu));
 }
 
 /* What trainers drop is not part of the network: their evaluation is the model's own. */
@@ -2290,7 +2309,7 @@ static void evaluations_drop_nothing(void)
     wcoh_model *model = model_of(&desc);
     wcoh_trainer *plain = trainer_of(model, &training), *dropping;
     double expected = 0, loss = 0;
-    settings_apply(WCOH_DESC_TRAINER, &training, "dropout=0.5 embedding_dropout=0.5");
+    settings_apply(WCOH_DESC_TRAINER, &training, "dropout=0.5 embedding_dropout=0.5 phase_noise=1");
     dropping = trainer_of(model, &training);
     track_data(plain, desc.vocab);
     track_data(dropping, desc.vocab);
@@ -2958,6 +2977,7 @@ int main(void)
     RUN(resuming_changes_no_bit);
     RUN(masks_look_drawn);
     RUN(each_step_and_seed_has_masks_of_its_own);
+    RUN(angles_have_their_deviation);
     RUN(evaluations_drop_nothing);
 #ifdef TEST_THREADS
     RUN(two_models_train_in_two_threads);
