@@ -24,7 +24,7 @@
 
      1 surface    settings and facts of a device: all that users see
      2 recording  what a GPU does for an op, in no interface's words: the recorder, sums and
-                  products, rooms of the ops, a pass
+                  products, rooms of the ops, the optimisers, a pass
      3 vulkan     loading, choosing a device, memory, pipelines, dispatches
      4 running    commands of a pass, copies and slots, sessions, runs, a plan made ready
      5 device     the table, matrix units, its life
@@ -1691,8 +1691,11 @@ static void wcohi_gpu_phases_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_turn(r, op, wcohi_gpu_ddata(r, op->in), wcohi_gpu_ddata(r, op->out), -1, op->add_in);
 }
 
-/* ---- the optimiser's update ------------------------------------------------------------------ */
+#endif
 
+/* ======== 2 recording: the optimisers ========================================================= */
+
+#ifndef WAVECOH_NO_TRAINING
 #define WCOHI_GPU_SQUARES 16384u /* reals that one workgroup of sum_squares takes */
 
 static void wcohi_gpu_sum_squares(wcohi_gpu_recorder *r, wcohi_gpu_view partial, uint32_t count)
@@ -1724,7 +1727,182 @@ static void wcohi_gpu_adamw(wcohi_gpu_recorder *r, uint32_t count)
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_ADAMW, NULL, views, push, wcohi_gpu_groups(count), 1, 1);
 }
 
-/* Clip and AdamW over the trained parameters, unless norm or loss is not finite. */
+#define WCOHI_GPU_MATRICES ((size_t)1 << 22) /* reals of Muon's matrices that are made at once */
+
+/* Muon's matrices of one shape, one behind the other: X and what it becomes [R,C], X X^T and its
+   square [n,n]. Matrices lie so that n, the shorter side, is that of the products. */
+typedef struct wcohi_gpu_matrices {
+    uint32_t rows, columns, small, count;
+    wcohi_gpu_view x, next, gram, square;
+} wcohi_gpu_matrices;
+
+static void wcohi_gpu_muon_mix(wcohi_gpu_recorder *r, const wcohi_param_row *row, wcohi_gpu_view x,
+                               uint32_t to)
+{
+    const wcohi_gpu_layout *at = r->at;
+    const wcohi_gpu_view views[5] = {x, at->moment1, at->gradient, at->result, at->frame};
+    wcoh_push_muon_mix push;
+    push.count = (uint32_t)row->count;
+    push.from = (uint32_t)row->offset;
+    push.to = to;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_MUON_MIX, NULL, views, push, wcohi_gpu_groups(row->count), 1, 1);
+}
+
+static void wcohi_gpu_muon_step(wcohi_gpu_recorder *r, const wcohi_param_row *row, wcohi_gpu_view x,
+                                uint32_t to)
+{
+    const wcohi_gpu_layout *at = r->at;
+    const wcohi_gpu_view params = wcohi_gpu_part(at->params, 0, at->gradient.bytes);
+    const wcohi_gpu_view views[7] = {params,    at->moment1, x,        at->gradient,
+                                     at->rules, at->result,  at->frame};
+    wcoh_push_muon_step push;
+    push.count = (uint32_t)row->count;
+    push.from = (uint32_t)row->offset;
+    push.to = to;
+    push.size = (float)wcohi_muon_size(row);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_MUON_STEP, NULL, views, push, wcohi_gpu_groups(row->count), 1,
+                       1);
+}
+
+static void wcohi_gpu_muon_norm(wcohi_gpu_recorder *r, const wcohi_gpu_matrices *m)
+{
+    const wcohi_gpu_view views[1] = {m->x};
+    wcoh_push_muon_norm push;
+    push.matrices = m->count;
+    push.count = m->rows * m->columns;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_MUON_NORM, NULL, views, push, wcohi_gpu_row_groups(m->count), 1,
+                       1);
+}
+
+/* A product of every matrix, whose arrays are without gaps. */
+static void wcohi_gpu_muon_product(wcohi_gpu_recorder *r, const wcohi_gpu_matrices *m,
+                                   wcohi_gpu_gemm *g)
+{
+    g->lda = g->ta ? g->m : g->k;
+    g->ldb = g->tb ? g->k : g->n;
+    g->ldc = g->n;
+    g->groups = m->count;
+    g->group_a = g->m * g->k;
+    g->group_b = g->k * g->n;
+    g->group_c = g->m * g->n;
+    wcohi_gpu_multiply(r, g);
+}
+
+/* X <- (a + b A + c A^2) X, A = X X^T; where X stands upright X (..), A = X^T X. */
+static void wcohi_gpu_muon_round(wcohi_gpu_recorder *r, wcohi_gpu_matrices *m)
+{
+    const int upright = m->rows > m->columns;
+    const wcohi_gpu_view views[2] = {m->square, m->gram}, x = m->x;
+    wcoh_push_muon_blend push;
+    wcohi_gpu_gemm g;
+    memset(&g, 0, sizeof g);
+    g.m = g.n = m->small;
+    g.k = upright ? m->rows : m->columns;
+    g.a = g.b = x;
+    g.c = m->gram;
+    g.ta = upright;
+    g.tb = !upright;
+    wcohi_gpu_muon_product(r, m, &g);
+    g.k = m->small;
+    g.a = g.b = m->gram;
+    g.c = m->square;
+    g.ta = g.tb = 0;
+    wcohi_gpu_muon_product(r, m, &g);
+    push.count = m->count * m->small * m->small;
+    push.n = m->small;
+    push.a = (float)WCOHI_MUON_A;
+    push.b = (float)WCOHI_MUON_B;
+    push.c = (float)WCOHI_MUON_C;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_MUON_BLEND, NULL, views, push, wcohi_gpu_groups(push.count), 1,
+                       1);
+    g.m = m->rows;
+    g.n = m->columns;
+    g.a = upright ? x : m->square;
+    g.b = upright ? m->square : x;
+    g.c = m->next;
+    wcohi_gpu_muon_product(r, m, &g);
+    m->x = m->next;
+    m->next = x;
+}
+
+static int wcohi_gpu_same_shape(const wcohi_param_row *a, const wcohi_param_row *b)
+{
+    wcohi_matrix x, y;
+    if (!a->matrices || !b->matrices) return 0;
+    x = wcohi_matrix_at(a, 0);
+    y = wcohi_matrix_at(b, 0);
+    return x.rows == y.rows && x.columns == y.columns;
+}
+
+/* Rows of the shape of row `first` from there on, as many as are made at once, at least one: their
+   matrices, and the row behind the last of them. */
+static uint32_t wcohi_gpu_muon_gather(const wcohi_plan *plan, int first, int *end)
+{
+    size_t reals = 0;
+    uint32_t matrices = 0;
+    int i;
+    for (i = *end = first; i < plan->row_count; i++) {
+        const wcohi_param_row *row = &plan->rows[i];
+        if (!wcohi_gpu_same_shape(row, &plan->rows[first])) continue;
+        if (matrices && reals + row->count > WCOHI_GPU_MATRICES) break;
+        reals += row->count;
+        matrices += (uint32_t)row->matrices;
+        *end = i + 1;
+    }
+    return matrices;
+}
+
+/* Steps of the rows like `first` up to `end`. */
+static void wcohi_gpu_muon_rows(wcohi_gpu_recorder *r, int first, int end, uint32_t matrices)
+{
+    const wcohi_param_row *rows = r->plan->rows;
+    const wcohi_matrix shape = wcohi_matrix_at(&rows[first], 0);
+    wcohi_gpu_matrices m;
+    uint32_t to = 0;
+    int i, round;
+    m.rows = (uint32_t)shape.rows;
+    m.columns = (uint32_t)shape.columns;
+    m.small = WCOHI_MIN(m.rows, m.columns);
+    m.count = matrices;
+    m.x = wcohi_gpu_scratch(r, (size_t)matrices * m.rows * m.columns);
+    m.next = wcohi_gpu_scratch(r, (size_t)matrices * m.rows * m.columns);
+    m.gram = wcohi_gpu_scratch(r, (size_t)matrices * m.small * m.small);
+    m.square = wcohi_gpu_scratch(r, (size_t)matrices * m.small * m.small);
+    for (i = first; i < end; i++) {
+        if (!wcohi_gpu_same_shape(&rows[i], &rows[first])) continue;
+        wcohi_gpu_muon_mix(r, &rows[i], m.x, to);
+        to += (uint32_t)rows[i].count;
+    }
+    wcohi_gpu_muon_norm(r, &m);
+    for (round = 0; round < WCOHI_MUON_ROUNDS; round++) wcohi_gpu_muon_round(r, &m);
+    for (i = first, to = 0; i < end; i++) {
+        if (!wcohi_gpu_same_shape(&rows[i], &rows[first])) continue;
+        wcohi_gpu_muon_step(r, &rows[i], m.x, to);
+        to += (uint32_t)rows[i].count;
+    }
+}
+
+/* Shape by shape, each in the order of the rows. */
+static void wcohi_gpu_muon(wcohi_gpu_recorder *r)
+{
+    const wcohi_plan *plan = r->plan;
+    const size_t top = r->scratch;
+    uint32_t matrices;
+    int i, j, end;
+    for (i = 0; i < plan->row_count && !r->result; i++) {
+        for (j = 0; j < i && !wcohi_gpu_same_shape(&plan->rows[j], &plan->rows[i]);) j++;
+        if (j < i) continue; /* not the first of its shape */
+        for (; j < plan->row_count; j++) {
+            if (!wcohi_gpu_same_shape(&plan->rows[j], &plan->rows[i])) continue;
+            r->scratch = top;
+            matrices = wcohi_gpu_muon_gather(plan, j, &end);
+            wcohi_gpu_muon_rows(r, j, end, matrices);
+            j = end - 1;
+        }
+    }
+}
+
+/* Clip and the optimiser over the trained parameters, unless norm or loss is not finite. */
 static void wcohi_gpu_update(wcohi_gpu_recorder *r)
 {
     uint32_t count = (uint32_t)(r->at->gradient.bytes / sizeof(float)),
@@ -1733,6 +1911,7 @@ static void wcohi_gpu_update(wcohi_gpu_recorder *r)
     wcohi_gpu_sum_squares(r, partial, count);
     wcohi_gpu_clip(r, partial, chunks);
     wcohi_gpu_adamw(r, count);
+    if (r->plan->muon) wcohi_gpu_muon(r);
 }
 #endif
 
@@ -1811,8 +1990,6 @@ static wcoh_result wcohi_gpu_accept(const wcohi_plan *plan, wcoh_error *error)
 {
     wcoh_result result = WCOH_OK;
     int i;
-    if (plan->muon)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "optimizer is muon: Vulkan has adamw alone");
     for (i = 0; i < plan->count && !result; i++)
         if (wcohi_gpu_ops[plan->ops[i].kind].accept)
             result = wcohi_gpu_ops[plan->ops[i].kind].accept(plan, error);
@@ -3424,6 +3601,8 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     frame->clip = (float)update->clip;
     frame->correction1 = (float)(1 / (1 - pow(update->beta1, (double)update->step)));
     frame->correction2 = (float)(1 / (1 - pow(update->beta2, (double)update->step)));
+    frame->muon_rate = (float)update->muon_lr;
+    frame->momentum = (float)update->momentum;
     exec->update_slot = slot;
     return wcohi_vk_slot_send(exec, slot, &exec->at.frame, 1, commands, error);
 }
@@ -3521,13 +3700,13 @@ static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcoh_e
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* What the optimiser does to every 16 parameters: (1 if decayed, largest value). */
+/* What the optimiser does to every 16 parameters: (1 if decayed, plus 2 if Muon's, largest value). */
 static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcoh_model *model = exec->base.model;
     float *rules = (float *)(void *)exec->mapped[WCOHI_AREA_GRADIENT];
     size_t i;
-    int r;
+    int r, muon = exec->plan.muon;
     if (!exec->plan.training) return WCOH_OK;
     for (i = 0; i < model->trained_span / 16; i++) {
         rules[2 * i] = 0;
@@ -3537,7 +3716,7 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
         const wcohi_param_row *row = &model->rows[r];
         if (!row->trained) continue;
         for (i = row->offset / 16; i <= (row->offset + row->count - 1) / 16; i++) {
-            rules[2 * i] = row->decayed ? 1.0f : 0.0f;
+            rules[2 * i] = (row->decayed ? 1.0f : 0.0f) + (muon && row->matrices ? 2.0f : 0.0f);
             rules[2 * i + 1] = (float)WCOHI_MIN(row->maximum, 1e30);
         }
     }

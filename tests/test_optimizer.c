@@ -16,7 +16,8 @@ enum { batch = 3, seq = 9, vocab = 13 };
 static const char *const networks[] = {
     "vocab=13 bands=20 heads=5 layers=2 maestro=3",
     "vocab=13 bands=20 heads=5 layers=2 attention=dot ffn=mlp hidden=50 position=learned",
-    "vocab=13 bands=18 heads=4 layers=1 groups=4 attention=shared head=low_rank head_rank=5"};
+    "vocab=13 bands=18 heads=4 layers=2 groups=4 attention=shared head=low_rank head_rank=5 "
+    "ffn=kerr,gated_mlp hidden=11"};
 enum { network_count = sizeof networks / sizeof *networks };
 
 static wcoh_trainer_desc muon_desc(int threads)
@@ -207,6 +208,9 @@ static void hidden_matrices_are_muons(void)
         {"vocab=13 attention=dot", "blocks.0.attn.qkv.weight", 3},
         {"vocab=13 ffn=mlp", "blocks.0.ffn.up.weight", 1},
         {"vocab=13 ffn=mlp", "blocks.0.ffn.down.weight", 1},
+        {"vocab=13 ffn=gated_mlp", "blocks.0.ffn.up.weight", 2},
+        {"vocab=13 gate=on", "blocks.0.ffn.gate.weight", 1},
+        {"vocab=13 forgetting=on", "blocks.0.attn.forgetting.weight", 1},
         {"vocab=13 attention=frozen", "blocks.0.attn.value.weight", 0}, /* not trained */
         {"vocab=13 per_band_first=on", "blocks.0.ffn.per_band.weight", 0},
         {"vocab=13", "blocks.0.attn.value.bias", 0},

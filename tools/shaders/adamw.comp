@@ -3,7 +3,8 @@
 #define FRAME 6
 #include "frame.glsl"
 /* AdamW: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p -= lr (m^ / (sqrt v^ + eps) + decay p), with
-   g clipped. rules holds, for every 16 parameters, (1 if decayed, largest value allowed). */
+   g clipped. rules holds, for every 16 parameters, (1 if decayed, plus 2 if Muon's, largest value
+   allowed). */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) buffer Params { float params[]; };
 layout(set = 0, binding = 1, std430) buffer First { float m[]; };
@@ -20,6 +21,7 @@ void main()
     if (result[5] == 0.0) return;
     for (; i < p.count; i += stride) {
         vec2 rule = rules[i / 16u];
+        if (rule.x >= 2.0) continue;
         float d = g[i] * result[4], x = params[i], a, b;
         a = frame.beta1 * m[i] + (1.0 - frame.beta1) * d;
         b = frame.beta2 * v[i] + (1.0 - frame.beta2) * d * d;

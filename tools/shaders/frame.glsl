@@ -14,6 +14,8 @@ layout(set = 0, binding = FRAME, std430) readonly buffer Frame
     float clip;        /* 0: none */
     float correction1; /* 1 / (1 - beta1^step) */
     float correction2;
+    float muon_rate;
+    float momentum; /* Muon's */
     uint ring_start; /* dot attention in a session: position % context */
     uint noise_low;  /* key of the step, for what training drops */
     uint noise_high;
