@@ -15,9 +15,10 @@
        wave:
        gpt: --preset gpt --attention rotary --position none --lr 3e-3
 
-   A run that is finished stands in the CSV file and is never made again: Ctrl-C, a kill or a power
-   failure costs the runs under way. Each line there carries its settings, the hash of its text and
-   a check of itself; a line of the plan that has changed since is told, and is run anew.
+   A run that is finished stands in the CSV file and is never made again. One under way is kept beside
+   it (plan.csv.*.part) at Ctrl-C, and every half minute or so against a kill or a power failure; it
+   goes on there, bit for bit. Each line of the file carries its settings, the hash of its text and a
+   check of itself; a line of the plan that has changed since is told, and is run anew.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -64,7 +65,9 @@ static void lock_open(lock *l) { pthread_mutex_init(l, NULL); }
 static void lock_take(lock *l) { pthread_mutex_lock(l); }
 static void lock_give(lock *l) { pthread_mutex_unlock(l); }
 static int thread_start(thread *t, void *(*work)(void *), void *user)
-{ return pthread_create(t, NULL, work, user) == 0; }
+{
+    return pthread_create(t, NULL, work, user) == 0;
+}
 static void thread_wait(thread t) { pthread_join(t, NULL); }
 #endif
 
@@ -89,6 +92,7 @@ typedef struct trial {
     const char *settings;      /* all others, "bands=64 layers=4 ..", defaults too */
     wcoh_model_desc model;     /* resolved */
     wcoh_trainer_desc trainer; /* likewise; steps is 2^31-1 where the budget is in seconds */
+    const char *part;          /* file of the run under way, where it is kept; NULL: never */
     struct trial *same;        /* an earlier one of the same settings, rate and seed, or NULL */
     trial_state state;
     outcome got;
@@ -149,6 +153,7 @@ typedef struct request {
     const char *plan, *csv, *plots, *device, *isa_name;
     text_list data;
     long long jobs, threads;
+    double keep;
     int dry;
     wcoh_isa isa;
 } request;
@@ -212,7 +217,9 @@ static size_t line_name(const char *line)
 
 /* "plan.txt: line 3: " */
 static const char *plan_place(const plan *p, unsigned long line)
-{ return text_made("%s: line %lu: ", file_named(p->path), line); }
+{
+    return text_made("%s: line %lu: ", file_named(p->path), line);
+}
 
 /* A line of values: "seeds 1 2 3". */
 static void plan_values(plan *p, const option *options, unsigned long line, const text_list *words)
@@ -711,7 +718,9 @@ static const char *csv_field(const char *text)
 }
 
 static const char *csv_loss(double loss)
-{ return loss - loss == 0 ? text_made("%.17g", loss) : "nan"; }
+{
+    return loss - loss == 0 ? text_made("%.17g", loss) : "nan";
+}
 
 /* The line of a run, with the check of all before it. */
 static const char *csv_line(const trial *t, const char *text_hash)
@@ -1014,7 +1023,7 @@ typedef struct race {
     int count;
     lock guard;
     int next, finished, failed, unsaved;
-    double started, shown;
+    double started, keep;
     results *into;
 } race;
 
@@ -1027,10 +1036,12 @@ typedef struct runner {
 /* What the callbacks of a trainer gather. */
 typedef struct watch {
     outcome *got;
-    double marked, loss;
+    double marked, loss; /* sum of training losses since the last evaluation */
     long loss_count;
     char *curve;
     size_t used, room;
+    int evaluated; /* 1: an evaluation has just ended */
+    double kept;   /* when the run under way was kept last, or began */
 } watch;
 
 static void watch_point(watch *w, const wcoh_stats *s)
@@ -1057,6 +1068,7 @@ static int on_progress(const wcoh_stats *stats, void *user)
         if (w->loss_count) w->got->train = w->loss / (double)w->loss_count;
         w->loss = 0;
         w->loss_count = 0;
+        w->evaluated = 1;
     } else {
         w->got->seconds += now - w->marked;
         w->loss += stats->train_loss;
@@ -1101,18 +1113,123 @@ static wcoh_result trial_evaluate(const race *all, wcoh_model *model, wcoh_train
     return wcoh_model_evaluate(model, &desc, s.tokens, s.offsets[1], &got->val, NULL, error);
 }
 
+/* ---- a run under way that is kept: its checkpoint, and what the trainer does not know --------- */
+
+static const char *part_notes(const trial *t) { return text_made("%s.txt", t->part); }
+
+static void part_remove(const trial *t)
+{
+    if (!t->part) return;
+    remove(t->part);
+    remove(part_notes(t));
+}
+
+/* Two files, each whole or the one before; part_take sees whether they are of one step. */
+static void part_write(race *all, const trial *t, wcoh_trainer *trainer, watch *w)
+{
+    wcoh_stats stats;
+    const char *notes;
+    int well;
+    wcoh_trainer_stats(trainer, &stats);
+    w->kept = seconds_now();
+    if (!t->part || stats.step == 0) return;
+    lock_take(&all->guard);
+    notes = text_made("%.0f %.17g %ld %.17g %.17g %s\n", (double)stats.step, w->loss, w->loss_count,
+                      w->got->train, w->got->seconds, w->curve ? w->curve : "");
+    well = file_replace(part_notes(t), notes, strlen(notes));
+    lock_give(&all->guard);
+    if (well) wcoh_trainer_save_file(trainer, t->part, NULL); /* else it costs the run, no more */
+}
+
+/* Read the notes into the watch; returns the step that they are of, 0 without any. */
+static double part_read(const trial *t, watch *w)
+{
+    char text[256];
+    FILE *file = fopen(part_notes(t), "rb");
+    double step = 0;
+    int at = 0, got;
+    if (!file) return 0;
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    if (sscanf(text, "%lf %lf %ld %lf %lf %n", &step, &w->loss, &w->loss_count, &w->got->train,
+               &w->got->seconds, &at) != 5 ||
+        at == 0)
+        step = 0;
+    fseek(file, at, SEEK_SET);
+    while (step > 0 && (got = fgetc(file)) > ' ' - 1) {
+        if (w->used + 2 > w->room) {
+            char *longer = (char *)realloc(w->curve, 2 * w->room + 256);
+            if (!longer) break;
+            w->curve = longer;
+            w->room = 2 * w->room + 256;
+        }
+        w->curve[w->used++] = (char)got;
+        w->curve[w->used] = 0;
+    }
+    fclose(file);
+    return step;
+}
+
+/* 1 if model, trainer and watch are now as they were when the run was kept; else nothing is made. */
+static int part_take(race *all, const trial *t, const wcoh_trainer_desc *desc, wcoh_model **model,
+                     wcoh_trainer **trainer, watch *w)
+{
+    wcoh_stats stats;
+    double step = 0;
+    int same = 0;
+    if (!t->part) return 0;
+    lock_take(&all->guard);
+    if (path_exists(t->part)) step = part_read(t, w);
+    if (step > 0 && wcoh_model_load_file(model, t->part, NULL, NULL) >= 0)
+        same = strcmp(settings_text(WCOH_DESC_MODEL, wcoh_model_get_desc(*model), "", ""),
+                      settings_text(WCOH_DESC_MODEL, &t->model, "", "")) == 0;
+    lock_give(&all->guard);
+    if (same && wcoh_trainer_create(trainer, *model, desc, NULL) >= 0 &&
+        corpus_give(all->text, *trainer, NULL) >= 0 &&
+        wcoh_trainer_resume_file(*trainer, t->part, NULL) >= 0) {
+        wcoh_trainer_stats(*trainer, &stats);
+        if ((double)stats.step == step && !wcoh_trainer_notice(*trainer)) {
+            lock_take(&all->guard);
+            printf("on %s seed %s lr %s from step %.0f\n", text_shown(t->of->name), t->seed,
+                   t->rate, step);
+            lock_give(&all->guard);
+            return 1;
+        }
+    }
+    wcoh_trainer_destroy(*trainer);
+    wcoh_model_destroy(*model);
+    *trainer = NULL;
+    *model = NULL;
+    w->loss = w->got->seconds = 0;
+    w->loss_count = 0;
+    w->used = 0;
+    w->got->train = NAN;
+    return 0;
+}
+
+/* ---- a run, from its beginning or from where it was kept -------------------------------------- */
+
 /* Train to the end; a loss that is not finite ends it too, and is its outcome. */
-static wcoh_result trial_train(const race *all, wcoh_model *model, wcoh_trainer *trainer, watch *w,
-                               wcoh_error *error)
+static wcoh_result trial_train(race *all, const trial *t, wcoh_model *model, wcoh_trainer *trainer,
+                               watch *w, wcoh_error *error)
 {
     outcome *got = w->got;
     wcoh_stats stats;
     wcoh_result result = WCOH_OK;
     wcoh_trainer_stats(trainer, &stats);
-    w->marked = seconds_now();
-    while (result == WCOH_OK && !stats.done && !interrupted)
+    w->marked = w->kept = seconds_now();
+    while (result == WCOH_OK && !stats.done && !interrupted) {
         result = wcoh_trainer_run(trainer, 0, &stats, error); /* one unit of work */
-    if (interrupted && !stats.done && result >= 0) return WCOH_DONE;
+        if (result == WCOH_OK && w->evaluated && !stats.done &&
+            seconds_now() - w->kept >= all->keep) {
+            part_write(all, t, trainer, w);
+            w->marked = seconds_now();
+        }
+        w->evaluated = 0;
+    }
+    if (interrupted && !stats.done && result >= 0) {
+        part_write(all, t, trainer, w);
+        return WCOH_DONE;
+    }
     if (result < 0 && result != WCOH_E_NUMERIC) return result;
     got->val = NAN;
     if (result >= 0 && wcoh_trainer_get_desc(trainer)->eval_every < 0) {
@@ -1131,7 +1248,7 @@ static wcoh_result trial_train(const race *all, wcoh_model *model, wcoh_trainer 
 }
 
 /* Make the run: WCOH_OK, WCOH_DONE where it was interrupted, or an error. *curve is the caller's. */
-static wcoh_result trial_run(const race *all, const trial *t, wcoh_device *device, outcome *got,
+static wcoh_result trial_run(race *all, const trial *t, wcoh_device *device, outcome *got,
                              wcoh_error *error)
 {
     wcoh_trainer_desc desc = t->trainer;
@@ -1151,10 +1268,12 @@ static wcoh_result trial_run(const race *all, const trial *t, wcoh_device *devic
     }
     desc.progress = on_progress;
     desc.progress_user = &w;
-    if (result >= 0) result = wcoh_model_create(&model, &t->model, error);
-    if (!result) result = wcoh_trainer_create(&trainer, model, &desc, error);
-    if (!result) result = corpus_give(all->text, trainer, error);
-    if (!result) result = trial_train(all, model, trainer, &w, error);
+    if (result >= 0 && !part_take(all, t, &desc, &model, &trainer, &w)) {
+        result = wcoh_model_create(&model, &t->model, error);
+        if (!result) result = wcoh_trainer_create(&trainer, model, &desc, error);
+        if (!result) result = corpus_give(all->text, trainer, error);
+    }
+    if (!result) result = trial_train(all, t, model, trainer, &w, error);
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
     got->curve = w.curve;
@@ -1201,6 +1320,7 @@ static void trial_settle(race *all, trial *t, outcome *got, wcoh_result result,
     if (!results_write(all->into) && !all->unsaved++)
         say("%s: cannot write it: %s; each run that ends tries again", all->into->path,
             strerror(errno));
+    if (!all->into->waiting.count) part_remove(t);
     trial_line(all, t);
 }
 
@@ -1637,13 +1757,17 @@ static const char usage[] =
     "settings of every contender, eval: a last evaluation in windows of its own, # begins a "
     "comment.";
 
-static void request_options(request *r, option options[8])
+enum { OPTIONS = 9 };
+
+static void request_options(request *r, option options[OPTIONS])
 {
-    const option list[8] = {
+    const option list[OPTIONS] = {
         {"csv", OPTION_TEXT, &r->csv, 0, 0, "finished runs; PLAN with .csv in place of .txt"},
         {"plots", OPTION_TEXT, &r->plots, 0, 0, "pictures: OUT-curves.svg, OUT-losses.svg"},
         {"dry", OPTION_FLAG, &r->dry, 0, 0, "list what would run, and run nothing"},
         {"data", OPTION_LIST, &r->data, 0, 0, "texts to learn, in place of the plan's"},
+        {"keep", OPTION_REAL, &r->keep, 0, 1e9,
+         "seconds after which a run under way is kept too, at its next evaluation"},
         {"jobs", OPTION_WHOLE, &r->jobs, 0, 256, "runs side by side; 0: CPUs / threads"},
         {"threads", OPTION_WHOLE, &r->threads, 1, 256, "threads of each run"},
         ISA_OPTION(&r->isa_name),
@@ -1700,14 +1824,14 @@ static const char *csv_path(const request *r)
 
 static void request_read(request *r, plan *p, int argc, char **argv)
 {
-    option options[8];
+    option options[OPTIONS];
     command c;
     int i;
     request_options(r, options);
     memset(&c, 0, sizeof c);
     c.usage = usage;
     c.options = options;
-    c.option_count = 8;
+    c.option_count = OPTIONS;
     c.word_limit = 1;
     for (i = 1; i < argc; i++)
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
@@ -1771,6 +1895,13 @@ static void trials_repeat(const plan *p)
         }
 }
 
+/* Where a run under way is kept: a name that no other run has. */
+static const char *part_path(const char *csv, const trial *t, const char *text_hash)
+{
+    const char *all = text_made("%s %s %s %s", t->settings, t->rate, t->seed, text_hash);
+    return text_made("%s.%s.part", csv, hash_text(hash_more(HASH_START, all, strlen(all))));
+}
+
 /* Make what is missing and tell what there is; returns the exit status. */
 static int compare(plan *p, const request *r, const corpus *text, const char *text_hash)
 {
@@ -1790,9 +1921,12 @@ static int compare(plan *p, const request *r, const corpus *text, const char *te
     all.text = text;
     all.text_hash = text_hash;
     all.into = &found;
+    all.keep = r->keep;
     all.todo = (trial **)(void *)text_keep((size_t)count * sizeof *all.todo);
-    for (i = 0; i < count; i++)
+    for (i = 0; i < count; i++) {
+        if (p->budget != BUDGET_SECONDS) list[i]->part = part_path(found.path, list[i], text_hash);
         if (list[i]->state != TRIAL_IS_DONE) all.todo[all.count++] = list[i];
+    }
     printf("plan %s: %d contenders, %d runs, %d of them in %s\n", text_shown(file_named(p->path)),
            p->count, count, count - all.count, text_shown(found.path));
     stdout_check();
@@ -1825,6 +1959,7 @@ int main(int argc, char **argv)
     memset(&p, 0, sizeof p);
     memset(&text, 0, sizeof text);
     r.threads = 1;
+    r.keep = 30;
     r.device = "cpu";
     r.isa_name = "auto";
     p.corpus = corpus_standard();

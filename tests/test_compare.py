@@ -6,6 +6,7 @@ python3 tests/test_compare.py    CC and CFLAGS choose the compiler; BIN names a 
 holds the programs. It needs nothing beyond Python; ends with `N passed, N failed`.
 """
 import csv
+import glob
 import io
 import math
 import os
@@ -224,9 +225,10 @@ def in_parallel():
         os.remove("par.csv")
 
 
-def started(name, done):
+def started(name, done, *words):
     """A process that has finished `done` runs of the plan."""
-    process = subprocess.Popen([os.path.join(BIN, "compare"), "long.txt", "--csv", name, "--jobs", "2"],
+    process = subprocess.Popen([os.path.join(BIN, "compare"), "long.txt", "--csv", name, "--jobs", "2",
+                                *words],
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     for line in process.stdout:
         if line.startswith(b"run "):
@@ -251,13 +253,29 @@ def interrupted():
         check(read("kill.csv").startswith(kept), "what was there stays as it was")
         equal(runs_of("kill.csv"), runs_of("long.csv"), f"killed after {done}: as if it never was")
         os.remove("kill.csv")
+    for _ in range(4): # runs under way are kept at every evaluation
+        process = started("part.csv", 1, "--keep", "0")
+        time.sleep(0.1)
+        process.kill()
+        process.communicate()
+        check(glob.glob("part.csv.*.part"), "a run under way is kept")
+        if rows_of("part.csv")[14:]:
+            break
+    kept = read("part.csv")
+    for path in glob.glob("part.csv.*.part")[1:]: # a damaged one is made from its beginning
+        write(path, read(path)[:-1000])
+    out = compare("long.txt", "--csv", "part.csv")
+    check("\non " in out, f"it goes on where it was: {out}")
+    equal(runs_of("part.csv"), runs_of("long.csv"), "the same bits")
+    check(read("part.csv").startswith(kept) and not glob.glob("part.csv.*.part"),
+          "nothing is left of it")
     process = started("int.csv", 2)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate()
     equal(process.returncode, 1, "Ctrl-C: some runs are not there")
     check(re.search(rb"interrupted: \d+ of 15 runs are in int.csv; the same command goes on", err), err)
     check(re.search(rb"\| wave .* - ", out), "and the table shows what is")
-    compare("long.txt", "--csv", "int.csv")
+    check("\non " in compare("long.txt", "--csv", "int.csv"), "runs under way were kept")
     equal(runs_of("int.csv"), runs_of("long.csv"), "after Ctrl-C it goes on")
 
 
@@ -328,8 +346,8 @@ def budgets():
     equal({(r["steps"], r["tokens"]) for r in rows_of("b.csv")}, {("31", "992")}, "31.25 steps of 32")
     write("b.txt", PLAN.replace("steps 50", "seconds 0.3").replace("1 2 5", "7"))
     compare("b.txt", "--csv", "c.csv", "--jobs", "1")
-    for row in rows_of("c.csv"): # a busy machine may take its time
-        check(0.1 < float(row["seconds"]) < 3, f"about 0.3 seconds: {row['seconds']}")
+    seconds = [float(row["seconds"]) for row in rows_of("c.csv")]
+    check(0.05 < max(seconds) < 6, f"about 0.3 seconds, on a busy machine too: {seconds}")
     check("\nrun " not in compare("b.txt", "--csv", "c.csv"), "runs by time are kept too")
 
 
