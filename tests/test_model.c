@@ -854,6 +854,26 @@ static void fields_survive_text(void)
     }
 }
 
+static void only_heads_with_a_gain_listen(void)
+{
+    static const char *const bad[] = {"forgetting=on attention=rotary", "loudness=on attention=dot",
+                                      "loudness=on attention=frozen"};
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_model_desc desc;
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        char name[16];
+        desc = model_desc_of(bad[i]);
+        desc.vocab = 7;
+        CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+        snprintf(name, sizeof name, "%.6s", bad[i]);
+        CHECK_TEXT(error.text, name);
+        CHECK_TEXT(error.text, "no layer's attention is coherence or shared");
+    }
+    desc = model_desc_of("vocab=7 forgetting=on loudness=on attention=dot,shared layers=2");
+    CHECK_SAY(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK, "%s", error.text);
+}
+
 static void bad_text_is_refused(void)
 {
     static const char *const bad[] = {"",   " ",   "1 ",  "x",     "1x",  "--1", "1e",
@@ -2517,6 +2537,30 @@ static void streams_equal_batches(void)
                         is_short() ? 150 : 1500, 0);
 }
 
+/* Their matrices start at 0 and take no number from the generator: to rounding of the sums. */
+static void a_new_network_that_listens_is_the_one_that_does_not(void)
+{
+    wcoh_model_desc plain = model_desc_of("vocab=65 seed=3"), listens = plain;
+    wcoh_model *a, *b;
+    double *x, *y;
+    int i;
+    listens.forgetting = listens.loudness = WCOH_SWITCH_ON;
+    a = model_of(&plain);
+    b = model_of(&listens);
+    CHECK(wcoh_model_trained_count(b) - wcoh_model_trained_count(a) == 4 * 16 * (128 + 129));
+    CHECK(param_of(b, "blocks.3.attn.forgetting.weight").count == 16 * 128);
+    CHECK(param_of(b, "blocks.3.attn.damping_raw").count == 16);
+    CHECK(param_of(b, "blocks.3.attn.loudness.bias").count == 16);
+    random_tokens(text, 300, 65, 4);
+    x = batched_logits(a, text, 300);
+    y = batched_logits(b, text, 300);
+    for (i = 0; x && y && i < 300 * 65; i++)
+        if (!CHECK_SAY(fabs(x[i] - y[i]) < 2e-5, "logit %d: %g, %g", i, x[i], y[i])) break;
+    free(x), free(y);
+    wcoh_model_destroy(a);
+    wcoh_model_destroy(b);
+}
+
 static void settings_stream_as_they_train(void)
 {
     static const char *const settings[] = {
@@ -2939,6 +2983,8 @@ int main(void)
     RUN(a_mixed_stack_has_the_rows_of_its_kinds);
     RUN(a_gated_mlp_has_the_parameters_of_a_plain_one);
     RUN(bad_text_is_refused);
+    RUN(only_heads_with_a_gain_listen);
+    RUN(a_new_network_that_listens_is_the_one_that_does_not);
     RUN(refused_text_is_harmless_in_its_sentence);
     RUN(results_have_names_and_sentences);
     RUN(nothing_leaks);

@@ -1432,7 +1432,7 @@ static wcoh_real *param_of(const wcoh_model *model, const char *name, size_t *co
 }
 
 /* With W_out = 1, no feed-forward and values V: after - before must be map times V. */
-static void check_inspection(wcoh_attention attention, wcoh_block_form block)
+static void check_inspection(wcoh_attention attention, wcoh_block_form block, wcoh_switch listens)
 {
     static const char *const ffn[2] = {"blocks.0.ffn.out.weight", "blocks.0.ffn.out.bias"};
     wcoh_model_desc desc;
@@ -1456,6 +1456,7 @@ static void check_inspection(wcoh_attention attention, wcoh_block_form block)
     desc.heads = H;
     desc.attention = attention;
     desc.block = block;
+    desc.forgetting = desc.loudness = listens;
     if (!CHECK_SAY(wcoh_model_create(&model, &desc, &error) == WCOH_OK, "%s", error.text)) return;
     for (i = 0; i < wcoh_model_param_count(model); i++) {
         wcoh_param p;
@@ -1515,11 +1516,12 @@ static void check_inspection(wcoh_attention attention, wcoh_block_form block)
 
 static void inspected_maps_are_the_models_own(void)
 {
-    check_inspection(WCOH_ATTENTION_COHERENCE, WCOH_BLOCK_PARALLEL);
-    check_inspection(WCOH_ATTENTION_SHARED, WCOH_BLOCK_SEQUENTIAL);
-    check_inspection(WCOH_ATTENTION_FROZEN, WCOH_BLOCK_PARALLEL_SHARED);
-    check_inspection(WCOH_ATTENTION_DOT, WCOH_BLOCK_PARALLEL);
-    check_inspection(WCOH_ATTENTION_ROTARY, WCOH_BLOCK_SEQUENTIAL);
+    check_inspection(WCOH_ATTENTION_COHERENCE, WCOH_BLOCK_PARALLEL, WCOH_SWITCH_OFF);
+    check_inspection(WCOH_ATTENTION_SHARED, WCOH_BLOCK_SEQUENTIAL, WCOH_SWITCH_OFF);
+    check_inspection(WCOH_ATTENTION_COHERENCE, WCOH_BLOCK_PARALLEL, WCOH_SWITCH_ON);
+    check_inspection(WCOH_ATTENTION_FROZEN, WCOH_BLOCK_PARALLEL_SHARED, WCOH_SWITCH_OFF);
+    check_inspection(WCOH_ATTENTION_DOT, WCOH_BLOCK_PARALLEL, WCOH_SWITCH_OFF);
+    check_inspection(WCOH_ATTENTION_ROTARY, WCOH_BLOCK_SEQUENTIAL, WCOH_SWITCH_OFF);
 }
 
 static void waves_of_a_new_model_are_as_documented(void)
