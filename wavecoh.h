@@ -11787,24 +11787,44 @@ S_(fn) void S_(wave_step_reals)(wcoh_real *row, size_t pitch, const wcoh_real *v
     WCOHI_STORE(number, S_(add)(S_(add)(a, b), S_(add)(c, d)), n);
 }
 
-/* cg = c G, z += F, sum of cg z returned, z *= decay */
+/* The denominators: cg = c G, z += F, sum of cg z returned, z *= decay; four sums in turn. */
+#define WCOHI_STEP_SUM(a)                                                                          \
+    do {                                                                                           \
+        double now_ = (double)*z + *f;                                                             \
+        *cg = *c * *g;                                                                             \
+        *z = (WCOHI_STEP_TYPE)(decay * now_);                                                      \
+        a = a + *cg * now_;                                                                        \
+        z++, cg++, c++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS;                              \
+    } while (0)
+#define WCOHI_STEP_SUMS                                                                            \
+    double s0 = 0, s1 = 0, s2 = 0, s3 = 0, next;                                                   \
+    for (; count >= 4; count -= 4) {                                                               \
+        WCOHI_STEP_SUM(s0);                                                                        \
+        WCOHI_STEP_SUM(s1);                                                                        \
+        WCOHI_STEP_SUM(s2);                                                                        \
+        WCOHI_STEP_SUM(s3);                                                                        \
+    }                                                                                              \
+    for (; count > 0; count--) {                                                                   \
+        WCOHI_STEP_SUM(s0);                                                                        \
+        next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;                                           \
+    }                                                                                              \
+    return s0 + s1 + (s2 + s3);
+#define WCOHI_STEP_TYPE double
 S_(fn)
-double S_(wave_step_sums)(const wcohi_wave_memory *memory, double *cg, const double *c,
-                          const double *f, const double *g, double decay, int count)
+double S_(wave_step_sums)(double *z, double *cg, const double *c, const double *f, const double *g,
+                          double decay, int count)
 {
-    double *z = (double *)memory->z, sum[4] = {0, 0, 0, 0};
-    wcoh_real *y = (wcoh_real *)memory->z;
-    int j;
-    for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS) {
-        double now = (memory->reals ? (double)y[j] : z[j]) + *f, next = sum[0];
-        cg[j] = c[j] * *g;
-        if (memory->reals) y[j] = (wcoh_real)(decay * now);
-        else z[j] = decay * now;
-        sum[0] = sum[1], sum[1] = sum[2], sum[2] = sum[3];
-        sum[3] = next + cg[j] * now;
-    }
-    return sum[0] + sum[1] + (sum[2] + sum[3]);
+    WCOHI_STEP_SUMS
 }
+#undef WCOHI_STEP_TYPE
+#define WCOHI_STEP_TYPE wcoh_real
+S_(fn)
+double S_(wave_step_real_sums)(wcoh_real *z, double *cg, const double *c, const double *f,
+                               const double *g, double decay, int count)
+{
+    WCOHI_STEP_SUMS
+}
+#undef WCOHI_STEP_TYPE
 
 /* Before a row is heard, where rows listen: the states fade by its own damping, e^{-softplus x} =
    1 / (1 + e^x), or by the head's; its features f are as loud as it says. raw: of this head. */
@@ -11836,10 +11856,11 @@ void S_(wave_step_read)(const wcohi_wave_memory *memory, const wcohi_wave_terms 
                         const wcohi_wave_room *room)
 {
     int count = 2 * terms->order + 1, pitch = (int)memory->pitch, j, e;
-    const double *f = room->key + lane;
+    const double *f = room->key + lane, *g = room->query + lane, *c = terms->coefficient;
     double *cg = room->scaled, inverse;
-    inverse = 1 / S_(wave_step_sums)(memory, cg, terms->coefficient, f, room->query + lane,
-                                     decay, count);
+    inverse = memory->reals ? S_(wave_step_real_sums)((wcoh_real *)memory->z, cg, c, f, g, decay, count)
+                            : S_(wave_step_sums)((double *)memory->z, cg, c, f, g, decay, count);
+    inverse = 1 / inverse;
     if (memory->reals) {
         wcoh_real *v = room->packed, *number = v + pitch, *fr = room->weight, *cr = room->product;
         for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS)
