@@ -81,7 +81,9 @@
      WAVECOH_PLAIN                  tests only: every op once more, in plain C (wcohi_<op>_plain)
 
    MEMORY    An object takes one block through the allocator of its desc, or lives in a block that
-             you hand over; *_size tells how much, before. Nothing is allocated after creation.
+             you hand over; *_size tells how much, before. Nothing is allocated after creation; files
+             take a temporary block.
+   CROWDS    wcoh_crowd steps many sessions over one model as one batch; each keeps its own bits.
    ERRORS    A negative wcoh_result is a failure: the wcoh_error you gave (or none) is filled, and
              nothing prints, exits, asserts on input, or is left half made. So ask `< 0`: a trainer
              whose run is over returns WCOH_DONE, which is 1.
@@ -125,7 +127,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 128 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 130 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -11812,15 +11814,11 @@ S_(fn) void S_(wave_step_reals)(wcoh_real *row, size_t pitch, const wcoh_real *v
 #define WCOHI_STEP_TYPE double
 S_(fn)
 double S_(wave_step_sums)(double *z, double *cg, const double *c, const double *f, const double *g,
-                          double decay, int count)
-{
-    WCOHI_STEP_SUMS
-}
+                          double decay, int count){WCOHI_STEP_SUMS}
 #undef WCOHI_STEP_TYPE
 #define WCOHI_STEP_TYPE wcoh_real
-S_(fn)
-double S_(wave_step_real_sums)(wcoh_real *z, double *cg, const double *c, const double *f,
-                               const double *g, double decay, int count)
+S_(fn) double S_(wave_step_real_sums)(wcoh_real *z, double *cg, const double *c, const double *f,
+                                      const double *g, double decay, int count)
 {
     WCOHI_STEP_SUMS
 }
@@ -11858,8 +11856,9 @@ void S_(wave_step_read)(const wcohi_wave_memory *memory, const wcohi_wave_terms 
     int count = 2 * terms->order + 1, pitch = (int)memory->pitch, j, e;
     const double *f = room->key + lane, *g = room->query + lane, *c = terms->coefficient;
     double *cg = room->scaled, inverse;
-    inverse = memory->reals ? S_(wave_step_real_sums)((wcoh_real *)memory->z, cg, c, f, g, decay, count)
-                            : S_(wave_step_sums)((double *)memory->z, cg, c, f, g, decay, count);
+    inverse = memory->reals
+                  ? S_(wave_step_real_sums)((wcoh_real *)memory->z, cg, c, f, g, decay, count)
+                  : S_(wave_step_sums)((double *)memory->z, cg, c, f, g, decay, count);
     inverse = 1 / inverse;
     if (memory->reals) {
         wcoh_real *v = room->packed, *number = v + pitch, *fr = room->weight, *cr = room->product;

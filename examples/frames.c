@@ -166,7 +166,8 @@ static void play(game *g)
         g->bins[bin]++;
         g->total += spent;
         if (spent > g->worst) g->worst = spent;
-        for (next += 1.0 / 60; !g->fast && seconds_now() < next;) {} /* a game waits for the screen */
+        for (next += 1.0 / 60; !g->fast && seconds_now() < next;) {
+        } /* a game waits for the screen */
     }
 }
 
@@ -201,7 +202,8 @@ int main(int argc, char **argv)
     program_name = "frames";
     g.characters = 64;
     memset(&c, 0, sizeof c);
-    c.usage = "[options]\nThe frame loop of a game whose characters are foreseen by a crowd that learns.";
+    c.usage =
+        "[options]\nThe frame loop of a game whose characters are foreseen by a crowd that learns.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
     options_read(&c, argc, argv);

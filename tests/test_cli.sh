@@ -4,7 +4,7 @@
 # that already holds the programs. Ends with `N passed, N failed`.
 
 . "$(dirname "$0")/program_tests.sh"
-build_programs hello train sample eval
+build_programs hello frames train sample eval
 train=$bin/train sample=$bin/sample eval=$bin/eval
 
 silent_out() { [ ! -s out ]; }
@@ -35,6 +35,13 @@ done_line="^done( val $number)? steps [0-9]+ seconds [0-9]+\.[0-9] params [0-9]+
 
 succeeds "$bin/hello"
 ok "hello writes a line of text" [ "$(wc -c <out)" -gt 100 ]
+
+# ---- frames ------------------------------------------------------------------------------------
+
+succeeds "$bin/frames" --fast --seconds 2 --characters 5
+ok "frames counts its frames" has '^5 characters, 120 frames: [0-9.]+ ms a frame'
+ok "frames saves and loads a mind" has '^a mind of [0-9]+ bytes was saved and loaded$'
+ok "frames tells what was foreseen" has '^acts foreseen: [0-9.]+ % in the first'
 
 # ---- --help ------------------------------------------------------------------------------------
 

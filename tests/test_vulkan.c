@@ -502,6 +502,7 @@ static void session_compare(wcoh_device *device, const char *settings)
     randomise(model, 11);
     random_tokens(tokens, HEARD, 65, 3);
     memset(&wanted, 0, sizeof wanted);
+    wanted.gain = 12; /* they change under it */
     CHECK(wcoh_session_create(&cpu, model, &wanted, &error) == WCOH_OK);
     wanted.prefill = 19; /* streams are cut elsewhere than the CPU's */
     wanted.device = device;
