@@ -649,7 +649,7 @@ int main(int argc, char **argv)
     double begun = wcohi_seconds();
     uint32_t *text;
     request r;
-    program_name = "bench";
+    program_begin("bench");
     memset(&r, 0, sizeof r);
     r.isa = "auto";
     request_read(&r, argc, argv);

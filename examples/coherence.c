@@ -772,7 +772,7 @@ static int json_wanted(int argc, char **argv)
 int main(int argc, char **argv)
 {
     int i, bad = 0, json;
-    program_name = "coherence";
+    program_begin("coherence");
     json = json_wanted(argc, argv);
     run_experiments();
     if (json) print_json();

@@ -21,7 +21,6 @@
 #else
 #include <unistd.h>
 #if defined(__STRICT_ANSI__) && !defined(__cplusplus) /* strict C99 hides these */
-extern int fileno(FILE *file);
 extern int fsync(int handle);
 extern char *realpath(const char *path, char *real);
 extern int truncate(const char *path, off_t size);

@@ -1954,7 +1954,7 @@ int main(int argc, char **argv)
     plan p;
     corpus text;
     int status, vocab, i;
-    program_name = "compare";
+    program_begin("compare");
     memset(&r, 0, sizeof r);
     memset(&p, 0, sizeof p);
     memset(&text, 0, sizeof text);

@@ -429,7 +429,7 @@ int main(int argc, char **argv)
     request r;
     size_t size;
     char *bytes;
-    program_name = "convert";
+    program_begin("convert");
     memset(&r, 0, sizeof r);
     request_read(&r, argc, argv);
     if (path_exists(r.to) && path_same(r.from, r.to))

@@ -656,7 +656,7 @@ int main(int argc, char **argv)
     names n;
     request r;
     int count, bands;
-    program_name = "embed_report";
+    program_begin("embed_report");
     memset(&r, 0, sizeof r);
     r.spectral.seed = 1;
     request_read(&r, argc, argv);

@@ -138,7 +138,7 @@ int main(int argc, char **argv)
     size_t scored = 0;
     double loss;
     int i;
-    program_name = "eval";
+    program_begin("eval");
     memset(&r, 0, sizeof r);
     memset(&all, 0, sizeof all);
     r.unknown.words = UNKNOWN_WORDS;

@@ -1213,7 +1213,7 @@ static void from_model(const request *r)
 int main(int argc, char **argv)
 {
     request r;
-    program_name = "inspect";
+    program_begin("inspect");
     memset(&r, 0, sizeof r);
     r.tokens = 128;
     r.unknown.words = UNKNOWN_WORDS;

@@ -259,7 +259,7 @@ int main(int count, char **words)
 {
     curve curves[RUNS];
     int runs = count - 2, i;
-    program_name = "plot";
+    program_begin("plot");
     for (i = 1; i < count; i++)
         if (words[i][0] == '-' && words[i][1]) {
             word_choose("the option", words[i], "--help -h");

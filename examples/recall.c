@@ -281,7 +281,7 @@ static void bench(const request *r)
 int main(int argc, char **argv)
 {
     request r;
-    program_name = "recall";
+    program_begin("recall");
     memset(&r, 0, sizeof r);
     r.desc.packet = WCOH_PACKET_DFT;
     r.query.score = WCOH_SCORE_COSINE;

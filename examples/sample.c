@@ -107,7 +107,7 @@ int main(int argc, char **argv)
     double started, seconds;
     long long i;
     int said = 0;
-    program_name = "sample";
+    program_begin("sample");
     memset(&r, 0, sizeof r);
     memset(&flow, 0, sizeof flow);
     flow.tame = stdout_is_terminal();

@@ -23,7 +23,29 @@
 #define COMMON_USED(attribute)
 #endif
 
+#if !defined(_WIN32) && defined(__STRICT_ANSI__) && !defined(__cplusplus) /* strict C99 hides it */
+extern int fileno(FILE *file);
+#endif
+
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+/* ---- the program ------------------------------------------------------------------------------- */
+
+static const char *program_name = "example";
+
+/* The first line of main. A standard stream that is closed gets a place that cannot be written to:
+   else the next file opened would take its number, and with it all that is printed. */
+COMMON_USED(__unused__)
+static void program_begin(const char *name)
+{
+#ifndef _WIN32
+    FILE *file;
+    do file = fopen("/dev/null", "rb");
+    while (file && fileno(file) < 3);
+    if (file) fclose(file);
+#endif
+    program_name = name;
+}
 
 /* ---- memory until the end -------------------------------------------------------------------- */
 
@@ -31,7 +53,6 @@ typedef struct text_block {
     struct text_block *next;
 } text_block;
 
-static const char *program_name = "example";
 static text_block *text_blocks; /* so that whoever looks for leaks sees that they are kept */
 
 /* `size` bytes and a NUL behind them, for the rest of the program. */

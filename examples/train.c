@@ -852,7 +852,7 @@ int main(int argc, char **argv)
     corpus text;
     run r;
     int status;
-    program_name = "train";
+    program_begin("train");
     memset(&ask, 0, sizeof ask);
     memset(&text, 0, sizeof text);
     memset(&r, 0, sizeof r);

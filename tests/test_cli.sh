@@ -681,6 +681,11 @@ if [ -c /dev/full ]; then
         "$train" --data text --out log.safetensors $small --steps 400 --eval-every 100 --log /dev/full
     succeeds "$eval" full.safetensors text
     refuses 1 '^train: /dev/full: ' "$train" --data text --out /dev/full $small --steps 2
+    last='train >&-'
+    "$train" --data text --out closed.safetensors $small --steps 40 --eval-every 20 --log closed.csv 2>err >&-
+    status=$?
+    ok "a closed stdout is one sentence" one_sentence 1 'cannot write to stdout; the model of step 0 is saved in closed.safetensors'
+    ok "and what would be printed goes into no file" same "$(cat closed.csv)" 'step,train,val,lr,grad_norm,tokens,seconds'
     ok "/dev/full is still a device, alone" same "$(ls -d /dev/full* | wc -l | tr -d ' ')" 1
     succeeds "$train" --data text --out /dev/null $small --steps 2
     ok "/dev/null too" same "$(ls -d /dev/null* | wc -l | tr -d ' ')" 1

@@ -118,6 +118,13 @@ refuses 2 'a part is "sesion".*did you mean session' "$bin/bench" gemm sesion
 refuses 2 'isa is "sse3".*did you mean sse2' "$bin/bench" --isa sse3 gemm
 refuses 2 'no option --ias; .*did you mean --isa' "$bin/bench" --ias scalar
 refuses 2 'the option is "--hlep".*did you mean --help' "$bin/plot" --hlep
+# ---- a closed stdout: what would be printed goes into no file ----
+last='embed_report >&-'
+"$bin/embed_report" v.npy --draws 2 --pairs pairs --names names --plots closed 2>err >&-
+status=$?
+ok "is one sentence" one_sentence 1 'cannot write to stdout'
+ok "and the pictures are pictures" [ "$(head -c 5 closed-near.svg)" = '<svg ' ]
+
 # ---- an option that this call would not heed is refused ----
 refuses 2 '^recall: --row is for ask alone' "$bin/recall" build v.store v.npy --row 7
 refuses 2 '^recall: --first-bin is for ask and bench alone' "$bin/recall" build v.store v.npy --first-bin 7

@@ -1,0 +1,62 @@
+#!/bin/sh
+# Every fuzzer for a short while, with the loop of mutations in fuzz.h and the sanitizers that are
+# here: sh tests/test_fuzz.sh. FUZZ_SECONDS (3) is the time of each target; for a long run take
+# libFuzzer, by the lines in the fuzzers' first comments. Ends with `N passed, N failed`.
+
+cd "$(dirname "$0")/.." || exit 1
+root=$PWD
+work=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
+trap 'rm -rf "$work"' 0
+passed=0
+failed=0
+how="${CC:-cc} -O1"
+echo 'int main(void) { return 0; }' > "$work/empty.c"
+for cc in clang gcc; do # -O0: building takes longer than running
+    san="$cc -O0 -g -fsanitize=address,undefined -fno-sanitize-recover=all"
+    if $san -o "$work/empty" "$work/empty.c" 2> /dev/null && "$work/empty"; then how=$san && break; fi
+done
+[ "$how" = "$san" ] || echo "not run: sanitizers of the fuzzers (none here)"
+ASAN_OPTIONS=detect_leaks=0 # a program that gives up leaves its memory to the system
+export ASAN_OPTIONS
+
+cd "$work" || exit 1
+# build NAME SOURCE FLAGS
+build() { $how $3 -w -o "$1" "$root/tests/$2.c" -lm -lpthread > "$1.log" 2>&1; }
+build files fuzz_files & build text fuzz_text & wait
+build toolkit fuzz_toolkit & build api fuzz_api & wait
+build plot fuzz_programs -DPLOT & build report fuzz_programs -DREPORT & wait
+build inspect fuzz_programs -DINSPECT & build train fuzz_programs -DTRAIN & wait
+
+mkdir seeds && ./files seeds
+printf '1,2.5,,1e-3,0.5,768,0.1\n2,2.4,2.3,1e-3,0.5,768,0.1\n' > log
+printf 'king\nqueen\n\n\303\251 man\r\nboy' > names
+printf 'syn 0 1\nsyn 2 3\n\n"a b" "1" 2\nx\t3\t4\n' > pairs
+awk 'BEGIN { for (i = 0; i < 20; i++) printf "%d waves of the s\303\251a\r\n", i * 7919 % 263 }' > text.txt
+
+# fuzz PROGRAM TARGET SEED ..: as long as it says so, nothing failed
+fuzz() {
+    program=$1 target=$2
+    shift 2
+    if "./$program" -t "${FUZZ_SECONDS:-3}" "$target" "$@" > out 2>&1; then
+        passed=$((passed + 1))
+    else
+        failed=$((failed + 1))
+        echo "FAILED: $program, $target"
+        cat "$program.log"
+        tail -n 20 out
+        [ -e "$target.input" ] && od -An -tx1 "$target.input" | head -n 40
+    fi
+}
+fuzz files file seeds/*
+for target in tokenizer flow sequences; do fuzz text $target text.txt; done
+for target in circle texts; do fuzz toolkit $target pairs; done
+for target in training inference toolkit; do fuzz api $target; done
+fuzz plot plot log
+fuzz report names names
+fuzz report pairs pairs
+for target in maps weights; do fuzz inspect $target seeds/model* seeds/foreign*; done
+fuzz train text text.txt
+fuzz train log log
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
