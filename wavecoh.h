@@ -14576,7 +14576,7 @@ static double wcohi_field_number(const wcoh_field *field, const void *desc)
 WCOHI_COLD void wcohi_field_put(const wcoh_field *field, void *desc, double value)
 {
     unsigned char *member = (unsigned char *)desc + field->offset;
-    int integer = (int)value;
+    int integer = field->kind == WCOH_FIELD_REAL ? 0 : (int)value;
     if (field->kind == WCOH_FIELD_REAL) memcpy(member, &value, sizeof value);
     else memcpy(member, &integer, sizeof integer);
 }
