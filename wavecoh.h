@@ -531,6 +531,11 @@ typedef enum wcoh_optimizer {
     WCOH_OPTIMIZER_MUON   /* Jordan and others, 2024: for hidden matrices; AdamW for the rest */
 } wcoh_optimizer;
 
+typedef enum wcoh_schedule {
+    WCOH_SCHEDULE_COSINE, /* from the warm-up on the rate falls by half a cosine */
+    WCOH_SCHEDULE_WSD     /* it stays, and falls so in the last fifth (Hu et al., MiniCPM, 2024) */
+} wcoh_schedule;
+
 /* All zero is the trainer found best for the default model. wcoh_fields(WCOH_DESC_TRAINER). */
 typedef struct wcoh_trainer_desc {
     int batch; /* B windows a micro-batch */
@@ -539,7 +544,8 @@ typedef struct wcoh_trainer_desc {
     wcoh_optimizer optimizer;
     double lr;      /* peak learning rate */
     double muon_lr; /* the same of Muon's matrices: it goes up and down as lr does */
-    double lr_end;  /* its share at the end of the cosine; negative: constant after warm-up */
+    double lr_end;  /* its share at the end of the run; negative: constant after warm-up */
+    wcoh_schedule schedule;
     int warmup;    /* steps; negative: none */
     double beta1, beta2, epsilon;
     double muon_momentum;
@@ -14395,7 +14401,10 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_LIVE_REAL(T, muon_lr, 4e-3, 1e-9, WCOHI_RATE_MOST, 0,
                     "peak learning rate of Muon's matrices; it goes up and down as lr does"),
     WCOHI_LIVE_REAL(T, lr_end, 0.1, 1e-9, 1, 1,
-                    "share of lr at the end of the cosine; negative: constant lr"),
+                    "share of lr at the end of the run; negative: constant lr"),
+    WCOHI_CHOICE(
+        T, schedule, "cosine wsd",
+        "the rate falls all the way after the warm-up, or stays and falls in the last fifth"),
     WCOHI_LIVE_INT(T, warmup, 100, 1, 2147483647, 1, "steps of linear warm-up; negative: none"),
     WCOHI_REAL(T, beta1, 0.9, 1e-6, 0.999999, 1, "AdamW first moment; negative: 0"),
     WCOHI_REAL(T, beta2, 0.99, 1e-6, 0.9999999, 0, "AdamW second moment"),
@@ -18879,17 +18888,21 @@ static void wcohi_run_noise(wcoh_trainer *trainer)
 
 /* ---- the schedule ---------------------------------------------------------------------------- */
 
+#define WCOHI_STABLE 0.8 /* of the way after the warm-up, with warm-up/stable/decay */
+
 /* A learning rate of step `step` (0 is the first): linear warm-up from where the turn began to its
-   peak, then a cosine to lr_end * peak at the last step; without end it stays there. A final decay is
-   that cosine alone, from the rate where it began. */
+   peak, then a cosine to lr_end * peak at the last step, at once or after a stable part; without end
+   it stays there. A final decay is that cosine alone, from the rate where it began. */
 static double wcohi_rate_at(const wcoh_trainer_desc *desc, const wcohi_train_state *state,
                             uint64_t step, double peak, double began)
 {
     double from = peak, end = desc->lr_end, warmup = WCOHI_MAX(desc->warmup, 0);
-    double at = (double)(step - state->turn_step), length, share;
+    double at = (double)(step - state->turn_step), length, share,
+           stable = desc->schedule == WCOH_SCHEDULE_WSD ? WCOHI_STABLE : 0;
     if (state->turn == WCOHI_TURN_KEEP) return began;
     if (state->turn == WCOHI_TURN_FALL) {
         from = began;
+        stable = 0;
         end = end < 0 || from <= 0 ? end : WCOHI_MIN(peak * end / from, 1.0); /* it never rises */
         warmup = 0;
     }
@@ -18897,6 +18910,7 @@ static double wcohi_rate_at(const wcoh_trainer_desc *desc, const wcohi_train_sta
     length = desc->steps - (double)state->turn_step - warmup;
     if (end < 0 || desc->steps < 0 || length <= 0) return from;
     share = WCOHI_MIN((at - warmup) / length, 1.0);
+    if (stable > 0) share = WCOHI_MAX(share - stable, 0.0) / (1 - stable);
     return from * (end + (1 - end) * 0.5 * (1 + cos(wcohi_pi * share)));
 }
 
