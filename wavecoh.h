@@ -745,6 +745,14 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
 /* Logits [vocab] after the last token heard; NULL before the first. Valid until the next call. */
 WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session);
 WCOH_API uint64_t wcoh_session_position(const wcoh_session *session); /* tokens heard */
+/* The same as probabilities -> p [vocab], summing to 1. Errors: WCOH_E_DATA before the first token,
+   WCOH_E_NUMERIC (logits that are not finite). */
+WCOH_API wcoh_result wcoh_session_probabilities(const wcoh_session *session, wcoh_real *p,
+                                                wcoh_error *error);
+/* Hear tokens and tell how surprising each was: nats [count], -log p(tokens[i]) given all before it,
+   log vocab for the first of all. Errors as wcoh_session_step; on one of them nothing was heard. */
+WCOH_API wcoh_result wcoh_session_surprise(wcoh_session *session, const uint32_t *tokens,
+                                           size_t count, double *nats, wcoh_error *error);
 /* Make `to` continue exactly as `from` would (two sessions of one model). Errors:
    WCOH_E_MISMATCH. */
 WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *from,
@@ -796,6 +804,9 @@ WCOH_API wcoh_result wcoh_crowd_hear(wcoh_crowd *crowd, int id, const uint32_t *
    hears the next. */
 WCOH_API const wcoh_real *wcoh_crowd_logits(const wcoh_crowd *crowd, int id);
 WCOH_API uint64_t wcoh_crowd_position(const wcoh_crowd *crowd, int id); /* symbols heard */
+/* As wcoh_session_probabilities. */
+WCOH_API wcoh_result wcoh_crowd_probabilities(const wcoh_crowd *crowd, int id, wcoh_real *p,
+                                              wcoh_error *error);
 /* Make member `to` continue exactly as `from` would; its own draws stay its own. */
 WCOH_API wcoh_result wcoh_crowd_copy(wcoh_crowd *crowd, int to, int from, wcoh_error *error);
 
@@ -816,7 +827,7 @@ typedef struct wcoh_logit_bias {
     float bias;
 } wcoh_logit_bias;
 
-/* All zero is greedy: each filter is off at 0. Applied in this order: bias, repetition penalty,
+/* All zero is greedy: each filter is off at 0. Applied in this order: allowed, bias, repetition penalty,
    temperature, top-k, top-p, min-p. */
 typedef struct wcoh_sample_desc {
     int top_k;          /* keep the k most likely; 0: all */
@@ -830,6 +841,7 @@ typedef struct wcoh_sample_desc {
     uint64_t seed;         /* used by whoever makes the wcoh_rng */
     const wcoh_logit_bias *bias;
     int bias_count;
+    const unsigned char *allowed; /* [vocab] 0: never this token (the rules of a game); NULL: all */
 } wcoh_sample_desc;
 
 /* Check the settings. Errors: WCOH_E_ARGUMENT, the sentence names field, value and range;
@@ -17168,6 +17180,42 @@ WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)
 WCOH_API uint64_t wcoh_session_position(const wcoh_session *session)
 { return session ? session->crowd.members[0].position : 0; }
 
+/* Sum of e^{logit - top}, top the largest. */
+static double wcohi_logits_total(const wcoh_real *logits, int vocab, double *top)
+{
+    double sum = 0;
+    int i;
+    for (*top = (double)logits[0], i = 1; i < vocab; i++) *top = WCOHI_MAX(*top, (double)logits[i]);
+    for (i = 0; i < vocab; i++) sum += exp((double)logits[i] - *top);
+    return sum;
+}
+
+WCOH_API wcoh_result wcoh_crowd_probabilities(const wcoh_crowd *crowd, int id, wcoh_real *p,
+                                              wcoh_error *error)
+{
+    const wcoh_real *logits;
+    double top, sum;
+    int i, vocab;
+    wcoh_result result = wcohi_crowd_check(crowd, id, error);
+    if (result) return result;
+    if (!p) return wcohi_null("p", error);
+    if (!(logits = wcoh_crowd_logits(crowd, id)))
+        return wcohi_fail(error, WCOH_E_DATA, "nothing was heard yet");
+    vocab = crowd->model->desc.vocab;
+    sum = wcohi_logits_total(logits, vocab, &top);
+    if (!wcohi_is_finite(sum) || !wcohi_is_finite(top))
+        return wcohi_fail(error, WCOH_E_NUMERIC, "a logit is not finite");
+    for (i = 0; i < vocab; i++) p[i] = (wcoh_real)(exp((double)logits[i] - top) / sum);
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_session_probabilities(const wcoh_session *session, wcoh_real *p,
+                                                wcoh_error *error)
+{
+    if (!session) return wcohi_null("session", error);
+    return wcoh_crowd_probabilities(&session->crowd, 0, p, error);
+}
+
 /* The member's last tokens, at most `most`, oldest first -> to. */
 static int wcohi_crowd_heard(const wcoh_crowd *crowd, int id, uint32_t *to, int most)
 {
@@ -17408,6 +17456,24 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
     return session->crowd.engine.device->table->loss(session->crowd.engine.exec, nats, error);
 }
 
+WCOH_API wcoh_result wcoh_session_surprise(wcoh_session *session, const uint32_t *tokens,
+                                           size_t count, double *nats, wcoh_error *error)
+{
+    size_t i;
+    wcoh_result result;
+    if (!nats && count > 0) return wcohi_null("nats", error);
+    result = wcohi_session_check(session, tokens, count, error);
+    for (i = 0; !result && i < count; i++) {
+        const wcoh_real *logits = wcoh_session_logits(session);
+        int vocab = session->crowd.model->desc.vocab;
+        double top = 0;
+        nats[i] = log(logits ? wcohi_logits_total(logits, vocab, &top) : (double)vocab);
+        if (logits) nats[i] += top - (double)logits[tokens[i]];
+        result = wcohi_session_hear(session, tokens + i, NULL, 1, error);
+    }
+    return result;
+}
+
 static wcoh_result wcohi_member_sample(wcoh_crowd *crowd, int id, const wcoh_sample_desc *desc,
                                        wcoh_rng *rng, uint32_t *token, wcoh_error *error)
 {
@@ -17484,6 +17550,8 @@ static void wcohi_draw_bias(wcohi_draw *draw, const wcoh_sample_desc *desc)
         if (wcohi_is_minus_infinity(bias->bias)) wcohi_draw_drop(draw, (int)bias->token);
         else wcohi_draw_put(draw, bias->token, logit + (double)bias->bias);
     }
+    for (i = 0; desc->allowed && i < draw->vocab; i++)
+        if (!desc->allowed[i]) wcohi_draw_drop(draw, i);
 }
 
 /* Repetition penalty r (Keskar et al., CTRL, 2019): x -> x / r if x > 0, else x * r, once for each
@@ -17664,7 +17732,8 @@ static wcoh_result wcohi_draw_open(wcohi_draw *draw, const wcoh_sample_desc *des
     if (result) return result;
     wcohi_draw_collect(draw);
     if (draw->candidates > 0) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_NUMERIC, "none of the %d logits is finite", vocab);
+    return wcohi_fail(error, WCOH_E_NUMERIC, "none of the %d logits is finite%s", vocab,
+                      desc->allowed ? " and allowed" : "");
 }
 
 WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,

@@ -565,6 +565,68 @@ static void the_window_is_as_long_as_it_says(void)
     wcoh_model_destroy(model);
 }
 
+/* Surprises add up to what wcoh_session_score says, and are the logs of the probabilities. */
+static void surprises_are_logs_of_probabilities(void)
+{
+    wcoh_model *model = model_number(0);
+    wcoh_session *a = session_of(model, WCOH_ISA_AUTO), *b = session_of(model, WCOH_ISA_AUTO);
+    wcoh_real p[13];
+    uint32_t tokens[30], next = 4;
+    double nats[30], sum = 0, score, total = 0;
+    int i;
+    random_tokens(tokens, 30, 13, 8);
+    CHECK(wcoh_session_probabilities(a, p, &error) == WCOH_E_DATA);
+    CHECK_TEXT(error.text, "nothing was heard yet");
+    CHECK(wcoh_session_surprise(a, tokens, 30, nats, &error) == WCOH_OK);
+    CHECK(wcoh_session_position(a) == 30);
+    CHECK_NEAR(nats[0], log(13.0), 1e-12);
+    for (i = 1; i < 30; i++) sum += nats[i];
+    CHECK(wcoh_session_score(b, tokens, 30, &score, &error) == WCOH_OK);
+    CHECK_NEAR(sum, score, 1e-5 * score); /* the score is summed over rows of products at once */
+    CHECK(wcoh_session_probabilities(a, p, &error) == WCOH_OK);
+    for (i = 0; i < 13; i++) total += (double)p[i];
+    CHECK_NEAR(total, 1, 1e-6);
+    CHECK(wcoh_session_surprise(a, &next, 1, nats, &error) == WCOH_OK);
+    CHECK_NEAR(nats[0], -log((double)p[4]), 1e-6);
+    tokens[2] = 13;
+    CHECK(wcoh_session_surprise(a, tokens, 3, nats, &error) == WCOH_E_TOKEN);
+    CHECK(wcoh_session_position(a) == 31);
+    wcoh_session_destroy(a);
+    wcoh_session_destroy(b);
+    wcoh_model_destroy(model);
+}
+
+/* Rules of a game: what is not allowed is never drawn, greedy or not. */
+static void only_what_is_allowed_is_drawn(void)
+{
+    wcoh_model *model = model_number(0);
+    wcoh_crowd_desc desc = crowd_desc(1, WCOH_ISA_AUTO);
+    wcoh_crowd *crowd = crowd_of(model, &desc);
+    wcoh_sample_desc drawing;
+    unsigned char allowed[13] = {0};
+    uint32_t symbol = 3, token, seen = 0;
+    int id, i;
+    memset(&drawing, 0, sizeof drawing);
+    wcoh_crowd_join(crowd, &id, NULL);
+    CHECK(wcoh_crowd_hear(crowd, id, &symbol, 1, &error) == WCOH_OK);
+    CHECK(wcoh_crowd_sample(crowd, id, &drawing, NULL, &symbol, &error) == WCOH_OK);
+    drawing.allowed = allowed;
+    CHECK(wcoh_crowd_sample(crowd, id, &drawing, NULL, &token, &error) == WCOH_E_NUMERIC);
+    CHECK_TEXT(error.text, "none of the 13 logits is finite and allowed");
+    allowed[(symbol + 1) % 13] = allowed[(symbol + 5) % 13] = 1;
+    CHECK(wcoh_crowd_sample(crowd, id, &drawing, NULL, &token, &error) == WCOH_OK);
+    CHECK(allowed[token]);
+    drawing.temperature = 5;
+    for (i = 0; i < 100; i++) {
+        CHECK(wcoh_crowd_sample(crowd, id, &drawing, NULL, &token, &error) == WCOH_OK);
+        if (!CHECK(token < 13 && allowed[token])) break;
+        seen |= 1u << token;
+    }
+    CHECK(seen == (1u << (symbol + 1) % 13 | 1u << (symbol + 5) % 13)); /* and each of them is */
+    wcoh_crowd_destroy(crowd);
+    wcoh_model_destroy(model);
+}
+
 int main(void)
 {
     RUN(a_member_is_a_session);
@@ -580,5 +642,7 @@ int main(void)
     RUN(nothing_is_allocated_after_creation);
     RUN(members_draw_by_themselves);
     RUN(the_window_is_as_long_as_it_says);
+    RUN(surprises_are_logs_of_probabilities);
+    RUN(only_what_is_allowed_is_drawn);
     return test_end();
 }

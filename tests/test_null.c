@@ -346,7 +346,8 @@ static void session_calls_need_their_pointers(void)
     wcoh_sample_desc sampling;
     wcoh_rng rng = wcoh_rng_seed(1);
     wcoh_session *made = session;
-    double nats;
+    wcoh_real chances[7];
+    double nats, surprises[4];
     memset(&desc, 0, sizeof desc);
     memset(&sampling, 0, sizeof sampling);
     CHECK(CALL(wcoh_session_size, NULL, &desc, &error) == 0 && error.code == WCOH_E_ARGUMENT);
@@ -367,6 +368,12 @@ static void session_calls_need_their_pointers(void)
     CHECK(wcoh_session_position(session) == 0);
     CHECK(CALL(wcoh_session_logits, NULL) == NULL);
     CHECK(CALL(wcoh_session_position, NULL) == 0);
+    REFUSE(wcoh_session_probabilities, NULL, chances);
+    REFUSE(wcoh_session_probabilities, session, NULL);
+    REFUSE(wcoh_session_surprise, NULL, tokens, 4, surprises);
+    REFUSE(wcoh_session_surprise, session, NULL, 4, surprises);
+    REFUSE(wcoh_session_surprise, session, tokens, 4, NULL);
+    ALLOW(wcoh_session_surprise, session, NULL, 0, NULL);
     REFUSE(wcoh_session_copy, NULL, session);
     REFUSE(wcoh_session_copy, session, NULL);
     CHECK(wcoh_session_step(session, 1, &error) == WCOH_OK);
@@ -384,6 +391,7 @@ static void crowd_calls_need_their_pointers(void)
     wcoh_sample_desc sampling;
     wcoh_rng rng = wcoh_rng_seed(1);
     wcoh_crowd *crowd, *made;
+    wcoh_real chances[7];
     int id = 0;
     memset(&desc, 0, sizeof desc);
     memset(&sampling, 0, sizeof sampling);
@@ -413,6 +421,8 @@ static void crowd_calls_need_their_pointers(void)
     ALLOW(wcoh_crowd_hear, crowd, id, NULL, 0);
     CHECK(CALL(wcoh_crowd_logits, NULL, 0) == NULL);
     CHECK(CALL(wcoh_crowd_position, NULL, 0) == 0);
+    REFUSE(wcoh_crowd_probabilities, NULL, id, chances);
+    REFUSE(wcoh_crowd_probabilities, crowd, id, NULL);
     REFUSE(wcoh_crowd_copy, NULL, 0, 0);
     CHECK(wcoh_crowd_hear(crowd, id, tokens, 1, &error) == WCOH_OK);
     REFUSE(wcoh_crowd_sample, NULL, id, &sampling, &rng, tokens);
