@@ -1,10 +1,11 @@
 /* Fuzzer of the example programs with every text and file that they read: logs (plot), names and
-   pairs (embed_report), maps and weights of any file (inspect), texts, and logs that go on (train).
+   pairs (embed_report), maps and weights of any file (inspect), texts, and logs that go on (train),
+   plans and finished runs (compare).
    A whole program runs on each input: it ends with a status of its own, a failure is one sentence, its
    JSON is whole, its pictures are XML, everything printed is UTF-8 that steers no terminal.
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DPLOT -DFUZZ=use_plot -o fuzz tests/fuzz_programs.c -lm
    -DREPORT -DFUZZ=use_names (or use_pairs), -DINSPECT -DFUZZ=use_maps (or use_weights), -DTRAIN
-   -DFUZZ=use_text (or use_log): those with -lpthread
+   -DFUZZ=use_text (or use_log), -DCOMPARE -DFUZZ=use_plan (or use_runs): those with -lpthread
    ./fuzz -max_len=4000 -max_total_time=60                 in a folder of its own: it writes files there
    Without -DFUZZ: cc -DPLOT -o once tests/fuzz_programs.c -lm && ./once -t 60 plot a.csv (or FILE ..) */
 #define _POSIX_C_SOURCE 200809L /* open_memstream */
@@ -135,6 +136,8 @@ static jmp_buf program_end;
 #include "../examples/inspect.c"
 #elif defined(TRAIN)
 #include "../examples/train.c"
+#elif defined(COMPARE)
+#include "../examples/compare.c"
 #endif
 #undef main
 #undef stdout
@@ -426,6 +429,40 @@ static void use_log(const uint8_t *data, size_t size)
 }
 
 FUZZ_UNUSED static const fuzz_target targets[] = {{"text", use_text}, {"log", use_log}};
+
+#elif defined(COMPARE)
+
+static void compare_files(void)
+{
+    char *words[] = {"compare", "fuzz.plan", "--csv", "fuzz.runs",
+                     "--data",  "fuzz.txt",  "--dry", NULL};
+    write_file("fuzz.txt", "the calm and the rough sea, and then the calm one again, and again",
+               66);
+    run_program(7, words, 0);
+}
+
+static void use_plan(const uint8_t *data, size_t size)
+{
+    remove("fuzz.runs");
+    write_file("fuzz.plan", data, size);
+    compare_files();
+}
+
+/* Rows below a head that is right. */
+static void use_runs(const uint8_t *data, size_t size)
+{
+    static const char lines[] = "budget steps 3\nseeds 1 2\nall: --batch 1 --seq 4 --layers 1\na: "
+                                "--bands 8\nb: --bands 16 --lr 0.1\n";
+    static char text[1 << 17];
+    if (size + sizeof CSV_HEAD > sizeof text - 2) return;
+    write_file("fuzz.plan", lines, sizeof lines - 1);
+    memcpy(text, CSV_HEAD "\n", sizeof CSV_HEAD);
+    memcpy(text + sizeof CSV_HEAD, data, size);
+    write_file("fuzz.runs", text, sizeof CSV_HEAD + size);
+    compare_files();
+}
+
+FUZZ_UNUSED static const fuzz_target targets[] = {{"plan", use_plan}, {"runs", use_runs}};
 
 #endif
 

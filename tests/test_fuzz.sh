@@ -26,11 +26,13 @@ build files fuzz_files & build text fuzz_text & wait
 build toolkit fuzz_toolkit & build api fuzz_api & wait
 build plot fuzz_programs -DPLOT & build report fuzz_programs -DREPORT & wait
 build inspect fuzz_programs -DINSPECT & build train fuzz_programs -DTRAIN & wait
+build compare fuzz_programs -DCOMPARE
 
 mkdir seeds && ./files seeds
 printf '1,2.5,,1e-3,0.5,768,0.1\n2,2.4,2.3,1e-3,0.5,768,0.1\n' > log
 printf 'king\nqueen\n\n\303\251 man\r\nboy' > names
 printf 'syn 0 1\nsyn 2 3\n\n"a b" "1" 2\nx\t3\t4\n' > pairs
+printf '# a plan\nbudget steps 3\nseeds 1 2\nlr 3e-3 4e-3\nall: --batch 2\na: --bands 8\nb b: --lr 1e-3\n' > plan.txt
 awk 'BEGIN { for (i = 0; i < 20; i++) printf "%d waves of the s\303\251a\r\n", i * 7919 % 263 }' > text.txt
 
 # fuzz PROGRAM TARGET SEED ..: as long as it says so, nothing failed
@@ -57,6 +59,8 @@ fuzz report pairs pairs
 for target in maps weights; do fuzz inspect $target seeds/model* seeds/foreign*; done
 fuzz train text text.txt
 fuzz train log log
+fuzz compare plan plan.txt
+fuzz compare runs log
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
