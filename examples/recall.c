@@ -186,15 +186,17 @@ static void *read_pieces(void *user)
     return NULL;
 }
 
+enum { THREADS = 256 }; /* as many as a search takes */
+
 /* Seconds of one read of all pieces by that many threads. */
 static double read_once(const pieces *all, int threads)
 {
-    reader readers[64];
+    reader readers[THREADS];
     double start = seconds_now();
     uint64_t sum = 0;
     int i;
 #ifndef _WIN32
-    pthread_t made[64];
+    pthread_t made[THREADS];
     for (i = 1; i < threads; i++) {
         readers[i].all = all;
         readers[i].first = i;
@@ -238,7 +240,7 @@ static void bench(const request *r)
     wcoh_resonance_hit hits[1024];
     wcoh_rng rng = wcoh_rng_seed(1);
     wcoh_error error;
-    threads = threads > 64 ? 64 : threads;
+    threads = threads > THREADS ? THREADS : threads;
     desc.dimensions = n;
     desc.cpu.threads = threads;
     desc.memory.alloc = piece_alloc;
