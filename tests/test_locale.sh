@@ -1,0 +1,92 @@
+#!/bin/sh
+# Numbers in files, settings and sentences are the same whatever the host program's locale: a game
+# that has called setlocale writes a decimal comma with printf, and wavecoh.h writes none.
+# Run from anywhere: sh tests/test_locale.sh. CC chooses the compiler. Ends with `N passed, N failed`.
+
+root=$(cd "$(dirname "$0")/.." && pwd) || exit 1
+work=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
+trap 'rm -rf "$work"' 0
+cd "$work" || exit 1
+passed=0
+failed=0
+ok() { # DESCRIPTION COMMAND ..
+    what=$1
+    shift
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); echo "FAILED: $what"; fi
+}
+
+cat > game.c << 'END'
+#define WAVECOH_IMPLEMENTATION
+#include "wavecoh.h"
+#include <locale.h>
+
+/* game LOCALE MODEL TRAINER [RESUME] */
+int main(int argc, char **argv)
+{
+    static uint32_t text[400];
+    wcoh_model_desc desc;
+    wcoh_trainer_desc training, read;
+    wcoh_model *model;
+    wcoh_trainer *trainer;
+    wcoh_stats stats;
+    wcoh_error error;
+    char value[64];
+    int i;
+    if (!setlocale(LC_ALL, argv[1])) return 3;
+    fprintf(stderr, "%.1f", 1.5);
+    for (i = 0; i < 400; i++) text[i] = (uint32_t)(i * i % 7);
+    memset(&desc, 0, sizeof desc);
+    memset(&training, 0, sizeof training);
+    desc.vocab = 7, desc.bands = 4, desc.heads = 2, desc.layers = 1;
+    training.batch = 2, training.seq = 8;
+    if (wcoh_field_set(WCOH_DESC_MODEL, &desc, "gain", "2.75", &error)) puts(error.text);
+    if (wcoh_field_set(WCOH_DESC_TRAINER, &training, "lr", "1.25e-3", &error)) puts(error.text);
+    if (wcoh_field_set(WCOH_DESC_TRAINER, &training, "lr", "0,5", &error)) puts(error.text);
+    if (wcoh_field_set(WCOH_DESC_TRAINER, &training, "lr", "99.5", &error)) puts(error.text);
+    wcoh_field_get(WCOH_DESC_TRAINER, &training, "lr", value, sizeof value);
+    puts(value);
+    if (wcoh_model_create(&model, &desc, &error) < 0) return 4;
+    if (argc > 4) {
+        if (wcoh_trainer_read_desc_file(&read, argv[4], &error) < 0) puts(error.text);
+        puts(read.lr == training.lr ? "the same rate" : "another rate");
+        if (wcoh_model_read_file(model, argv[4], &error) < 0) puts(error.text);
+    }
+    if (wcoh_trainer_create(&trainer, model, &training, &error) < 0) return 5;
+    wcoh_trainer_set_data(trainer, text, 300, text + 300, 100, &error);
+    if (argc > 4 && wcoh_trainer_resume_file(trainer, argv[4], &error) < 0) puts(error.text);
+    for (i = 0; i < 5; i++) wcoh_trainer_step(trainer, &stats, &error);
+    printf("%lu %.0f\n", (unsigned long)stats.step, stats.train_loss * 1e9);
+    if (wcoh_model_save_note_file(model, "0.5", argv[2], &error) < 0) puts(error.text);
+    if (wcoh_trainer_save_file(trainer, argv[3], &error) < 0) puts(error.text);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    return 0;
+}
+END
+# shellcheck disable=SC2086
+${CC:-cc} -std=c99 -O1 -I"$root" -o game game.c -lm -lpthread || exit 1
+mkdir places
+if ! localedef -i de_DE -f UTF-8 places/comma > localedef.log 2>&1 && [ ! -d places/comma ]; then
+    echo "not run: numbers under a locale with a decimal comma (no localedef, or no de_DE)"
+    echo "0 passed, 0 failed"
+    exit 0
+fi
+LOCPATH=$work/places
+export LOCPATH
+./game C c.model c.run > c.out 2> c.err
+./game comma d.model d.run > d.out 2> d.err
+ok "printf writes a comma there" [ "$(cat c.err) $(cat d.err)" = '1.5 1,5' ]
+ok "settings are read and refused alike" cmp -s c.out d.out
+ok "a comma is no decimal point" grep -q '^lr is "0,5": expected a number' d.out
+ok "sentences have points" grep -q '^lr is 99.5: allowed are 1e-9 to 10' d.out
+ok "and so have values" grep -qx '0.00125' d.out
+ok "a model's file is the same to the byte" cmp -s c.model d.model
+./game C e.model e.run d.run > e.out 2> e.err
+./game comma f.model f.run c.run > f.out 2> f.err
+ok "a run goes on from the other's file" cmp -s e.out f.out
+ok "at its rate" grep -qx 'the same rate' f.out
+ok "to the same weights" cmp -s e.model f.model
+ok "which are ten steps old" grep -q '^10 ' f.out
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
