@@ -4749,6 +4749,9 @@ static const wcohi_reason wcohi_reasons[] = {
     {ENFILE, "too many open files"},
     {ENAMETOOLONG, "the path is too long"},
     {EIO, "input/output error"},
+#ifdef ELOOP
+    {ELOOP, "its links lead in a circle"},
+#endif
 };
 
 static int wcohi_posix_code(int failed)
@@ -5182,6 +5185,7 @@ WCOHI_COLD wcoh_result wcohi_path_create(wcohi_path_writer *writer, wcoh_io *io,
     writer->system = NULL;
     writer->code = 0;
     if (!path) return wcohi_null("path", error);
+    if (!*path) return wcohi_fail(error, WCOH_E_ARGUMENT, "the path is empty");
     code = system->resolve(system->user, path, writer->target, sizeof writer->target, &mode,
                            &writer->special);
     if (!code && !writer->special && system->sweep) system->sweep(system->user, writer->target);

@@ -377,6 +377,7 @@ static void check_targets(const request *r)
     targets_of(r, targets);
     for (i = 0; i < TARGETS; i++) {
         const char *path = targets[i].path, *reason;
+        if (path && !*path) fail(EXIT_USAGE, "%s needs the name of a file", targets[i].option);
         if (!path || path_is_special(path)) continue;
         if (path_is_folder(path)) fail(EXIT_FAILED, "%s: cannot save there: it is a folder", path);
         /* a log that goes on is only appended to, which needs no place beside it */

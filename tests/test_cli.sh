@@ -123,6 +123,11 @@ refuses 1 '^train: binary: byte [0-9]+ of the text \(0xff\) is not UTF-8' "$trai
 refuses 2 '^train: wavecoh.h is neither here nor one folder up' "$train"
 refuses 1 '^train: nowhere/model: cannot save there' "$train" --data text --out nowhere/model
 refuses 1 '^train: folder: cannot save there: it is a folder' "$train" --data text --out folder
+refuses 2 '^train: --out needs the name of a file' "$train" --data text --out ''
+refuses 2 '^train: --log needs the name of a file' "$train" --data text --log ''
+ln -s circle2 circle1
+ln -s circle1 circle2
+refuses 1 '^train: circle1: cannot save there: its links lead in a circle' "$train" --data text --out circle1
 ok "a refusal prints nothing on stdout" silent_out
 for file in nowhere empty text bare.safetensors folder; do
     refuses 1 "^sample: $file: " "$sample" $file

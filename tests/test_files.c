@@ -1338,6 +1338,8 @@ static void a_path_is_checked_without_touching_what_is_there(void)
     CHECK_TEXT(error.text, "nowhere/model.safetensors: ");
     CHECK(wcoh_path_check(".", &error) == WCOH_E_IO);
     CHECK(wcoh_path_check(NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_path_check("", &error) == WCOH_E_ARGUMENT); /* nothing can be renamed to it */
+    CHECK_TEXT(error.text, "the path is empty");
 }
 
 static void a_note_comes_back_and_the_weights_with_it(void)
