@@ -18,6 +18,9 @@
 #include <float.h>
 #include <math.h>
 #include <sys/stat.h>
+#ifndef S_ISREG
+#define S_ISREG(mode) (((mode)&S_IFMT) == S_IFREG)
+#endif
 
 #ifdef WAVECOH_PNG
 #if defined(__GNUC__)
@@ -128,6 +131,16 @@ static void plot_remember(const char *path)
 static void plot_give_up(const char *path)
 {
     fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno ? errno : EIO));
+}
+
+/* Half a picture is none: it goes, unless it went to a device. */
+static void plot_spoilt(const char *path)
+{
+    struct stat file;
+    int reason = errno;
+    if (stat(path, &file) == 0 && S_ISREG(file.st_mode)) remove(path);
+    errno = reason;
+    plot_give_up(path);
 }
 
 /* Opens PREFIX-NAME.svg (name NULL: PREFIX.svg), NAME made fit for a file; -2, -3 .. is added where
@@ -482,12 +495,12 @@ static void plot_close(plot *p)
 {
     int ok = fputs("</svg>\n", p->svg) >= 0 && !ferror(p->svg);
     ok = fclose(p->svg) == 0 && ok;
-    if (!ok) plot_give_up(text_made("%s.svg", p->path));
+    if (!ok) plot_spoilt(text_made("%s.svg", p->path));
 #ifdef WAVECOH_PNG
     plot_coarsen(p);
     if (!stbi_write_png(text_made("%s.png", p->path), p->width, p->height, 3, p->fine,
                         3 * p->width))
-        plot_give_up(text_made("%s.png", p->path));
+        plot_spoilt(text_made("%s.png", p->path));
 #endif
     free(p->fine);
 }

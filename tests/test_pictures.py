@@ -9,7 +9,9 @@ import json
 import math
 import os
 import re
+import resource
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -814,6 +816,17 @@ def a_full_disk_is_said(text):
     write("c.csv", HEAD + "1,4,,1,1,1,1\n")
     os.symlink("/dev/full", "full.svg")
     refuses(r"^plot: full.svg: cannot write it", "plot", "full", "c.csv")
+    check(os.path.exists("full.svg"), "what leads to a device stays")
+
+    def little_room():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
+
+    done = subprocess.run([os.path.join(bin_folder, "plot"), "half", "c.csv"], capture_output=True,
+                          preexec_fn=little_room)
+    check(done.returncode == 1 and b"half.svg: cannot write it" in done.stderr,
+          f"a picture that finds no room: {done.stderr!r}")
+    check(not os.path.exists("half.svg"), "half a picture is taken away")
 
 
 start = os.getcwd()
