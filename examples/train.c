@@ -81,6 +81,8 @@ static void request_check(request *r, const command *c, int argc, char **argv)
              r->resume ? "resume" : "from");
     if (r->corpus.val.count && option_given(c, argc, argv, "val_share"))
         fail(EXIT_USAGE, "--val is a text of its own: --val-share goes without it");
+    if (r->trainer.eval_every < 0)
+        options_only(c, argc, argv, "patience target_val", "runs that are evaluated");
     if (!fixed) bands_check(c, &r->model, option_given(c, argc, argv, "heads") != NULL);
     if (seconds && (steps || r->resume))
         fail(EXIT_USAGE,

@@ -87,6 +87,7 @@ refuses 2 '^train: "word" is one argument too many' "$train" word
 refuses 2 '^sample: "b" is one argument too many' "$sample" a b
 refuses 2 '^sample: a model is needed' "$sample"
 refuses 2 '^eval: a model and a text are needed' "$eval" model
+refuses 2 '^train: --patience is for runs that are evaluated alone' "$train" --data text --eval-every -1 --patience 3
 refuses 2 '^train: bands is -3: allowed are 1 to 65536' "$train" --bands -3
 refuses 2 '^train: lr is "fast": expected a number' "$train" --lr fast
 refuses 2 '^train: steps is 1.5: expected a whole number' "$train" --steps 1.5
