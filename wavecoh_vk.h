@@ -823,13 +823,10 @@ typedef struct wcohi_gpu_attention {
     wcohi_gpu_view logsum, delta;         /* [N,H] */
 } wcohi_gpu_attention;
 
-/* Flags of attend.glsl. */
-enum { WCOHI_GPU_ADD = 1, WCOHI_GPU_LISTENS = 2 };
-
 /* Where a dispatch of attend.glsl finds its arrays, and its grid. */
 typedef struct wcohi_gpu_pairs {
     wcoh_push_attend push;
-    uint32_t columns; /* of a thread: specialization constant 0 */
+    uint32_t specs[2]; /* columns of a thread; 1: rows listen (coherence alone) */
     uint32_t tiles, chunks;
     wcohi_gpu_view left, right, value; /* bindings 0, 1, 2 */
     wcohi_gpu_view depths;             /* the last of coherence attention */
@@ -844,9 +841,9 @@ static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wco
     t.push.seq = (uint32_t)r->pass.seq;
     t.push.heads = (uint32_t)op->heads;
     t.push.wide = wide;
-    t.columns = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
+    t.specs[0] = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
     t.tiles = wcohi_gpu_ceil((uint32_t)r->pass.seq, 32);
-    t.chunks = wcohi_gpu_ceil(wide, 8 * t.columns);
+    t.chunks = wcohi_gpu_ceil(wide, 8 * t.specs[0]);
     return t;
 }
 
@@ -855,7 +852,7 @@ static void wcohi_gpu_attend(wcohi_gpu_recorder *r, const wcohi_op *op, int shad
 {
     const wcohi_gpu_view views[6] = {t->left, t->right, t->value, wcohi_gpu_data(r, op->out),
                                      logsum,  t->depths};
-    wcohi_gpu_dispatch(r, shader, &t->columns, views, op->kind == WCOHI_COHERENCE ? 6 : 5, &t->push,
+    wcohi_gpu_dispatch(r, shader, t->specs, views, op->kind == WCOHI_COHERENCE ? 6 : 5, &t->push,
                        sizeof t->push, t->tiles, t->push.heads * t->chunks,
                        (uint32_t)r->pass.batch);
 }
@@ -926,7 +923,7 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
     t.push.value_stride = wcohi_gpu_width(r, op->in2);
     t.push.value_column = (uint32_t)op->column;
     t.push.stride = wcohi_gpu_width(r, op->in); /* raw phasors, of the query */
-    t.push.flags = wcohi_gpu_listens(op) ? WCOHI_GPU_LISTENS : 0;
+    t.specs[1] = (uint32_t)wcohi_gpu_listens(op);
     return t;
 }
 
@@ -1112,7 +1109,7 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(r, op, &aux);
-    uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads, listens = t.push.flags;
+    uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads, listens = t.specs[1];
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), raw = wcohi_gpu_data(r, op->in),
                    draw = wcohi_gpu_ddata(r, op->in);
     wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)batch * t.tiles * 3 * heads);
@@ -1124,11 +1121,11 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
         t.left, t.right, t.value,  dout,  aux.logsum, aux.delta, wcohi_gpu_ddata(r, op->in2),
         raw,    draw,    t.depths, slopes};
     wcohi_gpu_attend_delta(r, op, aux.delta);
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, &t.columns, queries, t.push, t.tiles,
-                       heads, batch);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, t.specs, queries, t.push, t.tiles, heads,
+                       batch);
     t.push.column = (uint32_t)op->key_column;
-    if (t.push.column == 0) t.push.flags |= WCOHI_GPU_ADD; /* shared: to what the queries wrote */
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, &t.columns, keys, t.push, t.tiles,
+    t.push.flags = t.push.column == 0; /* shared: adds to what the queries wrote */
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, t.specs, keys, t.push, t.tiles,
                        heads * t.chunks, batch);
     if (listens) wcohi_gpu_coherence_listen_back(r, op, slopes);
     wcohi_gpu_coherence_finish(r, op, partial, batch * t.tiles);
@@ -1247,11 +1244,11 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     const wcohi_gpu_view keys[8] = {t.left,     t.right,   t.value, dout,
                                     aux.logsum, aux.delta, dqkv,    to};
     wcohi_gpu_attend_delta(r, op, aux.delta);
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_QUERY, &t.columns, queries, t.push, t.tiles,
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_QUERY, t.specs, queries, t.push, t.tiles,
                        heads * t.chunks, batch);
     t.push.column = width;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, &t.columns, keys, t.push, t.tiles,
-                       heads * t.chunks, batch);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, t.specs, keys, t.push, t.tiles, heads * t.chunks,
+                       batch);
     if (op->rotary) wcohi_gpu_rotate(r, op, to, 2 * width, dqkv, 3 * width, 1);
 }
 #endif

@@ -15,6 +15,7 @@ layout(constant_id = 0) const uint CW = 1; /* columns of a thread */
 #ifdef COHERENCE
 layout(set = 0, binding = 0, std430) readonly buffer Coefficients { vec4 coefficients[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Phasors { vec4 phasors[]; };
+layout(constant_id = 1) const uint LISTENS = 0; /* 1: rows bring dampings or loudnesses */
 layout(set = 0, binding = DEPTHS, std430) readonly buffer Depths { vec4 depths[]; };
 #else
 layout(set = 0, binding = 0, std430) readonly buffer Queries { float queries[]; };
@@ -33,7 +34,6 @@ layout(push_constant) uniform Attend
 p;
 
 const uint ADD = 1u; /* the shared form: keys add to what queries wrote */
-const uint LISTENS = 2u;
 
 shared float scores[32 * 33];
 shared float other[32 * 33];
@@ -83,7 +83,7 @@ void load_phasors(uint q0, uint k0)
         left[tid * 33u + 1u] = a.y;
         right[tid * 33u] = b.z;
         right[tid * 33u + 1u] = b.w;
-        if ((p.flags & LISTENS) != 0u) {
+        if (LISTENS != 0u) {
             vec4 c = depths[(first + q) * p.heads + head], d = depths[(first + k) * p.heads + head];
             left[tid * 33u + 2u] = c.x;
             left[tid * 33u + 3u] = c.y;
@@ -112,7 +112,7 @@ void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], ou
              b = vec2(right[k * 33u], right[k * 33u + 1u]);
         cosine[i] = a.x * b.x + a.y * b.y;
         sine[i] = a.y * b.x - a.x * b.y;
-        if ((p.flags & LISTENS) != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(q, k);
+        if (LISTENS != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(q, k);
         else block[i] = c.x * (cosine[i] - 1.0) - c.y * (float(q0 + q) - float(k0 + k));
     }
     barrier();

@@ -33,7 +33,7 @@ void add_phases()
 {
     if (tid < 32u)
         for (uint q = 0u; q < 32u; q++) row_a[tid] -= other[q * 33u + tid];
-    if (tid < 32u && (p.flags & LISTENS) != 0u)
+    if (tid < 32u && LISTENS != 0u)
         for (uint q = 0u; q < 32u; q++) row_b[tid] += left[q * 33u + tid];
 }
 
@@ -47,7 +47,7 @@ void write_phases(uint k0)
     if (sqrt(r2) < 1e-6) g = 0.0;
     draw[at] = (add ? draw[at] : 0.0) - z.y * g;
     draw[at + 1u] = (add ? draw[at + 1u] : 0.0) + z.x * g;
-    if ((p.flags & LISTENS) != 0u) slopes[(first + k0 + tid) * p.heads + head] = row_b[tid];
+    if (LISTENS != 0u) slopes[(first + k0 + tid) * p.heads + head] = row_b[tid];
 }
 #endif
 
@@ -75,7 +75,7 @@ void main()
             scores[at] = block[i];
 #ifdef COHERENCE
             other[at] = -coefficients[head].x * sine[i] * d[i];
-            if ((p.flags & LISTENS) != 0u) left[at] = d[i];
+            if (LISTENS != 0u) left[at] = d[i];
 #else
             other[at] = d[i];
 #endif
