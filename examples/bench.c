@@ -2,7 +2,7 @@
    machine's own limit, measured in the same run: compare ratios, not seconds.
    cc -O2 examples/bench.c -o bench -lm -lpthread
    ./bench                  everything (two minutes)
-   ./bench gemm math step session crowd long threads memory  some of it; --isa avx2 forces a path
+   ./bench gemm math step muon session crowd long threads memory  some of it; --isa avx2 forces a path
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h" /* a bench may look inside: it calls wcohi_gemm and the kernels directly */
@@ -316,7 +316,7 @@ typedef struct step_work {
 } step_work;
 
 static void step_open(step_work *work, const wcoh_model_desc *model, int batch, int seq,
-                      int threads, const uint32_t *text)
+                      int threads, const uint32_t *text, wcoh_optimizer optimizer)
 {
     wcoh_model_desc desc = *model;
     wcoh_trainer_desc training;
@@ -325,6 +325,7 @@ static void step_open(step_work *work, const wcoh_model_desc *model, int batch, 
     training.batch = batch;
     training.seq = seq;
     training.steps = 1000000;
+    training.optimizer = optimizer;
     training.eval_every = -1;
     training.cpu.threads = threads;
     training.cpu.isa = forced;
@@ -369,7 +370,7 @@ static double bench_step(const char *name, const wcoh_model_desc *desc, int batc
     step_work work;
     timing time;
     size_t calls;
-    step_open(&work, desc, batch, seq, threads, text);
+    step_open(&work, desc, batch, seq, threads, text, WCOH_OPTIMIZER_ADAMW);
     step_call(&work);
     calls = work.count.calls;
     time = measure(step_call, &work, ROUNDS);
@@ -405,6 +406,45 @@ static void bench_threads(const uint32_t *text)
     double eight = bench_step("default", &desc, 12, 64, 8, 0, text);
     printf("threads: 2 are %.2f x as fast as 1; 8 take %.2f x the time of 2 (%d CPUs here)\n",
            one / two, eight / two, wcoh_cpu_count());
+}
+
+/* What Muon's steps take beyond AdamW's, of steps in pairs: the median, and between which shares half
+   of the pairs lie. */
+static void bench_muon_pairs(const char *name, const wcoh_model_desc *desc, const uint32_t *text)
+{
+    enum { PAIRS = 101 };
+    step_work work[2];
+    double share[PAIRS], first = 0;
+    int pair, i;
+    for (i = 0; i < 2; i++) {
+        step_open(&work[i], desc, 12, 64, 1, text, i ? WCOH_OPTIMIZER_MUON : WCOH_OPTIMIZER_ADAMW);
+        step_call(&work[i]);
+    }
+    for (pair = 0; pair < PAIRS; pair++) {
+        double took[2];
+        for (i = 0; i < 2; i++) {
+            int which = (pair + i) % 2; /* each goes first as often */
+            double start = cpu_seconds();
+            step_call(&work[which]);
+            took[which] = cpu_seconds() - start;
+        }
+        share[pair] = (took[1] - took[0]) / took[0];
+        first += took[0] / PAIRS;
+    }
+    qsort(share, PAIRS, sizeof *share, by_value);
+    printf(
+        "muon %-8s 12 x 64, 1 thread: a step takes %.2f (%.2f to %.2f) more than AdamW's %.2f ms\n",
+        name, share[PAIRS / 2], share[PAIRS / 4], share[3 * PAIRS / 4], first * 1e3);
+    step_close(&work[0]);
+    step_close(&work[1]);
+}
+
+static void bench_muon(const uint32_t *text)
+{
+    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS),
+                    gpt = wcoh_model_preset(WCOH_PRESET_GPT, SYMBOLS);
+    bench_muon_pairs("default", &wave, text);
+    bench_muon_pairs("gpt", &gpt, text);
 }
 
 static void bench_long(const uint32_t *text)
@@ -443,7 +483,7 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     memset(&work, 0, sizeof work);
     memset(&desc, 0, sizeof desc);
     desc.cpu.isa = forced;
-    step_open(&trained, &model, 12, 64, 0, text);
+    step_open(&trained, &model, 12, 64, 0, text, WCOH_OPTIMIZER_ADAMW);
     for (i = 0; i < 50; i++) step_call(&trained);
     if (checkpoint) must(wcoh_model_load_file(&loaded, checkpoint, NULL, &error), NULL, &error);
     else loaded = trained.model;
@@ -591,7 +631,7 @@ static void bench_memory(const uint32_t *text, double begun)
 {
     step_work work;
     wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
-    step_open(&work, &desc, 12, 64, 0, text);
+    step_open(&work, &desc, 12, 64, 0, text, WCOH_OPTIMIZER_ADAMW);
     step_call(&work);
     printf("start: %.1f ms from the first line of main to the first step done (default model, text "
            "included)\n",
@@ -610,11 +650,12 @@ static void bench_memory(const uint32_t *text, double begun)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-#define PARTS "memory gemm math step threads long session crowd"
+#define PARTS "memory gemm math step muon threads long session crowd"
+enum { PART_COUNT = 9 };
 
 typedef struct request {
     const char *isa, *model;
-    int part[8], any; /* 1 where the command line names it, in the order of PARTS */
+    int part[PART_COUNT], any; /* 1 where the command line names it, in the order of PARTS */
 } request;
 
 static void request_read(request *r, int argc, char **argv)
@@ -631,7 +672,7 @@ static void request_read(request *r, int argc, char **argv)
               "Times the library beside the machine's own limits: these parts, or all of them.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
-    c.word_limit = 8;
+    c.word_limit = PART_COUNT;
     options_read(&c, argc, argv);
     for (i = 0; i < c.word_count; i++)
         r->part[word_choose("a part", c.words[i], PARTS)] = r->any = 1;
@@ -660,6 +701,7 @@ int main(int argc, char **argv)
     if (wanted(&r, "gemm")) bench_gemm();
     if (wanted(&r, "math")) bench_math();
     if (wanted(&r, "step")) bench_steps(text);
+    if (wanted(&r, "muon")) bench_muon(text);
     if (wanted(&r, "threads")) bench_threads(text);
     if (wanted(&r, "long")) bench_long(text);
     if (wanted(&r, "session")) bench_session(text, r.model);
