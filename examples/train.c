@@ -653,12 +653,13 @@ static const char *lower_rate(const run *r)
 }
 
 /* 1 if the training loss ends a quarter and a tenth of a nat above its lowest, or that far above
-   guessing all symbols alike: neither is noise. */
+   guessing all symbols alike: neither is noise. In its first line a run may still be on its way
+   down from a bad start. */
 static int diverged(const run *r)
 {
     double guessing = log((double)wcoh_model_get_desc(r->model)->vocab);
     double lowest = r->lowest_loss < guessing ? r->lowest_loss : guessing;
-    return r->lowest_loss > 0 && r->line_loss > 1.25 * lowest + 0.1;
+    return r->loss_before > 0 && r->line_loss > 1.25 * lowest + 0.1;
 }
 
 /* 1 if the run had its full rate for a hundred steps, its loss falls no more, and it ends no better

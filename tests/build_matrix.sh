@@ -105,7 +105,7 @@ for cc in gcc clang; do
     for source in tests/*.c examples/*.c; do
         case $source in
         *test_gradients.c) kinds=-DWAVECOH_TEST_DOUBLE ;;
-        *fuzz_programs.c) kinds="-DPLOT -DREPORT -DINSPECT -DTRAIN -DCOMPARE" ;;
+        *fuzz_programs.c) kinds="-DPLOT -DREPORT -DINSPECT -DTRAIN -DCOMPARE -DCONVERT" ;;
         *) kinds=-g ;;
         esac
         for kind in $kinds; do

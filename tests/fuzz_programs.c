@@ -1,11 +1,12 @@
 /* Fuzzer of the example programs with every text and file that they read: logs (plot), names and
    pairs (embed_report), maps and weights of any file (inspect), texts, and logs that go on (train),
-   plans and finished runs (compare).
+   plans and finished runs (compare), kerr-engine's checkpoints (convert).
    A whole program runs on each input: it ends with a status of its own, a failure is one sentence, its
    JSON is whole, its pictures are XML, everything printed is UTF-8 that steers no terminal.
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DPLOT -DFUZZ=use_plot -o fuzz tests/fuzz_programs.c -lm
    -DREPORT -DFUZZ=use_names (or use_pairs), -DINSPECT -DFUZZ=use_maps (or use_weights), -DTRAIN
-   -DFUZZ=use_text (or use_log), -DCOMPARE -DFUZZ=use_plan (or use_runs): those with -lpthread
+   -DFUZZ=use_text (or use_log), -DCOMPARE -DFUZZ=use_plan (or use_runs), -DCONVERT
+   -DFUZZ=use_engine: those with -lpthread
    ./fuzz -max_len=4000 -max_total_time=60                 in a folder of its own: it writes files there
    Without -DFUZZ: cc -DPLOT -o once tests/fuzz_programs.c -lm && ./once -t 60 plot a.csv (or FILE ..) */
 #define _POSIX_C_SOURCE 200809L /* open_memstream */
@@ -138,6 +139,8 @@ static jmp_buf program_end;
 #include "../examples/train.c"
 #elif defined(COMPARE)
 #include "../examples/compare.c"
+#elif defined(CONVERT)
+#include "../examples/convert.c"
 #endif
 #undef main
 #undef stdout
@@ -233,7 +236,7 @@ static void leave(int first_handle)
     }
     while (block_count > 0) free(blocks[--block_count]);
     text_blocks = NULL;
-#ifndef TRAIN
+#ifdef WAVECOH_EXAMPLES_PLOT_H
     plot_all_written = NULL;
 #endif
     for (i = first_handle; i < first_handle + 16; i++) close(i);
@@ -463,6 +466,21 @@ static void use_runs(const uint8_t *data, size_t size)
 }
 
 FUZZ_UNUSED static const fuzz_target targets[] = {{"plan", use_plan}, {"runs", use_runs}};
+
+#elif defined(CONVERT)
+
+/* What was read is a model that is written back. */
+static void use_engine(const uint8_t *data, size_t size)
+{
+    char *there[] = {"convert", "fuzz.kchk", "fuzz.st", NULL};
+    char *back[] = {"convert", "fuzz.st", "fuzz.back", NULL};
+    write_file("fuzz.kchk", data, size);
+    remove("fuzz.st");
+    remove("fuzz.back");
+    if (run_program(3, there, 0) == 0) run_program(3, back, 0);
+}
+
+FUZZ_UNUSED static const fuzz_target targets[] = {{"engine", use_engine}};
 
 #endif
 

@@ -648,7 +648,7 @@ succeeds "$train" --data text --val like --resume end.safetensors --steps 64 --s
 ok "a shorter one too" has '^train: end.safetensors: the training text has [0-9]+ tokens, that of the steps before had [0-9]+; the validation' err
 
 wild="--lr 3 --warmup -1 --lr-end -1 --clip -1 --sample 20"
-succeeds "$train" --data text --out div.safetensors $small --steps 60 --eval-every 10 $wild
+succeeds "$train" --data text --out div.safetensors $small --steps 20 --eval-every 10 $wild
 ok "a run that never learns says so and names a lower rate" \
     has '^train: the run diverged: .*; a lower rate may help: --lr 1.5$' err
 succeeds "$train" --from m.safetensors --data text --out div.safetensors --batch 2 --seq 16 \
@@ -666,6 +666,8 @@ ok "a run that learns nothing but how often each letter stands says so" has \
     '^train: the run learnt no more than how often each letter stands: .* ends at 1\.[34][0-9]*, counting letters gives 1\.3862; a lower rate may help: --lr 0.00225$' err
 succeeds "$train" --data text --out noise2.safetensors $small --steps 240 --eval-every 60 --sample 0
 ok "one that learns more says nothing" [ ! -s err ]
+succeeds "$train" --data noise --preset kerr-engine --out noise4.safetensors $small --steps 2 --sample 0
+ok "a run of two steps, the first of them above guessing, has not diverged" [ ! -s err ]
 succeeds "$train" --data noise --out noise3.safetensors $small --steps 120 --eval-every 60 --sample 0
 ok "nor does one that had its full rate for twenty steps" [ ! -s err ]
 

@@ -26,9 +26,11 @@ build files fuzz_files & build text fuzz_text & wait
 build toolkit fuzz_toolkit & build api fuzz_api & wait
 build plot fuzz_programs -DPLOT & build report fuzz_programs -DREPORT & wait
 build inspect fuzz_programs -DINSPECT & build train fuzz_programs -DTRAIN & wait
-build compare fuzz_programs -DCOMPARE
+build compare fuzz_programs -DCOMPARE & build convert fuzz_programs -DCONVERT & wait
 
 mkdir seeds && ./files seeds
+printf 'KCHK\002\000\000\000' > engine
+head -c 2000 /dev/zero >> engine
 printf '1,2.5,,1e-3,0.5,768,0.1\n2,2.4,2.3,1e-3,0.5,768,0.1\n' > log
 printf 'king\nqueen\n\n\303\251 man\r\nboy' > names
 printf 'syn 0 1\nsyn 2 3\n\n"a b" "1" 2\nx\t3\t4\n' > pairs
@@ -61,6 +63,7 @@ fuzz train text text.txt
 fuzz train log log
 fuzz compare plan plan.txt
 fuzz compare runs log
+fuzz convert engine engine
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
