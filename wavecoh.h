@@ -11047,12 +11047,10 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
         S_(v) c = S_(set)(qr[q]), d = S_(set)(qs[q]), w, slope, sine, cosine;
         cosine = S_(fma)(b, d, S_(mul)(a, c));
         sine = S_(fnma)(b, c, S_(mul)(a, d));
-        if (listens && q < S_(W)) {
-            w = S_(wave_depths)(room->lift, first, room->depth[first + q]);
-            w = S_(sub)(S_(wave_finite)(w), gain);
-        } else {
-            w = S_(sub)(base, S_(set)(decline[q]));
-        }
+        w = S_(sub)(base, S_(set)(decline[q]));
+        if (listens && q < S_(W))
+            w = S_(sub)(S_(wave_finite)(S_(wave_depths)(room->lift, first, room->depth[first + q])),
+                        gain);
         w = S_(wave_weight)(S_(fma)(gain, cosine, w));
         w = S_(mul)(w, S_(set)(inverse[q]));
         if (q < S_(W) - 1) w = S_(select)(S_(le)(lane, S_(set)(place[q])), w, S_(zero)());
