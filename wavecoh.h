@@ -49,10 +49,11 @@
                   kernels of rows
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
-                  backward: embed, norm, linear, gate, maestro, per band, noise | Kerr oscillators |
-                  coherence attention, terms and memory | coherence attention, pairs of rows |
-                  coherence attention, states | coherence attention, a layer |
-                  dot attention | logits and loss, the optimiser | the sets, the CPU device
+                  backward: embed, norm, linear, gate, taps | maestro, per band, noise |
+                  Kerr oscillators | coherence attention, terms and memory |
+                  coherence attention, pairs of rows | coherence attention, states |
+                  coherence attention, a layer | dot attention | logits and loss, the optimiser |
+                  the sets, the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
      5 running    engine | evaluation | sessions and crowds, sampling | files of models and sessions
@@ -127,7 +128,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 130 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 131 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -379,6 +380,7 @@ typedef struct wcoh_model_desc {
     int hidden;               /* F: MLP width; 4D, gated 8/3 D to a multiple of 8 */
     wcoh_switch gate;         /* ON: the Kerr layer times a linear gate of its input */
     wcoh_switch value_gate;   /* ON: attention times 2 sigma of a linear layer of its input */
+    int taps;                 /* rows that attention's input is mixed from: 2 to 4; 0: itself */
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
@@ -6030,6 +6032,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
     X(norm)                                                                                        \
     X(rms)                                                                                         \
     X(gate)                                                                                        \
+    X(taps)                                                                                        \
     X(per_band) X(softmax) X(kerr) X(wave) X(dot) WCOHI_TRAINING_GROUP(X) WCOHI_TOOLKIT_GROUP(X)
 
 #define WCOHI_GROUP_MEMBER(group) const struct wcohi_##group##_kernels *group;
@@ -7265,6 +7268,7 @@ typedef enum wcohi_init {
     WCOHI_INIT_NORMAL,   /* deviation = value */
     WCOHI_INIT_EMBEDDING,
     WCOHI_INIT_POSITION,
+    WCOHI_INIT_FIRST,   /* value in the first row, 0 in the others */
     WCOHI_INIT_RAMP,    /* (i+1) * value: omega_k = (k+1)/K */
     WCOHI_INIT_CARRIER, /* evenly from 0 to 0.5 */
     WCOHI_INIT_DAMPING, /* evenly from -6 to 0 */
@@ -7315,6 +7319,7 @@ struct wcoh_model {
    RMS        in -> out; aux: 0, 1/root mean square a row
    LINEAR     out = in W^T + b (+ in2); with gelu aux: what it was before it
    GATE       out = in2 times a function of in
+   TAPS       out = the last rows of in, number by number times weights, and added up
    COHERENCE  in: phasors, in2: values -> out
    DOT        in: queries, keys, values -> out
    MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
@@ -7329,6 +7334,7 @@ struct wcoh_model {
     K(RMS, rms, WCOHI_KEEPS_IN, NULL, NULL)                                                        \
     K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
     K(GATE, gate, WCOHI_KEEPS_IN | WCOHI_KEEPS_IN2, NULL, NULL)                                    \
+    K(TAPS, taps, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
     K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, &wcohi_coherence_states)     \
     K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
     K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
@@ -7371,6 +7377,7 @@ enum {
     WCOHI_KERR_CORRECTOR,
     WCOHI_KERR_OFFSET
 };
+enum { WCOHI_TAPS_WEIGHT };
 enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
 enum { WCOHI_LOGITS_WEIGHT, WCOHI_LOGITS_SCALE };
 
@@ -7403,6 +7410,7 @@ typedef struct wcohi_op {
     int key_column;             /* COHERENCE: where raw keys begin in a row of in; 0: the query's */
     int column;                 /* COHERENCE, GATE: where in2's values begin; PHASES: its columns */
     wcohi_gate_form form;       /* GATE */
+    int taps;                   /* TAPS: rows that count, its own among them */
     int forget_column;          /* COHERENCE: where each row's raw dampings begin; 0: none */
     int loud_column;            /* COHERENCE: where each row's raw loudnesses begin; 0: none */
     int rotary;                 /* DOT */
@@ -7967,7 +7975,7 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
 }
 #endif
 
-/* ======== 3 ops: embed, norm, linear, gate, maestro, per band, noise ========================== */
+/* ======== 3 ops: embed, norm, linear, gate, taps ============================================== */
 
 /* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
 
@@ -8539,6 +8547,175 @@ static void wcohi_gate_backward_span(const wcohi_span *span)
 static void wcohi_gate_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 { wcohi_each_span(exec, op, wcohi_gate_backward_span, 0, 20.0 * op->wide_out); }
 #endif
+
+/* ---- taps: y_t = sum over j < n of w_j x_{t-j}, number by number; x is 0 before a sequence --- */
+
+#define WCOHI_TAPS_MOST 4
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_taps_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_in, row, i, j;
+    for (row = 0; row < p->rows; row++)
+        for (i = 0; i < width; i++) {
+            double y = 0;
+            for (j = 0; j < (size_t)op->taps && j <= row % p->seq; j++)
+                y += wcohi_plain_param(p, op, WCOHI_TAPS_WEIGHT, j * width + i) *
+                     p->tensors[op->in][(row - j) * width + i];
+            p->tensors[op->out][row * width + i] = y;
+        }
+}
+#endif
+
+#define wcohi_taps_sum_is(name)                                                                    \
+    void name(wcoh_real *y, int accumulate, const wcoh_real *const *x, const wcoh_real *w,         \
+              int taps, int width)
+#define wcohi_taps_weight_is(name)                                                                 \
+    void name(wcoh_real *dw, const wcoh_real *dy, const wcoh_real *const *x, int taps, int width)
+typedef struct wcohi_taps_kernels {
+    wcohi_taps_sum_is((*sum));
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_taps_weight_is((*weight));
+#endif
+} wcohi_taps_kernels;
+
+#else /* a pass: taps */
+
+/* One row y [D] (+)= sum over j < n of w_j x_j;  w [n,D], x: n rows [D], NULL for a row of zeros. */
+WCOHI_KERNEL(taps_sum)
+{
+    int i, j;
+    for (i = 0; i < width; i += S_(W)) {
+        int n = WCOHI_LANES(width, i);
+        S_(v) sum = accumulate ? WCOHI_LOAD(y + i, n) : S_(zero)();
+        for (j = 0; j < taps; j++)
+            if (x[j])
+                sum = S_(fma)(WCOHI_LOAD(w + (size_t)j * (size_t)width + i, n),
+                              WCOHI_LOAD(x[j] + i, n), sum);
+        WCOHI_STORE(y + i, sum, n);
+    }
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* dw_j += dy x_j;  dw [n,D], dy [D], x as in taps_sum. */
+WCOHI_KERNEL(taps_weight)
+{
+    int i, j;
+    for (j = 0; j < taps; j++, dw += width)
+        for (i = 0; x[j] && i < width; i += S_(W)) {
+            int n = WCOHI_LANES(width, i);
+            S_(v)
+            sum = S_(fma)(WCOHI_LOAD(dy + i, n), WCOHI_LOAD(x[j] + i, n), WCOHI_LOAD(dw + i, n));
+            WCOHI_STORE(dw + i, sum, n);
+        }
+}
+#endif
+
+static const wcohi_taps_kernels S_(taps_kernels) = {S_(taps_sum) WCOHI_BACK(S_(taps_weight))};
+
+#endif
+#ifndef WCOHI_PASS
+
+static void wcohi_taps_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                             wcohi_sizes *sizes)
+{
+    size_t width = (size_t)op->wide_in;
+    (void)plan;
+    (void)slots;
+    sizes->state = wcohi_mul((size_t)op->taps - 1, width * sizeof(wcoh_real)); /* the last rows */
+    sizes->saved = sizes->state;
+    sizes->saved_reals = 1;
+    sizes->partial = wcohi_mul((size_t)op->taps, width); /* dweight */
+}
+
+/* The last rows [n - 1, D] that stream b of a session heard, the latest last; NULL elsewhere. */
+static wcoh_real *wcohi_taps_heard(const wcohi_cpu_exec *exec, const wcohi_op *op, int b)
+{
+    const wcohi_stream *streams = exec->run->streams;
+    return streams ? (wcoh_real *)(void *)wcohi_state_of(exec, op, streams[b].slot) : NULL;
+}
+
+/* x: row r of `in` and the n - 1 before it; NULL where its sequence had not begun. */
+static void wcohi_taps_rows(const wcohi_cpu_exec *exec, const wcohi_op *op, int r,
+                            const wcoh_real *x[WCOHI_TAPS_MOST])
+{
+    int j, t = r % exec->run->seq;
+    const wcoh_real *in = wcohi_tensor_data(exec, op->in),
+                    *heard = wcohi_taps_heard(exec, op, r / exec->run->seq);
+    size_t width = (size_t)op->wide_in;
+    for (j = 0; j < op->taps; j++)
+        x[j] = j <= t  ? in + (size_t)(r - j) * width
+               : heard ? heard + (size_t)(op->taps - 1 - (j - t)) * width
+                       : NULL;
+}
+
+static void wcohi_taps_forward_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    const wcoh_real *x[WCOHI_TAPS_MOST];
+    int r;
+    for (r = span->first; r < span->first + span->count; r++) {
+        wcohi_taps_rows(exec, op, r, x);
+        exec->compute.kernels->taps->sum(
+            wcohi_tensor_data(exec, op->out) + (size_t)r * (size_t)op->wide_in, 0, x,
+            wcohi_param_data(exec, op->param[WCOHI_TAPS_WEIGHT]), op->taps, op->wide_in);
+    }
+}
+
+/* The rows of stream b, heard before and now, move on: its last n - 1 stay. */
+static void wcohi_taps_move(const wcohi_cpu_exec *exec, const wcohi_op *op, int b)
+{
+    wcoh_real *heard = wcohi_taps_heard(exec, op, b);
+    size_t width = (size_t)op->wide_in;
+    int i, rows = exec->run->seq;
+    for (i = 0; i < op->taps - 1; i++) { /* none is overwritten before it has moved */
+        int t = rows - (op->taps - 1) + i;
+        const wcoh_real *from = t < 0 ? heard + (size_t)(i + rows) * width
+                                      : wcohi_tensor_data(exec, op->in) +
+                                            ((size_t)b * (size_t)rows + (size_t)t) * width;
+        memcpy(heard + (size_t)i * width, from, width * sizeof *heard);
+    }
+}
+
+static void wcohi_taps_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int b;
+    wcohi_each_span(exec, op, wcohi_taps_forward_span, 0, (double)op->taps * op->wide_in);
+    for (b = 0; exec->run->streams && b < exec->run->batch; b++) wcohi_taps_move(exec, op, b);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* dx_t (+)= sum of w_j dy_{t+j} within the sequence: the same sum over what follows. */
+static void wcohi_taps_backward_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    const wcohi_taps_kernels *kernels = exec->compute.kernels->taps;
+    const wcoh_real *x[WCOHI_TAPS_MOST], *after[WCOHI_TAPS_MOST];
+    size_t width = (size_t)op->wide_in;
+    int r, j;
+    for (r = span->first; r < span->first + span->count; r++) {
+        const wcoh_real *dy = wcohi_tensor_grad(exec, op->out) + (size_t)r * width;
+        int left = exec->run->seq - r % exec->run->seq;
+        wcohi_taps_rows(exec, op, r, x);
+        for (j = 0; j < op->taps; j++) after[j] = j < left ? dy + (size_t)j * width : NULL;
+        kernels->weight(span->partial, dy, x, op->taps, op->wide_in);
+        kernels->sum(wcohi_tensor_grad(exec, op->in) + (size_t)r * width, op->add_in, after,
+                     wcohi_param_data(exec, op->param[WCOHI_TAPS_WEIGHT]), op->taps, op->wide_in);
+    }
+}
+
+static void wcohi_taps_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int chunks =
+        wcohi_each_span(exec, op, wcohi_taps_backward_span, 1, 2.0 * op->taps * op->wide_in);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_TAPS_WEIGHT]), 0,
+                       (size_t)op->taps * (size_t)op->wide_in, chunks);
+}
+#endif
+
+/* ======== 3 ops: maestro, per band, noise ===================================================== */
 
 /* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2; aux: W1 x + b1, its gelu, a gradient --- */
 
@@ -14374,6 +14551,8 @@ static const wcoh_field wcohi_model_fields[] = {
                  "multiply the kerr layer by a linear gate of its input; auto: off"),
     WCOHI_CHOICE(M, value_gate, WCOHI_AUTO,
                  "multiply attention by 2 sigmoid(a linear layer of its input); auto: off"),
+    WCOHI_INT(M, taps, 0, 2, 4, 0,
+              "rows, the last ones, whose weighted sum attention hears; 0: its own alone"),
     WCOHI_CHOICE(M, maestros, "dual add",
                  "maestros before and after the oscillators, or one added to them"),
     WCOHI_CHOICE(M, solver, "exact perturbative rk4 none",
@@ -15858,6 +16037,20 @@ static int wcohi_walk_gate(wcohi_walk *walk, wcohi_gate_form form, int gates, in
     return wcohi_walk_done(walk, op);
 }
 
+/* At the start the row itself: weights 1, 0, 0 .. */
+static int wcohi_walk_taps(wcohi_walk *walk, int in)
+{
+    wcohi_params params = wcohi_no_params();
+    int width = 2 * walk->desc->bands, taps = walk->desc->taps;
+    wcohi_op *op;
+    params.row[WCOHI_TAPS_WEIGHT] =
+        wcohi_emit(walk, "attn.taps.", "weight", taps, width, 0, WCOHI_INIT_FIRST, 1);
+    wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
+    op = wcohi_emit_op(walk, WCOHI_TAPS, &params, in, -1, width);
+    op->taps = taps;
+    return wcohi_walk_done(walk, op);
+}
+
 /* Attention up to its output projection, whose rows come with it: *project. */
 static int wcohi_walk_attention(wcohi_walk *walk, int in, wcohi_params *project)
 {
@@ -15865,6 +16058,7 @@ static int wcohi_walk_attention(wcohi_walk *walk, int in, wcohi_params *project)
     int width = 2 * walk->desc->bands, gates = -1, out;
     walk->trained = kind != WCOH_ATTENTION_FROZEN;
     if (walk->desc->value_gate == WCOH_SWITCH_ON) gates = wcohi_walk_gates(walk, "attn.gate.", in);
+    if (walk->desc->taps > 0) in = wcohi_walk_taps(walk, in);
     out = wcohi_is_dot(kind)              ? wcohi_walk_dot(walk, in)
           : kind == WCOH_ATTENTION_FROZEN ? wcohi_walk_frozen(walk, in)
                                           : wcohi_walk_coherence(walk, in);
@@ -16339,6 +16533,7 @@ static double wcohi_init_value(const wcohi_param_row *row, const wcoh_model_desc
     case WCOHI_INIT_BIAS:
         return desc->init == WCOH_INIT_UNIFORM ? bound * (2 * wcoh_rng_uniform(rng) - 1) : 0;
     case WCOHI_INIT_NORMAL: return row->value * wcoh_rng_normal(rng);
+    case WCOHI_INIT_FIRST: return i < (size_t)row->shape[1] ? row->value : 0;
     case WCOHI_INIT_RAMP: return (double)(i + 1) * row->value;
     case WCOHI_INIT_CARRIER: return 0.5 * share;
     case WCOHI_INIT_DAMPING: return -6 + 6 * share;

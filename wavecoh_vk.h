@@ -876,6 +876,73 @@ static void wcohi_gpu_attend_delta(wcohi_gpu_recorder *r, const wcohi_op *op, wc
 }
 #endif
 
+/* ---- taps: y_t = sum of w_j x_{t-j} ---------------------------------------------------------- */
+
+static void wcohi_gpu_taps_move(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[2] = {wcohi_gpu_data(r, op->in), r->at->states};
+    wcoh_push_taps_move push;
+    push.rows = r->rows;
+    push.width = (uint32_t)op->wide_in;
+    push.taps = (uint32_t)op->taps;
+    push.first = wcohi_gpu_state_first(op, sizeof(float));
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_MOVE, NULL, views, push, wcohi_gpu_ceil(push.width, 64), 1,
+                       1);
+}
+
+static void wcohi_gpu_taps(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[4] = {
+        wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[WCOHI_TAPS_WEIGHT]),
+        r->pass.session ? r->at->states : wcohi_gpu_absent, wcohi_gpu_data(r, op->out)};
+    wcoh_push_taps push;
+    push.width = (uint32_t)op->wide_in;
+    push.count = r->rows * push.width;
+    push.seq = (uint32_t)r->pass.seq;
+    push.taps = (uint32_t)op->taps;
+    push.session = (uint32_t)r->pass.session;
+    push.first = wcohi_gpu_state_first(op, sizeof(float));
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+    if (r->pass.session) wcohi_gpu_taps_move(r, op);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_taps_input_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[3] = {wcohi_gpu_ddata(r, op->out),
+                                     wcohi_gpu_param(r, op->param[WCOHI_TAPS_WEIGHT]),
+                                     wcohi_gpu_ddata(r, op->in)};
+    wcoh_push_taps_back push;
+    push.width = (uint32_t)op->wide_in;
+    push.count = r->rows * push.width;
+    push.seq = (uint32_t)r->pass.seq;
+    push.taps = (uint32_t)op->taps;
+    push.add = (uint32_t)op->add_in;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_BACK, NULL, views, push, wcohi_gpu_groups(push.count), 1,
+                       1);
+}
+
+static void wcohi_gpu_taps_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t chunk = 64, chunks = wcohi_gpu_ceil(r->rows, chunk);
+    uint32_t count = (uint32_t)op->taps * (uint32_t)op->wide_in;
+    wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)chunks * count);
+    const wcohi_gpu_view views[3] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     partial};
+    wcoh_push_taps_back_weight push;
+    push.rows = r->rows;
+    push.width = (uint32_t)op->wide_in;
+    push.seq = (uint32_t)r->pass.seq;
+    push.taps = (uint32_t)op->taps;
+    push.chunk = chunk;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(count, 64),
+                       chunks, 1);
+    wcohi_gpu_taps_input_back(r, op);
+    wcohi_gpu_sum_rows(r, partial, chunks, count, 0, count,
+                       wcohi_gpu_dparam(r, op->param[WCOHI_TAPS_WEIGHT]), 1);
+}
+#endif
+
 /* ---- coherence attention --------------------------------------------------------------------- */
 
 /* 1 if rows bring dampings or loudnesses of their own */
@@ -1944,6 +2011,7 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_rms, wcohi_gpu_rms_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_linear, wcohi_gpu_linear_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_gate, wcohi_gpu_gate_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_taps, wcohi_gpu_taps_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_coherence, wcohi_gpu_coherence_back, wcohi_gpu_coherence_aux_count,
                  wcohi_gpu_coherence_accept),
     WCOHI_GPU_OP(wcohi_gpu_dot, wcohi_gpu_dot_back, wcohi_gpu_dot_aux_count, NULL),

@@ -13,7 +13,8 @@ static const struct {
     int vocab;
 } models[] = {
     {"vocab=13 bands=8 heads=2 layers=2 maestro=3", 13},
-    {"vocab=13 bands=24 heads=4 layers=1 maestro=3 loudness=on", 13}, /* heads of width 12: no whole vectors */
+    {"vocab=13 bands=24 heads=4 layers=1 maestro=3 loudness=on",
+     13}, /* heads of width 12: no whole vectors */
     {"vocab=13 bands=10 heads=4 layers=1 maestro=3 attention=shared gain=2.4 groups=2", 13},
     {"vocab=13 bands=8 heads=2 layers=2 maestro=3 forgetting=on loudness=on", 13},
     {"vocab=13 bands=6 heads=3 layers=2 attention=frozen position=sinusoidal context=9 head=tied",
@@ -23,6 +24,7 @@ static const struct {
     {"vocab=13 bands=6 heads=2 layers=2 position=learned context=64 head=low_rank head_rank=3", 13},
     {"vocab=13 bands=17 heads=17 layers=1 per_band_first=on corrector=on limiter=on", 13},
     {"vocab=300 bands=8 heads=2 layers=1 maestros=add embedding=circles", 300},
+    {"vocab=13 bands=9 heads=2 layers=2 maestro=3 taps=4 gate=on value_gate=on", 13},
 };
 #define MODELS ((int)(sizeof models / sizeof *models))
 enum { MEMBERS = 21, HEARD = 40 };

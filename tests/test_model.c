@@ -2574,6 +2574,9 @@ static void settings_stream_as_they_train(void)
         "maestros=add per_band_first=on block=sequential",
         "solver=none block=parallel_shared",
         "ffn=mlp",
+        "gate=on value_gate=on ffn=kerr,gated_mlp",
+        "taps=4",
+        "taps=2 attention=rotary,coherence context=200 layers=3 gate=on",
         "attention=frozen position=sinusoidal context=200 embedding_unit=on"};
     char full[256];
     size_t s;
@@ -2848,7 +2851,7 @@ static const char *const planned[] = {
     "vocab=7 ffn=mlp block=parallel per_band_first=on",
     "vocab=7 per_band_first=on layers=7 head=low_rank head_rank=3",
     "vocab=7 layers=1 head=tied solver=none",
-    "vocab=7 gate=on value_gate=on block=parallel_shared ffn=kerr,gated_mlp"};
+    "vocab=7 gate=on value_gate=on taps=3 block=parallel_shared ffn=kerr,gated_mlp"};
 
 static void tensors_in_use_share_no_memory(void)
 {

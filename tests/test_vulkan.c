@@ -77,6 +77,8 @@ static const struct {
     {"forgetting=on", 3, 37},
     {"forgetting=on loudness=on bands=33 heads=6", 2, 150},
     {"loudness=on attention=shared bands=35 heads=7", 3, 70},
+    {"taps=3", 3, 37},
+    {"taps=4 attention=rotary gate=on block=parallel_shared bands=34 heads=2", 40, 2},
     {"attention=frozen", 3, 37},
     {"attention=frozen block=parallel_shared limiter=on corrector=on bands=27 heads=3", 2, 21},
     {"attention=dot bands=35 heads=2", 3, 37},
@@ -559,6 +561,8 @@ static void sessions_hear_what_the_cpu_hears(void)
     session_compare(gpu, "attention=rotary context=64 heads=4 head=tied");
     session_compare(gpu, "attention=rotary,coherence,dot context=47 heads=4 layers=3 ffn=mlp,kerr");
     session_compare(gpu, "attention=dot position=learned ffn=mlp block=sequential heads=4");
+    session_compare(gpu, "taps=4 bands=35 heads=7 value_gate=on");
+    session_compare(gpu, "taps=2 attention=rotary context=64 heads=4 gate=on ffn=kerr,gated_mlp");
 }
 
 /* ---- matrix products ------------------------------------------------------------------------- */
