@@ -16,8 +16,8 @@ enum { batch = 3, seq = 9, vocab = 13 };
 static const char *const networks[] = {
     "vocab=13 bands=20 heads=5 layers=2 maestro=3",
     "vocab=13 bands=20 heads=5 layers=2 attention=dot ffn=mlp hidden=50 position=learned",
-    "vocab=13 bands=18 heads=4 layers=2 groups=4 attention=shared head=low_rank head_rank=5 "
-    "ffn=kerr,gated_mlp hidden=11"};
+    ("vocab=13 bands=18 heads=4 layers=2 groups=4 attention=shared head=low_rank head_rank=5 "
+     "ffn=kerr,gated_mlp hidden=11")};
 enum { network_count = sizeof networks / sizeof *networks };
 
 static wcoh_trainer_desc muon_desc(int threads)
