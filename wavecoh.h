@@ -563,6 +563,9 @@ typedef struct wcoh_trainer_desc {
        drop nothing. */
     double dropout;           /* of what attention and feed-forward add to the stream */
     double embedding_dropout; /* of the embedded rows */
+    /* Of attention's weights; in coherence attention only in windows of up to 256 tokens: longer ones
+       take its linear form, where no weight stands alone. */
+    double attention_dropout;
     /* Deviation in radians of noise on the phases of phasors and of what oscillators are given, likewise
        in training alone; 0: none. Dot attention and mlp have no phases. */
     double phase_noise;
@@ -7417,7 +7420,7 @@ typedef struct wcohi_op {
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
     double ceiling;  /* KERR: of the limiter; 0: none */
-    double rate;     /* DROPOUT: share of the elements that become 0; PHASES: deviation */
+    double rate;     /* DROPOUT, attention: share of elements, weights dropped; PHASES: deviation */
     uint32_t stream; /* and which of the step's masks is its own */
 } wcohi_op;
 
@@ -7439,6 +7442,7 @@ typedef enum wcohi_mode { WCOHI_MODE_TRAIN, WCOHI_MODE_SCORE, WCOHI_MODE_SESSION
 typedef struct wcohi_rates {
     double branch; /* of what a branch adds to the stream */
     double embed;  /* of the embedded rows */
+    double weight; /* of attention's weights */
     double phase;  /* deviation of the noise on phasors' and oscillators' phases */
 } wcohi_rates;
 
@@ -7763,13 +7767,18 @@ WCOHI_FORCE_INLINE uint32_t wcohi_hash32(uint32_t x)
     return x ^ x >> 15;
 }
 
-/* The key of a row of the batch; its element c has the bits wcohi_hash32(key + c). */
-static uint32_t wcohi_noise_row(const wcohi_noise *noise, uint32_t stream, size_t row, size_t seq)
+/* The key of a window of the batch. */
+static uint32_t wcohi_noise_window(const wcohi_noise *noise, uint32_t stream, size_t window)
 {
     uint32_t key = wcohi_hash32(noise->key[0] ^ wcohi_hash32(stream + 1));
     key = wcohi_hash32(key ^ noise->key[1]);
-    key = wcohi_hash32(key ^ (noise->window + (uint32_t)(row / seq)));
-    return wcohi_hash32(key ^ (uint32_t)(row % seq));
+    return wcohi_hash32(key ^ (noise->window + (uint32_t)window));
+}
+
+/* The key of a row of the batch; its element c has the bits wcohi_hash32(key + c). */
+static uint32_t wcohi_noise_row(const wcohi_noise *noise, uint32_t stream, size_t row, size_t seq)
+{
+    return wcohi_hash32(wcohi_noise_window(noise, stream, row / seq) ^ (uint32_t)(row % seq));
 }
 
 /* Elements whose bits are below are dropped. */
@@ -7786,6 +7795,44 @@ WCOHI_FORCE_INLINE wcoh_real wcohi_noise_angle(uint32_t bits)
 /* By what the others are multiplied: the mean stays. */
 static double wcohi_noise_scale(const wcohi_noise *noise, double rate)
 { return noise->on ? 1 / (1 - rate) : 1; }
+
+/* Attention's weights that a call drops: that of key k for query q in a head's window has the bits
+   wcohi_hash32(row + k), row of wcohi_noise_row with the head's own stream. */
+typedef struct wcohi_pairs {
+    const wcohi_noise *noise;
+    uint32_t stream, drop; /* drop 0: none */
+    wcoh_real scale;
+    uint32_t key; /* of the head's window at hand */
+} wcohi_pairs;
+
+#define WCOHI_HEAD_STREAM 65536u /* from a head's stream to the next: the op's own are fewer */
+
+static void wcohi_pairs_open(wcohi_pairs *pairs, const wcohi_noise *noise, const wcohi_op *op)
+{
+    pairs->noise = noise;
+    pairs->stream = op->stream;
+    pairs->drop = wcohi_noise_drop(noise, op->rate);
+    pairs->scale = (wcoh_real)wcohi_noise_scale(noise, op->rate);
+}
+
+static void wcohi_pairs_window(wcohi_pairs *pairs, size_t head, size_t window)
+{
+    uint32_t stream = pairs->stream + (uint32_t)head * WCOHI_HEAD_STREAM;
+    if (pairs->drop) pairs->key = wcohi_noise_window(pairs->noise, stream, window);
+}
+
+#ifdef WAVECOH_PLAIN
+/* By what a weight of attention is multiplied. */
+static double wcohi_plain_mask(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t key,
+                               size_t head)
+{
+    uint32_t stream = op->stream + (uint32_t)head * WCOHI_HEAD_STREAM;
+    uint32_t bits =
+        wcohi_hash32(wcohi_noise_row(&p->noise, stream, row, p->seq) + (uint32_t)(key % p->seq));
+    if (!p->noise.on) return 1;
+    return bits < op->rate * 4294967296.0 ? 0 : 1 / (1 - op->rate);
+}
+#endif
 #endif
 
 /* ---- splitting rows -----------------------------------------------------------------------------
@@ -10256,6 +10303,9 @@ typedef struct wcohi_coherence {
     int real_states;          /* 1: of reals instead of doubles */
     void *scratch;            /* wcohi_coherence_scratch_bytes */
     int chunk;                /* rows of a chunk; 0: chosen by cost */
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_pairs pairs; /* weights that are dropped */
+#endif
     const wcoh_real *dout;    /* backward from here: gradient of out */
     size_t dout_stride;
     wcoh_real *dphasor, *dvalue;         /* set, not added to; strides of phasor and value */
@@ -10316,6 +10366,9 @@ typedef struct wcohi_wave_task {
     double *state;   /* before the stretch, and moved past it; NULL: there is but this stretch */
     double *saved;   /* the states before the stretch, kept for backward, or NULL */
     double *partial; /* [3] gradients of kappa, omega, lambda: set */
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_pairs pairs; /* weights that are dropped */
+#endif
     wcohi_wave_room room;
 } wcohi_wave_task;
 
@@ -11179,6 +11232,28 @@ S_(fn) void S_(wave_near_weights)(const wcohi_wave_task *task, int first, int ro
 S_(fn) void S_(wave_near_heard)(const wcohi_wave_task *task, int first, int rows)
 { S_(wave_near_some)(1, task->wave, &task->room, first, rows); }
 
+#ifndef WAVECOH_NO_TRAINING
+/* p [rows][lanes] times the masks of its pairs; lanes from `first`, rows from `row` on; one of them
+   are queries, the other keys. */
+S_(fn)
+void S_(wave_drop)(wcoh_real *p, const wcohi_pairs *pairs, int first, int row, int rows,
+                   int lanes_are_queries)
+{
+    uint32_t lanes[S_(W)], base = pairs->key, drop = pairs->drop;
+    wcoh_real m[S_(W)], scale = pairs->scale;
+    int i, end = row + rows;
+    for (i = 0; i < S_(W); i++) {
+        lanes[i] = (uint32_t)(first + i);
+        if (lanes_are_queries) lanes[i] = wcohi_hash32(base ^ lanes[i]);
+    }
+    for (; row < end; row++, p += S_(W)) {
+        uint32_t key = lanes_are_queries ? (uint32_t)row : wcohi_hash32(base ^ (uint32_t)row);
+        for (i = 0; i < S_(W); i++) m[i] = wcohi_hash32(lanes[i] + key) < drop ? 0 : scale;
+        S_(store)(p, S_(mul)(S_(load)(p), S_(load)(m)));
+    }
+}
+#endif
+
 S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, size_t stride,
                           int rows, int span)
 {
@@ -11187,6 +11262,10 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
     for (first = 0; first < rows; first += S_(W)) {
         if (task->listens) S_(wave_near_heard)(task, first, rows);
         else S_(wave_near_weights)(task, first, rows);
+#ifndef WAVECOH_NO_TRAINING
+        if (task->pairs.drop) /* then there is but one chunk */
+            S_(wave_drop)(room->weight, &task->pairs, first, 0, WCOHI_MIN(first + S_(W), rows), 1);
+#endif
         S_(wave_mix)(room->sums + first, (size_t)span, room->weight,
                      WCOHI_MIN(first + S_(W), rows), value, stride,
                      task->call->width);
@@ -11266,8 +11345,12 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
         const wcoh_real *g = dout + (size_t)first * stride;
         S_(wave_dot)(room->product, room->columns + first, (size_t)span, rows - first, g,
                      stride, width);
+        if (task->pairs.drop)
+            S_(wave_drop)(room->product, &task->pairs, first, first, rows - first, 0);
         if (task->listens) S_(wave_slopes_heard)(task, first, rows);
         else S_(wave_near_slopes)(task, first, rows);
+        if (task->pairs.drop)
+            S_(wave_drop)(room->weight, &task->pairs, first, first, rows - first, 0);
         S_(wave_mix)(room->sums + first, (size_t)span, room->weight, rows - first, g, stride,
                 width);
     }
@@ -12199,6 +12282,10 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
     wcohi_wave_room_take(&arena, &task->room, call->seq, call->width);
     task->wave = layer->wave + head;
     task->call = call;
+#ifndef WAVECOH_NO_TRAINING
+    task->pairs = call->pairs;
+    wcohi_pairs_window(&task->pairs, head, batch);
+#endif
     task->query = call->phasor + phasor;
     task->key = task->query + call->key_column;
     if (call->forget_column)
@@ -12409,6 +12496,7 @@ static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
                                       wcohi_plain_loudness(p, op, k, h));
                 faded += wcohi_plain_damping(p, op, k, h);
                 total += weight;
+                weight *= wcohi_plain_mask(p, op, row, k, h);
                 for (e = 0; e < width; e++)
                     out[e] += weight *
                               p->tensors[op->in2][k * pitch + (size_t)op->column + h * width + e];
@@ -12639,6 +12727,12 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
     if (exec->run->streams) wcohi_coherence_streams(&call, exec, op, exec->run->streams);
     call.scratch = exec->shared;
+#ifndef WAVECOH_NO_TRAINING
+    if (call.seq <= WCOHI_CHUNK_MAX && op->rate > 0) { /* states mix all weights: none can fall */
+        wcohi_pairs_open(&call.pairs, &exec->run->noise, op);
+        if (call.pairs.drop) call.chunk = call.seq;
+    }
+#endif
     return call;
 }
 
@@ -12702,6 +12796,9 @@ typedef struct wcohi_dot {
     size_t ring_step;
     wcoh_real *aux;        /* [B,H,T] for backward, or NULL */
     void *scratch;         /* wcohi_dot_scratch_bytes */
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_pairs pairs; /* weights that are dropped */
+#endif
     const wcoh_real *dout; /* backward: gradient of out */
     size_t dout_stride;
     wcoh_real *dqkv;       /* set, not added to; as qkv */
@@ -12724,6 +12821,9 @@ typedef struct wcohi_dot_task {
     const wcoh_real *turn_c, *turn_s; /* [T,E/2] */
     const wcoh_real *query, *key, *value, *dout;
     wcoh_real *out, *aux, *dquery, *dkey, *dvalue, *keys, *values;
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_pairs pairs; /* weights that are dropped */
+#endif
     wcohi_dot_room room;
 } wcohi_dot_task;
 
@@ -12825,6 +12925,9 @@ S_(fn) void S_(dot_block)(const wcohi_dot_task *task, int first)
             total = S_(add)(total, w);
             S_(store)(p, w);
         }
+#ifndef WAVECOH_NO_TRAINING
+        if (task->pairs.drop) S_(wave_drop)(room->product, &task->pairs, first, tile, rows, 1);
+#endif
         S_(wave_mix)(room->sums, S_(W), room->product, rows,
                      task->value + (size_t)tile * call->stride, call->stride, width);
     }
@@ -12906,7 +13009,9 @@ S_(fn) void S_(dot_block_backward)(const wcohi_dot_task *task, int first)
         const wcoh_real *dout = task->dout + (size_t)tile * call->dout_stride;
         S_(wave_dot)(room->product, room->columns, S_(W), rows, query, pitch, width);
         S_(wave_dot)(room->weight, room->values, S_(W), rows, dout, call->dout_stride, width);
+        if (task->pairs.drop) S_(wave_drop)(room->weight, &task->pairs, first, tile, rows, 0);
         S_(dot_slopes)(task, first, tile, rows);
+        if (task->pairs.drop) S_(wave_drop)(room->weight, &task->pairs, first, tile, rows, 0);
         S_(wave_mix)(room->sums, S_(W), room->weight, rows, dout, call->dout_stride, width);
         S_(wave_mix)(room->sums2, S_(W), room->product, rows, query, pitch, width);
         S_(dot_queries)(room->dquery + (size_t)tile * pitch, room->product, key, pitch, rows,
@@ -13114,6 +13219,10 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
     wcohi_dot_room_take(&arena, &task->room, call->seq, call->width,
                         call->streams ? call->context : 0);
     task->call = call;
+#ifndef WAVECOH_NO_TRAINING
+    task->pairs = call->pairs;
+    wcohi_pairs_window(&task->pairs, head, batch);
+#endif
     task->turn_c = layer->turn_c;
     task->turn_s = layer->turn_s;
     task->query = call->qkv + at;
@@ -13219,6 +13328,7 @@ static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
                     p->tensors[op->in] + k * (size_t)op->wide_in + 2 * all + h * width;
                 double weight = exp(wcohi_plain_score(p, op, row, k, h) - top);
                 total += weight;
+                weight *= wcohi_plain_mask(p, op, row, k, h);
                 for (e = 0; e < width; e++) out[e] += weight * v[e];
             }
             for (e = 0; e < width; e++) out[e] /= total;
@@ -13260,6 +13370,9 @@ static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
     call.ring_step = exec->base.plan->states;
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
     call.scratch = exec->shared;
+#ifndef WAVECOH_NO_TRAINING
+    if (op->rate > 0) wcohi_pairs_open(&call.pairs, &exec->run->noise, op);
+#endif
     return call;
 }
 
@@ -14619,6 +14732,8 @@ static const wcoh_field wcohi_trainer_fields[] = {
                "share of what attention and feed-forward add that a step drops; 0: none"),
     WCOHI_REAL(T, embedding_dropout, 0, 1e-6, 0.9, 0,
                "share of the embedded rows that a step drops; 0: none"),
+    WCOHI_REAL(T, attention_dropout, 0, 1e-6, 0.9, 0,
+               "share of attention's weights that a step drops (coherence: seq to 256); 0: none"),
     WCOHI_REAL(T, phase_noise, 0, 1e-6, 3, 0,
                "deviation of noise on phasors' and oscillators' phases, in radians; 0: none"),
     WCOHI_SEED(T, seed, "of the batches and of what is dropped"),
@@ -15842,6 +15957,7 @@ enum {
     WCOHI_MASK_FFN,
     WCOHI_MASK_PHASORS,
     WCOHI_MASK_BANDS,
+    WCOHI_MASK_WEIGHTS,
     WCOHI_MASKS = 8
 };
 
@@ -15857,6 +15973,14 @@ static int wcohi_walk_dropout(wcohi_walk *walk, int in, int residual, double rat
     return wcohi_walk_done(walk, op);
 }
 #endif
+
+/* Attention whose weights may be dropped. */
+static int wcohi_walk_weighs(wcohi_walk *walk, wcohi_op *op)
+{
+    op->rate = walk->plan->rates.weight;
+    op->stream = (uint32_t)((walk->layer + 1) * WCOHI_MASKS + WCOHI_MASK_WEIGHTS);
+    return wcohi_walk_done(walk, op);
+}
 
 /* The first `columns` of a tensor [N,width] are pairs whose phases training makes uncertain. */
 static int wcohi_walk_phases(wcohi_walk *walk, int in, int width, int columns, int mask)
@@ -15896,7 +16020,7 @@ static int wcohi_walk_dot(wcohi_walk *walk, int in)
     op = wcohi_emit_op(walk, WCOHI_DOT, &params, all, -1, width);
     op->rotary = wcohi_attention_of(walk->desc, walk->layer) == WCOH_ATTENTION_ROTARY;
     op->context = walk->desc->context;
-    return wcohi_walk_done(walk, op);
+    return wcohi_walk_weighs(walk, op);
 }
 
 /* Frozen phasors, a value matrix a head, harmonics in place of gain, carrier and damping. */
@@ -15914,7 +16038,7 @@ static int wcohi_walk_frozen(wcohi_walk *walk, int in)
     op = wcohi_walk_linear(walk, &value, in, -1, width);
     op->groups = heads;
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, phasors, op->out, width);
-    return wcohi_walk_done(walk, op);
+    return wcohi_walk_weighs(walk, op);
 }
 
 
@@ -16015,7 +16139,7 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
     op->column = column;
     op->forget_column = forgets ? all : 0;
     op->loud_column = loud ? all + forgets * heads : 0;
-    return wcohi_walk_done(walk, op);
+    return wcohi_walk_weighs(walk, op);
 }
 
 /* The linear layer of a gate, as wide as the stream. */
@@ -18815,6 +18939,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engi
     engine->mode = WCOHI_MODE_TRAIN;
     engine->rates.branch = desc->dropout;
     engine->rates.embed = desc->embedding_dropout;
+    engine->rates.weight = desc->attention_dropout;
     engine->rates.phase = desc->phase_noise;
     engine->muon = desc->optimizer == WCOH_OPTIMIZER_MUON;
     engine->cpu = &desc->cpu;

@@ -844,17 +844,28 @@ static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wco
     t.specs[0] = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
     t.tiles = wcohi_gpu_ceil((uint32_t)r->pass.seq, 32);
     t.chunks = wcohi_gpu_ceil(wide, 8 * t.specs[0]);
+#ifndef WAVECOH_NO_TRAINING
+    if (r->pass.noise && op->rate > 0 &&
+        (op->kind != WCOHI_COHERENCE || r->pass.seq <= WCOHI_CHUNK_MAX)) { /* as on the CPU */
+        wcohi_noise noise = {1, {0, 0}, 0};
+        t.push.stream = op->stream;
+        t.push.drop = wcohi_noise_drop(&noise, op->rate);
+        t.push.keep = (float)wcohi_noise_scale(&noise, op->rate);
+    }
+#endif
     return t;
 }
 
 static void wcohi_gpu_attend(wcohi_gpu_recorder *r, const wcohi_op *op, int shader,
                              const wcohi_gpu_pairs *t, wcohi_gpu_view logsum)
 {
-    const wcohi_gpu_view views[6] = {t->left, t->right, t->value, wcohi_gpu_data(r, op->out),
-                                     logsum,  t->depths};
-    wcohi_gpu_dispatch(r, shader, t->specs, views, op->kind == WCOHI_COHERENCE ? 6 : 5, &t->push,
-                       sizeof t->push, t->tiles, t->push.heads * t->chunks,
-                       (uint32_t)r->pass.batch);
+    int coherence = op->kind == WCOHI_COHERENCE;
+    const wcohi_gpu_view views[7] = {t->left,     t->right,
+                                     t->value,    wcohi_gpu_data(r, op->out),
+                                     logsum,      coherence ? t->depths : r->at->frame,
+                                     r->at->frame};
+    wcohi_gpu_dispatch(r, shader, t->specs, views, coherence ? 7 : 6, &t->push, sizeof t->push,
+                       t->tiles, t->push.heads * t->chunks, (uint32_t)r->pass.batch);
 }
 
 /* Where an op's state begins among all, in numbers of `size` bytes. */
@@ -1182,11 +1193,11 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)batch * t.tiles * 3 * heads);
     wcohi_gpu_view slopes =
         listens ? wcohi_gpu_scratch(r, (size_t)r->rows * heads) : wcohi_gpu_absent;
-    const wcohi_gpu_view queries[10] = {t.left,    t.right, t.value, dout,    aux.logsum,
-                                        aux.delta, raw,     draw,    partial, t.depths};
-    const wcohi_gpu_view keys[11] = {
-        t.left, t.right, t.value,  dout,  aux.logsum, aux.delta, wcohi_gpu_ddata(r, op->in2),
-        raw,    draw,    t.depths, slopes};
+    const wcohi_gpu_view queries[11] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
+                                        raw,    draw,    partial, t.depths, r->at->frame};
+    const wcohi_gpu_view keys[12] = {
+        t.left, t.right, t.value,  dout,   aux.logsum,  aux.delta, wcohi_gpu_ddata(r, op->in2),
+        raw,    draw,    t.depths, slopes, r->at->frame};
     wcohi_gpu_attend_delta(r, op, aux.delta);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, t.specs, queries, t.push, t.tiles, heads,
                        batch);
@@ -1307,9 +1318,10 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     uint32_t batch = (uint32_t)r->pass.batch, width = (uint32_t)op->wide_out, heads = t.push.heads;
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), dqkv = wcohi_gpu_ddata(r, op->in);
     wcohi_gpu_view to = op->rotary ? wcohi_gpu_scratch(r, 2 * (size_t)r->rows * width) : dqkv;
-    const wcohi_gpu_view queries[7] = {t.left, t.right, t.value, dout, aux.logsum, aux.delta, to};
-    const wcohi_gpu_view keys[8] = {t.left,     t.right,   t.value, dout,
-                                    aux.logsum, aux.delta, dqkv,    to};
+    const wcohi_gpu_view queries[8] = {t.left,     t.right,   t.value, dout,
+                                       aux.logsum, aux.delta, to,      r->at->frame};
+    const wcohi_gpu_view keys[9] = {t.left,    t.right, t.value, dout,        aux.logsum,
+                                    aux.delta, dqkv,    to,      r->at->frame};
     wcohi_gpu_attend_delta(r, op, aux.delta);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_QUERY, t.specs, queries, t.push, t.tiles,
                        heads * t.chunks, batch);

@@ -183,7 +183,8 @@ static void check_masked(void)
                                            "wave-engine",
                                            "33 rows"};
     static const char *const all[] = {"dropout=0.3", "embedding_dropout=0.4",
-                                      "dropout=0.2 embedding_dropout=0.1", "phase_noise=0.4"};
+                                      "dropout=0.2 embedding_dropout=0.1", "phase_noise=0.4",
+                                      "attention_dropout=0.3"};
     size_t i, k;
     char label[96];
     for (i = 0; i < sizeof dropping / sizeof *dropping; i++) {

@@ -1259,6 +1259,7 @@ static void accumulation_is_a_larger_batch(void)
     accumulation_is_a_larger_batch_with("dropout=0.3");
     accumulation_is_a_larger_batch_with("embedding_dropout=0.3");
     accumulation_is_a_larger_batch_with("phase_noise=0.3");
+    accumulation_is_a_larger_batch_with("attention_dropout=0.3");
 }
 
 /* Three updates against the formula in double: moments, bias correction, decay of matrices, clip at
@@ -2048,7 +2049,7 @@ static const char *const track_settings[] = {
 static const char *track_training(size_t s)
 {
     return strstr(track_settings[s], "coherence,rotary")
-               ? "dropout=0.2 embedding_dropout=0.1 phase_noise=0.1"
+               ? "dropout=0.2 embedding_dropout=0.1 phase_noise=0.1 attention_dropout=0.2"
                : "";
 }
 
@@ -2303,6 +2304,7 @@ static void each_step_and_seed_has_masks_of_its_own(void)
     CHECK(masked != masked_loss(model, "dropout=0.4", 0));
     CHECK(masked_loss(model, "embedding_dropout=0.3", 0) != whole);
     CHECK(masked_loss(model, "phase_noise=0.3", 0) != whole);
+    CHECK(masked_loss(model, "attention_dropout=0.3", 0) != whole);
     wcoh_model_destroy(model);
 }
 

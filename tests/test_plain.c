@@ -155,6 +155,7 @@ static void dropping_computes_its_formula(void)
     rates.branch = 0.3;
     rates.embed = 0.2;
     rates.phase = 0.5;
+    rates.weight = 0.3;
     every_op_computes_its_formula();
     memset(&rates, 0, sizeof rates);
 }

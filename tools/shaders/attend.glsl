@@ -8,6 +8,8 @@
    LISTENS: depth_q - lift_k (coherence_listen.comp) in place of lambda (q - k); a lift adds 8 at most.
    DOT: score = q . k / sqrt(E), online softmax. */
 #include "math.glsl"
+#include "frame.glsl"
+#include "noise.glsl"
 
 layout(local_size_x = 64) in;
 layout(constant_id = 0) const uint CW = 1; /* columns of a thread */
@@ -30,6 +32,8 @@ layout(push_constant) uniform Attend
     uint value_stride, value_column;
     uint stride, column; /* COHERENCE backward: raw phasors; DOT: of dq or dk */
     uint flags;
+    uint stream, drop; /* of weights that are dropped; drop 0: none */
+    float keep;        /* what the others are multiplied by */
 }
 p;
 
@@ -138,4 +142,12 @@ bool seen(uint q0, uint k0, uint i)
 {
     uint q = q0 + 4u * ty + i / 4u, k = k0 + 4u * tx + i % 4u;
     return q < p.seq && k <= q;
+}
+
+/* By what the weight of pair i is multiplied after the sum of the weights is taken. */
+float mask(uint q0, uint k0, uint i)
+{
+    uint q = q0 + 4u * ty + i / 4u, k = k0 + 4u * tx + i % 4u;
+    if (p.drop == 0u) return 1.0;
+    return hash32(noise_row(p.stream + (head << 16), first + q, p.seq) + k) < p.drop ? 0.0 : p.keep;
 }

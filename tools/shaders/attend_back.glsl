@@ -4,7 +4,7 @@ layout(set = 0, binding = 3, std430) readonly buffer Dout { float dout[]; };
 layout(set = 0, binding = 4, std430) readonly buffer Logsum { float logsum[]; };
 layout(set = 0, binding = 5, std430) readonly buffer Delta { float delta[]; };
 
-/* block holds scores; leaves weights there and dscore in `d` */
+/* block holds scores; leaves weights there, those dropped as 0, and dscore in `d` */
 void pair_gradient(uint q0, uint k0, inout float block[16], out float d[16])
 {
     [[unroll]] for (uint i = 0u; i < 16u; i++) d[i] = 0.0;
@@ -19,6 +19,8 @@ void pair_gradient(uint q0, uint k0, inout float block[16], out float d[16])
     {
         uint at = (first + min(q0 + 4u * ty + i / 4u, p.seq - 1u)) * p.heads + head;
         block[i] = seen(q0, k0, i) ? exp_(block[i] - logsum[at]) : 0.0;
-        d[i] = block[i] * (d[i] - delta[at]);
+        float m = mask(q0, k0, i);
+        d[i] = block[i] * (d[i] * m - delta[at]);
+        block[i] *= m;
     }
 }

@@ -2,6 +2,11 @@
 /* part: training */
 /* variants: coherence_back_key=COHERENCE dot_back_key=DOT */
 #define DEPTHS 9
+#ifdef COHERENCE
+#define FRAME 11
+#else
+#define FRAME 8
+#endif
 #include "attend_back.glsl"
 /* dv_k = sum_q weight dO_q, and dpsi_k = -sum_q t (COHERENCE) or dk = sum_q dscore q / sqrt(E)
    (DOT). Grid: key tiles, heads * column chunks, sequences; with chunks, the phase is of the first.

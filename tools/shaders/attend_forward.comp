@@ -1,6 +1,11 @@
 #version 450
 /* variants: coherence_forward=COHERENCE dot_forward=DOT */
 #define DEPTHS 5
+#ifdef COHERENCE
+#define FRAME 6
+#else
+#define FRAME 5
+#endif
 #include "attend.glsl"
 /* out [N, H E]: sum_k weight v_k / sum_k weight; logsum [N,H]: ln of the sum of the weights. Grid:
    query tiles, heads * column chunks, sequences. */
@@ -60,6 +65,11 @@ void main()
     barrier();
     for (k0 = 0u; k0 <= q0; k0 += 32u) {
         weigh(q0, k0);
+        if (p.drop != 0u) {
+            barrier();
+            [[unroll]] for (i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] *=
+                mask(q0, k0, i);
+        }
         LOAD_TILE(right, 8u * CW + 1u, values, k0, p.value_stride, p.value_column + head * p.wide,
                   c0, 8u * CW)
         barrier();

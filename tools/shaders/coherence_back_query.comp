@@ -2,6 +2,7 @@
 /* part: training */
 #define COHERENCE
 #define DEPTHS 9
+#define FRAME 10
 #include "attend_back.glsl"
 /* With t = -kappa sin dscore: dphi_q = sum_k t, (drho, dsigma) = n dphi (-sigma, rho) / r^2.
    partial [sequences * tiles, 3H] = (dkappa, domega, dlambda) of a tile's queries:

@@ -1,6 +1,7 @@
 #version 450
 /* part: training */
 #define DOT
+#define FRAME 7
 #include "attend_back.glsl"
 /* dq = sum_k dscore k / sqrt(E). Grid: query tiles, heads * column chunks, sequences. */
 layout(set = 0, binding = 6, std430) writeonly buffer Dqueries { float dqueries[]; };
