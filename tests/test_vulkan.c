@@ -247,7 +247,7 @@ static void masks_are_those_of_the_cpu(void)
                   {"", "attention_dropout=0.3"},
                   {"attention=shared forgetting=on loudness=on", "attention_dropout=0.2"},
                   {"attention=rotary bands=33 heads=3", "attention_dropout=0.3"},
-                  {"attention=shared", "phase_noise=0.2"},
+                  {"attention=shared bands=35 heads=7", "phase_noise=0.2"},
                   {"bands=33 heads=6 embedding_trained=on", "embedding_dropout=0.3"},
                   {"attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
                    "dropout=0.2 embedding_dropout=0.2 seed=9"}};
