@@ -2,7 +2,7 @@
    machine's own limit, measured in the same run: compare ratios, not seconds.
    cc -O2 examples/bench.c -o bench -lm -lpthread
    ./bench                  everything (two minutes)
-   ./bench gemm math step muon session crowd long threads memory  some of it; --isa avx2 forces a path
+   ./bench gemm math step forms session crowd long threads memory  some of it; --isa avx2 forces a path
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h" /* a bench may look inside: it calls wcohi_gemm and the kernels directly */
@@ -315,17 +315,23 @@ typedef struct step_work {
     allocations count;
 } step_work;
 
+/* setting: one of the model or the trainer that differs, "name value"; NULL: none */
 static void step_open(step_work *work, const wcoh_model_desc *model, int batch, int seq,
-                      int threads, const uint32_t *text, wcoh_optimizer optimizer)
+                      int threads, const uint32_t *text, const char *setting)
 {
     wcoh_model_desc desc = *model;
     wcoh_trainer_desc training;
+    char name[32];
+    int length = setting ? (int)strcspn(setting, " ") : 0;
     memset(work, 0, sizeof *work);
     memset(&training, 0, sizeof training);
+    snprintf(name, sizeof name, "%.*s", length, setting ? setting : "");
+    if (setting && wcoh_field_set(WCOH_DESC_MODEL, &desc, name, setting + length + 1, &error) < 0)
+        must(wcoh_field_set(WCOH_DESC_TRAINER, &training, name, setting + length + 1, &error),
+             setting, &error);
     training.batch = batch;
     training.seq = seq;
     training.steps = 1000000;
-    training.optimizer = optimizer;
     training.eval_every = -1;
     training.cpu.threads = threads;
     training.cpu.isa = forced;
@@ -370,7 +376,7 @@ static double bench_step(const char *name, const wcoh_model_desc *desc, int batc
     step_work work;
     timing time;
     size_t calls;
-    step_open(&work, desc, batch, seq, threads, text, WCOH_OPTIMIZER_ADAMW);
+    step_open(&work, desc, batch, seq, threads, text, NULL);
     step_call(&work);
     calls = work.count.calls;
     time = measure(step_call, &work, ROUNDS);
@@ -408,16 +414,18 @@ static void bench_threads(const uint32_t *text)
            one / two, eight / two, wcoh_cpu_count());
 }
 
-/* What Muon's steps take beyond AdamW's, of steps in pairs: the median, and between which shares half
-   of the pairs lie. */
-static void bench_muon_pairs(const char *name, const wcoh_model_desc *desc, const uint32_t *text)
+/* What steps with a setting take beyond those without, in pairs: the median, and between which shares
+   half of the pairs lie. */
+static void bench_form(const char *network, const char *setting, const uint32_t *text)
 {
     enum { PAIRS = 101 };
+    wcoh_model_desc desc =
+        wcoh_model_preset(strcmp(network, "gpt") ? WCOH_PRESET_WAVE : WCOH_PRESET_GPT, SYMBOLS);
     step_work work[2];
     double share[PAIRS], first = 0;
     int pair, i;
     for (i = 0; i < 2; i++) {
-        step_open(&work[i], desc, 12, 64, 1, text, i ? WCOH_OPTIMIZER_MUON : WCOH_OPTIMIZER_ADAMW);
+        step_open(&work[i], &desc, 12, 64, 1, text, i ? setting : NULL);
         step_call(&work[i]);
     }
     for (pair = 0; pair < PAIRS; pair++) {
@@ -432,19 +440,22 @@ static void bench_muon_pairs(const char *name, const wcoh_model_desc *desc, cons
         first += took[0] / PAIRS;
     }
     qsort(share, PAIRS, sizeof *share, by_value);
-    printf(
-        "muon %-8s 12 x 64, 1 thread: a step takes %.2f (%.2f to %.2f) more than AdamW's %.2f ms\n",
-        name, share[PAIRS / 2], share[PAIRS / 4], share[3 * PAIRS / 4], first * 1e3);
+    printf("forms %-8s %-15s 12 x 64, 1 thread: a step takes %5.2f (%5.2f to %5.2f) more than its "
+           "%.2f ms\n",
+           network, setting, share[PAIRS / 2], share[PAIRS / 4], share[3 * PAIRS / 4], first * 1e3);
     step_close(&work[0]);
     step_close(&work[1]);
 }
 
-static void bench_muon(const uint32_t *text)
+static void bench_forms(const uint32_t *text)
 {
-    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS),
-                    gpt = wcoh_model_preset(WCOH_PRESET_GPT, SYMBOLS);
-    bench_muon_pairs("default", &wave, text);
-    bench_muon_pairs("gpt", &gpt, text);
+    static const char *const forms[] = {"optimizer muon", "gate on",     "value_gate on",
+                                        "forgetting on",  "loudness on", "taps 3",
+                                        "norm rms",       "dropout 0.1"};
+    size_t i;
+    for (i = 0; i < sizeof forms / sizeof *forms; i++) bench_form("default", forms[i], text);
+    bench_form("gpt", "optimizer muon", text);
+    bench_form("gpt", "ffn gated_mlp", text);
 }
 
 static void bench_long(const uint32_t *text)
@@ -483,7 +494,7 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     memset(&work, 0, sizeof work);
     memset(&desc, 0, sizeof desc);
     desc.cpu.isa = forced;
-    step_open(&trained, &model, 12, 64, 0, text, WCOH_OPTIMIZER_ADAMW);
+    step_open(&trained, &model, 12, 64, 0, text, NULL);
     for (i = 0; i < 50; i++) step_call(&trained);
     if (checkpoint) must(wcoh_model_load_file(&loaded, checkpoint, NULL, &error), NULL, &error);
     else loaded = trained.model;
@@ -631,7 +642,7 @@ static void bench_memory(const uint32_t *text, double begun)
 {
     step_work work;
     wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
-    step_open(&work, &desc, 12, 64, 0, text, WCOH_OPTIMIZER_ADAMW);
+    step_open(&work, &desc, 12, 64, 0, text, NULL);
     step_call(&work);
     printf("start: %.1f ms from the first line of main to the first step done (default model, text "
            "included)\n",
@@ -650,7 +661,7 @@ static void bench_memory(const uint32_t *text, double begun)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-#define PARTS "memory gemm math step muon threads long session crowd"
+#define PARTS "memory gemm math step forms threads long session crowd"
 enum { PART_COUNT = 9 };
 
 typedef struct request {
@@ -701,7 +712,7 @@ int main(int argc, char **argv)
     if (wanted(&r, "gemm")) bench_gemm();
     if (wanted(&r, "math")) bench_math();
     if (wanted(&r, "step")) bench_steps(text);
-    if (wanted(&r, "muon")) bench_muon(text);
+    if (wanted(&r, "forms")) bench_forms(text);
     if (wanted(&r, "threads")) bench_threads(text);
     if (wanted(&r, "long")) bench_long(text);
     if (wanted(&r, "session")) bench_session(text, r.model);
