@@ -7689,7 +7689,9 @@ typedef struct wcohi_cpu_states {
 
 /* Where the state of op begins in a stream's slot. */
 static unsigned char *wcohi_state_of(const wcohi_cpu_exec *exec, const wcohi_op *op, size_t slot)
-{ return exec->states + slot * exec->base.plan->states + op->state; }
+{
+    return exec->states + slot * exec->base.plan->states + op->state;
+}
 
 /* ---- reaching tensors and parameters --------------------------------------------------------- */
 
@@ -7783,7 +7785,9 @@ static uint32_t wcohi_noise_row(const wcohi_noise *noise, uint32_t stream, size_
 
 /* Elements whose bits are below are dropped. */
 static uint32_t wcohi_noise_drop(const wcohi_noise *noise, double rate)
-{ return noise->on ? (uint32_t)(rate * 4294967296.0) : 0; }
+{
+    return noise->on ? (uint32_t)(rate * 4294967296.0) : 0;
+}
 
 /* An angle of mean 0 and deviation 1 / sqrt(6) (a triangle from -1 to 1), exact in a float. */
 WCOHI_FORCE_INLINE wcoh_real wcohi_noise_angle(uint32_t bits)
@@ -7794,7 +7798,9 @@ WCOHI_FORCE_INLINE wcoh_real wcohi_noise_angle(uint32_t bits)
 
 /* By what the others are multiplied: the mean stays. */
 static double wcohi_noise_scale(const wcohi_noise *noise, double rate)
-{ return noise->on ? 1 / (1 - rate) : 1; }
+{
+    return noise->on ? 1 / (1 - rate) : 1;
+}
 
 /* Attention's weights that a call drops: that of key k for query q in a head's window has the bits
    wcohi_hash32(row + k), row of wcohi_noise_row with the head's own stream. */
@@ -8072,7 +8078,9 @@ static void wcohi_embed_span(const wcohi_span *span)
 }
 
 static void wcohi_embed_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_embed_span, 0, op->wide_out); }
+{
+    wcohi_each_span(exec, op, wcohi_embed_span, 0, op->wide_out);
+}
 
 /* Rows of the tables are shared by tokens, so the work is split by columns. */
 #define WCOHI_EMBED_COLUMNS 32
@@ -8297,7 +8305,9 @@ static void wcohi_norm_forward_span(const wcohi_span *span)
 }
 
 static void wcohi_norm_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_norm_forward_span, 0, 4.0 * op->wide_in); }
+{
+    wcohi_each_span(exec, op, wcohi_norm_forward_span, 0, 4.0 * op->wide_in);
+}
 
 #ifndef WAVECOH_NO_TRAINING
 static void wcohi_norm_backward_span(const wcohi_span *span)
@@ -8361,7 +8371,9 @@ static void wcohi_rms_forward_span(const wcohi_span *span)
 }
 
 static void wcohi_rms_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_rms_forward_span, 0, 3.0 * op->wide_in); }
+{
+    wcohi_each_span(exec, op, wcohi_rms_forward_span, 0, 3.0 * op->wide_in);
+}
 
 #ifndef WAVECOH_NO_TRAINING
 static void wcohi_rms_backward_span(const wcohi_span *span)
@@ -8574,7 +8586,9 @@ static void wcohi_gate_forward_span(const wcohi_span *span)
 }
 
 static void wcohi_gate_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_gate_forward_span, 0, 10.0 * op->wide_out); }
+{
+    wcohi_each_span(exec, op, wcohi_gate_forward_span, 0, 10.0 * op->wide_out);
+}
 
 #ifndef WAVECOH_NO_TRAINING
 /* It is the only reader of both inputs: their gradients are set. */
@@ -8592,7 +8606,9 @@ static void wcohi_gate_backward_span(const wcohi_span *span)
 }
 
 static void wcohi_gate_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_gate_backward_span, 0, 20.0 * op->wide_out); }
+{
+    wcohi_each_span(exec, op, wcohi_gate_backward_span, 0, 20.0 * op->wide_out);
+}
 #endif
 
 /* ---- taps: y_t = sum over j < n of w_j x_{t-j}, number by number; x is 0 before a sequence --- */
@@ -8982,7 +8998,9 @@ static void wcohi_per_band_forward_span(const wcohi_span *span)
 }
 
 static void wcohi_per_band_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_per_band_forward_span, 0, 4.0 * op->wide_in); }
+{
+    wcohi_each_span(exec, op, wcohi_per_band_forward_span, 0, 4.0 * op->wide_in);
+}
 
 #ifndef WAVECOH_NO_TRAINING
 static void wcohi_per_band_backward_span(const wcohi_span *span)
@@ -9098,7 +9116,9 @@ static void wcohi_dropout_forward_span(const wcohi_span *span)
 }
 
 static void wcohi_dropout_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_dropout_forward_span, 0, 2.0 * op->wide_in); }
+{
+    wcohi_each_span(exec, op, wcohi_dropout_forward_span, 0, 2.0 * op->wide_in);
+}
 
 /* The gradient of the residual is the output's own. */
 static void wcohi_dropout_backward_span(const wcohi_span *span)
@@ -9109,7 +9129,9 @@ static void wcohi_dropout_backward_span(const wcohi_span *span)
 }
 
 static void wcohi_dropout_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_dropout_backward_span, 0, 2.0 * op->wide_in); }
+{
+    wcohi_each_span(exec, op, wcohi_dropout_backward_span, 0, 2.0 * op->wide_in);
+}
 #endif
 
 /* ---- phases: y_k = x_k e^{i s a}, k < columns/2, a from a triangle of deviation 1; the rest is x --
@@ -10173,7 +10195,9 @@ static void wcohi_kerr_forward_span(const wcohi_span *span)
 }
 
 static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
-{ wcohi_each_span(exec, op, wcohi_kerr_forward_span, 0, wcohi_kerr_work(op)); }
+{
+    wcohi_each_span(exec, op, wcohi_kerr_forward_span, 0, wcohi_kerr_work(op));
+}
 
 #ifndef WAVECOH_NO_TRAINING
 /* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta. */
@@ -10995,7 +11019,9 @@ S_(fn) void S_(wave_turn)(wcoh_real *ar, wcoh_real *as, const wcoh_real *ur,
 /* ln(1 + e^x) = max(x, 0) + 2 artanh(t / (2 + t)), t = e^-|x|; relative error 2e-7 */
 S_(inline) S_(v) S_(softplus)(S_(v) x)
 #ifdef WAVECOH_TEST_DOUBLE
-{ return wcohi_softplus(x); }
+{
+    return wcohi_softplus(x);
+}
 #else
 {
     S_(v) t = S_(exp)(S_(neg)(S_(abs)(x))), z = S_(div)(t, S_(add)(t, S_(set)(2.0f)));
@@ -11095,7 +11121,9 @@ S_(fn) void S_(wave_unit_backward)(wcoh_real *pr, wcoh_real *ps, const wcoh_real
    denormals. NaN stays. */
 S_(inline) S_(v) S_(wave_weight)(S_(v) s)
 #ifdef WAVECOH_TEST_DOUBLE
-{ return S_(exp)(s / WCOHI_LOG2_E); }
+{
+    return S_(exp)(s / WCOHI_LOG2_E);
+}
 #else
 {
     S_(v) t = S_(max)(S_(set)(-125.0f), s), p = S_(set)(1.3276472e-3f), x;
@@ -11227,10 +11255,14 @@ void S_(wave_near_some)(int listens, const wcohi_wave *wave, const wcohi_wave_ro
 }
 
 S_(fn) void S_(wave_near_weights)(const wcohi_wave_task *task, int first, int rows)
-{ S_(wave_near_some)(0, task->wave, &task->room, first, rows); }
+{
+    S_(wave_near_some)(0, task->wave, &task->room, first, rows);
+}
 
 S_(fn) void S_(wave_near_heard)(const wcohi_wave_task *task, int first, int rows)
-{ S_(wave_near_some)(1, task->wave, &task->room, first, rows); }
+{
+    S_(wave_near_some)(1, task->wave, &task->room, first, rows);
+}
 
 #ifndef WAVECOH_NO_TRAINING
 /* p [rows][lanes] times the masks of its pairs; lanes from `first`, rows from `row` on; one of them
@@ -11328,10 +11360,14 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
 }
 
 S_(fn) void S_(wave_near_slopes)(const wcohi_wave_task *task, int first, int rows)
-{ S_(wave_slopes_some)(0, task->wave, &task->room, first, rows, task->partial); }
+{
+    S_(wave_slopes_some)(0, task->wave, &task->room, first, rows, task->partial);
+}
 
 S_(fn) void S_(wave_slopes_heard)(const wcohi_wave_task *task, int first, int rows)
-{ S_(wave_slopes_some)(1, task->wave, &task->room, first, rows, task->partial); }
+{
+    S_(wave_slopes_some)(1, task->wave, &task->room, first, rows, task->partial);
+}
 
 /* columns: v transposed; sums: gradient of v transposed, added to */
 S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real *dout,
@@ -17440,7 +17476,9 @@ WCOH_API void wcoh_crowd_destroy(wcoh_crowd *crowd)
 /* ---- members --------------------------------------------------------------------------------- */
 
 static int wcohi_crowd_has(const wcoh_crowd *crowd, int id)
-{ return crowd && id >= 0 && id < crowd->desc.members && crowd->members[id].joined; }
+{
+    return crowd && id >= 0 && id < crowd->desc.members && crowd->members[id].joined;
+}
 
 static wcoh_result wcohi_crowd_check(const wcoh_crowd *crowd, int id, wcoh_error *error)
 {
@@ -17484,7 +17522,9 @@ WCOH_API void wcoh_crowd_reset(wcoh_crowd *crowd, int id)
 WCOH_API int wcoh_crowd_count(const wcoh_crowd *crowd) { return crowd ? crowd->count : 0; }
 
 static wcoh_real *wcohi_crowd_row(const wcoh_crowd *crowd, size_t id)
-{ return crowd->logits + id * (size_t)crowd->model->desc.vocab; }
+{
+    return crowd->logits + id * (size_t)crowd->model->desc.vocab;
+}
 
 WCOH_API const wcoh_real *wcoh_crowd_logits(const wcoh_crowd *crowd, int id)
 {
@@ -17493,13 +17533,19 @@ WCOH_API const wcoh_real *wcoh_crowd_logits(const wcoh_crowd *crowd, int id)
 }
 
 WCOH_API uint64_t wcoh_crowd_position(const wcoh_crowd *crowd, int id)
-{ return wcohi_crowd_has(crowd, id) ? crowd->members[id].position : 0; }
+{
+    return wcohi_crowd_has(crowd, id) ? crowd->members[id].position : 0;
+}
 
 WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session)
-{ return session ? wcoh_crowd_logits(&session->crowd, 0) : NULL; }
+{
+    return session ? wcoh_crowd_logits(&session->crowd, 0) : NULL;
+}
 
 WCOH_API uint64_t wcoh_session_position(const wcoh_session *session)
-{ return session ? session->crowd.members[0].position : 0; }
+{
+    return session ? session->crowd.members[0].position : 0;
+}
 
 /* Sum of e^{logit - top}, top the largest. */
 static double wcohi_logits_total(const wcoh_real *logits, int vocab, double *top)
@@ -18665,7 +18711,9 @@ WCOH_API size_t wcoh_crowd_file_size(const wcoh_crowd *crowd, int id)
 }
 
 WCOH_API size_t wcoh_session_file_size(const wcoh_session *session)
-{ return session ? wcoh_crowd_file_size(&session->crowd, 0) : 0; }
+{
+    return session ? wcoh_crowd_file_size(&session->crowd, 0) : 0;
+}
 
 /* What was heard is what a session of this model can have heard. */
 static wcoh_result wcohi_note_heard(const wcoh_tensors *t, const wcoh_model_desc *desc,
@@ -18728,7 +18776,9 @@ WCOH_API wcoh_result wcoh_crowd_load(wcoh_crowd *crowd, int id, const wcoh_io *i
 }
 
 WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io, wcoh_error *error)
-{ return session ? wcoh_crowd_load(&session->crowd, 0, io, error) : wcohi_null("session", error); }
+{
+    return session ? wcoh_crowd_load(&session->crowd, 0, io, error) : wcohi_null("session", error);
+}
 
 /* ---- the same on paths ----------------------------------------------------------------------- */
 
