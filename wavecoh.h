@@ -627,8 +627,9 @@ WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wco
    WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
 /* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between
-   any two ops and any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit for bit the run that was
-   never interrupted. stats may be NULL. Returns and errors as wcoh_trainer_step. */
+   any two ops and any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit
+   for bit the run that was never interrupted. stats may be NULL. Returns and errors as
+   wcoh_trainer_step. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error);
 /* Change a setting in mid-run, from text as wcoh_field_set takes it: those whose wcoh_field says
@@ -18935,6 +18936,18 @@ WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset)
     return desc;
 }
 
+/* Is there anything that phase noise could turn? */
+WCOHI_COLD int wcohi_has_phases(const wcoh_model_desc *desc)
+{
+    int layer, any = 0;
+    for (layer = 0; layer < desc->layers; layer++)
+        any |= wcohi_attention_of(desc, layer) != WCOH_ATTENTION_DOT &&
+               wcohi_attention_of(desc, layer) != WCOH_ATTENTION_ROTARY;
+    for (layer = 0; layer < desc->layers && desc->solver != WCOH_SOLVER_NONE; layer++)
+        any |= wcohi_ffn_of(desc, layer) == WCOH_FFN_KERR;
+    return any;
+}
+
 WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
                                                const wcoh_model_desc *model, wcoh_error *error)
 {
@@ -18952,6 +18965,9 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
     if (model && desc->seq > model->context && wcohi_bound_to_context(model))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
                           model->context);
+    if (model && desc->phase_noise > 0 && !wcohi_has_phases(model))
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "phase_noise is set: no layer of the model has phasors or oscillators");
     return desc->device ? WCOH_OK : wcohi_cpu_desc_check(&desc->cpu, error);
 }
 

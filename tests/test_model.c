@@ -2343,6 +2343,30 @@ static void evaluations_drop_nothing(void)
     wcoh_model_destroy(model);
 }
 
+/* Noise of phases wants phases: phasors, or oscillators that turn. */
+static void phase_noise_without_phases_is_refused(void)
+{
+    static const char *const with[] = {"", "attention=dot", "ffn=mlp",
+                                       "attention=dot,coherence ffn=mlp", "solver=none"};
+    static const char *const without[] = {"attention=dot ffn=mlp", "attention=rotary solver=none",
+                                          "attention=dot,rotary ffn=mlp,gated_mlp"};
+    wcoh_trainer_desc training;
+    wcoh_error error;
+    size_t i;
+    for (i = 0; i < sizeof with / sizeof *with + sizeof without / sizeof *without; i++) {
+        int has = i < sizeof with / sizeof *with;
+        wcoh_model_desc desc =
+            model_desc_of(has ? with[i] : without[i - sizeof with / sizeof *with]);
+        desc.vocab = 5;
+        CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK);
+        memset(&training, 0, sizeof training);
+        training.phase_noise = 0.1;
+        CHECK(wcoh_trainer_desc_resolve(&training, &desc, &error) ==
+              (has ? WCOH_OK : WCOH_E_ARGUMENT));
+        if (!has) CHECK_TEXT(error.text, "no layer of the model has phasors or oscillators");
+    }
+}
+
 /* One device for two trainers that take turns, and a session between them. */
 static void a_shared_device_changes_no_bit(void)
 {
@@ -3028,6 +3052,7 @@ int main(void)
     RUN(resuming_changes_no_bit);
     RUN(masks_look_drawn);
     RUN(each_step_and_seed_has_masks_of_its_own);
+    RUN(phase_noise_without_phases_is_refused);
     RUN(angles_have_their_deviation);
     RUN(evaluations_drop_nothing);
 #ifdef TEST_THREADS
