@@ -868,10 +868,10 @@ static void a_session_samples_as_wcoh_sample_does(void)
     memset(&desc, 0, sizeof desc);
     desc.temperature = 1.5;
     desc.repetition_penalty = 3;
-    desc.repetition_window = 1024;
+    desc.repetition_window = listening.repetition_window = 1024;
     CHECK(wcoh_session_create(&session, model, &listening, &error) == WCOH_OK);
     CHECK(wcoh_session_sample(session, &desc, &a, &token, &error) == WCOH_E_DATA);
-    CHECK_TEXT(error.text, "heard nothing");
+    CHECK_TEXT(error.text, "nothing was heard yet");
     for (i = 0; i < HEARD; i++) heard[i] = (uint32_t)(wcoh_rng_next(&rng) % (i < 476 ? N : 20));
     CHECK(wcoh_session_prefill(session, heard, HEARD, &error) == WCOH_OK);
     for (i = 0; i < 200; i++) { /* only the last 1,024 are remembered: tokens 20.. are forgotten */
