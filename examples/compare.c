@@ -1630,9 +1630,9 @@ static void dry_table(const plan *p)
 
 /* ---- pictures -------------------------------------------------------------------------------- */
 
-enum { POINTS = 4096 };
+enum { CURVE_POINTS = 4096 };
 
-/* Mean over the seeds of the losses under way, where all of them have one: tokens seen and loss [POINTS];
+/* Mean over the seeds of the losses under way, where all of them have one: tokens seen and loss [CURVE_POINTS];
    returns how many. */
 static int curve_mean(const contender *c, double *tokens, double *losses)
 {
@@ -1642,7 +1642,7 @@ static int curve_mean(const contender *c, double *tokens, double *losses)
     double each = (double)first->trainer.batch * first->trainer.seq * first->trainer.accumulate;
     for (i = 0; i < c->seed_count; i++)
         if (first[i].state == TRIAL_IS_DONE) at[seeds++] = first[i].got.curve;
-    for (; seeds > 0 && n < POINTS; n++) {
+    for (; seeds > 0 && n < CURVE_POINTS; n++) {
         double step = 0, sum = 0;
         for (i = 0; i < seeds; i++) {
             char *end;
@@ -1682,8 +1682,8 @@ static void plot_learning(const plan *p, const char *out)
     plot_frame f;
     legend = legend_width(p, names);
     for (i = 0; i < p->count; i++) {
-        tokens[i] = (double *)(void *)text_keep(2 * POINTS * sizeof(double));
-        losses[i] = tokens[i] + POINTS;
+        tokens[i] = (double *)(void *)text_keep(2 * CURVE_POINTS * sizeof(double));
+        losses[i] = tokens[i] + CURVE_POINTS;
         points[i] = p->list[i].taken < 0 ? 0 : curve_mean(&p->list[i], tokens[i], losses[i]);
         for (k = 0; k < points[i]; k++) {
             plot_span(&low, &high, losses[i][k]);

@@ -171,7 +171,7 @@ static void play(game *g)
     }
 }
 
-static void tell(const game *g)
+static void tell_acts(const game *g)
 {
     wcoh_stats stats;
     int bin;
@@ -211,7 +211,7 @@ int main(int argc, char **argv)
     open_cast(&g);
     open_minds(&g);
     play(&g);
-    tell(&g);
+    tell_acts(&g);
     wcoh_crowd_destroy(g.crowd);
     wcoh_trainer_destroy(g.trainer);
     wcoh_model_destroy(g.model);
