@@ -162,11 +162,6 @@ typedef struct wcoh_push_embed_back {
 } wcoh_push_embed_back;
 typedef char wcoh_push_embed_back_size[sizeof(wcoh_push_embed_back) == 20 ? 1 : -1];
 
-typedef struct wcoh_push_gate_back {
-    uint32_t count, width, lds, ldv, column, form;
-} wcoh_push_gate_back;
-typedef char wcoh_push_gate_back_size[sizeof(wcoh_push_gate_back) == 24 ? 1 : -1];
-
 typedef struct wcoh_push_gelu_back {
     uint32_t count;
 } wcoh_push_gelu_back;
@@ -2794,7 +2789,7 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"dot_forward", wcoh_spv_dot_forward[0], 6674, 6, 0x18, 52, 1, {64, 1, 1}, "674b671f34467b89"},
     {"dot_session", wcoh_spv_dot_session[0], 3229, 7, 0x38, 40, 0, {64, 1, 1}, "574bdb9c061e90c0"},
     {"embed", wcoh_spv_embed[0], 972, 5, 0x8, 16, 0, {64, 1, 1}, "2f1aa85267a0a39e"},
-    {"gate", wcoh_spv_gate[0], 1405, 3, 0x4, 24, 0, {64, 1, 1}, "6269027a64e18bdb"},
+    {"gate", wcoh_spv_gate[0], 1405, 3, 0x4, 24, 0, {64, 1, 1}, "a0c9f58af0d7b386"},
     {"gemm", wcoh_spv_gemm[0], 6690, 6, 0x30, 64, 9, {0, 0, 0}, "dacc3a3c2ee69dee"},
     {"kerr", wcoh_spv_kerr[0], 6419, 8, 0x80, 36, 0, {64, 1, 1}, "f6335257c9eba733"},
     {"kerr_rk4", wcoh_spv_kerr_rk4[0], 6366, 9, 0x180, 36, 0, {64, 1, 1}, "6b8c474bab525025"},
@@ -2821,7 +2816,7 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"dot_back_query", wcoh_spv_dot_back_query[0], 6267, 8, 0x40, 52, 1, {64, 1, 1}, "1f174cf102bcff2f"},
     {"dropout", wcoh_spv_dropout[0], 1260, 4, 0x4, 28, 0, {64, 1, 1}, "19d0f01d264e2e26"},
     {"embed_back", wcoh_spv_embed_back[0], 1361, 4, 0x4, 20, 0, {64, 1, 1}, "b0d492081a5faadc"},
-    {"gate_back", wcoh_spv_gate_back[0], 1582, 5, 0x18, 24, 0, {64, 1, 1}, "74c60c3b8e49c25a"},
+    {"gate_back", wcoh_spv_gate_back[0], 1582, 5, 0x18, 24, 0, {64, 1, 1}, "4fbf648f8ba9773f"},
     {"gelu_back", wcoh_spv_gelu_back[0], 1470, 2, 0x2, 4, 0, {64, 1, 1}, "4a4058017a032680"},
     {"kerr_back", wcoh_spv_kerr_back[0], 9691, 10, 0x300, 36, 0, {64, 1, 1}, "0dbff80c3860e343"},
     {"kerr_finish", wcoh_spv_kerr_finish[0], 2575, 7, 0x7c, 8, 0, {64, 1, 1}, "6797d9bfdcafebf7"},

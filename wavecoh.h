@@ -708,7 +708,7 @@ WCOH_API wcoh_result wcoh_model_evaluate_sequences(wcoh_model *model, const wcoh
 
 typedef enum wcoh_states {
     WCOH_STATES_DOUBLE,
-    WCOH_STATES_FLOAT /* half the memory; outputs of attention differ by up to 3e-5; gains up to 2.5 alone */
+    WCOH_STATES_FLOAT /* half the memory; outputs of attention differ by up to 3e-5; gains to 2.5 */
 } wcoh_states;
 
 /* wcoh_fields(WCOH_DESC_SESSION) lists ranges and defaults. */
@@ -756,7 +756,8 @@ WCOH_API uint64_t wcoh_session_position(const wcoh_session *session); /* tokens 
 WCOH_API wcoh_result wcoh_session_probabilities(const wcoh_session *session, wcoh_real *p,
                                                 wcoh_error *error);
 /* Hear tokens and tell how surprising each was: nats [count], -log p(tokens[i]) given all before it,
-   log vocab for the first of all. Errors as wcoh_session_step; on one of them nothing was heard. */
+   log vocab for the first of all. Errors as wcoh_session_step; a refusal comes before anything is
+   heard. */
 WCOH_API wcoh_result wcoh_session_surprise(wcoh_session *session, const uint32_t *tokens,
                                            size_t count, double *nats, wcoh_error *error);
 /* Make `to` continue exactly as `from` would (two sessions of one model). Errors:
@@ -833,8 +834,8 @@ typedef struct wcoh_logit_bias {
     float bias;
 } wcoh_logit_bias;
 
-/* All zero is greedy: each filter is off at 0. Applied in this order: allowed, bias, repetition penalty,
-   temperature, top-k, top-p, min-p. */
+/* All zero is greedy: each filter is off at 0. Applied in this order: allowed, bias, repetition
+   penalty, temperature, top-k, top-p, min-p. */
 typedef struct wcoh_sample_desc {
     int top_k;          /* keep the k most likely; 0: all */
     double temperature; /* 0: greedy */
@@ -943,7 +944,7 @@ typedef struct wcoh_memory_file {
     size_t used;     /* bytes there are to read; writing appends here, so 0 before saving, and 0
                         again after a save that failed */
 } wcoh_memory_file;
-WCOH_API wcoh_io wcoh_io_memory(wcoh_memory_file *block); /* block must outlive the wcoh_io */
+WCOH_API wcoh_io wcoh_io_memory(wcoh_memory_file *file); /* file must outlive the wcoh_io */
 
 /* Checkpoints are safetensors files, as Python's package reads them. Loading believes nothing; a
    bad file leaves the model as it was. Untrusted input: yes.
@@ -4547,12 +4548,12 @@ static int wcohi_block_finish(void *user, int keep)
     return 0;
 }
 
-WCOH_API wcoh_io wcoh_io_memory(wcoh_memory_file *block)
+WCOH_API wcoh_io wcoh_io_memory(wcoh_memory_file *file)
 {
     wcoh_io io;
     memset(&io, 0, sizeof io);
-    if (!block) return io;
-    io.user = block;
+    if (!file) return io;
+    io.user = file;
     io.size = wcohi_block_size;
     io.read = wcohi_block_read;
     io.write = wcohi_block_write;
@@ -6656,24 +6657,27 @@ WCOHI_KERNEL(pack)
 #if S_(W) == 1
 WCOHI_KERNEL(pack_turned) { wcohi_pack_turned_part(to, from, ld, n, k, width, width); }
 #else
-/* Blocks of W rows by 4: rows 4g + i meet in vector i, then 4x4 blocks are transposed in place. */
+/* to [4,W] (to_ld) = from [W,4] (ld) turned: rows 4g + i meet in vector i, then 4x4 blocks are
+   transposed in place. */
+S_(inline) void S_(turn4)(wcoh_real *to, size_t to_ld, const wcoh_real *from, size_t ld)
+{
+    S_(v) a = S_(quads)(from, 4 * ld), b = S_(quads)(from + ld, 4 * ld);
+    S_(v) c = S_(quads)(from + 2 * ld, 4 * ld), d = S_(quads)(from + 3 * ld, 4 * ld);
+    S_(v) ab = S_(mixlo)(a, b), cd = S_(mixlo)(c, d);
+    S_(store)(to, S_(pairlo)(ab, cd));
+    S_(store)(to + to_ld, S_(pairhi)(ab, cd));
+    ab = S_(mixhi)(a, b), cd = S_(mixhi)(c, d);
+    S_(store)(to + 2 * to_ld, S_(pairlo)(ab, cd));
+    S_(store)(to + 3 * to_ld, S_(pairhi)(ab, cd));
+}
+
 WCOHI_KERNEL(pack_turned)
 {
     int j, p;
     for (j = 0; j < width; j += S_(W), to += S_(W), from += S_(W) * ld) {
         int whole = n - j >= S_(W) ? k / 4 * 4 : 0;
-        for (p = 0; p < whole; p += 4) {
-            const wcoh_real *at = from + p;
-            S_(v) a = S_(quads)(at, 4 * ld), b = S_(quads)(at + ld, 4 * ld);
-            S_(v) c = S_(quads)(at + 2 * ld, 4 * ld), d = S_(quads)(at + 3 * ld, 4 * ld);
-            S_(v) ab = S_(mixlo)(a, b), cd = S_(mixlo)(c, d);
-            wcoh_real *row = to + (size_t)p * (size_t)width;
-            S_(store)(row, S_(pairlo)(ab, cd));
-            S_(store)(row + width, S_(pairhi)(ab, cd));
-            ab = S_(mixhi)(a, b), cd = S_(mixhi)(c, d);
-            S_(store)(row + 2 * width, S_(pairlo)(ab, cd));
-            S_(store)(row + 3 * width, S_(pairhi)(ab, cd));
-        }
+        for (p = 0; p < whole; p += 4)
+            S_(turn4)(to + (size_t)p * (size_t)width, (size_t)width, from + p, ld);
         wcohi_pack_turned_part(to + (size_t)whole * (size_t)width, from + whole, ld,
                                n > j ? n - j : 0, k - whole, S_(W), width);
     }
@@ -7311,7 +7315,8 @@ struct wcoh_model {
    architecture. */
 
 /* The kinds of ops: name, what its backward reads of its forward, what it does when parameters
-   change, how its state goes into a file. Each device has a row for each. To add one: "To add an op" in the manual above. */
+   change, how its state goes into a file. Each device has a row for each. To add one: "To add an
+   op" in the manual above. */
 #define WCOHI_KEEPS_NONE 0
 #define WCOHI_KEEPS_IN 1
 #define WCOHI_KEEPS_IN2 2
@@ -7667,8 +7672,8 @@ typedef struct wcohi_cpu_exec {
     wcoh_real *logits;     /* session: [batch, V] */
     unsigned char *states; /* session: [streams, plan->states] */
     void **prepared;       /* [ops] what an op derives from its parameters */
-    const wcohi_op
-        *outgrown; /* session: an op of which a head's gain is now too large for the states */
+    /* session: an op of which a head's gain is now too large for the states */
+    const wcohi_op *outgrown;
     int outgrown_head;
     uint64_t prepared_version;
     const wcohi_run *run; /* of the pass under way */
@@ -7829,6 +7834,12 @@ static void wcohi_pairs_window(wcohi_pairs *pairs, size_t head, size_t window)
 }
 
 #ifdef WAVECOH_PLAIN
+/* By what an element with these bits is multiplied. */
+static double wcohi_plain_kept(const wcohi_noise *noise, double rate, uint32_t bits)
+{
+    return bits < wcohi_noise_drop(noise, rate) ? 0 : wcohi_noise_scale(noise, rate);
+}
+
 /* By what a weight of attention is multiplied. */
 static double wcohi_plain_mask(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t key,
                                size_t head)
@@ -7836,8 +7847,7 @@ static double wcohi_plain_mask(const wcohi_plain *p, const wcohi_op *op, size_t 
     uint32_t stream = op->stream + (uint32_t)head * WCOHI_HEAD_STREAM;
     uint32_t bits =
         wcohi_hash32(wcohi_noise_row(&p->noise, stream, row, p->seq) + (uint32_t)(key % p->seq));
-    if (!p->noise.on) return 1;
-    return bits < op->rate * 4294967296.0 ? 0 : 1 / (1 - op->rate);
+    return wcohi_plain_kept(&p->noise, op->rate, bits);
 }
 #endif
 #endif
@@ -7902,6 +7912,16 @@ static int wcohi_each_span(wcohi_cpu_exec *exec, const wcohi_op *op, wcohi_span_
     count = (total + split.chunk - 1) / split.chunk;
     wcohi_pool_run(exec->compute.pool, count, work * total, wcohi_split_job, &split);
     return count;
+}
+
+/* The sizes of an op that has its tensors and nothing else. */
+static void wcohi_no_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                           wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)op;
+    (void)slots;
+    (void)sizes;
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -8559,14 +8579,7 @@ static const wcohi_gate_kernels S_(gate_kernels) = {S_(gate_forward) WCOHI_BACK(
 #endif
 #ifndef WCOHI_PASS
 
-static void wcohi_gate_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                             wcohi_sizes *sizes)
-{
-    (void)plan;
-    (void)op;
-    (void)slots;
-    (void)sizes; /* nothing but its tensors */
-}
+#define wcohi_gate_sizes wcohi_no_sizes
 
 /* Reals before row `first` of in2's values, and its stride. */
 static size_t wcohi_gate_values(const wcohi_span *span, size_t *stride)
@@ -8668,9 +8681,8 @@ WCOHI_KERNEL(taps_weight)
     for (j = 0; j < taps; j++, dw += width)
         for (i = 0; x[j] && i < width; i += S_(W)) {
             int n = WCOHI_LANES(width, i);
-            S_(v)
-            sum = S_(fma)(WCOHI_LOAD(dy + i, n), WCOHI_LOAD(x[j] + i, n), WCOHI_LOAD(dw + i, n));
-            WCOHI_STORE(dw + i, sum, n);
+            S_(v) g = WCOHI_LOAD(dy + i, n), sum = WCOHI_LOAD(dw + i, n);
+            WCOHI_STORE(dw + i, S_(fma)(g, WCOHI_LOAD(x[j] + i, n), sum), n);
         }
 }
 #endif
@@ -9039,8 +9051,8 @@ static void wcohi_dropout_plain(wcohi_plain *p, const wcohi_op *op)
         uint32_t key = wcohi_noise_row(&p->noise, op->stream, row, p->seq);
         const double *x = p->tensors[op->in] + row * width;
         for (i = 0; i < width; i++) {
-            int drop = p->noise.on && wcohi_hash32(key + (uint32_t)i) < op->rate * 4294967296.0;
-            double y = drop ? 0 : p->noise.on ? x[i] / (1 - op->rate) : x[i];
+            double y =
+                x[i] * wcohi_plain_kept(&p->noise, op->rate, wcohi_hash32(key + (uint32_t)i));
             if (op->in2 >= 0) y += p->tensors[op->in2][row * width + i];
             p->tensors[op->out][row * width + i] = y;
         }
@@ -9084,14 +9096,7 @@ static const wcohi_dropout_kernels S_(dropout_kernels) = {S_(dropout_row)};
 #ifndef WCOHI_PASS
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_dropout_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                                wcohi_sizes *sizes)
-{
-    (void)plan;
-    (void)op;
-    (void)slots;
-    (void)sizes; /* the mask is made again where it is needed */
-}
+#define wcohi_dropout_sizes wcohi_no_sizes /* the mask is made again where it is needed */
 
 /* to [rows,D] = from m (+ residual) */
 static void wcohi_dropout_rows(const wcohi_span *span, wcoh_real *to, const wcoh_real *residual,
@@ -9203,14 +9208,7 @@ static const wcohi_phases_kernels S_(phases_kernels) = {S_(phases_row)};
 #ifndef WCOHI_PASS
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_phases_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
-                               wcohi_sizes *sizes)
-{
-    (void)plan;
-    (void)op;
-    (void)slots;
-    (void)sizes; /* the angles are made again where they are needed */
-}
+#define wcohi_phases_sizes wcohi_no_sizes /* the angles are made again where they are needed */
 
 /* to [rows,D] = or += from, turned; sign -1: back */
 static void wcohi_phases_rows(const wcohi_span *span, wcoh_real *to, int add, const wcoh_real *from,
@@ -12107,39 +12105,36 @@ S_(fn) void S_(wave_step_reals)(wcoh_real *row, size_t pitch, const wcoh_real *v
 }
 
 /* The denominators: cg = c G, z += F, sum of cg z returned, z *= decay; four sums in turn. */
-#define WCOHI_STEP_SUM(a)                                                                          \
+#define WCOHI_STEP_SUM(a, type)                                                                    \
     do {                                                                                           \
         double now_ = (double)*z + *f;                                                             \
         *cg = *c * *g;                                                                             \
-        *z = (WCOHI_STEP_TYPE)(decay * now_);                                                      \
+        *z = (type)(decay * now_);                                                                 \
         a = a + *cg * now_;                                                                        \
         z++, cg++, c++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS;                              \
     } while (0)
-#define WCOHI_STEP_SUMS                                                                            \
-    double s0 = 0, s1 = 0, s2 = 0, s3 = 0, next;                                                   \
-    for (; count >= 4; count -= 4) {                                                               \
-        WCOHI_STEP_SUM(s0);                                                                        \
-        WCOHI_STEP_SUM(s1);                                                                        \
-        WCOHI_STEP_SUM(s2);                                                                        \
-        WCOHI_STEP_SUM(s3);                                                                        \
-    }                                                                                              \
-    for (; count > 0; count--) {                                                                   \
-        WCOHI_STEP_SUM(s0);                                                                        \
-        next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;                                           \
-    }                                                                                              \
-    return s0 + s1 + (s2 + s3);
-#define WCOHI_STEP_TYPE double
-S_(fn)
-double S_(wave_step_sums)(double *z, double *cg, const double *c, const double *f, const double *g,
-                          double decay, int count){WCOHI_STEP_SUMS}
-#undef WCOHI_STEP_TYPE
-#define WCOHI_STEP_TYPE wcoh_real
-S_(fn) double S_(wave_step_real_sums)(wcoh_real *z, double *cg, const double *c, const double *f,
-                                      const double *g, double decay, int count)
-{
-    WCOHI_STEP_SUMS
-}
-#undef WCOHI_STEP_TYPE
+#define WCOHI_STEP_SUMS(name, type)                                                                \
+    S_(fn)                                                                                         \
+    double S_(name)(type * z, double *cg, const double *c, const double *f, const double *g,       \
+                    double decay, int count)                                                       \
+    {                                                                                              \
+        double s0 = 0, s1 = 0, s2 = 0, s3 = 0, next;                                               \
+        for (; count >= 4; count -= 4) {                                                           \
+            WCOHI_STEP_SUM(s0, type);                                                              \
+            WCOHI_STEP_SUM(s1, type);                                                              \
+            WCOHI_STEP_SUM(s2, type);                                                              \
+            WCOHI_STEP_SUM(s3, type);                                                              \
+        }                                                                                          \
+        for (; count > 0; count--) {                                                               \
+            WCOHI_STEP_SUM(s0, type);                                                              \
+            next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;                                       \
+        }                                                                                          \
+        return s0 + s1 + (s2 + s3);                                                                \
+    }
+WCOHI_STEP_SUMS(wave_step_sums, double)
+WCOHI_STEP_SUMS(wave_step_real_sums, wcoh_real)
+#undef WCOHI_STEP_SUMS
+#undef WCOHI_STEP_SUM
 
 /* Before a row is heard, where rows listen: the states fade by its own damping, e^{-softplus x} =
    1 / (1 + e^x), or by the head's; its features f are as loud as it says. raw: of this head. */
@@ -13841,8 +13836,7 @@ WCOHI_KERNEL(blend)
     }
 }
 
-/* c [n,n]: right of the diagonal comes what stands left of it, in blocks of 4 columns by W rows as
-   pack_turned turns them. */
+/* c [n,n]: right of the diagonal comes what stands left of it, in blocks of 4 columns by W rows. */
 WCOHI_KERNEL(mirror)
 {
     size_t ld = (size_t)n;
@@ -13850,18 +13844,8 @@ WCOHI_KERNEL(mirror)
     for (i = 0; i < n; i += S_(W)) {
         int rows = WCOHI_MIN(S_(W), n - i), whole = 0;
 #if S_(W) > 1
-        for (whole = rows == S_(W) ? i : 0, p = 0; p < whole; p += 4) {
-            const wcoh_real *at = c + (size_t)i * ld + p;
-            wcoh_real *to = c + (size_t)p * ld + i;
-            S_(v) x = S_(quads)(at, 4 * ld), y = S_(quads)(at + ld, 4 * ld);
-            S_(v) z = S_(quads)(at + 2 * ld, 4 * ld), w = S_(quads)(at + 3 * ld, 4 * ld);
-            S_(v) xy = S_(mixlo)(x, y), zw = S_(mixlo)(z, w);
-            S_(store)(to, S_(pairlo)(xy, zw));
-            S_(store)(to + ld, S_(pairhi)(xy, zw));
-            xy = S_(mixhi)(x, y), zw = S_(mixhi)(z, w);
-            S_(store)(to + 2 * ld, S_(pairlo)(xy, zw));
-            S_(store)(to + 3 * ld, S_(pairhi)(xy, zw));
-        }
+        for (whole = rows == S_(W) ? i : 0, p = 0; p < whole; p += 4)
+            S_(turn4)(c + (size_t)p * ld + i, ld, c + (size_t)i * ld + p, ld);
 #endif
         for (p = whole; p < i + rows; p++)
             for (j = WCOHI_MAX(p + 1, i); j < i + rows; j++)
@@ -14834,7 +14818,12 @@ static const wcoh_field wcohi_tokenizer_fields[] = {
 
 #ifndef WAVECOH_NO_TOOLKIT
 /* Arrays of the toolkit have that room; hits one search keeps beyond those wanted are spare. */
-enum { WCOHI_BANDS = 128, WCOHI_TOP = 1024, WCOHI_SPARE_HITS = 16, WCOHI_HITS = WCOHI_TOP + WCOHI_SPARE_HITS };
+enum {
+    WCOHI_BANDS = 128,
+    WCOHI_TOP = 1024,
+    WCOHI_SPARE_HITS = 16,
+    WCOHI_HITS = WCOHI_TOP + WCOHI_SPARE_HITS
+};
 
 static const wcoh_field wcohi_circle_fields[] = {
     WCOHI_INT(wcoh_circle_desc, buckets, 360, 1, 16777216, 0,
@@ -17247,7 +17236,7 @@ typedef struct wcohi_member {
     int joined;        /* 1: somebody has this number */
     int known;         /* of the last tokens, so many are in the ring */
     int has_logits;
-    uint32_t mark; /* the last step that named it */
+    uint64_t mark; /* the last step that named it */
     wcoh_rng rng;
 } wcohi_member;
 
@@ -17262,7 +17251,8 @@ struct wcoh_crowd {
     uint32_t *ordered;     /* [repetition_window] a ring, oldest first, for the sampler */
     float *scratch;        /* [2V] for the sampler */
     int count;             /* members that have joined */
-    uint32_t mark;         /* of the step under way */
+    int lowest;            /* no number below is free */
+    uint64_t mark;         /* of the step under way */
     wcohi_allocation block;
 };
 
@@ -17491,12 +17481,13 @@ static wcoh_result wcohi_crowd_check(const wcoh_crowd *crowd, int id, wcoh_error
 
 WCOH_API wcoh_result wcoh_crowd_join(wcoh_crowd *crowd, int *id, wcoh_error *error)
 {
-    int i = 0;
+    int i;
     if (!crowd || !id) return wcohi_null(crowd ? "id" : "crowd", error);
     if (crowd->count == crowd->desc.members)
         return wcohi_fail(error, WCOH_E_MEMORY, "the crowd is full: it was made for %d members",
                           crowd->desc.members);
-    while (crowd->members[i].joined) i++;
+    for (i = crowd->lowest; crowd->members[i].joined;) i++;
+    crowd->lowest = i + 1;
     crowd->members[i].joined = 1;
     crowd->members[i].rng = wcoh_rng_seed(crowd->desc.seed + (uint64_t)i);
     crowd->count++;
@@ -17509,6 +17500,7 @@ WCOH_API void wcoh_crowd_leave(wcoh_crowd *crowd, int id)
 {
     if (!wcohi_crowd_has(crowd, id)) return;
     crowd->members[id].joined = 0;
+    crowd->lowest = WCOHI_MIN(crowd->lowest, id);
     crowd->count--;
 }
 
@@ -18241,17 +18233,21 @@ WCOHI_COLD wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind k
     return WCOH_OK;
 }
 
-/* The settings in the file are those of `desc`. */
+/* The settings in the file are those of `desc`; one that is not in it has its default. */
 static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc *desc,
                                    wcoh_error *error)
 {
     char here[WCOHI_FIELD_TEXT], there[WCOHI_FIELD_TEXT];
     wcoh_model_desc read;
+    wcoh_error own;
     wcoh_result result;
     int i, count;
     const wcoh_field *fields = wcoh_fields(WCOH_DESC_MODEL, &count);
     memset(&read, 0, sizeof read);
     result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &read, error);
+    if (!result &&
+        wcoh_model_desc_resolve(&read, &own)) /* fills in what is younger than the file */
+        result = wcohi_fail(error, WCOH_E_FORMAT, "the model of the file: %s", own.text);
     for (i = 0; i < count && !result; i++) {
         wcoh_field_get(WCOH_DESC_MODEL, desc, fields[i].name, here, sizeof here);
         wcoh_field_get(WCOH_DESC_MODEL, &read, fields[i].name, there, sizeof there);

@@ -781,10 +781,8 @@ static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- gate: y = v f(s), by the form of the op ------------------------------------------------- */
 
-static void wcohi_gpu_gate(wcohi_gpu_recorder *r, const wcohi_op *op)
+static wcoh_push_gate wcohi_gpu_gate_push(const wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
-                                     wcohi_gpu_data(r, op->out)};
     wcoh_push_gate push;
     push.width = (uint32_t)op->wide_out;
     push.count = r->rows * push.width;
@@ -792,6 +790,14 @@ static void wcohi_gpu_gate(wcohi_gpu_recorder *r, const wcohi_op *op)
     push.ldv = wcohi_gpu_width(r, op->in2);
     push.column = (uint32_t)op->column;
     push.form = (uint32_t)op->form;
+    return push;
+}
+
+static void wcohi_gpu_gate(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
+                                     wcohi_gpu_data(r, op->out)};
+    wcoh_push_gate push = wcohi_gpu_gate_push(r, op);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_GATE, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
 }
 
@@ -801,13 +807,7 @@ static void wcohi_gpu_gate_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
                                      wcohi_gpu_data(r, op->in2), wcohi_gpu_ddata(r, op->in),
                                      wcohi_gpu_ddata(r, op->in2)};
-    wcoh_push_gate_back push;
-    push.width = (uint32_t)op->wide_out;
-    push.count = r->rows * push.width;
-    push.lds = wcohi_gpu_width(r, op->in);
-    push.ldv = wcohi_gpu_width(r, op->in2);
-    push.column = (uint32_t)op->column;
-    push.form = (uint32_t)op->form;
+    wcoh_push_gate push = wcohi_gpu_gate_push(r, op);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_GATE_BACK, NULL, views, push, wcohi_gpu_groups(push.count), 1,
                        1);
 }

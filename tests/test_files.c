@@ -2033,6 +2033,52 @@ static void set_number(unsigned char *file, size_t size, const char *name, size_
     wcoh_tensors_close(t);
 }
 
+/* Take the names of settings that came after 0.1.0 out of a file: as if it were one of those days. */
+static void make_old(unsigned char *file, size_t size, int trainer)
+{
+    static const char *const model[] = {"norm", "forgetting", "loudness",
+                                        "gate", "value_gate", "taps"};
+    static const char *const training[] = {"optimizer",         "muon_lr",    "schedule",
+                                           "muon_momentum",     "dropout",    "embedding_dropout",
+                                           "attention_dropout", "phase_noise"};
+    char from[64], to[64];
+    size_t i;
+    unseal(file, size);
+    for (i = 0; i < sizeof model / sizeof *model; i++) {
+        snprintf(from, sizeof from, "\"model.%s\"", model[i]);
+        snprintf(to, sizeof to, "\"madel.%s\"", model[i]);
+        edit(file, size, from, to);
+    }
+    for (i = 0; trainer && i < sizeof training / sizeof *training; i++) {
+        snprintf(from, sizeof from, "\"trainer.%s\"", training[i]);
+        snprintf(to, sizeof to, "\"trainar.%s\"", training[i]);
+        edit(file, size, from, to);
+    }
+}
+
+/* A checkpoint that knows nothing of younger settings goes on with the same bits. */
+static void an_old_checkpoint_goes_on(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *other = small_model(SMALL, 9);
+    wcoh_trainer *trainer = small_trainer(model, 1, NULL), *old = small_trainer(other, 1, NULL);
+    unsigned char *file, *expected;
+    size_t size, expected_size;
+    steps(trainer, 3);
+    file = saved_trainer(trainer, &size);
+    make_old(file, size, 1);
+    steps(trainer, 2);
+    CHECK_SAY(resume(old, file, size) == WCOH_OK, "%s", error.text);
+    steps(old, 2);
+    expected = saved_trainer(trainer, &expected_size);
+    CHECK(stands_at(old, expected, expected_size));
+    free(file);
+    free(expected);
+    wcoh_trainer_destroy(trainer);
+    wcoh_trainer_destroy(old);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(other);
+}
+
 static void a_bad_trainer_file_changes_nothing(void)
 {
     static const struct {
@@ -2043,7 +2089,7 @@ static void a_bad_trainer_file_changes_nothing(void)
     } bad[] = {
         {"\"model.solver\":\"exact\"", "\"model.solver\":\"none\" ", 0,
          "solver is exact here and none", WCOH_E_MISMATCH},
-        {"\"model.bands\"", "\"modal.bands\"", 0, "bands is 2 here and 0", WCOH_E_MISMATCH},
+        {"\"model.bands\"", "\"modal.bands\"", 0, "bands is 2 here and 64", WCOH_E_MISMATCH},
         {"\"wavecoh.kind\":\"trainer\"", "\"wavecoh.kind\":\"trailer\"", 0, "trailer",
          WCOH_E_MISMATCH},
         {"\"train.step\":\"3\"", "\"train.step\":\"x\"", 0, "train.step in the file is \"x\"",
@@ -2343,6 +2389,28 @@ static void a_bad_session_file_changes_nothing(void)
     wcoh_model_destroy(other);
 }
 
+static void an_old_session_goes_on(void)
+{
+    wcoh_model *model = small_model(SMALL, 6);
+    wcoh_session *session = small_session(model, 16), *old = small_session(model, 16);
+    uint32_t tokens[12];
+    unsigned char *file;
+    size_t size;
+    random_tokens(tokens, 12, 5, 12);
+    CHECK(wcoh_session_prefill(session, tokens, 12, &error) == WCOH_OK);
+    file = saved_session(session, &size);
+    make_old(file, size, 0);
+    CHECK_SAY(load_session(old, file, size) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_session_step(session, 3, &error) == WCOH_OK);
+    CHECK(wcoh_session_step(old, 3, &error) == WCOH_OK);
+    CHECK(memcmp(wcoh_session_logits(old), wcoh_session_logits(session), 5 * sizeof(wcoh_real)) ==
+          0);
+    free(file);
+    wcoh_session_destroy(session);
+    wcoh_session_destroy(old);
+    wcoh_model_destroy(model);
+}
+
 /* Nothing can have been heard behind the last learned position. */
 static void a_session_file_ends_with_the_learned_positions(void)
 {
@@ -2457,6 +2525,7 @@ int main(int count, char **arguments)
     RUN(the_best_weights_wait_until_they_are_kept);
     RUN(another_text_is_noticed);
     RUN(a_trainer_file_tells_how_it_was_made);
+    RUN(an_old_checkpoint_goes_on);
     RUN(a_bad_trainer_file_changes_nothing);
     RUN(a_failure_while_resuming_changes_nothing);
     RUN(a_session_goes_on_where_it_was_saved);
@@ -2464,6 +2533,7 @@ int main(int count, char **arguments)
     RUN(trainers_and_sessions_go_by_path);
 #endif
     RUN(a_bad_session_file_changes_nothing);
+    RUN(an_old_session_goes_on);
     RUN(a_session_file_ends_with_the_learned_positions);
     RUN(an_invented_state_does_no_harm);
 #ifdef TEST_PROCESSES

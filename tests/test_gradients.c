@@ -191,6 +191,8 @@ static void check_masked(void)
         if (strcmp(dropping[i], cases[current].name) != 0) continue;
         for (k = 0; k < sizeof all / sizeof *all; k++) {
             training = all[k];
+            if (strstr(training, "phase_noise") && strcmp(dropping[i], "gpt") == 0)
+                continue; /* it has no phases: refused, see test_model.c */
             snprintf(label, sizeof label, "gradients, %s: %s", training, cases[current].name);
             test_run(gradient_is_the_derivative, label);
             snprintf(label, sizeof label, "no target at the end, %s: %s", training,

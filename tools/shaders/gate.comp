@@ -6,8 +6,6 @@ layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer S { float s[]; };
 layout(set = 0, binding = 1, std430) readonly buffer V { float v[]; };
 layout(set = 0, binding = 2, std430) writeonly buffer Y { float y[]; };
-layout(push_constant) uniform Gate { uint count, width, lds, ldv, column, form; }
-p;
 
 void main()
 {

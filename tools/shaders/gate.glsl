@@ -7,3 +7,7 @@ vec2 gate(uint form, float s)
     if (form == 1u) return 2.0 * sigma * vec2(1.0, 1.0 - sigma);
     return sigma * vec2(s, 1.0 + s * (1.0 - sigma));
 }
+
+/* s of stride lds, v of stride ldv from column `column` on */
+layout(push_constant) uniform Gate { uint count, width, lds, ldv, column, form; }
+p;

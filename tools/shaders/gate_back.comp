@@ -9,8 +9,6 @@ layout(set = 0, binding = 1, std430) readonly buffer S { float s[]; };
 layout(set = 0, binding = 2, std430) readonly buffer V { float v[]; };
 layout(set = 0, binding = 3, std430) buffer Ds { float ds[]; };
 layout(set = 0, binding = 4, std430) buffer Dv { float dv[]; };
-layout(push_constant) uniform GateBack { uint count, width, lds, ldv, column, form; }
-p;
 
 void main()
 {
