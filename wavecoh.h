@@ -7289,7 +7289,8 @@ typedef struct wcohi_param_row {
     size_t count;
     size_t offset; /* in the parameter block; trained rows come first, so in the gradient too */
     int trained, decayed;
-    int matrices; /* hidden matrices stacked in it: Muon's, if there is one; 0: never */
+    int matrices;     /* hidden matrices stacked in it: Muon's, if there is one; 0: never */
+    int first_matrix; /* of all; where it has none, of those that come after it */
     wcohi_init init;
     double value;
     double maximum; /* the optimiser keeps the values at or below; 1e30: no bound */
@@ -7300,8 +7301,8 @@ struct wcoh_model {
     wcohi_param_row *rows;
     int row_count;
     wcoh_real *params;   /* trained rows, then frozen rows */
-    size_t trained_span; /* reals of the trained part, padding included */
-    size_t span;         /* reals in all */
+    size_t trained_reals; /* reals of the trained part, padding included */
+    size_t reals;         /* in all */
     uint64_t version;    /* grows whenever parameters change */
     wcohi_allocation block;
 };
@@ -7466,7 +7467,7 @@ typedef struct wcohi_plan {
     wcohi_rates rates;           /* given before the plan is laid out and built */
     const wcohi_param_row *rows; /* the parameter table */
     int row_count;
-    size_t trained_span, span; /* reals of the trained parameters, of all */
+    size_t trained_reals, reals; /* of the trained parameters, of all */
     int vocab;                 /* logits of a row */
     wcohi_op *ops;
     int count;
@@ -7535,10 +7536,10 @@ static void wcohi_sinusoid(wcoh_real *row, int bands, double amplitude, double t
 
 /* What exists once per exec, beside the activations. */
 typedef enum wcohi_area {
-    WCOHI_AREA_PARAMS,   /* reals [span] */
-    WCOHI_AREA_GRADIENT, /* reals [trained_span] */
-    WCOHI_AREA_MOMENT1,  /* reals [trained_span] */
-    WCOHI_AREA_MOMENT2,  /* reals [trained_span] */
+    WCOHI_AREA_PARAMS,   /* all reals of the model */
+    WCOHI_AREA_GRADIENT, /* reals [trained_reals] */
+    WCOHI_AREA_MOMENT1,  /* reals [trained_reals] */
+    WCOHI_AREA_MOMENT2,  /* reals [trained_reals] */
     WCOHI_AREA_STATES, /* bytes of all attention states of a session, as files have them (a GPU) */
     WCOHI_AREA_LOGITS  /* reals [batch, vocab]: of the last row of each stream of a run */
 } wcohi_area;
@@ -7662,7 +7663,7 @@ typedef struct wcohi_cpu {
 typedef struct wcohi_cpu_exec {
     wcohi_exec base;
     wcohi_compute compute;
-    wcoh_real *gradient, *moment1, *moment2; /* [trained_span] */
+    wcoh_real *gradient, *moment1, *moment2; /* [trained_reals] */
     wcoh_real *activations;
     wcoh_real *partials; /* [WCOHI_CHUNKS, partial_count]: parameter gradients of chunks of rows */
     size_t partial_count;
@@ -13868,16 +13869,28 @@ typedef struct wcohi_matrix {
     size_t offset; /* in the parameter block */
 } wcohi_matrix;
 
-/* Number `index` of all matrices, in the order of the parameter rows. */
-static wcohi_matrix wcohi_matrix_at(const wcohi_param_row *rows, int index)
+/* Number `index` of the matrices of a row. */
+static wcohi_matrix wcohi_matrix_of(const wcohi_param_row *row, int index)
 {
     wcohi_matrix matrix;
-    while (index >= rows->matrices) index -= rows++->matrices;
-    matrix.row = rows;
-    matrix.rows = rows->dims == 3 ? rows->shape[1] : rows->shape[0] / rows->matrices;
-    matrix.columns = rows->shape[rows->dims - 1];
-    matrix.offset = rows->offset + rows->count / (size_t)rows->matrices * (size_t)index;
+    matrix.row = row;
+    matrix.rows = row->dims == 3 ? row->shape[1] : row->shape[0] / row->matrices;
+    matrix.columns = row->shape[row->dims - 1];
+    matrix.offset = row->offset + row->count / (size_t)row->matrices * (size_t)index;
     return matrix;
+}
+
+/* Number `index` of all matrices, in the order of the parameter rows: it is in the last row whose
+   first is not behind it. */
+static wcohi_matrix wcohi_matrix_at(const wcohi_param_row *rows, int row_count, int index)
+{
+    int low = 0, high = row_count;
+    while (high - low > 1) {
+        int middle = low + (high - low) / 2;
+        if (rows[middle].first_matrix <= index) low = middle;
+        else high = middle;
+    }
+    return wcohi_matrix_of(&rows[low], index - rows[low].first_matrix);
 }
 
 #ifdef WAVECOH_PLAIN
@@ -14006,7 +14019,7 @@ static double wcohi_gradient_norm(wcohi_cpu_exec *exec)
     int i, chunks;
     memset(&job, 0, sizeof job);
     job.exec = exec;
-    job.count = exec->base.model->trained_span;
+    job.count = exec->base.model->trained_reals;
     job.squares = exec->squares;
     chunks = (int)((job.count + WCOHI_UPDATE_CHUNK - 1) / WCOHI_UPDATE_CHUNK);
     wcohi_pool_run(exec->compute.pool, chunks, (double)job.count, wcohi_squares_job, &job);
@@ -14021,7 +14034,8 @@ static void wcohi_muon_job(int index, int slot, void *user)
     const wcohi_update_job *job = (const wcohi_update_job *)user;
     wcohi_cpu_exec *exec = job->exec;
     const wcohi_kernels *kernels = exec->compute.kernels;
-    wcohi_matrix matrix = wcohi_matrix_at(exec->base.model->rows, job->first + index);
+    const wcoh_model *model = exec->base.model;
+    wcohi_matrix matrix = wcohi_matrix_at(model->rows, model->row_count, job->first + index);
     size_t count = (size_t)matrix.rows * (size_t)matrix.columns;
     wcohi_muon_room room;
     double norm;
@@ -14090,7 +14104,7 @@ static double wcohi_muon_size(const wcohi_param_row *row)
 {
     wcohi_matrix matrix;
     if (!row->matrices) return 0;
-    matrix = wcohi_matrix_at(row, 0);
+    matrix = wcohi_matrix_of(row, 0);
     return 0.2 * sqrt((double)WCOHI_MAX(matrix.rows, matrix.columns));
 }
 
@@ -14336,7 +14350,7 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
 WCOHI_COLD size_t wcohi_cpu_exec_bytes(int slots, const wcohi_plan *plan)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_cpu_exec_layout(&arena, slots, plan, plan->trained_span);
+    wcohi_cpu_exec_layout(&arena, slots, plan, plan->trained_reals);
     return arena.used;
 }
 
@@ -14384,7 +14398,7 @@ WCOHI_COLD wcoh_result wcohi_cpu_exec_open(wcoh_device *device, const wcohi_plan
     (void)session;
     arena.base = (unsigned char *)memory;
     arena.used = 0;
-    exec = wcohi_cpu_exec_layout(&arena, cpu->slots, plan, model->trained_span);
+    exec = wcohi_cpu_exec_layout(&arena, cpu->slots, plan, model->trained_reals);
     exec->base.device = device;
     exec->base.plan = plan;
     exec->base.model = model;
@@ -14522,7 +14536,7 @@ static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int fir
     for (; time < last; time++) {
         const wcohi_op *op = &plan->ops[2 * plan->count - 1 - time];
         if (time == plan->count && !run->add)
-            memset(exec->gradient, 0, base->model->trained_span * sizeof *exec->gradient);
+            memset(exec->gradient, 0, base->model->trained_reals * sizeof *exec->gradient);
         wcohi_cpu_ops[op->kind].backward(exec, op);
     }
 #endif
@@ -15729,7 +15743,7 @@ typedef struct wcohi_walk {
     int layer;      /* -1: names stand as they are; else "blocks.<layer>." goes before them */
     int trained;    /* of the rows that follow */
     int joined;     /* 1: no gap after the rows that follow: one GEMM can read several tensors */
-    size_t span[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
+    size_t reals[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
     wcohi_plan *plan;
     wcohi_param_row spare_row; /* stands for every row, tensor and op that is only counted */
     wcohi_tensor spare_tensor;
@@ -15768,10 +15782,10 @@ static int wcohi_emit(wcohi_walk *walk, const char *part, const char *word, int 
                       wcohi_init init, double value)
 {
     wcohi_param_row *row = wcohi_walk_at(walk, walk->row_count);
-    size_t *span = &walk->span[walk->trained], offset = *span;
+    size_t *reals = &walk->reals[walk->trained], offset = *reals;
     size_t count = wcohi_mul((size_t)a, wcohi_mul((size_t)(b ? b : 1), (size_t)(c ? c : 1)));
-    *span = wcohi_add(offset, count);
-    if (!walk->joined) *span = wcohi_round_up(*span, WCOHI_DEVICE_ALIGN / sizeof(float));
+    *reals = wcohi_add(offset, count);
+    if (!walk->joined) *reals = wcohi_round_up(*reals, WCOHI_DEVICE_ALIGN / sizeof(float));
     memset(row, 0, sizeof *row);
     if (walk->rows) wcohi_walk_name(walk, row->name, sizeof row->name, part, word);
     row->offset = offset;
@@ -15785,6 +15799,7 @@ static int wcohi_emit(wcohi_walk *walk, const char *part, const char *word, int 
     row->init = init;
     row->value = value;
     row->maximum = 1e30;
+    row->first_matrix = walk->plan->matrices;
     return walk->row_count++;
 }
 
@@ -16399,7 +16414,7 @@ static void wcohi_walk_model(wcohi_walk *walk)
     wcohi_walk_head(walk, h, embed.row[WCOHI_EMBED_TABLE]);
     for (i = 0; walk->rows && i < walk->row_count; i++)
         if (!walk->rows[i].trained)
-            walk->rows[i].offset += walk->span[1]; /* the frozen part follows the trained */
+            walk->rows[i].offset += walk->reals[1]; /* the frozen part follows the trained */
 }
 
 /* Fill `rows`; NULL: only count. The plan is counted too, and lost. */
@@ -16430,8 +16445,8 @@ static void wcohi_walk_plan(wcohi_plan *plan, const wcoh_model_desc *desc, wcohi
     plan->training = mode == WCOHI_MODE_TRAIN;
     plan->session = mode == WCOHI_MODE_SESSION;
     wcohi_walk_model(&walk);
-    plan->trained_span = walk.span[1];
-    plan->span = wcohi_add(walk.span[0], walk.span[1]);
+    plan->trained_reals = walk.reals[1];
+    plan->reals = wcohi_add(walk.reals[0], walk.reals[1]);
     plan->row_count = walk.row_count;
 }
 
@@ -16719,7 +16734,7 @@ WCOHI_COLD wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_d
     wcohi_walk counted = wcohi_walk_rows(desc, NULL);
     wcoh_model *model = WCOHI_TAKE(arena, 1, wcoh_model);
     wcohi_param_row *rows = WCOHI_TAKE(arena, counted.row_count, wcohi_param_row);
-    wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(counted.span[0], counted.span[1]), wcoh_real);
+    wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(counted.reals[0], counted.reals[1]), wcoh_real);
     const wcoh_tokenizer *tokenizer =
         desc->tokenizer ? wcohi_tokenizer_copy(arena, desc->tokenizer) : NULL;
     if (!model) return NULL;
@@ -16728,8 +16743,8 @@ WCOHI_COLD wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_d
     model->rows = rows;
     model->row_count = counted.row_count;
     model->params = params;
-    model->trained_span = counted.span[1];
-    model->span = counted.span[0] + counted.span[1];
+    model->trained_reals = counted.reals[1];
+    model->reals = counted.reals[0] + counted.reals[1];
     model->version = 1;
     wcohi_walk_rows(&model->desc, rows);
     return model;
@@ -16849,14 +16864,14 @@ WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wco
 {
     int i;
     if (!to || !from) return wcohi_null(to ? "from" : "to", error);
-    if (to->row_count != from->row_count || to->span != from->span)
+    if (to->row_count != from->row_count || to->reals != from->reals)
         return wcohi_fail(error, WCOH_E_MISMATCH, "the models have different tensors");
     for (i = 0; i < to->row_count; i++)
         if (strcmp(to->rows[i].name, from->rows[i].name) ||
             to->rows[i].offset != from->rows[i].offset)
             return wcohi_fail(error, WCOH_E_MISMATCH, "%s: the other model has %s in its place",
                               to->rows[i].name, from->rows[i].name);
-    memcpy(to->params, from->params, to->span * sizeof *to->params);
+    memcpy(to->params, from->params, to->reals * sizeof *to->params);
     to->version++;
     return WCOH_OK;
 }
@@ -19553,7 +19568,7 @@ static wcoh_result wcohi_all_reduce(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcohi_exec *exec = trainer->engine.exec;
     const wcohi_device_table *table = trainer->engine.device->table;
-    size_t count = trainer->model->trained_span;
+    size_t count = trainer->model->trained_reals;
     wcoh_real *gradient = (wcoh_real *)table->map(exec, WCOHI_AREA_GRADIENT, error);
     if (!gradient) return WCOH_E_DEVICE;
     if (trainer->desc.all_reduce(gradient, count, trainer->desc.all_reduce_user))
@@ -19920,7 +19935,7 @@ WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error)
     if (!trainer) return wcohi_null("trainer", error);
     model = trainer->model;
     return trainer->engine.device->table->download(trainer->engine.exec, WCOHI_AREA_PARAMS, 0,
-                                                   model->params, model->span, error);
+                                                   model->params, model->reals, error);
 }
 
 /* ---- what checkpoints need ------------------------------------------------------------------- */
@@ -19967,7 +19982,7 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, const wcoh_trai
     wcohi_trainer_settle(trainer);
     wcohi_trainer_rewind(trainer);
     return trainer->engine.device->table->upload(trainer->engine.exec, WCOHI_AREA_PARAMS, 0,
-                                                 model->params, model->span, error);
+                                                 model->params, model->reals, error);
 }
 
 /* ======== 6 training: files of trainers ======================================================= */

@@ -1905,8 +1905,8 @@ static int wcohi_gpu_same_shape(const wcohi_param_row *a, const wcohi_param_row 
 {
     wcohi_matrix x, y;
     if (!a->matrices || !b->matrices) return 0;
-    x = wcohi_matrix_at(a, 0);
-    y = wcohi_matrix_at(b, 0);
+    x = wcohi_matrix_of(a, 0);
+    y = wcohi_matrix_of(b, 0);
     return x.rows == y.rows && x.columns == y.columns;
 }
 
@@ -1932,7 +1932,7 @@ static uint32_t wcohi_gpu_muon_gather(const wcohi_plan *plan, int first, int *en
 static void wcohi_gpu_muon_rows(wcohi_gpu_recorder *r, int first, int end, uint32_t matrices)
 {
     const wcohi_param_row *rows = r->plan->rows;
-    const wcohi_matrix shape = wcohi_matrix_at(&rows[first], 0);
+    const wcohi_matrix shape = wcohi_matrix_of(&rows[first], 0);
     wcohi_gpu_matrices m;
     uint32_t to = 0;
     int i, round;
@@ -1966,6 +1966,7 @@ static void wcohi_gpu_muon(wcohi_gpu_recorder *r)
     uint32_t matrices;
     int i, j, end;
     for (i = 0; i < plan->row_count && !r->result; i++) {
+        if (!plan->rows[i].matrices) continue;
         for (j = 0; j < i && !wcohi_gpu_same_shape(&plan->rows[j], &plan->rows[i]);) j++;
         if (j < i) continue; /* not the first of its shape */
         for (; j < plan->row_count; j++) {
@@ -3466,7 +3467,7 @@ static wcoh_result wcohi_vk_upload(wcohi_exec *base, wcohi_area area, size_t fir
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
     wcoh_result result = wcohi_vk_move(exec, area, first, count, NULL, data, error);
-    if (!result && area == WCOHI_AREA_PARAMS && count == base->model->span)
+    if (!result && area == WCOHI_AREA_PARAMS && count == base->model->reals)
         exec->version = base->model->version;
     if (!result && area == WCOHI_AREA_STATES)
         exec->prepared = 0; /* their tables may be of other parameters */
@@ -3478,7 +3479,7 @@ static wcoh_result wcohi_vk_refresh(wcohi_vk_exec *exec, wcoh_error *error)
 {
     wcoh_model *model = exec->base.model;
     if (exec->version == model->version) return WCOH_OK;
-    return wcohi_vk_upload(&exec->base, WCOHI_AREA_PARAMS, 0, model->params, model->span, error);
+    return wcohi_vk_upload(&exec->base, WCOHI_AREA_PARAMS, 0, model->params, model->reals, error);
 }
 
 static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t first, void *data,
@@ -3715,12 +3716,12 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
 {
     const wcohi_plan *plan = &exec->plan;
     const wcoh_model *model = exec->base.model;
-    size_t trained = plan->training ? model->trained_span : 0,
+    size_t trained = plan->training ? model->trained_reals : 0,
            rows = (size_t)plan->batch * (size_t)plan->seq;
     size_t width = (size_t)wcohi_vk_embed(exec)->wide_out, end = 0;
     size_t places = plan->session && wcohi_vk_embed(exec)->amplitude > 0 ? rows : 0;
     wcohi_gpu_layout *at = &exec->at;
-    at->params = wcohi_vk_place(&end, 0, model->span, sizeof(float));
+    at->params = wcohi_vk_place(&end, 0, model->reals, sizeof(float));
     at->gradient = wcohi_vk_place(&end, 0, trained, sizeof(float));
     at->moment1 = wcohi_vk_place(&end, 0, trained, sizeof(float));
     at->moment2 = wcohi_vk_place(&end, 0, trained, sizeof(float));
@@ -3785,7 +3786,7 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
     size_t i;
     int r, muon = exec->plan.muon;
     if (!exec->plan.training) return WCOH_OK;
-    for (i = 0; i < model->trained_span / 16; i++) {
+    for (i = 0; i < model->trained_reals / 16; i++) {
         rules[2 * i] = 0;
         rules[2 * i + 1] = 1e30f;
     }
@@ -3913,7 +3914,7 @@ static size_t wcohi_vk_bytes(wcoh_device *device, const wcohi_plan *plan, int se
     wcohi_tensor *tensors;
     (void)device;
     (void)session;
-    wcohi_vk_exec_layout(&arena, plan, plan->trained_span, &tensors);
+    wcohi_vk_exec_layout(&arena, plan, plan->trained_reals, &tensors);
     return arena.used;
 }
 
@@ -3945,7 +3946,7 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
     (void)session;
     arena.base = (unsigned char *)memory;
     arena.used = 0;
-    exec = wcohi_vk_exec_layout(&arena, plan, model->trained_span, &tensors);
+    exec = wcohi_vk_exec_layout(&arena, plan, model->trained_reals, &tensors);
     exec->vk = (wcohi_vk *)device;
     exec->base.device = device;
     exec->base.plan = plan;

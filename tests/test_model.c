@@ -2916,7 +2916,7 @@ static void parameters_meet_their_ops(void)
         void *memory;
         wcohi_plan plan = plan_of(&model->desc, WCOHI_MODE_TRAIN, &memory);
         int i, p, norms = 0;
-        CHECK(plan.row_count == model->row_count && plan.trained_span == model->trained_span);
+        CHECK(plan.row_count == model->row_count && plan.trained_reals == model->trained_reals);
         for (i = 0; i < plan.count; i++) {
             const wcohi_op *op = &plan.ops[i];
             for (p = 0; p < WCOHI_OP_PARAMS; p++) {

@@ -111,7 +111,7 @@ static void follow_the_formula(const char *network, wcoh_isa isa)
     wanted.cpu.isa = isa;
     wanted.clip = 0.05;
     wanted.decay = 0.3;
-    s.span = model->trained_span;
+    s.span = model->trained_reals;
     s.p = doubles(s.span), s.m = doubles(s.span), s.g = doubles(s.span);
     s.room = doubles(8 * 150 * 150);
     trainer = trainer_of(model, &wanted);
