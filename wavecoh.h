@@ -751,7 +751,12 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
 /* Logits [vocab] after the last token heard; NULL before the first. Valid until the next call. */
 WCOH_API const wcoh_real *wcoh_session_logits(const wcoh_session *session);
 WCOH_API uint64_t wcoh_session_position(const wcoh_session *session); /* tokens heard */
-/* The same as probabilities -> p [vocab], summing to 1. Errors: WCOH_E_DATA before the first token,
+/* The row that the logits are made of [D], D = 2 x bands, after the final norm: an embedding of what
+   was heard, for a head of your own or a nearest neighbour (wcoh_resonance). NULL before the first
+   token, and after loading a file of version 0.2.0 or before, until one is heard. Valid until the
+   next call. */
+WCOH_API const wcoh_real *wcoh_session_hidden(const wcoh_session *session);
+/* The logits as probabilities -> p [vocab], summing to 1. Errors: WCOH_E_DATA before the first token,
    WCOH_E_NUMERIC (logits that are not finite). */
 WCOH_API wcoh_result wcoh_session_probabilities(const wcoh_session *session, wcoh_real *p,
                                                 wcoh_error *error);
@@ -810,6 +815,7 @@ WCOH_API wcoh_result wcoh_crowd_hear(wcoh_crowd *crowd, int id, const uint32_t *
 /* Logits [vocab] after the last symbol that the member heard; NULL before the first. Valid until it
    hears the next. */
 WCOH_API const wcoh_real *wcoh_crowd_logits(const wcoh_crowd *crowd, int id);
+WCOH_API const wcoh_real *wcoh_crowd_hidden(const wcoh_crowd *crowd, int id); /* likewise, [D] */
 WCOH_API uint64_t wcoh_crowd_position(const wcoh_crowd *crowd, int id); /* symbols heard */
 /* As wcoh_session_probabilities. */
 WCOH_API wcoh_result wcoh_crowd_probabilities(const wcoh_crowd *crowd, int id, wcoh_real *p,
@@ -7335,7 +7341,7 @@ struct wcoh_model {
    MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
    KERR       limiter, offset, oscillators, corrector
    PER_BAND   a 2x2 matrix and a shift for every band
-   LOGITS     in -> logits or loss
+   LOGITS     in -> logits or loss; a session: in2, what it hands out as its hidden row
    DROPOUT    out = in (+ in2), a share of in's elements 0 and the others larger; training alone
    PHASES     out = in, the pairs of its first columns turned by random angles; training alone */
 #define WCOHI_OP_KINDS(K)                                                                          \
@@ -7468,7 +7474,7 @@ typedef struct wcohi_plan {
     const wcohi_param_row *rows; /* the parameter table */
     int row_count;
     size_t trained_reals, reals; /* of the trained parameters, of all */
-    int vocab;                 /* logits of a row */
+    int vocab, hidden;           /* logits of a row, reals of what they are made of */
     wcohi_op *ops;
     int count;
     wcohi_tensor *tensors;
@@ -7541,7 +7547,8 @@ typedef enum wcohi_area {
     WCOHI_AREA_MOMENT1,  /* reals [trained_reals] */
     WCOHI_AREA_MOMENT2,  /* reals [trained_reals] */
     WCOHI_AREA_STATES, /* bytes of all attention states of a session, as files have them (a GPU) */
-    WCOHI_AREA_LOGITS  /* reals [batch, vocab]: of the last row of each stream of a run */
+    WCOHI_AREA_HIDDEN, /* reals [batch, width of LOGITS' in2]: the last row of each stream of a run */
+    WCOHI_AREA_LOGITS /* reals [batch, vocab]: of those rows */
 } wcohi_area;
 
 /* What the random masks of a pass are made of: the key of the step (by its seed and number) and the
@@ -7670,6 +7677,7 @@ typedef struct wcohi_cpu_exec {
     wcoh_real *scratch; /* [slots, scratch_count] */
     size_t scratch_count;
     void *shared;          /* scratch of the op under way, of all its workers */
+    wcoh_real *hidden;     /* session: [batch, D] */
     wcoh_real *logits;     /* session: [batch, V] */
     unsigned char *states; /* session: [streams, plan->states] */
     void **prepared;       /* [ops] what an op derives from its parameters */
@@ -13683,10 +13691,22 @@ static void wcohi_logits_last(wcohi_cpu_exec *exec, const wcohi_op *op)
     for (i = 0; op->param[WCOHI_LOGITS_SCALE] >= 0 && i < count; i++) exec->logits[i] *= scale;
 }
 
+/* Sessions: the last row of in2 of each stream -> [batch, D]. */
+static void wcohi_hidden_last(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    size_t width = (size_t)exec->base.plan->hidden, seq = (size_t)exec->run->seq, b;
+    const wcoh_real *rows = wcohi_tensor_data(exec, op->in2);
+    for (b = 0; b < (size_t)exec->run->batch; b++)
+        memcpy(exec->hidden + b * width, rows + ((b + 1) * seq - 1) * width, width * sizeof *rows);
+}
+
 static void wcohi_logits_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_logits_walk walk;
-    if (exec->run->logits) wcohi_logits_last(exec, op);
+    if (exec->run->logits) {
+        wcohi_hidden_last(exec, op);
+        wcohi_logits_last(exec, op);
+    }
     if (!exec->run->targets || exec->run->backward)
         return; /* with a backward to come, it does both */
     wcohi_logits_begin(&walk, exec, op);
@@ -14334,6 +14354,8 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
     blank.compute.pack = WCOHI_TAKE(arena, wcohi_pack_count(slots), wcoh_real);
     if (plan->session) {
         size_t streams = (size_t)plan->keeping.streams;
+        blank.hidden =
+            WCOHI_TAKE(arena, wcohi_mul((size_t)plan->batch, (size_t)plan->hidden), wcoh_real);
         blank.logits =
             WCOHI_TAKE(arena, wcohi_mul((size_t)plan->batch, (size_t)plan->vocab), wcoh_real);
         blank.states = WCOHI_TAKE(arena, wcohi_mul(streams, plan->states), unsigned char);
@@ -14422,6 +14444,7 @@ static void *wcohi_cpu_area(wcohi_exec *base, wcohi_area area, size_t *size)
     case WCOHI_AREA_GRADIENT: return exec->gradient;
     case WCOHI_AREA_MOMENT1: return exec->moment1;
     case WCOHI_AREA_MOMENT2: return exec->moment2;
+    case WCOHI_AREA_HIDDEN: return exec->hidden;
     default: return exec->logits;
     }
 }
@@ -16374,6 +16397,7 @@ static void wcohi_walk_head(wcohi_walk *walk, int h, int table)
 {
     const wcoh_model_desc *desc = walk->desc;
     int width = 2 * desc->bands, in = wcohi_walk_norm(walk, "norm_f.", h), rank = desc->head_rank;
+    int hidden = walk->plan->session ? in : -1;
     wcohi_params params = wcohi_no_params(), down = wcohi_no_params();
     wcohi_op *op;
     if (desc->head == WCOH_HEAD_DENSE)
@@ -16391,8 +16415,9 @@ static void wcohi_walk_head(wcohi_walk *walk, int h, int table)
             wcohi_emit(walk, "head.up.", "weight", desc->vocab, rank, 0, WCOHI_INIT_WEIGHT, rank);
         in = wcohi_walk_linear(walk, &down, in, -1, rank)->out;
     }
-    op = wcohi_emit_op(walk, WCOHI_LOGITS, &params, in, -1, 0);
+    op = wcohi_emit_op(walk, WCOHI_LOGITS, &params, in, hidden, 0);
     op->vocab = walk->plan->vocab = desc->vocab;
+    walk->plan->hidden = width;
     wcohi_walk_done(walk, op);
 }
 
@@ -17250,7 +17275,7 @@ typedef struct wcohi_member {
     uint64_t position; /* tokens heard */
     int joined;        /* 1: somebody has this number */
     int known;         /* of the last tokens, so many are in the ring */
-    int has_logits;
+    int has_logits, has_hidden;
     uint64_t mark; /* the last step that named it */
     wcoh_rng rng;
 } wcohi_member;
@@ -17262,6 +17287,7 @@ struct wcoh_crowd {
     wcohi_member *members; /* [members] */
     uint32_t *recent;  /* [members, repetition_window] rings: token i at i % repetition_window */
     wcoh_real *logits; /* [members, V] */
+    wcoh_real *hidden; /* [members, D] */
     wcohi_stream *streams; /* [batch] of the run under way */
     uint32_t *ordered;     /* [repetition_window] a ring, oldest first, for the sampler */
     float *scratch;        /* [2V] for the sampler */
@@ -17281,13 +17307,14 @@ WCOHI_COLD wcoh_crowd *wcohi_crowd_layout(wcohi_arena *arena, const wcoh_model *
 {
     wcoh_session *session = WCOHI_TAKE(arena, 1, wcoh_session);
     size_t members = (size_t)desc->members, vocab = (size_t)model->desc.vocab;
-    size_t window = (size_t)desc->repetition_window;
+    size_t window = (size_t)desc->repetition_window, width = 2 * (size_t)model->desc.bands;
     wcoh_crowd measured, *crowd = session ? &session->crowd : &measured;
     memset(crowd, 0, sizeof *crowd);
     crowd->desc = *desc;
     crowd->members = WCOHI_TAKE(arena, members, wcohi_member);
     crowd->recent = WCOHI_TAKE(arena, wcohi_mul(members, window), uint32_t);
     crowd->logits = WCOHI_TAKE(arena, wcohi_mul(members, vocab), wcoh_real);
+    crowd->hidden = WCOHI_TAKE(arena, wcohi_mul(members, width), wcoh_real);
     crowd->streams = WCOHI_TAKE(arena, engine->batch, wcohi_stream);
     crowd->ordered = WCOHI_TAKE(arena, window, uint32_t);
     crowd->scratch = WCOHI_TAKE(arena, 2 * vocab, float);
@@ -17455,7 +17482,7 @@ WCOH_API size_t wcoh_crowd_member_size(const wcoh_model *model, const wcoh_crowd
     if (wcohi_crowd_resolve(&desc, &engine, model, given, &used, error)) return 0;
     return engine.state_bytes + sizeof(wcohi_member) +
            (size_t)desc.repetition_window * sizeof(uint32_t) +
-           (size_t)model->desc.vocab * sizeof(wcoh_real);
+           ((size_t)model->desc.vocab + 2 * (size_t)model->desc.bands) * sizeof(wcoh_real);
 }
 
 WCOH_API wcoh_result wcoh_crowd_create(wcoh_crowd **out, wcoh_model *model,
@@ -17524,7 +17551,7 @@ WCOH_API void wcoh_crowd_reset(wcoh_crowd *crowd, int id)
     if (!wcohi_crowd_has(crowd, id)) return;
     crowd->members[id].position = 0; /* at position 0 every attention begins with a blank state */
     crowd->members[id].known = 0;
-    crowd->members[id].has_logits = 0;
+    crowd->members[id].has_logits = crowd->members[id].has_hidden = 0;
 }
 
 WCOH_API int wcoh_crowd_count(const wcoh_crowd *crowd) { return crowd ? crowd->count : 0; }
@@ -17532,6 +17559,22 @@ WCOH_API int wcoh_crowd_count(const wcoh_crowd *crowd) { return crowd ? crowd->c
 static wcoh_real *wcohi_crowd_row(const wcoh_crowd *crowd, size_t id)
 {
     return crowd->logits + id * (size_t)crowd->model->desc.vocab;
+}
+
+static wcoh_real *wcohi_crowd_hidden(const wcoh_crowd *crowd, size_t id)
+{
+    return crowd->hidden + id * 2 * (size_t)crowd->model->desc.bands;
+}
+
+WCOH_API const wcoh_real *wcoh_crowd_hidden(const wcoh_crowd *crowd, int id)
+{
+    if (!wcohi_crowd_has(crowd, id) || !crowd->members[id].has_hidden) return NULL;
+    return wcohi_crowd_hidden(crowd, (size_t)id);
+}
+
+WCOH_API const wcoh_real *wcoh_session_hidden(const wcoh_session *session)
+{
+    return session ? wcoh_crowd_hidden(&session->crowd, 0) : NULL;
 }
 
 WCOH_API const wcoh_real *wcoh_crowd_logits(const wcoh_crowd *crowd, int id)
@@ -17622,11 +17665,14 @@ static void wcohi_member_copy(wcoh_crowd *to, int to_id, const wcoh_crowd *from,
     int count, i;
     memmove(wcohi_crowd_row(to, (size_t)to_id), wcohi_crowd_row(from, (size_t)from_id),
             (size_t)from->model->desc.vocab * sizeof(wcoh_real));
+    memmove(wcohi_crowd_hidden(to, (size_t)to_id), wcohi_crowd_hidden(from, (size_t)from_id),
+            2 * (size_t)from->model->desc.bands * sizeof(wcoh_real));
     count = wcohi_crowd_heard(from, from_id, from->ordered, from->desc.repetition_window);
     there->position = position - (uint64_t)count;
     there->known = 0;
     for (i = 0; i < count; i++) wcohi_crowd_recall(to, (size_t)to_id, from->ordered[i]);
     there->has_logits = here->has_logits;
+    there->has_hidden = here->has_hidden;
 }
 
 WCOH_API wcoh_result wcoh_crowd_copy(wcoh_crowd *crowd, int to, int from, wcoh_error *error)
@@ -17679,11 +17725,24 @@ WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *fro
 
 /* ---- hearing --------------------------------------------------------------------------------- */
 
+/* Logits and hidden row of stream b of the run -> its member. */
+static wcoh_result wcohi_crowd_fetch(wcoh_crowd *crowd, size_t b, wcoh_error *error)
+{
+    const wcohi_device_table *table = crowd->engine.device->table;
+    wcohi_exec *exec = crowd->engine.exec;
+    size_t vocab = (size_t)crowd->model->desc.vocab, width = 2 * (size_t)crowd->model->desc.bands;
+    size_t id = crowd->streams[b].slot;
+    wcoh_result result = table->download(exec, WCOHI_AREA_LOGITS, b * vocab,
+                                         wcohi_crowd_row(crowd, id), vocab, error);
+    if (result) return result;
+    return table->download(exec, WCOHI_AREA_HIDDEN, b * width, wcohi_crowd_hidden(crowd, id), width,
+                           error);
+}
+
 /* Run batch members x seq tokens: those that the slots of crowd->streams name. */
 static wcoh_result wcohi_crowd_run(wcoh_crowd *crowd, wcohi_run *run, wcoh_error *error)
 {
     const wcohi_device_table *table = crowd->engine.device->table;
-    size_t vocab = (size_t)crowd->model->desc.vocab;
     wcoh_result result;
     int b, i;
     run->active_bands = crowd->model->desc.bands;
@@ -17692,14 +17751,13 @@ static wcoh_result wcohi_crowd_run(wcoh_crowd *crowd, wcohi_run *run, wcoh_error
         crowd->streams[b].position = crowd->members[crowd->streams[b].slot].position;
     result = table->run(crowd->engine.exec, run, 0, crowd->engine.plan.count, error);
     for (b = 0; !result && run->logits && b < run->batch; b++)
-        result = table->download(crowd->engine.exec, WCOHI_AREA_LOGITS, (size_t)b * vocab,
-                                 wcohi_crowd_row(crowd, crowd->streams[b].slot), vocab, error);
+        result = wcohi_crowd_fetch(crowd, (size_t)b, error);
     if (result) return result;
     for (b = 0; b < run->batch; b++) {
         size_t id = crowd->streams[b].slot;
         for (i = 0; i < run->seq; i++)
             wcohi_crowd_recall(crowd, id, run->tokens[(size_t)b * (size_t)run->seq + (size_t)i]);
-        crowd->members[id].has_logits = run->logits;
+        crowd->members[id].has_logits = crowd->members[id].has_hidden = run->logits;
     }
     return WCOH_OK;
 }
@@ -18575,7 +18633,7 @@ WCOHI_COLD int wcohi_member_accept(void *data, const void *object, int index)
     return 1;
 }
 
-/* States, then logits, then the last tokens. */
+/* States, then logits, the last tokens, and the hidden row, which files of 0.2.0 lack. */
 WCOHI_COLD void wcohi_member_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcohi_member_view *view = (const wcohi_member_view *)object;
@@ -18593,6 +18651,10 @@ WCOHI_COLD void wcohi_member_tensor(const void *object, int index, wcohi_file_te
         wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_row(crowd, (size_t)view->id),
                           (size_t)crowd->model->desc.vocab);
         strcpy(tensor->name, "session.logits");
+    } else if (index == count + 2) {
+        wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_hidden(crowd, (size_t)view->id),
+                          2 * (size_t)crowd->model->desc.bands);
+        strcpy(tensor->name, "session.hidden");
     } else {
         wcohi_tensor_init(tensor, WCOHI_OF_U32, view->recent, WCOHI_RECENT);
         strcpy(tensor->name, "session.recent");
@@ -18601,7 +18663,7 @@ WCOHI_COLD void wcohi_member_tensor(const void *object, int index, wcohi_file_te
     }
 }
 
-/* The last thing to be put: the ring of the file, as far as it goes. */
+/* The ring of the file, as far as it goes. */
 static void wcohi_member_remember(const wcohi_member_view *view, const uint32_t *recent)
 {
     uint64_t window = (uint64_t)view->crowd->desc.repetition_window;
@@ -18626,7 +18688,10 @@ WCOHI_COLD wcoh_result wcohi_member_put(const void *object, int index, const voi
     if (index == count)
         memcpy(wcohi_crowd_row(view->crowd, (size_t)view->id), data,
                (size_t)view->crowd->model->desc.vocab * sizeof(wcoh_real));
-    if (index > count) wcohi_member_remember(view, (const uint32_t *)data);
+    if (index == count + 1) wcohi_member_remember(view, (const uint32_t *)data);
+    if (index == count + 2)
+        memcpy(wcohi_crowd_hidden(view->crowd, (size_t)view->id), data,
+               2 * (size_t)view->crowd->model->desc.bands * sizeof(wcoh_real));
     return WCOH_OK;
 }
 
@@ -18654,7 +18719,7 @@ WCOHI_COLD void wcohi_member_contents(const wcoh_crowd *crowd, int id, wcohi_mem
     view->id = id;
     contents->object = view;
     wcohi_states_of(&crowd->engine.plan, 0, &contents->count);
-    contents->count += 2;
+    contents->count += 3;
     contents->tensor = wcohi_member_tensor;
     contents->notes = wcohi_member_notes;
     contents->put = wcohi_member_put;
@@ -18759,15 +18824,18 @@ WCOHI_COLD wcoh_result wcohi_member_restore(wcoh_crowd *crowd, int id, const wco
     wcohi_contents contents;
     wcoh_rng rng = member->rng;
     uint64_t has_logits = 0;
+    int has_hidden = wcoh_tensors_find(t, "session.hidden") >= 0;
     wcoh_result result = wcohi_note_kind(t, "session", "session", error);
     if (!result) result = wcohi_note_same(t, &crowd->model->desc, error);
     wcohi_member_contents(crowd, id, &view, &contents);
+    if (!has_hidden) contents.count--;
     if (!result) result = wcohi_note_heard(t, &crowd->model->desc, &view, &has_logits, error);
     if (!result && wcoh_tensors_metadata(t, "session.rng"))
         result = wcohi_note_rng(t, "session.rng", &rng, error);
     if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
     if (result) return result;
     member->has_logits = (int)has_logits;
+    member->has_hidden = has_hidden && has_logits;
     member->rng = rng;
     return WCOH_OK;
 }

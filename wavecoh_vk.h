@@ -162,7 +162,7 @@ typedef struct wcohi_gpu_layout {
     wcohi_gpu_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
         scratch;
     wcohi_gpu_view exchange, frame, tokens, targets, places, result;
-    wcohi_gpu_view slots, logits, staging;
+    wcohi_gpu_view slots, hidden, logits, staging;
     size_t device_bytes, host_bytes;
 } wcohi_gpu_layout;
 
@@ -202,6 +202,7 @@ typedef struct wcohi_gpu_call {
 typedef struct wcohi_gpu_table {
     wcoh_result (*dispatch)(wcohi_gpu_recorder *r, const wcohi_gpu_call *call);
     void (*zero)(wcohi_gpu_recorder *r, wcohi_gpu_view view);
+    void (*copy)(wcohi_gpu_recorder *r, wcohi_gpu_view to, wcohi_gpu_view from); /* of one size */
 } wcohi_gpu_table;
 
 struct wcohi_gpu_recorder {
@@ -1648,7 +1649,7 @@ static void wcohi_gpu_logits_loss(wcohi_gpu_recorder *r, const wcohi_op *op, wco
     wcohi_gpu_loss(r);
 }
 
-/* Logits of the last row for the host; the loss where no backward follows. */
+/* Logits of the last row and the row itself for the host; the loss where no backward follows. */
 static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t wide = (uint32_t)op->wide_in;
@@ -1657,6 +1658,9 @@ static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
     if (!r->pass.logits && (!r->pass.loss || r->pass.backward)) return;
     x = wcohi_gpu_logits_input(r, op);
     if (r->pass.logits) {
+        size_t bytes = r->at->hidden.bytes;
+        r->table->copy(r, r->at->hidden,
+                       wcohi_gpu_part(wcohi_gpu_data(r, op->in2), (r->rows - 1) * bytes, bytes));
         g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]),
                               1, (uint32_t)op->vocab, wide);
         g.first_a = (r->rows - 1) * wide;
@@ -3101,7 +3105,25 @@ static void wcohi_vk_zero(wcohi_gpu_recorder *base, wcohi_gpu_view view)
                                             view.offset, view.bytes, 0);
 }
 
-static const wcohi_gpu_table wcohi_vk_recordings = {wcohi_vk_dispatch, wcohi_vk_zero};
+static void wcohi_vk_copy_view(wcohi_gpu_recorder *base, wcohi_gpu_view to, wcohi_gpu_view from)
+{
+    wcohi_vk_recorder *r = (wcohi_vk_recorder *)base;
+    wcohi_gpu_view views[2];
+    VkBufferCopy region;
+    if (base->result || to.bytes == 0) return;
+    views[0] = to;
+    views[1] = from;
+    wcohi_vk_order(r, views, 2, 1);
+    region.srcOffset = from.offset;
+    region.dstOffset = to.offset;
+    region.size = to.bytes;
+    if (base->building)
+        r->exec->vk->root.api.CmdCopyBuffer(r->commands, wcohi_vk_buffer_of(r->exec, &from),
+                                            wcohi_vk_buffer_of(r->exec, &to), 1, &region);
+}
+
+static const wcohi_gpu_table wcohi_vk_recordings = {wcohi_vk_dispatch, wcohi_vk_zero,
+                                                    wcohi_vk_copy_view};
 
 static void wcohi_vk_recorder_open(wcohi_vk_recorder *r, wcohi_vk_exec *exec,
                                    const wcohi_gpu_pass *pass, wcoh_error *error)
@@ -3433,6 +3455,7 @@ static wcohi_gpu_view wcohi_vk_area(const wcohi_vk_exec *exec, wcohi_area area, 
                           : area == WCOHI_AREA_MOMENT1  ? at->moment1
                           : area == WCOHI_AREA_MOMENT2  ? at->moment2
                           : area == WCOHI_AREA_STATES   ? at->states
+                          : area == WCOHI_AREA_HIDDEN   ? at->hidden
                                                         : at->logits;
     return wcohi_gpu_part(view, first * size, count * size);
 }
@@ -3740,6 +3763,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->device_bytes = end;
     end = 0;
     at->slots = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
+    at->hidden = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->hidden : 0, sizeof(float));
     at->logits = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->vocab : 0, sizeof(float));
     at->staging =
         wcohi_vk_place(&end, 1, WCOHI_CLAMP(at->device_bytes / 8 / 4096, 1, 1024) * 4096, 1);

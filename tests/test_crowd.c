@@ -208,6 +208,7 @@ static void members_come_and_go_and_are_saved(void)
             wcoh_model *model = model_number(k);
             wcoh_crowd_desc desc = crowd_desc(MEMBERS + 2, WCOH_ISA_AUTO);
             wcoh_crowd *crowd, *other;
+            int bands = wcoh_model_get_desc(model)->bands;
             wcoh_memory_file file;
             wcoh_io io;
             desc.states = reals ? WCOH_STATES_FLOAT : WCOH_STATES_DOUBLE;
@@ -226,6 +227,7 @@ static void members_come_and_go_and_are_saved(void)
             CHECK(file.used <= wcoh_crowd_file_size(crowd, 4));
             CHECK_SAY(wcoh_crowd_load(crowd, 2, &io, &error) == WCOH_OK, "%s", error.text);
             CHECK_SAY(wcoh_crowd_load(other, 7, &io, &error) == WCOH_OK, "%s", error.text);
+            CHECK(same(wcoh_crowd_hidden(crowd, 4), wcoh_crowd_hidden(other, 7), 2 * bands));
             for (t = 14; t < 30; t++) {
                 uint32_t s = symbol_of(4, t, vocab), symbols[3];
                 symbols[0] = symbols[1] = symbols[2] = s;
@@ -235,6 +237,8 @@ static void members_come_and_go_and_are_saved(void)
             CHECK(same(wcoh_crowd_logits(crowd, 4), wcoh_crowd_logits(crowd, 9), vocab));
             CHECK(same(wcoh_crowd_logits(crowd, 4), wcoh_crowd_logits(crowd, 2), vocab));
             CHECK(same(wcoh_crowd_logits(crowd, 4), wcoh_crowd_logits(other, 7), vocab));
+            CHECK(same(wcoh_crowd_hidden(crowd, 4), wcoh_crowd_hidden(crowd, 9), 2 * bands));
+            CHECK(same(wcoh_crowd_hidden(crowd, 4), wcoh_crowd_hidden(other, 7), 2 * bands));
             wcoh_crowd_destroy(crowd);
             wcoh_crowd_destroy(other);
             wcoh_model_destroy(model);
@@ -468,11 +472,13 @@ static void nothing_is_allocated_after_creation(void)
     counting count;
     uint32_t token;
     long calls;
+    size_t taken;
     memset(&count, 0, sizeof count);
     memset(&drawing, 0, sizeof drawing);
     desc.memory = counting_memory(&count);
     crowd = crowd_of(model, &desc);
-    CHECK(count.live == 1 && count.bytes == wcoh_crowd_size(model, &desc, &error));
+    taken = count.bytes;
+    CHECK(count.live == 1 && taken == wcoh_crowd_size(model, &desc, &error));
     calls = count.calls;
     join_all(crowd);
     walk(crowd, 0, 9, 13);
@@ -598,6 +604,103 @@ static void surprises_are_logs_of_probabilities(void)
     wcoh_model_destroy(model);
 }
 
+/* The largest distance between logits and the products of the hidden row with the head's weights, as
+   a share of the largest logit. */
+static double head_error(wcoh_model *model, const wcoh_real *hidden, const wcoh_real *logits)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    int width = 2 * desc->bands, rank = desc->head_rank, v, i, r;
+    double most = 0, top = 0, scale = 1;
+    wcoh_param weight, down;
+    if (!hidden || !logits) return 1;
+    memset(&weight, 0, sizeof weight);
+    memset(&down, 0, sizeof down);
+    for (i = 0; i < wcoh_model_param_count(model); i++) {
+        wcoh_param p;
+        wcoh_model_param(model, i, &p, NULL);
+        if (strcmp(p.name, "head.down.weight") == 0) down = p;
+        else if (strcmp(p.name, "head.scale") == 0) scale = (double)p.data[0];
+        else if (strcmp(p.name, "head.weight") == 0 || strcmp(p.name, "head.up.weight") == 0 ||
+                 (desc->head == WCOH_HEAD_TIED && strcmp(p.name, "embed.weight") == 0))
+            weight = p;
+    }
+    for (v = 0; v < desc->vocab; v++) {
+        double sum = 0;
+        for (r = 0; down.data && r < rank; r++)
+            for (i = 0; i < width; i++)
+                sum += (double)weight.data[v * rank + r] * (double)down.data[r * width + i] *
+                       (double)hidden[i];
+        for (i = 0; !down.data && i < width; i++)
+            sum += scale * (double)weight.data[v * width + i] * (double)hidden[i];
+        most = WCOHI_MAX(most, fabs(sum - (double)logits[v]));
+        top = WCOHI_MAX(top, fabs((double)logits[v]));
+    }
+    return most / top;
+}
+
+/* Float products of up to 48 terms. */
+static void logits_are_made_of_the_hidden_row(void)
+{
+    int k;
+    for (k = 0; k < MODELS; k++) {
+        wcoh_model *model = model_number(k);
+        wcoh_crowd_desc desc = crowd_desc(MEMBERS, WCOH_ISA_AUTO);
+        wcoh_crowd *crowd = crowd_of(model, &desc);
+        wcoh_session *session = session_of(model, WCOH_ISA_AUTO);
+        uint32_t tokens[30];
+        int width = 2 * wcoh_model_get_desc(model)->bands;
+        random_tokens(tokens, 30, models[k].vocab, 8);
+        CHECK(wcoh_session_hidden(session) == NULL);
+        CHECK(wcoh_session_prefill(session, tokens, 30, &error) == WCOH_OK);
+        CHECK_SAY(head_error(model, wcoh_session_hidden(session), wcoh_session_logits(session)) <
+                      3e-6,
+                  "%s", models[k].settings);
+        join_all(crowd);
+        CHECK(wcoh_crowd_hidden(crowd, 3) == NULL && wcoh_crowd_hidden(crowd, MEMBERS) == NULL);
+        walk(crowd, 0, 7, models[k].vocab);
+        CHECK(head_error(model, wcoh_crowd_hidden(crowd, 3), wcoh_crowd_logits(crowd, 3)) < 3e-6);
+        CHECK(head_error(model, wcoh_crowd_hidden(crowd, 20), wcoh_crowd_logits(crowd, 20)) < 3e-6);
+        wcoh_crowd_reset(crowd, 3);
+        CHECK(wcoh_crowd_hidden(crowd, 3) == NULL);
+        CHECK(wcoh_crowd_hear(crowd, 3, tokens, 30, &error) == WCOH_OK);
+        CHECK(apart(wcoh_crowd_hidden(crowd, 3), wcoh_session_hidden(session), width) < 1e-5);
+        wcoh_session_destroy(session);
+        wcoh_crowd_destroy(crowd);
+        wcoh_model_destroy(model);
+    }
+}
+
+/* The files of version 0.2.0: what is not in them is not there, until it is heard anew. */
+static void a_file_without_a_hidden_row_loads(void)
+{
+    wcoh_model *model = model_number(0);
+    wcoh_session *a = session_of(model, WCOH_ISA_AUTO), *b = session_of(model, WCOH_ISA_AUTO);
+    wcohi_engine *engine = &a->crowd.engine;
+    uint32_t tokens[9], recent[WCOHI_RECENT] = {0};
+    wcohi_member_view view;
+    wcohi_contents contents;
+    wcoh_memory_file file;
+    wcoh_io io = file_open(&file);
+    random_tokens(tokens, 9, 13, 8);
+    CHECK(wcoh_session_prefill(a, tokens, 9, &error) == WCOH_OK);
+    CHECK(wcoh_session_step(b, 3, &error) == WCOH_OK);
+    wcohi_member_contents(&a->crowd, 0, &view, &contents);
+    contents.count--;
+    view.states = (unsigned char *)malloc(wcohi_plan_saved(&engine->plan));
+    view.recent = recent;
+    engine->device->table->save_states(engine->exec, 0, view.states, NULL);
+    CHECK_SAY(wcohi_save(&io, &contents, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_session_load(b, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK(same(wcoh_session_logits(a), wcoh_session_logits(b), 13));
+    CHECK(wcoh_session_hidden(b) == NULL);
+    CHECK(wcoh_session_step(a, 3, &error) == WCOH_OK && wcoh_session_step(b, 3, NULL) == WCOH_OK);
+    CHECK(same(wcoh_session_hidden(a), wcoh_session_hidden(b), 16));
+    free(view.states);
+    wcoh_session_destroy(a);
+    wcoh_session_destroy(b);
+    wcoh_model_destroy(model);
+}
+
 /* Rules of a game: what is not allowed is never drawn, greedy or not. */
 static void only_what_is_allowed_is_drawn(void)
 {
@@ -645,6 +748,8 @@ int main(void)
     RUN(members_draw_by_themselves);
     RUN(the_window_is_as_long_as_it_says);
     RUN(surprises_are_logs_of_probabilities);
+    RUN(logits_are_made_of_the_hidden_row);
+    RUN(a_file_without_a_hidden_row_loads);
     RUN(only_what_is_allowed_is_drawn);
     return test_end();
 }

@@ -367,6 +367,7 @@ static void session_calls_need_their_pointers(void)
     REFUSE(wcoh_session_score, session, tokens, 4, NULL);
     CHECK(wcoh_session_position(session) == 0);
     CHECK(CALL(wcoh_session_logits, NULL) == NULL);
+    CHECK(CALL(wcoh_session_hidden, NULL) == NULL);
     CHECK(CALL(wcoh_session_position, NULL) == 0);
     REFUSE(wcoh_session_probabilities, NULL, chances);
     REFUSE(wcoh_session_probabilities, session, NULL);
@@ -420,6 +421,7 @@ static void crowd_calls_need_their_pointers(void)
     REFUSE(wcoh_crowd_hear, crowd, id, NULL, 1);
     ALLOW(wcoh_crowd_hear, crowd, id, NULL, 0);
     CHECK(CALL(wcoh_crowd_logits, NULL, 0) == NULL);
+    CHECK(CALL(wcoh_crowd_hidden, NULL, 0) == NULL);
     CHECK(CALL(wcoh_crowd_position, NULL, 0) == 0);
     REFUSE(wcoh_crowd_probabilities, NULL, id, chances);
     REFUSE(wcoh_crowd_probabilities, crowd, id, NULL);

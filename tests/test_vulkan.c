@@ -490,6 +490,13 @@ static double logits_error(const wcoh_session *a, const wcoh_session *b, int voc
     return x && y ? norm_of(x, y, (size_t)vocab) / norm_of(x, NULL, (size_t)vocab) : 1;
 }
 
+static double hidden_error(const wcoh_session *a, const wcoh_session *b, int bands)
+{
+    const float *x = wcoh_session_hidden(a), *y = wcoh_session_hidden(b);
+    size_t width = 2 * (size_t)bands;
+    return x && y ? norm_of(x, y, width) / norm_of(x, NULL, width) : 1;
+}
+
 static void session_compare(wcoh_device *device, const char *settings)
 {
     char all[256];
@@ -523,6 +530,9 @@ static void session_compare(wcoh_device *device, const char *settings)
         CHECK(wcoh_session_prefill(dev, tokens + 12, 88, &error) == WCOH_OK);
         CHECK_SAY(logits_error(cpu, dev, 65) <= 2e-5, "%s: prefill %g", settings,
                   logits_error(cpu, dev, 65));
+        CHECK_SAY(hidden_error(cpu, dev, wcoh_model_get_desc(model)->bands) <= 2e-5,
+                  "%s: hidden row %g", settings,
+                  hidden_error(cpu, dev, wcoh_model_get_desc(model)->bands));
         CHECK(wcoh_session_score(cpu, tokens + 100, 50, &a, &error) == WCOH_OK);
         CHECK(wcoh_session_score(dev, tokens + 100, 50, &b, &error) == WCOH_OK);
         CHECK_NEAR(a, b, 1e-5 * a);
