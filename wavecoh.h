@@ -45,7 +45,7 @@
      1 surface    results, memory, settings, model, device, trainer, session, crowd, sampling,
                   tokenizers, files, coherence toolkit: all that users see
      2 ground     platform | clock, CPU and threads | files | reading a file of tensors |
-                  writing files | one vocabulary, five instruction sets | matrix products |
+                  writing files | one vocabulary, six instruction sets | matrix products |
                   kernels of rows
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
@@ -464,7 +464,8 @@ typedef enum wcoh_isa {
     WCOH_ISA_SSE2,
     WCOH_ISA_AVX2,
     WCOH_ISA_AVX512,
-    WCOH_ISA_NEON
+    WCOH_ISA_NEON,
+    WCOH_ISA_WASM /* WebAssembly's four lanes: in builds with -msimd128 */
 } wcoh_isa;
 
 /* A user's job system: call task(index, task_user) once for every index in 0 .. count-1, on any
@@ -1493,7 +1494,7 @@ WCOH_API wcoh_result wcoh_matrix_measure(wcoh_matrix_figures *figures, const flo
 #endif
 #endif /* WAVECOH_H */
 
-/* A pass is an inclusion of this file by itself (see "one vocabulary, five instruction sets"): it
+/* A pass is an inclusion of this file by itself (see "one vocabulary, six instruction sets"): it
    reads the kernels alone. */
 #if defined(WAVECOH_IMPLEMENTATION) &&                                                             \
     (defined(WCOHI_PASS) || !defined(WAVECOH_IMPLEMENTATION_DONE))
@@ -2170,12 +2171,14 @@ static wcoh_result wcohi_json_list(wcohi_json *json, uint64_t *values, int limit
 #endif
 #elif (defined(__aarch64__) && defined(__GNUC__) && !defined(__AARCH64EB__)) || defined(_M_ARM64)
 #define WCOHI_HAS_NEON 1
+#elif defined(__wasm_simd128__) /* chosen by the compiler: a page cannot ask what it runs on */
+#define WCOHI_HAS_WASM 1
 #endif
 #endif
 
 /* The scalar set is compiled where nothing better is certain, or on request. */
-#if defined(WAVECOH_SCALAR) ||                                                                     \
-    !(defined(WCOHI_HAS_NEON) || (defined(WCOHI_HAS_SSE2) && !defined(__i386__)))
+#if defined(WAVECOH_SCALAR) || !(defined(WCOHI_HAS_NEON) || defined(WCOHI_HAS_WASM) ||             \
+                                 (defined(WCOHI_HAS_SSE2) && !defined(__i386__)))
 #define WCOHI_HAS_SCALAR 1
 #endif
 
@@ -2206,6 +2209,9 @@ static wcoh_result wcohi_json_list(wcohi_json *json, uint64_t *values, int limit
 #endif
 #ifdef WCOHI_HAS_NEON
 #include <arm_neon.h>
+#endif
+#ifdef WCOHI_HAS_WASM
+#include <wasm_simd128.h>
 #endif
 #ifdef _WIN32
 #ifndef WIN32_LEAN_AND_MEAN
@@ -2332,6 +2338,9 @@ WCOH_API int wcoh_cpu_has_isa(wcoh_isa isa)
 #ifdef WCOHI_HAS_NEON
     case WCOH_ISA_NEON: return 1;
 #endif
+#ifdef WCOHI_HAS_WASM
+    case WCOH_ISA_WASM: return 1;
+#endif
     default: return 0;
     }
 }
@@ -2339,6 +2348,7 @@ WCOH_API int wcoh_cpu_has_isa(wcoh_isa isa)
 WCOH_API wcoh_isa wcoh_cpu_best_isa(void)
 {
     if (wcoh_cpu_has_isa(WCOH_ISA_NEON)) return WCOH_ISA_NEON;
+    if (wcoh_cpu_has_isa(WCOH_ISA_WASM)) return WCOH_ISA_WASM;
     if (wcoh_cpu_has_isa(WCOH_ISA_AVX512)) return WCOH_ISA_AVX512;
     if (wcoh_cpu_has_isa(WCOH_ISA_AVX2)) return WCOH_ISA_AVX2;
     return wcoh_cpu_has_isa(WCOH_ISA_SSE2) ? WCOH_ISA_SSE2 : WCOH_ISA_SCALAR;
@@ -2353,6 +2363,7 @@ WCOH_API const char *wcoh_isa_name(wcoh_isa isa)
     case WCOH_ISA_AVX2: return "avx2";
     case WCOH_ISA_AVX512: return "avx512";
     case WCOH_ISA_NEON: return "neon";
+    case WCOH_ISA_WASM: return "wasm";
     default: return "unknown";
     }
 }
@@ -5277,7 +5288,7 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 }
 #endif /* WAVECOH_NO_STDIO */
 
-/* ======== 2 ground: one vocabulary, five instruction sets ===================================== */
+/* ======== 2 ground: one vocabulary, six instruction sets ====================================== */
 
 /* A kernel is written once. Kernels stand in blocks,
 
@@ -5289,7 +5300,8 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
    inside the text that an ordinary inclusion reads between #ifndef WCOHI_PASS and #endif, so that a
    pass, an inclusion of this file by itself, reads the blocks alone. There is one pass for every
    instruction set of this build, and in it S_(name) is wcohi_scalar_name, wcohi_sse2_name,
-   wcohi_avx2_name, wcohi_avx512_name or wcohi_neon_name: of a kernel, or of a word of the vocabulary:
+   wcohi_avx2_name, wcohi_avx512_name, wcohi_neon_name or wcohi_wasm_name: of a kernel, or of a word of
+   the vocabulary:
 
      S_(fn), S_(inline)    `static` with the target attribute; the second is for helpers that are
                            inlined into kernels
@@ -5984,6 +5996,129 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_dsum(a) (vgetq_lane_f64(a, 0) + vgetq_lane_f64(a, 1))
 #endif
 
+#ifdef WCOHI_HAS_WASM
+/* ---- WebAssembly, four lanes ----------------------------------------------------------------- */
+
+#define wcohi_wasm_fn static
+#define wcohi_wasm_inline WCOHI_FORCE_INLINE
+#define wcohi_wasm_W 4
+#define wcohi_wasm_DW 2
+typedef v128_t wcohi_wasm_v;
+typedef v128_t wcohi_wasm_dv;
+typedef v128_t wcohi_wasm_iv;
+typedef v128_t wcohi_wasm_m;
+
+wcohi_wasm_inline v128_t wcohi_wasm_keep(v128_t a)
+{
+#ifdef WCOHI_FAST_MATH
+    __asm__("" : "+r"(a));
+#endif
+    return a;
+}
+wcohi_wasm_inline v128_t wcohi_wasm_load_n(const float *p, int n)
+{
+    float lane[4] = {0, 0, 0, 0};
+    int i;
+    if (n == 4) return wasm_v128_load(p);
+    for (i = 0; i < n; i++) lane[i] = p[i];
+    return wasm_v128_load(lane);
+}
+wcohi_wasm_inline void wcohi_wasm_store_n(float *p, v128_t a, int n)
+{
+    float lane[4];
+    int i;
+    wasm_v128_store(lane, a);
+    for (i = 0; i < n; i++) p[i] = lane[i];
+}
+wcohi_wasm_inline float wcohi_wasm_sum(v128_t a)
+{
+    v128_t pair = wasm_f32x4_add(a, wasm_i32x4_shuffle(a, a, 2, 3, 2, 3));
+    return wasm_f32x4_extract_lane(pair, 0) + wasm_f32x4_extract_lane(pair, 1);
+}
+/* The pseudo-minimum of (b, a) is what SSE2 calls the minimum of (a, b). */
+#define wcohi_wasm_max(a, b) wasm_f32x4_pmax(b, a)
+#define wcohi_wasm_min(a, b) wasm_f32x4_pmin(b, a)
+wcohi_wasm_inline float wcohi_wasm_hmax(v128_t a)
+{
+    v128_t pair = wcohi_wasm_max(a, wasm_i32x4_shuffle(a, a, 2, 3, 2, 3));
+    pair = wcohi_wasm_max(pair, wasm_i32x4_shuffle(pair, pair, 1, 1, 1, 1));
+    return wasm_f32x4_extract_lane(pair, 0);
+}
+
+#define wcohi_wasm_load(p) wasm_v128_load(p)
+#define wcohi_wasm_store(p, a) wasm_v128_store(p, a)
+#define wcohi_wasm_set(x) wasm_f32x4_splat(x)
+#define wcohi_wasm_zero() wasm_f32x4_const(0, 0, 0, 0)
+#define wcohi_wasm_iota() wasm_f32x4_const(0, 1, 2, 3)
+#define wcohi_wasm_add(a, b) wasm_f32x4_add(a, b)
+#define wcohi_wasm_sub(a, b) wasm_f32x4_sub(a, b)
+#define wcohi_wasm_mul(a, b) wasm_f32x4_mul(a, b)
+#define wcohi_wasm_div(a, b) wasm_f32x4_div(a, b)
+#if defined(__wasm_relaxed_simd__) && __clang_major__ >= 17 /* older ones have other opcodes */
+#define wcohi_wasm_fma(a, b, c) wasm_f32x4_relaxed_madd(a, b, c)
+#define wcohi_wasm_fnma(a, b, c) wasm_f32x4_relaxed_nmadd(a, b, c)
+#define wcohi_wasm_dfma(a, b, c) wasm_f64x2_relaxed_madd(a, b, c)
+#define wcohi_wasm_dfnma(a, b, c) wasm_f64x2_relaxed_nmadd(a, b, c)
+#else
+#define wcohi_wasm_fma(a, b, c) wasm_f32x4_add(wasm_f32x4_mul(a, b), c)
+#define wcohi_wasm_fnma(a, b, c) wasm_f32x4_sub(c, wasm_f32x4_mul(a, b))
+#define wcohi_wasm_dfma(a, b, c) wasm_f64x2_add(wasm_f64x2_mul(a, b), c)
+#define wcohi_wasm_dfnma(a, b, c) wasm_f64x2_sub(c, wasm_f64x2_mul(a, b))
+#endif
+#define wcohi_wasm_neg(a) wasm_f32x4_neg(a)
+#define wcohi_wasm_abs(a) wasm_f32x4_abs(a)
+#define wcohi_wasm_sqrt(a) wasm_f32x4_sqrt(a)
+#define wcohi_wasm_lt(a, b) wasm_f32x4_lt(a, b)
+#define wcohi_wasm_le(a, b) wasm_f32x4_le(a, b)
+#define wcohi_wasm_select(m, a, b) wasm_v128_bitselect(a, b, m)
+#define wcohi_wasm_mand(a, b) wasm_v128_and(a, b)
+#define wcohi_wasm_mor(a, b) wasm_v128_or(a, b)
+#define wcohi_wasm_any(m) wasm_v128_any_true(m)
+#define wcohi_wasm_even(a, b) wasm_i32x4_shuffle(a, b, 0, 2, 4, 6)
+#define wcohi_wasm_odd(a, b) wasm_i32x4_shuffle(a, b, 1, 3, 5, 7)
+#define wcohi_wasm_ziplo(a, b) wasm_i32x4_shuffle(a, b, 0, 4, 1, 5)
+#define wcohi_wasm_ziphi(a, b) wasm_i32x4_shuffle(a, b, 2, 6, 3, 7)
+#define wcohi_wasm_quads(p, stride) wasm_v128_load(p)
+#define wcohi_wasm_mixlo(a, b) wcohi_wasm_ziplo(a, b)
+#define wcohi_wasm_mixhi(a, b) wcohi_wasm_ziphi(a, b)
+#define wcohi_wasm_pairlo(a, b) wasm_i64x2_shuffle(a, b, 0, 2)
+#define wcohi_wasm_pairhi(a, b) wasm_i64x2_shuffle(a, b, 1, 3)
+#define wcohi_wasm_fold8(p, a, b) (wasm_v128_store(p, a), wasm_v128_store((p) + 4, b))
+#define wcohi_wasm_prefetch(p) ((void)(p))
+
+#define wcohi_wasm_toi(a) wasm_i32x4_trunc_sat_f32x4(wasm_f32x4_nearest(a))
+#define wcohi_wasm_fromi(i) wasm_f32x4_convert_i32x4(i)
+#define wcohi_wasm_bits(a) (a)
+#define wcohi_wasm_real(i) (i)
+#define wcohi_wasm_iset(x) wasm_i32x4_splat(x)
+#define wcohi_wasm_iadd(a, b) wasm_i32x4_add(a, b)
+#define wcohi_wasm_isub(a, b) wasm_i32x4_sub(a, b)
+#define wcohi_wasm_iand(a, b) wasm_v128_and(a, b)
+#define wcohi_wasm_ior(a, b) wasm_v128_or(a, b)
+#define wcohi_wasm_ixor(a, b) wasm_v128_xor(a, b)
+#define wcohi_wasm_ishl(a, n) wasm_i32x4_shl(a, n)
+#define wcohi_wasm_ishr(a, n) wasm_u32x4_shr(a, n)
+#define wcohi_wasm_isar(a, n) wasm_i32x4_shr(a, n)
+#define wcohi_wasm_igt(a, b) wasm_i32x4_gt(a, b)
+#define wcohi_wasm_iload(p) wasm_v128_load(p)
+#define wcohi_wasm_istore(p, a) wasm_v128_store(p, a)
+
+#define wcohi_wasm_dload(p) wasm_v128_load(p)
+#define wcohi_wasm_dstore(p, a) wasm_v128_store(p, a)
+#define wcohi_wasm_dset(x) wasm_f64x2_splat(x)
+#define wcohi_wasm_dzero() wasm_f64x2_const(0, 0)
+#define wcohi_wasm_dadd(a, b) wasm_f64x2_add(a, b)
+#define wcohi_wasm_dsub(a, b) wasm_f64x2_sub(a, b)
+#define wcohi_wasm_dmul(a, b) wasm_f64x2_mul(a, b)
+#define wcohi_wasm_ddiv(a, b) wasm_f64x2_div(a, b)
+#define wcohi_wasm_dsqrt(a) wasm_f64x2_sqrt(a)
+#define wcohi_wasm_dlo(a) wasm_f64x2_promote_low_f32x4(a)
+#define wcohi_wasm_dhi(a) wasm_f64x2_promote_low_f32x4(wasm_i32x4_shuffle(a, a, 2, 3, 2, 3))
+#define wcohi_wasm_dnarrow(lo, hi)                                                                 \
+    wcohi_wasm_pairlo(wasm_f32x4_demote_f64x2_zero(lo), wasm_f32x4_demote_f64x2_zero(hi))
+#define wcohi_wasm_dsum(a) (wasm_f64x2_extract_lane(a, 0) + wasm_f64x2_extract_lane(a, 1))
+#endif
+
 /* ---- passes ---------------------------------------------------------------------------------- */
 
 /* WAVECOH_FILE is the name by which this text includes itself. */
@@ -6022,7 +6157,13 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #else
 #define WCOHI_IF_NEON(X)
 #endif
-#define WCOHI_EACH_SET(X) WCOHI_IF_SCALAR(X) WCOHI_IF_SSE2(X) WCOHI_IF_AVX(X) WCOHI_IF_NEON(X)
+#ifdef WCOHI_HAS_WASM
+#define WCOHI_IF_WASM(X) X(wcohi_wasm, WCOH_ISA_WASM)
+#else
+#define WCOHI_IF_WASM(X)
+#endif
+#define WCOHI_EACH_SET(X)                                                                          \
+    WCOHI_IF_SCALAR(X) WCOHI_IF_SSE2(X) WCOHI_IF_AVX(X) WCOHI_IF_NEON(X) WCOHI_IF_WASM(X)
 
 /* The groups of kernels. wcohi_norm_kernels is a struct of functions beside the op, whose kernels
    fill one in every pass; a set's table points at one of each. */
@@ -6397,6 +6538,8 @@ static size_t wcohi_pack_count(int slots)
 #define wcohi_avx512_DEPTH 192
 #define wcohi_neon_ROWS 8
 #define wcohi_neon_DEPTH 384
+#define wcohi_wasm_ROWS 6
+#define wcohi_wasm_DEPTH 384
 
 /* Row r of a tile, inside S_(tile): its accumulators, a step of its sums, what is added, its end. */
 #define WCOHI_ROW_SUMS(r) S_(v) c##r##_0 = S_(zero)(), c##r##_1 = c##r##_0;
@@ -10776,6 +10919,7 @@ static void wcohi_wave_inner_part(wcoh_real *delta, const wcoh_real *x, size_t x
      _mm_storeu_ps((p) + 2 * (stride), _mm512_maskz_extractf32x4_ps((__mmask8)-1, (v), 2)),        \
      _mm_storeu_ps((p) + 3 * (stride), _mm512_maskz_extractf32x4_ps((__mmask8)-1, (v), 3)))
 #define wcohi_neon_spread(p, stride, v) vst1q_f32((p), (v))
+#define wcohi_wasm_spread(p, stride, v) wasm_v128_store((p), (v))
 
 /* Four vectors of W/4 groups: 4x4 blocks transposed in place. */
 #define WCOHI_WAVE_TRANSPOSE(a, b, c, d)                                                           \
@@ -14232,6 +14376,14 @@ WCOHI_KERNEL_TABLE(WCOH_ISA_NEON)
 #endif
 #undef S_
 #endif
+#ifdef WCOHI_HAS_WASM
+#define S_(name) wcohi_wasm_##name
+#include WAVECOH_FILE
+#ifdef WCOHI_PASS_DONE
+WCOHI_KERNEL_TABLE(WCOH_ISA_WASM)
+#endif
+#undef S_
+#endif
 #undef WCOHI_PASS
 #ifndef WCOHI_PASS_DONE
 #error "wavecoh.h includes itself by the name in WAVECOH_FILE and found another text: define WAVECOH_FILE as the name of a file that holds the text of wavecoh.h and nothing else"
@@ -14292,9 +14444,9 @@ WCOHI_COLD wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "threads is %d: allowed are 1 to %d, 0 for the CPUs of this process",
                           cpu->threads, WCOHI_MAX_THREADS);
-    if ((int)cpu->isa < 0 || cpu->isa > WCOH_ISA_NEON)
+    if ((int)cpu->isa < 0 || cpu->isa > WCOH_ISA_WASM)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "isa is %d: allowed are 0 to %d", (int)cpu->isa,
-                          (int)WCOH_ISA_NEON);
+                          (int)WCOH_ISA_WASM);
     return wcohi_isa_choose(&isa, cpu->isa, error);
 }
 

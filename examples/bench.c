@@ -182,7 +182,7 @@ static void bench_gemm_shape(wcoh_isa isa, double peak, int m, int n, int k, int
 static void bench_gemm(void)
 {
     int isa;
-    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++) {
+    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_WASM; isa++) {
         double peak;
         if (!wcoh_cpu_has_isa((wcoh_isa)isa) || (forced && forced != (wcoh_isa)isa)) continue;
         peak = peak_flops((wcoh_isa)isa);
@@ -261,7 +261,7 @@ static void bench_math(void)
     static math_work work;
     int isa, i;
     for (i = 0; i < MATH_COUNT; i++) work.in[i] = (wcoh_real)(0.01 * (i - MATH_COUNT / 2));
-    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++) {
+    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_WASM; isa++) {
         if (!wcoh_cpu_has_isa((wcoh_isa)isa) || (forced && forced != (wcoh_isa)isa)) continue;
         work.isa = (wcoh_isa)isa;
         printf("math %-6s sincos %.2f exp %.2f tanh %.2f ns an element (median)\n",

@@ -508,7 +508,8 @@ typedef struct option {
     }
 #define ISA_OPTION(target)                                                                         \
     {                                                                                              \
-        "isa", OPTION_TEXT, target, 0, 0, "instruction set: auto scalar sse2 avx2 avx512 neon"     \
+        "isa", OPTION_TEXT, target, 0, 0,                                                          \
+            "instruction set: auto scalar sse2 avx2 avx512 neon wasm"                              \
     }
 #define DEVICE_OPTION(target)                                                                      \
     {                                                                                              \
@@ -910,7 +911,7 @@ COMMON_USED(__unused__)
 static wcoh_isa isa_named(const char *name)
 {
     /* in the order of the enum */
-    wcoh_isa isa = (wcoh_isa)word_choose("--isa", name, "auto scalar sse2 avx2 avx512 neon");
+    wcoh_isa isa = (wcoh_isa)word_choose("--isa", name, "auto scalar sse2 avx2 avx512 neon wasm");
     if (isa != WCOH_ISA_AUTO && !wcoh_cpu_has_isa(isa))
         fail(EXIT_FAILED, "--isa %s: this machine or this build lacks it%s", name,
              isa == WCOH_ISA_SCALAR ? "; compile with -DWAVECOH_SCALAR" : "");

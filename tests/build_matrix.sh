@@ -241,6 +241,7 @@ done
 if have emcc && have node; then # the file in one piece: older versions cannot find a .wasm under newer nodes
     em="emcc -std=c99 -O1 -sALLOW_MEMORY_GROWTH=1 -sSINGLE_FILE=1"
     smoke "Emscripten under node" "$em" "node" ""
+    smoke "Emscripten with four lanes under node" "$em -msimd128" "node" ""
     row "reference files with Emscripten under node" \
         "$em -sNODERAWFS=1 -o $m/reference.js tests/test_reference.c -lm && node $m/reference.js > $m/reference.js.txt"
 else

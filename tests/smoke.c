@@ -18,8 +18,8 @@ static void test_free(void *pointer) { free(pointer); }
 static uint32_t text[600];
 static unsigned char file[1 << 18];
 
-static const wcoh_isa isas[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2, WCOH_ISA_AVX512,
-                                WCOH_ISA_NEON};
+static const wcoh_isa isas[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2,
+                                WCOH_ISA_AVX512, WCOH_ISA_NEON, WCOH_ISA_WASM};
 static wcoh_isa isa;
 
 static wcoh_model_desc small_desc(void)

@@ -11,7 +11,7 @@
 
 /* Every instruction set of the library; EACH_ISA(i) walks those of this machine. */
 TEST_UNUSED static const wcoh_isa every_isa[] = {WCOH_ISA_SCALAR, WCOH_ISA_SSE2, WCOH_ISA_AVX2,
-                                                 WCOH_ISA_AVX512, WCOH_ISA_NEON};
+                                                 WCOH_ISA_AVX512, WCOH_ISA_NEON, WCOH_ISA_WASM};
 #define ISA_COUNT ((int)(sizeof every_isa / sizeof every_isa[0]))
 #define EACH_ISA(i)                                                                                \
     for (i = 0; i < ISA_COUNT; i++)                                                                \

@@ -90,8 +90,8 @@ static double bound_of(int f)
 enum { CHUNK = 4096 };
 static float x_chunk[CHUNK], y_chunk[FUNCTIONS][CHUNK];
 static double exact_chunk[FUNCTIONS][CHUNK];
-static double worst[5][FUNCTIONS];
-static uint32_t worst_at[5][FUNCTIONS];
+static double worst[ISA_COUNT][FUNCTIONS];
+static uint32_t worst_at[ISA_COUNT][FUNCTIONS];
 
 /* y_chunk = every function of x_chunk [count] */
 #define EVALUATE(S, isa)                                                                           \

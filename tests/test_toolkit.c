@@ -1038,7 +1038,7 @@ static void search_is_the_same_for_threads_and_instruction_sets(void)
     int isa, threads, i, found, have_first = 0;
     for (i = 0; i < N; i++)
         v[(size_t)(77 + 1) * N + (size_t)i] = v[(size_t)(5000 + 1) * N + (size_t)i];
-    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_NEON; isa++)
+    for (isa = WCOH_ISA_SCALAR; isa <= WCOH_ISA_WASM; isa++)
         for (threads = 1; threads <= 3; threads += 2) {
             wcoh_resonance_desc desc;
             wcoh_resonance *store;
