@@ -57,7 +57,7 @@
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
      5 running    engine | evaluation | sessions and crowds, sampling | files of models and sessions
-     6 training   trainer | files of trainers
+     6 training   trainer | a step | files of trainers
      7 toolkit    the circle | spectral coherence | resonance memory | attention and weights
 
    OPTIONS, defined before the implementation is included
@@ -95,8 +95,8 @@
              threads, for a run cut into slices of time, and for one that was saved and resumed.
    INPUT     Files, tokens, text and settings may be hostile; they are checked before use.
    LIMITS    At most 2^24 symbols, 65,536 bands; batch x seq below 2^28.
-   DOES NOT  quantise, shard a model over machines (there is an all-reduce hook for data
-             parallelism), import other architectures, or split text into subwords.
+   DOES NOT  quantise, shard a model over machines (data parallelism: all_reduce_bucket and
+             examples/train_mpi.c), import other architectures, or split text into subwords.
 
    FOR THOSE WHO CHANGE IT
 
@@ -539,6 +539,15 @@ typedef enum wcoh_schedule {
     WCOH_SCHEDULE_WSD     /* it stays, and falls so in the last fifth (Hu et al., MiniCPM, 2024) */
 } wcoh_schedule;
 
+/* A part of a step's gradient that is final in this process, to be replaced by its sum over all. */
+typedef struct wcoh_bucket {
+    wcoh_real *gradient; /* [count]; nothing else touches it until the last bucket's call returns */
+    size_t first, count; /* of the buffer of all trained parameters: a step's buckets come from its
+                            end to its beginning, and cover it */
+    int last;            /* 1: when this call returns, every bucket of the step has to be summed */
+    double *nats;        /* with the last one the loss, to be summed likewise; else NULL */
+} wcoh_bucket;
+
 /* All zero is the trainer found best for the default model. wcoh_fields(WCOH_DESC_TRAINER). */
 typedef struct wcoh_trainer_desc {
     int batch; /* B windows a micro-batch */
@@ -554,7 +563,7 @@ typedef struct wcoh_trainer_desc {
     double muon_momentum;
     double decay;      /* matrices only; negative: none */
     double clip;       /* global norm; negative: none */
-    int accumulate;    /* micro-batches a step */
+    int accumulate;    /* micro-batches a step, those of all processes */
     int eval_every;    /* steps; negative: never */
     int eval_batches;  /* windows of the validation set = eval_batches x batch, evenly spaced */
     int patience;      /* evaluations without a better value before it stops; 0: no early stop */
@@ -570,6 +579,9 @@ typedef struct wcoh_trainer_desc {
     /* Deviation in radians of noise on the phases of phasors and of what oscillators are given, likewise
        in training alone; 0: none. Dot attention and mlp have no phases. */
     double phase_noise;
+    /* ON: gradients of micro-batches are summed in a tree that their number alone decides. Then 1, 2,
+       4 .. processes give the same bits, where theirs sum so too: (0 + 1) + (2 + 3). AUTO: OFF */
+    wcoh_switch deterministic;
     uint64_t seed;            /* of the batches and of what is dropped */
     wcoh_cpu_desc cpu;
     /* NULL: a CPU device of its own, made from `cpu`; else borrowed, must outlive the trainer */
@@ -579,11 +591,19 @@ typedef struct wcoh_trainer_desc {
        to stop: the call under way returns WCOH_OK, the next one goes on there. */
     int (*progress)(const wcoh_stats *stats, void *user);
     void *progress_user;
-    /* Several processes train one model: called once a step with the gradient of all trained
-       parameters, [count], to be replaced by the mean over processes. Return 0, or non-zero to
-       make the step fail with WCOH_E_DEVICE. Give each process its own seed. */
+    /* Several processes train one model. Each in its own way: called once a step with the gradient of
+       all trained parameters, [count], to be replaced by the mean over processes. Return 0, or
+       non-zero to make the step fail with WCOH_E_DEVICE. Give each process its own seed. */
     int (*all_reduce)(wcoh_real *gradient, size_t count, void *user);
+    /* Or as one run that is split: process `rank` of `ranks` (0: one) takes its part of the
+       `accumulate` micro-batches of every step, and all draw the windows, the masks and the losses
+       that one process would. Equal settings, models, data and calls in all of them. Called once a
+       step or more: a CPU hands out what is final while it works on at the rest, so the sums may be
+       under way until the last bucket. Between a step's first and last call nothing but
+       wcoh_trainer_run and _step. A failure as above. */
+    int (*all_reduce_bucket)(const wcoh_bucket *bucket, void *user);
     void *all_reduce_user;
+    int rank, ranks;
     wcoh_memory memory;
 } wcoh_trainer_desc;
 
@@ -650,7 +670,8 @@ WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_
    at most the desc's; replaces the gradient buffer, changes no parameter. loss (may be NULL): mean
    nats of the targets that count; the gradient is that of this mean.
    For gradient checks, meta-learning, and steps on data that is not a text (wcoh_trainer_update).
-   With dropout the masks are those of the step at hand, here and in wcoh_trainer_loss.
+   With dropout the masks are those of the step at hand, here and in wcoh_trainer_loss. With `ranks`
+   the gradient is divided by it, so that the processes' sum is the mean of their batches.
    Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_DATA where no target counts, WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,
                                            const uint32_t *targets, int batch, int seq,
@@ -14946,6 +14967,9 @@ static const wcoh_field wcohi_trainer_fields[] = {
                "share of attention's weights that a step drops (coherence: seq to 256); 0: none"),
     WCOHI_REAL(T, phase_noise, 0, 1e-6, 3, 0,
                "deviation of noise on phasors' and oscillators' phases, in radians; 0: none"),
+    WCOHI_CHOICE(
+        T, deterministic, WCOHI_AUTO,
+        "sum micro-batches in a fixed tree: the same bits in 1, 2, 4 .. processes; auto: off"),
     WCOHI_SEED(T, seed, "of the batches and of what is dropped"),
 #undef T
 };
@@ -17076,8 +17100,9 @@ typedef struct wcohi_engine_desc {
     const wcoh_cpu_desc *cpu;
     wcoh_device *device;
     const wcoh_memory *memory;
-    wcohi_keeping keeping;          /* sessions */
-    size_t exec_bytes, state_bytes; /* filled by wcohi_engine_measure; states: of a stream */
+    wcohi_keeping keeping; /* sessions */
+    /* filled by wcohi_engine_measure; states: of a stream */
+    size_t exec_bytes, state_bytes, trained_reals;
 } wcohi_engine_desc;
 
 WCOHI_COLD void wcohi_engine_layout(wcohi_engine *engine, wcohi_arena *arena,
@@ -17108,6 +17133,7 @@ WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error 
     plan.keeping = desc->keeping;
     wcohi_plan_build(&plan, desc->model, NULL, desc->batch, desc->seq, desc->mode);
     desc->state_bytes = plan.states;
+    desc->trained_reals = plan.trained_reals;
     if (plan.overflow || plan.activations == WCOHI_SIZE_BAD)
         result = wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
                             desc->batch, desc->seq);
@@ -19143,6 +19169,9 @@ struct wcoh_trainer {
     double until;       /* and at this time */
     double last, pace;  /* time of the last step's end, seconds that it took */
     int stop;           /* 1: the callback wants the call under way to end */
+    size_t given;       /* reals of the gradient that are not in a bucket yet, the first ones */
+    wcoh_real *branches;          /* [wcohi_branches, trained_reals] sums of the tree that wait, */
+    double branch_nats[16], nats; /* and their losses; nats: of the step, over all processes */
     wcohi_mark text_mark, val_mark; /* of the data at hand */
     char notice[256];               /* what is to be said about them, or "" */
     wcohi_allocation block;
@@ -19179,12 +19208,40 @@ WCOHI_COLD int wcohi_has_phases(const wcoh_model_desc *desc)
     return any;
 }
 
+/* How a run is split over processes. */
+WCOHI_COLD wcoh_result wcohi_ranks_check(wcoh_trainer_desc *desc, wcoh_error *error)
+{
+    if (desc->ranks == 0) desc->ranks = 1;
+    if (desc->ranks < 1 || desc->rank < 0 || desc->rank >= desc->ranks)
+        return wcohi_fail(
+            error, WCOH_E_ARGUMENT,
+            "rank is %d, ranks is %d: allowed are ranks from 1 and rank from 0 below it",
+            desc->rank, desc->ranks);
+    if (desc->ranks > 1 && !desc->all_reduce_bucket)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "ranks is %d: that needs all_reduce_bucket",
+                          desc->ranks);
+    if (desc->all_reduce && desc->all_reduce_bucket)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "all_reduce and all_reduce_bucket exclude each other");
+    if (desc->accumulate % desc->ranks)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "accumulate is %d: it must be a multiple of the %d processes",
+                          desc->accumulate, desc->ranks);
+    if (desc->deterministic == WCOH_SWITCH_ON && desc->ranks & (desc->ranks - 1))
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "deterministic is on with %d processes: it needs 1, 2, 4, 8 ..",
+                          desc->ranks);
+    return WCOH_OK;
+}
+
 WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
                                                const wcoh_model_desc *model, wcoh_error *error)
 {
     wcoh_result result;
     if (!desc) return wcohi_null("desc", error);
     if ((result = wcohi_fields_resolve(WCOH_DESC_TRAINER, desc, error)) != WCOH_OK) return result;
+    if (desc->deterministic == WCOH_SWITCH_AUTO) desc->deterministic = WCOH_SWITCH_OFF;
+    if ((result = wcohi_ranks_check(desc, error)) != WCOH_OK) return result;
     if (desc->curriculum == WCOH_SWITCH_AUTO) desc->curriculum = WCOH_SWITCH_OFF;
     if (desc->curriculum == WCOH_SWITCH_ON && desc->steps < 0)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
@@ -19204,6 +19261,26 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
+/* Micro-batches of a step that are this process's own. */
+static int wcohi_micros(const wcoh_trainer_desc *desc) { return desc->accumulate / desc->ranks; }
+
+/* Micro-batches whose gradients are added one after the other. In the fixed tree as many as the odd
+   part of their number says: such groups are added in pairs, pairs of pairs, and so on. */
+static int wcohi_group(const wcoh_trainer_desc *desc)
+{
+    int group = desc->accumulate;
+    while (desc->deterministic == WCOH_SWITCH_ON && group % 2 == 0) group /= 2;
+    return group;
+}
+
+/* Sums of the tree that wait at once, at most. */
+static int wcohi_branches(const wcoh_trainer_desc *desc)
+{
+    int groups = wcohi_micros(desc) / wcohi_group(desc), branches = 0;
+    for (; groups > 1; groups /= 2) branches++;
+    return branches;
+}
+
 WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_trainer_desc *desc,
                                               const wcohi_engine_desc *engine)
 {
@@ -19211,6 +19288,8 @@ WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_tra
     size_t window = (size_t)desc->batch * (size_t)desc->seq;
     uint32_t *tokens = WCOHI_TAKE(arena, window, uint32_t),
              *targets = WCOHI_TAKE(arena, window, uint32_t);
+    wcoh_real *branches = WCOHI_TAKE(
+        arena, wcohi_mul((size_t)wcohi_branches(desc), engine->trained_reals), wcoh_real);
     wcohi_engine measured;
     memset(&measured, 0, sizeof measured);
     wcohi_engine_layout(trainer ? &trainer->engine : &measured, arena, engine);
@@ -19218,6 +19297,7 @@ WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_tra
     trainer->desc = *desc;
     trainer->tokens = tokens;
     trainer->targets = targets;
+    trainer->branches = branches;
     return trainer;
 }
 
@@ -19323,6 +19403,7 @@ static void wcohi_trainer_rewind(wcoh_trainer *trainer)
     trainer->rng = trainer->state.rng;
     trainer->time = trainer->micro = 0;
     trainer->counted = trainer->window = trainer->scored = 0;
+    trainer->given = trainer->model->trained_reals;
     memset(&trainer->cursor, 0, sizeof trainer->cursor);
 }
 
@@ -19565,13 +19646,15 @@ static void wcohi_run_prepare(wcoh_trainer *trainer, int batch, int backward)
 /* The run that is prepared drops what step `state.step` drops of the micro-batch at hand. */
 static void wcohi_run_noise(wcoh_trainer *trainer)
 {
+    const wcoh_trainer_desc *desc = &trainer->desc;
+    const int micro = desc->rank * wcohi_micros(desc) + trainer->micro; /* of the step's */
     wcohi_noise *noise = &trainer->run.noise;
-    wcoh_rng rng = wcoh_rng_seed(trainer->desc.seed);
+    wcoh_rng rng = wcoh_rng_seed(desc->seed);
     rng = wcoh_rng_seed(rng.s[0] + trainer->state.step);
     noise->on = 1;
     noise->key[0] = (uint32_t)rng.s[0];
     noise->key[1] = (uint32_t)(rng.s[0] >> 32);
-    noise->window = (uint32_t)trainer->micro * (uint32_t)trainer->desc.batch;
+    noise->window = (uint32_t)micro * (uint32_t)desc->batch;
 }
 
 /* ---- the schedule ---------------------------------------------------------------------------- */
@@ -19695,6 +19778,8 @@ static int wcohi_active_bands(const wcoh_trainer *trainer)
     return WCOHI_MIN(bands, WCOHI_MAX(8, step < steps ? 8 : bands * 3 / 8));
 }
 
+/* ======== 6 training: a step ================================================================== */
+
 /* ---- one unit of work ------------------------------------------------------------------------ */
 
 WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats)
@@ -19732,10 +19817,20 @@ static void wcohi_trainer_report(wcoh_trainer *trainer, int evaluated, int impro
     if (trainer->desc.progress(&stats, trainer->desc.progress_user)) trainer->stop = 1;
 }
 
+/* The windows of other processes' micro-batches: drawn and left. */
+static void wcohi_windows_pass(wcoh_trainer *trainer, int micros)
+{
+    size_t there, left = (size_t)micros * (size_t)trainer->desc.batch;
+    for (; left > 0; left--, trainer->counted += there)
+        wcohi_window_draw(&trainer->train, trainer->desc.seq, &trainer->rng, &there);
+}
+
 static void wcohi_unit_batch(wcoh_trainer *trainer)
 {
-    int row, batch = trainer->desc.batch, seq = trainer->desc.seq;
+    const wcoh_trainer_desc *desc = &trainer->desc;
+    int row, batch = desc->batch, seq = desc->seq, micros = wcohi_micros(desc);
     size_t there, counted = 0;
+    if (trainer->micro == 0) wcohi_windows_pass(trainer, desc->rank * micros);
     for (row = 0; row < batch; row++, counted += there) {
         const uint32_t *text = wcohi_window_draw(&trainer->train, seq, &trainer->rng, &there);
         wcohi_trainer_window(trainer, row, text, there);
@@ -19743,8 +19838,10 @@ static void wcohi_unit_batch(wcoh_trainer *trainer)
     wcohi_run_prepare(trainer, batch, 1);
     wcohi_run_noise(trainer);
     trainer->counted += counted;
-    trainer->run.add = trainer->micro > 0;
-    trainer->run.scale = (double)batch * seq / (double)counted / trainer->desc.accumulate;
+    if (trainer->micro + 1 == micros)
+        wcohi_windows_pass(trainer, (desc->ranks - 1 - desc->rank) * micros);
+    trainer->run.add = trainer->micro % wcohi_group(desc) > 0;
+    trainer->run.scale = (double)batch * seq / (double)counted / desc->accumulate;
     trainer->run.active_bands = wcohi_active_bands(trainer);
     trainer->phase = WCOHI_PHASE_PASS;
 }
@@ -19770,12 +19867,96 @@ static wcoh_result wcohi_unit_pass(wcoh_trainer *trainer, int end, wcoh_error *e
     return result;
 }
 
+/* 1: losses and gradients of the step come together outside the device. */
+static int wcohi_gathers(const wcoh_trainer_desc *desc)
+{
+    return desc->all_reduce_bucket || desc->deterministic == WCOH_SWITCH_ON;
+}
+
+/* A group of micro-batches is done: its gradient meets the one that waits on the same level of the
+   tree, their sum the one above, and so on; what meets nobody waits. */
+static wcoh_result wcohi_tree_grow(wcoh_trainer *trainer, wcoh_error *error)
+{
+    const wcohi_device_table *table = trainer->engine.device->table;
+    const int group = wcohi_group(&trainer->desc), at = trainer->micro / group;
+    size_t i, count = trainer->model->trained_reals;
+    wcoh_real *gradient, *branch = trainer->branches;
+    wcoh_result result;
+    double nats;
+    int level = 0;
+    if (trainer->desc.deterministic != WCOH_SWITCH_ON || trainer->micro % group != group - 1)
+        return WCOH_OK;
+    if ((result = table->loss(trainer->engine.exec, &nats, error)) != WCOH_OK) return result;
+    gradient = (wcoh_real *)table->map(trainer->engine.exec, WCOHI_AREA_GRADIENT, error);
+    if (!gradient) return WCOH_E_DEVICE;
+    for (; at >> level & 1; level++, branch += count) {
+        for (i = 0; i < count; i++) gradient[i] += branch[i];
+        nats += trainer->branch_nats[level];
+    }
+    trainer->nats = nats;
+    if (trainer->micro + 1 == wcohi_micros(&trainer->desc))
+        return table->upload(trainer->engine.exec, WCOHI_AREA_GRADIENT, 0, gradient, count, error);
+    trainer->branch_nats[level] = nats;
+    memcpy(branch, gradient, count * sizeof *branch);
+    return WCOH_OK;
+}
+
+/* The last part of the gradient that is not in a bucket yet, from `first` on. */
+static wcoh_result wcohi_bucket_give(wcoh_trainer *trainer, wcoh_real *gradient, size_t first,
+                                     int last, wcoh_error *error)
+{
+    wcoh_bucket bucket;
+    bucket.gradient = gradient + first;
+    bucket.first = first;
+    bucket.count = trainer->given - first;
+    bucket.last = last;
+    bucket.nats = last ? &trainer->nats : NULL;
+    trainer->given = first;
+    if (trainer->desc.all_reduce_bucket(&bucket, trainer->desc.all_reduce_user))
+        return wcohi_fail(error, WCOH_E_DEVICE,
+                          "all_reduce_bucket of the gradient failed at step %llu",
+                          (unsigned long long)trainer->state.step + 1);
+    return WCOH_OK;
+}
+
+#define WCOHI_BUCKET 65536 /* reals, at least; and a sixteenth of the gradient */
+
+/* In a step's last pass backward: from some number on the gradient is final once no op uses those
+   parameters whose turn is still to come. */
+static wcoh_result wcohi_bucket_begin(wcoh_trainer *trainer, wcoh_error *error)
+{
+    const wcohi_plan *plan = &trainer->engine.plan;
+    const wcohi_param_row *rows = trainer->model->rows;
+    const wcoh_trainer_desc *desc = &trainer->desc;
+    const wcohi_device_table *table = trainer->engine.device->table;
+    size_t open = 0, least = WCOHI_MAX(WCOHI_BUCKET, trainer->model->trained_reals / 16);
+    wcoh_result result;
+    int i, p;
+    if (!desc->all_reduce_bucket || desc->deterministic == WCOH_SWITCH_ON || table->whole_passes ||
+        trainer->micro + 1 < wcohi_micros(desc) || trainer->time <= plan->count)
+        return WCOH_OK;
+    for (i = 0; i < 2 * plan->count - trainer->time; i++)
+        for (p = 0; p < WCOHI_OP_PARAMS; p++) {
+            int row = plan->ops[i].param[p];
+            if (row >= 0 && rows[row].trained)
+                open = WCOHI_MAX(open, rows[row].offset + rows[row].count);
+        }
+    if (open == 0 || trainer->given < open + least) return WCOH_OK;
+    result = wcohi_bucket_give(
+        trainer, (wcoh_real *)table->map(trainer->engine.exec, WCOHI_AREA_GRADIENT, error), open, 0,
+        error);
+    if (result) wcohi_trainer_rewind(trainer);
+    return result;
+}
+
 static wcoh_result wcohi_unit_train(wcoh_trainer *trainer, wcoh_error *error)
 {
     int end = 2 * trainer->engine.plan.count;
     wcoh_result result = wcohi_unit_pass(trainer, end, error);
+    if (!result) result = wcohi_bucket_begin(trainer, error);
     if (result || trainer->time < end) return result;
-    if (++trainer->micro < trainer->desc.accumulate) {
+    if ((result = wcohi_tree_grow(trainer, error)) != WCOH_OK) return result;
+    if (++trainer->micro < wcohi_micros(&trainer->desc)) {
         trainer->phase = WCOHI_PHASE_BATCH;
         return wcohi_unit_passed(trainer, error);
     }
@@ -19790,11 +19971,32 @@ static wcoh_result wcohi_all_reduce(wcoh_trainer *trainer, wcoh_error *error)
     const wcohi_device_table *table = trainer->engine.device->table;
     size_t count = trainer->model->trained_reals;
     wcoh_real *gradient = (wcoh_real *)table->map(exec, WCOHI_AREA_GRADIENT, error);
+    wcoh_result result;
     if (!gradient) return WCOH_E_DEVICE;
+    if (trainer->desc.all_reduce_bucket) {
+        result = wcohi_bucket_give(trainer, gradient, 0, 1, error);
+        return result ? result
+                      : table->upload(exec, WCOHI_AREA_GRADIENT, 0, gradient, count, error);
+    }
     if (trainer->desc.all_reduce(gradient, count, trainer->desc.all_reduce_user))
         return wcohi_fail(error, WCOH_E_DEVICE, "all_reduce of the gradient failed at step %llu",
                           (unsigned long long)trainer->state.step + 1);
     return table->upload(exec, WCOHI_AREA_GRADIENT, 0, gradient, count, error);
+}
+
+/* Loss and gradient of the step, of all processes. */
+static wcoh_result wcohi_trainer_gather(wcoh_trainer *trainer, wcoh_error *error)
+{
+    const wcoh_trainer_desc *desc = &trainer->desc;
+    wcoh_result result = WCOH_OK;
+    if (wcohi_gathers(desc) && desc->deterministic != WCOH_SWITCH_ON)
+        result = trainer->engine.device->table->loss(trainer->engine.exec, &trainer->nats, error);
+    if (!result && (desc->all_reduce || desc->all_reduce_bucket))
+        result = wcohi_all_reduce(trainer, error);
+    if (!result && wcohi_gathers(desc) && !wcohi_is_finite(trainer->nats))
+        return wcohi_fail(error, WCOH_E_NUMERIC, "the loss of step %llu is not finite",
+                          (unsigned long long)trainer->state.step + 1);
+    return result;
 }
 
 /* The settings of the step that begins. */
@@ -19859,7 +20061,8 @@ static wcoh_result wcohi_trainer_look_ahead(wcoh_trainer *trainer, wcoh_error *e
     const wcohi_train_state *state = &trainer->state;
     wcoh_result result;
     if (!trainer->engine.device->table->whole_passes || state->done || state->evaluate ||
-        state->step >= trainer->goal || wcohi_seconds() + 2 * trainer->pace > trainer->until)
+        wcohi_gathers(&trainer->desc) || state->step >= trainer->goal ||
+        wcohi_seconds() + 2 * trainer->pace > trainer->until)
         return WCOH_OK;
     wcohi_unit_batch(trainer);
     result = wcohi_unit_train(trainer, error);
@@ -19890,7 +20093,7 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
     wcoh_result result = WCOH_OK, ahead = WCOH_OK;
     before = *state;
     before.rng = trainer->rng;
-    if (desc->all_reduce && trainer->time == 0) result = wcohi_all_reduce(trainer, error);
+    if (trainer->time == 0) result = wcohi_trainer_gather(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, trainer->until >= HUGE_VAL, error);
     if (!result && trainer->time) return WCOH_OK; /* the rest of it later */
     state->rng = trainer->rng;
@@ -19902,6 +20105,7 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
         wcohi_trainer_rewind(trainer);
         ahead = wcohi_trainer_look_ahead(trainer, error);
         result = wcohi_trainer_outcome(trainer, &nats, error);
+        if (wcohi_gathers(desc)) nats = trainer->nats;
     }
     if (result) {
         *state = before;
@@ -20069,7 +20273,7 @@ static wcoh_result wcohi_trainer_batch(wcoh_trainer *trainer, const uint32_t *to
     wcohi_trainer_rewind(trainer);
     wcohi_run_prepare(trainer, batch, backward);
     wcohi_run_noise(trainer);
-    trainer->run.scale = (double)rows / (double)counted;
+    trainer->run.scale = (double)rows / (double)counted / trainer->desc.ranks;
     trainer->run.tokens = tokens;
     trainer->run.targets = targets;
     trainer->run.seq = seq;
@@ -20108,7 +20312,8 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
     if (!trainer) return wcohi_null("trainer", error);
     before = trainer->state;
     wcohi_trainer_rewind(trainer);
-    if (trainer->desc.all_reduce) result = wcohi_all_reduce(trainer, error);
+    trainer->nats = 0;
+    result = wcohi_trainer_gather(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, 1, error);
     if (!result) result = wcohi_trainer_outcome(trainer, &nats, error);
     if (result) trainer->state = before;

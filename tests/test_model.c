@@ -1615,6 +1615,256 @@ static void all_reduce_sees_each_step_once(void)
     wcoh_model_destroy(model);
 }
 
+/* ---- a run that is split over processes, here threads ---------------------------------------- */
+
+typedef struct bucket_record {
+    int calls, lasts, bad;
+    size_t from; /* where the step's buckets begin so far; 0: none yet */
+} bucket_record;
+
+static int bucket_seen(const wcoh_bucket *bucket, void *user)
+{
+    bucket_record *r = (bucket_record *)user;
+    r->calls++;
+    r->bad += r->from != 0 && bucket->first + bucket->count != r->from;
+    r->bad += (bucket->first == 0) != bucket->last || (bucket->nats != NULL) != bucket->last;
+    r->lasts += bucket->last;
+    r->from = bucket->first;
+    return r->lasts == 4;
+}
+
+/* From the end to the beginning, while the backward goes on; the bits are those of no buckets. */
+static void buckets_cover_the_gradient_as_it_is_finished(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=13");
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *plain = model_of(&desc), *model = model_of(&desc);
+    wcoh_trainer *trainers[2];
+    wcoh_stats stats[2];
+    bucket_record r = {0, 0, 0, 0};
+    trainer_desc.accumulate = 2;
+    trainers[0] = trainer_of(plain, &trainer_desc);
+    trainer_desc.all_reduce_bucket = bucket_seen;
+    trainer_desc.all_reduce_user = &r;
+    trainers[1] = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainers[0]) == WCOH_OK && small_data(trainers[1]) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainers[0], &stats[0], NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainers[1], &stats[1], NULL) == WCOH_OK);
+    CHECK_SAY(r.calls >= 4 && r.lasts == 1 && r.bad == 0, "%d calls, %d last, %d bad", r.calls,
+              r.lasts, r.bad);
+    CHECK(stats[0].train_loss == stats[1].train_loss && same_parameters(plain, model));
+    for (r.lasts = 1; r.lasts < 3; r.calls = 0) /* interrupted anywhere, they are the same */
+        CHECK(wcoh_trainer_run(trainers[1], 0, NULL, NULL) == WCOH_OK);
+    wcoh_trainer_step(trainers[0], NULL, NULL);
+    wcoh_trainer_step(trainers[0], NULL, NULL);
+    CHECK(r.bad == 0 && same_parameters(plain, model));
+    CHECK(wcoh_trainer_step(trainers[1], NULL, NULL) == WCOH_E_DEVICE && r.lasts == 4);
+    CHECK(same_parameters(plain, model));
+    wcoh_trainer_destroy(trainers[0]);
+    wcoh_trainer_destroy(trainers[1]);
+    wcoh_model_destroy(plain);
+    wcoh_model_destroy(model);
+}
+
+static void bad_splits_are_refused(void)
+{
+    static const struct {
+        int accumulate, rank, ranks, bucket, plain, fixed;
+        const char *sentence;
+    } cases[] = {
+        {4, 4, 4, 1, 0, 0,
+         "rank is 4, ranks is 4: allowed are ranks from 1 and rank from 0 below it"},
+        {4, 0, -2, 1, 0, 0,
+         "rank is 0, ranks is -2: allowed are ranks from 1 and rank from 0 below it"},
+        {4, 0, 4, 0, 0, 0, "ranks is 4: that needs all_reduce_bucket"},
+        {4, 0, 1, 1, 1, 0, "all_reduce and all_reduce_bucket exclude each other"},
+        {6, 0, 4, 1, 0, 0, "accumulate is 6: it must be a multiple of the 4 processes"},
+        {6, 0, 3, 1, 0, 1, "deterministic is on with 3 processes: it needs 1, 2, 4, 8 .."},
+    };
+    int i;
+    for (i = 0; i < (int)(sizeof cases / sizeof cases[0]); i++) {
+        wcoh_trainer_desc desc = small_trainer();
+        wcoh_error error;
+        desc.accumulate = cases[i].accumulate;
+        desc.rank = cases[i].rank;
+        desc.ranks = cases[i].ranks;
+        if (cases[i].bucket) desc.all_reduce_bucket = bucket_seen;
+        if (cases[i].plain) desc.all_reduce = reduce;
+        if (cases[i].fixed) desc.deterministic = WCOH_SWITCH_ON;
+        CHECK(wcoh_trainer_desc_resolve(&desc, NULL, &error) == WCOH_E_ARGUMENT);
+        CHECK_SAY(strcmp(error.text, cases[i].sentence) == 0, "%s", error.text);
+    }
+}
+
+#ifdef TEST_THREADS
+enum { TEAM = 4 };
+
+typedef struct team team;
+typedef struct member {
+    team *team;
+    wcoh_trainer_desc desc;
+    wcoh_model *model;
+    wcoh_trainer *trainer;
+    wcoh_bucket bucket; /* of the call under way */
+    wcoh_stats stats;
+    wcoh_result result;
+} member;
+
+struct team {
+    pthread_mutex_t lock;
+    pthread_cond_t all;
+    int ranks, waiting, turn, bad;
+    member members[TEAM];
+};
+
+static void team_meets(team *t)
+{
+    int turn;
+    pthread_mutex_lock(&t->lock);
+    turn = t->turn;
+    if (++t->waiting == t->ranks) {
+        t->waiting = 0;
+        t->turn++;
+        pthread_cond_broadcast(&t->all);
+    }
+    while (turn == t->turn) pthread_cond_wait(&t->all, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+}
+
+/* ((0 + 1) + (2 + 3)), as the library promises bits for */
+static wcoh_real team_sum(const team *t, int first, int count, size_t i)
+{
+    if (count == 1) return t->members[first].bucket.gradient[i];
+    return team_sum(t, first, count / 2, i) + team_sum(t, first + count / 2, count / 2, i);
+}
+
+static double team_nats(const team *t, int first, int count)
+{
+    if (count == 1) return *t->members[first].bucket.nats;
+    return team_nats(t, first, count / 2) + team_nats(t, first + count / 2, count / 2);
+}
+
+static int team_reduce(const wcoh_bucket *bucket, void *user)
+{
+    member *m = (member *)user;
+    team *t = m->team;
+    wcoh_real *sum = (wcoh_real *)malloc(bucket->count * sizeof *sum);
+    double nats = 0;
+    size_t i;
+    m->bucket = *bucket;
+    team_meets(t);
+    if (bucket->first != t->members[0].bucket.first) t->bad = 1;
+    for (i = 0; i < bucket->count; i++) sum[i] = team_sum(t, 0, t->ranks, i);
+    if (bucket->last) nats = team_nats(t, 0, t->ranks);
+    team_meets(t);
+    memcpy(bucket->gradient, sum, bucket->count * sizeof *sum);
+    if (bucket->last) *bucket->nats = nats;
+    free(sum);
+    return 0;
+}
+
+static void *team_member(void *user)
+{
+    member *m = (member *)user;
+    m->result = wcoh_trainer_run(m->trainer, -1, &m->stats, NULL);
+    return NULL;
+}
+
+/* Five steps in `ranks` processes; what the first one has then. */
+static wcoh_stats team_run(wcoh_model *model, wcoh_trainer_desc desc, int ranks)
+{
+    static const size_t ends[] = {0, 100, 106, 300}; /* windows that are short, too */
+    wcoh_sequences train;
+    wcoh_stats stats;
+    pthread_t threads[TEAM];
+    team t;
+    int i;
+    memset(&t, 0, sizeof t);
+    train.count = 3;
+    train.offsets = ends;
+    train.tokens = text;
+    pthread_mutex_init(&t.lock, NULL);
+    pthread_cond_init(&t.all, NULL);
+    t.ranks = desc.ranks = ranks;
+    desc.steps = 5;
+    desc.cpu.threads = 1;
+    desc.all_reduce_bucket = team_reduce;
+    for (i = 0; i < ranks; i++) {
+        member *m = &t.members[i];
+        m->team = &t;
+        desc.rank = i;
+        desc.all_reduce_user = m;
+        m->model = i ? model_of(wcoh_model_get_desc(model)) : model;
+        m->trainer = trainer_of(m->model, &desc);
+        CHECK(wcoh_trainer_set_sequences(m->trainer, &train, NULL, NULL) == WCOH_OK);
+    }
+    for (i = 0; i < ranks; i++) pthread_create(&threads[i], NULL, team_member, &t.members[i]);
+    for (i = 0; i < ranks; i++) pthread_join(threads[i], NULL);
+    stats = t.members[0].stats;
+    CHECK(!t.bad);
+    for (i = 0; i < ranks; i++) {
+        member *m = &t.members[i];
+        CHECK(m->result == WCOH_OK && m->stats.step == 5 && m->stats.tokens == stats.tokens);
+        CHECK(m->stats.train_loss == stats.train_loss && same_parameters(m->model, model));
+        wcoh_trainer_destroy(m->trainer);
+        if (i) wcoh_model_destroy(m->model);
+    }
+    pthread_mutex_destroy(&t.lock);
+    pthread_cond_destroy(&t.all);
+    return stats;
+}
+
+static double parameters_apart(const wcoh_model *a, const wcoh_model *b)
+{
+    double most = 0;
+    int i;
+    size_t j;
+    for (i = 0; i < wcoh_model_param_count(a); i++) {
+        wcoh_param p, q;
+        wcoh_model_param(a, i, &p, NULL);
+        wcoh_model_param(b, i, &q, NULL);
+        for (j = 0; j < p.count; j++) most = fmax(most, fabs((double)(p.data[j] - q.data[j])));
+    }
+    return most;
+}
+
+/* Windows, masks and phases of a step are those of one process; with the fixed tree so are all bits.
+   Without it sums are rounded in another order: 1e-6 of a loss of 2.5, and 1e-4 of a parameter, as
+   five steps of AdamW make it of a gradient near 0 (each moves it by the rate 1e-3, whichever way). */
+static void a_split_run_is_the_run(void)
+{
+    static const int micros[] = {4, 12};
+    wcoh_model_desc desc = model_desc_of(small);
+    int fixed, i, ranks;
+    random_tokens(text, text_count, 13, 9);
+    for (i = 0; i < 4; i++) {
+        wcoh_trainer_desc trainer = small_trainer();
+        wcoh_model *one = model_of(&desc), *plain = model_of(&desc);
+        wcoh_stats alone;
+        settings_apply(WCOH_DESC_TRAINER, &trainer,
+                       "dropout=0.1 embedding_dropout=0.1 attention_dropout=0.1 phase_noise=0.1 "
+                       "lr=0.001 warmup=-1");
+        fixed = i / 2;
+        trainer.accumulate = micros[i % 2];
+        if (fixed) trainer.deterministic = WCOH_SWITCH_ON;
+        alone = team_run(one, trainer, 1);
+        for (ranks = 2; ranks <= TEAM; ranks *= 2) {
+            wcoh_model *model = model_of(&desc);
+            wcoh_stats stats = team_run(model, trainer, ranks);
+            CHECK(stats.tokens == alone.tokens);
+            CHECK_NEAR(stats.train_loss, alone.train_loss, 2.5e-6);
+            CHECK(parameters_apart(model, one) < 1e-4);
+            CHECK(!fixed || stats.train_loss == alone.train_loss);
+            CHECK(!fixed || same_parameters(model, one));
+            wcoh_model_destroy(model);
+        }
+        CHECK(parameters_apart(one, plain) > 1e-3);
+        wcoh_model_destroy(one);
+        wcoh_model_destroy(plain);
+    }
+}
+#endif
+
 static void patience_and_target_stop_early(void)
 {
     wcoh_model_desc desc = model_desc_of(small);
@@ -3034,6 +3284,11 @@ int main(void)
     RUN(a_huge_gradient_is_refused);
     RUN(a_huge_gradient_of_ones_own_is_refused);
     RUN(all_reduce_sees_each_step_once);
+    RUN(buckets_cover_the_gradient_as_it_is_finished);
+    RUN(bad_splits_are_refused);
+#ifdef TEST_THREADS
+    RUN(a_split_run_is_the_run);
+#endif
     RUN(patience_and_target_stop_early);
     RUN(a_run_without_end_ends_with_a_decay);
     RUN(a_decay_begins_where_the_rate_is);
