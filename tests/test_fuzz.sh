@@ -27,6 +27,7 @@ build toolkit fuzz_toolkit & build api fuzz_api & wait
 build plot fuzz_programs -DPLOT & build report fuzz_programs -DREPORT & wait
 build inspect fuzz_programs -DINSPECT & build train fuzz_programs -DTRAIN & wait
 build compare fuzz_programs -DCOMPARE & build convert fuzz_programs -DCONVERT & wait
+build requests fuzz_requests
 
 mkdir seeds && ./files seeds
 printf 'KCHK\002\000\000\000' > engine
@@ -35,6 +36,14 @@ printf '1,2.5,,1e-3,0.5,768,0.1\n2,2.4,2.3,1e-3,0.5,768,0.1\n' > log
 printf 'king\nqueen\n\n\303\251 man\r\nboy' > names
 printf 'syn 0 1\nsyn 2 3\n\n"a b" "1" 2\nx\t3\t4\n' > pairs
 printf '# a plan\nbudget steps 3\nseeds 1 2\nlr 3e-3 4e-3\nall: --batch 2\na: --bands 8\nb b: --lr 1e-3\n' > plan.txt
+cat > chat.json << 'EOT'
+{"model": "m", "messages": [{"role": "system", "content": "a"}, {"role": "user", "content": [{"type": "text", "text": "\u00e9 \ud83c\udf0a"}]}],
+ "temperature": 0.7, "top_p": 1, "n": 2, "stop": ["a", "\n\n"], "stream": true, "stream_options": {"include_usage": true}, "seed": -5,
+ "max_completion_tokens": 12, "logprobs": true, "top_logprobs": 3, "logit_bias": {"3": -100, "4": 1e1}, "presence_penalty": 0.5, "user": null}
+EOT
+printf '{"prompt": [[1, 2], [3]], "max_tokens": 5, "echo": true, "logprobs": null, "frequency_penalty": -2.0}' > prompt.json
+printf '{"prompt": ["a", "b c"], "n": 2, "top_k": 40, "min_p": 0.1, "repetition_penalty": 1.2}' > prompts.json
+printf '<s>{messages}{role}: {content}\n{reply}assistant: {stop}\nuser:{stop}x' > template
 awk 'BEGIN { for (i = 0; i < 20; i++) printf "%d waves of the s\303\251a\r\n", i * 7919 % 263 }' > text.txt
 
 # fuzz PROGRAM TARGET SEED ..: as long as it says so, nothing failed
@@ -64,6 +73,9 @@ fuzz train log log
 fuzz compare plan plan.txt
 fuzz compare runs log
 fuzz convert engine engine
+fuzz requests chat chat.json
+fuzz requests prompt prompt.json prompts.json
+fuzz requests template template
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

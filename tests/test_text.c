@@ -634,6 +634,30 @@ static void what_is_not_finite_is_never_drawn(void)
     for (i = 0; i < 100; i++) CHECK(draw(&desc, &rng, logits, 5, NULL) == 3);
 }
 
+/* Vectors of the acceptance list of the server: what is left of p = .6439 .2369 .0871 .0321. */
+static void published_vectors_of_the_sampler(void)
+{
+    static const wcoh_real logits[4] = {2, 1, 0, -1};
+    static const double p[4] = {.6439, .2369, .0871, .0321};
+    wcoh_sample_desc desc;
+    wcoh_rng rng = wcoh_rng_seed(11);
+    int seen[4] = {0}, i;
+    double mean = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.temperature = 1;
+    for (i = 0; i < 40000; i++) seen[draw(&desc, &rng, logits, 4, NULL)]++;
+    for (i = 0; i < 4; i++) CHECK_NEAR(seen[i] / 40000.0, p[i], 0.01); /* four deviations */
+    desc.top_p = 0.8;
+    for (i = 0; i < 500; i++) CHECK(draw(&desc, &rng, logits, 4, NULL) < 2);
+    desc.top_p = 0, desc.top_k = 2;
+    for (i = 0; i < 500; i++) CHECK(draw(&desc, &rng, logits, 4, NULL) < 2);
+    for (i = 0; i < 10000; i++) { /* the first number of a seed is as good as any */
+        rng = wcoh_rng_seed((uint64_t)i);
+        mean += wcoh_rng_uniform(&rng) / 10000;
+    }
+    CHECK_NEAR(mean, 0.5, 0.01);
+}
+
 static void the_penalty_counts_each_token_once(void)
 {
     static const wcoh_real logits[3] = {4, 3, -1};
@@ -911,6 +935,7 @@ int main(void)
     RUN(a_filter_that_drops_nothing_changes_nothing);
     RUN(extreme_temperatures_stay_finite);
     RUN(what_is_not_finite_is_never_drawn);
+    RUN(published_vectors_of_the_sampler);
     RUN(the_penalty_counts_each_token_once);
     RUN(the_penalty_looks_back_as_far_as_the_window);
     RUN(real_settings_out_of_range_are_named);

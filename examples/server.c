@@ -1,0 +1,1370 @@
+/* A server that OpenAI's clients talk to: completions and chats of a model that this library trained.
+   Debian: apt-get install libmicrohttpd-dev
+
+   cc -O2 examples/server.c -o server -lmicrohttpd -lm -lpthread
+   ./server model.safetensors
+   curl localhost:8080/v1/completions -H 'Content-Type: application/json' \
+        -d '{"prompt": "Once", "max_tokens": 50, "stream": true}'
+
+   Two threads: one talks HTTP (libmicrohttpd), one steps. All replies under way are members of one
+   crowd and move on by one symbol in one batched step; a reply takes its place between two steps. A
+   request that waits is a suspended connection: it costs memory, no thread.
+
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* POLLRDHUP */
+#endif
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+
+#include "common.h"
+#include "json.h"
+#include "requests.h"
+
+#include <arpa/inet.h>
+#include <microhttpd.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <pthread.h>
+#include <strings.h>
+#include <sys/socket.h>
+
+/* ---- what there is --------------------------------------------------------------------------- */
+
+typedef struct job job;
+
+/* One reply: a request has n of them for each of its prompts. Its own thread is the stepping one;
+   nobody else looks in. */
+typedef struct reply {
+    job *job;
+    struct reply *next; /* in the queue */
+    int index;          /* in the request */
+    uint32_t *tokens;   /* [prompt + said] */
+    size_t prompt, said, heard, room;
+    wcoh_rng rng;
+    int *counts;      /* [vocab] how often each symbol was said, where penalties ask for it */
+    buffer text;      /* all that was said, to the cut of a stop string */
+    size_t *ends;     /* [said] where the text of each symbol ends, where logprobs are asked for */
+    float *logprobs;  /* [said, 1 + top] of the symbol, then of the likeliest ones */
+    uint32_t *likely; /* [said, top] those */
+    size_t noted;     /* room of these three, in symbols */
+    size_t shown;     /* bytes of text that have left */
+    size_t told;      /* symbols whose logprobs have left */
+    double shown_at;
+    const char *finish; /* NULL: goes on */
+} reply;
+
+/* One request, from its first byte to the last of its answer. Two hold it: HTTP and the stepping
+   thread; who lets go last frees it. What both touch is under the server's lock. */
+struct job {
+    struct server *server;
+    struct MHD_Connection *connection; /* NULL: the client has left, or has its answer */
+    int holders, handle;
+    const struct route *route;
+    const char *rest; /* of the path, behind a route that is a beginning */
+    buffer body;
+    uint64_t dropped; /* bytes of a body that nobody wants */
+    refusal refusal;
+    int uploaded;  /* the request is here as a whole */
+    int asked;     /* and was looked at */
+    int suspended; /* the connection sleeps until wake */
+    int done;      /* `out` is complete */
+    int gone;      /* nobody waits for it any more */
+    buffer out;
+    size_t taken; /* bytes of `out` that are on their way */
+    ask ask;
+    reply *replies;
+    int count, unfinished;
+    uint64_t said; /* symbols of all replies */
+    char id[40];
+    long created;
+    double arrived, last_event;
+};
+
+typedef enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING } server_state;
+
+typedef struct server {
+    /* options */
+    const char *path, *name, *host, *keys_path, *template_path, *isa_name;
+    long long port, slots, queue, body, timeout, longest, event, threads, tokens, tokens_most;
+    choice unknown;
+    wcoh_sample_desc sample;
+    wcoh_crowd_desc crowd_desc;
+    char **keys;
+    size_t key_count, key_longest;
+    /* the model; the crowd and what follows it are the stepping thread's */
+    wcoh_model *model;
+    ask_rules rules;
+    wcoh_crowd *crowd;
+    reply **running; /* [slots] the reply that member i makes, or NULL */
+    int *ids;
+    uint32_t *symbols;
+    float *logits, *scratch; /* [vocab], [2 vocab] */
+    double looked_at;        /* when the clients were looked after */
+    /* under the lock */
+    pthread_mutex_t lock;
+    pthread_cond_t work;
+    server_state state;
+    int ending;
+    reply *first, *last;
+    int waiting, busy;
+    int visits, uploads; /* requests under way; those that are not here as a whole */
+    wcoh_rng rng;
+    struct MHD_Daemon *daemon;
+} server;
+
+typedef enum MHD_Result answered;
+
+/* ---- jobs ------------------------------------------------------------------------------------ */
+
+static void reply_free(reply *r)
+{
+    free(r->tokens);
+    free(r->counts);
+    buffer_free(&r->text);
+    free(r->ends);
+    free(r->logprobs);
+    free(r->likely);
+}
+
+static void job_free(job *j)
+{
+    int i;
+    for (i = 0; i < j->count; i++) reply_free(&j->replies[i]);
+    free(j->replies);
+    ask_free(&j->ask);
+    buffer_free(&j->body);
+    buffer_free(&j->out);
+    free(j);
+}
+
+/* Under the lock. */
+static void job_release(job *j)
+{
+    if (--j->holders == 0) job_free(j);
+}
+
+/* There is something for the connection: its thread goes on with it. Under the lock. */
+static void job_wake(job *j)
+{
+    if (!j->suspended || !j->connection) return;
+    j->suspended = 0;
+    MHD_resume_connection(j->connection);
+}
+
+/* The connection sleeps; the lock is held, so that nobody wakes it before. */
+static void job_sleep(job *j)
+{
+    j->suspended = 1;
+    MHD_suspend_connection(j->connection);
+}
+
+/* ---- what is sent ---------------------------------------------------------------------------- */
+
+static const char *job_object(const job *j)
+{
+    if (!j->ask.chat) return "text_completion";
+    return j->ask.stream ? "chat.completion.chunk" : "chat.completion";
+}
+
+static void write_head(const server *s, const job *j, buffer *out)
+{
+    buffer_print(out, "{\"id\":\"%s\",\"object\":\"%s\",\"created\":%ld,\"model\":", j->id,
+                 job_object(j), j->created);
+    buffer_json_text(out, s->name);
+    buffer_print(out, ",\"system_fingerprint\":\"wavecoh-%s\"", WCOH_VERSION);
+}
+
+static void write_usage(const job *j, buffer *out)
+{
+    unsigned long prompt = 0, said = (unsigned long)j->said;
+    size_t i;
+    for (i = 0; i < j->ask.prompts; i++)
+        prompt = (unsigned long)j->ask.ends[i]; /* one behind the other */
+    buffer_print(out, "{\"prompt_tokens\":%lu,\"completion_tokens\":%lu,\"total_tokens\":%lu}",
+                 prompt, said, prompt + said);
+}
+
+/* The text of a symbol, as far as it is one. */
+static size_t token_text(const server *s, uint32_t token, char bytes[4])
+{
+    int length = wcoh_tokenizer_decode(s->rules.tokenizer, token, bytes);
+    return length > 0 ? (size_t)length : 0;
+}
+
+static void write_token(const server *s, uint32_t token, float logprob, buffer *out)
+{
+    char bytes[4];
+    size_t length = token_text(s, token, bytes), i;
+    buffer_text(out, "{\"token\":");
+    buffer_json(out, bytes, length);
+    buffer_text(out, ",\"logprob\":");
+    buffer_number(out, (double)logprob);
+    buffer_text(out, ",\"bytes\":[");
+    for (i = 0; i < length; i++)
+        buffer_print(out, "%s%u", i ? "," : "", (unsigned)(unsigned char)bytes[i]);
+    buffer_put(out, "]", 1);
+}
+
+/* Symbols from .. to - 1 of a chat's reply. */
+static void write_chat_logprobs(const server *s, const reply *r, size_t from, size_t to,
+                                buffer *out)
+{
+    size_t top = (size_t)r->job->ask.top, i, k;
+    buffer_text(out, "{\"content\":[");
+    for (i = from; i < to; i++) {
+        const float *logprobs = r->logprobs + i * (1 + top);
+        if (i > from) buffer_put(out, ",", 1);
+        write_token(s, r->tokens[r->prompt + i], logprobs[0], out);
+        buffer_text(out, ",\"top_logprobs\":[");
+        for (k = 0; k < top; k++) {
+            if (k) buffer_put(out, ",", 1);
+            write_token(s, r->likely[i * top + k], logprobs[1 + k], out);
+            buffer_put(out, "}", 1);
+        }
+        buffer_text(out, "]}");
+    }
+    buffer_text(out, "],\"refusal\":null}");
+}
+
+/* The older form: a list for each thing. */
+static void write_text_logprobs(const server *s, const reply *r, size_t from, size_t to,
+                                buffer *out)
+{
+    size_t top = (size_t)r->job->ask.top, i, k;
+    char bytes[4];
+    buffer_text(out, "{\"tokens\":[");
+    for (i = from; i < to; i++) {
+        if (i > from) buffer_put(out, ",", 1);
+        buffer_json(out, bytes, token_text(s, r->tokens[r->prompt + i], bytes));
+    }
+    buffer_text(out, "],\"token_logprobs\":[");
+    for (i = from; i < to; i++) {
+        if (i > from) buffer_put(out, ",", 1);
+        buffer_number(out, (double)r->logprobs[i * (1 + top)]);
+    }
+    buffer_text(out, "],\"top_logprobs\":[");
+    for (i = from; i < to; i++) {
+        buffer_text(out, i > from ? ",{" : "{");
+        for (k = 0; k < top; k++) {
+            if (k) buffer_put(out, ",", 1);
+            buffer_json(out, bytes, token_text(s, r->likely[i * top + k], bytes));
+            buffer_put(out, ":", 1);
+            buffer_number(out, (double)r->logprobs[i * (1 + top) + 1 + k]);
+        }
+        buffer_put(out, "}", 1);
+    }
+    buffer_text(out, "],\"text_offset\":[");
+    for (i = from; i < to; i++)
+        buffer_print(out, "%s%lu", i > from ? "," : "", (unsigned long)(i ? r->ends[i - 1] : 0));
+    buffer_text(out, "]}");
+}
+
+static void write_logprobs(const server *s, const reply *r, size_t from, size_t to, buffer *out)
+{
+    buffer_text(out, "\"logprobs\":");
+    if (!r->job->ask.logprobs) buffer_text(out, "null");
+    else if (r->job->ask.chat) write_chat_logprobs(s, r, from, to, out);
+    else write_text_logprobs(s, r, from, to, out);
+}
+
+/* What the reader of a completion gets before the reply. */
+static void write_echo(const server *s, const reply *r, buffer *text)
+{
+    size_t i;
+    char bytes[4];
+    for (i = 0; r->job->ask.echo && i < r->prompt; i++)
+        buffer_put(text, bytes, token_text(s, r->tokens[i], bytes));
+}
+
+/* One choice of a whole answer. */
+static void write_choice(const server *s, const reply *r, buffer *out)
+{
+    buffer text;
+    memset(&text, 0, sizeof text);
+    write_echo(s, r, &text);
+    buffer_put(&text, r->text.text, r->text.size);
+    buffer_print(out, "{\"index\":%d,%s", r->index,
+                 r->job->ask.chat ? "\"message\":{\"role\":\"assistant\",\"content\":"
+                                  : "\"text\":");
+    buffer_json(out, text.text, text.size);
+    buffer_text(out, r->job->ask.chat ? ",\"refusal\":null}," : ",");
+    write_logprobs(s, r, 0, r->told, out);
+    buffer_print(out, ",\"finish_reason\":\"%s\"}", r->finish);
+    if (text.broken) out->broken = 1;
+    buffer_free(&text);
+}
+
+/* The answer to a request without stream. */
+static void write_whole(const server *s, job *j)
+{
+    int i;
+    write_head(s, j, &j->out);
+    buffer_text(&j->out, ",\"choices\":[");
+    for (i = 0; i < j->count; i++) {
+        if (i) buffer_put(&j->out, ",", 1);
+        write_choice(s, &j->replies[i], &j->out);
+    }
+    buffer_text(&j->out, "],\"usage\":");
+    write_usage(j, &j->out);
+    buffer_text(&j->out, "}\n");
+}
+
+/* An event of one choice. `role`: the first one of a chat; text [size] may be empty. */
+static void write_event(const server *s, const reply *r, int role, const char *text, size_t size,
+                        size_t told_to, const char *finish)
+{
+    job *j = r->job;
+    buffer *out = &j->out;
+    buffer_text(out, "data: ");
+    write_head(s, j, out);
+    buffer_print(out, ",\"choices\":[{\"index\":%d,", r->index);
+    if (!j->ask.chat) buffer_text(out, "\"text\":");
+    else if (role) buffer_text(out, "\"delta\":{\"role\":\"assistant\",\"content\":");
+    else buffer_text(out, finish ? "\"delta\":{" : "\"delta\":{\"content\":");
+    if (!j->ask.chat || !finish) buffer_json(out, text, size);
+    buffer_text(out, j->ask.chat ? "}," : ",");
+    if (told_to > r->told) write_logprobs(s, r, r->told, told_to, out);
+    else buffer_text(out, "\"logprobs\":null");
+    if (finish) buffer_print(out, ",\"finish_reason\":\"%s\"}]", finish);
+    else buffer_text(out, ",\"finish_reason\":null}]");
+    buffer_text(out, j->ask.stream_usage ? ",\"usage\":null}\n\n" : "}\n\n");
+}
+
+/* The end of a stream: usage where it is asked for, and the last line. */
+static void write_end(const server *s, job *j)
+{
+    if (j->ask.stream_usage) {
+        buffer_text(&j->out, "data: ");
+        write_head(s, j, &j->out);
+        buffer_text(&j->out, ",\"choices\":[],\"usage\":");
+        write_usage(j, &j->out);
+        buffer_text(&j->out, "}\n\n");
+    }
+    buffer_text(&j->out, "data: [DONE]\n\n");
+}
+
+/* ---- a reply grows --------------------------------------------------------------------------- */
+
+/* Penalties of the symbols said so far: presence once, frequency for each time. */
+static const float *penalised(server *s, const reply *r, const float *logits)
+{
+    const ask *a = &r->job->ask;
+    int i;
+    if (!r->counts) return logits;
+    for (i = 0; i < s->rules.vocab; i++)
+        s->logits[i] = logits[i] - (r->counts[i] > 0 ? (float)a->presence : 0) -
+                       (float)a->frequency * (float)r->counts[i];
+    return s->logits;
+}
+
+static int reply_note_room(reply *r)
+{
+    size_t top = (size_t)r->job->ask.top, room = r->noted ? 2 * r->noted : 64;
+    size_t *ends;
+    float *logprobs;
+    uint32_t *likely;
+    if (r->said < r->noted) return 1;
+    ends = (size_t *)realloc(r->ends, room * sizeof *ends);
+    if (ends) r->ends = ends;
+    logprobs = (float *)realloc(r->logprobs, room * (1 + top) * sizeof *logprobs);
+    if (logprobs) r->logprobs = logprobs;
+    likely = (uint32_t *)realloc(r->likely, room * (top + 1) * sizeof *likely);
+    if (likely) r->likely = likely;
+    if (ends && logprobs && likely) r->noted = room;
+    return ends && logprobs && likely;
+}
+
+/* Log-probabilities of the model itself (no filter, no temperature): of `token`, and of the likeliest. */
+static void reply_note(const server *s, reply *r, const float *logits, uint32_t token)
+{
+    size_t top = (size_t)r->job->ask.top, k, have = 0;
+    float *to = r->logprobs + r->said * (1 + top);
+    uint32_t *likely = r->likely + r->said * top;
+    double best = (double)logits[0], sum = 0;
+    int i, vocab = s->rules.vocab;
+    for (i = 1; i < vocab; i++)
+        if ((double)logits[i] > best) best = (double)logits[i];
+    for (i = 0; i < vocab; i++) sum += exp((double)logits[i] - best);
+    best += log(sum);
+    to[0] = (float)((double)logits[token] - best);
+    for (i = 0; i < vocab && top; i++) { /* the likeliest so far, in order */
+        if (have == top && logits[i] <= logits[likely[top - 1]]) continue;
+        if (have < top) have++;
+        for (k = have - 1; k > 0 && logits[likely[k - 1]] < logits[i]; k--)
+            likely[k] = likely[k - 1];
+        likely[k] = (uint32_t)i;
+    }
+    for (k = 0; k < have; k++) to[1 + k] = (float)((double)logits[likely[k]] - best);
+    for (; k < top; k++) likely[k] = token, to[1 + k] = to[0]; /* a vocabulary of fewer symbols */
+}
+
+/* Where the first stop string begins in the text, that is not before byte `from`; -1: nowhere. */
+static long reply_stop(const reply *r, size_t from)
+{
+    const ask *a = &r->job->ask;
+    size_t at;
+    int i;
+    for (at = from; at < r->text.size; at++)
+        for (i = 0; i < a->stop_count; i++)
+            if (a->stop_size[i] <= r->text.size - at &&
+                memcmp(r->text.text + at, a->stop[i], a->stop_size[i]) == 0)
+                return (long)at;
+    return -1;
+}
+
+/* Bytes at the end of the text that may be the beginning of a stop string. */
+static size_t reply_held(const reply *r)
+{
+    const ask *a = &r->job->ask;
+    size_t held = 0, length;
+    int i;
+    for (i = 0; i < a->stop_count; i++) {
+        length = a->stop_size[i] - 1 < r->text.size ? a->stop_size[i] - 1 : r->text.size;
+        for (; length > held; length--)
+            if (memcmp(r->text.text + r->text.size - length, a->stop[i], length) == 0)
+                held = length;
+    }
+    return held;
+}
+
+/* The text of one more symbol, cut where a stop string begins. */
+static void reply_say(const server *s, reply *r, uint32_t token)
+{
+    const ask *a = &r->job->ask;
+    size_t longest = 0, before = r->text.size;
+    long cut;
+    char bytes[4];
+    int i;
+    buffer_put(&r->text, bytes, token_text(s, token, bytes));
+    r->tokens[r->prompt + r->said] = token;
+    if (r->ends) r->ends[r->said] = r->text.size;
+    r->said++;
+    for (i = 0; i < a->stop_count; i++)
+        if (a->stop_size[i] > longest) longest = a->stop_size[i];
+    cut = longest ? reply_stop(r, before >= longest ? before - longest + 1 : 0) : -1;
+    if (cut >= 0) r->text.size = (size_t)cut;
+    if (cut >= 0) r->finish = "stop";
+    else if ((int64_t)r->said >= a->tokens) r->finish = "length";
+    else if (s->rules.positions && (int64_t)(r->prompt + r->said) >= s->rules.positions)
+        r->finish = "length";
+}
+
+static int reply_room(reply *r)
+{
+    size_t need = r->prompt + r->said + 1, room;
+    uint32_t *tokens;
+    if (need <= r->room) return 1;
+    room = need + need / 2;
+    tokens = (uint32_t *)realloc(r->tokens, room * sizeof *tokens);
+    if (!tokens) return 0;
+    r->tokens = tokens;
+    r->room = room;
+    return 1;
+}
+
+/* Draw the next symbol of what member `id` has heard. */
+static wcoh_result reply_draw(server *s, reply *r, int id, wcoh_error *error)
+{
+    const float *logits = wcoh_crowd_logits(s->crowd, id);
+    const ask *a = &r->job->ask;
+    size_t window = (size_t)a->sample.repetition_window;
+    size_t recent = r->heard < window ? r->heard : window;
+    uint32_t token = 0;
+    wcoh_result result;
+    if (!reply_room(r) || (a->logprobs && !reply_note_room(r)))
+        return wcohi_fail(error, WCOH_E_MEMORY, "no memory for the reply");
+    result = wcoh_sample(&a->sample, &r->rng, penalised(s, r, logits), s->rules.vocab,
+                         r->tokens + r->heard - recent, recent, s->scratch, &token, error);
+    if (result < 0) return result;
+    if (a->logprobs) reply_note(s, r, logits, token);
+    if (r->counts) r->counts[token]++;
+    reply_say(s, r, token);
+    if (r->text.broken) return wcohi_fail(error, WCOH_E_MEMORY, "no memory for the reply");
+    return WCOH_OK;
+}
+
+/* Symbols whose text is shown up to byte `end`; `all`: those too of which a cut left a part. */
+static size_t reply_told(const reply *r, size_t end, int all)
+{
+    size_t i = r->told;
+    int whole = all && strcmp(r->finish, "length") == 0;
+    if (!r->job->ask.logprobs) return r->told;
+    if (whole) return r->said;
+    while (i < r->said && (all ? (i ? r->ends[i - 1] : 0) < end : r->ends[i] <= end)) i++;
+    return i;
+}
+
+/* What can be shown of a stream leaves, not more often than every `event` ms; the last of it at once. */
+static void reply_show(const server *s, reply *r, double now)
+{
+    size_t end = r->text.size, told;
+    if (!r->finish) {
+        if (r->shown > 0 && now - r->shown_at < 1e-3 * (double)s->event) return;
+        if (r->job->out.size - r->job->taken > 65536) return; /* a client that does not listen */
+        end -= reply_held(r);
+        if (end <= r->shown) return;
+        end = r->shown + text_whole(r->text.text + r->shown, end - r->shown);
+    }
+    told = reply_told(r, end, r->finish != NULL);
+    if (end > r->shown || told > r->told)
+        write_event(s, r, 0, r->text.text + r->shown, end - r->shown, told, NULL);
+    if (end > r->shown) r->shown_at = r->job->last_event = now;
+    r->shown = end;
+    r->told = told;
+    if (r->finish) write_event(s, r, 0, "", 0, told, r->finish);
+}
+
+/* ---- the crowd ------------------------------------------------------------------------------- */
+
+/* The reply is over, well or not: its place is free. Under the lock. */
+static void slot_free(server *s, int slot)
+{
+    s->running[slot] = NULL;
+    s->busy--;
+}
+
+/* The stepping thread is through with the job. Under the lock. */
+static void job_finish(server *s, job *j)
+{
+    if (!j->gone && !j->done) {
+        if (j->ask.stream) write_end(s, j);
+        else write_whole(s, j);
+        if (j->out.broken) refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the answer");
+        j->done = 1;
+    }
+    job_wake(j);
+    job_release(j);
+}
+
+/* The request has failed: a stream gets the error as its last event. Under the lock. */
+static void job_fail(job *j, int status, const char *code, const char *text)
+{
+    if (j->done) return;
+    refuse(&j->refusal, status, code, NULL, "%s", text);
+    if (j->ask.stream) {
+        buffer_text(&j->out, "data: ");
+        refusal_write(&j->out, &j->refusal);
+        buffer_text(&j->out, "\n\n");
+    }
+    j->done = 1;
+}
+
+/* One reply less of the job. Under the lock. */
+static void job_count(server *s, job *j)
+{
+    if (--j->unfinished == 0) job_finish(s, j);
+}
+
+static void queue_put(server *s, reply *r)
+{
+    r->next = NULL;
+    if (s->last) s->last->next = r;
+    else s->first = r;
+    s->last = r;
+    s->waiting++;
+}
+
+static reply *queue_take(server *s)
+{
+    reply *r = s->first;
+    s->first = r->next;
+    if (!s->first) s->last = NULL;
+    s->waiting--;
+    return r;
+}
+
+/* What a reply needs of memory before its first symbol. */
+static int reply_open(const server *s, reply *r)
+{
+    const ask *a = &r->job->ask;
+    size_t prompt = (size_t)r->index / (size_t)a->n, from = prompt ? a->ends[prompt - 1] : 0;
+    r->prompt = a->ends[prompt] - from;
+    r->room = r->prompt + 1;
+    r->tokens = (uint32_t *)malloc(r->room * sizeof *r->tokens);
+    if (a->presence != 0 || a->frequency != 0)
+        r->counts = (int *)calloc((size_t)s->rules.vocab, sizeof *r->counts);
+    if (!r->tokens || ((a->presence != 0 || a->frequency != 0) && !r->counts)) return 0;
+    memcpy(r->tokens, a->tokens_in + from, r->prompt * sizeof *r->tokens);
+    if (a->tokens == 0) r->finish = "length";
+    if (s->rules.positions && (int64_t)r->prompt >= s->rules.positions) r->finish = "length";
+    return 1;
+}
+
+/* Fill free places from the queue. Under the lock. */
+static void crowd_admit(server *s)
+{
+    int slot;
+    for (slot = 0; slot < s->slots && s->first; slot++) {
+        reply *r;
+        if (s->running[slot]) continue;
+        r = queue_take(s);
+        s->running[slot] = r;
+        s->busy++;
+        wcoh_crowd_reset(s->crowd, slot);
+        if (!r->job->gone && !r->job->done && !reply_open(s, r))
+            job_fail(r->job, 503, "no_memory", "no memory for the reply");
+    }
+}
+
+/* Has the client closed its side? Then nobody reads the answer. */
+static int client_left(const job *j)
+{
+    struct pollfd look;
+    memset(&look, 0, sizeof look);
+    look.fd = j->handle;
+    look.events = POLLRDHUP;
+    return poll(&look, 1, 0) > 0 && (look.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
+static void job_look(const server *s, job *j, double now)
+{
+    if (!j->connection || j->gone) return;
+    if (client_left(j)) {
+        j->gone = 1;
+        job_wake(j);
+    } else if (now - j->arrived > (double)s->longest) {
+        job_fail(j, 503, "timeout", "the request took longer than this server allows");
+        job_wake(j);
+    } else if (j->ask.stream && now - j->last_event > 15) {
+        buffer_text(&j->out, ":\n\n"); /* a comment, so that nobody on the way gives it up */
+        j->last_event = now;
+        job_wake(j);
+    }
+}
+
+/* Every 20 ms: who has left, whose time is over. Under the lock. */
+static void clients_look(server *s, double now)
+{
+    reply *r;
+    int slot, count;
+    if (now - s->looked_at < 0.02) return;
+    s->looked_at = now;
+    for (slot = 0; slot < s->slots; slot++)
+        if (s->running[slot]) job_look(s, s->running[slot]->job, now);
+    for (count = s->waiting; count > 0; count--) {
+        r = queue_take(s);
+        job_look(s, r->job, now);
+        if (r->job->gone || r->job->done) job_count(s, r->job);
+        else queue_put(s, r);
+    }
+}
+
+/* After a step: what is said goes out, what is over leaves. Under the lock. */
+static void crowd_deliver(server *s)
+{
+    double now = seconds_now();
+    int slot;
+    clients_look(s, now);
+    for (slot = 0; slot < s->slots; slot++) {
+        reply *r = s->running[slot];
+        job *j = r ? r->job : NULL;
+        if (!r) continue;
+        if (!j->gone && !j->done && r->text.broken)
+            job_fail(j, 503, "no_memory", "no memory for the reply");
+        if (j->gone || j->done) {
+            slot_free(s, slot);
+            job_count(s, j);
+            continue;
+        }
+        if (j->ask.stream) reply_show(s, r, now);
+        if (j->out.size > j->taken) job_wake(j);
+        if (!r->finish) continue;
+        if (!j->ask.stream) r->told = reply_told(r, r->text.size, 1);
+        j->said += r->said;
+        slot_free(s, slot);
+        job_count(s, j);
+    }
+}
+
+/* All members hear one symbol in one batch, and those who know their prompt say the next. */
+static void crowd_step(server *s)
+{
+    wcoh_error error;
+    wcoh_result result;
+    int slot, count = 0, i;
+    for (slot = 0; slot < s->slots; slot++) {
+        reply *r = s->running[slot];
+        if (!r || r->finish || !r->tokens) continue;
+        s->ids[count] = slot;
+        s->symbols[count++] = r->tokens[r->heard];
+    }
+    result = wcoh_crowd_step(s->crowd, s->ids, s->symbols, count, &error);
+    for (i = 0; i < count; i++) {
+        reply *r = s->running[s->ids[i]];
+        wcoh_result drawn = result;
+        r->heard++;
+        if (!drawn && r->heard == r->prompt + r->said) drawn = reply_draw(s, r, s->ids[i], &error);
+        if (drawn >= 0) continue;
+        pthread_mutex_lock(&s->lock);
+        job_fail(r->job, 500, "model_failed", error.text);
+        pthread_mutex_unlock(&s->lock);
+        r->finish = "stop";
+    }
+}
+
+static void *stepping(void *user)
+{
+    server *s = (server *)user;
+    pthread_mutex_lock(&s->lock);
+    while (!s->ending) {
+        crowd_admit(s);
+        if (s->busy == 0) {
+            pthread_cond_wait(&s->work, &s->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&s->lock);
+        crowd_step(s);
+        pthread_mutex_lock(&s->lock);
+        crowd_deliver(s);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+/* ---- HTTP: answers --------------------------------------------------------------------------- */
+
+static answered send_response(job *j, struct MHD_Response *response, int status, const char *type)
+{
+    answered result;
+    if (!response) return MHD_NO;
+    MHD_add_response_header(response, "Content-Type", type);
+    if (status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
+    if (status == 429 || status == 503) MHD_add_response_header(response, "Retry-After", "1");
+    result = MHD_queue_response(j->connection, (unsigned)status, response);
+    MHD_destroy_response(response);
+    return result;
+}
+
+static answered send_text(job *j, int status, const char *type, const buffer *text)
+{
+    if (text->broken) return MHD_NO;
+    return send_response(
+        j, MHD_create_response_from_buffer(text->size, text->text, MHD_RESPMEM_MUST_COPY), status,
+        type);
+}
+
+static answered send_refusal(job *j, const char *allow)
+{
+    struct MHD_Response *response;
+    buffer out;
+    memset(&out, 0, sizeof out);
+    refusal_write(&out, &j->refusal);
+    buffer_put(&out, "\n", 1);
+    if (out.broken) return MHD_NO;
+    response = MHD_create_response_from_buffer(out.size, out.text, MHD_RESPMEM_MUST_COPY);
+    if (response && allow) MHD_add_response_header(response, "Allow", allow);
+    buffer_free(&out);
+    return send_response(j, response, j->refusal.status, "application/json");
+}
+
+/* The next bytes of a stream, or sleep until there are some. */
+static ssize_t stream_read(void *user, uint64_t position, char *to, size_t most)
+{
+    job *j = (job *)user;
+    ssize_t count = 0;
+    (void)position;
+    pthread_mutex_lock(&j->server->lock);
+    if (j->gone || j->out.broken) {
+        count = MHD_CONTENT_READER_END_WITH_ERROR;
+    } else if (j->taken < j->out.size) {
+        if (most > j->out.size - j->taken) most = j->out.size - j->taken;
+        memcpy(to, j->out.text + j->taken, most);
+        j->taken += most;
+        count = (ssize_t)most;
+        if (j->taken == j->out.size) j->taken = j->out.size = 0;
+    } else if (j->done) {
+        count = MHD_CONTENT_READER_END_OF_STREAM;
+    } else {
+        job_sleep(j);
+    }
+    pthread_mutex_unlock(&j->server->lock);
+    return count;
+}
+
+static answered send_stream(job *j)
+{
+    struct MHD_Response *response =
+        MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1 << 14, stream_read, j, NULL);
+    if (response) {
+        MHD_add_response_header(response, "Cache-Control", "no-cache");
+        MHD_add_response_header(response, "X-Accel-Buffering", "no");
+    }
+    return send_response(j, response, 200, "text/event-stream");
+}
+
+/* ---- HTTP: routes ---------------------------------------------------------------------------- */
+
+static int answer_health(server *s, job *j)
+{
+    (void)s;
+    buffer_text(&j->out, "{\"status\":\"ok\"}\n");
+    return 1;
+}
+
+static void write_model(const server *s, buffer *out)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(s->model);
+    buffer_text(out, "{\"id\":");
+    buffer_json_text(out, s->name);
+    buffer_print(out,
+                 ",\"object\":\"model\",\"created\":0,\"owned_by\":\"wavecoh\",\"meta\":{"
+                 "\"n_vocab\":%d,\"n_embd\":%d,\"n_layers\":%d,\"n_params\":%lu}}",
+                 desc->vocab, 2 * desc->bands, desc->layers,
+                 (unsigned long)wcoh_model_trained_count(s->model));
+}
+
+static int answer_models(server *s, job *j)
+{
+    buffer_text(&j->out, "{\"object\":\"list\",\"data\":[");
+    write_model(s, &j->out);
+    buffer_text(&j->out, "]}\n");
+    return 1;
+}
+
+static int answer_model(server *s, job *j)
+{
+    if (strcmp(j->rest, s->name) != 0)
+        return refuse(&j->refusal, 404, "model_not_found", "model",
+                      "there is no model \"%.100s\" here", j->rest);
+    write_model(s, &j->out);
+    buffer_put(&j->out, "\n", 1);
+    return 1;
+}
+
+/* Put the replies of a request in the queue. */
+static int job_queue(server *s, job *j)
+{
+    int i, free_slots;
+    uint64_t seed;
+    pthread_mutex_lock(&s->lock);
+    seed = j->ask.seeded ? (uint64_t)j->ask.seed : wcoh_rng_next(&s->rng);
+    snprintf(j->id, sizeof j->id, "%s-%016lx", j->ask.chat ? "chatcmpl" : "cmpl",
+             (unsigned long)wcoh_rng_next(&s->rng));
+    free_slots = (int)s->slots - s->busy;
+    if (s->state == SERVER_DRAINING)
+        refuse(&j->refusal, 503, "draining", NULL, "the server is going down");
+    else if (s->waiting + j->count > s->queue + free_slots)
+        refuse(&j->refusal, 429, "queue_full", NULL,
+               "%d requests wait already, which is all that this server lets wait", s->waiting);
+    for (i = 0; !j->refusal.status && i < j->count; i++) {
+        reply *r = &j->replies[i];
+        r->rng = wcoh_rng_seed(seed + (uint64_t)i);
+        if (j->ask.chat && j->ask.stream) write_event(s, r, 1, "", 0, 0, NULL);
+        queue_put(s, r);
+    }
+    if (!j->refusal.status) j->holders++;
+    pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+    return j->refusal.status == 0;
+}
+
+static int job_start(server *s, job *j, int chat)
+{
+    int i, count;
+    if (!buffer_room(&j->body, 1))
+        return refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the request");
+    if (!ask_read(&j->ask, &s->rules, chat, j->body.text, j->body.size, &j->refusal)) return 0;
+    buffer_free(&j->body);
+    count = (int)j->ask.prompts * (int)j->ask.n;
+    j->replies = (reply *)calloc((size_t)count, sizeof *j->replies);
+    if (!j->replies)
+        return refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the request");
+    j->count = j->unfinished = count;
+    j->created = (long)time(NULL);
+    j->arrived = j->last_event = seconds_now();
+    for (i = 0; i < count; i++) {
+        j->replies[i].job = j;
+        j->replies[i].index = i;
+    }
+    return job_queue(s, j);
+}
+
+static int answer_chat(server *s, job *j) { return job_start(s, j, 1); }
+static int answer_text(server *s, job *j) { return job_start(s, j, 0); }
+
+enum { ROUTE_PUBLIC = 1, ROUTE_BEGINNING = 2 };
+
+typedef struct route {
+    const char *path, *method;
+    int how;                          /* public: no key is asked for */
+    int (*answer)(server *s, job *j); /* 1: it is in j->out, or on its way; 0: a refusal */
+} route;
+
+static const route routes[] = {
+    {"/health", "GET", ROUTE_PUBLIC, answer_health},
+    {"/v1/health", "GET", ROUTE_PUBLIC, answer_health},
+    {"/v1/models", "GET", 0, answer_models},
+    {"/v1/models/", "GET", ROUTE_BEGINNING, answer_model},
+    {"/v1/chat/completions", "POST", 0, answer_chat},
+    {"/v1/completions", "POST", 0, answer_text},
+};
+
+static const route *route_find(const char *path, const char **rest)
+{
+    size_t i;
+    for (i = 0; i < sizeof routes / sizeof *routes; i++) {
+        size_t length = strlen(routes[i].path);
+        *rest = path + (strlen(path) > length ? length : 0);
+        if (strcmp(path, routes[i].path) == 0 && !(routes[i].how & ROUTE_BEGINNING))
+            return &routes[i];
+        if ((routes[i].how & ROUTE_BEGINNING) && strncmp(path, routes[i].path, length) == 0 &&
+            path[length])
+            return &routes[i];
+    }
+    return NULL;
+}
+
+/* ---- HTTP: a request comes in ---------------------------------------------------------------- */
+
+enum {
+    DROPPED_MOST = 64 << 20
+}; /* of a body that is too large: read, so that its sender reads us */
+
+/* In a time that tells nothing of the keys. */
+static int key_is_known(const server *s, const char *given)
+{
+    size_t length = strlen(given), i, k;
+    unsigned known = 0;
+    for (k = 0; k < s->key_count; k++) {
+        size_t size = strlen(s->keys[k]);
+        unsigned different = length != size;
+        for (i = 0; i < s->key_longest; i++)
+            different |= (unsigned)((i < length ? given[i] : 0) ^ (i < size ? s->keys[k][i] : 0));
+        known |= different == 0;
+    }
+    return (int)known;
+}
+
+static const char *header(const job *j, const char *name)
+{
+    const char *value = MHD_lookup_connection_value(j->connection, MHD_HEADER_KIND, name);
+    return value ? value : "";
+}
+
+static int check_key(const server *s, job *j)
+{
+    const char *given = header(j, "Authorization");
+    if (s->key_count == 0 || (j->route->how & ROUTE_PUBLIC)) return 1;
+    if (strncasecmp(given, "Bearer ", 7) != 0)
+        return refuse(&j->refusal, 401, "invalid_api_key", NULL,
+                      "a key is needed: Authorization: Bearer KEY");
+    given += 7;
+    given += strspn(given, " ");
+    if (key_is_known(s, given)) return 1;
+    return refuse(&j->refusal, 401, "invalid_api_key", NULL, "the key is not one of this server's");
+}
+
+static int check_state(server *s, job *j)
+{
+    server_state state;
+    pthread_mutex_lock(&s->lock);
+    state = s->state;
+    pthread_mutex_unlock(&s->lock);
+    if (state == SERVER_READY) return 1;
+    return state == SERVER_LOADING
+               ? refuse(&j->refusal, 503, "loading", NULL, "the model is being loaded")
+               : refuse(&j->refusal, 503, "draining", NULL, "the server is going down");
+}
+
+static int check_body(const server *s, job *j)
+{
+    const char *type = header(j, "Content-Type");
+    uint64_t length = 0;
+    if (strcmp(j->route->method, "POST") != 0) return 1;
+    if (strncasecmp(type, "application/json", 16) != 0 || !strchr("; \t", type[16]))
+        return refuse(&j->refusal, 415, "unsupported_media_type", NULL,
+                      "Content-Type is \"%.60s\": application/json is needed", type);
+    if (!wcohi_parse_u64(header(j, "Content-Length"), &length) || length <= (uint64_t)s->body)
+        return 1;
+    return refuse(&j->refusal, 413, "payload_too_large", NULL,
+                  "the body has %lu bytes: this server reads %ld", (unsigned long)length,
+                  (long)s->body);
+}
+
+/* What can be told from the head of a request. */
+static int check_head(server *s, job *j, const char *path, const char *method)
+{
+    j->route = route_find(path, &j->rest);
+    if (!j->route)
+        return refuse(&j->refusal, 404, "not_found", NULL, "there is no %.100s here", path);
+    if (strcmp(method, j->route->method) != 0 &&
+        !(strcmp(method, "HEAD") == 0 && strcmp(j->route->method, "GET") == 0))
+        return refuse(&j->refusal, 405, "method_not_allowed", NULL, "%.60s takes %s, not %.20s",
+                      j->route->path, j->route->method, method);
+    return check_key(s, j) && check_state(s, j) && check_body(s, j);
+}
+
+static answered job_answer(server *s, job *j)
+{
+    int status, sleeps;
+    if (!j->asked && !j->refusal.status) j->route->answer(s, j);
+    pthread_mutex_lock(&s->lock);
+    if (!j->uploaded) s->uploads--;
+    j->uploaded = j->asked = 1;
+    sleeps = j->holders > 1 && !j->ask.stream && !j->done && !j->gone;
+    status = j->gone ? -1 : j->refusal.status;
+    if (sleeps) job_sleep(j);
+    pthread_mutex_unlock(&s->lock);
+    if (sleeps) return MHD_YES;
+    if (status < 0) return MHD_NO;
+    if (j->replies && j->ask.stream) return send_stream(j);
+    if (status) return send_refusal(j, status == 405 ? j->route->method : NULL);
+    return send_text(j, 200, "application/json", &j->out);
+}
+
+static job *job_open(server *s, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    job *j = (job *)calloc(1, sizeof *j);
+    if (!j || !info) free(j);
+    if (!j || !info) return NULL;
+    j->server = s;
+    j->connection = connection;
+    j->handle = info->connect_fd;
+    j->holders = 1;
+    pthread_mutex_lock(&s->lock);
+    s->visits++;
+    s->uploads++;
+    pthread_mutex_unlock(&s->lock);
+    return j;
+}
+
+/* A piece of the body; one that nobody wants is passed over. */
+static answered job_upload(server *s, job *j, const char *piece, size_t *size)
+{
+    if (!j->refusal.status && j->body.size + *size > (size_t)s->body)
+        refuse(&j->refusal, 413, "payload_too_large", NULL,
+               "the body has more than the %ld bytes that this server reads", (long)s->body);
+    if (j->refusal.status) j->dropped += *size;
+    else buffer_put(&j->body, piece, *size);
+    if (j->body.broken && !j->refusal.status)
+        refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the request");
+    *size = 0;
+    return j->dropped > DROPPED_MOST ? MHD_NO : MHD_YES;
+}
+
+static answered on_request(void *user, struct MHD_Connection *connection, const char *path,
+                           const char *method, const char *version, const char *piece, size_t *size,
+                           void **kept)
+{
+    server *s = (server *)user;
+    job *j = (job *)*kept;
+    uint64_t length = 0;
+    (void)version;
+    if (j) return *size ? job_upload(s, j, piece, size) : job_answer(s, j);
+    *kept = j = job_open(s, connection);
+    if (!j) return MHD_NO;
+    check_head(s, j, path, method);
+    wcohi_parse_u64(header(j, "Content-Length"), &length);
+    if (j->refusal.status && (length > DROPPED_MOST || *header(j, "Expect")))
+        return job_answer(s, j); /* without the body */
+    return MHD_YES;
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **kept,
+                         enum MHD_RequestTerminationCode code)
+{
+    server *s = (server *)user;
+    job *j = (job *)*kept;
+    (void)connection, (void)code;
+    if (!j) return;
+    *kept = NULL;
+    pthread_mutex_lock(&s->lock);
+    s->visits--;
+    if (!j->uploaded) s->uploads--;
+    j->connection = NULL;
+    j->gone = 1;
+    job_release(j);
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the program ----------------------------------------------------------------------------- */
+
+static void server_options(server *s, int argc, char **argv)
+{
+    const option options[] = {
+        {"host", OPTION_TEXT, &s->host, 0, 0, "address to listen at; 0.0.0.0 or ::: all of them"},
+        {"port", OPTION_WHOLE, &s->port, 0, 65535, "port to listen at; 0: any that is free"},
+        {"name", OPTION_TEXT, &s->name, 0, 0, "what the model is called; its file's name"},
+        {"keys", OPTION_TEXT, &s->keys_path, 0, 0,
+         "file of keys, one a line, of which a request must bring one; also in the environment, "
+         "WAVECOH_KEYS, commas between them"},
+        {"template", OPTION_TEXT, &s->template_path, 0, 0,
+         "file of the chat template: BEFORE {messages} {role} {content} {reply} END {stop} TEXT"},
+        {"slots", OPTION_WHOLE, &s->slots, 1, 65536, "replies under way at once"},
+        {"queue", OPTION_WHOLE, &s->queue, 0, 1000000, "replies that may wait for one of them"},
+        {"tokens", OPTION_WHOLE, &s->tokens, 0, 1e9, "symbols of a reply, unless it is told"},
+        {"tokens_most", OPTION_WHOLE, &s->tokens_most, 0, 1e9, "the most that can be asked for"},
+        {"body", OPTION_WHOLE, &s->body, 1, 1 << 30, "bytes of a request, at most"},
+        {"timeout", OPTION_WHOLE, &s->timeout, 1, 86400, "seconds a connection may be silent"},
+        {"longest", OPTION_WHOLE, &s->longest, 1, 1e9, "seconds a request may take"},
+        {"event", OPTION_WHOLE, &s->event, 0, 10000,
+         "ms between two events of a stream; 0: one for each symbol"},
+        {"threads", OPTION_WHOLE, &s->threads, 0, 256, "threads of a step; 0: one"},
+        UNKNOWN_OPTION(&s->unknown),
+        ISA_OPTION(&s->isa_name),
+    };
+    settings descs[2];
+    command c;
+    memset(&c, 0, sizeof c);
+    descs[0] =
+        settings_of("sampling, where a request says nothing", WCOH_DESC_SAMPLE, &s->sample, "seed");
+    descs[1] =
+        settings_of("members", WCOH_DESC_CROWD, &s->crowd_desc, "members repetition_window seed");
+    c.usage = "MODEL [options]\nServes a model to clients of the OpenAI API; - is a model on "
+              "standard input.";
+    c.options = options;
+    c.option_count = (int)(sizeof options / sizeof options[0]);
+    c.descs = descs;
+    c.desc_count = 2;
+    c.word_limit = 1;
+    options_read(&c, argc, argv);
+    if (c.word_count < 1) fail(EXIT_USAGE, "a model is needed; --help explains");
+    s->path = c.words[0];
+    s->crowd_desc.cpu.isa = isa_named(s->isa_name);
+    s->crowd_desc.cpu.threads = (int)s->threads;
+}
+
+/* Keys of a file and of the environment; blanks around them do not count. */
+static void keys_open(server *s)
+{
+    const char *given = getenv("WAVECOH_KEYS");
+    size_t lines = 0, i;
+    char **all = s->keys_path ? file_lines(s->keys_path, &lines) : NULL;
+    size_t most = lines + (given ? strlen(given) : 0) + 1;
+    s->keys = (char **)(void *)text_keep(most * sizeof *s->keys);
+    for (i = 0; i < lines; i++) {
+        char *key = all[i] + strspn(all[i], " \t");
+        size_t size = strlen(key);
+        while (size && (key[size - 1] == ' ' || key[size - 1] == '\t')) key[--size] = 0;
+        if (size) s->keys[s->key_count++] = key;
+    }
+    while (given && *given) {
+        size_t size = strcspn(given, ",");
+        if (size) s->keys[s->key_count++] = text_made("%.*s", (int)size, given);
+        given += size + (given[size] == ',');
+    }
+    for (i = 0; i < s->key_count; i++)
+        if (strlen(s->keys[i]) > s->key_longest) s->key_longest = strlen(s->keys[i]);
+    if (s->keys_path && !lines) fail(EXIT_FAILED, "%s: no key stands there", s->keys_path);
+    if ((s->keys_path || getenv("WAVECOH_KEYS")) && s->key_count == 0)
+        fail(EXIT_FAILED, "keys are asked for and none is there");
+}
+
+static void template_open(server *s)
+{
+    const char *text = CHAT_PLAIN, *wrong;
+    size_t size = strlen(text);
+    if (s->template_path) {
+        char *read = file_read(s->template_path, &size);
+        text = text_keep(size);
+        memcpy((char *)(size_t)text, read, size);
+        free(read);
+    }
+    wrong = template_read(&s->rules.chat, text, size);
+    if (wrong) fail(EXIT_FAILED, "%s: %s", s->template_path, wrong);
+}
+
+/* A socket that listens; the sentence of a failure names the address. */
+static int listen_at(server *s)
+{
+    struct sockaddr_storage at;
+    struct sockaddr_in *four = (struct sockaddr_in *)&at;
+    struct sockaddr_in6 *six = (struct sockaddr_in6 *)&at;
+    socklen_t size = sizeof *four;
+    int handle, on = 1;
+    memset(&at, 0, sizeof at);
+    if (inet_pton(AF_INET, s->host, &four->sin_addr) == 1) {
+        four->sin_family = AF_INET;
+        four->sin_port = htons((uint16_t)s->port);
+    } else if (inet_pton(AF_INET6, s->host, &six->sin6_addr) == 1) {
+        six->sin6_family = AF_INET6;
+        six->sin6_port = htons((uint16_t)s->port);
+        size = sizeof *six;
+    } else {
+        fail(EXIT_USAGE, "--host is \"%s\": an address in numbers is needed", s->host);
+    }
+    handle = socket(at.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (handle >= 0) setsockopt(handle, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (handle < 0 || bind(handle, (struct sockaddr *)&at, size) || listen(handle, SOMAXCONN))
+        fail(EXIT_FAILED, "cannot listen at %s, port %lld: %s", s->host, s->port, strerror(errno));
+    size = sizeof at;
+    getsockname(handle, (struct sockaddr *)&at, &size);
+    s->port = ntohs(at.ss_family == AF_INET ? four->sin_port : six->sin6_port);
+    return handle;
+}
+
+static void http_open(server *s)
+{
+    int handle = listen_at(s);
+    s->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, (uint16_t)s->port,
+        NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, handle, MHD_OPTION_NOTIFY_COMPLETED,
+        on_completed, s, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->timeout, MHD_OPTION_END);
+    if (!s->daemon) fail(EXIT_FAILED, "the HTTP library does not start: %s", strerror(errno));
+    printf(strchr(s->host, ':') ? "listening at http://[%s]:%lld\n"
+                                : "listening at http://%s:%lld\n",
+           s->host, s->port);
+    stdout_check();
+}
+
+static void model_open(server *s)
+{
+    wcoh_error error;
+    wcoh_memory_file file;
+    wcoh_io io;
+    if (strcmp(s->path, "-") != 0) {
+        must(wcoh_model_load_file(&s->model, s->path, NULL, &error), NULL, &error);
+    } else {
+        memset(&file, 0, sizeof file);
+        file.data = (unsigned char *)file_read("-", &file.used);
+        io = wcoh_io_memory(&file);
+        must(wcoh_model_load(&s->model, &io, NULL, &error), "standard input", &error);
+        free(file.data);
+    }
+    if (!wcoh_model_tokenizer(s->model))
+        fail(EXIT_FAILED, "%s: the model has no tokenizer: its symbols are no text",
+             file_named(s->path));
+}
+
+/* What requests are read by. */
+static void rules_open(server *s)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(s->model);
+    ask_rules *rules = &s->rules;
+    rules->tokenizer = wcoh_model_tokenizer(s->model);
+    rules->sample = s->sample;
+    rules->first = first_token(s->model);
+    rules->vocab = desc->vocab;
+    rules->unknown = s->unknown.index;
+    rules->tokens = s->tokens;
+    rules->tokens_most = s->tokens_most;
+    rules->replies_most = s->slots + s->queue < REPLIES_MOST ? s->slots + s->queue : REPLIES_MOST;
+    rules->positions = desc->position == WCOH_POSITION_LEARNED ? desc->context : 0;
+}
+
+static void crowd_open(server *s)
+{
+    size_t slots = (size_t)s->slots, vocab = (size_t)s->rules.vocab;
+    wcoh_error error;
+    s->crowd_desc.members = (int)s->slots;
+    if (!s->crowd_desc.batch) s->crowd_desc.batch = s->slots < 128 ? (int)s->slots : 128;
+    must(wcoh_crowd_create(&s->crowd, s->model, &s->crowd_desc, &error), NULL, &error);
+    s->running = (reply **)calloc(slots, sizeof *s->running);
+    s->ids = (int *)calloc(slots, sizeof *s->ids);
+    s->symbols = (uint32_t *)calloc(slots, sizeof *s->symbols);
+    s->logits = (float *)calloc(vocab, sizeof *s->logits);
+    s->scratch = (float *)calloc(2 * vocab, sizeof *s->scratch);
+    if (!s->running || !s->ids || !s->symbols || !s->logits || !s->scratch)
+        fail(EXIT_FAILED, "no memory for %lld slots", s->slots);
+    for (; slots > 0; slots--) { /* a member for each slot, numbered alike */
+        int id;
+        must(wcoh_crowd_join(s->crowd, &id, &error), NULL, &error);
+    }
+}
+
+static void sleep_ms(long ms)
+{
+    struct timespec time;
+    time.tv_sec = ms / 1000;
+    time.tv_nsec = ms % 1000 * 1000000;
+    nanosleep(&time, NULL);
+}
+
+static void state_set(server *s, server_state state)
+{
+    pthread_mutex_lock(&s->lock);
+    s->state = state;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* No new request; those that are here get their answers, those that are still coming in 2 s. */
+static void server_drain(server *s)
+{
+    int handle, left, coming, rounds = 0;
+    state_set(s, SERVER_DRAINING);
+    handle = MHD_quiesce_daemon(s->daemon);
+    if (handle >= 0) close(handle);
+    do {
+        pthread_mutex_lock(&s->lock);
+        left = s->visits;
+        coming = s->uploads;
+        pthread_mutex_unlock(&s->lock);
+        if (rounds++ == 0) printf("draining %d requests\n", left), fflush(stdout);
+        if (left) sleep_ms(10);
+    } while (left > coming || (coming && rounds < 200));
+}
+
+static void server_close(server *s, pthread_t thread)
+{
+    pthread_mutex_lock(&s->lock);
+    s->ending = 1;
+    pthread_cond_signal(&s->work);
+    pthread_mutex_unlock(&s->lock);
+    pthread_join(thread, NULL);
+    MHD_stop_daemon(s->daemon);
+    wcoh_crowd_destroy(s->crowd);
+    wcoh_model_destroy(s->model);
+    free(s->running), free(s->ids), free(s->symbols), free(s->logits), free(s->scratch);
+}
+
+/* The name of a file without its folder and its ending. */
+static const char *name_of(const char *path)
+{
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path, *dot;
+    if (strcmp(path, "-") == 0) return "wavecoh";
+    dot = strstr(name, ".safetensors");
+    return text_made("%.*s", dot && dot > name ? (int)(dot - name) : (int)strlen(name), name);
+}
+
+static void server_defaults(server *s)
+{
+    memset(s, 0, sizeof *s);
+    s->host = "127.0.0.1";
+    s->port = 8080;
+    s->slots = 64;
+    s->queue = 256;
+    s->tokens = 256;
+    s->tokens_most = 65536;
+    s->body = 2 << 20;
+    s->timeout = 60;
+    s->longest = 600;
+    s->event = 20;
+    s->isa_name = "auto";
+    s->unknown.words = UNKNOWN_WORDS;
+    s->sample.temperature = 0.8;
+    s->rng = wcoh_rng_seed((uint64_t)time(NULL) ^ (uint64_t)getpid() << 32);
+    pthread_mutex_init(&s->lock, NULL);
+    pthread_cond_init(&s->work, NULL);
+}
+
+#ifndef SERVER_NO_MAIN
+int main(int argc, char **argv)
+{
+    static server s;
+    pthread_t thread;
+    program_begin("server");
+    server_defaults(&s);
+    server_options(&s, argc, argv);
+    if (!s.name) s.name = name_of(s.path);
+    keys_open(&s);
+    template_open(&s);
+    signal(SIGPIPE, SIG_IGN);
+    catch_interrupts();
+    http_open(&s);
+    model_open(&s);
+    rules_open(&s);
+    crowd_open(&s);
+    if (pthread_create(&thread, NULL, stepping, &s)) fail(EXIT_FAILED, "no thread for the steps");
+    state_set(&s, SERVER_READY);
+    printf("ready: %s, %lld slots of %lu bytes\n", s.name, s.slots,
+           (unsigned long)wcoh_crowd_member_size(s.model, &s.crowd_desc, NULL));
+    stdout_check();
+    while (!interrupted) sleep_ms(20);
+    server_drain(&s);
+    server_close(&s, thread);
+    return 0;
+}
+#endif

@@ -1,0 +1,160 @@
+/* Fuzzer of what the server reads: JSON, the fields of requests, chat templates.
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_chat -o fuzz tests/fuzz_requests.c -lm -lpthread
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_prompt -o fuzz tests/fuzz_requests.c -lm -lpthread
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_template -o fuzz tests/fuzz_requests.c -lm -lpthread
+   ./fuzz -max_len=4000 -max_total_time=60
+   Without -DFUZZ: cc -o once tests/fuzz_requests.c -lm -lpthread && ./once -t 60 chat (or FILE ..)
+   `once -models FOLDER` trains the small models that tests/test_server.py serves. */
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+#include "fuzz.h"
+
+#include "../examples/common.h"
+#include "../examples/json.h"
+#include "../examples/requests.h"
+
+enum { ROOM = 8192 };
+static const char alphabet[] =
+    "\n "
+    "!\"',-.:;?abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\303\251\342\202\254";
+
+static void rules_make(ask_rules *rules, int kind)
+{
+    static wcoh_tokenizer *tokenizers[3];
+    wcoh_tokenizer_desc desc;
+    memset(rules, 0, sizeof *rules);
+    if (!tokenizers[kind]) {
+        memset(&desc, 0, sizeof desc);
+        desc.kind = (wcoh_tokenizer_kind)kind;
+        desc.start = kind == 2;
+        REQUIRE(
+            !wcoh_tokenizer_create(&tokenizers[kind], &desc, alphabet, sizeof alphabet - 1, NULL));
+    }
+    rules->tokenizer = tokenizers[kind];
+    rules->vocab = wcoh_tokenizer_vocab(rules->tokenizer);
+    rules->unknown = kind == 1 ? UNKNOWN_REPLACE : UNKNOWN_REFUSE;
+    rules->tokens = 256;
+    rules->tokens_most = 4096;
+    rules->replies_most = 16;
+    rules->positions = kind == 0 ? 512 : 0;
+    rules->sample.temperature = 0.8;
+    REQUIRE(!template_read(&rules->chat, CHAT_PLAIN, strlen(CHAT_PLAIN)));
+}
+
+/* Whatever comes: a request that keeps its promises, or a refusal that is JSON. */
+static void use_request(int chat, const uint8_t *data, size_t size)
+{
+    static char body[ROOM + 1];
+    ask_rules rules;
+    refusal r;
+    ask a;
+    size_t i, k;
+    if (size > ROOM) return;
+    rules_make(&rules, (int)(size % 3));
+    memcpy(body, data, size);
+    if (ask_read(&a, &rules, chat, body, size, &r)) {
+        REQUIRE(r.status == 0 && a.prompts >= 1 && a.n >= 1);
+        REQUIRE((int64_t)a.prompts * a.n <= rules.replies_most);
+        REQUIRE(a.tokens >= 0 && a.tokens <= rules.tokens_most && a.top <= TOP_MOST);
+        REQUIRE(wcoh_sample_desc_check(&a.sample, rules.vocab, NULL) == WCOH_OK);
+        for (i = 0; i < a.prompts; i++) REQUIRE(a.ends[i] > (i ? a.ends[i - 1] : 0));
+        for (k = 0; k < a.ends[a.prompts - 1]; k++) REQUIRE(a.tokens_in[k] < (uint32_t)rules.vocab);
+        for (i = 0; i < (size_t)a.stop_count; i++) REQUIRE(a.stop_size[i] > 0);
+    } else {
+        buffer out;
+        json_tree tree;
+        memset(&out, 0, sizeof out);
+        refusal_write(&out, &r);
+        REQUIRE(r.status >= 400 && *r.text && !out.broken && buffer_room(&out, 1));
+        REQUIRE(!json_open(&tree, out.text, out.size, NULL));
+        json_close(&tree);
+        buffer_free(&out);
+    }
+    ask_free(&a);
+}
+
+static void use_chat(const uint8_t *data, size_t size) { use_request(1, data, size); }
+static void use_prompt(const uint8_t *data, size_t size) { use_request(0, data, size); }
+
+static void use_template(const uint8_t *data, size_t size)
+{
+    chat_template t;
+    buffer out;
+    size_t all;
+    int i;
+    if (size > ROOM || template_read(&t, (const char *)data, size)) return;
+    memset(&out, 0, sizeof out);
+    template_message(&t, &out, "user", 4, "hello", 5);
+    REQUIRE(out.size >= 5);
+    all = t.before_size + t.each_size + t.reply_size;
+    for (i = 0; i < t.stop_count; i++) {
+        REQUIRE(t.stop_sizes[i] > 0);
+        all += t.stop_sizes[i];
+    }
+    REQUIRE(all <= size);
+    buffer_free(&out);
+}
+
+FUZZ_UNUSED static const fuzz_target targets[] = {
+    {"chat", use_chat}, {"prompt", use_prompt}, {"template", use_template}};
+
+/* ---- models to serve ------------------------------------------------------------------------- */
+
+static const char song[] =
+    "user: what does the moon do\nassistant: the moon pulls the tide\n"
+    "user: what does the tide do\nassistant: the tide pulls the sand\n"
+    "system: sing\nuser: \303\251t\303\251 costs 5 \342\202\254 \360\237\214\212\nassistant: and "
+    "the sand keeps the waves, "
+    "that the wind wrote by hand; \303\251t\303\251, \342\202\254 and \360\237\214\212!\n";
+
+/* A model of the song and its tokenizer in FOLDER/NAME.safetensors. */
+FUZZ_UNUSED static void model_make(const char *folder, const char *name, int kind, int layers,
+                                   int positions, int steps)
+{
+    wcoh_model_desc desc;
+    wcoh_trainer_desc training;
+    wcoh_tokenizer_desc letters;
+    wcoh_model *model;
+    wcoh_trainer *trainer;
+    wcoh_error error;
+    uint32_t tokens[sizeof song];
+    size_t count;
+    char path[1000];
+    memset(&desc, 0, sizeof desc);
+    memset(&training, 0, sizeof training);
+    memset(&letters, 0, sizeof letters);
+    letters.kind = (wcoh_tokenizer_kind)kind;
+    letters.start = kind == 2;
+    must(wcoh_tokenizer_create((wcoh_tokenizer **)(void *)&desc.tokenizer, &letters, song,
+                               sizeof song - 1, &error),
+         NULL, &error);
+    must(wcoh_tokenizer_encode(desc.tokenizer, song, sizeof song - 1, tokens, sizeof song, &count,
+                               &error),
+         NULL, &error);
+    desc.vocab = wcoh_tokenizer_vocab(desc.tokenizer);
+    desc.bands = 16, desc.layers = layers, desc.heads = 4, desc.maestro = 4;
+    if (positions) desc.position = WCOH_POSITION_LEARNED, desc.context = positions;
+    training.batch = 4, training.seq = 32, training.steps = steps, training.warmup = 5;
+    training.cpu.threads = 1;
+    training.lr = 0.01;
+    must(wcoh_model_create(&model, &desc, &error), name, &error);
+    must(wcoh_trainer_create(&trainer, model, &training, &error), name, &error);
+    must(wcoh_trainer_set_data(trainer, tokens, count, NULL, 0, &error), name, &error);
+    must(wcoh_trainer_run(trainer, 1e6, NULL, &error), name, &error);
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
+    must(wcoh_model_save_file(model, path, &error), NULL, &error);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    wcoh_tokenizer_destroy((wcoh_tokenizer *)(size_t)desc.tokenizer);
+}
+
+#ifndef FUZZ
+int main(int argc, char **argv)
+{
+    if (argc != 3 || strcmp(argv[1], "-models")) return fuzz_main(targets, 3, argc, argv);
+    model_make(argv[2], "chars", 1, 2, 0, 150);
+    model_make(argv[2], "bytes", 0, 2, 0, 20);
+    model_make(argv[2], "short", 2, 1, 64, 20);
+    return 0;
+}
+#endif

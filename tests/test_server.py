@@ -1,0 +1,603 @@
+#!/usr/bin/env python3
+"""examples/server.c as its clients see it, with Python's standard library alone.
+
+python3 tests/test_server.py [NAME ..]     tests whose names hold one of these
+CC and CFLAGS choose the compiler (CFLAGS="-O1 -g -fsanitize=address,undefined" for a build that looks
+closely); BIN names a folder with server and fuzz_requests that are built already. The cases of the
+issue's acceptance list are named by their number. Ends with `N passed, N failed`.
+"""
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+WORK = tempfile.mkdtemp(prefix="wavecoh.")
+BIN = os.environ.get("BIN") or WORK
+passed = failed = 0
+SLOW = 4 if "sanitize" in os.environ.get("CFLAGS", "") else 1
+
+
+def check(what, good, shown=""):
+    global passed, failed
+    if good:
+        passed += 1
+    else:
+        failed += 1
+        print(f"FAILED: {what}: {shown!r}"[:2000])
+    return good
+
+
+def build():
+    """The server, and the program that trains the models it serves."""
+    if os.environ.get("BIN"):
+        return True
+    cc = os.environ.get("CC", "cc")
+    flags = os.environ.get("CFLAGS", "-O0").split()
+    probe = os.path.join(WORK, "probe.c")
+    with open(probe, "w") as file:
+        file.write("#include <microhttpd.h>\nint main(void) { return 0; }\n")
+    if subprocess.run([cc, probe, "-o", WORK + "/probe", "-lmicrohttpd"], capture_output=True).returncode:
+        print("not run: the server (no libmicrohttpd-dev)")
+        return False
+    jobs = [["examples/server.c", "-o", WORK + "/server", "-lmicrohttpd"],
+            ["tests/fuzz_requests.c", "-o", WORK + "/fuzz_requests", "-w"]]
+    for job in jobs:
+        run = subprocess.run([cc, *flags, *job, "-lm", "-lpthread"], cwd=ROOT, capture_output=True, text=True)
+        if not check(f"{job[0]} builds without a warning", run.returncode == 0 and not run.stderr, run.stderr):
+            return False
+    return True
+
+
+class Server:
+    """A server that runs; its lines so far are in `lines`."""
+
+    def __init__(self, *options, model="chars", stdin=None, env=None):
+        path = "-" if stdin else f"{WORK}/{model}.safetensors"
+        self.process = subprocess.Popen([BIN + "/server", path, "--port", "0", *options], stdin=stdin,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env=dict(os.environ, **(env or {})))
+        line = self.process.stdout.readline()
+        self.port = int(line.rsplit(":", 1)[1]) if ":" in line else 0
+        self.lines = [line]
+        if not stdin:
+            self.ready()
+
+    def ready(self):
+        self.lines.append(self.process.stdout.readline())
+
+    def stop(self, how=signal.SIGTERM):
+        """Ends it; returns its status, checks that it said nothing on stderr."""
+        self.process.send_signal(how)
+        try:
+            out, err = self.process.communicate(timeout=60 * SLOW)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            out, err = self.process.communicate()
+            err += "(it did not end)"
+        check("the server says nothing on stderr", not err, err)
+        return self.process.returncode
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            check("SIGTERM ends the server with 0", self.stop() == 0)
+
+    def connect(self):
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=120)
+
+    def ask(self, path, body=None, method=None, headers=None, raw=None):
+        """(status, answer): the answer as JSON."""
+        connection = self.connect()
+        data = raw if raw is not None else None if body is None else json.dumps(body)
+        head = {"Content-Type": "application/json"} if data is not None else {}
+        head.update(headers or {})
+        connection.request(method or ("GET" if data is None else "POST"), path, data, head)
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        self.headers = dict(answer.getheaders())
+        return answer.status, json.loads(text) if text else None
+
+    def stream(self, path, body, wait=None):
+        """The events of a stream, the last one as a string."""
+        connection = self.connect()
+        connection.request("POST", path, json.dumps(dict(body, stream=True)), {"Content-Type": "application/json"})
+        answer = connection.getresponse()
+        text = answer.read()
+        connection.close()
+        check("a stream is text/event-stream", answer.getheader("Content-Type") == "text/event-stream")
+        text.decode("utf-8")
+        events = [line for line in text.decode().split("\n\n") if line and not line.startswith(":")]
+        check("each event is a line of data", all(e.startswith("data: ") for e in events), events[:3])
+        return [e[6:] if e == "data: [DONE]" else json.loads(e[6:]) for e in events]
+
+    def text(self, prompt, **fields):
+        status, answer = self.ask("/v1/completions", dict({"prompt": prompt, "max_tokens": 16, "temperature": 0}, **fields))
+        return answer["choices"][0]["text"] if status == 200 else answer
+
+
+CHAT = "/v1/chat/completions"
+TEXT = "/v1/completions"
+HELLO = [{"role": "user", "content": "what does the moon do"}]
+
+
+def deltas(events, chat=True):
+    parts = [e["choices"][0] for e in events if not isinstance(e, str) and e["choices"]]
+    return "".join((p["delta"].get("content") or "") if chat else p["text"] for p in parts)
+
+
+def is_refusal(answer, status, kind, code=None, param=None):
+    status_is, body = answer
+    error = (body or {}).get("error", {})
+    return (status_is == status and error.get("type") == kind and isinstance(error.get("message"), str)
+            and error["message"] and set(error) == {"message", "type", "param", "code"}
+            and (code is None or error["code"] == code) and (param is None or error["param"] == param))
+
+
+def test_health_and_loading():  # 6.1 case 1
+    keys = WORK + "/keys"
+    with open(keys, "w") as file:
+        file.write("first key\n\n  second-key  \r\n")
+    with Server("--keys", keys, stdin=subprocess.PIPE) as s:
+        for path in ("/health", "/v1/health"):
+            check("503 while the model is loaded", is_refusal(s.ask(path), 503, "unavailable_error", "loading"))
+        check("a chat while it is loaded: the key comes first",
+              is_refusal(s.ask(CHAT, {}), 401, "authentication_error"))
+        answer = s.ask(TEXT, {}, headers={"Authorization": "Bearer first key"})
+        check("and then 503", is_refusal(answer, 503, "unavailable_error", "loading"), answer)
+        with open(f"{WORK}/chars.safetensors", "rb") as file:
+            s.process.stdin.buffer.write(file.read())
+        s.process.stdin.close()
+        s.process.stdin = None
+        s.ready()
+        check("health asks for no key", s.ask("/health") == (200, {"status": "ok"}))
+        check("the line that it is ready", re.fullmatch(r"ready: wavecoh, 64 slots of \d+ bytes\n", s.lines[1]), s.lines)
+
+
+def test_keys():  # 6.1 case 2
+    keys = WORK + "/keys"
+    with open(keys, "w") as file:
+        file.write("first key\n\n  second-key  \r\n")
+    body = {"messages": HELLO, "max_tokens": 2}
+    with Server("--keys", keys, env={"WAVECOH_KEYS": "third,fourth"}) as s:
+        for given in (None, "", "Bearer", "Bearer ", "Bearer wrong", "second-key", "Basic second-key", "Bearer second-ke",
+                      "Bearer second-key2", "Bearer third,fourth"):
+            answer = s.ask(CHAT, body, headers={"Authorization": given} if given is not None else {})
+            check(f"401 for {given!r}", is_refusal(answer, 401, "authentication_error", "invalid_api_key"), answer)
+        check("401 says how", s.headers.get("WWW-Authenticate") == "Bearer")
+        for given in ("Bearer first key", "Bearer second-key", "bearer third", "BEARER  fourth"):
+            check(f"200 for {given!r}", s.ask(CHAT, body, headers={"Authorization": given})[0] == 200)
+        check("models need a key", s.ask("/v1/models")[0] == 401)
+
+
+def test_models():
+    with Server("--name", 'my "model"/1') as s:
+        status, answer = s.ask("/v1/models")
+        check("the list of models", status == 200 and answer["object"] == "list" and len(answer["data"]) == 1)
+        one = answer["data"][0]
+        check("its one entry", one["id"] == 'my "model"/1' and one["object"] == "model" and one["owned_by"] == "wavecoh")
+        check("the model by its name", s.ask("/v1/models/my%20%22model%22%2F1") == (200, one))
+        check("another model", is_refusal(s.ask("/v1/models/other"), 404, "invalid_request_error", "model_not_found", "model"))
+        check("HEAD has no body", s.ask("/v1/models", method="HEAD") == (200, None))
+
+
+def test_refusals():  # 6.1 case 3
+    bad = "invalid_request_error"
+    with Server() as s:
+        def chat(what, code, param=None, **fields):
+            answer = s.ask(CHAT, dict({"messages": HELLO, "max_tokens": 2}, **fields))
+            check(f"chat refuses {what}", is_refusal(answer, 400, bad, code, param), answer)
+
+        def text(what, code, param=None, **fields):
+            answer = s.ask(TEXT, dict({"prompt": "the ", "max_tokens": 2}, **fields))
+            check(f"completions refuse {what}", is_refusal(answer, 400, bad, code, param), answer)
+
+        for raw in ("", "{", "nonsense", '{"messages": [}', '{"a": NaN}', '{"temperature": NaN, "prompt": "a"}', '{"a": 1} x',
+                    '{"a": "\\ud800"}', b'{"a": "\xff"}', "[" * 100 + "]" * 100, '{"a": 01}'):
+            for path in (CHAT, TEXT):
+                check(f"not JSON: {raw!r}", is_refusal(s.ask(path, raw=raw), 400, bad, "invalid_json"), s.ask(path, raw=raw))
+        check("the sentence has the byte", "byte 14:" in s.ask(CHAT, raw='{"messages": [}')[1]["error"]["message"],
+              s.ask(CHAT, raw='{"messages": [}'))
+        check("no object", is_refusal(s.ask(CHAT, raw="[1]"), 400, bad, "invalid_type"))
+        check("messages are missing", is_refusal(s.ask(CHAT, {}), 400, bad, "missing_required_parameter", "messages"))
+        check("a prompt is missing", is_refusal(s.ask(TEXT, {}), 400, bad, "missing_required_parameter", "prompt"))
+        chat("no messages", "invalid_value", "messages", messages=[])
+        chat("messages as text", "invalid_type", "messages", messages="hi")
+        chat("a message that is none", "invalid_type", "messages.1", messages=HELLO + [3])
+        chat("no role", "missing_required_parameter", "messages.0.role", messages=[{"content": "a"}])
+        chat("an unknown role", "invalid_value", "messages.0.role", messages=[{"role": "king", "content": "a"}])
+        chat("two roles", "invalid_value", "messages.0.role", messages=[{"role": "user assistant", "content": "a"}])
+        chat("no content", "missing_required_parameter", "messages.0.content", messages=[{"role": "user"}])
+        chat("content as number", "invalid_type", "messages.0.content", messages=[{"role": "user", "content": 5}])
+        chat("a picture", "unsupported_value", "messages.0.content", messages=[{"role": "user", "content": [{"type": "image_url"}]}])
+        chat("a part without text", "missing_required_parameter", "messages.0.content",
+             messages=[{"role": "user", "content": [{"type": "text"}]}])
+        chat("JSON as format", "unsupported_value", "response_format", response_format={"type": "json_object"})
+        chat("a letter it lacks", "invalid_value", "messages", messages=[{"role": "user", "content": "\u4e2d"}])
+        for field, value in (("temperature", "hot"), ("temperature", True), ("top_p", []), ("n", "1"), ("n", {}), ("seed", "x"),
+                             ("max_tokens", "5"), ("stream", 1), ("stream", "true"), ("stop", 5), ("stop", [1]), ("stop", {}),
+                             ("model", 5), ("user", []), ("logprobs", 1), ("logit_bias", []), ("logit_bias", {"1": "x"}),
+                             ("presence_penalty", "a"), ("stream_options", 1)):
+            chat(f"{field} {value!r}", "invalid_type", field, **{field: value})
+        for field, value in (("temperature", -1), ("temperature", 1e9), ("top_p", 1.5), ("top_p", -0.1), ("min_p", 2), ("n", 0),
+                             ("n", -1), ("n", 1.5), ("n", 1000), ("top_k", -2), ("top_k", 0.5), ("repetition_penalty", 0),
+                             ("repetition_penalty", -1), ("presence_penalty", 2.1), ("frequency_penalty", -3),
+                             ("max_tokens", -1), ("max_tokens", 65537), ("max_completion_tokens", 65537), ("max_tokens", 1e30),
+                             ("stop", ""), ("stop", ["a"] * 5), ("stop", "x" * 1001), ("logit_bias", {"a": 1}), ("logit_bias", {"-1": 1}),
+                             ("logit_bias", {"31": 1}), ("logit_bias", {"1": 101}), ("seed", 2**64), ("seed", 0.5),
+                             ("top_logprobs", 21), ("top_logprobs", 2), ("stream_options", {})):
+            chat(f"{field} {value!r}", "invalid_value", field, **{field: value})
+        text("echo with logprobs", "unsupported_value", "logprobs", echo=True, logprobs=1)
+        text("a suffix", "unsupported_value", "suffix", suffix="x")
+        text("best_of", "unsupported_value", "best_of", best_of=2)
+        text("a prompt of numbers and text", "invalid_type", "prompt", prompt=[1, "a"])
+        text("a prompt with a token that is none", "invalid_value", "prompt", prompt=[31])
+        text("a prompt that is an object", "invalid_type", "prompt", prompt={})
+        text("too many prompts", "invalid_value", "prompt", prompt=["a"] * 129)
+        text("too many replies", "invalid_value", "n", prompt=["a"] * 100, n=2)
+        check("an unknown route", is_refusal(s.ask("/v2/none"), 404, bad, "not_found"))
+        check("/ and what is below a route", s.ask("/v1/completions/x")[0] == 404)
+        for path, method, allow in ((CHAT, "GET", "POST"), (TEXT, "PUT", "POST"), ("/health", "POST", "GET"), ("/v1/models", "DELETE", "GET")):
+            check(f"{method} {path}", is_refusal(s.ask(path, method=method), 405, bad, "method_not_allowed"))
+            check("405 says what is allowed", s.headers.get("Allow") == allow, s.headers)
+        for kind in ("text/plain", "application/jsonx", "", "application/x-www-form-urlencoded"):
+            check(f"415 for {kind!r}", is_refusal(s.ask(CHAT, {}, headers={"Content-Type": kind}), 415, bad, "unsupported_media_type"))
+        for kind in ("application/json; charset=utf-8", "APPLICATION/JSON"):
+            check(f"200 for {kind!r}", s.ask(TEXT, {"prompt": "a", "max_tokens": 1}, headers={"Content-Type": kind})[0] == 200)
+
+
+def test_usage():  # 6.1 case 4
+    with Server() as s:
+        for limit in (1, 7, 40):
+            status, answer = s.ask(CHAT, {"messages": HELLO, "max_tokens": limit, "stop": ["hand"], "seed": 3})
+            usage, choice = answer["usage"], answer["choices"][0]
+            check("200, one choice", status == 200 and len(answer["choices"]) == 1 and choice["index"] == 0)
+            check("its shape", answer["object"] == "chat.completion" and answer["id"].startswith("chatcmpl-") and answer["model"] == "chars"
+                  and choice["message"]["role"] == "assistant" and abs(answer["created"] - time.time()) < 60, answer)
+            check("total = prompt + completion", usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"])
+            check("prompt_tokens", usage["prompt_tokens"] == len("user: what does the moon do\nassistant: "), usage)
+            check("at most max_tokens", usage["completion_tokens"] <= limit)
+            check("length iff the limit", (choice["finish_reason"] == "length") == (usage["completion_tokens"] == limit), answer)
+        answer = s.ask(CHAT, {"messages": HELLO, "max_tokens": 200, "temperature": 0})[1]
+        check("the template's stop ends a reply", answer["choices"][0]["finish_reason"] == "stop"
+              and re.fullmatch("[^\n]+", answer["choices"][0]["message"]["content"]), answer)
+        first = s.text("the moon ", max_tokens=30)
+        for stop in ("tide", ["zzz", "ide"], ["pulls the t", "pulls"], "\n"):
+            status, answer = s.ask(TEXT, {"prompt": "the moon ", "max_tokens": 30, "temperature": 0, "stop": stop})
+            strings = [stop] if isinstance(stop, str) else stop
+            places = [first.find(x) for x in strings if x in first]
+            want = (first[:min(places)], "stop") if places else (first, "length")
+            got = (answer["choices"][0]["text"], answer["choices"][0]["finish_reason"])
+            check(f"stop {stop!r}", got == want, (got, want))
+        answer = s.ask(TEXT, {"prompt": ["the ", "a"], "n": 2, "max_tokens": 3})[1]
+        check("prompts and n: indices in order", [c["index"] for c in answer["choices"]] == [0, 1, 2, 3])
+        check("their usage", answer["usage"] == dict(answer["usage"], prompt_tokens=5, completion_tokens=12, total_tokens=17), answer)
+        check("echo", s.text("the ", echo=True, max_tokens=4).startswith("the "))
+        check("max_tokens by default", s.ask(TEXT, {"prompt": "a"})[1]["usage"]["completion_tokens"] == 256)
+        check("nulls are as nothing", s.ask(CHAT, dict({"messages": HELLO}, **{f: None for f in (
+            "max_tokens", "temperature", "stop", "seed", "n", "stream", "logit_bias", "user", "response_format", "stream_options")}))[0] == 200)
+        check("unknown fields are passed over", s.ask(CHAT, {"messages": HELLO, "max_tokens": 1, "tools": [], "xyz": {"a": [1]}})[0] == 200)
+        parts = [{"role": "user", "content": [{"type": "text", "text": "what does "}, {"type": "text", "text": "the moon do"}]}]
+        one, two = (s.ask(CHAT, {"messages": m, "max_tokens": 20, "temperature": 0})[1] for m in (HELLO, parts))
+        check("content in parts is the same text", one["choices"][0]["message"] == two["choices"][0]["message"] and one["usage"] == two["usage"])
+        check("a prompt of tokens", s.ask(TEXT, {"prompt": [[1, 2], [3]], "max_tokens": 1})[1]["usage"]["prompt_tokens"] == 3)
+        check("an empty prompt", s.ask(TEXT, {"prompt": "", "max_tokens": 1})[1]["usage"]["prompt_tokens"] == 1)
+
+
+def test_streams():  # 6.1 case 5
+    with Server("--event", "0") as s:
+        for fields in ({"temperature": 0}, {"temperature": 1, "seed": 5}, {"temperature": 1, "seed": -5, "stop": ["e ", "t"]},
+                       {"temperature": 0.7, "seed": 8, "top_p": 0.9, "top_k": 20, "repetition_penalty": 1.1}):
+            body = dict({"messages": HELLO, "max_tokens": 60}, **fields)
+            whole = s.ask(CHAT, body)[1]["choices"][0]
+            events = s.stream(CHAT, body)
+            check("deltas make the content", deltas(events) == whole["message"]["content"], (deltas(events), whole))
+            check("the first event has the role", events[0]["choices"][0]["delta"] == {"role": "assistant", "content": ""}, events[0])
+            reasons = [e["choices"][0]["finish_reason"] for e in events[:-1]]
+            check("one finish_reason, at the end", [r for r in reasons if r] == [whole["finish_reason"]] and reasons[-1], reasons)
+            check("[DONE] is last", events[-1] == "[DONE]" and "[DONE]" not in events[:-1])
+            check("one id", len({e["id"] for e in events[:-1]}) == 1 and events[0]["object"] == "chat.completion.chunk")
+        body = {"prompt": "the ", "max_tokens": 25, "temperature": 0, "stream_options": {"include_usage": True}}
+        events = s.stream(TEXT, body)
+        check("completions stream alike", deltas(events, False) == s.text("the ", max_tokens=25))
+        check("usage comes once, without choices", [e["usage"] for e in events[:-1] if e["usage"]] ==
+              [s.ask(TEXT, {"prompt": "the ", "max_tokens": 25, "temperature": 0})[1]["usage"]] and events[-2]["choices"] == [])
+        check("an event for each symbol", len(events) == 25 + 3, len(events))
+        events = s.stream(CHAT, {"messages": HELLO, "n": 3, "seed": 1, "temperature": 2, "max_tokens": 9})
+        check("n streams in one", sorted({e["choices"][0]["index"] for e in events[:-1]}) == [0, 1, 2])
+        whole = s.ask(CHAT, {"messages": HELLO, "n": 3, "seed": 1, "temperature": 2, "max_tokens": 9})[1]
+        for i in range(3):
+            mine = [e for e in events[:-1] if e["choices"][0]["index"] == i]
+            check("each is whole", deltas(mine) == whole["choices"][i]["message"]["content"])
+        check("choices differ", len({c["message"]["content"] for c in whole["choices"]}) > 1, whole)
+        one = s.ask(CHAT, {"messages": HELLO, "seed": 1, "temperature": 2, "max_tokens": 9})[1]
+        check("the first is the only one of n 1", one["choices"][0] == whole["choices"][0])
+    with Server("--event", "1000") as s:
+        events = s.stream(TEXT, {"prompt": "the ", "max_tokens": 200, "temperature": 0})
+        check("events are coalesced", len(events) <= 6, len(events))
+
+
+def test_extremes():  # 6.1 case 6
+    with Server() as s:
+        base = {"prompt": "the ", "max_tokens": 5, "seed": 1}
+        answer = s.ask(TEXT, dict(base, max_tokens=0))[1]
+        check("max_tokens 0", answer["choices"][0]["text"] == "" and answer["choices"][0]["finish_reason"] == "length", answer)
+        events = s.stream(CHAT, {"messages": HELLO, "max_tokens": 0})
+        check("max_tokens 0 as a stream", [e["choices"][0]["finish_reason"] for e in events[:-1]] == [None, "length"], events)
+        everything = s.text("the ", temperature=1, seed=1)
+        for field, value in (("top_k", 0), ("top_k", -1), ("top_k", 31), ("top_k", 10**9), ("top_p", 1), ("min_p", 0),
+                             ("repetition_penalty", 1), ("presence_penalty", 0), ("logit_bias", {})):
+            got = s.text("the ", temperature=1, seed=1, **{field: value})
+            check(f"{field} {value} keeps all", got == everything, got)
+        greedy = s.text("the ")
+        for fields in ({"top_k": 1}, {"top_p": 0}, {"min_p": 1}, {"temperature": 1e-9}):
+            got = s.text("the ", **dict({"temperature": 1, "seed": 9}, **fields))
+            check(f"{fields} keeps the likeliest", got == greedy, got)
+        for raw in ('{"prompt": "the ", "temperature": NaN}', '{"prompt": "the ", "temperature": -1}', '{"prompt": "a", "temperature": 1e999}'):
+            check(f"{raw} is refused", s.ask(TEXT, raw=raw)[0] == 400)
+        for raw in ('{"prompt": "the ", "temperature": 1.000000000000000000000000000000000000000000000000000000000000000000000001}',
+                    '{"prompt": "the ", "max_tokens": 1e0}', '{"\\u0070rompt": "the ", "max_tokens": 1}'):
+            check(f"{raw} is well", s.ask(TEXT, raw=raw)[0] == 200)
+        large = b'{"prompt": "' + b"a" * (3 << 20) + b'"}'
+        check("3 MiB are too much", is_refusal(s.ask(TEXT, raw=large), 413, "invalid_request_error", "payload_too_large"))
+        connection = s.connect()
+        connection.request("POST", TEXT, iter([large[:1 << 20], large[1 << 20:]]), {"Content-Type": "application/json"}, encode_chunked=True)
+        check("in pieces too", connection.getresponse().status == 413)
+        raw = socket.create_connection(("127.0.0.1", s.port))
+        raw.sendall(f"POST {TEXT} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999999\r\n\r\n".encode())
+        check("100 GB are refused before they come", b"413" in raw.recv(1000))
+        raw.close()
+        check("it lives", s.ask("/health")[0] == 200)
+    with Server("--unknown", "replace") as s:
+        check("letters that the model lacks can be replaced", s.ask(TEXT, {"prompt": "\u4e2d", "max_tokens": 1})[1]["usage"]["prompt_tokens"] == 1)
+    with Server("--unknown", "skip") as s:
+        check("or skipped", s.ask(TEXT, {"prompt": "a\u4e2db", "max_tokens": 1})[1]["usage"]["prompt_tokens"] == 2)
+
+
+def test_utf8():  # 6.1 case 7
+    with Server("--event", "0", model="bytes") as s:
+        many = 0
+        for seed in range(6):
+            body = {"prompt": "caf\u00e9 ", "max_tokens": 120, "temperature": 2.5, "seed": seed}
+            events = s.stream(TEXT, body)
+            text = deltas(events, False)
+            check("broken or not: deltas make the text", text == s.ask(TEXT, body)[1]["choices"][0]["text"])
+            many += text.count("\ufffd")
+        check("such a model breaks characters", many > 50, many)
+        body = {"prompt": "x", "max_tokens": 3, "temperature": 0, "logit_bias": {"226": 100}, "logprobs": 0}
+        events = s.stream(TEXT, dict(body, max_tokens=1))
+        check("half a character waits to the end", [e["choices"][0]["text"] for e in events[:-1]] == ["\ufffd", ""], events)
+
+
+def logprobs(s, prompt, top=20):
+    choice = s.ask(TEXT, {"prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": top})[1]["choices"][0]
+    return choice["logprobs"]["top_logprobs"][0]
+
+
+def test_context():  # 6.1 case 8
+    with Server() as s:
+        one, two = logprobs(s, "moon the tide"), logprobs(s, "sand the tide")
+        both = [k for k in one if k in two]
+        check("an early symbol changes what follows", both and max(abs(one[k] - two[k]) for k in both) > 1e-4, (one, two))
+
+
+def test_logprobs():
+    import math
+    with Server() as s:
+        body = {"messages": HELLO, "max_tokens": 12, "temperature": 0, "logprobs": True, "top_logprobs": 3}
+        choice = s.ask(CHAT, body)[1]["choices"][0]
+        content = choice["logprobs"]["content"]
+        check("one entry a symbol, bytes make the text", "".join(t["token"] for t in content) == choice["message"]["content"]
+              and b"".join(bytes(t["bytes"]) for t in content).decode() == choice["message"]["content"], content)
+        check("greedy takes the likeliest", all(t["top_logprobs"][0]["token"] == t["token"] and len(t["top_logprobs"]) == 3
+              and t["logprob"] == t["top_logprobs"][0]["logprob"] for t in content))
+        check("they fall", all(t["top_logprobs"][0]["logprob"] >= t["top_logprobs"][2]["logprob"] for t in content))
+        events = s.stream(CHAT, body)
+        told = [t for e in events[:-1] if e["choices"][0]["logprobs"] for t in e["choices"][0]["logprobs"]["content"]]
+        check("a stream tells the same", told == content)
+        all_of_it = logprobs(s, "the ")
+        choice = s.ask(TEXT, {"prompt": "the ", "max_tokens": 3, "temperature": 0, "logprobs": 20, "logit_bias": {"3": 50}, "top_k": 5})[1]["choices"][0]
+        check("filters and biases do not change them", choice["logprobs"]["top_logprobs"][0] == all_of_it)
+        check("they are probabilities", 0.9 < sum(math.exp(p) for p in all_of_it.values()) <= 1.0001, all_of_it)
+        check("offsets of the text", choice["logprobs"]["text_offset"] == [0, 1, 2] and len(choice["logprobs"]["token_logprobs"]) == 3)
+
+
+def test_biases():
+    with Server() as s:
+        count = s.ask("/v1/models")[1]["data"][0]["meta"]["n_vocab"]
+        got = s.ask(TEXT, {"prompt": "the ", "max_tokens": 5, "logit_bias": {"7": 100}, "logprobs": 0, "seed": 1})[1]["choices"][0]["text"]
+        check("100 is the only one", len(set(got)) == 1, got)
+        got = s.text("the ", logit_bias={str(i): -100 for i in range(count) if i != 9})
+        check("-100 bans", len(set(got)) == 1, got)
+        answer = s.ask(TEXT, {"prompt": "the ", "max_tokens": 5, "logit_bias": {str(i): -100 for i in range(count)}})
+        check("all banned: an error, not a crash", is_refusal(answer, 500, "server_error"), answer)
+        events = s.stream(TEXT, {"prompt": "the ", "max_tokens": 5, "logit_bias": {str(i): -100 for i in range(count)}})
+        check("in a stream as its last event", "error" in events[-1], events)
+    with Server(model="bytes") as s:
+        plain = s.text("the ", max_tokens=60)
+        check("presence is heard", s.text("the ", max_tokens=60, presence_penalty=2) != plain)
+        check("a negative one too", s.text("the ", max_tokens=60, frequency_penalty=-2) != plain)
+        def kinds(text): return len(set(text))
+        check("frequency brings variety", kinds(s.text("the ", max_tokens=60, frequency_penalty=2)) > kinds(plain), plain)
+
+
+def test_together():  # 6.1 case 10
+    with Server("--slots", "8") as s:
+        bodies = [{"prompt": p, "max_tokens": 40 + i, "temperature": 1, "seed": i} for i, p in enumerate(["the ", "user: ", "moon", "a"] * 5)]
+        alone = [s.ask(TEXT, b)[1]["choices"][0]["text"] for b in bodies]
+        together = [None] * len(bodies)
+        def one(i): together[i] = s.ask(TEXT, bodies[i])[1]["choices"][0]["text"]
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(len(bodies))]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        check("each gets what it gets alone, to the letter", together == alone)
+
+
+def busy(s, **fields):
+    """A stream that is under way: its socket, with the first bytes read."""
+    raw = socket.create_connection(("127.0.0.1", s.port))
+    body = json.dumps(dict({"prompt": "the ", "max_tokens": 60000, "stream": True}, **fields)).encode()
+    raw.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    if fields.get("stream", True):
+        raw.recv(100)
+    return raw
+
+
+def test_leaving():  # 6.1 case 11
+    with Server("--slots", "1", "--queue", "0") as s:
+        for stream in (True, False):
+            for how in ("close", "shutdown"):
+                raw = busy(s, stream=stream)
+                time.sleep(0.3)
+                answer = s.ask(TEXT, {"prompt": "a", "max_tokens": 1})
+                check("the slot is taken", is_refusal(answer, 429, "rate_limit_error", "queue_full"), answer)
+                check("429 says when", s.headers.get("Retry-After") == "1")
+                raw.shutdown(socket.SHUT_RDWR) if how == "shutdown" else raw.close()
+                end = time.time() + 5 * SLOW
+                while time.time() < end and s.ask(TEXT, {"prompt": "a", "max_tokens": 1})[0] == 429:
+                    time.sleep(0.02)
+                check(f"a client that leaves frees its slot (stream {stream})", time.time() < end)
+                raw.close()
+    for how in (signal.SIGTERM, signal.SIGINT):
+        s = Server()
+        got = []
+        thread = threading.Thread(target=lambda: got.append(s.ask(TEXT, {"prompt": "the ", "max_tokens": 2000, "seed": 1})))
+        thread.start()
+        keep = s.connect()
+        keep.request("GET", "/health")
+        keep.getresponse().read()
+        time.sleep(0.2)
+        s.process.send_signal(how)
+        time.sleep(0.1)
+        if not got: # still at work: a connection from before is told so
+            keep.request("POST", TEXT, json.dumps({"prompt": "a"}), {"Content-Type": "application/json"})
+            answer = keep.getresponse()
+            check("503 while it drains", answer.status == 503 and json.loads(answer.read())["error"]["code"] == "draining")
+        thread.join()
+        check("what was under way is finished", got and got[0][0] == 200 and got[0][1]["usage"]["completion_tokens"] == 2000, got)
+        out, err = s.process.communicate(timeout=60)
+        check(f"{how.name}: the end is 0", s.process.returncode == 0 and not err, (s.process.returncode, err))
+    s = Server("--tokens_most", "1000000000")
+    raw = busy(s, max_tokens=1000000000)
+    s.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    check("it waits for what is under way", s.process.poll() is None)
+    s.process.send_signal(signal.SIGINT)
+    s.process.send_signal(signal.SIGTERM)
+    try:
+        check("a second signal ends it", s.process.wait(20) != 0)
+    except subprocess.TimeoutExpired:
+        s.process.kill()
+        check("a second signal ends it", False)
+    raw.close()
+    s.process.communicate()
+
+
+def test_limits():
+    with Server("--longest", "1", "--slots", "1", "--tokens_most", "100000000") as s:
+        raw = busy(s, max_tokens=100000000)
+        answer = s.ask(TEXT, {"prompt": "a", "max_tokens": 1})
+        check("a request that waits too long, or gets the place", answer[0] == 200 or is_refusal(answer, 503, "unavailable_error", "timeout"), answer)
+        text = b""
+        raw.settimeout(20 * SLOW)
+        while b"timeout" not in text:
+            piece = raw.recv(1 << 20)
+            if not piece: break
+            text = text[-200:] + piece
+        check("a stream that takes too long says so", b'"code":"timeout"' in text, text[-500:])
+        raw.close()
+    with Server("--timeout", "1") as s:
+        raw = socket.create_connection(("127.0.0.1", s.port))
+        raw.sendall(b"POST /v1/completions HTTP/1.1\r\n")
+        raw.settimeout(20)
+        began = time.time()
+        check("a silent connection is closed", b"" == raw.recv(100) or time.time() - began < 15)
+        raw.close()
+    with Server(model="short") as s: # 64 learned positions, a start symbol
+        answer = s.ask(TEXT, {"prompt": "a" * 64, "max_tokens": 4})
+        check("a prompt past the positions", is_refusal(answer, 400, "invalid_request_error", "context_length_exceeded", "prompt"), answer)
+        answer = s.ask(TEXT, {"prompt": "a" * 60, "max_tokens": 40})[1]
+        check("a reply ends at the last position", answer["usage"]["completion_tokens"] == 3 and answer["choices"][0]["finish_reason"] == "length", answer)
+        answer = s.ask(TEXT, {"prompt": "a" * 63, "max_tokens": 40})[1]
+        check("or has none", answer["usage"]["completion_tokens"] == 0 and answer["choices"][0]["finish_reason"] == "length", answer)
+    for options, status, word in ((["nothing.safetensors"], 1, "nothing.safetensors"), ([], 2, "a model is needed"), (["-x"], 2, "-x"),
+                                  ([WORK + "/chars.safetensors", "--host", "localhost"], 2, "--host"),
+                                  ([WORK + "/chars.safetensors", "--keys", "/dev/null"], 1, "empty"),
+                                  ([WORK + "/chars.safetensors", "--port", "99999"], 2, "port")):
+        run = subprocess.run([BIN + "/server", *options, *([] if "--port" in options else ["--port", "0"])], capture_output=True, text=True, timeout=60)
+        check(f"{options} is one sentence", run.returncode == status and word in run.stderr and run.stderr.count("\n") == 1, run.stderr)
+    with Server() as s:
+        run = subprocess.run([BIN + "/server", WORK + "/chars.safetensors", "--port", str(s.port)], capture_output=True, text=True)
+        check("a port in use is one sentence", run.returncode == 1 and "cannot listen" in run.stderr and run.stderr.count("\n") == 1, run.stderr)
+
+
+def test_template():
+    path = WORK + "/template"
+    with open(path, "w") as file:
+        file.write("<start>{messages}[{role}|{content}]{reply}[assistant|{stop}]")
+    with Server("--template", path, model="bytes") as s:
+        answer = s.ask(CHAT, {"messages": [{"role": "system", "content": "{role}"}, {"role": "user", "content": "x"}], "max_tokens": 3})[1]
+        check("the template is written", answer["usage"]["prompt_tokens"] == len("<start>[system|{role}][user|x][assistant|"), answer)
+    for text, word in (("{role}", "{messages}"), ("{messages}{content}", "{reply}"), ("{messages}{reply}", "{content}"),
+                       ("{messages}{content}{reply}{stop}", "behind {stop}"), ("{messages}{content}{reply}" + "{stop}a" * 5, "four")):
+        with open(path, "w") as file:
+            file.write(text)
+        run = subprocess.run([BIN + "/server", WORK + "/chars.safetensors", "--template", path, "--port", "0"], capture_output=True, text=True)
+        check(f"template {text!r} is refused", run.returncode == 1 and word in run.stderr and run.stderr.count("\n") == 1, run.stderr)
+
+
+def test_http():
+    with Server() as s:
+        connection = s.connect()
+        for i in range(3): # one connection, many requests, a stream among them
+            connection.request("POST", TEXT, json.dumps({"prompt": "a", "max_tokens": 2, "stream": i == 1}), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            check("a connection is kept", answer.status == 200 and answer.read())
+        for raw in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
+                    b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+                    b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50000):
+            one = socket.create_connection(("127.0.0.1", s.port))
+            try:
+                one.sendall(raw)
+                one.shutdown(socket.SHUT_WR)
+                one.settimeout(10)
+                while one.recv(1000):
+                    pass
+            except OSError:
+                pass
+            one.close()
+        check("it lives after broken HTTP", s.ask("/health")[0] == 200)
+
+
+def main():
+    if not build():
+        return
+    run = subprocess.run([BIN + "/fuzz_requests", "-models", WORK], capture_output=True, text=True)
+    if not check("the models are trained", run.returncode == 0, run.stderr):
+        return
+    for name, test in list(globals().items()):
+        if name.startswith("test_") and (len(sys.argv) < 2 or any(a in name for a in sys.argv[1:])):
+            try:
+                test()
+            except Exception as error: # one failure more, and the next test
+                import traceback
+                check(name, False, "".join(traceback.format_exception(error)))
+
+
+try:
+    main()
+finally:
+    shutil.rmtree(WORK, ignore_errors=True)
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed > 0)
