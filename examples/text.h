@@ -316,14 +316,20 @@ static void say(const char *format, ...)
     va_end(arguments);
 }
 
+/* What a program does in the place of that end, where it is one process of several. */
+static void (*program_failed)(int status, const char *text);
+
 /* One sentence and the end: EXIT_USAGE for a wrong command line, EXIT_FAILED for all else. */
 COMMON_USED(__format__(__printf__, 2, 3))
 static void fail(int status, const char *format, ...)
 {
+    const char *text;
     va_list arguments;
     va_start(arguments, format);
-    sentence(text_made_of(format, arguments));
+    text = text_made_of(format, arguments);
     va_end(arguments);
+    if (program_failed) program_failed(status, text);
+    sentence(text);
     exit(status);
 }
 

@@ -23,6 +23,7 @@
 #endif
 
 #include "corpus.h"
+#include "team.h"
 
 #include <math.h>
 
@@ -62,6 +63,18 @@ static void request_base(request *r, const command *c, int argc, char **argv, wc
     r->model = *wcoh_model_get_desc(*model);
 }
 
+/* What several processes cannot do together. */
+static void request_team(request *r, int own_accumulate)
+{
+    int i;
+    team_join(&r->trainer, own_accumulate);
+    if (team_size() == 1) return;
+    if (r->paced) fail(EXIT_USAGE, "--seconds is for one process: give --steps");
+    for (i = 0; i < r->corpus.data.count; i++)
+        if (strcmp(r->corpus.data.items[i], "-") == 0)
+            fail(EXIT_USAGE, "--data -: standard input goes to one process alone");
+}
+
 static void request_check(request *r, const command *c, int argc, char **argv)
 {
     char spelled[32];
@@ -97,6 +110,7 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     r->own_windows = option_given(c, argc, argv, "eval_batches") != NULL;
     r->trainer.cpu.threads = (int)r->threads;
     r->trainer.cpu.isa = isa_named(r->isa);
+    request_team(r, option_given(c, argc, argv, "accumulate") || r->resume);
     resolved = r->trainer;
     if (wcoh_trainer_desc_resolve(&resolved, NULL, &error) < 0) fail(EXIT_USAGE, "%s", error.text);
     r->corpus.seq = resolved.seq;
@@ -199,6 +213,8 @@ static void corpus_lines(const corpus *text, const request *r)
     }
     for (i = 0; several && i < r->corpus.val.count; i++)
         printf("split val 0..%lu file %s\n", (unsigned long)text->val[i].size, text->val[i].name);
+    if (team_size() > 1)
+        printf("processes %d micro-batches %d a step\n", team_size(), r->trainer.accumulate);
     if (!text->made) return;
     printf("tokenizer %s: %s%s\n",
            word_at(TOKENIZER_WORDS, TOKENIZER_FIRST + (int)wcoh_tokenizer_get_kind(text->made)),
@@ -377,7 +393,7 @@ static void check_targets(const request *r)
     wcoh_error error;
     int i;
     targets_of(r, targets);
-    for (i = 0; i < TARGETS; i++) {
+    for (i = 0; i < TARGETS && team_leads(); i++) {
         const char *path = targets[i].path, *reason;
         if (path && !*path) fail(EXIT_USAGE, "%s needs the name of a file", targets[i].option);
         if (!path || path_is_special(path)) continue;
@@ -403,7 +419,7 @@ static void clear_targets(const request *r)
     target targets[TARGETS];
     int i, own = r->resume && path_same(r->resume, r->out);
     targets_of(r, targets);
-    for (i = 0; i < TARGETS; i++) {
+    for (i = 0; i < TARGETS && team_leads(); i++) {
         const char *path = targets[i].path;
         if (!path || path_is_special(path) || !path_exists(path)) continue;
         if (own || (i == 2 && r->resume)) continue; /* a log goes on */
@@ -472,8 +488,10 @@ static int save(run *r, int last)
 {
     wcoh_error error;
     int saved = 1;
+    if (!team_leads()) return 1;
     if (wcoh_trainer_save_file(r->trainer, r->ask->out, &error) < 0)
         saved = save_failed(r, &error, last);
+    else team_saved(r->ask->out, r->last.step);
     return save_best(r, last) && saved;
 }
 
@@ -613,7 +631,7 @@ static void open_log(run *r)
     const char *path = r->ask->log;
     struct stat about;
     wcoh_stats stats;
-    if (!path) return;
+    if (!path || !team_leads()) return;
     wcoh_trainer_stats(r->trainer, &stats);
     if (stat(path, &about) == 0 && S_ISREG(about.st_mode) && about.st_size > 0)
         log_cut(path, stats.step);
@@ -640,6 +658,7 @@ static void after_unit(run *r)
     if (!r->evaluated && !silent) return;
     step_line(r);
     r->evaluated = 0;
+    team_same("weights", r->model, NULL, 0);
     if (!r->last.done) save(r, 0); /* the end saves anyway */
     check_outputs(r);
     r->marked = seconds_now();
@@ -696,7 +715,7 @@ static int train(run *r)
     r->first_step = stats.step;
     r->line_tokens = stats.tokens;
     r->started = r->marked = seconds_now();
-    while (!stats.done && !interrupted) {
+    while (!stats.done && !team_stops()) {
         wcoh_result result = wcoh_trainer_run(r->trainer, 0, &stats, &error); /* one unit of work */
         if (result < 0) {
             live_clear(r);
@@ -789,7 +808,8 @@ static int finish(run *r)
     if (stats.best_val >= 0 && r->best_there)
         printf("best val %.4f step %lu file %s\n", stats.best_val, (unsigned long)stats.best_step,
                r->best);
-    if (r->ask->sample > 0 && !interrupted) {
+    team_line(stats.step - r->first_step);
+    if (r->ask->sample > 0 && !interrupted && team_leads()) {
         take_best(r, &stats);
         write_sample(r);
     }
@@ -829,9 +849,12 @@ static void run_open(run *r, const request *ask, const corpus *text)
     desc.progress_user = r;
     open_trainer(r, &desc);
     if (ask->resume) go_on(r);
+    team_same("weights or texts", r->model, text->train.tokens, texts_size(&text->train));
+    team_agree(0);
     clear_targets(ask);
-    if (ask->resume) best_find(r);
+    if (ask->resume && team_leads()) best_find(r);
     open_log(r);
+    team_agree(1);
     corpus_lines(text, ask);
     check_outputs(r);
 }
@@ -856,7 +879,8 @@ int main(int argc, char **argv)
     corpus text;
     run r;
     int status;
-    program_begin("train");
+    program_begin(TEAM_NAME);
+    team_begin(&argc, &argv);
     memset(&ask, 0, sizeof ask);
     memset(&text, 0, sizeof text);
     memset(&r, 0, sizeof r);
@@ -872,5 +896,5 @@ int main(int argc, char **argv)
     run_open(&r, &ask, &text);
     status = run_close(&r, train(&r) ? finish(&r) : EXIT_FAILED);
     corpus_close(&text, &ask.corpus);
-    return status;
+    return team_end(status);
 }

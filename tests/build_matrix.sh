@@ -107,6 +107,7 @@ for cc in gcc clang; do
         *server.c)
             [ -e /usr/include/microhttpd.h ] || { skip "warnings of $cc, $source" "no libmicrohttpd-dev"; continue; }
             kinds=-g ;;
+        */train_mpi.c) continue ;; # tests/test_mpi.sh builds it
         *test_gradients.c) kinds=-DWAVECOH_TEST_DOUBLE ;;
         *fuzz_programs.c) kinds="-DPLOT -DREPORT -DINSPECT -DTRAIN -DCOMPARE -DCONVERT" ;;
         *) kinds=-g ;;
@@ -197,6 +198,7 @@ if have $mingw; then
     row "MinGW builds clean" "$mingw -std=c99 -O2 $WARN -I. -c -o $m/mingw.o $m/unit.c"
     for program in examples/*.c; do
         [ "$program" = examples/server.c ] && continue # it talks POSIX
+        [ "$program" = examples/train_mpi.c ] && continue
         row "MinGW: $program" "$mingw -std=c99 -fsyntax-only $WARN $program"
     done
     if have wine; then
