@@ -945,10 +945,32 @@ WCOH_API int wcoh_tokenizer_start(const wcoh_tokenizer *tokenizer);
 WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
                                            size_t size, uint32_t *tokens, size_t capacity,
                                            size_t *count, wcoh_error *error);
-/* The bytes of one token (1..4), not terminated; returns their number, 0 for the start symbol and
-   outside the vocabulary. Bytes of one character may come in several tokens: to show text as it
-   comes, hold them back until they are whole (examples/text.h: flow_write). */
-WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4]);
+/* The bytes of one token into bytes [room], not terminated; returns their number, 0 for the start
+   symbol and outside the vocabulary. Where that is more than `room` nothing is written (bytes may be
+   NULL with room 0 to measure). Bytes of one character may come in several tokens: a wcoh_decoder
+   shows text as it comes. */
+WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char *bytes,
+                                   size_t room);
+/* Bytes of the longest token: with that much room every one fits. */
+WCOH_API int wcoh_tokenizer_longest(const wcoh_tokenizer *tokenizer);
+
+/* Tokens to text as they come. All zero is the start of a text. */
+typedef struct wcoh_decoder {
+    char held[4]; /* [count] bytes of a character that is not whole yet */
+    int count;
+    int begun; /* 1: not the first token of its text */
+} wcoh_decoder;
+
+/* What may be shown now that `token` has come, into text [room]; returns its bytes. It is always
+   whole characters of valid UTF-8: bytes that can be none become U+FFFD, one for those that could
+   have begun one. Where the answer is more than `room` nothing has happened but that `text` is spoilt:
+   try again with more; 3 (wcoh_tokenizer_longest + 4) is always enough. Thread rule: one thread per
+   decoder. */
+WCOH_API int wcoh_decoder_next(wcoh_decoder *decoder, const wcoh_tokenizer *tokenizer,
+                               uint32_t token, char *text, size_t room);
+/* No more tokens come: U+FFFD (3 bytes) for what is still held, or nothing; the decoder then stands
+   at the start again. The same rule of room. */
+WCOH_API int wcoh_decoder_end(wcoh_decoder *decoder, char *text, size_t room);
 
 /* ---- files ----------------------------------------------------------------------------------- */
 
@@ -1957,6 +1979,25 @@ static int wcohi_utf8_write(uint32_t point, char *bytes)
     for (i = length - 1; i > 0; i--, point >>= 6) bytes[i] = (char)(0x80u | (point & 0x3fu));
     bytes[0] = (char)(lead | point);
     return length;
+}
+
+#define WCOHI_UTF8_BROKEN "\357\277\275" /* U+FFFD, what stands for bytes that are no character */
+
+/* 1 if bytes [count 1..4] are no character yet, but more can make one of them. */
+static int wcohi_utf8_begins(const char *bytes, size_t count)
+{
+    static const char next[] = {'\200', '\220', '\240', '\277'}; /* each kind of second byte */
+    char tried[4] = {'\200', '\200', '\200', '\200'};
+    uint32_t point;
+    size_t i, size;
+    if (count >= 4 || wcohi_utf8_read(bytes, count, &point)) return 0;
+    memcpy(tried, bytes, count);
+    for (i = 0; i < sizeof next; i++) {
+        tried[count] = next[i];
+        for (size = count + 1; size <= 4; size++)
+            if (wcohi_utf8_read(tried, size, &point) == (int)size) return 1;
+    }
+    return 0;
 }
 
 WCOHI_COLD wcoh_result wcohi_utf8_fail(const char *text, size_t at, wcoh_error *error)
@@ -15920,14 +15961,95 @@ WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, cons
     return result;
 }
 
-WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char bytes[4])
+WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char *bytes,
+                                   size_t room)
 {
     uint32_t characters = tokenizer ? (uint32_t)tokenizer->characters : 0;
-    if (!tokenizer || !bytes || token >= (uint32_t)tokenizer->vocab) return 0;
-    if (token < characters) return wcohi_utf8_write(tokenizer->points[token], bytes);
-    if (tokenizer->start == (int)token) return 0;
-    bytes[0] = (char)(unsigned char)(token - characters);
-    return 1;
+    char whole[4];
+    int length = 1;
+    if (!tokenizer || (!bytes && room) || token >= (uint32_t)tokenizer->vocab ||
+        tokenizer->start == (int)token)
+        return 0;
+    if (token < characters) length = wcohi_utf8_write(tokenizer->points[token], whole);
+    else whole[0] = (char)(unsigned char)(token - characters);
+    if ((size_t)length <= room) memcpy(bytes, whole, (size_t)length);
+    return length;
+}
+
+WCOH_API int wcoh_tokenizer_longest(const wcoh_tokenizer *tokenizer)
+{
+    int points = tokenizer ? tokenizer->characters : 0;
+    char last[4];
+    if (!tokenizer) return 0;
+    return points ? wcohi_utf8_write(tokenizer->points[points - 1], last) : 1;
+}
+
+/* ---- text as it comes ------------------------------------------------------------------------ */
+
+/* Text of which only what fits is written, all is counted. */
+typedef struct wcohi_shown {
+    char *text;
+    size_t room, size;
+} wcohi_leaving;
+
+static void wcohi_leave(wcohi_leaving *out, const char *bytes, size_t size)
+{
+    if (out->room >= size && out->size <= out->room - size)
+        memcpy(out->text + out->size, bytes, size);
+    out->size += size;
+}
+
+/* One byte more: characters and U+FFFD leave as soon as they are certain. */
+static void wcohi_decoder_byte(wcoh_decoder *decoder, char byte, wcohi_leaving *out)
+{
+    size_t count = (size_t)decoder->count;
+    uint32_t point;
+    decoder->held[count++] = byte;
+    decoder->count++;
+    if (wcohi_utf8_read(decoder->held, count, &point)) {
+        wcohi_leave(out, decoder->held, count);
+    } else if (wcohi_utf8_begins(decoder->held, count)) {
+        return;
+    } else if (count > 1) { /* the bytes before this one have waited in vain */
+        decoder->count = 0;
+        wcohi_leave(out, WCOHI_UTF8_BROKEN, 3);
+        decoder->held[0] = byte;
+        decoder->count = 1;
+        if (wcohi_utf8_begins(decoder->held, 1)) return;
+        wcohi_leave(out, (unsigned char)byte < 0x80 ? &byte : WCOHI_UTF8_BROKEN,
+                    (unsigned char)byte < 0x80 ? 1 : 3);
+    } else {
+        wcohi_leave(out, WCOHI_UTF8_BROKEN, 3);
+    }
+    decoder->count = 0;
+}
+
+WCOH_API int wcoh_decoder_next(wcoh_decoder *decoder, const wcoh_tokenizer *tokenizer,
+                               uint32_t token, char *text, size_t room)
+{
+    wcoh_decoder after;
+    wcohi_leaving out;
+    char bytes[4];
+    int i, length = wcoh_tokenizer_decode(tokenizer, token, bytes, sizeof bytes);
+    if (!decoder || !tokenizer || (!text && room)) return 0;
+    after = *decoder;
+    out.text = text;
+    out.room = room;
+    out.size = 0;
+    for (i = 0; i < length; i++) wcohi_decoder_byte(&after, bytes[i], &out);
+    after.begun = 1;
+    if (out.size <= room) *decoder = after;
+    return (int)out.size;
+}
+
+WCOH_API int wcoh_decoder_end(wcoh_decoder *decoder, char *text, size_t room)
+{
+    int size = decoder && decoder->count ? 3 : 0;
+    if (!decoder || (!text && room)) return 0;
+    if ((size_t)size > room) return size;
+    if (size) memcpy(text, WCOHI_UTF8_BROKEN, 3);
+    memset(decoder, 0, sizeof *decoder);
+    return size;
 }
 
 /* ======== 4 model: the walk =================================================================== */

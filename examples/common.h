@@ -969,6 +969,31 @@ typedef struct writer {
     int starts; /* how often it began again */
 } writer;
 
+/* What tokens spell, in whole characters, as they come. All zero is the start. */
+typedef struct speller {
+    wcoh_decoder decoder;
+    char *text;
+    int room;
+} speller;
+
+/* Bytes of s->text that may be shown now that `token` has come. */
+COMMON_USED(__unused__)
+static int speller_next(speller *s, const wcoh_tokenizer *tokenizer, uint32_t token)
+{
+    if (!s->text) {
+        s->room = 3 * (wcoh_tokenizer_longest(tokenizer) + 4);
+        s->text = text_keep((size_t)s->room);
+    }
+    return wcoh_decoder_next(&s->decoder, tokenizer, token, s->text, (size_t)s->room);
+}
+
+/* The same of what is left at the end. */
+COMMON_USED(__unused__)
+static int speller_end(speller *s)
+{
+    return s->text ? wcoh_decoder_end(&s->decoder, s->text, (size_t)s->room) : 0;
+}
+
 COMMON_USED(__unused__)
 static void writer_open(writer *w, wcoh_model *model, const wcoh_session_desc *desc,
                         const wcoh_sample_desc *sample)

@@ -88,11 +88,11 @@ static void hear_prompt(const request *r, writer *w, const wcoh_model *model)
     free(tokens);
 }
 
-static void write_token(text_flow *flow, const wcoh_tokenizer *tokenizer, uint32_t token)
+static void write_token(text_flow *flow, speller *s, const wcoh_tokenizer *tokenizer,
+                        uint32_t token)
 {
-    char bytes[4];
-    int length = tokenizer ? wcoh_tokenizer_decode(tokenizer, token, bytes) : 0;
-    if (tokenizer) flow_write(flow, bytes, length, stdout);
+    int length = tokenizer ? speller_next(s, tokenizer, token) : 0;
+    if (tokenizer) flow_write(flow, s->text, length, stdout);
     else printf("%lu ", (unsigned long)token);
     stdout_check();
 }
@@ -104,12 +104,14 @@ int main(int argc, char **argv)
     wcoh_error error;
     writer w;
     text_flow flow;
+    speller spelled;
     double started, seconds;
     long long i;
     int said = 0;
     program_begin("sample");
     memset(&r, 0, sizeof r);
     memset(&flow, 0, sizeof flow);
+    memset(&spelled, 0, sizeof spelled);
     flow.tame = stdout_is_terminal();
     r.unknown.words = UNKNOWN_WORDS;
     r.tokens = 500;
@@ -125,12 +127,12 @@ int main(int argc, char **argv)
     if (r.prompt) fputs(r.prompt, stdout);
     started = seconds_now();
     for (i = 0; r.tokens < 0 || i < r.tokens; i++) {
-        write_token(&flow, wcoh_model_tokenizer(model), writer_next(&w));
+        write_token(&flow, &spelled, wcoh_model_tokenizer(model), writer_next(&w));
         if (w.starts && !said++)
             say("the table of learned positions is full: the model hears the last half of its "
                 "context again, now and whenever it is");
     }
-    flow_out(&flow, 1, stdout);
+    flow_write(&flow, spelled.text, speller_end(&spelled), stdout);
     seconds = seconds_now() - started;
     putchar('\n');
     stdout_check();

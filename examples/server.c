@@ -185,16 +185,17 @@ static void write_usage(const job *j, buffer *out)
                  prompt, said, prompt + said);
 }
 
-/* The text of a symbol, as far as it is one. */
-static size_t token_text(const server *s, uint32_t token, char bytes[4])
+/* The text of a symbol, as far as it is one; nothing for one that is longer than any word. */
+enum { TOKEN_ROOM = 512 };
+static size_t token_text(const server *s, uint32_t token, char bytes[TOKEN_ROOM])
 {
-    int length = wcoh_tokenizer_decode(s->rules.tokenizer, token, bytes);
-    return length > 0 ? (size_t)length : 0;
+    int length = wcoh_tokenizer_decode(s->rules.tokenizer, token, bytes, TOKEN_ROOM);
+    return length > 0 && length <= TOKEN_ROOM ? (size_t)length : 0;
 }
 
 static void write_token(const server *s, uint32_t token, float logprob, buffer *out)
 {
-    char bytes[4];
+    char bytes[TOKEN_ROOM];
     size_t length = token_text(s, token, bytes), i;
     buffer_text(out, "{\"token\":");
     buffer_json(out, bytes, length);
@@ -232,7 +233,7 @@ static void write_text_logprobs(const server *s, const reply *r, size_t from, si
                                 buffer *out)
 {
     size_t top = (size_t)r->job->ask.top, i, k;
-    char bytes[4];
+    char bytes[TOKEN_ROOM];
     buffer_text(out, "{\"tokens\":[");
     for (i = from; i < to; i++) {
         if (i > from) buffer_put(out, ",", 1);
@@ -272,7 +273,7 @@ static void write_logprobs(const server *s, const reply *r, size_t from, size_t 
 static void write_echo(const server *s, const reply *r, buffer *text)
 {
     size_t i;
-    char bytes[4];
+    char bytes[TOKEN_ROOM];
     for (i = 0; r->job->ask.echo && i < r->prompt; i++)
         buffer_put(text, bytes, token_text(s, r->tokens[i], bytes));
 }
@@ -434,7 +435,7 @@ static void reply_say(const server *s, reply *r, uint32_t token)
     const ask *a = &r->job->ask;
     size_t longest = 0, before = r->text.size;
     long cut;
-    char bytes[4];
+    char bytes[TOKEN_ROOM];
     int i;
     buffer_put(&r->text, bytes, token_text(s, token, bytes));
     r->tokens[r->prompt + r->said] = token;

@@ -743,8 +743,9 @@ static void write_sample(run *r)
     uint32_t token = first_token(r->model);
     long long i;
     text_flow flow;
+    speller spelled;
     int j, length, line_start = 1;
-    char bytes[4];
+    memset(&spelled, 0, sizeof spelled);
     memset(&flow, 0, sizeof flow);
     flow.tame = 1;
     memset(&session, 0, sizeof session);
@@ -755,14 +756,14 @@ static void write_sample(run *r)
     writer_open(&w, r->model, &session, &sample);
     writer_hear(&w, &token, 1);
     for (i = 0; i < r->ask->sample && !interrupted; i++) {
-        length = wcoh_tokenizer_decode(tokenizer, writer_next(&w), bytes);
+        length = speller_next(&spelled, tokenizer, writer_next(&w));
         for (j = 0; j < length; j++) {
             if (line_start) fputs("| ", stdout);
-            flow_write(&flow, bytes + j, 1, stdout);
-            line_start = bytes[j] == '\n';
+            flow_write(&flow, spelled.text + j, 1, stdout);
+            line_start = spelled.text[j] == '\n';
         }
     }
-    flow_out(&flow, 1, stdout);
+    flow_write(&flow, spelled.text, speller_end(&spelled), stdout);
     if (!line_start) putchar('\n');
     writer_close(&w);
 }

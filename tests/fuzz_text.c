@@ -24,7 +24,7 @@ static size_t decoded(const wcoh_tokenizer *tokenizer, const uint32_t *tokens, s
 {
     size_t i, length = 0;
     for (i = 0; i < count; i++)
-        length += (size_t)wcoh_tokenizer_decode(tokenizer, tokens[i], text + length);
+        length += (size_t)wcoh_tokenizer_decode(tokenizer, tokens[i], text + length, 4);
     return length;
 }
 

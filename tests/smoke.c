@@ -244,7 +244,7 @@ static void tokenizers_go_there_and_back(void)
           WCOH_OK);
     CHECK(count == 7);
     for (i = 0; i < count; i++, at += (size_t)length) {
-        length = wcoh_tokenizer_decode(tokenizer, tokens[i], bytes);
+        length = wcoh_tokenizer_decode(tokenizer, tokens[i], bytes, sizeof bytes);
         CHECK(length > 0 && memcmp(bytes, words + at, (size_t)length) == 0);
     }
     CHECK(at == sizeof words - 1);

@@ -590,8 +590,8 @@ static int same_model(const wcoh_model *a, const wcoh_model *b)
         return 0;
     for (i = 0; s && i < wcoh_tokenizer_vocab(s); i++) {
         char p[4], q[4];
-        int n = wcoh_tokenizer_decode(s, (uint32_t)i, p);
-        if (wcoh_tokenizer_decode(t, (uint32_t)i, q) != n || memcmp(p, q, (size_t)n)) return 0;
+        int n = wcoh_tokenizer_decode(s, (uint32_t)i, p, 4);
+        if (wcoh_tokenizer_decode(t, (uint32_t)i, q, 4) != n || memcmp(p, q, (size_t)n)) return 0;
     }
     return same_parameters(a, b);
 }

@@ -473,6 +473,8 @@ static void tokenizer_calls_need_their_pointers(void)
     wcoh_tokenizer_desc desc;
     size_t count = 9;
     char letter[4];
+    wcoh_decoder decoder;
+    memset(&decoder, 0, sizeof decoder);
     memset(&desc, 0, sizeof desc);
     REFUSE(wcoh_tokenizer_create, NULL, &desc, "ab", 2);
     REFUSE(wcoh_tokenizer_create, &tokenizer, NULL, "ab", 2);
@@ -495,8 +497,15 @@ static void tokenizer_calls_need_their_pointers(void)
     ALLOW(wcoh_tokenizer_encode, tokenizer, "ab", 2, tokens, 2, NULL);
     ALLOW(wcoh_tokenizer_encode, tokenizer, "ab", 2, NULL, 0, &count);
     CHECK(count == 2);
-    CHECK(CALL(wcoh_tokenizer_decode, NULL, 0, letter) == 0);
-    CHECK(CALL(wcoh_tokenizer_decode, tokenizer, 0, NULL) == 0);
+    CHECK(CALL(wcoh_tokenizer_decode, NULL, 0, letter, 4) == 0);
+    CHECK(CALL(wcoh_tokenizer_decode, tokenizer, 0, NULL, 4) == 0);
+    CHECK(CALL(wcoh_tokenizer_decode, tokenizer, 0, NULL, 0) == 1);
+    CHECK(CALL(wcoh_tokenizer_longest, NULL) == 0);
+    CHECK(CALL(wcoh_decoder_next, NULL, tokenizer, 0, letter, 4) == 0);
+    CHECK(CALL(wcoh_decoder_next, &decoder, NULL, 0, letter, 4) == 0);
+    CHECK(CALL(wcoh_decoder_next, &decoder, tokenizer, 0, NULL, 4) == 0);
+    CHECK(CALL(wcoh_decoder_end, NULL, letter, 4) == 0);
+    CHECK(CALL(wcoh_decoder_end, &decoder, NULL, 4) == 0);
     wcoh_tokenizer_destroy(tokenizer);
 }
 

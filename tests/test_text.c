@@ -87,7 +87,7 @@ static int comes_back(const wcoh_tokenizer *tokenizer, const char *text, size_t 
     size_t count = 0, i, length = 0;
     if (wcoh_tokenizer_encode(tokenizer, text, size, tokens, 4096, &count, NULL) < 0) return 0;
     for (i = 0; i < count && length <= 4096; i++)
-        length += (size_t)wcoh_tokenizer_decode(tokenizer, tokens[i], back + length);
+        length += (size_t)wcoh_tokenizer_decode(tokenizer, tokens[i], back + length, 4);
     return length == size && memcmp(back, text, size) == 0;
 }
 
@@ -107,7 +107,7 @@ static void bytes_are_their_own_tokens(void)
     for (i = 0; i < 256; i++) wrong += tokens[i] != (uint32_t)i;
     CHECK(wrong == 0);
     CHECK(comes_back(tokenizer, all, 256));
-    CHECK(wcoh_tokenizer_decode(tokenizer, 256, one) == 0);
+    CHECK(wcoh_tokenizer_decode(tokenizer, 256, one, 4) == 0);
     wcoh_tokenizer_destroy(tokenizer);
 }
 
@@ -126,7 +126,7 @@ static void characters_are_the_alphabet_in_ascending_order(void)
         char bytes[4];
         uint32_t token = 99;
         size_t length = strlen(expected[i]), count = 0;
-        CHECK(wcoh_tokenizer_decode(tokenizer, (uint32_t)i, bytes) == (int)length);
+        CHECK(wcoh_tokenizer_decode(tokenizer, (uint32_t)i, bytes, 4) == (int)length);
         CHECK(memcmp(bytes, expected[i], length) == 0);
         CHECK(wcoh_tokenizer_encode(tokenizer, expected[i], length, &token, 1, &count, NULL) == 0);
         CHECK(token == (uint32_t)i && count == 1);
@@ -164,8 +164,8 @@ static void the_alphabet_makes_the_same_tokenizer(void)
     CHECK(wcoh_tokenizer_create_chars(&second, alphabet, size, NULL, NULL) == WCOH_OK);
     CHECK(wcoh_tokenizer_vocab(first) == wcoh_tokenizer_vocab(second));
     for (token = 0; token < 8; token++) {
-        int length = wcoh_tokenizer_decode(first, token, a);
-        CHECK(length == wcoh_tokenizer_decode(second, token, b));
+        int length = wcoh_tokenizer_decode(first, token, a, 4);
+        CHECK(length == wcoh_tokenizer_decode(second, token, b, 4));
         CHECK(memcmp(a, b, (size_t)length) == 0);
     }
     wcoh_tokenizer_destroy(second);
@@ -282,8 +282,8 @@ static void what_is_no_character_of_the_alphabet_is_spelled_in_bytes(void)
                                 "ac",
                                 11, tokens, 16, &count, NULL) == WCOH_OK);
     CHECK(count == 10 && memcmp(tokens, expected, sizeof expected) == 0);
-    CHECK(wcoh_tokenizer_decode(mixed, 3 + 0xff, byte) == 1 && byte[0] == '\xff');
-    CHECK(wcoh_tokenizer_decode(mixed, 3 + 256, byte) == 0);
+    CHECK(wcoh_tokenizer_decode(mixed, 3 + 0xff, byte, 4) == 1 && byte[0] == '\xff');
+    CHECK(wcoh_tokenizer_decode(mixed, 3 + 256, byte, 4) == 0);
     wcoh_tokenizer_destroy(mixed);
 }
 
@@ -369,13 +369,76 @@ static void a_start_symbol_is_the_last_and_no_text_has_it(void)
         CHECK(wcoh_tokenizer_vocab(without) == symbols[i] && wcoh_tokenizer_start(without) == -1);
         CHECK(wcoh_tokenizer_vocab(with) == symbols[i] + 1);
         CHECK(wcoh_tokenizer_start(with) == symbols[i]);
-        CHECK(wcoh_tokenizer_decode(with, (uint32_t)symbols[i], none) == 0);
+        CHECK(wcoh_tokenizer_decode(with, (uint32_t)symbols[i], none, 4) == 0);
         CHECK(wcoh_tokenizer_encode(with, "cab", 3, tokens, 3, &count, NULL) == WCOH_OK);
         CHECK(count == 3 && tokens[0] < (uint32_t)symbols[i] && comes_back(with, "cab", 3));
         wcoh_tokenizer_destroy(with);
         wcoh_tokenizer_destroy(without);
     }
     CHECK(wcoh_tokenizer_start(NULL) == -1 && wcoh_tokenizer_characters(NULL) == 0);
+}
+
+/* What a decoder of bytes shows of `bytes`, all of it, with `room` a token. */
+static const char *shown(const char *bytes, size_t room)
+{
+    static char text[256];
+    char piece[12];
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_decoder decoder;
+    size_t used = 0;
+    int length;
+    memset(&decoder, 0, sizeof decoder);
+    CHECK(wcoh_tokenizer_create_bytes(&tokenizer, NULL, NULL) == WCOH_OK);
+    for (; *bytes; bytes++) {
+        length = wcoh_decoder_next(&decoder, tokenizer, (unsigned char)*bytes, piece, room);
+        if ((size_t)length > room)
+            length = wcoh_decoder_next(&decoder, tokenizer, (unsigned char)*bytes, piece, 12);
+        memcpy(text + used, piece, (size_t)length);
+        used += (size_t)length;
+    }
+    used += (size_t)wcoh_decoder_end(&decoder, text + used, 3);
+    CHECK(decoder.count == 0 && decoder.begun == 0);
+    text[used] = 0;
+    wcoh_tokenizer_destroy(tokenizer);
+    return text;
+}
+
+#define MARK "\xef\xbf\xbd"
+
+static void a_decoder_shows_whole_characters(void)
+{
+    size_t room;
+    for (room = 0; room <= 6; room += 3) { /* what did not fit is asked for again */
+        CHECK_TEXT(shown("caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x8c\x8a", room),
+                   "caf\xc3\xa9 \xe2\x82\xac \xf0\x9f\x8c\x8a");
+        CHECK_TEXT(shown("a\xff"
+                         "b\x80",
+                         room),
+                   "a" MARK "b" MARK);
+        CHECK_TEXT(shown("\xf0\x9f\x8c!", room), MARK "!"); /* one for what began */
+        CHECK_TEXT(shown("\xe2\x82\xe2\x82\xac", room), MARK "\xe2\x82\xac");
+        CHECK_TEXT(shown("\xf0\x80\x80\x80", room), MARK MARK MARK MARK); /* overlong */
+        CHECK_TEXT(shown("\xed\xa0\x80", room), MARK MARK MARK);          /* a surrogate */
+        CHECK_TEXT(shown("\xf4\x8f\xbf", room), MARK);                    /* cut at the end */
+    }
+}
+
+static void a_decoder_never_writes_past_its_room(void)
+{
+    wcoh_tokenizer *tokenizer = chars_of("\xf0\x9f\x8c\x8a");
+    wcoh_decoder decoder;
+    char text[5] = "....";
+    memset(&decoder, 0, sizeof decoder);
+    if (!tokenizer) return;
+    CHECK(wcoh_tokenizer_longest(tokenizer) == 4);
+    CHECK(wcoh_tokenizer_decode(tokenizer, 0, text, 3) == 4);
+    CHECK_TEXT(text, "....");
+    CHECK(wcoh_tokenizer_decode(tokenizer, 0, NULL, 0) == 4);
+    CHECK(wcoh_decoder_next(&decoder, tokenizer, 0, text, 3) == 4 && text[3] == '.');
+    CHECK(wcoh_decoder_next(&decoder, tokenizer, 1, text, 4) == 0);
+    CHECK(wcoh_decoder_next(&decoder, tokenizer, 0, text, 4) == 4);
+    CHECK_TEXT(text, "\xf0\x9f\x8c\x8a");
+    wcoh_tokenizer_destroy(tokenizer);
 }
 
 static void a_tokenizer_takes_one_block(void)
@@ -927,6 +990,8 @@ int main(void)
     RUN(any_bytes_come_back_from_characters_and_bytes);
     RUN(a_broken_text_still_gives_its_characters);
     RUN(a_start_symbol_is_the_last_and_no_text_has_it);
+    RUN(a_decoder_shows_whole_characters);
+    RUN(a_decoder_never_writes_past_its_room);
     RUN(a_tokenizer_takes_one_block);
     RUN(a_copy_lives_in_the_arena_alone);
     RUN(filters_alone_and_together_follow_their_definitions);
