@@ -1,5 +1,5 @@
-/* What a request of the server says: fields of /v1/chat/completions and /v1/completions, checked and
-   turned into tokens and settings, and the chat template. Untrusted input throughout: each fault is
+/* What a request of the server says: fields of /v1/chat/completions, /v1/completions, /v1/embeddings
+   and /tokenize, checked and turned into tokens and settings, and the chat template. Untrusted input throughout: each fault is
    a sentence with the status, code and param that the OpenAI API has. Include it after json.h and
    common.h; nothing here prints, ends the program or outlives the request.
 
@@ -137,14 +137,18 @@ typedef struct ask_rules {
     chat_template chat;
     wcoh_sample_desc sample; /* where a request says nothing */
     uint32_t first;          /* what an empty prompt begins with */
-    int vocab, unknown;
+    int vocab, width, unknown;
     int64_t tokens, tokens_most; /* of a reply: unless told, and the most */
     int64_t replies_most;        /* of one request */
     int64_t positions;           /* learned ones; 0: no end */
 } ask_rules;
 
+enum { ON_CHAT = 1, ON_TEXT = 2, ON_EMBED = 4, ON_REPLY = 3, ON_ALL = 7 }; /* the routes */
+
 typedef struct ask {
-    int chat, stream, stream_usage, echo, logprobs;
+    int on; /* one of them */
+    int chat, stream, stream_usage, echo, logprobs, cached;
+    int base64, last; /* embeddings: how they are written, and of what */
     int64_t top, n, tokens, top_k, seed, window;
     int seeded;
     double temperature, top_p, min_p, repetition, presence, frequency;
@@ -175,6 +179,7 @@ typedef struct asking {
     json_tree tree;
     ask *ask;
     refusal *refusal;
+    int bare; /* tokens are all that is wanted: nobody hears them */
 } asking;
 
 /* The value as the client wrote it, for a sentence; at most 40 bytes, on one line. */
@@ -203,8 +208,6 @@ static int refuse_memory(const asking *in)
 /* ---- fields that are numbers or booleans ----------------------------------------------------- */
 
 typedef enum asked_kind { ASKED_FLAG, ASKED_WHOLE, ASKED_REAL, ASKED_TEXT } asked_kind;
-enum { ON_CHAT = 1, ON_TEXT = 2, ON_BOTH = 3 };
-
 /* A field of a request: where it goes, and what is allowed. */
 typedef struct asked {
     const char *name;
@@ -217,22 +220,23 @@ typedef struct asked {
 
 static const asked asked_fields[] = {
 #define AT(member) offsetof(ask, member)
-    {"model", ASKED_TEXT, ON_BOTH, 0, 0, 0},
-    {"user", ASKED_TEXT, ON_BOTH, 0, 0, 0},
-    {"stream", ASKED_FLAG, ON_BOTH, AT(stream), 0, 0},
+    {"model", ASKED_TEXT, ON_ALL, 0, 0, 0},
+    {"user", ASKED_TEXT, ON_ALL, 0, 0, 0},
+    {"cache_prompt", ASKED_FLAG, ON_REPLY, AT(cached), 0, 0},
+    {"stream", ASKED_FLAG, ON_REPLY, AT(stream), 0, 0},
     {"echo", ASKED_FLAG, ON_TEXT, AT(echo), 0, 0},
-    {"n", ASKED_WHOLE, ON_BOTH, AT(n), 1, REPLIES_MOST},
-    {"seed", ASKED_WHOLE, ON_BOTH, AT(seed), -9223372036854775808.0, 9223372036854775807.0},
-    {"max_tokens", ASKED_WHOLE, ON_BOTH, AT(tokens), 0, 1e15},
+    {"n", ASKED_WHOLE, ON_REPLY, AT(n), 1, REPLIES_MOST},
+    {"seed", ASKED_WHOLE, ON_REPLY, AT(seed), -9223372036854775808.0, 9223372036854775807.0},
+    {"max_tokens", ASKED_WHOLE, ON_REPLY, AT(tokens), 0, 1e15},
     {"max_completion_tokens", ASKED_WHOLE, ON_CHAT, AT(tokens), 0, 1e15},
-    {"temperature", ASKED_REAL, ON_BOTH, AT(temperature), 0, 1000},
-    {"top_p", ASKED_REAL, ON_BOTH, AT(top_p), 0, 1},
-    {"min_p", ASKED_REAL, ON_BOTH, AT(min_p), 0, 1},
-    {"top_k", ASKED_WHOLE, ON_BOTH, AT(top_k), -1, 1e15},
-    {"repetition_penalty", ASKED_REAL, ON_BOTH, AT(repetition), 0.01, 100},
-    {"repetition_window", ASKED_WHOLE, ON_BOTH, AT(window), 1, 1024},
-    {"presence_penalty", ASKED_REAL, ON_BOTH, AT(presence), -2, 2},
-    {"frequency_penalty", ASKED_REAL, ON_BOTH, AT(frequency), -2, 2},
+    {"temperature", ASKED_REAL, ON_REPLY, AT(temperature), 0, 1000},
+    {"top_p", ASKED_REAL, ON_REPLY, AT(top_p), 0, 1},
+    {"min_p", ASKED_REAL, ON_REPLY, AT(min_p), 0, 1},
+    {"top_k", ASKED_WHOLE, ON_REPLY, AT(top_k), -1, 1e15},
+    {"repetition_penalty", ASKED_REAL, ON_REPLY, AT(repetition), 0.01, 100},
+    {"repetition_window", ASKED_WHOLE, ON_REPLY, AT(window), 1, 1024},
+    {"presence_penalty", ASKED_REAL, ON_REPLY, AT(presence), -2, 2},
+    {"frequency_penalty", ASKED_REAL, ON_REPLY, AT(frequency), -2, 2},
     {"logprobs", ASKED_FLAG, ON_CHAT, AT(logprobs), 0, 0},
     {"top_logprobs", ASKED_WHOLE, ON_CHAT, AT(top), 0, TOP_MOST},
     {"logprobs", ASKED_WHOLE, ON_TEXT, AT(top), 0, TOP_MOST},
@@ -286,12 +290,12 @@ static int ask_numbers(asking *in)
     for (i = 0; i < sizeof asked_fields / sizeof *asked_fields; i++) {
         const asked *field = &asked_fields[i];
         const json_node *node;
-        if (!(field->routes & (in->ask->chat ? ON_CHAT : ON_TEXT))) continue;
+        if (!(field->routes & in->ask->on)) continue;
         node = json_member(&in->tree, in->tree.nodes, field->name);
         if (!node || node->kind == JSON_NULL) continue;
         if (!asked_take(in, field, node)) return 0;
         if (strcmp(field->name, "seed") == 0) in->ask->seeded = 1;
-        if (!in->ask->chat && strcmp(field->name, "logprobs") == 0) in->ask->logprobs = 1;
+        if (in->ask->on == ON_TEXT && strcmp(field->name, "logprobs") == 0) in->ask->logprobs = 1;
     }
     return 1;
 }
@@ -470,8 +474,8 @@ static int ask_prompt_end(asking *in, size_t count, const char *param)
 {
     ask *a = in->ask;
     size_t used = a->prompts ? a->ends[a->prompts - 1] : 0;
-    int64_t most = in->rules->positions;
-    if (count == 0) {
+    int64_t most = in->bare ? 0 : in->rules->positions;
+    if (count == 0 && !in->bare) {
         if (!ask_room(in, 1)) return 0;
         a->tokens_in[used] = in->rules->first;
         count = 1;
@@ -505,7 +509,7 @@ static int ask_prompt_text(asking *in, char *text, size_t size, const char *para
 }
 
 /* A prompt of tokens. */
-static int ask_prompt_tokens(asking *in, const json_node *list)
+static int ask_prompt_tokens(asking *in, const json_node *list, const char *name)
 {
     uint32_t *tokens = ask_room(in, list->count + 1);
     const json_node *one;
@@ -515,22 +519,22 @@ static int ask_prompt_tokens(asking *in, const json_node *list)
     if (!tokens) return 0;
     for (one = json_first(&in->tree, list); one; one = json_next(&in->tree, one)) {
         if (one->kind != JSON_NUMBER)
-            return refuse_type(in, one, "prompt", "a list of tokens without anything else");
+            return refuse_type(in, one, name, "a list of tokens without anything else");
         if (!json_whole(&in->tree, one, &token) || token < 0 || token >= in->rules->vocab)
-            return refuse(in->refusal, 400, "invalid_value", "prompt",
-                          "prompt has the token %s: allowed are 0 to %d",
+            return refuse(in->refusal, 400, "invalid_value", name,
+                          "%s has the token %s: allowed are 0 to %d", name,
                           asking_shown(in, one, shown), in->rules->vocab - 1);
         tokens[count++] = (uint32_t)token;
     }
-    return ask_prompt_end(in, count, "prompt");
+    return ask_prompt_end(in, count, name);
 }
 
-static int ask_prompt_one(asking *in, const json_node *node)
+static int ask_prompt_one(asking *in, const json_node *node, const char *name)
 {
-    if (node->kind == JSON_LIST) return ask_prompt_tokens(in, node);
+    if (node->kind == JSON_LIST) return ask_prompt_tokens(in, node, name);
     if (node->kind != JSON_STRING)
-        return refuse_type(in, node, "prompt", "a string, a list of tokens or a list of those");
-    return ask_prompt_text(in, in->tree.json.text + node->text.at, node->text.size, "prompt");
+        return refuse_type(in, node, name, "a string, a list of tokens or a list of those");
+    return ask_prompt_text(in, in->tree.json.text + node->text.at, node->text.size, name);
 }
 
 static int ask_ends(asking *in, size_t count)
@@ -539,24 +543,22 @@ static int ask_ends(asking *in, size_t count)
     return in->ask->ends ? 1 : refuse_memory(in);
 }
 
-/* prompt: "text", [tokens], ["text", ..] or [[tokens], ..] */
-static int ask_prompt(asking *in)
+/* prompt, or input of embeddings: "text", [tokens], ["text", ..] or [[tokens], ..] */
+static int ask_prompt(asking *in, const char *name)
 {
-    const json_node *prompt = json_member(&in->tree, in->tree.nodes, "prompt"), *one;
+    const json_node *prompt = json_member(&in->tree, in->tree.nodes, name), *one;
     int64_t most = in->rules->replies_most;
     if (!prompt || prompt->kind == JSON_NULL)
-        return refuse(in->refusal, 400, "missing_required_parameter", "prompt",
-                      "prompt is missing");
+        return refuse(in->refusal, 400, "missing_required_parameter", name, "%s is missing", name);
     one = json_first(&in->tree, prompt);
     if (prompt->kind != JSON_LIST || !one || one->kind == JSON_NUMBER)
-        return ask_ends(in, 1) && ask_prompt_one(in, prompt);
+        return ask_ends(in, 1) && ask_prompt_one(in, prompt, name);
     if ((int64_t)prompt->count > most)
-        return refuse(in->refusal, 400, "invalid_value", "prompt",
-                      "prompt has %lu texts: allowed are %ld", (unsigned long)prompt->count,
-                      (long)most);
+        return refuse(in->refusal, 400, "invalid_value", name, "%s has %lu texts: allowed are %ld",
+                      name, (unsigned long)prompt->count, (long)most);
     if (!ask_ends(in, prompt->count)) return 0;
     for (; one; one = json_next(&in->tree, one))
-        if (!ask_prompt_one(in, one)) return 0;
+        if (!ask_prompt_one(in, one, name)) return 0;
     return 1;
 }
 
@@ -646,13 +648,15 @@ static int ask_messages(asking *in)
 
 /* ---- the whole ------------------------------------------------------------------------------- */
 
-static void ask_defaults(ask *a, const ask_rules *rules, int chat)
+static void ask_defaults(ask *a, const ask_rules *rules, int on)
 {
     const wcoh_sample_desc *s = &rules->sample;
     memset(a, 0, sizeof *a);
-    a->chat = chat;
+    a->on = on;
+    a->chat = on == ON_CHAT;
+    a->cached = on != ON_EMBED;
     a->n = 1;
-    a->tokens = -1;
+    a->tokens = on == ON_EMBED ? 0 : -1;
     a->temperature = s->temperature;
     a->top_k = s->top_k;
     a->top_p = s->top_p > 0 ? s->top_p : 1;
@@ -696,6 +700,32 @@ static int ask_settle(asking *in)
     return 1;
 }
 
+/* The value of a field that is one of two words -> 0 or 1. */
+static int ask_word(asking *in, const char *name, const char *zero, const char *one, int *value)
+{
+    const json_node *node = json_member(&in->tree, in->tree.nodes, name);
+    char shown[48];
+    if (!node || node->kind == JSON_NULL) return 1;
+    if (node->kind != JSON_STRING) return refuse_type(in, node, name, "a string");
+    *value = json_is(&in->tree, node, one);
+    if (*value || json_is(&in->tree, node, zero)) return 1;
+    return refuse(in->refusal, 400, "invalid_value", name, "%s is \"%s\": allowed are %s and %s",
+                  name, asking_shown(in, node, shown), zero, one);
+}
+
+/* What embeddings are asked for alone. */
+static int ask_embedding(asking *in)
+{
+    const json_node *size = json_member(&in->tree, in->tree.nodes, "dimensions");
+    int64_t whole = 0;
+    if (size && size->kind != JSON_NULL &&
+        (!json_whole(&in->tree, size, &whole) || whole != in->rules->width))
+        return refuse(in->refusal, 400, "unsupported_value", "dimensions",
+                      "dimensions: this model's embeddings have %d", in->rules->width);
+    return ask_word(in, "encoding_format", "float", "base64", &in->ask->base64) &&
+           ask_word(in, "pooling", "mean", "last", &in->ask->last) && ask_prompt(in, "input");
+}
+
 /* Open a body [size] (a zero byte of room behind it): an object, or a refusal. */
 static int asking_open(asking *in, char *body, size_t size)
 {
@@ -710,9 +740,10 @@ static int asking_open(asking *in, char *body, size_t size)
                   json_kind_names[in->tree.nodes->kind]);
 }
 
-/* Read the request in body [size], which has a byte more of room and is changed. Returns 1, or 0 and
-   the refusal; `a` is to be freed by ask_free either way. Thread rule: any thread. */
-static int ask_read(ask *a, const ask_rules *rules, int chat, char *body, size_t size, refusal *r)
+/* Read the request in body [size], which has a byte more of room and is changed; `on` is its route.
+   Returns 1, or 0 and the refusal; `a` is to be freed by ask_free either way. Thread rule: any
+   thread. */
+static int ask_read(ask *a, const ask_rules *rules, int on, char *body, size_t size, refusal *r)
 {
     asking in;
     int well;
@@ -720,12 +751,124 @@ static int ask_read(ask *a, const ask_rules *rules, int chat, char *body, size_t
     in.rules = rules;
     in.ask = a;
     in.refusal = r;
-    ask_defaults(a, rules, chat);
+    ask_defaults(a, rules, on);
     memset(r, 0, sizeof *r);
-    well = asking_open(&in, body, size) && ask_numbers(&in) && ask_unsupported(&in) &&
-           ask_stream(&in) && ask_stops(&in) && ask_bias(&in) &&
-           (chat ? ask_messages(&in) : ask_prompt(&in)) && ask_settle(&in);
+    well = asking_open(&in, body, size) && ask_numbers(&in);
+    if (well && on == ON_EMBED) well = ask_embedding(&in);
+    else if (well)
+        well = ask_unsupported(&in) && ask_stream(&in) && ask_stops(&in) && ask_bias(&in) &&
+               (on == ON_CHAT ? ask_messages(&in) : ask_prompt(&in, "prompt"));
+    well = well && ask_settle(&in);
     json_close(&in.tree);
+    return well;
+}
+
+/* ---- texts and tokens ------------------------------------------------------------------------ */
+
+/* The bytes of a token, as many as it has. */
+static void buffer_token(buffer *out, const wcoh_tokenizer *tokenizer, uint32_t token)
+{
+    int length = wcoh_tokenizer_decode(tokenizer, token, NULL, 0);
+    char *to = length > 0 ? buffer_room(out, (size_t)length) : NULL;
+    if (to) out->size += (size_t)wcoh_tokenizer_decode(tokenizer, token, to, (size_t)length);
+}
+
+/* [104,105] */
+static void write_bytes(const buffer *bytes, buffer *out)
+{
+    size_t i;
+    for (i = 0; i < bytes->size; i++)
+        buffer_print(out, "%c%u", i ? ',' : '[', (unsigned)(unsigned char)bytes->text[i]);
+    buffer_text(out, bytes->size ? "]" : "[]");
+}
+
+/* The piece of a token: a string, or a list of bytes where it is no UTF-8. */
+static void write_piece(const wcoh_tokenizer *tokenizer, uint32_t token, buffer *out)
+{
+    buffer bytes;
+    size_t at = 0;
+    int length = 1;
+    unsigned long point;
+    memset(&bytes, 0, sizeof bytes);
+    buffer_token(&bytes, tokenizer, token);
+    for (; at < bytes.size && length > 0; at += (size_t)length)
+        length = utf8_length(bytes.text + at, bytes.size - at, &point);
+    if (length > 0) buffer_json(out, bytes.text, bytes.size);
+    else write_bytes(&bytes, out);
+    if (bytes.broken) out->broken = 1;
+    buffer_free(&bytes);
+}
+
+/* {"content": "text", "add_special": false, "with_pieces": false} -> {"tokens": [..]} */
+static int tokenize_read(const ask_rules *rules, char *body, size_t size, buffer *out, refusal *r)
+{
+    static const asked flags[] = {
+        {"add_special", ASKED_FLAG, ON_ALL, offsetof(ask, echo), 0, 0},
+        {"with_pieces", ASKED_FLAG, ON_ALL, offsetof(ask, logprobs), 0, 0}};
+    asking in;
+    ask a;
+    const json_node *content, *flag;
+    int well, i, start;
+    size_t k;
+    memset(&in, 0, sizeof in);
+    in.rules = rules, in.ask = &a, in.refusal = r, in.bare = 1;
+    ask_defaults(&a, rules, ON_TEXT);
+    memset(r, 0, sizeof *r);
+    well = asking_open(&in, body, size);
+    for (i = 0; i < 2 && well; i++) {
+        flag = json_member(&in.tree, in.tree.nodes, flags[i].name);
+        if (flag && flag->kind != JSON_NULL) well = asked_take(&in, &flags[i], flag);
+    }
+    content = well ? json_member(&in.tree, in.tree.nodes, "content") : NULL;
+    if (well && !content)
+        well = refuse(r, 400, "missing_required_parameter", "content", "content is missing");
+    if (well && content->kind != JSON_STRING)
+        well = refuse_type(&in, content, "content", "a string");
+    start = wcoh_tokenizer_start(rules->tokenizer) >= 0 && !a.echo;
+    well =
+        well && ask_ends(&in, 1) &&
+        ask_prompt_text(&in, in.tree.json.text + content->text.at, content->text.size, "content");
+    buffer_text(out, "{\"tokens\":[");
+    for (k = (size_t)start; well && k < a.ends[0]; k++) {
+        if (k > (size_t)start) buffer_put(out, ",", 1);
+        if (a.logprobs) buffer_print(out, "{\"id\":%lu,\"piece\":", (unsigned long)a.tokens_in[k]);
+        else buffer_print(out, "%lu", (unsigned long)a.tokens_in[k]);
+        if (a.logprobs) write_piece(rules->tokenizer, a.tokens_in[k], out), buffer_put(out, "}", 1);
+    }
+    buffer_text(out, "]}\n");
+    json_close(&in.tree);
+    ask_free(&a);
+    return well;
+}
+
+/* {"tokens": [..]} -> {"content": "text"} */
+static int detokenize_read(const ask_rules *rules, char *body, size_t size, buffer *out, refusal *r)
+{
+    asking in;
+    ask a;
+    buffer text;
+    const json_node *tokens;
+    int well;
+    size_t k;
+    memset(&in, 0, sizeof in);
+    memset(&text, 0, sizeof text);
+    in.rules = rules, in.ask = &a, in.refusal = r, in.bare = 1;
+    ask_defaults(&a, rules, ON_TEXT);
+    memset(r, 0, sizeof *r);
+    well = asking_open(&in, body, size);
+    tokens = well ? json_member(&in.tree, in.tree.nodes, "tokens") : NULL;
+    if (well && !tokens)
+        well = refuse(r, 400, "missing_required_parameter", "tokens", "tokens is missing");
+    if (well && tokens->kind != JSON_LIST) well = refuse_type(&in, tokens, "tokens", "a list");
+    well = well && ask_ends(&in, 1) && ask_prompt_tokens(&in, tokens, "tokens");
+    for (k = 0; well && k < a.ends[0]; k++) buffer_token(&text, rules->tokenizer, a.tokens_in[k]);
+    buffer_text(out, "{\"content\":");
+    buffer_json(out, text.text, text.size);
+    buffer_text(out, "}\n");
+    if (text.broken) out->broken = 1;
+    buffer_free(&text);
+    json_close(&in.tree);
+    ask_free(&a);
     return well;
 }
 

@@ -35,12 +35,20 @@ typedef struct job job;
 
 /* One reply: a request has n of them for each of its prompts. Its own thread is the stepping one;
    nobody else looks in. */
+typedef struct prefix {
+    uint64_t a, b; /* two sums of all symbols */
+} prefix;
+
 typedef struct reply {
     job *job;
     struct reply *next; /* in the queue */
     int index;          /* in the request */
     uint32_t *tokens;   /* [prompt + said] */
     size_t prompt, said, heard, room;
+    size_t cached; /* symbols whose state was there already, */
+    size_t kept;   /* and up to which one is kept now */
+    prefix sum;    /* of the symbols heard */
+    double *mean;  /* [D] embeddings: the sum of the rows, or the last one */
     wcoh_rng rng;
     int *counts;      /* [vocab] how often each symbol was said, where penalties ask for it */
     buffer text;      /* all that was said, to the cut of a stop string */
@@ -75,21 +83,44 @@ struct job {
     ask ask;
     reply *replies;
     int count, unfinished;
-    uint64_t said; /* symbols of all replies */
+    uint64_t said;   /* symbols of all replies */
+    uint64_t cached; /* symbols of prompts that nobody had to hear */
+    uint64_t space;  /* of the prefix cache: the key that was given */
     char id[40];
     long created;
     double arrived, last_event;
 };
+
+/* A state that a conversation may go on from: member slots + i of the crowd. */
+typedef struct kept_state {
+    prefix sum;
+    size_t length; /* symbols heard; 0: free */
+    uint64_t used; /* when, in steps */
+} kept_state;
+
+/* What /metrics counts, and what /slots shows of a reply. */
+typedef struct figures {
+    uint64_t requests, refused, left, prompt, cached, said, steps, members, hits, misses;
+    double seconds;
+} figures;
+
+typedef struct slot_view {
+    int busy;
+    size_t prompt, heard, said, cached;
+} slot_view;
 
 typedef enum server_state { SERVER_LOADING, SERVER_READY, SERVER_DRAINING } server_state;
 
 typedef struct server {
     /* options */
     const char *path, *name, *host, *keys_path, *template_path, *isa_name;
-    long long port, slots, queue, body, timeout, longest, event, threads, tokens, tokens_most;
+    long long port, slots, queue, body, timeout, longest, event, threads, tokens, tokens_most,
+        cache;
     choice unknown;
     wcoh_sample_desc sample;
     wcoh_crowd_desc crowd_desc;
+    const char *template_text; /* [template_size] */
+    size_t template_size;
     char **keys;
     size_t key_count, key_longest;
     /* the model; the crowd and what follows it are the stepping thread's */
@@ -101,6 +132,13 @@ typedef struct server {
     uint32_t *symbols;
     float *logits, *scratch; /* [vocab], [2 vocab] */
     double looked_at;        /* when the clients were looked after */
+    kept_state *kept;        /* [keeps] */
+    size_t keeps, keeps_used;
+    prefix secret; /* what prefix sums are made with */
+    prefix *sums;  /* [sums_room] of each beginning of a prompt */
+    size_t sums_room;
+    uint64_t step; /* steps so far */
+    double step_seconds;
     /* under the lock */
     pthread_mutex_t lock;
     pthread_cond_t work;
@@ -108,6 +146,9 @@ typedef struct server {
     int ending;
     reply *first, *last;
     int waiting, busy;
+    figures figures;
+    slot_view *views; /* [slots] */
+    size_t kept_now;
     int visits, uploads; /* requests under way; those that are not here as a whole */
     wcoh_rng rng;
     struct MHD_Daemon *daemon;
@@ -121,6 +162,7 @@ static void reply_free(reply *r)
 {
     free(r->tokens);
     free(r->counts);
+    free(r->mean);
     buffer_free(&r->text);
     free(r->ends);
     free(r->logprobs);
@@ -181,30 +223,39 @@ static void write_usage(const job *j, buffer *out)
     size_t i;
     for (i = 0; i < j->ask.prompts; i++)
         prompt = (unsigned long)j->ask.ends[i]; /* one behind the other */
-    buffer_print(out, "{\"prompt_tokens\":%lu,\"completion_tokens\":%lu,\"total_tokens\":%lu}",
-                 prompt, said, prompt + said);
-}
-
-/* The text of a symbol, as far as it is one; nothing for one that is longer than any word. */
-enum { TOKEN_ROOM = 512 };
-static size_t token_text(const server *s, uint32_t token, char bytes[TOKEN_ROOM])
-{
-    int length = wcoh_tokenizer_decode(s->rules.tokenizer, token, bytes, TOKEN_ROOM);
-    return length > 0 && length <= TOKEN_ROOM ? (size_t)length : 0;
+    buffer_print(out, "{\"prompt_tokens\":%lu", prompt);
+    if (j->ask.on != ON_EMBED) buffer_print(out, ",\"completion_tokens\":%lu", said);
+    buffer_print(out, ",\"total_tokens\":%lu", prompt + said);
+    if (j->ask.on != ON_EMBED)
+        buffer_print(out, ",\"prompt_tokens_details\":{\"cached_tokens\":%lu}",
+                     (unsigned long)j->cached);
+    buffer_put(out, "}", 1);
 }
 
 static void write_token(const server *s, uint32_t token, float logprob, buffer *out)
 {
-    char bytes[TOKEN_ROOM];
-    size_t length = token_text(s, token, bytes), i;
+    buffer bytes;
+    memset(&bytes, 0, sizeof bytes);
+    buffer_token(&bytes, s->rules.tokenizer, token);
     buffer_text(out, "{\"token\":");
-    buffer_json(out, bytes, length);
+    buffer_json(out, bytes.text, bytes.size);
     buffer_text(out, ",\"logprob\":");
     buffer_number(out, (double)logprob);
-    buffer_text(out, ",\"bytes\":[");
-    for (i = 0; i < length; i++)
-        buffer_print(out, "%s%u", i ? "," : "", (unsigned)(unsigned char)bytes[i]);
-    buffer_put(out, "]", 1);
+    buffer_text(out, ",\"bytes\":");
+    write_bytes(&bytes, out);
+    if (bytes.broken) out->broken = 1;
+    buffer_free(&bytes);
+}
+
+/* The text of a token as a JSON string. */
+static void write_token_text(const server *s, uint32_t token, buffer *out)
+{
+    buffer bytes;
+    memset(&bytes, 0, sizeof bytes);
+    buffer_token(&bytes, s->rules.tokenizer, token);
+    buffer_json(out, bytes.text, bytes.size);
+    if (bytes.broken) out->broken = 1;
+    buffer_free(&bytes);
 }
 
 /* Symbols from .. to - 1 of a chat's reply. */
@@ -233,11 +284,10 @@ static void write_text_logprobs(const server *s, const reply *r, size_t from, si
                                 buffer *out)
 {
     size_t top = (size_t)r->job->ask.top, i, k;
-    char bytes[TOKEN_ROOM];
     buffer_text(out, "{\"tokens\":[");
     for (i = from; i < to; i++) {
         if (i > from) buffer_put(out, ",", 1);
-        buffer_json(out, bytes, token_text(s, r->tokens[r->prompt + i], bytes));
+        write_token_text(s, r->tokens[r->prompt + i], out);
     }
     buffer_text(out, "],\"token_logprobs\":[");
     for (i = from; i < to; i++) {
@@ -249,7 +299,7 @@ static void write_text_logprobs(const server *s, const reply *r, size_t from, si
         buffer_text(out, i > from ? ",{" : "{");
         for (k = 0; k < top; k++) {
             if (k) buffer_put(out, ",", 1);
-            buffer_json(out, bytes, token_text(s, r->likely[i * top + k], bytes));
+            write_token_text(s, r->likely[i * top + k], out);
             buffer_put(out, ":", 1);
             buffer_number(out, (double)r->logprobs[i * (1 + top) + 1 + k]);
         }
@@ -273,9 +323,8 @@ static void write_logprobs(const server *s, const reply *r, size_t from, size_t 
 static void write_echo(const server *s, const reply *r, buffer *text)
 {
     size_t i;
-    char bytes[TOKEN_ROOM];
     for (i = 0; r->job->ask.echo && i < r->prompt; i++)
-        buffer_put(text, bytes, token_text(s, r->tokens[i], bytes));
+        buffer_token(text, s->rules.tokenizer, r->tokens[i]);
 }
 
 /* One choice of a whole answer. */
@@ -296,10 +345,71 @@ static void write_choice(const server *s, const reply *r, buffer *out)
     buffer_free(&text);
 }
 
+/* Floats in base64, the low byte of each first. */
+static void write_base64(const float *x, int count, buffer *out)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    size_t size = 4 * (size_t)count, at, i;
+    buffer_put(out, "\"", 1);
+    for (at = 0; at < size; at += 3) {
+        uint32_t three = 0, bits;
+        char four[4];
+        for (i = 0; i < 3; i++) {
+            uint32_t byte = 0;
+            if (at + i < size) memcpy(&bits, &x[(at + i) / 4], 4);
+            if (at + i < size) byte = bits >> 8 * ((at + i) % 4) & 0xff;
+            three = three << 8 | byte;
+        }
+        for (i = 0; i < 4; i++) four[i] = digits[three >> (18 - 6 * i) & 63];
+        for (i = 4; at + i > size + 1; i--) four[i - 1] = '=';
+        buffer_put(out, four, 4);
+    }
+    buffer_put(out, "\"", 1);
+}
+
+/* The embedding of one text, of length 1. */
+static void write_embedding(const server *s, const reply *r, buffer *out)
+{
+    int width = s->rules.width, i;
+    double square = 0;
+    float *x = (float *)malloc((size_t)width * sizeof *x);
+    if (!x) out->broken = 1;
+    if (!x) return;
+    for (i = 0; i < width; i++) square += r->mean[i] * r->mean[i];
+    for (i = 0; i < width; i++) x[i] = (float)(square > 0 ? r->mean[i] / sqrt(square) : 0);
+    buffer_print(out, "{\"object\":\"embedding\",\"index\":%d,\"embedding\":", r->index);
+    if (r->job->ask.base64) write_base64(x, width, out);
+    for (i = 0; i < width && !r->job->ask.base64; i++) {
+        buffer_put(out, i ? "," : "[", 1);
+        buffer_number(out, (double)x[i]);
+    }
+    buffer_text(out, r->job->ask.base64 ? "}" : "]}");
+    free(x);
+}
+
+static void write_embeddings(const server *s, job *j)
+{
+    int i;
+    buffer_text(&j->out, "{\"object\":\"list\",\"data\":[");
+    for (i = 0; i < j->count; i++) {
+        if (i) buffer_put(&j->out, ",", 1);
+        write_embedding(s, &j->replies[i], &j->out);
+    }
+    buffer_text(&j->out, "],\"model\":");
+    buffer_json_text(&j->out, s->name);
+    buffer_text(&j->out, ",\"usage\":");
+    write_usage(j, &j->out);
+    buffer_text(&j->out, "}\n");
+}
+
 /* The answer to a request without stream. */
 static void write_whole(const server *s, job *j)
 {
     int i;
+    if (j->ask.on == ON_EMBED) {
+        write_embeddings(s, j);
+        return;
+    }
     write_head(s, j, &j->out);
     buffer_text(&j->out, ",\"choices\":[");
     for (i = 0; i < j->count; i++) {
@@ -435,9 +545,8 @@ static void reply_say(const server *s, reply *r, uint32_t token)
     const ask *a = &r->job->ask;
     size_t longest = 0, before = r->text.size;
     long cut;
-    char bytes[TOKEN_ROOM];
     int i;
-    buffer_put(&r->text, bytes, token_text(s, token, bytes));
+    buffer_token(&r->text, s->rules.tokenizer, token);
     r->tokens[r->prompt + r->said] = token;
     if (r->ends) r->ends[r->said] = r->text.size;
     r->said++;
@@ -516,6 +625,98 @@ static void reply_show(const server *s, reply *r, double now)
     if (r->finish) write_event(s, r, 0, "", 0, told, r->finish);
 }
 
+/* ---- states that conversations go on from ---------------------------------------------------- */
+
+/* What was heard is known by two sums, polynomials modulo 2^61 - 1 at secret places: texts that
+   differ share one by a chance of their length in 2^61, and nobody outside can look for such. */
+enum { KEEP_LEAST = 32 }; /* symbols: fewer are heard again as fast as they are copied */
+
+static uint64_t prime_times(uint64_t x, uint64_t y)
+{
+    const uint64_t prime = ((uint64_t)1 << 61) - 1;
+    uint64_t xl = x & 0xffffffffu, xh = x >> 32, yl = y & 0xffffffffu, yh = y >> 32;
+    uint64_t low = xl * yl, middle = xl * yh + xh * yl, high = xh * yh; /* x, y below 2^62 */
+    uint64_t sum = (low & prime) + (low >> 61) + (high << 3 & prime) + (high >> 58);
+    sum += (middle << 32 & prime) + (middle >> 29);
+    sum = (sum & prime) + (sum >> 61);
+    return sum >= prime ? sum - prime : sum;
+}
+
+static prefix prefix_add(const server *s, prefix sum, uint32_t symbol)
+{
+    sum.a = prime_times(sum.a + symbol + 1, s->secret.a);
+    sum.b = prime_times(sum.b + symbol + 1, s->secret.b);
+    return sum;
+}
+
+/* Every key has states of its own: nobody learns from a time what others have said. */
+static prefix prefix_start(const server *s, const reply *r)
+{
+    prefix none;
+    none.a = none.b = 0;
+    return prefix_add(s, none, (uint32_t)r->job->space);
+}
+
+/* Sums of all beginnings of the prompt -> s->sums; 0 without memory. */
+static int prefix_sums(server *s, const reply *r)
+{
+    prefix sum = prefix_start(s, r);
+    size_t i;
+    if (r->prompt > s->sums_room) {
+        prefix *sums = (prefix *)realloc(s->sums, r->prompt * sizeof *sums);
+        if (!sums) return 0;
+        s->sums = sums;
+        s->sums_room = r->prompt;
+    }
+    for (i = 0; i < r->prompt; i++) s->sums[i] = sum = prefix_add(s, sum, r->tokens[i]);
+    return 1;
+}
+
+/* Begin where the longest kept beginning of the prompt ends. */
+static void kept_find(server *s, reply *r, int slot)
+{
+    kept_state *best = NULL;
+    size_t i;
+    r->sum = prefix_start(s, r);
+    if (!r->job->ask.cached || s->keeps == 0 || r->prompt < KEEP_LEAST || !prefix_sums(s, r))
+        return;
+    for (i = 0; i < s->keeps; i++) {
+        kept_state *k = &s->kept[i];
+        const prefix *sum;
+        if (k->length == 0 || k->length > r->prompt || (best && k->length < best->length)) continue;
+        sum = &s->sums[k->length - 1];
+        if (k->sum.a == sum->a && k->sum.b == sum->b) best = k;
+    }
+    s->figures.hits += best != NULL;
+    s->figures.misses += best == NULL;
+    if (!best || wcoh_crowd_copy(s->crowd, slot, (int)s->slots + (int)(best - s->kept), NULL) < 0)
+        return;
+    best->used = s->step;
+    r->sum = best->sum;
+    r->heard = r->cached = r->kept = best->length;
+}
+
+/* Keep what member `slot` has heard so far, in the place that was longest of no use. */
+static void kept_put(server *s, reply *r, int slot)
+{
+    kept_state *oldest = s->kept;
+    size_t i;
+    if (!r->job->ask.cached || s->keeps == 0 || r->heard < r->kept + KEEP_LEAST) return;
+    for (i = 0; i < s->keeps; i++) {
+        kept_state *k = &s->kept[i];
+        int same = k->length == r->heard && k->sum.a == r->sum.a && k->sum.b == r->sum.b;
+        if (same || k->used < oldest->used) oldest = k;
+        if (same) break;
+    }
+    r->kept = r->heard;
+    s->keeps_used += oldest->length == 0;
+    oldest->length = 0;
+    if (wcoh_crowd_copy(s->crowd, (int)s->slots + (int)(oldest - s->kept), slot, NULL) < 0) return;
+    oldest->sum = r->sum;
+    oldest->length = r->heard;
+    oldest->used = s->step;
+}
+
 /* ---- the crowd ------------------------------------------------------------------------------- */
 
 /* The reply is over, well or not: its place is free. Under the lock. */
@@ -587,6 +788,10 @@ static int reply_open(const server *s, reply *r)
         r->counts = (int *)calloc((size_t)s->rules.vocab, sizeof *r->counts);
     if (!r->tokens || ((a->presence != 0 || a->frequency != 0) && !r->counts)) return 0;
     memcpy(r->tokens, a->tokens_in + from, r->prompt * sizeof *r->tokens);
+    if (a->on == ON_EMBED) {
+        r->mean = (double *)calloc((size_t)s->rules.width, sizeof *r->mean);
+        return r->mean != NULL;
+    }
     if (a->tokens == 0) r->finish = "length";
     if (s->rules.positions && (int64_t)r->prompt >= s->rules.positions) r->finish = "length";
     return 1;
@@ -603,8 +808,9 @@ static void crowd_admit(server *s)
         s->running[slot] = r;
         s->busy++;
         wcoh_crowd_reset(s->crowd, slot);
-        if (!r->job->gone && !r->job->done && !reply_open(s, r))
-            job_fail(r->job, 503, "no_memory", "no memory for the reply");
+        if (r->job->gone || r->job->done) continue;
+        if (reply_open(s, r)) kept_find(s, r, slot);
+        else job_fail(r->job, 503, "no_memory", "no memory for the reply");
     }
 }
 
@@ -651,6 +857,17 @@ static void clients_look(server *s, double now)
     }
 }
 
+/* Counts a reply that has come to its end. Under the lock. */
+static void reply_count(server *s, const reply *r)
+{
+    job *j = r->job;
+    s->figures.prompt += r->prompt;
+    s->figures.cached += r->cached;
+    s->figures.said += r->said;
+    j->said += r->said;
+    if (r->index % j->ask.n == 0) j->cached += r->cached;
+}
+
 /* After a step: what is said goes out, what is over leaves. Under the lock. */
 static void crowd_deliver(server *s)
 {
@@ -661,8 +878,6 @@ static void crowd_deliver(server *s)
         reply *r = s->running[slot];
         job *j = r ? r->job : NULL;
         if (!r) continue;
-        if (!j->gone && !j->done && r->text.broken)
-            job_fail(j, 503, "no_memory", "no memory for the reply");
         if (j->gone || j->done) {
             slot_free(s, slot);
             job_count(s, j);
@@ -672,41 +887,125 @@ static void crowd_deliver(server *s)
         if (j->out.size > j->taken) job_wake(j);
         if (!r->finish) continue;
         if (!j->ask.stream) r->told = reply_told(r, r->text.size, 1);
-        j->said += r->said;
+        reply_count(s, r);
         slot_free(s, slot);
         job_count(s, j);
     }
 }
 
-/* All members hear one symbol in one batch, and those who know their prompt say the next. */
-static void crowd_step(server *s)
+/* Figures for /metrics and /slots. Under the lock. */
+static void crowd_publish(server *s, int count)
+{
+    int slot;
+    s->figures.steps += count > 0;
+    s->figures.members += (uint64_t)count;
+    s->figures.seconds += s->step_seconds;
+    s->kept_now = s->keeps_used;
+    for (slot = 0; slot < s->slots; slot++) {
+        const reply *r = s->running[slot];
+        slot_view *view = &s->views[slot];
+        view->busy = r != NULL;
+        if (!r) continue;
+        view->prompt = r->prompt, view->heard = r->heard;
+        view->said = r->said, view->cached = r->cached;
+    }
+}
+
+/* The model failed a reply, or there was nothing left that it may say. */
+static void reply_fail(server *s, reply *r, const wcoh_error *error)
+{
+    pthread_mutex_lock(&s->lock);
+    if (error->code == WCOH_E_MEMORY) job_fail(r->job, 503, "no_memory", error->text);
+    else job_fail(r->job, 500, "model_failed", error->text);
+    pthread_mutex_unlock(&s->lock);
+    r->finish = "stop";
+}
+
+/* One of several replies to a prompt hears it for all: those behind it wait. */
+static int reply_follows(const server *s, const reply *r)
+{
+    int n = (int)r->job->ask.n, slot;
+    if (n == 1 || r->heard >= r->prompt) return 0;
+    for (slot = 0; slot < s->slots; slot++) {
+        const reply *q = s->running[slot];
+        if (q && q->job == r->job && q->index / n == r->index / n && q->index < r->index &&
+            q->tokens && !q->finish && q->heard < q->prompt)
+            return 1;
+    }
+    return 0;
+}
+
+static void reply_lead(server *s, const reply *r, int id)
+{
+    int n = (int)r->job->ask.n, slot;
+    for (slot = 0; n > 1 && slot < s->slots; slot++) {
+        reply *q = s->running[slot];
+        if (!q || q == r || q->job != r->job || q->index / n != r->index / n) continue;
+        if (!q->tokens || q->finish || q->heard >= q->prompt) continue;
+        if (wcoh_crowd_copy(s->crowd, slot, id, NULL) < 0) continue;
+        q->heard = r->heard;
+        q->kept = r->kept;
+        q->sum = r->sum;
+        q->cached = r->cached;
+    }
+}
+
+/* Member `id` knows all that was said: the next symbol, or the end of an embedding. */
+static void reply_go_on(server *s, reply *r, int id)
+{
+    wcoh_error error;
+    if (r->said == 0 && r->heard > r->cached) {
+        kept_put(s, r, id);
+        reply_lead(s, r, id);
+    }
+    if (r->mean) r->finish = "length";
+    else if (reply_draw(s, r, id, &error) < 0) reply_fail(s, r, &error);
+    if (r->finish && r->said) kept_put(s, r, id);
+}
+
+/* The row of the symbol just heard. */
+static void reply_add_row(const server *s, reply *r, int id)
+{
+    const wcoh_real *row = wcoh_crowd_hidden(s->crowd, id);
+    int i;
+    for (i = 0; row && i < s->rules.width; i++)
+        r->mean[i] = (r->job->ask.last ? 0 : r->mean[i]) + (double)row[i];
+}
+
+/* All members hear one symbol in one batch, and those who know their prompt say the next. Returns
+   how many there were. */
+static int crowd_step(server *s)
 {
     wcoh_error error;
     wcoh_result result;
+    double began = seconds_now();
     int slot, count = 0, i;
     for (slot = 0; slot < s->slots; slot++) {
         reply *r = s->running[slot];
         if (!r || r->finish || !r->tokens) continue;
+        if (r->said == 0 && r->heard == r->prompt) reply_go_on(s, r, slot); /* all was kept */
+        if (r->finish || reply_follows(s, r)) continue;
         s->ids[count] = slot;
         s->symbols[count++] = r->tokens[r->heard];
     }
     result = wcoh_crowd_step(s->crowd, s->ids, s->symbols, count, &error);
+    s->step++;
     for (i = 0; i < count; i++) {
         reply *r = s->running[s->ids[i]];
-        wcoh_result drawn = result;
-        r->heard++;
-        if (!drawn && r->heard == r->prompt + r->said) drawn = reply_draw(s, r, s->ids[i], &error);
-        if (drawn >= 0) continue;
-        pthread_mutex_lock(&s->lock);
-        job_fail(r->job, 500, "model_failed", error.text);
-        pthread_mutex_unlock(&s->lock);
-        r->finish = "stop";
+        if (result < 0) reply_fail(s, r, &error);
+        if (result < 0) continue;
+        r->sum = prefix_add(s, r->sum, r->tokens[r->heard++]);
+        if (r->mean) reply_add_row(s, r, s->ids[i]);
+        if (r->heard == r->prompt + r->said) reply_go_on(s, r, s->ids[i]);
     }
+    s->step_seconds = seconds_now() - began;
+    return count;
 }
 
 static void *stepping(void *user)
 {
     server *s = (server *)user;
+    int count;
     pthread_mutex_lock(&s->lock);
     while (!s->ending) {
         crowd_admit(s);
@@ -715,9 +1014,10 @@ static void *stepping(void *user)
             continue;
         }
         pthread_mutex_unlock(&s->lock);
-        crowd_step(s);
+        count = crowd_step(s);
         pthread_mutex_lock(&s->lock);
         crowd_deliver(s);
+        crowd_publish(s, count);
     }
     pthread_mutex_unlock(&s->lock);
     return NULL;
@@ -860,12 +1160,12 @@ static int job_queue(server *s, job *j)
     return j->refusal.status == 0;
 }
 
-static int job_start(server *s, job *j, int chat)
+static int job_start(server *s, job *j, int on)
 {
     int i, count;
     if (!buffer_room(&j->body, 1))
         return refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the request");
-    if (!ask_read(&j->ask, &s->rules, chat, j->body.text, j->body.size, &j->refusal)) return 0;
+    if (!ask_read(&j->ask, &s->rules, on, j->body.text, j->body.size, &j->refusal)) return 0;
     buffer_free(&j->body);
     count = (int)j->ask.prompts * (int)j->ask.n;
     j->replies = (reply *)calloc((size_t)count, sizeof *j->replies);
@@ -881,10 +1181,106 @@ static int job_start(server *s, job *j, int chat)
     return job_queue(s, j);
 }
 
-static int answer_chat(server *s, job *j) { return job_start(s, j, 1); }
-static int answer_text(server *s, job *j) { return job_start(s, j, 0); }
+static int answer_chat(server *s, job *j) { return job_start(s, j, ON_CHAT); }
+static int answer_text(server *s, job *j) { return job_start(s, j, ON_TEXT); }
+static int answer_embeddings(server *s, job *j) { return job_start(s, j, ON_EMBED); }
 
-enum { ROUTE_PUBLIC = 1, ROUTE_BEGINNING = 2 };
+static int answer_tokenize(server *s, job *j)
+{
+    if (!buffer_room(&j->body, 1))
+        return refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the request");
+    return tokenize_read(&s->rules, j->body.text, j->body.size, &j->out, &j->refusal);
+}
+
+static int answer_detokenize(server *s, job *j)
+{
+    if (!buffer_room(&j->body, 1))
+        return refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the request");
+    return detokenize_read(&s->rules, j->body.text, j->body.size, &j->out, &j->refusal);
+}
+
+static int answer_slots(server *s, job *j)
+{
+    int slot;
+    pthread_mutex_lock(&s->lock);
+    for (slot = 0; slot < s->slots; slot++) {
+        const slot_view *view = &s->views[slot];
+        buffer_print(&j->out, "%s{\"id\":%d,\"is_processing\":%s", slot ? "," : "[", slot,
+                     s->running[slot] ? "true" : "false");
+        if (s->running[slot] && view->busy)
+            buffer_print(&j->out,
+                         ",\"prompt_tokens\":%lu,\"cached_tokens\":%lu,\"heard_tokens\":%lu,"
+                         "\"completion_tokens\":%lu",
+                         (unsigned long)view->prompt, (unsigned long)view->cached,
+                         (unsigned long)view->heard, (unsigned long)view->said);
+        buffer_put(&j->out, "}", 1);
+    }
+    pthread_mutex_unlock(&s->lock);
+    buffer_text(&j->out, "]\n");
+    return 1;
+}
+
+static int answer_props(server *s, job *j)
+{
+    const wcoh_field *fields;
+    int count, i;
+    buffer_text(&j->out, "{\"model\":");
+    write_model(s, &j->out);
+    buffer_print(
+        &j->out,
+        ",\"total_slots\":%lld,\"queue\":%lld,\"state_bytes\":%lu,\"kept_states\":%lu,"
+        "\"max_tokens\":%lld,\"max_tokens_most\":%lld,\"body_bytes\":%lld,\"chat_template\":",
+        s->slots, s->queue, (unsigned long)wcoh_crowd_member_size(s->model, &s->crowd_desc, NULL),
+        (unsigned long)s->keeps, s->tokens, s->tokens_most, s->body);
+    buffer_json(&j->out, s->template_text, s->template_size);
+    buffer_text(&j->out, ",\"default_generation_settings\":{");
+    fields = wcoh_fields(WCOH_DESC_SAMPLE, &count);
+    for (i = 0; i < count; i++) {
+        char value[64];
+        if (fields[i].kind == WCOH_FIELD_SEED) continue;
+        wcoh_field_get(WCOH_DESC_SAMPLE, &s->sample, fields[i].name, value, sizeof value);
+        buffer_print(&j->out, "%s\"%s\":%s", i ? "," : "", fields[i].name, value);
+    }
+    buffer_print(&j->out, "},\"build_info\":\"wavecoh %s\"}\n", WCOH_VERSION);
+    return 1;
+}
+
+/* One figure in Prometheus' text format. */
+static void write_metric(buffer *out, const char *name, const char *kind, double value,
+                         const char *help)
+{
+    buffer_print(out, "# HELP wavecoh_%s %s\n# TYPE wavecoh_%s %s\nwavecoh_%s ", name, help, name,
+                 kind, name);
+    buffer_print(out, "%.17g\n", value);
+}
+
+static int answer_metrics(server *s, job *j)
+{
+    const figures *f = &s->figures;
+    buffer *out = &j->out;
+    pthread_mutex_lock(&s->lock);
+    write_metric(out, "requests_total", "counter", (double)f->requests, "requests that came");
+    write_metric(out, "refused_total", "counter", (double)f->refused, "answers of 400 and above");
+    write_metric(out, "left_total", "counter", (double)f->left, "clients gone before their answer");
+    write_metric(out, "prompt_tokens_total", "counter", (double)f->prompt, "symbols of prompts");
+    write_metric(out, "prompt_tokens_cached_total", "counter", (double)f->cached,
+                 "those that were heard before");
+    write_metric(out, "tokens_predicted_total", "counter", (double)f->said, "symbols said");
+    write_metric(out, "steps_total", "counter", (double)f->steps, "steps of the crowd");
+    write_metric(out, "step_members_total", "counter", (double)f->members,
+                 "members in them, all added up");
+    write_metric(out, "step_seconds_total", "counter", f->seconds, "seconds in them");
+    write_metric(out, "cache_hits_total", "counter", (double)f->hits,
+                 "replies that began at a kept state");
+    write_metric(out, "cache_misses_total", "counter", (double)f->misses, "and those that did not");
+    write_metric(out, "kept_states", "gauge", (double)s->kept_now, "states that are kept");
+    write_metric(out, "requests_processing", "gauge", s->busy, "replies under way");
+    write_metric(out, "requests_deferred", "gauge", s->waiting, "replies that wait");
+    pthread_mutex_unlock(&s->lock);
+    return 1;
+}
+
+enum { ROUTE_PUBLIC = 1, ROUTE_BEGINNING = 2, ROUTE_TEXT = 4 };
 
 typedef struct route {
     const char *path, *method;
@@ -899,6 +1295,12 @@ static const route routes[] = {
     {"/v1/models/", "GET", ROUTE_BEGINNING, answer_model},
     {"/v1/chat/completions", "POST", 0, answer_chat},
     {"/v1/completions", "POST", 0, answer_text},
+    {"/v1/embeddings", "POST", 0, answer_embeddings},
+    {"/tokenize", "POST", 0, answer_tokenize},
+    {"/detokenize", "POST", 0, answer_detokenize},
+    {"/slots", "GET", 0, answer_slots},
+    {"/props", "GET", 0, answer_props},
+    {"/metrics", "GET", ROUTE_TEXT, answer_metrics},
 };
 
 static const route *route_find(const char *path, const char **rest)
@@ -922,7 +1324,7 @@ enum {
     DROPPED_MOST = 64 << 20
 }; /* of a body that is too large: read, so that its sender reads us */
 
-/* In a time that tells nothing of the keys. */
+/* The number of a key, from 1, or 0; in a time that tells nothing of the keys. */
 static int key_is_known(const server *s, const char *given)
 {
     size_t length = strlen(given), i, k;
@@ -932,7 +1334,7 @@ static int key_is_known(const server *s, const char *given)
         unsigned different = length != size;
         for (i = 0; i < s->key_longest; i++)
             different |= (unsigned)((i < length ? given[i] : 0) ^ (i < size ? s->keys[k][i] : 0));
-        known |= different == 0;
+        known |= (unsigned)(k + 1) & (0u - (unsigned)(different == 0));
     }
     return (int)known;
 }
@@ -952,7 +1354,8 @@ static int check_key(const server *s, job *j)
                       "a key is needed: Authorization: Bearer KEY");
     given += 7;
     given += strspn(given, " ");
-    if (key_is_known(s, given)) return 1;
+    j->space = (uint64_t)key_is_known(s, given);
+    if (j->space) return 1;
     return refuse(&j->refusal, 401, "invalid_api_key", NULL, "the key is not one of this server's");
 }
 
@@ -1011,7 +1414,9 @@ static answered job_answer(server *s, job *j)
     if (status < 0) return MHD_NO;
     if (j->replies && j->ask.stream) return send_stream(j);
     if (status) return send_refusal(j, status == 405 ? j->route->method : NULL);
-    return send_text(j, 200, "application/json", &j->out);
+    return send_text(j, 200,
+                     j->route->how & ROUTE_TEXT ? "text/plain; version=0.0.4" : "application/json",
+                     &j->out);
 }
 
 static job *job_open(server *s, struct MHD_Connection *connection)
@@ -1069,11 +1474,14 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **k
 {
     server *s = (server *)user;
     job *j = (job *)*kept;
-    (void)connection, (void)code;
+    (void)connection;
     if (!j) return;
     *kept = NULL;
     pthread_mutex_lock(&s->lock);
     s->visits--;
+    s->figures.requests++;
+    s->figures.refused += j->refusal.status >= 400;
+    s->figures.left += code != MHD_REQUEST_TERMINATED_COMPLETED_OK;
     if (!j->uploaded) s->uploads--;
     j->connection = NULL;
     j->gone = 1;
@@ -1096,6 +1504,8 @@ static void server_options(server *s, int argc, char **argv)
          "file of the chat template: BEFORE {messages} {role} {content} {reply} END {stop} TEXT"},
         {"slots", OPTION_WHOLE, &s->slots, 1, 65536, "replies under way at once"},
         {"queue", OPTION_WHOLE, &s->queue, 0, 1000000, "replies that may wait for one of them"},
+        {"cache", OPTION_WHOLE, &s->cache, 0, 1 << 20,
+         "MiB of states that conversations go on from"},
         {"tokens", OPTION_WHOLE, &s->tokens, 0, 1e9, "symbols of a reply, unless it is told"},
         {"tokens_most", OPTION_WHOLE, &s->tokens_most, 0, 1e9, "the most that can be asked for"},
         {"body", OPTION_WHOLE, &s->body, 1, 1 << 30, "bytes of a request, at most"},
@@ -1164,6 +1574,8 @@ static void template_open(server *s)
         memcpy((char *)(size_t)text, read, size);
         free(read);
     }
+    s->template_text = text;
+    s->template_size = size;
     wrong = template_read(&s->rules.chat, text, size);
     if (wrong) fail(EXIT_FAILED, "%s: %s", s->template_path, wrong);
 }
@@ -1239,6 +1651,7 @@ static void rules_open(server *s)
     rules->sample = s->sample;
     rules->first = first_token(s->model);
     rules->vocab = desc->vocab;
+    rules->width = 2 * desc->bands;
     rules->unknown = s->unknown.index;
     rules->tokens = s->tokens;
     rules->tokens_most = s->tokens_most;
@@ -1246,24 +1659,51 @@ static void rules_open(server *s)
     rules->positions = desc->position == WCOH_POSITION_LEARNED ? desc->context : 0;
 }
 
+/* Members of the crowd: one for each slot, and the states that are kept. */
 static void crowd_open(server *s)
 {
-    size_t slots = (size_t)s->slots, vocab = (size_t)s->rules.vocab;
     wcoh_error error;
+    size_t member, i;
     s->crowd_desc.members = (int)s->slots;
+    member = wcoh_crowd_member_size(s->model, &s->crowd_desc, &error);
+    must(member ? WCOH_OK : WCOH_E_ARGUMENT, NULL, &error);
+    s->keeps = ((size_t)s->cache << 20) / (member + sizeof *s->kept);
+    if (s->keeps > 16000000 - (size_t)s->slots) s->keeps = 16000000 - (size_t)s->slots;
+    s->crowd_desc.members = (int)((size_t)s->slots + s->keeps);
     if (!s->crowd_desc.batch) s->crowd_desc.batch = s->slots < 128 ? (int)s->slots : 128;
     must(wcoh_crowd_create(&s->crowd, s->model, &s->crowd_desc, &error), NULL, &error);
-    s->running = (reply **)calloc(slots, sizeof *s->running);
-    s->ids = (int *)calloc(slots, sizeof *s->ids);
-    s->symbols = (uint32_t *)calloc(slots, sizeof *s->symbols);
-    s->logits = (float *)calloc(vocab, sizeof *s->logits);
-    s->scratch = (float *)calloc(2 * vocab, sizeof *s->scratch);
-    if (!s->running || !s->ids || !s->symbols || !s->logits || !s->scratch)
-        fail(EXIT_FAILED, "no memory for %lld slots", s->slots);
-    for (; slots > 0; slots--) { /* a member for each slot, numbered alike */
-        int id;
+    for (i = 0; i < (size_t)s->slots + s->keeps; i++) {
+        int id; /* the lowest that is free: i */
         must(wcoh_crowd_join(s->crowd, &id, &error), NULL, &error);
     }
+}
+
+static void slots_open(server *s)
+{
+    size_t slots = (size_t)s->slots, vocab = (size_t)s->rules.vocab;
+    s->running = (reply **)calloc(slots, sizeof *s->running);
+    s->views = (slot_view *)calloc(slots, sizeof *s->views);
+    s->ids = (int *)calloc(slots, sizeof *s->ids);
+    s->symbols = (uint32_t *)calloc(slots, sizeof *s->symbols);
+    s->kept = (kept_state *)calloc(s->keeps + 1, sizeof *s->kept);
+    s->logits = (float *)calloc(vocab, sizeof *s->logits);
+    s->scratch = (float *)calloc(2 * vocab, sizeof *s->scratch);
+    if (!s->running || !s->views || !s->ids || !s->symbols || !s->kept || !s->logits || !s->scratch)
+        fail(EXIT_FAILED, "no memory for %lld slots", s->slots);
+}
+
+/* A seed that nobody can guess, where the system has such. */
+static void secrets_open(server *s)
+{
+    uint64_t seed[3];
+    FILE *file = fopen("/dev/urandom", "rb");
+    const uint64_t prime = ((uint64_t)1 << 61) - 1;
+    if (!file || fread(seed, sizeof seed, 1, file) != 1)
+        fail(EXIT_FAILED, "/dev/urandom: cannot read it: %s", strerror(errno));
+    fclose(file);
+    s->rng = wcoh_rng_seed(seed[0]);
+    s->secret.a = seed[1] % prime;
+    s->secret.b = seed[2] % prime;
 }
 
 static void sleep_ms(long ms)
@@ -1308,7 +1748,8 @@ static void server_close(server *s, pthread_t thread)
     MHD_stop_daemon(s->daemon);
     wcoh_crowd_destroy(s->crowd);
     wcoh_model_destroy(s->model);
-    free(s->running), free(s->ids), free(s->symbols), free(s->logits), free(s->scratch);
+    free(s->running), free(s->views), free(s->ids), free(s->symbols), free(s->kept);
+    free(s->sums), free(s->logits), free(s->scratch);
 }
 
 /* The name of a file without its folder and its ending. */
@@ -1336,7 +1777,8 @@ static void server_defaults(server *s)
     s->isa_name = "auto";
     s->unknown.words = UNKNOWN_WORDS;
     s->sample.temperature = 0.8;
-    s->rng = wcoh_rng_seed((uint64_t)time(NULL) ^ (uint64_t)getpid() << 32);
+    s->cache = 64;
+    secrets_open(s);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->work, NULL);
 }
@@ -1358,9 +1800,11 @@ int main(int argc, char **argv)
     model_open(&s);
     rules_open(&s);
     crowd_open(&s);
+    slots_open(&s);
     if (pthread_create(&thread, NULL, stepping, &s)) fail(EXIT_FAILED, "no thread for the steps");
     state_set(&s, SERVER_READY);
-    printf("ready: %s, %lld slots of %lu bytes\n", s.name, s.slots,
+    printf("ready: %s, %lld slots and %lu kept states of %lu bytes\n", s.name, s.slots,
+           (unsigned long)s.keeps,
            (unsigned long)wcoh_crowd_member_size(s.model, &s.crowd_desc, NULL));
     stdout_check();
     while (!interrupted) sleep_ms(20);

@@ -1,6 +1,7 @@
 /* Fuzzer of what the server reads: JSON, the fields of requests, chat templates.
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_chat -o fuzz tests/fuzz_requests.c -lm -lpthread
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_prompt -o fuzz tests/fuzz_requests.c -lm -lpthread
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_tokens -o fuzz tests/fuzz_requests.c -lm -lpthread
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_template -o fuzz tests/fuzz_requests.c -lm -lpthread
    ./fuzz -max_len=4000 -max_total_time=60
    Without -DFUZZ: cc -o once tests/fuzz_requests.c -lm -lpthread && ./once -t 60 chat (or FILE ..)
@@ -33,6 +34,7 @@ static void rules_make(ask_rules *rules, int kind)
     rules->tokenizer = tokenizers[kind];
     rules->vocab = wcoh_tokenizer_vocab(rules->tokenizer);
     rules->unknown = kind == 1 ? UNKNOWN_REPLACE : UNKNOWN_REFUSE;
+    rules->width = 128;
     rules->tokens = 256;
     rules->tokens_most = 4096;
     rules->replies_most = 16;
@@ -42,7 +44,7 @@ static void rules_make(ask_rules *rules, int kind)
 }
 
 /* Whatever comes: a request that keeps its promises, or a refusal that is JSON. */
-static void use_request(int chat, const uint8_t *data, size_t size)
+static void use_request(int on, const uint8_t *data, size_t size)
 {
     static char body[ROOM + 1];
     ask_rules rules;
@@ -52,7 +54,7 @@ static void use_request(int chat, const uint8_t *data, size_t size)
     if (size > ROOM) return;
     rules_make(&rules, (int)(size % 3));
     memcpy(body, data, size);
-    if (ask_read(&a, &rules, chat, body, size, &r)) {
+    if (ask_read(&a, &rules, on, body, size, &r)) {
         REQUIRE(r.status == 0 && a.prompts >= 1 && a.n >= 1);
         REQUIRE((int64_t)a.prompts * a.n <= rules.replies_most);
         REQUIRE(a.tokens >= 0 && a.tokens <= rules.tokens_most && a.top <= TOP_MOST);
@@ -73,8 +75,35 @@ static void use_request(int chat, const uint8_t *data, size_t size)
     ask_free(&a);
 }
 
-static void use_chat(const uint8_t *data, size_t size) { use_request(1, data, size); }
-static void use_prompt(const uint8_t *data, size_t size) { use_request(0, data, size); }
+static void use_chat(const uint8_t *data, size_t size) { use_request(ON_CHAT, data, size); }
+static void use_prompt(const uint8_t *data, size_t size)
+{
+    use_request(size % 5 ? ON_TEXT : ON_EMBED, data, size);
+}
+
+/* Texts and tokens: whatever comes, JSON goes. */
+static void use_tokens(const uint8_t *data, size_t size)
+{
+    static char body[ROOM + 1];
+    ask_rules rules;
+    int way, well;
+    if (size > ROOM) return;
+    rules_make(&rules, (int)(size % 3));
+    for (way = 0; way < 2; way++) {
+        buffer out;
+        json_tree tree;
+        refusal r;
+        memset(&out, 0, sizeof out);
+        memcpy(body, data, size);
+        well = way ? tokenize_read(&rules, body, size, &out, &r)
+                   : detokenize_read(&rules, body, size, &out, &r);
+        REQUIRE(well ? r.status == 0 : r.status >= 400);
+        REQUIRE(!out.broken && buffer_room(&out, 1));
+        if (well) REQUIRE(!json_open(&tree, out.text, out.size, NULL));
+        if (well) json_close(&tree);
+        buffer_free(&out);
+    }
+}
 
 static void use_template(const uint8_t *data, size_t size)
 {
@@ -96,7 +125,7 @@ static void use_template(const uint8_t *data, size_t size)
 }
 
 FUZZ_UNUSED static const fuzz_target targets[] = {
-    {"chat", use_chat}, {"prompt", use_prompt}, {"template", use_template}};
+    {"chat", use_chat}, {"prompt", use_prompt}, {"tokens", use_tokens}, {"template", use_template}};
 
 /* ---- models to serve ------------------------------------------------------------------------- */
 
@@ -151,7 +180,7 @@ FUZZ_UNUSED static void model_make(const char *folder, const char *name, int kin
 #ifndef FUZZ
 int main(int argc, char **argv)
 {
-    if (argc != 3 || strcmp(argv[1], "-models")) return fuzz_main(targets, 3, argc, argv);
+    if (argc != 3 || strcmp(argv[1], "-models")) return fuzz_main(targets, 4, argc, argv);
     model_make(argv[2], "chars", 1, 2, 0, 150);
     model_make(argv[2], "bytes", 0, 2, 0, 20);
     model_make(argv[2], "short", 2, 1, 64, 20);

@@ -43,6 +43,7 @@ cat > chat.json << 'EOT'
 EOT
 printf '{"prompt": [[1, 2], [3]], "max_tokens": 5, "echo": true, "logprobs": null, "frequency_penalty": -2.0}' > prompt.json
 printf '{"prompt": ["a", "b c"], "n": 2, "top_k": 40, "min_p": 0.1, "repetition_penalty": 1.2}' > prompts.json
+printf '{"content": "a b\\u00e9", "tokens": [1, 2, 255], "with_pieces": true, "add_special": false}' > tokens.json
 printf '<s>{messages}{role}: {content}\n{reply}assistant: {stop}\nuser:{stop}x' > template
 awk 'BEGIN { for (i = 0; i < 20; i++) printf "%d waves of the s\303\251a\r\n", i * 7919 % 263 }' > text.txt
 
@@ -75,6 +76,7 @@ fuzz compare runs log
 fuzz convert engine engine
 fuzz requests chat chat.json
 fuzz requests prompt prompt.json prompts.json
+fuzz requests tokens prompt.json tokens.json
 fuzz requests template template
 
 echo "$passed passed, $failed failed"

@@ -162,7 +162,7 @@ def test_health_and_loading():  # 6.1 case 1
         s.process.stdin = None
         s.ready()
         check("health asks for no key", s.ask("/health") == (200, {"status": "ok"}))
-        check("the line that it is ready", re.fullmatch(r"ready: wavecoh, 64 slots of \d+ bytes\n", s.lines[1]), s.lines)
+        check("the line that it is ready", re.fullmatch(r"ready: wavecoh, 64 slots and \d+ kept states of \d+ bytes\n", s.lines[1]), s.lines)
 
 
 def test_keys():  # 6.1 case 2
@@ -392,6 +392,135 @@ def test_context():  # 6.1 case 8
         check("an early symbol changes what follows", both and max(abs(one[k] - two[k]) for k in both) > 1e-4, (one, two))
 
 
+def test_cache():  # 6.1 case 9
+    with Server("--cache", "1") as s:
+        text = ("the moon pulls the tide and the sand keeps the waves " * 8)[:400]  # past the context of 256
+        for length in list(range(30, 330, 23)) + [256, 257, 258, 400]:
+            body = {"prompt": text[:length], "max_tokens": 2, "temperature": 0, "logprobs": 20}
+            fresh = s.ask(TEXT, dict(body, cache_prompt=False))[1]
+            kept = s.ask(TEXT, body)[1]
+            check("a kept state gives the same bits", fresh["choices"] == kept["choices"], (length, fresh, kept))
+            check("fresh is fresh", fresh["usage"]["prompt_tokens_details"]["cached_tokens"] == 0)
+        check("and is used", 256 <= kept["usage"]["prompt_tokens_details"]["cached_tokens"] <= 400, kept["usage"])
+        again = s.ask(TEXT, body)[1]
+        check("the same prompt needs no hearing at all", again["choices"] == kept["choices"]
+              and again["usage"]["prompt_tokens_details"]["cached_tokens"] == 400, again)
+        check("max_tokens 0 of it", s.text(text, max_tokens=0) == "")
+        talk = [{"role": "user", "content": "what does the moon do, and what the tide"}]
+        for turn in range(4):
+            body = {"messages": talk, "max_tokens": 50, "temperature": 0}
+            answer = s.ask(CHAT, body)[1]
+            cached, prompt = answer["usage"]["prompt_tokens_details"]["cached_tokens"], answer["usage"]["prompt_tokens"]
+            if turn:
+                check("the next turn hears its new symbols alone", prompt - cached < 60 + 32, answer["usage"])
+            check("and says the same", answer["choices"] == s.ask(CHAT, dict(body, cache_prompt=False))[1]["choices"])
+            talk += [answer["choices"][0]["message"], {"role": "user", "content": "what does the tide do"}]
+        for i in range(200):  # more states than a MiB holds
+            s.ask(TEXT, {"prompt": text[i % 50:i % 50 + 100] + str(i).translate(str.maketrans("0123456789", "abcdefghij")).replace("f", "d").replace("g", "d")
+                         .replace("c", "t").replace("j", "t"), "max_tokens": 1}) if i < 120 else None
+        metrics = metrics_of(s)
+        check("as many as there is room for", 40 < metrics["wavecoh_kept_states"] <= (1 << 20) // 15000, metrics)
+        check("hits and misses", metrics["wavecoh_cache_hits_total"] > 20 and metrics["wavecoh_cache_misses_total"] > 50, metrics)
+        check("a state that went is heard again", s.ask(TEXT, dict(body, cache_prompt=True, prompt=text[:100], max_tokens=1))[0] == 200)
+        one = s.ask(TEXT, {"prompt": text[:200], "n": 4, "max_tokens": 20, "seed": 4, "temperature": 1})[1]
+        alone = [s.ask(TEXT, {"prompt": text[:200], "max_tokens": 20, "seed": 4 + i, "temperature": 1, "cache_prompt": False})[1]["choices"][0]["text"]
+                 for i in range(4)]
+        check("n replies share the hearing of a prompt", [c["text"] for c in one["choices"]] == alone, one)
+    keys = WORK + "/keys"
+    with open(keys, "w") as file:
+        file.write("a\nb\n")
+    with Server("--keys", keys) as s:
+        def cached(key):
+            return s.ask(TEXT, {"prompt": text, "max_tokens": 1}, headers={"Authorization": "Bearer " + key})[1]["usage"]["prompt_tokens_details"]["cached_tokens"]
+        check("keys do not share states", [cached("a"), cached("a"), cached("b"), cached("b")] == [0, 400, 0, 400])
+    with Server("--cache", "0") as s:
+        check("no cache", s.text(text) == s.text(text) and metrics_of(s)["wavecoh_kept_states"] == 0)
+
+
+def metrics_of(s):
+    connection = s.connect()
+    connection.request("GET", "/metrics")
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    connection.close()
+    check("metrics are text", answer.status == 200 and answer.getheader("Content-Type").startswith("text/plain"))
+    lines = text.splitlines()
+    check("three lines a figure", len(lines) % 3 == 0 and all(lines[i].startswith("# HELP wavecoh_") and lines[i + 1].startswith("# TYPE ")
+          and lines[i + 2].split()[0] == lines[i].split()[2] for i in range(0, len(lines), 3)), text)
+    return {line.split()[0]: float(line.split()[1]) for line in lines if not line.startswith("#")}
+
+
+def test_figures():
+    with Server("--slots", "3") as s:
+        before = metrics_of(s)
+        s.ask(TEXT, {"prompt": "the ", "max_tokens": 7})
+        s.ask(TEXT, {"prompt": 5})
+        after = metrics_of(s)
+        def more(name): return after["wavecoh_" + name] - before["wavecoh_" + name]
+        check("symbols are counted", more("prompt_tokens_total") == 4 and more("tokens_predicted_total") == 7 and more("steps_total") == 10, after)
+        check("and requests", more("requests_total") >= 2 and more("refused_total") == 1, after)
+        raw = busy(s, max_tokens=60000)
+        time.sleep(0.2)
+        slots = s.ask("/slots")[1]
+        check("a slot at work", len(slots) == 3 and [x["is_processing"] for x in slots] == [True, False, False]
+              and slots[0]["prompt_tokens"] == 4 and slots[0]["completion_tokens"] > 0, slots)
+        raw.close()
+        props = s.ask("/props")[1]
+        check("props", props["total_slots"] == 3 and props["model"]["id"] == "chars" and "{messages}" in props["chat_template"]
+              and props["default_generation_settings"]["temperature"] == 0.8, props)
+
+
+def test_tokens():
+    with Server() as s:
+        text = "the moon, \u00e9t\u00e9 and \u20ac\n"
+        tokens = s.ask("/tokenize", {"content": text})[1]["tokens"]
+        check("a token a character", len(tokens) == len(text))
+        check("and back", s.ask("/detokenize", {"tokens": tokens}) == (200, {"content": text}))
+        pieces = s.ask("/tokenize", {"content": text, "with_pieces": True})[1]["tokens"]
+        check("with pieces", [p["id"] for p in pieces] == tokens and "".join(p["piece"] for p in pieces) == text)
+        check("nothing is nothing", s.ask("/tokenize", {"content": ""}) == (200, {"tokens": []}) and s.ask("/detokenize", {"tokens": []}) == (200, {"content": ""}))
+        for path, body, param in (("/tokenize", {}, "content"), ("/tokenize", {"content": 5}, "content"), ("/tokenize", {"content": "\u4e2d"}, "content"),
+                                  ("/tokenize", {"content": "a", "with_pieces": 1}, "with_pieces"), ("/detokenize", {}, "tokens"),
+                                  ("/detokenize", {"tokens": "a"}, "tokens"), ("/detokenize", {"tokens": [99]}, "tokens")):
+            answer = s.ask(path, body)
+            check(f"{path} refuses {body}", is_refusal(answer, 400, "invalid_request_error", None, param), answer)
+    with Server(model="bytes") as s:
+        pieces = s.ask("/tokenize", {"content": "\u00e9", "with_pieces": True})[1]["tokens"]
+        check("pieces of a character are bytes", [p["piece"] for p in pieces] == [[0xc3], [0xa9]], pieces)
+    with Server(model="short") as s:
+        plain = s.ask("/tokenize", {"content": "a" * 100})[1]["tokens"]
+        special = s.ask("/tokenize", {"content": "a" * 100, "add_special": True})[1]["tokens"]
+        check("the start symbol where it is asked for, and no limit of positions", len(plain) == 100 and special[1:] == plain)
+        check("it has no text", s.ask("/detokenize", {"tokens": special})[1]["content"] == "a" * 100)
+
+
+def test_embeddings():
+    import base64
+    import struct
+    with Server() as s:
+        texts = ["the moon pulls the tide", "the moon", "sand"]
+        status, answer = s.ask("/v1/embeddings", {"input": texts, "model": "chars"})
+        rows = [d["embedding"] for d in answer["data"]]
+        check("a row a text", status == 200 and answer["object"] == "list" and [d["index"] for d in answer["data"]] == [0, 1, 2]
+              and all(len(r) == 32 for r in rows) and answer["usage"] == {"prompt_tokens": 35, "total_tokens": 35}, answer)
+        check("of length 1", all(abs(sum(x * x for x in r) - 1) < 1e-5 for r in rows))
+        check("that tells texts apart", rows[0] != rows[1])
+        coded = s.ask("/v1/embeddings", {"input": texts[0], "encoding_format": "base64", "dimensions": 32})[1]["data"][0]["embedding"]
+        floats = struct.unpack("<32f", base64.b64decode(coded, validate=True))
+        check("base64 is the same", max(abs(a - b) for a, b in zip(floats, rows[0])) < 1e-6)
+        last = s.ask("/v1/embeddings", {"input": texts, "pooling": "last"})[1]["data"]
+        check("the last row is another one", last[0]["embedding"] != rows[0])
+        one = s.ask("/v1/embeddings", {"input": "e", "pooling": "last"})[1]["data"][0]["embedding"]
+        check("of one symbol they are the same", one == s.ask("/v1/embeddings", {"input": "e"})[1]["data"][0]["embedding"])
+        # the mean of two symbols is the mean of the rows after each of them
+        for body, code, param in (({}, "missing_required_parameter", "input"), ({"input": 5}, "invalid_type", "input"),
+                                  ({"input": ["a", 5]}, "invalid_type", "input"), ({"input": "a", "dimensions": 5}, "unsupported_value", "dimensions"),
+                                  ({"input": "a", "encoding_format": "int8"}, "invalid_value", "encoding_format"),
+                                  ({"input": "a", "pooling": 1}, "invalid_type", "pooling"), ({"input": "\u4e2d"}, "invalid_value", "input")):
+            answer = s.ask("/v1/embeddings", body)
+            check(f"embeddings refuse {body}", is_refusal(answer, 400, "invalid_request_error", code, param), answer)
+
+
 def test_logprobs():
     import math
     with Server() as s:
@@ -592,7 +721,7 @@ def main():
                 test()
             except Exception as error: # one failure more, and the next test
                 import traceback
-                check(name, False, "".join(traceback.format_exception(error)))
+                check(name, False, "".join(traceback.format_exception(error))[-1000:])
 
 
 try:
