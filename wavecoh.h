@@ -57,7 +57,7 @@
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
      5 running    engine | evaluation | sessions and crowds, sampling | files of models and sessions
-     6 training   trainer | a step | files of trainers
+     6 training   trainer and its data | a step | files of trainers
      7 toolkit    the circle | spectral coherence | resonance memory | attention and weights
 
    OPTIONS, defined before the implementation is included
@@ -582,7 +582,9 @@ typedef struct wcoh_trainer_desc {
     /* ON: gradients of micro-batches are summed in a tree that their number alone decides. Then 1, 2,
        4 .. processes give the same bits, where theirs sum so too: (0 + 1) + (2 + 3). AUTO: OFF */
     wcoh_switch deterministic;
-    uint64_t seed;            /* of the batches and of what is dropped */
+    int replay;       /* tokens that wcoh_trainer_feed remembers; 0: it is not called */
+    double half_life; /* tokens over whose age a fed window's weight halves; 0: all weigh alike */
+    uint64_t seed;    /* of the batches and of what is dropped */
     wcoh_cpu_desc cpu;
     /* NULL: a CPU device of its own, made from `cpu`; else borrowed, must outlive the trainer */
     wcoh_device *device;
@@ -641,6 +643,28 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
    WCOH_E_ARGUMENT (offsets that fall). */
 WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wcoh_sequences *train,
                                                 const wcoh_sequences *val, wcoh_error *error);
+/* Learn from a stream that grows: append tokens to a ring of the last `replay` ones (in at most
+   replay / 8 + 2 sequences), from which windows are drawn from now on, until wcoh_trainer_set_data or
+   _set_sequences gives other data; the validation data stay. What is fed goes on in the sequence of
+   the call before; wcoh_trainer_feed_end ends it, and no window crosses from one into the next. With
+   half_life 0 windows are drawn as from the same sequences set, bit for bit; else a window's last
+   token is drawn with a weight that halves with every half_life tokens of age. A batch that is drawn
+   already stays. Checkpoints hold the ring; a trainer with another `replay` resumes without it, and
+   wcoh_trainer_notice says so. Errors: WCOH_E_TOKEN (nothing is appended), WCOH_E_ARGUMENT where
+   replay is 0. Untrusted input: yes. */
+WCOH_API wcoh_result wcoh_trainer_feed(wcoh_trainer *trainer, const uint32_t *symbols, size_t count,
+                                       wcoh_error *error);
+WCOH_API void wcoh_trainer_feed_end(wcoh_trainer *trainer);    /* NULL is allowed */
+WCOH_API size_t wcoh_trainer_fed(const wcoh_trainer *trainer); /* tokens in the ring */
+/* Learn exactly this now: `times` steps on this sequence alone (2 .. batch x seq + 1 tokens), each one
+   with the gradient of all its targets: a batch of a window where it has up to seq of them. They count as
+   steps of the run, at its rates; no evaluation is due, progress is not called, and a step that
+   wcoh_trainer_run left half done begins again. stats (may be NULL): train_loss is that before the last
+   update. Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_NUMERIC (the updates before stay),
+   WCOH_E_DEVICE. Untrusted input: yes. */
+WCOH_API wcoh_result wcoh_trainer_learn(wcoh_trainer *trainer, const uint32_t *symbols,
+                                        size_t count, int times, wcoh_stats *stats,
+                                        wcoh_error *error);
 /* One whole step: batches, forward, backward, clip, update, and an evaluation where one is due.
    Finishes a step that wcoh_trainer_run left half done. stats may be NULL. WCOH_DONE and nothing
    done where the run was over before the call (stats.done is 1 already after the call that ended it).
@@ -15011,6 +15035,9 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_CHOICE(
         T, deterministic, WCOHI_AUTO,
         "sum micro-batches in a fixed tree: the same bits in 1, 2, 4 .. processes; auto: off"),
+    WCOHI_INT(T, replay, 0, 16, 1 << 28, 0, "tokens remembered of what a program feeds; 0: none"),
+    WCOHI_LIVE_REAL(T, half_life, 0, 1e-3, 1e9, 0,
+                    "age in tokens over which a fed window's weight halves; 0: all weigh alike"),
     WCOHI_SEED(T, seed, "of the batches and of what is dropped"),
 #undef T
 };
@@ -18513,7 +18540,8 @@ WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
    Nothing here knows an architecture: all loops go over the parameter table and field tables. */
 
 #define WCOHI_FORMAT "1"
-#define WCOHI_MOMENTS "adam. muon." /* how names of tensors begin that only a trainer reads */
+#define WCOHI_MOMENTS                                                                              \
+    "adam. muon. replay." /* how names of tensors begin that only a trainer reads */
 
 /* ---- settings as metadata -------------------------------------------------------------------- */
 
@@ -19223,7 +19251,7 @@ WCOH_API wcoh_result wcoh_crowd_load_file(wcoh_crowd *crowd, int id, const char 
 }
 #endif
 
-/* ======== 6 training: trainer ================================================================= */
+/* ======== 6 training: trainer and its data ==================================================== */
 #ifndef WAVECOH_NO_TRAINING
 
 /* By what a text is known again: its length and its XXH64, of tokens of four bytes, lowest first. */
@@ -19270,6 +19298,22 @@ typedef struct wcohi_data {
     size_t windows; /* of which validation chooses */
 } wcohi_data;
 
+/* A stream's last tokens, in sequences of at least two but for the last. Places count from the stream's
+   beginning; only their differences are used, so they may wrap around. */
+typedef struct wcohi_replay {
+    uint32_t *tokens; /* [capacity] a ring; WCOHI_REPLAY_FIRST in the first of each sequence */
+    /* [2, room + 1] where sequences begin, the last entry behind them: where the stream ends. A ring
+       that is written twice, so that what is in use stands side by side. */
+    size_t *starts;
+    size_t capacity, room; /* tokens, sequences that there is place for */
+    size_t next, end;      /* of the next token: in the ring, in the stream */
+    size_t oldest, count;  /* the first sequence's index in starts; sequences */
+    int open;              /* 1: the last one goes on */
+    int drawn;             /* 1: it is what the trainer learns from */
+} wcohi_replay;
+
+#define WCOHI_REPLAY_FIRST 0x80000000u
+
 struct wcoh_trainer {
     wcoh_trainer_desc desc; /* resolved */
     wcoh_model *model;
@@ -19277,6 +19321,7 @@ struct wcoh_trainer {
     wcohi_run run;
     uint32_t *tokens, *targets; /* [batch, seq] of the run under way */
     wcohi_data train, val;
+    wcohi_replay replay;
     wcohi_train_state state;
     wcohi_phase phase;
     wcoh_rng rng;       /* state.rng plus what the step under way has drawn */
@@ -19378,6 +19423,10 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
     if (model && desc->phase_noise > 0 && !wcohi_has_phases(model))
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "phase_noise is set: no layer of the model has phasors or oscillators");
+    if (desc->replay > 0 && desc->replay <= desc->seq)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "replay is %d: one window of seq %d needs %d tokens", desc->replay,
+                          desc->seq, desc->seq + 1);
     return desc->device ? WCOH_OK : wcohi_cpu_desc_check(&desc->cpu, error);
 }
 
@@ -19413,13 +19462,20 @@ WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_tra
     wcoh_real *branches = WCOHI_TAKE(
         arena, wcohi_mul((size_t)wcohi_branches(desc), engine->trained_reals), wcoh_real);
     wcohi_engine measured;
+    wcohi_replay replay;
     memset(&measured, 0, sizeof measured);
+    memset(&replay, 0, sizeof replay);
+    replay.capacity = (size_t)desc->replay;
+    replay.room = replay.capacity / 8 + 2;
+    replay.tokens = WCOHI_TAKE(arena, replay.capacity, uint32_t);
+    replay.starts = WCOHI_TAKE(arena, desc->replay ? 2 * (replay.room + 1) : 0, size_t);
     wcohi_engine_layout(trainer ? &trainer->engine : &measured, arena, engine);
     if (!trainer) return NULL;
     trainer->desc = *desc;
     trainer->tokens = tokens;
     trainer->targets = targets;
     trainer->branches = branches;
+    trainer->replay = replay;
     return trainer;
 }
 
@@ -19647,6 +19703,7 @@ static void wcohi_data_text(wcohi_data *data, const uint32_t *tokens, size_t cou
 /* The trainer has its data. */
 static void wcohi_trainer_data_set(wcoh_trainer *trainer)
 {
+    trainer->replay.drawn = 0;
     trainer->text_mark = wcohi_mark_of(&trainer->train);
     trainer->val_mark = wcohi_mark_of(&trainer->val);
     wcohi_trainer_meet(trainer);
@@ -19719,16 +19776,15 @@ static size_t wcohi_sequence_draw(const wcohi_data *data, int seq, wcoh_rng *rng
     }
 }
 
-/* Where a window begins; *there of its targets exist. */
-static const uint32_t *wcohi_window_draw(const wcohi_data *data, int seq, wcoh_rng *rng,
-                                         size_t *there)
+/* Where a window begins, in tokens behind the first of all; *there of its targets exist. */
+static size_t wcohi_window_place(const wcohi_data *data, int seq, wcoh_rng *rng, size_t *there)
 {
     const wcoh_sequences *s = &data->sequences;
     size_t index = s->count > 1 ? wcohi_sequence_draw(data, seq, rng) : 0;
     size_t length = wcohi_sequence_length(s, index), start = 0;
     if (length > (size_t)seq) start = (size_t)wcohi_rng_below(rng, length - (size_t)seq);
     *there = WCOHI_MIN(length - 1, (size_t)seq);
-    return s->tokens + s->offsets[index] + start;
+    return s->offsets[index] - s->offsets[0] + start;
 }
 
 /* The same for window `index` of `windows` of a validation. */
@@ -19750,6 +19806,154 @@ static void wcohi_trainer_window(wcoh_trainer *trainer, int row, const uint32_t 
     size_t at = (size_t)row * (size_t)trainer->desc.seq;
     wcohi_window_put(trainer->tokens + at, trainer->targets + at, trainer->desc.seq, text, there);
 }
+
+/* ---- a stream that grows --------------------------------------------------------------------- */
+
+/* Entry `index` of those in use. */
+static void wcohi_replay_start(wcohi_replay *replay, size_t index, size_t place)
+{
+    size_t ring = replay->room + 1, at = (replay->oldest + index) % ring;
+    replay->starts[at] = replay->starts[at + ring] = place;
+}
+
+static void wcohi_replay_drop(wcohi_replay *replay)
+{
+    replay->oldest = (replay->oldest + 1) % (replay->room + 1);
+    replay->count--;
+}
+
+/* The oldest token gives way, and where only one is left of its sequence, that too. */
+static void wcohi_replay_forget(wcohi_replay *replay)
+{
+    const size_t *starts = replay->starts + replay->oldest;
+    if (starts[1] - starts[0] > 2 || (replay->count == 1 && replay->open))
+        wcohi_replay_start(replay, 0, starts[0] + 1);
+    else wcohi_replay_drop(replay);
+}
+
+static size_t wcohi_replay_held(const wcohi_replay *replay)
+{
+    return replay->count ? replay->end - replay->starts[replay->oldest] : 0;
+}
+
+static void wcohi_replay_put(wcohi_replay *replay, uint32_t token)
+{
+    int first = !replay->open;
+    if (wcohi_replay_held(replay) == replay->capacity) wcohi_replay_forget(replay);
+    if (first && replay->count == replay->room) wcohi_replay_drop(replay);
+    replay->tokens[replay->next] = first ? token | WCOHI_REPLAY_FIRST : token;
+    if (first) wcohi_replay_start(replay, replay->count++, replay->end);
+    replay->open = 1;
+    replay->next = (replay->next + 1) % replay->capacity;
+    wcohi_replay_start(replay, replay->count, ++replay->end);
+}
+
+/* A sequence of one token predicts nothing: it is as if it had not been. */
+static void wcohi_replay_close(wcohi_replay *replay)
+{
+    const size_t *last = replay->starts + replay->oldest + replay->count - 1;
+    if (!replay->open) return;
+    replay->open = 0;
+    if (last[1] - last[0] > 1) return;
+    replay->end--;
+    replay->next = (replay->next + replay->capacity - 1) % replay->capacity;
+    replay->count--;
+}
+
+/* The trainer learns from what is in the ring: all sequences of two tokens and more. */
+static void wcohi_replay_use(wcoh_trainer *trainer)
+{
+    wcohi_replay *replay = &trainer->replay;
+    wcohi_data *data = &trainer->train;
+    const size_t *starts = replay->starts + replay->oldest;
+    size_t count = replay->count;
+    if (count > 0 && starts[count] - starts[count - 1] < 2) count--;
+    memset(data, 0, sizeof *data);
+    data->sequences.count = count;
+    data->sequences.offsets = starts;
+    data->sequences.tokens = replay->tokens;
+    if (count > 0) data->size = starts[count] - starts[0];
+    replay->drawn = 1;
+    memset(&trainer->text_mark, 0, sizeof trainer->text_mark);
+    trainer->state.text = trainer->text_mark; /* a stream is not known again */
+}
+
+/* A window that ends `age` tokens before the newest, age having density 2^(-age / half_life); the first
+   one of a sequence that is not so long before its beginning. */
+static size_t wcohi_window_recent(const wcohi_data *data, int seq, double half_life, wcoh_rng *rng,
+                                  size_t *there)
+{
+    const wcoh_sequences *s = &data->sequences;
+    double size = (double)data->size, all = 1 - exp2(-size / half_life);
+    double age = -half_life * log2(1 - wcoh_rng_uniform(rng) * all);
+    size_t last = data->size - 1 - (size_t)WCOHI_CLAMP(age, 0.0, size - 1);
+    size_t index = wcohi_sequence_at(s, last), length = wcohi_sequence_length(s, index);
+    size_t begin = s->offsets[index] - s->offsets[0], start;
+    start = last - begin > (size_t)seq ? last - begin - (size_t)seq : 0;
+    *there = WCOHI_MIN(length - 1 - start, (size_t)seq);
+    return begin + start;
+}
+
+/* Where the next window of the training data begins, as wcohi_window_place has it. */
+static size_t wcohi_trainer_draw(wcoh_trainer *trainer, size_t *there)
+{
+    const wcohi_data *data = &trainer->train;
+    double half_life = trainer->replay.drawn ? trainer->desc.half_life : 0;
+    if (half_life > 0)
+        return wcohi_window_recent(data, trainer->desc.seq, half_life, &trainer->rng, there);
+    return wcohi_window_place(data, trainer->desc.seq, &trainer->rng, there);
+}
+
+/* The same as wcohi_trainer_window, from the ring. */
+static void wcohi_replay_window(wcoh_trainer *trainer, int row, size_t place, size_t there)
+{
+    const wcohi_replay *replay = &trainer->replay;
+    size_t held = replay->end - trainer->train.sequences.offsets[0], i;
+    size_t seq = (size_t)trainer->desc.seq, at = (size_t)row * seq;
+    uint32_t *tokens = trainer->tokens + at, *targets = trainer->targets + at;
+    place = (replay->next + replay->capacity - held + place) % replay->capacity;
+    for (i = 0; i <= there; i++) {
+        uint32_t token = replay->tokens[(place + i) % replay->capacity] & ~WCOHI_REPLAY_FIRST;
+        if (i < there) tokens[i] = token;
+        if (i > 0) targets[i - 1] = token;
+    }
+    for (i = there; i < seq; i++) {
+        tokens[i] = 0;
+        targets[i] = WCOH_TARGET_NONE;
+    }
+}
+
+WCOH_API wcoh_result wcoh_trainer_feed(wcoh_trainer *trainer, const uint32_t *symbols, size_t count,
+                                       wcoh_error *error)
+{
+    size_t i;
+    wcoh_result result;
+    if (!trainer || (!symbols && count > 0))
+        return wcohi_null(trainer ? "symbols" : "trainer", error);
+    if (trainer->replay.capacity == 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "replay is 0: this trainer was made without a memory of what it is fed");
+    result = wcohi_tokens_check(symbols, count, trainer->model->desc.vocab, "fed", error);
+    if (result) return result;
+    i = count > trainer->replay.capacity ? count - trainer->replay.capacity : 0;
+    for (; i < count; i++) wcohi_replay_put(&trainer->replay, symbols[i]);
+    wcohi_replay_use(trainer);
+    return WCOH_OK;
+}
+
+WCOH_API void wcoh_trainer_feed_end(wcoh_trainer *trainer)
+{
+    if (!trainer || !trainer->replay.open) return;
+    wcohi_replay_close(&trainer->replay);
+    if (trainer->replay.drawn) wcohi_replay_use(trainer);
+}
+
+WCOH_API size_t wcoh_trainer_fed(const wcoh_trainer *trainer)
+{
+    return trainer ? wcohi_replay_held(&trainer->replay) : 0;
+}
+
+/* ---- a batch is made ready ------------------------------------------------------------------- */
 
 static void wcohi_run_prepare(wcoh_trainer *trainer, int batch, int backward)
 {
@@ -19943,8 +20147,7 @@ static void wcohi_trainer_report(wcoh_trainer *trainer, int evaluated, int impro
 static void wcohi_windows_pass(wcoh_trainer *trainer, int micros)
 {
     size_t there, left = (size_t)micros * (size_t)trainer->desc.batch;
-    for (; left > 0; left--, trainer->counted += there)
-        wcohi_window_draw(&trainer->train, trainer->desc.seq, &trainer->rng, &there);
+    for (; left > 0; left--, trainer->counted += there) wcohi_trainer_draw(trainer, &there);
 }
 
 static void wcohi_unit_batch(wcoh_trainer *trainer)
@@ -19954,8 +20157,10 @@ static void wcohi_unit_batch(wcoh_trainer *trainer)
     size_t there, counted = 0;
     if (trainer->micro == 0) wcohi_windows_pass(trainer, desc->rank * micros);
     for (row = 0; row < batch; row++, counted += there) {
-        const uint32_t *text = wcohi_window_draw(&trainer->train, seq, &trainer->rng, &there);
-        wcohi_trainer_window(trainer, row, text, there);
+        const wcoh_sequences *train = &trainer->train.sequences;
+        size_t place = wcohi_trainer_draw(trainer, &there);
+        if (trainer->replay.drawn) wcohi_replay_window(trainer, row, place, there);
+        else wcohi_trainer_window(trainer, row, train->tokens + train->offsets[0] + place, there);
     }
     wcohi_run_prepare(trainer, batch, 1);
     wcohi_run_noise(trainer);
@@ -20341,7 +20546,7 @@ static wcoh_result wcohi_trainer_work(wcoh_trainer *trainer, uint64_t steps, dou
     wcoh_result result = WCOH_DONE;
     if (!trainer->train.size)
         return wcohi_fail(error, WCOH_E_DATA,
-                          "the trainer has no data: call wcoh_trainer_set_data first");
+                          "the trainer has no data: call wcoh_trainer_set_data or _feed first");
     trainer->goal = steps;
     trainer->stop = 0;
     trainer->until = until;
@@ -20443,6 +20648,52 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
     return result;
 }
 
+/* One update with the gradient of the batch that stands in trainer->tokens. */
+static wcoh_result wcohi_learn_once(wcoh_trainer *trainer, int batch, int seq, size_t counted,
+                                    wcoh_error *error)
+{
+    double loss = 0;
+    wcoh_result result = wcohi_trainer_batch(trainer, trainer->tokens, trainer->targets, batch, seq,
+                                             1, &loss, error);
+    if (!result) result = wcoh_trainer_update(trainer, NULL, error);
+    if (result) return result;
+    trainer->state.train_loss = loss;
+    trainer->state.tokens += (uint64_t)counted;
+    wcohi_trainer_settle(trainer);
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_trainer_learn(wcoh_trainer *trainer, const uint32_t *symbols,
+                                        size_t count, int times, wcoh_stats *stats,
+                                        wcoh_error *error)
+{
+    size_t most, at, there;
+    int i, seq, batch;
+    const double start = wcohi_seconds();
+    wcoh_result result;
+    if (!trainer || !symbols) return wcohi_null(trainer ? "symbols" : "trainer", error);
+    most = (size_t)trainer->desc.batch * (size_t)trainer->desc.seq + 1;
+    if (count < 2 || count > most)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "count is %llu: allowed are 2 to batch x seq + 1, %llu",
+                          (unsigned long long)count, (unsigned long long)most);
+    if (times < 0) return wcohi_fail(error, WCOH_E_ARGUMENT, "times is %d: it is negative", times);
+    result = wcohi_tokens_check(symbols, count, trainer->model->desc.vocab, "input", error);
+    if (result) return result;
+    seq = (int)WCOHI_MIN(count - 1, (size_t)trainer->desc.seq);
+    wcohi_trainer_rewind(trainer); /* the buffers are wanted */
+    for (batch = 0, at = 0; at < count - 1; batch++, at += there) {
+        there = WCOHI_MIN(count - 1 - at, (size_t)seq);
+        wcohi_window_put(trainer->tokens + (size_t)batch * (size_t)seq,
+                         trainer->targets + (size_t)batch * (size_t)seq, seq, symbols + at, there);
+    }
+    for (i = 0; !result && i < times; i++)
+        result = wcohi_learn_once(trainer, batch, seq, count - 1, error);
+    trainer->state.seconds += wcohi_seconds() - start;
+    if (stats) wcoh_trainer_stats(trainer, stats);
+    return result;
+}
+
 WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int index)
 {
     const wcohi_param_row *row;
@@ -20489,6 +20740,25 @@ WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error)
 
 static wcoh_model *wcohi_trainer_model(wcoh_trainer *trainer) { return trainer->model; }
 static wcohi_train_state *wcohi_trainer_state(wcoh_trainer *trainer) { return &trainer->state; }
+static wcohi_replay *wcohi_trainer_replay(wcoh_trainer *trainer) { return &trainer->replay; }
+
+/* The ring is that of a file, [capacity] as it stands there, of which `held` tokens end before `next`.
+   They are read ahead of where they are put. */
+static void wcohi_trainer_refed(wcoh_trainer *trainer, size_t next, size_t held, int open)
+{
+    wcohi_replay *replay = &trainer->replay;
+    size_t i, from = (next + replay->capacity - held) % replay->capacity;
+    replay->oldest = replay->count = 0;
+    replay->open = 0;
+    replay->next = from;
+    for (i = 0; i < held; i++) {
+        uint32_t token = replay->tokens[(from + i) % replay->capacity];
+        if (token & WCOHI_REPLAY_FIRST) wcohi_replay_close(replay);
+        wcohi_replay_put(replay, token & ~WCOHI_REPLAY_FIRST);
+    }
+    if (!open) wcohi_replay_close(replay);
+    if (replay->drawn) wcohi_replay_use(trainer);
+}
 
 /* Moments of parameter `index` that a checkpoint keeps: AdamW's two, Muon's one, none of a frozen
    one. */
@@ -20516,6 +20786,15 @@ static wcoh_result wcohi_trainer_put_moment(wcoh_trainer *trainer, int index, in
                                                  row->offset, values, row->count, error);
 }
 
+/* The file's ring has another size. */
+WCOHI_COLD void wcohi_trainer_unfed(wcoh_trainer *trainer, uint64_t there)
+{
+    size_t used = strlen(trainer->notice);
+    snprintf(trainer->notice + used, sizeof trainer->notice - used,
+             "%swhat was fed is not kept: replay is %d here and %llu in the file", used ? "; " : "",
+             trainer->desc.replay, (unsigned long long)there);
+}
+
 /* After a resume wrote the model's parameters and the state, of a run with the settings `before`:
    stand at the beginning of the next step. An evaluation that was due is dropped where the data at
    hand have no validation text. */
@@ -20537,14 +20816,27 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, const wcoh_trai
 /* ---- trainer --------------------------------------------------------------------------------- */
 
 /* The parameters, then the moments of each trained one: adam.m.NAME and adam.v.NAME, or of what is
-   Muon's muon.m.NAME. A device's moments are fetched once: they lie in one array, at the places that
+   Muon's muon.m.NAME, and what was fed: replay.ring, its places in the metadata. A device's moments are fetched once: they lie in one array, at the places that
    the parameters have in theirs. */
 typedef struct wcohi_trainer_view {
     wcoh_trainer *trainer;
     wcoh_model *model;
     wcoh_real *origin, *moment[2]; /* of the first trained parameter */
     int at, before;                /* the last row asked for its moments, moments before its own */
+    int ring;                      /* number of the tensor with what was fed; -1: there is none */
 } wcohi_trainer_view;
+
+WCOHI_COLD int wcohi_ring_accept(void *data, const void *object, int index)
+{
+    const wcohi_trainer_view *view = (const wcohi_trainer_view *)object;
+    const uint32_t *tokens = (const uint32_t *)data;
+    uint32_t vocab = (uint32_t)wcoh_model_get_desc(view->model)->vocab;
+    size_t i, count = wcohi_trainer_replay(view->trainer)->capacity;
+    (void)index;
+    for (i = 0; i < count; i++)
+        if ((tokens[i] & ~WCOHI_REPLAY_FIRST) >= vocab) return 0;
+    return 1;
+}
 
 /* The parameter of tensor `index` of the list; *moment: 0 is its m, 1 its v, -1 itself. The list is
    walked in order: a moment's row is the last one's or soon behind it. */
@@ -20569,7 +20861,16 @@ WCOHI_COLD void wcohi_trainer_tensor(const void *object, int index, wcohi_file_t
 {
     wcohi_trainer_view *view = (wcohi_trainer_view *)(uintptr_t)object; /* for its place */
     wcoh_param param;
-    int moment, row = wcohi_trainer_param(view, index, &param, &moment);
+    int moment, row;
+    if (index == view->ring) {
+        const wcohi_replay *replay = wcohi_trainer_replay(view->trainer);
+        wcohi_tensor_init(tensor, WCOHI_OF_U32, replay->tokens, replay->capacity);
+        strcpy(tensor->name, "replay.ring");
+        tensor->maximum = (double)UINT32_MAX;
+        tensor->accept = wcohi_ring_accept;
+        return;
+    }
+    row = wcohi_trainer_param(view, index, &param, &moment);
     if (moment < 0) {
         wcohi_model_tensor(view->model, row, tensor);
         return;
@@ -20588,7 +20889,13 @@ WCOHI_COLD wcoh_result wcohi_trainer_put(const void *object, int index, const vo
 {
     wcohi_trainer_view *view = (wcohi_trainer_view *)(uintptr_t)object;
     wcoh_param param;
-    int moment, row = wcohi_trainer_param(view, index, &param, &moment);
+    int moment, row;
+    if (index == view->ring) {
+        const wcohi_replay *replay = wcohi_trainer_replay(view->trainer);
+        memcpy(replay->tokens, data, replay->capacity * sizeof *replay->tokens);
+        return WCOH_OK;
+    }
+    row = wcohi_trainer_param(view, index, &param, &moment);
     if (moment >= 0)
         return wcohi_trainer_put_moment(view->trainer, row, moment, (const wcoh_real *)data, error);
     memcpy(param.data, data, param.count * sizeof *param.data);
@@ -20733,6 +21040,7 @@ WCOHI_COLD void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
 {
     const wcohi_trainer_view *view = (const wcohi_trainer_view *)object;
     const wcohi_train_state *state = wcohi_trainer_state(view->trainer);
+    const wcohi_replay *replay;
     char text[80];
     int i;
     wcohi_put_kind(sink, "trainer");
@@ -20743,6 +21051,41 @@ WCOHI_COLD void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
         wcohi_put_value(sink, "", wcohi_state_fields[i].name, text);
     }
     wcohi_put_rng(sink, "train.", &state->rng);
+    if (view->ring < 0) return;
+    replay = wcohi_trainer_replay(view->trainer);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)replay->next);
+    wcohi_put_value(sink, "replay.", "next", text);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)wcohi_replay_held(replay));
+    wcohi_put_value(sink, "replay.", "held", text);
+    wcohi_put_value(sink, "replay.", "open", replay->open ? "1" : "0");
+    wcohi_put_value(sink, "replay.", "drawn", replay->drawn ? "1" : "0");
+}
+
+/* Where the ring of a file begins and ends. */
+typedef struct wcohi_ring_note {
+    uint64_t next, held, open, drawn;
+} wcohi_ring_note;
+
+static wcoh_result wcohi_note_ring(const wcoh_tensors *t, size_t capacity, wcohi_ring_note *note,
+                                   wcoh_error *error)
+{
+    const struct {
+        const char *name;
+        uint64_t *value, most;
+    } keys[] = {{"replay.next", &note->next, capacity - 1},
+                {"replay.held", &note->held, capacity},
+                {"replay.open", &note->open, 1},
+                {"replay.drawn", &note->drawn, 1}};
+    int i;
+    for (i = 0; i < WCOHI_COUNT(keys); i++) {
+        const char *text;
+        wcoh_result result = wcohi_note_text(t, keys[i].name, &text, error);
+        if (result) return result;
+        if (!wcohi_parse_u64(text, keys[i].value) || *keys[i].value > keys[i].most)
+            return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file is more than its ring has",
+                              keys[i].name);
+    }
+    return WCOH_OK;
 }
 
 static wcoh_result wcohi_note_state(const wcoh_tensors *t, wcohi_train_state *state,
@@ -20783,6 +21126,8 @@ WCOHI_COLD wcoh_result wcohi_trainer_contents(wcoh_trainer *trainer, wcohi_train
                               "the moments are not to be had from the device");
     contents->object = view;
     contents->count = params + moments;
+    view->ring = -1;
+    if (wcohi_trainer_replay(trainer)->capacity) view->ring = contents->count++;
     contents->tensor = wcohi_trainer_tensor;
     contents->notes = wcohi_trainer_notes;
     contents->put = wcohi_trainer_put;
@@ -20825,6 +21170,15 @@ static wcoh_result wcohi_note_optimizer(const wcoh_tensors *t, const wcoh_traine
                       here, there ? wcohi_shown(there, shown) : "adamw");
 }
 
+/* Of the ring in a file; 0: it has none. */
+static uint64_t wcohi_ring_tokens(const wcoh_tensors *t)
+{
+    wcoh_tensor_info info;
+    int index = wcoh_tensors_find(t, "replay.ring");
+    if (index < 0 || wcoh_tensors_info(t, index, &info, NULL)) return 0;
+    return info.count;
+}
+
 WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_tensors *t,
                                              const wcoh_memory *hooks, wcoh_error *error)
 {
@@ -20832,6 +21186,9 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     wcohi_train_state state;
     wcohi_trainer_view view;
     wcohi_contents contents;
+    wcohi_ring_note note;
+    uint64_t fed;
+    int ring;
     wcoh_result result = wcohi_note_kind(t, "trainer", "trainer", error);
     memset(&state, 0, sizeof state);
     if (!result)
@@ -20841,10 +21198,21 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     if (!result) result = wcohi_note_state(t, &state, error);
     if (!result) result = wcohi_state_check(&state, error);
     if (!result) result = wcohi_trainer_contents(trainer, &view, &contents, error);
-    if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
+    if (result) return result;
+    fed = wcohi_ring_tokens(t);
+    ring = view.ring >= 0 && fed == wcohi_trainer_replay(trainer)->capacity;
+    if (view.ring >= 0 && !ring) contents.count--;
+    if (ring) result = wcohi_note_ring(t, (size_t)fed, &note, error);
+    if (!result) result = wcohi_load(t, &contents, "replay.", 1, hooks, error);
     if (result) return result;
     *wcohi_trainer_state(trainer) = state;
-    return wcohi_trainer_restored(trainer, &before, error);
+    if (ring) {
+        wcohi_trainer_refed(trainer, (size_t)note.next, (size_t)note.held, (int)note.open);
+        if (note.drawn) wcohi_replay_use(trainer);
+    }
+    result = wcohi_trainer_restored(trainer, &before, error);
+    if (fed && !ring) wcohi_trainer_unfed(trainer, fed);
+    return result;
 }
 
 WCOH_API wcoh_result wcoh_trainer_resume(wcoh_trainer *trainer, const wcoh_io *io,

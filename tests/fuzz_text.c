@@ -122,7 +122,7 @@ static void use_sequences(const uint8_t *data, size_t size)
         for (k = offsets[i]; k < offsets[i + 1]; k++) REQUIRE(seen[k] == (k > offsets[i]));
     wcohi_data_texts(&all, &s, seq);
     for (i = 0; i < 64; i++) {
-        size_t at = (size_t)(wcohi_window_draw(&all, seq, &rng, &there) - tokens);
+        size_t at = wcohi_window_place(&all, seq, &rng, &there);
         size_t of = wcohi_sequence_at(&s, at);
         REQUIRE(there >= 1 && there <= (size_t)seq && at + there < offsets[of + 1]);
         REQUIRE(there == (size_t)seq || (at == offsets[of] && at + there + 1 == offsets[of + 1]));

@@ -290,6 +290,13 @@ static void trainer_calls_need_their_pointers(void)
     REFUSE(wcoh_trainer_set_sequences, NULL, &sequences, &sequences);
     REFUSE(wcoh_trainer_set_sequences, trainer, NULL, &sequences);
     ALLOW(wcoh_trainer_set_sequences, trainer, &sequences, NULL);
+    REFUSE(wcoh_trainer_feed, NULL, tokens, 4);
+    REFUSE(wcoh_trainer_feed, trainer, NULL, 4);
+    CALL(wcoh_trainer_feed_end, NULL);
+    CHECK(CALL(wcoh_trainer_fed, NULL) == 0);
+    REFUSE(wcoh_trainer_learn, NULL, tokens, 4, 1, &stats);
+    REFUSE(wcoh_trainer_learn, trainer, NULL, 4, 1, &stats);
+    ALLOW(wcoh_trainer_learn, trainer, tokens, 4, 0, NULL);
     REFUSE(wcoh_trainer_step, NULL, &stats);
     ALLOW(wcoh_trainer_step, trainer, NULL);
     REFUSE(wcoh_trainer_run, NULL, 1.0, &stats);

@@ -87,8 +87,7 @@ static void drawn_windows_cross_no_boundary_and_reach_all_alike(void)
     int draw, wrong = 0;
     wcohi_data_texts(&data, &s, SEQ);
     for (draw = 0; draw < DRAWS; draw++) {
-        const uint32_t *text = wcohi_window_draw(&data, SEQ, &rng, &there);
-        size_t at = (size_t)(text - tokens), of = wcohi_sequence_at(&s, at);
+        size_t at = wcohi_window_place(&data, SEQ, &rng, &there), of = wcohi_sequence_at(&s, at);
         wrong += at + there >= offsets[of + 1] || there < 1 || there > SEQ;
         wrong += there < SEQ && (at != offsets[of] || there != lengths[of] - 1);
         for (k = 1; k <= there; k++) drawn[at + k]++;

@@ -1,0 +1,531 @@
+/* Learning while it runs: what is fed, in a ring with boundaries; what is learnt at once.
+   cc -O2 -o test_live tests/test_live.c -lm -lpthread */
+#define WAVECOH_SCALAR
+#define WAVECOH_IMPLEMENTATION
+#include "../wavecoh.h"
+#include "test.h"
+#include "support.h"
+
+enum { VOCAB = 11, SEQ = 6, BATCH = 3, TOKENS = 300 };
+static const char small[] = "vocab=11 bands=6 heads=3 layers=2 maestro=4 seed=3";
+static uint32_t tokens[TOKENS];
+static wcoh_error error;
+
+static wcoh_trainer_desc small_trainer(int replay)
+{
+    wcoh_trainer_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = BATCH;
+    desc.seq = SEQ;
+    desc.steps = 12;
+    desc.warmup = 2;
+    desc.replay = replay;
+    desc.cpu.threads = 1;
+    return desc;
+}
+
+typedef struct pupil {
+    wcoh_model *model;
+    wcoh_trainer *trainer;
+} pupil;
+
+static pupil pupil_of(const wcoh_trainer_desc *desc)
+{
+    pupil p;
+    wcoh_model_desc model = model_desc_of(small);
+    p.model = model_of(&model);
+    p.trainer = NULL;
+    CHECK_SAY(wcoh_trainer_create(&p.trainer, p.model, desc, &error) == WCOH_OK, "%s", error.text);
+    return p;
+}
+
+static void pupil_close(pupil *p)
+{
+    wcoh_trainer_destroy(p->trainer);
+    wcoh_model_destroy(p->model);
+}
+
+static void feed(wcoh_trainer *trainer, const uint32_t *symbols, size_t count)
+{
+    CHECK_SAY(wcoh_trainer_feed(trainer, symbols, count, &error) == WCOH_OK, "%s", error.text);
+}
+
+static void run(wcoh_trainer *trainer)
+{
+    CHECK_SAY(wcoh_trainer_run(trainer, -1, NULL, &error) == WCOH_OK, "%s", error.text);
+}
+
+/* ---- equal bits ------------------------------------------------------------------------------ */
+
+/* Piece by piece or at once, with a ring that is just long enough or longer. */
+static void a_fed_text_is_a_text_to_the_bit(void)
+{
+    int replay;
+    for (replay = TOKENS; replay <= 1000; replay += 700) {
+        wcoh_trainer_desc given = small_trainer(0), desc = small_trainer(replay);
+        pupil a = pupil_of(&given), b = pupil_of(&desc);
+        size_t at;
+        CHECK(wcoh_trainer_set_data(a.trainer, tokens, TOKENS, NULL, 0, NULL) == WCOH_OK);
+        for (at = 0; at < TOKENS; at += 25) feed(b.trainer, tokens + at, 25);
+        CHECK(wcoh_trainer_fed(b.trainer) == TOKENS);
+        run(a.trainer);
+        run(b.trainer);
+        CHECK(same_parameters(a.model, b.model));
+        pupil_close(&a);
+        pupil_close(&b);
+    }
+}
+
+/* What is older than the ring is forgotten, wherever in it the newest token stands. */
+static void a_full_ring_is_its_last_tokens(void)
+{
+    wcoh_trainer_desc given = small_trainer(0), desc = small_trainer(70);
+    pupil a = pupil_of(&given), b = pupil_of(&desc), c = pupil_of(&desc);
+    CHECK(wcoh_trainer_set_data(a.trainer, tokens + TOKENS - 70, 70, NULL, 0, NULL) == WCOH_OK);
+    feed(b.trainer, tokens, 123);
+    feed(b.trainer, tokens + 123, TOKENS - 123);
+    feed(c.trainer, tokens, TOKENS); /* much more than there is room for at once */
+    CHECK(wcoh_trainer_fed(b.trainer) == 70 && wcoh_trainer_fed(c.trainer) == 70);
+    run(a.trainer);
+    run(b.trainer);
+    run(c.trainer);
+    CHECK(same_parameters(a.model, b.model) && same_parameters(a.model, c.model));
+    pupil_close(&a);
+    pupil_close(&b);
+    pupil_close(&c);
+}
+
+static void fed_sequences_are_sequences_to_the_bit(void)
+{
+    static const size_t ends[] = {0, 2, 42, 48, 55, 63, 66, 161, TOKENS};
+    enum { COUNT = sizeof ends / sizeof *ends - 1 };
+    wcoh_trainer_desc given = small_trainer(0), desc = small_trainer(512);
+    pupil a = pupil_of(&given), b = pupil_of(&desc);
+    wcoh_sequences s;
+    size_t i;
+    s.count = COUNT;
+    s.offsets = ends;
+    s.tokens = tokens;
+    CHECK(wcoh_trainer_set_sequences(a.trainer, &s, NULL, NULL) == WCOH_OK);
+    for (i = 0; i < COUNT; i++) {
+        feed(b.trainer, tokens + ends[i], ends[i + 1] - ends[i]);
+        wcoh_trainer_feed_end(b.trainer);
+        wcoh_trainer_feed_end(b.trainer); /* of nothing */
+    }
+    run(a.trainer);
+    run(b.trainer);
+    CHECK(same_parameters(a.model, b.model));
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* The latest of the two calls says what is learnt; validation stays. */
+static void data_set_after_feeding_counts(void)
+{
+    wcoh_trainer_desc given = small_trainer(0), desc = small_trainer(100);
+    pupil a = pupil_of(&given), b = pupil_of(&desc);
+    double x = 0, y = 0;
+    CHECK(wcoh_trainer_set_data(a.trainer, tokens, 99, tokens + 99, 99, NULL) == WCOH_OK);
+    feed(b.trainer, tokens + 7, 50);
+    CHECK(wcoh_trainer_set_data(b.trainer, tokens, 99, tokens + 99, 99, NULL) == WCOH_OK);
+    run(a.trainer);
+    run(b.trainer);
+    CHECK(same_parameters(a.model, b.model));
+    feed(b.trainer, tokens + 57, 50);
+    CHECK(wcoh_trainer_fed(b.trainer) == 100);
+    CHECK(wcoh_trainer_evaluate(a.trainer, &x, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_evaluate(b.trainer, &y, NULL) == WCOH_OK);
+    CHECK(x == y && x > 0);
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* ---- the ring -------------------------------------------------------------------------------- */
+
+/* The same rules with lists: sequences [n] of lengths, all tokens behind each other. */
+typedef struct plain {
+    uint32_t tokens[4096];
+    size_t lengths[4096], count, size;
+    int open;
+} plain;
+
+static void plain_drop(plain *p, size_t some)
+{
+    memmove(p->tokens, p->tokens + some, (p->size - some) * sizeof *p->tokens);
+    p->size -= some;
+    p->lengths[0] -= some;
+    if (p->lengths[0] > 0) return;
+    memmove(p->lengths, p->lengths + 1, --p->count * sizeof *p->lengths);
+}
+
+static void plain_put(plain *p, uint32_t token, size_t capacity)
+{
+    if (p->size == capacity)
+        plain_drop(p, p->lengths[0] > 2 || (p->count == 1 && p->open) ? 1 : p->lengths[0]);
+    if (!p->open && p->count == capacity / 8 + 2) plain_drop(p, p->lengths[0]);
+    if (!p->open) p->lengths[p->count++] = 0;
+    p->open = 1;
+    p->lengths[p->count - 1]++;
+    p->tokens[p->size++] = token;
+}
+
+static void plain_end(plain *p)
+{
+    if (p->open && p->lengths[p->count - 1] == 1) p->count--, p->size--;
+    p->open = 0;
+}
+
+/* Every window that can be drawn is one of the lists. */
+static int same_ring(wcoh_trainer *trainer, const plain *p)
+{
+    const wcohi_replay *r = &trainer->replay;
+    const wcohi_data *data = &trainer->train;
+    size_t i, at, count = p->count;
+    if (count > 0 && p->lengths[count - 1] < 2) count--;
+    if (wcoh_trainer_fed(trainer) != p->size || data->sequences.count != count) return 0;
+    for (i = at = 0; i < count; at += p->lengths[i++])
+        if (data->sequences.offsets[i] - data->sequences.offsets[0] != at) return 0;
+    if (count > 0 &&
+        (data->size != at || data->sequences.offsets[count] - data->sequences.offsets[0] != at))
+        return 0;
+    for (i = 0; i < p->size; i++) {
+        size_t place = (r->next + r->capacity - p->size + i) % r->capacity;
+        if ((r->tokens[place] & ~WCOHI_REPLAY_FIRST) != p->tokens[i]) return 0;
+    }
+    return 1;
+}
+
+static void the_ring_keeps_the_last_of_whatever_comes(void)
+{
+    static const int capacities[] = {16, 17, 40, 200};
+    static plain p;
+    int k, i;
+    for (k = 0; k < 4; k++) {
+        wcoh_trainer_desc desc = small_trainer(capacities[k]);
+        pupil a = pupil_of(&desc);
+        wcoh_rng rng = wcoh_rng_seed((uint64_t)k);
+        memset(&p, 0, sizeof p);
+        for (i = 0; i < 4000; i++) {
+            uint32_t token = (uint32_t)(wcoh_rng_next(&rng) % VOCAB);
+            /* sometimes many short ones, sometimes none ends for long */
+            int often = i / 500 % 2 ? 3 : 40;
+            feed(a.trainer, &token, 1);
+            plain_put(&p, token, (size_t)capacities[k]);
+            if (wcoh_rng_next(&rng) % (uint64_t)often == 0) {
+                wcoh_trainer_feed_end(a.trainer);
+                plain_end(&p);
+            }
+            if (!CHECK_SAY(same_ring(a.trainer, &p), "%d tokens, %d fed", capacities[k], i)) break;
+            if (i > 40 && !CHECK(a.trainer->train.size >= 2)) break;
+        }
+        pupil_close(&a);
+    }
+}
+
+/* ---- how windows are drawn ------------------------------------------------------------------- */
+
+/* 2000 tokens that count up from 0 by 7 modulo 11, in sequences of 500: a window is a run of them, none
+   goes on over an end, and half of the ages of its last tokens lie within the half life: 0.5 of the
+   draws, over 1 - 2^-10 of them all. Six deviations of a binomial. */
+static void newer_windows_come_as_often_as_the_half_life_says(void)
+{
+    enum { DRAWS = 40000, LENGTH = 500, ALL = 2000, HALF = 200 };
+    wcoh_trainer_desc desc = small_trainer(ALL);
+    const uint32_t *in, *out;
+    int i, wrong = 0, recent = 0, older = 0;
+    double share = 0.5 / (1 - pow(0.5, 10)), deviation = sqrt(DRAWS * share * (1 - share));
+    pupil a;
+    desc.half_life = HALF;
+    a = pupil_of(&desc);
+    in = a.trainer->tokens, out = a.trainer->targets;
+    for (i = 0; i < ALL; i++) {
+        uint32_t token = (uint32_t)((i % LENGTH) * 7 % VOCAB);
+        feed(a.trainer, &token, 1);
+        if (i % LENGTH == LENGTH - 1) wcoh_trainer_feed_end(a.trainer);
+    }
+    for (i = 0; i < DRAWS; i++) {
+        size_t there = 0, k,
+               place = wcohi_window_recent(&a.trainer->train, SEQ, HALF, &a.trainer->rng, &there);
+        wrong += there != SEQ || place / LENGTH != (place + there) / LENGTH;
+        recent += place + there >= ALL - HALF;
+        older += place + there >= ALL - 2 * HALF;
+        place = wcohi_trainer_draw(a.trainer, &there);
+        wcohi_replay_window(a.trainer, 0, place, there);
+        for (k = 0; k < there; k++) wrong += out[k] != (in[k] + 7) % VOCAB;
+    }
+    CHECK_SAY(wrong == 0, "%d wrong windows", wrong);
+    CHECK_NEAR(recent, DRAWS * share, 6 * deviation);
+    CHECK_NEAR(older, DRAWS * share * 1.5, 6 * deviation);
+    CHECK(wcoh_trainer_set(a.trainer, "half_life", "10", &error) == WCOH_OK); /* in mid-run */
+    for (recent = i = 0; i < DRAWS; i++) {
+        size_t there;
+        recent += wcohi_window_recent(&a.trainer->train, SEQ, 10, &a.trainer->rng, &there) + SEQ >=
+                  ALL - 10;
+    }
+    CHECK_NEAR(recent, DRAWS * 0.5, 6 * sqrt(DRAWS * 0.25));
+    pupil_close(&a);
+}
+
+/* A half life far above what there is weighs all alike: every last token from SEQ on as often. */
+static void short_sequences_are_drawn_whole(void)
+{
+    enum { DRAWS = 20000 };
+    wcoh_trainer_desc desc = small_trainer(64);
+    pupil a;
+    int i, wrong = 0, counts[3] = {0, 0, 0};
+    const uint32_t *in, *out;
+    desc.half_life = 1e6;
+    a = pupil_of(&desc);
+    in = a.trainer->tokens, out = a.trainer->targets;
+    feed(a.trainer, tokens, 2);
+    wcoh_trainer_feed_end(a.trainer);
+    feed(a.trainer, tokens + 2, 4);
+    wcoh_trainer_feed_end(a.trainer);
+    feed(a.trainer, tokens + 6, 14);
+    for (i = 0; i < DRAWS; i++) {
+        size_t there, place = wcohi_trainer_draw(a.trainer, &there);
+        wcohi_replay_window(a.trainer, 0, place, there);
+        counts[there == 1 ? 0 : there == 3 ? 1 : 2]++;
+        wrong += there != 1 && there != 3 && there != SEQ;
+        wrong += there < SEQ && out[there] != WCOH_TARGET_NONE;
+        if (there == 3) wrong += in[0] != tokens[2] || out[2] != tokens[5];
+    }
+    CHECK(wrong == 0);
+    for (i = 0; i < 3; i++) {
+        double share = (i == 0 ? 2 : i == 1 ? 4 : 14) / 20.0;
+        CHECK_NEAR(counts[i], DRAWS * share, 6 * sqrt(DRAWS * share * (1 - share)));
+    }
+    pupil_close(&a);
+}
+
+/* ---- at once --------------------------------------------------------------------------------- */
+
+/* By hand: the gradient of the caller's own batch, and an update. */
+static void learning_now_is_a_gradient_and_an_update(void)
+{
+    wcoh_trainer_desc desc = small_trainer(0);
+    pupil a = pupil_of(&desc), b = pupil_of(&desc);
+    uint32_t in[2 * SEQ] = {0}, out[2 * SEQ];
+    wcoh_stats stats;
+    double loss = 0, last = 0;
+    int i;
+    CHECK(wcoh_trainer_learn(a.trainer, tokens, 5, 3, &stats, &error) == WCOH_OK);
+    for (i = 0; i < 3; i++) {
+        CHECK(wcoh_trainer_gradient(b.trainer, tokens, tokens + 1, 1, 4, &last, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_update(b.trainer, NULL, NULL) == WCOH_OK);
+        if (i == 0) loss = last;
+    }
+    CHECK(same_parameters(a.model, b.model));
+    CHECK(stats.step == 3 && stats.tokens == 12 && stats.train_loss == last && last < loss);
+    CHECK(wcoh_trainer_learn(a.trainer, tokens, SEQ + 4, 1, NULL, &error) == WCOH_OK);
+    memcpy(in, tokens, (SEQ + 3) * sizeof *in);
+    for (i = 0; i < 2 * SEQ; i++) out[i] = i < SEQ + 3 ? tokens[i + 1] : WCOH_TARGET_NONE;
+    CHECK(wcoh_trainer_gradient(b.trainer, in, out, 2, SEQ, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_update(b.trainer, NULL, NULL) == WCOH_OK);
+    CHECK(same_parameters(a.model, b.model));
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* A run goes on around it: the half-done step begins again, the run is over after its steps. */
+static void a_run_goes_on_around_it(void)
+{
+    wcoh_trainer_desc desc = small_trainer(64);
+    pupil a = pupil_of(&desc), b = pupil_of(&desc);
+    wcoh_stats stats;
+    feed(a.trainer, tokens, 60);
+    feed(b.trainer, tokens, 60);
+    CHECK(wcoh_trainer_run(a.trainer, 0, &stats, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_run(a.trainer, 0, &stats, &error) == WCOH_OK && stats.step == 0);
+    CHECK(wcoh_trainer_learn(a.trainer, tokens + 9, 7, 2, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_learn(b.trainer, tokens + 9, 7, 2, NULL, &error) == WCOH_OK);
+    run(a.trainer);
+    run(b.trainer);
+    CHECK(same_parameters(a.model, b.model));
+    wcoh_trainer_stats(a.trainer, &stats);
+    CHECK(stats.step == 12 && stats.done);
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static unsigned char bytes[1 << 18];
+
+static wcoh_io file_open(wcoh_memory_file *file)
+{
+    file->data = bytes;
+    file->capacity = sizeof bytes;
+    file->used = 0;
+    return wcoh_io_memory(file);
+}
+
+/* Half-way, with an open sequence: fed on, both come to the same bits. */
+static void checkpoints_hold_what_was_fed(void)
+{
+    wcoh_trainer_desc desc = small_trainer(90), read;
+    pupil a, b;
+    wcoh_memory_file file;
+    wcoh_io io = file_open(&file);
+    wcoh_model *loaded = NULL;
+    size_t i;
+    desc.half_life = 30;
+    a = pupil_of(&desc);
+    b = pupil_of(&desc);
+    for (i = 0; i < 5; i++) {
+        feed(a.trainer, tokens + 27 * i, 27);
+        if (i % 2) wcoh_trainer_feed_end(a.trainer);
+    }
+    CHECK(wcoh_trainer_step(a.trainer, NULL, &error) == WCOH_OK);
+    feed(b.trainer, tokens + 50, 30); /* of another life */
+    CHECK_SAY(wcoh_trainer_save(a.trainer, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK(file.used <= wcoh_trainer_file_size(a.trainer));
+    CHECK_SAY(wcoh_trainer_resume(b.trainer, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_trainer_notice(b.trainer) == NULL);
+    CHECK(wcoh_trainer_fed(b.trainer) == wcoh_trainer_fed(a.trainer));
+    feed(a.trainer, tokens + 200, 13);
+    feed(b.trainer, tokens + 200, 13);
+    run(a.trainer);
+    run(b.trainer);
+    CHECK(same_parameters(a.model, b.model));
+    CHECK(wcoh_trainer_read_desc(&read, &io, &error) == WCOH_OK);
+    CHECK(read.replay == 90 && read.half_life == 30);
+    CHECK_SAY(wcoh_model_load(&loaded, &io, NULL, &error) == WCOH_OK, "%s", error.text);
+    wcoh_model_destroy(loaded);
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* A ring of another size, or none, is said to be left out; a file without a ring leaves the one at
+   hand as it is. */
+static void a_ring_of_another_size_is_not_kept(void)
+{
+    wcoh_trainer_desc desc = small_trainer(90), other = small_trainer(91), none = small_trainer(0);
+    pupil a = pupil_of(&desc), b = pupil_of(&other), c = pupil_of(&none);
+    wcoh_memory_file file;
+    wcoh_io io = file_open(&file);
+    feed(a.trainer, tokens, 40);
+    feed(b.trainer, tokens, 33);
+    CHECK(wcoh_trainer_save(a.trainer, &io, &error) == WCOH_OK);
+    CHECK_SAY(wcoh_trainer_resume(b.trainer, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK_TEXT(wcoh_trainer_notice(b.trainer),
+               "what was fed is not kept: replay is 91 here and 90 in the file");
+    CHECK(wcoh_trainer_fed(b.trainer) == 33);
+    CHECK(wcoh_trainer_resume(c.trainer, &io, &error) == WCOH_OK);
+    CHECK_TEXT(wcoh_trainer_notice(c.trainer), "replay is 0 here and 90 in the file");
+    io = file_open(&file);
+    CHECK(wcoh_trainer_save(c.trainer, &io, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_resume(a.trainer, &io, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_fed(a.trainer) == 40 && wcoh_trainer_notice(a.trainer) == NULL);
+    pupil_close(&a);
+    pupil_close(&b);
+    pupil_close(&c);
+}
+
+/* Replace the first `from` in the file by `to`, of the same length, and the checksum's key by another. */
+static void edit(const char *from, const char *to, size_t used)
+{
+    static const char *const seal[2] = {"wavecoh.checksum", "wavecoh.chacksum"};
+    const char *wanted[2], *now[2];
+    size_t i, k;
+    wanted[0] = from, wanted[1] = seal[0];
+    now[0] = to, now[1] = seal[1];
+    for (k = 0; k < 2; k++)
+        for (i = 0; i + strlen(wanted[k]) <= used; i++)
+            if (memcmp(bytes + i, wanted[k], strlen(wanted[k])) == 0) {
+                memcpy(bytes + i, now[k], strlen(wanted[k]));
+                break;
+            }
+}
+
+static void bad_rings_are_refused(void)
+{
+    static const struct {
+        const char *from, *to, *says;
+    } bad[] = {
+        {"\"replay.next\":\"40\"", "\"replay.next\":\"90\"", "replay.next in the file is more"},
+        {"\"replay.held\":\"40\"", "\"replay.held\":\"91\"", "replay.held in the file is more"},
+        {"\"replay.open\":\"1\"", "\"replay.open\":\"2\"", "replay.open in the file is more"},
+        {"\"replay.drawn\":", "\"replay.dravn\":", "the metadata have no replay.drawn"},
+    };
+    wcoh_trainer_desc desc = small_trainer(90);
+    pupil a = pupil_of(&desc), b = pupil_of(&desc);
+    wcoh_memory_file file;
+    wcoh_io io;
+    int i;
+    feed(a.trainer, tokens, 40);
+    for (i = 0; i < 4; i++) {
+        io = file_open(&file);
+        CHECK(wcoh_trainer_save(a.trainer, &io, &error) == WCOH_OK);
+        edit(bad[i].from, bad[i].to, file.used);
+        CHECK(wcoh_trainer_resume(b.trainer, &io, &error) == WCOH_E_FORMAT);
+        CHECK_TEXT(error.text, bad[i].says);
+    }
+    a.trainer->replay.tokens[5] = VOCAB;
+    io = file_open(&file);
+    CHECK(wcoh_trainer_save(a.trainer, &io, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_resume(b.trainer, &io, &error) == WCOH_E_FORMAT);
+    CHECK_TEXT(error.text, "replay.ring: not what this model makes");
+    for (i = 0; i < 90; i++)
+        a.trainer->replay.tokens[i] = WCOHI_REPLAY_FIRST; /* none of two tokens */
+    io = file_open(&file);
+    CHECK(wcoh_trainer_save(a.trainer, &io, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_resume(b.trainer, &io, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_fed(b.trainer) == 1);
+    CHECK(wcoh_trainer_step(b.trainer, NULL, &error) == WCOH_E_DATA);
+    CHECK(same_parameters(a.model, b.model));
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+/* ---- what is refused ------------------------------------------------------------------------- */
+
+static void bad_input_is_refused_and_loses_nothing(void)
+{
+    wcoh_trainer_desc desc = small_trainer(16), none = small_trainer(0);
+    pupil a = pupil_of(&desc), b = pupil_of(&none);
+    wcoh_trainer *trainer = NULL;
+    uint32_t bad[3] = {1, VOCAB, 2};
+    CHECK(wcoh_trainer_feed(b.trainer, tokens, 3, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "replay is 0");
+    CHECK(wcoh_trainer_step(a.trainer, NULL, &error) == WCOH_E_DATA);
+    feed(a.trainer, tokens, 1);
+    CHECK(wcoh_trainer_step(a.trainer, NULL, &error) == WCOH_E_DATA); /* it takes two */
+    feed(a.trainer, tokens + 1, 1);
+    CHECK(wcoh_trainer_step(a.trainer, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_feed(a.trainer, bad, 3, &error) == WCOH_E_TOKEN);
+    CHECK_TEXT(error.text, "fed token 1 is 11: the vocabulary has 11 symbols");
+    CHECK(wcoh_trainer_fed(a.trainer) == 2);
+    CHECK(wcoh_trainer_learn(a.trainer, tokens, 1, 1, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "count is 1: allowed are 2 to batch x seq + 1, 19");
+    CHECK(wcoh_trainer_learn(a.trainer, tokens, 20, 1, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_learn(a.trainer, tokens, 19, 1, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_learn(a.trainer, tokens, 2, -1, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_learn(a.trainer, bad, 3, 1, NULL, &error) == WCOH_E_TOKEN);
+    CHECK(wcoh_trainer_set(a.trainer, "replay", "32", &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "replay cannot change");
+    desc.seq = 16;
+    CHECK(wcoh_trainer_create(&trainer, a.model, &desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "replay is 16: one window of seq 16 needs 17 tokens");
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
+int main(void)
+{
+    random_tokens(tokens, TOKENS, VOCAB, 5);
+    RUN(a_fed_text_is_a_text_to_the_bit);
+    RUN(a_full_ring_is_its_last_tokens);
+    RUN(fed_sequences_are_sequences_to_the_bit);
+    RUN(data_set_after_feeding_counts);
+    RUN(the_ring_keeps_the_last_of_whatever_comes);
+    RUN(newer_windows_come_as_often_as_the_half_life_says);
+    RUN(short_sequences_are_drawn_whole);
+    RUN(learning_now_is_a_gradient_and_an_update);
+    RUN(a_run_goes_on_around_it);
+    RUN(checkpoints_hold_what_was_fed);
+    RUN(a_ring_of_another_size_is_not_kept);
+    RUN(bad_rings_are_refused);
+    RUN(bad_input_is_refused_and_loses_nothing);
+    return test_end();
+}
