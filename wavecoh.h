@@ -373,6 +373,8 @@ typedef struct wcoh_model_desc {
     double gain;                    /* kappa at the start */
     wcoh_switch forgetting;         /* ON: each row brings the damping of its own step; AUTO: OFF */
     wcoh_switch loudness;           /* ON: each row says how loudly it speaks as a key; AUTO: OFF */
+    wcoh_switch query_gain;         /* ON: each row says how sharply it listens; AUTO: OFF */
+    double gain_most;               /* of those gains; the states of a session grow with it */
     wcoh_block_form block;
     wcoh_norm norm;
     wcoh_ffn ffn;
@@ -7658,6 +7660,8 @@ typedef struct wcohi_op {
     int taps;                   /* TAPS: rows that count, its own among them */
     int forget_column;          /* COHERENCE: where each row's raw dampings begin; 0: none */
     int loud_column;            /* COHERENCE: where each row's raw loudnesses begin; 0: none */
+    int gain_column;            /* COHERENCE: where each row's raw gains begin; 0: the head's */
+    double gain_most;           /* and what they are cut at */
     int rotary;                 /* DOT */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
@@ -10515,7 +10519,9 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
    Lambda_q - Lambda_k, Lambda_t = sum_{j <= t} lambda_j; and a loudness b_j as a key, which adds to
    its scores. Inside a chunk Lambda is counted from the row before it, depth_i = lambda_o + .. +
    lambda_{o+i}: the states stand at that row, a query reads them times e^{-depth_i}, a key counts
-   e^{lift_i}, lift_i = depth_i + b_i. With s_k = sum_q dS_qk, db_k = s_k, dlambda_j = sum_{k >= j} s_k. */
+   e^{lift_i}, lift_i = depth_i + b_i. With s_k = sum_q dS_qk, db_k = s_k, dlambda_j = sum_{k >= j} s_k.
+   And a gain kappa_q as a query, up to the head's: then the states keep as many orders as that one
+   needs, and c_j is the query's, e^{-kappa} (I_0, 2 I_1 ..) of its own kappa, for all rows at once. */
 
 #define WCOHI_ORDERS 36       /* the largest M; enough for kappa <= 12 */
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
@@ -10550,6 +10556,7 @@ typedef struct wcohi_coherence {
     size_t key_column;        /* the key stands so many reals further; 0: shared by both */
     size_t forget_column;     /* lambda_j = softplus of the row's [forget_column + h]; 0: damping */
     size_t loud_column;       /* b_j = 8 tanh(the row's [loud_column + h] / 8); 0: b = 0 */
+    size_t gain_column;       /* kappa_q = min(softplus(its [gain_column + h]), gain); 0: gain */
     const wcoh_real *value;   /* of head h at [row*value_stride + h*E] */
     size_t value_stride;
     wcoh_real *out;           /* as value; backward reads it again */
@@ -10579,12 +10586,13 @@ typedef struct wcohi_wave_terms {
     int order, room;       /* terms M of its gain, and those that its state has room for */
     size_t first;          /* features, 2 room + 1 a head, of the heads before it */
     double decay, turn[2]; /* e^-lambda, e^{i omega} */
+    double most; /* where rows bring gains of their own: the largest; coefficients are 1 */
     double *coefficient;   /* [2 room + 1] */
 } wcohi_wave_terms;
 
 /* One head, made ready for a call. */
 typedef struct wcohi_wave {
-    double gain, carrier, damping, harmonic;
+    double gain, carrier, damping, harmonic; /* gain_column: gain is the most that queries have */
     int order, chunk;
     double coefficient[WCOHI_FEATURES]; /* e^-kappa c_j of feature j */
     double slope[WCOHI_FEATURES];       /* e^-kappa dc_j/dkappa */
@@ -10602,9 +10610,11 @@ typedef struct wcohi_wave_room {
     wcoh_real *ar, *as, *br, *bs;       /* [P] the same turned by omega i */
     wcoh_real *dphi, *dpsi, *delta, *inverse, *denominator; /* [P] */
     wcoh_real *weight, *product, *torque;                   /* [P,W] of one block of lanes */
-    wcoh_real *raw, *heard; /* [P] raw dampings or loudnesses; what they stand for, or its slope */
+    wcoh_real *raw,
+        *heard; /* [P] raw dampings, loudnesses, gains; what they stand for, or its slope */
     wcoh_real *shift;       /* [P] lifts or depths as seen from a block of lanes */
     wcoh_real *dkey;        /* [P] gradient of a key's scores, over all queries */
+    wcoh_real *gain, *dgain, *along;    /* [P] of queries; [P,W] gathers dgain as torque dphi */
     double *depth, *lift, *reach;       /* [P] as above; e^-depth */
     wcoh_real *columns, *sums;          /* [E,P] */
     wcoh_real *packed;                  /* [P,E8] rows of v or dout, side by side */
@@ -10620,9 +10630,10 @@ typedef struct wcohi_wave_task {
     const wcohi_wave *wave;
     const wcohi_coherence *call;
     const wcoh_real *query, *key, *value, *dout;
-    int listens;                    /* 1: rows have dampings or loudnesses of their own */
+    int listens;                    /* 1: rows have dampings or loudnesses of their own; 2: gains */
     const wcoh_real *forget, *loud; /* raw; NULL: one damping for all rows, no loudness */
-    wcoh_real *out, *inverse, *dquery, *dkey, *dvalue, *dforget, *dloud;
+    const wcoh_real *sharp;         /* raw gains of queries; NULL: one for all rows */
+    wcoh_real *out, *inverse, *dquery, *dkey, *dvalue, *dforget, *dloud, *dsharp;
     int first, end;  /* rows of this stretch */
     double *state;   /* before the stretch, and moved past it; NULL: there is but this stretch */
     double *saved;   /* the states before the stretch, kept for backward, or NULL */
@@ -10786,8 +10797,8 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     size_t span = wcohi_round_up((size_t)WCOHI_MIN(seq, WCOHI_CHUNK_MAX), 16), line = 0;
     size_t pitch = wcohi_wave_pitch(width), matrix = wcohi_mul(span, pitch);
     size_t block = wcohi_wave_state(width), chunks = span / 16 + 2;
-    wcoh_real **lines[21], *reals;
-    reals = WCOHI_TAKE(arena, wcohi_add((21 + 3 * 16) * span, wcohi_mul(3, matrix)), wcoh_real);
+    wcoh_real **lines[23], *reals;
+    reals = WCOHI_TAKE(arena, wcohi_add((23 + 4 * 16) * span, wcohi_mul(3, matrix)), wcoh_real);
     room->depth = WCOHI_TAKE(arena, 3 * span, double);
     room->query = WCOHI_TAKE(arena, 3 * WCOHI_FEATURES * span, double);
     room->rows = WCOHI_TAKE(arena, wcohi_add(wcohi_mul(2, matrix), 3 * span), double);
@@ -10809,11 +10820,12 @@ static void wcohi_wave_room_take(wcohi_arena *arena, wcohi_wave_room *room, int 
     lines[12] = &room->dphi, lines[13] = &room->dpsi, lines[14] = &room->delta;
     lines[15] = &room->inverse, lines[16] = &room->denominator;
     lines[17] = &room->raw, lines[18] = &room->heard, lines[19] = &room->shift;
-    lines[20] = &room->dkey;
-    for (line = 0; line < 21; line++) *lines[line] = wcohi_wave_next(&reals, span);
+    lines[20] = &room->dkey, lines[21] = &room->gain, lines[22] = &room->dgain;
+    for (line = 0; line < 23; line++) *lines[line] = wcohi_wave_next(&reals, span);
     room->weight = wcohi_wave_next(&reals, span * 16);
     room->product = wcohi_wave_next(&reals, span * 16);
     room->torque = wcohi_wave_next(&reals, span * 16);
+    room->along = wcohi_wave_next(&reals, span * 16);
     room->columns = wcohi_wave_next(&reals, matrix);
     room->sums = wcohi_wave_next(&reals, matrix);
     room->packed = wcohi_wave_next(&reals, matrix);
@@ -11286,7 +11298,18 @@ void S_(wave_column)(const wcohi_wave_task *task, const wcoh_real *column, int f
     for (; i < span; i++) task->room.raw[i] = 0;
 }
 
-/* What the rows of a chunk say of themselves: depth, lift [span]. */
+/* How sharply the rows of a chunk listen: gain [span]. */
+S_(fn) void S_(wave_sharp)(const wcohi_wave_task *task, int first, int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    S_(v) most = S_(set)((wcoh_real)task->wave->gain);
+    int i;
+    S_(wave_column)(task, task->sharp, first, rows, span);
+    for (i = 0; i < span; i += S_(W))
+        S_(store)(room->gain + i, S_(min)(most, S_(softplus)(S_(load)(room->raw + i))));
+}
+
+/* What the rows of a chunk say of themselves: depth, lift, gain [span]. */
 S_(fn) void S_(wave_listen)(const wcohi_wave_task *task, int first, int rows, int span)
 {
     const wcohi_wave_room *room = &task->room;
@@ -11300,6 +11323,7 @@ S_(fn) void S_(wave_listen)(const wcohi_wave_task *task, int first, int rows, in
         if (i < rows) depth += task->forget ? (double)room->heard[i] : task->wave->damping;
         room->depth[i] = room->lift[i] = depth;
     }
+    if (task->sharp) S_(wave_sharp)(task, first, rows, span);
     if (!task->loud) return;
     S_(wave_column)(task, task->loud, first, rows, span);
     for (i = 0; i < span; i += S_(W)) S_(store)
@@ -11451,7 +11475,7 @@ S_(inline) S_(v) S_(wave_depths)(const double *depths, int first, double from)
 S_(inline) S_(v) S_(wave_finite)(S_(v) s) { return S_(min)(S_(set)((wcoh_real)64), s); }
 
 /* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q]
-   too. listens, a constant: depths and lifts in place of distances */
+   too. listens, a constant: depths and lifts in place of distances; 2: gains of queries too */
 S_(inline)
 void S_(wave_near_some)(int listens, const wcohi_wave *wave, const wcohi_wave_room *room, int first,
                         int rows)
@@ -11465,6 +11489,7 @@ void S_(wave_near_some)(int listens, const wcohi_wave *wave, const wcohi_wave_ro
     S_(v) base = S_(fnma)(lane, step, S_(neg)(gain));
     wcoh_real *p = room->weight;
     int end = WCOHI_MIN(first + S_(W), rows), k;
+    if (listens > 1) gain = S_(mul)(S_(set)((wcoh_real)WCOHI_LOG2_E), S_(load)(room->gain + first));
     if (listens) {
         for (k = 0; k < first; k += S_(W))
             S_(store)(shift + k, S_(wave_depths)(room->lift, k, room->depth[first]));
@@ -11502,6 +11527,11 @@ S_(fn) void S_(wave_near_heard)(const wcohi_wave_task *task, int first, int rows
     S_(wave_near_some)(1, task->wave, &task->room, first, rows);
 }
 
+S_(fn) void S_(wave_near_sharp)(const wcohi_wave_task *task, int first, int rows)
+{
+    S_(wave_near_some)(2, task->wave, &task->room, first, rows);
+}
+
 #ifndef WAVECOH_NO_TRAINING
 /* p [rows][lanes] times the masks of its pairs; lanes from `first`, rows from `row` on; one of them
    are queries, the other keys. */
@@ -11530,7 +11560,8 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
     const wcohi_wave_room *room = &task->room;
     int first;
     for (first = 0; first < rows; first += S_(W)) {
-        if (task->listens) S_(wave_near_heard)(task, first, rows);
+        if (task->listens > 1) S_(wave_near_sharp)(task, first, rows);
+        else if (task->listens) S_(wave_near_heard)(task, first, rows);
         else S_(wave_near_weights)(task, first, rows);
 #ifndef WAVECOH_NO_TRAINING
         if (task->pairs.drop) /* then there is but one chunk */
@@ -11547,7 +11578,7 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
    there on; product [q] holds dA = dout_q . v_k. With dS = A (dA - delta_q):
    dphi_q = -kappa sum_k sin dS, dpsi_k = kappa sum_q sin dS, dkappa = sum cos dS,
    dlambda = -sum (q - k) dS, or s_k = sum_q dS. weight [q] becomes A; torque [q] gathers
-   -kappa sin dS by lanes. */
+   sin dS by lanes, and along [q] cos dS where queries have gains: dkappa_q. */
 S_(inline)
 void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_room *room,
                           int first, int rows, double *partial)
@@ -11562,12 +11593,15 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
     const wcoh_real *decline = listens ? room->shift + first : wave->decline;
     const wcoh_real *place = wave->place, *product = room->product;
     wcoh_real *torque = room->torque + (size_t)first * S_(W), *weight = room->weight;
+    wcoh_real *along = room->along + (size_t)first * S_(W);
+    S_(v) sharp = S_(set)((wcoh_real)wave->gain), most = gain;
     int q, end = rows - first;
+    if (listens > 1) most = S_(zero)();
     if (listens) { /* from the last row of the block on */
         double from = room->depth[first + S_(W) - 1];
         for (q = S_(W); q < end; q += S_(W))
             S_(store)(room->shift + first + q, S_(wave_depths)(room->depth, first + q, from));
-        base = S_(sub)(S_(wave_depths)(room->lift, first, from), gain);
+        base = S_(sub)(S_(wave_depths)(room->lift, first, from), most);
     }
     for (q = 0; q < end; q++, torque += S_(W), weight += S_(W), product += S_(W)) {
         S_(v) c = S_(set)(qr[q]), d = S_(set)(qs[q]), w, slope, sine, cosine;
@@ -11576,7 +11610,12 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
         w = S_(sub)(base, S_(set)(decline[q]));
         if (listens && q < S_(W))
             w = S_(sub)(S_(wave_finite)(S_(wave_depths)(room->lift, first, room->depth[first + q])),
-                        gain);
+                        most);
+        if (listens > 1) {
+            sharp = S_(set)(room->gain[first + q]);
+            gain = S_(mul)(S_(set)((wcoh_real)WCOHI_LOG2_E), sharp);
+            w = S_(sub)(w, gain);
+        }
         w = S_(wave_weight)(S_(fma)(gain, cosine, w));
         w = S_(mul)(w, S_(set)(inverse[q]));
         if (q < S_(W) - 1) w = S_(select)(S_(le)(lane, S_(set)(place[q])), w, S_(zero)());
@@ -11586,11 +11625,19 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
         total = S_(add)(total, slope);
         moment = S_(fma)(slope, S_(set)(place[q]), moment);
         sine = S_(mul)(sine, slope);
-        turn = S_(add)(turn, sine);
+        if (listens > 1) {
+            slope = S_(mul)(slope, cosine);
+            S_(store)(along, first ? S_(add)(slope, S_(load)(along)) : slope);
+            along += S_(W);
+            turn = S_(fma)(sharp, sine, turn);
+        } else {
+            turn = S_(add)(turn, sine);
+        }
         if (first) sine = S_(add)(sine, S_(load)(torque));
         S_(store)(torque, sine);
     }
-    S_(store)(room->dpsi + first, S_(mul)(S_(set)((wcoh_real)wave->gain), turn));
+    sharp = listens > 1 ? S_(set)((wcoh_real)1) : sharp;
+    S_(store)(room->dpsi + first, S_(mul)(sharp, turn));
     partial[0] += S_(dsum)(S_(dadd)(S_(dlo)(dgain), S_(dhi)(dgain)));
     if (listens) S_(store)(room->dkey + first, total);
     moment = S_(fnma)(lane, total, moment);
@@ -11607,6 +11654,11 @@ S_(fn) void S_(wave_slopes_heard)(const wcohi_wave_task *task, int first, int ro
     S_(wave_slopes_some)(1, task->wave, &task->room, first, rows, task->partial);
 }
 
+S_(fn) void S_(wave_slopes_sharp)(const wcohi_wave_task *task, int first, int rows)
+{
+    S_(wave_slopes_some)(2, task->wave, &task->room, first, rows, task->partial);
+}
+
 /* columns: v transposed; sums: gradient of v transposed, added to */
 S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real *dout,
                                    size_t stride, int rows, int span)
@@ -11621,15 +11673,21 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
                      stride, width);
         if (task->pairs.drop)
             S_(wave_drop)(room->product, &task->pairs, first, first, rows - first, 0);
-        if (task->listens) S_(wave_slopes_heard)(task, first, rows);
+        if (task->listens > 1) S_(wave_slopes_sharp)(task, first, rows);
+        else if (task->listens) S_(wave_slopes_heard)(task, first, rows);
         else S_(wave_near_slopes)(task, first, rows);
         if (task->pairs.drop)
             S_(wave_drop)(room->weight, &task->pairs, first, first, rows - first, 0);
         S_(wave_mix)(room->sums + first, (size_t)span, room->weight, rows - first, g, stride,
                 width);
     }
-    for (q = 0; q < rows; q++)
+    for (q = 0; q < rows; q++) {
+        if (task->sharp) {
+            gain = room->gain[q];
+            room->dgain[q] = S_(sum)(S_(load)(room->along + (size_t)q * S_(W)));
+        }
         room->dphi[q] = -gain * S_(sum)(S_(load)(room->torque + (size_t)q * S_(W)));
+    }
     for (; q < span; q++) room->dphi[q] = room->dpsi[q] = 0;
     for (q = 0; q < span; q += S_(W)) { /* what the carrier gains: sum q dphi + sum k dpsi */
         S_(v) both = S_(add)(S_(load)(room->dphi + q), S_(load)(room->dpsi + q));
@@ -11729,7 +11787,7 @@ S_(fn) double S_(wave_inner_double)(const double *x, const double *y, size_t cou
 }
 #endif
 
-/* rows j of y [count,pitch] = or += coefficient[j] times rows of x */
+/* rows j of y [count,pitch] = or += coefficient[j] (NULL: 1) times rows of x */
 S_(fn) void S_(wave_weigh)(double *y, const double *x, const double *coefficient, int count,
                            size_t pitch, int add)
 {
@@ -11738,7 +11796,8 @@ S_(fn) void S_(wave_weigh)(double *y, const double *x, const double *coefficient
     for (j = 0; j < count; j++, x += pitch, y += pitch)
         for (e = 0; e < pitch; e += S_(DW)) {
             S_(dv) old = add ? S_(dload)(y + e) : S_(dzero)();
-            S_(dstore)(y + e, S_(dfma)(S_(dset)(coefficient[j]), S_(dload)(x + e), old));
+            S_(dstore)
+            (y + e, S_(dfma)(S_(dset)(coefficient ? coefficient[j] : 1), S_(dload)(x + e), old));
         }
 }
 
@@ -11800,6 +11859,55 @@ S_(fn) void S_(wave_features)(double *features, const wcohi_wave_room *room, int
     }
 }
 
+/* series [M + 2, span] = e^-kappa I_m(kappa), m = 0 .. M + 1, of each row's gain; as wcohi_bessel */
+S_(inline) void S_(wave_series_half)(double *series, S_(dv) kappa, int order, int span)
+{
+    S_(dv) one = S_(dset)(1), ratio = S_(dzero)(), total = ratio, term = one;
+    double *to = series;
+    int m;
+    for (m = order + 12; m > 0; m--) {
+        ratio = S_(ddiv)(kappa, S_(dfma)(kappa, ratio, S_(dset)(2 * m)));
+        if (m <= order + 1) S_(dstore)(series + m * span, ratio);
+    }
+    for (m = 1; m <= order + 1; m++) {
+        to += span;
+        term = S_(dmul)(term, S_(dload)(to));
+        total = S_(dadd)(total, term);
+        S_(dstore)(to, term);
+    }
+    ratio = S_(ddiv)(one, S_(dfma)(S_(dset)(2), total, one));
+    S_(dstore)(series, ratio);
+    for (m = 1, to = series + span; m <= order + 1; m++, to += span)
+        S_(dstore)(to, S_(dmul)(ratio, S_(dload)(to)));
+}
+
+S_(fn) void S_(wave_series)(double *series, const wcoh_real *gain, int order, int span)
+{
+    int i;
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) kappa = S_(load)(gain + i);
+        S_(wave_series_half)(series + i, S_(dlo)(kappa), order, span);
+        if (S_(W) > S_(DW)) S_(wave_series_half)(series + i + S_(DW), S_(dhi)(kappa), order, span);
+    }
+}
+
+/* Features of queries [2M+1,span] times the coefficients of their gains: e^-kappa (I_0, 2 I_1, 2 I_1,
+   2 I_2, ..) */
+S_(fn) void S_(wave_sharpen)(double *features, const double *series, int order, int span)
+{
+    int i, m;
+    for (i = 0; i < span; i += S_(DW)) {
+        double *f = features + i;
+        S_(dstore)(f, S_(dmul)(S_(dload)(f), S_(dload)(series + i)));
+        for (m = 1; m <= order; m++, f += 2 * span) {
+            S_(dv) c = S_(dload)(series + i + m * span);
+            c = S_(dadd)(c, c);
+            S_(dstore)(f + span, S_(dmul)(c, S_(dload)(f + span)));
+            S_(dstore)(f + 2 * span, S_(dmul)(c, S_(dload)(f + 2 * span)));
+        }
+    }
+}
+
 #ifndef WAVECOH_NO_TRAINING
 /* Adjoint of the features: with y_j [J,span] their gradients over c_j, per row
    t = sum_m m c_m (-sin y_cos + cos y_sin), w = sum_j c_j F_j y_j; returns sum slope_j F_j y_j over
@@ -11836,6 +11944,40 @@ S_(fn) double S_(wave_torque)(const wcohi_wave_room *room, const double *y,
     S_(dstore)(lanes, total);
     for (i = 0; i < S_(DW); i++) result += lanes[i];
     return result;
+}
+#endif
+
+#ifndef WAVECOH_NO_TRAINING
+/* The same where each row has a series of its own; dkappa of the rows goes to `slopes` [span]. */
+S_(fn)
+void S_(wave_torque_sharp)(const wcohi_wave_room *room, const double *y, const double *series,
+                           double *slopes, int order, int span)
+{
+    int i, m;
+    for (i = 0; i < span; i += S_(DW)) {
+        S_(dv) r = S_(dload)(room->fr + i), s = S_(dload)(room->fs + i), c = r, d = s, next;
+        const double *f = y + i, *bessel = series + i;
+        S_(dv) low = S_(dload)(bessel), at = S_(dload)(bessel + span), high, twice;
+        S_(dv) w = S_(dmul)(low, S_(dload)(f)), t = S_(dzero)(), g = S_(dmul)(at, S_(dload)(f));
+        for (m = 1; m <= order; m++) {
+            S_(dv) yc = S_(dload)(f + span), ys = S_(dload)(f + 2 * span);
+            S_(dv) along = S_(dfma)(c, yc, S_(dmul)(d, ys));
+            S_(dv) across = S_(dfnma)(d, yc, S_(dmul)(c, ys));
+            high = S_(dload)(bessel + (m + 1) * span);
+            twice = S_(dadd)(at, at);
+            f += 2 * span;
+            t = S_(dfma)(S_(dmul)(S_(dset)(m), twice), across, t);
+            w = S_(dfma)(twice, along, w);
+            g = S_(dfma)(S_(dadd)(low, high), along, g);
+            low = at, at = high;
+            next = S_(dfnma)(d, s, S_(dmul)(c, r));
+            d = S_(dfma)(c, s, S_(dmul)(d, r));
+            c = next;
+        }
+        S_(dstore)(room->fr + i, t);
+        S_(dstore)(room->fs + i, w);
+        S_(dstore)(slopes + i, g);
+    }
 }
 #endif
 
@@ -11925,6 +12067,14 @@ S_(fn) const double *S_(wave_reach)(const wcohi_wave_task *task, int span)
     return task->room.reach;
 }
 
+/* Features of the queries times what their gains make of them; room->key keeps the series. */
+S_(fn) void S_(wave_query_series)(const wcohi_wave_task *task, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    S_(wave_series)(room->key, room->gain, task->wave->order, span);
+    S_(wave_sharpen)(room->query, room->key, task->wave->order, span);
+}
+
 /* Far forward of a chunk: sums and denominator = what the states before it give. room->query holds
    the features. */
 S_(fn) void S_(wave_read)(const wcohi_wave_task *task, const double *state,
@@ -11935,17 +12085,23 @@ S_(fn) void S_(wave_read)(const wcohi_wave_task *task, const double *state,
     const wcohi_wave *wave = task->wave;
     int width = task->call->width, count = 2 * wave->order + 1, j;
     size_t pitch = wcohi_wave_pitch(width);
-    double *z = room->scaled + WCOHI_DENOMINATORS, *numerators = room->across;
-    const double *from = state + WCOHI_DENOMINATORS, *reach = S_(wave_reach)(task, span);
-    for (j = 0; j < count; j++) room->scaled[j] = wave->coefficient[j] * state[j];
-    S_(wave_weigh)(z, from, wave->coefficient, count, pitch, 0);
+    double *scaled = room->scaled, *numerators = room->across;
+    const double *reach = S_(wave_reach)(task, span), *from = scaled;
+    for (j = 0; j < count; j++) scaled[j] = wave->coefficient[j] * state[j];
+    S_(wave_weigh)
+    (scaled + WCOHI_DENOMINATORS, state + WCOHI_DENOMINATORS, wave->coefficient, count, pitch, 0);
     S_(wave_frame)(room, room->ur, room->us, wave, frame, span);
     S_(wave_features)(room->query, room, wave->order, span);
-    S_(wave_product)(numerators, (size_t)span, z, 1, pitch, room->query, (size_t)span, width,
-                     span, count, 0);
+    if (task->sharp) { /* in the features, not in the states */
+        S_(wave_query_series)(task, span);
+        from = state;
+    }
+    S_(wave_product)
+    (numerators, (size_t)span, from + WCOHI_DENOMINATORS, 1, pitch, room->query, (size_t)span,
+     width, span, count, 0);
     S_(wave_narrow_columns)(room->sums, numerators, reach, width, span);
-    S_(wave_product)(numerators, (size_t)span, room->scaled, 1, 1, room->query, (size_t)span,
-                     1, span, count, 0);
+    S_(wave_product)
+    (numerators, (size_t)span, from, 1, 1, room->query, (size_t)span, 1, span, count, 0);
     S_(wave_narrow_columns)(room->denominator, numerators, reach, 1, span);
 }
 
@@ -12012,17 +12168,23 @@ S_(fn) void S_(wave_far_queries)(const wcohi_wave_task *task, const double *stat
     S_(wave_product)(y, (size_t)span, z, pitch, 1, room->across, (size_t)span, full, span,
                      width, 0);
     S_(wave_product)(y, (size_t)span, state, 1, 1, last, (size_t)span, count, span, 1, 1);
-    task->partial[0] +=
-        S_(wave_torque)(room, y, wave->coefficient, wave->slope, wave->order, span);
+    if (task->sharp) {
+        S_(wave_query_series)(task, span);
+        S_(wave_torque_sharp)(room, y, room->key, scale, wave->order, span);
+    } else {
+        task->partial[0] +=
+            S_(wave_torque)(room, y, wave->coefficient, wave->slope, wave->order, span);
+    }
     for (i = 0; i < rows; i++) {
+        if (task->sharp) room->dgain[i] += (wcoh_real)scale[i];
         room->dphi[i] += (wcoh_real)room->fr[i];
         task->partial[1] += i * room->fr[i];
         task->partial[2] -= i * room->fs[i];
     }
     S_(wave_product)(room->image, pitch, room->query, (size_t)span, 1, room->rows, pitch,
                      full, (int)pitch, rows, 0);
-    S_(wave_weigh)(sums, room->image, wave->coefficient, count, pitch, 1);
-    S_(wave_dots)(r, room->query, last, wave->coefficient, count, span);
+    S_(wave_weigh)(sums, room->image, task->sharp ? NULL : wave->coefficient, count, pitch, 1);
+    S_(wave_dots)(r, room->query, last, task->sharp ? NULL : wave->coefficient, count, span);
 }
 
 /* Far backward of the keys of a chunk against the adjoint states R behind it: with x = R.(v, 1) by
@@ -12225,6 +12387,24 @@ S_(fn) void S_(wave_loud_backward)(const wcohi_wave_task *task, int first, int r
         task->dloud[at + (size_t)i * stride] = room->dkey[i] * room->heard[i];
 }
 
+/* dkappa_q, back through min(softplus, most) */
+S_(fn) void S_(wave_sharp_backward)(const wcohi_wave_task *task, int first, int rows, int span)
+{
+    const wcohi_wave_room *room = &task->room;
+    size_t stride = task->call->phasor_stride, at = (size_t)first * stride;
+    wcoh_real most = (wcoh_real)task->wave->gain;
+    S_(v) one = S_(set)((wcoh_real)1);
+    int i;
+    S_(wave_column)(task, task->sharp, first, rows, span);
+    for (i = 0; i < span; i += S_(W)) {
+        S_(v) below = S_(exp)(S_(neg)(S_(load)(room->raw + i)));
+        S_(store)(room->heard + i, S_(div)(one, S_(add)(one, below)));
+    }
+    for (i = 0; i < rows; i++)
+        task->dsharp[at + (size_t)i * stride] =
+            room->gain[i] < most ? room->dgain[i] * room->heard[i] : 0;
+}
+
 S_(fn) void S_(wave_backward_rows)(const wcohi_wave_task *task, int first, int rows)
 {
     int span = (int)wcohi_round_up((size_t)rows, 16);
@@ -12232,6 +12412,7 @@ S_(fn) void S_(wave_backward_rows)(const wcohi_wave_task *task, int first, int r
     S_(wave_raw_backward)(task, first, rows);
     if (task->forget) S_(wave_forget_backward)(task, first, rows, span);
     if (task->loud) S_(wave_loud_backward)(task, first, rows, span);
+    if (task->sharp) S_(wave_sharp_backward)(task, first, rows, span);
 }
 
 /* the chunks of a stretch, last first; room->adjoint stands behind it and moves before it */
@@ -12452,6 +12633,24 @@ void S_(wave_step_head)(const wcohi_coherence *call, int row, int head, int lane
     memcpy(memory->frame, frame, sizeof frame);
 }
 
+/* Features of a row's queries times the coefficients of its own gains. */
+S_(fn)
+void S_(wave_step_sharp)(const wcohi_coherence *call, int row, int first, int heads,
+                         const wcohi_wave_room *room, int order)
+{
+    const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + call->gain_column;
+    double gain[WCOHI_STEP_HEADS];
+    int i;
+    for (i = 0; i < WCOHI_STEP_HEADS; i++) gain[i] = 0;
+    for (i = 0; i < heads; i++) {
+        gain[i] = wcohi_softplus((double)raw[first + i]);
+        gain[i] = WCOHI_MIN(gain[i], call->terms[first + i].most);
+    }
+    for (i = 0; i < WCOHI_STEP_HEADS; i += S_(DW))
+        S_(wave_series_half)(room->image + i, S_(dload)(gain + i), order, WCOHI_STEP_HEADS);
+    S_(wave_sharpen)(room->query, room->image, order, WCOHI_STEP_HEADS);
+}
+
 /* heads first .. first + 7 of sequence `row`, which has one row */
 WCOHI_KERNEL(wave_step)
 {
@@ -12480,6 +12679,7 @@ WCOHI_KERNEL(wave_step)
     }
     S_(wave_step_features)(room->query, query[0], query[1], order);
     S_(wave_step_features)(room->key, key[0], key[1], order);
+    if (call->gain_column) S_(wave_step_sharp)(call, row, first, heads, room, order);
     for (i = 0; i < heads; i++) S_(wave_step_head)(call, row, first + i, i, &memory[i], room);
 }
 
@@ -12563,7 +12763,9 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
         task->forget = call->phasor + row * call->phasor_stride + call->forget_column + head;
     if (call->loud_column)
         task->loud = call->phasor + row * call->phasor_stride + call->loud_column + head;
-    task->listens = task->forget || task->loud;
+    if (call->gain_column)
+        task->sharp = call->phasor + row * call->phasor_stride + call->gain_column + head;
+    task->listens = task->sharp ? 2 : task->forget || task->loud;
     task->value = call->value + row * call->value_stride + column;
     task->out = call->out + row * call->out_stride + column;
     task->first = layer->first;
@@ -12583,6 +12785,7 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
         task->dkey = task->dquery + call->key_column;
         if (task->forget) task->dforget = call->dphasor + (task->forget - call->phasor);
         if (task->loud) task->dloud = call->dphasor + (task->loud - call->phasor);
+        if (task->sharp) task->dsharp = call->dphasor + (task->sharp - call->phasor);
         task->dvalue = call->dvalue + row * call->value_stride + column;
         task->partial = layer->partial + 3 * (size_t)index;
     }
@@ -12744,6 +12947,16 @@ static double wcohi_plain_loudness(const wcohi_plain *p, const wcohi_op *op, siz
     return op->loud_column ? 8 * tanh(raw[(size_t)op->loud_column + h] / 8) : 0;
 }
 
+/* Gain kappa of head h for the query in a row. */
+static double wcohi_plain_gain(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t h)
+{
+    const double *raw = p->tensors[op->in] + row * (size_t)op->wide_in;
+    double gain;
+    if (!op->gain_column) return wcohi_softplus(wcohi_plain_param(p, op, WCOHI_COHERENCE_GAIN, h));
+    gain = wcohi_softplus(raw[(size_t)op->gain_column + h]);
+    return gain < op->gain_most ? gain : op->gain_most;
+}
+
 /* out_q = sum over keys k <= q of A_qk v_k / sum A_qk,
    A_qk = exp(kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j + b_k); the frozen
    form has kappa 1, omega 0, lambda 0. From the query backwards. */
@@ -12755,7 +12968,7 @@ static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
     for (row = 0; row < p->rows; row++)
         for (h = 0; h < (size_t)op->heads; h++) {
             double *out = p->tensors[op->out] + row * all + h * width, total = 0, faded = 0;
-            double gain = wcohi_softplus(wcohi_plain_param(p, op, WCOHI_COHERENCE_GAIN, h));
+            double gain = frozen ? 1 : wcohi_plain_gain(p, op, row, h);
             double carrier = wcohi_plain_param(p, op, WCOHI_COHERENCE_CARRIER, h);
             for (e = 0; e < width; e++) out[e] = 0;
             for (k = row + 1; k-- > row - row % p->seq;) {
@@ -12807,6 +13020,7 @@ static int wcohi_coherence_room(const wcohi_plan *plan, const wcohi_op *op, int 
         double raw = (double)keeping->params[keeping->rows[row].offset + (size_t)head];
         wave.gain = WCOHI_MAX(wave.gain, wcohi_softplus(raw));
     }
+    if (op->gain_column) wave.gain = op->gain_most;
     wcohi_wave_series(&wave);
     return wave.order;
 }
@@ -12845,7 +13059,7 @@ static void wcohi_coherence_terms(wcohi_cpu_exec *exec, const wcohi_op *op, void
     wcohi_wave_terms *terms = (wcohi_wave_terms *)(void *)(waves.ddamping + op->heads), *t = terms;
     double *coefficient = (double *)(void *)(terms + op->heads);
     wcohi_wave wave;
-    int h;
+    int h, i;
     for (h = 0; h < op->heads; h++, t++) {
         if (!t->coefficient) {
             t->room = wcohi_coherence_room(exec->base.plan, op, h);
@@ -12863,7 +13077,9 @@ static void wcohi_coherence_terms(wcohi_cpu_exec *exec, const wcohi_op *op, void
         t->decay = op->forget_column ? 1 : exp(-waves.damping[h]);
         t->turn[0] = cos(waves.carrier[h]);
         t->turn[1] = sin(waves.carrier[h]);
+        t->most = wave.gain;
         memcpy(t->coefficient, wave.coefficient, (2 * (size_t)wave.order + 1) * sizeof(double));
+        for (i = 0; op->gain_column && i < 2 * wave.order + 1; i++) t->coefficient[i] = 1;
     }
 }
 
@@ -12876,7 +13092,9 @@ static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, vo
     const wcoh_real *harmonic = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_HARMONIC]);
     int h;
     for (h = 0; h < op->heads; h++) {
-        waves.gain[h] = gain ? wcohi_softplus((double)gain[h]) : 1;
+        waves.gain[h] = op->gain_column ? op->gain_most
+                        : gain          ? wcohi_softplus((double)gain[h])
+                                        : 1;
         waves.carrier[h] = carrier ? (double)carrier[h] : 0;
         waves.damping[h] = damping ? wcohi_softplus((double)damping[h]) : 0;
         waves.harmonic[h] = harmonic ? (double)harmonic[h] : 1;
@@ -12987,6 +13205,7 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.key_column = (size_t)op->key_column;
     call.forget_column = (size_t)op->forget_column;
     call.loud_column = (size_t)op->loud_column;
+    call.gain_column = (size_t)op->gain_column;
     call.value = wcohi_tensor_data(exec, op->in2) + op->column;
     call.value_stride = (size_t)exec->base.plan->tensors[op->in2].width;
     call.out = wcohi_tensor_data(exec, op->out);
@@ -13037,8 +13256,9 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     call.dcarrier = waves.dcarrier;
     call.ddamping = waves.ddamping;
     wcohi_attend_coherence_back(&exec->compute, &call);
-    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
-                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
+    if (!op->gain_column)
+        wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
+                           wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
     wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), waves.dcarrier,
                        NULL, op->heads);
     wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
@@ -14949,6 +15169,10 @@ static const wcoh_field wcohi_model_fields[] = {
                  "coherence heads whose damping depends on what they hear; auto: off"),
     WCOHI_CHOICE(M, loudness, WCOHI_AUTO,
                  "coherence heads that hear some symbols more loudly than others; auto: off"),
+    WCOHI_CHOICE(M, query_gain, WCOHI_AUTO,
+                 "coherence heads that listen more or less sharply, by what they hear; auto: off"),
+    WCOHI_REAL(M, gain_most, 4, 0.01, 12, 0,
+               "with query_gain: the largest gain; states of sessions grow with it"),
     WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
                  "how attention and feed-forward join the stream"),
     WCOHI_CHOICE(M, norm, "layer rms", "what stands before attention, feed-forward and head"),
@@ -15585,16 +15809,21 @@ WCOHI_COLD wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, int given,
 /* What only heads with a gain and a damping can do. */
 WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
+    const char *on;
     int layer, able = 0;
     for (layer = 0; layer < desc->layers; layer++)
         able |= wcohi_attention_of(desc, layer) <= WCOH_ATTENTION_SHARED;
     wcohi_switch_default(&desc->forgetting, 0);
     wcohi_switch_default(&desc->loudness, 0);
-    if (able || (desc->forgetting == WCOH_SWITCH_OFF && desc->loudness == WCOH_SWITCH_OFF))
-        return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_ARGUMENT,
-                      "%s is on: no layer's attention is coherence or shared",
-                      desc->forgetting == WCOH_SWITCH_ON ? "forgetting" : "loudness");
+    wcohi_switch_default(&desc->query_gain, 0);
+    on = desc->forgetting == WCOH_SWITCH_ON   ? "forgetting"
+         : desc->loudness == WCOH_SWITCH_ON   ? "loudness"
+         : desc->query_gain == WCOH_SWITCH_ON ? "query_gain"
+                                              : NULL;
+    if (on && !able)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "%s is on: no layer's attention is coherence or shared", on);
+    return WCOH_OK;
 }
 
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
@@ -16446,8 +16675,8 @@ typedef struct wcohi_asked {
 } wcohi_asked;
 
 /* What a coherence layer asks of a row, in order: phasors of queries and keys, values,
-   dampings, loudnesses. */
-#define WCOHI_ASKED_MOST 5
+   dampings, loudnesses, gains. */
+#define WCOHI_ASKED_MOST 6
 static int wcohi_walk_asks(const wcohi_walk *walk, wcohi_asked asked[WCOHI_ASKED_MOST])
 {
     static const char names[2][2][24] = {{"query_phasor.weight", "query_phasor.bias"},
@@ -16476,6 +16705,13 @@ static int wcohi_walk_asks(const wcohi_walk *walk, wcohi_asked asked[WCOHI_ASKED
         wcohi_asked loud = {
             "loudness.weight", "loudness.bias", 0, WCOHI_INIT_CONSTANT, WCOHI_INIT_CONSTANT, 0, 0};
         asked[count] = loud;
+        asked[count++].wide = heads;
+    }
+    if (desc->query_gain == WCOH_SWITCH_ON) {
+        wcohi_asked gain = {"query_gain.weight", "gain_raw", 0, WCOHI_INIT_CONSTANT,
+                            WCOHI_INIT_CONSTANT, 0,          0};
+        gain.value_bias = log(expm1(desc->gain));
+        asked[count] = gain;
         asked[count++].wide = heads;
     }
     return count;
@@ -16510,24 +16746,29 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
     int heads = desc->heads, width = 2 * desc->bands, both, count = wcohi_walk_asks(walk, asked);
     int column = (wcohi_walk_shares(walk) ? 2 : 4) * heads, all = column + width;
     int forgets = desc->forgetting == WCOH_SWITCH_ON, loud = desc->loudness == WCOH_SWITCH_ON;
+    int sharp = desc->query_gain == WCOH_SWITCH_ON, wide = all + (forgets + loud + sharp) * heads;
     wcohi_params linear = wcohi_emit_asked(walk, asked, count), params = wcohi_no_params();
     wcohi_op *op;
-    params.row[WCOHI_COHERENCE_GAIN] = wcohi_emit(walk, "attn.", "gain_raw", heads, 0, 0,
-                                                  WCOHI_INIT_CONSTANT, log(expm1(desc->gain)));
+    if (sharp) /* the last bias of the linear layer */
+        params.row[WCOHI_COHERENCE_GAIN] = linear.row[WCOHI_LINEAR_BIAS] + count - 1;
+    else
+        params.row[WCOHI_COHERENCE_GAIN] = wcohi_emit(walk, "attn.", "gain_raw", heads, 0, 0,
+                                                      WCOHI_INIT_CONSTANT, log(expm1(desc->gain)));
     wcohi_walk_at(walk, walk->row_count - 1)->maximum = log(expm1(WCOHI_GAIN_MAX));
     params.row[WCOHI_COHERENCE_CARRIER] =
         wcohi_emit(walk, "attn.", "carrier", heads, 0, 0, WCOHI_INIT_CARRIER, 0);
     if (!forgets)
         params.row[WCOHI_COHERENCE_DAMPING] =
             wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
-    both = wcohi_walk_linear(walk, &linear, in, -1, all + (forgets + loud) * heads)->out;
-    both =
-        wcohi_walk_phases(walk, both, all + (forgets + loud) * heads, column, WCOHI_MASK_PHASORS);
+    both = wcohi_walk_linear(walk, &linear, in, -1, wide)->out;
+    both = wcohi_walk_phases(walk, both, wide, column, WCOHI_MASK_PHASORS);
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, both, both, width);
     op->key_column = column - 2 * heads;
     op->column = column;
     op->forget_column = forgets ? all : 0;
     op->loud_column = loud ? all + forgets * heads : 0;
+    op->gain_column = sharp ? wide - heads : 0;
+    op->gain_most = desc->gain_most;
     return wcohi_walk_weighs(walk, op);
 }
 
@@ -24302,6 +24543,9 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
         loud[q] = op->loud_column ? 8 * tanh((double)row[op->loud_column - head] / 8) : 0;
     }
     for (q = 0; q < tokens; q++) {
+        const wcoh_real *row = phasors + (size_t)q * stride + head;
+        if (op->gain_column)
+            wave.gain = WCOHI_MIN(op->gain_most, wcohi_softplus((double)row[op->gain_column]));
         for (k = 0; k <= q; k++) {
             double faded = op->forget_column ? inspection->fading[q] - inspection->fading[k]
                                              : wave.damping * (q - k);

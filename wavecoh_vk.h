@@ -827,7 +827,7 @@ typedef struct wcohi_gpu_attention {
 /* Where a dispatch of attend.glsl finds its arrays, and its grid. */
 typedef struct wcohi_gpu_pairs {
     wcoh_push_attend push;
-    uint32_t specs[2]; /* columns of a thread; 1: rows listen (coherence alone) */
+    uint32_t specs[2]; /* columns of a thread; coherence: wcohi_gpu_listens */
     uint32_t tiles, chunks;
     wcohi_gpu_view left, right, value; /* bindings 0, 1, 2 */
     wcohi_gpu_view depths;             /* the last of coherence attention */
@@ -957,12 +957,21 @@ static void wcohi_gpu_taps_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- coherence attention --------------------------------------------------------------------- */
 
-/* 1 if rows bring dampings or loudnesses of their own */
-static int wcohi_gpu_listens(const wcohi_op *op) { return op->forget_column || op->loud_column; }
+/* 1 if rows bring dampings or loudnesses of their own, 2 if gains */
+static int wcohi_gpu_listens(const wcohi_op *op)
+{
+    return op->gain_column ? 2 : op->forget_column || op->loud_column;
+}
+
+/* Row of the heads' gains, -1 where rows bring them: it is a part of their biases then. */
+static int wcohi_gpu_gain_row(const wcohi_op *op)
+{
+    return op->gain_column ? -1 : op->param[WCOHI_COHERENCE_GAIN];
+}
 
 static size_t wcohi_gpu_coherence_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
 {
-    size_t heads = (size_t)op->heads, pairs = 1 + (size_t)wcohi_gpu_listens(op);
+    size_t heads = (size_t)op->heads, pairs = wcohi_gpu_listens(op) ? 2 : 1;
     (void)plan;
     return wcohi_gpu_aux_size(4 * heads) + pairs * wcohi_gpu_aux_size(wcohi_mul(4 * heads, rows)) +
            2 * wcohi_gpu_aux_size(wcohi_mul(rows, heads));
@@ -1002,6 +1011,8 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
     t.push.value_stride = wcohi_gpu_width(r, op->in2);
     t.push.value_column = (uint32_t)op->column;
     t.push.stride = wcohi_gpu_width(r, op->in); /* raw phasors, of the query */
+    t.push.gain_column = (uint32_t)op->gain_column;
+    t.push.gain_most = (float)op->gain_most;
     t.specs[1] = (uint32_t)wcohi_gpu_listens(op);
     return t;
 }
@@ -1010,7 +1021,7 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
                                         const wcohi_gpu_attention *aux)
 {
     const wcohi_gpu_view views[7] = {wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_GAIN]),
+                                     wcohi_gpu_param(r, wcohi_gpu_gain_row(op)),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_CARRIER]),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_DAMPING]),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_HARMONIC]),
@@ -1024,6 +1035,8 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
     push.key_column = (uint32_t)op->key_column;
     push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
     push.damped = op->param[WCOHI_COHERENCE_DAMPING] >= 0;
+    push.gain_column = (uint32_t)op->gain_column;
+    push.gain_most = (float)op->gain_most;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
                        wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
 }
@@ -1065,6 +1078,8 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     push.first = wcohi_gpu_state_first(op, sizeof(double));
     push.forget_column = (uint32_t)op->forget_column;
     push.loud_column = (uint32_t)op->loud_column;
+    push.gain_column = (uint32_t)op->gain_column;
+    push.gain_most = (float)op->gain_most;
     WCOHI_GPU_DISPATCH(r,
                        r->traits->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
                                             : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
@@ -1083,6 +1098,7 @@ static void wcohi_gpu_coherence_heads(const wcohi_param_row *rows, const wcoh_re
             double raw = (double)params[rows[op->param[i]].offset + (size_t)h];
             column[i][h] = i == 0 || i == 2 ? wcohi_softplus(raw) : raw;
         }
+    for (h = 0; op->gain_column && h < heads; h++) column[0][h] = op->gain_most;
     call->gain = op->param[WCOHI_COHERENCE_GAIN] < 0 ? NULL : column[0];
     call->carrier = op->param[WCOHI_COHERENCE_CARRIER] < 0 ? NULL : column[1];
     call->damping = op->param[WCOHI_COHERENCE_DAMPING] < 0 ? NULL : column[2];
@@ -1156,13 +1172,14 @@ static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op
     uint32_t heads = (uint32_t)op->heads;
     wcohi_gpu_view sums = wcohi_gpu_scratch(r, 3 * (size_t)heads);
     const wcohi_gpu_view views[6] = {sums,
-                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_GAIN]),
+                                     wcohi_gpu_param(r, wcohi_gpu_gain_row(op)),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_DAMPING]),
-                                     wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_GAIN]),
+                                     wcohi_gpu_dparam(r, wcohi_gpu_gain_row(op)),
                                      wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_CARRIER]),
                                      wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_DAMPING])};
     wcoh_push_coherence_finish push;
     push.heads = heads;
+    push.gained = op->gain_column == 0;
     push.damped = op->param[WCOHI_COHERENCE_DAMPING] >= 0;
     if (op->param[WCOHI_COHERENCE_GAIN] < 0) return; /* the frozen form has none */
     wcohi_gpu_sum_rows(r, partial, rows, 3 * heads, 0, 3 * heads, sums, 0);

@@ -450,8 +450,8 @@ static void bench_form(const char *network, const char *setting, const uint32_t 
 static void bench_forms(const uint32_t *text)
 {
     static const char *const forms[] = {"optimizer muon", "gate on",     "value_gate on",
-                                        "forgetting on",  "loudness on", "taps 3",
-                                        "norm rms",       "dropout 0.1"};
+                                        "forgetting on",  "loudness on", "query_gain on",
+                                        "taps 3",         "norm rms",    "dropout 0.1"};
     size_t i;
     for (i = 0; i < sizeof forms / sizeof *forms; i++) bench_form("default", forms[i], text);
     bench_form("gpt", "optimizer muon", text);

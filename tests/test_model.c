@@ -857,7 +857,8 @@ static void fields_survive_text(void)
 static void only_heads_with_a_gain_listen(void)
 {
     static const char *const bad[] = {"forgetting=on attention=rotary", "loudness=on attention=dot",
-                                      "loudness=on attention=frozen"};
+                                      "loudness=on attention=frozen",
+                                      "query_gain=on attention=dot"};
     wcoh_error error = {WCOH_OK, ""};
     wcoh_model_desc desc;
     size_t i;
@@ -2292,7 +2293,8 @@ static const char *const track_settings[] = {
     "offset=0.1",
     "vocab=300 bands=20 heads=5 layers=2 head=tied embedding_trained=on attention=shared "
     "block=sequential solver=perturbative",
-    "vocab=65 bands=20 heads=5 layers=2 forgetting=on loudness=on attention=coherence,shared",
+    "vocab=65 bands=20 heads=5 layers=2 forgetting=on loudness=on query_gain=on "
+    "attention=coherence,shared",
     "vocab=65 bands=20 heads=5 layers=2 attention=coherence,rotary groups=4"};
 
 /* Settings of their trainers: one mixed stack is trained with noise. */
@@ -2809,6 +2811,8 @@ static void streams_equal_batches(void)
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=shared", seq, 8);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 forgetting=on loudness=on",
                         seq, 2);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 query_gain=on forgetting=on",
+                        seq, 2);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=frozen",
                         is_short() ? 150 : 1500, 0);
 }
@@ -2820,10 +2824,10 @@ static void a_new_network_that_listens_is_the_one_that_does_not(void)
     wcoh_model *a, *b;
     double *x, *y;
     int i;
-    listens.forgetting = listens.loudness = WCOH_SWITCH_ON;
+    listens.forgetting = listens.loudness = listens.query_gain = WCOH_SWITCH_ON;
     a = model_of(&plain);
     b = model_of(&listens);
-    CHECK(wcoh_model_trained_count(b) - wcoh_model_trained_count(a) == 4 * 16 * (128 + 129));
+    CHECK(wcoh_model_trained_count(b) - wcoh_model_trained_count(a) == 4 * 16 * (128 + 129 + 128));
     CHECK(param_of(b, "blocks.3.attn.forgetting.weight").count == 16 * 128);
     CHECK(param_of(b, "blocks.3.attn.damping_raw").count == 16);
     CHECK(param_of(b, "blocks.3.attn.loudness.bias").count == 16);

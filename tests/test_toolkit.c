@@ -1456,7 +1456,7 @@ static void check_inspection(wcoh_attention attention, wcoh_block_form block, wc
     desc.heads = H;
     desc.attention = attention;
     desc.block = block;
-    desc.forgetting = desc.loudness = listens;
+    desc.forgetting = desc.loudness = desc.query_gain = listens;
     if (!CHECK_SAY(wcoh_model_create(&model, &desc, &error) == WCOH_OK, "%s", error.text)) return;
     for (i = 0; i < wcoh_model_param_count(model); i++) {
         wcoh_param p;

@@ -77,6 +77,8 @@ static const struct {
     {"forgetting=on", 3, 37},
     {"forgetting=on loudness=on bands=33 heads=6", 2, 150},
     {"loudness=on attention=shared bands=35 heads=7", 3, 70},
+    {"query_gain=on gain_most=2.5 bands=33 heads=6", 2, 70},
+    {"query_gain=on forgetting=on attention=shared bands=35 heads=7", 2, 37},
     {"taps=3", 3, 37},
     {"taps=4 attention=rotary gate=on block=parallel_shared bands=34 heads=2", 40, 2},
     {"attention=frozen", 3, 37},
@@ -565,6 +567,7 @@ static void sessions_compare(wcoh_device *device)
     session_compare(device, "bands=65 heads=1 solver=rk4 alpha=0.01 beta=0.01");
     session_compare(device, "forgetting=on loudness=on bands=35 heads=7");
     session_compare(device, "loudness=on attention=shared");
+    session_compare(device, "query_gain=on forgetting=on gain_most=6 bands=35 heads=7");
 }
 
 static void sessions_hear_what_the_cpu_hears(void)

@@ -6,6 +6,7 @@
    COHERENCE: score = kappa (cos(a_q - b_k) - 1) - lambda (q - k), a and b on the carrier. Bounded
    (no weight is above 1, the query's own is at least e^{-2 kappa}): no running maximum is needed.
    LISTENS: depth_q - lift_k (coherence_listen.comp) in place of lambda (q - k); a lift adds 8 at most.
+   2: the phasor of a query is as long as its gain, and kappa is 1.
    DOT: score = q . k / sqrt(E), online softmax. */
 #include "math.glsl"
 #include "frame.glsl"
@@ -17,7 +18,7 @@ layout(constant_id = 0) const uint CW = 1; /* columns of a thread */
 #ifdef COHERENCE
 layout(set = 0, binding = 0, std430) readonly buffer Coefficients { vec4 coefficients[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Phasors { vec4 phasors[]; };
-layout(constant_id = 1) const uint LISTENS = 0; /* 1: rows bring dampings or loudnesses */
+layout(constant_id = 1) const uint LISTENS = 0; /* 1: rows bring dampings or loudnesses; 2: gains */
 layout(set = 0, binding = DEPTHS, std430) readonly buffer Depths { vec4 depths[]; };
 #else
 layout(set = 0, binding = 0, std430) readonly buffer Queries { float queries[]; };
@@ -34,6 +35,8 @@ layout(push_constant) uniform Attend
     uint flags;
     uint stream, drop; /* of weights that are dropped; drop 0: none */
     float keep;        /* what the others are multiplied by */
+    uint gain_column;  /* COHERENCE backward: of the raw gains of queries, cut at gain_most */
+    float gain_most;
 }
 p;
 
@@ -116,7 +119,8 @@ void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], ou
              b = vec2(right[k * 33u], right[k * 33u + 1u]);
         cosine[i] = a.x * b.x + a.y * b.y;
         sine[i] = a.y * b.x - a.x * b.y;
-        if (LISTENS != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(q, k);
+        if (LISTENS > 1u) block[i] = cosine[i] - sqrt(a.x * a.x + a.y * a.y) - faded(q, k);
+        else if (LISTENS != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(q, k);
         else block[i] = c.x * (cosine[i] - 1.0) - c.y * (float(q0 + q) - float(k0 + k));
     }
     barrier();

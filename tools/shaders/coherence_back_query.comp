@@ -6,10 +6,19 @@
 #include "attend_back.glsl"
 /* With t = -kappa sin dscore: dphi_q = sum_k t, (drho, dsigma) = n dphi (-sigma, rho) / r^2.
    partial [sequences * tiles, 3H] = (dkappa, domega, dlambda) of a tile's queries:
-   sum dscore (cos - 1), sum t (q - k), -sum dscore (q - k). Grid: query tiles, heads, sequences. */
+   sum dscore (cos - 1), sum t (q - k), -sum dscore (q - k). Grid: query tiles, heads, sequences.
+   Where queries have gains, their kappa cos stands for cos: dkappa_q = sum dscore (kappa cos) / kappa. */
 layout(set = 0, binding = 6, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 7, std430) buffer Draw { float draw[]; };
 layout(set = 0, binding = 8, std430) writeonly buffer Partial { float partial[]; };
+
+void write_gain(uint row, float slope)
+{
+    uint at = row * p.stride + p.gain_column + head;
+    vec2 a = phasors[row * p.heads + head].xy;
+    float gain = sqrt(a.x * a.x + a.y * a.y), x = raw[at];
+    draw[at] = softplus(x) < p.gain_most && gain > 0.0 ? slope / gain * sigmoid(x) : 0.0;
+}
 
 void main()
 {
@@ -28,7 +37,7 @@ void main()
             float t = -kappa * sine[i] * d[i];
             float away = float(q0 + 4u * ty + i / 4u) - float(k0 + 4u * tx + i % 4u);
             phase[i / 4u] += t;
-            cosines[i / 4u] += d[i] * (cosine[i] - 1.0);
+            cosines[i / 4u] += d[i] * (LISTENS > 1u ? cosine[i] : cosine[i] - 1.0);
             turns[i / 4u] += t * away;
             distances[i / 4u] -= d[i] * away;
         }
@@ -59,6 +68,7 @@ void main()
             if (sqrt(r2) < 1e-6) g = 0.0;
             draw[at] = -z.y * g;
             draw[at + 1u] = z.x * g;
+            if (LISTENS > 1u) write_gain(first + q0 + tid, s[1]);
         }
     }
     barrier();

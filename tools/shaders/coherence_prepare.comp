@@ -3,7 +3,8 @@
 /* What the tiles of coherence attention read: coefficients [H,4] = (kappa, lambda, n, unused),
    kappa = softplus(gain_raw), lambda = softplus(damping_raw) or, without one, 0; phasors [N,H,4] = (u e^{i omega t}, w
    e^{i omega t}): unit phasors of queries and keys on the carrier. With harmonic numbers (frozen
-   form) the angle is n phi, kappa 1, omega and lambda 0. A phasor shorter than 1e-6 is (1, 0). t <
+   form) the angle is n phi, kappa 1, omega and lambda 0. Where rows bring gains (gain_column), u is as
+   long as its row's, min(softplus, gain_most), and kappa 1. A phasor shorter than 1e-6 is (1, 0). t <
    65536. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Raw { float raw[]; };
@@ -15,7 +16,8 @@ layout(set = 0, binding = 5, std430) writeonly buffer Coefficients { vec4 coeffi
 layout(set = 0, binding = 6, std430) writeonly buffer Phasors { vec4 phasors[]; };
 layout(push_constant) uniform CoherencePrepare
 {
-    uint rows, heads, seq, stride, key_column, frozen, damped;
+    uint rows, heads, seq, stride, key_column, frozen, damped, gain_column;
+    float gain_most;
 }
 p;
 
@@ -48,11 +50,12 @@ void main()
         vec2 u = unit(vec2(raw[at], raw[at + 1u]), n), w = u;
         if (p.key_column != 0u)
             w = unit(vec2(raw[at + p.key_column], raw[at + p.key_column + 1u]), n);
+        if (p.gain_column != 0u) u *= min(p.gain_most, softplus(raw[row * p.stride + p.gain_column + h]));
         phasors[i] = vec4(turn(u, wave), turn(w, wave));
         if (i < p.heads)
             coefficients[h] = p.frozen != 0u
                                   ? vec4(1.0, 0.0, n, 0.0)
-                                  : vec4(softplus(gain_raw[h]),
+                                  : vec4(p.gain_column != 0u ? 1.0 : softplus(gain_raw[h]),
                                          p.damped != 0u ? softplus(damping_raw[h]) : 0.0, 1.0, 0.0);
     }
 }

@@ -6,7 +6,8 @@
    and then advances them: Z_j += F_j v, number = sum_j c_j G_j Z_j, Z_j *= e^-lambda, out = number
    / denominator, with the features F of the key and G of the query, (1, cos a, sin a, cos 2a, ..),
    in a frame that turns by omega a row. A workgroup per head, a thread per column of v. Where rows
-   listen, Z fades before it is advanced, by the row's own damping or the head's, and keys count e^b. */
+   listen, Z fades before it is advanced, by the row's own damping or the head's, and keys count e^b.
+   Where rows bring gains, c_j are those of the row's. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Values { float values[]; };
@@ -24,6 +25,8 @@ layout(push_constant) uniform CoherenceSession
     uint frozen;
     uint first; /* where this layer's states begin */
     uint forget_column, loud_column; /* of raw dampings and loudnesses of rows; 0: none */
+    uint gain_column;                /* of raw gains of queries, cut at gain_most; 0: the head's */
+    float gain_most;
 }
 p;
 
@@ -31,6 +34,7 @@ p;
 const uint FRAME_COS = 0u, FRAME_SIN = 1u, DECAY = 5u, TURN_COS = 6u, TURN_SIN = 7u, ORDER = 8u;
 
 shared wide features[2][76]; /* of the query, times c_j, and of the key */
+shared wide series[38]; /* e^-kappa I_m of a row's own gain */
 shared float inverse;
 
 bool listens() { return (p.forget_column | p.loud_column) != 0u; }
@@ -51,6 +55,41 @@ vec2 unit(vec2 z, float n)
     return p.frozen != 0u ? sincos_(n * atan2_(z.y, z.x)).yx : z / r;
 }
 
+/* series [M + 1] of a gain, by the backward recurrence of wcohi_bessel */
+void make_series(float gain, uint order)
+{
+    wide ratio = wide_of(0.0), total = wide_of(0.0), kappa = wide_of(gain);
+    uint m;
+    for (m = order + 12u; m > 0u; m--) {
+        ratio = wide_divide(kappa, wide_add(wide_of(float(2u * m)), wide_multiply(kappa, ratio)));
+        if (m <= order + 1u) series[m] = ratio;
+    }
+    series[0] = wide_of(1.0);
+    for (m = 1u; m <= order + 1u; m++) {
+        series[m] = wide_multiply(series[m], series[m - 1u]);
+        total = wide_add(total, series[m]);
+    }
+    total = wide_add(wide_of(1.0), wide_add(total, total));
+    for (m = 0u; m <= order; m++) series[m] = wide_divide(series[m], total);
+}
+
+/* Features of the query times c_j */
+void weigh_features(uint head, uint row, uint base, uint order)
+{
+    uint m;
+    if (p.gain_column == 0u) {
+        for (m = 0u; m <= 2u * order; m++)
+            features[0][m] = wide_multiply(features[0][m], states[base + p.coefficients + m]);
+        return;
+    }
+    make_series(min(p.gain_most, softplus(raw[row * p.stride + p.gain_column + head])), order);
+    features[0][0] = wide_multiply(features[0][0], series[0]);
+    for (m = 1u; m <= 2u * order; m++) {
+        wide c = series[(m + 1u) / 2u];
+        features[0][m] = wide_multiply(features[0][m], wide_add(c, c));
+    }
+}
+
 /* features[which]: 0 the query's, 1 the key's */
 void make_features(uint which, uint head, uint row, uint base, uint order)
 {
@@ -68,9 +107,7 @@ void make_features(uint which, uint head, uint row, uint base, uint order)
         d = wide_add(wide_multiply(c, s), wide_multiply(d, r));
         c = next;
     }
-    if (which == 0u)
-        for (m = 0u; m <= 2u * order; m++)
-            features[0][m] = wide_multiply(features[0][m], states[base + p.coefficients + m]);
+    if (which == 0u) weigh_features(head, row, base, order);
     if (which == 1u && p.loud_column != 0u) {
         float b = 8.0 * tanh_(raw[row * p.stride + p.loud_column + head] * 0.125);
         for (m = 0u; m <= 2u * order; m++)

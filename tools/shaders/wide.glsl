@@ -7,6 +7,7 @@ float wide_float(wide x) { return float(x); }
 wide wide_add(wide a, wide b) { return a + b; }
 wide wide_negate(wide a) { return -a; }
 wide wide_multiply(wide a, wide b) { return a * b; }
+wide wide_divide(wide a, wide b) { return a / b; }
 #else
 #include "two_float.glsl"
 #define wide vec2
@@ -15,4 +16,5 @@ float wide_float(wide x) { return x.x + x.y; }
 wide wide_add(wide a, wide b) { return two_add(a, b); }
 wide wide_negate(wide a) { return -a; }
 wide wide_multiply(wide a, wide b) { return two_multiply(a, b); }
+wide wide_divide(wide a, wide b) { return two_divide(a, b); }
 #endif
