@@ -767,6 +767,7 @@ typedef struct wcoh_session_desc {
     /* There is room for heads up to this gain, 12 for any; 0: for the gains that the model has when
        the session is made. A head that outgrows it fails the next call with WCOH_E_MISMATCH. */
     double gain;
+    wcoh_switch waves; /* ON: wcoh_session_waves and _impress, on a CPU; AUTO: OFF */
     wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
     wcoh_device *device;
     wcoh_memory memory;
@@ -827,6 +828,7 @@ typedef struct wcoh_crowd_desc {
     int repetition_window; /* as in wcoh_session_desc, */
     wcoh_states states;
     double gain;
+    wcoh_switch waves;
     uint64_t seed;     /* member `id` draws by wcoh_rng_seed(seed + id) */
     wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
     wcoh_device *device;
@@ -870,6 +872,41 @@ WCOH_API wcoh_result wcoh_crowd_probabilities(const wcoh_crowd *crowd, int id, w
                                               wcoh_error *error);
 /* Make member `to` continue exactly as `from` would; its own draws stay its own. */
 WCOH_API wcoh_result wcoh_crowd_copy(wcoh_crowd *crowd, int to, int from, wcoh_error *error);
+
+/* ---- wave memory: what earlier conversations leave in the oscillators ------------------------ */
+
+/* A complex number M for every layer and band, which a session or a member adds, times `strength`, to
+   what its oscillators are given, before the limiter; after a conversation M moves towards the mean of
+   what they returned. From kerr-engine (2026). It was trained for nothing: whether it helps is to be
+   measured (examples/memory.c). */
+typedef struct wcoh_wave_memory {
+    int layers, bands;      /* of the model */
+    double strength;        /* a; kerr-engine's 0.05 */
+    double keep;            /* b in 0 .. 1: M becomes b M + (1 - b) mean; kerr-engine's 0.95 */
+    double decay;           /* for files alone: kerr-engine's 0.99 of a running mean */
+    uint32_t conversations; /* that left something */
+    float *values;          /* [layers, bands, 2] the caller's: real and imaginary parts */
+} wcoh_wave_memory;
+
+/* An empty memory for that model: kerr-engine's numbers, zeros in the caller's values [count], at
+   least 2 x layers x bands. Errors: WCOH_E_ARGUMENT, also where no layer has oscillators. */
+WCOH_API wcoh_result wcoh_wave_memory_init(wcoh_wave_memory *memory, const wcoh_model *model,
+                                           float *values, size_t count, wcoh_error *error);
+/* From now on, over a reset too, the session (made with `waves` on) hears with this memory, copied;
+   NULL: with none. A strength or a memory of 0 leaves every bit as it is. Sessions' files hold none.
+   Errors: WCOH_E_ARGUMENT (also a number that is not finite), WCOH_E_MISMATCH (other layers or
+   bands). */
+WCOH_API wcoh_result wcoh_session_waves(wcoh_session *session, const wcoh_wave_memory *memory,
+                                        wcoh_error *error);
+WCOH_API wcoh_result wcoh_crowd_waves(wcoh_crowd *crowd, int id, const wcoh_wave_memory *memory,
+                                      wcoh_error *error);
+/* The conversation is over: the memory moves towards the mean, over all that was heard since the last
+   reset or the last such call, of what the oscillators returned. What the session itself hears with
+   stays. Errors: as above, and WCOH_E_DATA where nothing was heard; the memory is as it was then. */
+WCOH_API wcoh_result wcoh_session_impress(wcoh_session *session, wcoh_wave_memory *memory,
+                                          wcoh_error *error);
+WCOH_API wcoh_result wcoh_crowd_impress(wcoh_crowd *crowd, int id, wcoh_wave_memory *memory,
+                                        wcoh_error *error);
 
 /* ---- sampling -------------------------------------------------------------------------------- */
 
@@ -1074,6 +1111,14 @@ WCOH_API size_t wcoh_crowd_file_size(const wcoh_crowd *crowd, int id);
 WCOH_API wcoh_result wcoh_crowd_load(wcoh_crowd *crowd, int id, const wcoh_io *io,
                                      wcoh_error *error);
 
+/* KWMF, the files of kerr-engine: a header of 32 bytes, then real and imaginary parts of each layer as
+   floats, lowest byte first. Loading fills memory->values, [capacity] of the caller, if it is not NULL,
+   and on an error changes nothing. */
+WCOH_API wcoh_result wcoh_wave_memory_save(const wcoh_wave_memory *memory, const wcoh_io *io,
+                                           wcoh_error *error);
+WCOH_API wcoh_result wcoh_wave_memory_load(wcoh_wave_memory *memory, size_t capacity,
+                                           const wcoh_io *io, wcoh_error *error);
+
 #ifndef WAVECOH_NO_STDIO
 /* The same on a path, as fopen takes it; sentences begin with it. Saving is atomic: a temporary
    file beside it (PATH.<process>-<n>.tmp), synced, renamed. A killed process leaves it behind; the
@@ -1106,6 +1151,10 @@ WCOH_API wcoh_result wcoh_crowd_save_file(const wcoh_crowd *crowd, int id, const
                                           wcoh_error *error);
 WCOH_API wcoh_result wcoh_crowd_load_file(wcoh_crowd *crowd, int id, const char *path,
                                           wcoh_error *error);
+WCOH_API wcoh_result wcoh_wave_memory_save_file(const wcoh_wave_memory *memory, const char *path,
+                                                wcoh_error *error);
+WCOH_API wcoh_result wcoh_wave_memory_load_file(wcoh_wave_memory *memory, size_t capacity,
+                                                const char *path, wcoh_error *error);
 #endif
 
 /* Any file of tensors, tensor by tensor: the toolkit's way to vectors of other models. The format is
@@ -7796,6 +7845,8 @@ typedef struct wcohi_noise {
 typedef struct wcohi_stream {
     uint64_t position; /* tokens heard before this run; 0: its states are blank */
     size_t slot;       /* where its states stand */
+    const wcoh_real *wave; /* [layers, 2K] added to what oscillators are given; NULL: nothing is */
+    double *impress;       /* [layers, 2K] what they return is added here; NULL: nowhere */
 } wcohi_stream;
 
 /* One pass over the plan. */
@@ -7809,6 +7860,7 @@ typedef struct wcohi_run {
     int active_bands;  /* curriculum: bands past it are 0 at the input */
     const wcohi_stream *streams; /* [batch] sessions: their states are read and advanced; or NULL */
     int logits;                  /* 1: the head leaves the logits of the last row of each stream */
+    int waves;                   /* 1: a stream has a wave or an impress (a CPU) */
     int chains;                  /* 1: a row's bits do not depend on how many rows there are */
     wcohi_noise noise;
 } wcohi_run;
@@ -10426,18 +10478,55 @@ static double wcohi_kerr_work(const wcohi_op *op)
     return (op->solver == WCOH_SOLVER_RK4 ? 100.0 * op->rk4_steps : 60.0) * (op->wide_in / 2);
 }
 
+/* z = x + the wave memory of each row's stream.  x, z [count,D] */
+static void wcohi_kerr_recall(const wcohi_span *span, wcoh_real *z, const wcoh_real *x)
+{
+    const wcohi_run *run = span->exec->run;
+    size_t width = (size_t)span->op->wide_in, i;
+    int row;
+    for (row = 0; row < span->count; row++, z += width, x += width) {
+        const wcoh_real *wave = run->streams[(span->first + row) / run->seq].wave;
+        memcpy(z, x, width * sizeof *z);
+        if (!wave) continue;
+        wave += (size_t)span->op->layer * width;
+        for (i = 0; i < width; i++) z[i] += wave[i];
+    }
+}
+
 static void wcohi_kerr_forward_span(const wcohi_span *span)
 {
     const wcohi_cpu_exec *exec = span->exec;
     size_t at = (size_t)span->first * (size_t)span->op->wide_in;
-    exec->compute.kernels->kerr->forward(wcohi_tensor_data(exec, span->op->out) + at,
-                                         wcohi_tensor_data(exec, span->op->in) + at,
-                                         wcohi_kerr_of(exec, span->op), span->count, span->scratch);
+    wcoh_real *z = wcohi_tensor_data(exec, span->op->out) + at;
+    const wcoh_real *x = wcohi_tensor_data(exec, span->op->in) + at;
+    if (exec->run->waves) {
+        wcohi_kerr_recall(span, z, x);
+        x = z; /* the kernel reads rows before it writes them */
+    }
+    exec->compute.kernels->kerr->forward(z, x, wcohi_kerr_of(exec, span->op), span->count,
+                                         span->scratch);
+}
+
+/* What the oscillators returned is added up, row by row. */
+static void wcohi_kerr_impress(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    const wcohi_run *run = exec->run;
+    size_t width = (size_t)op->wide_in, i;
+    const wcoh_real *z = wcohi_tensor_data(exec, op->out);
+    int b, t;
+    for (b = 0; b < run->batch; b++)
+        for (t = 0; t < run->seq; t++, z += width) {
+            double *sum = run->streams[b].impress;
+            if (!sum) continue;
+            sum += (size_t)op->layer * width;
+            for (i = 0; i < width; i++) sum[i] += (double)z[i];
+        }
 }
 
 static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_each_span(exec, op, wcohi_kerr_forward_span, 0, wcohi_kerr_work(op));
+    if (exec->run->waves) wcohi_kerr_impress(exec, op);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -13141,7 +13230,7 @@ static void wcohi_coherence_save(const wcohi_cpu_exec *exec, const wcohi_op *op,
                                  void *saved)
 {
     wcohi_coherence call;
-    wcohi_stream stream = {0, 0};
+    wcohi_stream stream = {0, 0, NULL, NULL};
     double *to = (double *)saved;
     int head;
     stream.slot = slot;
@@ -13158,7 +13247,7 @@ static void wcohi_coherence_load(const wcohi_cpu_exec *exec, const wcohi_op *op,
                                  const void *saved)
 {
     wcohi_coherence call;
-    wcohi_stream stream = {0, 0};
+    wcohi_stream stream = {0, 0, NULL, NULL};
     double *from = (double *)(uintptr_t)saved; /* read */
     int head;
     stream.slot = slot;
@@ -13175,7 +13264,7 @@ static void wcohi_coherence_copy(const wcohi_cpu_exec *to, size_t to_slot,
 {
     const wcohi_op *op = &to->base.plan->ops[index];
     wcohi_coherence there, here;
-    wcohi_stream streams[2] = {{0, 0}, {0, 0}};
+    wcohi_stream streams[2] = {{0, 0, NULL, NULL}, {0, 0, NULL, NULL}};
     int head;
     streams[0].slot = to_slot;
     streams[1].slot = from_slot;
@@ -15292,7 +15381,8 @@ static const wcoh_field wcohi_sample_fields[] = {
               "symbols remembered for a repetition penalty"),                                      \
         WCOHI_CHOICE(S, states, "double float", "numbers of the states of coherence attention"),   \
         WCOHI_REAL(S, gain, 0, 0.01, WCOHI_GAIN_MAX, 0,                                            \
-                   "largest gain of a head that there is room for; 0: the model's own")
+                   "largest gain of a head that there is room for; 0: the model's own"),           \
+        WCOHI_CHOICE(S, waves, WCOHI_AUTO, "room for a wave memory; auto: off")
 
 static const wcoh_field wcohi_session_fields[] = {
 #define S wcoh_session_desc
@@ -17844,6 +17934,8 @@ typedef struct wcohi_member {
     int joined;        /* 1: somebody has this number */
     int known;         /* of the last tokens, so many are in the ring */
     int has_logits, has_hidden;
+    int waved;          /* 1: its wave is not all 0 */
+    uint64_t impressed; /* tokens whose oscillators are in its sums */
     uint64_t mark; /* the last step that named it */
     wcoh_rng rng;
 } wcohi_member;
@@ -17856,6 +17948,9 @@ struct wcoh_crowd {
     uint32_t *recent;  /* [members, repetition_window] rings: token i at i % repetition_window */
     wcoh_real *logits; /* [members, V] */
     wcoh_real *hidden; /* [members, D] */
+    size_t wide;       /* layers x D where there are wave memories, else 0 */
+    wcoh_real *waves;  /* [members, wide] strength x M */
+    double *sums;      /* [members, wide] of what the oscillators returned */
     wcohi_stream *streams; /* [batch] of the run under way */
     uint32_t *ordered;     /* [repetition_window] a ring, oldest first, for the sampler */
     float *scratch;        /* [2V] for the sampler */
@@ -17883,11 +17978,41 @@ WCOHI_COLD wcoh_crowd *wcohi_crowd_layout(wcohi_arena *arena, const wcoh_model *
     crowd->recent = WCOHI_TAKE(arena, wcohi_mul(members, window), uint32_t);
     crowd->logits = WCOHI_TAKE(arena, wcohi_mul(members, vocab), wcoh_real);
     crowd->hidden = WCOHI_TAKE(arena, wcohi_mul(members, width), wcoh_real);
+    crowd->wide = desc->waves == WCOH_SWITCH_ON ? (size_t)model->desc.layers * width : 0;
+    crowd->waves = WCOHI_TAKE(arena, wcohi_mul(members, crowd->wide), wcoh_real);
+    crowd->sums = WCOHI_TAKE(arena, wcohi_mul(members, crowd->wide), double);
     crowd->streams = WCOHI_TAKE(arena, engine->batch, wcohi_stream);
     crowd->ordered = WCOHI_TAKE(arena, window, uint32_t);
     crowd->scratch = WCOHI_TAKE(arena, 2 * vocab, float);
     wcohi_engine_layout(&crowd->engine, arena, engine);
     return session ? &session->crowd : NULL;
+}
+
+/* Does layer `layer` have oscillators? */
+static int wcohi_oscillates(const wcoh_model_desc *desc, int layer)
+{
+    return wcohi_ffn_of(desc, layer) == WCOH_FFN_KERR && desc->solver != WCOH_SOLVER_NONE &&
+           !(layer == 0 && desc->per_band_first == WCOH_SWITCH_ON);
+}
+
+WCOHI_COLD wcoh_result wcohi_oscillators_check(const wcoh_model_desc *desc, wcoh_error *error)
+{
+    int layer;
+    for (layer = 0; layer < desc->layers; layer++)
+        if (wcohi_oscillates(desc, layer)) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT,
+                      "a wave memory is for layers with oscillators: the "
+                      "model has none");
+}
+
+WCOHI_COLD wcoh_result wcohi_waves_check(const wcoh_crowd_desc *desc, const wcoh_model *model,
+                                         wcoh_error *error)
+{
+    if (desc->device && !desc->device->table->crowds)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "waves is on: a wave memory is for a CPU, not for a %s device",
+                          desc->device->table->name);
+    return wcohi_oscillators_check(&model->desc, error);
 }
 
 /* Bytes of a crowd whose members pass `desc->batch` at once, `seq` tokens each; desc is resolved. */
@@ -17914,6 +18039,9 @@ WCOHI_COLD wcoh_result wcohi_crowd_measure(wcoh_crowd_desc *desc, wcohi_engine_d
     engine->keeping.gain = desc->gain;
     engine->keeping.rows = model->rows;
     engine->keeping.params = model->params;
+    if (desc->waves == WCOH_SWITCH_ON &&
+        (result = wcohi_waves_check(desc, model, error)) != WCOH_OK)
+        return result;
     if (engine->keeping.whole && engine->keeping.reals)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
                           "states=float is for a CPU: a %s device keeps them in double",
@@ -17957,6 +18085,7 @@ WCOHI_COLD wcoh_result wcohi_session_resolve(wcoh_crowd_desc *desc, wcohi_engine
     desc->repetition_window = resolved.repetition_window;
     desc->states = resolved.states;
     desc->gain = resolved.gain;
+    desc->waves = resolved.waves;
     desc->cpu = resolved.cpu;
     desc->device = resolved.device;
     desc->memory = resolved.memory;
@@ -18048,6 +18177,9 @@ WCOH_API size_t wcoh_crowd_member_size(const wcoh_model *model, const wcoh_crowd
     wcohi_engine_desc engine;
     size_t used = 0;
     if (wcohi_crowd_resolve(&desc, &engine, model, given, &used, error)) return 0;
+    if (desc.waves == WCOH_SWITCH_ON)
+        engine.state_bytes += 2 * (size_t)model->desc.layers * (size_t)model->desc.bands *
+                              (sizeof(wcoh_real) + sizeof(double));
     return engine.state_bytes + sizeof(wcohi_member) +
            (size_t)desc.repetition_window * sizeof(uint32_t) +
            ((size_t)model->desc.vocab + 2 * (size_t)model->desc.bands) * sizeof(wcoh_real);
@@ -18100,6 +18232,7 @@ WCOH_API wcoh_result wcoh_crowd_join(wcoh_crowd *crowd, int *id, wcoh_error *err
     crowd->lowest = i + 1;
     crowd->members[i].joined = 1;
     crowd->members[i].rng = wcoh_rng_seed(crowd->desc.seed + (uint64_t)i);
+    crowd->members[i].waved = 0;
     crowd->count++;
     wcoh_crowd_reset(crowd, i);
     *id = i;
@@ -18114,12 +18247,21 @@ WCOH_API void wcoh_crowd_leave(wcoh_crowd *crowd, int id)
     crowd->count--;
 }
 
+/* The mean of what the oscillators return begins anew. */
+static void wcohi_sums_forget(wcoh_crowd *crowd, int id)
+{
+    crowd->members[id].impressed = 0;
+    if (crowd->wide)
+        memset(crowd->sums + (size_t)id * crowd->wide, 0, crowd->wide * sizeof *crowd->sums);
+}
+
 WCOH_API void wcoh_crowd_reset(wcoh_crowd *crowd, int id)
 {
     if (!wcohi_crowd_has(crowd, id)) return;
     crowd->members[id].position = 0; /* at position 0 every attention begins with a blank state */
     crowd->members[id].known = 0;
     crowd->members[id].has_logits = crowd->members[id].has_hidden = 0;
+    wcohi_sums_forget(crowd, id);
 }
 
 WCOH_API int wcoh_crowd_count(const wcoh_crowd *crowd) { return crowd ? crowd->count : 0; }
@@ -18241,6 +18383,17 @@ static void wcohi_member_copy(wcoh_crowd *to, int to_id, const wcoh_crowd *from,
     for (i = 0; i < count; i++) wcohi_crowd_recall(to, (size_t)to_id, from->ordered[i]);
     there->has_logits = here->has_logits;
     there->has_hidden = here->has_hidden;
+    if (!to->wide) return;
+    there->waved = here->waved;
+    there->impressed = here->impressed;
+    if (!from->wide) {
+        wcohi_sums_forget(to, to_id);
+        return;
+    }
+    memmove(to->waves + (size_t)to_id * to->wide, from->waves + (size_t)from_id * to->wide,
+            to->wide * sizeof *to->waves);
+    memmove(to->sums + (size_t)to_id * to->wide, from->sums + (size_t)from_id * to->wide,
+            to->wide * sizeof *to->sums);
 }
 
 WCOH_API wcoh_result wcoh_crowd_copy(wcoh_crowd *crowd, int to, int from, wcoh_error *error)
@@ -18282,6 +18435,10 @@ WCOH_API wcoh_result wcoh_session_copy(wcoh_session *to, const wcoh_session *fro
     if (!to || !from) return wcohi_null(to ? "from" : "to", error);
     if (to->crowd.model != from->crowd.model)
         return wcohi_fail(error, WCOH_E_MISMATCH, "the sessions are of different models");
+    if (from->crowd.members[0].waved && !to->crowd.wide)
+        return wcohi_fail(error, WCOH_E_MISMATCH,
+                          "the session hears with a wave memory: the other one was made without "
+                          "waves");
     if (to == from) return WCOH_OK;
     table = to->crowd.engine.device->table;
     result = table == from->crowd.engine.device->table
@@ -18315,8 +18472,13 @@ static wcoh_result wcohi_crowd_run(wcoh_crowd *crowd, wcohi_run *run, wcoh_error
     int b, i;
     run->active_bands = crowd->model->desc.bands;
     run->streams = crowd->streams;
-    for (b = 0; b < run->batch; b++)
-        crowd->streams[b].position = crowd->members[crowd->streams[b].slot].position;
+    run->waves = crowd->wide > 0;
+    for (b = 0; b < run->batch; b++) {
+        size_t id = crowd->streams[b].slot, at = id * crowd->wide;
+        crowd->streams[b].position = crowd->members[id].position;
+        crowd->streams[b].wave = crowd->members[id].waved ? crowd->waves + at : NULL;
+        crowd->streams[b].impress = crowd->wide ? crowd->sums + at : NULL;
+    }
     result = table->run(crowd->engine.exec, run, 0, crowd->engine.plan.count, error);
     for (b = 0; !result && run->logits && b < run->batch; b++)
         result = wcohi_crowd_fetch(crowd, (size_t)b, error);
@@ -18326,6 +18488,7 @@ static wcoh_result wcohi_crowd_run(wcoh_crowd *crowd, wcohi_run *run, wcoh_error
         for (i = 0; i < run->seq; i++)
             wcohi_crowd_recall(crowd, id, run->tokens[(size_t)b * (size_t)run->seq + (size_t)i]);
         crowd->members[id].has_logits = crowd->members[id].has_hidden = run->logits;
+        crowd->members[id].impressed += (uint64_t)run->seq;
     }
     return WCOH_OK;
 }
@@ -18506,6 +18669,137 @@ WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sampl
 {
     if (!session) return wcohi_null("session", error);
     return wcohi_member_sample(&session->crowd, 0, desc, rng, token, error);
+}
+
+/* ---- wave memory ----------------------------------------------------------------------------- */
+
+static size_t wcohi_waves_count(const wcoh_wave_memory *memory)
+{
+    return 2 * (size_t)memory->layers * (size_t)memory->bands;
+}
+
+WCOH_API wcoh_result wcoh_wave_memory_init(wcoh_wave_memory *memory, const wcoh_model *model,
+                                           float *values, size_t count, wcoh_error *error)
+{
+    wcoh_wave_memory made;
+    wcoh_result result;
+    if (!memory || !model || !values)
+        return wcohi_null(!memory ? "memory" : model ? "values" : "model", error);
+    if ((result = wcohi_oscillators_check(&model->desc, error)) != WCOH_OK) return result;
+    memset(&made, 0, sizeof made);
+    made.layers = model->desc.layers;
+    made.bands = model->desc.bands;
+    made.strength = 0.05;
+    made.keep = 0.95;
+    made.decay = 0.99;
+    made.values = values;
+    if (count < wcohi_waves_count(&made))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "values has room for %lu numbers: %lu are needed",
+                          (unsigned long)count, (unsigned long)wcohi_waves_count(&made));
+    memset(values, 0, wcohi_waves_count(&made) * sizeof *values);
+    *memory = made;
+    return WCOH_OK;
+}
+
+/* A memory with its numbers, that may be saved or heard with. */
+WCOHI_COLD wcoh_result wcohi_wave_memory_check(const wcoh_wave_memory *memory, wcoh_error *error)
+{
+    const double numbers[3] = {memory->strength, memory->keep, memory->decay};
+    size_t i;
+    if (!memory->values) return wcohi_null("memory->values", error);
+    if (memory->layers < 1 || memory->layers > 1024 || memory->bands < 1 || memory->bands > 65536)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "a wave memory of %d layers and %d bands: allowed are 1 to 1024 and 1 to "
+                          "65536",
+                          memory->layers, memory->bands);
+    for (i = 0; i < 3; i++)
+        if (!wcohi_is_finite(numbers[i]))
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "%s of the wave memory is not finite",
+                              i == 0   ? "strength"
+                              : i == 1 ? "keep"
+                                       : "decay");
+    if (!(memory->keep >= 0 && memory->keep <= 1))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "keep is %g: allowed are 0 to 1", memory->keep);
+    for (i = 0; i < wcohi_waves_count(memory); i++)
+        if (!wcohi_is_finite((double)memory->values[i]))
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "number %lu of the wave memory is not finite",
+                              (unsigned long)i);
+    return WCOH_OK;
+}
+
+/* The same, and one of this crowd's model. */
+WCOHI_COLD wcoh_result wcohi_crowd_waves_check(const wcoh_crowd *crowd, int id,
+                                               const wcoh_wave_memory *memory, wcoh_error *error)
+{
+    wcoh_result result = wcohi_crowd_check(crowd, id, error);
+    if (result) return result;
+    if (!crowd->wide)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "it was made without room for a wave memory: set "
+                          "`waves`");
+    if (!memory) return WCOH_OK;
+    if ((result = wcohi_wave_memory_check(memory, error)) != WCOH_OK) return result;
+    if (memory->layers == crowd->model->desc.layers && memory->bands == crowd->model->desc.bands)
+        return WCOH_OK;
+    return wcohi_fail(
+        error, WCOH_E_MISMATCH, "the wave memory has %d layers of %d bands, the model %d of %d",
+        memory->layers, memory->bands, crowd->model->desc.layers, crowd->model->desc.bands);
+}
+
+WCOH_API wcoh_result wcoh_crowd_waves(wcoh_crowd *crowd, int id, const wcoh_wave_memory *memory,
+                                      wcoh_error *error)
+{
+    wcoh_result result = wcohi_crowd_waves_check(crowd, id, memory, error);
+    wcoh_real *wave;
+    size_t i;
+    int waved = 0;
+    if (result) return result;
+    wave = crowd->waves + (size_t)id * crowd->wide;
+    for (i = 0; memory && i < crowd->wide; i++) {
+        wave[i] = (wcoh_real)(memory->strength * (double)memory->values[i]);
+        waved |= wave[i] != 0;
+    }
+    crowd->members[id].waved = waved;
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_session_waves(wcoh_session *session, const wcoh_wave_memory *memory,
+                                        wcoh_error *error)
+{
+    if (!session) return wcohi_null("session", error);
+    return wcoh_crowd_waves(&session->crowd, 0, memory, error);
+}
+
+WCOH_API wcoh_result wcoh_crowd_impress(wcoh_crowd *crowd, int id, wcoh_wave_memory *memory,
+                                        wcoh_error *error)
+{
+    const double *sum;
+    double share, heard;
+    size_t i;
+    wcoh_result result = wcohi_crowd_check(crowd, id, error);
+    if (!result && !memory) return wcohi_null("memory", error);
+    if (!result) result = wcohi_crowd_waves_check(crowd, id, memory, error);
+    if (result) return result;
+    heard = (double)crowd->members[id].impressed;
+    if (heard <= 0) return wcohi_fail(error, WCOH_E_DATA, "nothing was heard yet");
+    sum = crowd->sums + (size_t)id * crowd->wide;
+    share = 1 - memory->keep;
+    for (i = 0; i < crowd->wide; i++)
+        if (!wcohi_is_finite(sum[i]) || fabs(sum[i]) > 1e30 * heard)
+            return wcohi_fail(error, WCOH_E_NUMERIC, "an oscillator's mean is not finite");
+    for (i = 0; i < crowd->wide; i++)
+        memory->values[i] =
+            (float)(memory->keep * (double)memory->values[i] + share * (sum[i] / heard));
+    if (memory->conversations < 0xffffffffu) memory->conversations++;
+    wcohi_sums_forget(crowd, id);
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_session_impress(wcoh_session *session, wcoh_wave_memory *memory,
+                                          wcoh_error *error)
+{
+    if (!session) return wcohi_null("session", error);
+    return wcoh_crowd_impress(&session->crowd, 0, memory, error);
 }
 
 /* ---- sampling -------------------------------------------------------------------------------- */
@@ -19429,6 +19723,152 @@ WCOH_API wcoh_result wcoh_session_load(wcoh_session *session, const wcoh_io *io,
     return session ? wcoh_crowd_load(&session->crowd, 0, io, error) : wcohi_null("session", error);
 }
 
+/* ---- wave memories: KWMF --------------------------------------------------------------------- */
+
+#define WCOHI_KWMF_HEAD 32
+
+static void wcohi_put_float(unsigned char *bytes, double value)
+{
+    float narrow = (float)value;
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    wcohi_put_le(bytes, bits, 4);
+}
+
+static double wcohi_get_float(const unsigned char *bytes)
+{
+    uint32_t bits = (uint32_t)wcohi_get_le(bytes, 4);
+    float narrow;
+    memcpy(&narrow, &bits, sizeof narrow);
+    return (double)narrow;
+}
+
+/* Real parts of a layer, then its imaginary parts. */
+WCOHI_COLD int wcohi_kwmf_write(const wcoh_wave_memory *memory, const wcoh_io *io)
+{
+    unsigned char bytes[4 * 256] = "KWMF";
+    const double numbers[3] = {memory->strength, memory->decay, memory->keep};
+    size_t count = wcohi_waves_count(memory), width = 2 * (size_t)memory->bands, used = 0, i;
+    wcohi_put_le(bytes + 4, 1, 4);
+    wcohi_put_le(bytes + 8, (uint64_t)memory->layers, 4);
+    wcohi_put_le(bytes + 12, (uint64_t)memory->bands, 4);
+    for (i = 0; i < 3; i++) wcohi_put_float(bytes + 16 + 4 * i, numbers[i]);
+    wcohi_put_le(bytes + 28, memory->conversations, 4);
+    if (io->write(io->user, bytes, WCOHI_KWMF_HEAD)) return 0;
+    for (i = 0; i < count; i++) {
+        size_t in = i % width, part = in >= (size_t)memory->bands;
+        size_t band = in - part * (size_t)memory->bands;
+        wcohi_put_float(bytes + used, (double)memory->values[i - in + 2 * band + part]);
+        used += 4;
+        if (used < sizeof bytes && i + 1 < count) continue;
+        if (io->write(io->user, bytes, used)) return 0;
+        used = 0;
+    }
+    return 1;
+}
+
+WCOH_API wcoh_result wcoh_wave_memory_save(const wcoh_wave_memory *memory, const wcoh_io *io,
+                                           wcoh_error *error)
+{
+    wcoh_result result = wcohi_writable(io, error);
+    if (result) return result;
+    if (!memory) result = wcohi_null("memory", error);
+    if (!result) result = wcohi_wave_memory_check(memory, error);
+    if (!result && !wcohi_kwmf_write(memory, io))
+        result = wcohi_fail(error, WCOH_E_IO, "writing the file failed");
+    if (io->finish && io->finish(io->user, result == WCOH_OK) && !result)
+        result = wcohi_fail(error, WCOH_E_IO, "the file could not be completed");
+    return result;
+}
+
+/* The header, believed in nothing; `size` is that of the file. */
+WCOHI_COLD wcoh_result wcohi_kwmf_head(wcoh_wave_memory *memory, const unsigned char *bytes,
+                                       uint64_t size, wcoh_error *error)
+{
+    uint64_t layers = wcohi_get_le(bytes + 8, 4), bands = wcohi_get_le(bytes + 12, 4);
+    if (memcmp(bytes, "KWMF", 4) != 0)
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "it is no wave memory: it does not begin with KWMF");
+    if (wcohi_get_le(bytes + 4, 4) != 1)
+        return wcohi_fail(error, WCOH_E_FORMAT, "version %lu of KWMF is not known, version 1 is",
+                          (unsigned long)wcohi_get_le(bytes + 4, 4));
+    if (layers < 1 || layers > 1024 || bands < 1 || bands > 65536)
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "%lu layers of %lu bands: allowed are 1 to 1024 and 1 to 65536",
+                          (unsigned long)layers, (unsigned long)bands);
+    if (size != WCOHI_KWMF_HEAD + 8 * layers * bands)
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "it has %llu bytes: %lu layers of %lu bands take %llu",
+                          (unsigned long long)size, (unsigned long)layers, (unsigned long)bands,
+                          (unsigned long long)(WCOHI_KWMF_HEAD + 8 * layers * bands));
+    memory->layers = (int)layers;
+    memory->bands = (int)bands;
+    memory->strength = wcohi_get_float(bytes + 16);
+    memory->decay = wcohi_get_float(bytes + 20);
+    memory->keep = wcohi_get_float(bytes + 24);
+    memory->conversations = (uint32_t)wcohi_get_le(bytes + 28, 4);
+    if (!wcohi_is_finite(memory->strength) || !wcohi_is_finite(memory->decay) ||
+        !(memory->keep >= 0 && memory->keep <= 1))
+        return wcohi_fail(error, WCOH_E_FORMAT,
+                          "strength, decay or keep in the file is no number "
+                          "of a wave memory");
+    return WCOH_OK;
+}
+
+/* All numbers of the file in turn; `values` NULL: they are looked at alone. */
+WCOHI_COLD wcoh_result wcohi_kwmf_values(const wcoh_wave_memory *memory, float *values,
+                                         const wcoh_io *io, wcoh_error *error)
+{
+    unsigned char bytes[4 * 256];
+    size_t count = wcohi_waves_count(memory), width = 2 * (size_t)memory->bands, i, had = 0;
+    for (i = 0; i < count; i++, had -= 4) {
+        size_t in = i % width, part = in >= (size_t)memory->bands;
+        size_t band = in - part * (size_t)memory->bands;
+        double value;
+        if (had == 0) {
+            had = 4 * WCOHI_MIN(count - i, sizeof bytes / 4);
+            if (io->read(io->user, WCOHI_KWMF_HEAD + 4 * (uint64_t)i, bytes, had))
+                return wcohi_fail(error, WCOH_E_IO, "reading the file failed");
+        }
+        value = wcohi_get_float(bytes + 4 * (i % (sizeof bytes / 4)));
+        if (!wcohi_is_finite(value))
+            return wcohi_fail(error, WCOH_E_FORMAT, "number %lu in the file is not finite",
+                              (unsigned long)i);
+        if (values) values[i - in + 2 * band + part] = (float)value;
+    }
+    return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_wave_memory_load(wcoh_wave_memory *memory, size_t capacity,
+                                           const wcoh_io *io, wcoh_error *error)
+{
+    unsigned char head[WCOHI_KWMF_HEAD];
+    wcoh_wave_memory read;
+    uint64_t size;
+    wcoh_result result = wcohi_readable(io, error);
+    if (result) return result;
+    if (!memory) return wcohi_null("memory", error);
+    if (io->size(io->user, &size))
+        return wcohi_fail(error, WCOH_E_IO, "the size of the file is not known");
+    if (size < sizeof head)
+        return wcohi_fail(error, WCOH_E_FORMAT, "it has %llu bytes: a wave memory has 32 and more",
+                          (unsigned long long)size);
+    if (io->read(io->user, 0, head, sizeof head))
+        return wcohi_fail(error, WCOH_E_IO, "reading the file failed");
+    memset(&read, 0, sizeof read);
+    if ((result = wcohi_kwmf_head(&read, head, size, error)) != WCOH_OK) return result;
+    if (memory->values && capacity < wcohi_waves_count(&read))
+        return wcohi_fail(error, WCOH_E_MISMATCH,
+                          "%d layers of %d bands are %lu numbers: there is room for %lu",
+                          read.layers, read.bands, (unsigned long)wcohi_waves_count(&read),
+                          (unsigned long)capacity);
+    result = wcohi_kwmf_values(&read, NULL, io, error);
+    if (!result && memory->values) result = wcohi_kwmf_values(&read, memory->values, io, error);
+    read.values = memory->values;
+    if (!result) *memory = read;
+    return result;
+}
+
 /* ---- the same on paths ----------------------------------------------------------------------- */
 
 #ifndef WAVECOH_NO_STDIO
@@ -19489,6 +19929,20 @@ WCOH_API wcoh_result wcoh_crowd_load_file(wcoh_crowd *crowd, int id, const char 
     wcoh_result checked = wcohi_crowd_check(crowd, id, error);
     if (checked) return checked;
     WCOHI_LOAD_FILE(wcoh_crowd_load(crowd, id, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_wave_memory_save_file(const wcoh_wave_memory *memory, const char *path,
+                                                wcoh_error *error)
+{
+    if (!memory) return wcohi_null("memory", error);
+    WCOHI_SAVE_FILE(wcoh_wave_memory_save(memory, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_wave_memory_load_file(wcoh_wave_memory *memory, size_t capacity,
+                                                const char *path, wcoh_error *error)
+{
+    if (!memory) return wcohi_null("memory", error);
+    WCOHI_LOAD_FILE(wcoh_wave_memory_load(memory, capacity, &io, error));
 }
 #endif
 

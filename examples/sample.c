@@ -40,7 +40,8 @@ static void request_read(request *r, int argc, char **argv)
     command c;
     memset(&c, 0, sizeof c);
     descs[0] = settings_of("sampling", WCOH_DESC_SAMPLE, &r->sample, NULL);
-    descs[1] = settings_of("session", WCOH_DESC_SESSION, &r->session, "repetition_window gain");
+    descs[1] =
+        settings_of("session", WCOH_DESC_SESSION, &r->session, "repetition_window gain waves");
     c.usage = "MODEL [options]\nPrints what the model writes after a prompt.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);

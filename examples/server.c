@@ -1522,8 +1522,8 @@ static void server_options(server *s, int argc, char **argv)
     memset(&c, 0, sizeof c);
     descs[0] =
         settings_of("sampling, where a request says nothing", WCOH_DESC_SAMPLE, &s->sample, "seed");
-    descs[1] =
-        settings_of("members", WCOH_DESC_CROWD, &s->crowd_desc, "members repetition_window seed");
+    descs[1] = settings_of("members", WCOH_DESC_CROWD, &s->crowd_desc,
+                           "members repetition_window seed waves");
     c.usage = "MODEL [options]\nServes a model to clients of the OpenAI API; - is a model on "
               "standard input.";
     c.options = options;

@@ -24,12 +24,12 @@ enum { REQUESTS = 64 };
 
 static struct {
     int rank, ranks;
-    int together;    /* 1: all are at work, a failure of one is the end of all */
-    int over;        /* 1: MPI is finalized */
-    int own_stderr;  /* where a process that does not lead could print */
-    int fixed;       /* 1: sums in a fixed tree */
-    int stop;        /* 1: all know that the run is to be interrupted */
-    int under_way;   /* the first so many: */
+    int together;   /* 1: all are at work, a failure of one is the end of all */
+    int over;       /* 1: MPI is finalized */
+    int own_stderr; /* where a process that does not lead could print */
+    int fixed;      /* 1: sums in a fixed tree */
+    int stop;       /* 1: all know that the run is to be interrupted */
+    int under_way;  /* the first so many: */
     MPI_Request requests[REQUESTS];
     float *received; /* [room] of the other half of the tree */
     size_t room;
@@ -250,8 +250,7 @@ static void team_join(wcoh_trainer_desc *desc, int own_accumulate)
 static int team_stops(void)
 {
     int done;
-    if (team.under_way)
-        MPI_Testall(team.under_way, team.requests, &done, MPI_STATUSES_IGNORE);
+    if (team.under_way) MPI_Testall(team.under_way, team.requests, &done, MPI_STATUSES_IGNORE);
     return team.ranks > 1 ? team.stop : interrupted;
 }
 

@@ -837,7 +837,7 @@ static void a_dot_session_sees_the_last_context_tokens(void)
         dots a = dots_open(1, 100, 3, 10, rotary);
         double *expected = (double *)take((size_t)(a.rows * a.width), sizeof(double));
         wcoh_real *ring = (wcoh_real *)take(wcohi_dot_ring_count(37, 3, 10), sizeof *ring);
-        wcohi_stream from = {0, 0};
+        wcohi_stream from = {0, 0, NULL, NULL};
         wcohi_dot call = a.call;
         a.compute.kernels = wcohi_kernels_for(every_isa[i]);
         dots_reference(&a, 37, expected);

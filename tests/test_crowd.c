@@ -733,6 +733,292 @@ static void only_what_is_allowed_is_drawn(void)
     wcoh_model_destroy(model);
 }
 
+/* ---- wave memories --------------------------------------------------------------------------- */
+
+enum { WAVE_NUMBERS = 2 * 2 * 8 };
+
+/* A session over `model` that hears HEARD symbols, with a memory or NULL; its logits stay valid. */
+static wcoh_session *waves_session(wcoh_model *model, const wcoh_wave_memory *memory)
+{
+    wcoh_session_desc desc;
+    wcoh_session *session = NULL;
+    uint32_t symbols[HEARD];
+    int t;
+    memset(&desc, 0, sizeof desc);
+    desc.waves = WCOH_SWITCH_ON;
+    desc.prefill = 7;
+    CHECK_SAY(wcoh_session_create(&session, model, &desc, &error) == WCOH_OK, "%s", error.text);
+    for (t = 0; t < HEARD; t++) symbols[t] = symbol_of(1, t, 13);
+    CHECK_SAY(wcoh_session_waves(session, memory, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_session_prefill(session, symbols, HEARD, &error) == WCOH_OK);
+    return session;
+}
+
+static wcoh_wave_memory waves_random(const wcoh_model *model, float *values, size_t room, int seed)
+{
+    wcoh_wave_memory memory;
+    wcoh_rng rng = wcoh_rng_seed((uint64_t)seed);
+    size_t i;
+    CHECK_SAY(wcoh_wave_memory_init(&memory, model, values, room, &error) == WCOH_OK, "%s",
+              error.text);
+    CHECK(memory.strength == 0.05 && memory.keep == 0.95 && memory.conversations == 0);
+    for (i = 0; i < 2 * (size_t)memory.layers * (size_t)memory.bands; i++)
+        values[i] = (float)wcoh_rng_normal(&rng);
+    return memory;
+}
+
+static void a_memory_of_nothing_changes_no_bit(void)
+{
+    wcoh_model *model = model_number(0);
+    float values[WAVE_NUMBERS];
+    wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 1);
+    wcoh_session *plain = session_of(model, WCOH_ISA_AUTO), *sessions[4];
+    uint32_t symbols[HEARD];
+    int t, i;
+    for (t = 0; t < HEARD; t++) symbols[t] = symbol_of(1, t, 13);
+    CHECK(wcoh_session_prefill(plain, symbols, HEARD, &error) == WCOH_OK);
+    sessions[0] = waves_session(model, NULL);
+    sessions[3] = waves_session(model, &memory);
+    memory.strength = 0;
+    sessions[1] = waves_session(model, &memory);
+    memory.strength = 0.05;
+    memset(values, 0, sizeof values);
+    sessions[2] = waves_session(model, &memory);
+    wcoh_session_reset(plain); /* its pieces, as those of the others */
+    for (t = 0; t < HEARD; t += 7)
+        wcoh_session_prefill(plain, symbols + t, (size_t)WCOHI_MIN(7, HEARD - t), &error);
+    for (i = 0; i < 4; i++) {
+        int alike = same(wcoh_session_logits(sessions[i]), wcoh_session_logits(plain), 13);
+        CHECK_SAY(alike == (i < 3), "session %d", i);
+        wcoh_session_destroy(sessions[i]);
+    }
+    wcoh_session_destroy(plain);
+    wcoh_model_destroy(model);
+}
+
+/* With alpha = beta = 0 a band only turns and decays, so M moves what the first layer returns by
+   e^-gamma e^{i omega} a M: 3e-7 of it, a float's rounding of numbers around 1. */
+static void oscillators_start_with_strength_times_the_memory(void)
+{
+    wcoh_model *model = model_number(0);
+    float values[WAVE_NUMBERS], with[WAVE_NUMBERS], without[WAVE_NUMBERS];
+    wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 2), mean = memory;
+    wcoh_session *session;
+    wcoh_param p, gamma, omega;
+    int i, k;
+    for (i = 0; i < wcoh_model_param_count(model); i++)
+        if (!wcoh_model_param(model, i, &p, NULL) &&
+            (text_ends(p.name, ".alpha") || text_ends(p.name, ".beta")))
+            p.data[0] = 0;
+    wcoh_model_touch(model);
+    i = wcoh_model_param_find(model, "blocks.0.ffn.kerr.gamma_raw");
+    CHECK(wcoh_model_param(model, i, &gamma, &error) == WCOH_OK);
+    i = wcoh_model_param_find(model, "blocks.0.ffn.kerr.omega");
+    CHECK(wcoh_model_param(model, i, &omega, &error) == WCOH_OK);
+    mean.keep = 0; /* replaces it */
+    for (i = 0; i < 2; i++) {
+        session = waves_session(model, i ? &memory : NULL);
+        mean.values = i ? with : without;
+        memset(mean.values, 0, sizeof with);
+        CHECK(wcoh_session_impress(session, &mean, &error) == WCOH_OK);
+        CHECK(mean.conversations == (uint32_t)i + 1);
+        wcoh_session_destroy(session);
+    }
+    for (k = 0; k < 8; k++) {
+        double raw = (double)gamma.data[k], turn = (double)omega.data[k];
+        double factor = 0.05 * exp(-log1p(exp(raw))), re = values[2 * k], im = values[2 * k + 1];
+        CHECK_NEAR(with[2 * k] - without[2 * k], factor * (re * cos(turn) - im * sin(turn)), 3e-7);
+        CHECK_NEAR(with[2 * k + 1] - without[2 * k + 1], factor * (re * sin(turn) + im * cos(turn)),
+                   3e-7);
+    }
+    wcoh_model_destroy(model);
+}
+
+/* The same conversation again and again: M = (1 - b^n) mean, whatever it is. */
+static void a_memory_approaches_the_mean(void)
+{
+    wcoh_model *model = model_number(0);
+    float values[WAVE_NUMBERS] = {0}, mean[WAVE_NUMBERS], still[WAVE_NUMBERS];
+    wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 3);
+    wcoh_session *session = waves_session(model, NULL);
+    int n, i, t;
+    memory.values = mean;
+    memory.keep = 0;
+    CHECK(wcoh_session_impress(session, &memory, &error) == WCOH_OK);
+    CHECK(wcoh_session_impress(session, &memory, &error) == WCOH_E_DATA);
+    CHECK_TEXT(error.text, "nothing was heard yet");
+    memset(values, 0, sizeof values);
+    memory.values = values;
+    memory.keep = 0.99;
+    for (n = 1; n <= 20; n++) {
+        wcoh_session_reset(session);
+        for (t = 0; t < HEARD; t++) /* one by one: the means differ by their rounding */
+            CHECK(wcoh_session_step(session, symbol_of(1, t, 13), &error) == WCOH_OK);
+        CHECK(wcoh_session_impress(session, &memory, &error) == WCOH_OK);
+    }
+    for (i = 0; i < WAVE_NUMBERS; i++)
+        CHECK_NEAR(values[i], 0.18209306 * mean[i], 2e-6); /* 1 - 0.99^20; |mean| below 4 */
+    memcpy(still, values, sizeof still);
+    memory.keep = 1;
+    CHECK(wcoh_session_step(session, 1, &error) == WCOH_OK);
+    CHECK(wcoh_session_impress(session, &memory, &error) == WCOH_OK);
+    CHECK(memcmp(values, still, sizeof still) == 0 && memory.conversations == 22);
+    wcoh_session_destroy(session);
+    wcoh_model_destroy(model);
+}
+
+/* Members with and without memories, in one step: each has the bits it has alone, and leaves the mean
+   that a session leaves; a copy goes on as its original. */
+static void members_have_memories_of_their_own(void)
+{
+    wcoh_model *model = model_number(0);
+    wcoh_crowd_desc desc = crowd_desc(MEMBERS, WCOH_ISA_AUTO);
+    float values[2][WAVE_NUMBERS], left[3][WAVE_NUMBERS];
+    wcoh_wave_memory memories[2], mean;
+    wcoh_crowd *crowd, *alone;
+    wcoh_session *session;
+    int m, id, t;
+    desc.waves = WCOH_SWITCH_ON;
+    CHECK(wcoh_crowd_member_size(model, &desc, NULL) > 12 * WAVE_NUMBERS);
+    crowd = crowd_of(model, &desc);
+    alone = crowd_of(model, &desc);
+    for (m = 0; m < 2; m++) memories[m] = waves_random(model, values[m], WAVE_NUMBERS, 4 + m);
+    join_all(crowd);
+    for (m = 0; m < MEMBERS; m++)
+        if (m % 3 < 2) CHECK(wcoh_crowd_waves(crowd, m, &memories[m % 3], &error) == WCOH_OK);
+    walk(crowd, 0, HEARD, 13);
+    for (m = 0; m < 3; m++) {
+        CHECK(wcoh_crowd_join(alone, &id, &error) == WCOH_OK);
+        if (m < 2) CHECK(wcoh_crowd_waves(alone, id, &memories[m], &error) == WCOH_OK);
+        for (t = 0; t < HEARD; t++) {
+            uint32_t symbol = symbol_of(m, t, 13);
+            if ((m + t) % 3) wcoh_crowd_hear(alone, id, &symbol, 1, &error);
+        }
+        CHECK(same(wcoh_crowd_logits(crowd, m), wcoh_crowd_logits(alone, id), 13));
+        CHECK(!m || !same(wcoh_crowd_logits(crowd, m), wcoh_crowd_logits(crowd, 0), 13));
+    }
+    session = waves_session(model, &memories[0]);
+    wcoh_session_reset(session);
+    for (t = 0; t < HEARD; t++)
+        if (t % 3) wcoh_session_step(session, symbol_of(0, t, 13), &error);
+    CHECK(apart(wcoh_crowd_logits(crowd, 0), wcoh_session_logits(session), 13) < 1e-5);
+    CHECK(wcoh_crowd_copy(crowd, 5, 0, &error) == WCOH_OK);
+    mean = memories[0];
+    mean.keep = 0;
+    for (m = 0; m < 3; m++) {
+        mean.values = left[m];
+        memset(left[m], 0, sizeof left[m]);
+        if (m < 2) CHECK(wcoh_crowd_impress(crowd, m ? 5 : 0, &mean, &error) == WCOH_OK);
+        else CHECK(wcoh_session_impress(session, &mean, &error) == WCOH_OK);
+    }
+    CHECK(memcmp(left[0], left[1], sizeof left[0]) == 0);
+    for (t = 0; t < WAVE_NUMBERS; t++) CHECK_NEAR(left[0][t], left[2][t], 2e-6);
+    walk(crowd, HEARD, HEARD + 1, 13);
+    CHECK(!same(wcoh_crowd_logits(crowd, 1), wcoh_crowd_logits(alone, 1), 13));
+    wcoh_session_destroy(session);
+    wcoh_crowd_destroy(alone);
+    wcoh_crowd_destroy(crowd);
+    wcoh_model_destroy(model);
+}
+
+static void memories_that_do_not_belong_are_refused(void)
+{
+    wcoh_model *model = model_number(0), *other = model_number(1), *none;
+    wcoh_model_desc desc = model_desc_of("vocab=13 bands=8 heads=2 layers=1 solver=none");
+    float values[2 * 24 + WAVE_NUMBERS];
+    wcoh_wave_memory memory = waves_random(other, values, sizeof values / sizeof *values, 6);
+    wcoh_session *plain = session_of(model, WCOH_ISA_AUTO), *session = waves_session(model, NULL);
+    wcoh_session_desc listening;
+    CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_E_MISMATCH);
+    CHECK_TEXT(error.text, "the wave memory has 1 layers of 24 bands, the model 2 of 8");
+    CHECK(wcoh_wave_memory_init(&memory, model, values, WAVE_NUMBERS - 1, &error) ==
+          WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "values has room for 31 numbers: 32 are needed");
+    memory = waves_random(model, values, WAVE_NUMBERS, 6);
+    CHECK(wcoh_session_waves(plain, &memory, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "it was made without room for a wave memory: set `waves`");
+    CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_OK);
+    CHECK(wcoh_session_copy(plain, session, &error) == WCOH_E_MISMATCH);
+    values[5] = (float)HUGE_VAL;
+    CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "number 5 of the wave memory is not finite");
+    values[5] = 0;
+    memory.keep = 1.5;
+    CHECK(wcoh_session_impress(session, &memory, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "keep is 1.5: allowed are 0 to 1");
+    none = model_of(&desc);
+    memset(&listening, 0, sizeof listening);
+    listening.waves = WCOH_SWITCH_ON;
+    CHECK(wcoh_session_size(none, &listening, &error) == 0);
+    CHECK_TEXT(error.text, "a wave memory is for layers with oscillators: the model has none");
+    wcoh_session_destroy(plain);
+    wcoh_session_destroy(session);
+    wcoh_model_destroy(none);
+    wcoh_model_destroy(other);
+    wcoh_model_destroy(model);
+}
+
+/* kerr-engine's files: 1,568 bytes for 3 layers of 64 bands; what is broken changes nothing. */
+static void kwmf_files_come_back_and_are_believed_in_nothing(void)
+{
+    static unsigned char bytes[1600], again[1600];
+    static float values[384], read[384];
+    wcoh_memory_file block = {bytes, sizeof bytes, 0}, twin = {again, sizeof again, 0};
+    wcoh_io io = wcoh_io_memory(&block), out = wcoh_io_memory(&twin);
+    wcoh_wave_memory memory, loaded, before;
+    static const struct {
+        int at, value, size;
+        const char *sentence;
+    } broken[] = {
+        {0, 'X', 1568, "it is no wave memory: it does not begin with KWMF"},
+        {4, 2, 1568, "version 2 of KWMF is not known, version 1 is"},
+        {8, 4, 1568, "it has 1568 bytes: 4 layers of 64 bands take 2080"},
+        {8, 0, 1568, "0 layers of 64 bands: allowed are 1 to 1024 and 1 to 65536"},
+        {0, 'K', 1567, "it has 1567 bytes: 3 layers of 64 bands take 1568"},
+        {0, 'K', 31, "it has 31 bytes: a wave memory has 32 and more"},
+        {27, 0x7f, 1568, "strength, decay or keep in the file is no number of a wave memory"},
+        {1567, 0x7f, 1568, "number 383 in the file is not finite"},
+    };
+    size_t i;
+    memset(&memory, 0, sizeof memory);
+    memory.layers = 3;
+    memory.bands = 64;
+    memory.strength = 0.25;
+    memory.decay = 0.5;
+    memory.keep = 0.75;
+    memory.conversations = 7;
+    memory.values = values;
+    for (i = 0; i < 384; i++) values[i] = (float)i;
+    values[383] = -1.9921875f; /* 0xbfff0000: with 0x7f at the end it is no number */
+    CHECK(wcoh_wave_memory_save(&memory, &io, &error) == WCOH_OK && block.used == 1568);
+    CHECK(memcmp(bytes, "KWMF\1\0\0\0\3\0\0\0\100\0\0\0\0\0\200>\0\0\0?\0\0@?\7\0\0\0", 32) == 0);
+    /* real parts first: number 1 is the real part of band 1, which stands third in memory */
+    CHECK(memcmp(bytes + 36, "\0\0\0@", 4) == 0 && memcmp(bytes + 32 + 256, "\0\0\200?", 4) == 0);
+    memset(&loaded, 0, sizeof loaded);
+    CHECK(wcoh_wave_memory_load(&loaded, 0, &io, &error) == WCOH_OK); /* the header alone */
+    CHECK(loaded.layers == 3 && loaded.bands == 64 && loaded.conversations == 7);
+    loaded.values = read;
+    CHECK(wcoh_wave_memory_load(&loaded, 383, &io, &error) == WCOH_E_MISMATCH);
+    CHECK(wcoh_wave_memory_load(&loaded, 384, &io, &error) == WCOH_OK);
+    CHECK(loaded.strength == 0.25 && loaded.decay == 0.5 && loaded.keep == 0.75);
+    CHECK(memcmp(values, read, sizeof values) == 0);
+    CHECK(wcoh_wave_memory_save(&loaded, &out, &error) == WCOH_OK && twin.used == 1568);
+    CHECK(memcmp(bytes, again, 1568) == 0);
+    before = loaded;
+    for (i = 0; i < sizeof broken / sizeof broken[0]; i++) {
+        memcpy(bytes, again, 1568);
+        bytes[broken[i].at] = (unsigned char)broken[i].value;
+        block.used = (size_t)broken[i].size;
+        CHECK(wcoh_wave_memory_load(&loaded, 384, &io, &error) == WCOH_E_FORMAT);
+        CHECK_TEXT(error.text, broken[i].sentence);
+        CHECK(memcmp(&loaded, &before, sizeof loaded) == 0);
+        CHECK(memcmp(values, read, sizeof values) == 0);
+    }
+    memory.keep = -1;
+    twin.used = 0;
+    CHECK(wcoh_wave_memory_save(&memory, &out, &error) == WCOH_E_ARGUMENT && twin.used == 0);
+}
+
 int main(void)
 {
     RUN(a_member_is_a_session);
@@ -752,5 +1038,11 @@ int main(void)
     RUN(logits_are_made_of_the_hidden_row);
     RUN(a_file_without_a_hidden_row_loads);
     RUN(only_what_is_allowed_is_drawn);
+    RUN(a_memory_of_nothing_changes_no_bit);
+    RUN(oscillators_start_with_strength_times_the_memory);
+    RUN(a_memory_approaches_the_mean);
+    RUN(members_have_memories_of_their_own);
+    RUN(memories_that_do_not_belong_are_refused);
+    RUN(kwmf_files_come_back_and_are_believed_in_nothing);
     return test_end();
 }

@@ -185,6 +185,7 @@ static void open_objects(void)
     training.batch = 2;
     training.seq = 4;
     training.cpu.threads = 1;
+    listening.waves = WCOH_SWITCH_ON;
     model = model_of(&desc);
     random_tokens(tokens, 64, 7, 1);
     CHECK(wcoh_trainer_create(&trainer, model, &training, &error) == WCOH_OK);
@@ -393,6 +394,37 @@ static void session_calls_need_their_pointers(void)
     REFUSE(wcoh_session_sample, session, &sampling, NULL, &token);
 }
 
+static void wave_calls_need_their_pointers(wcoh_crowd *crowd, int id)
+{
+    float values[8];
+    wcoh_wave_memory waves;
+    REFUSE(wcoh_wave_memory_init, NULL, model, values, 8);
+    REFUSE(wcoh_wave_memory_init, &waves, NULL, values, 8);
+    REFUSE(wcoh_wave_memory_init, &waves, model, NULL, 8);
+    CHECK(wcoh_wave_memory_init(&waves, model, values, 8, &error) == WCOH_OK);
+    REFUSE(wcoh_session_waves, NULL, &waves);
+    ALLOW(wcoh_session_waves, session, NULL);
+    REFUSE(wcoh_crowd_waves, NULL, id, &waves);
+    ALLOW(wcoh_crowd_waves, crowd, id, NULL);
+    REFUSE(wcoh_session_impress, NULL, &waves);
+    REFUSE(wcoh_session_impress, session, NULL);
+    REFUSE(wcoh_crowd_impress, NULL, id, &waves);
+    REFUSE(wcoh_crowd_impress, crowd, id, NULL);
+    block.used = 0;
+    REFUSE(wcoh_wave_memory_save, NULL, &file);
+    REFUSE(wcoh_wave_memory_save, &waves, NULL);
+    block.used = 0;
+    CHECK(wcoh_wave_memory_save(&waves, &file, &error) == WCOH_OK);
+    REFUSE(wcoh_wave_memory_load, NULL, 8, &file);
+    REFUSE(wcoh_wave_memory_load, &waves, 8, NULL);
+#ifndef WAVECOH_NO_STDIO
+    REFUSE(wcoh_wave_memory_save_file, NULL, path);
+    REFUSE(wcoh_wave_memory_save_file, &waves, NULL);
+    REFUSE(wcoh_wave_memory_load_file, NULL, 8, path);
+    REFUSE(wcoh_wave_memory_load_file, &waves, 8, NULL);
+#endif
+}
+
 static void crowd_calls_need_their_pointers(void)
 {
     wcoh_crowd_desc desc;
@@ -404,6 +436,7 @@ static void crowd_calls_need_their_pointers(void)
     memset(&desc, 0, sizeof desc);
     memset(&sampling, 0, sizeof sampling);
     desc.members = 2;
+    desc.waves = WCOH_SWITCH_ON;
     CHECK(wcoh_crowd_create(&crowd, model, &desc, &error) == WCOH_OK);
     made = crowd;
     CHECK(CALL(wcoh_crowd_size, NULL, &desc, &error) == 0 && error.code == WCOH_E_ARGUMENT);
@@ -434,6 +467,7 @@ static void crowd_calls_need_their_pointers(void)
     REFUSE(wcoh_crowd_probabilities, crowd, id, NULL);
     REFUSE(wcoh_crowd_copy, NULL, 0, 0);
     CHECK(wcoh_crowd_hear(crowd, id, tokens, 1, &error) == WCOH_OK);
+    wave_calls_need_their_pointers(crowd, id);
     REFUSE(wcoh_crowd_sample, NULL, id, &sampling, &rng, tokens);
     REFUSE(wcoh_crowd_sample, crowd, id, NULL, &rng, tokens);
     REFUSE(wcoh_crowd_sample, crowd, id, &sampling, &rng, NULL);
