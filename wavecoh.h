@@ -6675,7 +6675,7 @@ static size_t wcohi_pack_count(int slots)
 #define wcohi_avx512_DEPTH 192
 #define wcohi_neon_ROWS 8
 #define wcohi_neon_DEPTH 384
-#define wcohi_wasm_ROWS 6
+#define wcohi_wasm_ROWS 5 /* engines keep a register, and a product without fma takes one */
 #define wcohi_wasm_DEPTH 384
 
 /* Row r of a tile, inside S_(tile): its accumulators, a step of its sums, what is added, its end. */
