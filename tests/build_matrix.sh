@@ -284,9 +284,10 @@ fi
 # ---- the account ------------------------------------------------------------------------------------
 
 find "$m" -name 'row.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
-    row=${0%.command}
+    row=${0%.command} start=$(date +%s)
     sh "$0" > "$row.log" 2>&1 < /dev/null
-    echo $? > "$row.status"'
+    echo $? > "$row.status"
+    echo $(($(date +%s) - start)) > "$row.seconds"'
 passed=0
 failed=0
 for file in "$m"/row.*.name; do

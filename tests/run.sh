@@ -3,8 +3,9 @@
 #
 # Without names: all tests/test_*.c (one cc line each), tests/test_*.sh, tests/test_*.py and then the
 # build matrix. With names, only those: `sh tests/run.sh model gradients` or `sh tests/run.sh matrix`.
-# CC chooses the compiler (default cc), FAST=1 leaves the build matrix out, KEEP=1 keeps the build
-# folder. The last line is `N passed, N failed`; the exit status is non-zero if anything failed.
+# As many at once as there are CPUs. CC chooses the compiler (default cc), FAST=1 leaves the build
+# matrix out, KEEP=1 keeps the build folder. The last line is `N passed, N failed`; the exit status is
+# non-zero if anything failed.
 
 cd "$(dirname "$0")/.." || exit 1
 CC=${CC:-cc}
@@ -25,9 +26,14 @@ wanted() {
     return 1
 }
 names="$*"
+for asked in $names; do
+    for file in tests/test_"$asked".*; do
+        [ -e "$file" ] || [ "$asked" = matrix ] || { echo "no test is called $asked" >&2; exit 2; }
+    done
+done
 
 # Add the last "N passed, N failed" of a log to the totals; a program that printed none, or ended
-# with another status than its count says, has failed once more. count NAME LOG STATUS
+# with another status than its count says, has failed once more. count NAME LOG STATUS SECONDS
 count() {
     line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$2" | tail -n 1)
     p=${line%% passed*}
@@ -42,57 +48,40 @@ count() {
         echo "FAILED: $1 (exit status $3): $p passed, $f failed"
         grep -vE '^[0-9]+ passed|^not run' "$2" | tail -n 40 | sed 's/^/    /'
     else
-        echo "ok: $1: $p passed"
+        echo "ok: $1: $p passed ($4 s)"
     fi
 }
 
-# Build one program into the build folder. compile NAME SOURCE EXTRA-FLAGS
-compile() {
-    # shellcheck disable=SC2086
-    $CC $FLAGS $3 -o "$build/$1" "$2" $LIBS > "$build/$1.log" 2>&1
-    echo $? > "$build/$1.built"
+# Note a command; all run in the end, as many at once as there are CPUs. job NAME COMMAND
+jobs=0
+job() {
+    jobs=$((jobs + 1))
+    file=$build/job.$(printf %03d $jobs)
+    echo "$1" > "$file.name"
+    printf '%s\n' "$2" > "$file.command"
 }
 
-# The programs: NAME SOURCE EXTRA-FLAGS, one a line.
-programs() {
-    for source in tests/test_*.c; do
-        [ -e "$source" ] || continue
-        name=${source#tests/test_}
-        name=${name%.c}
-        case $name in
-        gradients) extra=-DWAVECOH_TEST_DOUBLE ;;
-        *) extra= ;;
-        esac
-        wanted "$name" && echo "$name $source $extra"
-        if [ "$name" = reference ] && wanted reference; then
-            echo "reference_double $source -DWAVECOH_TEST_DOUBLE"
-        fi
-    done
+# A test in C: a compiler that warns has failed. c_test NAME SOURCE EXTRA-FLAGS
+c_test() {
+    job "$1" "$CC $FLAGS $3 -o $build/$1 $2 $LIBS > $build/$1.cc 2>&1 || { cat $build/$1.cc; exit 1; }
+        [ ! -s $build/$1.cc ] || { echo 'the compiler warns'; cat $build/$1.cc; $build/$1; exit 1; }
+        exec $build/$1"
 }
 
 start=$(date +%s)
-programs > "$build/programs"
-lane=0
-while read -r name source extra; do # CPUS compilers at a time
-    compile "$name" "$source" "$extra" &
-    lane=$((lane + 1))
-    [ $((lane % CPUS)) -eq 0 ] && wait
-done < "$build/programs"
-wait
-
-while read -r name source extra; do
-    if [ "$(cat "$build/$name.built")" -ne 0 ]; then
-        count "$name (build)" "$build/$name.log" 1
-        continue
-    fi
-    if [ -s "$build/$name.log" ]; then
-        echo "FAILED: $name: the compiler warns"
-        head -n 20 "$build/$name.log"
-        failed=$((failed + 1))
-    fi
-    "$build/$name" > "$build/$name.log" 2>&1 < /dev/null
-    count "$name" "$build/$name.log" $?
-done < "$build/programs"
+for source in tests/test_*.c; do
+    name=${source#tests/test_}
+    name=${name%.c}
+    wanted "$name" || continue
+    case $name in
+    gradients) c_test "$name" "$source" -DWAVECOH_TEST_DOUBLE ;;
+    reference)
+        c_test "$name" "$source"
+        c_test reference_double "$source" -DWAVECOH_TEST_DOUBLE
+        ;;
+    *) c_test "$name" "$source" ;;
+    esac
+done
 
 # The reference files once more from PyTorch, where it is.
 if wanted reference; then
@@ -101,17 +90,17 @@ if wanted reference; then
         "$candidate" -c 'import torch, numpy' 2> /dev/null && python=$candidate && break
     done
     if [ -n "$python" ]; then
-        "$python" tests/reference/make_reference.py --check > "$build/pytorch.log" 2>&1
-        status=$?
-        echo "$(grep -c 'as stored$' "$build/pytorch.log") passed, $(grep -c 'DIFFERS$' "$build/pytorch.log") failed" >> "$build/pytorch.log"
-        count "reference files against PyTorch" "$build/pytorch.log" $status
+        job "reference files against PyTorch" "$python tests/reference/make_reference.py --check > $build/pytorch.log 2>&1
+            status=\$?
+            cat $build/pytorch.log
+            echo \"\$(grep -c 'as stored$' $build/pytorch.log) passed, \$(grep -c 'DIFFERS$' $build/pytorch.log) failed\"
+            exit \$status"
     else
         echo "    not run: reference files against PyTorch (no python3-torch)"
     fi
 fi
 
 for script in tests/test_*.sh tests/test_*.py; do
-    [ -e "$script" ] || continue
     name=${script#tests/test_}
     name=${name%.*}
     wanted "$name" || continue
@@ -120,13 +109,24 @@ for script in tests/test_*.sh tests/test_*.py; do
     *) interpreter=python3 ;;
     esac
     command -v $interpreter > /dev/null || { echo "    not run: $script: no $interpreter"; continue; }
-    $interpreter "$script" > "$build/$name.log" 2>&1 < /dev/null
-    count "$name" "$build/$name.log" $?
+    job "$name" "exec $interpreter $script"
+done
+
+find "$build" -name 'job.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
+    job=${0%.command} start=$(date +%s)
+    sh "$0" > "$job.log" 2>&1 < /dev/null
+    echo $? > "$job.status"
+    echo $(($(date +%s) - start)) > "$job.seconds"'
+for file in "$build"/job.*.name; do
+    [ -e "$file" ] || continue
+    job=${file%.name}
+    count "$(cat "$file")" "$job.log" "$(cat "$job.status")" "$(cat "$job.seconds")"
 done
 
 if wanted matrix && { [ -z "$FAST" ] || [ -n "$names" ]; }; then
+    matrix=$(date +%s)
     sh tests/build_matrix.sh > "$build/matrix.log" 2>&1 < /dev/null
-    count matrix "$build/matrix.log" $?
+    count matrix "$build/matrix.log" $? $(($(date +%s) - matrix))
 elif [ -z "$names" ]; then
     echo "    not run: the build matrix (FAST is set)"
 fi
