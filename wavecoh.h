@@ -840,7 +840,8 @@ typedef struct wcoh_crowd wcoh_crowd;
 /* Members are numbered 0 .. members-1. Each is a session of its own: what it computes, to the bit,
    depends neither on who is stepped with it nor on how many, nor on threads; it equals a
    wcoh_session to rounding. One thread at a time per crowd; model, memory and errors as for
-   wcoh_session_create. A Vulkan device is refused (WCOH_E_UNSUPPORTED). */
+   wcoh_session_create. A Vulkan device steps `batch` rows however few are named, keeps the states in
+   its own memory, in double and with all terms that a gain of 12 wants. */
 WCOH_API size_t wcoh_crowd_size(const wcoh_model *model, const wcoh_crowd_desc *desc,
                                 wcoh_error *error);
 /* Bytes that each further member takes. */
@@ -7828,7 +7829,6 @@ typedef enum wcohi_area {
     WCOHI_AREA_GRADIENT, /* reals [trained_reals] */
     WCOHI_AREA_MOMENT1,  /* reals [trained_reals] */
     WCOHI_AREA_MOMENT2,  /* reals [trained_reals] */
-    WCOHI_AREA_STATES, /* bytes of all attention states of a session, as files have them (a GPU) */
     WCOHI_AREA_HIDDEN, /* reals [batch, width of LOGITS' in2]: the last row of each stream of a run */
     WCOHI_AREA_LOGITS /* reals [batch, vocab]: of those rows */
 } wcohi_area;
@@ -7886,8 +7886,7 @@ typedef struct wcohi_device_table {
     /* 0: work stops between any two ops. 1: between passes only, and `run` and `update` return while
        the device still works (a GPU). */
     int whole_passes;
-    /* 1: states of just the terms that the heads need, and of many streams (the CPU). */
-    int crowds;
+    int lean; /* 1: states of just the terms that the heads need (the CPU) */
     /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
     size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
     /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
@@ -18034,7 +18033,7 @@ WCOHI_COLD wcoh_result wcohi_crowd_measure(wcoh_crowd_desc *desc, wcohi_engine_d
     engine->device = desc->device;
     engine->memory = &desc->memory;
     engine->keeping.streams = desc->members;
-    engine->keeping.whole = desc->device && !desc->device->table->crowds;
+    engine->keeping.whole = desc->device && !desc->device->table->lean;
     engine->keeping.reals = desc->states == WCOH_STATES_FLOAT;
     engine->keeping.gain = desc->gain;
     engine->keeping.rows = model->rows;
@@ -18061,10 +18060,6 @@ WCOHI_COLD wcoh_result wcohi_crowd_resolve(wcoh_crowd_desc *desc, wcohi_engine_d
     if (!model || !given) return wcohi_null(model ? "desc" : "model", error);
     *desc = *given;
     if ((result = wcohi_fields_resolve(WCOH_DESC_CROWD, desc, error)) != WCOH_OK) return result;
-    if (desc->device && !desc->device->table->crowds)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                          "a %s device steps no crowds: leave `device` NULL for the CPU",
-                          desc->device->table->name);
     return wcohi_crowd_measure(desc, engine, model, 1, used, error);
 }
 

@@ -161,7 +161,7 @@ typedef struct wcohi_gpu_view {
 typedef struct wcohi_gpu_layout {
     wcohi_gpu_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
         scratch;
-    wcohi_gpu_view exchange, frame, tokens, targets, places, result;
+    wcohi_gpu_view exchange, frame, members, tokens, targets, places, result;
     wcohi_gpu_view slots, hidden, logits, staging;
     size_t device_bytes, host_bytes;
 } wcohi_gpu_layout;
@@ -633,10 +633,13 @@ static void wcohi_gpu_gelu_back(wcohi_gpu_recorder *r, wcohi_gpu_view grad, wcoh
 static void wcohi_gpu_embed(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t places = op->param[WCOHI_EMBED_POSITIONS] < 0 ? 0 : r->pass.places ? 2 : 1;
-    const wcohi_gpu_view views[5] = {
-        r->at->tokens, wcohi_gpu_param(r, op->param[WCOHI_EMBED_TABLE]),
+    const wcohi_gpu_view views[6] = {
+        r->at->tokens,
+        wcohi_gpu_param(r, op->param[WCOHI_EMBED_TABLE]),
         places == 2 ? r->at->places : wcohi_gpu_param(r, op->param[WCOHI_EMBED_POSITIONS]),
-        wcohi_gpu_data(r, op->out), r->at->frame};
+        wcohi_gpu_data(r, op->out),
+        r->at->frame,
+        r->at->members};
     wcoh_push_embed push;
     push.width = (uint32_t)op->wide_out;
     push.count = r->rows * push.width;
@@ -869,10 +872,16 @@ static void wcohi_gpu_attend(wcohi_gpu_recorder *r, const wcohi_op *op, int shad
                        t->tiles, t->push.heads * t->chunks, (uint32_t)r->pass.batch);
 }
 
-/* Where an op's state begins among all, in numbers of `size` bytes. */
+/* Where an op's state begins among those of a member, and how long those are together, in numbers
+   of `size` bytes. */
 static uint32_t wcohi_gpu_state_first(const wcohi_op *op, size_t size)
 {
     return (uint32_t)(op->state / size);
+}
+
+static uint32_t wcohi_gpu_state_member(const wcohi_gpu_recorder *r, size_t size)
+{
+    return (uint32_t)(r->plan->states / size);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -892,21 +901,23 @@ static void wcohi_gpu_attend_delta(wcohi_gpu_recorder *r, const wcohi_op *op, wc
 
 static void wcohi_gpu_taps_move(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    const wcohi_gpu_view views[2] = {wcohi_gpu_data(r, op->in), r->at->states};
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), r->at->states, r->at->members};
     wcoh_push_taps_move push;
-    push.rows = r->rows;
+    push.rows = (uint32_t)r->pass.seq;
     push.width = (uint32_t)op->wide_in;
     push.taps = (uint32_t)op->taps;
     push.first = wcohi_gpu_state_first(op, sizeof(float));
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_MOVE, NULL, views, push, wcohi_gpu_ceil(push.width, 64), 1,
-                       1);
+    push.member = wcohi_gpu_state_member(r, sizeof(float));
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_MOVE, NULL, views, push, wcohi_gpu_ceil(push.width, 64),
+                       (uint32_t)r->pass.batch, 1);
 }
 
 static void wcohi_gpu_taps(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    const wcohi_gpu_view views[4] = {
-        wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[WCOHI_TAPS_WEIGHT]),
-        r->pass.session ? r->at->states : wcohi_gpu_absent, wcohi_gpu_data(r, op->out)};
+    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[WCOHI_TAPS_WEIGHT]),
+                                     r->pass.session ? r->at->states : wcohi_gpu_absent,
+                                     wcohi_gpu_data(r, op->out), r->at->members};
     wcoh_push_taps push;
     push.width = (uint32_t)op->wide_in;
     push.count = r->rows * push.width;
@@ -914,6 +925,7 @@ static void wcohi_gpu_taps(wcohi_gpu_recorder *r, const wcohi_op *op)
     push.taps = (uint32_t)op->taps;
     push.session = (uint32_t)r->pass.session;
     push.first = wcohi_gpu_state_first(op, sizeof(float));
+    push.member = wcohi_gpu_state_member(r, sizeof(float));
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
     if (r->pass.session) wcohi_gpu_taps_move(r, op);
 }
@@ -1058,11 +1070,14 @@ static void wcohi_gpu_coherence_listen(wcohi_gpu_recorder *r, const wcohi_op *op
 static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     int width = op->wide_out / op->heads;
-    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
-                                     wcohi_gpu_data(r, op->out), r->at->states,
-                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_HARMONIC])};
+    const wcohi_gpu_view views[6] = {wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_data(r, op->in2),
+                                     wcohi_gpu_data(r, op->out),
+                                     r->at->states,
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_HARMONIC]),
+                                     r->at->members};
     wcoh_push_coherence_session push;
-    push.rows = r->rows;
+    push.rows = (uint32_t)r->pass.seq;
     push.heads = (uint32_t)op->heads;
     push.width = (uint32_t)width;
     push.stride = wcohi_gpu_width(r, op->in);
@@ -1076,6 +1091,7 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     push.z = push.denominators + WCOHI_DENOMINATORS;
     push.frozen = op->param[WCOHI_COHERENCE_HARMONIC] >= 0;
     push.first = wcohi_gpu_state_first(op, sizeof(double));
+    push.member = wcohi_gpu_state_member(r, sizeof(double));
     push.forget_column = (uint32_t)op->forget_column;
     push.loud_column = (uint32_t)op->loud_column;
     push.gain_column = (uint32_t)op->gain_column;
@@ -1083,7 +1099,7 @@ static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *o
     WCOHI_GPU_DISPATCH(r,
                        r->traits->two_float ? WCOH_SPV_COHERENCE_SESSION_PAIRS
                                             : WCOH_SPV_COHERENCE_SESSION_DOUBLE,
-                       NULL, views, push, push.heads, 1, 1);
+                       NULL, views, push, push.heads, (uint32_t)r->pass.batch, 1);
 }
 
 /* Parameters of every head of an op, in double, as the CPU's attention takes them; table [4,H]. */
@@ -1281,7 +1297,7 @@ static void wcohi_gpu_rotate(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gp
 {
     uint32_t width = 2 * (uint32_t)op->wide_out, wide = (uint32_t)(op->wide_out / op->heads);
     const wcohi_gpu_view views[4] = {from, wcohi_gpu_part(r->at->tables, 0, wide / 2 * 8), to,
-                                     r->at->frame};
+                                     r->at->members};
     wcoh_push_rotary push;
     push.rows = r->rows;
     push.width = width;
@@ -1297,14 +1313,13 @@ static void wcohi_gpu_rotate(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gp
 static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view rotated)
 {
     uint32_t heads = (uint32_t)op->heads, all = (uint32_t)op->wide_out;
-    uint32_t context = (uint32_t)op->context;
-    wcohi_gpu_view qkv = wcohi_gpu_data(r, op->in), turned = op->rotary ? rotated : qkv;
-    const wcohi_gpu_view views[7] = {turned,        turned,
-                                     qkv,           wcohi_gpu_data(r, op->out),
-                                     r->at->states, wcohi_gpu_scratch(r, (size_t)heads * context),
-                                     r->at->frame};
+    uint32_t context = (uint32_t)op->context, batch = (uint32_t)r->pass.batch;
+    wcohi_gpu_view qkv = wcohi_gpu_data(r, op->in), turned = op->rotary ? rotated : qkv,
+                   weights = wcohi_gpu_scratch(r, wcohi_mul((size_t)batch * heads, context));
+    const wcohi_gpu_view views[7] = {
+        turned, turned, qkv, wcohi_gpu_data(r, op->out), r->at->states, weights, r->at->members};
     wcoh_push_dot_session push;
-    push.rows = r->rows;
+    push.rows = (uint32_t)r->pass.seq;
     push.heads = heads;
     push.width = all / heads;
     push.context = context;
@@ -1314,7 +1329,8 @@ static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wco
     push.value_column = 2 * all;
     push.pitch = (uint32_t)wcohi_round_up(context, 16);
     push.first = wcohi_gpu_state_first(op, sizeof(float));
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_SESSION, NULL, views, push, heads, 1, 1);
+    push.member = wcohi_gpu_state_member(r, sizeof(float));
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_SESSION, NULL, views, push, heads, batch, 1);
 }
 
 static void wcohi_gpu_dot(wcohi_gpu_recorder *r, const wcohi_op *op)
@@ -1666,21 +1682,21 @@ static void wcohi_gpu_logits_loss(wcohi_gpu_recorder *r, const wcohi_op *op, wco
     wcohi_gpu_loss(r);
 }
 
-/* Logits of the last row and the row itself for the host; the loss where no backward follows. */
+/* Logits of the last row of each member (of one member, or of one row each) and the row itself for
+   the host; the loss where no backward follows. */
 static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    uint32_t wide = (uint32_t)op->wide_in;
+    uint32_t wide = (uint32_t)op->wide_in, batch = (uint32_t)r->pass.batch;
     wcohi_gpu_view x;
     wcohi_gpu_gemm g;
     if (!r->pass.logits && (!r->pass.loss || r->pass.backward)) return;
     x = wcohi_gpu_logits_input(r, op);
     if (r->pass.logits) {
-        size_t bytes = r->at->hidden.bytes;
-        r->table->copy(r, r->at->hidden,
-                       wcohi_gpu_part(wcohi_gpu_data(r, op->in2), (r->rows - 1) * bytes, bytes));
+        wcohi_gpu_view rows = wcohi_gpu_data(r, op->in2), last = r->at->hidden;
+        r->table->copy(r, last, wcohi_gpu_part(rows, rows.bytes - last.bytes, last.bytes));
         g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]),
-                              1, (uint32_t)op->vocab, wide);
-        g.first_a = (r->rows - 1) * wide;
+                              batch, (uint32_t)op->vocab, wide);
+        g.first_a = (r->rows - batch) * wide;
         wcohi_gpu_multiply(r, &g);
     }
     if (r->pass.loss && !r->pass.backward) wcohi_gpu_logits_loss(r, op, x);
@@ -2914,8 +2930,11 @@ typedef struct wcohi_vk_exec {
     VkFence fence;                        /* of transfers */
     uint64_t clock;                       /* of recordings */
     uint64_t version;                     /* of the parameters that the device has */
-    uint64_t prepared; /* of the parameters that the session's tables were made from */
     unsigned char *mapped[WCOHI_AREA_LOGITS + 1]; /* host memory of areas, for `map` */
+    uint64_t
+        *prepared; /* [streams] of the parameters that the tables of a stream's states are of */
+    unsigned char *states; /* [plan.states] of a stream on their way to the device or back */
+    double *heads;         /* [4,H] parameters of the heads of an op */
 } wcohi_vk_exec;
 
 /* A range that dispatches since the last barrier have touched. */
@@ -3311,8 +3330,9 @@ static wcoh_result wcohi_vk_recording_get(wcohi_vk_exec *exec, const wcohi_gpu_p
 /* ======== 4 running: copies and slots ========================================================= */
 
 /* Record copies to the device buffer, or from it to the host's, after all submitted before. */
-static wcoh_result wcohi_vk_copies(const wcohi_vk_exec *exec, VkCommandBuffer commands, int to_host,
-                                   const VkBufferCopy *regions, uint32_t count, wcoh_error *error)
+static wcoh_result wcohi_vk_copies(const wcohi_vk_exec *exec, VkCommandBuffer commands,
+                                   int from_host, int to_host, const VkBufferCopy *regions,
+                                   uint32_t count, wcoh_error *error)
 {
     const wcohi_vk *vk = exec->vk;
     VkBuffer host = exec->host_buffer.buffer, device = exec->device_buffer.buffer;
@@ -3320,7 +3340,7 @@ static wcoh_result wcohi_vk_copies(const wcohi_vk_exec *exec, VkCommandBuffer co
         wcohi_vk_commands_begin(vk, commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT, error);
     if (result) return result;
     wcohi_vk_barrier_work(vk, commands);
-    vk->root.api.CmdCopyBuffer(commands, to_host ? device : host, to_host ? host : device, count,
+    vk->root.api.CmdCopyBuffer(commands, from_host ? host : device, to_host ? host : device, count,
                                regions);
     return wcohi_vk_commands_end(vk, commands, to_host, error);
 }
@@ -3359,7 +3379,7 @@ static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_gpu_view from, wcohi
     region.srcOffset = from.offset;
     region.dstOffset = to.offset;
     region.size = bytes;
-    result = wcohi_vk_copies(exec, exec->transfer, to.host, &region, 1, error);
+    result = wcohi_vk_copies(exec, exec->transfer, from.host, to.host, &region, 1, error);
     return result ? result : wcohi_vk_submit_wait(exec, exec->transfer, error);
 }
 
@@ -3390,7 +3410,7 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
 {
     const wcohi_vk *vk = exec->vk;
     wcohi_vk_slot *sent = &exec->slots[slot];
-    VkBufferCopy regions[4], back;
+    VkBufferCopy regions[5], back;
     VkCommandBuffer commands[3];
     wcoh_result result;
     uint32_t i, filled = 0;
@@ -3406,8 +3426,8 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
     commands[0] = sent->in;
     commands[1] = pass;
     commands[2] = sent->out;
-    result = wcohi_vk_copies(exec, sent->in, 0, regions, filled, error);
-    if (!result) result = wcohi_vk_copies(exec, sent->out, 1, &back, 1, error);
+    result = wcohi_vk_copies(exec, sent->in, 1, 0, regions, filled, error);
+    if (!result) result = wcohi_vk_copies(exec, sent->out, 0, 1, &back, 1, error);
     if (!result) result = wcohi_vk_submit(vk, commands, 3, sent->fence, error);
     if (!result) sent->sent = ++exec->sent;
     return result;
@@ -3466,51 +3486,23 @@ static wcohi_gpu_view wcohi_vk_area(const wcohi_vk_exec *exec, wcohi_area area, 
                                     size_t count)
 {
     const wcohi_gpu_layout *at = &exec->at;
-    size_t size = area == WCOHI_AREA_STATES ? 1 : sizeof(wcoh_real);
     wcohi_gpu_view view = area == WCOHI_AREA_PARAMS     ? at->params
                           : area == WCOHI_AREA_GRADIENT ? at->gradient
                           : area == WCOHI_AREA_MOMENT1  ? at->moment1
                           : area == WCOHI_AREA_MOMENT2  ? at->moment2
-                          : area == WCOHI_AREA_STATES   ? at->states
                           : area == WCOHI_AREA_HIDDEN   ? at->hidden
                                                         : at->logits;
-    return wcohi_gpu_part(view, first * size, count * size);
-}
-
-/* Move elements first .. first+count-1 of an area: out of the device into `out`, or `in` into it.
-   With states in pairs of floats each op's doubles are split or joined on the way, its reals are
-   not. */
-static wcoh_result wcohi_vk_move(wcohi_vk_exec *exec, wcohi_area area, size_t first, size_t count,
-                                 void *out, const void *in, wcoh_error *error)
-{
-    const wcohi_plan *plan = &exec->plan;
-    wcoh_result result = WCOH_OK;
-    int i;
-    if (area != WCOHI_AREA_STATES || !exec->vk->traits.two_float)
-        return wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, first, count), out, in, 0, error);
-    for (i = 0; !result && i < plan->count; i++) {
-        const wcohi_op *op = &plan->ops[i];
-        wcohi_sizes sizes = wcohi_op_sizes(plan, op, 1);
-        size_t from = WCOHI_MAX(first, op->state), to = op->state + sizes.state;
-        to = WCOHI_MIN(first + count, to);
-        if (from >= to) continue;
-        result = wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, from, to - from),
-                                   out ? (unsigned char *)out + (from - first) : NULL,
-                                   in ? (const unsigned char *)in + (from - first) : NULL,
-                                   !sizes.saved_reals, error);
-    }
-    return result;
+    return wcohi_gpu_part(view, first * sizeof(wcoh_real), count * sizeof(wcoh_real));
 }
 
 static wcoh_result wcohi_vk_upload(wcohi_exec *base, wcohi_area area, size_t first,
                                    const void *data, size_t count, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcoh_result result = wcohi_vk_move(exec, area, first, count, NULL, data, error);
+    wcoh_result result =
+        wcohi_vk_transfer(exec, wcohi_vk_area(exec, area, first, count), NULL, data, 0, error);
     if (!result && area == WCOHI_AREA_PARAMS && count == base->model->reals)
         exec->version = base->model->version;
-    if (!result && area == WCOHI_AREA_STATES)
-        exec->prepared = 0; /* their tables may be of other parameters */
     return result;
 }
 
@@ -3529,7 +3521,7 @@ static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t f
     wcohi_gpu_view view = wcohi_vk_area(exec, area, first, count);
     wcoh_result result = area == WCOHI_AREA_PARAMS ? wcohi_vk_refresh(exec, error) : WCOH_OK;
     if (result) return result;
-    if (!view.host) return wcohi_vk_move(exec, area, first, count, data, NULL, error);
+    if (!view.host) return wcohi_vk_transfer(exec, view, data, NULL, 0, error);
     if ((result = wcohi_vk_slot_wait(exec, exec->run_slot, error)) == WCOH_OK)
         memcpy(data, exec->host_buffer.mapped + view.offset, view.bytes);
     return result;
@@ -3538,66 +3530,91 @@ static wcoh_result wcohi_vk_download(wcohi_exec *base, wcohi_area area, size_t f
 static void *wcohi_vk_map(wcohi_exec *base, wcohi_area area, wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    wcohi_gpu_view whole = area == WCOHI_AREA_STATES ? exec->at.states : exec->at.gradient;
     if (!exec->mapped[area]) {
         wcohi_fail(error, WCOH_E_DEVICE, "this area of a Vulkan device has no host memory");
         return NULL;
     }
     if (wcohi_vk_download(base, area, 0, exec->mapped[area],
-                          area == WCOHI_AREA_STATES ? whole.bytes : whole.bytes / sizeof(wcoh_real),
-                          error))
+                          exec->at.gradient.bytes / sizeof(wcoh_real), error))
         return NULL;
     return exec->mapped[area];
 }
 
-/* States stand on the device as files have them, of one stream. */
+/* ======== 4 running: sessions ================================================================= */
+
+/* The states of a stream stand on the device as files have them, one stream's after the other's. */
+static wcohi_gpu_view wcohi_vk_states(const wcohi_vk_exec *exec, size_t slot)
+{
+    return wcohi_gpu_part(exec->at.states, slot * exec->plan.states, exec->plan.states);
+}
+
+/* Move them: out of the device into `out`, or `in` into it. With states in pairs of floats each op's
+   doubles are split or joined on the way, its reals are not. */
+static wcoh_result wcohi_vk_move(wcohi_vk_exec *exec, size_t slot, void *out, const void *in,
+                                 wcoh_error *error)
+{
+    const wcohi_plan *plan = &exec->plan;
+    wcohi_gpu_view whole = wcohi_vk_states(exec, slot);
+    wcoh_result result = WCOH_OK;
+    int i;
+    if (in) exec->prepared[slot] = 0; /* their tables may be of other parameters */
+    if (!exec->vk->traits.two_float) return wcohi_vk_transfer(exec, whole, out, in, 0, error);
+    for (i = 0; !result && i < plan->count; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        wcohi_sizes sizes = wcohi_op_sizes(plan, op, 1);
+        if (sizes.state == 0) continue;
+        result = wcohi_vk_transfer(exec, wcohi_gpu_part(whole, op->state, sizes.state),
+                                   out ? (unsigned char *)out + op->state : NULL,
+                                   in ? (const unsigned char *)in + op->state : NULL,
+                                   !sizes.saved_reals, error);
+    }
+    return result;
+}
+
 static wcoh_result wcohi_vk_save_states(wcohi_exec *exec, size_t slot, void *data,
                                         wcoh_error *error)
 {
-    (void)slot;
-    return wcohi_vk_download(exec, WCOHI_AREA_STATES, 0, data, exec->plan->states, error);
+    return wcohi_vk_move((wcohi_vk_exec *)exec, slot, data, NULL, error);
 }
 
 static wcoh_result wcohi_vk_load_states(wcohi_exec *exec, size_t slot, const void *data,
                                         wcoh_error *error)
 {
-    (void)slot;
-    return wcohi_vk_upload(exec, WCOHI_AREA_STATES, 0, data, exec->plan->states, error);
+    return wcohi_vk_move((wcohi_vk_exec *)exec, slot, NULL, data, error);
 }
 
 static wcoh_result wcohi_vk_copy_states(wcohi_exec *to, size_t to_slot, wcohi_exec *from,
                                         size_t from_slot, wcoh_error *error)
 {
-    const void *states = wcohi_vk_map(from, WCOHI_AREA_STATES, error);
-    (void)from_slot;
-    return states ? wcohi_vk_load_states(to, to_slot, states, error) : WCOH_E_DEVICE;
+    wcohi_vk_exec *here = (wcohi_vk_exec *)from, *there = (wcohi_vk_exec *)to;
+    wcoh_result result;
+    if (here != there) {
+        result = wcohi_vk_move(here, from_slot, here->states, NULL, error);
+        return result ? result : wcohi_vk_move(there, to_slot, NULL, here->states, error);
+    }
+    there->prepared[to_slot] = here->prepared[from_slot];
+    return wcohi_vk_copy(here, wcohi_vk_states(here, from_slot), wcohi_vk_states(here, to_slot),
+                         here->plan.states, error);
 }
 
-/* ======== 4 running: sessions ================================================================= */
-
-/* Write the headers of all states whenever a stream begins or the parameters have changed. */
-static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run *run,
-                                            wcoh_error *error)
+/* Write the headers of a stream's states when it begins or the parameters have changed. */
+static wcoh_result wcohi_vk_stream_prepare(wcohi_vk_exec *exec, const wcohi_stream *stream,
+                                           wcoh_error *error)
 {
     const wcohi_plan *plan = &exec->plan;
-    unsigned char *states = exec->mapped[WCOHI_AREA_STATES];
-    double *table = (double *)(void *)(states + wcohi_round_up(exec->at.states.bytes, WCOHI_ALIGN));
     wcoh_result result = WCOH_OK;
     int i;
-    if (run->streams->position > 0 && exec->prepared == exec->base.model->version) return WCOH_OK;
-    if (run->streams->position == 0) memset(states, 0, exec->at.states.bytes);
-    else
-        result = wcohi_vk_download(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
-                                   error);
+    if (stream->position > 0 && exec->prepared[stream->slot] == exec->base.model->version)
+        return WCOH_OK;
+    if (stream->position == 0) memset(exec->states, 0, plan->states);
+    else result = wcohi_vk_move(exec, stream->slot, exec->states, NULL, error);
     for (i = 0; !result && i < plan->count; i++) {
         const wcohi_op *op = &plan->ops[i];
         if (op->kind == WCOHI_COHERENCE)
-            wcohi_gpu_coherence_open(plan, exec->base.model->params, op, states, table);
+            wcohi_gpu_coherence_open(plan, exec->base.model->params, op, exec->states, exec->heads);
     }
-    if (!result)
-        result = wcohi_vk_upload(&exec->base, WCOHI_AREA_STATES, 0, states, exec->at.states.bytes,
-                                 error);
-    if (!result) exec->prepared = exec->base.model->version;
+    if (!result) result = wcohi_vk_move(exec, stream->slot, NULL, exec->states, error);
+    if (!result) exec->prepared[stream->slot] = exec->base.model->version;
     return result;
 }
 
@@ -3606,8 +3623,23 @@ static wcoh_result wcohi_vk_session_prepare(wcohi_vk_exec *exec, const wcohi_run
 /* The embedding, with which every plan begins. */
 static const wcohi_op *wcohi_vk_embed(const wcohi_vk_exec *exec) { return &exec->plan.ops[0]; }
 
-/* Frame, tokens, targets and places (of sinusoids past their table) into a slot; inputs [4] are
-   their views. */
+/* Whose rows those of a pass are; a pass may have more than the run. */
+static void wcohi_vk_stage_members(const wcohi_run *run, int batch, int context,
+                                   wcoh_spv_member *members)
+{
+    int b;
+    memset(members, 0, (size_t)batch * sizeof *members);
+    for (b = 0; run->streams && b < batch; b++) {
+        uint64_t position = b < run->batch ? run->streams[b].position : 0;
+        members[b].slot = b < run->batch ? (uint32_t)run->streams[b].slot : UINT32_MAX;
+        members[b].position_low = (uint32_t)position;
+        members[b].position_high = (uint32_t)(position >> 32);
+        members[b].ring_start = (uint32_t)(position % (uint64_t)context);
+    }
+}
+
+/* Frame, members, tokens, targets and places (of sinusoids past their table) into a slot; inputs [5]
+   are their views. */
 static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_gpu_pass *pass,
                            int slot, wcohi_gpu_view *inputs)
 {
@@ -3615,44 +3647,53 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     const wcohi_gpu_layout *at = &exec->at;
     wcoh_spv_frame *frame = (wcoh_spv_frame *)wcohi_vk_slot_data(exec, slot, &at->frame);
     float *places = (float *)wcohi_vk_slot_data(exec, slot, &at->places);
-    size_t rows = (size_t)run->batch * (size_t)run->seq, bytes = rows * sizeof *run->tokens, row,
-           width = (size_t)embed->wide_out;
-    uint64_t position = run->streams ? run->streams->position : 0;
+    size_t seq = (size_t)run->seq, rows = (size_t)run->batch * seq, row,
+           bytes = rows * sizeof *run->tokens, width = (size_t)embed->wide_out;
     inputs[0] = at->frame;
-    inputs[1] = wcohi_gpu_part(at->tokens, 0, bytes);
-    inputs[2] = wcohi_gpu_part(at->targets, 0, pass->loss ? bytes : 0);
-    inputs[3] = wcohi_gpu_part(at->places, 0, pass->places ? rows * width * sizeof *places : 0);
+    inputs[1] = wcohi_gpu_part(at->members, 0, (size_t)pass->batch * sizeof(wcoh_spv_member));
+    inputs[2] = wcohi_gpu_part(at->tokens, 0, (size_t)pass->batch * seq * sizeof *run->tokens);
+    inputs[3] = wcohi_gpu_part(at->targets, 0, pass->loss ? bytes : 0);
+    inputs[4] = wcohi_gpu_part(at->places, 0, pass->places ? rows * width * sizeof *places : 0);
+    wcohi_vk_stage_members(run, pass->batch, embed->context,
+                           (wcoh_spv_member *)wcohi_vk_slot_data(exec, slot, &at->members));
+    memset(wcohi_vk_slot_data(exec, slot, &at->tokens), 0, inputs[2].bytes);
     memcpy(wcohi_vk_slot_data(exec, slot, &at->tokens), run->tokens, bytes);
     if (pass->loss) memcpy(wcohi_vk_slot_data(exec, slot, &at->targets), run->targets, bytes);
     for (row = 0; pass->places && row < rows; row++)
         wcohi_sinusoid(places + row * width, embed->wide_out / 2, embed->amplitude,
-                       (double)(position + row));
+                       (double)(run->streams[row / seq].position + row % seq));
     memset(frame, 0, sizeof *frame);
     frame->active_bands = (uint32_t)run->active_bands;
     frame->gradient_scale = (float)(run->scale / (double)rows);
-    frame->position_low = (uint32_t)position;
-    frame->position_high = (uint32_t)(position >> 32);
-    frame->ring_start = (uint32_t)(position % (uint64_t)embed->context);
     frame->noise_low = run->noise.key[0];
     frame->noise_high = run->noise.key[1];
     frame->window = run->noise.window;
 }
 
-/* A run is sent off and not waited for: the next one may be sent while the device works. */
+/* 1: a stream goes past the table of positions. */
+static int wcohi_vk_past_table(const wcohi_op *embed, const wcohi_run *run)
+{
+    int b;
+    for (b = 0; run->streams && embed->amplitude > 0 && b < run->batch; b++)
+        if (run->streams[b].position + (uint64_t)run->seq > (uint64_t)embed->context) return 1;
+    return 0;
+}
+
+/* A run is sent off and not waited for: the next one may be sent while the device works. Streams
+   always pass as many at once as there can be: what a member computes depends on no company. */
 static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
                                 wcoh_error *error)
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
-    const wcohi_op *embed = wcohi_vk_embed(exec);
     VkCommandBuffer commands = NULL;
-    wcohi_gpu_view inputs[4];
+    wcohi_gpu_view inputs[5];
     wcohi_gpu_pass pass;
     wcoh_result result;
-    int slot;
+    int slot, b;
     memset(&pass, 0, sizeof pass);
     pass.first = first;
     pass.last = last;
-    pass.batch = run->batch;
+    pass.batch = run->streams ? exec->plan.batch : run->batch;
     pass.seq = run->seq;
     pass.backward = run->backward;
     pass.add = run->add;
@@ -3660,11 +3701,11 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     pass.logits = run->logits;
     pass.loss = run->targets != NULL;
     pass.noise = run->noise.on;
-    pass.places = run->streams && embed->amplitude > 0 &&
-                  run->streams->position + (uint64_t)run->seq > (uint64_t)embed->context;
+    pass.places = wcohi_vk_past_table(wcohi_vk_embed(exec), run);
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
-    if (run->streams && (result = wcohi_vk_session_prepare(exec, run, error)) != WCOH_OK)
-        return result;
+    for (b = 0; run->streams && b < run->batch; b++)
+        if ((result = wcohi_vk_stream_prepare(exec, &run->streams[b], error)) != WCOH_OK)
+            return result;
     if ((result = wcohi_vk_recording_get(exec, &pass, &commands, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
     wcohi_vk_stage(exec, run, &pass, slot, inputs);
@@ -3768,9 +3809,11 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->rules = wcohi_vk_place(&end, 0, trained / 16, 2 * sizeof(float));
     at->activations = wcohi_vk_place(&end, 0, plan->activations, sizeof(float));
     at->tables = wcohi_vk_place(&end, 0, width, sizeof(uint32_t));
-    at->states = wcohi_vk_place(&end, 0, plan->session ? plan->states : 0, 1);
+    at->states =
+        wcohi_vk_place(&end, 0, plan->session ? (size_t)plan->keeping.streams : 0, plan->states);
     at->nats = wcohi_vk_place(&end, 0, rows, sizeof(float));
     at->frame = wcohi_vk_place(&end, 0, 1, sizeof(wcoh_spv_frame));
+    at->members = wcohi_vk_place(&end, 0, (size_t)plan->batch, sizeof(wcoh_spv_member));
     at->tokens = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
     at->targets = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
     at->places = wcohi_vk_place(&end, 0, wcohi_mul(places, width), sizeof(float));
@@ -3780,8 +3823,10 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->device_bytes = end;
     end = 0;
     at->slots = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
-    at->hidden = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->hidden : 0, sizeof(float));
-    at->logits = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->vocab : 0, sizeof(float));
+    at->hidden = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->batch : 0,
+                                (size_t)plan->hidden * sizeof(float));
+    at->logits = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->batch : 0,
+                                (size_t)plan->vocab * sizeof(float));
     at->staging =
         wcohi_vk_place(&end, 1, WCOHI_CLAMP(at->device_bytes / 8 / 4096, 1, 1024) * 4096, 1);
     at->host_bytes = end;
@@ -3940,11 +3985,11 @@ static wcohi_vk_exec *wcohi_vk_exec_layout(wcohi_arena *arena, const wcohi_plan 
         unsigned char *memory = (unsigned char *)wcohi_take(arena, trained, sizeof(float));
         if (exec) exec->mapped[area] = memory;
     }
-    if (plan->session) { /* the states and, behind them, a table of the heads' parameters */
-        unsigned char *memory = (unsigned char *)wcohi_take(
-            arena, 1,
-            wcohi_round_up(plan->states, WCOHI_ALIGN) + 4 * (size_t)heads * sizeof(double));
-        if (exec) exec->mapped[WCOHI_AREA_STATES] = memory;
+    if (plan->session) {
+        uint64_t *prepared = WCOHI_TAKE(arena, plan->keeping.streams, uint64_t);
+        unsigned char *states = WCOHI_TAKE(arena, plan->states, unsigned char);
+        double *table = WCOHI_TAKE(arena, 4 * (size_t)heads, double);
+        if (exec) exec->prepared = prepared, exec->states = states, exec->heads = table;
     }
     return exec;
 }

@@ -307,7 +307,7 @@ static void bad_steps_say_so_and_change_nothing(void)
 }
 
 /* A device that is no CPU. */
-static void another_device_is_refused(void)
+static void float_states_are_for_the_cpu(void)
 {
     wcoh_model *model = model_number(0);
     wcoh_crowd_desc desc = crowd_desc(2, WCOH_ISA_AUTO);
@@ -319,13 +319,13 @@ static void another_device_is_refused(void)
     memset(&device, 0, sizeof device);
     memset(&listening, 0, sizeof listening);
     table.name = "toy";
-    table.crowds = 0;
+    table.lean = 0;
     device.table = &table;
     desc.device = listening.device = &device;
+    desc.states = listening.states = WCOH_STATES_FLOAT;
     CHECK(wcoh_crowd_create(&crowd, model, &desc, &error) == WCOH_E_UNSUPPORTED);
-    CHECK_TEXT(error.text, "a toy device steps no crowds: leave `device` NULL for the CPU");
+    CHECK_TEXT(error.text, "states=float is for a CPU: a toy device keeps them in double");
     CHECK(wcoh_crowd_size(model, &desc, &error) == 0);
-    listening.states = WCOH_STATES_FLOAT;
     CHECK(wcoh_session_create(&session, model, &listening, &error) == WCOH_E_UNSUPPORTED);
     CHECK_TEXT(error.text, "states=float is for a CPU: a toy device keeps them in double");
     wcoh_model_destroy(model);
@@ -1026,7 +1026,7 @@ int main(void)
     RUN(members_come_and_go_and_are_saved);
     RUN(files_of_members_are_files_of_sessions);
     RUN(bad_steps_say_so_and_change_nothing);
-    RUN(another_device_is_refused);
+    RUN(float_states_are_for_the_cpu);
     RUN(states_hold_just_their_terms);
     RUN(gains_that_grow_find_room_or_say_so);
     RUN(float_states_keep_their_promise);

@@ -798,6 +798,144 @@ static void sessions_in_pairs_of_floats_agree_too(void)
     wcoh_device_destroy(device);
 }
 
+/* ---- crowds ---------------------------------------------------------------------------------- */
+
+enum { MEMBERS = 6 };
+
+static wcoh_crowd *crowd_of(wcoh_model *model, wcoh_device *device, int batch)
+{
+    wcoh_crowd_desc desc;
+    wcoh_crowd *crowd = NULL;
+    wcoh_error error;
+    int id;
+    memset(&desc, 0, sizeof desc);
+    desc.members = MEMBERS;
+    desc.batch = batch;
+    desc.gain = 12;
+    desc.device = device;
+    CHECK_SAY(wcoh_crowd_create(&crowd, model, &desc, &error) == WCOH_OK, "%s", error.text);
+    while (crowd && wcoh_crowd_count(crowd) < MEMBERS - 1) /* a place stays free */
+        CHECK(wcoh_crowd_join(crowd, &id, &error) == WCOH_OK);
+    return crowd;
+}
+
+static double members_error(const wcoh_crowd *a, const wcoh_crowd *b, int id)
+{
+    const float *x = wcoh_crowd_logits(a, id), *y = wcoh_crowd_logits(b, id);
+    return x && y ? norm_of(x, y, 65) / norm_of(x, NULL, 65) : 1;
+}
+
+/* The same steps on both, by some of the members in changing orders, and what they then answer. */
+static void crowds_step(wcoh_crowd *a, wcoh_crowd *b, int rounds, const char *settings)
+{
+    static const int order[4][4] = {{2, 0, 4, 1}, {1, 2, 3, 4}, {4, 3, 0, 2}, {0, 1, 2, 3}};
+    wcoh_error error;
+    int round, i;
+    for (round = 0; round < rounds; round++) {
+        const int *ids = order[round % 4];
+        uint32_t symbols[4];
+        for (i = 0; i < 4; i++) symbols[i] = (uint32_t)(round * 31 + ids[i] * 17 + 5) % 65;
+        CHECK(wcoh_crowd_step(a, ids, symbols, 4 - round % 3, &error) == WCOH_OK);
+        CHECK_SAY(wcoh_crowd_step(b, ids, symbols, 4 - round % 3, &error) == WCOH_OK, "%s",
+                  error.text);
+    }
+    for (i = 0; i < MEMBERS - 1; i++)
+        CHECK_SAY(members_error(a, b, i) <= 2e-5, "%s: member %d is off by %g", settings, i,
+                  members_error(a, b, i));
+}
+
+static void crowd_compare(wcoh_device *device, const char *settings)
+{
+    char all[256];
+    wcoh_model_desc desc;
+    wcoh_model *model;
+    wcoh_crowd *cpu, *dev;
+    wcoh_error error;
+    uint32_t prompt[20];
+    int id = -1;
+    snprintf(all, sizeof all, "vocab=65 layers=2 %s", settings);
+    desc = model_desc_of(all);
+    if (!(model = model_of(&desc))) return;
+    randomise(model, 11);
+    random_tokens(prompt, 20, 65, 3);
+    cpu = crowd_of(model, NULL, 3);
+    if ((dev = crowd_of(model, device, 3)) != NULL) { /* four pass as three and one */
+        crowds_step(cpu, dev, 40, settings);
+        CHECK(wcoh_crowd_hear(cpu, 3, prompt, 20, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_hear(dev, 3, prompt, 20, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_copy(cpu, 1, 3, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_copy(dev, 1, 3, &error) == WCOH_OK);
+        wcoh_crowd_leave(cpu, 2), wcoh_crowd_leave(dev, 2);
+        CHECK(wcoh_crowd_join(cpu, &id, &error) == WCOH_OK && id == 2);
+        CHECK(wcoh_crowd_join(dev, &id, &error) == WCOH_OK && id == 2);
+        crowds_step(cpu, dev, 4, settings);
+        randomise(model, 12); /* parameters change under them */
+        crowds_step(cpu, dev, 4, settings);
+    }
+    wcoh_crowd_destroy(cpu);
+    wcoh_crowd_destroy(dev);
+    wcoh_model_destroy(model);
+}
+
+static void crowds_hear_what_those_of_the_cpu_hear(void)
+{
+    wcoh_vk_desc desc = device_desc();
+    wcoh_device *pairs = NULL;
+    wcoh_error error;
+    crowd_compare(gpu, "forgetting=on taps=3 bands=35 heads=7");
+    crowd_compare(gpu, "attention=rotary,coherence,dot context=17 heads=4 layers=3 ffn=mlp,kerr");
+    crowd_compare(gpu, "bands=34 heads=2 position=sinusoidal context=9");
+    desc.two_float = 1;
+    if (!CHECK_SAY(wcoh_vk_device_create(&pairs, &desc, &error) == WCOH_OK, "%s", error.text))
+        return;
+    crowd_compare(pairs, "attention=coherence,rotary context=17 taps=2 bands=35 heads=7");
+    wcoh_device_destroy(pairs);
+}
+
+/* Alone in one crowd, among others in another: the same bits; and they go through a file. */
+static void company_changes_no_bit_of_a_member(void)
+{
+    static unsigned char file[1 << 22];
+    wcoh_model_desc desc = model_desc_of("vocab=65 layers=2 taps=2 bands=35 heads=7");
+    wcoh_model *model = model_of(&desc);
+    wcoh_crowd *alone = crowd_of(model, gpu, 4), *among = crowd_of(model, gpu, 4), *cpu;
+    wcoh_error error;
+    wcoh_memory_file memory;
+    wcoh_io io;
+    int round, i;
+    randomise(model, 5);
+    for (round = 0; round < 30; round++) {
+        static const int ids[4] = {3, 1, 0, 4};
+        uint32_t symbols[4];
+        for (i = 0; i < 4; i++) symbols[i] = (uint32_t)(round * 7 + i * 13) % 65;
+        CHECK(wcoh_crowd_step(alone, &ids[2], &symbols[2], 1, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_step(among, ids, symbols, 4, &error) == WCOH_OK);
+    }
+    CHECK(!memcmp(wcoh_crowd_logits(alone, 0), wcoh_crowd_logits(among, 0), 65 * sizeof(float)));
+    CHECK(wcoh_crowd_logits(alone, 1) == NULL); /* nobody else has heard anything */
+    memset(&memory, 0, sizeof memory);
+    memory.data = file;
+    memory.capacity = sizeof file;
+    io = wcoh_io_memory(&memory);
+    cpu = crowd_of(model, NULL, 4);
+    CHECK_SAY(wcoh_crowd_save(among, 0, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_crowd_load(cpu, 2, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_crowd_load(alone, 2, &io, &error) == WCOH_OK, "%s", error.text);
+    for (i = 0; i < 3; i++) {
+        static const int two = 2, zero = 0;
+        uint32_t symbol = (uint32_t)i;
+        CHECK(wcoh_crowd_step(cpu, &two, &symbol, 1, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_step(alone, &two, &symbol, 1, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_step(among, &zero, &symbol, 1, &error) == WCOH_OK);
+    }
+    CHECK(!memcmp(wcoh_crowd_logits(alone, 2), wcoh_crowd_logits(among, 0), 65 * sizeof(float)));
+    CHECK_SAY(members_error(cpu, alone, 2) <= 2e-5, "by %g", members_error(cpu, alone, 2));
+    wcoh_crowd_destroy(cpu);
+    wcoh_crowd_destroy(alone);
+    wcoh_crowd_destroy(among);
+    wcoh_model_destroy(model);
+}
+
 /* ---- whole models ---------------------------------------------------------------------------- */
 
 enum { TEXT = 4096 };
@@ -1822,6 +1960,8 @@ int main(int count, char **words)
     RUN(sequences_train_as_on_the_cpu);
     RUN(sessions_hear_what_the_cpu_hears);
     RUN(sessions_in_pairs_of_floats_agree_too);
+    RUN(crowds_hear_what_those_of_the_cpu_hear);
+    RUN(company_changes_no_bit_of_a_member);
     RUN(products_are_right);
     RUN(matrix_units_open);
     RUN(products_on_matrix_units_are_right);

@@ -392,16 +392,19 @@ def by_part(made, text):
 
 
 def structs(made):
-    """The push structs, each once and in the part of the first shader that has it; then the frame."""
+    """The push structs, each once and in the part of the first shader that has it; then frame and member."""
     first = {}
     for shader in made:
         if first.setdefault(shader.struct, shader).struct_text != shader.struct_text:
             sys.exit("%s is not the same in every shader" % shader.struct)
-    with open(os.path.join(SOURCES, "frame.glsl"), encoding="utf-8") as file:
-        frame = re.search(r"buffer Frame\s*\{(.*?)\}", file.read(), re.S).group(1)
+    bodies = []
+    for name, opening in (("frame.glsl", "buffer Frame"), ("members.glsl", "struct Member")):
+        with open(os.path.join(SOURCES, name), encoding="utf-8") as file:
+            bodies.append(re.search(opening + r"\s*\{(.*?)\}", file.read(), re.S).group(1))
     return (by_part(made, lambda shader: shader.struct_text if first[shader.struct] is shader else "") +
             "\n/* What changes from one run of a recorded pass to the next. */" +
-            struct_text("wcoh_spv_frame", frame))
+            struct_text("wcoh_spv_frame", bodies[0]) +
+            "\n/* Whose row a row of the batch is. */" + struct_text("wcoh_spv_member", bodies[1]))
 
 
 def most_words(made):

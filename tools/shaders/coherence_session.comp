@@ -2,12 +2,14 @@
 /* variants: coherence_session_double=WIDE_DOUBLE coherence_session_pairs= */
 #include "math.glsl"
 #include "wide.glsl"
-/* One stream: every row reads the states Z_j = sum_k e^{-lambda age} F_j(k) (v_k, 1), j = 0..2M,
-   and then advances them: Z_j += F_j v, number = sum_j c_j G_j Z_j, Z_j *= e^-lambda, out = number
-   / denominator, with the features F of the key and G of the query, (1, cos a, sin a, cos 2a, ..),
-   in a frame that turns by omega a row. A workgroup per head, a thread per column of v. Where rows
-   listen, Z fades before it is advanced, by the row's own damping or the head's, and keys count e^b.
-   Where rows bring gains, c_j are those of the row's. */
+#define MEMBERS 5
+#include "members.glsl"
+/* Every row reads its member's states Z_j = sum_k e^{-lambda age} F_j(k) (v_k, 1), j = 0..2M, and
+   then advances them: Z_j += F_j v, number = sum_j c_j G_j Z_j, Z_j *= e^-lambda, out = number /
+   denominator, with the features F of the key and G of the query, (1, cos a, sin a, cos 2a, ..), in a
+   frame that turns by omega a row. A workgroup per head and member, a thread per column of v. Where
+   rows listen, Z fades before it is advanced, by the row's own damping or the head's, and keys count
+   e^b. Where rows bring gains, c_j are those of the row's. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Values { float values[]; };
@@ -16,14 +18,15 @@ layout(set = 0, binding = 3, std430) coherent buffer States { wide states[]; };
 layout(set = 0, binding = 4, std430) readonly buffer Harmonic { float harmonic[]; };
 layout(push_constant) uniform CoherenceSession
 {
-    uint rows, heads, width; /* width: E */
+    uint rows, heads, width; /* rows: of each member; width: E */
     uint stride, key_column; /* of raw phasors */
     uint value_stride, value_column;
     uint pitch; /* of a row of Z */
     uint size;  /* numbers of a head: header, coefficients, denominators, Z */
     uint coefficients, denominators, z; /* where those begin */
     uint frozen;
-    uint first; /* where this layer's states begin */
+    uint first; /* where this layer's states begin among a member's, */
+    uint member; /* of so many numbers */
     uint forget_column, loud_column; /* of raw dampings and loudnesses of rows; 0: none */
     uint gain_column;                /* of raw gains of queries, cut at gain_most; 0: the head's */
     float gain_most;
@@ -131,11 +134,14 @@ float advance(uint at, uint step, wide v, wide decay, uint count)
 
 void main()
 {
-    uint tid = gl_LocalInvocationID.x, head = gl_WorkGroupID.x, row, c;
-    uint base = p.first + head * p.size;
-    uint order = uint(wide_float(states[base + ORDER]) + 0.5), count = 2u * order + 1u;
-    wide decay = states[base + DECAY];
-    for (row = 0u; row < p.rows; row++) {
+    uint tid = gl_LocalInvocationID.x, head = gl_WorkGroupID.x, b = gl_WorkGroupID.y, row, c;
+    uint base = members[b].slot * p.member + p.first + head * p.size, order, count;
+    wide decay;
+    if (members[b].slot == ABSENT) return;
+    order = uint(wide_float(states[base + ORDER]) + 0.5);
+    count = 2u * order + 1u;
+    decay = states[base + DECAY];
+    for (row = b * p.rows; row < (b + 1u) * p.rows; row++) {
         uint to = (row * p.heads + head) * p.width,
              from = row * p.value_stride + p.value_column + head * p.width;
         if (tid < 2u) make_features(tid, head, row, base, order);

@@ -1,10 +1,10 @@
 #version 450
-#define FRAME 6
+#define MEMBERS 6
 #include "math.glsl"
-#include "frame.glsl"
-/* One stream: the ring keeps keys [E, pitch] and values [context, E] of a head for the last
-   `context` tokens. Each row enters its key and value, then asks softmax(q . k / sqrt(E)) of what
-   the ring holds. A workgroup per head; weights [H, context] are scratch. */
+#include "members.glsl"
+/* The ring of a member keeps keys [E, pitch] and values [context, E] of a head for the last
+   `context` tokens. Each of its rows enters its key and value, then asks softmax(q . k / sqrt(E)) of
+   what the ring holds. A workgroup per head and member; weights [B, H, context] are scratch. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Queries { float queries[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Keys { float keys[]; };
@@ -14,11 +14,12 @@ layout(set = 0, binding = 4, std430) coherent buffer Ring { float ring[]; };
 layout(set = 0, binding = 5, std430) coherent buffer Weights { float weights[]; };
 layout(push_constant) uniform DotSession
 {
-    uint rows, heads, width, context;
+    uint rows, heads, width, context; /* rows: of each member */
     uint stride, key_column; /* of queries and keys a row */
     uint value_stride, value_column;
     uint pitch;
-    uint first; /* where this layer's ring begins */
+    uint first; /* where this layer's ring begins among a member's states, */
+    uint member; /* of so many numbers */
 }
 p;
 shared float sums[64];
@@ -41,15 +42,19 @@ float row_max(float v)
 
 void main()
 {
-    uint tid = gl_LocalInvocationID.x, head = gl_WorkGroupID.x, row, e, k;
-    uint base = p.first + head * (p.pitch + p.context) * p.width,
-         value_base = base + p.pitch * p.width, w = head * p.context;
-    for (row = 0u; row < p.rows; row++) {
-        uint slot = (frame.ring_start + row) % p.context;
-        bool full = frame.position_high != 0u || frame.position_low >= p.context ||
-                    frame.position_low + row >= p.context;
-        uint n = full ? p.context : slot + 1u, at = row * p.stride + head * p.width;
+    uint tid = gl_LocalInvocationID.x, head = gl_WorkGroupID.x, b = gl_WorkGroupID.y, row, t, e, k;
+    Member member = members[b];
+    uint base = member.slot * p.member + p.first + head * (p.pitch + p.context) * p.width,
+         value_base = base + p.pitch * p.width, w = (b * p.heads + head) * p.context;
+    if (member.slot == ABSENT) return;
+    for (t = 0u; t < p.rows; t++) {
+        uint slot = (member.ring_start + t) % p.context;
+        bool full = member.position_high != 0u || member.position_low >= p.context ||
+                    member.position_low + t >= p.context;
+        uint n = full ? p.context : slot + 1u, at;
         float top = -1e30, total = 0.0;
+        row = b * p.rows + t;
+        at = row * p.stride + head * p.width;
         for (e = tid; e < p.width; e += 64u) {
             ring[base + e * p.pitch + slot] = keys[at + p.key_column + e];
             ring[value_base + slot * p.width + e] =

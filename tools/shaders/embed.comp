@@ -1,6 +1,8 @@
 #version 450
 #define FRAME 4
+#define MEMBERS 5
 #include "frame.glsl"
+#include "members.glsl"
 /* out [N,D] = table[token] (+ place[t]); bands past the active ones are 0. places: 0 none, 1 table
    of positions, 2 one row for each row of the run (sinusoids past the table) */
 layout(local_size_x = 64) in;
@@ -17,7 +19,7 @@ void main()
     for (; i < p.count; i += stride) {
         uint row = i / p.width, d = i % p.width;
         float v = table[tokens[row] * p.width + d];
-        if (p.places == 1u) v += places[(frame.position_low + row % p.seq) * p.width + d];
+        if (p.places == 1u) v += places[(members[row / p.seq].position_low + row % p.seq) * p.width + d];
         if (p.places == 2u) v += places[i];
         out_[i] = d < 2u * frame.active_bands ? v : 0.0;
     }

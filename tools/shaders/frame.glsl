@@ -4,8 +4,6 @@ layout(set = 0, binding = FRAME, std430) readonly buffer Frame
 {
     uint active_bands;    /* bands past it are 0 at the input */
     float gradient_scale; /* 1 / (targets that count x micro-batches) */
-    uint position_low;    /* tokens that the session heard before, 64 bits */
-    uint position_high;
     float learning_rate;
     float beta1;
     float beta2;
@@ -16,7 +14,6 @@ layout(set = 0, binding = FRAME, std430) readonly buffer Frame
     float correction2;
     float muon_rate;
     float momentum; /* Muon's */
-    uint ring_start; /* dot attention in a session: position % context */
     uint noise_low;  /* key of the step, for what training drops */
     uint noise_high;
     uint window; /* windows of the step before this batch */
