@@ -882,7 +882,7 @@ static void crowds_hear_what_those_of_the_cpu_hear(void)
     wcoh_vk_desc desc = device_desc();
     wcoh_device *pairs = NULL;
     wcoh_error error;
-    crowd_compare(gpu, "forgetting=on taps=3 bands=35 heads=7");
+    crowd_compare(gpu, "forgetting=on query_gain=on taps=3 bands=35 heads=7");
     crowd_compare(gpu, "attention=rotary,coherence,dot context=17 heads=4 layers=3 ffn=mlp,kerr");
     crowd_compare(gpu, "bands=34 heads=2 position=sinusoidal context=9");
     desc.two_float = 1;
