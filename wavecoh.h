@@ -7886,7 +7886,8 @@ typedef struct wcohi_device_table {
     /* 0: work stops between any two ops. 1: between passes only, and `run` and `update` return while
        the device still works (a GPU). */
     int whole_passes;
-    int lean; /* 1: states of just the terms that the heads need (the CPU) */
+    int lean;  /* 1: states of just the terms that the heads need (the CPU) */
+    int waves; /* 1: oscillators can hear with a wave memory (the CPU) */
     /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
     size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
     /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
@@ -15140,6 +15141,7 @@ static const wcohi_device_table wcohi_cpu_table = {
     "cpu",
     0,
     1,
+    1,
     wcohi_cpu_table_bytes,
     wcohi_cpu_exec_open,
     wcohi_cpu_exec_close,
@@ -18007,7 +18009,7 @@ WCOHI_COLD wcoh_result wcohi_oscillators_check(const wcoh_model_desc *desc, wcoh
 WCOHI_COLD wcoh_result wcohi_waves_check(const wcoh_crowd_desc *desc, const wcoh_model *model,
                                          wcoh_error *error)
 {
-    if (desc->device && !desc->device->table->crowds)
+    if (desc->device && !desc->device->table->waves)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
                           "waves is on: a wave memory is for a CPU, not for a %s device",
                           desc->device->table->name);

@@ -4081,6 +4081,7 @@ static const wcohi_device_table wcohi_vk_table = {
     "vulkan",
     1,
     0,
+    0,
     wcohi_vk_bytes,
     wcohi_vk_open,
     wcohi_vk_exec_close,
