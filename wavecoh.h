@@ -433,7 +433,8 @@ typedef struct wcoh_param {
     int dims;        /* 1..3 */
     int shape[3];    /* row-major */
     size_t count;    /* product of the shape */
-    int trained;     /* 1: has a gradient and moments; 0: frozen table */
+    int trained;     /* 1: has a gradient and moments; 0: a table that never has */
+    int frozen;      /* 1: trained, but wcoh_model_freeze holds it */
     int decayed;     /* 1: weight decay applies (matrices) */
     int matrices; /* hidden ones stacked in it, each for itself with Muon; 0: AdamW's in any case */
     wcoh_real *data; /* [count], may be written between steps of trainers and sessions */
@@ -450,6 +451,17 @@ WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model);
 /* Copy all parameters between two models of equal desc: a snapshot that a session on another thread
    may use while a trainer goes on. Errors: WCOH_E_MISMATCH. */
 WCOH_API wcoh_result wcoh_model_copy(wcoh_model *to, const wcoh_model *from, wcoh_error *error);
+#ifndef WAVECOH_NO_TRAINING
+/* Freeze (on 1) the trained parameters whose names match `pattern`, or thaw them (on 0): * stands for
+   any characters, ? for one. With "blocks.*" the head alone is fine-tuned. From the next update on
+   trainers leave them, their moments and their share of the gradient's norm out, on every device;
+   gradients are still made, and are 0 in wcoh_trainer_param_gradient after a step. Of the model at
+   hand, not of its copies and files; a trainer's checkpoint knows it, and resuming freezes what was
+   frozen there. Between calls to the model's trainers. Errors: WCOH_E_ARGUMENT where no trained
+   parameter matches. */
+WCOH_API wcoh_result wcoh_model_freeze(wcoh_model *model, const char *pattern, int on,
+                                       wcoh_error *error);
+#endif
 /* Tell sessions and trainers that parameters were written by hand (trainers and loaders do this
    themselves). With a trainer on a GPU, wcoh_trainer_sync before writing. */
 WCOH_API void wcoh_model_touch(wcoh_model *model);
@@ -7576,6 +7588,7 @@ typedef struct wcohi_param_row {
     size_t count;
     size_t offset; /* in the parameter block; trained rows come first, so in the gradient too */
     int trained, decayed;
+    int frozen;       /* 1: trainers leave it as it is (wcoh_model_freeze) */
     int matrices;     /* hidden matrices stacked in it: Muon's, if there is one; 0: never */
     int first_matrix; /* of all; where it has none, of those that come after it */
     wcohi_init init;
@@ -7591,6 +7604,7 @@ struct wcoh_model {
     size_t trained_reals; /* reals of the trained part, padding included */
     size_t reals;         /* in all */
     uint64_t version;    /* grows whenever parameters change */
+    uint64_t freezes;    /* whenever rows are frozen or thawed; 0: none was ever */
     wcohi_allocation block;
 };
 
@@ -14570,6 +14584,17 @@ static void wcohi_squares_job(int index, int slot, void *user)
         job->exec->gradient + from, WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->count - from));
 }
 
+/* What is frozen has no gradient. */
+static void wcohi_gradient_freeze(wcohi_cpu_exec *exec)
+{
+    const wcoh_model *model = exec->base.model;
+    int r;
+    for (r = 0; model->freezes && r < model->row_count; r++)
+        if (model->rows[r].frozen)
+            memset(exec->gradient + model->rows[r].offset, 0,
+                   model->rows[r].count * sizeof *exec->gradient);
+}
+
 /* Chunks are summed in order. */
 static double wcohi_gradient_norm(wcohi_cpu_exec *exec)
 {
@@ -14599,6 +14624,7 @@ static void wcohi_muon_job(int index, int slot, void *user)
     wcohi_muon_room room;
     double norm;
     int round;
+    if (matrix.row->frozen) return;
     room.compute = exec->compute;
     room.compute.pool = NULL;
     room.compute.pack += wcohi_pack_count(slot);
@@ -14677,7 +14703,7 @@ static void wcohi_update_apply(wcohi_update_job *job, const wcohi_update *update
     for (r = 0; r < model->row_count; r++) {
         wcoh_real *data = model->params + model->rows[r].offset;
         job->row = &model->rows[r];
-        if (!job->row->trained) continue;
+        if (!job->row->trained || job->row->frozen) continue;
         job->rule.decay = job->row->decayed ? (wcoh_real)update->decay : 0;
         job->muon.decay = job->rule.decay;
         job->muon.size = (wcoh_real)wcohi_muon_size(job->row);
@@ -14699,6 +14725,7 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
     wcohi_update_job job;
     (void)error;
     if (*time == 0) {
+        wcohi_gradient_freeze(exec);
         exec->outcome.nats = exec->gradient_loss;
         exec->outcome.norm = wcohi_gradient_norm(exec);
         exec->outcome.applied = wcohi_is_finite(exec->gradient_loss) &&
@@ -17519,11 +17546,53 @@ WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_p
     memcpy(param->shape, row->shape, sizeof param->shape);
     param->count = row->count;
     param->trained = row->trained;
+    param->frozen = row->frozen;
     param->decayed = row->decayed;
     param->matrices = row->matrices;
     param->data = model->params + row->offset;
     return WCOH_OK;
 }
+
+#ifndef WAVECOH_NO_TRAINING
+/* 1 if the whole name is what the pattern says. Only the last * has to be gone back to. */
+static int wcohi_name_matches(const char *name, const char *pattern)
+{
+    const char *star = NULL, *tried = NULL;
+    while (*name) {
+        if (*pattern == '*') {
+            star = pattern++;
+            tried = name;
+        } else if (*pattern == '?' || *pattern == *name) {
+            pattern++;
+            name++;
+        } else {
+            if (!star) return 0;
+            pattern = star + 1;
+            name = ++tried;
+        }
+    }
+    return pattern[strspn(pattern, "*")] == 0;
+}
+
+WCOH_API wcoh_result wcoh_model_freeze(wcoh_model *model, const char *pattern, int on,
+                                       wcoh_error *error)
+{
+    int i, matches = 0;
+    char shown[64];
+    if (!model || !pattern) return wcohi_null(model ? "pattern" : "model", error);
+    for (i = 0; i < model->row_count; i++) {
+        wcohi_param_row *row = &model->rows[i];
+        if (!row->trained || !wcohi_name_matches(row->name, pattern)) continue;
+        row->frozen = on != 0;
+        matches++;
+    }
+    if (!matches)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "no trained parameter has a name like \"%s\"",
+                          wcohi_shown(pattern, shown));
+    model->freezes++;
+    return WCOH_OK;
+}
+#endif
 
 WCOH_API int wcoh_model_param_find(const wcoh_model *model, const char *name)
 {
@@ -21743,6 +21812,11 @@ WCOHI_COLD void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
         wcohi_put_value(sink, "", wcohi_state_fields[i].name, text);
     }
     wcohi_put_rng(sink, "train.", &state->rng);
+    for (i = 0; i < wcoh_model_param_count(view->model); i++) {
+        wcoh_param param;
+        wcoh_model_param(view->model, i, &param, NULL);
+        if (param.frozen) wcohi_put_value(sink, "frozen.", param.name, "1");
+    }
     if (view->ring < 0) return;
     replay = wcohi_trainer_replay(view->trainer);
     snprintf(text, sizeof text, "%llu", (unsigned long long)replay->next);
@@ -21862,6 +21936,29 @@ static wcoh_result wcohi_note_optimizer(const wcoh_tensors *t, const wcoh_traine
                       here, there ? wcohi_shown(there, shown) : "adamw");
 }
 
+#define WCOHI_FROZEN "frozen."
+
+/* Freeze what is frozen in the file; with `put` 0 its names are only looked at. */
+static wcoh_result wcohi_note_frozen(const wcoh_tensors *t, wcoh_model *model, int put,
+                                     wcoh_error *error)
+{
+    const size_t length = strlen(WCOHI_FROZEN);
+    wcoh_param param;
+    size_t i;
+    for (i = 0; i < t->note_count; i++) {
+        const char *key = t->text + t->notes[i].key.at;
+        char shown[64];
+        int index;
+        if (strncmp(key, WCOHI_FROZEN, length)) continue;
+        index = wcoh_model_param_find(model, key + length);
+        if (index < 0 || wcoh_model_param(model, index, &param, NULL) || !param.trained)
+            return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file: the model trains no such one",
+                              wcohi_shown(key, shown));
+        if (put) wcoh_model_freeze(model, param.name, 1, NULL);
+    }
+    return WCOH_OK;
+}
+
 /* Of the ring in a file; 0: it has none. */
 static uint64_t wcohi_ring_tokens(const wcoh_tensors *t)
 {
@@ -21895,9 +21992,11 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     ring = view.ring >= 0 && fed == wcohi_trainer_replay(trainer)->capacity;
     if (view.ring >= 0 && !ring) contents.count--;
     if (ring) result = wcohi_note_ring(t, (size_t)fed, &note, error);
+    if (!result) result = wcohi_note_frozen(t, view.model, 0, error);
     if (!result) result = wcohi_load(t, &contents, "replay.", 1, hooks, error);
     if (result) return result;
     *wcohi_trainer_state(trainer) = state;
+    wcohi_note_frozen(t, view.model, 1, NULL);
     if (ring) {
         wcohi_trainer_refed(trainer, (size_t)note.next, (size_t)note.held, (int)note.open);
         if (note.drawn) wcohi_replay_use(trainer);

@@ -2930,6 +2930,7 @@ typedef struct wcohi_vk_exec {
     VkFence fence;                        /* of transfers */
     uint64_t clock;                       /* of recordings */
     uint64_t version;                     /* of the parameters that the device has */
+    uint64_t freezes;                     /* of the model's, when the optimiser's rules were made */
     unsigned char *mapped[WCOHI_AREA_LOGITS + 1]; /* host memory of areas, for `map` */
     uint64_t
         *prepared; /* [streams] of the parameters that the tables of a stream's states are of */
@@ -3735,6 +3736,56 @@ static wcoh_result wcohi_vk_loss(wcohi_exec *base, double *nats, wcoh_error *err
 }
 
 #ifndef WAVECOH_NO_TRAINING
+/* What the optimiser does to every 16 parameters: (1 if decayed, plus 2 if Muon's; 4 if frozen, largest
+   value allowed). */
+static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcoh_model *model = exec->base.model;
+    float *rules = (float *)(void *)exec->mapped[WCOHI_AREA_GRADIENT];
+    size_t i;
+    int r, muon = exec->plan.muon;
+    if (!exec->plan.training) return WCOH_OK;
+    for (i = 0; i < model->trained_reals / 16; i++) {
+        rules[2 * i] = 0;
+        rules[2 * i + 1] = 1e30f;
+    }
+    for (r = 0; r < model->row_count; r++) {
+        const wcohi_param_row *row = &model->rows[r];
+        if (!row->trained) continue;
+        for (i = row->offset / 16; i <= (row->offset + row->count - 1) / 16; i++) {
+            rules[2 * i] = (row->decayed ? 1.0f : 0.0f) + (muon && row->matrices ? 2.0f : 0.0f);
+            if (row->frozen) rules[2 * i] = 4;
+            rules[2 * i + 1] = (float)WCOHI_MIN(row->maximum, 1e30);
+        }
+    }
+    exec->freezes = model->freezes;
+    return wcohi_vk_transfer(exec, exec->at.rules, NULL, rules, 0, error);
+}
+
+/* What is frozen has no gradient: it is filled with zeros behind the pass that made it. */
+static wcoh_result wcohi_vk_freeze(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    const wcoh_model *model = exec->base.model;
+    VkCommandBuffer commands = exec->transfer;
+    wcoh_result result = WCOH_OK;
+    int r;
+    if (model->freezes == 0) return WCOH_OK;
+    if (exec->freezes != model->freezes) result = wcohi_vk_rules_upload(exec, error);
+    if (!result)
+        result = wcohi_vk_commands_begin(vk, commands, VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT,
+                                         error);
+    if (result) return result;
+    wcohi_vk_barrier_work(vk, commands);
+    for (r = 0; r < model->row_count; r++)
+        if (model->rows[r].frozen)
+            vk->root.api.CmdFillBuffer(commands, exec->device_buffer.buffer,
+                                       exec->at.gradient.offset + model->rows[r].offset * 4,
+                                       model->rows[r].count * 4, 0);
+    result = wcohi_vk_commands_end(vk, commands, 0, error);
+    return result ? result : wcohi_vk_submit_wait(exec, commands, error);
+}
+
 static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, int whole,
                                    int *time, wcoh_error *error)
 {
@@ -3748,6 +3799,7 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     memset(&pass, 0, sizeof pass);
     pass.first = -1;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
+    if ((result = wcohi_vk_freeze(exec, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_recording_get(exec, &pass, &commands, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
     frame = (wcoh_spv_frame *)wcohi_vk_slot_data(exec, slot, &exec->at.frame);
@@ -3862,31 +3914,6 @@ static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcoh_e
     }
     return WCOH_OK;
 }
-
-#ifndef WAVECOH_NO_TRAINING
-/* What the optimiser does to every 16 parameters: (1 if decayed, plus 2 if Muon's, largest value). */
-static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
-{
-    const wcoh_model *model = exec->base.model;
-    float *rules = (float *)(void *)exec->mapped[WCOHI_AREA_GRADIENT];
-    size_t i;
-    int r, muon = exec->plan.muon;
-    if (!exec->plan.training) return WCOH_OK;
-    for (i = 0; i < model->trained_reals / 16; i++) {
-        rules[2 * i] = 0;
-        rules[2 * i + 1] = 1e30f;
-    }
-    for (r = 0; r < model->row_count; r++) {
-        const wcohi_param_row *row = &model->rows[r];
-        if (!row->trained) continue;
-        for (i = row->offset / 16; i <= (row->offset + row->count - 1) / 16; i++) {
-            rules[2 * i] = (row->decayed ? 1.0f : 0.0f) + (muon && row->matrices ? 2.0f : 0.0f);
-            rules[2 * i + 1] = (float)WCOHI_MIN(row->maximum, 1e30);
-        }
-    }
-    return wcohi_vk_transfer(exec, exec->at.rules, NULL, rules, 0, error);
-}
-#endif
 
 /* Width of a rotary head; 0: the plan has none. All are equally wide. */
 static int wcohi_vk_rotary_width(const wcohi_plan *plan)

@@ -1,4 +1,5 @@
-/* Learning while it runs: what is fed, in a ring with boundaries; what is learnt at once.
+/* Learning while it runs: what is fed, in a ring with boundaries; what is learnt at once; what is
+   frozen.
    cc -O2 -o test_live tests/test_live.c -lm -lpthread */
 #define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
@@ -478,6 +479,131 @@ static void bad_rings_are_refused(void)
     pupil_close(&b);
 }
 
+/* ---- freezing -------------------------------------------------------------------------------- */
+
+static void patterns_match_whole_names(void)
+{
+    static const struct {
+        const char *name, *pattern;
+        int matches;
+    } all[] = {{"head.weight", "head.weight", 1},
+               {"head.weight", "head.weigh", 0},
+               {"head.weight", "ead.weight", 0},
+               {"head.weight", "*", 1},
+               {"head.weight", "head.*", 1},
+               {"head.weight", "*.weight", 1},
+               {"head.weight", "*.weighs", 0},
+               {"head.weight", "h?ad.*t", 1},
+               {"blocks.1.ffn.a", "blocks.*.a", 1},
+               {"blocks.1.ffn.a", "blocks.?.ffn.*", 1},
+               {"blocks.12.ffn.a", "blocks.?.*", 0},
+               {"aab", "*ab", 1},
+               {"abab", "*ab", 1},
+               {"abac", "*ab", 0},
+               {"a", "a**", 1},
+               {"a", "", 0},
+               {"", "*", 1},
+               {"", "?", 0}};
+    size_t i;
+    for (i = 0; i < sizeof all / sizeof *all; i++)
+        CHECK_SAY(wcohi_name_matches(all[i].name, all[i].pattern) == all[i].matches, "%s %s",
+                  all[i].name, all[i].pattern);
+}
+
+static int is_of_a_block(const wcoh_param *p) { return strncmp(p->name, "blocks.", 7) == 0; }
+
+/* Of all trained rows: how many of the blocks' have changed, and of the others. */
+static void changes(const wcoh_model *a, const wcoh_model *b, int *blocks, int *others)
+{
+    int i;
+    *blocks = *others = 0;
+    for (i = 0; i < wcoh_model_param_count(a); i++) {
+        wcoh_param p, q;
+        wcoh_model_param(a, i, &p, NULL);
+        wcoh_model_param(b, i, &q, NULL);
+        if (memcmp(p.data, q.data, p.count * sizeof *p.data) == 0) continue;
+        ++*(is_of_a_block(&p) ? blocks : others);
+    }
+}
+
+/* The head alone, from the start and after steps that left moments, with decay; the norm is that of what
+   learns: 1e-6, floats in another order. */
+static void what_is_frozen_stays_and_counts_nothing(void)
+{
+    int muon, i, blocks, others;
+    size_t k;
+    for (muon = 0; muon < 2; muon++) {
+        wcoh_trainer_desc desc = small_trainer(0);
+        pupil a, start;
+        double sum = 0;
+        wcoh_stats stats;
+        wcoh_param p;
+        desc.optimizer = muon ? WCOH_OPTIMIZER_MUON : WCOH_OPTIMIZER_ADAMW;
+        desc.decay = 0.3;
+        a = pupil_of(&desc);
+        start = pupil_of(&desc);
+        CHECK(wcoh_trainer_set_data(a.trainer, tokens, TOKENS, NULL, 0, NULL) == WCOH_OK);
+        CHECK(wcoh_model_freeze(a.model, "blocks.*", 1, &error) == WCOH_OK);
+        for (i = 0; i < 3; i++) CHECK(wcoh_trainer_step(a.trainer, NULL, NULL) == WCOH_OK);
+        changes(a.model, start.model, &blocks, &others);
+        CHECK(blocks == 0 && others == 3); /* the norm's two and the head */
+        CHECK(wcoh_trainer_gradient(a.trainer, tokens, tokens + 1, 1, 6, NULL, NULL) == WCOH_OK);
+        for (i = 0; i < wcoh_model_param_count(a.model); i++) {
+            const wcoh_real *g = wcoh_trainer_param_gradient(a.trainer, i);
+            wcoh_model_param(a.model, i, &p, NULL);
+            CHECK(p.frozen == (p.trained && is_of_a_block(&p)));
+            for (k = 0; g && !p.frozen && k < p.count; k++) sum += (double)g[k] * (double)g[k];
+        }
+        CHECK(wcoh_trainer_update(a.trainer, &stats, NULL) == WCOH_OK);
+        CHECK_NEAR(stats.grad_norm, sqrt(sum), 1e-6 * sqrt(sum));
+        CHECK(wcoh_model_freeze(a.model, "blocks.1.*", 0, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_step(a.trainer, NULL, NULL) == WCOH_OK);
+        changes(a.model, start.model, &blocks, &others);
+        CHECK(blocks > 5);
+        CHECK(wcoh_model_freeze(a.model, "*", 1, &error) ==
+              WCOH_OK); /* in motion: moments are not 0 */
+        CHECK(wcoh_model_copy(start.model, a.model, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_step(a.trainer, &stats, NULL) == WCOH_OK);
+        CHECK(same_parameters(a.model, start.model) && stats.grad_norm == 0);
+        pupil_close(&a);
+        pupil_close(&start);
+    }
+    {
+        pupil a;
+        wcoh_trainer_desc desc = small_trainer(0);
+        a = pupil_of(&desc);
+        CHECK(wcoh_model_freeze(a.model, "block.*", 1, &error) == WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, "no trained parameter has a name like \"block.*\"");
+        CHECK(wcoh_model_freeze(a.model, "embed.weight", 1, &error) == WCOH_E_ARGUMENT);
+        pupil_close(&a);
+    }
+}
+
+static void checkpoints_know_what_is_frozen(void)
+{
+    wcoh_trainer_desc desc = small_trainer(0);
+    pupil a = pupil_of(&desc), b = pupil_of(&desc), c = pupil_of(&desc);
+    wcoh_memory_file file;
+    wcoh_io io = file_open(&file);
+    CHECK(wcoh_trainer_set_data(a.trainer, tokens, TOKENS, NULL, 0, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_data(b.trainer, tokens, TOKENS, NULL, 0, NULL) == WCOH_OK);
+    CHECK(wcoh_model_freeze(a.model, "*.attn.*", 1, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_step(a.trainer, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_save(a.trainer, &io, &error) == WCOH_OK);
+    CHECK(file.used <= wcoh_trainer_file_size(a.trainer));
+    CHECK_SAY(wcoh_trainer_resume(b.trainer, &io, &error) == WCOH_OK, "%s", error.text);
+    run(a.trainer);
+    run(b.trainer);
+    CHECK(same_parameters(a.model, b.model));
+    edit("frozen.blocks.0.attn.carrier", "frozen.blocks.0.attn.carriex", file.used);
+    CHECK(wcoh_trainer_resume(c.trainer, &io, &error) == WCOH_E_FORMAT);
+    CHECK_TEXT(error.text,
+               "frozen.blocks.0.attn.carriex in the file: the model trains no such one");
+    pupil_close(&a);
+    pupil_close(&b);
+    pupil_close(&c);
+}
+
 /* ---- what is refused ------------------------------------------------------------------------- */
 
 static void bad_input_is_refused_and_loses_nothing(void)
@@ -526,6 +652,9 @@ int main(void)
     RUN(checkpoints_hold_what_was_fed);
     RUN(a_ring_of_another_size_is_not_kept);
     RUN(bad_rings_are_refused);
+    RUN(patterns_match_whole_names);
+    RUN(what_is_frozen_stays_and_counts_nothing);
+    RUN(checkpoints_know_what_is_frozen);
     RUN(bad_input_is_refused_and_loses_nothing);
     return test_end();
 }

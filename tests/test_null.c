@@ -291,6 +291,8 @@ static void trainer_calls_need_their_pointers(void)
     REFUSE(wcoh_trainer_set_sequences, NULL, &sequences, &sequences);
     REFUSE(wcoh_trainer_set_sequences, trainer, NULL, &sequences);
     ALLOW(wcoh_trainer_set_sequences, trainer, &sequences, NULL);
+    REFUSE(wcoh_model_freeze, NULL, "*", 0);
+    REFUSE(wcoh_model_freeze, model, NULL, 1);
     REFUSE(wcoh_trainer_feed, NULL, tokens, 4);
     REFUSE(wcoh_trainer_feed, trainer, NULL, 4);
     CALL(wcoh_trainer_feed_end, NULL);

@@ -114,6 +114,50 @@ static void steps_are_those_of_the_cpu(void)
     }
 }
 
+/* Rows of both optimisers, frozen in motion: they stay to the bit, the others go the CPU's way. */
+static void what_is_frozen_stays(void)
+{
+    wcoh_model_desc desc = model_desc_of(networks[0]);
+    wcoh_model *models[2] = {model_of(&desc), model_of(&desc)}, *start = model_of(&desc),
+               *before = model_of(&desc);
+    wcoh_trainer *trainers[2] = {trainer_of(models[0], NULL, 0.05),
+                                 trainer_of(models[1], gpu, 0.05)};
+    wcoh_stats stats[2];
+    wcoh_param p, q;
+    double apart;
+    int step, i, frozen = 0;
+    for (step = 0; step < 4; step++)
+        for (i = 0; i < 2; i++) {
+            if (step == 2) {
+                CHECK(wcoh_model_freeze(models[i], "blocks.1.*", 1, &error) == WCOH_OK);
+                CHECK(wcoh_model_freeze(models[i], "head.*", 1, &error) == WCOH_OK);
+                CHECK(wcoh_trainer_sync(trainers[i], &error) == WCOH_OK);
+                if (i == 1) CHECK(wcoh_model_copy(before, models[1], NULL) == WCOH_OK);
+            }
+            CHECK_SAY(wcoh_trainer_step(trainers[i], &stats[i], &error) == WCOH_OK, "%s",
+                      error.text);
+        }
+    CHECK_NEAR(stats[0].grad_norm, stats[1].grad_norm, 1e-4 * stats[0].grad_norm);
+    CHECK(wcoh_trainer_sync(trainers[1], &error) == WCOH_OK);
+    for (i = 0; i < wcoh_model_param_count(before); i++) {
+        wcoh_model_param(models[1], i, &p, NULL);
+        wcoh_model_param(before, i, &q, NULL);
+        frozen += p.frozen;
+        if (p.trained)
+            CHECK_SAY((memcmp(p.data, q.data, p.count * sizeof *p.data) == 0) == p.frozen, "%s",
+                      p.name);
+    }
+    CHECK(frozen > 10);
+    apart = matrices_apart(models[1], models[0], start);
+    CHECK_SAY(apart < 5e-4, "%.3g of the way apart", apart);
+    for (i = 0; i < 2; i++) {
+        wcoh_trainer_destroy(trainers[i]);
+        wcoh_model_destroy(models[i]);
+    }
+    wcoh_model_destroy(start);
+    wcoh_model_destroy(before);
+}
+
 /* `before` steps on `first`, a checkpoint, then up to six on `second`. */
 static wcoh_model *crossed(wcoh_device *first, wcoh_device *second, int before)
 {
@@ -199,6 +243,7 @@ int main(void)
     /* As strict as Vulkan lets a device be: what begins elsewhere is refused. */
     ((wcohi_vk *)gpu)->limits.minStorageBufferOffsetAlignment = 256;
     RUN(steps_are_those_of_the_cpu);
+    RUN(what_is_frozen_stays);
     RUN(checkpoints_cross_both_ways);
     RUN(a_bad_gradient_changes_nothing);
     wcoh_device_destroy(gpu);

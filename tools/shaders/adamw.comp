@@ -3,8 +3,8 @@
 #define FRAME 6
 #include "frame.glsl"
 /* AdamW: m = b1 m + (1-b1) g, v = b2 v + (1-b2) g^2, p -= lr (m^ / (sqrt v^ + eps) + decay p), with
-   g clipped. rules holds, for every 16 parameters, (1 if decayed, plus 2 if Muon's, largest value
-   allowed). */
+   g clipped. rules holds, for every 16 parameters, (1 if decayed, plus 2 if Muon's; 4 if frozen,
+   largest value allowed). */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) buffer Params { float params[]; };
 layout(set = 0, binding = 1, std430) buffer First { float m[]; };

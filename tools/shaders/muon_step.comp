@@ -21,6 +21,7 @@ void main()
     for (; i < p.count; i += stride) {
         uint at = p.from + i;
         vec2 rule = rules[at / 16u];
+        if (rule.x >= 4.0) continue;
         float before = params[at];
         float step = p.size * x[p.to + i] + (rule.x - 2.0) * frame.decay * before;
         m[at] = frame.momentum * m[at] + g[at] * result[4];
