@@ -679,6 +679,19 @@ WCOH_API size_t wcoh_trainer_fed(const wcoh_trainer *trainer); /* tokens in the 
 WCOH_API wcoh_result wcoh_trainer_learn(wcoh_trainer *trainer, const uint32_t *symbols,
                                         size_t count, int times, wcoh_stats *stats,
                                         wcoh_error *error);
+/* A part of the run that learns from some of the sequences. */
+#define WCOH_STAGES_MAX 16
+typedef struct wcoh_stage {
+    double share;        /* of the steps of the run */
+    size_t first, count; /* sequences that its windows are drawn from, as if there were no others */
+    double earlier;      /* below 1: the share of windows that all sequences before `first` give */
+} wcoh_stage;
+/* Stages one after the other, [count], copied; count 0: none, as at the start. They go by the steps of
+   the settings at hand and belong to what a checkpoint knows of its data: give them before the
+   sequences, and again to a run that is resumed. Errors: WCOH_E_ARGUMENT (shares that are not 1 in
+   all; steps negative). Sequences that a stage lacks are refused by wcoh_trainer_set_sequences. */
+WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_stage *stages,
+                                             int count, wcoh_error *error);
 /* One whole step: batches, forward, backward, clip, update, and an evaluation where one is due.
    Finishes a step that wcoh_trainer_run left half done. stats may be NULL. WCOH_DONE and nothing
    done where the run was over before the call (stats.done is 1 already after the call that ended it).
@@ -20083,6 +20096,8 @@ struct wcoh_trainer {
     uint32_t *tokens, *targets; /* [batch, seq] of the run under way */
     wcohi_data train, val;
     wcohi_replay replay;
+    wcoh_stage stages[WCOH_STAGES_MAX]; /* [stage_count] of the run; none: all sequences, always */
+    int stage_count;
     wcohi_train_state state;
     wcohi_phase phase;
     wcoh_rng rng;       /* state.rng plus what the step under way has drawn */
@@ -20461,15 +20476,56 @@ static void wcohi_data_text(wcohi_data *data, const uint32_t *tokens, size_t cou
     wcohi_data_measure(data, seq);
 }
 
+/* Other stages are other data. */
+static void wcohi_stages_mark(wcoh_trainer *trainer)
+{
+    unsigned char bytes[32];
+    wcohi_hash hash;
+    int i;
+    if (!trainer->stage_count || !trainer->text_mark.tokens) return;
+    wcohi_hash_start(&hash);
+    wcohi_put_le(bytes, trainer->text_mark.hash, 8);
+    wcohi_hash_add(&hash, bytes, 8);
+    for (i = 0; i < trainer->stage_count; i++) {
+        const wcoh_stage *stage = &trainer->stages[i];
+        uint64_t share, earlier;
+        memcpy(&share, &stage->share, 8);
+        memcpy(&earlier, &stage->earlier, 8);
+        wcohi_put_le(bytes, share, 8);
+        wcohi_put_le(bytes + 8, earlier, 8);
+        wcohi_put_le(bytes + 16, (uint64_t)stage->first, 8);
+        wcohi_put_le(bytes + 24, (uint64_t)stage->count, 8);
+        wcohi_hash_add(&hash, bytes, 32);
+    }
+    trainer->text_mark.hash = wcohi_hash_end(&hash);
+}
+
 /* The trainer has its data. */
 static void wcohi_trainer_data_set(wcoh_trainer *trainer)
 {
     trainer->replay.drawn = 0;
     trainer->text_mark = wcohi_mark_of(&trainer->train);
+    wcohi_stages_mark(trainer);
     trainer->val_mark = wcohi_mark_of(&trainer->val);
     wcohi_trainer_meet(trainer);
     wcohi_trainer_settle(trainer);
     wcohi_trainer_rewind(trainer);
+}
+
+/* Is there what the stages want? */
+static wcoh_result wcohi_stages_check(const wcoh_trainer *trainer, size_t sequences,
+                                      wcoh_error *error)
+{
+    int i;
+    for (i = 0; i < trainer->stage_count; i++) {
+        const wcoh_stage *stage = &trainer->stages[i];
+        if (stage->first >= sequences || stage->count > sequences - stage->first)
+            return wcohi_fail(error, WCOH_E_ARGUMENT,
+                              "stage %d is of %llu sequences from number %llu on: there are %llu",
+                              i, (unsigned long long)stage->count, (unsigned long long)stage->first,
+                              (unsigned long long)sequences);
+    }
+    return WCOH_OK;
 }
 
 WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t *train,
@@ -20481,6 +20537,7 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
     if (!trainer) return wcohi_null("trainer", error);
     seq = trainer->desc.seq;
     vocab = trainer->model->desc.vocab;
+    if ((result = wcohi_stages_check(trainer, 1, error)) != WCOH_OK) return result;
     result = wcohi_data_check(train, train_count, seq, vocab, "training", error);
     if (result) return result;
     if (val &&
@@ -20492,6 +20549,44 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
     return WCOH_OK;
 }
 
+WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_stage *stages,
+                                             int count, wcoh_error *error)
+{
+    double whole = 0;
+    int i;
+    if (!trainer || (!stages && count > 0))
+        return wcohi_null(trainer ? "stages" : "trainer", error);
+    if (count < 0 || count > WCOH_STAGES_MAX)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "%d stages: allowed are 0 to %d", count,
+                          WCOH_STAGES_MAX);
+    if (count > 0 && trainer->desc.steps < 0)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "stages go by shares of steps, which is negative");
+    for (i = 0; i < count; i++) {
+        const wcoh_stage *stage = &stages[i];
+        if (!(stage->share > 0 && stage->share <= 1))
+            return wcohi_fail(error, WCOH_E_ARGUMENT,
+                              "share of stage %d is %g: allowed is above 0 to 1", i, stage->share);
+        if (!(stage->earlier >= 0 && stage->earlier < 1) ||
+            (stage->earlier > 0 && stage->first == 0))
+            return wcohi_fail(error, WCOH_E_ARGUMENT,
+                              "earlier of stage %d is %g: allowed is 0 to below 1, and 0 where "
+                              "nothing is before it",
+                              i, stage->earlier);
+        if (stage->count == 0)
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "stage %d has no sequences", i);
+        whole += stage->share;
+    }
+    if (count > 0 && !(fabs(whole - 1) < 1e-6))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "the shares of the stages are %g in all, not 1",
+                          whole);
+    memset(trainer->stages, 0, sizeof trainer->stages);
+    for (i = 0; i < count; i++) trainer->stages[i] = stages[i];
+    trainer->stage_count = count;
+    if (trainer->train.size) wcohi_trainer_data_set(trainer);
+    return WCOH_OK;
+}
+
 WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wcoh_sequences *train,
                                                 const wcoh_sequences *val, wcoh_error *error)
 {
@@ -20499,6 +20594,7 @@ WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wco
     wcoh_result result;
     if (!trainer || !train) return wcohi_null(trainer ? "train" : "trainer", error);
     vocab = trainer->model->desc.vocab;
+    if ((result = wcohi_stages_check(trainer, train->count, error)) != WCOH_OK) return result;
     result = wcohi_sequences_check(train, vocab, "training", error);
     if (!result && val) result = wcohi_sequences_check(val, vocab, "validation", error);
     if (result) return result;
@@ -20656,12 +20752,36 @@ static size_t wcohi_window_recent(const wcohi_data *data, int seq, double half_l
 }
 
 /* Where the next window of the training data begins, as wcohi_window_place has it. */
+/* The sequences that the next window of the step at hand comes from. */
+static wcohi_data wcohi_stage_data(wcoh_trainer *trainer)
+{
+    const double done = (double)trainer->state.step, steps = (double)trainer->desc.steps;
+    const wcoh_stage *stage = trainer->stages, *last = stage + trainer->stage_count - 1;
+    wcohi_data data = trainer->train;
+    double end = stage->share;
+    while (stage < last && (steps < 0 || done >= floor(end * steps + 0.5))) end += (++stage)->share;
+    data.sequences.offsets += stage->first;
+    data.sequences.count = stage->count;
+    if (stage->earlier > 0 && wcoh_rng_uniform(&trainer->rng) < stage->earlier) {
+        data.sequences.offsets = trainer->train.sequences.offsets;
+        data.sequences.count = stage->first;
+    }
+    data.size = data.sequences.offsets[data.sequences.count] - data.sequences.offsets[0];
+    return data;
+}
+
 static size_t wcohi_trainer_draw(wcoh_trainer *trainer, size_t *there)
 {
     const wcohi_data *data = &trainer->train;
+    wcohi_data part;
     double half_life = trainer->replay.drawn ? trainer->desc.half_life : 0;
     if (half_life > 0)
         return wcohi_window_recent(data, trainer->desc.seq, half_life, &trainer->rng, there);
+    if (trainer->stage_count && !trainer->replay.drawn) {
+        part = wcohi_stage_data(trainer);
+        return part.sequences.offsets[0] - data->sequences.offsets[0] +
+               wcohi_window_place(&part, trainer->desc.seq, &trainer->rng, there);
+    }
     return wcohi_window_place(data, trainer->desc.seq, &trainer->rng, there);
 }
 

@@ -65,6 +65,7 @@ typedef struct source {
 typedef struct corpus {
     source *data, *val;    /* of --data, and of --val */
     texts train, validate; /* tokens to learn from and to validate on */
+    const char **named;    /* [validate.count] the files of the latter */
     wcoh_tokenizer *made;  /* for these texts; NULL: the loaded model's is used */
     const char *why;       /* that one was made */
 } corpus;
@@ -209,16 +210,20 @@ static void corpus_check(const corpus *text, const corpus_desc *d)
 /* Nine tenths of each text to learn from, the rest to validate, unless told otherwise. */
 static void corpus_split(corpus *text, const wcoh_tokenizer *tokenizer, const corpus_desc *d)
 {
+    size_t most = (size_t)(d->data.count + d->val.count);
     int i;
+    text->named = (const char **)(void *)text_keep((most + 1) * sizeof *text->named);
     for (i = 0; i < d->data.count; i++) {
         source *s = &text->data[i];
         s->cut = source_cut(s, tokenizer, d);
         if (source_encode(d, tokenizer, s, 0, s->cut, &text->train) < 2 && d->data.count > 1)
             fail(EXIT_FAILED, "%s: two tokens at least are needed to learn from", s->name);
-        source_encode(d, tokenizer, s, s->cut, s->size, &text->validate);
+        if (source_encode(d, tokenizer, s, s->cut, s->size, &text->validate) >= 2)
+            text->named[text->validate.count - 1] = s->name;
     }
     for (i = 0; d->evaluated && i < d->val.count; i++)
-        source_encode(d, tokenizer, &text->val[i], 0, text->val[i].size, &text->validate);
+        if (source_encode(d, tokenizer, &text->val[i], 0, text->val[i].size, &text->validate) >= 2)
+            text->named[text->validate.count - 1] = text->val[i].name;
     corpus_check(text, d);
 }
 

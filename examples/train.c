@@ -10,6 +10,8 @@
    at each evaluation (train is the mean since the line before; without validation there is no val,
    without end no eta)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
+   at the end of a stage, the loss of each validation text,
+       stage 1 step 600 val 1.9312 easy.txt val 3.1034 hard.txt
    and at the end, with a sample of the best weights between them that has "| " before each line,
        best val 1.7285 step 2000 file model.best.safetensors
        done val 1.7285 steps 2000 seconds 14.2 params 276424
@@ -32,6 +34,9 @@
 typedef struct request {
     corpus_desc corpus;
     const char *out, *resume, *from, *preset, *device, *isa, *log;
+    const char *stages; /* "0.3,0.3,0.4", or NULL */
+    double mix;
+    wcoh_stage stage[WCOH_STAGES_MAX]; /* of it, one a text */
     long long threads, sample, finish;
     double seconds;
     int no_replace;
@@ -61,6 +66,27 @@ static void request_base(request *r, const command *c, int argc, char **argv, wc
     must(wcoh_model_load_file(model, resume ? resume : from, NULL, &error), NULL, &error);
     if (resume) must(wcoh_trainer_read_desc_file(&r->trainer, resume, &error), NULL, &error);
     r->model = *wcoh_model_get_desc(*model);
+}
+
+/* One stage for each text, in their order. */
+static void request_stages(request *r)
+{
+    const char *at = r->stages;
+    char *end;
+    int i, count = r->corpus.data.count;
+    if (count < 2 || count > WCOH_STAGES_MAX)
+        fail(EXIT_USAGE, "--stages goes by 2 to %d texts (--data)", WCOH_STAGES_MAX);
+    for (i = 0; i < count; i++, at = end + (*end == ',')) {
+        r->stage[i].share = strtod(at, &end);
+        r->stage[i].first = (size_t)i;
+        r->stage[i].count = 1;
+        r->stage[i].earlier = i ? r->mix : 0;
+        if (end == at || (*end && *end != ',') || (*end == 0) != (i + 1 == count))
+            fail(EXIT_USAGE,
+                 "--stages is \"%s\": it needs %d numbers with commas between, one for "
+                 "each --data",
+                 r->stages, count);
+    }
 }
 
 /* What several processes cannot do together. */
@@ -111,6 +137,8 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     r->trainer.cpu.threads = (int)r->threads;
     r->trainer.cpu.isa = isa_named(r->isa);
     request_team(r, option_given(c, argc, argv, "accumulate") || r->resume);
+    if (r->stages) request_stages(r);
+    else options_only(c, argc, argv, "mix", "runs in stages (--stages)");
     resolved = r->trainer;
     if (wcoh_trainer_desc_resolve(&resolved, NULL, &error) < 0) fail(EXIT_USAGE, "%s", error.text);
     r->corpus.seq = resolved.seq;
@@ -124,6 +152,10 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
         VAL_OPTION(&r->corpus),
         VAL_SHARE_OPTION(&r->corpus),
         START_OPTION(&r->corpus),
+        {"stages", OPTION_TEXT, &r->stages, 0, 0,
+         "shares of the steps, one a --data, such as 0.3,0.7: one text after the other"},
+        {"mix", OPTION_REAL, &r->mix, 0, 0.99,
+         "with --stages: share of the windows that earlier texts keep giving"},
         {"out", OPTION_TEXT, &r->out, 0, 0,
          "checkpoint to leave; model.safetensors, or the one resumed"},
         {"resume", OPTION_TEXT, &r->resume, 0, 0, "checkpoint to go on from"},
@@ -241,6 +273,7 @@ typedef struct run {
     double started;          /* seconds_now() when training began */
     double marked;           /* and when the last step or evaluation ended */
     uint64_t first_step, line_tokens; /* at the beginning, and at the last line */
+    uint64_t told;                    /* the stage that ended with that step, or none did */
     double step_seconds; /* since the last line, without evaluation and saving */
     double loss_sum;     /* since the last line */
     long loss_count;
@@ -553,6 +586,9 @@ static void open_trainer(run *r, const wcoh_trainer_desc *desc)
 {
     wcoh_error error;
     wcoh_result result = wcoh_trainer_create(&r->trainer, r->model, desc, &error);
+    if (!result && r->ask->stages)
+        result =
+            wcoh_trainer_set_stages(r->trainer, r->ask->stage, r->ask->corpus.data.count, &error);
     if (result == WCOH_E_ARGUMENT) fail(EXIT_USAGE, "%s", error.text);
     must(result, NULL, &error);
     must(corpus_give(r->text, r->trainer, &error), r->text->data[0].name, &error);
@@ -651,10 +687,55 @@ static void check_outputs(run *r)
          log_failed ? r->ask->log : "to stdout", (unsigned long)r->last.step, r->ask->out);
 }
 
+/* The stage that ends with this step, from 1, or 0. */
+static int stage_ended(const run *r, uint64_t step)
+{
+    double end = 0, steps = (double)wcoh_trainer_get_desc(r->trainer)->steps;
+    int i;
+    for (i = 0; r->ask->stages && i < r->ask->corpus.data.count; i++) {
+        end += r->ask->stage[i].share;
+        if (floor(end * steps + 0.5) == (double)step) return i + 1;
+    }
+    return 0;
+}
+
+/* At the end of a stage the loss of each validation text, over as many windows as an evaluation has. */
+static void stage_line(run *r, int stage)
+{
+    const wcoh_trainer_desc *own = wcoh_trainer_get_desc(r->trainer);
+    wcoh_sequences all = texts_sequences(&r->text->validate), one = all;
+    size_t i, ends[2], most = 1 + (size_t)own->eval_batches * (size_t)own->batch * (size_t)own->seq;
+    wcoh_eval_desc desc;
+    wcoh_error error;
+    double loss;
+    live_clear(r);
+    memset(&desc, 0, sizeof desc);
+    desc.seq = own->seq;
+    desc.batch = own->batch;
+    desc.cpu = own->cpu;
+    one.count = 1;
+    one.offsets = ends;
+    must(wcoh_trainer_sync(r->trainer, &error), NULL, &error);
+    printf("stage %d step %lu", stage, (unsigned long)r->last.step);
+    for (i = 0; i < all.count; i++) {
+        size_t length = all.offsets[i + 1] - all.offsets[i];
+        ends[0] = all.offsets[i];
+        ends[1] = ends[0] + (length < most ? length : most);
+        must(wcoh_model_evaluate_sequences(r->model, &desc, &one, &loss, NULL, &error),
+             r->text->named[i], &error);
+        printf(" val %.4f %s", loss, r->text->named[i]);
+    }
+    putchar('\n');
+    r->marked = seconds_now();
+}
+
 /* What follows a unit of work that ended a step or an evaluation. */
 static void after_unit(run *r)
 {
     int silent = !r->text->validate.count && r->last.step % 100 == 0 && r->loss_count > 0;
+    int stage = r->told < r->last.step ? stage_ended(r, r->last.step) : 0;
+    r->told = r->last.step;
+    if (stage && team_leads()) stage_line(r, stage);
     if (!r->evaluated && !silent) return;
     step_line(r);
     r->evaluated = 0;
@@ -712,7 +793,7 @@ static int train(run *r)
     int terminal = stderr_is_terminal();
     wcoh_trainer_stats(r->trainer, &stats);
     r->last = stats;
-    r->first_step = stats.step;
+    r->first_step = r->told = stats.step;
     r->line_tokens = stats.tokens;
     r->started = r->marked = seconds_now();
     while (!stats.done && !team_stops()) {

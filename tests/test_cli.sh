@@ -571,6 +571,12 @@ refuses 1 '^train: letter: two tokens at least are needed' "$train" --data one -
 refuses 1 '^train: binary: byte [0-9]+ of the text .0xff. is not UTF-8' "$train" --data text --data binary --tokenizer chars
 succeeds "$train" --data text --data binary --out s4.safetensors $small --steps 5 --sample 0
 ok "which text made it bytes is said" has '^tokenizer bytes: binary: byte [0-9]+ of the text \(0xff\) is not UTF-8$'
+succeeds "$train" --data one --data two --stages 0.4,0.6 --mix 0.2 --out s6.safetensors $small --steps 10 --eval-every 5 --sample 0
+ok "the loss of each text ends a stage" has '^stage 1 step 4 val [0-9.]+ one val [0-9.]+ two$'
+ok "and the last one" has '^stage 2 step 10 val [0-9.]+ one val [0-9.]+ two$'
+refuses 2 '^train: --stages is "0.4": it needs 2 numbers with commas between' "$train" --data one --data two --stages 0.4 $small
+refuses 2 '^train: the shares of the stages are 1.1 in all, not 1' "$train" --data one --data two --stages 0.4,0.7 $small --steps 5
+refuses 2 '^train: --mix is for runs in stages' "$train" --data one --data two --mix 0.5 $small
 refuses 2 '^train: --out is two, the file of --data' "$train" --data one --data two --out two $small
 cp s.safetensors s5.safetensors
 cp s.best.safetensors s5.best.safetensors

@@ -268,6 +268,7 @@ static void device_calls_need_their_pointers(void)
 
 static void trainer_calls_need_their_pointers(void)
 {
+    static const wcoh_stage stage = {1, 0, 1, 0};
     const wcoh_model_desc *desc = wcoh_model_get_desc(model);
     const wcoh_sequences sequences = {1, ends, tokens};
     wcoh_trainer_desc training;
@@ -288,6 +289,9 @@ static void trainer_calls_need_their_pointers(void)
     REFUSE(wcoh_trainer_set_data, NULL, tokens, 64, tokens, 64);
     REFUSE(wcoh_trainer_set_data, trainer, NULL, 64, tokens, 64);
     ALLOW(wcoh_trainer_set_data, trainer, tokens, 64, NULL, 0);
+    REFUSE(wcoh_trainer_set_stages, NULL, &stage, 1);
+    REFUSE(wcoh_trainer_set_stages, trainer, NULL, 1);
+    ALLOW(wcoh_trainer_set_stages, trainer, NULL, 0);
     REFUSE(wcoh_trainer_set_sequences, NULL, &sequences, &sequences);
     REFUSE(wcoh_trainer_set_sequences, trainer, NULL, &sequences);
     ALLOW(wcoh_trainer_set_sequences, trainer, &sequences, NULL);

@@ -394,6 +394,129 @@ static void bad_sequences_are_refused_by_name(void)
     refused(&s, WCOH_E_TOKEN, "token 6 is 11");
 }
 
+/* ---- stages ---------------------------------------------------------------------------------- */
+
+enum { PART = 60 };
+
+/* Three texts of their own symbols: 0 to 2, 3 to 5, 6 to 8. */
+static wcoh_sequences three_texts(void)
+{
+    static const size_t ends[] = {0, PART, 2 * PART, 3 * PART};
+    static uint32_t text[3 * PART];
+    int i;
+    for (i = 0; i < 3 * PART; i++) text[i] = (uint32_t)(i / PART * 3 + i * i % 3);
+    return sequences_of(text, ends, 3);
+}
+
+static const wcoh_stage stages[] = {{0.25, 0, 1, 0}, {0.25, 1, 1, 0}, {0.5, 2, 1, 0.4}};
+
+/* Steps 1 to 3 of 12 learn the first text, 4 to 6 the second, the rest the third, with 0.4 of the
+   windows from the other two: of 3 x 200 draws 240 +- 73, six deviations of a binomial. */
+static void a_stage_draws_from_its_texts_alone(void)
+{
+    wcoh_sequences s = three_texts();
+    wcoh_trainer_desc desc = small_trainer();
+    pupil p = pupil_of(&desc);
+    int step, i, own = 0, others[2] = {0, 0};
+    CHECK(wcoh_trainer_set_stages(p.trainer, stages, 3, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &s, NULL, NULL) == WCOH_OK);
+    for (step = 0; step < 6; step++) {
+        CHECK(wcoh_trainer_step(p.trainer, NULL, NULL) == WCOH_OK);
+        for (i = 0; i < BATCH * SEQ; i++)
+            CHECK_SAY((int)p.trainer->tokens[i] / 3 == step / 3, "step %d: symbol %d", step + 1,
+                      (int)p.trainer->tokens[i]);
+    }
+    CHECK(wcoh_trainer_set(p.trainer, "steps", "24", NULL) ==
+          WCOH_OK); /* the second begins with 7 */
+    CHECK(wcoh_trainer_step(p.trainer, NULL, NULL) == WCOH_OK && p.trainer->tokens[0] / 3 == 1);
+    CHECK(wcoh_trainer_set(p.trainer, "steps", "14", NULL) == WCOH_OK);
+    for (step = 0; step < 600; step++) {
+        size_t there, place = wcohi_trainer_draw(p.trainer, &there);
+        CHECK(there == SEQ && place / PART == (place + SEQ) / PART);
+        if (place / PART == 2) own++;
+        else others[place / PART]++;
+    }
+    CHECK_SAY(others[0] + others[1] > 240 - 73 && others[0] + others[1] < 240 + 73, "%d", own);
+    CHECK(others[0] > 60 && others[1] > 60);
+    pupil_close(&p);
+}
+
+/* A checkpoint in the middle of a stage goes on to the bit; other stages are noticed. */
+static void stages_are_resumed(void)
+{
+    static unsigned char bytes[1 << 18];
+    wcoh_memory_file block = {bytes, sizeof bytes, 0};
+    wcoh_io io = wcoh_io_memory(&block);
+    wcoh_sequences s = three_texts();
+    wcoh_trainer_desc desc = small_trainer();
+    pupil whole = pupil_of(&desc), part = pupil_of(&desc);
+    wcoh_trainer *resumed = NULL;
+    wcoh_model *model = NULL;
+    int i;
+    for (i = 0; i < 2; i++) {
+        wcoh_trainer *trainer = i ? part.trainer : whole.trainer;
+        CHECK(wcoh_trainer_set_stages(trainer, stages, 3, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_sequences(trainer, &s, &s, NULL) == WCOH_OK);
+    }
+    CHECK(wcoh_trainer_run(whole.trainer, -1, NULL, NULL) == WCOH_OK);
+    for (i = 0; i < 8; i++) CHECK(wcoh_trainer_step(part.trainer, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_save(part.trainer, &io, NULL) == WCOH_OK);
+    CHECK(wcoh_model_load(&model, &io, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_create(&resumed, model, &desc, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(resumed, &s, &s, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_resume(resumed, &io, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_notice(resumed) != NULL); /* no stages at all */
+    CHECK(wcoh_trainer_set_stages(resumed, stages, 3, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_resume(resumed, &io, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_notice(resumed) == NULL);
+    CHECK(wcoh_trainer_run(resumed, -1, NULL, NULL) == WCOH_OK);
+    CHECK(same_parameters(model, whole.model));
+    wcoh_trainer_destroy(resumed);
+    wcoh_model_destroy(model);
+    pupil_close(&whole);
+    pupil_close(&part);
+}
+
+static void bad_stages_are_refused_by_name(void)
+{
+    static const struct {
+        wcoh_stage stages[2];
+        const char *sentence;
+    } cases[] = {
+        {{{0.5, 0, 1, 0}, {0.4, 1, 1, 0}}, "the shares of the stages are 0.9 in all, not 1"},
+        {{{0, 0, 1, 0}, {1, 1, 1, 0}}, "share of stage 0 is 0: allowed is above 0 to 1"},
+        {{{0.5, 0, 1, 0.1}, {0.5, 1, 1, 0}},
+         "earlier of stage 0 is 0.1: allowed is 0 to below 1, and 0 where nothing is before it"},
+        {{{0.5, 0, 1, 0}, {0.5, 1, 1, 1}},
+         "earlier of stage 1 is 1: allowed is 0 to below 1, and 0 where nothing is before it"},
+        {{{0.5, 0, 1, 0}, {0.5, 1, 0, 0}}, "stage 1 has no sequences"},
+    };
+    static const wcoh_stage beyond[] = {{0.5, 0, 1, 0}, {0.5, 2, 2, 0}};
+    wcoh_sequences s = three_texts();
+    wcoh_trainer_desc desc = small_trainer();
+    pupil p = pupil_of(&desc);
+    wcoh_error error;
+    int i;
+    for (i = 0; i < (int)(sizeof cases / sizeof cases[0]); i++) {
+        CHECK(wcoh_trainer_set_stages(p.trainer, cases[i].stages, 2, &error) == WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, cases[i].sentence);
+    }
+    CHECK(wcoh_trainer_set_stages(p.trainer, beyond, 17, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "17 stages: allowed are 0 to 16");
+    CHECK(wcoh_trainer_set_stages(p.trainer, beyond, 2, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &s, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "stage 1 is of 2 sequences from number 2 on: there are 3");
+    CHECK(wcoh_trainer_set_data(p.trainer, s.tokens, PART, NULL, 0, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_trainer_set_stages(p.trainer, NULL, 0, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &s, NULL, &error) == WCOH_OK);
+    pupil_close(&p);
+    desc.steps = -1;
+    p = pupil_of(&desc);
+    CHECK(wcoh_trainer_set_stages(p.trainer, beyond, 2, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "stages go by shares of steps, which is negative");
+    pupil_close(&p);
+}
+
 int main(void)
 {
     RUN(drawn_windows_cross_no_boundary_and_reach_all_alike);
@@ -406,5 +529,8 @@ int main(void)
     RUN(other_boundaries_are_noticed);
     RUN(the_start_symbol_opens_each_sequence_and_nothing_joins_them);
     RUN(bad_sequences_are_refused_by_name);
+    RUN(a_stage_draws_from_its_texts_alone);
+    RUN(stages_are_resumed);
+    RUN(bad_stages_are_refused_by_name);
     return test_end();
 }
