@@ -21,6 +21,8 @@
 #include "json.h"
 #include "requests.h"
 
+#include "chat_page.h"
+
 #include <arpa/inet.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
@@ -1030,6 +1032,12 @@ static answered send_response(job *j, struct MHD_Response *response, int status,
     answered result;
     if (!response) return MHD_NO;
     MHD_add_response_header(response, "Content-Type", type);
+    if (*type == 't') /* what a page may do: talk to us, with what stands in it */
+        MHD_add_response_header(response, "Content-Security-Policy",
+                                "default-src 'none'; style-src 'unsafe-inline'; script-src "
+                                "'unsafe-inline'; connect-src 'self'; img-src data:; base-uri "
+                                "'none'; form-action 'none'; frame-ancestors 'none'");
+    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
     if (status == 401) MHD_add_response_header(response, "WWW-Authenticate", "Bearer");
     if (status == 429 || status == 503) MHD_add_response_header(response, "Retry-After", "1");
     result = MHD_queue_response(j->connection, (unsigned)status, response);
@@ -1095,6 +1103,17 @@ static answered send_stream(job *j)
 }
 
 /* ---- HTTP: routes ---------------------------------------------------------------------------- */
+
+static int answer_page(server *s, job *j)
+{
+    size_t i;
+    (void)s;
+    for (i = 0; i < sizeof chat_page / sizeof *chat_page; i++) {
+        buffer_text(&j->out, chat_page[i]);
+        buffer_put(&j->out, "\n", 1);
+    }
+    return 1;
+}
 
 static int answer_health(server *s, job *j)
 {
@@ -1280,7 +1299,7 @@ static int answer_metrics(server *s, job *j)
     return 1;
 }
 
-enum { ROUTE_PUBLIC = 1, ROUTE_BEGINNING = 2, ROUTE_TEXT = 4 };
+enum { ROUTE_PUBLIC = 1, ROUTE_BEGINNING = 2, ROUTE_TEXT = 4, ROUTE_PAGE = 8 };
 
 typedef struct route {
     const char *path, *method;
@@ -1289,6 +1308,7 @@ typedef struct route {
 } route;
 
 static const route routes[] = {
+    {"/", "GET", ROUTE_PUBLIC | ROUTE_PAGE, answer_page},
     {"/health", "GET", ROUTE_PUBLIC, answer_health},
     {"/v1/health", "GET", ROUTE_PUBLIC, answer_health},
     {"/v1/models", "GET", 0, answer_models},
@@ -1362,6 +1382,7 @@ static int check_key(const server *s, job *j)
 static int check_state(server *s, job *j)
 {
     server_state state;
+    if (j->route->how & ROUTE_PAGE) return 1;
     pthread_mutex_lock(&s->lock);
     state = s->state;
     pthread_mutex_unlock(&s->lock);
@@ -1399,6 +1420,13 @@ static int check_head(server *s, job *j, const char *path, const char *method)
     return check_key(s, j) && check_state(s, j) && check_body(s, j);
 }
 
+static const char *route_type(const route *r)
+{
+    return r->how & ROUTE_PAGE   ? "text/html; charset=utf-8"
+           : r->how & ROUTE_TEXT ? "text/plain; version=0.0.4"
+                                 : "application/json";
+}
+
 static answered job_answer(server *s, job *j)
 {
     int status, sleeps;
@@ -1414,9 +1442,7 @@ static answered job_answer(server *s, job *j)
     if (status < 0) return MHD_NO;
     if (j->replies && j->ask.stream) return send_stream(j);
     if (status) return send_refusal(j, status == 405 ? j->route->method : NULL);
-    return send_text(j, 200,
-                     j->route->how & ROUTE_TEXT ? "text/plain; version=0.0.4" : "application/json",
-                     &j->out);
+    return send_text(j, 200, route_type(j->route), &j->out);
 }
 
 static job *job_open(server *s, struct MHD_Connection *connection)

@@ -2,8 +2,9 @@
 """examples/server.c as its clients see it, with Python's standard library alone.
 
 python3 tests/test_server.py [NAME ..]     tests whose names hold one of these
-CC and CFLAGS choose the compiler (CFLAGS="-O1 -g -fsanitize=address,undefined" for a build that looks
-closely); BIN names a folder with server and fuzz_requests that are built already. The cases of the
+CC chooses the compiler; the server is built with the sanitizers of SANITIZE (address,undefined where
+they are; SANITIZE=thread for the other one, SANITIZE= for none). BIN names a folder with server and
+fuzz_requests that are built already. The cases of the
 issue's acceptance list are named by their number. Ends with `N passed, N failed`.
 """
 import http.client
@@ -23,7 +24,8 @@ ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WORK = tempfile.mkdtemp(prefix="wavecoh.")
 BIN = os.environ.get("BIN") or WORK
 passed = failed = 0
-SLOW = 4 if "sanitize" in os.environ.get("CFLAGS", "") else 1
+SANITIZE = os.environ.get("SANITIZE", "address,undefined")
+SLOW = 4 if SANITIZE else 1
 
 
 def check(what, good, shown=""):
@@ -41,14 +43,18 @@ def build():
     if os.environ.get("BIN"):
         return True
     cc = os.environ.get("CC", "cc")
-    flags = os.environ.get("CFLAGS", "-O0").split()
+    flags = ["-O0", "-g"]
     probe = os.path.join(WORK, "probe.c")
     with open(probe, "w") as file:
         file.write("#include <microhttpd.h>\nint main(void) { return 0; }\n")
     if subprocess.run([cc, probe, "-o", WORK + "/probe", "-lmicrohttpd"], capture_output=True).returncode:
         print("not run: the server (no libmicrohttpd-dev)")
         return False
-    jobs = [["examples/server.c", "-o", WORK + "/server", "-lmicrohttpd"],
+    look = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all"] if SANITIZE else []
+    if subprocess.run([cc, *look, probe, "-o", WORK + "/probe"], capture_output=True).returncode or subprocess.run([WORK + "/probe"]).returncode:
+        print(f"not run: the server's sanitizers (none of {SANITIZE} here)")
+        look = []
+    jobs = [["examples/server.c", "-o", WORK + "/server", *look, "-lmicrohttpd"],
             ["tests/fuzz_requests.c", "-o", WORK + "/fuzz_requests", "-w"]]
     for job in jobs:
         run = subprocess.run([cc, *flags, *job, "-lm", "-lpthread"], cwd=ROOT, capture_output=True, text=True)
@@ -247,7 +253,7 @@ def test_refusals():  # 6.1 case 3
         text("too many prompts", "invalid_value", "prompt", prompt=["a"] * 129)
         text("too many replies", "invalid_value", "n", prompt=["a"] * 100, n=2)
         check("an unknown route", is_refusal(s.ask("/v2/none"), 404, bad, "not_found"))
-        check("/ and what is below a route", s.ask("/v1/completions/x")[0] == 404)
+        check("what is below a route", s.ask("/v1/completions/x")[0] == 404)
         for path, method, allow in ((CHAT, "GET", "POST"), (TEXT, "PUT", "POST"), ("/health", "POST", "GET"), ("/v1/models", "DELETE", "GET")):
             check(f"{method} {path}", is_refusal(s.ask(path, method=method), 405, bad, "method_not_allowed"))
             check("405 says what is allowed", s.headers.get("Allow") == allow, s.headers)
@@ -395,13 +401,13 @@ def test_context():  # 6.1 case 8
 def test_cache():  # 6.1 case 9
     with Server("--cache", "1") as s:
         text = ("the moon pulls the tide and the sand keeps the waves " * 8)[:400]  # past the context of 256
-        for length in list(range(30, 330, 23)) + [256, 257, 258, 400]:
+        for length in list(range(30, 330, 75)) + [256, 257, 258, 400]:
             body = {"prompt": text[:length], "max_tokens": 2, "temperature": 0, "logprobs": 20}
             fresh = s.ask(TEXT, dict(body, cache_prompt=False))[1]
             kept = s.ask(TEXT, body)[1]
             check("a kept state gives the same bits", fresh["choices"] == kept["choices"], (length, fresh, kept))
             check("fresh is fresh", fresh["usage"]["prompt_tokens_details"]["cached_tokens"] == 0)
-        check("and is used", 256 <= kept["usage"]["prompt_tokens_details"]["cached_tokens"] <= 400, kept["usage"])
+        check("and is used", 200 <= kept["usage"]["prompt_tokens_details"]["cached_tokens"] <= 400, kept["usage"])
         again = s.ask(TEXT, body)[1]
         check("the same prompt needs no hearing at all", again["choices"] == kept["choices"]
               and again["usage"]["prompt_tokens_details"]["cached_tokens"] == 400, again)
@@ -415,12 +421,11 @@ def test_cache():  # 6.1 case 9
                 check("the next turn hears its new symbols alone", prompt - cached < 60 + 32, answer["usage"])
             check("and says the same", answer["choices"] == s.ask(CHAT, dict(body, cache_prompt=False))[1]["choices"])
             talk += [answer["choices"][0]["message"], {"role": "user", "content": "what does the tide do"}]
-        for i in range(200):  # more states than a MiB holds
-            s.ask(TEXT, {"prompt": text[i % 50:i % 50 + 100] + str(i).translate(str.maketrans("0123456789", "abcdefghij")).replace("f", "d").replace("g", "d")
-                         .replace("c", "t").replace("j", "t"), "max_tokens": 1}) if i < 120 else None
+        for i in range(75):  # more states than a MiB holds
+            s.ask(TEXT, {"prompt": text[i % 20:i % 20 + 32] + "abcdef"[i % 6] + "ghilm"[i // 6 % 5] + "nops"[i // 30], "max_tokens": 1})
         metrics = metrics_of(s)
         check("as many as there is room for", 40 < metrics["wavecoh_kept_states"] <= (1 << 20) // 15000, metrics)
-        check("hits and misses", metrics["wavecoh_cache_hits_total"] > 20 and metrics["wavecoh_cache_misses_total"] > 50, metrics)
+        check("hits and misses", metrics["wavecoh_cache_hits_total"] > 10 and metrics["wavecoh_cache_misses_total"] > 50, metrics)
         check("a state that went is heard again", s.ask(TEXT, dict(body, cache_prompt=True, prompt=text[:100], max_tokens=1))[0] == 200)
         one = s.ask(TEXT, {"prompt": text[:200], "n": 4, "max_tokens": 20, "seed": 4, "temperature": 1})[1]
         alone = [s.ask(TEXT, {"prompt": text[:200], "max_tokens": 20, "seed": 4 + i, "temperature": 1, "cache_prompt": False})[1]["choices"][0]["text"]
@@ -660,14 +665,15 @@ def test_limits():
         check("a reply ends at the last position", answer["usage"]["completion_tokens"] == 3 and answer["choices"][0]["finish_reason"] == "length", answer)
         answer = s.ask(TEXT, {"prompt": "a" * 63, "max_tokens": 40})[1]
         check("or has none", answer["usage"]["completion_tokens"] == 0 and answer["choices"][0]["finish_reason"] == "length", answer)
+    leave = dict(os.environ, ASAN_OPTIONS="detect_leaks=0")  # a program that gives up leaves its memory to the system
     for options, status, word in ((["nothing.safetensors"], 1, "nothing.safetensors"), ([], 2, "a model is needed"), (["-x"], 2, "-x"),
                                   ([WORK + "/chars.safetensors", "--host", "localhost"], 2, "--host"),
                                   ([WORK + "/chars.safetensors", "--keys", "/dev/null"], 1, "empty"),
                                   ([WORK + "/chars.safetensors", "--port", "99999"], 2, "port")):
-        run = subprocess.run([BIN + "/server", *options, *([] if "--port" in options else ["--port", "0"])], capture_output=True, text=True, timeout=60)
+        run = subprocess.run([BIN + "/server", *options, *([] if "--port" in options else ["--port", "0"])], capture_output=True, text=True, timeout=60, env=leave)
         check(f"{options} is one sentence", run.returncode == status and word in run.stderr and run.stderr.count("\n") == 1, run.stderr)
     with Server() as s:
-        run = subprocess.run([BIN + "/server", WORK + "/chars.safetensors", "--port", str(s.port)], capture_output=True, text=True)
+        run = subprocess.run([BIN + "/server", WORK + "/chars.safetensors", "--port", str(s.port)], capture_output=True, text=True, env=leave)
         check("a port in use is one sentence", run.returncode == 1 and "cannot listen" in run.stderr and run.stderr.count("\n") == 1, run.stderr)
 
 
@@ -682,7 +688,8 @@ def test_template():
                        ("{messages}{content}{reply}{stop}", "behind {stop}"), ("{messages}{content}{reply}" + "{stop}a" * 5, "four")):
         with open(path, "w") as file:
             file.write(text)
-        run = subprocess.run([BIN + "/server", WORK + "/chars.safetensors", "--template", path, "--port", "0"], capture_output=True, text=True)
+        run = subprocess.run([BIN + "/server", WORK + "/chars.safetensors", "--template", path, "--port", "0"], capture_output=True, text=True,
+                             env=dict(os.environ, ASAN_OPTIONS="detect_leaks=0"))
         check(f"template {text!r} is refused", run.returncode == 1 and word in run.stderr and run.stderr.count("\n") == 1, run.stderr)
 
 
@@ -709,6 +716,39 @@ def test_http():
         check("it lives after broken HTTP", s.ask("/health")[0] == 200)
 
 
+def test_official_client():
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+    try:
+        import server_openai
+    except ImportError:
+        print("not run: the server through OpenAI's client (no openai: pip install openai)")
+        return
+    with Server(env={"WAVECOH_KEYS": "secret"}) as s:
+        server_openai.run(s, check)
+
+
+def test_page():
+    with Server() as s:
+        connection = s.connect()
+        connection.request("GET", "/")
+        answer = connection.getresponse()
+        page = answer.read().decode()
+        check("the page is one HTML file", answer.status == 200 and answer.getheader("Content-Type") == "text/html; charset=utf-8"
+              and page.startswith("<!doctype html>") and "http" not in page.replace("//127", ""), page[:200])
+        check("that may talk to us alone", "default-src 'none'" in answer.getheader("Content-Security-Policy", ""))
+        connection.close()
+        browser = next((p for p in map(shutil.which, ("chromium", "chromium-browser", "google-chrome")) if p), None)
+        if not browser:
+            print("not run: the chat page in a browser (no chromium)")
+            return
+        sys.dont_write_bytecode = True
+        sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+        import server_page
+        with Server(env={"WAVECOH_KEYS": "secret"}) as keyed:
+            server_page.run(s, browser, WORK + "/profile", check, keyed)
+
+
 def main():
     if not build():
         return
@@ -717,16 +757,21 @@ def main():
         return
     for name, test in list(globals().items()):
         if name.startswith("test_") and (len(sys.argv) < 2 or any(a in name for a in sys.argv[1:])):
+            began = os.times()
             try:
                 test()
             except Exception as error: # one failure more, and the next test
                 import traceback
                 check(name, False, "".join(traceback.format_exception(error))[-1000:])
+            now = os.times()
+            if os.environ.get("TIMES"):
+                print(f"{name}: {now[2] + now[3] - began[2] - began[3]:.1f} s of CPU, {now[0] + now[1] - began[0] - began[1]:.1f} here")
 
 
-try:
-    main()
-finally:
-    shutil.rmtree(WORK, ignore_errors=True)
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        shutil.rmtree(WORK, ignore_errors=True)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed > 0)
