@@ -1,5 +1,6 @@
 /* Fuzzer of everything that reads a file: loads the input as a file of tensors, as a model, as the
-   state of a trainer and of a session, as a circle and as a store of packets, and uses what it got.
+   state of a trainer and of a session, as a wave memory, a circle and a store of packets, and uses
+   what it got.
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_file -o fuzz tests/fuzz_files.c -lm -lpthread
    cc -o seeds tests/fuzz_files.c -lm -lpthread && mkdir -p corpus && ./seeds corpus
    ./fuzz -max_len=50000 -rss_limit_mb=2048 -max_total_time=60 corpus
@@ -209,12 +210,28 @@ static void use_resonance(const wcoh_io *io)
     }
 }
 
+/* What is read as a wave memory is written as the same bytes. */
+static void use_waves(const wcoh_io *io, const uint8_t *data, size_t size)
+{
+    static float values[4096];
+    static unsigned char again[32 + sizeof values];
+    wcoh_memory_file block = {again, sizeof again, 0};
+    wcoh_io out = wcoh_io_memory(&block);
+    wcoh_wave_memory memory;
+    memset(&memory, 0, sizeof memory);
+    memory.values = values;
+    if (wcoh_wave_memory_load(&memory, 4096, io, &error) < 0) return;
+    REQUIRE(wcoh_wave_memory_save(&memory, &out, &error) == WCOH_OK);
+    REQUIRE(block.used == size && memcmp(again, data, size) == 0);
+}
+
 static void use_file(const uint8_t *data, size_t size)
 {
     wcoh_memory_file block;
     wcoh_io io = io_of(&block, data, size);
     wcoh_model *model = NULL;
     char kind = use_tensors(&io);
+    use_waves(&io, data, size);
     if (wcoh_model_load(&model, &io, NULL, &error) == WCOH_OK) use_model(model);
     wcoh_model_destroy(model);
     if (kind == '?') {
@@ -315,6 +332,18 @@ static void write_toolkit_seeds(const char *folder)
     }
 }
 
+static void write_wave_seed(const char *folder)
+{
+    float values[12] = {1, -2, 0.5f};
+    wcoh_wave_memory memory = {2, 3, 0.05, 0.95, 0.99, 4, NULL};
+    wcoh_memory_file block;
+    wcoh_io io = io_of(&block, space, sizeof space);
+    block.used = 0;
+    memory.values = values;
+    REQUIRE(wcoh_wave_memory_save(&memory, &io, &error) == WCOH_OK);
+    write_seed(folder, "waves", &block);
+}
+
 static void write_seeds(const char *folder)
 {
     char name[40];
@@ -399,6 +428,7 @@ int main(int argc, char **argv)
 {
     if (argc != 2) return fuzz_main(targets, 1, argc, argv);
     write_seeds(argv[1]);
+    write_wave_seed(argv[1]);
     write_toolkit_seeds(argv[1]);
     write_foreign_seeds(argv[1]);
     return 0;
