@@ -56,7 +56,8 @@
                   the sets, the CPU device
      4 model      settings | tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
-     5 running    engine | evaluation | sessions and crowds, sampling | files of models and sessions
+     5 running    engine | evaluation | sessions and crowds, sampling | continuations |
+                  files of models and sessions
      6 training   trainer and its data | a step | files of trainers
      7 toolkit    the circle | spectral coherence | resonance memory | attention and weights
 
@@ -128,7 +129,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 131 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 132 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -988,6 +989,40 @@ WCOH_API wcoh_result wcoh_session_sample(wcoh_session *session, const wcoh_sampl
 /* The same for a member; rng NULL: the member's own. */
 WCOH_API wcoh_result wcoh_crowd_sample(wcoh_crowd *crowd, int id, const wcoh_sample_desc *desc,
                                        wcoh_rng *rng, uint32_t *token, wcoh_error *error);
+
+/* ---- continuations --------------------------------------------------------------------------- */
+
+/* The likeliest continuations of what a member has heard, by beam search: at each step the `width` best
+   of all that one more symbol makes of those before. */
+typedef struct wcoh_beam_desc {
+    int width;            /* continuations followed at once, and found; 1 to 256 */
+    int length;           /* most symbols of one; at least 1 */
+    const uint32_t *stop; /* [stop_count] a continuation ends with these symbols; NULL: none does */
+    int stop_count;
+    const unsigned char *allowed; /* [vocab] 0: never this symbol; NULL: all */
+} wcoh_beam_desc;
+
+typedef struct wcoh_continuation {
+    int length;  /* symbols, the stop sequence among them */
+    int stopped; /* 1: it ends with the stop sequence */
+    double nats; /* -log p of its symbols, one after the other, given all that was heard */
+} wcoh_continuation;
+
+/* Find them for member `id`, who hears nothing: symbols [width, length], found [width], the likeliest
+   first; *count of them (all that there are, where those are fewer than width). Takes `width` free
+   numbers of the crowd and gives them back; all are stepped as one batch. Nothing is allocated.
+   Errors: WCOH_E_ARGUMENT, WCOH_E_MEMORY (fewer numbers are free), WCOH_E_DATA (nothing was heard
+   yet), WCOH_E_NUMERIC (a logit that is not finite, nothing allowed), WCOH_E_TOKEN (stop), and those
+   of wcoh_crowd_step. Thread rule: that of the crowd. */
+WCOH_API wcoh_result wcoh_crowd_continue(wcoh_crowd *crowd, int id, const wcoh_beam_desc *desc,
+                                         uint32_t *symbols, wcoh_continuation *found, int *count,
+                                         wcoh_error *error);
+/* 1 if the last `count` symbols that were heard are these: a stop sequence has come. Of those that
+   repetition_window remembers; 0 for a longer sequence, and for one of none. */
+WCOH_API int wcoh_session_ends_with(const wcoh_session *session, const uint32_t *symbols,
+                                    int count);
+WCOH_API int wcoh_crowd_ends_with(const wcoh_crowd *crowd, int id, const uint32_t *symbols,
+                                  int count);
 
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
@@ -19135,6 +19170,218 @@ WCOH_API wcoh_result wcoh_sample(const wcoh_sample_desc *desc, wcoh_rng *rng,
     total = wcohi_draw_weights(&draw, desc->min_p);
     *token = wcohi_draw_pick(&draw, wcoh_rng_uniform(rng) * total);
     return WCOH_OK;
+}
+
+/* ======== 5 running: continuations ============================================================ */
+
+#define WCOHI_BEAMS 256 /* the most that there can be */
+
+/* One that is followed: its symbols stand in row `slot`, its states are those of a member. */
+typedef struct wcohi_beam {
+    double nats;
+    uint32_t symbol; /* the next one, */
+    int slot;        /* which the beam in this slot makes of it */
+    int ended;       /* it has its stop sequence and goes on no more: no symbol comes */
+    int length;      /* with the next one */
+} wcohi_beam;
+
+typedef struct wcohi_beams {
+    wcoh_crowd *crowd;
+    const wcoh_beam_desc *desc;
+    uint32_t *symbols;           /* [width, length] */
+    int count, made;             /* those followed; those that are being made of them */
+    int members[WCOHI_BEAMS];    /* of slots */
+    wcohi_beam now[WCOHI_BEAMS]; /* the likeliest first */
+    wcohi_beam next[WCOHI_BEAMS];
+} wcohi_beams;
+
+static uint32_t *wcohi_beam_row(const wcohi_beams *b, int slot)
+{
+    return b->symbols + (size_t)slot * (size_t)b->desc->length;
+}
+
+/* Keep it if it is among the best; of equal ones the first. */
+static void wcohi_beam_offer(wcohi_beams *b, const wcohi_beam *offer)
+{
+    int at = b->made;
+    if (at == b->desc->width && !(offer->nats < b->next[at - 1].nats)) return;
+    if (at == b->desc->width) at--;
+    else b->made++;
+    for (; at > 0 && offer->nats < b->next[at - 1].nats; at--) b->next[at] = b->next[at - 1];
+    b->next[at] = *offer;
+}
+
+/* All that one more symbol makes of a beam. member: whose logits they are. */
+static wcoh_result wcohi_beam_extend(wcohi_beams *b, const wcohi_beam *from, int member,
+                                     wcoh_error *error)
+{
+    const wcoh_real *logits = wcoh_crowd_logits(b->crowd, member);
+    const unsigned char *allowed = b->desc->allowed;
+    int vocab = b->crowd->model->desc.vocab, v;
+    double top, total = wcohi_logits_total(logits, vocab, &top);
+    wcohi_beam offer = *from;
+    if (!wcohi_is_finite(total) || !wcohi_is_finite(top))
+        return wcohi_fail(error, WCOH_E_NUMERIC, "a logit is not finite");
+    offer.length++;
+    for (v = 0; v < vocab; v++) {
+        if (allowed && !allowed[v]) continue;
+        offer.symbol = (uint32_t)v;
+        offer.nats = from->nats + log(total) + top - (double)logits[v];
+        wcohi_beam_offer(b, &offer);
+    }
+    return WCOH_OK;
+}
+
+/* The first beam that is made of a slot's keeps it; the others take copies to slots whose beam is
+   followed no more. */
+static wcoh_result wcohi_beams_move(wcohi_beams *b, wcoh_error *error)
+{
+    unsigned char taken[WCOHI_BEAMS] = {0}, first[WCOHI_BEAMS];
+    int i, free = 0;
+    wcoh_result result = WCOH_OK;
+    for (i = 0; i < b->made; i++) {
+        first[i] = !taken[b->next[i].slot];
+        taken[b->next[i].slot] = 1;
+    }
+    for (i = 0; !result && i < b->made; i++) {
+        int from = b->next[i].slot;
+        if (first[i]) continue;
+        while (taken[free]) free++;
+        taken[free] = 1;
+        b->next[i].slot = free;
+        memcpy(wcohi_beam_row(b, free), wcohi_beam_row(b, from),
+               (size_t)(b->next[i].length - 1) * sizeof(uint32_t));
+        result = wcoh_crowd_copy(b->crowd, b->members[free], b->members[from], error);
+    }
+    return result;
+}
+
+static int wcohi_beam_stops(const wcohi_beams *b, const wcohi_beam *beam)
+{
+    int count = b->desc->stop_count;
+    return count > 0 && beam->length >= count &&
+           memcmp(wcohi_beam_row(b, beam->slot) + beam->length - count, b->desc->stop,
+                  (size_t)count * sizeof(uint32_t)) == 0;
+}
+
+/* Those in `next` are followed; all that go on hear their symbols, if another one is to come. */
+static wcoh_result wcohi_beams_step(wcohi_beams *b, int last, int *going, wcoh_error *error)
+{
+    int ids[WCOHI_BEAMS], i;
+    uint32_t heard[WCOHI_BEAMS];
+    wcoh_result result = wcohi_beams_move(b, error);
+    if (result) return result;
+    b->count = b->made;
+    for (*going = i = 0; i < b->count; i++) {
+        wcohi_beam *beam = &b->now[i];
+        *beam = b->next[i];
+        if (beam->ended) continue;
+        wcohi_beam_row(b, beam->slot)[beam->length - 1] = beam->symbol;
+        beam->ended = wcohi_beam_stops(b, beam);
+        if (beam->ended) continue;
+        ids[*going] = b->members[beam->slot];
+        heard[(*going)++] = beam->symbol;
+    }
+    return last ? WCOH_OK : wcoh_crowd_step(b->crowd, ids, heard, *going, error);
+}
+
+/* The first step is of one beam, in slot 0. */
+static wcoh_result wcohi_beams_walk(wcohi_beams *b, int id, wcoh_error *error)
+{
+    int step, i, going = 1;
+    wcoh_result result = wcoh_crowd_copy(b->crowd, b->members[0], id, error);
+    b->count = 1;
+    for (step = 0; !result && going && step < b->desc->length; step++) {
+        for (b->made = i = 0; !result && i < b->count; i++) {
+            if (b->now[i].ended) wcohi_beam_offer(b, &b->now[i]);
+            else result = wcohi_beam_extend(b, &b->now[i], b->members[b->now[i].slot], error);
+        }
+        if (!result && b->made == 0)
+            result = wcohi_fail(error, WCOH_E_NUMERIC, "no symbol is allowed");
+        if (!result) result = wcohi_beams_step(b, step + 1 == b->desc->length, &going, error);
+    }
+    return result;
+}
+
+/* Rows in the order of the beams, which are sorted. */
+static void wcohi_beams_tell(wcohi_beams *b, wcoh_continuation *found)
+{
+    int i, k, length = b->desc->length;
+    for (i = 0; i < b->count; i++) {
+        uint32_t *here = wcohi_beam_row(b, i), *there = wcohi_beam_row(b, b->now[i].slot);
+        for (k = 0; here != there && k < length; k++) {
+            uint32_t symbol = here[k];
+            here[k] = there[k];
+            there[k] = symbol;
+        }
+        for (k = i + 1; k < b->count; k++)
+            if (b->now[k].slot == i) b->now[k].slot = b->now[i].slot;
+        found[i].length = b->now[i].length;
+        found[i].stopped = b->now[i].ended;
+        found[i].nats = b->now[i].nats;
+    }
+}
+
+static wcoh_result wcohi_beam_check(const wcoh_crowd *crowd, int id, const wcoh_beam_desc *desc,
+                                    wcoh_error *error)
+{
+    wcoh_result result = wcohi_crowd_check(crowd, id, error);
+    if (result) return result;
+    if (!desc) return wcohi_null("desc", error);
+    if (desc->width < 1 || desc->width > WCOHI_BEAMS)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "width is %d: allowed are 1 to %d", desc->width,
+                          WCOHI_BEAMS);
+    if (desc->length < 1)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "length is %d: it is at least 1", desc->length);
+    if (desc->stop_count < 0 || (desc->stop_count > 0 && !desc->stop))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "stop_count is %d: allowed is the length of stop",
+                          desc->stop_count);
+    result = wcohi_tokens_check(desc->stop, (size_t)desc->stop_count, crowd->model->desc.vocab,
+                                "stop", error);
+    if (result) return result;
+    if (!wcoh_crowd_logits(crowd, id))
+        return wcohi_fail(error, WCOH_E_DATA, "nothing was heard yet");
+    if (crowd->desc.members - crowd->count >= desc->width) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_MEMORY, "width is %d: of the crowd's %d numbers %d are free",
+                      desc->width, crowd->desc.members, crowd->desc.members - crowd->count);
+}
+
+WCOH_API wcoh_result wcoh_crowd_continue(wcoh_crowd *crowd, int id, const wcoh_beam_desc *desc,
+                                         uint32_t *symbols, wcoh_continuation *found, int *count,
+                                         wcoh_error *error)
+{
+    wcohi_beams b;
+    int i;
+    wcoh_result result = wcohi_beam_check(crowd, id, desc, error);
+    if (result) return result;
+    if (!symbols || !found || !count)
+        return wcohi_null(!symbols ? "symbols" : !found ? "found" : "count", error);
+    memset(&b, 0, sizeof b);
+    b.crowd = crowd;
+    b.desc = desc;
+    b.symbols = symbols;
+    for (i = 0; i < desc->width; i++)
+        wcoh_crowd_join(crowd, &b.members[i], NULL); /* there is room */
+    result = wcohi_beams_walk(&b, id, error);
+    for (i = 0; i < desc->width; i++) wcoh_crowd_leave(crowd, b.members[i]);
+    if (result) return result;
+    wcohi_beams_tell(&b, found);
+    *count = b.count;
+    return WCOH_OK;
+}
+
+WCOH_API int wcoh_crowd_ends_with(const wcoh_crowd *crowd, int id, const uint32_t *symbols,
+                                  int count)
+{
+    int window = crowd ? crowd->desc.repetition_window : 0;
+    if (!wcohi_crowd_has(crowd, id) || !symbols || count < 1 || count > window) return 0;
+    if (wcohi_crowd_heard(crowd, id, crowd->ordered, count) < count) return 0;
+    return memcmp(crowd->ordered, symbols, (size_t)count * sizeof *symbols) == 0;
+}
+
+WCOH_API int wcoh_session_ends_with(const wcoh_session *session, const uint32_t *symbols, int count)
+{
+    return session ? wcoh_crowd_ends_with(&session->crowd, 0, symbols, count) : 0;
 }
 
 /* ======== 5 running: files of models and sessions ============================================= */

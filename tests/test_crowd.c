@@ -1024,6 +1024,193 @@ static void kwmf_files_come_back_and_are_believed_in_nothing(void)
     CHECK(wcoh_wave_memory_save(&memory, &out, &error) == WCOH_E_ARGUMENT && twin.used == 0);
 }
 
+/* A crowd with a member 0 who has heard something, and `more` free numbers. */
+static wcoh_crowd *heard_something(wcoh_model *model, int more)
+{
+    wcoh_crowd_desc desc = crowd_desc(1 + more, WCOH_ISA_AUTO);
+    wcoh_crowd *crowd;
+    uint32_t symbols[] = {1, 5, 2, 7, 7, 3};
+    int id;
+    desc.batch = 8;
+    crowd = crowd_of(model, &desc);
+    CHECK(wcoh_crowd_join(crowd, &id, NULL) == WCOH_OK && id == 0);
+    CHECK(wcoh_crowd_hear(crowd, 0, symbols, 6, NULL) == WCOH_OK);
+    return crowd;
+}
+
+/* -log p of symbols, of one after the other. */
+static double nats_of(wcoh_crowd *crowd, const uint32_t *symbols, int count)
+{
+    double nats = 0;
+    wcoh_real p[13];
+    int id, i;
+    CHECK(wcoh_crowd_join(crowd, &id, NULL) == WCOH_OK);
+    CHECK(wcoh_crowd_copy(crowd, id, 0, NULL) == WCOH_OK);
+    for (i = 0; i < count; i++) {
+        CHECK(wcoh_crowd_probabilities(crowd, id, p, NULL) == WCOH_OK);
+        nats -= log((double)p[symbols[i]]);
+        CHECK(wcoh_crowd_hear(crowd, id, symbols + i, 1, NULL) == WCOH_OK);
+    }
+    wcoh_crowd_leave(crowd, id);
+    return nats;
+}
+
+/* As wide as there are pairs of symbols it finds them all: each once, the likeliest first, with the
+   probabilities that steps one by one give (1e-5: floats), which make 1. */
+static void a_wide_beam_finds_every_continuation(void)
+{
+    int k;
+    for (k = 0; k < 9; k += 2) {
+        wcoh_model *model = model_number(k);
+        wcoh_crowd *crowd = heard_something(model, 170);
+        static uint32_t symbols[169][2];
+        static wcoh_continuation found[169];
+        unsigned char seen[169] = {0};
+        wcoh_real before[13];
+        wcoh_beam_desc desc;
+        double sum = 0;
+        int i, count = 0, wrong = 0;
+        memset(&desc, 0, sizeof desc);
+        desc.width = 169;
+        desc.length = 2;
+        memcpy(before, wcoh_crowd_logits(crowd, 0), sizeof before);
+        CHECK_SAY(wcoh_crowd_continue(crowd, 0, &desc, symbols[0], found, &count, &error) ==
+                      WCOH_OK,
+                  "%s", error.text);
+        CHECK(count == 169);
+        for (i = 0; i < count; i++) {
+            sum += exp(-found[i].nats);
+            wrong += found[i].length != 2 || found[i].stopped;
+            wrong += i > 0 && found[i].nats < found[i - 1].nats;
+            wrong += seen[symbols[i][0] * 13 + symbols[i][1]]++;
+            if (i % 20 == 0) CHECK_NEAR(found[i].nats, nats_of(crowd, symbols[i], 2), 1e-5);
+        }
+        CHECK(wrong == 0);
+        CHECK_NEAR(sum, 1, 1e-5);
+        CHECK(wcoh_crowd_count(crowd) == 1 && wcoh_crowd_position(crowd, 0) == 6);
+        CHECK(same(before, wcoh_crowd_logits(crowd, 0), 13));
+        wcoh_crowd_destroy(crowd);
+        wcoh_model_destroy(model);
+    }
+}
+
+/* A narrow one goes the greedy way; a wider one's best is no worse, and what it says of each is so. */
+static void beams_tell_the_truth(void)
+{
+    wcoh_model *model = model_number(0);
+    wcoh_crowd *crowd = heard_something(model, 6);
+    uint32_t symbols[5][9], token = 0;
+    wcoh_continuation found[5];
+    wcoh_beam_desc desc;
+    wcoh_sample_desc greedy;
+    double narrow;
+    int id, i, count = 0;
+    memset(&desc, 0, sizeof desc);
+    memset(&greedy, 0, sizeof greedy);
+    desc.width = 1;
+    desc.length = 9;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols[0], found, &count, &error) == WCOH_OK);
+    wcoh_crowd_join(crowd, &id, NULL);
+    CHECK(wcoh_crowd_copy(crowd, id, 0, NULL) == WCOH_OK);
+    for (i = 0; i < 9; i++) {
+        CHECK(wcoh_crowd_sample(crowd, id, &greedy, NULL, &token, NULL) == WCOH_OK);
+        CHECK(count == 1 && token == symbols[0][i]);
+        CHECK(wcoh_crowd_hear(crowd, id, &token, 1, NULL) == WCOH_OK);
+    }
+    CHECK(wcoh_crowd_ends_with(crowd, id, symbols[0], 9));
+    CHECK(wcoh_crowd_ends_with(crowd, id, symbols[0] + 7, 2));
+    CHECK(!wcoh_crowd_ends_with(crowd, id, symbols[0], 8) || symbols[0][0] == symbols[0][1]);
+    CHECK(!wcoh_crowd_ends_with(crowd, id, symbols[0], 0));
+    wcoh_crowd_leave(crowd, id);
+    narrow = found[0].nats;
+    CHECK_NEAR(narrow, nats_of(crowd, symbols[0], 9), 1e-5 * narrow);
+    desc.width = 5;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols[0], found, &count, &error) == WCOH_OK);
+    CHECK(count == 5 && found[0].nats <= narrow + 1e-6);
+    for (i = 0; i < 5; i++) CHECK_NEAR(found[i].nats, nats_of(crowd, symbols[i], 9), 1e-5 * narrow);
+    wcoh_crowd_destroy(crowd);
+    wcoh_model_destroy(model);
+}
+
+/* A stop sequence of the two symbols that the greedy way begins with ends one after them. */
+static void continuations_stop_and_keep_the_rules(void)
+{
+    wcoh_model *model = model_number(0);
+    wcoh_crowd *crowd = heard_something(model, 4);
+    uint32_t symbols[4][6], stop[2];
+    wcoh_continuation found[4];
+    unsigned char allowed[13];
+    wcoh_beam_desc desc;
+    int i, k, stopped = 0, count = 0, wrong = 0;
+    memset(&desc, 0, sizeof desc);
+    memset(allowed, 0, sizeof allowed);
+    desc.width = 4;
+    desc.length = 6;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols[0], found, &count, &error) == WCOH_OK);
+    memcpy(stop, symbols[0], sizeof stop);
+    desc.stop = stop;
+    desc.stop_count = 2;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols[0], found, &count, &error) == WCOH_OK);
+    for (i = 0; i < count; i++) {
+        stopped += found[i].stopped;
+        for (k = 1; k < found[i].length; k++)
+            if (symbols[i][k - 1] == stop[0] && symbols[i][k] == stop[1])
+                wrong += !found[i].stopped || k + 1 != found[i].length;
+        wrong += !found[i].stopped && found[i].length != 6;
+    }
+    CHECK(wrong == 0 && stopped > 0);
+    CHECK(found[0].stopped && found[0].length == 2); /* more symbols are never likelier */
+    allowed[3] = allowed[8] = 1;
+    desc.stop_count = 0;
+    desc.length = 1;
+    desc.allowed = allowed;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols[0], found, &count, &error) == WCOH_OK);
+    CHECK(count == 2 && symbols[0][0] + symbols[0][1] == 11); /* rows of one symbol */
+    wcoh_crowd_destroy(crowd);
+    wcoh_model_destroy(model);
+}
+
+static void bad_beams_are_refused(void)
+{
+    wcoh_model *model = model_number(7); /* 64 learned positions */
+    wcoh_crowd *crowd = heard_something(model, 4);
+    static uint32_t symbols[4 * 90];
+    wcoh_continuation found[4];
+    unsigned char none[13] = {0};
+    uint32_t stop = 13;
+    wcoh_beam_desc desc;
+    int id = 0, count = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.length = 3;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols, found, &count, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "width is 0: allowed are 1 to 256");
+    desc.width = 5;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols, found, &count, &error) == WCOH_E_MEMORY);
+    CHECK_TEXT(error.text, "width is 5: of the crowd's 5 numbers 4 are free");
+    desc.width = 4;
+    desc.length = 0;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols, found, &count, &error) == WCOH_E_ARGUMENT);
+    desc.length = 90;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols, found, &count, &error) == WCOH_E_CONTEXT);
+    CHECK(wcoh_crowd_count(crowd) == 1);
+    desc.length = 3;
+    desc.allowed = none;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols, found, &count, &error) == WCOH_E_NUMERIC);
+    CHECK_TEXT(error.text, "no symbol is allowed");
+    desc.allowed = NULL;
+    desc.stop = &stop;
+    desc.stop_count = 1;
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols, found, &count, &error) == WCOH_E_TOKEN);
+    desc.stop_count = 0;
+    CHECK(wcoh_crowd_continue(crowd, 2, &desc, symbols, found, &count, &error) == WCOH_E_ARGUMENT);
+    wcoh_crowd_join(crowd, &id, NULL);
+    desc.width = 3;
+    CHECK(wcoh_crowd_continue(crowd, id, &desc, symbols, found, &count, &error) == WCOH_E_DATA);
+    CHECK(wcoh_crowd_continue(crowd, 0, &desc, symbols, found, &count, &error) == WCOH_OK);
+    wcoh_crowd_destroy(crowd);
+    wcoh_model_destroy(model);
+}
+
 int main(void)
 {
     RUN(a_member_is_a_session);
@@ -1043,6 +1230,10 @@ int main(void)
     RUN(logits_are_made_of_the_hidden_row);
     RUN(a_file_without_a_hidden_row_loads);
     RUN(only_what_is_allowed_is_drawn);
+    RUN(a_wide_beam_finds_every_continuation);
+    RUN(beams_tell_the_truth);
+    RUN(continuations_stop_and_keep_the_rules);
+    RUN(bad_beams_are_refused);
     RUN(a_memory_of_nothing_changes_no_bit);
     RUN(oscillators_start_with_strength_times_the_memory);
     RUN(a_memory_approaches_the_mean);

@@ -431,6 +431,26 @@ static void wave_calls_need_their_pointers(wcoh_crowd *crowd, int id)
 #endif
 }
 
+static void beams_need_their_pointers(wcoh_crowd *crowd, int id)
+{
+    wcoh_beam_desc beam;
+    wcoh_continuation found;
+    uint32_t symbol;
+    int count = 0;
+    memset(&beam, 0, sizeof beam);
+    beam.width = beam.length = 1;
+    CHECK(CALL(wcoh_session_ends_with, NULL, tokens, 1) == 0);
+    CHECK(CALL(wcoh_session_ends_with, session, NULL, 1) == 0);
+    CHECK(CALL(wcoh_crowd_ends_with, NULL, id, tokens, 1) == 0);
+    CHECK(CALL(wcoh_crowd_ends_with, crowd, id, NULL, 1) == 0);
+    CHECK(wcoh_crowd_hear(crowd, id, tokens, 1, &error) == WCOH_OK);
+    REFUSE(wcoh_crowd_continue, NULL, id, &beam, &symbol, &found, &count);
+    REFUSE(wcoh_crowd_continue, crowd, id, NULL, &symbol, &found, &count);
+    REFUSE(wcoh_crowd_continue, crowd, id, &beam, NULL, &found, &count);
+    REFUSE(wcoh_crowd_continue, crowd, id, &beam, &symbol, NULL, &count);
+    REFUSE(wcoh_crowd_continue, crowd, id, &beam, &symbol, &found, NULL);
+}
+
 static void crowd_calls_need_their_pointers(void)
 {
     wcoh_crowd_desc desc;
@@ -469,6 +489,7 @@ static void crowd_calls_need_their_pointers(void)
     CHECK(CALL(wcoh_crowd_logits, NULL, 0) == NULL);
     CHECK(CALL(wcoh_crowd_hidden, NULL, 0) == NULL);
     CHECK(CALL(wcoh_crowd_position, NULL, 0) == 0);
+    beams_need_their_pointers(crowd, id);
     REFUSE(wcoh_crowd_probabilities, NULL, id, chances);
     REFUSE(wcoh_crowd_probabilities, crowd, id, NULL);
     REFUSE(wcoh_crowd_copy, NULL, 0, 0);
