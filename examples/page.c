@@ -587,10 +587,10 @@ static void energies_of(int layer, const float *hidden, float *x, float *room)
         room[k] = before[k] * (float)(-expm1(-2 * g) / (2 * g));
     }
     for (k = 0; k < bands; k++) {
-        float near = 0;
+        float beside = 0;
         for (n = k - 2; n <= k + 2; n++)
-            if (n != k && n >= 0 && n < bands) near += room[n];
-        turns[k] = omega[k] + alpha[0] * room[k] + beta[0] * near;
+            if (n != k && n >= 0 && n < bands) beside += room[n];
+        turns[k] = omega[k] + alpha[0] * room[k] + beta[0] * beside;
     }
 }
 

@@ -2,14 +2,20 @@
 driven in a headless Chromium from disk. Files go from the page to examples/eval.c and from examples/train.c to it.
 
     python3 tests/test_page.py [FOLDER]     with a folder, pictures of the page stay there
+    python3 tests/test_page.py --speed TEXT [STEPS]
+        CPU time and seconds of so many steps (2000) in the page against examples/train.c with --isa sse2 on one thread,
+        hundred by hundred in turn (Linux)
 """
+import glob
 import json
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import chromium  # noqa: E402
@@ -198,13 +204,60 @@ def drive(folder, page, text, trained, pictures):
         check(not tab.faults, 'nothing was thrown: %s' % tab.faults[:1])
 
 
+def worker_seconds():
+    """CPU time of the busiest worker of the browsers that run."""
+    most = 0
+    for path in glob.glob('/proc/[0-9]*/task/*/stat'):
+        try:
+            with open(path) as file:
+                said = file.read()
+        except OSError:
+            continue
+        if said.split('(', 1)[1].startswith('DedicatedWorker'):
+            words = said.rsplit(')', 1)[1].split()
+            most = max(most, (int(words[11]) + int(words[12])) / os.sysconf('SC_CLK_TCK'))
+    return most
+
+
+def speed(folder, page, text, steps):
+    """Both take hundreds of steps in turn; the page draws and writes meanwhile, as ever."""
+    status, said = output('cc', '-O2', '-w', '-o', os.path.join(folder, 'train'), 'examples/train.c', '-lm', '-lpthread')
+    check(status == 0, 'train builds: ' + said[:300])
+    native = [os.path.join(folder, 'train'), '--data', text, '--bands', '32', '--layers', '4', '--heads', '8', '--batch',
+              '16', '--seq', '64', '--steps', '100', '--eval-every', '-1', '--sample', '0', '--threads', '1', '--isa',
+              'sse2', '--out', os.path.join(folder, 'out.safetensors')]
+    cpu, wall = [0, 0], [0, 0]
+    with chromium.Chromium('file://' + page) as tab:
+        tab.wait('state.ready')
+        set_field(tab, 'trainer-eval_every-too', -1)
+        set_field(tab, 'trainer-steps', -1)
+        tab.give('#file', text)
+        tab.wait("$('said').textContent.includes('is opened')")
+        for hundred in range(1, steps // 100 + 1):
+            began, used = time.time(), worker_seconds()
+            tab.run("$('go').click()")
+            tab.wait('state.stats && state.stats.step >= %d' % (100 * hundred), 600)
+            tab.run("$('go').click()")
+            tab.wait('!state.stats.running')
+            cpu[0] += worker_seconds() - used
+            wall[0] += time.time() - began
+            began, used = time.time(), resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+            check(output(*native)[0] == 0, 'train runs')
+            cpu[1] += resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - used
+            wall[1] += time.time() - began
+            print('%4d steps: page %.1f s CPU, %.1f s; train %.1f s CPU, %.1f s; ratios %.2f %.2f'
+                  % (100 * hundred, cpu[0], wall[0], cpu[1], wall[1], cpu[0] / cpu[1], wall[0] / wall[1]), flush=True)
+
+
 for program in ('emcc', 'node'):
     if not shutil.which(program):
         print('not run: the page (no %s; Debian: emscripten, nodejs)' % program)
         finish()
 with tempfile.TemporaryDirectory(prefix='wavecoh-page.') as work:
     built = build_page(work)
-    if built:
+    if built and sys.argv[1:2] == ['--speed']:
+        speed(work, built, os.path.abspath(sys.argv[2]), int((sys.argv + ['2000'])[3]))
+    elif built:
         source = os.path.join(work, 'numbers.txt')
         with open(source, 'w') as written:
             written.write(numbers())
