@@ -248,6 +248,9 @@ if have emcc && have node; then # the file in one piece: older versions cannot f
     em="emcc -std=c99 -O1 -sALLOW_MEMORY_GROWTH=1 -sSINGLE_FILE=1"
     smoke "Emscripten under node" "$em" "node" ""
     smoke "Emscripten with four lanes under node" "$em -msimd128" "node" ""
+    smoke "Emscripten with threads under node" \
+        "$em -msimd128 -pthread -sPTHREAD_POOL_SIZE=8 -sPROXY_TO_PTHREAD=1 -sEXIT_RUNTIME=1 -sALLOW_MEMORY_GROWTH=0 -sINITIAL_MEMORY=256MB" \
+        "node" ""
     row "reference files with Emscripten under node" \
         "$em -sNODERAWFS=1 -o $m/reference.js tests/test_reference.c -lm && node $m/reference.js > $m/reference.js.txt"
 else
