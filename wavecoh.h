@@ -583,6 +583,9 @@ typedef struct wcoh_trainer_desc {
     int eval_batches;  /* windows of the validation set = eval_batches x batch, evenly spaced */
     int patience;      /* evaluations without a better value before it stops; 0: no early stop */
     double target_val; /* stop when the validation loss is at or below; 0: none */
+    /* Evaluations and best weights take a mean of the weights, in which those of n steps ago count
+       e^(-n/ema); 0: none. The steps go on from the weights themselves (wcoh_trainer_mean). */
+    int ema;
     wcoh_switch curriculum; /* ON: 8, 3K/8, K active bands over thirds of the run */
     /* Shares that become 0 at random in every step, for little text; 0: none. Evaluations and sessions
        drop nothing. */
@@ -751,6 +754,10 @@ WCOH_API void wcoh_trainer_best_kept(wcoh_trainer *trainer);
    is refused; where the validation text is another, its losses so far are forgotten. Lives as long as
    the trainer, until the next of these two calls. */
 WCOH_API const char *wcoh_trainer_notice(const wcoh_trainer *trainer);
+/* Where the trainer has an `ema`: on 1 the model holds the mean of the weights, until on 0 (or the next
+   step, or a resume) gives it back its own. Else nothing happens. Between slices of an evaluation the
+   model holds the mean too; checkpoints keep both. Errors: WCOH_E_DEVICE. */
+WCOH_API wcoh_result wcoh_trainer_mean(wcoh_trainer *trainer, int on, wcoh_error *error);
 /* Bring the model's host parameters up to date (a no-op on the CPU). */
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error);
 
@@ -1136,7 +1143,7 @@ WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
                                      const wcoh_memory *memory, wcoh_error *error);
 /* Read the tensors of a file into a model that the caller made; the file may lack our metadata,
    which are not looked at. Every tensor of the model must be there, frozen tables too, and none
-   besides (optimiser moments, adam.* and muon.*, are passed over). F64, F16 and BF16 are converted. */
+   besides (of a trainer's adam.*, muon.* and mean.* are passed over). F64, F16 and BF16 are converted. */
 WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_error *error);
 /* Bytes that wcoh_model_save writes at most. */
 WCOH_API size_t wcoh_model_file_size(const wcoh_model *model);
@@ -15411,6 +15418,8 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_LIVE_INT(T, patience, 0, 1, 2147483647, 0,
                    "evaluations without improvement before an early stop"),
     WCOHI_LIVE_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
+    WCOHI_INT(T, ema, 0, 1, 1000000000, 0,
+              "evaluate and keep as best a mean of the weights over about so many steps; 0: none"),
     WCOHI_CHOICE(T, curriculum, WCOHI_AUTO,
                  "8, 3/8 and all bands over thirds of the run; auto: off"),
     WCOHI_REAL(T, dropout, 0, 1e-6, 0.9, 0,
@@ -19402,7 +19411,7 @@ WCOH_API int wcoh_session_ends_with(const wcoh_session *session, const uint32_t 
 
 #define WCOHI_FORMAT "1"
 #define WCOHI_MOMENTS                                                                              \
-    "adam. muon. replay." /* how names of tensors begin that only a trainer reads */
+    "adam. muon. replay. mean." /* how names of tensors begin that only a trainer reads */
 
 /* ---- settings as metadata -------------------------------------------------------------------- */
 
@@ -20283,6 +20292,7 @@ typedef struct wcohi_mark {
 /* What a checkpoint keeps of a trainer beside parameters and moments. Between steps only. */
 typedef struct wcohi_train_state {
     uint64_t step, tokens, best_step, adam_steps, patience_used;
+    uint64_t means; /* weights that went into their mean so far */
     double train_loss, val_loss, best_val, grad_norm, lr, seconds;
     uint64_t turn_step;           /* the rates' way began before that step, 0 is the first .. */
     double turn_lr, turn_muon_lr; /* .. at these rates, 0 at the very beginning .. */
@@ -20360,6 +20370,9 @@ struct wcoh_trainer {
     double last, pace;  /* time of the last step's end, seconds that it took */
     int stop;           /* 1: the callback wants the call under way to end */
     size_t given;       /* reals of the gradient that are not in a bucket yet, the first ones */
+    wcoh_real
+        *mean; /* [trained_reals] of the weights, or NULL; holds 1: they have changed places */
+    int holds;
     wcoh_real *branches;          /* [wcohi_branches, trained_reals] sums of the tree that wait, */
     double branch_nats[16], nats; /* and their losses; nats: of the step, over all processes */
     wcohi_mark text_mark, val_mark; /* of the data at hand */
@@ -20484,6 +20497,7 @@ WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_tra
              *targets = WCOHI_TAKE(arena, window, uint32_t);
     wcoh_real *branches = WCOHI_TAKE(
         arena, wcohi_mul((size_t)wcohi_branches(desc), engine->trained_reals), wcoh_real);
+    wcoh_real *mean = WCOHI_TAKE(arena, desc->ema > 0 ? engine->trained_reals : 0, wcoh_real);
     wcohi_engine measured;
     wcohi_replay replay;
     memset(&measured, 0, sizeof measured);
@@ -20499,6 +20513,7 @@ WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_tra
     trainer->targets = targets;
     trainer->branches = branches;
     trainer->replay = replay;
+    trainer->mean = desc->ema > 0 ? mean : NULL;
     return trainer;
 }
 
@@ -21487,6 +21502,61 @@ static wcoh_result wcohi_trainer_apply(wcoh_trainer *trainer, int whole, wcoh_er
     return WCOH_OK;
 }
 
+/* ---- the mean of the weights ----------------------------------------------------------------- */
+
+/* Steps between the weights that enter it. */
+static uint64_t wcohi_mean_stride(const wcoh_trainer_desc *desc)
+{
+    return (uint64_t)WCOHI_MAX(desc->ema / 32, 1);
+}
+
+/* After a step: all so far count alike, until each new one counts 1 - e^(-stride/ema). */
+static wcoh_result wcohi_mean_add(wcoh_trainer *trainer, wcoh_error *error)
+{
+    const wcoh_trainer_desc *desc = &trainer->desc;
+    const wcoh_real *weights = trainer->model->params;
+    uint64_t stride = wcohi_mean_stride(desc);
+    size_t i, count = trainer->model->trained_reals;
+    wcoh_real share;
+    wcoh_result result;
+    if (!trainer->mean || trainer->state.step % stride) return WCOH_OK;
+    if ((result = wcoh_trainer_sync(trainer, error)) != WCOH_OK) return result;
+    trainer->state.means++;
+    share =
+        (wcoh_real)WCOHI_MAX(1 / (double)trainer->state.means, -expm1(-(double)stride / desc->ema));
+    if (trainer->state.means == 1) memcpy(trainer->mean, weights, count * sizeof *weights);
+    for (i = 0; i < count; i++) trainer->mean[i] += share * (weights[i] - trainer->mean[i]);
+    return WCOH_OK;
+}
+
+/* The model gets the mean, or its own weights again. */
+static wcoh_result wcohi_mean_hold(wcoh_trainer *trainer, int on, wcoh_error *error)
+{
+    wcoh_model *model = trainer->model;
+    size_t i, count = model->trained_reals;
+    wcoh_result result;
+    if (!trainer->mean || !trainer->state.means || trainer->holds == on) return WCOH_OK;
+    if ((result = wcoh_trainer_sync(trainer, error)) != WCOH_OK) return result;
+    for (i = 0; i < count; i++) {
+        wcoh_real own = model->params[i];
+        model->params[i] = trainer->mean[i];
+        trainer->mean[i] = own;
+    }
+    trainer->holds = on;
+    model->version++;
+    return trainer->engine.device->table->upload(trainer->engine.exec, WCOHI_AREA_PARAMS, 0,
+                                                 model->params, model->reals, error);
+}
+
+WCOH_API wcoh_result wcoh_trainer_mean(wcoh_trainer *trainer, int on, wcoh_error *error)
+{
+    if (!trainer) return wcohi_null("trainer", error);
+    if (!on && trainer->state.evaluate) wcohi_trainer_rewind(trainer); /* it begins anew */
+    return wcohi_mean_hold(trainer, on != 0, error);
+}
+
+/* ---- the end of a step ------------------------------------------------------------------------ */
+
 /* What came of the step just counted. */
 static wcoh_result wcohi_trainer_outcome(wcoh_trainer *trainer, double *nats, wcoh_error *error)
 {
@@ -21560,6 +21630,7 @@ static wcoh_result wcohi_unit_update(wcoh_trainer *trainer, wcoh_error *error)
         wcohi_trainer_rewind(trainer);
         ahead = wcohi_trainer_look_ahead(trainer, error);
         result = wcohi_trainer_outcome(trainer, &nats, error);
+        if (!result) result = wcohi_mean_add(trainer, error);
         if (wcohi_gathers(desc)) nats = trainer->nats;
     }
     if (result) {
@@ -21629,8 +21700,9 @@ static wcoh_result wcohi_unit_evaluated(wcoh_trainer *trainer, wcoh_error *error
     state->patience_used = improved ? 0 : state->patience_used + 1;
     wcohi_trainer_settle(trainer);
     wcohi_trainer_rewind(trainer);
+    result = wcohi_mean_hold(trainer, 0, error);
     wcohi_trainer_report(trainer, 1, improved);
-    return WCOH_OK;
+    return result;
 }
 
 static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
@@ -21644,7 +21716,7 @@ static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
         if (trainer->window == wcohi_eval_windows(trainer))
             return wcohi_unit_evaluated(trainer, error);
         wcohi_unit_windows(trainer);
-        return WCOH_OK;
+        return wcohi_mean_hold(trainer, 1, error);
     }
 }
 
@@ -21679,7 +21751,10 @@ static wcoh_result wcohi_trainer_work(wcoh_trainer *trainer, uint64_t steps, dou
     trainer->stop = 0;
     trainer->until = until;
     trainer->last = start;
-    if (!trainer->state.done) result = wcohi_trainer_units(trainer, steps, until, error);
+    if (!trainer->state.done) {
+        result = trainer->state.evaluate ? WCOH_OK : wcohi_mean_hold(trainer, 0, error);
+        if (!result) result = wcohi_trainer_units(trainer, steps, until, error);
+    }
     trainer->goal = goal;
     trainer->stop = stop;
     trainer->until = outer;
@@ -21726,6 +21801,7 @@ static wcoh_result wcohi_trainer_batch(wcoh_trainer *trainer, const uint32_t *to
     if ((result = wcohi_targets_check(targets, rows, vocab, &counted, error)) != WCOH_OK)
         return result;
     wcohi_trainer_rewind(trainer);
+    if ((result = wcohi_mean_hold(trainer, 0, error)) != WCOH_OK) return result;
     wcohi_run_prepare(trainer, batch, backward);
     wcohi_run_noise(trainer);
     trainer->run.scale = (double)rows / (double)counted / trainer->desc.ranks;
@@ -21771,6 +21847,7 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
     result = wcohi_trainer_gather(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, 1, error);
     if (!result) result = wcohi_trainer_outcome(trainer, &nats, error);
+    if (!result) result = wcohi_mean_add(trainer, error);
     if (result) trainer->state = before;
     if (stats) wcoh_trainer_stats(trainer, stats);
     return result;
@@ -21837,13 +21914,16 @@ WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int
 WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_loss,
                                            wcoh_error *error)
 {
-    wcoh_result result = WCOH_OK;
+    wcoh_result result, back;
     size_t windows;
+    int holds;
     if (!trainer || !val_loss) return wcohi_null(trainer ? "val_loss" : "trainer", error);
     if (!trainer->val.size)
         return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
     windows = wcohi_eval_windows(trainer);
+    holds = trainer->holds;
     wcohi_trainer_rewind(trainer);
+    result = wcohi_mean_hold(trainer, 1, error);
     trainer->phase = WCOHI_PHASE_WINDOWS;
     trainer->window = 0;
     while (!result && (trainer->phase == WCOHI_PHASE_SCORE || trainer->window < windows)) {
@@ -21852,7 +21932,8 @@ WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_lo
     }
     if (!result) result = wcohi_eval_loss(trainer, val_loss, error);
     wcohi_trainer_rewind(trainer);
-    return result;
+    back = wcohi_mean_hold(trainer, holds, result ? NULL : error);
+    return result ? result : back;
 }
 
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error)
@@ -21896,10 +21977,18 @@ static int wcohi_trainer_moments(const wcoh_trainer *trainer, int index)
     return !row->trained ? 0 : trainer->engine.plan.muon && row->matrices ? 1 : 2;
 }
 
+/* And its mean, behind them. */
+static int wcohi_trainer_kept(const wcoh_trainer *trainer, int index)
+{
+    int moments = wcohi_trainer_moments(trainer, index);
+    return moments + (moments && trainer->mean);
+}
+
 /* The host copy of all moments, 0 the first, 1 the second, which lie as the trained parameters do; NULL
    where the device failed. */
 static wcoh_real *wcohi_trainer_moment(wcoh_trainer *trainer, int moment)
 {
+    if (moment == 2) return trainer->mean;
     return (wcoh_real *)trainer->engine.device->table->map(
         trainer->engine.exec, moment ? WCOHI_AREA_MOMENT2 : WCOHI_AREA_MOMENT1, NULL);
 }
@@ -21909,6 +21998,10 @@ static wcoh_result wcohi_trainer_put_moment(wcoh_trainer *trainer, int index, in
                                             const wcoh_real *values, wcoh_error *error)
 {
     const wcohi_param_row *row = &trainer->model->rows[index];
+    if (moment == 2) {
+        memcpy(trainer->mean + row->offset, values, row->count * sizeof *values);
+        return WCOH_OK;
+    }
     return trainer->engine.device->table->upload(trainer->engine.exec,
                                                  moment ? WCOHI_AREA_MOMENT2 : WCOHI_AREA_MOMENT1,
                                                  row->offset, values, row->count, error);
@@ -21931,6 +22024,7 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, const wcoh_trai
 {
     wcoh_model *model = trainer->model;
     model->version++;
+    trainer->holds = 0;
     wcohi_turn_settings(&trainer->state, before, &trainer->desc);
     wcohi_trainer_meet(trainer);
     wcohi_trainer_settle(trainer);
@@ -21944,12 +22038,13 @@ static wcoh_result wcohi_trainer_restored(wcoh_trainer *trainer, const wcoh_trai
 /* ---- trainer --------------------------------------------------------------------------------- */
 
 /* The parameters, then the moments of each trained one: adam.m.NAME and adam.v.NAME, or of what is
-   Muon's muon.m.NAME, and what was fed: replay.ring, its places in the metadata. A device's moments are fetched once: they lie in one array, at the places that
+   Muon's muon.m.NAME, with an ema mean.NAME, and what was fed: replay.ring, its places in the
+   metadata. A device's moments are fetched once: they lie in one array, at the places that
    the parameters have in theirs. */
 typedef struct wcohi_trainer_view {
     wcoh_trainer *trainer;
     wcoh_model *model;
-    wcoh_real *origin, *moment[2]; /* of the first trained parameter */
+    wcoh_real *origin, *moment[3]; /* of the first trained parameter; 2: the mean */
     int at, before;                /* the last row asked for its moments, moments before its own */
     int ring;                      /* number of the tensor with what was fed; -1: there is none */
 } wcohi_trainer_view;
@@ -21966,20 +22061,21 @@ WCOHI_COLD int wcohi_ring_accept(void *data, const void *object, int index)
     return 1;
 }
 
-/* The parameter of tensor `index` of the list; *moment: 0 is its m, 1 its v, -1 itself. The list is
-   walked in order: a moment's row is the last one's or soon behind it. */
+/* The parameter of tensor `index` of the list; *moment: 0 is its m, 1 its v, 2 its
+   mean, -1 itself. The list is walked in order: a moment's row is the last one's or soon behind it. */
 static int wcohi_trainer_param(wcohi_trainer_view *view, int index, wcoh_param *param, int *moment)
 {
     int params = wcoh_model_param_count(view->model), wanted = index - params, here;
     *moment = -1;
     if (index >= params) {
         if (wanted < view->before) view->at = view->before = 0;
-        while ((here = wcohi_trainer_moments(view->trainer, view->at)) <= wanted - view->before) {
+        while ((here = wcohi_trainer_kept(view->trainer, view->at)) <= wanted - view->before) {
             view->before += here;
             view->at++;
         }
         *moment = wanted - view->before;
         index = view->at;
+        if (*moment == wcohi_trainer_moments(view->trainer, index)) *moment = 2;
     }
     wcoh_model_param(view->model, index, param, NULL);
     return index;
@@ -22004,12 +22100,14 @@ WCOHI_COLD void wcohi_trainer_tensor(const void *object, int index, wcohi_file_t
         return;
     }
     wcohi_param_tensor(&param, tensor);
-    snprintf(tensor->name, sizeof tensor->name, "%s.%c.%s",
-             wcohi_trainer_moments(view->trainer, row) == 1 ? "muon" : "adam", moment ? 'v' : 'm',
-             param.name);
+    if (moment == 2) snprintf(tensor->name, sizeof tensor->name, "mean.%s", param.name);
+    else
+        snprintf(tensor->name, sizeof tensor->name, "%s.%c.%s",
+                 wcohi_trainer_moments(view->trainer, row) == 1 ? "muon" : "adam",
+                 moment ? 'v' : 'm', param.name);
     tensor->data = view->moment[moment] + (param.data - view->origin);
-    if (moment) tensor->minimum = 0;
-    tensor->limit = moment ? "finite and not negative" : NULL;
+    if (moment == 1) tensor->minimum = 0;
+    if (moment < 2) tensor->limit = moment ? "finite and not negative" : NULL;
 }
 
 WCOHI_COLD wcoh_result wcohi_trainer_put(const void *object, int index, const void *data,
@@ -22058,6 +22156,7 @@ static const struct wcohi_state_field {
     WCOHI_STATE(INT, turn, 1),          WCOHI_STATE(U64, text.tokens, 1),
     WCOHI_STATE(HASH, text.hash, 1),    WCOHI_STATE(U64, val.tokens, 1),
     WCOHI_STATE(HASH, val.hash, 1),     WCOHI_STATE(REAL, turn_muon_lr, 1),
+    WCOHI_STATE(U64, means, 1),
 #undef WCOHI_STATE
     /* clang-format on */
 };
@@ -22249,11 +22348,11 @@ WCOHI_COLD wcoh_result wcohi_trainer_contents(wcoh_trainer *trainer, wcohi_train
     view->model = wcohi_trainer_model(trainer);
     params = wcoh_model_param_count(view->model);
     for (i = 0; i < params; i++) {
-        moments += wcohi_trainer_moments(trainer, i);
+        moments += wcohi_trainer_kept(trainer, i);
         wcoh_model_param(view->model, i, &param, NULL);
         if (param.trained && !view->origin) view->origin = param.data;
     }
-    for (i = 0; i < 2 && moments; i++)
+    for (i = 0; i < (trainer->mean ? 3 : 2) && moments; i++)
         if ((view->moment[i] = wcohi_trainer_moment(trainer, i)) == NULL)
             return wcohi_fail(error, WCOH_E_DEVICE,
                               "the moments are not to be had from the device");
@@ -22271,14 +22370,18 @@ WCOH_API wcoh_result wcoh_trainer_save(wcoh_trainer *trainer, const wcoh_io *io,
 {
     wcohi_trainer_view view;
     wcohi_contents contents;
-    wcoh_result result = wcohi_writable(io, error);
+    wcoh_result result = wcohi_writable(io, error), back;
+    int holds;
     if (result) return result;
     if (!trainer) return wcohi_null("trainer", error);
-    result = wcoh_trainer_sync(trainer, error);
+    holds = trainer->holds;
+    result = wcohi_mean_hold(trainer, 0, error);
+    if (!result) result = wcoh_trainer_sync(trainer, error);
     if (!result) result = wcohi_trainer_contents(trainer, &view, &contents, error);
-    if (!result) return wcohi_save(io, &contents, error);
-    if (io->finish) io->finish(io->user, 0);
-    return result;
+    if (result && io->finish) io->finish(io->user, 0);
+    if (!result) result = wcohi_save(io, &contents, error);
+    back = wcohi_mean_hold(trainer, holds, result ? NULL : error);
+    return result ? result : back;
 }
 
 WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer)
@@ -22287,6 +22390,19 @@ WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer)
     wcohi_contents contents;
     if (!trainer || wcohi_trainer_contents(trainer, &view, &contents, NULL)) return 0;
     return wcohi_contents_size(&contents);
+}
+
+/* And with a mean, or without one. */
+static wcoh_result wcohi_note_ema(const wcoh_tensors *t, const wcoh_trainer_desc *desc,
+                                  wcoh_error *error)
+{
+    const char *there = wcoh_tensors_metadata(t, "trainer.ema");
+    int has = there && strcmp(there, "0") != 0;
+    if (has == (desc->ema > 0)) return WCOH_OK;
+    return wcohi_fail(
+        error, WCOH_E_MISMATCH,
+        "ema is %d here and the file has %s mean of the weights: a run goes on as it began",
+        desc->ema, has ? "a" : "no");
 }
 
 /* A run goes on with the optimiser that it began with; files without the setting are AdamW's. */
@@ -22350,6 +22466,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     if (!result)
         result = wcohi_note_same(t, wcoh_model_get_desc(wcohi_trainer_model(trainer)), error);
     if (!result) result = wcohi_note_optimizer(t, &before, error);
+    if (!result) result = wcohi_note_ema(t, &before, error);
     if (!result) result = wcohi_note_fields(t, WCOH_DESC_TRAINER, "trainer.", &before, error);
     if (!result) result = wcohi_note_state(t, &state, error);
     if (!result) result = wcohi_state_check(&state, error);

@@ -1104,7 +1104,8 @@ static wcoh_result trial_evaluate(const race *all, wcoh_model *model, wcoh_train
 {
     wcoh_eval_desc desc = all->p->eval;
     wcoh_sequences s = texts_sequences(&all->text->validate);
-    wcoh_result result = wcoh_trainer_sync(trainer, error);
+    wcoh_result result = wcoh_trainer_mean(trainer, 1, error);
+    if (!result) result = wcoh_trainer_sync(trainer, error);
     desc.cpu = wcoh_trainer_get_desc(trainer)->cpu;
     desc.device = wcoh_trainer_get_desc(trainer)->device;
     if (result) return result;

@@ -493,20 +493,22 @@ static int save_best(run *r, int last)
 {
     wcoh_error error;
     wcoh_stats stats;
-    int here;
+    int here, written;
     wcoh_trainer_stats(r->trainer, &stats);
     here = stats.best_step == stats.step;
     if (!r->best || (!stats.best_pending && !r->best_lost) || (!here && !r->kept)) return 1;
     if (here) {
         r->note = best_note(&stats);
         r->best_there = 0;
-        if (wcoh_trainer_sync(r->trainer, &error) < 0) return save_failed(r, &error, last);
+        if (wcoh_trainer_mean(r->trainer, 1, &error) < 0 ||
+            wcoh_trainer_sync(r->trainer, &error) < 0)
+            return save_failed(r, &error, last);
     }
-    if (wcoh_model_save_note_file(here ? r->model : r->kept, r->note, r->best, &error) < 0) {
-        save_failed(r, &error, last);
-        if (here) best_keep(r);
-        return 0;
-    }
+    written = wcoh_model_save_note_file(here ? r->model : r->kept, r->note, r->best, &error) == 0;
+    if (!written && here) best_keep(r);
+    if (!written) save_failed(r, &error, last);
+    if (here && wcoh_trainer_mean(r->trainer, 0, &error) < 0) return save_failed(r, &error, last);
+    if (!written) return 0;
     wcoh_model_destroy(r->kept);
     r->kept = NULL;
     r->best_there = 1;
@@ -853,6 +855,7 @@ static void write_sample(run *r)
 static void take_best(run *r, const wcoh_stats *stats)
 {
     wcoh_error error;
+    must(wcoh_trainer_mean(r->trainer, 1, &error), NULL, &error);
     must(wcoh_trainer_sync(r->trainer, &error), NULL, &error);
     if (stats->best_val < 0 || stats->best_step == stats->step) return;
     if (r->kept) must(wcoh_model_copy(r->model, r->kept, &error), NULL, &error);

@@ -1899,6 +1899,81 @@ static void figures_come_back(void)
     wcoh_model_destroy(model);
 }
 
+/* A trainer like small_trainer's that averages its weights. */
+static wcoh_trainer *mean_trainer(wcoh_model *model, int ema)
+{
+    wcoh_trainer *plain = small_trainer(model, 1, NULL), *trainer = NULL;
+    wcoh_trainer_desc desc = *wcoh_trainer_get_desc(plain);
+    wcoh_trainer_destroy(plain);
+    desc.ema = ema;
+    desc.device = NULL;
+    CHECK_SAY(wcoh_trainer_create(&trainer, model, &desc, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_trainer_set_data(trainer, text, 240, text + 240, 60, &error) == WCOH_OK);
+    return trainer;
+}
+
+/* The mean is that of the weights after each step, a new one counts 1/n or 1 - e^(-1/ema); evaluations
+   take it, steps do not. 1e-6: sums of floats. */
+static void evaluations_take_the_mean_of_the_weights(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *twin = small_model(SMALL, 4);
+    wcoh_trainer *trainer = mean_trainer(model, 3), *other = mean_trainer(twin, 0);
+    size_t i, count = model->trained_reals;
+    double *mean = (double *)calloc(count, sizeof *mean), share, val = 0, own = 0, off = 0;
+    int step;
+    for (step = 1; step <= 6; step++) {
+        steps(trainer, 1), steps(other, 1);
+        share = 1.0 / step > 1 - exp(-1.0 / 3) ? 1.0 / step : 1 - exp(-1.0 / 3);
+        for (i = 0; i < count; i++) mean[i] += share * ((double)model->params[i] - mean[i]);
+        CHECK(memcmp(model->params, twin->params, count * sizeof *model->params) == 0);
+    }
+    CHECK(wcoh_trainer_mean(trainer, 1, &error) == WCOH_OK);
+    for (i = 0; i < count; i++) off = fmax(off, fabs((double)model->params[i] - mean[i]));
+    CHECK_SAY(off < 1e-6, "%g", off);
+    memcpy(twin->params, model->params, count * sizeof *model->params);
+    wcoh_model_touch(twin);
+    CHECK(wcoh_trainer_mean(trainer, 0, &error) == WCOH_OK);
+    CHECK(memcmp(model->params, twin->params, count * sizeof *model->params) != 0);
+    CHECK(wcoh_trainer_evaluate(trainer, &val, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_evaluate(other, &own, &error) == WCOH_OK);
+    CHECK_NEAR(val, own, 0);
+    CHECK_NEAR(val, wcohi_trainer_state(trainer)->val_loss, 0);
+    free(mean);
+    wcoh_trainer_destroy(trainer), wcoh_trainer_destroy(other);
+    wcoh_model_destroy(model), wcoh_model_destroy(twin);
+}
+
+/* Saved at any time, in the middle of an evaluation too, a run goes on as if it had not been; with no
+   mean there, or no mean wanted, it is told. */
+static void a_mean_goes_on_after_a_resume(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *whole_model = small_model(SMALL, 4), *back;
+    wcoh_trainer *trainer = mean_trainer(model, 100), *again,
+                 *whole = mean_trainer(whole_model, 100);
+    unsigned char *file, *end;
+    size_t size, end_size;
+    int slices;
+    steps(whole, 9);
+    end = saved_trainer(whole, &end_size);
+    for (slices = 0; slices < 100000 && !trainer->holds; slices++)
+        CHECK(wcoh_trainer_run(trainer, 0, NULL, &error) == WCOH_OK);
+    CHECK(trainer->holds && wcohi_trainer_state(trainer)->evaluate);
+    file = saved_trainer(trainer, &size);
+    CHECK(trainer->holds);
+    again = reopened(&back, file, size, "");
+    while (wcohi_trainer_state(again)->step < 9) steps(again, 1);
+    CHECK(stands_at(again, end, end_size));
+    while (wcohi_trainer_state(trainer)->step < 9) steps(trainer, 1);
+    CHECK(stands_at(trainer, end, end_size));
+    wcoh_trainer_destroy(again);
+    again = mean_trainer(back, 0);
+    CHECK(resume(again, file, size) == WCOH_E_MISMATCH);
+    CHECK_TEXT(error.text, "ema is 0 here and the file has a mean");
+    free(file), free(end);
+    wcoh_trainer_destroy(again), wcoh_trainer_destroy(trainer), wcoh_trainer_destroy(whole);
+    wcoh_model_destroy(back), wcoh_model_destroy(model), wcoh_model_destroy(whole_model);
+}
+
 /* That the best weights wait to be kept is known until somebody says that they are, also after a
    crash. */
 static void the_best_weights_wait_until_they_are_kept(void)
@@ -2038,9 +2113,9 @@ static void make_old(unsigned char *file, size_t size, int trainer)
 {
     static const char *const model[] = {"norm",      "forgetting", "loudness",   "query_gain",
                                         "gain_most", "gate",       "value_gate", "taps"};
-    static const char *const training[] = {"optimizer",         "muon_lr",    "schedule",
-                                           "muon_momentum",     "dropout",    "embedding_dropout",
-                                           "attention_dropout", "phase_noise"};
+    static const char *const training[] = {"optimizer",         "muon_lr",     "schedule",
+                                           "muon_momentum",     "dropout",     "embedding_dropout",
+                                           "attention_dropout", "phase_noise", "ema"};
     char from[64], to[64];
     size_t i;
     unseal(file, size);
@@ -2526,6 +2601,8 @@ int main(int count, char **arguments)
     RUN(an_infinite_loss_comes_back);
     RUN(figures_come_back);
     RUN(the_best_weights_wait_until_they_are_kept);
+    RUN(evaluations_take_the_mean_of_the_weights);
+    RUN(a_mean_goes_on_after_a_resume);
     RUN(another_text_is_noticed);
     RUN(a_trainer_file_tells_how_it_was_made);
     RUN(an_old_checkpoint_goes_on);

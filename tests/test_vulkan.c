@@ -1472,6 +1472,34 @@ static void parameters_come_back_to_the_host(void)
     wcoh_model_destroy(dev);
 }
 
+/* The mean of the weights is taken on the host: as on the CPU, to the devices' rounding (1e-5, as above);
+   lent to the device it is evaluated there, and given back to the bit. */
+static void means_are_those_of_the_cpu(void)
+{
+    wcoh_model_desc desc = small_model();
+    double loss[2], own[2];
+    int i, step;
+    for (i = 0; i < 2; i++) {
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer_desc training = small_trainer();
+        wcoh_trainer *trainer;
+        wcoh_error error;
+        training.ema = 4;
+        trainer = trainer_of(model, training, i ? gpu : NULL, WCOH_ISA_AUTO);
+        CHECK(wcoh_trainer_set_data(trainer, text, 400, text + 400, 99, &error) == WCOH_OK);
+        for (step = 0; step < 4; step++) CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_mean(trainer, 1, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_gradient(trainer, text, text + 1, 1, 8, &own[i], &error) == WCOH_OK);
+        CHECK(wcoh_trainer_mean(trainer, 1, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_sync(trainer, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_evaluate(trainer, &loss[i], &error) == WCOH_OK);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK_NEAR(loss[1], loss[0], 1e-5);
+    CHECK_NEAR(own[1], own[0], 1e-5);
+}
+
 /* Parameters written on the host are the device's from then on, whenever that is. */
 static void parameters_written_on_the_host_count(void)
 {
@@ -1977,6 +2005,7 @@ int main(int count, char **words)
     RUN(checkpoints_cross_both_ways);
     RUN(parameters_come_back_to_the_host);
     RUN(parameters_written_on_the_host_count);
+    RUN(means_are_those_of_the_cpu);
     RUN(a_loss_between_gradient_and_update_does_not_count);
     RUN(a_gradient_that_is_not_finite_changes_nothing);
     RUN(a_huge_gradient_is_refused);
