@@ -4,9 +4,10 @@
    cc -O2 -DWAVECOH_VULKAN examples/train.c -o train -lm -lpthread     (adds --device vulkan[:N])
 
    Lines on stdout, for scripts: first, in bytes, and what the letters are (of several texts a line
-   each, with "file NAME" at its end)
+   each, with "file NAME" at its end), and what --dropout auto comes to
        split train 0..1003854 val 1003854..1115394
        tokenizer chars: 65 different characters
+       dropout 0.00 of 1.5 passes over the text, 0.28 parameters a symbol
    at each evaluation (train is the mean since the line before; without validation there is no val,
    without end no eta)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
@@ -43,13 +44,15 @@ typedef struct request {
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
     int paced; /* 1: steps are chosen so that the run takes `seconds` */
+    int drops; /* 1: --dropout auto */
     int own_warmup, own_evals, own_windows; /* 1: given, so that pacing leaves them alone */
 } request;
 
 static const char usage[] =
     "[--data FILE] [options]\n"
     "Learns a text and leaves a checkpoint; without --data it learns wavecoh.h for ten seconds.\n"
-    "Ctrl-C saves and ends. --help after --preset NAME shows that preset's settings.";
+    "Ctrl-C saves and ends. --help after --preset NAME shows that preset's settings.\n"
+    "--dropout auto: 0.1 from four passes over the text on, 0.3 at ten parameters a symbol.";
 
 /* Presets and checkpoints set fields that other options then change, wherever they stand. */
 static void request_base(request *r, const command *c, int argc, char **argv, wcoh_model **model)
@@ -144,6 +147,18 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     r->corpus.seq = resolved.seq;
 }
 
+/* The setting is a number: what stands for it is known when model and text are. */
+static void request_drops(request *r, const command *c, int argc, char **argv)
+{
+    const char *given = option_given(c, argc, argv, "dropout");
+    int i;
+    if (!given || strcmp(given, "auto") != 0) return;
+    r->drops = 1;
+    for (i = 1; i < argc; i++) /* "auto" alone, or at the end of --dropout=auto */
+        if (given >= argv[i] && given <= argv[i] + strlen(argv[i]))
+            memcpy(argv[i] + (given - argv[i]), "0", 2);
+}
+
 static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 {
     const option options[] = {
@@ -197,6 +212,7 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
     descs[1].shown = &trainer_shown;
     c.descs = descs;
     c.desc_count = 2;
+    request_drops(r, &c, argc, argv);
     options_read(&c, argc, argv);
     request_check(r, &c, argc, argv);
 }
@@ -262,6 +278,7 @@ typedef struct run {
     wcoh_trainer *trainer;
     wcoh_device *device;
     FILE *log;
+    char drops[96];          /* the line about --dropout auto, or "" */
     const char *best;        /* path of the best weights; NULL: --out is a device or a pipe */
     int best_there;          /* 1: the file holds them */
     int best_lost;           /* 1: it did once, and has to again */
@@ -917,6 +934,22 @@ static void go_on(run *r)
         must(wcoh_trainer_finish(r->trainer, (int)ask->finish, &error), "--finish", &error);
 }
 
+/* --dropout auto. A text that is passed over a few times alone is learnt best whole, else a tenth is
+   dropped, and 0.3 where the model has ten parameters for each symbol (README: On your own text). */
+static void choose_dropout(run *r, wcoh_trainer_desc *desc)
+{
+    wcoh_trainer_desc d = *desc;
+    double symbols = (double)texts_size(&r->text->train), passes, weight;
+    wcoh_trainer_desc_resolve(&d, NULL, NULL);
+    passes = (double)d.steps * d.batch * d.seq * d.accumulate / symbols;
+    if (d.steps < 0) passes = HUGE_VAL;
+    weight = (double)wcoh_model_trained_count(r->model) / symbols;
+    desc->dropout = passes < 4 ? 0 : weight < 10 ? 0.1 : 0.3;
+    snprintf(r->drops, sizeof r->drops,
+             "dropout %.2f of %.1f passes over the text, %.2f parameters a symbol\n", desc->dropout,
+             passes, weight);
+}
+
 /* From the request to a trainer that is ready for its next step. */
 static void run_open(run *r, const request *ask, const corpus *text)
 {
@@ -930,6 +963,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     desc.device = r->device;
     catch_interrupts();
     if (ask->paced) pace(r, &desc);
+    if (ask->drops) choose_dropout(r, &desc);
     desc.progress = on_progress;
     desc.progress_user = r;
     open_trainer(r, &desc);
@@ -941,6 +975,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     open_log(r);
     team_agree(1);
     corpus_lines(text, ask);
+    fputs(r->drops, stdout);
     check_outputs(r);
 }
 

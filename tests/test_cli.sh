@@ -162,6 +162,10 @@ result() { sed -n 's/^done val \([^ ]*\) .*/\1/p' out; }
 first=$(result)
 succeeds "$train" --data text --out again.safetensors $small --threads 3 --steps 60 --eval-every 20 --sample 0
 ok "three threads give the loss of one" same "$(result)" "$first"
+succeeds "$train" --data text $small --out drops.safetensors --steps 1 --sample 0 --dropout auto
+ok "a text that is hardly passed over is learnt whole" has '^dropout 0.00 of 0\.[0-9] passes over the text'
+succeeds "$train" --data text $small --out drops2.safetensors --steps $((size / 6)) --sample 0 --dropout=auto --eval-every -1
+ok "of one that is passed over often a tenth is dropped" has '^dropout 0.10 of [0-9.]* passes over the text'
 ok "--sample 0 writes none" lacks '^\|'
 case $(uname -m) in
 x86_64)
