@@ -349,7 +349,9 @@ typedef enum wcoh_preset {
     WCOH_PRESET_WAVE, /* the default wave-coherence network */
     WCOH_PRESET_GPT,  /* nanoGPT's CPU shape: 4 layers, 128 wide, 4 heads, learned positions */
     WCOH_PRESET_KERR_ENGINE, /* kerr-engine: RK4-8, sequential blocks, first block per-band */
-    WCOH_PRESET_WAVE_ENGINE  /* wave-engine: frozen coherence, knee limiter, perturbative */
+    WCOH_PRESET_WAVE_ENGINE, /* wave-engine: frozen coherence, knee limiter, perturbative */
+    WCOH_PRESET_WAVE_2 /* the best wave-coherence network so far, as large as the default: sequential
+                                blocks, gate, forgetting, loudness, taps; its trainer has Muon */
 } wcoh_preset;
 
 typedef struct wcoh_tokenizer wcoh_tokenizer;
@@ -16085,6 +16087,15 @@ WCOHI_COLD void wcohi_preset_wave_engine(wcoh_model_desc *desc)
     desc->init = WCOH_INIT_UNIFORM_ZERO;
 }
 
+WCOHI_COLD void wcohi_preset_wave_2(wcoh_model_desc *desc)
+{
+    desc->bands = 56;
+    desc->heads = 14;
+    desc->block = WCOH_BLOCK_SEQUENTIAL;
+    desc->gate = desc->forgetting = desc->loudness = WCOH_SWITCH_ON;
+    desc->taps = 3;
+}
+
 WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
 {
     wcoh_model_desc desc;
@@ -16093,6 +16104,7 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     if (preset == WCOH_PRESET_GPT) wcohi_preset_gpt(&desc);
     if (preset == WCOH_PRESET_KERR_ENGINE) wcohi_preset_kerr_engine(&desc);
     if (preset == WCOH_PRESET_WAVE_ENGINE) wcohi_preset_wave_engine(&desc);
+    if (preset == WCOH_PRESET_WAVE_2) wcohi_preset_wave_2(&desc);
     return desc;
 }
 
@@ -20370,9 +20382,8 @@ struct wcoh_trainer {
     double last, pace;  /* time of the last step's end, seconds that it took */
     int stop;           /* 1: the callback wants the call under way to end */
     size_t given;       /* reals of the gradient that are not in a bucket yet, the first ones */
-    wcoh_real
-        *mean; /* [trained_reals] of the weights, or NULL; holds 1: they have changed places */
-    int holds;
+    wcoh_real *mean;    /* [trained_reals] of the weights, or NULL */
+    int holds;          /* 1: it and the weights have changed places */
     wcoh_real *branches;          /* [wcohi_branches, trained_reals] sums of the tree that wait, */
     double branch_nats[16], nats; /* and their losses; nats: of the step, over all processes */
     wcohi_mark text_mark, val_mark; /* of the data at hand */
@@ -20387,6 +20398,7 @@ WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset)
     wcoh_trainer_desc desc;
     memset(&desc, 0, sizeof desc);
     if (preset == WCOH_PRESET_GPT) desc.lr = 3e-3; /* the best found for it */
+    if (preset == WCOH_PRESET_WAVE_2) desc.optimizer = WCOH_OPTIMIZER_MUON;
     if (preset == WCOH_PRESET_KERR_ENGINE || preset == WCOH_PRESET_WAVE_ENGINE) {
         desc.batch = 4;
         desc.lr = preset == WCOH_PRESET_KERR_ENGINE ? 3e-4 : 1e-4;

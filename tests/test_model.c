@@ -105,6 +105,7 @@ static void parameters_are_as_many_as_published(void)
     CHECK(trained_count(WCOH_PRESET_GPT, "bands=36 attention=rotary position=none") == 262080);
     CHECK(trained_count(WCOH_PRESET_GPT, "bands=36") == 266688);
     CHECK(trained_count(WCOH_PRESET_KERR_ENGINE, "") == 354358);
+    CHECK(trained_count(WCOH_PRESET_WAVE_2, "") == 281368);
     CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE,
                         "bands=64 heads=4 kerr_trained=off corrector=off") == 109568);
 }
