@@ -32,6 +32,10 @@ static const char *const reference_names[] = {
     "silent_phasor",
     "small_damping",
     "long",
+    "listening",
+    "gates",
+    "gated_mlp",
+    "long_listening",
     "long_rotary",
 };
 

@@ -32,7 +32,9 @@ DEFAULTS = dict(
     embedding_trained="auto", embedding_unit="auto", circles=2, position="none",
     attention="coherence", block="parallel", ffn="kerr", hidden=0, maestros="dual", solver="exact",
     rk4_steps=8, limiter="auto", alpha=0.1, beta=0.2, kerr_trained="auto", omega_trained="auto",
-    corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3)
+    corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3,
+    forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
+    taps=0, norm="layer")
 
 
 class Config:
@@ -96,7 +98,8 @@ class Parameters:
 
     def norm(self, name):
         self.add(name + ".weight", 1 + 0.2 * self.rng.randn(self.c.D))
-        self.add(name + ".bias", 0.2 * self.rng.randn(self.c.D))
+        if self.c.norm == "layer":
+            self.add(name + ".bias", 0.2 * self.rng.randn(self.c.D))
 
     def fill(self):
         c, rng = self.c, self.rng
@@ -136,6 +139,10 @@ class Parameters:
         if c.block != "parallel_shared":
             self.norm(p + "norm2")
         p += "attn."
+        if c.value_gate == "on":
+            self.linear(p + "gate", (D, D), D, (D,))
+        if c.taps:
+            self.add(p + "taps.weight", np.eye(c.taps, 1) + 0.4 * rng.randn(c.taps, D))
         if c.attention in ("dot", "rotary"):
             self.linear(p + "qkv", (3 * D, D), D, (3 * D,), scale=1.3)
             self.linear(p + "out", (D, D), D, (D,))
@@ -152,16 +159,25 @@ class Parameters:
             self.add(p + "gain_raw", np.log(np.expm1(gain)))
             self.add(p + "carrier", rng.uniform(0, 0.7, H))
             self.add(p + "damping_raw", rng.uniform(-5, 0, H))
+            if c.query_gain == "on":
+                self.linear(p + "query_gain", (H, D), D, None)
+            if c.forgetting == "on":
+                self.linear(p + "forgetting", (H, D), D, None)
+            if c.loudness == "on":
+                self.linear(p + "loudness", (H, D), D, (H,), scale=3.0)
             self.linear(p + "value", (D, D), D, (D,))
         self.linear(p + "out", (D, D), D, (D,), trained)
 
     def fill_ffn(self, p, per_band):
         c, rng, D, K = self.c, self.rng, self.c.D, self.c.bands
         p += "ffn."
-        if c.ffn == "mlp":
-            self.linear(p + "up", (c.hidden, D), D, (c.hidden,))
+        if c.ffn in ("mlp", "gated_mlp"):
+            wide = c.hidden * (2 if c.ffn == "gated_mlp" else 1)
+            self.linear(p + "up", (wide, D), D, (wide,))
             self.linear(p + "down", (D, c.hidden), c.hidden, (D,))
             return
+        if c.gate == "on":
+            self.linear(p + "gate", (D, D), D, (D,))
         if per_band:
             self.linear(p + "per_band", (K, 2, 2), 2, (K, 2))
         else:
@@ -221,6 +237,8 @@ class Network:
         return y + self.p[name + ".bias"] if name + ".bias" in self.p else y
 
     def normed(self, name, x):
+        if self.c.norm == "rms":
+            return x / torch.sqrt((x ** 2).mean(-1, keepdim=True) + 1e-5) * self.p[name + ".weight"]
         return layer_norm(x, self.p[name + ".weight"], self.p[name + ".bias"])
 
     # attention: x [B,T,D] -> [B,T,D]
@@ -247,10 +265,25 @@ class Network:
         cosine, sine = pair(qc, kc) + pair(qs, ks), pair(qs, kc) - pair(qc, ks)  # of phi - psi
         t = torch.arange(T, dtype=REAL)
         distance = t[:, None] - t[None, :]
-        kappa, damping = softplus(self.p[p + "gain_raw"]), softplus(self.p[p + "damping_raw"])
         turn = self.p[p + "carrier"][:, None, None] * distance
         coherence = cosine * torch.cos(turn) - sine * torch.sin(turn)
-        return kappa[:, None, None] * coherence - damping[:, None, None] * distance
+        by_head = lambda y: y.permute(0, 2, 1)  # [B,T,H] -> [B,H,T]
+        asked = lambda name: by_head(x @ self.p[p + name + ".weight"].T)
+        kappa, damping = self.p[p + "gain_raw"][:, None], self.p[p + "damping_raw"][:, None]
+        if c.query_gain == "on":
+            kappa = torch.clamp(softplus(kappa + asked("query_gain")), max=c.gain_most)
+        else:
+            kappa = softplus(kappa)
+        scores = kappa[..., None] * coherence
+        if c.forgetting == "on":  # the dampings of the rows between
+            depth = torch.cumsum(softplus(damping + asked("forgetting")), -1)
+            scores = scores - (depth[..., :, None] - depth[..., None, :])
+        else:
+            scores = scores - softplus(damping)[..., None] * distance
+        if c.loudness == "on":
+            loud = asked("loudness") + self.p[p + "loudness.bias"][:, None]
+            scores = scores + 8 * torch.tanh(loud / 8)[..., None, :]
+        return scores
 
     def frozen_scores(self, p, x):
         c = self.c
@@ -274,6 +307,13 @@ class Network:
     def attention(self, p, x):
         c = self.c
         B, T, D = x.shape
+        gate = 1
+        if c.value_gate == "on":
+            gate = 2 * torch.sigmoid(self.affine(p + "gate", x))
+        if c.taps:  # the last rows, zeros before the first
+            w = self.p[p + "taps.weight"]
+            before = torch.nn.functional.pad(x, (0, 0, c.taps - 1, 0))
+            x = sum(w[j] * before[:, c.taps - 1 - j:c.taps - 1 - j + T] for j in range(c.taps))
         split = lambda y: y.view(B, T, c.heads, c.E).transpose(1, 2)  # [B,H,T,E]
         if c.attention in ("dot", "rotary"):
             query, key, value = (split(y) for y in self.affine(p + "qkv", x).split(D, -1))
@@ -288,7 +328,7 @@ class Network:
             scores, value = self.coherence_scores(p, x), split(self.affine(p + "value", x))
         hidden = torch.ones(T, T, dtype=torch.bool).triu(1)
         weights = torch.softmax(scores.masked_fill(hidden, -math.inf), -1)
-        return self.affine(p + "out", (weights @ value).transpose(1, 2).reshape(B, T, D))
+        return self.affine(p + "out", gate * (weights @ value).transpose(1, 2).reshape(B, T, D))
 
     # feed-forward: x [B,T,D] -> [B,T,D]
 
@@ -353,6 +393,9 @@ class Network:
 
     def ffn(self, p, x, per_band):
         c = self.c
+        if c.ffn == "gated_mlp":
+            a, b = self.affine(p + "up", x).split(c.hidden, -1)
+            return self.affine(p + "down", a * torch.sigmoid(a) * b)
         if c.ffn == "mlp":
             return self.affine(p + "down", gelu(self.affine(p + "up", x)))
         if per_band:
@@ -364,6 +407,8 @@ class Network:
         else:
             y = self.kerr(p, x + self.maestro(p + "maestro_in", x))
             y = y + self.maestro(p + "maestro_out", y)
+        if c.gate == "on":
+            y = y * self.affine(p + "gate", x)
         if c.groups == 1:
             return self.affine(p + "out", y)
         grouped = y.view(*y.shape[:-1], c.groups, c.D // c.groups)
@@ -439,6 +484,13 @@ CONFIGS = [
     Config("silent_phasor", tweak=silence_a_head),
     Config("small_damping", tweak=small_damping),
     Config("long", B=1, T=300, bands=4, heads=4, layers=2, vocab=5, maestro=2, gain_max=11.9, context=300),
+    Config("listening", forgetting="on", loudness="on", query_gain="on", gate="on", taps=3,
+           block="sequential"),
+    Config("gates", attention="shared", forgetting="on", gate="on", value_gate="on", taps=2, norm="rms"),
+    Config("gated_mlp", attention="rotary", ffn="gated_mlp", hidden=11, block="sequential",
+           value_gate="on", taps=4),
+    Config("long_listening", B=1, T=150, bands=4, heads=4, layers=1, vocab=5, maestro=2, context=150,
+           forgetting="on", loudness="on", query_gain="on", gain_most=6.0),
     Config("long_rotary", B=2, T=150, bands=4, heads=2, layers=1, vocab=5, attention="rotary",
            context=150, ffn="mlp", hidden=8),
 ]
