@@ -1,20 +1,26 @@
-/* Checkpoints of kerr-engine (KCHK, versions 1 and 2) to ours and back.
+/* Checkpoints of kerr-engine (KCHK, versions 1 and 2) to ours and back; GGUF to ours.
 
    cc -O2 examples/convert.c -o convert -lm -lpthread
    ./convert their.kchk mine.safetensors --text what-it-learnt.txt
    ./convert mine.safetensors their.kchk
+   ./convert gpt2-f16.gguf mine.safetensors
 
    What the engine does not store (embedding and position table, the solver) is made by its own
    formulas, so `eval` and `sample` compute what the engine computes, and `train --from` goes on from
    its weights. A KCHK names no letters: --text gives the alphabet, the different characters of the
-   engine's training text in the order of their code points. Moments of the optimiser stay behind in
+   training text in the order of their code points (of a GGUF over characters likewise). Moments of the optimiser stay behind in
    both directions. Back again goes what the engine can express; else the sentence names the setting.
+
+   Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
+   F16 or BF16, as many key heads as heads, rotary angles of base 10,000 without scaling, an epsilon of
+   1e-5. What differs is refused by name.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 
 #include "common.h"
+#include "gguf.h"
 
 typedef struct request {
     const char *from, *to, *text;
@@ -23,11 +29,13 @@ typedef struct request {
 static void request_read(request *r, int argc, char **argv)
 {
     const option options[] = {
-        {"text", OPTION_TEXT, &r->text, 0, 0, "from KCHK: a text with the engine's alphabet"},
+        {"text", OPTION_TEXT, &r->text, 0, 0, "a text with the letters of the file's symbols"},
     };
     command c;
     memset(&c, 0, sizeof c);
-    c.usage = "FROM TO [options]\nA KCHK checkpoint of kerr-engine to safetensors, or back.";
+    c.usage =
+        "FROM TO [options]\nA KCHK checkpoint of kerr-engine to safetensors, or back; a GGUF file "
+        "to safetensors.";
     c.options = options;
     c.option_count = 1;
     c.word_limit = 2;
@@ -424,6 +432,233 @@ static void convert_to_engine(const request *r)
     wcoh_model_destroy(model);
 }
 
+/* ---- from GGUF ------------------------------------------------------------------------------- */
+
+/* A tensor of ours and those of theirs that stand in it one after the other; %d is the block. Of
+   llama's biases most files have none: they are 0. */
+typedef struct placing {
+    const char *ours, *theirs[3];
+    int may_lack;
+} placing;
+
+static const placing gpt2_block[] = {
+    {"norm1.weight", {"attn_norm.weight"}, 0},      {"norm1.bias", {"attn_norm.bias"}, 0},
+    {"attn.qkv.weight", {"attn_qkv.weight"}, 0},    {"attn.qkv.bias", {"attn_qkv.bias"}, 0},
+    {"attn.out.weight", {"attn_output.weight"}, 0}, {"attn.out.bias", {"attn_output.bias"}, 0},
+    {"norm2.weight", {"ffn_norm.weight"}, 0},       {"norm2.bias", {"ffn_norm.bias"}, 0},
+    {"ffn.up.weight", {"ffn_up.weight"}, 0},        {"ffn.up.bias", {"ffn_up.bias"}, 0},
+    {"ffn.down.weight", {"ffn_down.weight"}, 0},    {"ffn.down.bias", {"ffn_down.bias"}, 0},
+};
+static const placing llama_block[] = {
+    {"norm1.weight", {"attn_norm.weight"}, 0},
+    {"attn.qkv.weight", {"attn_q.weight", "attn_k.weight", "attn_v.weight"}, 0},
+    {"attn.qkv.bias", {"attn_q.bias", "attn_k.bias", "attn_v.bias"}, 1},
+    {"attn.out.weight", {"attn_output.weight"}, 0},
+    {"attn.out.bias", {"attn_output.bias"}, 1},
+    {"norm2.weight", {"ffn_norm.weight"}, 0},
+    {"ffn.up.weight", {"ffn_gate.weight", "ffn_up.weight"}, 0},
+    {"ffn.up.bias", {"ffn_gate.bias", "ffn_up.bias"}, 1},
+    {"ffn.down.weight", {"ffn_down.weight"}, 0},
+    {"ffn.down.bias", {"ffn_down.bias"}, 1},
+};
+static const placing gpt2_rest[] = {
+    {"embed.weight", {"token_embd.weight"}, 0},
+    {"position.weight", {"position_embd.weight"}, 0},
+    {"norm_f.weight", {"output_norm.weight"}, 0},
+    {"norm_f.bias", {"output_norm.bias"}, 0},
+};
+static const placing llama_rest[] = {
+    {"embed.weight", {"token_embd.weight"}, 0},
+    {"norm_f.weight", {"output_norm.weight"}, 0},
+};
+static const placing dense_head[] = {{"head.weight", {"output.weight"}, 0}};
+
+typedef struct architecture {
+    const char *name;
+    const placing *block, *rest;
+    int block_count, rest_count;
+} architecture;
+static const architecture architectures[] = {
+    {"gpt2", gpt2_block, gpt2_rest, sizeof gpt2_block / sizeof *gpt2_block,
+     sizeof gpt2_rest / sizeof *gpt2_rest},
+    {"llama", llama_block, llama_rest, sizeof llama_block / sizeof *llama_block,
+     sizeof llama_rest / sizeof *llama_rest},
+};
+
+static const architecture *architecture_of(const gguf *file)
+{
+    gguf_value name;
+    size_t i;
+    gguf_text text;
+    if (!gguf_find(file, "general.architecture", &name) || name.kind != GGUF_STRING)
+        fail(EXIT_FAILED, "%s: it does not say its general.architecture", file->path);
+    text.bytes = (const char *)name.at;
+    text.size = name.size;
+    for (i = 0; i < sizeof architectures / sizeof *architectures; i++)
+        if (gguf_same(text, architectures[i].name)) return &architectures[i];
+    fail(EXIT_FAILED, "%s: the architecture is %s: gpt2 and llama are known", file->path,
+         gguf_shown(text));
+    return NULL;
+}
+
+/* A setting of the architecture, a whole number within limits; 0 where it may be missing. */
+static int gguf_count(const gguf *file, const architecture *kind, const char *key, int most,
+                      int may_lack)
+{
+    char name[96];
+    double number;
+    snprintf(name, sizeof name, "%s.%s", kind->name, key);
+    number = gguf_number(file, name, may_lack ? 0 : -1);
+    if (may_lack && number == 0) return 0;
+    if (!(number >= 1 && number <= most) || number != floor(number))
+        fail(EXIT_FAILED, number == -1 ? "%s: %s is not in the file" : "%s: %s is %g", file->path,
+             name, number);
+    return (int)number;
+}
+
+/* What the file may say that a network of ours would not compute. */
+static void must_compute_the_same(const gguf *file, const architecture *kind, int heads, int width)
+{
+    const struct {
+        const char *key;
+        double ours;
+    } rules[] = {{"attention.layer_norm_epsilon", 1e-5},
+                 {"attention.layer_norm_rms_epsilon", 1e-5},
+                 {"attention.head_count_kv", heads},
+                 {"attention.key_length", width / heads},
+                 {"attention.value_length", width / heads},
+                 {"attention.sliding_window", 0},
+                 {"rope.dimension_count", width / heads},
+                 {"rope.freq_base", 10000},
+                 {"rope.scaling.factor", 1},
+                 {"rope.scale_linear", 1},
+                 {"expert_count", 0},
+                 {"logit_scale", 1}};
+    char name[96];
+    size_t i;
+    for (i = 0; i < sizeof rules / sizeof *rules; i++) {
+        double theirs;
+        snprintf(name, sizeof name, "%s.%s", kind->name, rules[i].key);
+        theirs = gguf_number(file, name, rules[i].ours);
+        if (!(fabs(theirs - rules[i].ours) <= 1e-6 * rules[i].ours))
+            fail(EXIT_FAILED, "%s: %s is %g: a wavecoh network has %g", file->path, name, theirs,
+                 rules[i].ours);
+    }
+}
+
+static wcoh_model_desc gguf_desc(const gguf *file, const architecture *kind)
+{
+    const gguf_tensor *table = gguf_tensor_find(file, "token_embd.weight");
+    int width = gguf_count(file, kind, "embedding_length", 1 << 17, 0),
+        llama = kind->name[0] == 'l';
+    wcoh_model_desc desc;
+    if (!table || table->dims != 2 || table->shape[1] > 1 << 24)
+        fail(EXIT_FAILED, "%s: token_embd.weight is no table of symbols", file->path);
+    desc = wcoh_model_preset(WCOH_PRESET_GPT, (int)table->shape[1]);
+    if (width % 2)
+        fail(EXIT_FAILED, "%s: its width is %d: a wavecoh network has pairs", file->path, width);
+    desc.bands = width / 2;
+    desc.layers = gguf_count(file, kind, "block_count", 1024, 0);
+    desc.heads = gguf_count(file, kind, "attention.head_count", 1024, 0);
+    desc.context = gguf_count(file, kind, "context_length", 1 << 24, 0);
+    desc.hidden = gguf_count(file, kind, "feed_forward_length", 1 << 24, 0);
+    desc.attention = llama ? WCOH_ATTENTION_ROTARY : WCOH_ATTENTION_DOT;
+    desc.position = llama ? WCOH_POSITION_NONE : WCOH_POSITION_LEARNED;
+    desc.norm = llama ? WCOH_NORM_RMS : WCOH_NORM_LAYER;
+    desc.ffn = llama ? WCOH_FFN_GATED_MLP : WCOH_FFN_MLP;
+    desc.head = gguf_tensor_find(file, "output.weight") ? WCOH_HEAD_DENSE : WCOH_HEAD_TIED;
+    desc.embedding_trained = WCOH_SWITCH_ON;
+    if (width % desc.heads)
+        fail(EXIT_FAILED, "%s: %d heads do not divide its width of %d", file->path, desc.heads,
+             width);
+    must_compute_the_same(file, kind, desc.heads, width);
+    return desc;
+}
+
+/* Copy a tensor of theirs behind `done` numbers of ours; returns how many there are then. */
+static size_t gguf_copy(const gguf *file, const char *name, const wcoh_param *to, size_t done)
+{
+    gguf_tensor *from = gguf_tensor_find(file, name);
+    size_t columns = (size_t)to->shape[to->dims - 1], i;
+    if (!from) fail(EXIT_FAILED, "%s: %s is not in the file", file->path, name);
+    if (from->dims != (unsigned long)to->dims || from->count > to->count - done ||
+        (to->dims == 2 && from->shape[0] != columns))
+        fail(EXIT_FAILED, "%s: %s has the shape [%.0f, %.0f]: it does not fit into %s [%d, %d]",
+             file->path, name, (double)from->shape[1], (double)from->shape[0], to->name,
+             to->shape[0], to->shape[1]);
+    for (i = 0; i < from->count; i++) {
+        float value = gguf_at(from, i);
+        if (!(fabsf(value) <= 3e38f))
+            fail(EXIT_FAILED, "%s: %s has a number that is not finite", file->path, name);
+        to->data[done + i] = value;
+    }
+    from->used = 1;
+    return done + (size_t)from->count;
+}
+
+static void gguf_place(const gguf *file, const wcoh_model *model, const placing *placings,
+                       int count, int layer)
+{
+    int p, part;
+    for (p = 0; p < count; p++) {
+        char ours[64], theirs[64], before[2][24] = {"", ""};
+        wcoh_param param;
+        wcoh_error error;
+        size_t done = 0;
+        if (layer >= 0) {
+            snprintf(before[0], sizeof before[0], "blocks.%d.", layer);
+            snprintf(before[1], sizeof before[1], "blk.%d.", layer);
+        }
+        snprintf(ours, sizeof ours, "%s%s", before[0], placings[p].ours);
+        must(wcoh_model_param(model, wcoh_model_param_find(model, ours), &param, &error), ours,
+             &error);
+        for (part = 0; part < 3 && placings[p].theirs[part]; part++) {
+            snprintf(theirs, sizeof theirs, "%s%s", before[1], placings[p].theirs[part]);
+            if (part == 0 && placings[p].may_lack && !gguf_tensor_find(file, theirs)) break;
+            done = gguf_copy(file, theirs, &param, done);
+        }
+        if (done == 0) memset(param.data, 0, param.count * sizeof *param.data);
+        else if (done != param.count)
+            fail(EXIT_FAILED, "%s: %s gives %s %.0f numbers: it has %.0f", file->path, theirs, ours,
+                 (double)done, (double)param.count);
+    }
+}
+
+static void convert_from_gguf(const request *r, const char *bytes, size_t size)
+{
+    gguf file = gguf_open(r->from, bytes, size);
+    const architecture *kind = architecture_of(&file);
+    wcoh_model_desc desc = gguf_desc(&file, kind);
+    wcoh_tokenizer *letters = alphabet(r, (unsigned long long)desc.vocab);
+    wcoh_model *model = NULL;
+    wcoh_error error;
+    unsigned long long i;
+    int layer;
+    if ((double)desc.bands * desc.bands * 32 * desc.layers >
+        (double)size) /* of the matrices alone */
+        fail(EXIT_FAILED, "%s: %d layers of width %d want more numbers than it has", r->from,
+             desc.layers, 2 * desc.bands);
+    desc.tokenizer = letters;
+    must(wcoh_model_create(&model, &desc, &error), r->from, &error);
+    for (layer = 0; layer < desc.layers; layer++)
+        gguf_place(&file, model, kind->block, kind->block_count, layer);
+    gguf_place(&file, model, kind->rest, kind->rest_count, -1);
+    if (desc.head == WCOH_HEAD_DENSE) gguf_place(&file, model, PARTS(dense_head), -1);
+    for (i = 0; i < file.tensor_count; i++)
+        if (!file.tensors[i].used)
+            fail(EXIT_FAILED, "%s: %s has no place in a wavecoh network", r->from,
+                 gguf_shown(file.tensors[i].name));
+    wcoh_model_touch(model);
+    make_room(r);
+    must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
+    printf("%s: %s, %.0f parameters, %d symbols%s\n", r->to, kind->name,
+           (double)wcoh_model_trained_count(model), desc.vocab,
+           letters ? "" : " (no --text: it knows no letters)");
+    free(file.tensors);
+    wcoh_model_destroy(model);
+    wcoh_tokenizer_destroy(letters);
+}
+
 int main(int argc, char **argv)
 {
     request r;
@@ -437,10 +672,12 @@ int main(int argc, char **argv)
     bytes = file_read(r.from, &size);
     if (size >= 4 && memcmp(bytes, "KCHK", 4) == 0) {
         convert_from_engine(&r, bytes, size);
+    } else if (size >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
+        convert_from_gguf(&r, bytes, size);
     } else if (size >= 4 && memcmp(bytes, "WCHK", 4) == 0) {
         fail(EXIT_FAILED, "%s: a checkpoint of wave-engine, which is not converted", r.from);
     } else {
-        if (r.text) fail(EXIT_USAGE, "--text is for a KCHK, %s is none", r.from);
+        if (r.text) fail(EXIT_USAGE, "--text is for what knows no letters, %s is ours", r.from);
         convert_to_engine(&r);
     }
     free(bytes);

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""examples/convert.c: checkpoints of kerr-engine in and out. The files are written here, from the
-format's description, and the network is computed here once more, by RK4 in doubles.
+"""examples/convert.c: checkpoints of kerr-engine in and out, GGUF in. The files are written here, from
+the formats' descriptions, and the networks are computed here once more, in doubles.
 
 python3 tests/test_convert.py    CC and CFLAGS choose the compiler; it needs nothing beyond Python;
 ends with `N passed, N failed`.
@@ -318,6 +318,220 @@ def version_1():
     check(code == 0 and read("one.safetensors.old") == first, "what stood there is moved aside")
 
 
+# ---- GGUF ------------------------------------------------------------------------------------------
+
+U32, F32, STRING, ARRAY = 4, 6, 8, 9
+
+
+def half(values):
+    return list(struct.unpack("<%de" % len(values), struct.pack("<%de" % len(values), *values)))
+
+
+def text_of(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def gguf(settings, parts, kinds=None, align=32, version=3):
+    """parts: name -> (rows or 0, numbers); kinds: name -> type, 0 F32 and 1 F16."""
+    out = b"GGUF" + struct.pack("<IQQ", version, len(parts), len(settings))
+    for key, value in settings.items():
+        out += text_of(key)
+        if isinstance(value, str):
+            out += struct.pack("<I", STRING) + text_of(value)
+        elif isinstance(value, list):
+            out += struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(map(text_of, value))
+        elif isinstance(value, float):
+            out += struct.pack("<If", F32, value)
+        else:
+            out += struct.pack("<II", U32, value)
+    data = b""
+    for name, (rows, numbers) in parts.items():
+        kind = (kinds or {}).get(name, 0)
+        data += b"\0" * (-len(data) % align)
+        shape = (len(numbers) // rows, rows) if rows else (len(numbers),)
+        out += text_of(name) + struct.pack("<I%dQIQ" % len(shape), len(shape), *shape, kind, len(data))
+        data += struct.pack("<%d%s" % (len(numbers), "fe"[kind]), *numbers)
+    return out + b"\0" * (-len(out) % align) + data
+
+
+def gguf_network(llama, tied, vocab, width, layers, heads, hidden, context, seed):
+    """Settings, and their tensors as name -> (rows, numbers)."""
+    rng = random.Random(seed)
+    numbers = lambda count, scale: half([rng.gauss(0, scale) for _ in range(count)])
+    kind = "llama" if llama else "gpt2"
+    settings = {"general.architecture": kind, "general.name": "tiny", "tokenizer.ggml.tokens": ["a", "bc", ""],
+                f"{kind}.context_length": context, f"{kind}.embedding_length": width, f"{kind}.block_count": layers,
+                f"{kind}.feed_forward_length": hidden, f"{kind}.attention.head_count": heads,
+                f"{kind}.attention.layer_norm_{'rms_' if llama else ''}epsilon": 1e-5}
+    parts = {"token_embd.weight": (vocab, numbers(vocab * width, 0.5))}
+    if llama:
+        settings[f"{kind}.rope.dimension_count"] = width // heads
+        settings[f"{kind}.attention.head_count_kv"] = heads
+    else:
+        parts["position_embd.weight"] = (context, numbers(context * width, 0.3))
+    matrices = [("attn_output", width, width)]
+    matrices += ([("attn_q", width, width), ("attn_k", width, width), ("attn_v", width, width),
+                  ("ffn_gate", hidden, width), ("ffn_up", hidden, width)] if llama
+                 else [("attn_qkv", 3 * width, width), ("ffn_up", hidden, width)])
+    matrices += [("ffn_down", width, hidden)]
+    for l in range(layers):
+        for name in ("attn_norm", "ffn_norm"):
+            parts[f"blk.{l}.{name}.weight"] = (0, half([1 + v for v in numbers(width, 0.2)]))
+            if not llama:
+                parts[f"blk.{l}.{name}.bias"] = (0, numbers(width, 0.2))
+        for name, rows, columns in matrices:
+            parts[f"blk.{l}.{name}.weight"] = (rows, numbers(rows * columns, columns ** -0.5))
+            if not llama or name == "attn_output":
+                parts[f"blk.{l}.{name}.bias"] = (0, numbers(rows, 0.2))
+    parts["output_norm.weight"] = (0, half([1 + v for v in numbers(width, 0.2)]))
+    if not llama:
+        parts["output_norm.bias"] = (0, numbers(width, 0.2))
+    if not tied:
+        parts["output.weight"] = (vocab, numbers(vocab * width, 0.5))
+    return settings, parts
+
+
+def gguf_loss(tokens, settings, parts):
+    """GPT-2 and Llama as their papers have them."""
+    kind = settings["general.architecture"]
+    llama, heads = kind == "llama", settings[f"{kind}.attention.head_count"]
+    width = settings[f"{kind}.embedding_length"]
+    e = width // heads
+    part = lambda name: parts[name][1] if name in parts else None
+
+    def line(x, name):
+        w, b = part(name + ".weight"), part(name + ".bias")
+        return [sum(a * v for a, v in zip(x, w[r * len(x) :])) + (b[r] if b else 0) for r in range(len(w) // len(x))]
+
+    def normed(x, name):
+        if llama:
+            scale = 1 / math.sqrt(sum(v * v for v in x) / width + 1e-5)
+            return [v * scale * w for v, w in zip(x, part(name + ".weight"))]
+        mean = sum(x) / width
+        scale = 1 / math.sqrt(sum((v - mean) ** 2 for v in x) / width + 1e-5)
+        return [(v - mean) * scale * w + b for v, w, b in zip(x, part(name + ".weight"), part(name + ".bias"))]
+
+    def turned(x, t):
+        if not llama:
+            return x
+        out = []
+        for c in range(0, width, 2):
+            a = t * 10000 ** (-(c % e) / e)
+            out += [x[c] * math.cos(a) - x[c + 1] * math.sin(a), x[c] * math.sin(a) + x[c + 1] * math.cos(a)]
+        return out
+
+    def attended(rows, name):
+        if llama:
+            q, k, v = ([line(x, name + "attn_" + c) for x in rows] for c in "qkv")
+        else:
+            qkv = [line(x, name + "attn_qkv") for x in rows]
+            q, k, v = ([x[i * width : (i + 1) * width] for x in qkv] for i in range(3))
+        q, k = ([turned(x, t) for t, x in enumerate(side)] for side in (q, k))
+        out = []
+        for t in range(len(rows)):
+            y = []
+            for h in range(0, width, e):
+                weights = [math.exp(sum(q[t][h + i] * k[s][h + i] for i in range(e)) / math.sqrt(e)) for s in range(t + 1)]
+                y += [sum(w * v[s][h + i] for s, w in enumerate(weights)) / sum(weights) for i in range(e)]
+            out.append(line(y, name + "attn_output"))
+        return out
+
+    def fed(x, name):
+        up = line(x, name + "ffn_up")
+        if llama:
+            up = [g / (1 + math.exp(-g)) * u for g, u in zip(line(x, name + "ffn_gate"), up)]
+        else:
+            up = [gelu(v) for v in up]
+        return line(up, name + "ffn_down")
+
+    table = part("token_embd.weight")
+    rows = [table[v * width : (v + 1) * width] for v in tokens[:-1]]
+    if not llama:
+        place = part("position_embd.weight")
+        rows = [[a + b for a, b in zip(x, place[t * width :])] for t, x in enumerate(rows)]
+    for l in range(settings[f"{kind}.block_count"]):
+        y = attended([normed(x, f"blk.{l}.attn_norm") for x in rows], f"blk.{l}.")
+        rows = [[a + b for a, b in zip(x, d)] for x, d in zip(rows, y)]
+        rows = [[a + b for a, b in zip(x, fed(normed(x, f"blk.{l}.ffn_norm"), f"blk.{l}."))] for x in rows]
+    head, total = part("output.weight") or table, 0
+    for x, wanted in zip(rows, tokens[1:]):
+        x = normed(x, "output_norm")
+        logits = [sum(a * b for a, b in zip(x, head[v * width :])) for v in range(len(head) // width)]
+        top = max(logits)
+        total += top + math.log(sum(math.exp(v - top) for v in logits)) - logits[wanted]
+    return total / len(rows)
+
+
+def gguf_in(llama, tied, halves, what):
+    letters = sorted(set(TEXT))
+    settings, parts = gguf_network(llama, tied, len(letters), 12, 2, 3, 20, 32, 11 + llama)
+    write("in.gguf", gguf(settings, parts, {name: 1 for name in parts} if halves else None))
+    if os.path.exists(os.path.join(folder, "in.safetensors")):
+        os.remove(os.path.join(folder, "in.safetensors"))
+    code, out, err = run("./convert", "in.gguf", "in.safetensors", "--text", "text.txt")
+    check(code == 0 and settings["general.architecture"] in out, f"{what}: converted: {out} {err}")
+    wanted = gguf_loss([letters.index(c) for c in TEXT[:17]], settings, parts)
+    write("short.txt", TEXT[:17].encode())
+    code, out, err = run("./eval", "in.safetensors", "short.txt", "--seq", "16")
+    check(code == 0 and abs(float(out.split()[1]) - wanted) < 2e-6,  # numbers are halves: all files alike
+          f"{what}: its loss is {out.split()[1:2]}, in doubles {wanted} {err}")
+
+
+def gguf_refused(change, words, drop=None, kinds=None, version=3):
+    settings, parts = gguf_network(True, False, 5, 8, 1, 2, 12, 16, 3)
+    settings.update(change)
+    for name in drop or ():
+        del parts[name]
+    if isinstance(kinds, dict) and any(kind > 1 for kind in kinds.values()):
+        data = bytearray(gguf(settings, parts, version=version))
+        name = next(iter(kinds))
+        at = data.index(name.encode()) + len(name) + 4 + 16
+        data[at : at + 4] = struct.pack("<I", kinds[name])
+    else:
+        data = gguf(settings, parts, kinds, version=version)
+    write("no.gguf", bytes(data))
+    refused("no.gguf", words)
+
+
+def gguf_hostile():
+    gguf_refused({"general.architecture": "mamba"}, ["mamba", "gpt2 and llama"])
+    gguf_refused({"llama.attention.head_count_kv": 1}, ["llama.attention.head_count_kv is 1", "has 2"])
+    gguf_refused({"llama.rope.freq_base": 500000.0}, ["freq_base is 500000"])
+    gguf_refused({"llama.rope.scaling.factor": 8.0}, ["scaling.factor is 8"])
+    gguf_refused({"llama.attention.layer_norm_rms_epsilon": 1e-6}, ["epsilon is 1e-06", "1e-05"])
+    gguf_refused({"llama.block_count": 0}, ["llama.block_count is 0"])
+    gguf_refused({"llama.block_count": 2}, ["blk.1.attn_norm.weight is not in the file"])
+    gguf_refused({"llama.embedding_length": 12, "llama.rope.dimension_count": 6}, ["token_embd.weight has the shape [5, 8]"])
+    gguf_refused({"llama.attention.head_count": 3, "llama.attention.head_count_kv": 3}, ["3 heads"])
+    gguf_refused({"llama.feed_forward_length": "x"}, ["feed_forward_length is no number"])
+    gguf_refused({}, ["blk.0.ffn_up.weight is not in the file"], drop=["blk.0.ffn_up.weight"])
+    gguf_refused({"general.alignment": 3}, ["general.alignment is 3"])
+    gguf_refused({}, ["GGUF of version 1"], version=1)
+    gguf_refused({}, ["token_embd.weight is of type 12", "quantised"], kinds={"token_embd.weight": 12})
+    settings, parts = gguf_network(True, False, 5, 8, 1, 2, 12, 16, 3)
+    write("no.gguf", gguf(settings, dict(parts, **{"rope_freqs.weight": (0, [1.0] * 4)})))
+    refused("no.gguf", ["rope_freqs.weight has no place"])
+    parts["output.weight"] = (5, [math.inf] + parts["output.weight"][1][1:])
+    write("no.gguf", gguf(settings, parts))
+    refused("no.gguf", ["output.weight", "not finite"])
+    settings, parts = gguf_network(False, True, 5, 8, 1, 2, 12, 16, 3)
+    data = gguf(settings, parts)
+    head = len(data) - 4 * sum(len(numbers) for _, numbers in parts.values())
+    for cut in list(range(4, head, 7)) + [len(data) - 1]:
+        write("cut.gguf", data[:cut])
+        code, out, err = run("./convert", "cut.gguf", "never.safetensors")
+        check(code == 1 and err.count("\n") == 1, f"cut at {cut}: {code} {err}")
+    for bit in range(32, 8 * head, 29):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        write("flip.gguf", bytes(broken))
+        code, out, err = run("./convert", "flip.gguf", "never.safetensors")
+        check(code in (0, 1) and err.count("\n") == code, f"bit {bit}: {code} {err}")
+        for left in os.listdir(folder):
+            if left.startswith("never"):
+                os.remove(os.path.join(folder, left))
+
+
 with tempfile.TemporaryDirectory() as folder:
     flags = shlex.split(os.environ.get("CFLAGS", "-std=c99 -O1"))
     for program in ("convert", "eval", "train"):
@@ -330,5 +544,10 @@ with tempfile.TemporaryDirectory() as folder:
     hostile()
     what_cannot_go_back()
     version_1()
+    gguf_in(False, True, False, "GPT-2")
+    gguf_in(False, False, True, "GPT-2 in halves with a head of its own")
+    gguf_in(True, False, True, "Llama")
+    gguf_in(True, True, False, "Llama with a tied head")
+    gguf_hostile()
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed != 0)

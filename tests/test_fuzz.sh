@@ -32,6 +32,12 @@ build requests fuzz_requests
 mkdir seeds && ./files seeds
 printf 'KCHK\002\000\000\000' > engine
 head -c 2000 /dev/zero >> engine
+{ # one setting, one tensor and its numbers
+    printf 'GGUF\003\000\000\000\001\000\000\000\000\000\000\000\001\000\000\000\000\000\000\000'
+    printf '\024\000\000\000\000\000\000\000general.architecture\010\000\000\000\004\000\000\000\000\000\000\000gpt2'
+    printf '\021\000\000\000\000\000\000\000token_embd.weight\001\000\000\000\002\000\000\000\000\000\000\000'
+    head -c 200 /dev/zero
+} > gguf
 printf '1,2.5,,1e-3,0.5,768,0.1\n2,2.4,2.3,1e-3,0.5,768,0.1\n' > log
 printf 'king\nqueen\n\n\303\251 man\r\nboy' > names
 printf 'syn 0 1\nsyn 2 3\n\n"a b" "1" 2\nx\t3\t4\n' > pairs
@@ -73,7 +79,7 @@ fuzz train text text.txt
 fuzz train log log
 fuzz compare plan plan.txt
 fuzz compare runs log
-fuzz convert engine engine
+fuzz convert engine engine gguf
 fuzz requests chat chat.json
 fuzz requests prompt prompt.json prompts.json
 fuzz requests tokens prompt.json tokens.json
