@@ -938,7 +938,8 @@ WCOH_API wcoh_result wcoh_crowd_waves(wcoh_crowd *crowd, int id, const wcoh_wave
                                       wcoh_error *error);
 /* The conversation is over: the memory moves towards the mean, over all that was heard since the last
    reset or the last such call, of what the oscillators returned. What the session itself hears with
-   stays. Errors: as above, and WCOH_E_DATA where nothing was heard; the memory is as it was then. */
+   stays. Errors: as above, WCOH_E_DATA where nothing was heard, WCOH_E_NUMERIC (a mean that is not
+   finite); the memory is as it was then. */
 WCOH_API wcoh_result wcoh_session_impress(wcoh_session *session, wcoh_wave_memory *memory,
                                           wcoh_error *error);
 WCOH_API wcoh_result wcoh_crowd_impress(wcoh_crowd *crowd, int id, wcoh_wave_memory *memory,

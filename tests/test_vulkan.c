@@ -1401,6 +1401,43 @@ static void gradients_are_reduced_on_the_host(void)
     CHECK_NEAR(stats[0].train_loss, stats[1].train_loss, 1e-5);
 }
 
+static int whole_bucket(const wcoh_bucket *bucket, void *user)
+{
+    int *bad = (int *)user;
+    *bad += !bucket->last || bucket->first != 0 || bucket->nats == NULL;
+    return 0;
+}
+
+/* Micro-batches summed in a tree on the host, and a bucket that holds all: the losses of sums on the
+   device, to rounding. */
+static void gradients_are_summed_in_a_tree(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_stats stats[3];
+    int i, bad = 0;
+    for (i = 0; i < 3; i++) {
+        wcoh_trainer_desc wanted = small_trainer();
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer;
+        wcoh_error error;
+        wanted.steps = 5;
+        wanted.accumulate = 4;
+        if (i) wanted.deterministic = WCOH_SWITCH_ON;
+        if (i) wanted.all_reduce_bucket = whole_bucket;
+        wanted.all_reduce_user = &bad;
+        trainer = trainer_of(model, wanted, i < 2 ? gpu : NULL, WCOH_ISA_AUTO);
+        CHECK_SAY(wcoh_trainer_run(trainer, -1, &stats[i], &error) == WCOH_OK, "%s", error.text);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK(bad == 0);
+    for (i = 0; i < 3; i += 2) {
+        CHECK(stats[i].tokens == stats[1].tokens);
+        CHECK_NEAR(stats[i].train_loss, stats[1].train_loss, 1e-5);
+        CHECK_NEAR(stats[i].grad_norm, stats[1].grad_norm, 1e-4 * stats[1].grad_norm);
+    }
+}
+
 /* Three steps on `first`, a checkpoint, three more on `second`; the loss of the sixth. */
 static double crossing(wcoh_device *first, wcoh_device *second)
 {
@@ -2002,6 +2039,7 @@ int main(int count, char **words)
     RUN(a_run_gives_the_same_bits_again);
     RUN(looking_ahead_shows_in_nothing);
     RUN(gradients_are_reduced_on_the_host);
+    RUN(gradients_are_summed_in_a_tree);
     RUN(checkpoints_cross_both_ways);
     RUN(parameters_come_back_to_the_host);
     RUN(parameters_written_on_the_host_count);
