@@ -501,7 +501,9 @@ def gguf_hostile():
     gguf_refused({"llama.attention.layer_norm_rms_epsilon": 1e-6}, ["epsilon is 1e-06", "1e-05"])
     gguf_refused({"llama.block_count": 0}, ["llama.block_count is 0"])
     gguf_refused({"llama.block_count": 2}, ["blk.1.attn_norm.weight is not in the file"])
-    gguf_refused({"llama.embedding_length": 12, "llama.rope.dimension_count": 6}, ["token_embd.weight has the shape [5, 8]"])
+    gguf_refused({"llama.embedding_length": 12, "llama.rope.dimension_count": 6},
+                 ["attn_norm.weight gives blocks.0.norm1.weight 8 numbers", "it has 12"])
+    gguf_refused({"llama.feed_forward_length": 8}, ["blk.0.ffn_up.weight has the shape [12, 8]", "[16, 8]"])
     gguf_refused({"llama.attention.head_count": 3, "llama.attention.head_count_kv": 3}, ["3 heads"])
     gguf_refused({"llama.feed_forward_length": "x"}, ["feed_forward_length is no number"])
     gguf_refused({}, ["blk.0.ffn_up.weight is not in the file"], drop=["blk.0.ffn_up.weight"])
