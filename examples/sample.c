@@ -17,9 +17,10 @@
 #include "common.h"
 
 typedef struct request {
-    const char *model, *prompt, *device, *isa_name;
+    const char *model, *prompt, *stop, *device, *isa_name;
     choice unknown;
-    long long tokens, threads;
+    text_list bias;
+    long long tokens, best, threads;
     wcoh_sample_desc sample;
     wcoh_session_desc session;
 } request;
@@ -30,6 +31,11 @@ static void request_read(request *r, int argc, char **argv)
         {"prompt", OPTION_TEXT, &r->prompt, 0, 0,
          "text to go on from; not given: the end of a line"},
         {"tokens", OPTION_WHOLE, &r->tokens, -1, 9e15, "symbols to write; -1: without end"},
+        {"stop", OPTION_TEXT, &r->stop, 0, 0, "end where these letters come, and leave them out"},
+        {"bias", OPTION_LIST, &r->bias, 0, 0,
+         "LETTERS=NUMBER adds to the logits of these, -inf: none of them; again for more"},
+        {"best", OPTION_WHOLE, &r->best, 0, 256,
+         "draw nothing: so many likeliest continuations, each behind its -log p; 0: draw"},
         {"threads", OPTION_WHOLE, &r->threads, 0, 256,
          "threads; 0: one, which is fastest for small models"},
         UNKNOWN_OPTION(&r->unknown),
@@ -52,11 +58,14 @@ static void request_read(request *r, int argc, char **argv)
     r->session.cpu.isa = isa_named(r->isa_name);
     r->session.cpu.threads = (int)r->threads;
     if (c.word_count < 1) fail(EXIT_USAGE, "a model is needed; --help explains");
+    if (r->best && (r->tokens < 1 || r->tokens > 100000))
+        fail(EXIT_USAGE, "--best wants --tokens from 1 to 100000");
+    if (r->best && r->bias.count) fail(EXIT_USAGE, "--best and --bias do not go together");
     r->model = c.words[0];
 }
 
 /* "3 14 15" -> symbols, of a model that has no tokenizer. */
-static uint32_t *read_numbers(const char *text, int vocab, size_t *count)
+static uint32_t *read_numbers(const char *name, const char *text, int vocab, size_t *count)
 {
     uint32_t *tokens = (uint32_t *)malloc((strlen(text) + 1) * sizeof *tokens);
     char *end = NULL;
@@ -65,28 +74,73 @@ static uint32_t *read_numbers(const char *text, int vocab, size_t *count)
         long symbol = strtol(text, &end, 10);
         if (end == text || symbol < 0 || symbol >= vocab)
             fail(EXIT_FAILED,
-                 "--prompt: \"%.20s\": this model has no tokenizer, its symbols are numbers from 0 "
-                 "to %d",
-                 text, vocab - 1);
+                 "%s: \"%.20s\": this model has no tokenizer, its symbols are numbers from 0 to %d",
+                 name, text, vocab - 1);
         tokens[(*count)++] = (uint32_t)symbol;
     }
     return tokens;
 }
 
-static void hear_prompt(const request *r, writer *w, const wcoh_model *model)
+/* The symbols of letters that an option gave: of no text, so that none opens it. */
+static uint32_t *read_symbols(const char *name, const char *letters, const wcoh_model *model,
+                              size_t *count)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
-    uint32_t first = first_token(model), *tokens;
-    size_t count = 0;
-    if (!r->prompt || !*r->prompt) {
-        writer_hear(w, &first, 1);
-        return;
-    }
-    tokens = tokenizer ? text_encode(r->unknown.index, tokenizer, r->prompt, strlen(r->prompt),
-                                        "--prompt", 0, &count)
-                       : read_numbers(r->prompt, wcoh_model_get_desc(model)->vocab, &count);
-    writer_hear(w, count ? tokens : &first, count ? count : 1);
+    size_t size = strlen(letters);
+    uint32_t *tokens;
+    if (!tokenizer) return read_numbers(name, letters, wcoh_model_get_desc(model)->vocab, count);
+    tokens = (uint32_t *)malloc((size + 1) * sizeof *tokens);
+    if (!tokens) fail(EXIT_FAILED, "no memory for %s", name);
+    *count = encode_as(0, tokenizer, letters, size, name, tokens);
+    return tokens;
+}
+
+/* What the model hears first, at least one symbol. */
+static uint32_t *read_prompt(const request *r, const wcoh_model *model, size_t *count)
+{
+    const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
+    uint32_t *tokens = NULL;
+    *count = 0;
+    if (r->prompt && *r->prompt && tokenizer)
+        tokens = text_encode(r->unknown.index, tokenizer, r->prompt, strlen(r->prompt), "--prompt",
+                             0, count);
+    else if (r->prompt && *r->prompt)
+        tokens = read_numbers("--prompt", r->prompt, wcoh_model_get_desc(model)->vocab, count);
+    if (*count) return tokens;
     free(tokens);
+    tokens = (uint32_t *)malloc(sizeof *tokens);
+    if (!tokens) fail(EXIT_FAILED, "no memory for the prompt");
+    *tokens = first_token(model);
+    *count = 1;
+    return tokens;
+}
+
+/* "abc=-2.5": each of a, b, c. The list goes to the writer, with what it never writes behind it. */
+static wcoh_logit_bias *read_bias(const request *r, const wcoh_model *model, const writer *w,
+                                  int *count)
+{
+    size_t room = 1, i, k, symbols;
+    wcoh_logit_bias *list;
+    for (i = 0; i < (size_t)r->bias.count; i++) room += strlen(r->bias.items[i]);
+    list = (wcoh_logit_bias *)malloc(room * sizeof *list);
+    if (!list) fail(EXIT_FAILED, "no memory for --bias");
+    for (*count = 0, i = 0; i < (size_t)r->bias.count; i++) {
+        char *text = text_made("%s", r->bias.items[i]), *number = strrchr(text, '='), *end = NULL;
+        double value = number ? strtod(number + 1, &end) : 0;
+        uint32_t *tokens;
+        if (!number || number == text || end == number + 1 || *end || value != value ||
+            value > 3e38)
+            fail(EXIT_USAGE, "--bias is \"%s\": wanted are LETTERS=NUMBER", text);
+        *number = 0;
+        tokens = read_symbols("--bias", text, model, &symbols);
+        for (k = 0; k < symbols; k++) {
+            list[*count].token = tokens[k];
+            list[(*count)++].bias = (float)value;
+        }
+        free(tokens);
+    }
+    if (w->sample.bias_count) list[(*count)++] = w->never;
+    return list;
 }
 
 static void write_token(text_flow *flow, speller *s, const wcoh_tokenizer *tokenizer,
@@ -98,22 +152,160 @@ static void write_token(text_flow *flow, speller *s, const wcoh_tokenizer *token
     stdout_check();
 }
 
+/* What is drawn waits here while it may be the beginning of the stop sequence. */
+typedef struct held {
+    uint32_t *stop;  /* [size] NULL: there is none */
+    uint32_t *waits; /* [size] */
+    size_t size, count;
+} held;
+
+static held held_open(const request *r, const wcoh_model *model)
+{
+    held h;
+    memset(&h, 0, sizeof h);
+    if (!r->stop || !*r->stop) return h;
+    h.stop = read_symbols("--stop", r->stop, model, &h.size);
+    h.waits = (uint32_t *)malloc((h.size + 1) * sizeof *h.waits);
+    if (!h.waits) fail(EXIT_FAILED, "no memory for --stop");
+    return h;
+}
+
+/* One more has come: how many of those that wait are free to go. */
+static size_t held_add(held *h, uint32_t token)
+{
+    size_t free_now = 0;
+    h->waits[h->count++] = token;
+    while (memcmp(h->waits + free_now, h->stop, (h->count - free_now) * sizeof *h->stop))
+        free_now++;
+    return free_now;
+}
+
+/* Write and hear until the end; returns how many symbols were drawn. */
+static long long write_on(const request *r, writer *w, const wcoh_model *model)
+{
+    const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
+    held h = held_open(r, model);
+    text_flow flow;
+    speller spelled;
+    long long i;
+    size_t k, go = 1;
+    int said = 0;
+    memset(&flow, 0, sizeof flow);
+    memset(&spelled, 0, sizeof spelled);
+    flow.tame = stdout_is_terminal();
+    for (i = 0; (r->tokens < 0 || i < r->tokens) && !(h.stop && h.count == h.size); i++) {
+        uint32_t token = writer_next(w);
+        if (h.stop) go = held_add(&h, token);
+        for (k = 0; k < go; k++)
+            write_token(&flow, &spelled, tokenizer, h.stop ? h.waits[k] : token);
+        if (h.stop) memmove(h.waits, h.waits + go, (h.count -= go) * sizeof *h.waits);
+        if (w->starts && !said++)
+            say("the table of learned positions is full: the model hears the last half of its "
+                "context again, now and whenever it is");
+    }
+    for (k = 0; h.count < h.size && k < h.count; k++)
+        write_token(&flow, &spelled, tokenizer, h.waits[k]);
+    flow_write(&flow, spelled.text, speller_end(&spelled), stdout);
+    free(h.stop);
+    free(h.waits);
+    return i;
+}
+
+static void write_continuation(const request *r, const wcoh_model *model, const uint32_t *symbols,
+                               const wcoh_continuation *found, size_t stop)
+{
+    text_flow flow;
+    speller spelled;
+    int k, count = found->length - (found->stopped ? (int)stop : 0);
+    memset(&flow, 0, sizeof flow);
+    memset(&spelled, 0, sizeof spelled);
+    flow.tame = stdout_is_terminal();
+    printf("%.4f %s", found->nats, r->prompt ? r->prompt : "");
+    for (k = 0; k < count; k++)
+        write_token(&flow, &spelled, wcoh_model_tokenizer(model), symbols[k]);
+    flow_write(&flow, spelled.text, speller_end(&spelled), stdout);
+    putchar('\n');
+    stdout_check();
+}
+
+/* The likeliest continuations, the best first: a crowd of as many and the one who heard the prompt. */
+static void write_best(const request *r, wcoh_model *model)
+{
+    int start = wcoh_tokenizer_start(wcoh_model_tokenizer(model)), id, count = 0, i;
+    size_t heard, vocab = (size_t)wcoh_model_get_desc(model)->vocab;
+    uint32_t *prompt = read_prompt(r, model, &heard), *symbols;
+    held h = held_open(r, model);
+    unsigned char *allowed = (unsigned char *)malloc(vocab);
+    wcoh_continuation *found = (wcoh_continuation *)malloc((size_t)r->best * sizeof *found);
+    wcoh_crowd_desc desc;
+    wcoh_beam_desc beam;
+    wcoh_crowd *crowd = NULL;
+    wcoh_error error;
+    symbols = (uint32_t *)malloc((size_t)r->best * (size_t)r->tokens * sizeof *symbols);
+    if (!allowed || !found || !symbols) fail(EXIT_FAILED, "no memory for --best");
+    memset(&desc, 0, sizeof desc);
+    memset(&beam, 0, sizeof beam);
+    memset(allowed, 1, vocab);
+    if (start >= 0) allowed[start] = 0; /* it stands before all texts, and in none */
+    desc.members = (int)r->best + 1;
+    desc.states = r->session.states;
+    desc.cpu = r->session.cpu;
+    desc.device = r->session.device;
+    beam.width = (int)r->best;
+    beam.length = (int)r->tokens;
+    beam.stop = h.stop;
+    beam.stop_count = (int)h.size;
+    beam.allowed = allowed;
+    must(wcoh_crowd_create(&crowd, model, &desc, &error), NULL, &error);
+    must(wcoh_crowd_join(crowd, &id, &error), NULL, &error);
+    must(wcoh_crowd_hear(crowd, id, prompt, heard, &error), NULL, &error);
+    must(wcoh_crowd_continue(crowd, id, &beam, symbols, found, &count, &error), NULL, &error);
+    for (i = 0; i < count; i++)
+        write_continuation(r, model, symbols + (size_t)i * (size_t)r->tokens, &found[i], h.size);
+    wcoh_crowd_destroy(crowd);
+    free(prompt);
+    free(symbols);
+    free(found);
+    free(allowed);
+    free(h.stop);
+    free(h.waits);
+}
+
+static void write_drawn(const request *r, wcoh_model *model)
+{
+    writer w;
+    wcoh_logit_bias *bias = NULL;
+    uint32_t *prompt;
+    size_t count;
+    double started, seconds;
+    long long drawn;
+    writer_open(&w, model, &r->session, &r->sample);
+    if (r->bias.count) {
+        bias = read_bias(r, model, &w, &w.sample.bias_count);
+        w.sample.bias = bias;
+    }
+    prompt = read_prompt(r, model, &count);
+    writer_hear(&w, prompt, count);
+    if (r->prompt) fputs(r->prompt, stdout);
+    started = seconds_now();
+    drawn = write_on(r, &w, model);
+    seconds = seconds_now() - started;
+    putchar('\n');
+    stdout_check();
+    fprintf(stderr, "%.0f tokens, %.0f tokens/s\n", (double)drawn,
+            seconds > 0 ? (double)drawn / seconds : 0.0);
+    writer_close(&w);
+    free(prompt);
+    free(bias);
+}
+
 int main(int argc, char **argv)
 {
     request r;
     wcoh_model *model = NULL;
     wcoh_error error;
-    writer w;
-    text_flow flow;
-    speller spelled;
-    double started, seconds;
-    long long i;
-    int said = 0;
     program_begin("sample");
     memset(&r, 0, sizeof r);
-    memset(&flow, 0, sizeof flow);
-    memset(&spelled, 0, sizeof spelled);
-    flow.tame = stdout_is_terminal();
     r.unknown.words = UNKNOWN_WORDS;
     r.tokens = 500;
     r.sample.temperature = 0.8;
@@ -123,23 +315,8 @@ int main(int argc, char **argv)
     r.session.device = device_named(r.device);
     must(wcoh_model_load_file(&model, r.model, NULL, &error), NULL, &error);
     binary_stdout();
-    writer_open(&w, model, &r.session, &r.sample);
-    hear_prompt(&r, &w, model);
-    if (r.prompt) fputs(r.prompt, stdout);
-    started = seconds_now();
-    for (i = 0; r.tokens < 0 || i < r.tokens; i++) {
-        write_token(&flow, &spelled, wcoh_model_tokenizer(model), writer_next(&w));
-        if (w.starts && !said++)
-            say("the table of learned positions is full: the model hears the last half of its "
-                "context again, now and whenever it is");
-    }
-    flow_write(&flow, spelled.text, speller_end(&spelled), stdout);
-    seconds = seconds_now() - started;
-    putchar('\n');
-    stdout_check();
-    fprintf(stderr, "%.0f tokens, %.0f tokens/s\n", (double)i,
-            seconds > 0 ? (double)i / seconds : 0.0);
-    writer_close(&w);
+    if (r.best) write_best(&r, model);
+    else write_drawn(&r, model);
     wcoh_model_destroy(model);
     device_close(r.session.device);
     return 0;

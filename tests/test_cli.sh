@@ -259,6 +259,22 @@ succeeds "$sample" m.safetensors --tokens 40 --temperature 0
 cp out first
 succeeds "$sample" m.safetensors --tokens 40 --temperature 1 --top_k 1 --seed 9
 ok "top-k 1 is greedy" cmp -s first out
+succeeds "$sample" m.safetensors --tokens 40 --best 1
+ok "the best of one beam is greedy" [ "$(sed '1s/^[0-9.]* //' out)" = "$(cat first)" ]
+succeeds "$sample" m.safetensors --tokens 5 --best 3 --prompt wave
+ok "the best of three: as many, with -log p" [ "$(grep -cE '^[0-9]+\.[0-9]{4} wave' out)" = 3 ]
+succeeds "$sample" m.safetensors --prompt wave --tokens 9 --bias w=1000
+ok "a bias rules" same "$(cat out)" wavewwwwwwwww
+succeeds "$sample" m.safetensors --prompt wave --tokens 9 --bias w=1000 --stop www
+ok "a stop sequence ends the text and is left out" same "$(cat out)" wave
+ok "what is left out was drawn" one_sentence 0 '^3 tokens'
+succeeds "$sample" m.safetensors --prompt wave --tokens 9 --bias w=1000 --stop wwa
+ok "what may be a stop sequence waits and comes" same "$(cat out)" wavewwwwwwwww
+succeeds "$sample" m.safetensors --prompt w --tokens 60 --temperature 5 --bias ea=-inf
+ok "a bias of -inf forbids" [ "$(grep -c '[ea]' out)" = 0 ]
+refuses 2 '^sample: --bias is "e": wanted are LETTERS=NUMBER' "$sample" m.safetensors --bias e
+refuses 2 '^sample: --best wants --tokens from 1' "$sample" m.safetensors --best 2 --tokens -1
+refuses 1 "^sample: --stop: the character '%'" "$sample" m.safetensors --stop 'w%'
 succeeds "$sample" m.best.safetensors --tokens 20 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2
 succeeds "$sample" m.safetensors --tokens 0 --prompt wave
 ok "no tokens, only the prompt" same "$(cat out)" wave
