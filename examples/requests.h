@@ -502,6 +502,12 @@ static int ask_prompt_text(asking *in, char *text, size_t size, const char *para
     if (!tokens) return 0;
     if (start) tokens[0] = (uint32_t)wcoh_tokenizer_start(tokenizer);
     result = wcoh_tokenizer_encode(tokenizer, text, size, tokens + start, size, &count, &error);
+    if (result == WCOH_E_MEMORY) { /* more tokens than bytes: some tokenizers begin with one */
+        tokens = ask_room(in, count + 1);
+        if (!tokens) return 0;
+        result =
+            wcoh_tokenizer_encode(tokenizer, text, size, tokens + start, count, &count, &error);
+    }
     if (result < 0 && in->rules->unknown == UNKNOWN_REFUSE)
         return refuse(in->refusal, 400, "invalid_value", param, "%s: %s", param, error.text);
     if (result < 0) count = encode_what_can(in->rules, text, size, tokens + start);

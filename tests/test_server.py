@@ -716,6 +716,18 @@ def test_http():
         check("it lives after broken HTTP", s.ask("/health")[0] == 200)
 
 
+def test_load():
+    with Server() as s:
+        run = subprocess.run([sys.executable, os.path.join(ROOT, "tests", "server_load.py"), str(s.port), str(s.process.pid), "soak", "250"],
+                             capture_output=True, text=True, timeout=600)
+        check("mixed and broken requests, clients that leave: no answer is lost", run.returncode == 0 and " 0 answers lost" in run.stdout,
+              run.stdout + run.stderr)
+        end = time.time() + 10 * SLOW
+        while time.time() < end and any(x["is_processing"] for x in s.ask("/slots")[1]):
+            time.sleep(0.05)
+        check("and no slot is left taken", time.time() < end)
+
+
 def test_official_client():
     sys.dont_write_bytecode = True
     sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
