@@ -57,7 +57,8 @@ typedef struct page {
     unsigned char *room, *out;
     size_t room_size, out_size;
     wcoh_stats stats;
-    int heard; /* symbols that the views are of */
+    int loaded; /* 1: the model comes from a file, and a text that comes is for it */
+    int heard;  /* symbols that the views are of */
     uint32_t symbols[HEARD], guesses[GUESSES];
     float *views[VIEWS];
 } page;
@@ -239,7 +240,10 @@ static int choose_tokenizer(void)
     return WCOH_OK;
 }
 
-/* The text in the room [size] is what is learnt from now on; returns its number of symbols. */
+static int teach(const wcoh_trainer_desc *desc);
+
+/* The text in the room [size] is what is learnt from now on, by the network that was loaded last if it
+   knows all letters of it; returns the number of symbols. */
 PAGE int page_open(size_t size)
 {
     char *text = (char *)malloc(size + 1);
@@ -251,6 +255,9 @@ PAGE int page_open(size_t size)
     p.text_size = plain(text, size);
     text[p.text_size] = 0;
     if (p.text_size < 2) return refuse("a text of two characters or more is needed");
+    if (p.loaded && encode(wcoh_model_tokenizer(p.model)) == WCOH_OK)
+        return (result = teach(&p.training)) < 0 ? result : wcoh_model_get_desc(p.model)->vocab;
+    p.loaded = 0;
     if ((result = choose_tokenizer()) != WCOH_OK) return result;
     if ((result = encode(p.tokenizer)) != WCOH_OK) return result;
     return p.desc.vocab = wcoh_tokenizer_vocab(p.tokenizer);
@@ -289,6 +296,7 @@ PAGE int page_start(void)
     forget_training();
     wcoh_model_destroy(p.model);
     p.model = made;
+    p.loaded = 0;
     return teach(&p.training);
 }
 
@@ -397,6 +405,7 @@ PAGE int page_load(size_t size)
     forget_training();
     wcoh_model_destroy(p.model);
     p.model = made;
+    p.loaded = 1;
     if (p.text && (result = teach_on(&io)) < 0) return result;
     return p.trainer != NULL;
 }

@@ -49,6 +49,8 @@ function begin(M) {
   fs.writeFileSync(out, file);
   figures.goes = sure(M._page_load(give(file)));
   figures.again = [M._page_stat(0), M._page_evaluate()];
+  sure(M._page_open(give(fs.readFileSync(text)))); /* for the network that was loaded */
+  figures.stays = [M._page_stat(0), M._page_stat(6), M._page_evaluate()];
   figures.damaged = refused(M._page_load(give(file.subarray(0, file.length - 9))));
   figures.kept = M._page_evaluate();
 
