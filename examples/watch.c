@@ -4,11 +4,13 @@
    ./watch < app.log --save app.watch           leaves what it has learnt; --load app.watch goes on
    ./watch --measure                            a log made by a rule, with planted lines
 
-   A line is a sequence of bytes. The network says how surprising each byte is, in bits, given those
-   before it in its line; the line is as surprising as its most surprising byte, and it is marked
-   where that is far above what is usual: above Q95 + margin (Q95 - Q50) of the last lines (running
-   quantiles, the last 2,000 lines or so weigh most). Then the network learns the line: it goes into
-   a ring of those last seen (wcoh_trainer_feed), from which each step draws eight.
+   A line is a sequence of bytes. The network foresees each from those before it in its line, and a
+   byte is odd by so many bits as it surprises the network more than that expects to be surprised
+   (-log2 p, less the entropy of what was foreseen: the digits of a random number are not odd). A line
+   is as odd as its oddest byte, and it is marked where that is far above what is usual: above
+   Q95 + margin (Q95 - Q50) of the last lines (running quantiles, in which the last 2,000 lines or so
+   weigh most). Then the network learns the line: it goes into a ring of those last seen
+   (wcoh_trainer_feed), from which each step draws eight.
 
    Time a line and memory are bounded: of a longer line the first 1,000 bytes are heard.
 
@@ -43,12 +45,11 @@ typedef struct watcher {
     double lines, marked;      /* whole numbers: 2^53 lines and no more */
     double margin, quiet;
     uint32_t tokens[HEARD + 2]; /* an end of line, the line, and its end */
-    double nats[HEARD + 2];
 } watcher;
 
 /* What a line was to the watcher. */
 typedef struct verdict {
-    double bits, limit; /* of its most surprising byte; above which it is marked */
+    double bits, limit; /* of its oddest byte; above which it is marked */
     int at;             /* that byte; the line's length stands for its end */
     int marked;
 } verdict;
@@ -130,33 +131,54 @@ static void watcher_learn(watcher *w, size_t count)
     must(wcoh_trainer_step(w->trainer, NULL, &error), NULL, &error);
 }
 
+/* Bits by which `token` surprises more than the network expects to be surprised: -log2 p(token) - H,
+   where H is the entropy of what it foresees. Where it knows that anything may come, nothing is odd. */
+static double excess(const wcoh_real *logits, uint32_t token)
+{
+    double high = logits[0], sum = 0, mean = 0;
+    int i;
+    for (i = 1; i < 256; i++)
+        if (logits[i] > high) high = logits[i];
+    for (i = 0; i < 256; i++) {
+        double p = exp(logits[i] - high);
+        sum += p;
+        mean += p * logits[i];
+    }
+    return (mean / sum - logits[token]) / log(2.0);
+}
+
+/* The most surprising byte of w->tokens [count] after the first. */
+static void watcher_listens(watcher *w, size_t count, verdict *v)
+{
+    wcoh_error error;
+    size_t i;
+    wcoh_session_reset(w->session);
+    for (i = 1; i < count; i++) {
+        double bits;
+        must(wcoh_session_step(w->session, w->tokens[i - 1], &error), NULL, &error);
+        bits = excess(wcoh_session_logits(w->session), w->tokens[i]);
+        if (bits > v->bits) v->bits = bits, v->at = (int)i - 1;
+    }
+}
+
 /* A line [length], its end not in it: what it is, and learn it. */
 static verdict watcher_hear(watcher *w, const char *line, size_t length)
 {
-    double high, middle;
+    double high = quantile(w, 0.95), middle = quantile(w, 0.5);
+    size_t i;
     verdict v;
-    wcoh_error error;
-    size_t i, count;
     if (length > HEARD) length = HEARD;
     w->tokens[0] = '\n';
     for (i = 0; i < length; i++) w->tokens[i + 1] = (unsigned char)line[i];
     w->tokens[length + 1] = '\n';
-    count = length + 2;
     memset(&v, 0, sizeof v);
-    wcoh_session_reset(w->session);
-    must(wcoh_session_surprise(w->session, w->tokens, count, w->nats, &error), NULL, &error);
-    for (i = 1; i < count; i++) {
-        double bits = w->nats[i] / log(2.0);
-        if (bits > v.bits) v.bits = bits, v.at = (int)i - 1;
-    }
-    high = quantile(w, 0.95);
-    middle = quantile(w, 0.5);
+    watcher_listens(w, length + 2, &v);
     v.limit = high + w->margin * (high - middle);
     v.marked = w->lines >= w->quiet && v.bits > v.limit;
     w->lines++;
     w->marked += v.marked;
     quantile_add(w, v.bits);
-    watcher_learn(w, count);
+    watcher_learn(w, length + 2);
     return v;
 }
 
