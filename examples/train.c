@@ -735,6 +735,7 @@ static void stage_line(run *r, int stage)
     one.count = 1;
     one.offsets = ends;
     must(wcoh_trainer_sync(r->trainer, &error), NULL, &error);
+    must(wcoh_trainer_mean(r->trainer, 1, &error), NULL, &error); /* as evaluations do */
     printf("stage %d step %lu", stage, (unsigned long)r->last.step);
     for (i = 0; i < all.count; i++) {
         size_t length = all.offsets[i + 1] - all.offsets[i];
@@ -745,6 +746,7 @@ static void stage_line(run *r, int stage)
         printf(" val %.4f %s", loss, r->text->named[i]);
     }
     putchar('\n');
+    must(wcoh_trainer_mean(r->trainer, 0, &error), NULL, &error);
     r->marked = seconds_now();
 }
 
