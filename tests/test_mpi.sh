@@ -103,7 +103,7 @@ test $? -ne 0 && test "$(sentences)" = 1
 check "processes with other texts are refused once" $?
 
 # One of them is killed: the job ends, with a sentence and the last checkpoint whole.
-timeout -k 5 120 mpirun -n 4 ./train_mpi $options --steps 1000000 --out killed.safetensors > out.txt 2> err.txt &
+timeout -k 5 120 mpirun -n 4 ./train_mpi $options --steps 1000000 --out "$work/killed.safetensors" > out.txt 2> err.txt &
 job=$!
 for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
     sleep 0.5
@@ -112,14 +112,14 @@ done
 victim=
 for process in /proc/[0-9]*; do
     tr '\0' ' ' 2> /dev/null < "$process/environ" | grep -q 'OMPI_COMM_WORLD_RANK=2 ' || continue
-    tr '\0' ' ' 2> /dev/null < "$process/cmdline" | grep -q 'killed.safetensors' && victim=${process#/proc/}
+    tr '\0' ' ' 2> /dev/null < "$process/cmdline" | grep -q "$work/killed" && victim=${process#/proc/}
 done
 if [ -n "$victim" ]; then
     kill -9 "$victim"
     wait $job
     test $? -ne 0
     check "a process that dies ends the job" $?
-    grep -q 'process is gone and the job ends; killed.safetensors holds step [1-9]\|signal 9' err.txt
+    grep -q 'process is gone and the job ends; .*/killed.safetensors holds step [1-9]\|signal 9' err.txt
     check "with a sentence" $?
     ranks 2 --data text.txt --resume killed.safetensors --finish 2 --sample 0 --threads 1
     check "and its last checkpoint goes on in 2 processes" $?
