@@ -59,6 +59,19 @@ function begin(M) {
   const right = M._mind_stat(3);
   for (let i = 300; i < 400; i++) sure(M._mind_play(i % 5 === 0 || i % 5 === 2 ? 1 : 0));
   figures.foreseen = M._mind_stat(3) - right;
+  /* Networks of other plans: what is drawn of them is finite, and their weights are weights. */
+  figures.plans = [['attention', 'dot', 'coherence'], ['attention', 'shared', 'coherence'], ['attention', 'frozen', 'coherence'],
+    ['block', 'sequential', 'parallel'], ['taps', '3', '0'], ['forgetting', 'on', 'auto'], ['ffn', 'gated_mlp', 'kerr'],
+    ['norm', 'rms', 'layer'], ['maestros', 'add', 'dual'], ['solver', 'none', 'exact']].filter(([name, value, usual]) => {
+    sure(set(0, name, value));
+    sure(M._page_start());
+    sure(M._page_run(1));
+    sure(M._page_listen(give(Buffer.from('twenty-one, thirty-two, '.repeat(4)))));
+    sure(set(0, name, usual));
+    const per = [heads * 5, heads, heads * room, heads * room, bands, bands, bands];
+    const total = view(3, layers * heads * room).reduce((sum, w) => sum + w, 0) / (layers * heads);
+    return Math.abs(total - 1) > 1e-5 || per.some((n, i) => !view(i, n * layers).every(Number.isFinite));
+  });
   console.log(JSON.stringify(figures));
 }
 

@@ -132,6 +132,7 @@ def run_core(folder, page, text, native_loss):
     check(f['goes'] == 1 and f['again'] == [60, f['loss']], 'its own file goes on where it was saved: %s' % f['again'])
     check(f['stays'] == [0, 60, f['loss']], 'a text that is opened later is for the loaded network: %s' % f['stays'])
     check('it was taken' != f['damaged'] and f['kept'] == f['loss'], 'a damaged file loses nothing')
+    check(f['plans'] == [], 'networks of other plans are looked into: %s' % f['plans'])
     check(f['foreseen'] >= 90, 'it foresees a pattern of five: %d of 100' % f['foreseen'])
     check(abs(eval_of(folder, out, text, int(f['cut'])) - f['loss']) < 1e-5, 'eval has the loss of the page')
 
