@@ -117,7 +117,7 @@ typedef struct server {
     /* options */
     const char *path, *name, *host, *keys_path, *template_path, *isa_name;
     long long port, slots, queue, body, timeout, longest, event, threads, tokens, tokens_most,
-        cache;
+        cache, prefill;
     choice unknown;
     wcoh_sample_desc sample;
     wcoh_crowd_desc crowd_desc;
@@ -139,7 +139,11 @@ typedef struct server {
     prefix secret; /* what prefix sums are made with */
     prefix *sums;  /* [sums_room] of each beginning of a prompt */
     size_t sums_room;
-    uint64_t step; /* steps so far */
+    wcoh_session *ear;        /* hears long prompts in blocks; NULL: none does */
+    reply *listener;          /* whose prompt that is, or NULL, */
+    int listening;            /* and his slot */
+    wcoh_memory_file carried; /* a state on its way between the two */
+    uint64_t step;            /* steps so far */
     double step_seconds;
     /* under the lock */
     pthread_mutex_t lock;
@@ -724,6 +728,7 @@ static void kept_put(server *s, reply *r, int slot)
 /* The reply is over, well or not: its place is free. Under the lock. */
 static void slot_free(server *s, int slot)
 {
+    if (s->listener == s->running[slot]) s->listener = NULL;
     s->running[slot] = NULL;
     s->busy--;
 }
@@ -974,6 +979,59 @@ static void reply_add_row(const server *s, reply *r, int id)
         r->mean[i] = (r->job->ask.last ? 0 : r->mean[i]) + (double)row[i];
 }
 
+/* The state of a member goes to the ear, or comes from it. */
+static wcoh_result ear_carry(server *s, int slot, int back, wcoh_error *error)
+{
+    wcoh_io io = wcoh_io_memory(&s->carried);
+    wcoh_result result;
+    s->carried.used = 0;
+    result =
+        back ? wcoh_session_save(s->ear, &io, error) : wcoh_crowd_save(s->crowd, slot, &io, error);
+    if (result < 0) return result;
+    return back ? wcoh_crowd_load(s->crowd, slot, &io, error)
+                : wcoh_session_load(s->ear, &io, error);
+}
+
+/* The next one who has a long prompt before him; 0 where there is none. */
+static int ear_choose(server *s, wcoh_error *error)
+{
+    int slot;
+    if (s->listener && !s->listener->finish) return 1;
+    s->listener = NULL;
+    for (slot = 0; slot < s->slots; slot++) {
+        reply *r = s->running[slot];
+        if (!r || r->finish || !r->tokens || r->mean || r->heard >= r->prompt) continue;
+        if (r->prompt - r->heard < 2 || (long long)(r->prompt - r->heard) < s->prefill) continue;
+        if (reply_follows(s, r)) continue;
+        if (r->heard == 0) wcoh_session_reset(s->ear);
+        else if (ear_carry(s, slot, 0, error) < 0) continue; /* he hears by steps */
+        s->listener = r;
+        s->listening = slot;
+        return 1;
+    }
+    return 0;
+}
+
+/* Hears one block of a long prompt; its last symbol is left for a step. */
+static void ear_hear(server *s)
+{
+    wcoh_error error;
+    reply *r;
+    size_t block, i;
+    if (!s->ear || !ear_choose(s, &error)) return;
+    r = s->listener;
+    block = r->prompt - r->heard - 1 < 64 ? r->prompt - r->heard - 1 : 64;
+    if (wcoh_session_prefill(s->ear, r->tokens + r->heard, block, &error) < 0) {
+        reply_fail(s, r, &error);
+        s->listener = NULL;
+        return;
+    }
+    for (i = 0; i < block; i++) r->sum = prefix_add(s, r->sum, r->tokens[r->heard++]);
+    if (r->heard + 1 < r->prompt) return;
+    s->listener = NULL;
+    if (ear_carry(s, s->listening, 1, &error) < 0) reply_fail(s, r, &error);
+}
+
 /* All members hear one symbol in one batch, and those who know their prompt say the next. Returns
    how many there were. */
 static int crowd_step(server *s)
@@ -982,11 +1040,12 @@ static int crowd_step(server *s)
     wcoh_result result;
     double began = seconds_now();
     int slot, count = 0, i;
+    ear_hear(s);
     for (slot = 0; slot < s->slots; slot++) {
         reply *r = s->running[slot];
         if (!r || r->finish || !r->tokens) continue;
         if (r->said == 0 && r->heard == r->prompt) reply_go_on(s, r, slot); /* all was kept */
-        if (r->finish || reply_follows(s, r)) continue;
+        if (r->finish || r == s->listener || reply_follows(s, r)) continue;
         s->ids[count] = slot;
         s->symbols[count++] = r->tokens[r->heard];
     }
@@ -1532,6 +1591,8 @@ static void server_options(server *s, int argc, char **argv)
         {"queue", OPTION_WHOLE, &s->queue, 0, 1000000, "replies that may wait for one of them"},
         {"cache", OPTION_WHOLE, &s->cache, 0, 1 << 20,
          "MiB of states that conversations go on from"},
+        {"prefill", OPTION_WHOLE, &s->prefill, 0, 1e9,
+         "hear prompts of so many new symbols in blocks, faster and exact to rounding; 0: never"},
         {"tokens", OPTION_WHOLE, &s->tokens, 0, 1e9, "symbols of a reply, unless it is told"},
         {"tokens_most", OPTION_WHOLE, &s->tokens_most, 0, 1e9, "the most that can be asked for"},
         {"body", OPTION_WHOLE, &s->body, 1, 1 << 30, "bytes of a request, at most"},
@@ -1718,6 +1779,22 @@ static void slots_open(server *s)
         fail(EXIT_FAILED, "no memory for %lld slots", s->slots);
 }
 
+/* A session of the crowd's kind that hears long prompts. */
+static void ear_open(server *s)
+{
+    wcoh_session_desc desc;
+    wcoh_error error;
+    if (!s->prefill) return;
+    memset(&desc, 0, sizeof desc);
+    desc.states = s->crowd_desc.states;
+    desc.gain = s->crowd_desc.gain;
+    desc.cpu = s->crowd_desc.cpu;
+    must(wcoh_session_create(&s->ear, s->model, &desc, &error), NULL, &error);
+    s->carried.capacity = wcoh_session_file_size(s->ear) + wcoh_crowd_file_size(s->crowd, 0);
+    s->carried.data = (unsigned char *)malloc(s->carried.capacity);
+    if (!s->carried.data) fail(EXIT_FAILED, "no memory for a state");
+}
+
 /* A seed that nobody can guess, where the system has such. */
 static void secrets_open(server *s)
 {
@@ -1772,6 +1849,8 @@ static void server_close(server *s, pthread_t thread)
     pthread_mutex_unlock(&s->lock);
     pthread_join(thread, NULL);
     MHD_stop_daemon(s->daemon);
+    wcoh_session_destroy(s->ear);
+    free(s->carried.data);
     wcoh_crowd_destroy(s->crowd);
     wcoh_model_destroy(s->model);
     free(s->running), free(s->views), free(s->ids), free(s->symbols), free(s->kept);
@@ -1827,6 +1906,7 @@ int main(int argc, char **argv)
     rules_open(&s);
     crowd_open(&s);
     slots_open(&s);
+    ear_open(&s);
     if (pthread_create(&thread, NULL, stepping, &s)) fail(EXIT_FAILED, "no thread for the steps");
     state_set(&s, SERVER_READY);
     printf("ready: %s, %lld slots and %lu kept states of %lu bytes\n", s.name, s.slots,

@@ -442,6 +442,30 @@ def test_cache():  # 6.1 case 9
         check("no cache", s.text(text) == s.text(text) and metrics_of(s)["wavecoh_kept_states"] == 0)
 
 
+def test_prefill():
+    text = ("the moon pulls the tide and the sand keeps the waves " * 8)[:400]
+    body = {"max_tokens": 3, "temperature": 0, "logprobs": 20}
+    with Server() as s, Server("--prefill", "70") as p:
+        for length in (64, 70, 71, 133, 134, 135, 330, 400):  # from nothing, and from what is kept
+            for fresh in (False, True):
+                steps = s.ask(TEXT, dict(body, prompt=text[:length]))[1]["choices"][0]["logprobs"]["top_logprobs"]
+                blocks = p.ask(TEXT, dict(body, prompt=text[:length], cache_prompt=not fresh))[1]["choices"][0]["logprobs"]["top_logprobs"]
+                worst = max(abs(a[k] - b[k]) for a, b in zip(steps, blocks) for k in a if k in b)
+                check("blocks of a prompt are its symbols", worst < 1e-4, (length, worst))
+        bodies = [{"prompt": text[i:], "max_tokens": 20, "temperature": 1, "seed": i, "cache_prompt": False, "n": 1 + i % 2} for i in range(10)]
+        alone = [p.ask(TEXT, b)[1]["choices"] for b in bodies]
+        together = [None] * len(bodies)
+        def one(i): together[i] = p.ask(TEXT, bodies[i])[1]["choices"]
+        threads = [threading.Thread(target=one, args=(i,)) for i in range(len(bodies))]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+        check("together as alone", together == alone)
+        raws = [busy(p, prompt=text * 50, cache_prompt=False, stream=False) for _ in range(3)]  # they leave while they are heard
+        time.sleep(0.3)
+        [raw.close() for raw in raws]
+        check("who leaves in the midst of a prompt leaves the ear to the next", p.text(text[5:], max_tokens=3) == s.text(text[5:], max_tokens=3))
+
+
 def metrics_of(s):
     connection = s.connect()
     connection.request("GET", "/metrics")
