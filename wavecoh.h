@@ -11735,6 +11735,32 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
 }
 
 #ifndef WAVECOH_NO_TRAINING
+/* For a block of keys: lifts, and in room->shift the depths of the queries behind it, from the last row
+   of the block on. */
+S_(inline)
+S_(v) S_(wave_slopes_base)(const wcohi_wave_room *room, int first, int end, S_(v) most)
+{
+    double from = room->depth[first + S_(W) - 1];
+    int q;
+    for (q = S_(W); q < end; q += S_(W))
+        S_(store)(room->shift + first + q, S_(wave_depths)(room->depth, first + q, from));
+    return S_(sub)(S_(wave_depths)(room->lift, first, from), most);
+}
+
+/* The same and its queries inside the block, where some keys are ahead. */
+S_(inline) S_(v) S_(wave_slopes_inside)(const wcohi_wave_room *room, int first, int q, S_(v) most)
+{
+    S_(v) depths = S_(wave_depths)(room->lift, first, room->depth[first + q]);
+    return S_(sub)(S_(wave_finite)(depths), most);
+}
+
+/* cos dS of a query, gathered by lanes */
+S_(inline) void S_(wave_slopes_along)(wcoh_real *along, S_(v) slope, S_(v) cosine, int first)
+{
+    S_(v) share = S_(mul)(slope, cosine);
+    S_(store)(along, first ? S_(add)(share, S_(load)(along)) : share);
+}
+
 /* Near backward of a block of keys, lanes over keys from `first`, all queries of the chunk from
    there on; product [q] holds dA = dout_q . v_k. With dS = A (dA - delta_q):
    dphi_q = -kappa sum_k sin dS, dpsi_k = kappa sum_q sin dS, dkappa = sum cos dS,
@@ -11755,23 +11781,15 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
     const wcoh_real *place = wave->place, *product = room->product;
     wcoh_real *torque = room->torque + (size_t)first * S_(W), *weight = room->weight;
     wcoh_real *along = room->along + (size_t)first * S_(W);
-    S_(v) sharp = S_(set)((wcoh_real)wave->gain), most = gain;
+    S_(v) sharp = S_(set)((wcoh_real)wave->gain), most = listens > 1 ? S_(zero)() : gain;
     int q, end = rows - first;
-    if (listens > 1) most = S_(zero)();
-    if (listens) { /* from the last row of the block on */
-        double from = room->depth[first + S_(W) - 1];
-        for (q = S_(W); q < end; q += S_(W))
-            S_(store)(room->shift + first + q, S_(wave_depths)(room->depth, first + q, from));
-        base = S_(sub)(S_(wave_depths)(room->lift, first, from), most);
-    }
+    if (listens) base = S_(wave_slopes_base)(room, first, end, most);
     for (q = 0; q < end; q++, torque += S_(W), weight += S_(W), product += S_(W)) {
         S_(v) c = S_(set)(qr[q]), d = S_(set)(qs[q]), w, slope, sine, cosine;
         cosine = S_(fma)(b, d, S_(mul)(a, c));
         sine = S_(fnma)(b, c, S_(mul)(a, d));
         w = S_(sub)(base, S_(set)(decline[q]));
-        if (listens && q < S_(W))
-            w = S_(sub)(S_(wave_finite)(S_(wave_depths)(room->lift, first, room->depth[first + q])),
-                        most);
+        if (listens && q < S_(W)) w = S_(wave_slopes_inside)(room, first, q, most);
         if (listens > 1) {
             sharp = S_(set)(room->gain[first + q]);
             gain = S_(mul)(S_(set)((wcoh_real)WCOHI_LOG2_E), sharp);
@@ -11786,14 +11804,8 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
         total = S_(add)(total, slope);
         moment = S_(fma)(slope, S_(set)(place[q]), moment);
         sine = S_(mul)(sine, slope);
-        if (listens > 1) {
-            slope = S_(mul)(slope, cosine);
-            S_(store)(along, first ? S_(add)(slope, S_(load)(along)) : slope);
-            along += S_(W);
-            turn = S_(fma)(sharp, sine, turn);
-        } else {
-            turn = S_(add)(turn, sine);
-        }
+        turn = listens > 1 ? S_(fma)(sharp, sine, turn) : S_(add)(turn, sine);
+        if (listens > 1) S_(wave_slopes_along)(along + (size_t)q * S_(W), slope, cosine, first);
         if (first) sine = S_(add)(sine, S_(load)(torque));
         S_(store)(torque, sine);
     }
