@@ -62,7 +62,7 @@ typedef struct chat_template {
     int stop_count;
 } chat_template;
 
-#define CHAT_PLAIN "{messages}{role}: {content}\n{reply}assistant: {stop}\nuser:"
+#define CHAT_PLAIN "{messages}{role}: {content}\n{reply}assistant: {stop}\nuser:{stop}\nsystem:"
 
 /* The mark in text [*size], or NULL; what stands before it is left in *size. */
 static const char *template_cut(const char *text, size_t *size, const char *mark)
