@@ -45,8 +45,8 @@
      1 surface    results, memory, settings, model, device, trainer, session, crowd, sampling,
                   tokenizers, files, coherence toolkit: all that users see
      2 ground     platform | clock, CPU and threads | files | reading a file of tensors |
-                  writing files | one vocabulary, six instruction sets | matrix products |
-                  kernels of rows
+                  writing files | tensors in and out, paths | matrix products |
+                  one vocabulary, six instruction sets | kernels of rows
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
                   backward: embed, norm, linear, gate, taps | maestro, per band, noise |
@@ -1141,12 +1141,26 @@ WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io,
    WCOH_E_FORMAT if it is not. */
 WCOH_API wcoh_result wcoh_model_save_note(const wcoh_model *model, const char *note,
                                           const wcoh_io *io, wcoh_error *error);
+/* The numbers of a file's matrices; vectors stay F32. */
+typedef enum wcoh_weights {
+    WCOH_WEIGHTS_F32,
+    WCOH_WEIGHTS_F16,  /* IEEE 754, 11 digits of two; refused (WCOH_E_NUMERIC) above 65504 */
+    WCOH_WEIGHTS_BF16, /* the upper half of a float, 8 digits */
+    WCOH_WEIGHTS_I8 /* -127 .. 127 times a scale a row: NAME.scale [rows] F32, the largest / 127 */
+} wcoh_weights;
+/* wcoh_model_save with smaller numbers, each the nearest to the model's. Such a file loads as any other;
+   its model holds what the file says, as floats. */
+WCOH_API wcoh_result wcoh_model_save_as(const wcoh_model *model, wcoh_weights weights,
+                                        const wcoh_io *io, wcoh_error *error);
+/* Bytes that it writes at most; 0 for another type. */
+WCOH_API size_t wcoh_model_size_as(const wcoh_model *model, wcoh_weights weights);
 /* Make the model that the file describes. `memory` may be NULL (libc). */
 WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
                                      const wcoh_memory *memory, wcoh_error *error);
 /* Read the tensors of a file into a model that the caller made; the file may lack our metadata,
    which are not looked at. Every tensor of the model must be there, frozen tables too, and none
-   besides (of a trainer's adam.*, muon.* and mean.* are passed over). F64, F16 and BF16 are converted. */
+   besides (of a trainer's adam.*, muon.* and mean.* are passed over). F64, F16 and BF16 are converted,
+   and I8 where there is a NAME.scale with a number for each row. */
 WCOH_API wcoh_result wcoh_model_read(wcoh_model *model, const wcoh_io *io, wcoh_error *error);
 /* Bytes that wcoh_model_save writes at most. */
 WCOH_API size_t wcoh_model_file_size(const wcoh_model *model);
@@ -3362,6 +3376,31 @@ static float wcohi_narrow(double x)
     return value;
 }
 
+/* The nearest half to a double, of two equally near the even one; below 2^-25 it is 0. */
+static uint32_t wcohi_half_bits(double x)
+{
+    uint32_t sign = x < 0 ? 0x8000u : 0;
+    int exponent;
+    double size = x < 0 ? -x : x, units;
+    if (size < ldexp(1, -25)) return sign;
+    frexp(size, &exponent); /* size < 2^exponent */
+    exponent = WCOHI_MAX(exponent - 11, -24);
+    units = ldexp(size, -exponent); /* of the last digit: at most 2048 */
+    units = floor(units) + (units - floor(units) > 0.5 ||
+                            (units - floor(units) >= 0.5 && fmod(floor(units), 2) > 0));
+    /* a mantissa that is carried over goes on in the exponent */
+    return sign | ((uint32_t)(exponent + 24) * 1024 + (uint32_t)units);
+}
+
+/* The same for a bfloat. */
+static uint32_t wcohi_bfloat_bits(double x)
+{
+    float narrow = wcohi_narrow(x);
+    uint32_t bits;
+    memcpy(&bits, &narrow, sizeof bits);
+    return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+}
+
 /* Number `index` of an array in memory. */
 static double wcohi_number_value(wcohi_number_type kind, const void *data, size_t index)
 {
@@ -4324,11 +4363,22 @@ WCOH_API wcoh_result wcoh_tensors_read(const wcoh_tensors *tensors, int index, u
 
 /* ---- writing a safetensors file -------------------------------------------------------------- */
 
+/* How the numbers of a tensor become those of its file. */
+typedef enum wcohi_packing {
+    WCOHI_PACKED_PLAIN, /* as they are */
+    WCOHI_PACKED_HALF,
+    WCOHI_PACKED_BFLOAT,
+    WCOHI_PACKED_BYTES, /* I8, rows of `columns` numbers, each row with its scale */
+    WCOHI_PACKED_SCALES /* the scales of those rows; data is the matrix */
+} wcohi_packing;
+
 /* One tensor in memory, to be written or to be read into. Every value must lie in minimum ..
    maximum (never infinite or NaN); `limit` says what that range is, for the sentence. */
 typedef struct wcohi_file_tensor {
-    char name[80];
+    char name[80]; /* "": nothing is to be written */
     wcohi_number_type kind;
+    wcohi_packing packing; /* of what is written */
+    size_t columns;
     int dims; /* 0..3 */
     size_t shape[3], count;
     void *data;
@@ -4465,13 +4515,69 @@ WCOHI_COLD void wcohi_put_note(wcohi_sink *sink, const char *key, const char *va
     wcohi_put_string(sink, value, size);
 }
 
+/* Row of wcohi_dtypes that the file has, and the bytes of a number there. */
+static int wcohi_tensor_type(const wcohi_file_tensor *tensor)
+{
+    static const char *const names[] = {"", "F16", "BF16", "I8", "F32"};
+    int i = 0;
+    if (tensor->packing == WCOHI_PACKED_PLAIN) return (int)tensor->kind;
+    while (strcmp(wcohi_dtypes[i].name, names[tensor->packing])) i++;
+    return i;
+}
+
+static size_t wcohi_tensor_width(const wcohi_file_tensor *tensor)
+{
+    return wcohi_dtypes[wcohi_tensor_type(tensor)].bits / 8u;
+}
+
+/* Of a row: its largest number over 127, as the file has it. */
+static float wcohi_row_scale(const wcohi_file_tensor *tensor, size_t row)
+{
+    double most = 0;
+    size_t i;
+    for (i = 0; i < tensor->columns; i++) {
+        double x = wcohi_number_value(tensor->kind, tensor->data, row * tensor->columns + i);
+        most = WCOHI_MAX(most, x < 0 ? -x : x);
+    }
+    return wcohi_narrow(most / 127);
+}
+
+/* Numbers of another form than in memory. */
+static void wcohi_put_packed(wcohi_sink *sink, const wcohi_file_tensor *tensor)
+{
+    size_t i, width = wcohi_tensor_width(tensor);
+    unsigned char bytes[8];
+    double scale = 0, x;
+    for (i = 0; i < tensor->count; i++) {
+        uint32_t bits;
+        float row;
+        if (tensor->packing == WCOHI_PACKED_SCALES) {
+            row = wcohi_row_scale(tensor, i);
+            memcpy(&bits, &row, sizeof bits);
+        } else {
+            x = wcohi_number_value(tensor->kind, tensor->data, i);
+            if (tensor->packing == WCOHI_PACKED_BYTES && i % tensor->columns == 0)
+                scale = (double)wcohi_row_scale(tensor, i / tensor->columns);
+            if (tensor->packing == WCOHI_PACKED_HALF) bits = wcohi_half_bits(x);
+            else if (tensor->packing == WCOHI_PACKED_BFLOAT) bits = wcohi_bfloat_bits(x);
+            else
+                bits = (uint32_t)(int32_t)(scale > 0
+                                               ? floor(WCOHI_CLAMP(x / scale, -127.0, 127.0) + 0.5)
+                                               : 0) &
+                       255u;
+        }
+        wcohi_put_le(bytes, bits, (int)width);
+        wcohi_put(sink, bytes, width);
+    }
+}
+
 static void wcohi_put_tensor_head(wcohi_sink *sink, const wcohi_file_tensor *tensor, uint64_t *at)
 {
     int i;
     wcohi_put(sink, ",", 1);
     wcohi_put_string(sink, tensor->name, strlen(tensor->name));
     wcohi_put_text(sink, ":{\"dtype\":\"");
-    wcohi_put_text(sink, wcohi_dtypes[tensor->kind].name);
+    wcohi_put_text(sink, wcohi_dtypes[wcohi_tensor_type(tensor)].name);
     wcohi_put_text(sink, "\",\"shape\":[");
     for (i = 0; i < tensor->dims; i++) {
         if (i) wcohi_put(sink, ",", 1);
@@ -4480,7 +4586,7 @@ static void wcohi_put_tensor_head(wcohi_sink *sink, const wcohi_file_tensor *ten
     wcohi_put_text(sink, "],\"data_offsets\":[");
     wcohi_put_u64(sink, *at);
     wcohi_put(sink, ",", 1);
-    *at += (uint64_t)tensor->count * wcohi_number_size(tensor->kind);
+    *at += (uint64_t)tensor->count * wcohi_tensor_width(tensor);
     wcohi_put_u64(sink, *at);
     wcohi_put_text(sink, "]}");
 }
@@ -4489,6 +4595,10 @@ static void wcohi_put_tensor_data(wcohi_sink *sink, const wcohi_file_tensor *ten
 {
     size_t i, size = wcohi_number_size(tensor->kind), k;
     const unsigned char *from = (const unsigned char *)tensor->data;
+    if (tensor->packing != WCOHI_PACKED_PLAIN) {
+        wcohi_put_packed(sink, tensor);
+        return;
+    }
     if (wcohi_little_endian() || size == 1) {
         wcohi_put(sink, from, tensor->count * size);
         return;
@@ -4510,7 +4620,7 @@ static void wcohi_put_tensors(wcohi_sink *sink, const wcohi_contents *contents, 
     for (width = 8; width > 0; width /= 2)
         for (i = 0; i < contents->count; i++) {
             contents->tensor(contents->object, i, &tensor);
-            if (wcohi_number_size(tensor.kind) != width) continue;
+            if (!*tensor.name || wcohi_tensor_width(&tensor) != width) continue;
             if (data) wcohi_put_tensor_data(sink, &tensor);
             else wcohi_put_tensor_head(sink, &tensor, &at);
         }
@@ -4546,7 +4656,7 @@ static size_t wcohi_contents_size(const wcohi_contents *contents)
     int i;
     for (i = 0; i < contents->count; i++) {
         contents->tensor(contents->object, i, &tensor);
-        bytes += (uint64_t)tensor.count * wcohi_number_size(tensor.kind);
+        if (*tensor.name) bytes += (uint64_t)tensor.count * wcohi_tensor_width(&tensor);
     }
     return bytes < WCOHI_SIZE_BAD ? (size_t)bytes : 0;
 }
@@ -4609,7 +4719,46 @@ WCOHI_COLD wcoh_result wcohi_writable(const wcoh_io *io, wcoh_error *error)
     return wcohi_fail(error, WCOH_E_ARGUMENT, "io needs write");
 }
 
+/* ======== 2 ground: tensors in and out, paths ================================================= */
+
 /* ---- reading a list of tensors, all or none -------------------------------------------------- */
+
+static int wcohi_is_i8(const wcohi_dtype *dtype) { return strcmp(dtype->name, "I8") == 0; }
+
+/* The scales of a tensor of bytes: floats, one for each row of its last dimension. */
+static wcoh_result wcohi_scales_find(const wcoh_tensors *t, const wcohi_file_tensor *tensor,
+                                     int *index, wcoh_error *error)
+{
+    char name[96];
+    const wcohi_dtype *dtype;
+    size_t columns = tensor->dims ? tensor->shape[tensor->dims - 1] : 1;
+    snprintf(name, sizeof name, "%s.scale", tensor->name);
+    *index = wcoh_tensors_find(t, name);
+    if (*index < 0)
+        return wcohi_fail(error, WCOH_E_MISMATCH, "%s: the file has I8 and no %s: one number a row",
+                          tensor->name, name);
+    dtype = &wcohi_dtypes[t->entries[*index].dtype];
+    if (dtype->number <= WCOHI_NUMBER_BFLOAT && columns > 0 &&
+        t->entries[*index].count == tensor->count / columns)
+        return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_MISMATCH, "%s: expected %llu floats, one a row", name,
+                      (unsigned long long)(columns ? tensor->count / columns : 0));
+}
+
+/* values [count], read from bytes, times the scales of their rows. */
+static wcoh_result wcohi_scales_apply(const wcoh_tensors *t, const wcohi_file_tensor *tensor,
+                                      wcoh_real *values, wcoh_error *error)
+{
+    size_t columns = tensor->shape[tensor->dims - 1], rows = tensor->count / columns, row, i;
+    wcoh_real scale;
+    int index;
+    wcoh_result result = wcohi_scales_find(t, tensor, &index, error);
+    for (row = 0; !result && row < rows; row++) {
+        result = wcohi_tensors_fetch(t, index, row, 1, WCOHI_OF_REAL, &scale, error);
+        for (i = 0; !result && i < columns; i++) values[row * columns + i] *= scale;
+    }
+    return result;
+}
 
 /* Entry `*index` of the file is what `tensor` expects. One number may have any shape of ones. */
 static wcoh_result wcohi_load_match(const wcoh_tensors *t, const wcohi_file_tensor *tensor,
@@ -4619,14 +4768,19 @@ static wcoh_result wcohi_load_match(const wcoh_tensors *t, const wcohi_file_tens
     const wcohi_dtype *dtype;
     char found[64] = "", expected[64] = "";
     size_t used = 0, used_expected = 0;
-    int i, same;
+    int i, same, scales;
+    wcoh_result result;
     *index = wcoh_tensors_find(t, tensor->name);
     if (*index < 0)
         return wcohi_fail(error, WCOH_E_MISMATCH, "%s is not in the file", tensor->name);
     wcoh_tensors_info(t, *index, &info, NULL);
     dtype = &wcohi_dtypes[t->entries[*index].dtype];
-    if (tensor->kind >= WCOHI_OF_U32 ? dtype != &wcohi_dtypes[tensor->kind]
-                                     : dtype->number > WCOHI_NUMBER_BFLOAT)
+    if (tensor->kind < WCOHI_OF_U32 && wcohi_is_i8(dtype)) {
+        result = wcohi_scales_find(t, tensor, &scales, error);
+        if (result) return result;
+        t->wanted[scales] = 1;
+    } else if (tensor->kind >= WCOHI_OF_U32 ? dtype != &wcohi_dtypes[tensor->kind]
+                                            : dtype->number > WCOHI_NUMBER_BFLOAT)
         return wcohi_fail(error, WCOH_E_MISMATCH,
                           "%s: expected numbers of type %s, the file has %s", tensor->name,
                           wcohi_dtypes[tensor->kind].name, info.dtype);
@@ -4682,10 +4836,14 @@ static wcoh_result wcohi_load_values(const wcoh_tensors *t, const wcohi_contents
         wcohi_file_tensor tensor;
         wcoh_result result;
         void *to;
+        int index;
         contents->tensor(contents->object, i, &tensor);
         to = stage ? stage + at : (unsigned char *)tensor.data;
-        result = wcohi_tensors_fetch(t, wcoh_tensors_find(t, tensor.name), 0, tensor.count,
-                                     tensor.kind, to, error);
+        index = wcoh_tensors_find(t, tensor.name);
+        result = wcohi_tensors_fetch(t, index, 0, tensor.count, tensor.kind, to, error);
+        if (!result && tensor.kind == WCOHI_OF_REAL &&
+            wcohi_is_i8(&wcohi_dtypes[t->entries[index].dtype]))
+            result = wcohi_scales_apply(t, &tensor, (wcoh_real *)to, error);
         if (!result) result = wcohi_tensor_check(&tensor, to, WCOH_E_FORMAT, error);
         if (result) return result;
         if (tensor.accept && !tensor.accept(to, contents->object, i))
@@ -19615,6 +19773,96 @@ WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io,
     return wcohi_save(io, &contents, error);
 }
 
+/* A model and how its matrices are written. */
+typedef struct wcohi_smaller {
+    const wcoh_model *model;
+    wcoh_weights weights;
+} wcohi_smaller;
+
+/* Of two for each parameter the second is its scales, where it has some. */
+WCOHI_COLD void wcohi_smaller_tensor(const void *object, int index, wcohi_file_tensor *tensor)
+{
+    static const wcohi_packing packings[] = {WCOHI_PACKED_PLAIN, WCOHI_PACKED_HALF,
+                                             WCOHI_PACKED_BFLOAT, WCOHI_PACKED_BYTES};
+    const wcohi_smaller *smaller = (const wcohi_smaller *)object;
+    int scales = smaller->weights == WCOH_WEIGHTS_I8 && index % 2;
+    size_t length;
+    if (smaller->weights == WCOH_WEIGHTS_I8) index /= 2;
+    wcohi_model_tensor(smaller->model, index, tensor);
+    if (tensor->dims < 2) {
+        if (scales) *tensor->name = 0;
+        return;
+    }
+    tensor->packing = packings[smaller->weights];
+    tensor->columns = tensor->shape[tensor->dims - 1];
+    if (smaller->weights == WCOH_WEIGHTS_F16) {
+        tensor->maximum = 65504;
+        tensor->minimum = -65504;
+        tensor->limit = "at most 65504 as F16";
+    }
+    if (!scales) return;
+    tensor->packing = WCOHI_PACKED_SCALES;
+    tensor->count /= tensor->columns;
+    tensor->dims = 1;
+    tensor->shape[0] = tensor->count;
+    length = strlen(tensor->name);
+    snprintf(tensor->name + length, sizeof tensor->name - length, ".scale");
+}
+
+WCOHI_COLD void wcohi_smaller_notes(const void *object, wcohi_sink *sink)
+{
+    wcohi_model_notes(((const wcohi_smaller *)object)->model, sink);
+}
+
+WCOHI_COLD wcohi_contents wcohi_smaller_contents(const wcohi_smaller *smaller)
+{
+    wcohi_contents contents = wcohi_model_contents(smaller->model);
+    contents.object = smaller;
+    contents.tensor = wcohi_smaller_tensor;
+    contents.notes = wcohi_smaller_notes;
+    if (smaller->weights == WCOH_WEIGHTS_I8) contents.count *= 2;
+    return contents;
+}
+
+static int wcohi_weights_known(wcoh_weights weights)
+{
+    return (int)weights >= 0 && weights <= WCOH_WEIGHTS_I8;
+}
+
+WCOHI_COLD wcoh_result wcohi_weights_check(const wcoh_model *model, wcoh_weights weights,
+                                           wcoh_error *error)
+{
+    if (!model) return wcohi_null("model", error);
+    if (wcohi_weights_known(weights)) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "weights is %d: allowed are 0 to %d", (int)weights,
+                      (int)WCOH_WEIGHTS_I8);
+}
+
+WCOH_API wcoh_result wcoh_model_save_as(const wcoh_model *model, wcoh_weights weights,
+                                        const wcoh_io *io, wcoh_error *error)
+{
+    wcohi_smaller smaller;
+    wcohi_contents contents;
+    wcoh_result result = wcohi_writable(io, error);
+    if (!result) result = wcohi_weights_check(model, weights, error);
+    if (result) return result;
+    smaller.model = model;
+    smaller.weights = weights;
+    contents = wcohi_smaller_contents(&smaller);
+    return wcohi_save(io, &contents, error);
+}
+
+WCOH_API size_t wcoh_model_size_as(const wcoh_model *model, wcoh_weights weights)
+{
+    wcohi_smaller smaller;
+    wcohi_contents contents;
+    if (!model || !wcohi_weights_known(weights)) return 0;
+    smaller.model = model;
+    smaller.weights = weights;
+    contents = wcohi_smaller_contents(&smaller);
+    return wcohi_contents_size(&contents);
+}
+
 /* A model and what the caller notes about it. */
 typedef struct wcohi_noted {
     const wcoh_model *model;
@@ -20245,6 +20493,14 @@ WCOH_API wcoh_result wcoh_model_save_note_file(const wcoh_model *model, const ch
     wcoh_result checked = wcohi_noted_check(model, note, error);
     if (checked) return checked;
     WCOHI_SAVE_FILE(wcoh_model_save_note(model, note, &io, error));
+}
+
+WCOH_API wcoh_result wcoh_model_save_as_file(const wcoh_model *model, wcoh_weights weights,
+                                             const char *path, wcoh_error *error)
+{
+    wcoh_result checked = wcohi_weights_check(model, weights, error);
+    if (checked) return checked;
+    WCOHI_SAVE_FILE(wcoh_model_save_as(model, weights, &io, error));
 }
 
 WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,

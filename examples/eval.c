@@ -19,10 +19,10 @@
 #include "common.h"
 
 typedef struct request {
-    const char *model, *device, *isa_name;
+    const char *model, *out, *device, *isa_name;
     const char **files;
     int file_count;
-    choice unknown;
+    choice unknown, dtype;
     long long from, to, threads;
     int stream;
     wcoh_eval_desc windows;
@@ -34,6 +34,10 @@ static void request_read(request *r, int argc, char **argv)
         {"from", OPTION_WHOLE, &r->from, 0, 9e15, "first byte of the text to score"},
         {"to", OPTION_WHOLE, &r->to, 0, 9e15, "byte after the last one; 0: the end"},
         {"stream", OPTION_FLAG, &r->stream, 0, 0, "score one unbroken stream through a session"},
+        {"out", OPTION_TEXT, &r->out, 0, 0,
+         "write the weights to that file, as --dtype says, and score them too"},
+        {"dtype", OPTION_CHOICE, &r->dtype, 0, 0,
+         "numbers of its matrices; i8: bytes, with a scale a row"},
         UNKNOWN_OPTION(&r->unknown),
         THREADS_OPTION(&r->threads),
         ISA_OPTION(&r->isa_name),
@@ -41,6 +45,7 @@ static void request_read(request *r, int argc, char **argv)
     };
     settings windows = settings_of("windows", WCOH_DESC_EVAL, &r->windows, NULL);
     command c;
+    int i;
     memset(&c, 0, sizeof c);
     c.usage = "MODEL TEXT [TEXT ..] [options]\nPrints the mean loss of texts, in nats a token.";
     c.options = options;
@@ -57,6 +62,9 @@ static void request_read(request *r, int argc, char **argv)
     if (c.word_count > 2 && (r->from || r->to))
         fail(EXIT_USAGE, "--%s is a place in one text, not in several", r->from ? "from" : "to");
     if (r->stream) options_only(&c, argc, argv, "seq batch", "windows (without --stream)");
+    for (i = 0; r->out && i < c.word_count; i++)
+        if (path_exists(r->out) && path_same(r->out, c.words[i]))
+            fail(EXIT_USAGE, "%s is to be read and cannot be written as well", c.words[i]);
     r->model = c.words[0];
     r->files = c.words + 1;
     r->file_count = c.word_count - 1;
@@ -128,6 +136,33 @@ static double score_windows(const request *r, wcoh_model *model, const wcoh_sequ
     return loss;
 }
 
+/* The mean loss in nats; *scored tokens. */
+static double score(const request *r, wcoh_model *model, const wcoh_sequences *s, size_t *scored)
+{
+    *scored = 0;
+    return r->stream ? score_streams(r, model, s, scored) : score_windows(r, model, s, scored);
+}
+
+/* Write the weights with smaller numbers, load them as everybody does, and tell what they lose. */
+static void write_smaller(const request *r, const wcoh_model *model, const wcoh_sequences *s,
+                          double loss)
+{
+    static const wcoh_weights types[] = {WCOH_WEIGHTS_F16, WCOH_WEIGHTS_BF16, WCOH_WEIGHTS_I8,
+                                         WCOH_WEIGHTS_F32};
+    wcoh_weights type = types[r->dtype.index];
+    wcoh_model *smaller = NULL;
+    wcoh_error error;
+    size_t scored;
+    double other;
+    must(wcoh_model_save_as_file(model, type, r->out, &error), NULL, &error);
+    must(wcoh_model_load_file(&smaller, r->out, NULL, &error), NULL, &error);
+    other = score(r, smaller, s, &scored);
+    printf("wrote %s bytes %lu of %lu loss %.6f difference %+.6f\n", r->out,
+           (unsigned long)wcoh_model_size_as(model, type),
+           (unsigned long)wcoh_model_file_size(model), other, other - loss);
+    wcoh_model_destroy(smaller);
+}
+
 int main(int argc, char **argv)
 {
     request r;
@@ -135,13 +170,14 @@ int main(int argc, char **argv)
     wcoh_error error;
     texts all;
     wcoh_sequences sequences;
-    size_t scored = 0;
+    size_t scored;
     double loss;
     int i;
     program_begin("eval");
     memset(&r, 0, sizeof r);
     memset(&all, 0, sizeof all);
     r.unknown.words = UNKNOWN_WORDS;
+    r.dtype.words = "f16 bf16 i8 f32";
     r.device = "cpu";
     r.isa_name = "auto";
     request_read(&r, argc, argv);
@@ -149,9 +185,9 @@ int main(int argc, char **argv)
     must(wcoh_model_load_file(&model, r.model, NULL, &error), NULL, &error);
     for (i = 0; i < r.file_count; i++) read_range(&r, model, r.files[i], &all);
     sequences = texts_sequences(&all);
-    loss = r.stream ? score_streams(&r, model, &sequences, &scored)
-                    : score_windows(&r, model, &sequences, &scored);
+    loss = score(&r, model, &sequences, &scored);
     printf("loss %.6f tokens %lu\n", loss, (unsigned long)scored);
+    if (r.out) write_smaller(&r, model, &sequences, loss);
     texts_free(&all);
     wcoh_model_destroy(model);
     device_close(r.windows.device);

@@ -259,6 +259,14 @@ succeeds "$sample" m.safetensors --tokens 40 --temperature 0
 cp out first
 succeeds "$sample" m.safetensors --tokens 40 --temperature 1 --top_k 1 --seed 9
 ok "top-k 1 is greedy" cmp -s first out
+for dtype in f16 bf16 i8; do
+    succeeds "$eval" m.safetensors text --out small.$dtype --dtype $dtype
+    ok "$dtype: what the smaller weights lose" has '^wrote small.* loss [0-9.]+ difference [+-]0\.0'
+    loss=$(sed -n 's/.* loss \([0-9.]*\) difference.*/\1/p' out)
+    succeeds "$eval" small.$dtype text
+    ok "$dtype: the file that was written has that loss" has "^loss $loss "
+done
+refuses 2 '^eval: text is to be read and cannot be written as well' "$eval" m.safetensors text --out text
 succeeds "$sample" m.safetensors --tokens 40 --best 1
 ok "the best of one beam is greedy" [ "$(sed '1s/^[0-9.]* //' out)" = "$(cat first)" ]
 succeeds "$sample" m.safetensors --tokens 5 --best 3 --prompt wave

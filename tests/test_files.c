@@ -2543,6 +2543,144 @@ static void an_invented_state_does_no_harm(void)
     }
 }
 
+/* ---- smaller numbers ------------------------------------------------------------------------- */
+
+/* Every half there is comes back from its value; numbers between two go to the nearer, of a tie to the
+   even one. */
+static void halves_are_the_nearest(void)
+{
+    uint32_t bits, wrong = 0;
+    for (bits = 0; bits < 0x7c00; bits++) {
+        double here = wcohi_bits_half(bits), next = wcohi_bits_half(bits + 1);
+        double middle = bits == 0x7bff ? 65520 - 1e-9 : (here + next) / 2;
+        wrong +=
+            wcohi_half_bits(here) != bits || wcohi_half_bits(-here) != (bits ? bits | 0x8000u : 0);
+        if (bits == 0x7bff) continue;
+        wrong += wcohi_half_bits(middle) != (bits % 2 ? bits + 1 : bits);
+        wrong += wcohi_half_bits(middle * (1 + 1e-12)) != bits + 1;
+        wrong += wcohi_half_bits(middle * (1 - 1e-12)) != bits;
+    }
+    CHECK_SAY(wrong == 0, "%lu", (unsigned long)wrong);
+    CHECK(wcohi_bfloat_bits(1.0) == 0x3f80 && wcohi_bfloat_bits(-2.5) == 0xc020);
+    CHECK(wcohi_bfloat_bits(1.00390625) == 0x3f80); /* 1 + 2^-8, a tie: to even */
+    CHECK(wcohi_bfloat_bits(1.01171875) == 0x3f82); /* 1 + 3 2^-8 */
+}
+
+/* The file loads; vectors are what they were, matrices within half a step of the type. */
+static void files_of_smaller_numbers_load(void)
+{
+    static const char *const networks[] = {
+        "vocab=5 bands=6 heads=2 layers=2 maestro=3",
+        "vocab=5 bands=6 heads=2 layers=2 attention=frozen head=tied groups=3 position=sinusoidal",
+        "vocab=5 bands=6 heads=2 layers=1 head=low_rank head_rank=3 per_band_first=on"};
+    static const double steps[] = {0, 1.0 / 2048, 1.0 / 256, 0};
+    int k, i, type;
+    size_t n, at;
+    for (k = 0; k < 3; k++)
+        for (type = 0; type < 4; type++) {
+            wcoh_model_desc desc = model_desc_of(networks[k]);
+            wcoh_model *model = model_of(&desc), *loaded = NULL;
+            wcoh_memory_file block;
+            wcoh_io io = io_of(&block, space, 0, sizeof space);
+            wcoh_param p, q;
+            randomise(model, 4);
+            CHECK_SAY(wcoh_model_save_as(model, (wcoh_weights)type, &io, &error) == WCOH_OK, "%s",
+                      error.text);
+            CHECK(block.used <= wcoh_model_size_as(model, (wcoh_weights)type));
+            CHECK(type != 0 || block.used <= wcoh_model_file_size(model));
+            CHECK_SAY(wcoh_model_load(&loaded, &io, NULL, &error) == WCOH_OK, "%s", error.text);
+            for (i = 0; loaded && i < wcoh_model_param_count(model); i++) {
+                double most = 0, allowed;
+                size_t columns;
+                wcoh_model_param(model, i, &p, NULL);
+                wcoh_model_param(loaded, i, &q, NULL);
+                if (p.dims < 2) {
+                    CHECK_SAY(memcmp(p.data, q.data, p.count * sizeof *p.data) == 0, "%s", p.name);
+                    continue;
+                }
+                columns = (size_t)p.shape[p.dims - 1];
+                for (n = 0; n < p.count; n++) {
+                    for (at = 0; n % columns == 0 && at < columns; at++)
+                        most = fmax(at ? most : 0, fabs((double)p.data[n + at]));
+                    allowed = type == 3 ? most / 254 * (1 + 1e-5)
+                                        : fabs((double)p.data[n]) * steps[type] + 6e-8 * (type > 0);
+                    if (!CHECK_SAY(fabs((double)p.data[n] - (double)q.data[n]) <= allowed,
+                                   "%s: number %d is %g, was %g", p.name, (int)n, (double)q.data[n],
+                                   (double)p.data[n]))
+                        break;
+                }
+            }
+            wcoh_model_destroy(model);
+            wcoh_model_destroy(loaded);
+        }
+}
+
+/* Smaller numbers that are the model's own come back to the bit: what was loaded, saved again. */
+static void smaller_numbers_stay_when_saved_again(void)
+{
+    int type;
+    for (type = 1; type < 3; type++) {
+        wcoh_model *model = small_model("vocab=5 bands=6 heads=2", 6), *one = NULL, *two = NULL;
+        wcoh_memory_file block;
+        wcoh_io io = io_of(&block, space, 0, sizeof space);
+        CHECK(wcoh_model_save_as(model, (wcoh_weights)type, &io, &error) == WCOH_OK);
+        CHECK(wcoh_model_load(&one, &io, NULL, &error) == WCOH_OK);
+        io = io_of(&block, space, 0, sizeof space);
+        CHECK(wcoh_model_save_as(one, (wcoh_weights)type, &io, &error) == WCOH_OK);
+        CHECK(wcoh_model_load(&two, &io, NULL, &error) == WCOH_OK);
+        CHECK(same_parameters(one, two));
+        wcoh_model_destroy(model);
+        wcoh_model_destroy(one);
+        wcoh_model_destroy(two);
+    }
+}
+
+static void bad_bytes_are_refused(void)
+{
+    static const struct {
+        const char *from, *to, *says;
+    } bad[] = {
+        {"\"head.weight.scale\"", "\"head.weight.scala\"",
+         "the file has I8 and no head.weight.scale"},
+        {"\"norm_f.bias\":{\"dtype\":\"F32\",\"shape\":[12]",
+         "\"norm_f.biax\":{\"dtype\":\"F32\",\"shape\":[12]", "norm_f.bias is not in the file"},
+        {"\"head.weight.scale\":{\"dtype\":\"F32\"", "\"head.weight.scale\":{\"dtype\":\"I32\"",
+         "head.weight.scale: expected 5 floats, one a row"},
+        {"\"head.weight\":{\"dtype\":\"I8\"", "\"head.weight\":{\"dtype\":\"U8\"",
+         "expected numbers of type F32, the file has U8"},
+    };
+    wcoh_model *model = small_model("vocab=5 bands=6 heads=2", 6), *loaded = NULL;
+    wcoh_param p;
+    size_t i;
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        wcoh_memory_file block;
+        wcoh_io io = io_of(&block, space, 0, sizeof space);
+        CHECK(wcoh_model_save_as(model, WCOH_WEIGHTS_I8, &io, &error) == WCOH_OK);
+        unseal(space, block.used);
+        edit(space, block.used, bad[i].from, bad[i].to);
+        CHECK(wcoh_model_load(&loaded, &io, NULL, &error) == WCOH_E_MISMATCH && !loaded);
+        CHECK_TEXT(error.text, bad[i].says);
+    }
+    {
+        wcoh_memory_file block;
+        wcoh_io io = io_of(&block, space, 0, sizeof space);
+        CHECK(wcoh_model_save_as(model, WCOH_WEIGHTS_I8, &io, &error) == WCOH_OK);
+        unseal(space, block.used);
+        set_number(space, block.used, "head.weight.scale", 2, ENDLESS);
+        CHECK(wcoh_model_load(&loaded, &io, NULL, &error) == WCOH_E_FORMAT && !loaded);
+        CHECK_TEXT(error.text, "head.weight: number 24 is");
+        CHECK(wcoh_model_save_as(model, (wcoh_weights)4, &io, &error) == WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, "weights is 4: allowed are 0 to 3");
+        CHECK(wcoh_model_size_as(model, (wcoh_weights)-1) == 0);
+        wcoh_model_param(model, wcoh_model_param_find(model, "head.weight"), &p, NULL);
+        p.data[3] = 70000;
+        io = io_of(&block, space, 0, sizeof space);
+        CHECK(wcoh_model_save_as(model, WCOH_WEIGHTS_F16, &io, &error) == WCOH_E_NUMERIC);
+        CHECK_TEXT(error.text, "head.weight: number 3 is 70000, it must be at most 65504 as F16");
+    }
+    wcoh_model_destroy(model);
+}
+
 int main(int count, char **arguments)
 {
 #ifdef TEST_PROCESSES
@@ -2616,6 +2754,10 @@ int main(int count, char **arguments)
     RUN(an_old_session_goes_on);
     RUN(a_session_file_ends_with_the_learned_positions);
     RUN(an_invented_state_does_no_harm);
+    RUN(halves_are_the_nearest);
+    RUN(files_of_smaller_numbers_load);
+    RUN(smaller_numbers_stay_when_saved_again);
+    RUN(bad_bytes_are_refused);
 #ifdef TEST_PROCESSES
     remove(folder);
 #endif

@@ -586,6 +586,9 @@ static void files_of_models_need_their_pointers(void)
     REFUSE(wcoh_model_save, NULL, &file);
     REFUSE(wcoh_model_save, model, NULL);
     REFUSE(wcoh_model_save, model, &unwritten);
+    REFUSE(wcoh_model_save_as, NULL, WCOH_WEIGHTS_I8, &file);
+    REFUSE(wcoh_model_save_as, model, WCOH_WEIGHTS_I8, NULL);
+    CHECK(CALL(wcoh_model_size_as, NULL, WCOH_WEIGHTS_I8) == 0);
     REFUSE(wcoh_model_save_note, NULL, "note", &file);
     REFUSE(wcoh_model_save_note, model, NULL, &file);
     REFUSE(wcoh_model_save_note, model, "note", NULL);
@@ -631,6 +634,8 @@ static void paths_need_their_pointers(void)
     REFUSE(wcoh_path_check, NULL);
     REFUSE(wcoh_model_save_file, NULL, path);
     REFUSE(wcoh_model_save_file, model, NULL);
+    REFUSE(wcoh_model_save_as_file, NULL, WCOH_WEIGHTS_I8, path);
+    REFUSE(wcoh_model_save_as_file, model, WCOH_WEIGHTS_I8, NULL);
     REFUSE(wcoh_model_save_note_file, NULL, "note", path);
     REFUSE(wcoh_model_save_note_file, model, NULL, path);
     REFUSE(wcoh_model_save_note_file, model, "note", NULL);

@@ -90,6 +90,9 @@ int main(int count, char **a)
     if (count > 2 && strcmp(a[1], "make") == 0) {
         model = make(1);
         if (!model || wcoh_model_save_file(model, a[2], &error) < 0) return fail();
+    } else if (count > 3 && strcmp(a[1], "smaller") == 0) {
+        model = make(1);
+        if (!model || wcoh_model_save_as_file(model, (wcoh_weights)atoi(a[3]), a[2], &error) < 0) return fail();
     } else if (count > 2 && strcmp(a[1], "load") == 0) {
         if (wcoh_model_load_file(&model, a[2], NULL, &error) < 0) return fail();
     } else if (count > 2 && strcmp(a[1], "read") == 0) {
@@ -210,6 +213,48 @@ def halves(values):
     return b"".join(struct.pack("<e", v) for v in struct.unpack("<%df" % (len(values) // 4), values))
 
 
+def floats(values):
+    return struct.unpack("<%df" % (len(values) // 4), values)
+
+
+def smaller_files(tensors):
+    """What Python makes of smaller numbers is what the library loads of them."""
+    file = path("s.safetensors")
+    for number, dtype in enumerate(("F32", "F16", "BF16", "I8")):
+        tool("smaller", file, str(number))
+        stored, _, _ = read_file(file)
+        loaded = tool("load", file)
+        check(isinstance(loaded, dict), "%s loads: %s" % (dtype, loaded if isinstance(loaded, str) else ""))
+        wrong = []
+        for name, (_, shape, original) in tensors.items():
+            kind, there, values = stored[name]
+            rows = len(original) // 4 // shape[-1]
+            if len(shape) < 2 or dtype == "F32":
+                ok = (kind, there, values) == ("F32", shape, original) and loaded[name][1] == original
+            elif dtype == "F16":
+                ok = (kind, there, values) == ("F16", shape, halves(original))
+                ok = ok and loaded[name][1] == struct.pack("<%df" % (len(values) // 2),
+                                                           *struct.unpack("<%de" % (len(values) // 2), values))
+            elif dtype == "BF16":
+                words = struct.unpack("<%dI" % (len(original) // 4), original)
+                nearest = [w + 0x7fff + (w >> 16 & 1) >> 16 for w in words]
+                ok = kind == "BF16" and values == struct.pack("<%dH" % len(words), *nearest)
+                ok = ok and loaded[name][1] == struct.pack("<%dI" % len(words), *[n << 16 for n in nearest])
+            else:
+                scales = floats(stored[name + ".scale"][2])
+                whole = struct.unpack("<%db" % len(values), values)
+                ok = kind == "I8" and there == shape and stored[name + ".scale"][:2] == ("F32", [rows])
+                for row in range(rows):
+                    part = slice(row * shape[-1], (row + 1) * shape[-1])
+                    most = max(abs(v) for v in floats(original)[part])
+                    ok = ok and abs(scales[row] - most / 127) <= 1e-7 * most
+                    ok = ok and loaded[name][1][4 * part.start:4 * part.stop] == struct.pack(
+                        "<%df" % shape[-1], *[q * scales[row] for q in whole[part]])
+            if not ok:
+                wrong.append(name)
+        check(not wrong, "%s: %s" % (dtype, " ".join(wrong)))
+
+
 def build():
     with open(path("tool.c"), "w") as source:
         source.write(TOOL)
@@ -309,6 +354,7 @@ def package(tensors, metadata):
 
 if build():
     found, notes = model_files()
+    smaller_files(found)
     if "--model" not in sys.argv:
         trainer_files()
     package(found, notes)
