@@ -27,7 +27,7 @@
 
 enum {
     HEARD = 1000,     /* bytes of a line */
-    REPLAY = 1 << 16, /* tokens in the ring */
+    REPLAY = 1 << 18, /* tokens in the ring */
     EAGER = 2000,     /* lines with a step each; later every fourth has one */
     BINS = 300,       /* of surprises, a tenth of a bit each */
     USUAL = 2000      /* lines after which a surprise weighs 1/e in the quantiles */
@@ -84,7 +84,6 @@ static watcher *watcher_open(double margin, double quiet, uint64_t seed)
     model.bands = 24, model.layers = 2, model.heads = 4, model.maestro = 8, model.seed = seed;
     training.batch = 8, training.seq = 64, training.steps = -1, training.seed = seed;
     training.lr = RATE, training.warmup = 20, training.replay = REPLAY;
-    training.half_life = REPLAY / 4;
     training.cpu.threads = 1;
     must(wcoh_model_create(&w->model, &model, &error), NULL, &error);
     must(wcoh_trainer_create(&w->trainer, w->model, &training, &error), NULL, &error);
