@@ -54,7 +54,9 @@
                   coherence attention, pairs of rows | coherence attention, states |
                   coherence attention, a layer | dot attention | logits and loss, the optimiser |
                   the sets, the CPU device
-     4 model      settings | tokenizers | the walk: desc -> parameters and plan |
+     4 model      settings | Unicode | patterns | subwords | subwords, read |
+                  subwords, learnt |
+                  tokenizers | the walk: desc -> parameters and plan |
                   initial values and the object
      5 running    engine | evaluation | sessions and crowds, sampling | continuations |
                   files of models and sessions
@@ -75,6 +77,7 @@
      WAVECOH_FILE                   name by which this file includes itself, in quotes: only for a
                                     renamed file, and a compiler without __FILE_NAME__ (GCC < 12)
      WAVECOH_NO_TOOLKIT             no coherence toolkit (floor 7)
+     WAVECOH_NO_SUBWORDS            no subword tokenizers, no tables of Unicode (80 KB)
      WAVECOH_NO_TRAINING            no trainer (floor 6), no gradients, no optimiser: what a shipped
                                     game needs stays. Models and trainers' checkpoints load, sessions
                                     listen, sample and are saved, texts are scored
@@ -97,7 +100,7 @@
    INPUT     Files, tokens, text and settings may be hostile; they are checked before use.
    LIMITS    At most 2^24 symbols, 65,536 bands; batch x seq below 2^28.
    DOES NOT  quantise, shard a model over machines (data parallelism: all_reduce_bucket and
-             examples/train_mpi.c), import other architectures, or split text into subwords.
+             examples/train_mpi.c), or import other architectures.
 
    FOR THOSE WHO CHANGE IT
 
@@ -129,7 +132,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 132 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 135 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -1037,22 +1040,27 @@ WCOH_API int wcoh_crowd_ends_with(const wcoh_crowd *crowd, int id, const uint32_
 /* ---- tokenizers ------------------------------------------------------------------------------ */
 
 typedef enum wcoh_tokenizer_kind {
-    WCOH_TOKENIZER_BYTES,      /* token = byte, 256 symbols */
-    WCOH_TOKENIZER_CHARS,      /* the distinct characters of a text, in the order of code points */
-    WCOH_TOKENIZER_CHARS_BYTES /* those, and 256 bytes behind them: no text is refused */
+    WCOH_TOKENIZER_BYTES,       /* token = byte, 256 symbols */
+    WCOH_TOKENIZER_CHARS,       /* the distinct characters of a text, in the order of code points */
+    WCOH_TOKENIZER_CHARS_BYTES, /* those, and 256 bytes behind them: no text is refused */
+    WCOH_TOKENIZER_SUBWORDS     /* byte-pair encoding: learnt from a text, or read from a file */
 } wcoh_tokenizer_kind;
 
 /* All zero is bytes. wcoh_fields(WCOH_DESC_TOKENIZER). */
 typedef struct wcoh_tokenizer_desc {
     int start; /* 1: one symbol more, the last: what every sequence begins with. No text has it */
     wcoh_tokenizer_kind kind;
+    int vocab; /* SUBWORDS: tokens to learn, 256 bytes among them, the start not */
     wcoh_memory memory;
 } wcoh_tokenizer_desc;
 
 /* Make a tokenizer; `text` [size] gives the alphabet where the kind has one. For CHARS it must be
-   UTF-8 and not empty; for CHARS_BYTES bytes that are no UTF-8 are passed over.
+   UTF-8 and not empty; for CHARS_BYTES bytes that are no UTF-8 are passed over. SUBWORDS are learnt
+   from it (GPT-2's words over bytes; the merges are those of the `tokenizers` package's trainer), in
+   time and temporary memory linear in the text: about 60 bytes a letter of its distinct words.
    Errors: WCOH_E_FORMAT (names the byte of the first malformed sequence), WCOH_E_DATA (no text),
-   WCOH_E_MEMORY, WCOH_E_ARGUMENT. Untrusted input: yes. */
+   WCOH_E_MEMORY, WCOH_E_ARGUMENT, WCOH_E_UNSUPPORTED (a build without subwords). Untrusted input:
+   yes. */
 WCOH_API wcoh_result wcoh_tokenizer_create(wcoh_tokenizer **tokenizer,
                                            const wcoh_tokenizer_desc *desc, const char *text,
                                            size_t size, wcoh_error *error);
@@ -1062,6 +1070,18 @@ WCOH_API wcoh_result wcoh_tokenizer_create_bytes(wcoh_tokenizer **tokenizer,
 WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, const char *text,
                                                  size_t size, const wcoh_memory *memory,
                                                  wcoh_error *error);
+/* Subwords from a file tokenizer.json of the `tokenizers` package, its text [size]: byte-pair encoding
+   over bytes (GPT-2, Llama 3, Qwen) or characters with bytes to fall back on (Llama 2), added tokens,
+   normalizers NFC, Prepend, Replace; pre_tokenizers ByteLevel, Split, Digits, Metaspace; their
+   decoders. Tokens are those of encode(text, add_special_tokens=False); the token before a text that
+   a template names is wcoh_tokenizer_start. Errors: WCOH_E_UNSUPPORTED names what of the file is not
+   known, WCOH_E_FORMAT, WCOH_E_MEMORY. Untrusted input: yes. */
+WCOH_API wcoh_result wcoh_tokenizer_create_json(wcoh_tokenizer **tokenizer, const char *json,
+                                                size_t size, const wcoh_memory *memory,
+                                                wcoh_error *error);
+/* Subwords as such a file, *size bytes and a zero; NULL for other kinds. Lives as long as the
+   tokenizer. */
+WCOH_API const char *wcoh_tokenizer_json(const wcoh_tokenizer *tokenizer, size_t *size);
 WCOH_API void wcoh_tokenizer_destroy(wcoh_tokenizer *tokenizer); /* NULL is allowed */
 WCOH_API wcoh_tokenizer_kind wcoh_tokenizer_get_kind(const wcoh_tokenizer *tokenizer);
 WCOH_API int wcoh_tokenizer_vocab(const wcoh_tokenizer *tokenizer);
@@ -1075,24 +1095,32 @@ WCOH_API int wcoh_tokenizer_start(const wcoh_tokenizer *tokenizer);
    those before the fault. Errors: WCOH_E_TOKEN for a character outside the alphabet (names it and
    its byte), WCOH_E_FORMAT for malformed UTF-8, WCOH_E_MEMORY if capacity was too small. Where the
    tokenizer has bytes neither of the first two comes: what is no character of the alphabet, valid
-   UTF-8 or not, is spelled in bytes, and decoding gives any text back. */
+   UTF-8 or not, is spelled in bytes, and decoding gives any text back. Subwords take temporary blocks
+   from the alloc hook of the tokenizer (or of its model; libc where there is none): some 30 bytes a
+   letter of the longest word, and the text once more where it is normalised. */
 WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, const char *text,
                                            size_t size, uint32_t *tokens, size_t capacity,
                                            size_t *count, wcoh_error *error);
-/* The bytes of one token into bytes [room], not terminated; returns their number, 0 for the start
-   symbol and outside the vocabulary. Where that is more than `room` nothing is written (bytes may be
+/* The bytes of one token into bytes [room], not terminated; returns their number, 0 outside the
+   vocabulary and for the start symbol (but subwords' control tokens have a text). Where that is more than `room` nothing is written (bytes may be
    NULL with room 0 to measure). Bytes of one character may come in several tokens: a wcoh_decoder
    shows text as it comes. */
 WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char *bytes,
                                    size_t room);
 /* Bytes of the longest token: with that much room every one fits. */
 WCOH_API int wcoh_tokenizer_longest(const wcoh_tokenizer *tokenizer);
+/* The token that is spelled text [size], subwords' control tokens among them ("<|im_end|>"); -1: there
+   is none. */
+WCOH_API int wcoh_tokenizer_find(const wcoh_tokenizer *tokenizer, const char *text, size_t size);
+/* 1 for a control token of subwords, and for the start symbol: it is no text. */
+WCOH_API int wcoh_tokenizer_special(const wcoh_tokenizer *tokenizer, uint32_t token);
 
 /* Tokens to text as they come. All zero is the start of a text. */
 typedef struct wcoh_decoder {
     char held[4]; /* [count] bytes of a character that is not whole yet */
     int count;
     int begun; /* 1: not the first token of its text */
+    int plain; /* yours: 1 leaves control tokens out */
 } wcoh_decoder;
 
 /* What may be shown now that `token` has come, into text [room]; returns its bytes. It is always
@@ -1898,6 +1926,17 @@ static void wcohi_allocation_give(const wcohi_allocation *block)
     }
 }
 
+/* The hooks that made an object, for blocks that are given back before the call returns. */
+static wcoh_memory wcohi_temporary(const wcoh_memory *memory)
+{
+    wcoh_memory hooks;
+    memset(&hooks, 0, sizeof hooks);
+    if (memory) hooks = *memory;
+    hooks.block = NULL;
+    hooks.block_size = 0;
+    return hooks;
+}
+
 /* ---- random numbers -------------------------------------------------------------------------- */
 
 WCOH_API wcoh_rng wcoh_rng_seed(uint64_t seed)
@@ -2177,11 +2216,12 @@ typedef struct wcohi_json {
     char *text; /* [size] and a zero byte */
     size_t size, at;
     wcoh_error *error;
+    const char *name; /* "header": what sentences call it */
 } wcohi_json;
 
 static wcoh_result wcohi_json_fail(const wcohi_json *json, const char *what)
 {
-    return wcohi_fail(json->error, WCOH_E_FORMAT, "header, byte %llu: %s",
+    return wcohi_fail(json->error, WCOH_E_FORMAT, "%s, byte %llu: %s", json->name,
                       (unsigned long long)json->at, what);
 }
 
@@ -3831,7 +3871,7 @@ static wcoh_result wcohi_safetensors_entry(wcohi_json *json, wcoh_tensors *t, in
 
 WCOHI_COLD wcoh_result wcohi_safetensors_parse(wcoh_tensors *t, wcoh_error *error)
 {
-    wcohi_json json = {t->text, (size_t)t->header_size, 0, error};
+    wcohi_json json = {t->text, (size_t)t->header_size, 0, error, "header"};
     int metadata = 0;
     wcoh_result result = wcohi_json_expect(&json, '{');
     if (result) return result;
@@ -4010,7 +4050,7 @@ static wcoh_result wcohi_npy_dict(wcohi_json *text, wcohi_entry *entry)
 
 WCOHI_COLD wcoh_result wcohi_npy_parse(wcoh_tensors *t, wcoh_error *error)
 {
-    wcohi_json text = {t->text, (size_t)t->header_size, 0, error};
+    wcohi_json text = {t->text, (size_t)t->header_size, 0, error, "header"};
     wcohi_entry *entry = t->entries;
     wcoh_result result;
     memset(entry, 0, sizeof *entry);
@@ -15665,8 +15705,10 @@ static const wcoh_field wcohi_eval_fields[] = {
 };
 
 static const wcoh_field wcohi_tokenizer_fields[] = {
-    WCOHI_CHOICE(wcoh_tokenizer_desc, kind, "bytes chars chars+bytes", "what a symbol is"),
-    WCOHI_INT(wcoh_tokenizer_desc, start, 0, 1, 1, 0, "1: a symbol that every sequence begins with"),
+    WCOHI_CHOICE(wcoh_tokenizer_desc, kind, "bytes chars chars+bytes subwords", "what a symbol is"),
+    WCOHI_INT(wcoh_tokenizer_desc, vocab, 4096, 256, 1 << 20, 0, "subwords: tokens to learn"),
+    WCOHI_INT(wcoh_tokenizer_desc, start, 0, 1, 1, 0,
+              "1: a symbol that every sequence begins with"),
 };
 
 #ifndef WAVECOH_NO_TOOLKIT
@@ -16279,18 +16321,3751 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     return desc;
 }
 
+/* ======== 4 model: Unicode ==================================================================== */
+
+#ifndef WAVECOH_NO_SUBWORDS
+
+/* Classes of code points: general categories, as far as patterns of tokenizers ask for them. SPACE
+   are the controls that are white space, OTHER all else of C; SIGN the symbols that are letters to
+   \w. */
+typedef enum wcohi_class {
+    WCOHI_CLASS_OTHER,
+    WCOHI_CLASS_SPACE,
+    WCOHI_CLASS_Z,
+    WCOHI_CLASS_LU,
+    WCOHI_CLASS_LL,
+    WCOHI_CLASS_LT,
+    WCOHI_CLASS_LM,
+    WCOHI_CLASS_LO,
+    WCOHI_CLASS_M,
+    WCOHI_CLASS_ND,
+    WCOHI_CLASS_NL,
+    WCOHI_CLASS_NO,
+    WCOHI_CLASS_P,
+    WCOHI_CLASS_PC,
+    WCOHI_CLASS_S,
+    WCOHI_CLASS_SIGN
+} wcohi_class;
+#define WCOHI_CLASSES_WHITE (1u << WCOHI_CLASS_SPACE | 1u << WCOHI_CLASS_Z)
+#define WCOHI_CLASSES_WORD 0xa7f8u /* L M Nd Nl Pc and SIGN */
+
+/* tools/gen_unicode.py writes from here */
+/* clang-format off */
+/* Unicode 16.0.0: first point of a run << 4 | wcohi_class */
+static const uint32_t wcohi_unicode_runs[3599] = {
+    0x0, 0x91, 0xe0, 0x202, 0x21c, 0x24e, 0x25c, 0x2be, 0x2cc, 0x309, 0x3ac, 0x3ce, 0x3fc, 0x413,
+    0x5bc, 0x5ee, 0x5fd, 0x60e, 0x614, 0x7bc, 0x7ce, 0x7dc, 0x7ee, 0x7f0, 0x851, 0x860, 0xa02,
+    0xa1c, 0xa2e, 0xa7c, 0xa8e, 0xaa7, 0xabc, 0xace, 0xad0, 0xaee, 0xb2b, 0xb4e, 0xb54, 0xb6c,
+    0xb8e, 0xb9b, 0xba7, 0xbbc, 0xbcb, 0xbfc, 0xc03, 0xd7e, 0xd83, 0xdf4, 0xf7e, 0xf84, 0x1003,
+    0x1014, 0x1023, 0x1034, 0x1043, 0x1054, 0x1063, 0x1074, 0x1083, 0x1094, 0x10a3, 0x10b4, 0x10c3,
+    0x10d4, 0x10e3, 0x10f4, 0x1103, 0x1114, 0x1123, 0x1134, 0x1143, 0x1154, 0x1163, 0x1174, 0x1183,
+    0x1194, 0x11a3, 0x11b4, 0x11c3, 0x11d4, 0x11e3, 0x11f4, 0x1203, 0x1214, 0x1223, 0x1234, 0x1243,
+    0x1254, 0x1263, 0x1274, 0x1283, 0x1294, 0x12a3, 0x12b4, 0x12c3, 0x12d4, 0x12e3, 0x12f4, 0x1303,
+    0x1314, 0x1323, 0x1334, 0x1343, 0x1354, 0x1363, 0x1374, 0x1393, 0x13a4, 0x13b3, 0x13c4, 0x13d3,
+    0x13e4, 0x13f3, 0x1404, 0x1413, 0x1424, 0x1433, 0x1444, 0x1453, 0x1464, 0x1473, 0x1484, 0x14a3,
+    0x14b4, 0x14c3, 0x14d4, 0x14e3, 0x14f4, 0x1503, 0x1514, 0x1523, 0x1534, 0x1543, 0x1554, 0x1563,
+    0x1574, 0x1583, 0x1594, 0x15a3, 0x15b4, 0x15c3, 0x15d4, 0x15e3, 0x15f4, 0x1603, 0x1614, 0x1623,
+    0x1634, 0x1643, 0x1654, 0x1663, 0x1674, 0x1683, 0x1694, 0x16a3, 0x16b4, 0x16c3, 0x16d4, 0x16e3,
+    0x16f4, 0x1703, 0x1714, 0x1723, 0x1734, 0x1743, 0x1754, 0x1763, 0x1774, 0x1783, 0x17a4, 0x17b3,
+    0x17c4, 0x17d3, 0x17e4, 0x1813, 0x1834, 0x1843, 0x1854, 0x1863, 0x1884, 0x1893, 0x18c4, 0x18e3,
+    0x1924, 0x1933, 0x1954, 0x1963, 0x1994, 0x19c3, 0x19e4, 0x19f3, 0x1a14, 0x1a23, 0x1a34, 0x1a43,
+    0x1a54, 0x1a63, 0x1a84, 0x1a93, 0x1aa4, 0x1ac3, 0x1ad4, 0x1ae3, 0x1b04, 0x1b13, 0x1b44, 0x1b53,
+    0x1b64, 0x1b73, 0x1b94, 0x1bb7, 0x1bc3, 0x1bd4, 0x1c07, 0x1c43, 0x1c55, 0x1c64, 0x1c73, 0x1c85,
+    0x1c94, 0x1ca3, 0x1cb5, 0x1cc4, 0x1cd3, 0x1ce4, 0x1cf3, 0x1d04, 0x1d13, 0x1d24, 0x1d33, 0x1d44,
+    0x1d53, 0x1d64, 0x1d73, 0x1d84, 0x1d93, 0x1da4, 0x1db3, 0x1dc4, 0x1de3, 0x1df4, 0x1e03, 0x1e14,
+    0x1e23, 0x1e34, 0x1e43, 0x1e54, 0x1e63, 0x1e74, 0x1e83, 0x1e94, 0x1ea3, 0x1eb4, 0x1ec3, 0x1ed4,
+    0x1ee3, 0x1ef4, 0x1f13, 0x1f25, 0x1f34, 0x1f43, 0x1f54, 0x1f63, 0x1f94, 0x1fa3, 0x1fb4, 0x1fc3,
+    0x1fd4, 0x1fe3, 0x1ff4, 0x2003, 0x2014, 0x2023, 0x2034, 0x2043, 0x2054, 0x2063, 0x2074, 0x2083,
+    0x2094, 0x20a3, 0x20b4, 0x20c3, 0x20d4, 0x20e3, 0x20f4, 0x2103, 0x2114, 0x2123, 0x2134, 0x2143,
+    0x2154, 0x2163, 0x2174, 0x2183, 0x2194, 0x21a3, 0x21b4, 0x21c3, 0x21d4, 0x21e3, 0x21f4, 0x2203,
+    0x2214, 0x2223, 0x2234, 0x2243, 0x2254, 0x2263, 0x2274, 0x2283, 0x2294, 0x22a3, 0x22b4, 0x22c3,
+    0x22d4, 0x22e3, 0x22f4, 0x2303, 0x2314, 0x2323, 0x2334, 0x23a3, 0x23c4, 0x23d3, 0x23f4, 0x2413,
+    0x2424, 0x2433, 0x2474, 0x2483, 0x2494, 0x24a3, 0x24b4, 0x24c3, 0x24d4, 0x24e3, 0x24f4, 0x2947,
+    0x2954, 0x2b06, 0x2c2e, 0x2c66, 0x2d2e, 0x2e06, 0x2e5e, 0x2ec6, 0x2ede, 0x2ee6, 0x2efe, 0x3008,
+    0x3703, 0x3714, 0x3723, 0x3734, 0x3746, 0x375e, 0x3763, 0x3774, 0x3780, 0x37a6, 0x37b4, 0x37ec,
+    0x37f3, 0x3800, 0x384e, 0x3863, 0x387c, 0x3883, 0x38b0, 0x38c3, 0x38d0, 0x38e3, 0x3904, 0x3913,
+    0x3a20, 0x3a33, 0x3ac4, 0x3cf3, 0x3d04, 0x3d23, 0x3d54, 0x3d83, 0x3d94, 0x3da3, 0x3db4, 0x3dc3,
+    0x3dd4, 0x3de3, 0x3df4, 0x3e03, 0x3e14, 0x3e23, 0x3e34, 0x3e43, 0x3e54, 0x3e63, 0x3e74, 0x3e83,
+    0x3e94, 0x3ea3, 0x3eb4, 0x3ec3, 0x3ed4, 0x3ee3, 0x3ef4, 0x3f43, 0x3f54, 0x3f6e, 0x3f73, 0x3f84,
+    0x3f93, 0x3fb4, 0x3fd3, 0x4304, 0x4603, 0x4614, 0x4623, 0x4634, 0x4643, 0x4654, 0x4663, 0x4674,
+    0x4683, 0x4694, 0x46a3, 0x46b4, 0x46c3, 0x46d4, 0x46e3, 0x46f4, 0x4703, 0x4714, 0x4723, 0x4734,
+    0x4743, 0x4754, 0x4763, 0x4774, 0x4783, 0x4794, 0x47a3, 0x47b4, 0x47c3, 0x47d4, 0x47e3, 0x47f4,
+    0x4803, 0x4814, 0x482e, 0x4838, 0x48a3, 0x48b4, 0x48c3, 0x48d4, 0x48e3, 0x48f4, 0x4903, 0x4914,
+    0x4923, 0x4934, 0x4943, 0x4954, 0x4963, 0x4974, 0x4983, 0x4994, 0x49a3, 0x49b4, 0x49c3, 0x49d4,
+    0x49e3, 0x49f4, 0x4a03, 0x4a14, 0x4a23, 0x4a34, 0x4a43, 0x4a54, 0x4a63, 0x4a74, 0x4a83, 0x4a94,
+    0x4aa3, 0x4ab4, 0x4ac3, 0x4ad4, 0x4ae3, 0x4af4, 0x4b03, 0x4b14, 0x4b23, 0x4b34, 0x4b43, 0x4b54,
+    0x4b63, 0x4b74, 0x4b83, 0x4b94, 0x4ba3, 0x4bb4, 0x4bc3, 0x4bd4, 0x4be3, 0x4bf4, 0x4c03, 0x4c24,
+    0x4c33, 0x4c44, 0x4c53, 0x4c64, 0x4c73, 0x4c84, 0x4c93, 0x4ca4, 0x4cb3, 0x4cc4, 0x4cd3, 0x4ce4,
+    0x4d03, 0x4d14, 0x4d23, 0x4d34, 0x4d43, 0x4d54, 0x4d63, 0x4d74, 0x4d83, 0x4d94, 0x4da3, 0x4db4,
+    0x4dc3, 0x4dd4, 0x4de3, 0x4df4, 0x4e03, 0x4e14, 0x4e23, 0x4e34, 0x4e43, 0x4e54, 0x4e63, 0x4e74,
+    0x4e83, 0x4e94, 0x4ea3, 0x4eb4, 0x4ec3, 0x4ed4, 0x4ee3, 0x4ef4, 0x4f03, 0x4f14, 0x4f23, 0x4f34,
+    0x4f43, 0x4f54, 0x4f63, 0x4f74, 0x4f83, 0x4f94, 0x4fa3, 0x4fb4, 0x4fc3, 0x4fd4, 0x4fe3, 0x4ff4,
+    0x5003, 0x5014, 0x5023, 0x5034, 0x5043, 0x5054, 0x5063, 0x5074, 0x5083, 0x5094, 0x50a3, 0x50b4,
+    0x50c3, 0x50d4, 0x50e3, 0x50f4, 0x5103, 0x5114, 0x5123, 0x5134, 0x5143, 0x5154, 0x5163, 0x5174,
+    0x5183, 0x5194, 0x51a3, 0x51b4, 0x51c3, 0x51d4, 0x51e3, 0x51f4, 0x5203, 0x5214, 0x5223, 0x5234,
+    0x5243, 0x5254, 0x5263, 0x5274, 0x5283, 0x5294, 0x52a3, 0x52b4, 0x52c3, 0x52d4, 0x52e3, 0x52f4,
+    0x5300, 0x5313, 0x5570, 0x5596, 0x55ac, 0x5604, 0x589c, 0x58b0, 0x58de, 0x5900, 0x5918, 0x5bec,
+    0x5bf8, 0x5c0c, 0x5c18, 0x5c3c, 0x5c48, 0x5c6c, 0x5c78, 0x5c80, 0x5d07, 0x5eb0, 0x5ef7, 0x5f3c,
+    0x5f50, 0x606e, 0x609c, 0x60be, 0x60cc, 0x60ee, 0x6108, 0x61bc, 0x61c0, 0x61dc, 0x6207, 0x6406,
+    0x6417, 0x64b8, 0x6609, 0x66ac, 0x66e7, 0x6708, 0x6717, 0x6d4c, 0x6d57, 0x6d68, 0x6dd0, 0x6dee,
+    0x6df8, 0x6e56, 0x6e78, 0x6e9e, 0x6ea8, 0x6ee7, 0x6f09, 0x6fa7, 0x6fde, 0x6ff7, 0x700c, 0x70e0,
+    0x7107, 0x7118, 0x7127, 0x7308, 0x74b0, 0x74d7, 0x7a68, 0x7b17, 0x7b20, 0x7c09, 0x7ca7, 0x7eb8,
+    0x7f46, 0x7f6e, 0x7f7c, 0x7fa6, 0x7fb0, 0x7fd8, 0x7fee, 0x8007, 0x8168, 0x81a6, 0x81b8, 0x8246,
+    0x8258, 0x8286, 0x8298, 0x82e0, 0x830c, 0x83f0, 0x8407, 0x8598, 0x85c0, 0x85ec, 0x85f0, 0x8607,
+    0x86b0, 0x8707, 0x888e, 0x8897, 0x88f0, 0x8978, 0x8a07, 0x8c96, 0x8ca8, 0x8e20, 0x8e38, 0x9047,
+    0x93a8, 0x93d7, 0x93e8, 0x9507, 0x9518, 0x9587, 0x9628, 0x964c, 0x9669, 0x970c, 0x9716, 0x9727,
+    0x9818, 0x9840, 0x9857, 0x98d0, 0x98f7, 0x9910, 0x9937, 0x9a90, 0x9aa7, 0x9b10, 0x9b27, 0x9b30,
+    0x9b67, 0x9ba0, 0x9bc8, 0x9bd7, 0x9be8, 0x9c50, 0x9c78, 0x9c90, 0x9cb8, 0x9ce7, 0x9cf0, 0x9d78,
+    0x9d80, 0x9dc7, 0x9de0, 0x9df7, 0x9e28, 0x9e40, 0x9e69, 0x9f07, 0x9f2e, 0x9f4b, 0x9fae, 0x9fc7,
+    0x9fdc, 0x9fe8, 0x9ff0, 0xa018, 0xa040, 0xa057, 0xa0b0, 0xa0f7, 0xa110, 0xa137, 0xa290, 0xa2a7,
+    0xa310, 0xa327, 0xa340, 0xa357, 0xa370, 0xa387, 0xa3a0, 0xa3c8, 0xa3d0, 0xa3e8, 0xa430, 0xa478,
+    0xa490, 0xa4b8, 0xa4e0, 0xa518, 0xa520, 0xa597, 0xa5d0, 0xa5e7, 0xa5f0, 0xa669, 0xa708, 0xa727,
+    0xa758, 0xa76c, 0xa770, 0xa818, 0xa840, 0xa857, 0xa8e0, 0xa8f7, 0xa920, 0xa937, 0xaa90, 0xaaa7,
+    0xab10, 0xab27, 0xab40, 0xab57, 0xaba0, 0xabc8, 0xabd7, 0xabe8, 0xac60, 0xac78, 0xaca0, 0xacb8,
+    0xace0, 0xad07, 0xad10, 0xae07, 0xae28, 0xae40, 0xae69, 0xaf0c, 0xaf1e, 0xaf20, 0xaf97, 0xafa8,
+    0xb000, 0xb018, 0xb040, 0xb057, 0xb0d0, 0xb0f7, 0xb110, 0xb137, 0xb290, 0xb2a7, 0xb310, 0xb327,
+    0xb340, 0xb357, 0xb3a0, 0xb3c8, 0xb3d7, 0xb3e8, 0xb450, 0xb478, 0xb490, 0xb4b8, 0xb4e0, 0xb558,
+    0xb580, 0xb5c7, 0xb5e0, 0xb5f7, 0xb628, 0xb640, 0xb669, 0xb70e, 0xb717, 0xb72b, 0xb780, 0xb828,
+    0xb837, 0xb840, 0xb857, 0xb8b0, 0xb8e7, 0xb910, 0xb927, 0xb960, 0xb997, 0xb9b0, 0xb9c7, 0xb9d0,
+    0xb9e7, 0xba00, 0xba37, 0xba50, 0xba87, 0xbab0, 0xbae7, 0xbba0, 0xbbe8, 0xbc30, 0xbc68, 0xbc90,
+    0xbca8, 0xbce0, 0xbd07, 0xbd10, 0xbd78, 0xbd80, 0xbe69, 0xbf0b, 0xbf3e, 0xbfb0, 0xc008, 0xc057,
+    0xc0d0, 0xc0e7, 0xc110, 0xc127, 0xc290, 0xc2a7, 0xc3a0, 0xc3c8, 0xc3d7, 0xc3e8, 0xc450, 0xc468,
+    0xc490, 0xc4a8, 0xc4e0, 0xc558, 0xc570, 0xc587, 0xc5b0, 0xc5d7, 0xc5e0, 0xc607, 0xc628, 0xc640,
+    0xc669, 0xc700, 0xc77c, 0xc78b, 0xc7fe, 0xc807, 0xc818, 0xc84c, 0xc857, 0xc8d0, 0xc8e7, 0xc910,
+    0xc927, 0xca90, 0xcaa7, 0xcb40, 0xcb57, 0xcba0, 0xcbc8, 0xcbd7, 0xcbe8, 0xcc50, 0xcc68, 0xcc90,
+    0xcca8, 0xcce0, 0xcd58, 0xcd70, 0xcdd7, 0xcdf0, 0xce07, 0xce28, 0xce40, 0xce69, 0xcf00, 0xcf17,
+    0xcf38, 0xcf40, 0xd008, 0xd047, 0xd0d0, 0xd0e7, 0xd110, 0xd127, 0xd3b8, 0xd3d7, 0xd3e8, 0xd450,
+    0xd468, 0xd490, 0xd4a8, 0xd4e7, 0xd4fe, 0xd500, 0xd547, 0xd578, 0xd58b, 0xd5f7, 0xd628, 0xd640,
+    0xd669, 0xd70b, 0xd79e, 0xd7a7, 0xd800, 0xd818, 0xd840, 0xd857, 0xd970, 0xd9a7, 0xdb20, 0xdb37,
+    0xdbc0, 0xdbd7, 0xdbe0, 0xdc07, 0xdc70, 0xdca8, 0xdcb0, 0xdcf8, 0xdd50, 0xdd68, 0xdd70, 0xdd88,
+    0xde00, 0xde69, 0xdf00, 0xdf28, 0xdf4c, 0xdf50, 0xe017, 0xe318, 0xe327, 0xe348, 0xe3b0, 0xe3fe,
+    0xe407, 0xe466, 0xe478, 0xe4fc, 0xe509, 0xe5ac, 0xe5c0, 0xe817, 0xe830, 0xe847, 0xe850, 0xe867,
+    0xe8b0, 0xe8c7, 0xea40, 0xea57, 0xea60, 0xea77, 0xeb18, 0xeb27, 0xeb48, 0xebd7, 0xebe0, 0xec07,
+    0xec50, 0xec66, 0xec70, 0xec88, 0xecf0, 0xed09, 0xeda0, 0xedc7, 0xee00, 0xf007, 0xf01e, 0xf04c,
+    0xf13e, 0xf14c, 0xf15e, 0xf188, 0xf1ae, 0xf209, 0xf2ab, 0xf34e, 0xf358, 0xf36e, 0xf378, 0xf38e,
+    0xf398, 0xf3ac, 0xf3e8, 0xf407, 0xf480, 0xf497, 0xf6d0, 0xf718, 0xf85c, 0xf868, 0xf887, 0xf8d8,
+    0xf980, 0xf998, 0xfbd0, 0xfbee, 0xfc68, 0xfc7e, 0xfcd0, 0xfcee, 0xfd0c, 0xfd5e, 0xfd9c, 0xfdb0,
+    0x10007, 0x102b8, 0x103f7, 0x10409, 0x104ac, 0x10507, 0x10568, 0x105a7, 0x105e8, 0x10617,
+    0x10628, 0x10657, 0x10678, 0x106e7, 0x10718, 0x10757, 0x10828, 0x108e7, 0x108f8, 0x10909,
+    0x109a8, 0x109ee, 0x10a03, 0x10c60, 0x10c73, 0x10c80, 0x10cd3, 0x10ce0, 0x10d04, 0x10fbc,
+    0x10fc6, 0x10fd4, 0x11007, 0x12490, 0x124a7, 0x124e0, 0x12507, 0x12570, 0x12587, 0x12590,
+    0x125a7, 0x125e0, 0x12607, 0x12890, 0x128a7, 0x128e0, 0x12907, 0x12b10, 0x12b27, 0x12b60,
+    0x12b87, 0x12bf0, 0x12c07, 0x12c10, 0x12c27, 0x12c60, 0x12c87, 0x12d70, 0x12d87, 0x13110,
+    0x13127, 0x13160, 0x13187, 0x135b0, 0x135d8, 0x1360c, 0x1369b, 0x137d0, 0x13807, 0x1390e,
+    0x139a0, 0x13a03, 0x13f60, 0x13f84, 0x13fe0, 0x1400c, 0x14017, 0x166de, 0x166ec, 0x166f7,
+    0x16802, 0x16817, 0x169bc, 0x169d0, 0x16a07, 0x16ebc, 0x16eea, 0x16f17, 0x16f90, 0x17007,
+    0x17128, 0x17160, 0x171f7, 0x17328, 0x1735c, 0x17370, 0x17407, 0x17528, 0x17540, 0x17607,
+    0x176d0, 0x176e7, 0x17710, 0x17728, 0x17740, 0x17807, 0x17b48, 0x17d4c, 0x17d76, 0x17d8c,
+    0x17dbe, 0x17dc7, 0x17dd8, 0x17de0, 0x17e09, 0x17ea0, 0x17f0b, 0x17fa0, 0x1800c, 0x180b8,
+    0x180e0, 0x180f8, 0x18109, 0x181a0, 0x18207, 0x18436, 0x18447, 0x18790, 0x18807, 0x18858,
+    0x18877, 0x18a98, 0x18aa7, 0x18ab0, 0x18b07, 0x18f60, 0x19007, 0x191f0, 0x19208, 0x192c0,
+    0x19308, 0x193c0, 0x1940e, 0x19410, 0x1944c, 0x19469, 0x19507, 0x196e0, 0x19707, 0x19750,
+    0x19807, 0x19ac0, 0x19b07, 0x19ca0, 0x19d09, 0x19dab, 0x19db0, 0x19dee, 0x1a007, 0x1a178,
+    0x1a1c0, 0x1a1ec, 0x1a207, 0x1a558, 0x1a5f0, 0x1a608, 0x1a7d0, 0x1a7f8, 0x1a809, 0x1a8a0,
+    0x1a909, 0x1a9a0, 0x1aa0c, 0x1aa76, 0x1aa8c, 0x1aae0, 0x1ab08, 0x1acf0, 0x1b008, 0x1b057,
+    0x1b348, 0x1b457, 0x1b4d0, 0x1b4ec, 0x1b509, 0x1b5ac, 0x1b61e, 0x1b6b8, 0x1b74e, 0x1b7dc,
+    0x1b808, 0x1b837, 0x1ba18, 0x1bae7, 0x1bb09, 0x1bba7, 0x1be68, 0x1bf40, 0x1bfcc, 0x1c007,
+    0x1c248, 0x1c380, 0x1c3bc, 0x1c409, 0x1c4a0, 0x1c4d7, 0x1c509, 0x1c5a7, 0x1c786, 0x1c7ec,
+    0x1c804, 0x1c893, 0x1c8a4, 0x1c8b0, 0x1c903, 0x1cbb0, 0x1cbd3, 0x1cc0c, 0x1cc80, 0x1cd08,
+    0x1cd3c, 0x1cd48, 0x1ce97, 0x1ced8, 0x1cee7, 0x1cf48, 0x1cf57, 0x1cf78, 0x1cfa7, 0x1cfb0,
+    0x1d004, 0x1d2c6, 0x1d6b4, 0x1d786, 0x1d794, 0x1d9b6, 0x1dc08, 0x1e003, 0x1e014, 0x1e023,
+    0x1e034, 0x1e043, 0x1e054, 0x1e063, 0x1e074, 0x1e083, 0x1e094, 0x1e0a3, 0x1e0b4, 0x1e0c3,
+    0x1e0d4, 0x1e0e3, 0x1e0f4, 0x1e103, 0x1e114, 0x1e123, 0x1e134, 0x1e143, 0x1e154, 0x1e163,
+    0x1e174, 0x1e183, 0x1e194, 0x1e1a3, 0x1e1b4, 0x1e1c3, 0x1e1d4, 0x1e1e3, 0x1e1f4, 0x1e203,
+    0x1e214, 0x1e223, 0x1e234, 0x1e243, 0x1e254, 0x1e263, 0x1e274, 0x1e283, 0x1e294, 0x1e2a3,
+    0x1e2b4, 0x1e2c3, 0x1e2d4, 0x1e2e3, 0x1e2f4, 0x1e303, 0x1e314, 0x1e323, 0x1e334, 0x1e343,
+    0x1e354, 0x1e363, 0x1e374, 0x1e383, 0x1e394, 0x1e3a3, 0x1e3b4, 0x1e3c3, 0x1e3d4, 0x1e3e3,
+    0x1e3f4, 0x1e403, 0x1e414, 0x1e423, 0x1e434, 0x1e443, 0x1e454, 0x1e463, 0x1e474, 0x1e483,
+    0x1e494, 0x1e4a3, 0x1e4b4, 0x1e4c3, 0x1e4d4, 0x1e4e3, 0x1e4f4, 0x1e503, 0x1e514, 0x1e523,
+    0x1e534, 0x1e543, 0x1e554, 0x1e563, 0x1e574, 0x1e583, 0x1e594, 0x1e5a3, 0x1e5b4, 0x1e5c3,
+    0x1e5d4, 0x1e5e3, 0x1e5f4, 0x1e603, 0x1e614, 0x1e623, 0x1e634, 0x1e643, 0x1e654, 0x1e663,
+    0x1e674, 0x1e683, 0x1e694, 0x1e6a3, 0x1e6b4, 0x1e6c3, 0x1e6d4, 0x1e6e3, 0x1e6f4, 0x1e703,
+    0x1e714, 0x1e723, 0x1e734, 0x1e743, 0x1e754, 0x1e763, 0x1e774, 0x1e783, 0x1e794, 0x1e7a3,
+    0x1e7b4, 0x1e7c3, 0x1e7d4, 0x1e7e3, 0x1e7f4, 0x1e803, 0x1e814, 0x1e823, 0x1e834, 0x1e843,
+    0x1e854, 0x1e863, 0x1e874, 0x1e883, 0x1e894, 0x1e8a3, 0x1e8b4, 0x1e8c3, 0x1e8d4, 0x1e8e3,
+    0x1e8f4, 0x1e903, 0x1e914, 0x1e923, 0x1e934, 0x1e943, 0x1e954, 0x1e9e3, 0x1e9f4, 0x1ea03,
+    0x1ea14, 0x1ea23, 0x1ea34, 0x1ea43, 0x1ea54, 0x1ea63, 0x1ea74, 0x1ea83, 0x1ea94, 0x1eaa3,
+    0x1eab4, 0x1eac3, 0x1ead4, 0x1eae3, 0x1eaf4, 0x1eb03, 0x1eb14, 0x1eb23, 0x1eb34, 0x1eb43,
+    0x1eb54, 0x1eb63, 0x1eb74, 0x1eb83, 0x1eb94, 0x1eba3, 0x1ebb4, 0x1ebc3, 0x1ebd4, 0x1ebe3,
+    0x1ebf4, 0x1ec03, 0x1ec14, 0x1ec23, 0x1ec34, 0x1ec43, 0x1ec54, 0x1ec63, 0x1ec74, 0x1ec83,
+    0x1ec94, 0x1eca3, 0x1ecb4, 0x1ecc3, 0x1ecd4, 0x1ece3, 0x1ecf4, 0x1ed03, 0x1ed14, 0x1ed23,
+    0x1ed34, 0x1ed43, 0x1ed54, 0x1ed63, 0x1ed74, 0x1ed83, 0x1ed94, 0x1eda3, 0x1edb4, 0x1edc3,
+    0x1edd4, 0x1ede3, 0x1edf4, 0x1ee03, 0x1ee14, 0x1ee23, 0x1ee34, 0x1ee43, 0x1ee54, 0x1ee63,
+    0x1ee74, 0x1ee83, 0x1ee94, 0x1eea3, 0x1eeb4, 0x1eec3, 0x1eed4, 0x1eee3, 0x1eef4, 0x1ef03,
+    0x1ef14, 0x1ef23, 0x1ef34, 0x1ef43, 0x1ef54, 0x1ef63, 0x1ef74, 0x1ef83, 0x1ef94, 0x1efa3,
+    0x1efb4, 0x1efc3, 0x1efd4, 0x1efe3, 0x1eff4, 0x1f083, 0x1f104, 0x1f160, 0x1f183, 0x1f1e0,
+    0x1f204, 0x1f283, 0x1f304, 0x1f383, 0x1f404, 0x1f460, 0x1f483, 0x1f4e0, 0x1f504, 0x1f580,
+    0x1f593, 0x1f5a0, 0x1f5b3, 0x1f5c0, 0x1f5d3, 0x1f5e0, 0x1f5f3, 0x1f604, 0x1f683, 0x1f704,
+    0x1f7e0, 0x1f804, 0x1f885, 0x1f904, 0x1f985, 0x1fa04, 0x1fa85, 0x1fb04, 0x1fb50, 0x1fb64,
+    0x1fb83, 0x1fbc5, 0x1fbde, 0x1fbe4, 0x1fbfe, 0x1fc24, 0x1fc50, 0x1fc64, 0x1fc83, 0x1fcc5,
+    0x1fcde, 0x1fd04, 0x1fd40, 0x1fd64, 0x1fd83, 0x1fdc0, 0x1fdde, 0x1fe04, 0x1fe83, 0x1fede,
+    0x1ff00, 0x1ff24, 0x1ff50, 0x1ff64, 0x1ff83, 0x1ffc5, 0x1ffde, 0x1fff0, 0x20002, 0x200b0,
+    0x2010c, 0x20282, 0x202a0, 0x202f2, 0x2030c, 0x203fd, 0x2041c, 0x2044e, 0x2045c, 0x2052e,
+    0x2053c, 0x2054d, 0x2055c, 0x205f2, 0x20600, 0x2070b, 0x20716, 0x20720, 0x2074b, 0x207ae,
+    0x207dc, 0x207f6, 0x2080b, 0x208ae, 0x208dc, 0x208f0, 0x20906, 0x209d0, 0x20a0e, 0x20c10,
+    0x20d08, 0x20f10, 0x2100e, 0x21023, 0x2103e, 0x21073, 0x2108e, 0x210a4, 0x210b3, 0x210e4,
+    0x21103, 0x21134, 0x2114e, 0x21153, 0x2116e, 0x21193, 0x211ee, 0x21243, 0x2125e, 0x21263,
+    0x2127e, 0x21283, 0x2129e, 0x212a3, 0x212ee, 0x212f4, 0x21303, 0x21344, 0x21357, 0x21394,
+    0x213ae, 0x213c4, 0x213e3, 0x2140e, 0x21453, 0x21464, 0x214ae, 0x214e4, 0x214fe, 0x2150b,
+    0x2160a, 0x21833, 0x21844, 0x2185a, 0x2189b, 0x218ae, 0x218c0, 0x2190e, 0x2308c, 0x230ce,
+    0x2329c, 0x232be, 0x242a0, 0x2440e, 0x244b0, 0x2460b, 0x249ce, 0x24b6f, 0x24eab, 0x2500e,
+    0x2768c, 0x2776b, 0x2794e, 0x27c5c, 0x27c7e, 0x27e6c, 0x27f0e, 0x2983c, 0x2999e, 0x29d8c,
+    0x29dce, 0x29fcc, 0x29fee, 0x2b740, 0x2b76e, 0x2b960, 0x2b97e, 0x2c003, 0x2c304, 0x2c603,
+    0x2c614, 0x2c623, 0x2c654, 0x2c673, 0x2c684, 0x2c693, 0x2c6a4, 0x2c6b3, 0x2c6c4, 0x2c6d3,
+    0x2c714, 0x2c723, 0x2c734, 0x2c753, 0x2c764, 0x2c7c6, 0x2c7e3, 0x2c814, 0x2c823, 0x2c834,
+    0x2c843, 0x2c854, 0x2c863, 0x2c874, 0x2c883, 0x2c894, 0x2c8a3, 0x2c8b4, 0x2c8c3, 0x2c8d4,
+    0x2c8e3, 0x2c8f4, 0x2c903, 0x2c914, 0x2c923, 0x2c934, 0x2c943, 0x2c954, 0x2c963, 0x2c974,
+    0x2c983, 0x2c994, 0x2c9a3, 0x2c9b4, 0x2c9c3, 0x2c9d4, 0x2c9e3, 0x2c9f4, 0x2ca03, 0x2ca14,
+    0x2ca23, 0x2ca34, 0x2ca43, 0x2ca54, 0x2ca63, 0x2ca74, 0x2ca83, 0x2ca94, 0x2caa3, 0x2cab4,
+    0x2cac3, 0x2cad4, 0x2cae3, 0x2caf4, 0x2cb03, 0x2cb14, 0x2cb23, 0x2cb34, 0x2cb43, 0x2cb54,
+    0x2cb63, 0x2cb74, 0x2cb83, 0x2cb94, 0x2cba3, 0x2cbb4, 0x2cbc3, 0x2cbd4, 0x2cbe3, 0x2cbf4,
+    0x2cc03, 0x2cc14, 0x2cc23, 0x2cc34, 0x2cc43, 0x2cc54, 0x2cc63, 0x2cc74, 0x2cc83, 0x2cc94,
+    0x2cca3, 0x2ccb4, 0x2ccc3, 0x2ccd4, 0x2cce3, 0x2ccf4, 0x2cd03, 0x2cd14, 0x2cd23, 0x2cd34,
+    0x2cd43, 0x2cd54, 0x2cd63, 0x2cd74, 0x2cd83, 0x2cd94, 0x2cda3, 0x2cdb4, 0x2cdc3, 0x2cdd4,
+    0x2cde3, 0x2cdf4, 0x2ce03, 0x2ce14, 0x2ce23, 0x2ce34, 0x2ce5e, 0x2ceb3, 0x2cec4, 0x2ced3,
+    0x2cee4, 0x2cef8, 0x2cf23, 0x2cf34, 0x2cf40, 0x2cf9c, 0x2cfdb, 0x2cfec, 0x2d004, 0x2d260,
+    0x2d274, 0x2d280, 0x2d2d4, 0x2d2e0, 0x2d307, 0x2d680, 0x2d6f6, 0x2d70c, 0x2d710, 0x2d7f8,
+    0x2d807, 0x2d970, 0x2da07, 0x2da70, 0x2da87, 0x2daf0, 0x2db07, 0x2db70, 0x2db87, 0x2dbf0,
+    0x2dc07, 0x2dc70, 0x2dc87, 0x2dcf0, 0x2dd07, 0x2dd70, 0x2dd87, 0x2ddf0, 0x2de08, 0x2e00c,
+    0x2e2f6, 0x2e30c, 0x2e50e, 0x2e52c, 0x2e5e0, 0x2e80e, 0x2e9a0, 0x2e9be, 0x2ef40, 0x2f00e,
+    0x2fd60, 0x2ff0e, 0x30002, 0x3001c, 0x3004e, 0x30056, 0x30067, 0x3007a, 0x3008c, 0x3012e,
+    0x3014c, 0x3020e, 0x3021a, 0x302a8, 0x3030c, 0x30316, 0x3036e, 0x3038a, 0x303b6, 0x303c7,
+    0x303dc, 0x303ee, 0x30400, 0x30417, 0x30970, 0x30998, 0x309be, 0x309d6, 0x309f7, 0x30a0c,
+    0x30a17, 0x30fbc, 0x30fc6, 0x30ff7, 0x31000, 0x31057, 0x31300, 0x31317, 0x318f0, 0x3190e,
+    0x3192b, 0x3196e, 0x31a07, 0x31c0e, 0x31e60, 0x31efe, 0x31f07, 0x3200e, 0x321f0, 0x3220b,
+    0x322ae, 0x3248b, 0x3250e, 0x3251b, 0x3260e, 0x3280b, 0x328ae, 0x32b1b, 0x32c0e, 0x34007,
+    0x4dc0e, 0x4e007, 0xa0156, 0xa0167, 0xa48d0, 0xa490e, 0xa4c70, 0xa4d07, 0xa4f86, 0xa4fec,
+    0xa5007, 0xa60c6, 0xa60dc, 0xa6107, 0xa6209, 0xa62a7, 0xa62c0, 0xa6403, 0xa6414, 0xa6423,
+    0xa6434, 0xa6443, 0xa6454, 0xa6463, 0xa6474, 0xa6483, 0xa6494, 0xa64a3, 0xa64b4, 0xa64c3,
+    0xa64d4, 0xa64e3, 0xa64f4, 0xa6503, 0xa6514, 0xa6523, 0xa6534, 0xa6543, 0xa6554, 0xa6563,
+    0xa6574, 0xa6583, 0xa6594, 0xa65a3, 0xa65b4, 0xa65c3, 0xa65d4, 0xa65e3, 0xa65f4, 0xa6603,
+    0xa6614, 0xa6623, 0xa6634, 0xa6643, 0xa6654, 0xa6663, 0xa6674, 0xa6683, 0xa6694, 0xa66a3,
+    0xa66b4, 0xa66c3, 0xa66d4, 0xa66e7, 0xa66f8, 0xa673c, 0xa6748, 0xa67ec, 0xa67f6, 0xa6803,
+    0xa6814, 0xa6823, 0xa6834, 0xa6843, 0xa6854, 0xa6863, 0xa6874, 0xa6883, 0xa6894, 0xa68a3,
+    0xa68b4, 0xa68c3, 0xa68d4, 0xa68e3, 0xa68f4, 0xa6903, 0xa6914, 0xa6923, 0xa6934, 0xa6943,
+    0xa6954, 0xa6963, 0xa6974, 0xa6983, 0xa6994, 0xa69a3, 0xa69b4, 0xa69c6, 0xa69e8, 0xa6a07,
+    0xa6e6a, 0xa6f08, 0xa6f2c, 0xa6f80, 0xa700e, 0xa7176, 0xa720e, 0xa7223, 0xa7234, 0xa7243,
+    0xa7254, 0xa7263, 0xa7274, 0xa7283, 0xa7294, 0xa72a3, 0xa72b4, 0xa72c3, 0xa72d4, 0xa72e3,
+    0xa72f4, 0xa7323, 0xa7334, 0xa7343, 0xa7354, 0xa7363, 0xa7374, 0xa7383, 0xa7394, 0xa73a3,
+    0xa73b4, 0xa73c3, 0xa73d4, 0xa73e3, 0xa73f4, 0xa7403, 0xa7414, 0xa7423, 0xa7434, 0xa7443,
+    0xa7454, 0xa7463, 0xa7474, 0xa7483, 0xa7494, 0xa74a3, 0xa74b4, 0xa74c3, 0xa74d4, 0xa74e3,
+    0xa74f4, 0xa7503, 0xa7514, 0xa7523, 0xa7534, 0xa7543, 0xa7554, 0xa7563, 0xa7574, 0xa7583,
+    0xa7594, 0xa75a3, 0xa75b4, 0xa75c3, 0xa75d4, 0xa75e3, 0xa75f4, 0xa7603, 0xa7614, 0xa7623,
+    0xa7634, 0xa7643, 0xa7654, 0xa7663, 0xa7674, 0xa7683, 0xa7694, 0xa76a3, 0xa76b4, 0xa76c3,
+    0xa76d4, 0xa76e3, 0xa76f4, 0xa7706, 0xa7714, 0xa7793, 0xa77a4, 0xa77b3, 0xa77c4, 0xa77d3,
+    0xa77f4, 0xa7803, 0xa7814, 0xa7823, 0xa7834, 0xa7843, 0xa7854, 0xa7863, 0xa7874, 0xa7886,
+    0xa789e, 0xa78b3, 0xa78c4, 0xa78d3, 0xa78e4, 0xa78f7, 0xa7903, 0xa7914, 0xa7923, 0xa7934,
+    0xa7963, 0xa7974, 0xa7983, 0xa7994, 0xa79a3, 0xa79b4, 0xa79c3, 0xa79d4, 0xa79e3, 0xa79f4,
+    0xa7a03, 0xa7a14, 0xa7a23, 0xa7a34, 0xa7a43, 0xa7a54, 0xa7a63, 0xa7a74, 0xa7a83, 0xa7a94,
+    0xa7aa3, 0xa7af4, 0xa7b03, 0xa7b54, 0xa7b63, 0xa7b74, 0xa7b83, 0xa7b94, 0xa7ba3, 0xa7bb4,
+    0xa7bc3, 0xa7bd4, 0xa7be3, 0xa7bf4, 0xa7c03, 0xa7c14, 0xa7c23, 0xa7c34, 0xa7c43, 0xa7c84,
+    0xa7c93, 0xa7ca4, 0xa7cb3, 0xa7cd4, 0xa7ce0, 0xa7d03, 0xa7d14, 0xa7d20, 0xa7d34, 0xa7d40,
+    0xa7d54, 0xa7d63, 0xa7d74, 0xa7d83, 0xa7d94, 0xa7da3, 0xa7db4, 0xa7dc3, 0xa7dd0, 0xa7f26,
+    0xa7f53, 0xa7f64, 0xa7f77, 0xa7f86, 0xa7fa4, 0xa7fb7, 0xa8028, 0xa8037, 0xa8068, 0xa8077,
+    0xa80b8, 0xa80c7, 0xa8238, 0xa828e, 0xa82c8, 0xa82d0, 0xa830b, 0xa836e, 0xa83a0, 0xa8407,
+    0xa874c, 0xa8780, 0xa8808, 0xa8827, 0xa8b48, 0xa8c60, 0xa8cec, 0xa8d09, 0xa8da0, 0xa8e08,
+    0xa8f27, 0xa8f8c, 0xa8fb7, 0xa8fcc, 0xa8fd7, 0xa8ff8, 0xa9009, 0xa90a7, 0xa9268, 0xa92ec,
+    0xa9307, 0xa9478, 0xa9540, 0xa95fc, 0xa9607, 0xa97d0, 0xa9808, 0xa9847, 0xa9b38, 0xa9c1c,
+    0xa9ce0, 0xa9cf6, 0xa9d09, 0xa9da0, 0xa9dec, 0xa9e07, 0xa9e58, 0xa9e66, 0xa9e77, 0xa9f09,
+    0xa9fa7, 0xa9ff0, 0xaa007, 0xaa298, 0xaa370, 0xaa407, 0xaa438, 0xaa447, 0xaa4c8, 0xaa4e0,
+    0xaa509, 0xaa5a0, 0xaa5cc, 0xaa607, 0xaa706, 0xaa717, 0xaa77e, 0xaa7a7, 0xaa7b8, 0xaa7e7,
+    0xaab08, 0xaab17, 0xaab28, 0xaab57, 0xaab78, 0xaab97, 0xaabe8, 0xaac07, 0xaac18, 0xaac27,
+    0xaac30, 0xaadb7, 0xaadd6, 0xaadec, 0xaae07, 0xaaeb8, 0xaaf0c, 0xaaf27, 0xaaf36, 0xaaf58,
+    0xaaf70, 0xab017, 0xab070, 0xab097, 0xab0f0, 0xab117, 0xab170, 0xab207, 0xab270, 0xab287,
+    0xab2f0, 0xab304, 0xab5be, 0xab5c6, 0xab604, 0xab696, 0xab6ae, 0xab6c0, 0xab704, 0xabc07,
+    0xabe38, 0xabebc, 0xabec8, 0xabee0, 0xabf09, 0xabfa0, 0xac007, 0xd7a40, 0xd7b07, 0xd7c70,
+    0xd7cb7, 0xd7fc0, 0xf9007, 0xfa6e0, 0xfa707, 0xfada0, 0xfb004, 0xfb070, 0xfb134, 0xfb180,
+    0xfb1d7, 0xfb1e8, 0xfb1f7, 0xfb29e, 0xfb2a7, 0xfb370, 0xfb387, 0xfb3d0, 0xfb3e7, 0xfb3f0,
+    0xfb407, 0xfb420, 0xfb437, 0xfb450, 0xfb467, 0xfbb2e, 0xfbc30, 0xfbd37, 0xfd3ec, 0xfd40e,
+    0xfd507, 0xfd900, 0xfd927, 0xfdc80, 0xfdcfe, 0xfdd00, 0xfdf07, 0xfdfce, 0xfe008, 0xfe10c,
+    0xfe1a0, 0xfe208, 0xfe30c, 0xfe33d, 0xfe35c, 0xfe4dd, 0xfe50c, 0xfe530, 0xfe54c, 0xfe62e,
+    0xfe63c, 0xfe64e, 0xfe670, 0xfe68c, 0xfe69e, 0xfe6ac, 0xfe6c0, 0xfe707, 0xfe750, 0xfe767,
+    0xfefd0, 0xff01c, 0xff04e, 0xff05c, 0xff0be, 0xff0cc, 0xff109, 0xff1ac, 0xff1ce, 0xff1fc,
+    0xff213, 0xff3bc, 0xff3ee, 0xff3fd, 0xff40e, 0xff414, 0xff5bc, 0xff5ce, 0xff5dc, 0xff5ee,
+    0xff5fc, 0xff667, 0xff706, 0xff717, 0xff9e6, 0xffa07, 0xffbf0, 0xffc27, 0xffc80, 0xffca7,
+    0xffd00, 0xffd27, 0xffd80, 0xffda7, 0xffdd0, 0xffe0e, 0xffe70, 0xffe8e, 0xffef0, 0xfffce,
+    0xfffe0, 0x100007, 0x1000c0, 0x1000d7, 0x100270, 0x100287, 0x1003b0, 0x1003c7, 0x1003e0,
+    0x1003f7, 0x1004e0, 0x100507, 0x1005e0, 0x100807, 0x100fb0, 0x10100c, 0x101030, 0x10107b,
+    0x101340, 0x10137e, 0x10140a, 0x10175b, 0x10179e, 0x1018ab, 0x1018ce, 0x1018f0, 0x10190e,
+    0x1019d0, 0x101a0e, 0x101a10, 0x101d0e, 0x101fd8, 0x101fe0, 0x102807, 0x1029d0, 0x102a07,
+    0x102d10, 0x102e08, 0x102e1b, 0x102fc0, 0x103007, 0x10320b, 0x103240, 0x1032d7, 0x10341a,
+    0x103427, 0x1034aa, 0x1034b0, 0x103507, 0x103768, 0x1037b0, 0x103807, 0x1039e0, 0x1039fc,
+    0x103a07, 0x103c40, 0x103c87, 0x103d0c, 0x103d1a, 0x103d60, 0x104003, 0x104284, 0x104507,
+    0x1049e0, 0x104a09, 0x104aa0, 0x104b03, 0x104d40, 0x104d84, 0x104fc0, 0x105007, 0x105280,
+    0x105307, 0x105640, 0x1056fc, 0x105703, 0x1057b0, 0x1057c3, 0x1058b0, 0x1058c3, 0x105930,
+    0x105943, 0x105960, 0x105974, 0x105a20, 0x105a34, 0x105b20, 0x105b34, 0x105ba0, 0x105bb4,
+    0x105bd0, 0x105c07, 0x105f40, 0x106007, 0x107370, 0x107407, 0x107560, 0x107607, 0x107680,
+    0x107806, 0x107860, 0x107876, 0x107b10, 0x107b26, 0x107bb0, 0x108007, 0x108060, 0x108087,
+    0x108090, 0x1080a7, 0x108360, 0x108377, 0x108390, 0x1083c7, 0x1083d0, 0x1083f7, 0x108560,
+    0x10857c, 0x10858b, 0x108607, 0x10877e, 0x10879b, 0x108807, 0x1089f0, 0x108a7b, 0x108b00,
+    0x108e07, 0x108f30, 0x108f47, 0x108f60, 0x108fbb, 0x109007, 0x10916b, 0x1091c0, 0x1091fc,
+    0x109207, 0x1093a0, 0x1093fc, 0x109400, 0x109807, 0x109b80, 0x109bcb, 0x109be7, 0x109c0b,
+    0x109d00, 0x109d2b, 0x10a007, 0x10a018, 0x10a040, 0x10a058, 0x10a070, 0x10a0c8, 0x10a107,
+    0x10a140, 0x10a157, 0x10a180, 0x10a197, 0x10a360, 0x10a388, 0x10a3b0, 0x10a3f8, 0x10a40b,
+    0x10a490, 0x10a50c, 0x10a590, 0x10a607, 0x10a7db, 0x10a7fc, 0x10a807, 0x10a9db, 0x10aa00,
+    0x10ac07, 0x10ac8e, 0x10ac97, 0x10ae58, 0x10ae70, 0x10aebb, 0x10af0c, 0x10af70, 0x10b007,
+    0x10b360, 0x10b39c, 0x10b407, 0x10b560, 0x10b58b, 0x10b607, 0x10b730, 0x10b78b, 0x10b807,
+    0x10b920, 0x10b99c, 0x10b9d0, 0x10ba9b, 0x10bb00, 0x10c007, 0x10c490, 0x10c803, 0x10cb30,
+    0x10cc04, 0x10cf30, 0x10cfab, 0x10d007, 0x10d248, 0x10d280, 0x10d309, 0x10d3a0, 0x10d409,
+    0x10d4a7, 0x10d4e6, 0x10d4f7, 0x10d503, 0x10d660, 0x10d698, 0x10d6ec, 0x10d6f6, 0x10d704,
+    0x10d860, 0x10d8ee, 0x10d900, 0x10e60b, 0x10e7f0, 0x10e807, 0x10eaa0, 0x10eab8, 0x10eadc,
+    0x10eae0, 0x10eb07, 0x10eb20, 0x10ec27, 0x10ec50, 0x10efc8, 0x10f007, 0x10f1db, 0x10f277,
+    0x10f280, 0x10f307, 0x10f468, 0x10f51b, 0x10f55c, 0x10f5a0, 0x10f707, 0x10f828, 0x10f86c,
+    0x10f8a0, 0x10fb07, 0x10fc5b, 0x10fcc0, 0x10fe07, 0x10ff70, 0x110008, 0x110037, 0x110388,
+    0x11047c, 0x1104e0, 0x11052b, 0x110669, 0x110708, 0x110717, 0x110738, 0x110757, 0x110760,
+    0x1107f8, 0x110837, 0x110b08, 0x110bbc, 0x110bd0, 0x110bec, 0x110c28, 0x110c30, 0x110d07,
+    0x110e90, 0x110f09, 0x110fa0, 0x111008, 0x111037, 0x111278, 0x111350, 0x111369, 0x11140c,
+    0x111447, 0x111458, 0x111477, 0x111480, 0x111507, 0x111738, 0x11174c, 0x111767, 0x111770,
+    0x111808, 0x111837, 0x111b38, 0x111c17, 0x111c5c, 0x111c98, 0x111cdc, 0x111ce8, 0x111d09,
+    0x111da7, 0x111dbc, 0x111dc7, 0x111ddc, 0x111e00, 0x111e1b, 0x111f50, 0x112007, 0x112120,
+    0x112137, 0x1122c8, 0x11238c, 0x1123e8, 0x1123f7, 0x112418, 0x112420, 0x112807, 0x112870,
+    0x112887, 0x112890, 0x1128a7, 0x1128e0, 0x1128f7, 0x1129e0, 0x1129f7, 0x112a9c, 0x112aa0,
+    0x112b07, 0x112df8, 0x112eb0, 0x112f09, 0x112fa0, 0x113008, 0x113040, 0x113057, 0x1130d0,
+    0x1130f7, 0x113110, 0x113137, 0x113290, 0x1132a7, 0x113310, 0x113327, 0x113340, 0x113357,
+    0x1133a0, 0x1133b8, 0x1133d7, 0x1133e8, 0x113450, 0x113478, 0x113490, 0x1134b8, 0x1134e0,
+    0x113507, 0x113510, 0x113578, 0x113580, 0x1135d7, 0x113628, 0x113640, 0x113668, 0x1136d0,
+    0x113708, 0x113750, 0x113807, 0x1138a0, 0x1138b7, 0x1138c0, 0x1138e7, 0x1138f0, 0x113907,
+    0x113b60, 0x113b77, 0x113b88, 0x113c10, 0x113c28, 0x113c30, 0x113c58, 0x113c60, 0x113c78,
+    0x113cb0, 0x113cc8, 0x113d17, 0x113d28, 0x113d37, 0x113d4c, 0x113d60, 0x113d7c, 0x113d90,
+    0x113e18, 0x113e30, 0x114007, 0x114358, 0x114477, 0x1144bc, 0x114509, 0x1145ac, 0x1145c0,
+    0x1145dc, 0x1145e8, 0x1145f7, 0x114620, 0x114807, 0x114b08, 0x114c47, 0x114c6c, 0x114c77,
+    0x114c80, 0x114d09, 0x114da0, 0x115807, 0x115af8, 0x115b60, 0x115b88, 0x115c1c, 0x115d87,
+    0x115dc8, 0x115de0, 0x116007, 0x116308, 0x11641c, 0x116447, 0x116450, 0x116509, 0x1165a0,
+    0x11660c, 0x1166d0, 0x116807, 0x116ab8, 0x116b87, 0x116b9c, 0x116ba0, 0x116c09, 0x116ca0,
+    0x116d09, 0x116e40, 0x117007, 0x1171b0, 0x1171d8, 0x1172c0, 0x117309, 0x1173ab, 0x1173cc,
+    0x1173fe, 0x117407, 0x117470, 0x118007, 0x1182c8, 0x1183bc, 0x1183c0, 0x118a03, 0x118c04,
+    0x118e09, 0x118eab, 0x118f30, 0x118ff7, 0x119070, 0x119097, 0x1190a0, 0x1190c7, 0x119140,
+    0x119157, 0x119170, 0x119187, 0x119308, 0x119360, 0x119378, 0x119390, 0x1193b8, 0x1193f7,
+    0x119408, 0x119417, 0x119428, 0x11944c, 0x119470, 0x119509, 0x1195a0, 0x119a07, 0x119a80,
+    0x119aa7, 0x119d18, 0x119d80, 0x119da8, 0x119e17, 0x119e2c, 0x119e37, 0x119e48, 0x119e50,
+    0x11a007, 0x11a018, 0x11a0b7, 0x11a338, 0x11a3a7, 0x11a3b8, 0x11a3fc, 0x11a478, 0x11a480,
+    0x11a507, 0x11a518, 0x11a5c7, 0x11a8a8, 0x11a9ac, 0x11a9d7, 0x11a9ec, 0x11aa30, 0x11ab07,
+    0x11af90, 0x11b00c, 0x11b0a0, 0x11bc07, 0x11be1c, 0x11be20, 0x11bf09, 0x11bfa0, 0x11c007,
+    0x11c090, 0x11c0a7, 0x11c2f8, 0x11c370, 0x11c388, 0x11c407, 0x11c41c, 0x11c460, 0x11c509,
+    0x11c5ab, 0x11c6d0, 0x11c70c, 0x11c727, 0x11c900, 0x11c928, 0x11ca80, 0x11ca98, 0x11cb70,
+    0x11d007, 0x11d070, 0x11d087, 0x11d0a0, 0x11d0b7, 0x11d318, 0x11d370, 0x11d3a8, 0x11d3b0,
+    0x11d3c8, 0x11d3e0, 0x11d3f8, 0x11d467, 0x11d478, 0x11d480, 0x11d509, 0x11d5a0, 0x11d607,
+    0x11d660, 0x11d677, 0x11d690, 0x11d6a7, 0x11d8a8, 0x11d8f0, 0x11d908, 0x11d920, 0x11d938,
+    0x11d987, 0x11d990, 0x11da09, 0x11daa0, 0x11ee07, 0x11ef38, 0x11ef7c, 0x11ef90, 0x11f008,
+    0x11f027, 0x11f038, 0x11f047, 0x11f110, 0x11f127, 0x11f348, 0x11f3b0, 0x11f3e8, 0x11f43c,
+    0x11f509, 0x11f5a8, 0x11f5b0, 0x11fb07, 0x11fb10, 0x11fc0b, 0x11fd5e, 0x11ff20, 0x11fffc,
+    0x120007, 0x1239a0, 0x12400a, 0x1246f0, 0x12470c, 0x124750, 0x124807, 0x125440, 0x12f907,
+    0x12ff1c, 0x12ff30, 0x130007, 0x134300, 0x134408, 0x134417, 0x134478, 0x134560, 0x134607,
+    0x143fb0, 0x144007, 0x146470, 0x161007, 0x1611e8, 0x161309, 0x1613a0, 0x168007, 0x16a390,
+    0x16a407, 0x16a5f0, 0x16a609, 0x16a6a0, 0x16a6ec, 0x16a707, 0x16abf0, 0x16ac09, 0x16aca0,
+    0x16ad07, 0x16aee0, 0x16af08, 0x16af5c, 0x16af60, 0x16b007, 0x16b308, 0x16b37c, 0x16b3ce,
+    0x16b406, 0x16b44c, 0x16b45e, 0x16b460, 0x16b509, 0x16b5a0, 0x16b5bb, 0x16b620, 0x16b637,
+    0x16b780, 0x16b7d7, 0x16b900, 0x16d406, 0x16d437, 0x16d6b6, 0x16d6dc, 0x16d709, 0x16d7a0,
+    0x16e403, 0x16e604, 0x16e80b, 0x16e97c, 0x16e9b0, 0x16f007, 0x16f4b0, 0x16f4f8, 0x16f507,
+    0x16f518, 0x16f880, 0x16f8f8, 0x16f936, 0x16fa00, 0x16fe06, 0x16fe2c, 0x16fe36, 0x16fe48,
+    0x16fe50, 0x16ff08, 0x16ff20, 0x170007, 0x187f80, 0x188007, 0x18cd60, 0x18cff7, 0x18d090,
+    0x1aff06, 0x1aff40, 0x1aff56, 0x1affc0, 0x1affd6, 0x1afff0, 0x1b0007, 0x1b1230, 0x1b1327,
+    0x1b1330, 0x1b1507, 0x1b1530, 0x1b1557, 0x1b1560, 0x1b1647, 0x1b1680, 0x1b1707, 0x1b2fc0,
+    0x1bc007, 0x1bc6b0, 0x1bc707, 0x1bc7d0, 0x1bc807, 0x1bc890, 0x1bc907, 0x1bc9a0, 0x1bc9ce,
+    0x1bc9d8, 0x1bc9fc, 0x1bca00, 0x1cc00e, 0x1ccf09, 0x1ccfa0, 0x1cd00e, 0x1ceb40, 0x1cf008,
+    0x1cf2e0, 0x1cf308, 0x1cf470, 0x1cf50e, 0x1cfc40, 0x1d000e, 0x1d0f60, 0x1d100e, 0x1d1270,
+    0x1d129e, 0x1d1658, 0x1d16ae, 0x1d16d8, 0x1d1730, 0x1d17b8, 0x1d183e, 0x1d1858, 0x1d18ce,
+    0x1d1aa8, 0x1d1aee, 0x1d1eb0, 0x1d200e, 0x1d2428, 0x1d245e, 0x1d2460, 0x1d2c0b, 0x1d2d40,
+    0x1d2e0b, 0x1d2f40, 0x1d300e, 0x1d3570, 0x1d360b, 0x1d3790, 0x1d4003, 0x1d41a4, 0x1d4343,
+    0x1d44e4, 0x1d4550, 0x1d4564, 0x1d4683, 0x1d4824, 0x1d49c3, 0x1d49d0, 0x1d49e3, 0x1d4a00,
+    0x1d4a23, 0x1d4a30, 0x1d4a53, 0x1d4a70, 0x1d4a93, 0x1d4ad0, 0x1d4ae3, 0x1d4b64, 0x1d4ba0,
+    0x1d4bb4, 0x1d4bc0, 0x1d4bd4, 0x1d4c40, 0x1d4c54, 0x1d4d03, 0x1d4ea4, 0x1d5043, 0x1d5060,
+    0x1d5073, 0x1d50b0, 0x1d50d3, 0x1d5150, 0x1d5163, 0x1d51d0, 0x1d51e4, 0x1d5383, 0x1d53a0,
+    0x1d53b3, 0x1d53f0, 0x1d5403, 0x1d5450, 0x1d5463, 0x1d5470, 0x1d54a3, 0x1d5510, 0x1d5524,
+    0x1d56c3, 0x1d5864, 0x1d5a03, 0x1d5ba4, 0x1d5d43, 0x1d5ee4, 0x1d6083, 0x1d6224, 0x1d63c3,
+    0x1d6564, 0x1d6703, 0x1d68a4, 0x1d6a60, 0x1d6a83, 0x1d6c1e, 0x1d6c24, 0x1d6dbe, 0x1d6dc4,
+    0x1d6e23, 0x1d6fbe, 0x1d6fc4, 0x1d715e, 0x1d7164, 0x1d71c3, 0x1d735e, 0x1d7364, 0x1d74fe,
+    0x1d7504, 0x1d7563, 0x1d76fe, 0x1d7704, 0x1d789e, 0x1d78a4, 0x1d7903, 0x1d7a9e, 0x1d7aa4,
+    0x1d7c3e, 0x1d7c44, 0x1d7ca3, 0x1d7cb4, 0x1d7cc0, 0x1d7ce9, 0x1d800e, 0x1da008, 0x1da37e,
+    0x1da3b8, 0x1da6de, 0x1da758, 0x1da76e, 0x1da848, 0x1da85e, 0x1da87c, 0x1da8c0, 0x1da9b8,
+    0x1daa00, 0x1daa18, 0x1dab00, 0x1df004, 0x1df0a7, 0x1df0b4, 0x1df1f0, 0x1df254, 0x1df2b0,
+    0x1e0008, 0x1e0070, 0x1e0088, 0x1e0190, 0x1e01b8, 0x1e0220, 0x1e0238, 0x1e0250, 0x1e0268,
+    0x1e02b0, 0x1e0306, 0x1e06e0, 0x1e08f8, 0x1e0900, 0x1e1007, 0x1e12d0, 0x1e1308, 0x1e1376,
+    0x1e13e0, 0x1e1409, 0x1e14a0, 0x1e14e7, 0x1e14fe, 0x1e1500, 0x1e2907, 0x1e2ae8, 0x1e2af0,
+    0x1e2c07, 0x1e2ec8, 0x1e2f09, 0x1e2fa0, 0x1e2ffe, 0x1e3000, 0x1e4d07, 0x1e4eb6, 0x1e4ec8,
+    0x1e4f09, 0x1e4fa0, 0x1e5d07, 0x1e5ee8, 0x1e5f07, 0x1e5f19, 0x1e5fb0, 0x1e5ffc, 0x1e6000,
+    0x1e7e07, 0x1e7e70, 0x1e7e87, 0x1e7ec0, 0x1e7ed7, 0x1e7ef0, 0x1e7f07, 0x1e7ff0, 0x1e8007,
+    0x1e8c50, 0x1e8c7b, 0x1e8d08, 0x1e8d70, 0x1e9003, 0x1e9224, 0x1e9448, 0x1e94b6, 0x1e94c0,
+    0x1e9509, 0x1e95a0, 0x1e95ec, 0x1e9600, 0x1ec71b, 0x1ecace, 0x1ecadb, 0x1ecb0e, 0x1ecb1b,
+    0x1ecb50, 0x1ed01b, 0x1ed2ee, 0x1ed2fb, 0x1ed3e0, 0x1ee007, 0x1ee040, 0x1ee057, 0x1ee200,
+    0x1ee217, 0x1ee230, 0x1ee247, 0x1ee250, 0x1ee277, 0x1ee280, 0x1ee297, 0x1ee330, 0x1ee347,
+    0x1ee380, 0x1ee397, 0x1ee3a0, 0x1ee3b7, 0x1ee3c0, 0x1ee427, 0x1ee430, 0x1ee477, 0x1ee480,
+    0x1ee497, 0x1ee4a0, 0x1ee4b7, 0x1ee4c0, 0x1ee4d7, 0x1ee500, 0x1ee517, 0x1ee530, 0x1ee547,
+    0x1ee550, 0x1ee577, 0x1ee580, 0x1ee597, 0x1ee5a0, 0x1ee5b7, 0x1ee5c0, 0x1ee5d7, 0x1ee5e0,
+    0x1ee5f7, 0x1ee600, 0x1ee617, 0x1ee630, 0x1ee647, 0x1ee650, 0x1ee677, 0x1ee6b0, 0x1ee6c7,
+    0x1ee730, 0x1ee747, 0x1ee780, 0x1ee797, 0x1ee7d0, 0x1ee7e7, 0x1ee7f0, 0x1ee807, 0x1ee8a0,
+    0x1ee8b7, 0x1ee9c0, 0x1eea17, 0x1eea40, 0x1eea57, 0x1eeaa0, 0x1eeab7, 0x1eebc0, 0x1eef0e,
+    0x1eef20, 0x1f000e, 0x1f02c0, 0x1f030e, 0x1f0940, 0x1f0a0e, 0x1f0af0, 0x1f0b1e, 0x1f0c00,
+    0x1f0c1e, 0x1f0d00, 0x1f0d1e, 0x1f0f60, 0x1f100b, 0x1f10de, 0x1f130f, 0x1f14ae, 0x1f150f,
+    0x1f16ae, 0x1f170f, 0x1f18ae, 0x1f1ae0, 0x1f1e6e, 0x1f2030, 0x1f210e, 0x1f23c0, 0x1f240e,
+    0x1f2490, 0x1f250e, 0x1f2520, 0x1f260e, 0x1f2660, 0x1f300e, 0x1f6d80, 0x1f6dce, 0x1f6ed0,
+    0x1f6f0e, 0x1f6fd0, 0x1f700e, 0x1f7770, 0x1f77be, 0x1f7da0, 0x1f7e0e, 0x1f7ec0, 0x1f7f0e,
+    0x1f7f10, 0x1f800e, 0x1f80c0, 0x1f810e, 0x1f8480, 0x1f850e, 0x1f85a0, 0x1f860e, 0x1f8880,
+    0x1f890e, 0x1f8ae0, 0x1f8b0e, 0x1f8bc0, 0x1f8c0e, 0x1f8c20, 0x1f900e, 0x1fa540, 0x1fa60e,
+    0x1fa6e0, 0x1fa70e, 0x1fa7d0, 0x1fa80e, 0x1fa8a0, 0x1fa8fe, 0x1fac70, 0x1facee, 0x1fadd0,
+    0x1fadfe, 0x1faea0, 0x1faf0e, 0x1faf90, 0x1fb00e, 0x1fb930, 0x1fb94e, 0x1fbf09, 0x1fbfa0,
+    0x200007, 0x2a6e00, 0x2a7007, 0x2b73a0, 0x2b7407, 0x2b81e0, 0x2b8207, 0x2cea20, 0x2ceb07,
+    0x2ebe10, 0x2ebf07, 0x2ee5e0, 0x2f8007, 0x2fa1e0, 0x300007, 0x3134b0, 0x313507, 0x323b00,
+    0xe01008, 0xe01f00};
+/* what comes apart, ascending */
+static const uint32_t wcohi_nfc_points[2060] = {
+    0xc0, 0xc1, 0xc2, 0xc3, 0xc4, 0xc5, 0xc7, 0xc8, 0xc9, 0xca, 0xcb, 0xcc, 0xcd, 0xce, 0xcf, 0xd1,
+    0xd2, 0xd3, 0xd4, 0xd5, 0xd6, 0xd9, 0xda, 0xdb, 0xdc, 0xdd, 0xe0, 0xe1, 0xe2, 0xe3, 0xe4, 0xe5,
+    0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xef, 0xf1, 0xf2, 0xf3, 0xf4, 0xf5, 0xf6, 0xf9,
+    0xfa, 0xfb, 0xfc, 0xfd, 0xff, 0x100, 0x101, 0x102, 0x103, 0x104, 0x105, 0x106, 0x107, 0x108,
+    0x109, 0x10a, 0x10b, 0x10c, 0x10d, 0x10e, 0x10f, 0x112, 0x113, 0x114, 0x115, 0x116, 0x117,
+    0x118, 0x119, 0x11a, 0x11b, 0x11c, 0x11d, 0x11e, 0x11f, 0x120, 0x121, 0x122, 0x123, 0x124,
+    0x125, 0x128, 0x129, 0x12a, 0x12b, 0x12c, 0x12d, 0x12e, 0x12f, 0x130, 0x134, 0x135, 0x136,
+    0x137, 0x139, 0x13a, 0x13b, 0x13c, 0x13d, 0x13e, 0x143, 0x144, 0x145, 0x146, 0x147, 0x148,
+    0x14c, 0x14d, 0x14e, 0x14f, 0x150, 0x151, 0x154, 0x155, 0x156, 0x157, 0x158, 0x159, 0x15a,
+    0x15b, 0x15c, 0x15d, 0x15e, 0x15f, 0x160, 0x161, 0x162, 0x163, 0x164, 0x165, 0x168, 0x169,
+    0x16a, 0x16b, 0x16c, 0x16d, 0x16e, 0x16f, 0x170, 0x171, 0x172, 0x173, 0x174, 0x175, 0x176,
+    0x177, 0x178, 0x179, 0x17a, 0x17b, 0x17c, 0x17d, 0x17e, 0x1a0, 0x1a1, 0x1af, 0x1b0, 0x1cd,
+    0x1ce, 0x1cf, 0x1d0, 0x1d1, 0x1d2, 0x1d3, 0x1d4, 0x1d5, 0x1d6, 0x1d7, 0x1d8, 0x1d9, 0x1da,
+    0x1db, 0x1dc, 0x1de, 0x1df, 0x1e0, 0x1e1, 0x1e2, 0x1e3, 0x1e6, 0x1e7, 0x1e8, 0x1e9, 0x1ea,
+    0x1eb, 0x1ec, 0x1ed, 0x1ee, 0x1ef, 0x1f0, 0x1f4, 0x1f5, 0x1f8, 0x1f9, 0x1fa, 0x1fb, 0x1fc,
+    0x1fd, 0x1fe, 0x1ff, 0x200, 0x201, 0x202, 0x203, 0x204, 0x205, 0x206, 0x207, 0x208, 0x209,
+    0x20a, 0x20b, 0x20c, 0x20d, 0x20e, 0x20f, 0x210, 0x211, 0x212, 0x213, 0x214, 0x215, 0x216,
+    0x217, 0x218, 0x219, 0x21a, 0x21b, 0x21e, 0x21f, 0x226, 0x227, 0x228, 0x229, 0x22a, 0x22b,
+    0x22c, 0x22d, 0x22e, 0x22f, 0x230, 0x231, 0x232, 0x233, 0x340, 0x341, 0x343, 0x344, 0x374,
+    0x37e, 0x385, 0x386, 0x387, 0x388, 0x389, 0x38a, 0x38c, 0x38e, 0x38f, 0x390, 0x3aa, 0x3ab,
+    0x3ac, 0x3ad, 0x3ae, 0x3af, 0x3b0, 0x3ca, 0x3cb, 0x3cc, 0x3cd, 0x3ce, 0x3d3, 0x3d4, 0x400,
+    0x401, 0x403, 0x407, 0x40c, 0x40d, 0x40e, 0x419, 0x439, 0x450, 0x451, 0x453, 0x457, 0x45c,
+    0x45d, 0x45e, 0x476, 0x477, 0x4c1, 0x4c2, 0x4d0, 0x4d1, 0x4d2, 0x4d3, 0x4d6, 0x4d7, 0x4da,
+    0x4db, 0x4dc, 0x4dd, 0x4de, 0x4df, 0x4e2, 0x4e3, 0x4e4, 0x4e5, 0x4e6, 0x4e7, 0x4ea, 0x4eb,
+    0x4ec, 0x4ed, 0x4ee, 0x4ef, 0x4f0, 0x4f1, 0x4f2, 0x4f3, 0x4f4, 0x4f5, 0x4f8, 0x4f9, 0x622,
+    0x623, 0x624, 0x625, 0x626, 0x6c0, 0x6c2, 0x6d3, 0x929, 0x931, 0x934, 0x958, 0x959, 0x95a,
+    0x95b, 0x95c, 0x95d, 0x95e, 0x95f, 0x9cb, 0x9cc, 0x9dc, 0x9dd, 0x9df, 0xa33, 0xa36, 0xa59,
+    0xa5a, 0xa5b, 0xa5e, 0xb48, 0xb4b, 0xb4c, 0xb5c, 0xb5d, 0xb94, 0xbca, 0xbcb, 0xbcc, 0xc48,
+    0xcc0, 0xcc7, 0xcc8, 0xcca, 0xccb, 0xd4a, 0xd4b, 0xd4c, 0xdda, 0xddc, 0xddd, 0xdde, 0xf43,
+    0xf4d, 0xf52, 0xf57, 0xf5c, 0xf69, 0xf73, 0xf75, 0xf76, 0xf78, 0xf81, 0xf93, 0xf9d, 0xfa2,
+    0xfa7, 0xfac, 0xfb9, 0x1026, 0x1b06, 0x1b08, 0x1b0a, 0x1b0c, 0x1b0e, 0x1b12, 0x1b3b, 0x1b3d,
+    0x1b40, 0x1b41, 0x1b43, 0x1e00, 0x1e01, 0x1e02, 0x1e03, 0x1e04, 0x1e05, 0x1e06, 0x1e07, 0x1e08,
+    0x1e09, 0x1e0a, 0x1e0b, 0x1e0c, 0x1e0d, 0x1e0e, 0x1e0f, 0x1e10, 0x1e11, 0x1e12, 0x1e13, 0x1e14,
+    0x1e15, 0x1e16, 0x1e17, 0x1e18, 0x1e19, 0x1e1a, 0x1e1b, 0x1e1c, 0x1e1d, 0x1e1e, 0x1e1f, 0x1e20,
+    0x1e21, 0x1e22, 0x1e23, 0x1e24, 0x1e25, 0x1e26, 0x1e27, 0x1e28, 0x1e29, 0x1e2a, 0x1e2b, 0x1e2c,
+    0x1e2d, 0x1e2e, 0x1e2f, 0x1e30, 0x1e31, 0x1e32, 0x1e33, 0x1e34, 0x1e35, 0x1e36, 0x1e37, 0x1e38,
+    0x1e39, 0x1e3a, 0x1e3b, 0x1e3c, 0x1e3d, 0x1e3e, 0x1e3f, 0x1e40, 0x1e41, 0x1e42, 0x1e43, 0x1e44,
+    0x1e45, 0x1e46, 0x1e47, 0x1e48, 0x1e49, 0x1e4a, 0x1e4b, 0x1e4c, 0x1e4d, 0x1e4e, 0x1e4f, 0x1e50,
+    0x1e51, 0x1e52, 0x1e53, 0x1e54, 0x1e55, 0x1e56, 0x1e57, 0x1e58, 0x1e59, 0x1e5a, 0x1e5b, 0x1e5c,
+    0x1e5d, 0x1e5e, 0x1e5f, 0x1e60, 0x1e61, 0x1e62, 0x1e63, 0x1e64, 0x1e65, 0x1e66, 0x1e67, 0x1e68,
+    0x1e69, 0x1e6a, 0x1e6b, 0x1e6c, 0x1e6d, 0x1e6e, 0x1e6f, 0x1e70, 0x1e71, 0x1e72, 0x1e73, 0x1e74,
+    0x1e75, 0x1e76, 0x1e77, 0x1e78, 0x1e79, 0x1e7a, 0x1e7b, 0x1e7c, 0x1e7d, 0x1e7e, 0x1e7f, 0x1e80,
+    0x1e81, 0x1e82, 0x1e83, 0x1e84, 0x1e85, 0x1e86, 0x1e87, 0x1e88, 0x1e89, 0x1e8a, 0x1e8b, 0x1e8c,
+    0x1e8d, 0x1e8e, 0x1e8f, 0x1e90, 0x1e91, 0x1e92, 0x1e93, 0x1e94, 0x1e95, 0x1e96, 0x1e97, 0x1e98,
+    0x1e99, 0x1e9b, 0x1ea0, 0x1ea1, 0x1ea2, 0x1ea3, 0x1ea4, 0x1ea5, 0x1ea6, 0x1ea7, 0x1ea8, 0x1ea9,
+    0x1eaa, 0x1eab, 0x1eac, 0x1ead, 0x1eae, 0x1eaf, 0x1eb0, 0x1eb1, 0x1eb2, 0x1eb3, 0x1eb4, 0x1eb5,
+    0x1eb6, 0x1eb7, 0x1eb8, 0x1eb9, 0x1eba, 0x1ebb, 0x1ebc, 0x1ebd, 0x1ebe, 0x1ebf, 0x1ec0, 0x1ec1,
+    0x1ec2, 0x1ec3, 0x1ec4, 0x1ec5, 0x1ec6, 0x1ec7, 0x1ec8, 0x1ec9, 0x1eca, 0x1ecb, 0x1ecc, 0x1ecd,
+    0x1ece, 0x1ecf, 0x1ed0, 0x1ed1, 0x1ed2, 0x1ed3, 0x1ed4, 0x1ed5, 0x1ed6, 0x1ed7, 0x1ed8, 0x1ed9,
+    0x1eda, 0x1edb, 0x1edc, 0x1edd, 0x1ede, 0x1edf, 0x1ee0, 0x1ee1, 0x1ee2, 0x1ee3, 0x1ee4, 0x1ee5,
+    0x1ee6, 0x1ee7, 0x1ee8, 0x1ee9, 0x1eea, 0x1eeb, 0x1eec, 0x1eed, 0x1eee, 0x1eef, 0x1ef0, 0x1ef1,
+    0x1ef2, 0x1ef3, 0x1ef4, 0x1ef5, 0x1ef6, 0x1ef7, 0x1ef8, 0x1ef9, 0x1f00, 0x1f01, 0x1f02, 0x1f03,
+    0x1f04, 0x1f05, 0x1f06, 0x1f07, 0x1f08, 0x1f09, 0x1f0a, 0x1f0b, 0x1f0c, 0x1f0d, 0x1f0e, 0x1f0f,
+    0x1f10, 0x1f11, 0x1f12, 0x1f13, 0x1f14, 0x1f15, 0x1f18, 0x1f19, 0x1f1a, 0x1f1b, 0x1f1c, 0x1f1d,
+    0x1f20, 0x1f21, 0x1f22, 0x1f23, 0x1f24, 0x1f25, 0x1f26, 0x1f27, 0x1f28, 0x1f29, 0x1f2a, 0x1f2b,
+    0x1f2c, 0x1f2d, 0x1f2e, 0x1f2f, 0x1f30, 0x1f31, 0x1f32, 0x1f33, 0x1f34, 0x1f35, 0x1f36, 0x1f37,
+    0x1f38, 0x1f39, 0x1f3a, 0x1f3b, 0x1f3c, 0x1f3d, 0x1f3e, 0x1f3f, 0x1f40, 0x1f41, 0x1f42, 0x1f43,
+    0x1f44, 0x1f45, 0x1f48, 0x1f49, 0x1f4a, 0x1f4b, 0x1f4c, 0x1f4d, 0x1f50, 0x1f51, 0x1f52, 0x1f53,
+    0x1f54, 0x1f55, 0x1f56, 0x1f57, 0x1f59, 0x1f5b, 0x1f5d, 0x1f5f, 0x1f60, 0x1f61, 0x1f62, 0x1f63,
+    0x1f64, 0x1f65, 0x1f66, 0x1f67, 0x1f68, 0x1f69, 0x1f6a, 0x1f6b, 0x1f6c, 0x1f6d, 0x1f6e, 0x1f6f,
+    0x1f70, 0x1f71, 0x1f72, 0x1f73, 0x1f74, 0x1f75, 0x1f76, 0x1f77, 0x1f78, 0x1f79, 0x1f7a, 0x1f7b,
+    0x1f7c, 0x1f7d, 0x1f80, 0x1f81, 0x1f82, 0x1f83, 0x1f84, 0x1f85, 0x1f86, 0x1f87, 0x1f88, 0x1f89,
+    0x1f8a, 0x1f8b, 0x1f8c, 0x1f8d, 0x1f8e, 0x1f8f, 0x1f90, 0x1f91, 0x1f92, 0x1f93, 0x1f94, 0x1f95,
+    0x1f96, 0x1f97, 0x1f98, 0x1f99, 0x1f9a, 0x1f9b, 0x1f9c, 0x1f9d, 0x1f9e, 0x1f9f, 0x1fa0, 0x1fa1,
+    0x1fa2, 0x1fa3, 0x1fa4, 0x1fa5, 0x1fa6, 0x1fa7, 0x1fa8, 0x1fa9, 0x1faa, 0x1fab, 0x1fac, 0x1fad,
+    0x1fae, 0x1faf, 0x1fb0, 0x1fb1, 0x1fb2, 0x1fb3, 0x1fb4, 0x1fb6, 0x1fb7, 0x1fb8, 0x1fb9, 0x1fba,
+    0x1fbb, 0x1fbc, 0x1fbe, 0x1fc1, 0x1fc2, 0x1fc3, 0x1fc4, 0x1fc6, 0x1fc7, 0x1fc8, 0x1fc9, 0x1fca,
+    0x1fcb, 0x1fcc, 0x1fcd, 0x1fce, 0x1fcf, 0x1fd0, 0x1fd1, 0x1fd2, 0x1fd3, 0x1fd6, 0x1fd7, 0x1fd8,
+    0x1fd9, 0x1fda, 0x1fdb, 0x1fdd, 0x1fde, 0x1fdf, 0x1fe0, 0x1fe1, 0x1fe2, 0x1fe3, 0x1fe4, 0x1fe5,
+    0x1fe6, 0x1fe7, 0x1fe8, 0x1fe9, 0x1fea, 0x1feb, 0x1fec, 0x1fed, 0x1fee, 0x1fef, 0x1ff2, 0x1ff3,
+    0x1ff4, 0x1ff6, 0x1ff7, 0x1ff8, 0x1ff9, 0x1ffa, 0x1ffb, 0x1ffc, 0x1ffd, 0x2000, 0x2001, 0x2126,
+    0x212a, 0x212b, 0x219a, 0x219b, 0x21ae, 0x21cd, 0x21ce, 0x21cf, 0x2204, 0x2209, 0x220c, 0x2224,
+    0x2226, 0x2241, 0x2244, 0x2247, 0x2249, 0x2260, 0x2262, 0x226d, 0x226e, 0x226f, 0x2270, 0x2271,
+    0x2274, 0x2275, 0x2278, 0x2279, 0x2280, 0x2281, 0x2284, 0x2285, 0x2288, 0x2289, 0x22ac, 0x22ad,
+    0x22ae, 0x22af, 0x22e0, 0x22e1, 0x22e2, 0x22e3, 0x22ea, 0x22eb, 0x22ec, 0x22ed, 0x2329, 0x232a,
+    0x2adc, 0x304c, 0x304e, 0x3050, 0x3052, 0x3054, 0x3056, 0x3058, 0x305a, 0x305c, 0x305e, 0x3060,
+    0x3062, 0x3065, 0x3067, 0x3069, 0x3070, 0x3071, 0x3073, 0x3074, 0x3076, 0x3077, 0x3079, 0x307a,
+    0x307c, 0x307d, 0x3094, 0x309e, 0x30ac, 0x30ae, 0x30b0, 0x30b2, 0x30b4, 0x30b6, 0x30b8, 0x30ba,
+    0x30bc, 0x30be, 0x30c0, 0x30c2, 0x30c5, 0x30c7, 0x30c9, 0x30d0, 0x30d1, 0x30d3, 0x30d4, 0x30d6,
+    0x30d7, 0x30d9, 0x30da, 0x30dc, 0x30dd, 0x30f4, 0x30f7, 0x30f8, 0x30f9, 0x30fa, 0x30fe, 0xf900,
+    0xf901, 0xf902, 0xf903, 0xf904, 0xf905, 0xf906, 0xf907, 0xf908, 0xf909, 0xf90a, 0xf90b, 0xf90c,
+    0xf90d, 0xf90e, 0xf90f, 0xf910, 0xf911, 0xf912, 0xf913, 0xf914, 0xf915, 0xf916, 0xf917, 0xf918,
+    0xf919, 0xf91a, 0xf91b, 0xf91c, 0xf91d, 0xf91e, 0xf91f, 0xf920, 0xf921, 0xf922, 0xf923, 0xf924,
+    0xf925, 0xf926, 0xf927, 0xf928, 0xf929, 0xf92a, 0xf92b, 0xf92c, 0xf92d, 0xf92e, 0xf92f, 0xf930,
+    0xf931, 0xf932, 0xf933, 0xf934, 0xf935, 0xf936, 0xf937, 0xf938, 0xf939, 0xf93a, 0xf93b, 0xf93c,
+    0xf93d, 0xf93e, 0xf93f, 0xf940, 0xf941, 0xf942, 0xf943, 0xf944, 0xf945, 0xf946, 0xf947, 0xf948,
+    0xf949, 0xf94a, 0xf94b, 0xf94c, 0xf94d, 0xf94e, 0xf94f, 0xf950, 0xf951, 0xf952, 0xf953, 0xf954,
+    0xf955, 0xf956, 0xf957, 0xf958, 0xf959, 0xf95a, 0xf95b, 0xf95c, 0xf95d, 0xf95e, 0xf95f, 0xf960,
+    0xf961, 0xf962, 0xf963, 0xf964, 0xf965, 0xf966, 0xf967, 0xf968, 0xf969, 0xf96a, 0xf96b, 0xf96c,
+    0xf96d, 0xf96e, 0xf96f, 0xf970, 0xf971, 0xf972, 0xf973, 0xf974, 0xf975, 0xf976, 0xf977, 0xf978,
+    0xf979, 0xf97a, 0xf97b, 0xf97c, 0xf97d, 0xf97e, 0xf97f, 0xf980, 0xf981, 0xf982, 0xf983, 0xf984,
+    0xf985, 0xf986, 0xf987, 0xf988, 0xf989, 0xf98a, 0xf98b, 0xf98c, 0xf98d, 0xf98e, 0xf98f, 0xf990,
+    0xf991, 0xf992, 0xf993, 0xf994, 0xf995, 0xf996, 0xf997, 0xf998, 0xf999, 0xf99a, 0xf99b, 0xf99c,
+    0xf99d, 0xf99e, 0xf99f, 0xf9a0, 0xf9a1, 0xf9a2, 0xf9a3, 0xf9a4, 0xf9a5, 0xf9a6, 0xf9a7, 0xf9a8,
+    0xf9a9, 0xf9aa, 0xf9ab, 0xf9ac, 0xf9ad, 0xf9ae, 0xf9af, 0xf9b0, 0xf9b1, 0xf9b2, 0xf9b3, 0xf9b4,
+    0xf9b5, 0xf9b6, 0xf9b7, 0xf9b8, 0xf9b9, 0xf9ba, 0xf9bb, 0xf9bc, 0xf9bd, 0xf9be, 0xf9bf, 0xf9c0,
+    0xf9c1, 0xf9c2, 0xf9c3, 0xf9c4, 0xf9c5, 0xf9c6, 0xf9c7, 0xf9c8, 0xf9c9, 0xf9ca, 0xf9cb, 0xf9cc,
+    0xf9cd, 0xf9ce, 0xf9cf, 0xf9d0, 0xf9d1, 0xf9d2, 0xf9d3, 0xf9d4, 0xf9d5, 0xf9d6, 0xf9d7, 0xf9d8,
+    0xf9d9, 0xf9da, 0xf9db, 0xf9dc, 0xf9dd, 0xf9de, 0xf9df, 0xf9e0, 0xf9e1, 0xf9e2, 0xf9e3, 0xf9e4,
+    0xf9e5, 0xf9e6, 0xf9e7, 0xf9e8, 0xf9e9, 0xf9ea, 0xf9eb, 0xf9ec, 0xf9ed, 0xf9ee, 0xf9ef, 0xf9f0,
+    0xf9f1, 0xf9f2, 0xf9f3, 0xf9f4, 0xf9f5, 0xf9f6, 0xf9f7, 0xf9f8, 0xf9f9, 0xf9fa, 0xf9fb, 0xf9fc,
+    0xf9fd, 0xf9fe, 0xf9ff, 0xfa00, 0xfa01, 0xfa02, 0xfa03, 0xfa04, 0xfa05, 0xfa06, 0xfa07, 0xfa08,
+    0xfa09, 0xfa0a, 0xfa0b, 0xfa0c, 0xfa0d, 0xfa10, 0xfa12, 0xfa15, 0xfa16, 0xfa17, 0xfa18, 0xfa19,
+    0xfa1a, 0xfa1b, 0xfa1c, 0xfa1d, 0xfa1e, 0xfa20, 0xfa22, 0xfa25, 0xfa26, 0xfa2a, 0xfa2b, 0xfa2c,
+    0xfa2d, 0xfa2e, 0xfa2f, 0xfa30, 0xfa31, 0xfa32, 0xfa33, 0xfa34, 0xfa35, 0xfa36, 0xfa37, 0xfa38,
+    0xfa39, 0xfa3a, 0xfa3b, 0xfa3c, 0xfa3d, 0xfa3e, 0xfa3f, 0xfa40, 0xfa41, 0xfa42, 0xfa43, 0xfa44,
+    0xfa45, 0xfa46, 0xfa47, 0xfa48, 0xfa49, 0xfa4a, 0xfa4b, 0xfa4c, 0xfa4d, 0xfa4e, 0xfa4f, 0xfa50,
+    0xfa51, 0xfa52, 0xfa53, 0xfa54, 0xfa55, 0xfa56, 0xfa57, 0xfa58, 0xfa59, 0xfa5a, 0xfa5b, 0xfa5c,
+    0xfa5d, 0xfa5e, 0xfa5f, 0xfa60, 0xfa61, 0xfa62, 0xfa63, 0xfa64, 0xfa65, 0xfa66, 0xfa67, 0xfa68,
+    0xfa69, 0xfa6a, 0xfa6b, 0xfa6c, 0xfa6d, 0xfa70, 0xfa71, 0xfa72, 0xfa73, 0xfa74, 0xfa75, 0xfa76,
+    0xfa77, 0xfa78, 0xfa79, 0xfa7a, 0xfa7b, 0xfa7c, 0xfa7d, 0xfa7e, 0xfa7f, 0xfa80, 0xfa81, 0xfa82,
+    0xfa83, 0xfa84, 0xfa85, 0xfa86, 0xfa87, 0xfa88, 0xfa89, 0xfa8a, 0xfa8b, 0xfa8c, 0xfa8d, 0xfa8e,
+    0xfa8f, 0xfa90, 0xfa91, 0xfa92, 0xfa93, 0xfa94, 0xfa95, 0xfa96, 0xfa97, 0xfa98, 0xfa99, 0xfa9a,
+    0xfa9b, 0xfa9c, 0xfa9d, 0xfa9e, 0xfa9f, 0xfaa0, 0xfaa1, 0xfaa2, 0xfaa3, 0xfaa4, 0xfaa5, 0xfaa6,
+    0xfaa7, 0xfaa8, 0xfaa9, 0xfaaa, 0xfaab, 0xfaac, 0xfaad, 0xfaae, 0xfaaf, 0xfab0, 0xfab1, 0xfab2,
+    0xfab3, 0xfab4, 0xfab5, 0xfab6, 0xfab7, 0xfab8, 0xfab9, 0xfaba, 0xfabb, 0xfabc, 0xfabd, 0xfabe,
+    0xfabf, 0xfac0, 0xfac1, 0xfac2, 0xfac3, 0xfac4, 0xfac5, 0xfac6, 0xfac7, 0xfac8, 0xfac9, 0xfaca,
+    0xfacb, 0xfacc, 0xfacd, 0xface, 0xfacf, 0xfad0, 0xfad1, 0xfad2, 0xfad3, 0xfad4, 0xfad5, 0xfad6,
+    0xfad7, 0xfad8, 0xfad9, 0xfb1d, 0xfb1f, 0xfb2a, 0xfb2b, 0xfb2c, 0xfb2d, 0xfb2e, 0xfb2f, 0xfb30,
+    0xfb31, 0xfb32, 0xfb33, 0xfb34, 0xfb35, 0xfb36, 0xfb38, 0xfb39, 0xfb3a, 0xfb3b, 0xfb3c, 0xfb3e,
+    0xfb40, 0xfb41, 0xfb43, 0xfb44, 0xfb46, 0xfb47, 0xfb48, 0xfb49, 0xfb4a, 0xfb4b, 0xfb4c, 0xfb4d,
+    0xfb4e, 0x1109a, 0x1109c, 0x110ab, 0x1112e, 0x1112f, 0x1134b, 0x1134c, 0x114bb, 0x114bc,
+    0x114be, 0x115ba, 0x115bb, 0x1d15e, 0x1d15f, 0x1d160, 0x1d161, 0x1d162, 0x1d163, 0x1d164,
+    0x1d1bb, 0x1d1bc, 0x1d1bd, 0x1d1be, 0x1d1bf, 0x1d1c0, 0x2f800, 0x2f801, 0x2f802, 0x2f803,
+    0x2f804, 0x2f805, 0x2f806, 0x2f807, 0x2f808, 0x2f809, 0x2f80a, 0x2f80b, 0x2f80c, 0x2f80d,
+    0x2f80e, 0x2f80f, 0x2f810, 0x2f811, 0x2f812, 0x2f813, 0x2f814, 0x2f815, 0x2f816, 0x2f817,
+    0x2f818, 0x2f819, 0x2f81a, 0x2f81b, 0x2f81c, 0x2f81d, 0x2f81e, 0x2f81f, 0x2f820, 0x2f821,
+    0x2f822, 0x2f823, 0x2f824, 0x2f825, 0x2f826, 0x2f827, 0x2f828, 0x2f829, 0x2f82a, 0x2f82b,
+    0x2f82c, 0x2f82d, 0x2f82e, 0x2f82f, 0x2f830, 0x2f831, 0x2f832, 0x2f833, 0x2f834, 0x2f835,
+    0x2f836, 0x2f837, 0x2f838, 0x2f839, 0x2f83a, 0x2f83b, 0x2f83c, 0x2f83d, 0x2f83e, 0x2f83f,
+    0x2f840, 0x2f841, 0x2f842, 0x2f843, 0x2f844, 0x2f845, 0x2f846, 0x2f847, 0x2f848, 0x2f849,
+    0x2f84a, 0x2f84b, 0x2f84c, 0x2f84d, 0x2f84e, 0x2f84f, 0x2f850, 0x2f851, 0x2f852, 0x2f853,
+    0x2f854, 0x2f855, 0x2f856, 0x2f857, 0x2f858, 0x2f859, 0x2f85a, 0x2f85b, 0x2f85c, 0x2f85d,
+    0x2f85e, 0x2f85f, 0x2f860, 0x2f861, 0x2f862, 0x2f863, 0x2f864, 0x2f865, 0x2f866, 0x2f867,
+    0x2f868, 0x2f869, 0x2f86a, 0x2f86b, 0x2f86c, 0x2f86d, 0x2f86e, 0x2f86f, 0x2f870, 0x2f871,
+    0x2f872, 0x2f873, 0x2f874, 0x2f875, 0x2f876, 0x2f877, 0x2f878, 0x2f879, 0x2f87a, 0x2f87b,
+    0x2f87c, 0x2f87d, 0x2f87e, 0x2f87f, 0x2f880, 0x2f881, 0x2f882, 0x2f883, 0x2f884, 0x2f885,
+    0x2f886, 0x2f887, 0x2f888, 0x2f889, 0x2f88a, 0x2f88b, 0x2f88c, 0x2f88d, 0x2f88e, 0x2f88f,
+    0x2f890, 0x2f891, 0x2f892, 0x2f893, 0x2f894, 0x2f895, 0x2f896, 0x2f897, 0x2f898, 0x2f899,
+    0x2f89a, 0x2f89b, 0x2f89c, 0x2f89d, 0x2f89e, 0x2f89f, 0x2f8a0, 0x2f8a1, 0x2f8a2, 0x2f8a3,
+    0x2f8a4, 0x2f8a5, 0x2f8a6, 0x2f8a7, 0x2f8a8, 0x2f8a9, 0x2f8aa, 0x2f8ab, 0x2f8ac, 0x2f8ad,
+    0x2f8ae, 0x2f8af, 0x2f8b0, 0x2f8b1, 0x2f8b2, 0x2f8b3, 0x2f8b4, 0x2f8b5, 0x2f8b6, 0x2f8b7,
+    0x2f8b8, 0x2f8b9, 0x2f8ba, 0x2f8bb, 0x2f8bc, 0x2f8bd, 0x2f8be, 0x2f8bf, 0x2f8c0, 0x2f8c1,
+    0x2f8c2, 0x2f8c3, 0x2f8c4, 0x2f8c5, 0x2f8c6, 0x2f8c7, 0x2f8c8, 0x2f8c9, 0x2f8ca, 0x2f8cb,
+    0x2f8cc, 0x2f8cd, 0x2f8ce, 0x2f8cf, 0x2f8d0, 0x2f8d1, 0x2f8d2, 0x2f8d3, 0x2f8d4, 0x2f8d5,
+    0x2f8d6, 0x2f8d7, 0x2f8d8, 0x2f8d9, 0x2f8da, 0x2f8db, 0x2f8dc, 0x2f8dd, 0x2f8de, 0x2f8df,
+    0x2f8e0, 0x2f8e1, 0x2f8e2, 0x2f8e3, 0x2f8e4, 0x2f8e5, 0x2f8e6, 0x2f8e7, 0x2f8e8, 0x2f8e9,
+    0x2f8ea, 0x2f8eb, 0x2f8ec, 0x2f8ed, 0x2f8ee, 0x2f8ef, 0x2f8f0, 0x2f8f1, 0x2f8f2, 0x2f8f3,
+    0x2f8f4, 0x2f8f5, 0x2f8f6, 0x2f8f7, 0x2f8f8, 0x2f8f9, 0x2f8fa, 0x2f8fb, 0x2f8fc, 0x2f8fd,
+    0x2f8fe, 0x2f8ff, 0x2f900, 0x2f901, 0x2f902, 0x2f903, 0x2f904, 0x2f905, 0x2f906, 0x2f907,
+    0x2f908, 0x2f909, 0x2f90a, 0x2f90b, 0x2f90c, 0x2f90d, 0x2f90e, 0x2f90f, 0x2f910, 0x2f911,
+    0x2f912, 0x2f913, 0x2f914, 0x2f915, 0x2f916, 0x2f917, 0x2f918, 0x2f919, 0x2f91a, 0x2f91b,
+    0x2f91c, 0x2f91d, 0x2f91e, 0x2f91f, 0x2f920, 0x2f921, 0x2f922, 0x2f923, 0x2f924, 0x2f925,
+    0x2f926, 0x2f927, 0x2f928, 0x2f929, 0x2f92a, 0x2f92b, 0x2f92c, 0x2f92d, 0x2f92e, 0x2f92f,
+    0x2f930, 0x2f931, 0x2f932, 0x2f933, 0x2f934, 0x2f935, 0x2f936, 0x2f937, 0x2f938, 0x2f939,
+    0x2f93a, 0x2f93b, 0x2f93c, 0x2f93d, 0x2f93e, 0x2f93f, 0x2f940, 0x2f941, 0x2f942, 0x2f943,
+    0x2f944, 0x2f945, 0x2f946, 0x2f947, 0x2f948, 0x2f949, 0x2f94a, 0x2f94b, 0x2f94c, 0x2f94d,
+    0x2f94e, 0x2f94f, 0x2f950, 0x2f951, 0x2f952, 0x2f953, 0x2f954, 0x2f955, 0x2f956, 0x2f957,
+    0x2f958, 0x2f959, 0x2f95a, 0x2f95b, 0x2f95c, 0x2f95d, 0x2f95e, 0x2f95f, 0x2f960, 0x2f961,
+    0x2f962, 0x2f963, 0x2f964, 0x2f965, 0x2f966, 0x2f967, 0x2f968, 0x2f969, 0x2f96a, 0x2f96b,
+    0x2f96c, 0x2f96d, 0x2f96e, 0x2f96f, 0x2f970, 0x2f971, 0x2f972, 0x2f973, 0x2f974, 0x2f975,
+    0x2f976, 0x2f977, 0x2f978, 0x2f979, 0x2f97a, 0x2f97b, 0x2f97c, 0x2f97d, 0x2f97e, 0x2f97f,
+    0x2f980, 0x2f981, 0x2f982, 0x2f983, 0x2f984, 0x2f985, 0x2f986, 0x2f987, 0x2f988, 0x2f989,
+    0x2f98a, 0x2f98b, 0x2f98c, 0x2f98d, 0x2f98e, 0x2f98f, 0x2f990, 0x2f991, 0x2f992, 0x2f993,
+    0x2f994, 0x2f995, 0x2f996, 0x2f997, 0x2f998, 0x2f999, 0x2f99a, 0x2f99b, 0x2f99c, 0x2f99d,
+    0x2f99e, 0x2f99f, 0x2f9a0, 0x2f9a1, 0x2f9a2, 0x2f9a3, 0x2f9a4, 0x2f9a5, 0x2f9a6, 0x2f9a7,
+    0x2f9a8, 0x2f9a9, 0x2f9aa, 0x2f9ab, 0x2f9ac, 0x2f9ad, 0x2f9ae, 0x2f9af, 0x2f9b0, 0x2f9b1,
+    0x2f9b2, 0x2f9b3, 0x2f9b4, 0x2f9b5, 0x2f9b6, 0x2f9b7, 0x2f9b8, 0x2f9b9, 0x2f9ba, 0x2f9bb,
+    0x2f9bc, 0x2f9bd, 0x2f9be, 0x2f9bf, 0x2f9c0, 0x2f9c1, 0x2f9c2, 0x2f9c3, 0x2f9c4, 0x2f9c5,
+    0x2f9c6, 0x2f9c7, 0x2f9c8, 0x2f9c9, 0x2f9ca, 0x2f9cb, 0x2f9cc, 0x2f9cd, 0x2f9ce, 0x2f9cf,
+    0x2f9d0, 0x2f9d1, 0x2f9d2, 0x2f9d3, 0x2f9d4, 0x2f9d5, 0x2f9d6, 0x2f9d7, 0x2f9d8, 0x2f9d9,
+    0x2f9da, 0x2f9db, 0x2f9dc, 0x2f9dd, 0x2f9de, 0x2f9df, 0x2f9e0, 0x2f9e1, 0x2f9e2, 0x2f9e3,
+    0x2f9e4, 0x2f9e5, 0x2f9e6, 0x2f9e7, 0x2f9e8, 0x2f9e9, 0x2f9ea, 0x2f9eb, 0x2f9ec, 0x2f9ed,
+    0x2f9ee, 0x2f9ef, 0x2f9f0, 0x2f9f1, 0x2f9f2, 0x2f9f3, 0x2f9f4, 0x2f9f5, 0x2f9f6, 0x2f9f7,
+    0x2f9f8, 0x2f9f9, 0x2f9fa, 0x2f9fb, 0x2f9fc, 0x2f9fd, 0x2f9fe, 0x2f9ff, 0x2fa00, 0x2fa01,
+    0x2fa02, 0x2fa03, 0x2fa04, 0x2fa05, 0x2fa06, 0x2fa07, 0x2fa08, 0x2fa09, 0x2fa0a, 0x2fa0b,
+    0x2fa0c, 0x2fa0d, 0x2fa0e, 0x2fa0f, 0x2fa10, 0x2fa11, 0x2fa12, 0x2fa13, 0x2fa14, 0x2fa15,
+    0x2fa16, 0x2fa17, 0x2fa18, 0x2fa19, 0x2fa1a, 0x2fa1b, 0x2fa1c, 0x2fa1d};
+/* the parts of each: the first | the second's place (1 ..) << 21, 0: it is one */
+static const uint32_t wcohi_nfc_parts[2060] = {
+    0x200041, 0x400041, 0x600041, 0x800041, 0x1000041, 0x1400041, 0x2c00043, 0x200045, 0x400045,
+    0x600045, 0x1000045, 0x200049, 0x400049, 0x600049, 0x1000049, 0x80004e, 0x20004f, 0x40004f,
+    0x60004f, 0x80004f, 0x100004f, 0x200055, 0x400055, 0x600055, 0x1000055, 0x400059, 0x200061,
+    0x400061, 0x600061, 0x800061, 0x1000061, 0x1400061, 0x2c00063, 0x200065, 0x400065, 0x600065,
+    0x1000065, 0x200069, 0x400069, 0x600069, 0x1000069, 0x80006e, 0x20006f, 0x40006f, 0x60006f,
+    0x80006f, 0x100006f, 0x200075, 0x400075, 0x600075, 0x1000075, 0x400079, 0x1000079, 0xa00041,
+    0xa00061, 0xc00041, 0xc00061, 0x2e00041, 0x2e00061, 0x400043, 0x400063, 0x600043, 0x600063,
+    0xe00043, 0xe00063, 0x1800043, 0x1800063, 0x1800044, 0x1800064, 0xa00045, 0xa00065, 0xc00045,
+    0xc00065, 0xe00045, 0xe00065, 0x2e00045, 0x2e00065, 0x1800045, 0x1800065, 0x600047, 0x600067,
+    0xc00047, 0xc00067, 0xe00047, 0xe00067, 0x2c00047, 0x2c00067, 0x600048, 0x600068, 0x800049,
+    0x800069, 0xa00049, 0xa00069, 0xc00049, 0xc00069, 0x2e00049, 0x2e00069, 0xe00049, 0x60004a,
+    0x60006a, 0x2c0004b, 0x2c0006b, 0x40004c, 0x40006c, 0x2c0004c, 0x2c0006c, 0x180004c, 0x180006c,
+    0x40004e, 0x40006e, 0x2c0004e, 0x2c0006e, 0x180004e, 0x180006e, 0xa0004f, 0xa0006f, 0xc0004f,
+    0xc0006f, 0x160004f, 0x160006f, 0x400052, 0x400072, 0x2c00052, 0x2c00072, 0x1800052, 0x1800072,
+    0x400053, 0x400073, 0x600053, 0x600073, 0x2c00053, 0x2c00073, 0x1800053, 0x1800073, 0x2c00054,
+    0x2c00074, 0x1800054, 0x1800074, 0x800055, 0x800075, 0xa00055, 0xa00075, 0xc00055, 0xc00075,
+    0x1400055, 0x1400075, 0x1600055, 0x1600075, 0x2e00055, 0x2e00075, 0x600057, 0x600077, 0x600059,
+    0x600079, 0x1000059, 0x40005a, 0x40007a, 0xe0005a, 0xe0007a, 0x180005a, 0x180007a, 0x220004f,
+    0x220006f, 0x2200055, 0x2200075, 0x1800041, 0x1800061, 0x1800049, 0x1800069, 0x180004f,
+    0x180006f, 0x1800055, 0x1800075, 0xa000dc, 0xa000fc, 0x4000dc, 0x4000fc, 0x18000dc, 0x18000fc,
+    0x2000dc, 0x2000fc, 0xa000c4, 0xa000e4, 0xa00226, 0xa00227, 0xa000c6, 0xa000e6, 0x1800047,
+    0x1800067, 0x180004b, 0x180006b, 0x2e0004f, 0x2e0006f, 0xa001ea, 0xa001eb, 0x18001b7, 0x1800292,
+    0x180006a, 0x400047, 0x400067, 0x20004e, 0x20006e, 0x4000c5, 0x4000e5, 0x4000c6, 0x4000e6,
+    0x4000d8, 0x4000f8, 0x1a00041, 0x1a00061, 0x1c00041, 0x1c00061, 0x1a00045, 0x1a00065, 0x1c00045,
+    0x1c00065, 0x1a00049, 0x1a00069, 0x1c00049, 0x1c00069, 0x1a0004f, 0x1a0006f, 0x1c0004f,
+    0x1c0006f, 0x1a00052, 0x1a00072, 0x1c00052, 0x1c00072, 0x1a00055, 0x1a00075, 0x1c00055,
+    0x1c00075, 0x2a00053, 0x2a00073, 0x2a00054, 0x2a00074, 0x1800048, 0x1800068, 0xe00041, 0xe00061,
+    0x2c00045, 0x2c00065, 0xa000d6, 0xa000f6, 0xa000d5, 0xa000f5, 0xe0004f, 0xe0006f, 0xa0022e,
+    0xa0022f, 0xa00059, 0xa00079, 0x300, 0x301, 0x313, 0x400308, 0x2b9, 0x3b, 0x4000a8, 0x400391,
+    0xb7, 0x400395, 0x400397, 0x400399, 0x40039f, 0x4003a5, 0x4003a9, 0x4003ca, 0x1000399,
+    0x10003a5, 0x4003b1, 0x4003b5, 0x4003b7, 0x4003b9, 0x4003cb, 0x10003b9, 0x10003c5, 0x4003bf,
+    0x4003c5, 0x4003c9, 0x4003d2, 0x10003d2, 0x200415, 0x1000415, 0x400413, 0x1000406, 0x40041a,
+    0x200418, 0xc00423, 0xc00418, 0xc00438, 0x200435, 0x1000435, 0x400433, 0x1000456, 0x40043a,
+    0x200438, 0xc00443, 0x1a00474, 0x1a00475, 0xc00416, 0xc00436, 0xc00410, 0xc00430, 0x1000410,
+    0x1000430, 0xc00415, 0xc00435, 0x10004d8, 0x10004d9, 0x1000416, 0x1000436, 0x1000417, 0x1000437,
+    0xa00418, 0xa00438, 0x1000418, 0x1000438, 0x100041e, 0x100043e, 0x10004e8, 0x10004e9, 0x100042d,
+    0x100044d, 0xa00423, 0xa00443, 0x1000423, 0x1000443, 0x1600423, 0x1600443, 0x1000427, 0x1000447,
+    0x100042b, 0x100044b, 0x4e00627, 0x5000627, 0x5000648, 0x5200627, 0x500064a, 0x50006d5,
+    0x50006c1, 0x50006d2, 0x5400928, 0x5400930, 0x5400933, 0x5400915, 0x5400916, 0x5400917,
+    0x540091c, 0x5400921, 0x5400922, 0x540092b, 0x540092f, 0x58009c7, 0x5a009c7, 0x56009a1,
+    0x56009a2, 0x56009af, 0x5c00a32, 0x5c00a38, 0x5c00a16, 0x5c00a17, 0x5c00a1c, 0x5c00a2b,
+    0x6200b47, 0x6000b47, 0x6400b47, 0x5e00b21, 0x5e00b22, 0x6800b92, 0x6600bc6, 0x6600bc7,
+    0x6800bc6, 0x6a00c46, 0x6e00cbf, 0x6e00cc6, 0x7000cc6, 0x6c00cc6, 0x6e00cca, 0x7200d46,
+    0x7200d47, 0x7400d46, 0x7600dd9, 0x7800dd9, 0x7600ddc, 0x7a00dd9, 0x8400f42, 0x8400f4c,
+    0x8400f51, 0x8400f56, 0x8400f5b, 0x8200f40, 0x7c00f71, 0x7e00f71, 0x8000fb2, 0x8000fb3,
+    0x8000f71, 0x8400f92, 0x8400f9c, 0x8400fa1, 0x8400fa6, 0x8400fab, 0x8200f90, 0x8601025,
+    0x8801b05, 0x8801b07, 0x8801b09, 0x8801b0b, 0x8801b0d, 0x8801b11, 0x8801b3a, 0x8801b3c,
+    0x8801b3e, 0x8801b3f, 0x8801b42, 0x2800041, 0x2800061, 0xe00042, 0xe00062, 0x2400042, 0x2400062,
+    0x3600042, 0x3600062, 0x4000c7, 0x4000e7, 0xe00044, 0xe00064, 0x2400044, 0x2400064, 0x3600044,
+    0x3600064, 0x2c00044, 0x2c00064, 0x3000044, 0x3000064, 0x200112, 0x200113, 0x400112, 0x400113,
+    0x3000045, 0x3000065, 0x3400045, 0x3400065, 0xc00228, 0xc00229, 0xe00046, 0xe00066, 0xa00047,
+    0xa00067, 0xe00048, 0xe00068, 0x2400048, 0x2400068, 0x1000048, 0x1000068, 0x2c00048, 0x2c00068,
+    0x3200048, 0x3200068, 0x3400049, 0x3400069, 0x4000cf, 0x4000ef, 0x40004b, 0x40006b, 0x240004b,
+    0x240006b, 0x360004b, 0x360006b, 0x240004c, 0x240006c, 0xa01e36, 0xa01e37, 0x360004c, 0x360006c,
+    0x300004c, 0x300006c, 0x40004d, 0x40006d, 0xe0004d, 0xe0006d, 0x240004d, 0x240006d, 0xe0004e,
+    0xe0006e, 0x240004e, 0x240006e, 0x360004e, 0x360006e, 0x300004e, 0x300006e, 0x4000d5, 0x4000f5,
+    0x10000d5, 0x10000f5, 0x20014c, 0x20014d, 0x40014c, 0x40014d, 0x400050, 0x400070, 0xe00050,
+    0xe00070, 0xe00052, 0xe00072, 0x2400052, 0x2400072, 0xa01e5a, 0xa01e5b, 0x3600052, 0x3600072,
+    0xe00053, 0xe00073, 0x2400053, 0x2400073, 0xe0015a, 0xe0015b, 0xe00160, 0xe00161, 0xe01e62,
+    0xe01e63, 0xe00054, 0xe00074, 0x2400054, 0x2400074, 0x3600054, 0x3600074, 0x3000054, 0x3000074,
+    0x2600055, 0x2600075, 0x3400055, 0x3400075, 0x3000055, 0x3000075, 0x400168, 0x400169, 0x100016a,
+    0x100016b, 0x800056, 0x800076, 0x2400056, 0x2400076, 0x200057, 0x200077, 0x400057, 0x400077,
+    0x1000057, 0x1000077, 0xe00057, 0xe00077, 0x2400057, 0x2400077, 0xe00058, 0xe00078, 0x1000058,
+    0x1000078, 0xe00059, 0xe00079, 0x60005a, 0x60007a, 0x240005a, 0x240007a, 0x360005a, 0x360007a,
+    0x3600068, 0x1000074, 0x1400077, 0x1400079, 0xe0017f, 0x2400041, 0x2400061, 0x1200041,
+    0x1200061, 0x4000c2, 0x4000e2, 0x2000c2, 0x2000e2, 0x12000c2, 0x12000e2, 0x8000c2, 0x8000e2,
+    0x601ea0, 0x601ea1, 0x400102, 0x400103, 0x200102, 0x200103, 0x1200102, 0x1200103, 0x800102,
+    0x800103, 0xc01ea0, 0xc01ea1, 0x2400045, 0x2400065, 0x1200045, 0x1200065, 0x800045, 0x800065,
+    0x4000ca, 0x4000ea, 0x2000ca, 0x2000ea, 0x12000ca, 0x12000ea, 0x8000ca, 0x8000ea, 0x601eb8,
+    0x601eb9, 0x1200049, 0x1200069, 0x2400049, 0x2400069, 0x240004f, 0x240006f, 0x120004f,
+    0x120006f, 0x4000d4, 0x4000f4, 0x2000d4, 0x2000f4, 0x12000d4, 0x12000f4, 0x8000d4, 0x8000f4,
+    0x601ecc, 0x601ecd, 0x4001a0, 0x4001a1, 0x2001a0, 0x2001a1, 0x12001a0, 0x12001a1, 0x8001a0,
+    0x8001a1, 0x24001a0, 0x24001a1, 0x2400055, 0x2400075, 0x1200055, 0x1200075, 0x4001af, 0x4001b0,
+    0x2001af, 0x2001b0, 0x12001af, 0x12001b0, 0x8001af, 0x8001b0, 0x24001af, 0x24001b0, 0x200059,
+    0x200079, 0x2400059, 0x2400079, 0x1200059, 0x1200079, 0x800059, 0x800079, 0x1e003b1, 0x20003b1,
+    0x201f00, 0x201f01, 0x401f00, 0x401f01, 0x3a01f00, 0x3a01f01, 0x1e00391, 0x2000391, 0x201f08,
+    0x201f09, 0x401f08, 0x401f09, 0x3a01f08, 0x3a01f09, 0x1e003b5, 0x20003b5, 0x201f10, 0x201f11,
+    0x401f10, 0x401f11, 0x1e00395, 0x2000395, 0x201f18, 0x201f19, 0x401f18, 0x401f19, 0x1e003b7,
+    0x20003b7, 0x201f20, 0x201f21, 0x401f20, 0x401f21, 0x3a01f20, 0x3a01f21, 0x1e00397, 0x2000397,
+    0x201f28, 0x201f29, 0x401f28, 0x401f29, 0x3a01f28, 0x3a01f29, 0x1e003b9, 0x20003b9, 0x201f30,
+    0x201f31, 0x401f30, 0x401f31, 0x3a01f30, 0x3a01f31, 0x1e00399, 0x2000399, 0x201f38, 0x201f39,
+    0x401f38, 0x401f39, 0x3a01f38, 0x3a01f39, 0x1e003bf, 0x20003bf, 0x201f40, 0x201f41, 0x401f40,
+    0x401f41, 0x1e0039f, 0x200039f, 0x201f48, 0x201f49, 0x401f48, 0x401f49, 0x1e003c5, 0x20003c5,
+    0x201f50, 0x201f51, 0x401f50, 0x401f51, 0x3a01f50, 0x3a01f51, 0x20003a5, 0x201f59, 0x401f59,
+    0x3a01f59, 0x1e003c9, 0x20003c9, 0x201f60, 0x201f61, 0x401f60, 0x401f61, 0x3a01f60, 0x3a01f61,
+    0x1e003a9, 0x20003a9, 0x201f68, 0x201f69, 0x401f68, 0x401f69, 0x3a01f68, 0x3a01f69, 0x2003b1,
+    0x3ac, 0x2003b5, 0x3ad, 0x2003b7, 0x3ae, 0x2003b9, 0x3af, 0x2003bf, 0x3cc, 0x2003c5, 0x3cd,
+    0x2003c9, 0x3ce, 0x3c01f00, 0x3c01f01, 0x3c01f02, 0x3c01f03, 0x3c01f04, 0x3c01f05, 0x3c01f06,
+    0x3c01f07, 0x3c01f08, 0x3c01f09, 0x3c01f0a, 0x3c01f0b, 0x3c01f0c, 0x3c01f0d, 0x3c01f0e,
+    0x3c01f0f, 0x3c01f20, 0x3c01f21, 0x3c01f22, 0x3c01f23, 0x3c01f24, 0x3c01f25, 0x3c01f26,
+    0x3c01f27, 0x3c01f28, 0x3c01f29, 0x3c01f2a, 0x3c01f2b, 0x3c01f2c, 0x3c01f2d, 0x3c01f2e,
+    0x3c01f2f, 0x3c01f60, 0x3c01f61, 0x3c01f62, 0x3c01f63, 0x3c01f64, 0x3c01f65, 0x3c01f66,
+    0x3c01f67, 0x3c01f68, 0x3c01f69, 0x3c01f6a, 0x3c01f6b, 0x3c01f6c, 0x3c01f6d, 0x3c01f6e,
+    0x3c01f6f, 0xc003b1, 0xa003b1, 0x3c01f70, 0x3c003b1, 0x3c003ac, 0x3a003b1, 0x3c01fb6, 0xc00391,
+    0xa00391, 0x200391, 0x386, 0x3c00391, 0x3b9, 0x3a000a8, 0x3c01f74, 0x3c003b7, 0x3c003ae,
+    0x3a003b7, 0x3c01fc6, 0x200395, 0x388, 0x200397, 0x389, 0x3c00397, 0x201fbf, 0x401fbf,
+    0x3a01fbf, 0xc003b9, 0xa003b9, 0x2003ca, 0x390, 0x3a003b9, 0x3a003ca, 0xc00399, 0xa00399,
+    0x200399, 0x38a, 0x201ffe, 0x401ffe, 0x3a01ffe, 0xc003c5, 0xa003c5, 0x2003cb, 0x3b0, 0x1e003c1,
+    0x20003c1, 0x3a003c5, 0x3a003cb, 0xc003a5, 0xa003a5, 0x2003a5, 0x38e, 0x20003a1, 0x2000a8,
+    0x385, 0x60, 0x3c01f7c, 0x3c003c9, 0x3c003ce, 0x3a003c9, 0x3c01ff6, 0x20039f, 0x38c, 0x2003a9,
+    0x38f, 0x3c003a9, 0xb4, 0x2002, 0x2003, 0x3a9, 0x4b, 0xc5, 0x3802190, 0x3802192, 0x3802194,
+    0x38021d0, 0x38021d4, 0x38021d2, 0x3802203, 0x3802208, 0x380220b, 0x3802223, 0x3802225,
+    0x380223c, 0x3802243, 0x3802245, 0x3802248, 0x380003d, 0x3802261, 0x380224d, 0x380003c,
+    0x380003e, 0x3802264, 0x3802265, 0x3802272, 0x3802273, 0x3802276, 0x3802277, 0x380227a,
+    0x380227b, 0x3802282, 0x3802283, 0x3802286, 0x3802287, 0x38022a2, 0x38022a8, 0x38022a9,
+    0x38022ab, 0x380227c, 0x380227d, 0x3802291, 0x3802292, 0x38022b2, 0x38022b3, 0x38022b4,
+    0x38022b5, 0x3008, 0x3009, 0x3802add, 0x8a0304b, 0x8a0304d, 0x8a0304f, 0x8a03051, 0x8a03053,
+    0x8a03055, 0x8a03057, 0x8a03059, 0x8a0305b, 0x8a0305d, 0x8a0305f, 0x8a03061, 0x8a03064,
+    0x8a03066, 0x8a03068, 0x8a0306f, 0x8c0306f, 0x8a03072, 0x8c03072, 0x8a03075, 0x8c03075,
+    0x8a03078, 0x8c03078, 0x8a0307b, 0x8c0307b, 0x8a03046, 0x8a0309d, 0x8a030ab, 0x8a030ad,
+    0x8a030af, 0x8a030b1, 0x8a030b3, 0x8a030b5, 0x8a030b7, 0x8a030b9, 0x8a030bb, 0x8a030bd,
+    0x8a030bf, 0x8a030c1, 0x8a030c4, 0x8a030c6, 0x8a030c8, 0x8a030cf, 0x8c030cf, 0x8a030d2,
+    0x8c030d2, 0x8a030d5, 0x8c030d5, 0x8a030d8, 0x8c030d8, 0x8a030db, 0x8c030db, 0x8a030a6,
+    0x8a030ef, 0x8a030f0, 0x8a030f1, 0x8a030f2, 0x8a030fd, 0x8c48, 0x66f4, 0x8eca, 0x8cc8, 0x6ed1,
+    0x4e32, 0x53e5, 0x9f9c, 0x9f9c, 0x5951, 0x91d1, 0x5587, 0x5948, 0x61f6, 0x7669, 0x7f85, 0x863f,
+    0x87ba, 0x88f8, 0x908f, 0x6a02, 0x6d1b, 0x70d9, 0x73de, 0x843d, 0x916a, 0x99f1, 0x4e82, 0x5375,
+    0x6b04, 0x721b, 0x862d, 0x9e1e, 0x5d50, 0x6feb, 0x85cd, 0x8964, 0x62c9, 0x81d8, 0x881f, 0x5eca,
+    0x6717, 0x6d6a, 0x72fc, 0x90ce, 0x4f86, 0x51b7, 0x52de, 0x64c4, 0x6ad3, 0x7210, 0x76e7, 0x8001,
+    0x8606, 0x865c, 0x8def, 0x9732, 0x9b6f, 0x9dfa, 0x788c, 0x797f, 0x7da0, 0x83c9, 0x9304, 0x9e7f,
+    0x8ad6, 0x58df, 0x5f04, 0x7c60, 0x807e, 0x7262, 0x78ca, 0x8cc2, 0x96f7, 0x58d8, 0x5c62, 0x6a13,
+    0x6dda, 0x6f0f, 0x7d2f, 0x7e37, 0x964b, 0x52d2, 0x808b, 0x51dc, 0x51cc, 0x7a1c, 0x7dbe, 0x83f1,
+    0x9675, 0x8b80, 0x62cf, 0x6a02, 0x8afe, 0x4e39, 0x5be7, 0x6012, 0x7387, 0x7570, 0x5317, 0x78fb,
+    0x4fbf, 0x5fa9, 0x4e0d, 0x6ccc, 0x6578, 0x7d22, 0x53c3, 0x585e, 0x7701, 0x8449, 0x8aaa, 0x6bba,
+    0x8fb0, 0x6c88, 0x62fe, 0x82e5, 0x63a0, 0x7565, 0x4eae, 0x5169, 0x51c9, 0x6881, 0x7ce7, 0x826f,
+    0x8ad2, 0x91cf, 0x52f5, 0x5442, 0x5973, 0x5eec, 0x65c5, 0x6ffe, 0x792a, 0x95ad, 0x9a6a, 0x9e97,
+    0x9ece, 0x529b, 0x66c6, 0x6b77, 0x8f62, 0x5e74, 0x6190, 0x6200, 0x649a, 0x6f23, 0x7149, 0x7489,
+    0x79ca, 0x7df4, 0x806f, 0x8f26, 0x84ee, 0x9023, 0x934a, 0x5217, 0x52a3, 0x54bd, 0x70c8, 0x88c2,
+    0x8aaa, 0x5ec9, 0x5ff5, 0x637b, 0x6bae, 0x7c3e, 0x7375, 0x4ee4, 0x56f9, 0x5be7, 0x5dba, 0x601c,
+    0x73b2, 0x7469, 0x7f9a, 0x8046, 0x9234, 0x96f6, 0x9748, 0x9818, 0x4f8b, 0x79ae, 0x91b4, 0x96b8,
+    0x60e1, 0x4e86, 0x50da, 0x5bee, 0x5c3f, 0x6599, 0x6a02, 0x71ce, 0x7642, 0x84fc, 0x907c, 0x9f8d,
+    0x6688, 0x962e, 0x5289, 0x677b, 0x67f3, 0x6d41, 0x6e9c, 0x7409, 0x7559, 0x786b, 0x7d10, 0x985e,
+    0x516d, 0x622e, 0x9678, 0x502b, 0x5d19, 0x6dea, 0x8f2a, 0x5f8b, 0x6144, 0x6817, 0x7387, 0x9686,
+    0x5229, 0x540f, 0x5c65, 0x6613, 0x674e, 0x68a8, 0x6ce5, 0x7406, 0x75e2, 0x7f79, 0x88cf, 0x88e1,
+    0x91cc, 0x96e2, 0x533f, 0x6eba, 0x541d, 0x71d0, 0x7498, 0x85fa, 0x96a3, 0x9c57, 0x9e9f, 0x6797,
+    0x6dcb, 0x81e8, 0x7acb, 0x7b20, 0x7c92, 0x72c0, 0x7099, 0x8b58, 0x4ec0, 0x8336, 0x523a, 0x5207,
+    0x5ea6, 0x62d3, 0x7cd6, 0x5b85, 0x6d1e, 0x66b4, 0x8f3b, 0x884c, 0x964d, 0x898b, 0x5ed3, 0x5140,
+    0x55c0, 0x585a, 0x6674, 0x51de, 0x732a, 0x76ca, 0x793c, 0x795e, 0x7965, 0x798f, 0x9756, 0x7cbe,
+    0x7fbd, 0x8612, 0x8af8, 0x9038, 0x90fd, 0x98ef, 0x98fc, 0x9928, 0x9db4, 0x90de, 0x96b7, 0x4fae,
+    0x50e7, 0x514d, 0x52c9, 0x52e4, 0x5351, 0x559d, 0x5606, 0x5668, 0x5840, 0x58a8, 0x5c64, 0x5c6e,
+    0x6094, 0x6168, 0x618e, 0x61f2, 0x654f, 0x65e2, 0x6691, 0x6885, 0x6d77, 0x6e1a, 0x6f22, 0x716e,
+    0x722b, 0x7422, 0x7891, 0x793e, 0x7949, 0x7948, 0x7950, 0x7956, 0x795d, 0x798d, 0x798e, 0x7a40,
+    0x7a81, 0x7bc0, 0x7df4, 0x7e09, 0x7e41, 0x7f72, 0x8005, 0x81ed, 0x8279, 0x8279, 0x8457, 0x8910,
+    0x8996, 0x8b01, 0x8b39, 0x8cd3, 0x8d08, 0x8fb6, 0x9038, 0x96e3, 0x97ff, 0x983b, 0x6075, 0x242ee,
+    0x8218, 0x4e26, 0x51b5, 0x5168, 0x4f80, 0x5145, 0x5180, 0x52c7, 0x52fa, 0x559d, 0x5555, 0x5599,
+    0x55e2, 0x585a, 0x58b3, 0x5944, 0x5954, 0x5a62, 0x5b28, 0x5ed2, 0x5ed9, 0x5f69, 0x5fad, 0x60d8,
+    0x614e, 0x6108, 0x618e, 0x6160, 0x61f2, 0x6234, 0x63c4, 0x641c, 0x6452, 0x6556, 0x6674, 0x6717,
+    0x671b, 0x6756, 0x6b79, 0x6bba, 0x6d41, 0x6edb, 0x6ecb, 0x6f22, 0x701e, 0x716e, 0x77a7, 0x7235,
+    0x72af, 0x732a, 0x7471, 0x7506, 0x753b, 0x761d, 0x761f, 0x76ca, 0x76db, 0x76f4, 0x774a, 0x7740,
+    0x78cc, 0x7ab1, 0x7bc0, 0x7c7b, 0x7d5b, 0x7df4, 0x7f3e, 0x8005, 0x8352, 0x83ef, 0x8779, 0x8941,
+    0x8986, 0x8996, 0x8abf, 0x8af8, 0x8acb, 0x8b01, 0x8afe, 0x8aed, 0x8b39, 0x8b8a, 0x8d08, 0x8f38,
+    0x9072, 0x9199, 0x9276, 0x967c, 0x96e3, 0x9756, 0x97db, 0x97ff, 0x980b, 0x983b, 0x9b12, 0x9f9c,
+    0x2284a, 0x22844, 0x233d5, 0x3b9d, 0x4018, 0x4039, 0x25249, 0x25cd0, 0x27ed3, 0x9f43, 0x9f8e,
+    0x3e005d9, 0x40005f2, 0x4a005e9, 0x4c005e9, 0x4a0fb49, 0x4c0fb49, 0x40005d0, 0x42005d0,
+    0x46005d0, 0x46005d1, 0x46005d2, 0x46005d3, 0x46005d4, 0x46005d5, 0x46005d6, 0x46005d8,
+    0x46005d9, 0x46005da, 0x46005db, 0x46005dc, 0x46005de, 0x46005e0, 0x46005e1, 0x46005e3,
+    0x46005e4, 0x46005e6, 0x46005e7, 0x46005e8, 0x46005e9, 0x46005ea, 0x44005d5, 0x48005d1,
+    0x48005db, 0x48005e4, 0x8e11099, 0x8e1109b, 0x8e110a5, 0x9011131, 0x9011132, 0x9211347,
+    0x9411347, 0x98114b9, 0x96114b9, 0x9a114b9, 0x9c115b8, 0x9c115b9, 0x9e1d157, 0x9e1d158,
+    0xa01d15f, 0xa21d15f, 0xa41d15f, 0xa61d15f, 0xa81d15f, 0x9e1d1b9, 0x9e1d1ba, 0xa01d1bb,
+    0xa01d1bc, 0xa21d1bb, 0xa21d1bc, 0x4e3d, 0x4e38, 0x4e41, 0x20122, 0x4f60, 0x4fae, 0x4fbb,
+    0x5002, 0x507a, 0x5099, 0x50e7, 0x50cf, 0x349e, 0x2063a, 0x514d, 0x5154, 0x5164, 0x5177,
+    0x2051c, 0x34b9, 0x5167, 0x518d, 0x2054b, 0x5197, 0x51a4, 0x4ecc, 0x51ac, 0x51b5, 0x291df,
+    0x51f5, 0x5203, 0x34df, 0x523b, 0x5246, 0x5272, 0x5277, 0x3515, 0x52c7, 0x52c9, 0x52e4, 0x52fa,
+    0x5305, 0x5306, 0x5317, 0x5349, 0x5351, 0x535a, 0x5373, 0x537d, 0x537f, 0x537f, 0x537f, 0x20a2c,
+    0x7070, 0x53ca, 0x53df, 0x20b63, 0x53eb, 0x53f1, 0x5406, 0x549e, 0x5438, 0x5448, 0x5468, 0x54a2,
+    0x54f6, 0x5510, 0x5553, 0x5563, 0x5584, 0x5584, 0x5599, 0x55ab, 0x55b3, 0x55c2, 0x5716, 0x5606,
+    0x5717, 0x5651, 0x5674, 0x5207, 0x58ee, 0x57ce, 0x57f4, 0x580d, 0x578b, 0x5832, 0x5831, 0x58ac,
+    0x214e4, 0x58f2, 0x58f7, 0x5906, 0x591a, 0x5922, 0x5962, 0x216a8, 0x216ea, 0x59ec, 0x5a1b,
+    0x5a27, 0x59d8, 0x5a66, 0x36ee, 0x36fc, 0x5b08, 0x5b3e, 0x5b3e, 0x219c8, 0x5bc3, 0x5bd8, 0x5be7,
+    0x5bf3, 0x21b18, 0x5bff, 0x5c06, 0x5f53, 0x5c22, 0x3781, 0x5c60, 0x5c6e, 0x5cc0, 0x5c8d,
+    0x21de4, 0x5d43, 0x21de6, 0x5d6e, 0x5d6b, 0x5d7c, 0x5de1, 0x5de2, 0x382f, 0x5dfd, 0x5e28,
+    0x5e3d, 0x5e69, 0x3862, 0x22183, 0x387c, 0x5eb0, 0x5eb3, 0x5eb6, 0x5eca, 0x2a392, 0x5efe,
+    0x22331, 0x22331, 0x8201, 0x5f22, 0x5f22, 0x38c7, 0x232b8, 0x261da, 0x5f62, 0x5f6b, 0x38e3,
+    0x5f9a, 0x5fcd, 0x5fd7, 0x5ff9, 0x6081, 0x393a, 0x391c, 0x6094, 0x226d4, 0x60c7, 0x6148, 0x614c,
+    0x614e, 0x614c, 0x617a, 0x618e, 0x61b2, 0x61a4, 0x61af, 0x61de, 0x61f2, 0x61f6, 0x6210, 0x621b,
+    0x625d, 0x62b1, 0x62d4, 0x6350, 0x22b0c, 0x633d, 0x62fc, 0x6368, 0x6383, 0x63e4, 0x22bf1,
+    0x6422, 0x63c5, 0x63a9, 0x3a2e, 0x6469, 0x647e, 0x649d, 0x6477, 0x3a6c, 0x654f, 0x656c, 0x2300a,
+    0x65e3, 0x66f8, 0x6649, 0x3b19, 0x6691, 0x3b08, 0x3ae4, 0x5192, 0x5195, 0x6700, 0x669c, 0x80ad,
+    0x43d9, 0x6717, 0x671b, 0x6721, 0x675e, 0x6753, 0x233c3, 0x3b49, 0x67fa, 0x6785, 0x6852, 0x6885,
+    0x2346d, 0x688e, 0x681f, 0x6914, 0x3b9d, 0x6942, 0x69a3, 0x69ea, 0x6aa8, 0x236a3, 0x6adb,
+    0x3c18, 0x6b21, 0x238a7, 0x6b54, 0x3c4e, 0x6b72, 0x6b9f, 0x6bba, 0x6bbb, 0x23a8d, 0x21d0b,
+    0x23afa, 0x6c4e, 0x23cbc, 0x6cbf, 0x6ccd, 0x6c67, 0x6d16, 0x6d3e, 0x6d77, 0x6d41, 0x6d69,
+    0x6d78, 0x6d85, 0x23d1e, 0x6d34, 0x6e2f, 0x6e6e, 0x3d33, 0x6ecb, 0x6ec7, 0x23ed1, 0x6df9,
+    0x6f6e, 0x23f5e, 0x23f8e, 0x6fc6, 0x7039, 0x701e, 0x701b, 0x3d96, 0x704a, 0x707d, 0x7077,
+    0x70ad, 0x20525, 0x7145, 0x24263, 0x719c, 0x243ab, 0x7228, 0x7235, 0x7250, 0x24608, 0x7280,
+    0x7295, 0x24735, 0x24814, 0x737a, 0x738b, 0x3eac, 0x73a5, 0x3eb8, 0x3eb8, 0x7447, 0x745c,
+    0x7471, 0x7485, 0x74ca, 0x3f1b, 0x7524, 0x24c36, 0x753e, 0x24c92, 0x7570, 0x2219f, 0x7610,
+    0x24fa1, 0x24fb8, 0x25044, 0x3ffc, 0x4008, 0x76f4, 0x250f3, 0x250f2, 0x25119, 0x25133, 0x771e,
+    0x771f, 0x771f, 0x774a, 0x4039, 0x778b, 0x4046, 0x4096, 0x2541d, 0x784e, 0x788c, 0x78cc, 0x40e3,
+    0x25626, 0x7956, 0x2569a, 0x256c5, 0x798f, 0x79eb, 0x412f, 0x7a40, 0x7a4a, 0x7a4f, 0x2597c,
+    0x25aa7, 0x25aa7, 0x7aee, 0x4202, 0x25bab, 0x7bc6, 0x7bc9, 0x4227, 0x25c80, 0x7cd2, 0x42a0,
+    0x7ce8, 0x7ce3, 0x7d00, 0x25f86, 0x7d63, 0x4301, 0x7dc7, 0x7e02, 0x7e45, 0x4334, 0x26228,
+    0x26247, 0x4359, 0x262d9, 0x7f7a, 0x2633e, 0x7f95, 0x7ffa, 0x8005, 0x264da, 0x26523, 0x8060,
+    0x265a8, 0x8070, 0x2335f, 0x43d5, 0x80b2, 0x8103, 0x440b, 0x813e, 0x5ab5, 0x267a7, 0x267b5,
+    0x23393, 0x2339c, 0x8201, 0x8204, 0x8f9e, 0x446b, 0x8291, 0x828b, 0x829d, 0x52b3, 0x82b1,
+    0x82b3, 0x82bd, 0x82e6, 0x26b3c, 0x82e5, 0x831d, 0x8363, 0x83ad, 0x8323, 0x83bd, 0x83e7, 0x8457,
+    0x8353, 0x83ca, 0x83cc, 0x83dc, 0x26c36, 0x26d6b, 0x26cd5, 0x452b, 0x84f1, 0x84f3, 0x8516,
+    0x273ca, 0x8564, 0x26f2c, 0x455d, 0x4561, 0x26fb1, 0x270d2, 0x456b, 0x8650, 0x865c, 0x8667,
+    0x8669, 0x86a9, 0x8688, 0x870e, 0x86e2, 0x8779, 0x8728, 0x876b, 0x8786, 0x45d7, 0x87e1, 0x8801,
+    0x45f9, 0x8860, 0x8863, 0x27667, 0x88d7, 0x88de, 0x4635, 0x88fa, 0x34bb, 0x278ae, 0x27966,
+    0x46be, 0x46c7, 0x8aa0, 0x8aed, 0x8b8a, 0x8c55, 0x27ca8, 0x8cab, 0x8cc1, 0x8d1b, 0x8d77,
+    0x27f2f, 0x20804, 0x8dcb, 0x8dbc, 0x8df0, 0x208de, 0x8ed4, 0x8f38, 0x285d2, 0x285ed, 0x9094,
+    0x90f1, 0x9111, 0x2872e, 0x911b, 0x9238, 0x92d7, 0x92d8, 0x927c, 0x93f9, 0x9415, 0x28bfa,
+    0x958b, 0x4995, 0x95b7, 0x28d77, 0x49e6, 0x96c3, 0x5db2, 0x9723, 0x29145, 0x2921a, 0x4a6e,
+    0x4a76, 0x97e0, 0x2940a, 0x4ab2, 0x29496, 0x980b, 0x980b, 0x9829, 0x295b6, 0x98e2, 0x4b33,
+    0x9929, 0x99a7, 0x99c2, 0x99fe, 0x4bce, 0x29b30, 0x9b12, 0x9c40, 0x9cfd, 0x4cce, 0x4ced, 0x9d67,
+    0x2a0ce, 0x4cf8, 0x2a105, 0x2a20e, 0x2a291, 0x9ebb, 0x4d56, 0x9ef9, 0x9efe, 0x9f05, 0x9f0f,
+    0x9f16, 0x9f3b, 0x2a600};
+/* second parts, ascending */
+static const uint32_t wcohi_nfc_seconds[84] = {
+    0x300, 0x301, 0x302, 0x303, 0x304, 0x306, 0x307, 0x308, 0x309, 0x30a, 0x30b, 0x30c, 0x30f,
+    0x311, 0x313, 0x314, 0x31b, 0x323, 0x324, 0x325, 0x326, 0x327, 0x328, 0x32d, 0x32e, 0x330,
+    0x331, 0x338, 0x342, 0x345, 0x5b4, 0x5b7, 0x5b8, 0x5b9, 0x5bc, 0x5bf, 0x5c1, 0x5c2, 0x653,
+    0x654, 0x655, 0x93c, 0x9bc, 0x9be, 0x9d7, 0xa3c, 0xb3c, 0xb3e, 0xb56, 0xb57, 0xbbe, 0xbd7,
+    0xc56, 0xcc2, 0xcd5, 0xcd6, 0xd3e, 0xd57, 0xdca, 0xdcf, 0xddf, 0xf72, 0xf74, 0xf80, 0xfb5,
+    0xfb7, 0x102e, 0x1b35, 0x3099, 0x309a, 0x110ba, 0x11127, 0x1133e, 0x11357, 0x114b0, 0x114ba,
+    0x114bd, 0x115af, 0x1d165, 0x1d16e, 0x1d16f, 0x1d170, 0x1d171, 0x1d172};
+/* which of them come together again, by first and second part */
+static const uint16_t wcohi_nfc_joined[940] = {
+    912, 909, 913, 0, 1, 2, 3, 53, 55, 238, 4, 572, 5, 165, 208, 210, 570, 415, 57, 417, 419, 421,
+    59, 61, 63, 65, 6, 425, 67, 427, 431, 433, 429, 7, 8, 9, 598, 69, 71, 73, 10, 596, 77, 212, 214,
+    594, 240, 75, 439, 441, 445, 198, 79, 447, 81, 83, 187, 85, 87, 449, 453, 236, 451, 455, 457,
+    11, 12, 13, 89, 91, 93, 97, 14, 610, 167, 216, 218, 612, 95, 459, 98, 463, 189, 465, 100, 467,
+    102, 106, 469, 104, 475, 473, 477, 479, 481, 200, 108, 15, 483, 112, 485, 110, 489, 487, 16, 17,
+    18, 19, 114, 116, 246, 20, 616, 118, 169, 220, 222, 161, 614, 191, 499, 501, 120, 503, 124, 224,
+    226, 505, 122, 509, 126, 128, 511, 132, 513, 232, 130, 521, 136, 523, 234, 134, 527, 525, 21,
+    22, 23, 138, 140, 142, 24, 640, 144, 146, 171, 228, 230, 163, 638, 529, 148, 533, 531, 539, 541,
+    543, 545, 150, 549, 547, 551, 553, 555, 652, 25, 152, 658, 250, 557, 154, 656, 654, 155, 559,
+    157, 159, 561, 563, 26, 27, 28, 29, 54, 56, 239, 30, 573, 31, 166, 209, 211, 571, 416, 58, 418,
+    420, 422, 60, 62, 64, 66, 32, 426, 68, 428, 432, 434, 430, 33, 34, 35, 599, 70, 72, 74, 36, 597,
+    78, 213, 215, 595, 241, 76, 440, 442, 446, 199, 80, 448, 82, 84, 188, 86, 88, 450, 454, 237,
+    452, 456, 458, 565, 37, 38, 39, 90, 92, 94, 40, 611, 168, 217, 219, 613, 96, 460, 99, 197, 464,
+    190, 466, 101, 468, 103, 107, 470, 105, 476, 474, 478, 480, 482, 201, 109, 41, 484, 113, 486,
+    111, 490, 488, 42, 43, 44, 45, 115, 117, 247, 46, 617, 119, 170, 221, 223, 162, 615, 192, 500,
+    502, 121, 504, 125, 225, 227, 506, 123, 510, 127, 129, 512, 133, 514, 233, 131, 522, 566, 137,
+    524, 235, 135, 528, 526, 47, 48, 49, 139, 141, 143, 50, 641, 145, 147, 172, 229, 231, 164, 639,
+    530, 149, 534, 532, 540, 542, 544, 546, 151, 550, 548, 567, 552, 554, 556, 653, 51, 153, 659,
+    251, 558, 52, 657, 568, 655, 156, 560, 158, 160, 562, 564, 875, 258, 835, 576, 574, 580, 578,
+    181, 202, 204, 185, 423, 602, 600, 606, 604, 461, 620, 618, 624, 622, 491, 244, 493, 242, 206,
+    179, 175, 173, 177, 577, 575, 581, 579, 182, 203, 205, 186, 424, 603, 601, 607, 605, 462, 621,
+    619, 625, 623, 492, 245, 494, 243, 207, 180, 176, 174, 178, 586, 584, 590, 588, 587, 585, 591,
+    589, 435, 437, 436, 438, 495, 497, 496, 498, 515, 516, 517, 518, 535, 536, 537, 538, 569, 630,
+    628, 634, 632, 636, 631, 629, 635, 633, 637, 644, 642, 648, 646, 650, 645, 643, 649, 647, 651,
+    195, 193, 194, 183, 184, 443, 444, 248, 249, 196, 831, 259, 830, 829, 668, 669, 833, 841, 261,
+    682, 683, 843, 262, 696, 697, 845, 857, 263, 856, 855, 268, 712, 713, 883, 264, 726, 727, 874,
+    872, 265, 871, 870, 269, 740, 885, 266, 752, 753, 887, 826, 838, 760, 270, 823, 822, 660, 661,
+    827, 825, 762, 271, 676, 677, 764, 272, 688, 689, 839, 837, 766, 273, 850, 849, 275, 704, 705,
+    853, 768, 277, 720, 721, 866, 867, 770, 278, 863, 862, 276, 732, 733, 868, 772, 279, 744, 745,
+    881, 879, 851, 267, 854, 864, 274, 869, 880, 280, 281, 285, 302, 304, 284, 282, 306, 283, 300,
+    310, 312, 287, 314, 289, 316, 286, 318, 324, 288, 326, 328, 330, 332, 322, 303, 305, 293, 291,
+    307, 292, 301, 311, 313, 296, 315, 290, 317, 295, 319, 325, 297, 327, 329, 331, 333, 323, 294,
+    298, 299, 308, 309, 320, 321, 334, 335, 337, 336, 338, 340, 341, 339, 342, 343, 344, 353, 354,
+    365, 364, 366, 369, 370, 372, 371, 373, 374, 377, 375, 376, 378, 379, 381, 380, 382, 383, 385,
+    384, 403, 404, 405, 406, 407, 408, 409, 410, 411, 412, 413, 414, 471, 472, 507, 508, 519, 520,
+    582, 592, 583, 593, 608, 609, 626, 627, 662, 664, 666, 774, 663, 665, 667, 775, 776, 777, 778,
+    779, 780, 781, 670, 672, 674, 782, 671, 673, 675, 783, 784, 785, 786, 787, 788, 789, 678, 680,
+    679, 681, 684, 686, 685, 687, 690, 692, 694, 790, 691, 693, 695, 791, 792, 793, 794, 795, 796,
+    797, 698, 700, 702, 798, 699, 701, 703, 799, 800, 801, 802, 803, 804, 805, 706, 708, 710, 707,
+    709, 711, 714, 716, 718, 715, 717, 719, 722, 724, 723, 725, 728, 730, 729, 731, 734, 736, 738,
+    735, 737, 739, 741, 742, 743, 746, 748, 750, 806, 747, 749, 751, 807, 808, 809, 810, 811, 812,
+    813, 754, 756, 758, 814, 755, 757, 759, 815, 816, 817, 818, 819, 820, 821, 824, 836, 878, 828,
+    846, 847, 848, 840, 882, 859, 860, 861, 894, 895, 896, 897, 899, 898, 900, 901, 902, 903, 904,
+    905, 906, 907, 908, 911, 910, 914, 915, 916, 917, 918, 919, 920, 921, 930, 931, 922, 923, 924,
+    925, 932, 933, 926, 927, 928, 929, 934, 935, 936, 937, 966, 941, 942, 943, 944, 945, 946, 947,
+    948, 949, 950, 951, 952, 953, 954, 955, 956, 957, 958, 959, 960, 961, 962, 963, 964, 965, 967,
+    993, 968, 969, 970, 971, 972, 973, 974, 975, 976, 977, 978, 979, 980, 981, 982, 983, 984, 985,
+    986, 987, 988, 989, 990, 991, 992, 994, 995, 996, 997, 998, 1493, 1494, 1495, 1496, 1497, 1498,
+    1499, 1501, 1500, 1502, 1503, 1504};
+/* first point << 8 | canonical combining class */
+static const uint32_t wcohi_nfc_orders[496] = {
+    0x0, 0x300e6, 0x315e8, 0x316dc, 0x31ae8, 0x31bd8, 0x31cdc, 0x321ca, 0x323dc, 0x327ca, 0x329dc,
+    0x33401, 0x339dc, 0x33de6, 0x345f0, 0x346e6, 0x347dc, 0x34ae6, 0x34ddc, 0x34f00, 0x350e6,
+    0x353dc, 0x357e6, 0x358e8, 0x359dc, 0x35be6, 0x35ce9, 0x35dea, 0x35fe9, 0x360ea, 0x362e9,
+    0x363e6, 0x37000, 0x483e6, 0x48800, 0x591dc, 0x592e6, 0x596dc, 0x597e6, 0x59ade, 0x59bdc,
+    0x59ce6, 0x5a2dc, 0x5a8e6, 0x5aadc, 0x5abe6, 0x5adde, 0x5aee4, 0x5afe6, 0x5b00a, 0x5b10b,
+    0x5b20c, 0x5b30d, 0x5b40e, 0x5b50f, 0x5b610, 0x5b711, 0x5b812, 0x5b913, 0x5bb14, 0x5bc15,
+    0x5bd16, 0x5be00, 0x5bf17, 0x5c000, 0x5c118, 0x5c219, 0x5c300, 0x5c4e6, 0x5c5dc, 0x5c600,
+    0x5c712, 0x5c800, 0x610e6, 0x6181e, 0x6191f, 0x61a20, 0x61b00, 0x64b1b, 0x64c1c, 0x64d1d,
+    0x64e1e, 0x64f1f, 0x65020, 0x65121, 0x65222, 0x653e6, 0x655dc, 0x657e6, 0x65cdc, 0x65de6,
+    0x65fdc, 0x66000, 0x67023, 0x67100, 0x6d6e6, 0x6dd00, 0x6dfe6, 0x6e3dc, 0x6e4e6, 0x6e500,
+    0x6e7e6, 0x6e900, 0x6eadc, 0x6ebe6, 0x6eddc, 0x6ee00, 0x71124, 0x71200, 0x730e6, 0x731dc,
+    0x732e6, 0x734dc, 0x735e6, 0x737dc, 0x73ae6, 0x73bdc, 0x73de6, 0x73edc, 0x73fe6, 0x742dc,
+    0x743e6, 0x744dc, 0x745e6, 0x746dc, 0x747e6, 0x748dc, 0x749e6, 0x74b00, 0x7ebe6, 0x7f2dc,
+    0x7f3e6, 0x7f400, 0x816e6, 0x81a00, 0x81be6, 0x82400, 0x825e6, 0x82800, 0x829e6, 0x82e00,
+    0x859dc, 0x85c00, 0x8d4e6, 0x8e200, 0x8e3dc, 0x8e4e6, 0x8e6dc, 0x8e7e6, 0x8e9dc, 0x8eae6,
+    0x8eddc, 0x8f01b, 0x8f11c, 0x8f21d, 0x8f3e6, 0x8f6dc, 0x8f7e6, 0x8f9dc, 0x8fbe6, 0x90000,
+    0x93c07, 0x93d00, 0x94d09, 0x94e00, 0x951e6, 0x952dc, 0x953e6, 0x95500, 0x9bc07, 0x9bd00,
+    0x9cd09, 0x9ce00, 0xa3c07, 0xa3d00, 0xa4d09, 0xa4e00, 0xabc07, 0xabd00, 0xacd09, 0xace00,
+    0xb3c07, 0xb3d00, 0xb4d09, 0xb4e00, 0xbcd09, 0xbce00, 0xc4d09, 0xc4e00, 0xc5554, 0xc565b,
+    0xc5700, 0xcbc07, 0xcbd00, 0xccd09, 0xcce00, 0xd4d09, 0xd4e00, 0xdca09, 0xdcb00, 0xe3867,
+    0xe3a09, 0xe3b00, 0xe486b, 0xe4c00, 0xeb876, 0xeba00, 0xec87a, 0xecc00, 0xf18dc, 0xf1a00,
+    0xf35dc, 0xf3600, 0xf37dc, 0xf3800, 0xf39d8, 0xf3a00, 0xf7181, 0xf7282, 0xf7300, 0xf7484,
+    0xf7500, 0xf7a82, 0xf7e00, 0xf8082, 0xf8100, 0xf82e6, 0xf8409, 0xf8500, 0xf86e6, 0xf8800,
+    0xfc6dc, 0xfc700, 0x103707, 0x103800, 0x103909, 0x103b00, 0x108ddc, 0x108e00, 0x135de6,
+    0x136000, 0x171409, 0x171500, 0x173409, 0x173500, 0x17d209, 0x17d300, 0x17dde6, 0x17de00,
+    0x18a9e4, 0x18aa00, 0x1939de, 0x193ae6, 0x193bdc, 0x193c00, 0x1a17e6, 0x1a18dc, 0x1a1900,
+    0x1a6009, 0x1a6100, 0x1a75e6, 0x1a7d00, 0x1a7fdc, 0x1a8000, 0x1ab0e6, 0x1ab5dc, 0x1abbe6,
+    0x1abddc, 0x1abe00, 0x1b3407, 0x1b3500, 0x1b4409, 0x1b4500, 0x1b6be6, 0x1b6cdc, 0x1b6de6,
+    0x1b7400, 0x1baa09, 0x1bac00, 0x1be607, 0x1be700, 0x1bf209, 0x1bf400, 0x1c3707, 0x1c3800,
+    0x1cd0e6, 0x1cd300, 0x1cd401, 0x1cd5dc, 0x1cdae6, 0x1cdcdc, 0x1ce0e6, 0x1ce100, 0x1ce201,
+    0x1ce900, 0x1ceddc, 0x1cee00, 0x1cf4e6, 0x1cf500, 0x1cf8e6, 0x1cfa00, 0x1dc0e6, 0x1dc2dc,
+    0x1dc3e6, 0x1dcadc, 0x1dcbe6, 0x1dcdea, 0x1dced6, 0x1dcfdc, 0x1dd0ca, 0x1dd1e6, 0x1df600,
+    0x1dfbe6, 0x1dfce9, 0x1dfddc, 0x1dfee6, 0x1dffdc, 0x1e0000, 0x20d0e6, 0x20d201, 0x20d4e6,
+    0x20d801, 0x20dbe6, 0x20dd00, 0x20e1e6, 0x20e200, 0x20e501, 0x20e7e6, 0x20e8dc, 0x20e9e6,
+    0x20ea01, 0x20ecdc, 0x20f0e6, 0x20f100, 0x2cefe6, 0x2cf200, 0x2d7f09, 0x2d8000, 0x2de0e6,
+    0x2e0000, 0x302ada, 0x302be4, 0x302ce8, 0x302dde, 0x302ee0, 0x303000, 0x309908, 0x309b00,
+    0xa66fe6, 0xa67000, 0xa674e6, 0xa67e00, 0xa69ee6, 0xa6a000, 0xa6f0e6, 0xa6f200, 0xa80609,
+    0xa80700, 0xa8c409, 0xa8c500, 0xa8e0e6, 0xa8f200, 0xa92bdc, 0xa92e00, 0xa95309, 0xa95400,
+    0xa9b307, 0xa9b400, 0xa9c009, 0xa9c100, 0xaab0e6, 0xaab100, 0xaab2e6, 0xaab4dc, 0xaab500,
+    0xaab7e6, 0xaab900, 0xaabee6, 0xaac000, 0xaac1e6, 0xaac200, 0xaaf609, 0xaaf700, 0xabed09,
+    0xabee00, 0xfb1e1a, 0xfb1f00, 0xfe20e6, 0xfe27dc, 0xfe2ee6, 0xfe3000, 0x101fddc, 0x101fe00,
+    0x102e0dc, 0x102e100, 0x10376e6, 0x1037b00, 0x10a0ddc, 0x10a0e00, 0x10a0fe6, 0x10a1000,
+    0x10a38e6, 0x10a3901, 0x10a3adc, 0x10a3b00, 0x10a3f09, 0x10a4000, 0x10ae5e6, 0x10ae6dc,
+    0x10ae700, 0x1104609, 0x1104700, 0x1107f09, 0x1108000, 0x110b909, 0x110ba07, 0x110bb00,
+    0x11100e6, 0x1110300, 0x1113309, 0x1113500, 0x1117307, 0x1117400, 0x111c009, 0x111c100,
+    0x111ca07, 0x111cb00, 0x1123509, 0x1123607, 0x1123700, 0x112e907, 0x112ea09, 0x112eb00,
+    0x1133c07, 0x1133d00, 0x1134d09, 0x1134e00, 0x11366e6, 0x1136d00, 0x11370e6, 0x1137500,
+    0x1144209, 0x1144300, 0x1144607, 0x1144700, 0x114c209, 0x114c307, 0x114c400, 0x115bf09,
+    0x115c007, 0x115c100, 0x1163f09, 0x1164000, 0x116b609, 0x116b707, 0x116b800, 0x1172b09,
+    0x1172c00, 0x11c3f09, 0x11c4000, 0x16af001, 0x16af500, 0x16b30e6, 0x16b3700, 0x1bc9e01,
+    0x1bc9f00, 0x1d165d8, 0x1d16701, 0x1d16a00, 0x1d16de2, 0x1d16ed8, 0x1d17300, 0x1d17bdc,
+    0x1d18300, 0x1d185e6, 0x1d18adc, 0x1d18c00, 0x1d1aae6, 0x1d1ae00, 0x1d242e6, 0x1d24500,
+    0x1e000e6, 0x1e00700, 0x1e008e6, 0x1e01900, 0x1e01be6, 0x1e02200, 0x1e023e6, 0x1e02500,
+    0x1e026e6, 0x1e02b00, 0x1e8d0dc, 0x1e8d700, 0x1e944e6, 0x1e94a07, 0x1e94b00};
+/* clang-format on */
+/* to here */
+
+/* Place of the last entry of ascending `table` [count] whose value >> shift is at most `point`. */
+static size_t wcohi_unicode_find(const uint32_t *table, size_t count, int shift, uint32_t point)
+{
+    size_t low = 0, high = count;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (table[middle] >> shift <= point) low = middle;
+        else high = middle;
+    }
+    return low;
+}
+
+#define WCOHI_LENGTH(table) (sizeof(table) / sizeof *(table))
+#define WCOHI_UNICODE_FIND(table, shift, point)                                                    \
+    wcohi_unicode_find(table, WCOHI_LENGTH(table), shift, point)
+
+/* The wcohi_class of a code point. */
+static unsigned wcohi_unicode_class(uint32_t point)
+{
+    return wcohi_unicode_runs[WCOHI_UNICODE_FIND(wcohi_unicode_runs, 4, point)] & 15;
+}
+
+/* ---- normalisation form C (Unicode Standard Annex 15) ---------------------------------------- */
+
+/* A byte that is no UTF-8 goes through as a point of its own: this and the byte. */
+#define WCOHI_NFC_BYTE 0x110000u
+
+/* Canonical combining class. */
+static unsigned wcohi_nfc_order(uint32_t point)
+{
+    if (point < 0x300) return 0;
+    return wcohi_nfc_orders[WCOHI_UNICODE_FIND(wcohi_nfc_orders, 8, point)] & 255;
+}
+
+/* Place in the tables of what comes apart, or -1. */
+static int wcohi_nfc_place(uint32_t point)
+{
+    size_t at = WCOHI_UNICODE_FIND(wcohi_nfc_points, 0, point);
+    return wcohi_nfc_points[at] == point ? (int)at : -1;
+}
+
+/* Place 1.. among the second parts, or 0. */
+static uint32_t wcohi_nfc_second(uint32_t point)
+{
+    size_t at = WCOHI_UNICODE_FIND(wcohi_nfc_seconds, 0, point);
+    return wcohi_nfc_seconds[at] == point ? (uint32_t)at + 1 : 0;
+}
+
+static int wcohi_hangul(uint32_t point) { return point >= 0xac00 && point < 0xac00 + 11172; }
+
+/* 1 if nothing that stands before this point can change with it. */
+static int wcohi_nfc_begins(uint32_t point)
+{
+    if (point < 0x300 || point >= WCOHI_NFC_BYTE || wcohi_hangul(point)) return 1;
+    if ((point >= 0x1161 && point <= 0x1175) || (point >= 0x11a8 && point <= 0x11c2)) return 0;
+    return !wcohi_nfc_order(point) && wcohi_nfc_place(point) < 0 && !wcohi_nfc_second(point);
+}
+
+/* A point in its parts -> out [at most 4]; returns their number. */
+static size_t wcohi_nfc_apart(uint32_t point, uint32_t *out)
+{
+    int place = point < 0xc0 || point >= WCOHI_NFC_BYTE ? -1 : wcohi_nfc_place(point);
+    uint32_t second;
+    size_t count;
+    if (wcohi_hangul(point)) { /* by arithmetic: 19 x 21 x 28 syllables */
+        point -= 0xac00;
+        out[0] = 0x1100 + point / 588;
+        out[1] = 0x1161 + point % 588 / 28;
+        out[2] = 0x11a7 + point % 28;
+        return point % 28 ? 3 : 2;
+    }
+    out[0] = point;
+    if (place < 0) return 1;
+    count = wcohi_nfc_apart(wcohi_nfc_parts[place] & 0x1fffff, out);
+    second = wcohi_nfc_parts[place] >> 21;
+    return count + (second ? wcohi_nfc_apart(wcohi_nfc_seconds[second - 1], out + count) : 0);
+}
+
+/* What two points are together; 0: they stay two. */
+static uint32_t wcohi_nfc_together(uint32_t first, uint32_t second)
+{
+    size_t low = 0, high = WCOHI_LENGTH(wcohi_nfc_joined);
+    uint32_t place = wcohi_nfc_second(second);
+    if (first >= 0x1100 && first < 0x1113 && second >= 0x1161 && second < 0x1176)
+        return 0xac00 + (first - 0x1100) * 588 + (second - 0x1161) * 28;
+    if (wcohi_hangul(first) && (first - 0xac00) % 28 == 0 && second > 0x11a7 && second < 0x11c3)
+        return first + second - 0x11a7;
+    while (place && low < high) {
+        size_t middle = low + (high - low) / 2;
+        uint32_t parts = wcohi_nfc_parts[wcohi_nfc_joined[middle]], point = parts & 0x1fffff;
+        if (point < first || (point == first && parts >> 21 < place)) low = middle + 1;
+        else high = middle;
+    }
+    if (!place || low == WCOHI_LENGTH(wcohi_nfc_joined)) return 0;
+    if (wcohi_nfc_parts[wcohi_nfc_joined[low]] != (first | place << 21)) return 0;
+    return wcohi_nfc_points[wcohi_nfc_joined[low]];
+}
+
+/* Marks of points [count] into their canonical order, stable: by counting, since a hostile text may
+   have a million of them behind one letter. `spare` [count]. */
+static void wcohi_nfc_sort(uint32_t *points, size_t count, uint32_t *spare)
+{
+    size_t places[257], from, to, i;
+    for (from = 0; from < count; from = to + (to == from)) {
+        for (to = from; to < count && wcohi_nfc_order(points[to]); to++) {}
+        if (to - from < 2) continue;
+        memset(places, 0, sizeof places);
+        for (i = from; i < to; i++) places[wcohi_nfc_order(points[i]) + 1]++;
+        for (i = 1; i < 257; i++) places[i] += places[i - 1];
+        for (i = from; i < to; i++) spare[places[wcohi_nfc_order(points[i])]++] = points[i];
+        memcpy(points + from, spare, (to - from) * sizeof *points);
+    }
+}
+
+/* Points [count] in order, put together in place; returns how many are left. */
+static size_t wcohi_nfc_compose(uint32_t *points, size_t count)
+{
+    size_t i, used = 0, base = 0;
+    unsigned last = 0; /* order of the last point behind the base */
+    int based = 0;
+    for (i = 0; i < count; i++) {
+        unsigned order = wcohi_nfc_order(points[i]);
+        uint32_t one = 0;
+        if (based && (used == base + 1 || last < order))
+            one = wcohi_nfc_together(points[base], points[i]);
+        if (one) {
+            points[base] = one;
+            continue;
+        }
+        if (!order) base = used, based = 1, last = 0;
+        else last = order;
+        points[used++] = points[i];
+    }
+    return used;
+}
+
+#endif /* WAVECOH_NO_SUBWORDS */
+
+/* ======== 4 model: patterns =================================================================== */
+
+#ifndef WAVECOH_NO_SUBWORDS
+
+/* The regular expressions that cut a text into words: alternatives, classes, greedy and possessive
+   repeats of one character, groups, looking ahead. A program has no loop but a repeat and jumps
+   only forward, so that its depth is bounded, and `fuel` bounds the time. */
+typedef enum wcohi_step_kind {
+    WCOHI_FIND_MATCH, /* the end */
+    WCOHI_FIND_JUMP,
+    WCOHI_FIND_EITHER, /* go on here, and where that fails at `jump` */
+    WCOHI_FIND_AHEAD,  /* what stands here until a MATCH must match (min 1) or not (0), then jump */
+    WCOHI_FIND_SET     /* min .. max characters of a set */
+} wcohi_step_kind;
+
+typedef struct wcohi_step {
+    uint8_t kind, set, possessive;
+    uint16_t jump;
+    uint32_t min, max;
+} wcohi_step;
+
+/* Characters: those below 128 as bits, others by class or range. */
+typedef struct wcohi_set {
+    uint32_t low[4], classes;
+    uint8_t negated, first, count; /* of the pattern's ranges */
+} wcohi_set;
+
+enum { WCOHI_STEPS_MAX = 200, WCOHI_SETS_MAX = 48, WCOHI_RANGES_MAX = 64, WCOHI_GROUPS_MAX = 8 };
+
+typedef struct wcohi_pattern {
+    int steps, sets, ranges;
+    wcohi_step step[WCOHI_STEPS_MAX];
+    wcohi_set set[WCOHI_SETS_MAX];
+    uint32_t range[WCOHI_RANGES_MAX][2];
+} wcohi_pattern;
+
+#define WCOHI_NO_POINT 0xffffffffu /* a byte that is no UTF-8 */
+
+static int wcohi_set_has(const wcohi_pattern *pattern, const wcohi_set *set, uint32_t point)
+{
+    int i, in;
+    if (point < 128) return (int)(set->low[point >> 5] >> (point & 31) & 1);
+    if (point == WCOHI_NO_POINT) return set->negated;
+    in = (int)(set->classes >> wcohi_unicode_class(point) & 1);
+    for (i = set->first; i < set->first + set->count && !in; i++)
+        in = point >= pattern->range[i][0] && point <= pattern->range[i][1];
+    return in ^ set->negated;
+}
+
+/* ---- from text to a program ------------------------------------------------------------------ */
+
+typedef struct wcohi_parse {
+    wcohi_pattern *pattern;
+    const char *text; /* [size] */
+    size_t size, at;
+    const char *fault; /* what is not known; NULL: nothing */
+    int any_case, depth;
+} wcohi_parse;
+
+WCOHI_COLD uint16_t wcohi_parse_step(wcohi_parse *parse, wcohi_step_kind kind)
+{
+    wcohi_pattern *p = parse->pattern;
+    if (p->steps == WCOHI_STEPS_MAX) {
+        parse->fault = "it is too long";
+        return 0;
+    }
+    memset(&p->step[p->steps], 0, sizeof p->step[0]);
+    p->step[p->steps].kind = (uint8_t)kind;
+    return (uint16_t)p->steps++;
+}
+
+WCOHI_COLD int wcohi_parse_accept(wcohi_parse *parse, const char *token)
+{
+    size_t size = strlen(token);
+    if (parse->size - parse->at < size || memcmp(parse->text + parse->at, token, size)) return 0;
+    parse->at += size;
+    return 1;
+}
+
+WCOHI_COLD uint32_t wcohi_parse_point(wcohi_parse *parse)
+{
+    uint32_t point = 0;
+    int length = parse->at < parse->size
+                     ? wcohi_utf8_read(parse->text + parse->at, parse->size - parse->at, &point)
+                     : 0;
+    if (!length) parse->fault = "it ends too early";
+    parse->at += (size_t)length;
+    return point;
+}
+
+WCOHI_COLD void wcohi_parse_range(wcohi_parse *parse, wcohi_set *set, uint32_t from, uint32_t to)
+{
+    wcohi_pattern *p = parse->pattern;
+    if (p->ranges == WCOHI_RANGES_MAX) {
+        parse->fault = "it has too many characters";
+        return;
+    }
+    p->range[p->ranges][0] = from;
+    p->range[p->ranges++][1] = to;
+    set->count++;
+}
+
+/* One character, or in any case: with U+017F and U+212A, which fold to s and k. */
+WCOHI_COLD void wcohi_parse_letter(wcohi_parse *parse, wcohi_set *set, uint32_t point)
+{
+    uint32_t lower = point | 32, other = lower == 's' ? 0x17f : lower == 'k' ? 0x212a : 0;
+    wcohi_parse_range(parse, set, point, point);
+    if (!parse->any_case) return;
+    if (point >= 128) parse->fault = "letters beyond a to z in any case";
+    if (lower < 'a' || lower > 'z') return;
+    wcohi_parse_range(parse, set, point ^ 32, point ^ 32);
+    if (other) wcohi_parse_range(parse, set, other, other);
+}
+
+WCOHI_COLD int wcohi_alphanumeric(uint32_t c)
+{
+    return (c >= '0' && c <= '9') || ((c | 32) >= 'a' && (c | 32) <= 'z');
+}
+
+/* Classes of \p{name}, 0 for one that is not known. */
+WCOHI_COLD uint32_t wcohi_parse_property(wcohi_parse *parse)
+{
+    static const struct {
+        char name[4];
+        uint32_t classes;
+    } known[] = {{"L}", 0xf8},      {"Lu}", 1u << 3},  {"Ll}", 1u << 4},  {"Lt}", 1u << 5},
+                 {"Lm}", 1u << 6},  {"Lo}", 1u << 7},  {"M}", 1u << 8},   {"N}", 7u << 9},
+                 {"Nd}", 1u << 9},  {"Nl}", 1u << 10}, {"No}", 1u << 11}, {"P}", 3u << 12},
+                 {"Pc}", 1u << 13}, {"S}", 3u << 14},  {"Z}", 1u << 2},   {"C}", 3}};
+    size_t i;
+    for (i = 0; i < WCOHI_LENGTH(known); i++)
+        if (wcohi_parse_accept(parse, known[i].name)) return known[i].classes;
+    parse->fault = "a property of characters";
+    return 0;
+}
+
+/* Behind a backslash: a class of characters or a character, into `set`. Returns that character, or
+   WCOHI_NO_POINT after a class. */
+WCOHI_COLD uint32_t wcohi_parse_escape(wcohi_parse *parse, wcohi_set *set)
+{
+    static const char names[] = "nrtfv", means[] = "\n\r\t\f\v";
+    uint32_t c = wcohi_parse_point(parse), classes = 0;
+    const char *found = c && c < 128 ? strchr(names, (int)c) : NULL;
+    if (found) return (uint32_t)means[found - names];
+    if ((c == 'p' || c == 'P') && wcohi_parse_accept(parse, "{"))
+        classes = wcohi_parse_property(parse);
+    else if (c == 's' || c == 'S') classes = WCOHI_CLASSES_WHITE;
+    else if (c == 'd' || c == 'D') classes = 1u << WCOHI_CLASS_ND;
+    else if (c >= 128 || wcohi_alphanumeric(c)) parse->fault = "an escape";
+    else return c;
+    set->classes |= c >= 'A' && c <= 'Z' ? ~classes & 0xffff : classes;
+    return WCOHI_NO_POINT;
+}
+
+/* Behind "[": ranges, characters, classes and the "]". */
+WCOHI_COLD void wcohi_parse_class(wcohi_parse *parse, wcohi_set *set)
+{
+    set->negated = (uint8_t)wcohi_parse_accept(parse, "^");
+    while (!parse->fault && !wcohi_parse_accept(parse, "]")) {
+        uint32_t from, to;
+        if (wcohi_parse_accept(parse, "[") || wcohi_parse_accept(parse, "&&")) {
+            parse->fault = "a class inside a class";
+            return;
+        }
+        from = wcohi_parse_accept(parse, "\\") ? wcohi_parse_escape(parse, set)
+                                               : wcohi_parse_point(parse);
+        if (from == WCOHI_NO_POINT) continue;
+        if (parse->size - parse->at >= 2 && parse->text[parse->at] == '-' &&
+            parse->text[parse->at + 1] != ']') {
+            parse->at++;
+            to = wcohi_parse_accept(parse, "\\") ? wcohi_parse_escape(parse, set)
+                                                 : wcohi_parse_point(parse);
+            if (to < from || to == WCOHI_NO_POINT || parse->any_case) parse->fault = "a range";
+            wcohi_parse_range(parse, set, from, to);
+        } else {
+            wcohi_parse_letter(parse, set, from);
+        }
+    }
+}
+
+/* The set's bits below 128, then its place: an equal one is used again. */
+WCOHI_COLD uint8_t wcohi_parse_place(wcohi_parse *parse, wcohi_set *set)
+{
+    wcohi_pattern *p = parse->pattern;
+    uint32_t point;
+    int i, k;
+    for (point = 0; point < 128; point++) {
+        int in = (int)(set->classes >> wcohi_unicode_class(point) & 1);
+        for (i = set->first; i < set->first + set->count && !in; i++)
+            in = point >= p->range[i][0] && point <= p->range[i][1];
+        if (in ^ set->negated) set->low[point >> 5] |= 1u << (point & 31);
+    }
+    for (i = 0; i < p->sets; i++) {
+        const wcohi_set *s = &p->set[i];
+        size_t bytes = set->count * sizeof p->range[0];
+        if (memcmp(s->low, set->low, sizeof s->low) || s->classes != set->classes ||
+            s->negated != set->negated || s->count != set->count ||
+            memcmp(p->range[s->first], p->range[set->first], bytes))
+            continue;
+        p->ranges = set->first;
+        return (uint8_t)i;
+    }
+    for (k = set->first, i = k; i < p->ranges; i++) { /* what is below 128 is in the bits already */
+        if (p->range[i][1] < 128) continue;
+        p->range[k][0] = p->range[i][0];
+        p->range[k++][1] = p->range[i][1];
+    }
+    set->count = (uint8_t)(k - set->first);
+    p->ranges = k;
+    if (p->sets == WCOHI_SETS_MAX) parse->fault = "it is too long";
+    else p->set[p->sets++] = *set;
+    return (uint8_t)(p->sets - 1);
+}
+
+WCOHI_COLD uint32_t wcohi_parse_number(wcohi_parse *parse)
+{
+    uint32_t value = 0;
+    int digit, digits = 0;
+    while (parse->at < parse->size && (digit = wcohi_digit(parse->text[parse->at])) <= 9) {
+        value = value * 10 + (uint32_t)digit;
+        parse->at++;
+        if (++digits > 6) parse->fault = "a number";
+    }
+    if (!digits) parse->fault = "a number";
+    return value;
+}
+
+/* ?, *, +, {m}, {m,} or {m,n} behind a character. */
+WCOHI_COLD void wcohi_parse_repeat(wcohi_parse *parse, wcohi_step *step)
+{
+    int braces = 0;
+    step->min = step->max = 1;
+    if (wcohi_parse_accept(parse, "?")) step->min = 0;
+    else if (wcohi_parse_accept(parse, "*")) step->min = 0, step->max = UINT32_MAX;
+    else if (wcohi_parse_accept(parse, "+")) step->max = UINT32_MAX;
+    else if (wcohi_parse_accept(parse, "{")) {
+        braces = 1;
+        step->min = step->max = wcohi_parse_number(parse);
+        if (wcohi_parse_accept(parse, ",")) {
+            step->max = UINT32_MAX;
+            if (!wcohi_parse_accept(parse, "}")) {
+                step->max = wcohi_parse_number(parse);
+                parse->at++;
+            }
+        } else {
+            parse->at++;
+        }
+        if (parse->at > parse->size || parse->text[parse->at - 1] != '}' || step->max < step->min)
+            parse->fault = "a repeat";
+    } else {
+        return;
+    }
+    if (!braces && wcohi_parse_accept(parse, "+")) step->possessive = 1;
+    if (parse->at < parse->size && strchr("?*+{", parse->text[parse->at]))
+        parse->fault = "a repeat of a repeat, or a lazy one";
+}
+
+/* One character or class, and how often. */
+WCOHI_COLD void wcohi_parse_item(wcohi_parse *parse)
+{
+    wcohi_set set;
+    uint32_t point = WCOHI_NO_POINT;
+    uint16_t step;
+    memset(&set, 0, sizeof set);
+    set.first = (uint8_t)parse->pattern->ranges;
+    if (wcohi_parse_accept(parse, "[")) {
+        wcohi_parse_class(parse, &set);
+    } else if (wcohi_parse_accept(parse, ".")) {
+        set.negated = 1;
+        wcohi_parse_range(parse, &set, '\n', '\n');
+    } else if (wcohi_parse_accept(parse, "\\")) {
+        point = wcohi_parse_escape(parse, &set);
+    } else {
+        point = wcohi_parse_point(parse);
+        if (point < 128 && point && strchr("^$*+?{", (int)point)) parse->fault = "an anchor";
+    }
+    if (point != WCOHI_NO_POINT) wcohi_parse_letter(parse, &set, point);
+    step = wcohi_parse_step(parse, WCOHI_FIND_SET);
+    if (parse->fault) return;
+    parse->pattern->step[step].set = wcohi_parse_place(parse, &set);
+    wcohi_parse_repeat(parse, &parse->pattern->step[step]);
+}
+
+/* Alternatives, groups in groups: on a stack of what is still open. */
+typedef struct wcohi_alternatives {
+    uint16_t opens;  /* a step to go round the group by, or the AHEAD */
+    uint16_t either; /* of the alternative at work */
+    uint16_t ends;   /* last of a chain of jumps to the end, by `jump`; 0: none */
+    int any_case;    /* outside */
+} wcohi_alternatives;
+
+WCOHI_COLD void wcohi_group_open(wcohi_parse *parse, wcohi_alternatives *group, wcohi_step_kind kind)
+{
+    group->any_case = parse->any_case;
+    group->opens = wcohi_parse_step(parse, kind);
+    group->either = wcohi_parse_step(parse, WCOHI_FIND_EITHER);
+    group->ends = 0;
+}
+
+/* The alternative at work is over: the next one begins, or with `last` none. */
+WCOHI_COLD void wcohi_group_next(wcohi_parse *parse, wcohi_alternatives *group, int last)
+{
+    wcohi_step *step = parse->pattern->step;
+    uint16_t jump = wcohi_parse_step(parse, WCOHI_FIND_JUMP), next;
+    if (parse->fault) return;
+    step[jump].jump = group->ends;
+    group->ends = jump;
+    if (!last) {
+        step[group->either].jump = (uint16_t)parse->pattern->steps;
+        group->either = wcohi_parse_step(parse, WCOHI_FIND_EITHER);
+        return;
+    }
+    step[group->either].kind = WCOHI_FIND_JUMP; /* the last one has no other */
+    step[group->either].jump = (uint16_t)(group->either + 1);
+    for (jump = group->ends; jump; jump = next) {
+        next = step[jump].jump;
+        step[jump].jump = (uint16_t)parse->pattern->steps;
+    }
+}
+
+WCOHI_COLD void wcohi_group_close(wcohi_parse *parse, wcohi_alternatives *group)
+{
+    wcohi_step *open = &parse->pattern->step[group->opens];
+    wcohi_group_next(parse, group, 1);
+    parse->any_case = group->any_case;
+    if (open->kind == WCOHI_FIND_AHEAD) wcohi_parse_step(parse, WCOHI_FIND_MATCH);
+    else if (wcohi_parse_accept(parse, "?")) open->kind = WCOHI_FIND_EITHER;
+    open->jump = (uint16_t)parse->pattern->steps;
+    if (open->kind == WCOHI_FIND_JUMP) open->jump = (uint16_t)(group->opens + 1);
+    if (parse->at < parse->size && strchr("?*+{", parse->text[parse->at]))
+        parse->fault = "a repeat of a group";
+}
+
+/* Behind "(". */
+WCOHI_COLD void wcohi_group_begin(wcohi_parse *parse, wcohi_alternatives *group)
+{
+    int ahead = wcohi_parse_accept(parse, "?="), not_ahead = wcohi_parse_accept(parse, "?!");
+    int any_case = wcohi_parse_accept(parse, "?i:");
+    if (!any_case && !ahead && !not_ahead && !wcohi_parse_accept(parse, "?:") &&
+        parse->at < parse->size && parse->text[parse->at] == '?')
+        parse->fault = "a kind of group";
+    wcohi_group_open(parse, group, ahead || not_ahead ? WCOHI_FIND_AHEAD : WCOHI_FIND_JUMP);
+    if (!parse->fault) parse->pattern->step[group->opens].min = (uint32_t)ahead;
+    if (any_case) parse->any_case = 1;
+}
+
+/* A program of the regular expression text [size]; NULL, or what of it is not known. */
+WCOHI_COLD const char *wcohi_pattern_compile(wcohi_pattern *pattern, const char *text, size_t size)
+{
+    wcohi_alternatives group[WCOHI_GROUPS_MAX + 1];
+    wcohi_parse parse;
+    memset(pattern, 0, sizeof *pattern);
+    memset(&parse, 0, sizeof parse);
+    parse.pattern = pattern;
+    parse.text = text;
+    parse.size = size;
+    wcohi_group_open(&parse, group, WCOHI_FIND_JUMP);
+    pattern->step[0].jump = 1;
+    while (!parse.fault && parse.at < size) {
+        if (wcohi_parse_accept(&parse, "|")) {
+            wcohi_group_next(&parse, &group[parse.depth], 0);
+        } else if (wcohi_parse_accept(&parse, "(")) {
+            if (parse.depth == WCOHI_GROUPS_MAX) return "groups too deep";
+            wcohi_group_begin(&parse, &group[++parse.depth]);
+        } else if (wcohi_parse_accept(&parse, ")")) {
+            if (parse.depth == 0) return "a group that was not opened";
+            wcohi_group_close(&parse, &group[parse.depth--]);
+        } else {
+            wcohi_parse_item(&parse);
+        }
+    }
+    if (!parse.fault && parse.depth) return "a group that is not closed";
+    if (!parse.fault) wcohi_group_next(&parse, group, 1);
+    wcohi_parse_step(&parse, WCOHI_FIND_MATCH);
+    return parse.fault;
+}
+
+/* The same for a plain text. */
+WCOHI_COLD const char *wcohi_pattern_plain(wcohi_pattern *pattern, const char *text, size_t size)
+{
+    char escaped[2 * 64];
+    size_t i, used = 0;
+    if (size == 0 || size > 64) return "a text that is empty or long";
+    for (i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
+        int plain = c >= 128 || wcohi_alphanumeric(c) || c <= ' ';
+        if (!plain) escaped[used++] = '\\';
+        escaped[used++] = text[i];
+    }
+    return wcohi_pattern_compile(pattern, escaped, used);
+}
+
+/* ---- matching -------------------------------------------------------------------------------- */
+
+typedef struct wcohi_match {
+    const wcohi_pattern *pattern;
+    const char *text; /* [size] */
+    size_t size;
+    int64_t fuel; /* characters that may be looked at; below 0: given up */
+} wcohi_match;
+
+/* The character at a place and its bytes. */
+static size_t wcohi_char_at(const char *text, size_t size, size_t at, uint32_t *point)
+{
+    int length;
+    *point = (unsigned char)text[at];
+    if (*point < 128) return 1;
+    length = wcohi_utf8_read(text + at, size - at, point);
+    if (!length) *point = WCOHI_NO_POINT;
+    return (size_t)WCOHI_MAX(length, 1);
+}
+
+/* Bytes of the character that ends at `at` > 0; one where none does. */
+static size_t wcohi_char_before(const char *text, size_t at, uint32_t *point)
+{
+    size_t length;
+    for (length = 1; length <= 4 && length <= at; length++)
+        if (wcohi_utf8_read(text + at - length, length, point) == (int)length) return length;
+    *point = WCOHI_NO_POINT;
+    return 1;
+}
+
+/* As many characters of the step's set as there are: where they end, *count of them. */
+static size_t wcohi_match_run(wcohi_match *search, const wcohi_step *step, size_t at,
+                              uint32_t *count)
+{
+    const wcohi_set *set = &search->pattern->set[step->set];
+    uint32_t point;
+    for (*count = 0; *count < step->max && at < search->size; ++*count) {
+        size_t length = wcohi_char_at(search->text, search->size, at, &point);
+        if (!wcohi_set_has(search->pattern, set, point)) break;
+        at += length;
+    }
+    search->fuel -= (int64_t)*count + 1;
+    return at;
+}
+
+/* 1 and where the match ends, from step `pc` on and text `at` on. */
+static int wcohi_match_from(wcohi_match *search, int pc, size_t at, size_t *end)
+{
+    for (;;) {
+        const wcohi_step *step = &search->pattern->step[pc];
+        uint32_t count, point;
+        size_t ignored;
+        if (search->fuel < 0) return 0;
+        search->fuel--;
+        pc++;
+        switch (step->kind) {
+        case WCOHI_FIND_MATCH: *end = at; return 1;
+        case WCOHI_FIND_JUMP: pc = step->jump; break;
+        case WCOHI_FIND_EITHER:
+            if (wcohi_match_from(search, pc, at, end)) return 1;
+            pc = step->jump;
+            break;
+        case WCOHI_FIND_AHEAD:
+            if (wcohi_match_from(search, pc, at, &ignored) != (int)step->min) return 0;
+            pc = step->jump;
+            break;
+        default:
+            at = wcohi_match_run(search, step, at, &count);
+            if (count < step->min) return 0;
+            for (; !step->possessive && count > step->min; count--) {
+                if (wcohi_match_from(search, pc, at, end)) return 1;
+                at -= wcohi_char_before(search->text, at, &point);
+            }
+        }
+    }
+}
+
+/* The first match at or behind *from, [*from, *to), not empty; 0: there is none. */
+static int wcohi_match_next(wcohi_match *search, size_t *from, size_t *to)
+{
+    uint32_t point;
+    for (; *from < search->size && search->fuel >= 0;
+         *from += wcohi_char_at(search->text, search->size, *from, &point))
+        if (wcohi_match_from(search, 0, *from, to) && *to > *from) return 1;
+    return 0;
+}
+
+#endif /* WAVECOH_NO_SUBWORDS */
+
+/* ======== 4 model: subwords =================================================================== */
+
+#ifndef WAVECOH_NO_SUBWORDS
+
+/* Byte-pair encoding as files of the `tokenizers` package spell it (tokenizer.json): added tokens are
+   found in the text, what lies between is normalised, cut into words by patterns, and each word's
+   symbols are merged, the pair of lowest rank first. */
+enum { WCOHI_CUTS_MAX = 6, WCOHI_TEXT_MAX = 24 };
+
+typedef enum wcohi_behavior {
+    WCOHI_BEHAVIOR_ISOLATED,
+    WCOHI_BEHAVIOR_REMOVED,
+    WCOHI_BEHAVIOR_PREVIOUS,
+    WCOHI_BEHAVIOR_NEXT
+} wcohi_behavior;
+
+/* One pre-tokenizer: where its pattern matches the text is cut. */
+typedef struct wcohi_cut {
+    wcohi_behavior behavior;
+    int invert; /* 1: what does not match is the delimiter */
+    wcohi_pattern pattern;
+} wcohi_cut;
+
+/* A short text of the settings. */
+typedef struct wcohi_short {
+    int size;
+    char text[WCOHI_TEXT_MAX];
+} wcohi_short;
+
+/* One normaliser: form C where `to` and `from` are empty, else `from` becomes `to`; an empty `from`
+   puts `to` before the text. */
+typedef struct wcohi_normal {
+    int compose;
+    wcohi_short from, to;
+} wcohi_normal;
+
+typedef enum wcohi_prepend {
+    WCOHI_PREPEND_NEVER,
+    WCOHI_PREPEND_FIRST, /* before a text's beginning alone */
+    WCOHI_PREPEND_ALWAYS
+} wcohi_prepend;
+
+/* What stands in the file but vocabulary and merges. */
+typedef struct wcohi_rules {
+    int normals, cuts;
+    wcohi_normal normal[WCOHI_CUTS_MAX];
+    wcohi_cut cut[WCOHI_CUTS_MAX];
+    wcohi_short space;     /* what stands for a blank before the cuts (metaspace), or none */
+    wcohi_prepend prepend; /* of it */
+    int byte_level, byte_fallback, fuse_unknown, ignore_merges;
+    int decode_bytes;       /* <0x41> is a byte */
+    wcohi_short blank;      /* decoding: this is a blank */
+    int strip_first;        /* blanks that go from the first token; -1: all blanks in it */
+    int32_t unknown, start; /* tokens, or -1 */
+} wcohi_rules;
+
+typedef struct wcohi_added {
+    uint32_t token, at, size; /* what is looked for, in the text of pieces */
+    uint8_t normalized, special, single, left, right;
+} wcohi_added;
+
+/* A hash table of places; a slot is 0 or a place + 1. */
+typedef struct wcohi_slots {
+    uint32_t *slot;
+    uint32_t mask; /* slots - 1 */
+} wcohi_slots;
+
+/* All arrays lie one behind the other in one block, so that a copy is one too. */
+typedef struct wcohi_subwords {
+    wcohi_rules rules;
+    uint32_t vocab, merges, added, text_size;
+    uint32_t *at, *size;           /* [vocab] piece in `text`; size 0: there is no such token */
+    uint32_t *special;             /* bits: control tokens */
+    uint32_t *left, *right, *made; /* [merges], in the order of ranks */
+    wcohi_slots pieces, pairs;
+    wcohi_added *add;   /* [added] sorted by what is looked for: those before normalisation first */
+    uint32_t added_raw; /* of them before normalisation */
+    uint32_t first[2][8]; /* bit: one of them begins with this byte; before, after */
+    uint32_t
+        joins[256 * 8];  /* bit: some merge's left part ends with this byte, its right begins so */
+    int32_t symbol[256]; /* token of a byte, or -1 */
+    char *text;          /* [text_size] */
+    uint32_t longest;    /* bytes of the longest piece */
+} wcohi_subwords;
+
+static uint32_t wcohi_slots_for(uint32_t count)
+{
+    uint32_t slots = 16;
+    while (slots < 2 * (uint64_t)count && slots < 0x80000000u) slots *= 2;
+    return slots;
+}
+
+/* Lay the arrays out: counts stand in `s`, pointers come. */
+static void wcohi_subwords_lay(wcohi_subwords *s, wcohi_arena *arena)
+{
+    s->pieces.mask = wcohi_slots_for(s->vocab) - 1;
+    s->pairs.mask = wcohi_slots_for(s->merges) - 1;
+    s->at = WCOHI_TAKE(arena, s->vocab, uint32_t);
+    s->size = WCOHI_TAKE(arena, s->vocab, uint32_t);
+    s->special = WCOHI_TAKE(arena, s->vocab / 32 + 1, uint32_t);
+    s->left = WCOHI_TAKE(arena, s->merges, uint32_t);
+    s->right = WCOHI_TAKE(arena, s->merges, uint32_t);
+    s->made = WCOHI_TAKE(arena, s->merges, uint32_t);
+    s->pieces.slot = WCOHI_TAKE(arena, (size_t)s->pieces.mask + 1, uint32_t);
+    s->pairs.slot = WCOHI_TAKE(arena, (size_t)s->pairs.mask + 1, uint32_t);
+    s->add = WCOHI_TAKE(arena, s->added, wcohi_added);
+    s->text = WCOHI_TAKE(arena, s->text_size, char);
+}
+
+/* A copy inside `arena`; NULL where it only measures. */
+static wcohi_subwords *wcohi_subwords_copy(wcohi_arena *arena, const wcohi_subwords *from)
+{
+    wcohi_subwords measured = *from, *to = WCOHI_TAKE(arena, 1, wcohi_subwords);
+    if (!to) {
+        wcohi_subwords_lay(&measured, arena);
+        return NULL;
+    }
+    *to = *from;
+    wcohi_subwords_lay(to, arena);
+    memcpy(to->at, from->at, from->vocab * sizeof *to->at);
+    memcpy(to->size, from->size, from->vocab * sizeof *to->size);
+    memcpy(to->special, from->special, (from->vocab / 32 + 1) * sizeof *to->special);
+    if (from->merges) {
+        memcpy(to->left, from->left, from->merges * sizeof *to->left);
+        memcpy(to->right, from->right, from->merges * sizeof *to->right);
+        memcpy(to->made, from->made, from->merges * sizeof *to->made);
+    }
+    memcpy(to->pieces.slot, from->pieces.slot, ((size_t)to->pieces.mask + 1) * sizeof(uint32_t));
+    memcpy(to->pairs.slot, from->pairs.slot, ((size_t)to->pairs.mask + 1) * sizeof(uint32_t));
+    if (from->added) memcpy(to->add, from->add, from->added * sizeof *to->add);
+    memcpy(to->text, from->text, from->text_size);
+    return to;
+}
+
+/* ---- looking up ------------------------------------------------------------------------------ */
+
+static uint32_t wcohi_mix(uint64_t value)
+{
+    value *= 0x9e3779b97f4a7c15ull;
+    return (uint32_t)(value >> 32) ^ (uint32_t)(value >> 8);
+}
+
+static uint32_t wcohi_text_hash(const char *text, size_t size)
+{
+    uint64_t hash = 0xcbf29ce484222325ull;
+    size_t i;
+    for (i = 0; i < size; i++) hash = (hash ^ (unsigned char)text[i]) * 0x100000001b3ull;
+    return wcohi_mix(hash);
+}
+
+/* The slot of a piece, or the free one where it belongs. */
+static uint32_t *wcohi_piece_slot(const wcohi_subwords *s, const char *text, size_t size)
+{
+    uint32_t i = wcohi_text_hash(text, size) & s->pieces.mask;
+    for (; s->pieces.slot[i]; i = (i + 1) & s->pieces.mask) {
+        uint32_t token = s->pieces.slot[i] - 1;
+        if (s->size[token] == size && memcmp(s->text + s->at[token], text, size) == 0) break;
+    }
+    return &s->pieces.slot[i];
+}
+
+static int32_t wcohi_piece_find(const wcohi_subwords *s, const char *text, size_t size)
+{
+    return (int32_t)*wcohi_piece_slot(s, text, size) - 1;
+}
+
+static uint32_t *wcohi_pair_slot(const wcohi_subwords *s, uint32_t left, uint32_t right)
+{
+    uint32_t i = wcohi_mix((uint64_t)left << 32 | right) & s->pairs.mask;
+    for (; s->pairs.slot[i]; i = (i + 1) & s->pairs.mask) {
+        uint32_t rank = s->pairs.slot[i] - 1;
+        if (s->left[rank] == left && s->right[rank] == right) break;
+    }
+    return &s->pairs.slot[i];
+}
+
+/* Rank of the merge of two tokens; UINT32_MAX: there is none. */
+static uint32_t wcohi_pair_rank(const wcohi_subwords *s, uint32_t left, uint32_t right)
+{
+    return *wcohi_pair_slot(s, left, right) - 1;
+}
+
+/* GPT-2's way to write bytes as printable characters: those of Latin-1 stand for themselves, the
+   other 68 follow at U+0100. */
+static uint32_t wcohi_byte_point(unsigned byte)
+{
+    if ((byte > 32 && byte < 127) || (byte > 160 && byte != 173)) return byte;
+    return 256 + (byte <= 32 ? byte : byte < 161 ? byte - 127 + 33 : 67);
+}
+
+/* The byte of such a character, or -1. */
+static int wcohi_point_byte(uint32_t point)
+{
+    if (point < 256) return wcohi_byte_point(point) == point ? (int)point : -1;
+    if (point < 289) return (int)point - 256;
+    return point < 323 ? (int)point - 289 + 127 : point == 323 ? 173 : -1;
+}
+
+/* The byte of "<0x41>", or -1. */
+static int wcohi_byte_token(const char *text, size_t size)
+{
+    int i, value = 0;
+    if (size != 6 || memcmp(text, "<0x", 3) || text[5] != '>') return -1;
+    for (i = 3; i < 5; i++) {
+        char c = text[i];
+        int digit = wcohi_digit(c >= 'A' && c <= 'F' ? (char)(c - 'A' + 'a') : c);
+        if (digit > 15) return -1;
+        value = value * 16 + digit;
+    }
+    return value;
+}
+
+/* ---- a block that grows ---------------------------------------------------------------------- */
+
+typedef struct wcohi_grown {
+    wcoh_memory hooks;
+    wcohi_allocation block;
+    void *data;
+    size_t room;
+} wcohi_grown;
+
+/* Room for `bytes` bytes; the first `kept` stay. */
+static wcoh_result wcohi_grow(wcohi_grown *grown, size_t bytes, size_t kept, wcoh_error *error)
+{
+    wcohi_allocation block;
+    wcohi_arena arena = {NULL, 0};
+    wcoh_result result;
+    size_t room = grown->room;
+    if (bytes <= room) return WCOH_OK;
+    room = wcohi_add(bytes, WCOHI_MIN(bytes / 2, (size_t)1 << 28));
+    result = wcohi_allocation_take(&block, &arena, &grown->hooks, room, "subwords", error);
+    if (result) return result;
+    if (kept) memcpy(arena.base, grown->data, kept);
+    wcohi_allocation_give(&grown->block);
+    grown->block = block;
+    grown->data = arena.base;
+    grown->room = room;
+    return WCOH_OK;
+}
+
+static void wcohi_grown_give(wcohi_grown *grown)
+{
+    wcohi_allocation_give(&grown->block);
+    memset(&grown->block, 0, sizeof grown->block);
+    grown->data = NULL;
+    grown->room = 0;
+}
+
+/* ---- encoding -------------------------------------------------------------------------------- */
+
+typedef struct wcohi_encoding {
+    const wcohi_subwords *s;
+    uint32_t *tokens; /* [capacity], of which `count` (or more) would be written */
+    size_t capacity, count;
+    wcohi_grown normal, other, points, symbols, heap;
+    int64_t fuel; /* for the patterns */
+    wcoh_error *error;
+} wcohi_encoding;
+
+static void wcohi_encoding_put(wcohi_encoding *e, uint32_t token)
+{
+    if (e->count < e->capacity) e->tokens[e->count] = token;
+    e->count++;
+}
+
+/* Symbols [count], few of them: the pair of lowest rank, the leftmost of equals, until there is
+   none. */
+static void wcohi_merge_few(wcohi_encoding *e, uint32_t *symbols, size_t count)
+{
+    const wcohi_subwords *s = e->s;
+    uint32_t rank[32];
+    size_t i, best;
+    for (i = 0; i + 1 < count; i++) rank[i] = wcohi_pair_rank(s, symbols[i], symbols[i + 1]);
+    while (count > 1) {
+        for (best = 0, i = 1; i + 1 < count; i++)
+            if (rank[i] < rank[best]) best = i;
+        if (rank[best] == UINT32_MAX) break;
+        symbols[best] = s->made[rank[best]];
+        count--;
+        for (i = best + 1; i < count; i++) symbols[i] = symbols[i + 1];
+        for (i = best + 1; i + 1 < count; i++) rank[i] = rank[i + 1];
+        if (best > 0) rank[best - 1] = wcohi_pair_rank(s, symbols[best - 1], symbols[best]);
+        if (best + 1 < count) rank[best] = wcohi_pair_rank(s, symbols[best], symbols[best + 1]);
+    }
+    for (i = 0; i < count; i++) wcohi_encoding_put(e, symbols[i]);
+}
+
+/* A heap of rank << 32 | place, the smallest on top. */
+static void wcohi_heap_push(uint64_t *heap, size_t *count, uint64_t value)
+{
+    size_t i = (*count)++;
+    for (; i > 0 && heap[(i - 1) / 2] > value; i = (i - 1) / 2) heap[i] = heap[(i - 1) / 2];
+    heap[i] = value;
+}
+
+static uint64_t wcohi_heap_pop(uint64_t *heap, size_t *count)
+{
+    uint64_t top = heap[0], last = heap[--*count];
+    size_t i = 0, child;
+    for (; (child = 2 * i + 1) < *count; i = child) {
+        if (child + 1 < *count && heap[child + 1] < heap[child]) child++;
+        if (heap[child] >= last) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = last;
+    return top;
+}
+
+/* Symbols in a chain, and what of them may merge. */
+typedef struct wcohi_chain {
+    uint32_t *symbol, *next, *before; /* [count]; next is count at the end, UINT32_MAX: gone */
+    uint64_t *heap;                   /* [2 count] */
+    size_t count, heaped;
+} wcohi_chain;
+
+static void wcohi_chain_offer(const wcohi_subwords *s, wcohi_chain *chain, uint32_t place)
+{
+    uint32_t next = chain->next[place], rank;
+    if (next >= chain->count) return;
+    rank = wcohi_pair_rank(s, chain->symbol[place], chain->symbol[next]);
+    if (rank != UINT32_MAX)
+        wcohi_heap_push(chain->heap, &chain->heaped, (uint64_t)rank << 32 | place);
+}
+
+static void wcohi_chain_merge(const wcohi_subwords *s, wcohi_chain *chain, uint64_t top)
+{
+    uint32_t place = (uint32_t)top, made = s->made[top >> 32], next = chain->next[place], rank;
+    if (next >= chain->count) return;
+    rank = wcohi_pair_rank(s, chain->symbol[place], chain->symbol[next]);
+    if (rank == UINT32_MAX || s->made[rank] != made) return; /* it is another pair by now */
+    chain->symbol[place] = made;
+    chain->next[place] = chain->next[next];
+    chain->next[next] = UINT32_MAX;
+    if (chain->next[place] < chain->count) chain->before[chain->next[place]] = place;
+    if (place > 0) wcohi_chain_offer(s, chain, chain->before[place]);
+    wcohi_chain_offer(s, chain, place);
+}
+
+/* Symbols [count] that lie in e->symbols, any number: n log n. */
+static wcoh_result wcohi_merge_many(wcohi_encoding *e, size_t count)
+{
+    wcoh_result result;
+    wcohi_chain chain;
+    uint32_t i;
+    if (count >= UINT32_MAX / 4)
+        return wcohi_fail(e->error, WCOH_E_MEMORY, "a word of more than 2^30 symbols");
+    result = wcohi_grow(&e->symbols, wcohi_mul(count, 3 * sizeof(uint32_t)),
+                        count * sizeof(uint32_t), e->error);
+    if (!result) result = wcohi_grow(&e->heap, wcohi_mul(count, 2 * sizeof(uint64_t)), 0, e->error);
+    if (result) return result;
+    chain.count = count;
+    chain.heaped = 0;
+    chain.symbol = (uint32_t *)e->symbols.data;
+    chain.next = chain.symbol + count;
+    chain.before = chain.next + count;
+    chain.heap = (uint64_t *)e->heap.data;
+    for (i = 0; i < count; i++) {
+        chain.next[i] = i + 1;
+        chain.before[i] = i - 1;
+    }
+    for (i = 0; i + 1 < count; i++) wcohi_chain_offer(e->s, &chain, i);
+    while (chain.heaped) wcohi_chain_merge(e->s, &chain, wcohi_heap_pop(chain.heap, &chain.heaped));
+    for (i = 0; i < count; i = chain.next[i]) wcohi_encoding_put(e, chain.symbol[i]);
+    return WCOH_OK;
+}
+
+/* ---- a word ---------------------------------------------------------------------------------- */
+
+static wcoh_result wcohi_word_put(wcohi_encoding *e, size_t *count, int32_t token)
+{
+    wcoh_result result = wcohi_grow(&e->symbols, (*count + 1) * sizeof(uint32_t),
+                                    *count * sizeof(uint32_t), e->error);
+    if (!result) ((uint32_t *)e->symbols.data)[(*count)++] = (uint32_t)token;
+    return result;
+}
+
+static wcoh_result wcohi_word_merge(wcohi_encoding *e, size_t *count)
+{
+    size_t all = *count;
+    *count = 0;
+    if (all > 32) return wcohi_merge_many(e, all);
+    wcohi_merge_few(e, (uint32_t *)e->symbols.data, all);
+    return WCOH_OK;
+}
+
+/* A character [length] that is no token: its bytes, or the unknown token, which waits so that several
+   become one. */
+static wcoh_result wcohi_word_unknown(wcohi_encoding *e, const char *text, size_t length,
+                                      size_t *count, int *waits)
+{
+    const wcohi_subwords *s = e->s;
+    wcoh_result result = WCOH_OK;
+    int bytes = s->rules.byte_fallback && !s->rules.byte_level;
+    uint32_t point;
+    size_t i;
+    for (i = 0; i < length && bytes; i++) bytes = s->symbol[(unsigned char)text[i]] >= 0;
+    for (i = 0; i < length && bytes && !result; i++)
+        result = wcohi_word_put(e, count, s->symbol[(unsigned char)text[i]]);
+    if (bytes) return result;
+    if (s->rules.unknown >= 0) {
+        if (*waits && !s->rules.fuse_unknown) result = wcohi_word_put(e, count, s->rules.unknown);
+        *waits = 1;
+        return result;
+    }
+    if (s->rules.byte_level)
+        return wcohi_fail(e->error, WCOH_E_TOKEN, "the byte 0x%02x is no token of the vocabulary",
+                          (unsigned)(unsigned char)*text);
+    wcohi_char_at(text, length, 0, &point);
+    if (point == WCOHI_NO_POINT)
+        return wcohi_fail(e->error, WCOH_E_FORMAT, "a byte of the text (0x%02x) is not UTF-8",
+                          (unsigned)(unsigned char)*text);
+    return wcohi_fail(e->error, WCOH_E_TOKEN, "the character U+%04X is no token of the vocabulary",
+                      (unsigned)point);
+}
+
+/* Between two bytes that no merge joins a word falls apart, which keeps what is merged short. */
+static int wcohi_word_joins(const wcohi_subwords *s, const char *text)
+{
+    unsigned left = (unsigned char)text[-1], right = (unsigned char)text[0];
+    return (int)(s->joins[left * 8 + (right >> 5)] >> (right & 31) & 1);
+}
+
+static wcoh_result wcohi_word_encode(wcohi_encoding *e, const char *text, size_t size)
+{
+    const wcohi_subwords *s = e->s;
+    wcoh_result result = WCOH_OK;
+    size_t at, length = 1, count = 0;
+    int waits = 0;
+    int32_t token = s->rules.ignore_merges ? wcohi_piece_find(s, text, size) : -1;
+    uint32_t point;
+    if (token >= 0) {
+        wcohi_encoding_put(e, (uint32_t)token);
+        return WCOH_OK;
+    }
+    for (at = 0; at < size && !result; at += length) {
+        if (!s->rules.byte_level) {
+            length = wcohi_char_at(text, size, at, &point);
+            token = point == WCOHI_NO_POINT ? -1 : wcohi_piece_find(s, text + at, length);
+        } else {
+            token = s->symbol[(unsigned char)text[at]];
+        }
+        if (count && !waits && token >= 0 && !wcohi_word_joins(s, text + at))
+            result = wcohi_word_merge(e, &count);
+        if (token < 0 && !result) {
+            result = wcohi_word_unknown(e, text + at, length, &count, &waits);
+            continue;
+        }
+        if (waits && !result) result = wcohi_word_put(e, &count, s->rules.unknown);
+        waits = 0;
+        if (!result) result = wcohi_word_put(e, &count, token);
+    }
+    if (waits && !result) result = wcohi_word_put(e, &count, s->rules.unknown);
+    return result ? result : wcohi_word_merge(e, &count);
+}
+
+/* ---- a text into words ----------------------------------------------------------------------- */
+
+/* Whoever takes words: the encoder, and who counts them to learn. */
+typedef struct wcohi_words {
+    const wcohi_rules *rules;
+    wcoh_result (*word)(void *user, const char *text, size_t size);
+    void *user;
+    int64_t fuel;
+    wcoh_error *error;
+} wcohi_words;
+
+/* The parts of a text between cuts, as a behaviour gathers them. */
+typedef struct wcohi_parts {
+    int cut, open, open_match;
+    size_t from, to; /* the open one */
+} wcohi_parts;
+
+/* One part [from, to); *out is what is whole then: 1. */
+static int wcohi_part_whole(wcohi_parts *parts, const wcohi_cut *cut, size_t from, size_t to,
+                            int match, size_t out[2])
+{
+    int whole = 0;
+    out[0] = from;
+    out[1] = to;
+    if (cut->invert) match = !match;
+    if (cut->behavior == WCOHI_BEHAVIOR_ISOLATED) return 1;
+    if (cut->behavior == WCOHI_BEHAVIOR_REMOVED) return !match;
+    if (cut->behavior == WCOHI_BEHAVIOR_NEXT && !match) {
+        if (parts->open) out[0] = parts->from;
+        parts->open = 0;
+        return 1;
+    }
+    if (cut->behavior == WCOHI_BEHAVIOR_PREVIOUS && match && parts->open && !parts->open_match) {
+        parts->to = to;
+        parts->open_match = 1;
+        return 0;
+    }
+    if (parts->open) {
+        whole = 1;
+        out[0] = parts->from;
+        out[1] = parts->to;
+    }
+    parts->open = 1;
+    parts->open_match = match;
+    parts->from = from;
+    parts->to = to;
+    return whole;
+}
+
+/* Cut text [size] by cut number `cut` and those behind it. */
+static wcoh_result wcohi_words_cut(wcohi_words *w, int cut, const char *text, size_t size)
+{
+    const wcohi_cut *rule = &w->rules->cut[cut];
+    wcohi_match search;
+    wcohi_parts parts;
+    size_t at = 0, from = 0, to = 0, out[2];
+    wcoh_result result = WCOH_OK;
+    if (size == 0) return WCOH_OK;
+    if (cut == w->rules->cuts) return w->word(w->user, text, size);
+    memset(&parts, 0, sizeof parts);
+    search.pattern = &rule->pattern;
+    search.text = text;
+    search.size = size;
+    search.fuel = w->fuel;
+    while (at < size && !result) {
+        int found = wcohi_match_next(&search, &from, &to);
+        if (!found) from = to = size;
+        w->fuel = search.fuel;
+        if (w->fuel < 0)
+            return wcohi_fail(w->error, WCOH_E_FORMAT,
+                              "pre_tokenizer: its pattern takes too long for this text");
+        if (from > at && wcohi_part_whole(&parts, rule, at, from, 0, out))
+            result = wcohi_words_cut(w, cut + 1, text + out[0], out[1] - out[0]);
+        if (found && !result && wcohi_part_whole(&parts, rule, from, to, 1, out))
+            result = wcohi_words_cut(w, cut + 1, text + out[0], out[1] - out[0]);
+        at = from = to;
+        search.fuel = w->fuel;
+    }
+    if (parts.open && !result)
+        result = wcohi_words_cut(w, cut + 1, text + parts.from, parts.to - parts.from);
+    return result;
+}
+
+/* ---- normalisation --------------------------------------------------------------------------- */
+
+/* Text [*size] in form C, in e->other where it had to change. */
+static wcoh_result wcohi_normal_chunk(wcohi_encoding *e, const char *text, size_t size, char *out,
+                                      size_t *used)
+{
+    wcoh_result result = wcohi_grow(&e->points, wcohi_mul(size, 4 * sizeof(uint32_t)), 0, e->error);
+    uint32_t *points = (uint32_t *)e->points.data, point;
+    size_t at, count = 0, i;
+    if (result) return result;
+    for (at = 0; at < size;) {
+        size_t length = wcohi_char_at(text, size, at, &point);
+        if (point == WCOHI_NO_POINT) point = WCOHI_NFC_BYTE + (unsigned char)text[at];
+        count += wcohi_nfc_apart(point, points + count);
+        at += length;
+    }
+    wcohi_nfc_sort(points, count, points + count);
+    count = wcohi_nfc_compose(points, count);
+    for (i = 0; i < count; i++) {
+        if (points[i] < WCOHI_NFC_BYTE) *used += (size_t)wcohi_utf8_write(points[i], out + *used);
+        else out[(*used)++] = (char)(points[i] - WCOHI_NFC_BYTE);
+    }
+    return WCOH_OK;
+}
+
+static wcoh_result wcohi_normal_compose(wcohi_encoding *e, const char *text, size_t size,
+                                        size_t *used)
+{
+    wcoh_result result = wcohi_grow(&e->other, wcohi_add(wcohi_mul(size, 3), 16), 0, e->error);
+    size_t at = 0, begin = 0;
+    uint32_t point, first = 0;
+    *used = 0;
+    while (at < size && !result) {
+        begin = at;
+        at += wcohi_char_at(text, size, at, &first);
+        if (first == WCOHI_NO_POINT) first = WCOHI_NFC_BYTE;
+        while (at < size) { /* as far as characters may change with each other */
+            size_t length = wcohi_char_at(text, size, at, &point);
+            if (point == WCOHI_NO_POINT || wcohi_nfc_begins(point)) break;
+            at += length;
+        }
+        if (wcohi_nfc_begins(first) && at - begin <= 4 &&
+            wcohi_char_at(text, size, begin, &point) == at - begin) {
+            memcpy((char *)e->other.data + *used, text + begin, at - begin);
+            *used += at - begin;
+        } else {
+            result = wcohi_normal_chunk(e, text + begin, at - begin, (char *)e->other.data, used);
+        }
+    }
+    return result;
+}
+
+static int wcohi_short_at(const wcohi_short *s, const char *text, size_t size)
+{
+    return s->size > 0 && size >= (size_t)s->size && !memcmp(text, s->text, (size_t)s->size);
+}
+
+/* Text [size] with `before` put before it and each `from` become `to`, into e->other [*used]. */
+static wcoh_result wcohi_normal_replace(wcohi_encoding *e, const char *text, size_t size,
+                                        const wcohi_short *before, const wcohi_short *from,
+                                        const wcohi_short *to, size_t *used)
+{
+    size_t at, found = 0, step = (size_t)WCOHI_MAX(from->size, 1);
+    wcoh_result result;
+    char *out;
+    for (at = 0; at < size; at += wcohi_short_at(from, text + at, size - at) ? step : 1)
+        found += (size_t)wcohi_short_at(from, text + at, size - at);
+    *used = wcohi_add(size, wcohi_mul(found, (size_t)to->size)) + WCOHI_TEXT_MAX;
+    if ((result = wcohi_grow(&e->other, *used, 0, e->error)) != WCOH_OK) return result;
+    out = (char *)e->other.data;
+    memcpy(out, before->text, (size_t)before->size);
+    *used = (size_t)before->size;
+    for (at = 0; at < size;) {
+        if (wcohi_short_at(from, text + at, size - at)) {
+            memcpy(out + *used, to->text, (size_t)to->size);
+            *used += (size_t)to->size;
+            at += step;
+        } else {
+            out[(*used)++] = text[at++];
+        }
+    }
+    return WCOH_OK;
+}
+
+static const wcohi_short wcohi_nothing = {0, ""};
+
+/* By all rules, in order; *text then lies in e->normal, or is as it was. */
+static wcoh_result wcohi_normalise(wcohi_encoding *e, const char **text, size_t *size)
+{
+    const wcohi_rules *rules = &e->s->rules;
+    wcoh_result result = WCOH_OK;
+    wcohi_grown swap;
+    size_t used;
+    int i;
+    for (i = 0; i < rules->normals && *size && !result; i++) {
+        const wcohi_normal *n = &rules->normal[i];
+        if (n->compose) result = wcohi_normal_compose(e, *text, *size, &used);
+        else if (n->from.size)
+            result = wcohi_normal_replace(e, *text, *size, &wcohi_nothing, &n->from, &n->to, &used);
+        else result = wcohi_normal_replace(e, *text, *size, &n->to, &wcohi_nothing, &n->to, &used);
+        swap = e->normal;
+        e->normal = e->other;
+        e->other = swap;
+        *text = (const char *)e->normal.data;
+        *size = used;
+    }
+    return result;
+}
+
+/* ---- added tokens ---------------------------------------------------------------------------- */
+
+/* Walks a text from one added token to the next: the text before it, then it. */
+typedef struct wcohi_finds {
+    const wcohi_subwords *s;
+    const char *text;
+    size_t size, at, done; /* where to look on; what was handed out */
+    int phase;             /* 1: those that are looked for after normalisation */
+    const wcohi_added *waits;
+    size_t stop; /* where the one that waits ends */
+} wcohi_finds;
+
+/* The longest added token at a place, or NULL: the sorted list narrows with each byte. */
+static const wcohi_added *wcohi_added_at(const wcohi_finds *f, size_t at)
+{
+    const wcohi_subwords *s = f->s;
+    uint32_t low = f->phase ? s->added_raw : 0, high = f->phase ? s->added : s->added_raw, depth;
+    const wcohi_added *best = NULL;
+    unsigned byte = (unsigned char)f->text[at];
+    if (!(s->first[f->phase][byte >> 5] >> (byte & 31) & 1)) return NULL;
+    for (depth = 0; low < high && at + depth < f->size; depth++) {
+        uint32_t end, bound;
+        int side;
+        byte = (unsigned char)f->text[at + depth];
+        for (side = 0; side < 2; side++) { /* first with this byte there, first with a higher one */
+            for (end = high, bound = low; bound < end;) {
+                uint32_t middle = bound + (end - bound) / 2;
+                const wcohi_added *a = &s->add[middle];
+                int there = a->size > depth ? (unsigned char)s->text[a->at + depth] : -1;
+                if (there < (int)byte + side) bound = middle + 1;
+                else end = middle;
+            }
+            if (side) high = bound;
+            else low = bound;
+        }
+        if (low < high && s->add[low].size == depth + 1) best = &s->add[low];
+    }
+    return best;
+}
+
+static int wcohi_is_word(uint32_t point)
+{
+    return point != WCOHI_NO_POINT && (WCOHI_CLASSES_WORD >> wcohi_unicode_class(point) & 1);
+}
+
+static int wcohi_is_white(uint32_t point)
+{
+    return point != WCOHI_NO_POINT && (WCOHI_CLASSES_WHITE >> wcohi_unicode_class(point) & 1);
+}
+
+/* 1 if no letter touches [from, to). */
+static int wcohi_stands_alone(const wcohi_finds *f, size_t from, size_t to)
+{
+    uint32_t before = WCOHI_NO_POINT, after = WCOHI_NO_POINT;
+    if (from > 0) wcohi_char_before(f->text, from, &before);
+    if (to < f->size) wcohi_char_at(f->text, f->size, to, &after);
+    return !wcohi_is_word(before) && !wcohi_is_word(after);
+}
+
+/* The next piece [*from, *to): of text (NULL) or an added token; 0 at the end. */
+static int wcohi_finds_next(wcohi_finds *f, size_t *from, size_t *to, const wcohi_added **added)
+{
+    const wcohi_added *a = NULL;
+    size_t start = f->size, stop = f->size, length;
+    uint32_t point;
+    for (; !f->waits && f->at < f->size && !a; f->at += a ? a->size : 1) {
+        if ((a = wcohi_added_at(f, f->at)) == NULL) continue;
+        start = f->at;
+        stop = f->at + a->size;
+        if (a->single && !wcohi_stands_alone(f, start, stop)) {
+            f->at = stop - 1;
+            a = NULL;
+        }
+    }
+    for (; a && a->left && start > f->done; start -= length) {
+        length = wcohi_char_before(f->text, start, &point);
+        if (!wcohi_is_white(point)) break;
+    }
+    for (; a && a->right && stop < f->size; stop += length) {
+        length = wcohi_char_at(f->text, f->size, stop, &point);
+        if (!wcohi_is_white(point)) break;
+    }
+    *from = f->done;
+    *added = f->waits;
+    if (!f->waits && (!a || start > f->done)) { /* first the text before it */
+        f->waits = a;
+        f->stop = stop;
+        f->done = *to = a ? start : f->size;
+        return *to > *from;
+    }
+    if (!f->waits) f->stop = stop, *added = a;
+    f->done = *to = f->stop;
+    f->waits = NULL;
+    return 1;
+}
+
+static void wcohi_finds_open(wcohi_finds *f, const wcohi_subwords *s, const char *text, size_t size,
+                             int phase)
+{
+    memset(f, 0, sizeof *f);
+    f->s = s;
+    f->text = text;
+    f->size = size;
+    f->phase = phase;
+}
+
+/* ---- the whole text -------------------------------------------------------------------------- */
+
+static wcoh_result wcohi_encoding_word(void *user, const char *text, size_t size)
+{
+    return wcohi_word_encode((wcohi_encoding *)user, text, size);
+}
+
+/* Normalised text [size] without added tokens; `begins`: it opens the whole text. */
+static wcoh_result wcohi_encode_words(wcohi_encoding *e, const char *text, size_t size, int begins)
+{
+    const wcohi_rules *rules = &e->s->rules;
+    static const wcohi_short blank = {1, " "};
+    wcoh_result result = WCOH_OK;
+    wcohi_words words;
+    const wcohi_short *mark = rules->byte_level ? &blank : &rules->space;
+    int before =
+        rules->prepend == WCOHI_PREPEND_ALWAYS || (rules->prepend == WCOHI_PREPEND_FIRST && begins);
+    if (size == 0) return WCOH_OK;
+    if (wcohi_short_at(mark, text, size) || *text == ' ') before = 0;
+    if (before || rules->space.size) {
+        result =
+            wcohi_normal_replace(e, text, size, before ? mark : &wcohi_nothing,
+                                 rules->space.size ? &blank : &wcohi_nothing, &rules->space, &size);
+        text = (const char *)e->other.data;
+    }
+    words.rules = rules;
+    words.word = wcohi_encoding_word;
+    words.user = e;
+    words.fuel = (int64_t)WCOHI_MIN((uint64_t)size, (uint64_t)1 << 50) * 256 + 100000;
+    words.error = e->error;
+    return result ? result : wcohi_words_cut(&words, 0, text, size);
+}
+
+/* Text [size] without the added tokens that are looked for before normalisation. */
+static wcoh_result wcohi_encode_normal(wcohi_encoding *e, const char *text, size_t size, int begins)
+{
+    const wcohi_added *added;
+    wcohi_finds finds;
+    size_t from, to;
+    wcoh_result result = wcohi_normalise(e, &text, &size);
+    wcohi_finds_open(&finds, e->s, text, size, 1);
+    while (!result && wcohi_finds_next(&finds, &from, &to, &added)) {
+        if (added) wcohi_encoding_put(e, added->token);
+        else result = wcohi_encode_words(e, text + from, to - from, begins && from == 0);
+    }
+    return result;
+}
+
+/* Text [size] to tokens; *count of them, also where `capacity` was too small or a fault ended it. */
+static wcoh_result wcohi_subwords_encode(const wcohi_subwords *s, const wcoh_memory *hooks,
+                                         const char *text, size_t size, uint32_t *tokens,
+                                         size_t capacity, size_t *count, wcoh_error *error)
+{
+    wcoh_result result = WCOH_OK;
+    const wcohi_added *added;
+    wcohi_encoding e;
+    wcohi_finds finds;
+    size_t from, to;
+    memset(&e, 0, sizeof e);
+    e.s = s;
+    e.tokens = tokens;
+    e.capacity = capacity;
+    e.error = error;
+    e.normal.hooks = e.other.hooks = e.points.hooks = e.symbols.hooks = e.heap.hooks = *hooks;
+    wcohi_finds_open(&finds, s, text, size, 0);
+    while (!result && wcohi_finds_next(&finds, &from, &to, &added)) {
+        if (added) wcohi_encoding_put(&e, added->token);
+        else result = wcohi_encode_normal(&e, text + from, to - from, from == 0);
+    }
+    wcohi_grown_give(&e.normal);
+    wcohi_grown_give(&e.other);
+    wcohi_grown_give(&e.points);
+    wcohi_grown_give(&e.symbols);
+    wcohi_grown_give(&e.heap);
+    *count = e.count;
+    return result;
+}
+
+/* ---- decoding -------------------------------------------------------------------------------- */
+
+/* The next bytes of a token's piece from *at on -> bytes [4]; returns their number. *strip: blanks
+   that are left out yet, -1: all. */
+static int wcohi_piece_step(const wcohi_subwords *s, uint32_t token, uint32_t *at, int *strip,
+                            char *bytes)
+{
+    const char *text = s->text + s->at[token] + *at;
+    uint32_t size = s->size[token] - *at, point;
+    int byte = s->rules.decode_bytes && *at == 0 ? wcohi_byte_token(text, size) : -1;
+    size_t length = wcohi_char_at(text, size, 0, &point);
+    int blank = wcohi_short_at(&s->rules.blank, text, size);
+    if (s->rules.byte_level || byte >= 0) {
+        *at += byte >= 0 ? size : 1;
+        bytes[0] = byte >= 0 ? (char)byte : *text;
+        return 1;
+    }
+    if (blank) length = (size_t)s->rules.blank.size;
+    *at += (uint32_t)length;
+    if (blank || (*text == ' ' && *strip > 0)) {
+        bytes[0] = ' ';
+        if (*strip > 0) return --*strip, 0;
+        return *strip == 0;
+    }
+    if (*strip > 0) *strip = 0;
+    memcpy(bytes, text, length);
+    return (int)length;
+}
+
+#endif /* WAVECOH_NO_SUBWORDS */
+
+/* ======== 4 model: subwords, read ============================================================= */
+
+#ifndef WAVECOH_NO_SUBWORDS
+
+/* ---- one setting of a file ------------------------------------------------------------------- */
+
+enum {
+    WCOHI_TYPE,
+    WCOHI_HOW,
+    WCOHI_SCHEME,
+    WCOHI_REPLACEMENT,
+    WCOHI_CONTENT,
+    WCOHI_PREPENDED,
+    WCOHI_PLAIN,
+    WCOHI_REGEX,
+    WCOHI_STRINGS
+};
+enum { WCOHI_INVERT, WCOHI_PREFIX, WCOHI_USE_REGEX, WCOHI_TRIM, WCOHI_SPLIT, WCOHI_EACH };
+
+/* What one normalizer, pre_tokenizer, decoder or post_processor says. */
+typedef struct wcohi_part {
+    wcohi_slice string[WCOHI_STRINGS];
+    unsigned has, given, set; /* bits: strings; switches that are there, and on */
+    uint64_t number[2];       /* start, stop */
+    wcohi_slice first;        /* the special token that a template begins with */
+} wcohi_part;
+
+/* A token of the vocabulary, a merge, and an added token, as they stand in the file. */
+typedef struct wcohi_listed {
+    wcohi_slice text;
+    uint32_t token;
+} wcohi_listed;
+
+typedef struct wcohi_joined {
+    wcohi_slice left, right;
+} wcohi_joined;
+
+typedef struct wcohi_extra {
+    wcohi_slice text;
+    uint32_t token;
+    uint8_t single, left, right, normalized, special;
+} wcohi_extra;
+
+typedef struct wcohi_reader {
+    wcohi_json json;
+    wcohi_rules *rules;
+    const char *room; /* "pre_tokenizer": what is being read */
+    wcohi_grown copy, listed, joined, extra;
+    size_t listed_count, joined_count, extra_count;
+    wcohi_slice unknown, start;
+    int decode_level, decoders, model;
+    wcoh_error *error;
+} wcohi_reader;
+
+WCOHI_COLD const char *wcohi_slice_text(const wcohi_reader *r, wcohi_slice slice)
+{
+    return r->json.text + slice.at;
+}
+
+/* "pre_tokenizer: "Whitespace" is not known". */
+WCOHI_COLD wcoh_result wcohi_unknown_part(const wcohi_reader *r, const char *name, const char *what)
+{
+    char shown[64];
+    return wcohi_fail(r->error, WCOH_E_UNSUPPORTED, "%s: \"%s\" %s", r->room,
+                      wcohi_shown(name, shown), what);
+}
+
+WCOHI_COLD wcoh_result wcohi_read_bool(wcohi_json *json, int *value)
+{
+    char first = wcohi_json_peek(json);
+    wcoh_result result = wcohi_json_word(json);
+    if (!result && first != 't' && first != 'f' && first != 'n')
+        return wcohi_json_fail(json, "expected true or false");
+    *value = first == 't';
+    return result;
+}
+
+/* A string, or null: size 0. */
+WCOHI_COLD wcoh_result wcohi_read_string(wcohi_json *json, wcohi_slice *slice)
+{
+    slice->at = slice->size = 0;
+    if (wcohi_json_peek(json) == 'n') return wcohi_json_word(json);
+    return wcohi_json_string(json, slice);
+}
+
+/* "single" of a template: the special token before the text, if there is one. */
+WCOHI_COLD wcoh_result wcohi_read_template(wcohi_json *json, wcohi_part *part)
+{
+    wcoh_result result = wcohi_json_expect(json, '[');
+    wcohi_slice key;
+    if (!result) result = wcohi_json_expect(json, '{');
+    if (!result) result = wcohi_json_key(json, &key);
+    if (!result && strcmp(json->text + key.at, "SpecialToken") == 0) {
+        result = wcohi_json_expect(json, '{');
+        while (!result) {
+            if ((result = wcohi_json_key(json, &key)) != WCOH_OK) return result;
+            if (strcmp(json->text + key.at, "id") == 0)
+                result = wcohi_json_string(json, &part->first);
+            else result = wcohi_json_skip(json, 8);
+            if (!wcohi_json_accept(json, ',')) break;
+        }
+        if (!result) result = wcohi_json_expect(json, '}');
+    } else if (!result) {
+        result = wcohi_json_skip(json, 8);
+    }
+    if (!result) result = wcohi_json_expect(json, '}');
+    while (!result && wcohi_json_accept(json, ',')) result = wcohi_json_skip(json, 8);
+    return result ? result : wcohi_json_expect(json, ']');
+}
+
+/* Keys: s a string, b a switch, n a number, p a pattern, c children, t a template, - nothing here. */
+static const struct {
+    char name[18], kind;
+    uint8_t slot;
+} wcohi_part_keys[] = {{"type", 's', WCOHI_TYPE},
+                       {"behavior", 's', WCOHI_HOW},
+                       {"prepend_scheme", 's', WCOHI_SCHEME},
+                       {"replacement", 's', WCOHI_REPLACEMENT},
+                       {"content", 's', WCOHI_CONTENT},
+                       {"prepend", 's', WCOHI_PREPENDED},
+                       {"String", 's', WCOHI_PLAIN},
+                       {"Regex", 's', WCOHI_REGEX},
+                       {"invert", 'b', WCOHI_INVERT},
+                       {"add_prefix_space", 'b', WCOHI_PREFIX},
+                       {"use_regex", 'b', WCOHI_USE_REGEX},
+                       {"trim_offsets", 'b', WCOHI_TRIM},
+                       {"split", 'b', WCOHI_SPLIT},
+                       {"individual_digits", 'b', WCOHI_EACH},
+                       {"start", 'n', 0},
+                       {"stop", 'n', 1},
+                       {"pattern", 'p', 0},
+                       {"normalizers", 'c', 0},
+                       {"pretokenizers", 'c', 0},
+                       {"decoders", 'c', 0},
+                       {"processors", 'c', 0},
+                       {"single", 't', 0},
+                       {"pair", '-', 0},
+                       {"special_tokens", '-', 0},
+                       {"str_rep", '-', 0}};
+
+/* One member but a pattern or children. */
+WCOHI_COLD wcoh_result wcohi_read_member(wcohi_reader *r, wcohi_part *part, size_t key)
+{
+    wcohi_json *json = &r->json;
+    unsigned slot = wcohi_part_keys[key].slot;
+    wcoh_result result;
+    int on = 0;
+    switch (wcohi_part_keys[key].kind) {
+    case 's': part->has |= 1u << slot; return wcohi_json_string(json, &part->string[slot]);
+    case 'b':
+        if (wcohi_json_peek(json) == 'n') return wcohi_json_word(json);
+        result = wcohi_read_bool(json, &on);
+        part->given |= 1u << slot;
+        if (on) part->set |= 1u << slot;
+        return result;
+    case 'n': return wcohi_json_u64(json, &part->number[slot]);
+    case 't': return wcohi_read_template(json, part);
+    default: return wcohi_json_skip(json, 16);
+    }
+}
+
+/* Reads a part, and those inside it, and hands each that is no Sequence to `apply`. */
+WCOHI_COLD wcoh_result wcohi_read_part(wcohi_reader *r, wcohi_part *part, int depth,
+                                   wcoh_result (*apply)(wcohi_reader *r, const wcohi_part *part))
+{
+    wcohi_json *json = &r->json;
+    wcoh_result result;
+    wcohi_part child;
+    wcohi_slice key;
+    size_t k;
+    char kind;
+    if (wcohi_json_peek(json) == 'n') return wcohi_json_word(json);
+    if (depth == 0) return wcohi_json_fail(json, "nested too deep");
+    result = wcohi_json_expect(json, '{');
+    while (!result) {
+        if ((result = wcohi_json_key(json, &key)) != WCOH_OK) return result;
+        for (k = 0; k < WCOHI_LENGTH(wcohi_part_keys); k++)
+            if (strcmp(wcohi_slice_text(r, key), wcohi_part_keys[k].name) == 0) break;
+        if (k == WCOHI_LENGTH(wcohi_part_keys))
+            return wcohi_unknown_part(r, wcohi_slice_text(r, key),
+                                      "is a setting that is not known");
+        kind = wcohi_part_keys[k].kind;
+        if (kind == 'p') result = wcohi_read_part(r, part, depth - 1, NULL);
+        else if (kind != 'c') result = wcohi_read_member(r, part, k);
+        else result = wcohi_json_expect(json, '[');
+        while (kind == 'c' && !result && wcohi_json_peek(json) != ']') {
+            memset(&child, 0, sizeof child);
+            result = wcohi_read_part(r, &child, depth - 1, apply);
+            if (!wcohi_json_accept(json, ',')) break;
+        }
+        if (kind == 'c' && !result) result = wcohi_json_expect(json, ']');
+        if (result || !wcohi_json_accept(json, ',')) break;
+    }
+    if (!result) result = wcohi_json_expect(json, '}');
+    if (result || !apply || strcmp(wcohi_slice_text(r, part->string[WCOHI_TYPE]), "Sequence") == 0)
+        return result;
+    return apply(r, part);
+}
+
+/* ---- what the parts mean --------------------------------------------------------------------- */
+
+WCOHI_COLD int wcohi_part_is(const wcohi_reader *r, const wcohi_part *part, int slot, const char *text)
+{
+    return (part->has >> slot & 1) && strcmp(wcohi_slice_text(r, part->string[slot]), text) == 0;
+}
+
+WCOHI_COLD wcoh_result wcohi_refuse_part(const wcohi_reader *r, const wcohi_part *part,
+                                         const char *what)
+{
+    return wcohi_unknown_part(r, wcohi_slice_text(r, part->string[WCOHI_TYPE]), what);
+}
+
+/* A switch that stands as `standard` where the file does not say. */
+WCOHI_COLD int wcohi_part_on(const wcohi_part *part, int slot, int standard)
+{
+    return (part->given >> slot & 1) ? (int)(part->set >> slot & 1) : standard;
+}
+
+WCOHI_COLD int wcohi_short_of(const wcohi_reader *r, const wcohi_part *part, int slot,
+                              wcohi_short *out)
+{
+    wcohi_slice s = part->string[slot];
+    if (!(part->has >> slot & 1) || s.size == 0 || s.size >= WCOHI_TEXT_MAX) return 0;
+    memcpy(out->text, wcohi_slice_text(r, s), s.size);
+    out->size = (int)s.size;
+    return 1;
+}
+
+WCOHI_COLD wcoh_result wcohi_apply_normalizer(wcohi_reader *r, const wcohi_part *part)
+{
+    wcohi_normal *n = &r->rules->normal[r->rules->normals];
+    if (r->rules->normals == WCOHI_CUTS_MAX) return wcohi_refuse_part(r, part, "is one too many");
+    r->rules->normals++;
+    if (wcohi_part_is(r, part, WCOHI_TYPE, "NFC")) {
+        n->compose = 1;
+        return WCOH_OK;
+    }
+    if (wcohi_part_is(r, part, WCOHI_TYPE, "Prepend") &&
+        wcohi_short_of(r, part, WCOHI_PREPENDED, &n->to))
+        return WCOH_OK;
+    if (!wcohi_part_is(r, part, WCOHI_TYPE, "Replace"))
+        return wcohi_refuse_part(r, part, "is not known");
+    if (!wcohi_short_of(r, part, WCOHI_PLAIN, &n->from) ||
+        (part->string[WCOHI_CONTENT].size && !wcohi_short_of(r, part, WCOHI_CONTENT, &n->to)))
+        return wcohi_refuse_part(r, part, "has a pattern that is not known");
+    return WCOH_OK;
+}
+
+#define WCOHI_GPT2_PATTERN                                                                         \
+    "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"
+
+WCOHI_COLD wcoh_result wcohi_add_cut(wcohi_reader *r, const char *text, size_t size, int plain,
+                                     wcohi_behavior behavior, int invert)
+{
+    wcohi_cut *cut = &r->rules->cut[r->rules->cuts];
+    const char *fault;
+    if (r->rules->cuts == WCOHI_CUTS_MAX)
+        return wcohi_fail(r->error, WCOH_E_UNSUPPORTED, "pre_tokenizer: more than %d of them",
+                          WCOHI_CUTS_MAX);
+    r->rules->cuts++;
+    cut->behavior = behavior;
+    cut->invert = invert;
+    fault = plain ? wcohi_pattern_plain(&cut->pattern, text, size)
+                  : wcohi_pattern_compile(&cut->pattern, text, size);
+    if (!fault) return WCOH_OK;
+    return wcohi_fail(r->error, WCOH_E_UNSUPPORTED,
+                      "pre_tokenizer: its pattern has something that is not known: %s", fault);
+}
+
+WCOHI_COLD wcoh_result wcohi_apply_split(wcohi_reader *r, const wcohi_part *part)
+{
+    static const char how[][20] = {"Isolated", "Removed", "MergedWithPrevious", "MergedWithNext"};
+    int slot = part->has >> WCOHI_PLAIN & 1 ? WCOHI_PLAIN : WCOHI_REGEX, i = 0;
+    wcohi_slice s = part->string[slot];
+    while (i < 4 && !wcohi_part_is(r, part, WCOHI_HOW, how[i])) i++;
+    if (i == 4 || !(part->has >> slot & 1))
+        return wcohi_refuse_part(r, part, "has a behavior or pattern that is not known");
+    return wcohi_add_cut(r, wcohi_slice_text(r, s), s.size, slot == WCOHI_PLAIN, (wcohi_behavior)i,
+                         wcohi_part_on(part, WCOHI_INVERT, 0));
+}
+
+/* The scheme of a metaspace; what stands for a blank -> *space. 0: not known. */
+WCOHI_COLD int wcohi_metaspace(const wcohi_reader *r, const wcohi_part *part, wcohi_short *space,
+                               wcohi_prepend *prepend)
+{
+    static const char schemes[][8] = {"never", "first", "always"};
+    int i = part->has >> WCOHI_SCHEME & 1 ? 0 : 2;
+    while (i < 3 && (part->has >> WCOHI_SCHEME & 1) &&
+           !wcohi_part_is(r, part, WCOHI_SCHEME, schemes[i]))
+        i++;
+    if (!wcohi_part_on(part, WCOHI_PREFIX, 1)) i = 0;
+    *prepend = (wcohi_prepend)i;
+    return i < 3 && wcohi_short_of(r, part, WCOHI_REPLACEMENT, space);
+}
+
+WCOHI_COLD wcoh_result wcohi_apply_pre_tokenizer(wcohi_reader *r, const wcohi_part *part)
+{
+    wcohi_rules *rules = r->rules;
+    int metaspace = wcohi_part_is(r, part, WCOHI_TYPE, "Metaspace"), each;
+    int bytes = wcohi_part_is(r, part, WCOHI_TYPE, "ByteLevel");
+    int prefix = metaspace || (bytes && wcohi_part_on(part, WCOHI_PREFIX, 1));
+    if (rules->byte_level || rules->space.size || (prefix && rules->cuts))
+        return wcohi_refuse_part(r, part, "is not known at this place of a Sequence");
+    if (wcohi_part_is(r, part, WCOHI_TYPE, "Split")) return wcohi_apply_split(r, part);
+    if (wcohi_part_is(r, part, WCOHI_TYPE, "Digits")) {
+        each = wcohi_part_on(part, WCOHI_EACH, 0);
+        return wcohi_add_cut(r, "\\p{N}+", each ? 5 : 6, 0, WCOHI_BEHAVIOR_ISOLATED, 0);
+    }
+    if (bytes) {
+        rules->byte_level = 1;
+        if (prefix) rules->prepend = WCOHI_PREPEND_ALWAYS;
+        if (!wcohi_part_on(part, WCOHI_USE_REGEX, 1)) return WCOH_OK;
+        return wcohi_add_cut(r, WCOHI_GPT2_PATTERN, sizeof WCOHI_GPT2_PATTERN - 1, 0,
+                             WCOHI_BEHAVIOR_ISOLATED, 0);
+    }
+    if (!metaspace) return wcohi_refuse_part(r, part, "is not known");
+    if (!wcohi_metaspace(r, part, &rules->space, &rules->prepend))
+        return wcohi_refuse_part(r, part, "has a scheme or replacement that is not known");
+    if (!wcohi_part_on(part, WCOHI_SPLIT, 1)) return WCOH_OK;
+    return wcohi_add_cut(r, rules->space.text, (size_t)rules->space.size, 1, WCOHI_BEHAVIOR_NEXT,
+                         0);
+}
+
+WCOHI_COLD wcoh_result wcohi_apply_decoder(wcohi_reader *r, const wcohi_part *part)
+{
+    wcohi_rules *rules = r->rules;
+    wcohi_prepend prepend = WCOHI_PREPEND_NEVER;
+    r->decoders++;
+    if (wcohi_part_is(r, part, WCOHI_TYPE, "Fuse")) return WCOH_OK;
+    if (wcohi_part_is(r, part, WCOHI_TYPE, "ByteLevel")) r->decode_level = 1;
+    else if (wcohi_part_is(r, part, WCOHI_TYPE, "ByteFallback")) rules->decode_bytes = 1;
+    else if (wcohi_part_is(r, part, WCOHI_TYPE, "Replace")) {
+        if (!wcohi_short_of(r, part, WCOHI_PLAIN, &rules->blank) ||
+            !wcohi_part_is(r, part, WCOHI_CONTENT, " "))
+            return wcohi_refuse_part(r, part, "is known for a text that becomes a blank");
+    } else if (wcohi_part_is(r, part, WCOHI_TYPE, "Strip")) {
+        if (!wcohi_part_is(r, part, WCOHI_CONTENT, " ") || part->number[0] > 1 || part->number[1])
+            return wcohi_refuse_part(r, part, "is known for one blank at the start");
+        rules->strip_first = (int)part->number[0];
+    } else if (wcohi_part_is(r, part, WCOHI_TYPE, "Metaspace")) {
+        if (!wcohi_metaspace(r, part, &rules->blank, &prepend))
+            return wcohi_refuse_part(r, part, "has a scheme or replacement that is not known");
+        rules->strip_first = prepend == WCOHI_PREPEND_NEVER ? 0 : -1;
+    } else {
+        return wcohi_refuse_part(r, part, "is not known");
+    }
+    return WCOH_OK;
+}
+
+WCOHI_COLD wcoh_result wcohi_apply_processor(wcohi_reader *r, const wcohi_part *part)
+{
+    if (wcohi_part_is(r, part, WCOHI_TYPE, "TemplateProcessing")) r->start = part->first;
+    else if (!wcohi_part_is(r, part, WCOHI_TYPE, "ByteLevel"))
+        return wcohi_refuse_part(r, part, "is not known");
+    return WCOH_OK;
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+/* One more row of `size` bytes at the end of a list; NULL: no memory. */
+WCOHI_COLD void *wcohi_row(wcohi_grown *list, size_t *count, size_t size, wcoh_error *error)
+{
+    if (wcohi_grow(list, wcohi_mul(*count + 1, size), *count * size, error)) return NULL;
+    return (unsigned char *)list->data + (*count)++ * size;
+}
+
+WCOHI_COLD wcoh_result wcohi_read_token(wcohi_json *json, uint32_t *token)
+{
+    uint64_t value;
+    wcoh_result result = wcohi_json_u64(json, &value);
+    if (!result && value >= 1u << 24) return wcohi_json_fail(json, "a token beyond 2^24");
+    *token = (uint32_t)value;
+    return result;
+}
+
+WCOHI_COLD wcoh_result wcohi_read_vocab(wcohi_reader *r)
+{
+    wcoh_result result = wcohi_json_expect(&r->json, '{');
+    if (result || wcohi_json_accept(&r->json, '}')) return result;
+    do {
+        wcohi_listed *row =
+            (wcohi_listed *)wcohi_row(&r->listed, &r->listed_count, sizeof *row, r->error);
+        if (!row) return WCOH_E_MEMORY;
+        result = wcohi_json_string(&r->json, &row->text);
+        if (!result) result = wcohi_json_expect(&r->json, ':');
+        if (!result) result = wcohi_read_token(&r->json, &row->token);
+    } while (!result && wcohi_json_accept(&r->json, ','));
+    return result ? result : wcohi_json_expect(&r->json, '}');
+}
+
+/* "a b", or ["a", "b"]. */
+WCOHI_COLD wcoh_result wcohi_read_merge(wcohi_reader *r, wcohi_joined *row)
+{
+    wcohi_json *json = &r->json;
+    wcoh_result result;
+    const char *text, *blank;
+    if (wcohi_json_accept(json, '[')) {
+        result = wcohi_json_string(json, &row->left);
+        if (!result) result = wcohi_json_expect(json, ',');
+        if (!result) result = wcohi_json_string(json, &row->right);
+        return result ? result : wcohi_json_expect(json, ']');
+    }
+    if ((result = wcohi_json_string(json, &row->left)) != WCOH_OK) return result;
+    text = wcohi_slice_text(r, row->left);
+    blank = (const char *)memchr(text, ' ', row->left.size);
+    if (!blank || memchr(blank + 1, ' ', row->left.size - (size_t)(blank + 1 - text)))
+        return wcohi_json_fail(json, "a merge that is not two tokens");
+    row->right.at = row->left.at + (uint32_t)(blank - text) + 1;
+    row->right.size = row->left.size - (uint32_t)(blank - text) - 1;
+    row->left.size = (uint32_t)(blank - text);
+    return WCOH_OK;
+}
+
+WCOHI_COLD wcoh_result wcohi_read_merges(wcohi_reader *r)
+{
+    wcoh_result result = wcohi_json_expect(&r->json, '[');
+    if (result || wcohi_json_accept(&r->json, ']')) return result;
+    do {
+        wcohi_joined *row =
+            (wcohi_joined *)wcohi_row(&r->joined, &r->joined_count, sizeof *row, r->error);
+        if (!row) return WCOH_E_MEMORY;
+        result = wcohi_read_merge(r, row);
+    } while (!result && wcohi_json_accept(&r->json, ','));
+    return result ? result : wcohi_json_expect(&r->json, ']');
+}
+
+WCOHI_COLD wcoh_result wcohi_read_extra(wcohi_reader *r, wcohi_extra *row)
+{
+    static const char keys[][12] = {"id",     "content",    "single_word", "lstrip",
+                                    "rstrip", "normalized", "special"};
+    wcohi_json *json = &r->json;
+    uint8_t *flags[5];
+    wcoh_result result = wcohi_json_expect(json, '{');
+    wcohi_slice key;
+    int k, on;
+    flags[0] = &row->single;
+    flags[1] = &row->left;
+    flags[2] = &row->right;
+    flags[3] = &row->normalized;
+    flags[4] = &row->special;
+    memset(row, 0, sizeof *row);
+    row->token = UINT32_MAX;
+    while (!result) {
+        if ((result = wcohi_json_key(json, &key)) != WCOH_OK) return result;
+        for (k = 0; k < 7 && strcmp(wcohi_slice_text(r, key), keys[k]); k++) {}
+        if (k == 7)
+            return wcohi_unknown_part(r, wcohi_slice_text(r, key),
+                                      "is a setting that is not known");
+        if (k == 0) result = wcohi_read_token(json, &row->token);
+        else if (k == 1) result = wcohi_json_string(json, &row->text);
+        else if ((result = wcohi_read_bool(json, &on)) == WCOH_OK) *flags[k - 2] = (uint8_t)on;
+        if (!wcohi_json_accept(json, ',')) break;
+    }
+    if (!result && (row->token == UINT32_MAX || !row->text.size))
+        return wcohi_json_fail(json, "an added token without id or content");
+    return result ? result : wcohi_json_expect(json, '}');
+}
+
+WCOHI_COLD wcoh_result wcohi_read_extras(wcohi_reader *r)
+{
+    wcoh_result result = wcohi_json_expect(&r->json, '[');
+    if (result || wcohi_json_accept(&r->json, ']')) return result;
+    do {
+        wcohi_extra *row =
+            (wcohi_extra *)wcohi_row(&r->extra, &r->extra_count, sizeof *row, r->error);
+        if (!row) return WCOH_E_MEMORY;
+        result = wcohi_read_extra(r, row);
+    } while (!result && wcohi_json_accept(&r->json, ','));
+    return result ? result : wcohi_json_expect(&r->json, ']');
+}
+
+/* A text that must be missing: null or "". */
+WCOHI_COLD wcoh_result wcohi_read_absent(wcohi_reader *r, const char *name)
+{
+    wcohi_slice slice;
+    wcoh_result result = wcohi_read_string(&r->json, &slice);
+    if (!result && slice.size) return wcohi_unknown_part(r, name, "is not known");
+    return result;
+}
+
+WCOHI_COLD wcoh_result wcohi_read_model(wcohi_reader *r)
+{
+    static const char keys[][26] = {"type",
+                                    "dropout",
+                                    "unk_token",
+                                    "continuing_subword_prefix",
+                                    "end_of_word_suffix",
+                                    "fuse_unk",
+                                    "byte_fallback",
+                                    "ignore_merges",
+                                    "vocab",
+                                    "merges"};
+    wcohi_json *json = &r->json;
+    wcoh_result result = wcohi_json_expect(json, '{');
+    wcohi_slice key, type;
+    int k;
+    r->model = 1;
+    while (!result) {
+        if ((result = wcohi_json_key(json, &key)) != WCOH_OK) return result;
+        for (k = 0; k < 10 && strcmp(wcohi_slice_text(r, key), keys[k]); k++) {}
+        switch (k) {
+        case 0:
+            result = wcohi_json_string(json, &type);
+            if (!result && strcmp(wcohi_slice_text(r, type), "BPE"))
+                return wcohi_unknown_part(r, wcohi_slice_text(r, type), "is not known");
+            break;
+        case 1:
+            if (wcohi_json_peek(json) != 'n')
+                return wcohi_unknown_part(r, "dropout", "is not known");
+            result = wcohi_json_word(json);
+            break;
+        case 2: result = wcohi_read_string(json, &r->unknown); break;
+        case 3:
+        case 4: result = wcohi_read_absent(r, keys[k]); break;
+        case 5: result = wcohi_read_bool(json, &r->rules->fuse_unknown); break;
+        case 6: result = wcohi_read_bool(json, &r->rules->byte_fallback); break;
+        case 7: result = wcohi_read_bool(json, &r->rules->ignore_merges); break;
+        case 8: result = wcohi_read_vocab(r); break;
+        case 9: result = wcohi_read_merges(r); break;
+        default:
+            return wcohi_unknown_part(r, wcohi_slice_text(r, key),
+                                      "is a setting that is not known");
+        }
+        if (!wcohi_json_accept(json, ',')) break;
+    }
+    return result ? result : wcohi_json_expect(json, '}');
+}
+
+/* The whole file. Truncation and padding are about batches: they are passed over. */
+WCOHI_COLD wcoh_result wcohi_read_file(wcohi_reader *r)
+{
+    static const char rooms[][16] = {"added_tokens", "normalizer",     "pre_tokenizer",
+                                     "decoder",      "post_processor", "model"};
+    wcohi_json *json = &r->json;
+    wcoh_result result = wcohi_json_expect(json, '{');
+    wcohi_slice key;
+    wcohi_part part;
+    int k;
+    while (!result) {
+        if ((result = wcohi_json_key(json, &key)) != WCOH_OK) return result;
+        for (k = 0; k < 6 && strcmp(wcohi_slice_text(r, key), rooms[k]); k++) {}
+        memset(&part, 0, sizeof part);
+        if (k < 6) r->room = rooms[k];
+        if (k == 0) result = wcohi_read_extras(r);
+        else if (k == 1) result = wcohi_read_part(r, &part, 4, wcohi_apply_normalizer);
+        else if (k == 2) result = wcohi_read_part(r, &part, 4, wcohi_apply_pre_tokenizer);
+        else if (k == 3) result = wcohi_read_part(r, &part, 4, wcohi_apply_decoder);
+        else if (k == 4) result = wcohi_read_part(r, &part, 4, wcohi_apply_processor);
+        else if (k == 5) result = wcohi_read_model(r);
+        else result = wcohi_json_skip(json, 16);
+        if (!wcohi_json_accept(json, ',')) break;
+    }
+    if (!result) result = wcohi_json_expect(json, '}');
+    if (result) return result;
+    if (wcohi_json_peek(json)) return wcohi_json_fail(json, "something behind the end");
+    if (!r->model || !r->listed_count)
+        return wcohi_fail(r->error, WCOH_E_FORMAT, "the file has no model with a vocabulary");
+    if (!r->decoders) return wcohi_fail(r->error, WCOH_E_UNSUPPORTED, "decoder: there is none");
+    if (r->decode_level != r->rules->byte_level)
+        return wcohi_fail(
+            r->error, WCOH_E_UNSUPPORTED,
+            "decoder: ByteLevel stands without its pre_tokenizer, or that without it");
+    return WCOH_OK;
+}
+
+/* ---- from lists to tables -------------------------------------------------------------------- */
+
+/* GPT-2's characters back into bytes, in place; 0 where one is none of them: it stays as it is. */
+WCOHI_COLD int wcohi_slice_bytes(wcohi_reader *r, wcohi_slice *slice)
+{
+    char *text = r->json.text + slice->at;
+    uint32_t point, out = 0;
+    size_t at;
+    for (at = 0; at < slice->size;
+         at += (size_t)wcohi_utf8_read(text + at, slice->size - at, &point)) {
+        wcohi_utf8_read(text + at, slice->size - at, &point);
+        if (wcohi_point_byte(point) < 0) return 0;
+    }
+    for (at = 0; at < slice->size;) { /* what is written is never ahead of what is read */
+        at += (size_t)wcohi_utf8_read(text + at, slice->size - at, &point);
+        text[out++] = (char)wcohi_point_byte(point);
+    }
+    slice->size = out;
+    return 1;
+}
+
+/* Sizes of all arrays; the tokens are 0 .. vocab - 1 with few holes. */
+WCOHI_COLD wcoh_result wcohi_subwords_measure(wcohi_reader *r, wcohi_subwords *s)
+{
+    const wcohi_listed *listed = (const wcohi_listed *)r->listed.data;
+    const wcohi_extra *extra = (const wcohi_extra *)r->extra.data;
+    size_t i, text = 64;
+    uint32_t last = 0;
+    for (i = 0; i < r->listed_count; i++) {
+        last = WCOHI_MAX(last, listed[i].token);
+        text += listed[i].text.size;
+    }
+    for (i = 0; i < r->extra_count; i++) {
+        last = WCOHI_MAX(last, extra[i].token);
+        text += 20 * (size_t)extra[i].text.size + 256; /* as it is, and normalised */
+    }
+    if (last >= 2 * (r->listed_count + r->extra_count) + 4096)
+        return wcohi_fail(r->error, WCOH_E_FORMAT, "vocab: token %u of %llu: too many are missing",
+                          (unsigned)last, (unsigned long long)r->listed_count);
+    if (text >= 0x7fffffff || r->joined_count >= 1u << 24)
+        return wcohi_fail(r->error, WCOH_E_UNSUPPORTED, "the vocabulary is too large");
+    s->vocab = last + 1;
+    s->merges = (uint32_t)r->joined_count;
+    s->added = (uint32_t)r->extra_count;
+    s->text_size = (uint32_t)text;
+    return WCOH_OK;
+}
+
+/* A text behind those that are there already. */
+WCOHI_COLD uint32_t wcohi_keep_text(wcohi_subwords *s, uint32_t *used, const char *text, size_t size)
+{
+    uint32_t at = *used;
+    memcpy(s->text + at, text, size);
+    *used += (uint32_t)size;
+    return at;
+}
+
+WCOHI_COLD wcoh_result wcohi_token_fail(const wcohi_reader *r, const char *text, const char *what)
+{
+    char shown[64];
+    return wcohi_fail(r->error, WCOH_E_FORMAT, "the token \"%s\" %s", wcohi_shown(text, shown),
+                      what);
+}
+
+WCOHI_COLD wcoh_result wcohi_fill_pieces(wcohi_reader *r, wcohi_subwords *s, uint32_t *used)
+{
+    wcohi_listed *listed = (wcohi_listed *)r->listed.data;
+    size_t i;
+    for (i = 0; i < r->listed_count; i++) {
+        wcohi_listed *row = &listed[i];
+        int mapped = !s->rules.byte_level || wcohi_slice_bytes(r, &row->text);
+        const char *text = wcohi_slice_text(r, row->text);
+        uint32_t *slot;
+        if (row->text.size == 0) continue;
+        if (s->size[row->token])
+            return wcohi_token_fail(r, text, "has a number that another one has too");
+        s->at[row->token] = wcohi_keep_text(s, used, text, row->text.size);
+        s->size[row->token] = row->text.size;
+        s->longest = WCOHI_MAX(s->longest, row->text.size);
+        if (!mapped) continue; /* no word can be spelled so: an added token */
+        slot = wcohi_piece_slot(s, text, row->text.size);
+        if (*slot) return wcohi_token_fail(r, text, "stands twice in the vocabulary");
+        *slot = row->token + 1;
+    }
+    return WCOH_OK;
+}
+
+WCOHI_COLD void wcohi_fill_symbols(wcohi_subwords *s)
+{
+    char name[8];
+    int byte;
+    for (byte = 0; byte < 256; byte++) {
+        name[0] = (char)(unsigned char)byte;
+        if (!s->rules.byte_level) snprintf(name, sizeof name, "<0x%02X>", (unsigned)byte);
+        s->symbol[byte] = wcohi_piece_find(s, name, s->rules.byte_level ? 1 : 6);
+    }
+}
+
+/* Note that a merge joins what ends and begins as its parts do; everything, where a part is no text
+   of its own. */
+WCOHI_COLD void wcohi_fill_joins(wcohi_subwords *s, uint32_t left, uint32_t right)
+{
+    const char *a = s->text + s->at[left], *b = s->text + s->at[right];
+    unsigned end = (unsigned char)a[s->size[left] - 1], begin = (unsigned char)b[0];
+    int odd = left == (uint32_t)s->rules.unknown || right == (uint32_t)s->rules.unknown;
+    if (s->rules.byte_fallback)
+        odd |= strncmp(a, "<0x", WCOHI_MIN(s->size[left], 3)) == 0 ||
+               strncmp(b, "<0x", WCOHI_MIN(s->size[right], 3)) == 0;
+    if (odd && end != '<') memset(s->joins, 0xff, sizeof s->joins);
+    s->joins[end * 8 + (begin >> 5)] |= 1u << (begin & 31);
+}
+
+WCOHI_COLD wcoh_result wcohi_fill_merges(wcohi_reader *r, wcohi_subwords *s)
+{
+    wcohi_joined *joined = (wcohi_joined *)r->joined.data;
+    wcohi_grown both;
+    wcoh_result result = WCOH_OK;
+    uint32_t i;
+    memset(&both, 0, sizeof both);
+    both.hooks = r->joined.hooks;
+    for (i = 0; i < s->merges && !result; i++) {
+        wcohi_slice *a = &joined[i].left, *b = &joined[i].right;
+        int32_t left, right, made;
+        if (s->rules.byte_level) {
+            wcohi_slice_bytes(r, b); /* the first of two that lie side by side would spoil it */
+            wcohi_slice_bytes(r, a);
+        }
+        result = wcohi_grow(&both, (size_t)a->size + b->size, 0, r->error);
+        if (result) break;
+        memcpy(both.data, wcohi_slice_text(r, *a), a->size);
+        memcpy((char *)both.data + a->size, wcohi_slice_text(r, *b), b->size);
+        left = wcohi_piece_find(s, wcohi_slice_text(r, *a), a->size);
+        right = wcohi_piece_find(s, wcohi_slice_text(r, *b), b->size);
+        made = wcohi_piece_find(s, (const char *)both.data, (size_t)a->size + b->size);
+        if (left < 0 || right < 0 || made < 0) {
+            result =
+                wcohi_fail(r->error, WCOH_E_FORMAT,
+                           "merge %u: it or a part of it is not in the vocabulary", (unsigned)i);
+            break;
+        }
+        s->left[i] = (uint32_t)left;
+        s->right[i] = (uint32_t)right;
+        s->made[i] = (uint32_t)made;
+        *wcohi_pair_slot(s, (uint32_t)left, (uint32_t)right) =
+            i + 1; /* the last of equals counts */
+        wcohi_fill_joins(s, (uint32_t)left, (uint32_t)right);
+    }
+    wcohi_grown_give(&both);
+    return result;
+}
+
+/* What of an added token is looked for, normalised where it says so. */
+WCOHI_COLD wcoh_result wcohi_fill_added_text(wcohi_reader *r, wcohi_subwords *s, wcohi_added *added,
+                                         const char *text, size_t size, uint32_t *used)
+{
+    wcoh_result result = WCOH_OK;
+    wcohi_encoding e;
+    memset(&e, 0, sizeof e);
+    e.s = s;
+    e.error = r->error;
+    e.normal.hooks = e.other.hooks = e.points.hooks = r->extra.hooks;
+    if (added->normalized) result = wcohi_normalise(&e, &text, &size);
+    if (!result && size > s->text_size - *used)
+        result = wcohi_token_fail(r, text, "grows too much when it is normalised");
+    if (!result) {
+        added->at = wcohi_keep_text(s, used, text, size);
+        added->size = (uint32_t)size;
+    }
+    wcohi_grown_give(&e.normal);
+    wcohi_grown_give(&e.other);
+    wcohi_grown_give(&e.points);
+    return result;
+}
+
+WCOHI_COLD int wcohi_added_order(const wcohi_subwords *s, const wcohi_added *a, const wcohi_added *b)
+{
+    uint32_t size = WCOHI_MIN(a->size, b->size);
+    int order = (int)a->normalized - (int)b->normalized;
+    if (!order) order = memcmp(s->text + a->at, s->text + b->at, size);
+    return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+WCOHI_COLD void wcohi_added_sort(wcohi_subwords *s)
+{
+    uint32_t gap, i, k;
+    for (gap = s->added / 2; gap > 0; gap = gap == 2 ? 1 : (uint32_t)(gap / 2.2))
+        for (i = gap; i < s->added; i++) {
+            wcohi_added kept = s->add[i];
+            for (k = i; k >= gap && wcohi_added_order(s, &s->add[k - gap], &kept) > 0; k -= gap)
+                s->add[k] = s->add[k - gap];
+            s->add[k] = kept;
+        }
+}
+
+WCOHI_COLD wcoh_result wcohi_fill_added(wcohi_reader *r, wcohi_subwords *s, uint32_t *used)
+{
+    const wcohi_extra *extra = (const wcohi_extra *)r->extra.data;
+    wcoh_result result = WCOH_OK;
+    uint32_t i;
+    for (i = 0; i < s->added && !result; i++) {
+        const wcohi_extra *row = &extra[i];
+        const char *text = wcohi_slice_text(r, row->text);
+        wcohi_added *added = &s->add[i];
+        size_t size = row->text.size;
+        if (!s->size[row->token]) {
+            s->at[row->token] = wcohi_keep_text(s, used, text, size);
+            s->size[row->token] = (uint32_t)size;
+            s->longest = WCOHI_MAX(s->longest, (uint32_t)size);
+        } else if (s->size[row->token] != size || memcmp(s->text + s->at[row->token], text, size)) {
+            return wcohi_token_fail(r, text, "was added with the number of another one");
+        }
+        added->token = row->token;
+        added->normalized = row->normalized;
+        added->special = row->special;
+        added->single = row->single;
+        added->left = row->left;
+        added->right = row->right;
+        if (row->special) s->special[row->token >> 5] |= 1u << (row->token & 31);
+        result = wcohi_fill_added_text(r, s, added, text, size, used);
+    }
+    if (result) return result;
+    wcohi_added_sort(s);
+    for (i = 0; i < s->added; i++) {
+        const wcohi_added *added = &s->add[i];
+        unsigned byte = added->size ? (unsigned char)s->text[added->at] : 0;
+        if (!added->normalized) s->added_raw = i + 1;
+        if (added->size) s->first[added->normalized][byte >> 5] |= 1u << (byte & 31);
+    }
+    return WCOH_OK;
+}
+
+/* The token with this text, added or not; -1. */
+WCOHI_COLD int32_t wcohi_subwords_token(const wcohi_subwords *s, const char *text, size_t size)
+{
+    uint32_t i;
+    for (i = 0; i < s->added; i++) {
+        uint32_t token = s->add[i].token;
+        if (s->size[token] == size && !memcmp(s->text + s->at[token], text, size))
+            return (int32_t)token;
+    }
+    return size ? wcohi_piece_find(s, text, size) : -1;
+}
+
+/* Fill laid out arrays from what was read. */
+WCOHI_COLD wcoh_result wcohi_subwords_fill(wcohi_reader *r, wcohi_subwords *s)
+{
+    uint32_t used = 0;
+    wcoh_result result;
+    s->rules = *r->rules;
+    s->rules.unknown = s->rules.start = -1;
+    if ((result = wcohi_fill_pieces(r, s, &used)) != WCOH_OK) return result;
+    wcohi_fill_symbols(s);
+    if (r->unknown.size) {
+        s->rules.unknown = wcohi_piece_find(s, wcohi_slice_text(r, r->unknown), r->unknown.size);
+        if (s->rules.unknown < 0)
+            return wcohi_token_fail(r, wcohi_slice_text(r, r->unknown),
+                                    "is unk_token and not in the vocabulary");
+    }
+    if ((result = wcohi_fill_merges(r, s)) != WCOH_OK) return result;
+    if ((result = wcohi_fill_added(r, s, &used)) != WCOH_OK) return result;
+    if (r->start.size) {
+        s->rules.start = wcohi_subwords_token(s, wcohi_slice_text(r, r->start), r->start.size);
+        if (s->rules.start < 0)
+            return wcohi_token_fail(r, wcohi_slice_text(r, r->start),
+                                    "begins every text and is not in the vocabulary");
+    }
+    s->text_size = used;
+    return WCOH_OK;
+}
+
+/* Read text [size] of a tokenizer.json into lists, `rules` [zeroed]; give them back in any case. */
+WCOHI_COLD wcoh_result wcohi_reader_open(wcohi_reader *r, wcohi_rules *rules, const char *text,
+                                     size_t size, const wcoh_memory *hooks, wcoh_error *error)
+{
+    wcoh_result result;
+    memset(r, 0, sizeof *r);
+    r->rules = rules;
+    r->error = error;
+    r->room = "tokenizer";
+    r->copy.hooks = r->listed.hooks = r->joined.hooks = r->extra.hooks = *hooks;
+    if (size >= 0x7fffffff)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "a tokenizer of more than 2 GiB");
+    if ((result = wcohi_grow(&r->copy, size + 1, 0, error)) != WCOH_OK) return result;
+    memcpy(r->copy.data, text, size);
+    ((char *)r->copy.data)[size] = 0;
+    r->json.text = (char *)r->copy.data;
+    r->json.size = size;
+    r->json.error = error;
+    r->json.name = "tokenizer.json";
+    return wcohi_read_file(r);
+}
+
+WCOHI_COLD void wcohi_reader_close(wcohi_reader *r)
+{
+    wcohi_grown_give(&r->copy);
+    wcohi_grown_give(&r->listed);
+    wcohi_grown_give(&r->joined);
+    wcohi_grown_give(&r->extra);
+}
+
+#endif /* WAVECOH_NO_SUBWORDS */
+
+/* ======== 4 model: subwords, learnt =========================================================== */
+
+#ifndef WAVECOH_NO_SUBWORDS
+
+/* Byte-pair encoding (Sennrich et al., 2016) over bytes: the words of a text are counted, the most
+   frequent pair of neighbours becomes a token, again and again. */
+
+/* A word of the text and how often it stands there; its symbols lie in one array with all others. */
+typedef struct wcohi_counted {
+    size_t at;
+    uint32_t size, symbols;
+    uint64_t count, first;
+} wcohi_counted;
+
+/* Two neighbours: how often, and where since it was last put on the heap (a chain of nodes). */
+typedef struct wcohi_couple {
+    uint32_t left, right;
+    int64_t count;
+    uint32_t chain; /* node + 1, 0: none */
+} wcohi_couple;
+
+typedef struct wcohi_place {
+    uint32_t word, next;
+} wcohi_place;
+
+typedef struct wcohi_offer {
+    int64_t count;
+    uint32_t couple, chain;
+} wcohi_offer;
+
+typedef struct wcohi_named {
+    uint32_t at, size; /* in the text of pieces */
+} wcohi_named;
+
+typedef struct wcohi_learning {
+    const char *text;
+    wcohi_grown words, word_slots, symbols, couples, couple_slots, places, heap, names, name_slots,
+        pieces, merges, touched;
+    size_t word_count, couple_count, place_count, heap_count, name_count, piece_bytes, merge_count,
+        touched_count;
+    wcoh_error *error;
+} wcohi_learning;
+
+/* A table of slots at most half full; `again` puts entry i in it anew. */
+static wcoh_result wcohi_slots_grow(wcohi_learning *l, wcohi_grown *slots, size_t count,
+                                    uint32_t (*hash)(const wcohi_learning *l, size_t entry))
+{
+    size_t room = slots->room / sizeof(uint32_t), i, k;
+    wcoh_result result;
+    uint32_t *slot;
+    if (slots->data && 2 * (count + 1) <= room) return WCOH_OK;
+    if (count >= 0x3fffffff) return wcohi_fail(l->error, WCOH_E_MEMORY, "too many words");
+    for (room = 1024; room < 4 * (count + 1);) room *= 2;
+    wcohi_grown_give(slots);
+    result = wcohi_grow(slots, room * sizeof(uint32_t), 0, l->error);
+    if (result) return result;
+    slots->room = room * sizeof(uint32_t); /* a power of two */
+    slot = (uint32_t *)slots->data;
+    for (i = 0; i < count; i++) {
+        for (k = hash(l, i) & (room - 1); slot[k];) k = (k + 1) & (room - 1);
+        slot[k] = (uint32_t)i + 1;
+    }
+    return WCOH_OK;
+}
+
+#define WCOHI_ROWS(list, type) ((type *)(list).data)
+#define WCOHI_SLOT_MASK(slots) ((slots).room / sizeof(uint32_t) - 1)
+
+static uint32_t wcohi_counted_hash(const wcohi_learning *l, size_t entry)
+{
+    const wcohi_counted *word = &WCOHI_ROWS(l->words, wcohi_counted)[entry];
+    return wcohi_text_hash(l->text + word->at, word->size);
+}
+
+static uint32_t wcohi_couple_hash(const wcohi_learning *l, size_t entry)
+{
+    const wcohi_couple *couple = &WCOHI_ROWS(l->couples, wcohi_couple)[entry];
+    return wcohi_mix((uint64_t)couple->left << 32 | couple->right);
+}
+
+static uint32_t wcohi_named_hash(const wcohi_learning *l, size_t entry)
+{
+    const wcohi_named *name = &WCOHI_ROWS(l->names, wcohi_named)[entry];
+    return wcohi_text_hash(WCOHI_ROWS(l->pieces, char) + name->at, name->size);
+}
+
+/* One word more, as wcohi_words hands them out. */
+static wcoh_result wcohi_learn_word(void *user, const char *text, size_t size)
+{
+    wcohi_learning *l = (wcohi_learning *)user;
+    wcoh_result result = wcohi_slots_grow(l, &l->word_slots, l->word_count, wcohi_counted_hash);
+    uint32_t *slot, i;
+    wcohi_counted *word;
+    if (result) return result;
+    if (size >= 0x7fffffff) return wcohi_fail(l->error, WCOH_E_MEMORY, "a word of 2 GiB");
+    slot = WCOHI_ROWS(l->word_slots, uint32_t);
+    i = wcohi_text_hash(text, size) & (uint32_t)WCOHI_SLOT_MASK(l->word_slots);
+    for (; slot[i]; i = (i + 1) & (uint32_t)WCOHI_SLOT_MASK(l->word_slots)) {
+        word = &WCOHI_ROWS(l->words, wcohi_counted)[slot[i] - 1];
+        if (word->size != size || memcmp(l->text + word->at, text, size)) continue;
+        word->count++;
+        return WCOH_OK;
+    }
+    word = (wcohi_counted *)wcohi_row(&l->words, &l->word_count, sizeof *word, l->error);
+    if (!word) return WCOH_E_MEMORY;
+    slot[i] = (uint32_t)l->word_count;
+    word->at = (size_t)(text - l->text);
+    word->size = word->symbols = (uint32_t)size;
+    word->count = 1;
+    return WCOH_OK;
+}
+
+/* The couple of two symbols, a new one where there is none; NULL: no memory. */
+static wcohi_couple *wcohi_learn_couple(wcohi_learning *l, uint32_t left, uint32_t right)
+{
+    uint32_t *slot, i, mask;
+    wcohi_couple *couple;
+    if (wcohi_slots_grow(l, &l->couple_slots, l->couple_count, wcohi_couple_hash)) return NULL;
+    slot = WCOHI_ROWS(l->couple_slots, uint32_t);
+    mask = (uint32_t)WCOHI_SLOT_MASK(l->couple_slots);
+    i = wcohi_mix((uint64_t)left << 32 | right) & mask;
+    for (; slot[i]; i = (i + 1) & mask) {
+        couple = &WCOHI_ROWS(l->couples, wcohi_couple)[slot[i] - 1];
+        if (couple->left == left && couple->right == right) return couple;
+    }
+    couple = (wcohi_couple *)wcohi_row(&l->couples, &l->couple_count, sizeof *couple, l->error);
+    if (!couple) return NULL;
+    slot[i] = (uint32_t)l->couple_count;
+    memset(couple, 0, sizeof *couple);
+    couple->left = left;
+    couple->right = right;
+    return couple;
+}
+
+/* `change` more of a couple in a word, and where, if it is more. */
+static wcoh_result wcohi_learn_change(wcohi_learning *l, uint32_t left, uint32_t right,
+                                      int64_t change, uint32_t word)
+{
+    wcohi_couple *couple = wcohi_learn_couple(l, left, right);
+    const wcohi_place *last;
+    wcohi_place *place;
+    uint32_t *touched;
+    if (!couple) return WCOH_E_MEMORY;
+    couple->count += change;
+    if (change <= 0) return WCOH_OK;
+    last = couple->chain ? &WCOHI_ROWS(l->places, wcohi_place)[couple->chain - 1] : NULL;
+    if (last && last->word == word) return WCOH_OK;
+    if (!last) {
+        touched = (uint32_t *)wcohi_row(&l->touched, &l->touched_count, sizeof *touched, l->error);
+        if (!touched) return WCOH_E_MEMORY;
+        *touched = (uint32_t)(couple - WCOHI_ROWS(l->couples, wcohi_couple));
+    }
+    place = (wcohi_place *)wcohi_row(&l->places, &l->place_count, sizeof *place, l->error);
+    if (!place || l->place_count >= UINT32_MAX) return WCOH_E_MEMORY;
+    place->word = word;
+    place->next = couple->chain;
+    couple->chain = (uint32_t)l->place_count;
+    return WCOH_OK;
+}
+
+/* 1 if a is merged before b: it is more frequent, or its parts are older. */
+static int wcohi_offer_first(const wcohi_learning *l, const wcohi_offer *a, const wcohi_offer *b)
+{
+    const wcohi_couple *x = &WCOHI_ROWS(l->couples, wcohi_couple)[a->couple];
+    const wcohi_couple *y = &WCOHI_ROWS(l->couples, wcohi_couple)[b->couple];
+    if (a->count != b->count) return a->count > b->count;
+    return x->left != y->left ? x->left < y->left : x->right < y->right;
+}
+
+static wcoh_result wcohi_offer_push(wcohi_learning *l, wcohi_offer offer)
+{
+    wcohi_offer *heap = (wcohi_offer *)wcohi_row(&l->heap, &l->heap_count, sizeof *heap, l->error);
+    size_t i = l->heap_count - 1;
+    if (!heap) return WCOH_E_MEMORY;
+    heap = WCOHI_ROWS(l->heap, wcohi_offer);
+    for (; i > 0 && wcohi_offer_first(l, &offer, &heap[(i - 1) / 2]); i = (i - 1) / 2)
+        heap[i] = heap[(i - 1) / 2];
+    heap[i] = offer;
+    return WCOH_OK;
+}
+
+static wcohi_offer wcohi_offer_pop(wcohi_learning *l)
+{
+    wcohi_offer *heap = WCOHI_ROWS(l->heap, wcohi_offer), top = heap[0];
+    size_t count = --l->heap_count, i = 0, child;
+    wcohi_offer last = heap[count];
+    for (; (child = 2 * i + 1) < count; i = child) {
+        if (child + 1 < count && wcohi_offer_first(l, &heap[child + 1], &heap[child])) child++;
+        if (!wcohi_offer_first(l, &heap[child], &last)) break;
+        heap[i] = heap[child];
+    }
+    heap[i] = last;
+    return top;
+}
+
+/* All couples that became more go on the heap, with where they did. */
+static wcoh_result wcohi_learn_offer(wcohi_learning *l)
+{
+    wcoh_result result = WCOH_OK;
+    size_t i;
+    for (i = 0; i < l->touched_count && !result; i++) {
+        uint32_t number = WCOHI_ROWS(l->touched, uint32_t)[i];
+        wcohi_couple *couple = &WCOHI_ROWS(l->couples, wcohi_couple)[number];
+        wcohi_offer offer;
+        offer.count = couple->count;
+        offer.couple = number;
+        offer.chain = couple->chain;
+        couple->chain = 0;
+        if (offer.count > 0) result = wcohi_offer_push(l, offer);
+    }
+    l->touched_count = 0;
+    return result;
+}
+
+/* The token of a piece that lies at the end of the text of pieces; *made: it is a new one. */
+static wcoh_result wcohi_learn_name(wcohi_learning *l, uint32_t size, uint32_t *token, int *made)
+{
+    wcoh_result result = wcohi_slots_grow(l, &l->name_slots, l->name_count, wcohi_named_hash);
+    const char *pieces = WCOHI_ROWS(l->pieces, char), *text = pieces + l->piece_bytes;
+    uint32_t *slot, i, mask;
+    wcohi_named *name;
+    *made = 0;
+    if (result) return result;
+    slot = WCOHI_ROWS(l->name_slots, uint32_t);
+    mask = (uint32_t)WCOHI_SLOT_MASK(l->name_slots);
+    i = wcohi_text_hash(text, size) & mask;
+    for (; slot[i]; i = (i + 1) & mask) {
+        name = &WCOHI_ROWS(l->names, wcohi_named)[ *token = slot[i] - 1];
+        if (name->size == size && memcmp(pieces + name->at, text, size) == 0) return WCOH_OK;
+    }
+    name = (wcohi_named *)wcohi_row(&l->names, &l->name_count, sizeof *name, l->error);
+    if (!name) return WCOH_E_MEMORY;
+    *token = (uint32_t)l->name_count - 1;
+    slot[i] = *token + 1;
+    name->at = (uint32_t)l->piece_bytes;
+    name->size = size;
+    l->piece_bytes += size;
+    *made = 1;
+    return WCOH_OK;
+}
+
+/* Bytes in the order of the characters that stand for them: tokens 0 .. 255. */
+static uint32_t wcohi_byte_symbol(unsigned byte)
+{
+    uint32_t point = wcohi_byte_point(byte);
+    if (point >= 256) return 188 + point - 256;
+    return point < 127 ? point - 33 : point < 173 ? point - 161 + 94 : point - 174 + 106;
+}
+
+/* Symbols of all words, tokens of all bytes, and all couples. */
+static wcoh_result wcohi_learn_start(wcohi_learning *l)
+{
+    wcohi_counted *words = WCOHI_ROWS(l->words, wcohi_counted);
+    size_t w, total = 0;
+    uint32_t i, *symbols, token;
+    wcoh_result result = wcohi_grow(&l->pieces, 256, 0, l->error);
+    int made;
+    for (i = 0; i < 256 && !result; i++) {
+        unsigned byte = 0;
+        while (wcohi_byte_symbol(byte) != i) byte++;
+        result = wcohi_grow(&l->pieces, l->piece_bytes + 1, l->piece_bytes, l->error);
+        if (result) return result;
+        WCOHI_ROWS(l->pieces, char)[l->piece_bytes] = (char)(unsigned char)byte;
+        result = wcohi_learn_name(l, 1, &token, &made);
+    }
+    for (w = 0; w < l->word_count; w++) {
+        words[w].first = total;
+        total += words[w].size;
+    }
+    if (!result) result = wcohi_grow(&l->symbols, wcohi_mul(total, sizeof *symbols), 0, l->error);
+    symbols = WCOHI_ROWS(l->symbols, uint32_t);
+    for (w = 0; w < l->word_count && !result; w++) {
+        uint32_t *s = symbols + words[w].first;
+        for (i = 0; i < words[w].size; i++)
+            s[i] = wcohi_byte_symbol((unsigned char)l->text[words[w].at + i]);
+        for (i = 0; i + 1 < words[w].size && !result; i++)
+            result = wcohi_learn_change(l, s[i], s[i + 1], (int64_t)words[w].count, (uint32_t)w);
+    }
+    return result ? result : wcohi_learn_offer(l);
+}
+
+/* In one word every pair becomes the token `made`; the neighbours' couples change. */
+static wcoh_result wcohi_learn_merge(wcohi_learning *l, uint32_t w, uint32_t left, uint32_t right,
+                                     uint32_t made)
+{
+    wcohi_counted *word = &WCOHI_ROWS(l->words, wcohi_counted)[w];
+    uint32_t *s = WCOHI_ROWS(l->symbols, uint32_t) + word->first, i = 0, out = 0, n = word->symbols;
+    int64_t count = (int64_t)word->count;
+    wcoh_result result = WCOH_OK;
+    while (i < n && !result) {
+        if (s[i] != left || i + 1 == n || s[i + 1] != right) {
+            s[out++] = s[i++];
+            continue;
+        }
+        if (out > 0) {
+            result = wcohi_learn_change(l, s[out - 1], left, -count, w);
+            if (!result) result = wcohi_learn_change(l, s[out - 1], made, count, w);
+        }
+        s[out++] = made;
+        i += 2;
+        if (i < n && !result) {
+            result = wcohi_learn_change(l, right, s[i], -count, w);
+            if (!result) result = wcohi_learn_change(l, made, s[i], count, w);
+        }
+    }
+    word->symbols = out;
+    return result;
+}
+
+/* One merge more, of the couple that an offer names. */
+static wcoh_result wcohi_learn_take(wcohi_learning *l, const wcohi_offer *offer)
+{
+    const wcohi_couple couple = WCOHI_ROWS(l->couples, wcohi_couple)[offer->couple];
+    wcohi_named a = WCOHI_ROWS(l->names, wcohi_named)[couple.left];
+    wcohi_named b = WCOHI_ROWS(l->names, wcohi_named)[couple.right];
+    wcoh_result result = wcohi_grow(&l->pieces, wcohi_add(l->piece_bytes, (size_t)a.size + b.size),
+                                    l->piece_bytes, l->error);
+    char *pieces = WCOHI_ROWS(l->pieces, char);
+    uint32_t *pair, token, chain = offer->chain;
+    int made;
+    if (result) return result;
+    if (l->piece_bytes + a.size + b.size >= 0x7fffffff)
+        return wcohi_fail(l->error, WCOH_E_MEMORY, "the vocabulary is too large");
+    memcpy(pieces + l->piece_bytes, pieces + a.at, a.size);
+    memcpy(pieces + l->piece_bytes + a.size, pieces + b.at, b.size);
+    if ((result = wcohi_learn_name(l, a.size + b.size, &token, &made)) != WCOH_OK) return result;
+    pair = (uint32_t *)wcohi_row(&l->merges, &l->merge_count, 2 * sizeof *pair, l->error);
+    if (!pair) return WCOH_E_MEMORY;
+    pair[0] = couple.left;
+    pair[1] = couple.right;
+    while (chain && !result) {
+        wcohi_place place = WCOHI_ROWS(l->places, wcohi_place)[chain - 1];
+        result = wcohi_learn_merge(l, place.word, couple.left, couple.right, token);
+        chain = place.next;
+    }
+    return result ? result : wcohi_learn_offer(l);
+}
+
+/* Merge until there are `vocab` tokens, or nothing is left to merge. */
+static wcoh_result wcohi_learn_run(wcohi_learning *l, size_t vocab)
+{
+    wcoh_result result = wcohi_learn_start(l);
+    while (!result && l->name_count < vocab && l->heap_count) {
+        wcohi_offer offer = wcohi_offer_pop(l);
+        int64_t count = WCOHI_ROWS(l->couples, wcohi_couple)[offer.couple].count;
+        if (offer.count == count) {
+            result = wcohi_learn_take(l, &offer);
+            continue;
+        }
+        offer.count = count; /* it has become less */
+        if (count > 0) result = wcohi_offer_push(l, offer);
+    }
+    return result;
+}
+
+/* ---- what was learnt, as a file -------------------------------------------------------------- */
+
+static void wcohi_put_piece(wcohi_sink *sink, const wcohi_learning *l, uint32_t token)
+{
+    const wcohi_named *name = &WCOHI_ROWS(l->names, wcohi_named)[token];
+    char spelled[4];
+    uint32_t i;
+    wcohi_put(sink, "\"", 1);
+    for (i = 0; i < name->size; i++) {
+        uint32_t point = wcohi_byte_point((unsigned char)WCOHI_ROWS(l->pieces, char)[name->at + i]);
+        if (point == '"' || point == '\\') wcohi_put(sink, "\\", 1);
+        wcohi_put(sink, spelled, (size_t)wcohi_utf8_write(point, spelled));
+    }
+    wcohi_put(sink, "\"", 1);
+}
+
+#define WCOHI_START_TEXT "<|start|>"
+
+static void wcohi_put_learnt(wcohi_sink *sink, const wcohi_learning *l, int start)
+{
+    const uint32_t *merges = WCOHI_ROWS(l->merges, uint32_t);
+    size_t i;
+    wcohi_put_text(sink,
+                   "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[");
+    if (start) {
+        wcohi_put_text(sink, "{\"id\":");
+        wcohi_put_u64(sink, l->name_count);
+        wcohi_put_text(sink,
+                       ",\"content\":\"" WCOHI_START_TEXT "\",\"single_word\":false,\"lstrip\":"
+                       "false,\"rstrip\":false,\"normalized\":false,\"special\":true}");
+    }
+    wcohi_put_text(sink, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+                         "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
+                         "\"post_processor\":");
+    if (start) {
+        wcohi_put_text(
+            sink,
+            "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":"
+            "\"" WCOHI_START_TEXT "\",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\","
+            "\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},"
+            "{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{\"" WCOHI_START_TEXT
+            "\":{\"id\":\"" WCOHI_START_TEXT "\",\"ids\":[");
+        wcohi_put_u64(sink, l->name_count);
+        wcohi_put_text(sink, "],\"tokens\":[\"" WCOHI_START_TEXT "\"]}}}");
+    } else {
+        wcohi_put_text(sink, "null");
+    }
+    wcohi_put_text(sink, ",\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
+                         "\"trim_offsets\":true,\"use_regex\":true},\"model\":{\"type\":\"BPE\","
+                         "\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
+                         "\"end_of_word_suffix\":null,\"fuse_unk\":false,\"byte_fallback\":false,"
+                         "\"ignore_merges\":false,\"vocab\":{");
+    for (i = 0; i < l->name_count; i++) {
+        if (i) wcohi_put(sink, ",", 1);
+        wcohi_put_piece(sink, l, (uint32_t)i);
+        wcohi_put(sink, ":", 1);
+        wcohi_put_u64(sink, i);
+    }
+    wcohi_put_text(sink, "},\"merges\":[");
+    for (i = 0; i < l->merge_count; i++) {
+        wcohi_put_text(sink, i ? ",[" : "[");
+        wcohi_put_piece(sink, l, merges[2 * i]);
+        wcohi_put(sink, ",", 1);
+        wcohi_put_piece(sink, l, merges[2 * i + 1]);
+        wcohi_put(sink, "]", 1);
+    }
+    wcohi_put_text(sink, "]}}");
+}
+
+static void wcohi_learning_close(wcohi_learning *l)
+{
+    wcohi_grown_give(&l->words);
+    wcohi_grown_give(&l->word_slots);
+    wcohi_grown_give(&l->symbols);
+    wcohi_grown_give(&l->couples);
+    wcohi_grown_give(&l->couple_slots);
+    wcohi_grown_give(&l->places);
+    wcohi_grown_give(&l->heap);
+    wcohi_grown_give(&l->names);
+    wcohi_grown_give(&l->name_slots);
+    wcohi_grown_give(&l->pieces);
+    wcohi_grown_give(&l->merges);
+    wcohi_grown_give(&l->touched);
+}
+
+/* Learn `vocab` tokens of text [size] and write them as a tokenizer.json into `json`, *length. */
+static wcoh_result wcohi_learn(const char *text, size_t size, size_t vocab, int start,
+                               const wcoh_memory *hooks, wcohi_grown *json, size_t *length,
+                               wcohi_rules *rules, wcoh_error *error)
+{
+    wcohi_learning l;
+    wcohi_words words;
+    wcohi_sink sink;
+    wcoh_memory_file file;
+    wcoh_io io;
+    wcoh_result result;
+    memset(&l, 0, sizeof l);
+    l.text = text;
+    l.error = error;
+    l.words.hooks = l.word_slots.hooks = l.symbols.hooks = l.couples.hooks = *hooks;
+    l.couple_slots.hooks = l.places.hooks = l.heap.hooks = l.names.hooks = *hooks;
+    l.name_slots.hooks = l.pieces.hooks = l.merges.hooks = l.touched.hooks = *hooks;
+    rules->cuts = 1;
+    wcohi_pattern_compile(&rules->cut[0].pattern, WCOHI_GPT2_PATTERN,
+                          sizeof WCOHI_GPT2_PATTERN - 1);
+    words.rules = rules;
+    words.word = wcohi_learn_word;
+    words.user = &l;
+    words.fuel = INT64_MAX;
+    words.error = error;
+    result = wcohi_words_cut(&words, 0, text, size);
+    if (!result) result = wcohi_learn_run(&l, vocab);
+    memset(&sink, 0, sizeof sink);
+    if (!result) wcohi_put_learnt(&sink, &l, start);
+    if (!result) result = wcohi_grow(json, (size_t)sink.bytes, 0, error);
+    if (!result) {
+        memset(&file, 0, sizeof file);
+        file.data = (unsigned char *)json->data;
+        file.capacity = *length = (size_t)sink.bytes;
+        io = wcoh_io_memory(&file);
+        memset(&sink, 0, sizeof sink);
+        sink.io = &io;
+        wcohi_put_learnt(&sink, &l, start);
+        wcohi_sink_flush(&sink);
+    }
+    wcohi_learning_close(&l);
+    return result;
+}
+
+#endif /* WAVECOH_NO_SUBWORDS */
+
 /* ======== 4 model: tokenizers ================================================================= */
 
-/* Tokens: the characters, then 256 bytes unless the kind is chars, then the start. */
+/* Tokens: the characters, then 256 bytes unless the kind is chars, then the start; or subwords. */
 struct wcoh_tokenizer {
     wcoh_tokenizer_kind kind;
     int vocab;
     int characters;
     int start;        /* its token, or -1 */
     uint32_t *points; /* [characters] code points, ascending; the token is the index */
-    char *alphabet;   /* the same as UTF-8, what a file keeps */
+    char *alphabet;   /* the same as UTF-8, what a file keeps; of subwords the tokenizer.json */
     size_t alphabet_size;
     int32_t low[128];  /* token of a code point below 128, or -1 */
+    wcoh_memory hooks; /* for temporary blocks */
+#ifndef WAVECOH_NO_SUBWORDS
+    wcohi_subwords *subwords; /* or NULL */
+#endif
     wcohi_allocation block; /* all zero in a copy that lives inside a model */
 };
 
@@ -16308,21 +20083,27 @@ WCOHI_COLD wcoh_tokenizer *wcohi_tokenizer_place(wcohi_arena *arena, size_t poin
     return tokenizer;
 }
 
-/* A copy inside `arena` for an object that carries its tokenizer; from == NULL gives NULL. */
-static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh_tokenizer *from)
+/* A copy inside `arena` for an object that carries its tokenizer and whose memory is `hooks`;
+   from == NULL gives NULL. */
+static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh_tokenizer *from,
+                                                  const wcoh_memory *hooks)
 {
     size_t points = from ? (size_t)from->characters : 0;
     wcoh_tokenizer *to = from ? wcohi_tokenizer_place(arena, points, from->alphabet_size) : NULL;
+#ifndef WAVECOH_NO_SUBWORDS
+    wcohi_subwords *subwords =
+        from && from->subwords ? wcohi_subwords_copy(arena, from->subwords) : NULL;
+    if (to) to->subwords = subwords;
+#endif
     if (!to) return NULL;
+    to->hooks = wcohi_temporary(hooks);
     to->kind = from->kind;
     to->vocab = from->vocab;
     to->characters = from->characters;
     to->start = from->start;
     memcpy(to->low, from->low, sizeof to->low);
-    if (points) {
-        memcpy(to->points, from->points, points * sizeof *to->points);
-        memcpy(to->alphabet, from->alphabet, to->alphabet_size);
-    }
+    if (points) memcpy(to->points, from->points, points * sizeof *to->points);
+    if (to->alphabet_size) memcpy(to->alphabet, from->alphabet, to->alphabet_size);
     return to;
 }
 
@@ -16331,8 +20112,9 @@ static const wcoh_tokenizer *wcohi_tokenizer_copy(wcohi_arena *arena, const wcoh
 static void wcohi_tokenizer_alphabet(const wcoh_tokenizer *tokenizer, const char **utf8,
                                      size_t *bytes)
 {
+    int zero = tokenizer->kind == WCOH_TOKENIZER_SUBWORDS; /* stands behind a tokenizer.json */
     *utf8 = tokenizer->alphabet_size ? tokenizer->alphabet : "";
-    *bytes = tokenizer->alphabet_size;
+    *bytes = tokenizer->alphabet_size - (size_t)zero;
 }
 
 /* "chars", as a file keeps it. */
@@ -16355,6 +20137,7 @@ WCOHI_COLD wcoh_result wcohi_tokenizer_open(wcoh_tokenizer **tokenizer, size_t p
     if (result) return result;
     *tokenizer = wcohi_tokenizer_place(&arena, points, alphabet_size);
     (*tokenizer)->block = block;
+    (*tokenizer)->hooks = wcohi_temporary(memory);
     return WCOH_OK;
 }
 
@@ -16433,6 +20216,124 @@ WCOHI_COLD void wcohi_tokenizer_fill(wcoh_tokenizer *tokenizer, const wcoh_token
         tokenizer->low[tokenizer->points[i]] = i;
 }
 
+#ifndef WAVECOH_NO_SUBWORDS
+
+/* A tokenizer of the lists that were read, with the text that they were read from. */
+static wcoh_result wcohi_tokenizer_of_lists(wcoh_tokenizer **tokenizer, wcohi_reader *reader,
+                                            const char *json, size_t size,
+                                            const wcoh_memory *memory, wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_subwords counts;
+    wcohi_allocation block;
+    wcoh_tokenizer *made;
+    wcoh_result result;
+    memset(&counts, 0, sizeof counts);
+    if ((result = wcohi_subwords_measure(reader, &counts)) != WCOH_OK) return result;
+    wcohi_tokenizer_place(&arena, 0, size + 1);
+    (void)WCOHI_TAKE(&arena, 1, wcohi_subwords);
+    wcohi_subwords_lay(&counts, &arena);
+    result = wcohi_allocation_take(&block, &arena, memory, arena.used, "tokenizer", error);
+    if (result) return result;
+    made = wcohi_tokenizer_place(&arena, 0, size + 1);
+    made->subwords = WCOHI_TAKE(&arena, 1, wcohi_subwords);
+    *made->subwords = counts;
+    wcohi_subwords_lay(made->subwords, &arena);
+    result = wcohi_subwords_fill(reader, made->subwords);
+    memcpy(made->alphabet, json, size);
+    made->kind = WCOH_TOKENIZER_SUBWORDS;
+    made->vocab = (int)counts.vocab;
+    made->start = made->subwords->rules.start;
+    made->hooks = wcohi_temporary(memory);
+    made->block = block;
+    if (result) wcohi_allocation_give(&block);
+    else *tokenizer = made;
+    return result;
+}
+
+WCOH_API wcoh_result wcoh_tokenizer_create_json(wcoh_tokenizer **tokenizer, const char *json,
+                                                size_t size, const wcoh_memory *memory,
+                                                wcoh_error *error)
+{
+    wcoh_memory hooks = wcohi_temporary(memory);
+    wcoh_result result;
+    wcohi_grown kept;
+    wcohi_reader reader;
+    if (!tokenizer || !json) return wcohi_null(tokenizer ? "json" : "tokenizer", error);
+    *tokenizer = NULL;
+    memset(&kept, 0, sizeof kept);
+    kept.hooks = hooks;
+    result = wcohi_grow(&kept, sizeof(wcohi_rules), 0, error);
+    if (result) return result;
+    result = wcohi_reader_open(&reader, (wcohi_rules *)kept.data, json, size, &hooks, error);
+    if (!result) result = wcohi_tokenizer_of_lists(tokenizer, &reader, json, size, memory, error);
+    wcohi_reader_close(&reader);
+    wcohi_grown_give(&kept);
+    return result;
+}
+
+/* Learnt from a text: what is learnt is written as a file, and that is read. */
+static wcoh_result wcohi_tokenizer_learn(wcoh_tokenizer **tokenizer,
+                                         const wcoh_tokenizer_desc *desc, const char *text,
+                                         size_t size, wcoh_error *error)
+{
+    wcohi_grown json, rules;
+    wcoh_memory hooks = wcohi_temporary(&desc->memory);
+    wcoh_result result;
+    size_t length = 0;
+    memset(&json, 0, sizeof json);
+    json.hooks = hooks;
+    rules = json;
+    if (size == 0) return wcohi_fail(error, WCOH_E_DATA, "there is no text to learn subwords from");
+    result = wcohi_grow(&rules, sizeof(wcohi_rules), 0, error);
+    if (!result)
+        result = wcohi_learn(text, size, (size_t)desc->vocab, desc->start, &hooks, &json, &length,
+                             (wcohi_rules *)rules.data, error);
+    wcohi_grown_give(&rules);
+    if (!result)
+        result = wcoh_tokenizer_create_json(tokenizer, (const char *)json.data, length,
+                                            &desc->memory, error);
+    wcohi_grown_give(&json);
+    return result;
+}
+
+WCOH_API const char *wcoh_tokenizer_json(const wcoh_tokenizer *tokenizer, size_t *size)
+{
+    const char *json = tokenizer && tokenizer->subwords ? tokenizer->alphabet : NULL;
+    if (size) *size = json ? tokenizer->alphabet_size - 1 : 0;
+    return json;
+}
+
+#else
+
+static wcoh_result wcohi_tokenizer_learn(wcoh_tokenizer **tokenizer,
+                                         const wcoh_tokenizer_desc *desc, const char *text,
+                                         size_t size, wcoh_error *error)
+{
+    (void)tokenizer, (void)desc, (void)text, (void)size;
+    return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                      "subwords are not in this build (WAVECOH_NO_SUBWORDS)");
+}
+
+WCOH_API wcoh_result wcoh_tokenizer_create_json(wcoh_tokenizer **tokenizer, const char *json,
+                                                size_t size, const wcoh_memory *memory,
+                                                wcoh_error *error)
+{
+    (void)memory;
+    if (!tokenizer || !json) return wcohi_null(tokenizer ? "json" : "tokenizer", error);
+    *tokenizer = NULL;
+    return wcohi_tokenizer_learn(tokenizer, NULL, json, size, error);
+}
+
+WCOH_API const char *wcoh_tokenizer_json(const wcoh_tokenizer *tokenizer, size_t *size)
+{
+    (void)tokenizer;
+    if (size) *size = 0;
+    return NULL;
+}
+
+#endif /* WAVECOH_NO_SUBWORDS */
+
 WCOH_API wcoh_result wcoh_tokenizer_create(wcoh_tokenizer **tokenizer,
                                            const wcoh_tokenizer_desc *given, const char *text,
                                            size_t size, wcoh_error *error)
@@ -16448,6 +20349,8 @@ WCOH_API wcoh_result wcoh_tokenizer_create(wcoh_tokenizer **tokenizer,
         return result;
     if (desc.kind == WCOH_TOKENIZER_BYTES) size = 0;
     if (!text && size > 0) return wcohi_null("text", error);
+    if (desc.kind == WCOH_TOKENIZER_SUBWORDS)
+        return wcohi_tokenizer_learn(tokenizer, &desc, text, size, error);
     if (size == 0 && desc.kind == WCOH_TOKENIZER_CHARS)
         return wcohi_fail(error, WCOH_E_DATA, "there is no text to take an alphabet from");
     result = wcohi_utf8_check(text, size, desc.kind == WCOH_TOKENIZER_CHARS_BYTES, &planes, error);
@@ -16559,6 +20462,13 @@ WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, cons
     if (count) *count = 0;
     if (!tokenizer || (!text && size > 0) || (!tokens && capacity > 0))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "the tokenizer, the text or tokens is NULL");
+#ifndef WAVECOH_NO_SUBWORDS
+    if (tokenizer->subwords) {
+        result = wcohi_subwords_encode(tokenizer->subwords, &tokenizer->hooks, text, size, tokens,
+                                       capacity, &written, error);
+        at = size;
+    }
+#endif
     while (at < size && !result) {
         uint32_t point = 0;
         int length = 0;
@@ -16575,38 +20485,14 @@ WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, cons
     return result;
 }
 
-WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char *bytes,
-                                   size_t room)
-{
-    uint32_t characters = tokenizer ? (uint32_t)tokenizer->characters : 0;
-    char whole[4];
-    int length = 1;
-    if (!tokenizer || (!bytes && room) || token >= (uint32_t)tokenizer->vocab ||
-        tokenizer->start == (int)token)
-        return 0;
-    if (token < characters) length = wcohi_utf8_write(tokenizer->points[token], whole);
-    else whole[0] = (char)(unsigned char)(token - characters);
-    if ((size_t)length <= room) memcpy(bytes, whole, (size_t)length);
-    return length;
-}
-
-WCOH_API int wcoh_tokenizer_longest(const wcoh_tokenizer *tokenizer)
-{
-    int points = tokenizer ? tokenizer->characters : 0;
-    char last[4];
-    if (!tokenizer) return 0;
-    return points ? wcohi_utf8_write(tokenizer->points[points - 1], last) : 1;
-}
-
-/* ---- text as it comes ------------------------------------------------------------------------ */
-
-/* Text of which only what fits is written, all is counted. */
-typedef struct wcohi_shown {
+/* Text of which only what fits is written, all is counted; with a decoder in whole characters. */
+typedef struct wcohi_leaving {
     char *text;
     size_t room, size;
+    wcoh_decoder *decoder;
 } wcohi_leaving;
 
-static void wcohi_leave(wcohi_leaving *out, const char *bytes, size_t size)
+static void wcohi_show(wcohi_leaving *out, const char *bytes, size_t size)
 {
     if (out->room >= size && out->size <= out->room - size)
         memcpy(out->text + out->size, bytes, size);
@@ -16614,43 +20500,128 @@ static void wcohi_leave(wcohi_leaving *out, const char *bytes, size_t size)
 }
 
 /* One byte more: characters and U+FFFD leave as soon as they are certain. */
-static void wcohi_decoder_byte(wcoh_decoder *decoder, char byte, wcohi_leaving *out)
+static void wcohi_decoder_byte(wcohi_leaving *out, char byte)
 {
+    wcoh_decoder *decoder = out->decoder;
     size_t count = (size_t)decoder->count;
     uint32_t point;
     decoder->held[count++] = byte;
     decoder->count++;
     if (wcohi_utf8_read(decoder->held, count, &point)) {
-        wcohi_leave(out, decoder->held, count);
+        wcohi_show(out, decoder->held, count);
     } else if (wcohi_utf8_begins(decoder->held, count)) {
         return;
     } else if (count > 1) { /* the bytes before this one have waited in vain */
         decoder->count = 0;
-        wcohi_leave(out, WCOHI_UTF8_BROKEN, 3);
+        wcohi_show(out, WCOHI_UTF8_BROKEN, 3);
         decoder->held[0] = byte;
         decoder->count = 1;
         if (wcohi_utf8_begins(decoder->held, 1)) return;
-        wcohi_leave(out, (unsigned char)byte < 0x80 ? &byte : WCOHI_UTF8_BROKEN,
-                    (unsigned char)byte < 0x80 ? 1 : 3);
+        wcohi_show(out, (unsigned char)byte < 0x80 ? &byte : WCOHI_UTF8_BROKEN,
+                   (unsigned char)byte < 0x80 ? 1 : 3);
     } else {
-        wcohi_leave(out, WCOHI_UTF8_BROKEN, 3);
+        wcohi_show(out, WCOHI_UTF8_BROKEN, 3);
     }
     decoder->count = 0;
 }
 
+static void wcohi_leave(wcohi_leaving *out, const char *bytes, size_t size)
+{
+    size_t i;
+    if (!out->decoder) wcohi_show(out, bytes, size);
+    for (i = 0; out->decoder && i < size; i++) wcohi_decoder_byte(out, bytes[i]);
+}
+
+/* The bytes of a token of any kind; *strip as wcohi_piece_step has it. */
+static void wcohi_tokenizer_leave(const wcoh_tokenizer *tokenizer, uint32_t token, int strip,
+                                  wcohi_leaving *out)
+{
+    uint32_t characters = (uint32_t)tokenizer->characters;
+    char bytes[4];
+    int length = 1;
+#ifndef WAVECOH_NO_SUBWORDS
+    uint32_t at = 0;
+    const wcohi_subwords *s = tokenizer->subwords;
+    while (s && at < s->size[token]) {
+        length = wcohi_piece_step(s, token, &at, &strip, bytes);
+        wcohi_leave(out, bytes, (size_t)length);
+    }
+    if (s) return;
+#else
+    (void)strip;
+#endif
+    if (tokenizer->start == (int)token) return;
+    if (token < characters) length = wcohi_utf8_write(tokenizer->points[token], bytes);
+    else bytes[0] = (char)(unsigned char)(token - characters);
+    wcohi_leave(out, bytes, (size_t)length);
+}
+
+WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char *bytes,
+                                   size_t room)
+{
+    wcohi_leaving out = {NULL, 0, 0, NULL};
+    if (!tokenizer || (!bytes && room) || token >= (uint32_t)tokenizer->vocab) return 0;
+    wcohi_tokenizer_leave(tokenizer, token, 0, &out);
+    if (out.size > room) return (int)out.size;
+    out.text = bytes;
+    out.room = room;
+    out.size = 0;
+    wcohi_tokenizer_leave(tokenizer, token, 0, &out);
+    return (int)out.size;
+}
+
+WCOH_API int wcoh_tokenizer_longest(const wcoh_tokenizer *tokenizer)
+{
+    int points = tokenizer ? tokenizer->characters : 0;
+    char last[4];
+    if (!tokenizer) return 0;
+#ifndef WAVECOH_NO_SUBWORDS
+    if (tokenizer->subwords) return (int)tokenizer->subwords->longest;
+#endif
+    return points ? wcohi_utf8_write(tokenizer->points[points - 1], last) : 1;
+}
+
+WCOH_API int wcoh_tokenizer_find(const wcoh_tokenizer *tokenizer, const char *text, size_t size)
+{
+    uint32_t token;
+    size_t count;
+    if (!tokenizer || !text || !size) return -1;
+#ifndef WAVECOH_NO_SUBWORDS
+    if (tokenizer->subwords) return (int)wcohi_subwords_token(tokenizer->subwords, text, size);
+#endif
+    if (wcoh_tokenizer_encode(tokenizer, text, size, &token, 1, &count, NULL) || count != 1)
+        return -1;
+    return (int)token;
+}
+
+WCOH_API int wcoh_tokenizer_special(const wcoh_tokenizer *tokenizer, uint32_t token)
+{
+    if (!tokenizer || token >= (uint32_t)tokenizer->vocab) return 0;
+#ifndef WAVECOH_NO_SUBWORDS
+    if (tokenizer->subwords)
+        return (int)(tokenizer->subwords->special[token >> 5] >> (token & 31) & 1);
+#endif
+    return tokenizer->start == (int)token;
+}
+
+/* ---- text as it comes ------------------------------------------------------------------------ */
+
 WCOH_API int wcoh_decoder_next(wcoh_decoder *decoder, const wcoh_tokenizer *tokenizer,
                                uint32_t token, char *text, size_t room)
 {
+    wcohi_leaving out = {NULL, 0, 0, NULL};
     wcoh_decoder after;
-    wcohi_leaving out;
-    char bytes[4];
-    int i, length = wcoh_tokenizer_decode(tokenizer, token, bytes, sizeof bytes);
-    if (!decoder || !tokenizer || (!text && room)) return 0;
+    int strip = 0;
+    if (!decoder || !tokenizer || (!text && room) || token >= (uint32_t)tokenizer->vocab) return 0;
+    if (decoder->plain && wcoh_tokenizer_special(tokenizer, token)) return 0;
     after = *decoder;
     out.text = text;
     out.room = room;
-    out.size = 0;
-    for (i = 0; i < length; i++) wcohi_decoder_byte(&after, bytes[i], &out);
+    out.decoder = &after;
+#ifndef WAVECOH_NO_SUBWORDS
+    if (tokenizer->subwords && !decoder->begun) strip = tokenizer->subwords->rules.strip_first;
+#endif
+    wcohi_tokenizer_leave(tokenizer, token, strip, &out);
     after.begun = 1;
     if (out.size <= room) *decoder = after;
     return (int)out.size;
@@ -16662,7 +20633,7 @@ WCOH_API int wcoh_decoder_end(wcoh_decoder *decoder, char *text, size_t room)
     if (!decoder || (!text && room)) return 0;
     if ((size_t)size > room) return size;
     if (size) memcpy(text, WCOHI_UTF8_BROKEN, 3);
-    memset(decoder, 0, sizeof *decoder);
+    decoder->count = decoder->begun = 0;
     return size;
 }
 
@@ -17685,7 +21656,7 @@ WCOHI_COLD wcoh_model *wcohi_model_layout(wcohi_arena *arena, const wcoh_model_d
     wcohi_param_row *rows = WCOHI_TAKE(arena, counted.row_count, wcohi_param_row);
     wcoh_real *params = WCOHI_TAKE(arena, wcohi_add(counted.reals[0], counted.reals[1]), wcoh_real);
     const wcoh_tokenizer *tokenizer =
-        desc->tokenizer ? wcohi_tokenizer_copy(arena, desc->tokenizer) : NULL;
+        desc->tokenizer ? wcohi_tokenizer_copy(arena, desc->tokenizer, &desc->memory) : NULL;
     if (!model) return NULL;
     model->desc = *desc;
     model->desc.tokenizer = tokenizer;
@@ -19584,7 +23555,8 @@ WCOH_API int wcoh_session_ends_with(const wcoh_session *session, const uint32_t 
      wavecoh.format     1; a reader refuses what is newer than itself
      wavecoh.kind       model, trainer (a model and what training needs) or session
      model.*            every setting of the model; model.vocab and so on
-     tokenizer.kind     bytes or chars, the latter with tokenizer.alphabet; absent without one
+     tokenizer.kind     bytes or chars, the latter with tokenizer.alphabet, as are subwords, whose
+                        alphabet is a tokenizer.json; absent without one
      trainer.*          every setting of the trainer
      train.*            the state of the run: train.step, train.best_val, train.rng ..
      session.position   tokens heard
@@ -19634,7 +23606,8 @@ static void wcohi_put_model(wcohi_sink *sink, const wcoh_model *model)
     if (!tokenizer) return;
     wcohi_tokenizer_kind_text(tokenizer, kind);
     wcohi_put_value(sink, "tokenizer.", "kind", kind);
-    if (tokenizer->start >= 0) wcohi_put_value(sink, "tokenizer.", "start", "1");
+    if (tokenizer->start >= 0 && tokenizer->kind != WCOH_TOKENIZER_SUBWORDS)
+        wcohi_put_value(sink, "tokenizer.", "start", "1");
     if (tokenizer->kind == WCOH_TOKENIZER_BYTES) return;
     wcohi_tokenizer_alphabet(tokenizer, &alphabet, &size);
     wcohi_put_note(sink, "tokenizer.alphabet", alphabet, size);
@@ -19710,17 +23683,6 @@ static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc 
                                 fields[i].name, here, there);
     }
     return result;
-}
-
-/* The hooks that made an object, for blocks that are given back before the call returns. */
-static wcoh_memory wcohi_temporary(const wcoh_memory *memory)
-{
-    wcoh_memory hooks;
-    memset(&hooks, 0, sizeof hooks);
-    if (memory) hooks = *memory;
-    hooks.block = NULL;
-    hooks.block_size = 0;
-    return hooks;
 }
 
 /* ---- model ----------------------------------------------------------------------------------- */
@@ -19940,7 +23902,9 @@ WCOHI_COLD wcoh_result wcohi_note_tokenizer(const wcoh_tensors *t, wcoh_tokenize
         (desc.kind != WCOH_TOKENIZER_BYTES && !alphabet) ||
         (start && wcoh_field_set(WCOH_DESC_TOKENIZER, &desc, "start", start, NULL)))
         return wcohi_fail(error, WCOH_E_FORMAT, "the tokenizer of the file is not known");
-    result = wcoh_tokenizer_create(tokenizer, &desc, alphabet, size, &own);
+    if (desc.kind == WCOH_TOKENIZER_SUBWORDS)
+        result = wcoh_tokenizer_create_json(tokenizer, alphabet, size, &desc.memory, &own);
+    else result = wcoh_tokenizer_create(tokenizer, &desc, alphabet, size, &own);
     if (!result) return result;
     return wcohi_fail(error, result == WCOH_E_MEMORY ? result : WCOH_E_FORMAT,
                       "tokenizer.alphabet in the file: %s", own.text);

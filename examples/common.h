@@ -334,13 +334,13 @@ static size_t encode_letters(const wcoh_tokenizer *tokenizer, const char *text, 
 /* Tokens [size] of a text by the word of --unknown, how many; says what was left out or replaced.
    `name` is the text's, with the place where it begins in its file. */
 static size_t encode_as(int unknown, const wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                        const char *name, uint32_t *tokens)
+                        const char *name, uint32_t *tokens, size_t room)
 {
     wcoh_error error;
     wcoh_result result;
     size_t count;
     lacking l;
-    result = wcoh_tokenizer_encode(tokenizer, text, size, tokens, size, &count, &error);
+    result = wcoh_tokenizer_encode(tokenizer, text, size, tokens, room, &count, &error);
     if (!result) return count;
     if (unknown == UNKNOWN_REFUSE && result != WCOH_E_TOKEN)
         fail(EXIT_FAILED, "%s: %s", name, error.text);
@@ -363,11 +363,13 @@ static uint32_t *text_encode(int unknown, const wcoh_tokenizer *tokenizer, const
                              size_t size, const char *path, size_t from, size_t *count)
 {
     int start = wcoh_tokenizer_start(tokenizer), opens = start >= 0 && from == 0;
-    uint32_t *tokens = (uint32_t *)malloc((size + 1) * sizeof *tokens);
+    int grows = wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_SUBWORDS; /* normalised */
+    size_t room = grows ? 3 * size + 64 : size;
+    uint32_t *tokens = (uint32_t *)malloc((room + 1) * sizeof *tokens);
     const char *name = from ? text_made("%s from byte %lu", path, (unsigned long)from) : path;
     if (!tokens) fail(EXIT_FAILED, "%s: no memory for its tokens", path);
     if (opens) tokens[0] = (uint32_t)start;
-    *count = (size_t)opens + encode_as(unknown, tokenizer, text, size, name, tokens + opens);
+    *count = (size_t)opens + encode_as(unknown, tokenizer, text, size, name, tokens + opens, room);
     return tokens;
 }
 
@@ -396,7 +398,8 @@ static size_t text_plain(char *text, size_t size)
 COMMON_USED(__unused__)
 static size_t text_plain_for(const wcoh_tokenizer *tokenizer, char *text, size_t size)
 {
-    if (wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_BYTES) return size;
+    wcoh_tokenizer_kind kind = wcoh_tokenizer_get_kind(tokenizer);
+    if (kind == WCOH_TOKENIZER_BYTES || kind == WCOH_TOKENIZER_SUBWORDS) return size;
     return tokenizer_has_return(tokenizer) ? size : text_plain(text, size);
 }
 

@@ -7,8 +7,8 @@
 
 #include "common.h"
 
-/* The words of --tokenizer: auto, then the library's. */
-#define TOKENIZER_WORDS "auto bytes chars chars+bytes"
+/* The words of --tokenizer: auto, then the library's; bpe:N stands for subwords. */
+#define TOKENIZER_WORDS "auto bytes chars chars+bytes bpe"
 enum { TOKENIZER_AUTO, TOKENIZER_FIRST };
 
 /* What was asked for. */
@@ -16,7 +16,8 @@ typedef struct corpus_desc {
     text_list data, val;       /* files to learn, and to validate on; without the latter the end of
                                   each of the former */
     double val_share;          /* that end */
-    choice tokenizer, unknown; /* words of TOKENIZER_WORDS and UNKNOWN_WORDS */
+    const char *tokenizer;     /* a word of TOKENIZER_WORDS, "bpe:4096", or a tokenizer.json */
+    choice unknown;            /* word of UNKNOWN_WORDS */
     int start;                 /* 1: a symbol of its own begins every text */
     int evaluated;             /* 0: all is to learn from */
     int seq;                   /* tokens a window */
@@ -38,8 +39,10 @@ typedef struct corpus_desc {
     }
 #define TOKENIZER_OPTION(corpus)                                                                   \
     {                                                                                              \
-        "tokenizer", OPTION_CHOICE, &(corpus)->tokenizer, 0, 0,                                    \
-            "auto: chars up to 512 different ones, else bytes; chars+bytes spells others in bytes" \
+        "tokenizer", OPTION_TEXT, &(corpus)->tokenizer, 0, 0,                                      \
+            "auto (chars up to 512 different ones, else bytes), bytes, chars, chars+bytes "        \
+            "(spells "                                                                             \
+            "others in bytes), bpe:N (N subwords, learnt), or a file tokenizer.json"               \
     }
 
 /* One text and a tenth of it, whatever its letters. */
@@ -49,7 +52,7 @@ static corpus_desc corpus_standard(void)
     corpus_desc d;
     memset(&d, 0, sizeof d);
     d.val_share = 0.1;
-    d.tokenizer.words = TOKENIZER_WORDS;
+    d.tokenizer = "auto";
     d.unknown.words = UNKNOWN_WORDS;
     d.evaluated = 1;
     return d;
@@ -134,13 +137,64 @@ static wcoh_tokenizer *tokenizer_of(const corpus_desc *d, wcoh_tokenizer_kind ki
     return tokenizer;
 }
 
+/* Subwords learnt from all texts to learn, as they are; `vocab` of them. */
+static wcoh_tokenizer *subwords_learnt(const corpus_desc *d, const corpus *text, int vocab)
+{
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_tokenizer_desc desc;
+    wcoh_error error;
+    size_t all = 0;
+    char *joined;
+    int i;
+    for (i = 0; i < d->data.count; i++) all += text->data[i].size;
+    joined = (char *)malloc(all + 1);
+    if (!joined) fail(EXIT_FAILED, "no memory for %lu bytes", (unsigned long)all);
+    for (i = 0, all = 0; i < d->data.count; all += text->data[i++].size)
+        memcpy(joined + all, text->data[i].bytes, text->data[i].size);
+    memset(&desc, 0, sizeof desc);
+    desc.kind = WCOH_TOKENIZER_SUBWORDS;
+    desc.start = d->start;
+    desc.vocab = vocab;
+    must(wcoh_tokenizer_create(&tokenizer, &desc, joined, all, &error), NULL, &error);
+    free(joined);
+    return tokenizer;
+}
+
+/* The subwords that --tokenizer names: bpe, bpe:N or a file; NULL: it names another kind. */
+static wcoh_tokenizer *subwords_given(const corpus_desc *d, const corpus *text)
+{
+    wcoh_tokenizer *tokenizer = NULL;
+    const char *given = d->tokenizer;
+    wcoh_error error;
+    size_t size = strlen(given);
+    char *json, *end = NULL;
+    if (strncmp(given, "bpe", 3) == 0 && (given[3] == ':' || !given[3])) {
+        long vocab = given[3] ? strtol(given + 4, &end, 10) : 4096;
+        if ((end && (*end || end == given + 4)) || vocab < 256 || vocab > 1 << 20)
+            fail(EXIT_USAGE, "--tokenizer bpe:N: N is %s; it is a number from 256 to 1048576",
+                 given + 3 + !!given[3]);
+        return subwords_learnt(d, text, (int)vocab);
+    }
+    if (size < 5 || strcmp(given + size - 5, ".json")) return NULL;
+    if (d->start) fail(EXIT_USAGE, "--start: %s says itself how a text begins", given);
+    json = file_read(given, &size);
+    must(wcoh_tokenizer_create_json(&tokenizer, json, size, NULL, &error), given, &error);
+    free(json);
+    return tokenizer;
+}
+
 /* The tokenizer that was asked for, or that suits the texts. */
 static void choose_tokenizer(const corpus_desc *d, corpus *text)
 {
     const char *why = NULL;
-    int given = d->tokenizer.index != TOKENIZER_AUTO, letters, i;
-    wcoh_tokenizer_kind kind =
-        given ? (wcoh_tokenizer_kind)(d->tokenizer.index - TOKENIZER_FIRST) : WCOH_TOKENIZER_CHARS;
+    int word, given, letters, i;
+    wcoh_tokenizer_kind kind;
+    text->made = subwords_given(d, text);
+    text->why = text_made("%d subwords", wcoh_tokenizer_vocab(text->made));
+    if (text->made) return;
+    word = word_choose("--tokenizer", d->tokenizer, "auto bytes chars chars+bytes bpe:N FILE.json");
+    given = word != TOKENIZER_AUTO;
+    kind = given ? (wcoh_tokenizer_kind)(word - TOKENIZER_FIRST) : WCOH_TOKENIZER_CHARS;
     for (i = 0; kind != WCOH_TOKENIZER_BYTES && i < d->data.count; i++)
         text_mark(d->data.items[i], text->data[i].bytes, text->data[i].size);
     text->made = tokenizer_of(d, kind, text, &why);

@@ -222,6 +222,7 @@ static wcoh_result json_open(json_tree *tree, char *text, size_t size, wcoh_erro
     tree->json.text = text;
     tree->json.size = size;
     tree->json.error = error;
+    tree->json.name = "header";
     json_node_new(tree);
     if (!tree->nodes || size > 0x7fffffff)
         result = wcohi_fail(error, WCOH_E_MEMORY, "no memory for the values");

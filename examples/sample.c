@@ -86,12 +86,12 @@ static uint32_t *read_symbols(const char *name, const char *letters, const wcoh_
                               size_t *count)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
-    size_t size = strlen(letters);
+    size_t size = strlen(letters), room = 3 * size + 64; /* subwords may normalise */
     uint32_t *tokens;
     if (!tokenizer) return read_numbers(name, letters, wcoh_model_get_desc(model)->vocab, count);
-    tokens = (uint32_t *)malloc((size + 1) * sizeof *tokens);
+    tokens = (uint32_t *)malloc(room * sizeof *tokens);
     if (!tokens) fail(EXIT_FAILED, "no memory for %s", name);
-    *count = encode_as(0, tokenizer, letters, size, name, tokens);
+    *count = encode_as(0, tokenizer, letters, size, name, tokens, room);
     return tokens;
 }
 

@@ -129,9 +129,45 @@ static void use_sequences(const uint8_t *data, size_t size)
     }
 }
 
-FUZZ_UNUSED static const fuzz_target targets[] = {
-    {"tokenizer", use_tokenizer}, {"flow", use_flow}, {"sequences", use_sequences}};
+/* ---- tokenizer.json -------------------------------------------------------------------------- */
+
+/* A file; or subwords learnt from the bytes, which come back from their tokens. */
+static void use_json(const uint8_t *data, size_t size)
+{
+    static uint32_t tokens[4 * ROOM];
+    static char back[4 * ROOM];
+    static const char probe[] = "The <s> caf\xc3\xa9 e\xcc\x81\xff 12";
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_tokenizer_desc desc;
+    const char *json;
+    size_t count, length, i;
+    if (size == 0 || size > ROOM) return;
+    if (wcoh_tokenizer_create_json(&tokenizer, (const char *)data, size, NULL, NULL) == WCOH_OK) {
+        wcoh_tokenizer_encode(tokenizer, probe, sizeof probe - 1, tokens, 4 * ROOM, &count, NULL);
+        for (i = 0; i < count && i < 4 * ROOM; i++)
+            wcoh_tokenizer_decode(tokenizer, tokens[i], back, ROOM);
+        wcoh_tokenizer_destroy(tokenizer);
+    }
+    memset(&desc, 0, sizeof desc);
+    desc.kind = WCOH_TOKENIZER_SUBWORDS;
+    desc.vocab = 256 + data[0];
+    REQUIRE(wcoh_tokenizer_create(&tokenizer, &desc, (const char *)data, size, NULL) == WCOH_OK);
+    json = wcoh_tokenizer_json(tokenizer, &length);
+    REQUIRE(json && length > 0 && json[length] == 0);
+    REQUIRE(wcoh_tokenizer_encode(tokenizer, (const char *)data, size, tokens, 4 * ROOM, &count,
+                                  NULL) == WCOH_OK);
+    for (i = length = 0; i < count; i++)
+        length += (size_t)wcoh_tokenizer_decode(tokenizer, tokens[i], back + length,
+                                                sizeof back - length);
+    REQUIRE(length == size && memcmp(back, data, size) == 0);
+    wcoh_tokenizer_destroy(tokenizer);
+}
+
+FUZZ_UNUSED static const fuzz_target targets[] = {{"tokenizer", use_tokenizer},
+                                                  {"flow", use_flow},
+                                                  {"sequences", use_sequences},
+                                                  {"json", use_json}};
 
 #ifndef FUZZ
-int main(int argc, char **argv) { return fuzz_main(targets, 3, argc, argv); }
+int main(int argc, char **argv) { return fuzz_main(targets, 4, argc, argv); }
 #endif

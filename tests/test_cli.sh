@@ -462,7 +462,7 @@ ok "a file that is no log is left alone" same "$(cat notes)" 'my notes'
 
 # ---- words -------------------------------------------------------------------------------------
 
-refuses 2 'allowed are auto bytes chars chars.bytes; did you mean bytes\?' "$train" --data text --tokenizer byte
+refuses 2 'allowed are auto bytes chars chars.bytes bpe:N FILE.json; did you mean bytes\?' "$train" --data text --tokenizer byte
 refuses 2 'did you mean exact\?' "$train" --solver exat
 refuses 2 'no option --setps; --help lists them; did you mean --steps\?' "$train" --setps 5
 refuses 2 'no option --temprature; --help lists them; did you mean --temperature\?' "$sample" m --temprature 5

@@ -68,7 +68,15 @@ fuzz() {
     fi
 }
 fuzz files file seeds/*
-for target in tokenizer flow sequences; do fuzz text $target text.txt; done
+cat > subwords << 'EOT'
+{"added_tokens": [{"id": 6, "content": "<s>", "single_word": false, "lstrip": true, "rstrip": false, "normalized": true, "special": true}],
+ "normalizer": {"type": "Sequence", "normalizers": [{"type": "NFC"}, {"type": "Replace", "pattern": {"String": " "}, "content": "_"}]},
+ "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "(?i:'s)|\\p{L}+|[^\\s_]{1,3}|\\s+(?!\\S)"}, "behavior": "MergedWithNext", "invert": false},
+ "decoder": {"type": "Fuse"}, "model": {"type": "BPE", "unk_token": "T", "fuse_unk": true, "byte_fallback": true,
+ "vocab": {"T": 0, "h": 1, "e": 2, "he": 3, "The": 4, "<0xFF>": 5}, "merges": ["h e", ["T", "he"]]}}
+EOT
+for target in tokenizer flow sequences json; do fuzz text $target text.txt; done
+fuzz text json subwords
 for target in circle texts; do fuzz toolkit $target pairs; done
 for target in training inference toolkit; do fuzz api $target; done
 fuzz plot plot log

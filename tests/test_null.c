@@ -543,6 +543,7 @@ static void tokenizer_calls_need_their_pointers(void)
     size_t count = 9;
     char letter[4];
     wcoh_decoder decoder;
+    wcoh_tokenizer *none = NULL;
     memset(&decoder, 0, sizeof decoder);
     memset(&desc, 0, sizeof desc);
     REFUSE(wcoh_tokenizer_create, NULL, &desc, "ab", 2);
@@ -570,6 +571,15 @@ static void tokenizer_calls_need_their_pointers(void)
     CHECK(CALL(wcoh_tokenizer_decode, tokenizer, 0, NULL, 4) == 0);
     CHECK(CALL(wcoh_tokenizer_decode, tokenizer, 0, NULL, 0) == 1);
     CHECK(CALL(wcoh_tokenizer_longest, NULL) == 0);
+    REFUSE(wcoh_tokenizer_create_json, NULL, "{}", 2, NULL);
+    REFUSE(wcoh_tokenizer_create_json, &none, NULL, 2, NULL);
+    CHECK(none == NULL);
+    CHECK(CALL(wcoh_tokenizer_json, NULL, &count) == NULL && count == 0);
+    CHECK(CALL(wcoh_tokenizer_json, tokenizer, NULL) == NULL);
+    CHECK(CALL(wcoh_tokenizer_find, NULL, "a", 1) == -1);
+    CHECK(CALL(wcoh_tokenizer_find, tokenizer, NULL, 1) == -1);
+    CHECK(CALL(wcoh_tokenizer_find, tokenizer, "b", 1) == 1);
+    CHECK(CALL(wcoh_tokenizer_special, NULL, 0) == 0);
     CHECK(CALL(wcoh_decoder_next, NULL, tokenizer, 0, letter, 4) == 0);
     CHECK(CALL(wcoh_decoder_next, &decoder, NULL, 0, letter, 4) == 0);
     CHECK(CALL(wcoh_decoder_next, &decoder, tokenizer, 0, NULL, 4) == 0);

@@ -478,13 +478,13 @@ static void a_copy_lives_in_the_arena_alone(void)
     const wcoh_tokenizer *to;
     size_t measured;
     if (!from) return;
-    CHECK(wcohi_tokenizer_copy(&arena, NULL) == NULL && arena.used == 0);
-    CHECK(wcohi_tokenizer_copy(&arena, from) == NULL);
+    CHECK(wcohi_tokenizer_copy(&arena, NULL, NULL) == NULL && arena.used == 0);
+    CHECK(wcohi_tokenizer_copy(&arena, from, NULL) == NULL);
     measured = arena.used;
     CHECK(measured > 0 && measured <= sizeof memory);
     arena.base = (unsigned char *)memory;
     arena.used = 0;
-    to = wcohi_tokenizer_copy(&arena, from);
+    to = wcohi_tokenizer_copy(&arena, from, NULL);
     CHECK(arena.used == measured);
     wcoh_tokenizer_destroy(from);
     CHECK(to && wcoh_tokenizer_vocab(to) == 7);
