@@ -80,7 +80,7 @@ static int shannon_stays(const rival *r, int *certain)
 }
 
 /* Right both last times in this situation: as the balance says; once: so 3 times in 4; never: at
-   random. */
+   random. (These odds, and the balance's limit of 3, are as later rebuilders of SEER give them.) */
 static int hagelbarger_stays(rival *r, int *certain)
 {
     int s = r->situation, right = r->cell[s].right + r->cell[s].before;
