@@ -160,11 +160,11 @@ static const opponent_row opponents[] = {
     {"hagelbarger", BY_MACHINE, HAGELBARGER, 0, "Hagelbarger's machine likewise"},
 };
 
-enum { OPPONENTS = sizeof opponents / sizeof opponents[0], PATTERN = 32 };
+enum { OPPONENTS = sizeof opponents / sizeof opponents[0], PATTERN_LENGTH = 32 };
 
 typedef struct opponent {
     const opponent_row *row;
-    int plan[PATTERN]; /* the table, or the pattern */
+    int plan[PATTERN_LENGTH]; /* the table, or the pattern */
     unsigned recent;
     long rounds;
     int last, won;
@@ -178,7 +178,7 @@ static void opponent_open(opponent *o, const opponent_row *row, uint64_t seed)
     memset(o, 0, sizeof *o);
     o->row = row;
     o->rng = wcoh_rng_seed(seed * 1000 + (uint64_t)(row - opponents));
-    for (i = 0; i < PATTERN; i++) o->plan[i] = coin(&o->rng);
+    for (i = 0; i < PATTERN_LENGTH; i++) o->plan[i] = coin(&o->rng);
     if (row->kind == BY_MACHINE) rival_open(&o->machine, row->size, seed + 1000000);
 }
 

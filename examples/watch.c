@@ -393,13 +393,13 @@ static void rule_line(wcoh_rng *rng, int kind, char *out)
     static const char users[] = "anna boris clara david emma felix",
                       jobs[] = "backup rotate report index";
     static const char tables[] = "orders prices users events";
-    int form = (int)below(rng, 6), unseen = kind == UNSEEN_WORD, far = kind == OUT_OF_RANGE;
+    int form = (int)below(rng, 6), unseen = kind == UNSEEN_WORD, beyond = kind == OUT_OF_RANGE;
     char a[16], b[16];
-    if (far) form = form % 2 ? 0 : 2;
+    if (beyond) form = form % 2 ? 0 : 2;
     if (form == 0) {
         put_word(rng, pages, unseen, a);
         sprintf(out, "web worker %d get /%s status 200 took %d us", 1 + (int)below(rng, 4), a,
-                far ? 5000 + (int)below(rng, 5000) : 1000 + (int)below(rng, 4000));
+                beyond ? 5000 + (int)below(rng, 5000) : 1000 + (int)below(rng, 4000));
     } else if (form == 1) {
         put_word(rng, tables, unseen, a);
         sprintf(out, "db request %04x on table %s returned %d rows", (unsigned)below(rng, 65536), a,
@@ -407,7 +407,7 @@ static void rule_line(wcoh_rng *rng, int kind, char *out)
     } else if (form == 2) {
         put_word(rng, "sda sdb sdc", unseen, a);
         sprintf(out, "disk %s temperature %d C", a,
-                far ? 60 + (int)below(rng, 40) : 30 + (int)below(rng, 20));
+                beyond ? 60 + (int)below(rng, 40) : 30 + (int)below(rng, 20));
     } else if (form < 5) {
         put_word(rng, jobs, unseen, a);
         put_word(rng, users, 0, b);

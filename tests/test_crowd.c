@@ -966,9 +966,9 @@ static void memories_that_do_not_belong_are_refused(void)
 /* kerr-engine's files: 1,568 bytes for 3 layers of 64 bands; what is broken changes nothing. */
 static void kwmf_files_come_back_and_are_believed_in_nothing(void)
 {
-    static unsigned char bytes[1600], again[1600];
+    static unsigned char made[1600], again[1600];
     static float values[384], read[384];
-    wcoh_memory_file block = {bytes, sizeof bytes, 0}, twin = {again, sizeof again, 0};
+    wcoh_memory_file block = {made, sizeof made, 0}, twin = {again, sizeof again, 0};
     wcoh_io io = wcoh_io_memory(&block), out = wcoh_io_memory(&twin);
     wcoh_wave_memory memory, loaded, before;
     static const struct {
@@ -996,9 +996,9 @@ static void kwmf_files_come_back_and_are_believed_in_nothing(void)
     for (i = 0; i < 384; i++) values[i] = (float)i;
     values[383] = -1.9921875f; /* 0xbfff0000: with 0x7f at the end it is no number */
     CHECK(wcoh_wave_memory_save(&memory, &io, &error) == WCOH_OK && block.used == 1568);
-    CHECK(memcmp(bytes, "KWMF\1\0\0\0\3\0\0\0\100\0\0\0\0\0\200>\0\0\0?\0\0@?\7\0\0\0", 32) == 0);
+    CHECK(memcmp(made, "KWMF\1\0\0\0\3\0\0\0\100\0\0\0\0\0\200>\0\0\0?\0\0@?\7\0\0\0", 32) == 0);
     /* real parts first: number 1 is the real part of band 1, which stands third in memory */
-    CHECK(memcmp(bytes + 36, "\0\0\0@", 4) == 0 && memcmp(bytes + 32 + 256, "\0\0\200?", 4) == 0);
+    CHECK(memcmp(made + 36, "\0\0\0@", 4) == 0 && memcmp(made + 32 + 256, "\0\0\200?", 4) == 0);
     memset(&loaded, 0, sizeof loaded);
     CHECK(wcoh_wave_memory_load(&loaded, 0, &io, &error) == WCOH_OK); /* the header alone */
     CHECK(loaded.layers == 3 && loaded.bands == 64 && loaded.conversations == 7);
@@ -1008,11 +1008,11 @@ static void kwmf_files_come_back_and_are_believed_in_nothing(void)
     CHECK(loaded.strength == 0.25 && loaded.decay == 0.5 && loaded.keep == 0.75);
     CHECK(memcmp(values, read, sizeof values) == 0);
     CHECK(wcoh_wave_memory_save(&loaded, &out, &error) == WCOH_OK && twin.used == 1568);
-    CHECK(memcmp(bytes, again, 1568) == 0);
+    CHECK(memcmp(made, again, 1568) == 0);
     before = loaded;
     for (i = 0; i < sizeof broken / sizeof broken[0]; i++) {
-        memcpy(bytes, again, 1568);
-        bytes[broken[i].at] = (unsigned char)broken[i].value;
+        memcpy(made, again, 1568);
+        made[broken[i].at] = (unsigned char)broken[i].value;
         block.used = (size_t)broken[i].size;
         CHECK(wcoh_wave_memory_load(&loaded, 384, &io, &error) == WCOH_E_FORMAT);
         CHECK_TEXT(error.text, broken[i].sentence);

@@ -898,7 +898,7 @@ static void company_changes_no_bit_of_a_member(void)
     static unsigned char file[1 << 22];
     wcoh_model_desc desc = model_desc_of("vocab=65 layers=2 taps=2 bands=35 heads=7");
     wcoh_model *model = model_of(&desc);
-    wcoh_crowd *alone = crowd_of(model, gpu, 4), *among = crowd_of(model, gpu, 4), *cpu;
+    wcoh_crowd *single = crowd_of(model, gpu, 4), *among = crowd_of(model, gpu, 4), *cpu;
     wcoh_error error;
     wcoh_memory_file memory;
     wcoh_io io;
@@ -908,11 +908,11 @@ static void company_changes_no_bit_of_a_member(void)
         static const int ids[4] = {3, 1, 0, 4};
         uint32_t symbols[4];
         for (i = 0; i < 4; i++) symbols[i] = (uint32_t)(round * 7 + i * 13) % 65;
-        CHECK(wcoh_crowd_step(alone, &ids[2], &symbols[2], 1, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_step(single, &ids[2], &symbols[2], 1, &error) == WCOH_OK);
         CHECK(wcoh_crowd_step(among, ids, symbols, 4, &error) == WCOH_OK);
     }
-    CHECK(!memcmp(wcoh_crowd_logits(alone, 0), wcoh_crowd_logits(among, 0), 65 * sizeof(float)));
-    CHECK(wcoh_crowd_logits(alone, 1) == NULL); /* nobody else has heard anything */
+    CHECK(!memcmp(wcoh_crowd_logits(single, 0), wcoh_crowd_logits(among, 0), 65 * sizeof(float)));
+    CHECK(wcoh_crowd_logits(single, 1) == NULL); /* nobody else has heard anything */
     memset(&memory, 0, sizeof memory);
     memory.data = file;
     memory.capacity = sizeof file;
@@ -920,18 +920,18 @@ static void company_changes_no_bit_of_a_member(void)
     cpu = crowd_of(model, NULL, 4);
     CHECK_SAY(wcoh_crowd_save(among, 0, &io, &error) == WCOH_OK, "%s", error.text);
     CHECK_SAY(wcoh_crowd_load(cpu, 2, &io, &error) == WCOH_OK, "%s", error.text);
-    CHECK_SAY(wcoh_crowd_load(alone, 2, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_crowd_load(single, 2, &io, &error) == WCOH_OK, "%s", error.text);
     for (i = 0; i < 3; i++) {
         static const int two = 2, zero = 0;
         uint32_t symbol = (uint32_t)i;
         CHECK(wcoh_crowd_step(cpu, &two, &symbol, 1, &error) == WCOH_OK);
-        CHECK(wcoh_crowd_step(alone, &two, &symbol, 1, &error) == WCOH_OK);
+        CHECK(wcoh_crowd_step(single, &two, &symbol, 1, &error) == WCOH_OK);
         CHECK(wcoh_crowd_step(among, &zero, &symbol, 1, &error) == WCOH_OK);
     }
-    CHECK(!memcmp(wcoh_crowd_logits(alone, 2), wcoh_crowd_logits(among, 0), 65 * sizeof(float)));
-    CHECK_SAY(members_error(cpu, alone, 2) <= 2e-5, "by %g", members_error(cpu, alone, 2));
+    CHECK(!memcmp(wcoh_crowd_logits(single, 2), wcoh_crowd_logits(among, 0), 65 * sizeof(float)));
+    CHECK_SAY(members_error(cpu, single, 2) <= 2e-5, "by %g", members_error(cpu, single, 2));
     wcoh_crowd_destroy(cpu);
-    wcoh_crowd_destroy(alone);
+    wcoh_crowd_destroy(single);
     wcoh_crowd_destroy(among);
     wcoh_model_destroy(model);
 }
