@@ -441,6 +441,44 @@ static void a_decoder_never_writes_past_its_room(void)
     wcoh_tokenizer_destroy(tokenizer);
 }
 
+static void subwords_are_learnt_and_kept(void)
+{
+    static const char text[] = "low lower lowest, new newer newest; caf\xc3\xa9 low low \xff new";
+    wcoh_tokenizer *made = NULL, *read = NULL;
+    wcoh_tokenizer_desc desc;
+    wcoh_error error = {WCOH_OK, ""};
+    uint32_t tokens[128];
+    size_t count = 0, size = 0, short_count = 0;
+    const char *json;
+    memset(&desc, 0, sizeof desc);
+    desc.kind = WCOH_TOKENIZER_SUBWORDS;
+    desc.vocab = 262;
+    desc.start = 1;
+    CHECK_SAY(wcoh_tokenizer_create(&made, &desc, text, sizeof text - 1, &error) == WCOH_OK, "%s",
+              error.text);
+    if (!made) return;
+    CHECK(wcoh_tokenizer_vocab(made) == 263 && wcoh_tokenizer_start(made) == 262);
+    CHECK(wcoh_tokenizer_special(made, 262) && !wcoh_tokenizer_special(made, 261));
+    CHECK(wcoh_tokenizer_find(made, " low", 4) >= 256);
+    CHECK(wcoh_tokenizer_find(made, "<|start|>", 9) == 262);
+    CHECK(wcoh_tokenizer_find(made, "lowest of all", 13) == -1);
+    CHECK(comes_back(made, text, sizeof text - 1) && comes_back(made, "\xf0\x9f \xc3", 4));
+    CHECK(wcoh_tokenizer_encode(made, text, sizeof text - 1, tokens, 128, &count, NULL) == WCOH_OK);
+    CHECK(count > 0 && count < sizeof text - 1);
+    CHECK(wcoh_tokenizer_encode(made, text, sizeof text - 1, tokens, 3, &short_count, &error) ==
+          WCOH_E_MEMORY);
+    CHECK(short_count == count);
+    json = wcoh_tokenizer_json(made, &size);
+    CHECK(json && strlen(json) == size);
+    CHECK(wcoh_tokenizer_create_json(&read, json, size, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_tokenizer_start(read) == 262 && comes_back(read, text, sizeof text - 1));
+    wcoh_tokenizer_destroy(read);
+    wcoh_tokenizer_destroy(made);
+    CHECK(wcoh_tokenizer_create(&made, &desc, NULL, 0, &error) == WCOH_E_DATA);
+    CHECK(wcoh_tokenizer_create_json(&made, "{}", 2, NULL, &error) == WCOH_E_FORMAT);
+    CHECK(made == NULL);
+}
+
 static void a_tokenizer_takes_one_block(void)
 {
     static unsigned char block[4096];
@@ -916,7 +954,7 @@ static void a_file_keeps_the_tokenizer(void)
     wcoh_io io = wcoh_io_memory(&block);
     wcoh_error error;
     int kind, start;
-    for (kind = WCOH_TOKENIZER_BYTES; kind <= WCOH_TOKENIZER_CHARS_BYTES; kind++)
+    for (kind = WCOH_TOKENIZER_BYTES; kind <= WCOH_TOKENIZER_SUBWORDS; kind++)
         for (start = 0; start < 2; start++) {
             wcoh_tokenizer *given = tokenizer_of((wcoh_tokenizer_kind)kind, start, "mer \xc3\xa9");
             wcoh_model *model = small_model(wcoh_tokenizer_vocab(given), given), *back = NULL;
@@ -992,6 +1030,7 @@ int main(void)
     RUN(a_start_symbol_is_the_last_and_no_text_has_it);
     RUN(a_decoder_shows_whole_characters);
     RUN(a_decoder_never_writes_past_its_room);
+    RUN(subwords_are_learnt_and_kept);
     RUN(a_tokenizer_takes_one_block);
     RUN(a_copy_lives_in_the_arena_alone);
     RUN(filters_alone_and_together_follow_their_definitions);
