@@ -1675,7 +1675,8 @@ WCOH_API wcoh_collapse wcoh_collapse_of(const double *values, int layers);
 
 /* The wave of a head of a model with coherence attention: how far it listens, at which length. */
 typedef struct wcoh_wave {
-    double gain;       /* kappa: a weight changes by up to e^{2 kappa} */
+    /* kappa: a weight changes by up to e^{2 kappa}; where queries have their own: of a row of zeros */
+    double gain;
     double carrier;    /* omega, radians a token */
     double wavelength; /* 2 pi / |omega| tokens; 0 where the carrier is 0 */
     double damping; /* lambda, nats a token; of a head that forgets by content: of a row of zeros */
