@@ -13,7 +13,8 @@
 
    Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
    F16 or BF16, as many key heads as heads, rotary angles of base 10,000 without scaling, an epsilon of
-   1e-5. What differs is refused by name.
+   1e-5. What differs is refused by name. GPT-2's subwords are in the file; for Llama's --tokenizer names
+   the tokenizer.json of the same model.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -23,13 +24,14 @@
 #include "gguf.h"
 
 typedef struct request {
-    const char *from, *to, *text;
+    const char *from, *to, *text, *tokenizer;
 } request;
 
 static void request_read(request *r, int argc, char **argv)
 {
     const option options[] = {
         {"text", OPTION_TEXT, &r->text, 0, 0, "a text with the letters of the file's symbols"},
+        {"tokenizer", OPTION_TEXT, &r->tokenizer, 0, 0, "from GGUF: its symbols, a tokenizer.json"},
     };
     command c;
     memset(&c, 0, sizeof c);
@@ -37,10 +39,11 @@ static void request_read(request *r, int argc, char **argv)
         "FROM TO [options]\nA KCHK checkpoint of kerr-engine to safetensors, or back; a GGUF file "
         "to safetensors.";
     c.options = options;
-    c.option_count = 1;
+    c.option_count = 2;
     c.word_limit = 2;
     options_read(&c, argc, argv);
     if (c.word_count < 2) fail(EXIT_USAGE, "two files are needed, from and to; --help explains");
+    if (r->text && r->tokenizer) fail(EXIT_USAGE, "--text and --tokenizer: one of them");
     r->from = c.words[0];
     r->to = c.words[1];
 }
@@ -624,12 +627,108 @@ static void gguf_place(const gguf *file, const wcoh_model *model, const placing 
     }
 }
 
+/* Bytes of a string of the file as JSON has them, behind `to`. */
+static char *json_put(char *to, gguf_text text)
+{
+    size_t i;
+    *to++ = '"';
+    for (i = 0; i < text.size; i++) {
+        unsigned char c = (unsigned char)text.bytes[i];
+        if (c < 32) to += sprintf(to, "\\u%04x", c);
+        else {
+            if (c == '"' || c == '\\') *to++ = '\\';
+            *to++ = (char)c;
+        }
+    }
+    *to++ = '"';
+    return to;
+}
+
+/* The elements of an array of strings as members ("x": i, with colons) or elements of JSON. */
+static char *json_list(char *to, const gguf *file, const gguf_value *list, int numbered)
+{
+    gguf_cursor in;
+    unsigned long long i;
+    in.at = list->at;
+    in.end = file->end;
+    in.path = file->path;
+    for (i = 0; i < list->count; i++) {
+        if (i) *to++ = ',';
+        to = json_put(to, gguf_string(&in));
+        if (numbered) to += sprintf(to, ":%.0f", (double)i);
+    }
+    return to;
+}
+
+/* GPT-2's subwords as the tokenizer.json that they come from; NULL if the file has others. */
+static char *gpt2_json(const gguf *file, int vocab)
+{
+    static const char words[] = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
+                                "\"trim_offsets\":true,\"use_regex\":true}";
+    const char *const keys[] = {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"};
+    gguf_value value, lists[2];
+    gguf_text text;
+    size_t room = 1024;
+    char *json, *to;
+    int i;
+    if (!gguf_find(file, "tokenizer.ggml.model", &value) || value.kind != GGUF_STRING) return NULL;
+    text.bytes = (const char *)value.at;
+    text.size = value.size;
+    if (!gguf_same(text, "gpt2")) return NULL;
+    if (gguf_find(file, "tokenizer.ggml.pre", &value) && value.kind == GGUF_STRING) {
+        text.bytes = (const char *)value.at;
+        text.size = value.size;
+        if (!gguf_same(text, "gpt-2") && !gguf_same(text, "default")) return NULL;
+    }
+    for (i = 0; i < 2; i++) {
+        if (!gguf_find(file, keys[i], &lists[i]) || lists[i].kind != GGUF_ARRAY ||
+            lists[i].of != GGUF_STRING)
+            fail(EXIT_FAILED, "%s: %s is no list of texts", file->path, keys[i]);
+        room += (size_t)(file->end - lists[i].at) * 6 + 16 * (size_t)lists[i].count;
+    }
+    if (lists[0].count != (unsigned long long)vocab)
+        fail(EXIT_FAILED, "%s: %s has %.0f tokens, the network %d", file->path, keys[0],
+             (double)lists[0].count, vocab);
+    if (!(json = (char *)malloc(room)))
+        fail(EXIT_FAILED, "%s: no memory for its tokens", file->path);
+    to = json + sprintf(json,
+                        "{\"normalizer\":null,\"pre_tokenizer\":%s,\"decoder\":%s,"
+                        "\"added_tokens\":[],\"model\":{\"type\":\"BPE\",\"vocab\":{",
+                        words, words);
+    to = json_list(to, file, &lists[0], 1);
+    to += sprintf(to, "},\"merges\":[");
+    to = json_list(to, file, &lists[1], 0);
+    sprintf(to, "]}}");
+    return json;
+}
+
+/* What the symbols of the file are: the user's word, or the file's own; NULL if nobody says. */
+static wcoh_tokenizer *gguf_tokenizer(const request *r, const gguf *file, int vocab)
+{
+    wcoh_tokenizer *tokenizer = NULL;
+    wcoh_error error;
+    const char *from = r->tokenizer ? r->tokenizer : file->path;
+    size_t size = 0;
+    char *json;
+    if (r->text) return alphabet(r, (unsigned long long)vocab);
+    json = r->tokenizer ? file_read(r->tokenizer, &size) : gpt2_json(file, vocab);
+    if (!json) return NULL;
+    if (!r->tokenizer) size = strlen(json);
+    must(wcoh_tokenizer_create_json(&tokenizer, json, size, NULL, &error), file_named(from),
+         &error);
+    if (wcoh_tokenizer_vocab(tokenizer) > vocab)
+        fail(EXIT_FAILED, "%s: it has %d tokens, the network of %s has %d", file_named(from),
+             wcoh_tokenizer_vocab(tokenizer), file->path, vocab);
+    free(json);
+    return tokenizer;
+}
+
 static void convert_from_gguf(const request *r, const char *bytes, size_t size)
 {
     gguf file = gguf_open(r->from, bytes, size);
     const architecture *kind = architecture_of(&file);
     wcoh_model_desc desc = gguf_desc(&file, kind);
-    wcoh_tokenizer *letters = alphabet(r, (unsigned long long)desc.vocab);
+    wcoh_tokenizer *letters = gguf_tokenizer(r, &file, desc.vocab);
     wcoh_model *model = NULL;
     wcoh_error error;
     unsigned long long i;
@@ -653,7 +752,7 @@ static void convert_from_gguf(const request *r, const char *bytes, size_t size)
     must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
     printf("%s: %s, %.0f parameters, %d symbols%s\n", r->to, kind->name,
            (double)wcoh_model_trained_count(model), desc.vocab,
-           letters ? "" : " (no --text: it knows no letters)");
+           letters ? "" : " (no --tokenizer: it knows no letters)");
     free(file.tensors);
     wcoh_model_destroy(model);
     wcoh_tokenizer_destroy(letters);
@@ -671,13 +770,16 @@ int main(int argc, char **argv)
         fail(EXIT_USAGE, "%s is to be read and cannot be written as well", r.from);
     bytes = file_read(r.from, &size);
     if (size >= 4 && memcmp(bytes, "KCHK", 4) == 0) {
+        if (r.tokenizer) fail(EXIT_USAGE, "--tokenizer is for GGUF, %s is none", r.from);
         convert_from_engine(&r, bytes, size);
     } else if (size >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
         convert_from_gguf(&r, bytes, size);
     } else if (size >= 4 && memcmp(bytes, "WCHK", 4) == 0) {
         fail(EXIT_FAILED, "%s: a checkpoint of wave-engine, which is not converted", r.from);
     } else {
-        if (r.text) fail(EXIT_USAGE, "--text is for what knows no letters, %s is ours", r.from);
+        if (r.text || r.tokenizer)
+            fail(EXIT_USAGE, "--text and --tokenizer are for what knows no letters, %s is ours",
+                 r.from);
         convert_to_engine(&r);
     }
     free(bytes);

@@ -328,7 +328,7 @@ def half(values):
 
 
 def text_of(text):
-    return struct.pack("<Q", len(text)) + text.encode()
+    return struct.pack("<Q", len(text.encode())) + text.encode()
 
 
 def gguf(settings, parts, kinds=None, align=32, version=3):
@@ -477,6 +477,32 @@ def gguf_in(llama, tied, halves, what):
           f"{what}: its loss is {out.split()[1:2]}, in doubles {wanted} {err}")
 
 
+def gguf_with_subwords():
+    """Letters in GPT-2's alphabet of bytes and two merges: the model that comes out knows its own words."""
+    letters = [chr(b) for b in range(33, 127)] + ["\u0120", "\u010a", "th", "the"]
+    settings, parts = gguf_network(False, True, len(letters), 8, 1, 2, 12, 32, 4)
+    settings.update({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2",
+                     "tokenizer.ggml.tokens": letters, "tokenizer.ggml.merges": ["t h", "th e"]})
+    write("words.gguf", gguf(settings, parts))
+    code, out, err = run("./convert", "words.gguf", "words.safetensors")
+    check(code == 0 and "no letters" not in out, f"subwords of the file: {out} {err}")
+    tokens = [letters.index(c) for c in ("the", "\u0120", "c", "a", "t", "\u0120", '"', "\\", "the")]
+    write("short.txt", b'the cat "\\the')
+    code, out, err = run("./eval", "words.safetensors", "short.txt", "--seq", "8")
+    check(code == 0 and abs(float(out.split()[1]) - gguf_loss(tokens, settings, parts)) < 2e-6,
+          f"subwords: the loss of their tokens {out} {err}")
+    settings["tokenizer.ggml.tokens"] = letters[:-1]
+    write("no.gguf", gguf(settings, parts))
+    refused("no.gguf", ["tokenizer.ggml.tokens has 97 tokens", "the network 98"])
+    settings["tokenizer.ggml.tokens"], settings["tokenizer.ggml.merges"] = letters, ["t q"]
+    write("no.gguf", gguf(settings, parts))
+    refused("no.gguf", ["merge 0", "not in the vocabulary"])
+    settings["tokenizer.ggml.pre"] = "llama-bpe"
+    write("other.gguf", gguf(settings, parts))
+    code, out, err = run("./convert", "other.gguf", "other.safetensors")
+    check(code == 0 and "knows no letters" in out, f"words cut in another way are left alone: {out} {err}")
+
+
 def gguf_refused(change, words, drop=None, kinds=None, version=3):
     settings, parts = gguf_network(True, False, 5, 8, 1, 2, 12, 16, 3)
     settings.update(change)
@@ -550,6 +576,7 @@ with tempfile.TemporaryDirectory() as folder:
     gguf_in(False, False, True, "GPT-2 in halves with a head of its own")
     gguf_in(True, False, True, "Llama")
     gguf_in(True, True, False, "Llama with a tied head")
+    gguf_with_subwords()
     gguf_hostile()
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed != 0)
