@@ -707,7 +707,8 @@ WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_s
    Errors: WCOH_E_DATA without data, WCOH_E_NUMERIC (parameters untouched by the step),
    WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
-/* Work for about `milliseconds` (at least one op; negative: to the end of the run), stop between
+/* Work for up to `milliseconds` (at least one op; negative: to the end of the run; an op that would end
+   later, by what it took before, is left to the next call), stop between
    any two ops and any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit
    for bit the run that was never interrupted. stats may be NULL. Returns and errors as
    wcoh_trainer_step. */
@@ -24590,6 +24591,7 @@ typedef struct wcohi_replay {
 } wcohi_replay;
 
 #define WCOHI_REPLAY_FIRST 0x80000000u
+#define WCOHI_COSTS 512 /* more units than a step of most plans has; others share them */
 
 struct wcoh_trainer {
     wcoh_trainer_desc desc; /* resolved */
@@ -24614,6 +24616,7 @@ struct wcoh_trainer {
     uint64_t goal;      /* the call under way ends with this step */
     double until;       /* and at this time */
     double last, pace;  /* time of the last step's end, seconds that it took */
+    float costs[WCOHI_COSTS]; /* seconds that units took of late, by their place in a step */
     int stop;           /* 1: the callback wants the call under way to end */
     size_t given;       /* reals of the gradient that are not in a bucket yet, the first ones */
     wcoh_real *mean;    /* [trained_reals] of the weights, or NULL */
@@ -25968,6 +25971,21 @@ static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
 
 /* ---- stepping -------------------------------------------------------------------------------- */
 
+/* Where the seconds of the unit to come are kept. */
+static float *wcohi_unit_cost(wcoh_trainer *trainer)
+{
+    unsigned base = (unsigned)trainer->phase * 131u;
+    return &trainer->costs[(base + (unsigned)trainer->time) % WCOHI_COSTS];
+}
+
+/* 1 if the unit to come would end behind the time that there is, by what it took of late. */
+static int wcohi_unit_late(wcoh_trainer *trainer, double now, double until)
+{
+    if (now >= until) return 1;
+    if (trainer->engine.device->table->whole_passes) return 0;
+    return now + (double)*wcohi_unit_cost(trainer) > until;
+}
+
 /* Units of work until `steps` are finished (with the evaluation that follows), the time is over or
    the callback says so. */
 static wcoh_result wcohi_trainer_units(wcoh_trainer *trainer, uint64_t steps, double until,
@@ -25975,9 +25993,15 @@ static wcoh_result wcohi_trainer_units(wcoh_trainer *trainer, uint64_t steps, do
 {
     const wcohi_train_state *state = &trainer->state;
     wcoh_result result = WCOH_OK;
+    double now = wcohi_seconds(), after;
     while (!result && !state->done && !trainer->stop && (state->step < steps || state->evaluate)) {
+        float *cost = wcohi_unit_cost(trainer);
         result = wcohi_trainer_unit(trainer, error);
-        if (wcohi_seconds() >= until) break;
+        after = wcohi_seconds();
+        /* what interrupted it once is forgotten soon */
+        *cost = (float)WCOHI_MIN(after - now, *cost > 0 ? 1.25 * (double)*cost : 1e9);
+        now = after;
+        if (wcohi_unit_late(trainer, now, until)) break;
     }
     return result;
 }

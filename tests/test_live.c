@@ -349,6 +349,23 @@ static void a_run_goes_on_around_it(void)
     pupil_close(&b);
 }
 
+/* What would end behind the time that there is waits for the next call: one unit a call here. */
+static void a_slice_ends_before_what_is_too_long(void)
+{
+    wcoh_trainer_desc desc = small_trainer(64);
+    pupil a = pupil_of(&desc);
+    int i, k;
+    feed(a.trainer, tokens, 60);
+    for (i = 0; i < 5; i++) {
+        for (k = 0; k < WCOHI_COSTS; k++) a.trainer->costs[k] = 1e6f;
+        CHECK(wcoh_trainer_run(a.trainer, 1000, NULL, &error) == WCOH_OK);
+        CHECK(a.trainer->time == i && a.trainer->phase == WCOHI_PHASE_PASS);
+    }
+    CHECK(wcoh_trainer_run(a.trainer, 1e12, NULL, &error) == WCOH_OK); /* there is time for all */
+    CHECK(a.trainer->state.done);
+    pupil_close(&a);
+}
+
 /* ---- files ----------------------------------------------------------------------------------- */
 
 static unsigned char bytes[1 << 18];
@@ -649,6 +666,7 @@ int main(void)
     RUN(short_sequences_are_drawn_whole);
     RUN(learning_now_is_a_gradient_and_an_update);
     RUN(a_run_goes_on_around_it);
+    RUN(a_slice_ends_before_what_is_too_long);
     RUN(checkpoints_hold_what_was_fed);
     RUN(a_ring_of_another_size_is_not_kept);
     RUN(bad_rings_are_refused);
