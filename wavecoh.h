@@ -12996,7 +12996,7 @@ void S_(wave_step_head)(const wcohi_coherence *call, int row, int head, int lane
     double frame[2], decay = terms->decay;
     int copied = call->width % 8 != 0; /* no whole vectors */
     if (copied) own = wcohi_wave_spread(room->state, memory, memory->reals, call->width);
-    if (call->forget_column || call->loud_column) {
+    if (call->forget_column || call->loud_column || call->gain_column) { /* as chunks do */
         S_(wave_step_listen)(call, raw, &own, room->key + lane, decay, 2 * terms->order + 1);
         decay = 1;
     }

@@ -568,6 +568,7 @@ static void sessions_compare(wcoh_device *device)
     session_compare(device, "forgetting=on loudness=on bands=35 heads=7");
     session_compare(device, "loudness=on attention=shared");
     session_compare(device, "query_gain=on forgetting=on gain_most=6 bands=35 heads=7");
+    session_compare(device, "query_gain=on bands=34 heads=2");
 }
 
 static void sessions_hear_what_the_cpu_hears(void)

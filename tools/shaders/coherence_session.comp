@@ -40,7 +40,7 @@ shared wide features[2][76]; /* of the query, times c_j, and of the key */
 shared wide series[38]; /* e^-kappa I_m of a row's own gain */
 shared float inverse;
 
-bool listens() { return (p.forget_column | p.loud_column) != 0u; }
+bool listens() { return (p.forget_column | p.loud_column | p.gain_column) != 0u; }
 
 /* (r + i s), made of length one, times (x + i y) */
 void turn(wide r, wide s, wide x, wide y, out wide to_r, out wide to_s)
