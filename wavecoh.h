@@ -77,7 +77,7 @@
      WAVECOH_FILE                   name by which this file includes itself, in quotes: only for a
                                     renamed file, and a compiler without __FILE_NAME__ (GCC < 12)
      WAVECOH_NO_TOOLKIT             no coherence toolkit (floor 7)
-     WAVECOH_NO_SUBWORDS            no subword tokenizers, no tables of Unicode (80 KB)
+     WAVECOH_NO_SUBWORDS            no subword tokenizers, no tables of Unicode (86 KB)
      WAVECOH_NO_TRAINING            no trainer (floor 6), no gradients, no optimiser: what a shipped
                                     game needs stays. Models and trainers' checkpoints load, sessions
                                     listen, sample and are saved, texts are scored
