@@ -1103,9 +1103,9 @@ WCOH_API wcoh_result wcoh_tokenizer_encode(const wcoh_tokenizer *tokenizer, cons
                                            size_t size, uint32_t *tokens, size_t capacity,
                                            size_t *count, wcoh_error *error);
 /* The bytes of one token into bytes [room], not terminated; returns their number, 0 outside the
-   vocabulary and for the start symbol (but subwords' control tokens have a text). Where that is more than `room` nothing is written (bytes may be
-   NULL with room 0 to measure). Bytes of one character may come in several tokens: a wcoh_decoder
-   shows text as it comes. */
+   vocabulary and for the start symbol (but subwords' control tokens have a text). Where that is more
+   than `room` nothing is written (bytes may be NULL with room 0 to measure). Bytes of one character
+   may come in several tokens: a wcoh_decoder shows text as it comes. */
 WCOH_API int wcoh_tokenizer_decode(const wcoh_tokenizer *tokenizer, uint32_t token, char *bytes,
                                    size_t room);
 /* Bytes of the longest token: with that much room every one fits. */
@@ -18604,6 +18604,7 @@ static wcoh_result wcohi_encode_words(wcohi_encoding *e, const char *text, size_
     static const wcohi_short blank = {1, " "};
     wcoh_result result = WCOH_OK;
     wcohi_words words;
+    uint64_t bytes;
     const wcohi_short *mark = rules->byte_level ? &blank : &rules->space;
     int before =
         rules->prepend == WCOHI_PREPEND_ALWAYS || (rules->prepend == WCOHI_PREPEND_FIRST && begins);
@@ -18618,7 +18619,8 @@ static wcoh_result wcohi_encode_words(wcohi_encoding *e, const char *text, size_
     words.rules = rules;
     words.word = wcohi_encoding_word;
     words.user = e;
-    words.fuel = (int64_t)WCOHI_MIN((uint64_t)size, (uint64_t)1 << 50) * 256 + 100000;
+    bytes = size;
+    words.fuel = (int64_t)WCOHI_MIN(bytes, (uint64_t)1 << 50) * 256 + 100000;
     words.error = e->error;
     return result ? result : wcohi_words_cut(&words, 0, text, size);
 }
@@ -27638,8 +27640,8 @@ static wcoh_result wcohi_circle_read(wcoh_circle *circle, const wcoh_tensors *t,
         if (wcoh_circle_insert(circle, stage->phase[i], &slot, error) == WCOH_E_MEMORY)
             return WCOH_E_MEMORY;
         if (circle->slots != (uint64_t)index * WCOHI_SEGMENT + i + 1)
-            return wcohi_fail(error, WCOH_E_FORMAT, "phase.%d: a phase is not finite, or beyond 2^53 radians",
-                              index);
+            return wcohi_fail(error, WCOH_E_FORMAT,
+                              "phase.%d: a phase is not finite, or beyond 2^53 radians", index);
         if (!stage->alive[i]) wcoh_circle_remove(circle, slot);
     }
     return WCOH_OK;

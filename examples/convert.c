@@ -183,23 +183,6 @@ static int tables(wcoh_model *model, int written)
 
 /* ---- from KCHK ------------------------------------------------------------------------------- */
 
-typedef struct reader {
-    const unsigned char *at, *end;
-    const char *path;
-} reader;
-
-/* The next `bytes`, 4 or 8, as a little-endian number. */
-static unsigned long long read_whole(reader *in, int bytes)
-{
-    unsigned long long value = 0;
-    int i;
-    if (in->end - in->at < bytes)
-        fail(EXIT_FAILED, "%s: the file ends in its header: it is cut short", in->path);
-    for (i = 0; i < bytes; i++) value |= (unsigned long long)in->at[i] << (8 * i);
-    in->at += bytes;
-    return value;
-}
-
 static float read_float(reader *in)
 {
     uint32_t bits = (uint32_t)read_whole(in, 4);
@@ -647,7 +630,7 @@ static char *json_put(char *to, gguf_text text)
 /* The elements of an array of strings as members ("x": i, with colons) or elements of JSON. */
 static char *json_list(char *to, const gguf *file, const gguf_value *list, int numbered)
 {
-    gguf_cursor in;
+    reader in;
     unsigned long long i;
     in.at = list->at;
     in.end = file->end;

@@ -57,12 +57,13 @@ typedef struct gguf {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-typedef struct gguf_cursor {
+typedef struct reader {
     const unsigned char *at, *end;
     const char *path;
-} gguf_cursor;
+} reader;
 
-static unsigned long long gguf_whole(gguf_cursor *in, int bytes)
+/* The next `bytes`, up to 8, as a little-endian number. */
+static unsigned long long read_whole(reader *in, int bytes)
 {
     unsigned long long value = 0;
     int i;
@@ -73,7 +74,7 @@ static unsigned long long gguf_whole(gguf_cursor *in, int bytes)
     return value;
 }
 
-static const unsigned char *gguf_skip(gguf_cursor *in, unsigned long long bytes)
+static const unsigned char *gguf_skip(reader *in, unsigned long long bytes)
 {
     const unsigned char *at = in->at;
     if (bytes > (unsigned long long)(in->end - in->at))
@@ -82,10 +83,10 @@ static const unsigned char *gguf_skip(gguf_cursor *in, unsigned long long bytes)
     return at;
 }
 
-static gguf_text gguf_string(gguf_cursor *in)
+static gguf_text gguf_string(reader *in)
 {
     gguf_text text;
-    unsigned long long size = gguf_whole(in, 8);
+    unsigned long long size = read_whole(in, 8);
     text.bytes = (const char *)gguf_skip(in, size);
     text.size = (size_t)size;
     return text;
@@ -97,15 +98,15 @@ static const char *gguf_shown(gguf_text text)
     return text_shown(text_made("%.*s", (int)(text.size < 64 ? text.size : 64), text.bytes));
 }
 
-static gguf_kind gguf_kind_next(gguf_cursor *in)
+static gguf_kind gguf_kind_next(reader *in)
 {
-    unsigned long long kind = gguf_whole(in, 4);
+    unsigned long long kind = read_whole(in, 4);
     if (kind >= GGUF_KINDS)
         fail(EXIT_FAILED, "%s: a setting of kind %.0f: 0 to 12 are known", in->path, (double)kind);
     return (gguf_kind)kind;
 }
 
-static gguf_value gguf_value_next(gguf_cursor *in)
+static gguf_value gguf_value_next(reader *in)
 {
     gguf_value value;
     unsigned long long i;
@@ -119,7 +120,7 @@ static gguf_value gguf_value_next(gguf_cursor *in)
         value.at = gguf_skip(in, gguf_bytes[value.kind]);
     } else {
         value.of = gguf_kind_next(in);
-        value.count = gguf_whole(in, 8);
+        value.count = read_whole(in, 8);
         value.at = in->at;
         if (value.of == GGUF_ARRAY)
             fail(EXIT_FAILED, "%s: an array of arrays among the settings", in->path);
@@ -142,7 +143,7 @@ static int gguf_same(gguf_text text, const char *name)
 /* 1 if there is a setting of that name. */
 static int gguf_find(const gguf *file, const char *name, gguf_value *value)
 {
-    gguf_cursor in;
+    reader in;
     unsigned long long i;
     in.at = file->settings;
     in.end = file->end;
@@ -198,35 +199,35 @@ static gguf_tensor *gguf_tensor_find(const gguf *file, const char *name)
 enum { GGUF_TYPE_F32 = 0, GGUF_TYPE_F16 = 1, GGUF_TYPE_BF16 = 30 };
 
 /* Shape and place of the next tensor; its data are looked for once it is known where they begin. */
-static unsigned long long gguf_tensor_next(gguf_cursor *in, gguf_tensor *tensor)
+static unsigned long long gguf_tensor_next(reader *in, gguf_tensor *tensor)
 {
     unsigned long i;
     tensor->name = gguf_string(in);
-    tensor->dims = (unsigned long)gguf_whole(in, 4);
+    tensor->dims = (unsigned long)read_whole(in, 4);
     tensor->count = 1;
     if (tensor->name.size == 0 || tensor->name.size > 64 || tensor->dims < 1 ||
         tensor->dims > GGUF_DIMS)
         fail(EXIT_FAILED, "%s: a tensor with a name of %.0f bytes and %lu dimensions", in->path,
              (double)tensor->name.size, tensor->dims);
     for (i = 0; i < tensor->dims; i++) {
-        tensor->shape[i] = gguf_whole(in, 8);
+        tensor->shape[i] = read_whole(in, 8);
         if (tensor->shape[i] < 1 || tensor->shape[i] > (1ull << 40) / tensor->count)
             fail(EXIT_FAILED, "%s: %s: its shape is none", in->path, gguf_shown(tensor->name));
         tensor->count *= tensor->shape[i];
     }
-    tensor->type = (unsigned long)gguf_whole(in, 4);
+    tensor->type = (unsigned long)read_whole(in, 4);
     if (tensor->type != GGUF_TYPE_F32 && tensor->type != GGUF_TYPE_F16 &&
         tensor->type != GGUF_TYPE_BF16)
         fail(EXIT_FAILED, "%s: %s is of type %lu: F32, F16 and BF16 are read, nothing quantised",
              in->path, gguf_shown(tensor->name), tensor->type);
-    return gguf_whole(in, 8);
+    return read_whole(in, 8);
 }
 
 /* bytes [size] begin with GGUF and live as long as what is returned. */
 static gguf gguf_open(const char *path, const char *bytes, size_t size)
 {
     gguf file;
-    gguf_cursor in;
+    reader in;
     gguf_value skipped;
     unsigned long long version, i, *offsets, align;
     memset(&file, 0, sizeof file);
@@ -234,11 +235,11 @@ static gguf gguf_open(const char *path, const char *bytes, size_t size)
     file.bytes = (const unsigned char *)bytes;
     in.at = file.bytes + 4;
     in.end = file.end = file.bytes + size;
-    version = gguf_whole(&in, 4);
+    version = read_whole(&in, 4);
     if (version != 2 && version != 3)
         fail(EXIT_FAILED, "%s: GGUF of version %.0f: 2 and 3 are known", path, (double)version);
-    file.tensor_count = gguf_whole(&in, 8);
-    file.setting_count = gguf_whole(&in, 8);
+    file.tensor_count = read_whole(&in, 8);
+    file.setting_count = read_whole(&in, 8);
     if (file.tensor_count > size / 24 || file.setting_count > size / 12)
         fail(EXIT_FAILED,
              "%s: it says to have %.0f tensors and %.0f settings: more than it can hold", path,
