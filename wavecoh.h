@@ -795,7 +795,7 @@ WCOH_API wcoh_result wcoh_model_evaluate_sequences(wcoh_model *model, const wcoh
 
 typedef enum wcoh_states {
     WCOH_STATES_DOUBLE,
-    WCOH_STATES_FLOAT /* half the memory; outputs of attention differ by up to 3e-5; gains to 2.5 */
+    WCOH_STATES_FLOAT /* half the memory; outputs of attention differ by up to 5e-5; gains to 2.5 */
 } wcoh_states;
 
 /* wcoh_fields(WCOH_DESC_SESSION) lists ranges and defaults. */
