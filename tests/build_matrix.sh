@@ -88,7 +88,7 @@ warnings() { # COMPILER C++COMPILER
         for option in $options; do
             # gcc reports some warnings only when it optimises: -O2 for the two ends of the range
             case $option in plain | all) level=-O2 ;; *) level=-O0 ;; esac
-            [ "$std" = c11 ] && level=-O0
+            case $std$cc in c11* | *clang*) level=-O0 ;; esac
             row "warnings of $cc as $std, $option" \
                 "$cc -std=$std $level $WARN -I. $(flags_of $option) -c -o $m/w.$cc.$std.$option.o $m/unit.$ext"
         done
