@@ -99,8 +99,8 @@
              threads, for a run cut into slices of time, and for one that was saved and resumed.
    INPUT     Files, tokens, text and settings may be hostile; they are checked before use.
    LIMITS    At most 2^24 symbols, 65,536 bands; batch x seq below 2^28.
-   DOES NOT  quantise, shard a model over machines (data parallelism: all_reduce_bucket and
-             examples/train_mpi.c), or import other architectures.
+   DOES NOT  compute in less than float (files may hold f16, bf16, i8), shard a model over machines
+             (data parallelism: all_reduce_bucket), or import what examples/convert.c does not.
 
    FOR THOSE WHO CHANGE IT
 

@@ -167,6 +167,16 @@ static int path_same(const char *a, const char *b)
     return strcmp(names[0], names[1]) == 0 && strcmp(folders[0], folders[1]) == 0;
 }
 
+/* What is to be read is never written. */
+COMMON_USED(__unused__)
+static void path_not_read(const char *out, const char *const *inputs, int count)
+{
+    int i;
+    for (i = 0; out && i < count; i++)
+        if (path_exists(out) && path_same(out, inputs[i]))
+            fail(EXIT_USAGE, "%s is to be read and cannot be written as well", inputs[i]);
+}
+
 /* Move what stands at `path` to the first of PATH.old, PATH.old2 .. that is free, and say so. */
 COMMON_USED(__unused__)
 static void path_aside(const char *path, const char *what)

@@ -749,8 +749,7 @@ int main(int argc, char **argv)
     program_begin("convert");
     memset(&r, 0, sizeof r);
     request_read(&r, argc, argv);
-    if (path_exists(r.to) && path_same(r.from, r.to))
-        fail(EXIT_USAGE, "%s is to be read and cannot be written as well", r.from);
+    path_not_read(r.to, &r.from, 1);
     bytes = file_read(r.from, &size);
     if (size >= 4 && memcmp(bytes, "KCHK", 4) == 0) {
         if (r.tokenizer) fail(EXIT_USAGE, "--tokenizer is for GGUF, %s is none", r.from);

@@ -45,7 +45,6 @@ static void request_read(request *r, int argc, char **argv)
     };
     settings windows = settings_of("windows", WCOH_DESC_EVAL, &r->windows, NULL);
     command c;
-    int i;
     memset(&c, 0, sizeof c);
     c.usage = "MODEL TEXT [TEXT ..] [options]\nPrints the mean loss of texts, in nats a token.";
     c.options = options;
@@ -62,9 +61,7 @@ static void request_read(request *r, int argc, char **argv)
     if (c.word_count > 2 && (r->from || r->to))
         fail(EXIT_USAGE, "--%s is a place in one text, not in several", r->from ? "from" : "to");
     if (r->stream) options_only(&c, argc, argv, "seq batch", "windows (without --stream)");
-    for (i = 0; r->out && i < c.word_count; i++)
-        if (path_exists(r->out) && path_same(r->out, c.words[i]))
-            fail(EXIT_USAGE, "%s is to be read and cannot be written as well", c.words[i]);
+    path_not_read(r->out, c.words, c.word_count);
     r->model = c.words[0];
     r->files = c.words + 1;
     r->file_count = c.word_count - 1;

@@ -61,6 +61,7 @@ static void request_read(request *r, int argc, char **argv)
     if (c.word_count < 2) fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (r->to && r->to <= r->from)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
+    path_not_read(r->out, c.words, c.word_count);
     r->model = c.words[0];
     r->files = c.words + 1;
     r->file_count = c.word_count - 1;

@@ -35,6 +35,10 @@ ok "and is below none" has '^the real memory is below 0 of 2 random ones$'
 refuses 1 '^memory: text: 1000 symbols are too few for two conversations of 2 x 1000' "$memory" m.safetensors text --to 1000
 refuses 1 'outside' "$memory" m.safetensors text --from 40000
 refuses 2 'a model and a text are needed' "$memory" m.safetensors
+cp m.safetensors before
+refuses 2 '^memory: m.safetensors is to be read and cannot be written as well' "$memory" m.safetensors text --out m.safetensors
+refuses 2 '^memory: text is to be read and cannot be written as well' "$memory" m.safetensors text --out ./text
+ok "and stands as it was" cmp -s before m.safetensors
 succeeds "$bin/train" --data text $size --solver none --steps 2 --eval-every -1 --sample 0 --threads 1 --out none.safetensors
 refuses 1 'a wave memory is for layers with oscillators: the model has none' "$memory" none.safetensors text --length 200
 finish
