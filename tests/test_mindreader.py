@@ -9,11 +9,8 @@ import math
 import os
 import random
 import re
-import shlex
 import signal
 import subprocess
-import sys
-import tempfile
 
 try:
     import pty
@@ -21,33 +18,8 @@ try:
 except ImportError:
     pty = None
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    if not ok:
-        print(f"FAILED: {what}", file=sys.stderr)
-
-
-def equal(a, b, what):
-    check(a == b, f"{what}: {a!r} is not {b!r}")
-
-
-def run(*options, keys=b"", stdout=subprocess.PIPE):
-    done = subprocess.run([PROGRAM, *options], input=keys, stdout=stdout, stderr=subprocess.PIPE, timeout=300)
-    done.out = (done.stdout or b"").decode()
-    done.err = done.stderr.decode()
-    return done
-
-
-def refuses(status, sentence, *options, keys=b""):
-    done = run(*options, keys=keys)
-    lines = done.err.splitlines()
-    check(done.returncode == status and len(lines) == 1 and re.search(sentence, lines[0]),
-          f"{options} is refused with {status}, {sentence}: {done.returncode}, {done.err!r}")
+import program_tests
+from program_tests import check, equal, refuses, run
 
 
 # ---- the rivals ------------------------------------------------------------------------------------
@@ -154,28 +126,28 @@ def test_league():
 
 def test_games():
     keys = bytes(random.Random(2).choice(b"lr") for _ in range(60))
-    whole = run("--save", "whole", keys=keys)
+    whole = run("--save", "whole", given=keys)
     equal(whole.returncode, 0, "a game from a pipe ends well")
     equal(len(re.findall(r"you: (left|right)", whole.out)), 60, "a line a round")
     check("60 rounds:" in whole.out, "a summary")
-    part = run("--save", "part", keys=keys[:25])
-    rest = run("--load", "part", "--save", "rest", keys=keys[25:])
+    part = run("--save", "part", given=keys[:25])
+    rest = run("--load", "part", "--save", "rest", given=keys[25:])
     lines = [line for line in whole.out.splitlines() if "you: " in line]
     equal([line for line in (part.out + rest.out).splitlines() if "you: " in line], lines,
           "a game that was saved goes on as if it had not been")
     equal(open("rest").read(), open("whole").read(), "and leaves the same file")
-    equal(run(keys=b"").returncode, 0, "no input")
-    check("rounds:" not in run(keys=b"").out, "no summary of no rounds")
-    junk = run(keys=b"x\0\xff\xfe\n\x1b[Zl\x1b[C\x1b[Dq" + b"l" * 9)
+    equal(run(given=b"").returncode, 0, "no input")
+    check("rounds:" not in run(given=b"").out, "no summary of no rounds")
+    junk = run(given=b"x\0\xff\xfe\n\x1b[Zl\x1b[C\x1b[Dq" + b"l" * 9)
     equal(re.findall(r"you: (\w+)", junk.out), ["left", "right", "left"], "other keys are passed over, q ends")
-    three = run("--choices", "3", keys=b"rpsrps123")
+    three = run("--choices", "3", given=b"rpsrps123")
     equal(re.findall(r"you: (\w+)", three.out), ["rock", "paper", "scissors"] * 3, "three choices")
     for foresaw, plays in re.findall(r"foresaw: (\w+).*I play (\w+)", three.out):
         equal(plays, {"rock": "paper", "paper": "scissors", "scissors": "rock"}[foresaw], "it plays what beats that")
-    nine = run("--choices", "9", keys=b"1239")
+    nine = run("--choices", "9", given=b"1239")
     equal(re.findall(r"you: (\w+)", nine.out), ["1", "2", "3", "9"], "nine choices")
-    check("I listen most to" in run(keys=b"lrlr?").out, "? tells what it knows")
-    learnt = run(keys=b"lr" * 60).out
+    check("I listen most to" in run(given=b"lrlr?").out, "? tells what it knows")
+    learnt = run(given=b"lr" * 60).out
     score = re.search(r"I foresaw what you did ([0-9.]+)", learnt)
     check(score and float(score.group(1)) > 75, f"an alternation is found out: {score and score.group(1)}")
 
@@ -203,7 +175,7 @@ def test_refusals():
         check(re.search(f"^  --{option} ", done.out, re.M), f"--help lists --{option}")
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
-            done = run(keys=b"lrlr", stdout=full)
+            done = run(given=b"lrlr", stdout=full)
         check(done.returncode == 1 and "cannot write to stdout" in done.err, "a full disk is told")
 
 
@@ -213,7 +185,7 @@ def terminal_end(what, act):
     """Play two rounds in a terminal, end by `act`, and see that the terminal is as it was."""
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)
-    child = subprocess.Popen([PROGRAM, "--save", "kept"], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen([program_tests.program, "--save", "kept"], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     child.stdout.readline()
     os.write(master, b"lr")
     child.stdout.readline()
@@ -238,14 +210,4 @@ def test_terminal():
         terminal_end(name, lambda child, master: child.send_signal(getattr(signal, name)))
 
 
-with tempfile.TemporaryDirectory() as folder:
-    where = os.environ.get("BIN")
-    PROGRAM = os.path.join(os.path.abspath(where) if where else folder, "mindreader")
-    os.chdir(folder)
-    if not where:
-        subprocess.check_call([*shlex.split(os.environ.get("CC", "cc")), *shlex.split(os.environ.get("CFLAGS", "-O1")),
-                               os.path.join(ROOT, "examples", "mindreader.c"), "-o", PROGRAM, "-lm", "-lpthread"])
-    for test in (test_rivals, test_league, test_games, test_refusals, test_terminal):
-        test()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+program_tests.run_tests("mindreader", test_rivals, test_league, test_games, test_refusals, test_terminal)

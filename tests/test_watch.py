@@ -10,40 +10,12 @@ import os
 import random
 import re
 import resource
-import shlex
 import signal
 import subprocess
-import sys
-import tempfile
 import time
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    if not ok:
-        print(f"FAILED: {what}", file=sys.stderr)
-
-
-def equal(a, b, what):
-    check(a == b, f"{what}: {a!r} is not {b!r}")
-
-
-def run(*options, log=b"", stdout=subprocess.PIPE):
-    done = subprocess.run([PROGRAM, *options], input=log, stdout=stdout, stderr=subprocess.PIPE, timeout=300)
-    done.out = (done.stdout or b"").decode()  # whatever came in, what comes out is UTF-8
-    done.err = done.stderr.decode()
-    return done
-
-
-def refuses(status, sentence, *options, log=b""):
-    done = run(*options, log=log)
-    lines = done.err.splitlines()
-    check(done.returncode == status and len(lines) == 1 and re.search(sentence, lines[0]),
-          f"{options} is refused with {status}, {sentence}: {done.returncode}, {done.err!r}")
+import program_tests
+from program_tests import check, equal, refuses, run
 
 
 def sound(generator):
@@ -61,7 +33,7 @@ def test_planted():
     planted = {820: "get /zebu ok", 840: "disk at b 41 C", 860: "disk a at 97 C", 880: "get /homf ok"}
     for at, line in planted.items():
         lines[at - 1] = line
-    done = run("--quiet-first", "800", "--margin", "1.5", log=log_of(lines))
+    done = run("--quiet-first", "800", "--margin", "1.5", given=log_of(lines))
     marked = {int(at): (word, line) for at, word, line in
               re.findall(r'^(\d+): [0-9.]+ bits, [0-9.]+ are usual, at (its end|"[^"]*"): (.*)$', done.out, re.M)}
     for at, line in planted.items():
@@ -78,14 +50,14 @@ def test_saved():
     log = log_of(sound(generator) for _ in range(150)) + b"a last line without an end"
     options = ("--all", "--quiet-first", "20", "--margin", "0.2")
     cut = log.index(b"\n", len(log) // 2) + 1
-    whole = run(*options, "--save", "whole", log=log)
-    part = run(*options, "--save", "part", log=log[:cut])
-    rest = run(*options, "--load", "part", "--save", "rest", log=log[cut:])
+    whole = run(*options, "--save", "whole", given=log)
+    part = run(*options, "--save", "part", given=log[:cut])
+    rest = run(*options, "--load", "part", "--save", "rest", given=log[cut:])
     equal(part.out + rest.out, whole.out, "a watch that was saved goes on as if it had not been")
     equal(whole.out.count("\n"), 151, "--all prints every line, the last one too")
     check(re.search("^! ", whole.out, re.M) and re.search("^  ", whole.out, re.M), "with a mark where it is due")
     more = log_of(sound(generator) for _ in range(40))
-    equal(run(*options, "--load", "rest", log=more).out, run(*options, "--load", "whole", log=more).out,
+    equal(run(*options, "--load", "rest", given=more).out, run(*options, "--load", "whole", given=more).out,
           "and goes on alike again")
     with open("whole", "rb") as file:
         good = file.read()
@@ -95,30 +67,30 @@ def test_saved():
                        ("bytes", good[:line + 1] + b"\0" * 99), ("flipped", good[:-5] + b"\x55" + good[-4:])):
         with open("bad", "wb") as file:
             file.write(text)
-        refuses(1, "^watch: bad: ", "--load", "bad", log=b"x\n")
+        refuses(1, "^watch: bad: ", "--load", "bad", given=b"x\n")
 
 
 def test_input():
     for log, lines in ((b"", 0), (b"\n", 1), (b"x", 1), (b"\n\n\n", 3), (b"a\r\nb\r\n", 2)):
-        done = run(log=log)
+        done = run(given=log)
         equal((done.returncode, done.err), (0, f"watch: {lines} lines, 0 marked\n"), f"{log!r}")
-    done = run("--all", log=b"\0nul \xff\xfe\xc3 \x1b[31mred\x1b[0m \xc3\xa9\n")
+    done = run("--all", given=b"\0nul \xff\xfe\xc3 \x1b[31mred\x1b[0m \xc3\xa9\n")
     equal(done.out, "  \\x00nul \\xff\\xfe\\xc3 \\x1b[31mred\\x1b[0m é\n", "nothing steers the terminal")
     noise = bytes(random.Random(3).randrange(256) for _ in range(20000))
-    equal(run("--quiet-first", "0", log=noise).returncode, 0, "noise")
+    equal(run("--quiet-first", "0", given=noise).returncode, 0, "noise")
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = run("--all", log=b"y" * 30000000)
+    done = run("--all", given=b"y" * 30000000)
     equal(done.out, "  " + "y" * 1000 + " .. and 29999000 bytes\n", "an endless line is heard at its beginning")
     check(resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before < 5, "in no time")
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
-            done = run("--all", log=b"x\n", stdout=full)
+            done = run("--all", given=b"x\n", stdout=full)
         check(done.returncode == 1 and "cannot write to stdout" in done.err, f"a full disk is told: {done.err}")
 
 
 def test_signals():
     for name in ("SIGINT", "SIGTERM"):
-        child = subprocess.Popen([PROGRAM, "--all", "--save", "kept"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        child = subprocess.Popen([program_tests.program, "--all", "--save", "kept"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE)
         child.stdin.write(b"one line\n")
         child.stdin.flush()
@@ -156,14 +128,4 @@ def test_measure():
     check(own and min(found) >= 90, f"nine of ten unseen words and wrong orders are found: {done.out}")
 
 
-with tempfile.TemporaryDirectory() as folder:
-    where = os.environ.get("BIN")
-    PROGRAM = os.path.join(os.path.abspath(where) if where else folder, "watch")
-    os.chdir(folder)
-    if not where:
-        subprocess.check_call([*shlex.split(os.environ.get("CC", "cc")), *shlex.split(os.environ.get("CFLAGS", "-O1")),
-                               os.path.join(ROOT, "examples", "watch.c"), "-o", PROGRAM, "-lm", "-lpthread"])
-    for test in (test_planted, test_saved, test_input, test_signals, test_refusals, test_measure):
-        test()
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+program_tests.run_tests("watch", test_planted, test_saved, test_input, test_signals, test_refusals, test_measure)
