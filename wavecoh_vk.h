@@ -15,6 +15,9 @@
        ...                              (otherwise error.text says why, and the CPU goes on)
        wcoh_device_destroy(device);
 
+   Programs that make devices again and again (an editor that restarts its game, a lost device) make
+   one wcoh_vk_instance and name it in desc.shared: drivers tire of instances, not of devices.
+
    A device executes the library's plan: training, evaluation and sessions, with the losses and the
    checkpoints of the CPU. Parameters, gradients, moments and activations stay on the GPU; a pass is
    recorded once for each shape and submitted again and again. Results are the same bits from run to
@@ -55,6 +58,9 @@ extern "C" {
 typedef void (*wcoh_vk_function)(void);
 typedef wcoh_vk_function (*wcoh_vk_get_proc)(void *instance, const char *name);
 
+/* Vulkan, opened once for many devices. */
+typedef struct wcoh_vk_instance wcoh_vk_instance;
+
 /* All zero: load the system's Vulkan, take the first discrete GPU, else the first device. Handles
    are void pointers so that this part needs no Vulkan header. */
 typedef struct wcoh_vk_desc {
@@ -67,6 +73,8 @@ typedef struct wcoh_vk_desc {
                              to half floats (sums stay float): faster, other losses. Needs Vulkan
                              1.3 and VK_KHR_cooperative_matrix; a lent device must have it enabled,
                              and the features shaderFloat16 and vulkanMemoryModel */
+    const wcoh_vk_instance *shared;     /* of wcoh_vk_instance_create, which then decides library,
+                             validation and message; NULL: an instance of its own */
     wcoh_vk_get_proc get_instance_proc; /* of the host program; NULL: from the library */
     /* The host program's own objects; all or none. The device needs one compute queue of `family`,
        Vulkan 1.1, and shaderFloat64 if the physical device has it (else set two_float). They stay
@@ -96,9 +104,19 @@ typedef struct wcoh_vk_info {
     uint64_t memory;   /* bytes of the largest device-local heap */
 } wcoh_vk_info;
 
+/* Open the Vulkan library and make an instance that devices share (desc.shared): NVIDIA's driver
+   refuses the 29th instance of a process, whatever was destroyed before. Of `desc` (may be NULL)
+   library, validation, get_instance_proc, allocator, message, message_user and memory are used. It
+   outlives its devices, which may stand on several threads. On failure *instance is NULL.
+   Errors: WCOH_E_DEVICE (no library, no driver), WCOH_E_UNSUPPORTED, WCOH_E_MEMORY, WCOH_E_ARGUMENT
+   (instance or shared is set in desc). */
+WCOH_API wcoh_result wcoh_vk_instance_create(wcoh_vk_instance **instance, const wcoh_vk_desc *desc,
+                                             wcoh_error *error);
+/* End it, after all its devices. NULL is allowed. */
+WCOH_API void wcoh_vk_instance_destroy(wcoh_vk_instance *instance);
 /* The devices of this machine in the loader's order: at most `capacity` are written to `infos` (may
-   be NULL with 0), *count is their number. Of `desc` (may be NULL) library, get_instance_proc,
-   instance and allocator are used. Errors: WCOH_E_DEVICE (no Vulkan library), WCOH_E_MEMORY. */
+   be NULL with 0), *count is their number. Of `desc` (may be NULL) library, shared,
+   get_instance_proc, instance and allocator are used. Errors: WCOH_E_DEVICE (no Vulkan library), WCOH_E_MEMORY. */
 WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *desc, wcoh_vk_info *infos,
                                          int capacity, int *count, wcoh_error *error);
 /* Make a device; wcoh_device_destroy ends it, after everything that uses it. desc may be NULL (all
@@ -2209,17 +2227,41 @@ typedef struct wcohi_vk_root {
     void *message_user;
 } wcohi_vk_root;
 
+/* What users meet of Vulkan's results, as ours. */
+static const struct {
+    int vulkan;
+    wcoh_result ours;
+    const char *sentence;
+} wcohi_vk_results[] = {
+    {VK_ERROR_OUT_OF_HOST_MEMORY, WCOH_E_MEMORY, "the driver has no host memory left"},
+    {VK_ERROR_OUT_OF_DEVICE_MEMORY, WCOH_E_MEMORY, "the device has no memory left"},
+    {VK_ERROR_INITIALIZATION_FAILED, WCOH_E_DEVICE, "the driver could not start the device"},
+    {VK_ERROR_DEVICE_LOST, WCOH_E_DEVICE, "the device was lost (reset, unplugged or timed out)"},
+    {VK_ERROR_MEMORY_MAP_FAILED, WCOH_E_MEMORY, "device memory cannot be mapped"},
+    {VK_ERROR_LAYER_NOT_PRESENT, WCOH_E_DEVICE, "a layer that was asked for is not installed"},
+    {VK_ERROR_EXTENSION_NOT_PRESENT, WCOH_E_UNSUPPORTED, "the driver lacks an extension"},
+    {VK_ERROR_FEATURE_NOT_PRESENT, WCOH_E_UNSUPPORTED, "the device lacks a feature"},
+    {VK_ERROR_INCOMPATIBLE_DRIVER, WCOH_E_DEVICE,
+     "no Vulkan driver was found: install your GPU's (Mesa's on Debian: mesa-vulkan-drivers), or "
+     "name its .json file in VK_ICD_FILENAMES; after many instances in one process share one "
+     "(wcoh_vk_instance_create)"},
+    {VK_ERROR_TOO_MANY_OBJECTS, WCOH_E_DEVICE, "the driver holds too many objects already"},
+    {VK_ERROR_FRAGMENTED_POOL, WCOH_E_MEMORY, "a pool of descriptors is used up"},
+    {VK_ERROR_OUT_OF_POOL_MEMORY, WCOH_E_MEMORY, "a pool of descriptors is used up"},
+    {VK_ERROR_FRAGMENTATION, WCOH_E_MEMORY, "a pool of descriptors is used up"},
+    {-1000174001, WCOH_E_DEVICE, "another program has priority on this device"}, /* NOT_PERMITTED */
+    {VK_ERROR_UNKNOWN, WCOH_E_DEVICE, "the driver failed and does not say why"},
+};
+
 /* A Vulkan result as one of ours; the sentence names the call. */
 static wcoh_result wcohi_vk_check(VkResult result, const char *call, wcoh_error *error)
 {
+    int i;
     if (result == VK_SUCCESS || result == VK_INCOMPLETE) return WCOH_OK;
-    if (result == VK_ERROR_OUT_OF_DEVICE_MEMORY)
-        return wcohi_fail(error, WCOH_E_MEMORY, "%s: the device has no memory left", call);
-    if (result == VK_ERROR_OUT_OF_HOST_MEMORY)
-        return wcohi_fail(error, WCOH_E_MEMORY, "%s: the driver has no host memory left", call);
-    if (result == VK_ERROR_DEVICE_LOST)
-        return wcohi_fail(error, WCOH_E_DEVICE,
-                          "%s: the device was lost (reset, unplugged or timed out)", call);
+    for (i = 0; i < WCOHI_COUNT(wcohi_vk_results); i++)
+        if (wcohi_vk_results[i].vulkan == (int)result)
+            return wcohi_fail(error, wcohi_vk_results[i].ours, "%s: %s (VkResult %d)", call,
+                              wcohi_vk_results[i].sentence, (int)result);
     return wcohi_fail(error, WCOH_E_DEVICE, "%s failed with VkResult %d", call, (int)result);
 }
 
@@ -2237,8 +2279,9 @@ static wcoh_result wcohi_vk_library_load(wcohi_vk_root *root, const wcoh_vk_desc
     for (i = 0; !desc->library && !root->library && i < WCOHI_COUNT(wcohi_vk_libraries); i++)
         root->library = wcohi_vk_library_open(wcohi_vk_libraries[i]);
     if (!root->library)
-        return wcohi_fail(error, WCOH_E_DEVICE, "%.150s: this machine has no such Vulkan library",
-                          desc->library ? desc->library : wcohi_vk_libraries[0]);
+        return wcohi_fail(error, WCOH_E_DEVICE, "%.150s: this machine has no such Vulkan library%s",
+                          desc->library ? desc->library : wcohi_vk_libraries[0],
+                          desc->library ? "" : "; install it with your GPU's driver");
     symbol = wcohi_vk_library_symbol(root->library, "vkGetInstanceProcAddr");
     if (!symbol)
         return wcohi_fail(error, WCOH_E_DEVICE, "the Vulkan library has no vkGetInstanceProcAddr");
@@ -2432,11 +2475,31 @@ static void wcohi_vk_root_close(wcohi_vk_root *root)
     memset(root, 0, sizeof *root);
 }
 
+struct wcoh_vk_instance {
+    wcohi_allocation block;
+    wcohi_vk_root root;
+};
+
+/* What a device borrows of a shared instance: no part of it is closed with the device. */
+static wcohi_vk_root wcohi_vk_root_shared(const wcoh_vk_desc *desc)
+{
+    wcohi_vk_root root = desc->shared->root;
+    root.library = NULL;
+    root.own_instance = 0;
+    root.messenger = VK_NULL_HANDLE;
+    root.allocator = (const VkAllocationCallbacks *)desc->allocator;
+    return root;
+}
+
 /* Library and instance; on failure everything is closed again. */
 static wcoh_result wcohi_vk_root_open(wcohi_vk_root *root, const wcoh_vk_desc *desc,
                                       wcoh_error *error)
 {
     wcoh_result result;
+    if (desc->shared) {
+        *root = wcohi_vk_root_shared(desc);
+        return WCOH_OK;
+    }
     memset(root, 0, sizeof *root);
     root->allocator = (const VkAllocationCallbacks *)desc->allocator;
     root->message = desc->message;
@@ -2451,6 +2514,40 @@ static wcoh_result wcohi_vk_root_open(wcohi_vk_root *root, const wcoh_vk_desc *d
     }
     if (result) wcohi_vk_root_close(root);
     return result;
+}
+
+WCOH_API wcoh_result wcoh_vk_instance_create(wcoh_vk_instance **out, const wcoh_vk_desc *given,
+                                             wcoh_error *error)
+{
+    wcoh_vk_desc desc;
+    wcohi_arena arena;
+    wcohi_allocation block;
+    wcoh_vk_instance *instance;
+    wcoh_result result;
+    if (!out) return wcohi_null("instance", error);
+    *out = NULL;
+    memset(&desc, 0, sizeof desc);
+    if (given) desc = *given;
+    if (desc.instance || desc.shared)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "instance and shared: both must be NULL where an instance is made");
+    desc.cooperative = 1; /* Vulkan 1.3, for any device to come */
+    result = wcohi_allocation_take(&block, &arena, &desc.memory,
+                                   wcohi_round_up(sizeof *instance, WCOHI_ALIGN), "Vulkan", error);
+    if (result) return result;
+    instance = WCOHI_TAKE(&arena, 1, wcoh_vk_instance);
+    instance->block = block;
+    result = wcohi_vk_root_open(&instance->root, &desc, error);
+    if (result) wcohi_allocation_give(&block);
+    else *out = instance;
+    return result;
+}
+
+WCOH_API void wcoh_vk_instance_destroy(wcoh_vk_instance *instance)
+{
+    if (!instance) return;
+    wcohi_vk_root_close(&instance->root);
+    wcohi_allocation_give(&instance->block);
 }
 
 /* ======== 3 vulkan: choosing a device ========================================================= */
@@ -2580,6 +2677,7 @@ static wcoh_result wcohi_vk_pick(const wcohi_vk_root *root, const wcoh_vk_desc *
     int chosen;
     wcoh_result result = wcohi_vk_enumerate(root, list, &found, error);
     if (result) return result;
+    if (found == 0) return wcohi_vk_check(VK_ERROR_INCOMPATIBLE_DRIVER, "devices", error);
     chosen = wcohi_vk_choose(root, desc, list, (int)found);
     if (chosen < 0 && desc->index > 0)
         return wcohi_fail(error, WCOH_E_DEVICE, "index is %d: this machine has %d Vulkan devices",
@@ -4372,6 +4470,9 @@ static wcoh_result wcohi_vk_desc_check(const wcoh_vk_desc *desc, wcoh_error *err
     if (desc->index < 0)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "index is %d: devices count from 1, 0 for the default", desc->index);
+    if (desc->shared && (desc->instance || desc->get_instance_proc || desc->library))
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "shared: instance, get_instance_proc and library must be NULL with it");
     if (given != 0 && (given != 3 || !desc->instance))
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "instance, physical_device, device and queue: give all or none");

@@ -1696,6 +1696,7 @@ static wcoh_result refusal(const wcoh_vk_desc *desc, wcoh_error *error)
 
 static void failures_say_what_is_missing(void)
 {
+    wcoh_vk_instance *instance = (wcoh_vk_instance *)(void *)&messages;
     wcoh_vk_desc desc;
     wcoh_error error;
     memset(&desc, 0, sizeof desc);
@@ -1709,6 +1710,14 @@ static void failures_say_what_is_missing(void)
     desc.queue = &messages;
     CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "all or none");
+    memset(&desc, 0, sizeof desc);
+    desc.shared = (const wcoh_vk_instance *)(const void *)&messages;
+    desc.library = "libvulkan.so.1";
+    CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "shared: ");
+    CHECK(wcoh_vk_instance_create(NULL, &desc, &error) == WCOH_E_ARGUMENT);
+    CHECK(wcoh_vk_instance_create(&instance, &desc, &error) == WCOH_E_ARGUMENT && !instance);
+    wcoh_vk_instance_destroy(NULL);
 }
 
 static void a_device_too_small_is_refused_by_name(void)
@@ -1801,21 +1810,31 @@ static VKAPI_ATTR void *VKAPI_CALL host_realloc(void *user, void *memory, size_t
     return moved;
 }
 
-static void a_thousand_devices_leave_nothing(void)
+/* Callbacks that count in `live`. */
+static VkAllocationCallbacks host_callbacks(long *live)
+{
+    VkAllocationCallbacks callbacks;
+    memset(&callbacks, 0, sizeof callbacks);
+    callbacks.pUserData = live;
+    callbacks.pfnAllocation = host_alloc;
+    callbacks.pfnReallocation = host_realloc;
+    callbacks.pfnFree = host_free;
+    return callbacks;
+}
+
+/* `most` devices, one after the other; shared NULL: each opens Vulkan itself. */
+static void devices_come_and_go(const wcoh_vk_instance *shared, int most)
 {
     wcoh_vk_desc desc;
     VkAllocationCallbacks callbacks;
     counting host;
     long live = 0;
-    int i, most = 1000;
+    int i;
     memset(&desc, 0, sizeof desc);
-    memset(&callbacks, 0, sizeof callbacks);
     memset(&host, 0, sizeof host);
-    callbacks.pUserData = &live;
-    callbacks.pfnAllocation = host_alloc;
-    callbacks.pfnReallocation = host_realloc;
-    callbacks.pfnFree = host_free;
+    callbacks = host_callbacks(&live);
     desc.allocator = &callbacks;
+    desc.shared = shared;
     desc.memory = counting_memory(&host);
     for (i = 0; i < most; i++) {
         wcoh_device *device;
@@ -1827,6 +1846,66 @@ static void a_thousand_devices_leave_nothing(void)
     }
     CHECK_SAY(live == 0, "%ld Vulkan allocations live", live);
     CHECK_SAY(host.live == 0 && host.calls == most, "%ld blocks live", host.live);
+}
+
+/* A program that restarts, within one process: each time it opens Vulkan, makes a device and trains. */
+static void twenty_whole_cycles_leave_nothing(void)
+{
+    double first[2], losses[2];
+    int i;
+    for (i = 0; i < 20; i++) {
+        wcoh_device *device = NULL;
+        wcoh_error error;
+        if (!CHECK_SAY(wcoh_vk_device_create(&device, NULL, &error) == WCOH_OK, "cycle %d: %s", i,
+                       error.text))
+            break;
+        if (i % 10 == 0) losses_of(device, 2, i ? losses : first);
+        if (i == 10) CHECK(memcmp(losses, first, sizeof first) == 0);
+        wcoh_device_destroy(device);
+    }
+    devices_come_and_go(NULL, 3);
+}
+
+/* 1,000 with --full. Two at once give what one gives, and what it lists is what there is. */
+static void devices_share_an_instance(int most)
+{
+    wcoh_vk_desc desc;
+    wcoh_vk_instance *shared = NULL;
+    VkAllocationCallbacks callbacks;
+    wcoh_device *pair[2] = {NULL, NULL};
+    wcoh_vk_info listed[1], own;
+    counting host;
+    wcoh_error error;
+    double losses[2][2];
+    long live = 0;
+    int i, count = 0;
+    memset(&desc, 0, sizeof desc);
+    memset(&host, 0, sizeof host);
+    callbacks = host_callbacks(&live);
+    desc.allocator = &callbacks;
+    desc.memory = counting_memory(&host);
+    if (!CHECK_SAY(wcoh_vk_instance_create(&shared, &desc, &error) == WCOH_OK, "%s", error.text))
+        return;
+    devices_come_and_go(shared, most);
+    memset(&desc, 0, sizeof desc);
+    desc.shared = shared;
+    CHECK(wcoh_vk_device_list(&desc, listed, 1, &count, &error) == WCOH_OK && count >= 1);
+    for (i = 0; i < 2; i++)
+        CHECK_SAY(wcoh_vk_device_create(&pair[i], &desc, &error) == WCOH_OK, "%s", error.text);
+    for (i = 0; i < 2; i++) losses_of(pair[i], 2, losses[i]);
+    CHECK(memcmp(losses[0], losses[1], sizeof losses[0]) == 0);
+    wcoh_vk_device_info(pair[0], &own);
+    CHECK(own.usable && listed[0].name[0]);
+    for (i = 0; i < 2; i++) wcoh_device_destroy(pair[i]);
+    wcoh_vk_instance_destroy(shared);
+    CHECK_SAY(live == 0 && host.live == 0, "%ld Vulkan allocations, %ld blocks live", live,
+              host.live);
+}
+
+static void devices_on_one_instance_leave_nothing(void) { devices_share_an_instance(60); }
+static void a_thousand_devices_on_one_instance_leave_nothing(void)
+{
+    devices_share_an_instance(1000);
 }
 
 /* The whole life of a trainer and a session through a program's own objects. */
@@ -1921,6 +2000,74 @@ static void faults_at_every_call_leave_nothing(void)
     wcoh_model_destroy(model);
 }
 
+/* An instance, what it lists, two devices on it. */
+static wcoh_result fake_shared(counting *host, wcoh_error *error)
+{
+    wcoh_vk_desc desc;
+    wcoh_vk_instance *shared = NULL;
+    wcoh_device *devices[2] = {NULL, NULL};
+    wcoh_result result;
+    int i, count;
+    memset(&desc, 0, sizeof desc);
+    desc.get_instance_proc = fake_get_instance_proc;
+    desc.memory = counting_memory(host);
+    result = wcoh_vk_instance_create(&shared, &desc, error);
+    CHECK(!result == (shared != NULL));
+    desc.get_instance_proc = NULL;
+    desc.shared = shared;
+    if (!result) result = wcoh_vk_device_list(&desc, NULL, 0, &count, error);
+    for (i = 0; i < 2 && !result; i++) result = wcoh_vk_device_create(&devices[i], &desc, error);
+    for (i = 0; i < 2; i++) wcoh_device_destroy(devices[i]);
+    wcoh_vk_instance_destroy(shared);
+    return result;
+}
+
+static void faults_on_a_shared_instance_leave_nothing(void)
+{
+    counting host;
+    wcoh_error error;
+    long calls, blocks, at;
+    memset(&host, 0, sizeof host);
+    memset(&fake, 0, sizeof fake);
+    CHECK_SAY(fake_shared(&host, &error) == WCOH_OK, "%s", error.text);
+    calls = fake.calls;
+    blocks = host.calls;
+    CHECK(fake.live == 0 && host.live == 0 && calls > 60 && blocks == 3);
+    for (at = 1; at <= calls + blocks; at++) {
+        memset(&fake, 0, sizeof fake);
+        memset(&host, 0, sizeof host);
+        fake.fail_at = at <= calls ? at : 0;
+        host.fail_at = at > calls ? at - calls : 0;
+        fake.code = VK_ERROR_INITIALIZATION_FAILED;
+        error.text[0] = 0;
+        CHECK_SAY(fake_shared(&host, &error) != WCOH_OK || fake.optional, "%ld went unheard", at);
+        CHECK_SAY(fake.optional || error.text[0], "call %ld: no sentence", at);
+        CHECK_SAY(fake.live == 0 && host.live == 0, "call %ld: %ld objects, %ld blocks live", at,
+                  fake.live, host.live);
+    }
+}
+
+static void vulkan_results_have_sentences(void)
+{
+    wcoh_vk_desc desc;
+    wcoh_error error;
+    int i;
+    memset(&desc, 0, sizeof desc);
+    desc.get_instance_proc = fake_get_instance_proc;
+    for (i = 0; i < WCOHI_COUNT(wcohi_vk_results); i++) {
+        wcoh_device *device;
+        memset(&fake, 0, sizeof fake);
+        fake.fail_at = 5; /* vkCreateInstance, behind three look-ups and a question */
+        fake.code = (VkResult)wcohi_vk_results[i].vulkan;
+        CHECK(wcoh_vk_device_create(&device, &desc, &error) == wcohi_vk_results[i].ours);
+        CHECK_TEXT(error.text, "vkCreateInstance: ");
+        CHECK_TEXT(error.text, wcohi_vk_results[i].sentence);
+        CHECK(error.text[strlen(error.text) - 1] == ')'); /* the whole of it fits */
+    }
+    CHECK(wcohi_vk_check((VkResult)-77, "vkThis", &error) == WCOH_E_DEVICE);
+    CHECK_TEXT(error.text, "vkThis failed with VkResult -77");
+}
+
 /* A device that is lost stays lost: no later call takes old memory for a result. */
 static void a_lost_device_stays_lost(void)
 {
@@ -2005,6 +2152,8 @@ int main(int count, char **words)
     RUN(every_shader_unpacks);
     RUN(failures_say_what_is_missing);
     RUN(a_device_too_small_is_refused_by_name);
+    RUN(vulkan_results_have_sentences);
+    RUN(faults_on_a_shared_instance_leave_nothing);
     RUN(faults_at_every_call_leave_nothing);
     RUN(a_lost_device_stays_lost);
     RUN(host_memory_may_run_out);
@@ -2052,7 +2201,9 @@ int main(int count, char **words)
     RUN(a_host_program_lends_its_device);
     wcoh_device_destroy(gpu);
     RUN(validation_is_silent);
-    RUN(a_thousand_devices_leave_nothing);
+    RUN(twenty_whole_cycles_leave_nothing);
+    if (full) RUN(a_thousand_devices_on_one_instance_leave_nothing);
+    else RUN(devices_on_one_instance_leave_nothing);
     return test_end();
 }
 #endif
