@@ -125,6 +125,24 @@ WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *desc, wcoh_vk_info 
    is missing: the sentence names it), WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **device, const wcoh_vk_desc *desc,
                                            wcoh_error *error);
+/* Memory of a trainer, in bytes. */
+typedef struct wcoh_vk_bytes {
+    uint64_t device;      /* on the device, in all: one buffer */
+    uint64_t host;        /* of the host, seen by the device: one buffer */
+    uint64_t parameters;  /* of `device`: parameters, gradient, moments, rules of the optimiser */
+    uint64_t activations; /* of `device`: what the forward keeps for the backward */
+    uint64_t scratch;     /* of `device`: what the largest op wants for itself */
+    uint64_t heap;        /* what the device has: its largest local heap; 0: it does not tell */
+} wcoh_vk_bytes;
+
+#ifndef WAVECOH_NO_TRAINING
+/* What wcoh_trainer_create would take on this device, to the byte, before anything is made. The
+   device of `trainer` is ignored. Errors: WCOH_E_ARGUMENT (a desc; not a Vulkan device),
+   WCOH_E_UNSUPPORTED, WCOH_E_MEMORY (what does not fit: the sentence tells the largest batch). */
+WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model_desc *model,
+                                           const wcoh_trainer_desc *trainer, wcoh_vk_bytes *bytes,
+                                           wcoh_error *error);
+#endif
 /* What is known of a device made by wcoh_vk_device_create; all zero for any other. */
 WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info);
 
@@ -3946,13 +3964,12 @@ static wcohi_gpu_view wcohi_vk_place(size_t *end, int host, size_t count, size_t
 static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
 {
     const wcohi_plan *plan = &exec->plan;
-    const wcoh_model *model = exec->base.model;
-    size_t trained = plan->training ? model->trained_reals : 0,
+    size_t trained = plan->training ? plan->trained_reals : 0,
            rows = (size_t)plan->batch * (size_t)plan->seq;
     size_t width = (size_t)wcohi_vk_embed(exec)->wide_out, end = 0;
     size_t places = plan->session && wcohi_vk_embed(exec)->amplitude > 0 ? rows : 0;
     wcohi_gpu_layout *at = &exec->at;
-    at->params = wcohi_vk_place(&end, 0, model->reals, sizeof(float));
+    at->params = wcohi_vk_place(&end, 0, plan->reals, sizeof(float));
     at->gradient = wcohi_vk_place(&end, 0, trained, sizeof(float));
     at->moment1 = wcohi_vk_place(&end, 0, trained, sizeof(float));
     at->moment2 = wcohi_vk_place(&end, 0, trained, sizeof(float));
@@ -4129,15 +4146,19 @@ static size_t wcohi_vk_bytes(wcoh_device *device, const wcohi_plan *plan, int se
     return arena.used;
 }
 
-/* Buffers and everything in them that does not change. */
-static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
+static wcoh_result wcohi_vk_buffers_take(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcohi_vk *vk = exec->vk;
     wcoh_result result =
         wcohi_vk_buffer_take(vk, &exec->device_buffer, exec->at.device_bytes, 0, error);
-    if (!result)
-        result = wcohi_vk_buffer_take(vk, &exec->host_buffer, exec->at.host_bytes, 1, error);
-    if (!result) result = wcohi_vk_slots_take(exec, error);
+    return result ? result
+                  : wcohi_vk_buffer_take(vk, &exec->host_buffer, exec->at.host_bytes, 1, error);
+}
+
+/* Everything in the buffers that does not change, and what submits need. */
+static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    wcoh_result result = wcohi_vk_slots_take(exec, error);
     if (!result) result = wcohi_vk_clear(exec, error);
 #ifndef WAVECOH_NO_TRAINING
     if (!result) result = wcohi_vk_rules_upload(exec, error);
@@ -4146,13 +4167,107 @@ static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
     return result;
 }
 
+/* Where everything of a plan stands. Refuses what this device cannot run, or has no memory for. */
+static wcoh_result wcohi_vk_exec_size(wcohi_vk_exec *exec, const wcohi_plan *plan,
+                                      wcohi_tensor *tensors, wcoh_error *error)
+{
+    uint64_t heap = exec->vk->info.memory;
+    size_t scratch = 0;
+    wcoh_result result = wcohi_gpu_accept(plan, error);
+    if (result) return result;
+    wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
+    wcohi_vk_layout_make(exec, 0);
+    if ((result = wcohi_vk_measure(exec, &scratch, error)) != WCOH_OK) return result;
+    wcohi_vk_layout_make(exec, WCOHI_MAX(scratch, (size_t)4096));
+    if (exec->at.device_bytes >= WCOHI_SIZE_BAD / 2)
+        return wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
+                          plan->batch, plan->seq);
+    if (heap && exec->at.device_bytes > heap)
+        return wcohi_fail(error, WCOH_E_MEMORY,
+                          "batch %d x seq %d wants %llu MiB of device memory, there are %llu",
+                          plan->batch, plan->seq, (unsigned long long)(exec->at.device_bytes >> 20),
+                          (unsigned long long)(heap >> 20));
+    return WCOH_OK;
+}
+
+/* Lay the arrays of a plan out that is measured and never run. */
+static wcohi_vk_exec *wcohi_vk_draft_layout(wcohi_arena *arena, wcohi_plan *plan,
+                                            const wcoh_model_desc *model, wcohi_mode mode,
+                                            wcohi_param_row **rows, wcohi_tensor **tensors)
+{
+    wcohi_vk_exec *exec = WCOHI_TAKE(arena, 1, wcohi_vk_exec);
+    plan->ops = NULL;
+    plan->tensors = NULL;
+    wcohi_walk_plan(plan, model, mode); /* counts */
+    *rows = WCOHI_TAKE(arena, plan->row_count, wcohi_param_row);
+    *tensors = WCOHI_TAKE(arena, plan->tensor_count, wcohi_tensor);
+    wcohi_plan_layout(plan, arena, model, mode);
+    return exec;
+}
+
+/* Measure a plan like `like` (its settings and seq count) with this batch. take: also try whether
+   the device gives the memory now. */
+static wcoh_result wcohi_vk_draft(wcohi_vk *vk, const wcohi_plan *like,
+                                  const wcoh_model_desc *model, int batch, int take,
+                                  wcohi_gpu_layout *at, wcoh_error *error)
+{
+    wcohi_mode mode = like->training  ? WCOHI_MODE_TRAIN
+                      : like->session ? WCOHI_MODE_SESSION
+                                      : WCOHI_MODE_SCORE;
+    wcohi_arena arena = {NULL, 0};
+    wcohi_allocation block;
+    wcohi_plan plan = *like;
+    wcohi_param_row *rows;
+    wcohi_tensor *tensors;
+    wcohi_vk_exec *exec;
+    wcoh_result result;
+    plan.batch = batch;
+    wcohi_vk_draft_layout(&arena, &plan, model, mode, &rows, &tensors);
+    result =
+        wcohi_allocation_take(&block, &arena, &vk->base.block.memory, arena.used, "plan", error);
+    if (result) return result;
+    exec = wcohi_vk_draft_layout(&arena, &plan, model, mode, &rows, &tensors);
+    exec->vk = vk;
+    wcohi_walk_rows(model, rows);
+    wcohi_plan_build(&plan, model, rows, batch, like->seq, mode);
+    if (plan.overflow || plan.activations == WCOHI_SIZE_BAD)
+        result = wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
+                            batch, like->seq);
+    else result = wcohi_vk_exec_size(exec, &plan, tensors, error);
+    if (!result && take) result = wcohi_vk_buffers_take(exec, error);
+    wcohi_vk_buffer_give(vk, &exec->device_buffer);
+    wcohi_vk_buffer_give(vk, &exec->host_buffer);
+    *at = exec->at;
+    wcohi_allocation_give(&block);
+    return result;
+}
+
+/* Add to the sentence of a refusal the largest batch that this device would take. */
+static wcoh_result wcohi_vk_refuse(wcohi_vk *vk, const wcohi_plan *plan,
+                                   const wcoh_model_desc *model, wcoh_result refused,
+                                   wcoh_error *error)
+{
+    wcohi_gpu_layout at;
+    char sentence[160];
+    int fits = 0, fails = plan->batch, batch;
+    if (!error || (refused != WCOH_E_MEMORY && refused != WCOH_E_UNSUPPORTED)) return refused;
+    snprintf(sentence, sizeof sentence, "%s", error->text);
+    while (fails - fits > 1) {
+        batch = fits + (fails - fits) / 2;
+        if (wcohi_vk_draft(vk, plan, model, batch, 1, &at, NULL)) fails = batch;
+        else fits = batch;
+    }
+    return fits
+               ? wcohi_fail(error, refused, "%s; the largest batch that fits is %d", sentence, fits)
+               : refused;
+}
+
 static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wcoh_model *model,
                                  int session, void *memory, wcohi_exec **out, wcoh_error *error)
 {
     wcohi_arena arena;
     wcohi_tensor *tensors;
     wcohi_vk_exec *exec;
-    size_t scratch = 0;
     wcoh_result result;
     (void)session;
     arena.base = (unsigned char *)memory;
@@ -4162,14 +4277,12 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
     exec->base.device = device;
     exec->base.plan = plan;
     exec->base.model = model;
-    if ((result = wcohi_gpu_accept(plan, error)) != WCOH_OK) return result;
-    wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
-    wcohi_vk_layout_make(exec, 0);
-    if ((result = wcohi_vk_measure(exec, &scratch, error)) != WCOH_OK) return result;
-    wcohi_vk_layout_make(exec, WCOHI_MAX(scratch, (size_t)4096));
-    if (exec->at.device_bytes >= WCOHI_SIZE_BAD / 2)
-        return wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
-                          plan->batch, plan->seq);
+    result = wcohi_vk_exec_size(exec, plan, tensors, error);
+    if (!result) result = wcohi_vk_buffers_take(exec, error);
+    if (result) {
+        wcohi_vk_exec_close(&exec->base);
+        return wcohi_vk_refuse(exec->vk, plan, &model->desc, result, error);
+    }
     if ((result = wcohi_vk_exec_fill(exec, error)) != WCOH_OK) {
         wcohi_vk_exec_close(&exec->base);
         return result;
@@ -4506,6 +4619,52 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
     else *out = &vk->base;
     return result;
 }
+
+#ifndef WAVECOH_NO_TRAINING
+WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model_desc *model,
+                                           const wcoh_trainer_desc *trainer, wcoh_vk_bytes *bytes,
+                                           wcoh_error *error)
+{
+    wcohi_engine_desc engine;
+    wcoh_model_desc resolved;
+    wcoh_trainer_desc desc;
+    wcohi_gpu_layout at;
+    wcohi_plan like;
+    wcohi_vk *vk = (wcohi_vk *)device;
+    wcoh_result result;
+    size_t used;
+    if (!device || !model || !trainer || !bytes)
+        return wcohi_null(!device    ? "device"
+                          : !model   ? "model"
+                          : !trainer ? "trainer"
+                                     : "bytes",
+                          error);
+    memset(bytes, 0, sizeof *bytes);
+    if (device->table != &wcohi_vk_table)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "device is the CPU or another's: not Vulkan");
+    resolved = *model;
+    desc = *trainer;
+    desc.device = device;
+    if ((result = wcoh_model_desc_resolve(&resolved, error)) != WCOH_OK) return result;
+    if ((result = wcohi_trainer_measure(&desc, &engine, &resolved, &used, error)) != WCOH_OK)
+        return result;
+    memset(&like, 0, sizeof like);
+    like.training = 1;
+    like.rates = engine.rates;
+    like.muon = engine.muon;
+    like.seq = desc.seq;
+    like.batch = desc.batch;
+    result = wcohi_vk_draft(vk, &like, &resolved, desc.batch, 0, &at, error);
+    if (result) return wcohi_vk_refuse(vk, &like, &resolved, result, error);
+    bytes->device = at.device_bytes;
+    bytes->host = at.host_bytes;
+    bytes->parameters = at.activations.offset;
+    bytes->activations = at.activations.bytes;
+    bytes->scratch = at.scratch.bytes;
+    bytes->heap = vk->info.memory;
+    return WCOH_OK;
+}
+#endif
 
 WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info)
 {

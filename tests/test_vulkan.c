@@ -1774,6 +1774,98 @@ static void what_does_not_fit_is_refused(void)
     wcoh_model_destroy(model);
 }
 
+/* A limit that is small enough to be tried out: the batch named fits, one more does not. */
+static void a_refusal_names_the_largest_batch(void)
+{
+    wcohi_vk *vk = (wcohi_vk *)gpu;
+    uint64_t heap = vk->info.memory;
+    uint32_t range = vk->limits.maxStorageBufferRange;
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    int round;
+    for (round = 0; round < 2; round++) {
+        wcoh_trainer_desc wanted;
+        wcoh_trainer *trainer = NULL;
+        wcoh_vk_bytes bytes;
+        wcoh_error error, same;
+        const char *named;
+        int fits = 0;
+        memset(&wanted, 0, sizeof wanted);
+        wanted.device = gpu;
+        wanted.batch = 4000;
+        wanted.seq = 33;
+        if (round) vk->info.memory = 1 << 22;
+        else vk->limits.maxStorageBufferRange = 1 << 17;
+        CHECK(wcoh_trainer_create(&trainer, model, &wanted, &error) ==
+              (round ? WCOH_E_MEMORY : WCOH_E_UNSUPPORTED));
+        CHECK(wcoh_vk_trainer_bytes(gpu, &desc, &wanted, &bytes, &same) == error.code);
+        CHECK(strcmp(error.text, same.text) == 0);
+        named = strstr(error.text, "the largest batch that fits is ");
+        if (CHECK_SAY(named != NULL, "%s", error.text)) fits = atoi(named + 31);
+        CHECK_SAY(fits > 1, "%s", error.text);
+        wanted.batch = fits + 1;
+        CHECK(wcoh_trainer_create(&trainer, model, &wanted, &error) != WCOH_OK);
+        wanted.batch = fits;
+        CHECK(wcoh_trainer_create(&trainer, model, &wanted, &error) == WCOH_OK);
+        wcoh_trainer_destroy(trainer);
+        vk->info.memory = heap;
+        vk->limits.maxStorageBufferRange = range;
+    }
+    wcoh_model_destroy(model);
+}
+
+static uint64_t buffers_made;
+static PFN_vkCreateBuffer real_create_buffer;
+
+static VKAPI_ATTR VkResult VKAPI_CALL counted_buffer(VkDevice device,
+                                                     const VkBufferCreateInfo *info,
+                                                     const VkAllocationCallbacks *allocator,
+                                                     VkBuffer *buffer)
+{
+    buffers_made += info->size;
+    return real_create_buffer(device, info, allocator, buffer);
+}
+
+static void bytes_are_known_before_anything_is_made(void)
+{
+    static const char *const settings[] = {
+        "", "attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
+        "solver=rk4 head=tied embedding_trained=on position=learned context=40 taps=2"};
+    wcohi_vk *vk = (wcohi_vk *)gpu;
+    wcoh_trainer_desc wanted;
+    wcoh_vk_bytes bytes;
+    wcoh_error error;
+    int i;
+    memset(&wanted, 0, sizeof wanted);
+    real_create_buffer = vk->root.api.CreateBuffer;
+    vk->root.api.CreateBuffer = counted_buffer;
+    for (i = 0; i < 3; i++) {
+        wcoh_model_desc desc = model_desc_of("vocab=65 layers=2");
+        wcoh_model *model;
+        wcoh_trainer *trainer = NULL;
+        settings_apply(WCOH_DESC_MODEL, &desc, settings[i]);
+        wanted.batch = 3 + i;
+        wanted.seq = 37;
+        wanted.dropout = i == 1 ? 0.1 : 0;
+        wanted.optimizer = i == 2 ? WCOH_OPTIMIZER_MUON : WCOH_OPTIMIZER_ADAMW;
+        wanted.device = NULL; /* it need not be there yet */
+        buffers_made = 0;
+        CHECK_SAY(wcoh_vk_trainer_bytes(gpu, &desc, &wanted, &bytes, &error) == WCOH_OK, "%s",
+                  error.text);
+        CHECK(buffers_made == 0 && bytes.activations > 0 && bytes.scratch > 0);
+        CHECK(bytes.parameters + bytes.activations + bytes.scratch < bytes.device);
+        model = model_of(&desc);
+        wanted.device = gpu;
+        CHECK(wcoh_trainer_create(&trainer, model, &wanted, &error) == WCOH_OK);
+        CHECK_SAY(bytes.device + bytes.host == buffers_made, "%s: %.0f bytes, %.0f made",
+                  settings[i], (double)(bytes.device + bytes.host), (double)buffers_made);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    vk->root.api.CreateBuffer = real_create_buffer;
+    CHECK(wcoh_vk_trainer_bytes(NULL, NULL, &wanted, &bytes, &error) == WCOH_E_ARGUMENT);
+}
+
 /* An allocator for Vulkan that counts; the size stands before each block. */
 static VKAPI_ATTR void *VKAPI_CALL host_alloc(void *user, size_t size, size_t align,
                                               VkSystemAllocationScope scope)
@@ -2198,6 +2290,8 @@ int main(int count, char **words)
     RUN(a_gradient_that_is_not_finite_changes_nothing);
     RUN(a_huge_gradient_is_refused);
     RUN(what_does_not_fit_is_refused);
+    RUN(a_refusal_names_the_largest_batch);
+    RUN(bytes_are_known_before_anything_is_made);
     RUN(a_host_program_lends_its_device);
     wcoh_device_destroy(gpu);
     RUN(validation_is_silent);
