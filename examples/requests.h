@@ -779,6 +779,22 @@ static void buffer_token(buffer *out, const wcoh_tokenizer *tokenizer, uint32_t 
     if (to) out->size += (size_t)wcoh_tokenizer_decode(tokenizer, token, to, (size_t)length);
 }
 
+/* What may be shown now that `token` has come: whole characters. */
+static void buffer_spell(buffer *out, wcoh_decoder *decoder, const wcoh_tokenizer *tokenizer,
+                         uint32_t token)
+{
+    int length = wcoh_decoder_next(decoder, tokenizer, token, NULL, 0);
+    char *to = length > 0 ? buffer_room(out, (size_t)length) : NULL;
+    if (to) out->size += (size_t)wcoh_decoder_next(decoder, tokenizer, token, to, (size_t)length);
+}
+
+/* And at the end of the text. */
+static void buffer_spelt(buffer *out, wcoh_decoder *decoder)
+{
+    char left[4];
+    buffer_put(out, left, (size_t)wcoh_decoder_end(decoder, left, sizeof left));
+}
+
 /* [104,105] */
 static void write_bytes(const buffer *bytes, buffer *out)
 {
@@ -853,11 +869,13 @@ static int detokenize_read(const ask_rules *rules, char *body, size_t size, buff
     asking in;
     ask a;
     buffer text;
+    wcoh_decoder decoder;
     const json_node *tokens;
     int well;
     size_t k;
     memset(&in, 0, sizeof in);
     memset(&text, 0, sizeof text);
+    memset(&decoder, 0, sizeof decoder);
     in.rules = rules, in.ask = &a, in.refusal = r, in.bare = 1;
     ask_defaults(&a, rules, ON_TEXT);
     memset(r, 0, sizeof *r);
@@ -867,7 +885,9 @@ static int detokenize_read(const ask_rules *rules, char *body, size_t size, buff
         well = refuse(r, 400, "missing_required_parameter", "tokens", "tokens is missing");
     if (well && tokens->kind != JSON_LIST) well = refuse_type(&in, tokens, "tokens", "a list");
     well = well && ask_ends(&in, 1) && ask_prompt_tokens(&in, tokens, "tokens");
-    for (k = 0; well && k < a.ends[0]; k++) buffer_token(&text, rules->tokenizer, a.tokens_in[k]);
+    for (k = 0; well && k < a.ends[0]; k++)
+        buffer_spell(&text, &decoder, rules->tokenizer, a.tokens_in[k]);
+    buffer_spelt(&text, &decoder);
     buffer_text(out, "{\"content\":");
     buffer_json(out, text.text, text.size);
     buffer_text(out, "}\n");

@@ -52,6 +52,7 @@ typedef struct reply {
     prefix sum;    /* of the symbols heard */
     double *mean;  /* [D] embeddings: the sum of the rows, or the last one */
     wcoh_rng rng;
+    wcoh_decoder decoder;
     int *counts;      /* [vocab] how often each symbol was said, where penalties ask for it */
     buffer text;      /* all that was said, to the cut of a stop string */
     size_t *ends;     /* [said] where the text of each symbol ends, where logprobs are asked for */
@@ -328,9 +329,12 @@ static void write_logprobs(const server *s, const reply *r, size_t from, size_t 
 /* What the reader of a completion gets before the reply. */
 static void write_echo(const server *s, const reply *r, buffer *text)
 {
+    wcoh_decoder decoder;
     size_t i;
+    memset(&decoder, 0, sizeof decoder);
     for (i = 0; r->job->ask.echo && i < r->prompt; i++)
-        buffer_token(text, s->rules.tokenizer, r->tokens[i]);
+        buffer_spell(text, &decoder, s->rules.tokenizer, r->tokens[i]);
+    buffer_spelt(text, &decoder);
 }
 
 /* One choice of a whole answer. */
@@ -545,25 +549,32 @@ static size_t reply_held(const reply *r)
     return held;
 }
 
-/* The text of one more symbol, cut where a stop string begins. */
+/* Has it come to the last position that the model knows? */
+static int reply_at_end(const server *s, const reply *r)
+{
+    return s->rules.positions && (int64_t)(r->prompt + r->said) >= s->rules.positions;
+}
+
+/* The text of one more symbol, cut where a stop string begins. A control token is none: it ends the
+   reply. */
 static void reply_say(const server *s, reply *r, uint32_t token)
 {
     const ask *a = &r->job->ask;
     size_t longest = 0, before = r->text.size;
     long cut;
     int i;
-    buffer_token(&r->text, s->rules.tokenizer, token);
-    r->tokens[r->prompt + r->said] = token;
-    if (r->ends) r->ends[r->said] = r->text.size;
-    r->said++;
+    r->tokens[r->prompt + r->said++] = token;
+    if (wcoh_tokenizer_special(s->rules.tokenizer, token)) r->finish = "stop";
+    else if ((int64_t)r->said >= a->tokens || reply_at_end(s, r)) r->finish = "length";
+    if (!r->finish || *r->finish != 's')
+        buffer_spell(&r->text, &r->decoder, s->rules.tokenizer, token);
+    if (r->finish) buffer_spelt(&r->text, &r->decoder);
+    if (r->ends) r->ends[r->said - 1] = r->text.size;
     for (i = 0; i < a->stop_count; i++)
         if (a->stop_size[i] > longest) longest = a->stop_size[i];
     cut = longest ? reply_stop(r, before >= longest ? before - longest + 1 : 0) : -1;
     if (cut >= 0) r->text.size = (size_t)cut;
     if (cut >= 0) r->finish = "stop";
-    else if ((int64_t)r->said >= a->tokens) r->finish = "length";
-    else if (s->rules.positions && (int64_t)(r->prompt + r->said) >= s->rules.positions)
-        r->finish = "length";
 }
 
 static int reply_room(reply *r)
@@ -620,7 +631,7 @@ static void reply_show(const server *s, reply *r, double now)
         if (r->job->out.size - r->job->taken > 65536) return; /* a client that does not listen */
         end -= reply_held(r);
         if (end <= r->shown) return;
-        end = r->shown + text_whole(r->text.text + r->shown, end - r->shown);
+        end = r->shown + text_whole(r->text.text + r->shown, end - r->shown); /* held inside one */
     }
     told = reply_told(r, end, r->finish != NULL);
     if (end > r->shown || told > r->told)
@@ -800,7 +811,9 @@ static int reply_open(const server *s, reply *r)
         return r->mean != NULL;
     }
     if (a->tokens == 0) r->finish = "length";
-    if (s->rules.positions && (int64_t)r->prompt >= s->rules.positions) r->finish = "length";
+    if (reply_at_end(s, r)) r->finish = "length";
+    r->decoder.plain = 1;
+    r->decoder.begun = r->prompt > 1 || !wcoh_tokenizer_special(s->rules.tokenizer, r->tokens[0]);
     return 1;
 }
 

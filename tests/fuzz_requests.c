@@ -14,23 +14,56 @@
 #include "../examples/json.h"
 #include "../examples/requests.h"
 
-enum { ROOM = 8192 };
+enum { ROOM = 8192, KINDS = 4 };
 static const char alphabet[] =
     "\n "
     "!\"',-.:;?abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\303\251\342\202\254";
 
+enum { LONG = 600 }; /* bytes of a token: more than any buffer that somebody guessed */
+
+/* Subwords of a text; behind them a control token and one that is long. */
+static wcoh_tokenizer *subwords_made(const char *text, size_t size)
+{
+    static const char list[] = "\"added_tokens\":[";
+    wcoh_tokenizer_desc desc;
+    wcoh_tokenizer *tokenizer;
+    const char *json, *at;
+    char *more, word[LONG + 1];
+    memset(&desc, 0, sizeof desc);
+    desc.kind = WCOH_TOKENIZER_SUBWORDS;
+    desc.vocab = 280;
+    REQUIRE(!wcoh_tokenizer_create(&tokenizer, &desc, text, size, NULL));
+    json = wcoh_tokenizer_json(tokenizer, &size);
+    at = strstr(json, list);
+    REQUIRE(at && at[sizeof list - 1] == ']');
+    memset(word, 'x', LONG);
+    word[LONG] = 0;
+    more = text_made("%.*s{\"id\":%d,\"content\":\"<|end|>\",\"special\":true},"
+                     "{\"id\":%d,\"content\":\"%s\",\"special\":false}%s",
+                     (int)(at - json) + (int)sizeof list - 1, json, wcoh_tokenizer_vocab(tokenizer),
+                     wcoh_tokenizer_vocab(tokenizer) + 1, word, at + sizeof list - 1);
+    wcoh_tokenizer_destroy(tokenizer);
+    REQUIRE(!wcoh_tokenizer_create_json(&tokenizer, more, strlen(more), NULL, NULL));
+    return tokenizer;
+}
+
+static wcoh_tokenizer *tokenizer_made(int kind, const char *text, size_t size)
+{
+    wcoh_tokenizer_desc desc;
+    wcoh_tokenizer *tokenizer;
+    if (kind == WCOH_TOKENIZER_SUBWORDS) return subwords_made(text, size);
+    memset(&desc, 0, sizeof desc);
+    desc.kind = (wcoh_tokenizer_kind)kind;
+    desc.start = kind == 2;
+    REQUIRE(!wcoh_tokenizer_create(&tokenizer, &desc, text, size, NULL));
+    return tokenizer;
+}
+
 static void rules_make(ask_rules *rules, int kind)
 {
-    static wcoh_tokenizer *tokenizers[3];
-    wcoh_tokenizer_desc desc;
+    static wcoh_tokenizer *tokenizers[KINDS];
     memset(rules, 0, sizeof *rules);
-    if (!tokenizers[kind]) {
-        memset(&desc, 0, sizeof desc);
-        desc.kind = (wcoh_tokenizer_kind)kind;
-        desc.start = kind == 2;
-        REQUIRE(
-            !wcoh_tokenizer_create(&tokenizers[kind], &desc, alphabet, sizeof alphabet - 1, NULL));
-    }
+    if (!tokenizers[kind]) tokenizers[kind] = tokenizer_made(kind, alphabet, sizeof alphabet - 1);
     rules->tokenizer = tokenizers[kind];
     rules->vocab = wcoh_tokenizer_vocab(rules->tokenizer);
     rules->unknown = kind == 1 ? UNKNOWN_REPLACE : UNKNOWN_REFUSE;
@@ -52,7 +85,7 @@ static void use_request(int on, const uint8_t *data, size_t size)
     ask a;
     size_t i, k;
     if (size > ROOM) return;
-    rules_make(&rules, (int)(size % 3));
+    rules_make(&rules, (int)(size % KINDS));
     memcpy(body, data, size);
     if (ask_read(&a, &rules, on, body, size, &r)) {
         REQUIRE(r.status == 0 && a.prompts >= 1 && a.n >= 1);
@@ -88,7 +121,7 @@ static void use_tokens(const uint8_t *data, size_t size)
     ask_rules rules;
     int way, well;
     if (size > ROOM) return;
-    rules_make(&rules, (int)(size % 3));
+    rules_make(&rules, (int)(size % KINDS));
     for (way = 0; way < 2; way++) {
         buffer out;
         json_tree tree;
@@ -142,7 +175,6 @@ FUZZ_UNUSED static void model_make(const char *folder, const char *name, int kin
 {
     wcoh_model_desc desc;
     wcoh_trainer_desc training;
-    wcoh_tokenizer_desc letters;
     wcoh_model *model;
     wcoh_trainer *trainer;
     wcoh_error error;
@@ -151,12 +183,7 @@ FUZZ_UNUSED static void model_make(const char *folder, const char *name, int kin
     char path[1000];
     memset(&desc, 0, sizeof desc);
     memset(&training, 0, sizeof training);
-    memset(&letters, 0, sizeof letters);
-    letters.kind = (wcoh_tokenizer_kind)kind;
-    letters.start = kind == 2;
-    must(wcoh_tokenizer_create((wcoh_tokenizer **)(void *)&desc.tokenizer, &letters, song,
-                               sizeof song - 1, &error),
-         NULL, &error);
+    desc.tokenizer = tokenizer_made(kind, song, sizeof song - 1);
     must(wcoh_tokenizer_encode(desc.tokenizer, song, sizeof song - 1, tokens, sizeof song, &count,
                                &error),
          NULL, &error);
@@ -184,6 +211,7 @@ int main(int argc, char **argv)
     model_make(argv[2], "chars", 1, 2, 0, 150);
     model_make(argv[2], "bytes", 0, 2, 0, 20);
     model_make(argv[2], "short", 2, 1, 64, 20);
+    model_make(argv[2], "subwords", 3, 1, 0, 20);
     return 0;
 }
 #endif

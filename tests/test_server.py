@@ -386,6 +386,34 @@ def test_utf8():  # 6.1 case 7
         check("half a character waits to the end", [e["choices"][0]["text"] for e in events[:-1]] == ["\ufffd", ""], events)
 
 
+def test_subwords():
+    with Server("--event", "0", model="subwords") as s:
+        text = "the moon, \u00e9t\u00e9 \u4e2d <|end|> x" + "x" * 600
+        tokens = s.ask("/tokenize", {"content": text})[1]["tokens"]
+        pieces = s.ask("/tokenize", {"content": "<|end|>" + "x" * 600, "with_pieces": True})[1]["tokens"]
+        end, long = (p["id"] for p in pieces)
+        check("added tokens are one each, whatever their length", [p["piece"] for p in pieces] == ["<|end|>", "x" * 600], pieces)
+        check("tokens spell their text", s.ask("/detokenize", {"tokens": tokens}) == (200, {"content": text}), tokens)
+        half = s.ask("/tokenize", {"content": "\u4e2d", "with_pieces": True})[1]["tokens"][:2]
+        check("half a character is one mark", s.ask("/detokenize", {"tokens": [h["id"] for h in half]})[1]["content"] == "\ufffd", half)
+        def said(token, **fields):
+            return s.ask(TEXT, dict({"prompt": "the ", "max_tokens": 3, "logit_bias": {str(token): 100}, "logprobs": 0}, **fields))[1]["choices"][0]
+        choice = said(long)
+        check("a long token is shown", choice["text"] == 3 * 600 * "x" and choice["logprobs"]["tokens"] == ["x" * 600] * 3
+              and choice["logprobs"]["text_offset"] == [0, 600, 1200] and choice["finish_reason"] == "length", choice)
+        events = s.stream(TEXT, {"prompt": "the ", "max_tokens": 3, "logit_bias": {str(long): 100}})
+        check("as it comes", [e["choices"][0]["text"] for e in events[:-1]] == ["x" * 600] * 3 + [""], events)
+        choice = said(end)
+        check("a control token is no text and ends a reply", choice["text"] == "" and choice["finish_reason"] == "stop"
+              and choice["logprobs"]["tokens"] == [], choice)
+        answer = s.ask(CHAT, {"messages": HELLO, "max_tokens": 5, "logit_bias": {str(end): 100}})[1]
+        check("of a chat too; it counts as said", answer["choices"][0]["finish_reason"] == "stop" and answer["usage"]["completion_tokens"] == 1, answer)
+        choice = said(half[0]["id"], max_tokens=2, echo=True, logprobs=None)
+        check("bytes that are no character are a mark each", choice["text"] == "the \ufffd\ufffd", choice)
+        whole = s.text("the moon ", max_tokens=20, temperature=1, seed=3)
+        check("a stream says the same", deltas(s.stream(TEXT, {"prompt": "the moon ", "max_tokens": 20, "seed": 3, "temperature": 1}), False) == whole)
+
+
 def logprobs(s, prompt, top=20):
     choice = s.ask(TEXT, {"prompt": prompt, "max_tokens": 1, "temperature": 0, "logprobs": top})[1]["choices"][0]
     return choice["logprobs"]["top_logprobs"][0]
