@@ -707,6 +707,25 @@ WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_s
    Errors: WCOH_E_DATA without data, WCOH_E_NUMERIC (parameters untouched by the step),
    WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
+/* Where a step's time goes: ops of one kind in one pass, or the update. */
+typedef struct wcoh_op_time {
+    const char *op;   /* "linear", "coherence" .. or "update" */
+    const char *pass; /* "forward", "backward", "update" */
+    int ops;          /* of that kind in the plan */
+    double seconds;   /* of a step, mean */
+    double
+        flops; /* multiplications and additions of products and attention, the latter counted pair
+                     by pair (the CPU makes fewer where windows are long); 0: none of either */
+    double
+        bytes; /* of inputs, outputs and parameters, each read or written once for each product */
+} wcoh_op_time;
+enum { WCOH_OP_TIMES = 128 }; /* no profile has more */
+/* Make one step and then `steps` more, as wcoh_trainer_step does, and tell where the time of those
+   went, the slowest first: timestamps on a GPU (which then finishes each op before the next: a little
+   slower than without), the clock on the CPU. rows [WCOH_OP_TIMES], *count are filled. Errors: as
+   wcoh_trainer_step; WCOH_E_UNSUPPORTED (the device has no timestamps), WCOH_E_MEMORY. */
+WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh_op_time *rows,
+                                          int *count, wcoh_error *error);
 /* Work for up to `milliseconds` (at least one op; negative: to the end of the run; an op that would end
    later, by what it took before, is left to the next call), stop between
    any two ops and any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit
@@ -8209,6 +8228,8 @@ struct wcohi_exec {
     wcoh_device *device;
     const wcohi_plan *plan;
     wcoh_model *model;
+    double *seconds; /* while a profile is made [2*count+1]: runs add to their times, updates to the
+                        last; NULL else */
 };
 
 /* ======== 3 ops: work on rows ================================================================= */
@@ -14992,6 +15013,7 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
 {
     wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
     int left = base->plan->muon ? base->plan->matrices - *time : 0;
+    double start = base->seconds ? wcohi_seconds() : 0;
     wcohi_update_job job;
     (void)error;
     if (*time == 0) {
@@ -15012,6 +15034,7 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
     }
     *time = 0;
     wcohi_update_apply(&job, update);
+    if (base->seconds) base->seconds[2 * base->plan->count] += wcohi_seconds() - start;
     return WCOH_OK;
 }
 #endif
@@ -15112,9 +15135,11 @@ typedef struct wcohi_cpu_op {
      states WCOHI_BACK(wcohi_##name##_backward)},
 static const wcohi_cpu_op wcohi_cpu_ops[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_CPU_OP)};
 
-#ifdef WAVECOH_PLAIN
+#if defined(WAVECOH_PLAIN) || !defined(WAVECOH_NO_TRAINING)
 #define WCOHI_OP_NAME(KIND, name, keeps, refresh, states) #name,
 static const char *const wcohi_op_names[WCOHI_KINDS] = {WCOHI_OP_KINDS(WCOHI_OP_NAME)};
+#endif
+#ifdef WAVECOH_PLAIN
 #define WCOHI_PLAIN_OP(KIND, name, keeps, refresh, states) wcohi_##name##_plain,
 static void (*const wcohi_plain_ops[WCOHI_KINDS])(wcohi_plain *p, const wcohi_op *op) = {
     WCOHI_OP_KINDS(WCOHI_PLAIN_OP)};
@@ -15390,6 +15415,7 @@ static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int fir
 {
     wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
     const wcohi_plan *plan = base->plan;
+    double *seconds = run->backward ? base->seconds : NULL, start = 0;
     int time, b;
     exec->run = run;
     wcohi_cpu_refresh(exec);
@@ -15397,14 +15423,19 @@ static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int fir
     for (b = 0; run->streams && first == 0 && b < run->batch; b++)
         if (run->streams[b].position == 0) /* a blank state is all zero */
             memset(exec->states + run->streams[b].slot * plan->states, 0, plan->states);
-    for (time = first; time < last && time < plan->count; time++)
+    for (time = first; time < last && time < plan->count; time++) {
+        if (seconds) start = wcohi_seconds();
         wcohi_cpu_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
+        if (seconds) seconds[time] += wcohi_seconds() - start;
+    }
 #ifndef WAVECOH_NO_TRAINING
     for (; time < last; time++) {
         const wcohi_op *op = &plan->ops[2 * plan->count - 1 - time];
+        if (seconds) start = wcohi_seconds();
         if (time == plan->count && !run->add)
             memset(exec->gradient, 0, base->model->trained_reals * sizeof *exec->gradient);
         wcohi_cpu_ops[op->kind].backward(exec, op);
+        if (seconds) seconds[time] += wcohi_seconds() - start;
     }
 #endif
     return WCOH_OK;
@@ -26046,6 +26077,110 @@ WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds
 {
     if (!trainer) return wcohi_null("trainer", error);
     return wcohi_trainer_work(trainer, UINT64_MAX, milliseconds, stats, error);
+}
+
+/* ---- profile --------------------------------------------------------------------------------- */
+
+/* What an op computes and moves in a forward pass of `rows` rows. */
+static void wcohi_op_work(const wcohi_plan *plan, const wcohi_op *op, double rows, double seq,
+                          double *flops, double *bytes)
+{
+    double reals = 0, products = 0, pair = 0;
+    int i, tensors[3];
+    for (i = 0; i < WCOHI_OP_PARAMS; i++) {
+        const wcohi_param_row *row = op->param[i] < 0 ? NULL : &plan->rows[op->param[i]];
+        if (row) reals += (double)row->count;
+        if (row && row->dims > 1 && op->kind != WCOHI_EMBED) products += (double)row->count;
+    }
+    if (op->kind == WCOHI_LINEAR) /* rows that stand together are read as one */
+        reals = products = (double)op->wide_in * op->wide_out / op->groups;
+    if (op->kind == WCOHI_COHERENCE) pair = 2.0 * op->wide_out + 12.0 * op->heads;
+    if (op->kind == WCOHI_DOT) pair = 4.0 * op->wide_out + 8.0 * op->heads;
+    tensors[0] = op->in, tensors[1] = op->in2, tensors[2] = op->out;
+    for (i = 0, *bytes = reals; i < 3; i++)
+        if (tensors[i] >= 0) *bytes += rows * plan->tensors[tensors[i]].width;
+    *bytes *= sizeof(wcoh_real);
+    *flops = rows * (2 * products + pair * (seq + 1) / 2);
+}
+
+/* Row of the table for an op kind and a pass. */
+static wcoh_op_time *wcohi_times_row(wcoh_op_time *rows, int *count, const char *op,
+                                     const char *pass)
+{
+    int i = 0;
+    while (i < *count && (strcmp(rows[i].op, op) || strcmp(rows[i].pass, pass))) i++;
+    if (i < *count) return &rows[i];
+    memset(&rows[i], 0, sizeof rows[i]);
+    rows[i].op = op;
+    rows[i].pass = pass;
+    ++*count;
+    return &rows[i];
+}
+
+/* seconds [2*count+1] of one step, by kind and pass. A backward makes every product twice; the loss and
+   its product are made in the backward alone. */
+static int wcohi_times_sum(const wcoh_trainer *trainer, const double *seconds, wcoh_op_time *rows)
+{
+    const wcohi_plan *plan = &trainer->engine.plan;
+    double micros = wcohi_micros(&trainer->desc), flops, bytes, seq = trainer->desc.seq,
+           batch = (double)trainer->desc.batch * seq, trained = (double)plan->trained_reals;
+    int time, count = 0;
+    wcoh_op_time *row;
+    for (time = 0; time < 2 * plan->count; time++) {
+        int back = time >= plan->count;
+        const wcohi_op *op = &plan->ops[back ? 2 * plan->count - 1 - time : time];
+        double most = op->kind == WCOHI_LOGITS ? (back ? 3 : 0) : back ? 2 : 1;
+        wcohi_op_work(plan, op, batch, seq, &flops, &bytes);
+        row =
+            wcohi_times_row(rows, &count, wcohi_op_names[op->kind], back ? "backward" : "forward");
+        row->seconds += seconds[time];
+        row->flops += micros * most * flops;
+        row->bytes += micros * most * bytes;
+        row->ops++;
+    }
+    row = wcohi_times_row(rows, &count, "update", "update");
+    row->seconds = seconds[2 * plan->count];
+    row->bytes = trained * sizeof(wcoh_real) * 7; /* reads 4 arrays, writes 3 */
+    row->ops = 1;
+    return count;
+}
+
+static int wcohi_times_slower(const void *a, const void *b)
+{
+    double x = ((const wcoh_op_time *)a)->seconds, y = ((const wcoh_op_time *)b)->seconds;
+    return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/* A negative size: the table is too small for all kinds in both passes and the update. */
+typedef char wcohi_times_holds[2 * WCOHI_KINDS < WCOH_OP_TIMES ? 1 : -1];
+
+WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh_op_time *rows,
+                                          int *count, wcoh_error *error)
+{
+    wcohi_arena arena = {NULL, 0};
+    wcohi_allocation block;
+    double *seconds;
+    int i, times, made = 0;
+    wcoh_result result;
+    if (!trainer || !rows || !count)
+        return wcohi_null(!trainer ? "trainer" : !rows ? "rows" : "count", error);
+    if (steps < 1) return wcohi_fail(error, WCOH_E_ARGUMENT, "steps is %d: at least 1", steps);
+    *count = 0;
+    times = 2 * trainer->engine.plan.count + 1;
+    result = wcohi_allocation_take(&block, &arena, &trainer->desc.memory,
+                                   (size_t)times * sizeof *seconds, "profile", error);
+    if (result) return result;
+    seconds = WCOHI_TAKE(&arena, times, double);
+    for (; !result && made <= steps; made += !result) { /* the first step warms up */
+        if (made == 1) trainer->engine.exec->seconds = seconds;
+        result = wcoh_trainer_step(trainer, NULL, error);
+    }
+    trainer->engine.exec->seconds = NULL;
+    for (i = 0; i < times; i++) seconds[i] /= steps;
+    if (!result) *count = wcohi_times_sum(trainer, seconds, rows);
+    qsort(rows, (size_t)*count, sizeof *rows, wcohi_times_slower);
+    wcohi_allocation_give(&block);
+    return result;
 }
 
 /* ---- the caller's own batches ---------------------------------------------------------------- */

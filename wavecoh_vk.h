@@ -209,6 +209,7 @@ typedef struct wcohi_gpu_pass {
     int backward, add, session, logits, loss;
     int noise;  /* training drops what its settings say */
     int places; /* rows of positions come from the host: sinusoids past their table */
+    int timed;  /* every time of the plan leaves a mark */
 } wcohi_gpu_pass;
 
 /* What of a device shapes the recordings. */
@@ -239,6 +240,8 @@ typedef struct wcohi_gpu_table {
     wcoh_result (*dispatch)(wcohi_gpu_recorder *r, const wcohi_gpu_call *call);
     void (*zero)(wcohi_gpu_recorder *r, wcohi_gpu_view view);
     void (*copy)(wcohi_gpu_recorder *r, wcohi_gpu_view to, wcohi_gpu_view from); /* of one size */
+    /* When all before is done, the clock's time is kept as number `index` of the pass. */
+    void (*mark)(wcohi_gpu_recorder *r, int index);
 } wcohi_gpu_table;
 
 struct wcohi_gpu_recorder {
@@ -2121,19 +2124,23 @@ static void wcohi_gpu_record(wcohi_gpu_recorder *r)
     int time;
 #ifndef WAVECOH_NO_TRAINING
     if (r->pass.first < 0) {
+        if (r->pass.timed) r->table->mark(r, 0);
         wcohi_gpu_update(r);
+        if (r->pass.timed) r->table->mark(r, 1);
         return;
     }
 #endif
     for (time = r->pass.first; time < r->pass.last && !r->result; time++) {
         const wcohi_op *op = &plan->ops[time < plan->count ? time : 2 * plan->count - 1 - time];
         r->scratch = 0;
+        if (r->pass.timed) r->table->mark(r, time - r->pass.first);
         if (time < plan->count) wcohi_gpu_ops[op->kind].forward(r, op);
 #ifndef WAVECOH_NO_TRAINING
         if (time == plan->count && !r->pass.add) r->table->zero(r, r->at->gradient);
         if (time >= plan->count) wcohi_gpu_ops[op->kind].backward(r, op);
 #endif
     }
+    if (r->pass.timed) r->table->mark(r, time - r->pass.first);
 }
 
 /* Refuses by name what no recording here can run. */
@@ -2187,7 +2194,8 @@ static void wcohi_gpu_plan_adapt(wcohi_plan *adapted, const wcohi_plan *plan, wc
     X(AllocateCommandBuffers) X(FreeCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer)      \
     X(CmdBindPipeline) X(CmdBindDescriptorSets) X(CmdPushConstants) X(CmdDispatch)                 \
     X(CmdPipelineBarrier) X(CmdFillBuffer) X(CmdCopyBuffer) X(CreateFence) X(DestroyFence)         \
-    X(ResetFences) X(WaitForFences) X(QueueSubmit) X(QueueWaitIdle)
+    X(ResetFences) X(WaitForFences) X(QueueSubmit) X(QueueWaitIdle) X(CreateQueryPool)             \
+    X(DestroyQueryPool) X(CmdResetQueryPool) X(CmdWriteTimestamp) X(GetQueryPoolResults)
 /* clang-format on */
 
 typedef struct wcohi_vk_api {
@@ -2587,6 +2595,16 @@ static uint32_t wcohi_vk_family(const wcohi_vk_api *api, VkPhysicalDevice physic
     return best;
 }
 
+static uint32_t wcohi_vk_clock_bits(const wcohi_vk_api *api, VkPhysicalDevice physical,
+                                    uint32_t family)
+{
+    VkQueueFamilyProperties list[64];
+    uint32_t count = WCOHI_COUNT(list);
+    memset(list, 0, sizeof list);
+    api->GetPhysicalDeviceQueueFamilyProperties(physical, &count, list);
+    return family < count ? list[family].timestampValidBits : 0;
+}
+
 static uint64_t wcohi_vk_heap(const wcohi_vk_api *api, VkPhysicalDevice physical)
 {
     VkPhysicalDeviceMemoryProperties memory;
@@ -2739,6 +2757,7 @@ typedef struct wcohi_vk {
     VkDevice device;
     int own_device;
     uint32_t family;
+    uint32_t clock_bits; /* of a timestamp; 0: there are none */
     VkQueue queue;
     VkCommandPool commands;
     wcohi_gpu_traits traits;
@@ -3047,6 +3066,7 @@ typedef struct wcohi_vk_exec {
     uint64_t clock;                       /* of recordings */
     uint64_t version;                     /* of the parameters that the device has */
     uint64_t freezes;                     /* of the model's, when the optimiser's rules were made */
+    VkQueryPool marks; /* [2*count+1] of a pass that is timed; made when first used */
     unsigned char *mapped[WCOHI_AREA_LOGITS + 1]; /* host memory of areas, for `map` */
     uint64_t
         *prepared; /* [streams] of the parameters that the tables of a stream's states are of */
@@ -3275,8 +3295,22 @@ static void wcohi_vk_copy_view(wcohi_gpu_recorder *base, wcohi_gpu_view to, wcoh
                                             wcohi_vk_buffer_of(r->exec, &to), 1, &region);
 }
 
+/* Behind a barrier, so that an op's time is its own. */
+static void wcohi_vk_mark(wcohi_gpu_recorder *base, int index)
+{
+    wcohi_vk_recorder *r = (wcohi_vk_recorder *)base;
+    const wcohi_vk *vk = r->exec->vk;
+    uint32_t times = 2 * (uint32_t)base->plan->count + 1;
+    if (!base->building) return;
+    if (index == 0) vk->root.api.CmdResetQueryPool(r->commands, r->exec->marks, 0, times);
+    wcohi_vk_barrier_work(vk, r->commands);
+    r->touch_count = 0;
+    vk->root.api.CmdWriteTimestamp(r->commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT,
+                                   r->exec->marks, (uint32_t)index);
+}
+
 static const wcohi_gpu_table wcohi_vk_recordings = {wcohi_vk_dispatch, wcohi_vk_zero,
-                                                    wcohi_vk_copy_view};
+                                                    wcohi_vk_copy_view, wcohi_vk_mark};
 
 static void wcohi_vk_recorder_open(wcohi_vk_recorder *r, wcohi_vk_exec *exec,
                                    const wcohi_gpu_pass *pass, wcoh_error *error)
@@ -3796,6 +3830,47 @@ static int wcohi_vk_past_table(const wcohi_op *embed, const wcohi_run *run)
     return 0;
 }
 
+/* ---- profiles -------------------------------------------------------------------------------- */
+
+/* Room for the marks of a pass that is timed. */
+static wcoh_result wcohi_vk_marks_take(wcohi_vk_exec *exec, wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    VkQueryPoolCreateInfo info;
+    if (exec->marks) return WCOH_OK;
+    if (vk->clock_bits == 0)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED, "profile: %.120s has no timestamps",
+                          vk->info.name);
+    memset(&info, 0, sizeof info);
+    info.sType = VK_STRUCTURE_TYPE_QUERY_POOL_CREATE_INFO;
+    info.queryType = VK_QUERY_TYPE_TIMESTAMP;
+    info.queryCount = 2 * (uint32_t)exec->plan.count + 1;
+    return wcohi_vk_check(
+        vk->root.api.CreateQueryPool(vk->device, &info, vk->root.allocator, &exec->marks),
+        "vkCreateQueryPool", error);
+}
+
+/* Wait for the pass that a slot has sent, and add what lies between its marks to seconds [times]. */
+static wcoh_result wcohi_vk_marks_read(wcohi_vk_exec *exec, int slot, int times, double *seconds,
+                                       wcoh_error *error)
+{
+    const wcohi_vk *vk = exec->vk;
+    uint64_t mask = vk->clock_bits < 64 ? ((uint64_t)1 << vk->clock_bits) - 1 : UINT64_MAX, pair[2];
+    wcoh_result result = wcohi_vk_slot_wait(exec, slot, error);
+    int i;
+    for (i = 0; !result && i < times; i++) {
+        result =
+            wcohi_vk_check(vk->root.api.GetQueryPoolResults(
+                               vk->device, exec->marks, (uint32_t)i, 2, sizeof pair, pair,
+                               sizeof *pair, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
+                           "vkGetQueryPoolResults", error);
+        if (!result)
+            seconds[i] +=
+                (double)((pair[1] - pair[0]) & mask) * 1e-9 * (double)vk->limits.timestampPeriod;
+    }
+    return result;
+}
+
 /* A run is sent off and not waited for: the next one may be sent while the device works. Streams
    always pass as many at once as there can be: what a member computes depends on no company. */
 static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
@@ -3819,6 +3894,8 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     pass.loss = run->targets != NULL;
     pass.noise = run->noise.on;
     pass.places = wcohi_vk_past_table(wcohi_vk_embed(exec), run);
+    pass.timed = run->backward && base->seconds;
+    if (pass.timed && (result = wcohi_vk_marks_take(exec, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
     for (b = 0; run->streams && b < run->batch; b++)
         if ((result = wcohi_vk_stream_prepare(exec, &run->streams[b], error)) != WCOH_OK)
@@ -3827,7 +3904,9 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
     wcohi_vk_stage(exec, run, &pass, slot, inputs);
     exec->run_slot = slot;
-    return wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), commands, error);
+    result = wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), commands, error);
+    if (result || !pass.timed) return result;
+    return wcohi_vk_marks_read(exec, slot, last - first, base->seconds + first, error);
 }
 
 /* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if applied, [6..7]: loss of the
@@ -3914,6 +3993,8 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     (void)whole, (void)time; /* it is never left half done */
     memset(&pass, 0, sizeof pass);
     pass.first = -1;
+    pass.timed = base->seconds != NULL;
+    if (pass.timed && (result = wcohi_vk_marks_take(exec, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_refresh(exec, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_freeze(exec, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_recording_get(exec, &pass, &commands, error)) != WCOH_OK) return result;
@@ -3931,7 +4012,9 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     frame->muon_rate = (float)update->muon_lr;
     frame->momentum = (float)update->momentum;
     exec->update_slot = slot;
-    return wcohi_vk_slot_send(exec, slot, &exec->at.frame, 1, commands, error);
+    result = wcohi_vk_slot_send(exec, slot, &exec->at.frame, 1, commands, error);
+    if (result || !pass.timed) return result;
+    return wcohi_vk_marks_read(exec, slot, 1, base->seconds + 2 * base->plan->count, error);
 }
 
 static wcoh_result wcohi_vk_outcome(wcohi_exec *base, wcohi_outcome *outcome, wcoh_error *error)
@@ -4111,6 +4194,7 @@ static void wcohi_vk_exec_close(wcohi_exec *base)
     }
     wcohi_vk_commands_give(vk, exec->transfer);
     wcohi_vk_fence_give(vk, exec->fence);
+    if (exec->marks) vk->root.api.DestroyQueryPool(vk->device, exec->marks, vk->root.allocator);
     wcohi_vk_buffer_give(vk, &exec->device_buffer);
     wcohi_vk_buffer_give(vk, &exec->host_buffer);
 }
@@ -4574,6 +4658,7 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     }
     if ((result = wcohi_vk_load_device(&vk->root.api, vk->device, error)) != WCOH_OK) return result;
     if (!vk->queue) api->GetDeviceQueue(vk->device, vk->family, 0, &vk->queue);
+    vk->clock_bits = wcohi_vk_clock_bits(api, vk->physical, vk->family);
     return wcohi_vk_command_pool(vk, error);
 }
 

@@ -2,10 +2,16 @@
    machine's own limit, measured in the same run: compare ratios, not seconds.
    cc -O2 examples/bench.c -o bench -lm -lpthread
    ./bench                  everything (two minutes)
-   ./bench gemm math step forms session crowd long threads memory  some of it; --isa avx2 forces a path
+   ./bench gemm math step forms session crowd long threads memory profile  some of it; --isa avx2 forces
+                            a path
+   cc -O2 -DWAVECOH_VULKAN examples/bench.c -o bench -lm -lpthread && ./bench profile --device vulkan
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
+#ifdef WAVECOH_VULKAN
+#include "../wavecoh_vk.h"
+#else
 #include "../wavecoh.h" /* a bench may look inside: it calls wcohi_gemm and the kernels directly */
+#endif
 
 #include "common.h"
 
@@ -15,6 +21,7 @@
 
 static wcoh_error error;
 static wcoh_isa forced = WCOH_ISA_AUTO;
+static wcoh_device *device; /* of profiles; NULL: the CPU */
 
 /* ---- timing: best and median of many rounds -------------------------------------------------- */
 
@@ -335,6 +342,7 @@ static void step_open(step_work *work, const wcoh_model_desc *model, int batch, 
     training.eval_every = -1;
     training.cpu.threads = threads;
     training.cpu.isa = forced;
+    training.device = device;
     training.memory.alloc = counting_alloc;
     training.memory.release = counting_release;
     training.memory.user = &work->count;
@@ -464,6 +472,27 @@ static void bench_long(const uint32_t *text)
     double begin = bench_step("T = 64", &desc, 12, 64, 1, 0, text) / (12 * 64);
     double end = bench_step("T = 8192", &desc, 1, 8192, 1, 0, text) / 8192;
     printf("long: a token costs %.2f x as much at T = 8192 as at T = 64\n", end / begin);
+}
+
+/* ---- where a step's time goes ---------------------------------------------------------------- */
+
+static void profile(const char *name, const wcoh_model_desc *desc, int batch, int seq,
+                    const uint32_t *text)
+{
+    step_work work;
+    step_open(&work, desc, batch, seq, 1, text, NULL);
+    printf("profile of %s, %d x %d, %s\n", name, batch, seq, device ? "device" : "1 thread");
+    must(profile_print(work.trainer, 10, &error), "profile", &error);
+    step_close(&work);
+}
+
+static void bench_profile(const uint32_t *text, int batch, int seq)
+{
+    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS),
+                    gpt = wcoh_model_preset(WCOH_PRESET_GPT, SYMBOLS);
+    gpt.context = gpt.context > seq ? gpt.context : seq;
+    profile("default", &wave, batch, seq, text);
+    profile("gpt", &gpt, batch, seq, text);
 }
 
 /* ---- sessions -------------------------------------------------------------------------------- */
@@ -661,11 +690,12 @@ static void bench_memory(const uint32_t *text, double begun)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-#define PARTS "memory gemm math step forms threads long session crowd"
-enum { PART_COUNT = 9 };
+#define PARTS "memory gemm math step forms threads long session crowd profile"
+enum { PART_COUNT = 10 };
 
 typedef struct request {
-    const char *isa, *model;
+    const char *isa, *model, *device;
+    long long batch, seq;
     int part[PART_COUNT], any; /* 1 where the command line names it, in the order of PARTS */
 } request;
 
@@ -675,6 +705,9 @@ static void request_read(request *r, int argc, char **argv)
         ISA_OPTION(&r->isa),
         {"model", OPTION_TEXT, &r->model, 0, 0,
          "session: a checkpoint; not given: a default model"},
+        DEVICE_OPTION(&r->device),
+        {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "profile: windows of a step"},
+        {"seq", OPTION_WHOLE, &r->seq, 1, 65536, "profile: symbols of a window"},
     };
     command c;
     int i;
@@ -689,6 +722,8 @@ static void request_read(request *r, int argc, char **argv)
         r->part[word_choose("a part", c.words[i], PARTS)] = r->any = 1;
     if (r->any && !r->part[word_find("session", PARTS)])
         options_only(&c, argc, argv, "model", "the part session");
+    if (!r->any || !r->part[word_find("profile", PARTS)])
+        options_only(&c, argc, argv, "device batch seq", "the part profile");
 }
 
 static int wanted(const request *r, const char *part)
@@ -704,6 +739,8 @@ int main(int argc, char **argv)
     program_begin("bench");
     memset(&r, 0, sizeof r);
     r.isa = "auto";
+    r.device = "cpu";
+    r.batch = 12, r.seq = 64;
     request_read(&r, argc, argv);
     forced = isa_named(r.isa);
     text = make_text();
@@ -717,6 +754,9 @@ int main(int argc, char **argv)
     if (wanted(&r, "long")) bench_long(text);
     if (wanted(&r, "session")) bench_session(text, r.model);
     if (wanted(&r, "crowd")) bench_crowd(text);
+    device = device_named(r.device);
+    if (wanted(&r, "profile")) bench_profile(text, (int)r.batch, (int)r.seq);
+    device_close(device);
     free(text);
     stdout_check();
     return 0;

@@ -968,6 +968,29 @@ static void device_close(wcoh_device *device)
 #endif
 }
 
+/* ---- where a step's time goes ---------------------------------------------------------------- */
+
+/* Makes 1 + steps steps and prints a line for each op kind and pass. A run with fewer has no table. */
+COMMON_USED(__unused__)
+static wcoh_result profile_print(wcoh_trainer *trainer, int steps, wcoh_error *error)
+{
+    static wcoh_op_time rows[WCOH_OP_TIMES];
+    double all = 0;
+    int i, count = 0;
+    wcoh_result result = wcoh_trainer_profile(trainer, steps, rows, &count, error);
+    for (i = 0; i < count; i++) all += rows[i].seconds;
+    for (i = 0; i < count; i++) {
+        double s = rows[i].seconds > 0 ? rows[i].seconds : 1e-9;
+        printf("profile %-10s %-8s %3d ops %9.3f ms %5.1f %% %8.2f GB/s", rows[i].op, rows[i].pass,
+               rows[i].ops, s * 1e3, 100 * s / all, rows[i].bytes / s * 1e-9);
+        if (rows[i].flops > 0) printf(" %9.2f GFLOP/s", rows[i].flops / s * 1e-9);
+        putchar('\n');
+    }
+    if (count) printf("profile all %.3f ms a step, mean of %d\n", all * 1e3, steps);
+    else if (result >= 0) say("profile: the run has fewer than %d steps", steps + 2);
+    return result;
+}
+
 /* ---- writing with a session ------------------------------------------------------------------ */
 
 /* A session and what it has heard, so that a model with a table of learned positions can go on past

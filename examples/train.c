@@ -11,6 +11,8 @@
    at each evaluation (train is the mean since the line before; without validation there is no val,
    without end no eta)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
+   with --profile first where the time of the first steps went,
+       profile linear     backward  12 ops     5.123 ms  30.2 %     10.1 GB/s      85.3 GFLOP/s
    at the end of a stage, the loss of each validation text,
        stage 1 step 600 val 1.9312 easy.txt val 3.1034 hard.txt
    and at the end, with a sample of the best weights between them that has "| " before each line,
@@ -40,7 +42,7 @@ typedef struct request {
     wcoh_stage stage[WCOH_STAGES_MAX]; /* of it, one a text */
     long long threads, sample, finish;
     double seconds;
-    int no_replace;
+    int no_replace, profile;
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
     int paced; /* 1: steps are chosen so that the run takes `seconds` */
@@ -99,6 +101,7 @@ static void request_team(request *r, int own_accumulate)
     team_join(&r->trainer, own_accumulate);
     if (team_size() == 1) return;
     if (r->paced) fail(EXIT_USAGE, "--seconds is for one process: give --steps");
+    if (r->profile) fail(EXIT_USAGE, "--profile is for one process");
     for (i = 0; i < r->corpus.data.count; i++)
         if (strcmp(r->corpus.data.items[i], "-") == 0)
             fail(EXIT_USAGE, "--data -: standard input goes to one process alone");
@@ -190,6 +193,8 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
         DEVICE_OPTION(&r->device),
         {"log", OPTION_TEXT, &r->log, 0, 0, "write a CSV file with one row a step"},
         {"sample", OPTION_WHOLE, &r->sample, 0, 1e9, "symbols to write at the end; 0: none"},
+        {"profile", OPTION_FLAG, &r->profile, 0, 0,
+         "print where the time of the first eleven steps went"},
     };
     wcoh_model_desc model_shown;
     wcoh_trainer_desc trainer_shown;
@@ -817,6 +822,11 @@ static int train(run *r)
     r->first_step = r->told = stats.step;
     r->line_tokens = stats.tokens;
     r->started = r->marked = seconds_now();
+    if (r->ask->profile) {
+        must(profile_print(r->trainer, 10, &error), "profile", &error);
+        wcoh_trainer_stats(r->trainer, &stats);
+        after_unit(r);
+    }
     while (!stats.done && !team_stops()) {
         wcoh_result result = wcoh_trainer_run(r->trainer, 0, &stats, &error); /* one unit of work */
         if (result < 0) {

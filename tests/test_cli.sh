@@ -162,6 +162,9 @@ result() { sed -n 's/^done val \([^ ]*\) .*/\1/p' out; }
 first=$(result)
 succeeds "$train" --data text --out again.safetensors $small --threads 3 --steps 60 --eval-every 20 --sample 0
 ok "three threads give the loss of one" same "$(result)" "$first"
+succeeds "$train" --data text --out again.safetensors $small --steps 12 --sample 0 --profile
+ok "a profile names both passes" lines '^profile linear +(for|back)ward +[0-9]+ ops +[0-9.]+ ms +[0-9.]+ % .* GB/s .* GFLOP/s$' 2
+ok "and the update, and all" lines '^profile (update +update .* GB/s|all [0-9.]+ ms a step, mean of 10)$' 2
 succeeds "$train" --data text $small --out drops.safetensors --steps 1 --sample 0 --dropout auto
 ok "a text that is hardly passed over is learnt whole" has '^dropout 0.00 of 0\.[0-9] passes over the text'
 succeeds "$train" --data text $small --out drops2.safetensors --steps $((size / 6)) --sample 0 --dropout=auto --eval-every -1

@@ -274,7 +274,9 @@ static void trainer_calls_need_their_pointers(void)
     wcoh_trainer_desc training;
     wcoh_trainer *made = trainer;
     wcoh_stats stats;
+    wcoh_op_time took;
     double loss;
+    int count;
     memset(&training, 0, sizeof training);
     REFUSE(wcoh_trainer_desc_resolve, NULL, desc);
     ALLOW(wcoh_trainer_desc_resolve, &training, NULL);
@@ -305,6 +307,9 @@ static void trainer_calls_need_their_pointers(void)
     REFUSE(wcoh_trainer_learn, trainer, NULL, 4, 1, &stats);
     ALLOW(wcoh_trainer_learn, trainer, tokens, 4, 0, NULL);
     REFUSE(wcoh_trainer_step, NULL, &stats);
+    REFUSE(wcoh_trainer_profile, NULL, 1, &took, &count);
+    REFUSE(wcoh_trainer_profile, trainer, 1, NULL, &count);
+    REFUSE(wcoh_trainer_profile, trainer, 1, &took, NULL);
     ALLOW(wcoh_trainer_step, trainer, NULL);
     REFUSE(wcoh_trainer_run, NULL, 1.0, &stats);
     ALLOW(wcoh_trainer_run, trainer, 0.1, NULL);
@@ -903,11 +908,18 @@ static void measures_need_their_pointers(void)
 #ifdef HAS_VULKAN
 static void vulkan_calls_need_their_pointers(void) /* no driver is opened */
 {
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    wcoh_trainer_desc training;
+    wcoh_vk_bytes bytes;
     wcoh_vk_info info;
     int count;
+    memset(&training, 0, sizeof training);
     REFUSE(wcoh_vk_device_list, NULL, &info, 1, NULL);
     REFUSE(wcoh_vk_device_list, NULL, NULL, 1, &count);
     REFUSE(wcoh_vk_device_create, NULL, NULL);
+    REFUSE(wcoh_vk_instance_create, NULL, NULL);
+    CALL(wcoh_vk_instance_destroy, NULL);
+    REFUSE(wcoh_vk_trainer_bytes, NULL, desc, &training, &bytes);
     CALL(wcoh_vk_device_info, NULL, NULL);
     memset(&info, 0xff, sizeof info);
     CALL(wcoh_vk_device_info, NULL, &info);
@@ -918,10 +930,17 @@ static void nothing_is_known_of_a_device_that_is_not_vulkans(void)
 {
     wcoh_device *device = NULL;
     wcoh_cpu_desc desc;
+    wcoh_trainer_desc training;
+    wcoh_vk_bytes bytes;
     wcoh_vk_info info;
     memset(&desc, 0, sizeof desc);
+    memset(&training, 0, sizeof training);
     desc.threads = 1;
     CHECK(wcoh_cpu_device_create(&device, &desc, NULL, &error) == WCOH_OK);
+    REFUSE(wcoh_vk_trainer_bytes, device, NULL, &training, &bytes);
+    REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), NULL, &bytes);
+    REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), &training, NULL);
+    REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), &training, &bytes);
     wcoh_vk_device_info(device, &info);
     CHECK(info.usable == 0 && info.name[0] == 0);
     wcoh_device_destroy(device);
@@ -933,7 +952,7 @@ static void every_pointer_of_every_function_was_null(void)
 {
     CHECK(check_header("wavecoh.h", "#endif /* WAVECOH_H */") > 150);
 #ifdef HAS_VULKAN
-    CHECK(check_header("wavecoh_vk.h", "#endif /* WAVECOH_VK_H */") == 3);
+    CHECK(check_header("wavecoh_vk.h", "#endif /* WAVECOH_VK_H */") == 6);
 #else
     puts("not run: NULL for the functions of wavecoh_vk.h (Debian: libvulkan-dev)");
 #endif

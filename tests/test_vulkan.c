@@ -1251,6 +1251,53 @@ static void a_run_gives_the_same_bits_again(void)
     for (i = 0; i < 24; i++) CHECK_NEAR(first[i], cpu[i], 1e-4);
 }
 
+/* Seconds of all rows; what there is besides must be what the CPU says. */
+static double profile_compare(const wcoh_op_time *rows, int count, const wcoh_op_time *other,
+                              int others)
+{
+    double sum = 0;
+    int i, j;
+    CHECK(count == others);
+    for (i = 0; i < count; i++) {
+        for (j = 0; j < others; j++)
+            if (!strcmp(rows[i].op, other[j].op) && !strcmp(rows[i].pass, other[j].pass)) break;
+        if (!CHECK_SAY(j < others, "%s %s is on one device", rows[i].op, rows[i].pass)) continue;
+        CHECK(rows[i].flops == other[j].flops && rows[i].bytes == other[j].bytes);
+        CHECK(rows[i].seconds >= 0 && (i == 0 || rows[i].seconds <= rows[i - 1].seconds));
+        sum += rows[i].seconds;
+    }
+    return sum;
+}
+
+/* The table has the same rows on both devices, its times fill the step, and it changes no bit. */
+static void a_profile_says_where_the_time_goes(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_op_time rows[2][WCOH_OP_TIMES];
+    int i, counts[2] = {0, 0};
+    double losses[4], took[2];
+    for (i = 0; i < 2; i++) {
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer *trainer = trainer_of(model, small_trainer(), i ? gpu : NULL, WCOH_ISA_AUTO);
+        wcoh_stats stats;
+        wcoh_error error;
+        CHECK(wcoh_trainer_profile(trainer, 0, rows[i], &counts[i], &error) == WCOH_E_ARGUMENT);
+        took[i] = wcohi_seconds();
+        CHECK_SAY(wcoh_trainer_profile(trainer, 2, rows[i], &counts[i], &error) == WCOH_OK, "%s",
+                  error.text);
+        took[i] = wcohi_seconds() - took[i];
+        CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK && stats.step == 4);
+        losses_of(i ? gpu : NULL, 4, losses);
+        CHECK_NEAR(stats.train_loss, losses[3], 0);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    for (i = 0; i < 2; i++) {
+        double sum = profile_compare(rows[i], counts[i], rows[1 - i], counts[1 - i]);
+        CHECK_SAY(sum > 0 && sum < took[i], "%g of %g s", sum, took[i]);
+    }
+}
+
 /* What a progress callback heard, and what it did at step `act_at`. */
 typedef struct heard {
     wcoh_trainer *trainer;
@@ -2160,6 +2207,47 @@ static void vulkan_results_have_sentences(void)
     CHECK_TEXT(error.text, "vkThis failed with VkResult -77");
 }
 
+/* A clock of 40 bits that runs over in every op, 7 ticks of 2 ns; a device without one says so. */
+static void a_profile_of_a_faulty_device(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    long at = 0, calls = 0;
+    for (; at <= calls + 1; at++) {
+        wcoh_op_time rows[WCOH_OP_TIMES];
+        wcoh_trainer_desc training = small_trainer();
+        wcoh_vk_desc wanted;
+        wcoh_device *device = NULL;
+        wcoh_trainer *trainer = NULL;
+        wcoh_error error;
+        wcoh_result result;
+        int count = 0;
+        memset(&wanted, 0, sizeof wanted);
+        memset(&fake, 0, sizeof fake);
+        fake.clock_bits = at ? 40 : 0;
+        fake.code = VK_ERROR_OUT_OF_HOST_MEMORY;
+        wanted.get_instance_proc = fake_get_instance_proc;
+        CHECK(wcoh_vk_device_create(&device, &wanted, &error) == WCOH_OK);
+        training.device = device;
+        CHECK(wcoh_trainer_create(&trainer, model, &training, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_set_data(trainer, text, TEXT, NULL, 0, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK);
+        calls = at < 2 ? -fake.calls : calls;
+        fake.fail_at = at > 1 ? fake.calls + at - 1 : 0;
+        result = wcoh_trainer_profile(trainer, 1, rows, &count, &error);
+        if (at < 2) calls += fake.calls;
+        if (at == 0) CHECK(result == WCOH_E_UNSUPPORTED && strstr(error.text, "no timestamps"));
+        if (at == 1) CHECK(result == WCOH_OK && count > 9);
+        if (at == 1) CHECK_NEAR(rows[count - 1].seconds, 14e-9, 1e-12); /* the update */
+        if (at > 1) CHECK_SAY(result == WCOH_E_MEMORY && count == 0, "call %ld", at);
+        wcoh_trainer_destroy(trainer);
+        wcoh_device_destroy(device);
+        CHECK(fake.live == 0);
+    }
+    CHECK(calls > 20);
+    wcoh_model_destroy(model);
+}
+
 /* A device that is lost stays lost: no later call takes old memory for a result. */
 static void a_lost_device_stays_lost(void)
 {
@@ -2247,6 +2335,7 @@ int main(int count, char **words)
     RUN(vulkan_results_have_sentences);
     RUN(faults_on_a_shared_instance_leave_nothing);
     RUN(faults_at_every_call_leave_nothing);
+    RUN(a_profile_of_a_faulty_device);
     RUN(a_lost_device_stays_lost);
     RUN(host_memory_may_run_out);
     if (only_fake) return test_end();
@@ -2279,6 +2368,7 @@ int main(int count, char **words)
     RUN(small_presets_train_as_on_the_cpu);
     if (full) RUN(full_presets_train_as_on_the_cpu);
     RUN(a_run_gives_the_same_bits_again);
+    RUN(a_profile_says_where_the_time_goes);
     RUN(looking_ahead_shows_in_nothing);
     RUN(gradients_are_reduced_on_the_host);
     RUN(gradients_are_summed_in_a_tree);

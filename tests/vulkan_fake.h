@@ -16,6 +16,7 @@ static struct fake {
     int hits;        /* how often it failed */
     int optional;    /* 1: what failed was a question that may stay unanswered */
     uint32_t shared; /* bytes of shared memory; 0: 32768 */
+    uint32_t clock_bits; /* of timestamps */
 } fake;
 
 static VkResult fake_result(void)
@@ -70,6 +71,7 @@ FAKE_OBJECT(VkDevice, VkDescriptorPool, VkDescriptorPoolCreateInfo, CreateDescri
             DestroyDescriptorPool)
 FAKE_OBJECT(VkDevice, VkCommandPool, VkCommandPoolCreateInfo, CreateCommandPool, DestroyCommandPool)
 FAKE_OBJECT(VkDevice, VkFence, VkFenceCreateInfo, CreateFence, DestroyFence)
+FAKE_OBJECT(VkDevice, VkQueryPool, VkQueryPoolCreateInfo, CreateQueryPool, DestroyQueryPool)
 
 static VKAPI_ATTR VkResult VKAPI_CALL fake_CreateDevice(VkPhysicalDevice physical,
                                                         const VkDeviceCreateInfo *info,
@@ -172,6 +174,7 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceProperties2(VkPhysicalDe
     limits->maxPerStageDescriptorStorageBuffers = 16;
     limits->maxComputeSharedMemorySize = fake.shared ? fake.shared : 32768;
     limits->maxComputeWorkGroupInvocations = 1024;
+    limits->timestampPeriod = 2;
     for (i = 0; i < 3; i++) limits->maxComputeWorkGroupCount[i] = 65535;
 }
 
@@ -202,6 +205,7 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceQueueFamilyProperties(
     memset(list, 0, sizeof *list);
     list->queueFlags = VK_QUEUE_COMPUTE_BIT;
     list->queueCount = 1;
+    list->timestampValidBits = fake.clock_bits;
     *count = 1;
 }
 
@@ -374,6 +378,33 @@ static VKAPI_ATTR void VKAPI_CALL fake_CmdCopyBuffer(VkCommandBuffer commands, V
                                                      const VkBufferCopy *regions)
 {
     (void)commands, (void)from, (void)to, (void)count, (void)regions;
+}
+
+static VKAPI_ATTR void VKAPI_CALL fake_CmdResetQueryPool(VkCommandBuffer commands, VkQueryPool pool,
+                                                         uint32_t first, uint32_t count)
+{
+    (void)commands, (void)pool, (void)first, (void)count;
+}
+
+static VKAPI_ATTR void VKAPI_CALL fake_CmdWriteTimestamp(VkCommandBuffer commands,
+                                                         VkPipelineStageFlagBits stage,
+                                                         VkQueryPool pool, uint32_t query)
+{
+    (void)commands, (void)stage, (void)pool, (void)query;
+}
+
+/* A clock that runs over between the first and the second of each pair: 7 ticks. */
+static VKAPI_ATTR VkResult VKAPI_CALL fake_GetQueryPoolResults(VkDevice device, VkQueryPool pool,
+                                                               uint32_t first, uint32_t count,
+                                                               size_t size, void *data,
+                                                               VkDeviceSize stride,
+                                                               VkQueryResultFlags flags)
+{
+    uint64_t *ticks = (uint64_t *)data;
+    (void)device, (void)pool, (void)first, (void)count, (void)size, (void)stride, (void)flags;
+    ticks[0] = ((uint64_t)1 << fake.clock_bits) - 3;
+    ticks[1] = 4;
+    return fake_result();
 }
 
 static VKAPI_ATTR VkResult VKAPI_CALL fake_ResetFences(VkDevice device, uint32_t count,
