@@ -15410,12 +15410,27 @@ static wcoh_result wcohi_cpu_copy_states(wcohi_exec *to, size_t to_slot, wcohi_e
     return WCOH_OK;
 }
 
+#ifndef WAVECOH_NO_TRAINING
+/* The op of a time, forward or backward. */
+static void wcohi_cpu_time(wcohi_cpu_exec *exec, const wcohi_run *run, int time)
+{
+    const wcohi_plan *plan = exec->base.plan;
+    const wcohi_op *op = &plan->ops[time < plan->count ? time : 2 * plan->count - 1 - time];
+    if (time == plan->count && !run->add)
+        memset(exec->gradient, 0, exec->base.model->trained_reals * sizeof *exec->gradient);
+    if (time < plan->count) wcohi_cpu_ops[op->kind].forward(exec, op);
+    else wcohi_cpu_ops[op->kind].backward(exec, op);
+}
+#endif
+
 static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
                                  wcoh_error *error)
 {
     wcohi_cpu_exec *exec = (wcohi_cpu_exec *)base;
     const wcohi_plan *plan = base->plan;
-    double *seconds = run->backward ? base->seconds : NULL, start = 0;
+#ifndef WAVECOH_NO_TRAINING
+    double *seconds = run->backward ? base->seconds : NULL;
+#endif
     int time, b;
     exec->run = run;
     wcohi_cpu_refresh(exec);
@@ -15423,21 +15438,15 @@ static wcoh_result wcohi_cpu_run(wcohi_exec *base, const wcohi_run *run, int fir
     for (b = 0; run->streams && first == 0 && b < run->batch; b++)
         if (run->streams[b].position == 0) /* a blank state is all zero */
             memset(exec->states + run->streams[b].slot * plan->states, 0, plan->states);
-    for (time = first; time < last && time < plan->count; time++) {
-        if (seconds) start = wcohi_seconds();
-        wcohi_cpu_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
-        if (seconds) seconds[time] += wcohi_seconds() - start;
-    }
+    for (time = first; time < last; time++) {
 #ifndef WAVECOH_NO_TRAINING
-    for (; time < last; time++) {
-        const wcohi_op *op = &plan->ops[2 * plan->count - 1 - time];
-        if (seconds) start = wcohi_seconds();
-        if (time == plan->count && !run->add)
-            memset(exec->gradient, 0, base->model->trained_reals * sizeof *exec->gradient);
-        wcohi_cpu_ops[op->kind].backward(exec, op);
+        const double start = seconds ? wcohi_seconds() : 0;
+        wcohi_cpu_time(exec, run, time);
         if (seconds) seconds[time] += wcohi_seconds() - start;
-    }
+#else
+        wcohi_cpu_ops[plan->ops[time].kind].forward(exec, &plan->ops[time]);
 #endif
+    }
     return WCOH_OK;
 }
 
