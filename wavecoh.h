@@ -50,7 +50,7 @@
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
                   backward: embed, norm, linear, gate, taps | maestro, per band, noise |
-                  Kerr oscillators | coherence attention, terms and memory |
+                  Kerr oscillators | four-wave mixing | coherence attention, terms and memory |
                   coherence attention, pairs of rows | coherence attention, states |
                   coherence attention, a layer | dot attention | logits and loss, the optimiser |
                   the sets, the CPU device
@@ -392,7 +392,9 @@ typedef struct wcoh_model_desc {
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
-    wcoh_switch limiter;        /* AUTO: on for the perturbative solver alone */
+    double mixing;       /* chi of four-wave mixing at the start, with the exact solver; 0: none */
+    int splits;          /* equal times that flows with mixing are cut into */
+    wcoh_switch limiter; /* AUTO: on for the perturbative solver, and with mixing */
     double ceiling;             /* c of the knee; sqrt((pi/2)/(alpha+4 beta)) */
     double gamma, alpha, beta;  /* oscillators at the start */
     wcoh_switch kerr_trained;   /* OFF: gamma, omega, alpha, beta stay as they start */
@@ -7912,6 +7914,7 @@ struct wcoh_model {
    DOT        in: queries, keys, values -> out
    MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
    KERR       limiter, offset, oscillators, corrector
+   MIXING     out = in after some time of four-wave mixing
    PER_BAND   a 2x2 matrix and a shift for every band
    LOGITS     in -> logits or loss; a session: in2, what it hands out as its hidden row
    DROPOUT    out = in (+ in2), a share of in's elements 0 and the others larger; training alone
@@ -7927,6 +7930,7 @@ struct wcoh_model {
     K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
     K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
     K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
+    K(MIXING, mixing, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
     K(PER_BAND, per_band, WCOHI_KEEPS_IN, NULL, NULL)                                              \
     K(LOGITS, logits, WCOHI_KEEPS_IN, NULL, NULL) WCOHI_TRAINING_KINDS(K)
 #ifdef WAVECOH_NO_TRAINING
@@ -7965,11 +7969,16 @@ enum {
     WCOHI_KERR_CORRECTOR,
     WCOHI_KERR_OFFSET
 };
+enum { WCOHI_MIXING_CHI };
 enum { WCOHI_TAPS_WEIGHT };
 enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
 enum { WCOHI_LOGITS_WEIGHT, WCOHI_LOGITS_SCALE };
 
 #define WCOHI_OP_PARAMS 6
+
+/* The first oscillators of a layer are given its wave memory, the last ones speak to it. */
+#define WCOHI_EDGE_FIRST 1
+#define WCOHI_EDGE_LAST 2
 
 /* What a gate does with its number s before it multiplies. */
 typedef enum wcohi_gate_form {
@@ -8006,6 +8015,8 @@ typedef struct wcohi_op {
     int rotary;                 /* DOT */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
+    double time;     /* KERR, MIXING: that goes by; a layer's are 1 in all */
+    int edges;       /* KERR: WCOHI_EDGE_*, what else it is */
     double ceiling;  /* KERR: of the limiter; 0: none */
     double rate;     /* DROPOUT, attention: share of elements, weights dropped; PHASES: deviation */
     uint32_t stream; /* and which of the step's masks is its own */
@@ -9843,7 +9854,7 @@ static void wcohi_phases_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 /* ---- Kerr oscillators ---------------------------------------------------------------------------
 
    dz_k/dt = (-gamma_k + i phi_k) z_k,  phi_k = omega_k + alpha |z_k|^2 + beta sten(|z|^2)_k,
-   t from 0 to 1;  sten(p)_k = p_{k-2} + p_{k-1} + p_{k+1} + p_{k+2}, 0 outside the row.
+   t from 0 to 1, or a part of it;  sten(p)_k = p_{k-2} + p_{k-1} + p_{k+1} + p_{k+2}, 0 outside the row.
    Per row: limiter -> + offset -> oscillators -> rotation by the corrector's angles. A few rows are
    worked on at once as planar arrays r, s in scratch: K numbers a row, then WCOHI_KERR_GAP zeros,
    so that sten needs no edge case and vectors run on from row to row. */
@@ -9855,6 +9866,7 @@ typedef struct wcohi_kerr_source {
     const wcoh_real *gamma_raw; /* [K] gamma = softplus; NULL with WCOH_SOLVER_NONE */
     const wcoh_real *omega;     /* [K]; likewise */
     double alpha, beta;
+    double time;                /* of the flow: as coefficients of a unit of time */
     double ceiling;             /* c of the limiter's knee; 0: no limiter */
     const wcoh_real *corrector; /* [K] angles, or NULL */
     const wcoh_real *offset;    /* [2K] added after the limiter, or NULL */
@@ -9945,8 +9957,8 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
     kerr->pitch = pitch;
     kerr->steps = WCOHI_MAX(source->steps, 1);
     kerr->solver = source->solver;
-    kerr->alpha = (wcoh_real)source->alpha;
-    kerr->beta = (wcoh_real)source->beta;
+    kerr->alpha = (wcoh_real)(source->time * source->alpha);
+    kerr->beta = (wcoh_real)(source->time * source->beta);
     kerr->ceiling = (wcoh_real)source->ceiling;
     kerr->limited = source->ceiling > 0;
     kerr->corrected = source->corrector != NULL;
@@ -9955,6 +9967,8 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
         double gamma = source->gamma_raw ? wcohi_softplus((double)source->gamma_raw[k]) : 1;
         double omega = source->omega ? (double)source->omega[k] : 0, energy, slope;
         double turn = source->corrector ? (double)source->corrector[k] : 0;
+        gamma *= source->time;
+        omega *= source->time;
         wcohi_kerr_energy(gamma, &energy, &slope);
         kerr->gamma[k] = (wcoh_real)gamma;
         kerr->omega[k] = (wcoh_real)omega;
@@ -10613,7 +10627,7 @@ typedef struct wcohi_plain_kerr {
 
 static double wcohi_plain_gamma(const wcohi_plain_kerr *o, size_t k)
 {
-    return wcohi_softplus(wcohi_plain_param(o->p, o->op, WCOHI_KERR_GAMMA, k));
+    return o->op->time * wcohi_softplus(wcohi_plain_param(o->p, o->op, WCOHI_KERR_GAMMA, k));
 }
 
 /* omega + alpha P_k + beta (P_{k-2} + P_{k-1} + P_{k+1} + P_{k+2}), less omega if it is 0 */
@@ -10623,8 +10637,8 @@ static double wcohi_plain_shift(const wcohi_plain_kerr *o, size_t k, int omega)
     size_t i;
     for (i = k < 2 ? 0 : k - 2; i <= k + 2 && i < o->bands; i++)
         if (i != k) sten += o->power[i];
-    return omega * wcohi_plain_param(o->p, o->op, WCOHI_KERR_OMEGA, k) + o->alpha * o->power[k] +
-           o->beta * sten;
+    return o->op->time * omega * wcohi_plain_param(o->p, o->op, WCOHI_KERR_OMEGA, k) +
+           o->alpha * o->power[k] + o->beta * sten;
 }
 
 static void wcohi_plain_turn(double *z, double factor, double angle)
@@ -10713,8 +10727,8 @@ static void wcohi_kerr_plain(wcohi_plain *p, const wcohi_op *op)
     o.p = p;
     o.op = op;
     o.bands = width / 2;
-    o.alpha = wcohi_plain_param(p, op, WCOHI_KERR_ALPHA, 0);
-    o.beta = wcohi_plain_param(p, op, WCOHI_KERR_BETA, 0);
+    o.alpha = op->time * wcohi_plain_param(p, op, WCOHI_KERR_ALPHA, 0);
+    o.beta = op->time * wcohi_plain_param(p, op, WCOHI_KERR_BETA, 0);
     o.power = p->room;
     for (row = 0; row < p->rows; row++) {
         double *z = p->tensors[op->out] + row * width;
@@ -10748,6 +10762,7 @@ static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *m
     source.bands = op->wide_in / 2;
     source.solver = op->solver;
     source.steps = op->rk4_steps;
+    source.time = op->time;
     source.gamma_raw = wcohi_param_data(exec, op->param[WCOHI_KERR_GAMMA]);
     source.omega = wcohi_param_data(exec, op->param[WCOHI_KERR_OMEGA]);
     source.alpha = alpha ? (double)*alpha : 0;
@@ -10792,7 +10807,7 @@ static void wcohi_kerr_forward_span(const wcohi_span *span)
     size_t at = (size_t)span->first * (size_t)span->op->wide_in;
     wcoh_real *z = wcohi_tensor_data(exec, span->op->out) + at;
     const wcoh_real *x = wcohi_tensor_data(exec, span->op->in) + at;
-    if (exec->run->waves) {
+    if (exec->run->waves && span->op->edges & WCOHI_EDGE_FIRST) {
         wcohi_kerr_recall(span, z, x);
         x = z; /* the kernel reads rows before it writes them */
     }
@@ -10819,7 +10834,7 @@ static void wcohi_kerr_impress(const wcohi_cpu_exec *exec, const wcohi_op *op)
 static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_each_span(exec, op, wcohi_kerr_forward_span, 0, wcohi_kerr_work(op));
-    if (exec->run->waves) wcohi_kerr_impress(exec, op);
+    if (exec->run->waves && op->edges & WCOHI_EDGE_LAST) wcohi_kerr_impress(exec, op);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -10868,13 +10883,248 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[WCOHI_KERR_CORRECTOR]);
     for (k = 0; k < bands; k++) {
         if (dgamma)
-            dgamma[k] +=
-                (wcoh_real)(wcohi_kerr_sum(exec, k, chunks) * wcohi_sigmoid((double)raw[k]));
-        if (domega) domega[k] += (wcoh_real)wcohi_kerr_sum(exec, bands + k, chunks);
+            dgamma[k] += (wcoh_real)(op->time * wcohi_kerr_sum(exec, k, chunks) *
+                                     wcohi_sigmoid((double)raw[k]));
+        if (domega) domega[k] += (wcoh_real)(op->time * wcohi_kerr_sum(exec, bands + k, chunks));
         if (dcorrector) dcorrector[k] += (wcoh_real)wcohi_kerr_sum(exec, 2 * bands + k, chunks);
     }
-    if (dalpha) *dalpha += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands, chunks);
-    if (dbeta) *dbeta += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands + 1, chunks);
+    if (dalpha) *dalpha += (wcoh_real)(op->time * wcohi_kerr_sum(exec, 3 * bands, chunks));
+    if (dbeta) *dbeta += (wcoh_real)(op->time * wcohi_kerr_sum(exec, 3 * bands + 1, chunks));
+}
+#endif
+
+/* ======== 3 ops: four-wave mixing ============================================================= */
+
+/* ---- mixing: dz/dt = -i chi h(z), h = dH/dz*, H = sum over k < K - 3 of 2 Re z_k z_{k+3} (z_{k+1}
+   z_{k+2})*: quartets of neighbours exchange energy (four-wave mixing), sum |z|^2 and H stay. One
+   step of classical Runge-Kutta; few train with it, so this is C for every machine. ----------- */
+
+#ifdef WAVECOH_PLAIN
+/* slope = -i chi h(z), quartet by quartet */
+static void wcohi_plain_mixing(double *slope, const double *z, double chi, size_t bands)
+{
+    static const int other[4][3] = {{3, 1, 2}, {2, 0, 3}, {1, 0, 3}, {0, 1, 2}};
+    size_t q, j;
+    memset(slope, 0, 2 * bands * sizeof *slope);
+    for (q = 0; q + 3 < bands; q++)
+        for (j = 0; j < 4; j++) { /* conj(a) b c */
+            const double *a = z + 2 * (q + (size_t)other[j][0]),
+                         *b = z + 2 * (q + (size_t)other[j][1]),
+                         *c = z + 2 * (q + (size_t)other[j][2]);
+            double r = b[0] * c[0] - b[1] * c[1], s = b[0] * c[1] + b[1] * c[0];
+            slope[2 * (q + j)] += chi * (a[0] * s - a[1] * r);
+            slope[2 * (q + j) + 1] -= chi * (a[0] * r + a[1] * s);
+        }
+}
+
+static void wcohi_mixing_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    static const double node[4] = {0, 0.5, 0.5, 1}, weight[4] = {1, 2, 2, 1};
+    size_t width = (size_t)op->wide_in, row, i;
+    double chi = op->time * wcohi_plain_param(p, op, WCOHI_MIXING_CHI, 0);
+    double *slope = p->room, *at = slope + width;
+    int stage;
+    for (row = 0; row < p->rows; row++) {
+        const double *x = p->tensors[op->in] + row * width;
+        double *z = p->tensors[op->out] + row * width;
+        memcpy(z, x, width * sizeof *z);
+        memset(slope, 0, width * sizeof *slope);
+        for (stage = 0; stage < 4; stage++) {
+            for (i = 0; i < width; i++) at[i] = x[i] + node[stage] * slope[i];
+            wcohi_plain_mixing(slope, at, chi, width / 2);
+            for (i = 0; i < width; i++) z[i] += weight[stage] / 6 * slope[i];
+        }
+    }
+}
+#endif
+
+/* A row as planes: K numbers r or s, WCOHI_MIXING_EDGE zeros on both sides, the reach of h. */
+#define WCOHI_MIXING_EDGE 3
+enum {
+    WCOHI_MIXING_NODE,      /* four of them, a pair of planes each */
+    WCOHI_MIXING_SLOPE = 8, /* of a node; then what it hands back */
+    WCOHI_MIXING_SUM = 10,  /* the result, forward or back */
+    WCOHI_MIXING_V = 12,
+    WCOHI_MIXING_G = 14, /* backward: i times what reaches a stage; dz */
+    WCOHI_MIXING_PLANES = 16
+};
+
+typedef struct wcohi_mixing {
+    int bands;
+    size_t pitch;  /* of planes */
+    wcoh_real chi; /* times the time that goes by */
+    wcoh_real *w;  /* scratch: the planes, zeros at their edges */
+} wcohi_mixing;
+
+static wcoh_real *wcohi_mixing_plane(const wcohi_mixing *m, int plane)
+{
+    return m->w + (size_t)plane * m->pitch + WCOHI_MIXING_EDGE;
+}
+
+static wcohi_mixing wcohi_mixing_of(const wcohi_span *span)
+{
+    wcohi_mixing m;
+    m.bands = span->op->wide_in / 2;
+    m.pitch = (size_t)m.bands + 2 * WCOHI_MIXING_EDGE;
+    m.chi = (wcoh_real)(span->op->time *
+                        (double)*wcohi_param_data(span->exec, span->op->param[WCOHI_MIXING_CHI]));
+    m.w = span->scratch;
+    memset(m.w, 0, WCOHI_MIXING_PLANES * m.pitch * sizeof *m.w);
+    return m;
+}
+
+static void wcohi_mixing_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                               wcohi_sizes *sizes)
+{
+    size_t planes = wcohi_mul(WCOHI_MIXING_PLANES, (size_t)op->wide_in / 2 + 2 * WCOHI_MIXING_EDGE);
+    (void)plan;
+    (void)slots;
+    sizes->partial = sizeof(double) / sizeof(wcoh_real); /* dchi */
+    sizes->scratch = wcohi_add(planes, (size_t)op->wide_in);
+}
+
+/* to_k (+)= conj(a_{k+3}) b_{k+1} c_{k+2} + conj(a_{k-3}) b_{k-1} c_{k-2}
+           + conj(a_{k+1}) b_{k+2} c_{k-1} + conj(a_{k-1}) b_{k-2} c_{k+1};  pairs of planes */
+static void wcohi_mixing_terms(const wcohi_mixing *m, int to, int a, int b, int c)
+{
+    static const int reach[4][3] = {{3, 1, 2}, {-3, -1, -2}, {1, 2, -1}, {-1, -2, 1}};
+    const wcoh_real *ar = wcohi_mixing_plane(m, a), *as = wcohi_mixing_plane(m, a + 1),
+                    *br = wcohi_mixing_plane(m, b), *bs = wcohi_mixing_plane(m, b + 1),
+                    *cr = wcohi_mixing_plane(m, c), *cs = wcohi_mixing_plane(m, c + 1);
+    wcoh_real *tr = wcohi_mixing_plane(m, to), *ts = wcohi_mixing_plane(m, to + 1);
+    int j, k;
+    for (j = 0; j < 4; j++) {
+        int p = reach[j][0], q = reach[j][1], n = reach[j][2];
+        for (k = 0; k < m->bands; k++) {
+            wcoh_real r = br[k + q] * cr[k + n] - bs[k + q] * cs[k + n],
+                      s = br[k + q] * cs[k + n] + bs[k + q] * cr[k + n];
+            tr[k] += ar[k + p] * r + as[k + p] * s;
+            ts[k] += ar[k + p] * s - as[k + p] * r;
+        }
+    }
+}
+
+static const double wcohi_mixing_ahead[4] = {0.5, 0.5, 1, 0}; /* from a stage to the next node */
+static const double wcohi_mixing_weight[4] = {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6};
+
+/* Row x [2K] -> its four nodes, and SUM, where it gets to. */
+static void wcohi_mixing_solve(const wcohi_mixing *m, const wcoh_real *x)
+{
+    wcoh_real *z = wcohi_mixing_plane(m, WCOHI_MIXING_NODE),
+              *slope = wcohi_mixing_plane(m, WCOHI_MIXING_SLOPE),
+              *sum = wcohi_mixing_plane(m, WCOHI_MIXING_SUM);
+    size_t pitch = m->pitch, bands = (size_t)m->bands, k;
+    int stage;
+    for (k = 0; k < bands; k++) {
+        sum[k] = z[k] = x[2 * k];
+        sum[pitch + k] = z[pitch + k] = x[2 * k + 1];
+    }
+    for (stage = 0; stage < 4; stage++) {
+        wcoh_real *next = wcohi_mixing_plane(m, WCOHI_MIXING_NODE + 2 * (stage + 1));
+        wcoh_real ahead = (wcoh_real)wcohi_mixing_ahead[stage] * m->chi,
+                  weight = (wcoh_real)wcohi_mixing_weight[stage] * m->chi;
+        memset(slope, 0, (pitch + bands) * sizeof *slope);
+        wcohi_mixing_terms(m, WCOHI_MIXING_SLOPE, WCOHI_MIXING_NODE + 2 * stage,
+                           WCOHI_MIXING_NODE + 2 * stage, WCOHI_MIXING_NODE + 2 * stage);
+        for (k = 0; k < bands; k++) { /* times -i */
+            sum[k] += weight * slope[pitch + k];
+            sum[pitch + k] -= weight * slope[k];
+            if (stage == 3) continue;
+            next[k] = z[k] + ahead * slope[pitch + k];
+            next[pitch + k] = z[pitch + k] - ahead * slope[k];
+        }
+    }
+}
+
+static void wcohi_mixing_forward_span(const wcohi_span *span)
+{
+    wcohi_mixing m = wcohi_mixing_of(span);
+    const wcoh_real *sum = wcohi_mixing_plane(&m, WCOHI_MIXING_SUM);
+    size_t width = (size_t)span->op->wide_in, k;
+    int row;
+    for (row = span->first; row < span->first + span->count; row++) {
+        wcoh_real *z = wcohi_tensor_data(span->exec, span->op->out) + (size_t)row * width;
+        wcohi_mixing_solve(&m, wcohi_tensor_data(span->exec, span->op->in) + (size_t)row * width);
+        for (k = 0; k < width; k++) z[k] = sum[(k & 1) * m.pitch + k / 2];
+    }
+}
+
+static void wcohi_mixing_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_mixing_forward_span, 0, 120.0 * op->wide_in);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* A stage hands back u = Dh(node) [v], v = i g of what reaches it: h is a gradient, so its
+   derivative is symmetric, and dchi += <v, h> = <node, u> / 3, as h is of degree 3. SUM += chi u. */
+static double wcohi_mixing_stage_back(const wcohi_mixing *m, int stage)
+{
+    int node = WCOHI_MIXING_NODE + 2 * stage, v = WCOHI_MIXING_V, u = WCOHI_MIXING_SLOPE;
+    const wcoh_real *z = wcohi_mixing_plane(m, node);
+    wcoh_real *back = wcohi_mixing_plane(m, u), *sum = wcohi_mixing_plane(m, WCOHI_MIXING_SUM);
+    double dchi = 0;
+    size_t k;
+    memset(back, 0, (m->pitch + (size_t)m->bands) * sizeof *back);
+    wcohi_mixing_terms(m, u, v, node, node);
+    wcohi_mixing_terms(m, u, node, v, node);
+    wcohi_mixing_terms(m, u, node, node, v);
+    for (k = 0; k < m->pitch + (size_t)m->bands; k++) { /* the edges are 0 */
+        dchi += (double)z[k] * (double)back[k];
+        sum[k] += m->chi * back[k];
+    }
+    return dchi / 3;
+}
+
+/* dx of a row: SUM; returns its share of dchi. Stage i is reached by
+   weight_i dz + ahead_i chi u_{i+1}. */
+static double wcohi_mixing_row_back(const wcohi_mixing *m, const wcoh_real *dz, const wcoh_real *x)
+{
+    wcoh_real *v = wcohi_mixing_plane(m, WCOHI_MIXING_V),
+              *g = wcohi_mixing_plane(m, WCOHI_MIXING_G),
+              *u = wcohi_mixing_plane(m, WCOHI_MIXING_SLOPE),
+              *sum = wcohi_mixing_plane(m, WCOHI_MIXING_SUM);
+    size_t pitch = m->pitch, k;
+    double dchi = 0;
+    int stage;
+    wcohi_mixing_solve(m, x);
+    for (k = 0; k < (size_t)m->bands; k++) {
+        sum[k] = g[k] = dz[2 * k];
+        sum[pitch + k] = g[pitch + k] = dz[2 * k + 1];
+    }
+    for (stage = 3; stage >= 0; stage--) {
+        wcoh_real weight = (wcoh_real)wcohi_mixing_weight[stage],
+                  ahead = (wcoh_real)wcohi_mixing_ahead[stage] * m->chi;
+        for (k = 0; k < (size_t)m->bands; k++) {
+            v[k] = -(weight * g[pitch + k] + ahead * u[pitch + k]);
+            v[pitch + k] = weight * g[k] + ahead * u[k];
+        }
+        dchi += wcohi_mixing_stage_back(m, stage);
+    }
+    return dchi;
+}
+
+static void wcohi_mixing_backward_span(const wcohi_span *span)
+{
+    wcohi_mixing m = wcohi_mixing_of(span);
+    const wcohi_op *op = span->op;
+    const wcoh_real *sum = wcohi_mixing_plane(&m, WCOHI_MIXING_SUM);
+    size_t width = (size_t)op->wide_in, k;
+    int row;
+    for (row = span->first; row < span->first + span->count; row++) {
+        wcoh_real *dx = wcohi_tensor_grad(span->exec, op->in) + (size_t)row * width;
+        *(double *)(void *)span->partial +=
+            wcohi_mixing_row_back(&m, wcohi_tensor_grad(span->exec, op->out) + (size_t)row * width,
+                                  wcohi_tensor_data(span->exec, op->in) + (size_t)row * width);
+        for (k = 0; k < width; k++)
+            dx[k] = (op->add_in ? dx[k] : 0) + sum[(k & 1) * m.pitch + k / 2];
+    }
+}
+
+static void wcohi_mixing_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int chunks = wcohi_each_span(exec, op, wcohi_mixing_backward_span, 1, 450.0 * op->wide_in);
+    wcoh_real *dchi = wcohi_param_grad(exec, op->param[WCOHI_MIXING_CHI]);
+    if (dchi) *dchi += (wcoh_real)(op->time * wcohi_kerr_sum(exec, 0, chunks));
 }
 #endif
 
@@ -15618,8 +15868,12 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_CHOICE(M, solver, "exact perturbative rk4 none",
                  "how the oscillators are solved; none: left out (the control)"),
     WCOHI_INT(M, rk4_steps, 8, 1, 256, 0, "steps of the rk4 solver"),
+    WCOHI_REAL(
+        M, mixing, 0, 1e-6, 100, 0,
+        "four-wave mixing of neighbour bands, beside the exact solver: chi at the start; 0: none"),
+    WCOHI_INT(M, splits, 4, 1, 64, 0, "with mixing: equal times that the flow is cut into"),
     WCOHI_CHOICE(M, limiter, WCOHI_AUTO,
-                 "soft knee on |z| before the oscillators; auto: on for perturbative"),
+                 "soft knee on |z| before the oscillators; auto: on for perturbative, with mixing"),
     WCOHI_REAL(M, ceiling, 0, 0.01, 1000, 0, "knee of the limiter; 0: sqrt((pi/2)/(alpha+4 beta))"),
     WCOHI_REAL(M, gamma, 0.1, 1e-6, 20, 0, "damping of the oscillators at the start"),
     WCOHI_REAL(M, alpha, 0.1, 1e-6, 100, 1, "self-phase coupling at the start"),
@@ -16258,6 +16512,21 @@ WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error
     return WCOH_OK;
 }
 
+/* Which flows go together. */
+WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error *error)
+{
+    if (desc->mixing > 0 && !wcohi_has_ffn(desc, WCOH_FFN_KERR))
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: no layer's feed-forward is kerr",
+                          desc->mixing);
+    if (desc->mixing > 0 && desc->solver != WCOH_SOLVER_EXACT)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it goes with solver exact alone",
+                          desc->mixing);
+    if (desc->mixing > 0 && desc->bands < 4)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it is of four bands, bands is %d",
+                          desc->mixing, desc->bands);
+    return WCOH_OK;
+}
+
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
     wcoh_result result;
@@ -16276,12 +16545,14 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
         double coupling = WCOHI_MAX(desc->alpha, 0) + 4 * WCOHI_MAX(desc->beta, 0);
         desc->ceiling = coupling > 1e-6 ? WCOHI_MIN(sqrt(wcohi_pi / 2 / coupling), 1000.0) : 1000.0;
     }
+    if ((result = wcohi_flow_check(desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_listening_resolve(desc, error)) != WCOH_OK) return result;
     wcohi_switch_default(&desc->embedding_trained, 0);
     wcohi_switch_default(&desc->embedding_unit, 0);
     wcohi_switch_default(&desc->value_gate, 0);
     wcohi_switch_default(&desc->gate, 0);
-    wcohi_switch_default(&desc->limiter, desc->solver == WCOH_SOLVER_PERTURBATIVE);
+    wcohi_switch_default(&desc->limiter,
+                         desc->solver == WCOH_SOLVER_PERTURBATIVE || desc->mixing > 0);
     wcohi_switch_default(&desc->kerr_trained, 1);
     wcohi_switch_default(&desc->omega_trained, desc->kerr_trained == WCOH_SWITCH_ON);
     wcohi_switch_default(&desc->corrector, 0);
@@ -20810,7 +21081,8 @@ static wcohi_params wcohi_emit_maestro(wcohi_walk *walk, const char *part)
     return params;
 }
 
-static wcohi_params wcohi_emit_kerr(wcohi_walk *walk)
+/* *chi: the row of mixing, which goes to ops of its own */
+static wcohi_params wcohi_emit_kerr(wcohi_walk *walk, int *chi)
 {
     const wcoh_model_desc *desc = walk->desc;
     wcohi_params params = wcohi_no_params();
@@ -20828,6 +21100,8 @@ static wcohi_params wcohi_emit_kerr(wcohi_walk *walk)
                                                   WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->alpha, 0));
         params.row[WCOHI_KERR_BETA] = wcohi_emit(walk, "ffn.kerr.", "beta", 1, 0, 0,
                                                  WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->beta, 0));
+        if (desc->mixing > 0)
+            *chi = wcohi_emit(walk, "ffn.kerr.", "chi", 1, 0, 0, WCOHI_INIT_CONSTANT, desc->mixing);
         walk->trained = desc->omega_trained == WCOH_SWITCH_ON;
         params.row[WCOHI_KERR_OMEGA] =
             wcohi_emit(walk, "ffn.kerr.", "omega", bands, 0, 0, WCOHI_INIT_RAMP, 1.0 / bands);
@@ -21207,33 +21481,63 @@ static int wcohi_walk_per_band(wcohi_walk *walk, int in)
     return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_PER_BAND, &params, in, -1, 2 * bands));
 }
 
-static int wcohi_walk_oscillators(wcohi_walk *walk, const wcohi_params *params, int in)
+/* Oscillators of part `part` of `parts` of a layer, for `time`. */
+static int wcohi_walk_flow(wcohi_walk *walk, const wcohi_params *params, int in, int part,
+                           int parts, double time)
 {
     const wcoh_model_desc *desc = walk->desc;
-    int width = 2 * desc->bands;
-    wcohi_op *op;
-    if (desc->solver != WCOH_SOLVER_NONE)
-        in = wcohi_walk_phases(walk, in, width, width, WCOHI_MASK_BANDS);
-    op = wcohi_emit_op(walk, WCOHI_KERR, params, in, -1, width);
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_KERR, params, in, -1, 2 * desc->bands);
     op->solver = desc->solver;
     op->rk4_steps = desc->rk4_steps;
-    op->ceiling = desc->limiter == WCOH_SWITCH_ON ? desc->ceiling : 0;
+    op->time = time;
+    if (part == 0) op->edges |= WCOHI_EDGE_FIRST;
+    else op->param[WCOHI_KERR_OFFSET] = -1;
+    if (part == parts - 1) op->edges |= WCOHI_EDGE_LAST;
+    else op->param[WCOHI_KERR_CORRECTOR] = -1;
+    op->ceiling = part == 0 && desc->limiter == WCOH_SWITCH_ON ? desc->ceiling : 0;
     return wcohi_walk_done(walk, op);
+}
+
+static int wcohi_walk_mixing(wcohi_walk *walk, int chi, int in, double time)
+{
+    wcohi_params params = wcohi_no_params();
+    wcohi_op *op;
+    params.row[WCOHI_MIXING_CHI] = chi;
+    op = wcohi_emit_op(walk, WCOHI_MIXING, &params, in, -1, 2 * walk->desc->bands);
+    op->time = time;
+    return wcohi_walk_done(walk, op);
+}
+
+/* With mixing: half a time of oscillators, one of mixing, one of oscillators, .. half a one of
+   oscillators (Strang, 1968). */
+static int wcohi_walk_oscillators(wcohi_walk *walk, const wcohi_params *params, int chi, int in)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    int width = 2 * desc->bands, parts = chi < 0 ? 1 : desc->splits + 1, part;
+    if (desc->solver != WCOH_SOLVER_NONE)
+        in = wcohi_walk_phases(walk, in, width, width, WCOHI_MASK_BANDS);
+    for (part = 0; part < parts; part++) {
+        int edge = part == 0 || part == parts - 1;
+        if (part > 0) in = wcohi_walk_mixing(walk, chi, in, 1.0 / desc->splits);
+        in = wcohi_walk_flow(walk, params, in, part, parts,
+                             chi < 0 ? 1 : (edge ? 0.5 : 1.0) / desc->splits);
+    }
+    return in;
 }
 
 /* Oscillators between two maestros, or before the only one, which listens to their input. */
 static int wcohi_walk_kerr(wcohi_walk *walk, int in)
 {
-    int dual = walk->desc->maestros == WCOH_MAESTROS_DUAL, x = in;
+    int dual = walk->desc->maestros == WCOH_MAESTROS_DUAL, x = in, chi = -1;
     wcohi_params before = wcohi_emit_maestro(walk, dual ? "ffn.maestro_in." : "ffn.maestro.");
-    wcohi_params params = wcohi_emit_kerr(walk);
+    wcohi_params params = wcohi_emit_kerr(walk, &chi);
     if (dual) {
         wcohi_params after = wcohi_emit_maestro(walk, "ffn.maestro_out.");
         x = wcohi_walk_maestro(walk, &before, in, in);
-        x = wcohi_walk_oscillators(walk, &params, x);
+        x = wcohi_walk_oscillators(walk, &params, chi, x);
         return wcohi_walk_maestro(walk, &after, x, x);
     }
-    x = wcohi_walk_oscillators(walk, &params, in);
+    x = wcohi_walk_oscillators(walk, &params, chi, in);
     return wcohi_walk_maestro(walk, &before, in, x);
 }
 

@@ -27,7 +27,8 @@
 
      1 surface    settings and facts of a device: all that users see
      2 recording  what a GPU does for an op, in no interface's words: the recorder, sums and
-                  products, rooms of the ops, the optimisers, a pass
+                  products, rooms of the ops, maestros, oscillators, loss, noise, the optimisers,
+                  a pass
      3 vulkan     loading, choosing a device, memory, pipelines, dispatches
      4 running    commands of a pass, copies and slots, sessions, runs, a plan made ready
      5 device     the table, matrix units, its life
@@ -1405,6 +1406,8 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 }
 #endif
 
+/* ======== 2 recording: maestros, oscillators, loss, noise ===================================== */
+
 /* ---- maestro: y = residual + W2 gelu(W1 x + b1) + b2 ----------------------------------------- */
 
 /* Its aux tensor: W1 x + b1, the gelu of that, and a gradient. */
@@ -1499,6 +1502,7 @@ static wcohi_gpu_kerr_call wcohi_gpu_kerr_of(const wcohi_gpu_recorder *r, const 
     k.push.solver = (uint32_t)op->solver;
     k.push.steps = (uint32_t)op->rk4_steps;
     k.push.ceiling = (float)op->ceiling;
+    k.push.time = (float)op->time;
     k.push.add = (uint32_t)op->add_in;
     return k;
 }
@@ -1547,6 +1551,7 @@ static void wcohi_gpu_kerr_finish(wcohi_gpu_recorder *r, const wcohi_op *op, wco
                                      wcohi_gpu_dparam(r, op->param[WCOHI_KERR_CORRECTOR])};
     wcoh_push_kerr_finish push;
     push.bands = bands;
+    push.time = (float)op->time;
     push.flags =
         (views[2].bytes ? 1u : 0u) | (views[3].bytes ? 2u : 0u) | (views[6].bytes ? 4u : 0u);
     if (push.flags) WCOHI_GPU_DISPATCH(r, WCOH_SPV_KERR_FINISH, NULL, views, push, 1, 1, 1);
@@ -1586,6 +1591,43 @@ static void wcohi_gpu_kerr_back(wcohi_gpu_recorder *r, const wcohi_op *op)
         wcohi_gpu_sum_rows(r, k.views[9], chunks, 5 * bands, 0, 5 * bands, sums, 0);
     }
     wcohi_gpu_kerr_finish(r, op, sums, bands);
+}
+#endif
+
+/* ---- mixing: four-wave mixing ---------------------------------------------------------------- */
+
+static void wcohi_gpu_mixing(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[WCOHI_MIXING_CHI]),
+                                     wcohi_gpu_data(r, op->out)};
+    wcoh_push_mixing push;
+    push.rows = r->rows;
+    push.bands = (uint32_t)op->wide_in / 2;
+    push.chunk = 16;
+    push.time = (float)op->time;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_MIXING, NULL, views, push, wcohi_gpu_ceil(push.bands, 64),
+                       wcohi_gpu_ceil(r->rows, push.chunk), 1);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_mixing_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t chunk = 32, chunks = wcohi_gpu_ceil(r->rows, chunk), bands = (uint32_t)op->wide_in / 2;
+    wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)chunks * bands);
+    const wcohi_gpu_view views[5] = {
+        wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[WCOHI_MIXING_CHI]),
+        wcohi_gpu_ddata(r, op->out), wcohi_gpu_ddata(r, op->in), partial};
+    wcoh_push_mixing_back push;
+    push.rows = r->rows;
+    push.bands = bands;
+    push.chunk = chunk;
+    push.add = (uint32_t)op->add_in;
+    push.time = (float)op->time;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_MIXING_BACK, NULL, views, push, wcohi_gpu_ceil(bands, 64),
+                       chunks, 1);
+    wcohi_gpu_sum_rows(r, partial, chunks * bands, 1, 0, 1,
+                       wcohi_gpu_dparam(r, op->param[WCOHI_MIXING_CHI]), 1);
 }
 #endif
 
@@ -2106,6 +2148,7 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_dot, wcohi_gpu_dot_back, wcohi_gpu_dot_aux_count, NULL),
     WCOHI_GPU_OP(wcohi_gpu_maestro, wcohi_gpu_maestro_back, wcohi_gpu_maestro_aux_count, NULL),
     WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_mixing, wcohi_gpu_mixing_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),
 #ifndef WAVECOH_NO_TRAINING

@@ -402,7 +402,7 @@ static oscillators oscillators_open(int rows, int bands, wcoh_solver solver, int
     o.memory = reals((int)wcohi_kerr_count(bands));
     o.scratch = reals((int)wcohi_kerr_scratch(bands, steps));
     o.strength[0] = (wcoh_real)0.13, o.strength[1] = (wcoh_real)0.21;
-    o.source.bands = bands, o.source.solver = solver, o.source.steps = steps;
+    o.source.bands = bands, o.source.solver = solver, o.source.steps = steps, o.source.time = 1;
     o.source.gamma_raw = o.gamma_raw, o.source.omega = o.omega;
     return o;
 }
@@ -599,6 +599,164 @@ static void energy_is_smooth_where_its_series_begins(void)
     CHECK(below == 1 && slope == -1);
 }
 
+/* ---- flows with four-wave mixing --------------------------------------------------------------- */
+
+enum { MIXED = 84 };
+
+/* dz/dt of the whole flow, in doubles: oscillators and mixing, quartet by quartet. */
+static void mixed_slope(const oscillators *o, double chi, const double *z, double *slope)
+{
+    int k, j, q;
+    for (k = 0; k < o->bands; k++) {
+        double gamma = wcohi_softplus((double)o->gamma_raw[k]), phi = (double)o->omega[k];
+        for (j = k - 2; j <= k + 2; j++)
+            if (j >= 0 && j < o->bands)
+                phi += (double)o->strength[j != k] *
+                       (z[2 * j] * z[2 * j] + z[2 * j + 1] * z[2 * j + 1]);
+        slope[2 * k] = -gamma * z[2 * k] - phi * z[2 * k + 1];
+        slope[2 * k + 1] = -gamma * z[2 * k + 1] + phi * z[2 * k];
+    }
+    for (q = 0; q + 3 < o->bands; q++)
+        for (j = 0; j < 4; j++) { /* of the four bands j and 3 - j are a pair */
+            const double *a = z + 2 * (q + 3 - j), *b = z + 2 * (q + (j == 0 || j == 3 ? 1 : 0)),
+                         *c = z + 2 * (q + (j == 0 || j == 3 ? 2 : 3));
+            double r = b[0] * c[0] - b[1] * c[1], s = b[0] * c[1] + b[1] * c[0];
+            slope[2 * (q + j)] += chi * (a[0] * s - a[1] * r);
+            slope[2 * (q + j) + 1] -= chi * (a[0] * r + a[1] * s);
+        }
+}
+
+/* Where a row gets to, by RK4 with many steps. */
+static void mixed_truth(const oscillators *o, double chi, double *z, int steps)
+{
+    static const double node[4] = {0, 0.5, 0.5, 1}, weight[4] = {1, 2, 2, 1};
+    double at[2 * MIXED], slope[2 * MIXED] = {0}, next[2 * MIXED];
+    int step, stage, i, n = 2 * o->bands;
+    for (step = 0; step < steps; step++) {
+        memcpy(next, z, sizeof next);
+        for (stage = 0; stage < 4; stage++) {
+            for (i = 0; i < n; i++) at[i] = z[i] + node[stage] / steps * slope[i];
+            mixed_slope(o, chi, at, slope);
+            for (i = 0; i < n; i++) next[i] += weight[stage] / steps / 6 * slope[i];
+        }
+        memcpy(z, next, sizeof next);
+    }
+}
+
+/* |z|^2 of all bands, and the energy of the flow at gamma = 0 */
+static double mixed_energy(const oscillators *o, double chi, const double *z, double *squares)
+{
+    double m[MIXED], energy = 0;
+    int k;
+    for (*squares = 0, k = 0; k < o->bands; k++) {
+        m[k] = z[2 * k] * z[2 * k] + z[2 * k + 1] * z[2 * k + 1];
+        *squares += m[k];
+        energy += (double)o->omega[k] * m[k] + (double)o->strength[0] / 2 * m[k] * m[k];
+        if (k > 0) energy += (double)o->strength[1] * m[k] * m[k - 1];
+        if (k > 1) energy += (double)o->strength[1] * m[k] * m[k - 2];
+    }
+    for (k = 0; k + 3 < o->bands; k++) {
+        const double *q = z + 2 * k;
+        double r = q[0] * q[6] - q[1] * q[7], s = q[0] * q[7] + q[1] * q[6];
+        energy -= 2 * chi * (r * (q[2] * q[4] - q[3] * q[5]) + s * (q[2] * q[5] + q[3] * q[4]));
+    }
+    return energy;
+}
+
+/* The library's: oscillators, mixing, oscillators, `splits` times; o->x -> z. */
+static void mixed_flow(oscillators *o, double chi, int splits, double *z)
+{
+    wcohi_mixing m;
+    wcoh_real *planes = (wcoh_real *)calloc(WCOHI_MIXING_PLANES * (MIXED + 6), sizeof *planes),
+              *sum;
+    int split, i;
+    m.bands = o->bands, m.pitch = (size_t)o->bands + 6, m.chi = (wcoh_real)(chi / splits),
+    m.w = planes;
+    sum = wcohi_mixing_plane(&m, WCOHI_MIXING_SUM);
+    memcpy(o->z, o->x, 2 * (size_t)o->bands * sizeof *o->z);
+    o->source.alpha = (double)o->strength[0], o->source.beta = (double)o->strength[1];
+    o->source.time = 0.5 / splits;
+    wcohi_kerr_prepare(&o->kerr, &o->source, o->memory);
+    for (split = 0; split < splits; split++) {
+        o->kernels->kerr->forward(o->z, o->z, &o->kerr, 1, o->scratch);
+        wcohi_mixing_solve(&m, o->z);
+        for (i = 0; i < 2 * o->bands; i++)
+            o->z[i] = sum[(size_t)(i & 1) * m.pitch + (size_t)(i / 2)];
+        o->kernels->kerr->forward(o->z, o->z, &o->kerr, 1, o->scratch);
+    }
+    for (i = 0; i < 2 * o->bands; i++) z[i] = (double)o->z[i];
+    free(planes);
+}
+
+/* As the published measurement: unit normal numbers behind a knee at 1, 84 bands. */
+static oscillators mixed_open(double gamma, double beta)
+{
+    oscillators o = oscillators_open(1, MIXED, WCOH_SOLVER_EXACT, 1);
+    int k;
+    o.strength[0] = (wcoh_real)0.1, o.strength[1] = (wcoh_real)beta;
+    for (k = 0; k < MIXED; k++) {
+        double r = wcoh_rng_normal(&rng), s = wcoh_rng_normal(&rng), m = hypot(r, s),
+               factor = m > 1 ? (1 + tanh(m - 1)) / m : 1;
+        o.x[2 * k] = (wcoh_real)(factor * r), o.x[2 * k + 1] = (wcoh_real)(factor * s);
+        o.omega[k] = (wcoh_real)((k + 1.0) / MIXED);
+        o.gamma_raw[k] = (wcoh_real)(gamma > 0 ? log(expm1(gamma)) : -60);
+    }
+    return o;
+}
+
+/* Strang's splitting is of second order: the mean square error falls to a sixteenth as splits double.
+   The bounds are the published 7e-8 .. 7e-7 of 4 splits and 4e-9 .. 4e-8 of 8, twice as large: the
+   rows are others. */
+static void splits_approach_the_flow_with_mixing(void)
+{
+    static const double bound[2][2] = {{1.4e-7, 8e-9}, {1.4e-6, 8e-8}};
+    double truth[2 * MIXED], z[2 * MIXED], error[4], chi = 0.03;
+    int strong, n, i, row;
+    for (strong = 0; strong < 2; strong++) {
+        memset(error, 0, sizeof error);
+        for (row = 0; row < 20; row++) {
+            oscillators o = mixed_open(0.1, strong ? 0.2 : 0.1);
+            for (i = 0; i < 2 * MIXED; i++) truth[i] = (double)o.x[i];
+            mixed_truth(&o, chi, truth, 512);
+            for (n = 0; n < 4; n++) {
+                mixed_flow(&o, chi, 2 << n, z);
+                for (i = 0; i < 2 * MIXED; i++)
+                    error[n] += (z[i] - truth[i]) * (z[i] - truth[i]) / (2 * MIXED * 20);
+            }
+            oscillators_close(&o);
+        }
+        CHECK_SAY(error[1] < bound[strong][0] && error[2] < bound[strong][1],
+                  "beta %d: mean square error of 2, 4, 8, 16 splits: %.1e %.1e %.1e %.1e",
+                  strong + 1, error[0], error[1], error[2], error[3]);
+        for (n = 0; IN_DOUBLE && n < 3; n++) CHECK_NEAR(error[n] / error[n + 1], 16, 2);
+    }
+}
+
+/* At gamma = 0 mixing moves energy between bands and loses none: the sum of |z|^2 stays to the error of
+   one step of RK4, the energy of the whole flow to that of the splitting, of second order. */
+static void mixing_keeps_the_energy(void)
+{
+    double z[2 * MIXED], before, after, squares, chi = 0.03, drift[2], moved = 0;
+    oscillators o = mixed_open(0, 0.1);
+    int i, n;
+    for (i = 0; i < 2 * MIXED; i++) z[i] = (double)o.x[i];
+    before = mixed_energy(&o, chi, z, &squares);
+    for (n = 0; n < 2; n++) {
+        double now;
+        mixed_flow(&o, chi, 4 << n, z);
+        after = mixed_energy(&o, chi, z, &now);
+        drift[n] = fabs(after - before);
+        CHECK_NEAR(now / squares, 1, IN_DOUBLE ? 1e-9 : 1e-6);
+        CHECK_NEAR(after / before, 1, 1e-4);
+    }
+    CHECK_SAY(!IN_DOUBLE || (drift[0] / drift[1] > 3 && drift[0] / drift[1] < 5),
+              "drift of 4, 8 splits: %g, %g", drift[0], drift[1]);
+    for (i = 0; i < 2 * MIXED; i += 2)
+        moved += fabs(hypot(z[i], z[i + 1]) - hypot((double)o.x[i], (double)o.x[i + 1])) / MIXED;
+    CHECK_SAY(moved > 0.02, "bands exchange %g", moved);
+    oscillators_close(&o);
+}
+
 int main(void)
 {
     rng = wcoh_rng_seed(5);
@@ -619,5 +777,7 @@ int main(void)
     RUN(oscillators_agree_between_instruction_sets);
     RUN(oscillator_gradients_equal_central_differences);
     RUN(energy_is_smooth_where_its_series_begins);
+    RUN(splits_approach_the_flow_with_mixing);
+    RUN(mixing_keeps_the_energy);
     return test_end();
 }

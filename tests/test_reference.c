@@ -33,6 +33,7 @@ static const char *const reference_names[] = {
     "small_damping",
     "long",
     "listening",
+    "mixing",
     "gates",
     "gated_mlp",
     "long_listening",

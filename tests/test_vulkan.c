@@ -94,6 +94,7 @@ static const struct {
     {"solver=perturbative limiter=off corrector=on bands=9 heads=3 alpha=0.01 beta=0.01", 3, 13},
     {"solver=rk4 rk4_steps=3 bands=35 heads=7 alpha=0.01 beta=0.01", 3, 37},
     {"solver=rk4 corrector=on offset=0.3 limiter=on bands=66 heads=4", 2, 11},
+    {"mixing=0.1 splits=2 bands=67 heads=2 limiter=on corrector=on offset=0.3", 2, 37},
     {"solver=none limiter=on corrector=on", 2, 19},
     {"solver=none", 2, 19},
     {"limiter=on corrector=on offset=0.2 bands=67 heads=2", 3, 37},

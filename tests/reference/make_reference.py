@@ -34,7 +34,7 @@ DEFAULTS = dict(
     rk4_steps=8, limiter="auto", alpha=0.1, beta=0.2, kerr_trained="auto", omega_trained="auto",
     corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3,
     forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
-    taps=0, norm="layer")
+    taps=0, norm="layer", mixing=0.0, splits=4)
 
 
 class Config:
@@ -54,7 +54,7 @@ class Config:
         self.embedding_is_trained = auto(self.embedding_trained, False)
         self.kerr_is_trained = auto(self.kerr_trained, True)
         self.omega_is_trained = auto(self.omega_trained, self.kerr_is_trained)
-        self.has_limiter = auto(self.limiter, self.solver == "perturbative")
+        self.has_limiter = auto(self.limiter, self.solver == "perturbative" or self.mixing > 0)
         self.ceiling = math.sqrt((math.pi / 2) / (self.alpha + 4 * self.beta))
 
     def block_is_per_band(self, block):
@@ -190,6 +190,8 @@ class Parameters:
                          c.omega_is_trained)
                 self.add(p + "kerr.alpha", [c.alpha + 0.03 * rng.randn()], c.kerr_is_trained)
                 self.add(p + "kerr.beta", [c.beta + 0.03 * rng.randn()], c.kerr_is_trained)
+                if c.mixing > 0:
+                    self.add(p + "kerr.chi", [c.mixing + 0.03 * rng.randn()], c.kerr_is_trained)
             if c.corrector == "on":
                 self.add(p + "corrector", 0.5 * rng.randn(K))
             if c.offset > 0:
@@ -362,17 +364,46 @@ class Network:
                 r = r + h / 6 * (a1 + 2 * a2 + 2 * a3 + a4)
                 s = s + h / 6 * (b1 + 2 * b2 + 2 * b3 + b4)
             return r, s
-        decay = torch.exp(-gamma)
         if c.solver == "perturbative":
+            decay = torch.exp(-gamma)
             a = decay * (torch.cos(omega) * r - torch.sin(omega) * s)
             b = decay * (torch.sin(omega) * r + torch.cos(omega) * s)
             power = a ** 2 + b ** 2
             delta = alpha * power + beta * stencil(power)
             return a - delta * b, b + delta * a
-        energy = (r ** 2 + s ** 2) * -torch.expm1(-2 * gamma) / (2 * gamma)
-        theta = omega + alpha * energy + beta * stencil(energy)
+        if c.mixing > 0:
+            for split in range(c.splits):
+                r, s = self.exact(p, r, s, 0.5 / c.splits)
+                r, s = self.mix(self.p[p + "chi"], r, s, 1.0 / c.splits)
+                r, s = self.exact(p, r, s, 0.5 / c.splits)
+            return r, s
+        return self.exact(p, r, s, 1.0)
+
+    def exact(self, p, r, s, time):
+        """The closed form of the flow from 0 to `time`."""
+        gamma, omega = softplus(self.p[p + "gamma_raw"]), self.p[p + "omega"]
+        decay = torch.exp(-gamma * time)
+        energy = (r ** 2 + s ** 2) * -torch.expm1(-2 * gamma * time) / (2 * gamma)
+        theta = omega * time + self.p[p + "alpha"] * energy + self.p[p + "beta"] * stencil(energy)
         return (decay * (torch.cos(theta) * r - torch.sin(theta) * s),
                 decay * (torch.sin(theta) * r + torch.cos(theta) * s))
+
+    def mix(self, chi, r, s, time):
+        """Four-wave mixing, one step of RK4: dz/dt = -i dH/dz*, H = chi sum 2 Re z_a z_b (z_c z_d)*
+        over (a, b, c, d) = (k, k + 3, k + 1, k + 2); the derivative is written out quartet by quartet."""
+        def rate(z):
+            a, b, c, d = z[..., :-3], z[..., 3:], z[..., 1:-2], z[..., 2:-1]
+            pad = torch.nn.functional.pad
+            total = (pad(b.conj() * c * d, (0, 3)) + pad(a.conj() * c * d, (3, 0)) +
+                     pad(d.conj() * a * b, (1, 2)) + pad(c.conj() * a * b, (2, 1)))
+            return -1j * chi * total
+        z = torch.complex(r, s)
+        k1 = rate(z)
+        k2 = rate(z + time / 2 * k1)
+        k3 = rate(z + time / 2 * k2)
+        k4 = rate(z + time * k3)
+        z = z + time / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        return z.real, z.imag
 
     def kerr(self, p, x):
         """limiter, offset, oscillators, corrector"""
@@ -487,6 +518,7 @@ CONFIGS = [
     Config("listening", forgetting="on", loudness="on", query_gain="on", gate="on", taps=3,
            block="sequential"),
     Config("gates", attention="shared", forgetting="on", gate="on", value_gate="on", taps=2, norm="rms"),
+    Config("mixing", mixing=0.2, splits=2, limiter="on", corrector="on", offset=0.2),
     Config("gated_mlp", attention="rotary", ffn="gated_mlp", hidden=11, block="sequential",
            value_gate="on", taps=4),
     Config("long_listening", B=1, T=150, bands=4, heads=4, layers=1, vocab=5, maestro=2, context=150,

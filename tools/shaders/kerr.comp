@@ -17,7 +17,8 @@ void main()
         tid < 2u ? k0 + tid - 2u : k0 + 62u + tid; /* threads 0..3 have a band of the edge too */
     Band b = band_of(k), e = Band(0.0, 1.0, 1.0, 0.0, 0.0, 0.0);
     vec2 turned = sincos_(b.omega), correct = sincos_(b.corrector);
-    float alpha = p.solver != NONE ? alpha_[0] : 0.0, beta = p.solver != NONE ? beta_[0] : 0.0;
+    float alpha = p.solver != NONE ? p.time * alpha_[0] : 0.0;
+    float beta = p.solver != NONE ? p.time * beta_[0] : 0.0;
     if (tid < 4u) e = band_of(edge);
     if (p.solver == PERTURBATIVE) {
         b.energy = b.decay * b.decay;

@@ -69,8 +69,8 @@ void main()
     float sums[3];
     vec2 dalpha = vec2(0.0), dbeta = vec2(0.0); /* all bands add to these: pairs of floats */
     [[unroll]] for (i = 0u; i < 3u; i++) sums[i] = 0.0;
-    alpha = p.solver != NONE ? alpha_[0] : 0.0;
-    beta = p.solver != NONE ? beta_[0] : 0.0;
+    alpha = p.solver != NONE ? p.time * alpha_[0] : 0.0;
+    beta = p.solver != NONE ? p.time * beta_[0] : 0.0;
     if (tid < 8u) e = band_of(edge);
     for (row = first; row < last; row++) {
         vec2 z = vec2(0.0), turned = vec2(0.0), g = vec2(0.0), out_g = vec2(0.0);

@@ -10,7 +10,7 @@ layout(push_constant) uniform Kerr
 {
     uint rows, bands, chunk; /* chunk: rows of a workgroup */
     uint flags, solver, steps;
-    float ceiling;
+    float ceiling, time; /* time: of the flow, not with RK4 */
     uint add, first; /* first: row where this dispatch begins */
 }
 p;
@@ -20,10 +20,10 @@ Band band_of(uint k)
     Band b = Band(0.0, 1.0, 1.0, 0.0, 0.0, 0.0);
     if (k >= p.bands) return b;
     if (p.solver != NONE) {
-        b.gamma = softplus(gamma_raw[k]);
+        b.gamma = p.time * softplus(gamma_raw[k]);
         b.decay = exp_(-b.gamma);
         energy_of(b.gamma, b.energy, b.denergy);
-        b.omega = omega[k];
+        b.omega = p.time * omega[k];
     }
     if ((p.flags & CORRECTED) != 0u) b.corrector = corrector[k];
     return b;
