@@ -1,15 +1,23 @@
-/* Checkpoints of kerr-engine (KCHK, versions 1 and 2) to ours and back; GGUF to ours.
+/* Checkpoints of kerr-engine (KCHK 1 and 2) and wave-engine (WCHK 1 to 4) to ours and back; GGUF to ours.
 
    cc -O2 examples/convert.c -o convert -lm -lpthread
    ./convert their.kchk mine.safetensors --text what-it-learnt.txt
    ./convert mine.safetensors their.kchk
+   ./convert checkpoint.bin mine.safetensors --text what-it-learnt.txt --beta 0.2
    ./convert gpt2-f16.gguf mine.safetensors
 
-   What the engine does not store (embedding and position table, the solver) is made by its own
-   formulas, so `eval` and `sample` compute what the engine computes, and `train --from` goes on from
-   its weights. A KCHK names no letters: --text gives the alphabet, the different characters of the
-   training text in the order of their code points (of a GGUF over characters likewise). Moments of the optimiser stay behind in
-   both directions. Back again goes what the engine can express; else the sentence names the setting.
+   What the engines do not store (tables, attention that was never trained, the solver) is made by their
+   own formulas and generator, so `eval` and `sample` compute what the engine computes, and `train
+   --from` goes on from its weights. Neither file names letters: --text gives the alphabet, the different
+   characters of the training text in the order of their code points (of a GGUF over characters
+   likewise). Moments of the optimiser stay behind in both directions. Back again goes what the engine
+   can express; else the sentence names the setting.
+
+   A WCHK alone does not determine its function. --embedding and --m1, --m2 tell its table of symbols,
+   --ceiling, --alpha and --beta what it was trained with, --tier where. Attention is dense, as the
+   Candle tier has it: the CPU tier hides keys of distant phases and adds a bias of content where
+   the oscillators learn, which is not computed here. A layer's scale goes into its last matrices;
+   learnt weights of RK4, four-wave mixing and phase-native heads are refused by name.
 
    Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
    F16 or BF16, as many key heads as heads, rotary angles of base 10,000 without scaling, an epsilon of
@@ -22,9 +30,12 @@
 
 #include "common.h"
 #include "gguf.h"
+#include "wchk.h"
 
 typedef struct request {
     const char *from, *to, *text, *tokenizer;
+    choice embedding, tier;
+    wchk_told told;
 } request;
 
 static void request_read(request *r, int argc, char **argv)
@@ -32,20 +43,36 @@ static void request_read(request *r, int argc, char **argv)
     const option options[] = {
         {"text", OPTION_TEXT, &r->text, 0, 0, "a text with the letters of the file's symbols"},
         {"tokenizer", OPTION_TEXT, &r->tokenizer, 0, 0, "from GGUF: its symbols, a tokenizer.json"},
+        {"embedding", OPTION_CHOICE, &r->embedding, 0, 0,
+         "from WCHK: its table; two circles, these with falling amplitudes, or one"},
+        {"m1", OPTION_WHOLE, &r->told.moduli[0], 0, 1 << 24, "modulus of its first circle"},
+        {"m2", OPTION_WHOLE, &r->told.moduli[1], 0, 1 << 24, "of its second; 0: automatic"},
+        {"alpha", OPTION_REAL, &r->told.alpha, 0, 100, "its coupling at the start; 0: 0.1"},
+        {"beta", OPTION_REAL, &r->told.beta, 0, 100,
+         "that to neighbours; 0: 0.1, from version 3 on 0.2"},
+        {"ceiling", OPTION_REAL, &r->told.ceiling, -1, 1000,
+         "knee of its amplitudes; 0: by alpha and beta, negative: none"},
+        {"tier", OPTION_CHOICE, &r->tier, 0, 0, "what trained it, if not its attention"},
+        {"flags", OPTION_WHOLE, &r->told.flags, -1, WCHK_FLAGS - 1,
+         "versions 1 and 2: what is in it, as version 3 says; -1: by its length"},
     };
     command c;
     memset(&c, 0, sizeof c);
-    c.usage =
-        "FROM TO [options]\nA KCHK checkpoint of kerr-engine to safetensors, or back; a GGUF file "
-        "to safetensors.";
+    c.usage = "FROM TO [options]\nA checkpoint of kerr-engine (KCHK) or wave-engine (WCHK) to "
+              "safetensors, or back; a GGUF file to safetensors.";
     c.options = options;
-    c.option_count = 2;
+    c.option_count = (int)(sizeof options / sizeof *options);
     c.word_limit = 2;
+    r->embedding.words = WCHK_EMBEDDING_WORDS;
+    r->tier.words = WCHK_TIER_WORDS;
+    r->told.flags = -1;
     options_read(&c, argc, argv);
     if (c.word_count < 2) fail(EXIT_USAGE, "two files are needed, from and to; --help explains");
     if (r->text && r->tokenizer) fail(EXIT_USAGE, "--text and --tokenizer: one of them");
     r->from = c.words[0];
     r->to = c.words[1];
+    r->told.embedding = r->embedding.index;
+    r->told.tier = r->tier.index;
 }
 
 /* What stands at the target is moved aside. */
@@ -54,167 +81,7 @@ static void make_room(const request *r)
     if (path_exists(r->to) && !path_is_special(r->to)) path_aside(r->to, "a file");
 }
 
-/* ---- the engine's network -------------------------------------------------------------------- */
-
-/* KCHK version 2 begins with these; version 1 leaves them out and means what stands here. */
-static const char *const size_names[] = {"bands",   "heads",   "layers",
-                                         "maestro", "context", "rk4-steps"};
-enum { SIZES = sizeof size_names / sizeof *size_names, SIZE_LIMIT = 65536 };
-static const unsigned long version_1_sizes[SIZES] = {64, 4, 4, 16, 256, 8};
-
-static wcoh_model_desc engine_desc(const unsigned long sizes[SIZES], int vocab, int dual)
-{
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_KERR_ENGINE, vocab);
-    desc.bands = (int)sizes[0];
-    desc.heads = (int)sizes[1];
-    desc.layers = (int)sizes[2];
-    desc.maestro = (int)sizes[3];
-    desc.context = (int)sizes[4];
-    desc.rk4_steps = (int)sizes[5];
-    desc.maestros = dual ? WCOH_MAESTROS_DUAL : WCOH_MAESTROS_ADD;
-    return desc;
-}
-
-/* The tensors of a KCHK's flat list in their order; %d is the block. The first block turns each
-   band by a matrix that the engine stores [in][out]; the others have oscillators. */
-static const char *const block_parts[] = {
-    "norm1.weight",    "norm1.bias",    "attn.qkv.weight", "attn.qkv.bias",
-    "attn.out.weight", "attn.out.bias", "norm2.weight",    "norm2.bias",
-};
-static const char *const first_parts[] = {"ffn.per_band.weight", "ffn.per_band.bias"};
-static const char *const kerr_parts[] = {"ffn.kerr.gamma_raw", "ffn.kerr.omega", "ffn.kerr.alpha",
-                                         "ffn.kerr.beta"};
-static const char *const maestro_parts[] = {"squeeze.weight", "squeeze.bias", "expand.weight",
-                                            "expand.bias"};
-static const char *const out_parts[] = {"ffn.out.weight", "ffn.out.bias"};
-static const char *const end_parts[] = {"norm_f.weight", "norm_f.bias", "head.weight"};
-
-typedef void (*tensor_visitor)(const wcoh_param *param, int turned, void *user);
-
-static void visit(const wcoh_model *model, const char *name, tensor_visitor visitor, void *user)
-{
-    wcoh_param param;
-    wcoh_error error;
-    must(wcoh_model_param(model, wcoh_model_param_find(model, name), &param, &error), name, &error);
-    visitor(&param, strstr(name, "per_band.weight") != NULL, user);
-}
-
-static void visit_parts(const wcoh_model *model, const char *before, const char *const *parts,
-                        int count, tensor_visitor visitor, void *user)
-{
-    char name[64];
-    int i;
-    for (i = 0; i < count; i++) {
-        snprintf(name, sizeof name, "%s%s", before, parts[i]);
-        visit(model, name, visitor, user);
-    }
-}
-
-#define PARTS(parts) parts, (int)(sizeof(parts) / sizeof *(parts))
-
-/* Call visitor for every tensor of the flat list, in its order. */
-static void visit_all(const wcoh_model *model, tensor_visitor visitor, void *user)
-{
-    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
-    int dual = desc->maestros == WCOH_MAESTROS_DUAL, l;
-    char block[32], ffn[48];
-    for (l = 0; l < desc->layers; l++) {
-        snprintf(block, sizeof block, "blocks.%d.", l);
-        visit_parts(model, block, PARTS(block_parts), visitor, user);
-        visit_parts(model, block, l ? kerr_parts : first_parts, l ? 4 : 2, visitor, user);
-        snprintf(ffn, sizeof ffn, "%sffn.maestro%s.", block, dual ? "_in" : "");
-        if (l) visit_parts(model, ffn, PARTS(maestro_parts), visitor, user);
-        snprintf(ffn, sizeof ffn, "%sffn.maestro_out.", block);
-        if (l && dual) visit_parts(model, ffn, PARTS(maestro_parts), visitor, user);
-        visit_parts(model, block, PARTS(out_parts), visitor, user);
-    }
-    visit_parts(model, "", PARTS(end_parts), visitor, user);
-}
-
-static void count_one(const wcoh_param *param, int turned, void *user)
-{
-    (void)turned;
-    *(unsigned long long *)user += param->count;
-}
-
-static unsigned long long flat_count(const wcoh_model *model)
-{
-    unsigned long long count = 0;
-    visit_all(model, count_one, &count);
-    return count;
-}
-
-/* The engine's frozen tables: row r of the embedding is (cos h phi, sin h phi) for h = 1 .. bands,
-   phi = 2 pi r / vocab; of the positions (cos r f, sin r f), f = 10000^(-2h / width) for h from 0;
-   both over root bands. */
-static double table_value(const wcoh_model_desc *desc, int positions, int r, int column)
-{
-    const double pi = 3.14159265358979323846;
-    int h = column / 2;
-    double angle = positions ? r * pow(10000, -2.0 * h / (2.0 * desc->bands))
-                             : 2 * pi * (((double)r * (h + 1)) / desc->vocab);
-    return (column % 2 ? sin(angle) : cos(angle)) / sqrt((double)desc->bands);
-}
-
-/* Write the frozen tables (with `written`), or return 1 if they are the engine's to 1e-5 of its
-   amplitude. */
-static int tables(wcoh_model *model, int written)
-{
-    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
-    wcoh_param param;
-    wcoh_error error;
-    double amplitude = 1 / sqrt((double)desc->bands);
-    int t, r, i;
-    for (t = 0; t < 2; t++) {
-        const char *name = t ? "position.weight" : "embed.weight";
-        must(wcoh_model_param(model, wcoh_model_param_find(model, name), &param, &error), name,
-             &error);
-        for (r = 0; r < param.shape[0]; r++)
-            for (i = 0; i < param.shape[1]; i++) {
-                wcoh_real *value = &param.data[(size_t)r * (size_t)param.shape[1] + (size_t)i];
-                double wanted = table_value(desc, t, r, i);
-                if (written) *value = (wcoh_real)wanted;
-                else if (!(fabs((double)*value - wanted) <= 1e-5 * amplitude)) return 0;
-            }
-    }
-    wcoh_model_touch(model);
-    return 1;
-}
-
-/* ---- from KCHK ------------------------------------------------------------------------------- */
-
-static float read_float(reader *in)
-{
-    uint32_t bits = (uint32_t)read_whole(in, 4);
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-/* Skip the count of a list of floats and return it; the floats must be there. */
-static unsigned long long read_count(reader *in, const char *what)
-{
-    unsigned long long count = read_whole(in, 8);
-    if (count > (unsigned long long)(in->end - in->at) / 4)
-        fail(EXIT_FAILED, "%s: %s should have %.0f numbers, the file ends after %.0f of them",
-             in->path, what, (double)count, (double)((in->end - in->at) / 4));
-    return count;
-}
-
-/* Where number i of 2 x 2 matrices stands when each is turned. */
-static size_t turned_2x2(size_t i) { return i % 4 == 1 || i % 4 == 2 ? i ^ 3u : i; }
-
-static void read_tensor(const wcoh_param *param, int turned, void *user)
-{
-    reader *in = (reader *)user;
-    size_t i;
-    for (i = 0; i < param->count; i++) {
-        float value = read_float(in);
-        if (!(fabsf(value) <= 3e38f))
-            fail(EXIT_FAILED, "%s: %s has a number that is not finite", in->path, param->name);
-        param->data[turned ? turned_2x2(i) : i] = value;
-    }
-}
+/* ---- letters ---------------------------------------------------------------------------------- */
 
 /* The alphabet: the different characters of a text, which must be as many as the file says. */
 static wcoh_tokenizer *alphabet(const request *r, unsigned long long vocab)
@@ -234,80 +101,14 @@ static wcoh_tokenizer *alphabet(const request *r, unsigned long long vocab)
     return letters;
 }
 
-typedef struct checkpoint {
-    unsigned long long vocab, iteration, count;
-    unsigned long sizes[SIZES];
-    reader params;
-} checkpoint;
+/* ---- the published engines --------------------------------------------------------------------- */
 
-static checkpoint checkpoint_read(const char *path, const char *bytes, size_t size)
+static void convert_from_kerr(const request *r, const char *bytes, size_t size)
 {
-    checkpoint k;
-    reader in;
-    unsigned long long version, moments, i;
-    in.at = (const unsigned char *)bytes + 4;
-    in.end = (const unsigned char *)bytes + size;
-    in.path = path;
-    version = read_whole(&in, 4);
-    if (version != 1 && version != 2)
-        fail(EXIT_FAILED, "%s: KCHK of version %.0f: 1 and 2 are known", path, (double)version);
-    for (i = 0; i < SIZES; i++) {
-        k.sizes[i] = version == 1 ? version_1_sizes[i] : (unsigned long)read_whole(&in, 4);
-        if (k.sizes[i] < 1 || k.sizes[i] > SIZE_LIMIT)
-            fail(EXIT_FAILED, "%s: %s is %lu, allowed are 1 to %d", path, size_names[i], k.sizes[i],
-                 SIZE_LIMIT);
-    }
-    k.vocab = read_whole(&in, 8);
-    if (k.vocab < 1 || k.vocab > 1u << 24)
-        fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", path, (double)k.vocab);
-    k.iteration = read_whole(&in, 8);
-    read_whole(&in, 4); /* rate, state of the generator, Adam's count */
-    read_whole(&in, 8);
-    read_whole(&in, 8);
-    for (i = 0; i < 2; i++) {
-        moments = read_count(&in, "a list of moments");
-        in.at += 4 * moments;
-    }
-    k.count = read_count(&in, "the list of parameters");
-    k.params = in;
-    if (in.at + 4 * k.count != in.end)
-        fail(EXIT_FAILED, "%s: %.0f bytes follow the parameters", path,
-             (double)(in.end - in.at) - 4.0 * (double)k.count);
-    return k;
-}
-
-/* The model of these sizes whose flat list is as long as the file's: one maestro, or two. */
-static wcoh_model *model_of(const request *r, const checkpoint *k, const wcoh_tokenizer *letters)
-{
-    unsigned long long counts[2];
-    double bands = (double)k->sizes[0], layers = (double)k->sizes[2];
-    int dual;
-    if (16 * bands * bands * layers + 2 * bands * (double)k->vocab > (double)k->count) /* a part */
-        fail(EXIT_FAILED, "%s: its sizes want more than its %.0f parameters", r->from,
-             (double)k->count);
-    for (dual = 0; dual < 2; dual++) {
-        wcoh_model_desc desc = engine_desc(k->sizes, (int)k->vocab, dual);
-        wcoh_model *model = NULL;
-        wcoh_error error;
-        desc.tokenizer = letters;
-        must(wcoh_model_create(&model, &desc, &error), r->from, &error);
-        counts[dual] = flat_count(model);
-        if (counts[dual] == k->count) return model;
-        wcoh_model_destroy(model);
-    }
-    fail(EXIT_FAILED, "%s: it has %.0f parameters, its sizes make %.0f, or %.0f with two maestros",
-         r->from, (double)k->count, (double)counts[0], (double)counts[1]);
-    return NULL;
-}
-
-static void convert_from_engine(const request *r, const char *bytes, size_t size)
-{
-    checkpoint k = checkpoint_read(r->from, bytes, size);
+    kchk k = kchk_open(r->from, bytes, size);
     wcoh_tokenizer *letters = alphabet(r, k.vocab);
-    wcoh_model *model = model_of(r, &k, letters);
+    wcoh_model *model = kchk_model(r->from, &k, letters);
     wcoh_error error;
-    visit_all(model, read_tensor, &k.params);
-    tables(model, 1);
     make_room(r);
     must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
     printf("%s: kerr-engine at iteration %.0f, %.0f parameters, %.0f symbols%s\n", r->to,
@@ -317,103 +118,35 @@ static void convert_from_engine(const request *r, const char *bytes, size_t size
     wcoh_tokenizer_destroy(letters);
 }
 
-/* ---- to KCHK --------------------------------------------------------------------------------- */
-
-/* Refuse a model that differs from the engine's in a setting which its file cannot say. */
-static void must_be_engine(const request *r, wcoh_model *model)
+static void convert_from_wave(const request *r, const char *bytes, size_t size)
 {
-    const wcoh_model_desc *own = wcoh_model_get_desc(model);
-    unsigned long sizes[SIZES];
-    wcoh_model_desc wanted;
+    wchk k = wchk_open(r->from, bytes, size, &r->told);
+    wcoh_tokenizer *letters = alphabet(r, k.vocab);
+    wcoh_model *model = wchk_model(r->from, &k, &r->told, letters);
     wcoh_error error;
-    const wcoh_field *fields;
-    int count, i;
-    sizes[0] = (unsigned long)own->bands, sizes[1] = (unsigned long)own->heads;
-    sizes[2] = (unsigned long)own->layers, sizes[3] = (unsigned long)own->maestro;
-    sizes[4] = (unsigned long)own->context, sizes[5] = (unsigned long)own->rk4_steps;
-    wanted = engine_desc(sizes, own->vocab, own->maestros == WCOH_MAESTROS_DUAL);
-    must(wcoh_model_desc_resolve(&wanted, &error), r->from, &error);
-    fields = wcoh_fields(WCOH_DESC_MODEL, &count);
-    for (i = 0; i < count; i++) {
-        char a[64], b[64];
-        if (strcmp(fields[i].name, "seed") == 0 || strcmp(fields[i].name, "init") == 0) continue;
-        wcoh_field_get(WCOH_DESC_MODEL, own, fields[i].name, a, sizeof a);
-        wcoh_field_get(WCOH_DESC_MODEL, &wanted, fields[i].name, b, sizeof b);
-        if (strcmp(a, b) != 0)
-            fail(EXIT_FAILED, "%s: %s is %s: kerr-engine has %s and can say nothing else", r->from,
-                 fields[i].name, a, b);
-    }
-    if (!tables(model, 0))
-        fail(EXIT_FAILED,
-             "%s: its embedding or position table is not kerr-engine's (cosine before sine): the "
-             "file has no place for another",
-             r->from);
-}
-
-typedef struct bytes_out {
-    unsigned char *bytes;
-    size_t used;
-} bytes_out;
-
-static void put_whole(bytes_out *out, unsigned long long value, int bytes)
-{
-    for (; bytes > 0; bytes--, value >>= 8) out->bytes[out->used++] = (unsigned char)(value & 255);
-}
-
-static void put_float(bytes_out *out, float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    put_whole(out, bits, 4);
-}
-
-static void put_tensor(const wcoh_param *param, int turned, void *user)
-{
-    size_t i;
-    for (i = 0; i < param->count; i++)
-        put_float((bytes_out *)user, (float)param->data[turned ? turned_2x2(i) : i]);
-}
-
-/* Magic, version, sizes; vocabulary, iteration, rate; the engine's seed of batches, Adam's count. */
-static void put_head(bytes_out *out, const wcoh_model_desc *desc)
-{
-    const int sizes[SIZES] = {desc->bands,   desc->heads,   desc->layers,
-                              desc->maestro, desc->context, desc->rk4_steps};
-    int i;
-    memcpy(out->bytes, "KCHK", 4);
-    out->used = 4;
-    put_whole(out, 2, 4);
-    for (i = 0; i < SIZES; i++) put_whole(out, (unsigned)sizes[i], 4);
-    put_whole(out, (unsigned)desc->vocab, 8);
-    put_whole(out, 0, 8);
-    put_float(out, 3e-4f);
-    put_whole(out, 1337, 8);
-    put_whole(out, 0, 8);
+    make_room(r);
+    must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
+    printf("%s: wave-engine, version %u at iteration %.0f, %.0f parameters, %.0f symbols%s\n",
+           r->to, k.version, (double)k.iteration, (double)k.count, (double)k.vocab,
+           letters ? "" : " (no --text: it knows no letters)");
+    wcoh_model_destroy(model);
+    wcoh_tokenizer_destroy(letters);
 }
 
 static void convert_to_engine(const request *r)
 {
     wcoh_model *model = NULL;
     wcoh_error error;
-    unsigned long long count;
     bytes_out out;
-    int list;
+    int wave;
     must(wcoh_model_load_file(&model, r->from, NULL, &error), NULL, &error);
-    must_be_engine(r, model);
-    count = flat_count(model);
-    out.bytes = (unsigned char *)calloc(1, 128 + 12 * (size_t)count);
-    if (!out.bytes) fail(EXIT_FAILED, "no memory for %.0f parameters", (double)count);
-    put_head(&out, wcoh_model_get_desc(model));
-    for (list = 0; list < 2; list++) { /* moments: zeros */
-        put_whole(&out, count, 8);
-        out.used += 4 * (size_t)count;
-    }
-    put_whole(&out, count, 8);
-    visit_all(model, put_tensor, &out);
+    wave = wcoh_model_get_desc(model)->attention == WCOH_ATTENTION_FROZEN;
+    out = wave ? wchk_write(r->from, model) : kchk_write(r->from, model);
     make_room(r);
     if (!file_replace(r->to, (const char *)out.bytes, out.used))
         fail(EXIT_FAILED, "%s: cannot write it: %s", r->to, strerror(errno));
-    printf("%s: KCHK, version 2, %.0f parameters\n", r->to, (double)count);
+    printf("%s: %s, %.0f parameters\n", r->to, wave ? "WCHK, version 3" : "KCHK, version 2",
+           (double)out.parameters);
     free(out.bytes);
     wcoh_model_destroy(model);
 }
@@ -751,13 +484,12 @@ int main(int argc, char **argv)
     request_read(&r, argc, argv);
     path_not_read(r.to, &r.from, 1);
     bytes = file_read(r.from, &size);
-    if (size >= 4 && memcmp(bytes, "KCHK", 4) == 0) {
-        if (r.tokenizer) fail(EXIT_USAGE, "--tokenizer is for GGUF, %s is none", r.from);
-        convert_from_engine(&r, bytes, size);
-    } else if (size >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
+    if (size >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
         convert_from_gguf(&r, bytes, size);
-    } else if (size >= 4 && memcmp(bytes, "WCHK", 4) == 0) {
-        fail(EXIT_FAILED, "%s: a checkpoint of wave-engine, which is not converted", r.from);
+    } else if (size >= 4 && (memcmp(bytes, "KCHK", 4) == 0 || memcmp(bytes, "WCHK", 4) == 0)) {
+        if (r.tokenizer) fail(EXIT_USAGE, "--tokenizer is for GGUF, %s is none", r.from);
+        if (bytes[0] == 'K') convert_from_kerr(&r, bytes, size);
+        else convert_from_wave(&r, bytes, size);
     } else {
         if (r.text || r.tokenizer)
             fail(EXIT_USAGE, "--text and --tokenizer are for what knows no letters, %s is ours",

@@ -5,6 +5,8 @@
 #ifndef GGUF_H
 #define GGUF_H
 
+#include "bytes.h"
+
 typedef enum gguf_kind { /* of a setting; the numbers are the format's */
                          GGUF_U8,
                          GGUF_I8,
@@ -56,23 +58,6 @@ typedef struct gguf {
 } gguf;
 
 /* ---- reading --------------------------------------------------------------------------------- */
-
-typedef struct reader {
-    const unsigned char *at, *end;
-    const char *path;
-} reader;
-
-/* The next `bytes`, up to 8, as a little-endian number. */
-static unsigned long long read_whole(reader *in, int bytes)
-{
-    unsigned long long value = 0;
-    int i;
-    if (in->end - in->at < bytes)
-        fail(EXIT_FAILED, "%s: the file ends in its header: it is cut short", in->path);
-    for (i = 0; i < bytes; i++) value |= (unsigned long long)in->at[i] << (8 * i);
-    in->at += bytes;
-    return value;
-}
 
 static const unsigned char *gguf_skip(reader *in, unsigned long long bytes)
 {

@@ -1,6 +1,6 @@
 /* Fuzzer of the example programs with every text and file that they read: logs (plot), names and
    pairs (embed_report), maps and weights of any file (inspect), texts, and logs that go on (train),
-   plans and finished runs (compare), kerr-engine's checkpoints (convert).
+   plans and finished runs (compare), checkpoints of other programs (convert).
    A whole program runs on each input: it ends with a status of its own, a failure is one sentence, its
    JSON is whole, its pictures are XML, everything printed is UTF-8 that steers no terminal.
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DPLOT -DFUZZ=use_plot -o fuzz tests/fuzz_programs.c -lm

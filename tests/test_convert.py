@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""examples/convert.c: checkpoints of kerr-engine in and out, GGUF in. The files are written here, from
+"""examples/convert.c: checkpoints of kerr-engine and wave-engine in and out, GGUF in. The files are written here, from
 the formats' descriptions, and the networks are computed here once more, in doubles.
 
 python3 tests/test_convert.py    CC and CFLAGS choose the compiler; it needs nothing beyond Python;
 ends with `N passed, N failed`.
 """
+import cmath
 import json
 import math
 import os
@@ -284,8 +285,6 @@ def hostile():
     refused("nan.kchk", ["head.weight", "not finite"])
     write("three.kchk", data[:4] + struct.pack("<I", 3) + data[8:])
     refused("three.kchk", ["version 3"])
-    write("wave.kchk", b"WCHK" + data[4:])
-    refused("wave.kchk", ["wave-engine"])
     write("good.kchk", data)
     refused("good.kchk", ["different characters", "trained on 5"], "--text", "text.txt")
     check(run("./convert", "good.kchk", "good.kchk")[0] == 2, "a file onto itself")
@@ -298,6 +297,10 @@ def what_cannot_go_back():
     check(code == 0, f"trained: {err}")
     code, out, err = run("./convert", "wave.safetensors", "never.kchk")
     check(code == 1 and "kerr-engine has" in err, f"the default network is refused: {err}")
+    code, out, err = run("./train", "--data", "text.txt", "--steps", "1", "--out", "frozen.safetensors", "--preset",
+                         "wave-engine", "--solver", "exact", "--bands", "8", "--heads", "4", "--seq", "8", "--sample", "0")
+    code, out, err = run("./convert", "frozen.safetensors", "never.kchk")
+    check(code == 1 and "wave-engine has perturbative" in err, f"the exact solver is not wave-engine's: {err}")
     code, out, err = run("./train", "--data", "text.txt", "--steps", "1", "--out", "kerr.safetensors",
                          "--preset", "kerr-engine", "--bands", "8", "--seq", "8", "--sample", "0")
     code, out, err = run("./convert", "kerr.safetensors", "never.kchk")
@@ -316,6 +319,320 @@ def version_1():
     first = read("one.safetensors")
     code, out, err = run("./convert", "one.kchk", "one.safetensors")
     check(code == 0 and read("one.safetensors.old") == first, "what stood there is moved aside")
+
+
+# ---- wave-engine -----------------------------------------------------------------------------------
+
+ODE, SCALES, RK4, HARMONICS, ATTENTION = 1, 2, 4, 8, 16
+
+
+def floats(values):
+    return list(struct.unpack(f"<{len(values)}f", struct.pack(f"<{len(values)}f", *values)))
+
+
+def wave_parts(sizes, flags, vocab, head, rank, seed):
+    """The flat list in its order, by names of its own; nothing is as it starts."""
+    bands, heads, layers, narrow, _, _, groups = sizes
+    wide, source = 2 * bands, random.Random(seed)
+    e, block = wide // heads, wide // groups
+    parts = {}
+
+    def add(name, count, middle=0.0, spread=0.4):
+        parts[name] = floats([middle + spread * source.uniform(-1, 1) for _ in range(count)])
+
+    def linear_part(name, out, count):
+        add(name + ".w", out * count)
+        add(name + ".b", out)
+
+    for l in range(layers):
+        n = f"{l}."
+        for norm_name in ("ln", "ln_ffn"):
+            add(n + norm_name + ".w", wide, 1, 0.2)
+            add(n + norm_name + ".b", wide)
+        for side in ("in", "out"):
+            linear_part(n + side + ".sq", narrow, wide)
+            linear_part(n + side + ".pr", wide, narrow)
+        for g in range(groups):
+            linear_part(f"{n}out_proj{g}", block, block)
+        if flags & ODE:
+            add(n + "gamma_raw", bands, -2, 0.5)
+            add(n + "alpha", 1, 0.1, 0.05)
+            add(n + "beta", 1, 0.1, 0.05)
+            add(n + "corrector", bands)
+        if flags & RK4:
+            parts[n + "rk4"] = floats([1 / 6, 1 / 3, 1 / 3, 1 / 6])
+        if flags & HARMONICS:
+            add(n + "harmonics", heads, 0, 1)
+        if flags & ATTENTION:
+            for h in range(heads):
+                linear_part(f"{n}phase{h}", 2, wide)
+                linear_part(f"{n}v{h}", e, e)
+                if not flags & HARMONICS:
+                    add(f"{n}harmonic{h}", 1, 0, 1)
+            linear_part(n + "attn_out", wide, wide)
+    if flags & SCALES:
+        add("scales", layers, 1, 0.3)
+    add("ln_f.w", wide, 1, 0.2)
+    add("ln_f.b", wide)
+    if head == "dense":
+        add("head", vocab * wide)
+    elif head == "tied":
+        add("head", 1, 0.3, 0.1)
+    else:
+        add("down", rank * wide)
+        add("up", vocab * rank)
+    return parts
+
+
+def wchk(parts, sizes, vocab, version, flags=0, chi=0.0):
+    flat = [x for values in parts.values() for x in values]
+    data = b"WCHK" + struct.pack("<I6I", version, *sizes[:6])
+    data += struct.pack("<I", sizes[6]) if version > 1 else b""
+    data += struct.pack("<I", flags) if version > 2 else b""
+    data += struct.pack("<f", chi) if version > 3 else b""
+    data += struct.pack("<QQfQQ", vocab, 9, 3e-4, 1337, 9)
+    for values in ([0.5] * len(flat), [0.25] * len(flat), flat):
+        data += struct.pack(f"<{len(values)}f", *values)
+    return data
+
+
+class Drawn:
+    """The engines' generator: xorshift64, 13 7 17, its upper 24 bits."""
+
+    def __init__(self, seed):
+        self.state = seed
+
+    def next(self):
+        s = self.state
+        s ^= s << 13 & (1 << 64) - 1
+        s ^= s >> 7
+        s ^= s << 17 & (1 << 64) - 1
+        self.state = s
+        return s
+
+    def uniform(self, count, fan_in):
+        return [(2 * ((self.next() >> 40) / 2 ** 24) - 1) / math.sqrt(fan_in) for _ in range(count)]
+
+
+def wave_attention(parts, sizes, flags, tier):
+    """Attention of every layer: what is in the list, or what the engine draws."""
+    bands, heads, layers, narrow, _, _, groups = sizes
+    wide = 2 * bands
+    e, drawn, out = wide // heads, Drawn(42), []
+    for l in range(layers):
+        n, each = f"{l}.", []
+        for h in range(heads):
+            if flags & ATTENTION:
+                p = [parts[f"{n}{name}{h}.{k}"] for name in ("phase", "v") for k in "wb"]
+            else:
+                p = [drawn.uniform(2 * wide, wide), [0, 0], drawn.uniform(e * e, e), [0] * e]
+                if flags & ODE and tier == "cpu":
+                    drawn.uniform(16 * wide, wide)
+            raw = parts[n + "harmonics"][h] if flags & HARMONICS else None
+            if flags & ATTENTION and raw is None:
+                raw = parts[f"{n}harmonic{h}"][0]
+            p.append(math.log1p(math.exp(raw)) if raw is not None else math.log(1 + 0.5 * (h + 1)))
+            each.append(p)
+        if flags & ATTENTION:
+            last = parts[n + "attn_out.w"], parts[n + "attn_out.b"]
+        else:
+            last = drawn.uniform(wide * wide, wide), [0] * wide
+            if tier == "cpu":
+                drawn.uniform(4 * wide * narrow + wide * wide // groups, 1)
+        out.append((each, last))
+    return out
+
+
+def moduli(vocab):
+    first = math.isqrt(vocab - 1) + 1
+    first += first % 2 == 0
+    second = first + 2
+    while math.gcd(first, second) > 1 or first * second < vocab:
+        second += 1
+    return first, second
+
+
+def wave_symbol(token, bands, vocab, table):
+    if table == "harmonic":
+        return [cmath.exp(2j * math.pi * token * (n + 1) / vocab) for n in range(bands)]
+    half, out = bands // 2, []
+    for m in moduli(vocab):
+        out += [cmath.exp(2j * math.pi * (n + 1) * (token % m) / m) for n in range(half)]
+    if table == "pythagorean":
+        out = [z / math.sqrt(i % half + 1) for i, z in enumerate(out)]
+        scale = math.sqrt(bands / sum(abs(z) ** 2 for z in out))
+        out = [scale * z for z in out]
+    return out + [0j] * (bands - 2 * half)
+
+
+def affine(x, weight, bias):
+    return [b + sum(w * v for w, v in zip(weight[o * len(x) :], x)) for o, b in enumerate(bias)]
+
+
+def wave_fed(x, parts, l, sizes, flags, couplings, ceiling):
+    bands, _, _, _, _, steps, groups = sizes
+    n = f"{l}."
+
+    def mixed(x, side):
+        narrow = [gelu(v) for v in affine(x, parts[f"{n}{side}.sq.w"], parts[f"{n}{side}.sq.b"])]
+        return [a + b for a, b in zip(x, affine(narrow, parts[f"{n}{side}.pr.w"], parts[f"{n}{side}.pr.b"]))]
+
+    x = mixed(x, "in")
+    if ceiling > 0:
+        kept = []
+        for k in range(bands):
+            size = math.hypot(x[2 * k], x[2 * k + 1])
+            f = 1 if size <= ceiling else (ceiling + ceiling * math.tanh((size - ceiling) / ceiling)) / size
+            kept += [f * x[2 * k], f * x[2 * k + 1]]
+        x = kept
+    own = {"k.omega": [(k + 1) / bands for k in range(bands)]}
+    own["k.gamma_raw"] = parts[n + "gamma_raw"] if flags & ODE else [math.log(math.expm1(0.1))] * bands
+    for name, start in zip(("alpha", "beta"), couplings):
+        own["k." + name] = parts[n + name] if flags & ODE else [start]
+    x = kerr(x, own, "k", steps) if steps > 1 else perturbed(x, own)
+    if flags & ODE:
+        z = [complex(x[2 * k], x[2 * k + 1]) * cmath.exp(1j * parts[n + "corrector"][k]) for k in range(bands)]
+        x = [part for v in z for part in (v.real, v.imag)]
+    x, size, out = mixed(x, "out"), 2 * bands // groups, []
+    for g in range(groups):
+        out += affine(x[g * size : (g + 1) * size], parts[f"{n}out_proj{g}.w"], parts[f"{n}out_proj{g}.b"])
+    return out
+
+
+def perturbed(x, own):
+    z = []
+    for k in range(len(x) // 2):
+        gamma = math.log1p(math.exp(own["k.gamma_raw"][k]))
+        z.append(complex(x[2 * k], x[2 * k + 1]) * cmath.exp(-gamma + 1j * own["k.omega"][k]))
+    power = [abs(v) ** 2 for v in z]
+    out = []
+    for k, v in enumerate(z):
+        near = sum(power[j] for j in (k - 2, k - 1, k + 1, k + 2) if 0 <= j < len(z))
+        v *= 1 + 1j * (own["k.alpha"][0] * power[k] + own["k.beta"][0] * near)
+        out += [v.real, v.imag]
+    return out
+
+
+def wave_loss(tokens, parts, sizes, flags, vocab, tier="cpu", table="circles", couplings=(0.1, 0.1), ceiling=None):
+    bands, heads, layers = sizes[:3]
+    wide = 2 * bands
+    e = wide // heads
+    if ceiling is None:
+        ceiling = max(0.5, math.sqrt(math.pi / 2 / (couplings[0] + 4 * couplings[1])))
+    attention = wave_attention(parts, sizes, flags, tier)
+    flat = lambda z: [part for v in z for part in (v.real, v.imag)]
+    symbols = [flat(wave_symbol(v, bands, vocab, table)) for v in range(vocab)]
+    place = lambda t: [f(t * 10000 ** (-2 * k / wide)) for k in range(bands) for f in (math.sin, math.cos)]
+    rows = [[a + b for a, b in zip(symbols[v], place(t))] for t, v in enumerate(tokens[:-1])]
+    for l in range(layers):
+        named = {"ln.weight": parts[f"{l}.ln.w"], "ln.bias": parts[f"{l}.ln.b"]}
+        normed, (each, last) = [norm(x, named, "ln") for x in rows], attention[l]
+        added = [[] for _ in rows]
+        for h, (pw, pb, vw, vb, number) in enumerate(each):
+            angles = [math.atan2(*reversed(affine(x, pw, pb))) for x in normed]
+            values = [affine(x[h * e : (h + 1) * e], vw, vb) for x in normed]
+            for t in range(len(rows)):
+                weights = [math.exp(math.cos(number * (angles[t] - angles[s]))) for s in range(t + 1)]
+                added[t] += [sum(w * values[s][i] for s, w in enumerate(weights)) / sum(weights) for i in range(e)]
+        scale = parts["scales"][l] if flags & SCALES else 1
+        branches = [zip(affine(a, *last), wave_fed(x, parts, l, sizes, flags, couplings, ceiling))
+                    for a, x in zip(added, normed)]
+        rows = [[v + scale * (a + f) for v, (a, f) in zip(x, both)] for x, both in zip(rows, branches)]
+    named = {"ln.weight": parts["ln_f.w"], "ln.bias": parts["ln_f.b"]}
+    total = 0
+    for x, wanted in zip(rows, tokens[1:]):
+        x = norm(x, named, "ln")
+        if "up" in parts:
+            x = affine(x, parts["down"], [0] * (len(parts["down"]) // wide))
+            logits = affine(x, parts["up"], [0] * vocab)
+        elif len(parts["head"]) == 1:
+            logits = [parts["head"][0] * sum(a * b for a, b in zip(x, row)) for row in symbols]
+        else:
+            logits = affine(x, parts["head"], [0] * vocab)
+        top = max(logits)
+        total += top + math.log(sum(math.exp(v - top) for v in logits)) - logits[wanted]
+    return total / len(rows)
+
+
+def wave_in(what, sizes, version, flags, head="dense", options=(), back=True, **told):
+    letters = sorted(set(TEXT))
+    vocab = len(letters)
+    parts = wave_parts(sizes, flags, vocab, head, 3, 17 + version)
+    write("wave.kchk", wchk(parts, sizes, vocab, version, flags))
+    for name in ("wave.safetensors", "back.safetensors", "back.wchk"):
+        if os.path.exists(os.path.join(folder, name)):
+            os.remove(os.path.join(folder, name))
+    code, out, err = run("./convert", "wave.kchk", "wave.safetensors", "--text", "text.txt", *options)
+    check(code == 0 and f"version {version} at iteration 9" in out, f"{what}: converted: {out} {err}")
+    write("short.txt", TEXT[:13].encode())
+    wanted = wave_loss([letters.index(c) for c in TEXT[:13]], parts, sizes, flags, vocab, **told)
+    code, out, err = run("./eval", "wave.safetensors", "short.txt", "--seq", "12")
+    check(code == 0 and abs(float(out.split()[1]) - wanted) < 3e-6,  # eval prints six digits
+          f"{what}: its loss is {out.split()[1:2]}, in doubles {wanted} {err}")
+    if not back:
+        return
+    code, out, err = run("./convert", "wave.safetensors", "back.wchk")
+    check(code == 0 and "WCHK, version 3" in out, f"{what}: back: {out} {err}")
+    told = () if version > 2 or "--beta" in options else ("--beta", "0.1")  # version 3 begins with 0.2
+    code, out, err = run("./convert", "back.wchk", "back.safetensors", "--text", "text.txt", *options, *told)
+    check(code == 0, f"{what}: and in once more: {err}")
+    code, out, err = run("./eval", "back.safetensors", "short.txt", "--seq", "12")
+    check(code == 0 and abs(float(out.split()[1]) - wanted) < 3e-6, f"{what}: as before: {out} {wanted} {err}")
+
+
+def wave_engine():
+    wave_in("version 1", (4, 2, 2, 3, 16, 1, 1), 1, 0)
+    wave_in("version 1 with one circle, RK4 and no ceiling", (4, 2, 2, 3, 16, 8, 1), 1, 0, table="harmonic",
+            ceiling=-1, options=("--embedding", "harmonic", "--ceiling", "-1"))
+    wave_in("version 2 in groups, drawn by the Candle tier", (6, 3, 2, 2, 16, 1, 2), 2, 0, tier="candle",
+            couplings=(0.05, 0.2), options=("--tier", "candle", "--alpha", "0.05", "--beta", "0.2"))
+    wave_in("version 2 that trained its oscillators", (5, 2, 2, 3, 16, 1, 1), 2, ODE)
+    wave_in("version 3: oscillators, scales, RK4, harmonics", (4, 2, 2, 3, 16, 4, 2), 3, ODE | SCALES | RK4 | HARMONICS,
+            couplings=(0.1, 0.2))
+    wave_in("version 3: attention, low-rank head, Pythagorean", (4, 4, 1, 3, 16, 1, 1), 3, ATTENTION, head="low_rank",
+            table="pythagorean", couplings=(0.1, 0.2), options=("--embedding", "pythagorean"))
+    wave_in("version 4: attention and its harmonics, tied head", (4, 2, 2, 3, 16, 4, 1), 4, ODE | HARMONICS | ATTENTION,
+            head="tied", couplings=(0.1, 0.2), ceiling=1.0, options=("--ceiling", "1"))
+
+
+def wave_hostile():
+    sizes, vocab, flags = (4, 2, 1, 2, 8, 4, 1), 6, ODE | RK4
+    parts = wave_parts(sizes, flags, vocab, "dense", 0, 6)
+    data = wchk(parts, sizes, vocab, 4, flags)
+    for cut in list(range(4, 84)) + [len(data) - 1, len(data) - 12, len(data) // 2]:
+        write("cut.wchk", data[:cut])
+        code, out, err = run("./convert", "cut.wchk", "never.safetensors")
+        check(code == 1 and err.count("\n") == 1, f"WCHK cut at {cut}: {code} {err}")
+    for bit in range(32, 8 * 48):  # version, sizes, flags, chi, vocabulary
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        write("flip.wchk", bytes(broken))
+        code, out, err = run("./convert", "flip.wchk", "never.safetensors")
+        free = 24 <= bit // 8 < 32 or 12 <= bit // 8 < 16 or bit in (351, 353)  # block, steps, heads; -0; 4 symbols, rank 4
+        check(code == 1 or free and code == 0, f"WCHK bit {bit}: {code} {err}")
+        check(code in (0, 1) and err.count("\n") == (code == 1), f"WCHK bit {bit}: {err}")
+        for left in os.listdir(folder):
+            if left.startswith("never"):
+                os.remove(os.path.join(folder, left))
+
+    def no(words, *options, data=None, version=4, flags=flags, chi=0.0, parts=parts, sizes=sizes):
+        write("no.wchk", data or wchk(parts, sizes, vocab, version, flags, chi))
+        refused("no.wchk", words, *options)
+
+    no(["version 5"], version=5)
+    no(["chi is 0.03", "four-wave"], chi=0.03)
+    no(["flags are 32"], flags=32)
+    no(["learnt weights"], parts=dict(parts, **{"0.rk4": [0.2, 0.3, 0.3, 0.2]}))
+    no(["3 groups do not divide"], sizes=sizes[:6] + (3,))
+    no(["a head of 6 symbols"], parts=dict(parts, more=[0.0]))
+    no(["head is phase-native"], parts={k: v for k, v in parts.items() if k != "head"})
+    no(["head is wave-decode"], parts={**{k: v for k, v in parts.items() if k != "head"}, "wave": [0.5] * 5})
+    no(["blocks.0.norm1.weight", "not finite"], parts=dict(parts, **{"0.ln.w": [math.nan] * 8}))
+    no(["different characters", "trained on 6"], "--text", "text.txt")
+    four = wave_parts((4, 4, 4, 2, 8, 4, 1), RK4, vocab, "dense", 0, 7)  # 16 weights of RK4, or 16 harmonics
+    no(["flags 4 or 8", "--flags tells"], parts=four, sizes=(4, 4, 4, 2, 8, 4, 1), version=2)
+    code, out, err = run("./convert", "no.wchk", "told.safetensors", "--flags", "4")
+    check(code == 0, f"told which: {err}")
 
 
 # ---- GGUF ------------------------------------------------------------------------------------------
@@ -572,6 +889,8 @@ with tempfile.TemporaryDirectory() as folder:
     hostile()
     what_cannot_go_back()
     version_1()
+    wave_engine()
+    wave_hostile()
     gguf_in(False, True, False, "GPT-2")
     gguf_in(False, False, True, "GPT-2 in halves with a head of its own")
     gguf_in(True, False, True, "Llama")

@@ -32,6 +32,11 @@ build requests fuzz_requests
 mkdir seeds && ./files seeds
 printf 'KCHK\002\000\000\000' > engine
 head -c 2000 /dev/zero >> engine
+{ # wave-engine's: one block of two bands, two symbols, parameters and moments
+    printf 'WCHK\001\000\000\000\002\000\000\000\001\000\000\000\001\000\000\000\001\000\000\000'
+    printf '\002\000\000\000\001\000\000\000\002\000\000\000\000\000\000\000'
+    head -c 964 /dev/zero
+} > wave
 { # one setting, one tensor and its numbers
     printf 'GGUF\003\000\000\000\001\000\000\000\000\000\000\000\001\000\000\000\000\000\000\000'
     printf '\024\000\000\000\000\000\000\000general.architecture\010\000\000\000\004\000\000\000\000\000\000\000gpt2'
@@ -87,7 +92,7 @@ fuzz train text text.txt
 fuzz train log log
 fuzz compare plan plan.txt
 fuzz compare runs log
-fuzz convert engine engine gguf
+fuzz convert engine engine wave gguf
 fuzz requests chat chat.json
 fuzz requests prompt prompt.json prompts.json
 fuzz requests tokens prompt.json tokens.json

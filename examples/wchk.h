@@ -1,0 +1,546 @@
+/* Checkpoints of wave-engine (WCHK, versions 1 to 4), from bytes to a model and back. What is wrong ends
+   the program with a sentence (fail of common.h).
+
+   The file holds what was trained and no more. The rest is made as the engine makes it: tables by
+   their formulas, frozen attention from its generator (xorshift64, seed 42). What it was told on its
+   command line (moduli, ceiling, couplings that were never trained, the tier that trained) is told
+   here too: wchk_told.
+   SPDX-License-Identifier: Unlicense OR MIT-0 */
+#ifndef WCHK_H
+#define WCHK_H
+
+#include "kchk.h"
+
+/* ---- what a file is -------------------------------------------------------------------------- */
+
+enum { /* of version 3 on; before them the number of parameters told */
+       WCHK_ODE = 1,
+       WCHK_SCALES = 2,
+       WCHK_RK4 = 4,
+       WCHK_HARMONICS = 8,
+       WCHK_ATTENTION = 16,
+       WCHK_FLAGS = 32
+};
+static const char *const wchk_size_names[] = {"bands", "heads",     "layers", "maestro",
+                                              "block", "rk4 steps", "groups"};
+enum { WCHK_SIZES = sizeof wchk_size_names / sizeof *wchk_size_names };
+enum { WCHK_BANDS, WCHK_HEADS, WCHK_LAYERS, WCHK_MAESTRO, WCHK_BLOCK, WCHK_STEPS, WCHK_GROUPS };
+
+#define WCHK_EMBEDDING_WORDS "circles pythagorean harmonic"
+enum { WCHK_CIRCLES, WCHK_PYTHAGOREAN, WCHK_HARMONIC };
+#define WCHK_TIER_WORDS "cpu candle"
+enum { WCHK_CPU, WCHK_CANDLE };
+
+/* What no file says. */
+typedef struct wchk_told {
+    int embedding, tier;
+    long long moduli[2], flags;  /* 0: automatic; flags of versions 1 and 2, -1: by the count */
+    double alpha, beta, ceiling; /* 0: by the version, by the couplings; a negative ceiling: none */
+} wchk_told;
+
+typedef struct wchk {
+    unsigned version, flags;
+    unsigned long sizes[WCHK_SIZES];
+    double mixing; /* chi */
+    unsigned long long vocab, iteration, count;
+    wcoh_head head;
+    unsigned long long rank;
+    reader params;
+} wchk;
+
+/* Parameters of a file with these flags, but for its head. */
+static unsigned long long wchk_count(const wchk *k, unsigned flags)
+{
+    unsigned long long bands = k->sizes[WCHK_BANDS], d = 2 * bands, heads = k->sizes[WCHK_HEADS],
+                       m = k->sizes[WCHK_MAESTRO], e = d / heads,
+                       block = 4 * d + 2 * (2 * m * d + m + d) + d * d / k->sizes[WCHK_GROUPS] + d;
+    if (flags & WCHK_ODE) block += 2 * bands + 2;
+    if (flags & WCHK_RK4) block += 4;
+    if (flags & WCHK_HARMONICS) block += heads;
+    if (flags & WCHK_ATTENTION)
+        block += heads * (2 * d + 2 + e * e + e + !(flags & WCHK_HARMONICS)) + d * d + d;
+    return k->sizes[WCHK_LAYERS] * (block + ((flags & WCHK_SCALES) != 0)) + 2 * d;
+}
+
+/* The head that `rest` parameters are: 1 where one of ours has as many. */
+static int wchk_head(wchk *k, unsigned long long rest)
+{
+    unsigned long long d = 2ull * k->sizes[WCHK_BANDS];
+    k->rank = 0;
+    if (rest == k->vocab * d) k->head = WCOH_HEAD_DENSE;
+    else if (rest == 1) k->head = WCOH_HEAD_TIED;
+    else if (rest > 0 && rest % (k->vocab + d) == 0 && rest / (k->vocab + d) <= KCHK_SIZE_MOST)
+        k->head = WCOH_HEAD_LOW_RANK, k->rank = rest / (k->vocab + d);
+    else return 0;
+    return 1;
+}
+
+/* Flags of versions 1 and 2 that make the count: those that were told, or the only ones. */
+static void wchk_flags(wchk *k, const wchk_told *told)
+{
+    unsigned flags, found = WCHK_FLAGS;
+    if (told->flags >= 0) {
+        k->flags = (unsigned)told->flags;
+        return;
+    }
+    for (flags = 0; flags < WCHK_ATTENTION; flags++) { /* trained attention is younger */
+        unsigned long long most = wchk_count(k, flags);
+        if (most > k->count || !wchk_head(k, k->count - most) || k->head != WCOH_HEAD_DENSE)
+            continue;
+        if (found < WCHK_FLAGS)
+            fail(EXIT_FAILED,
+                 "%s: its %.0f parameters may be those of flags %u or %u: --flags tells which",
+                 k->params.path, (double)k->count, found, flags);
+        found = flags;
+    }
+    k->flags = found < WCHK_FLAGS ? found : 0;
+}
+
+/* What the head is goes by the number of its parameters. */
+static void wchk_rest(wchk *k)
+{
+    unsigned long long bands = k->sizes[WCHK_BANDS], most = wchk_count(k, k->flags), rest;
+    const char *other = NULL;
+    if (most > k->count)
+        fail(EXIT_FAILED, "%s: it has %.0f parameters, its sizes want %.0f and a head",
+             k->params.path, (double)k->count, (double)most);
+    rest = k->count - most;
+    if (wchk_head(k, rest)) return;
+    if (rest == 0 || rest == bands) other = "phase-native";
+    else if (rest == bands + 1 || rest == bands + 1 + k->vocab * bands) other = "wave-decode";
+    if (other)
+        fail(EXIT_FAILED, "%s: its head is %s, which a wavecoh network does not have",
+             k->params.path, other);
+    fail(EXIT_FAILED, "%s: %.0f parameters are left for a head of %.0f symbols: none has as many",
+         k->params.path, (double)rest, (double)k->vocab);
+}
+
+static void wchk_sizes(wchk *k, reader *in)
+{
+    int i;
+    for (i = 0; i < WCHK_SIZES; i++) {
+        unsigned long least = i == WCHK_STEPS ? 0 : 1;
+        k->sizes[i] = i == WCHK_GROUPS && k->version == 1 ? 1 : (unsigned long)read_whole(in, 4);
+        if (k->sizes[i] < least || k->sizes[i] > KCHK_SIZE_MOST)
+            fail(EXIT_FAILED, "%s: %s is %lu, allowed are %lu to %d", in->path, wchk_size_names[i],
+                 k->sizes[i], least, KCHK_SIZE_MOST);
+    }
+    for (i = 0; i < 2; i++) {
+        int part = i ? WCHK_GROUPS : WCHK_HEADS;
+        if (2 * k->sizes[WCHK_BANDS] % k->sizes[part])
+            fail(EXIT_FAILED, "%s: %lu %s do not divide a width of %lu", in->path, k->sizes[part],
+                 wchk_size_names[part], 2 * k->sizes[WCHK_BANDS]);
+    }
+}
+
+static wchk wchk_open(const char *path, const char *bytes, size_t size, const wchk_told *told)
+{
+    reader in = reader_of(path, bytes, size);
+    wchk k;
+    memset(&k, 0, sizeof k);
+    in.at += 4;
+    k.version = (unsigned)read_whole(&in, 4);
+    if (k.version < 1 || k.version > 4)
+        fail(EXIT_FAILED, "%s: WCHK of version %u: 1 to 4 are known", path, k.version);
+    wchk_sizes(&k, &in);
+    if (k.version >= 3) k.flags = (unsigned)read_whole(&in, 4);
+    if (k.flags >= WCHK_FLAGS)
+        fail(EXIT_FAILED, "%s: its flags are %u: 0 to 31 are known", path, k.flags);
+    if (k.version >= 4) k.mixing = (double)read_finite(&in, "chi");
+    if (k.mixing != 0)
+        fail(EXIT_FAILED, "%s: chi is %g: a wavecoh network has no four-wave mixing", path,
+             k.mixing);
+    k.vocab = read_whole(&in, 8);
+    if (k.vocab < 1 || k.vocab > 1u << 24)
+        fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", path, (double)k.vocab);
+    k.iteration = read_whole(&in, 8);
+    read_whole(&in, 4); /* rate, state of the generator, Adam's count */
+    read_whole(&in, 8);
+    read_whole(&in, 8);
+    k.count = (unsigned long long)(in.end - in.at) / 12;
+    if ((in.end - in.at) % 12)
+        fail(EXIT_FAILED, "%s: %.0f bytes are no three lists of floats: it is cut short", path,
+             (double)(in.end - in.at));
+    in.at += 8 * k.count; /* moments */
+    k.params = in;
+    if (k.version < 3) wchk_flags(&k, told);
+    wchk_rest(&k);
+    return k;
+}
+
+/* ---- the flat list --------------------------------------------------------------------------- */
+
+/* One walk over the list reads it into a model, or writes it. */
+typedef struct wchk_flow {
+    const wcoh_model *model;
+    reader *in;     /* or */
+    bytes_out *out; /* one of them */
+    unsigned flags;
+} wchk_flow;
+
+/* The tensor "blocks.l.name" (l < 0: "name"). */
+static wcoh_param wchk_param(const wcoh_model *model, int l, const char *name)
+{
+    char full[64];
+    wcoh_param param;
+    wcoh_error error;
+    snprintf(full, sizeof full, "blocks.%d.%s", l, name);
+    if (l < 0) snprintf(full, sizeof full, "%s", name);
+    must(wcoh_model_param(model, wcoh_model_param_find(model, full), &param, &error), full, &error);
+    return param;
+}
+
+/* `count` numbers of the tensor from `first` on; count 0: all. */
+static void wchk_some(wchk_flow *f, int l, const char *name, size_t first, size_t count)
+{
+    wcoh_param param = wchk_param(f->model, l, name);
+    size_t i, end = count ? first + count : param.count;
+    for (i = first; i < end; i++)
+        if (f->in) param.data[i] = read_finite(f->in, param.name);
+        else put_float(f->out, (float)param.data[i]);
+}
+
+static void wchk_all(wchk_flow *f, int l, const char *name) { wchk_some(f, l, name, 0, 0); }
+
+/* A norm that the engine keeps and never uses. */
+static void wchk_dead(wchk_flow *f, int width)
+{
+    int i;
+    for (i = 0; i < 2 * width; i++)
+        if (f->in) read_finite(f->in, "ln_ffn");
+        else put_float(f->out, i < width ? 1.0f : 0.0f);
+}
+
+/* A harmonic number, of which the file has softplus^-1. */
+static void wchk_harmonic(wchk_flow *f, int l, int head)
+{
+    wcoh_param param = wchk_param(f->model, l, "attn.harmonic");
+    double raw;
+    if (f->in) {
+        raw = (double)read_finite(f->in, param.name);
+        param.data[head] = (wcoh_real)(raw > 20 ? raw : log1p(exp(raw)));
+    } else {
+        raw = (double)param.data[head];
+        if (!(raw > 0))
+            fail(EXIT_FAILED, "%s: number %d is %g: wave-engine's are above 0", param.name, head,
+                 raw);
+        put_float(f->out, (float)(raw > 20 ? raw : log(expm1(raw))));
+    }
+}
+
+/* Weights of Runge and Kutta's four slopes. */
+static void wchk_slopes(wchk_flow *f)
+{
+    int i;
+    for (i = 0; i < 4; i++) {
+        double weight = (double)read_finite(f->in, "a weight of RK4");
+        if (!(fabs(weight - (i == 0 || i == 3 ? 1 : 2) / 6.0) <= 1e-6))
+            fail(EXIT_FAILED,
+                 "%s: its RK4 has learnt weights: a wavecoh network has 1/6, 1/3, 1/3, 1/6",
+                 f->in->path);
+    }
+}
+
+static void wchk_attention(wchk_flow *f, int l)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(f->model);
+    size_t d = 2 * (size_t)desc->bands, heads = (size_t)desc->heads, e = d / heads, h;
+    for (h = 0; h < heads; h++) {
+        wchk_some(f, l, "attn.phasor.weight", 2 * d * h, 2 * d);
+        wchk_some(f, l, "attn.phasor.bias", 2 * h, 2);
+        wchk_some(f, l, "attn.value.weight", e * e * h, e * e);
+        wchk_some(f, l, "attn.value.bias", e * h, e);
+        if (!(f->flags & WCHK_HARMONICS)) wchk_harmonic(f, l, (int)h);
+    }
+    wchk_all(f, l, "attn.out.weight");
+    wchk_all(f, l, "attn.out.bias");
+}
+
+static void wchk_oscillators(wchk_flow *f, int l)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(f->model);
+    int i;
+    wchk_all(f, l, "ffn.kerr.gamma_raw");
+    wchk_all(f, l, "ffn.kerr.alpha");
+    wchk_all(f, l, "ffn.kerr.beta");
+    if (desc->corrector == WCOH_SWITCH_ON) wchk_all(f, l, "ffn.corrector");
+    else
+        for (i = 0; i < desc->bands; i++) put_float(f->out, 0);
+}
+
+static void wchk_layer(wchk_flow *f, int l)
+{
+    static const char *const maestros[] = {
+        "ffn.maestro_in.squeeze.weight",  "ffn.maestro_in.squeeze.bias",
+        "ffn.maestro_in.expand.weight",   "ffn.maestro_in.expand.bias",
+        "ffn.maestro_out.squeeze.weight", "ffn.maestro_out.squeeze.bias",
+        "ffn.maestro_out.expand.weight",  "ffn.maestro_out.expand.bias"};
+    const wcoh_model_desc *desc = wcoh_model_get_desc(f->model);
+    size_t d = 2 * (size_t)desc->bands, size = d / (size_t)desc->groups, g, i;
+    wchk_all(f, l, "norm1.weight");
+    wchk_all(f, l, "norm1.bias");
+    wchk_dead(f, (int)d);
+    for (i = 0; i < sizeof maestros / sizeof *maestros; i++) wchk_all(f, l, maestros[i]);
+    for (g = 0; g < (size_t)desc->groups; g++) {
+        wchk_some(f, l, "ffn.out.weight", size * size * g, size * size);
+        wchk_some(f, l, "ffn.out.bias", size * g, size);
+    }
+    if (f->flags & WCHK_ODE) wchk_oscillators(f, l);
+    if (f->flags & WCHK_RK4) wchk_slopes(f);
+    for (i = 0; f->flags & WCHK_HARMONICS && i < (size_t)desc->heads; i++)
+        wchk_harmonic(f, l, (int)i);
+    if (f->flags & WCHK_ATTENTION) wchk_attention(f, l);
+}
+
+/* A block adds s times its branches: s goes into their last layers. */
+static void wchk_scale(wchk_flow *f, int l)
+{
+    static const char *const last[] = {"attn.out.weight", "attn.out.bias", "ffn.out.weight",
+                                       "ffn.out.bias"};
+    double scale = (double)read_finite(f->in, "a layer's scale");
+    size_t p, i;
+    for (p = 0; p < sizeof last / sizeof *last; p++) {
+        wcoh_param param = wchk_param(f->model, l, last[p]);
+        for (i = 0; i < param.count; i++)
+            param.data[i] = (wcoh_real)(scale * (double)param.data[i]);
+    }
+}
+
+static void wchk_walk(wchk_flow *f)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(f->model);
+    int l;
+    for (l = 0; l < desc->layers; l++) wchk_layer(f, l);
+    for (l = 0; f->flags & WCHK_SCALES && l < desc->layers; l++) wchk_scale(f, l);
+    wchk_all(f, -1, "norm_f.weight");
+    wchk_all(f, -1, "norm_f.bias");
+    if (desc->head == WCOH_HEAD_DENSE) wchk_all(f, -1, "head.weight");
+    if (desc->head == WCOH_HEAD_TIED) wchk_all(f, -1, "head.scale");
+    if (desc->head == WCOH_HEAD_LOW_RANK) {
+        wchk_all(f, -1, "head.down.weight");
+        wchk_all(f, -1, "head.up.weight");
+    }
+}
+
+/* ---- what the file leaves out ---------------------------------------------------------------- */
+
+/* xorshift64, 13 7 17; a float from its upper 24 bits. */
+static float wchk_uniform(unsigned long long *state, float limit)
+{
+    *state ^= *state << 13 & 0xffffffffffffffffull;
+    *state ^= *state >> 7;
+    *state ^= *state << 17 & 0xffffffffffffffffull;
+    return (2.0f * ((float)(*state >> 40) / 16777216.0f) - 1.0f) * limit;
+}
+
+static void wchk_draw(const wcoh_model *model, int l, const char *name, size_t first, size_t count,
+                      size_t fan_in, unsigned long long *state)
+{
+    wcoh_param param = wchk_param(model, l, name);
+    float limit = 1.0f / sqrtf((float)fan_in);
+    size_t i;
+    for (i = 0; i < count; i++) param.data[first + i] = wchk_uniform(state, limit);
+}
+
+/* Attention that was never trained, in the order in which the engine draws; its biases are 0. The
+   CPU tier draws the other weights too, one block after the other. */
+static void wchk_frozen(const wcoh_model *model, const wchk *k, int tier)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    size_t d = 2 * (size_t)desc->bands, heads = (size_t)desc->heads, e = d / heads, h, skip;
+    static const char *const biases[] = {"attn.phasor.bias", "attn.value.bias", "attn.out.bias"};
+    unsigned long long state = 42;
+    int l, i;
+    for (l = 0; l < desc->layers; l++) {
+        for (i = 0; i < 3; i++) {
+            wcoh_param bias = wchk_param(model, l, biases[i]);
+            memset(bias.data, 0, bias.count * sizeof *bias.data);
+        }
+        for (h = 0; h < heads; h++) {
+            wchk_draw(model, l, "attn.phasor.weight", 2 * d * h, 2 * d, d, &state);
+            wchk_draw(model, l, "attn.value.weight", e * e * h, e * e, e, &state);
+            skip = tier == WCHK_CPU && k->flags & WCHK_ODE ? 16 * d : 0; /* of the content bias */
+            while (skip-- > 0) wchk_uniform(&state, 1);
+        }
+        wchk_draw(model, l, "attn.out.weight", 0, d * d, d, &state);
+        skip =
+            tier == WCHK_CPU ? 4 * d * k->sizes[WCHK_MAESTRO] + d * (d / k->sizes[WCHK_GROUPS]) : 0;
+        while (skip-- > 0) wchk_uniform(&state, 1);
+    }
+}
+
+/* The engine's table of several circles: half of the bands each, an odd one is 0. Pythagorean: band n
+   of a circle is 1/sqrt(n) as large, and a row's energy is as before. */
+static void wchk_circles(const wcoh_model *model, const wchk_told *told)
+{
+    const double pi = 3.14159265358979323846;
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    wcoh_param table = wchk_param(model, -1, "embed.weight");
+    int half = desc->bands / 2, pythagorean = told->embedding == WCHK_PYTHAGOREAN, v, i;
+    double energy = 0, scale;
+    for (i = 0; i < half; i++) energy += 2 * (pythagorean ? 1.0 / (i + 1) : 1.0);
+    scale = energy > 0 && pythagorean ? sqrt(desc->bands / energy) : 1;
+    for (v = 0; v < desc->vocab; v++)
+        for (i = 0; i < desc->bands; i++) {
+            wcoh_real *z = table.data + 2 * ((size_t)v * (size_t)desc->bands + (size_t)i);
+            int modulus = i < half ? desc->modulus1 : desc->modulus2, n = i % (half ? half : 1) + 1;
+            double angle = 2 * pi * (double)((long long)n * (v % modulus) % modulus) / modulus;
+            double amplitude = i >= 2 * half ? 0 : pythagorean ? scale / sqrt(n) : 1;
+            z[0] = (wcoh_real)(amplitude * cos(angle));
+            z[1] = (wcoh_real)(amplitude * sin(angle));
+        }
+}
+
+/* ---- from WCHK ------------------------------------------------------------------------------- */
+
+static wcoh_model_desc wchk_desc(const wchk *k, const wchk_told *told)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, (int)k->vocab);
+    int trained = (k->flags & WCHK_ODE) != 0;
+    desc.bands = (int)k->sizes[WCHK_BANDS];
+    desc.heads = (int)k->sizes[WCHK_HEADS];
+    desc.layers = (int)k->sizes[WCHK_LAYERS];
+    desc.maestro = (int)k->sizes[WCHK_MAESTRO];
+    desc.context = (int)k->sizes[WCHK_BLOCK];
+    desc.groups = (int)k->sizes[WCHK_GROUPS];
+    desc.solver = k->sizes[WCHK_STEPS] > 1 ? WCOH_SOLVER_RK4 : WCOH_SOLVER_PERTURBATIVE;
+    desc.rk4_steps = k->sizes[WCHK_STEPS] > 1 ? (int)k->sizes[WCHK_STEPS] : 0;
+    desc.alpha = told->alpha != 0 ? told->alpha : 0.1;
+    desc.beta = told->beta != 0 ? told->beta : k->version > 2 ? 0.2 : 0.1;
+    desc.limiter = told->ceiling < 0 ? WCOH_SWITCH_OFF : WCOH_SWITCH_ON;
+    desc.ceiling = told->ceiling > 0
+                       ? told->ceiling
+                       : fmax(0.5, sqrt(1.57079632679 / (desc.alpha + 4 * desc.beta)));
+    desc.kerr_trained = desc.corrector = trained ? WCOH_SWITCH_ON : WCOH_SWITCH_OFF;
+    desc.head = k->head;
+    desc.head_rank = (int)k->rank;
+    if (told->embedding != WCHK_HARMONIC) {
+        desc.embedding = WCOH_EMBEDDING_CIRCLES;
+        desc.circles = 2;
+        desc.modulus1 = (int)told->moduli[0];
+        desc.modulus2 = (int)told->moduli[1];
+    }
+    return desc;
+}
+
+/* The network of the file; its symbols are those of `letters`, which may be NULL. */
+static wcoh_model *wchk_model(const char *path, const wchk *k, const wchk_told *told,
+                              const wcoh_tokenizer *letters)
+{
+    wcoh_model_desc desc = wchk_desc(k, told);
+    wcoh_model *model = NULL;
+    reader params = k->params;
+    wcoh_error error;
+    wchk_flow flow;
+    if (2.0 * desc.bands * ((double)desc.vocab + desc.context) > 4e8)
+        fail(EXIT_FAILED, "%s: tables of %d symbols and %d positions are too large", path,
+             desc.vocab, desc.context);
+    desc.tokenizer = letters;
+    must(wcoh_model_create(&model, &desc, &error), path, &error);
+    if (!(k->flags & WCHK_ATTENTION)) wchk_frozen(model, k, told->tier);
+    flow.model = model;
+    flow.in = &params;
+    flow.out = NULL;
+    flow.flags = k->flags;
+    wchk_walk(&flow);
+    if (told->embedding != WCHK_HARMONIC) wchk_circles(model, told);
+    wcoh_model_touch(model);
+    return model;
+}
+
+/* ---- to WCHK --------------------------------------------------------------------------------- */
+
+static int wchk_is_one_of(const wcoh_param *param, const wcoh_param *wanted)
+{
+    size_t i;
+    for (i = 0; i < param->count; i++)
+        if (!(fabs((double)param->data[i] - (double)wanted->data[i]) <= 1e-5)) return 0;
+    return 1;
+}
+
+/* Tables and frequencies have no place in the file: they must be those that the engine makes. */
+static void wchk_must_make(const char *path, const wcoh_model *model)
+{
+    static const char *const made[] = {"embed.weight", "position.weight", "ffn.kerr.omega"};
+    wcoh_model_desc desc = *wcoh_model_get_desc(model);
+    wcoh_model *fresh = NULL;
+    wcoh_error error;
+    wchk_told told;
+    int i, l;
+    memset(&told, 0, sizeof told);
+    must(wcoh_model_create(&fresh, &desc, &error), path, &error);
+    for (i = 0; i < 3; i++)
+        for (l = i < 2 ? -1 : 0; l < (i < 2 ? 0 : desc.layers); l++) {
+            wcoh_param own = wchk_param(model, l, made[i]), wanted = wchk_param(fresh, l, made[i]);
+            int same = wchk_is_one_of(&own, &wanted), form;
+            for (form = WCHK_CIRCLES; form < WCHK_HARMONIC && i == 0 && !same; form++) {
+                if (desc.embedding != WCOH_EMBEDDING_CIRCLES) break;
+                told.embedding = form;
+                wchk_circles(fresh, &told);
+                same = wchk_is_one_of(&own, &wanted);
+            }
+            if (!same)
+                fail(EXIT_FAILED, "%s: %s is not wave-engine's: the file has no place for another",
+                     path, own.name);
+        }
+    wcoh_model_destroy(fresh);
+}
+
+static void wchk_must_be(const char *path, const wcoh_model *model)
+{
+    const wcoh_model_desc *own = wcoh_model_get_desc(model);
+    wcoh_model_desc wanted = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, own->vocab);
+    wanted.circles = own->circles;
+    wanted.head = own->head;
+    if (own->embedding == WCOH_EMBEDDING_CIRCLES) {
+        wanted.embedding = WCOH_EMBEDDING_CIRCLES;
+        wanted.circles = 2;
+    }
+    if (own->solver == WCOH_SOLVER_RK4 && own->rk4_steps > 1) wanted.solver = WCOH_SOLVER_RK4;
+    settings_must_equal(path, own, &wanted, "wave-engine",
+                        "seed init bands heads layers maestro context groups rk4_steps limiter "
+                        "ceiling gamma alpha beta kerr_trained corrector head_rank hidden modulus1 "
+                        "modulus2 modulus3 modulus4");
+    wchk_must_make(path, model);
+}
+
+/* The model as a file of version 3, oscillators and attention in it. */
+static bytes_out wchk_write(const char *path, const wcoh_model *model)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    bytes_out out;
+    wchk_flow flow;
+    wchk k;
+    unsigned long long d = 2ull * (unsigned)desc->bands, vocab = (unsigned)desc->vocab;
+    int i;
+    wchk_must_be(path, model);
+    memset(&k, 0, sizeof k);
+    k.sizes[WCHK_BANDS] = (unsigned)desc->bands, k.sizes[WCHK_HEADS] = (unsigned)desc->heads;
+    k.sizes[WCHK_LAYERS] = (unsigned)desc->layers, k.sizes[WCHK_MAESTRO] = (unsigned)desc->maestro;
+    k.sizes[WCHK_BLOCK] = (unsigned)desc->context, k.sizes[WCHK_GROUPS] = (unsigned)desc->groups;
+    k.sizes[WCHK_STEPS] = desc->solver == WCOH_SOLVER_RK4 ? (unsigned)desc->rk4_steps : 1;
+    flow.flags = WCHK_ODE | WCHK_ATTENTION;
+    k.count = wchk_count(&k, flow.flags) + (desc->head == WCOH_HEAD_DENSE ? vocab * d
+                                            : desc->head == WCOH_HEAD_TIED
+                                                ? 1
+                                                : (unsigned)desc->head_rank * (vocab + d));
+    out = bytes_for(3 * k.count);
+    memcpy(out.bytes, "WCHK\3\0\0\0", 8);
+    out.used = 8;
+    for (i = 0; i < WCHK_SIZES; i++) put_whole(&out, k.sizes[i], 4);
+    put_whole(&out, flow.flags, 4);
+    put_whole(&out, vocab, 8);
+    put_whole(&out, 0, 8);
+    put_float(&out, 3e-4f);
+    put_whole(&out, 1337, 8);
+    put_whole(&out, 0, 8);
+    out.used += 8 * (size_t)k.count; /* moments: zeros */
+    flow.model = model;
+    flow.in = NULL;
+    flow.out = &out;
+    wchk_walk(&flow);
+    out.parameters = k.count;
+    return out;
+}
+
+#endif
