@@ -30,7 +30,7 @@
                   products, rooms of the ops, maestros, oscillators, loss, noise, the optimisers,
                   a pass
      3 vulkan     loading, choosing a device, memory, pipelines, dispatches
-     4 running    commands of a pass, copies and slots, sessions, runs, a plan made ready
+     4 running    commands of a pass, copies and slots, sessions, runs, a plan made ready, tuning
      5 device     the table, matrix units, its life
 
    OPTIONS, defined before the implementation is included, besides those of wavecoh.h
@@ -83,6 +83,8 @@ typedef struct wcoh_vk_desc {
        only. */
     void *instance, *physical_device, *device, *queue;
     uint32_t family;
+    const char *tuning; /* a text of wcoh_vk_tune, which decides how products are computed; NULL: a
+                           rule does. Read when the device is made */
     const void
         *allocator; /* const VkAllocationCallbacks *, for every Vulkan object; NULL: the driver's */
     void (*message)(const char *text, void *user); /* of the validation layer */
@@ -143,6 +145,18 @@ typedef struct wcoh_vk_bytes {
 WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model_desc *model,
                                            const wcoh_trainer_desc *trainer, wcoh_vk_bytes *bytes,
                                            wcoh_error *error);
+#endif
+#ifndef WAVECOH_NO_TRAINING
+/* Try for at most `seconds` how the products of such a trainer are computed fastest on this device
+   (tiles, stages, shares of long sums), and write what was found: a few lines of text with a 0 behind
+   them, of the device, its driver and this version of the shaders. text [size]: 64 KB hold any. Given
+   back in desc.tuning it is used as it stands: the same text, the same bits; without one, or for other
+   shapes, the rule decides. What the time did not suffice for is left to the rule too. The device
+   must not be in use by another thread. Errors: WCOH_E_ARGUMENT (a desc; not a Vulkan device; size is
+   too small), WCOH_E_UNSUPPORTED, WCOH_E_MEMORY, WCOH_E_DEVICE. */
+WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *model,
+                                  const wcoh_trainer_desc *trainer, double seconds, char *text,
+                                  size_t size, wcoh_error *error);
 #endif
 /* What is known of a device made by wcoh_vk_device_create; all zero for any other. */
 WCOH_API void wcoh_vk_device_info(const wcoh_device *device, wcoh_vk_info *info);
@@ -213,6 +227,26 @@ typedef struct wcohi_gpu_pass {
     int timed;  /* every time of the plan leaves a mark */
 } wcohi_gpu_pass;
 
+/* How a product is tiled; cost: of one element, relative to the largest tile, for the rule. */
+typedef struct wcohi_gpu_tile {
+    uint32_t bm, bn, bk, tm, tn, stages;
+    double cost;
+} wcohi_gpu_tile;
+
+/* What tells products apart for whom they are measured. adds: its sum over k may be shared. */
+typedef struct wcohi_gpu_shape {
+    uint32_t m, n, k, ta, tb, groups, adds;
+} wcohi_gpu_shape;
+
+/* What was found best for a shape. */
+typedef struct wcohi_gpu_choice {
+    wcohi_gpu_shape shape;
+    const wcohi_gpu_tile *tile;
+    uint32_t splits;
+} wcohi_gpu_choice;
+
+#define WCOHI_GPU_CHOICES 128 /* at most, of a tuning */
+
 /* What of a device shapes the recordings. */
 typedef struct wcohi_gpu_traits {
     uint32_t shared;      /* bytes of shared memory that a workgroup may have */
@@ -220,6 +254,8 @@ typedef struct wcohi_gpu_traits {
     int two_float;        /* sessions in pairs of floats */
     int cooperative;      /* large products in gemm_cooperative.comp */
     uint32_t units[5];    /* its constants M, N, K, WM, WN */
+    const wcohi_gpu_choice *choices; /* of a tuning; the rule decides about other shapes */
+    int choice_count;
 } wcohi_gpu_traits;
 
 typedef struct wcohi_gpu_recorder wcohi_gpu_recorder;
@@ -254,6 +290,7 @@ struct wcohi_gpu_recorder {
     uint32_t rows;                /* batch * seq of the pass */
     int building;                 /* 0: nothing is recorded, only counted */
     size_t scratch, scratch_most; /* bytes the op under way has taken; most of any op */
+    struct wcohi_gpu_shapes *shapes; /* where the products are noted, or NULL */
     wcoh_result result;           /* the first failure; later calls do nothing */
     wcoh_error *error;
 };
@@ -421,16 +458,24 @@ typedef struct wcohi_gpu_gemm {
     uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
 } wcohi_gpu_gemm;
 
-/* Tiles that gemm.comp is specialized for. cost: of one element, relative to the largest tile. */
-typedef struct wcohi_gpu_tile {
-    uint32_t bm, bn, bk, tm, tn;
-    double cost;
-} wcohi_gpu_tile;
+/* The products of some passes, one of each shape, and how often it is made. */
+typedef struct wcohi_gpu_shapes {
+    wcohi_gpu_gemm product[WCOHI_GPU_CHOICES];
+    int times[WCOHI_GPU_CHOICES], count;
+} wcohi_gpu_shapes;
 
+/* Tiles that gemm.comp is specialized for. The rule chooses among the first, the tuner among all. */
 static const wcohi_gpu_tile wcohi_gpu_tiles[] = {
-    {128, 128, 16, 8, 8, 1.0}, {64, 64, 16, 4, 4, 1.4},  {32, 32, 16, 4, 4, 2.2},
-    {128, 16, 16, 8, 4, 2.6},  {16, 128, 16, 4, 8, 2.6},
+    {128, 128, 16, 8, 8, 1, 1.0}, {64, 64, 16, 4, 4, 1, 1.4},  {32, 32, 16, 4, 4, 1, 2.2},
+    {128, 16, 16, 8, 4, 1, 2.6},  {16, 128, 16, 4, 8, 1, 2.6}, {128, 128, 8, 8, 8, 2, 1},
+    {128, 128, 16, 8, 8, 2, 1},   {128, 128, 8, 8, 8, 1, 1},   {128, 64, 16, 8, 8, 1, 1},
+    {64, 128, 16, 8, 8, 1, 1},    {128, 64, 16, 8, 4, 2, 1},   {64, 128, 16, 4, 8, 2, 1},
+    {64, 64, 16, 4, 4, 2, 1},     {64, 64, 16, 8, 4, 2, 1},    {64, 64, 32, 4, 4, 1, 1},
+    {64, 32, 16, 4, 4, 2, 1},     {32, 64, 16, 4, 4, 2, 1},    {32, 32, 32, 4, 4, 2, 1},
+    {128, 16, 32, 8, 4, 2, 1},    {256, 16, 16, 8, 4, 1, 1},   {64, 16, 32, 4, 4, 2, 1},
+    {16, 128, 32, 4, 8, 2, 1},    {16, 64, 32, 4, 4, 2, 1},    {256, 128, 8, 8, 8, 2, 1},
 };
+enum { WCOHI_GPU_RULED = 5 };
 
 #define WCOHI_GPU_BUSY 128.0 /* workgroups that keep a GPU busy */
 
@@ -449,20 +494,51 @@ static uint32_t wcohi_gpu_splits(const wcohi_gpu_gemm *g, uint32_t tiles, size_t
     return WCOHI_CLAMP(WCOHI_MIN(most, (uint32_t)WCOHI_MIN(fits, (size_t)64)), 1, 64);
 }
 
+/* 1 if the device can run the tile. */
+static int wcohi_gpu_tile_fits(const wcohi_gpu_tile *tile, const wcohi_gpu_traits *traits)
+{
+    return 16 * tile->stages * tile->bk * (tile->bm / 4 + tile->bn / 4 + 2) <= traits->shared &&
+           tile->bm / tile->tm * (tile->bn / tile->tn) <= traits->invocations;
+}
+
+static wcohi_gpu_shape wcohi_gpu_shape_of(const wcohi_gpu_gemm *g)
+{
+    wcohi_gpu_shape shape;
+    memset(&shape, 0, sizeof shape);
+    shape.m = g->m;
+    shape.n = g->n;
+    shape.k = g->k;
+    shape.ta = g->ta != 0;
+    shape.tb = g->tb != 0;
+    shape.groups = g->groups;
+    shape.adds = g->add && !g->bias.bytes && !g->residual.bytes && !g->gelu;
+    return shape;
+}
+
+/* What a tuning says of a product; NULL: nothing. */
+static const wcohi_gpu_choice *wcohi_gpu_choice_find(const wcohi_gpu_traits *traits,
+                                                     const wcohi_gpu_gemm *g)
+{
+    const wcohi_gpu_shape shape = wcohi_gpu_shape_of(g);
+    int i;
+    for (i = 0; i < traits->choice_count; i++)
+        if (memcmp(&traits->choices[i].shape, &shape, sizeof shape) == 0)
+            return &traits->choices[i];
+    return NULL;
+}
+
 static const wcohi_gpu_tile *wcohi_gpu_tile_choose(const wcohi_gpu_gemm *g,
                                                    const wcohi_gpu_traits *traits)
 {
     const wcohi_gpu_tile *best = NULL;
     double lowest = 0;
     int i;
-    for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles); i++) {
+    for (i = 0; i < WCOHI_GPU_RULED; i++) {
         const wcohi_gpu_tile *tile = &wcohi_gpu_tiles[i];
         uint32_t tiles = wcohi_gpu_tile_count(g, tile),
                  splits = wcohi_gpu_splits(g, tiles, (size_t)1 << 40);
         double cost = (double)tiles * tile->bm * tile->bn * tile->cost;
-        double shared = 16.0 * tile->bk * (tile->bm / 4 + tile->bn / 4 + 2);
-        if (shared > traits->shared) continue;
-        if (tile->bm / tile->tm * (tile->bn / tile->tn) > traits->invocations) continue;
+        if (!wcohi_gpu_tile_fits(tile, traits)) continue;
         cost *= WCOHI_MAX(1.0, WCOHI_GPU_BUSY / ((double)tiles * splits));
         if (best && cost >= lowest) continue;
         best = tile;
@@ -477,19 +553,20 @@ static int wcohi_gpu_fours(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 }
 
 #define WCOHI_GPU_SPECS                                                                            \
-    9 /* specialization constants of gemm.comp; gemm_cooperative.comp has them too */
+    10 /* specialization constants of gemm.comp; gemm_cooperative.comp has the first nine too */
 
 /* How a product is computed. */
 typedef struct wcohi_gpu_kernel {
     int shader;
     const wcohi_gpu_tile *tile; /* NULL: this device can run none */
     uint32_t specs[WCOHI_GPU_SPECS];
+    uint32_t splits; /* 0: as the rule says */
     uint32_t shift; /* of A's exponents before it is rounded */
 } wcohi_gpu_kernel;
 
 #ifndef WAVECOH_VK_NO_COOPERATIVE
 /* The one tile of gemm_cooperative.comp. */
-static const wcohi_gpu_tile wcohi_gpu_unit_tile = {128, 128, 32, 8, 8, 1.0};
+static const wcohi_gpu_tile wcohi_gpu_unit_tile = {128, 128, 32, 8, 8, 1, 1.0};
 
 /* Gradients of a mean over many rows are small: they are multiplied by as much. */
 static void wcohi_gpu_use_units(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g,
@@ -505,6 +582,7 @@ static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const w
 {
     int units = 0, vec = wcohi_gpu_fours(g->lda, g->ta ? g->m : g->k, g->group_a, g->first_a) &&
                          wcohi_gpu_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0);
+    const wcohi_gpu_choice *choice = wcohi_gpu_choice_find(r->traits, g);
     const wcohi_gpu_tile *t;
     wcohi_gpu_kernel kernel;
     memset(&kernel, 0, sizeof kernel);
@@ -513,7 +591,8 @@ static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const w
     units = r->traits->cooperative && g->m >= 64 && g->n >= 64 && g->k >= 32;
     if (units) kernel.tile = &wcohi_gpu_unit_tile;
 #endif
-    if (!units) kernel.tile = wcohi_gpu_tile_choose(g, r->traits);
+    if (!units) kernel.tile = choice ? choice->tile : wcohi_gpu_tile_choose(g, r->traits);
+    if (!units && choice) kernel.splits = choice->splits;
     if ((t = kernel.tile) == NULL) return kernel;
     kernel.specs[0] = t->bm / t->tm * (t->bn / t->tn);
     kernel.specs[1] = t->bm;
@@ -524,6 +603,7 @@ static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const w
     kernel.specs[6] = (uint32_t)g->ta;
     kernel.specs[7] = (uint32_t)g->tb;
     kernel.specs[8] = (uint32_t)vec;
+    kernel.specs[9] = t->stages;
 #ifndef WAVECOH_VK_NO_COOPERATIVE
     if (units) wcohi_gpu_use_units(r, g, &kernel);
 #endif
@@ -555,6 +635,20 @@ static wcoh_push_gemm wcohi_gpu_gemm_push(const wcohi_gpu_gemm *g, uint32_t spli
     return push;
 }
 
+/* Keep the first product of each shape. */
+static void wcohi_gpu_shape_note(wcohi_gpu_shapes *shapes, const wcohi_gpu_gemm *g)
+{
+    const wcohi_gpu_shape shape = wcohi_gpu_shape_of(g);
+    int i;
+    for (i = 0; i < shapes->count; i++) {
+        const wcohi_gpu_shape known = wcohi_gpu_shape_of(&shapes->product[i]);
+        if (memcmp(&known, &shape, sizeof shape) == 0) break;
+    }
+    if (i == WCOHI_GPU_CHOICES) return;
+    if (i == shapes->count) shapes->product[shapes->count++] = *g;
+    shapes->times[i]++;
+}
+
 static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
 {
     wcohi_gpu_kernel kernel = wcohi_gpu_kernel_of(r, g);
@@ -566,7 +660,8 @@ static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
     wcohi_gpu_view views[6];
     wcoh_push_gemm push;
     if (g->m == 0 || g->n == 0 || !t) return;
-    splits = wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, t), room);
+    if (r->shapes) wcohi_gpu_shape_note(r->shapes, g);
+    splits = kernel.splits ? kernel.splits : wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, t), room);
     chunk = wcohi_gpu_ceil(wcohi_gpu_ceil(g->k, splits), t->bk) * t->bk;
     splits = wcohi_gpu_ceil(g->k, chunk);
     views[0] = g->a;
@@ -2792,6 +2887,7 @@ typedef struct wcohi_vk_pipeline {
 
 typedef struct wcohi_vk {
     wcoh_device base;
+    wcohi_gpu_choice choices[WCOHI_GPU_CHOICES]; /* of desc.tuning */
     wcohi_vk_root root;
     wcoh_vk_info info;
     VkPhysicalDeviceLimits limits;
@@ -4127,7 +4223,8 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
 
 /* Scratch that the largest pass of this plan wants: every kind of pass is walked without recording.
    Sizes that this device cannot run are refused here. */
-static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcoh_error *error)
+static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcohi_gpu_shapes *shapes,
+                                    wcoh_error *error)
 {
     const wcohi_plan *plan = &exec->plan;
     wcohi_vk_recorder r;
@@ -4149,6 +4246,7 @@ static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcoh_e
     *scratch = 0;
     for (i = 0; i < count; i++) {
         wcohi_vk_recorder_open(&r, exec, &passes[i], error);
+        r.base.shapes = i ? shapes : NULL; /* of a step */
         wcohi_gpu_record(&r.base);
         if (r.base.result) return r.base.result;
         *scratch = WCOHI_MAX(*scratch, r.base.scratch_most);
@@ -4296,7 +4394,8 @@ static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
 
 /* Where everything of a plan stands. Refuses what this device cannot run, or has no memory for. */
 static wcoh_result wcohi_vk_exec_size(wcohi_vk_exec *exec, const wcohi_plan *plan,
-                                      wcohi_tensor *tensors, wcoh_error *error)
+                                      wcohi_tensor *tensors, wcohi_gpu_shapes *shapes,
+                                      wcoh_error *error)
 {
     uint64_t heap = exec->vk->info.memory;
     size_t scratch = 0;
@@ -4304,7 +4403,7 @@ static wcoh_result wcohi_vk_exec_size(wcohi_vk_exec *exec, const wcohi_plan *pla
     if (result) return result;
     wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
     wcohi_vk_layout_make(exec, 0);
-    if ((result = wcohi_vk_measure(exec, &scratch, error)) != WCOH_OK) return result;
+    if ((result = wcohi_vk_measure(exec, &scratch, shapes, error)) != WCOH_OK) return result;
     wcohi_vk_layout_make(exec, WCOHI_MAX(scratch, (size_t)4096));
     if (exec->at.device_bytes >= WCOHI_SIZE_BAD / 2)
         return wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
@@ -4333,10 +4432,10 @@ static wcohi_vk_exec *wcohi_vk_draft_layout(wcohi_arena *arena, wcohi_plan *plan
 }
 
 /* Measure a plan like `like` (its settings and seq count) with this batch. take: also try whether
-   the device gives the memory now. */
+   the device gives the memory now. shapes: the products of its step, or NULL. */
 static wcoh_result wcohi_vk_draft(wcohi_vk *vk, const wcohi_plan *like,
                                   const wcoh_model_desc *model, int batch, int take,
-                                  wcohi_gpu_layout *at, wcoh_error *error)
+                                  wcohi_gpu_layout *at, wcohi_gpu_shapes *shapes, wcoh_error *error)
 {
     wcohi_mode mode = like->training  ? WCOHI_MODE_TRAIN
                       : like->session ? WCOHI_MODE_SESSION
@@ -4360,7 +4459,7 @@ static wcoh_result wcohi_vk_draft(wcohi_vk *vk, const wcohi_plan *like,
     if (plan.overflow || plan.activations == WCOHI_SIZE_BAD)
         result = wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
                             batch, like->seq);
-    else result = wcohi_vk_exec_size(exec, &plan, tensors, error);
+    else result = wcohi_vk_exec_size(exec, &plan, tensors, shapes, error);
     if (!result && take) result = wcohi_vk_buffers_take(exec, error);
     wcohi_vk_buffer_give(vk, &exec->device_buffer);
     wcohi_vk_buffer_give(vk, &exec->host_buffer);
@@ -4381,7 +4480,7 @@ static wcoh_result wcohi_vk_refuse(wcohi_vk *vk, const wcohi_plan *plan,
     snprintf(sentence, sizeof sentence, "%s", error->text);
     while (fails - fits > 1) {
         batch = fits + (fails - fits) / 2;
-        if (wcohi_vk_draft(vk, plan, model, batch, 1, &at, NULL)) fails = batch;
+        if (wcohi_vk_draft(vk, plan, model, batch, 1, &at, NULL, NULL)) fails = batch;
         else fits = batch;
     }
     return fits
@@ -4404,7 +4503,7 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
     exec->base.device = device;
     exec->base.plan = plan;
     exec->base.model = model;
-    result = wcohi_vk_exec_size(exec, plan, tensors, error);
+    result = wcohi_vk_exec_size(exec, plan, tensors, NULL, error);
     if (!result) result = wcohi_vk_buffers_take(exec, error);
     if (result) {
         wcohi_vk_exec_close(&exec->base);
@@ -4417,6 +4516,292 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
     *out = &exec->base;
     return WCOH_OK;
 }
+
+/* ======== 4 running: tuning =================================================================== */
+
+/* What a tuning text is good for: these shaders. */
+static uint32_t wcohi_vk_shaders_hash(void)
+{
+    const unsigned char *c = (const unsigned char *)wcoh_spv_table[WCOH_SPV_GEMM].text;
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *c; c++) hash = (hash ^ *c) * 16777619u;
+    return hash;
+}
+
+/* The head of a tuning text of this device. */
+static int wcohi_vk_tuning_head(const wcohi_vk *vk, char *text, size_t size)
+{
+    return snprintf(text, size, "wavecoh tuning 1\ndevice %.250s\ndriver %08lx\nshaders %08lx\n",
+                    vk->info.name, (unsigned long)vk->info.driver_version,
+                    (unsigned long)wcohi_vk_shaders_hash());
+}
+
+/* One line: m n k, A transposed, B transposed, groups, adds | tile, k, elements of a thread, stages |
+   splits */
+#define WCOHI_VK_TUNED "product %lu %lu %lu %lu %lu %lu %lu tile %lu %lu %lu %lu %lu %lu splits %lu"
+
+#ifndef WAVECOH_NO_TRAINING
+static wcoh_result wcohi_vk_tuning_write(const wcohi_vk *vk, const wcohi_gpu_choice *choices,
+                                         int count, char *text, size_t size, wcoh_error *error)
+{
+    size_t used = (size_t)wcohi_vk_tuning_head(vk, text, size);
+    int i;
+    for (i = 0; i < count && used < size; i++) {
+        const wcohi_gpu_shape *s = &choices[i].shape;
+        const wcohi_gpu_tile *t = choices[i].tile;
+        used += (size_t)snprintf(text + used, size - used, WCOHI_VK_TUNED "\n", (unsigned long)s->m,
+                                 (unsigned long)s->n, (unsigned long)s->k, (unsigned long)s->ta,
+                                 (unsigned long)s->tb, (unsigned long)s->groups,
+                                 (unsigned long)s->adds, (unsigned long)t->bm, (unsigned long)t->bn,
+                                 (unsigned long)t->bk, (unsigned long)t->tm, (unsigned long)t->tn,
+                                 (unsigned long)t->stages, (unsigned long)choices[i].splits);
+    }
+    if (used < size) return WCOH_OK;
+    if (size) *text = 0;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "size is %llu: the tuning text is longer",
+                      (unsigned long long)size);
+}
+#endif
+
+/* The choice of a line; 0 if it is none, or of a tile that this device cannot run. */
+static int wcohi_vk_tuning_line(const wcohi_vk *vk, const char *line, wcohi_gpu_choice *choice)
+{
+    unsigned long v[14];
+    int i;
+    if (sscanf(line, WCOHI_VK_TUNED, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8],
+               &v[9], &v[10], &v[11], &v[12], &v[13]) != 14)
+        return 0;
+    memset(choice, 0, sizeof *choice);
+    choice->shape.m = (uint32_t)v[0];
+    choice->shape.n = (uint32_t)v[1];
+    choice->shape.k = (uint32_t)v[2];
+    choice->shape.ta = (uint32_t)v[3];
+    choice->shape.tb = (uint32_t)v[4];
+    choice->shape.groups = (uint32_t)v[5];
+    choice->shape.adds = (uint32_t)v[6];
+    choice->splits = (uint32_t)v[13];
+    for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles); i++) {
+        const wcohi_gpu_tile *t = &wcohi_gpu_tiles[i];
+        if (t->bm == v[7] && t->bn == v[8] && t->bk == v[9] && t->tm == v[10] && t->tn == v[11] &&
+            t->stages == v[12] && wcohi_gpu_tile_fits(t, &vk->traits))
+            choice->tile = t;
+    }
+    return choice->tile && v[13] >= 1 && v[13] <= (v[6] ? 64 : 1);
+}
+
+/* Read desc.tuning, if there is one. */
+static wcoh_result wcohi_vk_tuning_read(wcohi_vk *vk, const char *text, wcoh_error *error)
+{
+    char head[512];
+    size_t length = (size_t)wcohi_vk_tuning_head(vk, head, sizeof head), same = 0;
+    int line = 5;
+    if (!text) return WCOH_OK;
+    while (head[same] && text[same] == head[same]) same++;
+    if (same < 17)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "tuning: this is no text of wcoh_vk_tune");
+    if (same < length)
+        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
+                          "tuning: it was made for another device, driver or version of wavecoh "
+                          "than this %.100s: tune again",
+                          vk->info.name);
+    vk->traits.choices = vk->choices;
+    for (text += length; *text; line++) {
+        int *count = &vk->traits.choice_count;
+        if (*count == WCOHI_GPU_CHOICES || !wcohi_vk_tuning_line(vk, text, &vk->choices[*count]))
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "tuning: line %d says nothing of use", line);
+        ++*count;
+        text += strcspn(text, "\n");
+        text += *text == '\n';
+    }
+    return WCOH_OK;
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* Products on arrays of their own, outside any plan. */
+typedef struct wcohi_vk_tuner {
+    wcohi_gpu_shapes shapes;
+    wcohi_gpu_choice choices[WCOHI_GPU_CHOICES];
+    int choice_count;
+    double until; /* the time is over then */
+    wcohi_vk_exec exec;
+    wcohi_vk_recorder recorder;
+    wcohi_vk_recording recording;
+    wcohi_gpu_gemm product; /* the one under way */
+} wcohi_vk_tuner;
+
+enum { WCOHI_VK_REPEATS = 4, WCOHI_VK_TRIES = 3 };
+
+/* The next array of `reals`. */
+static wcohi_gpu_view wcohi_vk_tune_array(size_t *end, size_t reals)
+{
+    return wcohi_vk_place(end, 0, reals, sizeof(float));
+}
+
+/* Arrays for a product, with room for the shares of its sum; beside it neither bias nor residual. */
+static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const wcohi_gpu_gemm *g,
+                                      wcoh_error *error)
+{
+    wcohi_vk_exec *exec = &tuner->exec;
+    wcohi_gpu_gemm *p = &tuner->product;
+    size_t end = 0, c = wcohi_mul((size_t)g->m + 1, (size_t)g->ldc),
+           whole = wcohi_mul((size_t)g->groups * g->m, g->n);
+    wcoh_result result;
+    memset(exec, 0, sizeof *exec);
+    *p = *g;
+    p->bias = p->residual = p->pre = wcohi_gpu_absent;
+    p->gelu = 0;
+    p->first_a = 0;
+    p->a = wcohi_vk_tune_array(&end, (size_t)(g->ta ? g->k : g->m) * g->lda +
+                                         (size_t)g->groups * g->group_a);
+    p->b = wcohi_vk_tune_array(&end, (size_t)(g->tb ? g->n : g->k) * g->ldb +
+                                         (size_t)g->groups * g->group_b);
+    p->c = wcohi_vk_tune_array(&end, c + (size_t)g->groups * g->group_c);
+    exec->at.scratch = wcohi_vk_tune_array(
+        &end, wcohi_gpu_shape_of(g).adds ? WCOHI_MIN(64 * whole, ((size_t)1 << 22) + whole) : 64);
+    exec->vk = vk;
+    exec->plan.count = 1; /* two marks */
+    result = wcohi_vk_buffer_take(vk, &exec->device_buffer, end, 0, error);
+    if (!result) result = wcohi_vk_commands_take(vk, &exec->transfer, error);
+    if (!result) result = wcohi_vk_fence_take(vk, &exec->fence, error);
+    if (!result) result = wcohi_vk_clear(exec, error);
+    if (!result && vk->clock_bits) result = wcohi_vk_marks_take(exec, error);
+    return result;
+}
+
+/* Record the product several times, between two marks. */
+static wcoh_result wcohi_vk_tune_record(wcohi_vk_tuner *tuner, const wcohi_gpu_traits *traits,
+                                        wcoh_error *error)
+{
+    const wcohi_vk *vk = tuner->exec.vk;
+    wcohi_vk_recorder *r = &tuner->recorder;
+    wcohi_gpu_pass pass;
+    wcoh_result result;
+    int i;
+    memset(&pass, 0, sizeof pass);
+    wcohi_vk_recorder_open(r, &tuner->exec, &pass, error);
+    r->base.traits = traits;
+    r->base.building = 1;
+    result = wcohi_vk_commands_take(vk, &tuner->recording.commands, error);
+    if (!result) result = wcohi_vk_pool_take(vk, &tuner->recording.pool, 64, 512, error);
+    if (!result) result = wcohi_vk_commands_begin(vk, tuner->recording.commands, 0, error);
+    if (result) return result;
+    r->commands = tuner->recording.commands;
+    r->pool = tuner->recording.pool;
+    if (tuner->exec.marks) wcohi_vk_mark(&r->base, 0);
+    for (i = 0; i < WCOHI_VK_REPEATS; i++) {
+        r->base.scratch = 0;
+        wcohi_gpu_multiply(&r->base, &tuner->product);
+    }
+    if (tuner->exec.marks) wcohi_vk_mark(&r->base, 1);
+    if (r->base.result) return r->base.result;
+    return wcohi_vk_commands_end(vk, r->commands, 0, error);
+}
+
+/* Seconds of a product computed as `choice` says: the best of some tries. */
+static wcoh_result wcohi_vk_tune_time(wcohi_vk_tuner *tuner, const wcohi_gpu_choice *choice,
+                                      double *seconds, wcoh_error *error)
+{
+    wcohi_vk_exec *exec = &tuner->exec;
+    wcohi_gpu_traits traits = exec->vk->traits;
+    wcoh_result result;
+    int i;
+    traits.choices = choice;
+    traits.choice_count = 1;
+    traits.cooperative = 0;
+    *seconds = 1e30;
+    result = wcohi_vk_tune_record(tuner, &traits, error);
+    for (i = 0; !result && i <= WCOHI_VK_TRIES; i++) {
+        double took = 0, start = wcohi_seconds();
+        result = wcohi_vk_submit_wait(exec, tuner->recording.commands, error);
+        if (!exec->marks) took = wcohi_seconds() - start;
+        else if (!result) result = wcohi_vk_marks_read(exec, 0, 1, &took, error);
+        if (i) *seconds = WCOHI_MIN(*seconds, took);
+    }
+    wcohi_vk_recording_give(exec, &tuner->recording);
+    return result;
+}
+
+/* Time a tile with some shares, unless the time is over; the fastest so far is the last choice. */
+static wcoh_result wcohi_vk_tune_try(wcohi_vk_tuner *tuner, const wcohi_gpu_tile *tile,
+                                     uint32_t splits, double *least, wcoh_error *error)
+{
+    wcohi_gpu_choice tried;
+    double seconds = 0;
+    wcoh_result result;
+    if (!tile || wcohi_seconds() >= tuner->until) return WCOH_OK;
+    memset(&tried, 0, sizeof tried);
+    tried.shape = wcohi_gpu_shape_of(&tuner->product);
+    tried.tile = tile;
+    tried.splits = splits;
+    result = wcohi_vk_tune_time(tuner, &tried, &seconds, error);
+    if (result || seconds >= *least) return result;
+    *least = seconds;
+    tuner->choices[tuner->choice_count] = tried;
+    return WCOH_OK;
+}
+
+/* What the rule says of a product, then all tiles and shares while there is time: the best becomes a
+   choice. */
+static wcoh_result wcohi_vk_tune_shape(wcohi_vk_tuner *tuner, wcoh_error *error)
+{
+    static const uint32_t shares[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
+    const wcohi_gpu_gemm *g = &tuner->product;
+    const wcohi_gpu_traits *traits = &tuner->exec.vk->traits;
+    const wcohi_gpu_tile *ruled = wcohi_gpu_tile_choose(g, traits);
+    const size_t whole = (size_t)g->groups * g->m * g->n, room = (size_t)1 << 22;
+    const int most = wcohi_gpu_shape_of(g).adds ? WCOHI_COUNT(shares) : 1;
+    double least = 1e30;
+    wcoh_result result = WCOH_OK;
+    int i, j;
+    if (ruled)
+        result = wcohi_vk_tune_try(
+            tuner, ruled, wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, ruled), room), &least, error);
+    for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles) && !result; i++) {
+        if (!wcohi_gpu_tile_fits(&wcohi_gpu_tiles[i], traits)) continue;
+        for (j = 0; j < most && !result; j++) {
+            if (j && (g->k / shares[j] < 64 || shares[j] * whole > room)) break;
+            result = wcohi_vk_tune_try(tuner, &wcohi_gpu_tiles[i], shares[j], &least, error);
+        }
+    }
+    if (!result && least < 1e30) tuner->choice_count++;
+    return result;
+}
+
+/* Pipelines behind the first `kept` are not needed any more. */
+static void wcohi_vk_pipelines_drop(wcohi_vk *vk, int kept)
+{
+    while (vk->pipeline_count > kept)
+        vk->root.api.DestroyPipeline(vk->device, vk->pipelines[--vk->pipeline_count].pipeline,
+                                     vk->root.allocator);
+}
+
+static int wcohi_vk_tune_work(const wcohi_gpu_shapes *shapes, int i)
+{
+    const wcohi_gpu_gemm *g = &shapes->product[i];
+    double work = (double)g->m * g->n * g->k * g->groups * shapes->times[i];
+    return (int)WCOHI_MIN(work / 4096 + 1, 2e9);
+}
+
+/* Shape by shape, those with most work first. */
+static wcoh_result wcohi_vk_tune_shapes(wcohi_vk *vk, wcohi_vk_tuner *tuner, wcoh_error *error)
+{
+    wcohi_gpu_shapes *shapes = &tuner->shapes;
+    const int kept = vk->pipeline_count;
+    wcoh_result result = WCOH_OK;
+    int i, most;
+    while (!result && shapes->count && wcohi_seconds() < tuner->until) {
+        for (i = 1, most = 0; i < shapes->count; i++)
+            if (wcohi_vk_tune_work(shapes, i) > wcohi_vk_tune_work(shapes, most)) most = i;
+        result = wcohi_vk_tune_open(vk, tuner, &shapes->product[most], error);
+        if (!result) result = wcohi_vk_tune_shape(tuner, error);
+        wcohi_vk_exec_close(&tuner->exec.base);
+        wcohi_vk_pipelines_drop(vk, kept);
+        shapes->product[most] = shapes->product[--shapes->count];
+        shapes->times[most] = shapes->times[shapes->count];
+    }
+    return result;
+}
+#endif
 
 /* ======== 5 device: the table ================================================================= */
 
@@ -4692,6 +5077,7 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     vk->traits.cooperative = desc->cooperative != 0;
     if (vk->traits.cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK)
         return result;
+    if ((result = wcohi_vk_tuning_read(vk, desc->tuning, error)) != WCOH_OK) return result;
     if (desc->device) {
         vk->device = (VkDevice)desc->device;
         vk->queue = (VkQueue)desc->queue;
@@ -4749,29 +5135,19 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
 }
 
 #ifndef WAVECOH_NO_TRAINING
-WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model_desc *model,
-                                           const wcoh_trainer_desc *trainer, wcoh_vk_bytes *bytes,
-                                           wcoh_error *error)
+/* Measure the trainer that these descs would make. */
+static wcoh_result wcohi_vk_trainer_draft(wcoh_device *device, const wcoh_model_desc *model,
+                                          const wcoh_trainer_desc *trainer, wcohi_gpu_layout *at,
+                                          wcohi_gpu_shapes *shapes, wcoh_error *error)
 {
     wcohi_engine_desc engine;
-    wcoh_model_desc resolved;
-    wcoh_trainer_desc desc;
-    wcohi_gpu_layout at;
+    wcoh_model_desc resolved = *model;
+    wcoh_trainer_desc desc = *trainer;
     wcohi_plan like;
-    wcohi_vk *vk = (wcohi_vk *)device;
     wcoh_result result;
     size_t used;
-    if (!device || !model || !trainer || !bytes)
-        return wcohi_null(!device    ? "device"
-                          : !model   ? "model"
-                          : !trainer ? "trainer"
-                                     : "bytes",
-                          error);
-    memset(bytes, 0, sizeof *bytes);
     if (device->table != &wcohi_vk_table)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "device is the CPU or another's: not Vulkan");
-    resolved = *model;
-    desc = *trainer;
     desc.device = device;
     if ((result = wcoh_model_desc_resolve(&resolved, error)) != WCOH_OK) return result;
     if ((result = wcohi_trainer_measure(&desc, &engine, &resolved, &used, error)) != WCOH_OK)
@@ -4782,15 +5158,61 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
     like.muon = engine.muon;
     like.seq = desc.seq;
     like.batch = desc.batch;
-    result = wcohi_vk_draft(vk, &like, &resolved, desc.batch, 0, &at, error);
-    if (result) return wcohi_vk_refuse(vk, &like, &resolved, result, error);
+    result = wcohi_vk_draft((wcohi_vk *)device, &like, &resolved, desc.batch, 0, at, shapes, error);
+    return result ? wcohi_vk_refuse((wcohi_vk *)device, &like, &resolved, result, error) : WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model_desc *model,
+                                           const wcoh_trainer_desc *trainer, wcoh_vk_bytes *bytes,
+                                           wcoh_error *error)
+{
+    wcohi_gpu_layout at;
+    wcoh_result result;
+    if (!device || !model || !trainer || !bytes)
+        return wcohi_null(!device    ? "device"
+                          : !model   ? "model"
+                          : !trainer ? "trainer"
+                                     : "bytes",
+                          error);
+    memset(bytes, 0, sizeof *bytes);
+    result = wcohi_vk_trainer_draft(device, model, trainer, &at, NULL, error);
+    if (result) return result;
     bytes->device = at.device_bytes;
     bytes->host = at.host_bytes;
     bytes->parameters = at.activations.offset;
     bytes->activations = at.activations.bytes;
     bytes->scratch = at.scratch.bytes;
-    bytes->heap = vk->info.memory;
+    bytes->heap = ((wcohi_vk *)device)->info.memory;
     return WCOH_OK;
+}
+
+WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *model,
+                                  const wcoh_trainer_desc *trainer, double seconds, char *text,
+                                  size_t size, wcoh_error *error)
+{
+    wcohi_vk *vk = (wcohi_vk *)device;
+    wcohi_arena arena = {NULL, 0};
+    wcohi_allocation block;
+    wcohi_gpu_layout at;
+    wcohi_vk_tuner *tuner;
+    wcoh_result result;
+    if (!device || !model || !trainer || !text)
+        return wcohi_null(!device    ? "device"
+                          : !model   ? "model"
+                          : !trainer ? "trainer"
+                                     : "text",
+                          error);
+    result = wcohi_allocation_take(&block, &arena, &device->block.memory,
+                                   wcohi_round_up(sizeof *tuner, WCOHI_ALIGN), "tuner", error);
+    if (result) return result;
+    tuner = WCOHI_TAKE(&arena, 1, wcohi_vk_tuner);
+    tuner->until = wcohi_seconds() + seconds;
+    result = wcohi_vk_trainer_draft(device, model, trainer, &at, &tuner->shapes, error);
+    if (!result) result = wcohi_vk_tune_shapes(vk, tuner, error);
+    if (!result)
+        result = wcohi_vk_tuning_write(vk, tuner->choices, tuner->choice_count, text, size, error);
+    wcohi_allocation_give(&block);
+    return result;
 }
 #endif
 

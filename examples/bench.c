@@ -4,7 +4,9 @@
    ./bench                  everything (two minutes)
    ./bench gemm math step forms session crowd long threads memory profile  some of it; --isa avx2 forces
                             a path
-   cc -O2 -DWAVECOH_VULKAN examples/bench.c -o bench -lm -lpthread && ./bench profile --device vulkan
+   cc -O2 -DWAVECOH_VULKAN examples/bench.c -o bench -lm -lpthread
+   ./bench tune --device vulkan --batch 64 --seq 256 --tuning t.txt
+   ./bench profile --device vulkan --batch 64 --seq 256 --tuning t.txt
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
 #ifdef WAVECOH_VULKAN
@@ -476,6 +478,20 @@ static void bench_long(const uint32_t *text)
 
 /* ---- where a step's time goes ---------------------------------------------------------------- */
 
+/* Prints how the device computes the default network's products fastest, and keeps it in a file. */
+static void bench_tune(const char *path, int batch, int seq, double longest)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_trainer_desc training;
+    const char *text;
+    memset(&training, 0, sizeof training);
+    training.batch = batch;
+    training.seq = seq;
+    text = device_tune(device, &desc, &training, longest);
+    fputs(text, stdout);
+    if (path) text_write(path, text);
+}
+
 static void profile(const char *name, const wcoh_model_desc *desc, int batch, int seq,
                     const uint32_t *text)
 {
@@ -690,12 +706,13 @@ static void bench_memory(const uint32_t *text, double begun)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-#define PARTS "memory gemm math step forms threads long session crowd profile"
-enum { PART_COUNT = 10 };
+#define PARTS "memory gemm math step forms threads long session crowd profile tune"
+enum { PART_COUNT = 11 };
 
 typedef struct request {
-    const char *isa, *model, *device;
+    const char *isa, *model, *device, *tuning;
     long long batch, seq;
+    double seconds;
     int part[PART_COUNT], any; /* 1 where the command line names it, in the order of PARTS */
 } request;
 
@@ -706,14 +723,16 @@ static void request_read(request *r, int argc, char **argv)
         {"model", OPTION_TEXT, &r->model, 0, 0,
          "session: a checkpoint; not given: a default model"},
         DEVICE_OPTION(&r->device),
-        {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "profile: windows of a step"},
-        {"seq", OPTION_WHOLE, &r->seq, 1, 65536, "profile: symbols of a window"},
+        {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "profile, tune: windows of a step"},
+        {"seq", OPTION_WHOLE, &r->seq, 1, 65536, "profile, tune: symbols of a window"},
+        {"tuning", OPTION_TEXT, &r->tuning, 0, 0, "profile: a text of tune to use; tune: its file"},
+        {"seconds", OPTION_REAL, &r->seconds, 0, 1e6, "tune: at most so long"},
     };
     command c;
     int i;
     memset(&c, 0, sizeof c);
     c.usage = "[" PARTS "] [options]\n"
-              "Times the library beside the machine's own limits: these parts, or all of them.";
+              "Times the library beside the machine's own limits: these parts, or all but tune.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
     c.word_limit = PART_COUNT;
@@ -722,8 +741,9 @@ static void request_read(request *r, int argc, char **argv)
         r->part[word_choose("a part", c.words[i], PARTS)] = r->any = 1;
     if (r->any && !r->part[word_find("session", PARTS)])
         options_only(&c, argc, argv, "model", "the part session");
-    if (!r->any || !r->part[word_find("profile", PARTS)])
-        options_only(&c, argc, argv, "device batch seq", "the part profile");
+    if (!r->part[word_find("profile", PARTS)] && !r->part[word_find("tune", PARTS)])
+        options_only(&c, argc, argv, "device batch seq tuning seconds",
+                     "the parts profile and tune");
 }
 
 static int wanted(const request *r, const char *part)
@@ -735,14 +755,18 @@ int main(int argc, char **argv)
 {
     double begun = wcohi_seconds();
     uint32_t *text;
+    char *tuning = NULL;
+    size_t size;
     request r;
+    int tunes;
     program_begin("bench");
     memset(&r, 0, sizeof r);
     r.isa = "auto";
     r.device = "cpu";
-    r.batch = 12, r.seq = 64;
+    r.batch = 12, r.seq = 64, r.seconds = 20;
     request_read(&r, argc, argv);
     forced = isa_named(r.isa);
+    tunes = r.part[word_find("tune", PARTS)];
     text = make_text();
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
     if (wanted(&r, "memory")) bench_memory(text, begun);
@@ -754,8 +778,11 @@ int main(int argc, char **argv)
     if (wanted(&r, "long")) bench_long(text);
     if (wanted(&r, "session")) bench_session(text, r.model);
     if (wanted(&r, "crowd")) bench_crowd(text);
-    device = device_named(r.device);
+    if (r.tuning && !tunes) tuning = file_read(r.tuning, &size);
+    device = device_tuned(r.device, tuning);
+    free(tuning);
     if (wanted(&r, "profile")) bench_profile(text, (int)r.batch, (int)r.seq);
+    if (tunes) bench_tune(r.tuning, (int)r.batch, (int)r.seq, r.seconds);
     device_close(device);
     free(text);
     stdout_check();

@@ -931,9 +931,9 @@ static wcoh_isa isa_named(const char *name)
     return isa;
 }
 
-/* --device cpu|vulkan[:N], N from 1: NULL stands for the CPU. */
+/* --device cpu|vulkan[:N], N from 1: NULL stands for the CPU. tuning: a text of wcoh_vk_tune, or NULL */
 COMMON_USED(__unused__)
-static wcoh_device *device_named(const char *name)
+static wcoh_device *device_tuned(const char *name, const char *tuning)
 {
     wcoh_device *device = NULL;
     const char *rest = name + 6;
@@ -947,15 +947,50 @@ static wcoh_device *device_named(const char *name)
         wcoh_error error;
         memset(&desc, 0, sizeof desc);
         if (*rest) desc.index = atoi(rest + 1);
+        desc.tuning = tuning;
         must(wcoh_vk_device_create(&device, &desc, &error), name, &error);
     }
 #else
+    (void)tuning;
     fail(EXIT_USAGE,
          "--device %s: this program was built for the CPU alone; its first comment gives the line "
          "that adds Vulkan",
          name);
 #endif
     return device;
+}
+
+COMMON_USED(__unused__)
+static wcoh_device *device_named(const char *name) { return device_tuned(name, NULL); }
+
+/* How this device computes such a trainer's products fastest, as a text; on a Vulkan device alone. */
+COMMON_USED(__unused__)
+static const char *device_tune(wcoh_device *device, const wcoh_model_desc *model,
+                               const wcoh_trainer_desc *trainer, double seconds)
+{
+#ifdef WAVECOH_VULKAN
+    static char text[65536];
+    wcoh_error error;
+    if (device) {
+        must(wcoh_vk_tune(device, model, trainer, seconds, text, sizeof text, &error), "tune",
+             &error);
+        return text;
+    }
+#else
+    (void)device, (void)model, (void)trainer, (void)seconds;
+#endif
+    fail(EXIT_USAGE, "tuning is for a Vulkan device: --device vulkan");
+    return NULL;
+}
+
+/* Write a text as a file, or end. */
+COMMON_USED(__unused__)
+static void text_write(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "wb");
+    int failed = !file || fputs(text, file) < 0;
+    if (file && fclose(file)) failed = 1;
+    if (failed) fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
 }
 
 COMMON_USED(__unused__)

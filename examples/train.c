@@ -42,7 +42,7 @@ typedef struct request {
     wcoh_stage stage[WCOH_STAGES_MAX]; /* of it, one a text */
     long long threads, sample, finish;
     double seconds;
-    int no_replace, profile;
+    int no_replace, profile, tune;
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
     int paced; /* 1: steps are chosen so that the run takes `seconds` */
@@ -101,7 +101,7 @@ static void request_team(request *r, int own_accumulate)
     team_join(&r->trainer, own_accumulate);
     if (team_size() == 1) return;
     if (r->paced) fail(EXIT_USAGE, "--seconds is for one process: give --steps");
-    if (r->profile) fail(EXIT_USAGE, "--profile is for one process");
+    if (r->profile || r->tune) fail(EXIT_USAGE, "--profile and --tune are for one process");
     for (i = 0; i < r->corpus.data.count; i++)
         if (strcmp(r->corpus.data.items[i], "-") == 0)
             fail(EXIT_USAGE, "--data -: standard input goes to one process alone");
@@ -193,6 +193,9 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
         DEVICE_OPTION(&r->device),
         {"log", OPTION_TEXT, &r->log, 0, 0, "write a CSV file with one row a step"},
         {"sample", OPTION_WHOLE, &r->sample, 0, 1e9, "symbols to write at the end; 0: none"},
+        {"tune", OPTION_FLAG, &r->tune, 0, 0,
+         "on Vulkan: use NAME.tuning.txt beside the checkpoint, made first by trying half a "
+         "minute"},
         {"profile", OPTION_FLAG, &r->profile, 0, 0,
          "print where the time of the first eleven steps went"},
     };
@@ -398,14 +401,19 @@ static void step_line(run *r)
 
 /* ---- saving ---------------------------------------------------------------------------------- */
 
-/* model.safetensors -> model.best.safetensors; NULL for a device or a pipe */
-static const char *best_path(const char *out)
+/* model.safetensors -> model.NAME */
+static const char *beside(const char *out, const char *name)
 {
     static const char end[] = ".safetensors";
     size_t length = strlen(out), cut = sizeof end - 1;
-    if (path_is_special(out)) return NULL;
     if (length > cut && strcmp(out + length - cut, end) == 0) length -= cut;
-    return text_made("%.*s.best.safetensors", (int)length, out);
+    return text_made("%.*s.%s", (int)length, out, name);
+}
+
+/* model.safetensors -> model.best.safetensors; NULL for a device or a pipe */
+static const char *best_path(const char *out)
+{
+    return path_is_special(out) ? NULL : beside(out, "best.safetensors");
 }
 
 /* A file that will be written: its option, and its path or NULL. */
@@ -962,6 +970,24 @@ static void choose_dropout(run *r, wcoh_trainer_desc *desc)
              passes, weight);
 }
 
+/* The device anew with a tuning: that of the file beside the checkpoint, which is made where none is. */
+static void tune(run *r, const wcoh_trainer_desc *desc)
+{
+    const char *path = path_is_special(r->ask->out) ? NULL : beside(r->ask->out, "tuning.txt");
+    const char *text;
+    char *read = NULL;
+    size_t size;
+    if (path && path_exists(path)) {
+        text = read = file_read(path, &size);
+    } else {
+        text = device_tune(r->device, wcoh_model_get_desc(r->model), desc, 30);
+        if (path) text_write(path, text);
+    }
+    device_close(r->device);
+    r->device = device_tuned(r->ask->device, text);
+    free(read);
+}
+
 /* From the request to a trainer that is ready for its next step. */
 static void run_open(run *r, const request *ask, const corpus *text)
 {
@@ -972,6 +998,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     r->best = best_path(ask->out);
     if (!r->model) open_model(r);
     r->device = device_named(ask->device);
+    if (ask->tune) tune(r, &desc);
     desc.device = r->device;
     catch_interrupts();
     if (ask->paced) pace(r, &desc);

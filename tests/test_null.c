@@ -912,6 +912,7 @@ static void vulkan_calls_need_their_pointers(void) /* no driver is opened */
     wcoh_trainer_desc training;
     wcoh_vk_bytes bytes;
     wcoh_vk_info info;
+    char text[64];
     int count;
     memset(&training, 0, sizeof training);
     REFUSE(wcoh_vk_device_list, NULL, &info, 1, NULL);
@@ -920,6 +921,7 @@ static void vulkan_calls_need_their_pointers(void) /* no driver is opened */
     REFUSE(wcoh_vk_instance_create, NULL, NULL);
     CALL(wcoh_vk_instance_destroy, NULL);
     REFUSE(wcoh_vk_trainer_bytes, NULL, desc, &training, &bytes);
+    REFUSE(wcoh_vk_tune, NULL, desc, &training, 1.0, text, sizeof text);
     CALL(wcoh_vk_device_info, NULL, NULL);
     memset(&info, 0xff, sizeof info);
     CALL(wcoh_vk_device_info, NULL, &info);
@@ -933,6 +935,7 @@ static void nothing_is_known_of_a_device_that_is_not_vulkans(void)
     wcoh_trainer_desc training;
     wcoh_vk_bytes bytes;
     wcoh_vk_info info;
+    char text[64];
     memset(&desc, 0, sizeof desc);
     memset(&training, 0, sizeof training);
     desc.threads = 1;
@@ -941,6 +944,10 @@ static void nothing_is_known_of_a_device_that_is_not_vulkans(void)
     REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), NULL, &bytes);
     REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), &training, NULL);
     REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), &training, &bytes);
+    REFUSE(wcoh_vk_tune, device, NULL, &training, 1.0, text, sizeof text);
+    REFUSE(wcoh_vk_tune, device, wcoh_model_get_desc(model), NULL, 1.0, text, sizeof text);
+    REFUSE(wcoh_vk_tune, device, wcoh_model_get_desc(model), &training, 1.0, NULL, 0);
+    REFUSE(wcoh_vk_tune, device, wcoh_model_get_desc(model), &training, 1.0, text, sizeof text);
     wcoh_vk_device_info(device, &info);
     CHECK(info.usable == 0 && info.name[0] == 0);
     wcoh_device_destroy(device);
@@ -952,7 +959,7 @@ static void every_pointer_of_every_function_was_null(void)
 {
     CHECK(check_header("wavecoh.h", "#endif /* WAVECOH_H */") > 150);
 #ifdef HAS_VULKAN
-    CHECK(check_header("wavecoh_vk.h", "#endif /* WAVECOH_VK_H */") == 6);
+    CHECK(check_header("wavecoh_vk.h", "#endif /* WAVECOH_VK_H */") == 7);
 #else
     puts("not run: NULL for the functions of wavecoh_vk.h (Debian: libvulkan-dev)");
 #endif

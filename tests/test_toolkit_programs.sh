@@ -134,7 +134,8 @@ refuses 2 '^recall: --tensor is for build and ask alone' "$bin/recall" bench --t
 refuses 2 '^inspect: --tokens is for a model and a text alone' "$bin/inspect" --maps m.safetensors --tokens 9
 refuses 2 '^inspect: --unknown is for a model and a text alone' "$bin/inspect" --weights m.safetensors --unknown skip
 refuses 2 '^bench: --model is for the part session alone' "$bin/bench" gemm --model m.safetensors
-refuses 2 '^bench: --seq is for the part profile alone' "$bin/bench" gemm --seq 8
+refuses 2 '^bench: --seq is for the parts profile and tune alone' "$bin/bench" gemm --seq 8
+refuses 2 '^bench: tuning is for a Vulkan device' "$bin/bench" tune
 
 # ---- nothing of the user's is overwritten ----
 cp v.npy both.npy

@@ -51,6 +51,15 @@ static wcoh_vk_desc device_desc(void)
     return desc;
 }
 
+/* What create answers to a desc, which must fail. */
+static wcoh_result refusal(const wcoh_vk_desc *desc, wcoh_error *error)
+{
+    wcoh_device *device = (wcoh_device *)&messages;
+    wcoh_result result = wcoh_vk_device_create(&device, desc, error);
+    CHECK(device == NULL);
+    return result;
+}
+
 /* ---- gradients: every op, every setting ------------------------------------------------------ */
 
 static const struct {
@@ -721,6 +730,40 @@ static void products_are_right(void)
     for (i = 0; i < sizeof products / sizeof products[0]; i++) product_run(gpu, &products[i]);
 }
 
+/* Tiles that the tuner may choose, and shares where the product allows them: two with a product of
+   their own (--full: every tile with every product, minutes on a device in software). */
+static void products_are_right_in_every_tile(int all)
+{
+    wcohi_vk *vk = (wcohi_vk *)gpu;
+    const int count = (int)(sizeof products / sizeof products[0]);
+    int i, j;
+    for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles); i++) {
+        int kept = vk->pipeline_count;
+        if (!all && i != 15 && i != 22) continue;
+        for (j = all ? 0 : i % count; j < (all ? count : i % count + 1); j++) {
+            wcohi_gpu_view views[AREAS];
+            wcohi_gpu_choice choice;
+            wcohi_gpu_gemm g;
+            memset(views, 0, sizeof views);
+            views[IN_BIAS].bytes = views[IN_RESIDUAL].bytes = 4;
+            if (!wcohi_gpu_tile_fits(&wcohi_gpu_tiles[i], &vk->traits)) continue;
+            memset(&choice, 0, sizeof choice);
+            g = product_gemm(&products[j], views);
+            choice.shape = wcohi_gpu_shape_of(&g);
+            choice.tile = &wcohi_gpu_tiles[i];
+            choice.splits = choice.shape.adds ? 1 + (uint32_t)i % 3 : 1;
+            vk->traits.choices = &choice;
+            vk->traits.choice_count = 1;
+            product_run(gpu, &products[j]);
+        }
+        vk->traits.choice_count = 0;
+        wcohi_vk_pipelines_drop(vk, kept);
+    }
+}
+
+static void products_are_right_in_other_tiles(void) { products_are_right_in_every_tile(0); }
+static void all_products_are_right_in_each_tile(void) { products_are_right_in_every_tile(1); }
+
 /* ---- matrix units ---------------------------------------------------------------------------- */
 
 static wcoh_device *units; /* the same device, with its matrix units in use; NULL: it has none */
@@ -1299,6 +1342,49 @@ static void a_profile_says_where_the_time_goes(void)
     }
 }
 
+/* A text is used as it stands, gives the same bits each time, and is refused where it is not of this
+   device and these shaders, or damaged. */
+static void a_tuning_is_kept_in_a_text(void)
+{
+    static char text_of[65536], damaged[65536];
+    wcoh_model_desc model = small_model();
+    wcoh_trainer_desc training = small_trainer();
+    wcoh_vk_desc desc = device_desc();
+    wcoh_device *device = NULL;
+    wcoh_error error;
+    double first[3], second[3], ruled[3];
+    int i;
+    CHECK_SAY(wcoh_vk_tune(gpu, &model, &training, 1, text_of, sizeof text_of, &error) == WCOH_OK,
+              "%s", error.text);
+    CHECK(strncmp(text_of, "wavecoh tuning 1\ndevice ", 24) == 0 && strstr(text_of, "\nproduct "));
+    desc.tuning = text_of;
+    for (i = 0; i < 2; i++) {
+        if (!CHECK_SAY(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK, "%s", error.text))
+            return;
+        CHECK(((wcohi_vk *)device)->traits.choice_count > 0);
+        losses_of(device, 3, i ? second : first);
+        wcoh_device_destroy(device);
+    }
+    losses_of(gpu, 3, ruled);
+    CHECK(memcmp(first, second, sizeof first) == 0);
+    for (i = 0; i < 3; i++) CHECK_NEAR(first[i], ruled[i], 1e-5);
+    CHECK(wcoh_vk_tune(gpu, &model, &training, 0, text_of, 20, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "size is 20");
+    CHECK(wcoh_vk_tune(gpu, &model, &training, 0, damaged, sizeof damaged, &error) == WCOH_OK);
+    desc.tuning = damaged; /* no time: a head without choices */
+    CHECK(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK);
+    wcoh_device_destroy(device);
+    strcat(damaged, "product 1 2 3\n");
+    CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "tuning: line 5 says nothing of use");
+    damaged[25]++;
+    CHECK(refusal(&desc, &error) == WCOH_E_UNSUPPORTED);
+    CHECK_TEXT(error.text, "another device, driver or version");
+    damaged[3]++;
+    CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "no text of wcoh_vk_tune");
+}
+
 /* What a progress callback heard, and what it did at step `act_at`. */
 typedef struct heard {
     wcoh_trainer *trainer;
@@ -1731,15 +1817,6 @@ static void devices_are_listed(void)
     CHECK(wcoh_vk_device_list(NULL, NULL, 0, &count, &error) == WCOH_OK);
     wcoh_vk_device_info(gpu, &own);
     CHECK(own.usable && own.name[0]);
-}
-
-/* What create answers to a desc, which must fail. */
-static wcoh_result refusal(const wcoh_vk_desc *desc, wcoh_error *error)
-{
-    wcoh_device *device = (wcoh_device *)&messages;
-    wcoh_result result = wcoh_vk_device_create(&device, desc, error);
-    CHECK(device == NULL);
-    return result;
 }
 
 static void failures_say_what_is_missing(void)
@@ -2249,6 +2326,37 @@ static void a_profile_of_a_faulty_device(void)
     wcoh_model_destroy(model);
 }
 
+/* A tuner whose calls fail: nothing of it is left, and the pipelines are those of before. */
+static void a_tuning_of_a_faulty_device(void)
+{
+    wcoh_model_desc model = small_model();
+    wcoh_trainer_desc training = small_trainer();
+    static char text_of[65536];
+    wcoh_vk_desc wanted;
+    wcoh_device *device = NULL;
+    wcoh_error error;
+    long at, live;
+    memset(&wanted, 0, sizeof wanted);
+    memset(&fake, 0, sizeof fake);
+    fake.clock_bits = 40;
+    wanted.get_instance_proc = fake_get_instance_proc;
+    CHECK(wcoh_vk_device_create(&device, &wanted, &error) == WCOH_OK);
+    CHECK(wcoh_vk_tune(device, &model, &training, 60, text_of, sizeof text_of, &error) == WCOH_OK);
+    CHECK(strstr(text_of, " tile 64 64 16 4 4 1 splits ") || strstr(text_of, " tile 32 32 16 "));
+    live = fake.live;
+    for (at = 1; at < 90; at++) {
+        fake.fail_at = fake.calls + at;
+        fake.code = at % 2 ? VK_ERROR_OUT_OF_DEVICE_MEMORY : VK_ERROR_OUT_OF_HOST_MEMORY;
+        CHECK_SAY(wcoh_vk_tune(device, &model, &training, 60, text_of, sizeof text_of, &error) ==
+                      WCOH_E_MEMORY,
+                  "call %ld", at);
+        CHECK_SAY(fake.live == live, "call %ld: %ld objects live", at, fake.live - live);
+    }
+    fake.fail_at = 0;
+    wcoh_device_destroy(device);
+    CHECK(fake.live == 0);
+}
+
 /* A device that is lost stays lost: no later call takes old memory for a result. */
 static void a_lost_device_stays_lost(void)
 {
@@ -2337,6 +2445,7 @@ int main(int count, char **words)
     RUN(faults_on_a_shared_instance_leave_nothing);
     RUN(faults_at_every_call_leave_nothing);
     RUN(a_profile_of_a_faulty_device);
+    RUN(a_tuning_of_a_faulty_device);
     RUN(a_lost_device_stays_lost);
     RUN(host_memory_may_run_out);
     if (only_fake) return test_end();
@@ -2360,6 +2469,8 @@ int main(int count, char **words)
     RUN(crowds_hear_what_those_of_the_cpu_hear);
     RUN(company_changes_no_bit_of_a_member);
     RUN(products_are_right);
+    if (full) RUN(all_products_are_right_in_each_tile);
+    else RUN(products_are_right_in_other_tiles);
     RUN(matrix_units_open);
     RUN(products_on_matrix_units_are_right);
     RUN(other_numbers_of_subgroups_do);
@@ -2370,6 +2481,7 @@ int main(int count, char **words)
     if (full) RUN(full_presets_train_as_on_the_cpu);
     RUN(a_run_gives_the_same_bits_again);
     RUN(a_profile_says_where_the_time_goes);
+    RUN(a_tuning_is_kept_in_a_text);
     RUN(looking_ahead_shows_in_nothing);
     RUN(gradients_are_reduced_on_the_host);
     RUN(gradients_are_summed_in_a_tree);
