@@ -16,8 +16,9 @@
    A WCHK alone does not determine its function. --embedding and --m1, --m2 tell its table of symbols,
    --ceiling, --alpha and --beta what it was trained with, --tier where. Attention is dense, as the
    Candle tier has it: the CPU tier hides keys of distant phases and adds a bias of content where
-   the oscillators learn, which is not computed here. A layer's scale goes into its last matrices;
-   learnt weights of RK4, four-wave mixing and phase-native heads are refused by name.
+   the oscillators learn, which is not computed here. A layer's scale goes into its last matrices,
+   four-wave mixing is split from the closed form; learnt weights of RK4 and phase-native heads are
+   refused by name.
 
    Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
    F16 or BF16, as many key heads as heads, rotary angles of base 10,000 without scaling, an epsilon of

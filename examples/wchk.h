@@ -147,9 +147,9 @@ static wchk wchk_open(const char *path, const char *bytes, size_t size, const wc
     if (k.flags >= WCHK_FLAGS)
         fail(EXIT_FAILED, "%s: its flags are %u: 0 to 31 are known", path, k.flags);
     if (k.version >= 4) k.mixing = (double)read_finite(&in, "chi");
-    if (k.mixing != 0)
-        fail(EXIT_FAILED, "%s: chi is %g: a wavecoh network has no four-wave mixing", path,
-             k.mixing);
+    if (fabs(k.mixing) > 50)
+        fail(EXIT_FAILED, "%s: chi is %g, at most 50 is known", path, k.mixing);
+    if (k.sizes[WCHK_BANDS] < 5) k.mixing = 0; /* the engine mixes from five bands on */
     k.vocab = read_whole(&in, 8);
     if (k.vocab < 1 || k.vocab > 1u << 24)
         fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", path, (double)k.vocab);
@@ -393,6 +393,23 @@ static void wchk_circles(const wcoh_model *model, const wchk_told *told)
 
 /* ---- from WCHK ------------------------------------------------------------------------------- */
 
+/* The engine has every quartet in two families and so adds it twice: chi is 2 chi here. Its RK4 of all
+   becomes the closed form and mixing in turn, 16 times. */
+static void wchk_mix(const wchk *k, wcoh_model_desc *desc)
+{
+    if (k->mixing == 0) return;
+    desc->solver = WCOH_SOLVER_EXACT;
+    desc->splits = 16;
+    desc->mixing = fmax(1e-6, fabs(2 * k->mixing));
+}
+
+static void wchk_mixing(const wcoh_model *model, const wchk *k)
+{
+    int l;
+    for (l = 0; k->mixing != 0 && l < wcoh_model_get_desc(model)->layers; l++)
+        *wchk_param(model, l, "ffn.kerr.chi").data = (wcoh_real)(2 * k->mixing);
+}
+
 static wcoh_model_desc wchk_desc(const wchk *k, const wchk_told *told)
 {
     wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, (int)k->vocab);
@@ -412,6 +429,7 @@ static wcoh_model_desc wchk_desc(const wchk *k, const wchk_told *told)
                        ? told->ceiling
                        : fmax(0.5, sqrt(1.57079632679 / (desc.alpha + 4 * desc.beta)));
     desc.kerr_trained = desc.corrector = trained ? WCOH_SWITCH_ON : WCOH_SWITCH_OFF;
+    wchk_mix(k, &desc);
     desc.head = k->head;
     desc.head_rank = (int)k->rank;
     if (told->embedding != WCHK_HARMONIC) {
@@ -443,6 +461,7 @@ static wcoh_model *wchk_model(const char *path, const wchk *k, const wchk_told *
     flow.out = NULL;
     flow.flags = k->flags;
     wchk_walk(&flow);
+    wchk_mixing(model, k);
     if (told->embedding != WCHK_HARMONIC) wchk_circles(model, told);
     wcoh_model_touch(model);
     return model;
