@@ -1065,7 +1065,8 @@ typedef enum wcoh_tokenizer_kind {
     WCOH_TOKENIZER_BYTES,       /* token = byte, 256 symbols */
     WCOH_TOKENIZER_CHARS,       /* the distinct characters of a text, in the order of code points */
     WCOH_TOKENIZER_CHARS_BYTES, /* those, and 256 bytes behind them: no text is refused */
-    WCOH_TOKENIZER_SUBWORDS     /* byte-pair encoding: learnt from a text, or read from a file */
+    WCOH_TOKENIZER_SUBWORDS,    /* byte-pair encoding: learnt from a text, or read from a file */
+    WCOH_TOKENIZER_WORDS        /* kerr-engine's words. What is made of them is SUBWORDS by kind */
 } wcoh_tokenizer_kind;
 
 /* All zero is bytes. wcoh_fields(WCOH_DESC_TOKENIZER). */
@@ -1073,6 +1074,7 @@ typedef struct wcoh_tokenizer_desc {
     int start; /* 1: one symbol more, the last: what every sequence begins with. No text has it */
     wcoh_tokenizer_kind kind;
     int vocab; /* SUBWORDS: tokens to learn, 256 bytes among them, the start not */
+    int least; /* WORDS: how often a word must stand in the text to be known */
     wcoh_memory memory;
 } wcoh_tokenizer_desc;
 
@@ -1080,6 +1082,9 @@ typedef struct wcoh_tokenizer_desc {
    UTF-8 and not empty; for CHARS_BYTES bytes that are no UTF-8 are passed over. SUBWORDS are learnt
    from it (GPT-2's words over bytes; the merges are those of the `tokenizers` package's trainer), in
    time and temporary memory linear in the text: about 60 bytes a letter of its distinct words.
+   WORDS are the text in small letters between blanks, the marks .,;:!?'"()[]-& before and behind a
+   word and each end of a line a token of its own, in the order of their bytes; 0 is <unk>, for all
+   others (kerr-engine's rule); decoded, one blank stands between two.
    Errors: WCOH_E_FORMAT (names the byte of the first malformed sequence), WCOH_E_DATA (no text),
    WCOH_E_MEMORY, WCOH_E_ARGUMENT, WCOH_E_UNSUPPORTED (a build without subwords). Untrusted input:
    yes. */
@@ -1093,9 +1098,9 @@ WCOH_API wcoh_result wcoh_tokenizer_create_chars(wcoh_tokenizer **tokenizer, con
                                                  size_t size, const wcoh_memory *memory,
                                                  wcoh_error *error);
 /* Subwords from a file tokenizer.json of the `tokenizers` package, its text [size]: byte-pair encoding
-   over bytes (GPT-2, Llama 3, Qwen) or characters with bytes to fall back on (Llama 2), added tokens,
-   normalizers NFC, Prepend, Replace; pre_tokenizers ByteLevel, Split, Digits, Metaspace; their
-   decoders. Tokens are those of encode(text, add_special_tokens=False); the token before a text that
+   over bytes (GPT-2, Llama 3, Qwen) or characters with bytes to fall back on (Llama 2), WordLevel,
+   added tokens, normalizers NFC, Lowercase, Prepend, Replace; pre_tokenizers ByteLevel, Split, Digits,
+   Metaspace; their decoders. Tokens are those of encode(text, add_special_tokens=False); the token before a text that
    a template names is wcoh_tokenizer_start. Errors: WCOH_E_UNSUPPORTED names what of the file is not
    known, WCOH_E_FORMAT, WCOH_E_MEMORY. Untrusted input: yes. */
 WCOH_API wcoh_result wcoh_tokenizer_create_json(wcoh_tokenizer **tokenizer, const char *json,
@@ -16001,8 +16006,10 @@ static const wcoh_field wcohi_eval_fields[] = {
 };
 
 static const wcoh_field wcohi_tokenizer_fields[] = {
-    WCOHI_CHOICE(wcoh_tokenizer_desc, kind, "bytes chars chars+bytes subwords", "what a symbol is"),
+    WCOHI_CHOICE(wcoh_tokenizer_desc, kind, "bytes chars chars+bytes subwords words",
+                 "what a symbol is"),
     WCOHI_INT(wcoh_tokenizer_desc, vocab, 4096, 256, 1 << 20, 0, "subwords: tokens to learn"),
+    WCOHI_INT(wcoh_tokenizer_desc, least, 3, 1, 1 << 20, 0, "words: how often one must stand"),
     WCOHI_INT(wcoh_tokenizer_desc, start, 0, 1, 1, 0,
               "1: a symbol that every sequence begins with"),
 };
@@ -17526,6 +17533,42 @@ static const uint32_t wcohi_nfc_orders[496] = {
     0x1d18300, 0x1d185e6, 0x1d18adc, 0x1d18c00, 0x1d1aae6, 0x1d1ae00, 0x1d242e6, 0x1d24500,
     0x1e000e6, 0x1e00700, 0x1e008e6, 0x1e01900, 0x1e01be6, 0x1e02200, 0x1e023e6, 0x1e02500,
     0x1e026e6, 0x1e02b00, 0x1e8d0dc, 0x1e8d700, 0x1e944e6, 0x1e94a07, 0x1e94b00};
+/* capital letters: first, last << 1 | every other one alone, distance to the small */
+static const int32_t wcohi_small_runs[555] = {
+    65, 180, 32, 192, 428, 32, 216, 444, 32, 256, 605, 1, 306, 621, 1, 313, 655, 1, 330, 749, 1,
+    376, 752, -121, 377, 763, 1, 385, 770, 210, 386, 777, 1, 390, 780, 206, 391, 782, 1, 393, 788,
+    205, 395, 790, 1, 398, 796, 79, 399, 798, 202, 400, 800, 203, 401, 802, 1, 403, 806, 205, 404,
+    808, 207, 406, 812, 211, 407, 814, 209, 408, 816, 1, 412, 824, 211, 413, 826, 213, 415, 830,
+    214, 416, 841, 1, 422, 844, 218, 423, 846, 1, 425, 850, 218, 428, 856, 1, 430, 860, 218, 431,
+    862, 1, 433, 868, 217, 435, 875, 1, 439, 878, 219, 440, 880, 1, 444, 888, 1, 452, 904, 2, 453,
+    906, 1, 455, 910, 2, 456, 912, 1, 458, 916, 2, 459, 951, 1, 478, 989, 1, 497, 994, 2, 498, 1001,
+    1, 502, 1004, -97, 503, 1006, -56, 504, 1085, 1, 544, 1088, -130, 546, 1125, 1, 570, 1140,
+    10795, 571, 1142, 1, 573, 1146, -163, 574, 1148, 10792, 577, 1154, 1, 579, 1158, -195, 580,
+    1160, 69, 581, 1162, 71, 582, 1181, 1, 880, 1765, 1, 886, 1772, 1, 895, 1790, 116, 902, 1804,
+    38, 904, 1812, 37, 908, 1816, 64, 910, 1822, 63, 913, 1858, 32, 931, 1878, 32, 975, 1950, 8,
+    984, 2013, 1, 1012, 2024, -60, 1015, 2030, 1, 1017, 2034, -7, 1018, 2036, 1, 1021, 2046, -130,
+    1024, 2078, 80, 1040, 2142, 32, 1120, 2305, 1, 1162, 2429, 1, 1216, 2432, 15, 1217, 2459, 1,
+    1232, 2653, 1, 1329, 2732, 48, 4256, 8586, 7264, 4295, 8590, 7264, 4301, 8602, 7264, 5024,
+    10206, 38864, 5104, 10218, 8, 7305, 14610, 1, 7312, 14708, -3008, 7357, 14718, -3008, 7680,
+    15657, 1, 7838, 15676, -7615, 7840, 15869, 1, 7944, 15902, -8, 7960, 15930, -8, 7976, 15966, -8,
+    7992, 15998, -8, 8008, 16026, -8, 8025, 16063, -8, 8040, 16094, -8, 8072, 16158, -8, 8088,
+    16190, -8, 8104, 16222, -8, 8120, 16242, -8, 8122, 16246, -74, 8124, 16248, -9, 8136, 16278,
+    -86, 8140, 16280, -9, 8152, 16306, -8, 8154, 16310, -100, 8168, 16338, -8, 8170, 16342, -112,
+    8172, 16344, -7, 8184, 16370, -128, 8186, 16374, -126, 8188, 16376, -9, 8486, 16972, -7517,
+    8490, 16980, -8383, 8491, 16982, -8262, 8498, 16996, 28, 8544, 17118, 16, 8579, 17158, 1, 9398,
+    18846, 26, 11264, 22622, 48, 11360, 22720, 1, 11362, 22724, -10743, 11363, 22726, -3814, 11364,
+    22728, -10727, 11367, 22743, 1, 11373, 22746, -10780, 11374, 22748, -10749, 11375, 22750,
+    -10783, 11376, 22752, -10782, 11378, 22756, 1, 11381, 22762, 1, 11390, 22782, -10815, 11392,
+    22981, 1, 11499, 23003, 1, 11506, 23012, 1, 42560, 85209, 1, 42624, 85301, 1, 42786, 85597, 1,
+    42802, 85725, 1, 42873, 85751, 1, 42877, 85754, -35332, 42878, 85773, 1, 42891, 85782, 1, 42893,
+    85786, -42280, 42896, 85797, 1, 42902, 85841, 1, 42922, 85844, -42308, 42923, 85846, -42319,
+    42924, 85848, -42315, 42925, 85850, -42305, 42926, 85852, -42308, 42928, 85856, -42258, 42929,
+    85858, -42282, 42930, 85860, -42261, 42931, 85862, 928, 42932, 85893, 1, 42948, 85896, -48,
+    42949, 85898, -42307, 42950, 85900, -35384, 42951, 85907, 1, 42955, 85910, -42343, 42956, 85941,
+    1, 42972, 85944, -42561, 42997, 85994, 1, 65313, 130676, 32, 66560, 133198, 40, 66736, 133542,
+    40, 66928, 133876, 39, 66940, 133908, 39, 66956, 133924, 39, 66964, 133930, 39, 68736, 137572,
+    64, 68944, 137930, 32, 71840, 143742, 32, 93760, 187582, 32, 93856, 187760, 27, 125184, 250434,
+    34};
 /* clang-format on */
 /* to here */
 
@@ -18177,10 +18220,10 @@ typedef struct wcohi_short {
     char text[WCOHI_TEXT_MAX];
 } wcohi_short;
 
-/* One normaliser: form C where `to` and `from` are empty, else `from` becomes `to`; an empty `from`
-   puts `to` before the text. */
+/* One normaliser: form C, small letters, or `from` becomes `to`; an empty `from` puts `to` before the
+   text. */
 typedef struct wcohi_normal {
-    int compose;
+    int compose, small;
     wcohi_short from, to;
 } wcohi_normal;
 
@@ -18198,6 +18241,7 @@ typedef struct wcohi_rules {
     wcohi_short space;     /* what stands for a blank before the cuts (metaspace), or none */
     wcohi_prepend prepend; /* of it */
     int byte_level, byte_fallback, fuse_unknown, ignore_merges;
+    int words, apart;       /* a word is a token or unknown; decoded, a blank stands before each */
     int decode_bytes;       /* <0x41> is a byte */
     wcohi_short blank;      /* decoding: this is a blank */
     int strip_first;        /* blanks that go from the first token; -1: all blanks in it */
@@ -18576,8 +18620,14 @@ static wcoh_result wcohi_word_encode(wcohi_encoding *e, const char *text, size_t
     wcoh_result result = WCOH_OK;
     size_t at, length = 1, count = 0;
     int waits = 0;
-    int32_t token = s->rules.ignore_merges ? wcohi_piece_find(s, text, size) : -1;
+    int whole = s->rules.ignore_merges || s->rules.words;
+    int32_t token = whole ? wcohi_piece_find(s, text, size) : -1;
     uint32_t point;
+    if (token < 0 && s->rules.words) token = s->rules.unknown;
+    if (token < 0 && s->rules.words)
+        return wcohi_fail(e->error, WCOH_E_TOKEN,
+                          "a word of %llu bytes is no token of the vocabulary",
+                          (unsigned long long)size);
     if (token >= 0) {
         wcohi_encoding_put(e, (uint32_t)token);
         return WCOH_OK;
@@ -18738,6 +18788,44 @@ static wcoh_result wcohi_normal_compose(wcohi_encoding *e, const char *text, siz
     return result;
 }
 
+/* The small letter of a code point, or itself. */
+static uint32_t wcohi_small_point(uint32_t point)
+{
+    size_t low = 0, high = WCOHI_LENGTH(wcohi_small_runs) / 3;
+    const int32_t *run;
+    if (point < 128) return point - 'A' < 26 ? point + 32 : point;
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        if (wcohi_small_runs[3 * middle] <= (int32_t)point) low = middle;
+        else high = middle;
+    }
+    run = wcohi_small_runs + 3 * low;
+    if ((int32_t)point > run[1] >> 1 || (run[1] & ((int32_t)point - run[0]) & 1)) return point;
+    return (uint32_t)((int32_t)point + run[2]);
+}
+
+/* Text in small letters -> out [2 size]; returns the bytes there. */
+static size_t wcohi_small_text(const char *text, size_t size, char *out)
+{
+    size_t at = 0, used = 0, length;
+    uint32_t point;
+    for (; at < size; at += length) {
+        length = wcohi_char_at(text, size, at, &point);
+        if (point == WCOHI_NO_POINT) out[used++] = text[at];
+        else if (point == 0x130) memcpy(out + used, "i\xcc\x87", 3), used += 3;
+        else used += (size_t)wcohi_utf8_write(wcohi_small_point(point), out + used);
+    }
+    return used;
+}
+
+static wcoh_result wcohi_normal_small(wcohi_encoding *e, const char *text, size_t size,
+                                      size_t *used)
+{
+    wcoh_result result = wcohi_grow(&e->other, wcohi_add(wcohi_mul(size, 2), 16), 0, e->error);
+    if (!result) *used = wcohi_small_text(text, size, (char *)e->other.data);
+    return result;
+}
+
 static int wcohi_short_at(const wcohi_short *s, const char *text, size_t size)
 {
     return s->size > 0 && size >= (size_t)s->size && !memcmp(text, s->text, (size_t)s->size);
@@ -18783,6 +18871,7 @@ static wcoh_result wcohi_normalise(wcohi_encoding *e, const char **text, size_t 
     for (i = 0; i < rules->normals && *size && !result; i++) {
         const wcohi_normal *n = &rules->normal[i];
         if (n->compose) result = wcohi_normal_compose(e, *text, *size, &used);
+        else if (n->small) result = wcohi_normal_small(e, *text, *size, &used);
         else if (n->from.size)
             result = wcohi_normal_replace(e, *text, *size, &wcohi_nothing, &n->from, &n->to, &used);
         else result = wcohi_normal_replace(e, *text, *size, &n->to, &wcohi_nothing, &n->to, &used);
@@ -19249,6 +19338,8 @@ WCOHI_COLD wcoh_result wcohi_apply_normalizer(wcohi_reader *r, const wcohi_part 
         n->compose = 1;
         return WCOH_OK;
     }
+    n->small = wcohi_part_is(r, part, WCOHI_TYPE, "Lowercase");
+    if (n->small) return WCOH_OK;
     if (wcohi_part_is(r, part, WCOHI_TYPE, "Prepend") &&
         wcohi_short_of(r, part, WCOHI_PREPENDED, &n->to))
         return WCOH_OK;
@@ -19515,7 +19606,9 @@ WCOHI_COLD wcoh_result wcohi_read_model(wcohi_reader *r)
         switch (k) {
         case 0:
             result = wcohi_json_string(json, &type);
-            if (!result && strcmp(wcohi_slice_text(r, type), "BPE"))
+            if (result) break;
+            r->rules->words = strcmp(wcohi_slice_text(r, type), "WordLevel") == 0;
+            if (!r->rules->words && strcmp(wcohi_slice_text(r, type), "BPE"))
                 return wcohi_unknown_part(r, wcohi_slice_text(r, type), "is not known");
             break;
         case 1:
@@ -19569,7 +19662,9 @@ WCOHI_COLD wcoh_result wcohi_read_file(wcohi_reader *r)
     if (wcohi_json_peek(json)) return wcohi_json_fail(json, "something behind the end");
     if (!r->model || !r->listed_count)
         return wcohi_fail(r->error, WCOH_E_FORMAT, "the file has no model with a vocabulary");
-    if (!r->decoders) return wcohi_fail(r->error, WCOH_E_UNSUPPORTED, "decoder: there is none");
+    if (r->rules->words && !r->decoders) r->rules->apart = r->rules->strip_first = 1;
+    else if (!r->decoders)
+        return wcohi_fail(r->error, WCOH_E_UNSUPPORTED, "decoder: there is none");
     if (r->decode_level != r->rules->byte_level)
         return wcohi_fail(
             r->error, WCOH_E_UNSUPPORTED,
@@ -20252,22 +20347,25 @@ static void wcohi_put_piece(wcohi_sink *sink, const wcohi_learning *l, uint32_t 
 
 #define WCOHI_START_TEXT "<|start|>"
 
-static void wcohi_put_learnt(wcohi_sink *sink, const wcohi_learning *l, int start)
+/* The beginning of a file of `count` tokens, to the normalizer: with the start symbol behind them. */
+static void wcohi_put_head(wcohi_sink *sink, size_t count, int start)
 {
-    const uint32_t *merges = WCOHI_ROWS(l->merges, uint32_t);
-    size_t i;
     wcohi_put_text(sink,
                    "{\"version\":\"1.0\",\"truncation\":null,\"padding\":null,\"added_tokens\":[");
     if (start) {
         wcohi_put_text(sink, "{\"id\":");
-        wcohi_put_u64(sink, l->name_count);
+        wcohi_put_u64(sink, count);
         wcohi_put_text(sink,
                        ",\"content\":\"" WCOHI_START_TEXT "\",\"single_word\":false,\"lstrip\":"
                        "false,\"rstrip\":false,\"normalized\":false,\"special\":true}");
     }
-    wcohi_put_text(sink, "],\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
-                         "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true},"
-                         "\"post_processor\":");
+    wcohi_put_text(sink, "],\"normalizer\":");
+}
+
+/* The post-processor, which puts that symbol before every text. */
+static void wcohi_put_processor(wcohi_sink *sink, size_t count, int start)
+{
+    wcohi_put_text(sink, ",\"post_processor\":");
     if (start) {
         wcohi_put_text(
             sink,
@@ -20276,11 +20374,21 @@ static void wcohi_put_learnt(wcohi_sink *sink, const wcohi_learning *l, int star
             "\"type_id\":0}}],\"pair\":[{\"Sequence\":{\"id\":\"A\",\"type_id\":0}},"
             "{\"Sequence\":{\"id\":\"B\",\"type_id\":1}}],\"special_tokens\":{\"" WCOHI_START_TEXT
             "\":{\"id\":\"" WCOHI_START_TEXT "\",\"ids\":[");
-        wcohi_put_u64(sink, l->name_count);
+        wcohi_put_u64(sink, count);
         wcohi_put_text(sink, "],\"tokens\":[\"" WCOHI_START_TEXT "\"]}}}");
     } else {
         wcohi_put_text(sink, "null");
     }
+}
+
+static void wcohi_put_learnt(wcohi_sink *sink, const wcohi_learning *l, int start)
+{
+    const uint32_t *merges = WCOHI_ROWS(l->merges, uint32_t);
+    size_t i;
+    wcohi_put_head(sink, l->name_count, start);
+    wcohi_put_text(sink, "null,\"pre_tokenizer\":{\"type\":\"ByteLevel\","
+                         "\"add_prefix_space\":false,\"trim_offsets\":true,\"use_regex\":true}");
+    wcohi_put_processor(sink, l->name_count, start);
     wcohi_put_text(sink, ",\"decoder\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
                          "\"trim_offsets\":true,\"use_regex\":true},\"model\":{\"type\":\"BPE\","
                          "\"dropout\":null,\"unk_token\":null,\"continuing_subword_prefix\":null,"
@@ -20303,6 +20411,63 @@ static void wcohi_put_learnt(wcohi_sink *sink, const wcohi_learning *l, int star
     wcohi_put_text(sink, "]}}");
 }
 
+/* ---- words ----------------------------------------------------------------------------------- */
+
+/* A mark, or a word from its first letter that is none to its last one: blanks are what is left. */
+#define WCOHI_MARKS ".,;:!?'\"()\\[\\]\\-&"
+#define WCOHI_WORDS_PATTERN                                                                        \
+    "\\n|[" WCOHI_MARKS "]|[^\\s" WCOHI_MARKS "](?:\\S*[^\\s" WCOHI_MARKS "])?"
+
+static int wcohi_counted_order(const wcohi_learning *l, const wcohi_counted *a,
+                               const wcohi_counted *b)
+{
+    int order = memcmp(l->text + a->at, l->text + b->at, WCOHI_MIN(a->size, b->size));
+    return order ? order : (a->size > b->size) - (a->size < b->size);
+}
+
+/* Words that stand `least` times stay, in the order of their bytes. */
+static void wcohi_words_choose(wcohi_learning *l, uint64_t least)
+{
+    wcohi_counted *words = WCOHI_ROWS(l->words, wcohi_counted), kept;
+    size_t i, k, gap, count = 0;
+    for (i = 0; i < l->word_count; i++) {
+        int named = words[i].size == 5 && memcmp(l->text + words[i].at, "<unk>", 5) == 0;
+        if (words[i].count >= least && !named) words[count++] = words[i];
+    }
+    l->word_count = count;
+    for (gap = count / 2; gap > 0; gap = gap == 2 ? 1 : (size_t)((double)gap / 2.2))
+        for (i = gap; i < count; i++) {
+            kept = words[i];
+            for (k = i; k >= gap && wcohi_counted_order(l, &words[k - gap], &kept) > 0; k -= gap)
+                words[k] = words[k - gap];
+            words[k] = kept;
+        }
+}
+
+static void wcohi_put_words(wcohi_sink *sink, const wcohi_learning *l, int start)
+{
+    const wcohi_counted *words = WCOHI_ROWS(l->words, wcohi_counted);
+    size_t i;
+    wcohi_put_head(sink, l->word_count + 1, start);
+    wcohi_put_text(sink,
+                   "{\"type\":\"Lowercase\"},\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{"
+                   "\"Regex\":");
+    wcohi_put_string(sink, WCOHI_WORDS_PATTERN, sizeof WCOHI_WORDS_PATTERN - 1);
+    wcohi_put_text(sink, "},\"behavior\":\"Removed\",\"invert\":true}");
+    wcohi_put_processor(sink, l->word_count + 1, start);
+    wcohi_put_text(sink,
+                   ",\"decoder\":null,\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"<unk>\":0");
+    for (i = 0; i < l->word_count; i++) {
+        wcohi_put(sink, ",", 1);
+        wcohi_put_string(sink, l->text + words[i].at, words[i].size);
+        wcohi_put(sink, ":", 1);
+        wcohi_put_u64(sink, i + 1);
+    }
+    wcohi_put_text(sink, "},\"unk_token\":\"<unk>\"}}");
+}
+
+/* ---- both ------------------------------------------------------------------------------------ */
+
 static void wcohi_learning_close(wcohi_learning *l)
 {
     wcohi_grown_give(&l->words);
@@ -20319,47 +20484,77 @@ static void wcohi_learning_close(wcohi_learning *l)
     wcohi_grown_give(&l->touched);
 }
 
-/* Learn `vocab` tokens of text [size] and write them as a tokenizer.json into `json`, *length. */
-static wcoh_result wcohi_learn(const char *text, size_t size, size_t vocab, int start,
-                               const wcoh_memory *hooks, wcohi_grown *json, size_t *length,
-                               wcohi_rules *rules, wcoh_error *error)
+/* What was learnt as a tokenizer.json into `json`, *length. */
+static wcoh_result wcohi_learnt_file(const wcohi_learning *l, int start,
+                                     void (*put)(wcohi_sink *sink, const wcohi_learning *l,
+                                                 int start),
+                                     wcohi_grown *json, size_t *length)
 {
-    wcohi_learning l;
-    wcohi_words words;
     wcohi_sink sink;
     wcoh_memory_file file;
     wcoh_io io;
     wcoh_result result;
+    memset(&sink, 0, sizeof sink);
+    put(&sink, l, start);
+    if ((result = wcohi_grow(json, (size_t)sink.bytes, 0, l->error)) != WCOH_OK) return result;
+    memset(&file, 0, sizeof file);
+    file.data = (unsigned char *)json->data;
+    file.capacity = *length = (size_t)sink.bytes;
+    io = wcoh_io_memory(&file);
+    memset(&sink, 0, sizeof sink);
+    sink.io = &io;
+    put(&sink, l, start);
+    wcohi_sink_flush(&sink);
+    return WCOH_OK;
+}
+
+/* Small letters of text [*size], which becomes what lies in `small`. */
+static wcoh_result wcohi_learn_small(wcohi_grown *small, const char **text, size_t *size,
+                                     wcoh_error *error)
+{
+    wcoh_result result = wcohi_grow(small, wcohi_mul(*size, 2), 0, error);
+    if (result) return result;
+    *size = wcohi_small_text(*text, *size, (char *)small->data);
+    *text = (const char *)small->data;
+    return WCOH_OK;
+}
+
+/* Learn subwords or words of text [size] > 0 and write them as a tokenizer.json into `json`, *length. */
+static wcoh_result wcohi_learn(const wcoh_tokenizer_desc *desc, const char *text, size_t size,
+                               const wcoh_memory *hooks, wcohi_grown *json, size_t *length,
+                               wcohi_rules *rules, wcoh_error *error)
+{
+    int whole = desc->kind == WCOH_TOKENIZER_WORDS;
+    const char *pattern = whole ? WCOHI_WORDS_PATTERN : WCOHI_GPT2_PATTERN;
+    wcoh_result result = WCOH_OK;
+    wcohi_learning l;
+    wcohi_words words;
+    wcohi_grown small;
     memset(&l, 0, sizeof l);
-    l.text = text;
+    memset(&small, 0, sizeof small);
     l.error = error;
     l.words.hooks = l.word_slots.hooks = l.symbols.hooks = l.couples.hooks = *hooks;
     l.couple_slots.hooks = l.places.hooks = l.heap.hooks = l.names.hooks = *hooks;
-    l.name_slots.hooks = l.pieces.hooks = l.merges.hooks = l.touched.hooks = *hooks;
+    l.name_slots.hooks = l.pieces.hooks = l.merges.hooks = l.touched.hooks = small.hooks = *hooks;
     rules->cuts = 1;
-    wcohi_pattern_compile(&rules->cut[0].pattern, WCOHI_GPT2_PATTERN,
-                          sizeof WCOHI_GPT2_PATTERN - 1);
+    rules->cut[0].behavior = whole ? WCOHI_BEHAVIOR_REMOVED : WCOHI_BEHAVIOR_ISOLATED;
+    rules->cut[0].invert = whole;
+    wcohi_pattern_compile(&rules->cut[0].pattern, pattern, strlen(pattern));
     words.rules = rules;
     words.word = wcohi_learn_word;
     words.user = &l;
     words.fuel = INT64_MAX;
     words.error = error;
-    result = wcohi_words_cut(&words, 0, text, size);
-    if (!result) result = wcohi_learn_run(&l, vocab);
-    memset(&sink, 0, sizeof sink);
-    if (!result) wcohi_put_learnt(&sink, &l, start);
-    if (!result) result = wcohi_grow(json, (size_t)sink.bytes, 0, error);
-    if (!result) {
-        memset(&file, 0, sizeof file);
-        file.data = (unsigned char *)json->data;
-        file.capacity = *length = (size_t)sink.bytes;
-        io = wcoh_io_memory(&file);
-        memset(&sink, 0, sizeof sink);
-        sink.io = &io;
-        wcohi_put_learnt(&sink, &l, start);
-        wcohi_sink_flush(&sink);
-    }
+    if (whole) result = wcohi_learn_small(&small, &text, &size, error);
+    l.text = text;
+    if (!result) result = wcohi_words_cut(&words, 0, text, size);
+    if (!result && whole) wcohi_words_choose(&l, (uint64_t)desc->least);
+    else if (!result) result = wcohi_learn_run(&l, (size_t)desc->vocab);
+    if (!result)
+        result = wcohi_learnt_file(&l, desc->start, whole ? wcohi_put_words : wcohi_put_learnt,
+                                   json, length);
     wcohi_learning_close(&l);
+    wcohi_grown_give(&small);
     return result;
 }
 
@@ -20595,15 +20790,19 @@ static wcoh_result wcohi_tokenizer_learn(wcoh_tokenizer **tokenizer,
     wcohi_grown json, rules;
     wcoh_memory hooks = wcohi_temporary(&desc->memory);
     wcoh_result result;
+    uint32_t planes;
     size_t length = 0;
     memset(&json, 0, sizeof json);
     json.hooks = hooks;
     rules = json;
     if (size == 0) return wcohi_fail(error, WCOH_E_DATA, "there is no text to learn subwords from");
+    if (desc->kind == WCOH_TOKENIZER_WORDS &&
+        (result = wcohi_utf8_check(text, size, 0, &planes, error)) != WCOH_OK)
+        return result;
     result = wcohi_grow(&rules, sizeof(wcohi_rules), 0, error);
     if (!result)
-        result = wcohi_learn(text, size, (size_t)desc->vocab, desc->start, &hooks, &json, &length,
-                             (wcohi_rules *)rules.data, error);
+        result =
+            wcohi_learn(desc, text, size, &hooks, &json, &length, (wcohi_rules *)rules.data, error);
     wcohi_grown_give(&rules);
     if (!result)
         result = wcoh_tokenizer_create_json(tokenizer, (const char *)json.data, length,
@@ -20664,7 +20863,7 @@ WCOH_API wcoh_result wcoh_tokenizer_create(wcoh_tokenizer **tokenizer,
         return result;
     if (desc.kind == WCOH_TOKENIZER_BYTES) size = 0;
     if (!text && size > 0) return wcohi_null("text", error);
-    if (desc.kind == WCOH_TOKENIZER_SUBWORDS)
+    if (desc.kind >= WCOH_TOKENIZER_SUBWORDS)
         return wcohi_tokenizer_learn(tokenizer, &desc, text, size, error);
     if (size == 0 && desc.kind == WCOH_TOKENIZER_CHARS)
         return wcohi_fail(error, WCOH_E_DATA, "there is no text to take an alphabet from");
@@ -20857,6 +21056,10 @@ static void wcohi_tokenizer_leave(const wcoh_tokenizer *tokenizer, uint32_t toke
 #ifndef WAVECOH_NO_SUBWORDS
     uint32_t at = 0;
     const wcohi_subwords *s = tokenizer->subwords;
+    if (s && s->rules.apart && s->size[token]) {
+        if (!strip) wcohi_leave(out, " ", 1);
+        strip = 0;
+    }
     while (s && at < s->size[token]) {
         length = wcohi_piece_step(s, token, &at, &strip, bytes);
         wcohi_leave(out, bytes, (size_t)length);
@@ -20891,7 +21094,8 @@ WCOH_API int wcoh_tokenizer_longest(const wcoh_tokenizer *tokenizer)
     char last[4];
     if (!tokenizer) return 0;
 #ifndef WAVECOH_NO_SUBWORDS
-    if (tokenizer->subwords) return (int)tokenizer->subwords->longest;
+    if (tokenizer->subwords)
+        return (int)tokenizer->subwords->longest + tokenizer->subwords->rules.apart;
 #endif
     return points ? wcohi_utf8_write(tokenizer->points[points - 1], last) : 1;
 }

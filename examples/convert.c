@@ -37,6 +37,7 @@ typedef struct request {
     const char *from, *to, *text, *tokenizer;
     choice embedding, tier;
     wchk_told told;
+    int words;
 } request;
 
 static void request_read(request *r, int argc, char **argv)
@@ -56,6 +57,7 @@ static void request_read(request *r, int argc, char **argv)
         {"tier", OPTION_CHOICE, &r->tier, 0, 0, "what trained it, if not its attention"},
         {"flags", OPTION_WHOLE, &r->told.flags, -1, WCHK_FLAGS - 1,
          "versions 1 and 2: what is in it, as version 3 says; -1: by its length"},
+        {"words", OPTION_FLAG, &r->words, 0, 0, "the symbols are kerr-engine's words of --text"},
     };
     command c;
     memset(&c, 0, sizeof c);
@@ -70,6 +72,7 @@ static void request_read(request *r, int argc, char **argv)
     options_read(&c, argc, argv);
     if (c.word_count < 2) fail(EXIT_USAGE, "two files are needed, from and to; --help explains");
     if (r->text && r->tokenizer) fail(EXIT_USAGE, "--text and --tokenizer: one of them");
+    if (r->words && !r->text) fail(EXIT_USAGE, "--words: of which --text?");
     r->from = c.words[0];
     r->to = c.words[1];
     r->told.embedding = r->embedding.index;
@@ -84,20 +87,24 @@ static void make_room(const request *r)
 
 /* ---- letters ---------------------------------------------------------------------------------- */
 
-/* The alphabet: the different characters of a text, which must be as many as the file says. */
+/* The alphabet: the different characters, or the words, of a text, which must be as many as the file
+   says. */
 static wcoh_tokenizer *alphabet(const request *r, unsigned long long vocab)
 {
     wcoh_tokenizer *letters = NULL;
+    wcoh_tokenizer_desc desc;
     wcoh_error error;
     size_t size;
     char *text;
     if (!r->text) return NULL;
     text = file_read(r->text, &size);
-    must(wcoh_tokenizer_create_chars(&letters, text, size, NULL, &error), file_named(r->text),
-         &error);
+    memset(&desc, 0, sizeof desc);
+    desc.kind = r->words ? WCOH_TOKENIZER_WORDS : WCOH_TOKENIZER_CHARS;
+    must(wcoh_tokenizer_create(&letters, &desc, text, size, &error), file_named(r->text), &error);
     if ((unsigned long long)wcoh_tokenizer_vocab(letters) != vocab)
-        fail(EXIT_FAILED, "%s: it has %d different characters, %s was trained on %.0f",
-             file_named(r->text), wcoh_tokenizer_vocab(letters), r->from, (double)vocab);
+        fail(EXIT_FAILED, "%s: it has %d different %s, %s was trained on %.0f", file_named(r->text),
+             wcoh_tokenizer_vocab(letters),
+             r->words ? "words that stand three times" : "characters", r->from, (double)vocab);
     free(text);
     return letters;
 }

@@ -8,7 +8,7 @@
 #include "common.h"
 
 /* The words of --tokenizer: auto, then the library's; bpe:N stands for subwords. */
-#define TOKENIZER_WORDS "auto bytes chars chars+bytes bpe"
+#define TOKENIZER_WORDS "auto bytes chars chars+bytes bpe words"
 enum { TOKENIZER_AUTO, TOKENIZER_FIRST };
 
 /* What was asked for. */
@@ -42,7 +42,8 @@ typedef struct corpus_desc {
         "tokenizer", OPTION_TEXT, &(corpus)->tokenizer, 0, 0,                                      \
             "auto (chars up to 512 different ones, else bytes), bytes, chars, chars+bytes "        \
             "(spells "                                                                             \
-            "others in bytes), bpe:N (N subwords, learnt), or a file tokenizer.json"               \
+            "others in bytes), bpe:N (N subwords, learnt), words (in small letters, those that "   \
+            "stand three times), or a file tokenizer.json"                                         \
     }
 
 /* One text and a tenth of it, whatever its letters. */
@@ -137,8 +138,9 @@ static wcoh_tokenizer *tokenizer_of(const corpus_desc *d, wcoh_tokenizer_kind ki
     return tokenizer;
 }
 
-/* Subwords learnt from all texts to learn, as they are; `vocab` of them. */
-static wcoh_tokenizer *subwords_learnt(const corpus_desc *d, const corpus *text, int vocab)
+/* `vocab` subwords, or words, learnt from all texts to learn, as they are. */
+static wcoh_tokenizer *subwords_learnt(const corpus_desc *d, const corpus *text,
+                                       wcoh_tokenizer_kind kind, int vocab)
 {
     wcoh_tokenizer *tokenizer = NULL;
     wcoh_tokenizer_desc desc;
@@ -152,7 +154,7 @@ static wcoh_tokenizer *subwords_learnt(const corpus_desc *d, const corpus *text,
     for (i = 0, all = 0; i < d->data.count; all += text->data[i++].size)
         memcpy(joined + all, text->data[i].bytes, text->data[i].size);
     memset(&desc, 0, sizeof desc);
-    desc.kind = WCOH_TOKENIZER_SUBWORDS;
+    desc.kind = kind;
     desc.start = d->start;
     desc.vocab = vocab;
     must(wcoh_tokenizer_create(&tokenizer, &desc, joined, all, &error), NULL, &error);
@@ -160,7 +162,7 @@ static wcoh_tokenizer *subwords_learnt(const corpus_desc *d, const corpus *text,
     return tokenizer;
 }
 
-/* The subwords that --tokenizer names: bpe, bpe:N or a file; NULL: it names another kind. */
+/* The subwords that --tokenizer names: bpe, bpe:N, words or a file; NULL: it names another kind. */
 static wcoh_tokenizer *subwords_given(const corpus_desc *d, const corpus *text)
 {
     wcoh_tokenizer *tokenizer = NULL;
@@ -173,8 +175,9 @@ static wcoh_tokenizer *subwords_given(const corpus_desc *d, const corpus *text)
         if ((end && (*end || end == given + 4)) || vocab < 256 || vocab > 1 << 20)
             fail(EXIT_USAGE, "--tokenizer bpe:N: N is %s; it is a number from 256 to 1048576",
                  given + 3 + !!given[3]);
-        return subwords_learnt(d, text, (int)vocab);
+        return subwords_learnt(d, text, WCOH_TOKENIZER_SUBWORDS, (int)vocab);
     }
+    if (strcmp(given, "words") == 0) return subwords_learnt(d, text, WCOH_TOKENIZER_WORDS, 0);
     if (size < 5 || strcmp(given + size - 5, ".json")) return NULL;
     if (d->start) fail(EXIT_USAGE, "--start: %s says itself how a text begins", given);
     json = file_read(given, &size);
@@ -190,9 +193,11 @@ static void choose_tokenizer(const corpus_desc *d, corpus *text)
     int word, given, letters, i;
     wcoh_tokenizer_kind kind;
     text->made = subwords_given(d, text);
-    text->why = text_made("%d subwords", wcoh_tokenizer_vocab(text->made));
+    text->why = text_made(strcmp(d->tokenizer, "words") ? "%d subwords" : "%d words",
+                          wcoh_tokenizer_vocab(text->made));
     if (text->made) return;
-    word = word_choose("--tokenizer", d->tokenizer, "auto bytes chars chars+bytes bpe:N FILE.json");
+    word = word_choose("--tokenizer", d->tokenizer,
+                       "auto bytes chars chars+bytes bpe:N words FILE.json");
     given = word != TOKENIZER_AUTO;
     kind = given ? (wcoh_tokenizer_kind)(word - TOKENIZER_FIRST) : WCOH_TOKENIZER_CHARS;
     for (i = 0; kind != WCOH_TOKENIZER_BYTES && i < d->data.count; i++)

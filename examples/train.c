@@ -272,9 +272,12 @@ static void corpus_lines(const corpus *text, const request *r)
     if (team_size() > 1)
         printf("processes %d micro-batches %d a step\n", team_size(), r->trainer.accumulate);
     if (!text->made) return;
-    printf("tokenizer %s: %s%s\n",
-           word_at(TOKENIZER_WORDS, TOKENIZER_FIRST + (int)wcoh_tokenizer_get_kind(text->made)),
-           text->why, r->corpus.start ? " and a start symbol" : "");
+    printf(
+        "tokenizer %s: %s%s\n",
+        strcmp(r->corpus.tokenizer, "words") == 0
+            ? "words"
+            : word_at(TOKENIZER_WORDS, TOKENIZER_FIRST + (int)wcoh_tokenizer_get_kind(text->made)),
+        text->why, r->corpus.start ? " and a start symbol" : "");
 }
 
 /* ---- the run --------------------------------------------------------------------------------- */

@@ -254,6 +254,25 @@ def both_ways(sizes, dual, what):
     check(back[:40] == data[:40] and len(back) == len(data), f"{what}: the same head and length")
 
 
+def words_of_the_engine():
+    lines = ["So, the moon: it's the moon.", "", "The tide; \"the\" moon, it's so", ""]
+    told = "So , the moon : it's the moon . \\n \\n The tide ; \" the \" moon , it's so \\n".lower().split()
+    told = ["\n" if word == "\\n" else word for word in told]
+    known = ["<unk>"] + sorted(w for w in set(told) if told.count(w) >= 3)
+    sizes = (4, 2, 2, 3, 32, 4)
+    parts = random_parts(part_shapes(4, 2, 3, len(known), False), 9)
+    write("words.kchk", kchk(parts, sizes, len(known)))
+    write("words.txt", "\n".join(lines).encode())
+    code, out, err = run("./convert", "words.kchk", "words.safetensors", "--text", "words.txt", "--words")
+    check(code == 0 and known == ["<unk>", "\n", "moon", "the"], f"words: converted: {err} {known}")
+    wanted = loss_of([known.index(w) if w in known else 0 for w in told], parts, sizes, len(known), False)
+    code, out, err = run("./eval", "words.safetensors", "words.txt", "--seq", "21")
+    check(code == 0 and len(told) == 22 and abs(float(out.split()[1]) - wanted) < 2e-6,
+          f"words: the loss is {out.split()[1:2]}, of the engine's tokens {wanted} {err}")
+    refused("words.kchk", ["19 different characters", "trained on 4"], "--text", "words.txt")
+    check(run("./convert", "words.kchk", "no.safetensors", "--words")[0] == 2, "words of no text")
+
+
 def refused(name, words, *options):
     before = sorted(os.listdir(folder))
     code, out, err = run("./convert", name, "never.safetensors", *options)
@@ -947,6 +966,7 @@ with tempfile.TemporaryDirectory() as folder:
     write("text.txt", TEXT.encode())
     both_ways((4, 2, 3, 3, 16, 4), False, "one maestro")
     both_ways((6, 3, 2, 4, 32, 8), True, "two maestros")
+    words_of_the_engine()
     hostile()
     what_cannot_go_back()
     version_1()

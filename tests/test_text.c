@@ -946,6 +946,76 @@ static void a_model_carries_its_own_tokenizer(void)
     wcoh_model_destroy(model);
 }
 
+/* kerr-engine's words: small letters, marks and ends of lines apart, the seldom ones unknown. */
+static void words_are_tokens(void)
+{
+    static const char text[] =
+        "Da - da! \"It's\" DA, it's\n(\xc3\x89t\xc3\xa9) \xc3\xa9t\xc3\xa9\n";
+    static const uint32_t wanted[] = {3, 0, 0, 0, 3, 2, 5, 1, 0}; /* 1 \n, 2 ", 3 da, 4 it's, 5 */
+    static unsigned char bytes[1 << 18];
+    wcoh_memory_file block = {bytes, sizeof bytes, 0};
+    wcoh_io io = wcoh_io_memory(&block);
+    wcoh_tokenizer_desc desc;
+    wcoh_tokenizer *made = NULL;
+    wcoh_model *model, *back = NULL;
+    wcoh_decoder decoder;
+    wcoh_error error;
+    uint32_t tokens[32];
+    char shown[64];
+    size_t count = 0, length = 0, i;
+    memset(&desc, 0, sizeof desc);
+    memset(&decoder, 0, sizeof decoder);
+    desc.kind = WCOH_TOKENIZER_WORDS;
+    desc.least = 2;
+    desc.start = 1;
+    CHECK_SAY(wcoh_tokenizer_create(&made, &desc, text, sizeof text - 1, &error) == WCOH_OK, "%s",
+              error.text);
+    if (!made) return;
+    CHECK(wcoh_tokenizer_vocab(made) == 7 && wcoh_tokenizer_start(made) == 6);
+    CHECK(wcoh_tokenizer_get_kind(made) == WCOH_TOKENIZER_SUBWORDS);
+    CHECK(wcoh_tokenizer_find(made, "\xc3\xa9t\xc3\xa9", 5) == 5);
+    model = small_model(7, made);
+    CHECK(wcoh_model_save(model, &io, NULL) == WCOH_OK);
+    CHECK(wcoh_model_load(&back, &io, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_tokenizer_encode(wcoh_model_tokenizer(back), "dA ... da\" \xc3\x89T\xc3\xa9\nx", 19,
+                                tokens, 32, &count, NULL) == WCOH_OK);
+    CHECK(count == 9 && memcmp(tokens, wanted, sizeof wanted) == 0);
+    for (i = 4; i < 9; i++)
+        length += (size_t)wcoh_decoder_next(&decoder, made, tokens[i], shown + length, 64 - length);
+    CHECK(length == 18 && memcmp(shown, "da \" \xc3\xa9t\xc3\xa9 \n <unk>", 18) == 0);
+    CHECK(wcoh_tokenizer_decode(made, 3, shown, 3) == 3 && memcmp(shown, " da", 3) == 0);
+    CHECK(wcoh_tokenizer_longest(made) == 10); /* of "<|start|>" and the blank */
+    wcoh_model_destroy(back);
+    wcoh_model_destroy(model);
+    wcoh_tokenizer_destroy(made);
+    CHECK(wcoh_tokenizer_create(&made, &desc, "a \xff", 3, &error) == WCOH_E_FORMAT && !made);
+    CHECK(wcoh_tokenizer_create(&made, &desc, "", 0, &error) == WCOH_E_DATA && !made);
+    desc.least = 0; /* three times */
+    desc.start = 0;
+    CHECK(wcoh_tokenizer_create(&made, &desc, "b a a b b", 9, &error) == WCOH_OK);
+    CHECK(wcoh_tokenizer_vocab(made) == 2 && wcoh_tokenizer_find(made, "b", 1) == 1);
+    wcoh_tokenizer_destroy(made);
+}
+
+/* Case 14 of the server's acceptance list: a blank goes with the word behind it. */
+static void subwords_are_within_words(void)
+{
+    static const char text[] = "hello world hello world hello world";
+    wcoh_tokenizer_desc desc;
+    wcoh_tokenizer *made = NULL;
+    uint32_t tokens[8] = {0};
+    char shown[16];
+    size_t count = 0;
+    memset(&desc, 0, sizeof desc);
+    desc.kind = WCOH_TOKENIZER_SUBWORDS;
+    CHECK(wcoh_tokenizer_create(&made, &desc, text, sizeof text - 1, NULL) == WCOH_OK);
+    CHECK(wcoh_tokenizer_encode(made, "hello world", 11, tokens, 8, &count, NULL) == WCOH_OK);
+    CHECK(count == 2 && wcoh_tokenizer_decode(made, tokens[0], shown, 16) == 5);
+    CHECK(memcmp(shown, "hello", 5) == 0);
+    CHECK(wcoh_tokenizer_decode(made, tokens[1], shown, 16) == 6 && !memcmp(shown, " world", 6));
+    wcoh_tokenizer_destroy(made);
+}
+
 /* Every kind, with a start symbol and without, through a file. */
 static void a_file_keeps_the_tokenizer(void)
 {
@@ -1048,6 +1118,8 @@ int main(void)
     RUN(missing_arguments_are_named);
     RUN(the_table_lists_every_setting);
     RUN(a_model_carries_its_own_tokenizer);
+    RUN(words_are_tokens);
+    RUN(subwords_are_within_words);
     RUN(a_file_keeps_the_tokenizer);
     RUN(a_session_samples_as_wcoh_sample_does);
     return test_end();

@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""Subword tokenizers, token for token beside the `tokenizers` package: files of eight shapes (GPT-2,
-Llama 3, Qwen, Llama 2, metaspace, o200k, unknown tokens, digits) that the package trains here, and
-merges that both learn from three texts.
+"""Subword tokenizers, token for token beside the `tokenizers` package: files of ten shapes (GPT-2,
+Llama 3, Qwen, Llama 2, metaspace, o200k, unknown tokens, digits, small letters, words) that the
+package trains here, merges that both learn from three texts, and kerr-engine's words.
 
-    python3 tests/test_tokenizer.py [MEGABYTES]     (pip install tokenizers)
+    python3 tests/test_tokenizer.py [MEGABYTES] [FAMILY ..]     (pip install tokenizers)
 
-of generated text in many scripts, each family its share of them (default 0.4; 10 and more take
-minutes). CC and CFLAGS choose the compiler. Ends with `N passed, N failed`.
+Each family reads all of that text (default 0.05; 10 take minutes): half of it made up in many scripts,
+half of Python's own files, code and prose. CC and CFLAGS choose the compiler. Ends with `N passed,
+N failed`.
 """
+import glob
 import json
 import os
 import random
@@ -16,6 +18,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+import unicodedata
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 passed = failed = 0
@@ -64,6 +67,23 @@ def mixed(rng, size):
     return "".join(out)
 
 
+def texts_of(megabytes):
+    """Texts of that many bytes in UTF-8, by turns made up and from a file."""
+    rng, texts, left = random.Random(7), [], megabytes * 1e6
+    files = sorted(glob.glob(os.path.join(os.path.dirname(os.__file__), "**", "*.py"), recursive=True))
+    rng.shuffle(files)
+    while left > 0:
+        one = mixed(rng, rng.choice([3, 20, 200, 3000]))
+        try:
+            with open(files.pop(), encoding="utf-8", newline="") as file:
+                two = file.read(rng.choice([3, 20, 200, 3000, len(one.encode())]))
+        except (UnicodeDecodeError, IndexError):
+            two = ""
+        texts += [one, two]
+        left -= len(one.encode()) + len(two.encode())
+    return texts
+
+
 def corpus():
     texts = [open(os.path.join(ROOT, name), encoding="utf-8").read()[:60000]
              for name in ("README.md", "examples/compare.c", "tests/test_compare.py")]
@@ -71,7 +91,7 @@ def corpus():
 
 
 def families():
-    """(name, tokenizer) of the eight shapes."""
+    """(name, tokenizer) of the ten shapes."""
     from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers,
                             pre_tokenizers as pre, processors, trainers)
     texts, letters = corpus(), pre.ByteLevel.alphabet()
@@ -126,6 +146,14 @@ def families():
     yield "digits", made(models.BPE(), pre.Sequence([pre.Digits(),
                                                      pre.ByteLevel(add_prefix_space=False)]),
                          decoders.ByteLevel(), initial_alphabet=letters)
+    yield "small", made(models.BPE(), pre.ByteLevel(add_prefix_space=False), decoders.ByteLevel(),
+                        normalizers.Lowercase(), initial_alphabet=letters)
+    t = Tokenizer(models.WordLevel(unk_token="[UNK]"))
+    t.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    t.pre_tokenizer = pre.Split(Regex(r"\s+"), "removed")
+    t.train_from_iterator(texts, trainers.WordLevelTrainer(vocab_size=3000, show_progress=False,
+                                                           special_tokens=["[UNK]"]))
+    yield "words", t
 
 
 def encoded(path, texts):
@@ -146,22 +174,22 @@ def encoded(path, texts):
     return rows
 
 
-def families_are_equal(megabytes):
-    rng = random.Random(7)
+def families_are_equal(megabytes, wanted):
     odd = ["", "a", " ", "\u0301" * 40 + "e\u0323\u0302\u0323" * 20, "a" * 300 + " " * 200 + "1" * 50,
            "x<s>y </s> <mask>  word words word \u0120", "\n\n \n", "\u1100\u1161\u11a8\uac00\u11a8"]
+    texts = odd + texts_of(megabytes)
     for name, package in families():
         path = os.path.join(folder, name + ".json")
         package.save(path)
-        texts = odd + [mixed(rng, rng.choice([3, 20, 200, 3000]))
-                       for _ in range(int(megabytes * 1e6 / 8 / 1100))]
+        if wanted and name not in wanted:
+            continue
         rows = encoded(path, [t.encode() for t in texts])
         ids = package.encode_batch(texts, add_special_tokens=False)
         ids = [e.ids for e in ids]
         wrong = [t for t, row, want in zip(texts, rows, ids) if row[0] != want]
         check(len(rows) == len(texts) and not wrong,
               f"{name}: {len(wrong)} of {len(texts)} texts differ: {ascii(wrong[:1])[:200]}")
-        if name not in ("unknown", "qwen", "llama2"):  # those change the text
+        if name not in ("unknown", "qwen", "llama2", "small", "words"):  # those change the text
             wrong = [t for t, row in zip(texts, rows) if row[1] != t.encode()]
             if name == "metaspace":  # first and last of their kind: no blank is lost but in front
                 wrong = [t for t in wrong if not t.startswith((" ", "\u2581")) and "\u2581" not in t]
@@ -169,6 +197,61 @@ def families_are_equal(megabytes):
         lossless = [package.decode(i, skip_special_tokens=False).encode() for i in ids]
         wrong = [t for t, row, want in zip(texts, rows, lossless) if row[1] != want]
         check(not wrong, f"{name}: {len(wrong)} decode otherwise: {ascii(wrong[:1])[:200]}")
+        if megabytes >= 1:
+            print(f"{name}: {sum(len(t.encode()) for t in texts) / 1e6:.1f} MB, "
+                  f"{sum(map(len, ids))} tokens")
+
+
+def small_letters_are_the_packages():
+    from tokenizers import normalizers
+    # of the characters that this Python knows: the package knows those of its own compiler
+    points = [c for c in map(chr, range(0x110000)) if unicodedata.category(c) not in ("Cn", "Cs")]
+    texts = ["".join(points[i:i + 4096]) for i in range(0, len(points), 4096)]
+    small = normalizers.Lowercase()
+    rows = encoded(os.path.join(folder, "small.json"), [t.encode() for t in texts])
+    wrong = [i for i, (t, row) in enumerate(zip(texts, rows)) if row[1].decode() != small.normalize_str(t)]
+    check(len(rows) == len(texts) and not wrong, f"small letters of 4096 x {wrong[:5]}")
+
+
+def engine_words(text):
+    """kerr-engine's rule, as it is told: no pattern, no package."""
+    marks, words = ".,;:!?'\"()[]-&", []
+    for line in text.lower().split("\n"):
+        for word in line.split():
+            first, last = 0, len(word)
+            while first < last and word[first] in marks:
+                first += 1
+            while last > first and word[last - 1] in marks:
+                last -= 1
+            words += [*word[:first], *([word[first:last]] if first < last else []), *word[last:]]
+        words.append("\n")
+    return words[:-1]  # behind the last end of a line there is no line
+
+
+def words_are_the_engines():
+    from tokenizers import Tokenizer
+    told = ("It's (well-known): \"don't\" -- O'Neil's\t[2] & co.\n\n\u00c9T\u00c9 \u00e9t\u00e9 "
+            "R&D ... 'tis x\u00a0y \\ \"\n")
+    for number, text in enumerate((told * 3, corpus()[0], "a a a b b <unk> <unk> <unk> c")):
+        source, out = os.path.join(folder, "learn.txt"), os.path.join(folder, "words.json")
+        with open(source, "wb") as file:
+            file.write(text.encode())
+        done = subprocess.run([program, "--words", "3", source, out])
+        counts = {}
+        for word in engine_words(text):
+            counts[word] = counts.get(word, 0) + 1
+        known = ["<unk>"] + sorted((w for w, n in counts.items() if n >= 3 and w != "<unk>"), key=str.encode)
+        ids = {word: i for i, word in enumerate(known)}
+        learnt = json.load(open(out, encoding="utf-8"))["model"]["vocab"] if not done.returncode else {}
+        check(learnt == ids, f"words of text {number}: {learnt} and not {ids}"[:500])
+        package = Tokenizer.from_file(out)
+        for some in (text, told + " never seen", "", "\n", " ", "a"):
+            want = [ids.get(w, 0) for w in engine_words(some)]
+            shown = " ".join(known[i] for i in want).encode()
+            got = encoded(out, [some.encode()])[0]
+            check(got == (want, shown), f"words of {some[:60]!r}: {got} and not {(want, shown)}"[:500])
+            check(package.encode(some).ids == want and package.decode(want).encode() == shown,
+                  f"words: the package reads {some[:60]!r} otherwise")
 
 
 def broken_bytes_come_back():
@@ -199,7 +282,7 @@ def what_is_not_known_is_named():
                                "behavior": "Isolated", "invert": False}, "property"),
             ("pre_tokenizer", {"type": "Split", "pattern": {"Regex": "a+?"}, "behavior": "Isolated",
                                "invert": False}, "lazy"),
-            ("normalizer", {"type": "Lowercase"}, "Lowercase"),
+            ("normalizer", {"type": "StripAccents"}, "StripAccents"),
             ("decoder", {"type": "WordPiece", "prefix": "##", "cleanup": True}, "prefix"),
             ("decoder", None, "decoder"),
             ("post_processor", {"type": "BertProcessing"}, "BertProcessing"),
@@ -256,7 +339,9 @@ def main():
         except ImportError:
             print("not run: subwords beside the tokenizers package (pip install tokenizers)")
         else:
-            families_are_equal(float(sys.argv[1]) if len(sys.argv) > 1 else 0.4)
+            families_are_equal(float(sys.argv[1]) if len(sys.argv) > 1 else 0.05, sys.argv[2:])
+            small_letters_are_the_packages()
+            words_are_the_engines()
             broken_bytes_come_back()
             spoilt_files_are_refused()
             what_is_not_known_is_named()

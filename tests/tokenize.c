@@ -4,6 +4,7 @@
                                on stdout for each the number of tokens, they, the size of what they
                                decode to, and that
    tokenize --learn N IN OUT   N subwords of a text as a tokenizer.json
+   tokenize --words N IN OUT   words that stand there N times, likewise
    tokenize --hostile FILE     the file cut short and with bits turned: nothing crashes
    tokenize --linear           seconds for a word and for one of twice the length, 8 times as long
 
@@ -80,7 +81,7 @@ static void answer_all(const wcoh_tokenizer *tokenizer)
     }
 }
 
-static int learn(int vocab, const char *in, const char *out)
+static int learn(wcoh_tokenizer_kind kind, int number, const char *in, const char *out)
 {
     wcoh_tokenizer *tokenizer = NULL;
     wcoh_tokenizer_desc desc;
@@ -90,8 +91,9 @@ static int learn(int vocab, const char *in, const char *out)
     const char *json;
     FILE *file = fopen(out, "wb");
     memset(&desc, 0, sizeof desc);
-    desc.kind = WCOH_TOKENIZER_SUBWORDS;
-    desc.vocab = vocab;
+    desc.kind = kind;
+    desc.vocab = desc.least = number;
+    if (kind == WCOH_TOKENIZER_WORDS) desc.vocab = 0;
     if (!file || wcoh_tokenizer_create(&tokenizer, &desc, text, size, &error) < 0) return 1;
     json = wcoh_tokenizer_json(tokenizer, &size);
     if (fwrite(json, 1, size, file) != size || fclose(file)) return 1;
@@ -159,7 +161,10 @@ int main(int argc, char **argv)
     wcoh_error error;
     size_t size;
     char *json;
-    if (argc == 5 && strcmp(argv[1], "--learn") == 0) return learn(atoi(argv[2]), argv[3], argv[4]);
+    if (argc == 5 && strcmp(argv[1], "--learn") == 0)
+        return learn(WCOH_TOKENIZER_SUBWORDS, atoi(argv[2]), argv[3], argv[4]);
+    if (argc == 5 && strcmp(argv[1], "--words") == 0)
+        return learn(WCOH_TOKENIZER_WORDS, atoi(argv[2]), argv[3], argv[4]);
     if (argc < 2) return 2;
     if (strcmp(argv[1], "--hostile") == 0) {
         hostile(argv[argc - 1]);

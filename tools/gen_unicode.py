@@ -4,7 +4,7 @@
     pip install unicodedata2==16.0.0; python3 tools/gen_unicode.py [--check]
 
 Classes of code points for the patterns of subword tokenizers, canonical decompositions and combining
-orders for their normalisation form C. Version 16.0, as the `tokenizers` package has it: another one
+orders for their normalisation form C, small letters for their Lowercase. Version 16.0, as the `tokenizers` package has it: another one
 is refused, since equal ids depend on it.
 """
 import os
@@ -30,6 +30,13 @@ YOUNGER = [(0x7fd, 0x7fd), (0x897, 0x89f), (0x8ca, 0x8d3), (0x9fe, 0x9fe), (0xc3
            (0x16121, 0x1612f), (0x16d68, 0x16d6a), (0x16ff0, 0x16ff1), (0x1e08f, 0x1e08f),
            (0x1e130, 0x1e136), (0x1e2ae, 0x1e2ae), (0x1e2ec, 0x1e2ef), (0x1e4ec, 0x1e4ef),
            (0x1e5ee, 0x1e5ef)]
+
+# Small letters that came with Unicode 15 to 17 (the package has those of its compiler), which Python
+# itself may not know: first, last, step, and how far away the small one is.
+YOUNGER_SMALL = [(0x1c89, 0x1c89, 1, 1), (0xa7cb, 0xa7cb, 1, 0x264 - 0xa7cb), (0xa7cc, 0xa7cc, 1, 1),
+                 (0xa7ce, 0xa7ce, 1, 1), (0xa7d2, 0xa7d4, 2, 1), (0xa7da, 0xa7da, 1, 1),
+                 (0x16ea0, 0x16eb8, 1, 27), (0xa7dc, 0xa7dc, 1, 0x19b - 0xa7dc),
+                 (0x10d50, 0x10d65, 1, 0x20)]
 
 
 def is_younger(point):
@@ -70,6 +77,23 @@ def decompositions(u):
     return out
 
 
+def small_letters():
+    """[first, last, step, distance] of capital letters: each one's small letter; U+0130 has two points."""
+    small = {point: ord(chr(point).lower()) - point for point in POINTS
+             if len(chr(point).lower()) == 1 and chr(point).lower() != chr(point)}
+    for first, last, step, away in YOUNGER_SMALL:
+        small.update({point: away for point in range(first, last + 1, step)})
+    rows = []
+    for point in sorted(small):
+        row = rows[-1] if rows else None
+        step = point - row[1] if row else 0
+        if row and row[3] == small[point] and (step == row[2] or (row[0] == row[1] and step <= 2)):
+            row[1:3] = [point, step]
+        else:
+            rows.append([point, point, 1, small[point]])
+    return rows
+
+
 def table(name, kind, comment, values):
     lines = [f"/* {comment} */", f"static const {kind} {name}[{len(values)}] = {{"]
     row = "   "
@@ -102,6 +126,9 @@ def made(u):
                    "which of them come together again, by first and second part", joined)
     lines += table("wcohi_nfc_orders", "uint32_t", "first point << 8 | canonical combining class",
                    runs(lambda x: 0 if is_younger(x) else u.combining(chr(x)), 8))
+    lines += table("wcohi_small_runs", "int32_t",
+                   "capital letters: first, last << 1 | every other one alone, distance to the small",
+                   [x for row in small_letters() for x in (row[0], row[1] << 1 | row[2] - 1, row[3])])
     return lines + ["/* clang-format on */"]
 
 
