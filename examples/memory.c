@@ -12,6 +12,8 @@
      shuffled   with the real one, its bands in another order in each layer,
      flipped    with the real one times -1,
      random     with random directions, in each layer as long as the real one: --draws of them.
+   ./memory --census memory.kwmf tells what stands in a file: lengths, bands that stick out, and how
+   often two bands stand at a named angle, beside how often chance has that.
    An interval holds the true mean difference with 95 %, over conversations. A memory that tells of its
    conversation has to be below none and other, and below nearly all random ones.
 
@@ -26,7 +28,7 @@ enum { NONE, REAL, OTHER, SHUFFLED, FLIPPED, RANDOM };
 static const char *const names[] = {"none", "real", "other", "shuffled", "flipped"};
 
 typedef struct request {
-    const char *model, *out;
+    const char *model, *out, *census;
     const char **files;
     int file_count;
     choice unknown;
@@ -46,18 +48,22 @@ static void request_read(request *r, int argc, char **argv)
         {"strength", OPTION_REAL, &r->strength, -1e3, 1e3,
          "by which a memory is multiplied where it is added"},
         {"seed", OPTION_WHOLE, &r->seed, 0, 9e15, "of the random memories and the orders"},
+        {"census", OPTION_TEXT, &r->census, 0, 0,
+         "tell of a KWMF file; needs neither model nor text"},
         {"out", OPTION_TEXT, &r->out, 0, 0,
          "leave a KWMF file: all first halves, merged one after the other"},
         UNKNOWN_OPTION(&r->unknown),
     };
     command c;
     memset(&c, 0, sizeof c);
-    c.usage = "MODEL TEXT [TEXT ..] [options]\n"
+    c.usage = "MODEL TEXT [TEXT ..] [options] | --census FILE\n"
               "Measures what a wave memory does to the loss of texts that the model has not seen.";
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
     c.word_limit = argc;
     options_read(&c, argc, argv);
+    if (r->census && c.word_count) fail(EXIT_USAGE, "--census stands alone");
+    if (r->census) return;
     if (c.word_count < 2) fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (r->to && r->to <= r->from)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
@@ -66,6 +72,103 @@ static void request_read(request *r, int argc, char **argv)
     r->files = c.words + 1;
     r->file_count = c.word_count - 1;
 }
+
+/* ---- what stands in a file ------------------------------------------------------------------- */
+
+enum { NAMED = 11 };
+
+/* Angles between two bands and how far off they may be, in degrees; the first that fits counts. One
+   turn has two sides: 240 is not 120. */
+static const struct {
+    double angle, within;
+    const char *name;
+} named_angles[NAMED] = {{0, 8, "conjunction"}, {180, 8, "opposition"}, {120, 8, "trine"},
+                         {90, 7, "square"},     {72, 2, "quintile"},    {60, 6, "sextile"},
+                         {45, 2, "octile"},     {30, 2, "semisextile"}, {150, 2, "quincunx"},
+                         {135, 2, "trioctile"}, {144, 2, "biquintile"}};
+
+/* Energy of the bands z [bands, 2] -> e; returns their sum. */
+static double energies(const float *z, int bands, double *e)
+{
+    double sum = 0;
+    int k;
+    for (k = 0; k < bands; k++) {
+        e[k] = (double)z[2 * k] * (double)z[2 * k] + (double)z[2 * k + 1] * (double)z[2 * k + 1];
+        sum += e[k];
+    }
+    return sum;
+}
+
+/* A band sticks out if its energy is so many times the mean of the others' that one memory of noise
+   in a hundred has such a band: energies of noise have exponential tails. Returns how many do. */
+static int census_bands(int layer, int layers, int bands, const double *e, double sum)
+{
+    double limit = log(100.0 * layers * bands);
+    int k, alarms = 0;
+    for (k = 0; k < bands && bands > 1; k++) {
+        double mean = (sum - e[k]) / (bands - 1);
+        if (!(e[k] > limit * mean)) continue;
+        alarms++;
+        printf("  layer %d band %d sticks out: %.1f times the energy of the others, the limit is "
+               "%.1f\n",
+               layer, k, mean > 0 ? e[k] / mean : HUGE_VAL, limit);
+    }
+    return alarms;
+}
+
+/* Pairs of bands at each angle -> counts [NAMED], added to; returns the pairs. */
+static double census_angles(const float *z, int bands, double *counts)
+{
+    double pairs = 0, turn = 360, degrees = turn / 6.283185307179586;
+    int i, j, n;
+    for (i = 0; i < bands; i++)
+        for (j = i + 1; j < bands; j++, pairs++) {
+            double a = degrees * (atan2((double)z[2 * j + 1], (double)z[2 * j]) -
+                                  atan2((double)z[2 * i + 1], (double)z[2 * i]));
+            for (n = 0; n < NAMED; n++)
+                if (fabs(remainder(a - named_angles[n].angle, turn)) <= named_angles[n].within)
+                    break;
+            if (n < NAMED) counts[n]++;
+        }
+    return pairs;
+}
+
+static void census(const char *path)
+{
+    wcoh_wave_memory memory;
+    wcoh_error error;
+    double counts[NAMED] = {0}, pairs = 0, *e;
+    size_t size;
+    int layer, n, alarms = 0;
+    memset(&memory, 0, sizeof memory);
+    must(wcoh_wave_memory_load_file(&memory, 0, path, &error), NULL, &error);
+    size = 2 * (size_t)memory.layers * (size_t)memory.bands;
+    memory.values = (float *)calloc(size, sizeof *memory.values);
+    e = (double *)calloc((size_t)memory.bands, sizeof *e);
+    if (!memory.values || !e) fail(EXIT_FAILED, "no memory for %lu numbers", (unsigned long)size);
+    must(wcoh_wave_memory_load_file(&memory, size, path, &error), NULL, &error);
+    printf("layers %d bands %d conversations %lu strength %g keep %g decay %g\n", memory.layers,
+           memory.bands, (unsigned long)memory.conversations, memory.strength, memory.keep,
+           memory.decay);
+    for (layer = 0; layer < memory.layers; layer++) {
+        const float *z = memory.values + 2 * (size_t)layer * (size_t)memory.bands;
+        double sum = energies(z, memory.bands, e);
+        printf("layer %d energy %.6g\n", layer, sum);
+        alarms += census_bands(layer, memory.layers, memory.bands, e, sum);
+        if (sum > 0) pairs += census_angles(z, memory.bands, counts);
+    }
+    printf("%d bands stick out\n", alarms);
+    for (n = 0; n < NAMED && pairs > 0; n++) {
+        double p = named_angles[n].within / 180, off = counts[n] - pairs * p;
+        printf("%-11s %3g +- %g: %5.2f %% of pairs, by chance %.2f, %+.1f deviations\n",
+               named_angles[n].name, named_angles[n].angle, named_angles[n].within,
+               100 * counts[n] / pairs, 100 * p, off / sqrt(pairs * p * (1 - p)));
+    }
+    free(memory.values);
+    free(e);
+}
+
+/* ---- conversations --------------------------------------------------------------------------- */
 
 /* All that one text needs; `values` of a memory are [size]. */
 typedef struct trial {
@@ -305,6 +408,11 @@ int main(int argc, char **argv)
     r.draws = 50;
     r.strength = 0.05;
     request_read(&r, argc, argv);
+    if (r.census) {
+        census(r.census);
+        stdout_check();
+        return 0;
+    }
     catch_interrupts();
     t.ask = &r;
     must(wcoh_model_load_file(&t.model, r.model, NULL, &error), NULL, &error);

@@ -35,6 +35,42 @@ ok "and is below none" has '^the real memory is below 0 of 2 random ones$'
 refuses 1 '^memory: text: 1000 symbols are too few for two conversations of 2 x 1000' "$memory" m.safetensors text --to 1000
 refuses 1 'outside' "$memory" m.safetensors text --from 40000
 refuses 2 'a model and a text are needed' "$memory" m.safetensors
+# kwmf FILE SPIKE: 3 layers of 64 bands, noise of length 1, band 32 SPIKE times as long.
+kwmf() {
+    python3 - "$@" <<'END'
+import math, random, struct, sys
+draw, spike = random.Random(5), float(sys.argv[2])
+out = b"KWMF" + struct.pack("<3I3fI", 1, 3, 64, 0.05, 0.99, 0.95, 7)
+for layer in range(3):
+    turns = [draw.uniform(0, 2 * math.pi) for _ in range(64)]
+    sizes = [spike if k == 32 else 1 for k in range(64)]
+    out += struct.pack("<64f", *[s * math.cos(t) for s, t in zip(sizes, turns)])
+    out += struct.pack("<64f", *[s * math.sin(t) for s, t in zip(sizes, turns)])
+open(sys.argv[1], "wb").write(out)
+END
+}
+if command -v python3 >/dev/null; then
+    kwmf noise.kwmf 1
+    ok "3 layers of 64 bands are 1,568 bytes" [ "$(wc -c <noise.kwmf)" = 1568 ]
+    succeeds "$memory" --census noise.kwmf
+    ok "a census has the file's numbers" has '^layers 3 bands 64 conversations 7 strength 0.05 keep 0.95 decay 0.99$'
+    ok "noise has no band that sticks out" has '^0 bands stick out$'
+    for angle in 'conjunction +0 .*chance 4.44' 'opposition +180 .*chance 4.44' 'trine +120 .*chance 4.44' \
+        'square +90 .*chance 3.89' 'quintile +72 .*chance 1.11' 'sextile +60 .*chance 3.33' \
+        'octile +45 .*chance 1.11' 'semisextile +30 .*chance 1.11' 'quincunx +150 .*chance 1.11' \
+        'trioctile +135 .*chance 1.11' 'biquintile +144 .*chance 1.11'; do
+        ok "angles of noise are as chance has them: $angle" has "^$angle, [+-][0-2]\.[0-9] deviations$"
+    done
+    kwmf spike.kwmf 50
+    succeeds "$memory" --census spike.kwmf
+    ok "a band that is 50 times as long is told in each layer" \
+        [ "$(grep -c 'band 32 sticks out: 2500.0 times' out)" = 3 ]
+    ok "and no other one" has '^3 bands stick out$'
+else
+    echo "not run: the census of a wave memory (no python3)"
+fi
+refuses 1 'no wave memory' "$memory" --census text
+refuses 2 'stands alone' "$memory" m.safetensors text --census all.kwmf
 cp m.safetensors before
 refuses 2 '^memory: m.safetensors is to be read and cannot be written as well' "$memory" m.safetensors text --out m.safetensors
 refuses 2 '^memory: text is to be read and cannot be written as well' "$memory" m.safetensors text --out ./text
