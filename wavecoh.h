@@ -342,7 +342,13 @@ typedef enum wcoh_norm {
     WCOH_NORM_LAYER, /* less the mean, over the deviation, weight and bias */
     WCOH_NORM_RMS    /* over the root mean square, weight alone (Zhang and Sennrich, 2019) */
 } wcoh_norm;
-typedef enum wcoh_head { WCOH_HEAD_DENSE, WCOH_HEAD_TIED, WCOH_HEAD_LOW_RANK } wcoh_head;
+typedef enum wcoh_head {
+    WCOH_HEAD_DENSE,
+    WCOH_HEAD_TIED, /* the symbol table, times a trained scale */
+    WCOH_HEAD_LOW_RANK,
+    WCOH_HEAD_PHASE_NATIVE, /* bands turned by trained angles, against the symbol table; scale */
+    WCOH_HEAD_WAVE_DECODE   /* scale sum_k w_k |h_k| cos(theta_k - reference phase of v and k) */
+} wcoh_head;
 typedef enum wcoh_init {
     WCOH_INIT_UNIFORM,      /* weights and biases U(+-1/sqrt(fan_in)) */
     WCOH_INIT_UNIFORM_ZERO, /* weights U(+-1/sqrt(fan_in)), biases 0 (the published engines) */
@@ -405,7 +411,9 @@ typedef struct wcoh_model_desc {
     /* stochastic resonance: deviation of one fixed random offset before the oscillators; 0: none */
     double offset;
     wcoh_head head;
-    int head_rank; /* R of the low-rank head */
+    int head_rank;                 /* R of the low-rank head */
+    double head_scale;             /* of the logits at the start; see wcoh_fields */
+    wcoh_switch reference_trained; /* ON: reference phases of WAVE_DECODE; AUTO: OFF */
     wcoh_init init;
     uint64_t seed;
     /* copied into the model and its file; NULL: symbols of the caller */
@@ -7859,11 +7867,12 @@ typedef enum wcohi_init {
     WCOHI_INIT_NORMAL,   /* deviation = value */
     WCOHI_INIT_EMBEDDING,
     WCOHI_INIT_POSITION,
-    WCOHI_INIT_FIRST,   /* value in the first row, 0 in the others */
-    WCOHI_INIT_RAMP,    /* (i+1) * value: omega_k = (k+1)/K */
-    WCOHI_INIT_CARRIER, /* evenly from 0 to 0.5 */
-    WCOHI_INIT_DAMPING, /* evenly from -6 to 0 */
-    WCOHI_INIT_HARMONIC /* ln(1 + 0.5 (h+1)) */
+    WCOHI_INIT_REFERENCE, /* phases of the symbol table's bands */
+    WCOHI_INIT_FIRST,     /* value in the first row, 0 in the others */
+    WCOHI_INIT_RAMP,      /* (i+1) * value: omega_k = (k+1)/K */
+    WCOHI_INIT_CARRIER,   /* evenly from 0 to 0.5 */
+    WCOHI_INIT_DAMPING,   /* evenly from -6 to 0 */
+    WCOHI_INIT_HARMONIC   /* ln(1 + 0.5 (h+1)) */
 } wcohi_init;
 
 typedef struct wcohi_param_row {
@@ -7937,7 +7946,7 @@ struct wcoh_model {
     K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
     K(MIXING, mixing, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
     K(PER_BAND, per_band, WCOHI_KEEPS_IN, NULL, NULL)                                              \
-    K(LOGITS, logits, WCOHI_KEEPS_IN, NULL, NULL) WCOHI_TRAINING_KINDS(K)
+    K(LOGITS, logits, WCOHI_KEEPS_IN, wcohi_logits_refresh, NULL) WCOHI_TRAINING_KINDS(K)
 #ifdef WAVECOH_NO_TRAINING
 #define WCOHI_TRAINING_KINDS(K)
 #else
@@ -7977,7 +7986,12 @@ enum {
 enum { WCOHI_MIXING_CHI };
 enum { WCOHI_TAPS_WEIGHT };
 enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
-enum { WCOHI_LOGITS_WEIGHT, WCOHI_LOGITS_SCALE };
+enum {
+    WCOHI_LOGITS_WEIGHT, /* absent where phases and bands make it */
+    WCOHI_LOGITS_SCALE,
+    WCOHI_LOGITS_PHASES, /* [V,K] */
+    WCOHI_LOGITS_BANDS   /* [K] */
+};
 
 #define WCOHI_OP_PARAMS 6
 
@@ -14545,11 +14559,15 @@ static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 #ifdef WAVECOH_PLAIN
 static double wcohi_plain_logit(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t symbol)
 {
-    size_t width = (size_t)op->wide_in, i;
+    size_t width = (size_t)op->wide_in, i, k;
+    const double *h = p->tensors[op->in] + row * width;
     double sum = 0;
-    for (i = 0; i < width; i++)
-        sum += p->tensors[op->in][row * width + i] *
-               wcohi_plain_param(p, op, WCOHI_LOGITS_WEIGHT, symbol * width + i);
+    for (i = 0; op->param[WCOHI_LOGITS_WEIGHT] >= 0 && i < width; i++)
+        sum += h[i] * wcohi_plain_param(p, op, WCOHI_LOGITS_WEIGHT, symbol * width + i);
+    for (k = 0; op->param[WCOHI_LOGITS_PHASES] >= 0 && k < width / 2; k++)
+        sum += wcohi_plain_param(p, op, WCOHI_LOGITS_BANDS, k) * hypot(h[2 * k], h[2 * k + 1]) *
+               cos(atan2(h[2 * k + 1], h[2 * k]) -
+                   wcohi_plain_param(p, op, WCOHI_LOGITS_PHASES, symbol * width / 2 + k));
     return op->param[WCOHI_LOGITS_SCALE] < 0
                ? sum
                : sum * wcohi_plain_param(p, op, WCOHI_LOGITS_SCALE, 0);
@@ -14653,9 +14671,37 @@ static size_t wcohi_logits_room(const wcohi_plan *plan, const wcohi_op *op)
 static void wcohi_logits_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                                wcohi_sizes *sizes)
 {
+    size_t reals = wcohi_add(wcohi_logits_room(plan, op), wcohi_plan_reals(plan, 3));
     (void)slots;
-    sizes->shared = wcohi_mul(wcohi_add(wcohi_logits_room(plan, op), wcohi_plan_reals(plan, 3)),
-                              sizeof(wcoh_real));
+    if (op->param[WCOHI_LOGITS_PHASES] >= 0) { /* the gradient of a chunk of its table */
+        size_t wide = (size_t)op->wide_in, chunk = (size_t)wcohi_logits_width(plan, op);
+        sizes->prepared = wcohi_mul(wcohi_mul((size_t)op->vocab, wide), sizeof(wcoh_real));
+        if (plan->training) reals = wcohi_add(reals, wcohi_mul(chunk, wide));
+    }
+    sizes->shared = wcohi_mul(reals, sizeof(wcoh_real));
+}
+
+/* WAVE_DECODE is a product with a table of its own: w |h| cos(arg h - theta) is the real part of h
+   times the conjugate of w e^{i theta}.  [V,K], [K] -> [V,D] */
+static void wcohi_logits_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
+{
+    const wcoh_real *phase = wcohi_param_data(exec, op->param[WCOHI_LOGITS_PHASES]),
+                    *band = wcohi_param_data(exec, op->param[WCOHI_LOGITS_BANDS]);
+    wcoh_real *table = (wcoh_real *)memory;
+    int symbol, k;
+    for (symbol = 0; phase && symbol < op->vocab; symbol++)
+        for (k = 0; k < op->wide_in / 2; k++, table += 2, phase++) {
+            table[0] = band[k] * (wcoh_real)cos((double)*phase);
+            table[1] = band[k] * (wcoh_real)sin((double)*phase);
+        }
+}
+
+/* [V,D] of which the logits are products. */
+static const wcoh_real *wcohi_logits_table(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    if (op->param[WCOHI_LOGITS_PHASES] < 0)
+        return wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]);
+    return (const wcoh_real *)exec->prepared[op - exec->base.plan->ops];
 }
 
 static double wcohi_logits_scale(const wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -14685,7 +14731,7 @@ static void wcohi_logits_chunk(const wcohi_logits_walk *walk)
     memset(&args, 0, sizeof args);
     wcohi_product(exec, &args, walk->logits, walk->width, wcohi_tensor_data(exec, walk->op->in),
                   walk->op->wide_in,
-                  wcohi_param_data(exec, walk->op->param[WCOHI_LOGITS_WEIGHT]) +
+                  wcohi_logits_table(exec, walk->op) +
                       (size_t)walk->first * (size_t)walk->op->wide_in,
                   walk->count, walk->op->wide_in);
 }
@@ -14780,7 +14826,7 @@ static void wcohi_logits_last(wcohi_cpu_exec *exec, const wcohi_op *op)
     args.k = op->wide_in;
     args.a = wcohi_tensor_data(exec, op->in) + (size_t)(seq - 1) * (size_t)op->wide_in;
     args.lda = (size_t)seq * (size_t)op->wide_in;
-    args.b = wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]);
+    args.b = wcohi_logits_table(exec, op);
     args.ldb = (size_t)op->wide_in;
     args.tb = 1;
     args.c = exec->logits;
@@ -14813,12 +14859,49 @@ static void wcohi_logits_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
+/* dtable [count,D] of the chunk's symbols -> dtheta, dw: with table = w e^{i theta}, dtheta is the
+   product of dtable with i table, dw that with e^{i theta}. */
+static void wcohi_logits_phases_back(const wcohi_logits_walk *walk, const wcoh_real *dtable)
+{
+    const wcohi_cpu_exec *exec = walk->exec;
+    const wcohi_op *op = walk->op;
+    int bands = op->wide_in / 2, symbol, k;
+    size_t at = (size_t)walk->first * (size_t)bands;
+    const wcoh_real *phase = wcohi_param_data(exec, op->param[WCOHI_LOGITS_PHASES]) + at,
+                    *band = wcohi_param_data(exec, op->param[WCOHI_LOGITS_BANDS]);
+    wcoh_real *dphase = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_PHASES]),
+              *dband = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_BANDS]);
+    for (symbol = 0; symbol < walk->count; symbol++)
+        for (k = 0; k < bands; k++, dtable += 2, at++) {
+            double c = cos((double)*phase), s = sin((double)*phase++);
+            double a = (double)dtable[0], b = (double)dtable[1];
+            if (dphase) dphase[at] += (wcoh_real)((double)band[k] * (c * b - s * a));
+            if (dband) dband[k] += (wcoh_real)(c * a + s * b);
+        }
+}
+
+/* Gradients of the table's chunk, whose dlogits stand in the walk. */
+static void wcohi_logits_table_back(const wcohi_logits_walk *walk)
+{
+    const wcohi_cpu_exec *exec = walk->exec;
+    const wcohi_op *op = walk->op;
+    size_t wide = (size_t)op->wide_in;
+    wcoh_real *dtable = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_WEIGHT]);
+    if (dtable) dtable += (size_t)walk->first * wide;
+    if (op->param[WCOHI_LOGITS_PHASES] >= 0) {
+        dtable = walk->maximum + wcohi_plan_reals(exec->base.plan, 3);
+        memset(dtable, 0, (size_t)walk->count * wide * sizeof *dtable);
+    }
+    wcohi_product_weight(exec, dtable, walk->logits, walk->width, wcohi_tensor_data(exec, op->in),
+                         op->wide_in, walk->count, op->wide_in);
+    if (op->param[WCOHI_LOGITS_PHASES] >= 0) wcohi_logits_phases_back(walk, dtable);
+}
+
 static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     double dscale[WCOHI_CHUNKS];
     int i, vocab = op->vocab;
-    wcoh_real *dweight = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_WEIGHT]),
-              *dtied = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_SCALE]);
+    wcoh_real *dtied = wcohi_param_grad(exec, op->param[WCOHI_LOGITS_SCALE]);
     wcohi_logits_walk walk;
     memset(dscale, 0, sizeof dscale);
     wcohi_logits_begin(&walk, exec, op);
@@ -14830,12 +14913,10 @@ static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
         walk.count = WCOHI_MIN(walk.width, vocab - walk.first);
         if (walk.count < vocab) wcohi_logits_chunk(&walk);
         wcohi_logits_rows(&walk, wcohi_logits_gradient_job);
-        wcohi_product_weight(exec, dweight ? dweight + at : NULL, walk.logits, walk.width,
-                             wcohi_tensor_data(exec, op->in), op->wide_in, walk.count, op->wide_in);
+        wcohi_logits_table_back(&walk);
         wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in,
                             op->add_in || walk.first > 0, walk.logits, walk.width,
-                            wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]) + at, walk.count,
-                            op->wide_in);
+                            wcohi_logits_table(exec, op) + at, walk.count, op->wide_in);
     }
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
 }
@@ -15892,8 +15973,13 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_INT(M, groups, 1, 1, 65536, 0, "diagonal blocks of the feed-forward output projection"),
     WCOHI_REAL(M, offset, 0, 1e-6, 100, 0,
                "deviation of a fixed random offset before the oscillators (stochastic resonance)"),
-    WCOHI_CHOICE(M, head, "dense tied low_rank", "output layer"),
+    WCOHI_CHOICE(M, head, "dense tied low_rank phase_native wave_decode", "output layer"),
     WCOHI_INT(M, head_rank, 32, 1, 65536, 0, "rank of the low_rank head"),
+    WCOHI_REAL(M, head_scale, 0, 1e-6, 1e6, 0,
+               "trained scale of the logits at the start; 0: tied 1, phase_native 1/sqrt(2 bands), "
+               "wave_decode 0.02"),
+    WCOHI_CHOICE(M, reference_trained, WCOHI_AUTO,
+                 "train the reference phases of the wave_decode head; auto: off"),
     WCOHI_CHOICE(M, init, "uniform uniform_zero normal",
                  "weights U(1/sqrt(fan_in)); that with zero biases; N(0,0.02)"),
     WCOHI_SEED(M, seed, "of the initial parameters"),
@@ -16534,6 +16620,21 @@ WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error 
     return WCOH_OK;
 }
 
+/* What only some heads have. */
+WCOHI_COLD wcoh_result wcohi_head_resolve(wcoh_model_desc *desc, wcoh_error *error)
+{
+    wcohi_switch_default(&desc->reference_trained, 0);
+    if (desc->reference_trained == WCOH_SWITCH_ON && desc->head != WCOH_HEAD_WAVE_DECODE)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "reference_trained is on: the head is not wave_decode");
+    if (desc->head_scale == 0)
+        desc->head_scale = desc->head == WCOH_HEAD_PHASE_NATIVE  ? 1 / sqrt(2.0 * desc->bands)
+                           : desc->head == WCOH_HEAD_WAVE_DECODE ? 0.02
+                           : desc->head == WCOH_HEAD_TIED        ? 1
+                                                                 : 0;
+    return WCOH_OK;
+}
+
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
     wcoh_result result;
@@ -16554,6 +16655,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     }
     if ((result = wcohi_flow_check(desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_listening_resolve(desc, error)) != WCOH_OK) return result;
+    if ((result = wcohi_head_resolve(desc, error)) != WCOH_OK) return result;
     wcohi_switch_default(&desc->embedding_trained, 0);
     wcohi_switch_default(&desc->embedding_unit, 0);
     wcohi_switch_default(&desc->value_gate, 0);
@@ -21839,29 +21941,63 @@ static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
     return wcohi_walk_done(walk, op);
 }
 
-/* table: the row of the embedding, which a tied head reads. */
+/* Bands turned by trained angles, on their way to the symbol table. */
+static int wcohi_walk_native(wcohi_walk *walk, int in)
+{
+    wcohi_params params = wcohi_no_params();
+    int bands = walk->desc->bands;
+    wcohi_op *op;
+    params.row[WCOHI_KERR_CORRECTOR] =
+        wcohi_emit(walk, "head.", "corrector", bands, 0, 0, WCOHI_INIT_CONSTANT, 0);
+    op = wcohi_emit_op(walk, WCOHI_KERR, &params, in, -1, 2 * bands);
+    op->solver = WCOH_SOLVER_NONE;
+    op->time = 1;
+    return wcohi_walk_done(walk, op);
+}
+
+/* Phases and bands of WAVE_DECODE. */
+static void wcohi_emit_references(wcohi_walk *walk, wcohi_params *params)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    params->row[WCOHI_LOGITS_BANDS] =
+        wcohi_emit(walk, "head.", "bands", desc->bands, 0, 0, WCOHI_INIT_CONSTANT, 1);
+    walk->trained = desc->reference_trained == WCOH_SWITCH_ON;
+    params->row[WCOHI_LOGITS_PHASES] =
+        wcohi_emit(walk, "head.", "phases", desc->vocab, desc->bands, 0, WCOHI_INIT_REFERENCE, 0);
+    wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
+    walk->trained = 1;
+}
+
+static int wcohi_walk_low_rank(wcohi_walk *walk, int in, wcohi_params *params)
+{
+    wcohi_params down = wcohi_no_params();
+    int width = 2 * walk->desc->bands, rank = walk->desc->head_rank;
+    down.row[WCOHI_LINEAR_WEIGHT] =
+        wcohi_emit(walk, "head.down.", "weight", rank, width, 0, WCOHI_INIT_WEIGHT, width);
+    params->row[WCOHI_LOGITS_WEIGHT] =
+        wcohi_emit(walk, "head.up.", "weight", walk->desc->vocab, rank, 0, WCOHI_INIT_WEIGHT, rank);
+    return wcohi_walk_linear(walk, &down, in, -1, rank)->out;
+}
+
+/* table: the row of the embedding, which some heads read. */
 static void wcohi_walk_head(wcohi_walk *walk, int h, int table)
 {
     const wcoh_model_desc *desc = walk->desc;
-    int width = 2 * desc->bands, in = wcohi_walk_norm(walk, "norm_f.", h), rank = desc->head_rank;
+    int width = 2 * desc->bands, in = wcohi_walk_norm(walk, "norm_f.", h);
     int hidden = walk->plan->session ? in : -1;
-    wcohi_params params = wcohi_no_params(), down = wcohi_no_params();
+    int native = desc->head == WCOH_HEAD_PHASE_NATIVE, waves = desc->head == WCOH_HEAD_WAVE_DECODE;
+    wcohi_params params = wcohi_no_params();
     wcohi_op *op;
     if (desc->head == WCOH_HEAD_DENSE)
         params.row[WCOHI_LOGITS_WEIGHT] =
             wcohi_emit(walk, "head.", "weight", desc->vocab, width, 0, WCOHI_INIT_WEIGHT, width);
-    if (desc->head == WCOH_HEAD_TIED) {
-        params.row[WCOHI_LOGITS_WEIGHT] = table;
+    if (desc->head == WCOH_HEAD_LOW_RANK) in = wcohi_walk_low_rank(walk, in, &params);
+    if (native) in = wcohi_walk_native(walk, in);
+    if (waves) wcohi_emit_references(walk, &params);
+    if (native || desc->head == WCOH_HEAD_TIED) params.row[WCOHI_LOGITS_WEIGHT] = table;
+    if (native || waves || desc->head == WCOH_HEAD_TIED)
         params.row[WCOHI_LOGITS_SCALE] =
-            wcohi_emit(walk, "head.", "scale", 1, 0, 0, WCOHI_INIT_CONSTANT, 1);
-    }
-    if (desc->head == WCOH_HEAD_LOW_RANK) {
-        down.row[WCOHI_LINEAR_WEIGHT] =
-            wcohi_emit(walk, "head.down.", "weight", rank, width, 0, WCOHI_INIT_WEIGHT, width);
-        params.row[WCOHI_LOGITS_WEIGHT] =
-            wcohi_emit(walk, "head.up.", "weight", desc->vocab, rank, 0, WCOHI_INIT_WEIGHT, rank);
-        in = wcohi_walk_linear(walk, &down, in, -1, rank)->out;
-    }
+            wcohi_emit(walk, "head.", "scale", 1, 0, 0, WCOHI_INIT_CONSTANT, desc->head_scale);
     op = wcohi_emit_op(walk, WCOHI_LOGITS, &params, in, hidden, 0);
     op->vocab = walk->plan->vocab = desc->vocab;
     walk->plan->hidden = width;
@@ -22179,6 +22315,15 @@ static double wcohi_init_value(const wcohi_param_row *row, const wcoh_model_desc
     }
 }
 
+/* phases [V,K] of the bands of the symbol table, which is the first row */
+static void wcohi_init_reference(wcoh_real *phases, const wcoh_model *model)
+{
+    const wcoh_real *table = model->params + model->rows[0].offset;
+    size_t i;
+    for (i = 0; i < model->rows[0].count / 2; i++)
+        phases[i] = (wcoh_real)atan2((double)table[2 * i + 1], (double)table[2 * i]);
+}
+
 static void wcohi_model_init(wcoh_model *model)
 {
     wcoh_rng rng = wcoh_rng_seed(model->desc.seed);
@@ -22188,6 +22333,7 @@ static void wcohi_model_init(wcoh_model *model)
         const wcohi_param_row *row = &model->rows[r];
         wcoh_real *data = model->params + row->offset;
         if (row->init == WCOHI_INIT_EMBEDDING) wcohi_init_embedding(data, &model->desc, &rng);
+        else if (row->init == WCOHI_INIT_REFERENCE) wcohi_init_reference(data, model);
         else if (row->init == WCOHI_INIT_POSITION)
             for (t = 0; t < row->shape[0]; t++)
                 wcohi_sinusoid(data + (size_t)t * (size_t)row->shape[1], model->desc.bands,

@@ -1816,6 +1816,25 @@ static void wcohi_gpu_loss(wcohi_gpu_recorder *r)
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_LOSS, NULL, views, push, 1, 1, 1);
 }
 
+/* [V,D] of which the logits are products: of WAVE_DECODE it is made anew, in scratch. */
+static wcohi_gpu_view wcohi_gpu_logits_table(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_view table;
+    if (op->param[WCOHI_LOGITS_PHASES] < 0)
+        return wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]);
+    table = wcohi_gpu_scratch(r, wcohi_mul((size_t)op->vocab, (size_t)op->wide_in));
+    {
+        const wcohi_gpu_view views[3] = {wcohi_gpu_param(r, op->param[WCOHI_LOGITS_PHASES]),
+                                         wcohi_gpu_param(r, op->param[WCOHI_LOGITS_BANDS]), table};
+        wcoh_push_phase_table push;
+        push.bands = (uint32_t)op->wide_in / 2;
+        push.count = (uint32_t)op->vocab * push.bands;
+        WCOHI_GPU_DISPATCH(r, WCOH_SPV_PHASE_TABLE, NULL, views, push, wcohi_gpu_groups(push.count),
+                           1, 1);
+    }
+    return table;
+}
+
 /* Rows of a stretch. */
 static uint32_t wcohi_gpu_logits_step(const wcohi_gpu_recorder *r, uint32_t vocab)
 {
@@ -1834,26 +1853,25 @@ static wcohi_gpu_view wcohi_gpu_stretch(const wcohi_op *op, wcohi_gpu_view whole
 /* logits [count,V] of rows x [count,D], whose losses go to the rows first .. of nats; gradient: the
    logits become their own gradient */
 static void wcohi_gpu_logits_stretch(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x,
-                                     wcohi_gpu_view logits, uint32_t first, uint32_t count,
-                                     uint32_t gradient)
+                                     wcohi_gpu_view table, wcohi_gpu_view logits, uint32_t first,
+                                     uint32_t count, uint32_t gradient)
 {
     uint32_t vocab = (uint32_t)op->vocab;
-    wcohi_gpu_gemm g =
-        wcohi_gpu_product(logits, x, wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]), count,
-                          vocab, (uint32_t)op->wide_in);
+    wcohi_gpu_gemm g = wcohi_gpu_product(logits, x, table, count, vocab, (uint32_t)op->wide_in);
     wcohi_gpu_multiply(r, &g);
     wcohi_gpu_softmax(r, logits, first, count, vocab, gradient);
 }
 
 /* Loss of all rows. */
-static void wcohi_gpu_logits_loss(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x)
+static void wcohi_gpu_logits_loss(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x,
+                                  wcohi_gpu_view table)
 {
     uint32_t vocab = (uint32_t)op->vocab, step = wcohi_gpu_logits_step(r, vocab), first, count;
     wcohi_gpu_view logits = wcohi_gpu_scratch(r, (size_t)step * vocab);
     for (first = 0; first < r->rows; first += count) {
         count = WCOHI_MIN(step, r->rows - first);
-        wcohi_gpu_logits_stretch(r, op, wcohi_gpu_stretch(op, x, first, count), logits, first,
-                                 count, 0);
+        wcohi_gpu_logits_stretch(r, op, wcohi_gpu_stretch(op, x, first, count), table, logits,
+                                 first, count, 0);
     }
     wcohi_gpu_loss(r);
 }
@@ -1863,29 +1881,63 @@ static void wcohi_gpu_logits_loss(wcohi_gpu_recorder *r, const wcohi_op *op, wco
 static void wcohi_gpu_logits(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t wide = (uint32_t)op->wide_in, batch = (uint32_t)r->pass.batch;
-    wcohi_gpu_view x;
+    wcohi_gpu_view x, table;
     wcohi_gpu_gemm g;
     if (!r->pass.logits && (!r->pass.loss || r->pass.backward)) return;
     x = wcohi_gpu_logits_input(r, op);
+    table = wcohi_gpu_logits_table(r, op);
     if (r->pass.logits) {
         wcohi_gpu_view rows = wcohi_gpu_data(r, op->in2), last = r->at->hidden;
         r->table->copy(r, last, wcohi_gpu_part(rows, rows.bytes - last.bytes, last.bytes));
-        g = wcohi_gpu_product(r->at->logits, x, wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]),
-                              batch, (uint32_t)op->vocab, wide);
+        g = wcohi_gpu_product(r->at->logits, x, table, batch, (uint32_t)op->vocab, wide);
         g.first_a = (r->rows - batch) * wide;
         wcohi_gpu_multiply(r, &g);
     }
-    if (r->pass.loss && !r->pass.backward) wcohi_gpu_logits_loss(r, op, x);
+    if (r->pass.loss && !r->pass.backward) wcohi_gpu_logits_loss(r, op, x, table);
 }
 
 #ifndef WAVECOH_NO_TRAINING
+/* dphases and dbands += what dtable [V,D] makes of them. */
+static void wcohi_gpu_phase_table_back(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                       wcohi_gpu_view dtable)
+{
+    uint32_t chunk = WCOHI_MAX(64u, (uint32_t)op->vocab / 1024);
+    uint32_t chunks = wcohi_gpu_ceil((uint32_t)op->vocab, chunk);
+    wcohi_gpu_view dphases = wcohi_gpu_dparam(r, op->param[WCOHI_LOGITS_PHASES]),
+                   dbands = wcohi_gpu_dparam(r, op->param[WCOHI_LOGITS_BANDS]), partial;
+    wcoh_push_phase_table_back push;
+    push.vocab = (uint32_t)op->vocab;
+    push.bands = (uint32_t)op->wide_in / 2;
+    push.chunk = chunk;
+    push.trained = dphases.bytes > 0;
+    partial = wcohi_gpu_scratch(r, wcohi_mul(chunks, push.bands));
+    {
+        const wcohi_gpu_view views[5] = {wcohi_gpu_param(r, op->param[WCOHI_LOGITS_PHASES]),
+                                         wcohi_gpu_param(r, op->param[WCOHI_LOGITS_BANDS]), dtable,
+                                         dphases, partial};
+        WCOHI_GPU_DISPATCH(r, WCOH_SPV_PHASE_TABLE_BACK, NULL, views, push,
+                           wcohi_gpu_ceil(push.bands, 64), chunks, 1);
+    }
+    wcohi_gpu_sum_rows(r, partial, chunks, push.bands, 0, push.bands, dbands, 1);
+}
+
+/* Where the table's gradient is added: that of WAVE_DECODE becomes its parameters'. */
+static wcohi_gpu_view wcohi_gpu_logits_dtable(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_view dtable = wcohi_gpu_dparam(r, op->param[WCOHI_LOGITS_WEIGHT]);
+    if (op->param[WCOHI_LOGITS_PHASES] < 0) return dtable;
+    dtable = wcohi_gpu_scratch(r, wcohi_mul((size_t)op->vocab, (size_t)op->wide_in));
+    r->table->zero(r, dtable);
+    return dtable;
+}
+
 /* Loss, dx and dW of all rows; x is what the logits are made of, dx its gradient. */
 static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view x,
                                        wcohi_gpu_view dx, int add)
 {
     uint32_t vocab = (uint32_t)op->vocab, wide = (uint32_t)op->wide_in,
              step = wcohi_gpu_logits_step(r, vocab), first, count;
-    wcohi_gpu_view weight = wcohi_gpu_param(r, op->param[WCOHI_LOGITS_WEIGHT]),
+    wcohi_gpu_view table = wcohi_gpu_logits_table(r, op), dtable = wcohi_gpu_logits_dtable(r, op),
                    logits = wcohi_gpu_scratch(r, (size_t)step * vocab);
     size_t top = r->scratch;
     for (first = 0; first < r->rows; first += count) {
@@ -1894,11 +1946,11 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
         xs = wcohi_gpu_stretch(op, x, first, count);
         dxs = wcohi_gpu_stretch(op, dx, first, count);
         r->scratch = top;
-        wcohi_gpu_logits_stretch(r, op, xs, logits, first, count, 1);
-        wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_LOGITS_WEIGHT]), logits, xs,
-                                 count, vocab, wide, 1);
-        wcohi_gpu_product_input(r, dxs, add, logits, weight, count, vocab, wide, 1);
+        wcohi_gpu_logits_stretch(r, op, xs, table, logits, first, count, 1);
+        wcohi_gpu_product_weight(r, dtable, logits, xs, count, vocab, wide, 1);
+        wcohi_gpu_product_input(r, dxs, add, logits, table, count, vocab, wide, 1);
     }
+    if (op->param[WCOHI_LOGITS_PHASES] >= 0) wcohi_gpu_phase_table_back(r, op, dtable);
     wcohi_gpu_loss(r);
 }
 

@@ -212,6 +212,30 @@ static void times(const wcoh_real *w, const double *x, int rows_of, int columns,
             y[r] += (double)w[(size_t)r * (size_t)columns + (size_t)c] * x[c];
 }
 
+/* Bands of x [K complex] turned by the angles of the phase_native head. */
+static void turn(const wcoh_real *angle, double *x, int bands)
+{
+    int k;
+    for (k = 0; k < bands; k++) {
+        double c = cos((double)angle[k]), s = sin((double)angle[k]), r = x[2 * k];
+        x[2 * k] = c * r - s * x[2 * k + 1];
+        x[2 * k + 1] = s * r + c * x[2 * k + 1];
+    }
+}
+
+/* y [V] = sum over k of w_k (r_k cos + s_k sin) of the reference phases of the wave_decode head */
+static void decode(const wcoh_model *model, const double *x, double *y)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    const wcoh_real *phase = param_data(model, "head.phases", NULL);
+    const wcoh_real *band = param_data(model, "head.bands", NULL);
+    int v, k;
+    for (v = 0; v < desc->vocab; v++)
+        for (y[v] = 0, k = 0; k < desc->bands; k++, phase++)
+            y[v] += (double)band[k] *
+                    (x[2 * k] * cos((double)*phase) + x[2 * k + 1] * sin((double)*phase));
+}
+
 /* Logits [V] of a row h [D] of the residual stream. room [D + V + rank]. */
 static void lens_logits(const wcoh_model *model, const wcoh_real *h, double *room, double *logits)
 {
@@ -232,8 +256,12 @@ static void lens_logits(const wcoh_model *model, const wcoh_real *h, double *roo
         return;
     }
     scale = param_data(model, "head.scale", NULL);
-    times(param_data(model, desc->head == WCOH_HEAD_TIED ? "embed.weight" : "head.weight", NULL),
-          room, desc->vocab, width, logits);
+    if (desc->head == WCOH_HEAD_PHASE_NATIVE)
+        turn(param_data(model, "head.corrector", NULL), room, desc->bands);
+    if (desc->head == WCOH_HEAD_WAVE_DECODE) decode(model, room, logits);
+    else
+        times(param_data(model, scale ? "embed.weight" : "head.weight", NULL), room, desc->vocab,
+              width, logits);
     for (i = 0; scale && i < desc->vocab; i++) logits[i] *= (double)scale[0];
 }
 

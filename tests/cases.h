@@ -138,6 +138,12 @@ static const struct {
      "layers=2 attention=rotary,coherence,dot ffn=mlp,kerr block=sequential groups=3 corrector=on",
      1, 7},
     {"long rotary", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=rotary", 1, 150},
+    {"head phase native", "head=phase_native embedding_trained=on", 2, 5},
+    {"head wave decode", "head=wave_decode reference_trained=on head_scale=0.7", 2, 5},
+    {"wave decode in chunks, references frozen",
+     "vocab=301 layers=1 bands=4 heads=2 head=wave_decode", 2, 5},
+    {"wave decode in chunks",
+     "vocab=301 layers=1 bands=4 heads=2 head=wave_decode reference_trained=on", 2, 5},
 };
 
 #endif

@@ -34,7 +34,7 @@ DEFAULTS = dict(
     rk4_steps=8, limiter="auto", alpha=0.1, beta=0.2, kerr_trained="auto", omega_trained="auto",
     corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3,
     forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
-    taps=0, norm="layer", mixing=0.0, splits=4)
+    taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off")
 
 
 class Config:
@@ -124,6 +124,14 @@ class Parameters:
         self.norm("norm_f")
         if c.head == "tied":
             self.add("head.scale", [0.8 + 0.1 * rng.randn()])
+        elif c.head == "phase_native":
+            self.add("head.corrector", 0.6 * rng.randn(c.bands))
+            self.add("head.scale", [0.4 + 0.1 * rng.randn()])
+        elif c.head == "wave_decode":
+            self.add("head.bands", 1 + 0.3 * rng.randn(c.bands))
+            self.add("head.phases", rng.uniform(-np.pi, np.pi, (c.vocab, c.bands)),
+                     c.reference_trained == "on")
+            self.add("head.scale", [0.4 + 0.1 * rng.randn()])
         elif c.head == "low_rank":
             self.linear("head.down", (c.head_rank, c.D), c.D, None)
             self.linear("head.up", (c.vocab, c.head_rank), c.head_rank, None)
@@ -465,6 +473,15 @@ class Network:
         h = self.normed("norm_f", h)
         if c.head == "tied":
             return self.p["head.scale"] * (h @ self.p["embed.weight"].T)
+        if c.head == "phase_native":
+            z = torch.view_as_complex(h.unflatten(-1, (c.bands, 2)).contiguous())
+            z = z * torch.exp(1j * self.p["head.corrector"])
+            return self.p["head.scale"] * (torch.view_as_real(z).flatten(-2) @ self.p["embed.weight"].T)
+        if c.head == "wave_decode":
+            r, s = h[..., 0::2], h[..., 1::2]
+            length = self.p["head.bands"] * torch.sqrt(r ** 2 + s ** 2)
+            angle = torch.atan2(s, r)[..., None, :] - self.p["head.phases"]
+            return self.p["head.scale"] * (length[..., None, :] * torch.cos(angle)).sum(-1)
         if c.head == "low_rank":
             return self.affine("head.up", self.affine("head.down", h))
         return self.affine("head", h)
@@ -523,6 +540,8 @@ CONFIGS = [
            value_gate="on", taps=4),
     Config("long_listening", B=1, T=150, bands=4, heads=4, layers=1, vocab=5, maestro=2, context=150,
            forgetting="on", loudness="on", query_gain="on", gain_most=6.0),
+    Config("phase_native", head="phase_native", embedding_trained="on", layers=1),
+    Config("wave_decode", head="wave_decode", reference_trained="on", layers=1),
     Config("long_rotary", B=2, T=150, bands=4, heads=2, layers=1, vocab=5, attention="rotary",
            context=150, ffn="mlp", hidden=8),
 ]
