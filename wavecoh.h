@@ -1276,6 +1276,8 @@ WCOH_API wcoh_result wcoh_model_save_file(const wcoh_model *model, const char *p
                                           wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_save_note_file(const wcoh_model *model, const char *note,
                                                const char *path, wcoh_error *error);
+WCOH_API wcoh_result wcoh_model_save_as_file(const wcoh_model *model, wcoh_weights weights,
+                                             const char *path, wcoh_error *error);
 /* Can a file be saved at `path`? Makes the temporary file that saving would make and takes it away;
    what stands at the path is not touched, a device or a pipe not opened. Errors: WCOH_E_IO,
    WCOH_E_ARGUMENT. */

@@ -86,9 +86,13 @@ warnings() { # COMPILER C++COMPILER
         options="plain $OPTIONS all $SHIPPED"
         [ "$std" = c11 ] && options="plain all" # c99's text, with the words of a newer compiler
         for option in $options; do
-            # gcc reports some warnings only when it optimises: -O2 for the two ends of the range
-            case $option in plain | all) level=-O2 ;; *) level=-O0 ;; esac
-            case $std$cc in c11* | *clang*) level=-O0 ;; esac
+            # clang says all that it has to say when it parses, gcc some only when it optimises: -O2
+            # for the two ends of the range
+            case $std-$cc-$option in
+            c11-* | *-clang*) level=-fsyntax-only ;;
+            *-plain | *-all) level=-O2 ;;
+            *) level=-fsyntax-only ;;
+            esac
             row "warnings of $cc as $std, $option" \
                 "$cc -std=$std $level $WARN -I. $(flags_of $option) -c -o $m/w.$cc.$std.$option.o $m/unit.$ext"
         done
@@ -119,8 +123,8 @@ for cc in gcc clang; do
         done
     done
 done
-row "warnings with sign conversion" \
-    "gcc -std=c99 -O0 $WARN -Wsign-conversion -I. -c -o $m/w.sign.o $m/unit.c"
+row "warnings with sign conversion and of what the surface lacks" \
+    "gcc -std=c99 -O0 $WARN -Wsign-conversion -Wmissing-declarations -I. -c -o $m/w.sign.o $m/unit.c"
 
 # ---- symbols --------------------------------------------------------------------------------------
 
@@ -171,7 +175,7 @@ smoke() {
     row "smoke: $1" "$2 -I. -o $out tests/smoke.c -lm ${4--lpthread} && $3 $out > $out.txt && tail -n 1 $out.txt | grep -q ' 0 failed'"
 }
 for option in $OPTIONS all $SHIPPED; do
-    smoke "option $option" "cc -std=c99 -O1 $(flags_of $option)" ""
+    smoke "option $option" "cc -std=c99 -O0 $(flags_of $option)" ""
 done
 for level in -O0 -O1 -Ofast; do smoke "gcc $level" "gcc -std=c99 $level" ""; done
 if have clang; then
@@ -290,10 +294,10 @@ fi
 # ---- the account ------------------------------------------------------------------------------------
 
 find "$m" -name 'row.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
-    row=${0%.command} start=$(date +%s)
+    row=${0%.command}
     sh "$0" > "$row.log" 2>&1 < /dev/null
     echo $? > "$row.status"
-    echo $(($(date +%s) - start)) > "$row.seconds"'
+    times > "$row.times"'
 passed=0
 failed=0
 for file in "$m"/row.*.name; do

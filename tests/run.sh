@@ -3,9 +3,9 @@
 #
 # Without names: all tests/test_*.c (one cc line each), tests/test_*.sh, tests/test_*.py and then the
 # build matrix. With names, only those: `sh tests/run.sh model gradients` or `sh tests/run.sh matrix`.
-# As many at once as there are CPUs. CC chooses the compiler (default cc), FAST=1 leaves the build
-# matrix out, KEEP=1 keeps the build folder. The last line is `N passed, N failed`; the exit status is
-# non-zero if anything failed.
+# As many at once as there are CPUs; each says how many seconds of CPU it took. CC chooses the
+# compiler (default cc), FAST=1 leaves the build matrix out, KEEP=1 keeps the build folder. The last
+# line is `N passed, N failed`; the exit status is non-zero if anything failed.
 
 cd "$(dirname "$0")/.." || exit 1
 CC=${CC:-cc}
@@ -48,8 +48,21 @@ count() {
         echo "FAILED: $1 (exit status $3): $p passed, $f failed"
         grep -vE '^[0-9]+ passed|^not run' "$2" | tail -n 40 | sed 's/^/    /'
     else
-        echo "ok: $1: $p passed ($4 s)"
+        echo "ok: $1: $p passed ($4 s of CPU)"
     fi
+}
+
+# The implementation as an object: what needs no more than the surface links it, and so every example
+# program that a test builds takes a second instead of fifteen. (That each builds by its own cc line,
+# the build matrix sees.) linked: makes it once, sets $object and CFLAGS
+object=
+linked() {
+    [ -z "$object" ] || return 0
+    object="-DWAVECOH_IMPLEMENTATION_DONE $build/wavecoh.o"
+    printf '#define WAVECOH_IMPLEMENTATION\n#include "%s/wavecoh.h"\n' "$PWD" > "$build/object.c"
+    $CC $FLAGS -O2 -c -o "$build/wavecoh.o" "$build/object.c" || exit 1
+    CFLAGS=${CFLAGS:--O1 $object}
+    export CFLAGS
 }
 
 # Note a command; all run in the end, as many at once as there are CPUs. job NAME COMMAND
@@ -61,11 +74,12 @@ job() {
     printf '%s\n' "$2" > "$file.command"
 }
 
-# -O2, as users build, where numbers are computed; -O1 where a test is of words, files and sizes, and
-# would take longer to build than to run. level NAME
+# -O2, as users build, where numbers are computed; less where that takes longer to build than it saves
+# to run. level NAME
 level() {
     case $1 in
     attention | crowd | gemm | gradients | kernels | model | optimizer | plain | reference | simd | threads) echo -O2 ;;
+    files | live | null | sequences | text | toolkit_sizes | vulkan_shipped) echo -O0 ;;
     *) echo -O1 ;;
     esac
 }
@@ -84,6 +98,10 @@ for source in tests/test_*.c; do
     wanted "$name" || continue
     case $name in
     gradients) c_test "$name" "$source" -DWAVECOH_TEST_DOUBLE ;;
+    toolkit_sizes)
+        linked
+        c_test "$name" "$source" "$object"
+        ;;
     reference)
         c_test "$name" "$source"
         c_test reference_double "$source" -DWAVECOH_TEST_DOUBLE
@@ -118,27 +136,28 @@ for script in tests/test_*.sh tests/test_*.py; do
     *) interpreter=python3 ;;
     esac
     command -v $interpreter > /dev/null || { echo "    not run: $script: no $interpreter"; continue; }
+    grep -qE 'CFLAGS|program_tests' "$script" && linked
     job "$name" "exec $interpreter $script"
 done
 
-find "$build" -name 'job.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
-    job=${0%.command} start=$(date +%s)
-    sh "$0" > "$job.log" 2>&1 < /dev/null
-    echo $? > "$job.status"
-    echo $(($(date +%s) - start)) > "$job.seconds"'
-for file in "$build"/job.*.name; do
-    [ -e "$file" ] || continue
-    job=${file%.name}
-    count "$(cat "$file")" "$job.log" "$(cat "$job.status")" "$(cat "$job.seconds")"
-done
-
 if wanted matrix && { [ -z "$FAST" ] || [ -n "$names" ]; }; then
-    matrix=$(date +%s)
-    sh tests/build_matrix.sh > "$build/matrix.log" 2>&1 < /dev/null
-    count matrix "$build/matrix.log" $? $(($(date +%s) - matrix))
+    job matrix "exec sh tests/build_matrix.sh"
 elif [ -z "$names" ]; then
     echo "    not run: the build matrix (FAST is set)"
 fi
+
+find "$build" -name 'job.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
+    job=${0%.command}
+    sh "$0" > "$job.log" 2>&1 < /dev/null
+    echo $? > "$job.status"
+    times > "$job.times"'
+for file in "$build"/job.*.name; do
+    [ -e "$file" ] || continue
+    job=${file%.name}
+    # times prints the time of the shell, then of its children: user and system, as 1m2.5s
+    seconds=$(awk 'NR == 2 { gsub(/[ms]/, " "); printf "%.0f", 60 * ($1 + $3) + $2 + $4 }' "$job.times")
+    count "$(cat "$file")" "$job.log" "$(cat "$job.status")" "$seconds"
+done
 
 echo "$(($(date +%s) - start)) seconds"
 echo "$passed passed, $failed failed"

@@ -72,11 +72,12 @@ for cc in $CC gcc clang g++ tcc x86_64-w64-mingw32-gcc emcc; do
     case " $done_with " in *" $cc "*) continue ;; esac
     done_with="$done_with $cc"
     case $cc in
-    tcc) compile="$cc -c -x c -o $work/out.o" ;;
-    g++) compile="$cc -fsyntax-only -x c++ -std=c++11" ;;
-    *) compile="$cc -fsyntax-only -std=c99 -x c" ;;
+    tcc) check="$cc -c -o $work/out.o -x c" compile="$cc -E -o $work/out.i -x c" ;;
+    g++) check="$cc -fsyntax-only -x c++ -std=c++11" compile="$cc -E -o $work/out.i -x c++ -std=c++11" ;;
+    *) check="$cc -fsyntax-only -std=c99 -x c" compile="$cc -E -o $work/out.i -std=c99 -x c" ;;
     esac
-    ok "$cc: -I relative" $compile -I../lib plain.c
+    ok "$cc: -I relative" $check -I../lib plain.c
+    # What is found and what is refused the preprocessor alone decides.
     ok "$cc: -I absolute" $compile "-I$work/lib" plain.c
     ok "$cc: the file itself, as tools take it" $compile -DWAVECOH_IMPLEMENTATION "$work/lib/wavecoh.h"
     ok "$cc: a path to a link in another folder" $compile relative.c

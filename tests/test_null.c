@@ -654,6 +654,8 @@ static void paths_need_their_pointers(void)
     REFUSE(wcoh_model_save_note_file, NULL, "note", path);
     REFUSE(wcoh_model_save_note_file, model, NULL, path);
     REFUSE(wcoh_model_save_note_file, model, "note", NULL);
+    REFUSE(wcoh_model_save_as_file, NULL, WCOH_WEIGHTS_I8, path);
+    REFUSE(wcoh_model_save_as_file, model, WCOH_WEIGHTS_I8, NULL);
     REFUSE(wcoh_model_load_file, NULL, path, NULL);
     REFUSE(wcoh_model_load_file, &made, NULL, NULL);
     CHECK(made == NULL);
