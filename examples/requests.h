@@ -63,6 +63,8 @@ typedef struct chat_template {
 } chat_template;
 
 #define CHAT_PLAIN "{messages}{role}: {content}\n{reply}assistant: {stop}\nuser:{stop}\nsystem:"
+/* Subwords have the blank before a word in their tokens: it is the reply's, and goes from its text. */
+#define CHAT_SUBWORDS "{messages}{role}: {content}\n{reply}assistant:{stop}\nuser:{stop}\nsystem:"
 
 /* The mark in text [*size], or NULL; what stands before it is left in *size. */
 static const char *template_cut(const char *text, size_t *size, const char *mark)
@@ -135,6 +137,7 @@ enum { STOPS = 4, STOP_LONGEST = 1000, TOP_MOST = 20, REPLIES_MOST = 128 };
 typedef struct ask_rules {
     const wcoh_tokenizer *tokenizer;
     chat_template chat;
+    int trims;               /* a chat's reply begins with a blank that nobody is shown */
     wcoh_sample_desc sample; /* where a request says nothing */
     uint32_t first;          /* what an empty prompt begins with */
     int vocab, width, unknown;

@@ -569,6 +569,8 @@ static void reply_say(const server *s, reply *r, uint32_t token)
     if (!r->finish || *r->finish != 's')
         buffer_spell(&r->text, &r->decoder, s->rules.tokenizer, token);
     if (r->finish) buffer_spelt(&r->text, &r->decoder);
+    if (a->chat && s->rules.trims && r->said == 1 && r->text.size && *r->text.text == ' ')
+        memmove(r->text.text, r->text.text + 1, --r->text.size);
     if (r->ends) r->ends[r->said - 1] = r->text.size;
     for (i = 0; i < a->stop_count; i++)
         if (a->stop_size[i] > longest) longest = a->stop_size[i];
@@ -1664,9 +1666,17 @@ static void keys_open(server *s)
         fail(EXIT_FAILED, "keys are asked for and none is there");
 }
 
+static void template_set(server *s, const char *text, size_t size)
+{
+    const char *wrong = template_read(&s->rules.chat, text, size);
+    if (wrong) fail(EXIT_FAILED, "%s: %s", s->template_path, wrong);
+    s->template_text = text;
+    s->template_size = size;
+}
+
 static void template_open(server *s)
 {
-    const char *text = CHAT_PLAIN, *wrong;
+    const char *text = CHAT_PLAIN;
     size_t size = strlen(text);
     if (s->template_path) {
         char *read = file_read(s->template_path, &size);
@@ -1674,10 +1684,7 @@ static void template_open(server *s)
         memcpy((char *)(size_t)text, read, size);
         free(read);
     }
-    s->template_text = text;
-    s->template_size = size;
-    wrong = template_read(&s->rules.chat, text, size);
-    if (wrong) fail(EXIT_FAILED, "%s: %s", s->template_path, wrong);
+    template_set(s, text, size);
 }
 
 /* A socket that listens; the sentence of a failure names the address. */
@@ -1748,6 +1755,8 @@ static void rules_open(server *s)
     const wcoh_model_desc *desc = wcoh_model_get_desc(s->model);
     ask_rules *rules = &s->rules;
     rules->tokenizer = wcoh_model_tokenizer(s->model);
+    rules->trims = !s->template_path && wcoh_tokenizer_json(rules->tokenizer, NULL);
+    if (rules->trims) template_set(s, CHAT_SUBWORDS, strlen(CHAT_SUBWORDS));
     rules->sample = s->sample;
     rules->first = first_token(s->model);
     rules->vocab = desc->vocab;

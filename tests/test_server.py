@@ -408,6 +408,16 @@ def test_subwords():
               and choice["logprobs"]["tokens"] == [], choice)
         answer = s.ask(CHAT, {"messages": HELLO, "max_tokens": 5, "logit_bias": {str(end): 100}})[1]
         check("of a chat too; it counts as said", answer["choices"][0]["finish_reason"] == "stop" and answer["usage"]["completion_tokens"] == 1, answer)
+        the = s.ask("/tokenize", {"content": "x the", "with_pieces": True})[1]["tokens"][1]
+        long = [{"role": "user", "content": "what does the moon do, " * 9}]
+        body = {"messages": long, "max_tokens": 3, "logit_bias": {str(the["id"]): 100}}
+        answer = s.ask(CHAT, body)[1]
+        want = the["piece"].lstrip() + 2 * the["piece"]
+        check("the blank before a reply is its first token's, and not shown", the["piece"][0] == " "
+              and answer["choices"][0]["message"]["content"] == want == deltas(s.stream(CHAT, body)), (the, answer))
+        talk = s.ask(CHAT, {"messages": long + [{"role": "assistant", "content": want}] + HELLO, "max_tokens": 0})[1]
+        check("so the next turn has the same tokens", talk["usage"]["prompt_tokens_details"]["cached_tokens"]
+              >= answer["usage"]["prompt_tokens"] > 40, (answer, talk))
         choice = said(half[0]["id"], max_tokens=2, echo=True, logprobs=None)
         check("bytes that are no character are a mark each", choice["text"] == "the \ufffd\ufffd", choice)
         whole = s.text("the moon ", max_tokens=20, temperature=1, seed=3)
