@@ -5,7 +5,8 @@
    cc -O2 -DWAVECOH_PNG ...                       (PNG beside each SVG; Debian: libstb-dev)
    ./inspect model.safetensors text.txt --plots out
    ./inspect --maps maps.safetensors              (attention of any model, .npy too)
-   ./inspect --weights any.safetensors            (every matrix of any file, .npy too)
+   ./inspect --weights any.safetensors            (every matrix of any file, .npy too; --draws 200:
+                                                   does the order of its columns mean anything?)
 
    Maps: a tensor [layers, heads, T, T], [layers, batch, heads, T, T] or [heads, T, T], or one such
    tensor a layer, in the order of their names ("layer.2" before "layer.10"). Maps that look ahead
@@ -21,7 +22,7 @@
 
 typedef struct request {
     const char *model, *text, *maps, *weights, *plots;
-    long long tokens, from, threads, sequence;
+    long long tokens, from, threads, sequence, draws;
     choice unknown;
     int json, causal;
 } request;
@@ -54,6 +55,7 @@ static void request_read(request *r, int argc, char **argv)
         {"sequence", OPTION_WHOLE, &r->sequence, 0, 9e15, "maps: which one of a batch"},
         {"causal", OPTION_FLAG, &r->causal, 0, 0, "maps: ignore keys after the query"},
         {"weights", OPTION_TEXT, &r->weights, 0, 0, "instead of a model: the matrices of a file"},
+        {"draws", OPTION_WHOLE, &r->draws, 0, 1e4, "weights: orders of their columns to compare with"},
         THREADS_OPTION(&r->threads),
         {"plots", OPTION_TEXT, &r->plots, 0, 0, "write pictures whose names begin like this"},
         {"json", OPTION_FLAG, &r->json, 0, 0, "print JSON"},
@@ -73,6 +75,7 @@ static void request_read(request *r, int argc, char **argv)
     if (c.word_count < 2 && !r->maps && !r->weights)
         fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (!r->maps) options_only(&c, argc, argv, "causal sequence", "--maps");
+    if (!r->weights) options_only(&c, argc, argv, "draws", "--weights");
     if (r->maps || r->weights)
         options_only(&c, argc, argv, "tokens from unknown threads", "a model and a text");
 }
@@ -644,35 +647,88 @@ typedef struct passed {
     wcoh_error error;
 } passed;
 
-static void print_matrix(const char *name, const wcoh_tensor_info *info,
-                         const wcoh_matrix_figures *f)
+/* What tells whether the order of columns means anything: the same matrices with their columns in
+   other orders. */
+typedef struct orders {
+    long long draws;      /* of them; 0: none */
+    double z;             /* of the low third of the matrix at hand */
+    int matrices, beyond; /* so far; those whose |z| is above 1.96 */
+} orders;
+
+/* Columns in another order, Fisher and Yates. */
+static void columns_shuffle(float *w, size_t rows, size_t columns, wcoh_rng *rng)
 {
+    size_t i, j, r;
+    for (i = columns; i > 1; i--) {
+        j = (size_t)(wcoh_rng_uniform(rng) * (double)i);
+        for (r = 0; r < rows; r++) {
+            float kept = w[r * columns + j];
+            w[r * columns + j] = w[r * columns + i - 1];
+            w[r * columns + i - 1] = kept;
+        }
+    }
+}
+
+/* How far the low third of `w` is from those of other orders, in their deviations; w is spoilt. */
+static wcoh_result orders_measure(orders *o, const wcoh_matrix_figures *own, float *w,
+                                  const wcoh_tensor_info *info, wcoh_error *error)
+{
+    wcoh_rng rng = wcoh_rng_seed(1);
+    double sum = 0, squares = 0, mean, deviation;
+    long long i;
+    o->z = 0;
+    for (i = 0; i < o->draws; i++) {
+        wcoh_matrix_figures f;
+        wcoh_result result;
+        columns_shuffle(w, (size_t)info->shape[0], (size_t)info->shape[1], &rng);
+        result = wcoh_matrix_measure(&f, w, (int)info->shape[0], (int)info->shape[1], NULL, NULL,
+                                     error);
+        if (result) return result;
+        sum += f.thirds[0] - own->thirds[0];
+        squares += (f.thirds[0] - own->thirds[0]) * (f.thirds[0] - own->thirds[0]);
+    }
+    if (o->draws < 2) return WCOH_OK;
+    mean = sum / (double)o->draws;
+    deviation = sqrt(fmax(0, squares - sum * mean) / (double)(o->draws - 1));
+    if (deviation > 1e-9) o->z = -mean / deviation;
+    o->matrices++;
+    o->beyond += fabs(o->z) > 1.96;
+    return WCOH_OK;
+}
+
+static void print_matrix(const char *name, const wcoh_tensor_info *info,
+                         const wcoh_matrix_figures *f, const orders *o)
+{
+    const char *z = o->draws > 1 ? text_made("  low third: z %+.1f", o->z) : "";
     const char *identity = "";
     const char *shape = text_made("%.0fx%.0f", (double)info->shape[0], (double)info->shape[1]);
     if (f->identity >= 0) identity = text_made("%.3f (%.3f)", f->identity, f->identity_random);
-    printf("  %-40s %11s %9.3f %9.3f %7.1f (%5.1f) %8.1f  %.2f %.2f %.2f (%.2f..) %15s\n",
+    printf("  %-40s %11s %9.3f %9.3f %7.1f (%5.1f) %8.1f  %.2f %.2f %.2f (%.2f..) %15s%s\n",
            text_shown(name), shape, f->norm, f->largest, f->effective_rank, f->random_rank,
-           f->stable_rank, f->thirds[0], f->thirds[1], f->thirds[2], f->thirds_random[0], identity);
+           f->stable_rank, f->thirds[0], f->thirds[1], f->thirds[2], f->thirds_random[0], identity, z);
 }
 
 static void json_matrix(const char *name, const wcoh_tensor_info *info,
-                        const wcoh_matrix_figures *f)
+                        const wcoh_matrix_figures *f, const orders *o)
 {
     printf("\n{\"name\":");
     json_text(name);
     printf(",\"rows\":%.0f,\"columns\":%.0f,\"norm\":%.6g,\"largest\":%.6g,"
            "\"smallest\":%.6g,\"effective_rank\":%.6g,\"random_rank\":%.6g,"
            "\"stable_rank\":%.6g,\"thirds\":[%.6g,%.6g,%.6g],\"thirds_random\":[%.6g,"
-           "%.6g,%.6g],\"identity\":%.6g,\"identity_random\":%.6g}",
+           "%.6g,%.6g],\"identity\":%.6g,\"identity_random\":%.6g",
            (double)info->shape[0], (double)info->shape[1], f->norm, f->largest, f->smallest,
            f->effective_rank, f->random_rank, f->stable_rank, f->thirds[0], f->thirds[1],
            f->thirds[2], f->thirds_random[0], f->thirds_random[1], f->thirds_random[2], f->identity,
            f->identity_random);
+    if (o->draws > 1) printf(",\"low_third_z\":%.6g", o->z);
+    printf("}");
 }
 
 /* Figures of matrix i of a file and its singular values, *values [min(rows, columns)]. */
 static wcoh_result matrix_look(const wcoh_tensors *t, int i, const wcoh_tensor_info *info,
-                               wcoh_matrix_figures *f, double **values, wcoh_error *error)
+                               wcoh_matrix_figures *f, double **values, orders *o,
+                               wcoh_error *error)
 {
     enum { LARGEST = 1 << 24 };
     size_t least = (size_t)(info->shape[0] < info->shape[1] ? info->shape[0] : info->shape[1]);
@@ -689,6 +745,7 @@ static wcoh_result matrix_look(const wcoh_tensors *t, int i, const wcoh_tensor_i
     if (!result)
         result = wcoh_matrix_measure(f, w, (int)info->shape[0], (int)info->shape[1], *values, NULL,
                                      error);
+    if (!result) result = orders_measure(o, f, w, info, error);
     free(w);
     return result;
 }
@@ -716,7 +773,7 @@ static void print_passed(const wcoh_tensors *t, const passed *list, int count, i
 
 /* Every matrix of a file; the first few spectra are kept for the picture. One that cannot be
    measured is named and passed over. */
-static void look_weights(const char *path, int json, spectra *kept)
+static void look_weights(const char *path, int json, spectra *kept, orders *o)
 {
     wcoh_tensors *t;
     wcoh_tensor_info info;
@@ -737,18 +794,22 @@ static void look_weights(const char *path, int json, spectra *kept)
         if (info.dims != 2 || strncmp(info.name, "adam.", 5) == 0 ||
             strncmp(info.name, "muon.", 5) == 0 || !info.count)
             continue;
-        if (matrix_look(t, i, &info, &f, &values, &over[skipped].error)) {
+        if (matrix_look(t, i, &info, &f, &values, o, &over[skipped].error)) {
             over[skipped++].tensor = i;
             kept->matrices += is_drawn_size(&info);
             free(values);
             continue;
         }
         if (json && shown++) printf(",");
-        if (json) json_matrix(info.name, &info, &f);
-        else print_matrix(info.name, &info, &f);
+        if (json) json_matrix(info.name, &info, &f, o);
+        else print_matrix(info.name, &info, &f, o);
         spectra_add(kept, &info, values);
     }
     print_passed(t, over, skipped, json);
+    if (!json && o->draws > 1)
+        printf("  the low third of %d of %d is beyond 95 %% of %lld orders of its columns; by chance "
+               "%.1f would be\n",
+               o->beyond, o->matrices, o->draws, 0.05 * o->matrices);
     wcoh_tensors_close(t);
     free(over);
 }
@@ -1184,9 +1245,12 @@ static void from_maps(const request *r)
 static void from_weights(const char *path, const request *r)
 {
     spectra kept;
+    orders o;
     memset(&kept, 0, sizeof kept);
+    memset(&o, 0, sizeof o);
+    o.draws = r->draws;
     if (r->json) printf("\"weights\":[");
-    look_weights(path, r->json, &kept);
+    look_weights(path, r->json, &kept, &o);
     if (r->json) printf("}\n");
     if (r->plots) plot_weights(&kept, path, r->plots);
 }
