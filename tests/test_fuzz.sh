@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every fuzzer for a short while, with the loop of mutations in fuzz.h and the sanitizers that are
-# here: sh tests/test_fuzz.sh. FUZZ_SECONDS (3) is the time of each target; for a long run take
+# here: sh tests/test_fuzz.sh. FUZZ_SECONDS (2) is the time of each target; for a long run take
 # libFuzzer, by the lines in the fuzzers' first comments. Ends with `N passed, N failed`.
 
 cd "$(dirname "$0")/.." || exit 1
@@ -22,11 +22,15 @@ export ASAN_OPTIONS
 cd "$work" || exit 1
 # build NAME SOURCE FLAGS
 build() { $how $3 -w -o "$1" "$root/tests/$2.c" -lm -lpthread > "$1.log" 2>&1; }
+# What needs no more than the surface shares one implementation.
+printf '#define WAVECOH_IMPLEMENTATION\n#include "%s/wavecoh.h"\n' "$root" > wavecoh.c
+$how -w -c wavecoh.c
+shared="-DWAVECOH_IMPLEMENTATION_DONE wavecoh.o"
 build files fuzz_files & build text fuzz_text & wait
-build toolkit fuzz_toolkit & build api fuzz_api & wait
-build plot fuzz_programs -DPLOT & build report fuzz_programs -DREPORT & wait
-build inspect fuzz_programs -DINSPECT & build train fuzz_programs -DTRAIN & wait
-build compare fuzz_programs -DCOMPARE & build convert fuzz_programs -DCONVERT & wait
+build toolkit fuzz_toolkit "$shared" & build api fuzz_api & wait
+for program in plot report inspect train compare convert; do
+    build $program fuzz_programs "-D$(echo $program | tr a-z A-Z) $shared"
+done
 build requests fuzz_requests
 
 mkdir seeds && ./files seeds
@@ -62,7 +66,7 @@ awk 'BEGIN { for (i = 0; i < 20; i++) printf "%d waves of the s\303\251a\r\n", i
 fuzz() {
     program=$1 target=$2
     shift 2
-    if "./$program" -t "${FUZZ_SECONDS:-3}" "$target" "$@" > out 2>&1; then
+    if "./$program" -t "${FUZZ_SECONDS:-2}" "$target" "$@" > out 2>&1; then
         passed=$((passed + 1))
     else
         failed=$((failed + 1))
