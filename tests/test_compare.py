@@ -398,12 +398,17 @@ def several_texts():
 def shipped_plans():
     """Plans of the repository are read; the small one is made."""
     folder = os.path.join(ROOT, "examples", "plans")
-    for name in sorted(os.listdir(folder)):
-        if name.endswith(".txt"):
-            compare(os.path.join(folder, name), "--data", "text", "--csv", "none.csv", "--dry")
+    claims = os.path.join(folder, "claims")
+    for path in sorted(glob.glob(os.path.join(folder, "*.txt")) + glob.glob(os.path.join(claims, "*.txt"))):
+        compare(path, "--data", "text", "--csv", "none.csv", "--dry")
     check(not os.path.exists("none.csv"), "--dry makes no file")
     out = compare(os.path.join(folder, "small.txt"), "--data", "text", "--csv", "small.csv")
     check_table(out, "small.csv", seeds=("1", "2", "3"))
+    done = subprocess.run(["sh", os.path.join(folder, "claims.sh"), "text", "claims"], capture_output=True, text=True,
+                          env=dict(os.environ, BIN=BIN, STEPS="1", CLAIMS="kerr-2 noise"))
+    made = sorted(name for name in os.listdir("claims") if name.endswith((".csv", "-losses.svg")))
+    check(done.returncode == 0 and done.stdout.count("| minus") == 2, f"claims: {done.stdout} {done.stderr}")
+    equal(made, ["kerr-2-losses.svg", "kerr-2.csv", "noise-losses.svg", "noise.csv"], "what the claims leave")
 
 
 # ---- what is wrong -----------------------------------------------------------------------------------
