@@ -14,6 +14,8 @@
      random     with random directions, in each layer as long as the real one: --draws of them.
    ./memory --census memory.kwmf tells what stands in a file: lengths, bands that stick out, and how
    often two bands stand at a named angle, beside how often chance has that.
+   ./memory my.safetensors my.txt --waves my.kwds leaves kerr-engine's set of training waves (KWDS): for
+   each symbol but the last the row that the network hears, then for each the next symbol's own.
    An interval holds the true mean difference with 95 %, over conversations. A memory that tells of its
    conversation has to be below none and other, and below nearly all random ones.
 
@@ -28,7 +30,7 @@ enum { NONE, REAL, OTHER, SHUFFLED, FLIPPED, RANDOM };
 static const char *const names[] = {"none", "real", "other", "shuffled", "flipped"};
 
 typedef struct request {
-    const char *model, *out, *census;
+    const char *model, *out, *census, *waves;
     const char **files;
     int file_count;
     choice unknown;
@@ -50,6 +52,8 @@ static void request_read(request *r, int argc, char **argv)
         {"seed", OPTION_WHOLE, &r->seed, 0, 9e15, "of the random memories and the orders"},
         {"census", OPTION_TEXT, &r->census, 0, 0,
          "tell of a KWMF file; needs neither model nor text"},
+        {"waves", OPTION_TEXT, &r->waves, 0, 0,
+         "leave the first text's training waves (KWDS), and measure nothing"},
         {"out", OPTION_TEXT, &r->out, 0, 0,
          "leave a KWMF file: all first halves, merged one after the other"},
         UNKNOWN_OPTION(&r->unknown),
@@ -68,6 +72,7 @@ static void request_read(request *r, int argc, char **argv)
     if (r->to && r->to <= r->from)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
     path_not_read(r->out, c.words, c.word_count);
+    path_not_read(r->waves, c.words, c.word_count);
     r->model = c.words[0];
     r->files = c.words + 1;
     r->file_count = c.word_count - 1;
@@ -357,7 +362,8 @@ static void merge(trial *t, float *merged, uint32_t *conversations)
     *conversations += (uint32_t)t->conversations;
 }
 
-static void text_run(trial *t, const char *path, float *merged, uint32_t *conversations)
+/* The symbols of a text's part -> t->tokens; the caller frees what is returned. */
+static uint32_t *text_open(trial *t, const char *path)
 {
     const request *r = t->ask;
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(t->model);
@@ -365,8 +371,6 @@ static void text_run(trial *t, const char *path, float *merged, uint32_t *conver
     size_t size, from = (size_t)r->from, to;
     char *bytes = file_read(path, &size);
     uint32_t *tokens;
-    wcoh_rng rng = wcoh_rng_seed((uint64_t)r->seed + 1);
-    int c;
     to = r->to ? (size_t)r->to : size;
     if (!tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text", r->model);
@@ -376,6 +380,72 @@ static void text_run(trial *t, const char *path, float *merged, uint32_t *conver
     size = text_plain_for(tokenizer, bytes + from, to - from);
     tokens = text_encode(r->unknown.index, tokenizer, bytes + from, size, name, from, &t->count);
     t->tokens = tokens;
+    free(bytes);
+    return tokens;
+}
+
+/* ---- training waves -------------------------------------------------------------------------- */
+
+static void put_le(unsigned char *to, uint64_t value, int bytes)
+{
+    int i;
+    for (i = 0; i < bytes; i++) to[i] = (unsigned char)(value >> 8 * i & 0xff);
+}
+
+/* Row `index` of a table, or nothing where there is none, added to x [width]. */
+static void row_add(const wcoh_model *model, const char *table, size_t index, double *x, int width)
+{
+    wcoh_param param;
+    int i;
+    if (wcoh_model_param(model, wcoh_model_param_find(model, table), &param, NULL) < 0) return;
+    for (i = 0; i < width; i++)
+        x[i] += (double)param.data[index % (size_t)param.shape[0] * (size_t)width + (size_t)i];
+}
+
+/* KWDS: a head of 32 bytes, then floats [count - 1, width] of symbols with their positions, and
+   [count - 1, width] of the symbols behind them without. */
+static void waves_write(trial *t)
+{
+    enum { HEAD = 32 };
+    const wcoh_model_desc *desc = wcoh_model_get_desc(t->model);
+    int width = 2 * desc->bands, i;
+    size_t half = (t->count - 1) * (size_t)width, size = HEAD + 8 * half, p;
+    unsigned char *bytes = (unsigned char *)room(size, 1);
+    double *x = (double *)room((size_t)width, sizeof *x);
+    memcpy(bytes, "SDWK\1", 5);
+    put_le(bytes + 8, t->count - 1, 8);
+    put_le(bytes + 16, (uint64_t)desc->bands, 4);
+    put_le(bytes + 20, (uint64_t)width, 4);
+    for (p = 0; p < 2 * (t->count - 1); p++) {
+        int target = p >= t->count - 1;
+        size_t at = target ? p - (t->count - 1) : p;
+        memset(x, 0, (size_t)width * sizeof *x);
+        row_add(t->model, "embed.weight", t->tokens[at + (size_t)target], x, width);
+        if (!target) row_add(t->model, "position.weight", at, x, width);
+        for (i = 0; i < width; i++) {
+            float value = (float)x[i];
+            uint32_t bits;
+            memcpy(&bits, &value, 4);
+            put_le(bytes + HEAD + 4 * (p * (size_t)width + (size_t)i), bits, 4);
+        }
+    }
+    if (!file_replace(t->ask->waves, (const char *)bytes, size))
+        fail(EXIT_FAILED, "%s: cannot write it: %s", t->ask->waves, strerror(errno));
+    printf("waves %lu of %d bands in %s\n", (unsigned long)t->count - 1, desc->bands,
+           file_named(t->ask->waves));
+    free(bytes);
+    free(x);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+static void text_run(trial *t, const char *path, float *merged, uint32_t *conversations)
+{
+    const request *r = t->ask;
+    const char *name = file_named(path);
+    uint32_t *tokens = text_open(t, path);
+    wcoh_rng rng = wcoh_rng_seed((uint64_t)r->seed + 1);
+    int c;
     if (t->count < 4 * (size_t)r->length)
         fail(EXIT_FAILED, "%s: %lu symbols are too few for two conversations of 2 x %lu", name,
              (unsigned long)t->count, (unsigned long)r->length);
@@ -387,7 +457,6 @@ static void text_run(trial *t, const char *path, float *merged, uint32_t *conver
     merge(t, merged, conversations);
     trial_close(t);
     free(tokens);
-    free(bytes);
 }
 
 int main(int argc, char **argv)
@@ -416,6 +485,15 @@ int main(int argc, char **argv)
     catch_interrupts();
     t.ask = &r;
     must(wcoh_model_load_file(&t.model, r.model, NULL, &error), NULL, &error);
+    if (r.waves) {
+        uint32_t *tokens = text_open(&t, r.files[0]);
+        if (t.count < 2) fail(EXIT_FAILED, "%s: waves need two symbols", file_named(r.files[0]));
+        waves_write(&t);
+        free(tokens);
+        wcoh_model_destroy(t.model);
+        stdout_check();
+        return 0;
+    }
     size = 2 * (size_t)wcoh_model_get_desc(t.model)->layers *
            (size_t)wcoh_model_get_desc(t.model)->bands;
     values = (float *)room(size, sizeof *values);

@@ -69,6 +69,21 @@ if command -v python3 >/dev/null; then
 else
     echo "not run: the census of a wave memory (no python3)"
 fi
+# KWDS: 32 bytes, then 9 rows of 16 floats and 9 more; with a position the input is another row.
+succeeds "$bin/train" --data text $size --position sinusoidal --steps 1 --eval-every -1 --sample 0 --threads 1 --out p.safetensors
+succeeds "$memory" p.safetensors text --to 10 --waves w.kwds
+ok "waves are counted" has '^waves 9 of 8 bands in w.kwds$'
+ok "KWDS has its size" [ "$(wc -c <w.kwds)" = $((32 + 8 * 9 * 16)) ]
+ok "and its head" [ "$(od -An -tx1 -N32 w.kwds | tr -d ' \n')" = 5344574b01000000090000000000000008000000100000000000000000000000 ]
+# row T FILE: 64 bytes of the T-th row of floats.
+row() { tail -c +$((33 + 64 * $1)) "$2" | head -c 64 | od -An -tx1; }
+succeeds "$memory" m.safetensors text --to 10 --waves plain.kwds
+ok "a target is the row of the next symbol" [ "$(row 9 plain.kwds)" = "$(row 1 plain.kwds)" ]
+ok "and the last one of the last" [ "$(row 16 plain.kwds)" = "$(row 8 plain.kwds)" ]
+ok "targets have no position, inputs do" [ "$(row 9 w.kwds)" = "$(row 9 plain.kwds)" -a "$(row 1 w.kwds)" != "$(row 1 plain.kwds)" ]
+refuses 1 'cannot write' "$memory" m.safetensors text --to 10 --waves /nowhere/w.kwds
+refuses 2 'is to be read' "$memory" m.safetensors text --waves text
+refuses 1 'two symbols' "$memory" m.safetensors text --to 1 --waves w.kwds
 refuses 1 'no wave memory' "$memory" --census text
 refuses 2 'stands alone' "$memory" m.safetensors text --census all.kwmf
 cp m.safetensors before
