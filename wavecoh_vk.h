@@ -128,13 +128,14 @@ WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *desc, wcoh_vk_info 
    is missing: the sentence names it), WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **device, const wcoh_vk_desc *desc,
                                            wcoh_error *error);
-/* Memory of a trainer, in bytes. */
+/* What a trainer takes: memory in bytes. */
 typedef struct wcoh_vk_bytes {
     uint64_t device;      /* on the device, in all: one buffer */
     uint64_t host;        /* of the host, seen by the device: one buffer */
     uint64_t parameters;  /* of `device`: parameters, gradient, moments, rules of the optimiser */
     uint64_t activations; /* of `device`: what the forward keeps for the backward */
-    uint64_t scratch;     /* of `device`: what the largest op wants for itself */
+    uint64_t scratch;    /* of `device`: what the largest op wants for itself, and sums that wait */
+    uint32_t dispatches; /* of a step: how often the device is given work */
     uint64_t heap;        /* what the device has: its largest local heap; 0: it does not tell */
 } wcoh_vk_bytes;
 
@@ -212,9 +213,11 @@ typedef struct wcohi_gpu_view {
 typedef struct wcohi_gpu_layout {
     wcohi_gpu_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
         scratch;
+    wcohi_gpu_view later, segments; /* shares of sums that wait, and which they are */
     wcohi_gpu_view exchange, frame, members, tokens, targets, places, result;
     wcohi_gpu_view slots, hidden, logits, staging;
     size_t device_bytes, host_bytes;
+    uint32_t dispatches; /* of a step */
 } wcohi_gpu_layout;
 
 /* What distinguishes one recorded pass from another; everything else is in the frame. */
@@ -277,9 +280,18 @@ typedef struct wcohi_gpu_table {
     wcoh_result (*dispatch)(wcohi_gpu_recorder *r, const wcohi_gpu_call *call);
     void (*zero)(wcohi_gpu_recorder *r, wcohi_gpu_view view);
     void (*copy)(wcohi_gpu_recorder *r, wcohi_gpu_view to, wcohi_gpu_view from); /* of one size */
+    /* `to` becomes these bytes, at most 65536, whenever the recording runs. */
+    void (*write)(wcohi_gpu_recorder *r, wcohi_gpu_view to, const void *data);
     /* When all before is done, the clock's time is kept as number `index` of the pass. */
     void (*mark)(wcohi_gpu_recorder *r, int index);
 } wcohi_gpu_table;
+
+/* A sum over rows that waits, as reduce_table.comp has it. */
+typedef struct wcohi_gpu_segment {
+    uint32_t end, from, to, rows, ld, n, flat_rows, pad;
+} wcohi_gpu_segment;
+
+#define WCOHI_GPU_SEGMENTS 256 /* at most, at once */
 
 struct wcohi_gpu_recorder {
     const wcohi_gpu_table *table;
@@ -290,6 +302,9 @@ struct wcohi_gpu_recorder {
     uint32_t rows;                /* batch * seq of the pass */
     int building;                 /* 0: nothing is recorded, only counted */
     size_t scratch, scratch_most; /* bytes the op under way has taken; most of any op */
+    size_t later, later_most;     /* reals of shares that wait */
+    wcohi_gpu_segment segments[WCOHI_GPU_SEGMENTS]; /* the sums of those */
+    uint32_t segment_count;
     struct wcohi_gpu_shapes *shapes; /* where the products are noted, or NULL */
     wcoh_result result;           /* the first failure; later calls do nothing */
     wcoh_error *error;
@@ -425,6 +440,67 @@ static uint32_t wcohi_gpu_ceil(uint32_t a, uint32_t b) { return (a + b - 1) / b;
 #ifndef WAVECOH_NO_TRAINING
 #define WCOHI_GPU_CHUNK 256u /* rows that one workgroup sums */
 
+/* Parameters' gradients are sums of shares (of stretches of rows, of k) that ops leave behind one
+   another in `later`; when it is full, and at the end, one dispatch adds all of them up. */
+#define WCOHI_GPU_LATER ((size_t)1 << 22) /* reals */
+#define WCOHI_GPU_FEW 32u                 /* rows that a thread sums alone */
+
+static void wcohi_gpu_later_sum(wcohi_gpu_recorder *r)
+{
+    wcohi_gpu_view views[3];
+    wcoh_push_reduce_table push;
+    uint32_t groups, wide;
+    if (r->segment_count == 0) return;
+    groups = r->segments[r->segment_count - 1].end;
+    wide = WCOHI_MIN(groups, 32768u);
+    push.segments = r->segment_count;
+    views[0] = wcohi_gpu_part(r->at->segments, 0, r->segment_count * sizeof *r->segments);
+    views[1] = r->at->later;
+    views[2] = r->at->gradient;
+    if (!r->result) r->table->write(r, views[0], r->segments);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_REDUCE_TABLE, NULL, views, push, wide,
+                       wcohi_gpu_ceil(groups, wide), 1);
+    r->segment_count = 0;
+    r->later = 0;
+}
+
+/* Room for `count` reals that wcohi_gpu_later_add then names: nothing else may take some between. */
+static wcohi_gpu_view wcohi_gpu_later(wcohi_gpu_recorder *r, size_t count)
+{
+    size_t reals = wcohi_gpu_aux_size(count), at;
+    if (r->later + reals > WCOHI_GPU_LATER) wcohi_gpu_later_sum(r);
+    at = r->later;
+    r->later = wcohi_add(at, reals);
+    r->later_most = WCOHI_MAX(r->later_most, r->later);
+    return wcohi_gpu_part(r->at->later, at * sizeof(float), count * sizeof(float));
+}
+
+/* to [n], a part of the gradient, += sum over `rows` of from[row * ld + first ..], at last. */
+static void wcohi_gpu_later_add(wcohi_gpu_recorder *r, wcohi_gpu_view from, uint32_t rows,
+                                uint32_t ld, uint32_t first, uint32_t n, wcohi_gpu_view to)
+{
+    wcohi_gpu_segment *s;
+    uint32_t i, place = (uint32_t)((to.offset - r->at->gradient.offset) / sizeof(float)), meets = 0;
+    if (to.bytes == 0) return; /* frozen */
+    for (i = 0; i < r->segment_count; i++)
+        meets |= r->segments[i].to < place + n && place < r->segments[i].to + r->segments[i].n;
+    if (meets || r->segment_count == WCOHI_GPU_SEGMENTS) {
+        size_t kept = r->later;
+        wcohi_gpu_later_sum(r);
+        r->later = kept; /* `from` stands there */
+    }
+    s = &r->segments[r->segment_count++];
+    memset(s, 0, sizeof *s);
+    s->from = (uint32_t)((from.offset - r->at->later.offset) / sizeof(float)) + first;
+    s->to = place;
+    s->rows = rows;
+    s->ld = ld;
+    s->n = n;
+    s->flat_rows = rows <= WCOHI_GPU_FEW;
+    s->end = wcohi_gpu_ceil(n, s->flat_rows ? 256 : 16);
+    if (r->segment_count > 1) s->end += s[-1].end;
+}
+
 /* to [n] = or += sum over `rows` of from[row * ld + first ..]; in two stages where rows are many. */
 static void wcohi_gpu_sum_rows(wcohi_gpu_recorder *r, wcohi_gpu_view from, uint32_t rows,
                                uint32_t ld, uint32_t first, uint32_t n, wcohi_gpu_view to,
@@ -447,6 +523,14 @@ static void wcohi_gpu_sum_rows(wcohi_gpu_recorder *r, wcohi_gpu_view from, uint3
 }
 #endif
 
+/* 1 if a view is a part of the gradient. */
+static int wcohi_gpu_is_gradient(const wcohi_gpu_recorder *r, wcohi_gpu_view view)
+{
+    const wcohi_gpu_view *all = &r->at->gradient;
+    return view.bytes && !view.host && all->bytes && view.offset >= all->offset &&
+           view.offset + view.bytes <= all->offset + all->bytes;
+}
+
 /* ---- matrix products ------------------------------------------------------------------------- */
 
 /* C [m,n] = or += op(A) [m,k] op(B) [k,n], as gemm.comp has it; `groups` products side by side. */
@@ -456,6 +540,7 @@ typedef struct wcohi_gpu_gemm {
     uint32_t lda, ldb, ldc;
     int ta, tb, gelu, add, gradient; /* gradient: A is one, of a mean over the rows */
     uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
+    wcohi_gpu_view dbias; /* of a weight's gradient: the bias's, the sums of A's columns */
 } wcohi_gpu_gemm;
 
 /* The products of some passes, one of each shape, and how often it is made. */
@@ -553,7 +638,7 @@ static int wcohi_gpu_fours(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 }
 
 #define WCOHI_GPU_SPECS                                                                            \
-    10 /* specialization constants of gemm.comp; gemm_cooperative.comp has the first nine too */
+    11 /* specialization constants of gemm.comp; gemm_cooperative.comp has the first nine too */
 
 /* How a product is computed. */
 typedef struct wcohi_gpu_kernel {
@@ -604,6 +689,7 @@ static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const w
     kernel.specs[7] = (uint32_t)g->tb;
     kernel.specs[8] = (uint32_t)vec;
     kernel.specs[9] = t->stages;
+    kernel.specs[10] = g->dbias.bytes > 0;
 #ifndef WAVECOH_VK_NO_COOPERATIVE
     if (units) wcohi_gpu_use_units(r, g, &kernel);
 #endif
@@ -649,33 +735,72 @@ static void wcohi_gpu_shape_note(wcohi_gpu_shapes *shapes, const wcohi_gpu_gemm 
     shapes->times[i]++;
 }
 
+/* How a product is cut: shares of the sum over k, each `chunk` long. */
+static uint32_t wcohi_gpu_cut(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g,
+                              const wcohi_gpu_kernel *kernel, uint32_t *chunk)
+{
+    const wcohi_gpu_tile *t = kernel->tile;
+    size_t room = wcohi_gpu_is_gradient(r, g->c) || !r->building
+                      ? (size_t)1 << 22
+                      : (r->at->scratch.bytes - r->scratch) / sizeof(float);
+    uint32_t splits =
+        kernel->splits ? kernel->splits : wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, t), room);
+    *chunk = wcohi_gpu_ceil(wcohi_gpu_ceil(g->k, splits), t->bk) * t->bk;
+    return wcohi_gpu_ceil(g->k, *chunk);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* Where shares of C and sums of A's columns go: the former into scratch where C is no parameter's
+   gradient, the rest where it waits. */
+static void wcohi_gpu_shares(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g, uint32_t splits,
+                             wcohi_gpu_view *shares, wcohi_gpu_view *sums)
+{
+    size_t whole = splits > 1 ? splits * (size_t)g->groups * g->m * g->n : 0,
+           columns = g->dbias.bytes ? splits * (size_t)g->groups * g->m : 0;
+    wcohi_gpu_view both;
+    *shares = *sums = wcohi_gpu_absent;
+    if (whole && !wcohi_gpu_is_gradient(r, g->c)) *shares = wcohi_gpu_scratch(r, whole), whole = 0;
+    if (whole + columns == 0) return;
+    both = wcohi_gpu_later(r, wcohi_gpu_aux_size(whole) + columns);
+    if (whole) *shares = wcohi_gpu_part(both, 0, whole * sizeof(float));
+    if (columns)
+        *sums = wcohi_gpu_part(both, wcohi_gpu_aux_size(whole) * sizeof(float),
+                               columns * sizeof(float));
+}
+#endif
+
 static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
 {
     wcohi_gpu_kernel kernel = wcohi_gpu_kernel_of(r, g);
     const wcohi_gpu_tile *t = kernel.tile;
-    size_t whole = (size_t)g->groups * g->m * g->n;
-    size_t room =
-        r->building ? (r->at->scratch.bytes - r->scratch) / sizeof(float) : (size_t)1 << 22;
-    uint32_t splits, chunk;
-    wcohi_gpu_view views[6];
+    uint32_t splits, chunk, all = g->groups * g->m;
+    wcohi_gpu_view views[6], sums;
     wcoh_push_gemm push;
     if (g->m == 0 || g->n == 0 || !t) return;
     if (r->shapes) wcohi_gpu_shape_note(r->shapes, g);
-    splits = kernel.splits ? kernel.splits : wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, t), room);
-    chunk = wcohi_gpu_ceil(wcohi_gpu_ceil(g->k, splits), t->bk) * t->bk;
-    splits = wcohi_gpu_ceil(g->k, chunk);
+    splits = wcohi_gpu_cut(r, g, &kernel, &chunk);
     views[0] = g->a;
     views[1] = g->b;
     views[2] = g->bias;
     views[3] = g->residual;
-    views[4] = splits > 1 ? wcohi_gpu_scratch(r, splits * whole) : g->c;
     views[5] = g->pre;
+#ifdef WAVECOH_NO_TRAINING /* nothing adds */
+    (void)all, (void)sums;
+    views[4] = g->c;
+#else
+    wcohi_gpu_shares(r, g, splits, &views[4], &sums);
+    if (splits == 1) views[4] = g->c;
+    if (sums.bytes) views[5] = sums;
+#endif
     push = wcohi_gpu_gemm_push(g, splits, chunk, kernel.shift);
     WCOHI_GPU_DISPATCH(r, kernel.shader, kernel.specs, views, push, wcohi_gpu_ceil(g->n, t->bn),
                        wcohi_gpu_ceil(g->m, t->bm), g->groups * splits);
-#ifndef WAVECOH_NO_TRAINING /* nothing else adds */
-    if (splits > 1)
-        wcohi_gpu_sum_rows(r, views[4], splits, (uint32_t)whole, 0, (uint32_t)whole, g->c, 1);
+#ifndef WAVECOH_NO_TRAINING
+    if (splits > 1 && wcohi_gpu_is_gradient(r, g->c))
+        wcohi_gpu_later_add(r, views[4], splits, all * g->n, 0, all * g->n, g->c);
+    else if (splits > 1)
+        wcohi_gpu_sum_rows(r, views[4], splits, all * g->n, 0, all * g->n, g->c, 1);
+    wcohi_gpu_later_add(r, sums, splits, all, 0, all, g->dbias);
 #endif
 }
 
@@ -720,14 +845,34 @@ static void wcohi_gpu_product_input(wcohi_gpu_recorder *r, wcohi_gpu_view dx, in
     wcohi_gpu_multiply(r, &g);
 }
 
-/* dW [O,I] += g^T [O,N] x [N,I], as blocks one after the other with groups; absent: frozen */
+/* db [O] += sum over rows of g [N,O]; absent: frozen */
+static void wcohi_gpu_product_bias(wcohi_gpu_recorder *r, wcohi_gpu_view dbias, wcohi_gpu_view grad,
+                                   uint32_t rows, uint32_t wide_out)
+{
+    uint32_t chunks = wcohi_gpu_ceil(rows, WCOHI_GPU_CHUNK);
+    wcohi_gpu_view views[2];
+    wcoh_push_reduce push;
+    if (dbias.bytes == 0) return;
+    views[0] = grad;
+    views[1] = wcohi_gpu_later(r, (size_t)chunks * wide_out);
+    push.rows = rows;
+    push.n = push.ld = wide_out;
+    push.first = push.add = 0;
+    push.chunk = WCOHI_GPU_CHUNK;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_REDUCE, NULL, views, push, wcohi_gpu_ceil(wide_out, 16), chunks,
+                       1);
+    wcohi_gpu_later_add(r, views[1], chunks, wide_out, 0, wide_out, dbias);
+}
+
+/* dW [O,I] += g^T [O,N] x [N,I], as blocks one after the other with groups, and db [O] += sum over rows
+   of g, which the product reads anyway; absent: frozen */
 static void wcohi_gpu_product_weight(wcohi_gpu_recorder *r, wcohi_gpu_view dweight,
-                                     wcohi_gpu_view grad, wcohi_gpu_view x, uint32_t rows,
-                                     uint32_t wide_out, uint32_t wide_in, uint32_t groups)
+                                     wcohi_gpu_view dbias, wcohi_gpu_view grad, wcohi_gpu_view x,
+                                     uint32_t rows, uint32_t wide_out, uint32_t wide_in,
+                                     uint32_t groups)
 {
     wcohi_gpu_gemm g =
         wcohi_gpu_product(dweight, grad, x, wide_out / groups, wide_in / groups, rows);
-    if (dweight.bytes == 0) return;
     g.gradient = 1;
     g.ta = 1;
     g.lda = wide_out;
@@ -739,14 +884,9 @@ static void wcohi_gpu_product_weight(wcohi_gpu_recorder *r, wcohi_gpu_view dweig
     g.group_a = wide_out / groups;
     g.group_b = wide_in / groups;
     g.group_c = wide_out / groups * (wide_in / groups);
-    wcohi_gpu_multiply(r, &g);
-}
-
-/* db [O] += sum over rows of g [N,O]; absent: frozen */
-static void wcohi_gpu_product_bias(wcohi_gpu_recorder *r, wcohi_gpu_view dbias, wcohi_gpu_view grad,
-                                   uint32_t rows, uint32_t wide_out)
-{
-    wcohi_gpu_sum_rows(r, grad, rows, wide_out, 0, wide_out, dbias, 1);
+    if (dweight.bytes && wcohi_gpu_kernel_of(r, &g).shader == WCOH_SPV_GEMM) g.dbias = dbias;
+    else wcohi_gpu_product_bias(r, dbias, grad, rows, wide_out);
+    if (dweight.bytes) wcohi_gpu_multiply(r, &g);
 }
 
 static void wcohi_gpu_gelu_back(wcohi_gpu_recorder *r, wcohi_gpu_view grad, wcohi_gpu_view pre,
@@ -852,7 +992,7 @@ static void wcohi_gpu_norm_rows_back(wcohi_gpu_recorder *r, const wcohi_op *op, 
                                      int bias, uint32_t centred)
 {
     uint32_t width = (uint32_t)op->wide_in, chunk = 64, chunks = wcohi_gpu_ceil(r->rows, chunk);
-    wcohi_gpu_view partial = wcohi_gpu_scratch(r, 2 * (size_t)chunks * width);
+    wcohi_gpu_view partial = wcohi_gpu_later(r, 2 * (size_t)chunks * width);
     const wcohi_gpu_view views[4] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
                                      wcohi_gpu_data(r, op->aux), partial};
     wcoh_push_norm_back_weight push;
@@ -862,8 +1002,8 @@ static void wcohi_gpu_norm_rows_back(wcohi_gpu_recorder *r, const wcohi_op *op, 
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(width, 16),
                        chunks, 1);
     wcohi_gpu_norm_input_back(r, op, weight, centred);
-    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, 0, width, wcohi_gpu_dparam(r, weight), 1);
-    wcohi_gpu_sum_rows(r, partial, chunks, 2 * width, width, width, wcohi_gpu_dparam(r, bias), 1);
+    wcohi_gpu_later_add(r, partial, chunks, 2 * width, 0, width, wcohi_gpu_dparam(r, weight));
+    wcohi_gpu_later_add(r, partial, chunks, 2 * width, width, width, wcohi_gpu_dparam(r, bias));
 }
 
 static void wcohi_gpu_norm_back(wcohi_gpu_recorder *r, const wcohi_op *op)
@@ -908,9 +1048,8 @@ static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     size_t count = (size_t)out * in / groups;
     wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
     if (op->gelu) wcohi_gpu_gelu_back(r, g, wcohi_gpu_data(r, op->aux), (size_t)r->rows * out);
-    wcohi_gpu_product_bias(r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_BIAS], out), g, r->rows,
-                           out);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_WEIGHT], count), g,
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_WEIGHT], count),
+                             wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_BIAS], out), g,
                              wcohi_gpu_data(r, op->in), r->rows, out, in, groups);
     wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, g,
                             wcohi_gpu_param_of(r, op->param[WCOHI_LINEAR_WEIGHT], count), r->rows,
@@ -1085,7 +1224,7 @@ static void wcohi_gpu_taps_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t chunk = 64, chunks = wcohi_gpu_ceil(r->rows, chunk);
     uint32_t count = (uint32_t)op->taps * (uint32_t)op->wide_in;
-    wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)chunks * count);
+    wcohi_gpu_view partial = wcohi_gpu_later(r, (size_t)chunks * count);
     const wcohi_gpu_view views[3] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
                                      partial};
     wcoh_push_taps_back_weight push;
@@ -1097,8 +1236,8 @@ static void wcohi_gpu_taps_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(count, 64),
                        chunks, 1);
     wcohi_gpu_taps_input_back(r, op);
-    wcohi_gpu_sum_rows(r, partial, chunks, count, 0, count,
-                       wcohi_gpu_dparam(r, op->param[WCOHI_TAPS_WEIGHT]), 1);
+    wcohi_gpu_later_add(r, partial, chunks, count, 0, count,
+                        wcohi_gpu_dparam(r, op->param[WCOHI_TAPS_WEIGHT]));
 }
 #endif
 
@@ -1553,17 +1692,15 @@ static void wcohi_gpu_maestro_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_narrow n = wcohi_gpu_maestro_aux(r, op);
     uint32_t out = (uint32_t)op->wide_out, in = (uint32_t)op->wide_in;
     wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
-    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g, r->rows,
-                           out);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND]), g, n.squeezed,
-                             r->rows, out, n.width, 1);
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND]),
+                             wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g,
+                             n.squeezed, r->rows, out, n.width, 1);
     wcohi_gpu_product_input(r, n.gradient, 0, g,
                             wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND]), r->rows, out,
                             n.width, 1);
     wcohi_gpu_gelu_back(r, n.gradient, n.pre, (size_t)r->rows * n.width);
-    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
-                           n.gradient, r->rows, n.width);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE]), n.gradient,
+    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE]),
+                             wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]), n.gradient,
                              wcohi_gpu_data(r, op->in), r->rows, n.width, in, 1);
     wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, n.gradient,
                             wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_SQUEEZE]), r->rows, n.width,
@@ -1743,7 +1880,7 @@ static void wcohi_gpu_per_band(wcohi_gpu_recorder *r, const wcohi_op *op)
 static void wcohi_gpu_per_band_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t bands = (uint32_t)op->wide_in / 2, chunk = 32, chunks = wcohi_gpu_ceil(r->rows, chunk);
-    wcohi_gpu_view partial = wcohi_gpu_scratch(r, 6 * (size_t)chunks * bands);
+    wcohi_gpu_view partial = wcohi_gpu_later(r, 6 * (size_t)chunks * bands);
     const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
                                      wcohi_gpu_param(r, op->param[WCOHI_PER_BAND_WEIGHT]),
                                      wcohi_gpu_ddata(r, op->in), partial};
@@ -1754,10 +1891,10 @@ static void wcohi_gpu_per_band_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     push.add = (uint32_t)op->add_in;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_PER_BAND_BACK, NULL, views, push, wcohi_gpu_ceil(bands, 64),
                        chunks, 1);
-    wcohi_gpu_sum_rows(r, partial, chunks, 6 * bands, 0, 4 * bands,
-                       wcohi_gpu_dparam(r, op->param[WCOHI_PER_BAND_WEIGHT]), 1);
-    wcohi_gpu_sum_rows(r, partial, chunks, 6 * bands, 4 * bands, 2 * bands,
-                       wcohi_gpu_dparam(r, op->param[WCOHI_PER_BAND_BIAS]), 1);
+    wcohi_gpu_later_add(r, partial, chunks, 6 * bands, 0, 4 * bands,
+                        wcohi_gpu_dparam(r, op->param[WCOHI_PER_BAND_WEIGHT]));
+    wcohi_gpu_later_add(r, partial, chunks, 6 * bands, 4 * bands, 2 * bands,
+                        wcohi_gpu_dparam(r, op->param[WCOHI_PER_BAND_BIAS]));
 }
 #endif
 
@@ -1947,7 +2084,7 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
         dxs = wcohi_gpu_stretch(op, dx, first, count);
         r->scratch = top;
         wcohi_gpu_logits_stretch(r, op, xs, table, logits, first, count, 1);
-        wcohi_gpu_product_weight(r, dtable, logits, xs, count, vocab, wide, 1);
+        wcohi_gpu_product_weight(r, dtable, wcohi_gpu_absent, logits, xs, count, vocab, wide, 1);
         wcohi_gpu_product_input(r, dxs, add, logits, table, count, vocab, wide, 1);
     }
     if (op->param[WCOHI_LOGITS_PHASES] >= 0) wcohi_gpu_phase_table_back(r, op, dtable);
@@ -2330,6 +2467,9 @@ static void wcohi_gpu_record(wcohi_gpu_recorder *r)
         if (time >= plan->count) wcohi_gpu_ops[op->kind].backward(r, op);
 #endif
     }
+#ifndef WAVECOH_NO_TRAINING
+    wcohi_gpu_later_sum(r);
+#endif
     if (r->pass.timed) r->table->mark(r, time - r->pass.first);
 }
 
@@ -2383,7 +2523,7 @@ static void wcohi_gpu_plan_adapt(wcohi_plan *adapted, const wcohi_plan *plan, wc
     X(AllocateDescriptorSets) X(UpdateDescriptorSets) X(CreateCommandPool) X(DestroyCommandPool)   \
     X(AllocateCommandBuffers) X(FreeCommandBuffers) X(BeginCommandBuffer) X(EndCommandBuffer)      \
     X(CmdBindPipeline) X(CmdBindDescriptorSets) X(CmdPushConstants) X(CmdDispatch)                 \
-    X(CmdPipelineBarrier) X(CmdFillBuffer) X(CmdCopyBuffer) X(CreateFence) X(DestroyFence)         \
+    X(CmdPipelineBarrier) X(CmdFillBuffer) X(CmdUpdateBuffer) X(CmdCopyBuffer) X(CreateFence) X(DestroyFence)         \
     X(ResetFences) X(WaitForFences) X(QueueSubmit) X(QueueWaitIdle) X(CreateQueryPool)             \
     X(DestroyQueryPool) X(CmdResetQueryPool) X(CmdWriteTimestamp) X(GetQueryPoolResults)
 /* clang-format on */
@@ -3486,6 +3626,15 @@ static void wcohi_vk_copy_view(wcohi_gpu_recorder *base, wcohi_gpu_view to, wcoh
                                             wcohi_vk_buffer_of(r->exec, &to), 1, &region);
 }
 
+static void wcohi_vk_write(wcohi_gpu_recorder *base, wcohi_gpu_view to, const void *data)
+{
+    wcohi_vk_recorder *r = (wcohi_vk_recorder *)base;
+    wcohi_vk_order(r, &to, 1, 1);
+    if (base->building)
+        r->exec->vk->root.api.CmdUpdateBuffer(r->commands, wcohi_vk_buffer_of(r->exec, &to),
+                                              to.offset, to.bytes, data);
+}
+
 /* Behind a barrier, so that an op's time is its own. */
 static void wcohi_vk_mark(wcohi_gpu_recorder *base, int index)
 {
@@ -3500,8 +3649,8 @@ static void wcohi_vk_mark(wcohi_gpu_recorder *base, int index)
                                    r->exec->marks, (uint32_t)index);
 }
 
-static const wcohi_gpu_table wcohi_vk_recordings = {wcohi_vk_dispatch, wcohi_vk_zero,
-                                                    wcohi_vk_copy_view, wcohi_vk_mark};
+static const wcohi_gpu_table wcohi_vk_recordings = {
+    wcohi_vk_dispatch, wcohi_vk_zero, wcohi_vk_copy_view, wcohi_vk_write, wcohi_vk_mark};
 
 static void wcohi_vk_recorder_open(wcohi_vk_recorder *r, wcohi_vk_exec *exec,
                                    const wcohi_gpu_pass *pass, wcoh_error *error)
@@ -4235,7 +4384,8 @@ static wcohi_gpu_view wcohi_vk_place(size_t *end, int host, size_t count, size_t
     return view;
 }
 
-static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
+/* scratch: bytes; later: reals */
+static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t later)
 {
     const wcohi_plan *plan = &exec->plan;
     size_t trained = plan->training ? plan->trained_reals : 0,
@@ -4261,6 +4411,9 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
     at->result = wcohi_vk_place(&end, 0, 16, sizeof(float));
     at->exchange = wcohi_gpu_part(at->frame, 0, end - at->frame.offset);
     at->scratch = wcohi_vk_place(&end, 0, scratch, 1);
+    at->later = wcohi_vk_place(&end, 0, later, sizeof(float));
+    at->segments =
+        wcohi_vk_place(&end, 0, later ? WCOHI_GPU_SEGMENTS : 0, sizeof(wcohi_gpu_segment));
     at->device_bytes = end;
     end = 0;
     at->slots = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
@@ -4275,8 +4428,8 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch)
 
 /* Scratch that the largest pass of this plan wants: every kind of pass is walked without recording.
    Sizes that this device cannot run are refused here. */
-static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcohi_gpu_shapes *shapes,
-                                    wcoh_error *error)
+static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, size_t *later,
+                                    wcohi_gpu_shapes *shapes, wcoh_error *error)
 {
     const wcohi_plan *plan = &exec->plan;
     wcohi_vk_recorder r;
@@ -4302,6 +4455,8 @@ static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, wcohi_
         wcohi_gpu_record(&r.base);
         if (r.base.result) return r.base.result;
         *scratch = WCOHI_MAX(*scratch, r.base.scratch_most);
+        *later = WCOHI_MAX(*later, r.base.later_most);
+        if (i) exec->at.dispatches += r.sets;
     }
     return WCOH_OK;
 }
@@ -4450,13 +4605,14 @@ static wcoh_result wcohi_vk_exec_size(wcohi_vk_exec *exec, const wcohi_plan *pla
                                       wcoh_error *error)
 {
     uint64_t heap = exec->vk->info.memory;
-    size_t scratch = 0;
+    size_t scratch = 0, later = 0;
     wcoh_result result = wcohi_gpu_accept(plan, error);
     if (result) return result;
     wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
-    wcohi_vk_layout_make(exec, 0);
-    if ((result = wcohi_vk_measure(exec, &scratch, shapes, error)) != WCOH_OK) return result;
-    wcohi_vk_layout_make(exec, WCOHI_MAX(scratch, (size_t)4096));
+    wcohi_vk_layout_make(exec, 0, 0);
+    if ((result = wcohi_vk_measure(exec, &scratch, &later, shapes, error)) != WCOH_OK)
+        return result;
+    wcohi_vk_layout_make(exec, WCOHI_MAX(scratch, (size_t)4096), later);
     if (exec->at.device_bytes >= WCOHI_SIZE_BAD / 2)
         return wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
                           plan->batch, plan->seq);
@@ -4700,7 +4856,7 @@ static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const
     wcoh_result result;
     memset(exec, 0, sizeof *exec);
     *p = *g;
-    p->bias = p->residual = p->pre = wcohi_gpu_absent;
+    p->bias = p->residual = p->pre = p->dbias = wcohi_gpu_absent;
     p->gelu = 0;
     p->first_a = 0;
     p->a = wcohi_vk_tune_array(&end, (size_t)(g->ta ? g->k : g->m) * g->lda +
@@ -5233,7 +5389,8 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
     bytes->host = at.host_bytes;
     bytes->parameters = at.activations.offset;
     bytes->activations = at.activations.bytes;
-    bytes->scratch = at.scratch.bytes;
+    bytes->scratch = at.scratch.bytes + at.later.bytes + at.segments.bytes;
+    bytes->dispatches = at.dispatches;
     bytes->heap = ((wcohi_vk *)device)->info.memory;
     return WCOH_OK;
 }

@@ -1961,6 +1961,8 @@ static void bytes_are_known_before_anything_is_made(void)
         "", "attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
         "solver=rk4 head=tied embedding_trained=on position=learned context=40 taps=2"};
     wcohi_vk *vk = (wcohi_vk *)gpu;
+    enum { MOST_DISPATCHES = 180 }; /* of a step of the default network, 64 x 256 */
+    wcoh_model_desc preset;
     wcoh_trainer_desc wanted;
     wcoh_vk_bytes bytes;
     wcoh_error error;
@@ -1992,6 +1994,13 @@ static void bytes_are_known_before_anything_is_made(void)
         wcoh_model_destroy(model);
     }
     vk->root.api.CreateBuffer = real_create_buffer;
+    memset(&wanted, 0, sizeof wanted);
+    wanted.batch = 64;
+    wanted.seq = 256;
+    preset = wcoh_model_preset(WCOH_PRESET_WAVE, 65);
+    CHECK(wcoh_vk_trainer_bytes(gpu, &preset, &wanted, &bytes, &error) == WCOH_OK);
+    CHECK_SAY(bytes.dispatches > 100 && bytes.dispatches <= MOST_DISPATCHES, "%u",
+              bytes.dispatches);
     CHECK(wcoh_vk_trainer_bytes(NULL, NULL, &wanted, &bytes, &error) == WCOH_E_ARGUMENT);
 }
 

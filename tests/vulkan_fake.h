@@ -373,6 +373,13 @@ static VKAPI_ATTR void VKAPI_CALL fake_CmdFillBuffer(VkCommandBuffer commands, V
     (void)commands, (void)buffer, (void)at, (void)size, (void)value;
 }
 
+static VKAPI_ATTR void VKAPI_CALL fake_CmdUpdateBuffer(VkCommandBuffer commands, VkBuffer buffer,
+                                                       VkDeviceSize at, VkDeviceSize size,
+                                                       const void *data)
+{
+    (void)commands, (void)buffer, (void)at, (void)size, (void)data;
+}
+
 static VKAPI_ATTR void VKAPI_CALL fake_CmdCopyBuffer(VkCommandBuffer commands, VkBuffer from,
                                                      VkBuffer to, uint32_t count,
                                                      const VkBufferCopy *regions)

@@ -15,6 +15,8 @@ layout(constant_id = 3) const uint BK = 16;
 layout(constant_id = 4) const uint TM = 4;
 layout(constant_id = 5) const uint TN = 4;
 layout(constant_id = 9) const uint STAGES = 1;
+layout(constant_id = 10) const uint COLUMN_SUMS = 0; /* with TRANSPOSED_A: sums of A's columns over k
+                                        as `pre` [splits, groups, m]: the gradient of a bias */
 #include "gemm.glsl"
 const uint VM = TM / 4u, VN = TN / 4u;
 shared vec4 tile_a[STAGES * BK * (PM + 1u)];
@@ -54,10 +56,11 @@ void main()
     uint group = gl_WorkGroupID.z / p.splits, split = gl_WorkGroupID.z % p.splits;
     uint base_a = p.first_a + group * p.group_a, base_b = group * p.group_b;
     uint begin = split * p.chunk, end = min(begin + p.chunk, p.k);
-    vec4 sum[TM * VN], next_a[LOADS_A], next_b[LOADS_B];
+    vec4 sum[TM * VN], next_a[LOADS_A], next_b[LOADS_B], column[VM];
     uint i, j, r, kk, k0, stage = 0u;
 
     [[unroll]] for (i = 0u; i < TM * VN; i++) sum[i] = vec4(0.0);
+    [[unroll]] for (i = 0u; i < VM; i++) column[i] = vec4(0.0);
     [[unroll]] for (i = 0u; i < LOADS_A; i++) next_a[i] =
         load_a(tid + i * THREADS, base_a, m0, begin, end);
     [[unroll]] for (i = 0u; i < LOADS_B; i++) next_b[i] =
@@ -80,6 +83,7 @@ void main()
             [[unroll]] for (i = 0u; i < VM; i++)
             {
                 vec4 a = tile_a[at_a + i * (BM / TM) + ty];
+                if (COLUMN_SUMS != 0u) column[i] += a;
                 [[unroll]] for (r = 0u; r < 4u; r++) [[unroll]] for (j = 0u; j < VN; j++)
                     sum[(i * 4u + r) * VN + j] = fma(vec4(a[r]), b[j], sum[(i * 4u + r) * VN + j]);
             }
@@ -91,10 +95,17 @@ void main()
         [[unroll]] for (j = 0u; j < VN; j++)
     {
         vec4 v = sum[(i * 4u + r) * VN + j];
-        uint row = m0 + (i * (BM / TM) + ty) * 4u + r, column = n0 + (j * (BN / TN) + tx) * 4u;
-        finish(row, column, group, split, v.x);
-        finish(row, column + 1u, group, split, v.y);
-        finish(row, column + 2u, group, split, v.z);
-        finish(row, column + 3u, group, split, v.w);
+        uint row = m0 + (i * (BM / TM) + ty) * 4u + r, first = n0 + (j * (BN / TN) + tx) * 4u;
+        finish(row, first, group, split, v.x);
+        finish(row, first + 1u, group, split, v.y);
+        finish(row, first + 2u, group, split, v.z);
+        finish(row, first + 3u, group, split, v.w);
+    }
+    if (COLUMN_SUMS == 0u || gl_WorkGroupID.x > 0u || tx > 0u) return;
+    [[unroll]] for (i = 0u; i < VM; i++) [[unroll]] for (r = 0u; r < 4u; r++)
+    {
+        uint row = m0 + (i * (BM / TM) + ty) * 4u + r;
+        uint at = (split * (gl_NumWorkGroups.z / p.splits) + group) * p.m + row;
+        if (row < p.m) pre[at] = column[i][r];
     }
 }
