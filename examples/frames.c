@@ -31,6 +31,7 @@ typedef struct game {
     wcoh_trainer *trainer;
     wcoh_crowd *crowd;
     wcoh_rng rng;
+    long long played;       /* frames that were: Ctrl-C ends the game */
     long right[2], told[2]; /* foresights in the first and the last fifth of the time */
     long bins[BINS];        /* frames by their milliseconds */
     double worst, total;
@@ -40,7 +41,7 @@ typedef struct game {
 static const double edges[BINS - 1] = {1, 2, 2.5, 3, 4, 8, 1000.0 / 60};
 static wcoh_error error;
 
-/* A crowd that stays while the model learns has room for gains up to 6. */
+/* A crowd that stays while the model learns has room for any gain (12 is the most there is). */
 static void open_minds(game *g)
 {
     wcoh_model_desc desc;
@@ -57,7 +58,7 @@ static void open_minds(game *g)
     training.warmup = 10;
     training.cpu.threads = 1;
     minds.members = (int)g->characters;
-    minds.gain = 6;
+    minds.gain = 12;
     must(wcoh_model_create(&g->model, &desc, &error), NULL, &error);
     must(wcoh_trainer_create(&g->trainer, g->model, &training, &error), NULL, &error);
     must(wcoh_crowd_create(&g->crowd, g->model, &minds, &error), NULL, &error);
@@ -119,7 +120,7 @@ static void listen(game *g)
 static void remember(game *g, long frame)
 {
     wcoh_sequences done;
-    size_t i, count = frame + 1 < LEARNT ? (size_t)frame + 1 : LEARNT;
+    size_t i, count = frame + 1 < (long)LEARNT ? (size_t)frame + 1 : (size_t)LEARNT;
     for (i = 0; i < (size_t)g->characters; i++) {
         memcpy(g->learning + i * count, g->log + (i + 1) * LEARNT - count,
                count * sizeof *g->learning);
@@ -153,7 +154,7 @@ static void play(game *g)
 {
     long frame;
     double next = seconds_now();
-    for (frame = 0; frame < g->frames; frame++) {
+    for (frame = 0; frame < g->frames && !interrupted; frame++, g->played++) {
         double began = seconds_now(), spent;
         int bin = 0;
         act(g, frame);
@@ -171,21 +172,25 @@ static void play(game *g)
     }
 }
 
+/* Of the foresights in one of the two parts; a game that ended early may have none. */
+static const char *share(const game *g, int part)
+{
+    if (!g->told[part]) return "none";
+    return text_made("%.1f %%", 100.0 * (double)g->right[part] / (double)g->told[part]);
+}
+
 static void tell_acts(const game *g)
 {
     wcoh_stats stats;
     int bin;
     wcoh_trainer_stats(g->trainer, &stats);
     printf("%lld characters, %lld frames: %.2f ms a frame, the longest %.2f\n", g->characters,
-           g->frames, g->total / (double)g->frames, g->worst);
+           g->played, g->total / (double)(g->played ? g->played : 1), g->worst);
     for (bin = 0; bin < BINS; bin++)
         printf("  %s %5.1f ms %6ld\n", bin < BINS - 1 ? "below" : " from",
                edges[bin < BINS - 1 ? bin : BINS - 2], g->bins[bin]);
-    printf("acts foreseen: %.1f %% in the first fifth of the time, %.1f %% in the last, after %lu "
-           "steps\n",
-           100.0 * (double)g->right[0] / (double)(g->told[0] ? g->told[0] : 1),
-           100.0 * (double)g->right[1] / (double)(g->told[1] ? g->told[1] : 1),
-           (unsigned long)stats.step);
+    printf("acts foreseen: %s in the first fifth of the time, %s in the last, after %lu steps\n",
+           share(g, 0), share(g, 1), (unsigned long)stats.step);
     printf("%lu bytes hold the model, its trainer and all minds\n", (unsigned long)g->bytes);
 }
 
@@ -199,7 +204,7 @@ int main(int argc, char **argv)
         {"fast", OPTION_FLAG, &g.fast, 0, 0, "do not wait for the next frame"},
     };
     command c;
-    program_name = "frames";
+    program_begin("frames");
     g.characters = 64;
     memset(&c, 0, sizeof c);
     c.usage =
@@ -207,6 +212,7 @@ int main(int argc, char **argv)
     c.options = options;
     c.option_count = (int)(sizeof options / sizeof options[0]);
     options_read(&c, argc, argv);
+    catch_interrupts();
     g.frames = seconds * 60;
     open_cast(&g);
     open_minds(&g);

@@ -230,7 +230,7 @@ enum {
     SITUATIONS = 8
 };
 
-static const double RATE = 0.005, RATE_HALVES = 1000, HARSHNESS = 0.1, GIVEN_BACK = 0.002;
+static const double RATE = 0.01, RATE_HALVES = 1000, HARSHNESS = 0.1, GIVEN_BACK = 0.002;
 
 typedef struct ear {
     ear_kind kind;
@@ -265,6 +265,13 @@ static int symbols_of(int base, int most)
     return symbols;
 }
 
+/* Wider networks want less, and the rate falls with the root of the rounds. */
+static double ear_rate(const ear *e, long rounds)
+{
+    double width = wcoh_model_get_desc(e->model)->bands / 8.0;
+    return RATE / sqrt(width * (1 + (double)rounds / RATE_HALVES));
+}
+
 static void ear_networks(ear *e, uint64_t seed)
 {
     wcoh_model_desc model;
@@ -278,12 +285,13 @@ static void ear_networks(ear *e, uint64_t seed)
     for (model.bands = 8; model.bands < 32 && 2 * model.bands < e->symbols;) model.bands *= 2;
     model.layers = 1, model.heads = 4, model.maestro = 8, model.seed = seed;
     training.batch = WINDOWS, training.seq = WINDOW, training.steps = -1, training.seed = seed;
-    training.lr = RATE, training.warmup = 10, training.decay = -1;
+    training.warmup = 10, training.decay = -1;
     training.dropout = 0.2, training.embedding_dropout = 0.1, training.attention_dropout = 0.2;
     training.cpu.threads = 1;
     listening.gain = 12;
     listening.prefill = WINDOW;
     must(wcoh_model_create(&e->model, &model, &error), NULL, &error);
+    training.lr = ear_rate(e, 0);
     must(wcoh_trainer_create(&e->trainer, e->model, &training, &error), NULL, &error);
     must(wcoh_session_create(&e->session, e->model, &listening, &error), NULL, &error);
 }
@@ -382,7 +390,7 @@ static void ear_hear(ear *e, long at, int digit, int move)
    nothing is spent on foreseeing guesses. */
 static void ear_learn(mind *m, ear *e)
 {
-    long pairs = m->kept, length = pairs < WINDOW ? pairs : WINDOW;
+    long pairs = m->kept, length = pairs < (long)WINDOW ? pairs : (long)WINDOW;
     wcoh_error error;
     int w;
     for (w = 0; w < WINDOWS; w++) {
@@ -400,7 +408,7 @@ static void ear_learn(mind *m, ear *e)
 /* What follows the last window, by the weights of now. */
 static void ear_foresee(const mind *m, ear *e)
 {
-    long length = m->kept < WINDOW ? m->kept : WINDOW;
+    long length = m->kept < (long)WINDOW ? m->kept : (long)WINDOW;
     const wcoh_real *logits;
     wcoh_error error;
     double sum = 0;
@@ -426,16 +434,16 @@ static void mind_forget(mind *m)
     m->kept = MEMORY;
 }
 
-/* The rate falls with the root of the rounds. */
 static void mind_rate(mind *m)
 {
     wcoh_error error;
     char rate[32];
     int i;
     if (m->rounds % 100) return;
-    sprintf(rate, "%.6g", RATE / sqrt(1 + (double)m->rounds / RATE_HALVES));
-    for (i = 0; i < EARS; i++)
+    for (i = 0; i < EARS; i++) {
+        sprintf(rate, "%.6g", ear_rate(&m->ears[i], m->rounds));
         must(wcoh_trainer_set(m->ears[i].trainer, "lr", rate, &error), NULL, &error);
+    }
 }
 
 /* A round is over: `move` was done, m->guess was said. Then the next guess is made. */
@@ -610,6 +618,8 @@ static void judge(const char *moves, uint64_t seed)
 
 /* ---- the keys ------------------------------------------------------------------------------------ */
 
+static int keys_fault; /* errno of input that cannot be read */
+
 enum { KEY_END = -1, KEY_OTHER = -2, KEY_ASK = -3, KEY_QUIT = -4 };
 
 #ifdef _WIN32
@@ -650,19 +660,23 @@ static void keys_open(void)
     if (tcsetattr(0, TCSANOW, &raw)) keys_raw = 0;
 }
 
-/* The next byte, or EOF: the input is over, or a signal came. */
+/* The next byte, or EOF: the input is over or cannot be read, or a signal came. */
 static int key_byte(void)
 {
     struct pollfd input;
     unsigned char byte;
+    ssize_t got = -1;
     input.fd = 0;
     input.events = POLLIN;
-    while (!interrupted) {
+    while (!interrupted && got < 0) {
         int ready = poll(&input, 1, 200);
-        if (ready < 0 && errno != EINTR) return EOF;
-        if (ready > 0) return read(0, &byte, 1) == 1 ? byte : EOF;
+        if (ready > 0) got = read(0, &byte, 1);
+        if ((ready < 0 || (ready > 0 && got < 0)) && errno != EINTR && errno != EAGAIN) {
+            keys_fault = errno; /* EIO: the terminal is gone */
+            return EOF;
+        }
     }
-    return EOF;
+    return got == 1 ? byte : EOF;
 }
 
 #endif
@@ -682,7 +696,7 @@ static int key_read(int choices)
     if (byte == EOF) return KEY_END;
     if (byte == 27 && (byte = key_byte()) == '[') {
         int arrow = key_byte();
-        return choices == 2 && (arrow == 'D' || arrow == 'C') ? arrow == 'C' : KEY_OTHER;
+        return choices == 2 && (arrow == 'D' || arrow == 'C') ? arrow == 'C' : (int)KEY_OTHER;
     }
     if (byte == 'q' || byte == 'Q' || byte == 4) return KEY_QUIT;
     if (byte == '?') return KEY_ASK;
@@ -869,7 +883,7 @@ static void request_read(request *r, int argc, char **argv)
         {"selfplay", OPTION_FLAG, &r->selfplay, 0, 0,
          "the league: mind, machines and Markov predictors of order 1 to 8 against opponents"},
         {"against", OPTION_LIST, &r->against, 0, 0,
-         "selfplay: an opponent, again for more; all if not given"},
+         "selfplay: an opponent (order-2 ..), again for more; all if not given"},
         {"rounds", OPTION_WHOLE, &r->l.rounds, 1, 1e9, "selfplay: rounds against each"},
         {"seeds", OPTION_WHOLE, &r->l.seeds, 1, SEEDS, "selfplay: games against each"},
         THREADS_OPTION(&r->l.threads),
@@ -909,6 +923,7 @@ static void request_game(const request *r)
     if (r->save) game_save(&g, r->save);
     mind_close(g.m);
     free(g.record);
+    if (keys_fault) fail(EXIT_FAILED, "cannot read standard input: %s", strerror(keys_fault));
 }
 
 int main(int argc, char **argv)

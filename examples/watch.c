@@ -6,10 +6,13 @@
 
    A line is a sequence of bytes. The network foresees each from those before it in its line, and a
    byte is odd by so many bits as it surprises the network more than that expects to be surprised
-   (-log2 p, less the entropy of what was foreseen: the digits of a random number are not odd). A line
-   is as odd as its oddest byte, and it is marked where that is far above what is usual: above
-   Q95 + margin (Q95 - Q50) of the last lines (running quantiles, in which the last 2,000 lines or so
-   weigh most). Then the network learns the line: it goes into a ring of those last seen
+   (-log2 p, less the entropy of what was foreseen: the digits of a random number are not odd).
+   Beside the network there are counts of what stood at the byte's place (places.h), and bits of the
+   same kind by them: they forget nothing that a step of learning would, the network hears more than
+   one word. A byte is as odd as the mean of both, a line as odd as its oddest byte, and it is
+   marked where that is far above what is usual: above Q95 + margin max(Q95 - Q50, 2.5 bits) of the
+   last lines (running quantiles, in which the last 1,000 lines or so weigh most). Then the line is
+   counted, and the network learns: the line goes into a ring of those last seen
    (wcoh_trainer_feed), from which each step draws eight.
 
    Time a line and memory are bounded: of a longer line the first 1,000 bytes are heard.
@@ -19,6 +22,7 @@
 #include "../wavecoh.h"
 
 #include "common.h"
+#include "places.h"
 #include "statistics.h"
 
 #ifndef _WIN32
@@ -30,10 +34,10 @@ enum {
     REPLAY = 1 << 18, /* tokens in the ring */
     EAGER = 2000,     /* lines with a step each; later every fourth has one */
     BINS = 300,       /* of surprises, a tenth of a bit each */
-    USUAL = 2000      /* lines after which a surprise weighs 1/e in the quantiles */
+    USUAL = 1000      /* lines after which a surprise weighs 1/e in the quantiles */
 };
 
-static const double RATE = 0.004, RATE_HALVES = 1000;
+static const double RATE = 0.004, RATE_HALVES = 1000, SPREAD_LEAST = 2.5;
 
 /* ---- the watcher --------------------------------------------------------------------------------- */
 
@@ -41,16 +45,20 @@ typedef struct watcher {
     wcoh_model *model;
     wcoh_trainer *trainer;
     wcoh_session *session;
+    places *seen;
     double bins[BINS], weight; /* surprises of lines, and their sum */
     double lines, marked;      /* whole numbers: 2^53 lines and no more */
     double margin, quiet;
     uint32_t tokens[HEARD + 2]; /* an end of line, the line, and its end */
 } watcher;
 
+/* Who finds a byte odd. */
+enum { BY_NETWORK, BY_PLACES, BY_BOTH, JUDGES };
+
 /* What a line was to the watcher. */
 typedef struct verdict {
-    double bits, limit; /* of its oddest byte; above which it is marked */
-    int at;             /* that byte; the line's length stands for its end */
+    double bits[JUDGES], limit; /* of its oddest byte; above which it is marked, by both */
+    int at;                     /* that byte; the line's length stands for its end */
     int marked;
 } verdict;
 
@@ -66,7 +74,9 @@ static void watcher_listen(watcher *w)
 static watcher *watcher_new(double margin, double quiet)
 {
     watcher *w = (watcher *)calloc(1, sizeof *w);
-    if (!w) fail(EXIT_FAILED, "no memory for a watcher");
+    if (w) w->seen = (places *)malloc(sizeof *w->seen);
+    if (!w || !w->seen) fail(EXIT_FAILED, "no memory for a watcher");
+    places_open(w->seen);
     w->margin = margin;
     w->quiet = quiet;
     return w;
@@ -96,6 +106,7 @@ static void watcher_close(watcher *w)
     wcoh_session_destroy(w->session);
     wcoh_trainer_destroy(w->trainer);
     wcoh_model_destroy(w->model);
+    free(w->seen);
     free(w);
 }
 
@@ -149,21 +160,41 @@ static double excess(const wcoh_real *logits, uint32_t token)
 /* The most surprising byte of w->tokens [count] after the first. */
 static void watcher_listens(watcher *w, size_t count, verdict *v)
 {
+    place_cursor cursor;
     wcoh_error error;
     size_t i;
+    int k;
+    memset(&cursor, 0, sizeof cursor);
     wcoh_session_reset(w->session);
     for (i = 1; i < count; i++) {
-        double bits;
+        unsigned char byte = (unsigned char)w->tokens[i];
+        double bits[JUDGES];
         must(wcoh_session_step(w->session, w->tokens[i - 1], &error), NULL, &error);
-        bits = excess(wcoh_session_logits(w->session), w->tokens[i]);
-        if (bits > v->bits) v->bits = bits, v->at = (int)i - 1;
+        bits[BY_NETWORK] = excess(wcoh_session_logits(w->session), byte);
+        bits[BY_PLACES] = place_excess(w->seen, place_key(&cursor), byte);
+        bits[BY_BOTH] = (fmax(bits[BY_NETWORK], 0) + fmax(bits[BY_PLACES], 0)) / 2;
+        if (bits[BY_BOTH] > v->bits[BY_BOTH]) v->at = (int)i - 1;
+        for (k = 0; k < JUDGES; k++) v->bits[k] = fmax(v->bits[k], bits[k]);
+        place_pass(&cursor, byte);
+    }
+}
+
+/* The same bytes, counted at their places. */
+static void watcher_counts(watcher *w, size_t count)
+{
+    place_cursor cursor;
+    size_t i;
+    memset(&cursor, 0, sizeof cursor);
+    for (i = 1; i < count; i++) {
+        place_count(w->seen, place_key(&cursor), (unsigned char)w->tokens[i]);
+        place_pass(&cursor, (unsigned char)w->tokens[i]);
     }
 }
 
 /* A line [length], its end not in it: what it is, and learn it. */
 static verdict watcher_hear(watcher *w, const char *line, size_t length)
 {
-    double high = quantile(w, 0.95), middle = quantile(w, 0.5);
+    double high = quantile(w, 0.95), spread = fmax(high - quantile(w, 0.5), SPREAD_LEAST);
     size_t i;
     verdict v;
     if (length > HEARD) length = HEARD;
@@ -172,25 +203,26 @@ static verdict watcher_hear(watcher *w, const char *line, size_t length)
     w->tokens[length + 1] = '\n';
     memset(&v, 0, sizeof v);
     watcher_listens(w, length + 2, &v);
-    v.limit = high + w->margin * (high - middle);
-    v.marked = w->lines >= w->quiet && v.bits > v.limit;
+    v.limit = high + w->margin * spread;
+    v.marked = w->lines >= w->quiet && v.bits[BY_BOTH] > v.limit;
     w->lines++;
     w->marked += v.marked;
-    quantile_add(w, v.bits);
+    quantile_add(w, v.bits[BY_BOTH]);
+    watcher_counts(w, length + 2);
     watcher_learn(w, length + 2);
     return v;
 }
 
-/* ---- saving: a line of text with the watcher's own figures, then the trainer's checkpoint ---------- */
+/* ---- saving: a line with the watcher's own figures, its places, then the trainer's checkpoint ------ */
 
-static const char first_words[] = "wavecoh watch 1";
+static const char first_words[] = "wavecoh watch 2";
 
 static void watcher_save(watcher *w, const char *path)
 {
     wcoh_memory_file file;
     wcoh_error error;
     wcoh_io io;
-    size_t room = 64 + 32 * (size_t)(BINS + 3), used;
+    size_t room = 64 + 32 * (size_t)(BINS + 3) + places_room(w->seen), used;
     int i;
     memset(&file, 0, sizeof file);
     file.capacity = room + wcoh_trainer_file_size(w->trainer);
@@ -201,6 +233,7 @@ static void watcher_save(watcher *w, const char *path)
     for (i = 0; i < BINS; i++)
         used += (size_t)sprintf((char *)file.data + used, " %.17g", w->bins[i]);
     file.data[used++] = '\n';
+    used += places_write(w->seen, (char *)file.data + used);
     file.used = 0;
     file.data += used;
     file.capacity -= used;
@@ -212,20 +245,21 @@ static void watcher_save(watcher *w, const char *path)
     free(file.data);
 }
 
-/* Numbers of the first line; returns 0 where they are not what watcher_save writes. */
-static int watcher_figures(watcher *w, const char *text)
+/* Numbers of the first line, then the places. Returns what stands behind them, or NULL where they are not
+   what watcher_save writes. */
+static const char *watcher_figures(watcher *w, const char *text)
 {
     double figures[3 + BINS];
     char *end;
     int i;
     for (i = 0; i < 3 + BINS; i++, text = end) {
-        if (*text != ' ' || !((text[1] >= '0' && text[1] <= '9'))) return 0;
+        if (*text != ' ' || !((text[1] >= '0' && text[1] <= '9'))) return NULL;
         figures[i] = strtod(text, &end);
-        if (!(figures[i] >= 0 && figures[i] < 9e15)) return 0;
+        if (!(figures[i] >= 0 && figures[i] < 9e15)) return NULL;
     }
     w->lines = floor(figures[0]), w->marked = floor(figures[1]), w->weight = figures[2];
     memcpy(w->bins, figures + 3, sizeof w->bins);
-    return *text == '\n';
+    return *text == '\n' ? places_read(w->seen, text + 1) : NULL;
 }
 
 static watcher *watcher_load(const char *path, double margin, double quiet)
@@ -235,15 +269,14 @@ static watcher *watcher_load(const char *path, double margin, double quiet)
     wcoh_memory_file file;
     wcoh_error error;
     wcoh_io io;
-    size_t size, line = 0;
+    size_t size, opening = strlen(first_words);
     char *text = file_read(path, &size);
-    while (line < size && text[line] != '\n') line++;
-    if (strncmp(text, first_words, strlen(first_words)) || line == size ||
-        !watcher_figures(w, text + strlen(first_words)))
-        fail(EXIT_FAILED, "%s: it is no file of this program", path);
+    const char *rest =
+        strncmp(text, first_words, opening) ? NULL : watcher_figures(w, text + opening);
+    if (!rest) fail(EXIT_FAILED, "%s: it is no file of this program", path);
     memset(&file, 0, sizeof file);
-    file.data = (unsigned char *)text + line + 1;
-    file.used = size - line - 1;
+    file.data = (unsigned char *)text + (rest - text);
+    file.used = size - (size_t)(rest - text);
     io = wcoh_io_memory(&file);
     must(wcoh_model_load(&w->model, &io, NULL, &error), path, &error);
     if (wcoh_model_get_desc(w->model)->vocab != 256)
@@ -344,7 +377,7 @@ static void print_line(const watcher *w, const stream *s, const verdict *v, int 
     if (!v->marked && !all) return;
     if (all) printf("%c ", v->marked ? '!' : ' ');
     if (v->marked) {
-        printf("%.0f: %.1f bits, %.1f are usual, at ", w->lines, v->bits, v->limit);
+        printf("%.0f: %.1f bits, %.1f are usual, at ", w->lines, v->bits[BY_BOTH], v->limit);
         print_word(s->line, s->length, (size_t)v->at);
         printf(": ");
     }
@@ -356,10 +389,10 @@ static void print_line(const watcher *w, const stream *s, const verdict *v, int 
 /* ---- the measurement: a log made by a rule ---------------------------------------------------------- */
 
 /* What may be wrong with a line. */
-enum { SOUND, UNSEEN_WORD, WRONG_ORDER, OUT_OF_RANGE, KINDS };
+enum { SOUND, UNSEEN_WORD, WRONG_ORDER, OUT_OF_RANGE, CROSSED, KINDS };
 
-static const char *const kind_names[KINDS] = {"sound", "unseen word", "wrong order",
-                                              "out of range"};
+static const char *const kind_names[KINDS] = {"sound", "unseen word", "wrong order", "out of range",
+                                              "crossed"};
 
 static uint64_t below(wcoh_rng *rng, int count) { return wcoh_rng_next(rng) % (uint64_t)count; }
 
@@ -420,19 +453,26 @@ static void rule_line(wcoh_rng *rng, int kind, char *out)
     }
 }
 
+/* The words of a line, which is cut into them. */
+static int words_of(char *line, char *words[16])
+{
+    int count = 0;
+    for (; count < 16; line++) {
+        words[count++] = line;
+        line = strchr(line, ' ');
+        if (!line) break;
+        *line = 0;
+    }
+    return count;
+}
+
 /* Two neighbouring words change places. */
 static void swap_words(wcoh_rng *rng, char *line)
 {
-    char copy[128], *words[16];
-    int count = 0, i, at;
-    char *word;
+    char copy[128], *words[16], *word;
+    int count, i, at;
     strcpy(copy, line);
-    for (word = copy; count < 16; word++) {
-        words[count++] = word;
-        word = strchr(word, ' ');
-        if (!word) break;
-        *word = 0;
-    }
+    count = words_of(copy, words);
     at = (int)below(rng, count - 1);
     word = words[at], words[at] = words[at + 1], words[at + 1] = word;
     for (*line = 0, i = 0; i < count; i++) {
@@ -441,8 +481,33 @@ static void swap_words(wcoh_rng *rng, char *line)
     }
 }
 
+/* A line that goes over into one of another form at a word that both have: each word follows the one
+   before it as it may ("disk sda temperature 41 s"). */
+static void cross_lines(wcoh_rng *rng, char *line)
+{
+    char one[128], other[128], end[128], *words[16], *others[16];
+    int i, k, count, other_count;
+    for (;;) {
+        rule_line(rng, SOUND, line);
+        rule_line(rng, SOUND, end);
+        strcpy(one, line), strcpy(other, end);
+        count = words_of(one, words), other_count = words_of(other, others);
+        if (strcmp(words[0], others[0]) == 0) continue;
+        for (i = 1; i < count; i++)
+            for (k = 1; k < other_count; k++)
+                if (strcmp(words[i], others[k]) == 0 && (i < count - 1 || k < other_count - 1)) {
+                    strcpy(line + (words[i] - one), end + (others[k] - other));
+                    return;
+                }
+    }
+}
+
 static void made_line(wcoh_rng *rng, int kind, char *out)
 {
+    if (kind == CROSSED) {
+        cross_lines(rng, out);
+        return;
+    }
     rule_line(rng, kind, out);
     if (kind == WRONG_ORDER) swap_words(rng, out);
 }
@@ -488,7 +553,7 @@ static double frequencies_hear(frequencies *f, const char *line)
 
 /* ---- the measurement's table ------------------------------------------------------------------------ */
 
-enum { NETWORK, PAIRS, MASKED, WATCHERS };
+enum { PAIRS = JUDGES, MASKED, WATCHERS };
 
 typedef struct measure {
     long long lines, seeds, seed, quiet;
@@ -543,7 +608,7 @@ static void measure_log(measure *m, int seed)
     watcher *w = watcher_open(m->margin, (double)m->quiet, (uint64_t)(m->seed + seed));
     frequencies *pairs = (frequencies *)calloc(2, sizeof *pairs);
     wcoh_rng rng = wcoh_rng_seed((uint64_t)(m->seed + seed));
-    int planted = 0;
+    int planted = 0, k;
     long long i;
     char line[128];
     if (!pairs) fail(EXIT_FAILED, "no memory for the frequencies");
@@ -556,7 +621,7 @@ static void measure_log(measure *m, int seed)
         v = watcher_hear(w, line, strlen(line));
         m->kinds[i] = (unsigned char)kind;
         m->marked[i] = (unsigned char)v.marked;
-        m->scores[NETWORK][i] = v.bits;
+        for (k = 0; k < JUDGES; k++) m->scores[k][i] = v.bits[k];
         m->scores[PAIRS][i] = frequencies_hear(&pairs[0], line);
         m->scores[MASKED][i] = frequencies_hear(&pairs[1], line);
     }
@@ -579,6 +644,9 @@ static void measure_row(const char *name, double (*shares)[64], int seeds, int a
 
 static void measure_run(measure *m)
 {
+    static const char *const watchers[WATCHERS] = {"the network alone", "bytes at places alone",
+                                                   "both", "pairs of words",
+                                                   "pairs of words, digits masked"};
     clock_t began = clock();
     int k, seed;
     m->kinds = (unsigned char *)calloc((size_t)m->lines, 2);
@@ -594,11 +662,11 @@ static void measure_run(measure *m)
     if (interrupted) fail(EXIT_FAILED, "interrupted: no table");
     printf("| found of 100 |");
     for (k = 1; k < KINDS; k++) printf(" %s |", kind_names[k]);
-    printf(" false alarms of 100 |\n| --- | --- | --- | --- | --- |\n");
-    measure_row("the network, its own limit", m->found, (int)m->seeds, 1);
-    measure_row("the network", m->recall[NETWORK], (int)m->seeds, 0);
-    measure_row("pairs of words", m->recall[PAIRS], (int)m->seeds, 0);
-    measure_row("pairs of words, digits masked", m->recall[MASKED], (int)m->seeds, 0);
+    printf(" false alarms of 100 |\n|");
+    for (k = 0; k <= KINDS; k++) printf(" --- |");
+    printf("\n");
+    measure_row("watch, by its own limit", m->found, (int)m->seeds, 1);
+    for (k = WATCHERS; k-- > 0;) measure_row(watchers[k], m->recall[k], (int)m->seeds, 0);
     say("%lld lines, %lld seeds, %.2f ms of CPU time a line", m->lines, m->seeds,
         1e3 * (double)(clock() - began) / CLOCKS_PER_SEC / (double)(m->lines * m->seeds));
     for (k = 0; k < WATCHERS; k++) free(m->scores[k]);
@@ -655,6 +723,10 @@ static void watch(const request *r)
     wcoh_error error;
     watcher *w;
     if (!s) fail(EXIT_FAILED, "no memory for a stream");
+#ifndef _WIN32
+    signal(SIGHUP, on_interrupt); /* what it has learnt is saved when the terminal goes, */
+    signal(SIGPIPE, SIG_IGN);     /* and when nobody reads on: stdout_is_well tells */
+#endif
     if (r->save) must(wcoh_path_check(r->save, &error), NULL, &error);
     w = r->load ? watcher_load(r->load, r->margin, (double)r->quiet)
                 : watcher_open(r->margin, (double)r->quiet, (uint64_t)r->seed);

@@ -124,6 +124,13 @@ class Chromium:
         node = self.ask('DOM.querySelector', nodeId=root, selector=selector)['nodeId']
         self.ask('DOM.setFileInputFiles', nodeId=node, files=[path])
 
+    def drop(self, paths=(), text=None, at=(200, 200)):
+        """Drag files, or a text, from elsewhere and let them fall on the page."""
+        items = [] if text is None else [{'mimeType': 'text/plain', 'data': text}]
+        data = {'items': items, 'files': list(paths), 'dragOperationsMask': 1}
+        for kind in ('dragEnter', 'dragOver', 'drop'):
+            self.ask('Input.dispatchDragEvent', type=kind, x=at[0], y=at[1], data=data)
+
     def press(self, key, code):
         text = {'text': '\r'} if key == 'Enter' else {}
         for kind in ('keyDown', 'keyUp'):

@@ -42,6 +42,13 @@ succeeds "$bin/frames" --fast --seconds 2 --characters 5
 ok "frames counts its frames" has '^5 characters, 120 frames: [0-9.]+ ms a frame'
 ok "frames saves and loads a mind" has '^a mind of [0-9]+ bytes was saved and loaded$'
 ok "frames tells what was foreseen" has '^acts foreseen: [0-9.]+ % in the first'
+"$bin/frames" --seconds 3600 >out 2>err &
+sleep 2
+kill -TERM $! && wait $!
+status=$?
+ok "frames ends well when it is told to" [ "$status" = 0 ]
+ok "and tells what there was" has '^64 characters, [0-9]+ frames.*: [0-9.]+ ms a frame'
+ok "and no more" has '^acts foreseen: .*, none in the last'
 
 # ---- --help ------------------------------------------------------------------------------------
 

@@ -173,6 +173,10 @@ def test_refusals():
     done = run("--help")
     for option in "choices seed save load selfplay against rounds seeds threads judge".split():
         check(re.search(f"^  --{option} ", done.out, re.M), f"--help lists --{option}")
+    folder = os.open(".", os.O_RDONLY)
+    done = subprocess.run([program_tests.program], stdin=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.close(folder)
+    check(done.returncode == 1 and b"cannot read standard input" in done.stderr, f"no keys can come: {done.stderr}")
     if os.path.exists("/dev/full"):
         with open("/dev/full", "wb") as full:
             done = run(given=b"lrlr", stdout=full)

@@ -5,6 +5,8 @@ driven in a headless Chromium from disk. Files go from the page to examples/eval
     python3 tests/test_page.py --speed TEXT [STEPS]
         CPU time and seconds of so many steps (2000) in the page against examples/train.c with --isa sse2 on one thread,
         hundred by hundred in turn (Linux)
+
+PAGE names a page that is built already.
 """
 import glob
 import json
@@ -60,6 +62,8 @@ def numbers():
 
 def build_page(folder):
     """The page by the line in the comment, or None."""
+    if os.environ.get('PAGE'):
+        return os.path.abspath(os.environ['PAGE'])
     with open(os.path.join(ROOT, 'examples', 'page.c')) as file:
         line = re.search(r'emcc (?:[^\n]*\\\n)*[^\n]*', file.read()).group(0).replace('\\\n', ' ')
     page = os.path.join(folder, 'page.html')
@@ -150,6 +154,12 @@ def drive(folder, page, text, trained, pictures):
         for name, value in TRAINING.items():
             set_field(tab, 'trainer-' + name + ('' if name in ('batch', 'seq') else '-too'), value)
         set_field(tab, 'trainer-steps', 150)
+        tab.drop(text='a drop of text')
+        check(tab.wait("$('about-text').textContent.startsWith('14 bytes, 10 different')"), 'a text is dropped')
+        tab.drop()
+        check(tab.run("$('text').value") == 'a drop of text', 'where nothing is dropped nothing is lost')
+        tab.drop([text])
+        check(tab.wait("$('said').textContent.includes('numbers.txt is opened')"), 'the file of a text is dropped')
         tab.give('#file', text)
         check(tab.wait("$('said').textContent.includes('is opened')"), 'a text is opened')
         check(tab.run("$('said').classList.contains('fault')") is False, 'no setting was refused')
@@ -189,7 +199,14 @@ def drive(folder, page, text, trained, pictures):
         check(saved, 'a file is saved')
         if saved:
             check(abs(eval_of(folder, saved, text, cut) - measured) < 1e-5, 'eval has the loss of the page in Chromium')
-        tab.run('state.measured = 0')
+        tab.drop([trained])
+        check(tab.wait("$('said').textContent.includes('train.safetensors is loaded: Train goes on')"),
+              'the file of train is dropped')
+        check(tab.run('state.stats.step') == 60, 'and goes on where train left it')
+        if saved:
+            tab.give('#load', saved)
+            check(tab.wait('state.stats.step === 150'), 'the file of the page is loaded')
+        tab.run("state.measured = 0, $('said').textContent = ''")
         tab.give('#load', trained)
         check(tab.wait("$('said').textContent.includes('Train goes on')"), 'the file of train is loaded')
         check(tab.run('state.stats.step') == 60, 'and is where train left it')

@@ -33,7 +33,7 @@ def test_planted():
     planted = {820: "get /zebu ok", 840: "disk at b 41 C", 860: "disk a at 97 C", 880: "get /homf ok"}
     for at, line in planted.items():
         lines[at - 1] = line
-    done = run("--quiet-first", "800", "--margin", "1.5", given=log_of(lines))
+    done = run("--quiet-first", "800", given=log_of(lines))
     marked = {int(at): (word, line) for at, word, line in
               re.findall(r'^(\d+): [0-9.]+ bits, [0-9.]+ are usual, at (its end|"[^"]*"): (.*)$', done.out, re.M)}
     for at, line in planted.items():
@@ -64,6 +64,7 @@ def test_saved():
     line = good.index(b"\n")
     for name, text in (("empty", b""), ("text", b"hello\n"), ("cut", good[:-9]), ("short", good[:40]),
                        ("torn", good[:line] + b" 1" + good[line:]), ("minus", good.replace(b" 151 ", b" -15 ", 1)),
+                       ("place", good[:line + 1] + b"4096 1 1 1\n" + good[line + 1:]), ("places", good[:line + 1] + good[line + 2:]),
                        ("bytes", good[:line + 1] + b"\0" * 99), ("flipped", good[:-5] + b"\x55" + good[-4:])):
         with open("bad", "wb") as file:
             file.write(text)
@@ -89,7 +90,7 @@ def test_input():
 
 
 def test_signals():
-    for name in ("SIGINT", "SIGTERM"):
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         child = subprocess.Popen([program_tests.program, "--all", "--save", "kept"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                  stderr=subprocess.PIPE)
         child.stdin.write(b"one line\n")
@@ -104,6 +105,17 @@ def test_signals():
         equal(child.stderr.read(), b"watch: 1 lines, 0 marked\n", f"{name}: the last sentence")
         check(os.path.getsize("kept") > 1000, f"{name}: what it learnt is saved")
         child.communicate()
+
+
+def test_nobody_reads():
+    """Whoever reads the marks goes away: what was learnt is saved all the same."""
+    child = subprocess.Popen([program_tests.program, "--all", "--save", "left"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE)
+    child.stdout.close()
+    child.stdout = None
+    error = child.communicate(b"one line\n" * 20)[1]
+    check(child.returncode == 1 and b"cannot write to stdout: Broken pipe" in error, f"it is told: {error}")
+    check(os.path.exists("left") and os.path.getsize("left") > 1000, "and saved")
 
 
 def test_refusals():
@@ -123,9 +135,9 @@ def test_measure():
     if not os.environ.get("WATCH_FULL"):
         return
     done = run("--measure", "--seeds", "1")
-    own = re.search(r"own limit \| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+)", done.out)
-    found = own and [float(own.group(i)) for i in (1, 2)] # values out of their range are not (README)
-    check(own and min(found) >= 90, f"nine of ten unseen words and wrong orders are found: {done.out}")
+    own = re.search(r"own limit \| ([0-9.]+) \| ([0-9.]+) \| ([0-9.]+)", done.out)
+    found = own and [float(own.group(i)) for i in (1, 2, 3)]
+    check(own and sum(found) / 3 >= 90, f"nine of ten planted lines are found: {done.out}")
 
 
-program_tests.run_tests("watch", test_planted, test_saved, test_input, test_signals, test_refusals, test_measure)
+program_tests.run_tests("watch", test_planted, test_saved, test_input, test_signals, test_nobody_reads, test_refusals, test_measure)
