@@ -182,7 +182,8 @@ def drive(folder, page, text, trained, pictures):
                  " let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; })()")
         for canvas in ('losses', 'wheels', 'energies'):
             check(tab.run(drawn % canvas) > 1000, canvas + ' is drawn')
-        for name, dark, width in (('light', False, 1120), ('dark', True, 1120), ('phone', False, 360)):
+        for name, dark, width in (('light', False, 1120), ('dark', True, 1120), ('phone', False, 360), ('open', True, 360)):
+            tab.run("document.querySelectorAll('details').forEach((d) => { d.open = %s; })" % str(name == 'open').lower())
             picture = os.path.join(pictures or folder, name + '.png')
             tab.look(picture, dark, width)
             check(os.path.getsize(picture) > 20000, 'a picture is taken: ' + name)
