@@ -388,6 +388,7 @@ static void moduli_are_the_smallest_coprime_pair(void)
     automatic_moduli_are(15, 5, 7);
     automatic_moduli_are(65, 9, 11);
     automatic_moduli_are(512, 23, 25);
+    automatic_moduli_are(4096, 65, 67);
     automatic_moduli_are(50257, 225, 227);
     desc = model_desc_of("vocab=100 embedding=circles modulus1=10 modulus2=15");
     CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
