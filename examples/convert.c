@@ -17,8 +17,7 @@
    --ceiling, --alpha and --beta what it was trained with, --tier where. Attention is dense, as the
    Candle tier has it: the CPU tier hides keys of distant phases and adds a bias of content where
    the oscillators learn, which is not computed here. A layer's scale goes into its last matrices,
-   four-wave mixing is split from the closed form; learnt weights of RK4 and phase-native heads are
-   refused by name.
+   four-wave mixing is split from the closed form; learnt weights of RK4 are refused by name.
 
    Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
    F16 or BF16, as many key heads as heads, rotary angles of base 10,000 without scaling, an epsilon of
@@ -54,6 +53,8 @@ static void request_read(request *r, int argc, char **argv)
          "that to neighbours; 0: 0.1, from version 3 on 0.2"},
         {"ceiling", OPTION_REAL, &r->told.ceiling, -1, 1000,
          "knee of its amplitudes; 0: by alpha and beta, negative: none"},
+        {"head-scale", OPTION_REAL, &r->told.scale, 0, 1e6,
+         "that of its phase-native head; 0: 1 / root of its width"},
         {"tier", OPTION_CHOICE, &r->tier, 0, 0, "what trained it, if not its attention"},
         {"flags", OPTION_WHOLE, &r->told.flags, -1, WCHK_FLAGS - 1,
          "versions 1 and 2: what is in it, as version 3 says; -1: by its length"},

@@ -36,6 +36,7 @@ typedef struct wchk_told {
     int embedding, tier;
     long long moduli[2], flags;  /* 0: automatic; flags of versions 1 and 2, -1: by the count */
     double alpha, beta, ceiling; /* 0: by the version, by the couplings; a negative ceiling: none */
+    double scale;                /* of a phase-native head; 0: 1 / root of the width */
 } wchk_told;
 
 typedef struct wchk {
@@ -45,6 +46,7 @@ typedef struct wchk {
     unsigned long long vocab, iteration, count;
     wcoh_head head;
     unsigned long long rank;
+    int angles, references; /* 1: of a phase-native, of a wave-decode head, are in the file */
     reader params;
 } wchk;
 
@@ -71,6 +73,9 @@ static int wchk_head(wchk *k, unsigned long long rest)
     else if (rest == 1) k->head = WCOH_HEAD_TIED;
     else if (rest > 0 && rest % (k->vocab + d) == 0 && rest / (k->vocab + d) <= KCHK_SIZE_MOST)
         k->head = WCOH_HEAD_LOW_RANK, k->rank = rest / (k->vocab + d);
+    else if (rest == 0 || rest == d / 2) k->head = WCOH_HEAD_PHASE_NATIVE, k->angles = rest > 0;
+    else if (rest == d / 2 + 1 || rest == d / 2 + 1 + k->vocab * d / 2)
+        k->head = WCOH_HEAD_WAVE_DECODE, k->references = rest > d / 2 + 1;
     else return 0;
     return 1;
 }
@@ -99,18 +104,12 @@ static void wchk_flags(wchk *k, const wchk_told *told)
 /* What the head is goes by the number of its parameters. */
 static void wchk_rest(wchk *k)
 {
-    unsigned long long bands = k->sizes[WCHK_BANDS], most = wchk_count(k, k->flags), rest;
-    const char *other = NULL;
+    unsigned long long most = wchk_count(k, k->flags), rest;
     if (most > k->count)
         fail(EXIT_FAILED, "%s: it has %.0f parameters, its sizes want %.0f and a head",
              k->params.path, (double)k->count, (double)most);
     rest = k->count - most;
     if (wchk_head(k, rest)) return;
-    if (rest == 0 || rest == bands) other = "phase-native";
-    else if (rest == bands + 1 || rest == bands + 1 + k->vocab * bands) other = "wave-decode";
-    if (other)
-        fail(EXIT_FAILED, "%s: its head is %s, which a wavecoh network does not have",
-             k->params.path, other);
     fail(EXIT_FAILED, "%s: %.0f parameters are left for a head of %.0f symbols: none has as many",
          k->params.path, (double)rest, (double)k->vocab);
 }
@@ -176,6 +175,7 @@ typedef struct wchk_flow {
     reader *in;     /* or */
     bytes_out *out; /* one of them */
     unsigned flags;
+    int angles; /* of a phase-native head: 1 where the file has them */
 } wchk_flow;
 
 /* The tensor "blocks.l.name" (l < 0: "name"). */
@@ -320,6 +320,12 @@ static void wchk_walk(wchk_flow *f)
         wchk_all(f, -1, "head.down.weight");
         wchk_all(f, -1, "head.up.weight");
     }
+    if (desc->head == WCOH_HEAD_PHASE_NATIVE && f->angles) wchk_all(f, -1, "head.corrector");
+    if (desc->head == WCOH_HEAD_WAVE_DECODE) {
+        wchk_all(f, -1, "head.bands");
+        wchk_all(f, -1, "head.scale");
+        if (desc->reference_trained == WCOH_SWITCH_ON) wchk_all(f, -1, "head.phases");
+    }
 }
 
 /* ---- what the file leaves out ---------------------------------------------------------------- */
@@ -386,9 +392,23 @@ static void wchk_circles(const wcoh_model *model, const wchk_told *told)
             int modulus = i < half ? desc->modulus1 : desc->modulus2, n = i % (half ? half : 1) + 1;
             double angle = 2 * pi * (double)((long long)n * (v % modulus) % modulus) / modulus;
             double amplitude = i >= 2 * half ? 0 : pythagorean ? scale / sqrt(n) : 1;
-            z[0] = (wcoh_real)(amplitude * cos(angle));
-            z[1] = (wcoh_real)(amplitude * sin(angle));
+            z[0] = (wcoh_real)(amplitude > 0 ? amplitude * cos(angle)
+                                             : 0); /* no -0: its phase is pi */
+            z[1] = (wcoh_real)(amplitude > 0 ? amplitude * sin(angle) : 0);
         }
+}
+
+/* Reference phases that were never trained are those of the table. */
+static void wchk_references(const wcoh_model *model)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    wcoh_param table, phases;
+    size_t i;
+    if (desc->head != WCOH_HEAD_WAVE_DECODE || desc->reference_trained == WCOH_SWITCH_ON) return;
+    table = wchk_param(model, -1, "embed.weight");
+    phases = wchk_param(model, -1, "head.phases");
+    for (i = 0; i < phases.count; i++)
+        phases.data[i] = (wcoh_real)atan2((double)table.data[2 * i + 1], (double)table.data[2 * i]);
 }
 
 /* ---- from WCHK ------------------------------------------------------------------------------- */
@@ -432,6 +452,8 @@ static wcoh_model_desc wchk_desc(const wchk *k, const wchk_told *told)
     wchk_mix(k, &desc);
     desc.head = k->head;
     desc.head_rank = (int)k->rank;
+    desc.reference_trained = k->references ? WCOH_SWITCH_ON : WCOH_SWITCH_OFF;
+    if (k->head == WCOH_HEAD_PHASE_NATIVE) desc.head_scale = told->scale;
     if (told->embedding != WCHK_HARMONIC) {
         desc.embedding = WCOH_EMBEDDING_CIRCLES;
         desc.circles = 2;
@@ -460,9 +482,11 @@ static wcoh_model *wchk_model(const char *path, const wchk *k, const wchk_told *
     flow.in = &params;
     flow.out = NULL;
     flow.flags = k->flags;
+    flow.angles = k->angles;
     wchk_walk(&flow);
     wchk_mixing(model, k);
     if (told->embedding != WCHK_HARMONIC) wchk_circles(model, told);
+    wchk_references(model);
     wcoh_model_touch(model);
     return model;
 }
@@ -511,16 +535,29 @@ static void wchk_must_be(const char *path, const wcoh_model *model)
     wcoh_model_desc wanted = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, own->vocab);
     wanted.circles = own->circles;
     wanted.head = own->head;
+    wanted.reference_trained = own->reference_trained;
     if (own->embedding == WCOH_EMBEDDING_CIRCLES) {
         wanted.embedding = WCOH_EMBEDDING_CIRCLES;
         wanted.circles = 2;
     }
     if (own->solver == WCOH_SOLVER_RK4 && own->rk4_steps > 1) wanted.solver = WCOH_SOLVER_RK4;
-    settings_must_equal(path, own, &wanted, "wave-engine",
-                        "seed init bands heads layers maestro context groups rk4_steps limiter "
-                        "ceiling gamma alpha beta kerr_trained corrector head_rank hidden modulus1 "
-                        "modulus2 modulus3 modulus4");
+    settings_must_equal(
+        path, own, &wanted, "wave-engine",
+        "seed init bands heads layers maestro context groups rk4_steps limiter "
+        "ceiling gamma alpha beta kerr_trained corrector head_rank head_scale hidden "
+        "modulus1 "
+        "modulus2 modulus3 modulus4");
     wchk_must_make(path, model);
+}
+
+static unsigned long long wchk_head_count(const wcoh_model_desc *desc)
+{
+    unsigned long long bands = (unsigned)desc->bands, vocab = (unsigned)desc->vocab;
+    if (desc->head == WCOH_HEAD_DENSE) return 2 * vocab * bands;
+    if (desc->head == WCOH_HEAD_TIED) return 1;
+    if (desc->head == WCOH_HEAD_LOW_RANK) return (unsigned)desc->head_rank * (vocab + 2 * bands);
+    if (desc->head == WCOH_HEAD_PHASE_NATIVE) return bands;
+    return bands + 1 + (desc->reference_trained == WCOH_SWITCH_ON ? vocab * bands : 0);
 }
 
 /* The model as a file of version 3, oscillators and attention in it. */
@@ -530,7 +567,6 @@ static bytes_out wchk_write(const char *path, const wcoh_model *model)
     bytes_out out;
     wchk_flow flow;
     wchk k;
-    unsigned long long d = 2ull * (unsigned)desc->bands, vocab = (unsigned)desc->vocab;
     int i;
     wchk_must_be(path, model);
     memset(&k, 0, sizeof k);
@@ -539,16 +575,14 @@ static bytes_out wchk_write(const char *path, const wcoh_model *model)
     k.sizes[WCHK_BLOCK] = (unsigned)desc->context, k.sizes[WCHK_GROUPS] = (unsigned)desc->groups;
     k.sizes[WCHK_STEPS] = desc->solver == WCOH_SOLVER_RK4 ? (unsigned)desc->rk4_steps : 1;
     flow.flags = WCHK_ODE | WCHK_ATTENTION;
-    k.count = wchk_count(&k, flow.flags) + (desc->head == WCOH_HEAD_DENSE ? vocab * d
-                                            : desc->head == WCOH_HEAD_TIED
-                                                ? 1
-                                                : (unsigned)desc->head_rank * (vocab + d));
+    flow.angles = 1;
+    k.count = wchk_count(&k, flow.flags) + wchk_head_count(desc);
     out = bytes_for(3 * k.count);
     memcpy(out.bytes, "WCHK\3\0\0\0", 8);
     out.used = 8;
     for (i = 0; i < WCHK_SIZES; i++) put_whole(&out, k.sizes[i], 4);
     put_whole(&out, flow.flags, 4);
-    put_whole(&out, vocab, 8);
+    put_whole(&out, (unsigned)desc->vocab, 8);
     put_whole(&out, 0, 8);
     put_float(&out, 3e-4f);
     put_whole(&out, 1337, 8);

@@ -402,6 +402,15 @@ def wave_parts(sizes, flags, vocab, head, rank, seed):
         add("head", vocab * wide)
     elif head == "tied":
         add("head", 1, 0.3, 0.1)
+    elif head == "native":
+        add("angles", bands)
+    elif head == "bare":
+        pass
+    elif head in ("decode", "references"):
+        add("bands", bands, 1, 0.3)
+        add("head", 1, 0.2, 0.1)
+        if head == "references":
+            add("phases", vocab * bands, 0, 3)
     else:
         add("down", rank * wide)
         add("up", vocab * rank)
@@ -576,6 +585,8 @@ def wave_loss(tokens, parts, sizes, flags, vocab, tier="cpu", table="circles", c
         if "up" in parts:
             x = affine(x, parts["down"], [0] * (len(parts["down"]) // wide))
             logits = affine(x, parts["up"], [0] * vocab)
+        elif "bands" in parts or "head" not in parts:
+            logits = [compared(x, row, v, parts) for v, row in enumerate(symbols)]
         elif len(parts["head"]) == 1:
             logits = [parts["head"][0] * sum(a * b for a, b in zip(x, row)) for row in symbols]
         else:
@@ -583,6 +594,17 @@ def wave_loss(tokens, parts, sizes, flags, vocab, tier="cpu", table="circles", c
         top = max(logits)
         total += top + math.log(sum(math.exp(v - top) for v in logits)) - logits[wanted]
     return total / len(rows)
+
+
+def compared(x, row, v, parts):
+    """Phase-native: the row turned, against the table, over the root of the width; wave-decode: by phases alone."""
+    pairs = lambda y: [complex(y[2 * k], y[2 * k + 1]) for k in range(len(y) // 2)]
+    x, row, n = pairs(x), pairs(row), len(row) // 2
+    if "bands" not in parts:
+        turned = [z * cmath.exp(1j * c) for z, c in zip(x, parts.get("angles", [0] * n))]
+        return sum((z * e.conjugate()).real for z, e in zip(turned, row)) / math.sqrt(2 * n)
+    phases = parts["phases"][n * v : n * (v + 1)] if "phases" in parts else [cmath.phase(e) for e in row]
+    return parts["head"][0] * sum(w * (z * cmath.exp(-1j * p)).real for w, z, p in zip(parts["bands"], x, phases))
 
 
 def wave_in(what, sizes, version, flags, head="dense", options=(), **told):
@@ -627,6 +649,8 @@ def wave_engine():
             table="pythagorean", couplings=(0.1, 0.2), options=("--embedding", "pythagorean"))
     wave_in("version 4: attention and its harmonics, tied head", (4, 2, 2, 3, 16, 4, 1), 4, ODE | HARMONICS | ATTENTION,
             head="tied", couplings=(0.1, 0.2), ceiling=1.0, options=("--ceiling", "1"))
+    for head in ("bare", "native", "decode", "references"):
+        wave_in(f"version 3: phases alone, {head}", (5, 2, 1, 3, 16, 1, 1), 3, ODE, head=head, couplings=(0.1, 0.2))
     wave_in("version 4: four-wave mixing", (6, 2, 2, 3, 16, 16, 1), 4, ODE, couplings=(0.1, 0.2), chi=0.25)
 
 
@@ -661,8 +685,6 @@ def wave_hostile():
     no(["learnt weights"], parts=dict(parts, **{"0.rk4": [0.2, 0.3, 0.3, 0.2]}))
     no(["3 groups do not divide"], sizes=sizes[:6] + (3,))
     no(["a head of 6 symbols"], parts=dict(parts, more=[0.0]))
-    no(["head is phase-native"], parts={k: v for k, v in parts.items() if k != "head"})
-    no(["head is wave-decode"], parts={**{k: v for k, v in parts.items() if k != "head"}, "wave": [0.5] * 5})
     no(["blocks.0.norm1.weight", "not finite"], parts=dict(parts, **{"0.ln.w": [math.nan] * 8}))
     no(["different characters", "trained on 6"], "--text", "text.txt")
     four = wave_parts((4, 4, 4, 2, 8, 4, 1), RK4, vocab, "dense", 0, 7)  # 16 weights of RK4, or 16 harmonics
