@@ -52,7 +52,8 @@
                   backward: embed, norm, linear, gate, taps | maestro, per band, noise |
                   Kerr oscillators | four-wave mixing | coherence attention, terms and memory |
                   coherence attention, pairs of rows | coherence attention, states |
-                  coherence attention, a layer | dot attention | logits and loss, the optimiser |
+                  coherence attention, a layer | dot attention |
+                  wider queries and keys, phases of symbols | logits and loss, the optimiser |
                   the sets, the CPU device
      4 model      settings | Unicode | patterns | subwords | subwords, read |
                   subwords, learnt |
@@ -132,7 +133,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 135 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 136 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -315,7 +316,10 @@ typedef enum wcoh_attention {
     WCOH_ATTENTION_SHARED,    /* one phasor for query and key; gain, carrier, damping */
     WCOH_ATTENTION_FROZEN,    /* wave-engine's: frozen, harmonic numbers, values per head */
     WCOH_ATTENTION_DOT,       /* scaled dot product */
-    WCOH_ATTENTION_ROTARY     /* scaled dot product with rotary positions */
+    WCOH_ATTENTION_ROTARY,    /* scaled dot product with rotary positions */
+    WCOH_ATTENTION_POPE,      /* magnitudes softplus(q), softplus(k), phases from positions alone
+                                 (Gopalakrishnan and others, 2025, arXiv 2509.10534) */
+    WCOH_ATTENTION_RESONANCE  /* scaled dot product + lambda mean cos of the symbols' phases */
 } wcoh_attention;
 typedef enum wcoh_ffn {
     WCOH_FFN_KERR,
@@ -380,6 +384,10 @@ typedef struct wcoh_model_desc {
     int circles;                   /* number of circles for WCOH_EMBEDDING_CIRCLES */
     int modulus1, modulus2, modulus3, modulus4; /* 0: automatic */
     wcoh_position position;
+    int phases;                 /* F: trained phases of a symbol; see wcoh_fields */
+    double phase_deviation;     /* of those at the start */
+    wcoh_switch phases_trained; /* AUTO: ON */
+    wcoh_switch phase_input; /* ON: the embedding takes in a linear layer of the phases; AUTO: OFF */
     wcoh_attention attention;
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
     double gain;                    /* kappa at the start */
@@ -7928,6 +7936,9 @@ struct wcoh_model {
    TAPS       out = the last rows of in, number by number times weights, and added up
    COHERENCE  in: phasors, in2: values -> out
    DOT        in: queries, keys, values -> out
+   POLAR      in: queries, keys, values -> out: the same for DOT, as pairs that positions turn
+   RESONATE   in: phases of the row's symbol, in2: queries, keys, values -> out: wider ones for DOT
+   BLEND      out = in + sigma(b) (in2 - in), number by number
    MAESTRO    out = in2 + W2 gelu(W1 in + b1) + b2
    KERR       limiter, offset, oscillators, corrector
    MIXING     out = in after some time of four-wave mixing
@@ -7944,6 +7955,9 @@ struct wcoh_model {
     K(TAPS, taps, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
     K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, &wcohi_coherence_states)     \
     K(DOT, dot, WCOHI_KEEPS_IN | WCOHI_KEEPS_OUT, NULL, NULL)                                      \
+    K(POLAR, polar, WCOHI_KEEPS_IN, NULL, NULL)                                                    \
+    K(RESONATE, resonate, WCOHI_KEEPS_IN, NULL, NULL)                                              \
+    K(BLEND, blend, WCOHI_KEEPS_IN | WCOHI_KEEPS_IN2, NULL, NULL)                                  \
     K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
     K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
     K(MIXING, mixing, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
@@ -7986,6 +8000,9 @@ enum {
     WCOHI_KERR_OFFSET
 };
 enum { WCOHI_MIXING_CHI };
+enum { WCOHI_POLAR_SHIFT };
+enum { WCOHI_RESONATE_LAMBDA };
+enum { WCOHI_BLEND_SHARE };
 enum { WCOHI_TAPS_WEIGHT };
 enum { WCOHI_PER_BAND_WEIGHT, WCOHI_PER_BAND_BIAS };
 enum {
@@ -8034,6 +8051,8 @@ typedef struct wcohi_op {
     int gain_column;            /* COHERENCE: where each row's raw gains begin; 0: the head's */
     double gain_most;           /* and what they are cut at */
     int rotary;                 /* DOT */
+    int wide_key;               /* DOT: width of a head's queries and keys */
+    int whole;                  /* EMBED: 1: no curriculum cuts its rows */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
     double time;     /* KERR, MIXING: that goes by; a layer's are 1 in all */
@@ -8670,7 +8689,7 @@ static void wcohi_product_bias(const wcohi_cpu_exec *exec, wcoh_real *dbias, con
 
 /* ======== 3 ops: embed, norm, linear, gate, taps ============================================== */
 
-/* ---- embed: out[row] = table[token] (+ positions[t]) ----------------------------------------- */
+/* ---- embed: out[row] = table[token] or in2[row] (+ positions[t]) ----------------------------- */
 
 #ifdef WAVECOH_PLAIN
 static void wcohi_embed_plain(wcohi_plain *p, const wcohi_op *op)
@@ -8680,7 +8699,8 @@ static void wcohi_embed_plain(wcohi_plain *p, const wcohi_op *op)
         for (i = 0; i < width; i++)
             p->tensors[op->out][row * width + i] =
                 wcohi_plain_param(p, op, WCOHI_EMBED_TABLE, p->tokens[row] * width + i) +
-                wcohi_plain_param(p, op, WCOHI_EMBED_POSITIONS, row % p->seq * width + i);
+                wcohi_plain_param(p, op, WCOHI_EMBED_POSITIONS, row % p->seq * width + i) +
+                (op->in2 < 0 ? 0 : p->tensors[op->in2][row * width + i]);
 }
 #endif
 
@@ -8699,13 +8719,15 @@ static void wcohi_embed_span(const wcohi_span *span)
     const wcohi_run *run = exec->run;
     size_t width = (size_t)op->wide_out, i;
     const wcoh_real *table = wcohi_param_data(exec, op->param[WCOHI_EMBED_TABLE]),
-                    *places = wcohi_param_data(exec, op->param[WCOHI_EMBED_POSITIONS]);
+                    *places = wcohi_param_data(exec, op->param[WCOHI_EMBED_POSITIONS]),
+                    *given = wcohi_tensor_data(exec, op->in2);
     wcoh_real *out = wcohi_tensor_data(exec, op->out) + (size_t)span->first * width;
     int r;
     for (r = span->first; r < span->first + span->count; r++, out += width) {
         uint64_t position =
             (run->streams ? run->streams[r / run->seq].position : 0) + (uint64_t)(r % run->seq);
-        memcpy(out, table + (size_t)run->tokens[r] * width, width * sizeof *out);
+        memcpy(out, given ? given + (size_t)r * width : table + (size_t)run->tokens[r] * width,
+               width * sizeof *out);
         if (places) {
             const wcoh_real *place = span->scratch;
             if (position < (uint64_t)op->context) place = places + (size_t)position * width;
@@ -8713,7 +8735,7 @@ static void wcohi_embed_span(const wcohi_span *span)
                 wcohi_sinusoid(span->scratch, op->wide_out / 2, op->amplitude, (double)position);
             for (i = 0; i < width; i++) out[i] += place[i];
         }
-        for (i = 2 * (size_t)run->active_bands; i < width; i++) out[i] = 0;
+        for (i = op->whole ? width : 2 * (size_t)run->active_bands; i < width; i++) out[i] = 0;
     }
 }
 
@@ -8733,8 +8755,8 @@ static void wcohi_embed_columns(int index, int slot, void *user)
     const wcohi_op *op = span->op;
     const wcohi_run *run = exec->run;
     size_t width = (size_t)op->wide_out, from = (size_t)index * WCOHI_EMBED_COLUMNS, i;
-    size_t to =
-        WCOHI_MIN(WCOHI_MIN(from + WCOHI_EMBED_COLUMNS, width), 2 * (size_t)run->active_bands);
+    size_t all = op->whole ? width : WCOHI_MIN(width, 2 * (size_t)run->active_bands);
+    size_t to = WCOHI_MIN(from + WCOHI_EMBED_COLUMNS, all);
     wcoh_real *dtable = wcohi_param_grad(exec, op->param[WCOHI_EMBED_TABLE]),
               *dplaces = wcohi_param_grad(exec, op->param[WCOHI_EMBED_POSITIONS]);
     const wcoh_real *g = wcohi_tensor_grad(exec, op->out);
@@ -13940,8 +13962,10 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
    keys (backward), tiles of the other, a running maximum: memory grows with T, not with T^2. */
 
 typedef struct wcohi_dot {
-    int batch, seq, heads, width;
-    const wcoh_real *qkv;  /* [N, q [HE] | k [HE] | v [HE]] of `stride` */
+    int batch, seq, heads;
+    int width;      /* of a head's queries and keys, at least */
+    int wide_value; /* E: of its values, to which scores are scaled */
+    const wcoh_real *qkv;  /* [N, q [H width] | k [H width] | v [HE]] of `stride` */
     size_t stride;
     wcoh_real *out;        /* [N,HE]; backward reads it again */
     size_t out_stride;
@@ -13985,11 +14009,12 @@ typedef struct wcohi_dot_task {
 
 static size_t wcohi_dot_pitch(int width) { return wcohi_round_up((size_t)width, 16); }
 
-/* Reals of a session's ring per layer: per head keys [E,context] and values [context,E]. */
-static size_t wcohi_dot_ring_count(int context, int heads, int width)
+/* Reals of a session's ring per layer: per head keys [width,context] and values [context,E]. */
+static size_t wcohi_dot_ring_count(int context, int heads, int width, int wide_value)
 {
-    size_t slots = wcohi_add(wcohi_round_up((size_t)context, 16), (size_t)context);
-    return wcohi_mul((size_t)heads, wcohi_mul(slots, (size_t)width));
+    size_t keys = wcohi_mul(wcohi_round_up((size_t)context, 16), (size_t)width);
+    size_t values = wcohi_mul((size_t)context, (size_t)wide_value);
+    return wcohi_mul((size_t)heads, wcohi_add(keys, values));
 }
 
 static size_t wcohi_dot_aux_count(int batch, int seq, int heads)
@@ -14058,18 +14083,18 @@ S_(fn) void S_(dot_block)(const wcohi_dot_task *task, int first)
     const wcohi_dot *call = task->call;
     const wcohi_dot_room *room = &task->room;
     size_t pitch = wcohi_dot_pitch(call->width);
-    int end = WCOHI_MIN(first + S_(W), call->seq), width = call->width, tile, k, e;
+    int end = WCOHI_MIN(first + S_(W), call->seq), width = call->wide_value, tile, k, e;
     S_(v) top = S_(set)(WCOHI_DOT_LEAST), total = S_(zero)();
     wcoh_real inverse[S_(W)];
     S_(wave_columns)(room->columns, room->query + (size_t)first * pitch, pitch, end - first,
-                       S_(W), width);
+                       S_(W), call->width);
     memset(room->sums, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
     for (tile = 0; tile < end; tile += WCOHI_DOT_TILE) {
         int rows = WCOHI_MIN(WCOHI_DOT_TILE, end - tile);
         wcoh_real *p = room->product;
         S_(v) before = top, shrink;
         S_(wave_dot)(p, room->columns, S_(W), rows, room->key + (size_t)tile * pitch, pitch,
-                     width);
+                     call->width);
         top = S_(dot_top)(p, top, tile, first, rows);
         shrink = S_(exp)(S_(sub)(before, top));
         total = S_(mul)(total, shrink);
@@ -14099,7 +14124,7 @@ WCOHI_KERNEL(dot_forward)
     const wcohi_dot *call = task->call;
     const wcohi_dot_room *room = &task->room;
     size_t pitch = wcohi_dot_pitch(call->width);
-    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));
+    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->wide_value));
     int first;
     S_(dot_turn)(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);
     S_(dot_turn)(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);
@@ -14153,28 +14178,29 @@ S_(fn) void S_(dot_block_backward)(const wcohi_dot_task *task, int first)
     const wcohi_dot_room *room = &task->room;
     size_t pitch = wcohi_dot_pitch(call->width), at = (size_t)first;
     int n = WCOHI_MIN(S_(W), call->seq - first), width = call->width, tile;
+    int wide = call->wide_value;
     const wcoh_real *key = room->key + at * pitch;
     S_(wave_columns)(room->columns, key, pitch, n, S_(W), width);
     S_(wave_columns)(room->values, task->value + at * call->stride, call->stride, n, S_(W),
-                       width);
-    memset(room->sums, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
+                       wide);
+    memset(room->sums, 0, (size_t)(wide * S_(W)) * sizeof(wcoh_real));
     memset(room->sums2, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
     for (tile = first; tile < call->seq; tile += WCOHI_DOT_TILE) {
         int rows = WCOHI_MIN(WCOHI_DOT_TILE, call->seq - tile);
         const wcoh_real *query = room->query + (size_t)tile * pitch;
         const wcoh_real *dout = task->dout + (size_t)tile * call->dout_stride;
         S_(wave_dot)(room->product, room->columns, S_(W), rows, query, pitch, width);
-        S_(wave_dot)(room->weight, room->values, S_(W), rows, dout, call->dout_stride, width);
+        S_(wave_dot)(room->weight, room->values, S_(W), rows, dout, call->dout_stride, wide);
         if (task->pairs.drop) S_(wave_drop)(room->weight, &task->pairs, first, tile, rows, 0);
         S_(dot_slopes)(task, first, tile, rows);
         if (task->pairs.drop) S_(wave_drop)(room->weight, &task->pairs, first, tile, rows, 0);
-        S_(wave_mix)(room->sums, S_(W), room->weight, rows, dout, call->dout_stride, width);
+        S_(wave_mix)(room->sums, S_(W), room->weight, rows, dout, call->dout_stride, wide);
         S_(wave_mix)(room->sums2, S_(W), room->product, rows, query, pitch, width);
         S_(dot_queries)(room->dquery + (size_t)tile * pitch, room->product, key, pitch, rows,
                         n);
     }
     S_(wave_rows)(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n,
-                    S_(W), width);
+                    S_(W), wide);
     S_(wave_rows)(task->dkey + at * call->stride, call->stride, room->sums2, NULL, n, S_(W),
                     width);
 }
@@ -14184,14 +14210,14 @@ WCOHI_KERNEL(dot_backward)
     const wcohi_dot *call = task->call;
     const wcohi_dot_room *room = &task->room;
     size_t pitch = wcohi_dot_pitch(call->width), rows = (size_t)call->seq;
-    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->width));
+    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->wide_value));
     int first;
     memset(room->key, 0, rows * pitch * sizeof(wcoh_real));
     memset(room->dquery, 0, rows * pitch * sizeof(wcoh_real));
     S_(dot_turn)(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);
     S_(dot_turn)(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);
     S_(wave_inner)(room->delta, task->out, call->out_stride, task->dout, call->dout_stride,
-                   call->seq, call->width);
+                   call->seq, call->wide_value);
     for (first = 0; first < call->seq; first += S_(W)) S_(dot_block_backward)(task, first);
     S_(dot_turn)(task->dquery, call->stride, room->dquery, pitch, task, call->seq, -1, scale);
     S_(dot_turn)(task->dkey, call->stride, task->dkey, call->stride, task, call->seq, -1, 1);
@@ -14227,7 +14253,7 @@ S_(fn) void S_(dot_step)(const wcohi_dot_task *task, int row)
     const wcohi_dot *call = task->call;
     const wcohi_dot_room *room = &task->room;
     wcohi_dot_task at = *task;
-    int width = call->width, context = call->context, n, slot, e, k;
+    int width = call->width, wide = call->wide_value, context = call->context, n, slot, e, k;
     uint64_t position = task->position + (uint64_t)row;
     size_t pitch = wcohi_round_up((size_t)context, 16), from = (size_t)row * call->stride;
     wcoh_real *out = task->out + (size_t)row * call->out_stride, total;
@@ -14236,19 +14262,17 @@ S_(fn) void S_(dot_step)(const wcohi_dot_task *task, int row)
     at.turn_c += row * (width / 2);
     at.turn_s += row * (width / 2);
     S_(dot_turn)(room->query, 0, task->query + from, 0, &at, 1, 1,
-                 (wcoh_real)(1 / sqrt((double)width)));
+                 (wcoh_real)(1 / sqrt((double)wide)));
     S_(dot_turn)(room->key, 0, task->key + from, 0, &at, 1, 1, 1);
-    for (e = 0; e < width; e++) {
-        task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];
-        task->values[(size_t)slot * (size_t)width + (size_t)e] =
-            task->value[from + (size_t)e];
-    }
+    for (e = 0; e < width; e++) task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];
+    memcpy(task->values + (size_t)slot * (size_t)wide, task->value + from,
+           (size_t)wide * sizeof(wcoh_real));
     total = S_(dot_step_weights)(room->product, room->query, task->keys, pitch, n, width);
-    for (e = 0; e < width; e += S_(W)) {
-        int lanes = WCOHI_LANES(width, e);
+    for (e = 0; e < wide; e += S_(W)) {
+        int lanes = WCOHI_LANES(wide, e);
         const wcoh_real *v = task->values + e;
         S_(v) sum = S_(zero)();
-        for (k = 0; k < n; k++, v += width)
+        for (k = 0; k < n; k++, v += wide)
             sum = S_(fma)(S_(set)(room->product[k]), WCOHI_LOAD(v, lanes), sum);
         WCOHI_STORE(out + e, S_(div)(sum, S_(set)(total)), lanes);
     }
@@ -14366,8 +14390,10 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
 {
     const wcohi_dot *call = layer->call;
     size_t head = (size_t)(index % call->heads), batch = (size_t)(index / call->heads);
-    size_t row = batch * (size_t)call->seq, column = head * (size_t)call->width;
-    size_t all = (size_t)call->heads * (size_t)call->width, at = row * call->stride + column;
+    size_t row = batch * (size_t)call->seq, wide = (size_t)call->wide_value, column = head * wide;
+    size_t all = (size_t)call->heads * (size_t)call->width;
+    size_t at = row * call->stride + head * (size_t)call->width;
+    size_t values = row * call->stride + 2 * all + column;
     wcohi_arena arena;
     memset(task, 0, sizeof *task);
     arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
@@ -14383,7 +14409,7 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
     task->turn_s = layer->turn_s;
     task->query = call->qkv + at;
     task->key = task->query + all;
-    task->value = task->key + all;
+    task->value = call->qkv + values;
     task->out = call->out + row * call->out_stride + column;
     if (call->aux) task->aux = call->aux + (size_t)index * (size_t)call->seq;
     if (call->streams) {
@@ -14393,7 +14419,7 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
         task->turn_c += turns;
         task->turn_s += turns;
         task->keys = (wcoh_real *)(void *)(call->rings + stream->slot * call->ring_step);
-        task->keys += head * wcohi_dot_ring_count(call->context, 1, call->width);
+        task->keys += head * wcohi_dot_ring_count(call->context, 1, call->width, call->wide_value);
         task->values = task->keys +
                        wcohi_round_up((size_t)call->context, 16) * (size_t)call->width;
     }
@@ -14401,7 +14427,7 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
         task->dout = call->dout + row * call->dout_stride + column;
         task->dquery = call->dqkv + at;
         task->dkey = task->dquery + all;
-        task->dvalue = task->dkey + all;
+        task->dvalue = call->dqkv + values;
     }
 }
 
@@ -14427,7 +14453,8 @@ static void wcohi_dot_backward_job(int index, int slot, void *user)
 static double wcohi_dot_work(const wcohi_dot *call)
 {
     double keys = call->streams ? call->context : call->seq * 0.5;
-    return (double)call->batch * call->heads * call->seq * keys * (2 * call->width + 16);
+    return (double)call->batch * call->heads * call->seq * keys *
+           (call->width + call->wide_value + 16);
 }
 
 /* out = attention, aux for backward; with `streams`, the rows that follow what each has heard. */
@@ -14457,9 +14484,9 @@ static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot 
 static double wcohi_plain_score(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t key,
                                 size_t h)
 {
-    size_t width = (size_t)(op->wide_out / op->heads), stride = (size_t)op->wide_in, i;
+    size_t width = (size_t)op->wide_key, heads = (size_t)op->heads, stride = (size_t)op->wide_in, i;
     const double *q = p->tensors[op->in] + row * stride + h * width;
-    const double *k = p->tensors[op->in] + key * stride + (size_t)op->wide_out + h * width;
+    const double *k = p->tensors[op->in] + key * stride + heads * width + h * width;
     double sum = 0;
     for (i = 0; i < width; i++) {
         double age = (double)(row - key),
@@ -14467,7 +14494,7 @@ static double wcohi_plain_score(const wcohi_plain *p, const wcohi_op *op, size_t
         if (!op->rotary) sum += q[i] * k[i];
         else sum += q[i] * (k[i] * cos(turn) + (i % 2 ? -k[i - 1] : k[i + 1]) * sin(turn));
     }
-    return sum / sqrt((double)width);
+    return sum / sqrt((double)(op->wide_out / op->heads));
 }
 
 static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
@@ -14481,7 +14508,7 @@ static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
             for (e = 0; e < width; e++) out[e] = 0;
             for (k = first; k <= row; k++) {
                 const double *v =
-                    p->tensors[op->in] + k * (size_t)op->wide_in + 2 * all + h * width;
+                    p->tensors[op->in] + (k + 1) * (size_t)op->wide_in - all + h * width;
                 double weight = exp(wcohi_plain_score(p, op, row, k, h) - top);
                 total += weight;
                 weight *= wcohi_plain_mask(p, op, row, k, h);
@@ -14496,10 +14523,11 @@ static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
 static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                             wcohi_sizes *sizes)
 {
-    int width = op->wide_out / op->heads;
+    int width = op->wide_key;
     sizes->aux = wcohi_dot_aux_count(plan->batch, plan->seq, op->heads);
     sizes->state =
-        wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width), sizeof(wcoh_real));
+        wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width, op->wide_out / op->heads),
+                  sizeof(wcoh_real));
     sizes->saved = sizes->state;
     sizes->saved_reals = 1;
     sizes->shared =
@@ -14514,7 +14542,8 @@ static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
     call.batch = exec->run->batch;
     call.seq = exec->run->seq;
     call.heads = op->heads;
-    call.width = op->wide_out / op->heads;
+    call.width = op->wide_key;
+    call.wide_value = op->wide_out / op->heads;
     call.qkv = wcohi_tensor_data(exec, op->in);
     call.stride = (size_t)op->wide_in;
     call.out = wcohi_tensor_data(exec, op->out);
@@ -14546,6 +14575,326 @@ static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     call.dout_stride = call.out_stride;
     call.dqkv = wcohi_tensor_grad(exec, op->in);
     wcohi_attend_dot_back(&exec->compute, &call);
+}
+#endif
+
+/* ======== 3 ops: wider queries and keys, phases of symbols ==================================== */
+
+/* Rows [q [HW] | k [HW] | v [HE]] for dot attention whose queries and keys are wider than its
+   values; one span of rows. */
+typedef struct wcohi_pairing {
+    size_t heads, wide, key, all; /* H, E, W, reals of a wider row */
+    const wcoh_real *x;           /* [N,3HE] */
+    wcoh_real *y;                 /* [N,all]; backward: its gradient */
+} wcohi_pairing;
+
+static wcohi_pairing wcohi_pairing_of(const wcohi_span *span, const wcoh_real *x, int tensor,
+                                      wcoh_real *y)
+{
+    wcohi_pairing p;
+    size_t width = (size_t)span->exec->base.plan->tensors[tensor].width;
+    p.heads = (size_t)span->op->heads;
+    p.wide = width / 3 / p.heads;
+    p.all = (size_t)span->op->wide_out;
+    p.key = (p.all - p.heads * p.wide) / 2 / p.heads;
+    p.x = x ? x + (size_t)span->first * width : NULL;
+    p.y = y + (size_t)span->first * p.all;
+    return p;
+}
+
+/* ---- polar: (q, k, v) -> (softplus q, 0), softplus k e^{i shift}, v (arXiv 2509.10534) ----------
+
+   Dot attention turns each pair by t theta_c, theta_c = 10000^(-c/E): the score is
+   sum over c of softplus(q_c) softplus(k_c) cos((s - t) theta_c + shift_c) / sqrt E. */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_polar_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t all = (size_t)op->wide_in / 3, row, i;
+    for (row = 0; row < p->rows; row++) {
+        const double *x = p->tensors[op->in] + row * 3 * all;
+        double *y = p->tensors[op->out] + row * 5 * all;
+        for (i = 0; i < all; i++) {
+            double shift = wcohi_plain_param(p, op, WCOHI_POLAR_SHIFT, i);
+            double q = wcohi_softplus(x[i]), k = wcohi_softplus(x[all + i]);
+            y[2 * i] = q;
+            y[2 * i + 1] = 0;
+            y[2 * all + 2 * i] = k * cos(shift);
+            y[2 * all + 2 * i + 1] = k * sin(shift);
+            y[4 * all + i] = x[2 * all + i];
+        }
+    }
+}
+#endif
+
+static void wcohi_polar_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                              wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)slots;
+    sizes->partial = (size_t)op->wide_in / 3; /* of shift */
+}
+
+static void wcohi_polar_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    const wcoh_real *shift = wcohi_param_data(exec, op->param[WCOHI_POLAR_SHIFT]);
+    wcohi_pairing p = wcohi_pairing_of(span, wcohi_tensor_data(exec, op->in), op->in,
+                                       wcohi_tensor_data(exec, op->out));
+    size_t all = p.heads * p.wide, i;
+    int row;
+    for (row = 0; row < span->count; row++, p.x += 3 * all, p.y += p.all) {
+        for (i = 0; i < all; i++) {
+            double k = wcohi_softplus((double)p.x[all + i]), a = (double)shift[i];
+            p.y[2 * i] = (wcoh_real)wcohi_softplus((double)p.x[i]);
+            p.y[2 * i + 1] = 0;
+            p.y[2 * (all + i)] = (wcoh_real)(k * cos(a));
+            p.y[2 * (all + i) + 1] = (wcoh_real)(k * sin(a));
+        }
+        memcpy(p.y + 4 * all, p.x + 2 * all, all * sizeof *p.y);
+    }
+}
+
+static void wcohi_polar_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_polar_span, 0, 40.0 * op->wide_in);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* It is the only reader of its input. */
+static void wcohi_polar_backward_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    const wcoh_real *shift = wcohi_param_data(exec, op->param[WCOHI_POLAR_SHIFT]);
+    wcohi_pairing p = wcohi_pairing_of(span, wcohi_tensor_data(exec, op->in), op->in,
+                                       wcohi_tensor_grad(exec, op->out));
+    size_t all = p.heads * p.wide, i;
+    wcoh_real *dx = wcohi_tensor_grad(exec, op->in) + (size_t)span->first * 3 * all;
+    int row;
+    for (row = 0; row < span->count; row++, p.x += 3 * all, dx += 3 * all, p.y += p.all) {
+        for (i = 0; i < all; i++) {
+            double q = (double)p.x[i], k = (double)p.x[all + i], a = (double)shift[i];
+            double dc = (double)p.y[2 * (all + i)], ds = (double)p.y[2 * (all + i) + 1];
+            double c = cos(a), s = sin(a);
+            dx[i] = (wcoh_real)((double)p.y[2 * i] * wcohi_sigmoid(q));
+            dx[all + i] = (wcoh_real)((c * dc + s * ds) * wcohi_sigmoid(k));
+            span->partial[i] += (wcoh_real)(wcohi_softplus(k) * (c * ds - s * dc));
+        }
+        memcpy(dx + 2 * all, p.y + 4 * all, all * sizeof *dx);
+    }
+}
+
+static void wcohi_polar_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int chunks = wcohi_each_span(exec, op, wcohi_polar_backward_span, 1, 80.0 * op->wide_in);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_POLAR_SHIFT]), 0,
+                       (size_t)op->wide_in / 3, chunks);
+}
+#endif
+
+/* ---- resonate: queries and keys hear the phases of their symbols --------------------------------
+
+   With u = (cos phi_f, sin phi_f) / sqrt F, queries become (q, lambda_h sqrt(E) u) and keys (k, u):
+   the score is q.k / sqrt E + lambda_h / F sum over f of cos(phi_f - psi_f), and the matrix of those
+   sums is never made. */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_resonate_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t wide = (size_t)p->plan->tensors[op->in2].width / 3 / (size_t)op->heads;
+    size_t heads = (size_t)op->heads, phases = (size_t)op->wide_in, key = wide + 2 * phases, row, h;
+    size_t side, i;
+    for (row = 0; row < p->rows; row++) {
+        const double *phi = p->tensors[op->in] + row * phases;
+        const double *x = p->tensors[op->in2] + row * 3 * heads * wide;
+        double *y = p->tensors[op->out] + row * (size_t)op->wide_out;
+        for (side = 0; side < 2; side++)
+            for (h = 0; h < heads; h++, x += wide, y += key) {
+                double lambda = wcohi_plain_param(p, op, WCOHI_RESONATE_LAMBDA, h);
+                double by = (side ? 1 : lambda * sqrt((double)wide)) / sqrt((double)phases);
+                for (i = 0; i < wide; i++) y[i] = x[i];
+                for (i = 0; i < phases; i++) {
+                    y[wide + 2 * i] = by * cos(phi[i]);
+                    y[wide + 2 * i + 1] = by * sin(phi[i]);
+                }
+            }
+        for (i = 0; i < heads * wide; i++) y[i] = x[i];
+    }
+}
+#endif
+
+static void wcohi_resonate_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                                 wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)slots;
+    sizes->partial = (size_t)op->heads;       /* of lambda */
+    sizes->scratch = 4 * (size_t)op->wide_in; /* u of a row, and its gradient */
+}
+
+/* u [2F] of a row's phases [F] */
+static void wcohi_resonate_units(wcoh_real *u, const wcoh_real *phi, size_t phases)
+{
+    double by = 1 / sqrt((double)phases);
+    size_t i;
+    for (i = 0; i < phases; i++) {
+        u[2 * i] = (wcoh_real)(by * cos((double)phi[i]));
+        u[2 * i + 1] = (wcoh_real)(by * sin((double)phi[i]));
+    }
+}
+
+static void wcohi_resonate_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    const wcoh_real *lambda = wcohi_param_data(exec, op->param[WCOHI_RESONATE_LAMBDA]);
+    wcohi_pairing p = wcohi_pairing_of(span, wcohi_tensor_data(exec, op->in2), op->in2,
+                                       wcohi_tensor_data(exec, op->out));
+    size_t phases = (size_t)op->wide_in, side, h, i;
+    const wcoh_real *phi = wcohi_tensor_data(exec, op->in) + (size_t)span->first * phases;
+    wcoh_real *u = span->scratch, root = (wcoh_real)sqrt((double)p.wide);
+    int row;
+    for (row = 0; row < span->count; row++, phi += phases) {
+        wcohi_resonate_units(u, phi, phases);
+        for (side = 0; side < 2; side++)
+            for (h = 0; h < p.heads; h++, p.x += p.wide, p.y += p.key) {
+                wcoh_real by = side ? 1 : lambda[h] * root;
+                memcpy(p.y, p.x, p.wide * sizeof *p.y);
+                for (i = 0; i < 2 * phases; i++) p.y[p.wide + i] = by * u[i];
+            }
+        memcpy(p.y, p.x, p.heads * p.wide * sizeof *p.y);
+        p.x += p.heads * p.wide;
+        p.y += p.heads * p.wide;
+    }
+}
+
+static void wcohi_resonate_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_resonate_span, 0, 2.0 * op->wide_out + 40.0 * op->wide_in);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* It is the only reader of in2; what reads the phases adds. */
+static void wcohi_resonate_backward_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    const wcohi_op *op = span->op;
+    const wcoh_real *lambda = wcohi_param_data(exec, op->param[WCOHI_RESONATE_LAMBDA]);
+    wcohi_pairing p = wcohi_pairing_of(span, NULL, op->in2, wcohi_tensor_grad(exec, op->out));
+    size_t phases = (size_t)op->wide_in, at = (size_t)span->first * phases, side, h, i;
+    const wcoh_real *phi = wcohi_tensor_data(exec, op->in) + at;
+    wcoh_real *dphi = wcohi_tensor_grad(exec, op->in) + at, *u = span->scratch;
+    wcoh_real *du = u + 2 * phases, root = (wcoh_real)sqrt((double)p.wide), *dx =
+        wcohi_tensor_grad(exec, op->in2) + (size_t)span->first * 3 * p.heads * p.wide;
+    int row;
+    for (row = 0; row < span->count; row++, phi += phases, dphi += phases) {
+        wcohi_resonate_units(u, phi, phases);
+        memset(du, 0, 2 * phases * sizeof *du);
+        for (side = 0; side < 2; side++)
+            for (h = 0; h < p.heads; h++, dx += p.wide, p.y += p.key) {
+                wcoh_real by = side ? 1 : lambda[h] * root, sum = 0;
+                memcpy(dx, p.y, p.wide * sizeof *dx);
+                for (i = 0; i < 2 * phases; i++) {
+                    du[i] += by * p.y[p.wide + i];
+                    sum += u[i] * p.y[p.wide + i];
+                }
+                if (!side) span->partial[h] += root * sum;
+            }
+        memcpy(dx, p.y, p.heads * p.wide * sizeof *dx);
+        dx += p.heads * p.wide;
+        p.y += p.heads * p.wide;
+        for (i = 0; i < phases; i++) {
+            wcoh_real d = u[2 * i] * du[2 * i + 1] - u[2 * i + 1] * du[2 * i];
+            dphi[i] = op->add_in ? dphi[i] + d : d;
+        }
+    }
+}
+
+static void wcohi_resonate_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int chunks = wcohi_each_span(exec, op, wcohi_resonate_backward_span, 1,
+                                 6.0 * op->wide_out + 40.0 * op->wide_in);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_RESONATE_LAMBDA]), 0,
+                       (size_t)op->heads, chunks);
+}
+#endif
+
+/* ---- blend: y = x + sigma(b) (x2 - x), number by number; 0 past the curriculum's bands --------- */
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_blend_plain(wcohi_plain *p, const wcohi_op *op)
+{
+    size_t width = (size_t)op->wide_out, i;
+    for (i = 0; i < p->rows * width; i++) {
+        double b = wcohi_plain_param(p, op, WCOHI_BLEND_SHARE, i % width), x = p->tensors[op->in][i];
+        p->tensors[op->out][i] = x + (p->tensors[op->in2][i] - x) / (1 + exp(-b));
+    }
+}
+#endif
+
+static void wcohi_blend_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+                              wcohi_sizes *sizes)
+{
+    (void)plan;
+    (void)slots;
+    sizes->partial = sizes->scratch = (size_t)op->wide_out; /* of b; its sigmoid */
+}
+
+/* Sigmoids of b, 0 for what the curriculum cuts; returns how many numbers it leaves. */
+static size_t wcohi_blend_shares(const wcohi_span *span)
+{
+    const wcoh_real *b = wcohi_param_data(span->exec, span->op->param[WCOHI_BLEND_SHARE]);
+    size_t width = (size_t)span->op->wide_out, i;
+    for (i = 0; i < width; i++) span->scratch[i] = (wcoh_real)(1 / (1 + exp(-(double)b[i])));
+    return WCOHI_MIN(width, 2 * (size_t)span->exec->run->active_bands);
+}
+
+static void wcohi_blend_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    size_t width = (size_t)span->op->wide_out, active = wcohi_blend_shares(span), i;
+    size_t at = (size_t)span->first * width, end = at + (size_t)span->count * width;
+    const wcoh_real *x = wcohi_tensor_data(exec, span->op->in),
+                    *x2 = wcohi_tensor_data(exec, span->op->in2);
+    wcoh_real *y = wcohi_tensor_data(exec, span->op->out);
+    for (; at < end; at += width)
+        for (i = 0; i < width; i++)
+            y[at + i] = i < active ? x[at + i] + span->scratch[i] * (x2[at + i] - x[at + i]) : 0;
+}
+
+static void wcohi_blend_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_blend_span, 0, 4.0 * op->wide_out);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* It is the only reader of both inputs. */
+static void wcohi_blend_backward_span(const wcohi_span *span)
+{
+    const wcohi_cpu_exec *exec = span->exec;
+    size_t width = (size_t)span->op->wide_out, active = wcohi_blend_shares(span), i;
+    size_t at = (size_t)span->first * width, end = at + (size_t)span->count * width;
+    const wcoh_real *x = wcohi_tensor_data(exec, span->op->in),
+                    *x2 = wcohi_tensor_data(exec, span->op->in2);
+    const wcoh_real *dy = wcohi_tensor_grad(exec, span->op->out);
+    wcoh_real *dx = wcohi_tensor_grad(exec, span->op->in),
+              *dx2 = wcohi_tensor_grad(exec, span->op->in2);
+    for (; at < end; at += width)
+        for (i = 0; i < width; i++) {
+            wcoh_real share = span->scratch[i], g = i < active ? dy[at + i] : 0;
+            dx[at + i] = (1 - share) * g;
+            dx2[at + i] = share * g;
+            span->partial[i] += g * share * (1 - share) * (x2[at + i] - x[at + i]);
+        }
+}
+
+static void wcohi_blend_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    int chunks = wcohi_each_span(exec, op, wcohi_blend_backward_span, 1, 8.0 * op->wide_out);
+    wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_BLEND_SHARE]), 0,
+                       (size_t)op->wide_out, chunks);
 }
 #endif
 
@@ -15927,7 +16276,13 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_INT(M, modulus3, 0, 2, 16777216, 0, "modulus of circle 3"),
     WCOHI_INT(M, modulus4, 0, 2, 16777216, 0, "modulus of circle 4"),
     WCOHI_CHOICE(M, position, "none sinusoidal learned", "position table"),
-    WCOHI_CYCLED(M, attention, "coherence shared frozen dot rotary",
+    WCOHI_INT(M, phases, 0, 1, 32768, 0,
+              "trained phases of a symbol, for phase_input and attention resonance; 0: 32 there"),
+    WCOHI_REAL(M, phase_deviation, 0.3, 1e-6, 100, 0, "deviation of those phases at the start"),
+    WCOHI_CHOICE(M, phases_trained, WCOHI_AUTO, "train those phases; auto: on"),
+    WCOHI_CHOICE(M, phase_input, WCOHI_AUTO,
+                 "blend a linear layer of those phases into the embedding; auto: off"),
+    WCOHI_CYCLED(M, attention, "coherence shared frozen dot rotary pope resonance",
                  "kind of attention; a list, a,a,b, is cycled over the layers"),
     WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
     WCOHI_CHOICE(M, forgetting, WCOHI_AUTO,
@@ -16456,7 +16811,7 @@ static int wcohi_hidden_of(const wcoh_model_desc *desc, int layer)
 
 static int wcohi_is_dot(wcoh_attention attention)
 {
-    return attention == WCOH_ATTENTION_DOT || attention == WCOH_ATTENTION_ROTARY;
+    return attention >= WCOH_ATTENTION_DOT;
 }
 
 /* 1 if some layer turns queries and keys by their positions. */
@@ -16622,6 +16977,23 @@ WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error 
     return WCOH_OK;
 }
 
+/* Phases of symbols, where something hears them. */
+WCOHI_COLD wcoh_result wcohi_phases_resolve(wcoh_model_desc *desc, wcoh_error *error)
+{
+    int layer, heard;
+    wcohi_switch_default(&desc->phases_trained, 1);
+    wcohi_switch_default(&desc->phase_input, 0);
+    heard = desc->phase_input == WCOH_SWITCH_ON;
+    for (layer = 0; layer < desc->layers; layer++)
+        heard |= wcohi_attention_of(desc, layer) == WCOH_ATTENTION_RESONANCE;
+    if (desc->phases && !heard)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "phases is %d: phase_input is off and no layer's attention is resonance",
+                          desc->phases);
+    if (heard && !desc->phases) desc->phases = 32;
+    return WCOH_OK;
+}
+
 /* What only some heads have. */
 WCOHI_COLD wcoh_result wcohi_head_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
@@ -16658,6 +17030,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     if ((result = wcohi_flow_check(desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_listening_resolve(desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_head_resolve(desc, error)) != WCOH_OK) return result;
+    if ((result = wcohi_phases_resolve(desc, error)) != WCOH_OK) return result;
     wcohi_switch_default(&desc->embedding_trained, 0);
     wcohi_switch_default(&desc->embedding_unit, 0);
     wcohi_switch_default(&desc->value_gate, 0);
@@ -21270,6 +21643,7 @@ typedef struct wcohi_walk {
     wcohi_param_row *rows; /* NULL: only counted */
     int row_count;
     int layer;      /* -1: names stand as they are; else "blocks.<layer>." goes before them */
+    int phases;     /* tensor of the phases of the rows' symbols, where there are any */
     int trained;    /* of the rows that follow */
     int joined;     /* 1: no gap after the rows that follow: one GEMM can read several tensors */
     size_t reals[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
@@ -21583,15 +21957,38 @@ static int wcohi_walk_maestro(wcohi_walk *walk, const wcohi_params *params, int 
     return wcohi_walk_done(walk, op);
 }
 
+/* Queries, keys and values [N,3D] as dot attention with keys of width `key` wants them. */
+static int wcohi_walk_pairs(wcohi_walk *walk, int all, int key)
+{
+    wcohi_params params = wcohi_no_params();
+    int heads = walk->desc->heads, width = 2 * walk->desc->bands;
+    if (wcohi_attention_of(walk->desc, walk->layer) == WCOH_ATTENTION_POPE) {
+        params.row[WCOHI_POLAR_SHIFT] =
+            wcohi_emit(walk, "attn.", "shift", heads, width / heads, 0, WCOHI_INIT_CONSTANT, 0);
+        wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
+        return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_POLAR, &params, all, -1,
+                                                   2 * heads * key + width));
+    }
+    params.row[WCOHI_RESONATE_LAMBDA] =
+        wcohi_emit(walk, "attn.", "lambda", heads, 0, 0, WCOHI_INIT_CONSTANT, 0.1);
+    return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_RESONATE, &params, walk->phases, all,
+                                               2 * heads * key + width));
+}
+
 static int wcohi_walk_dot(wcohi_walk *walk, int in)
 {
-    int width = 2 * walk->desc->bands, all;
+    wcoh_attention kind = wcohi_attention_of(walk->desc, walk->layer);
+    int width = 2 * walk->desc->bands, key = width / walk->desc->heads, all;
     wcohi_params params = wcohi_emit_stack(walk, "attn.qkv.", 3, width, width);
     wcohi_op *op;
     all = wcohi_walk_linear(walk, &params, in, -1, 3 * width)->out;
+    if (kind == WCOH_ATTENTION_POPE) key *= 2;
+    if (kind == WCOH_ATTENTION_RESONANCE) key += 2 * walk->desc->phases;
+    if (kind > WCOH_ATTENTION_ROTARY) all = wcohi_walk_pairs(walk, all, key);
     params = wcohi_no_params();
     op = wcohi_emit_op(walk, WCOHI_DOT, &params, all, -1, width);
-    op->rotary = wcohi_attention_of(walk->desc, walk->layer) == WCOH_ATTENTION_ROTARY;
+    op->rotary = kind == WCOH_ATTENTION_ROTARY || kind == WCOH_ATTENTION_POPE;
+    op->wide_key = key;
     op->context = walk->desc->context;
     return wcohi_walk_weighs(walk, op);
 }
@@ -21921,26 +22318,71 @@ static double wcohi_amplitude(const wcoh_model_desc *desc)
     return desc->embedding_unit == WCOH_SWITCH_ON ? 1 / sqrt((double)desc->bands) : 1;
 }
 
-static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
+/* Rows of the symbol table, or of `given`, with positions. */
+static int wcohi_walk_rows_of(wcohi_walk *walk, const wcohi_params *params, int given)
 {
     const wcoh_model_desc *desc = walk->desc;
-    int width = 2 * desc->bands, learned = desc->position == WCOH_POSITION_LEARNED;
-    wcohi_op *op;
-    *params = wcohi_no_params();
-    walk->trained = desc->embedding_trained == WCOH_SWITCH_ON;
-    params->row[WCOHI_EMBED_TABLE] =
-        wcohi_emit(walk, "embed.", "weight", desc->vocab, width, 0, WCOHI_INIT_EMBEDDING, 0);
-    walk->trained = learned;
-    if (desc->position != WCOH_POSITION_NONE)
-        params->row[WCOHI_EMBED_POSITIONS] =
-            wcohi_emit(walk, "position.", "weight", desc->context, width, 0,
-                       learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
-    walk->trained = 1;
-    op = wcohi_emit_op(walk, WCOHI_EMBED, params, -1, -1, width);
+    wcohi_op *op = wcohi_emit_op(walk, WCOHI_EMBED, params, -1, given, 2 * desc->bands);
     op->vocab = desc->vocab;
     op->context = desc->context;
     if (desc->position == WCOH_POSITION_SINUSOIDAL) op->amplitude = wcohi_amplitude(desc);
+    if (given >= 0) wcohi_walk_residual(walk, op);
     return wcohi_walk_done(walk, op);
+}
+
+/* Phases of the rows' symbols [N,F], from a table of their own. */
+static void wcohi_walk_symbol_phases(wcohi_walk *walk)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    wcohi_params params = wcohi_no_params();
+    wcohi_op *op;
+    walk->trained = desc->phases_trained == WCOH_SWITCH_ON;
+    params.row[WCOHI_EMBED_TABLE] = wcohi_emit(walk, "phase.", "weight", desc->vocab, desc->phases,
+                                               0, WCOHI_INIT_NORMAL, desc->phase_deviation);
+    walk->trained = 1;
+    op = wcohi_emit_op(walk, WCOHI_EMBED, &params, -1, -1, desc->phases);
+    op->vocab = desc->vocab;
+    op->context = desc->context;
+    op->whole = 1;
+    walk->phases = wcohi_walk_done(walk, op);
+}
+
+/* rows + sigma(b) (W phases - rows) */
+static int wcohi_walk_blend(wcohi_walk *walk, int rows)
+{
+    int width = 2 * walk->desc->bands, phases = walk->desc->phases, heard;
+    wcohi_params params = wcohi_no_params();
+    params.row[WCOHI_LINEAR_WEIGHT] =
+        wcohi_emit(walk, "phase.expand.", "weight", width, phases, 0, WCOHI_INIT_WEIGHT, phases);
+    heard = wcohi_walk_linear(walk, &params, walk->phases, -1, width)->out;
+    params = wcohi_no_params();
+    params.row[WCOHI_BLEND_SHARE] =
+        wcohi_emit(walk, "phase.", "blend", width, 0, 0, WCOHI_INIT_CONSTANT, 0.3);
+    return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_BLEND, &params, rows, heard, width));
+}
+
+/* Positions go to the rows, or to what phases have been blended into. */
+static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    int learned = desc->position == WCOH_POSITION_LEARNED, h;
+    int blends = desc->phase_input == WCOH_SWITCH_ON;
+    wcohi_params places = wcohi_no_params();
+    *params = wcohi_no_params();
+    walk->trained = desc->embedding_trained == WCOH_SWITCH_ON;
+    params->row[WCOHI_EMBED_TABLE] = wcohi_emit(walk, "embed.", "weight", desc->vocab,
+                                                2 * desc->bands, 0, WCOHI_INIT_EMBEDDING, 0);
+    walk->trained = learned;
+    if (desc->position != WCOH_POSITION_NONE)
+        places.row[WCOHI_EMBED_POSITIONS] =
+            wcohi_emit(walk, "position.", "weight", desc->context, 2 * desc->bands, 0,
+                       learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
+    walk->trained = 1;
+    if (!blends) params->row[WCOHI_EMBED_POSITIONS] = places.row[WCOHI_EMBED_POSITIONS];
+    h = wcohi_walk_rows_of(walk, params, -1);
+    if (desc->phases) wcohi_walk_symbol_phases(walk);
+    if (blends) h = wcohi_walk_blend(walk, h);
+    return blends && desc->position != WCOH_POSITION_NONE ? wcohi_walk_rows_of(walk, &places, h) : h;
 }
 
 /* Bands turned by trained angles, on their way to the symbol table. */
@@ -25351,8 +25793,7 @@ WCOHI_COLD int wcohi_has_phases(const wcoh_model_desc *desc)
 {
     int layer, any = 0;
     for (layer = 0; layer < desc->layers; layer++)
-        any |= wcohi_attention_of(desc, layer) != WCOH_ATTENTION_DOT &&
-               wcohi_attention_of(desc, layer) != WCOH_ATTENTION_ROTARY;
+        any |= !wcohi_is_dot(wcohi_attention_of(desc, layer));
     for (layer = 0; layer < desc->layers && desc->solver != WCOH_SOLVER_NONE; layer++)
         any |= wcohi_ffn_of(desc, layer) == WCOH_FFN_KERR;
     return any;
@@ -26760,7 +27201,7 @@ static void wcohi_op_work(const wcohi_plan *plan, const wcohi_op *op, double row
     if (op->kind == WCOHI_LINEAR) /* rows that stand together are read as one */
         reals = products = (double)op->wide_in * op->wide_out / op->groups;
     if (op->kind == WCOHI_COHERENCE) pair = 2.0 * op->wide_out + 12.0 * op->heads;
-    if (op->kind == WCOHI_DOT) pair = 4.0 * op->wide_out + 8.0 * op->heads;
+    if (op->kind == WCOHI_DOT) pair = 2.0 * op->wide_out + (2.0 * op->wide_key + 8) * op->heads;
     tensors[0] = op->in, tensors[1] = op->in2, tensors[2] = op->out;
     for (i = 0, *bytes = reals; i < 3; i++)
         if (tensors[i] >= 0) *bytes += rows * plan->tensors[tensors[i]].width;
@@ -30674,13 +31115,12 @@ static wcoh_complex wcohi_rotary_pair(const wcoh_real *p, int pair, int width, i
     return wcohi_cmul(value, turn);
 }
 
-/* S_qk = q.k / sqrt E. rows [T,3D]: queries, keys, values of all heads. E is even, or nothing
-   turns. */
+/* S_qk = q.k / sqrt E. rows: queries, keys, values of all heads. Those that turn are of even width. */
 static void wcohi_map_dots(wcohi_inspection *inspection, const wcohi_op *op, const wcoh_real *rows,
                            size_t stride, int head)
 {
-    int tokens = inspection->count, width = op->wide_out / op->heads, q, k, i;
-    const wcoh_real *queries = rows + head * width, *keys = queries + op->wide_out;
+    int tokens = inspection->count, width = op->wide_key, q, k, i;
+    const wcoh_real *queries = rows + head * width, *keys = queries + op->heads * width;
     float *map = inspection->maps + (size_t)head * (size_t)tokens * (size_t)tokens;
     for (q = 0; q < tokens; q++) {
         for (k = 0; k <= q; k++) {
@@ -30691,7 +31131,7 @@ static void wcohi_map_dots(wcohi_inspection *inspection, const wcohi_op *op, con
                 wcoh_complex b = wcohi_rotary_pair(y, i, width, k, op->rotary);
                 dot += a.re * b.re + a.im * b.im;
             }
-            inspection->scores[k] = dot / sqrt((double)width);
+            inspection->scores[k] = dot / sqrt((double)(op->wide_out / op->heads));
         }
         wcohi_map_softmax(inspection->scores, q, tokens, map + (size_t)q * (size_t)tokens);
     }

@@ -27,8 +27,8 @@
 
      1 surface    settings and facts of a device: all that users see
      2 recording  what a GPU does for an op, in no interface's words: the recorder, sums and
-                  products, rooms of the ops, maestros, oscillators, loss, noise, the optimisers,
-                  a pass
+                  products, rooms of the ops, wider queries and keys, phases of symbols, maestros,
+                  oscillators, loss, noise, the optimisers, a pass
      3 vulkan     loading, choosing a device, memory, pipelines, dispatches
      4 running    commands of a pass, copies and slots, sessions, runs, a plan made ready, tuning
      5 device     the table, matrix units, its life
@@ -908,9 +908,10 @@ static void wcohi_gpu_gelu_back(wcohi_gpu_recorder *r, wcohi_gpu_view grad, wcoh
 static void wcohi_gpu_embed(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t places = op->param[WCOHI_EMBED_POSITIONS] < 0 ? 0 : r->pass.places ? 2 : 1;
+    int given = op->in2 >= 0;
     const wcohi_gpu_view views[6] = {
         r->at->tokens,
-        wcohi_gpu_param(r, op->param[WCOHI_EMBED_TABLE]),
+        given ? wcohi_gpu_data(r, op->in2) : wcohi_gpu_param(r, op->param[WCOHI_EMBED_TABLE]),
         places == 2 ? r->at->places : wcohi_gpu_param(r, op->param[WCOHI_EMBED_POSITIONS]),
         wcohi_gpu_data(r, op->out),
         r->at->frame,
@@ -920,6 +921,8 @@ static void wcohi_gpu_embed(wcohi_gpu_recorder *r, const wcohi_op *op)
     push.count = r->rows * push.width;
     push.seq = (uint32_t)r->pass.seq;
     push.places = places;
+    push.given = (uint32_t)given;
+    push.whole = (uint32_t)op->whole;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_EMBED, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
 }
 
@@ -934,6 +937,7 @@ static void wcohi_gpu_embed_table_back(wcohi_gpu_recorder *r, const wcohi_op *op
     push.seq = (uint32_t)r->pass.seq;
     push.places = places;
     push.symbols = places ? push.seq : (uint32_t)op->vocab;
+    push.whole = (uint32_t)op->whole;
     if (views[2].bytes)
         WCOHI_GPU_DISPATCH(r, WCOH_SPV_EMBED_BACK, NULL, views, push,
                            WCOHI_MIN(push.symbols, 16384u), 1, 1);
@@ -1119,6 +1123,7 @@ static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wco
     t.push.seq = (uint32_t)r->pass.seq;
     t.push.heads = (uint32_t)op->heads;
     t.push.wide = wide;
+    t.push.wide_key = (uint32_t)op->wide_key;
     t.specs[0] = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
     t.tiles = wcohi_gpu_ceil((uint32_t)r->pass.seq, 32);
     t.chunks = wcohi_gpu_ceil(wide, 8 * t.specs[0]);
@@ -1520,9 +1525,12 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- dot attention, plain and rotary --------------------------------------------------------- */
 
+/* Reals of a row's keys. */
+static uint32_t wcohi_gpu_keys(const wcohi_op *op) { return (uint32_t)(op->heads * op->wide_key); }
+
 static size_t wcohi_gpu_dot_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
 {
-    size_t rotated = op->rotary ? wcohi_mul(2 * (size_t)op->wide_out, rows) : 0;
+    size_t rotated = op->rotary ? wcohi_mul(2 * (size_t)(op->heads * op->wide_key), rows) : 0;
     (void)plan;
     return wcohi_gpu_aux_size(rotated) + 2 * wcohi_gpu_aux_size(wcohi_mul(rows, (size_t)op->heads));
 }
@@ -1532,7 +1540,7 @@ static wcohi_gpu_attention wcohi_gpu_dot_aux(const wcohi_gpu_recorder *r, const 
     wcohi_gpu_attention a;
     size_t used = 0, rows = r->rows, heads = (size_t)op->heads;
     memset(&a, 0, sizeof a);
-    if (op->rotary) a.rotated = wcohi_gpu_aux(r, op, &used, 2 * (size_t)op->wide_out * rows);
+    if (op->rotary) a.rotated = wcohi_gpu_aux(r, op, &used, 2 * heads * (size_t)op->wide_key * rows);
     a.logsum = wcohi_gpu_aux(r, op, &used, heads * rows);
     a.delta = wcohi_gpu_aux(r, op, &used, heads * rows);
     return a;
@@ -1542,13 +1550,13 @@ static wcohi_gpu_pairs wcohi_gpu_dot_pairs(const wcohi_gpu_recorder *r, const wc
                                            const wcohi_gpu_attention *aux)
 {
     wcohi_gpu_pairs t = wcohi_gpu_pairs_of(r, op);
-    uint32_t width = (uint32_t)op->wide_out;
+    uint32_t keys = wcohi_gpu_keys(op), all = (uint32_t)op->wide_in;
     t.left = t.right = op->rotary ? aux->rotated : wcohi_gpu_data(r, op->in);
     t.value = wcohi_gpu_data(r, op->in);
-    t.push.key_stride = t.push.stride = op->rotary ? 2 * width : 3 * width;
-    t.push.key_column = width;
-    t.push.value_stride = 3 * width;
-    t.push.value_column = 2 * width;
+    t.push.key_stride = t.push.stride = op->rotary ? 2 * keys : all;
+    t.push.key_column = keys;
+    t.push.value_stride = all;
+    t.push.value_column = 2 * keys;
     return t;
 }
 
@@ -1565,12 +1573,23 @@ static void wcohi_gpu_turns(uint32_t *words, int wide, int first, int count)
     }
 }
 
-/* Queries and keys [N, 2D] by the angles of their places; back: the opposite way. */
+/* Width of the widest queries that turn; 0: the plan has none. Narrower ones turn by some of their
+   angles. */
+static int wcohi_gpu_rotary_width(const wcohi_plan *plan)
+{
+    int i, most = 0;
+    for (i = 0; i < plan->count; i++)
+        if (plan->ops[i].rotary) most = WCOHI_MAX(most, plan->ops[i].wide_key);
+    return most;
+}
+
+/* Queries and keys of a row by the angles of its place; back: the opposite way. */
 static void wcohi_gpu_rotate(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view from,
                              uint32_t ld_from, wcohi_gpu_view to, uint32_t ld_to, uint32_t back)
 {
-    uint32_t width = 2 * (uint32_t)op->wide_out, wide = (uint32_t)(op->wide_out / op->heads);
-    const wcohi_gpu_view views[4] = {from, wcohi_gpu_part(r->at->tables, 0, wide / 2 * 8), to,
+    uint32_t width = 2 * wcohi_gpu_keys(op), wide = (uint32_t)op->wide_key,
+             most = (uint32_t)wcohi_gpu_rotary_width(r->plan);
+    const wcohi_gpu_view views[4] = {from, wcohi_gpu_part(r->at->tables, 0, most / 2 * 8), to,
                                      r->at->members};
     wcoh_push_rotary push;
     push.rows = r->rows;
@@ -1580,13 +1599,14 @@ static void wcohi_gpu_rotate(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gp
     push.ld_from = ld_from;
     push.ld_to = ld_to;
     push.back = back;
+    push.step = most / wide;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_ROTARY, NULL, views, push,
                        wcohi_gpu_groups((size_t)r->rows * width / 2), 1, 1);
 }
 
 static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view rotated)
 {
-    uint32_t heads = (uint32_t)op->heads, all = (uint32_t)op->wide_out;
+    uint32_t heads = (uint32_t)op->heads, keys = wcohi_gpu_keys(op), all = (uint32_t)op->wide_in;
     uint32_t context = (uint32_t)op->context, batch = (uint32_t)r->pass.batch;
     wcohi_gpu_view qkv = wcohi_gpu_data(r, op->in), turned = op->rotary ? rotated : qkv,
                    weights = wcohi_gpu_scratch(r, wcohi_mul((size_t)batch * heads, context));
@@ -1595,12 +1615,13 @@ static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wco
     wcoh_push_dot_session push;
     push.rows = (uint32_t)r->pass.seq;
     push.heads = heads;
-    push.width = all / heads;
+    push.width = (uint32_t)op->wide_out / heads;
+    push.wide_key = (uint32_t)op->wide_key;
     push.context = context;
-    push.stride = op->rotary ? 2 * all : 3 * all;
-    push.key_column = all;
-    push.value_stride = 3 * all;
-    push.value_column = 2 * all;
+    push.stride = op->rotary ? 2 * keys : all;
+    push.key_column = keys;
+    push.value_stride = all;
+    push.value_column = 2 * keys;
     push.pitch = (uint32_t)wcohi_round_up(context, 16);
     push.first = wcohi_gpu_state_first(op, sizeof(float));
     push.member = wcohi_gpu_state_member(r, sizeof(float));
@@ -1611,9 +1632,9 @@ static void wcohi_gpu_dot(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_dot_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(r, op, &aux);
-    uint32_t width = (uint32_t)op->wide_out;
     if (op->rotary)
-        wcohi_gpu_rotate(r, op, wcohi_gpu_data(r, op->in), 3 * width, aux.rotated, 2 * width, 0);
+        wcohi_gpu_rotate(r, op, wcohi_gpu_data(r, op->in), (uint32_t)op->wide_in, aux.rotated,
+                         2 * wcohi_gpu_keys(op), 0);
     if (r->pass.session) wcohi_gpu_dot_session(r, op, aux.rotated);
     else wcohi_gpu_attend(r, op, WCOH_SPV_DOT_FORWARD, &t, aux.logsum);
 }
@@ -1623,7 +1644,8 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_dot_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(r, op, &aux);
-    uint32_t batch = (uint32_t)r->pass.batch, width = (uint32_t)op->wide_out, heads = t.push.heads;
+    uint32_t batch = (uint32_t)r->pass.batch, width = wcohi_gpu_keys(op), heads = t.push.heads;
+    uint32_t chunks = wcohi_gpu_ceil(t.push.wide_key, 8 * t.specs[0]);
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), dqkv = wcohi_gpu_ddata(r, op->in);
     wcohi_gpu_view to = op->rotary ? wcohi_gpu_scratch(r, 2 * (size_t)r->rows * width) : dqkv;
     const wcohi_gpu_view queries[8] = {t.left,     t.right,   t.value, dout,
@@ -1632,11 +1654,125 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
                                     aux.delta, dqkv,    to,      r->at->frame};
     wcohi_gpu_attend_delta(r, op, aux.delta);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_QUERY, t.specs, queries, t.push, t.tiles,
-                       heads * t.chunks, batch);
+                       heads * chunks, batch);
     t.push.column = width;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, t.specs, keys, t.push, t.tiles, heads * t.chunks,
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, t.specs, keys, t.push, t.tiles, heads * chunks,
                        batch);
-    if (op->rotary) wcohi_gpu_rotate(r, op, to, 2 * width, dqkv, 3 * width, 1);
+    if (op->rotary) wcohi_gpu_rotate(r, op, to, 2 * width, dqkv, (uint32_t)op->wide_in, 1);
+}
+#endif
+
+/* ======== 2 recording: wider queries and keys, phases of symbols ============================== */
+
+/* ---- polar: magnitudes, and pairs that positions turn ---------------------------------------- */
+
+static void wcohi_gpu_polar_rows(wcohi_gpu_recorder *r, const wcohi_op *op, int shader,
+                                 wcohi_gpu_view y, wcohi_gpu_view dx, wcohi_gpu_view slopes)
+{
+    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[WCOHI_POLAR_SHIFT]), y, dx,
+                                     slopes};
+    wcoh_push_polar push;
+    push.all = (uint32_t)op->wide_in / 3;
+    push.count = r->rows * push.all;
+    WCOHI_GPU_DISPATCH(r, shader, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+static void wcohi_gpu_polar(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_polar_rows(r, op, WCOH_SPV_POLAR, wcohi_gpu_data(r, op->out), wcohi_gpu_absent,
+                         wcohi_gpu_absent);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_polar_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t all = (uint32_t)op->wide_in / 3;
+    wcohi_gpu_view slopes = wcohi_gpu_scratch(r, (size_t)r->rows * all);
+    wcohi_gpu_polar_rows(r, op, WCOH_SPV_POLAR_BACK, wcohi_gpu_ddata(r, op->out),
+                         wcohi_gpu_ddata(r, op->in), slopes);
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[WCOHI_POLAR_SHIFT]), slopes, r->rows,
+                           all);
+}
+#endif
+
+/* ---- resonate: queries and keys hear the phases of their symbols ----------------------------- */
+
+static void wcohi_gpu_resonate_rows(wcohi_gpu_recorder *r, const wcohi_op *op, int shader,
+                                    wcohi_gpu_view x, wcohi_gpu_view y)
+{
+    const wcohi_gpu_view views[4] = {x, wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[WCOHI_RESONATE_LAMBDA]), y};
+    wcoh_push_resonate push;
+    push.count = r->rows * (uint32_t)op->wide_out;
+    push.heads = (uint32_t)op->heads;
+    push.wide = wcohi_gpu_width(r, op->in2) / 3 / push.heads;
+    push.phases = (uint32_t)op->wide_in;
+    WCOHI_GPU_DISPATCH(r, shader, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+static void wcohi_gpu_resonate(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_resonate_rows(r, op, WCOH_SPV_RESONATE, wcohi_gpu_data(r, op->in2),
+                            wcohi_gpu_data(r, op->out));
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_resonate_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t heads = (uint32_t)op->heads, phases = (uint32_t)op->wide_in;
+    wcohi_gpu_view slopes = wcohi_gpu_scratch(r, (size_t)r->rows * heads * phases),
+                   dlambda = wcohi_gpu_dparam(r, op->param[WCOHI_RESONATE_LAMBDA]);
+    const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_param(r, op->param[WCOHI_RESONATE_LAMBDA]),
+                                     wcohi_gpu_ddata(r, op->in), slopes};
+    wcoh_push_resonate_back push;
+    push.count = r->rows * phases;
+    push.heads = heads;
+    push.wide = wcohi_gpu_width(r, op->in2) / 3 / heads;
+    push.phases = phases;
+    push.add = (uint32_t)op->add_in;
+    wcohi_gpu_resonate_rows(r, op, WCOH_SPV_RESONATE_COPY, wcohi_gpu_ddata(r, op->in2),
+                            wcohi_gpu_ddata(r, op->out));
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_RESONATE_BACK, NULL, views, push, wcohi_gpu_groups(push.count),
+                       1, 1);
+    wcohi_gpu_sum_rows(r, slopes, r->rows * phases, heads, 0, heads, dlambda, 1);
+}
+#endif
+
+/* ---- blend: y = x + sigma(b) (x2 - x) -------------------------------------------------------- */
+
+static void wcohi_gpu_blend(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
+                                     wcohi_gpu_param(r, op->param[WCOHI_BLEND_SHARE]),
+                                     wcohi_gpu_data(r, op->out), r->at->frame};
+    wcoh_push_blend push;
+    push.width = (uint32_t)op->wide_out;
+    push.count = r->rows * push.width;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_BLEND, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+#ifndef WAVECOH_NO_TRAINING
+static void wcohi_gpu_blend_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t width = (uint32_t)op->wide_out;
+    wcohi_gpu_view slopes = wcohi_gpu_scratch(r, (size_t)r->rows * width);
+    const wcohi_gpu_view views[8] = {wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_data(r, op->in2),
+                                     wcohi_gpu_param(r, op->param[WCOHI_BLEND_SHARE]),
+                                     wcohi_gpu_ddata(r, op->out),
+                                     wcohi_gpu_ddata(r, op->in),
+                                     wcohi_gpu_ddata(r, op->in2),
+                                     slopes,
+                                     r->at->frame};
+    wcoh_push_blend push;
+    push.width = width;
+    push.count = r->rows * width;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_BLEND_BACK, NULL, views, push, wcohi_gpu_groups(push.count), 1,
+                       1);
+    wcohi_gpu_product_bias(r, wcohi_gpu_dparam(r, op->param[WCOHI_BLEND_SHARE]), slopes, r->rows,
+                           width);
 }
 #endif
 
@@ -2430,6 +2566,9 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_coherence, wcohi_gpu_coherence_back, wcohi_gpu_coherence_aux_count,
                  wcohi_gpu_coherence_accept),
     WCOHI_GPU_OP(wcohi_gpu_dot, wcohi_gpu_dot_back, wcohi_gpu_dot_aux_count, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_polar, wcohi_gpu_polar_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_resonate, wcohi_gpu_resonate_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_blend, wcohi_gpu_blend_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_maestro, wcohi_gpu_maestro_back, wcohi_gpu_maestro_aux_count, NULL),
     WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_mixing, wcohi_gpu_mixing_back, NULL, NULL),
@@ -4399,7 +4538,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t lat
     at->moment2 = wcohi_vk_place(&end, 0, trained, sizeof(float));
     at->rules = wcohi_vk_place(&end, 0, trained / 16, 2 * sizeof(float));
     at->activations = wcohi_vk_place(&end, 0, plan->activations, sizeof(float));
-    at->tables = wcohi_vk_place(&end, 0, width, sizeof(uint32_t));
+    at->tables = wcohi_vk_place(&end, 0, 2 * width, sizeof(uint32_t));
     at->states =
         wcohi_vk_place(&end, 0, plan->session ? (size_t)plan->keeping.streams : 0, plan->states);
     at->nats = wcohi_vk_place(&end, 0, rows, sizeof(float));
@@ -4461,21 +4600,12 @@ static wcoh_result wcohi_vk_measure(wcohi_vk_exec *exec, size_t *scratch, size_t
     return WCOH_OK;
 }
 
-/* Width of a rotary head; 0: the plan has none. All are equally wide. */
-static int wcohi_vk_rotary_width(const wcohi_plan *plan)
-{
-    int i;
-    for (i = 0; i < plan->count; i++)
-        if (plan->ops[i].rotary) return plan->ops[i].wide_out / plan->ops[i].heads;
-    return 0;
-}
-
 /* The angles of rotary attention, made in the staging area, as many as it holds at once. */
 static wcoh_result wcohi_vk_turns_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcohi_gpu_view staging = exec->at.staging;
     uint32_t *words = (uint32_t *)(void *)(exec->host_buffer.mapped + staging.offset);
-    int wide = wcohi_vk_rotary_width(&exec->plan), half = wide / 2, done = 0, count;
+    int wide = wcohi_gpu_rotary_width(&exec->plan), half = wide / 2, done = 0, count;
     wcoh_result result = WCOH_OK;
     for (; !result && done < half; done += count) {
         size_t first = (size_t)done * 8, bytes = WCOHI_MIN((size_t)half * 8 - first, staging.bytes);

@@ -144,6 +144,17 @@ static const struct {
      "vocab=301 layers=1 bands=4 heads=2 head=wave_decode", 2, 5},
     {"wave decode in chunks",
      "vocab=301 layers=1 bands=4 heads=2 head=wave_decode reference_trained=on", 2, 5},
+    {"pope", "attention=pope", 2, 6},
+    {"pope of odd width, rotary", "attention=pope,rotary,pope bands=9 heads=3 layers=3", 2, 6},
+    {"long pope", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=pope", 1, 150},
+    {"resonance", "attention=resonance phases=5", 2, 6},
+    {"resonance, phase input, positions",
+     "attention=resonance,coherence,resonance layers=3 phases=3 phase_input=on position=learned "
+     "head=tied embedding=random embedding_trained=on block=sequential ffn=mlp",
+     2, 6},
+    {"phase input, phases frozen", "phase_input=on phases=4 phases_trained=off", 2, 5},
+    {"long resonance", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=resonance phases=9", 1,
+     150},
 };
 
 #endif

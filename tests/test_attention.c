@@ -700,7 +700,8 @@ static dots dots_open(int batch, int seq, int heads, int width, int rotary)
     a.aux = (wcoh_real *)take(wcohi_dot_aux_count(batch, seq, heads), sizeof *a.aux);
     for (i = 0; i < 3 * a.rows * a.width; i++) a.qkv[i] = (wcoh_real)(1.5 * normal());
     for (i = 0; i < a.rows * a.width; i++) a.dout[i] = (wcoh_real)normal();
-    a.call.batch = batch, a.call.seq = seq, a.call.heads = heads, a.call.width = width;
+    a.call.batch = batch, a.call.seq = seq, a.call.heads = heads;
+    a.call.width = a.call.wide_value = width;
     a.call.qkv = a.qkv, a.call.stride = (size_t)(3 * a.width), a.call.rotary = rotary;
     a.call.out = a.out, a.call.out_stride = (size_t)a.width, a.call.aux = a.aux;
     a.call.dout = a.dout, a.call.dout_stride = (size_t)a.width, a.call.dqkv = a.dqkv;
@@ -836,7 +837,7 @@ static void a_dot_session_sees_the_last_context_tokens(void)
     EACH_ISA(i) for (rotary = 0; rotary < 2; rotary++) {
         dots a = dots_open(1, 100, 3, 10, rotary);
         double *expected = (double *)take((size_t)(a.rows * a.width), sizeof(double));
-        wcoh_real *ring = (wcoh_real *)take(wcohi_dot_ring_count(37, 3, 10), sizeof *ring);
+        wcoh_real *ring = (wcoh_real *)take(wcohi_dot_ring_count(37, 3, 10, 10), sizeof *ring);
         wcohi_stream from = {0, 0, NULL, NULL};
         wcohi_dot call = a.call;
         a.compute.kernels = wcohi_kernels_for(every_isa[i]);

@@ -37,6 +37,8 @@ static const char *const reference_names[] = {
     "gates",
     "gated_mlp",
     "long_listening",
+    "pope",
+    "resonance",
     "phase_native",
     "wave_decode",
     "long_rotary",

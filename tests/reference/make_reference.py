@@ -34,7 +34,8 @@ DEFAULTS = dict(
     rk4_steps=8, limiter="auto", alpha=0.1, beta=0.2, kerr_trained="auto", omega_trained="auto",
     corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3,
     forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
-    taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off")
+    taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off",
+    phases=0, phase_input="off", phases_trained="on")
 
 
 class Config:
@@ -118,6 +119,11 @@ class Parameters:
             self.add("position.weight", scale * sinusoidal_table(c.context, c.D), False)
         if c.position == "learned":
             self.add("position.weight", 0.3 * rng.randn(c.context, c.D))
+        if c.phases:
+            self.add("phase.weight", 0.8 * rng.randn(c.vocab, c.phases), c.phases_trained == "on")
+        if c.phase_input == "on":
+            self.linear("phase.expand", (c.D, c.phases), c.phases, None)
+            self.add("phase.blend", 0.3 + 0.4 * rng.randn(c.D))
         for block in range(c.layers):
             self.fill_attention("blocks.%d." % block)
             self.fill_ffn("blocks.%d." % block, c.block_is_per_band(block))
@@ -151,7 +157,11 @@ class Parameters:
             self.linear(p + "gate", (D, D), D, (D,))
         if c.taps:
             self.add(p + "taps.weight", np.eye(c.taps, 1) + 0.4 * rng.randn(c.taps, D))
-        if c.attention in ("dot", "rotary"):
+        if c.attention == "pope":
+            self.add(p + "shift", 0.5 * rng.randn(H, c.E))
+        if c.attention == "resonance":
+            self.add(p + "lambda", 1.5 * rng.randn(H))
+        if c.attention in ("dot", "rotary", "pope", "resonance"):
             self.linear(p + "qkv", (3 * D, D), D, (3 * D,), scale=1.3)
             self.linear(p + "out", (D, D), D, (D,))
             return
@@ -330,6 +340,19 @@ class Network:
             if c.attention == "rotary":
                 query, key = self.rotate(query), self.rotate(key)
             scores = query @ key.transpose(-1, -2) / math.sqrt(c.E)
+        elif c.attention == "pope":
+            query, key, value = (split(y) for y in self.affine(p + "qkv", x).split(D, -1))
+            t = torch.arange(T, dtype=REAL)
+            rates = 10000.0 ** (-torch.arange(c.E, dtype=REAL) / c.E)
+            angle = (t[None, :, None] - t[:, None, None]) * rates + self.p[p + "shift"][:, None, None, :]
+            scores = torch.einsum("bhqc,bhkc,hqkc->bhqk", softplus(query), softplus(key),
+                                  torch.cos(angle)) / math.sqrt(c.E)
+        elif c.attention == "resonance":
+            query, key, value = (split(y) for y in self.affine(p + "qkv", x).split(D, -1))
+            phi = self.p["phase.weight"][self.tokens]
+            R = torch.cos(phi[:, :, None, :] - phi[:, None, :, :]).mean(-1)
+            scores = query @ key.transpose(-1, -2) / math.sqrt(c.E) + \
+                self.p[p + "lambda"][:, None, None] * R[:, None]
         elif c.attention == "frozen":
             scores = self.frozen_scores(p, x)
             value = torch.einsum("hoi,bhti->bhto", self.p[p + "value.weight"], split(x)) + \
@@ -459,6 +482,10 @@ class Network:
     def logits(self, tokens):
         c = self.c
         h = self.p["embed.weight"][tokens]
+        self.tokens = tokens
+        if c.phase_input == "on":
+            share = torch.sigmoid(self.p["phase.blend"])
+            h = (1 - share) * h + share * self.affine("phase.expand", self.p["phase.weight"][tokens])
         if c.position != "none":
             h = h + self.p["position.weight"][:tokens.shape[1]]
         for block in range(c.layers):
@@ -540,6 +567,9 @@ CONFIGS = [
            value_gate="on", taps=4),
     Config("long_listening", B=1, T=150, bands=4, heads=4, layers=1, vocab=5, maestro=2, context=150,
            forgetting="on", loudness="on", query_gain="on", gain_most=6.0),
+    Config("pope", attention="pope", layers=1, ffn="mlp", hidden=9),
+    Config("resonance", attention="resonance", phases=3, phase_input="on", position="learned",
+           embedding="random", embedding_trained="on", ffn="mlp", hidden=9),
     Config("phase_native", head="phase_native", embedding_trained="on", layers=1),
     Config("wave_decode", head="wave_decode", reference_trained="on", layers=1),
     Config("long_rotary", B=2, T=150, bands=4, heads=2, layers=1, vocab=5, attention="rotary",

@@ -37,6 +37,7 @@ layout(push_constant) uniform Attend
     float keep;        /* what the others are multiplied by */
     uint gain_column;  /* COHERENCE backward: of the raw gains of queries, cut at gain_most */
     float gain_most;
+    uint wide_key; /* DOT: of queries and keys */
 }
 p;
 
@@ -56,10 +57,12 @@ uint head, first; /* head of this workgroup, first row of its sequence */
 /* left or right [32][width <= 32 or 64, pitch 33 or 65] = rows t0.. of an array, columns c0.. of
    the head; 0 outside the sequence and the head */
 #define LOAD_TILE(tile, pitch, array, t0, stride_, base, c0, width)                                \
+    LOAD_TILE_OF(p.wide, tile, pitch, array, t0, stride_, base, c0, width)
+#define LOAD_TILE_OF(wide_, tile, pitch, array, t0, stride_, base, c0, width)                      \
     for (uint li = tid; li < 32u * (width); li += 64u) {                                           \
         uint lr = li / (width), lc = li % (width), lt = (t0) + lr;                                 \
         float lv = 0.0;                                                                            \
-        if (lt < p.seq && (c0) + lc < p.wide)                                                      \
+        if (lt < p.seq && (c0) + lc < wide_)                                                       \
             lv = array[(first + lt) * (stride_) + (base) + (c0) + lc];                             \
         tile[lr * (pitch) + lc] = lv;                                                              \
     }
@@ -130,9 +133,10 @@ void pair_scores(uint q0, uint k0, out float block[16])
 {
     float scale = 1.0 / sqrt(float(p.wide));
     [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] = 0.0;
-    for (uint c0 = 0u; c0 < p.wide; c0 += 32u) {
-        LOAD_TILE(left, 33u, queries, q0, p.key_stride, head * p.wide, c0, 32u)
-        LOAD_TILE(right, 33u, keys, k0, p.key_stride, p.key_column + head * p.wide, c0, 32u)
+    for (uint c0 = 0u; c0 < p.wide_key; c0 += 32u) {
+        LOAD_TILE_OF(p.wide_key, left, 33u, queries, q0, p.key_stride, head * p.wide_key, c0, 32u)
+        LOAD_TILE_OF(p.wide_key, right, 33u, keys, k0, p.key_stride,
+                     p.key_column + head * p.wide_key, c0, 32u)
         barrier();
         multiply_rows(block);
         barrier();

@@ -58,7 +58,12 @@ void write_phases(uint k0)
 
 void main()
 {
-    uint chunks = (p.wide + 8u * CW - 1u) / (8u * CW), k0 = gl_WorkGroupID.x * 32u, q0, i, j;
+#ifdef DOT
+    uint columns = max(p.wide, p.wide_key);
+#else
+    uint columns = p.wide;
+#endif
+    uint chunks = (columns + 8u * CW - 1u) / (8u * CW), k0 = gl_WorkGroupID.x * 32u, q0, i, j;
     uint c0 = gl_WorkGroupID.y % chunks * 8u * CW;
     float sum[32], keys_sum[32]; /* 4 CW of them */
     head = gl_WorkGroupID.y / chunks;
@@ -92,7 +97,8 @@ void main()
         add_phases();
 #else
         barrier();
-        LOAD_TILE(right, 8u * CW + 1u, queries, q0, p.key_stride, head * p.wide, c0, 8u * CW)
+        LOAD_TILE_OF(p.wide_key, right, 8u * CW + 1u, queries, q0, p.key_stride, head * p.wide_key,
+                     c0, 8u * CW)
         barrier();
         multiply_tile(false, keys_sum);
 #endif
@@ -104,14 +110,14 @@ void main()
         if (t < p.seq)
             for (j = 0u; j < CW; j++) {
                 uint e = c0 + tx + 8u * j;
-                if (e < p.wide) {
+                if (e < p.wide)
                     dvalues[(first + t) * p.value_stride + p.value_column + head * p.wide + e] =
                         sum[i * CW + j];
 #ifdef DOT
-                    dkeys[(first + t) * p.stride + p.column + head * p.wide + e] =
+                if (e < p.wide_key)
+                    dkeys[(first + t) * p.stride + p.column + head * p.wide_key + e] =
                         keys_sum[i * CW + j] / sqrt(float(p.wide));
 #endif
-                }
             }
     }
 #ifdef COHERENCE

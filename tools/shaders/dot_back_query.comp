@@ -8,7 +8,7 @@ layout(set = 0, binding = 6, std430) writeonly buffer Dqueries { float dqueries[
 
 void main()
 {
-    uint chunks = (p.wide + 8u * CW - 1u) / (8u * CW), q0 = gl_WorkGroupID.x * 32u, k0, i, j, k;
+    uint chunks = (p.wide_key + 8u * CW - 1u) / (8u * CW), q0 = gl_WorkGroupID.x * 32u, k0, i, j, k;
     uint c0 = gl_WorkGroupID.y % chunks * 8u * CW;
     float sum[32]; /* 4 CW of them */
     head = gl_WorkGroupID.y / chunks;
@@ -20,8 +20,8 @@ void main()
         pair_gradient(q0, k0, block, d);
         [[unroll]] for (i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] =
             d[i];
-        LOAD_TILE(right, 8u * CW + 1u, keys, k0, p.key_stride, p.key_column + head * p.wide, c0,
-                  8u * CW)
+        LOAD_TILE_OF(p.wide_key, right, 8u * CW + 1u, keys, k0, p.key_stride,
+                     p.key_column + head * p.wide_key, c0, 8u * CW)
         barrier();
         for (k = 0u; k < 32u; k++) [[unroll]] for (i = 0u; i < 4u; i++)
             {
@@ -37,8 +37,8 @@ void main()
         if (t < p.seq)
             for (j = 0u; j < CW; j++) {
                 uint e = c0 + tx + 8u * j;
-                if (e < p.wide)
-                    dqueries[(first + t) * p.stride + p.column + head * p.wide + e] =
+                if (e < p.wide_key)
+                    dqueries[(first + t) * p.stride + p.column + head * p.wide_key + e] =
                         sum[i * CW + j] / sqrt(float(p.wide));
             }
     }

@@ -14,7 +14,8 @@ layout(set = 0, binding = 4, std430) coherent buffer Ring { float ring[]; };
 layout(set = 0, binding = 5, std430) coherent buffer Weights { float weights[]; };
 layout(push_constant) uniform DotSession
 {
-    uint rows, heads, width, context; /* rows: of each member */
+    uint rows, heads, width, context; /* rows: of each member; width: of values */
+    uint wide_key; /* of queries and keys */
     uint stride, key_column; /* of queries and keys a row */
     uint value_stride, value_column;
     uint pitch;
@@ -44,8 +45,9 @@ void main()
 {
     uint tid = gl_LocalInvocationID.x, head = gl_WorkGroupID.x, b = gl_WorkGroupID.y, row, t, e, k;
     Member member = members[b];
-    uint base = member.slot * p.member + p.first + head * (p.pitch + p.context) * p.width,
-         value_base = base + p.pitch * p.width, w = (b * p.heads + head) * p.context;
+    uint base = member.slot * p.member + p.first +
+                head * (p.pitch * p.wide_key + p.context * p.width),
+         value_base = base + p.pitch * p.wide_key, w = (b * p.heads + head) * p.context;
     if (member.slot == ABSENT) return;
     for (t = 0u; t < p.rows; t++) {
         uint slot = (member.ring_start + t) % p.context;
@@ -54,9 +56,10 @@ void main()
         uint n = full ? p.context : slot + 1u, at;
         float top = -1e30, total = 0.0;
         row = b * p.rows + t;
-        at = row * p.stride + head * p.width;
-        for (e = tid; e < p.width; e += 64u) {
+        at = row * p.stride + head * p.wide_key;
+        for (e = tid; e < p.wide_key; e += 64u)
             ring[base + e * p.pitch + slot] = keys[at + p.key_column + e];
+        for (e = tid; e < p.width; e += 64u) {
             ring[value_base + slot * p.width + e] =
                 values[row * p.value_stride + p.value_column + head * p.width + e];
         }
@@ -64,7 +67,7 @@ void main()
         barrier();
         for (k = tid; k < n; k += 64u) {
             float s = 0.0;
-            for (e = 0u; e < p.width; e++) s += queries[at + e] * ring[base + e * p.pitch + k];
+            for (e = 0u; e < p.wide_key; e++) s += queries[at + e] * ring[base + e * p.pitch + k];
             s /= sqrt(float(p.width));
             weights[w + k] = s;
             top = max(top, s);

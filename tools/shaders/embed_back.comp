@@ -9,7 +9,7 @@ layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Tokens { uint tokens[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Gradient { float g[]; };
 layout(set = 0, binding = 2, std430) buffer Table { float dtable[]; };
-layout(push_constant) uniform EmbedBack { uint rows, width, seq, places, symbols; }
+layout(push_constant) uniform EmbedBack { uint rows, width, seq, places, symbols, whole; }
 p;
 shared uint marks[64];
 shared uint list[64];
@@ -17,8 +17,8 @@ shared uint found;
 
 void main()
 {
-    uint tid = gl_LocalInvocationID.x, limit = min(p.width, 2u * frame.active_bands), v, first, d,
-         i;
+    uint tid = gl_LocalInvocationID.x, v, first, d, i;
+    uint limit = p.whole != 0u ? p.width : min(p.width, 2u * frame.active_bands);
     for (v = gl_WorkGroupID.x; v < p.symbols; v += gl_NumWorkGroups.x)
         for (first = 0u; first < p.rows; first += 64u) {
             uint n = first + tid;
