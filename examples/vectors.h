@@ -42,7 +42,8 @@ static void vectors_shape(vectors *v, const char *path, int dims, const uint64_t
     v->values = (float *)memory_of((size_t)(rows_of * n), sizeof(float));
 }
 
-/* The first matrix of a file, or the tensor of that name, or the only one. */
+/* The first matrix of a file, or the tensor of that name, or the only one; where there are more
+   matrices and none is named, it is said which it is. */
 COMMON_USED(__unused__)
 static vectors vectors_read(const char *path, const char *tensor)
 {
@@ -50,16 +51,21 @@ static vectors vectors_read(const char *path, const char *tensor)
     wcoh_tensors *t;
     wcoh_tensor_info info;
     wcoh_error error;
-    int i, found = -1;
+    int i, found = -1, more = 0;
     memset(&v, 0, sizeof v);
     must(wcoh_tensors_open_file(&t, path, NULL, &error), NULL, &error);
-    for (i = 0; i < wcoh_tensors_count(t) && found < 0; i++) {
+    for (i = 0; i < wcoh_tensors_count(t); i++) {
         wcoh_tensors_info(t, i, &info, NULL);
-        if (tensor ? strcmp(info.name, tensor) == 0 : info.dims == 2 || wcoh_tensors_count(t) == 1)
-            found = i;
+        if (tensor ? strcmp(info.name, tensor) : info.dims != 2 && wcoh_tensors_count(t) > 1)
+            continue;
+        if (found < 0) found = i;
+        else more++;
     }
     if (found < 0) fail(EXIT_FAILED, "%s: it has no %s", path, tensor ? tensor : "matrix");
     wcoh_tensors_info(t, found, &info, NULL);
+    if (more)
+        say("%s: %s is taken, one of %d matrices; --tensor names another", path,
+            text_shown(info.name), more + 1);
     v.name = text_made("%s", info.name);
     vectors_shape(&v, path, info.dims, info.shape);
     must(wcoh_tensors_read(t, found, 0, v.count * (size_t)v.n, v.values, &error), path, &error);

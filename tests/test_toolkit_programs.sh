@@ -74,6 +74,11 @@ for name in map-layer0 map-layer1 entropy waves depth singular; do
 done
 succeeds "$bin/inspect" m.safetensors "$root/LICENSE" --tokens 20 --json
 ok "its JSON parses" is_json
+succeeds "$bin/recall" build m.store m.safetensors
+ok "it is said which of several matrices is taken" has 'embed.weight is taken, one of [0-9]+ matrices' err
+succeeds "$bin/recall" build m.store m.safetensors --tensor head.weight
+ok "and not where one was named" [ ! -s err ]
+refuses 1 'it has no tail.weight' "$bin/recall" build m.store m.safetensors --tensor tail.weight
 succeeds "$bin/inspect" --weights m.safetensors --json
 ok "its JSON parses" is_json
 refuses 1 'no tensor \[layers, heads, T, T\]' "$bin/inspect" --maps m.safetensors
