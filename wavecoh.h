@@ -304,7 +304,8 @@ typedef enum wcoh_embedding {
     WCOH_EMBEDDING_AUTO,     /* harmonic; circles when one circle cannot tell neighbours apart */
     WCOH_EMBEDDING_HARMONIC, /* one circle, (cos n theta, sin n theta) */
     WCOH_EMBEDDING_CIRCLES,  /* several circles of pairwise coprime moduli share the bands */
-    WCOH_EMBEDDING_RANDOM    /* normal(0, 0.02) */
+    WCOH_EMBEDDING_RANDOM,   /* normal(0, embedding_deviation) */
+    WCOH_EMBEDDING_ORTHOGONAL /* random rows as long as harmonic ones, each 2K in a row orthogonal */
 } wcoh_embedding;
 typedef enum wcoh_position {
     WCOH_POSITION_NONE,
@@ -363,8 +364,11 @@ typedef enum wcoh_preset {
     WCOH_PRESET_GPT,  /* nanoGPT's CPU shape: 4 layers, 128 wide, 4 heads, learned positions */
     WCOH_PRESET_KERR_ENGINE, /* kerr-engine: RK4-8, sequential blocks, first block per-band */
     WCOH_PRESET_WAVE_ENGINE, /* wave-engine: frozen coherence, knee limiter, perturbative */
-    WCOH_PRESET_WAVE_2 /* the best wave-coherence network so far, as large as the default: sequential
+    WCOH_PRESET_WAVE_2, /* the best wave-coherence network so far, as large as the default: sequential
                                 blocks, gate, forgetting, loudness, taps; its trainer has Muon */
+    WCOH_PRESET_HARMONIC_TRANSFORMER, /* gpt, context 256, whose trained embedding starts harmonic */
+    WCOH_PRESET_RESONANCE_TRANSFORMER /* gpt, context 256, tied, with 32 phases a symbol that the
+                                         embedding blends in and attention hears */
 } wcoh_preset;
 
 typedef struct wcoh_tokenizer wcoh_tokenizer;
@@ -381,9 +385,11 @@ typedef struct wcoh_model_desc {
     wcoh_embedding embedding;
     wcoh_switch embedding_trained; /* AUTO: trained when learned positions are (gpt), else frozen */
     wcoh_switch embedding_unit;    /* ON: harmonic tables times 1/sqrt(K); AUTO: OFF */
+    double embedding_deviation;    /* of WCOH_EMBEDDING_RANDOM */
     int circles;                   /* number of circles for WCOH_EMBEDDING_CIRCLES */
     int modulus1, modulus2, modulus3, modulus4; /* 0: automatic */
     wcoh_position position;
+    double position_deviation;  /* of learned positions at the start */
     int phases;                 /* F: trained phases of a symbol; see wcoh_fields */
     double phase_deviation;     /* of those at the start */
     wcoh_switch phases_trained; /* AUTO: ON */
@@ -16265,17 +16271,20 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_INT(M, layers, 4, 1, 1024, 0, "blocks"),
     WCOHI_INT(M, heads, 16, 1, 1024, 0, "attention heads; must divide 2 x bands"),
     WCOHI_INT(M, maestro, 16, 1, 65536, 0, "width of the maestro bottlenecks"),
-    WCOHI_CHOICE(M, embedding, "auto harmonic circles random",
+    WCOHI_CHOICE(M, embedding, "auto harmonic circles random orthogonal",
                  "symbol table; auto: one circle, several where one cannot tell neighbours apart"),
     WCOHI_CHOICE(M, embedding_trained, WCOHI_AUTO, "train the symbol table; auto: off"),
     WCOHI_CHOICE(M, embedding_unit, WCOHI_AUTO,
                  "scale harmonic and sinusoidal tables by 1/sqrt(bands); auto: off"),
+    WCOHI_REAL(M, embedding_deviation, 0.02, 1e-6, 100, 0, "deviation of the random embedding"),
     WCOHI_INT(M, circles, 2, 2, 4, 0, "number of circles of the circles embedding"),
     WCOHI_INT(M, modulus1, 0, 2, 16777216, 0, "modulus of circle 1; 0: automatic"),
     WCOHI_INT(M, modulus2, 0, 2, 16777216, 0, "modulus of circle 2"),
     WCOHI_INT(M, modulus3, 0, 2, 16777216, 0, "modulus of circle 3"),
     WCOHI_INT(M, modulus4, 0, 2, 16777216, 0, "modulus of circle 4"),
     WCOHI_CHOICE(M, position, "none sinusoidal learned", "position table"),
+    WCOHI_REAL(M, position_deviation, 0.02, 1e-6, 100, 0,
+               "deviation of learned positions at the start"),
     WCOHI_INT(M, phases, 0, 1, 32768, 0,
               "trained phases of a symbol, for phase_input and attention resonance; 0: 32 there"),
     WCOHI_REAL(M, phase_deviation, 0.3, 1e-6, 100, 0, "deviation of those phases at the start"),
@@ -17106,6 +17115,24 @@ WCOHI_COLD void wcohi_preset_wave_2(wcoh_model_desc *desc)
     desc->taps = 3;
 }
 
+/* Test 25's mode `harmonic`; `random`: embedding random; `frozen`: embedding_trained off. */
+WCOHI_COLD void wcohi_preset_harmonic_transformer(wcoh_model_desc *desc)
+{
+    wcohi_preset_gpt(desc);
+    desc->context = 256;
+    desc->embedding = WCOH_EMBEDDING_HARMONIC;
+}
+
+WCOHI_COLD void wcohi_preset_resonance_transformer(wcoh_model_desc *desc)
+{
+    wcohi_preset_gpt(desc);
+    desc->context = 256;
+    desc->attention = WCOH_ATTENTION_RESONANCE;
+    desc->phase_input = WCOH_SWITCH_ON;
+    desc->phases = 32;
+    desc->head = WCOH_HEAD_TIED;
+}
+
 WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
 {
     wcoh_model_desc desc;
@@ -17115,6 +17142,8 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     if (preset == WCOH_PRESET_KERR_ENGINE) wcohi_preset_kerr_engine(&desc);
     if (preset == WCOH_PRESET_WAVE_ENGINE) wcohi_preset_wave_engine(&desc);
     if (preset == WCOH_PRESET_WAVE_2) wcohi_preset_wave_2(&desc);
+    if (preset == WCOH_PRESET_HARMONIC_TRANSFORMER) wcohi_preset_harmonic_transformer(&desc);
+    if (preset == WCOH_PRESET_RESONANCE_TRANSFORMER) wcohi_preset_resonance_transformer(&desc);
     return desc;
 }
 
@@ -22376,7 +22405,8 @@ static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
     if (desc->position != WCOH_POSITION_NONE)
         places.row[WCOHI_EMBED_POSITIONS] =
             wcohi_emit(walk, "position.", "weight", desc->context, 2 * desc->bands, 0,
-                       learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, 0.02);
+                       learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION,
+                       desc->position_deviation);
     walk->trained = 1;
     if (!blends) params->row[WCOHI_EMBED_POSITIONS] = places.row[WCOHI_EMBED_POSITIONS];
     h = wcohi_walk_rows_of(walk, params, -1);
@@ -22717,6 +22747,26 @@ static void wcohi_harmonics(wcoh_real *row, int bands, int symbol, int modulus, 
     }
 }
 
+/* Row v [D] of a table: at random, orthogonal to those before it in its group of D rows, and of the
+   length of a harmonic one. Gram-Schmidt, twice, so that it holds to rounding. */
+static void wcohi_orthogonal_row(wcoh_real *row, int v, int width, double length, wcoh_rng *rng)
+{
+    const wcoh_real *before = row - (ptrdiff_t)(v % width) * width;
+    double norm = 0;
+    int pass, r, i;
+    for (i = 0; i < width; i++) row[i] = (wcoh_real)wcoh_rng_normal(rng);
+    for (pass = 0; pass < 2; pass++)
+        for (r = 0; r < v % width; r++) {
+            const wcoh_real *other = before + (ptrdiff_t)r * width;
+            double dot = 0;
+            for (i = 0; i < width; i++) dot += (double)row[i] * (double)other[i];
+            dot /= length * length;
+            for (i = 0; i < width; i++) row[i] -= (wcoh_real)(dot * (double)other[i]);
+        }
+    for (i = 0; i < width; i++) norm += (double)row[i] * (double)row[i];
+    for (i = 0; i < width; i++) row[i] *= (wcoh_real)(length / sqrt(norm));
+}
+
 static void wcohi_init_embedding(wcoh_real *table, wcoh_model_desc *desc, wcoh_rng *rng)
 {
     int v, circle, bands = desc->bands;
@@ -22724,7 +22774,10 @@ static void wcohi_init_embedding(wcoh_real *table, wcoh_model_desc *desc, wcoh_r
     for (v = 0; v < desc->vocab; v++, table += 2 * bands) {
         if (desc->embedding == WCOH_EMBEDDING_RANDOM) {
             int i;
-            for (i = 0; i < 2 * bands; i++) table[i] = (wcoh_real)(0.02 * wcoh_rng_normal(rng));
+            for (i = 0; i < 2 * bands; i++)
+                table[i] = (wcoh_real)(desc->embedding_deviation * wcoh_rng_normal(rng));
+        } else if (desc->embedding == WCOH_EMBEDDING_ORTHOGONAL) {
+            wcohi_orthogonal_row(table, v, 2 * bands, amplitude * sqrt((double)bands), rng);
         } else if (desc->embedding == WCOH_EMBEDDING_HARMONIC) {
             wcohi_harmonics(table, bands, v, desc->vocab, amplitude);
         } else {

@@ -155,6 +155,7 @@ static const struct {
     {"phase input, phases frozen", "phase_input=on phases=4 phases_trained=off", 2, 5},
     {"long resonance", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=resonance phases=9", 1,
      150},
+    {"embedding orthogonal trained", "embedding=orthogonal embedding_trained=on", 2, 5},
 };
 
 #endif

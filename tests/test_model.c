@@ -106,6 +106,14 @@ static void parameters_are_as_many_as_published(void)
     CHECK(trained_count(WCOH_PRESET_GPT, "bands=36") == 266688);
     CHECK(trained_count(WCOH_PRESET_KERR_ENGINE, "") == 354358);
     CHECK(trained_count(WCOH_PRESET_WAVE_2, "") == 281368);
+    /* test 25: harmonic, frozen, its tied baseline; a transformer, and its phases: V F + D F + D + L H */
+    CHECK(trained_count(WCOH_PRESET_HARMONIC_TRANSFORMER, "") == 818176 + 192 * 128);
+    CHECK(trained_count(WCOH_PRESET_HARMONIC_TRANSFORMER, "embedding_trained=off") ==
+          818176 + 192 * 128 - 65 * 128);
+    CHECK(trained_count(WCOH_PRESET_HARMONIC_TRANSFORMER, "embedding=random head=tied") ==
+          818176 + 192 * 128 - 65 * 128 + 1);
+    CHECK(trained_count(WCOH_PRESET_RESONANCE_TRANSFORMER, "") ==
+          818176 + 192 * 128 - 65 * 128 + 1 + (65 + 128) * 32 + 128 + 16);
     CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE,
                         "bands=64 heads=4 kerr_trained=off corrector=off") == 109568);
 }
@@ -875,6 +883,39 @@ static void only_heads_with_a_gain_listen(void)
     }
     desc = model_desc_of("vocab=7 forgetting=on loudness=on attention=dot,shared layers=2");
     CHECK_SAY(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK, "%s", error.text);
+}
+
+/* Phases need somebody who hears them, trained references a head that has some. */
+static void settings_without_a_reader_are_refused(void)
+{
+    wcoh_error error = {WCOH_OK, ""};
+    wcoh_model_desc desc = model_desc_of("vocab=7 phases=9 attention=dot,pope layers=2");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "phases is 9: phase_input is off and no layer's attention is resonance");
+    desc = model_desc_of("vocab=7 attention=dot,resonance layers=2");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK && desc.phases == 32);
+    desc = model_desc_of("vocab=7 reference_trained=on head=tied");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "reference_trained is on: the head is not wave_decode");
+}
+
+/* Rows of an orthogonal table: as long as harmonic ones, 1e-6 of which float leaves of a product. */
+static void orthogonal_rows_are_orthogonal(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=30 bands=8 heads=4 embedding=orthogonal");
+    wcoh_model *model = model_of(&desc);
+    wcoh_param table;
+    int a, b, i;
+    if (!model) return;
+    wcoh_model_param(model, 0, &table, NULL);
+    for (a = 0; a < 30; a++)
+        for (b = a; b < 30; b++) {
+            double dot = 0;
+            for (i = 0; i < 16; i++)
+                dot += (double)table.data[16 * a + i] * (double)table.data[16 * b + i];
+            if (a == b || a / 16 == b / 16) CHECK_NEAR(dot, a == b ? 8 : 0, 8e-6);
+        }
+    wcoh_model_destroy(model);
 }
 
 static void bad_text_is_refused(void)
@@ -2817,6 +2858,9 @@ static void streams_equal_batches(void)
                         seq, 2);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=frozen",
                         is_short() ? 150 : 1500, 0);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=pope,resonance "
+                        "phases=5 phase_input=on",
+                        150, 0);
 }
 
 /* Their matrices start at 0 and take no number from the generator: to rounding of the sums. */
@@ -3267,6 +3311,8 @@ int main(void)
     RUN(patterns_are_cycled_over_the_layers);
     RUN(a_mixed_stack_has_the_rows_of_its_kinds);
     RUN(a_gated_mlp_has_the_parameters_of_a_plain_one);
+    RUN(settings_without_a_reader_are_refused);
+    RUN(orthogonal_rows_are_orthogonal);
     RUN(bad_text_is_refused);
     RUN(only_heads_with_a_gain_listen);
     RUN(a_new_network_that_listens_is_the_one_that_does_not);
