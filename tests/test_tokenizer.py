@@ -277,7 +277,7 @@ def broken_bytes_come_back():
 
 
 def spoilt_files_are_refused():
-    for name in ("gpt2", "qwen", "llama2"):
+    for name in ("gpt2", "qwen", "llama2", "small", "words"):
         done = subprocess.run([program, "--hostile", os.path.join(folder, name + ".json")],
                               capture_output=True, text=True)
         check(done.stdout == "ok\n", f"{name}: spoilt files: {done.returncode} {done.stderr[-500:]}")

@@ -171,11 +171,12 @@ int main(int argc, char **argv)
         return 0;
     }
     json = file_of(argv[argc - 1], &size);
-    if (wcoh_tokenizer_create_json(&tokenizer, json, size, NULL, &error) < 0) {
+    wcoh_tokenizer_create_json(&tokenizer, json, size, NULL, &error);
+    free(json);
+    if (!tokenizer) {
         fprintf(stderr, "%s\n", error.text);
         return 1;
     }
-    free(json);
     if (strcmp(argv[1], "--linear") == 0)
         printf("%g %g\n", seconds_for(tokenizer, 200000), seconds_for(tokenizer, 1600000));
     else answer_all(tokenizer);
