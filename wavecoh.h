@@ -7282,9 +7282,12 @@ WCOHI_KERNEL(pack_turned)
 {
     int j, p;
     for (j = 0; j < width; j += S_(W), to += S_(W), from += S_(W) * ld) {
-        int whole = n - j >= S_(W) ? k / 4 * 4 : 0;
-        for (p = 0; p < whole; p += 4)
+        int whole = n - j >= S_(W) ? k / 4 * 4 : 0, i;
+        for (p = 0; p < whole; p += 4) { /* of the W rows below, as many lines as are read here */
+            const wcoh_real *next = from + (size_t)(S_(W) + p % 16 / 4 * (S_(W) / 4)) * ld + p;
+            for (i = 0; i < S_(W) / 4; i++, next += ld) S_(prefetch)(next);
             S_(turn4)(to + (size_t)p * (size_t)width, (size_t)width, from + p, ld);
+        }
         wcohi_pack_turned_part(to + (size_t)whole * (size_t)width, from + whole, ld,
                                n > j ? n - j : 0, k - whole, S_(W), width);
     }
@@ -11268,7 +11271,7 @@ typedef struct wcohi_wave_terms {
     size_t first;          /* features, 2 room + 1 a head, of the heads before it */
     double decay, turn[2]; /* e^-lambda, e^{i omega} */
     double most; /* where rows bring gains of their own: the largest; coefficients are 1 */
-    double *coefficient;   /* [2 room + 1] */
+    double *coefficient; /* [2 room + 1, 8]: those of eight heads side by side */
 } wcohi_wave_terms;
 
 /* One head, made ready for a call. */
@@ -11752,6 +11755,7 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
 
 #define WCOHI_STEP_HEADS 8   /* heads whose features are made together; a multiple of every DW */
 #define WCOHI_STEP_AHEAD 256 /* numbers that a step asks for ahead of those at hand */
+#define WCOHI_STEP_ROWS 8    /* members of a crowd that one job steps */
 
 /* x + iy = (r + is) made of length one, times the frame */
 static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, const double *frame)
@@ -11765,7 +11769,7 @@ static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, con
     void name(const wcohi_wave_task *task, double *state, double frame[2], int known)
 #define wcohi_wave_backward_is(name) void name(const wcohi_wave_task *task)
 #define wcohi_wave_step_is(name)                                                                   \
-    void name(const wcohi_coherence *call, int row, int first, const wcohi_wave_room *room)
+    void name(const wcohi_coherence *call, int row, int end, int first, const wcohi_wave_room *room)
 typedef struct wcohi_wave_kernels {
     wcohi_wave_forward_is((*forward));
     wcohi_wave_step_is((*step));
@@ -13140,8 +13144,8 @@ S_(fn) void S_(wave_step_features)(double *features, const double *fr, const dou
 }
 
 /* Z += F v, number = sum_j cg_j Z_j, Z *= decay in one pass; Z [count,pitch], v [pitch]; f, cg
-   [count], f `step` apart. Four sums in turn, as every row needs the one before it else. V vectors
-   of a row at once; a constant where this is inlined. */
+   [count,8], of one head. Four sums in turn, as every row needs the one before it else. V vectors of
+   a row at once; a constant where this is inlined. */
 #define WCOHI_STEP_ROW(a, b)                                                                       \
     do {                                                                                           \
         S_(dv) F_ = S_(dset)(*f), C_ = S_(dset)(*cg);                                              \
@@ -13154,11 +13158,11 @@ S_(fn) void S_(wave_step_features)(double *features, const double *fr, const dou
             S_(dstore)(z + S_(DW), S_(dmul)(keep, now_));                                          \
         }                                                                                          \
         S_(prefetch)(z + WCOHI_STEP_AHEAD);                                                        \
-        z += pitch, f += step, cg++;                                                               \
+        z += pitch, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                                 \
     } while (0)
-S_(inline) void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v,
-                                    double *number, const double *f, size_t step,
-                                    const double *cg, double decay, int count)
+S_(inline)
+void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double *number,
+                         const double *f, const double *cg, double decay, int count)
 {
     S_(dv) keep = S_(dset)(decay), x = S_(dload)(v), y = V > 1 ? S_(dload)(v + S_(DW)) : x;
     S_(dv) a = S_(dzero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
@@ -13177,59 +13181,54 @@ S_(inline) void S_(wave_step_block)(int V, double *z, size_t pitch, const double
     if (V > 1) S_(dstore)(number + S_(DW), S_(dadd)(S_(dadd)(a1, b1), S_(dadd)(c1, d1)));
 }
 
-S_(fn) void S_(wave_step_states)(double *z, size_t pitch, const double *v, double *number,
-                                 const double *f, const double *cg, double decay, int count)
-{
-    size_t e = 0;
-    for (; e + 2 * S_(DW) <= pitch; e += 2 * S_(DW))
-        S_(wave_step_block)(2, z + e, pitch, v + e, number + e, f, WCOHI_STEP_HEADS, cg, decay,
-                            count);
-    if (e < pitch)
-        S_(wave_step_block)(1, z + e, pitch, v + e, number + e, f, WCOHI_STEP_HEADS, cg, decay,
-                            count);
-}
-
-/* The same in reals; f side by side, a vector of a row at once. */
-#define WCOHI_STEP_REALS(a)                                                                        \
+/* The same in reals; n numbers of a row where V is 1; out = number times `scale`, its first `wide`. */
+#define WCOHI_STEP_REALS(a, b)                                                                     \
     do {                                                                                           \
-        S_(v) now_ = S_(fma)(S_(set)(*f), x, WCOHI_LOAD(row, n));                                  \
-        a = S_(fma)(S_(set)(*cg), now_, a);                                                        \
+        S_(v) F_ = S_(set)(*f), C_ = S_(set)(*cg);                                                 \
+        S_(v) now_ = S_(fma)(F_, x, WCOHI_LOAD(row, n));                                           \
+        a = S_(fma)(C_, now_, a);                                                                  \
         WCOHI_STORE(row, S_(mul)(keep, now_), n);                                                  \
+        if (V > 1) {                                                                               \
+            now_ = S_(fma)(F_, y, S_(load)(row + S_(W)));                                          \
+            b = S_(fma)(C_, now_, b);                                                              \
+            S_(store)(row + S_(W), S_(mul)(keep, now_));                                           \
+        }                                                                                          \
         S_(prefetch)(row + WCOHI_STEP_AHEAD);                                                      \
-        row += pitch, f++, cg++;                                                                   \
+        row += pitch, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                               \
     } while (0)
-S_(fn) void S_(wave_step_reals)(wcoh_real *row, size_t pitch, const wcoh_real *v, wcoh_real *number,
-                                const wcoh_real *f, const wcoh_real *cg, double decay, int count,
-                                int n)
+S_(inline)
+void S_(wave_step_reals)(int V, wcoh_real *row, size_t pitch, S_(v) x, S_(v) y, const wcoh_real *f,
+                         const wcoh_real *cg, double decay, int count, int n, S_(v) * first,
+                         S_(v) * second)
 {
-    S_(v) keep = S_(set)((wcoh_real)decay), x = WCOHI_LOAD(v, n);
-    S_(v) a = S_(zero)(), b = a, c = a, d = a, next;
+    S_(v) keep = S_(set)((wcoh_real)decay);
+    S_(v) a = S_(zero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
     for (; count >= 4; count -= 4) {
-        WCOHI_STEP_REALS(a);
-        WCOHI_STEP_REALS(b);
-        WCOHI_STEP_REALS(c);
-        WCOHI_STEP_REALS(d);
+        WCOHI_STEP_REALS(a, a1);
+        WCOHI_STEP_REALS(b, b1);
+        WCOHI_STEP_REALS(c, c1);
+        WCOHI_STEP_REALS(d, d1);
     }
     for (; count > 0; count--) {
-        WCOHI_STEP_REALS(a);
+        WCOHI_STEP_REALS(a, a1);
         next = a, a = b, b = c, c = d, d = next;
+        next = a1, a1 = b1, b1 = c1, c1 = d1, d1 = next;
     }
-    WCOHI_STORE(number, S_(add)(S_(add)(a, b), S_(add)(c, d)), n);
+    *first = S_(add)(S_(add)(a, b), S_(add)(c, d));
+    if (V > 1) *second = S_(add)(S_(add)(a1, b1), S_(add)(c1, d1));
 }
 
-/* The denominators: cg = c G, z += F, sum of cg z returned, z *= decay; four sums in turn. */
+/* The denominators: z += F, sum of cg z returned, z *= decay; four sums in turn. */
 #define WCOHI_STEP_SUM(a, type)                                                                    \
     do {                                                                                           \
         double now_ = (double)*z + *f;                                                             \
-        *cg = *c * *g;                                                                             \
         *z = (type)(decay * now_);                                                                 \
         a = a + *cg * now_;                                                                        \
-        z++, cg++, c++, f += WCOHI_STEP_HEADS, g += WCOHI_STEP_HEADS;                              \
+        z++, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                                        \
     } while (0)
 #define WCOHI_STEP_SUMS(name, type)                                                                \
     S_(fn)                                                                                         \
-    double S_(name)(type * z, double *cg, const double *c, const double *f, const double *g,       \
-                    double decay, int count)                                                       \
+    double S_(name)(type * z, const double *f, const double *cg, double decay, int count)          \
     {                                                                                              \
         double s0 = 0, s1 = 0, s2 = 0, s3 = 0, next;                                               \
         for (; count >= 4; count -= 4) {                                                           \
@@ -13250,15 +13249,14 @@ WCOHI_STEP_SUMS(wave_step_real_sums, wcoh_real)
 #undef WCOHI_STEP_SUM
 
 /* Before a row is heard, where rows listen: the states fade by its own damping, e^{-softplus x} =
-   1 / (1 + e^x), or by the head's; its features f are as loud as it says. raw: of this head. */
+   1 / (1 + e^x), or by the head's. raw: of this head. */
 S_(fn)
-void S_(wave_step_listen)(const wcohi_coherence *call, const wcoh_real *raw,
-                          const wcohi_wave_memory *memory, double *f, double decay, int count)
+void S_(wave_step_fade)(const wcohi_coherence *call, const wcoh_real *raw,
+                        const wcohi_wave_memory *memory, double decay, int count)
 {
     size_t rows = (size_t)count * memory->pitch, i;
-    double *z = (double *)memory->z, *all = (double *)memory->rows, loud;
+    double *z = (double *)memory->z, *all = (double *)memory->rows;
     wcoh_real *y = (wcoh_real *)memory->z, *every = (wcoh_real *)memory->rows;
-    int j;
     if (call->forget_column) decay = 1 / (1 + exp((double)raw[call->forget_column]));
     if (memory->reals) {
         for (i = 0; i < (size_t)count; i++) y[i] *= (wcoh_real)decay;
@@ -13267,40 +13265,77 @@ void S_(wave_step_listen)(const wcohi_coherence *call, const wcoh_real *raw,
         S_(wave_scale)(z, z, decay, (size_t)count);
         S_(wave_scale)(all, all, decay, rows);
     }
-    if (!call->loud_column) return;
-    loud = exp(WCOHI_WAVE_LOUDEST * tanh((double)raw[call->loud_column] / WCOHI_WAVE_LOUDEST));
-    for (j = 0; j < count; j++) f[j * WCOHI_STEP_HEADS] *= loud;
+}
+
+/* Features of a row's keys as loud as it says; raw: of the first head. */
+S_(fn)
+void S_(wave_step_loud)(double *features, const wcoh_real *raw, int heads, int count)
+{
+    int i, j;
+    for (i = 0; i < heads; i++) {
+        double loud = exp(WCOHI_WAVE_LOUDEST * tanh((double)raw[i] / WCOHI_WAVE_LOUDEST));
+        for (j = 0; j < count; j++) features[j * WCOHI_STEP_HEADS + i] *= loud;
+    }
 }
 
 /* memory: rows in whole vectors. out [E] = N/D */
 S_(fn)
-void S_(wave_step_read)(const wcohi_wave_memory *memory, const wcohi_wave_terms *terms, double decay,
-                        wcoh_real *out, const wcoh_real *value, int width, int lane,
-                        const wcohi_wave_room *room)
+void S_(wave_step_doubles)(const wcohi_wave_memory *memory, double decay, wcoh_real *out,
+                           const wcoh_real *value, int width, int count, int lane,
+                           const wcohi_wave_room *room)
 {
-    int count = 2 * terms->order + 1, pitch = (int)memory->pitch, j, e;
-    const double *f = room->key + lane, *g = room->query + lane, *c = terms->coefficient;
-    double *cg = room->scaled, inverse;
-    inverse = memory->reals
-                  ? S_(wave_step_real_sums)((wcoh_real *)memory->z, cg, c, f, g, decay, count)
-                  : S_(wave_step_sums)((double *)memory->z, cg, c, f, g, decay, count);
-    inverse = 1 / inverse;
-    if (memory->reals) {
-        wcoh_real *v = room->packed, *number = v + pitch, *fr = room->weight, *cr = room->product;
-        for (j = 0; j < count; j++, f += WCOHI_STEP_HEADS)
-            fr[j] = (wcoh_real)*f, cr[j] = (wcoh_real)cg[j];
-        for (e = 0; e < pitch; e++) v[e] = e < width ? value[e] : 0;
-        for (e = 0; e < pitch; e += S_(W))
-            S_(wave_step_reals)((wcoh_real *)memory->rows + e, memory->pitch, v + e, number + e, fr,
-                                cr, decay, count, WCOHI_LANES(pitch, e));
-        for (e = 0; e < width; e++) out[e] = number[e] * (wcoh_real)inverse;
-        return;
+    const double *f = room->key + lane, *cg = room->query + lane;
+    double inverse = 1 / S_(wave_step_sums)((double *)memory->z, f, cg, decay, count);
+    double *v = room->rows, *number = room->across, *z = (double *)memory->rows;
+    S_(dv) scale = S_(dset)(inverse);
+    int pitch = (int)memory->pitch, e;
+    for (e = 0; e < pitch; e += S_(W)) {
+        S_(v) x = WCOHI_LOAD(value + e, WCOHI_MAX(0, WCOHI_LANES(width, e)));
+        S_(dstore)(v + e, S_(dlo)(x));
+        if (S_(W) > S_(DW) && e + S_(DW) < pitch) S_(dstore)(v + e + S_(DW), S_(dhi)(x));
     }
-    for (e = 0; e < width; e++) room->rows[e] = (double)value[e];
-    for (; e < pitch; e++) room->rows[e] = 0;
-    S_(wave_step_states)((double *)memory->rows, memory->pitch, room->rows, room->across, f, cg,
-                         decay, count);
-    for (e = 0; e < width; e++) out[e] = (wcoh_real)(room->across[e] * inverse);
+    for (e = 0; e + 2 * S_(DW) <= pitch; e += 2 * S_(DW))
+        S_(wave_step_block)(2, z + e, memory->pitch, v + e, number + e, f, cg, decay, count);
+    if (e < pitch)
+        S_(wave_step_block)(1, z + e, memory->pitch, v + e, number + e, f, cg, decay, count);
+    for (e = 0; e < width; e += S_(W)) {
+        S_(dv) lo = S_(dmul)(scale, S_(dload)(number + e)), hi = S_(dzero)();
+        if (S_(W) > S_(DW) && e + S_(DW) < pitch)
+            hi = S_(dmul)(scale, S_(dload)(number + e + S_(DW)));
+        WCOHI_STORE(out + e, S_(dnarrow)(lo, hi), WCOHI_LANES(width, e));
+    }
+}
+
+/* The same of states in reals: so are the features, in room->image, queries' behind keys'. */
+S_(fn)
+void S_(wave_step_floats)(const wcohi_wave_memory *memory, double decay, wcoh_real *out,
+                          const wcoh_real *value, int width, int count, int lane,
+                          const wcohi_wave_room *room)
+{
+    const double *f = room->key + lane, *cg = room->query + lane;
+    double inverse = 1 / S_(wave_step_real_sums)((wcoh_real *)memory->z, f, cg, decay, count);
+    const wcoh_real *fr = (const wcoh_real *)room->image + lane;
+    const wcoh_real *cr = fr + WCOHI_FEATURES * WCOHI_STEP_HEADS;
+    wcoh_real *row = (wcoh_real *)memory->rows;
+    S_(v) scale = S_(set)((wcoh_real)inverse), x, y, first, second;
+    int pitch = (int)memory->pitch, e, n;
+    for (e = 0; e + 2 * S_(W) <= pitch; e += 2 * S_(W)) {
+        n = WCOHI_MAX(0, WCOHI_LANES(width, e + S_(W)));
+        x = WCOHI_LOAD(value + e, WCOHI_LANES(width, e));
+        y = WCOHI_LOAD(value + e + S_(W), n);
+        S_(wave_step_reals)
+        (2, row + e, memory->pitch, x, y, fr, cr, decay, count, S_(W), &first, &second);
+        WCOHI_STORE(out + e, S_(mul)(first, scale), WCOHI_LANES(width, e));
+        WCOHI_STORE(out + e + S_(W), S_(mul)(second, scale), n);
+    }
+    for (; e < width; e += S_(W)) {
+        n = WCOHI_LANES(width, e);
+        x = WCOHI_LOAD(value + e, n);
+        S_(wave_step_reals)
+        (1, row + e, memory->pitch, x, x, fr, cr, decay, count, WCOHI_LANES(pitch, e), &first,
+         &second);
+        WCOHI_STORE(out + e, S_(mul)(first, scale), n);
+    }
 }
 
 S_(fn)
@@ -13314,13 +13349,14 @@ void S_(wave_step_head)(const wcohi_coherence *call, int row, int head, int lane
     const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + head;
     wcohi_wave_memory own = *memory;
     double frame[2], decay = terms->decay;
-    int copied = call->width % 8 != 0; /* no whole vectors */
+    int copied = call->width % 8 != 0 /* no whole vectors */, count = 2 * terms->order + 1;
     if (copied) own = wcohi_wave_spread(room->state, memory, memory->reals, call->width);
     if (call->forget_column || call->loud_column || call->gain_column) { /* as chunks do */
-        S_(wave_step_listen)(call, raw, &own, room->key + lane, decay, 2 * terms->order + 1);
+        S_(wave_step_fade)(call, raw, &own, decay, count);
         decay = 1;
     }
-    S_(wave_step_read)(&own, terms, decay, out, value, call->width, lane, room);
+    if (own.reals) S_(wave_step_floats)(&own, decay, out, value, call->width, count, lane, room);
+    else S_(wave_step_doubles)(&own, decay, out, value, call->width, count, lane, room);
     if (copied) wcohi_wave_move(memory, &own, call->width);
     wcohi_wave_step_phasor(frame, frame + 1, terms->turn[0], terms->turn[1], memory->frame);
     memcpy(memory->frame, frame, sizeof frame);
@@ -13344,22 +13380,21 @@ void S_(wave_step_sharp)(const wcohi_coherence *call, int row, int first, int he
     S_(wave_sharpen)(room->query, room->image, order, WCOHI_STEP_HEADS);
 }
 
-/* heads first .. first + 7 of sequence `row`, which has one row */
-WCOHI_KERNEL(wave_step)
+/* The heads' states of sequence `row`, and their phasors in its frame -> features [2M+1,8]. */
+S_(fn)
+void S_(wave_step_open)(const wcohi_coherence *call, int row, int first, int heads,
+                        wcohi_wave_memory *memory, const wcohi_wave_room *room, int order)
 {
-    wcohi_wave_memory memory[WCOHI_STEP_HEADS];
     double query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];
-    int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;
     const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + 2 * first;
-    memset(query, 0, sizeof query);
-    memset(key, 0, sizeof key);
+    int i;
     S_(wave_gather)(room->qr, room->qs, raw, 2, heads, 16, room->weight);
     S_(wave_gather)(room->kr, room->ks, raw + call->key_column, 2, heads, 16, room->weight);
     S_(wave_unit)(room->ur, room->us, room->qr, room->qs, 16);
     S_(wave_unit)(room->wr, room->ws, room->kr, room->ks, 16);
+    for (i = 0; i < WCOHI_STEP_HEADS; i++) query[0][i] = query[1][i] = key[0][i] = key[1][i] = 0;
     for (i = 0; i < heads; i++) {
         memory[i] = wcohi_wave_open(call, row, first + i);
-        order = WCOHI_MAX(order, call->terms[first + i].order);
         if (call->harmonic) {
             double n = call->harmonic[first + i];
             wcohi_wave_harmonic(room->ur + i, room->us + i, room->qr + i, room->qs + i, n, 1);
@@ -13372,8 +13407,45 @@ WCOHI_KERNEL(wave_step)
     }
     S_(wave_step_features)(room->query, query[0], query[1], order);
     S_(wave_step_features)(room->key, key[0], key[1], order);
-    if (call->gain_column) S_(wave_step_sharp)(call, row, first, heads, room, order);
-    for (i = 0; i < heads; i++) S_(wave_step_head)(call, row, first + i, i, &memory[i], room);
+}
+
+/* Query features times the coefficients of the heads' gains; where states are of reals, both
+   features rounded: keys', then queries'. */
+S_(fn)
+void S_(wave_step_weigh)(const wcohi_coherence *call, int first, const wcohi_wave_room *room,
+                         int count)
+{
+    const double *table = call->terms[first].coefficient, *from = room->key;
+    double *query = room->query;
+    wcoh_real *to = (wcoh_real *)room->image;
+    int i, half, all = count * WCOHI_STEP_HEADS;
+    for (i = 0; i < all; i += S_(DW))
+        S_(dstore)(query + i, S_(dmul)(S_(dload)(query + i), S_(dload)(table + i)));
+    for (half = 0; call->real_states && half < 2; half++) {
+        for (i = 0; i < all; i += S_(W)) {
+            S_(dv) lo = S_(dload)(from + i), hi = lo;
+            if (S_(W) > S_(DW)) hi = S_(dload)(from + i + S_(DW));
+            S_(store)(to + i, S_(dnarrow)(lo, hi));
+        }
+        to += WCOHI_FEATURES * WCOHI_STEP_HEADS, from = query;
+    }
+}
+
+/* heads first .. first + 7 of sequences row .. end - 1, which have one row each */
+WCOHI_KERNEL(wave_step)
+{
+    wcohi_wave_memory memory[WCOHI_STEP_HEADS];
+    int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, count, i;
+    for (i = 0; i < heads; i++) order = WCOHI_MAX(order, call->terms[first + i].order);
+    count = 2 * order + 1;
+    for (; row < end; row++) {
+        const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + first;
+        S_(wave_step_open)(call, row, first, heads, memory, room, order);
+        if (call->gain_column) S_(wave_step_sharp)(call, row, first, heads, room, order);
+        if (call->loud_column) S_(wave_step_loud)(room->key, raw + call->loud_column, heads, count);
+        S_(wave_step_weigh)(call, first, room, count);
+        for (i = 0; i < heads; i++) S_(wave_step_head)(call, row, first + i, i, &memory[i], room);
+    }
 }
 
 static const wcohi_wave_kernels S_(wave_kernels) = {S_(wave_forward),
@@ -13512,12 +13584,14 @@ static void wcohi_wave_step_job(int index, int slot, void *user)
     const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
     wcohi_wave_room room;
     wcohi_arena arena;
-    int groups;
+    int groups, row;
     arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
     wcohi_wave_room_take(&arena, &room, 1, layer->call->width);
     groups = (layer->call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS;
-    layer->kernels->step(layer->call, index / groups, index % groups * WCOHI_STEP_HEADS, &room);
+    row = index / groups * WCOHI_STEP_ROWS;
+    layer->kernels->step(layer->call, row, WCOHI_MIN(row + WCOHI_STEP_ROWS, layer->call->batch),
+                         index % groups * WCOHI_STEP_HEADS, &room);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -13574,13 +13648,13 @@ static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coh
     wcohi_wave_layer layer;
     if (call->terms && call->seq == 1) { /* they hold all tables */
         int groups = (call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS;
+        int jobs = (call->batch + WCOHI_STEP_ROWS - 1) / WCOHI_STEP_ROWS * groups;
         memset(&layer, 0, sizeof layer);
         layer.call = call;
         layer.kernels = compute->kernels->wave;
         layer.slots = wcohi_wave_aligned(call->scratch);
         layer.slot_bytes = wcohi_wave_room_bytes(1, call->width);
-        wcohi_pool_run(compute->pool, call->batch * groups, wcohi_wave_work(call),
-                       wcohi_wave_step_job, &layer);
+        wcohi_pool_run(compute->pool, jobs, wcohi_wave_work(call), wcohi_wave_step_job, &layer);
         return;
     }
     wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
@@ -13718,20 +13792,34 @@ static int wcohi_coherence_room(const wcohi_plan *plan, const wcohi_op *op, int 
     return wave.order;
 }
 
+/* Features that the states of a layer have room for; *most of a head. */
+static size_t wcohi_coherence_features(const wcohi_plan *plan, const wcohi_op *op, size_t *most)
+{
+    size_t features = 0, own;
+    int h;
+    for (h = 0, *most = 0; h < op->heads; h++) {
+        own = 2 * (size_t)wcohi_coherence_room(plan, op, h) + 1;
+        features += own;
+        *most = WCOHI_MAX(*most, own);
+    }
+    return features;
+}
+
 /* What the states of a session add to an op's sizes. */
 static void wcohi_coherence_session_sizes(const wcohi_plan *plan, const wcohi_op *op,
                                           wcohi_sizes *sizes)
 {
-    int width = op->wide_out / op->heads, h;
-    size_t features = 0;
+    int width = op->wide_out / op->heads;
+    size_t features, most;
     sizes->saved =
         wcohi_mul(wcohi_mul((size_t)op->heads, wcohi_wave_session(width)), sizeof(double));
     sizes->state = sizes->saved;
     if (plan->keeping.whole) return;
-    for (h = 0; h < op->heads; h++) features += 2 * (size_t)wcohi_coherence_room(plan, op, h) + 1;
+    features = wcohi_coherence_features(plan, op, &most);
     sizes->state = wcohi_wave_bytes(op->heads, width, features, plan->keeping.reals);
     sizes->prepared = wcohi_add(sizes->prepared, sizeof(wcohi_wave_terms) * (size_t)op->heads);
-    sizes->prepared = wcohi_add(sizes->prepared, features * sizeof(double));
+    most *= wcohi_round_up((size_t)op->heads, WCOHI_STEP_HEADS);
+    sizes->prepared = wcohi_add(sizes->prepared, most * sizeof(double));
 }
 
 static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
@@ -13746,19 +13834,28 @@ static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, in
 
 /* The heads as states see them; they stand behind the waves. The first time (when a session is
    made) gives each its room. */
+static void wcohi_coherence_room_make(wcohi_wave_terms *terms, const wcohi_plan *plan,
+                                      const wcohi_op *op)
+{
+    double *coefficient = (double *)(void *)(terms + op->heads);
+    size_t most, group = WCOHI_STEP_HEADS;
+    int h;
+    (void)wcohi_coherence_features(plan, op, &most);
+    for (h = 0; h < op->heads; h++, terms++) {
+        terms->room = wcohi_coherence_room(plan, op, h);
+        terms->first = h ? terms[-1].first + 2 * (size_t)terms[-1].room + 1 : 0;
+        terms->coefficient = coefficient + (size_t)h / group * group * most + (size_t)h % group;
+    }
+}
+
 static void wcohi_coherence_terms(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
 {
     wcohi_waves waves = wcohi_waves_at(memory, op->heads);
-    wcohi_wave_terms *terms = (wcohi_wave_terms *)(void *)(waves.ddamping + op->heads), *t = terms;
-    double *coefficient = (double *)(void *)(terms + op->heads);
+    wcohi_wave_terms *t = (wcohi_wave_terms *)(void *)(waves.ddamping + op->heads);
     wcohi_wave wave;
-    int h, i;
+    int h, j;
+    if (!t->coefficient) wcohi_coherence_room_make(t, exec->base.plan, op);
     for (h = 0; h < op->heads; h++, t++) {
-        if (!t->coefficient) {
-            t->room = wcohi_coherence_room(exec->base.plan, op, h);
-            t->first = h ? t[-1].first + 2 * (size_t)t[-1].room + 1 : 0;
-            t->coefficient = coefficient + t->first;
-        }
         wave.gain = waves.gain[h];
         wcohi_wave_series(&wave);
         if (wave.order > t->room ||
@@ -13771,8 +13868,8 @@ static void wcohi_coherence_terms(wcohi_cpu_exec *exec, const wcohi_op *op, void
         t->turn[0] = cos(waves.carrier[h]);
         t->turn[1] = sin(waves.carrier[h]);
         t->most = wave.gain;
-        memcpy(t->coefficient, wave.coefficient, (2 * (size_t)wave.order + 1) * sizeof(double));
-        for (i = 0; op->gain_column && i < 2 * wave.order + 1; i++) t->coefficient[i] = 1;
+        for (j = 0; j < 2 * wave.order + 1; j++)
+            t->coefficient[j * WCOHI_STEP_HEADS] = op->gain_column ? 1 : wave.coefficient[j];
     }
 }
 

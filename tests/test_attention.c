@@ -483,7 +483,7 @@ static void long_gradients_do_not_depend_on_the_chunks(void)
 /* The states of one stream, outside any model: room for every gain. */
 typedef struct memory {
     wcohi_wave_terms terms[17];
-    double coefficients[17 * WCOHI_FEATURES];
+    double coefficients[3 * WCOHI_FEATURES * WCOHI_STEP_HEADS]; /* eight heads side by side */
     wcohi_stream stream;
     unsigned char *states;
 } memory;
@@ -500,10 +500,10 @@ static void memory_follow(memory *m, const wcohi_coherence *c)
         m->terms[h].decay = exp(-wave.damping);
         m->terms[h].turn[0] = cos(wave.carrier);
         m->terms[h].turn[1] = sin(wave.carrier);
-        memcpy(m->terms[h].coefficient, wave.coefficient,
-               (size_t)(2 * wave.order + 1) * sizeof(double));
         m->terms[h].most = wave.gain;
-        for (i = 0; c->gain_column && i <= 2 * wave.order; i++) m->terms[h].coefficient[i] = 1;
+        for (i = 0; i <= 2 * wave.order; i++)
+            m->terms[h].coefficient[i * WCOHI_STEP_HEADS] =
+                c->gain_column ? 1 : wave.coefficient[i];
     }
 }
 
@@ -516,7 +516,7 @@ static void memory_open(memory *m, wcohi_coherence *c, int reals)
     for (h = 0; h < c->heads; h++) {
         m->terms[h].room = WCOHI_ORDERS;
         m->terms[h].first = (size_t)(h * 73);
-        m->terms[h].coefficient = m->coefficients + h * WCOHI_FEATURES;
+        m->terms[h].coefficient = m->coefficients + h / 8 * 8 * WCOHI_FEATURES + h % 8;
     }
     memory_follow(m, c);
     c->terms = m->terms;
