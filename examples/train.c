@@ -4,10 +4,11 @@
    cc -O2 -DWAVECOH_VULKAN examples/train.c -o train -lm -lpthread     (adds --device vulkan[:N])
 
    Lines on stdout, for scripts: first, in bytes, and what the letters are (of several texts a line
-   each, with "file NAME" at its end), and what --dropout auto comes to
+   each, with "file NAME" at its end), what --dropout auto comes to, and what --freeze holds
        split train 0..1003854 val 1003854..1115394
        tokenizer chars: 65 different characters
        dropout 0.00 of 1.5 passes over the text, 0.28 parameters a symbol
+       frozen 267904 of 276424 parameters
    at each evaluation (train is the mean since the line before; without validation there is no val,
    without end no eta)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
@@ -37,6 +38,7 @@
 typedef struct request {
     corpus_desc corpus;
     const char *out, *resume, *from, *preset, *device, *isa, *log;
+    text_list frozen;   /* patterns of names */
     const char *stages; /* "0.3,0.3,0.4", or NULL */
     double mix;
     wcoh_stage stage[WCOH_STAGES_MAX]; /* of it, one a text */
@@ -181,6 +183,9 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
          "begin with the weights of that file: any checkpoint, best weights too"},
         {"finish", OPTION_WHOLE, &r->finish, 1, 2147483647,
          "with --resume: end after so many steps more, in which the rate falls to its end"},
+        {"freeze", OPTION_LIST, &r->frozen, 0, 0,
+         "leave parameters of such names as they are: \"blocks.*\" tunes the head alone; again for "
+         "more"},
         {"no_replace", OPTION_FLAG, &r->no_replace, 0, 0,
          "end where a file of an earlier run would be moved aside"},
         {"preset", OPTION_TEXT, &r->preset, 0, 0, "start from other defaults: " PRESET_WORDS},
@@ -617,10 +622,34 @@ static void best_find(run *r)
 
 /* ---- training -------------------------------------------------------------------------------- */
 
+static size_t frozen_count(const wcoh_model *model)
+{
+    wcoh_param param;
+    size_t count = 0;
+    int i;
+    for (i = 0; i < wcoh_model_param_count(model); i++)
+        if (!wcoh_model_param(model, i, &param, NULL) && param.frozen) count += param.count;
+    return count;
+}
+
+/* What --freeze names stays as it is; what the checkpoint of --resume froze stays so besides. */
+static void freeze(wcoh_model *model, const text_list *patterns)
+{
+    wcoh_error error;
+    int i;
+    for (i = 0; i < patterns->count; i++)
+        if (wcoh_model_freeze(model, patterns->items[i], 1, &error) < 0)
+            fail(EXIT_USAGE, "--freeze: %s", error.text);
+    if (i && frozen_count(model) == wcoh_model_trained_count(model))
+        fail(EXIT_USAGE, "--freeze: every parameter is frozen: there is nothing to learn");
+}
+
 static void open_trainer(run *r, const wcoh_trainer_desc *desc)
 {
     wcoh_error error;
-    wcoh_result result = wcoh_trainer_create(&r->trainer, r->model, desc, &error);
+    wcoh_result result;
+    freeze(r->model, &r->ask->frozen);
+    result = wcoh_trainer_create(&r->trainer, r->model, desc, &error);
     if (!result && r->ask->stages)
         result =
             wcoh_trainer_set_stages(r->trainer, r->ask->stage, r->ask->corpus.data.count, &error);
@@ -995,6 +1024,7 @@ static void tune(run *r, const wcoh_trainer_desc *desc)
 static void run_open(run *r, const request *ask, const corpus *text)
 {
     wcoh_trainer_desc desc = ask->trainer;
+    size_t frozen;
     r->ask = ask;
     r->text = text;
     r->shown = -1;
@@ -1018,6 +1048,9 @@ static void run_open(run *r, const request *ask, const corpus *text)
     team_agree(1);
     corpus_lines(text, ask);
     fputs(r->drops, stdout);
+    if ((frozen = frozen_count(r->model)) > 0)
+        printf("frozen %lu of %lu parameters\n", (unsigned long)frozen,
+               (unsigned long)wcoh_model_trained_count(r->model));
     check_outputs(r);
 }
 

@@ -573,6 +573,19 @@ succeeds "$train" --from m.best.safetensors --data text --out tuned.safetensors 
 "$eval" m.best.safetensors text >from.loss
 "$eval" tuned.safetensors text >tuned.loss
 ok "--from begins with those weights" cmp -s from.loss tuned.loss
+# frozen is all but the head, which a file has last
+succeeds "$train" --from m.best.safetensors --data text --out head.safetensors --batch 2 --seq 16 --steps 6 --sample 0 \
+    --eval-batches 2 --freeze 'blocks.*' --freeze '*norm*'
+frozen=$(sed -n 's/^frozen \([0-9]*\) of [0-9]* parameters$/\1/p' out)
+all=$(sed -n 's/^frozen [0-9]* of \([0-9]*\) parameters$/\1/p' out)
+ok "--freeze says how much is frozen" [ "$frozen" -gt 0 -a "$frozen" -lt "$all" ]
+tail -c $((4 * all)) m.best.safetensors >before
+tail -c $((4 * all)) head.best.safetensors >after
+ok "what is frozen stays" [ "$(cmp -l before after | awk 'NR == 1 { print $1 }')" -gt $((4 * frozen)) ]
+succeeds "$train" --resume head.safetensors --data text --out head2.safetensors --steps 8 --sample 0
+ok "a run that goes on keeps it frozen" has "^frozen $frozen of $all parameters"
+refuses 2 '^train: --freeze: no trained parameter has a name like "block"' "$train" --from m.safetensors --data text --freeze block
+refuses 2 '^train: --freeze: every parameter is frozen' "$train" --from m.safetensors --data text --freeze '*'
 refuses 2 '^train: --bands is fixed in m.safetensors; with --from' "$train" --from m.safetensors --data text --bands 4
 refuses 2 '^train: --from and --resume exclude' "$train" --from m.safetensors --resume m.safetensors --data text
 refuses 1 'letters that the model lacks, of these kinds: é ü' "$train" --from m.safetensors --data foreign --val-share 0.001 --seq 1 --eval-every -1
