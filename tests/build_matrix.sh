@@ -285,8 +285,8 @@ else
     skip "address and undefined" "no sanitizer here"
 fi
 if $sancc -fsanitize=thread -o "$m/tsan" "$m/empty.c" 2> /dev/null && "$m/tsan"; then
-    row "thread sanitizer: smoke" \
-        "$sancc -O0 $san -fsanitize=thread -o $m/tsan.smoke tests/smoke.c -lm -lpthread && $m/tsan.smoke > $m/tsan.smoke.txt"
+    row "thread sanitizer: smoke, a crowd beside a trainer" \
+        "$sancc -O0 $san -DSMOKE_BESIDE -fsanitize=thread -o $m/tsan.smoke tests/smoke.c -lm -lpthread && $m/tsan.smoke > $m/tsan.smoke.txt"
 else
     skip "thread sanitizer" "no sanitizer here"
 fi

@@ -159,6 +159,112 @@ static void threads_agree(void)
     CHECK(memcmp(losses[0], losses[1], sizeof losses[0]) == 0);
 }
 
+#ifdef SMOKE_BESIDE /* for the thread sanitizer: needs POSIX threads */
+#include <pthread.h>
+
+/* A trainer that is fed and learns, and a crowd on a copy of its model, each with threads of its own.
+   `left` is where the trainer leaves its weights between two calls, and the crowd fetches them. */
+typedef struct beside {
+    wcoh_model *learnt, *left, *heard;
+    pthread_mutex_t guard;
+    int news; /* 1: `left` is newer than what the crowd has */
+    int over;
+} beside;
+
+static wcoh_trainer *fed_trainer(wcoh_model *model)
+{
+    wcoh_trainer_desc desc;
+    wcoh_trainer *trainer = NULL;
+    memset(&desc, 0, sizeof desc);
+    desc.batch = 4, desc.seq = 17, desc.steps = -1, desc.eval_every = -1;
+    desc.replay = 400;
+    desc.cpu.threads = 3;
+    CHECK(wcoh_trainer_create(&trainer, model, &desc, NULL) == WCOH_OK);
+    return trainer;
+}
+
+static void *learns(void *user)
+{
+    beside *b = (beside *)user;
+    wcoh_trainer *trainer = fed_trainer(b->learnt);
+    int round;
+    CHECK(wcoh_model_freeze(b->learnt, "*.attn.*", 1, NULL) == WCOH_OK);
+    for (round = 0; round < 12; round++) {
+        CHECK(wcoh_trainer_feed(trainer, text + 40 * round, 40, NULL) == WCOH_OK);
+        if (round % 3 == 2) wcoh_trainer_feed_end(trainer);
+        CHECK(wcoh_trainer_learn(trainer, text + 40 * round, 30, 1, NULL, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_run(trainer, 2, NULL, NULL) == WCOH_OK);
+        pthread_mutex_lock(&b->guard);
+        CHECK(wcoh_model_copy(b->left, b->learnt, NULL) == WCOH_OK);
+        b->news = 1;
+        b->over = round == 11;
+        pthread_mutex_unlock(&b->guard);
+    }
+    wcoh_trainer_destroy(trainer);
+    return NULL;
+}
+
+enum { MINDS = 20 };
+
+static wcoh_crowd *full_crowd(wcoh_model *model, int ids[MINDS])
+{
+    wcoh_crowd_desc desc;
+    wcoh_crowd *crowd = NULL;
+    int i;
+    memset(&desc, 0, sizeof desc);
+    desc.members = MINDS;
+    desc.gain = 4;
+    desc.cpu.threads = 3;
+    if (!CHECK(wcoh_crowd_create(&crowd, model, &desc, NULL) == WCOH_OK)) exit(1);
+    for (i = 0; i < MINDS; i++) CHECK(wcoh_crowd_join(crowd, &ids[i], NULL) == WCOH_OK);
+    return crowd;
+}
+
+/* What the last weights make of the text in a crowd that has heard with all those before is what they
+   make of it in a new one over the trainer's own model: nothing of theirs is left, to the bit. */
+static void a_crowd_lives_beside_a_trainer(void)
+{
+    wcoh_model_desc desc = small_desc();
+    beside b;
+    pthread_t trainer;
+    wcoh_crowd *crowd, *fresh;
+    int ids[MINDS], others[MINDS], over = 0, at = 0, i;
+    memset(&b, 0, sizeof b);
+    pthread_mutex_init(&b.guard, NULL);
+    desc.bands = 40;
+    CHECK(wcoh_model_create(&b.learnt, &desc, NULL) == WCOH_OK);
+    CHECK(wcoh_model_create(&b.left, &desc, NULL) == WCOH_OK);
+    CHECK(wcoh_model_create(&b.heard, &desc, NULL) == WCOH_OK);
+    for (i = 0; i < 600; i++) text[i] = (uint32_t)(i % 6 * (i % 6) % 7);
+    crowd = full_crowd(b.heard, ids);
+    if (pthread_create(&trainer, NULL, learns, &b)) exit(1);
+    while (!over) {
+        pthread_mutex_lock(&b.guard);
+        if (b.news) CHECK(wcoh_model_copy(b.heard, b.left, NULL) == WCOH_OK);
+        b.news = 0;
+        over = b.over;
+        pthread_mutex_unlock(&b.guard);
+        CHECK(wcoh_crowd_step(crowd, ids, text + at++ % 500, MINDS, NULL) == WCOH_OK);
+    }
+    pthread_join(trainer, NULL);
+    fresh = full_crowd(b.learnt, others);
+    for (i = 0; i < MINDS; i++) wcoh_crowd_reset(crowd, ids[i]);
+    for (i = 0; i < 5; i++) {
+        CHECK(wcoh_crowd_step(crowd, ids, text + i, MINDS, NULL) == WCOH_OK);
+        CHECK(wcoh_crowd_step(fresh, others, text + i, MINDS, NULL) == WCOH_OK);
+    }
+    for (i = 0; i < MINDS; i++)
+        CHECK(memcmp(wcoh_crowd_logits(crowd, ids[i]), wcoh_crowd_logits(fresh, others[i]),
+                     7 * sizeof(wcoh_real)) == 0);
+    wcoh_crowd_destroy(crowd);
+    wcoh_crowd_destroy(fresh);
+    wcoh_model_destroy(b.learnt);
+    wcoh_model_destroy(b.left);
+    wcoh_model_destroy(b.heard);
+    pthread_mutex_destroy(&b.guard);
+}
+#endif
+
 #else
 /* The symbols that a greedy session says after a prompt. */
 static void say(wcoh_model *model, uint32_t said[30])
@@ -267,6 +373,9 @@ int main(void)
         test_run(threads_agree, "threads agree");
 #endif
     }
+#ifdef SMOKE_BESIDE
+    RUN(a_crowd_lives_beside_a_trainer);
+#endif
     RUN(tokenizers_go_there_and_back);
     return test_end();
 }

@@ -350,6 +350,33 @@ static void a_run_goes_on_around_it(void)
 }
 
 /* What would end behind the time that there is waits for the next call: one unit a call here. */
+/* Slices that end wherever they can, and a step that is given up within an op, change no bit. */
+static void a_slice_ends_within_a_long_op(void)
+{
+    wcoh_trainer_desc desc = small_trainer(64);
+    pupil a = pupil_of(&desc), b = pupil_of(&desc);
+    int i, within = 0;
+    feed(a.trainer, tokens, 60);
+    feed(b.trainer, tokens, 60);
+    for (i = 0; i < 3000 && !a.trainer->engine.exec->part; i++)
+        CHECK(wcoh_trainer_run(a.trainer, 0, NULL, &error) == WCOH_OK);
+    CHECK(a.trainer->engine.exec->part == 1 && a.trainer->state.step == 0);
+    CHECK(wcoh_trainer_learn(a.trainer, tokens + 7, 15, 1, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_learn(b.trainer, tokens + 7, 15, 1, NULL, &error) == WCOH_OK);
+    CHECK(same_parameters(a.model, b.model));
+    for (i = 0; i < 3000 && !a.trainer->state.done; i++) {
+        CHECK(wcoh_trainer_run(a.trainer, 0, NULL, &error) >= 0);
+        within += a.trainer->engine.exec->part;
+        if (i % 50 == 49)
+            CHECK(wcoh_trainer_step(a.trainer, NULL, &error) >= 0); /* the rest of it */
+    }
+    CHECK(wcoh_trainer_run(b.trainer, -1, NULL, &error) >= 0);
+    CHECK(a.trainer->state.done && within > 20);
+    CHECK(same_parameters(a.model, b.model));
+    pupil_close(&a);
+    pupil_close(&b);
+}
+
 static void a_slice_ends_before_what_is_too_long(void)
 {
     wcoh_trainer_desc desc = small_trainer(64);
@@ -667,6 +694,7 @@ int main(void)
     RUN(learning_now_is_a_gradient_and_an_update);
     RUN(a_run_goes_on_around_it);
     RUN(a_slice_ends_before_what_is_too_long);
+    RUN(a_slice_ends_within_a_long_op);
     RUN(checkpoints_hold_what_was_fed);
     RUN(a_ring_of_another_size_is_not_kept);
     RUN(bad_rings_are_refused);
