@@ -752,7 +752,7 @@ WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh
                                           int *count, wcoh_error *error);
 /* Work for up to `milliseconds` (at least one op; negative: to the end of the run; an op that would end
    later, by what it took before, is left to the next call), stop between
-   any two ops and any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit
+   any two ops, within long ones and between any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit
    for bit the run that was never interrupted. stats may be NULL. Returns and errors as
    wcoh_trainer_step. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
@@ -8213,6 +8213,7 @@ typedef struct wcohi_run {
     int logits;                  /* 1: the head leaves the logits of the last row of each stream */
     int waves;                   /* 1: a stream has a wave or an impress (a CPU) */
     int chains;                  /* 1: a row's bits do not depend on how many rows there are */
+    int cut;                     /* 1: a call may end within its op, which exec->part then says */
     wcohi_noise noise;
 } wcohi_run;
 
@@ -8290,6 +8291,9 @@ struct wcohi_exec {
     wcoh_model *model;
     double *seconds; /* while a profile is made [2*count+1]: runs add to their times, updates to the
                         last; NULL else */
+#ifndef WAVECOH_NO_TRAINING
+    int part; /* a CPU: parts of the op under way that are done; 0: none is under way */
+#endif
 };
 
 /* ======== 3 ops: work on rows ================================================================= */
@@ -8328,6 +8332,9 @@ typedef struct wcohi_cpu_exec {
     double gradient_loss; /* the same, when the gradient was made */
     double *squares;      /* [chunks of the gradient] for its norm */
     wcohi_outcome outcome;
+#ifndef WAVECOH_NO_TRAINING
+    int parts, parted; /* the op of that time is done in so many; base.part is the next */
+#endif
 } wcohi_cpu_exec;
 
 /* An op's state of one stream in `exec`, and the same as a file has it [sizes.saved]. */
@@ -9131,15 +9138,20 @@ static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     const wcoh_real *g = wcohi_tensor_grad(exec, op->out), *x = wcohi_tensor_data(exec, op->in);
     wcoh_real *dx = wcohi_tensor_grad(exec, op->in),
               *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
-    if (op->gelu) wcohi_each_span(exec, op, wcohi_gelu_backward_span, 0, 20.0 * op->wide_out);
-    wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]), g, op->wide_out);
+    if (op->gelu && !exec->base.part)
+        wcohi_each_span(exec, op, wcohi_gelu_backward_span, 0, 20.0 * op->wide_out);
+    if (!exec->base.part)
+        wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]), g,
+                           op->wide_out);
     for (group = 0; group < op->groups; group++) {
         size_t block = (size_t)group * (size_t)out * (size_t)in;
-        wcohi_product_weight(exec, dweight ? dweight + block : NULL, g + group * out, op->wide_out,
-                             x + group * in, op->wide_in, out, in);
-        wcohi_product_input(
-            exec, dx + group * in, op->wide_in, op->add_in, g + group * out, op->wide_out,
-            wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
+        if (!exec->base.part)
+            wcohi_product_weight(exec, dweight ? dweight + block : NULL, g + group * out,
+                                 op->wide_out, x + group * in, op->wide_in, out, in);
+        else
+            wcohi_product_input(
+                exec, dx + group * in, op->wide_in, op->add_in, g + group * out, op->wide_out,
+                wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
     }
 }
 #endif
@@ -11258,6 +11270,7 @@ typedef struct wcohi_coherence {
 #ifndef WAVECOH_NO_TRAINING
     wcohi_pairs pairs; /* weights that are dropped */
 #endif
+    int part;                 /* backward: 0: the first half of the heads' jobs; 1: the others */
     const wcoh_real *dout;    /* backward from here: gradient of out */
     size_t dout_stride;
     wcoh_real *dphasor, *dvalue;         /* set, not added to; strides of phasor and value */
@@ -13464,6 +13477,7 @@ typedef struct wcohi_wave_layer {
     const wcohi_wave_kernels *kernels;
     wcohi_wave *wave;  /* [H] */
     double *partial;   /* [B*H,3] */
+    int past;          /* jobs that the part before has done */
     double *states;    /* [B*H] what each head carries from stretch to stretch; NULL: one stretch */
     unsigned char *slots;
     size_t slot_bytes;
@@ -13599,7 +13613,7 @@ static void wcohi_wave_backward_job(int index, int slot, void *user)
 {
     const wcohi_wave_layer *layer = (const wcohi_wave_layer *)user;
     wcohi_wave_task task;
-    wcohi_wave_task_make(&task, layer, index, slot);
+    wcohi_wave_task_make(&task, layer, layer->past + index, slot);
     if (task.state) task.room.adjoint = task.state;
     if (layer->end == layer->call->seq) wcohi_wave_copy(&task, task.room.adjoint, NULL);
     layer->kernels->backward(&task);
@@ -13632,7 +13646,9 @@ static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence
         wcohi_wave_tables(wave);
         wcohi_wave_decays(wave);
     }
-    memset(layer->partial, 0, 3 * (size_t)call->batch * (size_t)call->heads * sizeof(double));
+    layer->past = call->part ? call->batch * call->heads / 2 : 0;
+    memset(layer->partial + 3 * (size_t)layer->past, 0,
+           3 * (size_t)(call->batch * call->heads - layer->past) * sizeof(double));
 }
 
 /* Multiply-adds of a stretch, roughly. */
@@ -13666,18 +13682,20 @@ static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coh
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence. */
+/* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence, by the second part,
+   which finds in the scratch what the first has left. */
 static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcohi_coherence *call)
 {
     wcohi_wave_layer layer;
     double *target[3];
-    int i, index;
+    int i, index, all = call->batch * call->heads, jobs = call->part ? all - all / 2 : all / 2;
     wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
-    for (layer.end = call->seq; layer.end > 0; layer.end = layer.first) {
+    for (layer.end = call->seq; jobs && layer.end > 0; layer.end = layer.first) {
         layer.first = (layer.end - 1) / WCOHI_STRETCH * WCOHI_STRETCH;
-        wcohi_pool_run(compute->pool, call->batch * call->heads, 3 * wcohi_wave_work(call),
-                       wcohi_wave_backward_job, &layer);
+        wcohi_pool_run(compute->pool, jobs, 1.5 * wcohi_wave_work(call), wcohi_wave_backward_job,
+                       &layer);
     }
+    if (!call->part) return;
     target[0] = call->dgain, target[1] = call->dcarrier, target[2] = call->ddamping;
     for (i = 0; i < 3; i++)
         for (index = 0; target[i] && index < call->batch * call->heads; index++)
@@ -14037,7 +14055,7 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_coherence call = wcohi_coherence_call(exec, op);
     wcohi_waves waves = wcohi_waves_of(exec, op);
-    memset(waves.dgain, 0, 3 * (size_t)op->heads * sizeof(double));
+    call.part = exec->base.part;
     call.dout = wcohi_tensor_grad(exec, op->out);
     call.dout_stride = call.out_stride;
     call.dphasor = wcohi_tensor_grad(exec, op->in);
@@ -14045,7 +14063,9 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     call.dgain = waves.dgain;
     call.dcarrier = waves.dcarrier;
     call.ddamping = waves.ddamping;
+    if (call.part) memset(waves.dgain, 0, 3 * (size_t)op->heads * sizeof(double));
     wcohi_attend_coherence_back(&exec->compute, &call);
+    if (!call.part) return;
     if (!op->gain_column)
         wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
                            wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
@@ -15351,6 +15371,17 @@ static void wcohi_logits_table_back(const wcohi_logits_walk *walk)
     if (op->param[WCOHI_LOGITS_PHASES] >= 0) wcohi_logits_phases_back(walk, dtable);
 }
 
+static void wcohi_logits_input(const wcohi_logits_walk *walk)
+{
+    wcohi_cpu_exec *exec = walk->exec;
+    const wcohi_op *op = walk->op;
+    size_t at = (size_t)walk->first * (size_t)op->wide_in;
+    wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in,
+                        op->add_in || walk->first > 0, walk->logits, walk->width,
+                        wcohi_logits_table(exec, op) + at, walk->count, op->wide_in);
+}
+
+/* The second part is the gradient of `in`, where one chunk is the vocabulary. */
 static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     double dscale[WCOHI_CHUNKS];
@@ -15359,18 +15390,20 @@ static void wcohi_logits_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_logits_walk walk;
     memset(dscale, 0, sizeof dscale);
     wcohi_logits_begin(&walk, exec, op);
+    if (exec->base.part) {
+        walk.count = vocab;
+        if (walk.width >= vocab) wcohi_logits_input(&walk);
+        return;
+    }
     wcohi_logits_scan(&walk);
     exec->gradient_loss = exec->loss;
     walk.dscale = dscale;
     for (walk.first = 0; walk.first < vocab; walk.first += walk.count) {
-        size_t at = (size_t)walk.first * (size_t)op->wide_in;
         walk.count = WCOHI_MIN(walk.width, vocab - walk.first);
         if (walk.count < vocab) wcohi_logits_chunk(&walk);
         wcohi_logits_rows(&walk, wcohi_logits_gradient_job);
         wcohi_logits_table_back(&walk);
-        wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in,
-                            op->add_in || walk.first > 0, walk.logits, walk.width,
-                            wcohi_logits_table(exec, op) + at, walk.count, op->wide_in);
+        if (walk.width < vocab) wcohi_logits_input(&walk);
     }
     for (i = 0; dtied && i < WCOHI_CHUNKS; i++) *dtied += (wcoh_real)dscale[i];
 }
@@ -16201,15 +16234,27 @@ static wcoh_result wcohi_cpu_copy_states(wcohi_exec *to, size_t to_slot, wcohi_e
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* The op of a time, forward or backward. */
+/* The op of a time, forward or backward. What takes long backward has two parts, so that a slice
+   may end between them; their results do not depend on where it does. */
 static void wcohi_cpu_time(wcohi_cpu_exec *exec, const wcohi_run *run, int time)
 {
     const wcohi_plan *plan = exec->base.plan;
     const wcohi_op *op = &plan->ops[time < plan->count ? time : 2 * plan->count - 1 - time];
-    if (time == plan->count && !run->add)
+    if (exec->parted != time) exec->base.part = 0; /* one that was given up */
+    exec->parted = time;
+    if (time == plan->count && !run->add && !exec->base.part)
         memset(exec->gradient, 0, exec->base.model->trained_reals * sizeof *exec->gradient);
-    if (time < plan->count) wcohi_cpu_ops[op->kind].forward(exec, op);
-    else wcohi_cpu_ops[op->kind].backward(exec, op);
+    if (time < plan->count) {
+        wcohi_cpu_ops[op->kind].forward(exec, op);
+        return;
+    }
+    exec->parts = 1;
+    if (op->kind == WCOHI_LINEAR || op->kind == WCOHI_COHERENCE || op->kind == WCOHI_LOGITS)
+        exec->parts = 2;
+    do {
+        wcohi_cpu_ops[op->kind].backward(exec, op);
+        exec->base.part = (exec->base.part + 1) % exec->parts;
+    } while (exec->base.part && !run->cut);
 }
 #endif
 
@@ -25881,7 +25926,7 @@ typedef struct wcohi_replay {
 } wcohi_replay;
 
 #define WCOHI_REPLAY_FIRST 0x80000000u
-#define WCOHI_COSTS 512 /* more units than a step of most plans has; others share them */
+#define WCOHI_COSTS 1024 /* more units than a step of most plans has; others share them */
 
 struct wcoh_trainer {
     wcoh_trainer_desc desc; /* resolved */
@@ -26864,14 +26909,16 @@ static wcoh_result wcohi_unit_passed(wcoh_trainer *trainer, wcoh_error *error)
     return table->loss(trainer->engine.exec, &nats, error);
 }
 
-/* One op of the pass, or the rest of it where the device stops between passes only. */
+/* One op of the pass, or in a slice a part of it; or the rest of the pass where the device stops
+   between passes only. */
 static wcoh_result wcohi_unit_pass(wcoh_trainer *trainer, int end, wcoh_error *error)
 {
     const wcohi_device_table *table = trainer->engine.device->table;
     int last = table->whole_passes ? end : trainer->time + 1;
-    wcoh_result result =
-        table->run(trainer->engine.exec, &trainer->run, trainer->time, last, error);
-    if (!result) trainer->time = last;
+    wcoh_result result;
+    trainer->run.cut = trainer->until < HUGE_VAL;
+    result = table->run(trainer->engine.exec, &trainer->run, trainer->time, last, error);
+    if (!result && !trainer->engine.exec->part) trainer->time = last;
     return result;
 }
 
@@ -27264,7 +27311,8 @@ static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
 static float *wcohi_unit_cost(wcoh_trainer *trainer)
 {
     unsigned base = (unsigned)trainer->phase * 131u;
-    return &trainer->costs[(base + (unsigned)trainer->time) % WCOHI_COSTS];
+    base += 2u * (unsigned)trainer->time + (unsigned)trainer->engine.exec->part;
+    return &trainer->costs[base % WCOHI_COSTS];
 }
 
 /* 1 if the unit to come would end behind the time that there is, by what it took of late. */

@@ -2,7 +2,7 @@
    machine's own limit, measured in the same run: compare ratios, not seconds.
    cc -O2 examples/bench.c -o bench -lm -lpthread
    ./bench                  everything (two minutes)
-   ./bench gemm math step forms session crowd long threads memory profile  some of it; --isa avx2 forces
+   ./bench gemm math step slices forms session crowd long threads memory profile    some of it; --isa avx2 forces
                             a path
    cc -O2 -DWAVECOH_VULKAN examples/bench.c -o bench -lm -lpthread
    ./bench tune --device vulkan --batch 64 --seq 256 --tuning t.txt
@@ -681,6 +681,35 @@ static void bench_crowd(const uint32_t *text)
     seconds = wcohi_seconds;
 }
 
+/* ---- slices ---------------------------------------------------------------------------------- */
+
+enum { SLICES = 3000, SLICE_US = 1000 };
+
+/* What training for 1,000 us at a time really takes, of CPU time: one thread, the default model. */
+static void bench_slices(const uint32_t *text)
+{
+    static double took[SLICES];
+    step_work work;
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    double sum = 0;
+    int i;
+    step_open(&work, &desc, 12, 64, 1, text, NULL);
+    step_call(&work); /* what each op takes is known from then on */
+    for (i = 0; i < SLICES; i++) {
+        double start = cpu_seconds();
+        must(wcoh_trainer_run(work.trainer, SLICE_US * 1e-3, NULL, &error), NULL, &error);
+        took[i] = cpu_seconds() - start;
+        sum += took[i];
+    }
+    qsort(took, SLICES, sizeof *took, by_value);
+    printf(
+        "slices of %d us: mean %.0f us, median %.0f, 99th percentile %.0f, 99.9th %.0f, worst %.0f "
+        "(%d slices, CPU time)\n",
+        SLICE_US, 1e6 * sum / SLICES, 1e6 * took[SLICES / 2], 1e6 * took[SLICES * 99 / 100],
+        1e6 * took[SLICES * 999 / 1000], 1e6 * took[SLICES - 1], SLICES);
+    step_close(&work);
+}
+
 /* ---- memory and start ------------------------------------------------------------------------ */
 
 static void bench_memory(const uint32_t *text, double begun)
@@ -706,8 +735,8 @@ static void bench_memory(const uint32_t *text, double begun)
 
 /* ---- main ------------------------------------------------------------------------------------ */
 
-#define PARTS "memory gemm math step forms threads long session crowd profile tune"
-enum { PART_COUNT = 11 };
+#define PARTS "memory gemm math step slices forms threads long session crowd profile tune"
+enum { PART_COUNT = 12 };
 
 typedef struct request {
     const char *isa, *model, *device, *tuning;
@@ -773,6 +802,7 @@ int main(int argc, char **argv)
     if (wanted(&r, "gemm")) bench_gemm();
     if (wanted(&r, "math")) bench_math();
     if (wanted(&r, "step")) bench_steps(text);
+    if (wanted(&r, "slices")) bench_slices(text);
     if (wanted(&r, "forms")) bench_forms(text);
     if (wanted(&r, "threads")) bench_threads(text);
     if (wanted(&r, "long")) bench_long(text);

@@ -125,7 +125,9 @@ static void layer_forward(layer *a) { wcohi_attend_coherence(&a->compute, &a->ca
 static void layer_backward(layer *a)
 {
     memset(a->dgain, 0, (size_t)(3 * a->call.heads) * sizeof(double));
-    wcohi_attend_coherence_back(&a->compute, &a->call);
+    for (a->call.part = 0; a->call.part < 2; a->call.part++)
+        wcohi_attend_coherence_back(&a->compute, &a->call);
+    a->call.part = 0;
 }
 
 /* damping of head h in row `row` */
