@@ -335,7 +335,8 @@ typedef enum wcoh_solver {
     WCOH_SOLVER_EXACT,        /* the closed form of the flow */
     WCOH_SOLVER_PERTURBATIVE, /* first order in the phase shift; limiter on by default */
     WCOH_SOLVER_RK4,          /* classical Runge-Kutta, `rk4_steps` steps */
-    WCOH_SOLVER_NONE          /* no oscillators: the control */
+    WCOH_SOLVER_NONE,         /* no oscillators: the control */
+    WCOH_SOLVER_SPLIT         /* wave-engine's: neighbours' energies stand still in each half */
 } wcoh_solver;
 typedef enum wcoh_switch { WCOH_SWITCH_AUTO, WCOH_SWITCH_OFF, WCOH_SWITCH_ON } wcoh_switch;
 typedef enum wcoh_block_form {
@@ -9949,6 +9950,7 @@ typedef struct wcohi_kerr {
     wcoh_real *energy, *denergy;       /* e(gamma) = (1 - e^-2gamma)/(2 gamma), de/dgamma */
     wcoh_real *cos_omega, *sin_omega;
     wcoh_real *cos_turn, *sin_turn;    /* of the corrector */
+    wcoh_real *own, *share;            /* alpha and 1; times e(gamma) with WCOH_SOLVER_SPLIT */
 } wcohi_kerr;
 
 /* Where backward adds what it finds; [K] arrays, any of them NULL if nobody wants it. */
@@ -9958,7 +9960,7 @@ typedef struct wcohi_kerr_gradient {
     double alpha, beta;
 } wcohi_kerr_gradient;
 
-#define WCOHI_KERR_ARRAYS 9
+#define WCOHI_KERR_ARRAYS 11
 #define WCOHI_KERR_EDGE 16 /* zeros on both sides of a planar array; at least the widest vector */
 #define WCOHI_KERR_GAP 2   /* zeros between two rows: the reach of sten */
 #define WCOHI_KERR_PLANAR 20
@@ -10015,6 +10017,7 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
     array[0] = &kerr->gamma, array[1] = &kerr->omega, array[2] = &kerr->decay;
     array[3] = &kerr->energy, array[4] = &kerr->denergy, array[5] = &kerr->cos_omega;
     array[6] = &kerr->sin_omega, array[7] = &kerr->cos_turn, array[8] = &kerr->sin_turn;
+    array[9] = &kerr->own, array[10] = &kerr->share;
     for (i = 0; i < WCOHI_KERR_ARRAYS; i++) *array[i] = memory + (size_t)i * pitch;
     kerr->bands = source->bands;
     kerr->rows = wcohi_kerr_rows(source->bands);
@@ -10037,8 +10040,10 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
         kerr->gamma[k] = (wcoh_real)gamma;
         kerr->omega[k] = (wcoh_real)omega;
         kerr->decay[k] = (wcoh_real)exp(-gamma);
-        kerr->energy[k] = (wcoh_real)energy;
+        kerr->energy[k] = (wcoh_real)(kerr->solver == WCOH_SOLVER_SPLIT ? 1 : energy);
         kerr->denergy[k] = (wcoh_real)slope;
+        kerr->share[k] = (wcoh_real)(kerr->solver == WCOH_SOLVER_SPLIT ? energy : 1);
+        kerr->own[k] = kerr->alpha * kerr->share[k];
         kerr->cos_omega[k] = (wcoh_real)cos(omega);
         kerr->sin_omega[k] = (wcoh_real)sin(omega);
         kerr->cos_turn[k] = (wcoh_real)cos(turn);
@@ -10241,13 +10246,14 @@ S_(fn) void S_(kerr_turn_backward)(const wcohi_kerr *kerr, wcoh_real *w)
 
 /* Exact flow: P = |z|^2 e(gamma), theta = omega + alpha P + beta sten(P),
    z' = e^-gamma e^{i theta} z: phi is real, so |z| decays whatever the coupling does, and the phase
-   integrates in closed form. */
+   integrates in closed form. Where the neighbours' energies stand still P is |z|^2,
+   theta = omega + alpha e(gamma) P + beta sten(P). */
 S_(fn) void S_(kerr_exact)(const wcohi_kerr *kerr, wcoh_real *w)
 {
     wcoh_real *pr = WCOHI_AT(ZR);
     wcoh_real *ps = WCOHI_AT(ZS);
     wcoh_real *p = WCOHI_AT(P);
-    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(v) beta = S_(set)(kerr->beta);
     int k;
     for (k = 0; k < kerr->span; k += S_(W)) {
         S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k);
@@ -10256,7 +10262,8 @@ S_(fn) void S_(kerr_exact)(const wcohi_kerr *kerr, wcoh_real *w)
     for (k = 0; k < kerr->span; k += S_(W)) {
         S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), decay = S_(load)(kerr->decay + k);
         S_(v) sten = WCOHI_STEN(p + k), c, d;
-        S_(v) theta = S_(fma)(alpha, S_(load)(p + k), S_(load)(kerr->omega + k));
+        S_(v) theta =
+            S_(fma)(S_(load)(kerr->own + k), S_(load)(p + k), S_(load)(kerr->omega + k));
         S_(sincos)(S_(fma)(beta, sten, theta), &d, &c);
         S_(store)(pr + k, S_(mul)(decay, S_(fnma)(d, s, S_(mul)(c, r))));
         S_(store)(ps + k, S_(mul)(decay, S_(fma)(d, r, S_(mul)(c, s))));
@@ -10277,13 +10284,13 @@ S_(fn) void S_(kerr_exact_phase)(const wcohi_kerr *kerr, wcoh_real *w)
     wcoh_real *dgamma = WCOHI_AT(SUM_GAMMA);
     wcoh_real *domega = WCOHI_AT(SUM_OMEGA);
     wcoh_real *dscalar = WCOHI_AT(SUM_ALPHA);
-    S_(v) alpha = S_(set)(kerr->alpha), beta = S_(set)(kerr->beta);
+    S_(v) beta = S_(set)(kerr->beta);
     S_(v) dalpha = S_(load)(dscalar), dbeta = S_(load)(dscalar + S_(W));
     for (k = 0; k < span; k += S_(W)) {
         S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), decay = S_(load)(kerr->decay + k);
         S_(v) a = S_(load)(gr + k), b = S_(load)(gs + k), power = S_(load)(p + k);
         S_(v) sten = WCOHI_STEN(p + k), c, d, zr, zs, phase;
-        S_(v) theta = S_(fma)(alpha, power, S_(load)(kerr->omega + k));
+        S_(v) theta = S_(fma)(S_(load)(kerr->own + k), power, S_(load)(kerr->omega + k));
         S_(sincos)(S_(fma)(beta, sten, theta), &d, &c);
         c = S_(mul)(decay, c);
         d = S_(mul)(decay, d);
@@ -10293,7 +10300,7 @@ S_(fn) void S_(kerr_exact_phase)(const wcohi_kerr *kerr, wcoh_real *w)
         S_(store)(gp + k, phase);
         WCOHI_BUMP(domega + k, phase);
         WCOHI_BUMP(dgamma + k, S_(neg)(S_(fma)(zr, a, S_(mul)(zs, b))));
-        dalpha = S_(fma)(phase, power, dalpha);
+        dalpha = S_(fma)(S_(mul)(phase, S_(load)(kerr->share + k)), power, dalpha);
         dbeta = S_(fma)(phase, sten, dbeta);
         S_(store)(gr + k, S_(fma)(c, a, S_(mul)(d, b)));
         S_(store)(gs + k, S_(fnma)(d, a, S_(mul)(c, b)));
@@ -10318,10 +10325,11 @@ S_(fn) void S_(kerr_exact_backward)(const wcohi_kerr *kerr, wcoh_real *w)
     S_(kerr_exact_phase)(kerr, w);
     for (k = 0; k < span; k += S_(W)) {
         S_(v) r = S_(load)(pr + k), s = S_(load)(ps + k), phase = S_(load)(gp + k);
-        S_(v) power = S_(fma)(alpha, phase, S_(mul)(beta, WCOHI_STEN(gp + k)));
+        S_(v) power = S_(fma)(S_(load)(kerr->own + k), phase, S_(mul)(beta, WCOHI_STEN(gp + k)));
         S_(v) m2 = S_(fma)(r, r, S_(mul)(s, s));
         S_(v) both = S_(mul)(S_(load)(kerr->energy + k), power);
         both = S_(add)(both, both);
+        if (kerr->solver == WCOH_SOLVER_SPLIT) power = S_(mul)(alpha, phase);
         WCOHI_BUMP(dgamma + k, S_(mul)(m2, S_(mul)(power, S_(load)(kerr->denergy + k))));
         if (kerr->corrected) WCOHI_BUMP(dturn + k, phase);
         S_(store)(gr + k, S_(fma)(r, both, S_(load)(gr + k)));
@@ -10603,7 +10611,8 @@ S_(fn) void S_(kerr_rk4_backward)(const wcohi_kerr *kerr, wcoh_real *w)
 /* x, z [rows,2K], may be the same; scratch [wcohi_kerr_scratch(K, steps)]. */
 S_(fn) void S_(kerr_solve)(const wcohi_kerr *kerr, wcoh_real *w)
 {
-    if (kerr->solver == WCOH_SOLVER_EXACT) S_(kerr_exact)(kerr, w);
+    if (kerr->solver == WCOH_SOLVER_EXACT || kerr->solver == WCOH_SOLVER_SPLIT)
+        S_(kerr_exact)(kerr, w);
     else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE) S_(kerr_perturbative)(kerr, w);
     else if (kerr->solver == WCOH_SOLVER_RK4) S_(kerr_rk4)(kerr, w);
 }
@@ -10634,7 +10643,8 @@ WCOHI_KERNEL(kerr_forward)
 /* dx set (may be dz), gradient added to; recomputes what it needs from x. Shapes as forward. */
 S_(fn) void S_(kerr_solve_backward)(const wcohi_kerr *kerr, wcoh_real *w)
 {
-    if (kerr->solver == WCOH_SOLVER_EXACT) S_(kerr_exact_backward)(kerr, w);
+    if (kerr->solver == WCOH_SOLVER_EXACT || kerr->solver == WCOH_SOLVER_SPLIT)
+        S_(kerr_exact_backward)(kerr, w);
     else if (kerr->solver == WCOH_SOLVER_PERTURBATIVE)
         S_(kerr_perturbative_backward)(kerr, w);
     else if (kerr->solver == WCOH_SOLVER_RK4) S_(kerr_rk4_backward)(kerr, w);
@@ -10725,6 +10735,21 @@ static void wcohi_plain_exact(const wcohi_plain_kerr *o, double *z)
         wcohi_plain_turn(z + 2 * k, exp(-wcohi_plain_gamma(o, k)), wcohi_plain_shift(o, k, 1));
 }
 
+/* Each band by itself, in many short times, beside neighbours of constant energy; room [K] */
+static void wcohi_plain_split(const wcohi_plain_kerr *o, double *z, double *room)
+{
+    enum { TIMES = 4096 };
+    size_t k;
+    int i;
+    for (k = 0; k < o->bands; k++) o->power[k] = z[2 * k] * z[2 * k] + z[2 * k + 1] * z[2 * k + 1];
+    for (k = 0; k < o->bands; k++) room[k] = wcohi_plain_shift(o, k, 1) - o->alpha * o->power[k];
+    for (k = 0; k < o->bands; k++) {
+        double gamma = wcohi_plain_gamma(o, k), own = 0;
+        for (i = 0; i < TIMES; i++) own += exp(-2 * gamma * (i + 0.5) / TIMES) / TIMES;
+        wcohi_plain_turn(z + 2 * k, exp(-gamma), room[k] + o->alpha * o->power[k] * own);
+    }
+}
+
 /* a + ib = e^-gamma e^{i omega} z, then z' = (1 + i shift)(a + ib) with P = a^2 + b^2. */
 static void wcohi_plain_perturbative(const wcohi_plain_kerr *o, double *z)
 {
@@ -10798,6 +10823,7 @@ static void wcohi_kerr_plain(wcohi_plain *p, const wcohi_op *op)
         double *z = p->tensors[op->out] + row * width;
         wcohi_plain_limit(&o, z, p->tensors[op->in] + row * width);
         if (op->solver == WCOH_SOLVER_EXACT) wcohi_plain_exact(&o, z);
+        if (op->solver == WCOH_SOLVER_SPLIT) wcohi_plain_split(&o, z, p->room + width);
         if (op->solver == WCOH_SOLVER_PERTURBATIVE) wcohi_plain_perturbative(&o, z);
         if (op->solver == WCOH_SOLVER_RK4) wcohi_plain_rk4(&o, z, p->room + width);
         for (k = 0; k < o.bands; k++)
@@ -16459,8 +16485,9 @@ static const wcoh_field wcohi_model_fields[] = {
               "rows, the last ones, whose weighted sum attention hears; 0: its own alone"),
     WCOHI_CHOICE(M, maestros, "dual add",
                  "maestros before and after the oscillators, or one added to them"),
-    WCOHI_CHOICE(M, solver, "exact perturbative rk4 none",
-                 "how the oscillators are solved; none: left out (the control)"),
+    WCOHI_CHOICE(M, solver, "exact perturbative rk4 none split",
+                 "how the oscillators are solved; none: left out (the control); split: neighbours' "
+                 "energies stand still in each half"),
     WCOHI_INT(M, rk4_steps, 8, 1, 256, 0, "steps of the rk4 solver"),
     WCOHI_REAL(
         M, mixing, 0, 1e-6, 100, 0,
@@ -22389,14 +22416,15 @@ static int wcohi_walk_mixing(wcohi_walk *walk, int chi, int in, double time)
 static int wcohi_walk_oscillators(wcohi_walk *walk, const wcohi_params *params, int chi, int in)
 {
     const wcoh_model_desc *desc = walk->desc;
-    int width = 2 * desc->bands, parts = chi < 0 ? 1 : desc->splits + 1, part;
+    int halves = desc->solver == WCOH_SOLVER_SPLIT;
+    int width = 2 * desc->bands, parts = chi < 0 ? 1 + halves : desc->splits + 1, part;
     if (desc->solver != WCOH_SOLVER_NONE)
         in = wcohi_walk_phases(walk, in, width, width, WCOHI_MASK_BANDS);
     for (part = 0; part < parts; part++) {
-        int edge = part == 0 || part == parts - 1;
-        if (part > 0) in = wcohi_walk_mixing(walk, chi, in, 1.0 / desc->splits);
-        in = wcohi_walk_flow(walk, params, in, part, parts,
-                             chi < 0 ? 1 : (edge ? 0.5 : 1.0) / desc->splits);
+        double time = part == 0 || part == parts - 1 ? 0.5 : 1;
+        if (chi >= 0 && part > 0) in = wcohi_walk_mixing(walk, chi, in, 1.0 / desc->splits);
+        if (chi >= 0) time /= desc->splits;
+        in = wcohi_walk_flow(walk, params, in, part, parts, parts == 1 ? 1 : time);
     }
     return in;
 }

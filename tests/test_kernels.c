@@ -522,13 +522,13 @@ static void the_exact_flow_undoes_itself_and_never_overflows(void)
     }
 }
 
-static const wcoh_solver solvers[] = {WCOH_SOLVER_EXACT, WCOH_SOLVER_PERTURBATIVE, WCOH_SOLVER_RK4, WCOH_SOLVER_NONE};
+static const wcoh_solver solvers[] = {WCOH_SOLVER_EXACT, WCOH_SOLVER_PERTURBATIVE, WCOH_SOLVER_RK4, WCOH_SOLVER_NONE, WCOH_SOLVER_SPLIT};
 static const int some_bands[] = {1, 2, 3, 7, 17, 65};
 
 static void oscillators_agree_between_instruction_sets(void)
 {
     int i, s, b, form;
-    EACH_ISA(i) for (s = 0; s < 4; s++) for (b = 0; b < 6; b++) for (form = 0; form < 8; form++) {
+    EACH_ISA(i) for (s = 0; s < 5; s++) for (b = 0; b < 6; b++) for (form = 0; form < 8; form++) {
         int n = some_bands[b], all = 2 * 40 * n;
         oscillators o = oscillators_open(40, n, solvers[s], 4);
         wcoh_real *z, *dx = reals(all), *dx2 = reals(all);
@@ -561,7 +561,7 @@ static void oscillators_agree_between_instruction_sets(void)
 static void oscillator_gradients_equal_central_differences(void)
 {
     int s, b, form, k;
-    for (s = 0; IN_DOUBLE && s < 4; s++) for (b = 0; b < 5; b++) for (form = 0; form < 8; form++) {
+    for (s = 0; IN_DOUBLE && s < 5; s++) for (b = 0; b < 5; b++) for (form = 0; form < 8; form++) {
         int n = some_bands[b], all = 2 * 3 * n;
         oscillators o = oscillators_open(3, n, solvers[s], 3);
         wcoh_real *dx = reals(all);

@@ -34,6 +34,7 @@ static const char *const reference_names[] = {
     "long",
     "listening",
     "mixing",
+    "split",
     "gates",
     "gated_mlp",
     "long_listening",

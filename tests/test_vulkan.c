@@ -105,6 +105,7 @@ static const struct {
     {"solver=rk4 corrector=on offset=0.3 limiter=on bands=66 heads=4", 2, 11},
     {"mixing=0.1 splits=2 bands=67 heads=2 limiter=on corrector=on offset=0.3", 2, 37},
     {"solver=none limiter=on corrector=on", 2, 19},
+    {"solver=split corrector=on offset=0.3 limiter=on bands=67 heads=2", 2, 37},
     {"solver=none", 2, 19},
     {"limiter=on corrector=on offset=0.2 bands=67 heads=2", 3, 37},
     {"maestros=add omega_trained=off", 2, 19},

@@ -408,14 +408,19 @@ class Network:
                 r, s = self.mix(self.p[p + "chi"], r, s, 1.0 / c.splits)
                 r, s = self.exact(p, r, s, 0.5 / c.splits)
             return r, s
+        if c.solver == "split":
+            for half in range(2):
+                r, s = self.exact(p, r, s, 0.5, stand_still=True)
+            return r, s
         return self.exact(p, r, s, 1.0)
 
-    def exact(self, p, r, s, time):
-        """The closed form of the flow from 0 to `time`."""
+    def exact(self, p, r, s, time, stand_still=False):
+        """The closed form of the flow from 0 to `time`; stand_still: neighbours' energies do."""
         gamma, omega = softplus(self.p[p + "gamma_raw"]), self.p[p + "omega"]
         decay = torch.exp(-gamma * time)
         energy = (r ** 2 + s ** 2) * -torch.expm1(-2 * gamma * time) / (2 * gamma)
-        theta = omega * time + self.p[p + "alpha"] * energy + self.p[p + "beta"] * stencil(energy)
+        around = time * (r ** 2 + s ** 2) if stand_still else energy
+        theta = omega * time + self.p[p + "alpha"] * energy + self.p[p + "beta"] * stencil(around)
         return (decay * (torch.cos(theta) * r - torch.sin(theta) * s),
                 decay * (torch.sin(theta) * r + torch.cos(theta) * s))
 
@@ -563,6 +568,7 @@ CONFIGS = [
            block="sequential"),
     Config("gates", attention="shared", forgetting="on", gate="on", value_gate="on", taps=2, norm="rms"),
     Config("mixing", mixing=0.2, splits=2, limiter="on", corrector="on", offset=0.2),
+    Config("split", solver="split", corrector="on", offset=0.2),
     Config("gated_mlp", attention="rotary", ffn="gated_mlp", hidden=11, block="sequential",
            value_gate="on", taps=4),
     Config("long_listening", B=1, T=150, bands=4, heads=4, layers=1, vocab=5, maestro=2, context=150,

@@ -3,7 +3,8 @@
 #include "kerr_bind.glsl"
 /* z' of the exact solver: P = |z|^2 e(gamma), theta = omega + alpha P + beta sten(P), z' = e^-gamma
    e^{i theta} z; of the perturbative one: a + ib = e^-gamma e^{i omega} z, p = a^2 + b^2, delta =
-   alpha p + beta sten(p), z' = (a - delta b) + i (b + delta a). sten(p)_k sums the bands k-2, k-1,
+   alpha p + beta sten(p), z' = (a - delta b) + i (b + delta a); of the split one as exact, but
+   theta = omega + alpha P + beta sten(|z|^2). sten(p)_k sums the bands k-2, k-1,
    k+1, k+2. 64 bands and `chunk` rows a workgroup. Grid: band tiles, chunks. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 7, std430) writeonly buffer Z { vec2 z_out[]; };
@@ -20,22 +21,19 @@ void main()
     float alpha = p.solver != NONE ? p.time * alpha_[0] : 0.0;
     float beta = p.solver != NONE ? p.time * beta_[0] : 0.0;
     if (tid < 4u) e = band_of(edge);
-    if (p.solver == PERTURBATIVE) {
-        b.energy = b.decay * b.decay;
-        e.energy = e.decay * e.decay;
-    }
     for (row = first; row < last; row++) {
         vec2 z = vec2(0.0), w = vec2(0.0);
-        float own, shift;
+        float own, shift, mine = alpha;
         if (k < p.bands) z = input_of(row, k);
         if (tid < 4u && edge < p.bands) w = input_of(row, edge);
-        own = b.energy * (z.x * z.x + z.y * z.y);
+        own = power_of(b) * (z.x * z.x + z.y * z.y);
         power[tid + 2u] = own;
-        if (tid < 4u) power[tid < 2u ? tid : tid + 64u] = e.energy * (w.x * w.x + w.y * w.y);
+        if (tid < 4u) power[tid < 2u ? tid : tid + 64u] = power_of(e) * (w.x * w.x + w.y * w.y);
         barrier();
+        if (p.solver == SPLIT) mine *= b.energy;
         shift =
-            alpha * own + beta * (power[tid] + power[tid + 1u] + power[tid + 3u] + power[tid + 4u]);
-        if (p.solver == EXACT) {
+            mine * own + beta * (power[tid] + power[tid + 1u] + power[tid + 3u] + power[tid + 4u]);
+        if (p.solver == EXACT || p.solver == SPLIT) {
             z = b.decay * rotate(z, sincos_(b.omega + shift));
         } else if (p.solver == PERTURBATIVE) {
             z = b.decay * rotate(z, turned);

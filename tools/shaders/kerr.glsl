@@ -3,7 +3,7 @@
 #include "math.glsl"
 
 const uint LIMITED = 1u, OFFSET = 2u, CORRECTED = 4u;
-const uint EXACT = 0u, PERTURBATIVE = 1u, NONE = 3u; /* RK4 has shaders of its own */
+const uint EXACT = 0u, PERTURBATIVE = 1u, NONE = 3u, SPLIT = 4u; /* RK4 has shaders of its own */
 
 struct Band {
     float gamma, decay;    /* softplus(gamma_raw), e^-gamma */

@@ -17,7 +17,8 @@ shared float phase[68]; /* bands k0-2 .. k0+65 */
 
 float alpha, beta;
 
-float weight_of(Band b) { return p.solver == PERTURBATIVE ? b.decay * b.decay : b.energy; }
+/* Of alpha, the share of a band's own power. */
+float share_of(Band b) { return p.solver == SPLIT ? b.energy : 1.0; }
 
 float stencil_power(uint i)
 {
@@ -38,16 +39,18 @@ float phase_gradient(uint row, uint k, uint i, Band b, out vec2 turned, out floa
 {
     vec2 z = input_of(row, k);
     g = output_gradient(row, k, b);
-    shift = alpha * power[i] + beta * stencil_power(i);
-    turned = b.decay * rotate(z, sincos_(p.solver == EXACT ? b.omega + shift : b.omega));
+    shift = alpha * share_of(b) * power[i] + beta * stencil_power(i);
+    turned = b.decay * rotate(z, sincos_(p.solver == PERTURBATIVE ? b.omega : b.omega + shift));
     return -turned.y * g.x + turned.x * g.y;
 }
 
-vec2 exact_back(Band b, vec2 z, vec2 turned, float shift, vec2 g, float dp, inout float dgamma)
+vec2 exact_back(Band b, vec2 z, vec2 turned, float shift, vec2 g, float own, float dp,
+                inout float dgamma)
 {
-    dgamma += -(turned.x * g.x + turned.y * g.y) + (z.x * z.x + z.y * z.y) * dp * b.denergy;
+    float damped = p.solver == SPLIT ? alpha * own : dp; /* what e(gamma) was a factor of */
+    dgamma += -(turned.x * g.x + turned.y * g.y) + (z.x * z.x + z.y * z.y) * damped * b.denergy;
     return b.decay * rotate(g, sincos_(b.omega + shift) * vec2(-1.0, 1.0)) +
-           2.0 * b.energy * dp * z;
+           2.0 * power_of(b) * dp * z;
 }
 
 vec2 perturbative_back(Band b, vec2 ab, float shift, vec2 g, float dp, inout float dgamma,
@@ -76,10 +79,10 @@ void main()
         vec2 z = vec2(0.0), turned = vec2(0.0), g = vec2(0.0), out_g = vec2(0.0);
         float shift = 0.0, own = 0.0, dp;
         if (k < p.bands) z = input_of(row, k);
-        power[tid + 4u] = weight_of(b) * (z.x * z.x + z.y * z.y);
+        power[tid + 4u] = power_of(b) * (z.x * z.x + z.y * z.y);
         if (tid < 8u) {
             vec2 w = edge < p.bands ? input_of(row, edge) : vec2(0.0);
-            power[edge_at] = weight_of(e) * (w.x * w.x + w.y * w.y);
+            power[edge_at] = power_of(e) * (w.x * w.x + w.y * w.y);
         }
         barrier();
         if (k < p.bands) own = phase_gradient(row, k, tid + 4u, b, turned, shift, g);
@@ -93,13 +96,13 @@ void main()
         }
         barrier();
         dp =
-            alpha * own + beta * (phase[tid] + phase[tid + 1u] + phase[tid + 3u] + phase[tid + 4u]);
-        dalpha = two_add_float(dalpha, own * power[tid + 4u]);
+            alpha * share_of(b) * own + beta * (phase[tid] + phase[tid + 1u] + phase[tid + 3u] + phase[tid + 4u]);
+        dalpha = two_add_float(dalpha, own * share_of(b) * power[tid + 4u]);
         dbeta = two_add_float(dbeta, own * stencil_power(tid + 4u));
-        if (p.solver == EXACT) {
+        if (p.solver == EXACT || p.solver == SPLIT) {
             sums[1] += own;
             sums[2] += own;
-            g = exact_back(b, z, turned, shift, g, dp, sums[0]);
+            g = exact_back(b, z, turned, shift, g, own, dp, sums[0]);
         } else if (p.solver == PERTURBATIVE) {
             vec2 ab = turned;
             turned = vec2(ab.x - shift * ab.y, ab.y + shift * ab.x);

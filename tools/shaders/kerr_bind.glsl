@@ -29,6 +29,12 @@ Band band_of(uint k)
     return b;
 }
 
+/* What |z|^2 is multiplied by before neighbours see it. */
+float power_of(Band b)
+{
+    return p.solver == PERTURBATIVE ? b.decay * b.decay : p.solver == SPLIT ? 1.0 : b.energy;
+}
+
 vec2 input_of(uint row, uint k)
 {
     vec2 z = x[row * p.bands + k];
