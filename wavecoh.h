@@ -413,6 +413,7 @@ typedef struct wcoh_model_desc {
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
+    wcoh_switch rk4_weights;    /* ON: learn the four weights of a Runge-Kutta step; AUTO: OFF */
     double mixing;       /* chi of four-wave mixing at the start, with the exact solver; 0: none */
     int splits;          /* equal times that flows with mixing are cut into */
     wcoh_switch limiter; /* AUTO: on for the perturbative solver, and with mixing */
@@ -7889,6 +7890,7 @@ typedef enum wcohi_init {
     WCOHI_INIT_POSITION,
     WCOHI_INIT_REFERENCE, /* phases of the symbol table's bands */
     WCOHI_INIT_FIRST,     /* value in the first row, 0 in the others */
+    WCOHI_INIT_SIMPSON,   /* 1/6, 1/3, 1/3, 1/6 */
     WCOHI_INIT_RAMP,      /* (i+1) * value: omega_k = (k+1)/K */
     WCOHI_INIT_CARRIER,   /* evenly from 0 to 0.5 */
     WCOHI_INIT_DAMPING,   /* evenly from -6 to 0 */
@@ -8007,7 +8009,8 @@ enum {
     WCOHI_KERR_ALPHA,
     WCOHI_KERR_BETA,
     WCOHI_KERR_CORRECTOR,
-    WCOHI_KERR_OFFSET
+    WCOHI_KERR_OFFSET,
+    WCOHI_KERR_WEIGHTS
 };
 enum { WCOHI_MIXING_CHI };
 enum { WCOHI_POLAR_SHIFT };
@@ -8022,7 +8025,7 @@ enum {
     WCOHI_LOGITS_BANDS   /* [K] */
 };
 
-#define WCOHI_OP_PARAMS 6
+#define WCOHI_OP_PARAMS 7
 
 /* The first oscillators of a layer are given its wave memory, the last ones speak to it. */
 #define WCOHI_EDGE_FIRST 1
@@ -9933,6 +9936,7 @@ typedef struct wcohi_kerr_source {
     double alpha, beta;
     double time;                /* of the flow: as coefficients of a unit of time */
     double ceiling;             /* c of the limiter's knee; 0: no limiter */
+    const wcoh_real *weights;   /* [4] of the stages of RK4; NULL: 1/6, 1/3, 1/3, 1/6 */
     const wcoh_real *corrector; /* [K] angles, or NULL */
     const wcoh_real *offset;    /* [2K] added after the limiter, or NULL */
 } wcohi_kerr_source;
@@ -9944,6 +9948,8 @@ typedef struct wcohi_kerr {
     size_t pitch;   /* of planar arrays */
     wcoh_solver solver;
     wcoh_real alpha, beta, ceiling;
+    wcoh_real weight[4]; /* of the stages of RK4, times its step */
+    int weighted;        /* 1: they have a gradient */
     const wcoh_real *offset;
     wcoh_real *gamma, *omega;
     wcoh_real *decay;                  /* e^-gamma */
@@ -9958,6 +9964,7 @@ typedef struct wcohi_kerr_gradient {
     double *gamma; /* with respect to gamma: times sigmoid(gamma_raw) for the raw parameter */
     double *omega, *corrector;
     double alpha, beta;
+    double weights[4]; /* where the model has them */
 } wcohi_kerr_gradient;
 
 #define WCOHI_KERR_ARRAYS 11
@@ -10006,6 +10013,16 @@ static void wcohi_kerr_energy(double gamma, double *energy, double *slope)
     }
 }
 
+/* The weights of RK4's stages, times its step. */
+static void wcohi_kerr_weigh(wcohi_kerr *kerr, const wcoh_real *weights)
+{
+    wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps;
+    int i;
+    for (i = 0; i < 4; i++)
+        kerr->weight[i] = weights ? h * weights[i] : i == 0 || i == 3 ? h / 6 : h / 3;
+    kerr->weighted = weights != NULL;
+}
+
 /* memory [wcohi_kerr_count(K)] lives as long as `kerr`. */
 static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source, wcoh_real *memory)
 {
@@ -10023,6 +10040,7 @@ static void wcohi_kerr_prepare(wcohi_kerr *kerr, const wcohi_kerr_source *source
     kerr->rows = wcohi_kerr_rows(source->bands);
     kerr->pitch = pitch;
     kerr->steps = WCOHI_MAX(source->steps, 1);
+    wcohi_kerr_weigh(kerr, source->weights);
     kerr->solver = source->solver;
     kerr->alpha = (wcoh_real)(source->time * source->alpha);
     kerr->beta = (wcoh_real)(source->time * source->beta);
@@ -10075,7 +10093,7 @@ enum {
     WCOHI_KERR_SUM, WCOHI_KERR_SUM2,   /* of RK4: what the four stages add up to */
     WCOHI_KERR_BACK, WCOHI_KERR_BACK2, /* gradient that a stage hands to the one before */
     WCOHI_KERR_NODE, WCOHI_KERR_NODES_END = WCOHI_KERR_NODE + 6, /* nodes 2, 3, 4 */
-    WCOHI_KERR_SUM_ALPHA = WCOHI_KERR_PLANAR - 1, /* one vector of alpha, one of beta */
+    WCOHI_KERR_SUM_ALPHA = WCOHI_KERR_PLANAR - 1, /* a vector of alpha, one of beta, 4 weights */
     WCOHI_KERR_SAVED = WCOHI_KERR_PLANAR          /* 2 planes a step of RK4 */
 };
 
@@ -10106,8 +10124,35 @@ static void wcohi_kerr_flush(wcohi_kerr_gradient *gradient, wcoh_real *w, const 
         gradient->alpha += (double)scalar[i];
         gradient->beta += (double)scalar[lanes + i];
     }
+    for (i = 0; kerr->weighted && i < 4; i++)
+        gradient->weights[i] += (double)scalar[2 * lanes + i];
     wcohi_kerr_clear(w, kerr, WCOHI_KERR_SUM_GAMMA, WCOHI_KERR_SUM_TURN);
     wcohi_kerr_clear(w, kerr, WCOHI_KERR_SUM_ALPHA, WCOHI_KERR_SUM_ALPHA);
+}
+#endif
+
+#ifndef WAVECOH_NO_TRAINING
+/* dweights_i += h g . k_i: of a step of RK4 whose state is in pair `saved`, its nodes in theirs, the
+   gradient of what it gets to in GR, GS. Few learn them: C for every machine. */
+static void wcohi_kerr_weights_back(const wcohi_kerr *kerr, wcoh_real *w, int saved,
+                                    wcoh_real *dweights)
+{
+    const wcoh_real *gr = WCOHI_AT(GR), *gs = WCOHI_AT(GS);
+    wcoh_real *p = WCOHI_AT(P); /* its edges are 0 */
+    int i, k;
+    for (i = 0; i < 4; i++) {
+        int node = i == 0 ? saved : WCOHI_KERR_NODE + 2 * (i - 1);
+        const wcoh_real *r = WCOHI_PLANE(w, kerr, node), *s = WCOHI_PLANE(w, kerr, node + 1);
+        double sum = 0;
+        for (k = 0; k < kerr->span; k++) p[k] = r[k] * r[k] + s[k] * s[k];
+        for (k = 0; k < kerr->span; k++) {
+            wcoh_real phi = kerr->omega[k] + kerr->alpha * p[k] +
+                            kerr->beta * (p[k - 2] + p[k - 1] + p[k + 1] + p[k + 2]);
+            sum += (double)(gr[k] * (-kerr->gamma[k] * r[k] - phi * s[k]) +
+                            gs[k] * (-kerr->gamma[k] * s[k] + phi * r[k]));
+        }
+        dweights[i] += (wcoh_real)(sum / kerr->steps);
+    }
 }
 #endif
 
@@ -10489,10 +10534,11 @@ S_(fn) void S_(kerr_step)(const wcohi_kerr *kerr, wcoh_real *w)
     const int y = WCOHI_KERR_ZR, sum = WCOHI_KERR_SUM, node = WCOHI_KERR_NODE;
     wcoh_real h = (wcoh_real)1 / (wcoh_real)kerr->steps, half = h / 2;
     wcoh_real *p = WCOHI_AT(P), *q = WCOHI_AT(GP);
-    S_(kerr_stage)(kerr, w, y, sum, y, h / 6, node, half, p, q);
-    S_(kerr_stage)(kerr, w, node, sum, sum, h / 3, node + 2, half, q, p);
-    S_(kerr_stage)(kerr, w, node + 2, sum, sum, h / 3, node + 4, h, p, q);
-    S_(kerr_stage)(kerr, w, node + 4, y, sum, h / 6, y, 0, q, p);
+    const wcoh_real *weight = kerr->weight;
+    S_(kerr_stage)(kerr, w, y, sum, y, weight[0], node, half, p, q);
+    S_(kerr_stage)(kerr, w, node, sum, sum, weight[1], node + 2, half, q, p);
+    S_(kerr_stage)(kerr, w, node + 2, sum, sum, weight[2], node + 4, h, p, q);
+    S_(kerr_stage)(kerr, w, node + 4, y, sum, weight[3], y, 0, q, p);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -10585,12 +10631,14 @@ S_(fn) void S_(kerr_step_backward)(const wcohi_kerr *kerr, wcoh_real *w, int sav
     S_(kerr_copy)(kerr, w, WCOHI_KERR_ZR, saved);
     S_(kerr_power)(kerr, w, WCOHI_KERR_ZR);
     S_(kerr_step)(kerr, w); /* for its nodes */
+    if (kerr->weighted)
+        wcohi_kerr_weights_back(kerr, w, saved, WCOHI_AT(SUM_ALPHA) + 2 * S_(W));
     S_(kerr_copy)(kerr, w, WCOHI_KERR_SUM, WCOHI_KERR_GR);
     S_(kerr_copy)(kerr, w, WCOHI_KERR_BACK, WCOHI_KERR_GR);
-    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE + 4, h / 6, (wcoh_real)0);
-    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE + 2, h / 3, h);
-    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE, h / 3, half);
-    S_(kerr_stage_backward)(kerr, w, saved, h / 6, half);
+    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE + 4, kerr->weight[3], (wcoh_real)0);
+    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE + 2, kerr->weight[2], h);
+    S_(kerr_stage_backward)(kerr, w, WCOHI_KERR_NODE, kerr->weight[1], half);
+    S_(kerr_stage_backward)(kerr, w, saved, kerr->weight[0], half);
     S_(kerr_copy)(kerr, w, WCOHI_KERR_GR, WCOHI_KERR_SUM);
 }
 
@@ -10778,20 +10826,24 @@ static void wcohi_plain_slope(const wcohi_plain_kerr *o, double *slope, const do
     }
 }
 
-/* y += h/6 (k1 + 2 k2 + 2 k3 + k4), `steps` times with h = 1/steps; room [3, 2K] */
+/* y += h/6 (k1 + 2 k2 + 2 k3 + k4), or with learned weights, `steps` times with h = 1/steps;
+   room [3, 2K] */
 static void wcohi_plain_rk4(const wcohi_plain_kerr *o, double *z, double *room)
 {
-    static const double node[4] = {0, 0.5, 0.5, 1}, weight[4] = {1, 2, 2, 1};
+    static const double node[4] = {0, 0.5, 0.5, 1};
+    double weight[4] = {1.0 / 6, 1.0 / 3, 1.0 / 3, 1.0 / 6};
     size_t width = 2 * o->bands, i;
     double *slope = room, *at = slope + width, *next = at + width, h = 1.0 / o->op->rk4_steps;
     int step, stage;
+    for (i = 0; o->op->param[WCOHI_KERR_WEIGHTS] >= 0 && i < 4; i++)
+        weight[i] = wcohi_plain_param(o->p, o->op, WCOHI_KERR_WEIGHTS, i);
     for (step = 0; step < o->op->rk4_steps; step++) {
         memcpy(next, z, width * sizeof *z);
         memset(slope, 0, width * sizeof *z);
         for (stage = 0; stage < 4; stage++) {
             for (i = 0; i < width; i++) at[i] = z[i] + h * node[stage] * slope[i];
             wcohi_plain_slope(o, slope, at);
-            for (i = 0; i < width; i++) next[i] += h / 6 * weight[stage] * slope[i];
+            for (i = 0; i < width; i++) next[i] += h * weight[stage] * slope[i];
         }
         memcpy(z, next, width * sizeof *z);
     }
@@ -10840,7 +10892,7 @@ static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slo
     (void)slots;
     sizes->prepared = wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN) +
                       wcohi_mul(wcohi_kerr_count((int)bands), sizeof(wcoh_real));
-    sizes->partial = (3 * bands + 2) * sizeof(double) / sizeof(wcoh_real);
+    sizes->partial = (3 * bands + 6) * sizeof(double) / sizeof(wcoh_real);
     sizes->scratch = wcohi_kerr_scratch((int)bands, op->rk4_steps);
 }
 
@@ -10858,6 +10910,7 @@ static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *m
     source.alpha = alpha ? (double)*alpha : 0;
     source.beta = beta ? (double)*beta : 0;
     source.ceiling = op->ceiling;
+    source.weights = wcohi_param_data(exec, op->param[WCOHI_KERR_WEIGHTS]);
     source.corrector = wcohi_param_data(exec, op->param[WCOHI_KERR_CORRECTOR]);
     source.offset = wcohi_param_data(exec, op->param[WCOHI_KERR_OFFSET]);
     wcohi_kerr_prepare((wcohi_kerr *)memory, &source,
@@ -10928,7 +10981,7 @@ static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta. */
+/* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta, dweights [4]. */
 static void wcohi_kerr_backward_span(const wcohi_span *span)
 {
     const wcohi_cpu_exec *exec = span->exec;
@@ -10943,10 +10996,12 @@ static void wcohi_kerr_backward_span(const wcohi_span *span)
     gradient.omega = sums + kerr->bands;
     gradient.corrector = op->param[WCOHI_KERR_CORRECTOR] < 0 ? NULL : sums + 2 * kerr->bands;
     gradient.alpha = gradient.beta = 0;
+    memset(gradient.weights, 0, sizeof gradient.weights);
     exec->compute.kernels->kerr->backward(dx, &gradient, dz, wcohi_tensor_data(exec, op->in) + at,
                                           kerr, span->count, span->scratch);
     sums[3 * kerr->bands] = gradient.alpha;
     sums[3 * kerr->bands + 1] = gradient.beta;
+    memcpy(sums + 3 * kerr->bands + 2, gradient.weights, sizeof gradient.weights);
     if (op->add_in) wcohi_span_put(span, dx); /* the output's gradient is not needed again */
 }
 
@@ -10970,7 +11025,8 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
               *domega = wcohi_param_grad(exec, op->param[WCOHI_KERR_OMEGA]);
     wcoh_real *dalpha = wcohi_param_grad(exec, op->param[WCOHI_KERR_ALPHA]),
               *dbeta = wcohi_param_grad(exec, op->param[WCOHI_KERR_BETA]);
-    wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[WCOHI_KERR_CORRECTOR]);
+    wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[WCOHI_KERR_CORRECTOR]),
+              *dweights = wcohi_param_grad(exec, op->param[WCOHI_KERR_WEIGHTS]);
     for (k = 0; k < bands; k++) {
         if (dgamma)
             dgamma[k] += (wcoh_real)(op->time * wcohi_kerr_sum(exec, k, chunks) *
@@ -10980,6 +11036,8 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     }
     if (dalpha) *dalpha += (wcoh_real)(op->time * wcohi_kerr_sum(exec, 3 * bands, chunks));
     if (dbeta) *dbeta += (wcoh_real)(op->time * wcohi_kerr_sum(exec, 3 * bands + 1, chunks));
+    for (k = 0; dweights && k < 4; k++)
+        dweights[k] += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands + 2 + k, chunks);
 }
 #endif
 
@@ -16489,6 +16547,8 @@ static const wcoh_field wcohi_model_fields[] = {
                  "how the oscillators are solved; none: left out (the control); split: neighbours' "
                  "energies stand still in each half"),
     WCOHI_INT(M, rk4_steps, 8, 1, 256, 0, "steps of the rk4 solver"),
+    WCOHI_CHOICE(M, rk4_weights, WCOHI_AUTO,
+                 "learn the four weights of a step of the rk4 solver; auto: off"),
     WCOHI_REAL(
         M, mixing, 0, 1e-6, 100, 0,
         "four-wave mixing of neighbour bands, beside the exact solver: chi at the start; 0: none"),
@@ -17149,6 +17209,8 @@ WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error 
     if (desc->mixing > 0 && desc->solver != WCOH_SOLVER_EXACT)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it goes with solver exact alone",
                           desc->mixing);
+    if (desc->rk4_weights == WCOH_SWITCH_ON && desc->solver != WCOH_SOLVER_RK4)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "rk4_weights is on: it goes with solver rk4 alone");
     if (desc->mixing > 0 && desc->bands < 4)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it is of four bands, bands is %d",
                           desc->mixing, desc->bands);
@@ -17213,6 +17275,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     wcohi_switch_default(&desc->embedding_unit, 0);
     wcohi_switch_default(&desc->value_gate, 0);
     wcohi_switch_default(&desc->gate, 0);
+    wcohi_switch_default(&desc->rk4_weights, 0);
     wcohi_switch_default(&desc->limiter,
                          desc->solver == WCOH_SOLVER_PERTURBATIVE || desc->mixing > 0);
     wcohi_switch_default(&desc->kerr_trained, 1);
@@ -21980,6 +22043,9 @@ static wcohi_params wcohi_emit_kerr(wcohi_walk *walk, int *chi)
                                                   WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->alpha, 0));
         params.row[WCOHI_KERR_BETA] = wcohi_emit(walk, "ffn.kerr.", "beta", 1, 0, 0,
                                                  WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->beta, 0));
+        if (desc->rk4_weights == WCOH_SWITCH_ON)
+            params.row[WCOHI_KERR_WEIGHTS] =
+                wcohi_emit(walk, "ffn.kerr.", "weights", 4, 0, 0, WCOHI_INIT_SIMPSON, 0);
         if (desc->mixing > 0)
             *chi = wcohi_emit(walk, "ffn.kerr.", "chi", 1, 0, 0, WCOHI_INIT_CONSTANT, desc->mixing);
         walk->trained = desc->omega_trained == WCOH_SWITCH_ON;
@@ -22974,6 +23040,7 @@ static double wcohi_init_value(const wcohi_param_row *row, const wcoh_model_desc
         return desc->init == WCOH_INIT_UNIFORM ? bound * (2 * wcoh_rng_uniform(rng) - 1) : 0;
     case WCOHI_INIT_NORMAL: return row->value * wcoh_rng_normal(rng);
     case WCOHI_INIT_FIRST: return i < (size_t)row->shape[1] ? row->value : 0;
+    case WCOHI_INIT_SIMPSON: return i == 0 || i == 3 ? 1.0 / 6 : 1.0 / 3;
     case WCOHI_INIT_RAMP: return (double)(i + 1) * row->value;
     case WCOHI_INIT_CARRIER: return 0.5 * share;
     case WCOHI_INIT_DAMPING: return -6 + 6 * share;

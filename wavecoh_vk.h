@@ -1853,6 +1853,15 @@ typedef struct wcohi_gpu_kerr_call {
     int rk4;
 } wcohi_gpu_kerr_call;
 
+static wcoh_result wcohi_gpu_kerr_accept(const wcohi_plan *plan, wcoh_error *error)
+{
+    int i;
+    for (i = 0; i < plan->count; i++)
+        if (plan->ops[i].kind == WCOHI_KERR && plan->ops[i].param[WCOHI_KERR_WEIGHTS] >= 0)
+            return wcohi_fail(error, WCOH_E_UNSUPPORTED, "rk4_weights is on: it is for a CPU");
+    return WCOH_OK;
+}
+
 static wcohi_gpu_kerr_call wcohi_gpu_kerr_of(const wcohi_gpu_recorder *r, const wcohi_op *op,
                                              uint32_t chunk)
 {
@@ -2570,7 +2579,7 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_resonate, wcohi_gpu_resonate_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_blend, wcohi_gpu_blend_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_maestro, wcohi_gpu_maestro_back, wcohi_gpu_maestro_aux_count, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, wcohi_gpu_kerr_accept),
     WCOHI_GPU_OP(wcohi_gpu_mixing, wcohi_gpu_mixing_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),

@@ -35,6 +35,7 @@ static const char *const reference_names[] = {
     "listening",
     "mixing",
     "split",
+    "rk4_weights",
     "gates",
     "gated_mlp",
     "long_listening",

@@ -35,7 +35,8 @@ DEFAULTS = dict(
     corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3,
     forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
     taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off",
-    phases=0, phase_input="off", phases_trained="on")
+    phases=0, phase_input="off", phases_trained="on",
+    rk4_weights="off")
 
 
 class Config:
@@ -208,6 +209,8 @@ class Parameters:
                          c.omega_is_trained)
                 self.add(p + "kerr.alpha", [c.alpha + 0.03 * rng.randn()], c.kerr_is_trained)
                 self.add(p + "kerr.beta", [c.beta + 0.03 * rng.randn()], c.kerr_is_trained)
+                if c.rk4_weights == "on":
+                    self.add(p + "kerr.weights", np.array([1, 2, 2, 1]) / 6 + 0.05 * rng.randn(4), c.kerr_is_trained)
                 if c.mixing > 0:
                     self.add(p + "kerr.chi", [c.mixing + 0.03 * rng.randn()], c.kerr_is_trained)
             if c.corrector == "on":
@@ -392,6 +395,11 @@ class Network:
                 a2, b2 = rate(r + h / 2 * a1, s + h / 2 * b1)
                 a3, b3 = rate(r + h / 2 * a2, s + h / 2 * b2)
                 a4, b4 = rate(r + h * a3, s + h * b3)
+                if p + "weights" in self.p:
+                    u = self.p[p + "weights"]
+                    r = r + h * (u[0] * a1 + u[1] * a2 + u[2] * a3 + u[3] * a4)
+                    s = s + h * (u[0] * b1 + u[1] * b2 + u[2] * b3 + u[3] * b4)
+                    continue
                 r = r + h / 6 * (a1 + 2 * a2 + 2 * a3 + a4)
                 s = s + h / 6 * (b1 + 2 * b2 + 2 * b3 + b4)
             return r, s
@@ -569,6 +577,7 @@ CONFIGS = [
     Config("gates", attention="shared", forgetting="on", gate="on", value_gate="on", taps=2, norm="rms"),
     Config("mixing", mixing=0.2, splits=2, limiter="on", corrector="on", offset=0.2),
     Config("split", solver="split", corrector="on", offset=0.2),
+    Config("rk4_weights", solver="rk4", rk4_steps=3, rk4_weights="on", alpha=0.05, beta=0.05),
     Config("gated_mlp", attention="rotary", ffn="gated_mlp", hidden=11, block="sequential",
            value_gate="on", taps=4),
     Config("long_listening", B=1, T=150, bands=4, heads=4, layers=1, vocab=5, maestro=2, context=150,
