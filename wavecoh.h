@@ -416,8 +416,9 @@ typedef struct wcoh_model_desc {
     wcoh_switch rk4_weights;    /* ON: learn the four weights of a Runge-Kutta step; AUTO: OFF */
     double mixing;       /* chi of four-wave mixing at the start, with the exact solver; 0: none */
     int splits;          /* equal times that flows with mixing are cut into */
-    wcoh_switch limiter; /* AUTO: on for the perturbative solver, and with mixing */
+    wcoh_switch limiter; /* AUTO: on with perturbative, mixing, gain_control */
     double ceiling;             /* c of the knee; sqrt((pi/2)/(alpha+4 beta)) */
+    wcoh_switch gain_control;   /* ON: the knee follows what training sees (AGC), up to c; AUTO: OFF */
     double gamma, alpha, beta;  /* oscillators at the start */
     wcoh_switch kerr_trained;   /* OFF: gamma, omega, alpha, beta stay as they start */
     wcoh_switch omega_trained;  /* AUTO: as kerr_trained */
@@ -465,7 +466,7 @@ typedef struct wcoh_param {
     int dims;        /* 1..3 */
     int shape[3];    /* row-major */
     size_t count;    /* product of the shape */
-    int trained;     /* 1: has a gradient and moments; 0: a table that never has */
+    int trained;     /* 1: has a gradient and moments; 0: a table, or statistics of training */
     int frozen;      /* 1: trained, but wcoh_model_freeze holds it */
     int decayed;     /* 1: weight decay applies (matrices) */
     int matrices; /* hidden ones stacked in it, each for itself with Muon; 0: AdamW's in any case */
@@ -7903,6 +7904,7 @@ typedef struct wcohi_param_row {
     size_t count;
     size_t offset; /* in the parameter block; trained rows come first, so in the gradient too */
     int trained, decayed;
+    int seen;         /* 1: running statistics; where others have a gradient, what a step saw */
     int frozen;       /* 1: trainers leave it as it is (wcoh_model_freeze) */
     int matrices;     /* hidden matrices stacked in it: Muon's, if there is one; 0: never */
     int first_matrix; /* of all; where it has none, of those that come after it */
@@ -8010,7 +8012,8 @@ enum {
     WCOHI_KERR_BETA,
     WCOHI_KERR_CORRECTOR,
     WCOHI_KERR_OFFSET,
-    WCOHI_KERR_WEIGHTS
+    WCOHI_KERR_WEIGHTS,
+    WCOHI_KERR_SEEN
 };
 enum { WCOHI_MIXING_CHI };
 enum { WCOHI_POLAR_SHIFT };
@@ -8025,7 +8028,7 @@ enum {
     WCOHI_LOGITS_BANDS   /* [K] */
 };
 
-#define WCOHI_OP_PARAMS 7
+#define WCOHI_OP_PARAMS 8
 
 /* The first oscillators of a layer are given its wave memory, the last ones speak to it. */
 #define WCOHI_EDGE_FIRST 1
@@ -10013,6 +10016,15 @@ static void wcohi_kerr_energy(double gamma, double *energy, double *slope)
     }
 }
 
+/* Where the knee of gain control is: mean + 3 deviations of what was seen, between 0.3 c and c; before
+   the first step 3/4 c. seen: mean and variance of |z|, steps that it saw. */
+static double wcohi_kerr_knee_of(const wcoh_real *seen, double c)
+{
+    double deviation = WCOHI_MAX(sqrt(WCOHI_MAX((double)seen[1], 0)), 0.01);
+    if (!(seen[2] > 0)) return 0.75 * c;
+    return WCOHI_CLAMP((double)seen[0] + 3 * deviation, WCOHI_MIN(c, WCOHI_MAX(0.5, 0.3 * c)), c);
+}
+
 /* The weights of RK4's stages, times its step. */
 static void wcohi_kerr_weigh(wcohi_kerr *kerr, const wcoh_real *weights)
 {
@@ -10854,6 +10866,10 @@ static void wcohi_plain_limit(const wcohi_plain_kerr *o, double *z, const double
 {
     double c = o->op->ceiling;
     size_t i;
+    wcoh_real seen[3];
+    for (i = 0; i < 3; i++)
+        seen[i] = (wcoh_real)wcohi_plain_param(o->p, o->op, WCOHI_KERR_SEEN, i);
+    if (o->op->param[WCOHI_KERR_SEEN] >= 0) c = wcohi_kerr_knee_of(seen, c);
     for (i = 0; i < 2 * o->bands; i++) {
         double m = hypot(x[i / 2 * 2], x[i / 2 * 2 + 1]);
         double factor = c > 0 && m > c ? (c + c * tanh((m - c) / c)) / m : 1;
@@ -10892,7 +10908,7 @@ static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slo
     (void)slots;
     sizes->prepared = wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN) +
                       wcohi_mul(wcohi_kerr_count((int)bands), sizeof(wcoh_real));
-    sizes->partial = (3 * bands + 6) * sizeof(double) / sizeof(wcoh_real);
+    sizes->partial = (3 * bands + 9) * sizeof(double) / sizeof(wcoh_real);
     sizes->scratch = wcohi_kerr_scratch((int)bands, op->rk4_steps);
 }
 
@@ -10900,7 +10916,8 @@ static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *m
 {
     wcohi_kerr_source source;
     const wcoh_real *alpha = wcohi_param_data(exec, op->param[WCOHI_KERR_ALPHA]),
-                    *beta = wcohi_param_data(exec, op->param[WCOHI_KERR_BETA]);
+                    *beta = wcohi_param_data(exec, op->param[WCOHI_KERR_BETA]),
+                    *seen = wcohi_param_data(exec, op->param[WCOHI_KERR_SEEN]);
     source.bands = op->wide_in / 2;
     source.solver = op->solver;
     source.steps = op->rk4_steps;
@@ -10909,7 +10926,7 @@ static void wcohi_kerr_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *m
     source.omega = wcohi_param_data(exec, op->param[WCOHI_KERR_OMEGA]);
     source.alpha = alpha ? (double)*alpha : 0;
     source.beta = beta ? (double)*beta : 0;
-    source.ceiling = op->ceiling;
+    source.ceiling = seen ? wcohi_kerr_knee_of(seen, op->ceiling) : op->ceiling;
     source.weights = wcohi_param_data(exec, op->param[WCOHI_KERR_WEIGHTS]);
     source.corrector = wcohi_param_data(exec, op->param[WCOHI_KERR_CORRECTOR]);
     source.offset = wcohi_param_data(exec, op->param[WCOHI_KERR_OFFSET]);
@@ -10981,7 +10998,21 @@ static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta, dweights [4]. */
+/* sum of |z|, of |z|^2 and number of the magnitudes of rows x that count: below 2 c */
+static void wcohi_kerr_see(double seen[3], const wcoh_real *x, size_t bands, double c)
+{
+    size_t k;
+    for (k = 0; k < bands; k++) {
+        double m2 = (double)x[2 * k] * (double)x[2 * k] + (double)x[2 * k + 1] * (double)x[2 * k + 1];
+        if (!(m2 < 4 * c * c)) continue;
+        seen[0] += sqrt(m2);
+        seen[1] += m2;
+        seen[2] += 1;
+    }
+}
+
+/* A partial holds, as doubles: dgamma [K], domega [K], dcorrector [K], dalpha, dbeta, dweights [4], seen
+   [3]. */
 static void wcohi_kerr_backward_span(const wcohi_span *span)
 {
     const wcohi_cpu_exec *exec = span->exec;
@@ -11002,6 +11033,9 @@ static void wcohi_kerr_backward_span(const wcohi_span *span)
     sums[3 * kerr->bands] = gradient.alpha;
     sums[3 * kerr->bands + 1] = gradient.beta;
     memcpy(sums + 3 * kerr->bands + 2, gradient.weights, sizeof gradient.weights);
+    if (op->param[WCOHI_KERR_SEEN] >= 0)
+        wcohi_kerr_see(sums + 3 * kerr->bands + 6, wcohi_tensor_data(exec, op->in) + at,
+                       (size_t)span->count * (size_t)kerr->bands, op->ceiling);
     if (op->add_in) wcohi_span_put(span, dx); /* the output's gradient is not needed again */
 }
 
@@ -11026,7 +11060,8 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcoh_real *dalpha = wcohi_param_grad(exec, op->param[WCOHI_KERR_ALPHA]),
               *dbeta = wcohi_param_grad(exec, op->param[WCOHI_KERR_BETA]);
     wcoh_real *dcorrector = wcohi_param_grad(exec, op->param[WCOHI_KERR_CORRECTOR]),
-              *dweights = wcohi_param_grad(exec, op->param[WCOHI_KERR_WEIGHTS]);
+              *dweights = wcohi_param_grad(exec, op->param[WCOHI_KERR_WEIGHTS]),
+              *seen = wcohi_param_grad(exec, op->param[WCOHI_KERR_SEEN]);
     for (k = 0; k < bands; k++) {
         if (dgamma)
             dgamma[k] += (wcoh_real)(op->time * wcohi_kerr_sum(exec, k, chunks) *
@@ -11038,6 +11073,9 @@ static void wcohi_kerr_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     if (dbeta) *dbeta += (wcoh_real)(op->time * wcohi_kerr_sum(exec, 3 * bands + 1, chunks));
     for (k = 0; dweights && k < 4; k++)
         dweights[k] += (wcoh_real)wcohi_kerr_sum(exec, 3 * bands + 2 + k, chunks);
+    for (k = 0; seen && k < 3; k++)
+        seen[k] += (wcoh_real)(wcohi_kerr_sum(exec, 3 * bands + 6 + k, chunks) / bands /
+                               wcohi_run_rows(exec));
 }
 #endif
 
@@ -15782,15 +15820,32 @@ static void wcohi_squares_job(int index, int slot, void *user)
         job->exec->gradient + from, WCOHI_MIN((size_t)WCOHI_UPDATE_CHUNK, job->count - from));
 }
 
-/* What is frozen has no gradient. */
+/* What is frozen has no gradient, statistics have none: what was seen waits in their moment. */
 static void wcohi_gradient_freeze(wcohi_cpu_exec *exec)
 {
     const wcoh_model *model = exec->base.model;
     int r;
-    for (r = 0; model->freezes && r < model->row_count; r++)
-        if (model->rows[r].frozen)
-            memset(exec->gradient + model->rows[r].offset, 0,
-                   model->rows[r].count * sizeof *exec->gradient);
+    for (r = 0; r < model->row_count; r++) {
+        const wcohi_param_row *row = &model->rows[r];
+        if (row->seen)
+            memcpy(exec->moment1 + row->offset, exec->gradient + row->offset,
+                   row->count * sizeof *exec->gradient);
+        if (row->frozen || row->seen)
+            memset(exec->gradient + row->offset, 0, row->count * sizeof *exec->gradient);
+    }
+}
+
+/* Running mean and variance of what steps see: the first 9 replace it, later ones blend in. now: mean,
+   mean square and share of what counted, all times some factor. */
+static void wcohi_seen_add(wcoh_real seen[3], const wcoh_real now[3])
+{
+    double mean, variance, keep = seen[2] < 9 ? 0 : 0.995;
+    if (!(now[2] > 0)) return;
+    mean = (double)now[0] / (double)now[2];
+    variance = WCOHI_MAX((double)now[1] / (double)now[2] - mean * mean, 0);
+    seen[0] = (wcoh_real)(keep * (double)seen[0] + (1 - keep) * mean);
+    seen[1] = (wcoh_real)(keep * (double)seen[1] + (1 - keep) * variance);
+    if (seen[2] < 9) seen[2] += 1;
 }
 
 /* Chunks are summed in order. */
@@ -15902,6 +15957,10 @@ static void wcohi_update_apply(wcohi_update_job *job, const wcohi_update *update
         wcoh_real *data = model->params + model->rows[r].offset;
         job->row = &model->rows[r];
         if (!job->row->trained || job->row->frozen) continue;
+        if (job->row->seen) {
+            wcohi_seen_add(data, exec->moment1 + job->row->offset);
+            continue;
+        }
         job->rule.decay = job->row->decayed ? (wcoh_real)update->decay : 0;
         job->muon.decay = job->rule.decay;
         job->muon.size = (wcoh_real)wcohi_muon_size(job->row);
@@ -16554,8 +16613,11 @@ static const wcoh_field wcohi_model_fields[] = {
         "four-wave mixing of neighbour bands, beside the exact solver: chi at the start; 0: none"),
     WCOHI_INT(M, splits, 4, 1, 64, 0, "with mixing: equal times that the flow is cut into"),
     WCOHI_CHOICE(M, limiter, WCOHI_AUTO,
-                 "soft knee on |z| before the oscillators; auto: on for perturbative, with mixing"),
+                 "soft knee on |z| before the oscillators; auto: on for perturbative, with mixing, "
+                 "gain_control"),
     WCOHI_REAL(M, ceiling, 0, 0.01, 1000, 0, "knee of the limiter; 0: sqrt((pi/2)/(alpha+4 beta))"),
+    WCOHI_CHOICE(M, gain_control, WCOHI_AUTO,
+                 "the limiter's knee follows the magnitudes that training sees, up to ceiling; auto: off"),
     WCOHI_REAL(M, gamma, 0.1, 1e-6, 20, 0, "damping of the oscillators at the start"),
     WCOHI_REAL(M, alpha, 0.1, 1e-6, 100, 1, "self-phase coupling at the start"),
     WCOHI_REAL(M, beta, 0.2, 1e-6, 100, 1, "coupling to the four neighbour bands at the start"),
@@ -17211,6 +17273,9 @@ WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error 
                           desc->mixing);
     if (desc->rk4_weights == WCOH_SWITCH_ON && desc->solver != WCOH_SOLVER_RK4)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "rk4_weights is on: it goes with solver rk4 alone");
+    if (desc->gain_control == WCOH_SWITCH_ON && desc->limiter == WCOH_SWITCH_OFF)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "gain_control is on: it moves the knee of the limiter, which is off");
     if (desc->mixing > 0 && desc->bands < 4)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it is of four bands, bands is %d",
                           desc->mixing, desc->bands);
@@ -17276,8 +17341,10 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     wcohi_switch_default(&desc->value_gate, 0);
     wcohi_switch_default(&desc->gate, 0);
     wcohi_switch_default(&desc->rk4_weights, 0);
-    wcohi_switch_default(&desc->limiter,
-                         desc->solver == WCOH_SOLVER_PERTURBATIVE || desc->mixing > 0);
+    wcohi_switch_default(&desc->gain_control, 0);
+    wcohi_switch_default(&desc->limiter, desc->solver == WCOH_SOLVER_PERTURBATIVE ||
+                                             desc->mixing > 0 ||
+                                             desc->gain_control == WCOH_SWITCH_ON);
     wcohi_switch_default(&desc->kerr_trained, 1);
     wcohi_switch_default(&desc->omega_trained, desc->kerr_trained == WCOH_SWITCH_ON);
     wcohi_switch_default(&desc->corrector, 0);
@@ -22053,6 +22120,11 @@ static wcohi_params wcohi_emit_kerr(wcohi_walk *walk, int *chi)
             wcohi_emit(walk, "ffn.kerr.", "omega", bands, 0, 0, WCOHI_INIT_RAMP, 1.0 / bands);
     }
     walk->trained = 1;
+    if (desc->gain_control == WCOH_SWITCH_ON) {
+        params.row[WCOHI_KERR_SEEN] =
+            wcohi_emit(walk, "ffn.", "seen", 3, 0, 0, WCOHI_INIT_CONSTANT, 0);
+        wcohi_walk_at(walk, params.row[WCOHI_KERR_SEEN])->seen = 1;
+    }
     if (desc->corrector == WCOH_SWITCH_ON)
         params.row[WCOHI_KERR_CORRECTOR] =
             wcohi_emit(walk, "ffn.", "corrector", bands, 0, 0, WCOHI_INIT_CONSTANT, 0);
@@ -22460,7 +22532,7 @@ static int wcohi_walk_flow(wcohi_walk *walk, const wcohi_params *params, int in,
     op->rk4_steps = desc->rk4_steps;
     op->time = time;
     if (part == 0) op->edges |= WCOHI_EDGE_FIRST;
-    else op->param[WCOHI_KERR_OFFSET] = -1;
+    else op->param[WCOHI_KERR_OFFSET] = op->param[WCOHI_KERR_SEEN] = -1;
     if (part == parts - 1) op->edges |= WCOHI_EDGE_LAST;
     else op->param[WCOHI_KERR_CORRECTOR] = -1;
     op->ceiling = part == 0 && desc->limiter == WCOH_SWITCH_ON ? desc->ceiling : 0;
@@ -23188,7 +23260,7 @@ WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_p
     param->dims = row->dims;
     memcpy(param->shape, row->shape, sizeof param->shape);
     param->count = row->count;
-    param->trained = row->trained;
+    param->trained = row->trained && !row->seen;
     param->frozen = row->frozen;
     param->decayed = row->decayed;
     param->matrices = row->matrices;
@@ -23250,7 +23322,7 @@ WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model)
     size_t count = 0;
     int i;
     for (i = 0; model && i < model->row_count; i++)
-        if (model->rows[i].trained) count += model->rows[i].count;
+        if (model->rows[i].trained && !model->rows[i].seen) count += model->rows[i].count;
     return count;
 }
 
@@ -27711,7 +27783,7 @@ WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int
     const wcoh_real *gradient;
     if (!trainer || index < 0 || index >= trainer->model->row_count) return NULL;
     row = &trainer->model->rows[index];
-    gradient = row->trained ? (const wcoh_real *)trainer->engine.device->table->map(
+    gradient = row->trained && !row->seen ? (const wcoh_real *)trainer->engine.device->table->map(
                                   trainer->engine.exec, WCOHI_AREA_GRADIENT, NULL)
                             : NULL;
     return gradient ? gradient + row->offset : NULL;
@@ -28232,7 +28304,6 @@ static wcoh_result wcohi_note_frozen(const wcoh_tensors *t, wcoh_model *model, i
                                      wcoh_error *error)
 {
     const size_t length = strlen(WCOHI_FROZEN);
-    wcoh_param param;
     size_t i;
     for (i = 0; i < t->note_count; i++) {
         const char *key = t->text + t->notes[i].key.at;
@@ -28240,10 +28311,10 @@ static wcoh_result wcohi_note_frozen(const wcoh_tensors *t, wcoh_model *model, i
         int index;
         if (strncmp(key, WCOHI_FROZEN, length)) continue;
         index = wcoh_model_param_find(model, key + length);
-        if (index < 0 || wcoh_model_param(model, index, &param, NULL) || !param.trained)
+        if (index < 0 || !model->rows[index].trained)
             return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file: the model trains no such one",
                               wcohi_shown(key, shown));
-        if (put) wcoh_model_freeze(model, param.name, 1, NULL);
+        if (put) wcoh_model_freeze(model, model->rows[index].name, 1, NULL);
     }
     return WCOH_OK;
 }

@@ -1859,6 +1859,9 @@ static wcoh_result wcohi_gpu_kerr_accept(const wcohi_plan *plan, wcoh_error *err
     for (i = 0; i < plan->count; i++)
         if (plan->ops[i].kind == WCOHI_KERR && plan->ops[i].param[WCOHI_KERR_WEIGHTS] >= 0)
             return wcohi_fail(error, WCOH_E_UNSUPPORTED, "rk4_weights is on: it is for a CPU");
+    for (i = 0; i < plan->count; i++)
+        if (plan->ops[i].kind == WCOHI_KERR && plan->ops[i].param[WCOHI_KERR_SEEN] >= 0)
+            return wcohi_fail(error, WCOH_E_UNSUPPORTED, "gain_control is on: it is for a CPU");
     return WCOH_OK;
 }
 

@@ -50,6 +50,8 @@ static const struct {
     {"learned weights of rk4, corrector, limiter, add",
      "solver=rk4 rk4_steps=2 rk4_weights=on corrector=on limiter=on ceiling=1 maestros=add bands=5 heads=2",
      2, 5},
+    {"gain control", "gain_control=on ceiling=1", 2, 5},
+    {"gain control, split, offset", "gain_control=on solver=split offset=0.3 bands=5 heads=2", 2, 5},
     {"solver split", "solver=split", 2, 5},
     {"solver split, corrector, offset, limiter, add",
      "solver=split corrector=on offset=0.3 limiter=on ceiling=1 maestros=add", 2, 5},

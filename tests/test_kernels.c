@@ -757,6 +757,37 @@ static void mixing_keeps_the_energy(void)
     oscillators_close(&o);
 }
 
+/* The first 9 steps replace the statistics of gain control, later ones blend in; the knee is mean + 3
+   deviations within its bounds. */
+static void gain_control_follows_its_formula(void)
+{
+    const wcoh_real x[] = {3, 4, 0, 1, 100, 0, (wcoh_real)NAN, 0}; /* |z| of 5, 1; two that do not count */
+    double sums[3] = {0, 0, 0};
+    wcoh_real seen[3] = {0, 0, 0}, now[3];
+    int i;
+    CHECK_NEAR(wcohi_kerr_knee_of(seen, 2), 1.5, 1e-12);
+    wcohi_kerr_see(sums, x, 4, 4);
+    CHECK(sums[0] == 6 && sums[1] == 26 && sums[2] == 2);
+    for (i = 0; i < 3; i++) now[i] = (wcoh_real)(sums[i] / 4);
+    for (i = 0; i < 9; i++) {
+        wcohi_seen_add(seen, now);
+        CHECK(seen[0] == 3 && seen[1] == 4 && (int)seen[2] == i + 1);
+    }
+    now[0] *= 2; /* mean 6, variance -23: not below 0 */
+    wcohi_seen_add(seen, now);
+    CHECK_NEAR(seen[0], 0.995 * 3 + 0.005 * 6, 1e-6);
+    CHECK_NEAR(seen[1], 0.995 * 4, 1e-6);
+    CHECK(seen[2] == 9);
+    now[2] = 0; /* nothing counted */
+    wcohi_seen_add(seen, now);
+    CHECK_NEAR(seen[0], 3.015, 1e-6);
+    CHECK_NEAR(wcohi_kerr_knee_of(seen, 20), 3.015 + 3 * sqrt(3.98), 1e-5);
+    CHECK(wcohi_kerr_knee_of(seen, 5) == 5);
+    seen[0] = seen[1] = 0;
+    CHECK_NEAR(wcohi_kerr_knee_of(seen, 5), 1.5, 1e-12);
+    CHECK_NEAR(wcohi_kerr_knee_of(seen, 1.2), 0.5, 1e-12);
+}
+
 int main(void)
 {
     rng = wcoh_rng_seed(5);
@@ -779,5 +810,6 @@ int main(void)
     RUN(energy_is_smooth_where_its_series_begins);
     RUN(splits_approach_the_flow_with_mixing);
     RUN(mixing_keeps_the_energy);
+    RUN(gain_control_follows_its_formula);
     return test_end();
 }

@@ -2332,13 +2332,13 @@ static int record(const wcoh_stats *stats, void *user)
 static const char *const track_settings[] = {
     "vocab=65 bands=20 heads=5 layers=2",
     "vocab=65 bands=20 heads=5 layers=2 attention=dot ffn=mlp position=learned",
-    "vocab=65 bands=20 heads=5 layers=2 solver=rk4 attention=frozen groups=4 corrector=on "
+    "vocab=65 bands=20 heads=5 layers=2 solver=rk4 rk4_weights=on attention=frozen groups=4 corrector=on "
     "offset=0.1",
     "vocab=300 bands=20 heads=5 layers=2 head=tied embedding_trained=on attention=shared "
-    "block=sequential solver=perturbative",
+    "block=sequential solver=perturbative gain_control=on",
     "vocab=65 bands=20 heads=5 layers=2 forgetting=on loudness=on query_gain=on "
     "attention=coherence,shared",
-    "vocab=65 bands=20 heads=5 layers=2 attention=coherence,rotary groups=4"};
+    "vocab=65 bands=20 heads=5 layers=2 attention=coherence,rotary groups=4 mixing=0.02 splits=2"};
 
 /* Settings of their trainers: one mixed stack is trained with noise. */
 static const char *track_training(size_t s)
@@ -2901,7 +2901,8 @@ static void settings_stream_as_they_train(void)
         "solver=none block=parallel_shared",
         "ffn=mlp",
         "gate=on value_gate=on ffn=kerr,gated_mlp",
-        "taps=4",
+        "taps=4 mixing=0.02",
+        "solver=split gain_control=on",
         "taps=2 attention=rotary,coherence context=200 layers=3 gate=on",
         "attention=frozen position=sinusoidal context=200 embedding_unit=on"};
     char full[256];
