@@ -576,6 +576,14 @@ typedef struct wcoh_stats {
     int done;         /* 1: all steps made, the patience is spent, or the target reached */
 } wcoh_stats;
 
+typedef enum wcoh_curriculum {
+    WCOH_CURRICULUM_AUTO, /* OFF */
+    WCOH_CURRICULUM_OFF,
+    WCOH_CURRICULUM_ON,  /* 8, 3K/8, K bands of the embedding over thirds of the run */
+    WCOH_CURRICULUM_SOFT /* wave-engine's: K/8 (at least 8), K/4, K/2, K bands of what feed-forward
+                            hears, from 0, 0.2, 0.45, 0.7 of the run on; the new ones come from 0.01
+                            to 1 over 200 steps, those to come are at 0.01 */
+} wcoh_curriculum;
 typedef enum wcoh_optimizer {
     WCOH_OPTIMIZER_ADAMW, /* Loshchilov and Hutter, 2019 */
     WCOH_OPTIMIZER_MUON   /* Jordan and others, 2024: for hidden matrices; AdamW for the rest */
@@ -618,7 +626,7 @@ typedef struct wcoh_trainer_desc {
     /* Evaluations and best weights take a mean of the weights, in which those of n steps ago count
        e^(-n/ema); 0: none. The steps go on from the weights themselves (wcoh_trainer_mean). */
     int ema;
-    wcoh_switch curriculum; /* ON: 8, 3K/8, K active bands over thirds of the run */
+    wcoh_curriculum curriculum;
     /* Shares that become 0 at random in every step, for little text; 0: none. Evaluations and sessions
        drop nothing. */
     double dropout;           /* of what attention and feed-forward add to the stream */
@@ -7959,7 +7967,8 @@ struct wcoh_model {
    PER_BAND   a 2x2 matrix and a shift for every band
    LOGITS     in -> logits or loss; a session: in2, what it hands out as its hidden row
    DROPOUT    out = in (+ in2), a share of in's elements 0 and the others larger; training alone
-   PHASES     out = in, the pairs of its first columns turned by random angles; training alone */
+   PHASES     out = in, the pairs of its first columns turned by random angles; training alone
+   OPENING    out = in, bands that the soft curriculum has not opened nearly 0; training alone */
 #define WCOHI_OP_KINDS(K)                                                                          \
     K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
     K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
@@ -7982,7 +7991,8 @@ struct wcoh_model {
 #else
 #define WCOHI_TRAINING_KINDS(K)                                                                    \
     K(DROPOUT, dropout, WCOHI_KEEPS_NONE, NULL, NULL)                                              \
-    K(PHASES, phases, WCOHI_KEEPS_NONE, NULL, NULL)
+    K(PHASES, phases, WCOHI_KEEPS_NONE, NULL, NULL)                                                \
+    K(OPENING, opening, WCOHI_KEEPS_NONE, NULL, NULL)
 #endif
 
 #define WCOHI_KIND_ENUM(KIND, name, keeps, refresh, states) WCOHI_##KIND,
@@ -8098,6 +8108,7 @@ typedef struct wcohi_rates {
     double embed;  /* of the embedded rows */
     double weight; /* of attention's weights */
     double phase;  /* deviation of the noise on phasors' and oscillators' phases */
+    int opens;     /* 1: feed-forward hears the bands that the curriculum has opened */
 } wcohi_rates;
 
 /* How sessions keep their states: bytes [streams, plan->states]. */
@@ -8216,6 +8227,8 @@ typedef struct wcohi_run {
     int add;           /* 1: loss and parameter gradients are added to those of earlier runs */
     double scale;      /* of the gradient: rows / targets that count / micro-batches of a step */
     int active_bands;  /* curriculum: bands past it are 0 at the input */
+    int open, opening; /* soft: bands up to there are as they are, up to there times a share, */
+    double share;      /* the others times WCOHI_OPENING_LEAST */
     const wcohi_stream *streams; /* [batch] sessions: their states are read and advanced; or NULL */
     int logits;                  /* 1: the head leaves the logits of the last row of each stream */
     int waves;                   /* 1: a stream has a wave or an impress (a CPU) */
@@ -9917,6 +9930,60 @@ static void wcohi_phases_backward_span(const wcohi_span *span)
 static void wcohi_phases_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_each_span(exec, op, wcohi_phases_backward_span, 0, 8.0 * op->wide_in);
+}
+#endif
+
+/* ---- opening: y_k = x_k m_k, m what the soft curriculum lets through. Only trainers have it. -- */
+
+#ifndef WAVECOH_NO_TRAINING
+#define WCOHI_OPENING_LEAST 0.01
+
+#ifdef WAVECOH_PLAIN
+static void wcohi_opening_plain(wcohi_plain *p, const wcohi_op *op) /* all bands are open */
+{
+    memcpy(p->tensors[op->out], p->tensors[op->in],
+           p->rows * (size_t)op->wide_in * sizeof(double));
+}
+#endif
+
+#define wcohi_opening_sizes wcohi_no_sizes
+
+/* to = or += from, times m */
+static void wcohi_opening_rows(const wcohi_span *span, wcoh_real *to, int add,
+                               const wcoh_real *from)
+{
+    const wcohi_run *run = span->exec->run;
+    size_t width = (size_t)span->op->wide_in, i = (size_t)span->first * width,
+           end = i + (size_t)span->count * width;
+    for (; i < end; i++) {
+        int k = (int)(i % width / 2);
+        wcoh_real m = (wcoh_real)(k < run->open      ? 1
+                                  : k < run->opening ? run->share
+                                                     : WCOHI_OPENING_LEAST);
+        to[i] = (add ? to[i] : 0) + m * from[i];
+    }
+}
+
+static void wcohi_opening_forward_span(const wcohi_span *span)
+{
+    wcohi_opening_rows(span, wcohi_tensor_data(span->exec, span->op->out), 0,
+                       wcohi_tensor_data(span->exec, span->op->in));
+}
+
+static void wcohi_opening_backward_span(const wcohi_span *span)
+{
+    wcohi_opening_rows(span, wcohi_tensor_grad(span->exec, span->op->in), span->op->add_in,
+                       wcohi_tensor_grad(span->exec, span->op->out));
+}
+
+static void wcohi_opening_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_opening_forward_span, 0, 2.0 * op->wide_in);
+}
+
+static void wcohi_opening_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    wcohi_each_span(exec, op, wcohi_opening_backward_span, 0, 2.0 * op->wide_in);
 }
 #endif
 
@@ -16677,8 +16744,9 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_LIVE_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
     WCOHI_INT(T, ema, 0, 1, 1000000000, 0,
               "evaluate and keep as best a mean of the weights over about so many steps; 0: none"),
-    WCOHI_CHOICE(T, curriculum, WCOHI_AUTO,
-                 "8, 3/8 and all bands over thirds of the run; auto: off"),
+    WCOHI_CHOICE(T, curriculum, "auto off on soft",
+                 "8, 3/8 and all bands over thirds of the run; soft: wave-engine's, of feed-forward "
+                 "alone; auto: off"),
     WCOHI_REAL(T, dropout, 0, 1e-6, 0.9, 0,
                "share of what attention and feed-forward add that a step drops; 0: none"),
     WCOHI_REAL(T, embedding_dropout, 0, 1e-6, 0.9, 0,
@@ -22595,11 +22663,26 @@ static int wcohi_walk_mlp(wcohi_walk *walk, int in)
     return wcohi_walk_done(walk, op);
 }
 
+/* What feed-forward hears of a row. */
+static int wcohi_walk_opening(wcohi_walk *walk, int in)
+{
+#ifndef WAVECOH_NO_TRAINING
+    if (walk->plan->rates.opens) {
+        wcohi_params params = wcohi_no_params();
+        return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_OPENING, &params, in, -1,
+                                                   2 * walk->desc->bands));
+    }
+#endif
+    (void)walk;
+    return in;
+}
+
 /* Feed-forward up to its output projection, whose rows come with it: *project. */
 static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
 {
     const wcoh_model_desc *desc = walk->desc;
     int width = 2 * desc->bands, gates = -1, out;
+    in = wcohi_walk_opening(walk, in);
     if (wcohi_ffn_of(desc, walk->layer) != WCOH_FFN_KERR) {
         out = wcohi_walk_mlp(walk, in);
         *project = wcohi_emit_linear(walk, "ffn.down.", width, wcohi_hidden_of(desc, walk->layer));
@@ -26195,10 +26278,10 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
     if ((result = wcohi_fields_resolve(WCOH_DESC_TRAINER, desc, error)) != WCOH_OK) return result;
     if (desc->deterministic == WCOH_SWITCH_AUTO) desc->deterministic = WCOH_SWITCH_OFF;
     if ((result = wcohi_ranks_check(desc, error)) != WCOH_OK) return result;
-    if (desc->curriculum == WCOH_SWITCH_AUTO) desc->curriculum = WCOH_SWITCH_OFF;
-    if (desc->curriculum == WCOH_SWITCH_ON && desc->steps < 0)
+    if (desc->curriculum == WCOH_CURRICULUM_AUTO) desc->curriculum = WCOH_CURRICULUM_OFF;
+    if (desc->curriculum > WCOH_CURRICULUM_OFF && desc->steps < 0)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "curriculum is on: it goes by thirds of steps, which is negative");
+                          "curriculum is on: it goes by parts of steps, which is negative");
     if ((int64_t)desc->batch * desc->seq > INT_MAX / 8)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "batch is %d and seq is %d: their product must be below %d", desc->batch,
@@ -26284,6 +26367,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_measure(wcoh_trainer_desc *desc, wcohi_engi
     engine->rates.embed = desc->embedding_dropout;
     engine->rates.weight = desc->attention_dropout;
     engine->rates.phase = desc->phase_noise;
+    engine->rates.opens = desc->curriculum == WCOH_CURRICULUM_SOFT;
     engine->muon = desc->optimizer == WCOH_OPTIMIZER_MUON;
     engine->cpu = &desc->cpu;
     engine->device = desc->device;
@@ -26858,7 +26942,7 @@ static void wcohi_run_prepare(wcoh_trainer *trainer, int batch, int backward)
     run->seq = trainer->desc.seq;
     run->backward = backward;
     run->scale = 1;
-    run->active_bands = trainer->model->desc.bands;
+    run->active_bands = run->open = trainer->model->desc.bands;
     trainer->time = 0;
 }
 
@@ -26993,8 +27077,24 @@ static int wcohi_active_bands(const wcoh_trainer *trainer)
 {
     int bands = trainer->model->desc.bands;
     uint64_t step = 3 * trainer->state.step, steps = (uint64_t)trainer->desc.steps;
-    if (trainer->desc.curriculum != WCOH_SWITCH_ON || step >= 2 * steps) return bands;
+    if (trainer->desc.curriculum != WCOH_CURRICULUM_ON || step >= 2 * steps) return bands;
     return WCOHI_MIN(bands, WCOHI_MAX(8, step < steps ? 8 : bands * 3 / 8));
+}
+
+/* The soft one, of the step under way. */
+static void wcohi_run_open(wcoh_trainer *trainer)
+{
+    static const double begin[4] = {0, 0.2, 0.45, 0.7};
+    int bands = trainer->model->desc.bands, stage = 0;
+    double steps = trainer->desc.steps, step = (double)trainer->state.step;
+    wcohi_run *run = &trainer->run;
+    if (trainer->desc.curriculum != WCOH_CURRICULUM_SOFT) return;
+    while (stage < 3 && step >= begin[stage + 1] * steps) stage++;
+    run->opening = stage == 3 ? bands : WCOHI_MIN(bands, WCOHI_MAX(8, bands >> (3 - stage)));
+    run->open = stage == 0 ? run->opening : WCOHI_MIN(bands, WCOHI_MAX(8, bands >> (4 - stage)));
+    run->share = WCOHI_OPENING_LEAST +
+                 (1 - WCOHI_OPENING_LEAST) *
+                     WCOHI_MIN((step - ceil(begin[stage] * steps)) / 200, 1);
 }
 
 /* ======== 6 training: a step ================================================================== */
@@ -27063,6 +27163,7 @@ static void wcohi_unit_batch(wcoh_trainer *trainer)
     trainer->run.add = trainer->micro % wcohi_group(desc) > 0;
     trainer->run.scale = (double)batch * seq / (double)counted / desc->accumulate;
     trainer->run.active_bands = wcohi_active_bands(trainer);
+    wcohi_run_open(trainer);
     trainer->phase = WCOHI_PHASE_PASS;
 }
 

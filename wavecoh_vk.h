@@ -2317,6 +2317,29 @@ static void wcohi_gpu_phases_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_turn(r, op, wcohi_gpu_ddata(r, op->in), wcohi_gpu_ddata(r, op->out), -1, op->add_in);
 }
 
+/* ---- opening: what the soft curriculum lets through ------------------------------------------ */
+
+static void wcohi_gpu_open(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view to,
+                           wcohi_gpu_view from, int add)
+{
+    const wcohi_gpu_view views[3] = {from, to, r->at->frame};
+    wcoh_push_opening push;
+    push.width = (uint32_t)op->wide_in;
+    push.count = r->rows * push.width;
+    push.add = (uint32_t)add;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_OPENING, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
+}
+
+static void wcohi_gpu_opening(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_open(r, op, wcohi_gpu_data(r, op->out), wcohi_gpu_data(r, op->in), 0);
+}
+
+static void wcohi_gpu_opening_back(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_open(r, op, wcohi_gpu_ddata(r, op->in), wcohi_gpu_ddata(r, op->out), op->add_in);
+}
+
 #endif
 
 /* ======== 2 recording: the optimisers ========================================================= */
@@ -2589,6 +2612,7 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
 #ifndef WAVECOH_NO_TRAINING
     WCOHI_GPU_OP(wcohi_gpu_dropout, wcohi_gpu_dropout_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_phases, wcohi_gpu_phases_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_opening, wcohi_gpu_opening_back, NULL, NULL),
 #endif
 };
 
@@ -4306,6 +4330,9 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
                        (double)(run->streams[row / seq].position + row % seq));
     memset(frame, 0, sizeof *frame);
     frame->active_bands = (uint32_t)run->active_bands;
+    frame->open = (uint32_t)run->open;
+    frame->opening = (uint32_t)run->opening;
+    frame->share = (float)run->share;
     frame->gradient_scale = (float)(run->scale / (double)rows);
     frame->noise_low = run->noise.key[0];
     frame->noise_high = run->noise.key[1];

@@ -1400,7 +1400,7 @@ static void the_curriculum_opens_the_bands(void)
     wcoh_param now = param_of(model, "embed.weight"), then = param_of(before, "embed.weight");
     int step, changed[64], i, v;
     static const int opened[3] = {16, 24, 64}; /* columns: 8, 12 and 32 bands */
-    trainer_desc.curriculum = WCOH_SWITCH_ON;
+    trainer_desc.curriculum = WCOH_CURRICULUM_ON;
     trainer_desc.decay = -1;
     trainer_desc.steps = 9;
     trainer = trainer_of(model, &trainer_desc);
@@ -1417,6 +1417,44 @@ static void the_curriculum_opens_the_bands(void)
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
     wcoh_model_destroy(before);
+}
+
+/* The soft one: of 32 bands feed-forward hears 8, 8, 16 and 32 from 0, 0.2, 0.45 and 0.7 of the run on;
+   new ones grow over 200 steps from 0.01, where those to come are. A loss by hand has them all. */
+static void the_soft_curriculum_opens_what_feed_forward_hears(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=13 bands=32 heads=4 layers=1 per_band_first=on");
+    wcoh_trainer_desc trainer_desc = small_trainer();
+    wcoh_model *model = model_of(&desc);
+    wcoh_trainer *trainer, *plain;
+    double here = 0, there = 1;
+    int index = wcoh_model_param_find(model, "blocks.0.ffn.per_band.weight"), step, i;
+    static const int begin[5] = {0, 4, 9, 14, 20}, open[4] = {8, 8, 8, 16}, opening[4] = {8, 8, 16, 32};
+    trainer_desc.steps = 20;
+    trainer_desc.eval_every = 20;
+    plain = trainer_of(model, &trainer_desc);
+    trainer_desc.curriculum = WCOH_CURRICULUM_SOFT;
+    trainer = trainer_of(model, &trainer_desc);
+    CHECK(small_data(trainer) == WCOH_OK);
+    for (step = 0; step < 19; step++) { /* an evaluation follows the last */
+        const wcohi_run *run = &trainer->run;
+        double heard = 0, barely = 0;
+        const wcoh_real *g;
+        int stage = 0;
+        while (step >= begin[stage + 1]) stage++;
+        CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+        CHECK(run->open == open[stage] && run->opening == opening[stage] && run->active_bands == 32);
+        CHECK_NEAR(run->share, 0.01 + 0.99 * (step - begin[stage]) / 200, 1e-12);
+        g = wcoh_trainer_param_gradient(trainer, index);
+        for (i = 0; i < 32; i++) heard += fabs((double)g[i]), barely += fabs((double)g[4 * 24 + i]);
+        CHECK_SAY(barely > 0 && barely < 0.12 * heard, "step %d: %g of %g", step, barely, heard);
+    }
+    CHECK(wcoh_trainer_loss(trainer, text, text + 1, 1, 10, &here, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_loss(plain, text, text + 1, 1, 10, &there, NULL) == WCOH_OK);
+    CHECK(here == there);
+    wcoh_trainer_destroy(plain);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
 }
 
 static void evaluating_by_hand_gives_the_same(void)
@@ -2137,7 +2175,7 @@ static void a_finished_run_goes_on_without_a_jump(void)
     CHECK(is_over(trainer, model));
     wcoh_trainer_destroy(trainer);
     thirds.steps = -1;
-    thirds.curriculum = WCOH_SWITCH_ON;
+    thirds.curriculum = WCOH_CURRICULUM_ON;
     CHECK(wcoh_trainer_create(&trainer, model, &thirds, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "curriculum");
     wcoh_model_destroy(model);
@@ -3330,6 +3368,7 @@ int main(void)
     RUN(updates_are_adamw);
     RUN(the_rate_follows_its_schedule);
     RUN(the_curriculum_opens_the_bands);
+    RUN(the_soft_curriculum_opens_what_feed_forward_hears);
     RUN(evaluating_by_hand_gives_the_same);
     RUN(bad_training_calls_are_errors);
     RUN(numeric_failure_changes_nothing);

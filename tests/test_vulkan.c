@@ -262,6 +262,7 @@ static void masks_are_those_of_the_cpu(void)
     static const struct {
         const char *settings, *training;
     } masked[] = {{"", "dropout=0.4"},
+                  {"block=parallel_shared", "curriculum=soft steps=3000000"},
                   {"", "phase_noise=0.5"},
                   {"", "attention_dropout=0.3"},
                   {"attention=shared forgetting=on loudness=on", "attention_dropout=0.2"},
@@ -1273,7 +1274,7 @@ static wcoh_trainer_desc small_trainer(void)
     desc.seq = 13;
     desc.warmup = -1;
     desc.accumulate = 2;
-    desc.curriculum = WCOH_SWITCH_ON;
+    desc.curriculum = WCOH_CURRICULUM_ON;
     desc.steps = 30;
     return desc;
 }

@@ -17,5 +17,7 @@ layout(set = 0, binding = FRAME, std430) readonly buffer Frame
     uint noise_low;  /* key of the step, for what training drops */
     uint noise_high;
     uint window; /* windows of the step before this batch */
+    uint open, opening; /* soft curriculum: bands up to there are heard, up to there times share */
+    float share;
 }
 frame;
