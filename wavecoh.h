@@ -368,8 +368,10 @@ typedef enum wcoh_preset {
     WCOH_PRESET_WAVE_2, /* the best wave-coherence network so far, as large as the default: sequential
                                 blocks, gate, forgetting, loudness, taps; its trainer has Muon */
     WCOH_PRESET_HARMONIC_TRANSFORMER, /* gpt, context 256, whose trained embedding starts harmonic */
-    WCOH_PRESET_RESONANCE_TRANSFORMER /* gpt, context 256, tied, with 32 phases a symbol that the
+    WCOH_PRESET_RESONANCE_TRANSFORMER, /* gpt, context 256, tied, with 32 phases a symbol that the
                                          embedding blends in and attention hears */
+    WCOH_PRESET_WAVE_ENGINE_APRIL /* wave-engine a month later: two circles, gain control, RK4-16,
+                                     all of the oscillators but omega learned, soft curriculum */
 } wcoh_preset;
 
 typedef struct wcoh_tokenizer wcoh_tokenizer;
@@ -442,7 +444,7 @@ typedef struct wcoh_model wcoh_model;
 
 /* Settings of a preset; `vocab` is set as given, the rest filled in. The fields of the two
    published engines are from kerr-engine's README (354,358 parameters at V = 65) and wave-engine as
-   of 22 March 2026 (RESULTS). See also wcoh_trainer_preset. */
+   of 22 March 2026 (RESULTS); a month later as its command line had it. See also wcoh_trainer_preset. */
 WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab);
 /* Fill every default of `desc` in place and check it. Errors: WCOH_E_ARGUMENT; the sentence names
    the field, its value and the allowed range. */
@@ -17473,6 +17475,17 @@ WCOHI_COLD void wcohi_preset_wave_engine(wcoh_model_desc *desc)
     desc->init = WCOH_INIT_UNIFORM_ZERO;
 }
 
+WCOHI_COLD void wcohi_preset_wave_engine_april(wcoh_model_desc *desc)
+{
+    wcohi_preset_wave_engine(desc);
+    desc->bands = 84;
+    desc->heads = 4;
+    desc->embedding = WCOH_EMBEDDING_CIRCLES;
+    desc->solver = WCOH_SOLVER_RK4;
+    desc->gain_control = WCOH_SWITCH_ON;
+    desc->beta = 0.2;
+}
+
 WCOHI_COLD void wcohi_preset_wave_2(wcoh_model_desc *desc)
 {
     desc->bands = 56;
@@ -17511,6 +17524,7 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     if (preset == WCOH_PRESET_WAVE_2) wcohi_preset_wave_2(&desc);
     if (preset == WCOH_PRESET_HARMONIC_TRANSFORMER) wcohi_preset_harmonic_transformer(&desc);
     if (preset == WCOH_PRESET_RESONANCE_TRANSFORMER) wcohi_preset_resonance_transformer(&desc);
+    if (preset == WCOH_PRESET_WAVE_ENGINE_APRIL) wcohi_preset_wave_engine_april(&desc);
     return desc;
 }
 
@@ -26229,6 +26243,15 @@ WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset)
         desc.beta2 = 0.999;
         desc.decay = preset == WCOH_PRESET_KERR_ENGINE ? -1 : 0.01;
         desc.steps = preset == WCOH_PRESET_KERR_ENGINE ? 3000 : 200;
+    }
+    if (preset == WCOH_PRESET_WAVE_ENGINE_APRIL) {
+        desc.batch = 4;
+        desc.seq = 128;
+        desc.steps = 10000;
+        desc.lr = 3e-4;
+        desc.beta2 = 0.999;
+        desc.decay = 0.01;
+        desc.curriculum = WCOH_CURRICULUM_SOFT;
     }
     return desc;
 }

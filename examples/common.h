@@ -512,7 +512,9 @@ typedef struct option {
 } option;
 
 /* The words of wcoh_preset, in the order of its enum. */
-#define PRESET_WORDS "wave gpt kerr-engine wave-engine wave-2 harmonic-transformer resonance-transformer"
+#define PRESET_WORDS                                                                               \
+    "wave gpt kerr-engine wave-engine wave-2 harmonic-transformer resonance-transformer "          \
+    "wave-engine-april"
 
 /* Options that several programs have. */
 #define THREADS_OPTION(target)                                                                     \
