@@ -301,10 +301,10 @@ typedef struct wcoh_pattern {
 
 /* Choices: 0 is the default, the others follow in the order of the field table. */
 typedef enum wcoh_embedding {
-    WCOH_EMBEDDING_AUTO,     /* harmonic; circles when one circle cannot tell neighbours apart */
-    WCOH_EMBEDDING_HARMONIC, /* one circle, (cos n theta, sin n theta) */
-    WCOH_EMBEDDING_CIRCLES,  /* several circles of pairwise coprime moduli share the bands */
-    WCOH_EMBEDDING_RANDOM,   /* normal(0, embedding_deviation) */
+    WCOH_EMBEDDING_AUTO,      /* harmonic; circles when one circle cannot tell neighbours apart */
+    WCOH_EMBEDDING_HARMONIC,  /* one circle, (cos n theta, sin n theta) */
+    WCOH_EMBEDDING_CIRCLES,   /* several circles of pairwise coprime moduli share the bands */
+    WCOH_EMBEDDING_RANDOM,    /* normal(0, embedding_deviation) */
     WCOH_EMBEDDING_ORTHOGONAL /* random rows as long as harmonic ones, each 2K in a row orthogonal */
 } wcoh_embedding;
 typedef enum wcoh_position {
@@ -396,7 +396,7 @@ typedef struct wcoh_model_desc {
     int phases;                 /* F: trained phases of a symbol; see wcoh_fields */
     double phase_deviation;     /* of those at the start */
     wcoh_switch phases_trained; /* AUTO: ON */
-    wcoh_switch phase_input; /* ON: the embedding takes in a linear layer of the phases; AUTO: OFF */
+    wcoh_switch phase_input;    /* ON: the embedding blends in a layer of the phases; AUTO: OFF */
     wcoh_attention attention;
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
     double gain;                    /* kappa at the start */
@@ -14277,9 +14277,9 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 typedef struct wcohi_dot {
     int batch, seq, heads;
-    int width;      /* of a head's queries and keys, at least */
-    int wide_value; /* E: of its values, to which scores are scaled */
-    const wcoh_real *qkv;  /* [N, q [H width] | k [H width] | v [HE]] of `stride` */
+    int width;            /* of a head's queries and keys, at least */
+    int wide_value;       /* E: of its values, to which scores are scaled */
+    const wcoh_real *qkv; /* [N, q [H width] | k [H width] | v [HE]] of `stride` */
     size_t stride;
     wcoh_real *out;        /* [N,HE]; backward reads it again */
     size_t out_stride;
@@ -14400,15 +14400,15 @@ S_(fn) void S_(dot_block)(const wcohi_dot_task *task, int first)
     int end = WCOHI_MIN(first + S_(W), call->seq), width = call->wide_value, tile, k, e;
     S_(v) top = S_(set)(WCOHI_DOT_LEAST), total = S_(zero)();
     wcoh_real inverse[S_(W)];
-    S_(wave_columns)(room->columns, room->query + (size_t)first * pitch, pitch, end - first,
-                       S_(W), call->width);
+    S_(wave_columns)
+    (room->columns, room->query + (size_t)first * pitch, pitch, end - first, S_(W), call->width);
     memset(room->sums, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
     for (tile = 0; tile < end; tile += WCOHI_DOT_TILE) {
         int rows = WCOHI_MIN(WCOHI_DOT_TILE, end - tile);
         wcoh_real *p = room->product;
         S_(v) before = top, shrink;
-        S_(wave_dot)(p, room->columns, S_(W), rows, room->key + (size_t)tile * pitch, pitch,
-                     call->width);
+        S_(wave_dot)
+        (p, room->columns, S_(W), rows, room->key + (size_t)tile * pitch, pitch, call->width);
         top = S_(dot_top)(p, top, tile, first, rows);
         shrink = S_(exp)(S_(sub)(before, top));
         total = S_(mul)(total, shrink);
@@ -14495,8 +14495,7 @@ S_(fn) void S_(dot_block_backward)(const wcohi_dot_task *task, int first)
     int wide = call->wide_value;
     const wcoh_real *key = room->key + at * pitch;
     S_(wave_columns)(room->columns, key, pitch, n, S_(W), width);
-    S_(wave_columns)(room->values, task->value + at * call->stride, call->stride, n, S_(W),
-                       wide);
+    S_(wave_columns)(room->values, task->value + at * call->stride, call->stride, n, S_(W), wide);
     memset(room->sums, 0, (size_t)(wide * S_(W)) * sizeof(wcoh_real));
     memset(room->sums2, 0, (size_t)(width * S_(W)) * sizeof(wcoh_real));
     for (tile = first; tile < call->seq; tile += WCOHI_DOT_TILE) {
@@ -14513,8 +14512,7 @@ S_(fn) void S_(dot_block_backward)(const wcohi_dot_task *task, int first)
         S_(dot_queries)(room->dquery + (size_t)tile * pitch, room->product, key, pitch, rows,
                         n);
     }
-    S_(wave_rows)(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n,
-                    S_(W), wide);
+    S_(wave_rows)(task->dvalue + at * call->stride, call->stride, room->sums, NULL, n, S_(W), wide);
     S_(wave_rows)(task->dkey + at * call->stride, call->stride, room->sums2, NULL, n, S_(W),
                     width);
 }
@@ -14530,8 +14528,9 @@ WCOHI_KERNEL(dot_backward)
     memset(room->dquery, 0, rows * pitch * sizeof(wcoh_real));
     S_(dot_turn)(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);
     S_(dot_turn)(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);
-    S_(wave_inner)(room->delta, task->out, call->out_stride, task->dout, call->dout_stride,
-                   call->seq, call->wide_value);
+    S_(wave_inner)
+    (room->delta, task->out, call->out_stride, task->dout, call->dout_stride, call->seq,
+     call->wide_value);
     for (first = 0; first < call->seq; first += S_(W)) S_(dot_block_backward)(task, first);
     S_(dot_turn)(task->dquery, call->stride, room->dquery, pitch, task, call->seq, -1, scale);
     S_(dot_turn)(task->dkey, call->stride, task->dkey, call->stride, task, call->seq, -1, 1);
@@ -14575,8 +14574,8 @@ S_(fn) void S_(dot_step)(const wcohi_dot_task *task, int row)
     n = position < (uint64_t)context ? slot + 1 : context;
     at.turn_c += row * (width / 2);
     at.turn_s += row * (width / 2);
-    S_(dot_turn)(room->query, 0, task->query + from, 0, &at, 1, 1,
-                 (wcoh_real)(1 / sqrt((double)wide)));
+    S_(dot_turn)
+    (room->query, 0, task->query + from, 0, &at, 1, 1, (wcoh_real)(1 / sqrt((double)wide)));
     S_(dot_turn)(room->key, 0, task->key + from, 0, &at, 1, 1, 1);
     for (e = 0; e < width; e++) task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];
     memcpy(task->values + (size_t)slot * (size_t)wide, task->value + from,
@@ -15100,8 +15099,8 @@ static void wcohi_resonate_backward_span(const wcohi_span *span)
     size_t phases = (size_t)op->wide_in, at = (size_t)span->first * phases, side, h, i;
     const wcoh_real *phi = wcohi_tensor_data(exec, op->in) + at;
     wcoh_real *dphi = wcohi_tensor_grad(exec, op->in) + at, *u = span->scratch;
-    wcoh_real *du = u + 2 * phases, root = (wcoh_real)sqrt((double)p.wide), *dx =
-        wcohi_tensor_grad(exec, op->in2) + (size_t)span->first * 3 * p.heads * p.wide;
+    wcoh_real *du = u + 2 * phases, root = (wcoh_real)sqrt((double)p.wide),
+              *dx = wcohi_tensor_grad(exec, op->in2) + (size_t)span->first * 3 * p.heads * p.wide;
     int row;
     for (row = 0; row < span->count; row++, phi += phases, dphi += phases) {
         wcohi_resonate_units(u, phi, phases);
@@ -15142,7 +15141,8 @@ static void wcohi_blend_plain(wcohi_plain *p, const wcohi_op *op)
 {
     size_t width = (size_t)op->wide_out, i;
     for (i = 0; i < p->rows * width; i++) {
-        double b = wcohi_plain_param(p, op, WCOHI_BLEND_SHARE, i % width), x = p->tensors[op->in][i];
+        double b = wcohi_plain_param(p, op, WCOHI_BLEND_SHARE, i % width),
+               x = p->tensors[op->in][i];
         p->tensors[op->out][i] = x + (p->tensors[op->in2][i] - x) / (1 + exp(-b));
     }
 }
@@ -17179,10 +17179,7 @@ static int wcohi_hidden_of(const wcoh_model_desc *desc, int layer)
     return desc->hidden ? desc->hidden : wcohi_hidden_default(desc, wcohi_ffn_of(desc, layer));
 }
 
-static int wcohi_is_dot(wcoh_attention attention)
-{
-    return attention >= WCOH_ATTENTION_DOT;
-}
+static int wcohi_is_dot(wcoh_attention attention) { return attention >= WCOH_ATTENTION_DOT; }
 
 /* 1 if some layer turns queries and keys by their positions. */
 static int wcohi_has_rotary(const wcoh_model_desc *desc)
@@ -22384,8 +22381,8 @@ static int wcohi_walk_pairs(wcohi_walk *walk, int all, int key)
         params.row[WCOHI_POLAR_SHIFT] =
             wcohi_emit(walk, "attn.", "shift", heads, width / heads, 0, WCOHI_INIT_CONSTANT, 0);
         wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
-        return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_POLAR, &params, all, -1,
-                                                   2 * heads * key + width));
+        return wcohi_walk_done(
+            walk, wcohi_emit_op(walk, WCOHI_POLAR, &params, all, -1, 2 * heads * key + width));
     }
     params.row[WCOHI_RESONATE_LAMBDA] =
         wcohi_emit(walk, "attn.", "lambda", heads, 0, 0, WCOHI_INIT_CONSTANT, 0.1);
@@ -22810,14 +22807,14 @@ static int wcohi_walk_embed(wcohi_walk *walk, wcohi_params *params)
     if (desc->position != WCOH_POSITION_NONE)
         places.row[WCOHI_EMBED_POSITIONS] =
             wcohi_emit(walk, "position.", "weight", desc->context, 2 * desc->bands, 0,
-                       learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION,
-                       desc->position_deviation);
+                       learned ? WCOHI_INIT_NORMAL : WCOHI_INIT_POSITION, desc->position_deviation);
     walk->trained = 1;
     if (!blends) params->row[WCOHI_EMBED_POSITIONS] = places.row[WCOHI_EMBED_POSITIONS];
     h = wcohi_walk_rows_of(walk, params, -1);
     if (desc->phases) wcohi_walk_symbol_phases(walk);
     if (blends) h = wcohi_walk_blend(walk, h);
-    return blends && desc->position != WCOH_POSITION_NONE ? wcohi_walk_rows_of(walk, &places, h) : h;
+    return blends && desc->position != WCOH_POSITION_NONE ? wcohi_walk_rows_of(walk, &places, h)
+                                                          : h;
 }
 
 /* Bands turned by trained angles, on their way to the symbol table. */

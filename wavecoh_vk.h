@@ -1540,7 +1540,8 @@ static wcohi_gpu_attention wcohi_gpu_dot_aux(const wcohi_gpu_recorder *r, const 
     wcohi_gpu_attention a;
     size_t used = 0, rows = r->rows, heads = (size_t)op->heads;
     memset(&a, 0, sizeof a);
-    if (op->rotary) a.rotated = wcohi_gpu_aux(r, op, &used, 2 * heads * (size_t)op->wide_key * rows);
+    if (op->rotary)
+        a.rotated = wcohi_gpu_aux(r, op, &used, 2 * heads * (size_t)op->wide_key * rows);
     a.logsum = wcohi_gpu_aux(r, op, &used, heads * rows);
     a.delta = wcohi_gpu_aux(r, op, &used, heads * rows);
     return a;
@@ -1669,9 +1670,8 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 static void wcohi_gpu_polar_rows(wcohi_gpu_recorder *r, const wcohi_op *op, int shader,
                                  wcohi_gpu_view y, wcohi_gpu_view dx, wcohi_gpu_view slopes)
 {
-    const wcohi_gpu_view views[5] = {wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_param(r, op->param[WCOHI_POLAR_SHIFT]), y, dx,
-                                     slopes};
+    const wcohi_gpu_view views[5] = {
+        wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[WCOHI_POLAR_SHIFT]), y, dx, slopes};
     wcoh_push_polar push;
     push.all = (uint32_t)op->wide_in / 3;
     push.count = r->rows * push.all;
