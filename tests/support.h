@@ -81,7 +81,7 @@ TEST_UNUSED static void randomise(wcoh_model *model, uint64_t seed)
             for (i = 0; i < p.count; i++) p.data[i] = (wcoh_real)(spread * wcoh_rng_normal(&rng));
             continue;
         }
-        if (text_ends(p.name, ".alpha") || text_ends(p.name, ".beta")) {
+        if (text_ends(p.name, ".alpha") || text_ends(p.name, ".beta") || text_ends(p.name, ".chi")) {
             p.data[0] *= (wcoh_real)(1 + 0.2 * wcoh_rng_normal(&rng)); /* one number, kept small */
             continue;
         }
