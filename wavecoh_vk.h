@@ -288,7 +288,9 @@ typedef struct wcohi_gpu_table {
 
 /* A sum over rows that waits, as reduce_table.comp has it. */
 typedef struct wcohi_gpu_segment {
-    uint32_t end, from, to, rows, ld, n, flat_rows, pad;
+    uint32_t end, from, to, rows, ld, n, lanes, inner, raw;
+    float scale;
+    uint32_t pad[2];
 } wcohi_gpu_segment;
 
 #define WCOHI_GPU_SEGMENTS 256 /* at most, at once */
@@ -447,7 +449,7 @@ static uint32_t wcohi_gpu_ceil(uint32_t a, uint32_t b) { return (a + b - 1) / b;
 
 static void wcohi_gpu_later_sum(wcohi_gpu_recorder *r)
 {
-    wcohi_gpu_view views[3];
+    wcohi_gpu_view views[4];
     wcoh_push_reduce_table push;
     uint32_t groups, wide;
     if (r->segment_count == 0) return;
@@ -457,6 +459,7 @@ static void wcohi_gpu_later_sum(wcohi_gpu_recorder *r)
     views[0] = wcohi_gpu_part(r->at->segments, 0, r->segment_count * sizeof *r->segments);
     views[1] = r->at->later;
     views[2] = r->at->gradient;
+    views[3] = wcohi_gpu_part(r->at->params, 0, r->at->gradient.bytes);
     if (!r->result) r->table->write(r, views[0], r->segments);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_REDUCE_TABLE, NULL, views, push, wide,
                        wcohi_gpu_ceil(groups, wide), 1);
@@ -475,12 +478,13 @@ static wcohi_gpu_view wcohi_gpu_later(wcohi_gpu_recorder *r, size_t count)
     return wcohi_gpu_part(r->at->later, at * sizeof(float), count * sizeof(float));
 }
 
-/* to [n], a part of the gradient, += sum over `rows` of from[row * ld + first ..], at last. */
-static void wcohi_gpu_later_add(wcohi_gpu_recorder *r, wcohi_gpu_view from, uint32_t rows,
-                                uint32_t ld, uint32_t first, uint32_t n, wcohi_gpu_view to)
+/* `to`, a part of the gradient, gets that sum at last; raw: times the sigmoid of these parameters. s has
+   rows, ld, n, inner, scale, and in `from` the first column. */
+static void wcohi_gpu_later_segment(wcohi_gpu_recorder *r, wcohi_gpu_segment sum,
+                                    wcohi_gpu_view from, wcohi_gpu_view to, wcohi_gpu_view raw)
 {
-    wcohi_gpu_segment *s;
-    uint32_t i, place = (uint32_t)((to.offset - r->at->gradient.offset) / sizeof(float)), meets = 0;
+    uint32_t i, n = sum.n, meets = 0,
+                place = (uint32_t)((to.offset - r->at->gradient.offset) / sizeof(float));
     if (to.bytes == 0) return; /* frozen */
     for (i = 0; i < r->segment_count; i++)
         meets |= r->segments[i].to < place + n && place < r->segments[i].to + r->segments[i].n;
@@ -489,16 +493,35 @@ static void wcohi_gpu_later_add(wcohi_gpu_recorder *r, wcohi_gpu_view from, uint
         wcohi_gpu_later_sum(r);
         r->later = kept; /* `from` stands there */
     }
-    s = &r->segments[r->segment_count++];
-    memset(s, 0, sizeof *s);
-    s->from = (uint32_t)((from.offset - r->at->later.offset) / sizeof(float)) + first;
-    s->to = place;
-    s->rows = rows;
-    s->ld = ld;
-    s->n = n;
-    s->flat_rows = rows <= WCOHI_GPU_FEW;
-    s->end = wcohi_gpu_ceil(n, s->flat_rows ? 256 : 16);
-    if (r->segment_count > 1) s->end += s[-1].end;
+    sum.from += (uint32_t)((from.offset - r->at->later.offset) / sizeof(float));
+    sum.to = place;
+    sum.lanes = sum.rows <= WCOHI_GPU_FEW ? 1 : n < 16 ? 256 : 16;
+    sum.end = wcohi_gpu_ceil(n, 256 / sum.lanes);
+    if (raw.bytes) sum.raw = 1 + (uint32_t)((raw.offset - r->at->params.offset) / sizeof(float));
+    if (r->segment_count) sum.end += r->segments[r->segment_count - 1].end;
+    r->segments[r->segment_count++] = sum;
+}
+
+static wcohi_gpu_segment wcohi_gpu_segment_of(uint32_t rows, uint32_t ld, uint32_t first,
+                                              uint32_t n)
+{
+    wcohi_gpu_segment sum;
+    memset(&sum, 0, sizeof sum);
+    sum.from = first;
+    sum.rows = rows;
+    sum.ld = ld;
+    sum.n = n;
+    sum.inner = 1;
+    sum.scale = 1;
+    return sum;
+}
+
+/* to [n], a part of the gradient, += sum over `rows` of from[row * ld + first ..], at last. */
+static void wcohi_gpu_later_add(wcohi_gpu_recorder *r, wcohi_gpu_view from, uint32_t rows,
+                                uint32_t ld, uint32_t first, uint32_t n, wcohi_gpu_view to)
+{
+    wcohi_gpu_later_segment(r, wcohi_gpu_segment_of(rows, ld, first, n), from, to,
+                            wcohi_gpu_absent);
 }
 
 /* to [n] = or += sum over `rows` of from[row * ld + first ..]; in two stages where rows are many. */
@@ -539,6 +562,7 @@ typedef struct wcohi_gpu_gemm {
     wcohi_gpu_view a, b, c, bias, residual, pre;
     uint32_t lda, ldb, ldc;
     int ta, tb, gelu, add, gradient; /* gradient: A is one, of a mean over the rows */
+    int slope;                       /* times the slope of gelu at `pre` */
     uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
     wcohi_gpu_view dbias; /* of a weight's gradient: the bias's, the sums of A's columns */
 } wcohi_gpu_gemm;
@@ -715,8 +739,8 @@ static wcoh_push_gemm wcohi_gpu_gemm_push(const wcohi_gpu_gemm *g, uint32_t spli
     push.split_c = g->groups * g->m * g->n;
     push.first_a = g->first_a;
     push.flags = (g->bias.bytes ? 1u : 0u) | (g->residual.bytes ? 2u : 0u) |
-                 (g->pre.bytes ? 4u : 0u) | (g->gelu ? 8u : 0u) |
-                 (g->add && splits == 1 ? 16u : 0u);
+                 (g->pre.bytes && !g->slope ? 4u : 0u) | (g->gelu ? 8u : 0u) |
+                 (g->add && splits == 1 ? 16u : 0u) | (g->slope ? 32u : 0u);
     push.shift = shift;
     return push;
 }
@@ -826,9 +850,9 @@ static wcohi_gpu_gemm wcohi_gpu_product(wcohi_gpu_view y, wcohi_gpu_view x, wcoh
 
 #ifndef WAVECOH_NO_TRAINING
 /* dx [N,I] = or += g [N,O] W [O,I] */
-static void wcohi_gpu_product_input(wcohi_gpu_recorder *r, wcohi_gpu_view dx, int add,
-                                    wcohi_gpu_view grad, wcohi_gpu_view weight, uint32_t rows,
-                                    uint32_t wide_out, uint32_t wide_in, uint32_t groups)
+static wcohi_gpu_gemm wcohi_gpu_product_back(wcohi_gpu_view dx, int add, wcohi_gpu_view grad,
+                                             wcohi_gpu_view weight, uint32_t rows,
+                                             uint32_t wide_out, uint32_t wide_in, uint32_t groups)
 {
     wcohi_gpu_gemm g =
         wcohi_gpu_product(dx, grad, weight, rows, wide_in / groups, wide_out / groups);
@@ -842,6 +866,15 @@ static void wcohi_gpu_product_input(wcohi_gpu_recorder *r, wcohi_gpu_view dx, in
     g.group_a = wide_out / groups;
     g.group_b = wide_out / groups * (wide_in / groups);
     g.group_c = wide_in / groups;
+    return g;
+}
+
+static void wcohi_gpu_product_input(wcohi_gpu_recorder *r, wcohi_gpu_view dx, int add,
+                                    wcohi_gpu_view grad, wcohi_gpu_view weight, uint32_t rows,
+                                    uint32_t wide_out, uint32_t wide_in, uint32_t groups)
+{
+    wcohi_gpu_gemm g =
+        wcohi_gpu_product_back(dx, add, grad, weight, rows, wide_out, wide_in, groups);
     wcohi_gpu_multiply(r, &g);
 }
 
@@ -977,35 +1010,23 @@ static void wcohi_gpu_rms(wcohi_gpu_recorder *r, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_gpu_norm_input_back(wcohi_gpu_recorder *r, const wcohi_op *op, int weight,
-                                      uint32_t centred)
-{
-    const wcohi_gpu_view views[5] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_data(r, op->aux), wcohi_gpu_param(r, weight),
-                                     wcohi_gpu_ddata(r, op->in)};
-    wcoh_push_norm_back push;
-    push.rows = r->rows;
-    push.width = (uint32_t)op->wide_in;
-    push.add = (uint32_t)op->add_in;
-    push.centred = centred;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK, NULL, views, push, wcohi_gpu_row_groups(r->rows), 1,
-                       1);
-}
-
 static void wcohi_gpu_norm_rows_back(wcohi_gpu_recorder *r, const wcohi_op *op, int weight,
                                      int bias, uint32_t centred)
 {
-    uint32_t width = (uint32_t)op->wide_in, chunk = 64, chunks = wcohi_gpu_ceil(r->rows, chunk);
+    /* 16 rows a workgroup, more where they would be more workgroups than Vulkan promises */
+    uint32_t width = (uint32_t)op->wide_in, chunk = 16 * wcohi_gpu_ceil(r->rows, 16 * 65535u),
+             chunks = wcohi_gpu_ceil(r->rows, chunk);
     wcohi_gpu_view partial = wcohi_gpu_later(r, 2 * (size_t)chunks * width);
-    const wcohi_gpu_view views[4] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
-                                     wcohi_gpu_data(r, op->aux), partial};
-    wcoh_push_norm_back_weight push;
+    const wcohi_gpu_view views[6] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
+                                     wcohi_gpu_data(r, op->aux),  wcohi_gpu_param(r, weight),
+                                     wcohi_gpu_ddata(r, op->in),  partial};
+    wcoh_push_norm_back push;
     push.rows = r->rows;
     push.width = width;
+    push.add = (uint32_t)op->add_in;
+    push.centred = centred;
     push.chunk = chunk;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(width, 16),
-                       chunks, 1);
-    wcohi_gpu_norm_input_back(r, op, weight, centred);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_NORM_BACK, NULL, views, push, chunks, 1, 1);
     wcohi_gpu_later_add(r, partial, chunks, 2 * width, 0, width, wcohi_gpu_dparam(r, weight));
     wcohi_gpu_later_add(r, partial, chunks, 2 * width, width, width, wcohi_gpu_dparam(r, bias));
 }
@@ -1464,21 +1485,15 @@ static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
 static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op,
                                        wcohi_gpu_view partial, uint32_t rows)
 {
-    uint32_t heads = (uint32_t)op->heads;
-    wcohi_gpu_view sums = wcohi_gpu_scratch(r, 3 * (size_t)heads);
-    const wcohi_gpu_view views[6] = {sums,
-                                     wcohi_gpu_param(r, wcohi_gpu_gain_row(op)),
-                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_DAMPING]),
-                                     wcohi_gpu_dparam(r, wcohi_gpu_gain_row(op)),
-                                     wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_CARRIER]),
-                                     wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_DAMPING])};
-    wcoh_push_coherence_finish push;
-    push.heads = heads;
-    push.gained = op->gain_column == 0;
-    push.damped = op->param[WCOHI_COHERENCE_DAMPING] >= 0;
+    const uint32_t h = (uint32_t)op->heads;
+    const int gain = wcohi_gpu_gain_row(op), damping = op->param[WCOHI_COHERENCE_DAMPING];
     if (op->param[WCOHI_COHERENCE_GAIN] < 0) return; /* the frozen form has none */
-    wcohi_gpu_sum_rows(r, partial, rows, 3 * heads, 0, 3 * heads, sums, 0);
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_FINISH, NULL, views, push, 1, 1, 1);
+    wcohi_gpu_later_segment(r, wcohi_gpu_segment_of(rows, 3 * h, 0, h), partial,
+                            wcohi_gpu_dparam(r, gain), wcohi_gpu_param(r, gain));
+    wcohi_gpu_later_add(r, partial, rows, 3 * h, h, h,
+                        wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_CARRIER]));
+    wcohi_gpu_later_segment(r, wcohi_gpu_segment_of(rows, 3 * h, 2 * h, h), partial,
+                            wcohi_gpu_dparam(r, damping), wcohi_gpu_param(r, damping));
 }
 
 /* slopes [N,H], of keys over all queries, to the raw columns of rows that listen */
@@ -1503,7 +1518,7 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads, listens = t.specs[1];
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), raw = wcohi_gpu_data(r, op->in),
                    draw = wcohi_gpu_ddata(r, op->in);
-    wcohi_gpu_view partial = wcohi_gpu_scratch(r, (size_t)batch * t.tiles * 3 * heads);
+    wcohi_gpu_view partial = wcohi_gpu_later(r, (size_t)batch * t.tiles * 3 * heads);
     wcohi_gpu_view slopes =
         listens ? wcohi_gpu_scratch(r, (size_t)r->rows * heads) : wcohi_gpu_absent;
     const wcohi_gpu_view queries[11] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
@@ -1828,13 +1843,16 @@ static void wcohi_gpu_maestro_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_narrow n = wcohi_gpu_maestro_aux(r, op);
     uint32_t out = (uint32_t)op->wide_out, in = (uint32_t)op->wide_in;
     wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
+    wcohi_gpu_gemm back;
     wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND]),
                              wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g,
                              n.squeezed, r->rows, out, n.width, 1);
-    wcohi_gpu_product_input(r, n.gradient, 0, g,
-                            wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND]), r->rows, out,
-                            n.width, 1);
-    wcohi_gpu_gelu_back(r, n.gradient, n.pre, (size_t)r->rows * n.width);
+    back = wcohi_gpu_product_back(n.gradient, 0, g,
+                                  wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND]), r->rows, out,
+                                  n.width, 1);
+    back.slope = 1;
+    back.pre = n.pre;
+    wcohi_gpu_multiply(r, &back);
     wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE]),
                              wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]), n.gradient,
                              wcohi_gpu_data(r, op->in), r->rows, n.width, in, 1);
@@ -1955,22 +1973,42 @@ static void wcohi_gpu_kerr_rk4_back(wcohi_gpu_recorder *r, wcohi_gpu_kerr_call *
     }
 }
 
+/* Shares [chunks,5,K] of sums over rows, as kerr_finish.comp has them, to the parameters' gradients. */
+static void wcohi_gpu_kerr_later(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view partial,
+                                 uint32_t chunks, uint32_t bands)
+{
+    static const int own[] = {WCOHI_KERR_GAMMA, WCOHI_KERR_OMEGA, WCOHI_KERR_CORRECTOR,
+                              WCOHI_KERR_ALPHA, WCOHI_KERR_BETA};
+    uint32_t i;
+    for (i = 0; i < 5; i++) {
+        wcohi_gpu_segment sum = wcohi_gpu_segment_of(chunks, 5 * bands, i * bands, bands);
+        if (i != 2) sum.scale = (float)op->time;
+        if (i >= 3) { /* one number, of all bands */
+            sum.rows *= bands;
+            sum.inner = bands;
+            sum.n = 1;
+        }
+        wcohi_gpu_later_segment(r, sum, partial, wcohi_gpu_dparam(r, op->param[own[i]]),
+                                i ? wcohi_gpu_absent : wcohi_gpu_param(r, op->param[own[0]]));
+    }
+}
+
 static void wcohi_gpu_kerr_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t chunk = 32, chunks = wcohi_gpu_ceil(r->rows, chunk);
     wcohi_gpu_kerr_call k = wcohi_gpu_kerr_of(r, op, chunk);
     uint32_t bands = k.push.bands;
-    wcohi_gpu_view sums = wcohi_gpu_scratch(r, 5 * (size_t)bands);
     k.views[7] = wcohi_gpu_ddata(r, op->out);
     k.views[8] = wcohi_gpu_ddata(r, op->in);
     if (k.rk4) {
+        wcohi_gpu_view sums = wcohi_gpu_scratch(r, 5 * (size_t)bands);
         wcohi_gpu_kerr_rk4_back(r, &k, sums);
-    } else {
-        k.views[9] = wcohi_gpu_scratch(r, 5 * (size_t)chunks * bands);
-        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_BACK, &k, 10, wcohi_gpu_ceil(bands, 64), chunks);
-        wcohi_gpu_sum_rows(r, k.views[9], chunks, 5 * bands, 0, 5 * bands, sums, 0);
+        wcohi_gpu_kerr_finish(r, op, sums, bands);
+        return;
     }
-    wcohi_gpu_kerr_finish(r, op, sums, bands);
+    k.views[9] = wcohi_gpu_later(r, 5 * (size_t)chunks * bands);
+    wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_BACK, &k, 10, wcohi_gpu_ceil(bands, 64), chunks);
+    wcohi_gpu_kerr_later(r, op, k.views[9], chunks, bands);
 }
 #endif
 
@@ -5026,7 +5064,7 @@ static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const
     memset(exec, 0, sizeof *exec);
     *p = *g;
     p->bias = p->residual = p->pre = p->dbias = wcohi_gpu_absent;
-    p->gelu = 0;
+    p->gelu = p->slope = 0;
     p->first_a = 0;
     p->a = wcohi_vk_tune_array(&end, (size_t)(g->ta ? g->k : g->m) * g->lda +
                                          (size_t)g->groups * g->group_a);

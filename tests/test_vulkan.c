@@ -1969,7 +1969,7 @@ static void bytes_are_known_before_anything_is_made(void)
         "", "attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
         "solver=rk4 head=tied embedding_trained=on position=learned context=40 taps=2"};
     wcohi_vk *vk = (wcohi_vk *)gpu;
-    enum { MOST_DISPATCHES = 180 }; /* of a step of the default network, 64 x 256 */
+    enum { MOST_DISPATCHES = 150 }; /* of a step of the default network, 64 x 256 */
     wcoh_model_desc preset;
     wcoh_trainer_desc wanted;
     wcoh_vk_bytes bytes;

@@ -2,8 +2,9 @@
 # Ours on a Vulkan GPU against PyTorch CUDA on the same GPU, in one run of under ten minutes:
 #     sh tests/peers/vulkan.sh [DEVICE]
 # Prints the rows of the README's GPU table: share of the device's own fp32 peak that the matrix
-# products reach, training steps beside PyTorch's (eager and compiled), the host's share of a step, and
-# first of all whether the device gives the CPU's results. What is missing is said and left out.
+# products reach, training steps beside PyTorch's (eager and compiled), the host's share of a step,
+# memory, dispatches and a profile of each network before and after its products were tuned, the tuning
+# texts, and first of all whether the device gives the CPU's results. What is missing is said and left out.
 
 cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
@@ -13,7 +14,7 @@ device=${1:-0}
 $CC -O2 -o "$work/bench" tests/peers/vulkan_bench.c -lm -lpthread || exit 1
 $CC -O2 -o "$work/test" tests/test_vulkan.c -lm -lpthread || exit 1
 WAVECOH_VULKAN_DEVICE=$device timeout 240 "$work/test" | tail -n 7
-timeout 180 "$work/bench" --device "$device" | tee "$work/ours"
+timeout 300 "$work/bench" --device "$device" | tee "$work/ours"
 python=python3
 "$python" -c 'import torch' 2> "$work/log" || python=/usr/bin/python3
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2> "$work/log"; then
@@ -24,12 +25,12 @@ fi
 
 # The number behind a word in the line that begins so. number TEXT WORD FILE
 number() { grep "^$1" "$3" 2> /dev/null | sed -n "s/.*$2 \([0-9.]*\).*/\1/p" | head -n 1; }
-for name in default gpt-768x12; do
+for name in default default-tuned gpt-768x12 gpt-768x12-tuned; do
     ours=$(number "bench vulkan step $name" median "$work/ours")
     for mode in eager compiled; do
-        theirs=$(number "peer torch cuda $name $mode" median "$work/theirs")
+        theirs=$(number "peer torch cuda ${name%-tuned} $mode" median "$work/theirs")
         [ -n "$ours" ] && [ -n "$theirs" ] && awk -v a="$ours" -v b="$theirs" -v n="$name" -v m="$mode" \
-            'BEGIN { printf "%-12s step: ours %.3f ms, PyTorch %s %.3f ms: %.2fx\n", n, a, m, b, b / a }'
+            'BEGIN { printf "%-16s step: ours %.3f ms, PyTorch %s %.3f ms: %.2fx\n", n, a, m, b, b / a }'
     done
 done
 ours=$(number "bench vulkan step kerr-engine-768" median "$work/ours")

@@ -185,6 +185,60 @@ static void step(wcoh_device *device, const char *name, wcoh_model_desc desc, in
     wcoh_model_destroy(model);
 }
 
+/* Where a step's time goes, the slowest rows; on a device that may be tuned. */
+static void profile(wcoh_device *device, const char *name, wcoh_model_desc desc, int batch, int seq)
+{
+    static uint32_t text[100000];
+    static wcoh_op_time rows[WCOH_OP_TIMES];
+    wcoh_trainer_desc wanted;
+    wcoh_trainer *trainer;
+    wcoh_model *model;
+    double all = 0;
+    int i, count;
+    for (i = 0; i < 100000; i++) text[i] = (uint32_t)(i * 7 % desc.vocab);
+    memset(&wanted, 0, sizeof wanted);
+    wanted.batch = batch;
+    wanted.seq = seq;
+    wanted.device = device;
+    must(wcoh_model_create(&model, &desc, &error));
+    must(wcoh_trainer_create(&trainer, model, &wanted, &error));
+    must(wcoh_trainer_set_data(trainer, text, 100000, NULL, 0, &error));
+    must(wcoh_trainer_profile(trainer, 5, rows, &count, &error));
+    for (i = 0; i < count; i++) all += rows[i].seconds;
+    for (i = 0; i < count && i < 12; i++)
+        printf("bench vulkan profile %s %s %s: %.3f ms %.1f %% %.1f GB/s %.1f GFLOP/s\n", name,
+               rows[i].op, rows[i].pass, 1e3 * rows[i].seconds, 100 * rows[i].seconds / all,
+               1e-9 * rows[i].bytes / rows[i].seconds, 1e-9 * rows[i].flops / rows[i].seconds);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
+/* The same step and profile before and after its products were tuned for `seconds`. */
+static void tuned_step(wcoh_vk_desc wanted, wcoh_device *device, const char *name,
+                       wcoh_model_desc desc, int batch, int seq, int rounds, double seconds)
+{
+    static char text[65536], title[64];
+    wcoh_trainer_desc training;
+    wcoh_vk_bytes bytes;
+    wcoh_device *tuned;
+    memset(&training, 0, sizeof training);
+    training.batch = batch;
+    training.seq = seq;
+    must(wcoh_vk_trainer_bytes(device, &desc, &training, &bytes, &error));
+    printf("bench vulkan bytes %s: %.1f MB, activations %.1f MB, %u dispatches a step\n", name,
+           1e-6 * (double)bytes.device, 1e-6 * (double)bytes.activations,
+           (unsigned)bytes.dispatches);
+    profile(device, name, desc, batch, seq);
+    must(wcoh_vk_tune(device, &desc, &training, seconds, text, sizeof text, &error));
+    printf("%s", text);
+    wanted.tuning = text;
+    must(wcoh_vk_device_create(&tuned, &wanted, &error));
+    snprintf(title, sizeof title, "%s-tuned", name);
+    step(tuned, title, desc, batch, seq, rounds);
+    profile(tuned, title, desc, batch, seq);
+    wcoh_device_destroy(tuned);
+}
+
 /* The matrix units: share of what a register-only loop of theirs reaches in the same run. */
 static void matrix_units(wcoh_vk_desc desc, int quick)
 {
@@ -243,6 +297,8 @@ int main(int count, char **words)
     }
     plain = wcoh_model_preset(WCOH_PRESET_WAVE, 65);
     step(device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30);
+    tuned_step(desc, device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30,
+               quick ? 2 : 45);
     if (quick) {
         wcoh_device_destroy(device);
         matrix_units(desc, quick);
@@ -253,6 +309,7 @@ int main(int count, char **words)
     wide.heads = 12;
     wide.context = 256;
     step(device, "gpt-768x12", wide, 16, 256, 15);
+    tuned_step(desc, device, "gpt-768x12", wide, 16, 256, 15, 45);
     engine.bands = 384;
     engine.heads = 12;
     step(device, "kerr-engine-768", engine, 4, 64, 15);

@@ -12,9 +12,10 @@ layout(set = 0, binding = 1, std430) readonly buffer B1 { float b1[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Bias { float bias[]; };
 layout(set = 0, binding = 3, std430) readonly buffer Residual { float residual[]; };
 layout(set = 0, binding = 4, std430) buffer C1 { float c1[]; };
-layout(set = 0, binding = 5, std430) writeonly buffer Pre { float pre[]; };
+layout(set = 0, binding = 5, std430) buffer Pre { float pre[]; };
 
-const uint HAS_BIAS = 1u, HAS_RESIDUAL = 2u, HAS_PRE = 4u, GELU = 8u, ACCUMULATE = 16u;
+/* SLOPE: the product is the gradient of what gelu made of `pre` */
+const uint HAS_BIAS = 1u, HAS_RESIDUAL = 2u, HAS_PRE = 4u, GELU = 8u, ACCUMULATE = 16u, SLOPE = 32u;
 
 layout(push_constant) uniform Gemm
 {
@@ -74,6 +75,7 @@ void finish(uint row, uint column, uint group, uint split, float v)
     if ((p.flags & HAS_BIAS) != 0u) v += bias[group * p.group_bias + column];
     if ((p.flags & HAS_PRE) != 0u) pre[at] = v;
     if ((p.flags & GELU) != 0u) v = gelu(v);
+    if ((p.flags & SLOPE) != 0u) v *= gelu_slope(pre[at]);
     if ((p.flags & HAS_RESIDUAL) != 0u) v += residual[at];
     if ((p.flags & ACCUMULATE) != 0u) v += c1[at];
     c1[at] = v;
