@@ -32,11 +32,12 @@
    A symbol is a set of phases on a circle, embedded as harmonics (cos n theta, sin n theta). Its
    row of D = 2K numbers is K complex bands. A block adds two things to the row:
      attention by phase coherence  - a head compares one phasor of the query with one of the key,
-       score = gain cos(phi - psi + carrier distance) - damping distance. It is softmax attention,
-       and it is a linear recurrence: a session needs constant memory and has no end of context;
+       score = gain cos(phi - psi + carrier distance) + the key's loudness - the dampings of all
+       rows between; it is softmax attention, and a linear recurrence: a session needs constant
+       memory and has no end of context. A gate says how much of it counts;
      a layer of coupled Kerr oscillators  - each band turns and decays, its frequency shifted by
        its own and its neighbours' energy. It has a closed form, so nothing is integrated. Two
-       narrow "maestro" layers, one before and one after, steer it.
+       narrow "maestro" layers, one before and one after, and a gate steer it.
    The same plan also spells GPT (dot attention, rotary or learned positions, MLP) and the two
    published engines this grew from: comparisons need no second program (wcoh_model_preset).
 
@@ -133,7 +134,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 136 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 137 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -340,9 +341,9 @@ typedef enum wcoh_solver {
 } wcoh_solver;
 typedef enum wcoh_switch { WCOH_SWITCH_AUTO, WCOH_SWITCH_OFF, WCOH_SWITCH_ON } wcoh_switch;
 typedef enum wcoh_block_form {
-    WCOH_BLOCK_PARALLEL,        /* h + attention(norm1 h) + ffn(norm2 h) */
-    WCOH_BLOCK_PARALLEL_SHARED, /* h + attention(norm1 h) + ffn(norm1 h) */
-    WCOH_BLOCK_SEQUENTIAL       /* h += attention(norm1 h); h += ffn(norm2 h) */
+    WCOH_BLOCK_SEQUENTIAL,     /* h += attention(norm1 h); h += ffn(norm2 h) */
+    WCOH_BLOCK_PARALLEL,       /* h + attention(norm1 h) + ffn(norm2 h) */
+    WCOH_BLOCK_PARALLEL_SHARED /* h + attention(norm1 h) + ffn(norm1 h) */
 } wcoh_block_form;
 typedef enum wcoh_norm {
     WCOH_NORM_LAYER, /* less the mean, over the deviation, weight and bias */
@@ -365,13 +366,13 @@ typedef enum wcoh_preset {
     WCOH_PRESET_GPT,  /* nanoGPT's CPU shape: 4 layers, 128 wide, 4 heads, learned positions */
     WCOH_PRESET_KERR_ENGINE, /* kerr-engine: RK4-8, sequential blocks, first block per-band */
     WCOH_PRESET_WAVE_ENGINE, /* wave-engine: frozen coherence, knee limiter, perturbative */
-    WCOH_PRESET_WAVE_2, /* the best wave-coherence network so far, as large as the default: sequential
-                                blocks, gate, forgetting, loudness, taps; its trainer has Muon */
+    WCOH_PRESET_WAVE_2, /* wider than the default, without its gate on attention; its trainer has Muon */
     WCOH_PRESET_HARMONIC_TRANSFORMER, /* gpt, context 256, whose trained embedding starts harmonic */
     WCOH_PRESET_RESONANCE_TRANSFORMER, /* gpt, context 256, tied, with 32 phases a symbol that the
                                          embedding blends in and attention hears */
-    WCOH_PRESET_WAVE_ENGINE_APRIL /* wave-engine a month later: two circles, gain control, RK4-16,
+    WCOH_PRESET_WAVE_ENGINE_APRIL, /* wave-engine a month later: two circles, gain control, RK4-16,
                                      all of the oscillators but omega learned, soft curriculum */
+    WCOH_PRESET_WAVE_1 /* the default of version 0.1: parallel blocks, nothing that listens */
 } wcoh_preset;
 
 typedef struct wcoh_tokenizer wcoh_tokenizer;
@@ -400,18 +401,19 @@ typedef struct wcoh_model_desc {
     wcoh_attention attention;
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
     double gain;                    /* kappa at the start */
-    wcoh_switch forgetting;         /* ON: each row brings the damping of its own step; AUTO: OFF */
-    wcoh_switch loudness;           /* ON: each row says how loudly it speaks as a key; AUTO: OFF */
+    wcoh_switch forgetting; /* ON: each row brings the damping of its own step; AUTO: where it can */
+    wcoh_switch loudness;   /* ON: each row says how loudly it speaks as a key; AUTO: where it can */
     wcoh_switch query_gain;         /* ON: each row says how sharply it listens; AUTO: OFF */
     double gain_most;               /* of those gains; the states of a session grow with it */
+    int overtones;                  /* cosines of 2 and 3 times the phase in the kernel; 0: none */
     wcoh_block_form block;
     wcoh_norm norm;
     wcoh_ffn ffn;
     wcoh_pattern ffn_pattern; /* in place of `ffn`, layer by layer */
     int hidden;               /* F: MLP width; 4D, gated 8/3 D to a multiple of 8 */
-    wcoh_switch gate;         /* ON: the Kerr layer times a linear gate of its input */
-    wcoh_switch value_gate;   /* ON: attention times 2 sigma of a linear layer of its input */
-    int taps;                 /* rows that attention's input is mixed from: 2 to 4; 0: itself */
+    wcoh_switch gate;         /* ON, AUTO: the Kerr layer times a linear gate of its input */
+    wcoh_switch value_gate;   /* ON, AUTO: attention times 2 sigma of a linear layer of its input */
+    int taps;                 /* rows that attention's input is mixed from: 2 to 4; < 0: itself */
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
@@ -481,7 +483,7 @@ WCOH_API wcoh_result wcoh_model_param(const wcoh_model *model, int index, wcoh_p
                                       wcoh_error *error);
 /* Index of the tensor of that name, or -1. */
 WCOH_API int wcoh_model_param_find(const wcoh_model *model, const char *name);
-/* Number of trained scalars (276,424 for the default model on 65 symbols). */
+/* Number of trained scalars (275,776 for the default model on 65 symbols). */
 WCOH_API size_t wcoh_model_trained_count(const wcoh_model *model);
 /* Copy all parameters between two models of equal desc: a snapshot that a session on another thread
    may use while a trainer goes on. Errors: WCOH_E_MISMATCH. */
@@ -8009,7 +8011,8 @@ enum {
     WCOHI_COHERENCE_GAIN,
     WCOHI_COHERENCE_CARRIER,
     WCOHI_COHERENCE_DAMPING,
-    WCOHI_COHERENCE_HARMONIC
+    WCOHI_COHERENCE_HARMONIC,
+    WCOHI_COHERENCE_OVERTONE
 };
 enum {
     WCOHI_MAESTRO_SQUEEZE,
@@ -8077,6 +8080,7 @@ typedef struct wcohi_op {
     int forget_column;          /* COHERENCE: where each row's raw dampings begin; 0: none */
     int loud_column;            /* COHERENCE: where each row's raw loudnesses begin; 0: none */
     int gain_column;            /* COHERENCE: where each row's raw gains begin; 0: the head's */
+    int overtones;              /* COHERENCE: cosines beyond the first */
     double gain_most;           /* and what they are cut at */
     int rotary;                 /* DOT */
     int wide_key;               /* DOT: width of a head's queries and keys */
@@ -11408,11 +11412,18 @@ static void wcohi_mixing_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
    lambda_{o+i}: the states stand at that row, a query reads them times e^{-depth_i}, a key counts
    e^{lift_i}, lift_i = depth_i + b_i. With s_k = sum_q dS_qk, db_k = s_k, dlambda_j = sum_{k >= j} s_k.
    And a gain kappa_q as a query, up to the head's: then the states keep as many orders as that one
-   needs, and c_j is the query's, e^{-kappa} (I_0, 2 I_1 ..) of its own kappa, for all rows at once. */
+   needs, and c_j is the query's, e^{-kappa} (I_0, 2 I_1 ..) of its own kappa, for all rows at once.
+
+   Overtones (MATH.md 9): kappa cos x becomes P(cos x) = kappa cos x + kappa_2 cos 2x + kappa_3 cos 3x,
+   and what is subtracted is the sum of their sizes. The c_j are the Fourier series of e^P; the states
+   are the same ones. kappa <= 6, |kappa_2| < 2, |kappa_3| < 1/2: more would need higher orders. */
 
 #define WCOHI_ORDERS 36       /* the largest M; enough for kappa <= 12 */
 #define WCOHI_FEATURES 76     /* 2M + 1 features, rounded up */
 #define WCOHI_REAL_GAIN 2.5   /* the largest kappa of states in reals */
+#define WCOHI_OVERTONE_GAIN 6 /* the largest kappa of a head with overtones */
+#define WCOHI_OVERTONES 2
+#define WCOHI_WAVE_SLOPES 5   /* a head's gradients: kappa, omega, lambda, kappa_2, kappa_3 */
 #define WCOHI_WAVE_COUNT(order) (((order) * 2 + 4) / 4 * 4) /* 2M + 1, rounded up to a tile */
 #define WCOHI_DENOMINATORS 80 /* the states of the constant 1: [WCOHI_FEATURES], rounded up */
 #define WCOHI_CHUNK_MAX 256   /* rows of a chunk */
@@ -11450,6 +11461,8 @@ typedef struct wcohi_coherence {
     size_t out_stride;
     const double *gain, *carrier, *damping; /* [H]; NULL: 1, 0, 0 */
     const double *harmonic;   /* [H] or NULL: phasors are raised to this power through atan2 */
+    int overtones;            /* cosines beyond the first */
+    const double *overtone;   /* [overtones,H] kappa_2, kappa_3 */
     wcoh_real *aux;           /* for backward; NULL in forward: no backward follows */
     const struct wcohi_wave_terms *terms; /* [H] sessions: of their states; NULL: none, all fresh */
     const wcohi_stream *streams;          /* [B] of them: the layer's state of stream b stands at */
@@ -11465,7 +11478,7 @@ typedef struct wcohi_coherence {
     const wcoh_real *dout;    /* backward from here: gradient of out */
     size_t dout_stride;
     wcoh_real *dphasor, *dvalue;         /* set, not added to; strides of phasor and value */
-    double *dgain, *dcarrier, *ddamping; /* [H] added to; NULL: not wanted */
+    double *slopes[WCOHI_WAVE_SLOPES];   /* [H] each, added to; NULL: not wanted */
 } wcohi_coherence;
 
 /* A head as states see it: derived from its parameters, but for room and first, which hold as long
@@ -11484,6 +11497,9 @@ typedef struct wcohi_wave {
     int order, chunk;
     double coefficient[WCOHI_FEATURES]; /* e^-kappa c_j of feature j */
     double slope[WCOHI_FEATURES];       /* e^-kappa dc_j/dkappa */
+    int overtones;
+    double overtone[WCOHI_OVERTONES], bound; /* kappa_2, kappa_3; sum of the sizes of all */
+    double fourier[WCOHI_ORDERS + 1 + WCOHI_OVERTONES + 1]; /* with overtones: c_j / 2, and c_0 */
     double step[2];                     /* e^{i omega chunk} */
     double *turn_c, *turn_s;            /* [chunk] e^{i omega i} */
     double *decay;                      /* [chunk + 1] e^{-lambda i} */
@@ -11518,14 +11534,14 @@ typedef struct wcohi_wave_task {
     const wcohi_wave *wave;
     const wcohi_coherence *call;
     const wcoh_real *query, *key, *value, *dout;
-    int listens;                    /* 1: rows have dampings or loudnesses of their own; 2: gains */
+    int listens; /* 1: rows have dampings or loudnesses of their own; 2: gains; 3: overtones */
     const wcoh_real *forget, *loud; /* raw; NULL: one damping for all rows, no loudness */
     const wcoh_real *sharp;         /* raw gains of queries; NULL: one for all rows */
     wcoh_real *out, *inverse, *dquery, *dkey, *dvalue, *dforget, *dloud, *dsharp;
     int first, end;  /* rows of this stretch */
     double *state;   /* before the stretch, and moved past it; NULL: there is but this stretch */
     double *saved;   /* the states before the stretch, kept for backward, or NULL */
-    double *partial; /* [3] gradients of kappa, omega, lambda: set */
+    double *partial; /* [WCOHI_WAVE_SLOPES]: set */
 #ifndef WAVECOH_NO_TRAINING
     wcohi_pairs pairs; /* weights that are dropped */
 #endif
@@ -11586,11 +11602,48 @@ static void wcohi_bessel(double kappa, double *scaled, int count)
     for (m = 0, total += 1; m < count; m++) scaled[m] /= total;
 }
 
+/* P(c) */
+static double wcohi_wave_kernel(const wcohi_wave *wave, double c)
+{
+    double second = wave->overtones > 0 ? wave->overtone[0] : 0;
+    double third = wave->overtones > 1 ? wave->overtone[1] : 0;
+    return wave->gain * c + second * (2 * c * c - 1) + third * c * (4 * c * c - 3);
+}
+
+/* The same of a head with overtones: e^{P - bound} at 256 places, and its Fourier series. */
+static void wcohi_wave_fourier(wcohi_wave *wave)
+{
+    double cosine[256], weight[129], least = 1, rest = 0;
+    int j, i, m;
+    for (i = 0; i < 256; i++) cosine[i] = cos(wcohi_pi * i / 128);
+    for (i = 0; i < 129; i++) {
+        weight[i] = exp(wcohi_wave_kernel(wave, cosine[i]) - wave->bound);
+        least = WCOHI_MIN(least, weight[i]);
+    }
+    for (j = 0; j < WCOHI_COUNT(wave->fourier); j++) {
+        double sum = (weight[0] + (j % 2 ? -1 : 1) * weight[128]) / 2;
+        for (i = 1; i < 128; i++) sum += weight[i] * cosine[i * j % 256];
+        wave->fourier[j] = sum / 128;
+    }
+    for (m = WCOHI_COUNT(wave->fourier) - 1; m > 0 && rest <= 1e-7 * least; m--) rest += 2 * fabs(wave->fourier[m]);
+    wave->order = WCOHI_MIN(m + 1, WCOHI_ORDERS);
+    wave->coefficient[0] = wave->fourier[0];
+    wave->slope[0] = wave->fourier[1];
+    for (m = 1; m <= wave->order; m++) {
+        wave->coefficient[2 * m - 1] = wave->coefficient[2 * m] = 2 * wave->fourier[m];
+        wave->slope[2 * m - 1] = wave->slope[2 * m] = wave->fourier[m - 1] + wave->fourier[m + 1];
+    }
+}
+
 /* Coefficients and order of a gain: the smallest M whose rest is below 1e-7 of the least weight. */
 static void wcohi_wave_series(wcohi_wave *wave)
 {
     double bessel[WCOHI_ORDERS + 12], rest = 0, least = 1e-7 * exp(-2 * wave->gain);
     int m;
+    if (wave->overtones) {
+        wcohi_wave_fourier(wave);
+        return;
+    }
     wcohi_bessel(wave->gain, bessel, WCOHI_COUNT(bessel));
     for (m = WCOHI_COUNT(bessel) - 1; m > 0; m--) {
         rest += 2 * bessel[m];
@@ -11648,12 +11701,26 @@ static void wcohi_wave_decays(wcohi_wave *wave)
     }
 }
 
+/* Overtones of a head whose gain is known: overtone [overtones,H] */
+static void wcohi_wave_overtones(wcohi_wave *wave, const double *overtone, int overtones, int heads,
+                                 int head)
+{
+    int m;
+    wave->overtones = overtones;
+    wave->bound = wave->gain;
+    for (m = 0; m < overtones; m++) {
+        wave->overtone[m] = overtone[m * heads + head];
+        wave->bound += fabs(wave->overtone[m]);
+    }
+}
+
 static void wcohi_wave_parameters(wcohi_wave *wave, const wcohi_coherence *call, int head)
 {
     wave->gain = call->gain ? call->gain[head] : 1;
     wave->carrier = call->carrier ? call->carrier[head] : 0;
     wave->damping = call->damping && !call->forget_column ? call->damping[head] : 0;
     wave->harmonic = call->harmonic ? call->harmonic[head] : 1;
+    wcohi_wave_overtones(wave, call->overtone, call->overtones, call->heads, head);
 }
 
 /* Tables of one head for chunks of at most `longest` rows. */
@@ -11956,6 +12023,25 @@ static void wcohi_wave_copy(const wcohi_wave_task *task, double *to, const doubl
         to[WCOHI_WAVE_FRAME] = 1;
     }
 }
+
+#ifndef WAVECOH_NO_TRAINING
+/* dkappa_m += sum over rows and features of F y times dc/dkappa_m, as room->query and image have
+   them [2M+1,span] */
+static void wcohi_wave_overtone_slopes(const wcohi_wave_task *task, int span)
+{
+    const wcohi_wave *wave = task->wave;
+    const double *f = task->room.query, *y = task->room.image, *c = wave->fourier;
+    int j, i, m;
+    if (!wave->overtones) return;
+    for (j = 0; j <= 2 * wave->order; j++, f += span, y += span) {
+        int at = (j + 1) / 2;
+        double sum = 0;
+        for (i = 0; i < span; i++) sum += f[i] * y[i];
+        for (m = 2; m < 2 + wave->overtones; m++)
+            task->partial[m + 1] += sum * (at ? c[abs(at - m)] + c[at + m] : c[m]);
+    }
+}
+#endif
 
 #define WCOHI_STEP_HEADS 8   /* heads whose features are made together; a multiple of every DW */
 #define WCOHI_STEP_AHEAD 256 /* numbers that a step asks for ahead of those at hand */
@@ -12363,31 +12449,46 @@ S_(inline) S_(v) S_(wave_depths)(const double *depths, int first, double from)
 /* Inside a block of lanes: what keys ahead of their queries, which count nothing, are kept below. */
 S_(inline) S_(v) S_(wave_finite)(S_(v) s) { return S_(min)(S_(set)((wcoh_real)64), s); }
 
+/* P(c) or its slope, for overtones that are known at compile time to be there or not */
+S_(inline) S_(v) S_(wave_kernel)(const wcohi_wave *wave, S_(v) c, int slope)
+{
+    wcoh_real first = (wcoh_real)wave->gain, second = (wcoh_real)wave->overtone[0];
+    wcoh_real third = wave->overtones > 1 ? (wcoh_real)wave->overtone[1] : 0;
+    S_(v) twice = S_(add)(c, c);
+    S_(v) last = S_(fma)(twice, S_(set)((slope ? 6 : 2) * third), S_(set)((slope ? 4 : 2) * second));
+    if (slope) return S_(fma)(c, last, S_(set)(first - 3 * third));
+    return S_(fma)(c, S_(fma)(c, last, S_(set)(first - 3 * third)), S_(set)(-second));
+}
+
 /* Near forward of a chunk, lanes over queries: sums[e][q] += sum_k A_qk v_k, denominator[q]
-   too. listens, a constant: depths and lifts in place of distances; 2: gains of queries too */
+   too. listens, a constant: depths and lifts in place of distances; 2: gains of queries too; 3:
+   overtones */
 S_(inline)
 void S_(wave_near_some)(int listens, const wcohi_wave *wave, const wcohi_wave_room *room, int first,
                         int rows)
 {
     S_(v) a = S_(load)(room->ar + first), b = S_(load)(room->as + first);
     S_(v) gain = S_(set)((wcoh_real)(wave->gain * WCOHI_LOG2_E)), lane = S_(iota)();
-    S_(v) total = S_(load)(room->denominator + first), w, turn;
+    S_(v) total = S_(load)(room->denominator + first), w, turn, scale;
     const wcoh_real *kr = room->br, *ks = room->bs, *decline = wave->decline;
     wcoh_real *shift = room->shift;
     S_(v) step = S_(set)((wcoh_real)(wave->damping * WCOHI_LOG2_E));
     S_(v) base = S_(fnma)(lane, step, S_(neg)(gain));
     wcoh_real *p = room->weight;
     int end = WCOHI_MIN(first + S_(W), rows), k;
-    if (listens > 1) gain = S_(mul)(S_(set)((wcoh_real)WCOHI_LOG2_E), S_(load)(room->gain + first));
+    if (listens == 3) gain = S_(set)((wcoh_real)(wave->bound * WCOHI_LOG2_E));
+    if (listens == 2) gain = S_(mul)(S_(set)((wcoh_real)WCOHI_LOG2_E), S_(load)(room->gain + first));
     if (listens) {
         for (k = 0; k < first; k += S_(W))
             S_(store)(shift + k, S_(wave_depths)(room->lift, k, room->depth[first]));
         base = S_(neg)(S_(add)(gain, S_(wave_depths)(room->depth, first, room->depth[first])));
     }
+    scale = listens == 3 ? S_(set)((wcoh_real)WCOHI_LOG2_E) : gain;
     for (k = 0; k < first; k++, p += S_(W)) {
         turn = S_(fma)(b, S_(set)(ks[k]), S_(mul)(a, S_(set)(kr[k])));
         w = listens ? S_(add)(base, S_(set)(shift[k])) : S_(sub)(base, S_(set)(decline[first - k]));
-        w = S_(wave_weight)(S_(fma)(gain, turn, w));
+        if (listens == 3) turn = S_(wave_kernel)(wave, turn, 0);
+        w = S_(wave_weight)(S_(fma)(scale, turn, w));
         total = S_(add)(total, w);
         S_(store)(p, w);
     }
@@ -12398,7 +12499,8 @@ void S_(wave_near_some)(int listens, const wcohi_wave *wave, const wcohi_wave_ro
             w = S_(neg)(S_(wave_depths)(room->depth, first, room->lift[k]));
             w = S_(sub)(S_(wave_finite)(w), gain);
         }
-        w = S_(wave_weight)(S_(fma)(gain, turn, w));
+        if (listens == 3) turn = S_(wave_kernel)(wave, turn, 0);
+        w = S_(wave_weight)(S_(fma)(scale, turn, w));
         w = S_(select)(S_(le)(S_(set)(wave->place[k - first]), lane), w, S_(zero)());
         total = S_(add)(total, w);
         S_(store)(p, w);
@@ -12419,6 +12521,11 @@ S_(fn) void S_(wave_near_heard)(const wcohi_wave_task *task, int first, int rows
 S_(fn) void S_(wave_near_sharp)(const wcohi_wave_task *task, int first, int rows)
 {
     S_(wave_near_some)(2, task->wave, &task->room, first, rows);
+}
+
+S_(fn) void S_(wave_near_rich)(const wcohi_wave_task *task, int first, int rows)
+{
+    S_(wave_near_some)(3, task->wave, &task->room, first, rows);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -12449,7 +12556,8 @@ S_(fn) void S_(wave_near)(const wcohi_wave_task *task, const wcoh_real *value, s
     const wcohi_wave_room *room = &task->room;
     int first;
     for (first = 0; first < rows; first += S_(W)) {
-        if (task->listens > 1) S_(wave_near_sharp)(task, first, rows);
+        if (task->listens == 3) S_(wave_near_rich)(task, first, rows);
+        else if (task->listens == 2) S_(wave_near_sharp)(task, first, rows);
         else if (task->listens) S_(wave_near_heard)(task, first, rows);
         else S_(wave_near_weights)(task, first, rows);
 #ifndef WAVECOH_NO_TRAINING
@@ -12493,7 +12601,8 @@ S_(inline) void S_(wave_slopes_along)(wcoh_real *along, S_(v) slope, S_(v) cosin
    there on; product [q] holds dA = dout_q . v_k. With dS = A (dA - delta_q):
    dphi_q = -kappa sum_k sin dS, dpsi_k = kappa sum_q sin dS, dkappa = sum cos dS,
    dlambda = -sum (q - k) dS, or s_k = sum_q dS. weight [q] becomes A; torque [q] gathers
-   sin dS by lanes, and along [q] cos dS where queries have gains: dkappa_q. */
+   sin dS by lanes, and along [q] cos dS where queries have gains: dkappa_q. With overtones P'(cos) sin
+   dS stands for kappa sin dS. */
 S_(inline)
 void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_room *room,
                           int first, int rows, double *partial)
@@ -12501,6 +12610,7 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
     S_(v) a = S_(load)(room->br + first), b = S_(load)(room->bs + first), lane = S_(iota)();
     S_(v) gain = S_(set)((wcoh_real)(wave->gain * WCOHI_LOG2_E)), turn = S_(zero)();
     S_(v) dgain = S_(zero)(), total = S_(zero)(), moment = S_(zero)();
+    S_(v) square = S_(zero)(), cube = S_(zero)(), log2_e = S_(set)((wcoh_real)WCOHI_LOG2_E);
     S_(v) step = S_(set)((wcoh_real)(wave->damping * WCOHI_LOG2_E));
     S_(v) base = S_(fma)(lane, step, S_(neg)(gain));
     const wcoh_real *qr = room->ar + first, *qs = room->as + first;
@@ -12509,8 +12619,9 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
     const wcoh_real *place = wave->place, *product = room->product;
     wcoh_real *torque = room->torque + (size_t)first * S_(W), *weight = room->weight;
     wcoh_real *along = room->along + (size_t)first * S_(W);
-    S_(v) sharp = S_(set)((wcoh_real)wave->gain), most = listens > 1 ? S_(zero)() : gain;
+    S_(v) sharp = S_(set)((wcoh_real)wave->gain), most = listens == 2 ? S_(zero)() : gain;
     int q, end = rows - first;
+    if (listens == 3) most = S_(set)((wcoh_real)(wave->bound * WCOHI_LOG2_E));
     if (listens) base = S_(wave_slopes_base)(room, first, end, most);
     for (q = 0; q < end; q++, torque += S_(W), weight += S_(W), product += S_(W)) {
         S_(v) c = S_(set)(qr[q]), d = S_(set)(qs[q]), w, slope, sine, cosine;
@@ -12518,12 +12629,14 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
         sine = S_(fnma)(b, c, S_(mul)(a, d));
         w = S_(sub)(base, S_(set)(decline[q]));
         if (listens && q < S_(W)) w = S_(wave_slopes_inside)(room, first, q, most);
-        if (listens > 1) {
+        if (listens == 2) {
             sharp = S_(set)(room->gain[first + q]);
-            gain = S_(mul)(S_(set)((wcoh_real)WCOHI_LOG2_E), sharp);
+            gain = S_(mul)(log2_e, sharp);
             w = S_(sub)(w, gain);
         }
-        w = S_(wave_weight)(S_(fma)(gain, cosine, w));
+        w = listens == 3 ? S_(fma)(log2_e, S_(wave_kernel)(wave, cosine, 0), w)
+                         : S_(fma)(gain, cosine, w);
+        w = S_(wave_weight)(w);
         w = S_(mul)(w, S_(set)(inverse[q]));
         if (q < S_(W) - 1) w = S_(select)(S_(le)(lane, S_(set)(place[q])), w, S_(zero)());
         S_(store)(weight, w);
@@ -12532,14 +12645,28 @@ void S_(wave_slopes_some)(int listens, const wcohi_wave *wave, const wcohi_wave_
         total = S_(add)(total, slope);
         moment = S_(fma)(slope, S_(set)(place[q]), moment);
         sine = S_(mul)(sine, slope);
-        turn = listens > 1 ? S_(fma)(sharp, sine, turn) : S_(add)(turn, sine);
-        if (listens > 1) S_(wave_slopes_along)(along + (size_t)q * S_(W), slope, cosine, first);
+        if (listens == 3) {
+            sine = S_(mul)(sine, S_(wave_kernel)(wave, cosine, 1));
+            slope = S_(mul)(S_(mul)(slope, cosine), cosine);
+            square = S_(add)(square, slope);
+            cube = S_(fma)(slope, cosine, cube);
+        }
+        turn = listens == 2 ? S_(fma)(sharp, sine, turn) : S_(add)(turn, sine);
+        if (listens == 2) S_(wave_slopes_along)(along + (size_t)q * S_(W), slope, cosine, first);
         if (first) sine = S_(add)(sine, S_(load)(torque));
         S_(store)(torque, sine);
     }
     sharp = listens > 1 ? S_(set)((wcoh_real)1) : sharp;
     S_(store)(room->dpsi + first, S_(mul)(sharp, turn));
     partial[0] += S_(dsum)(S_(dadd)(S_(dlo)(dgain), S_(dhi)(dgain)));
+    if (listens == 3) { /* of cos 2x = 2 c^2 - 1, cos 3x = 4 c^3 - 3 c */
+        double sums[2];
+        square = S_(sub)(S_(add)(square, square), total);
+        cube = S_(sub)(S_(mul)(S_(set)((wcoh_real)4), cube), S_(mul)(S_(set)((wcoh_real)3), dgain));
+        sums[0] = S_(dsum)(S_(dadd)(S_(dlo)(square), S_(dhi)(square)));
+        sums[1] = S_(dsum)(S_(dadd)(S_(dlo)(cube), S_(dhi)(cube)));
+        partial[3] += sums[0], partial[4] += sums[1];
+    }
     if (listens) S_(store)(room->dkey + first, total);
     moment = S_(fnma)(lane, total, moment);
     partial[2] -= S_(dsum)(S_(dadd)(S_(dlo)(moment), S_(dhi)(moment)));
@@ -12560,12 +12687,17 @@ S_(fn) void S_(wave_slopes_sharp)(const wcohi_wave_task *task, int first, int ro
     S_(wave_slopes_some)(2, task->wave, &task->room, first, rows, task->partial);
 }
 
+S_(fn) void S_(wave_slopes_rich)(const wcohi_wave_task *task, int first, int rows)
+{
+    S_(wave_slopes_some)(3, task->wave, &task->room, first, rows, task->partial);
+}
+
 /* columns: v transposed; sums: gradient of v transposed, added to */
 S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real *dout,
                                    size_t stride, int rows, int span)
 {
     const wcohi_wave_room *room = &task->room;
-    wcoh_real gain = (wcoh_real)task->wave->gain;
+    wcoh_real gain = task->listens == 3 ? 1 : (wcoh_real)task->wave->gain;
     int width = task->call->width, first, q;
     S_(v) moment = S_(zero)();
     for (first = 0; first < rows; first += S_(W)) {
@@ -12574,7 +12706,8 @@ S_(fn) void S_(wave_near_backward)(const wcohi_wave_task *task, const wcoh_real 
                      stride, width);
         if (task->pairs.drop)
             S_(wave_drop)(room->product, &task->pairs, first, first, rows - first, 0);
-        if (task->listens > 1) S_(wave_slopes_sharp)(task, first, rows);
+        if (task->listens == 3) S_(wave_slopes_rich)(task, first, rows);
+        else if (task->listens == 2) S_(wave_slopes_sharp)(task, first, rows);
         else if (task->listens) S_(wave_slopes_heard)(task, first, rows);
         else S_(wave_near_slopes)(task, first, rows);
         if (task->pairs.drop)
@@ -13073,6 +13206,7 @@ S_(fn) void S_(wave_far_queries)(const wcohi_wave_task *task, const double *stat
         S_(wave_query_series)(task, span);
         S_(wave_torque_sharp)(room, y, room->key, scale, wave->order, span);
     } else {
+        wcohi_wave_overtone_slopes(task, span);
         task->partial[0] +=
             S_(wave_torque)(room, y, wave->coefficient, wave->slope, wave->order, span);
     }
@@ -13667,7 +13801,7 @@ typedef struct wcohi_wave_layer {
     const wcohi_coherence *call;
     const wcohi_wave_kernels *kernels;
     wcohi_wave *wave;  /* [H] */
-    double *partial;   /* [B*H,3] */
+    double *partial;   /* [B*H,WCOHI_WAVE_SLOPES] */
     int past;          /* jobs that the part before has done */
     double *states;    /* [B*H] what each head carries from stretch to stretch; NULL: one stretch */
     unsigned char *slots;
@@ -13684,7 +13818,7 @@ static void wcohi_wave_layer_take(wcohi_arena *arena, wcohi_wave_layer *layer,
     memset(layer, 0, sizeof *layer);
     layer->call = call;
     layer->wave = WCOHI_TAKE(arena, call->heads, wcohi_wave);
-    layer->partial = WCOHI_TAKE(arena, wcohi_mul(3, jobs), double);
+    layer->partial = WCOHI_TAKE(arena, wcohi_mul(WCOHI_WAVE_SLOPES, jobs), double);
     layer->states = WCOHI_TAKE(arena, wcohi_mul(jobs, block), double);
     if (!block) layer->states = NULL;
     for (head = 0; head < call->heads; head++)
@@ -13735,7 +13869,7 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
         task->loud = call->phasor + row * call->phasor_stride + call->loud_column + head;
     if (call->gain_column)
         task->sharp = call->phasor + row * call->phasor_stride + call->gain_column + head;
-    task->listens = task->sharp ? 2 : task->forget || task->loud;
+    task->listens = call->overtones ? 3 : task->sharp ? 2 : task->forget || task->loud;
     task->value = call->value + row * call->value_stride + column;
     task->out = call->out + row * call->out_stride + column;
     task->first = layer->first;
@@ -13757,7 +13891,7 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
         if (task->loud) task->dloud = call->dphasor + (task->loud - call->phasor);
         if (task->sharp) task->dsharp = call->dphasor + (task->sharp - call->phasor);
         task->dvalue = call->dvalue + row * call->value_stride + column;
-        task->partial = layer->partial + 3 * (size_t)index;
+        task->partial = layer->partial + WCOHI_WAVE_SLOPES * (size_t)index;
     }
 }
 
@@ -13838,8 +13972,8 @@ static void wcohi_wave_layer_open(wcohi_wave_layer *layer, const wcohi_coherence
         wcohi_wave_decays(wave);
     }
     layer->past = call->part ? call->batch * call->heads / 2 : 0;
-    memset(layer->partial + 3 * (size_t)layer->past, 0,
-           3 * (size_t)(call->batch * call->heads - layer->past) * sizeof(double));
+    memset(layer->partial + WCOHI_WAVE_SLOPES * (size_t)layer->past, 0,
+           WCOHI_WAVE_SLOPES * (size_t)(call->batch * call->heads - layer->past) * sizeof(double));
 }
 
 /* Multiply-adds of a stretch, roughly. */
@@ -13873,12 +14007,11 @@ static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coh
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* dphasor, dvalue set; dgain, dcarrier, ddamping added to, sequence by sequence, by the second part,
-   which finds in the scratch what the first has left. */
+/* dphasor, dvalue set; slopes added to, sequence by sequence, by the second part, which finds in the
+   scratch what the first has left. */
 static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcohi_coherence *call)
 {
     wcohi_wave_layer layer;
-    double *target[3];
     int i, index, all = call->batch * call->heads, jobs = call->part ? all - all / 2 : all / 2;
     wcohi_wave_layer_open(&layer, call, compute->kernels->wave);
     for (layer.end = call->seq; jobs && layer.end > 0; layer.end = layer.first) {
@@ -13887,10 +14020,10 @@ static void wcohi_attend_coherence_back(const wcohi_compute *compute, const wcoh
                        &layer);
     }
     if (!call->part) return;
-    target[0] = call->dgain, target[1] = call->dcarrier, target[2] = call->ddamping;
-    for (i = 0; i < 3; i++)
-        for (index = 0; target[i] && index < call->batch * call->heads; index++)
-            target[i][index % call->heads] += layer.partial[3 * (size_t)index + (size_t)i];
+    for (i = 0; i < WCOHI_WAVE_SLOPES; i++)
+        for (index = 0; call->slopes[i] && index < call->batch * call->heads; index++)
+            call->slopes[i][index % call->heads] +=
+                layer.partial[WCOHI_WAVE_SLOPES * (size_t)index + (size_t)i];
 }
 #endif
 
@@ -13933,6 +14066,19 @@ static double wcohi_plain_gain(const wcohi_plain *p, const wcohi_op *op, size_t 
     return gain < op->gain_most ? gain : op->gain_most;
 }
 
+/* What overtones add to a score whose phase is x. */
+static double wcohi_plain_overtones(const wcohi_plain *p, const wcohi_op *op, size_t h, double x)
+{
+    double sum = 0;
+    int m;
+    for (m = 0; m < op->overtones; m++) {
+        double raw = wcohi_plain_param(p, op, WCOHI_COHERENCE_OVERTONE,
+                                       (size_t)m * (size_t)op->heads + h);
+        sum += (m ? 0.5 * tanh(2 * raw) : 2 * tanh(raw / 2)) * cos((m + 2) * x);
+    }
+    return sum;
+}
+
 /* out_q = sum over keys k <= q of A_qk v_k / sum A_qk,
    A_qk = exp(kappa cos(phi_q - psi_k + omega (q - k)) - sum_{k < j <= q} lambda_j + b_k); the frozen
    form has kappa 1, omega 0, lambda 0. From the query backwards. */
@@ -13953,6 +14099,7 @@ static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
                            wcohi_plain_phase(p, op, k, h, (size_t)op->key_column);
                 weight = frozen ? exp(cos(x) - 1)
                                 : exp(gain * (cos(x + carrier * age) - 1) - faded +
+                                      wcohi_plain_overtones(p, op, h, x + carrier * age) +
                                       wcohi_plain_loudness(p, op, k, h));
                 faded += wcohi_plain_damping(p, op, k, h);
                 total += weight;
@@ -13968,9 +14115,11 @@ static void wcohi_coherence_plain(wcohi_plain *p, const wcohi_op *op)
 
 /* What a layer derives from its parameters, [H] each, and where it sums their gradients. */
 typedef struct wcohi_waves {
-    double *gain, *carrier, *damping, *harmonic;
-    double *dgain, *dcarrier, *ddamping;
+    double *gain, *carrier, *damping, *harmonic, *overtone; /* overtone [WCOHI_OVERTONES,H] */
+    double *slopes; /* [WCOHI_WAVE_SLOPES,H] */
+    wcohi_wave_terms *terms;
 } wcohi_waves;
+#define WCOHI_WAVES_LINES (4 + WCOHI_OVERTONES + WCOHI_WAVE_SLOPES)
 
 static wcohi_waves wcohi_waves_at(void *memory, int heads)
 {
@@ -13979,10 +14128,17 @@ static wcohi_waves wcohi_waves_at(void *memory, int heads)
     waves.carrier = waves.gain + heads;
     waves.damping = waves.carrier + heads;
     waves.harmonic = waves.damping + heads;
-    waves.dgain = waves.harmonic + heads;
-    waves.dcarrier = waves.dgain + heads;
-    waves.ddamping = waves.dcarrier + heads;
+    waves.overtone = waves.harmonic + heads;
+    waves.slopes = waves.overtone + WCOHI_OVERTONES * heads;
+    waves.terms = (wcohi_wave_terms *)(void *)(waves.slopes + WCOHI_WAVE_SLOPES * heads);
     return waves;
+}
+
+/* kappa_2 and kappa_3 of raw numbers; they stay below what the orders of states can hold. */
+static double wcohi_overtone(int m, double raw)
+{
+    double most = m ? 0.5 : 2;
+    return most * tanh(raw / most);
 }
 
 /* Terms that the state of a head has room for. */
@@ -13997,6 +14153,8 @@ static int wcohi_coherence_room(const wcohi_plan *plan, const wcohi_op *op, int 
         wave.gain = WCOHI_MAX(wave.gain, wcohi_softplus(raw));
     }
     if (op->gain_column) wave.gain = op->gain_most;
+    if (op->overtones) return WCOHI_ORDERS;
+    wave.overtones = 0;
     wcohi_wave_series(&wave);
     return wave.order;
 }
@@ -14036,7 +14194,7 @@ static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, in
 {
     int width = op->wide_out / op->heads;
     sizes->aux = wcohi_coherence_aux_count(plan->batch, plan->seq, op->heads, width);
-    sizes->prepared = 7 * sizeof(double) * (size_t)op->heads;
+    sizes->prepared = WCOHI_WAVES_LINES * sizeof(double) * (size_t)op->heads;
     if (plan->session) wcohi_coherence_session_sizes(plan, op, sizes);
     sizes->shared = wcohi_coherence_scratch_bytes(plan->batch, plan->seq, op->heads, width, slots);
 }
@@ -14060,15 +14218,16 @@ static void wcohi_coherence_room_make(wcohi_wave_terms *terms, const wcohi_plan 
 static void wcohi_coherence_terms(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
 {
     wcohi_waves waves = wcohi_waves_at(memory, op->heads);
-    wcohi_wave_terms *t = (wcohi_wave_terms *)(void *)(waves.ddamping + op->heads);
+    wcohi_wave_terms *t = waves.terms;
     wcohi_wave wave;
     int h, j;
     if (!t->coefficient) wcohi_coherence_room_make(t, exec->base.plan, op);
     for (h = 0; h < op->heads; h++, t++) {
         wave.gain = waves.gain[h];
+        wcohi_wave_overtones(&wave, waves.overtone, op->overtones, op->heads, h);
         wcohi_wave_series(&wave);
         if (wave.order > t->room ||
-            (exec->base.plan->keeping.reals && wave.gain > WCOHI_REAL_GAIN)) {
+            (exec->base.plan->keeping.reals && wave.bound > WCOHI_REAL_GAIN)) {
             if (!exec->outgrown) exec->outgrown = op, exec->outgrown_head = h;
             continue;
         }
@@ -14089,6 +14248,7 @@ static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, vo
     const wcoh_real *carrier = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_CARRIER]);
     const wcoh_real *damping = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]);
     const wcoh_real *harmonic = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_HARMONIC]);
+    const wcoh_real *overtone = wcohi_param_data(exec, op->param[WCOHI_COHERENCE_OVERTONE]);
     int h;
     for (h = 0; h < op->heads; h++) {
         waves.gain[h] = op->gain_column ? op->gain_most
@@ -14098,6 +14258,8 @@ static void wcohi_coherence_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, vo
         waves.damping[h] = damping ? wcohi_softplus((double)damping[h]) : 0;
         waves.harmonic[h] = harmonic ? (double)harmonic[h] : 1;
     }
+    for (h = 0; h < op->overtones * op->heads; h++)
+        waves.overtone[h] = wcohi_overtone(h / op->heads, (double)overtone[h]);
     if (exec->base.plan->session) wcohi_coherence_terms(exec, op, memory);
 }
 
@@ -14128,7 +14290,7 @@ static void wcohi_coherence_streams(wcohi_coherence *call, const wcohi_cpu_exec 
 {
     call->heads = op->heads;
     call->width = op->wide_out / op->heads;
-    call->terms = (wcohi_wave_terms *)(void *)(wcohi_waves_of(exec, op).ddamping + op->heads);
+    call->terms = wcohi_waves_of(exec, op).terms;
     call->streams = streams;
     call->states = wcohi_state_of(exec, op, 0);
     call->state_step = exec->base.plan->states;
@@ -14213,6 +14375,8 @@ static wcohi_coherence wcohi_coherence_call(const wcohi_cpu_exec *exec, const wc
     call.carrier = waves.carrier;
     call.damping = waves.damping;
     call.harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : waves.harmonic;
+    call.overtones = op->overtones;
+    call.overtone = waves.overtone;
     call.aux = exec->run->backward ? wcohi_tensor_data(exec, op->aux) : NULL;
     if (exec->run->streams) wcohi_coherence_streams(&call, exec, op, exec->run->streams);
     call.scratch = exec->shared;
@@ -14246,24 +14410,29 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_coherence call = wcohi_coherence_call(exec, op);
     wcohi_waves waves = wcohi_waves_of(exec, op);
+    int heads = op->heads, i;
     call.part = exec->base.part;
     call.dout = wcohi_tensor_grad(exec, op->out);
     call.dout_stride = call.out_stride;
     call.dphasor = wcohi_tensor_grad(exec, op->in);
     call.dvalue = wcohi_tensor_grad(exec, op->in2) + op->column;
-    call.dgain = waves.dgain;
-    call.dcarrier = waves.dcarrier;
-    call.ddamping = waves.ddamping;
-    if (call.part) memset(waves.dgain, 0, 3 * (size_t)op->heads * sizeof(double));
+    for (i = 0; i < WCOHI_WAVE_SLOPES; i++) call.slopes[i] = waves.slopes + i * heads;
+    if (call.part) memset(waves.slopes, 0, WCOHI_WAVE_SLOPES * (size_t)heads * sizeof(double));
     wcohi_attend_coherence_back(&exec->compute, &call);
     if (!call.part) return;
     if (!op->gain_column)
-        wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), waves.dgain,
-                           wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), op->heads);
-    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), waves.dcarrier,
-                       NULL, op->heads);
-    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), waves.ddamping,
-                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), op->heads);
+        wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_GAIN]), call.slopes[0],
+                           wcohi_param_data(exec, op->param[WCOHI_COHERENCE_GAIN]), heads);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_CARRIER]), call.slopes[1],
+                       NULL, heads);
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_DAMPING]), call.slopes[2],
+                       wcohi_param_data(exec, op->param[WCOHI_COHERENCE_DAMPING]), heads);
+    for (i = 0; i < op->overtones * heads; i++) { /* 1 - tanh^2 */
+        double y = waves.overtone[i] / (i < heads ? 2 : 0.5);
+        call.slopes[3][i] *= 1 - y * y;
+    }
+    wcohi_raw_gradient(wcohi_param_grad(exec, op->param[WCOHI_COHERENCE_OVERTONE]), call.slopes[3],
+                       NULL, op->overtones * heads);
 }
 #endif
 
@@ -16621,10 +16790,11 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_REQUIRED(M, vocab, 2, 16777216, "number of symbols (required)"),
     WCOHI_INT(M, context, 256, 1, 16777216, 0,
               "tokens in the position table and in dot attention's ring"),
-    WCOHI_INT(M, bands, 64, 1, 65536, 0, "oscillators a layer; the width is twice that"),
+    WCOHI_INT(M, bands, 52, 1, 65536, 0, "oscillators a layer; the width is twice that"),
     WCOHI_INT(M, layers, 4, 1, 1024, 0, "blocks"),
-    WCOHI_INT(M, heads, 16, 1, 1024, 0, "attention heads; must divide 2 x bands"),
-    WCOHI_INT(M, maestro, 16, 1, 65536, 0, "width of the maestro bottlenecks"),
+    WCOHI_INT(M, heads, 0, 1, 1024, 0,
+              "attention heads; must divide 2 x bands; 0: as many as make them about 8 wide"),
+    WCOHI_INT(M, maestro, 8, 1, 65536, 0, "width of the maestro bottlenecks"),
     WCOHI_CHOICE(M, embedding, "auto harmonic circles random orthogonal",
                  "symbol table; auto: one circle, several where one cannot tell neighbours apart"),
     WCOHI_CHOICE(M, embedding_trained, WCOHI_AUTO, "train the symbol table; auto: off"),
@@ -16649,14 +16819,16 @@ static const wcoh_field wcohi_model_fields[] = {
                  "kind of attention; a list, a,a,b, is cycled over the layers"),
     WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
     WCOHI_CHOICE(M, forgetting, WCOHI_AUTO,
-                 "coherence heads whose damping depends on what they hear; auto: off"),
+                 "coherence heads whose damping depends on what they hear; auto: on"),
     WCOHI_CHOICE(M, loudness, WCOHI_AUTO,
-                 "coherence heads that hear some symbols more loudly than others; auto: off"),
+                 "coherence heads that hear some symbols more loudly than others; auto: on"),
     WCOHI_CHOICE(M, query_gain, WCOHI_AUTO,
                  "coherence heads that listen more or less sharply, by what they hear; auto: off"),
     WCOHI_REAL(M, gain_most, 4, 0.01, 12, 0,
                "with query_gain: the largest gain; states of sessions grow with it"),
-    WCOHI_CHOICE(M, block, "parallel parallel_shared sequential",
+    WCOHI_INT(M, overtones, 0, 1, 2, 0,
+              "cosines of twice, thrice the phase that the kernel of coherence heads has too"),
+    WCOHI_CHOICE(M, block, "sequential parallel parallel_shared",
                  "how attention and feed-forward join the stream"),
     WCOHI_CHOICE(M, norm, "layer rms", "what stands before attention, feed-forward and head"),
     WCOHI_CYCLED(M, ffn, "kerr mlp gated_mlp",
@@ -16664,11 +16836,10 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_INT(M, hidden, 0, 1, 16777216, 0,
               "hidden width of the mlp; 0: 8 x bands, gated two thirds of it to a multiple of 8"),
     WCOHI_CHOICE(M, gate, WCOHI_AUTO,
-                 "multiply the kerr layer by a linear gate of its input; auto: off"),
+                 "multiply the kerr layer by a linear gate of its input; auto: on"),
     WCOHI_CHOICE(M, value_gate, WCOHI_AUTO,
-                 "multiply attention by 2 sigmoid(a linear layer of its input); auto: off"),
-    WCOHI_INT(M, taps, 0, 2, 4, 0,
-              "rows, the last ones, whose weighted sum attention hears; 0: its own alone"),
+                 "multiply attention by 2 sigmoid(a linear layer of its input); auto: on"),
+    WCOHI_INT(M, taps, 3, 2, 4, 1, "rows, the last ones, whose weighted sum attention hears"),
     WCOHI_CHOICE(M, maestros, "dual add",
                  "maestros before and after the oscillators, or one added to them"),
     WCOHI_CHOICE(M, solver, "exact perturbative rk4 none split",
@@ -17293,17 +17464,20 @@ WCOHI_COLD wcoh_result wcohi_divides(int value, const char *name, int width, wco
                       name, value, width);
 }
 
-/* `given`: heads as the caller set it; where 0 stands there, bands is what does not fit. */
-WCOHI_COLD wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, int given, wcoh_error *error)
+/* Heads whose width is nearest to 8; an even one where heads are rotary. */
+static int wcohi_heads_default(const wcoh_model_desc *desc)
+{
+    int width = 2 * desc->bands, step = wcohi_has_rotary(desc) ? 2 : 1, best = width, e;
+    for (e = step; e <= width; e += step)
+        if (width % e == 0 && width / e <= 1024 && abs(e - 8) < abs(best - 8)) best = e;
+    return width / best;
+}
+
+WCOHI_COLD wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, wcoh_error *error)
 {
     int heads = desc->heads, width = 2 * desc->bands;
-    int rotary = wcohi_has_rotary(desc);
-    if (width % (rotary ? 2 * heads : heads) == 0) return WCOH_OK;
-    if (given == 0)
-        return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "bands is %d: %s must be a multiple of heads, which is %d by default",
-                          desc->bands, rotary ? "with rotary heads it" : "twice that", heads);
     if (width % heads) return wcohi_divides(heads, "heads", width, error);
+    if (!wcohi_has_rotary(desc) || width % (2 * heads) == 0) return WCOH_OK;
     return wcohi_fail(error, WCOH_E_ARGUMENT,
                       "heads is %d: rotary heads need an even width, 2 x bands / heads is %d",
                       heads, width / heads);
@@ -17316,16 +17490,23 @@ WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error
     int layer, able = 0;
     for (layer = 0; layer < desc->layers; layer++)
         able |= wcohi_attention_of(desc, layer) <= WCOH_ATTENTION_SHARED;
-    wcohi_switch_default(&desc->forgetting, 0);
-    wcohi_switch_default(&desc->loudness, 0);
+    wcohi_switch_default(&desc->forgetting, able);
+    wcohi_switch_default(&desc->loudness, able);
     wcohi_switch_default(&desc->query_gain, 0);
     on = desc->forgetting == WCOH_SWITCH_ON   ? "forgetting"
          : desc->loudness == WCOH_SWITCH_ON   ? "loudness"
          : desc->query_gain == WCOH_SWITCH_ON ? "query_gain"
+         : desc->overtones                    ? "overtones"
                                               : NULL;
     if (on && !able)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "%s is on: no layer's attention is coherence or shared", on);
+    if (!desc->overtones) return WCOH_OK;
+    if (desc->query_gain == WCOH_SWITCH_ON)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "overtones: heads with query_gain have none");
+    if (desc->gain > WCOHI_OVERTONE_GAIN)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "gain is %g: with overtones at most %d", desc->gain,
+                          WCOHI_OVERTONE_GAIN);
     return WCOH_OK;
 }
 
@@ -17384,13 +17565,13 @@ WCOHI_COLD wcoh_result wcohi_head_resolve(wcoh_model_desc *desc, wcoh_error *err
 WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
     wcoh_result result;
-    int width, heads, gated;
+    int width, gated;
     if (!desc) return wcohi_null("desc", error);
-    heads = desc->heads;
     result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
     if (result) return result;
     width = 2 * desc->bands;
-    if ((result = wcohi_heads_check(desc, heads, error)) != WCOH_OK) return result;
+    if (!desc->heads) desc->heads = wcohi_heads_default(desc);
+    if ((result = wcohi_heads_check(desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_divides(desc->groups, "groups", width, error)) != WCOH_OK) return result;
     gated = wcohi_has_ffn(desc, WCOH_FFN_GATED_MLP);
     if (desc->hidden == 0 && !(gated && wcohi_has_ffn(desc, WCOH_FFN_MLP)))
@@ -17405,8 +17586,8 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     if ((result = wcohi_phases_resolve(desc, error)) != WCOH_OK) return result;
     wcohi_switch_default(&desc->embedding_trained, 0);
     wcohi_switch_default(&desc->embedding_unit, 0);
-    wcohi_switch_default(&desc->value_gate, 0);
-    wcohi_switch_default(&desc->gate, 0);
+    wcohi_switch_default(&desc->value_gate, 1);
+    wcohi_switch_default(&desc->gate, wcohi_has_ffn(desc, WCOH_FFN_KERR));
     wcohi_switch_default(&desc->rk4_weights, 0);
     wcohi_switch_default(&desc->gain_control, 0);
     wcohi_switch_default(&desc->limiter, desc->solver == WCOH_SOLVER_PERTURBATIVE ||
@@ -17426,6 +17607,21 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
 }
 
 /* ---- presets --------------------------------------------------------------------------------- */
+
+/* What networks are without forms that are younger than they: files and presets of before. */
+static void wcohi_preset_plain(wcoh_model_desc *desc)
+{
+    desc->forgetting = desc->loudness = desc->gate = desc->value_gate = WCOH_SWITCH_OFF;
+    desc->taps = -1;
+}
+
+WCOHI_COLD void wcohi_preset_wave_1(wcoh_model_desc *desc)
+{
+    wcohi_preset_plain(desc);
+    desc->bands = 64;
+    desc->heads = desc->maestro = 16;
+    desc->block = WCOH_BLOCK_PARALLEL;
+}
 
 WCOHI_COLD void wcohi_preset_gpt(wcoh_model_desc *desc)
 {
@@ -17515,6 +17711,7 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     wcoh_model_desc desc;
     memset(&desc, 0, sizeof desc);
     desc.vocab = vocab;
+    if (preset != WCOH_PRESET_WAVE) wcohi_preset_wave_1(&desc);
     if (preset == WCOH_PRESET_GPT) wcohi_preset_gpt(&desc);
     if (preset == WCOH_PRESET_KERR_ENGINE) wcohi_preset_kerr_engine(&desc);
     if (preset == WCOH_PRESET_WAVE_ENGINE) wcohi_preset_wave_engine(&desc);
@@ -22521,12 +22718,18 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
     else
         params.row[WCOHI_COHERENCE_GAIN] = wcohi_emit(walk, "attn.", "gain_raw", heads, 0, 0,
                                                       WCOHI_INIT_CONSTANT, log(expm1(desc->gain)));
-    wcohi_walk_at(walk, walk->row_count - 1)->maximum = log(expm1(WCOHI_GAIN_MAX));
+    wcohi_walk_at(walk, walk->row_count - 1)->maximum =
+        log(expm1(desc->overtones ? WCOHI_OVERTONE_GAIN : WCOHI_GAIN_MAX));
     params.row[WCOHI_COHERENCE_CARRIER] =
         wcohi_emit(walk, "attn.", "carrier", heads, 0, 0, WCOHI_INIT_CARRIER, 0);
     if (!forgets)
         params.row[WCOHI_COHERENCE_DAMPING] =
             wcohi_emit(walk, "attn.", "damping_raw", heads, 0, 0, WCOHI_INIT_DAMPING, 0);
+    if (desc->overtones) {
+        params.row[WCOHI_COHERENCE_OVERTONE] =
+            wcohi_emit(walk, "attn.", "overtone_raw", desc->overtones, heads, 0, WCOHI_INIT_CONSTANT, 0);
+        wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
+    }
     both = wcohi_walk_linear(walk, &linear, in, -1, wide)->out;
     both = wcohi_walk_phases(walk, both, wide, column, WCOHI_MASK_PHASORS);
     op = wcohi_emit_op(walk, WCOHI_COHERENCE, &params, both, both, width);
@@ -22536,6 +22739,7 @@ static int wcohi_walk_coherence(wcohi_walk *walk, int in)
     op->loud_column = loud ? all + forgets * heads : 0;
     op->gain_column = sharp ? wide - heads : 0;
     op->gain_most = desc->gain_most;
+    op->overtones = desc->overtones;
     return wcohi_walk_weighs(walk, op);
 }
 
@@ -25258,7 +25462,18 @@ WCOHI_COLD wcoh_result wcohi_note_fields(const wcoh_tensors *t, wcoh_desc_kind k
     return WCOH_OK;
 }
 
-/* The settings in the file are those of `desc`; one that is not in it has its default. */
+/* The model of a file; what is younger than the file is off. */
+static wcoh_result wcohi_note_model(const wcoh_tensors *t, wcoh_model_desc *desc, wcoh_error *error)
+{
+    wcoh_result result;
+    memset(desc, 0, sizeof *desc);
+    wcohi_preset_plain(desc);
+    result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", desc, error);
+    if (!desc->taps) desc->taps = -1; /* as files said that had none */
+    return result;
+}
+
+/* The settings in the file are those of `desc`; one that is not in it is off or has its default. */
 static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc *desc,
                                    wcoh_error *error)
 {
@@ -25268,8 +25483,7 @@ static wcoh_result wcohi_note_same(const wcoh_tensors *t, const wcoh_model_desc 
     wcoh_result result;
     int i, count;
     const wcoh_field *fields = wcoh_fields(WCOH_DESC_MODEL, &count);
-    memset(&read, 0, sizeof read);
-    result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &read, error);
+    result = wcohi_note_model(t, &read, error);
     if (!result &&
         wcoh_model_desc_resolve(&read, &own)) /* fills in what is younger than the file */
         result = wcohi_fail(error, WCOH_E_FORMAT, "the model of the file: %s", own.text);
@@ -25547,7 +25761,7 @@ WCOH_API wcoh_result wcoh_model_load(wcoh_model **model, const wcoh_io *io,
     if ((result = wcohi_tensors_open(&t, io, &hooks, 1, error)) != WCOH_OK) return result;
     memset(&desc, 0, sizeof desc);
     result = wcohi_note_kind(t, "model", "trainer", error);
-    if (!result) result = wcohi_note_fields(t, WCOH_DESC_MODEL, "model.", &desc, error);
+    if (!result) result = wcohi_note_model(t, &desc, error);
     if (!result) result = wcohi_note_tokenizer(t, &tokenizer, &hooks, error);
     desc.tokenizer = tokenizer;
     if (memory) desc.memory = *memory;
@@ -31558,7 +31772,9 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
                             const wcoh_real *phasors, size_t stride, int head)
 {
     const wcoh_real *harmonic = wcohi_layer_param(inspection->model, op->layer, "attn.harmonic");
-    int tokens = inspection->count, q, k;
+    const wcoh_real *overtone =
+        wcohi_layer_param(inspection->model, op->layer, "attn.overtone_raw");
+    int tokens = inspection->count, q, k, m;
     size_t key = (size_t)op->key_column;
     double *query_phase = inspection->phases, *key_phase = query_phase + tokens, n, fading = 0;
     double *loud = inspection->fading + tokens;
@@ -31581,9 +31797,11 @@ static void wcohi_map_waves(wcohi_inspection *inspection, const wcohi_op *op,
         for (k = 0; k <= q; k++) {
             double faded = op->forget_column ? inspection->fading[q] - inspection->fading[k]
                                              : wave.damping * (q - k);
-            inspection->scores[k] =
-                wave.gain * cos(query_phase[q] - key_phase[k] + wave.carrier * (q - k)) - faded +
-                loud[k];
+            double x = query_phase[q] - key_phase[k] + wave.carrier * (q - k);
+            inspection->scores[k] = wave.gain * cos(x) - faded + loud[k];
+            for (m = 0; m < op->overtones; m++)
+                inspection->scores[k] +=
+                    wcohi_overtone(m, (double)overtone[m * op->heads + head]) * cos((m + 2) * x);
         }
         wcohi_map_softmax(inspection->scores, q, tokens, map + (size_t)q * (size_t)tokens);
     }

@@ -1269,10 +1269,10 @@ static void wcohi_gpu_taps_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- coherence attention --------------------------------------------------------------------- */
 
-/* 1 if rows bring dampings or loudnesses of their own, 2 if gains */
+/* 1 if rows bring dampings or loudnesses of their own, 2 if gains, 3 with overtones */
 static int wcohi_gpu_listens(const wcohi_op *op)
 {
-    return op->gain_column ? 2 : op->forget_column || op->loud_column;
+    return op->overtones ? 3 : op->gain_column ? 2 : op->forget_column || op->loud_column;
 }
 
 /* Row of the heads' gains, -1 where rows bring them: it is a part of their biases then. */
@@ -1285,7 +1285,7 @@ static size_t wcohi_gpu_coherence_aux_count(const wcohi_plan *plan, const wcohi_
 {
     size_t heads = (size_t)op->heads, pairs = wcohi_gpu_listens(op) ? 2 : 1;
     (void)plan;
-    return wcohi_gpu_aux_size(4 * heads) + pairs * wcohi_gpu_aux_size(wcohi_mul(4 * heads, rows)) +
+    return wcohi_gpu_aux_size(8 * heads) + pairs * wcohi_gpu_aux_size(wcohi_mul(4 * heads, rows)) +
            2 * wcohi_gpu_aux_size(wcohi_mul(rows, heads));
 }
 
@@ -1293,7 +1293,7 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
 {
     wcohi_gpu_attention a;
     size_t used = 0, rows = r->rows, heads = (size_t)op->heads;
-    a.coefficients = wcohi_gpu_aux(r, op, &used, 4 * heads);
+    a.coefficients = wcohi_gpu_aux(r, op, &used, 8 * heads);
     a.phasors = wcohi_gpu_aux(r, op, &used, 4 * heads * rows);
     a.rotated = wcohi_gpu_absent;
     a.logsum = wcohi_gpu_aux(r, op, &used, heads * rows);
@@ -1305,6 +1305,10 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
 
 static wcoh_result wcohi_gpu_coherence_accept(const wcohi_plan *plan, wcoh_error *error)
 {
+    int i;
+    for (i = 0; plan->training && i < plan->count; i++)
+        if (plan->ops[i].kind == WCOHI_COHERENCE && plan->ops[i].overtones)
+            return wcohi_fail(error, WCOH_E_UNSUPPORTED, "overtones train on the CPU alone");
     if (!plan->session && plan->seq > 65536)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
                           "seq is %d: coherence attention on Vulkan takes at most 65536",
@@ -1332,13 +1336,14 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
 static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *op,
                                         const wcohi_gpu_attention *aux)
 {
-    const wcohi_gpu_view views[7] = {wcohi_gpu_data(r, op->in),
+    const wcohi_gpu_view views[8] = {wcohi_gpu_data(r, op->in),
                                      wcohi_gpu_param(r, wcohi_gpu_gain_row(op)),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_CARRIER]),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_DAMPING]),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_HARMONIC]),
                                      aux->coefficients,
-                                     aux->phasors};
+                                     aux->phasors,
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_OVERTONE])};
     wcoh_push_coherence_prepare push;
     push.rows = r->rows;
     push.heads = (uint32_t)op->heads;
@@ -1349,6 +1354,7 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
     push.damped = op->param[WCOHI_COHERENCE_DAMPING] >= 0;
     push.gain_column = (uint32_t)op->gain_column;
     push.gain_most = (float)op->gain_most;
+    push.overtones = (uint32_t)op->overtones;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
                        wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
 }
@@ -1419,6 +1425,12 @@ static void wcohi_gpu_coherence_heads(const wcohi_param_row *rows, const wcoh_re
     call->carrier = op->param[WCOHI_COHERENCE_CARRIER] < 0 ? NULL : column[1];
     call->damping = op->param[WCOHI_COHERENCE_DAMPING] < 0 ? NULL : column[2];
     call->harmonic = op->param[WCOHI_COHERENCE_HARMONIC] < 0 ? NULL : column[3];
+    call->overtones = op->overtones;
+    call->overtone = table + 4 * heads;
+    for (h = 0; h < op->overtones * heads; h++)
+        table[4 * heads + h] = wcohi_overtone(
+            h / heads,
+            (double)params[rows[op->param[WCOHI_COHERENCE_OVERTONE]].offset + (size_t)h]);
 }
 
 /* Bring the header of a head's saved state up to date: tables of order, coefficients, decay, turn,
@@ -1430,7 +1442,7 @@ static void wcohi_gpu_coherence_head(const wcohi_coherence *call, int head, doub
     size_t pitch = wcohi_wave_pitch(call->width);
     wcohi_wave wave;
     wcohi_wave_parameters(&wave, call, head);
-    if (used && header[WCOHI_WAVE_GAIN] == wave.gain &&
+    if (used && !wave.overtones && header[WCOHI_WAVE_GAIN] == wave.gain &&
         header[WCOHI_WAVE_CARRIER] == wave.carrier && header[WCOHI_WAVE_DAMPING] == wave.damping)
         return;
     wcohi_wave_series(&wave);
@@ -4769,7 +4781,7 @@ static wcohi_vk_exec *wcohi_vk_exec_layout(wcohi_arena *arena, const wcohi_plan 
     if (plan->session) {
         uint64_t *prepared = WCOHI_TAKE(arena, plan->keeping.streams, uint64_t);
         unsigned char *states = WCOHI_TAKE(arena, plan->states, unsigned char);
-        double *table = WCOHI_TAKE(arena, 4 * (size_t)heads, double);
+        double *table = WCOHI_TAKE(arena, (4 + WCOHI_OVERTONES) * (size_t)heads, double);
         if (exec) exec->prepared = prepared, exec->states = states, exec->heads = table;
     }
     return exec;

@@ -404,11 +404,13 @@ static double bench_step(const char *name, const wcoh_model_desc *desc, int batc
 static void bench_steps(const uint32_t *text)
 {
     double peak = peak_flops(path());
-    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS),
+    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS),
+                    now = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS),
                     gpt = wcoh_model_preset(WCOH_PRESET_GPT, SYMBOLS);
     wcoh_model_desc kerr = wcoh_model_preset(WCOH_PRESET_KERR_ENGINE, SYMBOLS);
     wcoh_model_desc engine = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, SYMBOLS);
-    bench_step("default", &wave, 12, 64, 1, peak, text);
+    bench_step("wave-1", &wave, 12, 64, 1, peak, text);
+    bench_step("default", &now, 12, 64, 1, peak, text);
     bench_step("gpt", &gpt, 12, 64, 1, peak, text);
     bench_step("kerr-engine", &kerr, 4, 64, 1, peak, text);
     bench_step("wave-engine", &engine, 4, 64, 2, peak, text);
@@ -416,10 +418,10 @@ static void bench_steps(const uint32_t *text)
 
 static void bench_threads(const uint32_t *text)
 {
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
-    double one = bench_step("default", &desc, 12, 64, 1, 0, text),
-           two = bench_step("default", &desc, 12, 64, 2, 0, text);
-    double eight = bench_step("default", &desc, 12, 64, 8, 0, text);
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
+    double one = bench_step("wave-1", &desc, 12, 64, 1, 0, text),
+           two = bench_step("wave-1", &desc, 12, 64, 2, 0, text);
+    double eight = bench_step("wave-1", &desc, 12, 64, 8, 0, text);
     printf("threads: 2 are %.2f x as fast as 1; 8 take %.2f x the time of 2 (%d CPUs here)\n",
            one / two, eight / two, wcoh_cpu_count());
 }
@@ -430,7 +432,7 @@ static void bench_form(const char *network, const char *setting, const uint32_t 
 {
     enum { PAIRS = 101 };
     wcoh_model_desc desc =
-        wcoh_model_preset(strcmp(network, "gpt") ? WCOH_PRESET_WAVE : WCOH_PRESET_GPT, SYMBOLS);
+        wcoh_model_preset(strcmp(network, "gpt") ? WCOH_PRESET_WAVE_1 : WCOH_PRESET_GPT, SYMBOLS);
     step_work work[2];
     double share[PAIRS], first = 0;
     int pair, i;
@@ -463,14 +465,14 @@ static void bench_forms(const uint32_t *text)
                                         "forgetting on",  "loudness on", "query_gain on",
                                         "taps 3",         "norm rms",    "dropout 0.1"};
     size_t i;
-    for (i = 0; i < sizeof forms / sizeof *forms; i++) bench_form("default", forms[i], text);
+    for (i = 0; i < sizeof forms / sizeof *forms; i++) bench_form("wave-1", forms[i], text);
     bench_form("gpt", "optimizer muon", text);
     bench_form("gpt", "ffn gated_mlp", text);
 }
 
 static void bench_long(const uint32_t *text)
 {
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
     double begin = bench_step("T = 64", &desc, 12, 64, 1, 0, text) / (12 * 64);
     double end = bench_step("T = 8192", &desc, 1, 8192, 1, 0, text) / 8192;
     printf("long: a token costs %.2f x as much at T = 8192 as at T = 64\n", end / begin);
@@ -481,7 +483,7 @@ static void bench_long(const uint32_t *text)
 /* Prints how the device computes the default network's products fastest, and keeps it in a file. */
 static void bench_tune(const char *path, int batch, int seq, double longest)
 {
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
     wcoh_trainer_desc training;
     const char *text;
     memset(&training, 0, sizeof training);
@@ -504,7 +506,7 @@ static void profile(const char *name, const wcoh_model_desc *desc, int batch, in
 
 static void bench_profile(const uint32_t *text, int batch, int seq)
 {
-    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS),
+    wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS),
                     gpt = wcoh_model_preset(WCOH_PRESET_GPT, SYMBOLS);
     gpt.context = gpt.context > seq ? gpt.context : seq;
     profile("default", &wave, batch, seq, text);
@@ -531,7 +533,7 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     step_work trained;
     session_work work;
     wcoh_session_desc desc;
-    wcoh_model_desc model = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model_desc model = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
     wcoh_model *loaded = NULL;
     timing begin, end;
     double weights, l2 = read_rate(512 * 1024);
@@ -662,7 +664,7 @@ static void bench_members(const char *name, wcoh_model *model, int members, wcoh
 static void bench_crowd(const uint32_t *text)
 {
     double peak;
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
     wcoh_model *model, *small;
     int states;
     seconds = cpu_seconds;
@@ -690,7 +692,7 @@ static void bench_slices(const uint32_t *text)
 {
     static double took[SLICES];
     step_work work;
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
     double sum = 0;
     int i;
     step_open(&work, &desc, 12, 64, 1, text, NULL);
@@ -715,7 +717,7 @@ static void bench_slices(const uint32_t *text)
 static void bench_memory(const uint32_t *text, double begun)
 {
     step_work work;
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
     step_open(&work, &desc, 12, 64, 0, text, NULL);
     step_call(&work);
     printf("start: %.1f ms from the first line of main to the first step done (default model, text "

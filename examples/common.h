@@ -514,7 +514,7 @@ typedef struct option {
 /* The words of wcoh_preset, in the order of its enum. */
 #define PRESET_WORDS                                                                               \
     "wave gpt kerr-engine wave-engine wave-2 harmonic-transformer resonance-transformer "          \
-    "wave-engine-april"
+    "wave-engine-april wave-1"
 
 /* Options that several programs have. */
 #define THREADS_OPTION(target)                                                                     \
@@ -812,21 +812,6 @@ static void preset_take(const command *c, const char *name, wcoh_model_desc *mod
     *trainer = wcoh_trainer_preset(preset);
 }
 #endif
-
-/* The end where bands do not go with heads that nobody gave: then heads is not to blame. */
-COMMON_USED(__unused__)
-static void bands_check(const command *c, const wcoh_model_desc *model, int heads_given)
-{
-    wcoh_model_desc desc = *model;
-    if (model->bands <= 0 || heads_given) return;
-    desc.vocab = 256;
-    desc.bands = 0; /* to see the heads that are the default */
-    if (wcoh_model_desc_resolve(&desc, NULL) < 0 || 2 * model->bands % desc.heads == 0) return;
-    fail(EXIT_USAGE,
-         "%sbands is %d: twice that must be a multiple of heads, which is %d where %sheads is not "
-         "given",
-         c->place ? c->place : "", model->bands, desc.heads, c->place ? "" : "--");
-}
 
 /* ---- --help ---------------------------------------------------------------------------------- */
 

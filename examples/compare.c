@@ -307,8 +307,6 @@ static void contender_settings(contender *c, const text_list *all, const text_li
     if (preset) preset_take(&command_line, preset, &c->model, &c->trainer);
     options_read(&command_line, count, words);
     c->own_rate = option_given(&command_line, count, words, "lr") != NULL;
-    bands_check(&command_line, &c->model,
-                option_given(&command_line, count, words, "heads") != NULL);
 }
 
 /* The line "eval: --seq 256". */

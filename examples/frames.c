@@ -44,14 +44,12 @@ static wcoh_error error;
 /* A crowd that stays while the model learns has room for any gain (12 is the most there is). */
 static void open_minds(game *g)
 {
-    wcoh_model_desc desc;
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, ACTS); /* the fastest */
     wcoh_trainer_desc training;
     wcoh_crowd_desc minds;
     int i;
-    memset(&desc, 0, sizeof desc);
     memset(&training, 0, sizeof training);
     memset(&minds, 0, sizeof minds);
-    desc.vocab = ACTS;
     desc.bands = 16, desc.layers = 2, desc.heads = 4, desc.maestro = 8;
     training.batch = 8, training.seq = 32;
     training.steps = -1; /* as long as the game goes */

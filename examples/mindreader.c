@@ -274,14 +274,12 @@ static double ear_rate(const ear *e, long rounds)
 
 static void ear_networks(ear *e, uint64_t seed)
 {
-    wcoh_model_desc model;
+    wcoh_model_desc model = wcoh_model_preset(WCOH_PRESET_WAVE_1, e->symbols);
     wcoh_trainer_desc training;
     wcoh_session_desc listening;
     wcoh_error error;
-    memset(&model, 0, sizeof model);
     memset(&training, 0, sizeof training);
     memset(&listening, 0, sizeof listening);
-    model.vocab = e->symbols;
     for (model.bands = 8; model.bands < 32 && 2 * model.bands < e->symbols;) model.bands *= 2;
     model.layers = 1, model.heads = 4, model.maestro = 8, model.seed = seed;
     training.batch = WINDOWS, training.seq = WINDOW, training.steps = -1, training.seed = seed;

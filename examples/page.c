@@ -731,7 +731,7 @@ static mind m;
 
 PAGE int mind_start(void)
 {
-    wcoh_model_desc desc;
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 4);
     wcoh_trainer_desc training;
     wcoh_session_desc listening;
     int result, i;
@@ -739,10 +739,8 @@ PAGE int mind_start(void)
     wcoh_trainer_destroy(m.trainer);
     wcoh_model_destroy(m.model);
     memset(&m, 0, sizeof m);
-    memset(&desc, 0, sizeof desc);
     memset(&training, 0, sizeof training);
     memset(&listening, 0, sizeof listening);
-    desc.vocab = 4;
     desc.bands = 12, desc.layers = 2, desc.heads = 4, desc.maestro = 8;
     training.batch = MIND_ROWS, training.seq = MIND_SEQ;
     training.steps = training.warmup = training.eval_every = -1; /* as long as one plays */

@@ -18,7 +18,7 @@
        stage 1 step 600 val 1.9312 easy.txt val 3.1034 hard.txt
    and at the end, with a sample of the best weights between them that has "| " before each line,
        best val 1.7285 step 2000 file model.best.safetensors
-       done val 1.7285 steps 2000 seconds 14.2 params 276424
+       done val 1.7285 steps 2000 seconds 14.2 params 275776
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -130,7 +130,6 @@ static void request_check(request *r, const command *c, int argc, char **argv)
         fail(EXIT_USAGE, "--val is a text of its own: --val-share goes without it");
     if (r->trainer.eval_every < 0)
         options_only(c, argc, argv, "patience target_val", "runs that are evaluated");
-    if (!fixed) bands_check(c, &r->model, option_given(c, argc, argv, "heads") != NULL);
     if (seconds && (steps || r->resume))
         fail(EXIT_USAGE,
              "--seconds chooses the steps itself: it goes with neither --steps nor --resume");

@@ -85,12 +85,10 @@ static watcher *watcher_new(double margin, double quiet)
 static watcher *watcher_open(double margin, double quiet, uint64_t seed)
 {
     watcher *w = watcher_new(margin, quiet);
-    wcoh_model_desc model;
+    wcoh_model_desc model = wcoh_model_preset(WCOH_PRESET_WAVE_1, 256);
     wcoh_trainer_desc training;
     wcoh_error error;
-    memset(&model, 0, sizeof model);
     memset(&training, 0, sizeof training);
-    model.vocab = 256;
     model.bands = 24, model.layers = 2, model.heads = 4, model.maestro = 8, model.seed = seed;
     training.batch = 8, training.seq = 64, training.steps = -1, training.seed = seed;
     training.lr = RATE, training.warmup = 20, training.replay = REPLAY;

@@ -180,8 +180,8 @@ static wcoh_model_desc any_model_desc(input *in, int wild)
     wcoh_model_desc desc;
     uint64_t how = take(in, 1);
     memset(&desc, 0, sizeof desc);
-    if (how < 8) desc = wcoh_model_preset((wcoh_preset)(how % 5), (int)take(in, 1));
-    if (how < 8) return desc;
+    if (how < 9) desc = wcoh_model_preset((wcoh_preset)(how % 9), (int)take(in, 1));
+    if (how < 9) return desc;
     desc_fill(in, WCOH_DESC_MODEL, &desc, wild);
     if (desc.vocab == 0) desc.vocab = 2 + (int)(how % 60); /* the good defaults are large: */
     if (desc.bands == 0) desc.bands = 2 + 2 * (int)(how / 64);

@@ -38,10 +38,10 @@ TEST_UNUSED static void settings_apply(wcoh_desc_kind kind, void *desc, const ch
     }
 }
 
+/* On top of the plainest network, which has no form that is not named. */
 TEST_UNUSED static wcoh_model_desc model_desc_of(const char *settings)
 {
-    wcoh_model_desc desc;
-    memset(&desc, 0, sizeof desc);
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 0);
     settings_apply(WCOH_DESC_MODEL, &desc, settings);
     return desc;
 }

@@ -97,7 +97,7 @@ static layer layer_open(int batch, int seq, int heads, int width, int shared, do
     a.call.scratch = take(wcohi_coherence_scratch_bytes(batch, seq, heads, width, 8), 1);
     a.call.dout = a.dout, a.call.dout_stride = (size_t)a.width;
     a.call.dphasor = a.dphasor, a.call.dvalue = a.dvalue;
-    a.call.dgain = a.dgain, a.call.dcarrier = a.dcarrier, a.call.ddamping = a.ddamping;
+    a.call.slopes[0] = a.dgain, a.call.slopes[1] = a.dcarrier, a.call.slopes[2] = a.ddamping;
     a.compute.kernels = wcohi_kernels_for(WCOH_ISA_SCALAR);
     return a;
 }

@@ -62,8 +62,8 @@ for option in data out resume preset steps batch seq layers bands heads lr seed 
     log target-val isa device patience curriculum solver attention; do
     ok "train --help lists --$option" has "^  --$option "
 done
-ok "train --help shows defaults" has '^  --bands N +64 '
-ok "train --help shows computed defaults" has '^  --hidden N +512 '
+ok "train --help shows defaults" has '^  --bands N +52 '
+ok "train --help shows computed defaults" has '^  --hidden N +416 '
 succeeds "$train" --preset gpt --help
 ok "train --preset gpt --help shows the preset" has '^  --attention NAME +dot '
 succeeds "$train" --help-markdown
@@ -476,7 +476,7 @@ refuses 2 'allowed are auto bytes chars chars.bytes bpe:N FILE.json; did you mea
 refuses 2 'did you mean exact\?' "$train" --solver exat
 refuses 2 'no option --setps; --help lists them; did you mean --steps\?' "$train" --setps 5
 refuses 2 'no option --temprature; --help lists them; did you mean --temperature\?' "$sample" m --temprature 5
-refuses 2 'bands is 5: twice that must be a multiple of heads, which is 16' "$train" --data text --bands 5
+refuses 2 'heads is 4: must divide the width 2 x bands = 10' "$train" --data text --bands 5 --heads 4
 printf '%0600d' 0 >zeros
 refuses 1 '^train: zeros: it is one character again and again' "$train" --data zeros --seq 8
 for program in train sample eval; do

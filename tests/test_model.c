@@ -93,13 +93,13 @@ static long trained_count(wcoh_preset preset, const char *settings)
 /* Published counts, and those of the prototypes the design was chosen with. */
 static void parameters_are_as_many_as_published(void)
 {
-    CHECK(trained_count(WCOH_PRESET_WAVE, "") == 276424);
-    CHECK(trained_count(WCOH_PRESET_WAVE, "position=sinusoidal") == 276424);
-    CHECK(trained_count(WCOH_PRESET_WAVE, "heads=8") == 259816);
-    CHECK(trained_count(WCOH_PRESET_WAVE, "attention=dot") == 375304);
-    CHECK(trained_count(WCOH_PRESET_WAVE, "bands=116 heads=8 attention=dot") == 1162688);
-    CHECK(trained_count(WCOH_PRESET_WAVE, "ffn=mlp") == 702784);
-    CHECK(trained_count(WCOH_PRESET_WAVE, "solver=none") == 276424 - 4 * (2 * 64 + 2));
+    CHECK(trained_count(WCOH_PRESET_WAVE_1, "") == 276424);
+    CHECK(trained_count(WCOH_PRESET_WAVE_1, "position=sinusoidal") == 276424);
+    CHECK(trained_count(WCOH_PRESET_WAVE_1, "heads=8") == 259816);
+    CHECK(trained_count(WCOH_PRESET_WAVE_1, "attention=dot") == 375304);
+    CHECK(trained_count(WCOH_PRESET_WAVE_1, "bands=116 heads=8 attention=dot") == 1162688);
+    CHECK(trained_count(WCOH_PRESET_WAVE_1, "ffn=mlp") == 702784);
+    CHECK(trained_count(WCOH_PRESET_WAVE_1, "solver=none") == 276424 - 4 * (2 * 64 + 2));
     CHECK(trained_count(WCOH_PRESET_GPT, "") == 818176);
     CHECK(trained_count(WCOH_PRESET_GPT, "attention=rotary position=none") == 809984);
     CHECK(trained_count(WCOH_PRESET_GPT, "bands=36 attention=rotary position=none") == 262080);
@@ -116,6 +116,7 @@ static void parameters_are_as_many_as_published(void)
           818176 + 192 * 128 - 65 * 128 + 1 + (65 + 128) * 32 + 128 + 16);
     /* published: 161,752 without a dense head, with 4 x 336 that learn nothing */
     CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE_APRIL, "") == 161752 + 65 * 168 - 4 * 336);
+    CHECK(trained_count(WCOH_PRESET_WAVE, "") == 275776);
     CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE,
                         "bands=64 heads=4 kerr_trained=off corrector=off") == 109568);
 }
@@ -688,9 +689,9 @@ static void related_settings_are_checked(void)
     } bad[] = {
         {"", "vocab"},
         {"vocab=65 heads=3", "heads is 3"},
-        {"vocab=65 bands=5", "bands is 5: twice that must be a multiple of heads"},
-        {"vocab=65 bands=8 attention=rotary", "bands is 8: with rotary heads it must be"},
-        {"vocab=65 bands=8 attention=dot,rotary", "bands is 8: with rotary heads it must be"},
+        {"vocab=65 bands=5", "heads is 16: must divide the width 2 x bands = 10"},
+        {"vocab=65 bands=8 attention=rotary", "heads is 16: rotary heads need an even width"},
+        {"vocab=65 bands=8 attention=dot,rotary", "heads is 16: rotary heads need an even width"},
         {"vocab=65 groups=5", "groups"},
         {"vocab=65 bands=3 heads=6 attention=rotary", "rotary"},
         {"vocab=65 bands=1 heads=1 embedding=circles", "circles"}};
@@ -704,6 +705,30 @@ static void related_settings_are_checked(void)
         CHECK(model == NULL);
         CHECK_TEXT(error.text, bad[i].part);
         CHECK(wcoh_model_size(&desc, &error) == 0);
+    }
+}
+
+/* Heads that nobody gives are about 8 wide whatever the width is, of an even width where they turn. */
+static void heads_that_nobody_gives_fit(void)
+{
+    static const struct {
+        int bands, heads, turning;
+    } wanted[] = {{52, 13, 13}, {64, 16, 16}, {16, 4, 4}, {1, 1, 1}, {5, 1, 1}, {6, 2, 2},
+                  {7, 2, 1},    {65536, 1024, 1024}};
+    size_t i;
+    for (i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        wcoh_model_desc desc;
+        memset(&desc, 0, sizeof desc);
+        desc.vocab = 5;
+        desc.bands = wanted[i].bands;
+        CHECK(wcoh_model_desc_resolve(&desc, NULL) == WCOH_OK);
+        CHECK_SAY(desc.heads == wanted[i].heads, "%d bands: %d heads", desc.bands, desc.heads);
+        memset(&desc, 0, sizeof desc);
+        desc.vocab = 5;
+        desc.bands = wanted[i].bands;
+        desc.attention = WCOH_ATTENTION_ROTARY;
+        CHECK(wcoh_model_desc_resolve(&desc, NULL) == WCOH_OK);
+        CHECK_SAY(desc.heads == wanted[i].turning, "%d bands: %d heads", desc.bands, desc.heads);
     }
 }
 
@@ -869,6 +894,7 @@ static void fields_survive_text(void)
 static void only_heads_with_a_gain_listen(void)
 {
     static const char *const bad[] = {"forgetting=on attention=rotary", "loudness=on attention=dot",
+                                      "overtones=1 attention=dot", "overtones=2 attention=frozen",
                                       "loudness=on attention=frozen",
                                       "query_gain=on attention=dot"};
     wcoh_error error = {WCOH_OK, ""};
@@ -2894,6 +2920,8 @@ static void streams_equal_batches(void)
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=shared", seq, 8);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 forgetting=on loudness=on",
                         seq, 2);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 overtones=2 forgetting=on", seq,
+                        2);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 query_gain=on forgetting=on",
                         seq, 2);
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=frozen",
@@ -3348,6 +3376,7 @@ int main(void)
     RUN(defaults_are_those_of_the_table);
     RUN(a_table_that_is_not_there_has_no_rows);
     RUN(related_settings_are_checked);
+    RUN(heads_that_nobody_gives_fit);
     RUN(fields_survive_text);
     RUN(patterns_are_cycled_over_the_layers);
     RUN(a_mixed_stack_has_the_rows_of_its_kinds);

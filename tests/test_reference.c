@@ -134,7 +134,7 @@ static wcoh_model *model_from_metadata(const wcoh_tensors *tensors)
     wcoh_error error = {WCOH_OK, ""};
     int i, count;
     const wcoh_field *fields = wcoh_fields(WCOH_DESC_MODEL, &count);
-    memset(&desc, 0, sizeof desc);
+    desc = model_desc_of("");
     for (i = 0; i < count; i++) {
         char key[80];
         const char *text;

@@ -1448,15 +1448,15 @@ static void check_inspection(wcoh_attention attention, wcoh_block_form block, wc
     wcoh_real *out, *weight, *bias;
     size_t count, k;
     int i, q, d, j, first;
-    memset(&desc, 0, sizeof desc);
+    desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 11);
     memset(&seen, 0, sizeof seen);
-    desc.vocab = 11;
     desc.bands = D / 2;
     desc.layers = 1;
     desc.heads = H;
     desc.attention = attention;
     desc.block = block;
     desc.forgetting = desc.loudness = desc.query_gain = listens;
+    desc.overtones = attention <= WCOH_ATTENTION_SHARED && listens != WCOH_SWITCH_ON ? 2 : 0;
     if (!CHECK_SAY(wcoh_model_create(&model, &desc, &error) == WCOH_OK, "%s", error.text)) return;
     for (i = 0; i < wcoh_model_param_count(model); i++) {
         wcoh_param p;
@@ -1529,8 +1529,7 @@ static void waves_of_a_new_model_are_as_documented(void)
     wcoh_model_desc desc;
     wcoh_model *model;
     wcoh_wave wave;
-    memset(&desc, 0, sizeof desc);
-    desc.vocab = 65;
+    desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 65);
     CHECK(wcoh_model_create(&model, &desc, NULL) == WCOH_OK);
     CHECK(wcoh_model_wave(model, 0, 0, &wave, NULL) == WCOH_OK);
     CHECK_NEAR(wave.gain, 2, 1e-6);

@@ -585,6 +585,7 @@ static void sessions_compare(wcoh_device *device)
     session_compare(device, "bands=65 heads=1 solver=rk4 alpha=0.01 beta=0.01");
     session_compare(device, "forgetting=on loudness=on bands=35 heads=7");
     session_compare(device, "loudness=on attention=shared");
+    session_compare(device, "overtones=2 forgetting=on bands=35 heads=7");
     session_compare(device, "query_gain=on forgetting=on gain_most=6 bands=35 heads=7");
     session_compare(device, "query_gain=on bands=34 heads=2");
 }
@@ -1070,7 +1071,7 @@ static const struct {
     const char *name, *small;
     wcoh_preset preset;
 } presets[] = {
-    {"default", "bands=16 heads=4 layers=2", WCOH_PRESET_WAVE},
+    {"default", "bands=16 heads=4 layers=2", WCOH_PRESET_WAVE_1},
     {"gpt", "bands=16 heads=4 layers=2", WCOH_PRESET_GPT},
     {"kerr_engine", "bands=16 heads=4 layers=2 rk4_steps=4", WCOH_PRESET_KERR_ENGINE},
     {"wave_engine", "bands=18 heads=3 layers=2", WCOH_PRESET_WAVE_ENGINE},

@@ -105,7 +105,7 @@ static void sessions_of_every_preset_are_heard(void)
     wcoh_model_desc rotary = wcoh_model_preset(WCOH_PRESET_GPT, VOCAB);
     rotary.attention = WCOH_ATTENTION_ROTARY;
     rotary.position = WCOH_POSITION_NONE;
-    sessions_of(wcoh_model_preset(WCOH_PRESET_WAVE, VOCAB));
+    sessions_of(wcoh_model_preset(WCOH_PRESET_WAVE_1, VOCAB));
     sessions_of(wcoh_model_preset(WCOH_PRESET_GPT, VOCAB));
     sessions_of(wcoh_model_preset(WCOH_PRESET_KERR_ENGINE, VOCAB));
     sessions_of(wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, VOCAB));

@@ -31,7 +31,7 @@ done
 wanted trained || exit 0
 for seed in 1 2 3; do
     echo "== weights and memories, seed $seed"
-    [ -e "model-$seed.safetensors" ] || "$BIN/train" --data "$text" --bands 32 --heads 8 --lr 6e-3 --threads 1 \
+    [ -e "model-$seed.safetensors" ] || "$BIN/train" --preset wave-1 --data "$text" --bands 32 --heads 8 --lr 6e-3 --threads 1 \
         --steps "${STEPS:-400}" --seed $seed --eval-every -1 --sample 0 --out "model-$seed.safetensors" > /dev/null
     "$BIN/inspect" --weights "model-$seed.safetensors" --draws "${DRAWS:-99}" | tail -n 1
     "$BIN/memory" "model-$seed.safetensors" "$text" --draws "${DRAWS:-50}" --strength 0.05 --length "${LENGTH:-1000}"

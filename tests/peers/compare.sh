@@ -49,7 +49,7 @@ ratio() { # LABEL OURS THEIRS
         awk -v a="$2" -v b="$3" -v l="$1" 'BEGIN { printf "%-36s ours %8.2f  theirs %8.2f  ratio %.3f\n", l, a, b, a / b }'
 }
 torch=$(median "^peer torch step" median "$work/theirs")
-for preset in default gpt; do
+for preset in wave-1 default gpt; do
     ratio "step $preset against PyTorch, ms" "$(median "^step $preset " median "$work/ours")" "$torch"
 done
 for n in 64 128 256; do

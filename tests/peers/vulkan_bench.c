@@ -263,7 +263,7 @@ static void matrix_units(wcoh_vk_desc desc, int quick)
             "bench vulkan cooperative gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
             (unsigned long)n, 1e-9 * rate, 1e-9 * median, 100 * rate / top);
     }
-    step(device, "default-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE, 65), quick ? 4 : 64,
+    step(device, "default-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE_1, 65), quick ? 4 : 64,
          quick ? 32 : 256, quick ? 3 : 30);
     wcoh_device_destroy(device);
 }
@@ -295,7 +295,7 @@ int main(int count, char **words)
         printf("bench vulkan gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
                (unsigned long)sizes[i], 1e-9 * rate, 1e-9 * median, 100 * rate / top);
     }
-    plain = wcoh_model_preset(WCOH_PRESET_WAVE, 65);
+    plain = wcoh_model_preset(WCOH_PRESET_WAVE_1, 65);
     step(device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30);
     tuned_step(desc, device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30,
                quick ? 2 : 45);

@@ -6,7 +6,8 @@
    COHERENCE: score = kappa (cos(a_q - b_k) - 1) - lambda (q - k), a and b on the carrier. Bounded
    (no weight is above 1, the query's own is at least e^{-2 kappa}): no running maximum is needed.
    LISTENS: depth_q - lift_k (coherence_listen.comp) in place of lambda (q - k); a lift adds 8 at most.
-   2: the phasor of a query is as long as its gain, and kappa is 1.
+   2: the phasor of a query is as long as its gain, and kappa is 1. 3: overtones, P(cos) - bound in
+   place of kappa (cos - 1), P = kappa cos x + kappa_2 cos 2x + kappa_3 cos 3x; P' goes into the sine.
    DOT: score = q . k / sqrt(E), online softmax. */
 #include "math.glsl"
 #include "frame.glsl"
@@ -18,7 +19,7 @@ layout(constant_id = 0) const uint CW = 1; /* columns of a thread */
 #ifdef COHERENCE
 layout(set = 0, binding = 0, std430) readonly buffer Coefficients { vec4 coefficients[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Phasors { vec4 phasors[]; };
-layout(constant_id = 1) const uint LISTENS = 0; /* 1: rows bring dampings or loudnesses; 2: gains */
+layout(constant_id = 1) const uint LISTENS = 0; /* 1: rows bring dampings or loudnesses; 2: gains; 3: overtones */
 layout(set = 0, binding = DEPTHS, std430) readonly buffer Depths { vec4 depths[]; };
 #else
 layout(set = 0, binding = 0, std430) readonly buffer Queries { float queries[]; };
@@ -112,7 +113,7 @@ float faded(uint q, uint k)
 
 void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], out float sine[16])
 {
-    vec4 c = coefficients[head];
+    vec4 c = coefficients[head], o = coefficients[LISTENS > 2u ? p.heads + head : head];
     load_phasors(q0, k0);
     barrier();
     [[unroll]] for (uint i = 0u; i < 16u; i++)
@@ -122,7 +123,11 @@ void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], ou
              b = vec2(right[k * 33u], right[k * 33u + 1u]);
         cosine[i] = a.x * b.x + a.y * b.y;
         sine[i] = a.y * b.x - a.x * b.y;
-        if (LISTENS > 1u) block[i] = cosine[i] - sqrt(a.x * a.x + a.y * a.y) - faded(q, k);
+        if (LISTENS > 2u) { /* o = kappa_2, kappa_3, bound */
+            float x = cosine[i], y = x * x;
+            block[i] = c.x * x + o.x * (2.0 * y - 1.0) + o.y * x * (4.0 * y - 3.0) - o.z - faded(q, k);
+            sine[i] *= c.x + 4.0 * o.x * x + o.y * (12.0 * y - 3.0);
+        } else if (LISTENS > 1u) block[i] = cosine[i] - sqrt(a.x * a.x + a.y * a.y) - faded(q, k);
         else if (LISTENS != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(q, k);
         else block[i] = c.x * (cosine[i] - 1.0) - c.y * (float(q0 + q) - float(k0 + k));
     }

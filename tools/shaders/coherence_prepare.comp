@@ -1,7 +1,7 @@
 #version 450
 #include "math.glsl"
-/* What the tiles of coherence attention read: coefficients [H,4] = (kappa, lambda, n, unused),
-   kappa = softplus(gain_raw), lambda = softplus(damping_raw) or, without one, 0; phasors [N,H,4] = (u e^{i omega t}, w
+/* What the tiles of coherence attention read: coefficients [H,4] = (kappa, lambda, n, unused)
+   and with overtones [H,4] = (kappa_2, kappa_3, sum of the sizes, unused), kappa = softplus(gain_raw), lambda = softplus(damping_raw) or, without one, 0; phasors [N,H,4] = (u e^{i omega t}, w
    e^{i omega t}): unit phasors of queries and keys on the carrier. With harmonic numbers (frozen
    form) the angle is n phi, kappa 1, omega and lambda 0. Where rows bring gains (gain_column), u is as
    long as its row's, min(softplus, gain_most), and kappa 1. A phasor shorter than 1e-6 is (1, 0). t <
@@ -14,10 +14,12 @@ layout(set = 0, binding = 3, std430) readonly buffer Damping { float damping_raw
 layout(set = 0, binding = 4, std430) readonly buffer Harmonic { float harmonic[]; };
 layout(set = 0, binding = 5, std430) writeonly buffer Coefficients { vec4 coefficients[]; };
 layout(set = 0, binding = 6, std430) writeonly buffer Phasors { vec4 phasors[]; };
+layout(set = 0, binding = 7, std430) readonly buffer Overtone { float overtone_raw[]; };
 layout(push_constant) uniform CoherencePrepare
 {
     uint rows, heads, seq, stride, key_column, frozen, damped, gain_column;
     float gain_most;
+    uint overtones;
 }
 p;
 
@@ -40,6 +42,15 @@ vec2 unit(vec2 z, float n)
     return z / r;
 }
 
+/* 2 tanh(x / 2) and tanh(2 x) / 2 */
+vec4 overtones(uint h)
+{
+    vec4 o = vec4(2.0 * tanh_(overtone_raw[h] / 2.0), 0.0, softplus(gain_raw[h]), 0.0);
+    if (p.overtones > 1u) o.y = tanh_(2.0 * overtone_raw[p.heads + h]) / 2.0;
+    o.z += abs(o.x) + abs(o.y);
+    return o;
+}
+
 void main()
 {
     uint i = gl_WorkGroupID.x * 64u + gl_LocalInvocationID.x, stride = gl_NumWorkGroups.x * 64u;
@@ -52,6 +63,7 @@ void main()
             w = unit(vec2(raw[at + p.key_column], raw[at + p.key_column + 1u]), n);
         if (p.gain_column != 0u) u *= min(p.gain_most, softplus(raw[row * p.stride + p.gain_column + h]));
         phasors[i] = vec4(turn(u, wave), turn(w, wave));
+        if (i < p.heads && p.overtones != 0u) coefficients[p.heads + h] = overtones(h);
         if (i < p.heads)
             coefficients[h] = p.frozen != 0u
                                   ? vec4(1.0, 0.0, n, 0.0)
