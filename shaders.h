@@ -334,7 +334,6 @@ typedef char wcoh_spv_member_size[sizeof(wcoh_spv_member) == 16 ? 1 : -1];
 
 enum {
     WCOH_SPV_BLEND,
-    WCOH_SPV_BLEND_BACK,
     WCOH_SPV_COHERENCE_FORWARD,
     WCOH_SPV_COHERENCE_LISTEN,
     WCOH_SPV_COHERENCE_PREPARE,
@@ -353,9 +352,7 @@ enum {
     WCOH_SPV_PER_BAND,
     WCOH_SPV_PHASE_TABLE,
     WCOH_SPV_POLAR,
-    WCOH_SPV_POLAR_BACK,
     WCOH_SPV_RESONATE,
-    WCOH_SPV_RESONATE_COPY,
     WCOH_SPV_ROTARY,
     WCOH_SPV_SOFTMAX,
     WCOH_SPV_TAPS,
@@ -367,6 +364,7 @@ enum {
 #ifndef WAVECOH_NO_TRAINING
     WCOH_SPV_ADAMW,
     WCOH_SPV_ATTEND_DELTA,
+    WCOH_SPV_BLEND_BACK,
     WCOH_SPV_CLIP,
     WCOH_SPV_COHERENCE_BACK_KEY,
     WCOH_SPV_COHERENCE_BACK_QUERY,
@@ -390,9 +388,11 @@ enum {
     WCOH_SPV_PER_BAND_BACK,
     WCOH_SPV_PHASE_TABLE_BACK,
     WCOH_SPV_PHASES,
+    WCOH_SPV_POLAR_BACK,
     WCOH_SPV_REDUCE,
     WCOH_SPV_REDUCE_TABLE,
     WCOH_SPV_RESONATE_BACK,
+    WCOH_SPV_RESONATE_COPY,
     WCOH_SPV_SUM_SQUARES,
     WCOH_SPV_TAPS_BACK,
     WCOH_SPV_TAPS_BACK_WEIGHT,
@@ -476,32 +476,6 @@ static const char wcoh_spv_blend[][95] = {
 "$8#A$:+A$'&0A$&^J$;%#A$<#A$>+A$'&0A$&^M$!%#A$@#A$B+A$'&0A$&^X$C%#A$D#A$F+A$'&#A$H+A$'&#A$J0A$'",
 "&0A$&^X$K%#A$PUW$&V4$#/&$&&%:^Y&&#A$R]1C$&#A$R$Q%$P&>A$]3RQ:%78A]T#F3B$&$%B$*#A$(TA$&$'%=A$]%(",
 "0A$_.&PA$_/&:%7",
-};
-
-/* blend_back, of blend.comp */
-static const char wcoh_spv_blend_back[][95] = {
-"]ok`r4~c0c|n0`C#[$]($lwotyAr`emg(fp~m{0#]'#$];($tfxru3#&'(])%4]*$$1)M1*M1+M1,M1-M1.M,&.=,'.>,(",
-".;-]ri_{i4#F#-%$F'1/%,0)'6##;-%#F#11%,2E#,2D%,3)'6]ri_{i;#;-%#F#14%,5E#,5D$,6)'6]ri_{i;#;-%#F#",
-"17%,8E#,8D#6##;-%#F#6%$;-%$F'6%%;-%%F+6%&;-%&F/6%';-%'F36%(;-%(F76%);-%)F;6%*;-%*F!6%+;-%+FC6%",
-",;-%,FG6%-;-%-FK6%.;-%.FO6%/;-%/FS6%0;-%0FW6%1;-%1F[6%2;-%2F]&6%3;-%3F]*6%4;-%4F].19%,:E#,:D*,",
-";)'-]ri_{i;#F#1<%,=E#,=D&,>)'6]ri_{i;#<-%#F#1!%,@E#,@D',A)'6]ri_{i;#<-%#F#1B%,CE#,CD(,D)'6]ri_",
-"{i;#<-%#F#1E%,FE#,FD),G.<]%]ri_{i;]$$&]#JC.#*JK$C$.$*LL$)(&X$*)(L$$(L$^0(L$:(J$]dz^s{F(J$jsmuc",
-"V(J$j]bn^((J$iyvyhM(J$i{d_eD(J$hqqad((J$hqc`uM(J$h{t]xK(J$icom^S(J$il^^`D(J$isnscP(J$i}nay4(J$",
-"]dy{gfY]&$(J$#K$C#.$*])Q$'&.$$]+%],]+$(])$#.$$])(])$]*%],]-$%],],$]!]%++.$,/%]0$,(L$#.$,])@0J!",
-"10.$/1%]4]'/.$/J@3J!43.$/4%]6]&/@6J!76.$/7%]7]$/.$*]'(])$%]C95JJJJJJJJJJJ55555J.$/9%]:]%/.$/])",
-"@;J!<;.$/<%]<]$/@>J!!>.$/!%]=[/@AJ!BA.$/B%]>Y/@DJ!ED.$/E%]!W/(J$jaja]+(])$+S$])&(])$d}_~y1(])$",
-"|m^{e.(])$w}h`g4(])$wpgz|;(])$h^tvv;(])$mj_na&(])$x_izeD]6,$B,+*)('&(])$$]*EGA%%8H]K#I&$%]*$*%",
-"]*$*%K$*%K$*%K$*%]8$*%K$*%K$*'].$]TM#])$&2])$&M'].$]VP#])$&*])$(&$2%'].$]XS#])$&2])$&S$4%)$&%<",
-"$$#)$&%#])$:']3$WV#])$&;]'$(&/%$,&%#])$!']3$]#]=#])$&H])$(&5]5$2]2&#J$&$A%=J$$C$D&#])$G5]5$5]2",
-"&#J$&#])$J5]5$8]2&#J$&9J$)&$I%#])$N']3$]2]L#])$&H])$(&'];$^,]4#])$&2])$]/&;]'$)&$P%#]'$Q4$#/&$",
-"$&&#])$Z5]5$=]2&#J$&$U%)*&($U]H)*&*#J$V$W%#])$]%#J$]$9J$]O&#J$[+J$'&5]5$@]2*$%&#])$]+#J$]*#J$]",
-"'+J$'&5]5$C]2)$%&#])$]0#J$]+#J$]0+J$'&#J$]29J$^$&+J$(&#J$]3+J$'&5]5$F]2.$%&)]&&]&#])$]9#])$];*",
-"])$&'$]<%)]+&]*F78J$#N3K$3M$&$%M$*#L$(]2L$&P$'%#J$+#L$)*L$&^BJL$&^BIJ$&+J$*&#L$0#L$/AL$'&*L$&^",
-"IJL$&^IIJ$&+J$,&:%78J$#O3K$&$%K$*%K$*%K$*%K$*%M$*#J$,VJ$$N&^T^S+J_E%^R0J_D_E^QOJ$$+_E$,%#J$/VJ",
-"$$N&^W^V#J$/+J_G%^T9J_F&_G$._F#J$/#J$1+J_G%^U0J_F&_G$0_F$/^T#J$0#J$2+J$'&0J$&^W$3%#J$4#J$6+J$'",
-"&0J$&^Z$7%#J$8#J$:+J$'&0J$&_$$;%#J$<#J$>+J$'&0J$&_'$!%#J$@#J$B+J$'&0J$&_2$C%#J$D#J$F+J$'&#J$H+",
-"J$'&#J$J0J$'&0J$&_2$K%#J$PU]'$&]&4$#/&$&&%:_3&&#J$R]1L$&#J$R$Q%$P&>J$]3RQ:%78J^*#O3K$&$%K$*#J$",
-"(TJ$&$'%=J$]%(0J$_A&PJ$_B&:%7",
 };
 
 /* coherence_forward, of attend_forward.comp */
@@ -1641,62 +1615,6 @@ static const char wcoh_spv_polar[][95] = {
 "$&BL$&]<#J$:$9%$8&>P$`,:9:%7",
 };
 
-/* polar_back, of polar.comp */
-static const char wcoh_spv_polar_back[][95] = {
-"]ok`r4~c0c|n0i-#[$]($lwotyAr`emg(fp~m{0#]'#$];($tfxru3#&'(])%4]*$$1)M1*M1+M1,M1-M1.M1/M10M11M1",
-"2M13M14M15M16M,&.=,'.>,(.;-]ri_{i,#F#-%$F'17%,8)'6##;-%#F#19%,:E#,:D#,;)'6]ri_{i;#;-%#F#1<%,=E",
-"#,=D$,>)'6]ri_{i;#<-%#F#1!%,@E#,@D&,A)'-]ri_{i;#F#1B%,CE#,CD%,D)'6]ri_{i;#<-%#F#1E%,FE#,FD',G.",
-"<]%]ri_{i;]$$&]#JC.#*JK$C$.$*LL$)(&X$*)Q$+%L$&+)X$',(L$$(L$^0(L$:(J$]dz^s{F(J$jsmucV(J$j]bn^((",
-"J$iyvyhM(J$i{d_eD(J$hqqad((J$hqc`uM(J$h{t]xK(J$icom^S(J$il^^`D(J$isnscP(J$i}nay4(J$]dy{gfY]&$(",
-"J$#(L$_uflB(L$i}nay4(J$j]^zv@(J$in~}jF(J$iqta|I(J$iqwlj;(J$irdq_-(J$irx^a1(J$isnst-(J$itnqu,(J",
-"$iv]nz)(J$iwe}t7(J$]bxb_{Q(J$j_elgT(J$in_|s)(L$2(L$&(L$%(J$jkkc{J(J$]bwrgr@(J$icolhA(J$isnscI(",
-"J$heyvoF(J$h{rwyR(J$il^^dD(L$#K$C#.$*]F(L$+(]F$xbn|sL(]F$`>(]F$^/(L$((]F$B(]F$+S$]F&(]F$#(]F$d",
-"}_~y1(]F$|m^{e.(]F$w}h`g4(]F$wpgz|;(]F$h^tvv;(]F$mj_na&(]F$x_izeD]6-$-,+*)('&.$*]O(]F$$(]F$%(]",
-"F$C(]F$&]!$==(L$A(]F$c]quaX(J$]db_`o$(]F$j_elgS(J$fsb{d=(J$cai]r!.$*P(J$j]rxnD(J$izwr_#(J$kjcb",
-"bE(J$j]rvk8(J$hvejb=(J$ghrtgAQ$K&.$$^3%^4^3$.$$]F(]F$]*%^4^4$%^4^3$]!^$NN.$,7%^7$,.$,]F(]F$((]",
-"F$'@8J!98.$/9%^<^'/.$/J@;J!<;.$/<%^>^&/@>J!!>.$/!%^!^$/@AJ!BA.$/B%^@][/@DJ!ED.$/E%^A]Y/(J$jaja",
-"]+]*4G1FF8H^B#I&$%]G$*%]G$*%]G$*%]G$*%]G$*%]G$*%]G$*%K$*%K$*%^,$*%K$*%K$*%K$*%K$*'^5$^Q]'#]F$&",
-"2]F$&C'^5$^S]*#]F$&*]F$(&$8%'^5$^U]-#]F$&2]F$&I$:%)$&%<$$#)$&%#]F$@'^9$M]@#]F$&;]*$(&/%$,&%#]F",
-"$E'^9$R^7#]F$&H]F$(&$F%#]F$I'^9$V^;#]F$&D]F$(&2]F$&]4'^9$Z^!#]F$&2]F$(&#]F$O*]F$'&$O%#]F$S'^9$",
-"]'^E#]F$&D]F$(&2]F$&]('^9$]+^I#]F$&2]F$(&#]F$Y2]F$]E&*]F$(&$Y%#]F$Z'^9$]2^P#]F$&2]F$]J&*]F$)&$",
-"]$%#]F$]&'^9$]7^U#]F$&2]F$]6&*]F$)&#]F$]-A]F$'&$]*%#]F$].5^=$:]E&#J$&$],%#]F$]1'^9$]A_&#]F$&*]",
-"F$(&5^=$:]E&#J$&$]1%#]F$]85^=$=]E&#J$&$]2%=P$$]4$]5&#]F$]<#]F$]<5^=$C]E&#J$&#J$]<$]8%=J$$]:+J$",
-")'5^=$@]E-$%&#]F$]E'^9$]U_:#]F$&*]F$(&'K$]C^6#J$&#]F$]I5^=$C]E&#J$&+J$)&'K$]I^F#J$&#]F$]O*]F$&",
-"^!5^=$C]E&#J$&+J$*&0J$-&#J$]R$]N%=J$;]O+J$(&5^=$@]E7$%&#]F$]['^9$^2_P#]F$&2]F$^J&*]F$)&#]F$^$5",
-"^=$C]E&#J$&5^=$@]E)$%&#]F$^.#J$^'$][%=J$$^$'K$^)^U#J$&#]F$^/*]F$&^X5^=$C]E&#J$&+J$*&'K$^0_-#J$",
-"&#]F$^65^=$C]E&#J$&+J$)&9J$,&+J$5&5^=$F]E8$%&)^(&^(#]F$^A#]F$^C*]F$&'$^D%)^-&^,F78J$#N3K$3M$&$",
-"%M$*#L$(]2L$&S$'%#J$+#L$)*L$&`>JL$&`>IJ$&+J$*&#L$0#L$/AL$'&*L$&`EJL$&`EIJ$&+J$,&:%78J$#O3K$&$%",
-"K$*%K$*%K$*%K$*%M$*#J$,VJ$$N&`P`O+JaD%`N0JaCaD`MOJ$$+aD$,%#J$/VJ$$N&`S`R#J$/+JaF%`P9JaE&aF$.aE",
-"#J$/#J$1+JaF%`Q0JaE&aF$0aE$/`P#J$0#J$2+J$'&0J$&`S$3%#J$4#J$6+J$'&0J$&`V$7%#J$8#J$:+J$'&0J$&`Y$",
-";%#J$<#J$>+J$'&0J$&a#$!%#J$@#J$B+J$'&0J$&a.$C%#J$D#J$F+J$'&#J$H+J$'&#J$J0J$'&0J$&a.$K%#J$PU]*$",
-"&])4$#/&$&&%:a/&&#J$R]1L$&#J$R$Q%$P&>J$]3RQ:%78J$#O3K$&$%M$*%M$*%K$*%K$*%K$*#J$,IL$&$+%#L$,]2L",
-"$&UAL$&aP$-%#L$/BL$&],WL$&aAIJ$&$0%#J$1Y]*$&aC4$#/&$&&%#J$5+J$&aU$6%#L$8*L$&b$$9%)*&*#J$99J$&a",
-"Q$:%#J$;#J$<+J$'&$<%$;aM#J$<#J$!+J$'&9J$&aP$!%#J$@#J$C+J$'&0J$&aS$C%#J$D#J$G+J$'&9J$&aV$G%#J$H",
-"#J$K+J$'&0J$&aY$K%#J$L#J$O+J$'&9J$&b#$O%#J$P#J$S+J$'&0J$&b&$S%#J$T#J$W+J$'&9J$&b)$W%#J$X#J$[+J",
-"$'&0J$&b,$[%#J$]##J$]&+J$'&#J$]'+J$'&#L$]+]/J$&+J$&b30J$)&#J$]-+J$bN&9J$(&$].%#J$]1#J$]00J$'&#",
-"L$]5]/J$&+J$&bT0J$)&:%78J$#O3K$&$%K$*%K$*%K$*%K$*%M$*#J$,#J$-0J$bH&PJ$(&$-%#J$.#J$/+J$'&$/%$.b",
-"K#J$3Y]*$&c&4$#/&$&&%#J$70J$c*&$3%=J$]R4:%&)$3bQ)$&%<$$$)$&%#L$8]I]*$&bV/%$*&%#J$=#J$!+J$'&#L$",
-">]/J$&PJ$c8&0J$)&$C%)0&0#L$BAL$&c&$C%)4&3#J$H#J$I#J$I+J$'&#J$J+J$'&0J$+&+J$c2&:%78J_T#O3K$&$%K",
-"$*%K$*%K$*#J$*Y]*$&c44$#/&$$&&#J$/$-%)(&&#J$0$-%=J$_9.$-%=J$]'.$0%)+&+#J$1:%78J`O#O3K$&$%K$*#J",
-"$(TJ$&$'%=J$_A(0J$cY&PJ$cZ&:%78P$#Q3K$3M$&$%K$*%K$*%K$*%K$*#J$,#J$-+J$'&$+%#J$,+J$cP&0J$&cP#J$",
-"/+J$'&9J$&cR#J$2+J$'&#J$7+J$'&#J$90J$'&$6%#J$8+J$cY&9J$&cY#J$;+J$'&0J$&c[#J$>+J$'&#J$@+J$'&#J$",
-"B+J$dL&9J$(&0J$&dF$C%#L$HBL$&SC]*$&]E4$#/&$&&%#J$J$H%#J$J$K%#J$J$K%))&)#L$PBL$&]=C]*$&]E4$#/&$",
-"&&%#J$RTJ$&$S%)(&(#L$W*L$&e,BL$&]=C]*$&]E4$#/&$&&%#J$YTJ$&$Z%)(&(#J$]##J$]#RP$'&:%78P$#R3K$&$%",
-"]G$*%]G$*%]G$*%]G$*%]G$*%]G$*%]Y$*%]G$*%]Y$*%]G$*%]Y$*%K$*%]Y$*%]G$*%]G$*%]G$*%]G$*%]G$*%K$*%^",
-",$*%K$*%M$*%K$*#J$>I]F$&$=%#]F$>J]F$&e%W]F$&e%$!%#]F$AM]F$&eTB]F$&]JA]F$&e'$B%#]F$CM]F$&e($C%#",
-"]F$EB]F$&]M$D%#]F$F$CdX']G$D&#]F$&$F%#]F$I*]F$&dZ$Ee#']G$F&#]F$&$H%#]F$M*]F$&e$$Ge'']G$H&#]F$&",
-"$J%$HeY#]F$PC]*$&]P4$#/&$&&%#]F$S#]F$UJ]F$'&#]F$T#]F$XA]F$e/&M]F$(&W]F$*&$Z%#]F$Y#]F$]$J]F$'&#",
-"]F$Z#]F$]'A]F$e7&M]F$(&W]F$*&$]'%#]F$]&#]F$],J]F$'&#]F$]/*]F$&e=$]'eB']G$](&#]F$&#]F$]2A]F$eB&",
-"M]F$(&W]F$-&$]0%)A&A#]F$]9#]F$]2]8eD$'&G]F$&#$]/%G]F$'$$]1%#]F$]>#]F$]9]8eI$'&G]F$&#$]2%G]F$'$",
-"$]4%#]F$]4#]F$]8]EeN$'&G]F$&$$]:%G]F$'#$]8%#]F$]<#]F$]I#]F$]F2]F$'&*]F$)&#]F$]!*]F$&'$]@%#]F$]",
-"AM]F$&eY$]@%#]F$]CB]F$&^'C]*$&]P4$#/&$&&%#]F$]F*]F$&f,$]G%#]F$]J]:]F$&$]K%#]F$]K]:]F$&$]L%$]Qf",
-")),&,#]F$]NB]F$&^)]+J$&+J$&f+#]F$]Q]+J$&+J$&f-0J$)&$]R%#J$]Z#J$]T+J$'&+J$&f0#]F$]XB]F$&^$IL$&$",
-"]W($]V%>P$_<]X]W$]Y%#J$^6U]*$&]+4$#/&$$&&'K$^&fP#J$&TJ$&$^%%)*&('K$^)fS#J$&$^'%),&,#J$^('K$^,f",
-"L#J$&RP$(&:%78PdK#R3K$&$%K$*%K$*%K$*%K$*%M$*#J$,+JhH%fI0JhGhHgWOJ$$+hH$+%#J$.OJ$$'&Y]*$&fL4$#/",
-"&$&&%#J$3$0%=P$^T1:%&(#J$5#J$4+JhP%fQ9JhO&hP$2hO#J$3#J$6+JhP%fR9JhO&hP$4hO#J$5#J$8+JhP%fS9JhO&",
-"hP$6hO#J$9]1L$&BL$&]<#J$:$9%$8&>P$`,:9:%7",
-};
-
 /* resonate, of resonate.comp */
 static const char wcoh_spv_resonate[][95] = {
 "]ok`r4~c0c|n0e##[$]($lwotyAr`emg(fp~m{0#]'#$];($tfxru3#&'(])%4]*$$1)M1*M1+M1,M1-M1.M1/M10M,&.=",
@@ -1733,22 +1651,6 @@ static const char wcoh_spv_resonate[][95] = {
 "'B$^&c7#A$&TA$&$^%%)*&('B$^)c:#A$&$^'%),&,#A$^('B$^,c3#A$&RE$(&:%78E`<#G3B$&$%B$*%B$*%B$*%B$*%",
 "D$*#A$,+AdD%c/0AdCdDcXOA$$+dD$+%#A$.OA$$'&YR$&c24$#/&$&&%#A$3$0%=E$^T1:%&(#A$5#A$4+AdL%c79AdK&",
 "dL$2dK#A$3#A$6+AdL%c89AdK&dL$4dK#A$5#A$8+AdL%c99AdK&dL$6dK#A$9]1C$&BC$&]C#A$:$9%$8&>E$`,:9:%7",
-};
-
-/* resonate_copy, of resonate.comp */
-static const char wcoh_spv_resonate_copy[][95] = {
-"]ok`r4~c0c|n0_%#[$]($lwotyAr`emg(fp~m{0#]'#$];($tfxru3#&'(])%4]*$$,&.=,'.>,(.;-]ri_{i:#F#-%$F'",
-"-%%F+-%&F/1)%,*)'-##F#1+%,,E#,,D#,-)'-]ri_{i;#F#1.%,/E#,/D&,0.<,1)'6]ri_{i:#;-%#F#12%,3E#,3D$,",
-"4)'6]ri_{i;#;-%#F#15%,6E#,6D%]%#]$$&K$C#.$*9Q$'&.$$;%<;$(9$#.$$9(9$]*%<=$%<<$]F)++++.$,)%@$,K$",
-"C$(B$%.$,9(9$%(B$&(B$$(B$#]&$(9$&.$*I]#LC@*L!+*.#/+%MF/@-L!.-.$/.%ND/.$/L(L$jaja]+(9$+S$9&(9$d",
-"}_~y1(9$|m^{e.(9$w}h`g4(9$wpgz|;(9$h^tvv;(9$mj_na&(9$x_izeD]6,$B,+*)('&(9$$]*E0A%%@1L!21.$/2%]",
-"#N/@4L!54.$/5%]$L/87]$#8&$%:$*%:$*%:$*%:$*%:$*%:$*%:$*%:$*%:$*%:$*%K$*'>$]0R#9$&29$&R'>$]2U#9$",
-"&*9$(&$5%'>$]4X#9$&29$&X$7%'D$WU#9$&'D$YT#9$&29$W&*9$)&$<%'D$]$W#9$&29$[&#9$@29$'&$@%#9$A'D$]*",
-"]$#9$&'D$],]*#9$&29$(&*9$+&$F%)$&%<$$#)$&%#9$O'D$]5].#9$&;I$(&/%$,&%#9$T#9$QD9$'&$Q%#9$W#9$TH9",
-"$'&$S%#9$T#9$YD9$'&$U%#9$W#9$]#H9$'&$W%#9$[29$&]='D$]G]A#9$&29$(&'D$]J]H#9$&29$(&$]%%#9$])#9$]",
-"-]4I$'&$]'%#I$](4$#/&$$&&'D$]T]N#9$&29$]R&'D$]W]U#9$&29$(&#9$]6*9$'&#9$];A9$'&#9$]7*9$&'$]8%)3",
-"&1#9$];'D$^(^&#9$&29$(&#9$]>*9$'&#9$]!*9$&'$]@%);&;#I$]@]GI$&4$#/&$&&%#9$]F'D$^4^2#9$&;I$(&)*&",
-"*]-I$-D&*4$#/&$&&%#9$]L#9$]V5O$/H&#L$&5O$,H)$%&)+&+)]1&]1#9$]Y#9$][*9$&'$^#%)]6&]5F7",
 };
 
 /* rotary, of rotary.comp */
@@ -2034,6 +1936,32 @@ static const char wcoh_spv_attend_delta[][95] = {
 "<';$R!#6$&*6$(&$.%';$TB#6$&26$&B$0%)$&%<$$#)$&%#6$6'A$FD#6$&;B$(&/%$,&%$8B$7M)$&%<$$#)$&%#6$<'",
 "A$OG#6$&;B$(&/%$,&%#6$D'A$TL#6$&26$(&#6$E*6$'&5H$,@&#C$&#6$L'A$]#T#6$&26$(&#6$M*6$'&5H$/@&#C$&",
 "+C$.&#C$S0C$&'$T%)>&>#6$T*6$&]&$U%)B&A#6$Y#C$X5H$2@'$%&)L&L#6$[#6$]$*6$&'$]%%)Q&PF7",
+};
+
+/* blend_back, of blend.comp */
+static const char wcoh_spv_blend_back[][95] = {
+"]ok`r4~c0c|n0`C#[$]($lwotyAr`emg(fp~m{0#]'#$];($tfxru3#&'(])%4]*$$1)M1*M1+M1,M1-M1.M,&.=,'.>,(",
+".;-]ri_{i4#F#-%$F'1/%,0)'6##;-%#F#11%,2E#,2D%,3)'6]ri_{i;#;-%#F#14%,5E#,5D$,6)'6]ri_{i;#;-%#F#",
+"17%,8E#,8D#6##;-%#F#6%$;-%$F'6%%;-%%F+6%&;-%&F/6%';-%'F36%(;-%(F76%);-%)F;6%*;-%*F!6%+;-%+FC6%",
+",;-%,FG6%-;-%-FK6%.;-%.FO6%/;-%/FS6%0;-%0FW6%1;-%1F[6%2;-%2F]&6%3;-%3F]*6%4;-%4F].19%,:E#,:D*,",
+";)'-]ri_{i;#F#1<%,=E#,=D&,>)'6]ri_{i;#<-%#F#1!%,@E#,@D',A)'6]ri_{i;#<-%#F#1B%,CE#,CD(,D)'6]ri_",
+"{i;#<-%#F#1E%,FE#,FD),G.<]%]ri_{i;]$$&]#JC.#*JK$C$.$*LL$)(&X$*)(L$$(L$^0(L$:(J$]dz^s{F(J$jsmuc",
+"V(J$j]bn^((J$iyvyhM(J$i{d_eD(J$hqqad((J$hqc`uM(J$h{t]xK(J$icom^S(J$il^^`D(J$isnscP(J$i}nay4(J$",
+"]dy{gfY]&$(J$#K$C#.$*])Q$'&.$$]+%],]+$(])$#.$$])(])$]*%],]-$%],],$]!]%++.$,/%]0$,(L$#.$,])@0J!",
+"10.$/1%]4]'/.$/J@3J!43.$/4%]6]&/@6J!76.$/7%]7]$/.$*]'(])$%]C95JJJJJJJJJJJ55555J.$/9%]:]%/.$/])",
+"@;J!<;.$/<%]<]$/@>J!!>.$/!%]=[/@AJ!BA.$/B%]>Y/@DJ!ED.$/E%]!W/(J$jaja]+(])$+S$])&(])$d}_~y1(])$",
+"|m^{e.(])$w}h`g4(])$wpgz|;(])$h^tvv;(])$mj_na&(])$x_izeD]6,$B,+*)('&(])$$]*EGA%%8H]K#I&$%]*$*%",
+"]*$*%K$*%K$*%K$*%]8$*%K$*%K$*'].$]TM#])$&2])$&M'].$]VP#])$&*])$(&$2%'].$]XS#])$&2])$&S$4%)$&%<",
+"$$#)$&%#])$:']3$WV#])$&;]'$(&/%$,&%#])$!']3$]#]=#])$&H])$(&5]5$2]2&#J$&$A%=J$$C$D&#])$G5]5$5]2",
+"&#J$&#])$J5]5$8]2&#J$&9J$)&$I%#])$N']3$]2]L#])$&H])$(&'];$^,]4#])$&2])$]/&;]'$)&$P%#]'$Q4$#/&$",
+"$&&#])$Z5]5$=]2&#J$&$U%)*&($U]H)*&*#J$V$W%#])$]%#J$]$9J$]O&#J$[+J$'&5]5$@]2*$%&#])$]+#J$]*#J$]",
+"'+J$'&5]5$C]2)$%&#])$]0#J$]+#J$]0+J$'&#J$]29J$^$&+J$(&#J$]3+J$'&5]5$F]2.$%&)]&&]&#])$]9#])$];*",
+"])$&'$]<%)]+&]*F78J$#N3K$3M$&$%M$*#L$(]2L$&P$'%#J$+#L$)*L$&^BJL$&^BIJ$&+J$*&#L$0#L$/AL$'&*L$&^",
+"IJL$&^IIJ$&+J$,&:%78J$#O3K$&$%K$*%K$*%K$*%K$*%M$*#J$,VJ$$N&^T^S+J_E%^R0J_D_E^QOJ$$+_E$,%#J$/VJ",
+"$$N&^W^V#J$/+J_G%^T9J_F&_G$._F#J$/#J$1+J_G%^U0J_F&_G$0_F$/^T#J$0#J$2+J$'&0J$&^W$3%#J$4#J$6+J$'",
+"&0J$&^Z$7%#J$8#J$:+J$'&0J$&_$$;%#J$<#J$>+J$'&0J$&_'$!%#J$@#J$B+J$'&0J$&_2$C%#J$D#J$F+J$'&#J$H+",
+"J$'&#J$J0J$'&0J$&_2$K%#J$PU]'$&]&4$#/&$&&%:_3&&#J$R]1L$&#J$R$Q%$P&>J$]3RQ:%78J^*#O3K$&$%K$*#J$",
+"(TJ$&$'%=J$]%(0J$_A&PJ$_B&:%7",
 };
 
 /* clip, of clip.comp */
@@ -3186,6 +3114,62 @@ static const char wcoh_spv_phases[][95] = {
 "b(>:%7",
 };
 
+/* polar_back, of polar.comp */
+static const char wcoh_spv_polar_back[][95] = {
+"]ok`r4~c0c|n0i-#[$]($lwotyAr`emg(fp~m{0#]'#$];($tfxru3#&'(])%4]*$$1)M1*M1+M1,M1-M1.M1/M10M11M1",
+"2M13M14M15M16M,&.=,'.>,(.;-]ri_{i,#F#-%$F'17%,8)'6##;-%#F#19%,:E#,:D#,;)'6]ri_{i;#;-%#F#1<%,=E",
+"#,=D$,>)'6]ri_{i;#<-%#F#1!%,@E#,@D&,A)'-]ri_{i;#F#1B%,CE#,CD%,D)'6]ri_{i;#<-%#F#1E%,FE#,FD',G.",
+"<]%]ri_{i;]$$&]#JC.#*JK$C$.$*LL$)(&X$*)Q$+%L$&+)X$',(L$$(L$^0(L$:(J$]dz^s{F(J$jsmucV(J$j]bn^((",
+"J$iyvyhM(J$i{d_eD(J$hqqad((J$hqc`uM(J$h{t]xK(J$icom^S(J$il^^`D(J$isnscP(J$i}nay4(J$]dy{gfY]&$(",
+"J$#(L$_uflB(L$i}nay4(J$j]^zv@(J$in~}jF(J$iqta|I(J$iqwlj;(J$irdq_-(J$irx^a1(J$isnst-(J$itnqu,(J",
+"$iv]nz)(J$iwe}t7(J$]bxb_{Q(J$j_elgT(J$in_|s)(L$2(L$&(L$%(J$jkkc{J(J$]bwrgr@(J$icolhA(J$isnscI(",
+"J$heyvoF(J$h{rwyR(J$il^^dD(L$#K$C#.$*]F(L$+(]F$xbn|sL(]F$`>(]F$^/(L$((]F$B(]F$+S$]F&(]F$#(]F$d",
+"}_~y1(]F$|m^{e.(]F$w}h`g4(]F$wpgz|;(]F$h^tvv;(]F$mj_na&(]F$x_izeD]6-$-,+*)('&.$*]O(]F$$(]F$%(]",
+"F$C(]F$&]!$==(L$A(]F$c]quaX(J$]db_`o$(]F$j_elgS(J$fsb{d=(J$cai]r!.$*P(J$j]rxnD(J$izwr_#(J$kjcb",
+"bE(J$j]rvk8(J$hvejb=(J$ghrtgAQ$K&.$$^3%^4^3$.$$]F(]F$]*%^4^4$%^4^3$]!^$NN.$,7%^7$,.$,]F(]F$((]",
+"F$'@8J!98.$/9%^<^'/.$/J@;J!<;.$/<%^>^&/@>J!!>.$/!%^!^$/@AJ!BA.$/B%^@][/@DJ!ED.$/E%^A]Y/(J$jaja",
+"]+]*4G1FF8H^B#I&$%]G$*%]G$*%]G$*%]G$*%]G$*%]G$*%]G$*%K$*%K$*%^,$*%K$*%K$*%K$*%K$*'^5$^Q]'#]F$&",
+"2]F$&C'^5$^S]*#]F$&*]F$(&$8%'^5$^U]-#]F$&2]F$&I$:%)$&%<$$#)$&%#]F$@'^9$M]@#]F$&;]*$(&/%$,&%#]F",
+"$E'^9$R^7#]F$&H]F$(&$F%#]F$I'^9$V^;#]F$&D]F$(&2]F$&]4'^9$Z^!#]F$&2]F$(&#]F$O*]F$'&$O%#]F$S'^9$",
+"]'^E#]F$&D]F$(&2]F$&]('^9$]+^I#]F$&2]F$(&#]F$Y2]F$]E&*]F$(&$Y%#]F$Z'^9$]2^P#]F$&2]F$]J&*]F$)&$",
+"]$%#]F$]&'^9$]7^U#]F$&2]F$]6&*]F$)&#]F$]-A]F$'&$]*%#]F$].5^=$:]E&#J$&$],%#]F$]1'^9$]A_&#]F$&*]",
+"F$(&5^=$:]E&#J$&$]1%#]F$]85^=$=]E&#J$&$]2%=P$$]4$]5&#]F$]<#]F$]<5^=$C]E&#J$&#J$]<$]8%=J$$]:+J$",
+")'5^=$@]E-$%&#]F$]E'^9$]U_:#]F$&*]F$(&'K$]C^6#J$&#]F$]I5^=$C]E&#J$&+J$)&'K$]I^F#J$&#]F$]O*]F$&",
+"^!5^=$C]E&#J$&+J$*&0J$-&#J$]R$]N%=J$;]O+J$(&5^=$@]E7$%&#]F$]['^9$^2_P#]F$&2]F$^J&*]F$)&#]F$^$5",
+"^=$C]E&#J$&5^=$@]E)$%&#]F$^.#J$^'$][%=J$$^$'K$^)^U#J$&#]F$^/*]F$&^X5^=$C]E&#J$&+J$*&'K$^0_-#J$",
+"&#]F$^65^=$C]E&#J$&+J$)&9J$,&+J$5&5^=$F]E8$%&)^(&^(#]F$^A#]F$^C*]F$&'$^D%)^-&^,F78J$#N3K$3M$&$",
+"%M$*#L$(]2L$&S$'%#J$+#L$)*L$&`>JL$&`>IJ$&+J$*&#L$0#L$/AL$'&*L$&`EJL$&`EIJ$&+J$,&:%78J$#O3K$&$%",
+"K$*%K$*%K$*%K$*%M$*#J$,VJ$$N&`P`O+JaD%`N0JaCaD`MOJ$$+aD$,%#J$/VJ$$N&`S`R#J$/+JaF%`P9JaE&aF$.aE",
+"#J$/#J$1+JaF%`Q0JaE&aF$0aE$/`P#J$0#J$2+J$'&0J$&`S$3%#J$4#J$6+J$'&0J$&`V$7%#J$8#J$:+J$'&0J$&`Y$",
+";%#J$<#J$>+J$'&0J$&a#$!%#J$@#J$B+J$'&0J$&a.$C%#J$D#J$F+J$'&#J$H+J$'&#J$J0J$'&0J$&a.$K%#J$PU]*$",
+"&])4$#/&$&&%:a/&&#J$R]1L$&#J$R$Q%$P&>J$]3RQ:%78J$#O3K$&$%M$*%M$*%K$*%K$*%K$*#J$,IL$&$+%#L$,]2L",
+"$&UAL$&aP$-%#L$/BL$&],WL$&aAIJ$&$0%#J$1Y]*$&aC4$#/&$&&%#J$5+J$&aU$6%#L$8*L$&b$$9%)*&*#J$99J$&a",
+"Q$:%#J$;#J$<+J$'&$<%$;aM#J$<#J$!+J$'&9J$&aP$!%#J$@#J$C+J$'&0J$&aS$C%#J$D#J$G+J$'&9J$&aV$G%#J$H",
+"#J$K+J$'&0J$&aY$K%#J$L#J$O+J$'&9J$&b#$O%#J$P#J$S+J$'&0J$&b&$S%#J$T#J$W+J$'&9J$&b)$W%#J$X#J$[+J",
+"$'&0J$&b,$[%#J$]##J$]&+J$'&#J$]'+J$'&#L$]+]/J$&+J$&b30J$)&#J$]-+J$bN&9J$(&$].%#J$]1#J$]00J$'&#",
+"L$]5]/J$&+J$&bT0J$)&:%78J$#O3K$&$%K$*%K$*%K$*%K$*%M$*#J$,#J$-0J$bH&PJ$(&$-%#J$.#J$/+J$'&$/%$.b",
+"K#J$3Y]*$&c&4$#/&$&&%#J$70J$c*&$3%=J$]R4:%&)$3bQ)$&%<$$$)$&%#L$8]I]*$&bV/%$*&%#J$=#J$!+J$'&#L$",
+">]/J$&PJ$c8&0J$)&$C%)0&0#L$BAL$&c&$C%)4&3#J$H#J$I#J$I+J$'&#J$J+J$'&0J$+&+J$c2&:%78J_T#O3K$&$%K",
+"$*%K$*%K$*#J$*Y]*$&c44$#/&$$&&#J$/$-%)(&&#J$0$-%=J$_9.$-%=J$]'.$0%)+&+#J$1:%78J`O#O3K$&$%K$*#J",
+"$(TJ$&$'%=J$_A(0J$cY&PJ$cZ&:%78P$#Q3K$3M$&$%K$*%K$*%K$*%K$*#J$,#J$-+J$'&$+%#J$,+J$cP&0J$&cP#J$",
+"/+J$'&9J$&cR#J$2+J$'&#J$7+J$'&#J$90J$'&$6%#J$8+J$cY&9J$&cY#J$;+J$'&0J$&c[#J$>+J$'&#J$@+J$'&#J$",
+"B+J$dL&9J$(&0J$&dF$C%#L$HBL$&SC]*$&]E4$#/&$&&%#J$J$H%#J$J$K%#J$J$K%))&)#L$PBL$&]=C]*$&]E4$#/&$",
+"&&%#J$RTJ$&$S%)(&(#L$W*L$&e,BL$&]=C]*$&]E4$#/&$&&%#J$YTJ$&$Z%)(&(#J$]##J$]#RP$'&:%78P$#R3K$&$%",
+"]G$*%]G$*%]G$*%]G$*%]G$*%]G$*%]Y$*%]G$*%]Y$*%]G$*%]Y$*%K$*%]Y$*%]G$*%]G$*%]G$*%]G$*%]G$*%K$*%^",
+",$*%K$*%M$*%K$*#J$>I]F$&$=%#]F$>J]F$&e%W]F$&e%$!%#]F$AM]F$&eTB]F$&]JA]F$&e'$B%#]F$CM]F$&e($C%#",
+"]F$EB]F$&]M$D%#]F$F$CdX']G$D&#]F$&$F%#]F$I*]F$&dZ$Ee#']G$F&#]F$&$H%#]F$M*]F$&e$$Ge'']G$H&#]F$&",
+"$J%$HeY#]F$PC]*$&]P4$#/&$&&%#]F$S#]F$UJ]F$'&#]F$T#]F$XA]F$e/&M]F$(&W]F$*&$Z%#]F$Y#]F$]$J]F$'&#",
+"]F$Z#]F$]'A]F$e7&M]F$(&W]F$*&$]'%#]F$]&#]F$],J]F$'&#]F$]/*]F$&e=$]'eB']G$](&#]F$&#]F$]2A]F$eB&",
+"M]F$(&W]F$-&$]0%)A&A#]F$]9#]F$]2]8eD$'&G]F$&#$]/%G]F$'$$]1%#]F$]>#]F$]9]8eI$'&G]F$&#$]2%G]F$'$",
+"$]4%#]F$]4#]F$]8]EeN$'&G]F$&$$]:%G]F$'#$]8%#]F$]<#]F$]I#]F$]F2]F$'&*]F$)&#]F$]!*]F$&'$]@%#]F$]",
+"AM]F$&eY$]@%#]F$]CB]F$&^'C]*$&]P4$#/&$&&%#]F$]F*]F$&f,$]G%#]F$]J]:]F$&$]K%#]F$]K]:]F$&$]L%$]Qf",
+")),&,#]F$]NB]F$&^)]+J$&+J$&f+#]F$]Q]+J$&+J$&f-0J$)&$]R%#J$]Z#J$]T+J$'&+J$&f0#]F$]XB]F$&^$IL$&$",
+"]W($]V%>P$_<]X]W$]Y%#J$^6U]*$&]+4$#/&$$&&'K$^&fP#J$&TJ$&$^%%)*&('K$^)fS#J$&$^'%),&,#J$^('K$^,f",
+"L#J$&RP$(&:%78PdK#R3K$&$%K$*%K$*%K$*%K$*%M$*#J$,+JhH%fI0JhGhHgWOJ$$+hH$+%#J$.OJ$$'&Y]*$&fL4$#/",
+"&$&&%#J$3$0%=P$^T1:%&(#J$5#J$4+JhP%fQ9JhO&hP$2hO#J$3#J$6+JhP%fR9JhO&hP$4hO#J$5#J$8+JhP%fS9JhO&",
+"hP$6hO#J$9]1L$&BL$&]<#J$:$9%$8&>P$`,:9:%7",
+};
+
 /* reduce, of reduce.comp */
 static const char wcoh_spv_reduce[][95] = {
 "]ok`r4~c0c|n0a3#[$]($lwotyAr`emg(fp~m{0#]'#$]>($tfxru3#&'])%433$1(M1)M1*M1+M1,M1-M1.M1/M10M11M",
@@ -3289,6 +3273,22 @@ static const char wcoh_spv_resonate_back[][95] = {
 "$^%%)*&('E$^)c=#D$&$^'%),&,#D$^('E$^,c6#D$&RH$(&:%78Ha3#J3E$&$%E$*%E$*%E$*%E$*%G$*#D$,+DdJ%c20",
 "DdIdJc[OD$$+dJ$+%#D$.OD$$'&YU$&c54$#/&$&&%#D$3$0%=H$^T1:%&(#D$5#D$4+DdR%c:9DdQ&dR$2dQ#D$3#D$6+",
 "DdR%c;9DdQ&dR$4dQ#D$5#D$8+DdR%c<9DdQ&dR$6dQ#D$9]1F$&BF$&]F#D$:$9%$8&>H$`,:9:%7",
+};
+
+/* resonate_copy, of resonate.comp */
+static const char wcoh_spv_resonate_copy[][95] = {
+"]ok`r4~c0c|n0_%#[$]($lwotyAr`emg(fp~m{0#]'#$];($tfxru3#&'(])%4]*$$,&.=,'.>,(.;-]ri_{i:#F#-%$F'",
+"-%%F+-%&F/1)%,*)'-##F#1+%,,E#,,D#,-)'-]ri_{i;#F#1.%,/E#,/D&,0.<,1)'6]ri_{i:#;-%#F#12%,3E#,3D$,",
+"4)'6]ri_{i;#;-%#F#15%,6E#,6D%]%#]$$&K$C#.$*9Q$'&.$$;%<;$(9$#.$$9(9$]*%<=$%<<$]F)++++.$,)%@$,K$",
+"C$(B$%.$,9(9$%(B$&(B$$(B$#]&$(9$&.$*I]#LC@*L!+*.#/+%MF/@-L!.-.$/.%ND/.$/L(L$jaja]+(9$+S$9&(9$d",
+"}_~y1(9$|m^{e.(9$w}h`g4(9$wpgz|;(9$h^tvv;(9$mj_na&(9$x_izeD]6,$B,+*)('&(9$$]*E0A%%@1L!21.$/2%]",
+"#N/@4L!54.$/5%]$L/87]$#8&$%:$*%:$*%:$*%:$*%:$*%:$*%:$*%:$*%:$*%:$*%K$*'>$]0R#9$&29$&R'>$]2U#9$",
+"&*9$(&$5%'>$]4X#9$&29$&X$7%'D$WU#9$&'D$YT#9$&29$W&*9$)&$<%'D$]$W#9$&29$[&#9$@29$'&$@%#9$A'D$]*",
+"]$#9$&'D$],]*#9$&29$(&*9$+&$F%)$&%<$$#)$&%#9$O'D$]5].#9$&;I$(&/%$,&%#9$T#9$QD9$'&$Q%#9$W#9$TH9",
+"$'&$S%#9$T#9$YD9$'&$U%#9$W#9$]#H9$'&$W%#9$[29$&]='D$]G]A#9$&29$(&'D$]J]H#9$&29$(&$]%%#9$])#9$]",
+"-]4I$'&$]'%#I$](4$#/&$$&&'D$]T]N#9$&29$]R&'D$]W]U#9$&29$(&#9$]6*9$'&#9$];A9$'&#9$]7*9$&'$]8%)3",
+"&1#9$];'D$^(^&#9$&29$(&#9$]>*9$'&#9$]!*9$&'$]@%);&;#I$]@]GI$&4$#/&$&&%#9$]F'D$^4^2#9$&;I$(&)*&",
+"*]-I$-D&*4$#/&$&&%#9$]L#9$]V5O$/H&#L$&5O$,H)$%&)+&+)]1&]1#9$]Y#9$][*9$&'$^#%)]6&]5F7",
 };
 
 /* sum_squares, of sum_squares.comp */
@@ -3447,7 +3447,6 @@ static const char wcoh_spv_peak_cooperative[][95] = {
 
 static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"blend", wcoh_spv_blend[0], 1439, 5, 0x8, 8, 0, {64, 1, 1}, "e254bb0176d7e8e3"},
-    {"blend_back", wcoh_spv_blend_back[0], 1635, 8, 0x78, 8, 0, {64, 1, 1}, "cdd5eb207cd1026a"},
     {"coherence_forward", wcoh_spv_coherence_forward[0], 6916, 7, 0x18, 64, 2, {64, 1, 1}, "983e098b750d6037"},
     {"coherence_listen", wcoh_spv_coherence_listen[0], 3464, 3, 0x4, 20, 0, {64, 1, 1}, "252e04dcec5ec391"},
     {"coherence_prepare", wcoh_spv_coherence_prepare[0], 6078, 8, 0x60, 40, 0, {64, 1, 1}, "1203bd29da34dda6"},
@@ -3466,9 +3465,7 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"per_band", wcoh_spv_per_band[0], 669, 4, 0x8, 8, 0, {64, 1, 1}, "711c7646e193f5a0"},
     {"phase_table", wcoh_spv_phase_table[0], 2051, 3, 0x4, 8, 0, {64, 1, 1}, "d1760e5a7081eb83"},
     {"polar", wcoh_spv_polar[0], 3724, 5, 0x1c, 8, 0, {64, 1, 1}, "cc8290e2ef46271b"},
-    {"polar_back", wcoh_spv_polar_back[0], 3891, 5, 0x1c, 8, 0, {64, 1, 1}, "30378b80203bcdc4"},
     {"resonate", wcoh_spv_resonate[0], 2687, 4, 0x9, 16, 0, {64, 1, 1}, "8e8fce8774ae7927"},
-    {"resonate_copy", wcoh_spv_resonate_copy[0], 955, 4, 0x9, 16, 0, {64, 1, 1}, "41a0a0949146ebb9"},
     {"rotary", wcoh_spv_rotary[0], 2762, 4, 0x4, 32, 0, {64, 1, 1}, "fe5734cb209fe824"},
     {"softmax", wcoh_spv_softmax[0], 2830, 4, 0x5, 16, 0, {64, 1, 1}, "da62ddc99b1f4675"},
     {"taps", wcoh_spv_taps[0], 1040, 5, 0x8, 28, 0, {64, 1, 1}, "25aeac735b114817"},
@@ -3480,6 +3477,7 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
 #ifndef WAVECOH_NO_TRAINING
     {"adamw", wcoh_spv_adamw[0], 1213, 7, 0x7, 4, 0, {64, 1, 1}, "1d5cda457a531e98"},
     {"attend_delta", wcoh_spv_attend_delta[0], 576, 3, 0x4, 8, 0, {64, 1, 1}, "7cdaa40130b18c92"},
+    {"blend_back", wcoh_spv_blend_back[0], 1635, 8, 0x78, 8, 0, {64, 1, 1}, "cdd5eb207cd1026a"},
     {"clip", wcoh_spv_clip[0], 1660, 3, 0x2, 4, 0, {64, 1, 1}, "e224633593b172aa"},
     {"coherence_back_key", wcoh_spv_coherence_back_key[0], 8770, 12, 0x540, 64, 2, {64, 1, 1}, "66fe900736c2f0ae"},
     {"coherence_back_query", wcoh_spv_coherence_back_query[0], 9127, 11, 0x180, 64, 2, {64, 1, 1}, "acedbf20148c3cde"},
@@ -3503,9 +3501,11 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"per_band_back", wcoh_spv_per_band_back[0], 1201, 5, 0x18, 16, 0, {64, 1, 1}, "2f7ac438a21c0090"},
     {"phase_table_back", wcoh_spv_phase_table_back[0], 2383, 5, 0x18, 16, 0, {64, 1, 1}, "c88e79b58dba1bdd"},
     {"phases", wcoh_spv_phases[0], 2883, 3, 0x2, 28, 0, {64, 1, 1}, "07e33b67169c42aa"},
+    {"polar_back", wcoh_spv_polar_back[0], 3891, 5, 0x1c, 8, 0, {64, 1, 1}, "30378b80203bcdc4"},
     {"reduce", wcoh_spv_reduce[0], 1636, 2, 0x2, 24, 0, {16, 16, 1}, "c4f5da7bc2638be6"},
     {"reduce_table", wcoh_spv_reduce_table[0], 3009, 4, 0x4, 4, 0, {256, 1, 1}, "42844f172440dc43"},
     {"resonate_back", wcoh_spv_resonate_back[0], 2747, 5, 0x18, 20, 0, {64, 1, 1}, "31b9a59e467f88f0"},
+    {"resonate_copy", wcoh_spv_resonate_copy[0], 955, 4, 0x9, 16, 0, {64, 1, 1}, "41a0a0949146ebb9"},
     {"sum_squares", wcoh_spv_sum_squares[0], 1480, 2, 0x2, 8, 0, {64, 1, 1}, "254c74d7b10ac961"},
     {"taps_back", wcoh_spv_taps_back[0], 772, 3, 0x4, 20, 0, {64, 1, 1}, "59bbc873c974f0c3"},
     {"taps_back_weight", wcoh_spv_taps_back_weight[0], 757, 3, 0x4, 20, 0, {64, 1, 1}, "07dd3f793ad0e4c7"},

@@ -142,9 +142,9 @@
 #include <stdint.h>
 
 #define WCOH_VERSION_MAJOR 0
-#define WCOH_VERSION_MINOR 2
+#define WCOH_VERSION_MINOR 3
 #define WCOH_VERSION_PATCH 0
-#define WCOH_VERSION "0.2.0"
+#define WCOH_VERSION "0.3.0"
 
 /* WCOH_API marks every public function. WAVECOH_STATIC makes them all static: private to the
    one file that includes the implementation, no exported symbol, no unused-function warning.
@@ -11625,7 +11625,8 @@ static void wcohi_wave_fourier(wcohi_wave *wave)
         for (i = 1; i < 128; i++) sum += weight[i] * cosine[i * j % 256];
         wave->fourier[j] = sum / 128;
     }
-    for (m = WCOHI_COUNT(wave->fourier) - 1; m > 0 && rest <= 1e-7 * least; m--) rest += 2 * fabs(wave->fourier[m]);
+    for (m = WCOHI_COUNT(wave->fourier) - 1; m > 0 && rest <= 1e-7 * least; m--)
+        rest += 2 * fabs(wave->fourier[m]);
     wave->order = WCOHI_MIN(m + 1, WCOHI_ORDERS);
     wave->coefficient[0] = wave->fourier[0];
     wave->slope[0] = wave->fourier[1];
@@ -16459,11 +16460,16 @@ WCOHI_COLD wcoh_result wcohi_cpu_outgrown(const wcohi_cpu_exec *exec, wcoh_error
 {
     const wcohi_op *op = exec->outgrown;
     int head = exec->outgrown_head;
-    double gain = wcohi_waves_of(exec, op).gain[head];
-    if (exec->base.plan->keeping.reals && gain > WCOHI_REAL_GAIN)
+    wcohi_waves waves = wcohi_waves_of(exec, op);
+    double gain = waves.gain[head];
+    wcohi_wave wave;
+    wave.gain = gain;
+    wcohi_wave_overtones(&wave, waves.overtone, op->overtones, op->heads, head);
+    if (exec->base.plan->keeping.reals && wave.bound > WCOHI_REAL_GAIN)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                          "states=float is for gains up to %g: head %d of layer %d has %.3g",
-                          WCOHI_REAL_GAIN, head, op->layer, gain);
+                          "states=float is for gains up to %g: head %d of layer %d has %.3g%s",
+                          WCOHI_REAL_GAIN, head, op->layer, wave.bound,
+                          op->overtones ? " with its overtones" : "");
     return wcohi_fail(
         error, WCOH_E_MISMATCH,
         "head %d of layer %d has a gain of %.3g by now, for which these states have no "
@@ -16853,11 +16859,12 @@ static const wcoh_field wcohi_model_fields[] = {
         "four-wave mixing of neighbour bands, beside the exact solver: chi at the start; 0: none"),
     WCOHI_INT(M, splits, 4, 1, 64, 0, "with mixing: equal times that the flow is cut into"),
     WCOHI_CHOICE(M, limiter, WCOHI_AUTO,
-                 "soft knee on |z| before the oscillators; auto: on for perturbative, with mixing, "
+                 "soft knee before the oscillators; auto: on for perturbative, with mixing, "
                  "gain_control"),
     WCOHI_REAL(M, ceiling, 0, 0.01, 1000, 0, "knee of the limiter; 0: sqrt((pi/2)/(alpha+4 beta))"),
-    WCOHI_CHOICE(M, gain_control, WCOHI_AUTO,
-                 "the limiter's knee follows the magnitudes that training sees, up to ceiling; auto: off"),
+    WCOHI_CHOICE(
+        M, gain_control, WCOHI_AUTO,
+        "the limiter's knee follows the magnitudes that training sees, up to ceiling; auto: off"),
     WCOHI_REAL(M, gamma, 0.1, 1e-6, 20, 0, "damping of the oscillators at the start"),
     WCOHI_REAL(M, alpha, 0.1, 1e-6, 100, 1, "self-phase coupling at the start"),
     WCOHI_REAL(M, beta, 0.2, 1e-6, 100, 1, "coupling to the four neighbour bands at the start"),

@@ -167,7 +167,7 @@ PAGE int page_set(int of_trainer)
 /* What the page begins with: small enough to be watched, and evaluated often. */
 static void settings_begin(void)
 {
-    memset(&p.desc, 0, sizeof p.desc);
+    p.desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 0); /* all that is drawn is of one stream */
     memset(&p.training, 0, sizeof p.training);
     p.desc.bands = 32;
     p.desc.heads = 8;

@@ -75,5 +75,5 @@ function begin(M) {
   console.log(JSON.stringify(figures));
 }
 
-const Module = { onRuntimeInitialized() { begin(Module); } };
+const Module = { onRuntimeInitialized() { setTimeout(begin, 0, Module); } }; // after main, as in the page
 new Function('Module', 'require', '__dirname', '__filename', program)(Module, require, __dirname, __filename);

@@ -67,7 +67,7 @@ ok "train --help shows computed defaults" has '^  --hidden N +416 '
 succeeds "$train" --preset gpt --help
 ok "train --preset gpt --help shows the preset" has '^  --attention NAME +dot '
 succeeds "$train" --help-markdown
-ok "train --help-markdown is a table" has '^\| `--bands` \| 64 \| 1 to 65536 \|'
+ok "train --help-markdown is a table" has '^\| `--bands` \| 52 \| 1 to 65536 \|'
 cp out settings.md
 succeeds "$sample" --help-markdown
 cat out >>settings.md
@@ -101,7 +101,7 @@ refuses 2 '^train: steps is 1.5: expected a whole number' "$train" --steps 1.5
 refuses 2 '^train: solver is "euler": allowed are' "$train" --solver euler
 refuses 2 '^train: --preset is "bert": allowed are wave gpt' "$train" --preset bert
 refuses 2 '^train: heads is 5: must divide' "$train" --data text --heads 5
-refuses 2 '^train: --tokenizer is "words": allowed are' "$train" --data text --tokenizer words
+refuses 2 '^train: --tokenizer is "letters": allowed are' "$train" --data text --tokenizer letters
 refuses 2 '^train: there is no option --vocab' "$train" --vocab 65
 refuses 2 '^train: --seconds chooses the steps' "$train" --seconds 3 --steps 5
 refuses 2 '^train: --seconds is "-1": allowed are' "$train" --seconds -1
@@ -472,7 +472,7 @@ ok "a file that is no log is left alone" same "$(cat notes)" 'my notes'
 
 # ---- words -------------------------------------------------------------------------------------
 
-refuses 2 'allowed are auto bytes chars chars.bytes bpe:N FILE.json; did you mean bytes\?' "$train" --data text --tokenizer byte
+refuses 2 'allowed are auto bytes chars chars.bytes bpe:N words FILE.json; did you mean bytes\?' "$train" --data text --tokenizer byte
 refuses 2 'did you mean exact\?' "$train" --solver exat
 refuses 2 'no option --setps; --help lists them; did you mean --steps\?' "$train" --setps 5
 refuses 2 'no option --temprature; --help lists them; did you mean --temperature\?' "$sample" m --temprature 5

@@ -38,10 +38,13 @@ static wcoh_model *model_number(int i)
     wcoh_param gain;
     int p, k;
     randomise(model, 3);
-    for (p = 0; p < wcoh_model_param_count(model); p++) /* float states take gains up to 2.5 */
-        if (wcoh_model_param(model, p, &gain, NULL) == WCOH_OK && text_ends(gain.name, ".gain_raw"))
-            for (k = 0; k < (int)gain.count; k++)
-                gain.data[k] = WCOHI_MIN(gain.data[k], (wcoh_real)2.4);
+    for (p = 0; p < wcoh_model_param_count(model); p++) { /* float states take gains up to 2.5 */
+        if (wcoh_model_param(model, p, &gain, NULL) != WCOH_OK) continue;
+        for (k = 0; text_ends(gain.name, ".gain_raw") && k < (int)gain.count; k++)
+            gain.data[k] = WCOHI_MIN(gain.data[k], (wcoh_real)2.4);
+        for (k = 0; text_ends(gain.name, ".overtone_raw") && k < (int)gain.count; k++)
+            gain.data[k] = WCOHI_CLAMP(gain.data[k], (wcoh_real)-0.4, (wcoh_real)0.4);
+    }
     wcoh_model_touch(model);
     return model;
 }

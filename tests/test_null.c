@@ -912,7 +912,7 @@ static void vulkan_calls_need_their_pointers(void) /* no driver is opened */
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(model);
     wcoh_trainer_desc training;
-    wcoh_vk_bytes bytes;
+    wcoh_vk_bytes needed;
     wcoh_vk_info info;
     char text[64];
     int count;
@@ -922,7 +922,7 @@ static void vulkan_calls_need_their_pointers(void) /* no driver is opened */
     REFUSE(wcoh_vk_device_create, NULL, NULL);
     REFUSE(wcoh_vk_instance_create, NULL, NULL);
     CALL(wcoh_vk_instance_destroy, NULL);
-    REFUSE(wcoh_vk_trainer_bytes, NULL, desc, &training, &bytes);
+    REFUSE(wcoh_vk_trainer_bytes, NULL, desc, &training, &needed);
     REFUSE(wcoh_vk_tune, NULL, desc, &training, 1.0, text, sizeof text);
     CALL(wcoh_vk_device_info, NULL, NULL);
     memset(&info, 0xff, sizeof info);
@@ -935,17 +935,17 @@ static void nothing_is_known_of_a_device_that_is_not_vulkans(void)
     wcoh_device *device = NULL;
     wcoh_cpu_desc desc;
     wcoh_trainer_desc training;
-    wcoh_vk_bytes bytes;
+    wcoh_vk_bytes needed;
     wcoh_vk_info info;
     char text[64];
     memset(&desc, 0, sizeof desc);
     memset(&training, 0, sizeof training);
     desc.threads = 1;
     CHECK(wcoh_cpu_device_create(&device, &desc, NULL, &error) == WCOH_OK);
-    REFUSE(wcoh_vk_trainer_bytes, device, NULL, &training, &bytes);
-    REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), NULL, &bytes);
+    REFUSE(wcoh_vk_trainer_bytes, device, NULL, &training, &needed);
+    REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), NULL, &needed);
     REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), &training, NULL);
-    REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), &training, &bytes);
+    REFUSE(wcoh_vk_trainer_bytes, device, wcoh_model_get_desc(model), &training, &needed);
     REFUSE(wcoh_vk_tune, device, NULL, &training, 1.0, text, sizeof text);
     REFUSE(wcoh_vk_tune, device, wcoh_model_get_desc(model), NULL, 1.0, text, sizeof text);
     REFUSE(wcoh_vk_tune, device, wcoh_model_get_desc(model), &training, 1.0, NULL, 0);

@@ -107,7 +107,7 @@ def train(folder, text):
     """What examples/train.c makes of the same text with the same settings in 60 steps: its file and its loss."""
     out = os.path.join(folder, 'train.safetensors')
     options = ['--%s=%s' % pair for pair in list(SETTINGS.items()) + list(TRAINING.items())]
-    status, said = output(os.path.join(folder, 'train'), '--data', text, '--out', out, '--steps', '60', '--sample', '0',
+    status, said = output(os.path.join(folder, 'train'), '--preset', 'wave-1', '--data', text, '--out', out, '--steps', '60', '--sample', '0',
                           '--threads', '1', *options)
     found = re.findall(r'val ([0-9.]+)', said)
     check(status == 0 and found, 'train runs: ' + said[-300:])
@@ -246,7 +246,7 @@ def speed(folder, page, text, steps):
     """Both take hundreds of steps in turn; the page draws and writes meanwhile, as ever."""
     status, said = output('cc', '-O2', '-w', '-o', os.path.join(folder, 'train'), 'examples/train.c', '-lm', '-lpthread')
     check(status == 0, 'train builds: ' + said[:300])
-    native = [os.path.join(folder, 'train'), '--data', text, '--bands', '32', '--layers', '4', '--heads', '8', '--batch',
+    native = [os.path.join(folder, 'train'), '--preset', 'wave-1', '--data', text, '--bands', '32', '--layers', '4', '--heads', '8', '--batch',
               '16', '--seq', '64', '--steps', '100', '--eval-every', '-1', '--sample', '0', '--threads', '1', '--isa',
               'sse2', '--out', os.path.join(folder, 'out.safetensors')]
     cpu, wall = [0, 0], [0, 0]

@@ -704,7 +704,7 @@ def many_layers_are_counted():
 
 def model():
     text = write("text", "".join("wave %d of the calm sea, and then?\n" % (i * 7919 % 263) for i in range(200)))
-    succeeds("train", "--data", text, "--steps", "2", "--bands", "16", "--layers", "3", "--heads", "4",
+    succeeds("train", "--preset", "wave-1", "--data", text, "--steps", "2", "--bands", "16", "--layers", "3", "--heads", "4",
              "--sample", "0", "--out", "m.safetensors", "--threads", "1", "--eval-batches", "1")
     return text
 

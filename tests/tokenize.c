@@ -132,7 +132,7 @@ static void hostile(const char *path)
     }
     for (i = 0; i < 300; i++) {
         random = random * 1664525u + 1013904223u;
-        at = (i & 1 ? random % (uint32_t)WCOHI_MIN(size, 1200) : random % (uint32_t)size);
+        at = (i & 1 ? random % (uint32_t)(size < 1200 ? size : 1200) : random % (uint32_t)size);
         json[at] = (char)(json[at] ^ (1 << (random >> 29)));
         try_file(json, size);
         json[at] = (char)(json[at] ^ (1 << (random >> 29)));

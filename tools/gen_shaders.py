@@ -14,7 +14,8 @@ wcoh_push_norm_back, checked against the offsets in the SPIR-V.
 Lines that a source may have, for this program:
     /* variants: name=MACRO,MACRO other=MACRO */   several shaders of one file; without it a file
                                                    makes one, of its own name
-    /* part: training */                           left out with the macro that PARTS names
+    /* part: training */                           left out with the macro that PARTS names; so is a
+                                                   variant with the macro BACK
     /* target: vulkan1.3 */                        the version that it is compiled for
     /* tool: slangpy */                            takes a newer compiler (see Newer below)
 
@@ -322,10 +323,8 @@ def stored(name, digest):
 
 
 class Shader:
-    def __init__(self, name, words, digest, file, source):
-        self.name, self.words, self.digest, self.file = name, words, digest, file
-        part = re.search(r"/\* part: (\S+) \*/", source)
-        self.part = part.group(1) if part else ""
+    def __init__(self, name, words, digest, file, source, part):
+        self.name, self.words, self.digest, self.file, self.part = name, words, digest, file, part
         self.bindings, self.writes, push, self.specs, self.workgroup = reflect(words)
         self.push = 4 * len(push)
         self.struct, self.struct_text = push_struct(source, push)
@@ -348,7 +347,9 @@ def shaders():
                 words = newer_words(name, source, digest)
             else:
                 words = compile_shader(name, source, macros, target.group(1) if target else "vulkan1.1")
-            made.append(Shader(name, words, digest, file, source))
+            part = re.search(r"/\* part: (\S+) \*/", source)
+            part = part.group(1) if part else "training" if "BACK" in macros else ""
+            made.append(Shader(name, words, digest, file, source, part))
     order = [part for part, _ in PARTS]
     return sorted(made, key=lambda shader: (order.index(shader.part), shader.name))
 
