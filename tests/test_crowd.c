@@ -450,6 +450,29 @@ static void float_states_keep_their_promise(void)
     }
 }
 
+/* The overtones of a head count as its gain does. */
+static void float_states_refuse_large_overtones(void)
+{
+    wcoh_model *model = model_number(MODELS - 1);
+    wcoh_crowd_desc desc = crowd_desc(2, WCOH_ISA_AUTO);
+    wcoh_crowd *crowd;
+    wcoh_param overtone;
+    int p;
+    desc.states = WCOH_STATES_FLOAT;
+    for (p = 0; p < wcoh_model_param_count(model); p++) /* tanh: no more than 2 in all */
+        if (wcoh_model_param(model, p, &overtone, NULL) == WCOH_OK &&
+            text_ends(overtone.name, ".overtone_raw"))
+            overtone.data[0] = -40;
+    wcoh_model_touch(model);
+    CHECK(wcoh_crowd_create(&crowd, model, &desc, &error) == WCOH_E_UNSUPPORTED && crowd == NULL);
+    CHECK_TEXT(error.text, "states=float is for gains up to 2.5: head 0 of layer 0 has 3");
+    CHECK_TEXT(error.text, " with its overtones");
+    desc.states = WCOH_STATES_DOUBLE;
+    crowd = crowd_of(model, &desc);
+    wcoh_crowd_destroy(crowd);
+    wcoh_model_destroy(model);
+}
+
 static void float_states_refuse_large_gains(void)
 {
     wcoh_model *model = model_number(0);
@@ -1227,6 +1250,7 @@ int main(void)
     RUN(gains_that_grow_find_room_or_say_so);
     RUN(float_states_keep_their_promise);
     RUN(float_states_refuse_large_gains);
+    RUN(float_states_refuse_large_overtones);
     RUN(nothing_is_allocated_after_creation);
     RUN(members_draw_by_themselves);
     RUN(the_window_is_as_long_as_it_says);
