@@ -247,11 +247,11 @@ static void lens_logits(const wcoh_model *model, const wcoh_real *h, double *roo
     const wcoh_real *bias = param_data(model, "norm_f.bias", NULL), *scale;
     int width = 2 * desc->bands, i, rank;
     double mean = 0, variance = 0, *low = room + width;
-    for (i = 0; i < width; i++) mean += (double)h[i] / width;
+    for (i = 0; bias && i < width; i++) mean += (double)h[i] / width; /* an RMS norm has neither */
     for (i = 0; i < width; i++) variance += ((double)h[i] - mean) * ((double)h[i] - mean) / width;
     for (i = 0; i < width; i++)
-        room[i] =
-            ((double)h[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i] + (double)bias[i];
+        room[i] = ((double)h[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i] +
+                  (bias ? (double)bias[i] : 0);
     if (desc->head == WCOH_HEAD_LOW_RANK) {
         const wcoh_real *down = param_data(model, "head.down.weight", &rank);
         times(down, room, rank, width, low);

@@ -4,7 +4,7 @@
 # a folder that already holds the programs. Ends with `N passed, N failed`.
 
 . "$(dirname "$0")/program_tests.sh"
-build_programs coherence recall embed_report inspect train plot bench
+build_programs coherence recall embed_report inspect train eval plot bench
 
 # The output is JSON, where Python is there to tell.
 is_json() {
@@ -74,6 +74,16 @@ for name in map-layer0 map-layer1 entropy waves depth singular; do
 done
 succeeds "$bin/inspect" m.safetensors "$root/LICENSE" --tokens 20 --json
 ok "its JSON parses" is_json
+head -c 60 "$root/LICENSE" >sixty
+for norm in layer rms; do # at the last depth the lens is the network
+    succeeds "$bin/train" --data "$root/LICENSE" --steps 3 --bands 16 --layers 2 --heads 4 --sample 0 \
+        --norm $norm --out $norm.safetensors
+    succeeds "$bin/eval" $norm.safetensors sixty --seq 59
+    loss=$(sed -n 's/^loss \([0-9]*\.[0-9][0-9][0-9]\).*/\1/p' out)
+    succeeds "$bin/inspect" $norm.safetensors sixty --json
+    ok "the lens of norm=$norm ends at the loss $loss" eval \
+        "[ -n '$loss' ] && grep -o '\"loss\":[0-9.]*' out | tail -n 1 | grep -q '\"loss\":$loss'"
+done
 succeeds "$bin/recall" build m.store m.safetensors
 ok "it is said which of several matrices is taken" has 'embed.weight is taken, one of [0-9]+ matrices' err
 succeeds "$bin/recall" build m.store m.safetensors --tensor head.weight
