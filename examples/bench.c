@@ -200,7 +200,7 @@ static void bench_gemm(void)
         bench_gemm_shape((wcoh_isa)isa, peak, 128, 128, 128, 0, 1);
         bench_gemm_shape((wcoh_isa)isa, peak, 256, 256, 256, 0, 1);
         bench_gemm_shape((wcoh_isa)isa, peak, 768, 192, 128, 0,
-                         1); /* forward of the default model */
+                         1); /* forward of wave-1 */
         bench_gemm_shape((wcoh_isa)isa, peak, 768, 128, 192, 0, 0); /* its input gradient */
         bench_gemm_shape((wcoh_isa)isa, peak, 192, 128, 768, 1, 0); /* its weight gradient */
         bench_gemm_shape((wcoh_isa)isa, peak, 768, 16, 128, 0, 1);  /* squeeze of a maestro */
@@ -480,7 +480,7 @@ static void bench_long(const uint32_t *text)
 
 /* ---- where a step's time goes ---------------------------------------------------------------- */
 
-/* Prints how the device computes the default network's products fastest, and keeps it in a file. */
+/* Prints how the device computes the products of wave-1 fastest, and keeps it in a file. */
 static void bench_tune(const char *path, int batch, int seq, double longest)
 {
     wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
@@ -491,7 +491,7 @@ static void bench_tune(const char *path, int batch, int seq, double longest)
     training.seq = seq;
     text = device_tune(device, &desc, &training, longest);
     fputs(text, stdout);
-    if (path) text_write(path, text);
+    if (path) tuning_keep(path, text);
 }
 
 static void profile(const char *name, const wcoh_model_desc *desc, int batch, int seq,
@@ -509,7 +509,7 @@ static void bench_profile(const uint32_t *text, int batch, int seq)
     wcoh_model_desc wave = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS),
                     gpt = wcoh_model_preset(WCOH_PRESET_GPT, SYMBOLS);
     gpt.context = gpt.context > seq ? gpt.context : seq;
-    profile("default", &wave, batch, seq, text);
+    profile("wave-1", &wave, batch, seq, text);
     profile("gpt", &gpt, batch, seq, text);
 }
 
@@ -527,7 +527,7 @@ static void session_call(void *context)
     must(wcoh_session_step(work->session, work->text[work->at++ % TEXT], &error), NULL, &error);
 }
 
-/* A default model trained for a moment, or the checkpoint at `path_or_null`. */
+/* wave-1 trained for a moment, or the checkpoint at `path_or_null`. */
 static void bench_session(const uint32_t *text, const char *checkpoint)
 {
     step_work trained;
@@ -552,7 +552,7 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     begin = measure(session_call, &work, ROUNDS);
     printf("session %s: median %.0f tok/s best %.0f; weights %.1f GB/s, L2 reads %.1f GB/s; %lu "
            "bytes\n",
-           checkpoint ? checkpoint : "default", 1 / begin.median, 1 / begin.best,
+           checkpoint ? checkpoint : "wave-1", 1 / begin.median, 1 / begin.best,
            weights / begin.median * 1e-9, l2 * 1e-9,
            (unsigned long)wcoh_session_size(loaded, &desc, &error));
     while (wcoh_session_position(work.session) < 1000000)
@@ -673,8 +673,8 @@ static void bench_crowd(const uint32_t *text)
     desc.bands = 16, desc.layers = 2, desc.heads = 4;
     must(wcoh_model_create(&small, &desc, &error), NULL, &error);
     for (states = WCOH_STATES_DOUBLE; states <= WCOH_STATES_FLOAT; states++) {
-        bench_members("default", model, 64, (wcoh_states)states, peak, text);
-        bench_members("default", model, 1000, (wcoh_states)states, peak, text);
+        bench_members("wave-1", model, 64, (wcoh_states)states, peak, text);
+        bench_members("wave-1", model, 1000, (wcoh_states)states, peak, text);
         bench_members("small", small, 64, (wcoh_states)states, peak, text);
         bench_members("small", small, 1000, (wcoh_states)states, peak, text);
     }
@@ -687,7 +687,7 @@ static void bench_crowd(const uint32_t *text)
 
 enum { SLICES = 3000, SLICE_US = 1000 };
 
-/* What training for 1,000 us at a time really takes, of CPU time: one thread, the default model. */
+/* What training for 1,000 us at a time really takes, of CPU time: one thread, wave-1. */
 static void bench_slices(const uint32_t *text)
 {
     static double took[SLICES];
@@ -720,7 +720,7 @@ static void bench_memory(const uint32_t *text, double begun)
     wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
     step_open(&work, &desc, 12, 64, 0, text, NULL);
     step_call(&work);
-    printf("start: %.1f ms from the first line of main to the first step done (default model, text "
+    printf("start: %.1f ms from the first line of main to the first step done (wave-1, text "
            "included)\n",
            (wcohi_seconds() - begun) * 1e3);
     printf("memory: the model and trainer took %.1f MB in %lu allocations\n",
@@ -752,7 +752,7 @@ static void request_read(request *r, int argc, char **argv)
     const option options[] = {
         ISA_OPTION(&r->isa),
         {"model", OPTION_TEXT, &r->model, 0, 0,
-         "session: a checkpoint; not given: a default model"},
+         "session: a checkpoint; not given: wave-1"},
         DEVICE_OPTION(&r->device),
         {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "profile, tune: windows of a step"},
         {"seq", OPTION_WHOLE, &r->seq, 1, 65536, "profile, tune: symbols of a window"},

@@ -11,6 +11,7 @@ typedef struct reader {
     const char *path;
 } reader;
 
+COMMON_USED(__unused__)
 static reader reader_of(const char *path, const char *bytes, size_t size)
 {
     reader in;
@@ -21,6 +22,7 @@ static reader reader_of(const char *path, const char *bytes, size_t size)
 }
 
 /* The next `bytes`, up to 8, as a little-endian number. */
+COMMON_USED(__unused__)
 static unsigned long long read_whole(reader *in, int bytes)
 {
     unsigned long long value = 0;
@@ -32,6 +34,7 @@ static unsigned long long read_whole(reader *in, int bytes)
     return value;
 }
 
+COMMON_USED(__unused__)
 static float read_float(reader *in)
 {
     uint32_t bits = (uint32_t)read_whole(in, 4);
@@ -41,6 +44,7 @@ static float read_float(reader *in)
 }
 
 /* A number of a tensor, which the sentence names. */
+COMMON_USED(__unused__)
 static float read_finite(reader *in, const char *tensor)
 {
     float value = read_float(in);
@@ -57,11 +61,13 @@ typedef struct bytes_out { /* whoever made it knows that there is room */
     unsigned long long parameters; /* that a whole file holds */
 } bytes_out;
 
+COMMON_USED(__unused__)
 static void put_whole(bytes_out *out, unsigned long long value, int bytes)
 {
     for (; bytes > 0; bytes--, value >>= 8) out->bytes[out->used++] = (unsigned char)(value & 255);
 }
 
+COMMON_USED(__unused__)
 static void put_float(bytes_out *out, float value)
 {
     uint32_t bits;
@@ -70,6 +76,7 @@ static void put_float(bytes_out *out, float value)
 }
 
 /* Room for a file with so many floats and a head; all zero. */
+COMMON_USED(__unused__)
 static bytes_out bytes_for(unsigned long long floats)
 {
     bytes_out out;

@@ -207,14 +207,19 @@ static int path_cut(const char *path, size_t size)
 }
 
 /* Put `size` bytes in the place of the file: one that stands there is whole, the old or the new, at every
-   instant. Returns 1, or 0 with errno and the old one untouched. */
+   instant. A device or a pipe is written to and stays one. Returns 1, or 0 with errno and the old one
+   untouched. */
 COMMON_USED(__unused__)
 static int file_replace(const char *path, const char *bytes, size_t size)
 {
-    const char *made = text_made("%s.tmp", path);
+    int special = path_is_special(path), well, reason;
+    const char *made = special ? path : text_made("%s.tmp", path);
     FILE *file = fopen(made, "wb");
-    int well, reason;
     if (!file) return 0;
+    if (special) {
+        well = fwrite(bytes, 1, size, file) == size;
+        return fclose(file) == 0 && well;
+    }
     well = fwrite(bytes, 1, size, file) == size && fflush(file) == 0;
 #ifdef _WIN32
     well = fclose(file) == 0 && well;
@@ -970,14 +975,12 @@ static const char *device_tune(wcoh_device *device, const wcoh_model_desc *model
     return NULL;
 }
 
-/* Write a text as a file, or end. */
+/* Keep a tuning as a file, or end. */
 COMMON_USED(__unused__)
-static void text_write(const char *path, const char *text)
+static void tuning_keep(const char *path, const char *text)
 {
-    FILE *file = fopen(path, "wb");
-    int failed = !file || fputs(text, file) < 0;
-    if (file && fclose(file)) failed = 1;
-    if (failed) fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
+    if (!file_replace(path, text, strlen(text)))
+        fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
 }
 
 COMMON_USED(__unused__)

@@ -184,6 +184,18 @@ typedef struct kchk {
     reader params;
 } kchk;
 
+/* What stands behind the sizes in files of both engines; rate, generator and Adam's count pass by. */
+static void read_progress(reader *in, unsigned long long *vocab, unsigned long long *iteration)
+{
+    *vocab = read_whole(in, 8);
+    if (*vocab < 1 || *vocab > 1u << 24)
+        fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", in->path, (double)*vocab);
+    *iteration = read_whole(in, 8);
+    read_whole(in, 4);
+    read_whole(in, 8);
+    read_whole(in, 8);
+}
+
 static kchk kchk_open(const char *path, const char *bytes, size_t size)
 {
     kchk k;
@@ -200,13 +212,7 @@ static kchk kchk_open(const char *path, const char *bytes, size_t size)
             fail(EXIT_FAILED, "%s: %s is %lu, allowed are 1 to %d", path, kchk_size_names[i],
                  k.sizes[i], KCHK_SIZE_MOST);
     }
-    k.vocab = read_whole(&in, 8);
-    if (k.vocab < 1 || k.vocab > 1u << 24)
-        fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", path, (double)k.vocab);
-    k.iteration = read_whole(&in, 8);
-    read_whole(&in, 4); /* rate, state of the generator, Adam's count */
-    read_whole(&in, 8);
-    read_whole(&in, 8);
+    read_progress(&in, &k.vocab, &k.iteration);
     for (i = 0; i < 2; i++) {
         moments = read_count(&in, "a list of moments");
         in.at += 4 * moments;

@@ -24,6 +24,7 @@
 #include "../wavecoh.h"
 
 #include "common.h"
+#include "bytes.h"
 #include "statistics.h"
 
 enum { NONE, REAL, OTHER, SHUFFLED, FLIPPED, RANDOM };
@@ -386,12 +387,6 @@ static uint32_t *text_open(trial *t, const char *path)
 
 /* ---- training waves -------------------------------------------------------------------------- */
 
-static void put_le(unsigned char *to, uint64_t value, int bytes)
-{
-    int i;
-    for (i = 0; i < bytes; i++) to[i] = (unsigned char)(value >> 8 * i & 0xff);
-}
-
 /* Row `index` of a table, or nothing where there is none, added to x [width]. */
 static void row_add(const wcoh_model *model, const char *table, size_t index, double *x, int width)
 {
@@ -410,30 +405,29 @@ static void waves_write(trial *t)
     const wcoh_model_desc *desc = wcoh_model_get_desc(t->model);
     int width = 2 * desc->bands, i;
     size_t half = (t->count - 1) * (size_t)width, size = HEAD + 8 * half, p;
-    unsigned char *bytes = (unsigned char *)room(size, 1);
+    bytes_out out;
     double *x = (double *)room((size_t)width, sizeof *x);
-    memcpy(bytes, "SDWK\1", 5);
-    put_le(bytes + 8, t->count - 1, 8);
-    put_le(bytes + 16, (uint64_t)desc->bands, 4);
-    put_le(bytes + 20, (uint64_t)width, 4);
+    memset(&out, 0, sizeof out);
+    out.bytes = (unsigned char *)room(size, 1);
+    memcpy(out.bytes, "SDWK\1", 5);
+    out.used = 8;
+    put_whole(&out, t->count - 1, 8);
+    put_whole(&out, (unsigned long long)desc->bands, 4);
+    put_whole(&out, (unsigned long long)width, 4);
+    out.used = HEAD;
     for (p = 0; p < 2 * (t->count - 1); p++) {
         int target = p >= t->count - 1;
         size_t at = target ? p - (t->count - 1) : p;
         memset(x, 0, (size_t)width * sizeof *x);
         row_add(t->model, "embed.weight", t->tokens[at + (size_t)target], x, width);
         if (!target) row_add(t->model, "position.weight", at, x, width);
-        for (i = 0; i < width; i++) {
-            float value = (float)x[i];
-            uint32_t bits;
-            memcpy(&bits, &value, 4);
-            put_le(bytes + HEAD + 4 * (p * (size_t)width + (size_t)i), bits, 4);
-        }
+        for (i = 0; i < width; i++) put_float(&out, (float)x[i]);
     }
-    if (!file_replace(t->ask->waves, (const char *)bytes, size))
+    if (!file_replace(t->ask->waves, (const char *)out.bytes, out.used))
         fail(EXIT_FAILED, "%s: cannot write it: %s", t->ask->waves, strerror(errno));
     printf("waves %lu of %d bands in %s\n", (unsigned long)t->count - 1, desc->bands,
            file_named(t->ask->waves));
-    free(bytes);
+    free(out.bytes);
     free(x);
 }
 

@@ -333,14 +333,20 @@ static void fail(int status, const char *format, ...)
     exit(status);
 }
 
+static int stdout_reason; /* errno when it was first seen that something printed was lost */
+
 /* 1 if everything printed so far has left the program. */
 COMMON_USED(__unused__)
-static int stdout_is_well(void) { return fflush(stdout) == 0 && !ferror(stdout); }
+static int stdout_is_well(void)
+{
+    if (!stdout_reason && (fflush(stdout) || ferror(stdout))) stdout_reason = errno ? errno : EIO;
+    return !stdout_reason;
+}
 
 COMMON_USED(__unused__)
 static void stdout_check(void)
 {
-    if (!stdout_is_well()) fail(EXIT_FAILED, "cannot write to stdout: %s", strerror(errno));
+    if (!stdout_is_well()) fail(EXIT_FAILED, "cannot write to stdout: %s", strerror(stdout_reason));
 }
 
 /* ---- files of text --------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
        split train 0..1003854 val 1003854..1115394
        tokenizer chars: 65 different characters
        dropout 0.00 of 1.5 passes over the text, 0.28 parameters a symbol
-       frozen 267904 of 276424 parameters
+       frozen 268808 of 275776 parameters
    at each evaluation (train is the mean since the line before; without validation there is no val,
    without end no eta)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
@@ -17,8 +17,8 @@
    at the end of a stage, the loss of each validation text,
        stage 1 step 600 val 1.9312 easy.txt val 3.1034 hard.txt
    and at the end, with a sample of the best weights between them that has "| " before each line,
-       best val 1.7285 step 2000 file model.best.safetensors
-       done val 1.7285 steps 2000 seconds 14.2 params 275776
+       best val 1.6158 step 2000 file model.best.safetensors
+       done val 1.6158 steps 2000 seconds 301.2 params 275776
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -1012,7 +1012,7 @@ static void tune(run *r, const wcoh_trainer_desc *desc)
         text = read = file_read(path, &size);
     } else {
         text = device_tune(r->device, wcoh_model_get_desc(r->model), desc, 30);
-        if (path) text_write(path, text);
+        if (path) tuning_keep(path, text);
     }
     device_close(r->device);
     r->device = device_tuned(r->ask->device, text);

@@ -149,13 +149,7 @@ static wchk wchk_open(const char *path, const char *bytes, size_t size, const wc
     if (fabs(k.mixing) > 50)
         fail(EXIT_FAILED, "%s: chi is %g, at most 50 is known", path, k.mixing);
     if (k.sizes[WCHK_BANDS] < 5) k.mixing = 0; /* the engine mixes from five bands on */
-    k.vocab = read_whole(&in, 8);
-    if (k.vocab < 1 || k.vocab > 1u << 24)
-        fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", path, (double)k.vocab);
-    k.iteration = read_whole(&in, 8);
-    read_whole(&in, 4); /* rate, state of the generator, Adam's count */
-    read_whole(&in, 8);
-    read_whole(&in, 8);
+    read_progress(&in, &k.vocab, &k.iteration);
     k.count = (unsigned long long)(in.end - in.at) / 12;
     if ((in.end - in.at) % 12)
         fail(EXIT_FAILED, "%s: %.0f bytes are no three lists of floats: it is cut short", path,

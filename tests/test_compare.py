@@ -22,7 +22,9 @@ import tempfile
 import time
 import xml.etree.ElementTree
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+import program_tests
+from program_tests import ROOT, check, equal
+
 PROGRAMS = ("compare", "train", "eval")
 SMALL = "--bands 8 --layers 1 --heads 4 --maestro 4 --batch 2 --seq 16 --eval-every 20"
 PLAN = f"""# a comment
@@ -37,19 +39,6 @@ none: --solver "none"
 """
 HEAD = ("contender,seed,lr,parameters,steps,tokens,val,best,best_step,train,seconds,curve,text,isa,"
         "settings,check")
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    passed, failed = passed + bool(ok), failed + (not ok)
-    if not ok:
-        print(f"FAILED: {what}", file=sys.stderr)
-
-
-def equal(a, b, what):
-    check(a == b, f"{what}: {a!r} is not {b!r}")
-
 
 def write(path, text):
     with open(path, "wb") as file:
@@ -565,8 +554,8 @@ def main():
                      help_is_whole):
             test()
         os.chdir(ROOT)
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0
+    print(f"{program_tests.passed} passed, {program_tests.failed} failed")
+    return program_tests.failed != 0
 
 
 if __name__ == "__main__":

@@ -82,6 +82,12 @@ ok "a target is the row of the next symbol" [ "$(row 9 plain.kwds)" = "$(row 1 p
 ok "and the last one of the last" [ "$(row 16 plain.kwds)" = "$(row 8 plain.kwds)" ]
 ok "targets have no position, inputs do" [ "$(row 9 w.kwds)" = "$(row 9 plain.kwds)" -a "$(row 1 w.kwds)" != "$(row 1 plain.kwds)" ]
 refuses 1 'cannot write' "$memory" m.safetensors text --to 10 --waves /nowhere/w.kwds
+mkfifo pipe
+cat pipe >through &
+succeeds "$memory" m.safetensors text --to 10 --waves pipe
+wait
+ok "a pipe is written to and stays one" [ -p pipe ]
+ok "with the bytes of a file" cmp -s through plain.kwds
 refuses 2 'is to be read' "$memory" m.safetensors text --waves text
 refuses 1 'two symbols' "$memory" m.safetensors text --to 1 --waves w.kwds
 refuses 1 'no wave memory' "$memory" --census text

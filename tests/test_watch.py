@@ -11,6 +11,7 @@ import random
 import re
 import resource
 import signal
+import stat
 import subprocess
 import time
 
@@ -56,6 +57,11 @@ def test_saved():
     equal(part.out + rest.out, whole.out, "a watch that was saved goes on as if it had not been")
     equal(whole.out.count("\n"), 151, "--all prints every line, the last one too")
     check(re.search("^! ", whole.out, re.M) and re.search("^  ", whole.out, re.M), "with a mark where it is due")
+    os.mkfifo("pipe")
+    with open("through", "wb") as through, subprocess.Popen(["cat", "pipe"], stdout=through):
+        run(*options, "--save", "pipe", given=log)
+    check(stat.S_ISFIFO(os.stat("pipe").st_mode), "a pipe is written to and stays one")
+    equal(os.path.getsize("through"), os.path.getsize("whole"), "and has the bytes of a file")
     more = log_of(sound(generator) for _ in range(40))
     equal(run(*options, "--load", "rest", given=more).out, run(*options, "--load", "whole", given=more).out,
           "and goes on alike again")
