@@ -315,7 +315,7 @@ typedef struct lacking {
 
 static void lacking_add(lacking *l, const char *letter, int length)
 {
-    const char *one = text_shown(text_made("%.*s", length, letter));
+    const char *one = *letter == ' ' ? "U+0020" : text_written(write_shown, letter, (size_t)length);
     l->count++;
     if (l->shown >= 20 || word_stands(l->kinds, one)) return;
     l->kinds = text_made("%s%s%s", l->kinds, *l->kinds ? " " : "", one);

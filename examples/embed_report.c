@@ -157,10 +157,16 @@ static void measure(const request *r, const vectors *v, const group *g, int grou
 
 /* ---- text --------------------------------------------------------------------------------- */
 
+/* z, or that there is none: draws that are all alike have no deviation to count in. */
+static const char *z_shown(const wcoh_figure *f, int places)
+{
+    return f->deviation > 0 ? text_made("%+.*f", places, f->z) : "-";
+}
+
 static void print_figure(const char *name, const wcoh_figure *f)
 {
-    printf("    %-34s %9.5f   null %9.5f +- %.5f   z %+6.2f   percentile %5.1f\n", name, f->value,
-           f->mean, f->deviation, f->z, f->percentile);
+    printf("    %-34s %9.5f   null %9.5f +- %.5f   z %6s   percentile %5.1f\n", name, f->value,
+           f->mean, f->deviation, z_shown(f, 2), f->percentile);
 }
 
 /* "doctor", or its number where the rows have no names, or this one none. */
@@ -174,9 +180,10 @@ static void print_list(const names *n, const group *g, const measured *m)
 {
     size_t i;
     for (i = 0; i < g->count; i++)
-        printf("    %14s %-14s cosine %7.4f  variance %.5f  z %+6.2f  percentile %5.1f\n",
+        printf("    %14s %-14s cosine %7.4f  variance %.5f  z %6s  percentile %5.1f\n",
                row_shown(n, g->pairs[2 * i]), row_shown(n, g->pairs[2 * i + 1]), m->each[i].cosine,
-               m->each[i].variance.value, m->each[i].variance.z, m->each[i].variance.percentile);
+               m->each[i].variance.value, z_shown(&m->each[i].variance, 2),
+               m->each[i].variance.percentile);
 }
 
 static void print_text(const request *r, const vectors *v, const names *n, const group *g,
@@ -187,7 +194,7 @@ static void print_text(const request *r, const vectors *v, const names *n, const
            (unsigned long)v->count, v->n, bands, r->spectral.draws);
     printf("energy by band, share (null of random directions)\n   ");
     for (i = 0; i < bands; i++)
-        printf(" %.4f(%+.1f)%s", energy[i].value, energy[i].z, i % 8 == 7 ? "\n   " : "");
+        printf(" %.4f(%s)%s", energy[i].value, z_shown(&energy[i], 1), i % 8 == 7 ? "\n   " : "");
     printf("  in brackets: z\n");
     for (i = 0; i < groups; i++) {
         const measured *rotation = &all[0][i];
@@ -200,7 +207,7 @@ static void print_text(const request *r, const vectors *v, const names *n, const
         print_figure("share of p > 0", &rotation->mean.positive);
         printf("    band coherence (z):");
         for (k = 0; k < bands; k++)
-            printf(" %.3f(%+.1f)", rotation->profile[k].value, rotation->profile[k].z);
+            printf(" %.3f(%s)", rotation->profile[k].value, z_shown(&rotation->profile[k], 1));
         printf("\n");
         if (r->list) print_list(n, &g[i], rotation);
     }
@@ -297,7 +304,7 @@ static void plot_group(const char *prefix, const group *g, const measured *m, in
     plot_bars(&p, &f, value, low, high, bands, plot_colours[0]);
     plot_legend_area(&p, &f, 0, "measured", plot_colours[0]);
     plot_legend_area(&p, &f, 1, "null \302\261 1.96 dev.", PLOT_NULL);
-    plot_note(&p, &f, 3, 0, text_made("variance z %+.2f", m->mean.variance.z));
+    plot_note(&p, &f, 3, 0, text_made("variance z %s", z_shown(&m->mean.variance, 2)));
     plot_close(&p);
 }
 

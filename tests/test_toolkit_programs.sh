@@ -54,6 +54,10 @@ ok "and every figure a z" has 'spectral variance, rotations .* null .* z .* perc
 for name in near far pairs spectrum wheel; do
     ok "e-$name.svg is a picture" has '^</svg>' "e-$name.svg"
 done
+yes '' | head -c 400 >alike.bytes
+npy alike.npy 4 40 alike.bytes
+succeeds "$bin/embed_report" alike.npy --draws 50
+ok "draws that are all alike give no z" has 'cancellation .* \+- 0\.00000   z      -   percentile  50\.0'
 succeeds "$bin/embed_report" v.npy --draws 20 --json
 ok "its JSON parses" is_json
 refuses 2 'draws is 1: a null needs 2 to 10000' "$bin/embed_report" v.npy --draws 1
