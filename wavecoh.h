@@ -1,4 +1,4 @@
-/* wavecoh.h - v0.2.0 - train and run a wave-coherence network, in one file
+/* wavecoh.h - v0.3.0 - train and run a wave-coherence network, in one file
    SPDX-License-Identifier: Unlicense OR MIT-0 (texts at the end of this file)
 
    USE
@@ -746,17 +746,15 @@ WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_s
    Errors: WCOH_E_DATA without data, WCOH_E_NUMERIC (parameters untouched by the step),
    WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats, wcoh_error *error);
-/* Where a step's time goes: ops of one kind in one pass, or the update. */
+/* Where a step's time goes: ops of one kind in one pass, or the update. Attention's work is counted
+   pair by pair, though the CPU makes less of it where windows are long. */
 typedef struct wcoh_op_time {
     const char *op;   /* "linear", "coherence" .. or "update" */
     const char *pass; /* "forward", "backward", "update" */
     int ops;          /* of that kind in the plan */
     double seconds;   /* of a step, mean */
-    double
-        flops; /* multiplications and additions of products and attention, the latter counted pair
-                     by pair (the CPU makes fewer where windows are long); 0: none of either */
-    double
-        bytes; /* of inputs, outputs and parameters, each read or written once for each product */
+    double flops;     /* multiplications and additions of products and attention; 0: neither */
+    double bytes;     /* of inputs, outputs and parameters, once for each product that has them */
 } wcoh_op_time;
 enum { WCOH_OP_TIMES = 128 }; /* no profile has more */
 /* Make one step and then `steps` more, as wcoh_trainer_step does, and tell where the time of those
@@ -766,9 +764,9 @@ enum { WCOH_OP_TIMES = 128 }; /* no profile has more */
 WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh_op_time *rows,
                                           int *count, wcoh_error *error);
 /* Work for up to `milliseconds` (at least one op; negative: to the end of the run; an op that would end
-   later, by what it took before, is left to the next call), stop between
-   any two ops, within long ones and between any two matrices of Muon (a GPU: any two passes), go on there in the next call: bit
-   for bit the run that was never interrupted. stats may be NULL. Returns and errors as
+   later, by what it took before, is left to the next call). It stops between any two ops, within long
+   ones and between any two matrices of Muon (a GPU: any two passes), and the next call goes on there:
+   bit for bit the run that was never interrupted. stats may be NULL. Returns and errors as
    wcoh_trainer_step. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error);

@@ -119,5 +119,14 @@ ok "the include that may fail names WAVECOH_FILE" sh -c \
 ok "no macro holds a function's body" sh -c \
     "! grep -nE '^#define.*S_\\((fn|inline)\\).*[{]|WCOHI_INSTANTIATE|S##' '$root/wavecoh.h'"
 
+# ---- one version ------------------------------------------------------------------------------------
+
+number() { sed -n "s/^#define WCOH_VERSION_$1 //p" "$root/wavecoh.h"; }
+version=$(number MAJOR).$(number MINOR).$(number PATCH)
+ok "the first line, the numbers and the text of the version agree ($version)" sh -c \
+    "head -n 1 '$root/wavecoh.h' | grep -qF ' - v$version - ' &&
+     grep -qxF '#define WCOH_VERSION \"$version\"' '$root/wavecoh.h'"
+ok "the README's list of changes knows it" grep -qF "New in $version:" "$root/README.md"
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
