@@ -787,7 +787,8 @@ WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_
    at most the desc's; replaces the gradient buffer, changes no parameter. loss (may be NULL): mean
    nats of the targets that count; the gradient is that of this mean.
    For gradient checks, meta-learning, and steps on data that is not a text (wcoh_trainer_update).
-   With dropout the masks are those of the step at hand, here and in wcoh_trainer_loss. With `ranks`
+   With dropout the masks are those of the step at hand, here and in wcoh_trainer_loss; a curriculum cuts
+   nothing in either. With `ranks`
    the gradient is divided by it, so that the processes' sum is the mean of their batches.
    Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_DATA where no target counts, WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,

@@ -1305,10 +1305,6 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
 
 static wcoh_result wcohi_gpu_coherence_accept(const wcohi_plan *plan, wcoh_error *error)
 {
-    int i;
-    for (i = 0; plan->training && i < plan->count; i++)
-        if (plan->ops[i].kind == WCOHI_COHERENCE && plan->ops[i].overtones)
-            return wcohi_fail(error, WCOH_E_UNSUPPORTED, "overtones train on the CPU alone");
     if (!plan->session && plan->seq > 65536)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
                           "seq is %d: coherence attention on Vulkan takes at most 65536",
@@ -1493,19 +1489,25 @@ static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* (dkappa, domega, dlambda) of every tile of queries into the raw parameters' gradients */
+/* Columns of H of what a tile of queries adds: dkappa, domega, dlambda, with overtones dkappa_2 and 3. */
+static uint32_t wcohi_gpu_coherence_sums(const wcohi_op *op) { return op->overtones ? 5 : 3; }
+
+/* Those of every tile into the raw parameters' gradients */
 static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op,
                                        wcohi_gpu_view partial, uint32_t rows)
 {
-    const uint32_t h = (uint32_t)op->heads;
+    const uint32_t h = (uint32_t)op->heads, wide = wcohi_gpu_coherence_sums(op) * h;
     const int gain = wcohi_gpu_gain_row(op), damping = op->param[WCOHI_COHERENCE_DAMPING];
     if (op->param[WCOHI_COHERENCE_GAIN] < 0) return; /* the frozen form has none */
-    wcohi_gpu_later_segment(r, wcohi_gpu_segment_of(rows, 3 * h, 0, h), partial,
+    wcohi_gpu_later_segment(r, wcohi_gpu_segment_of(rows, wide, 0, h), partial,
                             wcohi_gpu_dparam(r, gain), wcohi_gpu_param(r, gain));
-    wcohi_gpu_later_add(r, partial, rows, 3 * h, h, h,
+    wcohi_gpu_later_add(r, partial, rows, wide, h, h,
                         wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_CARRIER]));
-    wcohi_gpu_later_segment(r, wcohi_gpu_segment_of(rows, 3 * h, 2 * h, h), partial,
+    wcohi_gpu_later_segment(r, wcohi_gpu_segment_of(rows, wide, 2 * h, h), partial,
                             wcohi_gpu_dparam(r, damping), wcohi_gpu_param(r, damping));
+    if (op->overtones)
+        wcohi_gpu_later_add(r, partial, rows, wide, 3 * h, (uint32_t)op->overtones * h,
+                            wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_OVERTONE]));
 }
 
 /* slopes [N,H], of keys over all queries, to the raw columns of rows that listen */
@@ -1530,7 +1532,8 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads, listens = t.specs[1];
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), raw = wcohi_gpu_data(r, op->in),
                    draw = wcohi_gpu_ddata(r, op->in);
-    wcohi_gpu_view partial = wcohi_gpu_later(r, (size_t)batch * t.tiles * 3 * heads);
+    wcohi_gpu_view partial =
+        wcohi_gpu_later(r, (size_t)batch * t.tiles * wcohi_gpu_coherence_sums(op) * heads);
     wcohi_gpu_view slopes =
         listens ? wcohi_gpu_scratch(r, (size_t)r->rows * heads) : wcohi_gpu_absent;
     const wcohi_gpu_view queries[11] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
@@ -1876,24 +1879,12 @@ static void wcohi_gpu_maestro_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- kerr: limiter, offset, oscillators, corrector ------------------------------------------- */
 
-/* Bindings 0..6 and the push constants of every Kerr shader. */
+/* Bindings 0..7 and the push constants of every Kerr shader. */
 typedef struct wcohi_gpu_kerr_call {
-    wcohi_gpu_view views[11];
+    wcohi_gpu_view views[13];
     wcoh_push_kerr push;
     int rk4;
 } wcohi_gpu_kerr_call;
-
-static wcoh_result wcohi_gpu_kerr_accept(const wcohi_plan *plan, wcoh_error *error)
-{
-    int i;
-    for (i = 0; i < plan->count; i++)
-        if (plan->ops[i].kind == WCOHI_KERR && plan->ops[i].param[WCOHI_KERR_WEIGHTS] >= 0)
-            return wcohi_fail(error, WCOH_E_UNSUPPORTED, "rk4_weights is on: it is for a CPU");
-    for (i = 0; i < plan->count; i++)
-        if (plan->ops[i].kind == WCOHI_KERR && plan->ops[i].param[WCOHI_KERR_SEEN] >= 0)
-            return wcohi_fail(error, WCOH_E_UNSUPPORTED, "gain_control is on: it is for a CPU");
-    return WCOH_OK;
-}
 
 static wcohi_gpu_kerr_call wcohi_gpu_kerr_of(const wcohi_gpu_recorder *r, const wcohi_op *op,
                                              uint32_t chunk)
@@ -1903,12 +1894,15 @@ static wcohi_gpu_kerr_call wcohi_gpu_kerr_of(const wcohi_gpu_recorder *r, const 
     memset(&k, 0, sizeof k);
     k.views[0] = wcohi_gpu_data(r, op->in);
     for (i = 0; i < 6; i++) k.views[1 + i] = wcohi_gpu_param(r, op->param[i]);
+    k.views[7] = wcohi_gpu_param(r, op->param[WCOHI_KERR_SEEN]);
     k.rk4 = op->solver == WCOH_SOLVER_RK4;
     k.push.rows = r->rows;
     k.push.bands = (uint32_t)op->wide_in / 2;
     k.push.chunk = chunk;
     k.push.flags = (op->ceiling > 0 ? 1u : 0u) | (op->param[WCOHI_KERR_OFFSET] >= 0 ? 2u : 0u) |
-                   (op->param[WCOHI_KERR_CORRECTOR] >= 0 ? 4u : 0u);
+                   (op->param[WCOHI_KERR_CORRECTOR] >= 0 ? 4u : 0u) |
+                   (op->param[WCOHI_KERR_SEEN] >= 0 ? 8u : 0u) |
+                   (op->param[WCOHI_KERR_WEIGHTS] >= 0 ? 16u : 0u);
     k.push.solver = (uint32_t)op->solver;
     k.push.steps = (uint32_t)op->rk4_steps;
     k.push.ceiling = (float)op->ceiling;
@@ -1935,16 +1929,17 @@ static void wcohi_gpu_kerr(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_kerr_call k = wcohi_gpu_kerr_of(r, op, 16);
     uint32_t step, planes = 4, bands = k.push.bands;
-    k.views[7] = wcohi_gpu_data(r, op->out);
+    k.views[8] = wcohi_gpu_data(r, op->out);
     if (!k.rk4) {
-        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR, &k, 8, wcohi_gpu_ceil(bands, 64),
+        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR, &k, 9, wcohi_gpu_ceil(bands, 64),
                                 wcohi_gpu_ceil(r->rows, 16));
         return;
     }
     step = wcohi_gpu_kerr_rows(r, bands, planes);
-    k.views[8] = wcohi_gpu_scratch(r, 2 * (size_t)step * bands * planes);
+    k.views[9] = wcohi_gpu_scratch(r, 2 * (size_t)step * bands * planes);
+    k.views[10] = wcohi_gpu_param(r, op->param[WCOHI_KERR_WEIGHTS]);
     for (; k.push.first < r->rows; k.push.first += step)
-        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_RK4, &k, 9,
+        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_RK4, &k, 11,
                                 WCOHI_MIN(step, r->rows - k.push.first), 1);
 }
 
@@ -1967,22 +1962,46 @@ static void wcohi_gpu_kerr_finish(wcohi_gpu_recorder *r, const wcohi_op *op, wco
     if (push.flags) WCOHI_GPU_DISPATCH(r, WCOH_SPV_KERR_FINISH, NULL, views, push, 1, 1, 1);
 }
 
-/* RK4: stretches of rows, each adding to the sums. */
-static void wcohi_gpu_kerr_rk4_back(wcohi_gpu_recorder *r, wcohi_gpu_kerr_call *k,
-                                    wcohi_gpu_view sums)
+/* RK4: stretches of rows, each adding to the sums, which learnt weights stand behind. */
+static void wcohi_gpu_kerr_rk4_back(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                    wcohi_gpu_kerr_call *k)
 {
     uint32_t bands = k->push.bands, planes = 12 + k->push.steps,
+             wide = 5 * bands + (op->param[WCOHI_KERR_WEIGHTS] >= 0 ? 4 : 0),
              step = wcohi_gpu_kerr_rows(r, bands, planes), count;
+    wcohi_gpu_view sums = wcohi_gpu_scratch(r, wide);
     size_t top;
-    k->views[9] = wcohi_gpu_scratch(r, 5 * (size_t)step * bands);
-    k->views[10] = wcohi_gpu_scratch(r, 2 * (size_t)step * bands * planes);
+    k->views[10] = wcohi_gpu_scratch(r, (size_t)step * wide);
+    k->views[11] = wcohi_gpu_scratch(r, 2 * (size_t)step * bands * planes);
+    k->views[12] = wcohi_gpu_param(r, op->param[WCOHI_KERR_WEIGHTS]);
     top = r->scratch;
     for (; k->push.first < r->rows; k->push.first += step) {
         count = WCOHI_MIN(step, r->rows - k->push.first);
         r->scratch = top;
-        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_RK4_BACK, k, 11, count, 1);
-        wcohi_gpu_sum_rows(r, k->views[9], count, 5 * bands, 0, 5 * bands, sums, k->push.first > 0);
+        wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_RK4_BACK, k, 13, count, 1);
+        wcohi_gpu_sum_rows(r, k->views[10], count, wide, 0, wide, sums, k->push.first > 0);
     }
+    wcohi_gpu_kerr_finish(r, op, sums, bands);
+    wcohi_gpu_sum_rows(r, sums, 1, wide, 5 * bands, 4,
+                       wcohi_gpu_dparam(r, op->param[WCOHI_KERR_WEIGHTS]), 1);
+}
+
+/* The magnitudes that gain control goes by: mean, mean square and share of those that count. */
+static void wcohi_gpu_kerr_see(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    uint32_t count = r->rows * (uint32_t)op->wide_in / 2, chunk = 4096,
+             chunks = wcohi_gpu_ceil(count, chunk);
+    wcohi_gpu_view partial = wcohi_gpu_later(r, 3 * (size_t)chunks);
+    const wcohi_gpu_view views[2] = {wcohi_gpu_data(r, op->in), partial};
+    wcohi_gpu_segment sum = wcohi_gpu_segment_of(chunks, 3, 0, 3);
+    wcoh_push_kerr_see push;
+    push.count = count;
+    push.chunk = chunk;
+    push.ceiling = (float)op->ceiling;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_KERR_SEE, NULL, views, push, chunks, 1, 1);
+    sum.scale = 1 / (float)count;
+    wcohi_gpu_later_segment(r, sum, partial, wcohi_gpu_dparam(r, op->param[WCOHI_KERR_SEEN]),
+                            wcohi_gpu_absent);
 }
 
 /* Shares [chunks,5,K] of sums over rows, as kerr_finish.comp has them, to the parameters' gradients. */
@@ -2010,17 +2029,16 @@ static void wcohi_gpu_kerr_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     uint32_t chunk = 32, chunks = wcohi_gpu_ceil(r->rows, chunk);
     wcohi_gpu_kerr_call k = wcohi_gpu_kerr_of(r, op, chunk);
     uint32_t bands = k.push.bands;
-    k.views[7] = wcohi_gpu_ddata(r, op->out);
-    k.views[8] = wcohi_gpu_ddata(r, op->in);
+    k.views[8] = wcohi_gpu_ddata(r, op->out);
+    k.views[9] = wcohi_gpu_ddata(r, op->in);
+    if (op->param[WCOHI_KERR_SEEN] >= 0) wcohi_gpu_kerr_see(r, op);
     if (k.rk4) {
-        wcohi_gpu_view sums = wcohi_gpu_scratch(r, 5 * (size_t)bands);
-        wcohi_gpu_kerr_rk4_back(r, &k, sums);
-        wcohi_gpu_kerr_finish(r, op, sums, bands);
+        wcohi_gpu_kerr_rk4_back(r, op, &k);
         return;
     }
-    k.views[9] = wcohi_gpu_later(r, 5 * (size_t)chunks * bands);
-    wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_BACK, &k, 10, wcohi_gpu_ceil(bands, 64), chunks);
-    wcohi_gpu_kerr_later(r, op, k.views[9], chunks, bands);
+    k.views[10] = wcohi_gpu_later(r, 5 * (size_t)chunks * bands);
+    wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_BACK, &k, 11, wcohi_gpu_ceil(bands, 64), chunks);
+    wcohi_gpu_kerr_later(r, op, k.views[10], chunks, bands);
 }
 #endif
 
@@ -2602,15 +2620,46 @@ static void wcohi_gpu_muon(wcohi_gpu_recorder *r)
     }
 }
 
+/* Statistics have no gradient: what was seen waits in their moment (wcohi_gradient_freeze). */
+static void wcohi_gpu_seen_take(wcohi_gpu_recorder *r)
+{
+    const wcohi_gpu_layout *at = r->at;
+    int i;
+    for (i = 0; i < r->plan->row_count; i++) {
+        const wcohi_param_row *row = &r->plan->rows[i];
+        size_t from = row->offset * sizeof(float), bytes = row->count * sizeof(float);
+        if (!row->seen) continue;
+        r->table->copy(r, wcohi_gpu_part(at->moment1, from, bytes),
+                       wcohi_gpu_part(at->gradient, from, bytes));
+        r->table->zero(r, wcohi_gpu_part(at->gradient, from, bytes));
+    }
+}
+
+static void wcohi_gpu_seen_add(wcohi_gpu_recorder *r)
+{
+    const wcohi_gpu_layout *at = r->at;
+    const wcohi_gpu_view params = wcohi_gpu_part(at->params, 0, at->gradient.bytes);
+    const wcohi_gpu_view views[3] = {params, at->moment1, at->result};
+    wcoh_push_seen_row push;
+    int i;
+    for (i = 0; i < r->plan->row_count; i++) {
+        if (!r->plan->rows[i].seen) continue;
+        push.at = (uint32_t)r->plan->rows[i].offset;
+        WCOHI_GPU_DISPATCH(r, WCOH_SPV_SEEN, NULL, views, push, 1, 1, 1);
+    }
+}
+
 /* Clip and the optimiser over the trained parameters, unless norm or loss is not finite. */
 static void wcohi_gpu_update(wcohi_gpu_recorder *r)
 {
     uint32_t count = (uint32_t)(r->at->gradient.bytes / sizeof(float)),
              chunks = wcohi_gpu_ceil(count, WCOHI_GPU_SQUARES);
     wcohi_gpu_view partial = wcohi_gpu_scratch(r, 2 * (size_t)chunks);
+    wcohi_gpu_seen_take(r);
     wcohi_gpu_sum_squares(r, partial, count);
     wcohi_gpu_clip(r, partial, chunks);
     wcohi_gpu_adamw(r, count);
+    wcohi_gpu_seen_add(r);
     if (r->plan->muon) wcohi_gpu_muon(r);
 }
 #endif
@@ -2655,7 +2704,7 @@ static const wcohi_gpu_op wcohi_gpu_ops[] = {
     WCOHI_GPU_OP(wcohi_gpu_resonate, wcohi_gpu_resonate_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_blend, wcohi_gpu_blend_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_maestro, wcohi_gpu_maestro_back, wcohi_gpu_maestro_aux_count, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, wcohi_gpu_kerr_accept),
+    WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_mixing, wcohi_gpu_mixing_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL, NULL),
     WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),
@@ -4499,8 +4548,8 @@ static wcoh_result wcohi_vk_loss(wcohi_exec *base, double *nats, wcoh_error *err
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* What the optimiser does to every 16 parameters: (1 if decayed, plus 2 if Muon's; 4 if frozen, largest
-   value allowed). */
+/* What the optimiser does to every 16 parameters: (1 if decayed, plus 2 if Muon's; 4 if frozen or
+   statistics, largest value allowed). */
 static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
 {
     const wcoh_model *model = exec->base.model;
@@ -4517,7 +4566,7 @@ static wcoh_result wcohi_vk_rules_upload(wcohi_vk_exec *exec, wcoh_error *error)
         if (!row->trained) continue;
         for (i = row->offset / 16; i <= (row->offset + row->count - 1) / 16; i++) {
             rules[2 * i] = (row->decayed ? 1.0f : 0.0f) + (muon && row->matrices ? 2.0f : 0.0f);
-            if (row->frozen) rules[2 * i] = 4;
+            if (row->frozen || row->seen) rules[2 * i] = 4;
             rules[2 * i + 1] = (float)WCOHI_MIN(row->maximum, 1e30);
         }
     }

@@ -88,6 +88,8 @@ static const struct {
     {"loudness=on attention=shared bands=35 heads=7", 3, 70},
     {"query_gain=on gain_most=2.5 bands=33 heads=6", 2, 70},
     {"query_gain=on forgetting=on attention=shared bands=35 heads=7", 2, 37},
+    {"overtones=2 forgetting=off loudness=off bands=33 heads=6", 2, 70},
+    {"overtones=1 attention=shared bands=35 heads=7", 3, 37},
     {"taps=3", 3, 37},
     {"taps=4 attention=rotary gate=on block=parallel_shared bands=34 heads=2", 40, 2},
     {"attention=frozen", 3, 37},
@@ -103,6 +105,9 @@ static const struct {
     {"solver=perturbative limiter=off corrector=on bands=9 heads=3 alpha=0.01 beta=0.01", 3, 13},
     {"solver=rk4 rk4_steps=3 bands=35 heads=7 alpha=0.01 beta=0.01", 3, 37},
     {"solver=rk4 corrector=on offset=0.3 limiter=on bands=66 heads=4", 2, 11},
+    {"solver=rk4 rk4_weights=on rk4_steps=3 bands=67 heads=2 alpha=0.01 beta=0.01", 3, 37},
+    {"gain_control=on ceiling=1.3 bands=67 heads=2", 3, 37},
+    {"gain_control=on solver=rk4 rk4_weights=on corrector=on maestros=add bands=9 heads=3", 3, 21},
     {"mixing=0.1 splits=2 bands=67 heads=2 limiter=on corrector=on offset=0.3", 2, 37},
     {"solver=none limiter=on corrector=on", 2, 19},
     {"solver=split corrector=on offset=0.3 limiter=on bands=67 heads=2", 2, 37},
@@ -583,6 +588,7 @@ static void sessions_compare(wcoh_device *device)
                     "attention=shared gain=11 bands=35 heads=7 position=sinusoidal context=33");
     session_compare(device, "attention=frozen block=parallel_shared bands=66 heads=2");
     session_compare(device, "bands=65 heads=1 solver=rk4 alpha=0.01 beta=0.01");
+    session_compare(device, "solver=rk4 rk4_weights=on gain_control=on bands=9 heads=3");
     session_compare(device, "forgetting=on loudness=on bands=35 heads=7");
     session_compare(device, "loudness=on attention=shared");
     session_compare(device, "overtones=2 forgetting=on bands=35 heads=7");
@@ -1075,6 +1081,8 @@ static const struct {
     {"gpt", "bands=16 heads=4 layers=2", WCOH_PRESET_GPT},
     {"kerr_engine", "bands=16 heads=4 layers=2 rk4_steps=4", WCOH_PRESET_KERR_ENGINE},
     {"wave_engine", "bands=18 heads=3 layers=2", WCOH_PRESET_WAVE_ENGINE},
+    {"wave_engine_april", "bands=18 heads=3 layers=2 rk4_steps=4 rk4_weights=on",
+     WCOH_PRESET_WAVE_ENGINE_APRIL},
 };
 
 static void small_presets_train_as_on_the_cpu(void)
@@ -1683,6 +1691,38 @@ static void means_are_those_of_the_cpu(void)
     }
     CHECK_NEAR(loss[1], loss[0], 1e-5);
     CHECK_NEAR(own[1], own[0], 1e-5);
+}
+
+/* What gain control saw in eleven steps of two micro-batches, past the nine that overwrite, and nothing
+   where the gradient is not taken: of magnitudes near 1, to 1e-5. */
+static void gain_control_sees_what_it_does_on_the_cpu(void)
+{
+    wcoh_model_desc desc = small_model();
+    wcoh_real seen[2][3];
+    int i, step;
+    settings_apply(WCOH_DESC_MODEL, &desc, "ffn=kerr gain_control=on ceiling=1.2");
+    for (i = 0; i < 2; i++) {
+        wcoh_model *model = model_of(&desc);
+        wcoh_trainer_desc training = small_trainer();
+        wcoh_trainer *trainer;
+        wcoh_param param;
+        wcoh_error error;
+        training.accumulate = 2;
+        training.lr = 1e-4;
+        trainer = trainer_of(model, training, i ? gpu : NULL, WCOH_ISA_AUTO);
+        CHECK(wcoh_trainer_set_data(trainer, text, 400, text + 400, 99, &error) == WCOH_OK);
+        for (step = 0; step < 11; step++)
+            CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_sync(trainer, &error) == WCOH_OK);
+        CHECK(wcoh_model_param(model, wcoh_model_param_find(model, "blocks.0.ffn.seen"), &param,
+                               &error) == WCOH_OK);
+        memcpy(seen[i], param.data, sizeof seen[i]);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+    CHECK(seen[0][2] == 9 && seen[1][2] == 9 && seen[0][0] > 0.3);
+    CHECK_NEAR((double)seen[1][0], (double)seen[0][0], 1e-5);
+    CHECK_NEAR((double)seen[1][1], (double)seen[0][1], 1e-5);
 }
 
 /* Parameters written on the host are the device's from then on, whenever that is. */
@@ -2516,6 +2556,7 @@ int main(int count, char **words)
     RUN(parameters_come_back_to_the_host);
     RUN(parameters_written_on_the_host_count);
     RUN(means_are_those_of_the_cpu);
+    RUN(gain_control_sees_what_it_does_on_the_cpu);
     RUN(a_loss_between_gradient_and_update_does_not_count);
     RUN(a_gradient_that_is_not_finite_changes_nothing);
     RUN(a_huge_gradient_is_refused);

@@ -7,7 +7,8 @@ formula in the plainest form (attention with the whole pair matrix, Runge-Kutta 
 
 One safetensors file for each configuration holds all parameters (frozen tables too), `tokens` and
 `targets` [B,T], `logits` [B*T,V], `loss` [1] and `grad.NAME` for each trained parameter; its
-metadata spells the settings as wcoh_field_set reads them ("model.bands": "8"). Parameters are
+metadata spells the settings as wcoh_field_set reads them ("model.bands": "8"), and of a curriculum
+the trainer's ("trainer.curriculum") with "test.steps", after how many steps of its run this is. Parameters are
 rounded to float32 before the forward pass, so that reader and writer compute the same function.
 --check recomputes everything and compares it with the files that are there.
 
@@ -36,16 +37,17 @@ DEFAULTS = dict(
     forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
     taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off",
     phases=0, phase_input="off", phases_trained="on",
-    rk4_weights="off")
+    rk4_weights="off", overtones=0, gain_control="off")
 
 
 class Config:
     """One configuration: settings as attributes, plus the shape of the batch."""
 
-    def __init__(self, name, B=2, T=7, gain_max=6.0, tweak=None, **settings):
+    def __init__(self, name, B=2, T=7, gain_max=6.0, tweak=None, curriculum=None, **settings):
         unknown = set(settings) - set(DEFAULTS)
         assert not unknown, unknown
         self.name, self.B, self.T, self.gain_max, self.tweak = name, B, T, gain_max, tweak
+        self.curriculum = curriculum  # kind, steps of the run, steps before
         self.given = settings
         self.__dict__.update(DEFAULTS)
         self.__dict__.update(settings)
@@ -56,7 +58,8 @@ class Config:
         self.embedding_is_trained = auto(self.embedding_trained, False)
         self.kerr_is_trained = auto(self.kerr_trained, True)
         self.omega_is_trained = auto(self.omega_trained, self.kerr_is_trained)
-        self.has_limiter = auto(self.limiter, self.solver == "perturbative" or self.mixing > 0)
+        self.has_limiter = auto(self.limiter, self.solver == "perturbative" or self.mixing > 0
+                                or self.gain_control == "on")
         self.ceiling = math.sqrt((math.pi / 2) / (self.alpha + 4 * self.beta))
 
     def block_is_per_band(self, block):
@@ -67,7 +70,23 @@ class Config:
         for key in DEFAULTS:
             if key in self.given or key in ("context", "bands", "layers", "heads", "maestro", "head_rank"):
                 text["model." + key] = str(getattr(self, key))
+        if self.curriculum:
+            for key, value in zip(("trainer.curriculum", "trainer.steps", "test.steps"), self.curriculum):
+                text[key] = str(value)
         return text
+
+    def heard(self):
+        """What the curriculum leaves of every band, [K]: at the input (on) or in front of feed-forward (soft)."""
+        kind, steps, step = self.curriculum
+        K, least = self.bands, lambda bands: min(self.bands, max(8, bands))
+        if kind == "on":
+            active = (least(8), least(K * 3 // 8), K)[3 * step // steps]
+            return [1.0 if k < active else 0.0 for k in range(K)]
+        stage = sum(step >= begin * steps for begin in (0.2, 0.45, 0.7))
+        opening = [least(K // 8), least(K // 4), least(K // 2), K]
+        share = 0.01 + 0.99 * min((step - math.ceil((0, 0.2, 0.45, 0.7)[stage] * steps)) / 200, 1)
+        open_ = opening[max(stage - 1, 0)]
+        return [1.0 if k < open_ else share if k < opening[stage] else 0.01 for k in range(K)]
 
 
 # ---- parameters ---------------------------------------------------------------------------------
@@ -178,6 +197,8 @@ class Parameters:
             self.add(p + "gain_raw", np.log(np.expm1(gain)))
             self.add(p + "carrier", rng.uniform(0, 0.7, H))
             self.add(p + "damping_raw", rng.uniform(-5, 0, H))
+            if c.overtones:  # 2 tanh(x / 2), tanh(2 x) / 2
+                self.add(p + "overtone_raw", 0.7 * rng.randn(c.overtones, H))
             if c.query_gain == "on":
                 self.linear(p + "query_gain", (H, D), D, None)
             if c.forgetting == "on":
@@ -213,6 +234,8 @@ class Parameters:
                     self.add(p + "kerr.weights", np.array([1, 2, 2, 1]) / 6 + 0.05 * rng.randn(4), c.kerr_is_trained)
                 if c.mixing > 0:
                     self.add(p + "kerr.chi", [c.mixing + 0.03 * rng.randn()], c.kerr_is_trained)
+            if c.gain_control == "on":  # mean, variance, steps: of the second block's no step has been
+                self.add(p + "seen", [0.6, 0.01, 5] if ".0." in p else [2.0, 0.5, 0], False)
             if c.corrector == "on":
                 self.add(p + "corrector", 0.5 * rng.randn(K))
             if c.offset > 0:
@@ -298,6 +321,12 @@ class Network:
         else:
             kappa = softplus(kappa)
         scores = kappa[..., None] * coherence
+        if c.overtones:
+            raw = self.p[p + "overtone_raw"]
+            sizes = [2 * torch.tanh(raw[0] / 2)] + [torch.tanh(2 * raw[1]) / 2] * (c.overtones - 1)
+            for m, size in enumerate(sizes, 2):  # cos(m x), by its angle: m (phi - psi + omega distance)
+                at = m * (torch.atan2(sine, cosine) + turn)
+                scores = scores + size[:, None, None] * torch.cos(at)
         if c.forgetting == "on":  # the dampings of the rows between
             depth = torch.cumsum(softplus(damping + asked("forgetting")), -1)
             scores = scores - (depth[..., :, None] - depth[..., None, :])
@@ -371,9 +400,8 @@ class Network:
     def maestro(self, name, x):
         return self.affine(name + ".expand", gelu(self.affine(name + ".squeeze", x)))
 
-    def limit(self, r, s):
+    def limit(self, r, s, ceiling):
         m = torch.sqrt(r ** 2 + s ** 2)
-        ceiling = self.c.ceiling
         above = m > ceiling
         self.beyond_knee += int(above.sum())
         kneed = ceiling + ceiling * torch.tanh((torch.where(above, m, ceiling + 0 * m) - ceiling) / ceiling)
@@ -454,7 +482,13 @@ class Network:
         c = self.c
         r, s = x[..., 0::2], x[..., 1::2]
         if c.has_limiter:
-            r, s = self.limit(r, s)
+            ceiling = c.ceiling
+            if p + "seen" in self.p:
+                mean, variance, steps = self.p[p + "seen"].tolist()
+                low = min(ceiling, max(0.5, 0.3 * ceiling))
+                knee = min(max(mean + 3 * max(math.sqrt(variance), 0.01), low), ceiling)
+                ceiling = knee if steps else 0.75 * ceiling
+            r, s = self.limit(r, s, ceiling)
         if p + "offset" in self.p:
             offset = self.p[p + "offset"]
             r, s = r + offset[0::2], s + offset[1::2]
@@ -501,15 +535,18 @@ class Network:
             h = (1 - share) * h + share * self.affine("phase.expand", self.p["phase.weight"][tokens])
         if c.position != "none":
             h = h + self.p["position.weight"][:tokens.shape[1]]
+        mask = torch.tensor(c.heard(), dtype=REAL).repeat_interleave(2) if c.curriculum else 1
+        if c.curriculum and c.curriculum[0] == "on":
+            h, mask = mask * h, 1
         for block in range(c.layers):
             p, per_band = "blocks.%d." % block, c.block_is_per_band(block)
             x = self.normed(p + "norm1", h)
             if c.block == "sequential":
                 h = h + self.attention(p + "attn.", x)
-                h = h + self.ffn(p + "ffn.", self.normed(p + "norm2", h), per_band)
+                h = h + self.ffn(p + "ffn.", mask * self.normed(p + "norm2", h), per_band)
             else:
                 y = x if c.block == "parallel_shared" else self.normed(p + "norm2", h)
-                h = h + self.attention(p + "attn.", x) + self.ffn(p + "ffn.", y, per_band)
+                h = h + self.attention(p + "attn.", x) + self.ffn(p + "ffn.", mask * y, per_band)
         h = self.normed("norm_f", h)
         if c.head == "tied":
             return self.p["head.scale"] * (h @ self.p["embed.weight"].T)
@@ -587,6 +624,10 @@ CONFIGS = [
            embedding="random", embedding_trained="on", ffn="mlp", hidden=9),
     Config("phase_native", head="phase_native", embedding_trained="on", layers=1),
     Config("wave_decode", head="wave_decode", reference_trained="on", layers=1),
+    Config("overtones", overtones=2, forgetting="on", loudness="on", gain_max=5.0, layers=1),
+    Config("gain_control", gain_control="on", offset=0.2, maestro=3),
+    Config("curriculum", B=1, curriculum=("on", 9, 2), bands=9, heads=2, position="learned", layers=1),
+    Config("soft_curriculum", B=1, curriculum=("soft", 10, 9), bands=10, layers=1, gate="on"),
     Config("long_rotary", B=2, T=150, bands=4, heads=2, layers=1, vocab=5, attention="rotary",
            context=150, ffn="mlp", hidden=8),
 ]
@@ -601,6 +642,8 @@ def compute(config):
         rng = np.random.RandomState(1000 + seed)
         tokens = rng.randint(0, config.vocab, (config.B, config.T))
         targets = rng.randint(0, config.vocab, (config.B, config.T))
+        if config.curriculum:  # a text, of which that is the only window
+            targets = np.concatenate([tokens[:, 1:], targets[:, -1:]], 1)
         logits = network.logits(torch.tensor(tokens)).reshape(-1, config.vocab)
         if network.margin < least or (config.has_limiter and not network.beyond_knee):
             continue

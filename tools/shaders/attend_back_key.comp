@@ -84,7 +84,7 @@ void main()
             uint at = (4u * ty + i / 4u) * 33u + 4u * tx + i % 4u;
             scores[at] = block[i];
 #ifdef COHERENCE
-            other[at] = -coefficients[head].x * sine[i] * d[i];
+            other[at] = -(LISTENS > 2u ? 1.0 : coefficients[head].x) * sine[i] * d[i];
             if (LISTENS != 0u) left[at] = d[i];
 #else
             other[at] = d[i];

@@ -7,6 +7,7 @@
 /* With t = -kappa sin dscore: dphi_q = sum_k t, (drho, dsigma) = n dphi (-sigma, rho) / r^2.
    partial [sequences * tiles, 3H] = (dkappa, domega, dlambda) of a tile's queries:
    sum dscore (cos - 1), sum t (q - k), -sum dscore (q - k). Grid: query tiles, heads, sequences.
+   Overtones: 5H, behind them the sums of dscore (cos 2x - 1), dscore (cos 3x - 1), for the raw ones.
    Where queries have gains, their kappa cos stands for cos: dkappa_q = sum dscore (kappa cos) / kappa. */
 layout(set = 0, binding = 6, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 7, std430) buffer Draw { float draw[]; };
@@ -20,14 +21,24 @@ void write_gain(uint row, float slope)
     draw[at] = softplus(x) < p.gain_most && gain > 0.0 ? slope / gain * sigmoid(x) : 0.0;
 }
 
+/* Sums of the tile's queries, in `other`, times the slope of 2 tanh(x / 2) or of tanh(2 x) / 2. */
+void write_overtone(uint at, uint m)
+{
+    float s = 0.0, k = m == 0u ? 0.5 * coefficients[p.heads + head].x : 2.0 * coefficients[p.heads + head].y;
+    for (uint q = 0u; q < 32u; q++)
+        for (uint j = 0u; j < 8u; j++) s += other[q * 33u + 8u * m + j];
+    partial[at] = s * (1.0 - k * k);
+}
+
 void main()
 {
     uint q0 = gl_WorkGroupID.x * 32u, k0, i;
-    float kappa, phase[4], cosines[4], distances[4], turns[4];
+    float kappa, phase[4], cosines[4], distances[4], turns[4], twice[4], thrice[4];
     head = gl_WorkGroupID.y;
     first = gl_WorkGroupID.z * p.seq;
-    kappa = coefficients[head].x;
-    [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = cosines[i] = distances[i] = turns[i] = 0.0;
+    kappa = LISTENS > 2u ? 1.0 : coefficients[head].x; /* sines have the overtones' already */
+    [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = cosines[i] = distances[i] = turns[i] = twice[i] =
+        thrice[i] = 0.0;
     for (k0 = 0u; k0 <= q0; k0 += 32u) {
         float block[16], cosine[16], sine[16], d[16];
         pair_scores(q0, k0, block, cosine, sine);
@@ -37,9 +48,14 @@ void main()
             float t = -kappa * sine[i] * d[i];
             float away = float(q0 + 4u * ty + i / 4u) - float(k0 + 4u * tx + i % 4u);
             phase[i / 4u] += t;
-            cosines[i / 4u] += d[i] * (LISTENS > 1u ? cosine[i] : cosine[i] - 1.0);
+            cosines[i / 4u] += d[i] * (LISTENS == 2u ? cosine[i] : cosine[i] - 1.0);
             turns[i / 4u] += t * away;
             distances[i / 4u] -= d[i] * away;
+            if (LISTENS > 2u) {
+                float x = cosine[i];
+                twice[i / 4u] += d[i] * 2.0 * (x * x - 1.0);
+                thrice[i / 4u] += d[i] * (x * (4.0 * x * x - 3.0) - 1.0);
+            }
         }
     }
     [[unroll]] for (i = 0u; i < 4u; i++)
@@ -49,6 +65,10 @@ void main()
         scores[row * 33u + 8u + tx] = cosines[i];
         scores[row * 33u + 16u + tx] = turns[i];
         scores[row * 33u + 24u + tx] = distances[i];
+        if (LISTENS > 2u) {
+            other[row * 33u + tx] = twice[i];
+            other[row * 33u + 8u + tx] = thrice[i];
+        }
     }
     barrier();
     if (tid < 32u) {
@@ -68,14 +88,16 @@ void main()
             if (sqrt(r2) < 1e-6) g = 0.0;
             draw[at] = -z.y * g;
             draw[at + 1u] = z.x * g;
-            if (LISTENS > 1u) write_gain(first + q0 + tid, s[1]);
+            if (LISTENS == 2u) write_gain(first + q0 + tid, s[1]);
         }
     }
     barrier();
+    uint at = (gl_WorkGroupID.z * gl_NumWorkGroups.x + gl_WorkGroupID.x) * (LISTENS > 2u ? 5u : 3u) *
+                  p.heads + head;
     if (tid < 3u) {
         float s = 0.0;
         for (i = 0u; i < 32u; i++) s += tid == 0u ? row_a[i] : tid == 1u ? row_b[i] : row_c[i];
-        partial[(gl_WorkGroupID.z * gl_NumWorkGroups.x + gl_WorkGroupID.x) * 3u * p.heads +
-                tid * p.heads + head] = s;
+        partial[at + tid * p.heads] = s;
     }
+    if (LISTENS > 2u && tid < 2u) write_overtone(at + (3u + tid) * p.heads, tid);
 }

@@ -7,7 +7,7 @@
    theta = omega + alpha P + beta sten(|z|^2). sten(p)_k sums the bands k-2, k-1,
    k+1, k+2. 64 bands and `chunk` rows a workgroup. Grid: band tiles, chunks. */
 layout(local_size_x = 64) in;
-layout(set = 0, binding = 7, std430) writeonly buffer Z { vec2 z_out[]; };
+layout(set = 0, binding = 8, std430) writeonly buffer Z { vec2 z_out[]; };
 shared float power[68]; /* of bands k0-2 .. k0+65, 0 outside */
 
 void main()
@@ -16,6 +16,7 @@ void main()
     uint first = p.first + gl_WorkGroupID.y * p.chunk, last = min(first + p.chunk, p.rows);
     uint edge =
         tid < 2u ? k0 + tid - 2u : k0 + 62u + tid; /* threads 0..3 have a band of the edge too */
+    ceiling = knee_at();
     Band b = band_of(k), e = Band(0.0, 1.0, 1.0, 0.0, 0.0, 0.0);
     vec2 turned = sincos_(b.omega), correct = sincos_(b.corrector);
     float alpha = p.solver != NONE ? p.time * alpha_[0] : 0.0;

@@ -2,7 +2,7 @@
    x[2k], x[2k+1]. In order: limiter, + offset, oscillators, corrector rotation. */
 #include "math.glsl"
 
-const uint LIMITED = 1u, OFFSET = 2u, CORRECTED = 4u;
+const uint LIMITED = 1u, OFFSET = 2u, CORRECTED = 4u, CONTROLLED = 8u, WEIGHTED = 16u;
 const uint EXACT = 0u, PERTURBATIVE = 1u, NONE = 3u, SPLIT = 4u; /* RK4 has shaders of its own */
 
 struct Band {

@@ -9,9 +9,9 @@
    sten(g_theta). Perturbative: g_delta = -b g_r + a g_s, g_p = alpha g_delta + beta sten(g_delta).
    */
 layout(local_size_x = 64) in;
-layout(set = 0, binding = 7, std430) readonly buffer Dz { vec2 dz[]; };
-layout(set = 0, binding = 8, std430) buffer Dx { vec2 dx[]; };
-layout(set = 0, binding = 9, std430) writeonly buffer Partial { float partial[]; };
+layout(set = 0, binding = 8, std430) readonly buffer Dz { vec2 dz[]; };
+layout(set = 0, binding = 9, std430) buffer Dx { vec2 dx[]; };
+layout(set = 0, binding = 10, std430) writeonly buffer Partial { float partial[]; };
 shared float power[72]; /* bands k0-4 .. k0+67 */
 shared float phase[68]; /* bands k0-2 .. k0+65 */
 
@@ -72,6 +72,7 @@ void main()
     float sums[3];
     vec2 dalpha = vec2(0.0), dbeta = vec2(0.0); /* all bands add to these: pairs of floats */
     [[unroll]] for (i = 0u; i < 3u; i++) sums[i] = 0.0;
+    ceiling = knee_at();
     alpha = p.solver != NONE ? p.time * alpha_[0] : 0.0;
     beta = p.solver != NONE ? p.time * beta_[0] : 0.0;
     if (tid < 8u) e = band_of(edge);
@@ -113,7 +114,7 @@ void main()
         }
         if (k < p.bands) {
             uint at = row * p.bands + k;
-            if ((p.flags & LIMITED) != 0u) g = limit_back(x[at], p.ceiling, g);
+            if ((p.flags & LIMITED) != 0u) g = limit_back(x[at], ceiling, g);
             dx[at] = p.add != 0u ? dx[at] + g : g;
         }
         barrier();

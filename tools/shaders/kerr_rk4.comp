@@ -2,8 +2,9 @@
 #include "kerr.glsl"
 #include "kerr_bind.glsl"
 layout(local_size_x = 64) in;
-layout(set = 0, binding = 7, std430) writeonly buffer Z { vec2 z_out[]; };
-layout(set = 0, binding = 8, std430) coherent buffer Work { vec2 work[]; };
+layout(set = 0, binding = 8, std430) writeonly buffer Z { vec2 z_out[]; };
+layout(set = 0, binding = 9, std430) coherent buffer Work { vec2 work[]; };
+#define WEIGHTS 10
 #include "kerr_rk4.glsl"
 /* Planes of a row: 0 the state, 1 and 2 stage points in turn, 3 the sum of slopes. Grid: rows. */
 
@@ -12,7 +13,7 @@ void step_row(float h)
     uint stage;
     for (stage = 0u; stage < 4u; stage++) {
         uint from = stage == 0u ? 0u : 1u + (stage + 1u) % 2u, to = 1u + stage % 2u;
-        float ahead = stage < 2u ? 0.5 * h : h, share = stage == 0u || stage == 3u ? 1.0 : 2.0;
+        float ahead = stage < 2u ? 0.5 * h : h, share = share_of(stage);
         EACH_BAND
         {
             vec2 d = slope(from, k, softplus(gamma_raw[k])), sum = share * d;
@@ -22,7 +23,7 @@ void step_row(float h)
         }
         sync_planes();
     }
-    EACH_BAND work[PLANE(0u) + k] += h / 6.0 * work[PLANE(3u) + k];
+    EACH_BAND work[PLANE(0u) + k] += unit_of(h) * work[PLANE(3u) + k];
     sync_planes();
 }
 
@@ -30,6 +31,7 @@ void main()
 {
     uint row = p.first + gl_WorkGroupID.x, n;
     base = 4u * gl_WorkGroupID.x;
+    ceiling = knee_at();
     alpha = alpha_[0];
     beta = beta_[0];
     EACH_BAND work[PLANE(0u) + k] = input_of(row, k);

@@ -2,6 +2,16 @@
    |z|^2 + beta sten(|z|^2). A workgroup takes one row; a thread the bands tid, tid + 64, ..
    Everything of a row lies in planes of K bands in `work`, which only this workgroup touches, with
    a barrier between writing a plane and reading its neighbours. */
+layout(set = 0, binding = WEIGHTS, std430) readonly buffer Weights { float weights[]; };
+
+/* Of a stage's slope, in units of `unit_of`: the weights of the model, or 1, 2, 2, 1. */
+float share_of(uint stage)
+{
+    if ((p.flags & WEIGHTED) != 0u) return weights[stage];
+    return stage == 0u || stage == 3u ? 1.0 : 2.0;
+}
+float unit_of(float h) { return (p.flags & WEIGHTED) != 0u ? h : h / 6.0; }
+
 #define PLANE(i) ((base + (i)) * p.bands)
 #define EACH_BAND for (uint k = gl_LocalInvocationID.x; k < p.bands; k += 64u)
 
