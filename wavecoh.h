@@ -573,6 +573,9 @@ typedef struct wcoh_stats {
     uint64_t best_step;
     double lr;        /* of the last step */
     double grad_norm; /* of the last step, before clipping */
+    double noise_scale; /* tokens a step with which the gradient's noise is as large as it itself
+                           (McCandlish and others, 2018), over about the last 100 steps; 0: not
+                           known, as before the second step and on Vulkan */
     double seconds;   /* spent inside the library */
     int evaluated;    /* 1 in the callback that follows an evaluation */
     int improved;     /* 1 in the callback whose evaluation is the best so far */
@@ -7646,12 +7649,15 @@ static void wcohi_gemm(const wcohi_compute *compute, const wcohi_gemm_args *args
 
 #ifndef WAVECOH_NO_TRAINING
 #define wcohi_sum_squares_is(name) double name(const wcoh_real *g, size_t count)
+#define wcohi_sum_products_is(name)                                                                \
+    double name(const wcoh_real *g, const wcoh_real *h, size_t count)
 #define wcohi_gelu_backward_is(name)                                                               \
     void name(wcoh_real *dx, const wcoh_real *dy, const wcoh_real *pre, size_t count)
 #define wcohi_column_sums_is(name)                                                                 \
     void name(wcoh_real *sum, const wcoh_real *g, size_t stride, int rows, int n)
 typedef struct wcohi_common_kernels {
     wcohi_sum_squares_is((*sum_squares));
+    wcohi_sum_products_is((*sum_products));
     wcohi_gelu_backward_is((*gelu_backward));
     wcohi_column_sums_is((*column_sums));
 } wcohi_common_kernels;
@@ -7675,6 +7681,25 @@ WCOHI_KERNEL(sum_squares)
             b = S_(dhi)(x);
             hi = S_(dfma)(b, b, hi);
         }
+    }
+    S_(dstore)(lanes, lo);
+    S_(dstore)(lanes + S_(DW), hi);
+    for (lane = 0; lane < 2 * S_(DW); lane++) sum += lanes[lane];
+    return sum;
+}
+
+/* sum of g h in double, in a fixed order;  g, h [n] */
+WCOHI_KERNEL(sum_products)
+{
+    S_(dv) lo = S_(dzero)(), hi = S_(dzero)();
+    double lanes[2 * S_(DW)], sum = 0;
+    size_t i = 0;
+    int lane;
+    for (; i < count; i += S_(W)) {
+        int n = count - i < S_(W) ? (int)(count - i) : S_(W);
+        S_(v) x = WCOHI_LOAD(g + i, n), y = WCOHI_LOAD(h + i, n);
+        lo = S_(dfma)(S_(dlo)(x), S_(dlo)(y), lo);
+        if (S_(W) > S_(DW)) hi = S_(dfma)(S_(dhi)(x), S_(dhi)(y), hi);
     }
     S_(dstore)(lanes, lo);
     S_(dstore)(lanes + S_(DW), hi);
@@ -7712,8 +7737,8 @@ WCOHI_KERNEL(column_sums)
     }
 }
 
-static const wcohi_common_kernels S_(common_kernels) = {
-    S_(sum_squares), S_(gelu_backward), S_(column_sums)};
+static const wcohi_common_kernels S_(common_kernels) = {S_(sum_squares), S_(sum_products),
+                                                        S_(gelu_backward), S_(column_sums)};
 
 #endif
 #ifndef WCOHI_PASS
@@ -8254,6 +8279,8 @@ typedef struct wcohi_outcome {
     double nats; /* sum of -log p over the step's rows */
     double norm; /* of the gradient, before clipping */
     int applied; /* 0: the loss is not finite or the gradient too large, and nothing changed */
+    double along;   /* product of it, after clipping, and of the mean of those before it .. */
+    double clipped; /* .. and its square, after clipping; 0: not known */
 } wcohi_outcome;
 
 typedef struct wcohi_exec wcohi_exec;
@@ -8355,7 +8382,7 @@ typedef struct wcohi_cpu_exec {
     const wcohi_run *run; /* of the pass under way */
     double loss;          /* sum of -log p since the last run with `add` 0 */
     double gradient_loss; /* the same, when the gradient was made */
-    double *squares;      /* [chunks of the gradient] for its norm */
+    double *squares;      /* [chunks of the gradient] for its norm, [rows] for its noise */
     wcohi_outcome outcome;
 #ifndef WAVECOH_NO_TRAINING
     int parts, parted; /* the op of that time is done in so many; base.part is the next */
@@ -16044,7 +16071,8 @@ typedef struct wcohi_update_job {
     const wcohi_param_row *row;
     wcohi_adamw rule;
     wcohi_muon muon;
-    double *squares; /* [chunks] */
+    double *squares; /* [chunks], [rows] */
+    double before;   /* steps */
     size_t count;
     int first; /* of the matrices whose turn it is */
 } wcohi_update_job;
@@ -16100,6 +16128,42 @@ static double wcohi_gradient_norm(wcohi_cpu_exec *exec)
     wcohi_pool_run(exec->compute.pool, chunks, (double)job.count, wcohi_squares_job, &job);
     for (i = 0; i < chunks; i++) sum += job.squares[i];
     return sqrt(sum);
+}
+
+/* A row's part of outcome.along: its moment, as it was, is a weighted sum of the gradients so far. */
+static void wcohi_along_job(int index, int slot, void *user)
+{
+    const wcohi_update_job *job = (const wcohi_update_job *)user;
+    const wcohi_cpu_exec *exec = job->exec;
+    const wcohi_param_row *row = &exec->base.model->rows[index];
+    int muon = exec->base.plan->muon && row->matrices;
+    double keep = (double)(muon ? job->muon.momentum : job->rule.beta1);
+    double weight = (1 - pow(keep, job->before)) / (muon ? 1 - keep : 1);
+    (void)slot;
+    job->squares[index] = 0;
+    if (!row->trained || row->frozen || row->seen) return;
+    job->squares[index] =
+        exec->compute.kernels->common->sum_products(exec->gradient + row->offset,
+                                                    exec->moment1 + row->offset, row->count) /
+        weight;
+}
+
+/* The gradient, clipped, and the mean of those before it have independent noise, so that their
+   product is the square of the gradient without noise. */
+static void wcohi_gradient_along(wcohi_update_job *job, const wcohi_update *update)
+{
+    wcohi_cpu_exec *exec = job->exec;
+    const wcoh_model *model = exec->base.model;
+    double scale = (double)job->rule.scale, norm = exec->outcome.norm;
+    int r;
+    exec->outcome.along = exec->outcome.clipped = 0;
+    if (update->step < 2) return;
+    job->before = (double)(update->step - 1);
+    job->squares = exec->squares;
+    wcohi_pool_run(exec->compute.pool, model->row_count, (double)model->trained_reals,
+                   wcohi_along_job, job);
+    for (r = 0; r < model->row_count; r++) exec->outcome.along += scale * job->squares[r];
+    exec->outcome.clipped = scale * norm * scale * norm;
 }
 
 /* The direction of one matrix, on one thread; it waits in the place of the second moment, which Muon
@@ -16229,6 +16293,7 @@ static wcoh_result wcohi_cpu_update(wcohi_exec *base, const wcohi_update *update
     }
     if (!exec->outcome.applied) return WCOH_OK;
     wcohi_update_rules(&job, exec, update);
+    if (*time == 0) wcohi_gradient_along(&job, update);
     job.first = *time;
     if (left > 0) {
         int now = whole ? left : WCOHI_MIN(left, wcohi_pool_slots(exec->compute.pool));
@@ -16415,7 +16480,8 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
         blank.gradient = WCOHI_TAKE(arena, trained, wcoh_real);
         blank.moment1 = WCOHI_TAKE(arena, trained, wcoh_real);
         blank.moment2 = WCOHI_TAKE(arena, trained, wcoh_real);
-        blank.squares = WCOHI_TAKE(arena, trained / WCOHI_UPDATE_CHUNK + 1, double);
+        blank.squares = WCOHI_TAKE(
+            arena, WCOHI_MAX(trained / WCOHI_UPDATE_CHUNK + 1, (size_t)plan->row_count), double);
         blank.partial_count = most.partial;
         blank.partials = WCOHI_TAKE(arena, wcohi_mul(WCOHI_CHUNKS, most.partial), wcoh_real);
     }
@@ -26357,6 +26423,7 @@ typedef struct wcohi_train_state {
     uint64_t step, tokens, best_step, adam_steps, patience_used;
     uint64_t means; /* weights that went into their mean so far */
     double train_loss, val_loss, best_val, grad_norm, lr, seconds;
+    double square, along;         /* running means of wcohi_outcome's clipped and along */
     uint64_t turn_step;           /* the rates' way began before that step, 0 is the first .. */
     double turn_lr, turn_muon_lr; /* .. at these rates, 0 at the very beginning .. */
     int turn;                     /* .. and is this wcohi_turn */
@@ -27356,6 +27423,9 @@ WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats)
     stats->best_step = state->best_step;
     stats->lr = state->lr;
     stats->grad_norm = state->grad_norm;
+    if (state->along > 0 && state->square > state->along)
+        stats->noise_scale = (double)state->tokens / (double)WCOHI_MAX(state->adam_steps, 1) *
+                             (state->square / state->along - 1);
     stats->seconds = state->seconds;
     stats->best_pending = state->best_pending;
     stats->done = state->done;
@@ -27650,10 +27720,18 @@ WCOH_API wcoh_result wcoh_trainer_mean(wcoh_trainer *trainer, int on, wcoh_error
 
 /* ---- the end of a step ------------------------------------------------------------------------ */
 
+/* Both means have the same weights, which sum to the same: their ratio needs no correction. */
+static void wcohi_trainer_noise(wcohi_train_state *state, const wcohi_outcome *outcome)
+{
+    if (!(outcome->clipped > 0)) return;
+    state->square = 0.99 * state->square + 0.01 * outcome->clipped;
+    state->along = 0.99 * state->along + 0.01 * outcome->along;
+}
+
 /* What came of the step just counted. */
 static wcoh_result wcohi_trainer_outcome(wcoh_trainer *trainer, double *nats, wcoh_error *error)
 {
-    wcohi_outcome outcome;
+    wcohi_outcome outcome = {0, 0, 0, 0, 0};
     char norm[40];
     wcoh_result result =
         trainer->engine.device->table->outcome(trainer->engine.exec, &outcome, error);
@@ -27668,6 +27746,7 @@ static wcoh_result wcohi_trainer_outcome(wcoh_trainer *trainer, double *nats, wc
                           wcohi_is_finite(outcome.nats) ? "gradient" : "loss",
                           (unsigned long long)trainer->state.step);
     trainer->state.grad_norm = outcome.norm;
+    wcohi_trainer_noise(&trainer->state, &outcome);
     *nats = outcome.nats;
     return WCOH_OK;
 }
@@ -28375,7 +28454,8 @@ static const struct wcohi_state_field {
     WCOHI_STATE(INT, turn, 1),          WCOHI_STATE(U64, text.tokens, 1),
     WCOHI_STATE(HASH, text.hash, 1),    WCOHI_STATE(U64, val.tokens, 1),
     WCOHI_STATE(HASH, val.hash, 1),     WCOHI_STATE(REAL, turn_muon_lr, 1),
-    WCOHI_STATE(U64, means, 1),
+    WCOHI_STATE(U64, means, 1),         WCOHI_STATE(REAL, square, 1),
+    WCOHI_STATE(REAL, along, 1),
 #undef WCOHI_STATE
     /* clang-format on */
 };
@@ -28463,6 +28543,8 @@ static wcoh_result wcohi_state_check(const wcohi_train_state *state, wcoh_error 
         {"train_loss", wcohi_is_finite(state->train_loss)},
         {"best_val", wcohi_is_finite(state->best_val)},
         {"grad_norm", wcohi_is_finite(state->grad_norm) && state->grad_norm >= 0},
+        {"square", wcohi_is_finite(state->square) && state->square >= 0},
+        {"along", wcohi_is_finite(state->along)},
         {"seconds", wcohi_is_finite(state->seconds) && state->seconds >= 0},
         {"lr", state->lr >= 0 && state->lr <= WCOHI_RATE_MOST},
         {"turn_lr", state->turn_lr >= 0 && state->turn_lr <= WCOHI_RATE_MOST},

@@ -569,6 +569,57 @@ static void a_bad_gradient_changes_nothing(void)
     wcoh_model_destroy(before);
 }
 
+/* ---- noise of gradients ---------------------------------------------------------------------- */
+
+enum { noisy = 300 }; /* tokens of the text */
+
+/* Tokens with which it is as large as the gradient, from the gradient of every window of the text. */
+static double noise_of_all(wcoh_trainer *trainer, const wcoh_model *model)
+{
+    size_t windows = noisy - seq, w, k, reals = (size_t)model->trained_reals;
+    const wcoh_real *g = ((const wcohi_cpu_exec *)trainer->engine.exec)->gradient;
+    double *mean = doubles(reals), squares = 0, square = 0;
+    for (w = 0; w < windows; w++) {
+        CHECK(wcoh_trainer_gradient(trainer, text + w, text + w + 1, 1, seq, NULL, NULL) ==
+              WCOH_OK);
+        for (k = 0; k < reals; k++) {
+            mean[k] += (double)g[k] / (double)windows;
+            squares += (double)g[k] * (double)g[k] / (double)windows;
+        }
+    }
+    for (k = 0; k < reals; k++) square += mean[k] * mean[k];
+    free(mean);
+    return seq * (squares - square) / square;
+}
+
+/* Steps that go nowhere, so that all have the same gradient but for their noise: the mean of 300 such
+   estimates is within a tenth of the truth for most seeds. Clipping changes nothing. */
+static void noise_is_that_of_the_windows(void)
+{
+    wcoh_model_desc small = model_desc_of("vocab=13 bands=6 heads=3 layers=1 maestro=2");
+    int muon;
+    for (muon = 0; muon < 2; muon++) {
+        wcoh_trainer_desc desc = muon_desc(1 + muon);
+        wcoh_model *model = model_of(&small);
+        wcoh_trainer *trainer;
+        wcoh_stats stats;
+        double exact;
+        desc.optimizer = muon ? WCOH_OPTIMIZER_MUON : WCOH_OPTIMIZER_ADAMW;
+        desc.steps = 300;
+        desc.lr = desc.muon_lr = 1e-9;
+        desc.decay = desc.eval_every = -1;
+        desc.clip = muon ? 0.05 : -1;
+        trainer = trainer_of(model, &desc);
+        CHECK(wcoh_trainer_set_data(trainer, text, noisy, NULL, 0, NULL) == WCOH_OK);
+        exact = noise_of_all(trainer, model);
+        CHECK(wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK && stats.noise_scale == 0);
+        while (wcoh_trainer_step(trainer, &stats, NULL) == WCOH_OK) {}
+        CHECK_NEAR(stats.noise_scale, exact, 0.2 * exact);
+        wcoh_trainer_destroy(trainer);
+        wcoh_model_destroy(model);
+    }
+}
+
 int main(void)
 {
     RUN(updates_are_muon);
@@ -583,5 +634,6 @@ int main(void)
     RUN(warm_up_stable_decay);
     RUN(an_update_under_way_keeps_its_settings);
     RUN(a_bad_gradient_changes_nothing);
+    RUN(noise_is_that_of_the_windows);
     return test_end();
 }
