@@ -1762,6 +1762,13 @@ typedef void (*wcoh_inspector)(int layer, const wcoh_real *hidden, const float *
 WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *tokens, int count,
                                         const wcoh_cpu_desc *cpu, const wcoh_memory *memory,
                                         wcoh_inspector inspector, void *user, wcoh_error *error);
+/* The same for what oscillators are given: hidden [count, D] before limiter and offset, pairs of real
+   and imaginary part, once a layer that has oscillators; maps NULL. */
+WCOH_API wcoh_result wcoh_model_inspect_oscillators(wcoh_model *model, const uint32_t *tokens,
+                                                    int count, const wcoh_cpu_desc *cpu,
+                                                    const wcoh_memory *memory,
+                                                    wcoh_inspector inspector, void *user,
+                                                    wcoh_error *error);
 
 /* 5. Weights. */
 
@@ -31928,25 +31935,21 @@ static void wcohi_map_dots(wcohi_inspection *inspection, const wcohi_op *op, con
     }
 }
 
+typedef wcoh_result (*wcohi_inspecting)(wcohi_inspection *inspection, const wcohi_run *run,
+                                        wcoh_inspector inspector, void *user, wcoh_error *error);
+
 /* Run the plan op by op up to the head and look at what has just been computed. */
-static wcoh_result wcohi_inspect_run(wcohi_inspection *inspection, const uint32_t *tokens,
-                                     wcoh_inspector inspector, void *user, wcoh_error *error)
+static wcoh_result wcohi_inspect_stream(wcohi_inspection *inspection, const wcohi_run *run,
+                                        wcoh_inspector inspector, void *user, wcoh_error *error)
 {
     wcohi_engine *engine = &inspection->engine;
     const wcohi_plan *plan = &engine->plan;
     const wcohi_cpu_exec *exec = (const wcohi_cpu_exec *)(void *)engine->exec;
     const wcoh_real *hidden = NULL;
-    wcohi_run run;
     int i, layer = -1, head;
-    memset(&run, 0, sizeof run);
-    run.tokens = tokens;
-    run.batch = 1;
-    run.seq = inspection->count;
-    run.scale = 1;
-    run.active_bands = inspection->model->desc.bands;
     for (i = 0; i < plan->count && plan->ops[i].kind != WCOHI_LOGITS; i++) {
         const wcohi_op *op = &plan->ops[i];
-        wcoh_result result = engine->device->table->run(engine->exec, &run, i, i + 1, error);
+        wcoh_result result = engine->device->table->run(engine->exec, run, i, i + 1, error);
         if (result) return result;
         if (op->layer != layer) { /* its first op, a norm, reads the stream */
             hidden = wcohi_tensor_data(exec, op->in);
@@ -31965,6 +31968,27 @@ static wcoh_result wcohi_inspect_run(wcohi_inspection *inspection, const uint32_
     return WCOH_OK;
 }
 
+/* The same, and look at what the first oscillators of a layer are about to take. */
+static wcoh_result wcohi_inspect_flow(wcohi_inspection *inspection, const wcohi_run *run,
+                                      wcoh_inspector inspector, void *user, wcoh_error *error)
+{
+    wcohi_engine *engine = &inspection->engine;
+    const wcohi_plan *plan = &engine->plan;
+    const wcohi_cpu_exec *exec = (const wcohi_cpu_exec *)(void *)engine->exec;
+    int i, layer = -1;
+    for (i = 0; i < plan->count && plan->ops[i].kind != WCOHI_LOGITS; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        wcoh_result result;
+        if (op->kind == WCOHI_KERR && op->param[WCOHI_KERR_GAMMA] >= 0 && op->layer != layer) {
+            layer = op->layer;
+            inspector(layer, wcohi_tensor_data(exec, op->in), NULL, user);
+        }
+        result = engine->device->table->run(engine->exec, run, i, i + 1, error);
+        if (result) return result;
+    }
+    return WCOH_OK;
+}
+
 WCOHI_COLD wcoh_result wcohi_inspect_check(const wcoh_model_desc *desc, const uint32_t *tokens,
                                            int count, wcoh_error *error)
 {
@@ -31977,11 +32001,26 @@ WCOHI_COLD wcoh_result wcohi_inspect_check(const wcoh_model_desc *desc, const ui
     return wcohi_tokens_check(tokens, (size_t)count, desc->vocab, "inspected", error);
 }
 
-WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *tokens, int count,
-                                        const wcoh_cpu_desc *cpu, const wcoh_memory *memory,
-                                        wcoh_inspector inspector, void *user, wcoh_error *error)
+/* A pass over the tokens. */
+static wcohi_run wcohi_inspected(const wcoh_model *model, const uint32_t *tokens, int count)
+{
+    wcohi_run run;
+    memset(&run, 0, sizeof run);
+    run.tokens = tokens;
+    run.batch = 1;
+    run.seq = count;
+    run.scale = 1;
+    run.active_bands = model->desc.bands;
+    return run;
+}
+
+WCOHI_COLD wcoh_result wcohi_inspect(wcoh_model *model, const uint32_t *tokens, int count,
+                                     const wcoh_cpu_desc *cpu, const wcoh_memory *memory,
+                                     wcohi_inspecting inspecting, wcoh_inspector inspector,
+                                     void *user, wcoh_error *error)
 {
     wcohi_inspection inspection;
+    wcohi_run run;
     wcohi_engine_desc wanted;
     wcoh_cpu_desc own;
     wcohi_arena arena = {NULL, 0};
@@ -32011,11 +32050,30 @@ WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *token
     wcohi_inspection_layout(&inspection, &arena, &wanted);
     result = wcohi_engine_open(&inspection.engine, &wanted, model, error);
     if (!result) {
-        result = wcohi_inspect_run(&inspection, tokens, inspector, user, error);
+        run = wcohi_inspected(model, tokens, count);
+        result = inspecting(&inspection, &run, inspector, user, error);
         wcohi_engine_close(&inspection.engine);
     }
     wcohi_allocation_give(&block);
     return result;
+}
+
+WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *tokens, int count,
+                                        const wcoh_cpu_desc *cpu, const wcoh_memory *memory,
+                                        wcoh_inspector inspector, void *user, wcoh_error *error)
+{
+    return wcohi_inspect(model, tokens, count, cpu, memory, wcohi_inspect_stream, inspector, user,
+                         error);
+}
+
+WCOH_API wcoh_result wcoh_model_inspect_oscillators(wcoh_model *model, const uint32_t *tokens,
+                                                    int count, const wcoh_cpu_desc *cpu,
+                                                    const wcoh_memory *memory,
+                                                    wcoh_inspector inspector, void *user,
+                                                    wcoh_error *error)
+{
+    return wcohi_inspect(model, tokens, count, cpu, memory, wcohi_inspect_flow, inspector, user,
+                         error);
 }
 
 /* ---- singular values ------------------------------------------------------------------------- */

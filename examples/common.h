@@ -34,6 +34,22 @@ static void must(wcoh_result result, const char *about, const wcoh_error *error)
     if (result < 0) fail(EXIT_FAILED, "%s%s%s", about ? about : "", about ? ": " : "", error->text);
 }
 
+COMMON_USED(__unused__)
+static void *memory_of(size_t count, size_t size)
+{
+    void *memory = calloc(count ? count : 1, size);
+    if (!memory) fail(EXIT_FAILED, "no memory for %lu bytes", (unsigned long)(count * size));
+    return memory;
+}
+
+/* a b; the end where that is no size. */
+COMMON_USED(__unused__)
+static size_t count_of(size_t a, size_t b)
+{
+    if (b && a > (size_t)-1 / b) fail(EXIT_FAILED, "a table is too large for this machine");
+    return a * b;
+}
+
 /* ---- time and terminal ----------------------------------------------------------------------- */
 
 /* Seconds on a clock that only goes forward, from some fixed moment. Strict C99 hides its name, the

@@ -30,6 +30,7 @@
 
 #include "corpus.h"
 #include "plot.h"
+#include "prepare.h"
 #include "statistics.h"
 
 #ifndef _WIN32
@@ -102,7 +103,8 @@ typedef struct contender {
     const char *name, *place, *options; /* "plan.txt: line 3: wave: ", and what is told there */
     wcoh_model_desc model;
     wcoh_trainer_desc trainer;
-    int own_rate; /* 1: its settings name one */
+    choice prepare; /* a word of PREPARE_WORDS */
+    int own_rate;   /* 1: its settings name one */
     size_t parameters;
     int rate_count, seed_count;
     trial *trials; /* [rate_count, seed_count] */
@@ -280,11 +282,22 @@ static void settings_refuse(const char *place, const text_list *words)
 
 static const char MODEL_SKIPS[] = "vocab seed", TRAINER_SKIPS[] = "steps seed eval_batches";
 
+/* What a contender has beside the library's settings. */
+#define CONTENDER_OPTIONS(preset, prepare)                                                         \
+    {                                                                                              \
+        {"preset", OPTION_TEXT, preset, 0, 0, "start from other defaults: " PRESET_WORDS},         \
+        {                                                                                          \
+            "prepare", OPTION_CHOICE, prepare, 0, 0,                                               \
+                "before the first step: phases by rhymes of words, those dealt out at random, "    \
+                "or bands in a random order"                                                       \
+        }                                                                                          \
+    }
+
 /* Settings of `all` and then those of the line itself; a preset is taken first. */
 static void contender_settings(contender *c, const text_list *all, const text_list *own)
 {
     const char *preset = NULL;
-    const option options[] = {{"preset", OPTION_TEXT, &preset, 0, 0, ""}};
+    const option options[] = CONTENDER_OPTIONS(&preset, &c->prepare);
     int count = 1 + (all ? all->count : 0) + own->count, i;
     char **words = (char **)(void *)text_keep((size_t)count * sizeof *words);
     settings descs[2];
@@ -299,9 +312,10 @@ static void contender_settings(contender *c, const text_list *all, const text_li
     memset(&command_line, 0, sizeof command_line);
     command_line.place = c->place;
     command_line.options = options;
-    command_line.option_count = 1;
+    command_line.option_count = 2;
     command_line.descs = descs;
     command_line.desc_count = 2;
+    c->prepare.words = PREPARE_WORDS;
     settings_refuse(c->place, own);
     preset = option_given(&command_line, count, words, "preset");
     if (preset) preset_take(&command_line, preset, &c->model, &c->trainer);
@@ -578,6 +592,8 @@ static const char *trial_settings(const plan *p, const trial *t)
     if (p->budget == BUDGET_SECONDS) text = text_made("%s budget_seconds=%.17g", text, p->amount);
     if (p->eval_place)
         text = text_made("%s eval_seq=%d eval_batch=%d", text, p->eval.seq, p->eval.batch);
+    if (t->of->prepare.index)
+        text = text_made("%s prepare=%s", text, word_at(PREPARE_WORDS, t->of->prepare.index));
     return text;
 }
 
@@ -634,9 +650,10 @@ static trial *trial_before(const plan *p, int before, const trial *t)
     return NULL;
 }
 
-static void contender_open(const plan *p, int at, const request *r, int vocab)
+static void contender_open(const plan *p, int at, const request *r, const wcoh_tokenizer *tokenizer)
 {
     contender *c = &p->list[at];
+    const char *reason;
     wcoh_model *model;
     wcoh_error error;
     int i, k, count;
@@ -648,13 +665,17 @@ static void contender_open(const plan *p, int at, const request *r, int vocab)
     for (i = 0; i < c->rate_count; i++)
         for (k = 0; k < c->seed_count; k++) {
             trial *t = &c->trials[i * c->seed_count + k];
-            trial_open(p, t, c, r, i, k, vocab);
+            trial_open(p, t, c, r, i, k, wcoh_tokenizer_vocab(tokenizer));
             t->same = trial_before(p, at, t);
             while (t->same && t->same->same) t->same = t->same->same;
         }
     if (wcoh_model_create(&model, &c->trials[0].model, &error) < 0)
         fail(EXIT_FAILED, "%s%s", c->place, error.text);
     c->parameters = wcoh_model_trained_count(model);
+    reason = network_prepare(c->prepare.index, model, tokenizer);
+    if (reason) fail(EXIT_USAGE, "%s%s", c->place, reason);
+    if (c->prepare.index == PREPARE_RHYMES || c->prepare.index == PREPARE_MIXED_RHYMES)
+        printf("%s: %s\n", text_shown(c->name), rhymes_text(tokenizer));
     wcoh_model_destroy(model);
 }
 
@@ -1269,6 +1290,7 @@ static wcoh_result trial_run(race *all, const trial *t, wcoh_device *device, out
     desc.progress_user = &w;
     if (result >= 0 && !part_take(all, t, &desc, &model, &trainer, &w)) {
         result = wcoh_model_create(&model, &t->model, error);
+        if (!result) network_prepare(t->of->prepare.index, model, all->text->made);
         if (!result) result = wcoh_trainer_create(&trainer, model, &desc, error);
         if (!result) result = corpus_give(all->text, trainer, error);
     }
@@ -1780,8 +1802,8 @@ static void help(const command *c, plan *p)
 {
     option words[PLAN_OPTIONS];
     const char *preset = NULL;
-    const option preset_option = {
-        "preset", OPTION_TEXT, &preset, 0, 0, "start from other defaults: " PRESET_WORDS};
+    choice prepare = {PREPARE_WORDS, 0};
+    const option own[] = CONTENDER_OPTIONS(&preset, &prepare);
     wcoh_model_desc model, model_shown;
     wcoh_trainer_desc trainer;
     settings descs[3];
@@ -1798,7 +1820,7 @@ static void help(const command *c, plan *p)
         help_text(words[i].help, chosen ? chosen->words : "");
     }
     help_head(0, "settings of a contender");
-    help_option(&preset_option, 0);
+    for (i = 0; i < 2; i++) help_option(&own[i], 0);
     memset(&model, 0, sizeof model);
     memset(&trainer, 0, sizeof trainer);
     model_shown = model;
@@ -1952,7 +1974,8 @@ int main(int argc, char **argv)
     request r;
     plan p;
     corpus text;
-    int status, vocab, i;
+    const wcoh_tokenizer *tokenizer;
+    int status, i;
     program_begin("compare");
     memset(&r, 0, sizeof r);
     memset(&p, 0, sizeof p);
@@ -1965,9 +1988,9 @@ int main(int argc, char **argv)
     p.score.words = SCORE_WORDS;
     request_read(&r, &p, argc, argv);
     plan_read(&p, &r);
-    vocab = wcoh_tokenizer_vocab(corpus_open(&text, &p.corpus, NULL));
-    for (i = 0; i < p.count; i++) contender_open(&p, i, &r, vocab);
-    status = compare(&p, &r, &text, corpus_hash(&text, vocab));
+    tokenizer = corpus_open(&text, &p.corpus, NULL);
+    for (i = 0; i < p.count; i++) contender_open(&p, i, &r, tokenizer);
+    status = compare(&p, &r, &text, corpus_hash(&text, wcoh_tokenizer_vocab(tokenizer)));
     corpus_close(&text, &p.corpus);
     stdout_check();
     return status;

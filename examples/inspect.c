@@ -6,7 +6,8 @@
    ./inspect model.safetensors text.txt --plots out
    ./inspect --maps maps.safetensors              (attention of any model, .npy too)
    ./inspect --weights any.safetensors            (every matrix of any file, .npy too; --draws 200:
-                                                   does the order of its columns mean anything?)
+                                                   does the order of its columns mean anything?
+                                                   --mixed: the same of numbers at random places)
 
    Maps: a tensor [layers, heads, T, T], [layers, batch, heads, T, T] or [heads, T, T], or one such
    tensor a layer, in the order of their names ("layer.2" before "layer.10"). Maps that look ahead
@@ -24,7 +25,7 @@ typedef struct request {
     const char *model, *text, *maps, *weights, *plots;
     long long tokens, from, threads, sequence, draws;
     choice unknown;
-    int json, causal;
+    int json, causal, mixed;
 } request;
 
 /* What was seen of one text in one model, or of maps from a file. */
@@ -55,7 +56,10 @@ static void request_read(request *r, int argc, char **argv)
         {"sequence", OPTION_WHOLE, &r->sequence, 0, 9e15, "maps: which one of a batch"},
         {"causal", OPTION_FLAG, &r->causal, 0, 0, "maps: ignore keys after the query"},
         {"weights", OPTION_TEXT, &r->weights, 0, 0, "instead of a model: the matrices of a file"},
-        {"draws", OPTION_WHOLE, &r->draws, 0, 1e4, "weights: orders of their columns to compare with"},
+        {"draws", OPTION_WHOLE, &r->draws, 0, 1e4,
+         "weights: orders of their columns to compare with"},
+        {"mixed", OPTION_FLAG, &r->mixed, 0, 0,
+         "weights: the control, each matrix with its numbers at random places"},
         THREADS_OPTION(&r->threads),
         {"plots", OPTION_TEXT, &r->plots, 0, 0, "write pictures whose names begin like this"},
         {"json", OPTION_FLAG, &r->json, 0, 0, "print JSON"},
@@ -75,7 +79,7 @@ static void request_read(request *r, int argc, char **argv)
     if (c.word_count < 2 && !r->maps && !r->weights)
         fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (!r->maps) options_only(&c, argc, argv, "causal sequence", "--maps");
-    if (!r->weights) options_only(&c, argc, argv, "draws", "--weights");
+    if (!r->weights) options_only(&c, argc, argv, "draws mixed", "--weights");
     if (r->maps || r->weights)
         options_only(&c, argc, argv, "tokens from unknown threads", "a model and a text");
 }
@@ -650,6 +654,9 @@ typedef struct passed {
 /* What tells whether the order of columns means anything: the same matrices with their columns in
    other orders. */
 typedef struct orders {
+    int mixed;    /* 1: matrices have their numbers at random places */
+    double ranks; /* sum of effective ranks over those of noise */
+    int ranked;
     long long draws;      /* of them; 0: none */
     double z;             /* of the low third of the matrix at hand */
     int matrices, beyond; /* so far; those whose |z| is above 1.96 */
@@ -742,9 +749,17 @@ static wcoh_result matrix_look(const wcoh_tensors *t, int i, const wcoh_tensor_i
     w = (float *)memory_of((size_t)info->count, sizeof(float));
     *values = (double *)memory_of(least, sizeof(double));
     result = wcoh_tensors_read(t, i, 0, (size_t)info->count, w, error);
+    if (!result && o->mixed) {
+        wcoh_rng rng = wcoh_rng_seed(2);
+        columns_shuffle(w, 1, (size_t)info->count, &rng);
+    }
     if (!result)
         result = wcoh_matrix_measure(f, w, (int)info->shape[0], (int)info->shape[1], *values, NULL,
                                      error);
+    if (!result && least > 1 && f->random_rank > 0) {
+        o->ranks += f->effective_rank / f->random_rank;
+        o->ranked++;
+    }
     if (!result) result = orders_measure(o, f, w, info, error);
     free(w);
     return result;
@@ -806,6 +821,9 @@ static void look_weights(const char *path, int json, spectra *kept, orders *o)
         spectra_add(kept, &info, values);
     }
     print_passed(t, over, skipped, json);
+    if (!json && o->ranked)
+        printf("  effective ranks are %.3f of those of noise, mean of %d matrices\n",
+               o->ranks / o->ranked, o->ranked);
     if (!json && o->draws > 1)
         printf("  the low third of %d of %d is beyond 95 %% of %lld orders of its columns; by chance "
                "%.1f would be\n",
@@ -1249,6 +1267,7 @@ static void from_weights(const char *path, const request *r)
     memset(&kept, 0, sizeof kept);
     memset(&o, 0, sizeof o);
     o.draws = r->draws;
+    o.mixed = r->mixed;
     if (r->json) printf("\"weights\":[");
     look_weights(path, r->json, &kept, &o);
     if (r->json) printf("}\n");

@@ -14,22 +14,6 @@ typedef struct vectors {
     const char *name; /* of the tensor; "" in a file without names */
 } vectors;
 
-COMMON_USED(__unused__)
-static void *memory_of(size_t count, size_t size)
-{
-    void *memory = calloc(count ? count : 1, size);
-    if (!memory) fail(EXIT_FAILED, "no memory for %lu bytes", (unsigned long)(count * size));
-    return memory;
-}
-
-/* a b; the end where that is no size. */
-COMMON_USED(__unused__)
-static size_t count_of(size_t a, size_t b)
-{
-    if (b && a > (size_t)-1 / b) fail(EXIT_FAILED, "a table is too large for this machine");
-    return a * b;
-}
-
 static void vectors_shape(vectors *v, const char *path, int dims, const uint64_t *shape)
 {
     uint64_t rows_of = dims == 2 ? shape[0] : 1, n = dims == 2 ? shape[1] : dims ? shape[0] : 0;

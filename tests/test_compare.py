@@ -384,12 +384,41 @@ def several_texts():
     equal(runs_of("v.csv"), runs_of("v1.csv"), "the same bits")
 
 
+def prepared():
+    """What is done to a network before its first step: by its seed, told in the file, and once more the same."""
+    plan = f"""data words
+tokenizer words
+budget steps 20
+seeds 1 2
+all: {SMALL} --preset resonance-transformer --context 16
+plain:
+rhymes: --prepare rhymes
+mixed rhymes: --prepare mixed-rhymes
+mixed bands: --embedding harmonic --prepare mixed-bands
+bands: --embedding harmonic
+"""
+    write("words", "a light night, the same name came; you, thou, fair hair. " * 40)
+    out = compare(write("p.txt", plan)) # ight 2, am 3, ou 2, air 2; not a, the, commas, <unk>
+    check("\nmixed rhymes: 9 of 15 symbols rhyme, in 4 groups\n" in "\n" + out, out)
+    rows = rows_of("p.csv")
+    losses = {(r["contender"], r["seed"]): r["val"] for r in rows}
+    equal(len(set(losses.values())), 10, "each way makes another run")
+    equal({r["contender"]: r["settings"].split()[-1] for r in rows if "prepare" in r["settings"]},
+          {"rhymes": "prepare=rhymes", "mixed rhymes": "prepare=mixed_rhymes", "mixed bands": "prepare=mixed_bands"},
+          "the file tells it")
+    compare("p.txt", "--csv", "p2.csv", "--jobs", "1")
+    equal(runs_of("p2.csv"), runs_of("p.csv"), "the same bits")
+    compare(write("q.txt", plan.replace("rhymes: --prepare rhymes\n", "rhymes:\n", 1)), "--csv", "p.csv",
+            said="rhymes, does not count: prepare was told and is not")
+
+
 def shipped_plans():
     """Plans of the repository are read; the small one is made."""
     folder = os.path.join(ROOT, "examples", "plans")
     claims = os.path.join(folder, "claims")
     for path in sorted(glob.glob(os.path.join(folder, "*.txt")) + glob.glob(os.path.join(claims, "*.txt"))):
-        compare(path, "--data", "text", "--csv", "none.csv", "--dry")
+        data = "words" if "tokenizer words" in read(path).decode() else "text" # of prepared()
+        compare(path, "--data", data, "--csv", "none.csv", "--dry")
     check(not os.path.exists("none.csv"), "--dry makes no file")
     out = compare(os.path.join(folder, "small.txt"), "--data", "text", "--csv", "small.csv")
     check_table(out, "small.csv", seeds=("1", "2", "3"))
@@ -416,6 +445,10 @@ def wrong_plans():
     bad("line 7: wave: bands needs a value", PLAN.replace("wave:", "wave: --bands"))
     bad('line 7: wave: "bands" is no setting: those begin with --', PLAN.replace("wave:", "wave: bands 3"))
     bad("line 7: wave: there is no setting help", PLAN.replace("wave:", "wave: --help x"))
+    bad('line 7: wave: prepare is "rhyme": allowed are', PLAN.replace("wave:", "wave: --prepare rhyme"))
+    bad("wave: prepare rhymes is for networks with phases of symbols", PLAN.replace("wave:", "wave: --prepare rhymes"))
+    bad("wave: prepare rhymes: no two symbols rhyme; try tokenizer words",
+        PLAN.replace("wave:", "wave: --phases 4 --phase-input on --prepare rhymes"))
     bad("line 7: wave: there is no setting x", PLAN.replace("wave:", "wave: -x"))
     bad('line 7: wave: preset is "gtp": allowed are', PLAN.replace("wave:", "wave: --preset gtp"))
     bad('line 7: wave: --steps is no setting of one contender: the line "budget" gives them',
@@ -550,7 +583,7 @@ def main():
         os.mkdir("folder")
         write("plan.txt", PLAN)
         for test in (figures, same_as_train, in_parallel, interrupted, torn, changed, old_lines, budgets,
-                     best_score, failures, several_texts, shipped_plans, wrong_plans, wrong_files,
+                     best_score, failures, several_texts, prepared, shipped_plans, wrong_plans, wrong_files,
                      help_is_whole):
             test()
         os.chdir(ROOT)

@@ -902,6 +902,10 @@ static void measures_need_their_pointers(void)
     REFUSE(wcoh_model_inspect, model, NULL, 4, NULL, NULL, heard, NULL);
     REFUSE(wcoh_model_inspect, model, tokens, 4, NULL, NULL, NULL, NULL);
     ALLOW(wcoh_model_inspect, model, tokens, 4, NULL, NULL, heard, NULL);
+    REFUSE(wcoh_model_inspect_oscillators, NULL, tokens, 4, NULL, NULL, heard, NULL);
+    REFUSE(wcoh_model_inspect_oscillators, model, NULL, 4, NULL, NULL, heard, NULL);
+    REFUSE(wcoh_model_inspect_oscillators, model, tokens, 4, NULL, NULL, NULL, NULL);
+    ALLOW(wcoh_model_inspect_oscillators, model, tokens, 4, NULL, NULL, heard, NULL);
     REFUSE(wcoh_matrix_measure, NULL, map, 2, 2, NULL, NULL);
     REFUSE(wcoh_matrix_measure, &figures, NULL, 2, 2, NULL, NULL);
     ALLOW(wcoh_matrix_measure, &figures, map, 2, 2, NULL, NULL);

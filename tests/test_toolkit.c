@@ -1524,6 +1524,84 @@ static void inspected_maps_are_the_models_own(void)
     check_inspection(WCOH_ATTENTION_ROTARY, WCOH_BLOCK_SEQUENTIAL, WCOH_SWITCH_OFF);
 }
 
+typedef struct flow_seen {
+    double given[2][T * D];
+    int calls, layers[3];
+} flow_seen;
+
+static void flow_inspector(int layer, const wcoh_real *hidden, const float *maps, void *user)
+{
+    flow_seen *seen = (flow_seen *)user;
+    int i;
+    CHECK(maps == NULL && seen->calls < 2);
+    for (i = 0; i < T * D; i++) seen->given[seen->calls][i] = (double)hidden[i];
+    seen->layers[seen->calls++] = layer;
+}
+
+/* Maestros before the oscillators that add nothing: those of the first layer are given its norm. */
+static void oscillators_are_given_what_stands_before_them(wcoh_real mixing)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 11);
+    wcoh_model *model;
+    uint32_t tokens[T];
+    flow_seen seen;
+    inspected stream;
+    size_t count, k;
+    int i, q;
+    memset(&seen, 0, sizeof seen);
+    memset(&stream, 0, sizeof stream);
+    desc.bands = D / 2;
+    desc.layers = 1;
+    desc.heads = H;
+    desc.mixing = (double)mixing;
+    if (!CHECK(wcoh_model_create(&model, &desc, NULL) == WCOH_OK)) return;
+    for (i = 0; i < 2; i++) {
+        wcoh_real *expand = param_of(model,
+                                     i ? "blocks.0.ffn.maestro_in.expand.weight"
+                                       : "blocks.0.ffn.maestro_in.expand.bias",
+                                     &count);
+        for (k = 0; expand && k < count; k++) expand[k] = 0;
+    }
+    wcoh_model_touch(model);
+    for (i = 0; i < T; i++) tokens[i] = (uint32_t)(i * i % 11);
+    CHECK(wcoh_model_inspect(model, tokens, T, NULL, NULL, inspector, &stream, NULL) == WCOH_OK);
+    CHECK(wcoh_model_inspect_oscillators(model, tokens, T, NULL, NULL, flow_inspector, &seen,
+                                         NULL) == WCOH_OK);
+    CHECK(seen.calls == 1 && seen.layers[0] == 0);
+    for (q = 0; q < T; q++) {
+        const double *h = stream.before + q * D;
+        double mean = 0, variance = 0;
+        for (i = 0; i < D; i++) mean += h[i] / D;
+        for (i = 0; i < D; i++) variance += (h[i] - mean) * (h[i] - mean) / D;
+        for (i = 0; i < D; i++)
+            CHECK_NEAR(seen.given[0][q * D + i], (h[i] - mean) / sqrt(variance + 1e-5), 1e-5);
+    }
+    wcoh_model_destroy(model);
+}
+
+static void oscillators_are_inspected(void)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 11);
+    wcoh_model *model;
+    uint32_t tokens[T] = {0};
+    flow_seen seen;
+    oscillators_are_given_what_stands_before_them(0);
+    oscillators_are_given_what_stands_before_them((wcoh_real)0.03);
+    desc.bands = D / 2;
+    desc.layers = 2;
+    desc.heads = H;
+    desc.per_band_first = WCOH_SWITCH_ON; /* the first layer has none */
+    memset(&seen, 0, sizeof seen);
+    if (!CHECK(wcoh_model_create(&model, &desc, NULL) == WCOH_OK)) return;
+    CHECK(wcoh_model_inspect_oscillators(model, tokens, 0, NULL, NULL, flow_inspector, &seen,
+                                         NULL) == WCOH_E_ARGUMENT);
+    CHECK(seen.calls == 0);
+    CHECK(wcoh_model_inspect_oscillators(model, tokens, T, NULL, NULL, flow_inspector, &seen,
+                                         NULL) == WCOH_OK);
+    CHECK(seen.calls == 1 && seen.layers[0] == 1);
+    wcoh_model_destroy(model);
+}
+
 static void waves_of_a_new_model_are_as_documented(void)
 {
     wcoh_model_desc desc;
@@ -2188,6 +2266,7 @@ static void null_is_refused_by_every_function_that_can_fail(void)
     REFUSED(wcoh_matrix_measure(&matrix, NULL, 2, 2, NULL, NULL, NULL));
     REFUSED(wcoh_model_wave(NULL, 0, 0, &wave, NULL));
     REFUSED(wcoh_model_inspect(NULL, &token, 1, NULL, NULL, ignore, &calls, NULL));
+    REFUSED(wcoh_model_inspect_oscillators(NULL, &token, 1, NULL, NULL, ignore, &calls, NULL));
     CHECK(calls == 0);
     wcoh_circle_destroy(circle);
     wcoh_resonance_destroy(store);
@@ -2273,6 +2352,7 @@ int main(void)
     RUN(heads_in_step_and_opposed);
     RUN(collapse_names_drop_and_runner_up);
     RUN(inspected_maps_are_the_models_own);
+    RUN(oscillators_are_inspected);
     RUN(waves_of_a_new_model_are_as_documented);
     RUN(singular_values_of_known_matrices);
     RUN(matrix_figures_have_their_closed_forms);

@@ -9,6 +9,7 @@ import json
 import math
 import os
 import random
+import re
 import shlex
 import struct
 import subprocess
@@ -246,6 +247,14 @@ def the_order_of_columns_is_measured():
     check(z["waves"] > 6 and abs(z["noise"]) < 3, f"deviations of the low third: {z}")
     text = output("inspect", "--weights", "w.safetensors", "--draws", "99")
     check("the low third of 1 of 2 is beyond 95 % of 99 orders" in text, f"and how many: {text}")
+    found = output("inspect", "--weights", "w.safetensors", "--draws", "99", "--mixed", "--json")["weights"]
+    z = {m["name"]: m["low_third_z"] for m in found}
+    norm = math.sqrt(sum(x * x for row in waves for x in row))
+    check(abs(z["waves"]) < 3 and abs({m["name"]: m["norm"] for m in found}["waves"] - norm) < 1e-3,
+          f"the same numbers at random places have none: {z}")
+    ranks = [float(r) for r in re.findall(r"effective ranks are ([0-9.]+) of those of noise, mean of 2", text)]
+    mixed = output("inspect", "--weights", "w.safetensors", "--mixed")
+    check(ranks and ranks[0] < 0.8 and "effective ranks are 1.0" in mixed, f"three waves are of low rank: {ranks} {mixed}")
 
 
 def weights_that_cannot_be_read_are_passed_over():

@@ -4,7 +4,7 @@
 # a folder that already holds the programs. Ends with `N passed, N failed`.
 
 . "$(dirname "$0")/program_tests.sh"
-build_programs coherence recall embed_report inspect train eval plot bench
+build_programs coherence recall embed_report inspect solvers train eval plot bench
 
 # The output is JSON, where Python is there to tell.
 is_json() {
@@ -113,8 +113,24 @@ ok "loss.svg is a picture" has '^</svg>' loss.svg
 run "$bin/plot" loss "$root/LICENSE"
 ok "a file that is no log is refused" one_sentence 1 'no log of train'
 
+# ---- solvers ----
+succeeds "$bin/train" --preset wave-1 --data "$root/LICENSE" --steps 3 --bands 16 --layers 2 --heads 4 --sample 0 \
+    --out w.safetensors
+succeeds "$bin/eval" w.safetensors "$root/LICENSE"
+loss=$(sed -n 's/^loss \([0-9]*\.[0-9][0-9][0-9][0-9]\).*/\1/p' out)
+succeeds "$bin/solvers" w.safetensors "$root/LICENSE" --tokens 20
+ok "the closed form is the flow" eval "[ \$(grep -cE '^ +exact +[0-9.]+e-1[0-9] +[0-9.]+e-1[0-9]' out) = 2 ]"
+ok "first order is not" has '^ +perturbative +[0-9.]+e(-02|-01|\+00)'
+ok "Runge-Kutta in 16 steps nearly is" has '^ +RK4-16 +[0-9.]+e-0[4-9]'
+ok "its loss is that of eval, $loss" has "^ +exact +$loss"
+succeeds "$bin/solvers" w.safetensors "$root/LICENSE" --tokens 20 --score 500 --json
+ok "its JSON parses" is_json
+succeeds "$bin/train" --data "$root/LICENSE" --steps 1 --bands 8 --layers 1 --heads 4 --sample 0 --solver none \
+    --out n.safetensors
+refuses 1 'n.safetensors: it has no oscillators' "$bin/solvers" n.safetensors "$root/LICENSE"
+
 # ---- every choice is checked, and a misspelt one names the nearest ----
-for program in coherence recall embed_report inspect bench plot; do
+for program in coherence recall embed_report inspect solvers bench plot; do
     refuses 2 'nonsense' "$bin/$program" --nonsense
     for help in -h --help; do
         succeeds "$bin/$program" $help
