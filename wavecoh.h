@@ -866,7 +866,7 @@ typedef struct wcoh_session_desc {
     /* There is room for heads up to this gain, 12 for any; 0: for the gains that the model has when
        the session is made. A head that outgrows it fails the next call with WCOH_E_MISMATCH. */
     double gain;
-    wcoh_switch waves; /* ON: wcoh_session_waves and _impress, on a CPU; AUTO: OFF */
+    wcoh_switch waves; /* ON: wcoh_session_waves and _impress; AUTO: OFF */
     wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
     wcoh_device *device;
     wcoh_memory memory;
@@ -8154,6 +8154,7 @@ typedef struct wcohi_keeping {
     int whole;   /* 1: as files have them, with room for every gain (a GPU) */
     int reals;   /* 1: numbers of coherence attention are reals instead of doubles */
     double gain; /* there is room for heads up to this gain, */
+    size_t waves;                /* numbers of a stream's wave memory; 0: there is none */
     const wcohi_param_row *rows; /* and for the gains that these parameters had at the start */
     const wcoh_real *params;
 } wcohi_keeping;
@@ -8268,7 +8269,6 @@ typedef struct wcohi_run {
     double share;      /* the others times WCOHI_OPENING_LEAST */
     const wcohi_stream *streams; /* [batch] sessions: their states are read and advanced; or NULL */
     int logits;                  /* 1: the head leaves the logits of the last row of each stream */
-    int waves;                   /* 1: a stream has a wave or an impress (a CPU) */
     int chains;                  /* 1: a row's bits do not depend on how many rows there are */
     int cut;                     /* 1: a call may end within its op, which exec->part then says */
     wcohi_noise noise;
@@ -8298,7 +8298,6 @@ typedef struct wcohi_device_table {
        the device still works (a GPU). */
     int whole_passes;
     int lean;  /* 1: states of just the terms that the heads need (the CPU) */
-    int waves; /* 1: oscillators can hear with a wave memory (the CPU) */
     /* Host bytes that `open` wants; activations and areas of a CPU, little for a GPU. */
     size_t (*bytes)(wcoh_device *device, const wcohi_plan *plan, int session);
     /* Make a plan ready in `memory` [bytes], zeroed. plan and model outlive it. Refuses by name
@@ -11073,7 +11072,7 @@ static void wcohi_kerr_forward_span(const wcohi_span *span)
     size_t at = (size_t)span->first * (size_t)span->op->wide_in;
     wcoh_real *z = wcohi_tensor_data(exec, span->op->out) + at;
     const wcoh_real *x = wcohi_tensor_data(exec, span->op->in) + at;
-    if (exec->run->waves && span->op->edges & WCOHI_EDGE_FIRST) {
+    if (exec->base.plan->keeping.waves && span->op->edges & WCOHI_EDGE_FIRST) {
         wcohi_kerr_recall(span, z, x);
         x = z; /* the kernel reads rows before it writes them */
     }
@@ -11100,7 +11099,7 @@ static void wcohi_kerr_impress(const wcohi_cpu_exec *exec, const wcohi_op *op)
 static void wcohi_kerr_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     wcohi_each_span(exec, op, wcohi_kerr_forward_span, 0, wcohi_kerr_work(op));
-    if (exec->run->waves && op->edges & WCOHI_EDGE_LAST) wcohi_kerr_impress(exec, op);
+    if (exec->base.plan->keeping.waves && op->edges & WCOHI_EDGE_LAST) wcohi_kerr_impress(exec, op);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -16771,7 +16770,6 @@ static void wcohi_cpu_destroy(wcoh_device *device)
 static const wcohi_device_table wcohi_cpu_table = {
     "cpu",
     0,
-    1,
     1,
     wcohi_cpu_table_bytes,
     wcohi_cpu_exec_open,
@@ -24110,7 +24108,7 @@ struct wcoh_crowd {
     uint32_t *recent;  /* [members, repetition_window] rings: token i at i % repetition_window */
     wcoh_real *logits; /* [members, V] */
     wcoh_real *hidden; /* [members, D] */
-    size_t wide;       /* layers x D where there are wave memories, else 0 */
+    size_t wide;       /* numbers of a wave memory: layers x D where there are any, else 0 */
     wcoh_real *waves;  /* [members, wide] strength x M */
     double *sums;      /* [members, wide] of what the oscillators returned */
     wcohi_stream *streams; /* [batch] of the run under way */
@@ -24140,7 +24138,7 @@ WCOHI_COLD wcoh_crowd *wcohi_crowd_layout(wcohi_arena *arena, const wcoh_model *
     crowd->recent = WCOHI_TAKE(arena, wcohi_mul(members, window), uint32_t);
     crowd->logits = WCOHI_TAKE(arena, wcohi_mul(members, vocab), wcoh_real);
     crowd->hidden = WCOHI_TAKE(arena, wcohi_mul(members, width), wcoh_real);
-    crowd->wide = desc->waves == WCOH_SWITCH_ON ? (size_t)model->desc.layers * width : 0;
+    crowd->wide = engine->keeping.waves;
     crowd->waves = WCOHI_TAKE(arena, wcohi_mul(members, crowd->wide), wcoh_real);
     crowd->sums = WCOHI_TAKE(arena, wcohi_mul(members, crowd->wide), double);
     crowd->streams = WCOHI_TAKE(arena, engine->batch, wcohi_stream);
@@ -24167,16 +24165,6 @@ WCOHI_COLD wcoh_result wcohi_oscillators_check(const wcoh_model_desc *desc, wcoh
                       "model has none");
 }
 
-WCOHI_COLD wcoh_result wcohi_waves_check(const wcoh_crowd_desc *desc, const wcoh_model *model,
-                                         wcoh_error *error)
-{
-    if (desc->device && !desc->device->table->waves)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                          "waves is on: a wave memory is for a CPU, not for a %s device",
-                          desc->device->table->name);
-    return wcohi_oscillators_check(&model->desc, error);
-}
-
 /* Bytes of a crowd whose members pass `desc->batch` at once, `seq` tokens each; desc is resolved. */
 WCOHI_COLD wcoh_result wcohi_crowd_measure(wcoh_crowd_desc *desc, wcohi_engine_desc *engine,
                                            const wcoh_model *model, int seq, size_t *used,
@@ -24201,9 +24189,10 @@ WCOHI_COLD wcoh_result wcohi_crowd_measure(wcoh_crowd_desc *desc, wcohi_engine_d
     engine->keeping.gain = desc->gain;
     engine->keeping.rows = model->rows;
     engine->keeping.params = model->params;
-    if (desc->waves == WCOH_SWITCH_ON &&
-        (result = wcohi_waves_check(desc, model, error)) != WCOH_OK)
-        return result;
+    if (desc->waves == WCOH_SWITCH_ON) {
+        if ((result = wcohi_oscillators_check(&model->desc, error)) != WCOH_OK) return result;
+        engine->keeping.waves = 2 * (size_t)model->desc.layers * (size_t)model->desc.bands;
+    }
     if (engine->keeping.whole && engine->keeping.reals)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
                           "states=float is for a CPU: a %s device keeps them in double",
@@ -24335,10 +24324,8 @@ WCOH_API size_t wcoh_crowd_member_size(const wcoh_model *model, const wcoh_crowd
     wcohi_engine_desc engine;
     size_t used = 0;
     if (wcohi_crowd_resolve(&desc, &engine, model, given, &used, error)) return 0;
-    if (desc.waves == WCOH_SWITCH_ON)
-        engine.state_bytes += 2 * (size_t)model->desc.layers * (size_t)model->desc.bands *
-                              (sizeof(wcoh_real) + sizeof(double));
     return engine.state_bytes + sizeof(wcohi_member) +
+           engine.keeping.waves * (sizeof(wcoh_real) + sizeof(double)) +
            (size_t)desc.repetition_window * sizeof(uint32_t) +
            ((size_t)model->desc.vocab + 2 * (size_t)model->desc.bands) * sizeof(wcoh_real);
 }
@@ -24630,7 +24617,6 @@ static wcoh_result wcohi_crowd_run(wcoh_crowd *crowd, wcohi_run *run, wcoh_error
     int b, i;
     run->active_bands = crowd->model->desc.bands;
     run->streams = crowd->streams;
-    run->waves = crowd->wide > 0;
     for (b = 0; b < run->batch; b++) {
         size_t id = crowd->streams[b].slot, at = id * crowd->wide;
         crowd->streams[b].position = crowd->members[id].position;

@@ -208,13 +208,13 @@ typedef struct wcohi_gpu_view {
 
 /* Where things are. The device's memory holds parameters, gradient, moments, rules of the
    optimiser, activations, tables, states and scratch, and `exchange`: what a pass reads from the
-   host (frame, tokens, targets, places) and writes for it (result). The host's memory holds a copy
+   host (frame to waves) and writes for it (result, impress). The host's memory holds a copy
    of the exchange for every slot. */
 typedef struct wcohi_gpu_layout {
     wcohi_gpu_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
         scratch;
     wcohi_gpu_view later, segments; /* shares of sums that wait, and which they are */
-    wcohi_gpu_view exchange, frame, members, tokens, targets, places, result;
+    wcohi_gpu_view exchange, frame, members, tokens, targets, places, waves, result, impress;
     wcohi_gpu_view slots, hidden, logits, staging;
     size_t device_bytes, host_bytes;
     uint32_t dispatches; /* of a step */
@@ -1925,11 +1925,42 @@ static uint32_t wcohi_gpu_kerr_rows(const wcohi_gpu_recorder *r, uint32_t bands,
     return WCOHI_CLAMP(fit, 1, WCOHI_MIN(r->rows, 65535u));
 }
 
-static void wcohi_gpu_kerr(wcohi_gpu_recorder *r, const wcohi_op *op)
+/* The streams' wave memories are added to what a layer's first oscillators are given: into scratch. */
+static wcohi_gpu_view wcohi_gpu_recall(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const size_t count = (size_t)r->rows * (size_t)op->wide_in;
+    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), r->at->waves,
+                                     wcohi_gpu_scratch(r, count)};
+    wcoh_push_wave_recall push;
+    push.count = (uint32_t)count;
+    push.width = (uint32_t)op->wide_in;
+    push.seq = (uint32_t)r->pass.seq;
+    push.wide = (uint32_t)r->plan->keeping.waves;
+    push.first = (uint32_t)op->layer * push.width;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_WAVE_RECALL, NULL, views, push, wcohi_gpu_groups(count), 1, 1);
+    return views[2];
+}
+
+/* What its last oscillators returned is summed up. */
+static void wcohi_gpu_impress(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_view views[2] = {wcohi_gpu_data(r, op->out), r->at->impress};
+    wcoh_push_wave_impress push;
+    push.width = (uint32_t)op->wide_out;
+    push.seq = (uint32_t)r->pass.seq;
+    push.wide = (uint32_t)r->plan->keeping.waves;
+    push.first = (uint32_t)op->layer * push.width;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_WAVE_IMPRESS, NULL, views, push, wcohi_gpu_ceil(push.width, 64),
+                       (uint32_t)r->pass.batch, 1);
+}
+
+static void wcohi_gpu_oscillate(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_kerr_call k = wcohi_gpu_kerr_of(r, op, 16);
     uint32_t step, planes = 4, bands = k.push.bands;
     k.views[8] = wcohi_gpu_data(r, op->out);
+    if (r->plan->keeping.waves && op->edges & WCOHI_EDGE_FIRST)
+        k.views[0] = wcohi_gpu_recall(r, op);
     if (!k.rk4) {
         wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR, &k, 9, wcohi_gpu_ceil(bands, 64),
                                 wcohi_gpu_ceil(r->rows, 16));
@@ -1941,6 +1972,12 @@ static void wcohi_gpu_kerr(wcohi_gpu_recorder *r, const wcohi_op *op)
     for (; k.push.first < r->rows; k.push.first += step)
         wcohi_gpu_kerr_dispatch(r, WCOH_SPV_KERR_RK4, &k, 11,
                                 WCOHI_MIN(step, r->rows - k.push.first), 1);
+}
+
+static void wcohi_gpu_kerr(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_oscillate(r, op);
+    if (r->plan->keeping.waves && op->edges & WCOHI_EDGE_LAST) wcohi_gpu_impress(r, op);
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -4175,7 +4212,7 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
 {
     const wcohi_vk *vk = exec->vk;
     wcohi_vk_slot *sent = &exec->slots[slot];
-    VkBufferCopy regions[5], back;
+    VkBufferCopy regions[6], back[2];
     VkCommandBuffer commands[3];
     wcoh_result result;
     uint32_t i, filled = 0;
@@ -4185,14 +4222,19 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
         regions[filled].dstOffset = inputs[i].offset;
         regions[filled++].size = inputs[i].bytes;
     }
-    back.srcOffset = exec->at.result.offset;
-    back.dstOffset = wcohi_vk_slot_offset(exec, slot, &exec->at.result);
-    back.size = exec->at.result.bytes;
+    for (i = 0; i < WCOHI_COUNT(back); i++) {
+        const wcohi_gpu_view *view = i ? &exec->at.impress : &exec->at.result;
+        back[i].srcOffset = view->offset;
+        back[i].dstOffset = wcohi_vk_slot_offset(exec, slot, view);
+        back[i].size = view->bytes;
+    }
     commands[0] = sent->in;
     commands[1] = pass;
     commands[2] = sent->out;
     result = wcohi_vk_copies(exec, sent->in, 1, 0, regions, filled, error);
-    if (!result) result = wcohi_vk_copies(exec, sent->out, 0, 1, &back, 1, error);
+    if (!result)
+        result =
+            wcohi_vk_copies(exec, sent->out, 0, 1, back, exec->at.impress.bytes ? 2 : 1, error);
     if (!result) result = wcohi_vk_submit(vk, commands, 3, sent->fence, error);
     if (!result) sent->sent = ++exec->sent;
     return result;
@@ -4403,8 +4445,17 @@ static void wcohi_vk_stage_members(const wcohi_run *run, int batch, int context,
     }
 }
 
-/* Frame, members, tokens, targets and places (of sinusoids past their table) into a slot; inputs [5]
-   are their views. */
+/* The streams' wave memories, strength x M, [batch] of them. */
+static void wcohi_vk_stage_waves(const wcohi_run *run, size_t wide, float *waves)
+{
+    int b;
+    for (b = 0; wide && b < run->batch; b++, waves += wide)
+        if (run->streams[b].wave) memcpy(waves, run->streams[b].wave, wide * sizeof *waves);
+        else memset(waves, 0, wide * sizeof *waves);
+}
+
+/* Frame, members, tokens, targets, places (of sinusoids past their table) and wave memories into a
+   slot; inputs [6] are their views. */
 static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcohi_gpu_pass *pass,
                            int slot, wcohi_gpu_view *inputs)
 {
@@ -4419,6 +4470,9 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     inputs[2] = wcohi_gpu_part(at->tokens, 0, (size_t)pass->batch * seq * sizeof *run->tokens);
     inputs[3] = wcohi_gpu_part(at->targets, 0, pass->loss ? bytes : 0);
     inputs[4] = wcohi_gpu_part(at->places, 0, pass->places ? rows * width * sizeof *places : 0);
+    inputs[5] = at->waves;
+    wcohi_vk_stage_waves(run, exec->plan.keeping.waves,
+                         (float *)wcohi_vk_slot_data(exec, slot, &at->waves));
     wcohi_vk_stage_members(run, pass->batch, embed->context,
                            (wcoh_spv_member *)wcohi_vk_slot_data(exec, slot, &at->members));
     memset(wcohi_vk_slot_data(exec, slot, &at->tokens), 0, inputs[2].bytes);
@@ -4488,6 +4542,19 @@ static wcoh_result wcohi_vk_marks_read(wcohi_vk_exec *exec, int slot, int times,
     return result;
 }
 
+/* When the pass is done, what its oscillators returned is added to each stream's sums. */
+static wcoh_result wcohi_vk_impress(wcohi_vk_exec *exec, const wcohi_run *run, int slot,
+                                    wcoh_error *error)
+{
+    size_t wide = exec->plan.keeping.waves, i;
+    const float *sums = (const float *)wcohi_vk_slot_data(exec, slot, &exec->at.impress);
+    wcoh_result result = wide ? wcohi_vk_slot_wait(exec, slot, error) : WCOH_OK;
+    int b;
+    for (b = 0; wide && !result && b < run->batch; b++, sums += wide)
+        for (i = 0; i < wide; i++) run->streams[b].impress[i] += (double)sums[i];
+    return result;
+}
+
 /* A run is sent off and not waited for: the next one may be sent while the device works. Streams
    always pass as many at once as there can be: what a member computes depends on no company. */
 static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
@@ -4495,7 +4562,7 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
 {
     wcohi_vk_exec *exec = (wcohi_vk_exec *)base;
     VkCommandBuffer commands = NULL;
-    wcohi_gpu_view inputs[5];
+    wcohi_gpu_view inputs[6];
     wcohi_gpu_pass pass;
     wcoh_result result;
     int slot, b;
@@ -4522,6 +4589,7 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     wcohi_vk_stage(exec, run, &pass, slot, inputs);
     exec->run_slot = slot;
     result = wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), commands, error);
+    if (!result) result = wcohi_vk_impress(exec, run, slot, error);
     if (result || !pass.timed) return result;
     return wcohi_vk_marks_read(exec, slot, last - first, base->seconds + first, error);
 }
@@ -4669,6 +4737,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t lat
            rows = (size_t)plan->batch * (size_t)plan->seq;
     size_t width = (size_t)wcohi_vk_embed(exec)->wide_out, end = 0;
     size_t places = plan->session && wcohi_vk_embed(exec)->amplitude > 0 ? rows : 0;
+    size_t waves = wcohi_mul((size_t)plan->batch, plan->keeping.waves);
     wcohi_gpu_layout *at = &exec->at;
     at->params = wcohi_vk_place(&end, 0, plan->reals, sizeof(float));
     at->gradient = wcohi_vk_place(&end, 0, trained, sizeof(float));
@@ -4685,7 +4754,9 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t lat
     at->tokens = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
     at->targets = wcohi_vk_place(&end, 0, rows, sizeof(uint32_t));
     at->places = wcohi_vk_place(&end, 0, wcohi_mul(places, width), sizeof(float));
+    at->waves = wcohi_vk_place(&end, 0, waves, sizeof(float));
     at->result = wcohi_vk_place(&end, 0, 16, sizeof(float));
+    at->impress = wcohi_vk_place(&end, 0, waves, sizeof(float));
     at->exchange = wcohi_gpu_part(at->frame, 0, end - at->frame.offset);
     at->scratch = wcohi_vk_place(&end, 0, scratch, 1);
     at->later = wcohi_vk_place(&end, 0, later, sizeof(float));
@@ -5306,7 +5377,6 @@ static void wcohi_vk_destroy(wcoh_device *device)
 static const wcohi_device_table wcohi_vk_table = {
     "vulkan",
     1,
-    0,
     0,
     wcohi_vk_bytes,
     wcohi_vk_open,

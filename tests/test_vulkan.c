@@ -1000,6 +1000,159 @@ static void company_changes_no_bit_of_a_member(void)
     wcoh_model_destroy(model);
 }
 
+/* ---- wave memory ----------------------------------------------------------------------------- */
+
+enum { WAVES = 2 * 2 * 35 };
+
+/* A memory of random numbers, large enough to be heard. */
+static wcoh_wave_memory memory_of(const wcoh_model *model, float *values, uint64_t seed)
+{
+    wcoh_wave_memory memory;
+    wcoh_rng rng = wcoh_rng_seed(seed);
+    wcoh_error error;
+    int i;
+    CHECK_SAY(wcoh_wave_memory_init(&memory, model, values, WAVES, &error) == WCOH_OK, "%s",
+              error.text);
+    memory.strength = 0.5;
+    memory.keep = 0.25;
+    for (i = 0; i < 2 * memory.layers * memory.bands; i++) values[i] = (float)wcoh_rng_normal(&rng);
+    return memory;
+}
+
+/* What is left of a memory when a conversation has moved it: equal to `most` of its length. */
+static void impressions_compare(wcoh_session *a, wcoh_session *b, const wcoh_wave_memory *from,
+                                const char *settings)
+{
+    float left[2][WAVES];
+    size_t count = 2 * (size_t)from->layers * (size_t)from->bands;
+    wcoh_wave_memory memory = *from;
+    wcoh_error error;
+    int i;
+    for (i = 0; i < 2; i++) {
+        memory.values = left[i];
+        memcpy(left[i], from->values, count * sizeof(float));
+        CHECK(wcoh_session_impress(i ? b : a, &memory, &error) == WCOH_OK);
+    }
+    CHECK_SAY(norm_of(left[0], left[1], count) <= 2e-5 * norm_of(left[0], NULL, count),
+              "%s: left %g", settings,
+              norm_of(left[0], left[1], count) / norm_of(left[0], NULL, count));
+    CHECK(norm_of(left[0], from->values, count) > 0.01 * norm_of(left[0], NULL, count));
+}
+
+/* One stream hears with a memory on both devices, with none, and with the half of it; its pieces are
+   cut elsewhere on each. */
+static void waves_compare(wcoh_device *device, const char *settings)
+{
+    float values[WAVES];
+    uint32_t tokens[HEARD];
+    double a = 0, b = 0, gap;
+    char all[256];
+    wcoh_model_desc desc;
+    wcoh_model *model;
+    wcoh_session_desc wanted;
+    wcoh_session *cpu = NULL, *dev = NULL;
+    wcoh_wave_memory memory;
+    wcoh_error error;
+    snprintf(all, sizeof all, "vocab=65 layers=2 %s", settings);
+    desc = model_desc_of(all);
+    if (!(model = model_of(&desc))) return;
+    randomise(model, 11);
+    random_tokens(tokens, HEARD, 65, 3);
+    memory = memory_of(model, values, 4);
+    memset(&wanted, 0, sizeof wanted);
+    wanted.waves = WCOH_SWITCH_ON;
+    CHECK(wcoh_session_create(&cpu, model, &wanted, &error) == WCOH_OK);
+    wanted.prefill = 19;
+    wanted.device = device;
+    if (CHECK_SAY(wcoh_session_create(&dev, model, &wanted, &error) == WCOH_OK, "%s: %s", settings,
+                  error.text)) {
+        CHECK(wcoh_session_prefill(cpu, tokens, 30, &error) == WCOH_OK); /* with none */
+        CHECK(wcoh_session_waves(cpu, &memory, &error) == WCOH_OK);
+        CHECK(wcoh_session_copy(dev, cpu, &error) ==
+              WCOH_OK); /* the memory and the sums go with it */
+        CHECK(wcoh_session_prefill(cpu, tokens + 30, 50, &error) == WCOH_OK);
+        CHECK(wcoh_session_prefill(dev, tokens + 30, 50, &error) == WCOH_OK);
+        gap = logits_error(cpu, dev, 65);
+        CHECK_SAY(gap <= 2e-5, "%s: prefill %g", settings, gap);
+        CHECK(wcoh_session_score(cpu, tokens + 80, 50, &a, &error) == WCOH_OK);
+        CHECK(wcoh_session_score(dev, tokens + 80, 50, &b, &error) == WCOH_OK);
+        CHECK_NEAR(a, b, 1e-5 * a);
+        impressions_compare(cpu, dev, &memory, settings);
+        memory.strength /= 2;
+        wcoh_session_reset(cpu), wcoh_session_reset(dev);
+        CHECK(wcoh_session_waves(cpu, &memory, &error) == WCOH_OK);
+        CHECK(wcoh_session_waves(dev, &memory, &error) == WCOH_OK);
+        CHECK(wcoh_session_step(cpu, 7, &error) == WCOH_OK);
+        CHECK(wcoh_session_step(dev, 7, &error) == WCOH_OK);
+        gap = logits_error(cpu, dev, 65);
+        CHECK_SAY(gap <= 2e-5, "%s: half of it %g", settings, gap);
+        impressions_compare(cpu, dev, &memory, settings);
+    }
+    wcoh_session_destroy(cpu);
+    wcoh_session_destroy(dev);
+    wcoh_model_destroy(model);
+}
+
+/* The perturbative solver of a first layer of 2x2 maps has one layer that remembers. */
+static void a_wave_memory_is_heard_as_on_the_cpu(void)
+{
+    waves_compare(gpu, "bands=35 heads=7");
+    waves_compare(gpu, "bands=17 heads=2 solver=rk4 alpha=0.01 beta=0.01");
+    waves_compare(gpu, "bands=8 heads=2 solver=split block=parallel_shared");
+    waves_compare(gpu, "bands=8 heads=2 mixing=0.5 splits=2 ceiling=0.5");
+    waves_compare(gpu, "bands=8 heads=2 solver=perturbative per_band_first=on ceiling=1");
+}
+
+/* Members with a memory and without, in one step: those without and those whose memory is nothing
+   have the bits of a crowd that has no room for one; the others answer as on the CPU. */
+static void members_hear_with_memories_of_their_own(void)
+{
+    float values[WAVES], nothing[WAVES] = {0};
+    wcoh_model_desc desc = model_desc_of("vocab=65 layers=2 taps=2 bands=35 heads=7");
+    wcoh_model *model = model_of(&desc);
+    wcoh_wave_memory memory = memory_of(model, values, 4), none = memory, mean;
+    wcoh_crowd *crowd[3]; /* of a CPU, of the device, of the device without room */
+    wcoh_error error;
+    float left[2][WAVES];
+    int i, id;
+    randomise(model, 5);
+    none.values = nothing;
+    for (i = 0; i < 3; i++) {
+        wcoh_crowd_desc wanted;
+        memset(&wanted, 0, sizeof wanted);
+        wanted.members = MEMBERS;
+        wanted.batch = 3;
+        wanted.waves = i < 2 ? WCOH_SWITCH_ON : WCOH_SWITCH_AUTO;
+        wanted.device = i ? gpu : NULL;
+        if (!CHECK_SAY(wcoh_crowd_create(&crowd[i], model, &wanted, &error) == WCOH_OK, "%s",
+                       error.text))
+            return;
+        while (wcoh_crowd_count(crowd[i]) < MEMBERS - 1)
+            CHECK(wcoh_crowd_join(crowd[i], &id, &error) == WCOH_OK);
+        if (i < 2) CHECK(wcoh_crowd_waves(crowd[i], 1, &memory, &error) == WCOH_OK);
+        if (i < 2) CHECK(wcoh_crowd_waves(crowd[i], 2, &none, &error) == WCOH_OK);
+    }
+    crowds_step(crowd[0], crowd[1], 12, "a memory of its own");
+    memset(left, 0, sizeof left);
+    for (i = 0; i < 2; i++) {
+        mean = memory;
+        mean.values = left[i];
+        CHECK(wcoh_crowd_impress(crowd[i], 3, &mean, &error) == WCOH_OK);
+    }
+    CHECK(norm_of(left[0], left[1], WAVES) <= 2e-5 * norm_of(left[0], NULL, WAVES));
+    for (i = 0; i < 3; i++) wcoh_crowd_reset(crowd[i], 2), wcoh_crowd_reset(crowd[i], 1);
+    for (id = 1; id < 3; id++)
+        for (i = 1; i < 3; i++) {
+            static const uint32_t heard[3] = {7, 1, 40};
+            CHECK(wcoh_crowd_hear(crowd[i], id, heard, 3, &error) == WCOH_OK);
+        }
+    for (id = 1; id < 3; id++)
+        CHECK((id == 2) == !memcmp(wcoh_crowd_logits(crowd[1], id), wcoh_crowd_logits(crowd[2], id),
+                                   65 * sizeof(float)));
+    for (i = 0; i < 3; i++) wcoh_crowd_destroy(crowd[i]);
+    wcoh_model_destroy(model);
+}
+
 /* ---- whole models ---------------------------------------------------------------------------- */
 
 enum { TEXT = 4096 };
@@ -2535,6 +2688,8 @@ int main(int count, char **words)
     RUN(sessions_in_pairs_of_floats_agree_too);
     RUN(crowds_hear_what_those_of_the_cpu_hear);
     RUN(company_changes_no_bit_of_a_member);
+    RUN(a_wave_memory_is_heard_as_on_the_cpu);
+    RUN(members_hear_with_memories_of_their_own);
     RUN(products_are_right);
     if (full) RUN(all_products_are_right_in_each_tile);
     else RUN(products_are_right_in_other_tiles);
