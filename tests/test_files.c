@@ -1548,38 +1548,86 @@ static void a_full_disk_keeps_the_old_file(void)
 
 static int kills = 20;
 
-/* A child saves two models in turn until it is killed; there is always one of them to be loaded. */
+/* A child saves one of two things in turn until it is killed; returns after that. */
+static void save_until_killed(const char *path, wcoh_rng *rng, int (*save)(int which, void *user),
+                              void *user)
+{
+    char temporary[440];
+    struct timespec pause = {0, 0};
+    pid_t child = fork();
+    int status = 0;
+    if (child == 0)
+        for (;;)
+            if (save(1, user) < 0 || save(0, user) < 0) _exit(9);
+    pause.tv_nsec = (long)(wcoh_rng_uniform(rng) * 2e7);
+    nanosleep(&pause, NULL);
+    if (child <= 0) return;
+    kill(child, SIGKILL);
+    waitpid(child, &status, 0);
+    CHECK_SAY(WIFSIGNALED(status), "the child could not save (status %d)", status);
+    sprintf(temporary, "%s.%lu-0.tmp", path, (unsigned long)child);
+    remove(temporary);
+}
+
+static int save_model(int which, void *user)
+{
+    return wcoh_model_save_file(((wcoh_model **)user)[which], path_of("killed.safetensors"), NULL);
+}
+
+/* There is always one of the two models to be loaded. */
 static void a_killed_process_leaves_a_loadable_file(void)
 {
-    wcoh_model *one = small_model(SMALL, 1), *other = small_model(SMALL, 2);
-    char path[400], temporary[440];
+    wcoh_model *models[2];
+    char path[400];
     wcoh_rng rng = wcoh_rng_seed((uint64_t)time(NULL));
     int n;
+    models[0] = small_model(SMALL, 1);
+    models[1] = small_model(SMALL, 2);
     strcpy(path, path_of("killed.safetensors"));
-    CHECK(wcoh_model_save_file(one, path, &error) == WCOH_OK);
+    CHECK(wcoh_model_save_file(models[0], path, &error) == WCOH_OK);
     for (n = 0; n < kills; n++) {
-        struct timespec pause = {0, 0};
-        pid_t child = fork();
-        if (child == 0)
-            for (;;)
-                if (wcoh_model_save_file(other, path, NULL) < 0 ||
-                    wcoh_model_save_file(one, path, NULL) < 0)
-                    _exit(9);
-        pause.tv_nsec = (long)(wcoh_rng_uniform(&rng) * 2e7);
-        nanosleep(&pause, NULL);
-        if (child > 0) {
-            int status = 0;
-            kill(child, SIGKILL);
-            waitpid(child, &status, 0);
-            CHECK_SAY(WIFSIGNALED(status), "the child could not save (status %d)", status);
-            sprintf(temporary, "%s.%lu-0.tmp", path, (unsigned long)child);
-            remove(temporary);
-        }
-        if (!CHECK_SAY(holds(path, one, other), "%s", error.text)) break;
+        save_until_killed(path, &rng, save_model, models);
+        if (!CHECK_SAY(holds(path, models[0], models[1]), "%s", error.text)) break;
     }
     remove(path);
-    wcoh_model_destroy(one);
-    wcoh_model_destroy(other);
+    wcoh_model_destroy(models[0]);
+    wcoh_model_destroy(models[1]);
+}
+
+enum { KILLED_LAYERS = 64, KILLED_BANDS = 128, KILLED = 2 * KILLED_LAYERS * KILLED_BANDS };
+static float killed_values[2][KILLED], killed_back[KILLED];
+
+static int save_waves(int which, void *user)
+{
+    wcoh_wave_memory memory = {KILLED_LAYERS, KILLED_BANDS, 0.05, 0.95, 0.99, 0, NULL};
+    (void)user;
+    memory.conversations = (uint32_t)which;
+    memory.values = killed_values[which];
+    return wcoh_wave_memory_save_file(&memory, path_of("killed.kwmf"), NULL);
+}
+
+/* Of a wave memory as well: the old one or the new one, to the bit, never some of each. */
+static void a_killed_process_leaves_a_whole_wave_memory(void)
+{
+    wcoh_wave_memory back;
+    char path[400];
+    wcoh_rng rng = wcoh_rng_seed((uint64_t)time(NULL));
+    int n, which;
+    for (n = 0; n < 2 * KILLED; n++)
+        killed_values[n / KILLED][n % KILLED] = (float)wcoh_rng_normal(&rng);
+    strcpy(path, path_of("killed.kwmf"));
+    CHECK(save_waves(0, NULL) == 0);
+    for (n = 0; n < kills; n++) {
+        save_until_killed(path, &rng, save_waves, NULL);
+        memset(&back, 0, sizeof back);
+        back.values = killed_back;
+        if (!CHECK_SAY(wcoh_wave_memory_load_file(&back, KILLED, path, &error) == WCOH_OK, "%s",
+                       error.text))
+            break;
+        which = (int)back.conversations;
+        CHECK(which < 2 && memcmp(killed_back, killed_values[which], sizeof killed_back) == 0);
+    }
+    remove(path);
 }
 #endif
 #endif /* WAVECOH_NO_STDIO */
@@ -2736,6 +2784,7 @@ int main(int count, char **arguments)
     RUN(special_files_are_written_as_they_stand);
     RUN(a_full_disk_keeps_the_old_file);
     RUN(a_killed_process_leaves_a_loadable_file);
+    RUN(a_killed_process_leaves_a_whole_wave_memory);
 #endif
 #endif
     RUN(a_resumed_run_is_the_uninterrupted_one);

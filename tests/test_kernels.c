@@ -491,16 +491,18 @@ static void the_limiter_bends_at_its_knee_and_keeps_the_phase(void)
 {
     int i;
     EACH_ISA(i) {
-        oscillators o = oscillators_open(1, 3, WCOH_SOLVER_NONE, 1);
+        oscillators o = oscillators_open(1, 4, WCOH_SOLVER_NONE, 1);
         o.kernels = KERNELS(i);
         o.source.ceiling = 5;
         o.x[0] = 7 * (wcoh_real)0.6, o.x[1] = 7 * (wcoh_real)0.8; /* |z| = 7 */
         o.x[2] = 3, o.x[3] = -4;                                  /* 5: untouched */
         o.x[4] = o.x[5] = 0;
+        o.x[6] = 0, o.x[7] = -5000; /* far beyond: twice the knee */
         oscillators_run(&o);
         CHECK_NEAR(o.z[0], 6.899745 * 0.6, 3e-6);
         CHECK_NEAR(o.z[1], 6.899745 * 0.8, 3e-6);
         CHECK(o.z[2] == 3 && o.z[3] == -4 && o.z[4] == 0 && o.z[5] == 0);
+        CHECK_NEAR(o.z[7], -10, 3e-6);
         oscillators_close(&o);
     }
 }

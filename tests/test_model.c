@@ -121,6 +121,21 @@ static void parameters_are_as_many_as_published(void)
                         "bands=64 heads=4 kerr_trained=off corrector=off") == 109568);
 }
 
+/* wave-engine's published totals: layers, dense and in six blocks; those of its 24 layers are without a
+   head. There each layer has two norms (of which the second does nothing, so our preset shares one)
+   and oscillators that are not counted. */
+static void wave_engine_has_its_published_totals(void)
+{
+#define ENGINE "block=parallel kerr_trained=off corrector=off"
+    const long head = 65 * 768;
+    CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE, ENGINE) == 2628992);
+    CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE, ENGINE " block=parallel_shared") ==
+          2628992 - 4 * 2 * 768);
+    CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE, ENGINE " layers=24 groups=6") == 3670272 + head);
+    CHECK(trained_count(WCOH_PRESET_WAVE_ENGINE, ENGINE " layers=24") == 15466752 + head);
+#undef ENGINE
+}
+
 static void tensor_is(const wcoh_model *model, const char *name, int a, int b, int c, int decayed)
 {
     wcoh_param p = param_of(model, name);
@@ -3369,6 +3384,7 @@ int main(void)
     RUN(only_equal_models_are_copied);
     RUN(one_circle_is_a_simplex);
     RUN(neighbours_separate_as_computed);
+    RUN(wave_engine_has_its_published_totals);
     RUN(moduli_are_the_smallest_coprime_pair);
     RUN(two_circles_have_bounded_rank);
     RUN(sinusoids_are_sine_first);
