@@ -70,6 +70,10 @@ typedef struct wcoh_vk_desc {
     const char *library; /* path of the Vulkan library; NULL: the system's */
     int validation;      /* 1: Khronos validation layer with synchronization checks, if installed */
     int two_float;   /* 1: sessions use pairs of floats even where the device has 64-bit floats */
+    int linear_from; /* coherence attention of windows longer than this takes time in proportion to
+                             their length: pairs near each other, states for what is farther (the same
+                             function, to rounding); 0: 1024; negative: never. Where queries bring
+                             gains of their own, all pairs always */
     int cooperative; /* 1: large matrix products on the device's matrix units, with factors rounded
                              to half floats (sums stay float): faster, other losses. Needs Vulkan
                              1.3 and VK_KHR_cooperative_matrix; a lent device must have it enabled,
@@ -254,7 +258,8 @@ typedef struct wcohi_gpu_choice {
 typedef struct wcohi_gpu_traits {
     uint32_t shared;      /* bytes of shared memory that a workgroup may have */
     uint32_t invocations; /* threads that it may have */
-    int two_float;        /* sessions in pairs of floats */
+    int two_float;        /* sessions and states in pairs of floats */
+    int linear_from;      /* longer windows take states; negative: none do */
     int cooperative;      /* large products in gemm_cooperative.comp */
     uint32_t units[5];    /* its constants M, N, K, WM, WN */
     const wcohi_gpu_choice *choices; /* of a tuning; the rule decides about other shapes */
@@ -1132,7 +1137,7 @@ typedef struct wcohi_gpu_pairs {
     uint32_t specs[2]; /* columns of a thread; coherence: wcohi_gpu_listens */
     uint32_t tiles, chunks;
     wcohi_gpu_view left, right, value; /* bindings 0, 1, 2 */
-    wcohi_gpu_view depths;             /* the last of coherence attention */
+    wcohi_gpu_view depths, rest;       /* the last of coherence attention */
 } wcohi_gpu_pairs;
 
 /* The grid; where the arrays stand is the op's. */
@@ -1164,11 +1169,11 @@ static void wcohi_gpu_attend(wcohi_gpu_recorder *r, const wcohi_op *op, int shad
                              const wcohi_gpu_pairs *t, wcohi_gpu_view logsum)
 {
     int coherence = op->kind == WCOHI_COHERENCE;
-    const wcohi_gpu_view views[7] = {t->left,     t->right,
-                                     t->value,    wcohi_gpu_data(r, op->out),
-                                     logsum,      coherence ? t->depths : r->at->frame,
-                                     r->at->frame};
-    wcohi_gpu_dispatch(r, shader, t->specs, views, coherence ? 7 : 6, &t->push, sizeof t->push,
+    const wcohi_gpu_view views[8] = {t->left,      t->right,
+                                     t->value,     wcohi_gpu_data(r, op->out),
+                                     logsum,       coherence ? t->depths : r->at->frame,
+                                     r->at->frame, t->rest};
+    wcohi_gpu_dispatch(r, shader, t->specs, views, coherence ? 8 : 6, &t->push, sizeof t->push,
                        t->tiles, t->push.heads * t->chunks, (uint32_t)r->pass.batch);
 }
 
@@ -1301,15 +1306,6 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
     a.depths = wcohi_gpu_absent;
     if (wcohi_gpu_listens(op)) a.depths = wcohi_gpu_aux(r, op, &used, 4 * heads * rows);
     return a;
-}
-
-static wcoh_result wcohi_gpu_coherence_accept(const wcohi_plan *plan, wcoh_error *error)
-{
-    if (!plan->session && plan->seq > 65536)
-        return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                          "seq is %d: coherence attention on Vulkan takes at most 65536",
-                          plan->seq);
-    return WCOH_OK;
 }
 
 static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, const wcohi_op *op,
@@ -1475,6 +1471,128 @@ static void wcohi_gpu_coherence_open(const wcohi_plan *plan, const wcoh_real *pa
         wcohi_gpu_coherence_head(&call, h, header);
 }
 
+/* ---- coherence attention in linear time: far.glsl -------------------------------------------- */
+
+#define WCOHI_GPU_FEATURES                                                                         \
+    73u                      /* 2M + 1 of the largest order: gains are known on the device alone */
+#define WCOHI_GPU_SERIES 50u /* wide numbers of a head, see coherence_series.comp */
+#define WCOHI_GPU_FAR_MOST                                                                         \
+    ((size_t)1 << 27) /* bytes of an op's states: every device binds as many */
+
+/* The shader of sums in doubles, or in pairs of floats */
+#define WCOHI_GPU_WIDE(r, name)                                                                    \
+    ((r)->traits->two_float ? WCOH_SPV_##name##_PAIRS : WCOH_SPV_##name##_DOUBLE)
+
+/* What the passes of far keys or queries share. */
+typedef struct wcohi_gpu_far {
+    wcoh_push_coherence_far push;
+    uint32_t specs[2]; /* columns taken at once; 1: of queries */
+    uint32_t chunks, groups, heads, batch;
+    wcohi_gpu_view coefficients, phasors, depths, series;
+    wcohi_gpu_view logsum, delta;
+} wcohi_gpu_far;
+
+/* Reals of the states of an op, for chunks of so many rows. */
+static size_t wcohi_gpu_far_states(const wcohi_gpu_pairs *t, uint32_t batch, uint32_t chunk)
+{
+    size_t chunks = wcohi_gpu_ceil(t->push.seq, chunk), row = t->push.wide + 1;
+    return wcohi_mul(wcohi_mul(2 * (size_t)batch, t->push.heads),
+                     wcohi_mul(chunks * WCOHI_GPU_FEATURES, row));
+}
+
+/* Rows of a chunk of a long window, so that 16 or more run side by side and the states keep within
+   bounds; 0: the tiles see all pairs. */
+static uint32_t wcohi_gpu_far_chunk(const wcohi_gpu_recorder *r, const wcohi_op *op,
+                                    const wcohi_gpu_pairs *t)
+{
+    int from = r->traits->linear_from, seq = r->pass.seq;
+    uint32_t chunk = WCOHI_CLAMP((uint32_t)wcohi_round_up((size_t)seq / 16, 32), 32, 128);
+    if (from < 0 || seq <= from || op->gain_column || op->overtones || t->push.drop) return 0;
+    while (wcohi_mul(wcohi_gpu_far_states(t, (uint32_t)r->pass.batch, chunk), sizeof(float)) >
+           WCOHI_GPU_FAR_MOST)
+        if ((chunk *= 2) > 1024) return 0;
+    return chunk;
+}
+
+/* Ready the states of an op whose tiles are `t`, and the series of its heads. */
+static wcohi_gpu_far wcohi_gpu_far_of(wcohi_gpu_recorder *r, const wcohi_gpu_attention *aux,
+                                      const wcohi_gpu_pairs *t)
+{
+    wcohi_gpu_far far;
+    wcohi_gpu_view views[2];
+    wcoh_push_coherence_series push;
+    memset(&far, 0, sizeof far);
+    far.heads = push.heads = t->push.heads;
+    far.batch = (uint32_t)r->pass.batch;
+    far.push.seq = t->push.seq;
+    far.push.heads = far.heads;
+    far.push.wide_ = t->push.wide;
+    far.push.chunk = t->push.near;
+    far.push.listens = aux->depths.bytes > 0;
+    far.chunks = wcohi_gpu_ceil(far.push.seq, far.push.chunk);
+    far.groups = wcohi_gpu_ceil(t->push.wide + 1, 17);
+    far.specs[0] = wcohi_gpu_ceil(t->push.wide + 1, far.groups);
+    far.coefficients = views[0] = aux->coefficients;
+    far.phasors = aux->phasors;
+    far.depths = aux->depths;
+    far.logsum = aux->logsum;
+    far.delta = aux->delta;
+    far.series = views[1] = wcohi_gpu_scratch(r, 2 * WCOHI_GPU_SERIES * (size_t)far.heads);
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_SERIES), NULL, views, push,
+                       wcohi_gpu_ceil(far.heads, 64), 1, 1);
+    return far;
+}
+
+/* States of every chunk: of the keys before it, given v, or of the queries behind it, given dO. */
+static wcohi_gpu_view wcohi_gpu_far_gather(wcohi_gpu_recorder *r, wcohi_gpu_far *far,
+                                           const wcohi_gpu_pairs *t, wcohi_gpu_view given)
+{
+    wcohi_gpu_view states =
+        wcohi_gpu_scratch(r, wcohi_gpu_far_states(t, far->batch, far->push.chunk));
+    const wcohi_gpu_view views[8] = {far->coefficients, far->phasors, far->depths,
+                                     far->series,       given,        far->logsum,
+                                     far->delta,        states};
+    const wcohi_gpu_view carry[5] = {far->coefficients, far->phasors, far->depths, far->series,
+                                     states};
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_GATHER), far->specs, views, far->push,
+                       far->chunks, far->heads * far->groups, far->batch);
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_CARRY), far->specs, carry, far->push,
+                       wcohi_gpu_ceil(WCOHI_GPU_FEATURES * (t->push.wide + 1), 64), far->heads,
+                       far->batch);
+    return states;
+}
+
+/* Whether rows of keys or of queries are meant from here on, and where v or dO of them stand. */
+static void wcohi_gpu_far_turn(wcohi_gpu_far *far, uint32_t queries, uint32_t stride,
+                               uint32_t column)
+{
+    far->specs[1] = queries;
+    far->push.stride = stride;
+    far->push.column = column;
+}
+
+static void wcohi_gpu_far_read(wcohi_gpu_recorder *r, const wcohi_gpu_far *far,
+                               wcohi_gpu_view states, wcohi_gpu_view to, wcohi_gpu_view rest)
+{
+    const wcohi_gpu_view views[7] = {
+        far->coefficients, far->phasors, far->depths, far->series, states, to, rest};
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_READ), far->specs, views, far->push,
+                       far->chunks, far->heads * far->groups, far->batch);
+}
+
+/* What keys of other chunks give to the queries: numerators in place of out, weights in t->rest. */
+static void wcohi_gpu_far_forward(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                  const wcohi_gpu_attention *aux, wcohi_gpu_pairs *t)
+{
+    wcohi_gpu_far far = wcohi_gpu_far_of(r, aux, t);
+    wcohi_gpu_view states;
+    wcohi_gpu_far_turn(&far, 0, t->push.value_stride, t->push.value_column);
+    states = wcohi_gpu_far_gather(r, &far, t, t->value);
+    wcohi_gpu_far_turn(&far, 1, far.heads * t->push.wide, 0);
+    t->rest = aux->delta; /* which the backward writes anew */
+    wcohi_gpu_far_read(r, &far, states, wcohi_gpu_data(r, op->out), t->rest);
+}
+
 static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
@@ -1483,8 +1601,10 @@ static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
         wcohi_gpu_coherence_session(r, op);
         return;
     }
+    t.push.near = wcohi_gpu_far_chunk(r, op, &t);
     wcohi_gpu_coherence_prepare(r, op, &aux);
     if (wcohi_gpu_listens(op)) wcohi_gpu_coherence_listen(r, op, &aux);
+    if (t.push.near) wcohi_gpu_far_forward(r, op, &aux, &t);
     wcohi_gpu_attend(r, op, WCOH_SPV_COHERENCE_FORWARD, &t, aux.logsum);
 }
 
@@ -1525,23 +1645,64 @@ static void wcohi_gpu_coherence_listen_back(wcohi_gpu_recorder *r, const wcohi_o
                        (uint32_t)r->pass.batch, 1);
 }
 
+/* Slopes far [N,H,2] of the rows' phases and scores towards other chunks, and a chunk's partial sums:
+   of queries against the keys' states, of keys against the queries'; `other` are the keys'. */
+static wcohi_gpu_view wcohi_gpu_far_torque(wcohi_gpu_recorder *r, wcohi_gpu_far *far,
+                                           wcohi_gpu_view given, wcohi_gpu_view states,
+                                           wcohi_gpu_view other, wcohi_gpu_view partial)
+{
+    wcohi_gpu_view slopes = wcohi_gpu_scratch(r, 2 * (size_t)r->rows * far->heads);
+    const wcohi_gpu_view views[11] = {
+        far->coefficients, far->phasors, far->depths, far->series, given,  far->logsum,
+        far->delta,        states,       other,       slopes,      partial};
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_TORQUE), far->specs, views, far->push,
+                       far->chunks, far->heads, far->batch);
+    far->push.partial += far->batch * far->chunks;
+    return slopes;
+}
+
+/* What pairs of different chunks give: slopes of queries and keys, and dv. */
+static void wcohi_gpu_far_back(wcohi_gpu_recorder *r, const wcohi_op *op,
+                               const wcohi_gpu_attention *aux, const wcohi_gpu_pairs *t,
+                               wcohi_gpu_view partial, wcohi_gpu_view slopes[2])
+{
+    wcohi_gpu_far far = wcohi_gpu_far_of(r, aux, t);
+    uint32_t wide = far.heads * t->push.wide, pitch = t->push.value_stride;
+    wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), keys, queries;
+    far.push.partial = far.batch * t->tiles;
+    wcohi_gpu_far_turn(&far, 0, pitch, t->push.value_column);
+    keys = wcohi_gpu_far_gather(r, &far, t, t->value);
+    wcohi_gpu_far_turn(&far, 1, wide, 0);
+    queries = wcohi_gpu_far_gather(r, &far, t, dout);
+    slopes[0] = wcohi_gpu_far_torque(r, &far, dout, keys, keys, partial);
+    wcohi_gpu_far_turn(&far, 0, pitch, t->push.value_column);
+    slopes[1] = wcohi_gpu_far_torque(r, &far, t->value, queries, keys, partial);
+    wcohi_gpu_far_read(r, &far, queries, wcohi_gpu_ddata(r, op->in2), wcohi_gpu_absent);
+}
+
 static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(r, op, &aux);
     uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads, listens = t.specs[1];
+    uint32_t near_rows = t.push.near = wcohi_gpu_far_chunk(r, op, &t),
+             sums = batch * (t.tiles + (near_rows ? 2 * wcohi_gpu_ceil(t.push.seq, near_rows) : 0));
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), raw = wcohi_gpu_data(r, op->in),
                    draw = wcohi_gpu_ddata(r, op->in);
     wcohi_gpu_view partial =
-        wcohi_gpu_later(r, (size_t)batch * t.tiles * wcohi_gpu_coherence_sums(op) * heads);
+        wcohi_gpu_later(r, (size_t)sums * wcohi_gpu_coherence_sums(op) * heads);
     wcohi_gpu_view slopes =
         listens ? wcohi_gpu_scratch(r, (size_t)r->rows * heads) : wcohi_gpu_absent;
-    const wcohi_gpu_view queries[11] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
-                                        raw,    draw,    partial, t.depths, r->at->frame};
-    const wcohi_gpu_view keys[12] = {
+    wcohi_gpu_view queries[12] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
+                                  raw,    draw,    partial, t.depths, r->at->frame};
+    wcohi_gpu_view keys[13] = {
         t.left, t.right, t.value,  dout,   aux.logsum,  aux.delta, wcohi_gpu_ddata(r, op->in2),
         raw,    draw,    t.depths, slopes, r->at->frame};
+    wcohi_gpu_view far[2] = {{0, 0, 0}, {0, 0, 0}};
     wcohi_gpu_attend_delta(r, op, aux.delta);
+    if (near_rows) wcohi_gpu_far_back(r, op, &aux, &t, partial, far);
+    queries[11] = far[0];
+    keys[12] = far[1];
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, t.specs, queries, t.push, t.tiles, heads,
                        batch);
     t.push.column = (uint32_t)op->key_column;
@@ -1549,7 +1710,7 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, t.specs, keys, t.push, t.tiles,
                        heads * t.chunks, batch);
     if (listens) wcohi_gpu_coherence_listen_back(r, op, slopes);
-    wcohi_gpu_coherence_finish(r, op, partial, batch * t.tiles);
+    wcohi_gpu_coherence_finish(r, op, partial, sums);
 }
 #endif
 
@@ -2710,45 +2871,42 @@ typedef struct wcohi_gpu_op {
 #endif
     /* Reals of the aux tensor of a pass of at most `rows`; NULL: as many as on the CPU. */
     size_t (*aux_count)(const wcohi_plan *plan, const wcohi_op *op, size_t rows);
-    /* Refuses by name what this device cannot run; NULL: nothing. */
-    wcoh_result (*accept)(const wcohi_plan *plan, wcoh_error *error);
 } wcohi_gpu_op;
 
 #ifdef WAVECOH_NO_TRAINING
-#define WCOHI_GPU_OP(forward, backward, aux_count, accept)                                         \
+#define WCOHI_GPU_OP(forward, backward, aux_count)                                                 \
     {                                                                                              \
-        forward, aux_count, accept                                                                 \
+        forward, aux_count                                                                         \
     }
 #else
-#define WCOHI_GPU_OP(forward, backward, aux_count, accept)                                         \
+#define WCOHI_GPU_OP(forward, backward, aux_count)                                                 \
     {                                                                                              \
-        forward, backward, aux_count, accept                                                       \
+        forward, backward, aux_count                                                               \
     }
 #endif
 
 /* In the order of wcohi_kind. */
 static const wcohi_gpu_op wcohi_gpu_ops[] = {
-    WCOHI_GPU_OP(wcohi_gpu_embed, wcohi_gpu_embed_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_norm, wcohi_gpu_norm_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_rms, wcohi_gpu_rms_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_linear, wcohi_gpu_linear_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_gate, wcohi_gpu_gate_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_taps, wcohi_gpu_taps_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_coherence, wcohi_gpu_coherence_back, wcohi_gpu_coherence_aux_count,
-                 wcohi_gpu_coherence_accept),
-    WCOHI_GPU_OP(wcohi_gpu_dot, wcohi_gpu_dot_back, wcohi_gpu_dot_aux_count, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_polar, wcohi_gpu_polar_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_resonate, wcohi_gpu_resonate_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_blend, wcohi_gpu_blend_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_maestro, wcohi_gpu_maestro_back, wcohi_gpu_maestro_aux_count, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_mixing, wcohi_gpu_mixing_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_embed, wcohi_gpu_embed_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_norm, wcohi_gpu_norm_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_rms, wcohi_gpu_rms_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_linear, wcohi_gpu_linear_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_gate, wcohi_gpu_gate_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_taps, wcohi_gpu_taps_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_coherence, wcohi_gpu_coherence_back, wcohi_gpu_coherence_aux_count),
+    WCOHI_GPU_OP(wcohi_gpu_dot, wcohi_gpu_dot_back, wcohi_gpu_dot_aux_count),
+    WCOHI_GPU_OP(wcohi_gpu_polar, wcohi_gpu_polar_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_resonate, wcohi_gpu_resonate_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_blend, wcohi_gpu_blend_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_maestro, wcohi_gpu_maestro_back, wcohi_gpu_maestro_aux_count),
+    WCOHI_GPU_OP(wcohi_gpu_kerr, wcohi_gpu_kerr_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_mixing, wcohi_gpu_mixing_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_per_band, wcohi_gpu_per_band_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_logits, wcohi_gpu_logits_back, NULL),
 #ifndef WAVECOH_NO_TRAINING
-    WCOHI_GPU_OP(wcohi_gpu_dropout, wcohi_gpu_dropout_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_phases, wcohi_gpu_phases_back, NULL, NULL),
-    WCOHI_GPU_OP(wcohi_gpu_opening, wcohi_gpu_opening_back, NULL, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_dropout, wcohi_gpu_dropout_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_phases, wcohi_gpu_phases_back, NULL),
+    WCOHI_GPU_OP(wcohi_gpu_opening, wcohi_gpu_opening_back, NULL),
 #endif
 };
 
@@ -2782,17 +2940,6 @@ static void wcohi_gpu_record(wcohi_gpu_recorder *r)
     wcohi_gpu_later_sum(r);
 #endif
     if (r->pass.timed) r->table->mark(r, time - r->pass.first);
-}
-
-/* Refuses by name what no recording here can run. */
-static wcoh_result wcohi_gpu_accept(const wcohi_plan *plan, wcoh_error *error)
-{
-    wcoh_result result = WCOH_OK;
-    int i;
-    for (i = 0; i < plan->count && !result; i++)
-        if (wcohi_gpu_ops[plan->ops[i].kind].accept)
-            result = wcohi_gpu_ops[plan->ops[i].kind].accept(plan, error);
-    return result;
 }
 
 /* The library's plan with its tensors placed anew: aux sizes and alignment of these recordings. */
@@ -4945,8 +5092,7 @@ static wcoh_result wcohi_vk_exec_size(wcohi_vk_exec *exec, const wcohi_plan *pla
 {
     uint64_t heap = exec->vk->info.memory;
     size_t scratch = 0, later = 0;
-    wcoh_result result = wcohi_gpu_accept(plan, error);
-    if (result) return result;
+    wcoh_result result;
     wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
     wcohi_vk_layout_make(exec, 0, 0);
     if ((result = wcohi_vk_measure(exec, &scratch, &later, shapes, error)) != WCOH_OK)
@@ -5618,6 +5764,7 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     api->GetPhysicalDeviceMemoryProperties(vk->physical, &vk->memory);
     if ((result = wcohi_vk_limits_check(vk, error)) != WCOH_OK) return result;
     vk->traits.two_float = desc->two_float || !vk->info.float64;
+    vk->traits.linear_from = desc->linear_from ? desc->linear_from : 1024;
     vk->traits.shared = vk->limits.maxComputeSharedMemorySize;
     vk->traits.invocations = vk->limits.maxComputeWorkGroupInvocations;
     vk->traits.cooperative = desc->cooperative != 0;

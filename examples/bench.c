@@ -751,11 +751,10 @@ static void request_read(request *r, int argc, char **argv)
 {
     const option options[] = {
         ISA_OPTION(&r->isa),
-        {"model", OPTION_TEXT, &r->model, 0, 0,
-         "session: a checkpoint; not given: wave-1"},
+        {"model", OPTION_TEXT, &r->model, 0, 0, "session: a checkpoint; not given: wave-1"},
         DEVICE_OPTION(&r->device),
         {"batch", OPTION_WHOLE, &r->batch, 1, 65536, "profile, tune: windows of a step"},
-        {"seq", OPTION_WHOLE, &r->seq, 1, 65536, "profile, tune: symbols of a window"},
+        {"seq", OPTION_WHOLE, &r->seq, 1, 1 << 20, "profile, tune: symbols of a window"},
         {"tuning", OPTION_TEXT, &r->tuning, 0, 0, "profile: a text of tune to use; tune: its file"},
         {"seconds", OPTION_REAL, &r->seconds, 0, 1e6, "tune: at most so long"},
     };

@@ -8,7 +8,9 @@
    LISTENS: depth_q - lift_k (coherence_listen.comp) in place of lambda (q - k); a lift adds 8 at most.
    2: the phasor of a query is as long as its gain, and kappa is 1. 3: overtones, P(cos) - bound in
    place of kappa (cos - 1), P = kappa cos x + kappa_2 cos 2x + kappa_3 cos 3x; P' goes into the sine.
-   DOT: score = q . k / sqrt(E), online softmax. */
+   DOT: score = q . k / sqrt(E), online softmax.
+   COHERENCE with `near`: only pairs inside one chunk of so many rows; what comes from elsewhere is there
+   already (far.glsl). */
 #include "math.glsl"
 #include "frame.glsl"
 #include "noise.glsl"
@@ -39,6 +41,7 @@ layout(push_constant) uniform Attend
     uint gain_column;  /* COHERENCE backward: of the raw gains of queries, cut at gain_most */
     float gain_most;
     uint wide_key; /* DOT: of queries and keys */
+    uint near;     /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
 }
 p;
 
@@ -149,6 +152,10 @@ void pair_scores(uint q0, uint k0, out float block[16])
     [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] *= scale;
 }
 #endif
+
+/* The first row of the chunk of row t, and the row behind its last. */
+uint near_first(uint t) { return p.near == 0u ? 0u : t / p.near * p.near; }
+uint near_end(uint t) { return p.near == 0u ? p.seq : min(p.seq, near_first(t) + p.near); }
 
 /* 1 if query and key of pair i are in the sequence and the key is not ahead */
 bool seen(uint q0, uint k0, uint i)

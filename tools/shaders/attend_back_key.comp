@@ -11,12 +11,14 @@
 /* dv_k = sum_q weight dO_q, and dpsi_k = -sum_q t (COHERENCE) or dk = sum_q dscore q / sqrt(E)
    (DOT). Grid: key tiles, heads * column chunks, sequences; with chunks, the phase is of the first.
    */
-layout(set = 0, binding = 6, std430) writeonly buffer Dvalues { float dvalues[]; };
 #ifdef COHERENCE
+layout(set = 0, binding = 6, std430) buffer Dvalues { float dvalues[]; };
+layout(set = 0, binding = 12, std430) readonly buffer Far { vec2 far[]; }; /* slopes of other chunks' pairs */
 layout(set = 0, binding = 7, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 8, std430) buffer Draw { float draw[]; };
 layout(set = 0, binding = 10, std430) writeonly buffer Slopes { float slopes[]; };
 #else
+layout(set = 0, binding = 6, std430) writeonly buffer Dvalues { float dvalues[]; };
 layout(set = 0, binding = 7, std430) writeonly buffer Dkeys { float dkeys[]; };
 #endif
 
@@ -40,6 +42,23 @@ void add_phases()
         for (uint q = 0u; q < 32u; q++) row_a[tid] -= other[q * 33u + tid];
     if (tid < 32u && LISTENS != 0u)
         for (uint q = 0u; q < 32u; q++) row_b[tid] += left[q * 33u + tid];
+}
+
+/* sum [4][CW], row_a, row_b of the keys from k0: what queries of other chunks gave. */
+void take_far(uint k0, uint c0, inout float sum[32])
+{
+    [[unroll]] for (uint i = 0u; i < 4u; i++) [[unroll]] for (uint j = 0u; j < CW; j++)
+        {
+            uint t = k0 + 4u * ty + i, e = c0 + tx + 8u * j;
+            if (t < p.seq && e < p.wide)
+                sum[i * CW + j] =
+                    dvalues[(first + t) * p.value_stride + p.value_column + head * p.wide + e];
+        }
+    if (tid < 32u && k0 + tid < p.seq) {
+        vec2 s = far[(first + k0 + tid) * p.heads + head];
+        row_a[tid] = s.x;
+        row_b[tid] = s.y;
+    }
 }
 
 void write_phases(uint k0)
@@ -70,7 +89,10 @@ void main()
     first = gl_WorkGroupID.z * p.seq;
     [[unroll]] for (i = 0u; i < 4u * CW; i++) sum[i] = keys_sum[i] = 0.0;
     if (tid < 32u) row_a[tid] = row_b[tid] = 0.0;
-    for (q0 = k0; q0 < p.seq; q0 += 32u) {
+#ifdef COHERENCE
+    if (p.near != 0u) take_far(k0, c0, sum);
+#endif
+    for (q0 = k0; q0 < near_end(k0); q0 += 32u) {
         float block[16], d[16];
 #ifdef COHERENCE
         float cosine[16], sine[16];

@@ -3,13 +3,19 @@
 #define DEPTHS 5
 #ifdef COHERENCE
 #define FRAME 6
+#define REST 7
 #else
 #define FRAME 5
 #endif
 #include "attend.glsl"
 /* out [N, H E]: sum_k weight v_k / sum_k weight; logsum [N,H]: ln of the sum of the weights. Grid:
    query tiles, heads * column chunks, sequences. */
+#ifdef COHERENCE
+layout(set = 0, binding = 3, std430) buffer Out { float out_[]; };
+layout(set = 0, binding = REST, std430) readonly buffer Rest { float rest[]; }; /* far sums of weights */
+#else
 layout(set = 0, binding = 3, std430) writeonly buffer Out { float out_[]; };
+#endif
 layout(set = 0, binding = 4, std430) writeonly buffer Logsum { float logsum[]; };
 
 /* Weights of the tile into `scores`; row_a: running maximum, row_b: running sum, row_c: factor by
@@ -49,6 +55,19 @@ void weigh(uint q0, uint k0)
     }
 }
 
+#ifdef COHERENCE
+/* sum [4][CW] and row_b of the queries from q0: what keys of other chunks gave. */
+void take_far(uint q0, uint c0, inout float sum[32])
+{
+    [[unroll]] for (uint i = 0u; i < 4u; i++) [[unroll]] for (uint j = 0u; j < CW; j++)
+        {
+            uint t = q0 + 4u * ty + i, e = c0 + tx + 8u * j;
+            if (t < p.seq && e < p.wide) sum[i * CW + j] = out_[((first + t) * p.heads + head) * p.wide + e];
+        }
+    if (tid < 32u && q0 + tid < p.seq) row_b[tid] = rest[(first + q0 + tid) * p.heads + head];
+}
+#endif
+
 void main()
 {
     uint chunks = (p.wide + 8u * CW - 1u) / (8u * CW), q0 = gl_WorkGroupID.x * 32u, k0, i, j, k;
@@ -62,8 +81,11 @@ void main()
         row_b[tid] = 0.0;
         row_c[tid] = 1.0;
     }
+#ifdef COHERENCE
+    if (p.near != 0u) take_far(q0, c0, sum);
+#endif
     barrier();
-    for (k0 = 0u; k0 <= q0; k0 += 32u) {
+    for (k0 = near_first(q0); k0 <= q0; k0 += 32u) {
         weigh(q0, k0);
         if (p.drop != 0u) {
             barrier();

@@ -12,6 +12,7 @@
 layout(set = 0, binding = 6, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 7, std430) buffer Draw { float draw[]; };
 layout(set = 0, binding = 8, std430) writeonly buffer Partial { float partial[]; };
+layout(set = 0, binding = 11, std430) readonly buffer Far { vec2 far[]; }; /* slopes of other chunks' pairs */
 
 void write_gain(uint row, float slope)
 {
@@ -39,7 +40,7 @@ void main()
     kappa = LISTENS > 2u ? 1.0 : coefficients[head].x; /* sines have the overtones' already */
     [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = cosines[i] = distances[i] = turns[i] = twice[i] =
         thrice[i] = 0.0;
-    for (k0 = 0u; k0 <= q0; k0 += 32u) {
+    for (k0 = near_first(q0); k0 <= q0; k0 += 32u) {
         float block[16], cosine[16], sine[16], d[16];
         pair_scores(q0, k0, block, cosine, sine);
         pair_gradient(q0, k0, block, d);
@@ -84,6 +85,7 @@ void main()
         if (q0 + tid < p.seq) {
             uint at = (first + q0 + tid) * p.stride + p.column + 2u * head;
             vec2 z = vec2(raw[at], raw[at + 1u]);
+            if (p.near != 0u) s[0] += far[(first + q0 + tid) * p.heads + head].x;
             float r2 = z.x * z.x + z.y * z.y, g = coefficients[head].z * s[0] / r2;
             if (sqrt(r2) < 1e-6) g = 0.0;
             draw[at] = -z.y * g;

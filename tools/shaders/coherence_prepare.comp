@@ -4,8 +4,7 @@
    and with overtones [H,4] = (kappa_2, kappa_3, sum of the sizes, unused), kappa = softplus(gain_raw), lambda = softplus(damping_raw) or, without one, 0; phasors [N,H,4] = (u e^{i omega t}, w
    e^{i omega t}): unit phasors of queries and keys on the carrier. With harmonic numbers (frozen
    form) the angle is n phi, kappa 1, omega and lambda 0. Where rows bring gains (gain_column), u is as
-   long as its row's, min(softplus, gain_most), and kappa 1. A phasor shorter than 1e-6 is (1, 0). t <
-   65536. */
+   long as its row's, min(softplus, gain_most), and kappa 1. A phasor shorter than 1e-6 is (1, 0). */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Raw { float raw[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Gain { float gain_raw[]; };
@@ -25,13 +24,23 @@ p;
 
 vec2 turn(vec2 a, vec2 b) { return vec2(a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x); }
 
-/* e^{i omega t}: omega is cut into 8 + 16 bits, so that the large product is exact. */
-vec2 carry(float omega, uint t)
+/* e^{i omega t}, t <= 65536: omega is cut into 8 + 16 bits, so that the large product is exact. */
+vec2 carry_short(float omega, uint t)
 {
     float high = uintBitsToFloat(floatBitsToUint(omega) & 0xffff0000u), low = omega - high,
           f = float(t);
     vec2 a = sincos_(high * f), b = sincos_(low * f);
     return turn(a.yx, b.yx);
+}
+
+/* The same for every t: the part above is the power of one phasor, which all rows have alike. */
+vec2 carry(float omega, uint t)
+{
+    vec2 z = carry_short(omega, t & 65535u), step;
+    if (t < 65536u) return z;
+    step = carry_short(omega, 65536u);
+    for (t >>= 16; t > 0u; t--) z = turn(z, step);
+    return z * (1.5 - 0.5 * (z.x * z.x + z.y * z.y));
 }
 
 vec2 unit(vec2 z, float n)

@@ -8,6 +8,7 @@ wide wide_add(wide a, wide b) { return a + b; }
 wide wide_negate(wide a) { return -a; }
 wide wide_multiply(wide a, wide b) { return a * b; }
 wide wide_divide(wide a, wide b) { return a / b; }
+wide wide_scale(wide a, float b) { return a * double(b); }
 #else
 #include "two_float.glsl"
 #define wide vec2
@@ -17,4 +18,10 @@ wide wide_add(wide a, wide b) { return two_add(a, b); }
 wide wide_negate(wide a) { return -a; }
 wide wide_multiply(wide a, wide b) { return two_multiply(a, b); }
 wide wide_divide(wide a, wide b) { return two_divide(a, b); }
+wide wide_scale(wide a, float b)
+{
+    vec2 v = two_product(a.x, b);
+    precise float e = v.y + a.y * b;
+    return two_quick(v.x, e);
+}
 #endif
