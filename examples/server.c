@@ -29,6 +29,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 /* ---- what there is --------------------------------------------------------------------------- */
@@ -118,7 +119,7 @@ typedef struct server {
     /* options */
     const char *path, *name, *host, *keys_path, *template_path, *isa_name;
     long long port, slots, queue, body, timeout, longest, event, threads, tokens, tokens_most,
-        cache, prefill;
+        cache, prefill, connections;
     choice unknown;
     wcoh_sample_desc sample;
     wcoh_crowd_desc crowd_desc;
@@ -960,11 +961,12 @@ static int reply_follows(const server *s, const reply *r)
 static void reply_lead(server *s, const reply *r, int id)
 {
     int n = (int)r->job->ask.n, slot;
-    for (slot = 0; n > 1 && slot < s->slots; slot++) {
+    for (slot = 0; n > 1 && slot < s->slots; slot++) { /* nobody of them is in this step */
         reply *q = s->running[slot];
         if (!q || q == r || q->job != r->job || q->index / n != r->index / n) continue;
         if (!q->tokens || q->finish || q->heard >= q->prompt) continue;
         if (wcoh_crowd_copy(s->crowd, slot, id, NULL) < 0) continue;
+        if (q == s->listener) s->listener = NULL;
         q->heard = r->heard;
         q->kept = r->kept;
         q->sum = r->sum;
@@ -1056,11 +1058,15 @@ static int crowd_step(server *s)
     double began = seconds_now();
     int slot, count = 0, i;
     ear_hear(s);
+    for (slot = 0; slot < s->slots; slot++) { /* whose whole prompt was kept, or told by another */
+        reply *r = s->running[slot];
+        if (r && !r->finish && r->tokens && r->said == 0 && r->heard == r->prompt)
+            reply_go_on(s, r, slot);
+    }
     for (slot = 0; slot < s->slots; slot++) {
         reply *r = s->running[slot];
-        if (!r || r->finish || !r->tokens) continue;
-        if (r->said == 0 && r->heard == r->prompt) reply_go_on(s, r, slot); /* all was kept */
-        if (r->finish || r == s->listener || reply_follows(s, r)) continue;
+        if (!r || r->finish || !r->tokens || r->heard == r->prompt + r->said) continue;
+        if (r == s->listener || reply_follows(s, r)) continue;
         s->ids[count] = slot;
         s->symbols[count++] = r->tokens[r->heard];
     }
@@ -1466,10 +1472,21 @@ static int check_state(server *s, job *j)
                : refuse(&j->refusal, 503, "draining", NULL, "the server is going down");
 }
 
+/* A coding other than chunks: nobody knows where such a body ends. */
+static int coded_otherwise(const job *j)
+{
+    const char *coding = header(j, "Transfer-Encoding");
+    return *coding && strcasecmp(coding, "chunked") != 0;
+}
+
 static int check_body(const server *s, job *j)
 {
     const char *type = header(j, "Content-Type");
     uint64_t length = 0;
+    if (coded_otherwise(j))
+        return refuse(&j->refusal, 400, "unsupported_value", NULL,
+                      "Transfer-Encoding is \"%.60s\": chunked is understood, or none",
+                      header(j, "Transfer-Encoding"));
     if (strcmp(j->route->method, "POST") != 0) return 1;
     if (strncasecmp(type, "application/json", 16) != 0 || !strchr("; \t", type[16]))
         return refuse(&j->refusal, 415, "unsupported_media_type", NULL,
@@ -1530,6 +1547,7 @@ static job *job_open(server *s, struct MHD_Connection *connection)
     j->connection = connection;
     j->handle = info->connect_fd;
     j->holders = 1;
+    j->arrived = seconds_now();
     pthread_mutex_lock(&s->lock);
     s->visits++;
     s->uploads++;
@@ -1548,6 +1566,7 @@ static answered job_upload(server *s, job *j, const char *piece, size_t *size)
     if (j->body.broken && !j->refusal.status)
         refuse(&j->refusal, 503, "no_memory", NULL, "no memory for the request");
     *size = 0;
+    if (seconds_now() - j->arrived > (double)s->longest) return MHD_NO; /* drop by drop */
     return j->dropped > DROPPED_MOST ? MHD_NO : MHD_YES;
 }
 
@@ -1564,7 +1583,7 @@ static answered on_request(void *user, struct MHD_Connection *connection, const 
     if (!j) return MHD_NO;
     check_head(s, j, path, method);
     wcohi_parse_u64(header(j, "Content-Length"), &length);
-    if (j->refusal.status && (length > DROPPED_MOST || *header(j, "Expect")))
+    if (j->refusal.status && (length > DROPPED_MOST || *header(j, "Expect") || coded_otherwise(j)))
         return job_answer(s, j); /* without the body */
     return MHD_YES;
 }
@@ -1611,6 +1630,8 @@ static void server_options(server *s, int argc, char **argv)
         {"tokens", OPTION_WHOLE, &s->tokens, 0, 1e9, "symbols of a reply, unless it is told"},
         {"tokens_most", OPTION_WHOLE, &s->tokens_most, 0, 1e9, "the most that can be asked for"},
         {"body", OPTION_WHOLE, &s->body, 1, 1 << 30, "bytes of a request, at most"},
+        {"connections", OPTION_WHOLE, &s->connections, 1, 65536,
+         "connections at once, where the system allows so many; a further one waits"},
         {"timeout", OPTION_WHOLE, &s->timeout, 1, 86400, "seconds a connection may be silent"},
         {"longest", OPTION_WHOLE, &s->longest, 1, 1e9, "seconds a request may take"},
         {"event", OPTION_WHOLE, &s->event, 0, 10000,
@@ -1716,13 +1737,38 @@ static int listen_at(server *s)
     return handle;
 }
 
+/* As many as wanted, or as the system's limit of open files leaves beside our own. */
+static unsigned connections_most(const server *s)
+{
+    struct rlimit files;
+    rlim_t wanted = (rlim_t)s->connections + 64;
+    if (getrlimit(RLIMIT_NOFILE, &files)) return 900;
+    if (files.rlim_cur < wanted) {
+        files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
+        setrlimit(RLIMIT_NOFILE, &files);
+        getrlimit(RLIMIT_NOFILE, &files);
+    }
+    if (files.rlim_cur < wanted) wanted = files.rlim_cur < 128 ? 128 : files.rlim_cur;
+    return (unsigned)wanted - 64;
+}
+
+/* A path in plain letters; one with a zero byte stays as it is, and is nobody's. */
+static size_t unescape(void *user, struct MHD_Connection *connection, char *text)
+{
+    (void)user;
+    (void)connection;
+    return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
+}
+
 static void http_open(server *s)
 {
     int handle = listen_at(s);
     s->daemon = MHD_start_daemon(
         MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, (uint16_t)s->port,
         NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, handle, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, s, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->timeout, MHD_OPTION_END);
+        on_completed, s, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->timeout,
+        MHD_OPTION_CONNECTION_LIMIT, connections_most(s), MHD_OPTION_UNESCAPE_CALLBACK, unescape,
+        NULL, MHD_OPTION_END);
     if (!s->daemon) fail(EXIT_FAILED, "the HTTP library does not start: %s", strerror(errno));
     printf(strchr(s->host, ':') ? "listening at http://[%s]:%lld\n"
                                 : "listening at http://%s:%lld\n",
@@ -1898,6 +1944,7 @@ static void server_defaults(server *s)
     s->tokens = 256;
     s->tokens_most = 65536;
     s->body = 2 << 20;
+    s->connections = 4096;
     s->timeout = 60;
     s->longest = 600;
     s->event = 20;

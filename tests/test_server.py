@@ -469,6 +469,13 @@ def test_cache():  # 6.1 case 9
         alone = [s.ask(TEXT, {"prompt": text[:200], "max_tokens": 20, "seed": 4 + i, "temperature": 1, "cache_prompt": False})[1]["choices"][0]["text"]
                  for i in range(4)]
         check("n replies share the hearing of a prompt", [c["text"] for c in one["choices"]] == alone, one)
+    for options in ([], ["--prefill", "2"]):  # more replies than slots: those that come later are told by those that are through
+        with Server("--slots", "3", *options) as s:
+            for prompt in ("a", text[:70]):
+                body = {"prompt": prompt, "max_tokens": 5, "seed": 4, "temperature": 1, "cache_prompt": False}
+                one = s.ask(TEXT, dict(body, n=11))[1]
+                alone = [s.ask(TEXT, dict(body, seed=4 + i))[1]["choices"][0]["text"] for i in range(11)]
+                check("more replies than slots", [c["text"] for c in one["choices"]] == alone, (options, one, alone))
     keys = WORK + "/keys"
     with open(keys, "w") as file:
         file.write("a\nb\n")
@@ -776,6 +783,24 @@ def test_http():
                 pass
             one.close()
         check("it lives after broken HTTP", s.ask("/health")[0] == 200)
+        check("a path with a zero byte is nobody's", is_refusal(s.ask("/%00"), 404, "invalid_request_error", "not_found"))
+        answer = s.ask(TEXT, raw=b"{}", headers={"Transfer-Encoding": "gzip"})
+        check("a body in an unknown coding is refused before it comes", is_refusal(answer, 400, "invalid_request_error", "unsupported_value"), answer)
+        many = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(1100)]
+        check("1,100 idle connections keep nobody out", s.ask("/health")[0] == 200)
+        [one.close() for one in many]
+    with Server("--longest", "1") as s:
+        raw = socket.create_connection(("127.0.0.1", s.port))
+        raw.sendall(b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+        began, ended = time.time(), False
+        while time.time() < began + 20 and not ended:
+            try:
+                raw.sendall(b" ")
+                time.sleep(0.1)
+            except OSError:
+                ended = True
+        check("a body that drips in is cut off", ended and s.ask("/health")[0] == 200)
+        raw.close()
 
 
 def test_load():
