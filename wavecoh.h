@@ -11229,8 +11229,10 @@ static void wcohi_mixing_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-/* A row as planes: K numbers r or s, WCOHI_MIXING_EDGE zeros on both sides, the reach of h. */
+/* A row as planes: K numbers r or s, zeros up to a whole BLOCK, WCOHI_MIXING_EDGE zeros on both sides,
+   the reach of h. Inner loops go over a block: of a length that compilers know they make vectors. */
 #define WCOHI_MIXING_EDGE 3
+#define WCOHI_MIXING_BLOCK 4
 enum {
     WCOHI_MIXING_NODE,      /* four of them, a pair of planes each */
     WCOHI_MIXING_SLOPE = 8, /* of a node; then what it hands back */
@@ -11252,11 +11254,16 @@ static wcoh_real *wcohi_mixing_plane(const wcohi_mixing *m, int plane)
     return m->w + (size_t)plane * m->pitch + WCOHI_MIXING_EDGE;
 }
 
+static size_t wcohi_mixing_pitch(int bands)
+{
+    return wcohi_round_up((size_t)bands, WCOHI_MIXING_BLOCK) + 2 * WCOHI_MIXING_EDGE;
+}
+
 static wcohi_mixing wcohi_mixing_of(const wcohi_span *span)
 {
     wcohi_mixing m;
     m.bands = span->op->wide_in / 2;
-    m.pitch = (size_t)m.bands + 2 * WCOHI_MIXING_EDGE;
+    m.pitch = wcohi_mixing_pitch(m.bands);
     m.chi = (wcoh_real)(span->op->time *
                         (double)*wcohi_param_data(span->exec, span->op->param[WCOHI_MIXING_CHI]));
     m.w = span->scratch;
@@ -11267,31 +11274,54 @@ static wcohi_mixing wcohi_mixing_of(const wcohi_span *span)
 static void wcohi_mixing_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                                wcohi_sizes *sizes)
 {
-    size_t planes = wcohi_mul(WCOHI_MIXING_PLANES, (size_t)op->wide_in / 2 + 2 * WCOHI_MIXING_EDGE);
+    size_t planes = wcohi_mul(WCOHI_MIXING_PLANES, wcohi_mixing_pitch(op->wide_in / 2));
     (void)plan;
     (void)slots;
     sizes->partial = sizeof(double) / sizeof(wcoh_real); /* dchi */
     sizes->scratch = wcohi_add(planes, (size_t)op->wide_in);
 }
 
-/* to_k (+)= conj(a_{k+3}) b_{k+1} c_{k+2} + conj(a_{k-3}) b_{k-1} c_{k-2}
-           + conj(a_{k+1}) b_{k+2} c_{k-1} + conj(a_{k-1}) b_{k-2} c_{k+1};  pairs of planes */
+/* to_k += conj(a_{k+3}) b_{k+1} c_{k+2} + conj(a_{k-3}) b_{k-1} c_{k-2}
+          + conj(a_{k+1}) b_{k+2} c_{k-1} + conj(a_{k-1}) b_{k-2} c_{k+1};  pairs of planes */
 static void wcohi_mixing_terms(const wcohi_mixing *m, int to, int a, int b, int c)
 {
     static const int reach[4][3] = {{3, 1, 2}, {-3, -1, -2}, {1, 2, -1}, {-1, -2, 1}};
-    const wcoh_real *ar = wcohi_mixing_plane(m, a), *as = wcohi_mixing_plane(m, a + 1),
-                    *br = wcohi_mixing_plane(m, b), *bs = wcohi_mixing_plane(m, b + 1),
-                    *cr = wcohi_mixing_plane(m, c), *cs = wcohi_mixing_plane(m, c + 1);
-    wcoh_real *tr = wcohi_mixing_plane(m, to), *ts = wcohi_mixing_plane(m, to + 1);
-    int j, k;
-    for (j = 0; j < 4; j++) {
-        int p = reach[j][0], q = reach[j][1], n = reach[j][2];
-        for (k = 0; k < m->bands; k++) {
-            wcoh_real r = br[k + q] * cr[k + n] - bs[k + q] * cs[k + n],
-                      s = br[k + q] * cs[k + n] + bs[k + q] * cr[k + n];
-            tr[k] += ar[k + p] * r + as[k + p] * s;
-            ts[k] += ar[k + p] * s - as[k + p] * r;
+    const size_t pitch = m->pitch;
+    const wcoh_real *as = wcohi_mixing_plane(m, a), *bs = wcohi_mixing_plane(m, b),
+                    *cs = wcohi_mixing_plane(m, c);
+    wcoh_real *t = wcohi_mixing_plane(m, to);
+    size_t l;
+    int k, j;
+    for (k = 0; k < m->bands; k += WCOHI_MIXING_BLOCK) {
+        wcoh_real r[WCOHI_MIXING_BLOCK], s[WCOHI_MIXING_BLOCK]; /* nothing read is among them */
+        memcpy(r, t + k, sizeof r);
+        memcpy(s, t + pitch + k, sizeof s);
+        for (j = 0; j < 4; j++) {
+            const wcoh_real *x = as + k + reach[j][0], *y = bs + k + reach[j][1],
+                            *z = cs + k + reach[j][2];
+            for (l = 0; l < WCOHI_MIXING_BLOCK; l++) {
+                wcoh_real p = y[l] * z[l] - y[pitch + l] * z[pitch + l],
+                          q = y[l] * z[pitch + l] + y[pitch + l] * z[l];
+                r[l] += x[l] * p + x[pitch + l] * q;
+                s[l] += x[l] * q - x[pitch + l] * p;
+            }
         }
+        memcpy(t + k, r, sizeof r);
+        memcpy(t + pitch + k, s, sizeof s);
+    }
+    memset(t + m->bands, 0, (size_t)(k - m->bands) * sizeof *t);
+    memset(t + pitch + m->bands, 0, (size_t)(k - m->bands) * sizeof *t);
+}
+
+/* to [count] = from + f x, in blocks */
+static void wcohi_mixing_add(wcoh_real *to, const wcoh_real *from, wcoh_real f, const wcoh_real *x,
+                             int count)
+{
+    wcoh_real sum[WCOHI_MIXING_BLOCK];
+    int i, l;
+    for (i = 0; i < count; i += WCOHI_MIXING_BLOCK) {
+        for (l = 0; l < WCOHI_MIXING_BLOCK; l++) sum[l] = from[i + l] + f * x[i + l];
+        memcpy(to + i, sum, sizeof sum);
     }
 }
 
@@ -11310,20 +11340,18 @@ static void wcohi_mixing_solve(const wcohi_mixing *m, const wcoh_real *x)
         sum[k] = z[k] = x[2 * k];
         sum[pitch + k] = z[pitch + k] = x[2 * k + 1];
     }
-    for (stage = 0; stage < 4; stage++) {
-        wcoh_real *next = wcohi_mixing_plane(m, WCOHI_MIXING_NODE + 2 * (stage + 1));
+    for (stage = 0; stage < 4; stage++) { /* slopes are times -i */
+        int node = WCOHI_MIXING_NODE + 2 * stage;
+        wcoh_real *next = wcohi_mixing_plane(m, node + 2);
         wcoh_real ahead = (wcoh_real)wcohi_mixing_ahead[stage] * m->chi,
                   weight = (wcoh_real)wcohi_mixing_weight[stage] * m->chi;
         memset(slope, 0, (pitch + bands) * sizeof *slope);
-        wcohi_mixing_terms(m, WCOHI_MIXING_SLOPE, WCOHI_MIXING_NODE + 2 * stage,
-                           WCOHI_MIXING_NODE + 2 * stage, WCOHI_MIXING_NODE + 2 * stage);
-        for (k = 0; k < bands; k++) { /* times -i */
-            sum[k] += weight * slope[pitch + k];
-            sum[pitch + k] -= weight * slope[k];
-            if (stage == 3) continue;
-            next[k] = z[k] + ahead * slope[pitch + k];
-            next[pitch + k] = z[pitch + k] - ahead * slope[k];
-        }
+        wcohi_mixing_terms(m, WCOHI_MIXING_SLOPE, node, node, node);
+        wcohi_mixing_add(sum, sum, weight, slope + pitch, m->bands);
+        wcohi_mixing_add(sum + pitch, sum + pitch, -weight, slope, m->bands);
+        if (stage == 3) continue;
+        wcohi_mixing_add(next, z, ahead, slope + pitch, m->bands);
+        wcohi_mixing_add(next + pitch, z + pitch, -ahead, slope, m->bands);
     }
 }
 

@@ -17,7 +17,9 @@
    --ceiling, --alpha and --beta what it was trained with, --tier where. Attention is dense, as the
    Candle tier has it: the CPU tier hides keys of distant phases and adds a bias of content where
    the oscillators learn, which is not computed here. A layer's scale goes into its last matrices,
-   four-wave mixing is split from the closed form; learnt weights of RK4 are refused by name.
+   four-wave mixing is split from the closed form. What its gain control saw is in no file:
+   --gain-control begins anew, as the engine does. What no length confirms must be told: --symbols (or
+   --text) where a tied head is as long for any number of them, --rank where one bit makes another head.
 
    Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
    F16 or BF16, as many key heads as heads, rotary angles of base 10,000 without scaling, an epsilon of
@@ -53,6 +55,11 @@ static void request_read(request *r, int argc, char **argv)
          "that to neighbours; 0: 0.1, from version 3 on 0.2"},
         {"ceiling", OPTION_REAL, &r->told.ceiling, -1, 1000,
          "knee of its amplitudes; 0: by alpha and beta, negative: none"},
+        {"gain-control", OPTION_FLAG, &r->told.control, 0, 0,
+         "its knee follows what training sees, up to the ceiling"},
+        {"symbols", OPTION_WHOLE, &r->told.symbols, 0, 1 << 24,
+         "how many it has: confirms its head, where no length does"},
+        {"rank", OPTION_WHOLE, &r->told.rank, 0, 1 << 16, "that of its low-rank head, likewise"},
         {"head-scale", OPTION_REAL, &r->told.scale, 0, 1e6,
          "that of its phase-native head; 0: 1 / root of its width"},
         {"tier", OPTION_CHOICE, &r->tier, 0, 0, "what trained it, if not its attention"},
@@ -76,6 +83,7 @@ static void request_read(request *r, int argc, char **argv)
     if (r->words && !r->text) fail(EXIT_USAGE, "--words: of which --text?");
     r->from = c.words[0];
     r->to = c.words[1];
+    if (r->text) r->told.symbols = -1; /* alphabet() compares them */
     r->told.embedding = r->embedding.index;
     r->told.tier = r->tier.index;
 }
@@ -154,8 +162,11 @@ static void convert_to_engine(const request *r)
     make_room(r);
     if (!file_replace(r->to, (const char *)out.bytes, out.used))
         fail(EXIT_FAILED, "%s: cannot write it: %s", r->to, strerror(errno));
-    printf("%s: %s, %.0f parameters\n", r->to, wave ? "WCHK, version 3" : "KCHK, version 2",
-           (double)out.parameters);
+    printf("%s: %s, %.0f parameters%s\n", r->to, wave ? "WCHK, version 3" : "KCHK, version 2",
+           (double)out.parameters,
+           wcoh_model_get_desc(model)->gain_control == WCOH_SWITCH_ON
+               ? "; what its gain control saw has no place there"
+               : "");
     free(out.bytes);
     wcoh_model_destroy(model);
 }

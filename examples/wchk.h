@@ -37,6 +37,9 @@ typedef struct wchk_told {
     long long moduli[2], flags;  /* 0: automatic; flags of versions 1 and 2, -1: by the count */
     double alpha, beta, ceiling; /* 0: by the version, by the couplings; a negative ceiling: none */
     double scale;                /* of a phase-native head; 0: 1 / root of the width */
+    long long symbols; /* what the vocabulary must be; 0: untold, -1: who calls will see */
+    long long rank;    /* of a low-rank head; 0: by the length */
+    int control;       /* 1: the knee of its amplitudes follows what training sees */
 } wchk_told;
 
 typedef struct wchk {
@@ -101,15 +104,71 @@ static void wchk_flags(wchk *k, const wchk_told *told)
     k->flags = found < WCHK_FLAGS ? found : 0;
 }
 
+/* 1 if `rest` parameters make a head of `vocab` symbols whose size says so: dense, or low-rank and
+   smaller than that. */
+static int wchk_sized_by(const wchk *k, unsigned long long vocab, unsigned long long rest)
+{
+    unsigned long long d = 2ull * k->sizes[WCHK_BANDS];
+    if (vocab < 1) return 0;
+    return rest == vocab * d || (rest % (vocab + d) == 0 && rest < vocab * d && rest > d);
+}
+
+/* 1 if a head with one other bit would have such a length too: in its sizes, flags or vocabulary. */
+static int wchk_one_bit_off(const wchk *k)
+{
+    int bit, bits = WCHK_SIZES * 17 + 5 + 25;
+    for (bit = 0; bit < bits; bit++) {
+        wchk other = *k;
+        int part = bit / 17, at = bit - WCHK_SIZES * 17;
+        unsigned long long most;
+        if (part < WCHK_SIZES) other.sizes[part] ^= 1ul << bit % 17;
+        else if (at < 5) other.flags ^= 1u << at;
+        else other.vocab ^= 1ull << (at - 5);
+        if (other.sizes[WCHK_BANDS] < 1 || other.sizes[WCHK_HEADS] < 1 ||
+            other.sizes[WCHK_GROUPS] < 1)
+            continue;
+        most = wchk_count(&other, other.flags);
+        if (most == wchk_count(k, k->flags) && other.vocab == k->vocab) continue; /* as it is */
+        if (most <= k->count && wchk_sized_by(&other, other.vocab, k->count - most)) return 1;
+    }
+    return 0;
+}
+
+/* What no length confirms must be told: a vocabulary whose head is as long for any other, and the rank
+   of a head that may be another's with a bit turned. */
+static void wchk_doubt(const wchk *k, unsigned long long rest, const wchk_told *told)
+{
+    const char *path = k->params.path;
+    if (told->symbols > 0 && (unsigned long long)told->symbols != k->vocab)
+        fail(EXIT_FAILED, "%s: its head says %.0f symbols, --symbols %.0f", path, (double)k->vocab,
+             (double)told->symbols);
+    if (told->rank > 0 && (unsigned long long)told->rank != k->rank)
+        fail(EXIT_FAILED, "%s: its length makes a head of rank %.0f, --rank %.0f", path,
+             (double)k->rank, (double)told->rank);
+    if (!told->symbols && !k->references && !wchk_sized_by(k, k->vocab, rest))
+        fail(EXIT_FAILED,
+             "%s: it says %.0f symbols, and no length in it depends on that: --symbols %.0f, or "
+             "--text, confirms them",
+             path, (double)k->vocab, (double)k->vocab);
+    if (!told->rank && k->head == WCOH_HEAD_LOW_RANK && wchk_one_bit_off(k))
+        fail(EXIT_FAILED,
+             "%s: its length makes a head of rank %.0f, but another with one bit turned: --rank "
+             "%.0f confirms it",
+             path, (double)k->rank, (double)k->rank);
+}
+
 /* What the head is goes by the number of its parameters. */
-static void wchk_rest(wchk *k)
+static void wchk_rest(wchk *k, const wchk_told *told)
 {
     unsigned long long most = wchk_count(k, k->flags), rest;
     if (most > k->count)
         fail(EXIT_FAILED, "%s: it has %.0f parameters, its sizes want %.0f and a head",
              k->params.path, (double)k->count, (double)most);
     rest = k->count - most;
-    if (wchk_head(k, rest)) return;
+    if (wchk_head(k, rest)) {
+        wchk_doubt(k, rest, told);
+        return;
+    }
     fail(EXIT_FAILED, "%s: %.0f parameters are left for a head of %.0f symbols: none has as many",
          k->params.path, (double)rest, (double)k->vocab);
 }
@@ -157,7 +216,7 @@ static wchk wchk_open(const char *path, const char *bytes, size_t size, const wc
     in.at += 8 * k.count; /* moments */
     k.params = in;
     if (k.version < 3) wchk_flags(&k, told);
-    wchk_rest(&k);
+    wchk_rest(&k, told);
     return k;
 }
 
@@ -222,16 +281,21 @@ static void wchk_harmonic(wchk_flow *f, int l, int head)
     }
 }
 
-/* Weights of Runge and Kutta's four slopes. */
-static void wchk_slopes(wchk_flow *f)
+/* Weights of Runge and Kutta's four slopes. Where the solver is another they must be as at the start. */
+static void wchk_slopes(wchk_flow *f, int l)
 {
     int i;
+    if (wcoh_model_get_desc(f->model)->rk4_weights == WCOH_SWITCH_ON) {
+        wchk_all(f, l, "ffn.kerr.weights");
+        return;
+    }
     for (i = 0; i < 4; i++) {
         double weight = (double)read_finite(f->in, "a weight of RK4");
         if (!(fabs(weight - (i == 0 || i == 3 ? 1 : 2) / 6.0) <= 1e-6))
-            fail(EXIT_FAILED,
-                 "%s: its RK4 has learnt weights: a wavecoh network has 1/6, 1/3, 1/3, 1/6",
-                 f->in->path);
+            fail(EXIT_FAILED, "%s: its RK4 has learnt weights, and %s", f->in->path,
+                 wcoh_model_get_desc(f->model)->mixing > 0
+                     ? "mixes four waves: a wavecoh network splits those from the closed form"
+                     : "one step, which is solved to first order here");
     }
 }
 
@@ -280,7 +344,7 @@ static void wchk_layer(wchk_flow *f, int l)
         wchk_some(f, l, "ffn.out.bias", size * g, size);
     }
     if (f->flags & WCHK_ODE) wchk_oscillators(f, l);
-    if (f->flags & WCHK_RK4) wchk_slopes(f);
+    if (f->flags & WCHK_RK4) wchk_slopes(f, l);
     for (i = 0; f->flags & WCHK_HARMONICS && i < (size_t)desc->heads; i++)
         wchk_harmonic(f, l, (int)i);
     if (f->flags & WCHK_ATTENTION) wchk_attention(f, l);
@@ -436,12 +500,15 @@ static wcoh_model_desc wchk_desc(const wchk *k, const wchk_told *told)
     desc.groups = (int)k->sizes[WCHK_GROUPS];
     desc.solver = k->sizes[WCHK_STEPS] > 1 ? WCOH_SOLVER_RK4 : WCOH_SOLVER_PERTURBATIVE;
     desc.rk4_steps = k->sizes[WCHK_STEPS] > 1 ? (int)k->sizes[WCHK_STEPS] : 0;
+    if (k->flags & WCHK_RK4 && k->sizes[WCHK_STEPS] > 1 && k->mixing == 0)
+        desc.rk4_weights = WCOH_SWITCH_ON;
     desc.alpha = told->alpha != 0 ? told->alpha : 0.1;
     desc.beta = told->beta != 0 ? told->beta : k->version > 2 ? 0.2 : 0.1;
     desc.limiter = told->ceiling < 0 ? WCOH_SWITCH_OFF : WCOH_SWITCH_ON;
     desc.ceiling = told->ceiling > 0
                        ? told->ceiling
                        : fmax(0.5, sqrt(1.57079632679 / (desc.alpha + 4 * desc.beta)));
+    if (told->control) desc.gain_control = WCOH_SWITCH_ON; /* it begins to see anew, as there */
     desc.kerr_trained = desc.corrector = trained ? WCOH_SWITCH_ON : WCOH_SWITCH_OFF;
     wchk_mix(k, &desc);
     desc.head = k->head;
@@ -537,8 +604,8 @@ static void wchk_must_be(const char *path, const wcoh_model *model)
     if (own->solver == WCOH_SOLVER_RK4 && own->rk4_steps > 1) wanted.solver = WCOH_SOLVER_RK4;
     settings_must_equal(
         path, own, &wanted, "wave-engine",
-        "seed init bands heads layers maestro context groups rk4_steps limiter "
-        "ceiling gamma alpha beta kerr_trained corrector head_rank head_scale hidden "
+        "seed init bands heads layers maestro context groups rk4_steps rk4_weights limiter "
+        "ceiling gain_control gamma alpha beta kerr_trained corrector head_rank head_scale hidden "
         "modulus1 "
         "modulus2 modulus3 modulus4");
     wchk_must_make(path, model);
@@ -569,6 +636,7 @@ static bytes_out wchk_write(const char *path, const wcoh_model *model)
     k.sizes[WCHK_BLOCK] = (unsigned)desc->context, k.sizes[WCHK_GROUPS] = (unsigned)desc->groups;
     k.sizes[WCHK_STEPS] = desc->solver == WCOH_SOLVER_RK4 ? (unsigned)desc->rk4_steps : 1;
     flow.flags = WCHK_ODE | WCHK_ATTENTION;
+    if (desc->rk4_weights == WCOH_SWITCH_ON) flow.flags |= WCHK_RK4;
     flow.angles = 1;
     k.count = wchk_count(&k, flow.flags) + wchk_head_count(desc);
     out = bytes_for(3 * k.count);
