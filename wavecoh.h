@@ -414,6 +414,7 @@ typedef struct wcoh_model_desc {
     wcoh_switch gate;         /* ON, AUTO: the Kerr layer times a linear gate of its input */
     wcoh_switch value_gate;   /* ON, AUTO: attention times 2 sigma of a linear layer of its input */
     int taps;                 /* rows that attention's input is mixed from: 2 to 4; < 0: itself */
+    int ffn_taps;             /* the same of feed-forward's input; 0: itself */
     wcoh_maestros maestros;
     wcoh_solver solver;
     int rk4_steps;
@@ -16944,6 +16945,7 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_CHOICE(M, value_gate, WCOHI_AUTO,
                  "multiply attention by 2 sigmoid(a linear layer of its input); auto: on"),
     WCOHI_INT(M, taps, 3, 2, 4, 1, "rows, the last ones, whose weighted sum attention hears"),
+    WCOHI_INT(M, ffn_taps, 0, 2, 4, 0, "the same of feed-forward; 0: the last one alone"),
     WCOHI_CHOICE(M, maestros, "dual add",
                  "maestros before and after the oscillators, or one added to them"),
     WCOHI_CHOICE(M, solver, "exact perturbative rk4 none split",
@@ -22868,13 +22870,14 @@ static int wcohi_walk_gate(wcohi_walk *walk, wcohi_gate_form form, int gates, in
 }
 
 /* At the start the row itself: weights 1, 0, 0 .. */
-static int wcohi_walk_taps(wcohi_walk *walk, int in)
+static int wcohi_walk_taps(wcohi_walk *walk, const char *part, int taps, int in)
 {
     wcohi_params params = wcohi_no_params();
-    int width = 2 * walk->desc->bands, taps = walk->desc->taps;
+    int width = 2 * walk->desc->bands;
     wcohi_op *op;
+    if (taps <= 0) return in;
     params.row[WCOHI_TAPS_WEIGHT] =
-        wcohi_emit(walk, "attn.taps.", "weight", taps, width, 0, WCOHI_INIT_FIRST, 1);
+        wcohi_emit(walk, part, "weight", taps, width, 0, WCOHI_INIT_FIRST, 1);
     wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
     op = wcohi_emit_op(walk, WCOHI_TAPS, &params, in, -1, width);
     op->taps = taps;
@@ -22888,7 +22891,7 @@ static int wcohi_walk_attention(wcohi_walk *walk, int in, wcohi_params *project)
     int width = 2 * walk->desc->bands, gates = -1, out;
     walk->trained = kind != WCOH_ATTENTION_FROZEN;
     if (walk->desc->value_gate == WCOH_SWITCH_ON) gates = wcohi_walk_gates(walk, "attn.gate.", in);
-    if (walk->desc->taps > 0) in = wcohi_walk_taps(walk, in);
+    in = wcohi_walk_taps(walk, "attn.taps.", walk->desc->taps, in);
     out = wcohi_is_dot(kind)              ? wcohi_walk_dot(walk, in)
           : kind == WCOH_ATTENTION_FROZEN ? wcohi_walk_frozen(walk, in)
                                           : wcohi_walk_coherence(walk, in);
@@ -23002,7 +23005,7 @@ static int wcohi_walk_ffn(wcohi_walk *walk, int in, wcohi_params *project)
 {
     const wcoh_model_desc *desc = walk->desc;
     int width = 2 * desc->bands, gates = -1, out;
-    in = wcohi_walk_opening(walk, in);
+    in = wcohi_walk_taps(walk, "ffn.taps.", desc->ffn_taps, wcohi_walk_opening(walk, in));
     if (wcohi_ffn_of(desc, walk->layer) != WCOH_FFN_KERR) {
         out = wcohi_walk_mlp(walk, in);
         *project = wcohi_emit_linear(walk, "ffn.down.", width, wcohi_hidden_of(desc, walk->layer));
