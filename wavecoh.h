@@ -13543,17 +13543,17 @@ S_(fn) void S_(wave_step_features)(double *features, const double *fr, const dou
     }
 }
 
-/* Z += F v, number = sum_j cg_j Z_j, Z *= decay in one pass; Z [count,pitch], v [pitch]; f, cg
-   [count,8], of one head. Four sums in turn, as every row needs the one before it else. V vectors of
-   a row at once; a constant where this is inlined. */
+/* Z = d0 Z + F v, number = sum_j cg_j Z_j, Z *= d1 in one pass; Z [count,pitch], v [pitch], decay d
+   [2]; f, cg [count,8], of one head. Four sums in turn, as every row needs the one before it else. V
+   vectors of a row at once; a constant where this is inlined. */
 #define WCOHI_STEP_ROW(a, b)                                                                       \
     do {                                                                                           \
         S_(dv) F_ = S_(dset)(*f), C_ = S_(dset)(*cg);                                              \
-        S_(dv) now_ = S_(dfma)(F_, x, S_(dload)(z));                                               \
+        S_(dv) now_ = S_(dfma)(F_, x, S_(dmul)(fade, S_(dload)(z)));                               \
         a = S_(dfma)(C_, now_, a);                                                                 \
         S_(dstore)(z, S_(dmul)(keep, now_));                                                       \
         if (V > 1) {                                                                               \
-            now_ = S_(dfma)(F_, y, S_(dload)(z + S_(DW)));                                         \
+            now_ = S_(dfma)(F_, y, S_(dmul)(fade, S_(dload)(z + S_(DW))));                         \
             b = S_(dfma)(C_, now_, b);                                                             \
             S_(dstore)(z + S_(DW), S_(dmul)(keep, now_));                                          \
         }                                                                                          \
@@ -13562,9 +13562,11 @@ S_(fn) void S_(wave_step_features)(double *features, const double *fr, const dou
     } while (0)
 S_(inline)
 void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double *number,
-                         const double *f, const double *cg, double decay, int count)
+                         const double *f, const double *cg, const double *decay, int count)
 {
-    S_(dv) keep = S_(dset)(decay), x = S_(dload)(v), y = V > 1 ? S_(dload)(v + S_(DW)) : x;
+    S_(dv)
+    fade = S_(dset)(decay[0]),
+    keep = S_(dset)(decay[1]), x = S_(dload)(v), y = V > 1 ? S_(dload)(v + S_(DW)) : x;
     S_(dv) a = S_(dzero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
     for (; count >= 4; count -= 4) {
         WCOHI_STEP_ROW(a, a1);
@@ -13585,11 +13587,11 @@ void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double
 #define WCOHI_STEP_REALS(a, b)                                                                     \
     do {                                                                                           \
         S_(v) F_ = S_(set)(*f), C_ = S_(set)(*cg);                                                 \
-        S_(v) now_ = S_(fma)(F_, x, WCOHI_LOAD(row, n));                                           \
+        S_(v) now_ = S_(fma)(F_, x, S_(mul)(fade, WCOHI_LOAD(row, n)));                            \
         a = S_(fma)(C_, now_, a);                                                                  \
         WCOHI_STORE(row, S_(mul)(keep, now_), n);                                                  \
         if (V > 1) {                                                                               \
-            now_ = S_(fma)(F_, y, S_(load)(row + S_(W)));                                          \
+            now_ = S_(fma)(F_, y, S_(mul)(fade, S_(load)(row + S_(W))));                           \
             b = S_(fma)(C_, now_, b);                                                              \
             S_(store)(row + S_(W), S_(mul)(keep, now_));                                           \
         }                                                                                          \
@@ -13598,10 +13600,10 @@ void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double
     } while (0)
 S_(inline)
 void S_(wave_step_reals)(int V, wcoh_real *row, size_t pitch, S_(v) x, S_(v) y, const wcoh_real *f,
-                         const wcoh_real *cg, double decay, int count, int n, S_(v) * first,
+                         const wcoh_real *cg, const double *decay, int count, int n, S_(v) * first,
                          S_(v) * second)
 {
-    S_(v) keep = S_(set)((wcoh_real)decay);
+    S_(v) fade = S_(set)((wcoh_real)decay[0]), keep = S_(set)((wcoh_real)decay[1]);
     S_(v) a = S_(zero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
     for (; count >= 4; count -= 4) {
         WCOHI_STEP_REALS(a, a1);
@@ -13648,23 +13650,22 @@ WCOHI_STEP_SUMS(wave_step_real_sums, wcoh_real)
 #undef WCOHI_STEP_SUMS
 #undef WCOHI_STEP_SUM
 
-/* Before a row is heard, where rows listen: the states fade by its own damping, e^{-softplus x} =
-   1 / (1 + e^x), or by the head's. raw: of this head. */
+/* decay [2] of a row's states: the head's own after it was heard; where rows listen before it is,
+   as chunks do, by the row's own damping if it has one: e^{-softplus x} = 1 / (1 + e^x). raw: of this
+   head. The denominators fade here. */
 S_(fn)
-void S_(wave_step_fade)(const wcohi_coherence *call, const wcoh_real *raw,
-                        const wcohi_wave_memory *memory, double decay, int count)
+void S_(wave_step_fade)(double *decay, const wcohi_coherence *call, const wcoh_real *raw,
+                        const wcohi_wave_memory *memory, double own, int count)
 {
-    size_t rows = (size_t)count * memory->pitch, i;
-    double *z = (double *)memory->z, *all = (double *)memory->rows;
-    wcoh_real *y = (wcoh_real *)memory->z, *every = (wcoh_real *)memory->rows;
-    if (call->forget_column) decay = 1 / (1 + exp((double)raw[call->forget_column]));
-    if (memory->reals) {
-        for (i = 0; i < (size_t)count; i++) y[i] *= (wcoh_real)decay;
-        for (i = 0; i < rows; i++) every[i] *= (wcoh_real)decay;
-    } else {
-        S_(wave_scale)(z, z, decay, (size_t)count);
-        S_(wave_scale)(all, all, decay, rows);
-    }
+    wcoh_real *y = (wcoh_real *)memory->z;
+    int i;
+    decay[0] = 1, decay[1] = own;
+    if (!call->forget_column && !call->loud_column && !call->gain_column) return;
+    if (call->forget_column) own = 1 / (1 + exp((double)raw[call->forget_column]));
+    decay[0] = own, decay[1] = 1;
+    if (!memory->reals)
+        S_(wave_scale)((double *)memory->z, (double *)memory->z, own, (size_t)count);
+    for (i = 0; memory->reals && i < count; i++) y[i] *= (wcoh_real)own;
 }
 
 /* Features of a row's keys as loud as it says; raw: of the first head. */
@@ -13680,12 +13681,12 @@ void S_(wave_step_loud)(double *features, const wcoh_real *raw, int heads, int c
 
 /* memory: rows in whole vectors. out [E] = N/D */
 S_(fn)
-void S_(wave_step_doubles)(const wcohi_wave_memory *memory, double decay, wcoh_real *out,
+void S_(wave_step_doubles)(const wcohi_wave_memory *memory, const double *decay, wcoh_real *out,
                            const wcoh_real *value, int width, int count, int lane,
                            const wcohi_wave_room *room)
 {
     const double *f = room->key + lane, *cg = room->query + lane;
-    double inverse = 1 / S_(wave_step_sums)((double *)memory->z, f, cg, decay, count);
+    double inverse = 1 / S_(wave_step_sums)((double *)memory->z, f, cg, decay[1], count);
     double *v = room->rows, *number = room->across, *z = (double *)memory->rows;
     S_(dv) scale = S_(dset)(inverse);
     int pitch = (int)memory->pitch, e;
@@ -13708,12 +13709,12 @@ void S_(wave_step_doubles)(const wcohi_wave_memory *memory, double decay, wcoh_r
 
 /* The same of states in reals: so are the features, in room->image, queries' behind keys'. */
 S_(fn)
-void S_(wave_step_floats)(const wcohi_wave_memory *memory, double decay, wcoh_real *out,
+void S_(wave_step_floats)(const wcohi_wave_memory *memory, const double *decay, wcoh_real *out,
                           const wcoh_real *value, int width, int count, int lane,
                           const wcohi_wave_room *room)
 {
     const double *f = room->key + lane, *cg = room->query + lane;
-    double inverse = 1 / S_(wave_step_real_sums)((wcoh_real *)memory->z, f, cg, decay, count);
+    double inverse = 1 / S_(wave_step_real_sums)((wcoh_real *)memory->z, f, cg, decay[1], count);
     const wcoh_real *fr = (const wcoh_real *)room->image + lane;
     const wcoh_real *cr = fr + WCOHI_FEATURES * WCOHI_STEP_HEADS;
     wcoh_real *row = (wcoh_real *)memory->rows;
@@ -13748,13 +13749,10 @@ void S_(wave_step_head)(const wcohi_coherence *call, int row, int head, int lane
     const wcoh_real *value = call->value + (size_t)row * call->value_stride + at;
     const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + head;
     wcohi_wave_memory own = *memory;
-    double frame[2], decay = terms->decay;
+    double frame[2], decay[2];
     int copied = call->width % 8 != 0 /* no whole vectors */, count = 2 * terms->order + 1;
     if (copied) own = wcohi_wave_spread(room->state, memory, memory->reals, call->width);
-    if (call->forget_column || call->loud_column || call->gain_column) { /* as chunks do */
-        S_(wave_step_fade)(call, raw, &own, decay, count);
-        decay = 1;
-    }
+    S_(wave_step_fade)(decay, call, raw, &own, terms->decay, count);
     if (own.reals) S_(wave_step_floats)(&own, decay, out, value, call->width, count, lane, room);
     else S_(wave_step_doubles)(&own, decay, out, value, call->width, count, lane, room);
     if (copied) wcohi_wave_move(memory, &own, call->width);

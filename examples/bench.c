@@ -664,20 +664,25 @@ static void bench_members(const char *name, wcoh_model *model, int members, wcoh
 static void bench_crowd(const uint32_t *text)
 {
     double peak;
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
-    wcoh_model *model, *small;
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS),
+                    newest = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    wcoh_model *usual, *model, *small;
     int states;
     seconds = cpu_seconds;
     peak = peak_flops(path());
+    must(wcoh_model_create(&usual, &newest, &error), NULL, &error);
     must(wcoh_model_create(&model, &desc, &error), NULL, &error);
     desc.bands = 16, desc.layers = 2, desc.heads = 4;
     must(wcoh_model_create(&small, &desc, &error), NULL, &error);
     for (states = WCOH_STATES_DOUBLE; states <= WCOH_STATES_FLOAT; states++) {
+        bench_members("default", usual, 64, (wcoh_states)states, peak, text);
+        bench_members("default", usual, 1000, (wcoh_states)states, peak, text);
         bench_members("wave-1", model, 64, (wcoh_states)states, peak, text);
         bench_members("wave-1", model, 1000, (wcoh_states)states, peak, text);
         bench_members("small", small, 64, (wcoh_states)states, peak, text);
         bench_members("small", small, 1000, (wcoh_states)states, peak, text);
     }
+    wcoh_model_destroy(usual);
     wcoh_model_destroy(model);
     wcoh_model_destroy(small);
     seconds = wcohi_seconds;
