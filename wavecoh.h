@@ -101,8 +101,9 @@
              threads, for a run cut into slices of time, and for one that was saved and resumed.
    INPUT     Files, tokens, text and settings may be hostile; they are checked before use.
    LIMITS    At most 2^24 symbols, 65,536 bands; batch x seq below 2^28.
-   DOES NOT  compute in less than float (files may hold f16, bf16, i8), shard a model over machines
-             (data parallelism: all_reduce_bucket), or import what examples/convert.c does not.
+   DOES NOT  compute in less than float (files may hold f16, bf16, i8; wcoh_model_pack reads weights as
+             i8), shard a model over machines (data parallelism: all_reduce_bucket), or import what
+             examples/convert.c does not.
 
    FOR THOSE WHO CHANGE IT
 
@@ -134,7 +135,7 @@
 
 #ifndef WAVECOH_H
 #define WAVECOH_H
-#if __LINE__ == 137 /* nothing stands above this text: a compiler may be given the file itself */
+#if __LINE__ == 138 /* nothing stands above this text: a compiler may be given the file itself */
 #define WCOHI_FIRST_LINES
 #endif
 
@@ -1247,6 +1248,13 @@ typedef enum wcoh_weights {
    its model holds what the file says, as floats. */
 WCOH_API wcoh_result wcoh_model_save_as(const wcoh_model *model, wcoh_weights weights,
                                         const wcoh_io *io, wcoh_error *error);
+/* Round every matrix to what WCOH_WEIGHTS_I8 says, as saving and loading would, and keep the bytes beside
+   the floats (a quarter more memory, one block). Sessions on a CPU multiply from them, token by token,
+   until a parameter changes: their logits are those of the rounded floats to rounding. It pays where
+   the weights do not fit the nearest caches; batches, crowds and GPUs go on with the floats. Not during
+   a call to a session or a trainer of the model. Errors: WCOH_E_MEMORY, WCOH_E_NUMERIC (a number that is
+   not finite); the model is as it was then. */
+WCOH_API wcoh_result wcoh_model_pack(wcoh_model *model, wcoh_error *error);
 /* Bytes that it writes at most; 0 for another type. */
 WCOH_API size_t wcoh_model_size_as(const wcoh_model *model, wcoh_weights weights);
 /* Make the model that the file describes. `memory` may be NULL (libc). */
@@ -4659,6 +4667,12 @@ static float wcohi_row_scale(const wcohi_file_tensor *tensor, size_t row)
     return wcohi_narrow(most / 127);
 }
 
+/* The nearest of -127 .. 127 times the scale. */
+static int32_t wcohi_byte_of(double x, double scale)
+{
+    return scale > 0 ? (int32_t)floor(WCOHI_CLAMP(x / scale, -127.0, 127.0) + 0.5) : 0;
+}
+
 /* Numbers of another form than in memory. */
 static void wcohi_put_packed(wcohi_sink *sink, const wcohi_file_tensor *tensor)
 {
@@ -4677,11 +4691,7 @@ static void wcohi_put_packed(wcohi_sink *sink, const wcohi_file_tensor *tensor)
                 scale = (double)wcohi_row_scale(tensor, i / tensor->columns);
             if (tensor->packing == WCOHI_PACKED_HALF) bits = wcohi_half_bits(x);
             else if (tensor->packing == WCOHI_PACKED_BFLOAT) bits = wcohi_bfloat_bits(x);
-            else
-                bits = (uint32_t)(int32_t)(scale > 0
-                                               ? floor(WCOHI_CLAMP(x / scale, -127.0, 127.0) + 0.5)
-                                               : 0) &
-                       255u;
+            else bits = (uint32_t)wcohi_byte_of(x, scale) & 255u;
         }
         wcohi_put_le(bytes, bits, (int)width);
         wcohi_put(sink, bytes, width);
@@ -5796,6 +5806,7 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
      quads mixlo mixhi pairlo pairhi   W/4 groups of four from p, p + stride, ..; unpacks of
                            lanes and of pairs inside each group of four (not in the scalar set)
      fold8                 p [8] = groups of a summed, groups of b summed
+     bytes                 W int8_t at any address as reals
      keep                  the same value, opaque to -ffast-math: rounding steps stay in order
 
    In double mode (WAVECOH_TEST_DOUBLE) only the scalar set exists and its functions are libm's. */
@@ -5860,6 +5871,7 @@ WCOHI_FORCE_INLINE wcoh_real wcohi_scalar_max(wcoh_real a, wcoh_real b) { return
 WCOHI_FORCE_INLINE wcoh_real wcohi_scalar_min(wcoh_real a, wcoh_real b) { return a < b ? a : b; }
 
 #define wcohi_scalar_load(p) (*(p))
+#define wcohi_scalar_bytes(p) ((wcoh_real) * (p))
 #define wcohi_scalar_store(p, a) ((void)(*(p) = (a)))
 #define wcohi_scalar_set(x) ((wcoh_real)(x))
 #define wcohi_scalar_zero() ((wcoh_real)0)
@@ -6062,6 +6074,15 @@ wcohi_sse2_inline __m128 wcohi_sse2_sqrt(__m128 a)
 #define wcohi_sse2_isar(a, n) _mm_srai_epi32(a, n)
 #define wcohi_sse2_igt(a, b) _mm_castsi128_ps(_mm_cmpgt_epi32(a, b))
 #define wcohi_sse2_iload(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
+WCOHI_FORCE_INLINE __m128 wcohi_sse2_bytes(const int8_t *p)
+{
+    int32_t four;
+    __m128i low;
+    memcpy(&four, p, sizeof four);
+    low = _mm_cvtsi32_si128(four);
+    low = _mm_unpacklo_epi8(low, low); /* each in the top byte of four */
+    return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(low, low), 24));
+}
 #define wcohi_sse2_istore(p, a) _mm_storeu_si128((__m128i *)(void *)(p), a)
 
 #define wcohi_sse2_dload(p) _mm_loadu_pd(p)
@@ -6194,6 +6215,8 @@ wcohi_avx2_inline __m256 wcohi_avx2_sqrt(__m256 a)
 #define wcohi_avx2_isar(a, n) _mm256_srai_epi32(a, n)
 #define wcohi_avx2_igt(a, b) _mm256_castsi256_ps(_mm256_cmpgt_epi32(a, b))
 #define wcohi_avx2_iload(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define wcohi_avx2_bytes(p)                                                                        \
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)(p))))
 #define wcohi_avx2_istore(p, a) _mm256_storeu_si256((__m256i *)(void *)(p), a)
 
 #define wcohi_avx2_dload(p) _mm256_loadu_pd(p)
@@ -6342,6 +6365,8 @@ wcohi_avx512_inline void wcohi_avx512_fold8(float *p, __m512 a, __m512 b)
 #define wcohi_avx512_isar(a, n) _mm512_maskz_srai_epi32((__mmask16)-1, a, n)
 #define wcohi_avx512_igt(a, b) _mm512_cmpgt_epi32_mask(a, b)
 #define wcohi_avx512_iload(p) _mm512_loadu_si512(p)
+#define wcohi_avx512_bytes(p)                                                                      \
+    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
 #define wcohi_avx512_istore(p, a) _mm512_storeu_si512(p, a)
 
 #define wcohi_avx512_dload(p) _mm512_loadu_pd(p)
@@ -6460,6 +6485,12 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_isar(a, n) vshrq_n_s32(a, n)
 #define wcohi_neon_igt(a, b) vcgtq_s32(a, b)
 #define wcohi_neon_iload(p) vld1q_s32(p)
+WCOHI_FORCE_INLINE float32x4_t wcohi_neon_bytes(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
+}
 #define wcohi_neon_istore(p, a) vst1q_s32(p, a)
 
 #define wcohi_neon_dload(p) vld1q_f64(p)
@@ -6584,6 +6615,9 @@ wcohi_wasm_inline float wcohi_wasm_hmax(v128_t a)
 #define wcohi_wasm_isar(a, n) wasm_i32x4_shr(a, n)
 #define wcohi_wasm_igt(a, b) wasm_i32x4_gt(a, b)
 #define wcohi_wasm_iload(p) wasm_v128_load(p)
+#define wcohi_wasm_bytes(p)                                                                        \
+    wasm_f32x4_convert_i32x4(                                                                      \
+        wasm_i32x4_extend_low_i16x8(wasm_i16x8_extend_low_i8x16(wasm_v128_load32_zero(p))))
 #define wcohi_wasm_istore(p, a) wasm_v128_store(p, a)
 
 #define wcohi_wasm_dload(p) wasm_v128_load(p)
@@ -6934,7 +6968,8 @@ S_(inline) S_(v) S_(gelu_slope)(S_(v) x)
    nearly equal height. Every element of C is one chain of multiply-adds over k in order (fused
    where the set has them), cut only every `depth` steps, so its bits depend on the shape and the
    instruction set, not on tiles or threads. |error| <= (k + 3) eps (sum |a||b| + |what is added|).
-   Up to WCOHI_DOT_ROWS rows of A against B [n,k] read B where it lies: vectors along k. */
+   Up to WCOHI_DOT_ROWS rows of A against B [n,k] read B where it lies: vectors along k; or the bytes
+   that it is made of, a quarter as many. */
 
 typedef struct wcohi_gemm_args {
     int m, n, k;
@@ -6944,6 +6979,9 @@ typedef struct wcohi_gemm_args {
     const wcoh_real *b; /* [k,n], or [n,k] if tb: a weight matrix [out,in] */
     size_t ldb;
     int tb;
+    /* B [n,k] as bytes times a scale a row, WCOHI_BYTES_PAST numbers readable behind each; or NULL */
+    const int8_t *bytes;
+    const wcoh_real *scales;
     wcoh_real *c; /* [m,n] */
     size_t ldc;
     int accumulate;            /* C += */
@@ -6969,6 +7007,8 @@ typedef struct wcohi_tile {
     size_t a_row, a_step;
     const wcoh_real *b; /* row p at b + p b_step; for dots: column j at b + j b_step */
     size_t b_step;
+    const int8_t *bytes; /* for dots of bytes: column j, to be scaled by scales[j], [8] */
+    const wcoh_real *scales;
     wcoh_real *c;
     size_t ldc;
     int adds;
@@ -6980,6 +7020,7 @@ typedef void (*wcohi_tile_function)(const wcohi_tile *tile);
 #define WCOHI_TILE_ROWS 14  /* the highest tile of any set */
 #define WCOHI_DOT_COLUMNS 8 /* columns that the dot kernels take at once */
 #define WCOHI_DOT_ROWS 4    /* up to so many rows of A, B [n,k] is read by dots instead of turned */
+#define WCOHI_BYTES_PAST 16 /* a vector may end so far behind a row of bytes; scales likewise */
 #define WCOHI_PACK_PANEL 8192
 #define WCOHI_PACK_EDGE 512 /* a tile that hangs over the right edge */
 
@@ -6995,6 +7036,7 @@ typedef struct wcohi_gemm_kernels {
     int rows, lanes, depth; /* highest tile, lanes of a vector, rows of a packed panel */
     wcohi_tile_function tile[2][WCOHI_TILE_ROWS + 1]; /* [vectors - 1][rows] */
     wcohi_tile_function dot[2];                       /* one or two rows of A */
+    wcohi_tile_function dot_bytes;                    /* one row */
     wcohi_pack_is((*pack));
     wcohi_pack_turned_is((*pack_turned));
     wcohi_finish_is((*finish));
@@ -7265,6 +7307,37 @@ S_(inline) void S_(dots)(const wcohi_tile *tile, int V)
     if (V > 1) S_(sum8)(sum + 8, c0_1, c1_1, c2_1, c3_1, c4_1, c5_1, c6_1, c7_1);
     wcohi_dot_store(tile, sum, V);
 }
+/* c [8] = a [k] (bytes [8,k] scales [8])^T, plus what the tile adds. Behind a row of bytes stand those
+   of another, which a 0 of `a` meets. */
+S_(fn) void S_(dot_bytes)(const wcohi_tile *tile)
+{
+    const size_t row = tile->b_step, row2 = 2 * row, row3 = 3 * row;
+    const int8_t *a0 = tile->bytes, *a1 = a0 + 4 * row;
+    const wcoh_real *x = tile->a;
+    wcoh_real sum[8];
+    int p, j;
+    enum { V = 1 };
+    WCOHI_DOT_SUMS(0)
+    WCOHI_DOT_SUMS(1)
+    WCOHI_DOT_SUMS(2)
+    WCOHI_DOT_SUMS(3) WCOHI_DOT_SUMS(4) WCOHI_DOT_SUMS(5) WCOHI_DOT_SUMS(6)
+        WCOHI_DOT_SUMS(7) for (p = tile->k; p > 0; p -= S_(W))
+    {
+        S_(v) x0 = WCOHI_LOAD(x, WCOHI_MIN(p, S_(W))), x1 = x0, y;
+        WCOHI_DOT_STEP(0, S_(bytes)(a0))
+        WCOHI_DOT_STEP(1, S_(bytes)(a0 + row))
+        WCOHI_DOT_STEP(2, S_(bytes)(a0 + row2))
+        WCOHI_DOT_STEP(3, S_(bytes)(a0 + row3))
+        WCOHI_DOT_STEP(4, S_(bytes)(a1))
+        WCOHI_DOT_STEP(5, S_(bytes)(a1 + row))
+        WCOHI_DOT_STEP(6, S_(bytes)(a1 + row2))
+        WCOHI_DOT_STEP(7, S_(bytes)(a1 + row3))
+        a0 += S_(W), a1 += S_(W), x += S_(W);
+    }
+    S_(sum8)(sum, c0_0, c1_0, c2_0, c3_0, c4_0, c5_0, c6_0, c7_0);
+    for (j = 0; j < 8; j++) sum[j] *= tile->scales[j];
+    wcohi_dot_store(tile, sum, 1);
+}
 S_(fn) void S_(dot_1)(const wcohi_tile *tile) { S_(dots)(tile, 1); }
 S_(fn) void S_(dot_2)(const wcohi_tile *tile) { S_(dots)(tile, 2); }
 
@@ -7345,33 +7418,57 @@ WCOHI_KERNEL(gelu_rows)
     }
 }
 
-static const wcohi_gemm_kernels S_(gemm_kernels) = {
-    S_(ROWS), S_(W), S_(DEPTH),
-    {
-     {NULL,
-      S_(tile_1x1), S_(tile_2x1), S_(tile_3x1),
-      S_(tile_4x1), S_(tile_5x1), S_(tile_6x1),
+static const wcohi_gemm_kernels S_(gemm_kernels) = {S_(ROWS),
+                                                    S_(W),
+                                                    S_(DEPTH),
+                                                    {{
+                                                         NULL,
+                                                         S_(tile_1x1),
+                                                         S_(tile_2x1),
+                                                         S_(tile_3x1),
+                                                         S_(tile_4x1),
+                                                         S_(tile_5x1),
+                                                         S_(tile_6x1),
 #if S_(ROWS) > 6
-      S_(tile_7x1), S_(tile_8x1),
+                                                         S_(tile_7x1),
+                                                         S_(tile_8x1),
 #endif
 #if S_(ROWS) > 8
-      S_(tile_9x1), S_(tile_10x1), S_(tile_11x1),
-      S_(tile_12x1), S_(tile_13x1), S_(tile_14x1),
+                                                         S_(tile_9x1),
+                                                         S_(tile_10x1),
+                                                         S_(tile_11x1),
+                                                         S_(tile_12x1),
+                                                         S_(tile_13x1),
+                                                         S_(tile_14x1),
 #endif
-     },
-     {NULL,
-      S_(tile_1x2), S_(tile_2x2), S_(tile_3x2),
-      S_(tile_4x2), S_(tile_5x2), S_(tile_6x2),
+                                                     },
+                                                     {
+                                                         NULL,
+                                                         S_(tile_1x2),
+                                                         S_(tile_2x2),
+                                                         S_(tile_3x2),
+                                                         S_(tile_4x2),
+                                                         S_(tile_5x2),
+                                                         S_(tile_6x2),
 #if S_(ROWS) > 6
-      S_(tile_7x2), S_(tile_8x2),
+                                                         S_(tile_7x2),
+                                                         S_(tile_8x2),
 #endif
 #if S_(ROWS) > 8
-      S_(tile_9x2), S_(tile_10x2), S_(tile_11x2),
-      S_(tile_12x2), S_(tile_13x2), S_(tile_14x2),
+                                                         S_(tile_9x2),
+                                                         S_(tile_10x2),
+                                                         S_(tile_11x2),
+                                                         S_(tile_12x2),
+                                                         S_(tile_13x2),
+                                                         S_(tile_14x2),
 #endif
-     }},
-    {S_(dot_1), S_(dot_2)},
-    S_(pack), S_(pack_turned), S_(finish), S_(gelu_rows)};
+                                                     }},
+                                                    {S_(dot_1), S_(dot_2)},
+                                                    S_(dot_bytes),
+                                                    S_(pack),
+                                                    S_(pack_turned),
+                                                    S_(finish),
+                                                    S_(gelu_rows)};
 
 #endif
 #ifndef WCOHI_PASS
@@ -7522,6 +7619,21 @@ static void wcohi_dot_tile(const wcohi_gemm_args *g, wcohi_tile *tile, int i, in
     tile->a_row = g->lda;
     tile->b = g->b + (size_t)j * g->ldb;
     tile->b_step = g->ldb;
+    if (!g->bytes) return;
+    tile->bytes = g->bytes + (size_t)j * g->ldb;
+    tile->scales = g->scales + j;
+}
+
+/* Rows of A that the dots take at once, and their kernel. */
+static int wcohi_dot_rows(const wcohi_gemm_args *g, int left)
+{
+    return g->bytes ? 1 : WCOHI_MIN(2, left);
+}
+
+static void wcohi_dot_run(const wcohi_gemm_run *run, const wcohi_tile *tile, int rows)
+{
+    if (run->args.bytes) run->kernels->dot_bytes(tile);
+    else run->kernels->dot[rows - 1](tile);
 }
 
 /* edge [rows,8] = dots of the rows of A with the last n < 8 columns, from j on. Returns where they
@@ -7537,13 +7649,14 @@ static wcoh_real *wcohi_gemm_dot_edge(const wcohi_gemm_run *run, wcoh_real *edge
     tile.ldc = WCOHI_DOT_COLUMNS;
     tile.adds = 0;
     if (back) {
-        run->kernels->dot[rows - 1](&tile);
+        wcohi_dot_run(run, &tile, rows);
         return edge + back;
     }
-    tile.b_step = 0; /* fewer than 8 in all: one by one */
     tile.c = edge + 2 * WCOHI_DOT_COLUMNS;
-    for (column = 0; column < n; column++, tile.b += g->ldb) {
-        run->kernels->dot[rows - 1](&tile);
+    for (column = 0; column < n; column++) {
+        wcohi_dot_tile(g, &tile, i, j + column);
+        tile.b_step = 0; /* fewer than 8 in all: one by one */
+        wcohi_dot_run(run, &tile, rows);
         edge[column] = tile.c[0];
         if (rows == 2) edge[WCOHI_DOT_COLUMNS + column] = tile.c[WCOHI_DOT_COLUMNS];
     }
@@ -7562,11 +7675,11 @@ static void wcohi_gemm_dots(int index, int slot, void *user)
         int n = WCOHI_MIN(WCOHI_DOT_COLUMNS, end - j), i, rows;
         for (i = 0; i < g->m; i += rows) {
             wcohi_tile tile;
-            rows = WCOHI_MIN(2, g->m - i);
+            rows = wcohi_dot_rows(g, g->m - i);
             wcohi_tile_target(run, &tile, i, j, 1, 1);
             if (n == WCOHI_DOT_COLUMNS) {
                 wcohi_dot_tile(g, &tile, i, j);
-                run->kernels->dot[rows - 1](&tile);
+                wcohi_dot_run(run, &tile, rows);
             } else {
                 const wcoh_real *from = wcohi_gemm_dot_edge(run, edge, i, rows, j, n);
                 run->kernels->finish(&tile, rows, n, from, WCOHI_DOT_COLUMNS);
@@ -7952,6 +8065,8 @@ typedef struct wcohi_param_row {
     int frozen;       /* 1: trainers leave it as it is (wcoh_model_freeze) */
     int matrices;     /* hidden matrices stacked in it: Muon's, if there is one; 0: never */
     int first_matrix; /* of all; where it has none, of those that come after it */
+    size_t
+        scales; /* the first of its rows among those of all matrices of more than one dimension */
     wcohi_init init;
     double value;
     double maximum; /* the optimiser keeps the values at or below; 1e30: no bound */
@@ -7967,6 +8082,10 @@ struct wcoh_model {
     uint64_t version;    /* grows whenever parameters change */
     uint64_t freezes;    /* whenever rows are frozen or thawed; 0: none was ever */
     wcohi_allocation block;
+    int8_t *bytes;           /* [reals] as params, where matrices are; NULL: never packed */
+    wcoh_real *scales;       /* a number for each of their rows: params = bytes x scales */
+    uint64_t packed_version; /* of the parameters that they mean */
+    wcohi_allocation packed;
 };
 
 /* ---- plan: the only place where the architecture is spelled out ---------------------------------
@@ -8429,6 +8548,17 @@ static wcoh_real *wcohi_tensor_grad(const wcohi_cpu_exec *exec, int tensor)
 static wcoh_real *wcohi_param_data(const wcohi_cpu_exec *exec, int row)
 {
     return row < 0 ? NULL : exec->base.model->params + exec->base.model->rows[row].offset;
+}
+
+/* A session multiplies from the bytes of a matrix, from its row `first` on, where the model has them. */
+static void wcohi_param_bytes(const wcohi_cpu_exec *exec, wcohi_gemm_args *args, int row, int first)
+{
+    const wcoh_model *model = exec->base.model;
+    const wcohi_param_row *param = &model->rows[row];
+    size_t width = (size_t)param->shape[param->dims - 1];
+    if (!exec->run->streams || model->packed_version != model->version) return;
+    args->bytes = model->bytes + param->offset + (size_t)first * width;
+    args->scales = model->scales + param->scales + first;
 }
 
 #ifndef WAVECOH_NO_TRAINING
@@ -9173,6 +9303,7 @@ static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
         args.ldr = (size_t)op->wide_out;
         args.gelu = op->gelu;
         args.pre = pre ? pre + group * out : NULL;
+        wcohi_param_bytes(exec, &args, op->param[WCOHI_LINEAR_WEIGHT], group * out);
         wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out) + group * out, op->wide_out,
                       wcohi_tensor_data(exec, op->in) + group * in, op->wide_in,
                       wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) +
@@ -9556,12 +9687,14 @@ static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]);
     args.gelu = 1;
     args.pre = pre;
+    wcohi_param_bytes(exec, &args, op->param[WCOHI_MAESTRO_SQUEEZE], 0);
     wcohi_product(exec, &args, squeezed, narrow, wcohi_tensor_data(exec, op->in), op->wide_in,
                   wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow, op->wide_in);
     memset(&args, 0, sizeof args);
     args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]);
     args.residual = wcohi_tensor_data(exec, op->in2);
     args.ldr = (size_t)op->wide_out;
+    wcohi_param_bytes(exec, &args, op->param[WCOHI_MAESTRO_EXPAND], 0);
     wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out), op->wide_out, squeezed, narrow,
                   wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out, narrow);
 }
@@ -13565,8 +13698,8 @@ void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double
                          const double *f, const double *cg, const double *decay, int count)
 {
     S_(dv)
-    fade = S_(dset)(decay[0]),
-    keep = S_(dset)(decay[1]), x = S_(dload)(v), y = V > 1 ? S_(dload)(v + S_(DW)) : x;
+    fade = S_(dset)(decay[0]), keep = S_(dset)(decay[1]), x = S_(dload)(v),
+    y = V > 1 ? S_(dload)(v + S_(DW)) : x;
     S_(dv) a = S_(dzero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
     for (; count >= 4; count -= 4) {
         WCOHI_STEP_ROW(a, a1);
@@ -15726,6 +15859,8 @@ static void wcohi_logits_last(wcohi_cpu_exec *exec, const wcohi_op *op)
     args.c = exec->logits;
     args.ldc = (size_t)vocab;
     args.chains = exec->run->chains;
+    if (op->param[WCOHI_LOGITS_PHASES] < 0)
+        wcohi_param_bytes(exec, &args, op->param[WCOHI_LOGITS_WEIGHT], 0);
     wcohi_gemm(&exec->compute, &args);
     for (i = 0; op->param[WCOHI_LOGITS_SCALE] >= 0 && i < count; i++) exec->logits[i] *= scale;
 }
@@ -22355,6 +22490,7 @@ typedef struct wcohi_walk {
     int phases;     /* tensor of the phases of the rows' symbols, where there are any */
     int trained;    /* of the rows that follow */
     int joined;     /* 1: no gap after the rows that follow: one GEMM can read several tensors */
+    size_t scales;  /* rows of matrices so far */
     size_t reals[2]; /* reals so far of frozen [0] and trained [1] rows, gaps included */
     wcohi_plan *plan;
     wcohi_param_row spare_row; /* stands for every row, tensor and op that is only counted */
@@ -22408,6 +22544,8 @@ static int wcohi_emit(wcohi_walk *walk, const char *part, const char *word, int 
     row->shape[2] = c ? c : 1;
     row->trained = walk->trained;
     row->decayed = walk->trained && row->dims > 1;
+    row->scales = walk->scales;
+    if (row->dims > 1) walk->scales += count / (size_t)row->shape[row->dims - 1];
     row->init = init;
     row->value = value;
     row->maximum = 1e30;
@@ -23629,7 +23767,71 @@ WCOH_API wcoh_result wcoh_model_create(wcoh_model **out, const wcoh_model_desc *
 
 WCOH_API void wcoh_model_destroy(wcoh_model *model)
 {
-    if (model) wcohi_allocation_give(&model->block);
+    if (!model) return;
+    wcohi_allocation_give(&model->packed);
+    wcohi_allocation_give(&model->block);
+}
+
+/* Room for the bytes of all matrices and the scales of their rows. */
+WCOHI_COLD wcoh_result wcohi_pack_open(wcoh_model *model, wcoh_error *error)
+{
+    wcoh_memory hooks = wcohi_temporary(&model->desc.memory);
+    size_t scales = wcohi_walk_rows(&model->desc, NULL).scales + WCOHI_BYTES_PAST;
+    size_t bytes = model->reals + WCOHI_BYTES_PAST;
+    wcohi_arena arena = {NULL, 0};
+    wcoh_result result;
+    if (model->bytes) return WCOH_OK;
+    wcohi_take(&arena, scales, sizeof(wcoh_real));
+    wcohi_take(&arena, bytes, 1);
+    result = wcohi_allocation_take(&model->packed, &arena, &hooks, arena.used, "bytes", error);
+    if (result) return result;
+    model->scales = WCOHI_TAKE(&arena, scales, wcoh_real);
+    model->bytes = WCOHI_TAKE(&arena, bytes, int8_t);
+    return WCOH_OK;
+}
+
+/* A parameter as rows of a file. */
+WCOHI_COLD void wcohi_pack_tensor(const wcoh_model *model, const wcohi_param_row *param,
+                                  wcohi_file_tensor *tensor)
+{
+    wcohi_tensor_init(tensor, WCOHI_OF_REAL, model->params + param->offset, param->count);
+    memcpy(tensor->name, param->name, sizeof param->name);
+    tensor->columns = (size_t)param->shape[param->dims - 1];
+}
+
+WCOHI_COLD void wcohi_pack_matrix(wcoh_model *model, const wcohi_param_row *param)
+{
+    wcohi_file_tensor tensor;
+    wcoh_real *data = model->params + param->offset;
+    int8_t *bytes = model->bytes + param->offset;
+    size_t row, i;
+    wcohi_pack_tensor(model, param, &tensor);
+    for (row = 0; row < param->count / tensor.columns; row++) {
+        float scale = wcohi_row_scale(&tensor, row);
+        model->scales[param->scales + row] = (wcoh_real)scale;
+        for (i = row * tensor.columns; i < (row + 1) * tensor.columns; i++) {
+            bytes[i] = (int8_t)wcohi_byte_of((double)data[i], (double)scale);
+            data[i] = (wcoh_real)bytes[i] * (wcoh_real)scale;
+        }
+    }
+}
+
+WCOH_API wcoh_result wcoh_model_pack(wcoh_model *model, wcoh_error *error)
+{
+    wcohi_file_tensor tensor;
+    wcoh_result result = WCOH_OK;
+    int i;
+    if (!model) return wcohi_null("model", error);
+    for (i = 0; i < model->row_count && !result; i++) {
+        wcohi_pack_tensor(model, &model->rows[i], &tensor);
+        result = wcohi_tensor_check(&tensor, tensor.data, WCOH_E_NUMERIC, error);
+    }
+    if (!result) result = wcohi_pack_open(model, error);
+    if (result) return result;
+    for (i = 0; i < model->row_count; i++)
+        if (model->rows[i].dims > 1) wcohi_pack_matrix(model, &model->rows[i]);
+    model->packed_version = ++model->version;
+    return WCOH_OK;
 }
 
 WCOH_API const wcoh_model_desc *wcoh_model_get_desc(const wcoh_model *model)

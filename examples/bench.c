@@ -527,6 +527,35 @@ static void session_call(void *context)
     must(wcoh_session_step(work->session, work->text[work->at++ % TEXT], &error), NULL, &error);
 }
 
+/* A token from floats and from bytes (wcoh_model_pack). */
+static void bench_packed(const char *name, const wcoh_model_desc *model, const uint32_t *text)
+{
+    session_work work[2];
+    wcoh_model *models[2];
+    timing took[2];
+    wcoh_session_desc desc;
+    int i;
+    memset(work, 0, sizeof work);
+    memset(&desc, 0, sizeof desc);
+    desc.cpu.isa = forced;
+    seconds = cpu_seconds;
+    for (i = 0; i < 2; i++) {
+        must(wcoh_model_create(&models[i], model, &error), NULL, &error);
+        if (i) must(wcoh_model_pack(models[i], &error), NULL, &error);
+        must(wcoh_session_create(&work[i].session, models[i], &desc, &error), NULL, &error);
+        work[i].text = text;
+        took[i] = measure(session_call, &work[i], ROUNDS);
+    }
+    printf("session %s, %lu weights: %.0f tok/s (best %.0f), from bytes %.0f (%.0f): %.2f x\n",
+           name, (unsigned long)wcoh_model_trained_count(models[0]), 1 / took[0].median,
+           1 / took[0].best, 1 / took[1].median, 1 / took[1].best, took[0].median / took[1].median);
+    seconds = wcohi_seconds;
+    for (i = 0; i < 2; i++) {
+        wcoh_session_destroy(work[i].session);
+        wcoh_model_destroy(models[i]);
+    }
+}
+
 /* wave-1 trained for a moment, or the checkpoint at `path_or_null`. */
 static void bench_session(const uint32_t *text, const char *checkpoint)
 {
@@ -563,6 +592,12 @@ static void bench_session(const uint32_t *text, const char *checkpoint)
     wcoh_session_destroy(work.session);
     if (checkpoint) wcoh_model_destroy(loaded);
     step_close(&trained);
+    model = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
+    bench_packed("default", &model, text);
+    model.bands = 128, model.layers = 4;
+    bench_packed("4 x 128 bands", &model, text);
+    model.bands = 256, model.layers = 6;
+    bench_packed("6 x 256 bands", &model, text);
 }
 
 /* ---- crowds ---------------------------------------------------------------------------------- */

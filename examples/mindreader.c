@@ -5,9 +5,9 @@
    ./mindreader --save me.game         leaves the game there; --load me.game goes on
    ./mindreader --selfplay             the league: 10,000 rounds against each opponent, 20 seeds
 
-   It starts from nothing. Four small networks hear the game in four ways, as streams of symbols;
-   after a round each learns from windows of what it heard (the last one, and older ones again), then
-   says what you will do next. They vote with weights that shrink with their mistakes (exponential
+   It starts from nothing. Four small networks hear the game in four ways, as streams of symbols. At
+   first each learns after every round, later in turn, from windows of what it heard (the last one,
+   and older ones again); each says what you will do next. They vote with weights that shrink with their mistakes (exponential
    weights, Littlestone and Warmuth 1994; Herbster and Warmuth 1998 for the share that is given back).
 
    Rivals and opponents, from their descriptions:
@@ -223,9 +223,10 @@ typedef enum ear_kind {
 enum {
     EARS = 4,
     MEMORY = 4096,     /* rounds that are learnt from again */
-    WINDOW = 32,       /* rounds a window */
+    WINDOW = 64,       /* rounds a window, */
+    WINDOW_FIRST = 32, /* while all ears learn after each round: */
+    EAGER = 1000,      /* so many rounds; then after each round one of them does */
     WINDOWS = 4,       /* windows a step */
-    EAGER = 1000,      /* rounds after each of which it learns; later after every fourth */
     SYMBOLS_MOST = 81, /* of MOVES and ROUNDS */
     SITUATIONS = 8
 };
@@ -384,11 +385,18 @@ static void ear_hear(ear *e, long at, int digit, int move)
     e->heard[at] = e->symbol;
 }
 
+/* Rounds of a window, of `heard` that there are. */
+static long mind_window(const mind *m, long heard)
+{
+    long window = m->rounds < EAGER ? WINDOW_FIRST : WINDOW;
+    return heard < window ? heard : window;
+}
+
 /* One step on the last window and on older ones, newer ones more often. Only the move is a target:
    nothing is spent on foreseeing guesses. */
 static void ear_learn(mind *m, ear *e)
 {
-    long pairs = m->kept, length = pairs < (long)WINDOW ? pairs : (long)WINDOW;
+    long pairs = m->kept - 1, length = mind_window(m, pairs);
     wcoh_error error;
     int w;
     for (w = 0; w < WINDOWS; w++) {
@@ -403,15 +411,15 @@ static void ear_learn(mind *m, ear *e)
     must(wcoh_trainer_update(e->trainer, NULL, &error), NULL, &error);
 }
 
-/* What follows the last window, by the weights of now. */
-static void ear_foresee(const mind *m, ear *e)
+/* What follows: an ear that has learnt hears the last window again, by the weights of now. */
+static void ear_foresee(const mind *m, ear *e, int learnt)
 {
-    long length = m->kept < (long)WINDOW ? m->kept : (long)WINDOW;
+    long length = learnt ? mind_window(m, m->kept) : 1;
     const wcoh_real *logits;
     wcoh_error error;
     double sum = 0;
     int k;
-    wcoh_session_reset(e->session);
+    if (learnt) wcoh_session_reset(e->session);
     must(wcoh_session_prefill(e->session, e->heard + m->kept - length, (size_t)length, &error),
          NULL, &error);
     logits = wcoh_session_logits(e->session);
@@ -458,11 +466,13 @@ static void mind_hear(mind *m, int move)
         ear_hear(e, m->kept, digit, move);
     }
     m->rounds++;
-    mind_rate(m);
-    for (i = 0; i < EARS && m->kept >= 2; i++)
-        if (m->rounds < EAGER || m->rounds % 4 == 0) ear_learn(m, &m->ears[i]);
     m->kept++;
-    for (i = 0; i < EARS; i++) ear_foresee(m, &m->ears[i]);
+    mind_rate(m);
+    for (i = 0; i < EARS; i++) {
+        int learns = m->kept > 2 && (m->rounds < EAGER || m->rounds % EARS == i);
+        if (learns) ear_learn(m, &m->ears[i]);
+        ear_foresee(m, &m->ears[i], learns);
+    }
     mind_vote(m);
 }
 

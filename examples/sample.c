@@ -21,6 +21,7 @@ typedef struct request {
     choice unknown;
     text_list bias;
     long long tokens, best, threads;
+    int pack;
     wcoh_sample_desc sample;
     wcoh_session_desc session;
 } request;
@@ -36,6 +37,8 @@ static void request_read(request *r, int argc, char **argv)
          "LETTERS=NUMBER adds to the logits of these, -inf: none of them; again for more"},
         {"best", OPTION_WHOLE, &r->best, 0, 256,
          "draw nothing: so many likeliest continuations, each behind its -log p; 0: draw"},
+        {"pack", OPTION_FLAG, &r->pack, 0, 0,
+         "round the weights to bytes and multiply from those: faster for larger models"},
         {"threads", OPTION_WHOLE, &r->threads, 0, 256,
          "threads; 0: one, which is fastest for small models"},
         UNKNOWN_OPTION(&r->unknown),
@@ -314,6 +317,7 @@ int main(int argc, char **argv)
     request_read(&r, argc, argv);
     r.session.device = device_named(r.device);
     must(wcoh_model_load_file(&model, r.model, NULL, &error), NULL, &error);
+    if (r.pack) must(wcoh_model_pack(model, &error), r.model, &error);
     binary_stdout();
     if (r.best) write_best(&r, model);
     else write_drawn(&r, model);

@@ -2689,6 +2689,111 @@ static void smaller_numbers_stay_when_saved_again(void)
     }
 }
 
+static wcoh_session *session_on(wcoh_model *model, wcoh_isa isa)
+{
+    wcoh_session_desc desc;
+    wcoh_session *session = NULL;
+    memset(&desc, 0, sizeof desc);
+    desc.cpu.isa = isa;
+    CHECK_SAY(wcoh_session_create(&session, model, &desc, &error) == WCOH_OK, "%s", error.text);
+    return session;
+}
+
+/* How far the logits of two sessions are apart, over the largest, after each of twenty steps. */
+static double logits_apart(wcoh_session *a, wcoh_session *b, int vocab)
+{
+    double apart = 0, most = 1;
+    uint32_t i;
+    int v;
+    for (i = 0; i < 20; i++) {
+        CHECK(wcoh_session_step(a, (i * i + 1) % (uint32_t)vocab, &error) == WCOH_OK);
+        CHECK(wcoh_session_step(b, (i * i + 1) % (uint32_t)vocab, &error) == WCOH_OK);
+        for (v = 0; v < vocab; v++) {
+            double x = (double)wcoh_session_logits(a)[v], y = (double)wcoh_session_logits(b)[v];
+            apart = fmax(apart, fabs(x - y));
+            most = fmax(most, fabs(y));
+        }
+    }
+    return apart / most;
+}
+
+/* A packed model is what its file of bytes loads as, to the last digit of a scale; a session that
+   multiplies from bytes differs from one with those floats by the rounding of sums of at most 24; it
+   may have been there before; and once a parameter may have changed the floats count. */
+static void packed_as(const char *settings, wcoh_isa isa)
+{
+    wcoh_model_desc desc = model_desc_of(settings);
+    wcoh_model *packed = model_of(&desc), *floats = model_of(&desc), *loaded = NULL;
+    wcoh_memory_file block;
+    wcoh_io io = io_of(&block, space, 0, sizeof space);
+    wcoh_session *bytes, *plain;
+    double apart = 0;
+    size_t i;
+    randomise(packed, 4);
+    bytes = session_on(packed, isa);
+    CHECK(wcoh_model_save_as(packed, WCOH_WEIGHTS_I8, &io, &error) == WCOH_OK);
+    CHECK(wcoh_model_load(&loaded, &io, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_model_pack(packed, &error) == WCOH_OK);
+    for (i = 0; i < packed->reals; i++)
+        apart = fmax(apart, fabs((double)packed->params[i] - (double)loaded->params[i]));
+    CHECK_SAY(apart <= 2.5e-7, "%g", apart);
+    CHECK(wcoh_model_copy(floats, packed, &error) == WCOH_OK);
+    plain = session_on(floats, isa);
+    apart = logits_apart(bytes, plain, desc.vocab);
+    CHECK_SAY(apart > 0 && apart <= 1e-5, "%s, %s: %g", settings, wcoh_isa_name(isa), apart);
+    wcoh_model_touch(packed);
+    wcoh_session_reset(bytes);
+    wcoh_session_reset(plain);
+    CHECK(logits_apart(bytes, plain, desc.vocab) <= 0);
+    wcoh_session_destroy(bytes);
+    wcoh_session_destroy(plain);
+    wcoh_model_destroy(packed);
+    wcoh_model_destroy(floats);
+    wcoh_model_destroy(loaded);
+}
+
+static void a_session_multiplies_from_bytes(void)
+{
+    int i;
+    EACH_ISA(i) {
+        packed_as("vocab=5 bands=6 heads=2 layers=2 maestro=3", every_isa[i]);
+        packed_as("vocab=11 bands=12 heads=3 layers=2 maestro=4 head=tied", every_isa[i]);
+        packed_as(
+            "vocab=5 bands=6 heads=2 layers=2 attention=dot,rotary ffn=mlp groups=3 context=30",
+            every_isa[i]);
+        packed_as("vocab=13 bands=6 heads=2 layers=1 head=low_rank head_rank=3 per_band_first=on "
+                  "forgetting=on loudness=on",
+                  every_isa[i]);
+    }
+}
+
+/* Nothing is packed of what is not finite or for which there is no memory, and nothing changes. */
+static void packing_fails_whole(void)
+{
+    wcoh_model_desc desc = model_desc_of("vocab=5 bands=6 heads=2 layers=1 maestro=3");
+    counting counter;
+    wcoh_model *model = NULL, *same = model_of(&desc);
+    wcoh_param p;
+    memset(&counter, 0, sizeof counter);
+    desc.memory = counting_memory(&counter);
+    CHECK(wcoh_model_create(&model, &desc, &error) == WCOH_OK);
+    wcoh_model_copy(same, model, NULL);
+    counter.fail_at = counter.calls + 1;
+    CHECK(wcoh_model_pack(model, &error) == WCOH_E_MEMORY && same_parameters(model, same));
+    counter.fail_at = 0;
+    wcoh_model_param(model, wcoh_model_param_find(model, "head.weight"), &p, NULL);
+    p.data[3] = (wcoh_real)HUGE_VAL;
+    CHECK(wcoh_model_pack(model, &error) == WCOH_E_NUMERIC);
+    CHECK_TEXT(error.text, "head.weight: number 3 is inf, it must be finite");
+    CHECK(wcoh_model_pack(NULL, &error) == WCOH_E_ARGUMENT);
+    p.data[3] = 1;
+    CHECK(wcoh_model_pack(model, &error) == WCOH_OK && counter.live == 2);
+    CHECK(wcoh_model_pack(model, &error) == WCOH_OK && counter.live == 2);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(same);
+    CHECK(counter.live == 0);
+}
+
 static void bad_bytes_are_refused(void)
 {
     static const struct {
@@ -2811,6 +2916,8 @@ int main(int count, char **arguments)
     RUN(an_invented_state_does_no_harm);
     RUN(halves_are_the_nearest);
     RUN(files_of_smaller_numbers_load);
+    RUN(a_session_multiplies_from_bytes);
+    RUN(packing_fails_whole);
     RUN(smaller_numbers_stay_when_saved_again);
     RUN(bad_bytes_are_refused);
 #ifdef TEST_PROCESSES
