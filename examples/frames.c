@@ -148,6 +148,22 @@ static void save_and_load(game *g)
     free(file.data);
 }
 
+/* A game waits for the screen. Sleep comes back late, by a millisecond now and then: the last two are
+   waited out awake. */
+static void wait_until(double next)
+{
+    double left;
+    while ((left = next - seconds_now()) > 0 && !interrupted) {
+#ifdef _WIN32
+        if (left > 0.003) Sleep((DWORD)(1e3 * left) - 2);
+#else
+        struct timespec time = {0, 0};
+        time.tv_nsec = (long)(1e9 * (left - 0.002));
+        if (left > 0.002 && left < 0.5) nanosleep(&time, NULL);
+#endif
+    }
+}
+
 static void play(game *g)
 {
     long frame;
@@ -165,8 +181,8 @@ static void play(game *g)
         g->bins[bin]++;
         g->total += spent;
         if (spent > g->worst) g->worst = spent;
-        for (next += 1.0 / 60; !g->fast && seconds_now() < next;) {
-        } /* a game waits for the screen */
+        next += 1.0 / 60;
+        if (!g->fast) wait_until(next);
     }
 }
 

@@ -250,6 +250,7 @@ static void model_calls_need_their_pointers(void)
     REFUSE(wcoh_model_copy, NULL, model);
     REFUSE(wcoh_model_copy, model, NULL);
     CALL(wcoh_model_touch, NULL);
+    CHECK(CALL(wcoh_model_pack, NULL, &error) == WCOH_E_ARGUMENT);
 }
 
 static void device_calls_need_their_pointers(void)
