@@ -10,8 +10,9 @@
    own formulas and generator, so `eval` and `sample` compute what the engine computes, and `train
    --from` goes on from its weights. Neither file names letters: --text gives the alphabet, the different
    characters of the training text in the order of their code points (of a GGUF over characters
-   likewise). Moments of the optimiser stay behind in both directions. Back again goes what the engine
-   can express; else the sentence names the setting.
+   likewise). --moments makes a checkpoint that `train --resume` goes on from, with the optimiser's
+   moments. Back again goes what the engine can express, with AdamW's moments if the file has them; else
+   the sentence names the setting.
 
    A WCHK alone does not determine its function. --embedding and --m1, --m2 tell its table of symbols,
    --ceiling, --alpha and --beta what it was trained with, --tier where. Attention is dense, as the
@@ -38,7 +39,7 @@ typedef struct request {
     const char *from, *to, *text, *tokenizer;
     choice embedding, tier;
     wchk_told told;
-    int words;
+    int words, moments;
 } request;
 
 static void request_read(request *r, int argc, char **argv)
@@ -65,6 +66,8 @@ static void request_read(request *r, int argc, char **argv)
         {"tier", OPTION_CHOICE, &r->tier, 0, 0, "what trained it, if not its attention"},
         {"flags", OPTION_WHOLE, &r->told.flags, -1, WCHK_FLAGS - 1,
          "versions 1 and 2: what is in it, as version 3 says; -1: by its length"},
+        {"moments", OPTION_FLAG, &r->moments, 0, 0,
+         "from an engine: a checkpoint to resume, with the optimiser's moments"},
         {"words", OPTION_FLAG, &r->words, 0, 0, "the symbols are kerr-engine's words of --text"},
     };
     command c;
@@ -127,7 +130,11 @@ static void convert_from_kerr(const request *r, const char *bytes, size_t size)
     wcoh_model *model = kchk_model(r->from, &k, letters);
     wcoh_error error;
     make_room(r);
-    must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
+    if (r->moments) {
+        progress run = kchk_run(r->from, &k, model);
+        moments_save(r->to, model, WCOH_PRESET_KERR_ENGINE, &run);
+        progress_end(&run);
+    } else must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
     printf("%s: kerr-engine at iteration %.0f, %.0f parameters, %.0f symbols%s\n", r->to,
            (double)k.iteration, (double)k.count, (double)k.vocab,
            letters ? "" : " (no --text: it knows no letters)");
@@ -142,7 +149,11 @@ static void convert_from_wave(const request *r, const char *bytes, size_t size)
     wcoh_model *model = wchk_model(r->from, &k, &r->told, letters);
     wcoh_error error;
     make_room(r);
-    must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
+    if (r->moments) {
+        progress run = wchk_run(r->from, &k, model);
+        moments_save(r->to, model, WCOH_PRESET_WAVE_ENGINE, &run);
+        progress_end(&run);
+    } else must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
     printf("%s: wave-engine, version %u at iteration %.0f, %.0f parameters, %.0f symbols%s\n",
            r->to, k.version, (double)k.iteration, (double)k.count, (double)k.vocab,
            letters ? "" : " (no --text: it knows no letters)");
@@ -155,10 +166,13 @@ static void convert_to_engine(const request *r)
     wcoh_model *model = NULL;
     wcoh_error error;
     bytes_out out;
+    progress run;
     int wave;
     must(wcoh_model_load_file(&model, r->from, NULL, &error), NULL, &error);
     wave = wcoh_model_get_desc(model)->attention == WCOH_ATTENTION_FROZEN;
-    out = wave ? wchk_write(r->from, model) : kchk_write(r->from, model);
+    run = moments_read(r->from, model);
+    out = wave ? wchk_write(r->from, model, &run) : kchk_write(r->from, model, &run);
+    progress_end(&run);
     make_room(r);
     if (!file_replace(r->to, (const char *)out.bytes, out.used))
         fail(EXIT_FAILED, "%s: cannot write it: %s", r->to, strerror(errno));

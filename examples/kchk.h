@@ -4,7 +4,7 @@
 #ifndef KCHK_H
 #define KCHK_H
 
-#include "bytes.h"
+#include "moments.h"
 
 /* Refuse a model whose settings are others than `wanted`, but for those in `unsaid`. */
 static void settings_must_equal(const char *path, const wcoh_model_desc *own,
@@ -181,19 +181,24 @@ static void read_tensor(const wcoh_param *param, int turned, void *user)
 typedef struct kchk {
     unsigned long long vocab, iteration, count;
     unsigned long sizes[KCHK_SIZES];
-    reader params;
+    reader params, moments[2];
+    unsigned long long moment_count[2];
+    progress run;
 } kchk;
 
-/* What stands behind the sizes in files of both engines; rate, generator and Adam's count pass by. */
-static void read_progress(reader *in, unsigned long long *vocab, unsigned long long *iteration)
+/* What stands behind the sizes in files of both engines; the generator's state passes by. */
+static progress read_progress(reader *in, unsigned long long *vocab, unsigned long long *iteration)
 {
+    progress run;
+    memset(&run, 0, sizeof run);
     *vocab = read_whole(in, 8);
     if (*vocab < 1 || *vocab > 1u << 24)
         fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", in->path, (double)*vocab);
-    *iteration = read_whole(in, 8);
-    read_whole(in, 4);
+    *iteration = run.step = read_whole(in, 8);
+    run.rate = (double)read_float(in);
     read_whole(in, 8);
-    read_whole(in, 8);
+    run.adam = read_whole(in, 8);
+    return run;
 }
 
 static kchk kchk_open(const char *path, const char *bytes, size_t size)
@@ -212,9 +217,10 @@ static kchk kchk_open(const char *path, const char *bytes, size_t size)
             fail(EXIT_FAILED, "%s: %s is %lu, allowed are 1 to %d", path, kchk_size_names[i],
                  k.sizes[i], KCHK_SIZE_MOST);
     }
-    read_progress(&in, &k.vocab, &k.iteration);
+    k.run = read_progress(&in, &k.vocab, &k.iteration);
     for (i = 0; i < 2; i++) {
-        moments = read_count(&in, "a list of moments");
+        moments = k.moment_count[i] = read_count(&in, "a list of moments");
+        k.moments[i] = in;
         in.at += 4 * moments;
     }
     k.count = read_count(&in, "the list of parameters");
@@ -259,6 +265,22 @@ static wcoh_model *kchk_model(const char *path, const kchk *k, const wcoh_tokeni
     return model;
 }
 
+/* Its run, with its moments. */
+static progress kchk_run(const char *path, const kchk *k, const wcoh_model *model)
+{
+    progress run = k->run;
+    int i;
+    for (i = 0; i < 2; i++) {
+        reader in = k->moments[i];
+        if (k->moment_count[i] != k->count)
+            fail(EXIT_FAILED, "%s: it has %.0f moments of %.0f parameters", path,
+                 (double)k->moment_count[i], (double)k->count);
+        run.moments[i] = moments_new(model);
+        kchk_visit(run.moments[i], read_tensor, &in);
+    }
+    return run;
+}
+
 /* ---- to KCHK --------------------------------------------------------------------------------- */
 
 /* Refuse a model that differs from the engine's in a setting which its file cannot say. */
@@ -287,7 +309,7 @@ static void put_tensor(const wcoh_param *param, int turned, void *user)
 }
 
 /* Magic, version, sizes; vocabulary, iteration, rate; the engine's seed of batches, Adam's count. */
-static void kchk_put_head(bytes_out *out, const wcoh_model_desc *desc)
+static void kchk_put_head(bytes_out *out, const wcoh_model_desc *desc, const progress *run)
 {
     const int sizes[KCHK_SIZES] = {desc->bands,   desc->heads,   desc->layers,
                                    desc->maestro, desc->context, desc->rk4_steps};
@@ -297,14 +319,14 @@ static void kchk_put_head(bytes_out *out, const wcoh_model_desc *desc)
     put_whole(out, 2, 4);
     for (i = 0; i < KCHK_SIZES; i++) put_whole(out, (unsigned)sizes[i], 4);
     put_whole(out, (unsigned)desc->vocab, 8);
-    put_whole(out, 0, 8);
-    put_float(out, 3e-4f);
+    put_whole(out, run->step, 8);
+    put_float(out, (float)run->rate);
     put_whole(out, 1337, 8);
-    put_whole(out, 0, 8);
+    put_whole(out, run->adam, 8);
 }
 
 /* The model as a file of version 2. */
-static bytes_out kchk_write(const char *path, wcoh_model *model)
+static bytes_out kchk_write(const char *path, wcoh_model *model, const progress *run)
 {
     unsigned long long count;
     bytes_out out;
@@ -312,10 +334,11 @@ static bytes_out kchk_write(const char *path, wcoh_model *model)
     kchk_must_be(path, model);
     count = kchk_count(model);
     out = bytes_for(3 * count);
-    kchk_put_head(&out, wcoh_model_get_desc(model));
-    for (list = 0; list < 2; list++) { /* moments: zeros */
+    kchk_put_head(&out, wcoh_model_get_desc(model), run);
+    for (list = 0; list < 2; list++) {
         put_whole(&out, count, 8);
-        out.used += 4 * (size_t)count;
+        if (run->moments[list]) kchk_visit(run->moments[list], put_tensor, &out);
+        else out.used += 4 * (size_t)count; /* zeros */
     }
     put_whole(&out, count, 8);
     kchk_visit(model, put_tensor, &out);

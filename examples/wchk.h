@@ -50,7 +50,8 @@ typedef struct wchk {
     wcoh_head head;
     unsigned long long rank;
     int angles, references; /* 1: of a phase-native, of a wave-decode head, are in the file */
-    reader params;
+    reader moments[2], params;
+    progress run;
 } wchk;
 
 /* Parameters of a file with these flags, but for its head. */
@@ -208,12 +209,14 @@ static wchk wchk_open(const char *path, const char *bytes, size_t size, const wc
     if (fabs(k.mixing) > 50)
         fail(EXIT_FAILED, "%s: chi is %g, at most 50 is known", path, k.mixing);
     if (k.sizes[WCHK_BANDS] < 5) k.mixing = 0; /* the engine mixes from five bands on */
-    read_progress(&in, &k.vocab, &k.iteration);
+    k.run = read_progress(&in, &k.vocab, &k.iteration);
     k.count = (unsigned long long)(in.end - in.at) / 12;
     if ((in.end - in.at) % 12)
         fail(EXIT_FAILED, "%s: %.0f bytes are no three lists of floats: it is cut short", path,
              (double)(in.end - in.at));
-    in.at += 8 * k.count; /* moments */
+    k.moments[0] = k.moments[1] = in;
+    k.moments[1].at += 4 * k.count;
+    in.at += 8 * k.count;
     k.params = in;
     if (k.version < 3) wchk_flags(&k, told);
     wchk_rest(&k, told);
@@ -229,6 +232,7 @@ typedef struct wchk_flow {
     bytes_out *out; /* one of them */
     unsigned flags;
     int angles; /* of a phase-native head: 1 where the file has them */
+    int moments; /* 1: it is a list of moments, zeros of what is not trained here */
 } wchk_flow;
 
 /* The tensor "blocks.l.name" (l < 0: "name"). */
@@ -261,7 +265,7 @@ static void wchk_dead(wchk_flow *f, int width)
     int i;
     for (i = 0; i < 2 * width; i++)
         if (f->in) read_finite(f->in, "ln_ffn");
-        else put_float(f->out, i < width ? 1.0f : 0.0f);
+        else put_float(f->out, i < width && !f->moments ? 1.0f : 0.0f);
 }
 
 /* A harmonic number, of which the file has softplus^-1. */
@@ -269,7 +273,10 @@ static void wchk_harmonic(wchk_flow *f, int l, int head)
 {
     wcoh_param param = wchk_param(f->model, l, "attn.harmonic");
     double raw;
-    if (f->in) {
+    if (f->moments) {
+        if (f->in) read_finite(f->in, param.name);
+        else put_float(f->out, 0);
+    } else if (f->in) {
         raw = (double)read_finite(f->in, param.name);
         param.data[head] = (wcoh_real)(raw > 20 ? raw : log1p(exp(raw)));
     } else {
@@ -291,7 +298,7 @@ static void wchk_slopes(wchk_flow *f, int l)
     }
     for (i = 0; i < 4; i++) {
         double weight = (double)read_finite(f->in, "a weight of RK4");
-        if (!(fabs(weight - (i == 0 || i == 3 ? 1 : 2) / 6.0) <= 1e-6))
+        if (!f->moments && !(fabs(weight - (i == 0 || i == 3 ? 1 : 2) / 6.0) <= 1e-6))
             fail(EXIT_FAILED, "%s: its RK4 has learnt weights, and %s", f->in->path,
                  wcoh_model_get_desc(f->model)->mixing > 0
                      ? "mixes four waves: a wavecoh network splits those from the closed form"
@@ -544,12 +551,35 @@ static wcoh_model *wchk_model(const char *path, const wchk *k, const wchk_told *
     flow.out = NULL;
     flow.flags = k->flags;
     flow.angles = k->angles;
+    flow.moments = 0;
     wchk_walk(&flow);
     wchk_mixing(model, k);
     if (told->embedding != WCHK_HARMONIC) wchk_circles(model, told);
     wchk_references(model);
     wcoh_model_touch(model);
     return model;
+}
+
+/* Its run, with its moments. A layer's scale went into matrices, whose moments would be others. */
+static progress wchk_run(const char *path, const wchk *k, const wcoh_model *model)
+{
+    progress run = k->run;
+    int i;
+    if (k->flags & WCHK_SCALES)
+        fail(EXIT_FAILED, "%s: its layers have scales, which go into matrices: --moments cannot",
+             path);
+    for (i = 0; i < 2; i++) {
+        reader in = k->moments[i];
+        wchk_flow flow;
+        flow.model = run.moments[i] = moments_new(model);
+        flow.in = &in;
+        flow.out = NULL;
+        flow.flags = k->flags;
+        flow.angles = k->angles;
+        flow.moments = 1;
+        wchk_walk(&flow);
+    }
+    return run;
 }
 
 /* ---- to WCHK --------------------------------------------------------------------------------- */
@@ -622,7 +652,7 @@ static unsigned long long wchk_head_count(const wcoh_model_desc *desc)
 }
 
 /* The model as a file of version 3, oscillators and attention in it. */
-static bytes_out wchk_write(const char *path, const wcoh_model *model)
+static bytes_out wchk_write(const char *path, const wcoh_model *model, const progress *run)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(model);
     bytes_out out;
@@ -645,15 +675,18 @@ static bytes_out wchk_write(const char *path, const wcoh_model *model)
     for (i = 0; i < WCHK_SIZES; i++) put_whole(&out, k.sizes[i], 4);
     put_whole(&out, flow.flags, 4);
     put_whole(&out, (unsigned)desc->vocab, 8);
-    put_whole(&out, 0, 8);
-    put_float(&out, 3e-4f);
+    put_whole(&out, run->step, 8);
+    put_float(&out, (float)run->rate);
     put_whole(&out, 1337, 8);
-    put_whole(&out, 0, 8);
-    out.used += 8 * (size_t)k.count; /* moments: zeros */
-    flow.model = model;
+    put_whole(&out, run->adam, 8);
     flow.in = NULL;
     flow.out = &out;
-    wchk_walk(&flow);
+    for (i = 0; i < 3; i++) {
+        flow.moments = i < 2;
+        flow.model = i < 2 ? run->moments[i] : model;
+        if (flow.model) wchk_walk(&flow);
+        else out.used += 4 * (size_t)k.count; /* zeros */
+    }
     out.parameters = k.count;
     return out;
 }

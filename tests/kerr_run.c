@@ -1,6 +1,7 @@
 /* A run of kerr-engine, its batches drawn by its own generator, through the library's trainer.
-   kerr_run MODEL TEXT LR STATE STEPS        prints the loss of each step, the validation loss by the engine's
-   sampler and the state of the generator at the end. The model has the text's alphabet; batches are 4 x 32.
+   kerr_run MODEL TEXT LR STATE STEPS [TO]   prints the loss of each step, the validation loss by the engine's
+   sampler and the state of the generator at the end; TO becomes a checkpoint. A MODEL that is one is resumed.
+   The model has the text's alphabet; batches are 4 x 32.
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_NO_TOOLKIT
 #define WAVECOH_IMPLEMENTATION
@@ -65,7 +66,7 @@ int main(int argc, char **argv)
     size_t count;
     FILE *file;
     int step, steps;
-    if (argc != 6 || !(file = fopen(argv[2], "rb"))) return 2;
+    if (argc < 6 || argc > 7 || !(file = fopen(argv[2], "rb"))) return 2;
     if (fread(letters, 1, TEXT, file) != TEXT) return 2;
     fclose(file);
     must(wcoh_model_load_file(&model, argv[1], NULL, &error));
@@ -75,6 +76,8 @@ int main(int argc, char **argv)
     desc.seq = SEQ;
     desc.cpu.threads = 1;
     must(wcoh_trainer_create(&trainer, model, &desc, &error));
+    if (wcoh_trainer_resume_file(trainer, argv[1], &error) < 0 && error.code != WCOH_E_MISMATCH)
+        must(error.code); /* weights alone: a new run */
     state = (uint64_t)strtoull(argv[4], NULL, 10);
     steps = atoi(argv[5]);
     for (step = 0; step < steps; step++) {
@@ -85,6 +88,7 @@ int main(int argc, char **argv)
         printf("%.6f\n", loss);
     }
     printf("val %.6f\nstate %llu\n", validation(trainer, text), (unsigned long long)state);
+    if (argc > 6) must(wcoh_trainer_save_file(trainer, argv[6], &error));
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
     return 0;

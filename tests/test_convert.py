@@ -252,6 +252,10 @@ def both_ways(sizes, dual, what):
     back, count = read("b.kchk"), sum(map(len, parts.values()))
     check(back[-4 * count :] == data[-4 * count :], f"{what}: the same parameters come back")
     check(back[:40] == data[:40] and len(back) == len(data), f"{what}: the same head and length")
+    code, out, err = run("./convert", "a.kchk", "run.safetensors", "--text", "text.txt", "--moments")
+    check(code == 0 and set(tensors("run.safetensors")["adam.v.blocks.1.ffn.kerr.omega"]) == {0.25}, f"{what}: moments: {err}")
+    code, out, err = run("./convert", "run.safetensors", "c.kchk")
+    check(code == 0 and read("c.kchk") == data, f"{what}: with its moments every byte comes back: {err}")
 
 
 def words_of_the_engine():
@@ -629,8 +633,16 @@ def wave_in(what, sizes, version, flags, head="dense", options=(), **told):
         without = wave_loss([letters.index(c) for c in TEXT[:13]], parts, sizes, flags, vocab, **dict(told, chi=0))
         check(abs(wanted - without) > 3e-3, f"{what}: mixing counts: {wanted} {without}")
         return
-    code, out, err = run("./convert", "wave.safetensors", "back.wchk")
+    code, out, err = run("./convert", "wave.kchk", "run.safetensors", "--text", "text.txt", "--moments", *options)
+    scaled = flags & SCALES
+    check(code == 1 and "--moments cannot" in err if scaled else code == 0, f"{what}: moments: {err}")
+    code, out, err = run("./convert", "wave.safetensors" if scaled else "run.safetensors", "back.wchk")
     check(code == 0 and "WCHK, version 3" in out, f"{what}: back: {out} {err}")
+    if not scaled:  # of what is trained here too; norms are
+        m, v, wide = 76, (len(read("back.wchk")) - 76) // 3, 2 * sizes[0]
+        first = [struct.unpack(f"<{2 * wide}f", read("back.wchk")[at : at + 8 * wide]) for at in (m, m + v)]
+        check([set(x) for x in first] == [{0.5}, {0.25}], f"{what}: moments come back: {first}")
+        check(struct.unpack("<QfQQ", read("back.wchk")[48:76])[::3] == (9, 9), f"{what}: and how far it was")
     told = () if version > 2 or "--beta" in options else ("--beta", "0.1")  # version 3 begins with 0.2
     code, out, err = run("./convert", "back.wchk", "back.safetensors", "--text", "text.txt", *options, *told)
     check(code == 0, f"{what}: and in once more: {err}")
@@ -770,6 +782,14 @@ def engine_run():
     check(code == 0 and max(off.values()) < 1e-4, f"the engine's losses, off by {off} {err}")  # it prints four digits
     check(abs(float(lines[300].split()[1]) - 1.2210) < 1e-4, f"its validation loss is 1.2210: {lines[300]}")
     check(lines[301] == "state 9269762105197940598", f"the generator's state in its checkpoint: {lines[301]}")
+    code, out, err = run("./kerr_run", "start.safetensors", "rule.txt", "4e-3", "1337", "290", "at290.safetensors")
+    state = out.split()[-1]
+    code, out, err = run("./convert", "at290.safetensors", "at290.kchk")
+    check(code == 0 and struct.unpack("<QfQQ", read("at290.kchk")[40:68])[0] == 290, f"a run of ours as the engine's file: {err}")
+    code, out, err = run("./convert", "at290.kchk", "on.safetensors", "--text", "rule.txt", "--moments")
+    code, out, err = run("./kerr_run", "on.safetensors", "rule.txt", "4e-3", state, "10")
+    off = [abs(float(a) - float(b)) for a, b in zip(out.split("\n")[:10], lines[290:300])]
+    check(code == 0 and max(off) <= 1e-6, f"resumed with its moments for ten iterations: off by {off} {err}")
 
 
 # ---- GGUF ------------------------------------------------------------------------------------------
