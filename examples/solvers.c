@@ -261,7 +261,7 @@ static void row_look(look *k, int layer, const wcoh_real *row)
         e->square += off / width / k->rows;
         off = sqrt(off / all);
         e->mean += off / k->rows;
-        if (!(off <= e->most)) e->most = off; /* NaN too */
+        if (e->most == e->most && !(off <= e->most)) e->most = off; /* NaN stays */
     }
 }
 

@@ -1714,6 +1714,7 @@ static void matrix_figures_have_their_closed_forms(void)
     for (i = 0; i < N; i++) matrix[i] = (float)(i % 2 ? -1 : 1); /* all energy at Nyquist */
     CHECK(wcoh_matrix_measure(&f, matrix, 1, N, NULL, NULL, NULL) == WCOH_OK);
     CHECK_NEAR(f.thirds[2], 1, 1e-12);
+    CHECK(f.random_rank == 1 && f.effective_rank == 1); /* a row has one value */
     free(matrix);
 }
 

