@@ -669,10 +669,11 @@ static double mixed_energy(const oscillators *o, double chi, const double *z, do
 static void mixed_flow(oscillators *o, double chi, int splits, double *z)
 {
     wcohi_mixing m;
-    wcoh_real *planes = (wcoh_real *)calloc(WCOHI_MIXING_PLANES * (MIXED + 6), sizeof *planes),
+    wcoh_real *planes = (wcoh_real *)calloc(WCOHI_MIXING_PLANES * wcohi_mixing_pitch(o->bands),
+                                            sizeof *planes),
               *sum;
     int split, i;
-    m.bands = o->bands, m.pitch = (size_t)o->bands + 6, m.chi = (wcoh_real)(chi / splits),
+    m.bands = o->bands, m.pitch = wcohi_mixing_pitch(o->bands), m.chi = (wcoh_real)(chi / splits),
     m.w = planes;
     sum = wcohi_mixing_plane(&m, WCOHI_MIXING_SUM);
     memcpy(o->z, o->x, 2 * (size_t)o->bands * sizeof *o->z);
