@@ -167,7 +167,7 @@ PAGE int page_set(int of_trainer)
 /* What the page begins with: small enough to be watched, and evaluated often. */
 static void settings_begin(void)
 {
-    p.desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 0); /* all that is drawn is of one stream */
+    p.desc = wcoh_model_preset(WCOH_PRESET_WAVE, 0);
     memset(&p.training, 0, sizeof p.training);
     p.desc.bands = 32;
     p.desc.heads = 8;
@@ -523,14 +523,51 @@ static void waves_of(int layer, float *waves)
     }
 }
 
-/* Phases of the last row's queries and of all keys. hidden [T,D]; taps: the phasors hear a weighted
-   sum of rows, which is made here as well. */
+/* heard [D]: what attention hears of row t of hidden [T,D], after the norm, with the taps. */
+static void heard_of(int layer, const float *hidden, int t, float *row, float *heard)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
+    const float *taps = tensor(layer, "attn.taps.weight");
+    int width = 2 * desc->bands, i, j;
+    for (j = 0; j < (taps ? desc->taps : 1) && j <= t; j++) {
+        normed(layer, "norm1", hidden + (t - j) * width, width, row);
+        for (i = 0; i < width; i++)
+            heard[i] = (j ? heard[i] : 0) + row[i] * (taps ? taps[j * width + i] : 1);
+    }
+}
+
+/* x [D] = the last row after attention has added to it; maps [H,T,T]. room [4D]. Returns 0 where it has
+   no value matrix of that size. */
+static int attended(int layer, const float *hidden, const float *maps, float *x, float *room)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
+    const float *value = tensor(layer, "attn.value.weight"), *gate;
+    int width = 2 * desc->bands, each = width / desc->heads, heard = p.heard, last = heard - 1, t,
+        i;
+    float *v = room + width, *sum = v + width, *row = sum + width;
+    if (!value || tensor(layer, "attn.harmonic")) return 0;
+    memset(sum, 0, (size_t)width * sizeof *sum);
+    for (t = 0; t <= last; t++) {
+        heard_of(layer, hidden, t, row, room);
+        affine(value, tensor(layer, "attn.value.bias"), room, width, width, v);
+        for (i = 0; i < width; i++) sum[i] += v[i] * maps[(i / each * heard + last) * heard + t];
+    }
+    gate = tensor(layer, "attn.gate.weight");
+    normed(layer, "norm1", hidden + last * width, width, row);
+    if (gate) affine(gate, tensor(layer, "attn.gate.bias"), row, width, width, v);
+    for (i = 0; gate && i < width; i++) sum[i] *= 2 / (1 + (float)exp(-(double)v[i]));
+    affine(tensor(layer, "attn.out.weight"), tensor(layer, "attn.out.bias"), sum, width, width, x);
+    for (i = 0; i < width; i++) x[i] += hidden[last * width + i];
+    return 1;
+}
+
+/* Phases of the last row's queries and of all keys. */
 static void phases_of(int layer, const float *hidden, float *row, float *heard)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
     const float *query = tensor(layer, "attn.query_phasor.weight"), *bias, *key, *key_bias;
-    const float *taps = tensor(layer, "attn.taps.weight"), *waves;
-    int width = 2 * desc->bands, heads = desc->heads, last = p.heard - 1, t, h, i, j;
+    const float *waves;
+    int width = 2 * desc->bands, heads = desc->heads, last = p.heard - 1, t, h;
     float *raw = heard + width, *queries = p.views[VIEW_QUERIES] + layer * heads;
     float *keys = p.views[VIEW_KEYS] + layer * heads * HEARD;
     key = query ? tensor(layer, "attn.key_phasor.weight") : tensor(layer, "attn.phasor.weight");
@@ -539,12 +576,7 @@ static void phases_of(int layer, const float *hidden, float *row, float *heard)
     waves = p.views[VIEW_WAVES] + layer * heads * 5;
     if (!query) query = key;
     for (t = 0; key && t <= last; t++) {
-        for (j = 0; j < (taps ? desc->taps : 1); j++) {
-            if (t < j) break;
-            normed(layer, "norm1", hidden + (t - j) * width, width, row);
-            for (i = 0; i < width; i++)
-                heard[i] = (j ? heard[i] : 0) + row[i] * (taps ? taps[j * width + i] : 1);
-        }
+        heard_of(layer, hidden, t, row, heard);
         affine(key, key_bias, heard, 2 * heads, width, raw);
         for (h = 0; h < heads; h++)
             keys[h * HEARD + t] =
@@ -574,8 +606,8 @@ static int steered(int layer, float *x, float *narrow, float *added)
 }
 
 /* Energies before and after the oscillators, and how far they turned each band: the closed form,
-   MATH.md 4.1. hidden [D]: the last row of the stream. */
-static void energies_of(int layer, const float *hidden, float *x, float *room)
+   MATH.md 4.1. hidden [T,D]: the stream; one after another, oscillators hear what attention added. */
+static void energies_of(int layer, const float *hidden, const float *maps, float *x, float *room)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
     const float *gamma = tensor(layer, "ffn.kerr.gamma_raw"), *omega, *alpha, *beta;
@@ -586,8 +618,12 @@ static void energies_of(int layer, const float *hidden, float *x, float *room)
     omega = tensor(layer, "ffn.kerr.omega");
     alpha = tensor(layer, "ffn.kerr.alpha");
     beta = tensor(layer, "ffn.kerr.beta");
-    if (!gamma || desc->block == WCOH_BLOCK_SEQUENTIAL) return; /* it hears what attention added */
-    normed(layer, desc->block == WCOH_BLOCK_PARALLEL ? "norm2" : "norm1", hidden, 2 * bands, x);
+    if (!gamma || tensor(layer, "ffn.taps.weight")) return;
+    memcpy(room, hidden + (p.heard - 1) * 2 * bands, (size_t)bands * 2 * sizeof *room);
+    if (desc->block == WCOH_BLOCK_SEQUENTIAL && !attended(layer, hidden, maps, room, x + 2 * bands))
+        return;
+    normed(layer, desc->block == WCOH_BLOCK_PARALLEL_SHARED ? "norm1" : "norm2", room, 2 * bands,
+           x);
     steered(layer, x, room, room + desc->maestro);
     for (k = 0; k < bands; k++) {
         double g = log1p(exp((double)gamma[k]));
@@ -608,11 +644,11 @@ static void look(int layer, const wcoh_real *hidden, const float *maps, void *us
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
     int heads = desc->heads, width = 2 * desc->bands, last = p.heard - 1, h;
-    float *room = (float *)user;
+    float *room = (float *)user; /* [7D + 2H + maestro] */
     if (layer >= desc->layers) return;
     waves_of(layer, p.views[VIEW_WAVES] + layer * heads * 5);
     phases_of(layer, hidden, room, room + width);
-    energies_of(layer, hidden + last * width, room, room + width);
+    energies_of(layer, hidden, maps, room, room + 5 * width);
     for (h = 0; h < heads; h++)
         memcpy(p.views[VIEW_WEIGHTS] + (layer * heads + h) * HEARD,
                maps + ((size_t)h * (size_t)p.heard + (size_t)last) * (size_t)p.heard,
@@ -676,7 +712,7 @@ PAGE int page_listen(size_t size)
     if (!p.model) return refuse("there is no network to look into yet");
     desc = wcoh_model_get_desc(p.model);
     memmove(p.room, p.room + from, size - from);
-    room = (float *)calloc((size_t)(8 * desc->bands + 4 * desc->heads + 2 * desc->maestro),
+    room = (float *)calloc((size_t)(14 * desc->bands + 4 * desc->heads + 2 * desc->maestro),
                            sizeof(float));
     result = room && views_made() ? WCOH_OK : refuse("there is no memory to look inside");
     if (result == WCOH_OK) {

@@ -61,7 +61,7 @@ function begin(M) {
   figures.foreseen = M._mind_stat(3) - right;
   /* Networks of other plans: what is drawn of them is finite, and their weights are weights. */
   figures.plans = [['attention', 'dot', 'coherence'], ['attention', 'shared', 'coherence'], ['attention', 'frozen', 'coherence'],
-    ['block', 'sequential', 'parallel'], ['taps', '3', '0'], ['forgetting', 'on', 'auto'], ['ffn', 'gated_mlp', 'kerr'],
+    ['block', 'parallel', 'sequential'], ['block', 'parallel_shared', 'sequential'], ['taps', '0', '3'], ['forgetting', 'on', 'off'], ['ffn', 'gated_mlp', 'kerr'],
     ['norm', 'rms', 'layer'], ['maestros', 'add', 'dual'], ['solver', 'none', 'exact']].filter(([name, value, usual]) => {
     sure(set(0, name, value));
     sure(M._page_start());

@@ -99,7 +99,8 @@ def eval_of(folder, model, text, cut):
     return float(found.group(1)) if found else 99
 
 
-SETTINGS = {'bands': 12, 'layers': 2, 'heads': 4, 'maestro': 8}
+# Weights follow from the phases that are drawn where rows do not listen.
+SETTINGS = {'bands': 12, 'layers': 2, 'heads': 4, 'maestro': 8, 'forgetting': 'off', 'loudness': 'off'}
 TRAINING = {'batch': 8, 'seq': 32, 'warmup': 20, 'eval_every': 30, 'eval_batches': 4}
 
 
@@ -107,7 +108,7 @@ def train(folder, text):
     """What examples/train.c makes of the same text with the same settings in 60 steps: its file and its loss."""
     out = os.path.join(folder, 'train.safetensors')
     options = ['--%s=%s' % pair for pair in list(SETTINGS.items()) + list(TRAINING.items())]
-    status, said = output(os.path.join(folder, 'train'), '--preset', 'wave-1', '--data', text, '--out', out, '--steps', '60', '--sample', '0',
+    status, said = output(os.path.join(folder, 'train'), '--data', text, '--out', out, '--steps', '60', '--sample', '0',
                           '--threads', '1', *options)
     found = re.findall(r'val ([0-9.]+)', said)
     check(status == 0 and found, 'train runs: ' + said[-300:])
@@ -150,7 +151,7 @@ def drive(folder, page, text, trained, pictures):
     with chromium.Chromium('file://' + page) as tab:
         check(tab.wait('state.ready'), 'the page runs from disk')
         for name, value in SETTINGS.items():
-            set_field(tab, 'model-' + name + ('-too' if name == 'maestro' else ''), value)
+            set_field(tab, 'model-' + name + ('-too' if name in ('maestro', 'forgetting', 'loudness') else ''), value)
         for name, value in TRAINING.items():
             set_field(tab, 'trainer-' + name + ('' if name in ('batch', 'seq') else '-too'), value)
         set_field(tab, 'trainer-steps', 150)
@@ -246,7 +247,7 @@ def speed(folder, page, text, steps):
     """Both take hundreds of steps in turn; the page draws and writes meanwhile, as ever."""
     status, said = output('cc', '-O2', '-w', '-o', os.path.join(folder, 'train'), 'examples/train.c', '-lm', '-lpthread')
     check(status == 0, 'train builds: ' + said[:300])
-    native = [os.path.join(folder, 'train'), '--preset', 'wave-1', '--data', text, '--bands', '32', '--layers', '4', '--heads', '8', '--batch',
+    native = [os.path.join(folder, 'train'), '--data', text, '--bands', '32', '--layers', '4', '--heads', '8', '--batch',
               '16', '--seq', '64', '--steps', '100', '--eval-every', '-1', '--sample', '0', '--threads', '1', '--isa',
               'sse2', '--out', os.path.join(folder, 'out.safetensors')]
     cpu, wall = [0, 0], [0, 0]
