@@ -157,7 +157,13 @@ static wcoh_tokenizer *subwords_learnt(const corpus_desc *d, const corpus *text,
     desc.kind = kind;
     desc.start = d->start;
     desc.vocab = vocab;
-    must(wcoh_tokenizer_create(&tokenizer, &desc, joined, all, &error), NULL, &error);
+    if (wcoh_tokenizer_create(&tokenizer, &desc, joined, all, &error) < 0) {
+        for (i = 0; i < d->data.count; i++) /* which of them it is */
+            must(wcoh_tokenizer_create(&tokenizer, &desc, text->data[i].bytes, text->data[i].size,
+                                       &error),
+                 text->data[i].name, &error);
+        fail(EXIT_FAILED, "%s", error.text);
+    }
     free(joined);
     return tokenizer;
 }
@@ -173,7 +179,7 @@ static wcoh_tokenizer *subwords_given(const corpus_desc *d, const corpus *text)
     if (strncmp(given, "bpe", 3) == 0 && (given[3] == ':' || !given[3])) {
         long vocab = given[3] ? strtol(given + 4, &end, 10) : 4096;
         if ((end && (*end || end == given + 4)) || vocab < 256 || vocab > 1 << 20)
-            fail(EXIT_USAGE, "--tokenizer bpe:N: N is %s; it is a number from 256 to 1048576",
+            fail(EXIT_USAGE, "--tokenizer bpe:N: N is \"%s\"; it is a number from 256 to 1048576",
                  given + 3 + !!given[3]);
         return subwords_learnt(d, text, WCOH_TOKENIZER_SUBWORDS, (int)vocab);
     }

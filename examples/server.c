@@ -1962,6 +1962,7 @@ int main(int argc, char **argv)
 {
     static server s;
     pthread_t thread;
+    size_t state;
     program_begin("server");
     server_defaults(&s);
     server_options(&s, argc, argv);
@@ -1978,9 +1979,10 @@ int main(int argc, char **argv)
     ear_open(&s);
     if (pthread_create(&thread, NULL, stepping, &s)) fail(EXIT_FAILED, "no thread for the steps");
     state_set(&s, SERVER_READY);
-    printf("ready: %s, %lld slots and %lu kept states of %lu bytes\n", s.name, s.slots,
-           (unsigned long)s.keeps,
-           (unsigned long)wcoh_crowd_member_size(s.model, &s.crowd_desc, NULL));
+    state = wcoh_crowd_member_size(s.model, &s.crowd_desc, NULL);
+    printf("ready: %s, %lld slots and %lu kept states of %lu bytes, %lu a GiB\n", s.name, s.slots,
+           (unsigned long)s.keeps, (unsigned long)state,
+           (unsigned long)(((size_t)1 << 30) / state));
     stdout_check();
     while (!interrupted) sleep_ms(20);
     server_drain(&s);

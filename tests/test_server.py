@@ -168,7 +168,7 @@ def test_health_and_loading():  # 6.1 case 1
         s.process.stdin = None
         s.ready()
         check("health asks for no key", s.ask("/health") == (200, {"status": "ok"}))
-        check("the line that it is ready", re.fullmatch(r"ready: wavecoh, 64 slots and \d+ kept states of \d+ bytes\n", s.lines[1]), s.lines)
+        check("the line that it is ready", re.fullmatch(r"ready: wavecoh, 64 slots and \d+ kept states of \d+ bytes, \d+ a GiB\n", s.lines[1]), s.lines)
 
 
 def test_keys():  # 6.1 case 2

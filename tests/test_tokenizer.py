@@ -334,6 +334,13 @@ def a_long_word_takes_linear_time():
     check(len(out) == 2 and float(out[1]) < 20 * float(out[0]) + 0.2, f"8 times the word: {out}")
 
 
+def learning_is_linear():
+    """Time of its CPU and bytes held, of 20,000 distinct words and of twice as many."""
+    out = subprocess.run([program, "--learning", "20000"], capture_output=True, text=True).stdout.split()
+    check(len(out) == 4 and float(out[2]) < 2.3 * float(out[0]) + 0.02 and int(out[3]) < 2.3 * int(out[1]),
+          f"twice the distinct words: {out}")
+
+
 def main():
     global program, folder
     cc, flags = os.environ.get("CC", "cc"), os.environ.get("CFLAGS", "-O1 -w")
@@ -356,6 +363,7 @@ def main():
             what_is_not_known_is_named()
             merges_are_the_packages()
             a_long_word_takes_linear_time()
+            learning_is_linear()
     print(f"{passed} passed, {failed} failed")
     return failed > 0
 

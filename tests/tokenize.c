@@ -6,7 +6,9 @@
    tokenize --learn N IN OUT   N subwords of a text as a tokenizer.json
    tokenize --words N IN OUT   words that stand there N times, likewise
    tokenize --hostile FILE     the file cut short and with bits turned: nothing crashes
-   tokenize --linear           seconds for a word and for one of twice the length, 8 times as long
+   tokenize --linear FILE.json seconds for a word, and for one 8 times as long
+   tokenize --learning WORDS   seconds and most bytes held while 2,000 subwords are learnt of so many
+                               distinct words, and of twice as many
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -155,6 +157,60 @@ static double seconds_for(const wcoh_tokenizer *tokenizer, size_t size)
     return (double)(clock() - start) / CLOCKS_PER_SEC;
 }
 
+/* Bytes that are held, and the most that were. */
+typedef struct held {
+    size_t now, most;
+} held;
+
+static void *held_alloc(size_t size, void *user)
+{
+    held *h = (held *)user;
+    h->now += size;
+    if (h->now > h->most) h->most = h->now;
+    return malloc(size);
+}
+
+static void held_release(void *block, size_t size, void *user)
+{
+    ((held *)user)->now -= size;
+    free(block);
+}
+
+/* Words of two to five syllables, each once. */
+static void learning(int words)
+{
+    static const char syllables[] = "kalomiretunasovipedagu";
+    char *text = (char *)malloc((size_t)words * 16);
+    double best = 1e9;
+    held h = {0, 0};
+    size_t size = 0;
+    int i, round;
+    if (!text) exit(3);
+    for (i = 0; i < words; i++) {
+        int left = i + 11;
+        for (; left; left /= 11, size += 2) memcpy(text + size, syllables + 2 * (left % 11), 2);
+        text[size++] = ' ';
+    }
+    for (round = 0; round < 3; round++) {
+        wcoh_tokenizer *tokenizer = NULL;
+        wcoh_tokenizer_desc desc;
+        clock_t start = clock();
+        memset(&desc, 0, sizeof desc);
+        desc.kind = WCOH_TOKENIZER_SUBWORDS;
+        desc.vocab = 2256;
+        desc.memory.alloc = held_alloc;
+        desc.memory.release = held_release;
+        desc.memory.user = &h;
+        if (wcoh_tokenizer_create(&tokenizer, &desc, text, size, NULL) < 0) exit(4);
+        wcoh_tokenizer_destroy(tokenizer);
+        if ((double)(clock() - start) / CLOCKS_PER_SEC < best)
+            best = (double)(clock() - start) / CLOCKS_PER_SEC;
+    }
+    printf("%g %lu\n", best, (unsigned long)h.most);
+    if (h.now) exit(5);
+    free(text);
+}
+
 int main(int argc, char **argv)
 {
     wcoh_tokenizer *tokenizer = NULL;
@@ -166,6 +222,11 @@ int main(int argc, char **argv)
     if (argc == 5 && strcmp(argv[1], "--words") == 0)
         return learn(WCOH_TOKENIZER_WORDS, atoi(argv[2]), argv[3], argv[4]);
     if (argc < 2) return 2;
+    if (strcmp(argv[1], "--learning") == 0) {
+        learning(atoi(argv[argc - 1]));
+        learning(2 * atoi(argv[argc - 1]));
+        return 0;
+    }
     if (strcmp(argv[1], "--hostile") == 0) {
         hostile(argv[argc - 1]);
         return 0;
