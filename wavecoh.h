@@ -995,7 +995,8 @@ typedef struct wcoh_wave_memory {
 WCOH_API wcoh_result wcoh_wave_memory_init(wcoh_wave_memory *memory, const wcoh_model *model,
                                            float *values, size_t count, wcoh_error *error);
 /* From now on, over a reset too, the session (made with `waves` on) hears with this memory, copied;
-   NULL: with none. A strength or a memory of 0 leaves every bit as it is. Sessions' files hold none.
+   NULL: with none. A strength or a memory of 0 leaves every bit as it is. The files of sessions that
+   were made with `waves` hold it, and what was summed up since.
    Errors: WCOH_E_ARGUMENT (also a number that is not finite), WCOH_E_MISMATCH (other layers or
    bands). */
 WCOH_API wcoh_result wcoh_session_waves(wcoh_session *session, const wcoh_wave_memory *memory,
@@ -1284,8 +1285,8 @@ WCOH_API wcoh_result wcoh_trainer_read_desc(wcoh_trainer_desc *desc, const wcoh_
 WCOH_API size_t wcoh_trainer_file_size(wcoh_trainer *trainer);
 #endif
 
-/* The state of a session (not its model). Errors as loading; a state of another model is a
-   mismatch. */
+/* The state of a session (not its model). Errors as loading; a state of another model is a mismatch,
+   and one that hears with a wave memory where there is no room for one. */
 WCOH_API wcoh_result wcoh_session_save(const wcoh_session *session, const wcoh_io *io,
                                        wcoh_error *error);
 /* Bytes that wcoh_session_save writes at most. */
@@ -24623,12 +24624,21 @@ WCOH_API void wcoh_crowd_leave(wcoh_crowd *crowd, int id)
     crowd->count--;
 }
 
+static wcoh_real *wcohi_crowd_wave(const wcoh_crowd *crowd, int id)
+{
+    return crowd->waves + (size_t)id * crowd->wide;
+}
+
+static double *wcohi_crowd_sums(const wcoh_crowd *crowd, int id)
+{
+    return crowd->sums + (size_t)id * crowd->wide;
+}
+
 /* The mean of what the oscillators return begins anew. */
 static void wcohi_sums_forget(wcoh_crowd *crowd, int id)
 {
     crowd->members[id].impressed = 0;
-    if (crowd->wide)
-        memset(crowd->sums + (size_t)id * crowd->wide, 0, crowd->wide * sizeof *crowd->sums);
+    if (crowd->wide) memset(wcohi_crowd_sums(crowd, id), 0, crowd->wide * sizeof *crowd->sums);
 }
 
 WCOH_API void wcoh_crowd_reset(wcoh_crowd *crowd, int id)
@@ -24650,6 +24660,16 @@ static wcoh_real *wcohi_crowd_row(const wcoh_crowd *crowd, size_t id)
 static wcoh_real *wcohi_crowd_hidden(const wcoh_crowd *crowd, size_t id)
 {
     return crowd->hidden + id * 2 * (size_t)crowd->model->desc.bands;
+}
+
+/* From now on with wave [wide], or what stands there already. */
+static void wcohi_member_hear_with(wcoh_crowd *crowd, int id, const wcoh_real *wave)
+{
+    size_t i;
+    int waved = 0;
+    memmove(wcohi_crowd_wave(crowd, id), wave, crowd->wide * sizeof *wave);
+    for (i = 0; i < crowd->wide; i++) waved |= wave[i] != 0;
+    crowd->members[id].waved = waved;
 }
 
 WCOH_API const wcoh_real *wcoh_crowd_hidden(const wcoh_crowd *crowd, int id)
@@ -24766,9 +24786,9 @@ static void wcohi_member_copy(wcoh_crowd *to, int to_id, const wcoh_crowd *from,
         wcohi_sums_forget(to, to_id);
         return;
     }
-    memmove(to->waves + (size_t)to_id * to->wide, from->waves + (size_t)from_id * to->wide,
+    memmove(wcohi_crowd_wave(to, to_id), wcohi_crowd_wave(from, from_id),
             to->wide * sizeof *to->waves);
-    memmove(to->sums + (size_t)to_id * to->wide, from->sums + (size_t)from_id * to->wide,
+    memmove(wcohi_crowd_sums(to, to_id), wcohi_crowd_sums(from, from_id),
             to->wide * sizeof *to->sums);
 }
 
@@ -25127,14 +25147,11 @@ WCOH_API wcoh_result wcoh_crowd_waves(wcoh_crowd *crowd, int id, const wcoh_wave
     wcoh_result result = wcohi_crowd_waves_check(crowd, id, memory, error);
     wcoh_real *wave;
     size_t i;
-    int waved = 0;
     if (result) return result;
-    wave = crowd->waves + (size_t)id * crowd->wide;
-    for (i = 0; memory && i < crowd->wide; i++) {
-        wave[i] = (wcoh_real)(memory->strength * (double)memory->values[i]);
-        waved |= wave[i] != 0;
-    }
-    crowd->members[id].waved = waved;
+    wave = wcohi_crowd_wave(crowd, id);
+    for (i = 0; i < crowd->wide; i++)
+        wave[i] = memory ? (wcoh_real)(memory->strength * (double)memory->values[i]) : 0;
+    wcohi_member_hear_with(crowd, id, wave);
     return WCOH_OK;
 }
 
@@ -25157,7 +25174,7 @@ WCOH_API wcoh_result wcoh_crowd_impress(wcoh_crowd *crowd, int id, wcoh_wave_mem
     if (result) return result;
     heard = (double)crowd->members[id].impressed;
     if (heard <= 0) return wcohi_fail(error, WCOH_E_DATA, "nothing was heard yet");
-    sum = crowd->sums + (size_t)id * crowd->wide;
+    sum = wcohi_crowd_sums(crowd, id);
     share = 1 - memory->keep;
     for (i = 0; i < crowd->wide; i++)
         if (!wcohi_is_finite(sum[i]) || fabs(sum[i]) > 1e30 * heard)
@@ -26121,7 +26138,8 @@ typedef struct wcohi_member_view {
     unsigned char *states; /* [wcohi_plan_saved] NULL: only sizes are wanted */
     uint32_t *recent;      /* [WCOHI_RECENT] token i at i % WCOHI_RECENT */
     uint64_t position;     /* loading: of the file, */
-    uint64_t known;        /* and how many tokens its ring holds */
+    uint64_t known;        /* and how many tokens its ring holds, */
+    uint64_t impressed;    /* and how many its sums */
 } wcohi_member_view;
 
 /* The ops with a state that a tensor of the file holds: all of them together where their states are
@@ -26176,7 +26194,8 @@ WCOHI_COLD int wcohi_member_accept(void *data, const void *object, int index)
     return 1;
 }
 
-/* States, then logits, the last tokens, and the hidden row, which files of 0.2.0 lack. */
+/* States, then logits, the last tokens, and the hidden row, which files of 0.2.0 lack; where there is
+   room for a wave memory that, times its strength, and the sums. */
 WCOHI_COLD void wcohi_member_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcohi_member_view *view = (const wcohi_member_view *)object;
@@ -26198,6 +26217,12 @@ WCOHI_COLD void wcohi_member_tensor(const void *object, int index, wcohi_file_te
         wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_hidden(crowd, (size_t)view->id),
                           2 * (size_t)crowd->model->desc.bands);
         strcpy(tensor->name, "session.hidden");
+    } else if (index == count + 3) {
+        wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_wave(crowd, view->id), crowd->wide);
+        strcpy(tensor->name, "session.waves");
+    } else if (index == count + 4) {
+        wcohi_tensor_init(tensor, WCOHI_OF_F64, wcohi_crowd_sums(crowd, view->id), crowd->wide);
+        strcpy(tensor->name, "session.waves.sums");
     } else {
         wcohi_tensor_init(tensor, WCOHI_OF_U32, view->recent, WCOHI_RECENT);
         strcpy(tensor->name, "session.recent");
@@ -26235,6 +26260,10 @@ WCOHI_COLD wcoh_result wcohi_member_put(const void *object, int index, const voi
     if (index == count + 2)
         memcpy(wcohi_crowd_hidden(view->crowd, (size_t)view->id), data,
                2 * (size_t)view->crowd->model->desc.bands * sizeof(wcoh_real));
+    if (index == count + 3) wcohi_member_hear_with(view->crowd, view->id, (const wcoh_real *)data);
+    if (index == count + 4)
+        memcpy(wcohi_crowd_sums(view->crowd, view->id), data,
+               view->crowd->wide * sizeof *view->crowd->sums);
     return WCOH_OK;
 }
 
@@ -26250,6 +26279,11 @@ WCOHI_COLD void wcohi_member_notes(const void *object, wcohi_sink *sink)
     wcohi_put_value(sink, "session.", "has_logits", member->has_logits ? "1" : "0");
     snprintf(text, sizeof text, "%d", member->known);
     wcohi_put_value(sink, "session.", "remembered", text);
+    if (view->crowd->wide) {
+        snprintf(text, sizeof text, "%llu", (unsigned long long)member->impressed);
+        wcohi_put_value(sink, "session.", "impressed", text);
+        wcohi_put_value(sink, "session.", "waved", member->waved ? "1" : "0");
+    }
     if (member->rng.s[0] | member->rng.s[1] | member->rng.s[2] | member->rng.s[3])
         wcohi_put_rng(sink, "session.", &member->rng);
 }
@@ -26262,7 +26296,7 @@ WCOHI_COLD void wcohi_member_contents(const wcoh_crowd *crowd, int id, wcohi_mem
     view->id = id;
     contents->object = view;
     wcohi_states_of(&crowd->engine.plan, 0, &contents->count);
-    contents->count += 3;
+    contents->count += crowd->wide ? 5 : 3;
     contents->tensor = wcohi_member_tensor;
     contents->notes = wcohi_member_notes;
     contents->put = wcohi_member_put;
@@ -26359,6 +26393,25 @@ static wcoh_result wcohi_note_heard(const wcoh_tensors *t, const wcoh_model_desc
     return WCOH_OK;
 }
 
+/* What it has of a wave memory fits here; *lacks: how many tensors of that it has not. */
+static wcoh_result wcohi_note_waves(const wcoh_tensors *t, wcohi_member_view *view, int *lacks,
+                                    wcoh_error *error)
+{
+    const char *waved = wcoh_tensors_metadata(t, "session.waved"),
+               *impressed = wcoh_tensors_metadata(t, "session.impressed");
+    *lacks = !view->crowd->wide || impressed ? 0 : 2;
+    if (!view->crowd->wide)
+        return !waved || strcmp(waved, "0") == 0
+                   ? WCOH_OK
+                   : wcohi_fail(error, WCOH_E_MISMATCH,
+                                "the session in the file hears with a wave memory: this one was "
+                                "made without waves");
+    if (!impressed ||
+        (wcohi_parse_u64(impressed, &view->impressed) && view->impressed <= view->position))
+        return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_FORMAT, "session.impressed in the file is more than was heard");
+}
+
 WCOHI_COLD wcoh_result wcohi_member_restore(wcoh_crowd *crowd, int id, const wcoh_tensors *t,
                                             const wcoh_memory *hooks, wcoh_error *error)
 {
@@ -26367,16 +26420,20 @@ WCOHI_COLD wcoh_result wcohi_member_restore(wcoh_crowd *crowd, int id, const wco
     wcohi_contents contents;
     wcoh_rng rng = member->rng;
     uint64_t has_logits = 0;
-    int has_hidden = wcoh_tensors_find(t, "session.hidden") >= 0;
+    int has_hidden = wcoh_tensors_find(t, "session.hidden") >= 0, lacks = 0;
     wcoh_result result = wcohi_note_kind(t, "session", "session", error);
     if (!result) result = wcohi_note_same(t, &crowd->model->desc, error);
     wcohi_member_contents(crowd, id, &view, &contents);
-    if (!has_hidden) contents.count--;
     if (!result) result = wcohi_note_heard(t, &crowd->model->desc, &view, &has_logits, error);
+    if (!result) result = wcohi_note_waves(t, &view, &lacks, error);
+    contents.count -= lacks + !has_hidden;
     if (!result && wcoh_tensors_metadata(t, "session.rng"))
         result = wcohi_note_rng(t, "session.rng", &rng, error);
-    if (!result) result = wcohi_load(t, &contents, NULL, 1, hooks, error);
+    if (!result)
+        result = wcohi_load(t, &contents, crowd->wide ? NULL : "session.waves", 1, hooks, error);
     if (result) return result;
+    if (lacks) wcohi_sums_forget(crowd, id); /* of what it heard before */
+    else member->impressed = view.impressed;
     member->has_logits = (int)has_logits;
     member->has_hidden = has_hidden && has_logits;
     member->rng = rng;

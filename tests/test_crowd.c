@@ -948,6 +948,60 @@ static void members_have_memories_of_their_own(void)
     wcoh_model_destroy(model);
 }
 
+/* A file goes on as its session would: the memory it hears with and the mean so far are in it. */
+static void a_file_holds_the_memory(void)
+{
+    static unsigned char bytes[2][1 << 17];
+    wcoh_model *model = model_number(0);
+    float values[WAVE_NUMBERS], left[2][WAVE_NUMBERS];
+    wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 5), mean = memory;
+    wcoh_session *first = waves_session(model, &memory), *other = waves_session(model, NULL),
+                 *plain = session_of(model, WCOH_ISA_AUTO);
+    wcoh_memory_file blocks[2];
+    wcoh_io io[2];
+    int i;
+    for (i = 0; i < 2; i++) {
+        memset(&blocks[i], 0, sizeof blocks[i]);
+        blocks[i].data = bytes[i];
+        blocks[i].capacity = sizeof bytes[i];
+        io[i] = wcoh_io_memory(&blocks[i]);
+    }
+    CHECK(wcoh_session_step(plain, 3, &error) == WCOH_OK);
+    CHECK(wcoh_session_save(plain, &io[1], &error) == WCOH_OK);
+    CHECK_SAY(wcoh_session_save(first, &io[0], &error) == WCOH_OK, "%s", error.text);
+    CHECK(blocks[0].used <= wcoh_session_file_size(first));
+    CHECK(wcoh_session_load(plain, &io[0], &error) == WCOH_E_MISMATCH);
+    CHECK_TEXT(error.text, "the session in the file hears with a wave memory: this one was made "
+                           "without waves");
+    CHECK_SAY(wcoh_session_load(other, &io[0], &error) == WCOH_OK, "%s", error.text);
+    mean.keep = 0;
+    for (i = 0; i < 2; i++) {
+        wcoh_session *session = i ? other : first;
+        CHECK(wcoh_session_step(session, 4, &error) == WCOH_OK);
+        mean.values = left[i];
+        memset(left[i], 0, sizeof left[i]);
+        CHECK(wcoh_session_impress(session, &mean, &error) == WCOH_OK);
+    }
+    CHECK(same(wcoh_session_logits(first), wcoh_session_logits(other), 13));
+    CHECK(memcmp(left[0], left[1], sizeof left[0]) == 0);
+    /* One that knows of no memory leaves the session's own, and nothing is summed up yet; and one
+       whose memory is none can be loaded anywhere. */
+    CHECK_SAY(wcoh_session_load(other, &io[1], &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_session_impress(other, &mean, &error) == WCOH_E_DATA);
+    CHECK(wcoh_session_waves(other, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_session_load(other, &io[1], &error) == WCOH_OK);
+    blocks[0].used = 0;
+    CHECK(wcoh_session_save(other, &io[0], &error) == WCOH_OK);
+    CHECK_SAY(wcoh_session_load(plain, &io[0], &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_session_step(other, 4, &error) == WCOH_OK);
+    CHECK(wcoh_session_step(plain, 4, &error) == WCOH_OK);
+    CHECK(same(wcoh_session_logits(plain), wcoh_session_logits(other), 13));
+    wcoh_session_destroy(first);
+    wcoh_session_destroy(other);
+    wcoh_session_destroy(plain);
+    wcoh_model_destroy(model);
+}
+
 static void memories_that_do_not_belong_are_refused(void)
 {
     wcoh_model *model = model_number(0), *other = model_number(1), *none;
@@ -1261,6 +1315,7 @@ int main(void)
     RUN(oscillators_start_with_strength_times_the_memory);
     RUN(a_memory_approaches_the_mean);
     RUN(members_have_memories_of_their_own);
+    RUN(a_file_holds_the_memory);
     RUN(memories_that_do_not_belong_are_refused);
     RUN(kwmf_files_come_back_and_are_believed_in_nothing);
     return test_end();
