@@ -25147,6 +25147,11 @@ WCOH_API wcoh_result wcoh_crowd_waves(wcoh_crowd *crowd, int id, const wcoh_wave
     wcoh_result result = wcohi_crowd_waves_check(crowd, id, memory, error);
     wcoh_real *wave;
     size_t i;
+    for (i = 0; !result && memory && i < crowd->wide; i++)
+        if (fabs(memory->strength * (double)memory->values[i]) > (double)FLT_MAX)
+            result = wcohi_fail(error, WCOH_E_ARGUMENT,
+                                "number %lu of the wave memory times its strength is not finite",
+                                (unsigned long)i);
     if (result) return result;
     wave = wcohi_crowd_wave(crowd, id);
     for (i = 0; i < crowd->wide; i++)

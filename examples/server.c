@@ -78,7 +78,8 @@ struct job {
     uint64_t dropped; /* bytes of a body that nobody wants */
     refusal refusal;
     int uploaded;  /* the request is here as a whole */
-    int asked;     /* and was looked at */
+    int asked;     /* and was looked at, */
+    int queued;    /* and its replies wait or are under way, or were */
     int suspended; /* the connection sleeps until wake */
     int done;      /* `out` is complete */
     int gone;      /* nobody waits for it any more */
@@ -1253,10 +1254,11 @@ static int job_queue(server *s, job *j)
         if (j->ask.chat && j->ask.stream) write_event(s, r, 1, "", 0, 0, NULL);
         queue_put(s, r);
     }
-    if (!j->refusal.status) j->holders++;
+    j->queued = !j->refusal.status;
+    if (j->queued) j->holders++;
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
-    return j->refusal.status == 0;
+    return j->queued;
 }
 
 static int job_start(server *s, job *j, int on)
@@ -1531,7 +1533,7 @@ static answered job_answer(server *s, job *j)
     pthread_mutex_unlock(&s->lock);
     if (sleeps) return MHD_YES;
     if (status < 0) return MHD_NO;
-    if (j->replies && j->ask.stream) return send_stream(j);
+    if (j->queued && j->ask.stream) return send_stream(j);
     if (status) return send_refusal(j, status == 405 ? j->route->method : NULL);
     return send_text(j, 200, route_type(j->route), &j->out);
 }

@@ -1023,6 +1023,11 @@ static void memories_that_do_not_belong_are_refused(void)
     values[5] = (float)HUGE_VAL;
     CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "number 5 of the wave memory is not finite");
+    values[5] = 3e38f;
+    memory.strength = -1e10;
+    CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "number 5 of the wave memory times its strength is not finite");
+    memory.strength = 0.05;
     values[5] = 0;
     memory.keep = 1.5;
     CHECK(wcoh_session_impress(session, &memory, &error) == WCOH_E_ARGUMENT);

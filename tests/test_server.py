@@ -666,6 +666,8 @@ def test_leaving():  # 6.1 case 11
                 answer = s.ask(TEXT, {"prompt": "a", "max_tokens": 1})
                 check("the slot is taken", is_refusal(answer, 429, "rate_limit_error", "queue_full"), answer)
                 check("429 says when", s.headers.get("Retry-After") == "1")
+                answer = s.ask(TEXT, {"prompt": "a", "max_tokens": 1, "stream": True})
+                check("a stream is refused in the same way", is_refusal(answer, 429, "rate_limit_error", "queue_full"), answer)
                 raw.shutdown(socket.SHUT_RDWR) if how == "shutdown" else raw.close()
                 end = time.time() + 5 * SLOW
                 while time.time() < end and s.ask(TEXT, {"prompt": "a", "max_tokens": 1})[0] == 429:
