@@ -603,6 +603,13 @@ typedef enum wcoh_schedule {
     WCOH_SCHEDULE_WSD     /* it stays, and falls so in the last fifth (Hu et al., MiniCPM, 2024) */
 } wcoh_schedule;
 
+typedef enum wcoh_draw {
+    WCOH_DRAW_RANDOM, /* windows begin anywhere, by chance */
+    WCOH_DRAW_SPREAD /* of one text: each a golden section of it further, so that any number of them
+                         are spread evenly and none comes twice before all has been heard; of several
+                         sequences: by chance */
+} wcoh_draw;
+
 /* A part of a step's gradient that is final in this process, to be replaced by its sum over all. */
 typedef struct wcoh_bucket {
     wcoh_real *gradient; /* [count]; nothing else touches it until the last bucket's call returns */
@@ -627,6 +634,7 @@ typedef struct wcoh_trainer_desc {
     double muon_momentum;
     double decay;      /* matrices only; negative: none */
     double clip;       /* global norm; negative: none */
+    wcoh_draw draw;    /* of the windows */
     int accumulate;    /* micro-batches a step, those of all processes */
     int eval_every;    /* steps; negative: never */
     int eval_batches;  /* windows of the validation set = eval_batches x batch, evenly spaced */
@@ -17150,6 +17158,8 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_LIVE_REAL(T, clip, 1, 1e-6, 1e9, 1,
                     "largest global gradient norm; negative: no clipping"),
     WCOHI_INT(T, accumulate, 1, 1, 65536, 0, "micro-batches a step"),
+    WCOHI_CHOICE(T, draw, "random spread",
+                 "where windows begin: anywhere, or evenly spread over a text"),
     WCOHI_LIVE_INT(T, eval_every, 250, 1, 2147483647, 1,
                    "steps between evaluations; negative: never"),
     WCOHI_INT(T, eval_batches, 150, 1, 1048576, 0, "validation windows, in batches, evenly spaced"),
@@ -17158,9 +17168,10 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_LIVE_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
     WCOHI_INT(T, ema, 0, 1, 1000000000, 0,
               "evaluate and keep as best a mean of the weights over about so many steps; 0: none"),
-    WCOHI_CHOICE(T, curriculum, "auto off on soft",
-                 "8, 3/8 and all bands over thirds of the run; soft: wave-engine's, of feed-forward "
-                 "alone; auto: off"),
+    WCOHI_CHOICE(
+        T, curriculum, "auto off on soft",
+        "8, 3/8 and all bands over thirds of the run; soft: wave-engine's, of feed-forward "
+        "alone; auto: off"),
     WCOHI_REAL(T, dropout, 0, 1e-6, 0.9, 0,
                "share of what attention and feed-forward add that a step drops; 0: none"),
     WCOHI_REAL(T, embedding_dropout, 0, 1e-6, 0.9, 0,
@@ -27322,13 +27333,25 @@ static size_t wcohi_sequence_draw(const wcohi_data *data, int seq, wcoh_rng *rng
     }
 }
 
-/* Where a window begins, in tokens behind the first of all; *there of its targets exist. */
-static size_t wcohi_window_place(const wcohi_data *data, int seq, wcoh_rng *rng, size_t *there)
+/* The next of Weyl's places below `bound`, a golden section of it after the one before; the first word
+   of the generator is the place, of 2^64. */
+static size_t wcohi_place_further(wcoh_rng *rng, size_t bound)
 {
+    rng->s[0] += (uint64_t)0x9e3779b9u << 32 | 0x7f4a7c15u;
+    return (size_t)((double)(rng->s[0] >> 11) / 9007199254740992.0 * (double)bound);
+}
+
+/* Where a window begins, in tokens behind the first of all; *there of its targets exist. */
+static size_t wcohi_window_place(const wcohi_data *data, const wcoh_trainer_desc *desc,
+                                 wcoh_rng *rng, size_t *there)
+{
+    int seq = desc->seq, spread = desc->draw == WCOH_DRAW_SPREAD;
     const wcoh_sequences *s = &data->sequences;
     size_t index = s->count > 1 ? wcohi_sequence_draw(data, seq, rng) : 0;
     size_t length = wcohi_sequence_length(s, index), start = 0;
-    if (length > (size_t)seq) start = (size_t)wcohi_rng_below(rng, length - (size_t)seq);
+    if (length > (size_t)seq)
+        start = spread && s->count == 1 ? wcohi_place_further(rng, length - (size_t)seq)
+                                        : (size_t)wcohi_rng_below(rng, length - (size_t)seq);
     *there = WCOHI_MIN(length - 1, (size_t)seq);
     return s->offsets[index] - s->offsets[0] + start;
 }
@@ -27469,9 +27492,9 @@ static size_t wcohi_trainer_draw(wcoh_trainer *trainer, size_t *there)
     if (trainer->stage_count && !trainer->replay.drawn) {
         part = wcohi_stage_data(trainer);
         return part.sequences.offsets[0] - data->sequences.offsets[0] +
-               wcohi_window_place(&part, trainer->desc.seq, &trainer->rng, there);
+               wcohi_window_place(&part, &trainer->desc, &trainer->rng, there);
     }
-    return wcohi_window_place(data, trainer->desc.seq, &trainer->rng, there);
+    return wcohi_window_place(data, &trainer->desc, &trainer->rng, there);
 }
 
 /* The same as wcohi_trainer_window, from the ring. */

@@ -2159,12 +2159,11 @@ static void set_number(unsigned char *file, size_t size, const char *name, size_
 /* Take the names of settings that came after 0.1.0 out of a file: as if it were one of those days. */
 static void make_old(unsigned char *file, size_t size, int trainer)
 {
-    static const char *const model[] = {"norm",      "forgetting", "loudness",   "query_gain",
-                                        "gain_most", "gate",       "value_gate", "taps",
-                                        "overtones"};
-    static const char *const training[] = {"optimizer",         "muon_lr",     "schedule",
-                                           "muon_momentum",     "dropout",     "embedding_dropout",
-                                           "attention_dropout", "phase_noise", "ema"};
+    static const char *const model[] = {"norm", "forgetting", "loudness", "query_gain", "gain_most",
+                                        "gate", "value_gate", "taps",     "overtones",  "ffn_taps"};
+    static const char *const training[] = {
+        "optimizer",         "muon_lr",           "schedule",    "muon_momentum", "dropout",
+        "embedding_dropout", "attention_dropout", "phase_noise", "ema",           "draw"};
     char from[64], to[64];
     size_t i;
     unseal(file, size);

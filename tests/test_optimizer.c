@@ -32,6 +32,7 @@ static wcoh_trainer_desc muon_desc(int threads)
     desc.eval_every = 5;
     desc.eval_batches = 2;
     desc.muon_lr = 0.01;
+    desc.draw = WCOH_DRAW_SPREAD; /* chance is the other tests' */
     desc.cpu.threads = threads;
     return desc;
 }
@@ -606,6 +607,7 @@ static void noise_is_that_of_the_windows(void)
         double exact;
         desc.optimizer = muon ? WCOH_OPTIMIZER_MUON : WCOH_OPTIMIZER_ADAMW;
         desc.steps = 300;
+        desc.draw = WCOH_DRAW_RANDOM;
         desc.lr = desc.muon_lr = 1e-9;
         desc.decay = desc.eval_every = -1;
         desc.clip = muon ? 0.05 : -1;
@@ -618,6 +620,61 @@ static void noise_is_that_of_the_windows(void)
         wcoh_trainer_destroy(trainer);
         wcoh_model_destroy(model);
     }
+}
+
+/* ---- windows --------------------------------------------------------------------------------- */
+
+static int by_place(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* Where the windows of `steps` steps begin, in order: the text is its own numbers. Returns the widest
+   gap between neighbours. */
+static uint32_t widest_gap(wcoh_draw draw, uint64_t seed, uint32_t *place, int steps)
+{
+    enum { symbols = 1000 };
+    wcoh_model_desc small = model_desc_of("vocab=1000 bands=2 heads=2 layers=1 maestro=1");
+    wcoh_trainer_desc desc = muon_desc(1);
+    wcoh_model *model = model_of(&small);
+    wcoh_trainer *trainer;
+    uint32_t numbers[symbols], gap;
+    int i, n = 0;
+    for (i = 0; i < symbols; i++) numbers[i] = (uint32_t)i;
+    desc.draw = draw;
+    desc.seed = seed;
+    desc.steps = steps;
+    desc.eval_every = -1;
+    trainer = trainer_of(model, &desc);
+    CHECK(wcoh_trainer_set_data(trainer, numbers, symbols, NULL, 0, NULL) == WCOH_OK);
+    for (i = 0; i < steps * batch; i++) {
+        if (i % batch == 0) CHECK(wcoh_trainer_step(trainer, NULL, &error) == WCOH_OK);
+        place[n++] = trainer->tokens[i % batch * seq];
+    }
+    qsort(place, (size_t)n, sizeof *place, by_place);
+    for (gap = place[0], i = 1; i < n; i++)
+        if (place[i] - place[i - 1] > gap) gap = place[i] - place[i - 1];
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    return gap;
+}
+
+/* The gaps of n places a golden section apart are at most 1 + phi times, at least 1/(1 + phi) times
+   one n-th of the whole (Swierczkowski, 1957): 991 places, 30 windows. */
+static void windows_are_spread(void)
+{
+    uint32_t place[30];
+    uint64_t seed;
+    int i, near;
+    for (seed = 1; seed < 4; seed++) {
+        CHECK(widest_gap(WCOH_DRAW_SPREAD, seed, place, 10) <= 87);
+        for (i = 1; i < 30; i++) CHECK(place[i] - place[i - 1] >= 12);
+        CHECK(place[29] < 991);
+    }
+    widest_gap(WCOH_DRAW_RANDOM, 1, place, 10);
+    for (near = 0, i = 1; i < 30; i++) near += place[i] - place[i - 1] < 12;
+    CHECK(near > 3);
 }
 
 int main(void)
@@ -634,6 +691,7 @@ int main(void)
     RUN(warm_up_stable_decay);
     RUN(an_update_under_way_keeps_its_settings);
     RUN(a_bad_gradient_changes_nothing);
+    RUN(windows_are_spread);
     RUN(noise_is_that_of_the_windows);
     return test_end();
 }
