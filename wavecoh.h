@@ -373,7 +373,9 @@ typedef enum wcoh_preset {
                                          embedding blends in and attention hears */
     WCOH_PRESET_WAVE_ENGINE_APRIL, /* wave-engine a month later: two circles, gain control, RK4-16,
                                      all of the oscillators but omega learned, soft curriculum */
-    WCOH_PRESET_WAVE_1 /* the default of version 0.1: parallel blocks, nothing that listens */
+    WCOH_PRESET_WAVE_1, /* the default of version 0.1: parallel blocks, nothing that listens */
+    WCOH_PRESET_WAVE_3  /* the default with taps before feed-forward; its trainer is the best known:
+                          Muon, averaged weights, windows spread over the text */
 } wcoh_preset;
 
 typedef struct wcoh_tokenizer wcoh_tokenizer;
@@ -17963,7 +17965,8 @@ WCOH_API wcoh_model_desc wcoh_model_preset(wcoh_preset preset, int vocab)
     wcoh_model_desc desc;
     memset(&desc, 0, sizeof desc);
     desc.vocab = vocab;
-    if (preset != WCOH_PRESET_WAVE) wcohi_preset_wave_1(&desc);
+    if (preset == WCOH_PRESET_WAVE_3) desc.ffn_taps = 3;
+    else if (preset != WCOH_PRESET_WAVE) wcohi_preset_wave_1(&desc);
     if (preset == WCOH_PRESET_GPT) wcohi_preset_gpt(&desc);
     if (preset == WCOH_PRESET_KERR_ENGINE) wcohi_preset_kerr_engine(&desc);
     if (preset == WCOH_PRESET_WAVE_ENGINE) wcohi_preset_wave_engine(&desc);
@@ -26815,7 +26818,13 @@ WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset)
     wcoh_trainer_desc desc;
     memset(&desc, 0, sizeof desc);
     if (preset == WCOH_PRESET_GPT) desc.lr = 3e-3; /* the best found for it */
-    if (preset == WCOH_PRESET_WAVE_2) desc.optimizer = WCOH_OPTIMIZER_MUON;
+    if (preset == WCOH_PRESET_WAVE_2 || preset == WCOH_PRESET_WAVE_3)
+        desc.optimizer = WCOH_OPTIMIZER_MUON;
+    if (preset == WCOH_PRESET_WAVE_3) {
+        desc.lr = desc.muon_lr = 6e-3;
+        desc.ema = 100;
+        desc.draw = WCOH_DRAW_SPREAD;
+    }
     if (preset == WCOH_PRESET_KERR_ENGINE || preset == WCOH_PRESET_WAVE_ENGINE) {
         desc.batch = 4;
         desc.lr = preset == WCOH_PRESET_KERR_ENGINE ? 3e-4 : 1e-4;

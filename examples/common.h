@@ -535,7 +535,7 @@ typedef struct option {
 /* The words of wcoh_preset, in the order of its enum. */
 #define PRESET_WORDS                                                                               \
     "wave gpt kerr-engine wave-engine wave-2 harmonic-transformer resonance-transformer "          \
-    "wave-engine-april wave-1"
+    "wave-engine-april wave-1 wave-3"
 
 /* Options that several programs have. */
 #define THREADS_OPTION(target)                                                                     \

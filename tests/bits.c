@@ -148,18 +148,20 @@ static void print_case(const char *name, const char *isa, const wcoh_model_desc 
 
 static void print_all(const char *isa_name, wcoh_isa isa, wcoh_device *device, const char *only)
 {
-    static const char *const presets[] = {"preset wave", "preset gpt", "preset kerr-engine",
-                                          "preset wave-engine", "preset wave-2", "preset harmonic",
-                                          "preset resonance", "preset april", "preset wave-1"};
+    static const char *const presets[] = {
+        "preset wave",   "preset gpt",      "preset kerr-engine", "preset wave-engine",
+        "preset wave-2", "preset harmonic", "preset resonance",   "preset april",
+        "preset wave-1", "preset wave-3"};
+    enum { PRESETS = (int)(sizeof presets / sizeof *presets) };
     size_t i;
     char all[256];
-    for (i = 0; i < 9 + sizeof cases / sizeof *cases; i++) {
-        const char *name = i < 9 ? presets[i] : cases[i - 9].name;
+    for (i = 0; i < PRESETS + sizeof cases / sizeof *cases; i++) {
+        const char *name = i < PRESETS ? presets[i] : cases[i - PRESETS].name;
         wcoh_model_desc model;
         wcoh_trainer_desc trainer;
         if (only && strcmp(only, name)) continue;
         memset(&trainer, 0, sizeof trainer);
-        if (i < 9) {
+        if (i < PRESETS) {
             model = wcoh_model_preset((wcoh_preset)i, 65);
             model.layers = 1;
             trainer = wcoh_trainer_preset((wcoh_preset)i);
@@ -167,10 +169,10 @@ static void print_all(const char *isa_name, wcoh_isa isa, wcoh_device *device, c
             trainer.seq = 33;
         } else {
             snprintf(all, sizeof all, "vocab=7 bands=6 heads=3 layers=2 maestro=4 %s",
-                     cases[i - 9].settings);
+                     cases[i - PRESETS].settings);
             model = model_desc_of(all);
-            trainer.batch = cases[i - 9].batch;
-            trainer.seq = cases[i - 9].seq;
+            trainer.batch = cases[i - PRESETS].batch;
+            trainer.seq = cases[i - PRESETS].seq;
         }
         trainer.cpu.threads = 1;
         trainer.cpu.isa = isa;

@@ -9,7 +9,7 @@
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 
-enum { PRESETS = WCOH_PRESET_WAVE_1 + 1, VOCAB = 11, COUNT = 500, SEQ = 24 };
+enum { PRESETS = WCOH_PRESET_WAVE_3 + 1, VOCAB = 11, COUNT = 500, SEQ = 24 };
 
 static uint32_t text[COUNT];
 static unsigned char file[1 << 20];

@@ -106,6 +106,7 @@ static void parameters_are_as_many_as_published(void)
     CHECK(trained_count(WCOH_PRESET_GPT, "bands=36") == 266688);
     CHECK(trained_count(WCOH_PRESET_KERR_ENGINE, "") == 354358);
     CHECK(trained_count(WCOH_PRESET_WAVE_2, "") == 281368);
+    CHECK(trained_count(WCOH_PRESET_WAVE_3, "") == 277024);
     /* test 25: harmonic, frozen, its tied baseline; a transformer, and its phases: V F + D F + D + L H */
     CHECK(trained_count(WCOH_PRESET_HARMONIC_TRANSFORMER, "") == 818176 + 192 * 128);
     CHECK(trained_count(WCOH_PRESET_HARMONIC_TRANSFORMER, "embedding_trained=off") ==

@@ -24,7 +24,7 @@ for isa in auto scalar; do
     succeeds ./whole use model $isa
     cp out wanted.$isa
 done
-ok "nine presets have a loss" [ "$(grep -c '^[0-9 ]*loss [0-9.]* of 480$' wanted.auto)" = 9 ]
+ok "ten presets have a loss" [ "$(grep -c '^[0-9 ]*loss [0-9.]* of 480$' wanted.auto)" = 10 ]
 
 # shipped NAME ISA OPTION ..: built with these options it says what the whole build says
 shipped() {
