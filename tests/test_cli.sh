@@ -505,7 +505,7 @@ else
 fi
 { cat text; printf 'caf\303\251 \303\274\n'; } >foreign
 refuses 1 "^eval: foreign: the character 'é' .* it has 2 letters that the model lacks, of these kinds: é ü; --unknown skip" "$eval" m.safetensors foreign
-printf 'a\000\001b\000' >controls
+printf 'a\000\001a\000' >controls
 refuses 1 'letters that the model lacks, of these kinds: \\x00 \\x01; --unknown' "$eval" m.safetensors controls
 succeeds "$eval" m.safetensors foreign --seq 1 --unknown skip
 ok "what is left out is no token" same "$(sed -n 's/.*tokens //p' out)" $((size + 4))
