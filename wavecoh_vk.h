@@ -449,7 +449,7 @@ static uint32_t wcohi_gpu_ceil(uint32_t a, uint32_t b) { return (a + b - 1) / b;
 
 /* Parameters' gradients are sums of shares (of stretches of rows, of k) that ops leave behind one
    another in `later`; when it is full, and at the end, one dispatch adds all of them up. */
-#define WCOHI_GPU_LATER ((size_t)1 << 22) /* reals */
+#define WCOHI_GPU_LATER ((size_t)1 << 24) /* reals at most */
 #define WCOHI_GPU_FEW 32u                 /* rows that a thread sums alone */
 
 static void wcohi_gpu_later_sum(wcohi_gpu_recorder *r)
@@ -586,8 +586,8 @@ static const wcohi_gpu_tile wcohi_gpu_tiles[] = {
     {64, 128, 16, 8, 8, 1, 1},    {128, 64, 16, 8, 4, 2, 1},   {64, 128, 16, 4, 8, 2, 1},
     {64, 64, 16, 4, 4, 2, 1},     {64, 64, 16, 8, 4, 2, 1},    {64, 64, 32, 4, 4, 1, 1},
     {64, 32, 16, 4, 4, 2, 1},     {32, 64, 16, 4, 4, 2, 1},    {32, 32, 32, 4, 4, 2, 1},
-    {128, 16, 32, 8, 4, 2, 1},    {256, 16, 16, 8, 4, 1, 1},   {64, 16, 32, 4, 4, 2, 1},
-    {16, 128, 32, 4, 8, 2, 1},    {16, 64, 32, 4, 4, 2, 1},    {256, 128, 8, 8, 8, 2, 1},
+    {128, 16, 16, 8, 4, 2, 1},    {256, 16, 16, 8, 4, 1, 1},   {64, 16, 32, 4, 4, 2, 1},
+    {16, 128, 16, 4, 8, 2, 1},    {16, 64, 32, 4, 4, 2, 1},    {256, 128, 8, 8, 8, 2, 1},
 };
 enum { WCOHI_GPU_RULED = 5 };
 
@@ -1236,37 +1236,25 @@ static void wcohi_gpu_taps(wcohi_gpu_recorder *r, const wcohi_op *op)
 }
 
 #ifndef WAVECOH_NO_TRAINING
-static void wcohi_gpu_taps_input_back(wcohi_gpu_recorder *r, const wcohi_op *op)
-{
-    const wcohi_gpu_view views[3] = {wcohi_gpu_ddata(r, op->out),
-                                     wcohi_gpu_param(r, op->param[WCOHI_TAPS_WEIGHT]),
-                                     wcohi_gpu_ddata(r, op->in)};
-    wcoh_push_taps_back push;
-    push.width = (uint32_t)op->wide_in;
-    push.count = r->rows * push.width;
-    push.seq = (uint32_t)r->pass.seq;
-    push.taps = (uint32_t)op->taps;
-    push.add = (uint32_t)op->add_in;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_BACK, NULL, views, push, wcohi_gpu_groups(push.count), 1,
-                       1);
-}
-
 static void wcohi_gpu_taps_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t chunk = 64, chunks = wcohi_gpu_ceil(r->rows, chunk);
-    uint32_t count = (uint32_t)op->taps * (uint32_t)op->wide_in;
+    uint32_t width = (uint32_t)op->wide_in, count = (uint32_t)op->taps * width,
+             wide = wcohi_gpu_ceil(count, 64);
     wcohi_gpu_view partial = wcohi_gpu_later(r, (size_t)chunks * count);
-    const wcohi_gpu_view views[3] = {wcohi_gpu_ddata(r, op->out), wcohi_gpu_data(r, op->in),
-                                     partial};
-    wcoh_push_taps_back_weight push;
+    const wcohi_gpu_view views[5] = {
+        wcohi_gpu_ddata(r, op->out), wcohi_gpu_param(r, op->param[WCOHI_TAPS_WEIGHT]),
+        wcohi_gpu_ddata(r, op->in), wcohi_gpu_data(r, op->in), partial};
+    wcoh_push_taps_back push;
     push.rows = r->rows;
-    push.width = (uint32_t)op->wide_in;
+    push.width = width;
     push.seq = (uint32_t)r->pass.seq;
     push.taps = (uint32_t)op->taps;
+    push.add = (uint32_t)op->add_in;
     push.chunk = chunk;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_BACK_WEIGHT, NULL, views, push, wcohi_gpu_ceil(count, 64),
-                       chunks, 1);
-    wcohi_gpu_taps_input_back(r, op);
+    push.chunks = chunks;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_TAPS_BACK, NULL, views, push, wide,
+                       chunks + wcohi_gpu_ceil(wcohi_gpu_groups((size_t)r->rows * width), wide), 1);
     wcohi_gpu_later_add(r, partial, chunks, count, 0, count,
                         wcohi_gpu_dparam(r, op->param[WCOHI_TAPS_WEIGHT]));
 }
@@ -1328,14 +1316,15 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
 static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *op,
                                         const wcohi_gpu_attention *aux)
 {
-    const wcohi_gpu_view views[8] = {wcohi_gpu_data(r, op->in),
+    const wcohi_gpu_view views[9] = {wcohi_gpu_data(r, op->in),
                                      wcohi_gpu_param(r, wcohi_gpu_gain_row(op)),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_CARRIER]),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_DAMPING]),
                                      wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_HARMONIC]),
                                      aux->coefficients,
                                      aux->phasors,
-                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_OVERTONE])};
+                                     wcohi_gpu_param(r, op->param[WCOHI_COHERENCE_OVERTONE]),
+                                     aux->depths};
     wcoh_push_coherence_prepare push;
     push.rows = r->rows;
     push.heads = (uint32_t)op->heads;
@@ -1347,22 +1336,11 @@ static void wcohi_gpu_coherence_prepare(wcohi_gpu_recorder *r, const wcohi_op *o
     push.gain_column = (uint32_t)op->gain_column;
     push.gain_most = (float)op->gain_most;
     push.overtones = (uint32_t)op->overtones;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
-                       wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads), 1, 1);
-}
-
-static void wcohi_gpu_coherence_listen(wcohi_gpu_recorder *r, const wcohi_op *op,
-                                       const wcohi_gpu_attention *aux)
-{
-    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), aux->coefficients, aux->depths};
-    wcoh_push_coherence_listen push;
-    push.seq = (uint32_t)r->pass.seq;
-    push.heads = (uint32_t)op->heads;
-    push.stride = wcohi_gpu_width(r, op->in);
     push.forget_column = (uint32_t)op->forget_column;
     push.loud_column = (uint32_t)op->loud_column;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_LISTEN, NULL, views, push, push.heads,
-                       (uint32_t)r->pass.batch, 1);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_PREPARE, NULL, views, push,
+                       wcohi_gpu_groups((size_t)r->rows * (size_t)op->heads),
+                       wcohi_gpu_listens(op) ? 2 : 1, 1);
 }
 
 static void wcohi_gpu_coherence_session(wcohi_gpu_recorder *r, const wcohi_op *op)
@@ -1603,7 +1581,6 @@ static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
     }
     t.push.near = wcohi_gpu_far_chunk(r, op, &t);
     wcohi_gpu_coherence_prepare(r, op, &aux);
-    if (wcohi_gpu_listens(op)) wcohi_gpu_coherence_listen(r, op, &aux);
     if (t.push.near) wcohi_gpu_far_forward(r, op, &aux, &t);
     wcohi_gpu_attend(r, op, WCOH_SPV_COHERENCE_FORWARD, &t, aux.logsum);
 }
@@ -1693,15 +1670,16 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
         wcohi_gpu_later(r, (size_t)sums * wcohi_gpu_coherence_sums(op) * heads);
     wcohi_gpu_view slopes =
         listens ? wcohi_gpu_scratch(r, (size_t)r->rows * heads) : wcohi_gpu_absent;
-    wcohi_gpu_view queries[12] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
+    wcohi_gpu_view queries[13] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
                                   raw,    draw,    partial, t.depths, r->at->frame};
     wcohi_gpu_view keys[13] = {
         t.left, t.right, t.value,  dout,   aux.logsum,  aux.delta, wcohi_gpu_ddata(r, op->in2),
         raw,    draw,    t.depths, slopes, r->at->frame};
     wcohi_gpu_view far[2] = {{0, 0, 0}, {0, 0, 0}};
-    wcohi_gpu_attend_delta(r, op, aux.delta);
+    if (near_rows) wcohi_gpu_attend_delta(r, op, aux.delta);
     if (near_rows) wcohi_gpu_far_back(r, op, &aux, &t, partial, far);
     queries[11] = far[0];
+    queries[12] = wcohi_gpu_data(r, op->out);
     keys[12] = far[1];
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, t.specs, queries, t.push, t.tiles, heads,
                        batch);

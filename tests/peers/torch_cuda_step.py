@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Training steps of our architectures in plain PyTorch on a GPU: f32, TF32 off, eager and compiled.
 
-The default wave-coherence network (4 layers, 128 wide, 16 heads) on 64 windows of 256 tokens, and a
+The wave-1 network (4 layers, 128 wide, 16 heads) on 64 windows of 256 tokens, and a
 768-wide GPT of 12 layers on 16 windows of 256. Prints
-    peer torch cuda default eager median 12.3 ms best 12.1 ms params 276424
+    peer torch cuda wave-1 eager median 12.3 ms best 12.1 ms params 276424
 Usage: python3 torch_cuda_step.py [--rounds N] [--no-compile] [--cpu]
 Needs PyTorch with CUDA; --cpu only checks that the script runs (tiny shapes).
 """
@@ -165,10 +165,10 @@ def main():
     if not options.cpu and not torch.cuda.is_available():
         raise SystemExit("not run: PyTorch sees no CUDA device")
     print("peer torch %s on %s" % (torch.__version__, "cpu" if options.cpu else torch.cuda.get_device_name()))
-    shapes = [("default", WaveBlock, 128, 16, 4, 64, 256, False), ("gpt-768x12", GptBlock, 768, 12, 12, 16, 256, True)]
+    shapes = [("wave-1", WaveBlock, 128, 16, 4, 64, 256, False), ("gpt-768x12", GptBlock, 768, 12, 12, 16, 256, True)]
     if options.cpu:
         options.rounds = 1
-        shapes = [("default", WaveBlock, 128, 16, 4, 2, 32, False), ("gpt-tiny", GptBlock, 64, 4, 2, 2, 32, True)]
+        shapes = [("wave-1", WaveBlock, 128, 16, 4, 2, 32, False), ("gpt-tiny", GptBlock, 64, 4, 2, 2, 32, True)]
     for name, block, width, heads, layers, batch, seq, positions in shapes:
         for compiled in (False,) if options.no_compile or options.cpu else (False, True):
             torch.manual_seed(1)

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Ours on a Vulkan GPU against PyTorch CUDA on the same GPU, in one run of under ten minutes:
 #     sh tests/peers/vulkan.sh [DEVICE]
+#     sh tests/peers/vulkan.sh --shaders [FAMILY]     needs no card: what Mesa's RADV makes of the hot shaders
 # Prints the rows of the README's GPU table: share of the device's own fp32 peak that the matrix
 # products reach, training steps beside PyTorch's (eager and compiled), the host's share of a step,
 # memory, dispatches and a profile of each network before and after its products were tuned, the tuning
@@ -10,6 +11,30 @@ cd "$(dirname "$0")/../.." || exit 1
 work=$(mktemp -d "${TMPDIR:-/tmp}/wavecoh.XXXXXX") || exit 1
 trap 'rm -rf "$work"' 0
 CC=${CC:-cc}
+
+# Registers, spills, bytes of shared memory and code, subgroups a SIMD as RADV's null winsys tells them: a
+# driver without hardware. FAMILY is its word for a card: gfx1100 is navi31. shaders FAMILY
+shaders() {
+    icd=$(ls /usr/share/vulkan/icd.d/radeon_icd*.json 2> /dev/null | head -n 1)
+    [ -n "$icd" ] || { echo "not run: RADV is not installed (Debian: mesa-vulkan-drivers)"; return 0; }
+    $CC -O1 -o "$work/shaders" tests/peers/vulkan_shaders.c -lm -lpthread || return 1
+    VK_ICD_FILENAMES=$icd VK_DRIVER_FILES=$icd RADV_FORCE_FAMILY=$1 RADV_DEBUG=shaderstats,nocache \
+        "$work/shaders" > "$work/stats" 2>&1 || { tail -n 1 "$work/stats"; return 1; }
+    head -n 1 "$work/stats"
+    awk '/^shader /{ names[++n] = substr($0, 8) }
+        /^VGPRs:/{ registers[n] = $2 } /^Spilled [SV]GPRs:/{ spills[n] += $3 } /^LDS size:/{ shared[n] = $3 }
+        /^Scratch size:/{ scratch[n] = $3 } /^Code size:/{ code[n] = $3 } /^Subgroups per SIMD:/{ waves[n] = $4 }
+        END { print "| shader | registers | spills | scratch | shared memory | code | subgroups a SIMD |"
+              print "| --- | --: | --: | --: | --: | --: | --: |"
+              for (i = 1; i <= n; i++) { bad += spills[i] > 0
+                  printf "| %s | %d | %d | %d | %d | %d | %d |\n", names[i], registers[i], spills[i],
+                      scratch[i], shared[i], code[i], waves[i] }
+              printf "%d shaders, %d with spills\n", n, bad }' "$work/stats"
+}
+if [ "$1" = --shaders ]; then
+    shaders "${2:-gfx1100}"
+    exit
+fi
 device=${1:-0}
 $CC -O2 -o "$work/bench" tests/peers/vulkan_bench.c -lm -lpthread || exit 1
 $CC -O2 -o "$work/test" tests/test_vulkan.c -lm -lpthread || exit 1
@@ -25,7 +50,7 @@ fi
 
 # The number behind a word in the line that begins so. number TEXT WORD FILE
 number() { grep "^$1" "$3" 2> /dev/null | sed -n "s/.*$2 \([0-9.]*\).*/\1/p" | head -n 1; }
-for name in default default-tuned gpt-768x12 gpt-768x12-tuned; do
+for name in wave-1 wave-1-tuned gpt-768x12 gpt-768x12-tuned; do
     ours=$(number "bench vulkan step $name" median "$work/ours")
     for mode in eager compiled; do
         theirs=$(number "peer torch cuda ${name%-tuned} $mode" median "$work/theirs")

@@ -263,7 +263,7 @@ static void matrix_units(wcoh_vk_desc desc, int quick)
             "bench vulkan cooperative gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
             (unsigned long)n, 1e-9 * rate, 1e-9 * median, 100 * rate / top);
     }
-    step(device, "default-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE_1, 65), quick ? 4 : 64,
+    step(device, "wave-1-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE_1, 65), quick ? 4 : 64,
          quick ? 32 : 256, quick ? 3 : 30);
     wcoh_device_destroy(device);
 }
@@ -295,10 +295,18 @@ int main(int count, char **words)
         printf("bench vulkan gemm %lu: best %.1f median %.1f GFLOP/s, %.1f %% of peak\n",
                (unsigned long)sizes[i], 1e-9 * rate, 1e-9 * median, 100 * rate / top);
     }
-    plain = wcoh_model_preset(WCOH_PRESET_WAVE_1, 65);
-    step(device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30);
-    tuned_step(desc, device, "default", plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30,
-               quick ? 2 : 45);
+    for (i = 0; i < 2; i++) {
+        const char *name = i ? "default" : "wave-1";
+        plain = wcoh_model_preset(i ? WCOH_PRESET_WAVE : WCOH_PRESET_WAVE_1, 65);
+        step(device, name, plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30);
+        tuned_step(desc, device, name, plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30,
+                   quick ? 2 : 30);
+    }
+    plain = wcoh_model_preset(WCOH_PRESET_WAVE, 65);
+    for (i = 0; i < (quick ? 0 : 2); i++) { /* long windows: a token's cost is not to grow */
+        static const int batch[2] = {32, 2}, seq[2] = {512, 8192};
+        step(device, i ? "default-8192" : "default-512", plain, batch[i], seq[i], 10);
+    }
     if (quick) {
         wcoh_device_destroy(device);
         matrix_units(desc, quick);

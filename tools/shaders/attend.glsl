@@ -47,10 +47,13 @@ p;
 
 const uint ADD = 1u; /* the shared form: keys add to what queries wrote */
 
+/* Columns of a head that are multiplied at once: 8, 16 or 32, so that narrow heads take no more shared
+   memory and work than they have columns; and from row to row of those. */
+const uint EDGE = 8u * CW - CW / 8u * 32u, PITCH = EDGE + 1u;
+
 shared float scores[32 * 33];
-shared float other[32 * 33];
-shared float left[32 * 33];
-shared float right[64 * 33];
+shared float left[32 * PITCH];
+shared float right[32 * (8 * CW + 1)];
 shared float row_a[32];
 shared float row_b[32];
 shared float row_c[32];
@@ -58,8 +61,8 @@ shared float row_c[32];
 uint tid = gl_LocalInvocationID.x, tx = tid % 8u, ty = tid / 8u;
 uint head, first; /* head of this workgroup, first row of its sequence */
 
-/* left or right [32][width <= 32 or 64, pitch 33 or 65] = rows t0.. of an array, columns c0.. of
-   the head; 0 outside the sequence and the head */
+/* left or right [32][width, pitch width + 1] = rows t0.. of an array, columns c0.. of the head; 0 outside
+   the sequence and the head */
 #define LOAD_TILE(tile, pitch, array, t0, stride_, base, c0, width)                                \
     LOAD_TILE_OF(p.wide, tile, pitch, array, t0, stride_, base, c0, width)
 #define LOAD_TILE_OF(wide_, tile, pitch, array, t0, stride_, base, c0, width)                      \
@@ -71,80 +74,73 @@ uint head, first; /* head of this workgroup, first row of its sequence */
         tile[lr * (pitch) + lc] = lv;                                                              \
     }
 
-/* block[i][j] += left row (4 ty + i) . right row (4 tx + j) over 32 columns */
+/* block[i][j] += left row (4 ty + i) . right row (4 tx + j) over EDGE columns */
 void multiply_rows(inout float block[16])
 {
-    for (uint e = 0u; e < 32u; e++) {
+    for (uint e = 0u; e < EDGE; e++) {
         float a[4], b[4];
         [[unroll]] for (uint i = 0u; i < 4u; i++)
         {
-            a[i] = left[(4u * ty + i) * 33u + e];
-            b[i] = right[(4u * tx + i) * 33u + e];
+            a[i] = left[(4u * ty + i) * PITCH + e];
+            b[i] = right[(4u * tx + i) * PITCH + e];
         }
         [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] = fma(a[i / 4u], b[i % 4u], block[i]);
     }
 }
 
 #ifdef COHERENCE
-/* left [32][0..1]: phasors of the queries, right [32][0..1]: of the keys; [2..3]: depths of queries,
-   lifts of keys, as two floats. cosine and sine of each pair */
+/* Of the tile's queries and keys: the phasor, and the depth of a query or the lift of a key as two floats. */
+shared vec4 tile_q[32], tile_k[32];
+
 void load_phasors(uint q0, uint k0)
 {
-    if (tid < 32u) {
-        uint q = min(q0 + tid, p.seq - 1u), k = min(k0 + tid, p.seq - 1u);
-        vec4 a = phasors[(first + q) * p.heads + head], b = phasors[(first + k) * p.heads + head];
-        left[tid * 33u] = a.x;
-        left[tid * 33u + 1u] = a.y;
-        right[tid * 33u] = b.z;
-        right[tid * 33u + 1u] = b.w;
-        if (LISTENS != 0u) {
-            vec4 c = depths[(first + q) * p.heads + head], d = depths[(first + k) * p.heads + head];
-            left[tid * 33u + 2u] = c.x;
-            left[tid * 33u + 3u] = c.y;
-            right[tid * 33u + 2u] = d.z;
-            right[tid * 33u + 3u] = d.w;
-        }
-    }
+    uint i = tid % 32u, at = (first + min((tid < 32u ? q0 : k0) + i, p.seq - 1u)) * p.heads + head;
+    vec4 a = phasors[at], d = vec4(0.0);
+    if (LISTENS != 0u) d = depths[at];
+    if (tid < 32u) tile_q[i] = vec4(a.xy, d.xy);
+    else tile_k[i] = vec4(a.zw, d.zw);
 }
 
-/* what the distance of query and key of a tile takes from their score */
-float faded(uint q, uint k)
+/* what the distance of query and key takes from their score */
+float faded(vec4 q, vec4 k)
 {
-    precise float high = left[q * 33u + 2u] - right[k * 33u + 2u];
-    return high + (left[q * 33u + 3u] - right[k * 33u + 3u]);
+    precise float high = q.z - k.z;
+    return high + (q.w - k.w);
 }
 
+/* Score, cosine and sine of each pair of the tile that load_phasors loaded. */
 void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], out float sine[16])
 {
-    vec4 c = coefficients[head], o = coefficients[LISTENS > 2u ? p.heads + head : head];
-    load_phasors(q0, k0);
-    barrier();
+    vec4 c = coefficients[head], o = coefficients[LISTENS > 2u ? p.heads + head : head], qs[4], ks[4];
+    [[unroll]] for (uint i = 0u; i < 4u; i++)
+    {
+        qs[i] = tile_q[4u * ty + i];
+        ks[i] = tile_k[4u * tx + i];
+    }
     [[unroll]] for (uint i = 0u; i < 16u; i++)
     {
         uint q = 4u * ty + i / 4u, k = 4u * tx + i % 4u;
-        vec2 a = vec2(left[q * 33u], left[q * 33u + 1u]),
-             b = vec2(right[k * 33u], right[k * 33u + 1u]);
+        vec4 a = qs[i / 4u], b = ks[i % 4u];
         cosine[i] = a.x * b.x + a.y * b.y;
         sine[i] = a.y * b.x - a.x * b.y;
         if (LISTENS > 2u) { /* o = kappa_2, kappa_3, bound */
             float x = cosine[i], y = x * x;
-            block[i] = c.x * x + o.x * (2.0 * y - 1.0) + o.y * x * (4.0 * y - 3.0) - o.z - faded(q, k);
+            block[i] = c.x * x + o.x * (2.0 * y - 1.0) + o.y * x * (4.0 * y - 3.0) - o.z - faded(a, b);
             sine[i] *= c.x + 4.0 * o.x * x + o.y * (12.0 * y - 3.0);
-        } else if (LISTENS > 1u) block[i] = cosine[i] - sqrt(a.x * a.x + a.y * a.y) - faded(q, k);
-        else if (LISTENS != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(q, k);
+        } else if (LISTENS > 1u) block[i] = cosine[i] - sqrt(a.x * a.x + a.y * a.y) - faded(a, b);
+        else if (LISTENS != 0u) block[i] = c.x * (cosine[i] - 1.0) - faded(a, b);
         else block[i] = c.x * (cosine[i] - 1.0) - c.y * (float(q0 + q) - float(k0 + k));
     }
-    barrier();
 }
 #else
 void pair_scores(uint q0, uint k0, out float block[16])
 {
     float scale = 1.0 / sqrt(float(p.wide));
     [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] = 0.0;
-    for (uint c0 = 0u; c0 < p.wide_key; c0 += 32u) {
-        LOAD_TILE_OF(p.wide_key, left, 33u, queries, q0, p.key_stride, head * p.wide_key, c0, 32u)
-        LOAD_TILE_OF(p.wide_key, right, 33u, keys, k0, p.key_stride,
-                     p.key_column + head * p.wide_key, c0, 32u)
+    for (uint c0 = 0u; c0 < p.wide_key; c0 += EDGE) {
+        LOAD_TILE_OF(p.wide_key, left, PITCH, queries, q0, p.key_stride, head * p.wide_key, c0, EDGE)
+        LOAD_TILE_OF(p.wide_key, right, PITCH, keys, k0, p.key_stride,
+                     p.key_column + head * p.wide_key, c0, EDGE)
         barrier();
         multiply_rows(block);
         barrier();

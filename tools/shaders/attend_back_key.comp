@@ -20,28 +20,33 @@ layout(set = 0, binding = 10, std430) writeonly buffer Slopes { float slopes[]; 
 #else
 layout(set = 0, binding = 6, std430) writeonly buffer Dvalues { float dvalues[]; };
 layout(set = 0, binding = 7, std430) writeonly buffer Dkeys { float dkeys[]; };
+shared float other[32 * 33];
 #endif
 
-/* sum[4][CW] += (tile^T rows 4 ty + i) right: tile is [query][key], right [query][8 CW columns] */
-void multiply_tile(bool weights, inout float sum[32])
-{
-    for (uint q = 0u; q < 32u; q++) [[unroll]] for (uint i = 0u; i < 4u; i++)
-        {
-            float w = weights ? scores[q * 33u + 4u * ty + i] : other[q * 33u + 4u * ty + i];
-            [[unroll]] for (uint j = 0u; j < CW; j++) sum[i * CW + j] =
-                fma(w, right[q * (8u * CW + 1u) + tx + 8u * j], sum[i * CW + j]);
+/* sum[4][CW] += (tile^T rows 4 ty + i) matrix: tile is [query][key], matrix [query][8 CW columns] */
+#define MULTIPLY_TILE(tile, matrix, sum)                                                           \
+    for (uint q = 0u; q < 32u; q++) [[unroll]] for (i = 0u; i < 4u; i++)                           \
+        {                                                                                          \
+            float w = tile[q * 33u + 4u * ty + i];                                                 \
+            [[unroll]] for (j = 0u; j < CW; j++) sum[i * CW + j] =                                 \
+                fma(w, matrix[q * (8u * CW + 1u) + tx + 8u * j], sum[i * CW + j]);                 \
         }
-}
 
 #ifdef COHERENCE
-/* `other` holds t of each pair; row_a accumulates over the query tiles. LISTENS: `left` holds dscore,
-   row_b their sum s_k */
-void add_phases()
+/* row_a, row_b += the shares of phase [4] and slope [4] that 8 threads have of a key. */
+void add_phases(float phase[4], float slope[4])
 {
+    [[unroll]] for (uint i = 0u; i < 4u; i++)
+    {
+        scores[(4u * tx + i) * 33u + ty] = phase[i];
+        scores[(4u * tx + i) * 33u + 8u + ty] = slope[i];
+    }
+    barrier();
     if (tid < 32u)
-        for (uint q = 0u; q < 32u; q++) row_a[tid] -= other[q * 33u + tid];
-    if (tid < 32u && LISTENS != 0u)
-        for (uint q = 0u; q < 32u; q++) row_b[tid] += left[q * 33u + tid];
+        for (uint i = 0u; i < 8u; i++) {
+            row_a[tid] += scores[tid * 33u + i];
+            row_b[tid] += scores[tid * 33u + 8u + i];
+        }
 }
 
 /* sum [4][CW], row_a, row_b of the keys from k0: what queries of other chunks gave. */
@@ -85,10 +90,17 @@ void main()
     uint chunks = (columns + 8u * CW - 1u) / (8u * CW), k0 = gl_WorkGroupID.x * 32u, q0, i, j;
     uint c0 = gl_WorkGroupID.y % chunks * 8u * CW;
     float sum[32], keys_sum[32]; /* 4 CW of them */
+#ifdef COHERENCE
+    float phase[4], slope[4], kappa;
+#endif
     head = gl_WorkGroupID.y / chunks;
     first = gl_WorkGroupID.z * p.seq;
     [[unroll]] for (i = 0u; i < 4u * CW; i++) sum[i] = keys_sum[i] = 0.0;
     if (tid < 32u) row_a[tid] = row_b[tid] = 0.0;
+#ifdef COHERENCE
+    kappa = LISTENS > 2u ? 1.0 : coefficients[head].x; /* sines have the overtones' already */
+    [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = slope[i] = 0.0;
+#endif
 #ifdef COHERENCE
     if (p.near != 0u) take_far(k0, c0, sum);
 #endif
@@ -96,36 +108,48 @@ void main()
         float block[16], d[16];
 #ifdef COHERENCE
         float cosine[16], sine[16];
+        load_phasors(q0, k0);
+        pair_values(q0, k0, d);
         pair_scores(q0, k0, block, cosine, sine);
+        pair_gradient(q0, k0, block, d);
+        [[unroll]] for (i = 0u; i < 16u; i++)
+        {
+            scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] = block[i];
+            phase[i % 4u] += kappa * sine[i] * d[i];
+            slope[i % 4u] += d[i];
+        }
+        if (p.wide > EDGE) { /* else dO stands in left */
+            barrier();
+            LOAD_TILE(right, 8u * CW + 1u, dout, q0, p.heads * p.wide, head * p.wide, c0, 8u * CW)
+        }
+        barrier();
+        if (p.wide > EDGE) MULTIPLY_TILE(scores, right, sum)
+        else MULTIPLY_TILE(scores, left, sum)
 #else
         pair_scores(q0, k0, block);
-#endif
+        pair_values(q0, k0, d);
         pair_gradient(q0, k0, block, d);
         [[unroll]] for (i = 0u; i < 16u; i++)
         {
             uint at = (4u * ty + i / 4u) * 33u + 4u * tx + i % 4u;
             scores[at] = block[i];
-#ifdef COHERENCE
-            other[at] = -(LISTENS > 2u ? 1.0 : coefficients[head].x) * sine[i] * d[i];
-            if (LISTENS != 0u) left[at] = d[i];
-#else
             other[at] = d[i];
-#endif
         }
+        barrier();
         LOAD_TILE(right, 8u * CW + 1u, dout, q0, p.heads * p.wide, head * p.wide, c0, 8u * CW)
         barrier();
-        multiply_tile(true, sum);
-#ifdef COHERENCE
-        add_phases();
-#else
+        MULTIPLY_TILE(scores, right, sum)
         barrier();
         LOAD_TILE_OF(p.wide_key, right, 8u * CW + 1u, queries, q0, p.key_stride, head * p.wide_key,
                      c0, 8u * CW)
         barrier();
-        multiply_tile(false, keys_sum);
+        MULTIPLY_TILE(other, right, keys_sum)
 #endif
         barrier();
     }
+#ifdef COHERENCE
+    add_phases(phase, slope);
+#endif
     [[unroll]] for (i = 0u; i < 4u; i++)
     {
         uint t = k0 + 4u * ty + i;

@@ -18,18 +18,35 @@ layout(set = 0, binding = 3, std430) writeonly buffer Out { float out_[]; };
 #endif
 layout(set = 0, binding = 4, std430) writeonly buffer Logsum { float logsum[]; };
 
+#ifdef COHERENCE
+/* Weights of the tile that load_phasors loaded into `scores`, and their sums into total [4]. */
+void weigh(uint q0, uint k0, inout float total[4])
+{
+    float block[16], cosine[16], sine[16];
+    pair_scores(q0, k0, block, cosine, sine);
+    [[unroll]] for (uint i = 0u; i < 16u; i++)
+    {
+        float w = seen(q0, k0, i) ? exp_(block[i]) : 0.0;
+        total[i / 4u] += w;
+        scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] = w * mask(q0, k0, i);
+    }
+}
+
+/* row_b += the shares of total [4] that 8 threads have of a query. */
+void add_totals(float total[4])
+{
+    [[unroll]] for (uint i = 0u; i < 4u; i++) scores[(4u * ty + i) * 33u + tx] = total[i];
+    barrier();
+    if (tid < 32u)
+        for (uint i = 0u; i < 8u; i++) row_b[tid] += scores[tid * 33u + i];
+    barrier();
+}
+#else
 /* Weights of the tile into `scores`; row_a: running maximum, row_b: running sum, row_c: factor by
    which what was summed before shrinks. */
 void weigh(uint q0, uint k0)
 {
     float block[16];
-#ifdef COHERENCE
-    float cosine[16], sine[16];
-    pair_scores(q0, k0, block, cosine, sine);
-    [[unroll]] for (uint i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] =
-        seen(q0, k0, i) ? exp_(block[i]) : 0.0;
-    barrier();
-#else
     pair_scores(q0, k0, block);
     [[unroll]] for (uint i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] =
         seen(q0, k0, i) ? block[i] : -1e30;
@@ -47,13 +64,18 @@ void weigh(uint q0, uint k0)
         scores[at] = seen(q0, k0, i) ? exp_(block[i] - row_a[4u * ty + i / 4u]) : 0.0;
     }
     barrier();
-#endif
     if (tid < 32u) {
         float s = 0.0;
         for (uint k = 0u; k < 32u; k++) s += scores[tid * 33u + k];
         row_b[tid] = row_b[tid] * row_c[tid] + s;
     }
+    if (p.drop != 0u) {
+        barrier();
+        [[unroll]] for (uint i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] *=
+            mask(q0, k0, i);
+    }
 }
+#endif
 
 #ifdef COHERENCE
 /* sum [4][CW] and row_b of the queries from q0: what keys of other chunks gave. */
@@ -73,6 +95,9 @@ void main()
     uint chunks = (p.wide + 8u * CW - 1u) / (8u * CW), q0 = gl_WorkGroupID.x * 32u, k0, i, j, k;
     uint c0 = gl_WorkGroupID.y % chunks * 8u * CW;
     float sum[32]; /* 4 CW of them */
+#ifdef COHERENCE
+    float total[4] = float[4](0.0, 0.0, 0.0, 0.0);
+#endif
     head = gl_WorkGroupID.y / chunks;
     first = gl_WorkGroupID.z * p.seq;
     [[unroll]] for (i = 0u; i < 4u * CW; i++) sum[i] = 0.0;
@@ -86,17 +111,21 @@ void main()
 #endif
     barrier();
     for (k0 = near_first(q0); k0 <= q0; k0 += 32u) {
+#ifdef COHERENCE
+        load_phasors(q0, k0);
+#else
         weigh(q0, k0);
-        if (p.drop != 0u) {
-            barrier();
-            [[unroll]] for (i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] *=
-                mask(q0, k0, i);
-        }
+#endif
         LOAD_TILE(right, 8u * CW + 1u, values, k0, p.value_stride, p.value_column + head * p.wide,
                   c0, 8u * CW)
         barrier();
+#ifdef COHERENCE
+        weigh(q0, k0, total);
+        barrier();
+#else
         [[unroll]] for (i = 0u; i < 4u; i++) [[unroll]] for (j = 0u; j < CW; j++) sum[i * CW + j] *=
             row_c[4u * ty + i];
+#endif
         for (k = 0u; k < 32u; k++) [[unroll]] for (i = 0u; i < 4u; i++)
             {
                 float w = scores[(4u * ty + i) * 33u + k];
@@ -105,6 +134,9 @@ void main()
             }
         barrier();
     }
+#ifdef COHERENCE
+    add_totals(total);
+#endif
     [[unroll]] for (i = 0u; i < 4u; i++)
     {
         uint t = q0 + 4u * ty + i;

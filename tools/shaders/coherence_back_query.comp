@@ -3,6 +3,7 @@
 #define COHERENCE
 #define DEPTHS 9
 #define FRAME 10
+#define OWN_DELTA
 #include "attend_back.glsl"
 /* With t = -kappa sin dscore: dphi_q = sum_k t, (drho, dsigma) = n dphi (-sigma, rho) / r^2.
    partial [sequences * tiles, 3H] = (dkappa, domega, dlambda) of a tile's queries:
@@ -14,12 +15,26 @@ layout(set = 0, binding = 7, std430) buffer Draw { float draw[]; };
 layout(set = 0, binding = 8, std430) writeonly buffer Partial { float partial[]; };
 layout(set = 0, binding = 11, std430) readonly buffer Far { vec2 far[]; }; /* slopes of other chunks' pairs */
 
+shared float other[32 * 33 * (LISTENS / 3) + 1];
+
 void write_gain(uint row, float slope)
 {
     uint at = row * p.stride + p.gain_column + head;
     vec2 a = phasors[row * p.heads + head].xy;
     float gain = sqrt(a.x * a.x + a.y * a.y), x = raw[at];
     draw[at] = softplus(x) < p.gain_most && gain > 0.0 ? slope / gain * sigmoid(x) : 0.0;
+}
+
+/* delta = dO . O of the tile's queries, what the softmax backward subtracts; with far slopes it is there. */
+void make_delta(uint q0)
+{
+    uint at = (first + min(q0 + tid, p.seq - 1u)) * p.heads + head, e;
+    float s = 0.0;
+    if (tid >= 32u) return;
+    if (p.near != 0u) s = delta[at];
+    for (e = 0u; p.near == 0u && e < p.wide; e++) s += out_[at * p.wide + e] * dout[at * p.wide + e];
+    if (p.near == 0u && q0 + tid < p.seq) delta[at] = s;
+    row_c[tid] = s;
 }
 
 /* Sums of the tile's queries, in `other`, times the slope of 2 tanh(x / 2) or of tanh(2 x) / 2. */
@@ -40,8 +55,11 @@ void main()
     kappa = LISTENS > 2u ? 1.0 : coefficients[head].x; /* sines have the overtones' already */
     [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = cosines[i] = distances[i] = turns[i] = twice[i] =
         thrice[i] = 0.0;
+    make_delta(q0);
     for (k0 = near_first(q0); k0 <= q0; k0 += 32u) {
         float block[16], cosine[16], sine[16], d[16];
+        load_phasors(q0, k0);
+        pair_values(q0, k0, d);
         pair_scores(q0, k0, block, cosine, sine);
         pair_gradient(q0, k0, block, d);
         [[unroll]] for (i = 0u; i < 16u; i++)
@@ -58,6 +76,7 @@ void main()
                 thrice[i / 4u] += d[i] * (x * (4.0 * x * x - 3.0) - 1.0);
             }
         }
+        barrier();
     }
     [[unroll]] for (i = 0u; i < 4u; i++)
     { /* one row of `other` each: 8 shares of a query */

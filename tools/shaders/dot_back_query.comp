@@ -17,7 +17,9 @@ void main()
     for (k0 = 0u; k0 <= q0; k0 += 32u) {
         float block[16], d[16];
         pair_scores(q0, k0, block);
+        pair_values(q0, k0, d);
         pair_gradient(q0, k0, block, d);
+        barrier();
         [[unroll]] for (i = 0u; i < 16u; i++) scores[(4u * ty + i / 4u) * 33u + 4u * tx + i % 4u] =
             d[i];
         LOAD_TILE_OF(p.wide_key, right, 8u * CW + 1u, keys, k0, p.key_stride,
