@@ -568,6 +568,8 @@ typedef struct wcohi_gpu_gemm {
     uint32_t lda, ldb, ldc;
     int ta, tb, gelu, add, gradient; /* gradient: A is one, of a mean over the rows */
     int slope;                       /* times the slope of gelu at `pre` */
+    int gate;                        /* 1: through the gate; 2: back through it: see gemm.glsl */
+    uint32_t ldv, first_v, form;     /* of the gate */
     uint32_t groups, group_a, group_b, group_c, group_bias, first_a;
     wcohi_gpu_view dbias; /* of a weight's gradient: the bias's, the sums of A's columns */
 } wcohi_gpu_gemm;
@@ -743,10 +745,17 @@ static wcoh_push_gemm wcohi_gpu_gemm_push(const wcohi_gpu_gemm *g, uint32_t spli
     push.chunk = chunk;
     push.split_c = g->groups * g->m * g->n;
     push.first_a = g->first_a;
-    push.flags = (g->bias.bytes ? 1u : 0u) | (g->residual.bytes ? 2u : 0u) |
-                 (g->pre.bytes && !g->slope ? 4u : 0u) | (g->gelu ? 8u : 0u) |
+    push.flags = (g->gate == 1        ? 64u
+                  : g->gate == 2      ? 128u
+                  : g->residual.bytes ? 2u
+                                      : 0u) |
+                 (g->bias.bytes && g->gate != 2 ? 1u : 0u) |
+                 (g->pre.bytes && !g->slope && g->gate != 2 ? 4u : 0u) | (g->gelu ? 8u : 0u) |
                  (g->add && splits == 1 ? 16u : 0u) | (g->slope ? 32u : 0u);
     push.shift = shift;
+    push.ldv = g->ldv;
+    push.first_v = g->first_v;
+    push.form = g->form;
     return push;
 }
 
@@ -1049,7 +1058,75 @@ static void wcohi_gpu_rms_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks ---------------------------- */
 
-static void wcohi_gpu_linear(wcohi_gpu_recorder *r, const wcohi_op *op)
+/* 1 if a product that reads `from` would write over what it has yet to read. */
+static int wcohi_gpu_meets(wcohi_gpu_view from, wcohi_gpu_view to)
+{
+    return from.offset < to.offset + to.bytes && to.offset < from.offset + from.bytes;
+}
+
+#define WCOHI_GPU_GATE_REACH 16 /* ops between a gate and the product that makes its s, at most */
+
+/* The op whose product is a gate's s in whole, where nothing between reads that or writes over what it is
+   made of: it waits for v, and goes through the gate at once. NULL: there is none. */
+static const wcohi_op *wcohi_gpu_gate_source(const wcohi_gpu_recorder *r, const wcohi_op *gate)
+{
+    const wcohi_op *op = gate, *between;
+    if (gate->in == gate->in2) return NULL;
+    do {
+        if (op == r->plan->ops || gate - op == WCOHI_GPU_GATE_REACH) return NULL;
+        if (op != gate && (op->in == gate->in || op->in2 == gate->in)) return NULL;
+    } while ((--op)->out != gate->in);
+    if (op->kind != WCOHI_LINEAR || op->groups != 1 || op->gelu || op->in2 >= 0) return NULL;
+    if (op->wide_out != gate->wide_out) return NULL;
+    for (between = op + 1; between <= gate; between++) {
+        wcohi_gpu_view from = wcohi_gpu_data(r, op->in);
+        if (wcohi_gpu_meets(from, wcohi_gpu_data(r, between->out)) ||
+            wcohi_gpu_meets(from, wcohi_gpu_data(r, between->aux)))
+            return NULL;
+    }
+    return op;
+}
+
+/* 1 if this op's product waits for a gate. */
+static int wcohi_gpu_gate_waits(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_op *gate = op + 1, *end = r->plan->ops + r->plan->count;
+    for (; gate < end && gate - op <= WCOHI_GPU_GATE_REACH; gate++)
+        if (gate->kind == WCOHI_GATE && gate->in == op->out)
+            return wcohi_gpu_gate_source(r, gate) == op;
+    return 0;
+}
+
+#ifndef WAVECOH_NO_TRAINING
+/* The gate whose output is all that this op reads and nothing else does: back through it at once. */
+static const wcohi_op *wcohi_gpu_gate_before(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_op *gate = op - 1;
+    wcohi_gpu_view grad;
+    if (op->kind != WCOHI_LINEAR || op == r->plan->ops) return NULL;
+    if (gate->kind != WCOHI_GATE || gate->out != op->in || op->add_in) return NULL;
+    if (op->groups != 1 || op->wide_in != gate->wide_out) return NULL;
+    grad = wcohi_gpu_ddata(r, op->out);
+    return wcohi_gpu_meets(grad, wcohi_gpu_ddata(r, gate->in)) ||
+                   wcohi_gpu_meets(grad, wcohi_gpu_ddata(r, gate->in2))
+               ? NULL
+               : gate;
+}
+#endif
+
+/* Where the gate finds v. */
+static void wcohi_gpu_gate_take(const wcohi_gpu_recorder *r, wcohi_gpu_gemm *g,
+                                const wcohi_op *gate)
+{
+    g->residual = wcohi_gpu_data(r, gate->in2);
+    g->ldv = wcohi_gpu_width(r, gate->in2);
+    g->first_v = (uint32_t)gate->column;
+    g->form = (uint32_t)gate->form;
+}
+
+/* gate NULL: none */
+static void wcohi_gpu_linear_through(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                     const wcohi_op *gate)
 {
     uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out / groups,
              in = (uint32_t)op->wide_in / groups;
@@ -1067,10 +1144,42 @@ static void wcohi_gpu_linear(wcohi_gpu_recorder *r, const wcohi_op *op)
     g.group_a = in;
     g.group_b = out * in;
     g.group_c = g.group_bias = out;
+    if (gate) {
+        g.gate = 1;
+        g.pre = g.c;
+        g.c = wcohi_gpu_data(r, gate->out);
+        wcohi_gpu_gate_take(r, &g, gate);
+    }
     wcohi_gpu_multiply(r, &g);
 }
 
+static void wcohi_gpu_linear(wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    if (!wcohi_gpu_gate_waits(r, op)) wcohi_gpu_linear_through(r, op, NULL);
+}
+
 #ifndef WAVECOH_NO_TRAINING
+/* dx of a linear op, and back through the gate before it */
+static void wcohi_gpu_linear_input(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view grad)
+{
+    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out,
+             in = (uint32_t)op->wide_in;
+    const wcohi_op *gate = wcohi_gpu_gate_before(r, op);
+    wcohi_gpu_gemm g = wcohi_gpu_product_back(
+        wcohi_gpu_ddata(r, op->in), op->add_in, grad,
+        wcohi_gpu_param_of(r, op->param[WCOHI_LINEAR_WEIGHT], (size_t)out * in / groups), r->rows,
+        out, in, groups);
+    if (gate) {
+        g.gate = 2;
+        g.c = wcohi_gpu_ddata(r, gate->in);
+        g.ldc = wcohi_gpu_width(r, gate->in);
+        g.bias = wcohi_gpu_data(r, gate->in);
+        g.pre = wcohi_gpu_ddata(r, gate->in2);
+        wcohi_gpu_gate_take(r, &g, gate);
+    }
+    wcohi_gpu_multiply(r, &g);
+}
+
 static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out,
@@ -1081,9 +1190,7 @@ static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_product_weight(r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_WEIGHT], count),
                              wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_BIAS], out), g,
                              wcohi_gpu_data(r, op->in), r->rows, out, in, groups);
-    wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, g,
-                            wcohi_gpu_param_of(r, op->param[WCOHI_LINEAR_WEIGHT], count), r->rows,
-                            out, in, groups);
+    wcohi_gpu_linear_input(r, op, g);
 }
 #endif
 
@@ -1105,7 +1212,12 @@ static void wcohi_gpu_gate(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), wcohi_gpu_data(r, op->in2),
                                      wcohi_gpu_data(r, op->out)};
+    const wcohi_op *source = wcohi_gpu_gate_source(r, op);
     wcoh_push_gate push = wcohi_gpu_gate_push(r, op);
+    if (source) {
+        wcohi_gpu_linear_through(r, source, op);
+        return;
+    }
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_GATE, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
 }
 
@@ -1116,6 +1228,8 @@ static void wcohi_gpu_gate_back(wcohi_gpu_recorder *r, const wcohi_op *op)
                                      wcohi_gpu_data(r, op->in2), wcohi_gpu_ddata(r, op->in),
                                      wcohi_gpu_ddata(r, op->in2)};
     wcoh_push_gate push = wcohi_gpu_gate_push(r, op);
+    /* done by the product that made dy */
+    if (op + 1 < r->plan->ops + r->plan->count && wcohi_gpu_gate_before(r, op + 1)) return;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_GATE_BACK, NULL, views, push, wcohi_gpu_groups(push.count), 1,
                        1);
 }

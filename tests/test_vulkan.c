@@ -2228,7 +2228,7 @@ static void bytes_are_known_before_anything_is_made(void)
     static const struct {
         wcoh_preset preset;
         unsigned most; /* dispatches of a step, 64 x 256 */
-    } steps[] = {{WCOH_PRESET_WAVE_1, 150}, {WCOH_PRESET_WAVE, 210}};
+    } steps[] = {{WCOH_PRESET_WAVE_1, 137}, {WCOH_PRESET_WAVE, 173}};
     wcoh_model_desc preset;
     wcoh_trainer_desc wanted;
     wcoh_vk_bytes bytes;

@@ -68,9 +68,9 @@ static void products(wcohi_vk *vk)
                                                      form == 2};
             char name[64];
             if (!wcohi_gpu_tile_fits(t, &vk->traits)) continue;
-            snprintf(name, sizeof name, "gemm %ux%u k%u %ux%u, %u stage%s, %s", (unsigned)t->bm, (unsigned)t->bn,
-                     (unsigned)t->bk, (unsigned)t->tm, (unsigned)t->tn, (unsigned)t->stages,
-                     t->stages == 1 ? "" : "s", forms[form]);
+            snprintf(name, sizeof name, "gemm %ux%u k%u %ux%u, %u stage%s, %s", (unsigned)t->bm,
+                     (unsigned)t->bn, (unsigned)t->bk, (unsigned)t->tm, (unsigned)t->tn,
+                     (unsigned)t->stages, t->stages == 1 ? "" : "s", forms[form]);
             compile(vk, name, WCOH_SPV_GEMM, specs);
         }
     }

@@ -1,6 +1,7 @@
 /* What both matrix products share: their arrays, their push block, and reading tiles of A and B
    four reals at a time. Needs THREADS, BM, BN and BK. VEC: rows begin at multiples of 4. */
 #include "math.glsl"
+#include "gate_form.glsl"
 layout(constant_id = 6) const uint TRANSPOSED_A = 0;
 layout(constant_id = 7) const uint TRANSPOSED_B = 0;
 layout(constant_id = 8) const uint VEC = 0;
@@ -14,8 +15,10 @@ layout(set = 0, binding = 3, std430) readonly buffer Residual { float residual[]
 layout(set = 0, binding = 4, std430) buffer C1 { float c1[]; };
 layout(set = 0, binding = 5, std430) buffer Pre { float pre[]; };
 
-/* SLOPE: the product is the gradient of what gelu made of `pre` */
+/* SLOPE: the product is the gradient of what gelu made of `pre`. GATE: it is the s of v f(s), v stands in
+   `residual`. GATE_BACK: it is the gradient of v f(s), s stands in `bias` as ds in C, v as dv in `pre`. */
 const uint HAS_BIAS = 1u, HAS_RESIDUAL = 2u, HAS_PRE = 4u, GELU = 8u, ACCUMULATE = 16u, SLOPE = 32u;
+const uint GATE = 64u, GATE_BACK = 128u;
 
 layout(push_constant) uniform Gemm
 {
@@ -28,6 +31,7 @@ layout(push_constant) uniform Gemm
     uint first_a;       /* where A begins */
     uint flags;
     uint shift; /* matrix units: A times 2^shift is rounded to half floats */
+    uint ldv, first_v, form; /* of v, and of the gate */
 }
 p;
 
@@ -68,13 +72,24 @@ vec4 load_b(uint i, uint base, uint n0, uint k0, uint end)
     return fetch_b(base, p.ldb, end, p.n, k0 + i / PN, n0 + i % PN * 4u);
 }
 
+/* dv into `pre`; returns ds */
+float gate_back(uint at, uint at_v, float v)
+{
+    vec2 f = gate(p.form, bias[at]);
+    pre[at_v] = v * f.x;
+    return v * residual[at_v] * f.y;
+}
+
 void finish(uint row, uint column, uint group, uint split, float v)
 {
     uint at = group * p.group_c + split * p.split_c + row * p.ldc + column;
+    uint at_v = row * p.ldv + p.first_v + column;
     if (row >= p.m || column >= p.n) return;
     if ((p.flags & HAS_BIAS) != 0u) v += bias[group * p.group_bias + column];
     if ((p.flags & HAS_PRE) != 0u) pre[at] = v;
     if ((p.flags & GELU) != 0u) v = gelu(v);
+    if ((p.flags & GATE) != 0u) v = residual[at_v] * gate(p.form, v).x;
+    if ((p.flags & GATE_BACK) != 0u) v = gate_back(at, at_v, v);
     if ((p.flags & SLOPE) != 0u) v *= gelu_slope(pre[at]);
     if ((p.flags & HAS_RESIDUAL) != 0u) v += residual[at];
     if ((p.flags & ACCUMULATE) != 0u) v += c1[at];
