@@ -58,6 +58,16 @@ for name in wave-1 wave-1-tuned gpt-768x12 gpt-768x12-tuned; do
             'BEGIN { printf "%-16s step: ours %.3f ms, PyTorch %s %.3f ms: %.2fx\n", n, a, m, b, b / a }'
     done
 done
+# The cells that the README's table of before and after leaves open.
+awk '/^bench vulkan gemm/{ f32[$4 + 0] = $(NF - 3) }
+    /^bench vulkan cooperative gemm/{ units[$5 + 0] = $(NF - 3) }
+    /^bench vulkan step (wave-1|gpt-768x12) /{ step[$4] = $10 }
+    /^bench vulkan profile wave-1 coherence/{ share += $(NF - 5) }
+    /^bench vulkan window/{ window[n++] = $7 }
+    END { printf "after: fp32 products %s / %s %%, matrix units %s / %s %%\n", f32[1024], f32[4096], units[1024], units[4096]
+          printf "after: step of wave-1 %s ms, of gpt 768 x 12 %s ms\n", step["wave-1"], step["gpt-768x12"]
+          printf "after: coherence attention %s %% of the step of wave-1\n", share
+          if (n > 1) printf "after: a token of 1 x 8,192 over one of 16 x 512: %.2f\n", window[1] / window[0] }' "$work/ours"
 ours=$(number "bench vulkan step kerr-engine-768" median "$work/ours")
 [ -n "$ours" ] && awk -v a="$ours" 'BEGIN { printf "kerr-engine 768 wide, batch 4 x 64: ours %.1f ms, published 1720 ms: %.1fx\n", a, 1720 / a }'
 exit 0

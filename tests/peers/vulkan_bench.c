@@ -1,13 +1,15 @@
 /* What a Vulkan device reaches: matrix products as a share of the device's own multiply-add peak,
    measured in the same run, and training steps with the host's share of their time.
    cc -O2 -o vulkan_bench tests/peers/vulkan_bench.c -lm -lpthread
-   ./vulkan_bench [--device N] [--quick]     quick: small sizes, as on a device in software */
+   ./vulkan_bench [--device N] [--quick]     quick: small sizes, as on a device in software
+   ./vulkan_bench [--device N] --windows     what a token costs in windows of 512 and of 8,192 */
 #define WAVECOH_VK_TEST_SHADERS
 #define WAVECOH_IMPLEMENTATION
 #include "../../wavecoh_vk.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static wcoh_error error;
 
@@ -185,6 +187,37 @@ static void step(wcoh_device *device, const char *name, wcoh_model_desc desc, in
     wcoh_model_destroy(model);
 }
 
+/* Seconds of a gradient a token, and of the processor's for a device in software: wave-1 of one layer. */
+static void window(wcoh_device *device, int batch, int seq)
+{
+    static uint32_t tokens[8192];
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 65);
+    wcoh_trainer_desc wanted;
+    wcoh_trainer *trainer;
+    wcoh_model *model;
+    double loss, start = 0;
+    clock_t clocks = 0;
+    int i, count = batch * seq;
+    desc.layers = 1;
+    for (i = 0; i < count; i++) tokens[i] = (uint32_t)(i * 7 % 65);
+    memset(&wanted, 0, sizeof wanted);
+    wanted.batch = batch;
+    wanted.seq = seq;
+    wanted.device = device;
+    must(wcoh_model_create(&model, &desc, &error));
+    must(wcoh_trainer_create(&trainer, model, &wanted, &error));
+    for (i = 0; i < 2; i++) { /* the first makes pipelines */
+        start = wcohi_seconds();
+        clocks = clock();
+        must(wcoh_trainer_gradient(trainer, tokens, tokens, batch, seq, &loss, &error));
+    }
+    printf("bench vulkan window %d x %d: %.3f us a token, %.3f us of the processors\n", batch, seq,
+           1e6 * (wcohi_seconds() - start) / count,
+           1e6 * (double)(clock() - clocks) / CLOCKS_PER_SEC / count);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+
 /* Where a step's time goes, the slowest rows; on a device that may be tuned. */
 static void profile(wcoh_device *device, const char *name, wcoh_model_desc desc, int batch, int seq)
 {
@@ -276,10 +309,11 @@ int main(int count, char **words)
     wcoh_model_desc wide = wcoh_model_preset(WCOH_PRESET_GPT, 65), plain;
     wcoh_model_desc engine = wcoh_model_preset(WCOH_PRESET_KERR_ENGINE, 65);
     double top, median, rate;
-    int i, quick = 0;
+    int i, quick = 0, windows = 0;
     memset(&desc, 0, sizeof desc);
     for (i = 1; i < count; i++) {
         if (strcmp(words[i], "--quick") == 0) quick = 1;
+        if (strcmp(words[i], "--windows") == 0) windows = 1;
         if (strcmp(words[i], "--device") == 0 && i + 1 < count) desc.index = atoi(words[++i]);
     }
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
@@ -287,6 +321,12 @@ int main(int count, char **words)
     if (((wcohi_vk *)device)->info.software) quick = 1;
     printf("bench vulkan device %s, driver %s\n", ((wcohi_vk *)device)->info.name,
            ((wcohi_vk *)device)->info.driver);
+    if (windows) {
+        window(device, 16, 512);
+        window(device, 1, 8192);
+        wcoh_device_destroy(device);
+        return 0;
+    }
     top =
         peak(device, WCOH_SPV_PEAK, NULL, 128.0 * 256, 256, quick ? 16 : 8192, quick ? 256 : 4096);
     printf("bench vulkan peak fp32 %.1f GFLOP/s (register-only)\n", 1e-9 * top);
@@ -302,10 +342,9 @@ int main(int count, char **words)
         tuned_step(desc, device, name, plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30,
                    quick ? 2 : 30);
     }
-    plain = wcoh_model_preset(WCOH_PRESET_WAVE, 65);
-    for (i = 0; i < (quick ? 0 : 2); i++) { /* long windows: a token's cost is not to grow */
-        static const int batch[2] = {32, 2}, seq[2] = {512, 8192};
-        step(device, i ? "default-8192" : "default-512", plain, batch[i], seq[i], 10);
+    if (!quick) {
+        window(device, 16, 512);
+        window(device, 1, 8192);
     }
     if (quick) {
         wcoh_device_destroy(device);
