@@ -6086,15 +6086,19 @@ wcohi_sse2_inline __m128 wcohi_sse2_sqrt(__m128 a)
 #define wcohi_sse2_isar(a, n) _mm_srai_epi32(a, n)
 #define wcohi_sse2_igt(a, b) _mm_castsi128_ps(_mm_cmpgt_epi32(a, b))
 #define wcohi_sse2_iload(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
-WCOHI_FORCE_INLINE __m128 wcohi_sse2_bytes(const int8_t *p)
+WCOHI_FORCE_INLINE int32_t wcohi_four_bytes(const int8_t *p)
 {
     int32_t four;
-    __m128i low;
     memcpy(&four, p, sizeof four);
-    low = _mm_cvtsi32_si128(four);
-    low = _mm_unpacklo_epi8(low, low); /* each in the top byte of four */
-    return _mm_cvtepi32_ps(_mm_srai_epi32(_mm_unpacklo_epi16(low, low), 24));
+    return four;
 }
+/* p [4] as floats: each to the top byte of four, and down with its sign */
+#define wcohi_sse2_bytes(p)                                                                        \
+    _mm_cvtepi32_ps(_mm_srai_epi32(                                                                \
+        _mm_unpacklo_epi16(_mm_setzero_si128(),                                                    \
+                           _mm_unpacklo_epi8(_mm_setzero_si128(),                                  \
+                                             _mm_cvtsi32_si128(wcohi_four_bytes(p)))),             \
+        24))
 #define wcohi_sse2_istore(p, a) _mm_storeu_si128((__m128i *)(void *)(p), a)
 
 #define wcohi_sse2_dload(p) _mm_loadu_pd(p)

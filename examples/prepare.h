@@ -88,12 +88,12 @@ static int rhymes_find(const wcoh_tokenizer *tokenizer, int *groups, int vocab)
 COMMON_USED(__unused__)
 static const char *rhymes_text(const wcoh_tokenizer *tokenizer)
 {
-    int vocab = wcoh_tokenizer_vocab(tokenizer), count, rhyme = 0, i;
+    int vocab = wcoh_tokenizer_vocab(tokenizer), count, some = 0, i;
     int *groups = (int *)memory_of((size_t)vocab, sizeof *groups);
     count = rhymes_find(tokenizer, groups, vocab);
-    for (i = 0; i < vocab; i++) rhyme += groups[i] >= 0;
+    for (i = 0; i < vocab; i++) some += groups[i] >= 0;
     free(groups);
-    return text_made("%d of %d symbols rhyme, in %d groups", rhyme, vocab, count);
+    return text_made("%d of %d symbols rhyme, in %d groups", some, vocab, count);
 }
 
 /* ---- what is written into a network ---------------------------------------------------------- */

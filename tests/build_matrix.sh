@@ -170,8 +170,8 @@ row "the header under another name" \
 # ---- smoke test: option x optimisation x machine ----------------------------------------------------
 
 # smoke NAME COMPILER-WITH-FLAGS RUNNER: builds tests/smoke.c and runs it
-smoke() { # no dot in the name: emcc cuts what follows one off and calls its other files by the rest, the same for every row
-    out=$m/smoke_$(printf '%s' "$1" | tr -c 'A-Za-z0-9\n' _)
+smoke() { # emcc cuts the suffix off and calls its other files by the rest; without one MinGW adds its own
+    out=$m/smoke_$(printf '%s' "$1" | tr -c 'A-Za-z0-9\n' _).run
     row "smoke: $1" "$2 -I. -o $out tests/smoke.c -lm ${4--lpthread} && $3 $out > $out.txt && tail -n 1 $out.txt | grep -q ' 0 failed'"
 }
 for option in $OPTIONS all $SHIPPED; do

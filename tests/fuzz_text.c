@@ -104,6 +104,7 @@ static void use_sequences(const uint8_t *data, size_t size)
     wcohi_data all;
     wcohi_cursor cursor = {0, 0};
     wcoh_rng rng = wcoh_rng_seed(size);
+    wcoh_trainer_desc desc = {0};
     size_t i, k, there;
     int seq;
     if (size < 2 || size > ROOM) return;
@@ -120,9 +121,11 @@ static void use_sequences(const uint8_t *data, size_t size)
     }
     for (i = 0; i < s.count; i++)
         for (k = offsets[i]; k < offsets[i + 1]; k++) REQUIRE(seen[k] == (k > offsets[i]));
+    desc.seq = seq;
+    desc.draw = (wcoh_draw)(data[0] & 1);
     wcohi_data_texts(&all, &s, seq);
     for (i = 0; i < 64; i++) {
-        size_t at = wcohi_window_place(&all, seq, &rng, &there);
+        size_t at = wcohi_window_place(&all, &desc, &rng, &there);
         size_t of = wcohi_sequence_at(&s, at);
         REQUIRE(there >= 1 && there <= (size_t)seq && at + there < offsets[of + 1]);
         REQUIRE(there == (size_t)seq || (at == offsets[of] && at + there + 1 == offsets[of + 1]));

@@ -81,13 +81,15 @@ static void drawn_windows_cross_no_boundary_and_reach_all_alike(void)
     static double drawn[TOKENS];
     wcoh_sequences s = several();
     wcohi_data data;
+    wcoh_trainer_desc desc = {0}; /* windows by chance */
     wcoh_rng rng = wcoh_rng_seed(9);
     double all = 0;
     size_t i, k, there;
     int draw, wrong = 0;
+    desc.seq = SEQ;
     wcohi_data_texts(&data, &s, SEQ);
     for (draw = 0; draw < DRAWS; draw++) {
-        size_t at = wcohi_window_place(&data, SEQ, &rng, &there), of = wcohi_sequence_at(&s, at);
+        size_t at = wcohi_window_place(&data, &desc, &rng, &there), of = wcohi_sequence_at(&s, at);
         wrong += at + there >= offsets[of + 1] || there < 1 || there > SEQ;
         wrong += there < SEQ && (at != offsets[of] || there != lengths[of] - 1);
         for (k = 1; k <= there; k++) drawn[at + k]++;
