@@ -4,6 +4,9 @@
    ./frames                   ten seconds
    ./frames --fast            as fast as it can
    SPDX-License-Identifier: Unlicense OR MIT-0 */
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* nanosleep */
+#endif
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
 

@@ -951,7 +951,7 @@ static void members_have_memories_of_their_own(void)
 /* A file goes on as its session would: the memory it hears with and the mean so far are in it. */
 static void a_file_holds_the_memory(void)
 {
-    static unsigned char bytes[2][1 << 17];
+    static unsigned char saved[2][1 << 17];
     wcoh_model *model = model_number(0);
     float values[WAVE_NUMBERS], left[2][WAVE_NUMBERS];
     wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 5), mean = memory;
@@ -962,8 +962,8 @@ static void a_file_holds_the_memory(void)
     int i;
     for (i = 0; i < 2; i++) {
         memset(&blocks[i], 0, sizeof blocks[i]);
-        blocks[i].data = bytes[i];
-        blocks[i].capacity = sizeof bytes[i];
+        blocks[i].data = saved[i];
+        blocks[i].capacity = sizeof saved[i];
         io[i] = wcoh_io_memory(&blocks[i]);
     }
     CHECK(wcoh_session_step(plain, 3, &error) == WCOH_OK);
