@@ -5835,6 +5835,14 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 #endif
 
 /* What memory and bits a real has, in plain C. */
+/* Four bytes at any address, as they lie. */
+WCOHI_FORCE_INLINE int32_t wcohi_four_bytes(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return four;
+}
+
 WCOHI_FORCE_INLINE int32_t wcohi_real_bits(float x)
 {
     int32_t bits;
@@ -6086,12 +6094,6 @@ wcohi_sse2_inline __m128 wcohi_sse2_sqrt(__m128 a)
 #define wcohi_sse2_isar(a, n) _mm_srai_epi32(a, n)
 #define wcohi_sse2_igt(a, b) _mm_castsi128_ps(_mm_cmpgt_epi32(a, b))
 #define wcohi_sse2_iload(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
-WCOHI_FORCE_INLINE int32_t wcohi_four_bytes(const int8_t *p)
-{
-    int32_t four;
-    memcpy(&four, p, sizeof four);
-    return four;
-}
 /* p [4] as floats: each to the top byte of four, and down with its sign */
 #define wcohi_sse2_bytes(p)                                                                        \
     _mm_cvtepi32_ps(_mm_srai_epi32(                                                                \
@@ -6501,12 +6503,9 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_isar(a, n) vshrq_n_s32(a, n)
 #define wcohi_neon_igt(a, b) vcgtq_s32(a, b)
 #define wcohi_neon_iload(p) vld1q_s32(p)
-WCOHI_FORCE_INLINE float32x4_t wcohi_neon_bytes(const int8_t *p)
-{
-    int32_t four;
-    memcpy(&four, p, sizeof four);
-    return vcvtq_f32_s32(vmovl_s16(vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(four))))));
-}
+#define wcohi_neon_bytes(p)                                                                        \
+    vcvtq_f32_s32(vmovl_s16(                                                                       \
+        vget_low_s16(vmovl_s8(vreinterpret_s8_s32(vdup_n_s32(wcohi_four_bytes(p)))))))
 #define wcohi_neon_istore(p, a) vst1q_s32(p, a)
 
 #define wcohi_neon_dload(p) vld1q_f64(p)
@@ -7336,9 +7335,12 @@ S_(fn) void S_(dot_bytes)(const wcohi_tile *tile)
     WCOHI_DOT_SUMS(0)
     WCOHI_DOT_SUMS(1)
     WCOHI_DOT_SUMS(2)
-    WCOHI_DOT_SUMS(3) WCOHI_DOT_SUMS(4) WCOHI_DOT_SUMS(5) WCOHI_DOT_SUMS(6)
-        WCOHI_DOT_SUMS(7) for (p = tile->k; p > 0; p -= S_(W))
-    {
+    WCOHI_DOT_SUMS(3)
+    WCOHI_DOT_SUMS(4)
+    WCOHI_DOT_SUMS(5)
+    WCOHI_DOT_SUMS(6)
+    WCOHI_DOT_SUMS(7)
+    for (p = tile->k; p > 0; p -= S_(W)) {
         S_(v) x0 = WCOHI_LOAD(x, WCOHI_MIN(p, S_(W))), x1 = x0, y;
         WCOHI_DOT_STEP(0, S_(bytes)(a0))
         WCOHI_DOT_STEP(1, S_(bytes)(a0 + row))
@@ -7434,57 +7436,33 @@ WCOHI_KERNEL(gelu_rows)
     }
 }
 
-static const wcohi_gemm_kernels S_(gemm_kernels) = {S_(ROWS),
-                                                    S_(W),
-                                                    S_(DEPTH),
-                                                    {{
-                                                         NULL,
-                                                         S_(tile_1x1),
-                                                         S_(tile_2x1),
-                                                         S_(tile_3x1),
-                                                         S_(tile_4x1),
-                                                         S_(tile_5x1),
-                                                         S_(tile_6x1),
+static const wcohi_gemm_kernels S_(gemm_kernels) = {
+    S_(ROWS), S_(W), S_(DEPTH),
+    {
+     {NULL,
+      S_(tile_1x1), S_(tile_2x1), S_(tile_3x1),
+      S_(tile_4x1), S_(tile_5x1), S_(tile_6x1),
 #if S_(ROWS) > 6
-                                                         S_(tile_7x1),
-                                                         S_(tile_8x1),
+      S_(tile_7x1), S_(tile_8x1),
 #endif
 #if S_(ROWS) > 8
-                                                         S_(tile_9x1),
-                                                         S_(tile_10x1),
-                                                         S_(tile_11x1),
-                                                         S_(tile_12x1),
-                                                         S_(tile_13x1),
-                                                         S_(tile_14x1),
+      S_(tile_9x1), S_(tile_10x1), S_(tile_11x1),
+      S_(tile_12x1), S_(tile_13x1), S_(tile_14x1),
 #endif
-                                                     },
-                                                     {
-                                                         NULL,
-                                                         S_(tile_1x2),
-                                                         S_(tile_2x2),
-                                                         S_(tile_3x2),
-                                                         S_(tile_4x2),
-                                                         S_(tile_5x2),
-                                                         S_(tile_6x2),
+     },
+     {NULL,
+      S_(tile_1x2), S_(tile_2x2), S_(tile_3x2),
+      S_(tile_4x2), S_(tile_5x2), S_(tile_6x2),
 #if S_(ROWS) > 6
-                                                         S_(tile_7x2),
-                                                         S_(tile_8x2),
+      S_(tile_7x2), S_(tile_8x2),
 #endif
 #if S_(ROWS) > 8
-                                                         S_(tile_9x2),
-                                                         S_(tile_10x2),
-                                                         S_(tile_11x2),
-                                                         S_(tile_12x2),
-                                                         S_(tile_13x2),
-                                                         S_(tile_14x2),
+      S_(tile_9x2), S_(tile_10x2), S_(tile_11x2),
+      S_(tile_12x2), S_(tile_13x2), S_(tile_14x2),
 #endif
-                                                     }},
-                                                    {S_(dot_1), S_(dot_2)},
-                                                    S_(dot_bytes),
-                                                    S_(pack),
-                                                    S_(pack_turned),
-                                                    S_(finish),
-                                                    S_(gelu_rows)};
+     }},
+    {S_(dot_1), S_(dot_2)}, S_(dot_bytes),
+    S_(pack), S_(pack_turned), S_(finish), S_(gelu_rows)};
 
 #endif
 #ifndef WCOHI_PASS
@@ -8081,8 +8059,7 @@ typedef struct wcohi_param_row {
     int frozen;       /* 1: trainers leave it as it is (wcoh_model_freeze) */
     int matrices;     /* hidden matrices stacked in it: Muon's, if there is one; 0: never */
     int first_matrix; /* of all; where it has none, of those that come after it */
-    size_t
-        scales; /* the first of its rows among those of all matrices of more than one dimension */
+    size_t scales;    /* its first row among the rows of all tensors of two dimensions and more */
     wcohi_init init;
     double value;
     double maximum; /* the optimiser keeps the values at or below; 1e30: no bound */
@@ -13713,9 +13690,8 @@ S_(inline)
 void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double *number,
                          const double *f, const double *cg, const double *decay, int count)
 {
-    S_(dv)
-    fade = S_(dset)(decay[0]), keep = S_(dset)(decay[1]), x = S_(dload)(v),
-    y = V > 1 ? S_(dload)(v + S_(DW)) : x;
+    S_(dv) fade = S_(dset)(decay[0]), keep = S_(dset)(decay[1]);
+    S_(dv) x = S_(dload)(v), y = V > 1 ? S_(dload)(v + S_(DW)) : x;
     S_(dv) a = S_(dzero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
     for (; count >= 4; count -= 4) {
         WCOHI_STEP_ROW(a, a1);
@@ -17175,10 +17151,9 @@ static const wcoh_field wcohi_trainer_fields[] = {
     WCOHI_LIVE_REAL(T, target_val, 0, 1e-6, 100, 0, "stop at this validation loss"),
     WCOHI_INT(T, ema, 0, 1, 1000000000, 0,
               "evaluate and keep as best a mean of the weights over about so many steps; 0: none"),
-    WCOHI_CHOICE(
-        T, curriculum, "auto off on soft",
-        "8, 3/8 and all bands over thirds of the run; soft: wave-engine's, of feed-forward "
-        "alone; auto: off"),
+    WCOHI_CHOICE(T, curriculum, "auto off on soft",
+                 "8, 3/8 and all bands over thirds of the run; soft: wave-engine's, of feed-forward "
+                 "alone; auto: off"),
     WCOHI_REAL(T, dropout, 0, 1e-6, 0.9, 0,
                "share of what attention and feed-forward add that a step drops; 0: none"),
     WCOHI_REAL(T, embedding_dropout, 0, 1e-6, 0.9, 0,
@@ -24681,12 +24656,12 @@ static wcoh_real *wcohi_crowd_hidden(const wcoh_crowd *crowd, size_t id)
     return crowd->hidden + id * 2 * (size_t)crowd->model->desc.bands;
 }
 
-/* From now on with wave [wide], or what stands there already. */
-static void wcohi_member_hear_with(wcoh_crowd *crowd, int id, const wcoh_real *wave)
+/* From now on with what has been written there. */
+static void wcohi_member_waved(wcoh_crowd *crowd, int id)
 {
+    const wcoh_real *wave = wcohi_crowd_wave(crowd, id);
     size_t i;
     int waved = 0;
-    memmove(wcohi_crowd_wave(crowd, id), wave, crowd->wide * sizeof *wave);
     for (i = 0; i < crowd->wide; i++) waved |= wave[i] != 0;
     crowd->members[id].waved = waved;
 }
@@ -25175,7 +25150,7 @@ WCOH_API wcoh_result wcoh_crowd_waves(wcoh_crowd *crowd, int id, const wcoh_wave
     wave = wcohi_crowd_wave(crowd, id);
     for (i = 0; i < crowd->wide; i++)
         wave[i] = memory ? (wcoh_real)(memory->strength * (double)memory->values[i]) : 0;
-    wcohi_member_hear_with(crowd, id, wave);
+    wcohi_member_waved(crowd, id);
     return WCOH_OK;
 }
 
@@ -26284,7 +26259,11 @@ WCOHI_COLD wcoh_result wcohi_member_put(const void *object, int index, const voi
     if (index == count + 2)
         memcpy(wcohi_crowd_hidden(view->crowd, (size_t)view->id), data,
                2 * (size_t)view->crowd->model->desc.bands * sizeof(wcoh_real));
-    if (index == count + 3) wcohi_member_hear_with(view->crowd, view->id, (const wcoh_real *)data);
+    if (index == count + 3) {
+        memcpy(wcohi_crowd_wave(view->crowd, view->id), data,
+               view->crowd->wide * sizeof(wcoh_real));
+        wcohi_member_waved(view->crowd, view->id);
+    }
     if (index == count + 4)
         memcpy(wcohi_crowd_sums(view->crowd, view->id), data,
                view->crowd->wide * sizeof *view->crowd->sums);

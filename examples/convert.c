@@ -136,7 +136,7 @@ static void convert_from_kerr(const request *r, const char *bytes, size_t size)
         progress_end(&run);
     } else must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
     printf("%s: kerr-engine at iteration %.0f, %.0f parameters, %.0f symbols%s\n", r->to,
-           (double)k.iteration, (double)k.count, (double)k.vocab,
+           (double)k.run.step, (double)k.count, (double)k.vocab,
            letters ? "" : " (no --text: it knows no letters)");
     wcoh_model_destroy(model);
     wcoh_tokenizer_destroy(letters);
@@ -155,7 +155,7 @@ static void convert_from_wave(const request *r, const char *bytes, size_t size)
         progress_end(&run);
     } else must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
     printf("%s: wave-engine, version %u at iteration %.0f, %.0f parameters, %.0f symbols%s\n",
-           r->to, k.version, (double)k.iteration, (double)k.count, (double)k.vocab,
+           r->to, k.version, (double)k.run.step, (double)k.count, (double)k.vocab,
            letters ? "" : " (no --text: it knows no letters)");
     wcoh_model_destroy(model);
     wcoh_tokenizer_destroy(letters);

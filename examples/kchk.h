@@ -179,7 +179,7 @@ static void read_tensor(const wcoh_param *param, int turned, void *user)
 }
 
 typedef struct kchk {
-    unsigned long long vocab, iteration, count;
+    unsigned long long vocab, count;
     unsigned long sizes[KCHK_SIZES];
     reader params, moments[2];
     unsigned long long moment_count[2];
@@ -187,14 +187,14 @@ typedef struct kchk {
 } kchk;
 
 /* What stands behind the sizes in files of both engines; the generator's state passes by. */
-static progress read_progress(reader *in, unsigned long long *vocab, unsigned long long *iteration)
+static progress read_progress(reader *in, unsigned long long *vocab)
 {
     progress run;
     memset(&run, 0, sizeof run);
     *vocab = read_whole(in, 8);
     if (*vocab < 1 || *vocab > 1u << 24)
         fail(EXIT_FAILED, "%s: a vocabulary of %.0f symbols", in->path, (double)*vocab);
-    *iteration = run.step = read_whole(in, 8);
+    run.step = read_whole(in, 8);
     run.rate = (double)read_float(in);
     read_whole(in, 8);
     run.adam = read_whole(in, 8);
@@ -217,7 +217,7 @@ static kchk kchk_open(const char *path, const char *bytes, size_t size)
             fail(EXIT_FAILED, "%s: %s is %lu, allowed are 1 to %d", path, kchk_size_names[i],
                  k.sizes[i], KCHK_SIZE_MOST);
     }
-    k.run = read_progress(&in, &k.vocab, &k.iteration);
+    k.run = read_progress(&in, &k.vocab);
     for (i = 0; i < 2; i++) {
         moments = k.moment_count[i] = read_count(&in, "a list of moments");
         k.moments[i] = in;

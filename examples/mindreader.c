@@ -7,8 +7,9 @@
 
    It starts from nothing. Four small networks hear the game in four ways, as streams of symbols. At
    first each learns after every round, later in turn, from windows of what it heard (the last one,
-   and older ones again); each says what you will do next. They vote with weights that shrink with their mistakes (exponential
-   weights, Littlestone and Warmuth 1994; Herbster and Warmuth 1998 for the share that is given back).
+   and older ones again); each says what you will do next. They vote with weights that shrink with
+   their mistakes (exponential weights, Littlestone and Warmuth 1994; Herbster and Warmuth 1998 for the share
+   that is given back).
 
    Rivals and opponents, from their descriptions:
    - C. E. Shannon, A Mind-Reading (?) Machine, Bell Laboratories memorandum, 18 March 1953;

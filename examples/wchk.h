@@ -46,7 +46,7 @@ typedef struct wchk {
     unsigned version, flags;
     unsigned long sizes[WCHK_SIZES];
     double mixing; /* chi */
-    unsigned long long vocab, iteration, count;
+    unsigned long long vocab, count;
     wcoh_head head;
     unsigned long long rank;
     int angles, references; /* 1: of a phase-native, of a wave-decode head, are in the file */
@@ -209,7 +209,7 @@ static wchk wchk_open(const char *path, const char *bytes, size_t size, const wc
     if (fabs(k.mixing) > 50)
         fail(EXIT_FAILED, "%s: chi is %g, at most 50 is known", path, k.mixing);
     if (k.sizes[WCHK_BANDS] < 5) k.mixing = 0; /* the engine mixes from five bands on */
-    k.run = read_progress(&in, &k.vocab, &k.iteration);
+    k.run = read_progress(&in, &k.vocab);
     k.count = (unsigned long long)(in.end - in.at) / 12;
     if ((in.end - in.at) % 12)
         fail(EXIT_FAILED, "%s: %.0f bytes are no three lists of floats: it is cut short", path,
@@ -531,28 +531,33 @@ static wcoh_model_desc wchk_desc(const wchk *k, const wchk_told *told)
     return desc;
 }
 
+/* The file's numbers from `in` on, parameters or moments, into a model's. */
+static void wchk_take(const wchk *k, wcoh_model *model, reader in, int moments)
+{
+    wchk_flow flow;
+    flow.model = model;
+    flow.in = &in;
+    flow.out = NULL;
+    flow.flags = k->flags;
+    flow.angles = k->angles;
+    flow.moments = moments;
+    wchk_walk(&flow);
+}
+
 /* The network of the file; its symbols are those of `letters`, which may be NULL. */
 static wcoh_model *wchk_model(const char *path, const wchk *k, const wchk_told *told,
                               const wcoh_tokenizer *letters)
 {
     wcoh_model_desc desc = wchk_desc(k, told);
     wcoh_model *model = NULL;
-    reader params = k->params;
     wcoh_error error;
-    wchk_flow flow;
     if (2.0 * desc.bands * ((double)desc.vocab + desc.context) > 4e8)
         fail(EXIT_FAILED, "%s: tables of %d symbols and %d positions are too large", path,
              desc.vocab, desc.context);
     desc.tokenizer = letters;
     must(wcoh_model_create(&model, &desc, &error), path, &error);
     if (!(k->flags & WCHK_ATTENTION)) wchk_frozen(model, k, told->tier);
-    flow.model = model;
-    flow.in = &params;
-    flow.out = NULL;
-    flow.flags = k->flags;
-    flow.angles = k->angles;
-    flow.moments = 0;
-    wchk_walk(&flow);
+    wchk_take(k, model, k->params, 0);
     wchk_mixing(model, k);
     if (told->embedding != WCHK_HARMONIC) wchk_circles(model, told);
     wchk_references(model);
@@ -569,15 +574,8 @@ static progress wchk_run(const char *path, const wchk *k, const wcoh_model *mode
         fail(EXIT_FAILED, "%s: its layers have scales, which go into matrices: --moments cannot",
              path);
     for (i = 0; i < 2; i++) {
-        reader in = k->moments[i];
-        wchk_flow flow;
-        flow.model = run.moments[i] = moments_new(model);
-        flow.in = &in;
-        flow.out = NULL;
-        flow.flags = k->flags;
-        flow.angles = k->angles;
-        flow.moments = 1;
-        wchk_walk(&flow);
+        run.moments[i] = moments_new(model);
+        wchk_take(k, run.moments[i], k->moments[i], 1);
     }
     return run;
 }

@@ -55,6 +55,18 @@ TEST_UNUSED static wcoh_model *model_of(const wcoh_model_desc *desc)
     return model;
 }
 
+/* A session of that model on an instruction set. */
+TEST_UNUSED static wcoh_session *session_on(wcoh_model *model, wcoh_isa isa)
+{
+    wcoh_session_desc desc;
+    wcoh_session *session = NULL;
+    wcoh_error error;
+    memset(&desc, 0, sizeof desc);
+    desc.cpu.isa = isa;
+    CHECK_SAY(wcoh_session_create(&session, model, &desc, &error) == WCOH_OK, "%s", error.text);
+    return session;
+}
+
 TEST_UNUSED static int text_ends(const char *text, const char *end)
 {
     size_t a = strlen(text), b = strlen(end);

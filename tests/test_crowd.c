@@ -65,16 +65,6 @@ static wcoh_crowd *crowd_of(wcoh_model *model, const wcoh_crowd_desc *desc)
     return crowd;
 }
 
-static wcoh_session *session_of(wcoh_model *model, wcoh_isa isa)
-{
-    wcoh_session_desc desc;
-    wcoh_session *session = NULL;
-    memset(&desc, 0, sizeof desc);
-    desc.cpu.isa = isa;
-    CHECK_SAY(wcoh_session_create(&session, model, &desc, &error) == WCOH_OK, "%s", error.text);
-    return session;
-}
-
 /* What member m hears at time t. */
 static uint32_t symbol_of(int m, int t, int vocab)
 { return (uint32_t)((m * 7 + t * t * 3 + t) % vocab); }
@@ -125,7 +115,7 @@ static void a_member_is_a_session(void)
             join_all(crowd);
             walk(crowd, 0, HEARD, models[k].vocab);
             for (m = 0; m < MEMBERS; m += 5) {
-                wcoh_session *session = session_of(model, every_isa[i]);
+                wcoh_session *session = session_on(model, every_isa[i]);
                 double most = 0;
                 int v;
                 for (t = 0; t < HEARD; t++)
@@ -256,7 +246,7 @@ static void files_of_members_are_files_of_sessions(void)
     wcoh_model *model = model_number(0);
     wcoh_crowd_desc desc = crowd_desc(3, WCOH_ISA_AUTO);
     wcoh_crowd *crowd = crowd_of(model, &desc);
-    wcoh_session *session = session_of(model, WCOH_ISA_AUTO);
+    wcoh_session *session = session_on(model, WCOH_ISA_AUTO);
     wcoh_memory_file file;
     wcoh_io io = file_open(&file);
     uint32_t symbols[3] = {1, 5, 7}, next = 2;
@@ -396,7 +386,7 @@ static void gains_that_grow_find_room_or_say_so(void)
     wcoh_real before[13];
     memset(&desc, 0, sizeof desc);
     set_gains(model, 2);
-    tight = session_of(model, WCOH_ISA_AUTO);
+    tight = session_on(model, WCOH_ISA_AUTO);
     desc.gain = 5;
     CHECK(wcoh_session_create(&roomy, model, &desc, &error) == WCOH_OK);
     CHECK(wcoh_session_step(tight, 3, &error) == WCOH_OK);
@@ -426,7 +416,7 @@ static void float_states_keep_their_promise(void)
     for (k = 0; k < MODELS; k++) {
         wcoh_model *model = model_number(k);
         wcoh_session_desc desc;
-        wcoh_session *full = session_of(model, WCOH_ISA_AUTO), *half;
+        wcoh_session *full = session_on(model, WCOH_ISA_AUTO), *half;
         double most = 0;
         memset(&desc, 0, sizeof desc);
         desc.states = WCOH_STATES_FLOAT;
@@ -605,7 +595,7 @@ static void the_window_is_as_long_as_it_says(void)
 static void surprises_are_logs_of_probabilities(void)
 {
     wcoh_model *model = model_number(0);
-    wcoh_session *a = session_of(model, WCOH_ISA_AUTO), *b = session_of(model, WCOH_ISA_AUTO);
+    wcoh_session *a = session_on(model, WCOH_ISA_AUTO), *b = session_on(model, WCOH_ISA_AUTO);
     wcoh_real p[13];
     uint32_t tokens[30], next = 4;
     double nats[30], sum = 0, score, total = 0;
@@ -674,7 +664,7 @@ static void logits_are_made_of_the_hidden_row(void)
         wcoh_model *model = model_number(k);
         wcoh_crowd_desc desc = crowd_desc(MEMBERS, WCOH_ISA_AUTO);
         wcoh_crowd *crowd = crowd_of(model, &desc);
-        wcoh_session *session = session_of(model, WCOH_ISA_AUTO);
+        wcoh_session *session = session_on(model, WCOH_ISA_AUTO);
         uint32_t tokens[30];
         int width = 2 * wcoh_model_get_desc(model)->bands;
         random_tokens(tokens, 30, models[k].vocab, 8);
@@ -702,7 +692,7 @@ static void logits_are_made_of_the_hidden_row(void)
 static void a_file_without_a_hidden_row_loads(void)
 {
     wcoh_model *model = model_number(0);
-    wcoh_session *a = session_of(model, WCOH_ISA_AUTO), *b = session_of(model, WCOH_ISA_AUTO);
+    wcoh_session *a = session_on(model, WCOH_ISA_AUTO), *b = session_on(model, WCOH_ISA_AUTO);
     wcohi_engine *engine = &a->crowd.engine;
     uint32_t tokens[9], recent[WCOHI_RECENT] = {0};
     wcohi_member_view view;
@@ -799,7 +789,7 @@ static void a_memory_of_nothing_changes_no_bit(void)
     wcoh_model *model = model_number(0);
     float values[WAVE_NUMBERS];
     wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 1);
-    wcoh_session *plain = session_of(model, WCOH_ISA_AUTO), *sessions[4];
+    wcoh_session *plain = session_on(model, WCOH_ISA_AUTO), *sessions[4];
     uint32_t symbols[HEARD];
     int t, i;
     for (t = 0; t < HEARD; t++) symbols[t] = symbol_of(1, t, 13);
@@ -956,7 +946,7 @@ static void a_file_holds_the_memory(void)
     float values[WAVE_NUMBERS], left[2][WAVE_NUMBERS];
     wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 5), mean = memory;
     wcoh_session *first = waves_session(model, &memory), *other = waves_session(model, NULL),
-                 *plain = session_of(model, WCOH_ISA_AUTO);
+                 *plain = session_on(model, WCOH_ISA_AUTO);
     wcoh_memory_file blocks[2];
     wcoh_io io[2];
     int i;
@@ -1008,7 +998,7 @@ static void memories_that_do_not_belong_are_refused(void)
     wcoh_model_desc desc = model_desc_of("vocab=13 bands=8 heads=2 layers=1 solver=none");
     float values[2 * 24 + WAVE_NUMBERS];
     wcoh_wave_memory memory = waves_random(other, values, sizeof values / sizeof *values, 6);
-    wcoh_session *plain = session_of(model, WCOH_ISA_AUTO), *session = waves_session(model, NULL);
+    wcoh_session *plain = session_on(model, WCOH_ISA_AUTO), *session = waves_session(model, NULL);
     wcoh_session_desc listening;
     CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_E_MISMATCH);
     CHECK_TEXT(error.text, "the wave memory has 1 layers of 24 bands, the model 2 of 8");

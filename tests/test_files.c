@@ -2688,16 +2688,6 @@ static void smaller_numbers_stay_when_saved_again(void)
     }
 }
 
-static wcoh_session *session_on(wcoh_model *model, wcoh_isa isa)
-{
-    wcoh_session_desc desc;
-    wcoh_session *session = NULL;
-    memset(&desc, 0, sizeof desc);
-    desc.cpu.isa = isa;
-    CHECK_SAY(wcoh_session_create(&session, model, &desc, &error) == WCOH_OK, "%s", error.text);
-    return session;
-}
-
 /* How far the logits of two sessions are apart, over the largest, after each of twenty steps. */
 static double logits_apart(wcoh_session *a, wcoh_session *b, int vocab)
 {
