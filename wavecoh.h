@@ -6384,7 +6384,8 @@ wcohi_avx512_inline void wcohi_avx512_fold8(float *p, __m512 a, __m512 b)
 #define wcohi_avx512_igt(a, b) _mm512_cmpgt_epi32_mask(a, b)
 #define wcohi_avx512_iload(p) _mm512_loadu_si512(p)
 #define wcohi_avx512_bytes(p)                                                                      \
-    _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)(p))))
+    _mm512_maskz_cvtepi32_ps((__mmask16)-1,                                                        \
+                             _mm512_maskz_cvtepi8_epi32((__mmask16)-1, wcohi_sse2_iload(p)))
 #define wcohi_avx512_istore(p, a) _mm512_storeu_si512(p, a)
 
 #define wcohi_avx512_dload(p) _mm512_loadu_pd(p)
