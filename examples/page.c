@@ -536,28 +536,49 @@ static void heard_of(int layer, const float *hidden, int t, float *row, float *h
     }
 }
 
-/* x [D] = the last row after attention has added to it; maps [H,T,T]. room [4D]. Returns 0 where it has
-   no value matrix of that size. */
-static int attended(int layer, const float *hidden, const float *maps, float *x, float *room)
+/* x [D] = row `to` of hidden after attention has added to it; maps [H,T,T]. room [4D]. Returns 0 where
+   the network has no value matrix of that size. */
+static int attended(int layer, const float *hidden, const float *maps, int to, float *x, float *room)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
     const float *value = tensor(layer, "attn.value.weight"), *gate;
-    int width = 2 * desc->bands, each = width / desc->heads, heard = p.heard, last = heard - 1, t,
-        i;
+    int width = 2 * desc->bands, each = width / desc->heads, t, i;
     float *v = room + width, *sum = v + width, *row = sum + width;
     if (!value || tensor(layer, "attn.harmonic")) return 0;
     memset(sum, 0, (size_t)width * sizeof *sum);
-    for (t = 0; t <= last; t++) {
+    for (t = 0; t <= to; t++) {
         heard_of(layer, hidden, t, row, room);
         affine(value, tensor(layer, "attn.value.bias"), room, width, width, v);
-        for (i = 0; i < width; i++) sum[i] += v[i] * maps[(i / each * heard + last) * heard + t];
+        for (i = 0; i < width; i++) sum[i] += v[i] * maps[(i / each * p.heard + to) * p.heard + t];
     }
     gate = tensor(layer, "attn.gate.weight");
-    normed(layer, "norm1", hidden + last * width, width, row);
+    normed(layer, "norm1", hidden + to * width, width, row);
     if (gate) affine(gate, tensor(layer, "attn.gate.bias"), row, width, width, v);
     for (i = 0; gate && i < width; i++) sum[i] *= 2 / (1 + (float)exp(-(double)v[i]));
     affine(tensor(layer, "attn.out.weight"), tensor(layer, "attn.out.bias"), sum, width, width, x);
-    for (i = 0; i < width; i++) x[i] += hidden[last * width + i];
+    for (i = 0; i < width; i++) x[i] += hidden[to * width + i];
+    return 1;
+}
+
+/* x [D]: what feed-forward hears of the last row, after the norm, with the taps. Blocks one after
+   another, it hears what attention added. room [6D]. Returns 0 as `attended` does. */
+static int fed_of(int layer, const float *hidden, const float *maps, float *x, float *room)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
+    const float *taps = tensor(layer, "ffn.taps.weight");
+    int width = 2 * desc->bands, i, j;
+    float *unit = room + width;
+    memset(x, 0, (size_t)width * sizeof *x);
+    for (j = 0; j < (taps ? desc->ffn_taps : 1) && j < p.heard; j++) {
+        int t = p.heard - 1 - j;
+        memcpy(room, hidden + t * width, (size_t)width * sizeof *room);
+        if (desc->block == WCOH_BLOCK_SEQUENTIAL &&
+            !attended(layer, hidden, maps, t, room, unit + width))
+            return 0;
+        normed(layer, desc->block == WCOH_BLOCK_PARALLEL_SHARED ? "norm1" : "norm2", room, width,
+               unit);
+        for (i = 0; i < width; i++) x[i] += unit[i] * (taps ? taps[j * width + i] : 1);
+    }
     return 1;
 }
 
@@ -606,7 +627,7 @@ static int steered(int layer, float *x, float *narrow, float *added)
 }
 
 /* Energies before and after the oscillators, and how far they turned each band: the closed form,
-   MATH.md 4.1. hidden [T,D]: the stream; one after another, oscillators hear what attention added. */
+   MATH.md 4.1. hidden [T,D]: the stream. room [6D + maestro]. */
 static void energies_of(int layer, const float *hidden, const float *maps, float *x, float *room)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
@@ -618,12 +639,7 @@ static void energies_of(int layer, const float *hidden, const float *maps, float
     omega = tensor(layer, "ffn.kerr.omega");
     alpha = tensor(layer, "ffn.kerr.alpha");
     beta = tensor(layer, "ffn.kerr.beta");
-    if (!gamma || tensor(layer, "ffn.taps.weight")) return;
-    memcpy(room, hidden + (p.heard - 1) * 2 * bands, (size_t)bands * 2 * sizeof *room);
-    if (desc->block == WCOH_BLOCK_SEQUENTIAL && !attended(layer, hidden, maps, room, x + 2 * bands))
-        return;
-    normed(layer, desc->block == WCOH_BLOCK_PARALLEL_SHARED ? "norm1" : "norm2", room, 2 * bands,
-           x);
+    if (!gamma || !fed_of(layer, hidden, maps, x, room)) return;
     steered(layer, x, room, room + desc->maestro);
     for (k = 0; k < bands; k++) {
         double g = log1p(exp((double)gamma[k]));
@@ -648,7 +664,7 @@ static void look(int layer, const wcoh_real *hidden, const float *maps, void *us
     if (layer >= desc->layers) return;
     waves_of(layer, p.views[VIEW_WAVES] + layer * heads * 5);
     phases_of(layer, hidden, room, room + width);
-    energies_of(layer, hidden, maps, room, room + 5 * width);
+    energies_of(layer, hidden, maps, room, room + width);
     for (h = 0; h < heads; h++)
         memcpy(p.views[VIEW_WEIGHTS] + (layer * heads + h) * HEARD,
                maps + ((size_t)h * (size_t)p.heard + (size_t)last) * (size_t)p.heard,

@@ -8,7 +8,7 @@
        split train 0..1003854 val 1003854..1115394
        tokenizer chars: 65 different characters
        dropout 0.00 of 1.5 passes over the text, 0.28 parameters a symbol
-       frozen 268808 of 275776 parameters
+       frozen 270056 of 277024 parameters
    at each evaluation (train is the mean since the line before; without validation there is no val,
    without end no eta)
        step 200 train 2.3012 val 2.3102 lr 3.0e-03 tok/s 38000 eta 00:12
@@ -18,7 +18,7 @@
        stage 1 step 600 val 1.9312 easy.txt val 3.1034 hard.txt
    and at the end, with a sample of the best weights between them that has "| " before each line,
        best val 1.6158 step 2000 file model.best.safetensors
-       done val 1.6158 steps 2000 seconds 301.2 params 275776
+       done val 1.6158 steps 2000 seconds 301.2 params 277024
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION

@@ -35,7 +35,7 @@ DEFAULTS = dict(
     rk4_steps=8, limiter="auto", alpha=0.1, beta=0.2, kerr_trained="auto", omega_trained="auto",
     corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3,
     forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
-    taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off",
+    taps=0, ffn_taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off",
     phases=0, phase_input="off", phases_trained="on",
     rk4_weights="off", overtones=0, gain_control="off")
 
@@ -167,6 +167,9 @@ class Parameters:
             c.tweak(self.table)
         return self
 
+    def taps(self, p, taps):
+        self.add(p + "taps.weight", np.eye(taps, 1) + 0.4 * self.rng.randn(taps, self.c.D))
+
     def fill_attention(self, p):
         c, rng, D, H = self.c, self.rng, self.c.D, self.c.heads
         self.norm(p + "norm1")
@@ -176,7 +179,7 @@ class Parameters:
         if c.value_gate == "on":
             self.linear(p + "gate", (D, D), D, (D,))
         if c.taps:
-            self.add(p + "taps.weight", np.eye(c.taps, 1) + 0.4 * rng.randn(c.taps, D))
+            self.taps(p, c.taps)
         if c.attention == "pope":
             self.add(p + "shift", 0.5 * rng.randn(H, c.E))
         if c.attention == "resonance":
@@ -211,6 +214,8 @@ class Parameters:
     def fill_ffn(self, p, per_band):
         c, rng, D, K = self.c, self.rng, self.c.D, self.c.bands
         p += "ffn."
+        if c.ffn_taps:
+            self.taps(p, c.ffn_taps)
         if c.ffn in ("mlp", "gated_mlp"):
             wide = c.hidden * (2 if c.ffn == "gated_mlp" else 1)
             self.linear(p + "up", (wide, D), D, (wide,))
@@ -356,16 +361,21 @@ class Network:
         cos, sin, a, b = torch.cos(angle), torch.sin(angle), x[..., 0::2], x[..., 1::2]
         return torch.stack([a * cos - b * sin, a * sin + b * cos], -1).flatten(-2)
 
+    def taps(self, p, taps, x):
+        """sum_j w_j x_{t-j}, zeros before the first row"""
+        if not taps:
+            return x
+        w, T = self.p[p + "taps.weight"], x.shape[1]
+        before = torch.nn.functional.pad(x, (0, 0, taps - 1, 0))
+        return sum(w[j] * before[:, taps - 1 - j:taps - 1 - j + T] for j in range(taps))
+
     def attention(self, p, x):
         c = self.c
         B, T, D = x.shape
         gate = 1
         if c.value_gate == "on":
             gate = 2 * torch.sigmoid(self.affine(p + "gate", x))
-        if c.taps:  # the last rows, zeros before the first
-            w = self.p[p + "taps.weight"]
-            before = torch.nn.functional.pad(x, (0, 0, c.taps - 1, 0))
-            x = sum(w[j] * before[:, c.taps - 1 - j:c.taps - 1 - j + T] for j in range(c.taps))
+        x = self.taps(p, c.taps, x)
         split = lambda y: y.view(B, T, c.heads, c.E).transpose(1, 2)  # [B,H,T,E]
         if c.attention in ("dot", "rotary"):
             query, key, value = (split(y) for y in self.affine(p + "qkv", x).split(D, -1))
@@ -502,6 +512,7 @@ class Network:
 
     def ffn(self, p, x, per_band):
         c = self.c
+        x = self.taps(p, c.ffn_taps, x)
         if c.ffn == "gated_mlp":
             a, b = self.affine(p + "up", x).split(c.hidden, -1)
             return self.affine(p + "down", a * torch.sigmoid(a) * b)
@@ -611,6 +622,8 @@ CONFIGS = [
     Config("long", B=1, T=300, bands=4, heads=4, layers=2, vocab=5, maestro=2, gain_max=11.9, context=300),
     Config("listening", forgetting="on", loudness="on", query_gain="on", gate="on", taps=3,
            block="sequential"),
+    Config("both_taps", forgetting="on", loudness="on", gate="on", value_gate="on", taps=3, ffn_taps=3,
+           block="sequential", layers=1),  # the default network
     Config("gates", attention="shared", forgetting="on", gate="on", value_gate="on", taps=2, norm="rms"),
     Config("mixing", mixing=0.2, splits=2, limiter="on", corrector="on", offset=0.2),
     Config("split", solver="split", corrector="on", offset=0.2),
