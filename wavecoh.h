@@ -580,7 +580,7 @@ typedef struct wcoh_stats {
     double noise_scale; /* tokens a step with which the gradient's noise is as large as it itself
                            (McCandlish and others, 2018), over about the last 100 steps, of windows
                            by chance (those that are spread agree more); 0: not known, as before
-                           the second step and on Vulkan */
+                           the second step */
     double seconds;   /* spent inside the library */
     int evaluated;    /* 1 in the callback that follows an evaluation */
     int improved;     /* 1 in the callback whose evaluation is the best so far */

@@ -2707,7 +2707,8 @@ static void wcohi_gpu_opening_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 static void wcohi_gpu_sum_squares(wcohi_gpu_recorder *r, wcohi_gpu_view partial, uint32_t count)
 {
-    const wcohi_gpu_view views[2] = {r->at->gradient, partial};
+    const wcohi_gpu_view views[5] = {r->at->gradient, partial, r->at->moment1, r->at->rules,
+                                     r->at->frame};
     wcoh_push_sum_squares push;
     push.count = count;
     push.chunk = WCOHI_GPU_SQUARES;
@@ -2944,7 +2945,7 @@ static void wcohi_gpu_update(wcohi_gpu_recorder *r)
 {
     uint32_t count = (uint32_t)(r->at->gradient.bytes / sizeof(float)),
              chunks = wcohi_gpu_ceil(count, WCOHI_GPU_SQUARES);
-    wcohi_gpu_view partial = wcohi_gpu_scratch(r, 2 * (size_t)chunks);
+    wcohi_gpu_view partial = wcohi_gpu_scratch(r, 4 * (size_t)chunks);
     wcohi_gpu_seen_take(r);
     wcohi_gpu_sum_squares(r, partial, count);
     wcohi_gpu_clip(r, partial, chunks);
@@ -4834,7 +4835,7 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
 }
 
 /* result[0..1]: loss, [2..3]: squared norm, [4] clip factor, [5] 1 if applied, [6..7]: loss of the
-   runs that made the gradient */
+   runs that made the gradient, [8..9] along, [10] 1 if that is known: see wcohi_outcome */
 static const float *wcohi_vk_result_of(const wcohi_vk_exec *exec, int slot)
 {
     return (const float *)wcohi_vk_slot_data(exec, slot, &exec->at.result);
@@ -4905,6 +4906,25 @@ static wcoh_result wcohi_vk_freeze(wcohi_vk_exec *exec, wcoh_error *error)
     return result ? result : wcohi_vk_submit_wait(exec, commands, error);
 }
 
+static void wcohi_vk_stage_update(wcoh_spv_frame *frame, const wcohi_update *update)
+{
+    double step = (double)update->step, before = step - 1;
+    memset(frame, 0, sizeof *frame);
+    frame->learning_rate = (float)update->lr;
+    frame->beta1 = (float)update->beta1;
+    frame->beta2 = (float)update->beta2;
+    frame->epsilon = (float)update->epsilon;
+    frame->decay = (float)update->decay;
+    frame->clip = (float)update->clip;
+    frame->correction1 = (float)(1 / (1 - pow(update->beta1, step)));
+    frame->correction2 = (float)(1 / (1 - pow(update->beta2, step)));
+    frame->muon_rate = (float)update->muon_lr;
+    frame->momentum = (float)update->momentum;
+    if (before < 1) return;
+    frame->along = (float)(1 / (1 - pow(update->beta1, before)));
+    frame->along_muon = (float)((1 - update->momentum) / (1 - pow(update->momentum, before)));
+}
+
 static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update, int whole,
                                    int *time, wcoh_error *error)
 {
@@ -4924,17 +4944,7 @@ static wcoh_result wcohi_vk_update(wcohi_exec *base, const wcohi_update *update,
     if ((result = wcohi_vk_recording_get(exec, &pass, &commands, error)) != WCOH_OK) return result;
     if ((result = wcohi_vk_slot_take(exec, &slot, error)) != WCOH_OK) return result;
     frame = (wcoh_spv_frame *)wcohi_vk_slot_data(exec, slot, &exec->at.frame);
-    memset(frame, 0, sizeof *frame);
-    frame->learning_rate = (float)update->lr;
-    frame->beta1 = (float)update->beta1;
-    frame->beta2 = (float)update->beta2;
-    frame->epsilon = (float)update->epsilon;
-    frame->decay = (float)update->decay;
-    frame->clip = (float)update->clip;
-    frame->correction1 = (float)(1 / (1 - pow(update->beta1, (double)update->step)));
-    frame->correction2 = (float)(1 / (1 - pow(update->beta2, (double)update->step)));
-    frame->muon_rate = (float)update->muon_lr;
-    frame->momentum = (float)update->momentum;
+    wcohi_vk_stage_update(frame, update);
     exec->update_slot = slot;
     result = wcohi_vk_slot_send(exec, slot, &exec->at.frame, 1, commands, error);
     if (result || !pass.timed) return result;
@@ -4950,6 +4960,8 @@ static wcoh_result wcohi_vk_outcome(wcohi_exec *base, wcohi_outcome *outcome, wc
     outcome->nats = wcohi_vk_joined(out + 6);
     outcome->norm = sqrt(wcohi_vk_joined(out + 2));
     outcome->applied = out[5] != 0;
+    outcome->along = wcohi_vk_joined(out + 8);
+    outcome->clipped = out[10] > 0 ? pow((double)out[4] * outcome->norm, 2) : 0;
     if (outcome->applied) exec->version = ++base->model->version;
     return WCOH_OK;
 }

@@ -1913,6 +1913,42 @@ static void means_are_those_of_the_cpu(void)
     CHECK_NEAR(own[1], own[0], 1e-5);
 }
 
+/* Square of the gradient and its product with those before: as on the CPU, with AdamW and Muon, clipped
+   and not, a layer frozen. Each product is off by a few roundings: to 1e-5 of the square. */
+static void noise_is_that_of_the_cpu(void)
+{
+    int muon, i, step;
+    for (muon = 0; muon < 2; muon++) {
+        double square[2], along[2], scale[2];
+        for (i = 0; i < 2; i++) {
+            wcoh_model_desc desc = small_model();
+            wcoh_model *model = model_of(&desc);
+            wcoh_trainer_desc training = small_trainer();
+            wcoh_trainer *trainer;
+            wcoh_stats stats;
+            wcoh_error error;
+            training.optimizer = muon ? WCOH_OPTIMIZER_MUON : WCOH_OPTIMIZER_ADAMW;
+            training.clip = muon ? 0.05 : -1;
+            training.lr = training.muon_lr = 1e-5; /* where steps lead differs by more */
+            CHECK(wcoh_model_freeze(model, "blocks.0.*", 1, &error) == WCOH_OK);
+            trainer = trainer_of(model, training, i ? gpu : NULL, WCOH_ISA_AUTO);
+            CHECK(wcoh_trainer_set_data(trainer, text, 400, text + 400, 99, &error) == WCOH_OK);
+            CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK && stats.noise_scale == 0);
+            for (step = 0; step < 6; step++)
+                CHECK(wcoh_trainer_step(trainer, &stats, &error) == WCOH_OK);
+            square[i] = trainer->state.square;
+            along[i] = trainer->state.along;
+            scale[i] = stats.noise_scale;
+            wcoh_trainer_destroy(trainer);
+            wcoh_model_destroy(model);
+        }
+        CHECK(square[0] > 0 && along[0] > 0 && scale[0] > 0);
+        CHECK_NEAR(square[1], square[0], 1e-5 * square[0]);
+        CHECK_NEAR(along[1], along[0], 1e-5 * square[0]);
+        CHECK_NEAR(scale[1], scale[0], 1e-4 * scale[0]);
+    }
+}
+
 /* What gain control saw in eleven steps of two micro-batches, past the nine that overwrite, and nothing
    where the gradient is not taken: of magnitudes near 1, to 1e-5. */
 static void gain_control_sees_what_it_does_on_the_cpu(void)
@@ -2775,6 +2811,7 @@ int main(int count, char **words)
     RUN(parameters_come_back_to_the_host);
     RUN(parameters_written_on_the_host_count);
     RUN(means_are_those_of_the_cpu);
+    RUN(noise_is_that_of_the_cpu);
     RUN(gain_control_sees_what_it_does_on_the_cpu);
     RUN(a_loss_between_gradient_and_update_does_not_count);
     RUN(a_gradient_that_is_not_finite_changes_nothing);

@@ -19,5 +19,7 @@ layout(set = 0, binding = FRAME, std430) readonly buffer Frame
     uint window; /* windows of the step before this batch */
     uint open, opening; /* soft curriculum: bands up to there are heard, up to there times share */
     float share;
+    float along; /* what the products of gradients and AdamW's, Muon's moments are multiplied by, that the .. */
+    float along_muon; /* .. moments are means; 0: the first step */
 }
 frame;
