@@ -20975,7 +20975,8 @@ WCOHI_COLD wcoh_result wcohi_read_file(wcohi_reader *r)
     }
     if (!result) result = wcohi_json_expect(json, '}');
     if (result) return result;
-    if (wcohi_json_peek(json)) return wcohi_json_fail(json, "something behind the end");
+    if (wcohi_json_peek(json) || json->at < json->size)
+        return wcohi_json_fail(json, "something behind the end");
     if (!r->model || !r->listed_count)
         return wcohi_fail(r->error, WCOH_E_FORMAT, "the file has no model with a vocabulary");
     if (r->rules->words && !r->decoders) r->rules->apart = r->rules->strip_first = 1;

@@ -230,8 +230,8 @@ static const asked asked_fields[] = {
     {"echo", ASKED_FLAG, ON_TEXT, AT(echo), 0, 0},
     {"n", ASKED_WHOLE, ON_REPLY, AT(n), 1, REPLIES_MOST},
     {"seed", ASKED_WHOLE, ON_REPLY, AT(seed), -9223372036854775808.0, 9223372036854775807.0},
-    {"max_tokens", ASKED_WHOLE, ON_REPLY, AT(tokens), 0, 1e15},
-    {"max_completion_tokens", ASKED_WHOLE, ON_CHAT, AT(tokens), 0, 1e15},
+    {"max_tokens", ASKED_WHOLE, ON_REPLY, AT(tokens), 0, 0},
+    {"max_completion_tokens", ASKED_WHOLE, ON_CHAT, AT(tokens), 0, 0},
     {"temperature", ASKED_REAL, ON_REPLY, AT(temperature), 0, 1000},
     {"top_p", ASKED_REAL, ON_REPLY, AT(top_p), 0, 1},
     {"min_p", ASKED_REAL, ON_REPLY, AT(min_p), 0, 1},
@@ -246,13 +246,20 @@ static const asked asked_fields[] = {
 #undef AT
 };
 
+/* The most that a field may be; of tokens that is an option of the server. */
+static double asked_most(const asking *in, const asked *field)
+{
+    int tokens = field->kind == ASKED_WHOLE && field->offset == offsetof(ask, tokens);
+    return tokens ? (double)in->rules->tokens_most : field->high;
+}
+
 static int refuse_range(const asking *in, const asked *field, const json_node *node)
 {
     char shown[48];
-    return refuse(in->refusal, 400, "invalid_value", field->name,
-                  "%s is %s: allowed are %s%.17g to %.17g", field->name,
-                  asking_shown(in, node, shown),
-                  field->kind == ASKED_WHOLE ? "whole numbers from " : "", field->low, field->high);
+    return refuse(
+        in->refusal, 400, "invalid_value", field->name, "%s is %s: allowed are %s%.17g to %.17g",
+        field->name, asking_shown(in, node, shown),
+        field->kind == ASKED_WHOLE ? "whole numbers from " : "", field->low, asked_most(in, field));
 }
 
 /* One field from its node; 0 if it is refused. */
@@ -273,7 +280,7 @@ static int asked_take(asking *in, const asked *field, const json_node *node)
     case ASKED_WHOLE:
         if (node->kind != JSON_NUMBER) return refuse_type(in, node, field->name, "a whole number");
         if (!json_whole(&in->tree, node, &whole) || (double)whole < field->low ||
-            (double)whole > field->high)
+            (double)whole > asked_most(in, field))
             return refuse_range(in, field, node);
         *(int64_t *)(void *)target = whole;
         return 1;
@@ -679,9 +686,6 @@ static int ask_settle(asking *in)
 {
     ask *a = in->ask;
     wcoh_sample_desc *s = &a->sample;
-    const json_node *newer = json_member(&in->tree, in->tree.nodes, "max_completion_tokens");
-    const char *given =
-        a->chat && newer && newer->kind != JSON_NULL ? "max_completion_tokens" : "max_tokens";
     wcoh_error error;
     memset(s, 0, sizeof *s);
     s->temperature = a->temperature < 1e-6 ? 0 : a->temperature;
@@ -692,11 +696,7 @@ static int ask_settle(asking *in)
     s->repetition_window = (int)a->window;
     s->bias = a->bias;
     s->bias_count = a->bias_count;
-    if (a->tokens < 0) a->tokens = in->rules->tokens;
-    if (a->tokens > in->rules->tokens_most)
-        return refuse(in->refusal, 400, "invalid_value", given,
-                      "%s is %ld: this server allows 0 to %ld", given, (long)a->tokens,
-                      (long)in->rules->tokens_most);
+    if (a->tokens < 0) a->tokens = WCOHI_MIN(in->rules->tokens, in->rules->tokens_most);
     if ((int64_t)a->prompts * a->n > in->rules->replies_most)
         return refuse(in->refusal, 400, "invalid_value", "n",
                       "n is %ld, of %lu prompts: this server makes at most %ld replies at once",

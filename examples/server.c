@@ -6,9 +6,10 @@
    curl localhost:8080/v1/completions -H 'Content-Type: application/json' \
         -d '{"prompt": "Once", "max_tokens": 50, "stream": true}'
 
-   Two threads: one talks HTTP (libmicrohttpd), one steps. All replies under way are members of one
-   crowd and move on by one symbol in one batched step; a reply takes its place between two steps. A
-   request that waits is a suspended connection: it costs memory, no thread.
+   Three threads: one stands at the door and lets in what is HTTP (door.h), one answers it
+   (libmicrohttpd), one steps. All replies under way are members of one crowd and move on by one symbol
+   in one batched step; a reply takes its place between two steps. A request that waits is a suspended
+   connection: it costs memory, no thread.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #ifndef _GNU_SOURCE
@@ -22,6 +23,7 @@
 #include "requests.h"
 
 #include "chat_page.h"
+#include "door.h"
 
 #include <arpa/inet.h>
 #include <microhttpd.h>
@@ -160,7 +162,7 @@ typedef struct server {
     size_t kept_now;
     int visits, uploads; /* requests under way; those that are not here as a whole */
     wcoh_rng rng;
-    struct MHD_Daemon *daemon;
+    door door; /* and the library behind it */
 } server;
 
 typedef enum MHD_Result answered;
@@ -1474,21 +1476,10 @@ static int check_state(server *s, job *j)
                : refuse(&j->refusal, 503, "draining", NULL, "the server is going down");
 }
 
-/* A coding other than chunks: nobody knows where such a body ends. */
-static int coded_otherwise(const job *j)
-{
-    const char *coding = header(j, "Transfer-Encoding");
-    return *coding && strcasecmp(coding, "chunked") != 0;
-}
-
 static int check_body(const server *s, job *j)
 {
     const char *type = header(j, "Content-Type");
     uint64_t length = 0;
-    if (coded_otherwise(j))
-        return refuse(&j->refusal, 400, "unsupported_value", NULL,
-                      "Transfer-Encoding is \"%.60s\": chunked is understood, or none",
-                      header(j, "Transfer-Encoding"));
     if (strcmp(j->route->method, "POST") != 0) return 1;
     if (strncasecmp(type, "application/json", 16) != 0 || !strchr("; \t", type[16]))
         return refuse(&j->refusal, 415, "unsupported_media_type", NULL,
@@ -1585,7 +1576,7 @@ static answered on_request(void *user, struct MHD_Connection *connection, const 
     if (!j) return MHD_NO;
     check_head(s, j, path, method);
     wcohi_parse_u64(header(j, "Content-Length"), &length);
-    if (j->refusal.status && (length > DROPPED_MOST || *header(j, "Expect") || coded_otherwise(j)))
+    if (j->refusal.status && (length > DROPPED_MOST || *header(j, "Expect")))
         return job_answer(s, j); /* without the body */
     return MHD_YES;
 }
@@ -1743,15 +1734,15 @@ static int listen_at(server *s)
 static unsigned connections_most(const server *s)
 {
     struct rlimit files;
-    rlim_t wanted = (rlim_t)s->connections + 64;
-    if (getrlimit(RLIMIT_NOFILE, &files)) return 900;
+    rlim_t wanted = 3 * (rlim_t)s->connections + 64; /* a client's socket and a pair behind it */
+    if (getrlimit(RLIMIT_NOFILE, &files)) return 300;
     if (files.rlim_cur < wanted) {
         files.rlim_cur = files.rlim_max < wanted ? files.rlim_max : wanted;
         setrlimit(RLIMIT_NOFILE, &files);
         getrlimit(RLIMIT_NOFILE, &files);
     }
-    if (files.rlim_cur < wanted) wanted = files.rlim_cur < 128 ? 128 : files.rlim_cur;
-    return (unsigned)wanted - 64;
+    if (files.rlim_cur < wanted) wanted = files.rlim_cur < 256 ? 256 : files.rlim_cur;
+    return ((unsigned)wanted - 64) / 3;
 }
 
 /* A path in plain letters; one with a zero byte stays as it is, and is nobody's. */
@@ -1762,16 +1753,32 @@ static size_t unescape(void *user, struct MHD_Connection *connection, char *text
     return strstr(text, "%00") ? strlen(text) : MHD_http_unescape(text);
 }
 
+/* The door has refused somebody. */
+static void on_refused(void *user)
+{
+    server *s = (server *)user;
+    pthread_mutex_lock(&s->lock);
+    s->figures.requests++;
+    s->figures.refused++;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void http_open(server *s)
 {
-    int handle = listen_at(s);
-    s->daemon = MHD_start_daemon(
-        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC, (uint16_t)s->port,
-        NULL, NULL, on_request, s, MHD_OPTION_LISTEN_SOCKET, handle, MHD_OPTION_NOTIFY_COMPLETED,
-        on_completed, s, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->timeout,
-        MHD_OPTION_CONNECTION_LIMIT, connections_most(s), MHD_OPTION_UNESCAPE_CALLBACK, unescape,
-        NULL, MHD_OPTION_END);
-    if (!s->daemon) fail(EXIT_FAILED, "the HTTP library does not start: %s", strerror(errno));
+    door *d = &s->door;
+    d->listener = listen_at(s);
+    d->most = (int)connections_most(s);
+    d->timeout = (double)s->timeout;
+    d->refused = on_refused;
+    d->user = s;
+    d->daemon = MHD_start_daemon(
+        MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC |
+            MHD_USE_NO_LISTEN_SOCKET,
+        0, NULL, NULL, on_request, s, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
+        MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->timeout, MHD_OPTION_CONNECTION_LIMIT,
+        (unsigned)d->most + 16, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
+    if (!d->daemon) fail(EXIT_FAILED, "the HTTP library does not start: %s", strerror(errno));
+    if (door_open(d)) fail(EXIT_FAILED, "no thread for the clients: %s", strerror(errno));
     printf(strchr(s->host, ':') ? "listening at http://[%s]:%lld\n"
                                 : "listening at http://%s:%lld\n",
            s->host, s->port);
@@ -1897,10 +1904,9 @@ static void state_set(server *s, server_state state)
 /* No new request; those that are here get their answers, those that are still coming in 2 s. */
 static void server_drain(server *s)
 {
-    int handle, left, coming, rounds = 0;
+    int left, coming, rounds = 0;
     state_set(s, SERVER_DRAINING);
-    handle = MHD_quiesce_daemon(s->daemon);
-    if (handle >= 0) close(handle);
+    door_shut(&s->door);
     do {
         pthread_mutex_lock(&s->lock);
         left = s->visits;
@@ -1918,7 +1924,9 @@ static void server_close(server *s, pthread_t thread)
     pthread_cond_signal(&s->work);
     pthread_mutex_unlock(&s->lock);
     pthread_join(thread, NULL);
-    MHD_stop_daemon(s->daemon);
+    door_part(&s->door);
+    MHD_stop_daemon(s->door.daemon);
+    door_close(&s->door);
     wcoh_session_destroy(s->ear);
     free(s->carried.data);
     wcoh_crowd_destroy(s->crowd);

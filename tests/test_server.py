@@ -43,7 +43,7 @@ def build():
     if os.environ.get("BIN"):
         return True
     cc = os.environ.get("CC", "cc")
-    flags = ["-O0", "-g"]
+    flags = ["-O0", "-g", "-DWAVECOH_NO_SIMD", "-DWAVECOH_NO_TOOLKIT"]
     probe = os.path.join(WORK, "probe.c")
     with open(probe, "w") as file:
         file.write("#include <microhttpd.h>\nint main(void) { return 0; }\n")
@@ -723,12 +723,23 @@ def test_limits():
         check("a stream that takes too long says so", b'"code":"timeout"' in text, text[-500:])
         raw.close()
     with Server("--timeout", "1") as s:
-        raw = socket.create_connection(("127.0.0.1", s.port))
+        raw, silent = (socket.create_connection(("127.0.0.1", s.port)) for _ in range(2))
         raw.sendall(b"POST /v1/completions HTTP/1.1\r\n")
-        raw.settimeout(20)
-        began = time.time()
-        check("a silent connection is closed", b"" == raw.recv(100) or time.time() - began < 15)
-        raw.close()
+        raw.settimeout(0.1)
+        silent.settimeout(20)
+        text, began = b"", time.time()
+        while not text and time.time() < began + 20:  # a byte now and then does not help
+            try:
+                raw.sendall(b"x")
+                text = raw.recv(1000)
+            except TimeoutError:
+                pass
+        check("a head that drips in is refused in its time", b" 408 " in text and b'"code":"timeout"' in text and time.time() < began + 3 * SLOW, text)
+        check("a silent connection is closed", silent.recv(100) == b"")
+        keep = s.connect()
+        keep.request("GET", "/health")
+        check("and a kept one", keep.getresponse().read() and keep.sock.recv(100) == b"")
+        raw.close(), silent.close()
     with Server(model="short") as s: # 64 learned positions, a start symbol
         answer = s.ask(TEXT, {"prompt": "a" * 64, "max_tokens": 4})
         check("a prompt past the positions", is_refusal(answer, 400, "invalid_request_error", "context_length_exceeded", "prompt"), answer)
@@ -764,6 +775,69 @@ def test_template():
         check(f"template {text!r} is refused", run.returncode == 1 and word in run.stderr and run.stderr.count("\n") == 1, run.stderr)
 
 
+POSTED = b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+CHUNKED = POSTED + b"Transfer-Encoding: chunked\r\n\r\n"
+ASKED = b'{"prompt":"a","max_tokens":1}'
+HEALTH = b"GET /health HTTP/1.1\r\nHost: x\r\n"
+BROKEN_HTTP = (
+    (b"\x00\x01\x02\r\n\r\n", 400, "invalid_http"), (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400, "invalid_http"),
+    (b"GET\r\n\r\n", 400, "invalid_http"), (b"GET /\r\n\r\n", 400, "invalid_http"), (b"GET / HTTP/1.1 \r\n\r\n", 400, "invalid_http"),
+    (b"GET  / HTTP/1.1\r\nHost: x\r\n\r\n", 400, "invalid_http"), (b"GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", 400, "invalid_http"),
+    (b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n", 400, "invalid_http"), (b"GET / HTTP/1.1\nHost: x\n\n", 400, "invalid_http"),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "http_version_not_supported"), (b"GET / HTTP/1.2\r\n\r\n", 505, "http_version_not_supported"),
+    (b"GET / HTTP/1.1\r\n\r\n", 400, "invalid_http"), (HEALTH + b"Host: y\r\n\r\n", 400, "invalid_http"),
+    (HEALTH + b"no colon\r\n\r\n", 400, "invalid_http"), (HEALTH + b"A : b\r\n\r\n", 400, "invalid_http"),
+    (HEALTH + b": b\r\n\r\n", 400, "invalid_http"), (HEALTH + b"A: b\r\n c\r\n\r\n", 400, "invalid_http"),
+    (HEALTH + b"A: b\x00c\r\n\r\n", 400, "invalid_http"), (HEALTH + b"A: b\rc\r\n\r\n", 400, "invalid_http"),
+    (POSTED + b"Content-Length: -5\r\n\r\n", 400, "invalid_http"), (POSTED + b"Content-Length: \r\n\r\n", 400, "invalid_http"),
+    (POSTED + b"Content-Length: 5, 5\r\n\r\n", 400, "invalid_http"), (POSTED + b"Content-Length: 0x5\r\n\r\n", 400, "invalid_http"),
+    (POSTED + b"Content-Length: 5\r\nContent-Length: 5\r\n\r\n", 400, "invalid_http"),
+    (POSTED + b"Content-Length: 99999999999999999999999\r\n\r\n", 413, "payload_too_large"),
+    (POSTED + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "invalid_http"),
+    (POSTED + b"Transfer-Encoding: gzip, chunked\r\n\r\n", 400, "unsupported_value"),
+    (POSTED.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n", 400, "invalid_http"),
+    (CHUNKED + b"zz\r\n", 400, "invalid_http"), (CHUNKED + b"\r\n", 400, "invalid_http"), (CHUNKED + b"-1\r\n", 400, "invalid_http"),
+    (CHUNKED + b"fffffffffffffffff\r\n", 400, "invalid_http"), (CHUNKED + b"5\x00\r\n12345\r\n", 400, "invalid_http"),
+    (CHUNKED + b"1" * 300, 400, "invalid_http"), (CHUNKED + b"2\r\n{}}\r\n0\r\n\r\n", 400, "invalid_http"),
+    (b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", 431, "head_too_large"), (HEALTH + b"X: y\r\n" * 50000, 431, "head_too_large"),
+    (HEALTH + b"X: y\r\n" * 101 + b"\r\n", 431, "head_too_large"), (CHUNKED + b"0\r\n" + b"X: y\r\n" * 5000, 431, "head_too_large"))
+WELL_HTTP = (
+    (b"\r\n\r\n" + HEALTH + b"\r\n", [b"200"]), (HEALTH.replace(b"1.1", b"1.0") + b"\r\n", [b"200"]),
+    (HEALTH + b"X: y\r\n" * 90 + b"\r\n", [b"200"]), (HEALTH + b"Cookie: =;;\xff=\r\nReferer: " + b"x" * 15000 + b"\r\n\r\n", [b"200"]),
+    (b"GET /health?" + b"a&" * 7000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", [b"200"]), (HEALTH + b"Authorization: Bearer " + b"k" * 15000 + b"\r\n\r\n", [b"200"]),
+    (b"GET /%zz%%% HTTP/1.1\r\nHost: x\r\n\r\n", [b"404"]), (b"OPTIONS * HTTP/1.1\r\nHost:\r\n\r\n", [b"404"]),
+    (b"GET " + b"/" * 16000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", [b"404"]), (b"~! /health HTTP/1.1\r\nHost: x\r\n\r\n", [b"405"]),
+    (POSTED + b"Content-Type: " + b"x" * 15000 + b"\r\n\r\n", [b"400"]), (POSTED.replace(b"json", b"x" * 15000) + b"Content-Length: 0\r\n\r\n", [b"415"]),
+    (CHUNKED + b"D;a=b\r\n" + ASKED[:13] + b"\r\n00010\r\n" + ASKED[13:] + b"\r\n0\r\nX: y\r\n\r\n" + HEALTH + b"\r\n", [b"200", b"200"]),
+    ((POSTED + b"Content-Length: %d\r\n\r\n" % len(ASKED) + ASKED) * 3 + HEALTH * 1 + b"\r\n", [b"200"] * 4),
+    (POSTED + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(ASKED) + ASKED, [b"100", b"200"]))
+
+
+def spoken(s, raw, count=100):
+    """What comes back for these bytes, whose sender then waits for so many answers: [(head, body)]."""
+    one = socket.create_connection(("127.0.0.1", s.port))
+    one.settimeout(5 * SLOW)
+    got, answers = b"", []
+    try:
+        one.sendall(raw)
+        while len(answers) < count:
+            piece = one.recv(1 << 16)
+            if not piece:
+                break
+            got += piece
+            while b"\r\n\r\n" in got:
+                head, _, rest = got.partition(b"\r\n\r\n")
+                size = int((re.findall(rb"(?i)content-length: (\d+)", head) or [0])[0])
+                if len(rest) < size:
+                    break
+                answers.append((head, rest[:size]))
+                got = rest[size:]
+    except OSError as error:
+        got += repr(error).encode()
+    one.close()
+    return answers or [(got, b"{}")]
+
+
 def test_http():
     with Server() as s:
         connection = s.connect()
@@ -771,19 +845,14 @@ def test_http():
             connection.request("POST", TEXT, json.dumps({"prompt": "a", "max_tokens": 2, "stream": i == 1}), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             check("a connection is kept", answer.status == 200 and answer.read())
-        for raw in (b"\x00\x01\x02\r\n\r\n", b"GET\r\n\r\n", b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: -5\r\n\r\n",
-                    b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
-                    b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 50000):
-            one = socket.create_connection(("127.0.0.1", s.port))
-            try:
-                one.sendall(raw)
-                one.shutdown(socket.SHUT_WR)
-                one.settimeout(10)
-                while one.recv(1000):
-                    pass
-            except OSError:
-                pass
-            one.close()
+        for raw, status, code in BROKEN_HTTP:
+            for before in (b"", b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"):
+                head, body = spoken(s, before + raw)[-1]
+                check(f"{before + raw[-60:]!r} is refused in JSON", b" %d " % status in head.split(b"\r\n")[0] and b"Connection: close" in head
+                      and is_refusal((status, json.loads(body)), status, "invalid_request_error", code), (head, body))
+        for raw, want in WELL_HTTP:
+            got = [head[9:12] for head, _ in spoken(s, raw, len(want))]
+            check(f"{raw[:60]!r} is well", got == want, got)
         check("it lives after broken HTTP", s.ask("/health")[0] == 200)
         check("a path with a zero byte is nobody's", is_refusal(s.ask("/%00"), 404, "invalid_request_error", "not_found"))
         answer = s.ask(TEXT, raw=b"{}", headers={"Transfer-Encoding": "gzip"})

@@ -470,6 +470,8 @@ static void subwords_are_learnt_and_kept(void)
     CHECK(short_count == count);
     json = wcoh_tokenizer_json(made, &size);
     CHECK(json && strlen(json) == size);
+    CHECK(wcoh_tokenizer_create_json(&read, json, size + 1, NULL, &error) == WCOH_E_FORMAT);
+    CHECK_TEXT(error.text, "something behind the end"); /* the zero byte */
     CHECK(wcoh_tokenizer_create_json(&read, json, size, NULL, &error) == WCOH_OK);
     CHECK(wcoh_tokenizer_start(read) == 262 && comes_back(read, text, sizeof text - 1));
     wcoh_tokenizer_destroy(read);
@@ -764,8 +766,9 @@ static void the_penalty_counts_each_token_once(void)
     static const wcoh_real logits[3] = {4, 3, -1};
     static const uint32_t often[6] = {0, 0, 0, 0, 0, 0};
     wcoh_sample_desc desc;
-    float scratch[6];
+    float scratch[8];
     uint32_t token = 9;
+    int i;
     memset(&desc, 0, sizeof desc);
     desc.repetition_penalty = 1.2; /* 4 / 1.2 is above 3, 4 / 1.44 is below */
     CHECK(wcoh_sample(&desc, NULL, logits, 3, often, 6, scratch, &token, NULL) == WCOH_OK);
@@ -773,6 +776,13 @@ static void the_penalty_counts_each_token_once(void)
     desc.repetition_penalty = 1.4;
     CHECK(wcoh_sample(&desc, NULL, logits, 3, often, 6, scratch, &token, NULL) == WCOH_OK);
     CHECK(token == 1);
+    desc.repetition_penalty = 2; /* 2 becomes 1, seen once or three times */
+    for (i = 0; i < 4; i++) {
+        const wcoh_real published[4] = {2, (wcoh_real)(i < 2 ? 0.9999 : 1.0001), 0, -1};
+        CHECK(wcoh_sample(&desc, NULL, published, 4, often, i % 2 ? 1 : 3, scratch, &token, NULL) ==
+              WCOH_OK);
+        CHECK(token == (i < 2 ? 0u : 1u));
+    }
 }
 
 static void the_penalty_looks_back_as_far_as_the_window(void)
