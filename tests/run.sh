@@ -79,7 +79,7 @@ job() {
 level() {
     case $1 in
     attention | crowd | gemm | gradients | kernels | model | optimizer | plain | reference | simd | threads) echo -O2 ;;
-    files | live | null | sequences | text | toolkit_sizes | vulkan_shipped) echo -O0 ;;
+    files | live | null | page_views | sequences | text | toolkit_sizes | vulkan_shipped) echo -O0 ;;
     *) echo -O1 ;;
     esac
 }
@@ -98,7 +98,7 @@ for source in tests/test_*.c; do
     wanted "$name" || continue
     case $name in
     gradients) c_test "$name" "$source" -DWAVECOH_TEST_DOUBLE ;;
-    toolkit_sizes)
+    page_views | toolkit_sizes)
         linked
         c_test "$name" "$source" "$object"
         ;;
