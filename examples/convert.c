@@ -12,7 +12,8 @@
    characters of the training text in the order of their code points (of a GGUF over characters
    likewise). --moments makes a checkpoint that `train --resume` goes on from, with the optimiser's
    moments. Back again goes what the engine can express, with AdamW's moments if the file has them; else
-   the sentence names the setting.
+   the sentence names the setting. --version asks for one of the file's; what it does not say, and a
+   reader must be told, is printed as the options that tell it.
 
    A WCHK alone does not determine its function. --embedding and --m1, --m2 tell its table of symbols,
    --ceiling, --alpha and --beta what it was trained with, --tier where. Attention is dense, as the
@@ -39,6 +40,7 @@ typedef struct request {
     const char *from, *to, *text, *tokenizer;
     choice embedding, tier;
     wchk_told told;
+    long long version;
     int words, moments;
 } request;
 
@@ -65,10 +67,12 @@ static void request_read(request *r, int argc, char **argv)
          "that of its phase-native head; 0: 1 / root of its width"},
         {"tier", OPTION_CHOICE, &r->tier, 0, 0, "what trained it, if not its attention"},
         {"flags", OPTION_WHOLE, &r->told.flags, -1, WCHK_FLAGS - 1,
-         "versions 1 and 2: what is in it, as version 3 says; -1: by its length"},
+         "what is in it, as version 3 says; -1: as that says, of versions 1 and 2 by the length"},
         {"moments", OPTION_FLAG, &r->moments, 0, 0,
          "from an engine: a checkpoint to resume, with the optimiser's moments"},
         {"words", OPTION_FLAG, &r->words, 0, 0, "the symbols are kerr-engine's words of --text"},
+        {"version", OPTION_WHOLE, &r->version, 0, 4,
+         "to an engine: of the file; 0: KCHK 2, of WCHK the first that holds the network"},
     };
     command c;
     memset(&c, 0, sizeof c);
@@ -150,7 +154,7 @@ static void convert_from_wave(const request *r, const char *bytes, size_t size)
     wcoh_error error;
     make_room(r);
     if (r->moments) {
-        progress run = wchk_run(r->from, &k, model);
+        progress run = wchk_run(&k, model);
         moments_save(r->to, model, WCOH_PRESET_WAVE_ENGINE, &run);
         progress_end(&run);
     } else must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
@@ -167,17 +171,23 @@ static void convert_to_engine(const request *r)
     wcoh_error error;
     bytes_out out;
     progress run;
+    unsigned version = (unsigned)r->version;
+    char options[512] = "";
     int wave;
     must(wcoh_model_load_file(&model, r->from, NULL, &error), NULL, &error);
     wave = wcoh_model_get_desc(model)->attention == WCOH_ATTENTION_FROZEN;
+    if (!wave && version > 2)
+        fail(EXIT_USAGE, "--version %u: %s is kerr-engine's, KCHK has 1 and 2", version, r->from);
     run = moments_read(r->from, model);
-    out = wave ? wchk_write(r->from, model, &run) : kchk_write(r->from, model, &run);
+    if (!wave && !version) version = 2;
+    out = wave ? wchk_write(r->from, model, &run, &version, options, sizeof options)
+               : kchk_write(r->from, model, &run, version);
     progress_end(&run);
     make_room(r);
     if (!file_replace(r->to, (const char *)out.bytes, out.used))
         fail(EXIT_FAILED, "%s: cannot write it: %s", r->to, strerror(errno));
-    printf("%s: %s, %.0f parameters%s\n", r->to, wave ? "WCHK, version 3" : "KCHK, version 2",
-           (double)out.parameters,
+    printf("%s: %s, version %u, %.0f parameters%s%s%s\n", r->to, wave ? "WCHK" : "KCHK", version,
+           (double)out.parameters, *options ? "; it does not say" : "", options,
            wcoh_model_get_desc(model)->gain_control == WCOH_SWITCH_ON
                ? "; what its gain control saw has no place there"
                : "");

@@ -309,15 +309,21 @@ static void put_tensor(const wcoh_param *param, int turned, void *user)
 }
 
 /* Magic, version, sizes; vocabulary, iteration, rate; the engine's seed of batches, Adam's count. */
-static void kchk_put_head(bytes_out *out, const wcoh_model_desc *desc, const progress *run)
+static void kchk_put_head(bytes_out *out, const char *path, const wcoh_model_desc *desc,
+                          const progress *run, unsigned version)
 {
     const int sizes[KCHK_SIZES] = {desc->bands,   desc->heads,   desc->layers,
                                    desc->maestro, desc->context, desc->rk4_steps};
     int i;
     memcpy(out->bytes, "KCHK", 4);
     out->used = 4;
-    put_whole(out, 2, 4);
-    for (i = 0; i < KCHK_SIZES; i++) put_whole(out, (unsigned)sizes[i], 4);
+    put_whole(out, version, 4);
+    for (i = 0; i < KCHK_SIZES; i++) {
+        if (version > 1) put_whole(out, (unsigned)sizes[i], 4);
+        else if ((unsigned long)sizes[i] != kchk_version_1[i])
+            fail(EXIT_FAILED, "%s: %s is %d: KCHK of version 1 has %lu and can say nothing else",
+                 path, kchk_size_names[i], sizes[i], kchk_version_1[i]);
+    }
     put_whole(out, (unsigned)desc->vocab, 8);
     put_whole(out, run->step, 8);
     put_float(out, (float)run->rate);
@@ -325,8 +331,9 @@ static void kchk_put_head(bytes_out *out, const wcoh_model_desc *desc, const pro
     put_whole(out, run->adam, 8);
 }
 
-/* The model as a file of version 2. */
-static bytes_out kchk_write(const char *path, wcoh_model *model, const progress *run)
+/* The model as a file of version 1 or 2. */
+static bytes_out kchk_write(const char *path, wcoh_model *model, const progress *run,
+                            unsigned version)
 {
     unsigned long long count;
     bytes_out out;
@@ -334,7 +341,7 @@ static bytes_out kchk_write(const char *path, wcoh_model *model, const progress 
     kchk_must_be(path, model);
     count = kchk_count(model);
     out = bytes_for(3 * count);
-    kchk_put_head(&out, wcoh_model_get_desc(model), run);
+    kchk_put_head(&out, path, wcoh_model_get_desc(model), run, version);
     for (list = 0; list < 2; list++) {
         put_whole(&out, count, 8);
         if (run->moments[list]) kchk_visit(run->moments[list], put_tensor, &out);

@@ -30,6 +30,7 @@ enum { WCHK_BANDS, WCHK_HEADS, WCHK_LAYERS, WCHK_MAESTRO, WCHK_BLOCK, WCHK_STEPS
 enum { WCHK_CIRCLES, WCHK_PYTHAGOREAN, WCHK_HARMONIC };
 #define WCHK_TIER_WORDS "cpu candle"
 enum { WCHK_CPU, WCHK_CANDLE };
+enum { WCHK_SPLITS = 16, WCHK_MIXED = 5 }; /* the engine mixes from so many bands on */
 
 /* What no file says. */
 typedef struct wchk_told {
@@ -49,6 +50,7 @@ typedef struct wchk {
     unsigned long long vocab, count;
     wcoh_head head;
     unsigned long long rank;
+    int sure;               /* 1: its flags were told */
     int angles, references; /* 1: of a phase-native, of a wave-decode head, are in the file */
     reader moments[2], params;
     progress run;
@@ -84,25 +86,33 @@ static int wchk_head(wchk *k, unsigned long long rest)
     return 1;
 }
 
-/* Flags of versions 1 and 2 that make the count: those that were told, or the only ones. */
-static void wchk_flags(wchk *k, const wchk_told *told)
+/* The flags of a dense network with k's sizes that make its count; they are so many, the first two. */
+static int wchk_flags_of(const wchk *k, unsigned found[2])
 {
-    unsigned flags, found = WCHK_FLAGS;
-    if (told->flags >= 0) {
-        k->flags = (unsigned)told->flags;
-        return;
-    }
+    unsigned flags;
+    int count = 0;
+    found[0] = found[1] = 0;
     for (flags = 0; flags < WCHK_ATTENTION; flags++) { /* trained attention is younger */
         unsigned long long most = wchk_count(k, flags);
-        if (most > k->count || !wchk_head(k, k->count - most) || k->head != WCOH_HEAD_DENSE)
-            continue;
-        if (found < WCHK_FLAGS)
-            fail(EXIT_FAILED,
-                 "%s: its %.0f parameters may be those of flags %u or %u: --flags tells which",
-                 k->params.path, (double)k->count, found, flags);
-        found = flags;
+        wchk other = *k;
+        if (most > k->count || !wchk_head(&other, k->count - most)) continue;
+        if (other.head != WCOH_HEAD_DENSE) continue;
+        if (count < 2) found[count] = flags;
+        count++;
     }
-    k->flags = found < WCHK_FLAGS ? found : 0;
+    return count;
+}
+
+/* Flags of versions 1 and 2: those that were told, or the only ones that make the count. */
+static void wchk_flags(wchk *k, const wchk_told *told)
+{
+    unsigned found[2];
+    if (told->flags >= 0) k->flags = (unsigned)told->flags;
+    else if (wchk_flags_of(k, found) < 2) k->flags = found[0];
+    else
+        fail(EXIT_FAILED,
+             "%s: its %.0f parameters may be those of flags %u or %u: --flags tells which",
+             k->params.path, (double)k->count, found[0], found[1]);
 }
 
 /* 1 if `rest` parameters make a head of `vocab` symbols whose size says so: dense, or low-rank and
@@ -135,8 +145,19 @@ static int wchk_one_bit_off(const wchk *k)
     return 0;
 }
 
-/* What no length confirms must be told: a vocabulary whose head is as long for any other, and the rank
-   of a head that may be another's with a bit turned. */
+/* 1 if the head is as long for any other vocabulary. */
+static int wchk_symbols_unsaid(const wchk *k, unsigned long long rest)
+{
+    return !k->references && !wchk_sized_by(k, k->vocab, rest);
+}
+
+static int wchk_rank_unsaid(const wchk *k)
+{
+    return k->head == WCOH_HEAD_LOW_RANK && wchk_one_bit_off(k);
+}
+
+/* What no length confirms must be told: such a vocabulary, and the rank of a head that may be another's
+   with a bit turned. */
 static void wchk_doubt(const wchk *k, unsigned long long rest, const wchk_told *told)
 {
     const char *path = k->params.path;
@@ -146,12 +167,12 @@ static void wchk_doubt(const wchk *k, unsigned long long rest, const wchk_told *
     if (told->rank > 0 && (unsigned long long)told->rank != k->rank)
         fail(EXIT_FAILED, "%s: its length makes a head of rank %.0f, --rank %.0f", path,
              (double)k->rank, (double)told->rank);
-    if (!told->symbols && !k->references && !wchk_sized_by(k, k->vocab, rest))
+    if (!told->symbols && wchk_symbols_unsaid(k, rest))
         fail(EXIT_FAILED,
              "%s: it says %.0f symbols, and no length in it depends on that: --symbols %.0f, or "
              "--text, confirms them",
              path, (double)k->vocab, (double)k->vocab);
-    if (!told->rank && k->head == WCOH_HEAD_LOW_RANK && wchk_one_bit_off(k))
+    if (!told->rank && wchk_rank_unsaid(k))
         fail(EXIT_FAILED,
              "%s: its length makes a head of rank %.0f, but another with one bit turned: --rank "
              "%.0f confirms it",
@@ -208,8 +229,11 @@ static wchk wchk_open(const char *path, const char *bytes, size_t size, const wc
     if (k.version >= 4) k.mixing = (double)read_finite(&in, "chi");
     if (fabs(k.mixing) > 50)
         fail(EXIT_FAILED, "%s: chi is %g, at most 50 is known", path, k.mixing);
-    if (k.sizes[WCHK_BANDS] < 5) k.mixing = 0; /* the engine mixes from five bands on */
+    if (k.sizes[WCHK_BANDS] < WCHK_MIXED) k.mixing = 0;
     k.run = read_progress(&in, &k.vocab);
+    k.sure = told->flags >= 0;
+    if (k.sure && k.version > 2 && (unsigned)told->flags != k.flags)
+        fail(EXIT_FAILED, "%s: it says flags %u, --flags %u", path, k.flags, (unsigned)told->flags);
     k.count = (unsigned long long)(in.end - in.at) / 12;
     if ((in.end - in.at) % 12)
         fail(EXIT_FAILED, "%s: %.0f bytes are no three lists of floats: it is cut short", path,
@@ -230,9 +254,8 @@ typedef struct wchk_flow {
     const wcoh_model *model;
     reader *in;     /* or */
     bytes_out *out; /* one of them */
-    unsigned flags;
-    int angles; /* of a phase-native head: 1 where the file has them */
-    int moments; /* 1: it is a list of moments, zeros of what is not trained here */
+    const wchk *of;
+    int moments; /* 1, 2: it is the list of m, of v; zeros of what is not trained here */
 } wchk_flow;
 
 /* The tensor "blocks.l.name" (l < 0: "name"). */
@@ -259,13 +282,21 @@ static void wchk_some(wchk_flow *f, int l, const char *name, size_t first, size_
 
 static void wchk_all(wchk_flow *f, int l, const char *name) { wchk_some(f, l, name, 0, 0); }
 
-/* A norm that the engine keeps and never uses. */
+/* A norm that the engine keeps and never uses: no step moves its zeros. Where a file without lengths was
+   cut, lists begin elsewhere, and others stand there. */
 static void wchk_dead(wchk_flow *f, int width)
 {
     int i;
-    for (i = 0; i < 2 * width; i++)
-        if (f->in) read_finite(f->in, "ln_ffn");
-        else put_float(f->out, i < width && !f->moments ? 1.0f : 0.0f);
+    for (i = 0; i < 2 * width; i++) {
+        int zero = i >= width || f->moments;
+        if (!f->in) put_float(f->out, zero ? 0.0f : 1.0f);
+        else if (fabsf(read_finite(f->in, "ln_ffn")) > 0 && zero && !f->of->sure)
+            fail(
+                EXIT_FAILED,
+                "%s: ln_ffn, which the engine never trains, is not 0: it is cut short, or has more "
+                "in it than its length told (--flags %u: that is what is in it)",
+                f->in->path, f->of->flags);
+    }
 }
 
 /* A harmonic number, of which the file has softplus^-1. */
@@ -315,7 +346,7 @@ static void wchk_attention(wchk_flow *f, int l)
         wchk_some(f, l, "attn.phasor.bias", 2 * h, 2);
         wchk_some(f, l, "attn.value.weight", e * e * h, e * e);
         wchk_some(f, l, "attn.value.bias", e * h, e);
-        if (!(f->flags & WCHK_HARMONICS)) wchk_harmonic(f, l, (int)h);
+        if (!(f->of->flags & WCHK_HARMONICS)) wchk_harmonic(f, l, (int)h);
     }
     wchk_all(f, l, "attn.out.weight");
     wchk_all(f, l, "attn.out.bias");
@@ -350,20 +381,35 @@ static void wchk_layer(wchk_flow *f, int l)
         wchk_some(f, l, "ffn.out.weight", size * size * g, size * size);
         wchk_some(f, l, "ffn.out.bias", size * g, size);
     }
-    if (f->flags & WCHK_ODE) wchk_oscillators(f, l);
-    if (f->flags & WCHK_RK4) wchk_slopes(f, l);
-    for (i = 0; f->flags & WCHK_HARMONICS && i < (size_t)desc->heads; i++)
+    if (f->of->flags & WCHK_ODE) wchk_oscillators(f, l);
+    if (f->of->flags & WCHK_RK4) wchk_slopes(f, l);
+    for (i = 0; f->of->flags & WCHK_HARMONICS && i < (size_t)desc->heads; i++)
         wchk_harmonic(f, l, (int)i);
-    if (f->flags & WCHK_ATTENTION) wchk_attention(f, l);
+    if (f->of->flags & WCHK_ATTENTION) wchk_attention(f, l);
 }
 
-/* A block adds s times its branches: s goes into their last layers. */
+/* The scale of block l, which stands behind all blocks. */
+static double wchk_scale_of(const wchk *k, int l)
+{
+    reader in = k->params;
+    in.at += 4 * (wchk_count(k, k->flags) - 4 * k->sizes[WCHK_BANDS] - k->sizes[WCHK_LAYERS] +
+                  (unsigned)l);
+    return (double)read_finite(&in, "a layer's scale");
+}
+
+/* A block adds s times its branches: s goes into their last layers W, s W in place of W. The gradient
+   of s W is that of W over s, and so are the means of gradients; those of s itself have no place. */
 static void wchk_scale(wchk_flow *f, int l)
 {
     static const char *const last[] = {"attn.out.weight", "attn.out.bias", "ffn.out.weight",
                                        "ffn.out.bias"};
-    double scale = (double)read_finite(f->in, "a layer's scale");
+    double scale = wchk_scale_of(f->of, l);
     size_t p, i;
+    read_finite(f->in, "a layer's scale"); /* passes by */
+    if (f->moments && !(fabs(scale) >= 1e-6))
+        fail(EXIT_FAILED, "%s: the scale of block %d is %g: moments over that are none",
+             f->in->path, l, scale);
+    if (f->moments) scale = f->moments == 1 ? 1 / scale : 1 / (scale * scale);
     for (p = 0; p < sizeof last / sizeof *last; p++) {
         wcoh_param param = wchk_param(f->model, l, last[p]);
         for (i = 0; i < param.count; i++)
@@ -376,7 +422,7 @@ static void wchk_walk(wchk_flow *f)
     const wcoh_model_desc *desc = wcoh_model_get_desc(f->model);
     int l;
     for (l = 0; l < desc->layers; l++) wchk_layer(f, l);
-    for (l = 0; f->flags & WCHK_SCALES && l < desc->layers; l++) wchk_scale(f, l);
+    for (l = 0; f->of->flags & WCHK_SCALES && l < desc->layers; l++) wchk_scale(f, l);
     wchk_all(f, -1, "norm_f.weight");
     wchk_all(f, -1, "norm_f.bias");
     if (desc->head == WCOH_HEAD_DENSE) wchk_all(f, -1, "head.weight");
@@ -385,7 +431,7 @@ static void wchk_walk(wchk_flow *f)
         wchk_all(f, -1, "head.down.weight");
         wchk_all(f, -1, "head.up.weight");
     }
-    if (desc->head == WCOH_HEAD_PHASE_NATIVE && f->angles) wchk_all(f, -1, "head.corrector");
+    if (desc->head == WCOH_HEAD_PHASE_NATIVE && f->of->angles) wchk_all(f, -1, "head.corrector");
     if (desc->head == WCOH_HEAD_WAVE_DECODE) {
         wchk_all(f, -1, "head.bands");
         wchk_all(f, -1, "head.scale");
@@ -484,7 +530,7 @@ static void wchk_mix(const wchk *k, wcoh_model_desc *desc)
 {
     if (k->mixing == 0) return;
     desc->solver = WCOH_SOLVER_EXACT;
-    desc->splits = 16;
+    desc->splits = WCHK_SPLITS;
     desc->mixing = fmax(1e-6, fabs(2 * k->mixing));
 }
 
@@ -538,8 +584,7 @@ static void wchk_take(const wchk *k, wcoh_model *model, reader in, int moments)
     flow.model = model;
     flow.in = &in;
     flow.out = NULL;
-    flow.flags = k->flags;
-    flow.angles = k->angles;
+    flow.of = k;
     flow.moments = moments;
     wchk_walk(&flow);
 }
@@ -565,17 +610,14 @@ static wcoh_model *wchk_model(const char *path, const wchk *k, const wchk_told *
     return model;
 }
 
-/* Its run, with its moments. A layer's scale went into matrices, whose moments would be others. */
-static progress wchk_run(const char *path, const wchk *k, const wcoh_model *model)
+/* Its run, with its moments. */
+static progress wchk_run(const wchk *k, const wcoh_model *model)
 {
     progress run = k->run;
     int i;
-    if (k->flags & WCHK_SCALES)
-        fail(EXIT_FAILED, "%s: its layers have scales, which go into matrices: --moments cannot",
-             path);
     for (i = 0; i < 2; i++) {
         run.moments[i] = moments_new(model);
-        wchk_take(k, run.moments[i], k->moments[i], 1);
+        wchk_take(k, run.moments[i], k->moments[i], 1 + i);
     }
     return run;
 }
@@ -590,35 +632,43 @@ static int wchk_is_one_of(const wcoh_param *param, const wcoh_param *wanted)
     return 1;
 }
 
-/* Tables and frequencies have no place in the file: they must be those that the engine makes. */
-static void wchk_must_make(const char *path, const wcoh_model *model)
+/* 1 if a tensor that has no place in the file is as the engine makes it; told->embedding becomes which of
+   its tables of circles it is. */
+static int wchk_is_made(const wcoh_model *model, const wcoh_model *fresh, int l, const char *name,
+                        wchk_told *told)
+{
+    wcoh_param own = wchk_param(model, l, name), wanted = wchk_param(fresh, l, name);
+    int form;
+    if (strcmp(name, "embed.weight") != 0) return wchk_is_one_of(&own, &wanted);
+    told->embedding = WCHK_HARMONIC;
+    if (wcoh_model_get_desc(model)->embedding != WCOH_EMBEDDING_CIRCLES)
+        return wchk_is_one_of(&own, &wanted);
+    for (form = WCHK_CIRCLES; form < WCHK_HARMONIC; form++) {
+        told->embedding = form;
+        wchk_circles(fresh, told);
+        if (wchk_is_one_of(&own, &wanted)) return 1;
+    }
+    return 0;
+}
+
+/* Tables and frequencies must be those that the engine makes. */
+static void wchk_must_make(const char *path, const wcoh_model *model, wchk_told *told)
 {
     static const char *const made[] = {"embed.weight", "position.weight", "ffn.kerr.omega"};
     wcoh_model_desc desc = *wcoh_model_get_desc(model);
     wcoh_model *fresh = NULL;
     wcoh_error error;
-    wchk_told told;
     int i, l;
-    memset(&told, 0, sizeof told);
     must(wcoh_model_create(&fresh, &desc, &error), path, &error);
     for (i = 0; i < 3; i++)
-        for (l = i < 2 ? -1 : 0; l < (i < 2 ? 0 : desc.layers); l++) {
-            wcoh_param own = wchk_param(model, l, made[i]), wanted = wchk_param(fresh, l, made[i]);
-            int same = wchk_is_one_of(&own, &wanted), form;
-            for (form = WCHK_CIRCLES; form < WCHK_HARMONIC && i == 0 && !same; form++) {
-                if (desc.embedding != WCOH_EMBEDDING_CIRCLES) break;
-                told.embedding = form;
-                wchk_circles(fresh, &told);
-                same = wchk_is_one_of(&own, &wanted);
-            }
-            if (!same)
+        for (l = i < 2 ? -1 : 0; l < (i < 2 ? 0 : desc.layers); l++)
+            if (!wchk_is_made(model, fresh, l, made[i], told))
                 fail(EXIT_FAILED, "%s: %s is not wave-engine's: the file has no place for another",
-                     path, own.name);
-        }
+                     path, wchk_param(model, l, made[i]).name);
     wcoh_model_destroy(fresh);
 }
 
-static void wchk_must_be(const char *path, const wcoh_model *model)
+static void wchk_must_be(const char *path, const wcoh_model *model, wchk_told *told)
 {
     const wcoh_model_desc *own = wcoh_model_get_desc(model);
     wcoh_model_desc wanted = wcoh_model_preset(WCOH_PRESET_WAVE_ENGINE, own->vocab);
@@ -630,57 +680,229 @@ static void wchk_must_be(const char *path, const wcoh_model *model)
         wanted.circles = 2;
     }
     if (own->solver == WCOH_SOLVER_RK4 && own->rk4_steps > 1) wanted.solver = WCOH_SOLVER_RK4;
+    if (own->mixing > 0) { /* the engine's RK4 of all is this here: wchk_mix */
+        wanted.solver = WCOH_SOLVER_EXACT;
+        wanted.splits = WCHK_SPLITS;
+        wanted.mixing = own->mixing;
+    }
     settings_must_equal(
         path, own, &wanted, "wave-engine",
         "seed init bands heads layers maestro context groups rk4_steps rk4_weights limiter "
         "ceiling gain_control gamma alpha beta kerr_trained corrector head_rank head_scale hidden "
         "modulus1 "
         "modulus2 modulus3 modulus4");
-    wchk_must_make(path, model);
+    wchk_must_make(path, model, told);
 }
 
-static unsigned long long wchk_head_count(const wcoh_model_desc *desc)
+static unsigned long long wchk_head_count(const wchk *k)
 {
-    unsigned long long bands = (unsigned)desc->bands, vocab = (unsigned)desc->vocab;
-    if (desc->head == WCOH_HEAD_DENSE) return 2 * vocab * bands;
-    if (desc->head == WCOH_HEAD_TIED) return 1;
-    if (desc->head == WCOH_HEAD_LOW_RANK) return (unsigned)desc->head_rank * (vocab + 2 * bands);
-    if (desc->head == WCOH_HEAD_PHASE_NATIVE) return bands;
-    return bands + 1 + (desc->reference_trained == WCOH_SWITCH_ON ? vocab * bands : 0);
+    unsigned long long bands = k->sizes[WCHK_BANDS];
+    if (k->head == WCOH_HEAD_DENSE) return 2 * k->vocab * bands;
+    if (k->head == WCOH_HEAD_TIED) return 1;
+    if (k->head == WCOH_HEAD_LOW_RANK) return k->rank * (k->vocab + 2 * bands);
+    if (k->head == WCOH_HEAD_PHASE_NATIVE) return k->angles ? bands : 0;
+    return bands + 1 + (k->references ? k->vocab * bands : 0);
 }
 
-/* The model as a file of version 3, oscillators and attention in it. */
-static bytes_out wchk_write(const char *path, const wcoh_model *model, const progress *run)
+/* 1 if `model` has other numbers in a tensor of a block than another model. */
+static int wchk_differs(const wcoh_model *model, const wcoh_model *other, const char *name)
+{
+    int l;
+    for (l = 0; l < wcoh_model_get_desc(model)->layers; l++) {
+        wcoh_param a = wchk_param(model, l, name), b = wchk_param(other, l, name);
+        if (memcmp(a.data, b.data, a.count * sizeof *a.data) != 0) return 1;
+    }
+    return 0;
+}
+
+/* What of the model is not as the engine makes it by itself, and so must stand in the file: flags. Sets
+   the tier whose attention it is. */
+static unsigned wchk_needs(const char *path, const wcoh_model *model, wchk *k, wchk_told *told)
+{
+    static const char *const trained[] = {"ffn.kerr.gamma_raw", "ffn.kerr.alpha", "ffn.kerr.beta"};
+    static const char *const drawn[] = {"attn.phasor.weight", "attn.phasor.bias",
+                                        "attn.value.weight",  "attn.value.bias",
+                                        "attn.out.weight",    "attn.out.bias"};
+    wcoh_model_desc desc = *wcoh_model_get_desc(model);
+    wcoh_model *fresh = NULL;
+    wcoh_error error;
+    int ode = desc.kerr_trained == WCOH_SWITCH_ON || desc.corrector == WCOH_SWITCH_ON ||
+              desc.alpha <= 0 || desc.beta <= 0,
+        tier, i, others = 1;
+    desc.gamma = 0.1;
+    memset(&desc.memory, 0, sizeof desc.memory);
+    must(wcoh_model_create(&fresh, &desc, &error), path, &error);
+    for (i = 0; i < 3; i++) ode |= wchk_differs(model, fresh, trained[i]);
+    k->flags = (ode ? WCHK_ODE : 0) | (desc.rk4_weights == WCOH_SWITCH_ON ? WCHK_RK4 : 0);
+    for (tier = WCHK_CPU; tier <= WCHK_CANDLE && others; tier++) {
+        wchk_frozen(fresh, k, told->tier = tier);
+        for (i = others = 0; i < 6; i++) others |= wchk_differs(model, fresh, drawn[i]);
+    }
+    if (others) k->flags |= WCHK_ATTENTION, told->tier = WCHK_CPU;
+    else if (wchk_differs(model, fresh, "attn.harmonic")) k->flags |= WCHK_HARMONICS;
+    wcoh_model_destroy(fresh);
+    return k->flags;
+}
+
+/* chi of the file: half of ours, which all blocks must share. */
+static double wchk_chi(const char *path, const wcoh_model *model)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(model);
-    bytes_out out;
-    wchk_flow flow;
-    wchk k;
-    int i;
-    wchk_must_be(path, model);
+    wcoh_real chi;
+    int l;
+    if (!(desc->mixing > 0)) return 0;
+    if (desc->bands < WCHK_MIXED)
+        fail(EXIT_FAILED, "%s: it mixes %d bands: wave-engine mixes from %d on", path, desc->bands,
+             (int)WCHK_MIXED);
+    chi = *wchk_param(model, 0, "ffn.kerr.chi").data;
+    for (l = 1; l < desc->layers; l++)
+        if (*wchk_param(model, l, "ffn.kerr.chi").data < chi ||
+            *wchk_param(model, l, "ffn.kerr.chi").data > chi)
+            fail(EXIT_FAILED, "%s: its blocks mix with %g and %g: WCHK has one number for all",
+                 path, (double)chi, (double)*wchk_param(model, l, "ffn.kerr.chi").data);
+    return (double)chi / 2;
+}
+
+/* The first version that holds the network, or the one that was asked for if it does. */
+static unsigned wchk_version(const char *path, const wchk *k, unsigned asked)
+{
+    unsigned least = k->flags ? 3 : k->sizes[WCHK_GROUPS] > 1 ? 2 : 1;
+    if (k->mixing > 0 || k->mixing < 0) least = 4;
+    if (!asked) return least;
+    if (asked < 4 && least == 4)
+        fail(EXIT_FAILED, "%s: it mixes four waves: WCHK has a place for chi from version 4 on",
+             path);
+    if (asked < 3 && k->flags & WCHK_ATTENTION)
+        fail(
+            EXIT_FAILED,
+            "%s: its attention is not what wave-engine draws: WCHK has a place for it from version "
+            "3 on",
+            path);
+    if (asked < 2 && k->sizes[WCHK_GROUPS] > 1)
+        fail(EXIT_FAILED, "%s: its groups are %lu: WCHK of version 1 has one", path,
+             k->sizes[WCHK_GROUPS]);
+    return asked;
+}
+
+/* What the file holds of the model, as wchk_open will see it. */
+static wchk wchk_plan(const char *path, const wcoh_model *model, unsigned asked, wchk_told *told)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(model);
+    wcoh_param angles;
+    size_t i;
+    wchk k, seen;
     memset(&k, 0, sizeof k);
     k.sizes[WCHK_BANDS] = (unsigned)desc->bands, k.sizes[WCHK_HEADS] = (unsigned)desc->heads;
     k.sizes[WCHK_LAYERS] = (unsigned)desc->layers, k.sizes[WCHK_MAESTRO] = (unsigned)desc->maestro;
     k.sizes[WCHK_BLOCK] = (unsigned)desc->context, k.sizes[WCHK_GROUPS] = (unsigned)desc->groups;
-    k.sizes[WCHK_STEPS] = desc->solver == WCOH_SOLVER_RK4 ? (unsigned)desc->rk4_steps : 1;
-    flow.flags = WCHK_ODE | WCHK_ATTENTION;
-    if (desc->rk4_weights == WCOH_SWITCH_ON) flow.flags |= WCHK_RK4;
-    flow.angles = 1;
-    k.count = wchk_count(&k, flow.flags) + wchk_head_count(desc);
+    k.mixing = wchk_chi(path, model);
+    k.sizes[WCHK_STEPS] =
+        desc->solver == WCOH_SOLVER_RK4 || desc->mixing > 0 ? (unsigned)desc->rk4_steps : 1;
+    k.vocab = (unsigned)desc->vocab;
+    k.head = desc->head;
+    k.rank = desc->head == WCOH_HEAD_LOW_RANK ? (unsigned)desc->head_rank : 0;
+    k.references = desc->head == WCOH_HEAD_WAVE_DECODE && desc->reference_trained == WCOH_SWITCH_ON;
+    if (desc->head == WCOH_HEAD_PHASE_NATIVE) {
+        angles = wchk_param(model, -1, "head.corrector");
+        for (i = 0; i < angles.count; i++) k.angles |= angles.data[i] < 0 || angles.data[i] > 0;
+    }
+    wchk_needs(path, model, &k, told);
+    k.version = wchk_version(path, &k, asked);
+    k.count = wchk_count(&k, k.flags) + wchk_head_count(&k);
+    seen = k;
+    if (!wchk_head(&seen, wchk_head_count(&k)) || seen.head != k.head || seen.rank != k.rank)
+        fail(EXIT_FAILED, "%s: its head is as long as one of another form: WCHK cannot say which",
+             path);
+    return k;
+}
+
+static void wchk_tell(char *text, size_t room, const char *word, double number)
+{
+    size_t used = strlen(text);
+    snprintf(text + used, room - used, " --%s %.9g", word, number);
+}
+
+/* The options with which it is read as it was: what no file says, where it is not as `convert` takes it
+   without. */
+static void wchk_tell_all(const wcoh_model *model, const wchk *k, wchk_told *told, char *text,
+                          size_t room)
+{
+    const wcoh_model_desc *own = wcoh_model_get_desc(model);
+    unsigned found[2];
+    wcoh_model_desc read;
+    wcoh_error error;
+    int flags = k->version < 3 ? wchk_flags_of(k, found) : 0;
+    *text = 0;
+    if (told->embedding != WCHK_CIRCLES)
+        snprintf(text, room, " --embedding %s",
+                 told->embedding == WCHK_HARMONIC ? "harmonic" : "pythagorean");
+    if (told->tier == WCHK_CANDLE) strcat(text, " --tier candle");
+    if (!(k->flags & WCHK_ODE)) {
+        read = wchk_desc(k, told);
+        if (fabs(own->alpha - read.alpha) > 1e-9)
+            wchk_tell(text, room, "alpha", told->alpha = own->alpha);
+        if (fabs(own->beta - read.beta) > 1e-9)
+            wchk_tell(text, room, "beta", told->beta = own->beta);
+    }
+    read = wchk_desc(k, told);
+    must(wcoh_model_desc_resolve(&read, &error), "WCHK", &error);
+    if (own->limiter == WCOH_SWITCH_OFF) wchk_tell(text, room, "ceiling", -1);
+    else if (fabs(own->ceiling - read.ceiling) > 1e-7 * own->ceiling)
+        wchk_tell(text, room, "ceiling", own->ceiling);
+    if (told->embedding != WCHK_HARMONIC &&
+        (own->modulus1 != read.modulus1 || own->modulus2 != read.modulus2)) {
+        wchk_tell(text, room, "m1", own->modulus1);
+        wchk_tell(text, room, "m2", own->modulus2);
+    }
+    if (own->gain_control == WCOH_SWITCH_ON) strcat(text, " --gain-control");
+    if (k->head == WCOH_HEAD_PHASE_NATIVE)
+        wchk_tell(text, room, "head-scale", (double)*wchk_param(model, -1, "head.scale").data);
+    if (wchk_symbols_unsaid(k, wchk_head_count(k)))
+        wchk_tell(text, room, "symbols", (double)k->vocab);
+    if (wchk_rank_unsaid(k)) wchk_tell(text, room, "rank", (double)k->rank);
+    if (k->version < 3 && (flags > 1 || (flags ? found[0] : 0) != k->flags))
+        wchk_tell(text, room, "flags", k->flags);
+}
+
+static void wchk_put_head(bytes_out *out, const wchk *k, const progress *run)
+{
+    int i;
+    memcpy(out->bytes, "WCHK", 4);
+    out->used = 4;
+    put_whole(out, k->version, 4);
+    for (i = 0; i < WCHK_SIZES; i++)
+        if (i != WCHK_GROUPS || k->version > 1) put_whole(out, k->sizes[i], 4);
+    if (k->version > 2) put_whole(out, k->flags, 4);
+    if (k->version > 3) put_float(out, (float)k->mixing);
+    put_whole(out, k->vocab, 8);
+    put_whole(out, run->step, 8);
+    put_float(out, (float)run->rate);
+    put_whole(out, 1337, 8);
+    put_whole(out, run->adam, 8);
+}
+
+/* The model as a file of `version`, 0: the first that holds it. *version becomes that; `options` are
+   those with which the file is read as it was. */
+static bytes_out wchk_write(const char *path, const wcoh_model *model, const progress *run,
+                            unsigned *version, char *options, size_t room)
+{
+    bytes_out out;
+    wchk_flow flow;
+    wchk_told told;
+    wchk k;
+    int i;
+    memset(&told, 0, sizeof told);
+    wchk_must_be(path, model, &told);
+    k = wchk_plan(path, model, *version, &told);
+    *version = k.version;
+    wchk_tell_all(model, &k, &told, options, room);
     out = bytes_for(3 * k.count);
-    memcpy(out.bytes, "WCHK\3\0\0\0", 8);
-    out.used = 8;
-    for (i = 0; i < WCHK_SIZES; i++) put_whole(&out, k.sizes[i], 4);
-    put_whole(&out, flow.flags, 4);
-    put_whole(&out, (unsigned)desc->vocab, 8);
-    put_whole(&out, run->step, 8);
-    put_float(&out, (float)run->rate);
-    put_whole(&out, 1337, 8);
-    put_whole(&out, run->adam, 8);
+    wchk_put_head(&out, &k, run);
+    flow.of = &k;
     flow.in = NULL;
     flow.out = &out;
     for (i = 0; i < 3; i++) {
-        flow.moments = i < 2;
+        flow.moments = i < 2 ? 1 + i : 0;
         flow.model = i < 2 ? run->moments[i] : model;
         if (flow.model) wchk_walk(&flow);
         else out.used += 4 * (size_t)k.count; /* zeros */

@@ -50,6 +50,8 @@ typedef struct fuzz_target {
     void (*use)(const uint8_t *data, size_t size);
 } fuzz_target;
 
+FUZZ_UNUSED static int fuzz_is_cut; /* 1: the input is the beginning of a file that is whole */
+
 #ifdef FUZZ
 
 static void FUZZ(const uint8_t *data, size_t size);
@@ -134,7 +136,22 @@ static void fuzz_make(int seeds)
     while (changes-- > 0) fuzz_mutate(seeds);
 }
 
+/* Every beginning of the file at hand, then the file with one bit turned: every `step`th. */
+static unsigned long fuzz_every(const fuzz_target *target, size_t step)
+{
+    size_t size = fuzz_size, bit;
+    for (fuzz_is_cut = 1, fuzz_size = 0; fuzz_size < size; fuzz_size++)
+        target->use(fuzz_now, fuzz_size);
+    for (fuzz_is_cut = 0, bit = 0; bit < 8 * size; bit += step) {
+        fuzz_now[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        target->use(fuzz_now, size);
+        fuzz_now[bit / 8] ^= (uint8_t)(1u << bit % 8);
+    }
+    return (unsigned long)(size + 8 * size / step);
+}
+
 /* PROGRAM [-r] FILE ..               runs files through every target
+   PROGRAM -e N TARGET FILE ..        runs every truncation and every Nth turned bit of them through one
    PROGRAM -t SECONDS TARGET FILE ..  runs what mutations make of the files through one; the input at
                                       hand is left in TARGET.input, for a look after a crash */
 FUZZ_UNUSED static int fuzz_main(const fuzz_target *targets, int count, int argc, char **argv)
@@ -142,6 +159,16 @@ FUZZ_UNUSED static int fuzz_main(const fuzz_target *targets, int count, int argc
     int i, k, seeds = 0;
     unsigned long runs = 0;
     time_t end;
+    if (argc > 4 && strcmp(argv[1], "-e") == 0) {
+        for (k = 0; k < count && strcmp(targets[k].name, argv[3]);) k++;
+        REQUIRE(k < count && atoi(argv[2]) > 0);
+        for (i = 4; i < argc; i++) {
+            fuzz_size = fuzz_read(argv[i], fuzz_now);
+            runs += fuzz_every(&targets[k], (size_t)atoi(argv[2]));
+        }
+        printf("%s: %lu inputs\n", argv[3], runs);
+        return 0;
+    }
     if (argc < 4 || strcmp(argv[1], "-t")) {
         for (i = argc > 1 && strcmp(argv[1], "-r") == 0 ? 2 : 1; i < argc; i++)
             for (k = 0; k < count; k++) {

@@ -256,6 +256,8 @@ def both_ways(sizes, dual, what):
     check(code == 0 and set(tensors("run.safetensors")["adam.v.blocks.1.ffn.kerr.omega"]) == {0.25}, f"{what}: moments: {err}")
     code, out, err = run("./convert", "run.safetensors", "c.kchk")
     check(code == 0 and read("c.kchk") == data, f"{what}: with its moments every byte comes back: {err}")
+    code, out, err = run("./convert", "run.safetensors", "d.kchk", "--version", "1")
+    check(code == 1 and f"bands is {sizes[0]}: KCHK of version 1 has 64" in err, f"{what}: no version 1: {err}")
 
 
 def words_of_the_engine():
@@ -290,10 +292,6 @@ def hostile():
     sizes, vocab = (4, 2, 2, 3, 16, 4), 5
     parts = random_parts(part_shapes(4, 2, 3, vocab, False), 6)
     data = kchk(parts, sizes, vocab)
-    for cut in list(range(4, 84)) + [len(data) - 1, len(data) // 2]:
-        write("cut.kchk", data[:cut])
-        code, out, err = run("./convert", "cut.kchk", "never.safetensors")
-        check(code == 1 and err.count("\n") == 1, f"cut at {cut}: {code} {err}")
     for bit in range(32, 8 * 32):  # version and sizes: another number is another length
         broken = bytearray(data)
         broken[bit // 8] ^= 1 << bit % 8
@@ -344,6 +342,11 @@ def version_1():
     check(code == 0, f"version 1: {err}")
     check(tensors("one.safetensors")["blocks.3.ffn.kerr.omega"] == parts["blocks.3.ffn.kerr.omega"],
           "version 1 has four blocks of 64 bands")
+    code, out, err = run("./convert", "one.kchk", "run.safetensors", "--moments")
+    for version, wanted in ((1, read("one.kchk")), (2, kchk(parts, (64, 4, 4, 16, 256, 8), len(letters)))):
+        code, out, err = run("./convert", "run.safetensors", "back.kchk", "--version", str(version))
+        check(code == 0 and read("back.kchk") == wanted, f"back as version {version}, every byte: {out} {err}")
+    check(run("./convert", "run.safetensors", "no.kchk", "--version", "3")[0] == 2, "KCHK has no version 3")
     first = read("one.safetensors")
     code, out, err = run("./convert", "one.kchk", "one.safetensors")
     check(code == 0 and read("one.safetensors.old") == first, "what stood there is moved aside")
@@ -377,6 +380,7 @@ def wave_parts(sizes, flags, vocab, head, rank, seed):
         for norm_name in ("ln", "ln_ffn"):
             add(n + norm_name + ".w", wide, 1, 0.2)
             add(n + norm_name + ".b", wide)
+        parts[n + "ln_ffn.w"], parts[n + "ln_ffn.b"] = [1.0] * wide, [0.0] * wide  # never trained
         for side in ("in", "out"):
             linear_part(n + side + ".sq", narrow, wide)
             linear_part(n + side + ".pr", wide, narrow)
@@ -422,13 +426,14 @@ def wave_parts(sizes, flags, vocab, head, rank, seed):
 
 
 def wchk(parts, sizes, vocab, version, flags=0, chi=0.0):
+    moments = [[x * ("ln_ffn" not in name) for name, values in parts.items() for _ in values] for x in (0.5, 0.25)]
     flat = [x for values in parts.values() for x in values]
     data = b"WCHK" + struct.pack("<I6I", version, *sizes[:6])
     data += struct.pack("<I", sizes[6]) if version > 1 else b""
     data += struct.pack("<I", flags) if version > 2 else b""
     data += struct.pack("<f", chi) if version > 3 else b""
     data += struct.pack("<QQfQQ", vocab, 9, 3e-4, 1337, 9)
-    for values in ([0.5] * len(flat), [0.25] * len(flat), flat):
+    for values in (*moments, flat):
         data += struct.pack(f"<{len(values)}f", *values)
     return data
 
@@ -632,22 +637,49 @@ def wave_in(what, sizes, version, flags, head="dense", options=(), **told):
     if "chi" in told:
         without = wave_loss([letters.index(c) for c in TEXT[:13]], parts, sizes, flags, vocab, **dict(told, chi=0))
         check(abs(wanted - without) > 3e-3, f"{what}: mixing counts: {wanted} {without}")
-        return
     code, out, err = run("./convert", "wave.kchk", "run.safetensors", "--text", "text.txt", "--moments", *options)
-    scaled = flags & SCALES
-    check(code == 1 and "--moments cannot" in err if scaled else code == 0, f"{what}: moments: {err}")
-    code, out, err = run("./convert", "wave.safetensors" if scaled else "run.safetensors", "back.wchk")
-    check(code == 0 and "WCHK, version 3" in out, f"{what}: back: {out} {err}")
-    if not scaled:  # of what is trained here too; norms are
-        m, v, wide = 76, (len(read("back.wchk")) - 76) // 3, 2 * sizes[0]
-        first = [struct.unpack(f"<{2 * wide}f", read("back.wchk")[at : at + 8 * wide]) for at in (m, m + v)]
-        check([set(x) for x in first] == [{0.5}, {0.25}], f"{what}: moments come back: {first}")
-        check(struct.unpack("<QfQQ", read("back.wchk")[48:76])[::3] == (9, 9), f"{what}: and how far it was")
-    told = () if version > 2 or "--beta" in options else ("--beta", "0.1")  # version 3 begins with 0.2
-    code, out, err = run("./convert", "back.wchk", "back.safetensors", "--text", "text.txt", *options, *told)
-    check(code == 0, f"{what}: and in once more: {err}")
-    code, out, err = run("./eval", "back.safetensors", "short.txt", "--seq", "12")
-    check(code == 0 and abs(float(out.split()[1]) - wanted) < 3e-6, f"{what}: as before: {out} {wanted} {err}")
+    check(code == 0, f"{what}: moments: {err}")
+    for l in range(sizes[2]):  # s went into the last matrices: means of their gradients are over s, over s^2
+        ours, s = tensors("run.safetensors"), parts["scales"][l] if flags & SCALES else 1
+        off = [abs(v * k / m - 1) for letter, k, m in (("m", s, 0.5), ("v", s * s, 0.25)) for v in ours[f"adam.{letter}.blocks.{l}.ffn.out.weight"]]
+        check(max(off) < 1e-6, f"{what}: moments of block {l} are off by {max(off)}")
+    wave_back(what, sizes, flags, told.get("chi", 0.0), parts)
+
+
+def wave_back(what, sizes, flags, chi, parts):
+    """Back in every version that holds it, with its moments, and in again with the options that were told: the same."""
+    kept = ATTENTION if flags & (ATTENTION | SCALES) else flags & HARMONICS  # scales are in attention's last matrix
+    kept |= flags & ODE | (flags & RK4 if not chi and sizes[5] > 1 else 0)
+    least = 4 if chi else 3 if kept else 2 if sizes[6] > 1 else 1
+    loss, first = run("./eval", "wave.safetensors", "short.txt", "--seq", "12")[1], tensors("wave.safetensors")
+    for asked in range(5):
+        fits = not asked or asked >= 3 + bool(chi) or asked >= 1 + (sizes[6] > 1) and not chi and not kept & ATTENTION
+        code, out, err = run("./convert", "run.safetensors", "back.wchk", "--version", str(asked))
+        if not fits:
+            check(code == 1 and err.count("\n") == 1 and "WCHK" in err, f"{what}: version {asked} is refused: {code} {err}")
+            continue
+        version = asked or least
+        check(code == 0 and f"WCHK, version {version}," in out, f"{what}: back as {version}: {out} {err}")
+        data, size = read("back.wchk"), 68 + 4 * (version - 1)
+        wide = 2 * sizes[0]
+        check(version < 3 or struct.unpack("<I", data[36:40])[0] == kept, f"{what}: its flags are {kept}")
+        check(version < 4 or struct.unpack("<f", data[40:44])[0] == floats([chi])[0], f"{what}: its chi is {chi}")
+        count, run_of = (len(data) - size) // 12, struct.unpack("<QfQQ", data[size - 28 : size])
+        lists = [struct.unpack(f"<{count}f", data[size + 4 * i * count :][: 4 * count]) for i in range(3)]
+        check(run_of[::3] == (9, 9) and [set(x[: 2 * wide]) for x in lists[:2]] == [{0.5}, {0.25}], f"{what}: its run comes back")
+        if kept == flags:
+            flat = [x for values in parts.values() for x in values]
+            near = 1e-6 if kept & (HARMONICS | ATTENTION) else 0  # softplus and back
+            check(len(flat) == count and max(abs(a - b) for a, b in zip(flat, lists[2])) <= near, f"{what}: version {version} is the engine's file")
+        options = shlex.split(out.split("it does not say")[1].split(";")[0]) if "it does not say" in out else []
+        code, out, err = run("./convert", "back.wchk", "back.safetensors", *options)
+        check(code == 0 and f"version {version} at iteration 9" in out, f"{what}: and in once more: {out} {err}")
+        again = tensors("back.safetensors")
+        off = {name: max(abs(a - b) for a, b in zip(first[name], again[name])) for name in first}
+        check(first.keys() == again.keys() and max(off.values()) <= 1e-6, f"{what}: version {version} read back: {off}")
+        run("./convert", "back.wchk", "back.safetensors", "--text", "text.txt", *options)
+        code, out, err = run("./eval", "back.safetensors", "short.txt", "--seq", "12")
+        check(code == 0 and abs(float(out.split()[1]) - float(loss.split()[1])) < 3e-6, f"{what}: as before: {out} {loss} {err}")
 
 
 def wave_engine():
@@ -687,10 +719,6 @@ def wave_hostile():
     sizes, vocab, flags = (4, 2, 1, 2, 8, 4, 1), 6, ODE | RK4
     parts = wave_parts(sizes, flags, vocab, "dense", 0, 6)
     data = wchk(parts, sizes, vocab, 4, flags)
-    for cut in list(range(4, 84)) + [len(data) - 1, len(data) - 12, len(data) // 2]:
-        write("cut.wchk", data[:cut])
-        code, out, err = run("./convert", "cut.wchk", "never.safetensors")
-        check(code == 1 and err.count("\n") == 1, f"WCHK cut at {cut}: {code} {err}")
     for bit in range(8 * 80):
         broken = bytearray(data)
         broken[bit // 8] ^= 1 << bit % 8
@@ -1016,22 +1044,26 @@ def gguf_hostile():
     parts["output.weight"] = (5, [math.inf] + parts["output.weight"][1][1:])
     write("no.gguf", gguf(settings, parts))
     refused("no.gguf", ["output.weight", "not finite"])
-    settings, parts = gguf_network(False, True, 5, 8, 1, 2, 12, 16, 3)
-    data = gguf(settings, parts)
-    head = len(data) - 4 * sum(len(numbers) for _, numbers in parts.values())
-    for cut in list(range(4, head, 7)) + [len(data) - 1]:
-        write("cut.gguf", data[:cut])
-        code, out, err = run("./convert", "cut.gguf", "never.safetensors")
-        check(code == 1 and err.count("\n") == 1, f"cut at {cut}: {code} {err}")
-    for bit in range(32, 8 * head, 29):
-        broken = bytearray(data)
-        broken[bit // 8] ^= 1 << bit % 8
-        write("flip.gguf", bytes(broken))
-        code, out, err = run("./convert", "flip.gguf", "never.safetensors")
-        check(code in (0, 1) and err.count("\n") == code, f"bit {bit}: {code} {err}")
-        for left in os.listdir(folder):
-            if left.startswith("never"):
-                os.remove(os.path.join(folder, left))
+
+def every_beginning_and_bit():
+    """Every truncation of a file of each kind is refused, every turned bit ends in a network or a sentence: by the fuzzer of
+    programs, in one process. Of the bits one in 41 (all places in a byte), all of them with --every (two minutes)."""
+    both, wave = gguf_network(False, True, 3, 2, 1, 1, 2, 2, 3), gguf_network(True, False, 3, 2, 1, 1, 2, 2, 3)
+    files = {"gpt2": gguf(*both), "llama": gguf(*wave, {name: 1 for name in wave[1]})}
+    for dual in False, True:
+        files[f"kerr{dual:d}"] = kchk(random_parts(part_shapes(1, 2, 1, 2, dual), 1), (1, 1, 2, 1, 1, 1), 2)
+    for version, flags, head in ((1, 0, "dense"), (2, ODE, "dense"), (3, ODE | SCALES | RK4 | HARMONICS, "dense"),
+                                 (4, ODE | ATTENTION, "low_rank"), (3, 0, "references"), (4, 0, "tied"), (3, ODE, "decode")):
+        sizes = (2, 1, 1, 1, 1, 2, 1)
+        files[f"wave{version}{head}"] = wchk(wave_parts(sizes, flags, 3, head, 1, 3), sizes, 3, version, flags)
+    for name, data in files.items():
+        write(name, data)
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as memory:  # no disk is waited for
+        for target, names in ("engine", files), ("moments", [name for name in files if name[0] in "kw"]):
+            step = "1" if "--every" in sys.argv else "41" if target == "engine" else "73"
+            done = subprocess.run([os.path.join(folder, "every"), "-e", step, target, *(os.path.join(folder, name) for name in names)],
+                                  capture_output=True, text=True, cwd=memory)
+            check(done.returncode == 0 and f"{target}: " in done.stdout, f"every truncation and bit, {target}: {done}")
 
 
 with tempfile.TemporaryDirectory() as folder:
@@ -1042,6 +1074,8 @@ with tempfile.TemporaryDirectory() as folder:
                         "-lm", "-lpthread"], check=True)
     subprocess.run([os.environ.get("CC", "cc"), *flags, os.path.join(ROOT, "tests", "kerr_run.c"), "-o",
                     os.path.join(folder, "kerr_run"), "-lm", "-lpthread"], check=True)
+    subprocess.run([os.environ.get("CC", "cc"), *flags, "-DCONVERT", os.path.join(ROOT, "tests", "fuzz_programs.c"), "-o",
+                    os.path.join(folder, "every"), "-lm", "-lpthread"], check=True)
     write("text.txt", TEXT.encode())
     published_numbers()
     both_ways((4, 2, 3, 3, 16, 4), False, "one maestro")
@@ -1060,5 +1094,6 @@ with tempfile.TemporaryDirectory() as folder:
     gguf_in(True, True, False, "Llama with a tied head")
     gguf_with_subwords()
     gguf_hostile()
+    every_beginning_and_bit()
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed != 0)
