@@ -48,6 +48,9 @@ static const char *const reference_names[] = {
     "gain_control",
     "curriculum",
     "soft_curriculum",
+    "mixed",
+    "split_frozen",
+    "resonance_frozen",
 };
 
 #ifdef WAVECOH_TEST_DOUBLE

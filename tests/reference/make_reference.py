@@ -15,6 +15,7 @@ rounded to float32 before the forward pass, so that reader and writer compute th
 Needs numpy and PyTorch 1.10 or later (Debian: apt-get install python3-torch).
 """
 
+import copy
 import json
 import math
 import os
@@ -61,6 +62,14 @@ class Config:
         self.has_limiter = auto(self.limiter, self.solver == "perturbative" or self.mixing > 0
                                 or self.gain_control == "on")
         self.ceiling = math.sqrt((math.pi / 2) / (self.alpha + 4 * self.beta))
+
+    def of_block(self, block):
+        """As one block has it: of patterns (attention="dot,frozen") the kind that is its turn."""
+        one = copy.copy(self)
+        for setting in ("attention", "ffn"):
+            kinds = getattr(self, setting).split(",")
+            setattr(one, setting, kinds[block % len(kinds)])
+        return one
 
     def block_is_per_band(self, block):
         return block == 0 and self.per_band_first == "on"
@@ -145,8 +154,10 @@ class Parameters:
             self.linear("phase.expand", (c.D, c.phases), c.phases, None)
             self.add("phase.blend", 0.3 + 0.4 * rng.randn(c.D))
         for block in range(c.layers):
+            self.c = c.of_block(block)
             self.fill_attention("blocks.%d." % block)
             self.fill_ffn("blocks.%d." % block, c.block_is_per_band(block))
+        self.c = c
         self.norm("norm_f")
         if c.head == "tied":
             self.add("head.scale", [0.8 + 0.1 * rng.randn()])
@@ -167,8 +178,8 @@ class Parameters:
             c.tweak(self.table)
         return self
 
-    def taps(self, p, taps):
-        self.add(p + "taps.weight", np.eye(taps, 1) + 0.4 * self.rng.randn(taps, self.c.D))
+    def taps(self, p, taps, trained=True):
+        self.add(p + "taps.weight", np.eye(taps, 1) + 0.4 * self.rng.randn(taps, self.c.D), trained)
 
     def fill_attention(self, p):
         c, rng, D, H = self.c, self.rng, self.c.D, self.c.heads
@@ -179,7 +190,7 @@ class Parameters:
         if c.value_gate == "on":
             self.linear(p + "gate", (D, D), D, (D,))
         if c.taps:
-            self.taps(p, c.taps)
+            self.taps(p, c.taps, c.attention != "frozen")
         if c.attention == "pope":
             self.add(p + "shift", 0.5 * rng.randn(H, c.E))
         if c.attention == "resonance":
@@ -551,6 +562,7 @@ class Network:
             h, mask = mask * h, 1
         for block in range(c.layers):
             p, per_band = "blocks.%d." % block, c.block_is_per_band(block)
+            self.c = c.of_block(block)
             x = self.normed(p + "norm1", h)
             if c.block == "sequential":
                 h = h + self.attention(p + "attn.", x)
@@ -558,6 +570,7 @@ class Network:
             else:
                 y = x if c.block == "parallel_shared" else self.normed(p + "norm2", h)
                 h = h + self.attention(p + "attn.", x) + self.ffn(p + "ffn.", mask * y, per_band)
+        self.c = c
         h = self.normed("norm_f", h)
         if c.head == "tied":
             return self.p["head.scale"] * (h @ self.p["embed.weight"].T)
@@ -639,6 +652,11 @@ CONFIGS = [
     Config("wave_decode", head="wave_decode", reference_trained="on", layers=1),
     Config("overtones", overtones=2, forgetting="on", loudness="on", gain_max=5.0, layers=1),
     Config("gain_control", gain_control="on", offset=0.2, maestro=3),
+    Config("mixed", attention="coherence,dot,frozen", ffn="kerr,gated_mlp", hidden=9, layers=3, bands=6,
+           heads=3, vocab=7, gate="on", taps=2),
+    Config("split_frozen", solver="split", kerr_trained="off", head="wave_decode", layers=1, bands=6, heads=3),
+    Config("resonance_frozen", attention="resonance", phases=3, phases_trained="off", phase_input="on",
+           position="learned", layers=1, bands=6, heads=3, ffn="mlp", hidden=9),
     Config("curriculum", B=1, curriculum=("on", 9, 2), bands=9, heads=2, position="learned", layers=1),
     Config("soft_curriculum", B=1, curriculum=("soft", 10, 9), bands=10, layers=1, gate="on"),
     Config("long_rotary", B=2, T=150, bands=4, heads=2, layers=1, vocab=5, attention="rotary",
