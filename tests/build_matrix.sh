@@ -276,7 +276,8 @@ if $sancc -fsanitize=address,undefined -o "$m/san" "$m/empty.c" 2> /dev/null && 
         # where no kernel is tested itself (test_kernels, test_gemm, test_simd) the plain ones do: a
         # third of the time to build
         case $name in
-        test_attention | test_crowd | test_files | test_live | test_null | test_sequences | test_text | test_toolkit_sizes | test_vulkan) extra=-DWAVECOH_NO_SIMD ;;
+        test_attention | test_crowd | test_files | test_live | test_null | test_optimizer | test_page_views | test_plain | \
+            test_sequences | test_text | test_threads | test_toolkit_sizes | test_vulkan*) extra=-DWAVECOH_NO_SIMD ;;
         esac
         # -O1 takes clang minutes over the inlined kernels, and gcc half of one: for what is slow
         case $name in test_toolkit | test_attention) how="gcc -O1" ;; *) how="$sancc -O0" ;; esac
