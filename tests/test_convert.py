@@ -2,14 +2,16 @@
 """examples/convert.c: checkpoints of kerr-engine and wave-engine in and out, GGUF in. The files are written here, from
 the formats' descriptions, and the networks are computed here once more, in doubles.
 
-python3 tests/test_convert.py    CC and CFLAGS choose the compiler; it needs nothing beyond Python;
-ends with `N passed, N failed`.
+python3 tests/test_convert.py [--every] [--kchk FILE]   CC and CFLAGS choose the compiler; it needs nothing beyond
+Python; --every turns every bit of files (two minutes), --kchk takes the checkpoint that kerr-engine itself left after
+the run of engine_run below. Ends with `N passed, N failed`.
 """
 import cmath
 import json
 import math
 import os
 import random
+import re
 import shlex
 import struct
 import subprocess
@@ -818,6 +820,22 @@ def engine_run():
     code, out, err = run("./kerr_run", "on.safetensors", "rule.txt", "4e-3", state, "10")
     off = [abs(float(a) - float(b)) for a, b in zip(out.split("\n")[:10], lines[290:300])]
     check(code == 0 and max(off) <= 1e-6, f"resumed with its moments for ten iterations: off by {off} {err}")
+    if "--kchk" in sys.argv:  # the checkpoint that the engine itself left there after those 300 iterations
+        engines_own(os.path.abspath(sys.argv[sys.argv.index("--kchk") + 1]))
+
+
+def engines_own(path):
+    """Ten iterations more from it are those of the run made here; back again it differs in its generator's state alone."""
+    code, out, err = run("./convert", path, "own.safetensors", "--text", "rule.txt", "--moments")
+    check(code == 0 and "at iteration 300" in out, f"the engine's own file: {out} {err}")
+    on = run("./kerr_run", "own.safetensors", "rule.txt", "4e-3", "9269762105197940598", "10")[1].split("\n")
+    lines = run("./kerr_run", "start.safetensors", "rule.txt", "4e-3", "1337", "310")[1].split("\n")
+    off = [abs(float(a) - float(b)) for a, b in zip(on[:10], lines[300:310])]
+    check(len(off) == 10 and max(off) <= 2e-6, f"resumed for ten iterations: off by {off}")
+    code, out, err = run("./convert", "own.safetensors", "own.kchk")
+    with open(path, "rb") as file:
+        theirs, ours = file.read(), read("own.kchk")
+    check(ours[:52] + theirs[52:60] + ours[60:] == theirs, "the engine's own file comes back, but for its generator's state")
 
 
 # ---- GGUF ------------------------------------------------------------------------------------------
@@ -893,8 +911,8 @@ def gguf_network(llama, tied, vocab, width, layers, heads, hidden, context, seed
     return settings, parts
 
 
-def gguf_loss(tokens, settings, parts):
-    """GPT-2 and Llama as their papers have them."""
+def gguf_surprise(tokens, settings, parts):
+    """GPT-2 and Llama as their papers have them: -log p of every symbol, behind each of the tokens."""
     kind = settings["general.architecture"]
     llama, heads = kind == "llama", settings[f"{kind}.attention.head_count"]
     width = settings[f"{kind}.embedding_length"]
@@ -947,7 +965,7 @@ def gguf_loss(tokens, settings, parts):
         return line(up, name + "ffn_down")
 
     table = part("token_embd.weight")
-    rows = [table[v * width : (v + 1) * width] for v in tokens[:-1]]
+    rows = [table[v * width : (v + 1) * width] for v in tokens]
     if not llama:
         place = part("position_embd.weight")
         rows = [[a + b for a, b in zip(x, place[t * width :])] for t, x in enumerate(rows)]
@@ -955,13 +973,19 @@ def gguf_loss(tokens, settings, parts):
         y = attended([normed(x, f"blk.{l}.attn_norm") for x in rows], f"blk.{l}.")
         rows = [[a + b for a, b in zip(x, d)] for x, d in zip(rows, y)]
         rows = [[a + b for a, b in zip(x, fed(normed(x, f"blk.{l}.ffn_norm"), f"blk.{l}."))] for x in rows]
-    head, total = part("output.weight") or table, 0
-    for x, wanted in zip(rows, tokens[1:]):
+    head, out = part("output.weight") or table, []
+    for x in rows:
         x = normed(x, "output_norm")
         logits = [sum(a * b for a, b in zip(x, head[v * width :])) for v in range(len(head) // width)]
         top = max(logits)
-        total += top + math.log(sum(math.exp(v - top) for v in logits)) - logits[wanted]
-    return total / len(rows)
+        whole = top + math.log(sum(math.exp(v - top) for v in logits))
+        out.append([whole - v for v in logits])
+    return out
+
+
+def gguf_loss(tokens, settings, parts):
+    rows = gguf_surprise(tokens[:-1], settings, parts)
+    return sum(row[wanted] for row, wanted in zip(rows, tokens[1:])) / len(rows)
 
 
 def gguf_in(llama, tied, halves, what):
@@ -977,6 +1001,11 @@ def gguf_in(llama, tied, halves, what):
     code, out, err = run("./eval", "in.safetensors", "short.txt", "--seq", "16")
     check(code == 0 and abs(float(out.split()[1]) - wanted) < 2e-6,  # numbers are halves: all files alike
           f"{what}: its loss is {out.split()[1:2]}, in doubles {wanted} {err}")
+    wanted = gguf_surprise([letters.index(c) for c in "the cat"], settings, parts)[-1]
+    code, out, err = run("./sample", "in.safetensors", "--prompt", "the cat", "--tokens", "1", "--best", str(len(letters)))
+    told = {letter: float(number) for number, letter in re.findall(r"(\d+\.\d+) the cat(.)\n", out, re.DOTALL)}
+    off = [abs(told.get(letter, math.inf) - w) for letter, w in zip(letters, wanted)]
+    check(code == 0 and max(off) <= 1e-4, f"{what}: logits, but for what all have, are off by {max(off)} {err}")  # four digits
 
 
 def gguf_with_subwords():
@@ -1068,7 +1097,7 @@ def every_beginning_and_bit():
 
 with tempfile.TemporaryDirectory() as folder:
     flags = shlex.split(os.environ.get("CFLAGS", "-std=c99 -O1"))
-    for program in ("convert", "eval", "train"):
+    for program in ("convert", "eval", "sample", "train"):
         source = os.path.join(ROOT, "examples", program + ".c")
         subprocess.run([os.environ.get("CC", "cc"), *flags, source, "-o", os.path.join(folder, program),
                         "-lm", "-lpthread"], check=True)
