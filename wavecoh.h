@@ -752,10 +752,13 @@ typedef struct wcoh_stage {
 } wcoh_stage;
 /* Stages one after the other, [count], copied; count 0: none, as at the start. They go by the steps of
    the settings at hand and belong to what a checkpoint knows of its data: give them before the
-   sequences, and again to a run that is resumed. Errors: WCOH_E_ARGUMENT (shares that are not 1 in
-   all; steps negative). Sequences that a stage lacks are refused by wcoh_trainer_set_sequences. */
+   sequences. A checkpoint holds them: wcoh_trainer_resume takes them where none were given and refuses
+   others. Errors: WCOH_E_ARGUMENT (shares that are not 1 in all; steps negative). Sequences that a
+   stage lacks are refused by wcoh_trainer_set_sequences. */
 WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_stage *stages,
                                              int count, wcoh_error *error);
+/* Those at hand -> stages [WCOH_STAGES_MAX] (may be NULL); returns how many. */
+WCOH_API int wcoh_trainer_get_stages(const wcoh_trainer *trainer, wcoh_stage *stages);
 /* One whole step: batches, forward, backward, clip, update, and an evaluation where one is due.
    Finishes a step that wcoh_trainer_run left half done. stats may be NULL. WCOH_DONE and nothing
    done where the run was over before the call (stats.done is 1 already after the call that ended it).
@@ -27171,12 +27174,13 @@ static void wcohi_data_text(wcohi_data *data, const uint32_t *tokens, size_t cou
     wcohi_data_measure(data, seq);
 }
 
-/* Other stages are other data. */
+/* The text at hand is known; other stages are other data. */
 static void wcohi_stages_mark(wcoh_trainer *trainer)
 {
     unsigned char bytes[32];
     wcohi_hash hash;
     int i;
+    trainer->text_mark = wcohi_mark_of(&trainer->train);
     if (!trainer->stage_count || !trainer->text_mark.tokens) return;
     wcohi_hash_start(&hash);
     wcohi_put_le(bytes, trainer->text_mark.hash, 8);
@@ -27199,7 +27203,6 @@ static void wcohi_stages_mark(wcoh_trainer *trainer)
 static void wcohi_trainer_data_set(wcoh_trainer *trainer)
 {
     trainer->replay.drawn = 0;
-    trainer->text_mark = wcohi_mark_of(&trainer->train);
     wcohi_stages_mark(trainer);
     trainer->val_mark = wcohi_mark_of(&trainer->val);
     wcohi_trainer_meet(trainer);
@@ -27208,12 +27211,12 @@ static void wcohi_trainer_data_set(wcoh_trainer *trainer)
 }
 
 /* Is there what the stages want? */
-static wcoh_result wcohi_stages_check(const wcoh_trainer *trainer, size_t sequences,
+static wcoh_result wcohi_stages_check(const wcoh_stage *stages, int count, size_t sequences,
                                       wcoh_error *error)
 {
     int i;
-    for (i = 0; i < trainer->stage_count; i++) {
-        const wcoh_stage *stage = &trainer->stages[i];
+    for (i = 0; i < count; i++) {
+        const wcoh_stage *stage = &stages[i];
         if (stage->first >= sequences || stage->count > sequences - stage->first)
             return wcohi_fail(error, WCOH_E_ARGUMENT,
                               "stage %d is of %llu sequences from number %llu on: there are %llu",
@@ -27232,7 +27235,8 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
     if (!trainer) return wcohi_null("trainer", error);
     seq = trainer->desc.seq;
     vocab = trainer->model->desc.vocab;
-    if ((result = wcohi_stages_check(trainer, 1, error)) != WCOH_OK) return result;
+    result = wcohi_stages_check(trainer->stages, trainer->stage_count, 1, error);
+    if (result) return result;
     result = wcohi_data_check(train, train_count, seq, vocab, "training", error);
     if (result) return result;
     if (val &&
@@ -27244,17 +27248,16 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
     return WCOH_OK;
 }
 
-WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_stage *stages,
-                                             int count, wcoh_error *error)
+/* Can there be such stages, in a run of `steps`? */
+WCOHI_COLD wcoh_result wcohi_stages_valid(const wcoh_stage *stages, int count, int steps,
+                                          wcoh_error *error)
 {
     double whole = 0;
     int i;
-    if (!trainer || (!stages && count > 0))
-        return wcohi_null(trainer ? "stages" : "trainer", error);
     if (count < 0 || count > WCOH_STAGES_MAX)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "%d stages: allowed are 0 to %d", count,
                           WCOH_STAGES_MAX);
-    if (count > 0 && trainer->desc.steps < 0)
+    if (count > 0 && steps < 0)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "stages go by shares of steps, which is negative");
     for (i = 0; i < count; i++) {
@@ -27275,11 +27278,35 @@ WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_s
     if (count > 0 && !(fabs(whole - 1) < 1e-6))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "the shares of the stages are %g in all, not 1",
                           whole);
+    return WCOH_OK;
+}
+
+static void wcohi_stages_put(wcoh_trainer *trainer, const wcoh_stage *stages, int count)
+{
+    int i;
     memset(trainer->stages, 0, sizeof trainer->stages);
     for (i = 0; i < count; i++) trainer->stages[i] = stages[i];
     trainer->stage_count = count;
+}
+
+WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_stage *stages,
+                                             int count, wcoh_error *error)
+{
+    wcoh_result result;
+    if (!trainer || (!stages && count > 0))
+        return wcohi_null(trainer ? "stages" : "trainer", error);
+    result = wcohi_stages_valid(stages, count, trainer->desc.steps, error);
+    if (result) return result;
+    wcohi_stages_put(trainer, stages, count);
     if (trainer->train.size) wcohi_trainer_data_set(trainer);
     return WCOH_OK;
+}
+
+WCOH_API int wcoh_trainer_get_stages(const wcoh_trainer *trainer, wcoh_stage *stages)
+{
+    int i, count = trainer ? trainer->stage_count : 0;
+    for (i = 0; stages && i < count; i++) stages[i] = trainer->stages[i];
+    return count;
 }
 
 WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wcoh_sequences *train,
@@ -27289,8 +27316,8 @@ WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wco
     wcoh_result result;
     if (!trainer || !train) return wcohi_null(trainer ? "train" : "trainer", error);
     vocab = trainer->model->desc.vocab;
-    if ((result = wcohi_stages_check(trainer, train->count, error)) != WCOH_OK) return result;
-    result = wcohi_sequences_check(train, vocab, "training", error);
+    result = wcohi_stages_check(trainer->stages, trainer->stage_count, train->count, error);
+    if (!result) result = wcohi_sequences_check(train, vocab, "training", error);
     if (!result && val) result = wcohi_sequences_check(val, vocab, "validation", error);
     if (result) return result;
     wcohi_data_texts(&trainer->train, train, trainer->desc.seq);
@@ -28868,6 +28895,83 @@ static wcoh_result wcohi_state_check(const wcohi_train_state *state, wcoh_error 
     return WCOH_OK;
 }
 
+/* stages.0 is "SHARE FIRST COUNT EARLIER", and so on. */
+WCOHI_COLD void wcohi_put_stages(wcohi_sink *sink, const wcoh_trainer *trainer)
+{
+    char name[16], share[40], earlier[40], text[140];
+    int i;
+    for (i = 0; i < trainer->stage_count; i++) {
+        const wcoh_stage *stage = &trainer->stages[i];
+        wcohi_format_real(stage->share, share);
+        wcohi_format_real(stage->earlier, earlier);
+        snprintf(name, sizeof name, "%d", i);
+        snprintf(text, sizeof text, "%s %llu %llu %s", share, (unsigned long long)stage->first,
+                 (unsigned long long)stage->count, earlier);
+        wcohi_put_value(sink, "stages.", name, text);
+    }
+}
+
+static int wcohi_stage_read(const char *text, wcoh_stage *stage)
+{
+    char word[4][40];
+    uint64_t first, count;
+    int i;
+    for (i = 0; i < 4; i++) {
+        size_t size = strcspn(text, " ");
+        if (size >= sizeof word[i]) return 0;
+        memcpy(word[i], text, size);
+        word[i][size] = 0;
+        text += size + (text[size] == ' ');
+    }
+    if (*text || !wcohi_parse_real(word[0], &stage->share) || !wcohi_parse_u64(word[1], &first) ||
+        !wcohi_parse_u64(word[2], &count) || !wcohi_parse_real(word[3], &stage->earlier))
+        return 0;
+    stage->first = (size_t)first;
+    stage->count = (size_t)count;
+    return stage->first == first && stage->count == count;
+}
+
+static int wcohi_stages_same(const wcoh_stage *a, const wcoh_stage *b, int count)
+{
+    while (count-- > 0) /* wcoh_stage may have padding */
+        if (a[count].share != b[count].share || a[count].earlier != b[count].earlier ||
+            a[count].first != b[count].first || a[count].count != b[count].count)
+            return 0;
+    return 1;
+}
+
+/* The stages of the run in the file, whose state is known -> stages [WCOH_STAGES_MAX]; the trainer may
+   have no others. A file of an older library does not hold them, only what its text was with them. */
+WCOHI_COLD wcoh_result wcohi_note_stages(const wcoh_tensors *t, const wcoh_trainer *trainer,
+                                         const wcohi_train_state *state, wcoh_stage *stages,
+                                         int *count, wcoh_error *error)
+{
+    const wcohi_mark *mark = &trainer->text_mark;
+    const char *text = NULL;
+    char name[16], shown[64];
+    wcoh_error own;
+    for (*count = 0; *count < WCOH_STAGES_MAX; ++*count) {
+        snprintf(name, sizeof name, "stages.%d", *count);
+        if (!(text = wcoh_tensors_metadata(t, name))) break;
+        if (!wcohi_stage_read(text, &stages[*count]))
+            return wcohi_fail(error, WCOH_E_FORMAT, "%s in the file is \"%s\"", name,
+                              wcohi_shown(text, shown));
+    }
+    if (wcohi_stages_valid(stages, *count, 1, &own))
+        return wcohi_fail(error, WCOH_E_FORMAT, "stages in the file: %s", own.text);
+    if (*count ? trainer->stage_count && (trainer->stage_count != *count ||
+                                          !wcohi_stages_same(trainer->stages, stages, *count))
+               : trainer->stage_count && mark->tokens && state->text.tokens == mark->tokens &&
+                     state->text.hash != mark->hash)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "the run in the file has %s stages: it goes on in them alone",
+                          *count ? "other" : "no such");
+    if (*count == 0) return WCOH_OK;
+    if (wcohi_stages_valid(stages, *count, trainer->desc.steps, error)) return WCOH_E_ARGUMENT;
+    if (!trainer->train.size) return WCOH_OK;
+    return wcohi_stages_check(stages, *count, trainer->train.sequences.count, error);
+}
+
 WCOHI_COLD void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
 {
     const wcohi_trainer_view *view = (const wcohi_trainer_view *)object;
@@ -28883,6 +28987,7 @@ WCOHI_COLD void wcohi_trainer_notes(const void *object, wcohi_sink *sink)
         wcohi_put_value(sink, "", wcohi_state_fields[i].name, text);
     }
     wcohi_put_rng(sink, "train.", &state->rng);
+    wcohi_put_stages(sink, view->trainer);
     for (i = 0; i < wcoh_model_param_count(view->model); i++) {
         wcoh_param param;
         wcoh_model_param(view->model, i, &param, NULL);
@@ -29063,8 +29168,9 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     wcohi_trainer_view view;
     wcohi_contents contents;
     wcohi_ring_note note;
+    wcoh_stage stages[WCOH_STAGES_MAX];
     uint64_t fed;
-    int ring;
+    int ring, staged = 0;
     wcoh_result result = wcohi_note_kind(t, "trainer", "trainer", error);
     memset(&state, 0, sizeof state);
     if (!result)
@@ -29074,6 +29180,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     if (!result) result = wcohi_note_fields(t, WCOH_DESC_TRAINER, "trainer.", &before, error);
     if (!result) result = wcohi_note_state(t, &state, error);
     if (!result) result = wcohi_state_check(&state, error);
+    if (!result) result = wcohi_note_stages(t, trainer, &state, stages, &staged, error);
     if (!result) result = wcohi_trainer_contents(trainer, &view, &contents, error);
     if (result) return result;
     fed = wcohi_ring_tokens(t);
@@ -29084,6 +29191,8 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     if (!result) result = wcohi_load(t, &contents, "replay.", 1, hooks, error);
     if (result) return result;
     *wcohi_trainer_state(trainer) = state;
+    if (staged) wcohi_stages_put(trainer, stages, staged);
+    if (staged) wcohi_stages_mark(trainer);
     wcohi_note_frozen(t, view.model, 1, NULL);
     if (ring) {
         wcohi_trainer_refed(trainer, (size_t)note.next, (size_t)note.held, (int)note.open);

@@ -292,6 +292,8 @@ typedef struct run {
     wcoh_model *model;
     wcoh_trainer *trainer;
     wcoh_device *device;
+    wcoh_stage stage[WCOH_STAGES_MAX]; /* [stages] of --stages, or of the run that goes on */
+    int stages;
     FILE *log;
     char drops[96];          /* the line about --dropout auto, or "" */
     const char *best;        /* path of the best weights; NULL: --out is a device or a pipe */
@@ -755,8 +757,8 @@ static int stage_ended(const run *r, uint64_t step)
 {
     double end = 0, steps = (double)wcoh_trainer_get_desc(r->trainer)->steps;
     int i;
-    for (i = 0; r->ask->stages && i < r->ask->corpus.data.count; i++) {
-        end += r->ask->stage[i].share;
+    for (i = 0; i < r->stages; i++) {
+        end += r->stage[i].share;
         if (floor(end * steps + 0.5) == (double)step) return i + 1;
     }
     return 0;
@@ -1039,6 +1041,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     desc.progress_user = r;
     open_trainer(r, &desc);
     if (ask->resume) go_on(r);
+    r->stages = wcoh_trainer_get_stages(r->trainer, r->stage);
     team_same("weights or texts", r->model, text->train.tokens, texts_size(&text->train));
     team_agree(0);
     clear_targets(ask);

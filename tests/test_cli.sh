@@ -627,6 +627,12 @@ ok "which text made it bytes is said" has '^tokenizer bytes: binary: byte [0-9]+
 succeeds "$train" --data one --data two --stages 0.4,0.6 --mix 0.2 --out s6.safetensors $small --steps 10 --eval-every 5 --sample 0
 ok "the loss of each text ends a stage" has '^stage 1 step 4 val [0-9.]+ one val [0-9.]+ two$'
 ok "and the last one" has '^stage 2 step 10 val [0-9.]+ one val [0-9.]+ two$'
+succeeds "$train" --data one --data two --stages 0.4,0.6 --mix 0.2 --out s7.safetensors $small --steps 10 --eval-every 5 --sample 0 --target-val 9
+succeeds "$train" --data one --data two --resume s7.safetensors --target-val 0 --sample 0
+ok "a run in stages goes on in them, untold" has '^stage 2 step 10 val [0-9.]+ one val [0-9.]+ two$'
+ok "and is the one that never stopped" cmp s6.best.safetensors s7.best.safetensors
+refuses 1 '^train: s7.safetensors: the run in the file has other stages: it goes on in them alone' \
+    "$train" --data one --data two --stages 0.5,0.5 --resume s7.safetensors --steps 12
 refuses 2 '^train: --stages is "0.4": it needs 2 numbers with commas between' "$train" --data one --data two --stages 0.4 $small
 refuses 2 '^train: the shares of the stages are 1.1 in all, not 1' "$train" --data one --data two --stages 0.4,0.7 $small --steps 5
 refuses 2 '^train: --mix is for runs in stages' "$train" --data one --data two --mix 0.5 $small

@@ -443,9 +443,63 @@ static void a_stage_draws_from_its_texts_alone(void)
     pupil_close(&p);
 }
 
-/* A checkpoint in the middle of a stage goes on to the bit; other stages are noticed. */
+/* The checksum of the file would be the first to say so. */
+static void checksum_removed(wcoh_memory_file *block)
+{
+    size_t at;
+    for (at = 0; at + 16 < block->used; at++)
+        if (memcmp(block->data + at, "wavecoh.checksum", 16) == 0) block->data[at] = 'W';
+}
+
+/* What stands in the file, what stands there instead, and the sentence for that. */
+static void other_stages_in_files_are_refused(wcoh_trainer *trainer, wcoh_memory_file *block,
+                                              const wcoh_sequences *s)
+{
+    static const char *const cases[][3] = {
+        {"0.25 0 1 0", "0.25 0 1 x", "stages.0 in the file is \"0.25 0 1 x\""},
+        {"0.25 0 1 0", "0.25 0  1 ", "stages.0 in the file is \"0.25 0  1 \""},
+        {"0.25 0 1 0", "0.26 0 1 0",
+         "stages in the file: the shares of the stages are 1.01 in all"},
+        {"0.25 0 1 0", "0.25 0 0 0", "stages in the file: stage 0 has no sequences"},
+        {"0.25 1 1 0", "0.25 1 7 0", "stage 1 is of 7 sequences from number 1 on: there are 3"},
+    };
+    static const wcoh_stage one[] = {{1, 0, 3, 0}};
+    wcoh_io io = wcoh_io_memory(block);
+    wcoh_error error;
+    size_t at;
+    int i;
+    checksum_removed(block);
+    for (i = 0; i < 5; i++) {
+        for (at = 0; at + 10 < block->used; at++)
+            if (memcmp(block->data + at, cases[i][0], 10) == 0) break;
+        memcpy(block->data + at, cases[i][1], 10);
+        CHECK(wcoh_trainer_set_stages(trainer, NULL, 0, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_resume(trainer, &io, &error) ==
+              (i == 4 ? WCOH_E_ARGUMENT : WCOH_E_FORMAT));
+        CHECK_TEXT(error.text, cases[i][2]);
+        memcpy(block->data + at, cases[i][0], 10);
+    }
+    for (i = 0; i < 2;
+         i++) { /* a run without stages, and one of a library that did not note them */
+        CHECK(wcoh_trainer_set_stages(trainer, one, i, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_sequences(trainer, s, NULL, NULL) == WCOH_OK);
+        block->used = 0;
+        CHECK(wcoh_trainer_save(trainer, &io, NULL) == WCOH_OK);
+        checksum_removed(block);
+        for (at = 0; i && at + 8 < block->used; at++)
+            if (memcmp(block->data + at, "stages.0", 8) == 0) block->data[at] = 'S';
+        CHECK(wcoh_trainer_set_stages(trainer, one, 1, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_resume(trainer, &io, &error) == (i ? WCOH_OK : WCOH_E_ARGUMENT));
+        if (i == 0) CHECK_TEXT(error.text, "the run in the file has no such stages");
+    }
+}
+
+/* A checkpoint in the middle of a stage goes on to the bit, whether it is told its stages or not. */
 static void stages_are_resumed(void)
 {
+    static const wcoh_stage others[] = {{0.5, 0, 1, 0}, {0.5, 1, 1, 0}};
+    wcoh_stage got[WCOH_STAGES_MAX];
+    wcoh_error error;
     static unsigned char bytes[1 << 18];
     wcoh_memory_file block = {bytes, sizeof bytes, 0};
     wcoh_io io = wcoh_io_memory(&block);
@@ -466,13 +520,22 @@ static void stages_are_resumed(void)
     CHECK(wcoh_model_load(&model, &io, NULL, NULL) == WCOH_OK);
     CHECK(wcoh_trainer_create(&resumed, model, &desc, NULL) == WCOH_OK);
     CHECK(wcoh_trainer_set_sequences(resumed, &s, &s, NULL) == WCOH_OK);
-    CHECK(wcoh_trainer_resume(resumed, &io, NULL) == WCOH_OK);
-    CHECK(wcoh_trainer_notice(resumed) != NULL); /* no stages at all */
-    CHECK(wcoh_trainer_set_stages(resumed, stages, 3, NULL) == WCOH_OK);
-    CHECK(wcoh_trainer_resume(resumed, &io, NULL) == WCOH_OK);
-    CHECK(wcoh_trainer_notice(resumed) == NULL);
-    CHECK(wcoh_trainer_run(resumed, -1, NULL, NULL) == WCOH_OK);
-    CHECK(same_parameters(model, whole.model));
+    CHECK(wcoh_trainer_set_stages(resumed, others, 2, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_resume(resumed, &io, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "the run in the file has other stages: it goes on in them alone");
+    CHECK(wcoh_trainer_get_stages(resumed, got) == 2 && got[1].count == 1); /* nothing is lost */
+    for (i = 0; i < 3; i++) { /* told the same, told nothing, before there is a text */
+        if (i == 2) wcoh_trainer_destroy(resumed);
+        if (i == 2) CHECK(wcoh_trainer_create(&resumed, model, &desc, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_stages(resumed, stages, i ? 0 : 3, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_resume(resumed, &io, NULL) == WCOH_OK);
+        if (i == 2) CHECK(wcoh_trainer_set_sequences(resumed, &s, &s, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_notice(resumed) == NULL);
+        CHECK(wcoh_trainer_get_stages(resumed, got) == 3 && got[2].earlier == stages[2].earlier);
+        CHECK(wcoh_trainer_run(resumed, -1, NULL, NULL) == WCOH_OK);
+        CHECK(same_parameters(model, whole.model));
+    }
+    other_stages_in_files_are_refused(resumed, &block, &s);
     wcoh_trainer_destroy(resumed);
     wcoh_model_destroy(model);
     pupil_close(&whole);
