@@ -61,6 +61,7 @@ typedef struct guest {
     buffer in, pass, out;
     refusal refusal;
     double since; /* when the head at hand began, or could have */
+    double took;  /* when the client last took something of `out`, or could have */
     double until; /* when it is shown out at the latest; 0: it need not leave */
 } guest;
 
@@ -483,14 +484,16 @@ static int guest_pass(door *d, guest *g)
 }
 
 /* To the client. */
-static int guest_answer(door *d, guest *g)
+static int guest_answer(door *d, guest *g, double now)
 {
     int got = g->out.size ? -1 : end_read(d, &g->inner), sent;
     if (got > 0) buffer_put(&g->out, d->scratch, (size_t)got);
     if (got == 0 || got < -1) socket_drop(&g->inner.socket);
+    if (got > 0) g->took = now;
     if (g->out.size == 0) return 0;
     sent = buffer_send(&g->out, g->outer.socket);
     if (sent < 0) g->dead = 1;
+    if (sent > 0) g->took = now;
     return sent > 0;
 }
 
@@ -545,6 +548,7 @@ static int guest_settle(door *d, guest *g, double now)
         refuse(&g->refusal, 400, "invalid_http", NULL, "the request ends before its head does");
     if (g->refusal.status && !g->refused) {
         guest_refuse(d, g);
+        g->took = now;
         return 1;
     }
     if (g->met || g->refused || g->closed) guest_leave(g, now);
@@ -572,7 +576,7 @@ static void guest_move(door *d, guest *g)
     while (moved && !g->dead && rounds++ < ROUNDS) {
         moved = guest_listen(d, g, now);
         moved |= guest_pass(d, g);
-        moved |= guest_answer(d, g);
+        moved |= guest_answer(d, g, now);
         if (!moved) moved = guest_settle(d, g, now);
     }
     if (!g->dead && moved) end_watch(d, &g->outer, EPOLL_CTL_MOD); /* a new event */
@@ -583,8 +587,7 @@ static void guest_move(door *d, guest *g)
 static void guest_look(door *d, guest *g, double now)
 {
     int waits = g->phase == GUEST_HEAD && (g->in.size || !g->met);
-    if (g->until == 0 && g->met && g->inner.socket < 0)
-        g->until = now + d->timeout; /* who does not read */
+    if (g->out.size && now - g->took > d->timeout) g->dead = 1; /* who does not read */
     if (g->until > 0 && now > g->until) g->dead = 1;
     if (g->told && g->inner.socket >= 0)
         shutdown(g->inner.socket, SHUT_WR); /* an end that came with data is overlooked once */

@@ -295,8 +295,8 @@ static void trainer_calls_need_their_pointers(void)
     REFUSE(wcoh_trainer_set_stages, NULL, &stage, 1);
     REFUSE(wcoh_trainer_set_stages, trainer, NULL, 1);
     ALLOW(wcoh_trainer_set_stages, trainer, NULL, 0);
-    CHECK(wcoh_trainer_get_stages(NULL, NULL) == 0);
-    CHECK(wcoh_trainer_get_stages(trainer, NULL) == 0);
+    CHECK(CALL(wcoh_trainer_get_stages, NULL, NULL) == 0);
+    CHECK(CALL(wcoh_trainer_get_stages, trainer, NULL) == 0);
     REFUSE(wcoh_trainer_set_sequences, NULL, &sequences, &sequences);
     REFUSE(wcoh_trainer_set_sequences, trainer, NULL, &sequences);
     ALLOW(wcoh_trainer_set_sequences, trainer, &sequences, NULL);

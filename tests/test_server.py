@@ -445,6 +445,15 @@ def test_cache():  # 6.1 case 9
             kept = s.ask(TEXT, body)[1]
             check("a kept state gives the same bits", fresh["choices"] == kept["choices"], (length, fresh, kept))
             check("fresh is fresh", fresh["usage"]["prompt_tokens_details"]["cached_tokens"] == 0)
+        # every position, to past the context: a reply that nothing kept helps, and each beginning of it from what is kept
+        whole = s.ask(TEXT, {"prompt": text[:31], "max_tokens": 270, "temperature": 0, "logprobs": 20, "cache_prompt": False})[1]["choices"][0]
+        wrong, used = [], 0
+        for i, fresh in enumerate(whole["logprobs"]["top_logprobs"]):
+            one = s.ask(TEXT, {"prompt": text[:31] + whole["text"][:i], "max_tokens": 1, "temperature": 0, "logprobs": 20})[1]
+            used += one["usage"]["prompt_tokens_details"]["cached_tokens"] > 0
+            if one["choices"][0]["logprobs"]["top_logprobs"][0] != fresh:
+                wrong.append(31 + i)
+        check("from a kept state every position of 31 to 300 has the bits of none", i == 269 and used > 230 and not wrong, (i, used, wrong))
         check("and is used", 200 <= kept["usage"]["prompt_tokens_details"]["cached_tokens"] <= 400, kept["usage"])
         again = s.ask(TEXT, body)[1]
         check("the same prompt needs no hearing at all", again["choices"] == kept["choices"]
@@ -740,6 +749,18 @@ def test_limits():
         keep.request("GET", "/health")
         check("and a kept one", keep.getresponse().read() and keep.sock.recv(100) == b"")
         raw.close(), silent.close()
+        deaf = socket.socket()
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
+        deaf.connect(("127.0.0.1", s.port))
+        asked = json.dumps({"prompt": "the ", "max_tokens": 60000, "stream": True, "logprobs": 5}).encode()
+        deaf.sendall(POSTED + b"Content-Length: %d\r\n\r\n" % len(asked) + asked)
+        end = time.time() + 20 * SLOW
+        while not any(x["is_processing"] for x in s.ask("/slots")[1]) and time.time() < end:
+            time.sleep(0.01)
+        while any(x["is_processing"] for x in s.ask("/slots")[1]) and time.time() < end:
+            time.sleep(0.1)
+        check("who asks for a stream and does not read it loses the slot", time.time() < end)
+        deaf.close()
     with Server(model="short") as s: # 64 learned positions, a start symbol
         answer = s.ask(TEXT, {"prompt": "a" * 64, "max_tokens": 4})
         check("a prompt past the positions", is_refusal(answer, 400, "invalid_request_error", "context_length_exceeded", "prompt"), answer)
