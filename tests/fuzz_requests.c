@@ -1,8 +1,9 @@
-/* Fuzzer of what the server reads: JSON, the fields of requests, chat templates.
+/* Fuzzer of what the server reads: HTTP, JSON, the fields of requests, chat templates.
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_chat -o fuzz tests/fuzz_requests.c -lm -lpthread
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_prompt -o fuzz tests/fuzz_requests.c -lm -lpthread
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_tokens -o fuzz tests/fuzz_requests.c -lm -lpthread
    clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_template -o fuzz tests/fuzz_requests.c -lm -lpthread
+   clang -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ=use_http -o fuzz tests/fuzz_requests.c -lm -lpthread
    ./fuzz -max_len=4000 -max_total_time=60
    Without -DFUZZ: cc -o once tests/fuzz_requests.c -lm -lpthread && ./once -t 60 chat (or FILE ..)
    `once -models FOLDER` trains the small models that tests/test_server.py serves. */
@@ -13,6 +14,7 @@
 #include "../examples/common.h"
 #include "../examples/json.h"
 #include "../examples/requests.h"
+#include "../examples/http.h"
 
 enum { ROOM = 8192, KINDS = 4 };
 static const char alphabet[] =
@@ -157,8 +159,40 @@ static void use_template(const uint8_t *data, size_t size)
     buffer_free(&out);
 }
 
-FUZZ_UNUSED static const fuzz_target targets[] = {
-    {"chat", use_chat}, {"prompt", use_prompt}, {"tokens", use_tokens}, {"template", use_template}};
+/* In pieces of `step` bytes. */
+static void http_fed(http_reader *h, const uint8_t *data, size_t size, size_t step)
+{
+    size_t at;
+    memset(h, 0, sizeof *h);
+    for (at = 0; at < size; at += step)
+        http_read(h, (const char *)data + at, step < size - at ? step : size - at);
+    REQUIRE(!h->in.broken && !h->pass.broken);
+}
+
+/* However it is cut, the same comes out; and what came out is HTTP, which comes out as it is. */
+static void use_http(const uint8_t *data, size_t size)
+{
+    http_reader whole, parts, again;
+    http_fed(&whole, data, size, size ? size : 1);
+    http_fed(&parts, data, size, 1 + size % 7);
+    REQUIRE(whole.refusal.status == parts.refusal.status && whole.phase == parts.phase);
+    REQUIRE(whole.pass.size == parts.pass.size && whole.in.size == parts.in.size);
+    REQUIRE(!whole.pass.size || !memcmp(whole.pass.text, parts.pass.text, whole.pass.size));
+    REQUIRE(whole.in.size < HEAD_MOST && (!whole.refusal.status || *whole.refusal.text));
+    http_fed(&again, (const uint8_t *)whole.pass.text, whole.pass.size, size ? size : 1);
+    REQUIRE(!again.refusal.status && again.pass.size == whole.pass.size);
+    REQUIRE(!whole.pass.size || !memcmp(whole.pass.text, again.pass.text, whole.pass.size));
+    http_free(&whole);
+    http_free(&parts);
+    http_free(&again);
+}
+
+enum { TARGETS = 5 };
+FUZZ_UNUSED static const fuzz_target targets[TARGETS] = {{"chat", use_chat},
+                                                         {"prompt", use_prompt},
+                                                         {"tokens", use_tokens},
+                                                         {"template", use_template},
+                                                         {"http", use_http}};
 
 /* ---- models to serve ------------------------------------------------------------------------- */
 
@@ -207,7 +241,7 @@ FUZZ_UNUSED static void model_make(const char *folder, const char *name, int kin
 #ifndef FUZZ
 int main(int argc, char **argv)
 {
-    if (argc != 3 || strcmp(argv[1], "-models")) return fuzz_main(targets, 4, argc, argv);
+    if (argc != 3 || strcmp(argv[1], "-models")) return fuzz_main(targets, TARGETS, argc, argv);
     model_make(argv[2], "chars", 1, 2, 0, 150);
     model_make(argv[2], "bytes", 0, 2, 0, 20);
     model_make(argv[2], "short", 2, 1, 64, 20);

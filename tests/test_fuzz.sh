@@ -59,6 +59,7 @@ EOT
 printf '{"prompt": [[1, 2], [3]], "max_tokens": 5, "echo": true, "logprobs": null, "frequency_penalty": -2.0}' > prompt.json
 printf '{"prompt": ["a", "b c"], "n": 2, "top_k": 40, "min_p": 0.1, "repetition_penalty": 1.2}' > prompts.json
 printf '{"content": "a b\\u00e9", "tokens": [1, 2, 255], "with_pieces": true, "add_special": false}' > tokens.json
+printf 'POST /v1/completions?x HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer k\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\n{"a":\r\n02\r\n1}\r\n0\r\nX: y\r\n\r\nGET / HTTP/1.0\r\nConnection: keep-alive, close\r\nContent-Length: 003\r\n\r\n123HEAD /a HTTP/1.1\r\nHost:\r\n\r\n' > http
 printf '<s>{messages}{role}: {content}\n{reply}assistant: {stop}\nuser:{stop}x' > template
 awk 'BEGIN { for (i = 0; i < 20; i++) printf "%d waves of the s\303\251a\r\n", i * 7919 % 263 }' > text.txt
 
@@ -101,6 +102,7 @@ fuzz requests chat chat.json
 fuzz requests prompt prompt.json prompts.json
 fuzz requests tokens prompt.json tokens.json
 fuzz requests template template
+fuzz requests http http
 
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
