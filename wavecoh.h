@@ -11753,11 +11753,17 @@ static size_t wcohi_wave_session(int width)
     return wcohi_add(WCOHI_WAVE_HEADER + WCOHI_FEATURES + 4, wcohi_wave_state(width));
 }
 
+/* Bytes of the heads' headers at the start of a layer's state; what follows has whole cache lines. */
+static size_t wcohi_wave_headers(int heads)
+{
+    return wcohi_round_up(wcohi_mul((size_t)heads, 4 * sizeof(double)), WCOHI_ALIGN);
+}
+
 /* Bytes of a layer's state with `features` numbers z. */
 static size_t wcohi_wave_bytes(int heads, int width, size_t features, int reals)
 {
     size_t numbers = wcohi_mul(features, (size_t)width + 1);
-    return wcohi_add(wcohi_mul((size_t)heads, 4 * sizeof(double)),
+    return wcohi_add(wcohi_wave_headers(heads),
                      wcohi_mul(numbers, reals ? sizeof(wcoh_real) : sizeof(double)));
 }
 
@@ -12037,7 +12043,7 @@ static wcohi_wave_memory wcohi_wave_find(const wcohi_coherence *call, int b, int
     size_t features = last->first + 2 * (size_t)last->room + 1, width = (size_t)call->width;
     size_t size = call->real_states ? sizeof(wcoh_real) : sizeof(double);
     unsigned char *state = call->states + call->streams[b].slot * call->state_step;
-    unsigned char *numbers = state + 4 * sizeof(double) * (size_t)call->heads;
+    unsigned char *numbers = state + wcohi_wave_headers(call->heads);
     wcohi_wave_memory memory;
     memory.frame = (double *)(void *)state + 4 * head;
     memory.order = memory.frame + 2;
@@ -12236,15 +12242,15 @@ static void wcohi_wave_overtone_slopes(const wcohi_wave_task *task, int span)
 #endif
 
 #define WCOHI_STEP_HEADS 8   /* heads whose features are made together; a multiple of every DW */
-#define WCOHI_STEP_AHEAD 256 /* numbers that a step asks for ahead of those at hand */
+#define WCOHI_STEP_AHEAD 2048 /* bytes that a step asks for ahead of those at hand */
 #define WCOHI_STEP_ROWS 8    /* members of a crowd that one job steps */
 
 /* x + iy = (r + is) made of length one, times the frame */
-static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, const double *frame)
+static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, double c, double d)
 {
     double fix = 1.5 - 0.5 * (r * r + s * s);
-    *x = fix * (r * frame[0] - s * frame[1]);
-    *y = fix * (r * frame[1] + s * frame[0]);
+    *x = fix * (r * c - s * d);
+    *y = fix * (r * d + s * c);
 }
 
 #define wcohi_wave_forward_is(name)                                                                \
@@ -13654,62 +13660,130 @@ WCOHI_KERNEL(wave_backward)
 
 /* ---- one token of a session: all heads at once ----------------------------------------------- */
 
-/* one row's phasors fr, fs [8], a lane a head -> features [2M+1,8] */
-S_(fn) void S_(wave_step_features)(double *features, const double *fr, const double *fs,
-                                   int order)
+/* Phasors u (r, s) [8], a lane a head, made of length one in doubles and turned by the frame (x, y):
+   the result is written over the frame. */
+S_(inline)
+void S_(wave_step_turn)(double *x, double *y, const wcoh_real *r, const wcoh_real *s)
+{
+    double wide[2][WCOHI_STEP_HEADS + S_(DW)];
+    int i;
+    for (i = 0; i < WCOHI_STEP_HEADS; i += S_(W)) {
+        S_(v) a = S_(load)(r + i), b = S_(load)(s + i);
+        S_(dstore)(wide[0] + i, S_(dlo)(a));
+        S_(dstore)(wide[1] + i, S_(dlo)(b));
+        if (S_(W) == S_(DW) || i + S_(DW) >= WCOHI_STEP_HEADS) continue;
+        S_(dstore)(wide[0] + i + S_(DW), S_(dhi)(a));
+        S_(dstore)(wide[1] + i + S_(DW), S_(dhi)(b));
+    }
+    for (i = 0; i < WCOHI_STEP_HEADS; i += S_(DW)) {
+        S_(dv) a = S_(dload)(wide[0] + i), b = S_(dload)(wide[1] + i);
+        S_(dv) c = S_(dload)(x + i), d = S_(dload)(y + i);
+        S_(dv) m2 = S_(dfma)(b, b, S_(dmul)(a, a));
+        S_(dv) fix = S_(dfnma)(S_(dset)(0.5), m2, S_(dset)(1.5));
+        S_(dstore)(x + i, S_(dmul)(fix, S_(dfnma)(b, d, S_(dmul)(a, c))));
+        S_(dstore)(y + i, S_(dmul)(fix, S_(dfma)(b, c, S_(dmul)(a, d))));
+    }
+}
+
+/* Phasors (r, s) [8], a lane a head -> features [2M+1,8] times a weight of each feature and head
+   (weight_step 8) or of each head (0) */
+S_(inline)
+void S_(wave_step_features)(double *features, const double *r, const double *s, int order,
+                            const double *weight, int weight_step)
 {
     int i, m;
     for (i = 0; i < WCOHI_STEP_HEADS; i += S_(DW)) {
-        S_(dv) r = S_(dload)(fr + i), s = S_(dload)(fs + i), c = r, d = s, next;
+        S_(dv) a = S_(dload)(r + i), b = S_(dload)(s + i), c = a, d = b, next;
+        const double *w = weight + i;
         double *f = features + i;
-        S_(dstore)(f, S_(dset)(1));
-        for (m = 1; m <= order; m++, f += 2 * WCOHI_STEP_HEADS) {
-            S_(dstore)(f + WCOHI_STEP_HEADS, c);
-            S_(dstore)(f + 2 * WCOHI_STEP_HEADS, d);
-            next = S_(dfnma)(d, s, S_(dmul)(c, r));
-            d = S_(dfma)(c, s, S_(dmul)(d, r));
+        S_(dstore)(f, S_(dload)(w));
+        for (m = 1; m <= order; m++, f += 2 * WCOHI_STEP_HEADS, w += 2 * weight_step) {
+            S_(dstore)(f + WCOHI_STEP_HEADS, S_(dmul)(c, S_(dload)(w + weight_step)));
+            S_(dstore)(f + 2 * WCOHI_STEP_HEADS, S_(dmul)(d, S_(dload)(w + 2 * weight_step)));
+            next = S_(dfnma)(d, b, S_(dmul)(c, a));
+            d = S_(dfma)(c, b, S_(dmul)(d, a));
             c = next;
         }
     }
 }
 
-/* Z = d0 Z + F v, number = sum_j cg_j Z_j, Z *= d1 in one pass; Z [count,pitch], v [pitch], decay d
-   [2]; f, cg [count,8], of one head. Four sums in turn, as every row needs the one before it else. V
-   vectors of a row at once; a constant where this is inlined. */
-#define WCOHI_STEP_ROW(a, b)                                                                       \
+/* How a state Z [count,pitch] with denominators z [count] and a row's features meet: v [pitch]; f, cg
+   [count,8] of one head. Rows fade before they are heard, or, of the head's own damping, after. */
+typedef struct S_(wave_meeting) {
+    double *rows, *z;
+    size_t pitch;
+    const double *v, *f, *cg;
+    double before, after;
+    double *number; /* [pitch] */
+    int count, late; /* late: `before` is 1, else `after` is */
+    ptrdiff_t ahead; /* in numbers: what is asked for meanwhile */
+} S_(wave_meeting);
+
+/* Z = before Z + F v, number = sum_j cg_j Z_j, Z *= after in one pass, and likewise z, whose sum is
+   returned. V vectors of a row at once; late: 0 says that `after` is 1, 1 that `before` is, 2 neither; sums: 1 of z too. All three are
+   constants where this is inlined. */
+#define WCOHI_STEP_FADED(p) (late == 1 ? S_(dload)(p) : S_(dmul)(before, S_(dload)(p)))
+#define WCOHI_STEP_ROW(a, b, s)                                                                    \
     do {                                                                                           \
         S_(dv) F_ = S_(dset)(*f), C_ = S_(dset)(*cg);                                              \
-        S_(dv) now_ = S_(dfma)(F_, x, S_(dmul)(fade, S_(dload)(z)));                               \
+        S_(dv) now_ = S_(dfma)(F_, x, WCOHI_STEP_FADED(row));                                      \
         a = S_(dfma)(C_, now_, a);                                                                 \
-        S_(dstore)(z, S_(dmul)(keep, now_));                                                       \
+        S_(dstore)(row, late ? S_(dmul)(after, now_) : now_);                                      \
         if (V > 1) {                                                                               \
-            now_ = S_(dfma)(F_, y, S_(dmul)(fade, S_(dload)(z + S_(DW))));                         \
+            now_ = S_(dfma)(F_, y, WCOHI_STEP_FADED(row + S_(DW)));                                \
             b = S_(dfma)(C_, now_, b);                                                             \
-            S_(dstore)(z + S_(DW), S_(dmul)(keep, now_));                                          \
+            S_(dstore)(row + S_(DW), late ? S_(dmul)(after, now_) : now_);                         \
         }                                                                                          \
-        S_(prefetch)(z + WCOHI_STEP_AHEAD);                                                        \
-        z += pitch, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                                 \
+        if (sums) {                                                                                \
+            double heard_ = (late == 1 ? *z : fade * *z) + *f;                                     \
+            *z++ = late ? keep * heard_ : heard_;                                                  \
+            s = s + *cg * heard_;                                                                  \
+        }                                                                                          \
+        S_(prefetch)(row + ahead);                                                                 \
+        row += pitch, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                               \
     } while (0)
 S_(inline)
-void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double *number,
-                         const double *f, const double *cg, const double *decay, int count)
+double S_(wave_step_block)(const S_(wave_meeting) * meeting, int e, int V, int late, int sums)
 {
-    S_(dv) fade = S_(dset)(decay[0]), keep = S_(dset)(decay[1]);
-    S_(dv) x = S_(dload)(v), y = V > 1 ? S_(dload)(v + S_(DW)) : x;
-    S_(dv) a = S_(dzero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
-    for (; count >= 4; count -= 4) {
-        WCOHI_STEP_ROW(a, a1);
-        WCOHI_STEP_ROW(b, b1);
-        WCOHI_STEP_ROW(c, c1);
-        WCOHI_STEP_ROW(d, d1);
-    }
-    for (; count > 0; count--) { /* the oldest sum becomes the newest */
-        WCOHI_STEP_ROW(a, a1);
+    S_(dv) before = S_(dset)(meeting->before), after = S_(dset)(meeting->after);
+    S_(dv) x = S_(dload)(meeting->v + e), y = V > 1 ? S_(dload)(meeting->v + e + S_(DW)) : x;
+    double fade = meeting->before, keep = meeting->after, s0 = 0;
+    double *row = meeting->rows + e, *z = meeting->z;
+    const double *f = meeting->f, *cg = meeting->cg;
+    size_t pitch = meeting->pitch;
+    ptrdiff_t ahead = meeting->ahead;
+    int count = meeting->count;
+    S_(dv) a = S_(dzero)(), a1 = a;
+#if S_(W) == 1
+    double b = 0, c = 0, d = 0, b1 = 0, c1 = 0, d1 = 0, s1 = 0, s2 = 0, s3 = 0, next;
+    for (; count > 0; count--) { /* four sums in turn: the oldest becomes the newest */
+        WCOHI_STEP_ROW(a, a1, s0);
         next = a, a = b, b = c, c = d, d = next;
         next = a1, a1 = b1, b1 = c1, c1 = d1, d1 = next;
+        next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;
     }
-    S_(dstore)(number, S_(dadd)(S_(dadd)(a, b), S_(dadd)(c, d)));
-    if (V > 1) S_(dstore)(number + S_(DW), S_(dadd)(S_(dadd)(a1, b1), S_(dadd)(c1, d1)));
+    a = a + b + (c + d), a1 = a1 + b1 + (c1 + d1), s0 = s0 + s1 + (s2 + s3);
+#else
+    for (; count > 0; count--) WCOHI_STEP_ROW(a, a1, s0);
+#endif
+    S_(dstore)(meeting->number + e, a);
+    if (V > 1) S_(dstore)(meeting->number + e + S_(DW), a1);
+    return s0;
+}
+
+/* All columns, the first ones and the denominators together. */
+S_(fn) double S_(wave_step_meet)(const S_(wave_meeting) * meeting)
+{
+    int e = 2 * S_(DW), pitch = (int)meeting->pitch;
+    double sum;
+    if (S_(DW) > 4 && pitch < e) /* a vector holds the row */
+        return meeting->late ? S_(wave_step_block)(meeting, 0, 1, 1, 1)
+                             : S_(wave_step_block)(meeting, 0, 1, 0, 1);
+    sum = meeting->late ? S_(wave_step_block)(meeting, 0, 2, 1, 1)
+                        : S_(wave_step_block)(meeting, 0, 2, 0, 1);
+    for (; e + 2 * S_(DW) <= pitch; e += 2 * S_(DW)) S_(wave_step_block)(meeting, e, 2, 2, 0);
+    if (S_(DW) > 4 && e < pitch) S_(wave_step_block)(meeting, e, 1, 2, 0);
+    return sum;
 }
 
 /* The same in reals; n numbers of a row where V is 1; out = number times `scale`, its first `wide`. */
@@ -13724,110 +13798,110 @@ void S_(wave_step_block)(int V, double *z, size_t pitch, const double *v, double
             b = S_(fma)(C_, now_, b);                                                              \
             S_(store)(row + S_(W), S_(mul)(keep, now_));                                           \
         }                                                                                          \
-        S_(prefetch)(row + WCOHI_STEP_AHEAD);                                                      \
+        S_(prefetch)(row + ahead);                                                                 \
         row += pitch, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                               \
     } while (0)
 S_(inline)
 void S_(wave_step_reals)(int V, wcoh_real *row, size_t pitch, S_(v) x, S_(v) y, const wcoh_real *f,
-                         const wcoh_real *cg, const double *decay, int count, int n, S_(v) * first,
-                         S_(v) * second)
+                         const wcoh_real *cg, const double *decay, int count, int n,
+                         ptrdiff_t ahead, S_(v) * first, S_(v) * second)
 {
     S_(v) fade = S_(set)((wcoh_real)decay[0]), keep = S_(set)((wcoh_real)decay[1]);
-    S_(v) a = S_(zero)(), b = a, c = a, d = a, a1 = a, b1 = a, c1 = a, d1 = a, next;
-    for (; count >= 4; count -= 4) {
-        WCOHI_STEP_REALS(a, a1);
-        WCOHI_STEP_REALS(b, b1);
-        WCOHI_STEP_REALS(c, c1);
-        WCOHI_STEP_REALS(d, d1);
-    }
+    S_(v) a = S_(zero)(), a1 = a;
+#if S_(W) == 1
+    wcoh_real b = 0, c = 0, d = 0, b1 = 0, c1 = 0, d1 = 0, next;
     for (; count > 0; count--) {
         WCOHI_STEP_REALS(a, a1);
         next = a, a = b, b = c, c = d, d = next;
         next = a1, a1 = b1, b1 = c1, c1 = d1, d1 = next;
     }
-    *first = S_(add)(S_(add)(a, b), S_(add)(c, d));
-    if (V > 1) *second = S_(add)(S_(add)(a1, b1), S_(add)(c1, d1));
+    a = a + b + (c + d), a1 = a1 + b1 + (c1 + d1);
+#else
+    for (; count > 0; count--) WCOHI_STEP_REALS(a, a1);
+#endif
+    *first = a;
+    if (V > 1) *second = a1;
 }
 
-/* The denominators: z += F, sum of cg z returned, z *= decay; four sums in turn. */
-#define WCOHI_STEP_SUM(a, type)                                                                    \
-    do {                                                                                           \
-        double now_ = (double)*z + *f;                                                             \
-        *z = (type)(decay * now_);                                                                 \
-        a = a + *cg * now_;                                                                        \
-        z++, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                                        \
-    } while (0)
-#define WCOHI_STEP_SUMS(name, type)                                                                \
-    S_(fn)                                                                                         \
-    double S_(name)(type * z, const double *f, const double *cg, double decay, int count)          \
-    {                                                                                              \
-        double s0 = 0, s1 = 0, s2 = 0, s3 = 0, next;                                               \
-        for (; count >= 4; count -= 4) {                                                           \
-            WCOHI_STEP_SUM(s0, type);                                                              \
-            WCOHI_STEP_SUM(s1, type);                                                              \
-            WCOHI_STEP_SUM(s2, type);                                                              \
-            WCOHI_STEP_SUM(s3, type);                                                              \
-        }                                                                                          \
-        for (; count > 0; count--) {                                                               \
-            WCOHI_STEP_SUM(s0, type);                                                              \
-            next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;                                       \
-        }                                                                                          \
-        return s0 + s1 + (s2 + s3);                                                                \
-    }
-WCOHI_STEP_SUMS(wave_step_sums, double)
-WCOHI_STEP_SUMS(wave_step_real_sums, wcoh_real)
-#undef WCOHI_STEP_SUMS
-#undef WCOHI_STEP_SUM
-
-/* decay [2] of a row's states: the head's own after it was heard; where rows listen before it is,
-   as chunks do, by the row's own damping if it has one: e^{-softplus x} = 1 / (1 + e^x). raw: of this
-   head. The denominators fade here. */
+/* The denominators in reals: z = before z + F, sum of cg z returned, z *= after; four in turn. */
 S_(fn)
-void S_(wave_step_fade)(double *decay, const wcohi_coherence *call, const wcoh_real *raw,
-                        const wcohi_wave_memory *memory, double own, int count)
+double S_(wave_step_sums)(wcoh_real *z, const double *f, const double *cg, double before,
+                          double after, int count)
 {
-    wcoh_real *y = (wcoh_real *)memory->z;
+    wcoh_real fade = (wcoh_real)before;
+    double s0 = 0, s1 = 0, s2 = 0, s3 = 0, next;
+    for (; count > 0; count--) {
+        double now = (double)(*z * fade) + *f;
+        *z++ = (wcoh_real)(after * now);
+        s0 = s0 + *cg * now;
+        f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;
+        next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;
+    }
+    return s0 + s1 + (s2 + s3);
+}
+
+/* What a step knows of eight heads besides their states, a lane a head. */
+typedef struct S_(wave_lanes) {
+    double fade[WCOHI_STEP_HEADS], loud[WCOHI_STEP_HEADS];
+    int late;        /* the states fade after the row was heard, by the head's own damping */
+    ptrdiff_t ahead; /* bytes from a state to what is worth fetching: the next sequence's, if any */
+} S_(wave_lanes);
+
+/* Dampings of a row of its own, e^{-softplus x} = 1 / (1 + e^x), and loudnesses e^{L tanh(x/L)}. raw: of
+   the first head. */
+S_(fn)
+void S_(wave_step_own)(S_(wave_lanes) * lanes, const wcohi_coherence *call, const wcoh_real *raw,
+                       int heads)
+#if S_(W) == 1
+{
     int i;
-    decay[0] = 1, decay[1] = own;
-    if (!call->forget_column && !call->loud_column && !call->gain_column) return;
-    if (call->forget_column) own = 1 / (1 + exp((double)raw[call->forget_column]));
-    decay[0] = own, decay[1] = 1;
-    if (!memory->reals)
-        S_(wave_scale)((double *)memory->z, (double *)memory->z, own, (size_t)count);
-    for (i = 0; memory->reals && i < count; i++) y[i] *= (wcoh_real)own;
+    for (i = 0; call->forget_column && i < heads; i++)
+        lanes->fade[i] = 1 / (1 + exp((double)raw[call->forget_column + i]));
+    for (i = 0; call->loud_column && i < heads; i++)
+        lanes->loud[i] = exp(WCOHI_WAVE_LOUDEST *
+                             tanh((double)raw[call->loud_column + i] / WCOHI_WAVE_LOUDEST));
 }
-
-/* Features of a row's keys as loud as it says; raw: of the first head. */
-S_(fn)
-void S_(wave_step_loud)(double *features, const wcoh_real *raw, int heads, int count)
+#else
 {
-    int i, j;
-    for (i = 0; i < heads; i++) {
-        double loud = exp(WCOHI_WAVE_LOUDEST * tanh((double)raw[i] / WCOHI_WAVE_LOUDEST));
-        for (j = 0; j < count; j++) features[j * WCOHI_STEP_HEADS + i] *= loud;
+    wcoh_real faded[WCOHI_STEP_HEADS + S_(W)], spoken[WCOHI_STEP_HEADS + S_(W)];
+    S_(v) most = S_(set)((wcoh_real)WCOHI_WAVE_LOUDEST);
+    const wcoh_real *forget = raw + call->forget_column, *loud = raw + call->loud_column;
+    int i;
+    for (i = 0; i < heads; i += S_(W)) {
+        int n = WCOHI_LANES(heads, i);
+        S_(v) x = WCOHI_LOAD(loud + i, n);
+        S_(store)(faded + i, S_(exp)(WCOHI_LOAD(forget + i, n)));
+        S_(store)(spoken + i, S_(exp)(S_(mul)(most, S_(tanh)(S_(div)(x, most)))));
     }
+    for (i = 0; call->forget_column && i < heads; i++) lanes->fade[i] = 1 / (1 + (double)faded[i]);
+    for (i = 0; call->loud_column && i < heads; i++) lanes->loud[i] = (double)spoken[i];
 }
+#endif
 
 /* memory: rows in whole vectors. out [E] = N/D */
 S_(fn)
-void S_(wave_step_doubles)(const wcohi_wave_memory *memory, const double *decay, wcoh_real *out,
-                           const wcoh_real *value, int width, int count, int lane,
+void S_(wave_step_doubles)(const wcohi_wave_memory *memory, const S_(wave_lanes) * lanes,
+                           wcoh_real *out, const wcoh_real *value, int width, int count, int lane,
                            const wcohi_wave_room *room)
 {
-    const double *f = room->key + lane, *cg = room->query + lane;
-    double inverse = 1 / S_(wave_step_sums)((double *)memory->z, f, cg, decay[1], count);
-    double *v = room->rows, *number = room->across, *z = (double *)memory->rows;
-    S_(dv) scale = S_(dset)(inverse);
+    double *v = room->rows, *number = room->across;
     int pitch = (int)memory->pitch, e;
+    S_(wave_meeting) meeting;
+    S_(dv) scale;
+    meeting.rows = (double *)memory->rows, meeting.z = (double *)memory->z;
+    meeting.pitch = memory->pitch;
+    meeting.v = v, meeting.f = room->key + lane, meeting.cg = room->query + lane;
+    meeting.before = lanes->late ? 1 : lanes->fade[lane];
+    meeting.after = lanes->late ? lanes->fade[lane] : 1;
+    meeting.number = number;
+    meeting.count = count, meeting.late = lanes->late;
+    meeting.ahead = lanes->ahead / (ptrdiff_t)sizeof(double);
     for (e = 0; e < pitch; e += S_(W)) {
         S_(v) x = WCOHI_LOAD(value + e, WCOHI_MAX(0, WCOHI_LANES(width, e)));
         S_(dstore)(v + e, S_(dlo)(x));
         if (S_(W) > S_(DW) && e + S_(DW) < pitch) S_(dstore)(v + e + S_(DW), S_(dhi)(x));
     }
-    for (e = 0; e + 2 * S_(DW) <= pitch; e += 2 * S_(DW))
-        S_(wave_step_block)(2, z + e, memory->pitch, v + e, number + e, f, cg, decay, count);
-    if (e < pitch)
-        S_(wave_step_block)(1, z + e, memory->pitch, v + e, number + e, f, cg, decay, count);
+    scale = S_(dset)(1 / S_(wave_step_meet)(&meeting));
     for (e = 0; e < width; e += S_(W)) {
         S_(dv) lo = S_(dmul)(scale, S_(dload)(number + e)), hi = S_(dzero)();
         if (S_(W) > S_(DW) && e + S_(DW) < pitch)
@@ -13838,15 +13912,17 @@ void S_(wave_step_doubles)(const wcohi_wave_memory *memory, const double *decay,
 
 /* The same of states in reals: so are the features, in room->image, queries' behind keys'. */
 S_(fn)
-void S_(wave_step_floats)(const wcohi_wave_memory *memory, const double *decay, wcoh_real *out,
-                          const wcoh_real *value, int width, int count, int lane,
+void S_(wave_step_floats)(const wcohi_wave_memory *memory, const S_(wave_lanes) * lanes,
+                          wcoh_real *out, const wcoh_real *value, int width, int count, int lane,
                           const wcohi_wave_room *room)
 {
-    const double *f = room->key + lane, *cg = room->query + lane;
-    double inverse = 1 / S_(wave_step_real_sums)((wcoh_real *)memory->z, f, cg, decay[1], count);
+    double decay[2] = {lanes->late ? 1 : lanes->fade[lane], lanes->late ? lanes->fade[lane] : 1};
+    double inverse = 1 / S_(wave_step_sums)((wcoh_real *)memory->z, room->key + lane,
+                                            room->query + lane, decay[0], decay[1], count);
     const wcoh_real *fr = (const wcoh_real *)room->image + lane;
     const wcoh_real *cr = fr + WCOHI_FEATURES * WCOHI_STEP_HEADS;
     wcoh_real *row = (wcoh_real *)memory->rows;
+    ptrdiff_t ahead = lanes->ahead / (ptrdiff_t)sizeof *row;
     S_(v) scale = S_(set)((wcoh_real)inverse), x, y, first, second;
     int pitch = (int)memory->pitch, e, n;
     for (e = 0; e + 2 * S_(W) <= pitch; e += 2 * S_(W)) {
@@ -13854,7 +13930,7 @@ void S_(wave_step_floats)(const wcohi_wave_memory *memory, const double *decay, 
         x = WCOHI_LOAD(value + e, WCOHI_LANES(width, e));
         y = WCOHI_LOAD(value + e + S_(W), n);
         S_(wave_step_reals)
-        (2, row + e, memory->pitch, x, y, fr, cr, decay, count, S_(W), &first, &second);
+        (2, row + e, memory->pitch, x, y, fr, cr, decay, count, S_(W), ahead, &first, &second);
         WCOHI_STORE(out + e, S_(mul)(first, scale), WCOHI_LANES(width, e));
         WCOHI_STORE(out + e + S_(W), S_(mul)(second, scale), n);
     }
@@ -13862,7 +13938,7 @@ void S_(wave_step_floats)(const wcohi_wave_memory *memory, const double *decay, 
         n = WCOHI_LANES(width, e);
         x = WCOHI_LOAD(value + e, n);
         S_(wave_step_reals)
-        (1, row + e, memory->pitch, x, x, fr, cr, decay, count, WCOHI_LANES(pitch, e), &first,
+        (1, row + e, memory->pitch, x, x, fr, cr, decay, count, WCOHI_LANES(pitch, e), ahead, &first,
          &second);
         WCOHI_STORE(out + e, S_(mul)(first, scale), n);
     }
@@ -13870,23 +13946,19 @@ void S_(wave_step_floats)(const wcohi_wave_memory *memory, const double *decay, 
 
 S_(fn)
 void S_(wave_step_head)(const wcohi_coherence *call, int row, int head, int lane,
-                        const wcohi_wave_memory *memory, const wcohi_wave_room *room)
+                        const wcohi_wave_memory *memory, const S_(wave_lanes) * lanes,
+                        const wcohi_wave_room *room)
 {
-    const wcohi_wave_terms *terms = call->terms + head;
     size_t at = (size_t)head * (size_t)call->width;
     wcoh_real *out = call->out + (size_t)row * call->out_stride + at;
     const wcoh_real *value = call->value + (size_t)row * call->value_stride + at;
-    const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + head;
     wcohi_wave_memory own = *memory;
-    double frame[2], decay[2];
-    int copied = call->width % 8 != 0 /* no whole vectors */, count = 2 * terms->order + 1;
+    int copied = call->width % 8 != 0 /* no whole vectors */;
+    int count = 2 * call->terms[head].order + 1;
     if (copied) own = wcohi_wave_spread(room->state, memory, memory->reals, call->width);
-    S_(wave_step_fade)(decay, call, raw, &own, terms->decay, count);
-    if (own.reals) S_(wave_step_floats)(&own, decay, out, value, call->width, count, lane, room);
-    else S_(wave_step_doubles)(&own, decay, out, value, call->width, count, lane, room);
+    if (own.reals) S_(wave_step_floats)(&own, lanes, out, value, call->width, count, lane, room);
+    else S_(wave_step_doubles)(&own, lanes, out, value, call->width, count, lane, room);
     if (copied) wcohi_wave_move(memory, &own, call->width);
-    wcohi_wave_step_phasor(frame, frame + 1, terms->turn[0], terms->turn[1], memory->frame);
-    memcpy(memory->frame, frame, sizeof frame);
 }
 
 /* Features of a row's queries times the coefficients of its own gains. */
@@ -13907,71 +13979,116 @@ void S_(wave_step_sharp)(const wcohi_coherence *call, int row, int first, int he
     S_(wave_sharpen)(room->query, room->image, order, WCOHI_STEP_HEADS);
 }
 
-/* The heads' states of sequence `row`, and their phasors in its frame -> features [2M+1,8]. */
+/* Raw phasors [heads] as they lie -> unit ones ur, us [16] of the room's four lines. */
+S_(inline)
+void S_(wave_step_unit)(wcoh_real *r, wcoh_real *s, wcoh_real *ur, wcoh_real *us,
+                        const wcoh_real *raw, int heads)
+{
+    int i, n;
+    for (i = 0; i < WCOHI_STEP_HEADS; i += S_(W)) {
+        S_(v) a, b;
+        n = WCOHI_MAX(0, WCOHI_LANES(2 * heads, 2 * i));
+        a = WCOHI_LOAD(raw + 2 * i, n);
+        n = WCOHI_MAX(0, WCOHI_LANES(2 * heads, 2 * i + S_(W)));
+        b = WCOHI_LOAD(raw + 2 * i + S_(W), n);
+        S_(store)(r + i, S_(even)(a, b));
+        S_(store)(s + i, S_(odd)(a, b));
+    }
+    S_(wave_unit)(ur, us, r, s, S_(W) > WCOHI_STEP_HEADS ? S_(W) : WCOHI_STEP_HEADS);
+}
+
+/* The next sequence's state of a head: its header and denominators are asked for. */
+S_(inline) void S_(wave_step_fetch)(const wcohi_wave_memory *memory, ptrdiff_t ahead, int count)
+{
+    const char *z = (const char *)memory->z + ahead;
+    const char *end = z + (size_t)count * (memory->reals ? sizeof(wcoh_real) : sizeof(double));
+    S_(prefetch)((const char *)memory->frame + ahead);
+    for (; z < end; z += 64) S_(prefetch)(z);
+    S_(prefetch)(end - 1);
+}
+
+/* The heads' states of sequence `row`, and their phasors in its frame -> features [2M+1,8]: keys as
+   loud as the row says, queries times the coefficients of the heads' gains. The frames turn. */
 S_(fn)
 void S_(wave_step_open)(const wcohi_coherence *call, int row, int first, int heads,
-                        wcohi_wave_memory *memory, const wcohi_wave_room *room, int order)
+                        wcohi_wave_memory *memory, const S_(wave_lanes) * lanes,
+                        const wcohi_wave_room *room, int order)
 {
     double query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];
     const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + 2 * first;
     int i;
-    S_(wave_gather)(room->qr, room->qs, raw, 2, heads, 16, room->weight);
-    S_(wave_gather)(room->kr, room->ks, raw + call->key_column, 2, heads, 16, room->weight);
-    S_(wave_unit)(room->ur, room->us, room->qr, room->qs, 16);
-    S_(wave_unit)(room->wr, room->ws, room->kr, room->ks, 16);
+    S_(wave_step_unit)(room->qr, room->qs, room->ur, room->us, raw, heads);
+    S_(wave_step_unit)(room->kr, room->ks, room->wr, room->ws, raw + call->key_column, heads);
     for (i = 0; i < WCOHI_STEP_HEADS; i++) query[0][i] = query[1][i] = key[0][i] = key[1][i] = 0;
     for (i = 0; i < heads; i++) {
+        const wcohi_wave_terms *terms = call->terms + first + i;
         memory[i] = wcohi_wave_open(call, row, first + i);
-        if (call->harmonic) {
-            double n = call->harmonic[first + i];
-            wcohi_wave_harmonic(room->ur + i, room->us + i, room->qr + i, room->qs + i, n, 1);
-            wcohi_wave_harmonic(room->wr + i, room->ws + i, room->kr + i, room->ks + i, n, 1);
-        }
-        wcohi_wave_step_phasor(&query[0][i], &query[1][i], (double)room->ur[i], (double)room->us[i],
-                               memory[i].frame);
-        wcohi_wave_step_phasor(&key[0][i], &key[1][i], (double)room->wr[i], (double)room->ws[i],
-                               memory[i].frame);
+        S_(wave_step_fetch)(&memory[i], lanes->ahead, 2 * terms->order + 1);
+        query[0][i] = key[0][i] = memory[i].frame[0];
+        query[1][i] = key[1][i] = memory[i].frame[1];
+        wcohi_wave_step_phasor(memory[i].frame, memory[i].frame + 1, terms->turn[0], terms->turn[1],
+                               query[0][i], query[1][i]);
+        if (!call->harmonic) continue;
+        wcohi_wave_harmonic(room->ur + i, room->us + i, room->qr + i, room->qs + i,
+                            call->harmonic[first + i], 1);
+        wcohi_wave_harmonic(room->wr + i, room->ws + i, room->kr + i, room->ks + i,
+                            call->harmonic[first + i], 1);
     }
-    S_(wave_step_features)(room->query, query[0], query[1], order);
-    S_(wave_step_features)(room->key, key[0], key[1], order);
+    S_(wave_step_turn)(query[0], query[1], room->ur, room->us);
+    S_(wave_step_turn)(key[0], key[1], room->wr, room->ws);
+    S_(wave_step_features)(room->key, key[0], key[1], order, lanes->loud, 0);
+    S_(wave_step_features)
+    (room->query, query[0], query[1], order, call->terms[first].coefficient, WCOHI_STEP_HEADS);
 }
 
-/* Query features times the coefficients of the heads' gains; where states are of reals, both
-   features rounded: keys', then queries'. */
+/* Where states are of reals, both features rounded: keys', then queries'. */
 S_(fn)
-void S_(wave_step_weigh)(const wcohi_coherence *call, int first, const wcohi_wave_room *room,
-                         int count)
+void S_(wave_step_round)(const wcohi_wave_room *room, int count)
 {
-    const double *table = call->terms[first].coefficient, *from = room->key;
-    double *query = room->query;
+    const double *from = room->key;
     wcoh_real *to = (wcoh_real *)room->image;
     int i, half, all = count * WCOHI_STEP_HEADS;
-    for (i = 0; i < all; i += S_(DW))
-        S_(dstore)(query + i, S_(dmul)(S_(dload)(query + i), S_(dload)(table + i)));
-    for (half = 0; call->real_states && half < 2; half++) {
+    for (half = 0; half < 2; half++) {
         for (i = 0; i < all; i += S_(W)) {
             S_(dv) lo = S_(dload)(from + i), hi = lo;
             if (S_(W) > S_(DW)) hi = S_(dload)(from + i + S_(DW));
             S_(store)(to + i, S_(dnarrow)(lo, hi));
         }
-        to += WCOHI_FEATURES * WCOHI_STEP_HEADS, from = query;
+        to += WCOHI_FEATURES * WCOHI_STEP_HEADS, from = room->query;
     }
+}
+
+/* What lanes hold of row `row`, which has heads first .. first + heads - 1. */
+S_(fn)
+void S_(wave_step_lanes)(S_(wave_lanes) * lanes, const wcohi_coherence *call, int row, int first,
+                         int heads)
+{
+    const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + first;
+    int i;
+    lanes->late = !call->forget_column && !call->loud_column && !call->gain_column;
+    for (i = 0; i < WCOHI_STEP_HEADS; i++) lanes->fade[i] = lanes->loud[i] = 1;
+    for (i = 0; i < heads; i++) lanes->fade[i] = call->terms[first + i].decay;
+    if (!lanes->late) S_(wave_step_own)(lanes, call, raw, heads);
+    lanes->ahead = WCOHI_STEP_AHEAD;
+    if (row + 1 < call->batch)
+        lanes->ahead = ((ptrdiff_t)call->streams[row + 1].slot - (ptrdiff_t)call->streams[row].slot) *
+                       (ptrdiff_t)call->state_step;
 }
 
 /* heads first .. first + 7 of sequences row .. end - 1, which have one row each */
 WCOHI_KERNEL(wave_step)
 {
     wcohi_wave_memory memory[WCOHI_STEP_HEADS];
-    int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, count, i;
+    S_(wave_lanes) lanes;
+    int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;
     for (i = 0; i < heads; i++) order = WCOHI_MAX(order, call->terms[first + i].order);
-    count = 2 * order + 1;
     for (; row < end; row++) {
-        const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + first;
-        S_(wave_step_open)(call, row, first, heads, memory, room, order);
+        S_(wave_step_lanes)(&lanes, call, row, first, heads);
+        S_(wave_step_open)(call, row, first, heads, memory, &lanes, room, order);
         if (call->gain_column) S_(wave_step_sharp)(call, row, first, heads, room, order);
-        if (call->loud_column) S_(wave_step_loud)(room->key, raw + call->loud_column, heads, count);
-        S_(wave_step_weigh)(call, first, room, count);
-        for (i = 0; i < heads; i++) S_(wave_step_head)(call, row, first + i, i, &memory[i], room);
+        if (call->real_states) S_(wave_step_round)(room, 2 * order + 1);
+        for (i = 0; i < heads; i++)
+            S_(wave_step_head)(call, row, first + i, i, &memory[i], &lanes, room);
     }
 }
 
