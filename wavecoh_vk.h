@@ -74,6 +74,9 @@ typedef struct wcoh_vk_desc {
                              their length: pairs near each other, states for what is farther (the same
                              function, to rounding); 0: 1024; negative: never. Where queries bring
                              gains of their own, all pairs always */
+    int half_activations; /* 1: what a training step's forward leaves for its backward stands in half
+                             floats meanwhile: less memory, the same losses, gradients off by about
+                             5e-4; see wcoh_vk_bytes.half_saves */
     int cooperative; /* 1: large matrix products on the device's matrix units, with factors rounded
                              to half floats (sums stay float): faster, other losses. Needs Vulkan
                              1.3 and VK_KHR_cooperative_matrix; a lent device must have it enabled,
@@ -138,6 +141,7 @@ typedef struct wcoh_vk_bytes {
     uint64_t host;        /* of the host, seen by the device: one buffer */
     uint64_t parameters;  /* of `device`: parameters, gradient, moments, rules of the optimiser */
     uint64_t activations; /* of `device`: what the forward keeps for the backward */
+    uint64_t half_saves; /* what desc.half_activations takes, or would take, from `activations` */
     uint64_t scratch;    /* of `device`: what the largest op wants for itself, and sums that wait */
     uint32_t dispatches; /* of a step: how often the device is given work */
     uint64_t heap;        /* what the device has: its largest local heap; 0: it does not tell */
@@ -220,7 +224,7 @@ typedef struct wcohi_gpu_layout {
     wcohi_gpu_view later, segments; /* shares of sums that wait, and which they are */
     wcohi_gpu_view exchange, frame, members, tokens, targets, places, waves, result, impress;
     wcohi_gpu_view slots, hidden, logits, staging;
-    size_t device_bytes, host_bytes;
+    size_t device_bytes, host_bytes, half_saves;
     uint32_t dispatches; /* of a step */
 } wcohi_gpu_layout;
 
@@ -260,6 +264,7 @@ typedef struct wcohi_gpu_traits {
     uint32_t invocations; /* threads that it may have */
     int two_float;        /* sessions and states in pairs of floats */
     int linear_from;      /* longer windows take states; negative: none do */
+    int halves;           /* desc.half_activations */
     int cooperative;      /* large products in gemm_cooperative.comp */
     uint32_t units[5];    /* its constants M, N, K, WM, WN */
     const wcohi_gpu_choice *choices; /* of a tuning; the rule decides about other shapes */
@@ -305,6 +310,8 @@ struct wcohi_gpu_recorder {
     const wcohi_gpu_traits *traits;
     const wcohi_gpu_layout *at;
     const wcohi_plan *plan; /* with tensors placed for this device */
+    const int *halves;      /* of them: see "activations in half floats"; NULL: none are */
+    int back;               /* the backward is being recorded */
     wcohi_gpu_pass pass;
     uint32_t rows;                /* batch * seq of the pass */
     int building;                 /* 0: nothing is recorded, only counted */
@@ -386,8 +393,10 @@ static uint32_t wcohi_gpu_width(const wcohi_gpu_recorder *r, int tensor)
 /* A tensor's rows of this pass (aux tensors: all of it). */
 static wcohi_gpu_view wcohi_gpu_data(const wcohi_gpu_recorder *r, int tensor)
 {
-    const wcohi_tensor *t = tensor < 0 ? NULL : &r->plan->tensors[tensor];
-    if (!t) return wcohi_gpu_absent;
+    const wcohi_tensor *t;
+    if (tensor < 0) return wcohi_gpu_absent;
+    t = &r->plan->tensors[r->back && r->halves && r->halves[tensor] >= 0 ? r->halves[tensor] + 1
+                                                                         : tensor];
     return wcohi_gpu_part(r->at->activations, t->offset * sizeof(float),
                           (t->width ? (size_t)r->rows * (size_t)t->width : t->count) *
                               sizeof(float));
@@ -2955,6 +2964,133 @@ static void wcohi_gpu_update(wcohi_gpu_recorder *r)
 }
 #endif
 
+#ifndef WAVECOH_NO_TRAINING
+/* ---- activations in half floats ---------------------------------------------------------------
+
+   Between the last op of the forward that reads a tensor and the first of the backward that does, its
+   values stand in half floats (halve.comp), in a tensor of their own; the backward reads a third one,
+   widened when it is first needed. Ops know nothing of it, forward and losses keep their bits. Of each
+   op that is what has rows and columns, and what gelu had; what backward sums in high precision stays
+   float: statistics of norms, depths and logarithms of attention, gradients. Half floats, not
+   bfloat16: activations are far from 65504, and 11 bits are off by 5e-4 where 8 are by 4e-3. */
+
+/* 1 if the halved life of a tensor may begin: it outlives the forward. */
+static int wcohi_gpu_halves_may(const wcohi_plan *plan, const wcohi_tensor *t)
+{
+    return t->count && t->first < plan->count && t->last >= plan->count;
+}
+
+/* Two tensors more for one whose values are halved: in halves, and widened. */
+static void wcohi_gpu_halves_add(wcohi_plan *plan, int *halves, int tensor)
+{
+    wcohi_tensor *half = &plan->tensors[plan->tensor_count];
+    if (tensor < 0 || halves[tensor] >= 0 || !wcohi_gpu_halves_may(plan, &plan->tensors[tensor]))
+        return;
+    halves[tensor] = plan->tensor_count;
+    half[0] = half[1] = plan->tensors[tensor];
+    half[0].last = INT_MAX;
+    plan->tensor_count += 2;
+}
+
+/* An op uses a tensor at this time: halves live from the last such time of the forward to the first
+   of the backward. */
+static void wcohi_gpu_halves_use(const wcohi_plan *plan, const int *halves, int tensor, int time)
+{
+    wcohi_tensor *half;
+    if (tensor < 0 || halves[tensor] < 0) return;
+    half = &plan->tensors[halves[tensor]];
+    if (time < plan->count) half->first = WCOHI_MAX(half->first, time);
+    else half->last = WCOHI_MIN(half->last, time);
+}
+
+/* Gates go through in products beside them: what makes a gate's number is read when the gate is, and
+   what a gate reads an op sooner on the way back. */
+static void wcohi_gpu_halves_gate(const wcohi_plan *plan, const int *halves, int gate)
+{
+    const wcohi_op *op = &plan->ops[gate];
+    int i;
+    if (op->kind != WCOHI_GATE) return;
+    for (i = gate - 1; i >= 0 && gate - i <= WCOHI_GPU_GATE_REACH; i--)
+        if (plan->ops[i].out == op->in) wcohi_gpu_halves_use(plan, halves, plan->ops[i].in, gate);
+    for (i = 0; i < 2; i++)
+        wcohi_gpu_halves_use(plan, halves, i ? op->in2 : op->in,
+                             WCOHI_MAX(2 * plan->count - 2 - gate, plan->count));
+}
+
+/* The three lives of a tensor; one whose halves would live for no op between stays whole. */
+static void wcohi_gpu_halves_live(const wcohi_plan *plan, int *halves, int tensor)
+{
+    wcohi_tensor *whole = &plan->tensors[tensor], *half = whole;
+    if (halves[tensor] < 0) return;
+    half = &plan->tensors[halves[tensor]];
+    if (half[0].last - half[0].first < 2) {
+        half[0].first = half[1].first = INT_MAX; /* never born */
+        half[0].last = half[1].last = -1;
+        halves[tensor] = -1;
+        return;
+    }
+    half[0].count = wcohi_gpu_aux_size(whole->count / 2);
+    half[1].first = half[0].last;
+    whole->last = half[0].first;
+}
+
+/* Link the tensors anew in the order in which they are born, and in that in which they die. */
+static void wcohi_gpu_halves_order(wcohi_plan *plan)
+{
+    int *born = &plan->born, *dying = &plan->dying, time, i;
+    for (time = 0; time < 2 * plan->count; time++)
+        for (i = 0; i < plan->tensor_count; i++) {
+            wcohi_tensor *t = &plan->tensors[i];
+            if (t->last < 0) continue; /* nothing uses it */
+            if (t->first == time) *born = i, born = &t->born_next;
+            if (t->last == time) *dying = i, dying = &t->dying_next;
+        }
+    *born = *dying = -1;
+}
+
+/* halves [3 times the tensors of the plan]: where the halves of each stand, -1: they do not. */
+static void wcohi_gpu_halves_plan(wcohi_plan *plan, int *halves)
+{
+    int count = plan->tensor_count, i, j, time, uses[WCOHI_USES];
+    for (i = 0; i < 3 * count; i++) halves[i] = -1;
+    for (i = 0; i < plan->count; i++) {
+        const wcohi_op *op = &plan->ops[i];
+        wcohi_gpu_halves_add(plan, halves, op->in);
+        wcohi_gpu_halves_add(plan, halves, op->in2);
+        wcohi_gpu_halves_add(plan, halves, op->out);
+        if (op->kind == WCOHI_LINEAR) wcohi_gpu_halves_add(plan, halves, op->aux);
+    }
+    for (time = 0; time < 2 * plan->count; time++) {
+        wcohi_plan_uses(plan, time, uses);
+        for (j = 0; j < WCOHI_USES; j++) wcohi_gpu_halves_use(plan, halves, uses[j], time);
+    }
+    for (i = 0; i < plan->count; i++) wcohi_gpu_halves_gate(plan, halves, i);
+    for (i = 0; i < count; i++) wcohi_gpu_halves_live(plan, halves, i);
+    wcohi_gpu_halves_order(plan);
+}
+
+/* What the forward is done with at this time is halved; what the backward begins with is widened. */
+static void wcohi_gpu_halve(wcohi_gpu_recorder *r, int time)
+{
+    const wcohi_tensor *tensors = r->plan->tensors;
+    int i;
+    for (i = 0; r->halves && r->pass.backward && i < r->plan->tensor_count; i++) {
+        int half = r->halves[i];
+        wcohi_gpu_view views[2];
+        wcoh_push_halve push;
+        if (half < 0 || time != (r->back ? tensors[half].last : tensors[half].first)) continue;
+        push.count = (uint32_t)(tensors[i].count / 8);
+        views[r->back] = wcohi_gpu_part(r->at->activations,
+                                        tensors[r->back ? half + 1 : i].offset * sizeof(float),
+                                        push.count * 8 * sizeof(float));
+        views[!r->back] = wcohi_gpu_part(r->at->activations, tensors[half].offset * sizeof(float),
+                                         push.count * 4 * sizeof(float));
+        WCOHI_GPU_DISPATCH(r, r->back ? WCOH_SPV_WIDEN : WCOH_SPV_HALVE, NULL, views, push,
+                           wcohi_gpu_groups(push.count), 1, 1);
+    }
+}
+#endif
+
 /* ======== 2 recording: a pass ================================================================= */
 
 typedef struct wcohi_gpu_op {
@@ -3022,11 +3158,13 @@ static void wcohi_gpu_record(wcohi_gpu_recorder *r)
     for (time = r->pass.first; time < r->pass.last && !r->result; time++) {
         const wcohi_op *op = &plan->ops[time < plan->count ? time : 2 * plan->count - 1 - time];
         r->scratch = 0;
+        r->back = time >= plan->count;
         if (r->pass.timed) r->table->mark(r, time - r->pass.first);
         if (time < plan->count) wcohi_gpu_ops[op->kind].forward(r, op);
 #ifndef WAVECOH_NO_TRAINING
         if (time == plan->count && !r->pass.add) r->table->zero(r, r->at->gradient);
-        if (time >= plan->count) wcohi_gpu_ops[op->kind].backward(r, op);
+        wcohi_gpu_halve(r, time);
+        if (r->back) wcohi_gpu_ops[op->kind].backward(r, op);
 #endif
     }
 #ifndef WAVECOH_NO_TRAINING
@@ -3035,8 +3173,10 @@ static void wcohi_gpu_record(wcohi_gpu_recorder *r)
     if (r->pass.timed) r->table->mark(r, time - r->pass.first);
 }
 
-/* The library's plan with its tensors placed anew: aux sizes and alignment of these recordings. */
-static void wcohi_gpu_plan_adapt(wcohi_plan *adapted, const wcohi_plan *plan, wcohi_tensor *tensors)
+/* The library's plan with its tensors placed anew: aux sizes and alignment of these recordings; halves
+   [3 times the tensors, as `tensors`]: see wcohi_gpu_halves_plan; NULL: all stay whole. */
+static void wcohi_gpu_plan_adapt(wcohi_plan *adapted, const wcohi_plan *plan, wcohi_tensor *tensors,
+                                 int *halves)
 {
     size_t rows = (size_t)plan->batch * (size_t)plan->seq;
     int i;
@@ -3051,6 +3191,11 @@ static void wcohi_gpu_plan_adapt(wcohi_plan *adapted, const wcohi_plan *plan, wc
     }
     for (i = 0; i < plan->tensor_count; i++)
         tensors[i].count = wcohi_gpu_aux_size(tensors[i].count);
+#ifndef WAVECOH_NO_TRAINING
+    if (halves) wcohi_gpu_halves_plan(adapted, halves);
+#else
+    (void)halves;
+#endif
     wcohi_plan_place(adapted);
 }
 
@@ -3937,6 +4082,7 @@ typedef struct wcohi_vk_exec {
     wcohi_exec base;
     wcohi_vk *vk;
     wcohi_plan plan; /* the library's, with tensors placed for this device */
+    int *halves;     /* of its tensors; NULL: they stay whole */
     wcohi_gpu_layout at;
     wcohi_vk_buffer device_buffer, host_buffer;
     wcohi_vk_recording recordings[WCOHI_VK_RECORDINGS];
@@ -4212,6 +4358,7 @@ static void wcohi_vk_recorder_open(wcohi_vk_recorder *r, wcohi_vk_exec *exec,
     r->base.traits = &exec->vk->traits;
     r->base.at = &exec->at;
     r->base.plan = &exec->plan;
+    r->base.halves = exec->halves;
     r->base.pass = *pass;
     r->base.rows = (uint32_t)pass->batch * (uint32_t)pass->seq;
     r->base.error = error;
@@ -5137,14 +5284,24 @@ static void wcohi_vk_exec_close(wcohi_exec *base)
     wcohi_vk_buffer_give(vk, &exec->host_buffer);
 }
 
+/* Tensors of a plan, with room for the halved and widened ones of each. */
+static wcohi_tensor *wcohi_vk_tensors_layout(wcohi_arena *arena, const wcohi_plan *plan,
+                                             int **halves)
+{
+    size_t count = (plan->training ? 3 : 1) * (size_t)plan->tensor_count;
+    *halves = plan->training ? WCOHI_TAKE(arena, count, int) : NULL;
+    return WCOHI_TAKE(arena, count, wcohi_tensor);
+}
+
 /* Lay host memory out: the exec, the plan's tensors, and what `map` shows. */
 static wcohi_vk_exec *wcohi_vk_exec_layout(wcohi_arena *arena, const wcohi_plan *plan,
                                            size_t trained, wcohi_tensor **tensors)
 {
     wcohi_vk_exec *exec = WCOHI_TAKE(arena, 1, wcohi_vk_exec);
-    int area, heads = 0, i;
+    int area, heads = 0, i, *halves;
     for (i = 0; i < plan->count; i++) heads = WCOHI_MAX(heads, plan->ops[i].heads);
-    *tensors = WCOHI_TAKE(arena, plan->tensor_count, wcohi_tensor);
+    *tensors = wcohi_vk_tensors_layout(arena, plan, &halves);
+    if (exec) exec->halves = halves;
     for (area = WCOHI_AREA_GRADIENT; plan->training && area <= WCOHI_AREA_MOMENT2; area++) {
         unsigned char *memory = (unsigned char *)wcohi_take(arena, trained, sizeof(float));
         if (exec) exec->mapped[area] = memory;
@@ -5189,6 +5346,20 @@ static wcoh_result wcohi_vk_exec_fill(wcohi_vk_exec *exec, wcoh_error *error)
     return result;
 }
 
+/* Place the tensors of a plan, and find out what halving them saves. */
+static void wcohi_vk_exec_place(wcohi_vk_exec *exec, const wcohi_plan *plan, wcohi_tensor *tensors)
+{
+    int on = exec->vk->traits.halves && exec->halves, i;
+    size_t reals[2] = {0, 0};
+    for (i = exec->halves ? 0 : 1; i < 2; i++) { /* the way that is not wanted, then the other */
+        int half = i ? on : !on;
+        wcohi_gpu_plan_adapt(&exec->plan, plan, tensors, half ? exec->halves : NULL);
+        reals[half] = exec->plan.activations;
+    }
+    if (exec->halves) exec->at.half_saves = (reals[0] - reals[1]) * sizeof(float);
+    if (!on) exec->halves = NULL;
+}
+
 /* Where everything of a plan stands. Refuses what this device cannot run, or has no memory for. */
 static wcoh_result wcohi_vk_exec_size(wcohi_vk_exec *exec, const wcohi_plan *plan,
                                       wcohi_tensor *tensors, wcohi_gpu_shapes *shapes,
@@ -5197,7 +5368,7 @@ static wcoh_result wcohi_vk_exec_size(wcohi_vk_exec *exec, const wcohi_plan *pla
     uint64_t heap = exec->vk->info.memory;
     size_t scratch = 0, later = 0;
     wcoh_result result;
-    wcohi_gpu_plan_adapt(&exec->plan, plan, tensors);
+    wcohi_vk_exec_place(exec, plan, tensors);
     wcohi_vk_layout_make(exec, 0, 0);
     if ((result = wcohi_vk_measure(exec, &scratch, &later, shapes, error)) != WCOH_OK)
         return result;
@@ -5219,11 +5390,13 @@ static wcohi_vk_exec *wcohi_vk_draft_layout(wcohi_arena *arena, wcohi_plan *plan
                                             wcohi_param_row **rows, wcohi_tensor **tensors)
 {
     wcohi_vk_exec *exec = WCOHI_TAKE(arena, 1, wcohi_vk_exec);
+    int *halves;
     plan->ops = NULL;
     plan->tensors = NULL;
     wcohi_walk_plan(plan, model, mode); /* counts */
     *rows = WCOHI_TAKE(arena, plan->row_count, wcohi_param_row);
-    *tensors = WCOHI_TAKE(arena, plan->tensor_count, wcohi_tensor);
+    *tensors = wcohi_vk_tensors_layout(arena, plan, &halves);
+    if (exec) exec->halves = halves;
     wcohi_plan_layout(plan, arena, model, mode);
     return exec;
 }
@@ -5871,6 +6044,7 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     vk->traits.linear_from = desc->linear_from ? desc->linear_from : 1024;
     vk->traits.shared = vk->limits.maxComputeSharedMemorySize;
     vk->traits.invocations = vk->limits.maxComputeWorkGroupInvocations;
+    vk->traits.halves = desc->half_activations != 0;
     vk->traits.cooperative = desc->cooperative != 0;
     if (vk->traits.cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK)
         return result;
@@ -5978,6 +6152,7 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
     bytes->host = at.host_bytes;
     bytes->parameters = at.activations.offset;
     bytes->activations = at.activations.bytes;
+    bytes->half_saves = at.half_saves;
     bytes->scratch = at.scratch.bytes + at.later.bytes + at.segments.bytes;
     bytes->dispatches = at.dispatches;
     bytes->heap = ((wcohi_vk *)device)->info.memory;

@@ -572,6 +572,128 @@ static void elementary_functions_are_accurate(void)
     }
 }
 
+/* ---- activations in half floats -------------------------------------------------------------- */
+
+/* What becomes of x [POINTS] in half floats and back, y [POINTS]. */
+static int halved(const float *x, float *y)
+{
+    static alone l;
+    wcoh_result result = alone_open(&l, gpu, 3 * POINTS);
+    size_t bytes = POINTS * sizeof(float);
+    if (!result) {
+        const wcohi_gpu_view to[2] = {{1, 0, POINTS * sizeof(float)},
+                                      {1, POINTS * sizeof(float), POINTS * sizeof(float) / 2}};
+        const wcohi_gpu_view back[2] = {to[1],
+                                        {1, 2 * POINTS * sizeof(float), POINTS * sizeof(float)}};
+        wcoh_push_halve push;
+        push.count = POINTS / 8;
+        memcpy(l.exec.host_buffer.mapped, x, bytes);
+        WCOHI_GPU_DISPATCH(&l.r.base, WCOH_SPV_HALVE, NULL, to, push, 2, 1, 1);
+        WCOHI_GPU_DISPATCH(&l.r.base, WCOH_SPV_WIDEN, NULL, back, push, 2, 1, 1);
+        result = alone_run(&l);
+    }
+    if (!result) memcpy(y, l.exec.host_buffer.mapped + 2 * bytes, bytes);
+    alone_close(&l);
+    return CHECK_SAY(result == WCOH_OK, "%s", l.error.text);
+}
+
+/* The half float nearest to x, ties to even. */
+static double nearest_half(double x)
+{
+    int exponent;
+    double unit;
+    frexp(x, &exponent);
+    unit = ldexp(1.0, (exponent < -13 ? -13 : exponent) - 11);
+    x = nearbyint(x / unit) * unit;
+    return x > 65504 ? 65504 : x < -65504 ? -65504 : x;
+}
+
+static void half_floats_are_the_nearest(void)
+{
+    static const float ends[] = {0,
+                                 65504,
+                                 65519,
+                                 65520,
+                                 1e30f,
+                                 5.9604645e-8f,
+                                 2.9802322e-8f,
+                                 2.99e-8f,
+                                 6.1035156e-5f,
+                                 6.1005e-5f,
+                                 1.00048828125f,
+                                 1.00146484375f};
+    int i, wrong = 0;
+    for (i = 0; i < POINTS; i++)
+        x_points[i] = (float)(exp(-18 + 30.0 * i / POINTS) * (i % 2 ? 1 : -1));
+    memcpy(x_points, ends, sizeof ends);
+    if (!halved(x_points, y_points)) return;
+    for (i = 0; i < POINTS; i++)
+        wrong += (double)y_points[i] < nearest_half((double)x_points[i]) ||
+                 (double)y_points[i] > nearest_half((double)x_points[i]);
+    CHECK_SAY(wrong == 0, "%d of %d", wrong, POINTS);
+    for (i = 0; i < POINTS; i++) x_points[i] = i % 2 ? (float)HUGE_VAL : -(float)HUGE_VAL;
+    x_points[0] = (float)NAN;
+    if (!halved(x_points, y_points)) return;
+    CHECK(memcmp(x_points + 1, y_points + 1, (POINTS - 1) * sizeof(float)) == 0);
+    CHECK(y_points[0] != y_points[0]);
+}
+
+/* Losses to the bit, and every gradient to 5e-3 of its norm: a number of the forward is off by 2^-11 = 5e-4
+   where the backward reads it, and a gradient is made of products of several such numbers. Fewer bytes, as
+   many as was told. */
+static void halves_train_as_floats_do(void)
+{
+    static const struct {
+        const char *settings, *training;
+    } halves[] = {
+        {"solver=rk4 rk4_steps=3 corrector=on limiter=on query_gain=on ffn_taps=3 norm=rms bands=9 "
+         "heads=3",
+         ""},
+        {"gate=on maestros=add block=parallel_shared groups=2 bands=34 heads=2", ""},
+        {"attention=rotary ffn=gated_mlp,mlp block=sequential bands=34 heads=2", "dropout=0.1"},
+        {"attention=coherence,dot ffn=kerr,mlp layers=3 taps=3 heads=4 value_gate=on "
+         "bands=10",
+         ""},
+    };
+    wcoh_device *kept = gpu, *device = NULL;
+    wcoh_vk_desc desc = device_desc();
+    wcoh_error error;
+    int i;
+    desc.half_activations = 1;
+    if (!CHECK_SAY(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK, "%s", error.text))
+        return;
+    for (i = 0; i < (int)(sizeof halves / sizeof *halves); i++) {
+        pair whole, half;
+        double a = 0, b = 1;
+        wcoh_vk_bytes all, some;
+        gpu = kept;
+        CHECK(pair_open(&whole, halves[i].settings, halves[i].training, 3, 37));
+        gpu = device;
+        if (CHECK(pair_open(&half, halves[i].settings, halves[i].training, 3, 37))) {
+            CHECK(wcoh_trainer_gradient(whole.gpu, whole.tokens, whole.targets, 3, 37, &a, NULL) ==
+                  WCOH_OK);
+            CHECK(wcoh_trainer_gradient(half.gpu, half.tokens, half.targets, 3, 37, &b, &error) ==
+                  WCOH_OK);
+            CHECK_SAY(memcmp(&a, &b, sizeof a) == 0, "%s: %.9g %.9g", halves[i].settings, a, b);
+            wcoh_trainer_destroy(half.cpu);
+            half.cpu = whole.gpu;
+            gradients_compare(&half, halves[i].settings, 5e-3);
+            half.cpu = NULL;
+            CHECK(wcoh_vk_trainer_bytes(kept, wcoh_model_get_desc(whole.model), &whole.gpu->desc,
+                                        &all, &error) == WCOH_OK);
+            CHECK(wcoh_vk_trainer_bytes(device, wcoh_model_get_desc(whole.model), &whole.gpu->desc,
+                                        &some, &error) == WCOH_OK);
+            CHECK(some.half_saves == all.half_saves && some.half_saves > all.activations / 20);
+            CHECK(some.activations == all.activations - all.half_saves);
+            CHECK(some.device < all.device);
+        }
+        pair_close(&half);
+        pair_close(&whole);
+    }
+    wcoh_device_destroy(device);
+    gpu = kept;
+}
+
 /* ---- sessions -------------------------------------------------------------------------------- */
 
 enum { HEARD = 150 };
@@ -2779,6 +2901,8 @@ int main(int count, char **words)
     RUN(wrong_choices_say_what_there_is);
     RUN(elementary_functions_are_accurate);
     RUN(every_setting_has_the_gradients_of_the_cpu);
+    RUN(half_floats_are_the_nearest);
+    RUN(halves_train_as_floats_do);
     RUN(targets_that_do_not_count_are_left_out_as_on_the_cpu);
     RUN(masks_are_those_of_the_cpu);
     RUN(states_give_what_pairs_give);

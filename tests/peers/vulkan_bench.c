@@ -258,9 +258,10 @@ static void tuned_step(wcoh_vk_desc wanted, wcoh_device *device, const char *nam
     training.batch = batch;
     training.seq = seq;
     must(wcoh_vk_trainer_bytes(device, &desc, &training, &bytes, &error));
-    printf("bench vulkan bytes %s: %.1f MB, activations %.1f MB, %u dispatches a step\n", name,
-           1e-6 * (double)bytes.device, 1e-6 * (double)bytes.activations,
-           (unsigned)bytes.dispatches);
+    printf("bench vulkan bytes %s: %.1f MB, activations %.1f MB (%.1f less in half floats), %u "
+           "dispatches a step\n",
+           name, 1e-6 * (double)bytes.device, 1e-6 * (double)bytes.activations,
+           1e-6 * (double)bytes.half_saves, (unsigned)bytes.dispatches);
     profile(device, name, desc, batch, seq);
     must(wcoh_vk_tune(device, &desc, &training, seconds, text, sizeof text, &error));
     printf("%s", text);
