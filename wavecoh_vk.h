@@ -141,7 +141,7 @@ typedef struct wcoh_vk_bytes {
     uint64_t host;        /* of the host, seen by the device: one buffer */
     uint64_t parameters;  /* of `device`: parameters, gradient, moments, rules of the optimiser */
     uint64_t activations; /* of `device`: what the forward keeps for the backward */
-    uint64_t half_saves; /* what desc.half_activations takes, or would take, from `activations` */
+    uint64_t half_saves;  /* what desc.half_activations takes, or would take, from `activations` */
     uint64_t scratch;    /* of `device`: what the largest op wants for itself, and sums that wait */
     uint32_t dispatches; /* of a step: how often the device is given work */
     uint64_t heap;        /* what the device has: its largest local heap; 0: it does not tell */
@@ -258,6 +258,25 @@ typedef struct wcohi_gpu_choice {
 
 #define WCOHI_GPU_CHOICES 128 /* at most, of a tuning */
 
+/* What tells attention ops apart; listens: see wcohi_gpu_listens. */
+typedef struct wcohi_gpu_sight {
+    uint32_t coherence, listens, batch, seq, heads, wide;
+} wcohi_gpu_sight;
+
+/* How one is computed. columns: of a thread (CW in attend.glsl); chunk: rows of those that go through tiles
+   while states stand for all others, 0: all go through tiles; passes: of its backward. */
+typedef struct wcohi_gpu_way {
+    uint32_t columns, chunk, passes;
+} wcohi_gpu_way;
+
+/* What was found best for one. */
+typedef struct wcohi_gpu_path {
+    wcohi_gpu_sight sight;
+    wcohi_gpu_way way;
+} wcohi_gpu_path;
+
+#define WCOHI_GPU_PATHS 32 /* at most, of a tuning */
+
 /* What of a device shapes the recordings. */
 typedef struct wcohi_gpu_traits {
     uint32_t shared;      /* bytes of shared memory that a workgroup may have */
@@ -269,6 +288,8 @@ typedef struct wcohi_gpu_traits {
     uint32_t units[5];    /* its constants M, N, K, WM, WN */
     const wcohi_gpu_choice *choices; /* of a tuning; the rule decides about other shapes */
     int choice_count;
+    const wcohi_gpu_path *paths; /* likewise of attention */
+    int path_count;
 } wcohi_gpu_traits;
 
 typedef struct wcohi_gpu_recorder wcohi_gpu_recorder;
@@ -1259,21 +1280,52 @@ typedef struct wcohi_gpu_pairs {
     wcoh_push_attend push;
     uint32_t specs[2]; /* columns of a thread; coherence: wcohi_gpu_listens */
     uint32_t tiles, chunks;
+    uint32_t passes;                   /* of its backward */
     wcohi_gpu_view left, right, value; /* bindings 0, 1, 2 */
     wcohi_gpu_view depths, rest;       /* the last of coherence attention */
 } wcohi_gpu_pairs;
+
+/* 1 if rows bring dampings or loudnesses of their own, 2 if gains, 3 with overtones */
+static int wcohi_gpu_listens(const wcohi_op *op)
+{
+    return op->overtones ? 3 : op->gain_column ? 2 : op->forget_column || op->loud_column;
+}
+
+static wcohi_gpu_sight wcohi_gpu_sight_of(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    wcohi_gpu_sight sight;
+    sight.coherence = op->kind == WCOHI_COHERENCE;
+    sight.listens = sight.coherence ? (uint32_t)wcohi_gpu_listens(op) : 0;
+    sight.batch = (uint32_t)r->pass.batch;
+    sight.seq = (uint32_t)r->pass.seq;
+    sight.heads = (uint32_t)op->heads;
+    sight.wide = (uint32_t)(op->wide_out / op->heads);
+    return sight;
+}
+
+/* What a tuning says of an op; NULL: nothing. */
+static const wcohi_gpu_way *wcohi_gpu_way_find(const wcohi_gpu_recorder *r, const wcohi_op *op)
+{
+    const wcohi_gpu_sight sight = wcohi_gpu_sight_of(r, op);
+    int i;
+    for (i = 0; i < r->traits->path_count; i++)
+        if (memcmp(&r->traits->paths[i].sight, &sight, sizeof sight) == 0)
+            return &r->traits->paths[i].way;
+    return NULL;
+}
 
 /* The grid; where the arrays stand is the op's. */
 static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_pairs t;
     uint32_t wide = (uint32_t)(op->wide_out / op->heads);
+    const wcohi_gpu_way *way = wcohi_gpu_way_find(r, op);
     memset(&t, 0, sizeof t);
     t.push.seq = (uint32_t)r->pass.seq;
     t.push.heads = (uint32_t)op->heads;
     t.push.wide = wide;
     t.push.wide_key = (uint32_t)op->wide_key;
-    t.specs[0] = wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
+    t.specs[0] = way ? way->columns : wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
     t.tiles = wcohi_gpu_ceil((uint32_t)r->pass.seq, 32);
     t.chunks = wcohi_gpu_ceil(wide, 8 * t.specs[0]);
 #ifndef WAVECOH_NO_TRAINING
@@ -1385,12 +1437,6 @@ static void wcohi_gpu_taps_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- coherence attention --------------------------------------------------------------------- */
 
-/* 1 if rows bring dampings or loudnesses of their own, 2 if gains, 3 with overtones */
-static int wcohi_gpu_listens(const wcohi_op *op)
-{
-    return op->overtones ? 3 : op->gain_column ? 2 : op->forget_column || op->loud_column;
-}
-
 /* Row of the heads' gains, -1 where rows bring them: it is a part of their biases then. */
 static int wcohi_gpu_gain_row(const wcohi_op *op)
 {
@@ -1419,6 +1465,63 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
     return a;
 }
 
+#define WCOHI_GPU_FEATURES                                                                         \
+    73u /* 2M + 1 of the largest order: gains are known on the device alone */
+#define WCOHI_GPU_FAR_MOST                                                                         \
+    ((size_t)1 << 27) /* bytes of an op's states: every device binds as many */
+
+/* Reals of the states of an op, for chunks of so many rows. */
+static size_t wcohi_gpu_far_states(const wcohi_gpu_pairs *t, uint32_t batch, uint32_t chunk)
+{
+    size_t chunks = wcohi_gpu_ceil(t->push.seq, chunk), row = t->push.wide + 1;
+    return wcohi_mul(wcohi_mul(2 * (size_t)batch, t->push.heads),
+                     wcohi_mul(chunks * WCOHI_GPU_FEATURES, row));
+}
+
+/* 1 if states may stand for other chunks of so many rows: they keep within bounds, and no weight is an
+   op's own. */
+static int wcohi_gpu_far_may(const wcohi_gpu_recorder *r, const wcohi_op *op,
+                             const wcohi_gpu_pairs *t, uint32_t chunk)
+{
+    size_t bytes =
+        wcohi_mul(wcohi_gpu_far_states(t, (uint32_t)r->pass.batch, chunk), sizeof(float));
+    return r->traits->linear_from >= 0 && !op->gain_column && !op->overtones && !t->push.drop &&
+           bytes <= WCOHI_GPU_FAR_MOST;
+}
+
+/* Rows of a chunk of a long window, so that 16 or more run side by side; 0: the tiles see all pairs. */
+static uint32_t wcohi_gpu_far_chunk(const wcohi_gpu_recorder *r, const wcohi_op *op,
+                                    const wcohi_gpu_pairs *t)
+{
+    const wcohi_gpu_way *way = wcohi_gpu_way_find(r, op);
+    uint32_t chunk = WCOHI_CLAMP((uint32_t)wcohi_round_up((size_t)r->pass.seq / 16, 32), 32, 128);
+    if (way) return way->chunk && wcohi_gpu_far_may(r, op, t, way->chunk) ? way->chunk : 0;
+    if (r->pass.seq <= r->traits->linear_from) return 0;
+    for (; chunk <= 1024; chunk *= 2)
+        if (wcohi_gpu_far_may(r, op, t, chunk)) return chunk;
+    return 0;
+}
+
+/* Reals of what coherence_back.comp leaves of its queries. */
+static size_t wcohi_gpu_coherence_shares(const wcohi_gpu_recorder *r, const wcohi_gpu_pairs *t)
+{
+    size_t slots = t->push.near ? WCOHI_MIN(t->push.near / 32, t->tiles) : t->tiles;
+    return wcohi_mul((size_t)r->pass.batch * t->push.heads,
+                     wcohi_mul(slots, 32 * (size_t)t->tiles));
+}
+
+/* Passes of the backward: one for both gradients, where heads have gains and no overtones, a tile holds their
+   columns, and the shares keep within bounds; else one for the queries and one for the keys. */
+static uint32_t wcohi_gpu_coherence_passes(const wcohi_gpu_recorder *r, const wcohi_op *op,
+                                           const wcohi_gpu_pairs *t)
+{
+    const wcohi_gpu_way *way = wcohi_gpu_way_find(r, op);
+    if (t->specs[1] > 1 || t->chunks > 1 || (!way && t->specs[0] > 4) || /* it spills there */
+        wcohi_mul(wcohi_gpu_coherence_shares(r, t), sizeof(float)) > WCOHI_GPU_FAR_MOST)
+        return 2;
+    return way ? way->passes : 1;
+}
+
 static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, const wcohi_op *op,
                                                  const wcohi_gpu_attention *aux)
 {
@@ -1433,6 +1536,8 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
     t.push.gain_column = (uint32_t)op->gain_column;
     t.push.gain_most = (float)op->gain_most;
     t.specs[1] = (uint32_t)wcohi_gpu_listens(op);
+    t.push.near = wcohi_gpu_far_chunk(r, op, &t);
+    t.passes = wcohi_gpu_coherence_passes(r, op, &t);
     return t;
 }
 
@@ -1574,11 +1679,7 @@ static void wcohi_gpu_coherence_open(const wcohi_plan *plan, const wcoh_real *pa
 
 /* ---- coherence attention in linear time: far.glsl -------------------------------------------- */
 
-#define WCOHI_GPU_FEATURES                                                                         \
-    73u                      /* 2M + 1 of the largest order: gains are known on the device alone */
 #define WCOHI_GPU_SERIES 50u /* wide numbers of a head, see coherence_series.comp */
-#define WCOHI_GPU_FAR_MOST                                                                         \
-    ((size_t)1 << 27) /* bytes of an op's states: every device binds as many */
 
 /* The shader of sums in doubles, or in pairs of floats */
 #define WCOHI_GPU_WIDE(r, name)                                                                    \
@@ -1592,28 +1693,6 @@ typedef struct wcohi_gpu_far {
     wcohi_gpu_view coefficients, phasors, depths, series;
     wcohi_gpu_view logsum, delta;
 } wcohi_gpu_far;
-
-/* Reals of the states of an op, for chunks of so many rows. */
-static size_t wcohi_gpu_far_states(const wcohi_gpu_pairs *t, uint32_t batch, uint32_t chunk)
-{
-    size_t chunks = wcohi_gpu_ceil(t->push.seq, chunk), row = t->push.wide + 1;
-    return wcohi_mul(wcohi_mul(2 * (size_t)batch, t->push.heads),
-                     wcohi_mul(chunks * WCOHI_GPU_FEATURES, row));
-}
-
-/* Rows of a chunk of a long window, so that 16 or more run side by side and the states keep within
-   bounds; 0: the tiles see all pairs. */
-static uint32_t wcohi_gpu_far_chunk(const wcohi_gpu_recorder *r, const wcohi_op *op,
-                                    const wcohi_gpu_pairs *t)
-{
-    int from = r->traits->linear_from, seq = r->pass.seq;
-    uint32_t chunk = WCOHI_CLAMP((uint32_t)wcohi_round_up((size_t)seq / 16, 32), 32, 128);
-    if (from < 0 || seq <= from || op->gain_column || op->overtones || t->push.drop) return 0;
-    while (wcohi_mul(wcohi_gpu_far_states(t, (uint32_t)r->pass.batch, chunk), sizeof(float)) >
-           WCOHI_GPU_FAR_MOST)
-        if ((chunk *= 2) > 1024) return 0;
-    return chunk;
-}
 
 /* Ready the states of an op whose tiles are `t`, and the series of its heads. */
 static wcohi_gpu_far wcohi_gpu_far_of(wcohi_gpu_recorder *r, const wcohi_gpu_attention *aux,
@@ -1702,7 +1781,6 @@ static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
         wcohi_gpu_coherence_session(r, op);
         return;
     }
-    t.push.near = wcohi_gpu_far_chunk(r, op, &t);
     wcohi_gpu_coherence_prepare(r, op, &aux);
     if (t.push.near) wcohi_gpu_far_forward(r, op, &aux, &t);
     wcohi_gpu_attend(r, op, WCOH_SPV_COHERENCE_FORWARD, &t, aux.logsum);
@@ -1730,18 +1808,25 @@ static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op
                             wcohi_gpu_dparam(r, op->param[WCOHI_COHERENCE_OVERTONE]));
 }
 
-/* slopes [N,H], of keys over all queries, to the raw columns of rows that listen */
+/* slopes [N,H], of keys over all queries, to the raw columns of rows that listen; shares: of the queries'
+   phases to their raw columns, absent: they are there */
 static void wcohi_gpu_coherence_listen_back(wcohi_gpu_recorder *r, const wcohi_op *op,
-                                            wcohi_gpu_view slopes)
+                                            const wcohi_gpu_pairs *t, wcohi_gpu_view slopes,
+                                            wcohi_gpu_view shares, wcohi_gpu_view far)
 {
-    const wcohi_gpu_view views[3] = {wcohi_gpu_data(r, op->in), slopes, wcohi_gpu_ddata(r, op->in)};
+    const wcohi_gpu_view views[6] = {
+        wcohi_gpu_data(r, op->in), slopes, wcohi_gpu_ddata(r, op->in), shares, t->left, far};
+    int finish = shares.bytes > 0;
     wcoh_push_coherence_listen_back push;
     push.seq = (uint32_t)r->pass.seq;
     push.heads = (uint32_t)op->heads;
     push.stride = wcohi_gpu_width(r, op->in);
     push.forget_column = (uint32_t)op->forget_column;
     push.loud_column = (uint32_t)op->loud_column;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_LISTEN_BACK, NULL, views, push, push.heads,
+    push.near = t->push.near;
+    push.add = op->key_column == 0;
+    wcohi_gpu_dispatch(r, finish ? WCOH_SPV_COHERENCE_FINISH : WCOH_SPV_COHERENCE_LISTEN_BACK, NULL,
+                       views, finish ? 6 : 3, &push, sizeof push, push.heads,
                        (uint32_t)r->pass.batch, 1);
 }
 
@@ -1780,38 +1865,81 @@ static void wcohi_gpu_far_back(wcohi_gpu_recorder *r, const wcohi_op *op,
     wcohi_gpu_far_read(r, &far, queries, wcohi_gpu_ddata(r, op->in2), wcohi_gpu_absent);
 }
 
+/* What the passes of the backward share; slopes of keys over all queries, and far ones. */
+typedef struct wcohi_gpu_slopes {
+    wcohi_gpu_view dout, raw, draw, dvalues, keys, far[2], partial;
+} wcohi_gpu_slopes;
+
+/* Queries and keys at once, then what is left of the queries and of rows that listen. */
+static void wcohi_gpu_coherence_back_once(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                          const wcohi_gpu_attention *aux, wcohi_gpu_pairs *t,
+                                          const wcohi_gpu_slopes *s)
+{
+    wcohi_gpu_view shares = wcohi_gpu_scratch(r, wcohi_gpu_coherence_shares(r, t));
+    const wcohi_gpu_view views[15] = {
+        t->left,    t->right,    t->value,
+        s->dout,    aux->logsum, t->push.near ? aux->delta : wcohi_gpu_data(r, op->out),
+        s->dvalues, s->raw,      s->draw,
+        t->depths,  s->keys,     r->at->frame,
+        s->far[1],  s->partial,  shares};
+    t->push.column = (uint32_t)op->key_column;
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK, t->specs, views, t->push, t->tiles,
+                       t->push.heads, (uint32_t)r->pass.batch);
+    wcohi_gpu_coherence_listen_back(r, op, t, s->keys, shares, s->far[0]);
+}
+
+/* Queries, then keys. */
+static void wcohi_gpu_coherence_back_twice(wcohi_gpu_recorder *r, const wcohi_op *op,
+                                           const wcohi_gpu_attention *aux, wcohi_gpu_pairs *t,
+                                           const wcohi_gpu_slopes *s)
+{
+    uint32_t batch = (uint32_t)r->pass.batch, heads = t->push.heads;
+    const wcohi_gpu_view queries[13] = {t->left,
+                                        t->right,
+                                        t->value,
+                                        s->dout,
+                                        aux->logsum,
+                                        aux->delta,
+                                        s->raw,
+                                        s->draw,
+                                        s->partial,
+                                        t->depths,
+                                        r->at->frame,
+                                        s->far[0],
+                                        wcohi_gpu_data(r, op->out)};
+    const wcohi_gpu_view keys[13] = {t->left,    t->right,     t->value, s->dout, aux->logsum,
+                                     aux->delta, s->dvalues,   s->raw,   s->draw, t->depths,
+                                     s->keys,    r->at->frame, s->far[1]};
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, t->specs, queries, t->push, t->tiles,
+                       heads, batch);
+    t->push.column = (uint32_t)op->key_column;
+    t->push.flags = t->push.column == 0; /* shared: adds to what the queries wrote */
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, t->specs, keys, t->push, t->tiles,
+                       heads * t->chunks, batch);
+    if (t->specs[1])
+        wcohi_gpu_coherence_listen_back(r, op, t, s->keys, wcohi_gpu_absent, wcohi_gpu_absent);
+}
+
 static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(r, op, &aux);
-    uint32_t batch = (uint32_t)r->pass.batch, heads = t.push.heads, listens = t.specs[1];
-    uint32_t near_rows = t.push.near = wcohi_gpu_far_chunk(r, op, &t),
-             sums = batch * (t.tiles + (near_rows ? 2 * wcohi_gpu_ceil(t.push.seq, near_rows) : 0));
-    wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), raw = wcohi_gpu_data(r, op->in),
-                   draw = wcohi_gpu_ddata(r, op->in);
-    wcohi_gpu_view partial =
-        wcohi_gpu_later(r, (size_t)sums * wcohi_gpu_coherence_sums(op) * heads);
-    wcohi_gpu_view slopes =
-        listens ? wcohi_gpu_scratch(r, (size_t)r->rows * heads) : wcohi_gpu_absent;
-    wcohi_gpu_view queries[13] = {t.left, t.right, t.value, dout,     aux.logsum,  aux.delta,
-                                  raw,    draw,    partial, t.depths, r->at->frame};
-    wcohi_gpu_view keys[13] = {
-        t.left, t.right, t.value,  dout,   aux.logsum,  aux.delta, wcohi_gpu_ddata(r, op->in2),
-        raw,    draw,    t.depths, slopes, r->at->frame};
-    wcohi_gpu_view far[2] = {{0, 0, 0}, {0, 0, 0}};
+    uint32_t heads = t.push.heads, near_rows = t.push.near,
+             chunks = near_rows ? wcohi_gpu_ceil(t.push.seq, near_rows) : 0,
+             sums = (uint32_t)r->pass.batch * (t.tiles + 2 * chunks);
+    wcohi_gpu_slopes s;
+    memset(&s, 0, sizeof s);
+    s.dout = wcohi_gpu_ddata(r, op->out);
+    s.raw = wcohi_gpu_data(r, op->in);
+    s.draw = wcohi_gpu_ddata(r, op->in);
+    s.dvalues = wcohi_gpu_ddata(r, op->in2);
+    s.partial = wcohi_gpu_later(r, (size_t)sums * wcohi_gpu_coherence_sums(op) * heads);
+    if (t.specs[1]) s.keys = wcohi_gpu_scratch(r, (size_t)r->rows * heads);
     if (near_rows) wcohi_gpu_attend_delta(r, op, aux.delta);
-    if (near_rows) wcohi_gpu_far_back(r, op, &aux, &t, partial, far);
-    queries[11] = far[0];
-    queries[12] = wcohi_gpu_data(r, op->out);
-    keys[12] = far[1];
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, t.specs, queries, t.push, t.tiles, heads,
-                       batch);
-    t.push.column = (uint32_t)op->key_column;
-    t.push.flags = t.push.column == 0; /* shared: adds to what the queries wrote */
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_KEY, t.specs, keys, t.push, t.tiles,
-                       heads * t.chunks, batch);
-    if (listens) wcohi_gpu_coherence_listen_back(r, op, slopes);
-    wcohi_gpu_coherence_finish(r, op, partial, sums);
+    if (near_rows) wcohi_gpu_far_back(r, op, &aux, &t, s.partial, s.far);
+    if (t.passes == 1) wcohi_gpu_coherence_back_once(r, op, &aux, &t, &s);
+    else wcohi_gpu_coherence_back_twice(r, op, &aux, &t, &s);
+    wcohi_gpu_coherence_finish(r, op, s.partial, sums);
 }
 #endif
 

@@ -91,6 +91,7 @@ static const struct {
     {"overtones=2 forgetting=off loudness=off bands=33 heads=6", 2, 70},
     {"overtones=1 attention=shared bands=35 heads=7", 3, 37},
     {"taps=3", 3, 37},
+    {"ffn_taps=-1", 3, 37},
     {"taps=4 attention=rotary gate=on block=parallel_shared bands=34 heads=2", 40, 2},
     {"attention=frozen", 3, 37},
     {"attention=frozen block=parallel_shared limiter=on corrector=on bands=27 heads=3", 2, 21},
@@ -2386,7 +2387,7 @@ static void bytes_are_known_before_anything_is_made(void)
     static const struct {
         wcoh_preset preset;
         unsigned most; /* dispatches of a step, 64 x 256 */
-    } steps[] = {{WCOH_PRESET_WAVE_1, 137}, {WCOH_PRESET_WAVE, 173}};
+    } steps[] = {{WCOH_PRESET_WAVE_1, 137}, {WCOH_PRESET_WAVE, 177}};
     wcoh_model_desc preset;
     wcoh_trainer_desc wanted;
     wcoh_vk_bytes bytes;

@@ -2,7 +2,10 @@
 #include "attend.glsl"
 layout(set = 0, binding = 3, std430) readonly buffer Dout { float dout[]; };
 layout(set = 0, binding = 4, std430) readonly buffer Logsum { float logsum[]; };
-#ifdef OWN_DELTA /* made here, by the workgroup of the rows, which keeps its own in row_c */
+#ifdef ROW_DELTA /* made of O, or what it is made of: by the workgroup, which keeps the tile's in row_c */
+layout(set = 0, binding = 5, std430) readonly buffer Delta { float delta[]; };
+#define DELTA(at, row) row_c[row]
+#elif defined(OWN_DELTA) /* made here, by the workgroup of the rows, which keeps its own in row_c */
 layout(set = 0, binding = 5, std430) buffer Delta { float delta[]; };
 layout(set = 0, binding = 12, std430) readonly buffer Out { float out_[]; };
 #define DELTA(at, row) row_c[row]
@@ -36,3 +39,12 @@ void pair_gradient(uint q0, uint k0, inout float block[16], inout float d[16])
         block[i] *= m;
     }
 }
+
+/* sum[4][CW] += (tile^T rows 4 ty + i) matrix: tile is [query][key], matrix [query][8 CW columns] */
+#define MULTIPLY_TILE(tile, matrix, sum)                                                           \
+    for (uint q = 0u; q < 32u; q++) [[unroll]] for (uint i = 0u; i < 4u; i++)                      \
+        {                                                                                          \
+            float w = tile[q * 33u + 4u * ty + i];                                                 \
+            [[unroll]] for (uint j = 0u; j < CW; j++) sum[i * CW + j] =                            \
+                fma(w, matrix[q * (8u * CW + 1u) + tx + 8u * j], sum[i * CW + j]);                 \
+        }

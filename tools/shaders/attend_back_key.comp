@@ -12,72 +12,11 @@
    (DOT). Grid: key tiles, heads * column chunks, sequences; with chunks, the phase is of the first.
    */
 #ifdef COHERENCE
-layout(set = 0, binding = 6, std430) buffer Dvalues { float dvalues[]; };
-layout(set = 0, binding = 12, std430) readonly buffer Far { vec2 far[]; }; /* slopes of other chunks' pairs */
-layout(set = 0, binding = 7, std430) readonly buffer Raw { float raw[]; };
-layout(set = 0, binding = 8, std430) buffer Draw { float draw[]; };
-layout(set = 0, binding = 10, std430) writeonly buffer Slopes { float slopes[]; };
+#include "coherence_keys.glsl"
 #else
 layout(set = 0, binding = 6, std430) writeonly buffer Dvalues { float dvalues[]; };
 layout(set = 0, binding = 7, std430) writeonly buffer Dkeys { float dkeys[]; };
 shared float other[32 * 33];
-#endif
-
-/* sum[4][CW] += (tile^T rows 4 ty + i) matrix: tile is [query][key], matrix [query][8 CW columns] */
-#define MULTIPLY_TILE(tile, matrix, sum)                                                           \
-    for (uint q = 0u; q < 32u; q++) [[unroll]] for (i = 0u; i < 4u; i++)                           \
-        {                                                                                          \
-            float w = tile[q * 33u + 4u * ty + i];                                                 \
-            [[unroll]] for (j = 0u; j < CW; j++) sum[i * CW + j] =                                 \
-                fma(w, matrix[q * (8u * CW + 1u) + tx + 8u * j], sum[i * CW + j]);                 \
-        }
-
-#ifdef COHERENCE
-/* row_a, row_b += the shares of phase [4] and slope [4] that 8 threads have of a key. */
-void add_phases(float phase[4], float slope[4])
-{
-    [[unroll]] for (uint i = 0u; i < 4u; i++)
-    {
-        scores[(4u * tx + i) * 33u + ty] = phase[i];
-        scores[(4u * tx + i) * 33u + 8u + ty] = slope[i];
-    }
-    barrier();
-    if (tid < 32u)
-        for (uint i = 0u; i < 8u; i++) {
-            row_a[tid] += scores[tid * 33u + i];
-            row_b[tid] += scores[tid * 33u + 8u + i];
-        }
-}
-
-/* sum [4][CW], row_a, row_b of the keys from k0: what queries of other chunks gave. */
-void take_far(uint k0, uint c0, inout float sum[32])
-{
-    [[unroll]] for (uint i = 0u; i < 4u; i++) [[unroll]] for (uint j = 0u; j < CW; j++)
-        {
-            uint t = k0 + 4u * ty + i, e = c0 + tx + 8u * j;
-            if (t < p.seq && e < p.wide)
-                sum[i * CW + j] =
-                    dvalues[(first + t) * p.value_stride + p.value_column + head * p.wide + e];
-        }
-    if (tid < 32u && k0 + tid < p.seq) {
-        vec2 s = far[(first + k0 + tid) * p.heads + head];
-        row_a[tid] = s.x;
-        row_b[tid] = s.y;
-    }
-}
-
-void write_phases(uint k0)
-{
-    if (tid >= 32u || k0 + tid >= p.seq) return;
-    uint at = (first + k0 + tid) * p.stride + p.column + 2u * head;
-    vec2 z = vec2(raw[at], raw[at + 1u]);
-    float r2 = z.x * z.x + z.y * z.y, g = coefficients[head].z * row_a[tid] / r2;
-    bool add = (p.flags & ADD) != 0u;
-    if (sqrt(r2) < 1e-6) g = 0.0;
-    draw[at] = (add ? draw[at] : 0.0) - z.y * g;
-    draw[at + 1u] = (add ? draw[at + 1u] : 0.0) + z.x * g;
-    if (LISTENS != 0u) slopes[(first + k0 + tid) * p.heads + head] = row_b[tid];
-}
 #endif
 
 void main()
@@ -149,7 +88,9 @@ void main()
     }
 #ifdef COHERENCE
     add_phases(phase, slope);
-#endif
+    write_values(k0, c0, sum);
+    if (c0 == 0u) write_phases(k0);
+#else
     [[unroll]] for (i = 0u; i < 4u; i++)
     {
         uint t = k0 + 4u * ty + i;
@@ -159,14 +100,10 @@ void main()
                 if (e < p.wide)
                     dvalues[(first + t) * p.value_stride + p.value_column + head * p.wide + e] =
                         sum[i * CW + j];
-#ifdef DOT
                 if (e < p.wide_key)
                     dkeys[(first + t) * p.stride + p.column + head * p.wide_key + e] =
                         keys_sum[i * CW + j] / sqrt(float(p.wide));
-#endif
             }
     }
-#ifdef COHERENCE
-    if (c0 == 0u) write_phases(k0);
 #endif
 }
