@@ -299,6 +299,9 @@ static void door_listen(door *d, int open)
 static void door_accept(door *d)
 {
     int handle = accept4(d->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC), on = 1;
+    int most =
+        1 << 18; /* bytes on their way to a client: of more it would be noticed late that nobody
+                           reads them */
     guest *g;
     if (handle < 0) {
         if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED) door_listen(d, 0);
@@ -316,6 +319,7 @@ static void door_accept(door *d)
         return;
     }
     setsockopt(handle, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    setsockopt(handle, SOL_SOCKET, SO_SNDBUF, &most, sizeof most);
     g->since = seconds_now();
     g->next = d->first;
     if (d->first) d->first->before = g;

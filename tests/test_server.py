@@ -752,7 +752,7 @@ def test_limits():
         deaf = socket.socket()
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         deaf.connect(("127.0.0.1", s.port))
-        asked = json.dumps({"prompt": "the ", "max_tokens": 60000, "stream": True, "logprobs": 5}).encode()
+        asked = json.dumps({"prompt": "the ", "max_tokens": 60000, "stream": True, "logprobs": 20}).encode()
         deaf.sendall(POSTED + b"Content-Length: %d\r\n\r\n" % len(asked) + asked)
         end = time.time() + 20 * SLOW
         while not any(x["is_processing"] for x in s.ask("/slots")[1]) and time.time() < end:
