@@ -289,7 +289,7 @@ static const char MODEL_SKIPS[] = "vocab seed", TRAINER_SKIPS[] = "steps seed ev
         {                                                                                          \
             "prepare", OPTION_CHOICE, prepare, 0, 0,                                               \
                 "before the first step: phases by rhymes of words, those dealt out at random, "    \
-                "or bands in a random order"                                                       \
+                "bands in a random order, or maestros that are 0 and stay so"                      \
         }                                                                                          \
     }
 
@@ -671,9 +671,9 @@ static void contender_open(const plan *p, int at, const request *r, const wcoh_t
         }
     if (wcoh_model_create(&model, &c->trials[0].model, &error) < 0)
         fail(EXIT_FAILED, "%s%s", c->place, error.text);
-    c->parameters = wcoh_model_trained_count(model);
     reason = network_prepare(c->prepare.index, model, tokenizer);
     if (reason) fail(EXIT_USAGE, "%s%s", c->place, reason);
+    c->parameters = learning_count(model);
     if (c->prepare.index == PREPARE_RHYMES || c->prepare.index == PREPARE_MIXED_RHYMES)
         printf("%s: %s\n", text_shown(c->name), rhymes_text(tokenizer));
     wcoh_model_destroy(model);

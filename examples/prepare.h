@@ -1,5 +1,5 @@
 /* What compare does to a network before its first step where a claim is about its start: phases of
-   symbols by how they rhyme, bands in another order. Include it after wavecoh.h; it is no part of the
+   symbols by how they rhyme, bands in another order, no maestros. Include it after wavecoh.h; it is no part of the
    library.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
@@ -10,9 +10,16 @@
 
 /* rhymes: symbols that rhyme begin with nearly the same phases; mixed_rhymes, the control: so do as many
    groups of as many symbols, dealt out at random; mixed_bands: the tables of symbols and positions
-   with their bands in a random order, so that the curriculum opens random ones. */
-#define PREPARE_WORDS "as_made rhymes mixed_rhymes mixed_bands"
-enum { PREPARE_NOTHING, PREPARE_RHYMES, PREPARE_MIXED_RHYMES, PREPARE_MIXED_BANDS };
+   with their bands in a random order, so that the curriculum opens random ones; no_maestros: they are 0
+   and stay so, so that nothing stands beside the oscillators. */
+#define PREPARE_WORDS "as_made rhymes mixed_rhymes mixed_bands no_maestros"
+enum {
+    PREPARE_NOTHING,
+    PREPARE_RHYMES,
+    PREPARE_MIXED_RHYMES,
+    PREPARE_MIXED_BANDS,
+    PREPARE_NO_MAESTROS
+};
 
 /* ---- rhymes, by the letters alone ------------------------------------------------------------ */
 
@@ -159,6 +166,32 @@ static void bands_mix(const wcoh_model *model, wcoh_rng *rng)
     free(order);
 }
 
+/* Numbers that learn: those that are trained and not frozen. */
+COMMON_USED(__unused__)
+static size_t learning_count(const wcoh_model *model)
+{
+    size_t count = 0;
+    wcoh_param param;
+    int i;
+    for (i = 0; i < wcoh_model_param_count(model); i++)
+        if (wcoh_model_param(model, i, &param, NULL) == WCOH_OK && param.trained && !param.frozen)
+            count += param.count;
+    return count;
+}
+
+/* 0: there are none. */
+static int maestros_silence(wcoh_model *model)
+{
+    wcoh_param param;
+    int i;
+    if (wcoh_model_freeze(model, "blocks.*.ffn.maestro*", 1, NULL) < 0) return 0;
+    for (i = 0; i < wcoh_model_param_count(model); i++)
+        if (wcoh_model_param(model, i, &param, NULL) == WCOH_OK && strstr(param.name, ".maestro"))
+            memset(param.data, 0, param.count * sizeof *param.data);
+    wcoh_model_touch(model);
+    return 1;
+}
+
 /* Do what a word of PREPARE_WORDS says to a network that has not learned yet, by its own seed; NULL,
    or the sentence where it cannot be. */
 COMMON_USED(__unused__)
@@ -169,6 +202,8 @@ static const char *network_prepare(int how, wcoh_model *model, const wcoh_tokeni
     int at = wcoh_model_param_find(model, "phase.weight"), count, *groups;
     wcoh_param phases;
     if (how == PREPARE_MIXED_BANDS) bands_mix(model, &rng);
+    if (how == PREPARE_NO_MAESTROS && !maestros_silence(model))
+        return "prepare no_maestros is for networks with maestros";
     if (how != PREPARE_RHYMES && how != PREPARE_MIXED_RHYMES) return NULL;
     if (at < 0 || wcoh_model_param(model, at, &phases, NULL) < 0)
         return "prepare rhymes is for networks with phases of symbols";

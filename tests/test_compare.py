@@ -396,15 +396,21 @@ rhymes: --prepare rhymes
 mixed rhymes: --prepare mixed-rhymes
 mixed bands: --embedding harmonic --prepare mixed-bands
 bands: --embedding harmonic
+maestros: --ffn kerr
+none before or after: --ffn kerr --prepare no-maestros
+none beside: --ffn kerr --maestros add --prepare no-maestros
 """
     write("words", "a light night, the same name came; you, thou, fair hair. " * 40)
     out = compare(write("p.txt", plan)) # ight 2, am 3, ou 2, air 2; not a, the, commas, <unk>
     check("\nmixed rhymes: 9 of 15 symbols rhyme, in 4 groups\n" in "\n" + out, out)
     rows = rows_of("p.csv")
     losses = {(r["contender"], r["seed"]): r["val"] for r in rows}
-    equal(len(set(losses.values())), 10, "each way makes another run")
+    equal(len(set(losses.values())), 16, "each way makes another run")
+    counts = [next(int(r["parameters"]) for r in rows if r["contender"] == name) for name in ("maestros", "none before or after")]
+    equal(counts[0] - counts[1], 2 * (2 * 16 * 4 + 4 + 16), "maestros that are silent do not count")
     equal({r["contender"]: r["settings"].split()[-1] for r in rows if "prepare" in r["settings"]},
-          {"rhymes": "prepare=rhymes", "mixed rhymes": "prepare=mixed_rhymes", "mixed bands": "prepare=mixed_bands"},
+          {"rhymes": "prepare=rhymes", "mixed rhymes": "prepare=mixed_rhymes", "mixed bands": "prepare=mixed_bands",
+           "none before or after": "prepare=no_maestros", "none beside": "prepare=no_maestros"},
           "the file tells it")
     compare("p.txt", "--csv", "p2.csv", "--jobs", "1")
     equal(runs_of("p2.csv"), runs_of("p.csv"), "the same bits")
@@ -447,6 +453,7 @@ def wrong_plans():
     bad("line 7: wave: there is no setting help", PLAN.replace("wave:", "wave: --help x"))
     bad('line 7: wave: prepare is "rhyme": allowed are', PLAN.replace("wave:", "wave: --prepare rhyme"))
     bad("wave: prepare rhymes is for networks with phases of symbols", PLAN.replace("wave:", "wave: --prepare rhymes"))
+    bad("wave: prepare no_maestros is for networks with maestros", PLAN.replace("wave:", "wave: --ffn mlp --prepare no-maestros"))
     bad("wave: prepare rhymes: no two symbols rhyme; try tokenizer words",
         PLAN.replace("wave:", "wave: --phases 4 --phase-input on --prepare rhymes"))
     bad("line 7: wave: there is no setting x", PLAN.replace("wave:", "wave: -x"))
