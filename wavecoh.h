@@ -13856,10 +13856,10 @@ void S_(wave_step_own)(S_(wave_lanes) * lanes, const wcohi_coherence *call, cons
 {
     int i;
     for (i = 0; call->forget_column && i < heads; i++)
-        lanes->fade[i] = 1 / (1 + exp((double)raw[call->forget_column + i]));
+        lanes->fade[i] = 1 / (1 + exp((double)raw[call->forget_column + (size_t)i]));
     for (i = 0; call->loud_column && i < heads; i++)
         lanes->loud[i] = exp(WCOHI_WAVE_LOUDEST *
-                             tanh((double)raw[call->loud_column + i] / WCOHI_WAVE_LOUDEST));
+                             tanh((double)raw[call->loud_column + (size_t)i] / WCOHI_WAVE_LOUDEST));
 }
 #else
 {
