@@ -5837,6 +5837,13 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 #define WCOHI_TARGET(set)
 #endif
 
+/* Ask for a cache line that will be read soon. */
+#if defined(__GNUC__) || defined(__clang__)
+#define WCOHI_FETCH(p) __builtin_prefetch(p)
+#else
+#define WCOHI_FETCH(p) ((void)(p))
+#endif
+
 /* What memory and bits a real has, in plain C. */
 /* Four bytes at any address, as they lie. */
 WCOHI_FORCE_INLINE int32_t wcohi_four_bytes(const int8_t *p)
@@ -9574,6 +9581,16 @@ static void wcohi_taps_rows(const wcohi_cpu_exec *exec, const wcohi_op *op, int 
                        : NULL;
 }
 
+/* Of many streams, what the one after next has heard is asked for. */
+static void wcohi_taps_fetch(const wcohi_cpu_exec *exec, const wcohi_op *op, int b)
+{
+    const char *heard;
+    size_t i, bytes = ((size_t)op->taps - 1) * (size_t)op->wide_in * sizeof(wcoh_real);
+    if (!exec->run->streams || exec->run->seq > 1 || b >= exec->run->batch) return;
+    heard = (const char *)wcohi_taps_heard(exec, op, b);
+    for (i = 0; i < bytes; i += WCOHI_ALIGN) WCOHI_FETCH(heard + i);
+}
+
 static void wcohi_taps_forward_span(const wcohi_span *span)
 {
     const wcohi_cpu_exec *exec = span->exec;
@@ -9581,6 +9598,7 @@ static void wcohi_taps_forward_span(const wcohi_span *span)
     const wcoh_real *x[WCOHI_TAPS_MOST];
     int r;
     for (r = span->first; r < span->first + span->count; r++) {
+        wcohi_taps_fetch(exec, op, r + 2);
         wcohi_taps_rows(exec, op, r, x);
         exec->compute.kernels->taps->sum(
             wcohi_tensor_data(exec, op->out) + (size_t)r * (size_t)op->wide_in, 0, x,

@@ -685,11 +685,12 @@ static void bench_members(const char *name, wcoh_model *model, int members, wcoh
     products = 2 * matrix_parameters(model) * members / peak;
     moving = (double)size * members / copy_rate((size_t)members * size);
     printf("crowd %-7s %4d members, %-6s states: %6.1f us a member (best %.1f), in turn %6.1f: "
-           "%.2f x; %.0f %% of the floor; %lu bytes a member\n",
+           "%.2f x; %.0f %% of the floor (products %.1f us a member, states copied %.1f, %lu bytes)\n",
            name, members, states ? "float" : "double", crowd.median * 1e6 / members,
            crowd.best * 1e6 / members, singles.median * 1e6 / members,
            singles.median / crowd.median,
-           100 * (products > moving ? products : moving) / crowd.median, (unsigned long)size);
+           100 * (products > moving ? products : moving) / crowd.median, products * 1e6 / members,
+           moving * 1e6 / members, (unsigned long)size);
     for (i = 0; i < members; i++) wcoh_session_destroy(work.sessions[i]);
     wcoh_crowd_destroy(work.crowd);
     free(work.sessions);
@@ -701,7 +702,7 @@ static void bench_crowd(const uint32_t *text)
     double peak;
     wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS),
                     newest = wcoh_model_preset(WCOH_PRESET_WAVE, SYMBOLS);
-    wcoh_model *usual, *model, *small;
+    wcoh_model *usual, *model, *small, *tiny;
     int states;
     seconds = cpu_seconds;
     peak = peak_flops(path());
@@ -709,6 +710,8 @@ static void bench_crowd(const uint32_t *text)
     must(wcoh_model_create(&model, &desc, &error), NULL, &error);
     desc.bands = 16, desc.layers = 2, desc.heads = 4;
     must(wcoh_model_create(&small, &desc, &error), NULL, &error);
+    desc.bands = 4, desc.layers = 1, desc.heads = 1; /* its states in float fit a second cache */
+    must(wcoh_model_create(&tiny, &desc, &error), NULL, &error);
     for (states = WCOH_STATES_DOUBLE; states <= WCOH_STATES_FLOAT; states++) {
         bench_members("default", usual, 64, (wcoh_states)states, peak, text);
         bench_members("default", usual, 1000, (wcoh_states)states, peak, text);
@@ -716,10 +719,12 @@ static void bench_crowd(const uint32_t *text)
         bench_members("wave-1", model, 1000, (wcoh_states)states, peak, text);
         bench_members("small", small, 64, (wcoh_states)states, peak, text);
         bench_members("small", small, 1000, (wcoh_states)states, peak, text);
+        bench_members("tiny", tiny, 1000, (wcoh_states)states, peak, text);
     }
     wcoh_model_destroy(usual);
     wcoh_model_destroy(model);
     wcoh_model_destroy(small);
+    wcoh_model_destroy(tiny);
     seconds = wcohi_seconds;
 }
 
