@@ -5838,7 +5838,7 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 #endif
 
 /* Ask for a cache line that will be read soon. */
-#if defined(__GNUC__) || defined(__clang__)
+#if (defined(__GNUC__) || defined(__clang__)) && !defined(__TINYC__)
 #define WCOHI_FETCH(p) __builtin_prefetch(p)
 #else
 #define WCOHI_FETCH(p) ((void)(p))
