@@ -156,8 +156,9 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
                                            wcoh_error *error);
 #endif
 #ifndef WAVECOH_NO_TRAINING
-/* Try for at most `seconds` how the products of such a trainer are computed fastest on this device
-   (tiles, stages, shares of long sums), and write what was found: a few lines of text with a 0 behind
+/* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums) and its
+   attention (columns, states for rows far away, passes of the backward; a third of the time, with the trainer's
+   memory taken meanwhile) are computed fastest on this device, and write what was found: a few lines of text with a 0 behind
    them, of the device, its driver and this version of the shaders. text [size]: 64 KB hold any. Given
    back in desc.tuning it is used as it stands: the same text, the same bits; without one, or for other
    shapes, the rule decides. What the time did not suffice for is left to the rule too. The device
@@ -376,6 +377,12 @@ static wcohi_gpu_view wcohi_gpu_part(wcohi_gpu_view whole, size_t offset, size_t
     return whole;
 }
 
+/* 1 if both have a byte. */
+static int wcohi_gpu_meets(wcohi_gpu_view a, wcohi_gpu_view b)
+{
+    return a.host == b.host && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
+}
+
 #define WCOHI_GPU_ALIGN WCOHI_DEVICE_ALIGN /* bytes between arrays */
 
 /* Scratch of the op under way: `count` reals. */
@@ -513,7 +520,7 @@ static wcohi_gpu_view wcohi_gpu_later(wcohi_gpu_recorder *r, size_t count)
     return wcohi_gpu_part(r->at->later, at * sizeof(float), count * sizeof(float));
 }
 
-/* `to`, a part of the gradient, gets that sum at last; raw: times the sigmoid of these parameters. s has
+/* `to`, a part of the gradient, gets that sum at last; raw: times the sigmoid of these parameters. sum has
    rows, ld, n, inner, scale, and in `from` the first column. */
 static void wcohi_gpu_later_segment(wcohi_gpu_recorder *r, wcohi_gpu_segment sum,
                                     wcohi_gpu_view from, wcohi_gpu_view to, wcohi_gpu_view raw)
@@ -1087,12 +1094,6 @@ static void wcohi_gpu_rms_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 #endif
 
 /* ---- linear: y = x W^T + b (+ residual) (gelu); G diagonal blocks ---------------------------- */
-
-/* 1 if a product that reads `from` would write over what it has yet to read. */
-static int wcohi_gpu_meets(wcohi_gpu_view from, wcohi_gpu_view to)
-{
-    return from.offset < to.offset + to.bytes && to.offset < from.offset + from.bytes;
-}
 
 #define WCOHI_GPU_GATE_REACH 16 /* ops between a gate and the product that makes its s, at most */
 
@@ -3904,6 +3905,7 @@ typedef struct wcohi_vk_pipeline {
 typedef struct wcohi_vk {
     wcoh_device base;
     wcohi_gpu_choice choices[WCOHI_GPU_CHOICES]; /* of desc.tuning */
+    wcohi_gpu_path paths[WCOHI_GPU_PATHS];
     wcohi_vk_root root;
     wcoh_vk_info info;
     VkPhysicalDeviceLimits limits;
@@ -4272,12 +4274,6 @@ static void wcohi_vk_barrier_work(const wcohi_vk *vk, VkCommandBuffer commands)
                          VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT);
 }
 
-static int wcohi_vk_overlap(const wcohi_gpu_view *a, const wcohi_gpu_view *b)
-{
-    return a->host == b->host && a->offset < b->offset + b->bytes &&
-           b->offset < a->offset + a->bytes;
-}
-
 /* A barrier, if the views meet something written (or write something touched) since the last one. */
 static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_gpu_view *views, uint32_t count,
                            uint32_t writes)
@@ -4287,7 +4283,7 @@ static void wcohi_vk_order(wcohi_vk_recorder *r, const wcohi_gpu_view *views, ui
     for (i = 0; i < count && !meets; i++)
         for (t = 0; t < r->touch_count && !meets; t++)
             meets = views[i].bytes > 0 && (r->touches[t].write || (writes >> i & 1)) &&
-                    wcohi_vk_overlap(&views[i], &r->touches[t].view);
+                    wcohi_gpu_meets(views[i], r->touches[t].view);
     if (meets) r->touch_count = 0;
     if (meets && r->base.building) wcohi_vk_barrier_work(r->exec->vk, r->commands);
     for (i = 0; i < count; i++) {
@@ -5529,11 +5525,19 @@ static wcohi_vk_exec *wcohi_vk_draft_layout(wcohi_arena *arena, wcohi_plan *plan
     return exec;
 }
 
-/* Measure a plan like `like` (its settings and seq count) with this batch. take: also try whether
-   the device gives the memory now. shapes: the products of its step, or NULL. */
+/* What is done with a plan that is measured, besides. */
+typedef struct wcohi_vk_wish {
+    int take;                 /* 1: try whether the device gives the memory now */
+    wcohi_gpu_shapes *shapes; /* note the products of its step; NULL: none */
+    wcoh_result (*use)(wcohi_vk_exec *exec, void *user, wcoh_error *error); /* NULL: nothing */
+    void *user;
+} wcohi_vk_wish;
+
+/* Measure a plan like `like` (its settings and seq count) with this batch. */
 static wcoh_result wcohi_vk_draft(wcohi_vk *vk, const wcohi_plan *like,
-                                  const wcoh_model_desc *model, int batch, int take,
-                                  wcohi_gpu_layout *at, wcohi_gpu_shapes *shapes, wcoh_error *error)
+                                  const wcoh_model_desc *model, int batch,
+                                  const wcohi_vk_wish *wish, wcohi_gpu_layout *at,
+                                  wcoh_error *error)
 {
     wcohi_mode mode = like->training  ? WCOHI_MODE_TRAIN
                       : like->session ? WCOHI_MODE_SESSION
@@ -5557,11 +5561,12 @@ static wcoh_result wcohi_vk_draft(wcohi_vk *vk, const wcohi_plan *like,
     if (plan.overflow || plan.activations == WCOHI_SIZE_BAD)
         result = wcohi_fail(error, WCOH_E_MEMORY, "batch %d x seq %d does not fit this machine",
                             batch, like->seq);
-    else result = wcohi_vk_exec_size(exec, &plan, tensors, shapes, error);
-    if (!result && take) result = wcohi_vk_buffers_take(exec, error);
+    else result = wcohi_vk_exec_size(exec, &plan, tensors, wish->shapes, error);
+    *at = exec->at;
+    if (!result && wish->use) result = wish->use(exec, wish->user, error);
+    if (!result && wish->take) result = wcohi_vk_buffers_take(exec, error);
     wcohi_vk_buffer_give(vk, &exec->device_buffer);
     wcohi_vk_buffer_give(vk, &exec->host_buffer);
-    *at = exec->at;
     wcohi_allocation_give(&block);
     return result;
 }
@@ -5571,6 +5576,7 @@ static wcoh_result wcohi_vk_refuse(wcohi_vk *vk, const wcohi_plan *plan,
                                    const wcoh_model_desc *model, wcoh_result refused,
                                    wcoh_error *error)
 {
+    const wcohi_vk_wish wish = {1, NULL, NULL, NULL};
     wcohi_gpu_layout at;
     char sentence[160];
     int fits = 0, fails = plan->batch, batch;
@@ -5578,7 +5584,7 @@ static wcoh_result wcohi_vk_refuse(wcohi_vk *vk, const wcohi_plan *plan,
     snprintf(sentence, sizeof sentence, "%s", error->text);
     while (fails - fits > 1) {
         batch = fits + (fails - fits) / 2;
-        if (wcohi_vk_draft(vk, plan, model, batch, 1, &at, NULL, NULL)) fails = batch;
+        if (wcohi_vk_draft(vk, plan, model, batch, &wish, &at, NULL)) fails = batch;
         else fits = batch;
     }
     return fits
@@ -5617,19 +5623,25 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
 
 /* ======== 4 running: tuning =================================================================== */
 
-/* What a tuning text is good for: these shaders. */
+/* What a tuning text is good for: these shaders (of attention those that every program has, whose
+   sources the backward's share). */
 static uint32_t wcohi_vk_shaders_hash(void)
 {
-    const unsigned char *c = (const unsigned char *)wcoh_spv_table[WCOH_SPV_GEMM].text;
+    static const int tuned[] = {WCOH_SPV_GEMM, WCOH_SPV_COHERENCE_FORWARD, WCOH_SPV_DOT_FORWARD,
+                                WCOH_SPV_COHERENCE_GATHER_PAIRS};
     uint32_t hash = 2166136261u; /* FNV-1a */
-    for (; *c; c++) hash = (hash ^ *c) * 16777619u;
+    int i;
+    for (i = 0; i < WCOHI_COUNT(tuned); i++) {
+        const unsigned char *c = (const unsigned char *)wcoh_spv_table[tuned[i]].hash;
+        for (; *c; c++) hash = (hash ^ *c) * 16777619u;
+    }
     return hash;
 }
 
 /* The head of a tuning text of this device. */
 static int wcohi_vk_tuning_head(const wcohi_vk *vk, char *text, size_t size)
 {
-    return snprintf(text, size, "wavecoh tuning 1\ndevice %.250s\ndriver %08lx\nshaders %08lx\n",
+    return snprintf(text, size, "wavecoh tuning 2\ndevice %.250s\ndriver %08lx\nshaders %08lx\n",
                     vk->info.name, (unsigned long)vk->info.driver_version,
                     (unsigned long)wcohi_vk_shaders_hash());
 }
@@ -5637,23 +5649,42 @@ static int wcohi_vk_tuning_head(const wcohi_vk *vk, char *text, size_t size)
 /* One line: m n k, A transposed, B transposed, groups, adds | tile, k, elements of a thread, stages |
    splits */
 #define WCOHI_VK_TUNED "product %lu %lu %lu %lu %lu %lu %lu tile %lu %lu %lu %lu %lu %lu splits %lu"
+/* coherence, listens, batch, T, H, E | see wcohi_gpu_way */
+#define WCOHI_VK_SEEN "attention %lu %lu %lu %lu %lu %lu columns %lu chunk %lu passes %lu"
 
 #ifndef WAVECOH_NO_TRAINING
-static wcoh_result wcohi_vk_tuning_write(const wcohi_vk *vk, const wcohi_gpu_choice *choices,
-                                         int count, char *text, size_t size, wcoh_error *error)
+static size_t wcohi_vk_choice_write(const wcohi_gpu_choice *choice, char *text, size_t size)
+{
+    const wcohi_gpu_shape *s = &choice->shape;
+    const wcohi_gpu_tile *t = choice->tile;
+    return (size_t)snprintf(text, size, WCOHI_VK_TUNED "\n", (unsigned long)s->m,
+                            (unsigned long)s->n, (unsigned long)s->k, (unsigned long)s->ta,
+                            (unsigned long)s->tb, (unsigned long)s->groups, (unsigned long)s->adds,
+                            (unsigned long)t->bm, (unsigned long)t->bn, (unsigned long)t->bk,
+                            (unsigned long)t->tm, (unsigned long)t->tn, (unsigned long)t->stages,
+                            (unsigned long)choice->splits);
+}
+
+static size_t wcohi_vk_path_write(const wcohi_gpu_path *path, char *text, size_t size)
+{
+    const wcohi_gpu_sight *s = &path->sight;
+    const wcohi_gpu_way *w = &path->way;
+    return (size_t)snprintf(text, size, WCOHI_VK_SEEN "\n", (unsigned long)s->coherence,
+                            (unsigned long)s->listens, (unsigned long)s->batch,
+                            (unsigned long)s->seq, (unsigned long)s->heads, (unsigned long)s->wide,
+                            (unsigned long)w->columns, (unsigned long)w->chunk,
+                            (unsigned long)w->passes);
+}
+
+static wcoh_result wcohi_vk_tuning_write(const wcohi_vk *vk, const wcohi_gpu_traits *found,
+                                         char *text, size_t size, wcoh_error *error)
 {
     size_t used = (size_t)wcohi_vk_tuning_head(vk, text, size);
     int i;
-    for (i = 0; i < count && used < size; i++) {
-        const wcohi_gpu_shape *s = &choices[i].shape;
-        const wcohi_gpu_tile *t = choices[i].tile;
-        used += (size_t)snprintf(text + used, size - used, WCOHI_VK_TUNED "\n", (unsigned long)s->m,
-                                 (unsigned long)s->n, (unsigned long)s->k, (unsigned long)s->ta,
-                                 (unsigned long)s->tb, (unsigned long)s->groups,
-                                 (unsigned long)s->adds, (unsigned long)t->bm, (unsigned long)t->bn,
-                                 (unsigned long)t->bk, (unsigned long)t->tm, (unsigned long)t->tn,
-                                 (unsigned long)t->stages, (unsigned long)choices[i].splits);
-    }
+    for (i = 0; i < found->choice_count && used < size; i++)
+        used += wcohi_vk_choice_write(&found->choices[i], text + used, size - used);
+    for (i = 0; i < found->path_count && used < size; i++)
+        used += wcohi_vk_path_write(&found->paths[i], text + used, size - used);
     if (used < size) return WCOH_OK;
     if (size) *text = 0;
     return wcohi_fail(error, WCOH_E_ARGUMENT, "size is %llu: the tuning text is longer",
@@ -5687,6 +5718,26 @@ static int wcohi_vk_tuning_line(const wcohi_vk *vk, const char *line, wcohi_gpu_
     return choice->tile && v[13] >= 1 && v[13] <= (v[6] ? 64 : 1);
 }
 
+/* The path of a line; 0 if it is none. */
+static int wcohi_vk_tuning_path(const char *line, wcohi_gpu_path *path)
+{
+    unsigned long v[9];
+    if (sscanf(line, WCOHI_VK_SEEN, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7],
+               &v[8]) != 9)
+        return 0;
+    path->sight.coherence = (uint32_t)v[0];
+    path->sight.listens = (uint32_t)v[1];
+    path->sight.batch = (uint32_t)v[2];
+    path->sight.seq = (uint32_t)v[3];
+    path->sight.heads = (uint32_t)v[4];
+    path->sight.wide = (uint32_t)v[5];
+    path->way.columns = (uint32_t)v[6];
+    path->way.chunk = (uint32_t)v[7];
+    path->way.passes = (uint32_t)v[8];
+    return (v[6] == 1 || v[6] == 2 || v[6] == 4 || v[6] == 8) && v[7] % 32 == 0 && v[7] <= 1024 &&
+           (v[8] == 1 || v[8] == 2);
+}
+
 /* Read desc.tuning, if there is one. */
 static wcoh_result wcohi_vk_tuning_read(wcohi_vk *vk, const char *text, wcoh_error *error)
 {
@@ -5695,7 +5746,7 @@ static wcoh_result wcohi_vk_tuning_read(wcohi_vk *vk, const char *text, wcoh_err
     int line = 5;
     if (!text) return WCOH_OK;
     while (head[same] && text[same] == head[same]) same++;
-    if (same < 17)
+    if (same < 15) /* up to the number of its form */
         return wcohi_fail(error, WCOH_E_ARGUMENT, "tuning: this is no text of wcoh_vk_tune");
     if (same < length)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
@@ -5703,11 +5754,14 @@ static wcoh_result wcohi_vk_tuning_read(wcohi_vk *vk, const char *text, wcoh_err
                           "than this %.100s: tune again",
                           vk->info.name);
     vk->traits.choices = vk->choices;
+    vk->traits.paths = vk->paths;
     for (text += length; *text; line++) {
-        int *count = &vk->traits.choice_count;
-        if (*count == WCOHI_GPU_CHOICES || !wcohi_vk_tuning_line(vk, text, &vk->choices[*count]))
-            return wcohi_fail(error, WCOH_E_ARGUMENT, "tuning: line %d says nothing of use", line);
-        ++*count;
+        int *choices = &vk->traits.choice_count, *paths = &vk->traits.path_count;
+        if (*choices < WCOHI_GPU_CHOICES && wcohi_vk_tuning_line(vk, text, &vk->choices[*choices]))
+            ++*choices;
+        else if (*paths < WCOHI_GPU_PATHS && wcohi_vk_tuning_path(text, &vk->paths[*paths]))
+            ++*paths;
+        else return wcohi_fail(error, WCOH_E_ARGUMENT, "tuning: line %d says nothing of use", line);
         text += strcspn(text, "\n");
         text += *text == '\n';
     }
@@ -5715,16 +5769,18 @@ static wcoh_result wcohi_vk_tuning_read(wcohi_vk *vk, const char *text, wcoh_err
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* Products on arrays of their own, outside any plan. */
+/* Products on arrays of their own, outside any plan; attention in the plan of the trainer. */
 typedef struct wcohi_vk_tuner {
     wcohi_gpu_shapes shapes;
     wcohi_gpu_choice choices[WCOHI_GPU_CHOICES];
-    int choice_count;
+    wcohi_gpu_path paths[WCOHI_GPU_PATHS];
+    int choice_count, path_count;
     double until; /* the time is over then */
-    wcohi_vk_exec exec;
+    wcohi_vk_exec own, *exec;
     wcohi_vk_recorder recorder;
     wcohi_vk_recording recording;
-    wcohi_gpu_gemm product; /* the one under way */
+    wcohi_gpu_gemm product; /* the one under way .. */
+    const wcohi_op *op;     /* .. unless it is this attention */
 } wcohi_vk_tuner;
 
 enum { WCOHI_VK_REPEATS = 4, WCOHI_VK_TRIES = 3 };
@@ -5739,7 +5795,7 @@ static wcohi_gpu_view wcohi_vk_tune_array(size_t *end, size_t reals)
 static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const wcohi_gpu_gemm *g,
                                       wcoh_error *error)
 {
-    wcohi_vk_exec *exec = &tuner->exec;
+    wcohi_vk_exec *exec = tuner->exec = &tuner->own;
     wcohi_gpu_gemm *p = &tuner->product;
     size_t end = 0, c = wcohi_mul((size_t)g->m + 1, (size_t)g->ldc),
            whole = wcohi_mul((size_t)g->groups * g->m, g->n);
@@ -5766,48 +5822,65 @@ static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const
     return result;
 }
 
-/* Record the product several times, between two marks. */
+/* What is measured: a product, or an op of attention forward and backward. */
+static void wcohi_vk_tune_once(wcohi_gpu_recorder *r, const wcohi_vk_tuner *tuner)
+{
+    r->scratch = 0;
+    if (!tuner->op) {
+        wcohi_gpu_multiply(r, &tuner->product);
+        return;
+    }
+    wcohi_gpu_ops[tuner->op->kind].forward(r, tuner->op);
+    r->scratch = 0;
+    wcohi_gpu_ops[tuner->op->kind].backward(r, tuner->op);
+    wcohi_gpu_later_sum(r);
+}
+
+static void wcohi_vk_tune_recorder(wcohi_vk_tuner *tuner, const wcohi_gpu_traits *traits,
+                                   wcoh_error *error)
+{
+    wcohi_gpu_pass pass;
+    memset(&pass, 0, sizeof pass);
+    if (tuner->op) {
+        pass.batch = tuner->exec->plan.batch;
+        pass.seq = tuner->exec->plan.seq;
+    }
+    wcohi_vk_recorder_open(&tuner->recorder, tuner->exec, &pass, error);
+    tuner->recorder.base.traits = traits;
+}
+
+/* Record it several times, between two marks. */
 static wcoh_result wcohi_vk_tune_record(wcohi_vk_tuner *tuner, const wcohi_gpu_traits *traits,
                                         wcoh_error *error)
 {
-    const wcohi_vk *vk = tuner->exec.vk;
+    const wcohi_vk *vk = tuner->exec->vk;
     wcohi_vk_recorder *r = &tuner->recorder;
-    wcohi_gpu_pass pass;
     wcoh_result result;
     int i;
-    memset(&pass, 0, sizeof pass);
-    wcohi_vk_recorder_open(r, &tuner->exec, &pass, error);
-    r->base.traits = traits;
+    wcohi_vk_tune_recorder(tuner, traits, error);
     r->base.building = 1;
     result = wcohi_vk_commands_take(vk, &tuner->recording.commands, error);
-    if (!result) result = wcohi_vk_pool_take(vk, &tuner->recording.pool, 64, 512, error);
+    if (!result) result = wcohi_vk_pool_take(vk, &tuner->recording.pool, 128, 1024, error);
     if (!result) result = wcohi_vk_commands_begin(vk, tuner->recording.commands, 0, error);
     if (result) return result;
     r->commands = tuner->recording.commands;
     r->pool = tuner->recording.pool;
-    if (tuner->exec.marks) wcohi_vk_mark(&r->base, 0);
-    for (i = 0; i < WCOHI_VK_REPEATS; i++) {
-        r->base.scratch = 0;
-        wcohi_gpu_multiply(&r->base, &tuner->product);
-    }
-    if (tuner->exec.marks) wcohi_vk_mark(&r->base, 1);
+    if (tuner->exec->marks) wcohi_vk_mark(&r->base, 0);
+    for (i = 0; i < WCOHI_VK_REPEATS; i++) wcohi_vk_tune_once(&r->base, tuner);
+    if (tuner->exec->marks) wcohi_vk_mark(&r->base, 1);
     if (r->base.result) return r->base.result;
     return wcohi_vk_commands_end(vk, r->commands, 0, error);
 }
 
-/* Seconds of a product computed as `choice` says: the best of some tries. */
-static wcoh_result wcohi_vk_tune_time(wcohi_vk_tuner *tuner, const wcohi_gpu_choice *choice,
+/* Seconds of what is measured on such a device: the best of some tries. */
+static wcoh_result wcohi_vk_tune_time(wcohi_vk_tuner *tuner, const wcohi_gpu_traits *traits,
                                       double *seconds, wcoh_error *error)
 {
-    wcohi_vk_exec *exec = &tuner->exec;
-    wcohi_gpu_traits traits = exec->vk->traits;
+    wcohi_vk_exec *exec = tuner->exec;
     wcoh_result result;
     int i;
-    traits.choices = choice;
-    traits.choice_count = 1;
-    traits.cooperative = 0;
     *seconds = 1e30;
-    result = wcohi_vk_tune_record(tuner, &traits, error);
+    result = wcohi_vk_tune_record(tuner, traits, error);
     for (i = 0; !result && i <= WCOHI_VK_TRIES; i++) {
         double took = 0, start = wcohi_seconds();
         result = wcohi_vk_submit_wait(exec, tuner->recording.commands, error);
@@ -5823,6 +5896,7 @@ static wcoh_result wcohi_vk_tune_time(wcohi_vk_tuner *tuner, const wcohi_gpu_cho
 static wcoh_result wcohi_vk_tune_try(wcohi_vk_tuner *tuner, const wcohi_gpu_tile *tile,
                                      uint32_t splits, double *least, wcoh_error *error)
 {
+    wcohi_gpu_traits traits = tuner->exec->vk->traits;
     wcohi_gpu_choice tried;
     double seconds = 0;
     wcoh_result result;
@@ -5831,7 +5905,10 @@ static wcoh_result wcohi_vk_tune_try(wcohi_vk_tuner *tuner, const wcohi_gpu_tile
     tried.shape = wcohi_gpu_shape_of(&tuner->product);
     tried.tile = tile;
     tried.splits = splits;
-    result = wcohi_vk_tune_time(tuner, &tried, &seconds, error);
+    traits.choices = &tried;
+    traits.choice_count = 1;
+    traits.cooperative = 0;
+    result = wcohi_vk_tune_time(tuner, &traits, &seconds, error);
     if (result || seconds >= *least) return result;
     *least = seconds;
     tuner->choices[tuner->choice_count] = tried;
@@ -5844,7 +5921,7 @@ static wcoh_result wcohi_vk_tune_shape(wcohi_vk_tuner *tuner, wcoh_error *error)
 {
     static const uint32_t shares[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
     const wcohi_gpu_gemm *g = &tuner->product;
-    const wcohi_gpu_traits *traits = &tuner->exec.vk->traits;
+    const wcohi_gpu_traits *traits = &tuner->exec->vk->traits;
     const wcohi_gpu_tile *ruled = wcohi_gpu_tile_choose(g, traits);
     const size_t whole = (size_t)g->groups * g->m * g->n, room = (size_t)1 << 22;
     const int most = wcohi_gpu_shape_of(g).adds ? WCOHI_COUNT(shares) : 1;
@@ -5892,11 +5969,122 @@ static wcoh_result wcohi_vk_tune_shapes(wcohi_vk *vk, wcohi_vk_tuner *tuner, wco
             if (wcohi_vk_tune_work(shapes, i) > wcohi_vk_tune_work(shapes, most)) most = i;
         result = wcohi_vk_tune_open(vk, tuner, &shapes->product[most], error);
         if (!result) result = wcohi_vk_tune_shape(tuner, error);
-        wcohi_vk_exec_close(&tuner->exec.base);
+        wcohi_vk_exec_close(&tuner->own.base);
         wcohi_vk_pipelines_drop(vk, kept);
         shapes->product[most] = shapes->product[--shapes->count];
         shapes->times[most] = shapes->times[shapes->count];
     }
+    return result;
+}
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* Candidate `number` for the op whose path is the next; 0 behind the last. */
+static int wcohi_vk_tune_way(const wcohi_vk_tuner *tuner, int number, wcohi_gpu_way *way)
+{
+    static const uint32_t chunks[] = {0, 32, 64, 128, 256};
+    const wcohi_gpu_sight *s = &tuner->paths[tuner->path_count].sight;
+    uint32_t columns = s->wide <= 8 ? 1 : s->wide <= 16 ? 2 : s->wide <= 32 ? 4 : 8;
+    int kinds = s->coherence ? 2 * WCOHI_COUNT(chunks) : 1;
+    way->columns = columns >> number / kinds;
+    way->chunk = s->coherence ? chunks[number % kinds / 2] : 0;
+    way->passes = s->coherence && number % 2 == 0 ? 1 : 2;
+    return way->columns > 0;
+}
+
+/* 1 if this device would do as the way says. */
+static int wcohi_vk_tune_allows(const wcohi_vk_tuner *tuner, const wcohi_gpu_way *way)
+{
+    const wcohi_gpu_recorder *r = &tuner->recorder.base;
+    wcohi_gpu_attention aux;
+    wcohi_gpu_pairs t;
+    if (tuner->op->kind != WCOHI_COHERENCE) return 1;
+    if (way->chunk >= (uint32_t)r->pass.seq) return 0;
+    aux = wcohi_gpu_coherence_aux(r, tuner->op);
+    t = wcohi_gpu_coherence_pairs(r, tuner->op, &aux);
+    return t.push.near == way->chunk && t.passes == way->passes;
+}
+
+/* What the candidates want of scratch and of sums that wait. */
+static wcoh_result wcohi_vk_tune_room(wcohi_vk_tuner *tuner, const wcohi_gpu_traits *traits,
+                                      size_t room[2], wcoh_error *error)
+{
+    wcohi_gpu_recorder *r = &tuner->recorder.base;
+    int i;
+    for (i = 0; wcohi_vk_tune_way(tuner, i, &tuner->paths[tuner->path_count].way); i++) {
+        wcohi_vk_tune_recorder(tuner, traits, error);
+        wcohi_vk_tune_once(r, tuner);
+        if (r->result) return r->result;
+        room[0] = WCOHI_MAX(room[0], r->scratch_most);
+        room[1] = WCOHI_MAX(room[1], r->later_most);
+    }
+    return WCOH_OK;
+}
+
+/* Time the candidates while there is time: the fastest becomes the path of the op. */
+static wcoh_result wcohi_vk_tune_path(wcohi_vk_tuner *tuner, const wcohi_gpu_traits *traits,
+                                      wcoh_error *error)
+{
+    wcohi_gpu_way *way = &tuner->paths[tuner->path_count].way, best;
+    double least = 1e30, seconds;
+    wcoh_result result = WCOH_OK;
+    int i;
+    memset(&best, 0, sizeof best);
+    for (i = 0; !result && wcohi_vk_tune_way(tuner, i, way); i++) {
+        wcohi_vk_tune_recorder(tuner, traits, error);
+        if (wcohi_seconds() >= tuner->until || !wcohi_vk_tune_allows(tuner, way)) continue;
+        result = wcohi_vk_tune_time(tuner, traits, &seconds, error);
+        if (result || seconds >= least) continue;
+        least = seconds;
+        best = *way;
+    }
+    *way = best;
+    if (!result && least < 1e30) tuner->path_count++;
+    return result;
+}
+
+/* Each kind of attention of a trainer's plan, once. room: only what all candidates want is found out. */
+static wcoh_result wcohi_vk_tune_paths(wcohi_vk_tuner *tuner, size_t *room, wcoh_error *error)
+{
+    const wcohi_plan *plan = &tuner->exec->plan;
+    wcohi_gpu_traits traits = tuner->exec->vk->traits;
+    wcoh_result result = WCOH_OK;
+    int i;
+    traits.paths = tuner->paths;
+    for (i = 0; !result && i < plan->count && tuner->path_count < WCOHI_GPU_PATHS; i++) {
+        tuner->op = &plan->ops[i];
+        if (tuner->op->kind != WCOHI_COHERENCE && tuner->op->kind != WCOHI_DOT) continue;
+        traits.path_count = tuner->path_count;
+        wcohi_vk_tune_recorder(tuner, &traits, error);
+        if (wcohi_gpu_way_find(&tuner->recorder.base, tuner->op)) continue;
+        tuner->paths[traits.path_count++].sight =
+            wcohi_gpu_sight_of(&tuner->recorder.base, tuner->op);
+        result = room ? wcohi_vk_tune_room(tuner, &traits, room, error)
+                      : wcohi_vk_tune_path(tuner, &traits, error);
+    }
+    tuner->op = NULL;
+    return result;
+}
+
+/* exec: a trainer's plan, laid out and without memory. What its arrays hold is zeros: no time depends on it. */
+static wcoh_result wcohi_vk_tune_attention(wcohi_vk_exec *exec, void *user, wcoh_error *error)
+{
+    wcohi_vk_tuner *tuner = (wcohi_vk_tuner *)user;
+    const int kept = exec->vk->pipeline_count;
+    size_t room[2];
+    wcoh_result result;
+    if (wcohi_seconds() >= tuner->until) return WCOH_OK;
+    room[0] = exec->at.scratch.bytes;
+    room[1] = exec->at.later.bytes / sizeof(float);
+    tuner->exec = exec;
+    if ((result = wcohi_vk_tune_paths(tuner, room, error)) != WCOH_OK) return result;
+    wcohi_vk_layout_make(exec, room[0], room[1]);
+    result = wcohi_vk_buffers_take(exec, error);
+    if (!result) result = wcohi_vk_slots_take(exec, error);
+    if (!result) result = wcohi_vk_clear(exec, error);
+    if (!result && exec->vk->clock_bits) result = wcohi_vk_marks_take(exec, error);
+    if (!result) result = wcohi_vk_tune_paths(tuner, NULL, error);
+    wcohi_vk_exec_close(&exec->base);
+    wcohi_vk_pipelines_drop(exec->vk, kept);
     return result;
 }
 #endif
@@ -6236,8 +6424,9 @@ WCOH_API wcoh_result wcoh_vk_device_create(wcoh_device **out, const wcoh_vk_desc
 #ifndef WAVECOH_NO_TRAINING
 /* Measure the trainer that these descs would make. */
 static wcoh_result wcohi_vk_trainer_draft(wcoh_device *device, const wcoh_model_desc *model,
-                                          const wcoh_trainer_desc *trainer, wcohi_gpu_layout *at,
-                                          wcohi_gpu_shapes *shapes, wcoh_error *error)
+                                          const wcoh_trainer_desc *trainer,
+                                          const wcohi_vk_wish *wish, wcohi_gpu_layout *at,
+                                          wcoh_error *error)
 {
     wcohi_engine_desc engine;
     wcoh_model_desc resolved = *model;
@@ -6257,7 +6446,7 @@ static wcoh_result wcohi_vk_trainer_draft(wcoh_device *device, const wcoh_model_
     like.muon = engine.muon;
     like.seq = desc.seq;
     like.batch = desc.batch;
-    result = wcohi_vk_draft((wcohi_vk *)device, &like, &resolved, desc.batch, 0, at, shapes, error);
+    result = wcohi_vk_draft((wcohi_vk *)device, &like, &resolved, desc.batch, wish, at, error);
     return result ? wcohi_vk_refuse((wcohi_vk *)device, &like, &resolved, result, error) : WCOH_OK;
 }
 
@@ -6265,6 +6454,7 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
                                            const wcoh_trainer_desc *trainer, wcoh_vk_bytes *bytes,
                                            wcoh_error *error)
 {
+    const wcohi_vk_wish wish = {0, NULL, NULL, NULL};
     wcohi_gpu_layout at;
     wcoh_result result;
     if (!device || !model || !trainer || !bytes)
@@ -6274,7 +6464,7 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
                                      : "bytes",
                           error);
     memset(bytes, 0, sizeof *bytes);
-    result = wcohi_vk_trainer_draft(device, model, trainer, &at, NULL, error);
+    result = wcohi_vk_trainer_draft(device, model, trainer, &wish, &at, error);
     if (result) return result;
     bytes->device = at.device_bytes;
     bytes->host = at.host_bytes;
@@ -6294,7 +6484,9 @@ WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *mo
     wcohi_vk *vk = (wcohi_vk *)device;
     wcohi_arena arena = {NULL, 0};
     wcohi_allocation block;
+    wcohi_gpu_traits found;
     wcohi_gpu_layout at;
+    wcohi_vk_wish wish;
     wcohi_vk_tuner *tuner;
     wcoh_result result;
     if (!device || !model || !trainer || !text)
@@ -6307,11 +6499,20 @@ WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *mo
                                    wcohi_round_up(sizeof *tuner, WCOHI_ALIGN), "tuner", error);
     if (result) return result;
     tuner = WCOHI_TAKE(&arena, 1, wcohi_vk_tuner);
-    tuner->until = wcohi_seconds() + seconds;
-    result = wcohi_vk_trainer_draft(device, model, trainer, &at, &tuner->shapes, error);
+    memset(&wish, 0, sizeof wish);
+    wish.shapes = &tuner->shapes;
+    wish.use = wcohi_vk_tune_attention;
+    wish.user = tuner;
+    tuner->until = wcohi_seconds() + seconds / 3;
+    result = wcohi_vk_trainer_draft(device, model, trainer, &wish, &at, error);
+    tuner->until += seconds - seconds / 3;
     if (!result) result = wcohi_vk_tune_shapes(vk, tuner, error);
-    if (!result)
-        result = wcohi_vk_tuning_write(vk, tuner->choices, tuner->choice_count, text, size, error);
+    memset(&found, 0, sizeof found);
+    found.choices = tuner->choices;
+    found.choice_count = tuner->choice_count;
+    found.paths = tuner->paths;
+    found.path_count = tuner->path_count;
+    if (!result) result = wcohi_vk_tuning_write(vk, &found, text, size, error);
     wcohi_allocation_give(&block);
     return result;
 }

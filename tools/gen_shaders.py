@@ -38,7 +38,7 @@ SOURCES = os.path.join(HERE, "shaders")
 OUTPUT = os.path.join(os.path.dirname(HERE), "shaders.h")
 
 # Only what makes the words fewer: optimising is the driver's work, after specialization, and `-O` of
-# spirv-tools 2023.1 drops live loops of attend_back_key.comp (its dead code pass, after inlining).
+# spirv-tools 2023.1 drops live loops of coherence_back_key.comp (its dead code pass, after inlining).
 PASSES = ["--eliminate-dead-functions", "--strip-debug", "--compact-ids"]
 
 # (part, the line that opens it in shaders.h): a program carries the shaders of the parts that it asks for.

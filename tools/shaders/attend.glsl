@@ -5,7 +5,7 @@
 
    COHERENCE: score = kappa (cos(a_q - b_k) - 1) - lambda (q - k), a and b on the carrier. Bounded
    (no weight is above 1, the query's own is at least e^{-2 kappa}): no running maximum is needed.
-   LISTENS: depth_q - lift_k (coherence_listen.comp) in place of lambda (q - k); a lift adds 8 at most.
+   LISTENS: depth_q - lift_k (coherence_prepare.comp) in place of lambda (q - k); a lift adds 8 at most.
    2: the phasor of a query is as long as its gain, and kappa is 1. 3: overtones, P(cos) - bound in
    place of kappa (cos - 1), P = kappa cos x + kappa_2 cos 2x + kappa_3 cos 3x; P' goes into the sine.
    DOT: score = q . k / sqrt(E), online softmax.

@@ -8,7 +8,7 @@
 #include "coherence_keys.glsl"
 /* Both passes of the backward in one, where gains are the heads' own: what coherence_back_key.comp makes of
    keys, and of every tile the slopes that its keys give to the phases of its queries, shares [sequences, H,
-   slots, T'], T' the rows of all tiles; coherence_finish.comp adds up the slots of a query, one for each tile
+   slots, T'], T' the rows of all tiles; coherence_listen_back.comp adds up the slots of a query, one for each tile
    of keys that it sees. partial [sequences * tiles, 3H] = (dkappa, domega, dlambda) of the pairs of a tile's keys.
    Grid: key tiles, heads, sequences. E at most 8 CW. */
 layout(set = 0, binding = 13, std430) writeonly buffer Partial { float partial[]; };
