@@ -5779,8 +5779,9 @@ typedef struct wcohi_vk_tuner {
     wcohi_vk_exec own, *exec;
     wcohi_vk_recorder recorder;
     wcohi_vk_recording recording;
-    wcohi_gpu_gemm product; /* the one under way .. */
-    const wcohi_op *op;     /* .. unless it is this attention */
+    wcohi_gpu_gemm product;                                    /* the one under way .. */
+    const wcohi_op *op;                                        /* .. unless it is this attention */
+    void (*tried)(const wcohi_gpu_path *path, double seconds); /* tells benchmarks; NULL: nobody */
 } wcohi_vk_tuner;
 
 enum { WCOHI_VK_REPEATS = 4, WCOHI_VK_TRIES = 3 };
@@ -6033,6 +6034,7 @@ static wcoh_result wcohi_vk_tune_path(wcohi_vk_tuner *tuner, const wcohi_gpu_tra
         wcohi_vk_tune_recorder(tuner, traits, error);
         if (wcohi_seconds() >= tuner->until || !wcohi_vk_tune_allows(tuner, way)) continue;
         result = wcohi_vk_tune_time(tuner, traits, &seconds, error);
+        if (!result && tuner->tried) tuner->tried(&tuner->paths[tuner->path_count], seconds);
         if (result || seconds >= least) continue;
         least = seconds;
         best = *way;

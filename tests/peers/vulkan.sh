@@ -40,6 +40,7 @@ $CC -O2 -o "$work/bench" tests/peers/vulkan_bench.c -lm -lpthread || exit 1
 $CC -O2 -o "$work/test" tests/test_vulkan.c -lm -lpthread || exit 1
 WAVECOH_VULKAN_DEVICE=$device timeout 240 "$work/test" | tail -n 7
 timeout 300 "$work/bench" --device "$device" | tee "$work/ours"
+timeout 60 "$work/bench" --device "$device" --attention
 python=python3
 "$python" -c 'import torch' 2> "$work/log" || python=/usr/bin/python3
 if "$python" -c 'import torch; assert torch.cuda.is_available()' 2> "$work/log"; then

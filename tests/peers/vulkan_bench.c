@@ -2,7 +2,10 @@
    measured in the same run, and training steps with the host's share of their time.
    cc -O2 -o vulkan_bench tests/peers/vulkan_bench.c -lm -lpthread
    ./vulkan_bench [--device N] [--quick]     quick: small sizes, as on a device in software
-   ./vulkan_bench [--device N] --windows     what a token costs in windows of 512 and of 8,192 */
+   ./vulkan_bench [--device N] --windows     what a token costs in windows of 512 and of 8,192
+   ./vulkan_bench [--device N] --attention   every way of attention that the tuner knows, forward and backward
+   ./vulkan_bench [--device N] --losses FILE [STEPS]   the default on a text, seeds 1 2 3: validation losses with
+                                             activations in half floats, with matrix units, and with neither */
 #define WAVECOH_VK_TEST_SHADERS
 #define WAVECOH_IMPLEMENTATION
 #include "../../wavecoh_vk.h"
@@ -273,6 +276,136 @@ static void tuned_step(wcoh_vk_desc wanted, wcoh_device *device, const char *nam
     wcoh_device_destroy(tuned);
 }
 
+static void way_tried(const wcohi_gpu_path *path, double seconds)
+{
+    const wcohi_gpu_sight *s = &path->sight;
+    const wcohi_gpu_way *w = &path->way;
+    printf(
+        "bench vulkan attention %s E %u heads %u T %u batch %u columns %u chunk %u passes %u: %.3f "
+        "ms\n",
+        s->coherence ? "coherence" : "dot", (unsigned)s->wide, (unsigned)s->heads, (unsigned)s->seq,
+        (unsigned)s->batch, (unsigned)w->columns, (unsigned)w->chunk, (unsigned)w->passes,
+        1e3 * seconds / WCOHI_VK_REPEATS);
+}
+
+/* The ways of an attention forward and backward, at most `seconds`; the first is the rule's, up to 1,024
+   tokens, passes 2 of it what there was before one pass did for both gradients. */
+static void attention(wcoh_device *device, const char *kind, int wide, int heads, int batch,
+                      int seq, double seconds)
+{
+    static wcohi_vk_tuner tuner;
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 65);
+    wcoh_trainer_desc training;
+    wcohi_vk_wish wish;
+    wcohi_gpu_layout at;
+    memset(&tuner, 0, sizeof tuner);
+    memset(&wish, 0, sizeof wish);
+    memset(&training, 0, sizeof training);
+    must(wcoh_field_set(WCOH_DESC_MODEL, &desc, "attention", kind, &error));
+    desc.layers = 1;
+    desc.heads = heads;
+    desc.bands = heads * wide / 2;
+    desc.context = seq;
+    training.batch = batch;
+    training.seq = seq;
+    tuner.until = wcohi_seconds() + seconds;
+    tuner.tried = way_tried;
+    wish.use = wcohi_vk_tune_attention;
+    wish.user = &tuner;
+    must(wcohi_vk_trainer_draft(device, &desc, &training, &wish, &at, &error));
+}
+
+static void attentions(wcoh_device *device, int quick)
+{
+    static const int wide[] = {8, 16}, heads[] = {16, 48}, seq[] = {256, 2048};
+    int i;
+    for (i = 0; i < (quick ? 1 : 8); i++)
+        attention(device, "coherence", wide[i & 1], heads[i >> 1 & 1],
+                  quick   ? 1
+                  : i < 4 ? 64
+                          : 8,
+                  quick ? 64 : seq[i >> 2], 6);
+    attention(device, "dot", 64, quick ? 1 : 12, quick ? 1 : 16, quick ? 64 : 256, 6);
+}
+
+/* A text as tokens; the last tenth is for validation. */
+typedef struct corpus {
+    uint32_t *tokens;
+    size_t count;
+    int vocab;
+} corpus;
+
+static corpus corpus_read(const char *path)
+{
+    static char bytes[4 << 20];
+    corpus c;
+    wcoh_tokenizer *tokenizer;
+    FILE *stream = fopen(path, "rb");
+    size_t size = stream ? fread(bytes, 1, sizeof bytes, stream) : 0;
+    if (stream) fclose(stream);
+    must(wcoh_tokenizer_create_chars(&tokenizer, bytes, size, NULL, &error));
+    c.vocab = wcoh_tokenizer_vocab(tokenizer);
+    c.tokens = (uint32_t *)malloc(size * sizeof *c.tokens);
+    if (!c.tokens) exit(1);
+    must(wcoh_tokenizer_encode(tokenizer, bytes, size, c.tokens, size, &c.count, &error));
+    wcoh_tokenizer_destroy(tokenizer);
+    return c;
+}
+
+/* Validation loss after a run of the default network. */
+static double trained(wcoh_device *device, const corpus *c, int seed, int steps, int quick)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE, c->vocab);
+    wcoh_trainer_desc wanted;
+    wcoh_trainer *trainer;
+    wcoh_model *model;
+    size_t train = c->count / 10 * 9;
+    double loss;
+    memset(&wanted, 0, sizeof wanted);
+    wanted.steps = steps;
+    wanted.seed = (uint64_t)seed;
+    wanted.eval_every = -1;
+    wanted.eval_batches = quick ? 2 : 0;
+    wanted.device = device;
+    desc.seed = (uint64_t)seed;
+    must(wcoh_model_create(&model, &desc, &error));
+    must(wcoh_trainer_create(&trainer, model, &wanted, &error));
+    must(wcoh_trainer_set_data(trainer, c->tokens, train, c->tokens + train, c->count - train,
+                               &error));
+    must(wcoh_trainer_run(trainer, -1, NULL, &error));
+    must(wcoh_trainer_evaluate(trainer, &loss, &error));
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+    return loss;
+}
+
+/* Paired by seeds; a way that the device lacks is left out. */
+static void losses(wcoh_vk_desc desc, const char *path, int steps, int quick)
+{
+    static const char *const ways[] = {"floats", "half activations", "matrix units"};
+    const corpus c = corpus_read(path);
+    double plain[3] = {0, 0, 0}, loss, difference;
+    int way, seed;
+    for (way = 0; way < 3; way++) {
+        wcoh_device *device;
+        desc.half_activations = way == 1;
+        desc.cooperative = way == 2;
+        if (wcoh_vk_device_create(&device, &desc, &error) != WCOH_OK) {
+            printf("not run: %s (%s)\n", ways[way], error.text);
+            continue;
+        }
+        for (seed = 1, difference = 0; seed <= 3; seed++) {
+            loss = trained(device, &c, seed, steps, quick);
+            if (way == 0) plain[seed - 1] = loss;
+            difference += (loss - plain[seed - 1]) / 3;
+            printf("bench vulkan loss %s seed %d: %.5f\n", ways[way], seed, loss);
+        }
+        printf("bench vulkan loss %s: mean difference %.5f\n", ways[way], difference);
+        wcoh_device_destroy(device);
+    }
+    free(c.tokens);
+}
+
 /* The matrix units: share of what a register-only loop of theirs reaches in the same run. */
 static void matrix_units(wcoh_vk_desc desc, int quick)
 {
@@ -310,14 +443,25 @@ int main(int count, char **words)
     wcoh_model_desc wide = wcoh_model_preset(WCOH_PRESET_GPT, 65), plain;
     wcoh_model_desc engine = wcoh_model_preset(WCOH_PRESET_KERR_ENGINE, 65);
     double top, median, rate;
-    int i, quick = 0, windows = 0;
+    const char *text = NULL;
+    int i, quick = 0, windows = 0, ways = 0, steps = 2000;
     memset(&desc, 0, sizeof desc);
     for (i = 1; i < count; i++) {
+        if (strcmp(words[i], "--device") == 0 && i + 1 < count) {
+            desc.index = atoi(words[++i]);
+            continue;
+        }
         if (strcmp(words[i], "--quick") == 0) quick = 1;
         if (strcmp(words[i], "--windows") == 0) windows = 1;
-        if (strcmp(words[i], "--device") == 0 && i + 1 < count) desc.index = atoi(words[++i]);
+        if (strcmp(words[i], "--attention") == 0) ways = 1;
+        if (strcmp(words[i], "--losses") == 0 && i + 1 < count) text = words[++i];
+        else if (text && atoi(words[i]) > 0) steps = atoi(words[i]);
     }
     setvbuf(stdout, NULL, _IOLBF, BUFSIZ);
+    if (text) {
+        losses(desc, text, steps, quick);
+        return 0;
+    }
     must(wcoh_vk_device_create(&device, &desc, &error));
     if (((wcohi_vk *)device)->info.software) quick = 1;
     printf("bench vulkan device %s, driver %s\n", ((wcohi_vk *)device)->info.name,
@@ -325,6 +469,9 @@ int main(int count, char **words)
     if (windows) {
         window(device, 16, 512);
         window(device, 1, 8192);
+    }
+    if (ways) attentions(device, quick);
+    if (windows || ways) {
         wcoh_device_destroy(device);
         return 0;
     }
@@ -342,6 +489,15 @@ int main(int count, char **words)
         step(device, name, plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30);
         tuned_step(desc, device, name, plain, quick ? 4 : 64, quick ? 32 : 256, quick ? 3 : 30,
                    quick ? 2 : 30);
+    }
+    {
+        wcoh_vk_desc half = desc;
+        wcoh_device *halved;
+        half.half_activations = 1;
+        must(wcoh_vk_device_create(&halved, &half, &error));
+        step(halved, "wave-1-half", wcoh_model_preset(WCOH_PRESET_WAVE_1, 65), quick ? 4 : 64,
+             quick ? 32 : 256, quick ? 3 : 30);
+        wcoh_device_destroy(halved);
     }
     if (!quick) {
         window(device, 16, 512);
