@@ -51,12 +51,13 @@ fi
 
 # The number behind a word in the line that begins so. number TEXT WORD FILE
 number() { grep "^$1" "$3" 2> /dev/null | sed -n "s/.*$2 \([0-9.]*\).*/\1/p" | head -n 1; }
-for name in wave-1 wave-1-tuned gpt-768x12 gpt-768x12-tuned; do
+for name in wave-1 wave-1-tuned wave-1-cooperative gpt-768x12 gpt-768x12-tuned gpt-768x12-cooperative; do
     ours=$(number "bench vulkan step $name" median "$work/ours")
+    short=${name%-tuned}
     for mode in eager compiled; do
-        theirs=$(number "peer torch cuda ${name%-tuned} $mode" median "$work/theirs")
+        theirs=$(number "peer torch cuda ${short%-cooperative} $mode" median "$work/theirs")
         [ -n "$ours" ] && [ -n "$theirs" ] && awk -v a="$ours" -v b="$theirs" -v n="$name" -v m="$mode" \
-            'BEGIN { printf "%-16s step: ours %.3f ms, PyTorch %s %.3f ms: %.2fx\n", n, a, m, b, b / a }'
+            'BEGIN { printf "%-22s step: ours %.3f ms, PyTorch %s %.3f ms: %.2fx\n", n, a, m, b, b / a }'
     done
 done
 # The cells that the README's table of before and after leaves open.

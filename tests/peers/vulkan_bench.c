@@ -407,7 +407,7 @@ static void losses(wcoh_vk_desc desc, const char *path, int steps, int quick)
 }
 
 /* The matrix units: share of what a register-only loop of theirs reaches in the same run. */
-static void matrix_units(wcoh_vk_desc desc, int quick)
+static void matrix_units(wcoh_vk_desc desc, const wcoh_model_desc *wide, int quick)
 {
     wcoh_device *device;
     double top, rate, median;
@@ -432,6 +432,7 @@ static void matrix_units(wcoh_vk_desc desc, int quick)
     }
     step(device, "wave-1-cooperative", wcoh_model_preset(WCOH_PRESET_WAVE_1, 65), quick ? 4 : 64,
          quick ? 32 : 256, quick ? 3 : 30);
+    if (!quick) step(device, "gpt-768x12-cooperative", *wide, 16, 256, 15);
     wcoh_device_destroy(device);
 }
 
@@ -505,7 +506,7 @@ int main(int count, char **words)
     }
     if (quick) {
         wcoh_device_destroy(device);
-        matrix_units(desc, quick);
+        matrix_units(desc, &wide, quick);
         return 0;
     }
     wide.bands = 384;
@@ -518,6 +519,6 @@ int main(int count, char **words)
     engine.heads = 12;
     step(device, "kerr-engine-768", engine, 4, 64, 15);
     wcoh_device_destroy(device);
-    matrix_units(desc, quick);
+    matrix_units(desc, &wide, quick);
     return 0;
 }
