@@ -13738,8 +13738,8 @@ typedef struct S_(wave_meeting) {
 } S_(wave_meeting);
 
 /* Z = before Z + F v, number = sum_j cg_j Z_j, Z *= after in one pass, and likewise z, whose sum is
-   returned. V vectors of a row at once; late: 0 says that `after` is 1, 1 that `before` is, 2 neither; sums: 1 of z too. All three are
-   constants where this is inlined. */
+   returned. V vectors of a row at once; late: 0 says that `after` is 1, 1 that `before` is, 2 neither;
+   sums: 1 of z too. All three are constants where this is inlined. */
 #define WCOHI_STEP_FADED(p) (late == 1 ? S_(dload)(p) : S_(dmul)(before, S_(dload)(p)))
 #define WCOHI_STEP_ROW(a, b, s)                                                                    \
     do {                                                                                           \

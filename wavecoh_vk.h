@@ -126,7 +126,8 @@ WCOH_API wcoh_result wcoh_vk_instance_create(wcoh_vk_instance **instance, const 
 WCOH_API void wcoh_vk_instance_destroy(wcoh_vk_instance *instance);
 /* The devices of this machine in the loader's order: at most `capacity` are written to `infos` (may
    be NULL with 0), *count is their number. Of `desc` (may be NULL) library, shared,
-   get_instance_proc, instance and allocator are used. Errors: WCOH_E_DEVICE (no Vulkan library), WCOH_E_MEMORY. */
+   get_instance_proc, instance and allocator are used. Errors: WCOH_E_DEVICE (no Vulkan library),
+   WCOH_E_MEMORY. */
 WCOH_API wcoh_result wcoh_vk_device_list(const wcoh_vk_desc *desc, wcoh_vk_info *infos,
                                          int capacity, int *count, wcoh_error *error);
 /* Make a device; wcoh_device_destroy ends it, after everything that uses it. desc may be NULL (all
@@ -156,14 +157,14 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
                                            wcoh_error *error);
 #endif
 #ifndef WAVECOH_NO_TRAINING
-/* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums) and its
-   attention (columns, states for rows far away, passes of the backward; a third of the time, with the trainer's
-   memory taken meanwhile) are computed fastest on this device, and write what was found: a few lines of text with a 0 behind
-   them, of the device, its driver and this version of the shaders. text [size]: 64 KB hold any. Given
-   back in desc.tuning it is used as it stands: the same text, the same bits; without one, or for other
-   shapes, the rule decides. What the time did not suffice for is left to the rule too. The device
-   must not be in use by another thread. Errors: WCOH_E_ARGUMENT (a desc; not a Vulkan device; size is
-   too small), WCOH_E_UNSUPPORTED, WCOH_E_MEMORY, WCOH_E_DEVICE. */
+/* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums) and
+   its attention (columns, states for rows far away, passes of the backward; a third of the time, with
+   the trainer's memory taken meanwhile) are computed fastest on this device, and write what was found:
+   a few lines of text with a 0 behind them, of the device, its driver and this version of the shaders.
+   text [size]: 64 KB hold any. Given back in desc.tuning it is used as it stands: the same text, the
+   same bits; without one, or for other shapes, the rule decides. What the time did not suffice for is
+   left to the rule too. The device must not be in use by another thread. Errors: WCOH_E_ARGUMENT (a
+   desc; not a Vulkan device; size is too small), WCOH_E_UNSUPPORTED, WCOH_E_MEMORY, WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *model,
                                   const wcoh_trainer_desc *trainer, double seconds, char *text,
                                   size_t size, wcoh_error *error);
