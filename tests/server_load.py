@@ -123,7 +123,7 @@ def turn(length):
         seconds, text = first({"prompt": talk, "max_tokens": 20, "seed": 1})
         cold.append(seconds)
         nexts.append(first({"prompt": talk + text + " the next turn is here ", "max_tokens": 20})[0])
-        fresh.append(first({"prompt": str(seed).replace("4", "x").replace("5", "y").replace("6", "z") + " the next turn is here, now", "max_tokens": 20})[0])
+        fresh.append(first({"prompt": "abcdefg"[seed] + " the next turn is here, now", "max_tokens": 20})[0])
     middle = lambda x: sorted(x)[len(x) // 2] * 1e3
     print(f"first symbol of a conversation of {length} symbols: heard whole {middle(cold):.0f} ms, its next turn {middle(nexts):.1f} ms, "
           f"a fresh one {middle(fresh):.1f} ms: {middle(nexts) / middle(fresh):.2f} times (medians of 7)")
