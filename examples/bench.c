@@ -710,7 +710,7 @@ static void bench_crowd(const uint32_t *text)
     must(wcoh_model_create(&model, &desc, &error), NULL, &error);
     desc.bands = 16, desc.layers = 2, desc.heads = 4;
     must(wcoh_model_create(&small, &desc, &error), NULL, &error);
-    desc.bands = 4, desc.layers = 1, desc.heads = 1; /* its states in float fit a second cache */
+    desc.bands = 4, desc.layers = 1, desc.heads = 1; /* 1.5 MB of states in float: about a second cache */
     must(wcoh_model_create(&tiny, &desc, &error), NULL, &error);
     for (states = WCOH_STATES_DOUBLE; states <= WCOH_STATES_FLOAT; states++) {
         bench_members("default", usual, 64, (wcoh_states)states, peak, text);
