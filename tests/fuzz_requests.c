@@ -21,7 +21,7 @@ static const char alphabet[] =
     "\n "
     "!\"',-.:;?abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789\303\251\342\202\254";
 
-enum { LONG = 600 }; /* bytes of a token: more than any buffer that somebody guessed */
+enum { TOKEN_MOST = 600 }; /* bytes of a token: more than any buffer that somebody guessed */
 
 /* Subwords of a text; behind them a control token and one that is long. */
 static wcoh_tokenizer *subwords_made(const char *text, size_t size)
@@ -30,7 +30,7 @@ static wcoh_tokenizer *subwords_made(const char *text, size_t size)
     wcoh_tokenizer_desc desc;
     wcoh_tokenizer *tokenizer;
     const char *json, *at;
-    char *more, word[LONG + 1];
+    char *more, word[TOKEN_MOST + 1];
     memset(&desc, 0, sizeof desc);
     desc.kind = WCOH_TOKENIZER_SUBWORDS;
     desc.vocab = 280;
@@ -38,8 +38,8 @@ static wcoh_tokenizer *subwords_made(const char *text, size_t size)
     json = wcoh_tokenizer_json(tokenizer, &size);
     at = strstr(json, list);
     REQUIRE(at && at[sizeof list - 1] == ']');
-    memset(word, 'x', LONG);
-    word[LONG] = 0;
+    memset(word, 'x', TOKEN_MOST);
+    word[TOKEN_MOST] = 0;
     more = text_made("%.*s{\"id\":%d,\"content\":\"<|end|>\",\"special\":true},"
                      "{\"id\":%d,\"content\":\"%s\",\"special\":false}%s",
                      (int)(at - json) + (int)sizeof list - 1, json, wcoh_tokenizer_vocab(tokenizer),
