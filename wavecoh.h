@@ -5844,7 +5844,6 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 #define WCOHI_FETCH(p) ((void)(p))
 #endif
 
-/* What memory and bits a real has, in plain C. */
 /* Four bytes at any address, as they lie. */
 WCOHI_FORCE_INLINE int32_t wcohi_four_bytes(const int8_t *p)
 {
@@ -5853,6 +5852,7 @@ WCOHI_FORCE_INLINE int32_t wcohi_four_bytes(const int8_t *p)
     return four;
 }
 
+/* What memory and bits a real has, in plain C. */
 WCOHI_FORCE_INLINE int32_t wcohi_real_bits(float x)
 {
     int32_t bits;
@@ -6492,11 +6492,7 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_pairlo(a, b) WCOHI_NEON_PAIRS(vzip1q_f64, a, b)
 #define wcohi_neon_pairhi(a, b) WCOHI_NEON_PAIRS(vzip2q_f64, a, b)
 #define wcohi_neon_fold8(p, a, b) (vst1q_f32(p, a), vst1q_f32((p) + 4, b))
-#ifdef __GNUC__
-#define wcohi_neon_prefetch(p) __builtin_prefetch(p)
-#else
-#define wcohi_neon_prefetch(p) ((void)(p))
-#endif
+#define wcohi_neon_prefetch(p) WCOHI_FETCH(p)
 
 #define wcohi_neon_toi(a) vcvtnq_s32_f32(a)
 #define wcohi_neon_fromi(i) vcvtq_f32_s32(i)

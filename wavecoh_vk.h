@@ -1467,10 +1467,10 @@ static wcohi_gpu_attention wcohi_gpu_coherence_aux(const wcohi_gpu_recorder *r, 
     return a;
 }
 
-#define WCOHI_GPU_FEATURES                                                                         \
-    73u /* 2M + 1 of the largest order: gains are known on the device alone */
-#define WCOHI_GPU_FAR_MOST                                                                         \
-    ((size_t)1 << 27) /* bytes of an op's states: every device binds as many */
+/* 2M + 1 of the largest order, as gains are known on the device alone; bytes of an op's states, which
+   every device binds. */
+#define WCOHI_GPU_FEATURES 73u
+#define WCOHI_GPU_FAR_MOST ((size_t)1 << 27)
 
 /* Reals of the states of an op, for chunks of so many rows. */
 static size_t wcohi_gpu_far_states(const wcohi_gpu_pairs *t, uint32_t batch, uint32_t chunk)

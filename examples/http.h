@@ -45,7 +45,7 @@ typedef struct span {
 /* What a head says of itself. */
 typedef struct head {
     span method, path, host, authorization, type, coding, length;
-    int minor, hosts, close, keep, expect;
+    int minor, close, keep, expect;
     uint64_t body;
 } head;
 

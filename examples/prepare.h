@@ -1,6 +1,6 @@
 /* What compare does to a network before its first step where a claim is about its start: phases of
-   symbols by how they rhyme, bands in another order, no maestros. Include it after wavecoh.h; it is no part of the
-   library.
+   symbols by how they rhyme, bands in another order, no maestros. Include it after wavecoh.h; it is no
+   part of the library.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #ifndef WAVECOH_EXAMPLES_PREPARE_H
