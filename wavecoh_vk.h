@@ -157,9 +157,9 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
                                            wcoh_error *error);
 #endif
 #ifndef WAVECOH_NO_TRAINING
-/* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums) and
-   its attention (columns, states for rows far away, passes of the backward; a third of the time, with
-   the trainer's memory taken meanwhile) are computed fastest on this device, and write what was found:
+/* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums, the
+   two of a linear op's backward in one dispatch or two) and its attention (columns, states for rows far
+   away, passes of the backward; a third of the time, with the trainer's memory taken meanwhile) are computed fastest on this device, and write what was found:
    a few lines of text with a 0 behind them, of the device, its driver and this version of the shaders.
    text [size]: 64 KB hold any. Given back in desc.tuning it is used as it stands: the same text, the
    same bits; without one, or for other shapes, the rule decides. What the time did not suffice for is
@@ -258,7 +258,16 @@ typedef struct wcohi_gpu_choice {
     uint32_t splits;
 } wcohi_gpu_choice;
 
+/* How the two products of a linear op's backward are made, dX [m,n] = G [m,k] W in each of the groups and
+   dW = G^T X: in one dispatch with these tiles, or, where they are NULL, in two. */
+typedef struct wcohi_gpu_pair {
+    uint32_t m, n, k, groups;
+    const wcohi_gpu_tile *input, *weight; /* of dX and dW */
+    uint32_t splits;                      /* of dW */
+} wcohi_gpu_pair;
+
 #define WCOHI_GPU_CHOICES 128 /* at most, of a tuning */
+#define WCOHI_GPU_JOINED 64   /* pairs, likewise */
 
 /* What tells attention ops apart; listens: see wcohi_gpu_listens. */
 typedef struct wcohi_gpu_sight {
@@ -283,6 +292,7 @@ typedef struct wcohi_gpu_path {
 typedef struct wcohi_gpu_traits {
     uint32_t shared;      /* bytes of shared memory that a workgroup may have */
     uint32_t invocations; /* threads that it may have */
+    uint32_t arrays;      /* that a shader may bind */
     int two_float;        /* sessions and states in pairs of floats */
     int linear_from;      /* longer windows take states; negative: none do */
     int halves;           /* desc.half_activations */
@@ -290,6 +300,8 @@ typedef struct wcohi_gpu_traits {
     uint32_t units[5];    /* its constants M, N, K, WM, WN */
     const wcohi_gpu_choice *choices; /* of a tuning; the rule decides about other shapes */
     int choice_count;
+    const wcohi_gpu_pair *pairs; /* likewise of a linear op's backward */
+    int pair_count;
     const wcohi_gpu_path *paths; /* likewise of attention */
     int path_count;
 } wcohi_gpu_traits;
@@ -612,10 +624,13 @@ typedef struct wcohi_gpu_gemm {
     wcohi_gpu_view dbias; /* of a weight's gradient: the bias's, the sums of A's columns */
 } wcohi_gpu_gemm;
 
-/* The products of some passes, one of each shape, and how often it is made. */
+/* The products of some passes, one of each shape, and how often it is made; likewise what could go in one
+   dispatch, dX and dW. */
 typedef struct wcohi_gpu_shapes {
     wcohi_gpu_gemm product[WCOHI_GPU_CHOICES];
     int times[WCOHI_GPU_CHOICES], count;
+    wcohi_gpu_gemm pairs[WCOHI_GPU_JOINED][2];
+    int pair_count;
 } wcohi_gpu_shapes;
 
 /* Tiles that gemm.comp is specialized for. The rule chooses among the first, the tuner among all. */
@@ -632,6 +647,8 @@ static const wcohi_gpu_tile wcohi_gpu_tiles[] = {
 enum { WCOHI_GPU_RULED = 5 };
 
 #define WCOHI_GPU_BUSY 128.0 /* workgroups that keep a GPU busy */
+#define WCOHI_GPU_JOIN 1.25  /* of the cost of two dispatches one may take */
+#define WCOHI_GPU_PAIR_SPECS (WCOHI_GPU_SPECS + 6)
 
 static uint32_t wcohi_gpu_tile_count(const wcohi_gpu_gemm *g, const wcohi_gpu_tile *tile)
 {
@@ -648,11 +665,28 @@ static uint32_t wcohi_gpu_splits(const wcohi_gpu_gemm *g, uint32_t tiles, size_t
     return WCOHI_CLAMP(WCOHI_MIN(most, (uint32_t)WCOHI_MIN(fits, (size_t)64)), 1, 64);
 }
 
+static uint32_t wcohi_gpu_tile_threads(const wcohi_gpu_tile *tile)
+{
+    return tile->bm / tile->tm * (tile->bn / tile->tn);
+}
+
 /* 1 if the device can run the tile. */
 static int wcohi_gpu_tile_fits(const wcohi_gpu_tile *tile, const wcohi_gpu_traits *traits)
 {
     return 16 * tile->stages * tile->bk * (tile->bm / 4 + tile->bn / 4 + 2) <= traits->shared &&
-           tile->bm / tile->tm * (tile->bn / tile->tn) <= traits->invocations;
+           wcohi_gpu_tile_threads(tile) <= traits->invocations;
+}
+
+/* 1 if gemm_pair.comp can have these tiles. */
+static int wcohi_gpu_pair_fits(const wcohi_gpu_tile *a, const wcohi_gpu_tile *b,
+                               const wcohi_gpu_traits *traits)
+{
+    uint32_t deep_a = a->stages * a->bk, deep_b = b->stages * b->bk,
+             left = WCOHI_MAX(deep_a * (a->bm / 4 + 1), deep_b * (b->bm / 4 + 1)),
+             right = WCOHI_MAX(deep_a * (a->bn / 4 + 1), deep_b * (b->bn / 4 + 1));
+    return wcohi_gpu_tile_threads(a) == wcohi_gpu_tile_threads(b) &&
+           wcohi_gpu_tile_threads(a) <= traits->invocations &&
+           16 * (left + right) <= traits->shared;
 }
 
 static wcohi_gpu_shape wcohi_gpu_shape_of(const wcohi_gpu_gemm *g)
@@ -681,6 +715,15 @@ static const wcohi_gpu_choice *wcohi_gpu_choice_find(const wcohi_gpu_traits *tra
     return NULL;
 }
 
+/* What the rule takes a product for in such tiles, a step of k; whole: its sum is not shared. */
+static double wcohi_gpu_tile_cost(const wcohi_gpu_gemm *g, const wcohi_gpu_tile *tile, int whole)
+{
+    uint32_t tiles = wcohi_gpu_tile_count(g, tile),
+             splits = whole ? 1 : wcohi_gpu_splits(g, tiles, (size_t)1 << 40);
+    return (double)tiles * tile->bm * tile->bn * tile->cost *
+           WCOHI_MAX(1.0, WCOHI_GPU_BUSY / ((double)tiles * splits));
+}
+
 static const wcohi_gpu_tile *wcohi_gpu_tile_choose(const wcohi_gpu_gemm *g,
                                                    const wcohi_gpu_traits *traits)
 {
@@ -689,11 +732,8 @@ static const wcohi_gpu_tile *wcohi_gpu_tile_choose(const wcohi_gpu_gemm *g,
     int i;
     for (i = 0; i < WCOHI_GPU_RULED; i++) {
         const wcohi_gpu_tile *tile = &wcohi_gpu_tiles[i];
-        uint32_t tiles = wcohi_gpu_tile_count(g, tile),
-                 splits = wcohi_gpu_splits(g, tiles, (size_t)1 << 40);
-        double cost = (double)tiles * tile->bm * tile->bn * tile->cost;
+        double cost = wcohi_gpu_tile_cost(g, tile, 0);
         if (!wcohi_gpu_tile_fits(tile, traits)) continue;
-        cost *= WCOHI_MAX(1.0, WCOHI_GPU_BUSY / ((double)tiles * splits));
         if (best && cost >= lowest) continue;
         best = tile;
         lowest = cost;
@@ -706,8 +746,9 @@ static int wcohi_gpu_fours(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
     return ((a | b | c | d) & 3) == 0;
 }
 
-#define WCOHI_GPU_SPECS                                                                            \
-    11 /* specialization constants of gemm.comp; gemm_cooperative.comp has the first nine too */
+/* Specialization constants of gemm.comp: gemm_cooperative.comp has the first nine too, gemm_pair.comp all of
+   them and six more. */
+#define WCOHI_GPU_SPECS 11
 
 /* How a product is computed. */
 typedef struct wcohi_gpu_kernel {
@@ -732,23 +773,14 @@ static void wcohi_gpu_use_units(const wcohi_gpu_recorder *r, const wcohi_gpu_gem
 }
 #endif
 
-static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
+/* gemm.comp in such tiles; NULL: in none. */
+static wcohi_gpu_kernel wcohi_gpu_kernel_in(const wcohi_gpu_gemm *g, const wcohi_gpu_tile *t)
 {
-    int units = 0, vec = wcohi_gpu_fours(g->lda, g->ta ? g->m : g->k, g->group_a, g->first_a) &&
-                         wcohi_gpu_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0);
-    const wcohi_gpu_choice *choice = wcohi_gpu_choice_find(r->traits, g);
-    const wcohi_gpu_tile *t;
     wcohi_gpu_kernel kernel;
     memset(&kernel, 0, sizeof kernel);
     kernel.shader = WCOH_SPV_GEMM;
-#ifndef WAVECOH_VK_NO_COOPERATIVE
-    units = r->traits->cooperative && g->m >= 64 && g->n >= 64 && g->k >= 32;
-    if (units) kernel.tile = &wcohi_gpu_unit_tile;
-#endif
-    if (!units) kernel.tile = choice ? choice->tile : wcohi_gpu_tile_choose(g, r->traits);
-    if (!units && choice) kernel.splits = choice->splits;
-    if ((t = kernel.tile) == NULL) return kernel;
-    kernel.specs[0] = t->bm / t->tm * (t->bn / t->tn);
+    if ((kernel.tile = t) == NULL) return kernel;
+    kernel.specs[0] = wcohi_gpu_tile_threads(t);
     kernel.specs[1] = t->bm;
     kernel.specs[2] = t->bn;
     kernel.specs[3] = t->bk;
@@ -756,12 +788,26 @@ static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const w
     kernel.specs[5] = t->tn;
     kernel.specs[6] = (uint32_t)g->ta;
     kernel.specs[7] = (uint32_t)g->tb;
-    kernel.specs[8] = (uint32_t)vec;
+    kernel.specs[8] = wcohi_gpu_fours(g->lda, g->ta ? g->m : g->k, g->group_a, g->first_a) &&
+                      wcohi_gpu_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0);
     kernel.specs[9] = t->stages;
     kernel.specs[10] = g->dbias.bytes > 0;
+    return kernel;
+}
+
+static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
+{
+    const wcohi_gpu_choice *choice = wcohi_gpu_choice_find(r->traits, g);
+    wcohi_gpu_kernel kernel;
 #ifndef WAVECOH_VK_NO_COOPERATIVE
-    if (units) wcohi_gpu_use_units(r, g, &kernel);
+    if (r->traits->cooperative && g->m >= 64 && g->n >= 64 && g->k >= 32) {
+        kernel = wcohi_gpu_kernel_in(g, &wcohi_gpu_unit_tile);
+        wcohi_gpu_use_units(r, g, &kernel);
+        return kernel;
+    }
 #endif
+    kernel = wcohi_gpu_kernel_in(g, choice ? choice->tile : wcohi_gpu_tile_choose(g, r->traits));
+    if (choice) kernel.splits = choice->splits;
     return kernel;
 }
 
@@ -843,13 +889,23 @@ static void wcohi_gpu_shares(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g, uin
         *sums = wcohi_gpu_part(both, wcohi_gpu_aux_size(whole) * sizeof(float),
                                columns * sizeof(float));
 }
+
+static void wcohi_gpu_shares_add(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g, uint32_t splits,
+                                 wcohi_gpu_view shares, wcohi_gpu_view sums)
+{
+    const uint32_t all = g->groups * g->m;
+    if (splits > 1 && wcohi_gpu_is_gradient(r, g->c))
+        wcohi_gpu_later_add(r, shares, splits, all * g->n, 0, all * g->n, g->c);
+    else if (splits > 1) wcohi_gpu_sum_rows(r, shares, splits, all * g->n, 0, all * g->n, g->c, 1);
+    wcohi_gpu_later_add(r, sums, splits, all, 0, all, g->dbias);
+}
 #endif
 
 static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
 {
     wcohi_gpu_kernel kernel = wcohi_gpu_kernel_of(r, g);
     const wcohi_gpu_tile *t = kernel.tile;
-    uint32_t splits, chunk, all = g->groups * g->m;
+    uint32_t splits, chunk;
     wcohi_gpu_view views[6], sums;
     wcoh_push_gemm push;
     if (g->m == 0 || g->n == 0 || !t) return;
@@ -861,7 +917,7 @@ static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
     views[3] = g->residual;
     views[5] = g->pre;
 #ifdef WAVECOH_NO_TRAINING /* nothing adds */
-    (void)all, (void)sums;
+    (void)sums;
     views[4] = g->c;
 #else
     wcohi_gpu_shares(r, g, splits, &views[4], &sums);
@@ -872,11 +928,7 @@ static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
     WCOHI_GPU_DISPATCH(r, kernel.shader, kernel.specs, views, push, wcohi_gpu_ceil(g->n, t->bn),
                        wcohi_gpu_ceil(g->m, t->bm), g->groups * splits);
 #ifndef WAVECOH_NO_TRAINING
-    if (splits > 1 && wcohi_gpu_is_gradient(r, g->c))
-        wcohi_gpu_later_add(r, views[4], splits, all * g->n, 0, all * g->n, g->c);
-    else if (splits > 1)
-        wcohi_gpu_sum_rows(r, views[4], splits, all * g->n, 0, all * g->n, g->c, 1);
-    wcohi_gpu_later_add(r, sums, splits, all, 0, all, g->dbias);
+    wcohi_gpu_shares_add(r, g, splits, views[4], sums);
 #endif
 }
 
@@ -901,6 +953,8 @@ static wcohi_gpu_gemm wcohi_gpu_product(wcohi_gpu_view y, wcohi_gpu_view x, wcoh
 }
 
 #ifndef WAVECOH_NO_TRAINING
+/* ---- matrix products: the two of a linear op's backward ---------------------------------------- */
+
 /* dx [N,I] = or += g [N,O] W [O,I] */
 static wcohi_gpu_gemm wcohi_gpu_product_back(wcohi_gpu_view dx, int add, wcohi_gpu_view grad,
                                              wcohi_gpu_view weight, uint32_t rows,
@@ -919,15 +973,6 @@ static wcohi_gpu_gemm wcohi_gpu_product_back(wcohi_gpu_view dx, int add, wcohi_g
     g.group_b = wide_out / groups * (wide_in / groups);
     g.group_c = wide_in / groups;
     return g;
-}
-
-static void wcohi_gpu_product_input(wcohi_gpu_recorder *r, wcohi_gpu_view dx, int add,
-                                    wcohi_gpu_view grad, wcohi_gpu_view weight, uint32_t rows,
-                                    uint32_t wide_out, uint32_t wide_in, uint32_t groups)
-{
-    wcohi_gpu_gemm g =
-        wcohi_gpu_product_back(dx, add, grad, weight, rows, wide_out, wide_in, groups);
-    wcohi_gpu_multiply(r, &g);
 }
 
 /* db [O] += sum over rows of g [N,O]; absent: frozen */
@@ -950,28 +995,171 @@ static void wcohi_gpu_product_bias(wcohi_gpu_recorder *r, wcohi_gpu_view dbias, 
 }
 
 /* dW [O,I] += g^T [O,N] x [N,I], as blocks one after the other with groups, and db [O] += sum over rows
-   of g, which the product reads anyway; absent: frozen */
-static void wcohi_gpu_product_weight(wcohi_gpu_recorder *r, wcohi_gpu_view dweight,
-                                     wcohi_gpu_view dbias, wcohi_gpu_view grad, wcohi_gpu_view x,
-                                     uint32_t rows, uint32_t wide_out, uint32_t wide_in,
-                                     uint32_t groups)
+   of g, which the product reads anyway; of the op whose dx is `input`. */
+static wcohi_gpu_gemm wcohi_gpu_product_weight(wcohi_gpu_view dweight, wcohi_gpu_view dbias,
+                                               wcohi_gpu_view x, const wcohi_gpu_gemm *input)
 {
-    wcohi_gpu_gemm g =
-        wcohi_gpu_product(dweight, grad, x, wide_out / groups, wide_in / groups, rows);
+    wcohi_gpu_gemm g = wcohi_gpu_product(dweight, input->a, x, input->k, input->n, input->m);
+    g.dbias = dbias;
     g.gradient = 1;
     g.ta = 1;
-    g.lda = wide_out;
+    g.lda = input->lda;
     g.tb = 0;
-    g.ldb = wide_in;
-    g.ldc = wide_in / groups;
+    g.ldb = input->n * input->groups;
+    g.ldc = input->n;
     g.add = 1;
-    g.groups = groups;
-    g.group_a = wide_out / groups;
-    g.group_b = wide_in / groups;
-    g.group_c = wide_out / groups * (wide_in / groups);
-    if (dweight.bytes && wcohi_gpu_kernel_of(r, &g).shader == WCOH_SPV_GEMM) g.dbias = dbias;
-    else wcohi_gpu_product_bias(r, dbias, grad, rows, wide_out);
-    if (dweight.bytes) wcohi_gpu_multiply(r, &g);
+    g.groups = input->groups;
+    g.group_a = input->k;
+    g.group_b = input->n;
+    g.group_c = input->k * input->n;
+    return g;
+}
+
+static double wcohi_gpu_pair_cost(const wcohi_gpu_gemm *input, const wcohi_gpu_tile *a,
+                                  const wcohi_gpu_gemm *weight, const wcohi_gpu_tile *b, int one)
+{
+    return wcohi_gpu_tile_cost(input, a, one) * input->k +
+           wcohi_gpu_tile_cost(weight, b, 0) * weight->k;
+}
+
+/* The rule: one dispatch, whose two tiles take as many threads and whose dX is not shared, where that costs
+   little more than two. */
+static void wcohi_gpu_pair_rule(const wcohi_gpu_gemm *input, const wcohi_gpu_gemm *weight,
+                                const wcohi_gpu_traits *traits, wcohi_gpu_pair *pair)
+{
+    double two = wcohi_gpu_pair_cost(input, wcohi_gpu_tile_choose(input, traits), weight,
+                                     wcohi_gpu_tile_choose(weight, traits), 0),
+           least = WCOHI_GPU_JOIN * two;
+    int i;
+    for (i = 0; i < WCOHI_GPU_RULED * WCOHI_GPU_RULED; i++) {
+        const wcohi_gpu_tile *a = &wcohi_gpu_tiles[i % WCOHI_GPU_RULED],
+                             *b = &wcohi_gpu_tiles[i / WCOHI_GPU_RULED];
+        double one = wcohi_gpu_pair_cost(input, a, weight, b, 1);
+        if (!wcohi_gpu_pair_fits(a, b, traits) || one > least) continue;
+        pair->input = a;
+        pair->weight = b;
+        least = one;
+    }
+}
+
+static int wcohi_gpu_same_pair(const wcohi_gpu_pair *pair, const wcohi_gpu_gemm *input)
+{
+    return pair->m == input->m && pair->n == input->n && pair->k == input->k &&
+           pair->groups == input->groups;
+}
+
+/* As a tuning says of the pair; else with the tiles that it has for its two products; else as the rule says. */
+static wcohi_gpu_pair wcohi_gpu_pair_choose(const wcohi_gpu_gemm *input,
+                                            const wcohi_gpu_gemm *weight,
+                                            const wcohi_gpu_traits *traits)
+{
+    const wcohi_gpu_choice *a = wcohi_gpu_choice_find(traits, input),
+                           *b = wcohi_gpu_choice_find(traits, weight);
+    wcohi_gpu_pair pair;
+    int i;
+    for (i = 0; i < traits->pair_count; i++)
+        if (wcohi_gpu_same_pair(&traits->pairs[i], input)) return traits->pairs[i];
+    memset(&pair, 0, sizeof pair);
+    if (!a || !b) {
+        wcohi_gpu_pair_rule(input, weight, traits, &pair);
+    } else if (a->splits == 1 && wcohi_gpu_pair_fits(a->tile, b->tile, traits)) {
+        pair.input = a->tile;
+        pair.weight = b->tile;
+        pair.splits = b->splits;
+    }
+    return pair;
+}
+
+/* 1 if one dispatch can make both: neither reads what the other writes, none is for matrix units. */
+static int wcohi_gpu_pair_may(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm *input,
+                              const wcohi_gpu_gemm *weight)
+{
+    wcohi_gpu_view dv = input->slope ? wcohi_gpu_absent : input->pre;
+    wcohi_gpu_kernel a = wcohi_gpu_kernel_of(r, input), b = wcohi_gpu_kernel_of(r, weight);
+    return a.tile && b.tile && a.shader == WCOH_SPV_GEMM && b.shader == WCOH_SPV_GEMM &&
+           input->first_a == 0 && input->group_a == input->k && r->traits->arrays >= 9 &&
+           !wcohi_gpu_meets(input->c, weight->a) && !wcohi_gpu_meets(input->c, weight->b) &&
+           !wcohi_gpu_meets(dv, weight->a) && !wcohi_gpu_meets(dv, weight->b);
+}
+
+/* Keep the first pair of each shape. */
+static void wcohi_gpu_pair_note(wcohi_gpu_shapes *shapes, const wcohi_gpu_gemm *input,
+                                const wcohi_gpu_gemm *weight)
+{
+    int i;
+    for (i = 0; i < shapes->pair_count; i++) {
+        const wcohi_gpu_gemm *known = shapes->pairs[i];
+        if (known->m == input->m && known->n == input->n && known->k == input->k &&
+            known->groups == input->groups)
+            return;
+    }
+    if (i == WCOHI_GPU_JOINED) return;
+    shapes->pairs[i][0] = *input;
+    shapes->pairs[i][1] = *weight;
+    shapes->pair_count++;
+}
+
+/* Both in one dispatch; see gemm_pair.comp. */
+static void wcohi_gpu_multiply_pair(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *input,
+                                    const wcohi_gpu_gemm *weight, const wcohi_gpu_pair *pair)
+{
+    uint32_t specs[WCOHI_GPU_PAIR_SPECS], splits, chunk, count, wide,
+        all = weight->groups * weight->m;
+    wcohi_gpu_kernel kernel = wcohi_gpu_kernel_in(weight, pair->weight);
+    wcohi_gpu_view views[9], shares, sums;
+    wcoh_push_gemm push;
+    memcpy(specs + 11, kernel.specs + 1, 5 * sizeof *specs);
+    specs[16] = kernel.specs[9];
+    memcpy(specs, wcohi_gpu_kernel_in(input, pair->input).specs, WCOHI_GPU_SPECS * sizeof *specs);
+    specs[8] &= kernel.specs[8];
+    specs[10] = kernel.specs[10];
+    kernel.splits = pair->splits;
+    splits = wcohi_gpu_cut(r, weight, &kernel, &chunk);
+    wcohi_gpu_shares(r, weight, splits, &shares, &sums);
+    views[0] = input->a;
+    views[1] = input->b;
+    views[2] = input->bias;
+    views[3] = input->residual;
+    views[4] = input->c;
+    views[5] = input->pre;
+    views[6] = weight->b;
+    views[7] = splits > 1 ? shares : weight->c;
+    views[8] = sums;
+    push =
+        wcohi_gpu_gemm_push(input, 1, chunk, wcohi_gpu_tile_count(weight, pair->weight) * splits);
+    push.splits = splits;
+    push.split_c = all * weight->n;
+    count = push.shift + wcohi_gpu_tile_count(input, pair->input);
+    wide = WCOHI_MIN(count, 32768u);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_GEMM_PAIR, specs, views, push, wide, wcohi_gpu_ceil(count, wide),
+                       1);
+    wcohi_gpu_shares_add(r, weight, splits, shares, sums);
+}
+
+/* dW and db, unless they are frozen, and dx (`input`) of a linear op of x. */
+static void wcohi_gpu_products_back(wcohi_gpu_recorder *r, wcohi_gpu_view dweight,
+                                    wcohi_gpu_view dbias, wcohi_gpu_view x,
+                                    const wcohi_gpu_gemm *input)
+{
+    wcohi_gpu_gemm weight = wcohi_gpu_product_weight(dweight, dbias, x, input);
+    wcohi_gpu_pair pair;
+    memset(&pair, 0, sizeof pair);
+    if (dweight.bytes && wcohi_gpu_pair_may(r, input, &weight)) {
+        if (r->shapes) wcohi_gpu_pair_note(r->shapes, input, &weight);
+        pair = wcohi_gpu_pair_choose(input, &weight, r->traits);
+    }
+    if (pair.input) {
+        if (r->shapes) wcohi_gpu_shape_note(r->shapes, &weight);
+        if (r->shapes) wcohi_gpu_shape_note(r->shapes, input);
+        wcohi_gpu_multiply_pair(r, input, &weight, &pair);
+        return;
+    }
+    if (!dweight.bytes || wcohi_gpu_kernel_of(r, &weight).shader != WCOH_SPV_GEMM) {
+        wcohi_gpu_product_bias(r, dbias, input->a, input->m, input->lda);
+        weight.dbias = wcohi_gpu_absent;
+    }
+    if (dweight.bytes) wcohi_gpu_multiply(r, &weight);
+    wcohi_gpu_multiply(r, input);
 }
 
 static void wcohi_gpu_gelu_back(wcohi_gpu_recorder *r, wcohi_gpu_view grad, wcohi_gpu_view pre,
@@ -1192,13 +1380,13 @@ static void wcohi_gpu_linear(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 #ifndef WAVECOH_NO_TRAINING
 /* dx of a linear op, and back through the gate before it */
-static void wcohi_gpu_linear_input(wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_view grad)
+static wcohi_gpu_gemm wcohi_gpu_linear_input(const wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out,
              in = (uint32_t)op->wide_in;
     const wcohi_op *gate = wcohi_gpu_gate_before(r, op);
     wcohi_gpu_gemm g = wcohi_gpu_product_back(
-        wcohi_gpu_ddata(r, op->in), op->add_in, grad,
+        wcohi_gpu_ddata(r, op->in), op->add_in, wcohi_gpu_ddata(r, op->out),
         wcohi_gpu_param_of(r, op->param[WCOHI_LINEAR_WEIGHT], (size_t)out * in / groups), r->rows,
         out, in, groups);
     if (gate) {
@@ -1209,20 +1397,18 @@ static void wcohi_gpu_linear_input(wcohi_gpu_recorder *r, const wcohi_op *op, wc
         g.pre = wcohi_gpu_ddata(r, gate->in2);
         wcohi_gpu_gate_take(r, &g, gate);
     }
-    wcohi_gpu_multiply(r, &g);
+    return g;
 }
 
 static void wcohi_gpu_linear_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    uint32_t groups = (uint32_t)op->groups, out = (uint32_t)op->wide_out,
-             in = (uint32_t)op->wide_in;
-    size_t count = (size_t)out * in / groups;
-    wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
-    if (op->gelu) wcohi_gpu_gelu_back(r, g, wcohi_gpu_data(r, op->aux), (size_t)r->rows * out);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_WEIGHT], count),
-                             wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_BIAS], out), g,
-                             wcohi_gpu_data(r, op->in), r->rows, out, in, groups);
-    wcohi_gpu_linear_input(r, op, g);
+    const wcohi_gpu_gemm input = wcohi_gpu_linear_input(r, op);
+    if (op->gelu)
+        wcohi_gpu_gelu_back(r, input.a, wcohi_gpu_data(r, op->aux), (size_t)r->rows * input.lda);
+    wcohi_gpu_products_back(
+        r, wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_WEIGHT], (size_t)input.lda * input.n),
+        wcohi_gpu_dparam_of(r, op->param[WCOHI_LINEAR_BIAS], input.lda), wcohi_gpu_data(r, op->in),
+        &input);
 }
 #endif
 
@@ -2250,22 +2436,20 @@ static void wcohi_gpu_maestro_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_narrow n = wcohi_gpu_maestro_aux(r, op);
     uint32_t out = (uint32_t)op->wide_out, in = (uint32_t)op->wide_in;
     wcohi_gpu_view g = wcohi_gpu_ddata(r, op->out);
-    wcohi_gpu_gemm back;
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND]),
-                             wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g,
-                             n.squeezed, r->rows, out, n.width, 1);
-    back = wcohi_gpu_product_back(n.gradient, 0, g,
-                                  wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND]), r->rows, out,
-                                  n.width, 1);
-    back.slope = 1;
-    back.pre = n.pre;
-    wcohi_gpu_multiply(r, &back);
-    wcohi_gpu_product_weight(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE]),
-                             wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]), n.gradient,
-                             wcohi_gpu_data(r, op->in), r->rows, n.width, in, 1);
-    wcohi_gpu_product_input(r, wcohi_gpu_ddata(r, op->in), op->add_in, n.gradient,
-                            wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_SQUEEZE]), r->rows, n.width,
-                            in, 1);
+    wcohi_gpu_gemm input = wcohi_gpu_product_back(
+        n.gradient, 0, g, wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_EXPAND]), r->rows, out,
+        n.width, 1);
+    input.slope = 1;
+    input.pre = n.pre;
+    wcohi_gpu_products_back(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND]),
+                            wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), n.squeezed,
+                            &input);
+    input = wcohi_gpu_product_back(wcohi_gpu_ddata(r, op->in), op->add_in, n.gradient,
+                                   wcohi_gpu_param(r, op->param[WCOHI_MAESTRO_SQUEEZE]), r->rows,
+                                   n.width, in, 1);
+    wcohi_gpu_products_back(r, wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE]),
+                            wcohi_gpu_dparam(r, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
+                            wcohi_gpu_data(r, op->in), &input);
 }
 #endif
 
@@ -2724,13 +2908,14 @@ static void wcohi_gpu_logits_loss_back(wcohi_gpu_recorder *r, const wcohi_op *op
     size_t top = r->scratch;
     for (first = 0; first < r->rows; first += count) {
         wcohi_gpu_view xs, dxs;
+        wcohi_gpu_gemm input;
         count = WCOHI_MIN(step, r->rows - first);
         xs = wcohi_gpu_stretch(op, x, first, count);
         dxs = wcohi_gpu_stretch(op, dx, first, count);
         r->scratch = top;
         wcohi_gpu_logits_stretch(r, op, xs, table, logits, first, count, 1);
-        wcohi_gpu_product_weight(r, dtable, wcohi_gpu_absent, logits, xs, count, vocab, wide, 1);
-        wcohi_gpu_product_input(r, dxs, add, logits, table, count, vocab, wide, 1);
+        input = wcohi_gpu_product_back(dxs, add, logits, table, count, vocab, wide, 1);
+        wcohi_gpu_products_back(r, dtable, wcohi_gpu_absent, xs, &input);
     }
     if (op->param[WCOHI_LOGITS_PHASES] >= 0) wcohi_gpu_phase_table_back(r, op, dtable);
     wcohi_gpu_loss(r);
@@ -3894,7 +4079,7 @@ typedef struct wcohi_vk_program {
 } wcohi_vk_program;
 
 #define WCOHI_VK_PIPELINES 128 /* at most, of one device */
-#define WCOHI_VK_SPECS 16      /* specialization constants of a shader, at most */
+#define WCOHI_VK_SPECS 17      /* specialization constants of a shader, at most */
 
 /* A shader with its specialization constants. */
 typedef struct wcohi_vk_pipeline {
@@ -3906,6 +4091,7 @@ typedef struct wcohi_vk_pipeline {
 typedef struct wcohi_vk {
     wcoh_device base;
     wcohi_gpu_choice choices[WCOHI_GPU_CHOICES]; /* of desc.tuning */
+    wcohi_gpu_pair pairs[WCOHI_GPU_JOINED];
     wcohi_gpu_path paths[WCOHI_GPU_PATHS];
     wcohi_vk_root root;
     wcoh_vk_info info;
@@ -5642,14 +5828,18 @@ static uint32_t wcohi_vk_shaders_hash(void)
 /* The head of a tuning text of this device. */
 static int wcohi_vk_tuning_head(const wcohi_vk *vk, char *text, size_t size)
 {
-    return snprintf(text, size, "wavecoh tuning 2\ndevice %.250s\ndriver %08lx\nshaders %08lx\n",
+    return snprintf(text, size, "wavecoh tuning 3\ndevice %.250s\ndriver %08lx\nshaders %08lx\n",
                     vk->info.name, (unsigned long)vk->info.driver_version,
                     (unsigned long)wcohi_vk_shaders_hash());
 }
 
 /* One line: m n k, A transposed, B transposed, groups, adds | tile, k, elements of a thread, stages |
    splits */
-#define WCOHI_VK_TUNED "product %lu %lu %lu %lu %lu %lu %lu tile %lu %lu %lu %lu %lu %lu splits %lu"
+#define WCOHI_VK_TILE "%lu %lu %lu %lu %lu %lu"
+#define WCOHI_VK_TUNED "product %lu %lu %lu %lu %lu %lu %lu tile " WCOHI_VK_TILE " splits %lu"
+/* m n k groups | tiles of dX and dW, likewise | splits; all 0: two dispatches */
+#define WCOHI_VK_JOINED                                                                            \
+    "backward %lu %lu %lu %lu tile " WCOHI_VK_TILE " tile " WCOHI_VK_TILE " splits %lu"
 /* coherence, listens, batch, T, H, E | see wcohi_gpu_way */
 #define WCOHI_VK_SEEN "attention %lu %lu %lu %lu %lu %lu columns %lu chunk %lu passes %lu"
 
@@ -5664,6 +5854,20 @@ static size_t wcohi_vk_choice_write(const wcohi_gpu_choice *choice, char *text, 
                             (unsigned long)t->bm, (unsigned long)t->bn, (unsigned long)t->bk,
                             (unsigned long)t->tm, (unsigned long)t->tn, (unsigned long)t->stages,
                             (unsigned long)choice->splits);
+}
+
+static size_t wcohi_vk_pair_write(const wcohi_gpu_pair *pair, char *text, size_t size)
+{
+    static const wcohi_gpu_tile none = {0, 0, 0, 0, 0, 0, 0};
+    const wcohi_gpu_tile *a = pair->input ? pair->input : &none,
+                         *b = pair->input ? pair->weight : &none;
+    return (size_t)snprintf(text, size, WCOHI_VK_JOINED "\n", (unsigned long)pair->m,
+                            (unsigned long)pair->n, (unsigned long)pair->k,
+                            (unsigned long)pair->groups, (unsigned long)a->bm, (unsigned long)a->bn,
+                            (unsigned long)a->bk, (unsigned long)a->tm, (unsigned long)a->tn,
+                            (unsigned long)a->stages, (unsigned long)b->bm, (unsigned long)b->bn,
+                            (unsigned long)b->bk, (unsigned long)b->tm, (unsigned long)b->tn,
+                            (unsigned long)b->stages, (unsigned long)pair->splits);
 }
 
 static size_t wcohi_vk_path_write(const wcohi_gpu_path *path, char *text, size_t size)
@@ -5684,6 +5888,8 @@ static wcoh_result wcohi_vk_tuning_write(const wcohi_vk *vk, const wcohi_gpu_tra
     int i;
     for (i = 0; i < found->choice_count && used < size; i++)
         used += wcohi_vk_choice_write(&found->choices[i], text + used, size - used);
+    for (i = 0; i < found->pair_count && used < size; i++)
+        used += wcohi_vk_pair_write(&found->pairs[i], text + used, size - used);
     for (i = 0; i < found->path_count && used < size; i++)
         used += wcohi_vk_path_write(&found->paths[i], text + used, size - used);
     if (used < size) return WCOH_OK;
@@ -5693,11 +5899,23 @@ static wcoh_result wcohi_vk_tuning_write(const wcohi_vk *vk, const wcohi_gpu_tra
 }
 #endif
 
+/* The tile of six numbers; NULL: none that this device can run. */
+static const wcohi_gpu_tile *wcohi_vk_tuning_tile(const wcohi_vk *vk, const unsigned long *v)
+{
+    int i;
+    for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles); i++) {
+        const wcohi_gpu_tile *t = &wcohi_gpu_tiles[i];
+        if (t->bm == v[0] && t->bn == v[1] && t->bk == v[2] && t->tm == v[3] && t->tn == v[4] &&
+            t->stages == v[5] && wcohi_gpu_tile_fits(t, &vk->traits))
+            return t;
+    }
+    return NULL;
+}
+
 /* The choice of a line; 0 if it is none, or of a tile that this device cannot run. */
 static int wcohi_vk_tuning_line(const wcohi_vk *vk, const char *line, wcohi_gpu_choice *choice)
 {
     unsigned long v[14];
-    int i;
     if (sscanf(line, WCOHI_VK_TUNED, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8],
                &v[9], &v[10], &v[11], &v[12], &v[13]) != 14)
         return 0;
@@ -5710,13 +5928,30 @@ static int wcohi_vk_tuning_line(const wcohi_vk *vk, const char *line, wcohi_gpu_
     choice->shape.groups = (uint32_t)v[5];
     choice->shape.adds = (uint32_t)v[6];
     choice->splits = (uint32_t)v[13];
-    for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles); i++) {
-        const wcohi_gpu_tile *t = &wcohi_gpu_tiles[i];
-        if (t->bm == v[7] && t->bn == v[8] && t->bk == v[9] && t->tm == v[10] && t->tn == v[11] &&
-            t->stages == v[12] && wcohi_gpu_tile_fits(t, &vk->traits))
-            choice->tile = t;
-    }
+    choice->tile = wcohi_vk_tuning_tile(vk, v + 7);
     return choice->tile && v[13] >= 1 && v[13] <= (v[6] ? 64 : 1);
+}
+
+/* The pair of a line; 0 if it is none, or of tiles that cannot go together. */
+static int wcohi_vk_tuning_pair(const wcohi_vk *vk, const char *line, wcohi_gpu_pair *pair)
+{
+    unsigned long v[17], any = 0;
+    int i;
+    if (sscanf(line, WCOHI_VK_JOINED, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8],
+               &v[9], &v[10], &v[11], &v[12], &v[13], &v[14], &v[15], &v[16]) != 17)
+        return 0;
+    memset(pair, 0, sizeof *pair);
+    pair->m = (uint32_t)v[0];
+    pair->n = (uint32_t)v[1];
+    pair->k = (uint32_t)v[2];
+    pair->groups = (uint32_t)v[3];
+    for (i = 4; i < 17; i++) any |= v[i];
+    if (!any) return 1; /* two dispatches */
+    pair->input = wcohi_vk_tuning_tile(vk, v + 4);
+    pair->weight = wcohi_vk_tuning_tile(vk, v + 10);
+    pair->splits = (uint32_t)v[16];
+    return pair->input && pair->weight && v[16] >= 1 && v[16] <= 64 &&
+           wcohi_gpu_pair_fits(pair->input, pair->weight, &vk->traits);
 }
 
 /* The path of a line; 0 if it is none. */
@@ -5755,11 +5990,15 @@ static wcoh_result wcohi_vk_tuning_read(wcohi_vk *vk, const char *text, wcoh_err
                           "than this %.100s: tune again",
                           vk->info.name);
     vk->traits.choices = vk->choices;
+    vk->traits.pairs = vk->pairs;
     vk->traits.paths = vk->paths;
     for (text += length; *text; line++) {
-        int *choices = &vk->traits.choice_count, *paths = &vk->traits.path_count;
+        int *choices = &vk->traits.choice_count, *pairs = &vk->traits.pair_count,
+            *paths = &vk->traits.path_count;
         if (*choices < WCOHI_GPU_CHOICES && wcohi_vk_tuning_line(vk, text, &vk->choices[*choices]))
             ++*choices;
+        else if (*pairs < WCOHI_GPU_JOINED && wcohi_vk_tuning_pair(vk, text, &vk->pairs[*pairs]))
+            ++*pairs;
         else if (*paths < WCOHI_GPU_PATHS && wcohi_vk_tuning_path(text, &vk->paths[*paths]))
             ++*paths;
         else return wcohi_fail(error, WCOH_E_ARGUMENT, "tuning: line %d says nothing of use", line);
@@ -5770,17 +6009,29 @@ static wcoh_result wcohi_vk_tuning_read(wcohi_vk *vk, const char *text, wcoh_err
 }
 
 #ifndef WAVECOH_NO_TRAINING
+enum { WCOHI_VK_THREADS = 4 }; /* numbers of threads that tiles have: 64, 128, 256, 512 */
+
+/* The fastest tile of so many threads. */
+typedef struct wcohi_vk_fast {
+    const wcohi_gpu_tile *tile;
+    uint32_t splits;
+    double seconds;
+} wcohi_vk_fast;
+
 /* Products on arrays of their own, outside any plan; attention in the plan of the trainer. */
 typedef struct wcohi_vk_tuner {
     wcohi_gpu_shapes shapes;
     wcohi_gpu_choice choices[WCOHI_GPU_CHOICES];
+    wcohi_vk_fast fast[WCOHI_GPU_CHOICES][WCOHI_VK_THREADS]; /* of each choice's shape */
+    wcohi_gpu_pair pairs[WCOHI_GPU_JOINED];
     wcohi_gpu_path paths[WCOHI_GPU_PATHS];
-    int choice_count, path_count;
+    int choice_count, pair_count, path_count;
     double until; /* the time is over then */
     wcohi_vk_exec own, *exec;
     wcohi_vk_recorder recorder;
     wcohi_vk_recording recording;
     wcohi_gpu_gemm product;                                    /* the one under way .. */
+    wcohi_gpu_gemm weight; /* .. with this, if its m is not 0 .. */
     const wcohi_op *op;                                        /* .. unless it is this attention */
     void (*tried)(const wcohi_gpu_path *path, double seconds); /* tells benchmarks; NULL: nobody */
 } wcohi_vk_tuner;
@@ -5793,27 +6044,36 @@ static wcohi_gpu_view wcohi_vk_tune_array(size_t *end, size_t reals)
     return wcohi_vk_place(end, 0, reals, sizeof(float));
 }
 
-/* Arrays for a product, with room for the shares of its sum; beside it neither bias nor residual. */
+/* A product like g on arrays of its own; beside it neither bias nor residual. */
+static wcohi_gpu_gemm wcohi_vk_tune_product(const wcohi_gpu_gemm *g, size_t *end)
+{
+    wcohi_gpu_gemm p = *g;
+    p.bias = p.residual = p.pre = p.dbias = wcohi_gpu_absent;
+    p.gelu = p.slope = p.gate = 0;
+    p.first_a = 0;
+    p.a = wcohi_vk_tune_array(end, (size_t)(g->ta ? g->k : g->m) * g->lda +
+                                       (size_t)g->groups * g->group_a);
+    p.b = wcohi_vk_tune_array(end, (size_t)(g->tb ? g->n : g->k) * g->ldb +
+                                       (size_t)g->groups * g->group_b);
+    p.c = wcohi_vk_tune_array(end, wcohi_mul((size_t)g->m + 1, (size_t)g->ldc) +
+                                       (size_t)g->groups * g->group_c);
+    return p;
+}
+
+/* Arrays for a product and, unless it is NULL, the weight's of its op, with room for shares of sums. */
 static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const wcohi_gpu_gemm *g,
-                                      wcoh_error *error)
+                                      const wcohi_gpu_gemm *weight, wcoh_error *error)
 {
     wcohi_vk_exec *exec = tuner->exec = &tuner->own;
-    wcohi_gpu_gemm *p = &tuner->product;
-    size_t end = 0, c = wcohi_mul((size_t)g->m + 1, (size_t)g->ldc),
-           whole = wcohi_mul((size_t)g->groups * g->m, g->n);
+    const wcohi_gpu_gemm *sum = weight ? weight : g;
+    size_t end = 0, whole = wcohi_mul((size_t)sum->groups * sum->m, sum->n);
     wcoh_result result;
     memset(exec, 0, sizeof *exec);
-    *p = *g;
-    p->bias = p->residual = p->pre = p->dbias = wcohi_gpu_absent;
-    p->gelu = p->slope = 0;
-    p->first_a = 0;
-    p->a = wcohi_vk_tune_array(&end, (size_t)(g->ta ? g->k : g->m) * g->lda +
-                                         (size_t)g->groups * g->group_a);
-    p->b = wcohi_vk_tune_array(&end, (size_t)(g->tb ? g->n : g->k) * g->ldb +
-                                         (size_t)g->groups * g->group_b);
-    p->c = wcohi_vk_tune_array(&end, c + (size_t)g->groups * g->group_c);
+    tuner->product = wcohi_vk_tune_product(g, &end);
+    memset(&tuner->weight, 0, sizeof tuner->weight);
+    if (weight) tuner->weight = wcohi_vk_tune_product(weight, &end);
     exec->at.scratch = wcohi_vk_tune_array(
-        &end, wcohi_gpu_shape_of(g).adds ? WCOHI_MIN(64 * whole, ((size_t)1 << 22) + whole) : 64);
+        &end, wcohi_gpu_shape_of(sum).adds ? WCOHI_MIN(64 * whole, ((size_t)1 << 22) + whole) : 64);
     exec->vk = vk;
     exec->plan.count = 1; /* two marks */
     result = wcohi_vk_buffer_take(vk, &exec->device_buffer, end, 0, error);
@@ -5828,6 +6088,11 @@ static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const
 static void wcohi_vk_tune_once(wcohi_gpu_recorder *r, const wcohi_vk_tuner *tuner)
 {
     r->scratch = 0;
+    if (!tuner->op && tuner->weight.m) {
+        wcohi_gpu_products_back(r, tuner->weight.c, wcohi_gpu_absent, tuner->weight.b,
+                                &tuner->product);
+        return;
+    }
     if (!tuner->op) {
         wcohi_gpu_multiply(r, &tuner->product);
         return;
@@ -5894,6 +6159,18 @@ static wcoh_result wcohi_vk_tune_time(wcohi_vk_tuner *tuner, const wcohi_gpu_tra
     return result;
 }
 
+/* fast: of one shape */
+static void wcohi_vk_tune_keep(wcohi_vk_fast *fast, const wcohi_gpu_tile *tile, uint32_t splits,
+                               double seconds)
+{
+    uint32_t threads = 64;
+    for (; threads < wcohi_gpu_tile_threads(tile); threads *= 2) fast++;
+    if (fast->tile && seconds >= fast->seconds) return;
+    fast->tile = tile;
+    fast->splits = splits;
+    fast->seconds = seconds;
+}
+
 /* Time a tile with some shares, unless the time is over; the fastest so far is the last choice. */
 static wcoh_result wcohi_vk_tune_try(wcohi_vk_tuner *tuner, const wcohi_gpu_tile *tile,
                                      uint32_t splits, double *least, wcoh_error *error)
@@ -5911,7 +6188,9 @@ static wcoh_result wcohi_vk_tune_try(wcohi_vk_tuner *tuner, const wcohi_gpu_tile
     traits.choice_count = 1;
     traits.cooperative = 0;
     result = wcohi_vk_tune_time(tuner, &traits, &seconds, error);
-    if (result || seconds >= *least) return result;
+    if (result) return result;
+    wcohi_vk_tune_keep(tuner->fast[tuner->choice_count], tile, splits, seconds);
+    if (seconds >= *least) return WCOH_OK;
     *least = seconds;
     tuner->choices[tuner->choice_count] = tried;
     return WCOH_OK;
@@ -5969,7 +6248,7 @@ static wcoh_result wcohi_vk_tune_shapes(wcohi_vk *vk, wcohi_vk_tuner *tuner, wco
     while (!result && shapes->count && wcohi_seconds() < tuner->until) {
         for (i = 1, most = 0; i < shapes->count; i++)
             if (wcohi_vk_tune_work(shapes, i) > wcohi_vk_tune_work(shapes, most)) most = i;
-        result = wcohi_vk_tune_open(vk, tuner, &shapes->product[most], error);
+        result = wcohi_vk_tune_open(vk, tuner, &shapes->product[most], NULL, error);
         if (!result) result = wcohi_vk_tune_shape(tuner, error);
         wcohi_vk_exec_close(&tuner->own.base);
         wcohi_vk_pipelines_drop(vk, kept);
@@ -5978,6 +6257,83 @@ static wcoh_result wcohi_vk_tune_shapes(wcohi_vk *vk, wcohi_vk_tuner *tuner, wco
     }
     return result;
 }
+
+/* Candidate `number` for both products of a linear op's backward: two dispatches, as the rule says, and the
+   fastest tiles of each number of threads; 0 behind the last. splits 0 and with tiles: no candidate. */
+static int wcohi_vk_tune_joint(const wcohi_vk_tuner *tuner, int number, wcohi_gpu_pair *pair)
+{
+    const wcohi_gpu_traits *traits = &tuner->exec->vk->traits;
+    const wcohi_gpu_gemm *g[2];
+    const wcohi_vk_fast *fast[2] = {NULL, NULL};
+    int i, j;
+    g[0] = &tuner->product;
+    g[1] = &tuner->weight;
+    memset(pair, 0, sizeof *pair);
+    pair->m = g[0]->m;
+    pair->n = g[0]->n;
+    pair->k = g[0]->k;
+    pair->groups = g[0]->groups;
+    if (number == 0) return 1;
+    for (i = 0; i < tuner->choice_count; i++)
+        for (j = 0; j < 2; j++) {
+            const wcohi_gpu_shape shape = wcohi_gpu_shape_of(g[j]);
+            if (memcmp(&tuner->choices[i].shape, &shape, sizeof shape) == 0)
+                fast[j] = tuner->fast[i];
+        }
+    if (number == 1) {
+        wcohi_gpu_pair_rule(g[0], g[1], traits, pair);
+        if (pair->input)
+            pair->splits =
+                wcohi_gpu_splits(g[1], wcohi_gpu_tile_count(g[1], pair->weight), (size_t)1 << 22);
+    } else if (fast[0] && fast[1]) {
+        pair->input = fast[0][number - 2].tile;
+        pair->weight = fast[1][number - 2].tile;
+        if (pair->input && pair->weight && wcohi_gpu_pair_fits(pair->input, pair->weight, traits))
+            pair->splits = fast[1][number - 2].splits;
+    }
+    return number < 2 + WCOHI_VK_THREADS;
+}
+
+/* Time the candidates while there is time: the fastest becomes the pair of the shape. */
+static wcoh_result wcohi_vk_tune_pair(wcohi_vk_tuner *tuner, wcoh_error *error)
+{
+    wcohi_gpu_traits traits = tuner->exec->vk->traits;
+    wcohi_gpu_pair tried;
+    double least = 1e30, seconds;
+    wcoh_result result = WCOH_OK;
+    int i;
+    traits.choices = tuner->choices;
+    traits.choice_count = tuner->choice_count;
+    traits.pairs = &tried;
+    traits.pair_count = 1;
+    traits.cooperative = 0;
+    for (i = 0; !result && wcohi_vk_tune_joint(tuner, i, &tried); i++) {
+        if (wcohi_seconds() >= tuner->until) break;
+        if (i && !tried.splits) continue;
+        result = wcohi_vk_tune_time(tuner, &traits, &seconds, error);
+        if (result || seconds >= least) continue;
+        least = seconds;
+        tuner->pairs[tuner->pair_count] = tried;
+    }
+    if (!result && least < 1e30) tuner->pair_count++;
+    return result;
+}
+
+static wcoh_result wcohi_vk_tune_pairs(wcohi_vk *vk, wcohi_vk_tuner *tuner, wcoh_error *error)
+{
+    const wcohi_gpu_shapes *shapes = &tuner->shapes;
+    const int kept = vk->pipeline_count;
+    wcoh_result result = WCOH_OK;
+    int i;
+    for (i = 0; !result && i < shapes->pair_count && wcohi_seconds() < tuner->until; i++) {
+        result = wcohi_vk_tune_open(vk, tuner, &shapes->pairs[i][0], &shapes->pairs[i][1], error);
+        if (!result) result = wcohi_vk_tune_pair(tuner, error);
+        wcohi_vk_exec_close(&tuner->own.base);
+        wcohi_vk_pipelines_drop(vk, kept);
+    }
+    return result;
+}
+
 /* ---- attention ------------------------------------------------------------------------------- */
 
 /* Candidate `number` for the op whose path is the next; 0 behind the last. */
@@ -6363,6 +6719,7 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     vk->traits.linear_from = desc->linear_from ? desc->linear_from : 1024;
     vk->traits.shared = vk->limits.maxComputeSharedMemorySize;
     vk->traits.invocations = vk->limits.maxComputeWorkGroupInvocations;
+    vk->traits.arrays = vk->limits.maxPerStageDescriptorStorageBuffers;
     vk->traits.halves = desc->half_activations != 0;
     vk->traits.cooperative = desc->cooperative != 0;
     if (vk->traits.cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK)
@@ -6508,11 +6865,15 @@ WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *mo
     wish.user = tuner;
     tuner->until = wcohi_seconds() + seconds / 3;
     result = wcohi_vk_trainer_draft(device, model, trainer, &wish, &at, error);
-    tuner->until += seconds - seconds / 3;
+    tuner->until += seconds / 2;
     if (!result) result = wcohi_vk_tune_shapes(vk, tuner, error);
+    tuner->until += seconds / 6;
+    if (!result) result = wcohi_vk_tune_pairs(vk, tuner, error);
     memset(&found, 0, sizeof found);
     found.choices = tuner->choices;
     found.choice_count = tuner->choice_count;
+    found.pairs = tuner->pairs;
+    found.pair_count = tuner->pair_count;
     found.paths = tuner->paths;
     found.path_count = tuner->path_count;
     if (!result) result = wcohi_vk_tuning_write(vk, &found, text, size, error);

@@ -973,6 +973,104 @@ static void products_are_right_in_every_tile(int all)
 static void products_are_right_in_other_tiles(void) { products_are_right_in_every_tile(0); }
 static void all_products_are_right_in_each_tile(void) { products_are_right_in_every_tile(1); }
 
+/* The gradient of a model with these tuned products and pairs, one parameter after the other; also against the
+   CPU's. shapes: its products; dispatches: of its pass. Returns its reals. */
+static size_t gradient_with(const char *settings, const wcohi_gpu_choice *choices, int choice_count,
+                            const wcohi_gpu_pair *pairs, int pair_count, wcohi_gpu_shapes *shapes,
+                            uint32_t *dispatches, float *out)
+{
+    wcohi_vk *vk = (wcohi_vk *)gpu;
+    size_t used = 0;
+    double loss;
+    pair p;
+    vk->traits.choices = choices;
+    vk->traits.choice_count = choice_count;
+    vk->traits.pairs = pairs;
+    vk->traits.pair_count = pair_count;
+    if (pair_open(&p, settings, "", 3, 37)) {
+        wcohi_vk_exec *exec = (wcohi_vk_exec *)p.gpu->engine.exec;
+        wcohi_vk_recorder r;
+        wcohi_gpu_pass pass;
+        wcoh_param param;
+        int i;
+        memset(&pass, 0, sizeof pass);
+        memset(shapes, 0, sizeof *shapes);
+        pass.last = 2 * exec->plan.count;
+        pass.batch = p.batch;
+        pass.seq = p.seq;
+        pass.backward = pass.loss = 1;
+        wcohi_vk_recorder_open(&r, exec, &pass, NULL);
+        r.base.shapes = shapes;
+        wcohi_gpu_record(&r.base);
+        *dispatches = r.sets;
+        CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, 3, 37, &loss, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, 3, 37, &loss, NULL) == WCOH_OK);
+        gradients_compare(&p, settings, 1e-5);
+        for (i = 0; i < wcoh_model_param_count(p.model); i++) {
+            const float *gradient = wcoh_trainer_param_gradient(p.gpu, i);
+            wcoh_model_param(p.model, i, &param, NULL);
+            if (!gradient || used + param.count > 65536) continue;
+            memcpy(out + used, gradient, param.count * sizeof *out);
+            used += param.count;
+        }
+    }
+    pair_close(&p);
+    vk->traits.choice_count = vk->traits.pair_count = 0;
+    return used;
+}
+
+/* Both products of an op's backward in one dispatch give the bits that they give in two with the same tiles:
+   of one form and of two, with shares of sums and without, in one stage of shared memory and in two, groups,
+   gates, gelu's slope, biases. */
+static void products_keep_their_bits_in_one_dispatch(void)
+{
+    static const struct {
+        const char *settings;
+        int input, weight; /* tiles */
+        uint32_t splits;
+    } runs[] = {{"bands=33 heads=3", 3, 2, 3},
+                {"bands=34 heads=2 groups=2 gate=on", 12, 1, 1},
+                {"attention=dot ffn=mlp bands=18 heads=2", 9, 15, 2},
+                {"bands=12 heads=2", 20, 4, 1}};
+    static wcohi_gpu_shapes shapes, again;
+    static float two[65536], one[65536];
+    static wcohi_gpu_choice choices[WCOHI_GPU_CHOICES];
+    static wcohi_gpu_pair pairs[WCOHI_GPU_JOINED], apart[WCOHI_GPU_JOINED];
+    wcohi_vk *vk = (wcohi_vk *)gpu;
+    int n, i;
+    for (n = 0; n < (int)(sizeof runs / sizeof *runs); n++) {
+        const int kept = vk->pipeline_count;
+        uint32_t of_two = 0, of_one = 0;
+        size_t count = gradient_with(runs[n].settings, NULL, 0, NULL, 0, &shapes, &of_two, two);
+        CHECK_SAY(shapes.pair_count > 2, "%s: %d pairs", runs[n].settings, shapes.pair_count);
+        memset(choices, 0, sizeof choices);
+        memset(pairs, 0, sizeof pairs);
+        memset(apart, 0, sizeof apart);
+        for (i = 0; i < shapes.pair_count; i++) {
+            const wcohi_gpu_gemm *input = &shapes.pairs[i][0], *weight = &shapes.pairs[i][1];
+            choices[2 * i].shape = wcohi_gpu_shape_of(input);
+            choices[2 * i].tile = pairs[i].input = &wcohi_gpu_tiles[runs[n].input];
+            choices[2 * i].splits = 1;
+            choices[2 * i + 1].shape = wcohi_gpu_shape_of(weight);
+            choices[2 * i + 1].tile = pairs[i].weight = &wcohi_gpu_tiles[runs[n].weight];
+            choices[2 * i + 1].splits = pairs[i].splits = runs[n].splits;
+            pairs[i].m = apart[i].m = input->m;
+            pairs[i].n = apart[i].n = input->n;
+            pairs[i].k = apart[i].k = input->k;
+            pairs[i].groups = apart[i].groups = input->groups;
+        }
+        i = shapes.pair_count;
+        CHECK(wcohi_gpu_pair_fits(pairs[0].input, pairs[0].weight, &vk->traits));
+        CHECK(count ==
+              gradient_with(runs[n].settings, choices, 2 * i, apart, i, &again, &of_two, two));
+        CHECK(count ==
+              gradient_with(runs[n].settings, choices, 2 * i, pairs, i, &again, &of_one, one));
+        CHECK_SAY(of_one + 2 < of_two, "%u and %u dispatches", of_one, of_two);
+        CHECK_SAY(memcmp(one, two, count * sizeof *one) == 0, "%s", runs[n].settings);
+        wcohi_vk_pipelines_drop(vk, kept);
+    }
+}
+
 /* ---- matrix units ---------------------------------------------------------------------------- */
 
 static wcoh_device *units; /* the same device, with its matrix units in use; NULL: it has none */
@@ -1717,10 +1815,11 @@ static void a_tuning_is_kept_in_a_text(void)
     wcoh_device *device = NULL;
     wcoh_error error;
     double first[3], second[3], ruled[3];
+    size_t head;
     int i;
     CHECK_SAY(wcoh_vk_tune(gpu, &model, &training, 1, text_of, sizeof text_of, &error) == WCOH_OK,
               "%s", error.text);
-    CHECK(strncmp(text_of, "wavecoh tuning 2\ndevice ", 24) == 0);
+    CHECK(strncmp(text_of, "wavecoh tuning 3\ndevice ", 24) == 0);
     desc.tuning = text_of;
     for (i = 0; i < 2; i++) {
         if (!CHECK_SAY(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK, "%s", error.text))
@@ -1739,9 +1838,20 @@ static void a_tuning_is_kept_in_a_text(void)
     desc.tuning = damaged; /* no time: a head without choices */
     CHECK(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK);
     wcoh_device_destroy(device);
+    strcat(damaged,
+           "backward 9 8 7 1 tile 0 0 0 0 0 0 tile 0 0 0 0 0 0 splits 0\n"); /* two dispatches */
+    strcat(damaged, "backward 9 8 6 1 tile 32 32 16 4 4 1 tile 16 128 16 4 8 1 splits 2\n");
+    CHECK(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK);
+    CHECK(((wcohi_vk *)device)->traits.pair_count == 2);
+    wcoh_device_destroy(device);
+    head = strlen(damaged); /* of 64 and of 256 threads */
+    strcat(damaged, "backward 9 8 6 1 tile 32 32 16 4 4 1 tile 128 128 16 8 8 1 splits 2\n");
+    CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "tuning: line 7 says nothing of use");
+    damaged[head] = 0;
     strcat(damaged, "product 1 2 3\n");
     CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
-    CHECK_TEXT(error.text, "tuning: line 5 says nothing of use");
+    CHECK_TEXT(error.text, "tuning: line 7 says nothing of use");
     damaged[25]++;
     CHECK(refusal(&desc, &error) == WCOH_E_UNSUPPORTED);
     CHECK_TEXT(error.text, "another device, driver or version");
@@ -2441,7 +2551,7 @@ static void bytes_are_known_before_anything_is_made(void)
     static const struct {
         wcoh_preset preset;
         unsigned most; /* dispatches of a step, 64 x 256 */
-    } steps[] = {{WCOH_PRESET_WAVE_1, 137}, {WCOH_PRESET_WAVE, 177}};
+    } steps[] = {{WCOH_PRESET_WAVE_1, 108}, {WCOH_PRESET_WAVE, 148}};
     wcoh_model_desc preset;
     wcoh_trainer_desc wanted;
     wcoh_vk_bytes bytes;
@@ -2838,6 +2948,7 @@ static void a_tuning_of_a_faulty_device(void)
     CHECK(wcoh_vk_device_create(&device, &wanted, &error) == WCOH_OK);
     CHECK(wcoh_vk_tune(device, &model, &training, 60, text_of, sizeof text_of, &error) == WCOH_OK);
     CHECK(strstr(text_of, " tile 64 64 16 4 4 1 splits ") || strstr(text_of, " tile 32 32 16 "));
+    CHECK(strstr(text_of, "\nbackward 26 "));
     CHECK(strstr(text_of, "\nattention 1 0 2 13 3 6 columns 1 chunk 0 passes 1\n") ||
           strstr(text_of, "\nattention 1 0 2 13 3 6 columns 1 chunk 0 passes 2\n"));
     live = fake.live;
@@ -2974,6 +3085,7 @@ int main(int count, char **words)
     RUN(products_are_right);
     if (full) RUN(all_products_are_right_in_each_tile);
     else RUN(products_are_right_in_other_tiles);
+    RUN(products_keep_their_bits_in_one_dispatch);
     RUN(matrix_units_open);
     RUN(products_on_matrix_units_are_right);
     RUN(other_numbers_of_subgroups_do);

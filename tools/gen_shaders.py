@@ -55,14 +55,14 @@ PUSH_CONSTANT, LOCAL_SIZE, WORKGROUP_SIZE = 9, 17, 25
 
 
 def include(path, seen):
-    """The text of a file with its #include lines replaced by the files' texts, each at most once."""
+    """The text of a file with its #include lines replaced by the files' texts, each once or where it says /* again */."""
     lines = []
     with open(path, encoding="utf-8") as file:
         for line in file:
-            match = re.match(r'\s*#include "([^"]+)"', line)
+            match = re.match(r'\s*#include "([^"]+)"( /\* again \*/)?', line)
             if not match:
                 lines.append(line)
-            elif match.group(1) not in seen:
+            elif match.group(2) or match.group(1) not in seen:
                 seen.add(match.group(1))
                 lines.append(include(os.path.join(SOURCES, match.group(1)), seen))
     return "".join(lines)

@@ -79,6 +79,33 @@ static void products(wcohi_vk *vk)
     }
 }
 
+/* Tiles of gemm_pair.comp as the rule has them: of dX and of dW. */
+static void pairs(wcohi_vk *vk)
+{
+    static const int ruled[][2] = {{0, 0}, {0, 1}, {3, 2}, {2, 2}};
+    int i, j;
+    for (i = 0; i < WCOHI_COUNT(ruled); i++) {
+        uint32_t specs[WCOHI_GPU_PAIR_SPECS];
+        char name[64];
+        memset(specs, 0, sizeof specs);
+        for (j = 1; j >= 0; j--) {
+            const wcohi_gpu_tile *t = &wcohi_gpu_tiles[ruled[i][j]];
+            uint32_t *tile = specs + (j ? 11 : 1);
+            tile[0] = t->bm;
+            tile[1] = t->bn;
+            tile[2] = t->bk;
+            tile[3] = t->tm;
+            tile[4] = t->tn;
+            specs[j ? 16 : 9] = t->stages;
+            specs[0] = wcohi_gpu_tile_threads(t);
+        }
+        specs[8] = specs[10] = 1;
+        snprintf(name, sizeof name, "gemm_pair %ux%u and %ux%u", (unsigned)specs[1],
+                 (unsigned)specs[2], (unsigned)specs[11], (unsigned)specs[12]);
+        compile(vk, name, WCOH_SPV_GEMM_PAIR, specs);
+    }
+}
+
 int main(void)
 {
     wcoh_device *device;
@@ -95,6 +122,7 @@ int main(void)
     fflush(stdout);
     for (i = 0; i < WCOHI_COUNT(hot); i++) compile(vk, hot[i].name, hot[i].shader, hot[i].specs);
     products(vk);
+    pairs(vk);
     wcoh_device_destroy(device);
     return 0;
 }
