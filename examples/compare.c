@@ -105,6 +105,8 @@ typedef struct contender {
     wcoh_trainer_desc trainer;
     choice prepare; /* a word of PREPARE_WORDS */
     int own_rate;   /* 1: its settings name one */
+    int drops;      /* 1: --dropout auto, */
+    const char *dropped; /* and the line about it, else NULL */
     size_t parameters;
     int rate_count, seed_count;
     trial *trials; /* [rate_count, seed_count] */
@@ -319,6 +321,7 @@ static void contender_settings(contender *c, const text_list *all, const text_li
     settings_refuse(c->place, own);
     preset = option_given(&command_line, count, words, "preset");
     if (preset) preset_take(&command_line, preset, &c->model, &c->trainer);
+    c->drops = dropout_asked(&command_line, count, words);
     options_read(&command_line, count, words);
     c->own_rate = option_given(&command_line, count, words, "lr") != NULL;
 }
@@ -597,10 +600,15 @@ static const char *trial_settings(const plan *p, const trial *t)
     return text;
 }
 
+static double tokens_a_step(const wcoh_trainer_desc *desc)
+{
+    return (double)desc->batch * desc->seq * desc->accumulate;
+}
+
 /* Steps of the budget for these batches. */
 static int budget_steps(const plan *p, const trial *t)
 {
-    double each = (double)t->trainer.batch * t->trainer.seq * t->trainer.accumulate, steps;
+    double each = tokens_a_step(&t->trainer), steps;
     if (p->budget == BUDGET_SECONDS) return 2147483647;
     steps = p->budget == BUDGET_STEPS ? p->amount : floor(p->amount / each + 0.5);
     if (steps > 2147483647)
@@ -609,8 +617,8 @@ static int budget_steps(const plan *p, const trial *t)
     return steps < 1 ? 1 : (int)steps;
 }
 
-static void trial_open(const plan *p, trial *t, const contender *c, const request *r, int rate,
-                       int seed, int vocab)
+static void trial_open(const plan *p, trial *t, contender *c, const request *r, int rate, int seed,
+                       const corpus *text, int vocab)
 {
     wcoh_error error;
     t->of = c;
@@ -630,6 +638,9 @@ static void trial_open(const plan *p, trial *t, const contender *c, const reques
     if (wcoh_trainer_desc_resolve(&t->trainer, &t->model, &error) < 0)
         fail(EXIT_USAGE, "%s%s", c->place, error.text);
     t->trainer.steps = budget_steps(p, t);
+    if (c->drops)
+        t->trainer.dropout = dropout_of(text, (double)t->trainer.steps * tokens_a_step(&t->trainer),
+                                        (double)c->parameters, &c->dropped);
     t->rate = rate_text(&t->trainer);
     t->settings = trial_settings(p, t);
 }
@@ -650,26 +661,15 @@ static trial *trial_before(const plan *p, int before, const trial *t)
     return NULL;
 }
 
-static void contender_open(const plan *p, int at, const request *r, const wcoh_tokenizer *tokenizer)
+/* Its parameters, from a network that is made for that and goes. */
+static void contender_count(contender *c, const wcoh_tokenizer *tokenizer)
 {
-    contender *c = &p->list[at];
+    wcoh_model_desc desc = c->model;
     const char *reason;
     wcoh_model *model;
     wcoh_error error;
-    int i, k, count;
-    c->rate_count = c->own_rate || !p->rate_words.count ? 1 : p->rate_words.count;
-    c->seed_count = p->seed_words.count;
-    count = c->rate_count * c->seed_count;
-    c->trials = (trial *)(void *)text_keep((size_t)count * sizeof *c->trials);
-    memset(c->trials, 0, (size_t)count * sizeof *c->trials);
-    for (i = 0; i < c->rate_count; i++)
-        for (k = 0; k < c->seed_count; k++) {
-            trial *t = &c->trials[i * c->seed_count + k];
-            trial_open(p, t, c, r, i, k, wcoh_tokenizer_vocab(tokenizer));
-            t->same = trial_before(p, at, t);
-            while (t->same && t->same->same) t->same = t->same->same;
-        }
-    if (wcoh_model_create(&model, &c->trials[0].model, &error) < 0)
+    desc.vocab = wcoh_tokenizer_vocab(tokenizer);
+    if (wcoh_model_create(&model, &desc, &error) < 0)
         fail(EXIT_FAILED, "%s%s", c->place, error.text);
     reason = network_prepare(c->prepare.index, model, tokenizer);
     if (reason) fail(EXIT_USAGE, "%s%s", c->place, reason);
@@ -677,6 +677,31 @@ static void contender_open(const plan *p, int at, const request *r, const wcoh_t
     if (c->prepare.index == PREPARE_RHYMES || c->prepare.index == PREPARE_MIXED_RHYMES)
         printf("%s: %s\n", text_shown(c->name), rhymes_text(tokenizer));
     wcoh_model_destroy(model);
+}
+
+static void contender_open(const plan *p, int at, const request *r, const corpus *text,
+                           const wcoh_tokenizer *tokenizer)
+{
+    contender *c = &p->list[at];
+    int i, k, count;
+    if (c->drops && p->budget == BUDGET_SECONDS)
+        fail(EXIT_USAGE,
+             "%s--dropout auto counts passes over the text: the budget must be steps or tokens",
+             c->place);
+    c->rate_count = c->own_rate || !p->rate_words.count ? 1 : p->rate_words.count;
+    c->seed_count = p->seed_words.count;
+    count = c->rate_count * c->seed_count;
+    c->trials = (trial *)(void *)text_keep((size_t)count * sizeof *c->trials);
+    memset(c->trials, 0, (size_t)count * sizeof *c->trials);
+    contender_count(c, tokenizer);
+    for (i = 0; i < c->rate_count; i++)
+        for (k = 0; k < c->seed_count; k++) {
+            trial *t = &c->trials[i * c->seed_count + k];
+            trial_open(p, t, c, r, i, k, text, wcoh_tokenizer_vocab(tokenizer));
+            t->same = trial_before(p, at, t);
+            while (t->same && t->same->same) t->same = t->same->same;
+        }
+    if (c->dropped) printf("%s: %s\n", text_shown(c->name), c->dropped);
 }
 
 /* ---- the CSV file ---------------------------------------------------------------------------- */
@@ -1660,7 +1685,7 @@ static int curve_mean(const contender *c, double *tokens, double *losses)
     const char *at[SEEDS];
     int i, n = 0, seeds = 0;
     const trial *first = &c->trials[c->taken * c->seed_count];
-    double each = (double)first->trainer.batch * first->trainer.seq * first->trainer.accumulate;
+    double each = tokens_a_step(&first->trainer);
     for (i = 0; i < c->seed_count; i++)
         if (first[i].state == TRIAL_IS_DONE) at[seeds++] = first[i].got.curve;
     for (; seeds > 0 && n < CURVE_POINTS; n++) {
@@ -1776,7 +1801,9 @@ static const char usage[] =
     "A line of a plan is a contender, NAME: --setting value .., or one of the words below; all: "
     "is\n"
     "settings of every contender, eval: a last evaluation in windows of its own, # begins a "
-    "comment.";
+    "comment.\n"
+    "--dropout auto is what train makes of it: 0.1 from four passes over the text on, 0.3 at ten\n"
+    "parameters a symbol.";
 
 enum { OPTIONS = 9 };
 
@@ -1989,7 +2016,7 @@ int main(int argc, char **argv)
     request_read(&r, &p, argc, argv);
     plan_read(&p, &r);
     tokenizer = corpus_open(&text, &p.corpus, NULL);
-    for (i = 0; i < p.count; i++) contender_open(&p, i, &r, tokenizer);
+    for (i = 0; i < p.count; i++) contender_open(&p, i, &r, &text, tokenizer);
     status = compare(&p, &r, &text, corpus_hash(&text, wcoh_tokenizer_vocab(tokenizer)));
     corpus_close(&text, &p.corpus);
     stdout_check();

@@ -305,6 +305,39 @@ static const wcoh_tokenizer *corpus_open(corpus *text, const corpus_desc *d,
     return given;
 }
 
+/* 1 where the words say --dropout auto. The setting is a number, which is known when model and text
+   are: "0" takes the place of each "auto" in the words. */
+COMMON_USED(__unused__)
+static int dropout_asked(const command *c, int argc, char **argv)
+{
+    const char *name, *value;
+    size_t length;
+    int i = 1, k, asked = 0;
+    while (i < argc) {
+        if (!option_next(c, argc, argv, &i, &name, &length, &value)) continue;
+        if (!value || !option_is("dropout", name, length)) continue;
+        asked = strcmp(value, "auto") == 0;
+        for (k = 1; asked && k < argc; k++) /* "auto" alone, or at the end of --dropout=auto */
+            if (value >= argv[k] && value <= argv[k] + strlen(argv[k]))
+                memcpy(argv[k] + (value - argv[k]), "0", 2);
+    }
+    return asked;
+}
+
+/* What --dropout auto comes to, and a line about it. A text that is passed over a few times alone is
+   learnt best whole, else a tenth is dropped, and 0.3 where there are ten parameters for each symbol
+   (README: On your own text). */
+COMMON_USED(__unused__)
+static double dropout_of(const corpus *text, double tokens, double parameters, const char **line)
+{
+    double symbols = (double)texts_size(&text->train);
+    double passes = tokens / symbols, weight = parameters / symbols;
+    double dropout = passes < 4 ? 0 : weight < 10 ? 0.1 : 0.3;
+    *line = text_made("dropout %.2f of %.1f passes over the text, %.2f parameters a symbol",
+                      dropout, passes, weight);
+    return dropout;
+}
+
 /* One text is one unbroken stream; several are sequences. */
 COMMON_USED(__unused__)
 static wcoh_result corpus_give(const corpus *text, wcoh_trainer *trainer, wcoh_error *error)

@@ -151,18 +151,6 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     r->corpus.seq = resolved.seq;
 }
 
-/* The setting is a number: what stands for it is known when model and text are. */
-static void request_drops(request *r, const command *c, int argc, char **argv)
-{
-    const char *given = option_given(c, argc, argv, "dropout");
-    int i;
-    if (!given || strcmp(given, "auto") != 0) return;
-    r->drops = 1;
-    for (i = 1; i < argc; i++) /* "auto" alone, or at the end of --dropout=auto */
-        if (given >= argv[i] && given <= argv[i] + strlen(argv[i]))
-            memcpy(argv[i] + (given - argv[i]), "0", 2);
-}
-
 static void request_read(request *r, int argc, char **argv, wcoh_model **model)
 {
     const option options[] = {
@@ -224,7 +212,7 @@ static void request_read(request *r, int argc, char **argv, wcoh_model **model)
     descs[1].shown = &trainer_shown;
     c.descs = descs;
     c.desc_count = 2;
-    request_drops(r, &c, argc, argv);
+    r->drops = dropout_asked(&c, argc, argv);
     options_read(&c, argc, argv);
     request_check(r, &c, argc, argv);
 }
@@ -295,7 +283,7 @@ typedef struct run {
     wcoh_stage stage[WCOH_STAGES_MAX]; /* [stages] of --stages, or of the run that goes on */
     int stages;
     FILE *log;
-    char drops[96];          /* the line about --dropout auto, or "" */
+    const char *drops;       /* the line about --dropout auto, or NULL */
     const char *best;        /* path of the best weights; NULL: --out is a device or a pipe */
     int best_there;          /* 1: the file holds them */
     int best_lost;           /* 1: it did once, and has to again */
@@ -987,20 +975,13 @@ static void go_on(run *r)
         must(wcoh_trainer_finish(r->trainer, (int)ask->finish, &error), "--finish", &error);
 }
 
-/* --dropout auto. A text that is passed over a few times alone is learnt best whole, else a tenth is
-   dropped, and 0.3 where the model has ten parameters for each symbol (README: On your own text). */
 static void choose_dropout(run *r, wcoh_trainer_desc *desc)
 {
     wcoh_trainer_desc d = *desc;
-    double symbols = (double)texts_size(&r->text->train), passes, weight;
     wcoh_trainer_desc_resolve(&d, NULL, NULL);
-    passes = (double)d.steps * d.batch * d.seq * d.accumulate / symbols;
-    if (d.steps < 0) passes = HUGE_VAL;
-    weight = (double)wcoh_model_trained_count(r->model) / symbols;
-    desc->dropout = passes < 4 ? 0 : weight < 10 ? 0.1 : 0.3;
-    snprintf(r->drops, sizeof r->drops,
-             "dropout %.2f of %.1f passes over the text, %.2f parameters a symbol\n", desc->dropout,
-             passes, weight);
+    desc->dropout = dropout_of(
+        r->text, d.steps < 0 ? HUGE_VAL : (double)d.steps * d.batch * d.seq * d.accumulate,
+        (double)wcoh_model_trained_count(r->model), &r->drops);
 }
 
 /* The device anew with a tuning: that of the file beside the checkpoint, which is made where none is. */
@@ -1049,7 +1030,7 @@ static void run_open(run *r, const request *ask, const corpus *text)
     open_log(r);
     team_agree(1);
     corpus_lines(text, ask);
-    fputs(r->drops, stdout);
+    if (r->drops) puts(r->drops);
     if ((frozen = frozen_count(r->model)) > 0)
         printf("frozen %lu of %lu parameters\n", (unsigned long)frozen,
                (unsigned long)wcoh_model_trained_count(r->model));

@@ -336,6 +336,30 @@ def budgets():
     check("\nrun " not in compare("b.txt", "--csv", "c.csv"), "runs by time are kept too")
 
 
+def dropout_auto():
+    """--dropout auto is what train makes of it, and the same run as the number it comes to."""
+    plan = PLAN.split("lr 3e-3")[0].replace("1 2 5", "5") + (
+        f"all: {SMALL} --lr 0.009 --dropout auto\nauto:\ntold: --dropout 0.1\nnone: --dropout=0\n")
+    out = compare(write("d.txt", plan), "--data", "third", "--csv", "d.csv")
+    check(re.search(r"^auto: dropout 0\.00 of 0\.\d passes over the text, \d+\.\d\d parameters a symbol$", out,
+                    re.M), f"few passes are learnt whole: {out}")
+    equal([r["contender"] for r in rows_of("d.csv")], ["auto", "told"], "which is the run of 0")
+    often = plan.replace("steps 50", "steps 320")
+    out = compare(write("d.txt", often), "--data", "third", "--csv", "d4.csv")
+    check(re.search(r"^auto: dropout 0\.10 of \d\.\d passes", out, re.M), f"a tenth is dropped: {out}")
+    check("told: dropout" not in out, "where a number is told, nothing is chosen")
+    rows = {r["contender"]: r for r in rows_of("d4.csv")}
+    equal(sorted(rows), ["auto", "none"], "which is the run of 0.1")
+    code, out, err = run("train", "--data", "third", *SMALL.split(), "--lr", "0.009", "--seed", "5", "--steps", "320",
+                         "--dropout", "auto", "--eval-batches", "100000", "--out", "m", "--sample", "0",
+                         "--threads", "1")
+    equal(code, 0, f"train: {err}")
+    check("dropout 0.10 of " in out and f"done val {float(rows['auto']['val']):.4f} " in out,
+          f"train's loss is {rows['auto']['val']}: {out}")
+    write("d.txt", plan.replace("steps 50", "seconds 0.3"))
+    refused(2, "auto: --dropout auto counts passes over the text: the budget must be steps or tokens", "d.txt")
+
+
 def best_score():
     write("s.txt", PLAN.replace("lr 3e-3 0.009", "score best").replace("steps 50", "steps 300")
           .replace("--eval-every 20", "--eval-every 20 --lr 0.05 --lr-end -1"))
@@ -589,7 +613,7 @@ def main():
                                 for _ in range(count)))
         os.mkdir("folder")
         write("plan.txt", PLAN)
-        for test in (figures, same_as_train, in_parallel, interrupted, torn, changed, old_lines, budgets,
+        for test in (figures, same_as_train, in_parallel, interrupted, torn, changed, old_lines, budgets, dropout_auto,
                      best_score, failures, several_texts, prepared, shipped_plans, wrong_plans, wrong_files,
                      help_is_whole):
             test()
