@@ -748,7 +748,7 @@ static int wcohi_gpu_fours(uint32_t a, uint32_t b, uint32_t c, uint32_t d)
 
 /* Specialization constants of gemm.comp: gemm_cooperative.comp has the first nine too, gemm_pair.comp all of
    them and six more. */
-#define WCOHI_GPU_SPECS 11
+#define WCOHI_GPU_SPECS 13
 
 /* How a product is computed. */
 typedef struct wcohi_gpu_kernel {
@@ -792,6 +792,7 @@ static wcohi_gpu_kernel wcohi_gpu_kernel_in(const wcohi_gpu_gemm *g, const wcohi
                       wcohi_gpu_fours(g->ldb, g->tb ? g->k : g->n, g->group_b, 0);
     kernel.specs[9] = t->stages;
     kernel.specs[10] = g->dbias.bytes > 0;
+    kernel.specs[12] = (uint32_t)wcohi_gpu_fours(g->ldc, g->n, g->group_c, g->m * g->n);
     return kernel;
 }
 
@@ -925,6 +926,7 @@ static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
     if (sums.bytes) views[5] = sums;
 #endif
     push = wcohi_gpu_gemm_push(g, splits, chunk, kernel.shift);
+    kernel.specs[11] = push.flags;
     WCOHI_GPU_DISPATCH(r, kernel.shader, kernel.specs, views, push, wcohi_gpu_ceil(g->n, t->bn),
                        wcohi_gpu_ceil(g->m, t->bm), g->groups * splits);
 #ifndef WAVECOH_NO_TRAINING
@@ -1108,11 +1110,12 @@ static void wcohi_gpu_multiply_pair(wcohi_gpu_recorder *r, const wcohi_gpu_gemm 
     wcohi_gpu_kernel kernel = wcohi_gpu_kernel_in(weight, pair->weight);
     wcohi_gpu_view views[9], shares, sums;
     wcoh_push_gemm push;
-    memcpy(specs + 11, kernel.specs + 1, 5 * sizeof *specs);
-    specs[16] = kernel.specs[9];
+    memcpy(specs + WCOHI_GPU_SPECS, kernel.specs + 1, 5 * sizeof *specs);
+    specs[WCOHI_GPU_SPECS + 5] = kernel.specs[9];
     memcpy(specs, wcohi_gpu_kernel_in(input, pair->input).specs, WCOHI_GPU_SPECS * sizeof *specs);
     specs[8] &= kernel.specs[8];
     specs[10] = kernel.specs[10];
+    specs[12] &= kernel.specs[12];
     kernel.splits = pair->splits;
     splits = wcohi_gpu_cut(r, weight, &kernel, &chunk);
     wcohi_gpu_shares(r, weight, splits, &shares, &sums);
@@ -1129,6 +1132,7 @@ static void wcohi_gpu_multiply_pair(wcohi_gpu_recorder *r, const wcohi_gpu_gemm 
         wcohi_gpu_gemm_push(input, 1, chunk, wcohi_gpu_tile_count(weight, pair->weight) * splits);
     push.splits = splits;
     push.split_c = all * weight->n;
+    specs[11] = push.flags;
     count = push.shift + wcohi_gpu_tile_count(input, pair->input);
     wide = WCOHI_MIN(count, 32768u);
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_GEMM_PAIR, specs, views, push, wide, wcohi_gpu_ceil(count, wide),
@@ -4078,8 +4082,8 @@ typedef struct wcohi_vk_program {
     VkPipelineLayout layout;
 } wcohi_vk_program;
 
-#define WCOHI_VK_PIPELINES 128 /* at most, of one device */
-#define WCOHI_VK_SPECS 17      /* specialization constants of a shader, at most */
+#define WCOHI_VK_PIPELINES 256 /* at most, of one device */
+#define WCOHI_VK_SPECS 19      /* specialization constants of a shader, at most */
 
 /* A shader with its specialization constants. */
 typedef struct wcohi_vk_pipeline {

@@ -50,7 +50,7 @@ static void compile(wcohi_vk *vk, const char *name, int shader, const uint32_t *
         fprintf(stderr, "not run: %s\n", error.text);
 }
 
-/* Tiles of gemm.comp: x W^T, g W and, with sums of A's columns, g^T x. */
+/* Tiles of gemm.comp: x W^T with a bias, g W and, with sums of A's columns, g^T x. */
 static void products(wcohi_vk *vk)
 {
     static const char *const forms[3] = {"x W^T", "g W", "g^T x"};
@@ -68,7 +68,9 @@ static void products(wcohi_vk *vk)
                                                      form == 0,
                                                      1,
                                                      t->stages,
-                                                     form == 2};
+                                                     form == 2,
+                                                     form == 0,
+                                                     1};
             char name[64];
             if (!wcohi_gpu_tile_fits(t, &vk->traits)) continue;
             snprintf(name, sizeof name, "gemm %ux%u k%u %ux%u, %u stage%s, %s", (unsigned)t->bm,
@@ -90,18 +92,19 @@ static void pairs(wcohi_vk *vk)
         memset(specs, 0, sizeof specs);
         for (j = 1; j >= 0; j--) {
             const wcohi_gpu_tile *t = &wcohi_gpu_tiles[ruled[i][j]];
-            uint32_t *tile = specs + (j ? 11 : 1);
+            uint32_t *tile = specs + (j ? WCOHI_GPU_SPECS : 1);
             tile[0] = t->bm;
             tile[1] = t->bn;
             tile[2] = t->bk;
             tile[3] = t->tm;
             tile[4] = t->tn;
-            specs[j ? 16 : 9] = t->stages;
+            specs[j ? WCOHI_GPU_SPECS + 5 : 9] = t->stages;
             specs[0] = wcohi_gpu_tile_threads(t);
         }
-        specs[8] = specs[10] = 1;
+        specs[8] = specs[10] = specs[12] = 1;
         snprintf(name, sizeof name, "gemm_pair %ux%u and %ux%u", (unsigned)specs[1],
-                 (unsigned)specs[2], (unsigned)specs[11], (unsigned)specs[12]);
+                 (unsigned)specs[2], (unsigned)specs[WCOHI_GPU_SPECS],
+                 (unsigned)specs[WCOHI_GPU_SPECS + 1]);
         compile(vk, name, WCOH_SPV_GEMM_PAIR, specs);
     }
 }

@@ -17,6 +17,10 @@ layout(constant_id = 5) const uint TN = 4;
 layout(constant_id = 9) const uint STAGES = 1;
 layout(constant_id = 10) const uint COLUMN_SUMS = 0; /* with TRANSPOSED_A: sums of A's columns over k
                                         as `pre` [splits, groups, m]: the gradient of a bias */
+layout(constant_id = 11) const uint PUSHED_FLAGS = 0; /* those of the push block */
+layout(constant_id = 12) const uint FOURS = 0; /* rows of C begin at multiples of 4 */
+#define FLAGS PUSHED_FLAGS
+#define FOURS FOURS
 #include "gemm.glsl"
 const uint VM = TM / 4u, VN = TN / 4u;
 shared vec4 tile_a[STAGES * BK * (PM + 1u)];

@@ -19,6 +19,9 @@ layout(set = 0, binding = 5, std430) buffer Pre { float pre[]; };
    `residual`. GATE_BACK: it is the gradient of v f(s), s stands in `bias` as ds in C, v as dv in `pre`. */
 const uint HAS_BIAS = 1u, HAS_RESIDUAL = 2u, HAS_PRE = 4u, GELU = 8u, ACCUMULATE = 16u, SLOPE = 32u;
 const uint GATE = 64u, GATE_BACK = 128u;
+#ifndef FLAGS /* a constant of the pipeline, whose other cases are no code then */
+#define FLAGS p.flags
+#endif
 
 layout(push_constant) uniform Gemm
 {
@@ -67,18 +70,46 @@ float gate_back(uint at, uint at_v, float v)
     return v * residual[at_v] * f.y;
 }
 
+/* What becomes of v on its way to C. */
+#define THROUGH(at, at_v, at_bias, v)                                                              \
+    if ((FLAGS & HAS_BIAS) != 0u) v += bias[at_bias];                                              \
+    if ((FLAGS & HAS_PRE) != 0u) pre[at] = v;                                                      \
+    if ((FLAGS & GELU) != 0u) v = gelu(v);                                                         \
+    if ((FLAGS & GATE) != 0u) v = residual[at_v] * gate(p.form, v).x;                              \
+    if ((FLAGS & GATE_BACK) != 0u) v = gate_back(at, at_v, v);                                     \
+    if ((FLAGS & SLOPE) != 0u) v *= gelu_slope(pre[at]);                                           \
+    if ((FLAGS & HAS_RESIDUAL) != 0u) v += residual[at];
+
 void finish(uint row, uint column, uint group, uint split, float v)
 {
     uint at = group * p.group_c + split * p.split_c + row * p.ldc + column;
     uint at_v = row * p.ldv + p.first_v + column;
     if (row >= p.m || column >= p.n) return;
-    if ((p.flags & HAS_BIAS) != 0u) v += bias[group * p.group_bias + column];
-    if ((p.flags & HAS_PRE) != 0u) pre[at] = v;
-    if ((p.flags & GELU) != 0u) v = gelu(v);
-    if ((p.flags & GATE) != 0u) v = residual[at_v] * gate(p.form, v).x;
-    if ((p.flags & GATE_BACK) != 0u) v = gate_back(at, at_v, v);
-    if ((p.flags & SLOPE) != 0u) v *= gelu_slope(pre[at]);
-    if ((p.flags & HAS_RESIDUAL) != 0u) v += residual[at];
-    if ((p.flags & ACCUMULATE) != 0u) v += c1[at];
+    THROUGH(at, at_v, group * p.group_bias + column, v)
+    if ((FLAGS & ACCUMULATE) != 0u) v += c1[at];
     c1[at] = v;
 }
+
+#ifdef FOURS
+layout(set = 0, binding = 4, std430) buffer C4 { vec4 c4[]; };
+
+/* Four of a row; FOURS: those of C begin at multiples of 4. */
+void finish_four(uint row, uint column, uint group, uint split, vec4 v)
+{
+    uint at = group * p.group_c + split * p.split_c + row * p.ldc + column;
+    uint at_v = row * p.ldv + p.first_v + column, at_bias = group * p.group_bias + column;
+    if (FOURS == 0u) {
+        [[unroll]] for (uint j = 0u; j < 4u; j++) finish(row, column + j, group, split, v[j]);
+        return;
+    }
+    if (row >= p.m || column >= p.n) return;
+    [[unroll]] for (uint j = 0u; j < 4u; j++)
+    {
+        float lane = v[j];
+        THROUGH(at + j, at_v + j, at_bias + j, lane)
+        v[j] = lane;
+    }
+    if ((FLAGS & ACCUMULATE) != 0u) v += c4[at / 4u];
+    c4[at / 4u] = v;
+}
+#endif

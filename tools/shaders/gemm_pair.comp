@@ -14,13 +14,17 @@ layout(constant_id = 4) const uint TM = 4;
 layout(constant_id = 5) const uint TN = 4;
 layout(constant_id = 9) const uint STAGES = 1;
 layout(constant_id = 10) const uint COLUMN_SUMS_W = 0;
-layout(constant_id = 11) const uint BM_W = 32; /* of dW */
-layout(constant_id = 12) const uint BN_W = 32;
-layout(constant_id = 13) const uint BK_W = 16;
-layout(constant_id = 14) const uint TM_W = 4;
-layout(constant_id = 15) const uint TN_W = 4;
-layout(constant_id = 16) const uint STAGES_W = 1;
+layout(constant_id = 11) const uint PUSHED_FLAGS = 0; /* of dX */
+layout(constant_id = 12) const uint FOURS = 0; /* rows of dX and of dW begin at multiples of 4 */
+layout(constant_id = 13) const uint BM_W = 32; /* of dW */
+layout(constant_id = 14) const uint BN_W = 32;
+layout(constant_id = 15) const uint BK_W = 16;
+layout(constant_id = 16) const uint TM_W = 4;
+layout(constant_id = 17) const uint TN_W = 4;
+layout(constant_id = 18) const uint STAGES_W = 1;
 const uint COLUMN_SUMS = 0u;
+#define FLAGS PUSHED_FLAGS
+#define FOURS FOURS
 #include "gemm.glsl"
 const uint VM = TM / 4u, VN = TN / 4u, VM_W = TM_W / 4u, VN_W = TN_W / 4u;
 const uint PM_W = BM_W / 4u, PN_W = BN_W / 4u;
@@ -32,7 +36,8 @@ shared vec4 tile_a[SIZE_A > SIZE_A_W ? SIZE_A : SIZE_A_W];
 shared vec4 tile_b[SIZE_B > SIZE_B_W ? SIZE_B : SIZE_B_W];
 layout(set = 0, binding = 6, std430) readonly buffer X4 { vec4 x4[]; };
 layout(set = 0, binding = 6, std430) readonly buffer X1 { float x1[]; };
-layout(set = 0, binding = 7, std430) buffer Weight { float dw[]; };
+layout(set = 0, binding = 7, std430) buffer Weight4 { vec4 dw4[]; };
+layout(set = 0, binding = 7, std430) buffer Weight1 { float dw1[]; };
 layout(set = 0, binding = 8, std430) buffer Sums { float sums[]; };
 #include "gemm_tile.glsl"
 
@@ -41,12 +46,16 @@ struct Product {
     uint m, n, k, lda, ldb, group_a, group_b, first_a;
 } w;
 
-void finish_w(uint row, uint column, uint group, uint split, float v)
+void finish_w(uint row, uint column, uint group, uint split, vec4 v)
 {
-    uint at = (group * w.m + row) * w.n + column;
+    uint at = (group * w.m + row) * w.n + column + (p.splits > 1u ? split * p.split_c : 0u);
     if (row >= w.m || column >= w.n) return;
-    if (p.splits > 1u) dw[split * p.split_c + at] = v;
-    else dw[at] += v;
+    if (FOURS != 0u) {
+        dw4[at / 4u] = p.splits > 1u ? v : dw4[at / 4u] + v;
+        return;
+    }
+    [[unroll]] for (uint j = 0u; j < 4u; j++)
+        if (column + j < w.n) dw1[at + j] = p.splits > 1u ? v[j] : dw1[at + j] + v[j];
 }
 
 FETCH(fetch_x, x4, x1)
@@ -71,7 +80,7 @@ FETCH(fetch_x, x4, x1)
 #define store_a store_a_w
 #define store_b store_b_w
 #define make_tile make_tile_w
-#define finish finish_w
+#define finish_four finish_w
 #define pre sums
 #define p w
 #include "gemm_load.glsl" /* again */

@@ -1,5 +1,5 @@
 /* One tile of a product, as gemm.comp has it. Included once for each product of a shader: what it and
-   gemm_load.glsl name (BM .. STAGES, p, pre, load_a, finish, ..) is then another's. */
+   gemm_load.glsl name (BM .. STAGES, p, pre, load_a, finish_four, ..) is then another's. */
 /* Shared tiles are [BK][BM] and [BK][BN], whatever the storage order. */
 void store_a(uint i, uint stage, vec4 v)
 {
@@ -72,12 +72,8 @@ void make_tile(uvec3 at, uint groups, uint split, uint chunk)
     [[unroll]] for (i = 0u; i < VM; i++) [[unroll]] for (r = 0u; r < 4u; r++)
         [[unroll]] for (j = 0u; j < VN; j++)
     {
-        vec4 v = sum[(i * 4u + r) * VN + j];
         uint row = m0 + (i * (BM / TM) + ty) * 4u + r, first = n0 + (j * (BN / TN) + tx) * 4u;
-        finish(row, first, group, split, v.x);
-        finish(row, first + 1u, group, split, v.y);
-        finish(row, first + 2u, group, split, v.z);
-        finish(row, first + 3u, group, split, v.w);
+        finish_four(row, first, group, split, sum[(i * 4u + r) * VN + j]);
     }
     if (COLUMN_SUMS == 0u || at.x > 0u || tx > 0u) return;
     [[unroll]] for (i = 0u; i < VM; i++) [[unroll]] for (r = 0u; r < 4u; r++)
