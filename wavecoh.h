@@ -403,6 +403,7 @@ typedef struct wcoh_model_desc {
     wcoh_switch phase_input;    /* ON: the embedding blends in a layer of the phases; AUTO: OFF */
     wcoh_attention attention;
     wcoh_pattern attention_pattern; /* in place of `attention`, layer by layer */
+    int key_width; /* W: of a head's queries and keys in dot attention; D / H */
     double gain;                    /* kappa at the start */
     wcoh_switch forgetting; /* ON: each row brings the damping of its own step; AUTO: where it can */
     wcoh_switch loudness;   /* ON: each row says how loudly it speaks as a key; AUTO: where it can */
@@ -8234,7 +8235,8 @@ typedef struct wcohi_op {
     int overtones;              /* COHERENCE: cosines beyond the first */
     double gain_most;           /* and what they are cut at */
     int rotary;                 /* DOT */
-    int wide_key;               /* DOT: width of a head's queries and keys */
+    int wide_key;               /* DOT, POLAR, RESONATE: width of a head's queries and keys in in */
+    int wide_score;             /* DOT: scores are over the root of it */
     int whole;                  /* EMBED: 1: no curriculum cuts its rows */
     wcoh_solver solver;         /* KERR */
     int rk4_steps;
@@ -14760,15 +14762,16 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 /* ---- dot-product attention ----------------------------------------------------------------------
 
-   The baseline: weights softmax(q.k/sqrt(E)) over keys k <= q, plain or with rotary positions: the
-   pair (x_2i, x_2i+1) of query and key turns by t 10000^(-2i/E). Lanes over queries (forward) or
+   The baseline: weights softmax(q.k/sqrt(W)) over keys k <= q, W their width, plain or with rotary
+   positions: the pair (x_2i, x_2i+1) of query and key turns by t 10000^(-2i/W). Lanes over queries (forward) or
    keys (backward), tiles of the other, a running maximum: memory grows with T, not with T^2. */
 
 typedef struct wcohi_dot {
     int batch, seq, heads;
-    int width;            /* of a head's queries and keys, at least */
-    int wide_value;       /* E: of its values, to which scores are scaled */
-    const wcoh_real *qkv; /* [N, q [H width] | k [H width] | v [HE]] of `stride` */
+    int width;            /* W: of a head's queries and keys */
+    int wide_score;       /* scores are over the root of it */
+    int wide_value;       /* E: of a head's values */
+    const wcoh_real *qkv; /* [N, q [HW] | k [HW] | v [HE]] of `stride` */
     size_t stride;
     wcoh_real *out;        /* [N,HE]; backward reads it again */
     size_t out_stride;
@@ -14791,9 +14794,9 @@ typedef struct wcohi_dot {
 #define WCOHI_DOT_LEAST ((wcoh_real)-1e30) /* score of a key that is not seen */
 
 typedef struct wcohi_dot_room {
-    wcoh_real *query, *key, *dquery;         /* [T,E16] turned; the query over sqrt(E) */
-    wcoh_real *columns, *values;             /* [E,16] of one block of lanes */
-    wcoh_real *sums, *sums2;                 /* [E,16] */
+    wcoh_real *query, *key, *dquery;         /* [T,W16] turned; the query over the scores' root */
+    wcoh_real *columns, *values;             /* [W,16], [E,16] of one block of lanes */
+    wcoh_real *sums, *sums2;                 /* [E,16], [W,16] */
     wcoh_real *weight, *product;             /* [TILE,16], or [context,16] in a session */
     wcoh_real *delta;                        /* [T] */
 } wcohi_dot_room;
@@ -14801,7 +14804,7 @@ typedef struct wcohi_dot_room {
 typedef struct wcohi_dot_task {
     const wcohi_dot *call;
     uint64_t position;                /* session: tokens heard before this call */
-    const wcoh_real *turn_c, *turn_s; /* [T,E/2] */
+    const wcoh_real *turn_c, *turn_s; /* [T,W/2] */
     const wcoh_real *query, *key, *value, *dout;
     wcoh_real *out, *aux, *dquery, *dkey, *dvalue, *keys, *values;
 #ifndef WAVECOH_NO_TRAINING
@@ -14812,7 +14815,7 @@ typedef struct wcohi_dot_task {
 
 static size_t wcohi_dot_pitch(int width) { return wcohi_round_up((size_t)width, 16); }
 
-/* Reals of a session's ring per layer: per head keys [width,context] and values [context,E]. */
+/* Reals of a session's ring per layer: per head keys [W,context] and values [context,E]. */
 static size_t wcohi_dot_ring_count(int context, int heads, int width, int wide_value)
 {
     size_t keys = wcohi_mul(wcohi_round_up((size_t)context, 16), (size_t)width);
@@ -14838,7 +14841,7 @@ typedef struct wcohi_dot_kernels {
 
 #else /* a pass: dot-product attention */
 
-/* Rows [rows,E] of `stride`, turned by the table (side -1: back), times scale -> to of `pitch`. */
+/* Rows [rows,W] of `stride`, turned by the table (side -1: back), times scale -> to of `pitch`. */
 S_(fn) void S_(dot_turn)(wcoh_real *to, size_t pitch, const wcoh_real *x, size_t stride,
                          const wcohi_dot_task *task, int rows, wcoh_real side,
                          wcoh_real scale)
@@ -14927,7 +14930,7 @@ WCOHI_KERNEL(dot_forward)
     const wcohi_dot *call = task->call;
     const wcohi_dot_room *room = &task->room;
     size_t pitch = wcohi_dot_pitch(call->width);
-    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->wide_value));
+    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->wide_score));
     int first;
     S_(dot_turn)(room->query, pitch, task->query, call->stride, task, call->seq, 1, scale);
     S_(dot_turn)(room->key, pitch, task->key, call->stride, task, call->seq, 1, 1);
@@ -14955,7 +14958,7 @@ S_(fn) void S_(dot_slopes)(const wcohi_dot_task *task, int first, int tile, int 
     }
 }
 
-/* dq [rows,E] += dS [rows,W] k [n,E] */
+/* dq [rows,pitch] += dS [rows,lanes] k [n,pitch] */
 S_(fn) void S_(dot_queries)(wcoh_real *dq, const wcoh_real *slopes, const wcoh_real *key,
                             size_t pitch, int rows, int n)
 {
@@ -15011,7 +15014,7 @@ WCOHI_KERNEL(dot_backward)
     const wcohi_dot *call = task->call;
     const wcohi_dot_room *room = &task->room;
     size_t pitch = wcohi_dot_pitch(call->width), rows = (size_t)call->seq;
-    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->wide_value));
+    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->wide_score));
     int first;
     memset(room->key, 0, rows * pitch * sizeof(wcoh_real));
     memset(room->dquery, 0, rows * pitch * sizeof(wcoh_real));
@@ -15027,7 +15030,7 @@ WCOHI_KERNEL(dot_backward)
 #endif
 
 /* One more token of a session: its key and value enter the ring, its query asks the ring. */
-/* p [n] = softmax over keys [E,pitch] of q; the sum of the weights is not yet divided out */
+/* p [n] = softmax over keys [W,pitch] of q; the sum of the weights is not yet divided out */
 S_(fn) wcoh_real S_(dot_step_weights)(wcoh_real *p, const wcoh_real *query,
                                       const wcoh_real *keys, size_t pitch, int n, int width)
 {
@@ -15056,6 +15059,7 @@ S_(fn) void S_(dot_step)(const wcohi_dot_task *task, int row)
     const wcohi_dot_room *room = &task->room;
     wcohi_dot_task at = *task;
     int width = call->width, wide = call->wide_value, context = call->context, n, slot, e, k;
+    wcoh_real scale = (wcoh_real)(1 / sqrt((double)call->wide_score));
     uint64_t position = task->position + (uint64_t)row;
     size_t pitch = wcohi_round_up((size_t)context, 16), from = (size_t)row * call->stride;
     wcoh_real *out = task->out + (size_t)row * call->out_stride, total;
@@ -15063,8 +15067,7 @@ S_(fn) void S_(dot_step)(const wcohi_dot_task *task, int row)
     n = position < (uint64_t)context ? slot + 1 : context;
     at.turn_c += row * (width / 2);
     at.turn_s += row * (width / 2);
-    S_(dot_turn)
-    (room->query, 0, task->query + from, 0, &at, 1, 1, (wcoh_real)(1 / sqrt((double)wide)));
+    S_(dot_turn)(room->query, 0, task->query + from, 0, &at, 1, 1, scale);
     S_(dot_turn)(room->key, 0, task->key + from, 0, &at, 1, 1, 1);
     for (e = 0; e < width; e++) task->keys[(size_t)e * pitch + (size_t)slot] = room->key[e];
     memcpy(task->values + (size_t)slot * (size_t)wide, task->value + from,
@@ -15097,38 +15100,39 @@ static const wcohi_dot_kernels S_(dot_kernels) = {S_(dot_forward),
 typedef struct wcohi_dot_layer {
     const wcohi_dot *call;
     const wcohi_dot_kernels *kernels;
-    wcoh_real *turn_c, *turn_s; /* [T,E/2]; sessions: [B,T,E/2] */
+    wcoh_real *turn_c, *turn_s; /* [T,W/2]; sessions: [B,T,W/2] */
     unsigned char *slots;
     size_t slot_bytes;
 } wcohi_dot_layer;
 
 /* A session keeps weights of its whole ring; anything else works in tiles. */
 static void wcohi_dot_room_take(wcohi_arena *arena, wcohi_dot_room *room, int seq, int width,
-                                int context)
+                                int wide_value, int context)
 {
-    size_t pitch = wcohi_dot_pitch(width), rows = context ? 1 : (size_t)seq, block = pitch * 16;
+    size_t pitch = wcohi_dot_pitch(width), rows = context ? 1 : (size_t)seq, keys = pitch * 16;
+    size_t values = wcohi_dot_pitch(wide_value) * 16;
     size_t tile = WCOHI_DOT_TILE * 16;
     if (context) tile = WCOHI_MAX(tile, wcohi_round_up((size_t)context, 16));
     room->query = WCOHI_TAKE(arena, wcohi_mul(rows, pitch), wcoh_real);
     room->key = WCOHI_TAKE(arena, wcohi_mul(rows, pitch), wcoh_real);
     room->dquery = WCOHI_TAKE(arena, wcohi_mul(rows, pitch), wcoh_real);
-    room->columns = WCOHI_TAKE(arena, block, wcoh_real);
-    room->values = WCOHI_TAKE(arena, block, wcoh_real);
-    room->sums = WCOHI_TAKE(arena, block, wcoh_real);
-    room->sums2 = WCOHI_TAKE(arena, block, wcoh_real);
+    room->columns = WCOHI_TAKE(arena, keys, wcoh_real);
+    room->values = WCOHI_TAKE(arena, values, wcoh_real);
+    room->sums = WCOHI_TAKE(arena, values, wcoh_real);
+    room->sums2 = WCOHI_TAKE(arena, keys, wcoh_real);
     room->weight = WCOHI_TAKE(arena, tile, wcoh_real);
     room->product = WCOHI_TAKE(arena, tile, wcoh_real);
     room->delta = WCOHI_TAKE(arena, rows, wcoh_real);
 }
 
 static void wcohi_dot_layer_take(wcohi_arena *arena, wcohi_dot_layer *layer, int seq, int width,
-                                 int context)
+                                 int wide_value, int context)
 {
     wcohi_dot_room room;
     wcohi_arena measure;
     size_t turns = wcohi_mul((size_t)seq, (size_t)(width / 2));
     memset(&measure, 0, sizeof measure);
-    wcohi_dot_room_take(&measure, &room, seq, width, context);
+    wcohi_dot_room_take(&measure, &room, seq, width, wide_value, context);
     layer->slot_bytes = measure.used;
     layer->turn_c = WCOHI_TAKE(arena, turns, wcoh_real);
     layer->turn_s = WCOHI_TAKE(arena, turns, wcoh_real);
@@ -15137,12 +15141,12 @@ static void wcohi_dot_layer_take(wcohi_arena *arena, wcohi_dot_layer *layer, int
 
 /* Bytes of scratch for calls of this shape on `slots` jobs; context: 0, or of a session's ring, and
    then seq is all rows of the batch: each stream turns by positions of its own. */
-static size_t wcohi_dot_scratch_bytes(int seq, int width, int context, int slots)
+static size_t wcohi_dot_scratch_bytes(int seq, int width, int wide_value, int context, int slots)
 {
     wcohi_dot_layer layer;
     wcohi_arena arena;
     memset(&arena, 0, sizeof arena);
-    wcohi_dot_layer_take(&arena, &layer, seq, width, context);
+    wcohi_dot_layer_take(&arena, &layer, seq, width, wide_value, context);
     (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
     return wcohi_add(arena.used, WCOHI_ALIGN);
 }
@@ -15179,7 +15183,8 @@ static void wcohi_dot_layer_open(wcohi_dot_layer *layer, const wcohi_dot *call,
     arena.used = 0;
     layer->call = call;
     layer->kernels = kernels;
-    wcohi_dot_layer_take(&arena, layer, rows, call->width, call->streams ? call->context : 0);
+    wcohi_dot_layer_take(&arena, layer, rows, call->width, call->wide_value,
+                         call->streams ? call->context : 0);
     if (!call->streams) wcohi_dot_turns(call, 0, layer->turn_c, layer->turn_s);
     for (b = 0; call->streams && b < call->batch; b++) {
         size_t at = (size_t)b * (size_t)call->seq * (size_t)(call->width / 2);
@@ -15200,7 +15205,7 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
     memset(task, 0, sizeof *task);
     arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
-    wcohi_dot_room_take(&arena, &task->room, call->seq, call->width,
+    wcohi_dot_room_take(&arena, &task->room, call->seq, call->width, call->wide_value,
                         call->streams ? call->context : 0);
     task->call = call;
 #ifndef WAVECOH_NO_TRAINING
@@ -15282,7 +15287,7 @@ static void wcohi_attend_dot_back(const wcohi_compute *compute, const wcohi_dot 
 /* ---- dot attention --------------------------------------------------------------------------- */
 
 #ifdef WAVECOH_PLAIN
-/* q.k / sqrt E of head h; rotary: the pair (2i, 2i+1) of both turns by t 10000^(-2i/E). */
+/* q.k / sqrt(wide_score) of head h; rotary: the pair (2i, 2i+1) of both turns by t 10000^(-2i/W). */
 static double wcohi_plain_score(const wcohi_plain *p, const wcohi_op *op, size_t row, size_t key,
                                 size_t h)
 {
@@ -15296,7 +15301,7 @@ static double wcohi_plain_score(const wcohi_plain *p, const wcohi_op *op, size_t
         if (!op->rotary) sum += q[i] * k[i];
         else sum += q[i] * (k[i] * cos(turn) + (i % 2 ? -k[i - 1] : k[i + 1]) * sin(turn));
     }
-    return sum / sqrt((double)(op->wide_out / op->heads));
+    return sum / sqrt((double)op->wide_score);
 }
 
 static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
@@ -15325,16 +15330,15 @@ static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
 static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
                             wcohi_sizes *sizes)
 {
-    int width = op->wide_key;
+    int width = op->wide_key, wide_value = op->wide_out / op->heads;
+    int rows = plan->session ? plan->batch * plan->seq : plan->seq;
     sizes->aux = wcohi_dot_aux_count(plan->batch, plan->seq, op->heads);
-    sizes->state =
-        wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width, op->wide_out / op->heads),
-                  sizeof(wcoh_real));
+    sizes->state = wcohi_mul(wcohi_dot_ring_count(op->context, op->heads, width, wide_value),
+                             sizeof(wcoh_real));
     sizes->saved = sizes->state;
     sizes->saved_reals = 1;
     sizes->shared =
-        plan->session ? wcohi_dot_scratch_bytes(plan->batch * plan->seq, width, op->context, slots)
-                      : wcohi_dot_scratch_bytes(plan->seq, width, 0, slots);
+        wcohi_dot_scratch_bytes(rows, width, wide_value, plan->session ? op->context : 0, slots);
 }
 
 static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -15345,6 +15349,7 @@ static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
     call.seq = exec->run->seq;
     call.heads = op->heads;
     call.width = op->wide_key;
+    call.wide_score = op->wide_score;
     call.wide_value = op->wide_out / op->heads;
     call.qkv = wcohi_tensor_data(exec, op->in);
     call.stride = (size_t)op->wide_in;
@@ -15382,40 +15387,43 @@ static void wcohi_dot_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 
 /* ======== 3 ops: wider queries and keys, phases of symbols ==================================== */
 
-/* Rows [q [HW] | k [HW] | v [HE]] for dot attention whose queries and keys are wider than its
-   values; one span of rows. */
+/* Rows [q [HW] | k [HW] | v [HE]] for dot attention, made of such rows with narrower queries and
+   keys; one span of rows. */
 typedef struct wcohi_pairing {
-    size_t heads, wide, key, all; /* H, E, W, reals of a wider row */
-    const wcoh_real *x;           /* [N,3HE] */
-    wcoh_real *y;                 /* [N,all]; backward: its gradient */
+    size_t heads, values; /* H, HE */
+    size_t wide, key;     /* W before and after */
+    size_t in, all;       /* reals of a row before and after */
+    const wcoh_real *x;   /* [N,in] */
+    wcoh_real *y;         /* [N,all]; backward: its gradient */
 } wcohi_pairing;
 
 static wcohi_pairing wcohi_pairing_of(const wcohi_span *span, const wcoh_real *x, int tensor,
                                       wcoh_real *y)
 {
     wcohi_pairing p;
-    size_t width = (size_t)span->exec->base.plan->tensors[tensor].width;
     p.heads = (size_t)span->op->heads;
-    p.wide = width / 3 / p.heads;
+    p.wide = (size_t)span->op->wide_key;
+    p.in = (size_t)span->exec->base.plan->tensors[tensor].width;
     p.all = (size_t)span->op->wide_out;
-    p.key = (p.all - p.heads * p.wide) / 2 / p.heads;
-    p.x = x ? x + (size_t)span->first * width : NULL;
+    p.values = p.in - 2 * p.heads * p.wide;
+    p.key = (p.all - p.values) / 2 / p.heads;
+    p.x = x ? x + (size_t)span->first * p.in : NULL;
     p.y = y + (size_t)span->first * p.all;
     return p;
 }
 
 /* ---- polar: (q, k, v) -> (softplus q, 0), softplus k e^{i shift}, v (arXiv 2509.10534) ----------
 
-   Dot attention turns each pair by t theta_c, theta_c = 10000^(-c/E): the score is
-   sum over c of softplus(q_c) softplus(k_c) cos((s - t) theta_c + shift_c) / sqrt E. */
+   Dot attention turns each pair by t theta_c, theta_c = 10000^(-c/W), W the width of q: the score is
+   sum over c of softplus(q_c) softplus(k_c) cos((s - t) theta_c + shift_c) / sqrt W. */
 
 #ifdef WAVECOH_PLAIN
 static void wcohi_polar_plain(wcohi_plain *p, const wcohi_op *op)
 {
-    size_t all = (size_t)op->wide_in / 3, row, i;
+    size_t all = (size_t)(op->heads * op->wide_key), values = (size_t)op->wide_in - 2 * all, row, i;
     for (row = 0; row < p->rows; row++) {
-        const double *x = p->tensors[op->in] + row * 3 * all;
-        double *y = p->tensors[op->out] + row * 5 * all;
+        const double *x = p->tensors[op->in] + row * (size_t)op->wide_in;
+        double *y = p->tensors[op->out] + row * (size_t)op->wide_out;
         for (i = 0; i < all; i++) {
             double shift = wcohi_plain_param(p, op, WCOHI_POLAR_SHIFT, i);
             double q = wcohi_softplus(x[i]), k = wcohi_softplus(x[all + i]);
@@ -15423,8 +15431,8 @@ static void wcohi_polar_plain(wcohi_plain *p, const wcohi_op *op)
             y[2 * i + 1] = 0;
             y[2 * all + 2 * i] = k * cos(shift);
             y[2 * all + 2 * i + 1] = k * sin(shift);
-            y[4 * all + i] = x[2 * all + i];
         }
+        for (i = 0; i < values; i++) y[4 * all + i] = x[2 * all + i];
     }
 }
 #endif
@@ -15434,7 +15442,7 @@ static void wcohi_polar_sizes(const wcohi_plan *plan, const wcohi_op *op, int sl
 {
     (void)plan;
     (void)slots;
-    sizes->partial = (size_t)op->wide_in / 3; /* of shift */
+    sizes->partial = (size_t)(op->heads * op->wide_key); /* of shift */
 }
 
 static void wcohi_polar_span(const wcohi_span *span)
@@ -15446,7 +15454,7 @@ static void wcohi_polar_span(const wcohi_span *span)
                                        wcohi_tensor_data(exec, op->out));
     size_t all = p.heads * p.wide, i;
     int row;
-    for (row = 0; row < span->count; row++, p.x += 3 * all, p.y += p.all) {
+    for (row = 0; row < span->count; row++, p.x += p.in, p.y += p.all) {
         for (i = 0; i < all; i++) {
             double k = wcohi_softplus((double)p.x[all + i]), a = (double)shift[i];
             p.y[2 * i] = (wcoh_real)wcohi_softplus((double)p.x[i]);
@@ -15454,7 +15462,7 @@ static void wcohi_polar_span(const wcohi_span *span)
             p.y[2 * (all + i)] = (wcoh_real)(k * cos(a));
             p.y[2 * (all + i) + 1] = (wcoh_real)(k * sin(a));
         }
-        memcpy(p.y + 4 * all, p.x + 2 * all, all * sizeof *p.y);
+        memcpy(p.y + 4 * all, p.x + 2 * all, p.values * sizeof *p.y);
     }
 }
 
@@ -15473,9 +15481,9 @@ static void wcohi_polar_backward_span(const wcohi_span *span)
     wcohi_pairing p = wcohi_pairing_of(span, wcohi_tensor_data(exec, op->in), op->in,
                                        wcohi_tensor_grad(exec, op->out));
     size_t all = p.heads * p.wide, i;
-    wcoh_real *dx = wcohi_tensor_grad(exec, op->in) + (size_t)span->first * 3 * all;
+    wcoh_real *dx = wcohi_tensor_grad(exec, op->in) + (size_t)span->first * p.in;
     int row;
-    for (row = 0; row < span->count; row++, p.x += 3 * all, dx += 3 * all, p.y += p.all) {
+    for (row = 0; row < span->count; row++, p.x += p.in, dx += p.in, p.y += p.all) {
         for (i = 0; i < all; i++) {
             double q = (double)p.x[i], k = (double)p.x[all + i], a = (double)shift[i];
             double dc = (double)p.y[2 * (all + i)], ds = (double)p.y[2 * (all + i) + 1];
@@ -15484,7 +15492,7 @@ static void wcohi_polar_backward_span(const wcohi_span *span)
             dx[all + i] = (wcoh_real)((c * dc + s * ds) * wcohi_sigmoid(k));
             span->partial[i] += (wcoh_real)(wcohi_softplus(k) * (c * ds - s * dc));
         }
-        memcpy(dx + 2 * all, p.y + 4 * all, all * sizeof *dx);
+        memcpy(dx + 2 * all, p.y + 4 * all, p.values * sizeof *dx);
     }
 }
 
@@ -15492,25 +15500,24 @@ static void wcohi_polar_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     int chunks = wcohi_each_span(exec, op, wcohi_polar_backward_span, 1, 80.0 * op->wide_in);
     wcohi_sum_partials(exec, wcohi_param_grad(exec, op->param[WCOHI_POLAR_SHIFT]), 0,
-                       (size_t)op->wide_in / 3, chunks);
+                       (size_t)(op->heads * op->wide_key), chunks);
 }
 #endif
 
 /* ---- resonate: queries and keys hear the phases of their symbols --------------------------------
 
-   With u = (cos phi_f, sin phi_f) / sqrt F, queries become (q, lambda_h sqrt(E) u) and keys (k, u):
-   the score is q.k / sqrt E + lambda_h / F sum over f of cos(phi_f - psi_f), and the matrix of those
-   sums is never made. */
+   With u = (cos phi_f, sin phi_f) / sqrt F, queries become (q, lambda_h sqrt(W) u) and keys (k, u), W
+   the width of q: the score is q.k / sqrt W + lambda_h / F sum over f of cos(phi_f - psi_f), and the
+   matrix of those sums is never made. */
 
 #ifdef WAVECOH_PLAIN
 static void wcohi_resonate_plain(wcohi_plain *p, const wcohi_op *op)
 {
-    size_t wide = (size_t)p->plan->tensors[op->in2].width / 3 / (size_t)op->heads;
-    size_t heads = (size_t)op->heads, phases = (size_t)op->wide_in, key = wide + 2 * phases, row, h;
-    size_t side, i;
+    size_t heads = (size_t)op->heads, wide = (size_t)op->wide_key, phases = (size_t)op->wide_in;
+    size_t in = (size_t)p->plan->tensors[op->in2].width, key = wide + 2 * phases, row, h, side, i;
     for (row = 0; row < p->rows; row++) {
         const double *phi = p->tensors[op->in] + row * phases;
-        const double *x = p->tensors[op->in2] + row * 3 * heads * wide;
+        const double *x = p->tensors[op->in2] + row * in;
         double *y = p->tensors[op->out] + row * (size_t)op->wide_out;
         for (side = 0; side < 2; side++)
             for (h = 0; h < heads; h++, x += wide, y += key) {
@@ -15522,7 +15529,7 @@ static void wcohi_resonate_plain(wcohi_plain *p, const wcohi_op *op)
                     y[wide + 2 * i + 1] = by * sin(phi[i]);
                 }
             }
-        for (i = 0; i < heads * wide; i++) y[i] = x[i];
+        for (i = 0; i < in - 2 * heads * wide; i++) y[i] = x[i];
     }
 }
 #endif
@@ -15566,9 +15573,9 @@ static void wcohi_resonate_span(const wcohi_span *span)
                 memcpy(p.y, p.x, p.wide * sizeof *p.y);
                 for (i = 0; i < 2 * phases; i++) p.y[p.wide + i] = by * u[i];
             }
-        memcpy(p.y, p.x, p.heads * p.wide * sizeof *p.y);
-        p.x += p.heads * p.wide;
-        p.y += p.heads * p.wide;
+        memcpy(p.y, p.x, p.values * sizeof *p.y);
+        p.x += p.values;
+        p.y += p.values;
     }
 }
 
@@ -15589,7 +15596,7 @@ static void wcohi_resonate_backward_span(const wcohi_span *span)
     const wcoh_real *phi = wcohi_tensor_data(exec, op->in) + at;
     wcoh_real *dphi = wcohi_tensor_grad(exec, op->in) + at, *u = span->scratch;
     wcoh_real *du = u + 2 * phases, root = (wcoh_real)sqrt((double)p.wide),
-              *dx = wcohi_tensor_grad(exec, op->in2) + (size_t)span->first * 3 * p.heads * p.wide;
+              *dx = wcohi_tensor_grad(exec, op->in2) + (size_t)span->first * p.in;
     int row;
     for (row = 0; row < span->count; row++, phi += phases, dphi += phases) {
         wcohi_resonate_units(u, phi, phases);
@@ -15604,9 +15611,9 @@ static void wcohi_resonate_backward_span(const wcohi_span *span)
                 }
                 if (!side) span->partial[h] += root * sum;
             }
-        memcpy(dx, p.y, p.heads * p.wide * sizeof *dx);
-        dx += p.heads * p.wide;
-        p.y += p.heads * p.wide;
+        memcpy(dx, p.y, p.values * sizeof *dx);
+        dx += p.values;
+        p.y += p.values;
         for (i = 0; i < phases; i++) {
             wcoh_real d = u[2 * i] * du[2 * i + 1] - u[2 * i + 1] * du[2 * i];
             dphi[i] = op->add_in ? dphi[i] + d : d;
@@ -17182,6 +17189,8 @@ static const wcoh_field wcohi_model_fields[] = {
                  "blend a linear layer of those phases into the embedding; auto: off"),
     WCOHI_CYCLED(M, attention, "coherence shared frozen dot rotary pope resonance",
                  "kind of attention; a list, a,a,b, is cycled over the layers"),
+    WCOHI_INT(M, key_width, 0, 1, 65536, 0,
+              "width of a head's queries and keys, of dot, rotary, pope, resonance; 0: the head's"),
     WCOHI_REAL(M, gain, 2, 0.01, 12, 0, "coherence gain kappa at the start"),
     WCOHI_CHOICE(M, forgetting, WCOHI_AUTO,
                  "coherence heads whose damping depends on what they hear; auto: on"),
@@ -17833,23 +17842,36 @@ WCOHI_COLD wcoh_result wcohi_divides(int value, const char *name, int width, wco
                       name, value, width);
 }
 
-/* Heads whose width is nearest to 8; an even one where heads are rotary. */
+/* Heads whose width is nearest to 8; an even one where that is the width of what turns. */
 static int wcohi_heads_default(const wcoh_model_desc *desc)
 {
-    int width = 2 * desc->bands, step = wcohi_has_rotary(desc) ? 2 : 1, best = width, e;
+    int width = 2 * desc->bands, best = width, e;
+    int step = wcohi_has_rotary(desc) && !desc->key_width ? 2 : 1;
     for (e = step; e <= width; e += step)
         if (width % e == 0 && width / e <= 1024 && abs(e - 8) < abs(best - 8)) best = e;
     return width / best;
 }
 
-WCOHI_COLD wcoh_result wcohi_heads_check(const wcoh_model_desc *desc, wcoh_error *error)
+WCOHI_COLD wcoh_result wcohi_heads_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
-    int heads = desc->heads, width = 2 * desc->bands;
-    if (width % heads) return wcohi_divides(heads, "heads", width, error);
-    if (!wcohi_has_rotary(desc) || width % (2 * heads) == 0) return WCOH_OK;
-    return wcohi_fail(error, WCOH_E_ARGUMENT,
-                      "heads is %d: rotary heads need an even width, 2 x bands / heads is %d",
-                      heads, width / heads);
+    int width = 2 * desc->bands, rotary = wcohi_has_rotary(desc), layer, dots = 0;
+    if (!desc->heads) desc->heads = wcohi_heads_default(desc);
+    if (width % desc->heads) return wcohi_divides(desc->heads, "heads", width, error);
+    for (layer = 0; layer < desc->layers; layer++)
+        dots |= wcohi_is_dot(wcohi_attention_of(desc, layer));
+    if (desc->key_width && !dots)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "key_width is %d: no layer's attention is dot, rotary, pope or resonance",
+                          desc->key_width);
+    if (rotary && desc->key_width % 2)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "key_width is %d: rotary heads need an even width", desc->key_width);
+    if (rotary && !desc->key_width && width / desc->heads % 2)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "heads is %d: rotary heads need an even width, 2 x bands / heads is %d",
+                          desc->heads, width / desc->heads);
+    if (dots && !desc->key_width) desc->key_width = width / desc->heads;
+    return WCOH_OK;
 }
 
 /* What only heads with a gain and a damping can do. */
@@ -17939,8 +17961,7 @@ WCOH_API wcoh_result wcoh_model_desc_resolve(wcoh_model_desc *desc, wcoh_error *
     result = wcohi_fields_resolve(WCOH_DESC_MODEL, desc, error);
     if (result) return result;
     width = 2 * desc->bands;
-    if (!desc->heads) desc->heads = wcohi_heads_default(desc);
-    if ((result = wcohi_heads_check(desc, error)) != WCOH_OK) return result;
+    if ((result = wcohi_heads_resolve(desc, error)) != WCOH_OK) return result;
     if ((result = wcohi_divides(desc->groups, "groups", width, error)) != WCOH_OK) return result;
     gated = wcohi_has_ffn(desc, WCOH_FFN_GATED_MLP);
     if (desc->hidden == 0 && !(gated && wcohi_has_ffn(desc, WCOH_FFN_MLP)))
@@ -22942,42 +22963,6 @@ static int wcohi_walk_maestro(wcohi_walk *walk, const wcohi_params *params, int 
     return wcohi_walk_done(walk, op);
 }
 
-/* Queries, keys and values [N,3D] as dot attention with keys of width `key` wants them. */
-static int wcohi_walk_pairs(wcohi_walk *walk, int all, int key)
-{
-    wcohi_params params = wcohi_no_params();
-    int heads = walk->desc->heads, width = 2 * walk->desc->bands;
-    if (wcohi_attention_of(walk->desc, walk->layer) == WCOH_ATTENTION_POPE) {
-        params.row[WCOHI_POLAR_SHIFT] =
-            wcohi_emit(walk, "attn.", "shift", heads, width / heads, 0, WCOHI_INIT_CONSTANT, 0);
-        wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
-        return wcohi_walk_done(
-            walk, wcohi_emit_op(walk, WCOHI_POLAR, &params, all, -1, 2 * heads * key + width));
-    }
-    params.row[WCOHI_RESONATE_LAMBDA] =
-        wcohi_emit(walk, "attn.", "lambda", heads, 0, 0, WCOHI_INIT_CONSTANT, 0.1);
-    return wcohi_walk_done(walk, wcohi_emit_op(walk, WCOHI_RESONATE, &params, walk->phases, all,
-                                               2 * heads * key + width));
-}
-
-static int wcohi_walk_dot(wcohi_walk *walk, int in)
-{
-    wcoh_attention kind = wcohi_attention_of(walk->desc, walk->layer);
-    int width = 2 * walk->desc->bands, key = width / walk->desc->heads, all;
-    wcohi_params params = wcohi_emit_stack(walk, "attn.qkv.", 3, width, width);
-    wcohi_op *op;
-    all = wcohi_walk_linear(walk, &params, in, -1, 3 * width)->out;
-    if (kind == WCOH_ATTENTION_POPE) key *= 2;
-    if (kind == WCOH_ATTENTION_RESONANCE) key += 2 * walk->desc->phases;
-    if (kind > WCOH_ATTENTION_ROTARY) all = wcohi_walk_pairs(walk, all, key);
-    params = wcohi_no_params();
-    op = wcohi_emit_op(walk, WCOHI_DOT, &params, all, -1, width);
-    op->rotary = kind == WCOH_ATTENTION_ROTARY || kind == WCOH_ATTENTION_POPE;
-    op->wide_key = key;
-    op->context = walk->desc->context;
-    return wcohi_walk_weighs(walk, op);
-}
-
 /* Frozen phasors, a value matrix a head, harmonics in place of gain, carrier and damping. */
 static int wcohi_walk_frozen(wcohi_walk *walk, int in)
 {
@@ -23074,6 +23059,61 @@ static wcohi_params wcohi_emit_asked(wcohi_walk *walk, const wcohi_asked *asked,
         }
     }
     return params;
+}
+
+/* Queries, keys and values are one linear layer: three square matrices in one tensor, or, of another
+   width W than heads have, query [HW,D], key [HW,D], value [D,D]. */
+static wcohi_params wcohi_emit_qkv(wcohi_walk *walk)
+{
+    int width = 2 * walk->desc->bands, keys = walk->desc->heads * walk->desc->key_width;
+    double fan = width;
+    wcohi_asked asked[3] = {
+        {"query.weight", "query.bias", keys, WCOHI_INIT_WEIGHT, WCOHI_INIT_BIAS, fan, fan},
+        {"key.weight", "key.bias", keys, WCOHI_INIT_WEIGHT, WCOHI_INIT_BIAS, fan, fan},
+        {"value.weight", "value.bias", width, WCOHI_INIT_WEIGHT, WCOHI_INIT_BIAS, fan, fan}};
+    return keys == width ? wcohi_emit_stack(walk, "attn.qkv.", 3, width, width)
+                         : wcohi_emit_asked(walk, asked, 3);
+}
+
+/* Rows of queries, keys and values as dot attention with keys of width `key` wants them. */
+static int wcohi_walk_pairs(wcohi_walk *walk, int all, int key)
+{
+    wcohi_params params = wcohi_no_params();
+    const wcoh_model_desc *desc = walk->desc;
+    int heads = desc->heads, width = 2 * desc->bands, wide_out = 2 * heads * key + width;
+    wcohi_op *op;
+    if (wcohi_attention_of(desc, walk->layer) == WCOH_ATTENTION_POPE) {
+        params.row[WCOHI_POLAR_SHIFT] =
+            wcohi_emit(walk, "attn.", "shift", heads, desc->key_width, 0, WCOHI_INIT_CONSTANT, 0);
+        wcohi_walk_at(walk, walk->row_count - 1)->decayed = 0;
+        op = wcohi_emit_op(walk, WCOHI_POLAR, &params, all, -1, wide_out);
+    } else {
+        params.row[WCOHI_RESONATE_LAMBDA] =
+            wcohi_emit(walk, "attn.", "lambda", heads, 0, 0, WCOHI_INIT_CONSTANT, 0.1);
+        op = wcohi_emit_op(walk, WCOHI_RESONATE, &params, walk->phases, all, wide_out);
+    }
+    op->wide_key = desc->key_width;
+    return wcohi_walk_done(walk, op);
+}
+
+static int wcohi_walk_dot(wcohi_walk *walk, int in)
+{
+    const wcoh_model_desc *desc = walk->desc;
+    wcoh_attention kind = wcohi_attention_of(desc, walk->layer);
+    int width = 2 * desc->bands, key = desc->key_width, all;
+    wcohi_params params = wcohi_emit_qkv(walk);
+    wcohi_op *op;
+    all = wcohi_walk_linear(walk, &params, in, -1, 2 * desc->heads * key + width)->out;
+    if (kind == WCOH_ATTENTION_POPE) key *= 2;
+    if (kind == WCOH_ATTENTION_RESONANCE) key += 2 * desc->phases;
+    if (kind > WCOH_ATTENTION_ROTARY) all = wcohi_walk_pairs(walk, all, key);
+    params = wcohi_no_params();
+    op = wcohi_emit_op(walk, WCOHI_DOT, &params, all, -1, width);
+    op->rotary = kind == WCOH_ATTENTION_ROTARY || kind == WCOH_ATTENTION_POPE;
+    op->wide_key = key;
+    op->wide_score = desc->key_width;
+    op->context = desc->context;
+    return wcohi_walk_weighs(walk, op);
 }
 
 static int wcohi_walk_coherence(wcohi_walk *walk, int in)
@@ -32450,7 +32490,7 @@ static wcoh_complex wcohi_rotary_pair(const wcoh_real *p, int pair, int width, i
     return wcohi_cmul(value, turn);
 }
 
-/* S_qk = q.k / sqrt E. rows: queries, keys, values of all heads. Those that turn are of even width. */
+/* S_qk = q.k / sqrt(wide_score). rows: queries, keys, values of all heads. Those that turn are of even width. */
 static void wcohi_map_dots(wcohi_inspection *inspection, const wcohi_op *op, const wcoh_real *rows,
                            size_t stride, int head)
 {
@@ -32466,7 +32506,7 @@ static void wcohi_map_dots(wcohi_inspection *inspection, const wcohi_op *op, con
                 wcoh_complex b = wcohi_rotary_pair(y, i, width, k, op->rotary);
                 dot += a.re * b.re + a.im * b.im;
             }
-            inspection->scores[k] = dot / sqrt((double)(op->wide_out / op->heads));
+            inspection->scores[k] = dot / sqrt((double)op->wide_score);
         }
         wcohi_map_softmax(inspection->scores, q, tokens, map + (size_t)q * (size_t)tokens);
     }

@@ -1463,7 +1463,7 @@ static void wcohi_gpu_gate_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 typedef struct wcohi_gpu_attention {
     wcohi_gpu_view coefficients, phasors; /* coherence: [H,4], [N,H,4] */
     wcohi_gpu_view depths;                /* [N,H,4] where rows listen */
-    wcohi_gpu_view rotated;               /* rotary: queries and keys [N,2D] */
+    wcohi_gpu_view rotated;               /* rotary: queries and keys [N,2 H wide_key] */
     wcohi_gpu_view logsum, delta;         /* [N,H] */
 } wcohi_gpu_attention;
 
@@ -1517,6 +1517,7 @@ static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wco
     t.push.heads = (uint32_t)op->heads;
     t.push.wide = wide;
     t.push.wide_key = (uint32_t)op->wide_key;
+    t.push.wide_score = (uint32_t)op->wide_score;
     t.specs[0] = way ? way->columns : wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
     t.tiles = wcohi_gpu_ceil((uint32_t)r->pass.seq, 32);
     t.chunks = wcohi_gpu_ceil(wide, 8 * t.specs[0]);
@@ -2137,7 +2138,7 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 
 /* ---- dot attention, plain and rotary --------------------------------------------------------- */
 
-/* Reals of a row's keys. */
+/* Reals of a row's keys: of DOT, of what POLAR and RESONATE are given. */
 static uint32_t wcohi_gpu_keys(const wcohi_op *op) { return (uint32_t)(op->heads * op->wide_key); }
 
 static size_t wcohi_gpu_dot_aux_count(const wcohi_plan *plan, const wcohi_op *op, size_t rows)
@@ -2173,8 +2174,8 @@ static wcohi_gpu_pairs wcohi_gpu_dot_pairs(const wcohi_gpu_recorder *r, const wc
     return t;
 }
 
-/* 10000^(-2j/E) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Those of
-   j = first .. first+count-1; wide is E. */
+/* 10000^(-2j/W) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Those of
+   j = first .. first+count-1; wide is W. */
 static void wcohi_gpu_turns(uint32_t *words, int wide, int first, int count)
 {
     int j;
@@ -2230,6 +2231,7 @@ static void wcohi_gpu_dot_session(wcohi_gpu_recorder *r, const wcohi_op *op, wco
     push.heads = heads;
     push.width = (uint32_t)op->wide_out / heads;
     push.wide_key = (uint32_t)op->wide_key;
+    push.wide_score = (uint32_t)op->wide_score;
     push.context = context;
     push.stride = op->rotary ? 2 * keys : all;
     push.key_column = keys;
@@ -2259,6 +2261,7 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(r, op, &aux);
     uint32_t batch = (uint32_t)r->pass.batch, width = wcohi_gpu_keys(op), heads = t.push.heads;
     uint32_t chunks = wcohi_gpu_ceil(t.push.wide_key, 8 * t.specs[0]);
+    uint32_t chunks_both = WCOHI_MAX(chunks, t.chunks);
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), dqkv = wcohi_gpu_ddata(r, op->in);
     wcohi_gpu_view to = op->rotary ? wcohi_gpu_scratch(r, 2 * (size_t)r->rows * width) : dqkv;
     const wcohi_gpu_view queries[8] = {t.left,     t.right,   t.value, dout,
@@ -2269,8 +2272,8 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_QUERY, t.specs, queries, t.push, t.tiles,
                        heads * chunks, batch);
     t.push.column = width;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, t.specs, keys, t.push, t.tiles, heads * chunks,
-                       batch);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, t.specs, keys, t.push, t.tiles,
+                       heads * chunks_both, batch);
     if (op->rotary) wcohi_gpu_rotate(r, op, to, 2 * width, dqkv, (uint32_t)op->wide_in, 1);
 }
 #endif
@@ -2285,8 +2288,9 @@ static void wcohi_gpu_polar_rows(wcohi_gpu_recorder *r, const wcohi_op *op, int 
     const wcohi_gpu_view views[5] = {
         wcohi_gpu_data(r, op->in), wcohi_gpu_param(r, op->param[WCOHI_POLAR_SHIFT]), y, dx, slopes};
     wcoh_push_polar push;
-    push.all = (uint32_t)op->wide_in / 3;
-    push.count = r->rows * push.all;
+    push.all = wcohi_gpu_keys(op);
+    push.values = (uint32_t)op->wide_in - 2 * push.all;
+    push.count = r->rows * WCOHI_MAX(push.all, push.values);
     WCOHI_GPU_DISPATCH(r, shader, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
 }
 
@@ -2299,7 +2303,7 @@ static void wcohi_gpu_polar(wcohi_gpu_recorder *r, const wcohi_op *op)
 #ifndef WAVECOH_NO_TRAINING
 static void wcohi_gpu_polar_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
-    uint32_t all = (uint32_t)op->wide_in / 3;
+    uint32_t all = wcohi_gpu_keys(op);
     wcohi_gpu_view slopes = wcohi_gpu_scratch(r, (size_t)r->rows * all);
     wcohi_gpu_polar_rows(r, op, WCOH_SPV_POLAR_BACK, wcohi_gpu_ddata(r, op->out),
                          wcohi_gpu_ddata(r, op->in), slopes);
@@ -2318,8 +2322,9 @@ static void wcohi_gpu_resonate_rows(wcohi_gpu_recorder *r, const wcohi_op *op, i
     wcoh_push_resonate push;
     push.count = r->rows * (uint32_t)op->wide_out;
     push.heads = (uint32_t)op->heads;
-    push.wide = wcohi_gpu_width(r, op->in2) / 3 / push.heads;
+    push.wide = (uint32_t)op->wide_key;
     push.phases = (uint32_t)op->wide_in;
+    push.reals = wcohi_gpu_width(r, op->in2) - 2 * wcohi_gpu_keys(op);
     WCOHI_GPU_DISPATCH(r, shader, NULL, views, push, wcohi_gpu_groups(push.count), 1, 1);
 }
 
@@ -2341,8 +2346,9 @@ static void wcohi_gpu_resonate_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcoh_push_resonate_back push;
     push.count = r->rows * phases;
     push.heads = heads;
-    push.wide = wcohi_gpu_width(r, op->in2) / 3 / heads;
+    push.wide = (uint32_t)op->wide_key;
     push.phases = phases;
+    push.reals = wcohi_gpu_width(r, op->in2) - 2 * wcohi_gpu_keys(op);
     push.add = (uint32_t)op->add_in;
     wcohi_gpu_resonate_rows(r, op, WCOH_SPV_RESONATE_COPY, wcohi_gpu_ddata(r, op->in2),
                             wcohi_gpu_ddata(r, op->out));

@@ -173,6 +173,14 @@ static const struct {
     {"phase input, phases frozen", "phase_input=on phases=4 phases_trained=off", 2, 5},
     {"long resonance", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=resonance phases=9", 1,
      150},
+    {"keys wider than heads, dot", "attention=dot key_width=7", 2, 6},
+    {"keys narrower than heads, rotary", "attention=rotary key_width=2 bands=9 heads=3", 2, 6},
+    {"keys of another width, pope", "attention=pope key_width=1 value_gate=on", 2, 6},
+    {"keys of another width, mixed, phases",
+     "attention=pope,rotary,resonance,dot layers=4 phases=3 key_width=6 taps=2 block=sequential", 2,
+     5},
+    {"long wide keys", "bands=2 heads=2 layers=1 maestro=1 vocab=4 attention=dot key_width=19", 1,
+     150},
     {"embedding orthogonal trained", "embedding=orthogonal embedding_trained=on", 2, 5},
 };
 

@@ -703,11 +703,11 @@ static dots dots_open(int batch, int seq, int heads, int width, int rotary)
     for (i = 0; i < 3 * a.rows * a.width; i++) a.qkv[i] = (wcoh_real)(1.5 * normal());
     for (i = 0; i < a.rows * a.width; i++) a.dout[i] = (wcoh_real)normal();
     a.call.batch = batch, a.call.seq = seq, a.call.heads = heads;
-    a.call.width = a.call.wide_value = width;
+    a.call.width = a.call.wide_score = a.call.wide_value = width;
     a.call.qkv = a.qkv, a.call.stride = (size_t)(3 * a.width), a.call.rotary = rotary;
     a.call.out = a.out, a.call.out_stride = (size_t)a.width, a.call.aux = a.aux;
     a.call.dout = a.dout, a.call.dout_stride = (size_t)a.width, a.call.dqkv = a.dqkv;
-    a.call.scratch = take(wcohi_dot_scratch_bytes(seq, width, 0, 4), 1);
+    a.call.scratch = take(wcohi_dot_scratch_bytes(seq, width, width, 0, 4), 1);
     a.compute.kernels = wcohi_kernels_for(WCOH_ISA_SCALAR);
     return a;
 }
@@ -844,7 +844,7 @@ static void a_dot_session_sees_the_last_context_tokens(void)
         wcohi_dot call = a.call;
         a.compute.kernels = wcohi_kernels_for(every_isa[i]);
         dots_reference(&a, 37, expected);
-        call.scratch = take(wcohi_dot_scratch_bytes(100, 10, 37, 1), 1);
+        call.scratch = take(wcohi_dot_scratch_bytes(100, 10, 10, 37, 1), 1);
         call.rings = (unsigned char *)ring, call.streams = &from, call.context = 37,
         call.aux = NULL, call.dout = NULL;
         for (c = 0; c < 3; c++) {

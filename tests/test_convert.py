@@ -333,6 +333,10 @@ def what_cannot_go_back():
                          "--preset", "kerr-engine", "--bands", "8", "--seq", "8", "--sample", "0")
     code, out, err = run("./convert", "kerr.safetensors", "never.kchk")
     check(code == 1 and "position table" in err, f"sine before cosine is refused: {err}")
+    code, out, err = run("./train", "--data", "text.txt", "--steps", "1", "--out", "keys.safetensors",
+                         "--preset", "kerr-engine", "--bands", "8", "--key-width", "3", "--seq", "8", "--sample", "0")
+    code, out, err = run("./convert", "keys.safetensors", "never.kchk")
+    check(code == 1 and "key_width is 3: kerr-engine has 4" in err, f"narrower keys are refused: {err}")
     check(not os.path.exists(os.path.join(folder, "never.kchk")), "nothing is written then")
 
 

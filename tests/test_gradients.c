@@ -251,7 +251,8 @@ static void random_setting(char *text, const wcoh_field *field, wcoh_rng *rng)
         {"alpha", {"0.05", "-1", "0.1", "0.02"}}, {"beta", {"0.05", "-1", "0.1", "0.02"}},
         {"offset", {"0", "0", "0.2", "0.5"}},     {"hidden", {"0", "1", "5", "8"}},
         {"head_rank", {"1", "2", "3", "5"}},      {"head_scale", {"0", "0.3", "1.5", "0"}},
-        {"maestro", {"1", "2", "3", "5"}},        {"embedding_deviation", {"0", "0.5", "1", "0"}}};
+        {"maestro", {"1", "2", "3", "5"}},        {"embedding_deviation", {"0", "0.5", "1", "0"}},
+        {"key_width", {"0", "0", "3", "6"}}};
     const char *from = field->choices;
     size_t i;
     for (i = 0; i < sizeof numbers / sizeof *numbers; i++)

@@ -137,6 +137,44 @@ static void wave_engine_has_its_published_totals(void)
 #undef ENGINE
 }
 
+static size_t counted_by_the_walk(const wcoh_model_desc *desc)
+{
+    int count = wcohi_walk_rows(desc, NULL).row_count, i;
+    wcohi_param_row *rows = (wcohi_param_row *)calloc((size_t)count, sizeof *rows);
+    size_t trained = 0;
+    if (!CHECK(rows != NULL)) return 0;
+    wcohi_walk_rows(desc, rows);
+    for (i = 0; i < count; i++) trained += rows[i].trained ? rows[i].count : 0;
+    free(rows);
+    return trained;
+}
+
+/* The Resonance Transformer's and its baseline's; no model is made. Their attention has no biases (ours
+   4 D a layer), their tied head no scale. */
+static void resonance_transformers_have_their_published_totals(void)
+{
+#define BASELINE " attention=dot phase_input=off phases=0"
+    static const struct {
+        const char *settings;
+        size_t published;
+    } rows[] = {{"layers=12 bands=384 heads=12" BASELINE, 123813120},
+                {"layers=12 bands=384 heads=12", 125446832},
+                {"layers=8 bands=256 heads=8" BASELINE, 51066368},
+                {"layers=8 bands=256 heads=8", 52691552}};
+#undef BASELINE
+    size_t i;
+    for (i = 0; i < sizeof rows / sizeof *rows; i++) {
+        wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_RESONANCE_TRANSFORMER, 50257);
+        wcoh_error error;
+        size_t trained;
+        settings_apply(WCOH_DESC_MODEL, &desc, rows[i].settings);
+        CHECK_SAY(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK, "%s", error.text);
+        trained = counted_by_the_walk(&desc);
+        CHECK_SAY(trained == rows[i].published + (size_t)(desc.layers * 8 * desc.bands + 1),
+                  "%s: %lu", rows[i].settings, (unsigned long)trained);
+    }
+}
+
 static void tensor_is(const wcoh_model *model, const char *name, int a, int b, int c, int decayed)
 {
     wcoh_param p = param_of(model, name);
@@ -938,6 +976,13 @@ static void settings_without_a_reader_are_refused(void)
     CHECK_TEXT(error.text, "phases is 9: phase_input is off and no layer's attention is resonance");
     desc = model_desc_of("vocab=7 attention=dot,resonance layers=2");
     CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK && desc.phases == 32);
+    desc = model_desc_of("vocab=7 key_width=9 attention=coherence,frozen layers=2");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text,
+               "key_width is 9: no layer's attention is dot, rotary, pope or resonance");
+    desc = model_desc_of("vocab=7 key_width=9 attention=dot,rotary layers=2");
+    CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "key_width is 9: rotary heads need an even width");
     desc = model_desc_of("vocab=7 reference_trained=on head=tied");
     CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "reference_trained is on: the head is not wave_decode");
@@ -2945,6 +2990,12 @@ static void streams_equal_batches(void)
     stream_equals_batch("vocab=13 bands=6 heads=3 layers=2 maestro=4 attention=pope,resonance "
                         "phases=5 phase_input=on",
                         150, 0);
+    stream_equals_batch("vocab=13 bands=6 heads=3 layers=3 maestro=4 attention=dot,rotary,pope "
+                        "key_width=22",
+                        150, 0);
+    stream_equals_batch("vocab=13 bands=6 heads=2 layers=2 maestro=4 attention=resonance,dot "
+                        "phases=2 key_width=1",
+                        150, 0);
 }
 
 /* Their matrices start at 0 and take no number from the generator: to rounding of the sums. */
@@ -3386,6 +3437,7 @@ int main(void)
     RUN(one_circle_is_a_simplex);
     RUN(neighbours_separate_as_computed);
     RUN(wave_engine_has_its_published_totals);
+    RUN(resonance_transformers_have_their_published_totals);
     RUN(moduli_are_the_smallest_coprime_pair);
     RUN(two_circles_have_bounded_rank);
     RUN(sinusoids_are_sine_first);

@@ -207,6 +207,8 @@ static void hidden_matrices_are_muons(void)
         {"vocab=13 groups=4", "blocks.1.ffn.out.weight", 4},
         {"vocab=13 attention=shared", "blocks.0.attn.phasor.weight", 1},
         {"vocab=13 attention=dot", "blocks.0.attn.qkv.weight", 3},
+        {"vocab=13 attention=dot key_width=5", "blocks.0.attn.query.weight", 1},
+        {"vocab=13 attention=dot key_width=5", "blocks.0.attn.value.weight", 1},
         {"vocab=13 ffn=mlp", "blocks.0.ffn.up.weight", 1},
         {"vocab=13 ffn=mlp", "blocks.0.ffn.down.weight", 1},
         {"vocab=13 ffn=gated_mlp", "blocks.0.ffn.up.weight", 2},

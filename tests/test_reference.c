@@ -51,6 +51,7 @@ static const char *const reference_names[] = {
     "mixed",
     "split_frozen",
     "resonance_frozen",
+    "key_width",
 };
 
 #ifdef WAVECOH_TEST_DOUBLE

@@ -126,6 +126,10 @@ static const struct {
     {"attention=pope bands=33 heads=3", 2, 70},
     {"attention=pope,rotary,pope layers=3 heads=7 bands=14", 3, 37},
     {"attention=resonance phases=9 phase_input=on position=learned context=70 heads=4", 2, 70},
+    {"attention=dot key_width=75 bands=13 heads=2", 3, 37},
+    {"attention=dot,rotary layers=2 key_width=2 bands=44 heads=2", 3, 37},
+    {"attention=pope,resonance layers=2 phases=3 key_width=5 bands=22 heads=4", 3, 37},
+    {"attention=resonance,pope layers=2 phases=3 key_width=21 bands=9 heads=3", 3, 37},
     {"phase_input=on phases=5 embedding_trained=on bands=9 heads=3", 5, 27},
     {"head=wave_decode reference_trained=on head_scale=0.3 vocab=300 bands=9 heads=3", 5, 27},
     {"embedding=random embedding_trained=on position=learned bands=9 heads=3", 5, 27},
@@ -793,6 +797,7 @@ static void sessions_hear_what_the_cpu_hears(void)
     session_compare(gpu, "attention=rotary context=64 heads=4 head=tied");
     session_compare(gpu, "attention=pope,rotary context=47 heads=4 layers=2");
     session_compare(gpu, "attention=resonance phase_input=on position=learned heads=4");
+    session_compare(gpu, "attention=dot,pope,resonance key_width=9 context=47 heads=4 layers=3");
     session_compare(gpu, "head=phase_native bands=35 heads=7");
     session_compare(gpu, "head=wave_decode bands=35 heads=7");
     session_compare(gpu, "attention=rotary,coherence,dot context=47 heads=4 layers=3 ffn=mlp,kerr");

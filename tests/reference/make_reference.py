@@ -37,7 +37,7 @@ DEFAULTS = dict(
     corrector="auto", per_band_first="auto", groups=1, offset=0.0, head="dense", head_rank=3,
     forgetting="off", loudness="off", query_gain="off", gain_most=4.0, gate="off", value_gate="off",
     taps=0, ffn_taps=0, norm="layer", mixing=0.0, splits=4, reference_trained="off",
-    phases=0, phase_input="off", phases_trained="on",
+    phases=0, phase_input="off", phases_trained="on", key_width=0,
     rk4_weights="off", overtones=0, gain_control="off")
 
 
@@ -54,6 +54,7 @@ class Config:
         self.__dict__.update(settings)
         self.D = 2 * self.bands
         self.E = self.D // self.heads
+        self.W = self.key_width or self.E  # of a head's queries and keys
         self.hidden = self.hidden or 4 * self.D
         auto = lambda setting, value: value if setting == "auto" else setting == "on"
         self.embedding_is_trained = auto(self.embedding_trained, False)
@@ -192,11 +193,13 @@ class Parameters:
         if c.taps:
             self.taps(p, c.taps, c.attention != "frozen")
         if c.attention == "pope":
-            self.add(p + "shift", 0.5 * rng.randn(H, c.E))
+            self.add(p + "shift", 0.5 * rng.randn(H, c.W))
         if c.attention == "resonance":
             self.add(p + "lambda", 1.5 * rng.randn(H))
         if c.attention in ("dot", "rotary", "pope", "resonance"):
-            self.linear(p + "qkv", (3 * D, D), D, (3 * D,), scale=1.3)
+            parts = {"qkv": 3 * D} if c.W == c.E else {"query": H * c.W, "key": H * c.W, "value": D}
+            for name, rows in parts.items():
+                self.linear(p + name, (rows, D), D, (rows,), scale=1.3)
             self.linear(p + "out", (D, D), D, (D,))
             return
         trained = c.attention != "frozen"
@@ -387,24 +390,24 @@ class Network:
         if c.value_gate == "on":
             gate = 2 * torch.sigmoid(self.affine(p + "gate", x))
         x = self.taps(p, c.taps, x)
-        split = lambda y: y.view(B, T, c.heads, c.E).transpose(1, 2)  # [B,H,T,E]
+        split = lambda y: y.view(B, T, c.heads, -1).transpose(1, 2)  # [B,H,T,E], or W in place of E
+        if c.attention in ("dot", "rotary", "pope", "resonance"):
+            query, key, value = map(split, self.affine(p + "qkv", x).split(D, -1) if c.W == c.E else
+                                    [self.affine(p + name, x) for name in ("query", "key", "value")])
         if c.attention in ("dot", "rotary"):
-            query, key, value = (split(y) for y in self.affine(p + "qkv", x).split(D, -1))
             if c.attention == "rotary":
                 query, key = self.rotate(query), self.rotate(key)
-            scores = query @ key.transpose(-1, -2) / math.sqrt(c.E)
+            scores = query @ key.transpose(-1, -2) / math.sqrt(c.W)
         elif c.attention == "pope":
-            query, key, value = (split(y) for y in self.affine(p + "qkv", x).split(D, -1))
             t = torch.arange(T, dtype=REAL)
-            rates = 10000.0 ** (-torch.arange(c.E, dtype=REAL) / c.E)
+            rates = 10000.0 ** (-torch.arange(c.W, dtype=REAL) / c.W)
             angle = (t[None, :, None] - t[:, None, None]) * rates + self.p[p + "shift"][:, None, None, :]
             scores = torch.einsum("bhqc,bhkc,hqkc->bhqk", softplus(query), softplus(key),
-                                  torch.cos(angle)) / math.sqrt(c.E)
+                                  torch.cos(angle)) / math.sqrt(c.W)
         elif c.attention == "resonance":
-            query, key, value = (split(y) for y in self.affine(p + "qkv", x).split(D, -1))
             phi = self.p["phase.weight"][self.tokens]
             R = torch.cos(phi[:, :, None, :] - phi[:, None, :, :]).mean(-1)
-            scores = query @ key.transpose(-1, -2) / math.sqrt(c.E) + \
+            scores = query @ key.transpose(-1, -2) / math.sqrt(c.W) + \
                 self.p[p + "lambda"][:, None, None] * R[:, None]
         elif c.attention == "frozen":
             scores = self.frozen_scores(p, x)
@@ -648,6 +651,8 @@ CONFIGS = [
     Config("pope", attention="pope", layers=1, ffn="mlp", hidden=9),
     Config("resonance", attention="resonance", phases=3, phase_input="on", position="learned",
            embedding="random", embedding_trained="on", ffn="mlp", hidden=9),
+    Config("key_width", attention="dot,rotary,pope,resonance", key_width=6, phases=3, layers=4, bands=6,
+           heads=3, ffn="mlp", hidden=9),
     Config("phase_native", head="phase_native", embedding_trained="on", layers=1),
     Config("wave_decode", head="wave_decode", reference_trained="on", layers=1),
     Config("overtones", overtones=2, forgetting="on", loudness="on", gain_max=5.0, layers=1),

@@ -8,7 +8,7 @@
    LISTENS: depth_q - lift_k (coherence_prepare.comp) in place of lambda (q - k); a lift adds 8 at most.
    2: the phasor of a query is as long as its gain, and kappa is 1. 3: overtones, P(cos) - bound in
    place of kappa (cos - 1), P = kappa cos x + kappa_2 cos 2x + kappa_3 cos 3x; P' goes into the sine.
-   DOT: score = q . k / sqrt(E), online softmax.
+   DOT: score = q . k / sqrt(wide_score), online softmax.
    COHERENCE with `near`: only pairs inside one chunk of so many rows; what comes from elsewhere is there
    already (far.glsl). */
 #include "math.glsl"
@@ -40,8 +40,9 @@ layout(push_constant) uniform Attend
     float keep;        /* what the others are multiplied by */
     uint gain_column;  /* COHERENCE backward: of the raw gains of queries, cut at gain_most */
     float gain_most;
-    uint wide_key; /* DOT: of queries and keys */
-    uint near;     /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
+    uint wide_key;   /* DOT: of queries and keys */
+    uint wide_score; /* DOT: scores are over its root */
+    uint near;       /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
 }
 p;
 
@@ -135,7 +136,7 @@ void pair_scores(uint q0, uint k0, out float block[16], out float cosine[16], ou
 #else
 void pair_scores(uint q0, uint k0, out float block[16])
 {
-    float scale = 1.0 / sqrt(float(p.wide));
+    float scale = 1.0 / sqrt(float(p.wide_score));
     [[unroll]] for (uint i = 0u; i < 16u; i++) block[i] = 0.0;
     for (uint c0 = 0u; c0 < p.wide_key; c0 += EDGE) {
         LOAD_TILE_OF(p.wide_key, left, PITCH, queries, q0, p.key_stride, head * p.wide_key, c0, EDGE)

@@ -3,7 +3,8 @@
 #define DOT
 #define FRAME 8
 #include "attend_back.glsl"
-/* dv_k = sum_q weight dO_q, dk = sum_q dscore q / sqrt(E). Grid: key tiles, heads * column chunks, sequences. */
+/* dv_k = sum_q weight dO_q, dk = sum_q dscore q / sqrt(wide_score). Grid: key tiles, heads * column
+   chunks, sequences. */
 layout(set = 0, binding = 6, std430) writeonly buffer Dvalues { float dvalues[]; };
 layout(set = 0, binding = 7, std430) writeonly buffer Dkeys { float dkeys[]; };
 shared float other[32 * 33];
@@ -50,7 +51,7 @@ void main()
                         sum[i * CW + j];
                 if (e < p.wide_key)
                     dkeys[(first + t) * p.stride + p.column + head * p.wide_key + e] =
-                        keys_sum[i * CW + j] / sqrt(float(p.wide));
+                        keys_sum[i * CW + j] / sqrt(float(p.wide_score));
             }
     }
 }

@@ -3,7 +3,7 @@
 #define DOT
 #define FRAME 7
 #include "attend_back.glsl"
-/* dq = sum_k dscore k / sqrt(E). Grid: query tiles, heads * column chunks, sequences. */
+/* dq = sum_k dscore k / sqrt(wide_score). Grid: query tiles, heads * column chunks, sequences. */
 layout(set = 0, binding = 6, std430) writeonly buffer Dqueries { float dqueries[]; };
 
 void main()
@@ -41,7 +41,7 @@ void main()
                 uint e = c0 + tx + 8u * j;
                 if (e < p.wide_key)
                     dqueries[(first + t) * p.stride + p.column + head * p.wide_key + e] =
-                        sum[i * CW + j] / sqrt(float(p.wide));
+                        sum[i * CW + j] / sqrt(float(p.wide_score));
             }
     }
 }

@@ -2,9 +2,10 @@
 #define MEMBERS 6
 #include "math.glsl"
 #include "members.glsl"
-/* The ring of a member keeps keys [E, pitch] and values [context, E] of a head for the last
-   `context` tokens. Each of its rows enters its key and value, then asks softmax(q . k / sqrt(E)) of
-   what the ring holds. A workgroup per head and member; weights [B, H, context] are scratch. */
+/* The ring of a member keeps keys [wide_key, pitch] and values [context, E] of a head for the last
+   `context` tokens. Each of its rows enters its key and value, then asks softmax(q . k /
+   sqrt(wide_score)) of what the ring holds. A workgroup per head and member; weights [B, H, context]
+   are scratch. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) readonly buffer Queries { float queries[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Keys { float keys[]; };
@@ -16,6 +17,7 @@ layout(push_constant) uniform DotSession
 {
     uint rows, heads, width, context; /* rows: of each member; width: of values */
     uint wide_key; /* of queries and keys */
+    uint wide_score; /* scores are over its root */
     uint stride, key_column; /* of queries and keys a row */
     uint value_stride, value_column;
     uint pitch;
@@ -68,7 +70,7 @@ void main()
         for (k = tid; k < n; k += 64u) {
             float s = 0.0;
             for (e = 0u; e < p.wide_key; e++) s += queries[at + e] * ring[base + e * p.pitch + k];
-            s /= sqrt(float(p.width));
+            s /= sqrt(float(p.wide_score));
             weights[w + k] = s;
             top = max(top, s);
         }

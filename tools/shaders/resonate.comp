@@ -1,24 +1,24 @@
 #version 450
 /* variants: resonate=FORWARD resonate_copy=BACK */
 #include "math.glsl"
-/* Rows of x [q [H,E], k [H,E], v [H,E]] and of y [q, k [H,E + 2F], v [H,E]], where queries and keys
-   end in u = (cos, sin) of the phases [N,F] / sqrt F, queries times lambda_h sqrt E. FORWARD: y from x
+/* Rows of x [q [H,W], k [H,W], v [H,E]] and of y [q, k [H,W + 2F], v [H,E]], where queries and keys
+   end in u = (cos, sin) of the phases [N,F] / sqrt F, queries times lambda_h sqrt W. FORWARD: y from x
    and the phases. BACK: dx from dy. */
 layout(local_size_x = 64) in;
 layout(set = 0, binding = 0, std430) buffer X { float x[]; };
 layout(set = 0, binding = 1, std430) readonly buffer Phi { float phi[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Lambda { float lambda[]; };
 layout(set = 0, binding = 3, std430) buffer Y { float y[]; };
-layout(push_constant) uniform Resonate { uint count, heads, wide, phases; }
+layout(push_constant) uniform Resonate { uint count, heads, wide, phases, reals; } /* wide: W; reals: H E */
 p;
 
 void main()
 {
     uint n = gl_WorkGroupID.x * 64u + gl_LocalInvocationID.x, stride = gl_NumWorkGroups.x * 64u;
-    uint key = p.wide + 2u * p.phases, values = 2u * p.heads * key, all = values + p.heads * p.wide;
+    uint key = p.wide + 2u * p.phases, values = 2u * p.heads * key, all = values + p.reals;
     for (; n < p.count; n += stride) {
         uint row = n / all, i = n % all, h = i / key, e = i % key;
-        uint from = row * 3u * p.heads * p.wide;
+        uint from = row * (2u * p.heads * p.wide + p.reals);
         bool value = i >= values;
         if (value) from += 2u * p.heads * p.wide + i - values;
         else from += h * p.wide + e;

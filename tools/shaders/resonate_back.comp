@@ -9,13 +9,13 @@ layout(set = 0, binding = 1, std430) readonly buffer Phi { float phi[]; };
 layout(set = 0, binding = 2, std430) readonly buffer Lambda { float lambda[]; };
 layout(set = 0, binding = 3, std430) buffer Dphi { float dphi[]; };
 layout(set = 0, binding = 4, std430) writeonly buffer Slopes { float slopes[]; };
-layout(push_constant) uniform ResonateBack { uint count, heads, wide, phases, add; }
+layout(push_constant) uniform ResonateBack { uint count, heads, wide, phases, reals, add; } /* as resonate.comp has them */
 p;
 
 void main()
 {
     uint n = gl_WorkGroupID.x * 64u + gl_LocalInvocationID.x, stride = gl_NumWorkGroups.x * 64u, h;
-    uint key = p.wide + 2u * p.phases, all = 2u * p.heads * key + p.heads * p.wide;
+    uint key = p.wide + 2u * p.phases, all = 2u * p.heads * key + p.reals;
     float root = sqrt(float(p.wide)), by = 1.0 / sqrt(float(p.phases));
     for (; n < p.count; n += stride) {
         uint row = n / p.phases, f = n % p.phases, at = row * all + p.wide + 2u * f;
