@@ -274,7 +274,11 @@ typedef struct wcohi_gpu_sight {
     uint32_t coherence, listens, batch, seq, heads, wide;
 } wcohi_gpu_sight;
 
-/* How one is computed. columns: of a thread (CW in attend.glsl); chunk: rows of those that go through tiles
+/* Columns of a head at most, and own rows of a tile, in dot_whole.comp. */
+#define WCOHI_GPU_WHOLE 64u
+
+/* How one is computed. columns: of a thread (CW in attend.glsl), WCOHI_GPU_WHOLE: in dot_whole.comp with 4
+   rows a thread, twice that: with 8; chunk: rows of those that go through tiles
    while states stand for all others, 0: all go through tiles; passes: of its backward. */
 typedef struct wcohi_gpu_way {
     uint32_t columns, chunk, passes;
@@ -1518,7 +1522,11 @@ static wcohi_gpu_pairs wcohi_gpu_pairs_of(const wcohi_gpu_recorder *r, const wco
     t.push.wide = wide;
     t.push.wide_key = (uint32_t)op->wide_key;
     t.push.wide_score = (uint32_t)op->wide_score;
-    t.specs[0] = way ? way->columns : wide <= 8 ? 1 : wide <= 16 ? 2 : wide <= 32 ? 4 : 8;
+    t.specs[0] = way && way->columns <= 8 ? way->columns
+                 : wide <= 8              ? 1
+                 : wide <= 16             ? 2
+                 : wide <= 32             ? 4
+                                          : 8;
     t.tiles = wcohi_gpu_ceil((uint32_t)r->pass.seq, 32);
     t.chunks = wcohi_gpu_ceil(wide, 8 * t.specs[0]);
 #ifndef WAVECOH_NO_TRAINING
@@ -2174,6 +2182,22 @@ static wcohi_gpu_pairs wcohi_gpu_dot_pairs(const wcohi_gpu_recorder *r, const wc
     return t;
 }
 
+/* 1 if dot_whole.comp computes the op, which then gets its grid: as a tuning says or, without one, where heads
+   have more than 32 columns and windows more rows than a narrow tile. */
+static int wcohi_gpu_dot_whole(const wcohi_gpu_recorder *r, const wcohi_op *op, wcohi_gpu_pairs *t)
+{
+    const wcohi_gpu_way *way = wcohi_gpu_way_find(r, op);
+    const wcoh_push_attend *p = &t->push;
+    if (way ? way->columns < WCOHI_GPU_WHOLE : p->wide <= 32 || p->seq <= 32) return 0;
+    if (p->wide > WCOHI_GPU_WHOLE || p->wide_key > WCOHI_GPU_WHOLE ||
+        !wcohi_gpu_fours(p->wide, p->wide_key, p->key_stride, p->value_stride))
+        return 0;
+    t->tiles = wcohi_gpu_ceil(p->seq, WCOHI_GPU_WHOLE);
+    t->chunks = 1;
+    t->specs[0] = way && way->columns > WCOHI_GPU_WHOLE ? 64 : 128; /* threads */
+    return 1;
+}
+
 /* 10000^(-2j/W) / (2 pi) as binary fractions of 64 bits, low word first: see rotary.comp. Those of
    j = first .. first+count-1; wide is W. */
 static void wcohi_gpu_turns(uint32_t *words, int wide, int first, int count)
@@ -2251,6 +2275,8 @@ static void wcohi_gpu_dot(wcohi_gpu_recorder *r, const wcohi_op *op)
         wcohi_gpu_rotate(r, op, wcohi_gpu_data(r, op->in), (uint32_t)op->wide_in, aux.rotated,
                          2 * wcohi_gpu_keys(op), 0);
     if (r->pass.session) wcohi_gpu_dot_session(r, op, aux.rotated);
+    else if (wcohi_gpu_dot_whole(r, op, &t))
+        wcohi_gpu_attend(r, op, WCOH_SPV_DOT_WHOLE_FORWARD, &t, aux.logsum);
     else wcohi_gpu_attend(r, op, WCOH_SPV_DOT_FORWARD, &t, aux.logsum);
 }
 
@@ -2260,8 +2286,9 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     wcohi_gpu_attention aux = wcohi_gpu_dot_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(r, op, &aux);
     uint32_t batch = (uint32_t)r->pass.batch, width = wcohi_gpu_keys(op), heads = t.push.heads;
-    uint32_t chunks = wcohi_gpu_ceil(t.push.wide_key, 8 * t.specs[0]);
-    uint32_t chunks_both = WCOHI_MAX(chunks, t.chunks);
+    int whole = wcohi_gpu_dot_whole(r, op, &t);
+    uint32_t chunks = whole ? 1 : wcohi_gpu_ceil(t.push.wide_key, 8 * t.specs[0]);
+    uint32_t chunks_both = whole ? 1 : WCOHI_MAX(chunks, t.chunks);
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), dqkv = wcohi_gpu_ddata(r, op->in);
     wcohi_gpu_view to = op->rotary ? wcohi_gpu_scratch(r, 2 * (size_t)r->rows * width) : dqkv;
     const wcohi_gpu_view queries[8] = {t.left,     t.right,   t.value, dout,
@@ -2269,11 +2296,11 @@ static void wcohi_gpu_dot_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     const wcohi_gpu_view keys[9] = {t.left,    t.right, t.value, dout,        aux.logsum,
                                     aux.delta, dqkv,    to,      r->at->frame};
     wcohi_gpu_attend_delta(r, op, aux.delta);
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_QUERY, t.specs, queries, t.push, t.tiles,
-                       heads * chunks, batch);
+    WCOHI_GPU_DISPATCH(r, whole ? WCOH_SPV_DOT_WHOLE_BACK_QUERY : WCOH_SPV_DOT_BACK_QUERY, t.specs,
+                       queries, t.push, t.tiles, heads * chunks, batch);
     t.push.column = width;
-    WCOHI_GPU_DISPATCH(r, WCOH_SPV_DOT_BACK_KEY, t.specs, keys, t.push, t.tiles,
-                       heads * chunks_both, batch);
+    WCOHI_GPU_DISPATCH(r, whole ? WCOH_SPV_DOT_WHOLE_BACK_KEY : WCOH_SPV_DOT_BACK_KEY, t.specs,
+                       keys, t.push, t.tiles, heads * chunks_both, batch);
     if (op->rotary) wcohi_gpu_rotate(r, op, to, 2 * width, dqkv, (uint32_t)op->wide_in, 1);
 }
 #endif
@@ -5825,7 +5852,7 @@ static wcoh_result wcohi_vk_open(wcoh_device *device, const wcohi_plan *plan, wc
 static uint32_t wcohi_vk_shaders_hash(void)
 {
     static const int tuned[] = {WCOH_SPV_GEMM, WCOH_SPV_COHERENCE_FORWARD, WCOH_SPV_DOT_FORWARD,
-                                WCOH_SPV_COHERENCE_GATHER_PAIRS};
+                                WCOH_SPV_DOT_WHOLE_FORWARD, WCOH_SPV_COHERENCE_GATHER_PAIRS};
     uint32_t hash = 2166136261u; /* FNV-1a */
     int i;
     for (i = 0; i < WCOHI_COUNT(tuned); i++) {
@@ -5980,8 +6007,9 @@ static int wcohi_vk_tuning_path(const char *line, wcohi_gpu_path *path)
     path->way.columns = (uint32_t)v[6];
     path->way.chunk = (uint32_t)v[7];
     path->way.passes = (uint32_t)v[8];
-    return (v[6] == 1 || v[6] == 2 || v[6] == 4 || v[6] == 8) && v[7] % 32 == 0 && v[7] <= 1024 &&
-           (v[8] == 1 || v[8] == 2);
+    return (v[6] == 1 || v[6] == 2 || v[6] == 4 || v[6] == 8 ||
+            (!v[0] && (v[6] == WCOHI_GPU_WHOLE || v[6] == 2 * WCOHI_GPU_WHOLE))) &&
+           v[7] % 32 == 0 && v[7] <= 1024 && (v[8] == 1 || v[8] == 2);
 }
 
 /* Read desc.tuning, if there is one. */
@@ -6353,6 +6381,8 @@ static int wcohi_vk_tune_way(const wcohi_vk_tuner *tuner, int number, wcohi_gpu_
     const wcohi_gpu_sight *s = &tuner->paths[tuner->path_count].sight;
     uint32_t columns = s->wide <= 8 ? 1 : s->wide <= 16 ? 2 : s->wide <= 32 ? 4 : 8;
     int kinds = s->coherence ? 2 * WCOHI_COUNT(chunks) : 1;
+    if (!s->coherence && number < 2) columns = WCOHI_GPU_WHOLE << number, number = 0;
+    else if (!s->coherence) number -= 2;
     way->columns = columns >> number / kinds;
     way->chunk = s->coherence ? chunks[number % kinds / 2] : 0;
     way->passes = s->coherence && number % 2 == 0 ? 1 : 2;
@@ -6365,7 +6395,11 @@ static int wcohi_vk_tune_allows(const wcohi_vk_tuner *tuner, const wcohi_gpu_way
     const wcohi_gpu_recorder *r = &tuner->recorder.base;
     wcohi_gpu_attention aux;
     wcohi_gpu_pairs t;
-    if (tuner->op->kind != WCOHI_COHERENCE) return 1;
+    if (tuner->op->kind != WCOHI_COHERENCE) {
+        aux = wcohi_gpu_dot_aux(r, tuner->op);
+        t = wcohi_gpu_dot_pairs(r, tuner->op, &aux);
+        return way->columns < WCOHI_GPU_WHOLE || wcohi_gpu_dot_whole(r, tuner->op, &t);
+    }
     if (way->chunk >= (uint32_t)r->pass.seq) return 0;
     aux = wcohi_gpu_coherence_aux(r, tuner->op);
     t = wcohi_gpu_coherence_pairs(r, tuner->op, &aux);

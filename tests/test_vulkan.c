@@ -97,6 +97,9 @@ static const struct {
     {"attention=frozen block=parallel_shared limiter=on corrector=on bands=27 heads=3", 2, 21},
     {"attention=dot bands=35 heads=2", 3, 37},
     {"attention=dot heads=1 bands=70", 2, 66},
+    {"attention=dot heads=2 bands=64", 2, 101},
+    {"attention=rotary heads=3 bands=66", 1, 150},
+    {"attention=rotary,dot layers=2 key_width=20 bands=44 heads=2", 2, 70},
     {"attention=rotary heads=4", 3, 37},
     {"attention=rotary bands=33 heads=3", 2, 70},
     {"attention=coherence,rotary,frozen ffn=kerr,mlp layers=3 heads=4", 2, 37},
@@ -277,6 +280,7 @@ static void masks_are_those_of_the_cpu(void)
                   {"", "attention_dropout=0.3"},
                   {"attention=shared forgetting=on loudness=on", "attention_dropout=0.2"},
                   {"attention=rotary bands=33 heads=3", "attention_dropout=0.3"},
+                  {"attention=dot bands=64 heads=2", "attention_dropout=0.3"},
                   {"attention=shared bands=35 heads=7", "phase_noise=0.2"},
                   {"bands=33 heads=6 embedding_trained=on", "embedding_dropout=0.3"},
                   {"attention=rotary ffn=mlp bands=34 heads=2 block=sequential",
@@ -1870,7 +1874,7 @@ static void every_way_of_attention_is_right(void)
 {
     static const struct {
         const char *settings, *line;
-        uint32_t chunk, passes; /* what the first op then does */
+        uint32_t chunk, passes; /* what the first op then does; threads of dot_whole.comp, 0 */
     } ways[] = {
         {"forgetting=on bands=33 heads=6", "1 1 2 97 6 11 columns 2 chunk 0 passes 2", 0, 2},
         {"forgetting=on bands=33 heads=6", "1 1 2 97 6 11 columns 2 chunk 32 passes 1", 32, 1},
@@ -1878,6 +1882,11 @@ static void every_way_of_attention_is_right(void)
         {"attention=shared bands=33 heads=6", "1 0 2 97 6 11 columns 4 chunk 64 passes 1", 64, 1},
         {"bands=60 heads=2", "1 0 2 97 2 60 columns 8 chunk 0 passes 1", 0, 1},
         {"attention=rotary bands=33 heads=3", "0 0 2 97 3 22 columns 2 chunk 0 passes 2", 0, 0},
+        {"attention=rotary bands=33 heads=3", "0 0 2 97 3 22 columns 64 chunk 0 passes 2", 0, 0},
+        {"attention=dot bands=64 heads=2", "0 0 2 97 2 64 columns 64 chunk 0 passes 2", 128, 0},
+        {"attention=dot bands=64 heads=2", "0 0 2 97 2 64 columns 128 chunk 0 passes 2", 64, 0},
+        {"attention=dot bands=64 heads=2", "0 0 2 97 2 64 columns 8 chunk 0 passes 2", 0, 0},
+        {"attention=rotary bands=18 heads=3", "0 0 2 97 3 12 columns 128 chunk 0 passes 2", 64, 0},
     };
     wcoh_device *kept = gpu;
     int i;
@@ -1906,6 +1915,11 @@ static void every_way_of_attention_is_right(void)
                 wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(&r.base, op);
                 wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(&r.base, op, &aux);
                 CHECK(t.push.near == ways[i].chunk && t.passes == ways[i].passes);
+            } else {
+                wcohi_gpu_attention aux = wcohi_gpu_dot_aux(&r.base, op);
+                wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(&r.base, op, &aux);
+                uint32_t whole = wcohi_gpu_dot_whole(&r.base, op, &t) ? t.specs[0] : 0;
+                CHECK_SAY(whole == ways[i].chunk, "%s: %u threads", ways[i].line, whole);
             }
             CHECK(wcoh_trainer_gradient(p.cpu, p.tokens, p.targets, 2, 97, &a, NULL) == WCOH_OK);
             CHECK(wcoh_trainer_gradient(p.gpu, p.tokens, p.targets, 2, 97, &b, NULL) == WCOH_OK);

@@ -29,22 +29,7 @@ layout(set = 0, binding = 1, std430) readonly buffer Keys { float keys[]; };
 #endif
 layout(set = 0, binding = 2, std430) readonly buffer Values { float values[]; };
 
-layout(push_constant) uniform Attend
-{
-    uint seq, heads, wide;       /* T, H, E */
-    uint key_stride, key_column; /* of queries and keys a row; where the keys begin */
-    uint value_stride, value_column;
-    uint stride, column; /* COHERENCE backward: raw phasors; DOT: of dq or dk */
-    uint flags;
-    uint stream, drop; /* of weights that are dropped; drop 0: none */
-    float keep;        /* what the others are multiplied by */
-    uint gain_column;  /* COHERENCE backward: of the raw gains of queries, cut at gain_most */
-    float gain_most;
-    uint wide_key;   /* DOT: of queries and keys */
-    uint wide_score; /* DOT: scores are over its root */
-    uint near;       /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
-}
-p;
+#include "attend_push.glsl"
 
 const uint ADD = 1u; /* the shared form: keys add to what queries wrote */
 
@@ -60,7 +45,6 @@ shared float row_b[32];
 shared float row_c[32];
 
 uint tid = gl_LocalInvocationID.x, tx = tid % 8u, ty = tid / 8u;
-uint head, first; /* head of this workgroup, first row of its sequence */
 
 /* left or right [32][width, pitch width + 1] = rows t0.. of an array, columns c0.. of the head; 0 outside
    the sequence and the head */
@@ -161,10 +145,8 @@ bool seen(uint q0, uint k0, uint i)
     return q < p.seq && k <= q;
 }
 
-/* By what the weight of pair i is multiplied after the sum of the weights is taken. */
 float mask(uint q0, uint k0, uint i)
 {
     uint q = q0 + 4u * ty + i / 4u, k = k0 + 4u * tx + i % 4u;
-    if (p.drop == 0u) return 1.0;
-    return hash32(noise_row(p.stream + (head << 16), first + q, p.seq) + k) < p.drop ? 0.0 : p.keep;
+    return kept(q, k);
 }
