@@ -126,6 +126,7 @@ static void moments_save(const char *path, wcoh_model *model, wcoh_preset preset
     size_t size, before;
     desc.lr = run->rate > 0 && run->rate <= 1 ? run->rate : desc.lr;
     desc.steps = -1; /* no file says how many were meant */
+    desc.cpu.threads = 1; /* it makes none */
     if (wcoh_model_get_desc(model)->context < 64) desc.seq = wcoh_model_get_desc(model)->context;
     must(wcoh_trainer_create(&trainer, model, &desc, &error), NULL, &error);
     file.capacity = wcoh_trainer_file_size(trainer) + 64;
