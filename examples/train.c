@@ -129,7 +129,7 @@ static void request_check(request *r, const command *c, int argc, char **argv)
     if (r->corpus.val.count && option_given(c, argc, argv, "val_share"))
         fail(EXIT_USAGE, "--val is a text of its own: --val-share goes without it");
     if (r->trainer.eval_every < 0)
-        options_only(c, argc, argv, "patience target_val", "runs that are evaluated");
+        options_only(c, argc, argv, "patience target_val val val_share", "runs that are evaluated");
     if (seconds && (steps || r->resume))
         fail(EXIT_USAGE,
              "--seconds chooses the steps itself: it goes with neither --steps nor --resume");

@@ -95,6 +95,7 @@ refuses 2 '^sample: "b" is one argument too many' "$sample" a b
 refuses 2 '^sample: a model is needed' "$sample"
 refuses 2 '^eval: a model and a text are needed' "$eval" model
 refuses 2 '^train: --patience is for runs that are evaluated alone' "$train" --data text --eval-every -1 --patience 3
+refuses 2 '^train: --val-share is for runs that are evaluated alone' "$train" --data text --eval-every -1 --val-share 0.2
 refuses 2 '^train: bands is -3: allowed are 1 to 65536' "$train" --bands -3
 refuses 2 '^train: lr is "fast": expected a number' "$train" --lr fast
 refuses 2 '^train: steps is 1.5: expected a whole number' "$train" --steps 1.5
@@ -590,7 +591,7 @@ refuses 2 '^train: --freeze: no trained parameter has a name like "block"' "$tra
 refuses 2 '^train: --freeze: every parameter is frozen' "$train" --from m.safetensors --data text --freeze '*'
 refuses 2 '^train: --bands is fixed in m.safetensors; with --from' "$train" --from m.safetensors --data text --bands 4
 refuses 2 '^train: --from and --resume exclude' "$train" --from m.safetensors --resume m.safetensors --data text
-refuses 1 'letters that the model lacks, of these kinds: é ü' "$train" --from m.safetensors --data foreign --val-share 0.001 --seq 1 --eval-every -1
+refuses 1 'letters that the model lacks, of these kinds: é ü' "$train" --from m.safetensors --data foreign --seq 1 --eval-every -1
 
 # ---- several texts -----------------------------------------------------------------------------
 

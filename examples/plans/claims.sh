@@ -43,14 +43,16 @@ done
 wanted trained || exit 0
 built train inspect solvers memory
 BIN=${BIN:-.}
-# train NAME SETTINGS..: leaves NAME.safetensors unless it is there
+# train NAME SETTINGS..: leaves NAME.safetensors unless it is there; of the text's last tenth, from byte 1003855 on, it
+# has seen nothing
 train() {
     name=$1
     shift
     [ ! -e "$name.safetensors" ] || return 0
-    "$BIN/train" --data "$text" --lr 6e-3 --threads 1 --steps "${STEPS:-400}" --eval-every -1 --sample 0 \
-        --out "new-$name.safetensors" "$@" > /dev/null
+    "$BIN/train" --data "$text" --lr 6e-3 --threads 1 --steps "${STEPS:-400}" --eval-every "${STEPS:-400}" \
+        --sample 0 --out "new-$name.safetensors" "$@" > /dev/null
     mv "new-$name.safetensors" "$name.safetensors"
+    rm -f "new-$name.best.safetensors"
 }
 weights() {
     echo "== order of columns: $1, and its numbers at random places"
@@ -64,7 +66,7 @@ for seed in 1 2 3; do
     weights "gpt-$seed.safetensors"
     echo "== solvers and memories, seed $seed"
     "$BIN/solvers" "wave-$seed.safetensors" "$text" --from 1010000
-    "$BIN/memory" "wave-$seed.safetensors" "$text" --draws "${MEMORIES:-50}" --strength 0.05 --length "${LENGTH:-1000}"
+    "$BIN/memory" "wave-$seed.safetensors" "$text" --from 1010000 --draws "${MEMORIES:-50}" --strength 0.05 --length "${LENGTH:-1000}"
 done
 for path in $WEIGHTS; do
     case $path in /*) ;; *) path=$from/$path ;; esac
