@@ -47,13 +47,13 @@
                   tokenizers, files, coherence toolkit: all that users see
      2 ground     platform | clock, CPU and threads | files | reading a file of tensors |
                   writing files | tensors in and out, paths | matrix products |
-                  one vocabulary, six instruction sets | kernels of rows
+                  one vocabulary, six instruction sets | exp, sine, tanh, gelu | kernels of rows
      3 ops        what devices are given: parameters, plan (a list of ops), table of a device |
                   work on rows, and a room for every op: its formula, kernels, sizes, forward,
                   backward: embed, norm, linear, gate, taps | maestro, per band, noise |
                   Kerr oscillators | four-wave mixing | coherence attention, terms and memory |
                   coherence attention, pairs of rows | coherence attention, states |
-                  coherence attention, a layer | dot attention |
+                  coherence attention, one token | coherence attention, a layer | dot attention |
                   wider queries and keys, phases of symbols | logits and loss, the optimiser |
                   the sets, the CPU device
      4 model      settings | Unicode | patterns | subwords | subwords, read |
@@ -956,8 +956,10 @@ typedef struct wcoh_crowd wcoh_crowd;
 /* Members are numbered 0 .. members-1. Each is a session of its own: what it computes, to the bit,
    depends neither on who is stepped with it nor on how many, nor on threads; it equals a
    wcoh_session to rounding. One thread at a time per crowd; model, memory and errors as for
-   wcoh_session_create. A Vulkan device steps `batch` rows however few are named, keeps the states in
-   its own memory, in double and with all terms that a gain of 12 wants. */
+   wcoh_session_create. With room for two members or more it holds the model's matrices once more, in
+   the order in which it multiplies (again after a change of parameters, by the next step). A Vulkan
+   device steps `batch` rows however few are named, keeps the states in its own memory, in double and
+   with all terms that a gain of 12 wants. */
 WCOH_API size_t wcoh_crowd_size(const wcoh_model *model, const wcoh_crowd_desc *desc,
                                 wcoh_error *error);
 /* Bytes that each further member takes. */
@@ -6118,6 +6120,9 @@ wcohi_sse2_inline __m128 wcohi_sse2_sqrt(__m128 a)
 #define wcohi_sse2_dstore(p, a) _mm_storeu_pd(p, a)
 #define wcohi_sse2_dset(x) _mm_set1_pd(x)
 #define wcohi_sse2_dzero() _mm_setzero_pd()
+#define wcohi_sse2_dquads(p, stride) _mm_loadu_pd(p)
+#define wcohi_sse2_dpairlo(a, b) _mm_unpacklo_pd(a, b)
+#define wcohi_sse2_dpairhi(a, b) _mm_unpackhi_pd(a, b)
 #define wcohi_sse2_dadd(a, b) _mm_add_pd(a, b)
 #define wcohi_sse2_dsub(a, b) _mm_sub_pd(a, b)
 #define wcohi_sse2_dmul(a, b) _mm_mul_pd(a, b)
@@ -6252,6 +6257,10 @@ wcohi_avx2_inline __m256 wcohi_avx2_sqrt(__m256 a)
 #define wcohi_avx2_dstore(p, a) _mm256_storeu_pd(p, a)
 #define wcohi_avx2_dset(x) _mm256_set1_pd(x)
 #define wcohi_avx2_dzero() _mm256_setzero_pd()
+#define wcohi_avx2_dquads(p, stride)                                                               \
+    _mm256_insertf128_pd(_mm256_castpd128_pd256(_mm_loadu_pd(p)), _mm_loadu_pd((p) + (stride)), 1)
+#define wcohi_avx2_dpairlo(a, b) _mm256_unpacklo_pd(a, b)
+#define wcohi_avx2_dpairhi(a, b) _mm256_unpackhi_pd(a, b)
 #define wcohi_avx2_dadd(a, b) _mm256_add_pd(a, b)
 #define wcohi_avx2_dsub(a, b) _mm256_sub_pd(a, b)
 #define wcohi_avx2_dmul(a, b) _mm256_mul_pd(a, b)
@@ -6377,6 +6386,13 @@ wcohi_avx512_inline void wcohi_avx512_fold8(float *p, __m512 a, __m512 b)
     two = _mm512_add_ps(WCOHI_AVX512_GROUPS(two, two, 0x88), WCOHI_AVX512_GROUPS(two, two, 0xdd));
     _mm256_storeu_ps(p, WCOHI_AVX512_HALF(two, 0));
 }
+/* Half vectors: two loaded as one, each of one number, one stored, both in each other's place. */
+#define wcohi_avx512_halves(p, q)                                                                  \
+    _mm512_maskz_insertf32x8((__mmask16)-1, _mm512_castps256_ps512(_mm256_loadu_ps(p)),            \
+                             _mm256_loadu_ps(q), 1)
+#define wcohi_avx512_both(x, y) _mm512_mask_blend_ps(0xff00, _mm512_set1_ps(x), _mm512_set1_ps(y))
+#define wcohi_avx512_store_half(p, a, half) _mm256_storeu_ps(p, WCOHI_AVX512_HALF(a, half))
+#define wcohi_avx512_swap(a) WCOHI_AVX512_GROUPS(a, a, 0x4e)
 #define wcohi_avx512_prefetch(p) _mm_prefetch((const char *)(p), _MM_HINT_T0)
 
 #define wcohi_avx512_toi(a) _mm512_maskz_cvtps_epi32((__mmask16)-1, a)
@@ -6403,6 +6419,11 @@ wcohi_avx512_inline void wcohi_avx512_fold8(float *p, __m512 a, __m512 b)
 #define wcohi_avx512_dstore(p, a) _mm512_storeu_pd(p, a)
 #define wcohi_avx512_dset(x) _mm512_set1_pd(x)
 #define wcohi_avx512_dzero() _mm512_setzero_pd()
+#define wcohi_avx512_dquads(p, stride)                                                             \
+    _mm512_maskz_insertf64x4((__mmask8)-1, _mm512_castpd256_pd512(wcohi_avx2_dquads(p, stride)),   \
+                             wcohi_avx2_dquads((p) + 2 * (stride), stride), 1)
+#define wcohi_avx512_dpairlo(a, b) _mm512_maskz_unpacklo_pd((__mmask8)-1, a, b)
+#define wcohi_avx512_dpairhi(a, b) _mm512_maskz_unpackhi_pd((__mmask8)-1, a, b)
 #define wcohi_avx512_dadd(a, b) _mm512_add_pd(a, b)
 #define wcohi_avx512_dsub(a, b) _mm512_sub_pd(a, b)
 #define wcohi_avx512_dmul(a, b) _mm512_mul_pd(a, b)
@@ -6520,6 +6541,9 @@ wcohi_neon_inline float wcohi_neon_sum(float32x4_t a)
 #define wcohi_neon_dstore(p, a) vst1q_f64(p, a)
 #define wcohi_neon_dset(x) vdupq_n_f64(x)
 #define wcohi_neon_dzero() vdupq_n_f64(0)
+#define wcohi_neon_dquads(p, stride) vld1q_f64(p)
+#define wcohi_neon_dpairlo(a, b) vzip1q_f64(a, b)
+#define wcohi_neon_dpairhi(a, b) vzip2q_f64(a, b)
 #define wcohi_neon_dadd(a, b) vaddq_f64(a, b)
 #define wcohi_neon_dsub(a, b) vsubq_f64(a, b)
 #define wcohi_neon_dmul(a, b) vmulq_f64(a, b)
@@ -6647,6 +6671,9 @@ wcohi_wasm_inline float wcohi_wasm_hmax(v128_t a)
 #define wcohi_wasm_dstore(p, a) wasm_v128_store(p, a)
 #define wcohi_wasm_dset(x) wasm_f64x2_splat(x)
 #define wcohi_wasm_dzero() wasm_f64x2_const(0, 0)
+#define wcohi_wasm_dquads(p, stride) wasm_v128_load(p)
+#define wcohi_wasm_dpairlo(a, b) wcohi_wasm_pairlo(a, b)
+#define wcohi_wasm_dpairhi(a, b) wcohi_wasm_pairhi(a, b)
 #define wcohi_wasm_dadd(a, b) wasm_f64x2_add(a, b)
 #define wcohi_wasm_dsub(a, b) wasm_f64x2_sub(a, b)
 #define wcohi_wasm_dmul(a, b) wasm_f64x2_mul(a, b)
@@ -6735,6 +6762,8 @@ typedef struct wcohi_kernels {
 
 /* The head of a kernel `name` in a pass; what it takes and returns says wcohi_<name>_is, once. */
 #define WCOHI_KERNEL(name) S_(fn) wcohi_##name##_is(S_(name))
+
+/* ======== 2 ground: exp, sine, tanh, gelu ===================================================== */
 
 /* ---- exp, sincos, tanh, log, gelu ------------------------------------------------------------ */
 
@@ -7005,6 +7034,7 @@ typedef struct wcohi_gemm_args {
     /* B [n,k] as bytes times a scale a row, WCOHI_BYTES_PAST numbers readable behind each; or NULL */
     const int8_t *bytes;
     const wcoh_real *scales;
+    const wcoh_real *panels; /* B [n,k] as wcohi_gemm_pack leaves it, or NULL */
     wcoh_real *c; /* [m,n] */
     size_t ldc;
     int accumulate;            /* C += */
@@ -7043,6 +7073,7 @@ typedef void (*wcohi_tile_function)(const wcohi_tile *tile);
 #define WCOHI_TILE_ROWS 14  /* the highest tile of any set */
 #define WCOHI_DOT_COLUMNS 8 /* columns that the dot kernels take at once */
 #define WCOHI_DOT_ROWS 4    /* up to so many rows of A, B [n,k] is read by dots instead of turned */
+#define WCOHI_WIDEST 16     /* lanes of the longest vectors */
 #define WCOHI_BYTES_PAST 16 /* a vector may end so far behind a row of bytes; scales likewise */
 #define WCOHI_PACK_PANEL 8192
 #define WCOHI_PACK_EDGE 512 /* a tile that hangs over the right edge */
@@ -7540,7 +7571,10 @@ static void wcohi_panel_pack(const wcohi_gemm_run *run, const wcohi_panel *panel
     size_t j = (size_t)panel->j, p = (size_t)panel->p;
     tile->b = panel->packed;
     tile->b_step = (size_t)panel->width;
-    if (g->tb) {
+    if (g->panels) {
+        tile->b = g->panels + p * wcohi_round_up((size_t)g->n, (size_t)run->kernels->lanes) +
+                  j * (size_t)panel->k;
+    } else if (g->tb) {
         run->kernels->pack_turned(panel->packed, g->b + j * g->ldb + p, g->ldb, panel->n, panel->k,
                                   panel->width);
     } else if (panel->n == panel->width && panel->t1 - panel->t0 < 3) {
@@ -7587,6 +7621,15 @@ static int wcohi_share(int count, int index, int parts)
     return (int)((int64_t)count * index / parts);
 }
 
+/* Rows p .. p+k-1 of B that cut `cut` passes; returns how many cuts there are. */
+static int wcohi_gemm_cut(const wcohi_gemm_kernels *kernels, int all, int cut, int *p, int *k)
+{
+    int cuts = WCOHI_MAX(1, (all + kernels->depth - 1) / kernels->depth);
+    *p = wcohi_share(all, cut, cuts);
+    *k = wcohi_share(all, cut + 1, cuts) - *p;
+    return cuts;
+}
+
 /* One part of the grid of row_parts by column_parts. Its rows of A and columns of B are few enough
    for one cut of them to stay in the second cache. */
 static void wcohi_gemm_part(int index, int slot, void *user)
@@ -7594,15 +7637,12 @@ static void wcohi_gemm_part(int index, int slot, void *user)
     const wcohi_gemm_run *run = (const wcohi_gemm_run *)user;
     const wcohi_gemm_args *g = &run->args;
     int row = index % run->row_parts, column = index / run->row_parts;
-    int lanes = run->kernels->lanes, depth = run->kernels->depth;
-    int cuts = WCOHI_MAX(1, (g->k + depth - 1) / depth), cut, j;
+    int lanes = run->kernels->lanes, cut, j;
     wcohi_panel panel;
     panel.packed = run->pack + wcohi_pack_count(slot);
     panel.t0 = wcohi_share(run->tiles, row, run->row_parts);
     panel.t1 = wcohi_share(run->tiles, row + 1, run->row_parts);
-    for (cut = 0; cut < cuts; cut++) {
-        panel.p = wcohi_share(g->k, cut, cuts);
-        panel.k = wcohi_share(g->k, cut + 1, cuts) - panel.p;
+    for (cut = 0; cut < wcohi_gemm_cut(run->kernels, g->k, cut, &panel.p, &panel.k); cut++) {
         for (j = wcohi_share(run->panels, column, run->column_parts);
              j < wcohi_share(run->panels, column + 1, run->column_parts); j++) {
             panel.j = j * 2 * lanes;
@@ -7611,6 +7651,26 @@ static void wcohi_gemm_part(int index, int slot, void *user)
             wcohi_gemm_panel(run, &panel);
         }
     }
+}
+
+/* Reals that hold the panels of B [n,k] on any instruction set. */
+static size_t wcohi_panels_count(int n, int k)
+{
+    return wcohi_mul(wcohi_round_up((size_t)n, WCOHI_WIDEST), (size_t)k);
+}
+
+/* All panels of B [n,k], so that products with it need not pack them: cut by cut, side by side. */
+static void wcohi_gemm_pack(const wcohi_gemm_kernels *kernels, wcoh_real *to, const wcoh_real *b,
+                            int n, int k)
+{
+    int lanes = kernels->lanes, cut, j, first, count;
+    for (cut = 0; cut < wcohi_gemm_cut(kernels, k, cut, &first, &count); cut++)
+        for (j = 0; j < n; j += 2 * lanes) {
+            int columns = WCOHI_MIN(n - j, 2 * lanes), width = columns > lanes ? 2 * lanes : lanes;
+            kernels->pack_turned(to, b + (size_t)j * (size_t)k + first, (size_t)k, columns, count,
+                                 width);
+            to += (size_t)count * (size_t)width;
+        }
 }
 
 /* The dots of rows i.. with columns j.. */
@@ -8129,7 +8189,7 @@ struct wcoh_model {
     K(EMBED, embed, WCOHI_KEEPS_NONE, NULL, NULL)                                                  \
     K(NORM, norm, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
     K(RMS, rms, WCOHI_KEEPS_IN, NULL, NULL)                                                        \
-    K(LINEAR, linear, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
+    K(LINEAR, linear, WCOHI_KEEPS_IN, wcohi_linear_refresh, NULL)                                  \
     K(GATE, gate, WCOHI_KEEPS_IN | WCOHI_KEEPS_IN2, NULL, NULL)                                    \
     K(TAPS, taps, WCOHI_KEEPS_IN, NULL, NULL)                                                      \
     K(COHERENCE, coherence, WCOHI_KEEPS_ALL, wcohi_coherence_refresh, &wcohi_coherence_states)     \
@@ -8137,7 +8197,7 @@ struct wcoh_model {
     K(POLAR, polar, WCOHI_KEEPS_IN, NULL, NULL)                                                    \
     K(RESONATE, resonate, WCOHI_KEEPS_IN, NULL, NULL)                                              \
     K(BLEND, blend, WCOHI_KEEPS_IN | WCOHI_KEEPS_IN2, NULL, NULL)                                  \
-    K(MAESTRO, maestro, WCOHI_KEEPS_IN, NULL, NULL)                                                \
+    K(MAESTRO, maestro, WCOHI_KEEPS_IN, wcohi_maestro_refresh, NULL)                               \
     K(KERR, kerr, WCOHI_KEEPS_IN, wcohi_kerr_refresh, NULL)                                        \
     K(MIXING, mixing, WCOHI_KEEPS_IN, NULL, NULL)                                                  \
     K(PER_BAND, per_band, WCOHI_KEEPS_IN, NULL, NULL)                                              \
@@ -8814,36 +8874,63 @@ static void wcohi_product(const wcohi_cpu_exec *exec, wcohi_gemm_args *args, wco
     wcohi_gemm(&exec->compute, args);
 }
 
+/* A crowd keeps the panels of its matrices, as long as parameters stay. Bytes of one, [O,I]: */
+static size_t wcohi_panels_bytes(const wcohi_plan *plan, int wide_out, int wide_in)
+{
+    if (!plan->session || plan->keeping.streams < 2) return 0;
+    return wcohi_mul(wcohi_panels_count(wide_out, wide_in), sizeof(wcoh_real));
+}
+
+/* Fill them from the weight [O,I]; returns where those of the next begin. */
+static wcoh_real *wcohi_panels_fill(const wcohi_cpu_exec *exec, wcoh_real *to,
+                                    const wcoh_real *weight, int wide_out, int wide_in)
+{
+    size_t bytes = wcohi_panels_bytes(exec->base.plan, wide_out, wide_in);
+    if (bytes) wcohi_gemm_pack(exec->compute.kernels->gemm, to, weight, wide_out, wide_in);
+    return to + bytes / sizeof *to;
+}
+
+/* Those of the op that come after its first `count` matrices [O,I], or NULL. */
+static const wcoh_real *wcohi_panels_of(const wcohi_cpu_exec *exec, const wcohi_op *op, int count,
+                                        int wide_out, int wide_in)
+{
+    const wcohi_plan *plan = exec->base.plan;
+    size_t bytes = wcohi_panels_bytes(plan, wide_out, wide_in);
+    if (!bytes) return NULL;
+    return (const wcoh_real *)exec->prepared[op - plan->ops] +
+           (size_t)count * (bytes / sizeof(wcoh_real));
+}
+
 #ifndef WAVECOH_NO_TRAINING
-/* dx [N,I] (ldx) = or += g [N,O] (ldg) W [O,I] */
+/* dx [N,n] (ldx) = or += g [N,O] (ldg) W [O,n] (ldw): n columns of the input, all or some */
 static void wcohi_product_input(const wcohi_cpu_exec *exec, wcoh_real *dx, int ldx, int add,
                                 const wcoh_real *g, int ldg, const wcoh_real *weight, int wide_out,
-                                int wide_in)
+                                int ldw, int n)
 {
     wcohi_gemm_args args;
     memset(&args, 0, sizeof args);
     args.m = wcohi_run_rows(exec);
-    args.n = wide_in;
+    args.n = n;
     args.k = wide_out;
     args.a = g;
     args.lda = (size_t)ldg;
     args.b = weight;
-    args.ldb = (size_t)wide_in;
+    args.ldb = (size_t)ldw;
     args.c = dx;
     args.ldc = (size_t)ldx;
     args.accumulate = add;
     wcohi_gemm(&exec->compute, &args);
 }
 
-/* dW [O,I] += g^T [O,N] (ldg) x [N,I] (ldx); NULL: frozen */
+/* dW [O,n] (ldw) += g^T [O,N] (ldg) x [N,n] (ldx), likewise; NULL: frozen */
 static void wcohi_product_weight(const wcohi_cpu_exec *exec, wcoh_real *dweight, const wcoh_real *g,
-                                 int ldg, const wcoh_real *x, int ldx, int wide_out, int wide_in)
+                                 int ldg, const wcoh_real *x, int ldx, int wide_out, int ldw, int n)
 {
     wcohi_gemm_args args;
     if (!dweight) return;
     memset(&args, 0, sizeof args);
     args.m = wide_out;
-    args.n = wide_in;
+    args.n = n;
     args.k = wcohi_run_rows(exec);
     args.a = g;
     args.lda = (size_t)ldg;
@@ -8851,7 +8938,7 @@ static void wcohi_product_weight(const wcohi_cpu_exec *exec, wcoh_real *dweight,
     args.b = x;
     args.ldb = (size_t)ldx;
     args.c = dweight;
-    args.ldc = (size_t)wide_in;
+    args.ldc = (size_t)ldw;
     args.accumulate = 1;
     wcohi_gemm(&exec->compute, &args);
 }
@@ -9289,6 +9376,18 @@ static void wcohi_linear_sizes(const wcohi_plan *plan, const wcohi_op *op, int s
 {
     (void)slots;
     if (op->gelu) sizes->aux = wcohi_plan_reals(plan, op->wide_out); /* before the gelu */
+    sizes->prepared =
+        wcohi_mul((size_t)op->groups,
+                  wcohi_panels_bytes(plan, op->wide_out / op->groups, op->wide_in / op->groups));
+}
+
+static void wcohi_linear_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
+{
+    int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
+    const wcoh_real *weight = wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]);
+    wcoh_real *panels = (wcoh_real *)memory;
+    for (group = 0; group < op->groups; group++, weight += (size_t)out * (size_t)in)
+        panels = wcohi_panels_fill(exec, panels, weight, out, in);
 }
 
 static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -9306,6 +9405,7 @@ static void wcohi_linear_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
         args.gelu = op->gelu;
         args.pre = pre ? pre + group * out : NULL;
         wcohi_param_bytes(exec, &args, op->param[WCOHI_LINEAR_WEIGHT], group * out);
+        args.panels = wcohi_panels_of(exec, op, group, out, in);
         wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out) + group * out, op->wide_out,
                       wcohi_tensor_data(exec, op->in) + group * in, op->wide_in,
                       wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) +
@@ -9324,27 +9424,69 @@ static void wcohi_gelu_backward_span(const wcohi_span *span)
                                                  (size_t)span->count * width);
 }
 
+/* Backward, each of the two products is done in stretches of as much work, so that a slice may end
+   between them: of the input's columns, so many whole panels of any instruction set. */
+#define WCOHI_LINEAR_PANEL (2 * WCOHI_WIDEST)
+#define WCOHI_STRETCHES 8
+#ifndef WCOHI_STRETCH_WORK
+#define WCOHI_STRETCH_WORK 4e6 /* multiply-adds: a tenth of a millisecond */
+#endif
+
+static int wcohi_linear_panels(const wcohi_op *op)
+{
+    return op->groups * ((op->wide_in / op->groups + WCOHI_LINEAR_PANEL - 1) / WCOHI_LINEAR_PANEL);
+}
+
+/* Stretches of each of the two products. */
+static int wcohi_linear_stretches(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    double work = (double)wcohi_run_rows(exec) * op->wide_out * op->wide_in / op->groups;
+    double most = WCOHI_MIN(wcohi_linear_panels(op), WCOHI_STRETCHES);
+    return (int)WCOHI_CLAMP(work / WCOHI_STRETCH_WORK, 1, most);
+}
+
+/* Columns first .. first + n - 1 of a group: dW of them, or their dx. */
+static void wcohi_linear_columns(const wcohi_cpu_exec *exec, const wcohi_op *op, int group,
+                                 int first, int n, int input)
+{
+    int out = op->wide_out / op->groups, in = op->wide_in / op->groups;
+    size_t at = (size_t)(group * in + first), block = (size_t)group * (size_t)out * (size_t)in;
+    const wcoh_real *g = wcohi_tensor_grad(exec, op->out) + group * out;
+    wcoh_real *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
+    block += (size_t)first;
+    if (!input)
+        wcohi_product_weight(exec, dweight ? dweight + block : NULL, g, op->wide_out,
+                             wcohi_tensor_data(exec, op->in) + at, op->wide_in, out, in, n);
+    else
+        wcohi_product_input(
+            exec, wcohi_tensor_grad(exec, op->in) + at, op->wide_in, op->add_in, g, op->wide_out,
+            wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in, n);
+}
+
+/* Parts: stretches of the weight's gradient, the bias's before the first, then of the input's; in a
+   slice one, else all that are left. */
 static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
-    int group, out = op->wide_out / op->groups, in = op->wide_in / op->groups;
-    const wcoh_real *g = wcohi_tensor_grad(exec, op->out), *x = wcohi_tensor_data(exec, op->in);
-    wcoh_real *dx = wcohi_tensor_grad(exec, op->in),
-              *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
+    int stretches = exec->parts / 2, in = op->wide_in / op->groups, all = wcohi_linear_panels(op);
+    int end = exec->run->cut ? exec->base.part + 1 : exec->parts, input;
     if (op->gelu && !exec->base.part)
         wcohi_each_span(exec, op, wcohi_gelu_backward_span, 0, 20.0 * op->wide_out);
     if (!exec->base.part)
-        wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]), g,
-                           op->wide_out);
-    for (group = 0; group < op->groups; group++) {
-        size_t block = (size_t)group * (size_t)out * (size_t)in;
-        if (!exec->base.part)
-            wcohi_product_weight(exec, dweight ? dweight + block : NULL, g + group * out,
-                                 op->wide_out, x + group * in, op->wide_in, out, in);
-        else
-            wcohi_product_input(
-                exec, dx + group * in, op->wide_in, op->add_in, g + group * out, op->wide_out,
-                wcohi_param_data(exec, op->param[WCOHI_LINEAR_WEIGHT]) + block, out, in);
+        wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]),
+                           wcohi_tensor_grad(exec, op->out), op->wide_out);
+    for (input = 0; input < 2; input++) {
+        int from = WCOHI_CLAMP(exec->base.part - input * stretches, 0, stretches);
+        int to = WCOHI_CLAMP(end - input * stretches, 0, stretches), group;
+        int first = wcohi_share(all, from, stretches), last = wcohi_share(all, to, stretches);
+        for (group = 0; group < op->groups; group++) {
+            int each = all / op->groups, p0 = WCOHI_MAX(first - group * each, 0);
+            int p1 = WCOHI_MIN(last - group * each, each), at = p0 * WCOHI_LINEAR_PANEL;
+            if (p0 < p1)
+                wcohi_linear_columns(exec, op, group, at,
+                                     WCOHI_MIN(p1 * WCOHI_LINEAR_PANEL, in) - at, input);
+        }
     }
+    exec->base.part = end - 1;
 }
 #endif
 
@@ -9688,6 +9830,18 @@ static void wcohi_maestro_sizes(const wcohi_plan *plan, const wcohi_op *op, int 
 {
     (void)slots;
     sizes->aux = wcohi_mul(wcohi_plan_reals(plan, 1), 3 * (size_t)op->narrow);
+    sizes->prepared = wcohi_add(wcohi_panels_bytes(plan, op->narrow, op->wide_in),
+                                wcohi_panels_bytes(plan, op->wide_out, op->narrow));
+}
+
+static void wcohi_maestro_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void *memory)
+{
+    wcoh_real *panels = (wcoh_real *)memory;
+    panels =
+        wcohi_panels_fill(exec, panels, wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]),
+                          op->narrow, op->wide_in);
+    wcohi_panels_fill(exec, panels, wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]),
+                      op->wide_out, op->narrow);
 }
 
 static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -9695,12 +9849,14 @@ static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     int narrow = op->narrow;
     size_t span = (size_t)wcohi_run_rows(exec) * (size_t)narrow;
     wcoh_real *pre = wcohi_tensor_data(exec, op->aux), *squeezed = pre + span;
+    const wcoh_real *panels;
     wcohi_gemm_args args;
     memset(&args, 0, sizeof args);
     args.bias = wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]);
     args.gelu = 1;
     args.pre = pre;
     wcohi_param_bytes(exec, &args, op->param[WCOHI_MAESTRO_SQUEEZE], 0);
+    args.panels = panels = wcohi_panels_of(exec, op, 0, narrow, op->wide_in);
     wcohi_product(exec, &args, squeezed, narrow, wcohi_tensor_data(exec, op->in), op->wide_in,
                   wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow, op->wide_in);
     memset(&args, 0, sizeof args);
@@ -9708,6 +9864,7 @@ static void wcohi_maestro_forward(wcohi_cpu_exec *exec, const wcohi_op *op)
     args.residual = wcohi_tensor_data(exec, op->in2);
     args.ldr = (size_t)op->wide_out;
     wcohi_param_bytes(exec, &args, op->param[WCOHI_MAESTRO_EXPAND], 0);
+    if (panels) args.panels = panels + wcohi_panels_count(narrow, op->wide_in);
     wcohi_product(exec, &args, wcohi_tensor_data(exec, op->out), op->wide_out, squeezed, narrow,
                   wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out, narrow);
 }
@@ -9734,18 +9891,19 @@ static void wcohi_maestro_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
     wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND_BIAS]), g,
                        op->wide_out);
     wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_EXPAND]), g,
-                         op->wide_out, squeezed, narrow, op->wide_out, narrow);
+                         op->wide_out, squeezed, narrow, op->wide_out, narrow, narrow);
     wcohi_product_input(exec, dsqueezed, narrow, 0, g, op->wide_out,
                         wcohi_param_data(exec, op->param[WCOHI_MAESTRO_EXPAND]), op->wide_out,
-                        narrow);
+                        narrow, narrow);
     wcohi_each_span(exec, op, wcohi_maestro_gelu_span, 0, 20.0 * narrow);
     wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE_BIAS]),
                        dsqueezed, narrow);
     wcohi_product_weight(exec, wcohi_param_grad(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), dsqueezed,
-                         narrow, wcohi_tensor_data(exec, op->in), op->wide_in, narrow, op->wide_in);
+                         narrow, wcohi_tensor_data(exec, op->in), op->wide_in, narrow, op->wide_in,
+                         op->wide_in);
     wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in, op->add_in, dsqueezed,
                         narrow, wcohi_param_data(exec, op->param[WCOHI_MAESTRO_SQUEEZE]), narrow,
-                        op->wide_in);
+                        op->wide_in, op->wide_in);
 }
 #endif
 
@@ -12053,7 +12211,7 @@ static void wcohi_wave_move(const wcohi_wave_memory *to, const wcohi_wave_memory
 }
 
 /* Head's part of the state of sequence b. */
-static wcohi_wave_memory wcohi_wave_find(const wcohi_coherence *call, int b, int head)
+WCOHI_FORCE_INLINE wcohi_wave_memory wcohi_wave_find(const wcohi_coherence *call, int b, int head)
 {
     const wcohi_wave_terms *terms = call->terms + head, *last = call->terms + call->heads - 1;
     size_t features = last->first + 2 * (size_t)last->room + 1, width = (size_t)call->width;
@@ -12072,20 +12230,27 @@ static wcohi_wave_memory wcohi_wave_find(const wcohi_coherence *call, int b, int
     return memory;
 }
 
-/* The same with as many terms as the gain asks for by now: those that it did not hold start empty. */
-static wcohi_wave_memory wcohi_wave_open(const wcohi_coherence *call, int b, int head)
+/* It gets as many terms as the gain asks for by now: those that it did not hold start empty. */
+static void wcohi_wave_grow(const wcohi_wave_memory *memory, int order)
 {
-    wcohi_wave_memory memory = wcohi_wave_find(call, b, head);
-    int order = call->terms[head].order, held = *memory.used > 0 ? 2 * (int)*memory.order + 1 : 0;
+    int held = *memory->used > 0 ? 2 * (int)*memory->order + 1 : 0;
     if (2 * order + 1 > held) {
         size_t more = (size_t)(2 * order + 1 - held);
-        size_t size = memory.reals ? sizeof(wcoh_real) : sizeof(double);
-        memset((unsigned char *)memory.z + (size_t)held * size, 0, more * size);
-        memset(wcohi_wave_at(&memory, held), 0, more * memory.pitch * size);
+        size_t size = memory->reals ? sizeof(wcoh_real) : sizeof(double);
+        memset((unsigned char *)memory->z + (size_t)held * size, 0, more * size);
+        memset(wcohi_wave_at(memory, held), 0, more * memory->pitch * size);
     }
-    if (!held) memory.frame[0] = 1, memory.frame[1] = 0;
-    *memory.order = order;
-    *memory.used = 1;
+    if (!held) memory->frame[0] = 1, memory->frame[1] = 0;
+    *memory->order = order;
+    *memory->used = 1;
+}
+
+/* Head's part of the state of sequence b, with the terms that its gain asks for. */
+WCOHI_FORCE_INLINE wcohi_wave_memory wcohi_wave_open(const wcohi_coherence *call, int b, int head)
+{
+    wcohi_wave_memory memory = wcohi_wave_find(call, b, head);
+    int order = call->terms[head].order;
+    if (*memory.used <= 0 || *memory.order != order) wcohi_wave_grow(&memory, order);
     return memory;
 }
 
@@ -12256,18 +12421,6 @@ static void wcohi_wave_overtone_slopes(const wcohi_wave_task *task, int span)
     }
 }
 #endif
-
-#define WCOHI_STEP_HEADS 8   /* heads whose features are made together; a multiple of every DW */
-#define WCOHI_STEP_AHEAD 2048 /* bytes that a step asks for ahead of those at hand */
-#define WCOHI_STEP_ROWS 8    /* members of a crowd that one job steps */
-
-/* x + iy = (r + is) made of length one, times the frame */
-static void wcohi_wave_step_phasor(double *x, double *y, double r, double s, double c, double d)
-{
-    double fix = 1.5 - 0.5 * (r * r + s * s);
-    *x = fix * (r * c - s * d);
-    *y = fix * (r * d + s * c);
-}
 
 #define wcohi_wave_forward_is(name)                                                                \
     void name(const wcohi_wave_task *task, double *state, double frame[2], int known)
@@ -13674,12 +13827,58 @@ WCOHI_KERNEL(wave_backward)
 }
 #endif
 
-/* ---- one token of a session: all heads at once ----------------------------------------------- */
+#endif
+#ifndef WCOHI_PASS
 
-/* Phasors u (r, s) [8], a lane a head, made of length one in doubles and turned by the frame (x, y):
-   the result is written over the frame. */
+/* ======== 3 ops: coherence attention, one token =============================================== */
+
+/* ---- one token of each stream: all heads at once --------------------------------------------- */
+
+#define WCOHI_STEP_HEADS 8    /* heads whose features are made together; a multiple of every DW */
+#define WCOHI_STEP_AHEAD 2048 /* bytes that a step asks for ahead of those at hand */
+#define WCOHI_STEP_ROWS 8     /* members of a crowd that one job steps */
+#define WCOHI_STEP_SIDES 80   /* features of a head, in whole vectors */
+
+/* Denominators of fewer features than a vector holds; see S_(wave_step_sums). One of z, reals is given. */
+static double wcohi_wave_step_few(double *z, wcoh_real *reals, const double *f, const double *cg,
+                                  double before, double after, int count)
+{
+    double sum = 0;
+    int i;
+    for (i = 0; i < count; i++) {
+        double now = before * (z ? z[i] : (double)reals[i]) + f[i];
+        sum += cg[i] * now;
+        if (z) z[i] = after * now;
+        else reals[i] = (wcoh_real)(after * now);
+    }
+    return sum;
+}
+
+/* Of a vector that laps over the one before it, what is new: 1. */
+static const double wcohi_wave_fresh[32] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+                                            1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
+
+#else /* a pass: one token of each stream */
+
+/* Phasors (r, s) [8], a lane a head, made of length one and turned by the frame (c, d): (x, y) */
 S_(inline)
-void S_(wave_step_turn)(double *x, double *y, const wcoh_real *r, const wcoh_real *s)
+void S_(wave_step_turn)(double *x, double *y, const double *r, const double *s, const double *c,
+                        const double *d)
+{
+    int i;
+    for (i = 0; i < WCOHI_STEP_HEADS; i += S_(DW)) {
+        S_(dv) a = S_(dload)(r + i), b = S_(dload)(s + i), at = S_(dload)(c + i);
+        S_(dv) up = S_(dload)(d + i), m2 = S_(dfma)(b, b, S_(dmul)(a, a));
+        S_(dv) fix = S_(dfnma)(S_(dset)(0.5), m2, S_(dset)(1.5));
+        S_(dstore)(x + i, S_(dmul)(fix, S_(dfnma)(b, up, S_(dmul)(a, at))));
+        S_(dstore)(y + i, S_(dmul)(fix, S_(dfma)(b, at, S_(dmul)(a, up))));
+    }
+}
+
+/* The same of unit phasors that are reals; they are widened first. */
+S_(inline)
+void S_(wave_step_turn_reals)(double *x, double *y, const wcoh_real *r, const wcoh_real *s,
+                              const double *c, const double *d)
 {
     double wide[2][WCOHI_STEP_HEADS + S_(DW)];
     int i;
@@ -13691,18 +13890,11 @@ void S_(wave_step_turn)(double *x, double *y, const wcoh_real *r, const wcoh_rea
         S_(dstore)(wide[0] + i + S_(DW), S_(dhi)(a));
         S_(dstore)(wide[1] + i + S_(DW), S_(dhi)(b));
     }
-    for (i = 0; i < WCOHI_STEP_HEADS; i += S_(DW)) {
-        S_(dv) a = S_(dload)(wide[0] + i), b = S_(dload)(wide[1] + i);
-        S_(dv) c = S_(dload)(x + i), d = S_(dload)(y + i);
-        S_(dv) m2 = S_(dfma)(b, b, S_(dmul)(a, a));
-        S_(dv) fix = S_(dfnma)(S_(dset)(0.5), m2, S_(dset)(1.5));
-        S_(dstore)(x + i, S_(dmul)(fix, S_(dfnma)(b, d, S_(dmul)(a, c))));
-        S_(dstore)(y + i, S_(dmul)(fix, S_(dfma)(b, c, S_(dmul)(a, d))));
-    }
+    S_(wave_step_turn)(x, y, wide[0], wide[1], c, d);
 }
 
 /* Phasors (r, s) [8], a lane a head -> features [2M+1,8] times a weight of each feature and head
-   (weight_step 8) or of each head (0) */
+   (weight_step 8) or of each head (0); zeros behind them, up to a whole vector of features */
 S_(inline)
 void S_(wave_step_features)(double *features, const double *r, const double *s, int order,
                             const double *weight, int weight_step)
@@ -13720,13 +13912,38 @@ void S_(wave_step_features)(double *features, const double *r, const double *s, 
             d = S_(dfma)(c, b, S_(dmul)(d, a));
             c = next;
         }
+        for (m = 2 * order + 1; m % S_(DW); m++) {
+            f += WCOHI_STEP_HEADS;
+            S_(dstore)(f, S_(dzero)());
+        }
     }
 }
 
-/* How a state Z [count,pitch] with denominators z [count] and a row's features meet: v [pitch]; f, cg
-   [count,8] of one head. Rows fade before they are heard, or, of the head's own damping, after. */
+/* features [count,8] -> [8,pitch], so that those of a head lie side by side; `pitch` covers them in
+   whole vectors, what it has beyond is 0. */
+S_(fn)
+void S_(wave_step_sides)(double *to, size_t pitch, const double *features)
+{
+    size_t i, j;
+#if S_(W) == 1
+    for (i = 0; i < WCOHI_STEP_HEADS; i++)
+        for (j = 0; j < pitch; j++) to[i * pitch + j] = features[j * WCOHI_STEP_HEADS + i];
+#else
+    for (j = 0; j < pitch; j += S_(DW), features += S_(DW) * WCOHI_STEP_HEADS)
+        for (i = 0; i < WCOHI_STEP_HEADS; i += 2) { /* pairs of two features and two heads */
+            S_(dv) a = S_(dquads)(features + i, 2 * WCOHI_STEP_HEADS);
+            S_(dv) b = S_(dquads)(features + WCOHI_STEP_HEADS + i, 2 * WCOHI_STEP_HEADS);
+            S_(dstore)(to + i * pitch + j, S_(dpairlo)(a, b));
+            S_(dstore)(to + (i + 1) * pitch + j, S_(dpairhi)(a, b));
+        }
+#endif
+}
+
+/* How a state Z [count,pitch] and a row's features of its head meet: v [pitch]; f [count] of the key,
+   cg [count] of the query times the coefficients. Rows fade before they are heard, or, of the head's
+   own damping, after. */
 typedef struct S_(wave_meeting) {
-    double *rows, *z;
+    double *rows;
     size_t pitch;
     const double *v, *f, *cg;
     double before, after;
@@ -13735,130 +13952,178 @@ typedef struct S_(wave_meeting) {
     ptrdiff_t ahead; /* in numbers: what is asked for meanwhile */
 } S_(wave_meeting);
 
-/* Z = before Z + F v, number = sum_j cg_j Z_j, Z *= after in one pass, and likewise z, whose sum is
-   returned. V vectors of a row at once; late: 0 says that `after` is 1, 1 that `before` is, 2 neither;
-   sums: 1 of z too. All three are constants where this is inlined. */
-#define WCOHI_STEP_FADED(p) (late == 1 ? S_(dload)(p) : S_(dmul)(before, S_(dload)(p)))
-#define WCOHI_STEP_ROW(a, b, s)                                                                    \
+/* Z = before Z + F v, number = sum_j cg_j Z_j, Z *= after in one pass, columns e .. of V vectors. Two
+   rows at once have sums of their own. late: 1 says that `before` is 1, 0 that `after` is. V and late
+   are constants where this is inlined. */
+#define WCOHI_STEP_ROW(j, a, b)                                                                    \
     do {                                                                                           \
-        S_(dv) F_ = S_(dset)(*f), C_ = S_(dset)(*cg);                                              \
-        S_(dv) now_ = S_(dfma)(F_, x, WCOHI_STEP_FADED(row));                                      \
+        double *at_ = row + pitch * (j);                                                           \
+        S_(dv) F_ = S_(dset)(f[j]), C_ = S_(dset)(cg[j]), now_ = S_(dload)(at_);                   \
+        now_ = S_(dfma)(F_, x, late ? now_ : S_(dmul)(before, now_));                              \
         a = S_(dfma)(C_, now_, a);                                                                 \
-        S_(dstore)(row, late ? S_(dmul)(after, now_) : now_);                                      \
+        S_(dstore)(at_, late ? S_(dmul)(after, now_) : now_);                                      \
         if (V > 1) {                                                                               \
-            now_ = S_(dfma)(F_, y, WCOHI_STEP_FADED(row + S_(DW)));                                \
+            now_ = S_(dload)(at_ + S_(DW));                                                        \
+            now_ = S_(dfma)(F_, y, late ? now_ : S_(dmul)(before, now_));                          \
             b = S_(dfma)(C_, now_, b);                                                             \
-            S_(dstore)(row + S_(DW), late ? S_(dmul)(after, now_) : now_);                         \
+            S_(dstore)(at_ + S_(DW), late ? S_(dmul)(after, now_) : now_);                         \
         }                                                                                          \
-        if (sums) {                                                                                \
-            double heard_ = (late == 1 ? *z : fade * *z) + *f;                                     \
-            *z++ = late ? keep * heard_ : heard_;                                                  \
-            s = s + *cg * heard_;                                                                  \
-        }                                                                                          \
-        S_(prefetch)(row + ahead);                                                                 \
-        row += pitch, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                               \
+        S_(prefetch)(at_ + ahead);                                                                 \
     } while (0)
-S_(inline)
-double S_(wave_step_block)(const S_(wave_meeting) * meeting, int e, int V, int late, int sums)
+S_(inline) void S_(wave_step_block)(const S_(wave_meeting) * meeting, int e, int V, int late)
 {
     S_(dv) before = S_(dset)(meeting->before), after = S_(dset)(meeting->after);
     S_(dv) x = S_(dload)(meeting->v + e), y = V > 1 ? S_(dload)(meeting->v + e + S_(DW)) : x;
-    double fade = meeting->before, keep = meeting->after, s0 = 0;
-    double *row = meeting->rows + e, *z = meeting->z;
+    S_(dv) a = S_(dzero)(), a1 = a, b = a, b1 = a;
+    double *row = meeting->rows + e;
     const double *f = meeting->f, *cg = meeting->cg;
     size_t pitch = meeting->pitch;
     ptrdiff_t ahead = meeting->ahead;
     int count = meeting->count;
-    S_(dv) a = S_(dzero)(), a1 = a;
-#if S_(W) == 1
-    double b = 0, c = 0, d = 0, b1 = 0, c1 = 0, d1 = 0, s1 = 0, s2 = 0, s3 = 0, next;
-    for (; count > 0; count--) { /* four sums in turn: the oldest becomes the newest */
-        WCOHI_STEP_ROW(a, a1, s0);
-        next = a, a = b, b = c, c = d, d = next;
-        next = a1, a1 = b1, b1 = c1, c1 = d1, d1 = next;
-        next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;
+    for (; count > 1; count -= 2, row += 2 * pitch, f += 2, cg += 2) {
+        WCOHI_STEP_ROW(0, a, a1);
+        WCOHI_STEP_ROW(1, b, b1);
     }
-    a = a + b + (c + d), a1 = a1 + b1 + (c1 + d1), s0 = s0 + s1 + (s2 + s3);
-#else
-    for (; count > 0; count--) WCOHI_STEP_ROW(a, a1, s0);
-#endif
-    S_(dstore)(meeting->number + e, a);
-    if (V > 1) S_(dstore)(meeting->number + e + S_(DW), a1);
-    return s0;
+    if (count) WCOHI_STEP_ROW(0, a, a1);
+    S_(dstore)(meeting->number + e, S_(dadd)(a, b));
+    if (V > 1) S_(dstore)(meeting->number + e + S_(DW), S_(dadd)(a1, b1));
 }
 
-/* All columns, the first ones and the denominators together. */
-S_(fn) double S_(wave_step_meet)(const S_(wave_meeting) * meeting)
+/* All columns. */
+S_(fn) void S_(wave_step_meet)(const S_(wave_meeting) * meeting)
 {
-    int e = 2 * S_(DW), pitch = (int)meeting->pitch;
-    double sum;
-    if (S_(DW) > 4 && pitch < e) /* a vector holds the row */
-        return meeting->late ? S_(wave_step_block)(meeting, 0, 1, 1, 1)
-                             : S_(wave_step_block)(meeting, 0, 1, 0, 1);
-    sum = meeting->late ? S_(wave_step_block)(meeting, 0, 2, 1, 1)
-                        : S_(wave_step_block)(meeting, 0, 2, 0, 1);
-    for (; e + 2 * S_(DW) <= pitch; e += 2 * S_(DW)) S_(wave_step_block)(meeting, e, 2, 2, 0);
-    if (S_(DW) > 4 && e < pitch) S_(wave_step_block)(meeting, e, 1, 2, 0);
-    return sum;
+    int e = 0, pitch = (int)meeting->pitch, late = meeting->late;
+    for (; e + 2 * S_(DW) <= pitch; e += 2 * S_(DW))
+        if (late) S_(wave_step_block)(meeting, e, 2, 1);
+        else S_(wave_step_block)(meeting, e, 2, 0);
+    if (S_(DW) <= 4 || e == pitch) return;
+    if (late) S_(wave_step_block)(meeting, e, 1, 1);
+    else S_(wave_step_block)(meeting, e, 1, 0);
 }
 
-/* The same in reals; n numbers of a row where V is 1; out = number times `scale`, its first `wide`. */
-#define WCOHI_STEP_REALS(a, b)                                                                     \
+/* The same in reals, of V vectors at row; out = number times `scale`, its first `wide`. */
+#define WCOHI_STEP_REALS(j, a, b)                                                                  \
     do {                                                                                           \
-        S_(v) F_ = S_(set)(*f), C_ = S_(set)(*cg);                                                 \
-        S_(v) now_ = S_(fma)(F_, x, S_(mul)(fade, WCOHI_LOAD(row, n)));                            \
+        wcoh_real *at_ = row + pitch * (j);                                                        \
+        S_(v) F_ = S_(set)(f[j]), C_ = S_(set)(cg[j]);                                             \
+        S_(v) now_ = S_(fma)(F_, x, S_(mul)(fade, S_(load)(at_)));                                 \
         a = S_(fma)(C_, now_, a);                                                                  \
-        WCOHI_STORE(row, S_(mul)(keep, now_), n);                                                  \
+        S_(store)(at_, S_(mul)(keep, now_));                                                       \
         if (V > 1) {                                                                               \
-            now_ = S_(fma)(F_, y, S_(mul)(fade, S_(load)(row + S_(W))));                           \
+            now_ = S_(fma)(F_, y, S_(mul)(fade, S_(load)(at_ + S_(W))));                           \
             b = S_(fma)(C_, now_, b);                                                              \
-            S_(store)(row + S_(W), S_(mul)(keep, now_));                                           \
+            S_(store)(at_ + S_(W), S_(mul)(keep, now_));                                           \
         }                                                                                          \
-        S_(prefetch)(row + ahead);                                                                 \
-        row += pitch, f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;                               \
+        S_(prefetch)(at_ + ahead);                                                                 \
     } while (0)
 S_(inline)
 void S_(wave_step_reals)(int V, wcoh_real *row, size_t pitch, S_(v) x, S_(v) y, const wcoh_real *f,
-                         const wcoh_real *cg, const double *decay, int count, int n,
-                         ptrdiff_t ahead, S_(v) * first, S_(v) * second)
+                         const wcoh_real *cg, const double *decay, int count, ptrdiff_t ahead,
+                         S_(v) * first, S_(v) * second)
 {
     S_(v) fade = S_(set)((wcoh_real)decay[0]), keep = S_(set)((wcoh_real)decay[1]);
-    S_(v) a = S_(zero)(), a1 = a;
-#if S_(W) == 1
-    wcoh_real b = 0, c = 0, d = 0, b1 = 0, c1 = 0, d1 = 0, next;
-    for (; count > 0; count--) {
-        WCOHI_STEP_REALS(a, a1);
-        next = a, a = b, b = c, c = d, d = next;
-        next = a1, a1 = b1, b1 = c1, c1 = d1, d1 = next;
+    S_(v) a = S_(zero)(), a1 = a, b = a, b1 = a;
+    for (; count > 1; count -= 2, row += 2 * pitch, f += 2, cg += 2) {
+        WCOHI_STEP_REALS(0, a, a1);
+        WCOHI_STEP_REALS(1, b, b1);
     }
-    a = a + b + (c + d), a1 = a1 + b1 + (c1 + d1);
-#else
-    for (; count > 0; count--) WCOHI_STEP_REALS(a, a1);
-#endif
-    *first = a;
-    if (V > 1) *second = a1;
+    if (count) WCOHI_STEP_REALS(0, a, a1);
+    *first = S_(add)(a, b);
+    if (V > 1) *second = S_(add)(a1, b1);
 }
 
-/* The denominators in reals: z = before z + F, sum of cg z returned, z *= after; four in turn. */
+#if S_(W) > 8
+/* The same where half a vector is left of a row: the halves of two rows are one vector, v stands in
+   both of its halves' sums. out: `wide` of 8 */
 S_(fn)
-double S_(wave_step_sums)(wcoh_real *z, const double *f, const double *cg, double before,
-                          double after, int count)
+void S_(wave_step_halves)(wcoh_real *out, wcoh_real *row, size_t pitch, S_(v) v, const wcoh_real *f,
+                          const wcoh_real *cg, const double *decay, int count, S_(v) scale,
+                          ptrdiff_t ahead, int wide)
 {
-    wcoh_real fade = (wcoh_real)before;
-    double s0 = 0, s1 = 0, s2 = 0, s3 = 0, next;
-    for (; count > 0; count--) {
-        double now = (double)(*z * fade) + *f;
-        *z++ = (wcoh_real)(after * now);
-        s0 = s0 + *cg * now;
-        f += WCOHI_STEP_HEADS, cg += WCOHI_STEP_HEADS;
-        next = s0, s0 = s1, s1 = s2, s2 = s3, s3 = next;
+    S_(v) fade = S_(set)((wcoh_real)decay[0]), keep = S_(set)((wcoh_real)decay[1]);
+    S_(v) x = S_(add)(v, S_(swap)(v)), a = S_(zero)(), now;
+    for (; count > 1; count -= 2, row += 2 * pitch, f += 2, cg += 2) {
+        now = S_(mul)(fade, S_(halves)(row, row + pitch));
+        now = S_(fma)(S_(both)(f[0], f[1]), x, now);
+        a = S_(fma)(S_(both)(cg[0], cg[1]), now, a);
+        now = S_(mul)(keep, now);
+        S_(store_half)(row, now, 0);
+        S_(store_half)(row + pitch, now, 1);
+        S_(prefetch)(row + ahead);
+        S_(prefetch)(row + pitch + ahead);
     }
-    return s0 + s1 + (s2 + s3);
+    if (count) {
+        now = S_(fma)(S_(set)(*f), x, S_(mul)(fade, S_(halves)(row, row)));
+        a = S_(fma)(S_(both)(*cg, 0), now, a);
+        S_(store_half)(row, S_(mul)(keep, now), 0);
+    }
+    S_(store_n)(out, S_(mul)(S_(add)(a, S_(swap)(a)), scale), wide);
+}
+#endif
+
+/* Denominators: z = before z + F, sum of cg z returned, z *= after. Whole vectors, and a last one that
+   laps over the one before it: read before that is written, it counts what is new in it. */
+S_(fn)
+double S_(wave_step_sums)(double *z, const double *f, const double *cg, double before, double after,
+                          int count)
+{
+    S_(dv) fade = S_(dset)(before), keep = S_(dset)(after), sum = S_(dzero)(), now, last;
+    int i, tail = count - S_(DW);
+    if (tail < 0) return wcohi_wave_step_few(z, NULL, f, cg, before, after, count);
+    last = S_(dfma)(fade, S_(dload)(z + tail), S_(dload)(f + tail));
+    for (i = 0; i + S_(DW) <= count; i += S_(DW)) {
+        now = S_(dfma)(fade, S_(dload)(z + i), S_(dload)(f + i));
+        sum = S_(dfma)(S_(dload)(cg + i), now, sum);
+        S_(dstore)(z + i, S_(dmul)(keep, now));
+    }
+    if (i < count) {
+        S_(dv) fresh = S_(dload)(wcohi_wave_fresh + 16 - (i - tail));
+        sum = S_(dfma)(S_(dmul)(fresh, S_(dload)(cg + tail)), last, sum);
+        S_(dstore)(z + tail, S_(dmul)(keep, last));
+    }
+    return S_(dsum)(sum);
+}
+
+/* The same where they are reals; features and sums are doubles. A vector x of them: */
+S_(inline)
+void S_(wave_step_sums_part)(S_(dv) * sum, wcoh_real *z, S_(v) x, const double *f, const double *cg,
+                             const double *fresh, S_(dv) fade, S_(dv) keep)
+{
+    S_(dv) lo = S_(dfma)(fade, S_(dlo)(x), S_(dload)(f)), hi = lo;
+    *sum = S_(dfma)(S_(dmul)(S_(dload)(fresh), S_(dload)(cg)), lo, *sum);
+    if (S_(W) > S_(DW)) {
+        hi = S_(dfma)(fade, S_(dhi)(x), S_(dload)(f + S_(DW)));
+        *sum = S_(dfma)(S_(dmul)(S_(dload)(fresh + S_(DW)), S_(dload)(cg + S_(DW))), hi, *sum);
+    }
+    S_(store)(z, S_(dnarrow)(S_(dmul)(keep, lo), S_(dmul)(keep, hi)));
+}
+
+S_(fn)
+double S_(wave_step_sums_reals)(wcoh_real *z, const double *f, const double *cg, double before,
+                                double after, int count)
+{
+    S_(dv) fade = S_(dset)(before), keep = S_(dset)(after), sum = S_(dzero)();
+    const double *fresh = wcohi_wave_fresh + 16;
+    int i, tail = count - S_(W);
+    S_(v) last;
+    if (tail < 0) return wcohi_wave_step_few(NULL, z, f, cg, before, after, count);
+    last = S_(load)(z + tail);
+    for (i = 0; i + S_(W) <= count; i += S_(W))
+        S_(wave_step_sums_part)(&sum, z + i, S_(load)(z + i), f + i, cg + i, fresh, fade, keep);
+    if (i < count) {
+        f += tail, cg += tail, fresh -= i - tail;
+        S_(wave_step_sums_part)(&sum, z + tail, last, f, cg, fresh, fade, keep);
+    }
+    return S_(dsum)(sum);
 }
 
 /* What a step knows of eight heads besides their states, a lane a head. */
 typedef struct S_(wave_lanes) {
     double fade[WCOHI_STEP_HEADS], loud[WCOHI_STEP_HEADS];
+    double turn[2][WCOHI_STEP_HEADS]; /* of the frames */
+    const double *f, *cg;     /* [8,pitch] features of keys; of queries, times the coefficients */
+    const wcoh_real *fr, *cr; /* the same rounded, where states are of reals */
+    size_t pitch;
     int late;        /* the states fade after the row was heard, by the head's own damping */
     ptrdiff_t ahead; /* bytes from a state to what is worth fetching: the next sequence's, if any */
 } S_(wave_lanes);
@@ -13904,9 +14169,11 @@ void S_(wave_step_doubles)(const wcohi_wave_memory *memory, const S_(wave_lanes)
     int pitch = (int)memory->pitch, e;
     S_(wave_meeting) meeting;
     S_(dv) scale;
-    meeting.rows = (double *)memory->rows, meeting.z = (double *)memory->z;
+    meeting.rows = (double *)memory->rows;
     meeting.pitch = memory->pitch;
-    meeting.v = v, meeting.f = room->key + lane, meeting.cg = room->query + lane;
+    meeting.v = v;
+    meeting.f = lanes->f + (size_t)lane * lanes->pitch;
+    meeting.cg = lanes->cg + (size_t)lane * lanes->pitch;
     meeting.before = lanes->late ? 1 : lanes->fade[lane];
     meeting.after = lanes->late ? lanes->fade[lane] : 1;
     meeting.number = number;
@@ -13917,7 +14184,9 @@ void S_(wave_step_doubles)(const wcohi_wave_memory *memory, const S_(wave_lanes)
         S_(dstore)(v + e, S_(dlo)(x));
         if (S_(W) > S_(DW) && e + S_(DW) < pitch) S_(dstore)(v + e + S_(DW), S_(dhi)(x));
     }
-    scale = S_(dset)(1 / S_(wave_step_meet)(&meeting));
+    S_(wave_step_meet)(&meeting);
+    scale = S_(dset)(1 / S_(wave_step_sums)((double *)memory->z, meeting.f, meeting.cg,
+                                            meeting.before, meeting.after, count));
     for (e = 0; e < width; e += S_(W)) {
         S_(dv) lo = S_(dmul)(scale, S_(dload)(number + e)), hi = S_(dzero)();
         if (S_(W) > S_(DW) && e + S_(DW) < pitch)
@@ -13926,38 +14195,41 @@ void S_(wave_step_doubles)(const wcohi_wave_memory *memory, const S_(wave_lanes)
     }
 }
 
-/* The same of states in reals: so are the features, in room->image, queries' behind keys'. */
+/* The same of states in reals. */
 S_(fn)
 void S_(wave_step_floats)(const wcohi_wave_memory *memory, const S_(wave_lanes) * lanes,
-                          wcoh_real *out, const wcoh_real *value, int width, int count, int lane,
-                          const wcohi_wave_room *room)
+                          wcoh_real *out, const wcoh_real *value, int width, int count, int lane)
 {
+    size_t at = (size_t)lane * lanes->pitch;
     double decay[2] = {lanes->late ? 1 : lanes->fade[lane], lanes->late ? lanes->fade[lane] : 1};
-    double inverse = 1 / S_(wave_step_sums)((wcoh_real *)memory->z, room->key + lane,
-                                            room->query + lane, decay[0], decay[1], count);
-    const wcoh_real *fr = (const wcoh_real *)room->image + lane;
-    const wcoh_real *cr = fr + WCOHI_FEATURES * WCOHI_STEP_HEADS;
+    double sum = S_(wave_step_sums_reals)((wcoh_real *)memory->z, lanes->f + at, lanes->cg + at,
+                                          decay[0], decay[1], count);
+    const wcoh_real *fr = lanes->fr + at, *cr = lanes->cr + at;
     wcoh_real *row = (wcoh_real *)memory->rows;
     ptrdiff_t ahead = lanes->ahead / (ptrdiff_t)sizeof *row;
-    S_(v) scale = S_(set)((wcoh_real)inverse), x, y, first, second;
+    S_(v) scale = S_(set)((wcoh_real)(1 / sum)), x, y, first, second;
     int pitch = (int)memory->pitch, e, n;
     for (e = 0; e + 2 * S_(W) <= pitch; e += 2 * S_(W)) {
         n = WCOHI_MAX(0, WCOHI_LANES(width, e + S_(W)));
         x = WCOHI_LOAD(value + e, WCOHI_LANES(width, e));
         y = WCOHI_LOAD(value + e + S_(W), n);
         S_(wave_step_reals)
-        (2, row + e, memory->pitch, x, y, fr, cr, decay, count, S_(W), ahead, &first, &second);
+        (2, row + e, memory->pitch, x, y, fr, cr, decay, count, ahead, &first, &second);
         WCOHI_STORE(out + e, S_(mul)(first, scale), WCOHI_LANES(width, e));
         WCOHI_STORE(out + e + S_(W), S_(mul)(second, scale), n);
     }
-    for (; e < width; e += S_(W)) {
-        n = WCOHI_LANES(width, e);
+    for (; e + S_(W) <= pitch; e += S_(W)) {
+        n = WCOHI_MAX(0, WCOHI_LANES(width, e));
         x = WCOHI_LOAD(value + e, n);
         S_(wave_step_reals)
-        (1, row + e, memory->pitch, x, x, fr, cr, decay, count, WCOHI_LANES(pitch, e), ahead, &first,
-         &second);
+        (1, row + e, memory->pitch, x, x, fr, cr, decay, count, ahead, &first, &second);
         WCOHI_STORE(out + e, S_(mul)(first, scale), n);
     }
+#if S_(W) > 8
+    if (e < pitch) S_(wave_step_halves)
+    (out + e, row + e, memory->pitch, S_(load_n)(value + e, WCOHI_LANES(width, e)), fr, cr, decay,
+     count, scale, ahead, WCOHI_LANES(width, e));
+#endif
 }
 
 S_(fn)
@@ -13972,7 +14244,7 @@ void S_(wave_step_head)(const wcohi_coherence *call, int row, int head, int lane
     int copied = call->width % 8 != 0 /* no whole vectors */;
     int count = 2 * call->terms[head].order + 1;
     if (copied) own = wcohi_wave_spread(room->state, memory, memory->reals, call->width);
-    if (own.reals) S_(wave_step_floats)(&own, lanes, out, value, call->width, count, lane, room);
+    if (own.reals) S_(wave_step_floats)(&own, lanes, out, value, call->width, count, lane);
     else S_(wave_step_doubles)(&own, lanes, out, value, call->width, count, lane, room);
     if (copied) wcohi_wave_move(memory, &own, call->width);
 }
@@ -14030,48 +14302,58 @@ void S_(wave_step_open)(const wcohi_coherence *call, int row, int first, int hea
                         wcohi_wave_memory *memory, const S_(wave_lanes) * lanes,
                         const wcohi_wave_room *room, int order)
 {
-    double query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];
+    double frame[2][WCOHI_STEP_HEADS], query[2][WCOHI_STEP_HEADS], key[2][WCOHI_STEP_HEADS];
     const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + 2 * first;
     int i;
     S_(wave_step_unit)(room->qr, room->qs, room->ur, room->us, raw, heads);
     S_(wave_step_unit)(room->kr, room->ks, room->wr, room->ws, raw + call->key_column, heads);
-    for (i = 0; i < WCOHI_STEP_HEADS; i++) query[0][i] = query[1][i] = key[0][i] = key[1][i] = 0;
+    for (i = heads; i < WCOHI_STEP_HEADS; i++) frame[0][i] = frame[1][i] = 0;
     for (i = 0; i < heads; i++) {
         const wcohi_wave_terms *terms = call->terms + first + i;
         memory[i] = wcohi_wave_open(call, row, first + i);
         S_(wave_step_fetch)(&memory[i], lanes->ahead, 2 * terms->order + 1);
-        query[0][i] = key[0][i] = memory[i].frame[0];
-        query[1][i] = key[1][i] = memory[i].frame[1];
-        wcohi_wave_step_phasor(memory[i].frame, memory[i].frame + 1, terms->turn[0], terms->turn[1],
-                               query[0][i], query[1][i]);
+        frame[0][i] = memory[i].frame[0], frame[1][i] = memory[i].frame[1];
         if (!call->harmonic) continue;
         wcohi_wave_harmonic(room->ur + i, room->us + i, room->qr + i, room->qs + i,
                             call->harmonic[first + i], 1);
         wcohi_wave_harmonic(room->wr + i, room->ws + i, room->kr + i, room->ks + i,
                             call->harmonic[first + i], 1);
     }
-    S_(wave_step_turn)(query[0], query[1], room->ur, room->us);
-    S_(wave_step_turn)(key[0], key[1], room->wr, room->ws);
+    S_(wave_step_turn_reals)(query[0], query[1], room->ur, room->us, frame[0], frame[1]);
+    S_(wave_step_turn_reals)(key[0], key[1], room->wr, room->ws, frame[0], frame[1]);
+    S_(wave_step_turn)(frame[0], frame[1], lanes->turn[0], lanes->turn[1], frame[0], frame[1]);
+    for (i = 0; i < heads; i++) memory[i].frame[0] = frame[0][i], memory[i].frame[1] = frame[1][i];
     S_(wave_step_features)(room->key, key[0], key[1], order, lanes->loud, 0);
     S_(wave_step_features)
     (room->query, query[0], query[1], order, call->terms[first].coefficient, WCOHI_STEP_HEADS);
 }
 
-/* Where states are of reals, both features rounded: keys', then queries'. */
-S_(fn)
-void S_(wave_step_round)(const wcohi_wave_room *room, int count)
+/* Numbers rounded to reals, in whole vectors of both. */
+S_(fn) void S_(wave_step_round)(wcoh_real *to, const double *from, size_t count)
 {
-    const double *from = room->key;
-    wcoh_real *to = (wcoh_real *)room->image;
-    int i, half, all = count * WCOHI_STEP_HEADS;
-    for (half = 0; half < 2; half++) {
-        for (i = 0; i < all; i += S_(W)) {
-            S_(dv) lo = S_(dload)(from + i), hi = lo;
-            if (S_(W) > S_(DW)) hi = S_(dload)(from + i + S_(DW));
-            S_(store)(to + i, S_(dnarrow)(lo, hi));
-        }
-        to += WCOHI_FEATURES * WCOHI_STEP_HEADS, from = room->query;
+    size_t i;
+    for (i = 0; i < count; i += S_(W)) {
+        S_(dv) lo = S_(dload)(from + i), hi = lo;
+        if (S_(W) > S_(DW)) hi = S_(dload)(from + i + S_(DW));
+        S_(store)(to + i, S_(dnarrow)(lo, hi));
     }
+}
+
+/* Features [2M+1,8] of room->key and room->query -> lanes: a head's side by side. */
+S_(fn)
+void S_(wave_step_share)(S_(wave_lanes) * lanes, const wcohi_wave_room *room, int order, int reals)
+{
+    size_t count = (size_t)(2 * order + 1);
+    double *f = room->image, *cg = room->scaled;
+    wcoh_real *fr = (wcoh_real *)(void *)room->saved;
+    wcoh_real *cr = fr + WCOHI_STEP_SIDES * WCOHI_STEP_HEADS;
+    lanes->pitch = wcohi_round_up(count, S_(DW));
+    S_(wave_step_sides)(f, lanes->pitch, room->key);
+    S_(wave_step_sides)(cg, lanes->pitch, room->query);
+    lanes->f = f, lanes->cg = cg, lanes->fr = fr, lanes->cr = cr;
+    if (!reals) return;
+    S_(wave_step_round)(fr, f, lanes->pitch * WCOHI_STEP_HEADS);
+    S_(wave_step_round)(cr, cg, lanes->pitch * WCOHI_STEP_HEADS);
 }
 
 /* What lanes hold of row `row`, which has heads first .. first + heads - 1. */
@@ -14080,10 +14362,6 @@ void S_(wave_step_lanes)(S_(wave_lanes) * lanes, const wcohi_coherence *call, in
                          int heads)
 {
     const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + first;
-    int i;
-    lanes->late = !call->forget_column && !call->loud_column && !call->gain_column;
-    for (i = 0; i < WCOHI_STEP_HEADS; i++) lanes->fade[i] = lanes->loud[i] = 1;
-    for (i = 0; i < heads; i++) lanes->fade[i] = call->terms[first + i].decay;
     if (!lanes->late) S_(wave_step_own)(lanes, call, raw, heads);
     lanes->ahead = WCOHI_STEP_AHEAD;
     if (row + 1 < call->batch)
@@ -14097,12 +14375,18 @@ WCOHI_KERNEL(wave_step)
     wcohi_wave_memory memory[WCOHI_STEP_HEADS];
     S_(wave_lanes) lanes;
     int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;
-    for (i = 0; i < heads; i++) order = WCOHI_MAX(order, call->terms[first + i].order);
+    lanes.late = !call->forget_column && !call->loud_column && !call->gain_column;
+    for (i = 0; i < WCOHI_STEP_HEADS; i++) { /* lanes that no head has are copies of the last */
+        const wcohi_wave_terms *terms = call->terms + first + WCOHI_MIN(i, heads - 1);
+        order = WCOHI_MAX(order, terms->order);
+        lanes.fade[i] = terms->decay, lanes.loud[i] = 1;
+        lanes.turn[0][i] = terms->turn[0], lanes.turn[1][i] = terms->turn[1];
+    }
     for (; row < end; row++) {
         S_(wave_step_lanes)(&lanes, call, row, first, heads);
         S_(wave_step_open)(call, row, first, heads, memory, &lanes, room, order);
         if (call->gain_column) S_(wave_step_sharp)(call, row, first, heads, room, order);
-        if (call->real_states) S_(wave_step_round)(room, 2 * order + 1);
+        S_(wave_step_share)(&lanes, room, order, call->real_states);
         for (i = 0; i < heads; i++)
             S_(wave_step_head)(call, row, first + i, i, &memory[i], &lanes, room);
     }
@@ -15839,7 +16123,22 @@ static void wcohi_logits_sizes(const wcohi_plan *plan, const wcohi_op *op, int s
         sizes->prepared = wcohi_mul(wcohi_mul((size_t)op->vocab, wide), sizeof(wcoh_real));
         if (plan->training) reals = wcohi_add(reals, wcohi_mul(chunk, wide));
     }
+    sizes->prepared = wcohi_add(wcohi_panels_bytes(plan, op->vocab, op->wide_in), sizes->prepared);
     sizes->shared = wcohi_mul(reals, sizeof(wcoh_real));
+}
+
+/* What it prepares: panels in a crowd, then its table where that is not a parameter. */
+static wcoh_real *wcohi_logits_own(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    size_t bytes = wcohi_panels_bytes(exec->base.plan, op->vocab, op->wide_in);
+    return (wcoh_real *)exec->prepared[op - exec->base.plan->ops] + bytes / sizeof(wcoh_real);
+}
+
+/* [V,D] of which the logits are products. */
+static const wcoh_real *wcohi_logits_table(const wcohi_cpu_exec *exec, const wcohi_op *op)
+{
+    if (op->param[WCOHI_LOGITS_PHASES] >= 0) return wcohi_logits_own(exec, op);
+    return wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]);
 }
 
 /* WAVE_DECODE is a product with a table of its own: w |h| cos(arg h - theta) is the real part of h
@@ -15848,21 +16147,15 @@ static void wcohi_logits_refresh(wcohi_cpu_exec *exec, const wcohi_op *op, void 
 {
     const wcoh_real *phase = wcohi_param_data(exec, op->param[WCOHI_LOGITS_PHASES]),
                     *band = wcohi_param_data(exec, op->param[WCOHI_LOGITS_BANDS]);
-    wcoh_real *table = (wcoh_real *)memory;
+    wcoh_real *table = wcohi_logits_own(exec, op);
     int symbol, k;
     for (symbol = 0; phase && symbol < op->vocab; symbol++)
         for (k = 0; k < op->wide_in / 2; k++, table += 2, phase++) {
             table[0] = band[k] * (wcoh_real)cos((double)*phase);
             table[1] = band[k] * (wcoh_real)sin((double)*phase);
         }
-}
-
-/* [V,D] of which the logits are products. */
-static const wcoh_real *wcohi_logits_table(const wcohi_cpu_exec *exec, const wcohi_op *op)
-{
-    if (op->param[WCOHI_LOGITS_PHASES] < 0)
-        return wcohi_param_data(exec, op->param[WCOHI_LOGITS_WEIGHT]);
-    return (const wcoh_real *)exec->prepared[op - exec->base.plan->ops];
+    wcohi_panels_fill(exec, (wcoh_real *)memory, wcohi_logits_table(exec, op), op->vocab,
+                      op->wide_in);
 }
 
 static double wcohi_logits_scale(const wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -15995,6 +16288,7 @@ static void wcohi_logits_last(wcohi_cpu_exec *exec, const wcohi_op *op)
     args.chains = exec->run->chains;
     if (op->param[WCOHI_LOGITS_PHASES] < 0)
         wcohi_param_bytes(exec, &args, op->param[WCOHI_LOGITS_WEIGHT], 0);
+    args.panels = wcohi_panels_of(exec, op, 0, vocab, op->wide_in);
     wcohi_gemm(&exec->compute, &args);
     for (i = 0; op->param[WCOHI_LOGITS_SCALE] >= 0 && i < count; i++) exec->logits[i] *= scale;
 }
@@ -16056,7 +16350,7 @@ static void wcohi_logits_table_back(const wcohi_logits_walk *walk)
         memset(dtable, 0, (size_t)walk->count * wide * sizeof *dtable);
     }
     wcohi_product_weight(exec, dtable, walk->logits, walk->width, wcohi_tensor_data(exec, op->in),
-                         op->wide_in, walk->count, op->wide_in);
+                         op->wide_in, walk->count, op->wide_in, op->wide_in);
     if (op->param[WCOHI_LOGITS_PHASES] >= 0) wcohi_logits_phases_back(walk, dtable);
 }
 
@@ -16067,7 +16361,7 @@ static void wcohi_logits_input(const wcohi_logits_walk *walk)
     size_t at = (size_t)walk->first * (size_t)op->wide_in;
     wcohi_product_input(exec, wcohi_tensor_grad(exec, op->in), op->wide_in,
                         op->add_in || walk->first > 0, walk->logits, walk->width,
-                        wcohi_logits_table(exec, op) + at, walk->count, op->wide_in);
+                        wcohi_logits_table(exec, op) + at, walk->count, op->wide_in, op->wide_in);
 }
 
 /* The second part is the gradient of `in`, where one chunk is the vocabulary. */
@@ -16988,8 +17282,8 @@ static wcoh_result wcohi_cpu_copy_states(wcohi_exec *to, size_t to_slot, wcohi_e
 }
 
 #ifndef WAVECOH_NO_TRAINING
-/* The op of a time, forward or backward. What takes long backward has two parts, so that a slice
-   may end between them; their results do not depend on where it does. */
+/* The op of a time, forward or backward. What takes long backward has parts, so that a slice may end
+   between them; their results do not depend on where it does. */
 static void wcohi_cpu_time(wcohi_cpu_exec *exec, const wcohi_run *run, int time)
 {
     const wcohi_plan *plan = exec->base.plan;
@@ -17003,8 +17297,8 @@ static void wcohi_cpu_time(wcohi_cpu_exec *exec, const wcohi_run *run, int time)
         return;
     }
     exec->parts = 1;
-    if (op->kind == WCOHI_LINEAR || op->kind == WCOHI_COHERENCE || op->kind == WCOHI_LOGITS)
-        exec->parts = 2;
+    if (op->kind == WCOHI_COHERENCE || op->kind == WCOHI_LOGITS) exec->parts = 2;
+    if (op->kind == WCOHI_LINEAR) exec->parts = 2 * wcohi_linear_stretches(exec, op);
     do {
         wcohi_cpu_ops[op->kind].backward(exec, op);
         exec->base.part = (exec->base.part + 1) % exec->parts;
@@ -26934,7 +27228,7 @@ typedef struct wcohi_replay {
 } wcohi_replay;
 
 #define WCOHI_REPLAY_FIRST 0x80000000u
-#define WCOHI_COSTS 1024 /* more units than a step of most plans has; others share them */
+#define WCOHI_COSTS 4096 /* more units than a step of most plans has; others share them */
 
 struct wcoh_trainer {
     wcoh_trainer_desc desc; /* resolved */
@@ -28400,7 +28694,7 @@ static wcoh_result wcohi_trainer_unit(wcoh_trainer *trainer, wcoh_error *error)
 static float *wcohi_unit_cost(wcoh_trainer *trainer)
 {
     unsigned base = (unsigned)trainer->phase * 131u;
-    base += 2u * (unsigned)trainer->time + (unsigned)trainer->engine.exec->part;
+    base += 2u * WCOHI_STRETCHES * (unsigned)trainer->time + (unsigned)trainer->engine.exec->part;
     return &trainer->costs[base % WCOHI_COSTS];
 }
 

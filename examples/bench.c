@@ -732,12 +732,12 @@ static void bench_crowd(const uint32_t *text)
 
 enum { SLICES = 3000, SLICE_US = 1000 };
 
-/* What training for 1,000 us at a time really takes, of CPU time: one thread, wave-1. */
-static void bench_slices(const uint32_t *text)
+/* What training for 1,000 us at a time really takes, of CPU time: one thread. */
+static void bench_slices_of(const char *name, wcoh_preset preset, const uint32_t *text)
 {
     static double took[SLICES];
     step_work work;
-    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, SYMBOLS);
+    wcoh_model_desc desc = wcoh_model_preset(preset, SYMBOLS);
     double sum = 0;
     int i;
     step_open(&work, &desc, 12, 64, 1, text, NULL);
@@ -749,12 +749,18 @@ static void bench_slices(const uint32_t *text)
         sum += took[i];
     }
     qsort(took, SLICES, sizeof *took, by_value);
-    printf(
-        "slices of %d us: mean %.0f us, median %.0f, 99th percentile %.0f, 99.9th %.0f, worst %.0f "
-        "(%d slices, CPU time)\n",
-        SLICE_US, 1e6 * sum / SLICES, 1e6 * took[SLICES / 2], 1e6 * took[SLICES * 99 / 100],
-        1e6 * took[SLICES * 999 / 1000], 1e6 * took[SLICES - 1], SLICES);
+    printf("slices of %d us, %-7s: mean %.0f us, median %.0f, 99th percentile %.0f, 99.9th %.0f, "
+           "worst %.0f (%d slices, CPU time)\n",
+           SLICE_US, name, 1e6 * sum / SLICES, 1e6 * took[SLICES / 2],
+           1e6 * took[SLICES * 99 / 100], 1e6 * took[SLICES * 999 / 1000], 1e6 * took[SLICES - 1],
+           SLICES);
     step_close(&work);
+}
+
+static void bench_slices(const uint32_t *text)
+{
+    bench_slices_of("default", WCOH_PRESET_WAVE, text);
+    bench_slices_of("wave-1", WCOH_PRESET_WAVE_1, text);
 }
 
 /* ---- memory and start ------------------------------------------------------------------------ */

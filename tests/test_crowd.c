@@ -325,6 +325,49 @@ static void float_states_are_for_the_cpu(void)
     wcoh_model_destroy(model);
 }
 
+/* Between two steps every weight changes, as training does it: what the crowd keeps of them follows. */
+static void a_crowd_follows_its_model(void)
+{
+    int i, k, p, t;
+    EACH_ISA(i)
+        for (k = 0; k < MODELS; k++) {
+            wcoh_model *model = model_number(k);
+            wcoh_crowd_desc desc = crowd_desc(MEMBERS, every_isa[i]);
+            wcoh_crowd *crowd;
+            wcoh_session *session;
+            double most = 1;
+            int v;
+            desc.gain = 3;
+            crowd = crowd_of(model, &desc);
+            session = session_on(model, every_isa[i]);
+            join_all(crowd);
+            for (t = 0; t < 12; t++) {
+                wcoh_param param;
+                size_t at;
+                walk(crowd, t, t + 1, models[k].vocab);
+                if ((5 + t) % 3)
+                    CHECK(wcoh_session_step(session, symbol_of(5, t, models[k].vocab), NULL) ==
+                          WCOH_OK);
+                for (p = 0; p < wcoh_model_param_count(model); p++) {
+                    if (wcoh_model_param(model, p, &param, NULL) != WCOH_OK) continue;
+                    for (at = 0; param.dims == 2 && at < param.count; at++)
+                        param.data[at] = (wcoh_real)-0.9 * param.data[at];
+                }
+                wcoh_model_touch(model);
+            }
+            for (v = 0; v < models[k].vocab; v++)
+                most = WCOHI_MAX(most, fabs((double)wcoh_session_logits(session)[v]));
+            most =
+                apart(wcoh_session_logits(session), wcoh_crowd_logits(crowd, 5), models[k].vocab) /
+                most;
+            CHECK_SAY(most < 1e-6 * 4, "%s, %s: %.3g", wcoh_isa_name(every_isa[i]),
+                      models[k].settings, most);
+            wcoh_session_destroy(session);
+            wcoh_crowd_destroy(crowd);
+            wcoh_model_destroy(model);
+        }
+}
+
 static void set_gains(wcoh_model *model, double gain)
 {
     wcoh_param p;
@@ -1293,6 +1336,7 @@ int main(void)
 {
     RUN(a_member_is_a_session);
     RUN(bits_do_not_depend_on_the_company);
+    RUN(a_crowd_follows_its_model);
     RUN(members_come_and_go_and_are_saved);
     RUN(files_of_members_are_files_of_sessions);
     RUN(bad_steps_say_so_and_change_nothing);

@@ -264,6 +264,38 @@ static void bits_do_not_depend_on_threads(void)
     }
 }
 
+/* What a crowd does: B packed once and for all, for one row or many, cut along k or not. */
+static void kept_panels_change_no_bit(void)
+{
+    static const int shapes[][3] = {{64, 104, 104}, {1, 65, 104}, {3, 40, 450}, {29, 8, 17}};
+    int s, i, row;
+    EACH_ISA(s)
+        for (i = 0; i < WCOHI_COUNT(shapes); i++) {
+            int n = shapes[i][1], k = shapes[i][2];
+            wcohi_compute compute = compute_make(every_isa[s], 1);
+            problem p = problem_make(shapes[i][0], n, k, LAYOUT_NT, BIAS);
+            size_t count = wcohi_panels_count(n, k), at;
+            wcoh_real *b = (wcoh_real *)malloc((size_t)n * (size_t)k * sizeof *b),
+                      *panels = (wcoh_real *)malloc((count + 1) * sizeof *panels);
+            matrix fresh = matrix_copy(&p.c);
+            for (row = 0; row < n; row++)
+                memcpy(b + row * k, p.b.at + (size_t)row * p.b.ld, (size_t)k * sizeof *b);
+            for (at = 0; at <= count; at++) panels[at] = untouched;
+            wcohi_gemm_pack(compute.kernels->gemm, panels, b, n, k);
+            CHECK(panels[count] == untouched);
+            p.args.chains = 1;
+            wcohi_gemm(&compute, &p.args);
+            p.args.c = fresh.at;
+            p.args.panels = panels;
+            p.args.b = NULL; /* it is not read */
+            wcohi_gemm(&compute, &p.args);
+            CHECK_SAY(!memcmp(p.c.at, fresh.at, (size_t)(p.c.rows + 1) * p.c.ld * sizeof *p.c.at),
+                      "%s, shape %d", wcoh_isa_name(every_isa[s]), i);
+            free(b), free(panels), free(fresh.at), free(compute.pack);
+            problem_free(&p);
+        }
+}
+
 int main(void)
 {
     rng = wcoh_rng_seed(1);
@@ -271,5 +303,6 @@ int main(void)
     RUN(every_epilogue);
     RUN(every_tile_height_and_long_sums);
     RUN(bits_do_not_depend_on_threads);
+    RUN(kept_panels_change_no_bit);
     return test_end();
 }

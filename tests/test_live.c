@@ -1,6 +1,7 @@
 /* Learning while it runs: what is fed, in a ring with boundaries; what is learnt at once; what is
    frozen.
    cc -O2 -o test_live tests/test_live.c -lm -lpthread */
+#define WCOHI_STRETCH_WORK 1.0 /* even the smallest products have all stretches that they can */
 #define WAVECOH_SCALAR
 #define WAVECOH_IMPLEMENTATION
 #include "../wavecoh.h"
@@ -30,15 +31,17 @@ typedef struct pupil {
     wcoh_trainer *trainer;
 } pupil;
 
-static pupil pupil_of(const wcoh_trainer_desc *desc)
+static pupil pupil_with(const char *settings, const wcoh_trainer_desc *desc)
 {
     pupil p;
-    wcoh_model_desc model = model_desc_of(small);
+    wcoh_model_desc model = model_desc_of(settings);
     p.model = model_of(&model);
     p.trainer = NULL;
     CHECK_SAY(wcoh_trainer_create(&p.trainer, p.model, desc, &error) == WCOH_OK, "%s", error.text);
     return p;
 }
+
+static pupil pupil_of(const wcoh_trainer_desc *desc) { return pupil_with(small, desc); }
 
 static void pupil_close(pupil *p)
 {
@@ -349,7 +352,6 @@ static void a_run_goes_on_around_it(void)
     pupil_close(&b);
 }
 
-/* What would end behind the time that there is waits for the next call: one unit a call here. */
 /* Slices that end wherever they can, and a step that is given up within an op, change no bit. */
 static void a_slice_ends_within_a_long_op(void)
 {
@@ -377,6 +379,44 @@ static void a_slice_ends_within_a_long_op(void)
     pupil_close(&b);
 }
 
+/* The products of a wide layer's backward, each cut into its stretches (of columns that are no whole
+   number of panels, in groups, added to what is there), every slice one of them; now and then what is
+   left of the step at once, with any number of threads. */
+static void slices_end_between_the_stretches_of_a_product(void)
+{
+    static const char *const wide[] = {
+        "vocab=11 bands=52 heads=4 layers=1 maestro=4 seed=3",
+        "vocab=11 bands=70 heads=7 layers=1 maestro=40 groups=2 seed=3",
+        "vocab=11 bands=36 heads=2 layers=2 attention=dot ffn=mlp context=16 seed=3"};
+    int i, k, unit;
+    EACH_ISA(i)
+        for (k = 0; k < (int)(sizeof wide / sizeof *wide); k++) {
+            wcoh_trainer_desc desc = small_trainer(64);
+            pupil whole, cut;
+            int most = 0;
+            desc.steps = 3;
+            desc.cpu.isa = every_isa[i];
+            whole = pupil_with(wide[k], &desc);
+            desc.cpu.threads = 1 + k;
+            cut = pupil_with(wide[k], &desc);
+            feed(whole.trainer, tokens, 60);
+            feed(cut.trainer, tokens, 60);
+            run(whole.trainer);
+            for (unit = 0; unit < 5000 && !cut.trainer->state.done; unit++) {
+                CHECK(wcoh_trainer_run(cut.trainer, 0, NULL, &error) >= 0);
+                most = WCOHI_MAX(most, cut.trainer->engine.exec->part);
+                if (cut.trainer->state.step == 1 && cut.trainer->engine.exec->part == 3)
+                    CHECK(wcoh_trainer_step(cut.trainer, NULL, &error) >= 0);
+            }
+            CHECK(cut.trainer->state.done && most >= 5);
+            CHECK_SAY(same_parameters(whole.model, cut.model), "%s, %s",
+                      wcoh_isa_name(every_isa[i]), wide[k]);
+            pupil_close(&whole);
+            pupil_close(&cut);
+        }
+}
+
+/* What would end behind the time that there is waits for the next call: one unit a call here. */
 static void a_slice_ends_before_what_is_too_long(void)
 {
     wcoh_trainer_desc desc = small_trainer(64);
@@ -695,6 +735,7 @@ int main(void)
     RUN(a_run_goes_on_around_it);
     RUN(a_slice_ends_before_what_is_too_long);
     RUN(a_slice_ends_within_a_long_op);
+    RUN(slices_end_between_the_stretches_of_a_product);
     RUN(checkpoints_hold_what_was_fed);
     RUN(a_ring_of_another_size_is_not_kept);
     RUN(bad_rings_are_refused);
