@@ -112,6 +112,7 @@ typedef struct wcoh_vk_info {
     uint32_t vendor;
     uint32_t subgroup; /* lanes */
     uint64_t memory;   /* bytes of the largest device-local heap */
+    uint32_t multiprocessors; /* of a device made; 0: no extension of its driver tells */
 } wcoh_vk_info;
 
 /* Open the Vulkan library and make an instance that devices share (desc.shared): NVIDIA's driver
@@ -157,8 +158,8 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
                                            wcoh_error *error);
 #endif
 #ifndef WAVECOH_NO_TRAINING
-/* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums, the
-   two of a linear op's backward in one dispatch or two) and its attention (columns, states for rows far
+/* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums and of
+   the last tiles, the two of a linear op's backward in one dispatch or two) and its attention (columns, states for rows far
    away, passes of the backward; a third of the time, with the trainer's memory taken meanwhile) are computed fastest on this device, and write what was found:
    a few lines of text with a 0 behind them, of the device, its driver and this version of the shaders.
    text [size]: 64 KB hold any. Given back in desc.tuning it is used as it stands: the same text, the
@@ -224,6 +225,7 @@ typedef struct wcohi_gpu_layout {
     wcohi_gpu_view params, gradient, moment1, moment2, rules, activations, tables, states, nats,
         scratch;
     wcohi_gpu_view later, segments; /* shares of sums that wait, and which they are */
+    wcohi_gpu_view turns;           /* [WCOHI_GPU_TURNS] of gemm_walk.comp, 0 between dispatches */
     wcohi_gpu_view exchange, frame, members, tokens, targets, places, waves, result, impress;
     wcohi_gpu_view slots, hidden, logits, staging;
     size_t device_bytes, host_bytes, half_saves;
@@ -251,11 +253,12 @@ typedef struct wcohi_gpu_shape {
     uint32_t m, n, k, ta, tb, groups, adds;
 } wcohi_gpu_shape;
 
-/* What was found best for a shape. */
+/* What was found best for a shape. walk: tiles that are made at once; those that are left over behind all
+   waves of so many are cut along k, 0: no tile is. */
 typedef struct wcohi_gpu_choice {
     wcohi_gpu_shape shape;
     const wcohi_gpu_tile *tile;
-    uint32_t splits;
+    uint32_t splits, walk;
 } wcohi_gpu_choice;
 
 /* How the two products of a linear op's backward are made, dX [m,n] = G [m,k] W in each of the groups and
@@ -297,6 +300,7 @@ typedef struct wcohi_gpu_traits {
     uint32_t shared;      /* bytes of shared memory that a workgroup may have */
     uint32_t invocations; /* threads that it may have */
     uint32_t arrays;      /* that a shader may bind */
+    uint32_t cores;       /* multiprocessors; 0: unknown */
     int two_float;        /* sessions and states in pairs of floats */
     int linear_from;      /* longer windows take states; negative: none do */
     int halves;           /* desc.half_activations */
@@ -650,9 +654,15 @@ static const wcohi_gpu_tile wcohi_gpu_tiles[] = {
 };
 enum { WCOHI_GPU_RULED = 5 };
 
-#define WCOHI_GPU_BUSY 128.0 /* workgroups that keep a GPU busy */
+#define WCOHI_GPU_BUSY 128 /* workgroups that keep a GPU busy whose multiprocessors are not known */
+#define WCOHI_GPU_TURNS 1024 /* tiles that may be cut, of a walk */
 #define WCOHI_GPU_JOIN 1.25  /* of the cost of two dispatches one may take */
 #define WCOHI_GPU_PAIR_SPECS (WCOHI_GPU_SPECS + 6)
+
+static uint32_t wcohi_gpu_busy(const wcohi_gpu_traits *traits)
+{
+    return traits->cores ? traits->cores : WCOHI_GPU_BUSY;
+}
 
 static uint32_t wcohi_gpu_tile_count(const wcohi_gpu_gemm *g, const wcohi_gpu_tile *tile)
 {
@@ -660,10 +670,11 @@ static uint32_t wcohi_gpu_tile_count(const wcohi_gpu_gemm *g, const wcohi_gpu_ti
 }
 
 /* Shares of a long sum over k (weight gradients), so that a small C keeps the device busy too; the
-   partial products must fit into `room` reals. A function of the shape alone. */
-static uint32_t wcohi_gpu_splits(const wcohi_gpu_gemm *g, uint32_t tiles, size_t room)
+   partial products must fit into `room` reals. A function of shape and device alone. */
+static uint32_t wcohi_gpu_splits(const wcohi_gpu_gemm *g, const wcohi_gpu_traits *traits,
+                                 uint32_t tiles, size_t room)
 {
-    uint32_t most = WCOHI_MIN(g->k / 128, (uint32_t)WCOHI_GPU_BUSY * 2 / tiles);
+    uint32_t most = WCOHI_MIN(g->k / 128, wcohi_gpu_busy(traits) * 2 / tiles);
     size_t fits = room / ((size_t)g->groups * g->m * g->n);
     if (!g->add || g->bias.bytes || g->residual.bytes || g->gelu) return 1;
     return WCOHI_CLAMP(WCOHI_MIN(most, (uint32_t)WCOHI_MIN(fits, (size_t)64)), 1, 64);
@@ -720,12 +731,13 @@ static const wcohi_gpu_choice *wcohi_gpu_choice_find(const wcohi_gpu_traits *tra
 }
 
 /* What the rule takes a product for in such tiles, a step of k; whole: its sum is not shared. */
-static double wcohi_gpu_tile_cost(const wcohi_gpu_gemm *g, const wcohi_gpu_tile *tile, int whole)
+static double wcohi_gpu_tile_cost(const wcohi_gpu_gemm *g, const wcohi_gpu_traits *traits,
+                                  const wcohi_gpu_tile *tile, int whole)
 {
     uint32_t tiles = wcohi_gpu_tile_count(g, tile),
-             splits = whole ? 1 : wcohi_gpu_splits(g, tiles, (size_t)1 << 40);
+             splits = whole ? 1 : wcohi_gpu_splits(g, traits, tiles, (size_t)1 << 40);
     return (double)tiles * tile->bm * tile->bn * tile->cost *
-           WCOHI_MAX(1.0, WCOHI_GPU_BUSY / ((double)tiles * splits));
+           WCOHI_MAX(1.0, wcohi_gpu_busy(traits) / ((double)tiles * splits));
 }
 
 static const wcohi_gpu_tile *wcohi_gpu_tile_choose(const wcohi_gpu_gemm *g,
@@ -736,7 +748,7 @@ static const wcohi_gpu_tile *wcohi_gpu_tile_choose(const wcohi_gpu_gemm *g,
     int i;
     for (i = 0; i < WCOHI_GPU_RULED; i++) {
         const wcohi_gpu_tile *tile = &wcohi_gpu_tiles[i];
-        double cost = wcohi_gpu_tile_cost(g, tile, 0);
+        double cost = wcohi_gpu_tile_cost(g, traits, tile, 0);
         if (!wcohi_gpu_tile_fits(tile, traits)) continue;
         if (best && cost >= lowest) continue;
         best = tile;
@@ -760,6 +772,7 @@ typedef struct wcohi_gpu_kernel {
     const wcohi_gpu_tile *tile; /* NULL: this device can run none */
     uint32_t specs[WCOHI_GPU_SPECS];
     uint32_t splits; /* 0: as the rule says */
+    uint32_t walk;   /* of a choice */
     uint32_t shift; /* of A's exponents before it is rounded */
 } wcohi_gpu_kernel;
 
@@ -813,6 +826,7 @@ static wcohi_gpu_kernel wcohi_gpu_kernel_of(const wcohi_gpu_recorder *r, const w
 #endif
     kernel = wcohi_gpu_kernel_in(g, choice ? choice->tile : wcohi_gpu_tile_choose(g, r->traits));
     if (choice) kernel.splits = choice->splits;
+    if (choice) kernel.walk = choice->walk;
     return kernel;
 }
 
@@ -870,8 +884,9 @@ static uint32_t wcohi_gpu_cut(const wcohi_gpu_recorder *r, const wcohi_gpu_gemm 
     size_t room = wcohi_gpu_is_gradient(r, g->c) || !r->building
                       ? (size_t)1 << 22
                       : (r->at->scratch.bytes - r->scratch) / sizeof(float);
-    uint32_t splits =
-        kernel->splits ? kernel->splits : wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, t), room);
+    uint32_t splits = kernel->splits
+                          ? kernel->splits
+                          : wcohi_gpu_splits(g, r->traits, wcohi_gpu_tile_count(g, t), room);
     *chunk = wcohi_gpu_ceil(wcohi_gpu_ceil(g->k, splits), t->bk) * t->bk;
     return wcohi_gpu_ceil(g->k, *chunk);
 }
@@ -906,6 +921,40 @@ static void wcohi_gpu_shares_add(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g,
 }
 #endif
 
+/* 1 if the tiles that a walk leaves over were cut: see gemm_walk.comp. Where there are none, or shares would be
+   too short or too many, there is nothing to gain. */
+static int wcohi_gpu_multiply_walk(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g,
+                                   wcohi_gpu_kernel *kernel)
+{
+    const wcohi_gpu_tile *t = kernel->tile;
+    uint32_t tiles = wcohi_gpu_tile_count(g, t), tail = kernel->walk ? tiles % kernel->walk : 0,
+             shares = tail ? WCOHI_MIN(kernel->walk / tail, g->k / (2 * t->bk)) : 0, chunk, wide;
+    size_t reals = (size_t)tail * shares * t->bm * t->bn;
+    wcohi_gpu_view views[8];
+    wcoh_push_gemm push;
+    if (shares < 2 || tail > WCOHI_GPU_TURNS || reals > (size_t)1 << 22) return 0;
+    if (g->dbias.bytes || r->traits->arrays < WCOHI_COUNT(views)) return 0;
+    chunk = wcohi_gpu_ceil(wcohi_gpu_ceil(g->k, shares), t->bk) * t->bk;
+    shares = wcohi_gpu_ceil(g->k, chunk);
+    push = wcohi_gpu_gemm_push(g, 1, chunk, tiles - tail);
+    push.splits = shares;
+    push.split_c = tiles;
+    kernel->specs[11] = push.flags;
+    views[0] = g->a;
+    views[1] = g->b;
+    views[2] = g->bias;
+    views[3] = g->residual;
+    views[4] = g->c;
+    views[5] = g->pre;
+    views[6] = wcohi_gpu_scratch(r, reals);
+    views[7] = r->at->turns;
+    tiles += tail * (shares - 1);
+    wide = WCOHI_MIN(tiles, 32768u);
+    WCOHI_GPU_DISPATCH(r, WCOH_SPV_GEMM_WALK, kernel->specs, views, push, wide,
+                       wcohi_gpu_ceil(tiles, wide), 1);
+    return 1;
+}
+
 static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
 {
     wcohi_gpu_kernel kernel = wcohi_gpu_kernel_of(r, g);
@@ -915,6 +964,7 @@ static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
     wcoh_push_gemm push;
     if (g->m == 0 || g->n == 0 || !t) return;
     if (r->shapes) wcohi_gpu_shape_note(r->shapes, g);
+    if (wcohi_gpu_multiply_walk(r, g, &kernel)) return;
     splits = wcohi_gpu_cut(r, g, &kernel, &chunk);
     views[0] = g->a;
     views[1] = g->b;
@@ -1022,10 +1072,11 @@ static wcohi_gpu_gemm wcohi_gpu_product_weight(wcohi_gpu_view dweight, wcohi_gpu
 }
 
 static double wcohi_gpu_pair_cost(const wcohi_gpu_gemm *input, const wcohi_gpu_tile *a,
-                                  const wcohi_gpu_gemm *weight, const wcohi_gpu_tile *b, int one)
+                                  const wcohi_gpu_gemm *weight, const wcohi_gpu_tile *b,
+                                  const wcohi_gpu_traits *traits, int one)
 {
-    return wcohi_gpu_tile_cost(input, a, one) * input->k +
-           wcohi_gpu_tile_cost(weight, b, 0) * weight->k;
+    return wcohi_gpu_tile_cost(input, traits, a, one) * input->k +
+           wcohi_gpu_tile_cost(weight, traits, b, 0) * weight->k;
 }
 
 /* The rule: one dispatch, whose two tiles take as many threads and whose dX is not shared, where that costs
@@ -1034,13 +1085,13 @@ static void wcohi_gpu_pair_rule(const wcohi_gpu_gemm *input, const wcohi_gpu_gem
                                 const wcohi_gpu_traits *traits, wcohi_gpu_pair *pair)
 {
     double two = wcohi_gpu_pair_cost(input, wcohi_gpu_tile_choose(input, traits), weight,
-                                     wcohi_gpu_tile_choose(weight, traits), 0),
+                                     wcohi_gpu_tile_choose(weight, traits), traits, 0),
            least = WCOHI_GPU_JOIN * two;
     int i;
     for (i = 0; i < WCOHI_GPU_RULED * WCOHI_GPU_RULED; i++) {
         const wcohi_gpu_tile *a = &wcohi_gpu_tiles[i % WCOHI_GPU_RULED],
                              *b = &wcohi_gpu_tiles[i / WCOHI_GPU_RULED];
-        double one = wcohi_gpu_pair_cost(input, a, weight, b, 1);
+        double one = wcohi_gpu_pair_cost(input, a, weight, b, traits, 1);
         if (!wcohi_gpu_pair_fits(a, b, traits) || one > least) continue;
         pair->input = a;
         pair->weight = b;
@@ -1068,7 +1119,7 @@ static wcohi_gpu_pair wcohi_gpu_pair_choose(const wcohi_gpu_gemm *input,
     memset(&pair, 0, sizeof pair);
     if (!a || !b) {
         wcohi_gpu_pair_rule(input, weight, traits, &pair);
-    } else if (a->splits == 1 && wcohi_gpu_pair_fits(a->tile, b->tile, traits)) {
+    } else if (a->splits == 1 && !a->walk && wcohi_gpu_pair_fits(a->tile, b->tile, traits)) {
         pair.input = a->tile;
         pair.weight = b->tile;
         pair.splits = b->splits;
@@ -5508,6 +5559,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t lat
     at->later = wcohi_vk_place(&end, 0, later, sizeof(float));
     at->segments =
         wcohi_vk_place(&end, 0, later ? WCOHI_GPU_SEGMENTS : 0, sizeof(wcohi_gpu_segment));
+    at->turns = wcohi_vk_place(&end, 0, WCOHI_GPU_TURNS, sizeof(uint32_t));
     at->device_bytes = end;
     end = 0;
     at->slots = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
@@ -5871,9 +5923,10 @@ static int wcohi_vk_tuning_head(const wcohi_vk *vk, char *text, size_t size)
 }
 
 /* One line: m n k, A transposed, B transposed, groups, adds | tile, k, elements of a thread, stages |
-   splits */
+   splits, walk */
 #define WCOHI_VK_TILE "%lu %lu %lu %lu %lu %lu"
-#define WCOHI_VK_TUNED "product %lu %lu %lu %lu %lu %lu %lu tile " WCOHI_VK_TILE " splits %lu"
+#define WCOHI_VK_TUNED                                                                             \
+    "product %lu %lu %lu %lu %lu %lu %lu tile " WCOHI_VK_TILE " splits %lu walk %lu"
 /* m n k groups | tiles of dX and dW, likewise | splits; all 0: two dispatches */
 #define WCOHI_VK_JOINED                                                                            \
     "backward %lu %lu %lu %lu tile " WCOHI_VK_TILE " tile " WCOHI_VK_TILE " splits %lu"
@@ -5890,7 +5943,7 @@ static size_t wcohi_vk_choice_write(const wcohi_gpu_choice *choice, char *text, 
                             (unsigned long)s->tb, (unsigned long)s->groups, (unsigned long)s->adds,
                             (unsigned long)t->bm, (unsigned long)t->bn, (unsigned long)t->bk,
                             (unsigned long)t->tm, (unsigned long)t->tn, (unsigned long)t->stages,
-                            (unsigned long)choice->splits);
+                            (unsigned long)choice->splits, (unsigned long)choice->walk);
 }
 
 static size_t wcohi_vk_pair_write(const wcohi_gpu_pair *pair, char *text, size_t size)
@@ -5952,9 +6005,9 @@ static const wcohi_gpu_tile *wcohi_vk_tuning_tile(const wcohi_vk *vk, const unsi
 /* The choice of a line; 0 if it is none, or of a tile that this device cannot run. */
 static int wcohi_vk_tuning_line(const wcohi_vk *vk, const char *line, wcohi_gpu_choice *choice)
 {
-    unsigned long v[14];
+    unsigned long v[15];
     if (sscanf(line, WCOHI_VK_TUNED, &v[0], &v[1], &v[2], &v[3], &v[4], &v[5], &v[6], &v[7], &v[8],
-               &v[9], &v[10], &v[11], &v[12], &v[13]) != 14)
+               &v[9], &v[10], &v[11], &v[12], &v[13], &v[14]) != 15)
         return 0;
     memset(choice, 0, sizeof *choice);
     choice->shape.m = (uint32_t)v[0];
@@ -5965,8 +6018,9 @@ static int wcohi_vk_tuning_line(const wcohi_vk *vk, const char *line, wcohi_gpu_
     choice->shape.groups = (uint32_t)v[5];
     choice->shape.adds = (uint32_t)v[6];
     choice->splits = (uint32_t)v[13];
+    choice->walk = (uint32_t)v[14];
     choice->tile = wcohi_vk_tuning_tile(vk, v + 7);
-    return choice->tile && v[13] >= 1 && v[13] <= (v[6] ? 64 : 1);
+    return choice->tile && v[13] >= 1 && v[13] <= (v[6] ? 64 : 1) && v[14] <= (v[6] ? 0 : 65535);
 }
 
 /* The pair of a line; 0 if it is none, or of tiles that cannot go together. */
@@ -6110,8 +6164,10 @@ static wcoh_result wcohi_vk_tune_open(wcohi_vk *vk, wcohi_vk_tuner *tuner, const
     tuner->product = wcohi_vk_tune_product(g, &end);
     memset(&tuner->weight, 0, sizeof tuner->weight);
     if (weight) tuner->weight = wcohi_vk_tune_product(weight, &end);
+    exec->at.turns = wcohi_vk_tune_array(&end, WCOHI_GPU_TURNS);
     exec->at.scratch = wcohi_vk_tune_array(
-        &end, wcohi_gpu_shape_of(sum).adds ? WCOHI_MIN(64 * whole, ((size_t)1 << 22) + whole) : 64);
+        &end, wcohi_gpu_shape_of(sum).adds ? WCOHI_MIN(64 * whole, ((size_t)1 << 22) + whole)
+                                           : (size_t)1 << 22);
     exec->vk = vk;
     exec->plan.count = 1; /* two marks */
     result = wcohi_vk_buffer_take(vk, &exec->device_buffer, end, 0, error);
@@ -6211,7 +6267,8 @@ static void wcohi_vk_tune_keep(wcohi_vk_fast *fast, const wcohi_gpu_tile *tile, 
 
 /* Time a tile with some shares, unless the time is over; the fastest so far is the last choice. */
 static wcoh_result wcohi_vk_tune_try(wcohi_vk_tuner *tuner, const wcohi_gpu_tile *tile,
-                                     uint32_t splits, double *least, wcoh_error *error)
+                                     uint32_t splits, uint32_t walk, double *least,
+                                     wcoh_error *error)
 {
     wcohi_gpu_traits traits = tuner->exec->vk->traits;
     wcohi_gpu_choice tried;
@@ -6222,16 +6279,32 @@ static wcoh_result wcohi_vk_tune_try(wcohi_vk_tuner *tuner, const wcohi_gpu_tile
     tried.shape = wcohi_gpu_shape_of(&tuner->product);
     tried.tile = tile;
     tried.splits = splits;
+    tried.walk = walk;
     traits.choices = &tried;
     traits.choice_count = 1;
     traits.cooperative = 0;
     result = wcohi_vk_tune_time(tuner, &traits, &seconds, error);
     if (result) return result;
-    wcohi_vk_tune_keep(tuner->fast[tuner->choice_count], tile, splits, seconds);
+    if (!walk) wcohi_vk_tune_keep(tuner->fast[tuner->choice_count], tile, splits, seconds);
     if (seconds >= *least) return WCOH_OK;
     *least = seconds;
     tuner->choices[tuner->choice_count] = tried;
     return WCOH_OK;
+}
+
+/* Walks of the fastest tiles of each number of threads, one or two a multiprocessor at once; where nothing
+   tells those, of what GPUs have. */
+static wcoh_result wcohi_vk_tune_walks(wcohi_vk_tuner *tuner, double *least, wcoh_error *error)
+{
+    static const uint32_t usual[] = {24, 48, 80, 132};
+    const uint32_t cores = tuner->exec->vk->traits.cores;
+    const wcohi_vk_fast *fast = tuner->fast[tuner->choice_count];
+    wcoh_result result = WCOH_OK;
+    uint32_t i, n = cores ? 2 : WCOHI_COUNT(usual);
+    for (i = 0; !result && i < n * WCOHI_VK_THREADS; i++)
+        result = wcohi_vk_tune_try(tuner, fast[i / n].tile, 1,
+                                   cores ? cores * (1 + i % n) : usual[i % n], least, error);
+    return result;
 }
 
 /* What the rule says of a product, then all tiles and shares while there is time: the best becomes a
@@ -6249,14 +6322,16 @@ static wcoh_result wcohi_vk_tune_shape(wcohi_vk_tuner *tuner, wcoh_error *error)
     int i, j;
     if (ruled)
         result = wcohi_vk_tune_try(
-            tuner, ruled, wcohi_gpu_splits(g, wcohi_gpu_tile_count(g, ruled), room), &least, error);
+            tuner, ruled, wcohi_gpu_splits(g, traits, wcohi_gpu_tile_count(g, ruled), room), 0,
+            &least, error);
     for (i = 0; i < WCOHI_COUNT(wcohi_gpu_tiles) && !result; i++) {
         if (!wcohi_gpu_tile_fits(&wcohi_gpu_tiles[i], traits)) continue;
         for (j = 0; j < most && !result; j++) {
             if (j && (g->k / shares[j] < 64 || shares[j] * whole > room)) break;
-            result = wcohi_vk_tune_try(tuner, &wcohi_gpu_tiles[i], shares[j], &least, error);
+            result = wcohi_vk_tune_try(tuner, &wcohi_gpu_tiles[i], shares[j], 0, &least, error);
         }
     }
+    if (!result && most == 1) result = wcohi_vk_tune_walks(tuner, &least, error);
     if (!result && least < 1e30) tuner->choice_count++;
     return result;
 }
@@ -6321,8 +6396,8 @@ static int wcohi_vk_tune_joint(const wcohi_vk_tuner *tuner, int number, wcohi_gp
     if (number == 1) {
         wcohi_gpu_pair_rule(g[0], g[1], traits, pair);
         if (pair->input)
-            pair->splits =
-                wcohi_gpu_splits(g[1], wcohi_gpu_tile_count(g[1], pair->weight), (size_t)1 << 22);
+            pair->splits = wcohi_gpu_splits(g[1], traits, wcohi_gpu_tile_count(g[1], pair->weight),
+                                            (size_t)1 << 22);
     } else if (fast[0] && fast[1]) {
         pair->input = fast[0][number - 2].tile;
         pair->weight = fast[1][number - 2].tile;
@@ -6749,6 +6824,27 @@ static wcoh_result wcohi_vk_limits_check(const wcohi_vk *vk, wcoh_error *error)
 }
 
 /* Everything above the instance, in `vk`; what was made stays there on failure. */
+/* Multiprocessors, where an extension tells how many there are; 0: none does. */
+static uint32_t wcohi_vk_cores(const wcohi_vk *vk)
+{
+    VkPhysicalDeviceProperties2 all;
+    VkPhysicalDeviceShaderSMBuiltinsPropertiesNV nv;
+    VkPhysicalDeviceShaderCorePropertiesAMD amd;
+    memset(&all, 0, sizeof all);
+    memset(&nv, 0, sizeof nv);
+    memset(&amd, 0, sizeof amd);
+    all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+    nv.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV;
+    amd.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_CORE_PROPERTIES_AMD;
+    if (wcohi_vk_device_extension(vk, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME)) all.pNext = &nv;
+    else if (wcohi_vk_device_extension(vk, VK_AMD_SHADER_CORE_PROPERTIES_EXTENSION_NAME))
+        all.pNext = &amd;
+    if (!all.pNext) return 0;
+    vk->root.api.GetPhysicalDeviceProperties2(vk->physical, &all);
+    return nv.shaderSMCount +
+           amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;
+}
+
 static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_error *error)
 {
     const wcohi_vk_api *api = &vk->root.api;
@@ -6764,6 +6860,7 @@ static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_e
     vk->traits.shared = vk->limits.maxComputeSharedMemorySize;
     vk->traits.invocations = vk->limits.maxComputeWorkGroupInvocations;
     vk->traits.arrays = vk->limits.maxPerStageDescriptorStorageBuffers;
+    vk->traits.cores = vk->info.multiprocessors = wcohi_vk_cores(vk);
     vk->traits.halves = desc->half_activations != 0;
     vk->traits.cooperative = desc->cooperative != 0;
     if (vk->traits.cooperative && (result = wcohi_vk_matrix_check(vk, error)) != WCOH_OK)
@@ -6875,7 +6972,7 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
     bytes->parameters = at.activations.offset;
     bytes->activations = at.activations.bytes;
     bytes->half_saves = at.half_saves;
-    bytes->scratch = at.scratch.bytes + at.later.bytes + at.segments.bytes;
+    bytes->scratch = at.scratch.bytes + at.later.bytes + at.segments.bytes + at.turns.bytes;
     bytes->dispatches = at.dispatches;
     bytes->heap = ((wcohi_vk *)device)->info.memory;
     return WCOH_OK;

@@ -813,7 +813,7 @@ static void sessions_hear_what_the_cpu_hears(void)
 /* ---- matrix products ------------------------------------------------------------------------- */
 
 enum { BIAS = 1, RESIDUAL = 2, GELU = 4, ADD = 8, GRADIENT = 16, PRODUCT_ROWS = 65536 };
-enum { IN_A, IN_B, IN_BIAS, IN_RESIDUAL, OUT_C, OUT_PRE, SCRATCH, AREAS };
+enum { IN_A, IN_B, IN_BIAS, IN_RESIDUAL, OUT_C, OUT_PRE, SCRATCH, TURNS, AREAS };
 enum { AREA = 1 << 17 }; /* reals */
 
 static const struct product {
@@ -910,7 +910,8 @@ static void product_compare(const struct product *q, const float *const *before,
               q->ta ? " A^T" : "", q->tb ? " B^T" : "", q->groups, q->flags, worst);
 }
 
-static void product_run(wcoh_device *device, const struct product *q)
+/* 1 if it took scratch. */
+static int product_run(wcoh_device *device, const struct product *q)
 {
     static alone l;
     static float before[AREAS][AREA];
@@ -928,9 +929,11 @@ static void product_run(wcoh_device *device, const struct product *q)
             before[i][j] /= (float)PRODUCT_ROWS;
         x[i] = before[i];
     }
+    memset(before[TURNS], 0, sizeof before[TURNS]);
     if (!result) {
         memcpy(l.exec.host_buffer.mapped, before, sizeof before);
         l.exec.at.scratch = view[SCRATCH];
+        l.exec.at.turns = view[TURNS];
         l.r.base.rows = PRODUCT_ROWS;
         g = product_gemm(q, view);
         wcohi_gpu_multiply(&l.r.base, &g);
@@ -939,7 +942,10 @@ static void product_run(wcoh_device *device, const struct product *q)
     for (i = 0; i < AREAS; i++)
         y[i] = (const float *)(const void *)l.exec.host_buffer.mapped + (size_t)i * AREA;
     if (CHECK_SAY(result == WCOH_OK, "%s", l.error.text)) product_compare(q, x, y);
+    CHECK(memcmp(y[TURNS], before[TURNS], sizeof before[TURNS]) == 0);
+    i = memcmp(y[SCRATCH], before[SCRATCH], sizeof before[SCRATCH]) != 0;
     alone_close(&l);
+    return i;
 }
 
 static void products_are_right(void)
@@ -977,6 +983,37 @@ static void products_are_right_in_every_tile(int all)
         vk->traits.choice_count = 0;
         wcohi_vk_pipelines_drop(vk, kept);
     }
+}
+
+/* Of the tiles that are left over behind whole waves, shares: of one tile and of several, two shares and eight,
+   groups, what follows a product, sums into C. */
+static void products_are_right_in_walks(void)
+{
+    static const struct {
+        int product, tile;
+        uint32_t walk;
+    } walks[] = {{6, 12, 6}, {9, 7, 2}, {8, 2, 8}, {7, 12, 3}, {4, 7, 3}};
+    wcohi_vk *vk = (wcohi_vk *)gpu;
+    const int kept = vk->pipeline_count;
+    wcohi_gpu_choice choice;
+    int i;
+    for (i = 0; i < (int)(sizeof walks / sizeof *walks); i++) {
+        wcohi_gpu_view views[AREAS];
+        wcohi_gpu_gemm g;
+        memset(views, 0, sizeof views);
+        views[IN_BIAS].bytes = views[IN_RESIDUAL].bytes = 4;
+        g = product_gemm(&products[walks[i].product], views);
+        memset(&choice, 0, sizeof choice);
+        choice.shape = wcohi_gpu_shape_of(&g);
+        choice.tile = &wcohi_gpu_tiles[walks[i].tile];
+        choice.splits = 1;
+        choice.walk = walks[i].walk;
+        vk->traits.choices = &choice;
+        vk->traits.choice_count = 1;
+        CHECK_SAY(product_run(gpu, &products[walks[i].product]), "walk %d cut nothing", i);
+    }
+    vk->traits.choice_count = 0;
+    wcohi_vk_pipelines_drop(vk, kept);
 }
 
 static void products_are_right_in_other_tiles(void) { products_are_right_in_every_tile(0); }
@@ -1078,6 +1115,32 @@ static void products_keep_their_bits_in_one_dispatch(void)
         CHECK_SAY(memcmp(one, two, count * sizeof *one) == 0, "%s", runs[n].settings);
         wcohi_vk_pipelines_drop(vk, kept);
     }
+}
+
+/* Forward products in walks: the CPU's gradients, other bits than uncut, and the same again. */
+static void walks_keep_their_bits(void)
+{
+    static const char *const settings = "bands=34 heads=2";
+    static wcohi_gpu_shapes shapes;
+    static float cut[2][65536], uncut[65536];
+    static wcohi_gpu_choice choices[WCOHI_GPU_CHOICES];
+    const int kept = ((wcohi_vk *)gpu)->pipeline_count;
+    uint32_t dispatches;
+    size_t count = gradient_with(settings, NULL, 0, NULL, 0, &shapes, &dispatches, uncut);
+    int i, n = 0;
+    for (i = 0; i < shapes.count; i++) {
+        const wcohi_gpu_shape shape = wcohi_gpu_shape_of(&shapes.product[i]);
+        if (shape.adds) continue;
+        choices[n].shape = shape;
+        choices[n].tile = &wcohi_gpu_tiles[2];
+        choices[n].splits = 1;
+        choices[n++].walk = 5;
+    }
+    for (i = 0; i < 2; i++)
+        CHECK(count == gradient_with(settings, choices, n, NULL, 0, &shapes, &dispatches, cut[i]));
+    CHECK(n > 3 && memcmp(cut[0], uncut, count * sizeof *uncut) != 0);
+    CHECK(memcmp(cut[0], cut[1], count * sizeof *uncut) == 0);
+    wcohi_vk_pipelines_drop((wcohi_vk *)gpu, kept);
 }
 
 /* ---- matrix units ---------------------------------------------------------------------------- */
@@ -1857,6 +1920,14 @@ static void a_tuning_is_kept_in_a_text(void)
     strcat(damaged, "backward 9 8 6 1 tile 32 32 16 4 4 1 tile 128 128 16 8 8 1 splits 2\n");
     CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "tuning: line 7 says nothing of use");
+    damaged[head] = 0;
+    strcat(damaged, "product 9 8 7 0 1 1 0 tile 32 32 16 4 4 1 splits 1 walk 24\n");
+    CHECK(wcoh_vk_device_create(&device, &desc, &error) == WCOH_OK);
+    CHECK(((wcohi_vk *)device)->choices[0].walk == 24);
+    wcoh_device_destroy(device);
+    damaged[head] = 0; /* a sum that has shares is not cut */
+    strcat(damaged, "product 9 8 7 0 1 1 1 tile 32 32 16 4 4 1 splits 1 walk 24\n");
+    CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
     damaged[head] = 0;
     strcat(damaged, "product 1 2 3\n");
     CHECK(refusal(&desc, &error) == WCOH_E_ARGUMENT);
@@ -2950,6 +3021,28 @@ static void a_profile_of_a_faulty_device(void)
     wcoh_model_destroy(model);
 }
 
+/* Where an extension tells them, they are what splits and walks go by. */
+static void multiprocessors_are_asked_for(void)
+{
+    wcoh_vk_desc wanted;
+    wcoh_device *device = NULL;
+    wcoh_vk_info info;
+    wcohi_gpu_gemm g;
+    memset(&wanted, 0, sizeof wanted);
+    memset(&fake, 0, sizeof fake);
+    wanted.get_instance_proc = fake_get_instance_proc;
+    fake.cores = 46;
+    CHECK(wcoh_vk_device_create(&device, &wanted, NULL) == WCOH_OK);
+    wcoh_vk_device_info(device, &info);
+    CHECK(info.multiprocessors == 46);
+    memset(&g, 0, sizeof g);
+    g.m = g.n = g.groups = 1;
+    g.k = 1 << 20;
+    g.add = 1;
+    CHECK(wcohi_gpu_splits(&g, &((wcohi_vk *)device)->traits, 4, 1000) == 46 * 2 / 4);
+    wcoh_device_destroy(device);
+}
+
 /* A tuner whose calls fail: nothing of it is left, and the pipelines are those of before. */
 static void a_tuning_of_a_faulty_device(void)
 {
@@ -3072,6 +3165,7 @@ int main(int count, char **words)
     RUN(faults_on_a_shared_instance_leave_nothing);
     RUN(faults_at_every_call_leave_nothing);
     RUN(a_profile_of_a_faulty_device);
+    RUN(multiprocessors_are_asked_for);
     RUN(a_tuning_of_a_faulty_device);
     RUN(a_lost_device_stays_lost);
     RUN(host_memory_may_run_out);
@@ -3105,6 +3199,8 @@ int main(int count, char **words)
     if (full) RUN(all_products_are_right_in_each_tile);
     else RUN(products_are_right_in_other_tiles);
     RUN(products_keep_their_bits_in_one_dispatch);
+    RUN(products_are_right_in_walks);
+    RUN(walks_keep_their_bits);
     RUN(matrix_units_open);
     RUN(products_on_matrix_units_are_right);
     RUN(other_numbers_of_subgroups_do);

@@ -17,6 +17,7 @@ static struct fake {
     int optional;    /* 1: what failed was a question that may stay unanswered */
     uint32_t shared; /* bytes of shared memory; 0: 32768 */
     uint32_t clock_bits; /* of timestamps */
+    uint32_t cores;      /* that VK_NV_shader_sm_builtins tells; 0: there is none */
 } fake;
 
 static VkResult fake_result(void)
@@ -143,8 +144,9 @@ static VKAPI_ATTR VkResult VKAPI_CALL fake_EnumerateInstanceLayerProperties(uint
 static VKAPI_ATTR VkResult VKAPI_CALL fake_EnumerateDeviceExtensionProperties(
     VkPhysicalDevice device, const char *layer, uint32_t *count, VkExtensionProperties *list)
 {
-    (void)device, (void)layer, (void)list;
-    *count = 0;
+    (void)device, (void)layer;
+    *count = fake.cores > 0;
+    if (*count) strcpy(list->extensionName, VK_NV_SHADER_SM_BUILTINS_EXTENSION_NAME);
     return fake_question();
 }
 
@@ -163,8 +165,12 @@ static VKAPI_ATTR void VKAPI_CALL fake_GetPhysicalDeviceProperties2(VkPhysicalDe
                                                                     VkPhysicalDeviceProperties2 *p)
 {
     VkPhysicalDeviceLimits *limits = &p->properties.limits;
+    VkPhysicalDeviceShaderSMBuiltinsPropertiesNV *cores =
+        (VkPhysicalDeviceShaderSMBuiltinsPropertiesNV *)p->pNext;
     int i;
     (void)device;
+    if (cores && cores->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_SM_BUILTINS_PROPERTIES_NV)
+        cores->shaderSMCount = fake.cores;
     memset(&p->properties, 0, sizeof p->properties);
     strcpy(p->properties.deviceName, "fake");
     p->properties.apiVersion = VK_API_VERSION_1_1;

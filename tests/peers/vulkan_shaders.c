@@ -83,6 +83,9 @@ static void products(wcohi_vk *vk)
                      (unsigned)t->bn, (unsigned)t->bk, (unsigned)t->tm, (unsigned)t->tn,
                      (unsigned)t->stages, t->stages == 1 ? "" : "s", forms[form]);
             compile(vk, name, WCOH_SPV_GEMM, specs);
+            if (form || i > 1) continue;
+            snprintf(name, sizeof name, "gemm_walk %ux%u, x W^T", (unsigned)t->bm, (unsigned)t->bn);
+            compile(vk, name, WCOH_SPV_GEMM_WALK, specs);
         }
     }
 }
@@ -126,8 +129,8 @@ int main(void)
         return 1;
     }
     vk = (wcohi_vk *)device;
-    printf("device %s, driver %s, subgroups of %u\n", vk->info.name, vk->info.driver,
-           (unsigned)vk->info.subgroup);
+    printf("device %s, driver %s, subgroups of %u, %u multiprocessors\n", vk->info.name,
+           vk->info.driver, (unsigned)vk->info.subgroup, (unsigned)vk->info.multiprocessors);
     fflush(stdout);
     for (i = 0; i < WCOHI_COUNT(hot); i++) compile(vk, hot[i].name, hot[i].shader, hot[i].specs);
     products(vk);

@@ -27,6 +27,7 @@ const uint COLUMN_SUMS = 0u;
 #define FOURS FOURS
 #include "gemm.glsl"
 const uint VM = TM / 4u, VN = TN / 4u, VM_W = TM_W / 4u, VN_W = TN_W / 4u;
+const uint SUMS = TM * VN, SUMS_W = TM_W * VN_W;
 const uint PM_W = BM_W / 4u, PN_W = BN_W / 4u;
 const uint LOADS_A_W = (BM_W * BK_W / 4u + THREADS - 1u) / THREADS;
 const uint LOADS_B_W = (BN_W * BK_W / 4u + THREADS - 1u) / THREADS;
@@ -68,6 +69,7 @@ FETCH(fetch_x, x4, x1)
 #define TN TN_W
 #define VM VM_W
 #define VN VN_W
+#define SUMS SUMS_W
 #define PM PM_W
 #define PN PN_W
 #define LOADS_A LOADS_A_W

@@ -34,10 +34,10 @@ void make_tile(uvec3 at, uint groups, uint split, uint chunk)
     uint m0 = at.y * BM, n0 = at.x * BN, group = at.z;
     uint base_a = p.first_a + group * p.group_a, base_b = group * p.group_b;
     uint begin = split * chunk, end = min(begin + chunk, p.k);
-    vec4 sum[TM * VN], next_a[LOADS_A], next_b[LOADS_B], column[VM];
+    vec4 sum[SUMS], next_a[LOADS_A], next_b[LOADS_B], column[VM];
     uint i, j, r, kk, k0, stage = 0u;
 
-    [[unroll]] for (i = 0u; i < TM * VN; i++) sum[i] = vec4(0.0);
+    [[unroll]] for (i = 0u; i < SUMS; i++) sum[i] = vec4(0.0);
     [[unroll]] for (i = 0u; i < VM; i++) column[i] = vec4(0.0);
     [[unroll]] for (i = 0u; i < LOADS_A; i++) next_a[i] =
         load_a(tid + i * THREADS, base_a, m0, begin, end);
@@ -69,6 +69,10 @@ void make_tile(uvec3 at, uint groups, uint split, uint chunk)
         if (STAGES == 1u) barrier();
         else stage = 1u - stage;
     }
+#ifdef WALK
+    if (tail != WHOLE && !gather(split, sum)) return;
+    split = 0u;
+#endif
     [[unroll]] for (i = 0u; i < VM; i++) [[unroll]] for (r = 0u; r < 4u; r++)
         [[unroll]] for (j = 0u; j < VN; j++)
     {
