@@ -14119,7 +14119,7 @@ double S_(wave_step_sums_reals)(wcoh_real *z, const double *f, const double *cg,
 
 /* What a step knows of eight heads besides their states, a lane a head. */
 typedef struct S_(wave_lanes) {
-    double fade[WCOHI_STEP_HEADS], loud[WCOHI_STEP_HEADS];
+    const double *fade, *loud;        /* [8] */
     double turn[2][WCOHI_STEP_HEADS]; /* of the frames */
     const double *f, *cg;     /* [8,pitch] features of keys; of queries, times the coefficients */
     const wcoh_real *fr, *cr; /* the same rounded, where states are of reals */
@@ -14128,36 +14128,42 @@ typedef struct S_(wave_lanes) {
     ptrdiff_t ahead; /* bytes from a state to what is worth fetching: the next sequence's, if any */
 } S_(wave_lanes);
 
-/* Dampings of a row of its own, e^{-softplus x} = 1 / (1 + e^x), and loudnesses e^{L tanh(x/L)}. raw: of
-   the first head. */
+/* What rows say of their own, a line of eight heads a row: raw dampings -> fade e^{-softplus x} =
+   1 / (1 + e^x), raw loudnesses -> loud e^{L tanh(x/L)}, of all rows at once; where they do not say
+   it, both stay. */
 S_(fn)
-void S_(wave_step_own)(S_(wave_lanes) * lanes, const wcohi_coherence *call, const wcoh_real *raw,
-                       int heads)
+void S_(wave_step_own)(const wcohi_coherence *call, int row, int end, int first, int heads,
+                       double *fade, double *loud)
+{
+    wcoh_real forgets[WCOHI_STEP_ROWS * WCOHI_STEP_HEADS + S_(W)], louds[WCOHI_COUNT(forgets)];
+    int count = (end - row) * WCOHI_STEP_HEADS, i, h, n;
+    const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + first;
+    for (i = 0; i < count; i += WCOHI_STEP_HEADS, raw += call->phasor_stride)
+        for (h = 0; h < WCOHI_STEP_HEADS; h += S_(W)) {
+            n = WCOHI_MAX(0, WCOHI_LANES(heads, h));
+            S_(store)(forgets + i + h, WCOHI_LOAD(raw + call->forget_column + h, n));
+            S_(store)(louds + i + h, WCOHI_LOAD(raw + call->loud_column + h, n));
+        }
 #if S_(W) == 1
-{
-    int i;
-    for (i = 0; call->forget_column && i < heads; i++)
-        lanes->fade[i] = 1 / (1 + exp((double)raw[call->forget_column + (size_t)i]));
-    for (i = 0; call->loud_column && i < heads; i++)
-        lanes->loud[i] = exp(WCOHI_WAVE_LOUDEST *
-                             tanh((double)raw[call->loud_column + (size_t)i] / WCOHI_WAVE_LOUDEST));
-}
+    for (i = 0; call->forget_column && i < count; i++) fade[i] = 1 / (1 + exp((double)forgets[i]));
+    for (i = 0; call->loud_column && i < count; i++)
+        loud[i] = exp(WCOHI_WAVE_LOUDEST * tanh((double)louds[i] / WCOHI_WAVE_LOUDEST));
 #else
-{
-    wcoh_real faded[WCOHI_STEP_HEADS + S_(W)], spoken[WCOHI_STEP_HEADS + S_(W)];
-    S_(v) most = S_(set)((wcoh_real)WCOHI_WAVE_LOUDEST);
-    const wcoh_real *forget = raw + call->forget_column, *loud = raw + call->loud_column;
-    int i;
-    for (i = 0; i < heads; i += S_(W)) {
-        int n = WCOHI_LANES(heads, i);
-        S_(v) x = WCOHI_LOAD(loud + i, n);
-        S_(store)(faded + i, S_(exp)(WCOHI_LOAD(forget + i, n)));
-        S_(store)(spoken + i, S_(exp)(S_(mul)(most, S_(tanh)(S_(div)(x, most)))));
+    for (i = count; i < count + S_(W); i++) forgets[i] = louds[i] = 0;
+    for (i = 0; call->forget_column && i < count; i += S_(W)) {
+        S_(v) x = S_(exp)(S_(load)(forgets + i));
+        S_(dv) one = S_(dset)(1);
+        S_(dstore)(fade + i, S_(ddiv)(one, S_(dadd)(one, S_(dlo)(x))));
+        S_(dstore)(fade + i + S_(DW), S_(ddiv)(one, S_(dadd)(one, S_(dhi)(x))));
     }
-    for (i = 0; call->forget_column && i < heads; i++) lanes->fade[i] = 1 / (1 + (double)faded[i]);
-    for (i = 0; call->loud_column && i < heads; i++) lanes->loud[i] = (double)spoken[i];
-}
+    for (i = 0; call->loud_column && i < count; i += S_(W)) {
+        S_(v) most = S_(set)((wcoh_real)WCOHI_WAVE_LOUDEST), x = S_(load)(louds + i);
+        x = S_(exp)(S_(mul)(most, S_(tanh)(S_(div)(x, most))));
+        S_(dstore)(loud + i, S_(dlo)(x));
+        S_(dstore)(loud + i + S_(DW), S_(dhi)(x));
+    }
 #endif
+}
 
 /* memory: rows in whole vectors. out [E] = N/D */
 S_(fn)
@@ -14356,34 +14362,35 @@ void S_(wave_step_share)(S_(wave_lanes) * lanes, const wcohi_wave_room *room, in
     S_(wave_step_round)(cr, cg, lanes->pitch * WCOHI_STEP_HEADS);
 }
 
-/* What lanes hold of row `row`, which has heads first .. first + heads - 1. */
-S_(fn)
-void S_(wave_step_lanes)(S_(wave_lanes) * lanes, const wcohi_coherence *call, int row, int first,
-                         int heads)
+/* Bytes from the states of sequence `row` to what is worth fetching meanwhile: the next one's, if any. */
+S_(inline) ptrdiff_t S_(wave_step_ahead)(const wcohi_coherence *call, int row)
 {
-    const wcoh_real *raw = call->phasor + (size_t)row * call->phasor_stride + first;
-    if (!lanes->late) S_(wave_step_own)(lanes, call, raw, heads);
-    lanes->ahead = WCOHI_STEP_AHEAD;
-    if (row + 1 < call->batch)
-        lanes->ahead = ((ptrdiff_t)call->streams[row + 1].slot - (ptrdiff_t)call->streams[row].slot) *
-                       (ptrdiff_t)call->state_step;
+    if (row + 1 >= call->batch) return WCOHI_STEP_AHEAD;
+    return ((ptrdiff_t)call->streams[row + 1].slot - (ptrdiff_t)call->streams[row].slot) *
+           (ptrdiff_t)call->state_step;
 }
 
 /* heads first .. first + 7 of sequences row .. end - 1, which have one row each */
 WCOHI_KERNEL(wave_step)
 {
     wcohi_wave_memory memory[WCOHI_STEP_HEADS];
+    double fade[WCOHI_STEP_ROWS * WCOHI_STEP_HEADS], loud[WCOHI_COUNT(fade)];
+    int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, begin = row, i;
     S_(wave_lanes) lanes;
-    int heads = WCOHI_MIN(WCOHI_STEP_HEADS, call->heads - first), order = 0, i;
     lanes.late = !call->forget_column && !call->loud_column && !call->gain_column;
     for (i = 0; i < WCOHI_STEP_HEADS; i++) { /* lanes that no head has are copies of the last */
         const wcohi_wave_terms *terms = call->terms + first + WCOHI_MIN(i, heads - 1);
         order = WCOHI_MAX(order, terms->order);
-        lanes.fade[i] = terms->decay, lanes.loud[i] = 1;
+        fade[i] = terms->decay, loud[i] = 1;
         lanes.turn[0][i] = terms->turn[0], lanes.turn[1][i] = terms->turn[1];
     }
+    for (i = WCOHI_STEP_HEADS; i < (end - begin) * WCOHI_STEP_HEADS; i++)
+        fade[i] = fade[i - WCOHI_STEP_HEADS], loud[i] = 1;
+    if (!lanes.late) S_(wave_step_own)(call, row, end, first, heads, fade, loud);
     for (; row < end; row++) {
-        S_(wave_step_lanes)(&lanes, call, row, first, heads);
+        lanes.fade = fade + (row - begin) * WCOHI_STEP_HEADS;
+        lanes.loud = loud + (row - begin) * WCOHI_STEP_HEADS;
+        lanes.ahead = S_(wave_step_ahead)(call, row);
         S_(wave_step_open)(call, row, first, heads, memory, &lanes, room, order);
         if (call->gain_column) S_(wave_step_sharp)(call, row, first, heads, room, order);
         S_(wave_step_share)(&lanes, room, order, call->real_states);
