@@ -6371,8 +6371,9 @@ static wcoh_result wcohi_vk_tune_shapes(wcohi_vk *vk, wcohi_vk_tuner *tuner, wco
     return result;
 }
 
-/* Candidate `number` for both products of a linear op's backward: two dispatches, as the rule says, and the
-   fastest tiles of each number of threads; 0 behind the last. splits 0 and with tiles: no candidate. */
+/* Candidate `number` for both products of a linear op's backward: first as the rule says, so that a time too
+   short for more changes nothing, then two dispatches, then the fastest tiles of each number of threads,
+   splits 0: those do not go together; 0 behind the last. */
 static int wcohi_vk_tune_joint(const wcohi_vk_tuner *tuner, int number, wcohi_gpu_pair *pair)
 {
     const wcohi_gpu_traits *traits = &tuner->exec->vk->traits;
@@ -6386,14 +6387,14 @@ static int wcohi_vk_tune_joint(const wcohi_vk_tuner *tuner, int number, wcohi_gp
     pair->n = g[0]->n;
     pair->k = g[0]->k;
     pair->groups = g[0]->groups;
-    if (number == 0) return 1;
+    if (number == 1 || number >= 2 + WCOHI_VK_THREADS) return number == 1;
     for (i = 0; i < tuner->choice_count; i++)
         for (j = 0; j < 2; j++) {
             const wcohi_gpu_shape shape = wcohi_gpu_shape_of(g[j]);
             if (memcmp(&tuner->choices[i].shape, &shape, sizeof shape) == 0)
                 fast[j] = tuner->fast[i];
         }
-    if (number == 1) {
+    if (number == 0) {
         wcohi_gpu_pair_rule(g[0], g[1], traits, pair);
         if (pair->input)
             pair->splits = wcohi_gpu_splits(g[1], traits, wcohi_gpu_tile_count(g[1], pair->weight),
@@ -6404,7 +6405,7 @@ static int wcohi_vk_tune_joint(const wcohi_vk_tuner *tuner, int number, wcohi_gp
         if (pair->input && pair->weight && wcohi_gpu_pair_fits(pair->input, pair->weight, traits))
             pair->splits = fast[1][number - 2].splits;
     }
-    return number < 2 + WCOHI_VK_THREADS;
+    return 1;
 }
 
 /* Time the candidates while there is time: the fastest becomes the pair of the shape. */
@@ -6422,7 +6423,7 @@ static wcoh_result wcohi_vk_tune_pair(wcohi_vk_tuner *tuner, wcoh_error *error)
     traits.cooperative = 0;
     for (i = 0; !result && wcohi_vk_tune_joint(tuner, i, &tried); i++) {
         if (wcohi_seconds() >= tuner->until) break;
-        if (i && !tried.splits) continue;
+        if (i > 1 && !tried.splits) continue;
         result = wcohi_vk_tune_time(tuner, &traits, &seconds, error);
         if (result || seconds >= least) continue;
         least = seconds;

@@ -3043,6 +3043,32 @@ static void multiprocessors_are_asked_for(void)
     wcoh_device_destroy(device);
 }
 
+/* A time that suffices for one candidate alone leaves a pair of products as the rule has it. */
+static void the_rules_pair_is_tried_first(void)
+{
+    static wcohi_vk_tuner tuner;
+    static wcohi_vk_exec exec;
+    const wcohi_gpu_view some = {0, 0, 4};
+    wcohi_gpu_pair pair, ruled;
+    wcoh_vk_desc wanted;
+    wcoh_device *device = NULL;
+    memset(&wanted, 0, sizeof wanted);
+    memset(&fake, 0, sizeof fake);
+    memset(&ruled, 0, sizeof ruled);
+    wanted.get_instance_proc = fake_get_instance_proc;
+    CHECK(wcoh_vk_device_create(&device, &wanted, NULL) == WCOH_OK);
+    exec.vk = (wcohi_vk *)device;
+    tuner.exec = &exec;
+    tuner.product = wcohi_gpu_product_back(some, 0, some, some, 16384, 104, 104, 1);
+    tuner.weight = wcohi_gpu_product_weight(some, wcohi_gpu_absent, some, &tuner.product);
+    wcohi_gpu_pair_rule(&tuner.product, &tuner.weight, &exec.vk->traits, &ruled);
+    CHECK(wcohi_vk_tune_joint(&tuner, 0, &pair) && pair.splits > 1);
+    CHECK(ruled.input && pair.input == ruled.input && pair.weight == ruled.weight);
+    CHECK(wcohi_vk_tune_joint(&tuner, 1, &pair) && !pair.input);
+    CHECK(!wcohi_vk_tune_joint(&tuner, 2 + WCOHI_VK_THREADS, &pair));
+    wcoh_device_destroy(device);
+}
+
 /* A tuner whose calls fail: nothing of it is left, and the pipelines are those of before. */
 static void a_tuning_of_a_faulty_device(void)
 {
@@ -3166,6 +3192,7 @@ int main(int count, char **words)
     RUN(faults_at_every_call_leave_nothing);
     RUN(a_profile_of_a_faulty_device);
     RUN(multiprocessors_are_asked_for);
+    RUN(the_rules_pair_is_tried_first);
     RUN(a_tuning_of_a_faulty_device);
     RUN(a_lost_device_stays_lost);
     RUN(host_memory_may_run_out);
