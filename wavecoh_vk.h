@@ -5857,7 +5857,7 @@ static wcoh_result wcohi_vk_refuse(wcohi_vk *vk, const wcohi_plan *plan,
     char sentence[160];
     int fits = 0, fails = plan->batch, batch;
     if (!error || (refused != WCOH_E_MEMORY && refused != WCOH_E_UNSUPPORTED)) return refused;
-    snprintf(sentence, sizeof sentence, "%s", error->text);
+    snprintf(sentence, sizeof sentence, "%.159s", error->text);
     while (fails - fits > 1) {
         batch = fits + (fails - fits) / 2;
         if (wcohi_vk_draft(vk, plan, model, batch, &wish, &at, NULL)) fails = batch;

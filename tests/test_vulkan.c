@@ -3049,7 +3049,7 @@ static void the_rules_pair_is_tried_first(void)
     static wcohi_vk_tuner tuner;
     static wcohi_vk_exec exec;
     const wcohi_gpu_view some = {0, 0, 4};
-    wcohi_gpu_pair pair, ruled;
+    wcohi_gpu_pair tried, ruled;
     wcoh_vk_desc wanted;
     wcoh_device *device = NULL;
     memset(&wanted, 0, sizeof wanted);
@@ -3062,10 +3062,10 @@ static void the_rules_pair_is_tried_first(void)
     tuner.product = wcohi_gpu_product_back(some, 0, some, some, 16384, 104, 104, 1);
     tuner.weight = wcohi_gpu_product_weight(some, wcohi_gpu_absent, some, &tuner.product);
     wcohi_gpu_pair_rule(&tuner.product, &tuner.weight, &exec.vk->traits, &ruled);
-    CHECK(wcohi_vk_tune_joint(&tuner, 0, &pair) && pair.splits > 1);
-    CHECK(ruled.input && pair.input == ruled.input && pair.weight == ruled.weight);
-    CHECK(wcohi_vk_tune_joint(&tuner, 1, &pair) && !pair.input);
-    CHECK(!wcohi_vk_tune_joint(&tuner, 2 + WCOHI_VK_THREADS, &pair));
+    CHECK(wcohi_vk_tune_joint(&tuner, 0, &tried) && tried.splits > 1);
+    CHECK(ruled.input && tried.input == ruled.input && tried.weight == ruled.weight);
+    CHECK(wcohi_vk_tune_joint(&tuner, 1, &tried) && !tried.input);
+    CHECK(!wcohi_vk_tune_joint(&tuner, 2 + WCOHI_VK_THREADS, &tried));
     wcoh_device_destroy(device);
 }
 
