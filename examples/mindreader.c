@@ -226,13 +226,14 @@ enum {
     MEMORY = 4096,     /* rounds that are learnt from again */
     WINDOW = 64,       /* rounds a window, */
     WINDOW_FIRST = 32, /* while all ears learn after each round: */
-    EAGER = 1000,      /* so many rounds; then after each round one of them does */
+    EAGER = 1000,      /* so many rounds, the first ones */
+    TWICE = 300,       /* of which in two steps; then after each round one of them does */
     WINDOWS = 4,       /* windows a step */
     SYMBOLS_MOST = 81, /* of MOVES and ROUNDS */
     SITUATIONS = 8
 };
 
-static const double RATE = 0.01, RATE_HALVES = 1000, HARSHNESS = 0.1, GIVEN_BACK = 0.002;
+static const double RATE = 0.012, RATE_HALVES = 400, HARSHNESS = 0.1, GIVEN_BACK = 0.002;
 
 typedef struct ear {
     ear_kind kind;
@@ -472,6 +473,7 @@ static void mind_hear(mind *m, int move)
     for (i = 0; i < EARS; i++) {
         int learns = m->kept > 2 && (m->rounds < EAGER || m->rounds % EARS == i);
         if (learns) ear_learn(m, &m->ears[i]);
+        if (learns && m->rounds < TWICE) ear_learn(m, &m->ears[i]);
         ear_foresee(m, &m->ears[i], learns);
     }
     mind_vote(m);
