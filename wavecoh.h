@@ -375,7 +375,7 @@ typedef enum wcoh_preset {
                                      all of the oscillators but omega learned, soft curriculum */
     WCOH_PRESET_WAVE_1, /* the default of version 0.1: parallel blocks, nothing that listens */
     WCOH_PRESET_WAVE_3  /* the default network; its trainer is the best known: Muon, averaged weights,
-                          windows spread over the text */
+                          windows spread over the text, a decay of 0.2 */
 } wcoh_preset;
 
 typedef struct wcoh_tokenizer wcoh_tokenizer;
@@ -27283,6 +27283,7 @@ WCOH_API wcoh_trainer_desc wcoh_trainer_preset(wcoh_preset preset)
         desc.optimizer = WCOH_OPTIMIZER_MUON;
     if (preset == WCOH_PRESET_WAVE_3) {
         desc.lr = desc.muon_lr = 6e-3;
+        desc.decay = 0.2;
         desc.ema = 100;
         desc.draw = WCOH_DRAW_SPREAD;
     }

@@ -297,7 +297,8 @@ fi
 
 # ---- the account ------------------------------------------------------------------------------------
 
-find "$m" -name 'row.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
+[ "$rows" -gt 0 ] || echo "no row of this machine is called $pattern" >&2
+[ "$rows" -eq 0 ] || find "$m" -name 'row.*.command' | sort | xargs -P "$CPUS" -n 1 sh -c '
     row=${0%.command}
     sh "$0" > "$row.log" 2>&1 < /dev/null
     echo $? > "$row.status"
