@@ -9447,14 +9447,14 @@ static int wcohi_linear_stretches(const wcohi_cpu_exec *exec, const wcohi_op *op
 
 /* Columns first .. first + n - 1 of a group: dW of them, or their dx. */
 static void wcohi_linear_columns(const wcohi_cpu_exec *exec, const wcohi_op *op, int group,
-                                 int first, int n, int input)
+                                 int first, int n, int inward)
 {
     int out = op->wide_out / op->groups, in = op->wide_in / op->groups;
     size_t at = (size_t)(group * in + first), block = (size_t)group * (size_t)out * (size_t)in;
     const wcoh_real *g = wcohi_tensor_grad(exec, op->out) + group * out;
     wcoh_real *dweight = wcohi_param_grad(exec, op->param[WCOHI_LINEAR_WEIGHT]);
     block += (size_t)first;
-    if (!input)
+    if (!inward)
         wcohi_product_weight(exec, dweight ? dweight + block : NULL, g, op->wide_out,
                              wcohi_tensor_data(exec, op->in) + at, op->wide_in, out, in, n);
     else
@@ -9468,22 +9468,22 @@ static void wcohi_linear_columns(const wcohi_cpu_exec *exec, const wcohi_op *op,
 static void wcohi_linear_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 {
     int stretches = exec->parts / 2, in = op->wide_in / op->groups, all = wcohi_linear_panels(op);
-    int end = exec->run->cut ? exec->base.part + 1 : exec->parts, input;
+    int end = exec->run->cut ? exec->base.part + 1 : exec->parts, inward;
     if (op->gelu && !exec->base.part)
         wcohi_each_span(exec, op, wcohi_gelu_backward_span, 0, 20.0 * op->wide_out);
     if (!exec->base.part)
         wcohi_product_bias(exec, wcohi_param_grad(exec, op->param[WCOHI_LINEAR_BIAS]),
                            wcohi_tensor_grad(exec, op->out), op->wide_out);
-    for (input = 0; input < 2; input++) {
-        int from = WCOHI_CLAMP(exec->base.part - input * stretches, 0, stretches);
-        int to = WCOHI_CLAMP(end - input * stretches, 0, stretches), group;
+    for (inward = 0; inward < 2; inward++) {
+        int from = WCOHI_CLAMP(exec->base.part - inward * stretches, 0, stretches);
+        int to = WCOHI_CLAMP(end - inward * stretches, 0, stretches), group;
         int first = wcohi_share(all, from, stretches), last = wcohi_share(all, to, stretches);
         for (group = 0; group < op->groups; group++) {
             int each = all / op->groups, p0 = WCOHI_MAX(first - group * each, 0);
             int p1 = WCOHI_MIN(last - group * each, each), at = p0 * WCOHI_LINEAR_PANEL;
             if (p0 < p1)
                 wcohi_linear_columns(exec, op, group, at,
-                                     WCOHI_MIN(p1 * WCOHI_LINEAR_PANEL, in) - at, input);
+                                     WCOHI_MIN(p1 * WCOHI_LINEAR_PANEL, in) - at, inward);
         }
     }
     exec->base.part = end - 1;

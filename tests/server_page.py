@@ -140,12 +140,14 @@ def stops(b, check):
         b.run("kept.system = ''")
         b.press("Enter", "\r", code=13)
         b.until("running && document.querySelector('.assistant') && document.querySelector('.assistant').textContent.length > 3 || " + IDLE, 10)
-        # (a reply may end by itself where the model begins to speak as the user)
-        was = b.run("!!running")
+        # (a reply may end by itself where the model begins to speak as the user: what counts is whether
+        # one ran at the key or click itself)
         if way == "Escape":
+            b.run("window.was = false; addEventListener('keydown', () => { window.was = !!running; }, {capture: true, once: true})")
             b.press("Escape", code=27)
         else:
-            b.run("if (running) document.getElementById('send').click()")
+            b.run("window.was = !!running; if (running) document.getElementById('send').click()")
+        was = b.run("window.was")
         check(f"{way} ends a reply", b.until(IDLE, 10) and (not was or b.run("document.getElementById('status').textContent") == "stopped"),
               b.run("document.getElementById('status').textContent"))
 
