@@ -15054,8 +15054,9 @@ static void wcohi_coherence_backward(wcohi_cpu_exec *exec, const wcohi_op *op)
 /* ---- dot-product attention ----------------------------------------------------------------------
 
    The baseline: weights softmax(q.k/sqrt(W)) over keys k <= q, W their width, plain or with rotary
-   positions: the pair (x_2i, x_2i+1) of query and key turns by t 10000^(-2i/W). Lanes over queries (forward) or
-   keys (backward), tiles of the other, a running maximum: memory grows with T, not with T^2. */
+   positions: the pair (x_2i, x_2i+1) of query and key turns by t 10000^(-2i/W). Lanes over queries
+   (forward) or keys (backward), tiles of the other, a running maximum: memory grows with T, not with
+   T^2. */
 
 typedef struct wcohi_dot {
     int batch, seq, heads;

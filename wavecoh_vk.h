@@ -159,8 +159,9 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
 #endif
 #ifndef WAVECOH_NO_TRAINING
 /* Try for at most `seconds` how the products of such a trainer (tiles, stages, shares of long sums and of
-   the last tiles, the two of a linear op's backward in one dispatch or two) and its attention (columns, states for rows far
-   away, passes of the backward; a third of the time, with the trainer's memory taken meanwhile) are computed fastest on this device, and write what was found:
+   the last tiles, the two of a linear op's backward in one dispatch or two) and its attention (columns,
+   states for rows far away, passes of the backward; a third of the time, with the trainer's memory taken
+   meanwhile) are computed fastest on this device, and write what was found:
    a few lines of text with a 0 behind them, of the device, its driver and this version of the shaders.
    text [size]: 64 KB hold any. Given back in desc.tuning it is used as it stands: the same text, the
    same bits; without one, or for other shapes, the rule decides. What the time did not suffice for is
@@ -280,9 +281,9 @@ typedef struct wcohi_gpu_sight {
 /* Columns of a head at most, and own rows of a tile, in dot_whole.comp. */
 #define WCOHI_GPU_WHOLE 64u
 
-/* How one is computed. columns: of a thread (CW in attend.glsl), WCOHI_GPU_WHOLE: in dot_whole.comp with 4
-   rows a thread, twice that: with 8; chunk: rows of those that go through tiles
-   while states stand for all others, 0: all go through tiles; passes: of its backward. */
+/* How one is computed. columns: of a thread (CW in attend.glsl), WCOHI_GPU_WHOLE: in dot_whole.comp
+   with 4 rows a thread, twice that: with 8; chunk: rows of those that go through tiles while states
+   stand for all others, 0: all go through tiles; passes: of its backward. */
 typedef struct wcohi_gpu_way {
     uint32_t columns, chunk, passes;
 } wcohi_gpu_way;
@@ -921,6 +922,17 @@ static void wcohi_gpu_shares_add(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g,
 }
 #endif
 
+/* The arrays of a product [6], in the order of gemm.comp. */
+static void wcohi_gpu_gemm_views(const wcohi_gpu_gemm *g, wcohi_gpu_view *views)
+{
+    views[0] = g->a;
+    views[1] = g->b;
+    views[2] = g->bias;
+    views[3] = g->residual;
+    views[4] = g->c;
+    views[5] = g->pre;
+}
+
 /* 1 if the tiles that a walk leaves over were cut: see gemm_walk.comp. Where there are none, or shares would be
    too short or too many, there is nothing to gain. */
 static int wcohi_gpu_multiply_walk(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g,
@@ -940,12 +952,7 @@ static int wcohi_gpu_multiply_walk(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *
     push.splits = shares;
     push.split_c = tiles;
     kernel->specs[11] = push.flags;
-    views[0] = g->a;
-    views[1] = g->b;
-    views[2] = g->bias;
-    views[3] = g->residual;
-    views[4] = g->c;
-    views[5] = g->pre;
+    wcohi_gpu_gemm_views(g, views);
     views[6] = wcohi_gpu_scratch(r, reals);
     views[7] = r->at->turns;
     tiles += tail * (shares - 1);
@@ -960,23 +967,18 @@ static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
     wcohi_gpu_kernel kernel = wcohi_gpu_kernel_of(r, g);
     const wcohi_gpu_tile *t = kernel.tile;
     uint32_t splits, chunk;
-    wcohi_gpu_view views[6], sums;
+    wcohi_gpu_view views[6], shares, sums;
     wcoh_push_gemm push;
     if (g->m == 0 || g->n == 0 || !t) return;
     if (r->shapes) wcohi_gpu_shape_note(r->shapes, g);
     if (wcohi_gpu_multiply_walk(r, g, &kernel)) return;
     splits = wcohi_gpu_cut(r, g, &kernel, &chunk);
-    views[0] = g->a;
-    views[1] = g->b;
-    views[2] = g->bias;
-    views[3] = g->residual;
-    views[5] = g->pre;
+    wcohi_gpu_gemm_views(g, views);
 #ifdef WAVECOH_NO_TRAINING /* nothing adds */
-    (void)sums;
-    views[4] = g->c;
+    (void)shares, (void)sums;
 #else
-    wcohi_gpu_shares(r, g, splits, &views[4], &sums);
-    if (splits == 1) views[4] = g->c;
+    wcohi_gpu_shares(r, g, splits, &shares, &sums);
+    if (splits > 1) views[4] = shares;
     if (sums.bytes) views[5] = sums;
 #endif
     push = wcohi_gpu_gemm_push(g, splits, chunk, kernel.shift);
@@ -984,7 +986,7 @@ static void wcohi_gpu_multiply(wcohi_gpu_recorder *r, const wcohi_gpu_gemm *g)
     WCOHI_GPU_DISPATCH(r, kernel.shader, kernel.specs, views, push, wcohi_gpu_ceil(g->n, t->bn),
                        wcohi_gpu_ceil(g->m, t->bm), g->groups * splits);
 #ifndef WAVECOH_NO_TRAINING
-    wcohi_gpu_shares_add(r, g, splits, views[4], sums);
+    wcohi_gpu_shares_add(r, g, splits, shares, sums);
 #endif
 }
 
@@ -1099,6 +1101,18 @@ static void wcohi_gpu_pair_rule(const wcohi_gpu_gemm *input, const wcohi_gpu_gem
     }
 }
 
+/* Two dispatches, until tiles are named. */
+static wcohi_gpu_pair wcohi_gpu_pair_of(const wcohi_gpu_gemm *input)
+{
+    wcohi_gpu_pair pair;
+    memset(&pair, 0, sizeof pair);
+    pair.m = input->m;
+    pair.n = input->n;
+    pair.k = input->k;
+    pair.groups = input->groups;
+    return pair;
+}
+
 static int wcohi_gpu_same_pair(const wcohi_gpu_pair *pair, const wcohi_gpu_gemm *input)
 {
     return pair->m == input->m && pair->n == input->n && pair->k == input->k &&
@@ -1112,11 +1126,10 @@ static wcohi_gpu_pair wcohi_gpu_pair_choose(const wcohi_gpu_gemm *input,
 {
     const wcohi_gpu_choice *a = wcohi_gpu_choice_find(traits, input),
                            *b = wcohi_gpu_choice_find(traits, weight);
-    wcohi_gpu_pair pair;
+    wcohi_gpu_pair pair = wcohi_gpu_pair_of(input);
     int i;
     for (i = 0; i < traits->pair_count; i++)
         if (wcohi_gpu_same_pair(&traits->pairs[i], input)) return traits->pairs[i];
-    memset(&pair, 0, sizeof pair);
     if (!a || !b) {
         wcohi_gpu_pair_rule(input, weight, traits, &pair);
     } else if (a->splits == 1 && !a->walk && wcohi_gpu_pair_fits(a->tile, b->tile, traits)) {
@@ -1145,10 +1158,8 @@ static void wcohi_gpu_pair_note(wcohi_gpu_shapes *shapes, const wcohi_gpu_gemm *
 {
     int i;
     for (i = 0; i < shapes->pair_count; i++) {
-        const wcohi_gpu_gemm *known = shapes->pairs[i];
-        if (known->m == input->m && known->n == input->n && known->k == input->k &&
-            known->groups == input->groups)
-            return;
+        const wcohi_gpu_pair known = wcohi_gpu_pair_of(shapes->pairs[i]);
+        if (wcohi_gpu_same_pair(&known, input)) return;
     }
     if (i == WCOHI_GPU_JOINED) return;
     shapes->pairs[i][0] = *input;
@@ -1174,12 +1185,7 @@ static void wcohi_gpu_multiply_pair(wcohi_gpu_recorder *r, const wcohi_gpu_gemm 
     kernel.splits = pair->splits;
     splits = wcohi_gpu_cut(r, weight, &kernel, &chunk);
     wcohi_gpu_shares(r, weight, splits, &shares, &sums);
-    views[0] = input->a;
-    views[1] = input->b;
-    views[2] = input->bias;
-    views[3] = input->residual;
-    views[4] = input->c;
-    views[5] = input->pre;
+    wcohi_gpu_gemm_views(input, views);
     views[6] = weight->b;
     views[7] = splits > 1 ? shares : weight->c;
     views[8] = sums;
@@ -6382,11 +6388,7 @@ static int wcohi_vk_tune_joint(const wcohi_vk_tuner *tuner, int number, wcohi_gp
     int i, j;
     g[0] = &tuner->product;
     g[1] = &tuner->weight;
-    memset(pair, 0, sizeof *pair);
-    pair->m = g[0]->m;
-    pair->n = g[0]->n;
-    pair->k = g[0]->k;
-    pair->groups = g[0]->groups;
+    *pair = wcohi_gpu_pair_of(g[0]);
     if (number == 1 || number >= 2 + WCOHI_VK_THREADS) return number == 1;
     for (i = 0; i < tuner->choice_count; i++)
         for (j = 0; j < 2; j++) {
@@ -6824,7 +6826,6 @@ static wcoh_result wcohi_vk_limits_check(const wcohi_vk *vk, wcoh_error *error)
     return WCOH_OK;
 }
 
-/* Everything above the instance, in `vk`; what was made stays there on failure. */
 /* Multiprocessors, where an extension tells how many there are; 0: none does. */
 static uint32_t wcohi_vk_cores(const wcohi_vk *vk)
 {
@@ -6846,6 +6847,7 @@ static uint32_t wcohi_vk_cores(const wcohi_vk *vk)
            amd.shaderEngineCount * amd.shaderArraysPerEngineCount * amd.computeUnitsPerShaderArray;
 }
 
+/* Everything above the instance, in `vk`; what was made stays there on failure. */
 static wcoh_result wcohi_vk_build(wcohi_vk *vk, const wcoh_vk_desc *desc, wcoh_error *error)
 {
     const wcohi_vk_api *api = &vk->root.api;

@@ -1802,8 +1802,7 @@ static const char usage[] =
     "is\n"
     "settings of every contender, eval: a last evaluation in windows of its own, # begins a "
     "comment.\n"
-    "--dropout auto is what train makes of it: 0.1 from four passes over the text on, 0.3 at ten\n"
-    "parameters a symbol.";
+    "--dropout auto: " DROPOUT_AUTO_IS;
 
 enum { OPTIONS = 9 };
 

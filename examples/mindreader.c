@@ -226,8 +226,8 @@ enum {
     MEMORY = 4096,     /* rounds that are learnt from again */
     WINDOW = 64,       /* rounds a window, */
     WINDOW_FIRST = 32, /* while all ears learn after each round: */
-    EAGER = 1000,      /* so many rounds, the first ones */
-    TWICE = 300,       /* of which in two steps; then after each round one of them does */
+    EAGER = 1000,      /* so many rounds (then after each round one of them does), */
+    TWICE = 300,       /* and in two steps after each of so many first ones */
     WINDOWS = 4,       /* windows a step */
     SYMBOLS_MOST = 81, /* of MOVES and ROUNDS */
     SITUATIONS = 8

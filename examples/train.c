@@ -56,7 +56,7 @@ static const char usage[] =
     "[--data FILE] [options]\n"
     "Learns a text and leaves a checkpoint; without --data it learns wavecoh.h for ten seconds.\n"
     "Ctrl-C saves and ends. --help after --preset NAME shows that preset's settings.\n"
-    "--dropout auto: 0.1 from four passes over the text on, 0.3 at ten parameters a symbol.";
+    "--dropout auto: " DROPOUT_AUTO_IS;
 
 /* Presets and checkpoints set fields that other options then change, wherever they stand. */
 static void request_base(request *r, const command *c, int argc, char **argv, wcoh_model **model)
