@@ -827,6 +827,14 @@ WCOH_API const wcoh_real *wcoh_trainer_param_gradient(wcoh_trainer *trainer, int
 /* Evaluate now on the validation set, whatever eval_every says. Errors: WCOH_E_DATA without one. */
 WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_loss,
                                            wcoh_error *error);
+/* From now on each evaluation leaves in losses [count] what it found: -log p of each token of the
+   validation set at its own place, -1 where none of its windows scores it. count must be the number of
+   its tokens, of sequences offsets[count]. The array is the caller's, must live on, and is whole in the
+   progress callback that tells of an evaluation; one under way has written over it. NULL: no more, as
+   after wcoh_trainer_set_data and _set_sequences. Errors: WCOH_E_ARGUMENT, WCOH_E_DATA without a
+   validation set. */
+WCOH_API wcoh_result wcoh_trainer_set_losses(wcoh_trainer *trainer, wcoh_real *losses, size_t count,
+                                             wcoh_error *error);
 WCOH_API void wcoh_trainer_stats(const wcoh_trainer *trainer, wcoh_stats *stats);
 /* Tell that the best weights so far are kept: stats.best_pending is 0 until better ones are found. A
    checkpoint remembers it, so that a run resumed after a crash knows whether they still wait; while
@@ -854,6 +862,12 @@ typedef struct wcoh_eval_desc {
     wcoh_cpu_desc cpu;
     wcoh_device *device;
     wcoh_memory memory;
+    /* [loss_count], the caller's: -log p of each token at its own place, -1 where it is not scored (the
+       first of a sequence, the rest that is dropped). loss_count must be the number of tokens, of
+       sequences offsets[count]. NULL: nothing is told. After an error it means nothing, but for
+       WCOH_E_NUMERIC, where it shows which are not finite. */
+    wcoh_real *losses;
+    size_t loss_count;
 } wcoh_eval_desc;
 /* Mean loss of non-overlapping windows of `seq` tokens with a fresh context each; the last
    incomplete window is dropped. scored (may be NULL): tokens predicted. One block is taken and
@@ -8442,6 +8456,7 @@ typedef struct wcohi_stream {
 typedef struct wcohi_run {
     const uint32_t *tokens;  /* [batch, seq] */
     const uint32_t *targets; /* [batch, seq], WCOH_TARGET_NONE among them; NULL: no loss */
+    wcoh_real *losses; /* [batch, seq] where no backward follows: -log p of each row; or NULL */
     int batch, seq;
     int backward;      /* 1: backward follows; the head then computes loss and gradient there */
     int add;           /* 1: loss and parameter gradients are added to those of earlier runs */
@@ -16269,9 +16284,12 @@ static void wcohi_logits_scan(wcohi_logits_walk *walk)
         wcohi_logits_rows(walk, wcohi_logits_scan_job);
     }
     for (row = 0; row < walk->rows; row++)
-        if (walk->exec->run->targets[row] != WCOH_TARGET_NONE)
-            nats += (double)walk->maximum[row] + log((double)walk->sum[row]) -
-                    (double)walk->target[row];
+        if (walk->exec->run->targets[row] != WCOH_TARGET_NONE) {
+            double loss = (double)walk->maximum[row] + log((double)walk->sum[row]) -
+                          (double)walk->target[row];
+            nats += loss;
+            if (walk->exec->run->losses) walk->exec->run->losses[row] = (wcoh_real)loss;
+        }
     walk->exec->loss = walk->exec->run->add ? walk->exec->loss + nats : nats;
 }
 
@@ -24644,6 +24662,29 @@ static void wcohi_window_put(uint32_t *tokens, uint32_t *targets, int seq, const
     }
 }
 
+/* Losses of a window whose `there` targets follow `text`, to their places among those of all tokens. */
+static void wcohi_losses_put(wcoh_real *losses, const wcoh_sequences *s, const uint32_t *text,
+                             const wcoh_real *window, size_t there)
+{
+    memcpy(losses + (text - s->tokens) + 1, window, there * sizeof *losses);
+}
+
+/* Nothing is scored yet: losses [count], or NULL. */
+static void wcohi_losses_clear(wcoh_real *losses, size_t count)
+{
+    size_t i;
+    for (i = 0; losses && i < count; i++) losses[i] = -1;
+}
+
+static wcoh_result wcohi_losses_check(const wcoh_real *losses, size_t count,
+                                      const wcoh_sequences *s, wcoh_error *error)
+{
+    size_t wanted = s->offsets[s->count];
+    if (!losses || count == wanted) return WCOH_OK;
+    return wcohi_fail(error, WCOH_E_ARGUMENT, "there is room for %llu losses, and for %llu tokens",
+                      (unsigned long long)count, (unsigned long long)wanted);
+}
+
 /* ---- evaluation of texts in windows ---------------------------------------------------------- */
 
 /* What is scored: the first `windows` of these sequences. */
@@ -24653,7 +24694,21 @@ typedef struct wcohi_scoring {
     uint32_t *tokens, *targets; /* [batch, seq] */
     size_t counted;             /* targets so far */
     double nats;                /* -log p of them all */
+    wcoh_real *losses, *window_losses; /* of all tokens, and [batch, seq]; or both NULL */
 } wcohi_scoring;
+
+/* Losses of windows first .. first+rows-1 to their places; the cursor stands before them. */
+static void wcohi_scoring_losses(const wcohi_scoring *scoring, wcohi_cursor cursor, int seq,
+                                 size_t first, size_t rows)
+{
+    size_t row, there;
+    for (row = 0; scoring->losses && row < rows; row++) {
+        const uint32_t *text =
+            wcohi_cursor_at(&cursor, scoring->sequences, seq, first + row, &there);
+        wcohi_losses_put(scoring->losses, scoring->sequences, text,
+                         scoring->window_losses + row * (size_t)seq, there);
+    }
+}
 
 static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_desc *desc,
                                        wcohi_scoring *scoring, wcoh_error *error)
@@ -24668,8 +24723,10 @@ static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_
     run.active_bands = desc->model->bands;
     run.tokens = scoring->tokens;
     run.targets = scoring->targets;
+    run.losses = scoring->window_losses;
     for (window = 0; !result && window < scoring->windows; window += (size_t)run.batch) {
         size_t row, rows = WCOHI_MIN((size_t)desc->batch, scoring->windows - window);
+        wcohi_cursor before = cursor;
         for (row = 0; row < rows; row++) {
             const uint32_t *text = wcohi_cursor_at(&cursor, scoring->sequences, desc->seq,
                                                    window + row, &there);
@@ -24680,6 +24737,7 @@ static wcoh_result wcohi_score_windows(wcohi_engine *engine, const wcohi_engine_
         run.add = window > 0;
         run.batch = (int)rows;
         result = table->run(engine->exec, &run, 0, engine->plan.count, error);
+        if (!result) wcohi_scoring_losses(scoring, before, desc->seq, window, rows);
     }
     return result ? result : table->loss(engine->exec, &scoring->nats, error);
 }
@@ -24690,6 +24748,7 @@ static void wcohi_scoring_layout(wcohi_scoring *scoring, wcohi_engine *engine, w
     size_t rows = (size_t)wanted->batch * (size_t)wanted->seq;
     scoring->tokens = WCOHI_TAKE(arena, rows, uint32_t);
     scoring->targets = WCOHI_TAKE(arena, rows, uint32_t);
+    if (scoring->losses) scoring->window_losses = WCOHI_TAKE(arena, rows, wcoh_real);
     wcohi_engine_layout(engine, arena, wanted);
 }
 
@@ -24718,7 +24777,11 @@ static wcoh_result wcohi_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
     wcohi_engine engine;
     wcohi_arena arena = {NULL, 0};
     wcohi_allocation block;
-    wcoh_result result;
+    wcoh_result result =
+        wcohi_losses_check(desc->losses, desc->loss_count, scoring->sequences, error);
+    if (result) return result;
+    wcohi_losses_clear(desc->losses, desc->loss_count);
+    scoring->losses = desc->losses;
     memset(&wanted, 0, sizeof wanted);
     memset(&engine, 0, sizeof engine);
     wanted.model = &model->desc;
@@ -27257,7 +27320,10 @@ struct wcoh_trainer {
     size_t counted;     /* targets of this step so far, those that count */
     size_t window;      /* evaluation: windows done */
     size_t scored;      /* and targets in them */
-    wcohi_cursor cursor;
+    wcohi_cursor cursor, behind; /* behind: before the windows of the pass under way */
+    wcoh_real *losses; /* [loss_count] the user's, of all tokens of val, or NULL */
+    size_t loss_count;
+    wcoh_real *window_losses; /* [batch, seq] of an evaluation's pass */
     uint64_t goal;      /* the call under way ends with this step */
     double until;       /* and at this time */
     double last, pace;  /* time of the last step's end, seconds that it took */
@@ -27407,6 +27473,7 @@ WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_tra
     wcoh_real *branches = WCOHI_TAKE(
         arena, wcohi_mul((size_t)wcohi_branches(desc), engine->trained_reals), wcoh_real);
     wcoh_real *mean = WCOHI_TAKE(arena, desc->ema > 0 ? engine->trained_reals : 0, wcoh_real);
+    wcoh_real *losses = WCOHI_TAKE(arena, window, wcoh_real);
     wcohi_engine measured;
     wcohi_replay replay;
     memset(&measured, 0, sizeof measured);
@@ -27421,6 +27488,7 @@ WCOHI_COLD wcoh_trainer *wcohi_trainer_layout(wcohi_arena *arena, const wcoh_tra
     trainer->tokens = tokens;
     trainer->targets = targets;
     trainer->branches = branches;
+    trainer->window_losses = losses;
     trainer->replay = replay;
     trainer->mean = desc->ema > 0 ? mean : NULL;
     return trainer;
@@ -27716,6 +27784,7 @@ WCOH_API wcoh_result wcoh_trainer_set_data(wcoh_trainer *trainer, const uint32_t
     if (val &&
         (result = wcohi_data_check(val, val_count, seq, vocab, "validation", error)) != WCOH_OK)
         return result;
+    trainer->losses = NULL;
     wcohi_data_text(&trainer->train, train, train_count, seq);
     wcohi_data_text(&trainer->val, val, val_count, seq);
     wcohi_trainer_data_set(trainer);
@@ -27794,6 +27863,7 @@ WCOH_API wcoh_result wcoh_trainer_set_sequences(wcoh_trainer *trainer, const wco
     if (!result) result = wcohi_sequences_check(train, vocab, "training", error);
     if (!result && val) result = wcohi_sequences_check(val, vocab, "validation", error);
     if (result) return result;
+    trainer->losses = NULL;
     wcohi_data_texts(&trainer->train, train, trainer->desc.seq);
     wcohi_data_texts(&trainer->val, val, trainer->desc.seq);
     wcohi_trainer_data_set(trainer);
@@ -27853,14 +27923,14 @@ static size_t wcohi_window_place(const wcohi_data *data, const wcoh_trainer_desc
 }
 
 /* The same for window `index` of `windows` of a validation. */
-static const uint32_t *wcohi_window_chosen(wcoh_trainer *trainer, size_t index, size_t windows,
-                                           size_t *there)
+static const uint32_t *wcohi_window_chosen(const wcoh_trainer *trainer, wcohi_cursor *cursor,
+                                           size_t index, size_t windows, size_t *there)
 {
     const wcohi_data *val = &trainer->val;
     int seq = trainer->desc.seq, whole = wcohi_data_whole(val, seq);
     size_t room = whole ? val->size - 1 - (size_t)seq : val->windows - 1, place = 0;
     if (windows > 1) place = (size_t)((double)room * (double)index / (double)(windows - 1));
-    if (!whole) return wcohi_cursor_at(&trainer->cursor, &val->sequences, seq, place, there);
+    if (!whole) return wcohi_cursor_at(cursor, &val->sequences, seq, place, there);
     *there = (size_t)seq;
     return val->sequences.tokens + val->sequences.offsets[0] + place;
 }
@@ -28631,20 +28701,38 @@ static void wcohi_unit_windows(wcoh_trainer *trainer)
 {
     size_t windows = wcohi_eval_windows(trainer), first = trainer->window, there;
     int row = 0;
+    trainer->behind = trainer->cursor;
+    if (first == 0) wcohi_losses_clear(trainer->losses, trainer->loss_count);
     for (; row < trainer->desc.batch && trainer->window < windows; row++, trainer->window++) {
-        const uint32_t *text = wcohi_window_chosen(trainer, trainer->window, windows, &there);
+        const uint32_t *text =
+            wcohi_window_chosen(trainer, &trainer->cursor, trainer->window, windows, &there);
         wcohi_trainer_window(trainer, row, text, there);
         trainer->scored += there;
     }
     wcohi_run_prepare(trainer, row, 0);
     trainer->run.add = first > 0;
+    trainer->run.losses = trainer->losses ? trainer->window_losses : NULL;
     trainer->phase = WCOHI_PHASE_SCORE;
+}
+
+/* Losses of the pass that is over to their places. */
+static void wcohi_unit_losses(const wcoh_trainer *trainer)
+{
+    size_t windows = wcohi_eval_windows(trainer), row, rows = (size_t)trainer->run.batch, there;
+    wcohi_cursor cursor = trainer->behind;
+    for (row = 0; trainer->run.losses && row < rows; row++) {
+        const uint32_t *text =
+            wcohi_window_chosen(trainer, &cursor, trainer->window - rows + row, windows, &there);
+        wcohi_losses_put(trainer->losses, &trainer->val.sequences, text,
+                         trainer->window_losses + row * (size_t)trainer->desc.seq, there);
+    }
 }
 
 static wcoh_result wcohi_unit_score(wcoh_trainer *trainer, wcoh_error *error)
 {
     wcoh_result result = wcohi_unit_pass(trainer, trainer->engine.plan.count, error);
     if (result || trainer->time < trainer->engine.plan.count) return result;
+    wcohi_unit_losses(trainer);
     trainer->phase = WCOHI_PHASE_WINDOWS;
     return wcohi_unit_passed(trainer, error);
 }
@@ -29037,6 +29125,21 @@ WCOH_API wcoh_result wcoh_trainer_evaluate(wcoh_trainer *trainer, double *val_lo
     wcohi_trainer_rewind(trainer);
     back = wcohi_mean_hold(trainer, holds, result ? NULL : error);
     return result ? result : back;
+}
+
+WCOH_API wcoh_result wcoh_trainer_set_losses(wcoh_trainer *trainer, wcoh_real *losses, size_t count,
+                                             wcoh_error *error)
+{
+    wcoh_result result;
+    if (!trainer) return wcohi_null("trainer", error);
+    if (losses && !trainer->val.size)
+        return wcohi_fail(error, WCOH_E_DATA, "the trainer has no validation data");
+    result = losses ? wcohi_losses_check(losses, count, &trainer->val.sequences, error) : WCOH_OK;
+    if (result) return result;
+    if (trainer->state.evaluate) wcohi_trainer_rewind(trainer); /* it begins anew */
+    trainer->losses = losses;
+    trainer->loss_count = losses ? count : 0;
+    return WCOH_OK;
 }
 
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error)

@@ -5347,6 +5347,14 @@ static wcoh_result wcohi_vk_impress(wcohi_vk_exec *exec, const wcohi_run *run, i
     return result;
 }
 
+/* The losses of a pass's rows, when it is done. */
+static wcoh_result wcohi_vk_losses(wcohi_vk_exec *exec, const wcohi_run *run, wcoh_error *error)
+{
+    size_t bytes = (size_t)run->batch * (size_t)run->seq * sizeof *run->losses;
+    return wcohi_vk_transfer(exec, wcohi_gpu_part(exec->at.nats, 0, bytes), run->losses, NULL, 0,
+                             error);
+}
+
 /* A run is sent off and not waited for: the next one may be sent while the device works. Streams
    always pass as many at once as there can be: what a member computes depends on no company. */
 static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int first, int last,
@@ -5382,6 +5390,8 @@ static wcoh_result wcohi_vk_run(wcohi_exec *base, const wcohi_run *run, int firs
     exec->run_slot = slot;
     result = wcohi_vk_slot_send(exec, slot, inputs, WCOHI_COUNT(inputs), commands, error);
     if (!result) result = wcohi_vk_impress(exec, run, slot, error);
+    if (!result && run->losses && last == exec->plan.count)
+        result = wcohi_vk_losses(exec, run, error);
     if (result || !pass.timed) return result;
     return wcohi_vk_marks_read(exec, slot, last - first, base->seconds + first, error);
 }

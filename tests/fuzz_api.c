@@ -551,6 +551,7 @@ static void gather(input *in, wcoh_model *model, int wild)
 static void score(input *in, wcoh_model *model, int wild)
 {
     static uint32_t tokens[TEXT];
+    static wcoh_real losses[TEXT];
     size_t count = any_tokens(in, tokens, wcoh_model_get_desc(model)->vocab, wild), scored = 0;
     size_t offsets[4];
     wcoh_sequences texts;
@@ -560,8 +561,13 @@ static void score(input *in, wcoh_model *model, int wild)
     desc_fill(in, WCOH_DESC_EVAL, &desc, wild);
     desc.cpu = any_cpu(in, wild);
     desc.memory = bounded();
+    if (take(in, 1) % 2) {
+        desc.losses = losses;
+        desc.loss_count = wild ? (size_t)take(in, 1) : count;
+    }
     if (told(wcoh_model_evaluate(model, &desc, tokens, count, &loss, &scored, &error)) == WCOH_OK)
         REQUIRE(scored > 0 && scored < count);
+    desc.losses = NULL;
     offsets[0] = wild ? (size_t)take(in, 1) % 2 : 0;
     offsets[1] = (size_t)take(in, 1);
     offsets[2] = wild ? (size_t)take(in, 1) * 2 : count;

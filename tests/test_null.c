@@ -339,6 +339,7 @@ static void trainer_calls_need_their_pointers(void)
     CALL(wcoh_trainer_stats, trainer, NULL);
     CALL(wcoh_trainer_stats, NULL, &stats);
     CHECK(stats.step == 0);
+    REFUSE(wcoh_trainer_set_losses, NULL, NULL, 0);
     REFUSE(wcoh_trainer_sync, NULL);
     REFUSE(wcoh_trainer_mean, NULL, 1);
 }

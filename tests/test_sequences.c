@@ -261,6 +261,245 @@ static void no_rest_is_dropped(void)
     pupil_close(&p);
 }
 
+/* ---- the loss of each token ------------------------------------------------------------------ */
+
+/* Mean of those that are scored, and how many they are. */
+static double mean_of(const wcoh_real *losses, size_t count, size_t *scored)
+{
+    double sum = 0;
+    size_t i;
+    *scored = 0;
+    for (i = 0; i < count; i++) {
+        if (losses[i] == -1) continue;
+        sum += (double)losses[i];
+        ++*scored;
+    }
+    return sum / (double)*scored;
+}
+
+/* The losses of two evaluations: the same floats. */
+static int same_losses(const wcoh_real *a, const wcoh_real *b, size_t count)
+{
+    return memcmp(a, b, count * sizeof *a) == 0;
+}
+
+/* Each token has what a session that begins with its window finds (1e-4: they round differently, here
+   of one token), their mean is the loss that was always told, whatever the threads and the batch. */
+static void each_token_has_its_loss(void)
+{
+    static wcoh_real losses[2][TOKENS + 1];
+    wcoh_sequences s = several();
+    wcoh_trainer_desc training = small_trainer();
+    wcoh_session_desc listening;
+    wcoh_session *session = NULL;
+    wcoh_eval_desc desc;
+    pupil p = pupil_of(&training);
+    double nats[SEQ + 1], loss = 0, plain = 0;
+    size_t i, at, k, scored = 0, told = 0;
+    int threads, batch;
+    memset(&listening, 0, sizeof listening);
+    memset(&desc, 0, sizeof desc);
+    desc.seq = SEQ;
+    desc.batch = 4;
+    desc.cpu.threads = 1;
+    randomise(p.model, 4);
+    CHECK(wcoh_model_evaluate_sequences(p.model, &desc, &s, &plain, &scored, NULL) == WCOH_OK);
+    desc.losses = losses[0];
+    desc.loss_count = TOKENS;
+    losses[0][TOKENS] = 77;
+    CHECK(wcoh_model_evaluate_sequences(p.model, &desc, &s, &loss, &scored, NULL) == WCOH_OK);
+    CHECK(loss == plain && losses[0][TOKENS] == 77);
+    CHECK_NEAR(mean_of(losses[0], TOKENS, &told), loss, 1e-6);
+    CHECK(told == scored && scored == TOKENS - COUNT);
+    CHECK(wcoh_session_create(&session, p.model, &listening, NULL) == WCOH_OK);
+    for (i = 0; i < COUNT; i++) {
+        CHECK(losses[0][offsets[i]] == -1);
+        for (at = 0; at + 1 < lengths[i]; at += SEQ) {
+            size_t there = lengths[i] - 1 - at < SEQ ? lengths[i] - 1 - at : SEQ;
+            wcoh_session_reset(session);
+            CHECK(wcoh_session_surprise(session, tokens + offsets[i] + at, there + 1, nats, NULL) ==
+                  WCOH_OK);
+            for (k = 1; k <= there; k++)
+                CHECK_NEAR((double)losses[0][offsets[i] + at + k], nats[k], 1e-4);
+        }
+    }
+    desc.losses = losses[1];
+    for (threads = 1; threads <= 3; threads++)
+        for (batch = 1; batch <= 9; batch += 4) {
+            desc.cpu.threads = threads;
+            desc.batch = batch;
+            CHECK(wcoh_model_evaluate_sequences(p.model, &desc, &s, &loss, NULL, NULL) == WCOH_OK);
+            for (i = 0; i < TOKENS; i++)
+                CHECK_NEAR((double)losses[1][i], (double)losses[0][i], 1e-5);
+            CHECK(batch != 4 || same_losses(losses[0], losses[1], TOKENS));
+            CHECK_NEAR(mean_of(losses[1], TOKENS, &told), loss, 1e-6);
+        }
+    wcoh_session_destroy(session);
+    pupil_close(&p);
+}
+
+/* Of a text: its first token and the rest of its last window are not scored; sequences that begin behind
+   the first token leave what is before them. */
+static void what_is_not_scored_has_no_loss(void)
+{
+    static const size_t ends[3] = {4, 20, 33};
+    static wcoh_real losses[TOKENS];
+    wcoh_sequences all = several(), some = sequences_of(all.tokens, ends, 2);
+    wcoh_trainer_desc training = small_trainer();
+    pupil p = pupil_of(&training);
+    wcoh_eval_desc desc;
+    wcoh_error error;
+    double loss = 0;
+    size_t scored = 0, i;
+    memset(&desc, 0, sizeof desc);
+    desc.seq = SEQ;
+    desc.losses = losses;
+    desc.loss_count = 3 * SEQ + 4;
+    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, 3 * SEQ + 4, &loss, &scored, NULL) == WCOH_OK);
+    CHECK(losses[0] == -1);
+    for (i = 1; i < 3 * SEQ + 4; i++) CHECK((losses[i] == -1) == (i > 3 * SEQ));
+    desc.loss_count = 33;
+    CHECK(wcoh_model_evaluate_sequences(p.model, &desc, &some, &loss, &scored, NULL) == WCOH_OK);
+    for (i = 0; i < 33; i++) CHECK((losses[i] == -1) == (i <= 4 || i == 20));
+    losses[5] = 55;
+    desc.loss_count = 29; /* as many as there are, but not as many as their places */
+    CHECK(wcoh_model_evaluate_sequences(p.model, &desc, &some, &loss, &scored, &error) ==
+          WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "there is room for 29 losses, and for 33 tokens");
+    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, 30, &loss, &scored, &error) ==
+          WCOH_E_ARGUMENT);
+    CHECK(losses[5] == 55);
+    pupil_close(&p);
+}
+
+/* A loss that is not finite is an error, and the array shows where. */
+static void losses_show_what_is_not_finite(void)
+{
+    static wcoh_real losses[TOKENS];
+    wcoh_trainer_desc training = small_trainer();
+    pupil p = pupil_of(&training);
+    wcoh_eval_desc desc;
+    wcoh_param embedding;
+    double loss = 0;
+    size_t i, first = 0;
+    int broken = 0;
+    several();
+    memset(&desc, 0, sizeof desc);
+    desc.seq = SEQ;
+    desc.losses = losses;
+    desc.loss_count = TOKENS;
+    CHECK(wcoh_model_param(p.model, wcoh_model_param_find(p.model, "embed.weight"), &embedding,
+                           NULL) == WCOH_OK);
+    while (first < 30 || tokens[first] == tokens[0]) first++;
+    embedding.data[(size_t)tokens[first] * (embedding.count / VOCAB)] = (wcoh_real)NAN;
+    wcoh_model_touch(p.model);
+    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, TOKENS, &loss, NULL, NULL) ==
+          WCOH_E_NUMERIC);
+    for (i = 0; i < TOKENS; i++) {
+        size_t window = i ? (i - 1) / SEQ * SEQ : 0, k; /* where its window begins */
+        int heard = 0, there = 0, nan = losses[i] != losses[i];
+        for (k = window; k < window + SEQ; k++) there |= tokens[k] == tokens[first];
+        for (k = window; k < i; k++) heard |= tokens[k] == tokens[first];
+        if (i == 0 || i > (TOKENS - 1) / SEQ * SEQ) CHECK(losses[i] == -1);
+        else CHECK(nan ? there : !heard); /* 0 NaN may reach back in a window */
+        broken += nan;
+    }
+    CHECK(broken > 0 && broken < TOKENS);
+    pupil_close(&p);
+}
+
+typedef struct witness {
+    const wcoh_real *losses;
+    size_t count;
+    int evaluations;
+} witness;
+
+/* When an evaluation is told its losses are there, and are those of the loss that is told. */
+static int on_evaluation(const wcoh_stats *stats, void *user)
+{
+    witness *w = (witness *)user;
+    size_t scored;
+    if (!stats->evaluated) return 0;
+    w->evaluations++;
+    CHECK_NEAR(mean_of(w->losses, w->count, &scored), stats->val_loss, 1e-6);
+    CHECK(scored > 0);
+    return 0;
+}
+
+/* Of a run in whole and in slices, on a text and on sequences, with all windows and with some: the same
+   losses, to the bit, and the run is the one without them. */
+static void a_trainers_evaluations_leave_their_losses(void)
+{
+    static const size_t ends[2] = {0, TOKENS};
+    static wcoh_real losses[2][TOKENS];
+    int form, i;
+    for (form = 0; form < 4; form++) {
+        wcoh_sequences all = several(), one = sequences_of(all.tokens, ends, 1);
+        const wcoh_sequences *s = form % 2 ? &all : &one;
+        wcoh_trainer_desc desc = small_trainer();
+        pupil plain = pupil_of(&desc), told, sliced;
+        wcoh_stats x, y, z;
+        witness w;
+        double loss = 0;
+        size_t scored = 0;
+        if (form > 1) desc.eval_batches = 100;
+        desc.ema = 3;
+        pupil_close(&plain);
+        plain = pupil_of(&desc);
+        sliced = pupil_of(&desc);
+        w.losses = losses[0];
+        w.count = TOKENS;
+        w.evaluations = 0;
+        desc.progress = on_evaluation;
+        desc.progress_user = &w;
+        told = pupil_of(&desc);
+        CHECK(wcoh_trainer_set_sequences(plain.trainer, s, s, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_sequences(told.trainer, s, s, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_sequences(sliced.trainer, s, s, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_losses(told.trainer, losses[0], TOKENS, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_set_losses(sliced.trainer, losses[1], TOKENS, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_run(plain.trainer, -1, &x, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_run(told.trainer, -1, &y, NULL) == WCOH_OK);
+        for (i = 0, z.done = 0; i < 100000 && !z.done; i++)
+            CHECK(wcoh_trainer_run(sliced.trainer, 0, &z, NULL) == WCOH_OK);
+        CHECK(z.done && w.evaluations == 3);
+        CHECK(same_parameters(plain.model, told.model) && x.val_loss == y.val_loss);
+        CHECK(same_losses(losses[0], losses[1], TOKENS));
+        CHECK(wcoh_trainer_set_losses(told.trainer, NULL, 0, NULL) == WCOH_OK);
+        losses[0][1] = 66;
+        CHECK(wcoh_trainer_evaluate(told.trainer, &loss, NULL) == WCOH_OK);
+        CHECK(losses[0][1] == 66 && loss == y.val_loss); /* no more */
+        CHECK(wcoh_trainer_set_losses(told.trainer, losses[0], TOKENS, NULL) == WCOH_OK);
+        CHECK(wcoh_trainer_evaluate(told.trainer, &loss, NULL) == WCOH_OK);
+        CHECK(same_losses(losses[0], losses[1], TOKENS));
+        CHECK_NEAR(mean_of(losses[0], TOKENS, &scored), loss, 1e-6);
+        CHECK(form < 2 ? scored <= 2 * BATCH * SEQ
+                       : scored == (form == 2 ? (TOKENS - 1) / SEQ * SEQ : TOKENS - COUNT));
+        CHECK(wcoh_trainer_set_sequences(told.trainer, s, s, NULL) == WCOH_OK);
+        losses[0][1] = 66;
+        CHECK(wcoh_trainer_evaluate(told.trainer, &loss, NULL) == WCOH_OK);
+        CHECK(losses[0][1] == 66); /* forgotten with the data */
+        pupil_close(&plain);
+        pupil_close(&told);
+        pupil_close(&sliced);
+    }
+}
+
+static void room_for_other_losses_is_refused(void)
+{
+    static wcoh_real losses[TOKENS];
+    wcoh_sequences s = several();
+    wcoh_trainer_desc desc = small_trainer();
+    pupil p = pupil_of(&desc);
+    wcoh_error error;
+    CHECK(wcoh_trainer_set_losses(p.trainer, losses, TOKENS, &error) == WCOH_E_DATA);
+    CHECK(wcoh_trainer_set_sequences(p.trainer, &s, &s, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_losses(p.trainer, losses, TOKENS - 1, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "losses, and for");
+    CHECK(wcoh_trainer_set_losses(p.trainer, NULL, 3, &error) == WCOH_OK);
+    pupil_close(&p);
+}
+
 /* ---- runs ------------------------------------------------------------------------------------ */
 
 static void a_run_over_sequences_is_one_in_slices_and_resumed(void)
@@ -590,6 +829,11 @@ int main(void)
     RUN(a_short_sequence_is_learnt_as_a_batch_of_its_length);
     RUN(evaluation_is_that_of_each_sequence_alone);
     RUN(no_rest_is_dropped);
+    RUN(each_token_has_its_loss);
+    RUN(what_is_not_scored_has_no_loss);
+    RUN(losses_show_what_is_not_finite);
+    RUN(a_trainers_evaluations_leave_their_losses);
+    RUN(room_for_other_losses_is_refused);
     RUN(a_run_over_sequences_is_one_in_slices_and_resumed);
     RUN(other_boundaries_are_noticed);
     RUN(the_start_symbol_opens_each_sequence_and_nothing_joins_them);

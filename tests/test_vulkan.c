@@ -2262,6 +2262,46 @@ static void parameters_come_back_to_the_host(void)
     wcoh_model_destroy(dev);
 }
 
+/* Each token's loss, of an evaluation and of a trainer's: the CPU's to rounding (1e-4: of one token),
+   their mean the loss that is told; the total is what it is without them. */
+static void losses_of_tokens_are_those_of_the_cpu(void)
+{
+    static wcoh_real losses[4][500];
+    wcoh_model_desc desc = small_model();
+    wcoh_model *model = model_of(&desc);
+    wcoh_eval_desc eval;
+    wcoh_error error;
+    double loss[2] = {0, 0}, plain = 0, mean;
+    size_t scored, k;
+    int i;
+    memset(&eval, 0, sizeof eval);
+    eval.seq = 13;
+    eval.batch = 5;
+    eval.device = gpu;
+    CHECK(wcoh_model_evaluate(model, &eval, text, 500, &plain, &scored, &error) == WCOH_OK);
+    for (i = 0; i < 2; i++) {
+        wcoh_trainer *trainer = trainer_of(model, small_trainer(), i ? gpu : NULL, WCOH_ISA_AUTO);
+        eval.device = i ? gpu : NULL;
+        eval.losses = losses[i];
+        eval.loss_count = 500;
+        CHECK(wcoh_model_evaluate(model, &eval, text, 500, &loss[i], &scored, &error) == WCOH_OK);
+        for (k = 1, mean = 0; k <= scored; k++)
+            mean += (double)losses[i][k] / (double)scored;
+        CHECK_NEAR(mean, loss[i], 1e-6);
+        CHECK(losses[i][0] == -1 && losses[i][scored + 1] == -1);
+        CHECK(wcoh_trainer_set_data(trainer, text, 400, text, 500, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_set_losses(trainer, losses[2 + i], 500, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_evaluate(trainer, &mean, &error) == WCOH_OK);
+        wcoh_trainer_destroy(trainer);
+    }
+    CHECK(loss[1] == plain);
+    for (k = 0; k < 500; k++) {
+        CHECK_NEAR((double)losses[1][k], (double)losses[0][k], 1e-4);
+        CHECK_NEAR((double)losses[3][k], (double)losses[2][k], 1e-4);
+    }
+    wcoh_model_destroy(model);
+}
+
 /* The mean of the weights is taken on the host: as on the CPU, to the devices' rounding (1e-5, as above);
    lent to the device it is evaluated there, and given back to the bit. */
 static void means_are_those_of_the_cpu(void)
@@ -3245,6 +3285,7 @@ int main(int count, char **words)
     RUN(gradients_are_summed_in_a_tree);
     RUN(checkpoints_cross_both_ways);
     RUN(parameters_come_back_to_the_host);
+    RUN(losses_of_tokens_are_those_of_the_cpu);
     RUN(parameters_written_on_the_host_count);
     RUN(means_are_those_of_the_cpu);
     RUN(noise_is_that_of_the_cpu);
