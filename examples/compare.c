@@ -18,7 +18,8 @@
    A run that is finished stands in the CSV file and is never made again. One under way is kept beside
    it (plan.csv.*.part) at Ctrl-C, and every half minute or so against a kill or a power failure; it
    goes on there, bit for bit. Each line of the file carries its settings, the hash of its text and a
-   check of itself; a line of the plan that has changed since is told, and is run anew.
+   check of itself; a line of the plan that has changed since is told, and is run anew. What a run
+   loses on each part of the validation text stands beside it (plan.csv.losses).
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -29,9 +30,9 @@
 #endif
 
 #include "corpus.h"
+#include "losses.h"
 #include "plot.h"
 #include "prepare.h"
-#include "statistics.h"
 
 #ifndef _WIN32
 #include <pthread.h>
@@ -74,6 +75,14 @@ static void thread_wait(thread t) { pthread_join(t, NULL); }
 
 /* ---- what is compared ------------------------------------------------------------------------ */
 
+/* What a run loses on each block of the validation text, [blocks]: sums of the tokens that are scored. NULL
+   where it is not known. */
+typedef struct parts {
+    int blocks;
+    double *tokens;     /* how many these are */
+    double *end, *best; /* of the evaluation that gave val, and of the best one */
+} parts;
+
 /* What a run came to. */
 typedef struct outcome {
     uint64_t steps, tokens, best_step;
@@ -82,6 +91,7 @@ typedef struct outcome {
     double train;   /* mean of the steps since the evaluation before the last */
     double seconds; /* of its steps, without evaluations */
     char *curve;    /* "250:2.103400 500:1.990000 ..": step and loss of each evaluation */
+    parts text;
 } outcome;
 
 typedef enum trial_state { TRIAL_WAITS, TRIAL_IS_DONE, TRIAL_FAILED } trial_state;
@@ -742,6 +752,9 @@ typedef struct results {
     row *rows; /* [count] */
     size_t count;
     text_list waiting; /* lines that could not be written yet */
+    const char *losses_path;
+    int losses_new;                   /* 1: that file is still to be made */
+    text_list losses, losses_waiting; /* its lines; those that could not be written yet */
 } results;
 
 /* As a field of CSV: in quotes where it has to be. */
@@ -918,13 +931,118 @@ static void results_read(results *r, int touch)
 }
 
 /* Append the lines that wait, each on the disk before the next; 0 with errno if some wait on. */
-static int results_write(results *r)
+static int lines_write(const char *path, text_list *waiting)
 {
     int i, done = 0;
-    while (done < r->waiting.count && file_append(r->path, r->waiting.items[done])) done++;
-    for (i = done; i < r->waiting.count; i++) r->waiting.items[i - done] = r->waiting.items[i];
-    r->waiting.count -= done;
-    return r->waiting.count == 0;
+    while (done < waiting->count && file_append(path, waiting->items[done])) done++;
+    for (i = done; i < waiting->count; i++) waiting->items[i - done] = waiting->items[i];
+    waiting->count -= done;
+    return waiting->count == 0;
+}
+
+/* ---- losses over the text, in a file beside the CSV file --------------------------------------
+
+   A line belongs to the run whose line in the CSV file has its first field as check, and is written
+   before that one. What is not there, or is not as it was written, is no fault: the runs count all the
+   same, and the table says that it knows no more of them. */
+
+#define LOSSES_HEAD "run,tokens,end,best,check"
+enum { LOSSES_RUN, LOSSES_TOKENS, LOSSES_END, LOSSES_BEST, LOSSES_CHECK, LOSSES_FIELDS };
+
+/* "256 256 ..", each as it is; "" of NULL. */
+static const char *numbers_text(const double *numbers, int count)
+{
+    char *text = text_keep((size_t)count * 32 + 1);
+    size_t used = 0;
+    int i;
+    *text = 0;
+    for (i = 0; numbers && i < count; i++)
+        used += (size_t)sprintf(text + used, "%s%.17g", i ? " " : "", numbers[i]);
+    return text;
+}
+
+/* The same back, [count], for the caller to free; NULL where it is anything else. */
+static double *numbers_of(const char *text, int count)
+{
+    double *numbers = (double *)memory_of((size_t)count, sizeof *numbers);
+    int i;
+    for (i = 0; i < count; i++) {
+        char *end;
+        numbers[i] = strtod(text, &end);
+        if (end == text || !stat_is_finite(numbers[i]) || *end != (i + 1 < count ? ' ' : 0)) {
+            free(numbers);
+            return NULL;
+        }
+        text = end + 1;
+    }
+    return numbers;
+}
+
+/* The line of a run that has this check in the CSV file. */
+static const char *losses_line(const parts *text, const char *run)
+{
+    const char *line =
+        text_made("%s,%s,%s,%s,", run, numbers_text(text->tokens, text->blocks),
+                  numbers_text(text->end, text->blocks), numbers_text(text->best, text->blocks));
+    return text_made("%s%s\n", line, hash_text(hash_more(HASH_START, line, strlen(line))));
+}
+
+/* What the file has of that run. */
+static parts losses_find(const results *r, const char *run, int blocks)
+{
+    const char *field[CSV_FIELDS];
+    parts text;
+    int i;
+    memset(&text, 0, sizeof text);
+    text.blocks = blocks;
+    for (i = 0; i < r->losses.count; i++) {
+        if (strncmp(r->losses.items[i], run, strlen(run)) != 0) continue;
+        if (csv_cut(text_made("%s", r->losses.items[i]), field) != LOSSES_FIELDS) continue;
+        text.tokens = numbers_of(field[LOSSES_TOKENS], blocks);
+        text.end = text.tokens ? numbers_of(field[LOSSES_END], blocks) : NULL;
+        text.best = text.tokens ? numbers_of(field[LOSSES_BEST], blocks) : NULL;
+        return text;
+    }
+    return text;
+}
+
+/* As lines_write, of these; the first one makes the file. */
+static int losses_write(results *r)
+{
+    if (r->losses_new && !file_replace(r->losses_path, LOSSES_HEAD "\n", sizeof LOSSES_HEAD))
+        return 0;
+    r->losses_new = 0;
+    return lines_write(r->losses_path, &r->losses_waiting);
+}
+
+/* Read what there is, and cut what a kill left of a last line. */
+static void losses_read(results *r)
+{
+    size_t size, count, i;
+    char *text, **lines;
+    struct stat about;
+    if (stat(r->losses_path, &about) || (S_ISREG(about.st_mode) && about.st_size == 0)) {
+        r->losses_new = 1;
+        return;
+    }
+    if (!S_ISREG(about.st_mode)) fail(EXIT_FAILED, "%s: it is no file", r->losses_path);
+    text = file_read(r->losses_path, &size);
+    lines = file_lines(r->losses_path, &count);
+    if (strcmp(lines[0], LOSSES_HEAD) != 0)
+        fail(EXIT_FAILED, "%s: it does not begin with %s: it is no file of compare", r->losses_path,
+             LOSSES_HEAD);
+    if (text[size - 1] != '\n') {
+        while (size > 0 && text[size - 1] != '\n') size--;
+        count--;
+        if (size == 0 || path_cut(r->losses_path, size))
+            fail(EXIT_FAILED, "%s: cannot cut its last line", r->losses_path);
+    }
+    free(text);
+    for (i = 1; i < count; i++)
+        if (csv_is_whole(lines[i])) list_add(&r->losses, lines[i]);
+        else if (*lines[i])
+            say("%s: line %lu is not as it was written and is left out", r->losses_path,
+                (unsigned long)i + 1);
 }
 
 /* ---- which lines are runs of the plan -------------------------------------------------------- */
@@ -998,7 +1116,7 @@ static const char *settings_differ(const trial *t, const char *there)
 }
 
 /* Give a trial the outcome of its line, where there is one; a second one must say the same. */
-static void trial_find(trial *t, results *r, const char *text_hash)
+static void trial_find(trial *t, results *r, const char *text_hash, int blocks)
 {
     size_t i;
     unsigned long line = 0;
@@ -1012,6 +1130,7 @@ static void trial_find(trial *t, results *r, const char *text_hash)
         if (!line) {
             line = w->line;
             t->got = w->got;
+            t->got.text = losses_find(r, w->field[CSV_CHECK], blocks);
             t->state = TRIAL_IS_DONE;
         } else if (memcmp(&t->got.val, &w->got.val, sizeof t->got.val) != 0) {
             say("%s: line %lu is the run of line %lu with another loss: the first one counts",
@@ -1066,7 +1185,7 @@ typedef struct race {
     trial **todo; /* [count] */
     int count;
     lock guard;
-    int next, finished, failed, unsaved;
+    int next, finished, failed, unsaved, unkept;
     double started, keep;
     results *into;
 } race;
@@ -1086,7 +1205,19 @@ typedef struct watch {
     size_t used, room;
     int evaluated; /* 1: an evaluation has just ended */
     double kept;   /* when the run under way was kept last, or began */
+    wcoh_real *losses; /* [size] of each token of the validation text, by the evaluation at hand */
+    size_t size;
 } watch;
+
+/* What they come to, block by block. */
+static void watch_sum(const watch *w, double **sums)
+{
+    parts *text = &w->got->text;
+    if (!text->tokens)
+        text->tokens = (double *)memory_of((size_t)text->blocks, sizeof *text->tokens);
+    if (!*sums) *sums = (double *)memory_of((size_t)text->blocks, sizeof **sums);
+    losses_sum(w->losses, w->size, *sums, text->tokens);
+}
 
 static void watch_point(watch *w, const wcoh_stats *s)
 {
@@ -1109,6 +1240,7 @@ static int on_progress(const wcoh_stats *stats, void *user)
     double now = seconds_now();
     if (stats->evaluated) {
         watch_point(w, stats);
+        if (stats->best_step == stats->step) watch_sum(w, &w->got->text.best);
         if (w->loss_count) w->got->train = w->loss / (double)w->loss_count;
         w->loss = 0;
         w->loss_count = 0;
@@ -1144,18 +1276,23 @@ static wcoh_result trial_pace(const race *all, const trial *t, wcoh_trainer_desc
 
 /* The loss of the line "eval: ..": of the weights at the end, in windows of its own. */
 static wcoh_result trial_evaluate(const race *all, wcoh_model *model, wcoh_trainer *trainer,
-                                  outcome *got, wcoh_error *error)
+                                  watch *w, wcoh_error *error)
 {
+    double *loss = &w->got->val;
     wcoh_eval_desc desc = all->p->eval;
     wcoh_sequences s = texts_sequences(&all->text->validate);
     wcoh_result result = wcoh_trainer_mean(trainer, 1, error);
     if (!result) result = wcoh_trainer_sync(trainer, error);
     desc.cpu = wcoh_trainer_get_desc(trainer)->cpu;
     desc.device = wcoh_trainer_get_desc(trainer)->device;
+    desc.losses = w->losses;
+    desc.loss_count = w->size;
     if (result) return result;
+    free(w->got->text.best); /* its windows are others */
+    w->got->text.best = NULL;
     if (s.count > 1 || all->text->train.count > 1)
-        return wcoh_model_evaluate_sequences(model, &desc, &s, &got->val, NULL, error);
-    return wcoh_model_evaluate(model, &desc, s.tokens, s.offsets[1], &got->val, NULL, error);
+        return wcoh_model_evaluate_sequences(model, &desc, &s, loss, NULL, error);
+    return wcoh_model_evaluate(model, &desc, s.tokens, s.offsets[1], loss, NULL, error);
 }
 
 /* ---- a run under way that is kept: its checkpoint, and what the trainer does not know --------- */
@@ -1179,11 +1316,22 @@ static void part_write(race *all, const trial *t, wcoh_trainer *trainer, watch *
     w->kept = seconds_now();
     if (!t->part || stats.step == 0) return;
     lock_take(&all->guard);
-    notes = text_made("%.0f %.17g %ld %.17g %.17g %s\n", (double)stats.step, w->loss, w->loss_count,
-                      w->got->train, w->got->seconds, w->curve ? w->curve : "");
+    notes = text_made("%.0f %.17g %ld %.17g %.17g %s\n%s\n%s\n", (double)stats.step, w->loss,
+                      w->loss_count, w->got->train, w->got->seconds, w->curve ? w->curve : "",
+                      numbers_text(w->got->text.tokens, w->got->text.blocks),
+                      numbers_text(w->got->text.best, w->got->text.blocks));
     well = file_replace(part_notes(t), notes, strlen(notes));
     lock_give(&all->guard);
     if (well) wcoh_trainer_save_file(trainer, t->part, NULL); /* else it costs the run, no more */
+}
+
+/* A line of as many numbers, for the caller to free; NULL where there is none. */
+static double *part_numbers(FILE *file, int count)
+{
+    char line[LOSS_BLOCKS * 32];
+    if (!fgets(line, sizeof line, file)) return NULL;
+    line[strcspn(line, "\n")] = 0;
+    return numbers_of(line, count);
 }
 
 /* Read the notes into the watch; returns the step that they are of, 0 without any. */
@@ -1210,6 +1358,8 @@ static double part_read(const trial *t, watch *w)
         w->curve[w->used++] = (char)got;
         w->curve[w->used] = 0;
     }
+    w->got->text.tokens = part_numbers(file, w->got->text.blocks);
+    w->got->text.best = part_numbers(file, w->got->text.blocks);
     fclose(file);
     return step;
 }
@@ -1248,6 +1398,9 @@ static int part_take(race *all, const trial *t, const wcoh_trainer_desc *desc, w
     w->loss_count = 0;
     w->used = 0;
     w->got->train = NAN;
+    free(w->got->text.tokens);
+    free(w->got->text.best);
+    w->got->text.tokens = w->got->text.best = NULL;
     return 0;
 }
 
@@ -1288,7 +1441,8 @@ static wcoh_result trial_train(race *all, const trial *t, wcoh_model *model, wco
     got->best = stats.best_val < 0 ? NAN : stats.best_val;
     got->best_step = stats.best_step;
     if (w->loss_count) got->train = w->loss / (double)w->loss_count;
-    if (result >= 0 && all->p->eval_place) result = trial_evaluate(all, model, trainer, got, error);
+    if (result >= 0 && all->p->eval_place) result = trial_evaluate(all, model, trainer, w, error);
+    if (result >= 0 && stat_is_finite(got->val)) watch_sum(w, &got->text.end);
     return result == WCOH_E_NUMERIC ? WCOH_OK : result;
 }
 
@@ -1304,11 +1458,15 @@ static wcoh_result trial_run(race *all, const trial *t, wcoh_device *device, out
     memset(&w, 0, sizeof w);
     memset(got, 0, sizeof *got);
     got->train = NAN;
+    got->text.blocks = losses_blocks(texts_size(&all->text->validate));
     w.got = got;
+    w.size = texts_size(&all->text->validate);
+    w.losses = (wcoh_real *)memory_of(w.size, sizeof *w.losses);
     desc.device = device;
     if (all->p->budget == BUDGET_SECONDS) result = trial_pace(all, t, &desc, error);
     if (result == WCOH_E_NUMERIC) { /* it cannot even be timed */
         got->val = got->best = NAN;
+        free(w.losses);
         return WCOH_OK;
     }
     desc.progress = on_progress;
@@ -1319,9 +1477,11 @@ static wcoh_result trial_run(race *all, const trial *t, wcoh_device *device, out
         if (!result) result = wcoh_trainer_create(&trainer, model, &desc, error);
         if (!result) result = corpus_give(all->text, trainer, error);
     }
+    if (!result) result = wcoh_trainer_set_losses(trainer, w.losses, w.size, error);
     if (!result) result = trial_train(all, t, model, trainer, &w, error);
     wcoh_trainer_destroy(trainer);
     wcoh_model_destroy(model);
+    free(w.losses);
     got->curve = w.curve;
     return result;
 }
@@ -1346,6 +1506,22 @@ static void trial_line(const race *all, const trial *t)
     fflush(stdout);
 }
 
+/* The lines of a run that has ended, its losses' first. */
+static void trial_write(race *all, const trial *t)
+{
+    results *into = all->into;
+    const char *line = csv_line(t, all->text_hash), *check = strrchr(line, ',') + 1;
+    if (t->got.text.end || t->got.text.best)
+        list_add(&into->losses_waiting,
+                 losses_line(&t->got.text, text_made("%.*s", (int)strcspn(check, "\n"), check)));
+    if (into->losses_waiting.count && !losses_write(into) && !all->unkept++)
+        say("%s: cannot write it: %s; each run that ends tries again", into->losses_path,
+            strerror(errno));
+    list_add(&into->waiting, line);
+    if (!lines_write(into->path, &into->waiting) && !all->unsaved++)
+        say("%s: cannot write it: %s; each run that ends tries again", into->path, strerror(errno));
+}
+
 static void trial_settle(race *all, trial *t, outcome *got, wcoh_result result,
                          const wcoh_error *error)
 {
@@ -1362,10 +1538,7 @@ static void trial_settle(race *all, trial *t, outcome *got, wcoh_result result,
     }
     t->state = TRIAL_IS_DONE;
     all->finished++;
-    list_add(&all->into->waiting, csv_line(t, all->text_hash));
-    if (!results_write(all->into) && !all->unsaved++)
-        say("%s: cannot write it: %s; each run that ends tries again", all->into->path,
-            strerror(errno));
+    trial_write(all, t);
     if (!all->into->waiting.count) part_remove(t);
     trial_line(all, t);
 }
@@ -1414,7 +1587,7 @@ static void race_run(race *all, const request *r)
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
-enum { COLUMNS = 8 };
+enum { COLUMNS = 9 };
 
 /* Cells of text, [rows, columns], the heads first; printed as Markdown that reads well as it is. */
 typedef struct table {
@@ -1551,6 +1724,45 @@ static const char *difference_text(const double *scores, const double *against, 
     return text_made("%+.4f \302\261 %.4f", d.mean, d.reach);
 }
 
+/* What the run loses on each block, by the evaluation that is compared; or NULL. */
+static const double *trial_sums(const plan *p, const trial *t)
+{
+    return p->score.index == SCORE_BEST ? t->got.text.best : t->got.text.end;
+}
+
+/* 1 if the run is there with a loss, whose parts are not known. */
+static int trial_lacks(const plan *p, const trial *t)
+{
+    return stat_is_finite(trial_score(p, t)) && !trial_sums(p, t);
+}
+
+/* The differences of runs of the same seed, in one, and the interval over blocks of the text. */
+static const char *over_text(const plan *p, const contender *c, const contender *against)
+{
+    double sums[2][LOSS_BLOCKS] = {{0}}, counts[2][LOSS_BLOCKS] = {{0}};
+    const stat_sums a = {sums[0], counts[0]}, b = {sums[1], counts[1]};
+    stat_difference d;
+    int i, k, side, blocks = 0;
+    for (i = 0; i < c->seed_count; i++) {
+        const trial *pair[2];
+        pair[0] = &c->trials[c->taken * c->seed_count + i];
+        pair[1] = &against->trials[against->taken * against->seed_count + i];
+        for (side = 0; side < 2; side++)
+            if (!stat_is_finite(trial_score(p, pair[side])) || !trial_sums(p, pair[side])) break;
+        if (side < 2) continue;
+        blocks = pair[0]->got.text.blocks;
+        for (side = 0; side < 2; side++)
+            for (k = 0; k < blocks; k++) {
+                sums[side][k] += trial_sums(p, pair[side])[k];
+                counts[side][k] += pair[side]->got.text.tokens[k];
+            }
+    }
+    d = stat_paired_blocks(a, b, blocks, 0.95);
+    if (!d.count) return "-";
+    if (d.count < 2) return text_made("%+.4f", d.mean);
+    return text_made("%+.4f \302\261 %.4f", d.mean, d.reach);
+}
+
 static double mean_seconds(const contender *c)
 {
     double sum = 0;
@@ -1589,8 +1801,9 @@ static void contender_row(const plan *p, const contender *c, const contender *ag
         if (c != against && against->taken >= 0) {
             rate_scores(p, against, against->taken, others);
             cells[6] = difference_text(scores, others, c->seed_count);
+            cells[7] = over_text(p, c, against);
         }
-        if (stat_is_finite(seconds)) cells[7] = text_made("%.1f", seconds);
+        if (stat_is_finite(seconds)) cells[8] = text_made("%.1f", seconds);
     }
     table_row(t, cells);
 }
@@ -1622,14 +1835,33 @@ static void rates_line(const plan *p, const contender *c)
     putchar('\n');
 }
 
-static void results_table(plan *p, const corpus *text, int there, int all)
+/* What the column over the text says, and of which runs it cannot. */
+static void over_text_lines(const plan *p, const results *r, size_t tokens)
 {
-    static const char *const heads[] = {"contender", "settings",      "parameters",
-                                        "lr",        "loss, by seed", "mean \302\261 sd",
-                                        "",          "seconds"};
+    int i, k, unknown = 0;
+    for (i = 0; i < p->count; i++) {
+        const contender *c = &p->list[i];
+        for (k = 0; c->taken >= 0 && k < c->seed_count; k++)
+            unknown += trial_lacks(p, &c->trials[c->taken * c->seed_count + k]);
+    }
+    if (p->count > 1)
+        printf("over the text: the differences of the same runs, the interval over its %d blocks of "
+               "%s tokens; what another seed would change is not in it\n",
+               losses_blocks(tokens), count_text(floor((double)tokens / losses_blocks(tokens))));
+    if (p->count > 1 && unknown)
+        printf("over the text: %s does not have the losses of %d of these runs, which are left out "
+               "there\n",
+               text_shown(r->losses_path), unknown);
+}
+
+static void results_table(plan *p, const results *r, const corpus *text, int there, int all)
+{
+    static const char *const heads[] = {
+        "contender",        "settings", "parameters",           "lr",     "loss, by seed",
+        "mean \302\261 sd", "",         "over the text (95 %)", "seconds"};
     const char *cells[COLUMNS];
     int i, against = plan_against(p);
-    table t = table_of(COLUMNS, p->count + 1, "llrrllrr");
+    table t = table_of(COLUMNS, p->count + 1, "llrrllrrr");
     memcpy(cells, heads, sizeof cells);
     cells[6] = text_made("minus %s (95 %%)", p->list[against].name);
     table_row(&t, cells);
@@ -1639,6 +1871,7 @@ static void results_table(plan *p, const corpus *text, int there, int all)
     table_print(&t);
     putchar('\n');
     for (i = 0; i < p->count; i++) rates_line(p, &p->list[i]);
+    over_text_lines(p, r, texts_size(&text->validate));
     printf("budget %s %.15g; loss %s, nats a token, over all %s tokens to validate on; %d of %d "
            "runs\n",
            word_at(BUDGET_WORDS, p->budget), p->amount,
@@ -1793,10 +2026,10 @@ static const char usage[] =
     "PLAN [options]\n"
     "Makes the training runs of a plan that its CSV file lacks, some side by side, and prints a "
     "table:\n"
-    "loss by seed, mean and deviation, paired differences with Student's interval, parameters,\n"
-    "seconds of the steps. Ctrl-C ends it; the same command goes on. Status 0: all runs are "
-    "there,\n"
-    "1: some are not, 2: the plan or an option is wrong.\n"
+    "loss by seed, mean and deviation, paired differences with Student's interval over seeds and,\n"
+    "of the same runs, over the text (at most 32 blocks; what another seed would change is not in\n"
+    "it), parameters, seconds of the steps. Ctrl-C ends it; the same command goes on. Status 0:\n"
+    "all runs are there, 1: some are not, 2: the plan or an option is wrong.\n"
     "\n"
     "A line of a plan is a contender, NAME: --setting value .., or one of the words below; all: "
     "is\n"
@@ -1893,16 +2126,17 @@ static void request_read(request *r, plan *p, int argc, char **argv)
     r->isa = isa_named(r->isa_name);
 }
 
-static void csv_check(const char *csv, const plan *p)
+/* What is written is nothing that is read. */
+static void csv_check(const char *called, const char *path, const plan *p)
 {
     int i;
-    if (path_same(csv, p->path)) fail(EXIT_USAGE, "--csv is %s, the plan itself", csv);
+    if (path_same(path, p->path)) fail(EXIT_USAGE, "%s is %s, the plan itself", called, path);
     for (i = 0; i < p->corpus.data.count; i++)
-        if (path_same(csv, p->corpus.data.items[i]))
-            fail(EXIT_USAGE, "--csv is %s, a text to learn", csv);
+        if (path_same(path, p->corpus.data.items[i]))
+            fail(EXIT_USAGE, "%s is %s, a text to learn", called, path);
     for (i = 0; i < p->corpus.val.count; i++)
-        if (path_same(csv, p->corpus.val.items[i]))
-            fail(EXIT_USAGE, "--csv is %s, a text to validate on", csv);
+        if (path_same(path, p->corpus.val.items[i]))
+            fail(EXIT_USAGE, "%s is %s, a text to validate on", called, path);
 }
 
 /* All trials that are no repetition, seed by seed, so that what is there soon can be compared. */
@@ -1959,10 +2193,14 @@ static int compare(plan *p, const request *r, const corpus *text, const char *te
     memset(&found, 0, sizeof found);
     memset(&all, 0, sizeof all);
     found.path = r->csv;
-    csv_check(found.path, p);
+    found.losses_path = text_made("%s.losses", r->csv);
+    csv_check("--csv", found.path, p);
+    csv_check("the file of losses beside --csv", found.losses_path, p);
     results_read(&found, !r->dry);
+    if (!r->dry) losses_read(&found);
     list = plan_trials(p, &count);
-    for (i = 0; i < count; i++) trial_find(list[i], &found, text_hash);
+    for (i = 0; i < count; i++)
+        trial_find(list[i], &found, text_hash, losses_blocks(texts_size(&text->validate)));
     results_others(&found, p, text_hash);
     all.p = p;
     all.text = text;
@@ -1981,7 +2219,7 @@ static int compare(plan *p, const request *r, const corpus *text, const char *te
     trials_repeat(p);
     done = trials_done(list, count);
     if (r->dry) dry_table(p);
-    else results_table(p, text, done, count);
+    else results_table(p, &found, text, done, count);
     if (r->plots && !r->dry) {
         plot_learning(p, r->plots);
         plot_losses(p, r->plots);
@@ -1992,6 +2230,9 @@ static int compare(plan *p, const request *r, const corpus *text, const char *te
     if (found.waiting.count)
         say("%s: %d runs could not be written and will be made again", found.path,
             found.waiting.count);
+    if (found.losses_waiting.count)
+        say("%s: losses of %d runs could not be written", found.losses_path,
+            found.losses_waiting.count);
     return r->dry || (done == count && !found.waiting.count) ? 0 : EXIT_FAILED;
 }
 

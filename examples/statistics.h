@@ -90,4 +90,46 @@ STAT_USED static stat_difference stat_paired(const double *a, const double *b, i
     return d;
 }
 
+/* Sums and how many values each is of, in blocks that a and b share, [blocks]. */
+typedef struct stat_sums {
+    const double *sums, *counts;
+} stat_sums;
+
+/* 1 if both have values in the block, and finite ones. */
+STAT_USED static int stat_in_both(stat_sums a, stat_sums b, int i)
+{
+    return a.counts[i] > 0 && b.counts[i] > 0 && stat_is_finite(a.sums[i] - b.sums[i]);
+}
+
+/* The mean of all values of a less that of b, and Student's interval over blocks, as if these were drawn
+   one by one; count: of the blocks that both have. Means over blocks of different sizes are ratios:
+   what a block adds to their difference is taken to first order (Cochran, Sampling Techniques, on
+   ratio estimators). Of blocks of one size it is stat_paired of their means. */
+STAT_USED static stat_difference stat_paired_blocks(stat_sums a, stat_sums b, int blocks,
+                                                    double share)
+{
+    double sum_a = 0, sum_b = 0, count_a = 0, count_b = 0, squares = 0;
+    stat_difference d;
+    int i;
+    d.count = 0;
+    d.mean = d.reach = NAN;
+    for (i = 0; i < blocks; i++) {
+        if (!stat_in_both(a, b, i)) continue;
+        sum_a += a.sums[i];
+        sum_b += b.sums[i];
+        count_a += a.counts[i];
+        count_b += b.counts[i];
+        d.count++;
+    }
+    if (d.count) d.mean = sum_a / count_a - sum_b / count_b;
+    if (d.count < 2) return d;
+    for (i = 0; i < blocks; i++) {
+        double part_a = (a.sums[i] - sum_a / count_a * a.counts[i]) / count_a,
+               part_b = (b.sums[i] - sum_b / count_b * b.counts[i]) / count_b;
+        if (stat_in_both(a, b, i)) squares += (part_a - part_b) * (part_a - part_b);
+    }
+    d.reach = stat_t_limit(share, d.count - 1) * sqrt(squares / (d.count - 1) * d.count);
+    return d;
+}
+
 #endif

@@ -153,7 +153,7 @@ def check_table(out, path, first="wave", seeds=("1", "2", "5"), column="val"):
               f"{name}: mean and deviation")
         own = [row for row in rows if row["contender"] == name and row["lr"] == rate]
         equal(cells[2].replace(",", ""), own[0]["parameters"], f"{name}: parameters")
-        equal(cells[7], f"{statistics.fmean(float(row['seconds']) for row in own):.1f}",
+        equal(cells[8], f"{statistics.fmean(float(row['seconds']) for row in own):.1f}",
               f"{name}: seconds")
         pairs = [a - b for a, b in zip(losses, best[first][1])]
         reach = t * statistics.stdev(pairs) / math.sqrt(len(pairs))

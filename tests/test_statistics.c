@@ -91,6 +91,51 @@ static void pairs_that_are_not_finite_are_left_out_and_counted(void)
     CHECK(!stat_is_finite(stat_paired(a, b, 6, 0.95).mean));
 }
 
+/* Blocks of one size: the interval of their means. */
+static void equal_blocks_are_pairs(void)
+{
+    static const double sixes[10] = {6, 6, 6, 6, 6, 6, 6, 6, 6, 6};
+    double a[10], b[10];
+    stat_sums x, y;
+    stat_difference d, pairs = stat_paired(first_drug, second_drug, 10, 0.95);
+    int i;
+    for (i = 0; i < 10; i++) a[i] = 6 * first_drug[i], b[i] = 6 * second_drug[i];
+    x.sums = a;
+    y.sums = b;
+    x.counts = y.counts = sixes;
+    d = stat_paired_blocks(x, y, 10, 0.95);
+    CHECK(d.count == 10);
+    CHECK_NEAR(d.mean, pairs.mean, 1e-14);
+    CHECK_NEAR(d.reach, pairs.reach, 1e-14);
+    d = stat_paired_blocks(x, x, 10, 0.95);
+    CHECK_NEAR(d.mean, 0, 0);
+    CHECK_NEAR(d.reach, 0, 0);
+}
+
+/* The mean is that of all values, whatever their blocks' sizes; a block that one of them lacks or that is
+   not finite counts in neither. By hand: means 10/5 and 9/6, parts (4 - 2 x 2) / 5 - (3 - 1.5 x 3) / 6
+   = 0.25 and (6 - 2 x 3) / 5 - (6 - 1.5 x 3) / 6 = -0.25. */
+static void blocks_of_any_size_have_the_mean_of_all(void)
+{
+    static const double a[4] = {4, 6, 100, NAN}, na[4] = {2, 3, 0, 2};
+    static const double b[4] = {3, 6, 100, 5}, nb[4] = {3, 3, 4, 2};
+    stat_sums x, y;
+    stat_difference d;
+    x.sums = a;
+    x.counts = na;
+    y.sums = b;
+    y.counts = nb;
+    d = stat_paired_blocks(x, y, 4, 0.95);
+    CHECK(d.count == 2);
+    CHECK_NEAR(d.mean, 0.5, 1e-15);
+    CHECK_NEAR(d.reach, stat_t_limit(0.95, 1) * 0.5, 1e-9);
+    d = stat_paired_blocks(x, y, 1, 0.95);
+    CHECK(d.count == 1);
+    CHECK_NEAR(d.mean, 1, 0);
+    CHECK(!stat_is_finite(d.reach));
+    CHECK(!stat_is_finite(stat_paired_blocks(x, y, 0, 0.95).mean));
+}
+
 int main(void)
 {
     RUN(mean_and_deviation_are_those_of_a_sample);
@@ -101,5 +146,7 @@ int main(void)
     RUN(the_interval_of_students_sleepers_is_his);
     RUN(what_both_share_does_not_widen_the_interval);
     RUN(pairs_that_are_not_finite_are_left_out_and_counted);
+    RUN(equal_blocks_are_pairs);
+    RUN(blocks_of_any_size_have_the_mean_of_all);
     return test_end();
 }
