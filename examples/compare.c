@@ -2027,7 +2027,7 @@ static const char usage[] =
     "Makes the training runs of a plan that its CSV file lacks, some side by side, and prints a "
     "table:\n"
     "loss by seed, mean and deviation, paired differences with Student's interval over seeds and,\n"
-    "of the same runs, over the text (at most 32 blocks; what another seed would change is not in\n"
+    "of the same runs, over the text (at most 16 blocks; what another seed would change is not in\n"
     "it), parameters, seconds of the steps. Ctrl-C ends it; the same command goes on. Status 0:\n"
     "all runs are there, 1: some are not, 2: the plan or an option is wrong.\n"
     "\n"

@@ -33,8 +33,8 @@ static const char usage[] =
     "MODEL TEXT [TEXT ..] [options]\n"
     "Prints the mean loss of texts, in nats a token. --against OTHER prints a second line:\n"
     "OTHER's loss in the same windows, and MODEL's less that, with Student's 95 % interval over\n"
-    "32 blocks of the text (fewer where it is short: of 256 tokens at least; tokens that are\n"
-    "near each other are alike, blocks hardly). It tells what more of this text could change;\n"
+    "16 blocks of the text (fewer where it is short: of 256 tokens at least; tokens that are\n"
+    "near are alike, large blocks far less). It tells what more of such a text could change;\n"
     "what another seed would make of the models is not in it.";
 
 static void request_read(request *r, int argc, char **argv)
@@ -249,7 +249,7 @@ static size_t losses_pack(wcoh_real *losses, size_t count)
     return kept;
 }
 
-/* "against other loss 1.733021 difference -0.004509 +- 0.002100 (95 %, of 32 blocks of 3484 tokens)";
+/* "against other loss 1.733021 difference -0.004509 +- 0.002100 (95 %, of 16 blocks of 6968 tokens)";
    the losses [count] are packed for it. */
 static void difference_line(const request *r, const score *own, const score *other, size_t count)
 {
