@@ -27321,7 +27321,7 @@ struct wcoh_trainer {
     size_t window;      /* evaluation: windows done */
     size_t scored;      /* and targets in them */
     wcohi_cursor cursor, behind; /* behind: before the windows of the pass under way */
-    wcoh_real *losses; /* [loss_count] the user's, of all tokens of val, or NULL */
+    wcoh_real *losses;           /* [loss_count] the user's, of all tokens of val, or NULL */
     size_t loss_count;
     wcoh_real *window_losses; /* [batch, seq] of an evaluation's pass */
     uint64_t goal;      /* the call under way ends with this step */

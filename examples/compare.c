@@ -1245,6 +1245,7 @@ static int on_progress(const wcoh_stats *stats, void *user)
         w->loss = 0;
         w->loss_count = 0;
         w->evaluated = 1;
+        now = seconds_now();
     } else {
         w->got->seconds += now - w->marked;
         w->loss += stats->train_loss;
@@ -1845,8 +1846,8 @@ static void over_text_lines(const plan *p, const results *r, size_t tokens)
             unknown += trial_lacks(p, &c->trials[c->taken * c->seed_count + k]);
     }
     if (p->count > 1)
-        printf("over the text: the differences of the same runs, the interval over its %d blocks of "
-               "%s tokens; what another seed would change is not in it\n",
+        printf("over the text: the differences of the same runs, the interval over its %d blocks "
+               "of %s tokens; what another seed would change is not in it\n",
                losses_blocks(tokens), count_text(floor((double)tokens / losses_blocks(tokens))));
     if (p->count > 1 && unknown)
         printf("over the text: %s does not have the losses of %d of these runs, which are left out "

@@ -355,7 +355,8 @@ static void what_is_not_scored_has_no_loss(void)
     desc.seq = SEQ;
     desc.losses = losses;
     desc.loss_count = 3 * SEQ + 4;
-    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, 3 * SEQ + 4, &loss, &scored, NULL) == WCOH_OK);
+    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, 3 * SEQ + 4, &loss, &scored, NULL) ==
+          WCOH_OK);
     CHECK(losses[0] == -1);
     for (i = 1; i < 3 * SEQ + 4; i++) CHECK((losses[i] == -1) == (i > 3 * SEQ));
     desc.loss_count = 33;
@@ -393,8 +394,7 @@ static void losses_show_what_is_not_finite(void)
     while (first < 30 || tokens[first] == tokens[0]) first++;
     embedding.data[(size_t)tokens[first] * (embedding.count / VOCAB)] = (wcoh_real)NAN;
     wcoh_model_touch(p.model);
-    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, TOKENS, &loss, NULL, NULL) ==
-          WCOH_E_NUMERIC);
+    CHECK(wcoh_model_evaluate(p.model, &desc, tokens, TOKENS, &loss, NULL, NULL) == WCOH_E_NUMERIC);
     for (i = 0; i < TOKENS; i++) {
         size_t window = i ? (i - 1) / SEQ * SEQ : 0, k; /* where its window begins */
         int heard = 0, there = 0, nan = losses[i] != losses[i];

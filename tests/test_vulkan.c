@@ -2285,8 +2285,7 @@ static void losses_of_tokens_are_those_of_the_cpu(void)
         eval.losses = losses[i];
         eval.loss_count = 500;
         CHECK(wcoh_model_evaluate(model, &eval, text, 500, &loss[i], &scored, &error) == WCOH_OK);
-        for (k = 1, mean = 0; k <= scored; k++)
-            mean += (double)losses[i][k] / (double)scored;
+        for (k = 1, mean = 0; k <= scored; k++) mean += (double)losses[i][k] / (double)scored;
         CHECK_NEAR(mean, loss[i], 1e-6);
         CHECK(losses[i][0] == -1 && losses[i][scored + 1] == -1);
         CHECK(wcoh_trainer_set_data(trainer, text, 400, text, 500, &error) == WCOH_OK);
