@@ -398,7 +398,7 @@ static void losses_show_what_is_not_finite(void)
     for (i = 0; i < TOKENS; i++) {
         size_t window = i ? (i - 1) / SEQ * SEQ : 0, k; /* where its window begins */
         int heard = 0, there = 0, nan = losses[i] != losses[i];
-        for (k = window; k < window + SEQ; k++) there |= tokens[k] == tokens[first];
+        for (k = window; k < window + SEQ && k < TOKENS; k++) there |= tokens[k] == tokens[first];
         for (k = window; k < i; k++) heard |= tokens[k] == tokens[first];
         if (i == 0 || i > (TOKENS - 1) / SEQ * SEQ) CHECK(losses[i] == -1);
         else CHECK(nan ? there : !heard); /* 0 NaN may reach back in a window */
