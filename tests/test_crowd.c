@@ -25,6 +25,10 @@ static const struct {
     {"vocab=13 bands=17 heads=17 layers=1 per_band_first=on corrector=on limiter=on", 13},
     {"vocab=300 bands=8 heads=2 layers=1 maestros=add embedding=circles solver=split", 300},
     {"vocab=13 bands=9 heads=2 layers=2 maestro=3 taps=4 gate=on value_gate=on mixing=0.02", 13},
+    {"vocab=13 bands=6 heads=3 layers=2 maestro=3 attention=dot,rotary key_width=22 context=11", 13},
+    {"vocab=13 bands=9 heads=3 layers=2 maestro=3 attention=pope,resonance phases=5 key_width=1 "
+     "context=11",
+     13},
     {"vocab=13 bands=10 heads=10 layers=1 maestro=3 query_gain=on gain_most=2.4", 13},
     {"vocab=13 bands=10 heads=5 layers=1 maestro=3 overtones=2 forgetting=on gain=1.2", 13},
 };
