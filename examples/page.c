@@ -132,7 +132,7 @@ PAGE const char *page_settings(void)
     for (k = 0; k < 2; k++) {
         const wcoh_field *f = wcoh_fields(kinds[k], &count);
         for (i = 0; i < count; i++, f++) {
-            char value[128] = "";
+            char value[192] = ""; /* a pattern is the longest */
             if (f->required) continue; /* the text says how many symbols there are */
             wcoh_field_get(kinds[k], descs[k], f->name, value, sizeof value);
             used =
@@ -157,10 +157,12 @@ PAGE int page_set(int of_trainer)
     void *desc = of_trainer ? (void *)&p.training : (void *)&p.desc;
     int i, count;
     const wcoh_field *f = wcoh_fields(kind, &count);
+    wcoh_trainer_desc before = p.training;
     int result = wcoh_field_set(kind, desc, name, value, &error);
     for (i = 0; result == WCOH_OK && p.trainer && i < count; i++, f++)
-        if (f->live && strcmp(f->name, name) == 0 && strcmp(value, "0") != 0)
+        if (f->live && strcmp(f->name, name) == 0)
             result = wcoh_trainer_set(p.trainer, name, value, &error);
+    if (result < 0 && of_trainer) p.training = before;
     return result;
 }
 
@@ -221,45 +223,62 @@ static int encode(const wcoh_tokenizer *tokenizer)
     return WCOH_OK;
 }
 
-/* Characters where there are at most LETTERS different ones, bytes else. */
-static int choose_tokenizer(void)
+/* The text's own: characters where there are at most LETTERS different ones, bytes else. */
+static int choose_tokenizer(wcoh_tokenizer **made)
 {
-    wcoh_tokenizer *made = NULL;
-    if (wcoh_tokenizer_create_chars(&made, p.text, p.text_size, NULL, NULL) < 0 ||
-        wcoh_tokenizer_vocab(made) > LETTERS) {
-        wcoh_tokenizer_destroy(made);
-        made = NULL;
-        if (wcoh_tokenizer_create_bytes(&made, NULL, &error) < 0) return (int)error.code;
+    *made = NULL;
+    if (wcoh_tokenizer_create_chars(made, p.text, p.text_size, NULL, NULL) < 0 ||
+        wcoh_tokenizer_vocab(*made) > LETTERS) {
+        wcoh_tokenizer_destroy(*made);
+        if (wcoh_tokenizer_create_bytes(made, NULL, &error) < 0) return (int)error.code;
     }
-    if (wcoh_tokenizer_vocab(made) < 2) {
+    if (wcoh_tokenizer_vocab(*made) >= 2) return WCOH_OK;
+    wcoh_tokenizer_destroy(*made);
+    *made = NULL;
+    return refuse("it is one character again and again: there is nothing to learn");
+}
+
+/* Tokens of the text for the network that was loaded, or for a new one. An error changes nothing. */
+static int take_text(void)
+{
+    wcoh_tokenizer *made;
+    int result;
+    if (p.text_size < 2) return refuse("a text of two characters or more is needed");
+    if (p.loaded && encode(wcoh_model_tokenizer(p.model)) == WCOH_OK) return WCOH_OK;
+    if ((result = choose_tokenizer(&made)) != WCOH_OK) return result;
+    if ((result = encode(made)) != WCOH_OK) {
         wcoh_tokenizer_destroy(made);
-        return refuse("it is one character again and again: there is nothing to learn");
+        return result;
     }
     wcoh_tokenizer_destroy(p.tokenizer);
     p.tokenizer = made;
+    p.loaded = 0;
     return WCOH_OK;
 }
 
 static int teach(const wcoh_trainer_desc *desc);
 
 /* The text in the room [size] is what is learnt from now on, by the network that was loaded last if it
-   knows all letters of it; returns the number of symbols. */
+   knows all letters of it; returns the number of symbols. A text that is refused leaves the one before. */
 PAGE int page_open(size_t size)
 {
-    char *text = (char *)malloc(size + 1);
+    char *text = (char *)malloc(size + 1), *before = p.text;
+    size_t before_size = p.text_size;
     int result;
     if (!text) return refuse("there is no memory for a text of that length");
     memcpy(text, p.room, size);
-    free(p.text);
     p.text = text;
     p.text_size = plain(text, size);
     text[p.text_size] = 0;
-    if (p.text_size < 2) return refuse("a text of two characters or more is needed");
-    if (p.loaded && encode(wcoh_model_tokenizer(p.model)) == WCOH_OK)
+    if ((result = take_text()) != WCOH_OK) {
+        p.text = before;
+        p.text_size = before_size;
+        free(text);
+        return result;
+    }
+    free(before);
+    if (p.loaded)
         return (result = teach(&p.training)) < 0 ? result : wcoh_model_get_desc(p.model)->vocab;
-    p.loaded = 0;
-    if ((result = choose_tokenizer()) != WCOH_OK) return result;
-    if ((result = encode(p.tokenizer)) != WCOH_OK) return result;
     return p.desc.vocab = wcoh_tokenizer_vocab(p.tokenizer);
 }
 
@@ -288,11 +307,22 @@ static int teach(const wcoh_trainer_desc *desc)
 PAGE int page_start(void)
 {
     wcoh_model *made = NULL;
+    wcoh_tokenizer *own = NULL; /* where the tokens at hand are of the network that was loaded */
     int result;
-    if (!p.tokens) return refuse("a text to learn from is needed first");
-    p.desc.tokenizer = p.tokenizer;
-    p.desc.vocab = wcoh_tokenizer_vocab(p.tokenizer);
-    if ((result = wcoh_model_create(&made, &p.desc, &error)) < 0) return result;
+    if (!p.text) return refuse("a text to learn from is needed first");
+    if (p.loaded && (result = choose_tokenizer(&own)) < 0) return result;
+    p.desc.tokenizer = own ? own : p.tokenizer;
+    p.desc.vocab = wcoh_tokenizer_vocab(p.desc.tokenizer);
+    result = wcoh_model_create(&made, &p.desc, &error);
+    if (result == WCOH_OK && own) result = encode(own);
+    if (own) {
+        wcoh_tokenizer_destroy(result < 0 ? own : p.tokenizer);
+        if (result == WCOH_OK) p.tokenizer = own;
+    }
+    if (result < 0) {
+        wcoh_model_destroy(made);
+        return result;
+    }
     forget_training();
     wcoh_model_destroy(p.model);
     p.model = made;
@@ -343,7 +373,7 @@ PAGE double page_evaluate(void)
     double loss = -1;
     memset(&desc, 0, sizeof desc);
     desc.cpu.threads = 1;
-    if (!p.model || !p.tokens) return refuse("a network and a text are needed first");
+    if (!p.trainer) return refuse("a network and a text that it learns are needed first");
     if (wcoh_model_evaluate(p.model, &desc, p.tokens + p.train, p.val, &loss, NULL, &error) < 0)
         return -1;
     return loss;
@@ -373,10 +403,8 @@ static int teach_on(const wcoh_io *io)
 {
     wcoh_trainer_desc desc;
     int result;
-    if (encode(wcoh_model_tokenizer(p.model)) < 0) { /* the text is of other letters */
-        forget_training();
-        return WCOH_OK;
-    }
+    if (encode(wcoh_model_tokenizer(p.model)) < 0)
+        return WCOH_OK; /* the text is of other letters */
     if (wcoh_trainer_read_desc(&desc, io, NULL) < 0) return teach(&p.training);
     desc.cpu.threads = 1;
     if ((result = teach(&desc)) < 0) return result;
@@ -432,6 +460,18 @@ static size_t hear_prompt(size_t size, uint32_t *tokens, size_t room)
     return count ? count : 1;
 }
 
+/* Hear the last `fresh` of tokens [count]; past the end of a table of positions, the last half of that
+   table's length once more. */
+static int hear(wcoh_session *session, const uint32_t *tokens, size_t count, size_t fresh)
+{
+    size_t half = ((size_t)wcoh_model_get_desc(p.model)->context + 1) / 2;
+    int result = wcoh_session_prefill(session, tokens + count - fresh, fresh, &error);
+    if (result != WCOH_E_CONTEXT) return result;
+    if (count > half) tokens += count - half, count = half;
+    wcoh_session_reset(session);
+    return wcoh_session_prefill(session, tokens, count, &error);
+}
+
 /* `count` symbols after the prompt [size] in the room -> bytes in page_out; returns their number. */
 PAGE int page_write(double temperature, int count, double seed, size_t size)
 {
@@ -439,27 +479,28 @@ PAGE int page_write(double temperature, int count, double seed, size_t size)
     wcoh_sample_desc how;
     wcoh_session *session = NULL;
     wcoh_rng rng = wcoh_rng_seed((uint64_t)seed);
-    uint32_t *tokens, token;
+    uint32_t *tokens;
     char *out;
     size_t heard, used = 0, longest;
     int i, result;
     if (!p.model) return refuse("there is no network to write yet");
+    if (count < 0) count = 0;
     longest = (size_t)wcoh_tokenizer_longest(wcoh_model_tokenizer(p.model));
     out = (char *)out_room(longest * (size_t)count + 1);
     memset(&listening, 0, sizeof listening);
     memset(&how, 0, sizeof how);
     how.temperature = temperature;
-    tokens = (uint32_t *)malloc((size + 1) * sizeof *tokens);
+    tokens = (uint32_t *)malloc((size + 1 + (size_t)count) * sizeof *tokens);
     if (!tokens || !out) return free(tokens), refuse("there is no memory for the text");
     heard = hear_prompt(size, tokens, size + 1);
     result = wcoh_session_create(&session, p.model, &listening, &error);
-    if (result == WCOH_OK) result = wcoh_session_prefill(session, tokens, heard, &error);
+    if (result == WCOH_OK) result = hear(session, tokens, heard, heard);
     for (i = 0; i < count && result == WCOH_OK; i++) {
-        result = wcoh_session_sample(session, &how, &rng, &token, &error);
+        result = wcoh_session_sample(session, &how, &rng, tokens + heard, &error);
         if (result != WCOH_OK) break;
-        used += (size_t)wcoh_tokenizer_decode(wcoh_model_tokenizer(p.model), token, out + used,
-                                              longest);
-        result = wcoh_session_step(session, token, &error);
+        used += (size_t)wcoh_tokenizer_decode(wcoh_model_tokenizer(p.model), tokens[heard++],
+                                              out + used, longest);
+        result = hear(session, tokens, heard, 1);
     }
     wcoh_session_destroy(session);
     free(tokens);
@@ -734,6 +775,8 @@ PAGE int page_listen(size_t size)
     if (result == WCOH_OK) {
         count = hear_prompt(size - from, all, sizeof all / sizeof all[0]);
         p.heard = count < HEARD ? (int)count : HEARD;
+        if (desc->position == WCOH_POSITION_LEARNED && p.heard > desc->context)
+            p.heard = desc->context;
         memcpy(p.symbols, all + count - (size_t)p.heard, (size_t)p.heard * sizeof *all);
         result = wcoh_model_inspect(p.model, p.symbols, p.heard, NULL, NULL, look, room, &error);
     }

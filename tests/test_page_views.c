@@ -123,9 +123,162 @@ static void of_parallel_blocks(void)
     energies_are_what_the_oscillators_hear(desc);
 }
 
+/* ---- texts and networks that come in any order ----------------------------------------------------- */
+
+static int open_text(const char *text)
+{
+    size_t size = strlen(text);
+    memcpy(page_room(size), text, size);
+    return page_open(size);
+}
+
+static int set_to(int of_trainer, const char *name, const char *value)
+{
+    char *room = (char *)page_room(strlen(name) + strlen(value) + 2);
+    strcpy(room, name);
+    strcpy(room + strlen(name) + 1, value);
+    return page_set(of_trainer);
+}
+
+/* A small network that learns 600 letters of `letters`, over and over. */
+static void begin_with(const char *letters)
+{
+    char text[601];
+    int i, size = (int)strlen(letters);
+    for (i = 0; i < 600; i++) text[i] = letters[i % size];
+    text[600] = 0;
+    p.desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 0);
+    memset(&p.training, 0, sizeof p.training);
+    p.desc.bands = 4, p.desc.heads = 2, p.desc.layers = 1;
+    p.training.batch = 2, p.training.seq = 16, p.training.cpu.threads = 1;
+    p.loaded = 0;
+    CHECK_SAY(open_text(text) == size, "%s", page_error());
+    CHECK_SAY(page_start() == WCOH_OK, "%s", page_error());
+}
+
+static int load_saved(const unsigned char *file, int size)
+{
+    memcpy(page_room((size_t)size), file, (size_t)size);
+    return page_load((size_t)size);
+}
+
+/* Do the tokens at hand spell the text for this tokenizer? */
+static int tokens_spell(const wcoh_tokenizer *tokenizer)
+{
+    size_t i;
+    for (i = 0; i < p.train + p.val; i++) {
+        char letter[8];
+        if (wcoh_tokenizer_decode(tokenizer, p.tokens[i], letter, sizeof letter) != 1 ||
+            letter[0] != p.text[i])
+            return 0;
+    }
+    return p.train + p.val == p.text_size;
+}
+
+static void a_new_network_after_a_loaded_one_hears_the_text_by_its_own_letters(void)
+{
+    unsigned char file[1 << 17];
+    int size;
+    begin_with("abcdefgh");
+    CHECK((size = page_save()) > 0 && size < (int)sizeof file);
+    memcpy(file, page_out(), (size_t)size);
+    begin_with("bdfh");
+    CHECK(load_saved(file, size) == 1 && tokens_spell(wcoh_model_tokenizer(p.model)));
+    CHECK(p.tokens[0] == 1); /* b is the second of eight letters */
+    CHECK(set_to(0, "bands", "4") == WCOH_OK && set_to(0, "heads", "3") == WCOH_OK);
+    CHECK(page_start() < 0 &&
+          tokens_spell(wcoh_model_tokenizer(p.model))); /* and the run goes on */
+    CHECK(p.trainer != NULL);
+    CHECK(set_to(0, "heads", "2") == WCOH_OK);
+    CHECK_SAY(page_start() == WCOH_OK, "%s", page_error());
+    CHECK(p.desc.vocab == 4 && p.tokens[0] == 0 && tokens_spell(wcoh_model_tokenizer(p.model)));
+    /* the same where there was no text before the network */
+    free(p.text), free(p.tokens);
+    p.text = NULL, p.tokens = NULL;
+    wcoh_tokenizer_destroy(p.tokenizer);
+    p.tokenizer = NULL;
+    CHECK(page_start() < 0);
+    CHECK_TEXT(page_error(), "a text to learn from is needed first");
+    CHECK(load_saved(file, size) == 0);
+    CHECK(open_text("hfdbhfdbhfdbhfdbhfdbhfdbhfdbhfdbhfdb") == 8);
+    CHECK_SAY(page_start() == WCOH_OK, "%s", page_error());
+    CHECK(p.desc.vocab == 4 && tokens_spell(wcoh_model_tokenizer(p.model)));
+}
+
+static void a_loss_is_of_the_text_that_the_network_learns(void)
+{
+    unsigned char file[1 << 17];
+    int size;
+    begin_with("abcdefgh");
+    CHECK((size = page_save()) > 0 && size < (int)sizeof file);
+    memcpy(file, page_out(), (size_t)size);
+    begin_with("uvwxyz"); /* six letters, none of them among those eight */
+    CHECK(load_saved(file, size) == 0);
+    CHECK(page_evaluate() < 0);
+    CHECK_TEXT(page_error(), "a text that it learns");
+    begin_with("abcdefgh");
+    CHECK(open_text("uvwxyzuvwxyzuvwxyz") == 6); /* and no network for it yet */
+    CHECK(page_evaluate() < 0);
+}
+
+static void a_text_that_is_refused_leaves_the_one_before(void)
+{
+    static const char *const bad[] = {"", "a", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "\357\273\277"};
+    size_t i;
+    begin_with("abcd");
+    for (i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK(open_text(bad[i]) < 0);
+        CHECK(p.text_size == 600 && tokens_spell(p.tokenizer));
+        CHECK(p.trainer != NULL && page_run(1) >= 0);
+        CHECK_SAY(page_start() == WCOH_OK && p.desc.vocab == 4, "%s", page_error());
+    }
+}
+
+/* Past its end such a network hears the last half of its table again. */
+static void learned_positions_have_an_end_and_the_page_goes_on(void)
+{
+    static const int contexts[] = {16, 40};
+    int i, count;
+    begin_with("abcdefgh");
+    for (i = 0; i < 2; i++) {
+        p.desc.position = WCOH_POSITION_LEARNED;
+        p.desc.context = contexts[i];
+        CHECK_SAY(page_start() == WCOH_OK, "%s", page_error());
+        memset(page_room(100), 'c', 100);
+        count = page_write(1, 200, 1, 100);
+        CHECK_SAY(count == 200, "%d %s", count, page_error());
+        memset(page_room(100), 'c', 100);
+        count = page_listen(100);
+        CHECK_SAY(count == contexts[i], "%d %s", count, page_error());
+    }
+}
+
+static void settings_that_are_live_change_the_run(void)
+{
+    char pattern[16 * 10 + 3] = "";
+    int i;
+    begin_with("abcd");
+    CHECK(set_to(1, "patience", "7") == WCOH_OK);
+    CHECK(wcoh_trainer_get_desc(p.trainer)->patience == 7);
+    CHECK(set_to(1, "patience", "0") == WCOH_OK);
+    CHECK(wcoh_trainer_get_desc(p.trainer)->patience == 0);
+    CHECK(set_to(1, "lr", "0.01") == WCOH_OK && set_to(1, "lr", "0") == WCOH_OK);
+    CHECK_NEAR(wcoh_trainer_get_desc(p.trainer)->lr, 0.0045, 1e-12); /* the default */
+    for (i = 0; i < 16; i++) strcat(pattern, i ? ",coherence" : "coherence");
+    CHECK(set_to(0, "attention", pattern) == WCOH_OK);
+    strcat(pattern, "\"}");
+    CHECK(strstr(page_settings(), pattern) != NULL);
+    CHECK(set_to(0, "attention", "coherence") == WCOH_OK);
+}
+
 int main(void)
 {
     page_main();
+    RUN(a_new_network_after_a_loaded_one_hears_the_text_by_its_own_letters);
+    RUN(a_loss_is_of_the_text_that_the_network_learns);
+    RUN(a_text_that_is_refused_leaves_the_one_before);
+    RUN(learned_positions_have_an_end_and_the_page_goes_on);
+    RUN(settings_that_are_live_change_the_run);
     RUN(of_the_default_network);
     RUN(of_parallel_blocks);
     return test_end();
