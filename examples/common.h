@@ -10,9 +10,9 @@
 #include <math.h>
 #include <signal.h>
 #include <time.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #ifdef _WIN32
-#include <fcntl.h>
 #include <io.h>
 #ifndef S_ISREG
 #define S_ISREG(mode) (((mode)&S_IFMT) == S_IFREG)
@@ -24,6 +24,7 @@
 extern int fsync(int handle);
 extern char *realpath(const char *path, char *real);
 extern int truncate(const char *path, off_t size);
+extern ssize_t readlink(const char *path, char *target, size_t size);
 #endif
 #endif
 
@@ -164,14 +165,20 @@ static const char *path_real(const char *path)
     return kept;
 }
 
+/* "-" is what standard input comes from. */
+static int path_is_there(const char *path, struct stat *about)
+{
+    return (strcmp(path, "-") == 0 ? fstat(0, about) : stat(path, about)) == 0;
+}
+
 /* 1 if two names stand for one file, through links too, whether it is there yet or not. */
 COMMON_USED(__unused__)
 static int path_same(const char *a, const char *b)
 {
     struct stat first, second;
     const char *names[2], *folders[2];
-    int i, there = stat(a, &first) == 0;
-    if (there != (stat(b, &second) == 0)) return 0;
+    int i, there = path_is_there(a, &first);
+    if (there != path_is_there(b, &second)) return 0;
 #ifndef _WIN32
     if (there) return first.st_dev == second.st_dev && first.st_ino == second.st_ino;
 #endif
@@ -189,8 +196,9 @@ static void path_not_read(const char *out, const char *const *inputs, int count)
 {
     int i;
     for (i = 0; out && i < count; i++)
-        if (path_exists(out) && path_same(out, inputs[i]))
-            fail(EXIT_USAGE, "%s is to be read and cannot be written as well", inputs[i]);
+        if (path_exists(out) && !path_is_special(out) && path_same(out, inputs[i]))
+            fail(EXIT_USAGE, "%s is to be read and cannot be written as well",
+                 strcmp(inputs[i], "-") ? inputs[i] : out);
 }
 
 /* Move what stands at `path` to the first of PATH.old, PATH.old2 .. that is free, and say so. */
@@ -222,32 +230,101 @@ static int path_cut(const char *path, size_t size)
 #endif
 }
 
+/* Where a link leads, followed to the end, also to what is not there yet; NULL with errno. */
+static const char *path_target(const char *path)
+{
+#ifndef _WIN32
+    int links;
+    for (links = 0; links < 40; links++) {
+        char target[4096];
+        const char *slash = strrchr(path, '/');
+        long length = (long)readlink(path, target, sizeof target - 1);
+        if (length < 0) return path;
+        target[length] = 0;
+        path = *target == '/' || !slash ? text_made("%s", target)
+                                        : text_made("%.*s/%s", (int)(slash - path), path, target);
+    }
+    errno = ELOOP;
+    return NULL;
+#else
+    return path;
+#endif
+}
+
+/* A new file beside `path` for what is to stand there, PATH.<process>-<n>.tmp as the library names its
+   own: what has that name already is left alone. Others may do with it what they may with the file
+   that is replaced. Returns its handle, or -1. */
+static int file_beside(const char *path, const char **made)
+{
+    struct stat about;
+    int n, handle = -1, there = stat(path, &about) == 0;
+#ifdef _WIN32
+    for (n = 0; handle < 0 && n < 1000; n++) {
+        *made = text_made("%s.%lu-%d.tmp", path, (unsigned long)GetCurrentProcessId(), n);
+        handle = _open(*made, _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE);
+        if (handle < 0 && errno != EEXIST) break;
+    }
+    (void)there;
+#else
+    mode_t mode = there ? about.st_mode & 0777 : 0666;
+    for (n = 0; handle < 0 && n < 1000; n++) {
+        *made = text_made("%s.%ld-%d.tmp", path, (long)getpid(), n);
+        handle = open(*made, O_WRONLY | O_CREAT | O_EXCL, mode);
+        if (handle < 0 && errno != EEXIST) break;
+    }
+    if (handle >= 0 && there && chmod(*made, mode)) errno = 0; /* as good as it gets */
+#endif
+    return handle;
+}
+
+/* All of it, and on the disk. */
+static int handle_write(int handle, const char *bytes, size_t size)
+{
+    while (size > 0) {
+#ifdef _WIN32
+        int done = _write(handle, bytes, size < 1u << 30 ? (unsigned)size : 1u << 30);
+#else
+        long done = (long)write(handle, bytes, size < 1u << 30 ? size : (size_t)1 << 30);
+        if (done < 0 && errno == EINTR) continue;
+#endif
+        if (done <= 0) return 0;
+        bytes += done;
+        size -= (size_t)done;
+    }
+#ifdef _WIN32
+    return 1;
+#else
+    return fsync(handle) == 0 || errno == EINVAL || errno == ENOSYS; /* what cannot be synced */
+#endif
+}
+
 /* Put `size` bytes in the place of the file: one that stands there is whole, the old or the new, at every
-   instant. A device or a pipe is written to and stays one. Returns 1, or 0 with errno and the old one
-   untouched. */
+   instant. As where the library saves, links are followed and permissions kept. A device or a pipe is
+   written to and stays one. Returns 1, or 0 with errno and the old one untouched. */
 COMMON_USED(__unused__)
 static int file_replace(const char *path, const char *bytes, size_t size)
 {
-    int special = path_is_special(path), well, reason;
-    const char *made = special ? path : text_made("%s.tmp", path);
-    FILE *file = fopen(made, "wb");
-    if (!file) return 0;
-    if (special) {
+    const char *made = NULL;
+    int handle, well, reason;
+    if (path_is_special(path)) {
+        FILE *file = fopen(path, "wb");
+        if (!file) return 0;
         well = fwrite(bytes, 1, size, file) == size;
         return fclose(file) == 0 && well;
     }
-    well = fwrite(bytes, 1, size, file) == size && fflush(file) == 0;
+    if (!(path = path_target(path)) || (handle = file_beside(path, &made)) < 0) return 0;
+    well = handle_write(handle, bytes, size);
+    reason = errno;
 #ifdef _WIN32
-    well = fclose(file) == 0 && well;
+    if (_close(handle) && well) well = 0, reason = errno;
     if (well && MoveFileExA(made, path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
         return 1;
-    if (well) errno = EACCES;
+    if (well) reason = EACCES;
 #else
-    well = well && fsync(fileno(file)) == 0;
-    well = fclose(file) == 0 && well;
+    if (close(handle) && errno != EINTR && well) well = 0, reason = errno;
     if (well && rename(made, path) == 0) return 1;
+    if (well) reason = errno;
 #endif
-    reason = errno;
     remove(made);
     errno = reason;
     return 0;

@@ -734,7 +734,8 @@ typedef struct game {
     int last, last_right;
 } game;
 
-enum { RECORD_MOST = 1000000 }; /* then the game is over */
+enum { RECORD_MOST = 1000000 };       /* then the game is over */
+static const double SEED_MOST = 1e15; /* 16 digits in a file */
 
 /* Who wins: rock, paper, scissors has draws, for it plays what beats what it foresees. */
 static int game_result(const game *g, int move, int guess)
@@ -847,11 +848,12 @@ static void game_load(game *g, const char *path)
 {
     size_t size, line;
     char *text = file_read(path, &size);
-    double seed = 0;
+    double seed = -1;
     int choices = 0, length = 0;
     for (line = 0; line < size && text[line] != '\n';) line++;
-    if (sscanf(text, "mindreader 1 choices %d seed %15lf%n", &choices, &seed, &length) != 2 ||
-        (size_t)length > line || choices < 2 || choices > CHOICES || !(seed >= 0 && seed <= 1e15))
+    if (sscanf(text, "mindreader 1 choices %1d seed %16lf%n", &choices, &seed, &length) != 2 ||
+        (size_t)(length + (text[length] == '\r')) != line || choices < 2 || choices > CHOICES ||
+        !(seed >= 0 && seed <= SEED_MOST) || seed != floor(seed))
         fail(EXIT_FAILED, "%s: it is no game of this program", path);
     g->choices = choices;
     g->seed = (uint64_t)seed;
@@ -877,8 +879,13 @@ static void request_opponents(request *r)
     const char *names = "";
     int i;
     for (i = 0; i < OPPONENTS; i++) names = text_made("%s%s%s", names, i ? " " : "", opponents[i].name);
-    for (i = 0; i < r->against.count && i < OPPONENTS; i++)
-        r->l.chosen[i] = word_choose("--against", r->against.items[i], names);
+    for (i = 0; i < r->against.count; i++) {
+        int chosen = word_choose("--against", r->against.items[i], names), k;
+        for (k = 0; k < i; k++)
+            if (r->l.chosen[k] == chosen)
+                fail(EXIT_USAGE, "--against %s is given twice", opponents[chosen].name);
+        r->l.chosen[i] = chosen;
+    }
     r->l.rows = i;
     for (i = 0; i < OPPONENTS && !r->against.count; i++) r->l.chosen[r->l.rows++] = i;
 }
@@ -888,9 +895,9 @@ static void request_read(request *r, int argc, char **argv)
     const option options[] = {
         {"choices", OPTION_WHOLE, &r->choices, 2, CHOICES,
          "2: left, right; 3: rock, paper, scissors; more: numbers"},
-        {"seed", OPTION_WHOLE, &r->seed, 0, 1e15, "of the mind, and the first of the league"},
+        {"seed", OPTION_WHOLE, &r->seed, 0, SEED_MOST, "of the mind, and the first of the league"},
         {"save", OPTION_TEXT, &r->save, 0, 0, "leave the game there at the end"},
-        {"load", OPTION_TEXT, &r->load, 0, 0, "go on with a game; its choices and seed count"},
+        {"load", OPTION_TEXT, &r->load, 0, 0, "go on with a game: it has its choices and its seed"},
         {"selfplay", OPTION_FLAG, &r->selfplay, 0, 0,
          "the league: mind, machines and Markov predictors of order 1 to 8 against opponents"},
         {"against", OPTION_LIST, &r->against, 0, 0,
@@ -908,6 +915,10 @@ static void request_read(request *r, int argc, char **argv)
     c.option_count = (int)(sizeof options / sizeof options[0]);
     options_read(&c, argc, argv);
     if (!r->selfplay) options_only(&c, argc, argv, "against rounds seeds threads", "--selfplay");
+    if (r->judge && (r->selfplay || r->save || r->load || r->choices != 2))
+        fail(EXIT_USAGE, "--judge is about moves to the left and right, and plays no game");
+    if (r->load && (option_given(&c, argc, argv, "seed") || option_given(&c, argc, argv, "choices")))
+        fail(EXIT_USAGE, "--choices and --seed are in the file that --load names");
     if (r->selfplay && (r->save || r->load || r->choices != 2))
         fail(EXIT_USAGE, "--selfplay is about left and right, and leaves no game");
     request_opponents(r);
@@ -916,11 +927,13 @@ static void request_read(request *r, int argc, char **argv)
 
 static void request_game(const request *r)
 {
+    static const char *const keys = "-";
     game g;
     wcoh_error error;
     memset(&g, 0, sizeof g);
     g.choices = (int)r->choices;
     g.seed = (uint64_t)r->seed;
+    path_not_read(r->save, &keys, 1);
     if (r->save) must(wcoh_path_check(r->save, &error), NULL, &error);
     if (r->load) game_load(&g, r->load);
     else g.m = mind_open(g.choices, g.seed);

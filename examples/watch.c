@@ -297,6 +297,7 @@ typedef struct stream {
     size_t used, at;
     char line[HEARD];
     size_t length, passed; /* bytes of the line that are kept, and that are not */
+    int fault;             /* errno of input that cannot be read */
 } stream;
 
 /* More bytes; 0 at the end, or where a signal came. */
@@ -312,8 +313,10 @@ static int stream_fill(stream *s)
     while (!interrupted && got < 0) {
         int ready = poll(&input, 1, 200);
         if (ready > 0) got = read(0, s->buffer, sizeof s->buffer);
-        if ((ready < 0 || (ready > 0 && got < 0)) && errno != EINTR && errno != EAGAIN)
-            fail(EXIT_FAILED, "cannot read standard input: %s", strerror(errno));
+        if ((ready < 0 || (ready > 0 && got < 0)) && errno != EINTR && errno != EAGAIN) {
+            s->fault = errno; /* EIO: the terminal is gone */
+            break;
+        }
     }
 #endif
     s->at = 0;
@@ -717,6 +720,7 @@ static void request_read(request *r, int argc, char **argv)
 
 static void watch(const request *r)
 {
+    static const char *const log = "-";
     stream *s = (stream *)calloc(1, sizeof *s);
     wcoh_error error;
     watcher *w;
@@ -725,6 +729,7 @@ static void watch(const request *r)
     signal(SIGHUP, on_interrupt); /* what it has learnt is saved when the terminal goes, */
     signal(SIGPIPE, SIG_IGN);     /* and when nobody reads on: stdout_is_well tells */
 #endif
+    path_not_read(r->save, &log, 1);
     if (r->save) must(wcoh_path_check(r->save, &error), NULL, &error);
     w = r->load ? watcher_load(r->load, r->margin, (double)r->quiet)
                 : watcher_open(r->margin, (double)r->quiet, (uint64_t)r->seed);
@@ -733,7 +738,8 @@ static void watch(const request *r)
         print_line(w, s, &v, r->all);
         if ((v.marked || r->all) && !stdout_is_well()) break;
     }
-    if (r->save) watcher_save(w, r->save);
+    if (r->save) watcher_save(w, r->save); /* what it has learnt is kept, however the stream ended */
+    if (s->fault) fail(EXIT_FAILED, "cannot read standard input: %s", strerror(s->fault));
     stdout_check();
     say("%.0f lines, %.0f marked", w->lines, w->marked);
     watcher_close(w);

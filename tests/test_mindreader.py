@@ -152,10 +152,55 @@ def test_games():
     check(score and float(score.group(1)) > 75, f"an alternation is found out: {score and score.group(1)}")
 
 
+def test_saving():
+    """A link is followed, permissions stay, and a file that happens to be beside it is nobody's."""
+    for name, leads in (("link", "there"), ("dangling", "folder/not yet")):
+        os.makedirs("folder", exist_ok=True)
+        os.symlink(leads, name)
+        if name == "link":
+            with open(leads, "w") as file:
+                file.write("before")
+            os.chmod(leads, 0o600)
+        for beside in (name, leads):
+            with open(beside + ".tmp", "w") as file:
+                file.write("mine")
+        equal(run("--save", name, given=b"lrl").returncode, 0, f"saved through a {name}")
+        check(os.path.islink(name), f"{name} stays a link")
+        equal(open(leads).read().splitlines()[0], "mindreader 1 choices 2 seed 1", f"the game is where {name} leads")
+        equal([open(beside + ".tmp").read() for beside in (name, leads)], ["mine"] * 2, "what stands beside it stays")
+    equal(os.stat("there").st_mode & 0o777, 0o600, "what was for nobody else still is")
+    equal([name for name in os.listdir(".") + os.listdir("folder") if re.search(r"-[0-9]+\.tmp", name)], [], "no file is left over")
+    os.symlink("round", "round")
+    refuses(1, "^mindreader: round: ", "--save", "round", given=b"l")
+    with open("keys", "w") as file:
+        file.write("lrlrq")
+    os.link("keys", "same keys")
+    for name in ("keys", "same keys"):
+        with open("keys") as file:
+            done = subprocess.run([program_tests.program, "--save", name], stdin=file, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        check(done.returncode == 2 and b"is to be read and cannot be written" in done.stderr, f"{name}: {done.stderr}")
+        equal(open("keys").read(), "lrlrq", f"{name}: the keys are not overwritten")
+
+
+def test_seeds():
+    """The game goes on with the very seed that it began with, whatever its length."""
+    for seed in ("0", "999999999999999", "1000000000000000"):
+        run("--seed", seed, "--save", "seeded", given=b"lrlr")
+        equal(run("--load", "seeded", "--save", "again", given=b"").returncode, 0, f"seed {seed} is read")
+        equal(open("again").read(), open("seeded").read(), f"seed {seed}")
+        equal(open("again").read().split()[5], seed, f"seed {seed} is in the file")
+    with open("dos", "wb") as file:
+        file.write(b"mindreader 1 choices 2 seed 5\r\n1112\r\n")
+    equal(run("--load", "dos", "--save", "again", given=b"").returncode, 0, "ends of lines of Windows")
+    equal(open("again").read(), "mindreader 1 choices 2 seed 5\n1112\n", "are none of the seed's")
+
+
 def test_refusals():
     for text in (b"", b"nothing", b"mindreader 1 choices 2 seed 1", b"mindreader 1 choices 1 seed 1\n",
                  b"mindreader 1 choices 2 seed -1\n", b"mindreader 1 choices 2 seed 1\n111", b"\0" * 100,
-                 b"mindreader 1 choices 2 seed 1\n13\n", b"mindreader 1 choices 2 seed 1\n1\xff\n"):
+                 b"mindreader 1 choices 2 seed 1 2\n", b"mindreader 1 choices 2 seed 0.5\n",
+                 b"mindreader 1 choices 2 seed 1000000000000001\n", b"mindreader 1 choices 2 seed 10000000000000000\n",
+                 b"mindreader 1 choices 2 seed\n1111\n", b"mindreader 1 choices 2 seed 1\n13\n", b"mindreader 1 choices 2 seed 1\n1\xff\n"):
         with open("bad", "wb") as file:
             file.write(text)
         if text == b"mindreader 1 choices 2 seed 1":
@@ -167,6 +212,13 @@ def test_refusals():
     refuses(2, "did you mean --choices", "--choice", "3")
     refuses(2, "allowed are .* 2 to 9", "--choices", "10")
     refuses(2, "--judge is \"LX\"", "--judge", "LX")
+    refuses(2, "--judge is about moves", "--judge", "LR", "--save", "x")
+    refuses(2, "--judge is about moves", "--judge", "LR", "--selfplay")
+    refuses(2, "in the file that --load names", "--load", "whole", "--choices", "3")
+    refuses(2, "in the file that --load names", "--seed", "4", "--load", "whole")
+    refuses(2, "--against order-2 is given twice", "--selfplay", "--against", "order-2", "--against", "order-2")
+    refuses(2, "--against is \"zebra\"", "--selfplay", *[word for name in "random order-1 order-2 order-3 order-5 period-5 "
+            "period-12 win-stay changer shannon hagelbarger zebra".split() for word in ("--against", name)])
     refuses(2, "hagelbarger; did you mean order-2", "--selfplay", "--against", "order2")
     refuses(2, "--rounds is for --selfplay alone", "--rounds", "5")
     refuses(2, "--selfplay is about left and right", "--selfplay", "--choices", "3")
@@ -214,4 +266,4 @@ def test_terminal():
         terminal_end(name, lambda child, master: child.send_signal(getattr(signal, name)))
 
 
-program_tests.run_tests("mindreader", test_rivals, test_league, test_games, test_refusals, test_terminal)
+program_tests.run_tests("mindreader", test_rivals, test_league, test_games, test_saving, test_seeds, test_refusals, test_terminal)

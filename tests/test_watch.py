@@ -11,7 +11,9 @@ import random
 import re
 import resource
 import signal
+import socket
 import stat
+import struct
 import subprocess
 import time
 
@@ -113,6 +115,48 @@ def test_signals():
         child.communicate()
 
 
+def test_input_breaks():
+    """What comes can be read no longer: what was learnt is saved, and the end is told."""
+    for lines in (1, 3):
+        listener = socket.create_server(("127.0.0.1", 0))
+        here = socket.create_connection(listener.getsockname())
+        there, _ = listener.accept()
+        child = subprocess.Popen([program_tests.program, "--all", "--save", f"broken{lines}"], stdin=there, stdout=subprocess.PIPE,
+                                 stderr=subprocess.PIPE)
+        for _ in range(lines):
+            here.sendall(b"a line\n")
+            equal(child.stdout.readline(), b"  a line\n", "a line is heard")
+        here.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        here.close()  # a reset, not an end
+        error = child.communicate(timeout=60)[1].decode()
+        check(child.returncode == 1 and "cannot read standard input: Connection reset" in error, f"{lines} lines: {error}")
+        check(os.path.exists(f"broken{lines}"), f"{lines} lines: what was learnt is kept")
+        equal(run("--load", f"broken{lines}", given=b"").err, f"watch: {lines} lines, 0 marked\n", "and goes on")
+        there.close()
+        listener.close()
+    folder = os.open(".", os.O_RDONLY)
+    done = subprocess.run([program_tests.program, "--save", "nothing"], stdin=folder, stderr=subprocess.PIPE)
+    os.close(folder)
+    check(done.returncode == 1 and b"cannot read standard input" in done.stderr, f"a folder is no log: {done.stderr}")
+    check(os.path.exists("nothing"), "and what it had is kept")
+
+
+def test_log_is_kept():
+    with open("app.log", "w") as file:
+        file.write("one line\n")
+    os.symlink("app.log", "the log")
+    for name in ("app.log", "./app.log", "the log"):
+        with open("app.log") as log:
+            done = subprocess.run([program_tests.program, "--save", name], stdin=log, stderr=subprocess.PIPE)
+        check(done.returncode == 2 and b"is to be read and cannot be written" in done.stderr, f"{name}: {done.stderr}")
+        equal(open("app.log").read(), "one line\n", f"{name}: the log is not overwritten")
+    os.chmod("whole", 0o600)
+    with open("app.log") as log:
+        equal(subprocess.run([program_tests.program, "--load", "whole", "--save", "whole"], stdin=log, stderr=subprocess.PIPE)
+              .returncode, 0, "but it may go on in its own file")
+    equal(os.stat("whole").st_mode & 0o777, 0o600, "which stays the reader's alone")
+
+
 def test_nobody_reads():
     """Whoever reads the marks goes away: what was learnt is saved all the same."""
     child = subprocess.Popen([program_tests.program, "--all", "--save", "left"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -146,4 +190,4 @@ def test_measure():
     check(own and sum(found) / 3 >= 90, f"nine of ten planted lines are found: {done.out}")
 
 
-program_tests.run_tests("watch", test_planted, test_saved, test_input, test_signals, test_nobody_reads, test_refusals, test_measure)
+program_tests.run_tests("watch", test_planted, test_saved, test_input, test_signals, test_input_breaks, test_log_is_kept, test_nobody_reads, test_refusals, test_measure)
