@@ -3536,9 +3536,12 @@ static float wcohi_narrow(double x)
 /* The nearest half to a double, of two equally near the even one; below 2^-25 it is 0. */
 static uint32_t wcohi_half_bits(double x)
 {
-    uint32_t sign = x < 0 ? 0x8000u : 0;
+    uint64_t bits;
+    uint32_t sign;
     int exponent;
     double size = x < 0 ? -x : x, units;
+    memcpy(&bits, &x, sizeof bits);
+    sign = bits >> 63 ? 0x8000u : 0; /* of a zero too */
     if (size < ldexp(1, -25)) return sign;
     frexp(size, &exponent); /* size < 2^exponent */
     exponent = WCOHI_MAX(exponent - 11, -24);
@@ -3549,13 +3552,16 @@ static uint32_t wcohi_half_bits(double x)
     return sign | ((uint32_t)(exponent + 24) * 1024 + (uint32_t)units);
 }
 
-/* The same for a bfloat. */
+/* The same for a bfloat; a finite one stays finite. */
 static uint32_t wcohi_bfloat_bits(double x)
 {
+    const uint32_t infinity = 0x7f80u;
     float narrow = wcohi_narrow(x);
-    uint32_t bits;
+    uint32_t bits, upper;
     memcpy(&bits, &narrow, sizeof bits);
-    return (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    upper = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
+    if ((upper & infinity) == infinity && (bits >> 16 & infinity) != infinity) upper--;
+    return upper;
 }
 
 /* Number `index` of an array in memory. */
@@ -4687,7 +4693,7 @@ static size_t wcohi_tensor_width(const wcohi_file_tensor *tensor)
     return wcohi_dtypes[wcohi_tensor_type(tensor)].bits / 8u;
 }
 
-/* Of a row: its largest number over 127, as the file has it. */
+/* Of a row: its largest number over 127, as the file has it; 127 times that is finite. */
 static float wcohi_row_scale(const wcohi_file_tensor *tensor, size_t row)
 {
     double most = 0;
@@ -4696,7 +4702,7 @@ static float wcohi_row_scale(const wcohi_file_tensor *tensor, size_t row)
         double x = wcohi_number_value(tensor->kind, tensor->data, row * tensor->columns + i);
         most = WCOHI_MAX(most, x < 0 ? -x : x);
     }
-    return wcohi_narrow(most / 127);
+    return wcohi_narrow(WCOHI_MIN(most / 127, 2.679356e36)); /* FLT_MAX / 127, and below it */
 }
 
 /* The nearest of -127 .. 127 times the scale. */

@@ -2606,8 +2606,7 @@ static void halves_are_the_nearest(void)
     for (bits = 0; bits < 0x7c00; bits++) {
         double here = wcohi_bits_half(bits), next = wcohi_bits_half(bits + 1);
         double middle = bits == 0x7bff ? 65520 - 1e-9 : (here + next) / 2;
-        wrong +=
-            wcohi_half_bits(here) != bits || wcohi_half_bits(-here) != (bits ? bits | 0x8000u : 0);
+        wrong += wcohi_half_bits(here) != bits || wcohi_half_bits(-here) != (bits | 0x8000u);
         if (bits == 0x7bff) continue;
         wrong += wcohi_half_bits(middle) != (bits % 2 ? bits + 1 : bits);
         wrong += wcohi_half_bits(middle * (1 + 1e-12)) != bits + 1;
@@ -2783,6 +2782,50 @@ static void packing_fails_whole(void)
     CHECK(counter.live == 0);
 }
 
+/* What is saved loads, at both ends of a float: the nearest finite number, and zeros keep their sign. */
+static void the_largest_and_the_least_numbers_are_saved(void)
+{
+    static const struct {
+        double x;
+        wcoh_weights weights;
+        double loads; /* as this */
+    } ends[] = {
+        {3.4028234663852886e38, WCOH_WEIGHTS_F32, 3.4028234663852886e38},
+        {3.4028234663852886e38, WCOH_WEIGHTS_BF16, 3.3895313892515355e38}, /* (2 - 2^-7) 2^127 */
+        {-3.3961775292304957e38, WCOH_WEIGHTS_BF16, -3.3895313892515355e38}, /* half-way beyond it */
+        {3.38e38, WCOH_WEIGHTS_BF16, 3.376239e38},
+        {3.4028234663852886e38, WCOH_WEIGHTS_I8, 3.402782e38}, /* 127 times a scale below its share */
+        {-3.4028234663852886e38, WCOH_WEIGHTS_I8, -3.402782e38},
+        {-0.0, WCOH_WEIGHTS_F16, -0.0},
+        {0.0, WCOH_WEIGHTS_F16, 0.0},
+        {-1e-30, WCOH_WEIGHTS_F16, -0.0},
+        {-0.0, WCOH_WEIGHTS_BF16, -0.0},
+    };
+    wcoh_model *model = small_model("vocab=5 bands=6 heads=2", 6), *loaded = NULL;
+    wcoh_param p, q;
+    size_t i;
+    int head = wcoh_model_param_find(model, "head.weight");
+    wcoh_model_param(model, head, &p, NULL);
+    for (i = 0; i < sizeof ends / sizeof *ends; i++) {
+        wcoh_memory_file block;
+        wcoh_io io = io_of(&block, space, 0, sizeof space);
+        p.data[3] = (wcoh_real)ends[i].x;
+        CHECK(wcoh_model_save_as(model, ends[i].weights, &io, &error) == WCOH_OK);
+        if (!CHECK_SAY(wcoh_model_load(&loaded, &io, NULL, &error) == WCOH_OK, "%s", error.text))
+            continue;
+        wcoh_model_param(loaded, head, &q, NULL);
+        CHECK_NEAR(q.data[3], ends[i].loads, 1e-6 * fabs(ends[i].loads) + 1e-45);
+        CHECK(!signbit(q.data[3]) == !signbit(ends[i].loads));
+        wcoh_model_destroy(loaded);
+    }
+    for (i = 0; i < 2; i++) {
+        p.data[3] = (wcoh_real)(i ? -3.4028234663852886e38 : 3.4028234663852886e38);
+        CHECK(wcoh_model_pack(model, &error) == WCOH_OK);
+        CHECK_NEAR(p.data[3], i ? -3.402782e38 : 3.402782e38, 1e33);
+    }
+    wcoh_model_destroy(model);
+}
+
 static void bad_bytes_are_refused(void)
 {
     static const struct {
@@ -2908,6 +2951,7 @@ int main(int count, char **arguments)
     RUN(a_session_multiplies_from_bytes);
     RUN(packing_fails_whole);
     RUN(smaller_numbers_stay_when_saved_again);
+    RUN(the_largest_and_the_least_numbers_are_saved);
     RUN(bad_bytes_are_refused);
 #ifdef TEST_PROCESSES
     remove(folder);
