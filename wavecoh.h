@@ -754,8 +754,8 @@ typedef struct wcoh_stage {
 /* Stages one after the other, [count], copied; count 0: none, as at the start. They go by the steps of
    the settings at hand and belong to what a checkpoint knows of its data: give them before the
    sequences. A checkpoint holds them: wcoh_trainer_resume takes them where none were given and refuses
-   others. Errors: WCOH_E_ARGUMENT (shares that are not 1 in all; steps negative). Sequences that a
-   stage lacks are refused by wcoh_trainer_set_sequences. */
+   others. Errors: WCOH_E_ARGUMENT (shares that are not 1 in all; steps negative; sequences that the data at
+   hand lack, which wcoh_trainer_set_sequences refuses too). What is fed has no stages. */
 WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_stage *stages,
                                              int count, wcoh_error *error);
 /* Those at hand -> stages [WCOH_STAGES_MAX] (may be NULL); returns how many. */
@@ -27842,12 +27842,16 @@ WCOH_API wcoh_result wcoh_trainer_set_stages(wcoh_trainer *trainer, const wcoh_s
                                              int count, wcoh_error *error)
 {
     wcoh_result result;
+    int set;
     if (!trainer || (!stages && count > 0))
         return wcohi_null(trainer ? "stages" : "trainer", error);
     result = wcohi_stages_valid(stages, count, trainer->desc.steps, error);
+    set = trainer->train.size && !trainer->replay.drawn; /* what is fed has no stages */
+    if (!result && set)
+        result = wcohi_stages_check(stages, count, trainer->train.sequences.count, error);
     if (result) return result;
     wcohi_stages_put(trainer, stages, count);
-    if (trainer->train.size) wcohi_trainer_data_set(trainer);
+    if (set) wcohi_trainer_data_set(trainer);
     return WCOH_OK;
 }
 
@@ -28035,7 +28039,6 @@ static size_t wcohi_window_recent(const wcohi_data *data, int seq, double half_l
     return begin + start;
 }
 
-/* Where the next window of the training data begins, as wcohi_window_place has it. */
 /* The sequences that the next window of the step at hand comes from. */
 static wcohi_data wcohi_stage_data(wcoh_trainer *trainer)
 {
@@ -28054,6 +28057,7 @@ static wcohi_data wcohi_stage_data(wcoh_trainer *trainer)
     return data;
 }
 
+/* Where the next window of the training data begins, as wcohi_window_place has it. */
 static size_t wcohi_trainer_draw(wcoh_trainer *trainer, size_t *there)
 {
     const wcohi_data *data = &trainer->train;
@@ -28234,6 +28238,8 @@ WCOH_API wcoh_result wcoh_trainer_set(wcoh_trainer *trainer, const char *name, c
                           "%s cannot change: it is fixed when the trainer is made", field->name);
     result = wcoh_field_set(WCOH_DESC_TRAINER, &desc, name, text, error);
     if (!result) result = wcoh_trainer_desc_resolve(&desc, &trainer->model->desc, error);
+    if (!result)
+        result = wcohi_stages_valid(trainer->stages, trainer->stage_count, desc.steps, error);
     if (result) return result;
     wcohi_turn_settings(&trainer->state, &trainer->desc, &desc);
     trainer->desc = desc;
@@ -29551,7 +29557,7 @@ WCOHI_COLD wcoh_result wcohi_note_stages(const wcoh_tensors *t, const wcoh_train
                           *count ? "other" : "no such");
     if (*count == 0) return WCOH_OK;
     if (wcohi_stages_valid(stages, *count, trainer->desc.steps, error)) return WCOH_E_ARGUMENT;
-    if (!trainer->train.size) return WCOH_OK;
+    if (!trainer->train.size || trainer->replay.drawn) return WCOH_OK;
     return wcohi_stages_check(stages, *count, trainer->train.sequences.count, error);
 }
 
@@ -29775,7 +29781,7 @@ WCOHI_COLD wcoh_result wcohi_trainer_restore(wcoh_trainer *trainer, const wcoh_t
     if (result) return result;
     *wcohi_trainer_state(trainer) = state;
     if (staged) wcohi_stages_put(trainer, stages, staged);
-    if (staged) wcohi_stages_mark(trainer);
+    if (staged && !wcohi_trainer_replay(trainer)->drawn) wcohi_stages_mark(trainer);
     wcohi_note_frozen(t, view.model, 1, NULL);
     if (ring) {
         wcohi_trainer_refed(trainer, (size_t)note.next, (size_t)note.held, (int)note.open);

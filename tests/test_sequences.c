@@ -821,6 +821,83 @@ static void bad_stages_are_refused_by_name(void)
     pupil_close(&p);
 }
 
+/* Stages that come after the data are held against them: what there is not is never read. */
+static void stages_after_the_data_are_checked(void)
+{
+    static const wcoh_stage beyond[] = {{0.5, 0, 1, 0}, {0.5, 2, 2, 0.2}};
+    wcoh_stage got[WCOH_STAGES_MAX];
+    wcoh_sequences s = three_texts();
+    wcoh_trainer_desc desc = small_trainer();
+    pupil p = pupil_of(&desc);
+    wcoh_error error;
+    int i;
+    for (i = 0; i < 2; i++) {
+        if (i) CHECK(wcoh_trainer_set_sequences(p.trainer, &s, NULL, &error) == WCOH_OK);
+        else
+            CHECK(wcoh_trainer_set_data(p.trainer, s.tokens, 3 * PART, NULL, 0, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_set_stages(p.trainer, beyond, 2, &error) == WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, i ? "stage 1 is of 2 sequences from number 2 on: there are 3"
+                                 : "stage 1 is of 2 sequences from number 2 on: there are 1");
+        CHECK(wcoh_trainer_get_stages(p.trainer, got) == 0);
+        CHECK(wcoh_trainer_step(p.trainer, NULL, &error) == WCOH_OK);
+    }
+    CHECK(wcoh_trainer_set_stages(p.trainer, stages, 3, &error) == WCOH_OK);
+    /* a run without end has no shares, and its checkpoint could not go on */
+    CHECK(wcoh_trainer_set(p.trainer, "steps", "-1", &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "stages go by shares of steps, which is negative");
+    CHECK(wcoh_trainer_get_desc(p.trainer)->steps == desc.steps);
+    CHECK(wcoh_trainer_set(p.trainer, "steps", "20", &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set_stages(p.trainer, NULL, 0, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_set(p.trainer, "steps", "-1", &error) == WCOH_OK);
+    pupil_close(&p);
+}
+
+/* What is fed has no stages: they come and go, also with a checkpoint, and it is drawn from as before. */
+static void stages_leave_what_is_fed_alone(void)
+{
+    static unsigned char bytes[1 << 18];
+    wcoh_memory_file block = {bytes, sizeof bytes, 0};
+    wcoh_io io = wcoh_io_memory(&block);
+    wcoh_sequences s = three_texts();
+    wcoh_trainer_desc desc = small_trainer();
+    pupil staged, fed;
+    wcoh_stage got[WCOH_STAGES_MAX];
+    wcoh_error error;
+    uint32_t loud[40];
+    int i, k, at;
+    for (i = 0; i < 40; i++) loud[i] = 8;
+    desc.replay = 90;
+    staged = pupil_of(&desc);
+    CHECK(wcoh_trainer_set_stages(staged.trainer, stages, 3, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_set_sequences(staged.trainer, &s, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_step(staged.trainer, NULL, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_save(staged.trainer, &io, NULL) == WCOH_OK);
+    for (k = 0; k < 4; k++) {
+        desc.replay = k == 3 ? 80 : 90; /* the ring of the file, or another one */
+        fed = pupil_of(&desc);
+        for (i = 0; i < 30; i++) CHECK(wcoh_trainer_feed(fed.trainer, loud, 40, &error) == WCOH_OK);
+        if (k == 0) CHECK(wcoh_trainer_set_stages(fed.trainer, NULL, 0, &error) == WCOH_OK);
+        if (k == 1) CHECK(wcoh_trainer_set_stages(fed.trainer, stages, 3, &error) == WCOH_OK);
+        if (k > 1) CHECK(wcoh_trainer_resume(fed.trainer, &io, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_get_stages(fed.trainer, got) == (k ? 3 : 0));
+        if (k == 2) { /* the file's ring is empty */
+            CHECK(wcoh_trainer_fed(fed.trainer) == 0);
+            CHECK(wcoh_trainer_step(fed.trainer, NULL, &error) == WCOH_E_DATA);
+            CHECK(wcoh_trainer_feed(fed.trainer, loud, 40, &error) == WCOH_OK);
+        }
+        CHECK(wcoh_trainer_step(fed.trainer, NULL, &error) == WCOH_OK);
+        for (at = 0; at < BATCH * SEQ; at++) CHECK(fed.trainer->tokens[at] == 8);
+        if (k)
+            CHECK(wcoh_trainer_set_data(fed.trainer, s.tokens, PART, NULL, 0, &error) ==
+                  WCOH_E_ARGUMENT);
+        CHECK(wcoh_trainer_set_sequences(fed.trainer, &s, NULL, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_step(fed.trainer, NULL, &error) == WCOH_OK);
+        for (at = 0; k && at < BATCH * SEQ; at++) CHECK(fed.trainer->tokens[at] < 3);
+        pupil_close(&fed);
+    }
+    pupil_close(&staged);
+}
+
 int main(void)
 {
     RUN(drawn_windows_cross_no_boundary_and_reach_all_alike);
@@ -841,5 +918,7 @@ int main(void)
     RUN(a_stage_draws_from_its_texts_alone);
     RUN(stages_are_resumed);
     RUN(bad_stages_are_refused_by_name);
+    RUN(stages_after_the_data_are_checked);
+    RUN(stages_leave_what_is_fed_alone);
     return test_end();
 }
