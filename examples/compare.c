@@ -671,8 +671,31 @@ static trial *trial_before(const plan *p, int before, const trial *t)
     return NULL;
 }
 
+/* Can the line "eval: .." be heeded, with this network and text? One window tells, before any run. */
+static void eval_check(const plan *p, const contender *c, wcoh_model *model, const corpus *text)
+{
+    wcoh_eval_desc desc = p->eval;
+    wcoh_sequences s = texts_sequences(&text->validate);
+    size_t window = (size_t)(desc.seq ? desc.seq : 64) + 1, size = s.offsets[1], ends[2] = {0, 0};
+    double loss;
+    wcoh_error error;
+    wcoh_result result;
+    ends[1] = size < window ? size : window;
+    desc.cpu.threads = 1;
+    if (s.count > 1 || text->train.count > 1) {
+        s.count = 1;
+        s.offsets = ends;
+        result = wcoh_model_evaluate_sequences(model, &desc, &s, &loss, NULL, &error);
+    } else {
+        result = wcoh_model_evaluate(model, &desc, s.tokens, ends[1], &loss, NULL, &error);
+    }
+    if (result < 0 && result != WCOH_E_NUMERIC)
+        fail(EXIT_USAGE, "%s%s: %s", p->eval_place, text_shown(c->name), error.text);
+}
+
 /* Its parameters, from a network that is made for that and goes. */
-static void contender_count(contender *c, const wcoh_tokenizer *tokenizer)
+static void contender_count(const plan *p, contender *c, const corpus *text,
+                            const wcoh_tokenizer *tokenizer)
 {
     wcoh_model_desc desc = c->model;
     const char *reason;
@@ -686,6 +709,7 @@ static void contender_count(contender *c, const wcoh_tokenizer *tokenizer)
     c->parameters = learning_count(model);
     if (c->prepare.index == PREPARE_RHYMES || c->prepare.index == PREPARE_MIXED_RHYMES)
         printf("%s: %s\n", text_shown(c->name), rhymes_text(tokenizer));
+    if (p->eval_place) eval_check(p, c, model, text);
     wcoh_model_destroy(model);
 }
 
@@ -703,7 +727,7 @@ static void contender_open(const plan *p, int at, const request *r, const corpus
     count = c->rate_count * c->seed_count;
     c->trials = (trial *)(void *)text_keep((size_t)count * sizeof *c->trials);
     memset(c->trials, 0, (size_t)count * sizeof *c->trials);
-    contender_count(c, tokenizer);
+    contender_count(p, c, text, tokenizer);
     for (i = 0; i < c->rate_count; i++)
         for (k = 0; k < c->seed_count; k++) {
             trial *t = &c->trials[i * c->seed_count + k];
@@ -1398,6 +1422,7 @@ static int part_take(race *all, const trial *t, const wcoh_trainer_desc *desc, w
     w->loss = w->got->seconds = 0;
     w->loss_count = 0;
     w->used = 0;
+    if (w->curve) *w->curve = 0;
     w->got->train = NAN;
     free(w->got->text.tokens);
     free(w->got->text.best);
@@ -1861,7 +1886,7 @@ static void results_table(plan *p, const results *r, const corpus *text, int the
         "contender",        "settings", "parameters",           "lr",     "loss, by seed",
         "mean \302\261 sd", "",         "over the text (95 %)", "seconds"};
     const char *cells[COLUMNS];
-    int i, against = plan_against(p);
+    int i, against = plan_against(p), several = text->validate.count > 1 || text->train.count > 1;
     table t = table_of(COLUMNS, p->count + 1, "llrrllrrr");
     memcpy(cells, heads, sizeof cells);
     cells[6] = text_made("minus %s (95 %%)", p->list[against].name);
@@ -1873,10 +1898,11 @@ static void results_table(plan *p, const results *r, const corpus *text, int the
     putchar('\n');
     for (i = 0; i < p->count; i++) rates_line(p, &p->list[i]);
     over_text_lines(p, r, texts_size(&text->validate));
-    printf("budget %s %.15g; loss %s, nats a token, over all %s tokens to validate on; %d of %d "
+    printf("budget %s %.15g; loss %s, nats a token, over all %s%s tokens to validate on; %d of %d "
            "runs\n",
            word_at(BUDGET_WORDS, p->budget), p->amount,
            p->score.index == SCORE_BEST ? "of the best evaluation" : "at the end",
+           p->eval_place && !several ? "whole windows of the " : "",
            count_text((double)texts_size(&text->validate)), there, all);
 }
 

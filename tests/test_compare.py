@@ -201,7 +201,8 @@ def same_as_train():
     cut = re.search(r"val (\d+)\.\.", out).group(1)
     write("eval.txt", PLAN.replace("lr 3e-3 0.009", "lr 0.009").replace("1 2 5", "5") +
           "eval: --seq 8 --batch 3\n")
-    compare("eval.txt")
+    said = compare("eval.txt")
+    check("nats a token, over all whole windows of the" in said, f"what is left of the last window is not in it: {said}")
     row = next(r for r in rows_of("eval.csv") if r["contender"] == "none")
     code, out, err = run("eval", "m", "text", "--from", cut, "--seq", "8", "--batch", "3")
     equal(f"loss {float(row['val']):.6f}", out.split(" tokens")[0], "the eval line is eval's loss")
@@ -513,6 +514,11 @@ def wrong_plans():
     bad("line 4: eval: score best is the trainer's own evaluation",
         PLAN.replace("data text", "data text\nscore best\neval: --seq 8"))
     bad("line 2: eval: there is no setting layers", PLAN.replace("data text", "eval: --layers 8"))
+    # windows that do not fit text or network are told before a run, not after it
+    bad("line 3: eval: wave: evaluation data has", PLAN.replace("data text", "data text\neval: --seq 5000"))
+    bad("line 3: eval: wave: seq is 64: the model's context is 32",
+        PLAN.replace("data text", "data text\neval: --seq 64").replace("wave:", "wave: --position learned --context 32"))
+    check(not os.path.exists("bad.csv"), "and nothing is written")
     bad("a quote is not closed", PLAN.replace('"none"', '"none'))
     bad("a name holds a control character", PLAN.replace("wave:", "wa\x1bve:"))
     bad("it has no line data FILE", PLAN.replace("data text\n", ""))
