@@ -920,13 +920,42 @@ static void take_best(run *r, const wcoh_stats *stats)
     else if (r->best_there) must(wcoh_model_read_file(r->model, r->best, &error), NULL, &error);
 }
 
-/* "a.txt --data b.txt" */
-static const char *data_options(const request *r)
+/* A word as a shell takes it: in quotes where it has to be. */
+static const char *shell_word(const char *word)
 {
-    const char *text = r->corpus.data.items[0];
+    static const char plain[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+./:,=@%";
+    const char *quoted = "'";
+    size_t length;
+    if (*word && strspn(word, plain) == strlen(word)) return word;
+    for (; *word; word += length) {
+        length = strcspn(word, "'");
+        quoted = text_made("%s%.*s%s", quoted, (int)length, word, word[length] ? "'\\''" : "");
+        length += word[length] == '\'';
+    }
+    return text_made("%s'", quoted);
+}
+
+static const char *with_words(const char *text, const char *name, const text_list *words)
+{
     int i;
-    for (i = 1; i < r->corpus.data.count; i++)
-        text = text_made("%s --data %s", text, r->corpus.data.items[i]);
+    for (i = 0; i < words->count; i++)
+        text = text_made("%s --%s %s", text, name, shell_word(words->items[i]));
+    return text;
+}
+
+/* "--resume a.safetensors --data a.txt --val b.txt": all that the checkpoint does not know. */
+static const char *resume_options(const request *r)
+{
+    const char *text = text_made("--resume %s", shell_word(r->out));
+    text = with_words(text, "data", &r->corpus.data);
+    text = with_words(text, "val", &r->corpus.val);
+    if (r->corpus.val_share != 0.1)
+        text = text_made("%s --val-share %.15g", text, r->corpus.val_share);
+    if (r->corpus.unknown.index != UNKNOWN_REFUSE)
+        text = text_made("%s --unknown %s", text, word_at(UNKNOWN_WORDS, r->corpus.unknown.index));
+    if (strcmp(r->device, "cpu")) text = text_made("%s --device %s", text, r->device);
+    if (r->log) text = text_made("%s --log %s", text, shell_word(r->log));
     return text;
 }
 
@@ -940,8 +969,8 @@ static int finish(run *r)
     saved = save(r, 1);
     wcoh_trainer_stats(r->trainer, &stats);
     if (interrupted && saved)
-        say("interrupted: step %lu is saved; go on with --resume %s --data %s",
-            (unsigned long)stats.step, r->ask->out, data_options(r->ask));
+        say("interrupted: step %lu is saved; go on with %s", (unsigned long)stats.step,
+            resume_options(r->ask));
     else if (stats.step == r->first_step && !interrupted)
         say("nothing to do: %s",
             stats.step < (uint64_t)wcoh_trainer_get_desc(r->trainer)->steps

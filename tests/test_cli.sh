@@ -231,13 +231,37 @@ for signal in INT TERM; do
     status=$? last="kill -$signal"
     ok "$signal ends cleanly" [ "$status" = 0 ]
     ok "$signal saves and says how to go on" \
-        one_sentence 0 '^train: interrupted: step [0-9]+ is saved; go on with --resume part.safetensors --data text$'
+        one_sentence 0 '^train: interrupted: step [0-9]+ is saved; go on with --resume part.safetensors --data text --log part.csv$'
     ok "$signal keeps the last line" has "$done_line"
     ok "it stopped before the end" lacks '^step 3000 '
     succeeds "$train" --resume part.safetensors --data text --log part.csv --sample 0
     ok "resumed, it ends with the loss of the whole run" same "$(result)" "$whole"
     ok "the log goes on where it stopped" same "$(cut -d, -f1 part.csv | sed 1d | sort -n | uniq | wc -l | tr -d ' ')" 3000
     ok "and repeats no step" [ "$(wc -l <part.csv)" = 3001 ]
+done
+
+# What it says goes on with the very run, whatever its files are called and wherever its texts end.
+mkdir -p 'my files'
+cp text 'my files/a text'
+tail -c 3000 text >"my files/it's validated"
+for validation in --val --val-share; do
+    set -- --val "my files/it's validated"
+    [ $validation = --val-share ] && set -- --val-share 0.25
+    rm -f 'my files/model' 'my files/log'
+    "$train" --data 'my files/a text' "$@" --out 'my files/model' $long --unknown skip --log 'my files/log' >out 2>err &
+    process=$!
+    tries=0
+    while ! grep -q '^step 100 ' out && kill -0 $process && [ $tries -lt 6000 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+    kill -INT $process
+    wait $process
+    said=$(sed -n 's/.*; go on with //p' err)
+    eval "run \"\$train\" $said --sample 0"
+    ok "what it says goes on: $validation" [ "$status" = 0 ]
+    ok "with the same texts: $validation" [ ! -s err ]
+    ok "and the same log: $validation" [ "$(tail -n 1 'my files/log' | cut -d, -f1)" = 3000 ]
 done
 "$eval" whole.safetensors text >whole.loss
 "$eval" part.safetensors text >part.loss
