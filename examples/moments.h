@@ -44,31 +44,38 @@ static unsigned long long note_whole(const wcoh_tensors *tensors, const char *ke
     return text ? strtoull(text, NULL, 10) : 0;
 }
 
-/* What the file at `path` has of AdamW's moments; a model's file has none, and the step is 0. */
+/* What the file at `path` has of AdamW's moments; a model's file has none, and the step is 0. Those of a
+   run with Muon, which has AdamW's for a part of its parameters alone, are none either: that is told. */
 static progress moments_read(const char *path, const wcoh_model *model)
 {
     static const char letters[2] = {'m', 'v'};
     wcoh_tensors *tensors = NULL;
     wcoh_error error;
     progress run;
-    int which, i, found;
+    int which, i, found, missing;
     memset(&run, 0, sizeof run);
     run.rate = 3e-4;
     must(wcoh_tensors_open_file(&tensors, path, NULL, &error), path, &error);
     for (which = 0; which < 2; which++) {
         wcoh_model *moments = moments_new(model);
-        for (i = found = 0; i < wcoh_model_param_count(model); i++) {
+        for (i = found = missing = 0; i < wcoh_model_param_count(model); i++) {
             wcoh_param param;
             char name[128];
             int index;
             must(wcoh_model_param(moments, i, &param, &error), path, &error);
             snprintf(name, sizeof name, "adam.%c.%s", letters[which], param.name);
-            if ((index = wcoh_tensors_find(tensors, name)) < 0) continue;
+            if ((index = wcoh_tensors_find(tensors, name)) < 0) {
+                missing += param.trained;
+                continue;
+            }
             must(wcoh_tensors_read(tensors, index, 0, param.count, param.data, &error), name, &error);
             found++;
         }
-        if (found) run.moments[which] = moments;
+        if (found && !missing) run.moments[which] = moments;
         else wcoh_model_destroy(moments);
+        if (which && found && missing)
+            say("%s: its moments are not all AdamW's: none goes along, as if its run began anew",
+                path);
     }
     if (run.moments[0] && run.moments[1]) {
         const char *rate = wcoh_tensors_metadata(tensors, "trainer.lr");
@@ -151,7 +158,7 @@ static void moments_save(const char *path, wcoh_model *model, wcoh_preset preset
     memcpy(file.data + 8, header, size);
     file.used = file.used - before + size;
     for (before = 0; before < 8; before++) file.data[before] = (unsigned char)(size >> 8 * before);
-    must(wcoh_trainer_resume(trainer, &io, &error), NULL, &error);
+    must(wcoh_trainer_resume(trainer, &io, &error), path, &error);
     must(wcoh_trainer_save_file(trainer, path, &error), NULL, &error);
     wcoh_trainer_destroy(trainer);
     free(file.data);

@@ -258,6 +258,18 @@ def both_ways(sizes, dual, what):
     check(code == 0 and set(tensors("run.safetensors")["adam.v.blocks.1.ffn.kerr.omega"]) == {0.25}, f"{what}: moments: {err}")
     code, out, err = run("./convert", "run.safetensors", "c.kchk")
     check(code == 0 and read("c.kchk") == data, f"{what}: with its moments every byte comes back: {err}")
+    for optimiser, whole in ("adamw", True), ("muon", False):  # Muon's are for its matrices alone: half of a run is none
+        code, out, err = run("./train", "--from", "a.safetensors", "--data", "text.txt", "--out", f"{optimiser}.safetensors",
+                             "--optimizer", optimiser, "--steps", "4", "--seq", "8", "--batch", "2", "--eval-every", "-1",
+                             "--sample", "0")
+        check(code == 0, f"{what}: trained on with {optimiser}: {err}")
+        code, out, err = run("./convert", f"{optimiser}.safetensors", f"{optimiser}.kchk")
+        there = read(f"{optimiser}.kchk")
+        moments = struct.unpack(f"<{count}f", there[76 : 76 + 4 * count])
+        told = "its moments are not all AdamW's" in err
+        check(code == 0 and told != whole and any(moments) == whole, f"{what}: moments of {optimiser}: {err}")
+        check(struct.unpack("<Q", there[40:48])[0] == 4 * whole, f"{what}: the iteration of {optimiser}")
+        check(len(there) == len(data) and there[-4 * count :] != data[-4 * count :], f"{what}: the weights of {optimiser}")
     code, out, err = run("./convert", "run.safetensors", "d.kchk", "--version", "1")
     check(code == 1 and f"bands is {sizes[0]}: KCHK of version 1 has 64" in err, f"{what}: no version 1: {err}")
 
