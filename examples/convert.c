@@ -42,6 +42,7 @@ typedef struct request {
     wchk_told told;
     long long version;
     int words, moments;
+    const char *given; /* names of the options that were, blanks between them */
 } request;
 
 static void request_read(request *r, int argc, char **argv)
@@ -58,12 +59,12 @@ static void request_read(request *r, int argc, char **argv)
          "that to neighbours; 0: 0.1, from version 3 on 0.2"},
         {"ceiling", OPTION_REAL, &r->told.ceiling, -1, 1000,
          "knee of its amplitudes; 0: by alpha and beta, negative: none"},
-        {"gain-control", OPTION_FLAG, &r->told.control, 0, 0,
+        {"gain_control", OPTION_FLAG, &r->told.control, 0, 0,
          "its knee follows what training sees, up to the ceiling"},
         {"symbols", OPTION_WHOLE, &r->told.symbols, 0, 1 << 24,
          "how many it has: confirms its head, where no length does"},
         {"rank", OPTION_WHOLE, &r->told.rank, 0, 1 << 16, "that of its low-rank head, likewise"},
-        {"head-scale", OPTION_REAL, &r->told.scale, 0, 1e6,
+        {"head_scale", OPTION_REAL, &r->told.scale, 0, 1e6,
          "that of its phase-native head; 0: 1 / root of its width"},
         {"tier", OPTION_CHOICE, &r->tier, 0, 0, "what trained it, if not its attention"},
         {"flags", OPTION_WHOLE, &r->told.flags, -1, WCHK_FLAGS - 1,
@@ -75,6 +76,7 @@ static void request_read(request *r, int argc, char **argv)
          "to an engine: of the file; 0: KCHK 2, of WCHK the first that holds the network"},
     };
     command c;
+    int i;
     memset(&c, 0, sizeof c);
     c.usage = "FROM TO [options]\nA checkpoint of kerr-engine (KCHK) or wave-engine (WCHK) to "
               "safetensors, or back; a GGUF file to safetensors.";
@@ -90,9 +92,23 @@ static void request_read(request *r, int argc, char **argv)
     if (r->words && !r->text) fail(EXIT_USAGE, "--words: of which --text?");
     r->from = c.words[0];
     r->to = c.words[1];
+    for (r->given = "", i = 0; i < c.option_count; i++)
+        if (option_given(&c, argc, argv, options[i].name))
+            r->given = text_made("%s %s", r->given, options[i].name);
     if (r->text) r->told.symbols = -1; /* alphabet() compares them */
     r->told.embedding = r->embedding.index;
     r->told.tier = r->tier.index;
+}
+
+/* The end where an option was given that such a file does not heed. */
+static void heeded(const request *r, const char *names, const char *what)
+{
+    char spelled[32];
+    int i;
+    for (i = 0; *word_at(r->given, i); i++)
+        if (!word_stands(names, word_at(r->given, i)))
+            fail(EXIT_USAGE, "--%s is not for %s, which is %s",
+                 option_spelled(word_at(r->given, i), spelled), r->from, what);
 }
 
 /* What stands at the target is moved aside. */
@@ -175,6 +191,7 @@ static void convert_to_engine(const request *r)
     char options[512] = "";
     int wave;
     must(wcoh_model_load_file(&model, r->from, NULL, &error), NULL, &error);
+    heeded(r, "version", "ours");
     wave = wcoh_model_get_desc(model)->attention == WCOH_ATTENTION_FROZEN;
     if (!wave && version > 2)
         fail(EXIT_USAGE, "--version %u: %s is kerr-engine's, KCHK has 1 and 2", version, r->from);
@@ -529,15 +546,18 @@ int main(int argc, char **argv)
     path_not_read(r.to, &r.from, 1);
     bytes = file_read(r.from, &size);
     if (size >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
+        heeded(&r, "text words tokenizer", "a GGUF file");
         convert_from_gguf(&r, bytes, size);
-    } else if (size >= 4 && (memcmp(bytes, "KCHK", 4) == 0 || memcmp(bytes, "WCHK", 4) == 0)) {
-        if (r.tokenizer) fail(EXIT_USAGE, "--tokenizer is for GGUF, %s is none", r.from);
-        if (bytes[0] == 'K') convert_from_kerr(&r, bytes, size);
-        else convert_from_wave(&r, bytes, size);
+    } else if (size >= 4 && memcmp(bytes, "KCHK", 4) == 0) {
+        heeded(&r, "text words moments", "a KCHK");
+        convert_from_kerr(&r, bytes, size);
+    } else if (size >= 4 && memcmp(bytes, "WCHK", 4) == 0) {
+        heeded(&r,
+               "text words moments embedding m1 m2 alpha beta ceiling gain_control symbols rank "
+               "head_scale tier flags",
+               "a WCHK");
+        convert_from_wave(&r, bytes, size);
     } else {
-        if (r.text || r.tokenizer)
-            fail(EXIT_USAGE, "--text and --tokenizer are for what knows no letters, %s is ours",
-                 r.from);
         convert_to_engine(&r);
     }
     free(bytes);

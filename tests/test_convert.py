@@ -352,6 +352,28 @@ def what_cannot_go_back():
     check(not os.path.exists(os.path.join(folder, "never.kchk")), "nothing is written then")
 
 
+def options_are_heeded():
+    """An option that the file at hand does not heed is refused by name, before anything is written."""
+    files = {"a KCHK": ("words.kchk", "--text words.txt --words --moments"), "ours": ("run.safetensors", "--version 2"),
+             "a WCHK": ("wave.kchk", "--text text.txt"), "a GGUF file": ("words.gguf", "--text text.txt")}
+    every = {"--text": "text.txt", "--tokenizer": "none.json", "--embedding": "harmonic", "--m1": "3", "--m2": "5", "--alpha": "0.2",
+             "--beta": "0.2", "--ceiling": "2", "--gain-control": None, "--gain_control": None, "--symbols": "9", "--rank": "2",
+             "--head-scale": "0.5", "--tier": "candle", "--flags": "1", "--moments": None, "--version": "2"}
+    heeds = {"a KCHK": "--text --moments", "ours": "--version", "a GGUF file": "--text --tokenizer",
+             "a WCHK": " ".join(set(every) - {"--tokenizer", "--version"})}
+    before = sorted(os.listdir(folder))
+    for what, (name, _) in files.items():
+        for option, value in every.items():
+            if option in heeds[what].split():
+                continue
+            code, out, err = run("./convert", name, "never.safetensors", option, *([value] if value else []))
+            check(code == 2 and err == f"convert: {option.replace('_', '-')} is not for {name}, which is {what}\n",
+                  f"{what} does not heed {option}: {code} {err}")
+    check(sorted(os.listdir(folder)) == before, "and nothing was written")
+    write("none.bin", b"KCH")
+    refused("none.bin", ["none.bin"], "--moments")  # what it is comes first
+
+
 def version_1():
     letters = sorted(set(TEXT))
     parts = random_parts(part_shapes(64, 4, 16, len(letters), False), 8)
@@ -1138,6 +1160,7 @@ with tempfile.TemporaryDirectory() as folder:
     gguf_in(True, False, True, "Llama")
     gguf_in(True, True, False, "Llama with a tied head")
     gguf_with_subwords()
+    options_are_heeded()
     gguf_hostile()
     every_beginning_and_bit()
 print(f"{passed} passed, {failed} failed")
