@@ -73,6 +73,7 @@ static void request_read(request *r, int argc, char **argv)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
     if (c.word_count > 2 && (r->from || r->to))
         fail(EXIT_USAGE, "--%s is a place in one text, not in several", r->from ? "from" : "to");
+    if (!r->out) options_only(&c, argc, argv, "dtype", "weights that are written (--out)");
     if (r->stream) options_only(&c, argc, argv, "seq batch", "windows (without --stream)");
     if (r->against) c.words[c.word_count++] = r->against; /* it is read as well */
     path_not_read(r->out, c.words, c.word_count);

@@ -63,7 +63,11 @@ static void request_read(request *r, int argc, char **argv)
     if (c.word_count < 1) fail(EXIT_USAGE, "a model is needed; --help explains");
     if (r->best && (r->tokens < 1 || r->tokens > 100000))
         fail(EXIT_USAGE, "--best wants --tokens from 1 to 100000");
-    if (r->best && r->bias.count) fail(EXIT_USAGE, "--best and --bias do not go together");
+    if (r->best)
+        options_only(&c, argc, argv,
+                     "bias temperature top_k top_p min_p repetition_penalty repetition_window seed "
+                     "prefill",
+                     "what is drawn (without --best)");
     r->model = c.words[0];
 }
 
@@ -155,60 +159,95 @@ static void write_token(text_flow *flow, speller *s, const wcoh_tokenizer *token
     stdout_check();
 }
 
-/* What is drawn waits here while it may be the beginning of the stop sequence. */
+/* What is drawn waits here while it may be the beginning of the stop sequence: letters, whatever tokens
+   they come in, of a model that has some; else symbols. */
 typedef struct held {
     uint32_t *stop;  /* [size] NULL: there is none */
     uint32_t *waits; /* [size] */
     size_t size, count;
+    int letters; /* 1: each of them is a byte of text */
 } held;
 
-static held held_open(const request *r, const wcoh_model *model)
+static held held_open(const request *r, const wcoh_model *model, int letters)
 {
     held h;
+    size_t i;
     memset(&h, 0, sizeof h);
     if (!r->stop || !*r->stop) return h;
-    h.stop = read_symbols("--stop", r->stop, model, &h.size);
+    h.stop = read_symbols("--stop", r->stop, model, &h.size); /* may the model write it? */
+    h.letters = letters && wcoh_model_tokenizer(model);
+    if (h.letters) {
+        free(h.stop);
+        h.size = strlen(r->stop);
+        h.stop = (uint32_t *)malloc(h.size * sizeof *h.stop);
+        for (i = 0; h.stop && i < h.size; i++) h.stop[i] = (unsigned char)r->stop[i];
+    }
     h.waits = (uint32_t *)malloc((h.size + 1) * sizeof *h.waits);
-    if (!h.waits) fail(EXIT_FAILED, "no memory for --stop");
+    if (!h.stop || !h.waits) fail(EXIT_FAILED, "no memory for --stop");
     return h;
 }
 
-/* One more has come: how many of those that wait are free to go. */
-static size_t held_add(held *h, uint32_t token)
+static void held_write(const held *h, size_t count, text_flow *flow)
+{
+    size_t i;
+    for (i = 0; i < count; i++) {
+        char byte = (char)(unsigned char)h->waits[i];
+        if (h->letters) flow_write(flow, &byte, 1, stdout);
+        else printf("%lu ", (unsigned long)h->waits[i]);
+    }
+}
+
+/* One more has come: what cannot be of the stop sequence is written. Returns 1 where that is whole. */
+static int held_add(held *h, uint32_t one, text_flow *flow)
 {
     size_t free_now = 0;
-    h->waits[h->count++] = token;
+    h->waits[h->count++] = one;
     while (memcmp(h->waits + free_now, h->stop, (h->count - free_now) * sizeof *h->stop))
         free_now++;
-    return free_now;
+    held_write(h, free_now, flow);
+    memmove(h->waits, h->waits + free_now, (h->count -= free_now) * sizeof *h->waits);
+    return h->count == h->size;
+}
+
+/* The same of `length` bytes; those behind the stop sequence are left out. */
+static int held_text(held *h, const char *text, int length, text_flow *flow)
+{
+    int i, stops = 0;
+    for (i = 0; i < length && !stops; i++) stops = held_add(h, (unsigned char)text[i], flow);
+    return stops;
 }
 
 /* Write and hear until the end; returns how many symbols were drawn. */
 static long long write_on(const request *r, writer *w, const wcoh_model *model)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
-    held h = held_open(r, model);
+    held h = held_open(r, model, 1);
     text_flow flow;
     speller spelled;
     long long i;
-    size_t k, go = 1;
-    int said = 0;
+    int said = 0, stops = 0, length;
     memset(&flow, 0, sizeof flow);
     memset(&spelled, 0, sizeof spelled);
     flow.tame = stdout_is_terminal();
-    for (i = 0; (r->tokens < 0 || i < r->tokens) && !(h.stop && h.count == h.size); i++) {
+    for (i = 0; (r->tokens < 0 || i < r->tokens) && !stops; i++) {
         uint32_t token = writer_next(w);
-        if (h.stop) go = held_add(&h, token);
-        for (k = 0; k < go; k++)
-            write_token(&flow, &spelled, tokenizer, h.stop ? h.waits[k] : token);
-        if (h.stop) memmove(h.waits, h.waits + go, (h.count -= go) * sizeof *h.waits);
+        if (!h.stop) {
+            write_token(&flow, &spelled, tokenizer, token);
+        } else if (!h.letters) {
+            stops = held_add(&h, token, &flow);
+        } else {
+            length = speller_next(&spelled, tokenizer, token);
+            stops = held_text(&h, spelled.text, length, &flow);
+        }
+        stdout_check();
         if (w->starts && !said++)
             say("the table of learned positions is full: the model hears the last half of its "
                 "context again, now and whenever it is");
     }
-    for (k = 0; h.count < h.size && k < h.count; k++)
-        write_token(&flow, &spelled, tokenizer, h.waits[k]);
-    flow_write(&flow, spelled.text, speller_end(&spelled), stdout);
+    length = stops ? 0 : speller_end(&spelled); /* half a character at the end */
+    if (!h.letters) flow_write(&flow, spelled.text, length, stdout);
+    else if (!stops) stops = held_text(&h, spelled.text, length, &flow);
+    if (!stops) held_write(&h, h.count, &flow);
     free(h.stop);
     free(h.waits);
     return i;
@@ -237,13 +276,17 @@ static void write_best(const request *r, wcoh_model *model)
     int start = wcoh_tokenizer_start(wcoh_model_tokenizer(model)), id, count = 0, i;
     size_t heard, vocab = (size_t)wcoh_model_get_desc(model)->vocab;
     uint32_t *prompt = read_prompt(r, model, &heard), *symbols;
-    held h = held_open(r, model);
+    held h = held_open(r, model, 0);
+    wcoh_tokenizer_kind kind = wcoh_tokenizer_get_kind(wcoh_model_tokenizer(model));
     unsigned char *allowed = (unsigned char *)malloc(vocab);
     wcoh_continuation *found = (wcoh_continuation *)malloc((size_t)r->best * sizeof *found);
     wcoh_crowd_desc desc;
     wcoh_beam_desc beam;
     wcoh_crowd *crowd = NULL;
     wcoh_error error;
+    if (h.stop && kind == WCOH_TOKENIZER_SUBWORDS) /* the same letters come in many ways */
+        fail(EXIT_USAGE, "--best and --stop go together where a symbol is a letter: this model has "
+                         "subwords");
     symbols = (uint32_t *)malloc((size_t)r->best * (size_t)r->tokens * sizeof *symbols);
     if (!allowed || !found || !symbols) fail(EXIT_FAILED, "no memory for --best");
     memset(&desc, 0, sizeof desc);

@@ -219,6 +219,7 @@ run "$train" --data text --out whole.safetensors $long
 whole=$(result)
 for signal in INT TERM; do
     rm -f part.*
+    : >out # else what stands there from before is taken for the line that is waited for
     "$train" --data text --out part.safetensors $long --log part.csv >out 2>err &
     process=$!
     tries=0
@@ -248,6 +249,7 @@ for validation in --val --val-share; do
     set -- --val "my files/it's validated"
     [ $validation = --val-share ] && set -- --val-share 0.25
     rm -f 'my files/model' 'my files/log'
+    : >out
     "$train" --data 'my files/a text' "$@" --out 'my files/model' $long --unknown skip --log 'my files/log' >out 2>err &
     process=$!
     tries=0
@@ -317,6 +319,24 @@ succeeds "$sample" m.safetensors --prompt w --tokens 60 --temperature 5 --bias e
 ok "a bias of -inf forbids" [ "$(grep -c '[ea]' out)" = 0 ]
 refuses 2 '^sample: --bias is "e": wanted are LETTERS=NUMBER' "$sample" m.safetensors --bias e
 refuses 2 '^sample: --best wants --tokens from 1' "$sample" m.safetensors --best 2 --tokens -1
+refuses 2 '^sample: --temperature is for what is drawn' "$sample" m.safetensors --best 2 --temperature 0.5
+refuses 2 '^sample: --bias is for what is drawn' "$sample" m.safetensors --best 2 --bias w=1
+refuses 2 '^sample: --seed is for what is drawn' "$sample" m.safetensors --best 2 --seed 3
+refuses 2 '^eval: --dtype is for weights that are written' "$eval" m.safetensors text --dtype f16
+# With subwords the letters of a stop sequence may come in any tokens, and end within one.
+succeeds "$train" --data text --tokenizer bpe:290 --out words.safetensors $small --steps 300 --sample 0 --eval-every -1
+for seed in 1 2; do
+    succeeds "$sample" words.safetensors --tokens 60 --seed $seed --prompt wave
+    cp out whole
+    for stop in the 'e ' ' sea, a' "$(printf '?\nw')"; do
+        wanted=$(STOP=$stop awk 'BEGIN { RS = "\001" } { text = substr($0, 5); at = index(text, ENVIRON["STOP"])
+            printf "wave%s", at ? substr(text, 1, at - 1) : text }' whole)
+        succeeds "$sample" words.safetensors --tokens 60 --seed $seed --prompt wave --stop "$stop"
+        ok "with subwords it ends before '$stop', seed $seed" same "$(cat out)" "$wanted"
+    done
+done
+refuses 2 '^sample: --best and --stop go together where a symbol is a letter' \
+    "$sample" words.safetensors --best 2 --tokens 9 --stop the
 refuses 1 "^sample: --stop: the character '%'" "$sample" m.safetensors --stop 'w%'
 succeeds "$sample" m.best.safetensors --tokens 20 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2
 succeeds "$sample" m.safetensors --tokens 0 --prompt wave
