@@ -712,7 +712,7 @@ static void request_read(request *r, int argc, char **argv)
     if (!r->measured) options_only(&c, argc, argv, "lines seeds planted", "--measure");
     else if (r->save || r->load || r->all)
         fail(EXIT_USAGE, "--measure makes its own log: it saves, loads and prints none");
-    if (r->measured && r->quiet >= r->m.lines - 1000)
+    if (r->measured && r->quiet > r->m.lines - 1000)
         fail(EXIT_USAGE, "--quiet-first leaves fewer than 1000 of --lines to measure");
     if (r->load && option_given(&c, argc, argv, "seed"))
         fail(EXIT_USAGE, "--seed is in the file that --load names");

@@ -176,6 +176,13 @@ def test_refusals():
     refuses(2, "--lines is for --measure alone", "--lines", "5000")
     refuses(2, "--measure makes its own log", "--measure", "--save", "x")
     refuses(2, "--quiet-first leaves fewer", "--measure", "--lines", "2000", "--quiet-first", "1500")
+    refuses(2, "--quiet-first leaves fewer", "--measure", "--lines", "2001", "--quiet-first", "1002")
+    for lines, quiet in ((2000, 1000), (2500, 1500)):  # 1000 are not fewer than 1000
+        child = subprocess.Popen([program_tests.program, "--measure", "--lines", str(lines), "--quiet-first", str(quiet)],
+                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        time.sleep(0.5)
+        child.terminate()
+        equal(child.communicate()[1], b"watch: interrupted: no table\n", f"{lines} lines, {quiet} of them quiet, are measured")
     done = run("--help")
     for option in "quiet-first margin all save load seed measure lines seeds planted".split():
         check(re.search(f"^  --{option} ", done.out, re.M), f"--help lists --{option}")
