@@ -68,7 +68,14 @@ static void request_read(request *r, int argc, char **argv)
     c.word_limit = argc;
     options_read(&c, argc, argv);
     if (r->census && c.word_count) fail(EXIT_USAGE, "--census stands alone");
+    if (r->census)
+        options_only(&c, argc, argv,
+                     "from to length conversations draws strength seed waves out unknown",
+                     "a model and a text (without --census)");
     if (r->census) return;
+    if (r->waves)
+        options_only(&c, argc, argv, "length conversations draws strength seed out",
+                     "what is measured (without --waves)");
     if (c.word_count < 2) fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (r->to && r->to <= r->from)
         fail(EXIT_USAGE, "--to %.0f is not after --from %.0f", (double)r->to, (double)r->from);
@@ -479,6 +486,7 @@ int main(int argc, char **argv)
     catch_interrupts();
     t.ask = &r;
     must(wcoh_model_load_file(&t.model, r.model, NULL, &error), NULL, &error);
+    if (r.out) must(wcoh_path_check(r.out, &error), NULL, &error); /* before all is measured */
     if (r.waves) {
         uint32_t *tokens = text_open(&t, r.files[0]);
         if (t.count < 2) fail(EXIT_FAILED, "%s: waves need two symbols", file_named(r.files[0]));

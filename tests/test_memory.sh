@@ -92,6 +92,12 @@ refuses 2 'is to be read' "$memory" m.safetensors text --waves text
 refuses 1 'two symbols' "$memory" m.safetensors text --to 1 --waves w.kwds
 refuses 1 'no wave memory' "$memory" --census text
 refuses 2 'stands alone' "$memory" m.safetensors text --census all.kwmf
+refuses 2 '^memory: --out is for a model and a text' "$memory" --census all.kwmf --out x.kwmf
+refuses 2 '^memory: --draws is for a model and a text' "$memory" --census all.kwmf --draws 3
+refuses 2 '^memory: --strength is for what is measured' "$memory" m.safetensors text --waves w.kwds --strength 2
+refuses 2 '^memory: --out is for what is measured' "$memory" m.safetensors text --waves w.kwds --out x.kwmf
+refuses 1 '^memory: /nowhere/x.kwmf: ' "$memory" m.safetensors text --out /nowhere/x.kwmf
+ok "told before anything is measured" [ ! -s out ]
 cp m.safetensors before
 refuses 2 '^memory: m.safetensors is to be read and cannot be written as well' "$memory" m.safetensors text --out m.safetensors
 refuses 2 '^memory: text is to be read and cannot be written as well' "$memory" m.safetensors text --out ./text
