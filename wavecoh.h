@@ -787,7 +787,7 @@ WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh
    later, by what it took before, is left to the next call). It stops between any two ops, within long
    ones and between any two matrices of Muon (a GPU: any two passes), and the next call goes on there:
    bit for bit the run that was never interrupted. stats may be NULL. Returns and errors as
-   wcoh_trainer_step. */
+   wcoh_trainer_step, and WCOH_E_ARGUMENT for a NaN. */
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error);
 /* Change a setting in mid-run, from text as wcoh_field_set takes it: those whose wcoh_field says
@@ -28871,7 +28871,11 @@ WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats,
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error)
 {
+    uint64_t bits;
     if (!trainer) return wcohi_null("trainer", error);
+    memcpy(&bits, &milliseconds, sizeof bits);
+    if ((bits & ~(1ull << 63)) > 0x7ff0000000000000ull) /* by the bits, as wcohi_is_finite */
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "milliseconds is nan: no time to end at");
     return wcohi_trainer_work(trainer, UINT64_MAX, milliseconds, stats, error);
 }
 

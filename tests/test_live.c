@@ -714,6 +714,18 @@ static void bad_input_is_refused_and_loses_nothing(void)
     CHECK(wcoh_trainer_learn(a.trainer, bad, 3, 1, NULL, &error) == WCOH_E_TOKEN);
     CHECK(wcoh_trainer_set(a.trainer, "replay", "32", &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "replay cannot change");
+    { /* a budget of 0/0 ms would never end */
+        wcoh_stats before, after;
+        double none_at_all = -nan("");
+        wcoh_trainer_stats(a.trainer, &before);
+        CHECK(wcoh_trainer_run(a.trainer, nan(""), &after, &error) == WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, "milliseconds is nan");
+        CHECK(wcoh_trainer_run(a.trainer, none_at_all, NULL, &error) == WCOH_E_ARGUMENT);
+        CHECK(wcoh_trainer_run(a.trainer, -0.0, &after, &error) == WCOH_OK);
+        CHECK(after.step <= before.step + 1);
+        CHECK(wcoh_trainer_set(a.trainer, "steps", "30", &error) == WCOH_OK);
+        CHECK(wcoh_trainer_run(a.trainer, HUGE_VAL, &after, &error) == WCOH_OK && after.step == 30);
+    }
     desc.seq = 16;
     CHECK(wcoh_trainer_create(&trainer, a.model, &desc, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "replay is 16: one window of seq 16 needs 17 tokens");
