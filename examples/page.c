@@ -414,7 +414,7 @@ static int teach_on(const wcoh_io *io)
 }
 
 /* The safetensors file in the room [size], of this page or of examples/train.c: 1 where the text at
-   hand goes on being learnt, 0 where there is none that the network can read. */
+   hand goes on being learnt, 0 where there is none that the network can read, or too little of it. */
 PAGE int page_load(size_t size)
 {
     wcoh_memory_file file;
@@ -434,7 +434,7 @@ PAGE int page_load(size_t size)
     wcoh_model_destroy(p.model);
     p.model = made;
     p.loaded = 1;
-    if (p.text && (result = teach_on(&io)) < 0) return result;
+    if (p.text && (result = teach_on(&io)) < 0 && result != WCOH_E_DATA) return result;
     return p.trainer != NULL;
 }
 

@@ -221,6 +221,24 @@ static void a_loss_is_of_the_text_that_the_network_learns(void)
     CHECK(page_evaluate() < 0);
 }
 
+/* A network that comes is there, also where the text at hand is too short for its windows. */
+static void a_short_text_keeps_no_network_out(void)
+{
+    static const char *const texts[] = {"abcdefgh", "hgfedcbaabcdefgh"};
+    unsigned char file[1 << 17];
+    int size, i;
+    begin_with("abcdefgh");
+    CHECK((size = page_save()) > 0 && size < (int)sizeof file);
+    memcpy(file, page_out(), (size_t)size);
+    for (i = 0; i < 2; i++) {
+        p.loaded = 0;
+        CHECK(open_text(texts[i]) == 8);
+        CHECK_SAY(load_saved(file, size) == 0, "%s", page_error());
+        CHECK(p.loaded && page_write(1, 20, 1, 0) == 20);
+        CHECK(page_run(1) < 0 && page_evaluate() < 0); /* there is nothing to train */
+    }
+}
+
 static void a_text_that_is_refused_leaves_the_one_before(void)
 {
     static const char *const bad[] = {"", "a", "aaaaaaaaaaaaaaaaaaaaaaaaaa", "\357\273\277"};
@@ -276,6 +294,7 @@ int main(void)
     page_main();
     RUN(a_new_network_after_a_loaded_one_hears_the_text_by_its_own_letters);
     RUN(a_loss_is_of_the_text_that_the_network_learns);
+    RUN(a_short_text_keeps_no_network_out);
     RUN(a_text_that_is_refused_leaves_the_one_before);
     RUN(learned_positions_have_an_end_and_the_page_goes_on);
     RUN(settings_that_are_live_change_the_run);
