@@ -333,8 +333,8 @@ static double dropout_of(const corpus *text, double tokens, double parameters, c
     double symbols = (double)texts_size(&text->train);
     double passes = tokens / symbols, weight = parameters / symbols;
     double dropout = passes < 4 ? 0 : weight < 10 ? 0.1 : 0.3;
-    *line = text_made("dropout %.2f of %.1f passes over the text, %.2f parameters a symbol",
-                      dropout, passes, weight);
+    *line = text_made("dropout %.2f of %s passes over the text, %.2f parameters a symbol", dropout,
+                      passes < 1e15 ? text_made("%.1f", passes) : "endless", weight);
     return dropout;
 }
 

@@ -178,6 +178,15 @@ ok "a text that is hardly passed over is learnt whole" has '^dropout 0.00 of 0\.
 succeeds "$train" --data text $small --out drops2.safetensors --steps $((size / 6)) --sample 0 --dropout=auto --eval-every -1
 ok "of one that is passed over often a tenth is dropped" has '^dropout 0.10 of [0-9.]* passes over the text'
 ok "--sample 0 writes none" lacks '^\|'
+for ends in --target-val --seconds; do # a run without end is passed over without end, another one so often
+    steps=--steps=-1
+    [ $ends = --seconds ] && steps=
+    [ $ends = --seconds ] && wanted='[0-9.]*' || wanted=endless
+    # shellcheck disable=SC2086
+    succeeds "$train" --data text $small --out drops3.safetensors --sample 0 --dropout auto --eval-every 2 $steps \
+        $ends $([ $ends = --seconds ] && echo 0.3 || echo 50)
+    ok "dropout auto, $ends" has "^dropout 0\.[013]0 of $wanted passes over the text"
+done
 case $(uname -m) in
 x86_64)
     succeeds "$train" --data text --out again.safetensors $small --isa sse2 --steps 5
