@@ -312,6 +312,7 @@ static int file_replace(const char *path, const char *bytes, size_t size)
         well = fwrite(bytes, 1, size, file) == size;
         return fclose(file) == 0 && well;
     }
+    wcoh_path_check(path, NULL); /* takes away what a killed process left beside it */
     if (!(path = path_target(path)) || (handle = file_beside(path, &made)) < 0) return 0;
     well = handle_write(handle, bytes, size);
     reason = errno;

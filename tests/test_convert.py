@@ -249,8 +249,12 @@ def both_ways(sizes, dual, what):
     code, out, err = run("./eval", "a.safetensors", "short.txt", "--seq", "16")
     check(code == 0 and abs(float(out.split()[1]) - wanted) < 2e-6,  # eval prints six digits
           f"{what}: its loss is {out.split()[1:2]}, by RK4 in doubles {wanted} {err}")
+    for name in ("b.kchk.99999999-0.tmp", "b.kchk.tmp"):
+        write(name, b"left")
     code, out, err = run("./convert", "a.safetensors", "b.kchk")
     check(code == 0, f"{what}: back: {err}")
+    check([name for name in sorted(os.listdir(folder)) if name.startswith("b.kchk.") and name.endswith("tmp")] == ["b.kchk.tmp"],
+          f"{what}: what a killed process left is taken away, what is none of its own is not")
     back, count = read("b.kchk"), sum(map(len, parts.values()))
     check(back[-4 * count :] == data[-4 * count :], f"{what}: the same parameters come back")
     check(back[:40] == data[:40] and len(back) == len(data), f"{what}: the same head and length")
