@@ -2217,9 +2217,9 @@ WCOHI_COLD int wcohi_parse_u64(const char *text, uint64_t *value)
     return 1;
 }
 
-/* Shortest decimal that wcohi_parse_real reads back to the same bits, else hexadecimal.
-   text [40]; returns it. */
-WCOHI_COLD char *wcohi_format_real(double x, char *text)
+/* Shortest decimal that wcohi_parse_real reads back to the same bits, or else the nearest of 15 digits:
+   what sentences show. text [40]; returns it. */
+WCOHI_COLD char *wcohi_show_real(double x, char *text)
 {
     char raw[40], *out = text;
     double back;
@@ -2257,13 +2257,20 @@ WCOHI_COLD char *wcohi_format_real(double x, char *text)
         *out = 0;
         if (wcohi_parse_real(text, &back) && back == x) return text;
     }
-    {
-        double mantissa =
-            frexp(fabs(x), &exponent); /* [0.5, 1): 53 bits as 14 hexadecimal digits */
-        uint64_t bits = (uint64_t)ldexp(mantissa, 53);
-        snprintf(text, 40, "%s0x%llxp%d", x < 0 ? "-" : "", (unsigned long long)bits,
-                 exponent - 53);
-    }
+    return text;
+}
+
+/* The same, but hexadecimal where no such decimal is read back to the same bits: what files hold. */
+WCOHI_COLD char *wcohi_format_real(double x, char *text)
+{
+    double back, mantissa;
+    uint64_t bits;
+    int exponent;
+    wcohi_show_real(x, text);
+    if (!wcohi_is_finite(x) || (wcohi_parse_real(text, &back) && back == x)) return text;
+    mantissa = frexp(fabs(x), &exponent); /* [0.5, 1): 53 bits as 14 hexadecimal digits */
+    bits = (uint64_t)ldexp(mantissa, 53);
+    snprintf(text, 40, "%s0x%llxp%d", x < 0 ? "-" : "", (unsigned long long)bits, exponent - 53);
     return text;
 }
 
@@ -4611,7 +4618,7 @@ static wcoh_result wcohi_tensor_check(const wcohi_file_tensor *tensor, const voi
         if (wcohi_is_finite(value) && value >= tensor->minimum && value <= tensor->maximum)
             continue;
         return wcohi_fail(error, code, "%s: number %llu is %s, it must be %s", tensor->name,
-                          (unsigned long long)i, wcohi_format_real(value, text),
+                          (unsigned long long)i, wcohi_show_real(value, text),
                           tensor->limit ? tensor->limit : "finite");
     }
     return WCOH_OK;
@@ -17827,8 +17834,8 @@ WCOHI_COLD wcoh_result wcohi_field_range(const wcoh_field *field, double value, 
 {
     char text[40], low[40], high[40];
     return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %s: allowed are %s to %s%s%s", field->name,
-                      wcohi_format_real(value, text), wcohi_format_real(field->minimum, low),
-                      wcohi_format_real(field->maximum, high),
+                      wcohi_show_real(value, text), wcohi_show_real(field->minimum, low),
+                      wcohi_show_real(field->maximum, high),
                       field->standard != 0 ? ", 0 for the default" : "",
                       field->off ? ", negative for off" : "");
 }
@@ -28627,7 +28634,7 @@ static wcoh_result wcohi_trainer_outcome(wcoh_trainer *trainer, double *nats, wc
         return wcohi_fail(error, WCOH_E_NUMERIC,
                           "the gradient of step %llu has norm %s: allowed without clipping is 1e19",
                           (unsigned long long)trainer->state.step,
-                          wcohi_format_real(outcome.norm, norm));
+                          wcohi_show_real(outcome.norm, norm));
     if (!outcome.applied)
         return wcohi_fail(error, WCOH_E_NUMERIC, "the %s of step %llu is not finite",
                           wcohi_is_finite(outcome.nats) ? "gradient" : "loss",

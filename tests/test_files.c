@@ -2826,6 +2826,43 @@ static void the_largest_and_the_least_numbers_are_saved(void)
     wcoh_model_destroy(model);
 }
 
+/* A sentence shows decimals, of 15 digits where more would be needed; a file holds every bit. */
+static void sentences_show_decimals(void)
+{
+    static const struct {
+        double x;
+        const char *says;
+    } far[] = {{0.1f + 70000, "number 3 is 70000.1015625,"},
+               {70000.7f * 1.1f, "number 3 is 77000.7734375,"},
+               {-3.4028234663852886e38, "number 3 is -3.40282346638529e38,"}};
+    static const char *const rates[][2] = {{"123.45678901234567890", "lr is 123.456789012346:"},
+                                           {"0x1edd3c07fb4c99p-46", "lr is 123.456789012346:"},
+                                           {"1e-10", "lr is 1e-10:"}};
+    wcoh_model *model = small_model("vocab=5 bands=6 heads=2", 6);
+    wcoh_trainer_desc desc;
+    wcoh_param p;
+    size_t i;
+    char written[64];
+    wcoh_model_param(model, wcoh_model_param_find(model, "head.weight"), &p, NULL);
+    for (i = 0; i < 3; i++) {
+        wcoh_memory_file block;
+        wcoh_io io = io_of(&block, space, 0, sizeof space);
+        p.data[3] = (wcoh_real)far[i].x;
+        CHECK(wcoh_model_save_as(model, WCOH_WEIGHTS_F16, &io, &error) == WCOH_E_NUMERIC);
+        CHECK_TEXT(error.text, far[i].says);
+        memset(&desc, 0, sizeof desc);
+        CHECK(wcoh_field_set(WCOH_DESC_TRAINER, &desc, "lr", rates[i][0], &error) < 0);
+        CHECK_TEXT(error.text, rates[i][1]);
+    }
+    desc.lr = 0.1 + 0.2; /* 17 digits */
+    CHECK(wcoh_field_get(WCOH_DESC_TRAINER, &desc, "lr", written, sizeof written) > 0);
+    CHECK_TEXT(written, "0x");
+    desc.lr = 0;
+    CHECK(wcoh_field_set(WCOH_DESC_TRAINER, &desc, "lr", written, &error) == WCOH_OK);
+    CHECK_NEAR(desc.lr, 0.1 + 0.2, 0);
+    wcoh_model_destroy(model);
+}
+
 static void bad_bytes_are_refused(void)
 {
     static const struct {
@@ -2952,6 +2989,7 @@ int main(int count, char **arguments)
     RUN(packing_fails_whole);
     RUN(smaller_numbers_stay_when_saved_again);
     RUN(the_largest_and_the_least_numbers_are_saved);
+    RUN(sentences_show_decimals);
     RUN(bad_bytes_are_refused);
 #ifdef TEST_PROCESSES
     remove(folder);
