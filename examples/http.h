@@ -60,7 +60,23 @@ static int piece_is(span p, const char *word)
     return p.size == strlen(word) && strncasecmp(p.text, word, p.size) == 0;
 }
 
-/* METHOD TARGET HTTP/1.x; the part of the target behind ? is nobody's. */
+/* The path of a target, which may be a whole address (RFC 9112, 3.2.2: http://HOST/PATH); what stands
+   behind ? is nobody's. */
+static span target_path(const char *target, size_t size)
+{
+    span path;
+    size_t skip = size > 7 && strncasecmp(target, "http://", 7) == 0    ? 7
+                  : size > 8 && strncasecmp(target, "https://", 8) == 0 ? 8
+                                                                        : 0;
+    while (skip && skip < size && !strchr("/?#", target[skip])) skip++;
+    path.text = target + skip;
+    for (path.size = 0; path.size < size - skip && !strchr("?#", path.text[path.size]);)
+        path.size++;
+    if (path.size == 0) path.text = "/", path.size = 1; /* http://HOST */
+    return path;
+}
+
+/* METHOD TARGET HTTP/1.x */
 static int head_first(head *h, const char *line, size_t size, refusal *r)
 {
     size_t method = 0, target, end;
@@ -76,9 +92,7 @@ static int head_first(head *h, const char *line, size_t size, refusal *r)
                       "the first line ends with %.8s: HTTP/1.1 and HTTP/1.0 are understood",
                       line + end + 1);
     h->method.text = line, h->method.size = method;
-    h->path.text = line + target;
-    while (h->path.size < end - target && !strchr("?#", line[target + h->path.size]))
-        h->path.size++;
+    h->path = target_path(line + target, end - target);
     h->minor = line[end + 8] - '0';
     return 1;
 }
@@ -184,6 +198,9 @@ static int head_read(head *h, const char *text, size_t size, refusal *r)
     }
     if (h->minor == 1 && !h->host.text)
         return refuse(r, 400, "invalid_http", NULL, "HTTP/1.1 wants a field Host");
+    for (end = 0; end < h->host.size; end++)
+        if (h->host.text[end] <= ' ' || h->host.text[end] > 126) /* below 0 where char has a sign */
+            return refuse(r, 400, "invalid_http", NULL, "Host is no name of a host");
     return head_framing(h, r);
 }
 
@@ -265,11 +282,11 @@ static size_t http_body(http_reader *h, const char *text, size_t size)
     return size;
 }
 
-/* The size of a chunk in sixteenths; what stands behind ; is nobody's. */
+/* The size of a chunk in sixteenths; what stands behind ; is nobody's, and so are blanks before it. */
 static size_t http_size(http_reader *h, const char *text, size_t size)
 {
     static const char digits[] = "0123456789abcdef";
-    size_t end = line_end(text, WCOHI_MIN(size, LINE_MOST)), i;
+    size_t end = line_end(text, WCOHI_MIN(size, LINE_MOST)), i, digits_end;
     const char *digit;
     if (!end && size < LINE_MOST) return 0;
     for (i = 0, h->left = 0; i < end; i++) {
@@ -277,7 +294,8 @@ static size_t http_size(http_reader *h, const char *text, size_t size)
         if (!digit || h->left >> 56) break;
         h->left = h->left << 4 | (uint64_t)(digit - digits);
     }
-    if (!end || i == 0 || (text[i] != ';' && i + 2 != end))
+    for (digits_end = i; i < end && (text[i] == ' ' || text[i] == '\t');) i++;
+    if (!end || digits_end == 0 || (text[i] != ';' && digits_end + 2 != end))
         return refuse(&h->refusal, 400, "invalid_http", NULL,
                       "the line before a chunk of the body is not its size"),
                0;

@@ -296,8 +296,8 @@ static int json_whole(const json_tree *tree, const json_node *node, int64_t *val
     if (node->text.size < sizeof text) {
         memcpy(text, json_text(tree, node) + minus, node->text.size - (uint32_t)minus);
         text[node->text.size - (uint32_t)minus] = 0;
-        if (wcohi_parse_u64(text, &magnitude) && magnitude <= INT64_MAX) {
-            *value = minus ? -(int64_t)magnitude : (int64_t)magnitude;
+        if (wcohi_parse_u64(text, &magnitude) && magnitude <= (uint64_t)INT64_MAX + (minus != 0)) {
+            *value = !minus ? (int64_t)magnitude : magnitude ? -(int64_t)(magnitude - 1) - 1 : 0;
             return 1;
         }
     }

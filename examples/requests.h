@@ -398,13 +398,14 @@ static int ask_stops(asking *in)
 
 /* ---- logit_bias ------------------------------------------------------------------------------ */
 
-/* {"17": -100}: a token and what is added to its logit; -100 or less bans it. */
-static int ask_bias_one(asking *in, const json_node *node)
+/* {"17": -100}: a token and what is added to its logit; -100 or less bans it. Of a token that is named
+   twice the last one counts: `places` [vocab] is where it stands in the list, from 1. */
+static int ask_bias_one(asking *in, const json_node *node, int *places)
 {
     const char *name = in->tree.json.text + node->key.at;
     uint64_t token;
     double value;
-    wcoh_logit_bias *bias = &in->ask->bias[in->ask->bias_count];
+    wcoh_logit_bias *bias;
     if (!wcohi_parse_u64(name, &token) || token >= (uint64_t)in->rules->vocab)
         return refuse(in->refusal, 400, "invalid_value", "logit_bias",
                       "logit_bias names the token \"%.40s\": allowed are 0 to %d", name,
@@ -413,9 +414,10 @@ static int ask_bias_one(asking *in, const json_node *node)
     if (!json_number(&in->tree, node, &value) || value < -100 || value > 100)
         return refuse(in->refusal, 400, "invalid_value", "logit_bias",
                       "logit_bias of token %.40s: allowed are -100 to 100", name);
+    if (!places[token]) places[token] = ++in->ask->bias_count;
+    bias = &in->ask->bias[places[token] - 1];
     bias->token = (uint32_t)token;
     bias->bias = value <= -100 ? (float)-HUGE_VAL : (float)value;
-    in->ask->bias_count++;
     return 1;
 }
 
@@ -423,7 +425,7 @@ static int ask_bias_one(asking *in, const json_node *node)
 static int ask_bias(asking *in)
 {
     const json_node *all = json_member(&in->tree, in->tree.nodes, "logit_bias"), *one;
-    int start = wcoh_tokenizer_start(in->rules->tokenizer), given;
+    int start = wcoh_tokenizer_start(in->rules->tokenizer), given, well = 1, *places;
     if (all && all->kind == JSON_NULL) all = NULL;
     if (all && all->kind != JSON_OBJECT) return refuse_type(in, all, "logit_bias", "an object");
     if (all && all->count > (uint32_t)in->rules->vocab)
@@ -433,8 +435,12 @@ static int ask_bias(asking *in)
     given = all ? (int)all->count : 0;
     in->ask->bias = (wcoh_logit_bias *)malloc(((size_t)given + 1) * sizeof *in->ask->bias);
     if (!in->ask->bias) return refuse_memory(in);
-    for (one = json_first(&in->tree, all); one; one = json_next(&in->tree, one))
-        if (!ask_bias_one(in, one)) return 0;
+    places = given ? (int *)calloc((size_t)in->rules->vocab, sizeof *places) : NULL;
+    if (given && !places) return refuse_memory(in);
+    for (one = json_first(&in->tree, all); one && well; one = json_next(&in->tree, one))
+        well = ask_bias_one(in, one, places);
+    free(places);
+    if (!well) return 0;
     if (start >= 0) {
         in->ask->bias[in->ask->bias_count].token = (uint32_t)start;
         in->ask->bias[in->ask->bias_count++].bias = (float)-HUGE_VAL;
@@ -697,6 +703,7 @@ static int ask_settle(asking *in)
     s->bias = a->bias;
     s->bias_count = a->bias_count;
     if (a->tokens < 0) a->tokens = WCOHI_MIN(in->rules->tokens, in->rules->tokens_most);
+    a->top = WCOHI_MIN(a->top, in->rules->vocab); /* no more are there */
     if ((int64_t)a->prompts * a->n > in->rules->replies_most)
         return refuse(in->refusal, 400, "invalid_value", "n",
                       "n is %ld, of %lu prompts: this server makes at most %ld replies at once",
@@ -807,18 +814,23 @@ static void write_bytes(const buffer *bytes, buffer *out)
     buffer_text(out, bytes->size ? "]" : "[]");
 }
 
+static int text_is_utf8(const char *text, size_t size)
+{
+    size_t at;
+    int length = 1;
+    unsigned long point;
+    for (at = 0; at < size && length > 0; at += (size_t)length)
+        length = utf8_length(text + at, size - at, &point);
+    return length > 0;
+}
+
 /* The piece of a token: a string, or a list of bytes where it is no UTF-8. */
 static void write_piece(const wcoh_tokenizer *tokenizer, uint32_t token, buffer *out)
 {
     buffer bytes;
-    size_t at = 0;
-    int length = 1;
-    unsigned long point;
     memset(&bytes, 0, sizeof bytes);
     buffer_token(&bytes, tokenizer, token);
-    for (; at < bytes.size && length > 0; at += (size_t)length)
-        length = utf8_length(bytes.text + at, bytes.size - at, &point);
-    if (length > 0) buffer_json(out, bytes.text, bytes.size);
+    if (text_is_utf8(bytes.text, bytes.size)) buffer_json(out, bytes.text, bytes.size);
     else write_bytes(&bytes, out);
     if (bytes.broken) out->broken = 1;
     buffer_free(&bytes);

@@ -258,15 +258,33 @@ static void write_token(const server *s, uint32_t token, float logprob, buffer *
     buffer_free(&bytes);
 }
 
-/* The text of a token as a JSON string. */
+/* The text of a token as a JSON string; what is no UTF-8 as its bytes, so that two tokens are two
+   ("bytes:\xe2\x82", as OpenAI writes it here). */
 static void write_token_text(const server *s, uint32_t token, buffer *out)
 {
     buffer bytes;
+    size_t i;
     memset(&bytes, 0, sizeof bytes);
     buffer_token(&bytes, s->rules.tokenizer, token);
-    buffer_json(out, bytes.text, bytes.size);
+    if (text_is_utf8(bytes.text, bytes.size)) {
+        buffer_json(out, bytes.text, bytes.size);
+    } else {
+        buffer_text(out, "\"bytes:");
+        for (i = 0; i < bytes.size; i++)
+            buffer_print(out, "\\\\x%02x", (unsigned)(unsigned char)bytes.text[i]);
+        buffer_text(out, "\"");
+    }
     if (bytes.broken) out->broken = 1;
     buffer_free(&bytes);
+}
+
+/* Characters of text from byte `from` to byte `to`: as many as bytes that do not go on with one. */
+static unsigned long text_characters(const buffer *text, size_t from, size_t to)
+{
+    unsigned long count = 0;
+    for (to = WCOHI_MIN(to, text->size); from < to; from++)
+        count += ((unsigned char)text->text[from] & 0xc0) != 0x80;
+    return count;
 }
 
 /* Symbols from .. to - 1 of a chat's reply. */
@@ -294,7 +312,8 @@ static void write_chat_logprobs(const server *s, const reply *r, size_t from, si
 static void write_text_logprobs(const server *s, const reply *r, size_t from, size_t to,
                                 buffer *out)
 {
-    size_t top = (size_t)r->job->ask.top, i, k;
+    size_t top = (size_t)r->job->ask.top, at = from ? r->ends[from - 1] : 0, i, k;
+    unsigned long offset = text_characters(&r->text, 0, at);
     buffer_text(out, "{\"tokens\":[");
     for (i = from; i < to; i++) {
         if (i > from) buffer_put(out, ",", 1);
@@ -317,8 +336,10 @@ static void write_text_logprobs(const server *s, const reply *r, size_t from, si
         buffer_put(out, "}", 1);
     }
     buffer_text(out, "],\"text_offset\":[");
-    for (i = from; i < to; i++)
-        buffer_print(out, "%s%lu", i > from ? "," : "", (unsigned long)(i ? r->ends[i - 1] : 0));
+    for (i = from; i < to; at = r->ends[i++]) {
+        buffer_print(out, "%s%lu", i > from ? "," : "", offset);
+        offset += text_characters(&r->text, at, r->ends[i]);
+    }
     buffer_text(out, "]}");
 }
 
@@ -521,7 +542,6 @@ static void reply_note(const server *s, reply *r, const float *logits, uint32_t 
         likely[k] = (uint32_t)i;
     }
     for (k = 0; k < have; k++) to[1 + k] = (float)((double)logits[likely[k]] - best);
-    for (; k < top; k++) likely[k] = token, to[1 + k] = to[0]; /* a vocabulary of fewer symbols */
 }
 
 /* Where the first stop string begins in the text, that is not before byte `from`; -1: nowhere. */
@@ -1432,13 +1452,14 @@ enum {
 static int key_is_known(const server *s, const char *given)
 {
     size_t length = strlen(given), i, k;
-    unsigned known = 0;
+    unsigned known = 0, first;
     for (k = 0; k < s->key_count; k++) {
         size_t size = strlen(s->keys[k]);
         unsigned different = length != size;
         for (i = 0; i < s->key_longest; i++)
             different |= (unsigned)((i < length ? given[i] : 0) ^ (i < size ? s->keys[k][i] : 0));
-        known |= (unsigned)(k + 1) & (0u - (unsigned)(different == 0));
+        first = known == 0; /* a key that stands there twice has the number of the first */
+        known |= (unsigned)(k + 1) & (0u - (unsigned)(different == 0)) & (0u - first);
     }
     return (int)known;
 }
@@ -1511,6 +1532,11 @@ static const char *route_type(const route *r)
                                  : "application/json";
 }
 
+static const char *route_methods(const route *r)
+{
+    return strcmp(r->method, "GET") == 0 ? "GET, HEAD" : r->method;
+}
+
 static answered job_answer(server *s, job *j)
 {
     int status, sleeps;
@@ -1525,7 +1551,7 @@ static answered job_answer(server *s, job *j)
     if (sleeps) return MHD_YES;
     if (status < 0) return MHD_NO;
     if (j->queued && j->ask.stream) return send_stream(j);
-    if (status) return send_refusal(j, status == 405 ? j->route->method : NULL);
+    if (status) return send_refusal(j, status == 405 ? route_methods(j->route) : NULL);
     return send_text(j, 200, route_type(j->route), &j->out);
 }
 
@@ -1654,7 +1680,16 @@ static void server_options(server *s, int argc, char **argv)
     s->crowd_desc.cpu.threads = (int)s->threads;
 }
 
-/* Keys of a file and of the environment; blanks around them do not count. */
+/* One key; blanks around it do not count, and without anything else it is none. */
+static void key_add(server *s, const char *key, size_t size)
+{
+    while (size && (*key == ' ' || *key == '\t')) key++, size--;
+    while (size && (key[size - 1] == ' ' || key[size - 1] == '\t')) size--;
+    if (size) s->keys[s->key_count++] = text_made("%.*s", (int)size, key);
+    if (size > s->key_longest) s->key_longest = size;
+}
+
+/* Keys of a file and of the environment. */
 static void keys_open(server *s)
 {
     const char *given = getenv("WAVECOH_KEYS");
@@ -1662,19 +1697,12 @@ static void keys_open(server *s)
     char **all = s->keys_path ? file_lines(s->keys_path, &lines) : NULL;
     size_t most = lines + (given ? strlen(given) : 0) + 1;
     s->keys = (char **)(void *)text_keep(most * sizeof *s->keys);
-    for (i = 0; i < lines; i++) {
-        char *key = all[i] + strspn(all[i], " \t");
-        size_t size = strlen(key);
-        while (size && (key[size - 1] == ' ' || key[size - 1] == '\t')) key[--size] = 0;
-        if (size) s->keys[s->key_count++] = key;
-    }
+    for (i = 0; i < lines; i++) key_add(s, all[i], strlen(all[i]));
     while (given && *given) {
         size_t size = strcspn(given, ",");
-        if (size) s->keys[s->key_count++] = text_made("%.*s", (int)size, given);
+        key_add(s, given, size);
         given += size + (given[size] == ',');
     }
-    for (i = 0; i < s->key_count; i++)
-        if (strlen(s->keys[i]) > s->key_longest) s->key_longest = strlen(s->keys[i]);
     if (s->keys_path && !lines) fail(EXIT_FAILED, "%s: no key stands there", s->keys_path);
     if ((s->keys_path || getenv("WAVECOH_KEYS")) && s->key_count == 0)
         fail(EXIT_FAILED, "keys are asked for and none is there");

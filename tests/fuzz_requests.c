@@ -238,6 +238,29 @@ FUZZ_UNUSED static void model_make(const char *folder, const char *name, int kin
     wcoh_tokenizer_destroy((wcoh_tokenizer *)(size_t)desc.tokenizer);
 }
 
+/* One of four letters, untrained, in FOLDER/few.safetensors. */
+FUZZ_UNUSED static void model_few(const char *folder)
+{
+    wcoh_tokenizer_desc letters;
+    wcoh_model_desc desc;
+    wcoh_model *model;
+    wcoh_tokenizer *tokenizer;
+    wcoh_error error;
+    char path[1000];
+    memset(&letters, 0, sizeof letters);
+    memset(&desc, 0, sizeof desc);
+    letters.kind = WCOH_TOKENIZER_CHARS;
+    must(wcoh_tokenizer_create(&tokenizer, &letters, "tone", 4, &error), "few", &error);
+    desc.tokenizer = tokenizer;
+    desc.vocab = wcoh_tokenizer_vocab(tokenizer);
+    desc.bands = 8, desc.layers = 1, desc.heads = 2, desc.maestro = 2;
+    must(wcoh_model_create(&model, &desc, &error), "few", &error);
+    snprintf(path, sizeof path, "%s/few.safetensors", folder);
+    must(wcoh_model_save_file(model, path, &error), NULL, &error);
+    wcoh_model_destroy(model);
+    wcoh_tokenizer_destroy(tokenizer);
+}
+
 #ifndef FUZZ
 int main(int argc, char **argv)
 {
@@ -246,6 +269,7 @@ int main(int argc, char **argv)
     model_make(argv[2], "bytes", 0, 2, 0, 20);
     model_make(argv[2], "short", 2, 1, 64, 20);
     model_make(argv[2], "subwords", 3, 1, 0, 20);
+    model_few(argv[2]);
     return 0;
 }
 #endif

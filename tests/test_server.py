@@ -185,6 +185,15 @@ def test_keys():  # 6.1 case 2
         for given in ("Bearer first key", "Bearer second-key", "bearer third", "BEARER  fourth"):
             check(f"200 for {given!r}", s.ask(CHAT, body, headers={"Authorization": given})[0] == 200)
         check("models need a key", s.ask("/v1/models")[0] == 401)
+    with Server("--keys", keys, env={"WAVECOH_KEYS": " third ,\tfirst key,, second-key, fourth  "}) as s: # two stand there twice
+        said = dict(prompt="the moon pulls the tide that pulls the moon", max_tokens=1)
+        asked = [s.ask(TEXT, said, headers={"Authorization": "Bearer " + k}) for k in ("third", "fourth", "first key", "second-key", "first key")]
+        check("blanks around the environment's keys do not count", [a[0] for a in asked] == [200] * 5, asked)
+        check("no two keys share states, one that stands there twice least of all",
+              [a[1]["usage"]["prompt_tokens_details"]["cached_tokens"] for a in asked] == [0, 0, 0, 0, 43], asked)
+    with Server(env={"WAVECOH_KEYS": "a,a,b"}) as s: # the numbers 1 and 2 make 3
+        asked = [s.ask(TEXT, said, headers={"Authorization": "Bearer " + k})[1]["usage"]["prompt_tokens_details"]["cached_tokens"] for k in "ab"]
+        check("nor with the one behind it", asked == [0, 0], asked)
 
 
 def test_models():
@@ -254,7 +263,7 @@ def test_refusals():  # 6.1 case 3
         text("too many replies", "invalid_value", "n", prompt=["a"] * 100, n=2)
         check("an unknown route", is_refusal(s.ask("/v2/none"), 404, bad, "not_found"))
         check("what is below a route", s.ask("/v1/completions/x")[0] == 404)
-        for path, method, allow in ((CHAT, "GET", "POST"), (TEXT, "PUT", "POST"), ("/health", "POST", "GET"), ("/v1/models", "DELETE", "GET")):
+        for path, method, allow in ((CHAT, "GET", "POST"), (TEXT, "PUT", "POST"), ("/health", "POST", "GET, HEAD"), ("/v1/models", "DELETE", "GET, HEAD")):
             check(f"{method} {path}", is_refusal(s.ask(path, method=method), 405, bad, "method_not_allowed"))
             check("405 says what is allowed", s.headers.get("Allow") == allow, s.headers)
         for kind in ("text/plain", "application/jsonx", "", "application/x-www-form-urlencoded"):
@@ -623,6 +632,23 @@ def test_logprobs():
         check("filters and biases do not change them", choice["logprobs"]["top_logprobs"][0] == all_of_it)
         check("they are probabilities", 0.9 < sum(math.exp(p) for p in all_of_it.values()) <= 1.0001, all_of_it)
         check("offsets of the text", choice["logprobs"]["text_offset"] == [0, 1, 2] and len(choice["logprobs"]["token_logprobs"]) == 3)
+        letters = s.ask("/tokenize", {"content": "\u00e9\u20ac"})[1]["tokens"]
+        body = {"prompt": "the ", "max_tokens": 6, "seed": 1, "logprobs": 20, "logit_bias": {str(t): 100 for t in letters}}
+        choice = s.ask(TEXT, body)[1]["choices"][0]
+        check("they count characters", set(choice["text"]) == set("\u00e9\u20ac") and choice["logprobs"]["text_offset"] == list(range(6)), choice)
+        events = s.stream(TEXT, body)
+        check("in a stream too", [o for e in events[:-1] for o in (e["choices"][0]["logprobs"] or {}).get("text_offset", [])] == list(range(6)), events)
+    with Server(model="bytes") as s:
+        body = {"prompt": "the ", "max_tokens": 1, "logprobs": 20, "logit_bias": {"200": 100}}
+        for events in ([s.ask(TEXT, body)[1]], s.stream(TEXT, body)[:1]):
+            told = events[0]["choices"][0]["logprobs"]
+            check("tokens that are no text are told by their bytes, and none is lost",
+                  told["tokens"] == ["bytes:\\xc8"] and len(told["top_logprobs"][0]) == 20, told)
+    with Server("--unknown", "skip", model="few") as s:
+        choice = s.ask(CHAT, {"messages": HELLO, "max_tokens": 2, "logprobs": True, "top_logprobs": 20})
+        content = choice[1]["choices"][0]["logprobs"]["content"]
+        check("no more likeliest ones than there are", all(len(t["top_logprobs"]) == len({x["token"] for x in t["top_logprobs"]}) == 4
+              and abs(sum(math.exp(x["logprob"]) for x in t["top_logprobs"]) - 1) < 1e-5 for t in content), content)
 
 
 def test_biases():
@@ -632,6 +658,11 @@ def test_biases():
         check("100 is the only one", len(set(got)) == 1, got)
         got = s.text("the ", logit_bias={str(i): -100 for i in range(count) if i != 9})
         check("-100 bans", len(set(got)) == 1, got)
+        seven = s.ask("/detokenize", {"tokens": [7]})[1]["content"]
+        for name in ("7", "07"): # added up, -100 and 100 are a ban
+            raw = f'{{"prompt":"the ","max_tokens":5,"seed":1,"logit_bias":{{"7":-100,"9":100,"{name}":100,"9":-100}}}}'
+            answer = s.ask(TEXT, raw=raw)
+            check("of a token that is named twice the last number counts", answer[0] == 200 and set(answer[1]["choices"][0]["text"]) == {seven}, answer)
         answer = s.ask(TEXT, {"prompt": "the ", "max_tokens": 5, "logit_bias": {str(i): -100 for i in range(count)}})
         check("all banned: an error, not a crash", is_refusal(answer, 500, "server_error"), answer)
         events = s.stream(TEXT, {"prompt": "the ", "max_tokens": 5, "logit_bias": {str(i): -100 for i in range(count)}})
@@ -809,6 +840,7 @@ BROKEN_HTTP = (
     (b"GET / HTTP/1.1\r\n\r\n", 400, "invalid_http"), (HEALTH + b"Host: y\r\n\r\n", 400, "invalid_http"),
     (HEALTH + b"no colon\r\n\r\n", 400, "invalid_http"), (HEALTH + b"A : b\r\n\r\n", 400, "invalid_http"),
     (HEALTH + b": b\r\n\r\n", 400, "invalid_http"), (HEALTH + b"A: b\r\n c\r\n\r\n", 400, "invalid_http"),
+    (b"GET / HTTP/1.1\r\nHost: a b\r\n\r\n", 400, "invalid_http"), (b"GET / HTTP/1.1\r\nHost: \xe9\r\n\r\n", 400, "invalid_http"),
     (HEALTH + b"A: b\x00c\r\n\r\n", 400, "invalid_http"), (HEALTH + b"A: b\rc\r\n\r\n", 400, "invalid_http"),
     (POSTED + b"Content-Length: -5\r\n\r\n", 400, "invalid_http"), (POSTED + b"Content-Length: \r\n\r\n", 400, "invalid_http"),
     (POSTED + b"Content-Length: 5, 5\r\n\r\n", 400, "invalid_http"), (POSTED + b"Content-Length: 0x5\r\n\r\n", 400, "invalid_http"),
@@ -819,6 +851,7 @@ BROKEN_HTTP = (
     (POSTED.replace(b"1.1", b"1.0") + b"Transfer-Encoding: chunked\r\n\r\n", 400, "invalid_http"),
     (CHUNKED + b"zz\r\n", 400, "invalid_http"), (CHUNKED + b"\r\n", 400, "invalid_http"), (CHUNKED + b"-1\r\n", 400, "invalid_http"),
     (CHUNKED + b"fffffffffffffffff\r\n", 400, "invalid_http"), (CHUNKED + b"5\x00\r\n12345\r\n", 400, "invalid_http"),
+    (CHUNKED + b"2 \r\n{}\r\n", 400, "invalid_http"), (CHUNKED + b" 2\r\n{}\r\n", 400, "invalid_http"),
     (CHUNKED + b"1" * 300, 400, "invalid_http"), (CHUNKED + b"2\r\n{}}\r\n0\r\n\r\n", 400, "invalid_http"),
     (b"GET /" + b"a" * 100000 + b" HTTP/1.1\r\n\r\n", 431, "head_too_large"), (HEALTH + b"X: y\r\n" * 50000, 431, "head_too_large"),
     (HEALTH + b"X: y\r\n" * 101 + b"\r\n", 431, "head_too_large"), (CHUNKED + b"0\r\n" + b"X: y\r\n" * 5000, 431, "head_too_large"))
@@ -830,6 +863,9 @@ WELL_HTTP = (
     (b"GET " + b"/" * 16000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", [b"404"]), (b"~! /health HTTP/1.1\r\nHost: x\r\n\r\n", [b"405"]),
     (POSTED + b"Content-Type: " + b"x" * 15000 + b"\r\n\r\n", [b"400"]), (POSTED.replace(b"json", b"x" * 15000) + b"Content-Length: 0\r\n\r\n", [b"415"]),
     (CHUNKED + b"D;a=b\r\n" + ASKED[:13] + b"\r\n00010\r\n" + ASKED[13:] + b"\r\n0\r\nX: y\r\n\r\n" + HEALTH + b"\r\n", [b"200", b"200"]),
+    (CHUNKED + b"%x \t;a=b\r\n" % len(ASKED) + ASKED + b"\r\n0 ;c\r\n\r\n" + HEALTH + b"\r\n", [b"200", b"200"]),
+    (HEALTH.replace(b"/health", b"http://localhost:8080/health?x") + b"\r\n", [b"200"]), (HEALTH.replace(b"/health", b"HTTPS://[::1]/nothing") + b"\r\n", [b"404"]),
+    (HEALTH.replace(b"/health", b"http://localhost") + b"\r\n", [b"200"]), (HEALTH.replace(b"/health", b"http://localhost?/health") + b"\r\n", [b"200"]),
     ((POSTED + b"Content-Length: %d\r\n\r\n" % len(ASKED) + ASKED) * 3 + HEALTH * 1 + b"\r\n", [b"200"] * 4),
     (POSTED + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % len(ASKED) + ASKED, [b"100", b"200"]))
 
@@ -877,6 +913,8 @@ def test_http():
         check("it lives after broken HTTP", s.ask("/health")[0] == 200)
         check("a path with a zero byte is nobody's", is_refusal(s.ask("/%00"), 404, "invalid_request_error", "not_found"))
         answer = s.ask(TEXT, raw=b"{}", headers={"Transfer-Encoding": "gzip"})
+        check("the seeds of 64 bits", s.text("a", seed=-2**63) == s.text("a", seed=-2**63) and s.text("a", seed=2**63 - 1)
+              and s.ask(TEXT, {"prompt": "a", "seed": -2**63 - 1})[0] == 400)
         check("a body in an unknown coding is refused before it comes", is_refusal(answer, 400, "invalid_request_error", "unsupported_value"), answer)
         many = [socket.create_connection(("127.0.0.1", s.port)) for _ in range(1100)]
         check("1,100 idle connections keep nobody out", s.ask("/health")[0] == 200)
