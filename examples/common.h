@@ -387,17 +387,19 @@ enum { UNKNOWN_REFUSE, UNKNOWN_SKIP, UNKNOWN_REPLACE };
             "letters that the model lacks: end there, leave them out, or take its blank instead"   \
     }
 
-/* The token that stands for what the model lacks. */
-static uint32_t token_blank(const wcoh_tokenizer *tokenizer)
+/* A letter that stands for what the model lacks -> blank [4]; its bytes, 0 where there is none. */
+static size_t blank_letter(const wcoh_tokenizer *tokenizer, char *blank)
 {
     static const char *const blanks[] = {UTF8_BROKEN, " ", "_", "?", "\n"};
-    uint32_t token = 0;
+    uint32_t token[16];
+    size_t size = 0;
     int i;
-    for (i = 0; i < 5; i++)
-        if (wcoh_tokenizer_encode(tokenizer, blanks[i], strlen(blanks[i]), &token, 1, NULL, NULL) ==
+    for (i = 0; i < 5 && size == 0; i++)
+        if (wcoh_tokenizer_encode(tokenizer, blanks[i], strlen(blanks[i]), token, 16, NULL, NULL) ==
             WCOH_OK)
-            return token;
-    return 0;
+            memcpy(blank, blanks[i], size = strlen(blanks[i]));
+    i = size ? 0 : wcoh_tokenizer_decode(tokenizer, 0, blank, 4); /* else its first letter */
+    return i > 0 && i <= 4 ? (size_t)i : size;
 }
 
 /* The letters of a text that a model lacks: how many, and the first kinds of them to show. */
@@ -416,44 +418,77 @@ static void lacking_add(lacking *l, const char *letter, int length)
     l->shown++;
 }
 
-/* Tokens letter by letter; those that the model lacks are noted, and left out or replaced. */
-static size_t encode_letters(const wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                             int replace, uint32_t *tokens, lacking *l)
+/* The letters of a text that the model has, in known [*size]; the others are left out or replaced, and
+   noted in l (or NULL). The caller frees it; NULL: no memory. What is left is encoded as a whole: so
+   subwords join over the gap, and no letter is mistaken for the beginning of a text. */
+static char *letters_known(const wcoh_tokenizer *tokenizer, const char *text, size_t *size,
+                           int replace, lacking *l)
 {
-    uint32_t blank = token_blank(tokenizer);
-    size_t at = 0, count = 0;
-    l->count = 0;
-    l->shown = 0;
-    l->kinds = "";
-    while (at < size) {
+    char blank[4] = {0}, *known, *more;
+    size_t blank_size = replace ? blank_letter(tokenizer, blank) : 0, room = *size + 64, at,
+           used = 0;
+    known = (char *)malloc(room);
+    for (at = 0; known && at < *size;) {
         unsigned long point;
-        int length = utf8_length(text + at, size - at, &point), step = length ? length : 1;
-        if (length && wcoh_tokenizer_encode(tokenizer, text + at, (size_t)length, tokens + count,
-                                            1, NULL, NULL) == WCOH_OK) {
-            count++;
+        int length = utf8_length(text + at, *size - at, &point), step = length ? length : 1;
+        wcoh_result result = length ? wcoh_tokenizer_encode(tokenizer, text + at, (size_t)length,
+                                                            NULL, 0, NULL, NULL)
+                                    : WCOH_E_FORMAT;
+        if (used + 4 > room) { /* blanks are longer than what they stand for */
+            more = (char *)realloc(known, room *= 2);
+            if (!more) free(known);
+            known = more;
+            if (!known) break;
+        }
+        if (result == WCOH_OK || result == WCOH_E_MEMORY) { /* tokens, for which no room was */
+            memcpy(known + used, text + at, (size_t)length);
+            used += (size_t)length;
         } else {
-            lacking_add(l, text + at, step);
-            if (replace) tokens[count++] = blank;
+            if (l) lacking_add(l, text + at, step);
+            memcpy(known + used, blank, blank_size);
+            used += blank_size;
         }
         at += (size_t)step;
     }
-    return count;
+    *size = used;
+    return known;
 }
 
-/* Tokens [size] of a text by the word of --unknown, how many; says what was left out or replaced.
-   `name` is the text's, with the place where it begins in its file. */
-static size_t encode_as(int unknown, const wcoh_tokenizer *tokenizer, const char *text, size_t size,
-                        const char *name, uint32_t *tokens, size_t room)
+/* Tokens of a text into a new block, behind `before` others; *count of the text's. */
+static uint32_t *encode_whole(const wcoh_tokenizer *tokenizer, const char *text, size_t size,
+                              const char *name, size_t before, size_t *count, wcoh_result *result,
+                              wcoh_error *error)
+{
+    size_t room = size + 1;
+    uint32_t *tokens = NULL, *more;
+    do { /* a second time where a normalizer makes more of a text than it was */
+        *count = 0;
+        if (room > (size_t)-1 / sizeof *tokens - before) room = 0;
+        more = room ? (uint32_t *)realloc(tokens, (before + room) * sizeof *tokens) : NULL;
+        if (!more) fail(EXIT_FAILED, "%s: no memory for its tokens", name);
+        tokens = more;
+        *result = wcoh_tokenizer_encode(tokenizer, text, size, tokens + before, room, count, error);
+    } while (*result == WCOH_E_MEMORY && *count > room && (room = *count) > 0);
+    return tokens;
+}
+
+/* Tokens of a text by the word of --unknown, behind `before` others; says what was left out or
+   replaced. `name` is the text's, with the place where it begins in its file. The caller frees them. */
+static uint32_t *encode_as(int unknown, const wcoh_tokenizer *tokenizer, const char *text,
+                           size_t size, const char *name, size_t before, size_t *count)
 {
     wcoh_error error;
     wcoh_result result;
-    size_t count;
+    char *known;
     lacking l;
-    result = wcoh_tokenizer_encode(tokenizer, text, size, tokens, room, &count, &error);
-    if (!result) return count;
-    if (unknown == UNKNOWN_REFUSE && result != WCOH_E_TOKEN)
+    uint32_t *tokens = encode_whole(tokenizer, text, size, name, before, count, &result, &error);
+    if (!result) return tokens;
+    if (result != WCOH_E_TOKEN && (unknown == UNKNOWN_REFUSE || result != WCOH_E_FORMAT))
         fail(EXIT_FAILED, "%s: %s", name, error.text);
-    count = encode_letters(tokenizer, text, size, unknown == UNKNOWN_REPLACE, tokens, &l);
+    memset(&l, 0, sizeof l);
+    l.kinds = "";
+    known = letters_known(tokenizer, text, &size, unknown == UNKNOWN_REPLACE, &l);
+    if (!known) fail(EXIT_FAILED, "%s: no memory for its letters", name);
     if (unknown == UNKNOWN_REFUSE)
         fail(EXIT_FAILED,
              "%s: %s; it has %lu letters that the model lacks, of these kinds: %s%s; "
@@ -462,7 +497,11 @@ static size_t encode_as(int unknown, const wcoh_tokenizer *tokenizer, const char
     say("%s: %lu letters that the model lacks are %s: %s%s", name, (unsigned long)l.count,
         unknown == UNKNOWN_SKIP ? "left out" : "replaced by its blank", l.kinds,
         l.shown == 20 ? " .." : "");
-    return count;
+    free(tokens);
+    tokens = encode_whole(tokenizer, known, size, name, before, count, &result, &error);
+    if (result) fail(EXIT_FAILED, "%s: %s", name, error.text);
+    free(known);
+    return tokens;
 }
 
 /* Tokens of text [size], which begins at byte `from` of the file `path`; *count of them, the caller
@@ -472,13 +511,10 @@ static uint32_t *text_encode(int unknown, const wcoh_tokenizer *tokenizer, const
                              size_t size, const char *path, size_t from, size_t *count)
 {
     int start = wcoh_tokenizer_start(tokenizer), opens = start >= 0 && from == 0;
-    int grows = wcoh_tokenizer_get_kind(tokenizer) == WCOH_TOKENIZER_SUBWORDS; /* normalised */
-    size_t room = grows ? 3 * size + 64 : size;
-    uint32_t *tokens = (uint32_t *)malloc((room + 1) * sizeof *tokens);
     const char *name = from ? text_made("%s from byte %lu", path, (unsigned long)from) : path;
-    if (!tokens) fail(EXIT_FAILED, "%s: no memory for its tokens", path);
+    uint32_t *tokens = encode_as(unknown, tokenizer, text, size, name, (size_t)opens, count);
     if (opens) tokens[0] = (uint32_t)start;
-    *count = (size_t)opens + encode_as(unknown, tokenizer, text, size, name, tokens + opens, room);
+    *count += (size_t)opens;
     return tokens;
 }
 

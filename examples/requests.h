@@ -466,25 +466,6 @@ static uint32_t *ask_room(asking *in, size_t count)
     return a->tokens_in + used;
 }
 
-/* Letters that the model lacks are left out or replaced; returns the tokens there are. */
-static size_t encode_what_can(const ask_rules *rules, const char *text, size_t size,
-                              uint32_t *tokens)
-{
-    uint32_t blank = token_blank(rules->tokenizer);
-    size_t at = 0, count = 0;
-    while (at < size) {
-        unsigned long point;
-        size_t length = (size_t)utf8_length(text + at, size - at, &point), got = 0;
-        if (!length) length = 1;
-        if (wcoh_tokenizer_encode(rules->tokenizer, text + at, length, tokens + count, length, &got,
-                                  NULL) == WCOH_OK)
-            count += got;
-        else if (rules->unknown == UNKNOWN_REPLACE) tokens[count++] = blank;
-        at += length;
-    }
-    return count;
-}
-
 /* The prompt ends behind `count` tokens in the room. */
 static int ask_prompt_end(asking *in, size_t count, const char *param)
 {
@@ -504,29 +485,47 @@ static int ask_prompt_end(asking *in, size_t count, const char *param)
     return 1;
 }
 
+/* Tokens of text [size] behind `start` of them in the room; *count are the text's. */
+static wcoh_result ask_encode(asking *in, const char *text, size_t size, int start, size_t *count,
+                              wcoh_error *error)
+{
+    const wcoh_tokenizer *tokenizer = in->rules->tokenizer;
+    wcoh_result result = WCOH_E_MEMORY;
+    size_t room = size;
+    int round;
+    for (round = 0; round < 2 && result == WCOH_E_MEMORY; round++) {
+        uint32_t *tokens = ask_room(in, room + 1);
+        if (!tokens) return WCOH_E_MEMORY;
+        *count = 0;
+        result = wcoh_tokenizer_encode(tokenizer, text, size, tokens + start, room, count, error);
+        room = *count; /* more tokens than bytes: a normalizer writes some */
+    }
+    if (result == WCOH_E_MEMORY) refuse_memory(in);
+    return result;
+}
+
 /* A prompt of text [size], which may be changed. */
 static int ask_prompt_text(asking *in, char *text, size_t size, const char *param)
 {
     const wcoh_tokenizer *tokenizer = in->rules->tokenizer;
     int start = wcoh_tokenizer_start(tokenizer) >= 0;
-    uint32_t *tokens;
+    int replace = in->rules->unknown == UNKNOWN_REPLACE;
     size_t count = 0;
     wcoh_error error;
     wcoh_result result;
     size = text_plain_for(tokenizer, text, size);
-    tokens = ask_room(in, size + 1);
-    if (!tokens) return 0;
-    if (start) tokens[0] = (uint32_t)wcoh_tokenizer_start(tokenizer);
-    result = wcoh_tokenizer_encode(tokenizer, text, size, tokens + start, size, &count, &error);
-    if (result == WCOH_E_MEMORY) { /* more tokens than bytes: some tokenizers begin with one */
-        tokens = ask_room(in, count + 1);
-        if (!tokens) return 0;
-        result =
-            wcoh_tokenizer_encode(tokenizer, text, size, tokens + start, count, &count, &error);
+    result = ask_encode(in, text, size, start, &count, &error);
+    if (in->rules->unknown != UNKNOWN_REFUSE &&
+        (result == WCOH_E_TOKEN || result == WCOH_E_FORMAT)) {
+        char *known = letters_known(tokenizer, text, &size, replace, NULL);
+        if (!known) return refuse_memory(in);
+        result = ask_encode(in, known, size, start, &count, &error);
+        free(known);
     }
-    if (result < 0 && in->rules->unknown == UNKNOWN_REFUSE)
+    if (result == WCOH_E_MEMORY) return 0;
+    if (result < 0)
         return refuse(in->refusal, 400, "invalid_value", param, "%s: %s", param, error.text);
-    if (result < 0) count = encode_what_can(in->rules, text, size, tokens + start);
+    if (start) *ask_room(in, 1) = (uint32_t)wcoh_tokenizer_start(tokenizer); /* it is there */
     return ask_prompt_end(in, count + (size_t)start, param);
 }
 

@@ -93,13 +93,8 @@ static uint32_t *read_symbols(const char *name, const char *letters, const wcoh_
                               size_t *count)
 {
     const wcoh_tokenizer *tokenizer = wcoh_model_tokenizer(model);
-    size_t size = strlen(letters), room = 3 * size + 64; /* subwords may normalise */
-    uint32_t *tokens;
     if (!tokenizer) return read_numbers(name, letters, wcoh_model_get_desc(model)->vocab, count);
-    tokens = (uint32_t *)malloc(room * sizeof *tokens);
-    if (!tokens) fail(EXIT_FAILED, "no memory for %s", name);
-    *count = encode_as(0, tokenizer, letters, size, name, tokens, room);
-    return tokens;
+    return encode_as(UNKNOWN_REFUSE, tokenizer, letters, strlen(letters), name, 0, count);
 }
 
 /* What the model hears first, at least one symbol. */
@@ -122,15 +117,20 @@ static uint32_t *read_prompt(const request *r, const wcoh_model *model, size_t *
     return tokens;
 }
 
+/* Room for so many; the list may be NULL. */
+static wcoh_logit_bias *bias_room(wcoh_logit_bias *list, size_t count)
+{
+    list = (wcoh_logit_bias *)realloc(list, count_of(count + 1, sizeof *list));
+    if (!list) fail(EXIT_FAILED, "no memory for --bias");
+    return list;
+}
+
 /* "abc=-2.5": each of a, b, c. The list goes to the writer, with what it never writes behind it. */
 static wcoh_logit_bias *read_bias(const request *r, const wcoh_model *model, const writer *w,
                                   int *count)
 {
-    size_t room = 1, i, k, symbols;
-    wcoh_logit_bias *list;
-    for (i = 0; i < (size_t)r->bias.count; i++) room += strlen(r->bias.items[i]);
-    list = (wcoh_logit_bias *)malloc(room * sizeof *list);
-    if (!list) fail(EXIT_FAILED, "no memory for --bias");
+    size_t i, k, symbols;
+    wcoh_logit_bias *list = NULL;
     for (*count = 0, i = 0; i < (size_t)r->bias.count; i++) {
         char *text = text_made("%s", r->bias.items[i]), *number = strrchr(text, '='), *end = NULL;
         double value = number ? strtod(number + 1, &end) : 0;
@@ -140,13 +140,17 @@ static wcoh_logit_bias *read_bias(const request *r, const wcoh_model *model, con
             fail(EXIT_USAGE, "--bias is \"%s\": wanted are LETTERS=NUMBER", text);
         *number = 0;
         tokens = read_symbols("--bias", text, model, &symbols);
+        list = bias_room(list, (size_t)*count + symbols);
         for (k = 0; k < symbols; k++) {
             list[*count].token = tokens[k];
             list[(*count)++].bias = (float)value;
         }
         free(tokens);
     }
-    if (w->sample.bias_count) list[(*count)++] = w->never;
+    if (w->sample.bias_count) {
+        list = bias_room(list, (size_t)*count + 1);
+        list[(*count)++] = w->never;
+    }
     return list;
 }
 

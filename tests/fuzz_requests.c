@@ -238,27 +238,39 @@ FUZZ_UNUSED static void model_make(const char *folder, const char *name, int kin
     wcoh_tokenizer_destroy((wcoh_tokenizer *)(size_t)desc.tokenizer);
 }
 
-/* One of four letters, untrained, in FOLDER/few.safetensors. */
-FUZZ_UNUSED static void model_few(const char *folder)
+/* One that is not trained, in FOLDER/NAME.safetensors. */
+FUZZ_UNUSED static void model_bare(const char *folder, const char *name, wcoh_tokenizer *tokenizer)
 {
-    wcoh_tokenizer_desc letters;
     wcoh_model_desc desc;
     wcoh_model *model;
-    wcoh_tokenizer *tokenizer;
     wcoh_error error;
     char path[1000];
-    memset(&letters, 0, sizeof letters);
     memset(&desc, 0, sizeof desc);
-    letters.kind = WCOH_TOKENIZER_CHARS;
-    must(wcoh_tokenizer_create(&tokenizer, &letters, "tone", 4, &error), "few", &error);
     desc.tokenizer = tokenizer;
     desc.vocab = wcoh_tokenizer_vocab(tokenizer);
     desc.bands = 8, desc.layers = 1, desc.heads = 2, desc.maestro = 2;
-    must(wcoh_model_create(&model, &desc, &error), "few", &error);
-    snprintf(path, sizeof path, "%s/few.safetensors", folder);
+    must(wcoh_model_create(&model, &desc, &error), name, &error);
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
     must(wcoh_model_save_file(model, path, &error), NULL, &error);
     wcoh_model_destroy(model);
     wcoh_tokenizer_destroy(tokenizer);
+}
+
+/* Four letters; and subwords without bytes, of which z becomes ten letters and t h e join. */
+FUZZ_UNUSED static void models_bare(const char *folder)
+{
+    static const char json[] =
+        "{\"added_tokens\":[],\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"String\":\"z\"},"
+        "\"content\":\"eeeeeeeeee\"},\"pre_tokenizer\":null,\"post_processor\":null,"
+        "\"decoder\":{\"type\":\"Fuse\"},\"model\":{\"type\":\"BPE\",\"merges\":[[\"t\",\"h\"],"
+        "[\"th\",\"e\"]],\"vocab\":{\" \":0,\"t\":1,\"h\":2,\"e\":3,\"th\":4,\"the\":5}}}";
+    wcoh_tokenizer *tokenizer;
+    wcoh_error error;
+    must(wcoh_tokenizer_create_chars(&tokenizer, "tone", 4, NULL, &error), "few", &error);
+    model_bare(folder, "few", tokenizer);
+    must(wcoh_tokenizer_create_json(&tokenizer, json, sizeof json - 1, NULL, &error), "joins",
+         &error);
+    model_bare(folder, "joins", tokenizer);
 }
 
 #ifndef FUZZ
@@ -269,7 +281,7 @@ int main(int argc, char **argv)
     model_make(argv[2], "bytes", 0, 2, 0, 20);
     model_make(argv[2], "short", 2, 1, 64, 20);
     model_make(argv[2], "subwords", 3, 1, 0, 20);
-    model_few(argv[2]);
+    models_bare(argv[2]);
     return 0;
 }
 #endif

@@ -567,6 +567,39 @@ ok "what is left out is said" has 'letters that the model lacks are left out' er
 succeeds "$eval" m.safetensors foreign --seq 1 --unknown replace
 ok "a replaced letter is still one" same "$(sed -n 's/.*tokens //p' out)" $((size + 6))
 succeeds "$sample" m.safetensors --prompt 'w%' --tokens 5 --unknown skip
+
+# Subwords of a file: z is written out as 24 letters, a mark stands before each text, t h e join.
+tokens_file() {
+    printf '{"added_tokens":[],"normalizer":%s,"pre_tokenizer":null,"post_processor":null,' "$1"
+    printf '"decoder":{"type":"Fuse"},"model":{"type":"BPE","merges":[["t","h"],["th","e"]],"vocab":{'
+    awk 'BEGIN { n = split("\\n|_| |,|?|0|1|2|3|4|5|6|7|8|9|a|c|d|e|f|g|h|l|m|n|o|r|s|t|u|v|w|th|the", one, "|")
+                 for (i = 1; i <= n; i++) printf("%s\"%s\":%d", i == 1 ? "" : ",", one[i], i - 1) }'
+    printf '}}}'
+}
+tokens_file '{"type":"Replace","pattern":{"String":"z"},"content":"aaaaaaaaaaaaaaaaaaaaaaa"}' >long.json
+tokens_file '{"type":"Prepend","prepend":"_"}' >marked.json
+sed 's/?//' text >asks.not
+for kind in long marked; do
+    succeeds "$train" --data asks.not --tokenizer $kind.json --out $kind.safetensors $small --steps 2 --sample 0
+done
+printf zzzzzzzzzzzzzzzzzzzzzz >z
+succeeds "$eval" long.safetensors z --stream
+ok "a normalizer may write many times the text" has '^loss [0-9.]+ tokens 505$'
+succeeds "$sample" long.safetensors --prompt zzzzzzzzzzzzzzzzzzzzzz --tokens 2 --stop zzzzz
+succeeds "$sample" long.safetensors --tokens 20 --bias zz=99 --bias z=-1
+ok "and the letters of a bias" has '^aaaaaaaaaaaaaaaaaaaa$'
+succeeds "$train" --data z --data text --tokenizer long.json --out z.safetensors $small --steps 2 --sample 0
+printf 'the sea the calm  the wave' >plain
+printf 'the sea%% the\377 calm %% the wave' >odd
+succeeds "$eval" marked.safetensors plain --stream
+cp out plain.loss
+succeeds "$eval" marked.safetensors odd --stream --unknown skip
+ok "what is left out leaves a text as whole as if it had never stood there" cmp -s out plain.loss
+printf 'the sea  the  calm   the wave' >plain
+succeeds "$eval" marked.safetensors plain --stream
+cp out plain.loss
+succeeds "$eval" marked.safetensors odd --stream --unknown replace
+ok "and so does a blank in its place" cmp -s out plain.loss
 succeeds "$train" --data text --out mixed.safetensors $small --tokenizer chars+bytes --steps 20 --sample 50
 ok "chars+bytes counts the characters" has '^tokenizer chars\+bytes: [0-9]+ different characters$'
 succeeds "$eval" mixed.safetensors text --seq 1

@@ -586,6 +586,18 @@ def test_tokens():
         check("it has no text", s.ask("/detokenize", {"tokens": special})[1]["content"] == "a" * 100)
 
 
+def test_unknown():
+    for word, gap in (("skip", []), ("replace", [0])):
+        with Server("--unknown", word, model="joins") as s:
+            for content, tokens in (("the% the", [5] + gap + [0, 5]), ("%", gap), ("zz", [3] * 20), ("z%the", [3] * 10 + gap + [5])):
+                answer = s.ask("/tokenize", {"content": content})
+                check(f"{content} by {word}: what is left is one text", answer == (200, {"tokens": tokens}), answer)
+                answer = s.ask(TEXT, {"prompt": [content, "the"], "max_tokens": 1})
+                check("a prompt too", answer[0] == 200 and answer[1]["usage"]["prompt_tokens"] == (len(tokens) or 1) + 1, answer)
+    with Server(model="joins") as s:
+        check("unless they are refused", is_refusal(s.ask("/tokenize", {"content": "the%"}), 400, "invalid_request_error", "invalid_value", "content"))
+
+
 def test_embeddings():
     import base64
     import struct
