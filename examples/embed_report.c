@@ -236,6 +236,21 @@ static void json_figures(const char *name, const wcoh_figure *f, int count)
     printf("}");
 }
 
+/* The pairs of a group, by the numbers of their rows. */
+static void json_pairs(const group *g, const measured *m)
+{
+    size_t i;
+    printf(",\"list\":[");
+    for (i = 0; i < g->count; i++) {
+        printf("%s\n{\"rows\":[%lu,%lu],\"cosine\":%.9g,", i ? "," : "",
+               (unsigned long)g->pairs[2 * i], (unsigned long)g->pairs[2 * i + 1],
+               m->each[i].cosine);
+        json_figure("variance_rotation", &m->each[i].variance);
+        printf("}");
+    }
+    printf("]");
+}
+
 static void print_json(const request *r, const vectors *v, const group *g, int groups, int bands,
                        measured all[3][GROUPS], const wcoh_figure *energy)
 {
@@ -263,6 +278,7 @@ static void print_json(const request *r, const vectors *v, const group *g, int g
         json_figure("positive", &rotation->mean.positive);
         printf(",");
         json_figures("coherence", rotation->profile, bands);
+        if (r->list) json_pairs(&g[i], rotation);
         printf("}");
     }
     printf("]}\n");

@@ -256,8 +256,10 @@ static void bench(const request *r)
             NULL, &error);
     }
     build_time = seconds_now() - build_start;
-    part.first_bin = 0;
-    part.bins = (wcoh_resonance_bins(store) + 3) / 4;
+    if (!whole.bins && whole.first_bin < wcoh_resonance_bins(store))
+        whole.bins = wcoh_resonance_bins(store) - whole.first_bin;
+    part.first_bin = whole.first_bin;
+    part.bins = (whole.bins + 3) / 4;
     for (i = 0; i < (int)r->repeats; i++) {
         double t = read_once(&all, threads);
         read = t < read ? t : read;
@@ -267,15 +269,15 @@ static void bench(const request *r)
         quarter = t < quarter ? t : quarter;
     }
     printf(r->json ? "{\"packets\":%.0f,\"dimensions\":%d,\"threads\":%d,\"isa\":\"%s\","
-                     "\"bytes\":%.0f,\"build_s\":%.3f,\"read_s\":%.5f,\"find_s\":%.5f,"
+                     "\"bytes\":%.0f,\"build_s\":%.3f,\"read_s\":%.5f,\"bins\":%d,\"find_s\":%.5f,"
                      "\"find_over_read\":%.3f,\"quarter_s\":%.5f,\"quarter_over_full\":%.3f}\n"
                    : "packets %.0f of %d floats, %d threads, %s, %.0f bytes, built in %.2f s\n"
                      "one read of that memory  %.5f s\n"
-                     "search over all bins     %.5f s   %.3f of a read\n"
-                     "search over a quarter    %.5f s   %.3f of the whole\n",
+                     "search over %-6d bins  %.5f s   %.3f of a read\n"
+                     "search over a quarter    %.5f s   %.3f of that\n",
            (double)count, n, threads, wcoh_isa_name(wcoh_cpu_best_isa()),
-           (double)wcoh_resonance_bytes(store), build_time, read, full, full / read, quarter,
-           quarter / full);
+           (double)wcoh_resonance_bytes(store), build_time, read, whole.bins, full, full / read,
+           quarter, quarter / full);
     wcoh_resonance_destroy(store);
     free(block);
 }

@@ -34,6 +34,14 @@ ok "its JSON parses" is_json
 ok "also by nine of its bins" has '^\[\{"packet":17,"score":1\.0000'
 succeeds "$bin/recall" bench --packets 2000 --dimensions 24 --repeats 2 --json
 ok "its JSON parses" is_json
+succeeds "$bin/recall" bench --packets 200 --dimensions 24 --repeats 1
+ok "its search is over all bins" has '^search over 13     bins  [0-9.]+ s'
+succeeds "$bin/recall" bench --packets 200 --dimensions 24 --repeats 1 --first-bin 4 --bins 5
+ok "or over those that are asked for" has '^search over 5      bins  [0-9.]+ s'
+succeeds "$bin/recall" bench --packets 200 --dimensions 24 --repeats 1 --first-bin 4 --json
+ok "to the last one" has '"bins":9,'
+refuses 1 'bins is 3 and first_bin is 12: a packet has bins 0 to 12' "$bin/recall" bench --packets 200 --dimensions 24 --first-bin 12 --bins 3
+refuses 1 'bins is 0 and first_bin is 13: a packet has bins 0 to 12' "$bin/recall" bench --packets 200 --dimensions 24 --first-bin 13
 refuses 2 'packet is "wave": allowed are: sign dft phases' "$bin/recall" build v.store v.npy --packet wave
 refuses 2 'packet is "phases": a file of vectors has none' "$bin/recall" build v.store v.npy --packet phases
 refuses 2 'top is 1025: allowed are 1 to 1024' "$bin/recall" ask v.store v.npy --top 1025
@@ -60,6 +68,13 @@ succeeds "$bin/embed_report" alike.npy --draws 50
 ok "draws that are all alike give no z" has 'cancellation .* \+- 0\.00000   z      -   percentile  50\.0'
 succeeds "$bin/embed_report" v.npy --draws 20 --json
 ok "its JSON parses" is_json
+cp out without
+succeeds "$bin/embed_report" v.npy --draws 20 --json --list --names names --pairs pairs
+ok "its JSON lists the pairs where that is asked for" python3 -c 'import json
+g = json.load(open("out"))["groups"]
+assert g and all(len(x["list"]) == x["pairs"] for x in g)
+assert all(abs(sum(p["cosine"] for p in x["list"]) / x["pairs"] - x["cosine"]) < 1e-7 for x in g)
+assert all("list" not in x for x in json.load(open("without"))["groups"])'
 refuses 2 'draws is 1: a null needs 2 to 10000' "$bin/embed_report" v.npy --draws 1
 refuses 2 'bands is 129: allowed are 1 to 128' "$bin/embed_report" v.npy --bands 129
 refuses 1 'no vector named "four"' sh -c "printf 'g zero four\n' >bad; '$bin/embed_report' v.npy \
