@@ -80,6 +80,7 @@ static void request_read(request *r, int argc, char **argv)
         fail(EXIT_USAGE, "a model and a text are needed; --help explains");
     if (!r->maps) options_only(&c, argc, argv, "causal sequence", "--maps");
     if (!r->weights) options_only(&c, argc, argv, "draws mixed", "--weights");
+    if (r->draws == 1) fail(EXIT_USAGE, "--draws is 1: a deviation takes 2 orders");
     if (r->maps || r->weights)
         options_only(&c, argc, argv, "tokens from unknown threads", "a model and a text");
 }
@@ -319,6 +320,7 @@ static void look_layer(int layer, const wcoh_real *hidden, const float *maps, vo
 
 typedef struct symbols {
     double interference, largest;    /* mean and largest |cosine| of two symbols' vectors */
+    int compared;                    /* symbols that these are of */
     double zipf, zipf_fit;           /* frequency ~ rank^-zipf, and its r^2 */
     double superposed[6], random[6]; /* share read back of 1, 2, 4 .. 32 superposed symbols */
     double encoded;                  /* Zipf wave: correlation of true and read-back frequencies */
@@ -332,13 +334,15 @@ static double row_dot(const wcoh_real *a, const wcoh_real *b, int n)
     return sum;
 }
 
+/* Of a large vocabulary as many symbols as take seconds, evenly spaced: often ones come first. */
 static void symbol_interference(symbols *s, const wcoh_real *table, int vocab, int width)
 {
-    int a, b, pairs = 0;
-    for (a = 0; a < vocab; a++)
-        for (b = a + 1; b < vocab && pairs < 4000000; b++, pairs++) {
-            const wcoh_real *x = table + (size_t)a * (size_t)width;
-            const wcoh_real *y = table + (size_t)b * (size_t)width;
+    enum { MOST = 2829 };
+    int a, b, pairs = 0, count = s->compared = vocab < MOST ? vocab : MOST;
+    for (a = 0; a < count; a++)
+        for (b = a + 1; b < count; b++, pairs++) {
+            const wcoh_real *x = table + (size_t)a * (size_t)vocab / (size_t)count * (size_t)width;
+            const wcoh_real *y = table + (size_t)b * (size_t)vocab / (size_t)count * (size_t)width;
             double norm = sqrt(row_dot(x, x, width) * row_dot(y, y, width));
             double c = norm > 0 ? fabs(row_dot(x, y, width)) / norm : 0;
             s->interference += c;
@@ -538,15 +542,18 @@ static void print_model(const look *k, const symbols *s)
     for (l = 0; l <= k->layers; l++)
         printf("  %11d   %12.4f   %9.4f   %22.3f\n", l, k->lens_entropy[l], k->lens_loss[l],
                lens_agreement(k, l));
-    printf("symbols\n  interference: mean |cosine| %.4f, largest %.4f\n", s->interference,
-           s->largest);
+    printf("symbols\n  interference: mean |cosine| %.4f, largest %.4f%s\n", s->interference,
+           s->largest,
+           s->compared < wcoh_model_get_desc(k->model)->vocab
+               ? text_made(", of %d symbols evenly spaced", s->compared)
+               : "");
     printf(
         "  frequency ~ rank^-%.3f (r^2 %.3f); the text as one wave, each symbol weighted by its\n"
         "  frequency: read back with correlation %.4f\n",
         s->zipf, s->zipf_fit, s->encoded);
     printf("  superposed symbols read back (a random table of that shape):");
-    for (i = 0; i < 6; i++)
-        if (s->random[i] > 0) printf(" %d: %.3f (%.3f)", 1 << i, s->superposed[i], s->random[i]);
+    for (i = 0; i < 6 && 1 << i <= wcoh_model_get_desc(k->model)->vocab; i++)
+        printf(" %d: %.3f (%.3f)", 1 << i, s->superposed[i], s->random[i]);
     printf("\n");
 }
 
@@ -599,10 +606,11 @@ static void json_model(const look *k, const symbols *s)
     for (l = 0; l <= k->layers; l++)
         printf("%s{\"entropy\":%.6g,\"loss\":%.6g,\"same\":%.6g}", l ? "," : "", k->lens_entropy[l],
                k->lens_loss[l], lens_agreement(k, l));
-    printf("],\n\"symbols\":{\"interference\":%.6g,\"largest\":%.6g,\"zipf\":%.6g,"
+    printf("],\n\"symbols\":{\"interference\":%.6g,\"largest\":%.6g,\"compared\":%d,"
+           "\"zipf\":%.6g,"
            "\"zipf_fit\":%.6g,\"zipf_wave\":%.6g,\"superposed\":[",
-           s->interference, s->largest, s->zipf, s->zipf_fit, s->encoded);
-    for (i = 0; i < 6; i++)
+           s->interference, s->largest, s->compared, s->zipf, s->zipf_fit, s->encoded);
+    for (i = 0; i < 6 && 1 << i <= wcoh_model_get_desc(k->model)->vocab; i++)
         printf("%s{\"count\":%d,\"read_back\":%.6g,\"random\":%.6g}", i ? "," : "", 1 << i,
                s->superposed[i], s->random[i]);
     printf("]}");

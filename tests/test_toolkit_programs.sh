@@ -110,6 +110,34 @@ ok "and not where one was named" [ ! -s err ]
 refuses 1 'it has no tail.weight' "$bin/recall" build m.store m.safetensors --tensor tail.weight
 succeeds "$bin/inspect" --weights m.safetensors --json
 ok "its JSON parses" is_json
+refuses 2 '--draws is 1: a deviation takes 2 orders' "$bin/inspect" --weights m.safetensors --draws 1
+yes aeiou | head -n 200 >vowels
+python3 -c 'open("many", "w").write("".join(map(chr, range(0x4e00, 0x4e00 + 3000))) * 2)'
+for text in vowels many; do
+    succeeds "$bin/train" --data $text --tokenizer chars --bands 4 --layers 1 --heads 2 --maestro 2 --batch 1 --seq 8 --steps 1 \
+        --sample 0 --embedding random --threads 1 --out $text.safetensors
+    succeeds "$bin/inspect" $text.safetensors $text --tokens 8
+    cp out $text.said
+    succeeds "$bin/inspect" $text.safetensors $text --tokens 8 --json
+    mv out $text.json
+done
+ok "symbols that a model has not are not read back" python3 -c 'import json
+assert [s["count"] for s in json.load(open("vowels.json"))["symbols"]["superposed"]] == [1, 2, 4]
+assert len(json.load(open("many.json"))["symbols"]["superposed"]) == 6'
+ok "interference is that of all symbols" python3 -c 'import json, math, struct
+file = open("vowels.safetensors", "rb").read()
+size = struct.unpack("<Q", file[:8])[0]
+about = json.loads(file[8:8 + size])["embed.weight"]
+v, w = about["shape"]
+x = struct.unpack(f"<{v * w}f", file[8 + size + about["data_offsets"][0]:][:4 * v * w])
+x = [x[i * w:i * w + w] for i in range(v)]
+dot = lambda a, b: sum(p * q for p, q in zip(a, b))
+c = [abs(dot(x[a], x[b])) / math.sqrt(dot(x[a], x[a]) * dot(x[b], x[b])) for a in range(v) for b in range(a)]
+s = json.load(open("vowels.json"))["symbols"]
+assert v == 6 == s["compared"] and abs(sum(c) / len(c) - s["interference"]) < 1e-5 and abs(max(c) - s["largest"]) < 1e-5'
+ok "of many it is of some all over the table" has '"compared":2829,' many.json
+ok "which is said" has 'interference: .*, of 2829 symbols evenly spaced$' many.said
+ok "where it is so" [ "$(grep -c evenly vowels.said)" = 0 ]
 refuses 1 'no tensor \[layers, heads, T, T\]' "$bin/inspect" --maps m.safetensors
 refuses 2 'a model and a text' "$bin/inspect" m.safetensors
 printf 'the 月 and \342\202\254\n' >foreign
