@@ -104,7 +104,10 @@ static void band_turn(double *z, double damping, double angle)
 }
 
 /* (1 - e^(-2 gamma t)) / (2 gamma): the integral of an energy over a time */
-static double faded(double gamma, double time) { return -expm1(-2 * gamma * time) / (2 * gamma); }
+static double faded(double gamma, double time)
+{
+    return gamma > 0 ? -expm1(-2 * gamma * time) / (2 * gamma) : time;
+}
 
 /* The closed form: energies fall by themselves, so that phases are integrals of them. */
 static void flow_exact(const oscillators *o, double *z)
@@ -308,8 +311,9 @@ static void params_copy(wcoh_model *to, const wcoh_model *from)
     wcoh_model_touch(to);
 }
 
+/* Mean over the windows that the tokens fill, *scored of them; a short text is one. */
 static double way_loss(const wcoh_model *model, const way *w, const uint32_t *tokens, size_t count,
-                       int threads, double *seconds)
+                       int threads, size_t *scored, double *seconds)
 {
     wcoh_model_desc desc = *wcoh_model_get_desc(model);
     wcoh_eval_desc eval;
@@ -323,6 +327,9 @@ static double way_loss(const wcoh_model *model, const way *w, const uint32_t *to
     params_copy(other, model);
     memset(&eval, 0, sizeof eval);
     eval.cpu.threads = threads;
+    eval.seq = desc.context < 64 ? desc.context : 64;
+    if ((size_t)eval.seq >= count) eval.seq = (int)count - 1;
+    *scored = (count - 1) / (size_t)eval.seq * (size_t)eval.seq;
     begun = seconds_now();
     if (wcoh_model_evaluate(other, &eval, tokens, count, &loss, NULL, &error) < 0) {
         if (error.code != WCOH_E_NUMERIC) must(error.code, w->name, &error);
@@ -369,8 +376,11 @@ static void json_errors(const look *k)
     printf("{\"rows\":%d,\"layers\":[", k->rows);
     for (layer = 0; layer < LAYERS; layer++) {
         if (!k->seen[layer]) continue;
-        printf("%s\n{\"layer\":%d,\"size\":%.9g,\"turn\":%.9g,\"errors\":[", shown++ ? "," : "",
-               layer + 1, k->size[layer], k->phase[layer]);
+        printf("%s\n{\"layer\":%d,\"size\":", shown++ ? "," : "", layer + 1);
+        json_number(k->size[layer]);
+        printf(",\"turn\":");
+        json_number(k->phase[layer]);
+        printf(",\"errors\":[");
         for (w = 0; w < WAYS; w++) {
             printf("%s{\"solver\":\"%s\",\"mean\":", w ? "," : "", ways[w].name);
             json_number(k->errors[layer][w].mean);
@@ -389,19 +399,21 @@ static void report_losses(const wcoh_model *model, const uint32_t *tokens, size_
                           const request *r)
 {
     int w;
-    if (!r->json)
-        printf("loss with the same weights, %lu tokens (seconds of the pass)\n",
-               (unsigned long)count);
     for (w = 0; w < WAYS; w++) {
-        double seconds, loss = way_loss(model, &ways[w], tokens, count, (int)r->threads, &seconds);
+        size_t scored;
+        double seconds,
+            loss = way_loss(model, &ways[w], tokens, count, (int)r->threads, &scored, &seconds);
         char number[32];
+        if (!r->json && w == 0)
+            printf("loss with the same weights, %lu tokens (seconds of the pass)\n",
+                   (unsigned long)scored);
         if (!r->json) {
             printf("    %-22s %10s %10.2f\n", ways[w].name, loss_text(loss, 4, number), seconds);
             continue;
         }
         printf("%s{\"solver\":\"%s\",\"loss\":", w ? "," : "", ways[w].name);
         json_number(loss);
-        printf(",\"seconds\":%.3f}", seconds);
+        printf(",\"tokens\":%lu,\"seconds\":%.3f}", (unsigned long)scored, seconds);
     }
     if (r->json) printf("]}\n");
 }
@@ -450,6 +462,8 @@ int main(int argc, char **argv)
          r.text, &error);
     for (i = 0; i < LAYERS; i++) any |= k.seen[i];
     if (!any) fail(EXIT_FAILED, "%s: it has no oscillators", r.model);
+    if (wcoh_model_get_desc(model)->layers > LAYERS)
+        say("%s: errors are those of its first %d layers", r.model, (int)LAYERS);
     if (r.json) json_errors(&k);
     else print_errors(&k);
     report_losses(model, tokens, count, &r);

@@ -168,6 +168,12 @@ ok "Runge-Kutta in 16 steps nearly is" has '^ +RK4-16 +[0-9.]+e-0[4-9]'
 ok "its loss is that of eval, $loss" has "^ +exact +$loss"
 succeeds "$bin/solvers" w.safetensors "$root/LICENSE" --tokens 20 --score 500 --json
 ok "its JSON parses" is_json
+ok "and tells the tokens that windows of 64 score" has '"solver":"exact","loss":[0-9.]+,"tokens":448,'
+succeeds "$bin/eval" w.safetensors "$root/LICENSE" --to 40 --seq 39
+loss=$(sed -n 's/^loss \([0-9]*\.[0-9][0-9][0-9][0-9]\).*/\1/p' out)
+succeeds "$bin/solvers" w.safetensors "$root/LICENSE" --tokens 20 --score 40
+ok "fewer are one window" has 'loss with the same weights, 39 tokens'
+ok "whose loss is that of eval, $loss" has "^ +exact +$loss"
 succeeds "$bin/train" --data "$root/LICENSE" --steps 1 --bands 8 --layers 1 --heads 4 --sample 0 --solver none \
     --out n.safetensors
 refuses 1 'n.safetensors: it has no oscillators' "$bin/solvers" n.safetensors "$root/LICENSE"
