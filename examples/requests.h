@@ -358,6 +358,8 @@ static int ask_stream(asking *in)
 static int ask_stop_one(asking *in, const json_node *node, size_t *used)
 {
     ask *a = in->ask;
+    char *kept = a->stop_block + *used;
+    size_t size = node->text.size, plain;
     if (node->kind != JSON_STRING) return refuse_type(in, node, "stop", "a string");
     if (node->text.size == 0)
         return refuse(in->refusal, 400, "invalid_value", "stop", "stop is an empty string");
@@ -365,10 +367,12 @@ static int ask_stop_one(asking *in, const json_node *node, size_t *used)
         return refuse(in->refusal, 400, "invalid_value", "stop",
                       "stop has a string of %lu bytes: allowed are %d",
                       (unsigned long)node->text.size, STOP_LONGEST);
-    memcpy(a->stop_block + *used, json_text(&in->tree, node), node->text.size);
-    a->stop[a->stop_count] = a->stop_block + *used;
-    a->stop_size[a->stop_count++] = node->text.size;
-    *used += node->text.size;
+    memcpy(kept, json_text(&in->tree, node), size);
+    plain =
+        text_plain_for(in->rules->tokenizer, kept, size); /* ends of lines as the model has them */
+    a->stop[a->stop_count] = kept;
+    a->stop_size[a->stop_count++] = plain ? plain : size;
+    *used += size;
     return 1;
 }
 

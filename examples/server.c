@@ -1840,6 +1840,10 @@ static void rules_open(server *s)
     rules->tokenizer = wcoh_model_tokenizer(s->model);
     rules->trims = !s->template_path && wcoh_tokenizer_json(rules->tokenizer, NULL);
     if (rules->trims) template_set(s, CHAT_SUBWORDS, strlen(CHAT_SUBWORDS));
+    if (s->template_path) /* as prompts are: else no stop with CR LF would ever come */
+        template_set(
+            s, s->template_text,
+            text_plain_for(rules->tokenizer, (char *)(size_t)s->template_text, s->template_size));
     rules->sample = s->sample;
     rules->first = first_token(s->model);
     rules->vocab = desc->vocab;

@@ -830,6 +830,20 @@ def test_template():
     with Server("--template", path, model="bytes") as s:
         answer = s.ask(CHAT, {"messages": [{"role": "system", "content": "{role}"}, {"role": "user", "content": "x"}], "max_tokens": 3})[1]
         check("the template is written", answer["usage"]["prompt_tokens"] == len("<start>[system|{role}][user|x][assistant|"), answer)
+    plain = "{messages}{role}: {content}\n{reply}assistant: {stop}\nuser:{stop}\n"
+    said = []
+    for text in (plain, "\ufeff" + plain.replace("\n", "\r\n")):
+        with open(path, "w", newline="") as file:
+            file.write(text)
+        with Server("--template", path) as s:
+            body = {"messages": HELLO, "max_tokens": 200, "seed": 5, "temperature": 1.5}
+            said.append(s.ask(CHAT, body)[1]["choices"][0])
+            check("a stop of CR LF is the end of a line where the model knows no other",
+                  s.text("the moon ", max_tokens=200, stop="\r\n") == s.text("the moon ", max_tokens=200, stop="\n") != s.text("the moon ", max_tokens=200))
+    check("and so it is in a template", said[0] == said[1] and said[0]["finish_reason"] == "stop", said)
+    with Server("--template", path, model="bytes") as s:
+        usage = s.ask(CHAT, {"messages": [{"role": "user", "content": "x"}], "max_tokens": 1})[1]["usage"]
+        check("bytes are taken as they are", usage["prompt_tokens"] == len("\ufeffuser: x\r\nassistant: ".encode()), usage)
     for text, word in (("{role}", "{messages}"), ("{messages}{content}", "{reply}"), ("{messages}{reply}", "{content}"),
                        ("{messages}{content}{reply}{stop}", "behind {stop}"), ("{messages}{content}{reply}" + "{stop}a" * 5, "four")):
         with open(path, "w") as file:
