@@ -843,6 +843,18 @@ static int reply_open(const server *s, reply *r)
     return 1;
 }
 
+/* The event before a reply that says its prompt again. Under the lock. */
+static void reply_echo(const server *s, const reply *r)
+{
+    buffer text;
+    if (!r->job->ask.stream || !r->job->ask.echo) return;
+    memset(&text, 0, sizeof text);
+    write_echo(s, r, &text);
+    if (text.size) write_event(s, r, 0, text.text, text.size, 0, NULL);
+    if (text.broken) r->job->out.broken = 1;
+    buffer_free(&text);
+}
+
 /* Fill free places from the queue. Under the lock. */
 static void crowd_admit(server *s)
 {
@@ -855,7 +867,7 @@ static void crowd_admit(server *s)
         s->busy++;
         wcoh_crowd_reset(s->crowd, slot);
         if (r->job->gone || r->job->done) continue;
-        if (reply_open(s, r)) kept_find(s, r, slot);
+        if (reply_open(s, r)) reply_echo(s, r), kept_find(s, r, slot);
         else job_fail(r->job, 503, "no_memory", "no memory for the reply");
     }
 }

@@ -299,6 +299,11 @@ def test_usage():  # 6.1 case 4
         check("prompts and n: indices in order", [c["index"] for c in answer["choices"]] == [0, 1, 2, 3])
         check("their usage", answer["usage"] == dict(answer["usage"], prompt_tokens=5, completion_tokens=12, total_tokens=17), answer)
         check("echo", s.text("the ", echo=True, max_tokens=4).startswith("the "))
+        for body in ({"prompt": "the ", "max_tokens": 4}, {"prompt": ["the \u00e9 ", "", "sand\n"], "max_tokens": 2, "n": 2}, {"prompt": "the ", "max_tokens": 0}):
+            body = dict(body, echo=True, seed=2)
+            whole = [c["text"] for c in s.ask(TEXT, body)[1]["choices"]]
+            events = [e["choices"][0] for e in s.stream(TEXT, body)[:-1]]
+            check("a stream echoes too", whole == ["".join(e["text"] for e in events if e["index"] == i) for i in range(len(whole))], (whole, events))
         check("max_tokens by default", s.ask(TEXT, {"prompt": "a"})[1]["usage"]["completion_tokens"] == 256)
         check("nulls are as nothing", s.ask(CHAT, dict({"messages": HELLO}, **{f: None for f in (
             "max_tokens", "temperature", "stop", "seed", "n", "stream", "logit_bias", "user", "response_format", "stream_options")}))[0] == 200)
