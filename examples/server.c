@@ -308,6 +308,19 @@ static void write_chat_logprobs(const server *s, const reply *r, size_t from, si
     buffer_text(out, "],\"refusal\":null}");
 }
 
+/* Where the text of symbol i begins, which is not before byte `at`: what came of the symbols before it
+   with it, because it is no character, is theirs. */
+static size_t symbol_begins(const server *s, const reply *r, size_t i, size_t at)
+{
+    size_t end = r->ends[i], size = 0;
+    buffer bytes;
+    memset(&bytes, 0, sizeof bytes);
+    buffer_token(&bytes, s->rules.tokenizer, r->tokens[r->prompt + i]);
+    if (text_is_utf8(bytes.text, bytes.size)) size = bytes.size;
+    buffer_free(&bytes);
+    return size && size < end - at ? end - size : at;
+}
+
 /* The older form: a list for each thing. */
 static void write_text_logprobs(const server *s, const reply *r, size_t from, size_t to,
                                 buffer *out)
@@ -337,7 +350,9 @@ static void write_text_logprobs(const server *s, const reply *r, size_t from, si
     }
     buffer_text(out, "],\"text_offset\":[");
     for (i = from; i < to; at = r->ends[i++]) {
-        buffer_print(out, "%s%lu", i > from ? "," : "", offset);
+        size_t begins = symbol_begins(s, r, i, at);
+        buffer_print(out, "%s%lu", i > from ? "," : "",
+                     offset + text_characters(&r->text, at, begins));
         offset += text_characters(&r->text, at, r->ends[i]);
     }
     buffer_text(out, "]}");

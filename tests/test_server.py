@@ -661,6 +661,12 @@ def test_logprobs():
             told = events[0]["choices"][0]["logprobs"]
             check("tokens that are no text are told by their bytes, and none is lost",
                   told["tokens"] == ["bytes:\\xc8"] and len(told["top_logprobs"][0]) == 20, told)
+        body = {"prompt": "the ", "max_tokens": 30, "logprobs": 0, "temperature": 9, "seed": 4, "logit_bias": {"200": 100, "226": 100, "97": 100}}
+        for choice in (s.ask(TEXT, body)[1]["choices"][0], s.ask(TEXT, dict(body, stop="aa"))[1]["choices"][0]):
+            told = choice["logprobs"]
+            places = [o for o, t in zip(told["text_offset"], told["tokens"]) if t == "a" and o < len(choice["text"])] # a stop cut the last
+            check("and where a letter stands behind them is told", [i for i, c in enumerate(choice["text"]) if c == "a"] == places
+                  and len(set(told["tokens"])) == 3, choice)
     with Server("--unknown", "skip", model="few") as s:
         choice = s.ask(CHAT, {"messages": HELLO, "max_tokens": 2, "logprobs": True, "top_logprobs": 20})
         content = choice[1]["choices"][0]["logprobs"]["content"]
