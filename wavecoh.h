@@ -1578,7 +1578,8 @@ typedef enum wcoh_split {
     WCOH_SPLIT_BLOCKS /* bands of consecutive dimensions: the block cosine */
 } wcoh_split;
 typedef enum wcoh_null {
-    WCOH_NULL_ROTATION,   /* random pairs of the same lengths and cosine, any direction */
+    WCOH_NULL_ROTATION,   /* random pairs of the same lengths and cosine, any direction; of length 0
+                             there is none: such a pair is its own null */
     WCOH_NULL_PERMUTATION /* the dimensions of both vectors in the same random order */
 } wcoh_null;
 
@@ -1629,8 +1630,8 @@ WCOH_API wcoh_result wcoh_spectral_pairs(wcoh_spectral *spectral, const float *v
                                          wcoh_pair_figures *each, wcoh_figure *bands,
                                          wcoh_pair_figures *mean, wcoh_figure *profile,
                                          wcoh_error *error);
-/* Share of energy in each band [bands], mean over vectors [count, n]; its null, in closed form, is
-   the mean share of as many independent random directions. Errors: as above. */
+/* Share of energy in each band [bands], mean over those of vectors [count, n] that have any; its null,
+   in closed form, is the mean share of as many independent random directions. Errors: as above. */
 WCOH_API wcoh_result wcoh_spectral_energy(wcoh_spectral *spectral, const float *vectors,
                                           size_t count, wcoh_figure *bands, wcoh_error *error);
 
@@ -31185,7 +31186,8 @@ typedef struct wcohi_tally {
 
 typedef struct wcohi_spectral_slot {
     wcoh_complex *z, *work; /* [n], [fft.scratch] */
-    double *u, *v;          /* [n] columns of a and b */
+    double *u, *v;          /* [n] columns of a and b, which are scaled by these: */
+    double scale[2];
     wcoh_real *g;           /* [2n] */
     int *order;             /* [n] */
     double *figures;        /* [4 + bands] */
@@ -31308,8 +31310,19 @@ WCOH_API const wcoh_spectral_desc *wcoh_spectral_get_desc(const wcoh_spectral *s
     return spectral ? &spectral->desc : NULL;
 }
 
+/* A power of two that brings a [n] near 1: it changes no bit of what is made of it. */
+static double wcohi_spectral_scale(const float *a, int n)
+{
+    double most = 0;
+    int i, exponent;
+    for (i = 0; i < n; i++) most = WCOHI_MAX(most, fabs((double)a[i]));
+    frexp(most, &exponent);
+    return ldexp(1.0, -exponent);
+}
+
 /* Columns u, v of a, b [n], taken in the order given (NULL: as they are). One complex transform
-   of a + ib serves both: A_k = (Z_k + conj Z_{n-k})/2, B_k = (Z_k - conj Z_{n-k})/2i. */
+   of a + ib serves both: A_k = (Z_k + conj Z_{n-k})/2, B_k = (Z_k - conj Z_{n-k})/2i. They are scaled
+   alike, or the rounding of a large one would be all that is seen of a small one. */
 static void wcohi_spectral_columns(const wcoh_spectral *s, wcohi_spectral_slot *slot,
                                    const float *a, const float *b, const int *order)
 {
@@ -31318,8 +31331,8 @@ static void wcohi_spectral_columns(const wcoh_spectral *s, wcohi_spectral_slot *
     const wcoh_complex *z;
     for (k = 0; k < n; k++) {
         int from = order ? order[k] : k;
-        u[k] = slot->z[k].re = (double)a[from];
-        v[k] = slot->z[k].im = (double)b[from];
+        u[k] = slot->z[k].re = (double)a[from] * slot->scale[0];
+        v[k] = slot->z[k].im = (double)b[from] * slot->scale[1];
     }
     if (s->desc.split == WCOH_SPLIT_BLOCKS) return;
     z = wcohi_fft_run(&s->fft, slot->z, slot->work);
@@ -31369,6 +31382,14 @@ static void wcohi_spectral_bands(const wcoh_spectral *s, const wcohi_spectral_sl
         figures[WCOHI_BAND + i] = wcohi_ratio(ab, aa, bb);
     }
     figures[WCOHI_VARIANCE] = wcohi_band_variance(figures + WCOHI_BAND, s->desc.bands);
+}
+
+/* 1 if a [n] has no direction. */
+static int wcohi_is_zero(const float *a, int n)
+{
+    int i = 0;
+    while (i < n && a[i] == 0) i++;
+    return i == n;
 }
 
 /* Cosine, cancellation and share of positive products of a, b [n] into figures. */
@@ -31529,17 +31550,22 @@ static void wcohi_spectral_pair(const wcohi_spectral_job *job, size_t pair,
     const float *b = job->vectors + (size_t)job->pairs[2 * pair + 1] * (size_t)n;
     double *figures = slot->figures;
     wcoh_rng rng = wcoh_rng_seed(s->desc.seed + 0x632be59bd9b4e019ull * (uint64_t)(pair + 1));
-    int d, i;
+    int d, i, silent = wcohi_is_zero(a, n) || wcohi_is_zero(b, n);
+    slot->scale[0] = wcohi_spectral_scale(a, n);
+    slot->scale[1] = wcohi_spectral_scale(b, n);
     wcohi_spectral_products(a, b, n, figures);
     wcohi_spectral_columns(s, slot, a, b, NULL);
     wcohi_spectral_bands(s, slot, figures);
+    for (i = 0; i < width && silent; i++) figures[i] = 0; /* not what rounding leaves */
     for (i = 0; i < width; i++) {
         sums[i] += figures[i];
         wcohi_tally_start(&slot->tallies[i], figures[i]);
     }
     for (d = 0; d < draws; d++) {
         sums += width;
-        if (s->desc.null == WCOH_NULL_PERMUTATION)
+        if (silent)
+            for (i = 0; i < width; i++) figures[i] = slot->tallies[i].value;
+        else if (s->desc.null == WCOH_NULL_PERMUTATION)
             wcohi_draw_permutation(s, slot, a, b, &rng, figures);
         else wcohi_draw_rotation(s, slot, slot->tallies[WCOHI_COSINE].value, &rng, figures);
         for (i = 0; i < width; i++) {
@@ -31647,8 +31673,8 @@ WCOH_API wcoh_result wcoh_spectral_pairs(wcoh_spectral *spectral, const float *v
     return WCOH_OK;
 }
 
-/* Shares of energy of one vector [bands] from the slot's columns u, added to sums. The DFT's inner
-   columns count twice: Parseval. */
+/* Shares of energy of one vector [bands] from the slot's columns u, added to sums, whose last counts
+   the vectors that have any. The DFT's inner columns count twice: Parseval. */
 static void wcohi_energy_add(const wcoh_spectral *s, const wcohi_spectral_slot *slot, double *sums)
 {
     int n = s->desc.dimensions, dft = s->desc.split == WCOH_SPLIT_DFT, i, c;
@@ -31662,6 +31688,7 @@ static void wcohi_energy_add(const wcoh_spectral *s, const wcohi_spectral_slot *
         total += band[i];
     }
     for (i = 0; total > 0 && i < s->desc.bands; i++) sums[i] += band[i] / total;
+    sums[s->desc.bands] += total > 0;
 }
 
 static void wcohi_energy_chunk(int index, int slot, void *user)
@@ -31670,10 +31697,11 @@ static void wcohi_energy_chunk(int index, int slot, void *user)
     wcoh_spectral *s = job->s;
     size_t chunk = (size_t)index, chunks = (size_t)job->chunks, n = (size_t)s->desc.dimensions, row;
     size_t end = wcohi_part_start(job->count, chunk + 1, chunks);
-    double *sums = s->sums + chunk * (size_t)s->desc.bands;
-    memset(sums, 0, (size_t)s->desc.bands * sizeof *sums);
+    double *sums = s->sums + chunk * (size_t)wcohi_spectral_width(s); /* more than bands + 1 */
+    memset(sums, 0, (size_t)wcohi_spectral_width(s) * sizeof *sums);
     for (row = wcohi_part_start(job->count, chunk, chunks); row < end; row++) {
         const float *x = job->vectors + row * n;
+        s->slots[slot].scale[0] = s->slots[slot].scale[1] = wcohi_spectral_scale(x, (int)n);
         wcohi_spectral_columns(s, &s->slots[slot], x, x, NULL);
         wcohi_energy_add(s, &s->slots[slot], sums);
     }
@@ -31699,12 +31727,16 @@ WCOH_API wcoh_result wcoh_spectral_energy(wcoh_spectral *spectral, const float *
     job.chunks = (int)WCOHI_MIN(count, (size_t)WCOHI_PAIR_CHUNKS);
     wcohi_pool_run(spectral->pool, job.chunks, (double)count * n * 20, wcohi_energy_chunk, &job);
     for (i = 0; i < spectral->desc.bands; i++) {
-        double d = spectral->edges[i + 1] - spectral->edges[i], sum = 0;
-        for (chunk = 0; chunk < job.chunks; chunk++)
-            sum += spectral->sums[(size_t)chunk * (size_t)spectral->desc.bands + (size_t)i];
-        bands[i].value = sum / (double)count;
+        double d = spectral->edges[i + 1] - spectral->edges[i], sum = 0, heard = 0;
+        for (chunk = 0; chunk < job.chunks; chunk++) {
+            const double *sums =
+                spectral->sums + (size_t)chunk * (size_t)wcohi_spectral_width(spectral);
+            sum += sums[i];
+            heard += sums[spectral->desc.bands];
+        }
+        bands[i].value = heard > 0 ? sum / heard : 0;
         bands[i].mean = d / n;
-        bands[i].deviation = sqrt(2 * d * (n - d) / (n * n * (n + 2)) / (double)count);
+        bands[i].deviation = heard > 0 ? sqrt(2 * d * (n - d) / (n * n * (n + 2)) / heard) : 0;
         bands[i].z = bands[i].deviation > 0 ? (bands[i].value - d / n) / bands[i].deviation : 0;
         bands[i].percentile = 50 * erfc(-bands[i].z / sqrt(2.0));
     }

@@ -765,6 +765,81 @@ static void spectral_figures_do_not_depend_on_threads(void)
     free(two);
 }
 
+/* Rows of zeros, as tables of embeddings have them for what stands for nothing. */
+static void vectors_without_direction_move_no_figure(void)
+{
+    enum { N = 48, COUNT = 20 };
+    float *v = pairs_of_cosine(COUNT / 2, N, 0.3, 6), *padded = NEW(float, 3 * COUNT * N);
+    uint32_t *pairs = consecutive_pairs(COUNT / 2), nothing[4] = {COUNT, 0, COUNT, COUNT + 1};
+    wcoh_pair_figures one[2], mean;
+    wcoh_figure some[8], all[8], profile[8];
+    int null, split, i, k;
+    memcpy(padded, v, COUNT * N * sizeof *v);
+    for (split = 0; split < 2; split++)
+        for (null = 0; null < 2; null++) {
+            wcoh_spectral_desc desc = spectral_desc(N, 50);
+            wcoh_spectral *s;
+            desc.split = (wcoh_split)split;
+            desc.null = (wcoh_null)null;
+            s = spectral_of(&desc);
+            CHECK(wcoh_spectral_energy(s, v, COUNT, some, NULL) == WCOH_OK);
+            CHECK(wcoh_spectral_energy(s, padded, 3 * COUNT, all, NULL) == WCOH_OK);
+            for (i = 0; i < 8; i++) {
+                CHECK_NEAR(all[i].value, some[i].value, 1e-14);
+                CHECK_NEAR(all[i].deviation, some[i].deviation, 1e-14);
+                CHECK_NEAR(all[i].z, some[i].z, 1e-10);
+            }
+            CHECK(wcoh_spectral_pairs(s, padded, 3 * COUNT, nothing, 2, one, NULL, &mean, profile,
+                                      NULL) == WCOH_OK);
+            for (k = 0; k < 3; k++) {
+                const wcoh_pair_figures *f = k < 2 ? &one[k] : &mean;
+                CHECK(f->variance.value == 0 && f->variance.mean == 0 && f->variance.z == 0);
+                CHECK(f->cancellation.z == 0 && f->cancellation.percentile == 50);
+                CHECK(f->positive.mean == 0 && f->positive.deviation == 0);
+            }
+            for (i = 0; i < 8; i++) CHECK(profile[i].value == 0 && profile[i].z == 0);
+            CHECK(wcoh_spectral_energy(s, padded + COUNT * N, COUNT, all, NULL) == WCOH_OK);
+            CHECK(all[0].value == 0 && all[0].z == 0 && all[0].mean > 0);
+            wcoh_spectral_destroy(s);
+        }
+    free(v);
+    free(padded);
+    free(pairs);
+}
+
+/* One transform serves both vectors of a pair: the rounding of a long one must not hide a short one. */
+static void figures_do_not_depend_on_lengths(void)
+{
+    enum { N = 45, COUNT = 6 };
+    float *v = pairs_of_cosine(COUNT / 2, N, 0.3, 6), *scaled = NEW(float, COUNT *N);
+    uint32_t *pairs = consecutive_pairs(COUNT / 2);
+    wcoh_pair_figures one[COUNT / 2], other[COUNT / 2];
+    wcoh_figure energy[2][8], bands[2][COUNT / 2 * 8];
+    int i, null;
+    for (i = 0; i < COUNT * N; i++) scaled[i] = (float)ldexp((double)v[i], i / N % 2 ? 60 : -90);
+    for (null = 0; null < 2; null++) {
+        wcoh_spectral_desc desc = spectral_desc(N, 20);
+        wcoh_spectral *s;
+        desc.null = (wcoh_null)null;
+        s = spectral_of(&desc);
+        memset(one, 0, sizeof one);
+        memset(other, 0, sizeof other);
+        CHECK(wcoh_spectral_pairs(s, v, COUNT, pairs, COUNT / 2, one, bands[0], NULL, NULL, NULL) ==
+              WCOH_OK);
+        CHECK(wcoh_spectral_pairs(s, scaled, COUNT, pairs, COUNT / 2, other, bands[1], NULL, NULL,
+                                  NULL) == WCOH_OK);
+        CHECK(wcoh_spectral_energy(s, v, COUNT, energy[0], NULL) == WCOH_OK);
+        CHECK(wcoh_spectral_energy(s, scaled, COUNT, energy[1], NULL) == WCOH_OK);
+        CHECK(memcmp(one, other, sizeof one) == 0);
+        CHECK(memcmp(bands[0], bands[1], sizeof bands[0]) == 0);
+        CHECK(memcmp(energy[0], energy[1], sizeof energy[0]) == 0);
+        wcoh_spectral_destroy(s);
+    }
+    free(v);
+    free(scaled);
+    free(pairs);
+}
+
 static void energy_of_random_vectors_is_its_null(void)
 {
     int n = 385, i;
@@ -2332,6 +2407,8 @@ int main(void)
     RUN(ties_with_the_null_count_half);
     RUN(small_true_differences_are_no_ties);
     RUN(spectral_figures_do_not_depend_on_threads);
+    RUN(vectors_without_direction_move_no_figure);
+    RUN(figures_do_not_depend_on_lengths);
     RUN(energy_of_random_vectors_is_its_null);
     RUN(spectral_refuses_bad_input);
     RUN(resonance_score_has_its_closed_forms);
