@@ -35,7 +35,7 @@ typedef struct wcoh_push_attend {
     float gain_most;
     uint32_t wide_key; /* DOT: of queries and keys */
     uint32_t wide_score; /* DOT: scores are over its root */
-    uint32_t near; /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
+    uint32_t within; /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
 } wcoh_push_attend;
 typedef char wcoh_push_attend_size[sizeof(wcoh_push_attend) == 72 ? 1 : -1];
 
@@ -200,7 +200,7 @@ typedef char wcoh_push_clip_size[sizeof(wcoh_push_clip) == 4 ? 1 : -1];
 
 typedef struct wcoh_push_coherence_listen_back {
     uint32_t seq, heads, stride, forget_column, loud_column;
-    uint32_t near, add; /* as in attend.glsl; add: keys have written to the same columns */
+    uint32_t within, add; /* as in attend.glsl; add: keys have written to the same columns */
 } wcoh_push_coherence_listen_back;
 typedef char wcoh_push_coherence_listen_back_size[sizeof(wcoh_push_coherence_listen_back) == 28 ? 1 : -1];
 
@@ -5371,7 +5371,7 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"blend", wcoh_spv_blend[0], 1459, 5, 0x8, 8, 0, {64, 1, 1}, "b2527d2cc65dc25b"},
     {"coherence_carry_double", wcoh_spv_coherence_carry_double[0], 2351, 5, 0x10, 32, 2, {64, 1, 1}, "2598decaca28cf46"},
     {"coherence_carry_pairs", wcoh_spv_coherence_carry_pairs[0], 3289, 5, 0x10, 32, 2, {64, 1, 1}, "9de75ad643f75853"},
-    {"coherence_forward", wcoh_spv_coherence_forward[0], 7444, 8, 0x18, 72, 2, {64, 1, 1}, "dcdef1454f6c1ab2"},
+    {"coherence_forward", wcoh_spv_coherence_forward[0], 7444, 8, 0x18, 72, 2, {64, 1, 1}, "c90e7deeab2cea3e"},
     {"coherence_gather_double", wcoh_spv_coherence_gather_double[0], 6076, 8, 0x80, 32, 2, {64, 1, 1}, "b30ecf1b0ad051c0"},
     {"coherence_gather_pairs", wcoh_spv_coherence_gather_pairs[0], 7207, 8, 0x80, 32, 2, {64, 1, 1}, "cbc779e9cc577b75"},
     {"coherence_prepare", wcoh_spv_coherence_prepare[0], 8109, 9, 0x160, 48, 0, {64, 1, 1}, "ab88cabbec445e77"},
@@ -5381,9 +5381,9 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"coherence_series_pairs", wcoh_spv_coherence_series_pairs[0], 3366, 2, 0x2, 4, 0, {64, 1, 1}, "27cba55c98571ecf"},
     {"coherence_session_double", wcoh_spv_coherence_session_double[0], 9118, 6, 0xc, 76, 0, {64, 1, 1}, "2323ddea28245280"},
     {"coherence_session_pairs", wcoh_spv_coherence_session_pairs[0], 10560, 6, 0xc, 76, 0, {64, 1, 1}, "40194fa4c6e94e30"},
-    {"dot_forward", wcoh_spv_dot_forward[0], 6953, 6, 0x18, 72, 1, {64, 1, 1}, "05d0654917a8ef75"},
+    {"dot_forward", wcoh_spv_dot_forward[0], 6953, 6, 0x18, 72, 1, {64, 1, 1}, "7a7e9f6724815d3c"},
     {"dot_session", wcoh_spv_dot_session[0], 3406, 7, 0x38, 52, 0, {64, 1, 1}, "7bf40750d217b8be"},
-    {"dot_whole_forward", wcoh_spv_dot_whole_forward[0], 7276, 6, 0x18, 72, 1, {0, 0, 0}, "397d5e2a4e554cf5"},
+    {"dot_whole_forward", wcoh_spv_dot_whole_forward[0], 7276, 6, 0x18, 72, 1, {0, 0, 0}, "68435189ef29abf7"},
     {"embed", wcoh_spv_embed[0], 1187, 6, 0x8, 24, 0, {64, 1, 1}, "34c6b15c047b8579"},
     {"gate", wcoh_spv_gate[0], 1405, 3, 0x4, 24, 0, {64, 1, 1}, "8081ceded9033da8"},
     {"gemm", wcoh_spv_gemm[0], 9180, 6, 0x30, 76, 13, {0, 0, 0}, "7bb08d357dbd5fc0"},
@@ -5412,17 +5412,17 @@ static const wcoh_spv_row wcoh_spv_table[WCOH_SPV_COUNT] = {
     {"attend_delta", wcoh_spv_attend_delta[0], 576, 3, 0x4, 8, 0, {64, 1, 1}, "7cdaa40130b18c92"},
     {"blend_back", wcoh_spv_blend_back[0], 1655, 8, 0x78, 8, 0, {64, 1, 1}, "63b8feee0319ce7b"},
     {"clip", wcoh_spv_clip[0], 1927, 3, 0x2, 4, 0, {64, 1, 1}, "b61191652ea6fbda"},
-    {"coherence_back", wcoh_spv_coherence_back[0], 11780, 15, 0x6540, 72, 2, {64, 1, 1}, "e25b883ee9770911"},
-    {"coherence_back_key", wcoh_spv_coherence_back_key[0], 10243, 13, 0x540, 72, 2, {64, 1, 1}, "ad89b94a04f46c29"},
-    {"coherence_back_query", wcoh_spv_coherence_back_query[0], 10799, 13, 0x1a0, 72, 2, {64, 1, 1}, "484160ea5c221a1f"},
-    {"coherence_finish", wcoh_spv_coherence_finish[0], 3335, 6, 0x4, 28, 0, {64, 1, 1}, "effffaa59f2c4cc7"},
-    {"coherence_listen_back", wcoh_spv_coherence_listen_back[0], 2183, 3, 0x4, 28, 0, {64, 1, 1}, "066bff8587e1ad52"},
+    {"coherence_back", wcoh_spv_coherence_back[0], 11780, 15, 0x6540, 72, 2, {64, 1, 1}, "479d0b37f5f7b84e"},
+    {"coherence_back_key", wcoh_spv_coherence_back_key[0], 10243, 13, 0x540, 72, 2, {64, 1, 1}, "cdcd78f79cdbecee"},
+    {"coherence_back_query", wcoh_spv_coherence_back_query[0], 10799, 13, 0x1a0, 72, 2, {64, 1, 1}, "f7ba2d959668e092"},
+    {"coherence_finish", wcoh_spv_coherence_finish[0], 3335, 6, 0x4, 28, 0, {64, 1, 1}, "45ce40632c2aea05"},
+    {"coherence_listen_back", wcoh_spv_coherence_listen_back[0], 2183, 3, 0x4, 28, 0, {64, 1, 1}, "512336783b673ced"},
     {"coherence_torque_double", wcoh_spv_coherence_torque_double[0], 8646, 11, 0x600, 32, 2, {64, 1, 1}, "3bbdc4fa5e511111"},
     {"coherence_torque_pairs", wcoh_spv_coherence_torque_pairs[0], 9773, 11, 0x600, 32, 2, {64, 1, 1}, "8acc56d0064a3d4c"},
-    {"dot_back_key", wcoh_spv_dot_back_key[0], 7705, 9, 0xc0, 72, 1, {64, 1, 1}, "15e6fff8c26e23a8"},
-    {"dot_back_query", wcoh_spv_dot_back_query[0], 6535, 8, 0x40, 72, 1, {64, 1, 1}, "443c4f5263dde8f6"},
-    {"dot_whole_back_key", wcoh_spv_dot_whole_back_key[0], 7009, 9, 0xc0, 72, 1, {0, 0, 0}, "1bc0c42a2513c1c0"},
-    {"dot_whole_back_query", wcoh_spv_dot_whole_back_query[0], 6270, 8, 0x40, 72, 1, {0, 0, 0}, "0a0486236545507f"},
+    {"dot_back_key", wcoh_spv_dot_back_key[0], 7705, 9, 0xc0, 72, 1, {64, 1, 1}, "2dd638fb9b51252b"},
+    {"dot_back_query", wcoh_spv_dot_back_query[0], 6535, 8, 0x40, 72, 1, {64, 1, 1}, "040706282c981b6f"},
+    {"dot_whole_back_key", wcoh_spv_dot_whole_back_key[0], 7009, 9, 0xc0, 72, 1, {0, 0, 0}, "aa48d82518a260f8"},
+    {"dot_whole_back_query", wcoh_spv_dot_whole_back_query[0], 6270, 8, 0x40, 72, 1, {0, 0, 0}, "5c61b6d3de1ac2f0"},
     {"dropout", wcoh_spv_dropout[0], 1288, 4, 0x4, 28, 0, {64, 1, 1}, "d8e6924494f5a6f7"},
     {"embed_back", wcoh_spv_embed_back[0], 1445, 4, 0x4, 24, 0, {64, 1, 1}, "eec17db0bf5e478b"},
     {"gate_back", wcoh_spv_gate_back[0], 1582, 5, 0x18, 24, 0, {64, 1, 1}, "7fa6a9189b5e2f7b"},

@@ -8418,9 +8418,9 @@ static size_t wcohi_plan_reals(const wcohi_plan *plan, int width)
 /* Reals that Muon wants for a matrix: twice itself, and twice the product with itself. */
 static size_t wcohi_matrix_reals(int rows, int columns)
 {
-    size_t small = (size_t)WCOHI_MIN(rows, columns);
+    size_t side = (size_t)WCOHI_MIN(rows, columns);
     return wcohi_mul(2,
-                     wcohi_add(wcohi_mul((size_t)rows, (size_t)columns), wcohi_mul(small, small)));
+                     wcohi_add(wcohi_mul((size_t)rows, (size_t)columns), wcohi_mul(side, side)));
 }
 
 /* P[t][2n] = a sin(t f_n), P[t][2n+1] = a cos(t f_n), f_n = 10000^(-2n/D), n < K = D/2; for any t. */
@@ -16607,27 +16607,27 @@ static wcohi_matrix wcohi_matrix_at(const wcohi_param_row *rows, int row_count, 
 /* Every singular value of x [R,C] towards 1, in place; room: wcohi_matrix_reals(R, C) doubles. */
 static WCOHI_UNUSED void wcohi_muon_plain(double *x, int rows, int columns, double *room)
 {
-    int small = WCOHI_MIN(rows, columns), wide = WCOHI_MAX(rows, columns), round, i, j, k;
+    int side = WCOHI_MIN(rows, columns), wide = WCOHI_MAX(rows, columns), round, i, j, k;
     int is = rows <= columns ? columns : 1,
         js = rows <= columns ? 1 : columns; /* of it lying down */
-    double norm = 0, *a = room, *b = a + small * small, *next = b + small * small;
+    double norm = 0, *a = room, *b = a + side * side, *next = b + side * side;
     for (i = 0; i < rows * columns; i++) norm += x[i] * x[i];
     for (i = 0; i < rows * columns; i++) x[i] /= sqrt(norm) + 1e-7;
     for (round = 0; round < WCOHI_MUON_ROUNDS; round++) {
-        for (i = 0; i < small; i++)
-            for (j = 0; j < small; j++)
-                for (a[i * small + j] = 0, k = 0; k < wide; k++)
-                    a[i * small + j] += x[i * is + k * js] * x[j * is + k * js];
-        for (i = 0; i < small; i++)
-            for (j = 0; j < small; j++) {
+        for (i = 0; i < side; i++)
+            for (j = 0; j < side; j++)
+                for (a[i * side + j] = 0, k = 0; k < wide; k++)
+                    a[i * side + j] += x[i * is + k * js] * x[j * is + k * js];
+        for (i = 0; i < side; i++)
+            for (j = 0; j < side; j++) {
                 double square = 0;
-                for (k = 0; k < small; k++) square += a[i * small + k] * a[k * small + j];
-                b[i * small + j] = WCOHI_MUON_B * a[i * small + j] + WCOHI_MUON_C * square;
+                for (k = 0; k < side; k++) square += a[i * side + k] * a[k * side + j];
+                b[i * side + j] = WCOHI_MUON_B * a[i * side + j] + WCOHI_MUON_C * square;
             }
-        for (i = 0; i < small; i++)
+        for (i = 0; i < side; i++)
             for (j = 0; j < wide; j++) {
                 double sum = WCOHI_MUON_A * x[i * is + j * js];
-                for (k = 0; k < small; k++) sum += b[i * small + k] * x[k * is + j * js];
+                for (k = 0; k < side; k++) sum += b[i * side + k] * x[k * is + j * js];
                 next[i * is + j * js] = sum;
             }
         memcpy(x, next, (size_t)rows * (size_t)columns * sizeof *x);
@@ -16638,7 +16638,7 @@ static WCOHI_UNUSED void wcohi_muon_plain(double *x, int rows, int columns, doub
 /* A product of Muon: on one thread, for there are many matrices. */
 typedef struct wcohi_muon_room {
     wcohi_compute compute;
-    int rows, columns, small; /* of the matrix; small: its shorter side */
+    int rows, columns, side; /* of the matrix, and its shorter side */
     wcoh_real *x, *next;      /* [rows,columns] */
     wcoh_real *gram, *square; /* [small,small] */
 } wcohi_muon_room;
@@ -16665,19 +16665,19 @@ static void wcohi_muon_gram(const wcohi_muon_room *room)
     wcohi_gemm_args args;
     memset(&args, 0, sizeof args);
     args.half = 1;
-    args.n = room->small;
+    args.n = room->side;
     args.ta = upright;
     args.tb = !upright;
-    wcohi_muon_product(room, &args, room->gram, room->x, room->x, room->small,
+    wcohi_muon_product(room, &args, room->gram, room->x, room->x, room->side,
                        upright ? room->rows : room->columns);
-    room->compute.kernels->muon->mirror(room->gram, room->small);
+    room->compute.kernels->muon->mirror(room->gram, room->side);
 }
 
 /* One round: next = (a + b A + c A^2) X, or X (..) if X stands upright; then they change places. */
 static void wcohi_muon_round(wcohi_muon_room *room)
 {
     const wcohi_muon_kernels *kernels = room->compute.kernels->muon;
-    int i, n = room->small, upright = room->rows > room->columns;
+    int i, n = room->side, upright = room->rows > room->columns;
     wcoh_real *x = room->x;
     wcohi_gemm_args args;
     wcohi_muon_gram(room);
@@ -16821,11 +16821,11 @@ static void wcohi_muon_job(int index, int slot, void *user)
     room.compute.pack += wcohi_pack_count(slot);
     room.rows = matrix.rows;
     room.columns = matrix.columns;
-    room.small = WCOHI_MIN(matrix.rows, matrix.columns);
+    room.side = WCOHI_MIN(matrix.rows, matrix.columns);
     room.x = exec->scratch + (size_t)slot * exec->scratch_count;
     room.next = room.x + count;
     room.gram = room.next + count;
-    room.square = room.gram + (size_t)room.small * (size_t)room.small;
+    room.square = room.gram + (size_t)room.side * (size_t)room.side;
     kernels->muon->mix(room.x, exec->moment1 + matrix.offset, exec->gradient + matrix.offset, count,
                        &job->muon);
     norm = sqrt(kernels->common->sum_squares(room.x, count)) + 1e-7;
@@ -20028,7 +20028,7 @@ typedef struct wcohi_short {
 /* One normaliser: form C, small letters, or `from` becomes `to`; an empty `from` puts `to` before the
    text. */
 typedef struct wcohi_normal {
-    int compose, small;
+    int compose, lower;
     wcohi_short from, to;
 } wcohi_normal;
 
@@ -20676,7 +20676,7 @@ static wcoh_result wcohi_normalise(wcohi_encoding *e, const char **text, size_t 
     for (i = 0; i < rules->normals && *size && !result; i++) {
         const wcohi_normal *n = &rules->normal[i];
         if (n->compose) result = wcohi_normal_compose(e, *text, *size, &used);
-        else if (n->small) result = wcohi_normal_small(e, *text, *size, &used);
+        else if (n->lower) result = wcohi_normal_small(e, *text, *size, &used);
         else if (n->from.size)
             result = wcohi_normal_replace(e, *text, *size, &wcohi_nothing, &n->from, &n->to, &used);
         else result = wcohi_normal_replace(e, *text, *size, &n->to, &wcohi_nothing, &n->to, &used);
@@ -21143,8 +21143,8 @@ WCOHI_COLD wcoh_result wcohi_apply_normalizer(wcohi_reader *r, const wcohi_part 
         n->compose = 1;
         return WCOH_OK;
     }
-    n->small = wcohi_part_is(r, part, WCOHI_TYPE, "Lowercase");
-    if (n->small) return WCOH_OK;
+    n->lower = wcohi_part_is(r, part, WCOHI_TYPE, "Lowercase");
+    if (n->lower) return WCOH_OK;
     if (wcohi_part_is(r, part, WCOHI_TYPE, "Prepend") &&
         wcohi_short_of(r, part, WCOHI_PREPENDED, &n->to))
         return WCOH_OK;
@@ -22315,13 +22315,13 @@ static wcoh_result wcohi_learnt_file(const wcohi_learning *l, int start,
 }
 
 /* Small letters of text [*size], which becomes what lies in `small`. */
-static wcoh_result wcohi_learn_small(wcohi_grown *small, const char **text, size_t *size,
+static wcoh_result wcohi_learn_small(wcohi_grown *lowered, const char **text, size_t *size,
                                      wcoh_error *error)
 {
-    wcoh_result result = wcohi_grow(small, wcohi_mul(*size, 2), 0, error);
+    wcoh_result result = wcohi_grow(lowered, wcohi_mul(*size, 2), 0, error);
     if (result) return result;
-    *size = wcohi_small_text(*text, *size, (char *)small->data);
-    *text = (const char *)small->data;
+    *size = wcohi_small_text(*text, *size, (char *)lowered->data);
+    *text = (const char *)lowered->data;
     return WCOH_OK;
 }
 
@@ -22335,13 +22335,13 @@ static wcoh_result wcohi_learn(const wcoh_tokenizer_desc *desc, const char *text
     wcoh_result result = WCOH_OK;
     wcohi_learning l;
     wcohi_words words;
-    wcohi_grown small;
+    wcohi_grown lowered;
     memset(&l, 0, sizeof l);
-    memset(&small, 0, sizeof small);
+    memset(&lowered, 0, sizeof lowered);
     l.error = error;
     l.words.hooks = l.word_slots.hooks = l.symbols.hooks = l.couples.hooks = *hooks;
     l.couple_slots.hooks = l.places.hooks = l.heap.hooks = l.names.hooks = *hooks;
-    l.name_slots.hooks = l.pieces.hooks = l.merges.hooks = l.touched.hooks = small.hooks = *hooks;
+    l.name_slots.hooks = l.pieces.hooks = l.merges.hooks = l.touched.hooks = lowered.hooks = *hooks;
     rules->cuts = 1;
     rules->cut[0].behavior = whole ? WCOHI_BEHAVIOR_REMOVED : WCOHI_BEHAVIOR_ISOLATED;
     rules->cut[0].invert = whole;
@@ -22351,7 +22351,7 @@ static wcoh_result wcohi_learn(const wcoh_tokenizer_desc *desc, const char *text
     words.user = &l;
     words.fuel = INT64_MAX;
     words.error = error;
-    if (whole) result = wcohi_learn_small(&small, &text, &size, error);
+    if (whole) result = wcohi_learn_small(&lowered, &text, &size, error);
     l.text = text;
     if (!result) result = wcohi_words_cut(&words, 0, text, size);
     if (!result && whole) wcohi_words_choose(&l, (uint64_t)desc->least);
@@ -22360,7 +22360,7 @@ static wcoh_result wcohi_learn(const wcoh_tokenizer_desc *desc, const char *text
         result = wcohi_learnt_file(&l, desc->start, whole ? wcohi_put_words : wcohi_put_learnt,
                                    json, length);
     wcohi_learning_close(&l);
-    wcohi_grown_give(&small);
+    wcohi_grown_give(&lowered);
     return result;
 }
 
@@ -29399,13 +29399,13 @@ static void wcohi_state_text(const struct wcohi_state_field *field, const wcohi_
     const unsigned char *member = (const unsigned char *)state + field->offset;
     uint64_t whole;
     double real;
-    int small;
+    int narrow;
     if (field->kind == WCOHI_STATE_REAL) {
         memcpy(&real, member, sizeof real);
         wcohi_format_real(real, text);
     } else if (field->kind == WCOHI_STATE_INT) {
-        memcpy(&small, member, sizeof small);
-        snprintf(text, 40, "%d", small);
+        memcpy(&narrow, member, sizeof narrow);
+        snprintf(text, 40, "%d", narrow);
     } else {
         memcpy(&whole, member, sizeof whole);
         if (field->kind == WCOHI_STATE_HASH) wcohi_hash_text(whole, text);
@@ -29442,7 +29442,7 @@ static int wcohi_state_set(const struct wcohi_state_field *field, wcohi_train_st
     unsigned char *member = (unsigned char *)state + field->offset;
     uint64_t whole = 0;
     double real;
-    int small;
+    int narrow;
     if (field->kind == WCOHI_STATE_REAL) {
         if (!wcohi_parse_any_real(text, &real)) return 0;
         memcpy(member, &real, sizeof real);
@@ -29454,9 +29454,9 @@ static int wcohi_state_set(const struct wcohi_state_field *field, wcohi_train_st
         return 1;
     }
     if (!wcohi_parse_u64(text, &whole)) return 0;
-    small = (int)(whole & 1023);
+    narrow = (int)(whole & 1023);
     if (field->kind == WCOHI_STATE_U64) memcpy(member, &whole, sizeof whole);
-    else memcpy(member, &small, sizeof small);
+    else memcpy(member, &narrow, sizeof narrow);
     return whole <= (field->kind == WCOHI_STATE_U64 ? (uint64_t)1 << 53 : 1023);
 }
 

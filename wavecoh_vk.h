@@ -1763,7 +1763,7 @@ static uint32_t wcohi_gpu_far_chunk(const wcohi_gpu_recorder *r, const wcohi_op 
 /* Reals of what coherence_back.comp leaves of its queries. */
 static size_t wcohi_gpu_coherence_shares(const wcohi_gpu_recorder *r, const wcohi_gpu_pairs *t)
 {
-    size_t slots = t->push.near ? WCOHI_MIN(t->push.near / 32, t->tiles) : t->tiles;
+    size_t slots = t->push.within ? WCOHI_MIN(t->push.within / 32, t->tiles) : t->tiles;
     return wcohi_mul((size_t)r->pass.batch * t->push.heads,
                      wcohi_mul(slots, 32 * (size_t)t->tiles));
 }
@@ -1794,7 +1794,7 @@ static wcohi_gpu_pairs wcohi_gpu_coherence_pairs(const wcohi_gpu_recorder *r, co
     t.push.gain_column = (uint32_t)op->gain_column;
     t.push.gain_most = (float)op->gain_most;
     t.specs[1] = (uint32_t)wcohi_gpu_listens(op);
-    t.push.near = wcohi_gpu_far_chunk(r, op, &t);
+    t.push.within = wcohi_gpu_far_chunk(r, op, &t);
     t.passes = wcohi_gpu_coherence_passes(r, op, &t);
     return t;
 }
@@ -1956,79 +1956,84 @@ typedef struct wcohi_gpu_far {
 static wcohi_gpu_far wcohi_gpu_far_of(wcohi_gpu_recorder *r, const wcohi_gpu_attention *aux,
                                       const wcohi_gpu_pairs *t)
 {
-    wcohi_gpu_far far;
+    wcohi_gpu_far distant;
     wcohi_gpu_view views[2];
     wcoh_push_coherence_series push;
-    memset(&far, 0, sizeof far);
-    far.heads = push.heads = t->push.heads;
-    far.batch = (uint32_t)r->pass.batch;
-    far.push.seq = t->push.seq;
-    far.push.heads = far.heads;
-    far.push.wide_ = t->push.wide;
-    far.push.chunk = t->push.near;
-    far.push.listens = aux->depths.bytes > 0;
-    far.chunks = wcohi_gpu_ceil(far.push.seq, far.push.chunk);
-    far.groups = wcohi_gpu_ceil(t->push.wide + 1, 17);
-    far.specs[0] = wcohi_gpu_ceil(t->push.wide + 1, far.groups);
-    far.coefficients = views[0] = aux->coefficients;
-    far.phasors = aux->phasors;
-    far.depths = aux->depths;
-    far.logsum = aux->logsum;
-    far.delta = aux->delta;
-    far.series = views[1] = wcohi_gpu_scratch(r, 2 * WCOHI_GPU_SERIES * (size_t)far.heads);
+    memset(&distant, 0, sizeof distant);
+    distant.heads = push.heads = t->push.heads;
+    distant.batch = (uint32_t)r->pass.batch;
+    distant.push.seq = t->push.seq;
+    distant.push.heads = distant.heads;
+    distant.push.wide_ = t->push.wide;
+    distant.push.chunk = t->push.within;
+    distant.push.listens = aux->depths.bytes > 0;
+    distant.chunks = wcohi_gpu_ceil(distant.push.seq, distant.push.chunk);
+    distant.groups = wcohi_gpu_ceil(t->push.wide + 1, 17);
+    distant.specs[0] = wcohi_gpu_ceil(t->push.wide + 1, distant.groups);
+    distant.coefficients = views[0] = aux->coefficients;
+    distant.phasors = aux->phasors;
+    distant.depths = aux->depths;
+    distant.logsum = aux->logsum;
+    distant.delta = aux->delta;
+    distant.series = views[1] = wcohi_gpu_scratch(r, 2 * WCOHI_GPU_SERIES * (size_t)distant.heads);
     WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_SERIES), NULL, views, push,
-                       wcohi_gpu_ceil(far.heads, 64), 1, 1);
-    return far;
+                       wcohi_gpu_ceil(distant.heads, 64), 1, 1);
+    return distant;
 }
 
 /* States of every chunk: of the keys before it, given v, or of the queries behind it, given dO. */
-static wcohi_gpu_view wcohi_gpu_far_gather(wcohi_gpu_recorder *r, wcohi_gpu_far *far,
+static wcohi_gpu_view wcohi_gpu_far_gather(wcohi_gpu_recorder *r, wcohi_gpu_far *distant,
                                            const wcohi_gpu_pairs *t, wcohi_gpu_view given)
 {
     wcohi_gpu_view states =
-        wcohi_gpu_scratch(r, wcohi_gpu_far_states(t, far->batch, far->push.chunk));
-    const wcohi_gpu_view views[8] = {far->coefficients, far->phasors, far->depths,
-                                     far->series,       given,        far->logsum,
-                                     far->delta,        states};
-    const wcohi_gpu_view carry[5] = {far->coefficients, far->phasors, far->depths, far->series,
-                                     states};
-    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_GATHER), far->specs, views, far->push,
-                       far->chunks, far->heads * far->groups, far->batch);
-    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_CARRY), far->specs, carry, far->push,
-                       wcohi_gpu_ceil(WCOHI_GPU_FEATURES * (t->push.wide + 1), 64), far->heads,
-                       far->batch);
+        wcohi_gpu_scratch(r, wcohi_gpu_far_states(t, distant->batch, distant->push.chunk));
+    const wcohi_gpu_view views[8] = {
+        distant->coefficients, distant->phasors, distant->depths, distant->series, given,
+        distant->logsum,       distant->delta,   states};
+    const wcohi_gpu_view carry[5] = {distant->coefficients, distant->phasors, distant->depths,
+                                     distant->series, states};
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_GATHER), distant->specs, views, distant->push,
+                       distant->chunks, distant->heads * distant->groups, distant->batch);
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_CARRY), distant->specs, carry, distant->push,
+                       wcohi_gpu_ceil(WCOHI_GPU_FEATURES * (t->push.wide + 1), 64), distant->heads,
+                       distant->batch);
     return states;
 }
 
 /* Whether rows of keys or of queries are meant from here on, and where v or dO of them stand. */
-static void wcohi_gpu_far_turn(wcohi_gpu_far *far, uint32_t queries, uint32_t stride,
+static void wcohi_gpu_far_turn(wcohi_gpu_far *distant, uint32_t queries, uint32_t stride,
                                uint32_t column)
 {
-    far->specs[1] = queries;
-    far->push.stride = stride;
-    far->push.column = column;
+    distant->specs[1] = queries;
+    distant->push.stride = stride;
+    distant->push.column = column;
 }
 
-static void wcohi_gpu_far_read(wcohi_gpu_recorder *r, const wcohi_gpu_far *far,
+static void wcohi_gpu_far_read(wcohi_gpu_recorder *r, const wcohi_gpu_far *distant,
                                wcohi_gpu_view states, wcohi_gpu_view to, wcohi_gpu_view rest)
 {
-    const wcohi_gpu_view views[7] = {
-        far->coefficients, far->phasors, far->depths, far->series, states, to, rest};
-    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_READ), far->specs, views, far->push,
-                       far->chunks, far->heads * far->groups, far->batch);
+    const wcohi_gpu_view views[7] = {distant->coefficients,
+                                     distant->phasors,
+                                     distant->depths,
+                                     distant->series,
+                                     states,
+                                     to,
+                                     rest};
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_READ), distant->specs, views, distant->push,
+                       distant->chunks, distant->heads * distant->groups, distant->batch);
 }
 
 /* What keys of other chunks give to the queries: numerators in place of out, weights in t->rest. */
 static void wcohi_gpu_far_forward(wcohi_gpu_recorder *r, const wcohi_op *op,
                                   const wcohi_gpu_attention *aux, wcohi_gpu_pairs *t)
 {
-    wcohi_gpu_far far = wcohi_gpu_far_of(r, aux, t);
+    wcohi_gpu_far distant = wcohi_gpu_far_of(r, aux, t);
     wcohi_gpu_view states;
-    wcohi_gpu_far_turn(&far, 0, t->push.value_stride, t->push.value_column);
-    states = wcohi_gpu_far_gather(r, &far, t, t->value);
-    wcohi_gpu_far_turn(&far, 1, far.heads * t->push.wide, 0);
+    wcohi_gpu_far_turn(&distant, 0, t->push.value_stride, t->push.value_column);
+    states = wcohi_gpu_far_gather(r, &distant, t, t->value);
+    wcohi_gpu_far_turn(&distant, 1, distant.heads * t->push.wide, 0);
     t->rest = aux->delta; /* which the backward writes anew */
-    wcohi_gpu_far_read(r, &far, states, wcohi_gpu_data(r, op->out), t->rest);
+    wcohi_gpu_far_read(r, &distant, states, wcohi_gpu_data(r, op->out), t->rest);
 }
 
 static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
@@ -2040,7 +2045,7 @@ static void wcohi_gpu_coherence(wcohi_gpu_recorder *r, const wcohi_op *op)
         return;
     }
     wcohi_gpu_coherence_prepare(r, op, &aux);
-    if (t.push.near) wcohi_gpu_far_forward(r, op, &aux, &t);
+    if (t.push.within) wcohi_gpu_far_forward(r, op, &aux, &t);
     wcohi_gpu_attend(r, op, WCOH_SPV_COHERENCE_FORWARD, &t, aux.logsum);
 }
 
@@ -2070,10 +2075,10 @@ static void wcohi_gpu_coherence_finish(wcohi_gpu_recorder *r, const wcohi_op *op
    phases to their raw columns, absent: they are there */
 static void wcohi_gpu_coherence_listen_back(wcohi_gpu_recorder *r, const wcohi_op *op,
                                             const wcohi_gpu_pairs *t, wcohi_gpu_view slopes,
-                                            wcohi_gpu_view shares, wcohi_gpu_view far)
+                                            wcohi_gpu_view shares, wcohi_gpu_view distant)
 {
     const wcohi_gpu_view views[6] = {
-        wcohi_gpu_data(r, op->in), slopes, wcohi_gpu_ddata(r, op->in), shares, t->left, far};
+        wcohi_gpu_data(r, op->in), slopes, wcohi_gpu_ddata(r, op->in), shares, t->left, distant};
     int finish = shares.bytes > 0;
     wcoh_push_coherence_listen_back push;
     push.seq = (uint32_t)r->pass.seq;
@@ -2081,7 +2086,7 @@ static void wcohi_gpu_coherence_listen_back(wcohi_gpu_recorder *r, const wcohi_o
     push.stride = wcohi_gpu_width(r, op->in);
     push.forget_column = (uint32_t)op->forget_column;
     push.loud_column = (uint32_t)op->loud_column;
-    push.near = t->push.near;
+    push.within = t->push.within;
     push.add = op->key_column == 0;
     wcohi_gpu_dispatch(r, finish ? WCOH_SPV_COHERENCE_FINISH : WCOH_SPV_COHERENCE_LISTEN_BACK, NULL,
                        views, finish ? 6 : 3, &push, sizeof push, push.heads,
@@ -2090,17 +2095,25 @@ static void wcohi_gpu_coherence_listen_back(wcohi_gpu_recorder *r, const wcohi_o
 
 /* Slopes far [N,H,2] of the rows' phases and scores towards other chunks, and a chunk's partial sums:
    of queries against the keys' states, of keys against the queries'; `other` are the keys'. */
-static wcohi_gpu_view wcohi_gpu_far_torque(wcohi_gpu_recorder *r, wcohi_gpu_far *far,
+static wcohi_gpu_view wcohi_gpu_far_torque(wcohi_gpu_recorder *r, wcohi_gpu_far *distant,
                                            wcohi_gpu_view given, wcohi_gpu_view states,
                                            wcohi_gpu_view other, wcohi_gpu_view partial)
 {
-    wcohi_gpu_view slopes = wcohi_gpu_scratch(r, 2 * (size_t)r->rows * far->heads);
-    const wcohi_gpu_view views[11] = {
-        far->coefficients, far->phasors, far->depths, far->series, given,  far->logsum,
-        far->delta,        states,       other,       slopes,      partial};
-    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_TORQUE), far->specs, views, far->push,
-                       far->chunks, far->heads, far->batch);
-    far->push.partial += far->batch * far->chunks;
+    wcohi_gpu_view slopes = wcohi_gpu_scratch(r, 2 * (size_t)r->rows * distant->heads);
+    const wcohi_gpu_view views[11] = {distant->coefficients,
+                                      distant->phasors,
+                                      distant->depths,
+                                      distant->series,
+                                      given,
+                                      distant->logsum,
+                                      distant->delta,
+                                      states,
+                                      other,
+                                      slopes,
+                                      partial};
+    WCOHI_GPU_DISPATCH(r, WCOHI_GPU_WIDE(r, COHERENCE_TORQUE), distant->specs, views, distant->push,
+                       distant->chunks, distant->heads, distant->batch);
+    distant->push.partial += distant->batch * distant->chunks;
     return slopes;
 }
 
@@ -2109,23 +2122,23 @@ static void wcohi_gpu_far_back(wcohi_gpu_recorder *r, const wcohi_op *op,
                                const wcohi_gpu_attention *aux, const wcohi_gpu_pairs *t,
                                wcohi_gpu_view partial, wcohi_gpu_view slopes[2])
 {
-    wcohi_gpu_far far = wcohi_gpu_far_of(r, aux, t);
-    uint32_t wide = far.heads * t->push.wide, pitch = t->push.value_stride;
+    wcohi_gpu_far distant = wcohi_gpu_far_of(r, aux, t);
+    uint32_t wide = distant.heads * t->push.wide, pitch = t->push.value_stride;
     wcohi_gpu_view dout = wcohi_gpu_ddata(r, op->out), keys, queries;
-    far.push.partial = far.batch * t->tiles;
-    wcohi_gpu_far_turn(&far, 0, pitch, t->push.value_column);
-    keys = wcohi_gpu_far_gather(r, &far, t, t->value);
-    wcohi_gpu_far_turn(&far, 1, wide, 0);
-    queries = wcohi_gpu_far_gather(r, &far, t, dout);
-    slopes[0] = wcohi_gpu_far_torque(r, &far, dout, keys, keys, partial);
-    wcohi_gpu_far_turn(&far, 0, pitch, t->push.value_column);
-    slopes[1] = wcohi_gpu_far_torque(r, &far, t->value, queries, keys, partial);
-    wcohi_gpu_far_read(r, &far, queries, wcohi_gpu_ddata(r, op->in2), wcohi_gpu_absent);
+    distant.push.partial = distant.batch * t->tiles;
+    wcohi_gpu_far_turn(&distant, 0, pitch, t->push.value_column);
+    keys = wcohi_gpu_far_gather(r, &distant, t, t->value);
+    wcohi_gpu_far_turn(&distant, 1, wide, 0);
+    queries = wcohi_gpu_far_gather(r, &distant, t, dout);
+    slopes[0] = wcohi_gpu_far_torque(r, &distant, dout, keys, keys, partial);
+    wcohi_gpu_far_turn(&distant, 0, pitch, t->push.value_column);
+    slopes[1] = wcohi_gpu_far_torque(r, &distant, t->value, queries, keys, partial);
+    wcohi_gpu_far_read(r, &distant, queries, wcohi_gpu_ddata(r, op->in2), wcohi_gpu_absent);
 }
 
 /* What the passes of the backward share; slopes of keys over all queries, and far ones. */
 typedef struct wcohi_gpu_slopes {
-    wcohi_gpu_view dout, raw, draw, dvalues, keys, far[2], partial;
+    wcohi_gpu_view dout, raw, draw, dvalues, keys, distant[2], partial;
 } wcohi_gpu_slopes;
 
 /* Queries and keys at once, then what is left of the queries and of rows that listen. */
@@ -2135,15 +2148,15 @@ static void wcohi_gpu_coherence_back_once(wcohi_gpu_recorder *r, const wcohi_op 
 {
     wcohi_gpu_view shares = wcohi_gpu_scratch(r, wcohi_gpu_coherence_shares(r, t));
     const wcohi_gpu_view views[15] = {
-        t->left,    t->right,    t->value,
-        s->dout,    aux->logsum, t->push.near ? aux->delta : wcohi_gpu_data(r, op->out),
-        s->dvalues, s->raw,      s->draw,
-        t->depths,  s->keys,     r->at->frame,
-        s->far[1],  s->partial,  shares};
+        t->left,       t->right,    t->value,
+        s->dout,       aux->logsum, t->push.within ? aux->delta : wcohi_gpu_data(r, op->out),
+        s->dvalues,    s->raw,      s->draw,
+        t->depths,     s->keys,     r->at->frame,
+        s->distant[1], s->partial,  shares};
     t->push.column = (uint32_t)op->key_column;
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK, t->specs, views, t->push, t->tiles,
                        t->push.heads, (uint32_t)r->pass.batch);
-    wcohi_gpu_coherence_listen_back(r, op, t, s->keys, shares, s->far[0]);
+    wcohi_gpu_coherence_listen_back(r, op, t, s->keys, shares, s->distant[0]);
 }
 
 /* Queries, then keys. */
@@ -2163,11 +2176,11 @@ static void wcohi_gpu_coherence_back_twice(wcohi_gpu_recorder *r, const wcohi_op
                                         s->partial,
                                         t->depths,
                                         r->at->frame,
-                                        s->far[0],
+                                        s->distant[0],
                                         wcohi_gpu_data(r, op->out)};
-    const wcohi_gpu_view keys[13] = {t->left,    t->right,     t->value, s->dout, aux->logsum,
-                                     aux->delta, s->dvalues,   s->raw,   s->draw, t->depths,
-                                     s->keys,    r->at->frame, s->far[1]};
+    const wcohi_gpu_view keys[13] = {t->left,    t->right,     t->value,     s->dout, aux->logsum,
+                                     aux->delta, s->dvalues,   s->raw,       s->draw, t->depths,
+                                     s->keys,    r->at->frame, s->distant[1]};
     WCOHI_GPU_DISPATCH(r, WCOH_SPV_COHERENCE_BACK_QUERY, t->specs, queries, t->push, t->tiles,
                        heads, batch);
     t->push.column = (uint32_t)op->key_column;
@@ -2182,7 +2195,7 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
 {
     wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(r, op);
     wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(r, op, &aux);
-    uint32_t heads = t.push.heads, near_rows = t.push.near,
+    uint32_t heads = t.push.heads, near_rows = t.push.within,
              chunks = near_rows ? wcohi_gpu_ceil(t.push.seq, near_rows) : 0,
              sums = (uint32_t)r->pass.batch * (t.tiles + 2 * chunks);
     wcohi_gpu_slopes s;
@@ -2194,7 +2207,7 @@ static void wcohi_gpu_coherence_back(wcohi_gpu_recorder *r, const wcohi_op *op)
     s.partial = wcohi_gpu_later(r, (size_t)sums * wcohi_gpu_coherence_sums(op) * heads);
     if (t.specs[1]) s.keys = wcohi_gpu_scratch(r, (size_t)r->rows * heads);
     if (near_rows) wcohi_gpu_attend_delta(r, op, aux.delta);
-    if (near_rows) wcohi_gpu_far_back(r, op, &aux, &t, s.partial, s.far);
+    if (near_rows) wcohi_gpu_far_back(r, op, &aux, &t, s.partial, s.distant);
     if (t.passes == 1) wcohi_gpu_coherence_back_once(r, op, &aux, &t, &s);
     else wcohi_gpu_coherence_back_twice(r, op, &aux, &t, &s);
     wcohi_gpu_coherence_finish(r, op, s.partial, sums);
@@ -3158,7 +3171,7 @@ static void wcohi_gpu_adamw(wcohi_gpu_recorder *r, uint32_t count)
 /* Muon's matrices of one shape, one behind the other: X and what it becomes [R,C], X X^T and its
    square [n,n]. Matrices lie so that n, the shorter side, is that of the products. */
 typedef struct wcohi_gpu_matrices {
-    uint32_t rows, columns, small, count;
+    uint32_t rows, columns, side, count;
     wcohi_gpu_view x, next, gram, square;
 } wcohi_gpu_matrices;
 
@@ -3222,20 +3235,20 @@ static void wcohi_gpu_muon_round(wcohi_gpu_recorder *r, wcohi_gpu_matrices *m)
     wcoh_push_muon_blend push;
     wcohi_gpu_gemm g;
     memset(&g, 0, sizeof g);
-    g.m = g.n = m->small;
+    g.m = g.n = m->side;
     g.k = upright ? m->rows : m->columns;
     g.a = g.b = x;
     g.c = m->gram;
     g.ta = upright;
     g.tb = !upright;
     wcohi_gpu_muon_product(r, m, &g);
-    g.k = m->small;
+    g.k = m->side;
     g.a = g.b = m->gram;
     g.c = m->square;
     g.ta = g.tb = 0;
     wcohi_gpu_muon_product(r, m, &g);
-    push.count = m->count * m->small * m->small;
-    push.n = m->small;
+    push.count = m->count * m->side * m->side;
+    push.n = m->side;
     push.a = (float)WCOHI_MUON_A;
     push.b = (float)WCOHI_MUON_B;
     push.c = (float)WCOHI_MUON_C;
@@ -3288,12 +3301,12 @@ static void wcohi_gpu_muon_rows(wcohi_gpu_recorder *r, int first, int end, uint3
     int i, round;
     m.rows = (uint32_t)shape.rows;
     m.columns = (uint32_t)shape.columns;
-    m.small = WCOHI_MIN(m.rows, m.columns);
+    m.side = WCOHI_MIN(m.rows, m.columns);
     m.count = matrices;
     m.x = wcohi_gpu_scratch(r, (size_t)matrices * m.rows * m.columns);
     m.next = wcohi_gpu_scratch(r, (size_t)matrices * m.rows * m.columns);
-    m.gram = wcohi_gpu_scratch(r, (size_t)matrices * m.small * m.small);
-    m.square = wcohi_gpu_scratch(r, (size_t)matrices * m.small * m.small);
+    m.gram = wcohi_gpu_scratch(r, (size_t)matrices * m.side * m.side);
+    m.square = wcohi_gpu_scratch(r, (size_t)matrices * m.side * m.side);
     for (i = first; i < end; i++) {
         if (!wcohi_gpu_same_shape(&rows[i], &rows[first])) continue;
         wcohi_gpu_muon_mix(r, &rows[i], m.x, to);
@@ -6491,7 +6504,7 @@ static int wcohi_vk_tune_allows(const wcohi_vk_tuner *tuner, const wcohi_gpu_way
     if (way->chunk >= (uint32_t)r->pass.seq) return 0;
     aux = wcohi_gpu_coherence_aux(r, tuner->op);
     t = wcohi_gpu_coherence_pairs(r, tuner->op, &aux);
-    return t.push.near == way->chunk && t.passes == way->passes;
+    return t.push.within == way->chunk && t.passes == way->passes;
 }
 
 /* What the candidates want of scratch and of sums that wait. */

@@ -160,6 +160,16 @@ if have nm && have objdump; then
 else
     skip "symbols" "no nm or objdump"
 fi
+# Words that windows.h and its like (rpcndr.h, complex.h) put into every program that they are part of.
+windows_words="-Dnear= -Dfar= -Dhuge= -Dpascal= -Dcdecl= -Dsmall=char -Dhyper=int -Dinterface=struct -DIN= -DOUT= -DERROR=0 -DCONST=const
+    -DDELETE=1 -DTRUE=1 -DFALSE=0 -DI=1 '-Dmax(a,b)=((a)>(b)?(a):(b))' '-Dmin(a,b)=((a)<(b)?(a):(b))'"
+printf '#define WAVECOH_IMPLEMENTATION\n#include "wavecoh_vk.h"\n' > "$m/vulkan.c"
+row "words of other headers" "gcc -std=c99 $WARN $(echo $windows_words) -I. -fsyntax-only $m/unit.c"
+if [ -e /usr/include/vulkan/vulkan_core.h ]; then
+    row "words of other headers, wavecoh_vk.h" "gcc -std=c99 $WARN $(echo $windows_words) -I. -fsyntax-only $m/vulkan.c"
+else
+    skip "words of other headers, wavecoh_vk.h" "no Vulkan headers"
+fi
 row "static, the surface before the implementation" \
     "gcc -std=c99 -O0 $WARN -DWAVECOH_STATIC -I. -c -o $m/late.o $m/late.c"
 row "two files share one header" "gcc -std=c99 -O0 -I. -o $m/two $m/other.c $m/unit.c -shared -fPIC -lm -lpthread"
@@ -200,6 +210,13 @@ if have tcc; then smoke "tcc" "tcc -std=c99" ""; else skip "tcc" "no tcc"; fi
 mingw=x86_64-w64-mingw32-gcc
 if have $mingw; then
     row "MinGW builds clean" "$mingw -std=c99 -O2 $WARN -I. -c -o $m/mingw.o $m/unit.c"
+    if [ -e /usr/include/vulkan/vulkan_core.h ]; then # the same text on every machine
+        mkdir -p "$m/vulkan_headers"
+        ln -sfn /usr/include/vulkan /usr/include/vk_video "$m/vulkan_headers"
+        row "MinGW builds wavecoh_vk.h clean" "$mingw -std=c99 $WARN -I$m/vulkan_headers -I. -fsyntax-only $m/vulkan.c"
+    else
+        skip "MinGW builds wavecoh_vk.h clean" "no Vulkan headers"
+    fi
     for program in examples/*.c; do
         [ "$program" = examples/server.c ] && continue # it talks POSIX
         [ "$program" = examples/train_mpi.c ] && continue

@@ -9,7 +9,7 @@
    2: the phasor of a query is as long as its gain, and kappa is 1. 3: overtones, P(cos) - bound in
    place of kappa (cos - 1), P = kappa cos x + kappa_2 cos 2x + kappa_3 cos 3x; P' goes into the sine.
    DOT: score = q . k / sqrt(wide_score), online softmax.
-   COHERENCE with `near`: only pairs inside one chunk of so many rows; what comes from elsewhere is there
+   COHERENCE with `within`: only pairs inside one chunk of so many rows; what comes from elsewhere is there
    already (far.glsl). */
 #include "math.glsl"
 #include "frame.glsl"
@@ -135,8 +135,8 @@ void pair_scores(uint q0, uint k0, out float block[16])
 #endif
 
 /* The first row of the chunk of row t, and the row behind its last. */
-uint near_first(uint t) { return p.near == 0u ? 0u : t / p.near * p.near; }
-uint near_end(uint t) { return p.near == 0u ? p.seq : min(p.seq, near_first(t) + p.near); }
+uint near_first(uint t) { return p.within == 0u ? 0u : t / p.within * p.within; }
+uint near_end(uint t) { return p.within == 0u ? p.seq : min(p.seq, near_first(t) + p.within); }
 
 /* 1 if query and key of pair i are in the sequence and the key is not ahead */
 bool seen(uint q0, uint k0, uint i)

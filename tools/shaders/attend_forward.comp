@@ -107,7 +107,7 @@ void main()
         row_c[tid] = 1.0;
     }
 #ifdef COHERENCE
-    if (p.near != 0u) take_far(q0, c0, sum);
+    if (p.within != 0u) take_far(q0, c0, sum);
 #endif
     barrier();
     for (k0 = near_first(q0); k0 <= q0; k0 += 32u) {

@@ -11,7 +11,7 @@ layout(push_constant) uniform Attend
     float gain_most;
     uint wide_key;   /* DOT: of queries and keys */
     uint wide_score; /* DOT: scores are over its root */
-    uint near;       /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
+    uint within;     /* COHERENCE: rows of a chunk, a multiple of 32; 0: pairs of all rows */
 }
 p;
 

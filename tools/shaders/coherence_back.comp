@@ -23,15 +23,15 @@ void make_delta(uint q0)
     uint at = (first + min(q0 + tid, p.seq - 1u)) * p.heads + head;
     float s = 0.0;
     if (tid >= 32u) return;
-    if (p.near != 0u) s = delta[at];
-    for (uint e = 0u; p.near == 0u && e < p.wide; e++) s += delta[at * p.wide + e] * dout[at * p.wide + e];
+    if (p.within != 0u) s = delta[at];
+    for (uint e = 0u; p.within == 0u && e < p.wide; e++) s += delta[at * p.wide + e] * dout[at * p.wide + e];
     row_c[tid] = s;
 }
 
 /* `turned` of the queries from q0 by the keys from k0 */
 void write_turned(uint q0, uint k0)
 {
-    uint tiles = gl_NumWorkGroups.x, slots = p.near == 0u ? tiles : min(p.near / 32u, tiles);
+    uint tiles = gl_NumWorkGroups.x, slots = p.within == 0u ? tiles : min(p.within / 32u, tiles);
     uint slot = (k0 - near_first(k0)) / 32u;
     float s = 0.0;
     if (tid >= 32u) return;
@@ -62,7 +62,7 @@ void main()
     [[unroll]] for (i = 0u; i < 4u * CW; i++) sum[i] = 0.0;
     [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = slope[i] = 0.0;
     if (tid < 32u) row_a[tid] = row_b[tid] = 0.0;
-    if (p.near != 0u) take_far(k0, 0u, sum);
+    if (p.within != 0u) take_far(k0, 0u, sum);
     for (q0 = k0; q0 < near_end(k0); q0 += 32u) {
         float block[16], d[16], cosine[16], sine[16], turn[4];
         load_phasors(q0, k0);

@@ -20,7 +20,7 @@ void main()
     if (tid < 32u) row_a[tid] = row_b[tid] = 0.0;
     kappa = LISTENS > 2u ? 1.0 : coefficients[head].x; /* sines have the overtones' already */
     [[unroll]] for (i = 0u; i < 4u; i++) phase[i] = slope[i] = 0.0;
-    if (p.near != 0u) take_far(k0, c0, sum);
+    if (p.within != 0u) take_far(k0, c0, sum);
     for (q0 = k0; q0 < near_end(k0); q0 += 32u) {
         float block[16], d[16];
         float cosine[16], sine[16];

@@ -31,9 +31,9 @@ void make_delta(uint q0)
     uint at = (first + min(q0 + tid, p.seq - 1u)) * p.heads + head, e;
     float s = 0.0;
     if (tid >= 32u) return;
-    if (p.near != 0u) s = delta[at];
-    for (e = 0u; p.near == 0u && e < p.wide; e++) s += out_[at * p.wide + e] * dout[at * p.wide + e];
-    if (p.near == 0u && q0 + tid < p.seq) delta[at] = s;
+    if (p.within != 0u) s = delta[at];
+    for (e = 0u; p.within == 0u && e < p.wide; e++) s += out_[at * p.wide + e] * dout[at * p.wide + e];
+    if (p.within == 0u && q0 + tid < p.seq) delta[at] = s;
     row_c[tid] = s;
 }
 
@@ -104,7 +104,7 @@ void main()
         if (q0 + tid < p.seq) {
             uint at = (first + q0 + tid) * p.stride + p.column + 2u * head;
             vec2 z = vec2(raw[at], raw[at + 1u]);
-            if (p.near != 0u) s[0] += far[(first + q0 + tid) * p.heads + head].x;
+            if (p.within != 0u) s[0] += far[(first + q0 + tid) * p.heads + head].x;
             float r2 = z.x * z.x + z.y * z.y, g = coefficients[head].z * s[0] / r2;
             if (sqrt(r2) < 1e-6) g = 0.0;
             draw[at] = -z.y * g;

@@ -12,7 +12,7 @@ layout(set = 0, binding = 1, std430) readonly buffer Slopes { float slopes[]; };
 layout(push_constant) uniform CoherenceListenBack
 {
     uint seq, heads, stride, forget_column, loud_column;
-    uint near, add; /* as in attend.glsl; add: keys have written to the same columns */
+    uint within, add; /* as in attend.glsl; add: keys have written to the same columns */
 }
 p;
 
@@ -27,13 +27,13 @@ layout(set = 0, binding = 5, std430) readonly buffer Far { vec2 far[]; };
 /* draw of the raw query of row t */
 void write_query(uint head, uint first, uint t)
 {
-    uint tiles = (p.seq + 31u) / 32u, slots = p.near == 0u ? tiles : min(p.near / 32u, tiles), i;
-    uint seen = (p.near == 0u ? t : t % p.near) / 32u, at = (first + t) * p.stride + 2u * head;
+    uint tiles = (p.seq + 31u) / 32u, slots = p.within == 0u ? tiles : min(p.within / 32u, tiles), i;
+    uint seen = (p.within == 0u ? t : t % p.within) / 32u, at = (first + t) * p.stride + 2u * head;
     vec2 z = vec2(raw[at], raw[at + 1u]);
     float s = 0.0, r2 = z.x * z.x + z.y * z.y, g;
     for (i = 0u; i <= seen; i++)
         s += shares[((gl_WorkGroupID.y * p.heads + head) * slots + i) * tiles * 32u + t];
-    if (p.near != 0u) s += far[(first + t) * p.heads + head].x;
+    if (p.within != 0u) s += far[(first + t) * p.heads + head].x;
     g = coefficients[head].z * s / r2;
     if (sqrt(r2) < 1e-6) g = 0.0;
     draw[at] = (p.add != 0u ? draw[at] : 0.0) - z.y * g;
