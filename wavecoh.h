@@ -529,6 +529,7 @@ typedef enum wcoh_isa {
 typedef void (*wcoh_task)(int index, void *task_user);
 typedef void (*wcoh_parallel_for)(int count, wcoh_task task, void *task_user, void *user);
 
+/* What takes one has the errors of wcoh_cpu_device_create besides its own. */
 typedef struct wcoh_cpu_desc {
     int threads;  /* 0: the CPUs this process may use; 1: creates no thread; at most 256 */
     wcoh_isa isa; /* AUTO: the best this machine has; a forced one that it lacks is an error */
@@ -780,7 +781,7 @@ enum { WCOH_OP_TIMES = 128 }; /* no profile has more */
 /* Make one step and then `steps` more, as wcoh_trainer_step does, and tell where the time of those
    went, the slowest first: timestamps on a GPU (which then finishes each op before the next: a little
    slower than without), the clock on the CPU. rows [WCOH_OP_TIMES], *count are filled. Errors: as
-   wcoh_trainer_step; WCOH_E_UNSUPPORTED (the device has no timestamps), WCOH_E_MEMORY. */
+   wcoh_trainer_step; WCOH_E_ARGUMENT (no `steps`), WCOH_E_UNSUPPORTED (the device has no timestamps), WCOH_E_MEMORY. */
 WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh_op_time *rows,
                                           int *count, wcoh_error *error);
 /* Work for up to `milliseconds` (at least one op; negative: to the end of the run; an op that would end
@@ -814,10 +815,11 @@ WCOH_API wcoh_result wcoh_trainer_finish(wcoh_trainer *trainer, int steps, wcoh_
 WCOH_API wcoh_result wcoh_trainer_gradient(wcoh_trainer *trainer, const uint32_t *tokens,
                                            const uint32_t *targets, int batch, int seq,
                                            double *loss, wcoh_error *error);
-/* One optimiser step with the gradient that wcoh_trainer_gradient left. stats may be NULL. */
+/* One optimiser step with the gradient that wcoh_trainer_gradient left. stats may be NULL. Errors:
+   WCOH_E_NUMERIC (parameters untouched), WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stats,
                                          wcoh_error *error);
-/* Loss alone of the caller's batch (same shapes, same targets that do not count). */
+/* Loss alone of the caller's batch (same shapes, same targets that do not count, same errors). */
 WCOH_API wcoh_result wcoh_trainer_loss(wcoh_trainer *trainer, const uint32_t *tokens,
                                        const uint32_t *targets, int batch, int seq, double *loss,
                                        wcoh_error *error);
@@ -849,7 +851,7 @@ WCOH_API const char *wcoh_trainer_notice(const wcoh_trainer *trainer);
    step, or a resume) gives it back its own. Else nothing happens. Between slices of an evaluation the
    model holds the mean too; checkpoints keep both. Errors: WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_mean(wcoh_trainer *trainer, int on, wcoh_error *error);
-/* Bring the model's host parameters up to date (a no-op on the CPU). */
+/* Bring the model's host parameters up to date (a no-op on the CPU). Errors: WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_trainer_sync(wcoh_trainer *trainer, wcoh_error *error);
 
 #endif /* WAVECOH_NO_TRAINING */
@@ -872,7 +874,8 @@ typedef struct wcoh_eval_desc {
 /* Mean loss of non-overlapping windows of `seq` tokens with a fresh context each; the last
    incomplete window is dropped. scored (may be NULL): tokens predicted. One block is taken and
    given back.
-   Errors: WCOH_E_DATA, WCOH_E_TOKEN, WCOH_E_MEMORY, WCOH_E_ARGUMENT. */
+   Errors: WCOH_E_DATA, WCOH_E_TOKEN, WCOH_E_MEMORY, WCOH_E_ARGUMENT, WCOH_E_NUMERIC (a loss that is
+   not finite), WCOH_E_DEVICE, WCOH_E_UNSUPPORTED. */
 WCOH_API wcoh_result wcoh_model_evaluate(wcoh_model *model, const wcoh_eval_desc *desc,
                                          const uint32_t *tokens, size_t count, double *loss,
                                          size_t *scored, wcoh_error *error);
@@ -895,7 +898,8 @@ typedef struct wcoh_session_desc {
     int repetition_window; /* tokens remembered for wcoh_session_sample; 64, at most 1024 */
     wcoh_states states;    /* of coherence attention */
     /* There is room for heads up to this gain, 12 for any; 0: for the gains that the model has when
-       the session is made. A head that outgrows it fails the next call with WCOH_E_MISMATCH. */
+       the session is made. A head that outgrows it fails the next call with WCOH_E_MISMATCH; float
+       states end at 2.5 whatever is given here, with WCOH_E_UNSUPPORTED. */
     double gain;
     wcoh_switch waves; /* ON: wcoh_session_waves and _impress; AUTO: OFF */
     wcoh_cpu_desc cpu; /* threads: 0 means 1 here */
@@ -918,7 +922,9 @@ WCOH_API wcoh_result wcoh_session_create(wcoh_session **session, wcoh_model *mod
 WCOH_API void wcoh_session_destroy(wcoh_session *session); /* NULL is allowed */
 WCOH_API void wcoh_session_reset(wcoh_session *session);   /* forget everything heard */
 /* Hear one token. Errors: WCOH_E_TOKEN, WCOH_E_CONTEXT (learned positions only), WCOH_E_MISMATCH (a
-   gain has grown past `gain`); state unchanged then. */
+   gain has grown past `gain`), WCOH_E_UNSUPPORTED (past float states), WCOH_E_DEVICE; state
+   unchanged then. Logits that are not finite are no error here, nor in what they are asked of next but
+   for probabilities and sampling: scores and surprises then are not finite either. */
 WCOH_API wcoh_result wcoh_session_step(wcoh_session *session, uint32_t token, wcoh_error *error);
 /* Hear many tokens at once; equals that many steps to rounding. On an error nothing was heard. */
 WCOH_API wcoh_result wcoh_session_prefill(wcoh_session *session, const uint32_t *tokens,
@@ -1403,6 +1409,7 @@ WCOH_API wcoh_result wcoh_tensors_open_file(wcoh_tensors **tensors, const char *
 #endif
 WCOH_API void wcoh_tensors_close(wcoh_tensors *tensors); /* NULL is allowed */
 WCOH_API int wcoh_tensors_count(const wcoh_tensors *tensors);
+/* Errors: WCOH_E_ARGUMENT outside 0 .. count-1. */
 WCOH_API wcoh_result wcoh_tensors_info(const wcoh_tensors *tensors, int index,
                                        wcoh_tensor_info *info, wcoh_error *error);
 WCOH_API int wcoh_tensors_find(const wcoh_tensors *tensors, const char *name); /* -1 if absent */
@@ -1432,7 +1439,7 @@ WCOH_API double wcoh_phase_id(uint64_t k, uint64_t buckets);
 WCOH_API double wcoh_phase_fraction(double k, double buckets);
 WCOH_API double wcoh_phase_degrees(double degrees);
 /* Any angle folded into [0, 2 pi): exact to the last digits up to 2^53 radians, beyond which doubles
-   lie more than a radian apart; 0 for one that is not finite. */
+   lie more than a radian apart; 0 for one that is not finite, here and wherever phases are folded. */
 WCOH_API double wcoh_phase_wrap(double phase);
 /* Coherence cos(a - b), and its harmonic n: cos(n (a - b)), 1 where the phases differ by a multiple
    of 2 pi / n. Both in [-1, 1]. Here and below phases are folded first. */
@@ -1459,8 +1466,8 @@ WCOH_API double wcoh_threshold_safe(uint64_t buckets);
    acos(t) / n of a match in radians. */
 WCOH_API double wcoh_threshold_buckets(double threshold, int n);
 WCOH_API double wcoh_threshold_width(double threshold, int n);
-/* Fingerprint: the harmonic at which two phases first fall below the threshold,
-   ceil(acos(t) / angle); 0 for equal phases, which never do. */
+/* Fingerprint: the harmonic at which two phases first fall below the threshold (0 to below 1; or
+   meet it, to the last digit), ceil(acos(t) / angle); 0 for equal phases, which never do. */
 WCOH_API double wcoh_fingerprint(double a, double b, double threshold);
 /* Harmonic sweep of a pair: scores [count], scores[n-1] = cos(n (a - b)). */
 WCOH_API void wcoh_sweep(double a, double b, double *scores, int count);
@@ -1485,8 +1492,8 @@ WCOH_API double wcoh_resultant(const double *differences, size_t count, int n, d
 /* Harmonic vector of unit norm, values [2 count]: cos(n phase), sin(n phase) over sqrt(count). */
 WCOH_API void wcoh_harmonic_vector(double phase, float *values, int count);
 /* Several grids on one circle, moduli [count <= 16]: positions, the highest harmonic they resolve
-   together (lcm / 2) and the gain lcm / max. Errors: WCOH_E_ARGUMENT for a modulus of 0 or a least
-   common multiple of 2^63 or more. */
+   together (lcm / 2) and the gain lcm / max. Errors: WCOH_E_ARGUMENT for a modulus outside 1 .. 2^58
+   or a least common multiple of 2^63 or more; *grids is all zero then. */
 typedef struct wcoh_grids {
     uint64_t positions; /* of all grids together: the sum of the moduli */
     uint64_t distinct;  /* of those, how many differ: the union of the grid points */
@@ -1660,8 +1667,8 @@ WCOH_API void wcoh_packet_sign(const float *vector, int n, double *amplitude, do
 WCOH_API void wcoh_packet_dft(wcoh_dft *dft, const float *vector, double *amplitude,
                               double *phase);
 /* mask[k] = 1 where the amplitude is at or above that percentile (0 .. 100, linear interpolation
-   between order statistics; 1e-12 of it is a tie), else 0; returns how many. order [bins]:
-   scratch. */
+   between order statistics; 1e-12 of it is a tie), else 0; returns how many: none where a number
+   is not finite. order [bins]: scratch. */
 WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double percentile,
                                    double *order, uint8_t *mask);
 
@@ -1768,7 +1775,8 @@ typedef struct wcoh_heads_figures {
     uint64_t rows;          /* queries where at least two heads have a centroid */
 } wcoh_heads_figures;
 /* alignment (may be NULL) [heads, heads]: mean over queries of cos(centroid_g - centroid_h) where
-   both are defined; 0 where none is. A head with itself: 1. */
+   both are defined; 0 where none is. A head with itself: 1, or 0. A centroid that is not finite
+   counts as undefined. */
 WCOH_API wcoh_heads_figures wcoh_heads_measure(const double *centroids, int heads, int tokens,
                                                double *alignment);
 
@@ -1799,7 +1807,7 @@ WCOH_API wcoh_result wcoh_model_wave(const wcoh_model *model, int layer, int hea
    with hidden [count, D] the residual stream before the layer (a last call with layer = layers:
    before the final norm, maps NULL) and maps [heads, count, count], row = query, the weights.
    One block of about heads x count^2 floats. Any thread; reads the parameters.
-   Errors: WCOH_E_ARGUMENT, WCOH_E_TOKEN, WCOH_E_CONTEXT, WCOH_E_MEMORY. */
+   Errors: WCOH_E_ARGUMENT (also count outside 1 .. 65,536), WCOH_E_TOKEN, WCOH_E_CONTEXT, WCOH_E_MEMORY. */
 typedef void (*wcoh_inspector)(int layer, const wcoh_real *hidden, const float *maps, void *user);
 WCOH_API wcoh_result wcoh_model_inspect(wcoh_model *model, const uint32_t *tokens, int count,
                                         const wcoh_cpu_desc *cpu, const wcoh_memory *memory,
@@ -17837,7 +17845,9 @@ WCOHI_COLD wcoh_result wcohi_field_range(const wcoh_field *field, double value, 
     return wcohi_fail(error, WCOH_E_ARGUMENT, "%s is %s: allowed are %s to %s%s%s", field->name,
                       wcohi_show_real(value, text), wcohi_show_real(field->minimum, low),
                       wcohi_show_real(field->maximum, high),
-                      field->standard != 0 ? ", 0 for the default" : "",
+                      field->standard != 0 ? ", 0 for the default"
+                      : field->required    ? ""
+                                           : ", or 0",
                       field->off ? ", negative for off" : "");
 }
 
@@ -24775,7 +24785,7 @@ WCOHI_COLD wcoh_result wcohi_eval_desc_resolve(wcoh_eval_desc *desc, const wcoh_
     if ((int64_t)desc->seq * desc->batch > INT_MAX / 8)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "seq is %d and batch is %d: their product must be below %d", desc->seq,
-                          desc->batch, INT_MAX / 8);
+                          desc->batch, INT_MAX / 8 + 1);
     if (desc->seq > model->context && wcohi_bound_to_context(model))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
                           model->context);
@@ -25456,8 +25466,7 @@ static wcoh_result wcohi_crowd_step_check(wcoh_crowd *crowd, const int *ids,
     wcoh_result result = WCOH_OK;
     if (!crowd || (count > 0 && (!ids || !symbols)))
         return wcohi_null(!crowd ? "crowd" : ids ? "symbols" : "ids", error);
-    if (count < 0)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "count is %d: allowed are members", count);
+    if (count < 0) return wcohi_fail(error, WCOH_E_ARGUMENT, "count is %d: it is negative", count);
     crowd->mark++;
     for (i = 0; !result && i < count; i++) {
         if ((result = wcohi_crowd_check(crowd, ids[i], error)) != WCOH_OK) return result;
@@ -27441,7 +27450,7 @@ WCOH_API wcoh_result wcoh_trainer_desc_resolve(wcoh_trainer_desc *desc,
     if ((int64_t)desc->batch * desc->seq > INT_MAX / 8)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "batch is %d and seq is %d: their product must be below %d", desc->batch,
-                          desc->seq, INT_MAX / 8);
+                          desc->seq, INT_MAX / 8 + 1);
     if (model && desc->seq > model->context && wcohi_bound_to_context(model))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seq is %d: the model's context is %d", desc->seq,
                           model->context);
@@ -29909,7 +29918,10 @@ WCOH_API double wcoh_phase_id(uint64_t k, uint64_t buckets)
 
 WCOH_API double wcoh_phase_fraction(double k, double buckets)
 {
-    return buckets > 0 ? wcoh_phase_wrap(2 * wcohi_pi * fmod(k, buckets) / buckets) : 0;
+    int exponent;
+    double scaled = frexp(buckets, &exponent); /* of any size: the product neither ends nor fades */
+    if (!(buckets > 0) || !wcohi_is_finite(buckets)) return 0;
+    return wcoh_phase_wrap(2 * wcohi_pi * ldexp(fmod(k, buckets), -exponent) / scaled);
 }
 
 WCOH_API double wcoh_phase_degrees(double degrees)
@@ -29939,7 +29951,7 @@ WCOH_API double wcoh_angle_directed(double source, double target)
 static double wcohi_orb_score(double d, double orb)
 {
     d = fabs(d);
-    return orb > 0 && d <= orb ? cos(wcohi_pi * d / (2 * orb)) : 0;
+    return orb > 0 && d <= orb && wcohi_is_finite(d) ? cos(wcohi_pi * d / (2 * orb)) : 0;
 }
 
 WCOH_API double wcoh_fuzzy(double a, double b, double angle, double orb)
@@ -29974,7 +29986,7 @@ WCOH_API double wcoh_conjunction(const double *scores, int count)
 
 WCOH_API double wcoh_threshold_floor(uint64_t buckets, int n)
 {
-    return buckets ? cos(n * 2 * wcohi_pi / (double)buckets) : 0;
+    return buckets ? cos(2 * wcohi_pi * n / (double)buckets) : 0;
 }
 
 WCOH_API double wcoh_threshold_safe(uint64_t buckets)
@@ -29989,8 +30001,10 @@ WCOH_API double wcoh_threshold_width(double threshold, int n)
 
 WCOH_API double wcoh_threshold_buckets(double threshold, int n)
 {
-    double width = wcoh_threshold_width(threshold, n);
-    return width > 0 ? floor(2 * wcohi_pi / width) + 1 : 0;
+    double angle = wcohi_acos(threshold), least;
+    if (n <= 0 || !(angle > 0)) return 0;
+    least = 2 * wcohi_pi / angle * n;
+    return floor(least + 1e-12 * least) + 1; /* a whole number, but for rounding, is one */
 }
 
 WCOH_API double wcoh_fingerprint(double a, double b, double threshold)
@@ -30002,7 +30016,7 @@ WCOH_API double wcoh_fingerprint(double a, double b, double threshold)
 WCOH_API void wcoh_sweep(double a, double b, double *scores, int count)
 {
     int n;
-    for (n = 1; scores && n <= count; n++) scores[n - 1] = wcoh_coherence_harmonic(a, b, n);
+    for (n = 0; scores && n < count; n++) scores[n] = wcoh_coherence_harmonic(a, b, n + 1);
 }
 
 WCOH_API wcoh_profile_row wcoh_profile(const double *phases, size_t count, int n, double threshold)
@@ -30036,7 +30050,7 @@ WCOH_API double wcoh_resultant(const double *differences, size_t count, int n, d
         im += sin(n * d);
     }
     if (offset) *offset = n ? atan2(im, re) / n : 0;
-    return count ? sqrt(re * re + im * im) / (double)count : 0;
+    return count ? WCOHI_MIN(sqrt(re * re + im * im) / (double)count, 1.0) : 0;
 }
 
 /* The signed mean of C_n over pairs is (|sum e^{in phase}|^2 - P) / (P (P - 1)). */
@@ -30045,9 +30059,9 @@ WCOH_API int wcoh_fundamental(const double *phases, size_t count, int harmonics,
     double p = (double)count;
     int n;
     if (!phases || count < 2) return 0;
-    for (n = 1; n <= harmonics; n++) {
-        double length = p * wcoh_resultant(phases, count, n, NULL);
-        if ((length * length - p) / (p * (p - 1)) > threshold) return n;
+    for (n = 0; n < harmonics; n++) {
+        double length = p * wcoh_resultant(phases, count, n + 1, NULL);
+        if ((length * length - p) / (p * (p - 1)) > threshold) return n + 1;
     }
     return 0;
 }
@@ -30057,9 +30071,9 @@ WCOH_API void wcoh_harmonic_vector(double phase, float *values, int count)
     double scale = count > 0 ? 1 / sqrt((double)count) : 0;
     int n;
     phase = wcoh_phase_wrap(phase);
-    for (n = 1; values && n <= count; n++) {
-        values[2 * (n - 1)] = (float)(cos(n * phase) * scale);
-        values[2 * (n - 1) + 1] = (float)(sin(n * phase) * scale);
+    for (n = 1; values && count-- > 0; n++) {
+        *values++ = (float)(cos(n * phase) * scale);
+        *values++ = (float)(sin(n * phase) * scale);
     }
 }
 
@@ -30084,28 +30098,31 @@ static uint64_t wcohi_grid_union(const uint64_t *moduli, int count)
 WCOH_API wcoh_result wcoh_grids_of(wcoh_grids *grids, const uint64_t *moduli, int count,
                                    wcoh_error *error)
 {
+    wcoh_grids all;
     uint64_t largest = 0;
     int i;
     if (!grids || !moduli)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "grids: grids or moduli is NULL");
     memset(grids, 0, sizeof *grids);
+    memset(&all, 0, sizeof all);
     if (count < 1 || count > 16)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "grids: count is %d, allowed 1..16", count);
-    grids->lcm = 1;
+    all.lcm = 1;
     for (i = 0; i < count; i++) {
         uint64_t step;
         if (moduli[i] < 1 || moduli[i] > (uint64_t)1 << 58)
             return wcohi_fail(error, WCOH_E_ARGUMENT, "grids: modulus %d is outside 1..2^58", i);
-        step = moduli[i] / wcohi_gcd(grids->lcm, moduli[i]);
-        if (grids->lcm > (UINT64_MAX >> 1) / step)
+        step = moduli[i] / wcohi_gcd(all.lcm, moduli[i]);
+        if (all.lcm > (UINT64_MAX >> 1) / step)
             return wcohi_fail(error, WCOH_E_ARGUMENT, "grids: the least common multiple overflows");
-        grids->lcm *= step;
-        grids->positions += moduli[i];
+        all.lcm *= step;
+        all.positions += moduli[i];
         largest = WCOHI_MAX(largest, moduli[i]);
     }
-    grids->distinct = wcohi_grid_union(moduli, count);
-    grids->harmonic = grids->lcm / 2;
-    grids->gain = (double)grids->lcm / (double)largest;
+    all.distinct = wcohi_grid_union(moduli, count);
+    all.harmonic = all.lcm / 2;
+    all.gain = (double)all.lcm / (double)largest;
+    *grids = all;
     return WCOH_OK;
 }
 
@@ -31759,15 +31776,20 @@ WCOH_API double wcoh_packet_resonance(const double *amplitude1, const double *ph
                                       const double *amplitude2, const double *phase2, int bins,
                                       double *difference)
 {
-    double e1 = 0, e2 = 0, dot = 0, turn = 0;
-    int i, both = 0;
+    double e1 = 0, e2 = 0, dot = 0, turn = 0, largest = 0, scale;
+    int i, both = 0, exponent = 0;
     if (!amplitude1 || !phase1 || !amplitude2 || !phase2) bins = 0;
+    for (i = 0; i < bins; i++)
+        largest = WCOHI_MAX(largest, WCOHI_MAX(fabs(amplitude1[i]), fabs(amplitude2[i])));
+    if (largest > 0) frexp(largest, &exponent);
+    scale = ldexp(1, -WCOHI_CLAMP(exponent, -1000, 1000)); /* squares keep within a double */
     for (i = 0; i < bins; i++) {
-        double a = amplitude1[i], b = amplitude2[i], d = wcoh_angle_directed(phase1[i], phase2[i]);
+        double a = amplitude1[i] * scale, b = amplitude2[i] * scale;
+        double d = wcoh_angle_directed(phase1[i], phase2[i]);
         e1 += a * a;
         e2 += b * b;
         dot += a * b * cos(d);
-        if (!(a > 0) || !(b > 0)) continue;
+        if (!(amplitude1[i] > 0) || !(amplitude2[i] > 0)) continue;
         turn += d > wcohi_pi ? d - 2 * wcohi_pi : d;
         both++;
     }
@@ -31813,6 +31835,10 @@ WCOH_API int wcoh_packet_strongest(const double *amplitude, int bins, double per
     double at, limit;
     int i, below, chosen = 0;
     if (bins < 1 || !amplitude || !order || !mask) return 0;
+    memset(mask, 0, (size_t)bins);
+    for (i = 0; i < bins; i++)
+        if (!wcohi_is_finite(amplitude[i])) return 0;
+    if (!(percentile > 0 || percentile <= 0)) return 0;
     memcpy(order, amplitude, (size_t)bins * sizeof *order);
     wcohi_sort(order, (size_t)bins, sizeof *order, wcohi_order_doubles, NULL);
     at = WCOHI_CLAMP(percentile, 0.0, 100.0) / 100 * (bins - 1);
@@ -32335,15 +32361,15 @@ static wcoh_result wcohi_search_prepare(wcohi_search *search, const wcoh_resonan
     search->count = first < bins ? wcohi_bin_column(store, bins) - store->first - search->from : 0;
     search->part = query->mask || search->count != store->columns;
     search->energy = 0;
-    search->scale = wcohi_scale_of(store->row + store->first + search->from, search->count);
-    for (k = first; k < bins; k++) {
-        if (query->mask && !query->mask[k]) continue;
+    for (k = first; k < bins; k++)
         for (c = wcohi_bin_column(store, k); c < wcohi_bin_column(store, k + 1); c++) {
-            store->query[c - store->first] = (wcoh_real)(store->row[c] * search->scale);
-            store->weight[c - store->first] = 1;
+            if (query->mask && !query->mask[k]) store->row[c] = 0;
+            else store->weight[c - store->first] = 1;
             search->energy += store->row[c] * store->row[c];
         }
-    }
+    search->scale = wcohi_scale_of(store->row + store->first + search->from, search->count);
+    for (c = search->from; c < search->from + search->count; c++)
+        store->query[c] = (wcoh_real)(store->row[store->first + c] * search->scale);
     return WCOH_OK;
 }
 
@@ -32757,13 +32783,18 @@ WCOH_API wcoh_result wcoh_map_measure(wcoh_map_figures *figures, const float *ma
     return WCOH_OK;
 }
 
+static int wcohi_centroid_there(double centroid)
+{
+    return wcohi_is_finite(centroid) && centroid < wcohi_no_centroid;
+}
+
 /* Mean over queries of cos(a - b) where both centroids [T] are defined. */
 static double wcohi_head_alignment(const double *a, const double *b, int tokens)
 {
     double sum = 0;
     int q, rows = 0;
     for (q = 0; q < tokens; q++) {
-        if (a[q] >= wcohi_no_centroid || b[q] >= wcohi_no_centroid) continue;
+        if (!wcohi_centroid_there(a[q]) || !wcohi_centroid_there(b[q])) continue;
         sum += cos(a[q] - b[q]);
         rows++;
     }
@@ -32777,12 +32808,13 @@ WCOH_API wcoh_heads_figures wcoh_heads_measure(const double *centroids, int head
     int g, h, q;
     memset(&figures, 0, sizeof figures);
     if (!centroids) heads = 0;
+    tokens = WCOHI_MAX(tokens, 0);
     for (q = 0; q < tokens; q++) {
         double re = 0, im = 0;
         int defined = 0;
         for (h = 0; h < heads; h++) {
             double phase = centroids[(size_t)h * (size_t)tokens + (size_t)q];
-            if (phase >= wcohi_no_centroid) continue;
+            if (!wcohi_centroid_there(phase)) continue;
             re += cos(phase);
             im += sin(phase);
             defined++;
@@ -32793,8 +32825,8 @@ WCOH_API wcoh_heads_figures wcoh_heads_measure(const double *centroids, int head
     }
     if (figures.rows) figures.synchronisation /= (double)figures.rows;
     figures.synchronisation = WCOHI_MIN(figures.synchronisation, 1.0);
-    figures.dispersion = 9;
-    if (figures.synchronisation > 0)
+    figures.dispersion = figures.synchronisation < 1 ? 9 : 0;
+    if (figures.synchronisation > 0 && figures.synchronisation < 1)
         figures.dispersion = WCOHI_MIN(9.0, sqrt(-2 * log(figures.synchronisation)));
     for (g = 0; alignment && g < heads; g++)
         for (h = 0; h < heads; h++)

@@ -850,7 +850,7 @@ static void whole_settings_out_of_range_are_named(void)
     wcoh_sample_desc desc;
     memset(&desc, 0, sizeof desc);
     desc.top_k = -1;
-    refused(&desc, WCOH_E_ARGUMENT, "top_k is -1: allowed are 1 to 16777216");
+    refused(&desc, WCOH_E_ARGUMENT, "top_k is -1: allowed are 1 to 16777216, or 0");
     desc.top_k = 16777217;
     refused(&desc, WCOH_E_ARGUMENT, "top_k is 16777217");
     desc.top_k = 0;
@@ -858,6 +858,29 @@ static void whole_settings_out_of_range_are_named(void)
     refused(&desc, WCOH_E_ARGUMENT, "repetition_window is 1025: allowed are 1 to 1024");
     desc.repetition_window = -1;
     refused(&desc, WCOH_E_ARGUMENT, "repetition_window is -1");
+}
+
+/* 0 is named wherever it may be given, and a product's end is the end. */
+static void ranges_in_sentences_are_the_ranges(void)
+{
+    wcoh_trainer_desc training;
+    wcoh_model_desc network;
+    wcoh_error error;
+    memset(&training, 0, sizeof training);
+    memset(&network, 0, sizeof network);
+    CHECK(wcoh_model_desc_resolve(&network, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "vocab is 0: allowed are 2 to 16777216");
+    CHECK(strstr(error.text, "or 0") == NULL);
+    training.patience = -1;
+    CHECK(wcoh_trainer_desc_resolve(&training, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "patience is -1: allowed are 1 to 2147483647, or 0");
+    training.patience = 0;
+    training.batch = training.seq = 1 << 14;
+    CHECK(wcoh_trainer_desc_resolve(&training, NULL, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "their product must be below 268435456");
+    training.batch = 435; /* 2^28 - 1 */
+    training.seq = 617093;
+    CHECK(wcoh_trainer_desc_resolve(&training, NULL, &error) == WCOH_OK);
 }
 
 static void biases_are_checked(void)
@@ -1124,6 +1147,7 @@ int main(void)
     RUN(the_penalty_looks_back_as_far_as_the_window);
     RUN(real_settings_out_of_range_are_named);
     RUN(whole_settings_out_of_range_are_named);
+    RUN(ranges_in_sentences_are_the_ranges);
     RUN(biases_are_checked);
     RUN(missing_arguments_are_named);
     RUN(the_table_lists_every_setting);

@@ -42,10 +42,15 @@ static void encodings_lie_in_one_turn(void)
     CHECK_NEAR(wcoh_phase_degrees(1e6), turn * 280 / 360, 1e-9);
     CHECK(wcoh_phase_wrap(-1e-300) == 0);
     CHECK(wcoh_phase_wrap(-1.0) > 0 && wcoh_phase_wrap(1e300) < turn);
+    CHECK_NEAR(wcoh_phase_fraction(1.5e308, 1.75e308), turn * (1.5 / 1.75), 1e-14);
+    CHECK_NEAR(wcoh_phase_fraction(-4 * 4.9406564584124654e-324, 16 * 4.9406564584124654e-324),
+               turn * 0.75, 1e-14);
+    CHECK(wcoh_phase_fraction(1, HUGE_VAL) == 0 && wcoh_phase_fraction(HUGE_VAL, 3) == 0);
 }
 
 static void thresholds_have_their_closed_forms(void)
 {
+    int n;
     CHECK_NEAR(wcoh_threshold_floor(12, 1), 0.8660, 5e-5);
     CHECK_NEAR(wcoh_threshold_floor(60, 1), 0.9945, 5e-5);
     CHECK_NEAR(wcoh_threshold_floor(100, 1), 0.9980, 5e-5);
@@ -59,6 +64,17 @@ static void thresholds_have_their_closed_forms(void)
     CHECK(wcoh_threshold_floor(0, 1) == 0 && wcoh_threshold_safe(0) == 0);
     CHECK(wcoh_threshold_buckets(1, 1) == 0 && wcoh_fingerprint(1, 1, 0.9) == 0);
     CHECK(wcoh_fuzzy(0, 1, 1, 0) == 0);
+    CHECK(wcoh_fuzzy(0, 1, HUGE_VAL, HUGE_VAL) == 0 && wcoh_fuzzy(0, 1, 1, HUGE_VAL) == 1);
+    CHECK_NEAR(wcoh_threshold_floor(360, 1500000000), cos(2 * acos(-1) * (1500000000 % 360) / 360),
+               1e-6);
+    CHECK_NEAR(wcoh_threshold_floor(UINT64_MAX, INT_MIN), 1, 1e-15);
+    for (n = 1; n < 1000; n++) { /* the least above: 2 pi n / acos is a whole number here */
+        CHECK(wcoh_threshold_buckets(0, n) == 4 * n + 1);
+        CHECK(wcoh_threshold_buckets(-1, n) == 2 * n + 1);
+        CHECK(wcoh_threshold_buckets(0.5, n) == 6 * n + 1);
+    }
+    CHECK(wcoh_threshold_buckets(0.51, 1) == 7 && wcoh_threshold_buckets(0.49, 1) == 6);
+    CHECK(wcoh_threshold_buckets(0, -1) == 0);
 }
 
 /* <e(a), e(b)> = (1/N) sum_n cos n(a - b): true for cosine and sine pairs. */
@@ -81,12 +97,20 @@ static void harmonic_vectors_have_the_dirichlet_kernel(void)
 static void resultant_finds_a_common_offset(void)
 {
     double d[3] = {0.4, 0.4 + 2 * 3.14159265358979323846 / 3, 0.4 - 2 * 3.14159265358979323846 / 3};
-    double offset;
+    double offset, equal[600];
+    int count, n;
     CHECK_NEAR(wcoh_resultant(d, 3, 3, &offset), 1, 1e-12);
     CHECK_NEAR(offset, 0.4, 1e-12);
     CHECK_NEAR(wcoh_resultant(d, 3, 1, NULL), 0, 1e-12);
     CHECK(wcoh_resultant(d, 0, 1, NULL) == 0);
     CHECK(wcoh_fundamental(d, 1, 12, 0.5) == 0);
+    for (count = 1; count < 600; count++) { /* equal ones: no longer than 1, to the last bit */
+        equal[count - 1] = 0.7;
+        for (n = 1; n < 4; n++) {
+            double length = wcoh_resultant(equal, (size_t)count, n, NULL);
+            CHECK(length <= 1 && length > 1 - 1e-12);
+        }
+    }
 }
 
 static void grids_refuse_what_overflows(void)
@@ -99,6 +123,11 @@ static void grids_refuse_what_overflows(void)
     CHECK(wcoh_grids_of(&grids, zero, 1, &error) == WCOH_E_ARGUMENT);
     CHECK(wcoh_grids_of(&grids, zero, 0, &error) == WCOH_E_ARGUMENT);
     CHECK(wcoh_grids_of(&grids, large, 17, NULL) == WCOH_E_ARGUMENT);
+    large[2] = ((uint64_t)1 << 58) + 1;
+    CHECK(wcoh_grids_of(&grids, large + 2, 1, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "modulus 0 is outside 1..2^58");
+    CHECK(wcoh_grids_of(&grids, large + 1, 2, NULL) == WCOH_E_ARGUMENT);
+    CHECK(grids.positions == 0 && grids.lcm == 0); /* nothing is left half made */
 }
 
 /* Against 60 digits of 2 pi; the tolerance is two steps of a double near 2 pi. */
@@ -940,7 +969,7 @@ static void resonance_score_has_its_closed_forms(void)
 {
     double a[4] = {1, 2, 0.5, 0}, p[4] = {0, 1, 2, 0}, q[4], b[4], d;
     double x[2] = {1, 0}, y[2] = {0, 1}, zero[2] = {0, 0};
-    int i;
+    int i, k;
     for (i = 0; i < 4; i++) q[i] = p[i] + 3.14159265358979323846;
     CHECK_NEAR(wcoh_packet_resonance(a, p, a, p, 4, &d), 1, 1e-15);
     CHECK_NEAR(d, 0, 1e-15);
@@ -954,6 +983,12 @@ static void resonance_score_has_its_closed_forms(void)
     for (i = 0; i < 4; i++) q[i] = p[i] + 0.25;
     wcoh_packet_resonance(a, p, a, q, 4, &d);
     CHECK_NEAR(d, 0.25, 1e-12);
+    for (k = 0; k < 5; k++) { /* of any size, the squares beyond a double or not */
+        static const double sizes[5] = {1e-300, 1e-200, 1e153, 1e200, 1e307};
+        for (i = 0; i < 4; i++) q[i] = a[i] * sizes[k], b[i] = 2 * q[i];
+        CHECK_NEAR(wcoh_packet_resonance(q, p, b, p, 4, &d), 0.5 * (9 / 5.) * (4 / 5.), 1e-14);
+        CHECK_NEAR(wcoh_packet_resonance(q, p, q, p, 4, &d), 1, 1e-14);
+    }
 }
 
 /* Sign-phase packets: S = (1 + cosine) / 2 for equal energies. */
@@ -1226,6 +1261,49 @@ static void faint_parts_have_their_cosine(void)
     free(v);
 }
 
+/* What a mask leaves out does not fade the rest, however large it is. */
+static void masked_parts_have_their_cosine(void)
+{
+    enum { N = 32 };
+    float *v = random_vectors(102, N, 3);
+    wcoh_resonance *store = store_of(N, WCOH_PACKET_SIGN, 1);
+    wcoh_resonance_query query = top_query(5, WCOH_SCORE_COSINE);
+    wcoh_resonance_hit hits[5];
+    uint8_t mask[N];
+    int i, k, found, best = 1;
+    for (k = 0; k < N; k++) mask[k] = k != 3;
+    for (i = 0; i <= 100; i++) v[i * N + 3] = 0;
+    CHECK(wcoh_resonance_add(store, v + N, NULL, 100, NULL) == WCOH_OK);
+    for (i = 2; i <= 100; i++)
+        if (cosine_of(v, v + i * N, N) > cosine_of(v, v + best * N, N)) best = i;
+    for (k = 0; k < N; k++) v[k] *= 1e-28f;
+    v[3] = 1e30f;
+    query.mask = mask;
+    CHECK(wcoh_resonance_find(store, &query, v, NULL, hits, &found, NULL) == WCOH_OK);
+    CHECK(found == 5 && hits[0].index == (uint64_t)(best - 1));
+    v[3] = 0;
+    for (i = 0; i < found; i++)
+        CHECK_NEAR(hits[i].score, cosine_of(v, v + (int)(hits[i].index + 1) * N, N), 1e-6);
+    wcoh_resonance_destroy(store);
+    free(v);
+}
+
+static void numbers_that_are_none_choose_no_bin(void)
+{
+    double amplitude[4] = {1, 2, 3, 4}, order[4], none = HUGE_VAL - HUGE_VAL;
+    uint8_t mask[4] = {7, 7, 7, 7};
+    int k;
+    CHECK(wcoh_packet_strongest(amplitude, 4, 50, order, mask) == 2);
+    CHECK(wcoh_packet_strongest(amplitude, 4, none, order, mask) == 0);
+    for (k = 0; k < 4; k++) CHECK(mask[k] == 0);
+    CHECK(wcoh_packet_strongest(amplitude, 4, HUGE_VAL, order, mask) == 1);
+    CHECK(wcoh_packet_strongest(amplitude, 4, -HUGE_VAL, order, mask) == 4);
+    amplitude[1] = none;
+    CHECK(wcoh_packet_strongest(amplitude, 4, 100, order, mask) == 0);
+    amplitude[1] = HUGE_VAL;
+    CHECK(wcoh_packet_strongest(amplitude, 4, 50, order, mask) == 0);
+}
+
 /* The spectrum of an impulse is flat: every bin is at its 75th percentile. */
 static void equal_amplitudes_go_together(void)
 {
@@ -1464,6 +1542,13 @@ static void heads_in_step_and_opposed(void)
     CHECK(f.dispersion > 5);
     CHECK_NEAR(alignment[1], -1, 1e-12);
     CHECK_NEAR(alignment[3], 1, 1e-12);
+    opposed[0] = HUGE_VAL - HUGE_VAL; /* no centroid: as 4.0 */
+    opposed[3] = -HUGE_VAL;
+    f = wcoh_heads_measure(opposed, 2, 2, alignment);
+    CHECK(f.rows == 0 && f.synchronisation == 0 && f.dispersion == 9);
+    CHECK(alignment[0] == 1 && alignment[1] == 0 && alignment[3] == 1);
+    f = wcoh_heads_measure(opposed, 2, -1, alignment);
+    CHECK(f.rows == 0 && alignment[0] == 0);
 }
 
 static void collapse_names_drop_and_runner_up(void)
@@ -2420,6 +2505,8 @@ int main(void)
     RUN(search_is_the_same_for_threads_and_instruction_sets);
     RUN(cosines_do_not_depend_on_scale);
     RUN(faint_parts_have_their_cosine);
+    RUN(masked_parts_have_their_cosine);
+    RUN(numbers_that_are_none_choose_no_bin);
     RUN(equal_amplitudes_go_together);
     RUN(equal_scores_come_by_index);
     RUN(store_file_brings_back_all_or_a_part);

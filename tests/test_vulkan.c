@@ -1985,7 +1985,7 @@ static void every_way_of_attention_is_right(void)
             if (op->kind == WCOHI_COHERENCE) {
                 wcohi_gpu_attention aux = wcohi_gpu_coherence_aux(&r.base, op);
                 wcohi_gpu_pairs t = wcohi_gpu_coherence_pairs(&r.base, op, &aux);
-                CHECK(t.push.near == ways[i].chunk && t.passes == ways[i].passes);
+                CHECK(t.push.within == ways[i].chunk && t.passes == ways[i].passes);
             } else {
                 wcohi_gpu_attention aux = wcohi_gpu_dot_aux(&r.base, op);
                 wcohi_gpu_pairs t = wcohi_gpu_dot_pairs(&r.base, op, &aux);
