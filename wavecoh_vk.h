@@ -166,7 +166,7 @@ WCOH_API wcoh_result wcoh_vk_trainer_bytes(wcoh_device *device, const wcoh_model
    text [size]: 64 KB hold any. Given back in desc.tuning it is used as it stands: the same text, the
    same bits; without one, or for other shapes, the rule decides. What the time did not suffice for is
    left to the rule too. The device must not be in use by another thread. Errors: WCOH_E_ARGUMENT (a
-   desc; not a Vulkan device; size is too small), WCOH_E_UNSUPPORTED, WCOH_E_MEMORY, WCOH_E_DEVICE. */
+   desc; not a Vulkan device; size is too small; a NaN), WCOH_E_UNSUPPORTED, WCOH_E_MEMORY, WCOH_E_DEVICE. */
 WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *model,
                                   const wcoh_trainer_desc *trainer, double seconds, char *text,
                                   size_t size, wcoh_error *error);
@@ -7016,12 +7016,16 @@ WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *mo
     wcohi_vk_wish wish;
     wcohi_vk_tuner *tuner;
     wcoh_result result;
+    uint64_t bits;
     if (!device || !model || !trainer || !text)
         return wcohi_null(!device    ? "device"
                           : !model   ? "model"
                           : !trainer ? "trainer"
                                      : "text",
                           error);
+    memcpy(&bits, &seconds, sizeof bits);
+    if ((bits & ~(1ull << 63)) > 0x7ff0000000000000ull) /* as wcoh_trainer_run */
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "seconds is nan: no time to end at");
     result = wcohi_allocation_take(&block, &arena, &device->block.memory,
                                    wcohi_round_up(sizeof *tuner, WCOHI_ALIGN), "tuner", error);
     if (result) return result;

@@ -1904,6 +1904,11 @@ static void a_tuning_is_kept_in_a_text(void)
     losses_of(gpu, 3, ruled);
     CHECK(memcmp(first, second, sizeof first) == 0);
     for (i = 0; i < 3; i++) CHECK_NEAR(first[i], ruled[i], 1e-5);
+    CHECK(wcoh_vk_tune(gpu, &model, &training, HUGE_VAL - HUGE_VAL, damaged, sizeof damaged,
+                       &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "no time to end at");
+    CHECK(wcoh_vk_tune(gpu, &model, &training, -(HUGE_VAL - HUGE_VAL), damaged, sizeof damaged,
+                       NULL) == WCOH_E_ARGUMENT);
     CHECK(wcoh_vk_tune(gpu, &model, &training, 0, text_of, 20, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "size is 20");
     CHECK(wcoh_vk_tune(gpu, &model, &training, 0, damaged, sizeof damaged, &error) == WCOH_OK);
