@@ -17804,17 +17804,24 @@ static const wcoh_field *wcohi_field_find(wcoh_desc_kind kind, const char *name)
     return NULL;
 }
 
+/* An enum of a desc is as wide as this one: an int, or with -fshort-enums (the rule of bare ARM) a
+   byte. */
+static int wcohi_choice_is_byte(const wcoh_field *field)
+{
+    return field->kind == WCOH_FIELD_CHOICE && sizeof(wcoh_switch) == 1;
+}
+
 static double wcohi_field_number(const wcoh_field *field, const void *desc)
 {
     const unsigned char *member = (const unsigned char *)desc + field->offset;
     double real;
     int integer;
+    if (wcohi_choice_is_byte(field)) return *member;
     if (field->kind == WCOH_FIELD_REAL) {
         memcpy(&real, member, sizeof real);
         return real;
     }
-    memcpy(&integer, member,
-           sizeof integer); /* enums of ours are as wide as int (FORCE_INT-free) */
+    memcpy(&integer, member, sizeof integer);
     return integer;
 }
 
@@ -17823,6 +17830,7 @@ WCOHI_COLD void wcohi_field_put(const wcoh_field *field, void *desc, double valu
     unsigned char *member = (unsigned char *)desc + field->offset;
     int integer = field->kind == WCOH_FIELD_REAL ? 0 : (int)value;
     if (field->kind == WCOH_FIELD_REAL) memcpy(member, &value, sizeof value);
+    else if (wcohi_choice_is_byte(field)) *member = (unsigned char)integer;
     else memcpy(member, &integer, sizeof integer);
 }
 

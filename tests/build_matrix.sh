@@ -188,6 +188,7 @@ for option in $OPTIONS all $SHIPPED; do
     smoke "option $option" "cc -std=c99 -O0 $(flags_of $option)" ""
 done
 for level in -O0 -Ofast; do smoke "gcc $level" "gcc -std=c99 $level" ""; done
+smoke "gcc with small enums and unsigned char, as bare ARM" "gcc -std=c99 -O0 -fshort-enums -funsigned-char" ""
 have clang && smoke "clang -Ofast" "clang -std=c99 -Ofast" ""
 have g++ && smoke "g++ as C++11" "g++ -std=c++11 -O0 -x c++" ""
 printf '#include <errno.h>\nint main(void) { return errno = 0; }\n' > "$m/empty.c"
