@@ -31,13 +31,13 @@
 
 enum { BLOCKS = 1 << 18, FILES = 64 };
 
-static void *blocks[BLOCKS]; /* not yet freed */
+static void *fuzz_blocks[BLOCKS]; /* not yet freed */
 static size_t block_count;
 
 static void *kept(void *memory)
 {
     REQUIRE(block_count < BLOCKS);
-    if (memory) blocks[block_count++] = memory;
+    if (memory) fuzz_blocks[block_count++] = memory;
     return memory;
 }
 
@@ -46,8 +46,8 @@ static int forgotten(const void *memory)
 {
     size_t i;
     for (i = block_count; i > 0; i--)
-        if (blocks[i - 1] == memory) {
-            blocks[i - 1] = blocks[--block_count];
+        if (fuzz_blocks[i - 1] == memory) {
+            fuzz_blocks[i - 1] = fuzz_blocks[--block_count];
             return 1;
         }
     return 0;
@@ -234,7 +234,7 @@ static void leave(int first_handle)
         free(opened[i].text);
         opened[i].file = NULL;
     }
-    while (block_count > 0) free(blocks[--block_count]);
+    while (block_count > 0) free(fuzz_blocks[--block_count]);
     text_blocks = NULL;
 #ifdef WAVECOH_EXAMPLES_PLOT_H
     plot_all_written = NULL;
