@@ -1896,7 +1896,14 @@ extern "C" {
 
 static const double wcohi_pi = 3.14159265358979323846;
 
-/* Finite by the bits, so that -ffast-math cannot fold the test away. */
+/* Not a number, and finite, by the bits, so that -ffast-math cannot fold the test away. */
+static int wcohi_is_nan(double x)
+{
+    uint64_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (bits & ~(1ull << 63)) > 0x7ff0000000000000ull;
+}
+
 static int wcohi_is_finite(double x)
 {
     uint64_t bits;
@@ -3544,7 +3551,7 @@ static float wcohi_narrow(double x)
     memcpy(&bits, &x, sizeof bits);
     if ((bits & ~(1ull << 63)) < limit) return (float)x;
     narrow = (uint32_t)(bits >> 32) & 0x80000000u;
-    narrow |= (bits & ~(1ull << 63)) > 0x7ff0000000000000ull ? 0x7fc00000u : 0x7f800000u;
+    narrow |= wcohi_is_nan(x) ? 0x7fc00000u : 0x7f800000u;
     memcpy(&value, &narrow, sizeof value);
     return value;
 }
@@ -16648,7 +16655,7 @@ typedef struct wcohi_muon_room {
     wcohi_compute compute;
     int rows, columns, side; /* of the matrix, and its shorter side */
     wcoh_real *x, *next;      /* [rows,columns] */
-    wcoh_real *gram, *square; /* [small,small] */
+    wcoh_real *gram, *square; /* [side,side] */
 } wcohi_muon_room;
 
 /* c = a b, or b a^T and the like as `args` says beforehand; every matrix is without gaps. */
@@ -22332,7 +22339,7 @@ static wcoh_result wcohi_learnt_file(const wcohi_learning *l, int start,
     return WCOH_OK;
 }
 
-/* Small letters of text [*size], which becomes what lies in `small`. */
+/* Small letters of text [*size], which becomes what lies in `lowered`. */
 static wcoh_result wcohi_learn_small(wcohi_grown *lowered, const char **text, size_t *size,
                                      wcoh_error *error)
 {
@@ -28896,10 +28903,8 @@ WCOH_API wcoh_result wcoh_trainer_step(wcoh_trainer *trainer, wcoh_stats *stats,
 WCOH_API wcoh_result wcoh_trainer_run(wcoh_trainer *trainer, double milliseconds, wcoh_stats *stats,
                                       wcoh_error *error)
 {
-    uint64_t bits;
     if (!trainer) return wcohi_null("trainer", error);
-    memcpy(&bits, &milliseconds, sizeof bits);
-    if ((bits & ~(1ull << 63)) > 0x7ff0000000000000ull) /* by the bits, as wcohi_is_finite */
+    if (wcohi_is_nan(milliseconds))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "milliseconds is nan: no time to end at");
     return wcohi_trainer_work(trainer, UINT64_MAX, milliseconds, stats, error);
 }

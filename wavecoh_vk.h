@@ -7016,15 +7016,13 @@ WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *mo
     wcohi_vk_wish wish;
     wcohi_vk_tuner *tuner;
     wcoh_result result;
-    uint64_t bits;
     if (!device || !model || !trainer || !text)
         return wcohi_null(!device    ? "device"
                           : !model   ? "model"
                           : !trainer ? "trainer"
                                      : "text",
                           error);
-    memcpy(&bits, &seconds, sizeof bits);
-    if ((bits & ~(1ull << 63)) > 0x7ff0000000000000ull) /* as wcoh_trainer_run */
+    if (wcohi_is_nan(seconds))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seconds is nan: no time to end at");
     result = wcohi_allocation_take(&block, &arena, &device->block.memory,
                                    wcohi_round_up(sizeof *tuner, WCOHI_ALIGN), "tuner", error);

@@ -1,6 +1,7 @@
 """What the tests of one program each share in Python: imported, not run. CC and CFLAGS choose the compiler;
 BIN names a folder that already holds the program."""
 import os
+import random
 import re
 import shlex
 import subprocess
@@ -54,3 +55,38 @@ def run_tests(name, *tests):
         os.chdir(ROOT)
     print(f"{passed} passed, {failed} failed")
     sys.exit(failed > 0)
+
+
+# ---- tests of several programs -----------------------------------------------------------------------
+
+
+def write(path, text):
+    with open(path, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
+    return path
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def programs_in(folder, names):
+    """Build examples/NAME.c there, without a word of the compiler, unless BIN has them; the folder that has."""
+    if "BIN" in os.environ:
+        return os.path.abspath(os.environ["BIN"])
+    for name in names:
+        done = subprocess.run([*shlex.split(os.environ.get("CC", "cc")), *shlex.split(os.environ.get("CFLAGS", "-O1")),
+                               os.path.join(ROOT, "examples", name + ".c"), "-o", os.path.join(folder, name), "-lm",
+                               "-lpthread"], capture_output=True)
+        check(done.returncode == 0 and not done.stderr, f"{name} builds: {done.stderr.decode()}")
+    return folder
+
+
+def write_seas(**lines):
+    """Texts to learn: so many lines each, the same in every run."""
+    rng = random.Random(3)
+    word = ["calm", "rough", "deep", "wide"]
+    for name, count in lines.items():
+        write(name, "".join(f"wave {rng.randrange(99)} of the {rng.choice(word)} sea, and then?\n"
+                            for _ in range(count)))

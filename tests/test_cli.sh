@@ -221,6 +221,15 @@ ok "the whole of it" same "$(sed -n '1s/.*\.\.//p' out)" "$(wc -c <home/wavecoh.
 ok "and leaves model.safetensors" [ -s home/model.safetensors ]
 ok "and its lines" has "$done_line"
 
+# Until $process has written such a line to `out`; five minutes at most. wait_for PATTERN
+wait_for() {
+    tries=0
+    while ! grep -q "$1" out && kill -0 $process && [ $tries -lt 6000 ]; do
+        tries=$((tries + 1))
+        sleep 0.05
+    done
+}
+
 # ---- interrupting and resuming -----------------------------------------------------------------
 
 long="$small --steps 3000 --eval-every 100 --sample 0"
@@ -231,11 +240,7 @@ for signal in INT TERM; do
     : >out # else what stands there from before is taken for the line that is waited for
     "$train" --data text --out part.safetensors $long --log part.csv >out 2>err &
     process=$!
-    tries=0
-    while ! grep -q '^step 100 ' out && kill -0 $process && [ $tries -lt 6000 ]; do
-        tries=$((tries + 1))
-        sleep 0.05
-    done
+    wait_for '^step 100 '
     kill -$signal $process
     wait $process
     status=$? last="kill -$signal"
@@ -261,11 +266,7 @@ for validation in --val --val-share; do
     : >out
     "$train" --data 'my files/a text' "$@" --out 'my files/model' $long --unknown skip --log 'my files/log' >out 2>err &
     process=$!
-    tries=0
-    while ! grep -q '^step 100 ' out && kill -0 $process && [ $tries -lt 6000 ]; do
-        tries=$((tries + 1))
-        sleep 0.05
-    done
+    wait_for '^step 100 '
     kill -INT $process
     wait $process
     said=$(sed -n 's/.*; go on with //p' err)
@@ -766,11 +767,8 @@ refuses 2 '^train: --finish ends a run that is resumed' "$train" --data text --r
 refuses 2 '^train: --finish is "0": allowed are' "$train" --data text --resume end.safetensors --finish 0
 rm -f never.*
 "$train" --data text --out never.safetensors $small --steps -1 --eval-every 20 --warmup 10 --log never.csv --sample 0 >out 2>err &
-process=$! tries=0
-while ! grep -q '^step 40 ' out && kill -0 $process && [ $tries -lt 6000 ]; do
-    tries=$((tries + 1))
-    sleep 0.05
-done
+process=$!
+wait_for '^step 40 '
 kill -INT $process
 wait $process
 status=$? last='train --steps -1'

@@ -13,7 +13,6 @@ import os
 import random
 import re
 import resource
-import shlex
 import signal
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ import time
 import xml.etree.ElementTree
 
 import program_tests
-from program_tests import ROOT, check, equal
+from program_tests import ROOT, check, equal, programs_in, read, write, write_seas
 
 PROGRAMS = ("compare", "train", "eval")
 SMALL = "--bands 8 --layers 1 --heads 4 --maestro 4 --batch 2 --seq 16 --eval-every 20"
@@ -39,17 +38,6 @@ none: --solver "none"
 """
 HEAD = ("contender,seed,lr,parameters,steps,tokens,val,best,best_step,train,seconds,curve,text,isa,"
         "settings,check")
-
-def write(path, text):
-    with open(path, "wb") as file:
-        file.write(text if isinstance(text, bytes) else text.encode("utf-8", "surrogateescape"))
-    return path
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
-
 
 # ---- programs --------------------------------------------------------------------------------------
 
@@ -595,28 +583,12 @@ def help_is_whole():
     check("--eval-batches" not in out and "--vocab" not in out, "and not of what is fixed")
 
 
-def build():
-    for program in PROGRAMS:
-        done = subprocess.run([*shlex.split(os.environ.get("CC", "cc")),
-                               *shlex.split(os.environ.get("CFLAGS", "-O1")),
-                               os.path.join(ROOT, "examples", program + ".c"), "-o",
-                               os.path.join(BIN, program), "-lm", "-lpthread"], capture_output=True)
-        check(done.returncode == 0 and not done.stderr, f"{program} builds: {done.stderr.decode()}")
-
-
 def main():
     global BIN
-    BIN = os.path.abspath(os.environ["BIN"]) if "BIN" in os.environ else None
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
-        if not BIN:
-            BIN = work
-            build()
-        rng = random.Random(3)
-        word = ["calm", "rough", "deep", "wide"]
-        for name, count in (("text", 260), ("other", 90), ("third", 60)):
-            write(name, "".join(f"wave {rng.randrange(99)} of the {rng.choice(word)} sea, and then?\n"
-                                for _ in range(count)))
+        BIN = programs_in(work, PROGRAMS)
+        write_seas(text=260, other=90, third=60)
         os.mkdir("folder")
         write("plan.txt", PLAN)
         for test in (figures, same_as_train, in_parallel, interrupted, torn, changed, old_lines, budgets, dropout_auto,

@@ -11,7 +11,6 @@ import os
 import random
 import re
 import resource
-import shlex
 import signal
 import statistics
 import subprocess
@@ -19,24 +18,13 @@ import sys
 import tempfile
 
 import program_tests
-from program_tests import ROOT, check, equal
+from program_tests import ROOT, check, equal, programs_in, read, write, write_seas
 
 PROGRAMS = ("compare", "train", "eval")
 SMALL = "--bands 8 --layers 1 --heads 4 --maestro 4 --batch 2 --seq 16 --lr 0.009 --eval-every 20"
 LINE = re.compile(r"loss (\d+\.\d{6}) tokens (\d+)\n"
                   r"against (\S+) loss (\d+\.\d{6}) difference ([-+]\d+\.\d{6}) \+- (\d+\.\d{6}) "
                   r"\(95 %, of (\d+) blocks of (\d+) tokens\)\n")
-
-
-def write(path, text):
-    with open(path, "wb") as file:
-        file.write(text if isinstance(text, bytes) else text.encode())
-    return path
-
-
-def read(path):
-    with open(path, "rb") as file:
-        return file.read()
 
 
 def run(program, *arguments, **more):
@@ -409,28 +397,12 @@ def compare_fuzz():
         equal(read("f.csv"), base, "the runs stay")
 
 
-def build():
-    for program in PROGRAMS:
-        done = subprocess.run([*shlex.split(os.environ.get("CC", "cc")),
-                               *shlex.split(os.environ.get("CFLAGS", "-O1")),
-                               os.path.join(ROOT, "examples", program + ".c"), "-o",
-                               os.path.join(BIN, program), "-lm", "-lpthread"], capture_output=True)
-        check(done.returncode == 0 and not done.stderr, f"{program} builds: {done.stderr.decode()}")
-
-
 def main():
     global BIN
-    BIN = os.path.abspath(os.environ["BIN"]) if "BIN" in os.environ else None
     with tempfile.TemporaryDirectory() as work:
         os.chdir(work)
-        if not BIN:
-            BIN = work
-            build()
-        rng = random.Random(3)
-        word = ["calm", "rough", "deep", "wide"]
-        for name, count in (("text", 1000), ("other", 90), ("third", 60)):
-            write(name, "".join(f"wave {rng.randrange(99)} of the {rng.choice(word)} sea, and then?\n"
-                                for _ in range(count)))
+        BIN = programs_in(work, PROGRAMS)
+        write_seas(text=1000, other=90, third=60)
         write("zetas", read("text").replace(b"w", b"z"))  # as many letters, others
         for test in (eval_figures, eval_refusals, compare_figures, compare_scores, compare_resumed, compare_without,
                      compare_fuzz):
