@@ -1360,6 +1360,10 @@ WCOH_API wcoh_result wcoh_model_save_as_file(const wcoh_model *model, wcoh_weigh
    what stands at the path is not touched, a device or a pipe not opened. Errors: WCOH_E_IO,
    WCOH_E_ARGUMENT. */
 WCOH_API wcoh_result wcoh_path_check(const char *path, wcoh_error *error);
+/* Save `size` bytes at `path` as models are: for what a program keeps beside them. Errors: WCOH_E_IO,
+   what stood there untouched (of a device or a pipe some may be written), WCOH_E_ARGUMENT. */
+WCOH_API wcoh_result wcoh_path_save(const char *path, const void *bytes, size_t size,
+                                    wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_load_file(wcoh_model **model, const char *path,
                                           const wcoh_memory *memory, wcoh_error *error);
 WCOH_API wcoh_result wcoh_model_read_file(wcoh_model *model, const char *path, wcoh_error *error);
@@ -5357,22 +5361,23 @@ static int wcohi_posix_follow(char *real, size_t size)
 static int wcohi_system_resolve(void *user, const char *path, char *real, size_t size, int *mode,
                                 int *special)
 {
-    struct stat found;
+    struct stat found, there;
     char probe[1];
-    int links = 0;
+    int links = 0, known = stat(path, &there) == 0;
     (void)user;
     *mode = -1;
     *special = 0;
     if (strlen(path) >= size) return WCOHI_SYSTEM_LONG;
     strcpy(real, path);
+    if (known && S_ISDIR(there.st_mode)) return EISDIR;
+    /* before links are followed: what /dev/stdout leads to may have no name */
+    if (known && (*special = !S_ISREG(there.st_mode)) != 0) return 0;
     while (readlink(real, probe, 1) >= 0) {
         int code = links++ < 40 ? wcohi_posix_follow(real, size) : ELOOP;
         if (code) return code;
     }
-    if (stat(real, &found)) return errno == ENOENT ? 0 : wcohi_posix_code(1);
-    if (S_ISDIR(found.st_mode)) return EISDIR;
+    if (stat(real, &found)) return errno == ENOENT && !known ? 0 : wcohi_posix_code(1);
     *mode = (int)(found.st_mode & 0777);
-    *special = !S_ISREG(found.st_mode);
     return 0;
 }
 
@@ -5805,6 +5810,21 @@ WCOH_API wcoh_result wcoh_path_check(const char *path, wcoh_error *error)
     result = wcohi_path_create(&writer, &io, path, system, error);
     if (!result) wcohi_path_finish(&writer, 0);
     return result;
+}
+
+WCOH_API wcoh_result wcoh_path_save(const char *path, const void *bytes, size_t size,
+                                    wcoh_error *error)
+{
+    wcohi_path_writer writer;
+    wcoh_io io;
+    wcoh_result result;
+    if (!bytes && size) return wcohi_null("bytes", error);
+    result = wcohi_path_create(&writer, &io, path, &wcohi_system_own, error);
+    if (result) return result;
+    if (size) io.write(io.user, bytes, size);
+    if (io.finish(io.user, writer.code == 0))
+        result = wcohi_fail(error, WCOH_E_IO, "the file could not be completed");
+    return wcohi_path_created(&writer, path, result, error);
 }
 
 /* The end of every function that saves to or loads from `path`: `call` does it through `io`. */

@@ -230,105 +230,13 @@ static int path_cut(const char *path, size_t size)
 #endif
 }
 
-/* Where a link leads, followed to the end, also to what is not there yet; NULL with errno. */
-static const char *path_target(const char *path)
-{
-#ifndef _WIN32
-    int links;
-    for (links = 0; links < 40; links++) {
-        char target[4096];
-        const char *slash = strrchr(path, '/');
-        long length = (long)readlink(path, target, sizeof target - 1);
-        if (length < 0) return path;
-        target[length] = 0;
-        path = *target == '/' || !slash ? text_made("%s", target)
-                                        : text_made("%.*s/%s", (int)(slash - path), path, target);
-    }
-    errno = ELOOP;
-    return NULL;
-#else
-    return path;
-#endif
-}
-
-/* A new file beside `path` for what is to stand there, PATH.<process>-<n>.tmp as the library names its
-   own: what has that name already is left alone. Others may do with it what they may with the file
-   that is replaced. Returns its handle, or -1. */
-static int file_beside(const char *path, const char **made)
-{
-    struct stat about;
-    int n, handle = -1, there = stat(path, &about) == 0;
-#ifdef _WIN32
-    for (n = 0; handle < 0 && n < 1000; n++) {
-        *made = text_made("%s.%lu-%d.tmp", path, (unsigned long)GetCurrentProcessId(), n);
-        handle = _open(*made, _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY, _S_IREAD | _S_IWRITE);
-        if (handle < 0 && errno != EEXIST) break;
-    }
-    (void)there;
-#else
-    mode_t mode = there ? about.st_mode & 0777 : 0666;
-    for (n = 0; handle < 0 && n < 1000; n++) {
-        *made = text_made("%s.%ld-%d.tmp", path, (long)getpid(), n);
-        handle = open(*made, O_WRONLY | O_CREAT | O_EXCL, mode);
-        if (handle < 0 && errno != EEXIST) break;
-    }
-    if (handle >= 0 && there && chmod(*made, mode)) errno = 0; /* as good as it gets */
-#endif
-    return handle;
-}
-
-/* All of it, and on the disk. */
-static int handle_write(int handle, const char *bytes, size_t size)
-{
-    while (size > 0) {
-#ifdef _WIN32
-        int done = _write(handle, bytes, size < 1u << 30 ? (unsigned)size : 1u << 30);
-#else
-        long done = (long)write(handle, bytes, size < 1u << 30 ? size : (size_t)1 << 30);
-        if (done < 0 && errno == EINTR) continue;
-#endif
-        if (done <= 0) return 0;
-        bytes += done;
-        size -= (size_t)done;
-    }
-#ifdef _WIN32
-    return 1;
-#else
-    return fsync(handle) == 0 || errno == EINVAL || errno == ENOSYS; /* what cannot be synced */
-#endif
-}
-
-/* Put `size` bytes in the place of the file: one that stands there is whole, the old or the new, at every
-   instant. As where the library saves, links are followed and permissions kept. A device or a pipe is
-   written to and stays one. Returns 1, or 0 with errno and the old one untouched. */
+/* Save what a program keeps beside models with a model's care, or end with a sentence. */
 COMMON_USED(__unused__)
-static int file_replace(const char *path, const char *bytes, size_t size)
+static void file_save(const char *path, const void *bytes, size_t size)
 {
-    const char *made = NULL;
-    int handle, well, reason;
-    if (path_is_special(path)) {
-        FILE *file = fopen(path, "wb");
-        if (!file) return 0;
-        well = fwrite(bytes, 1, size, file) == size;
-        return fclose(file) == 0 && well;
-    }
-    wcoh_path_check(path, NULL); /* takes away what a killed process left beside it */
-    if (!(path = path_target(path)) || (handle = file_beside(path, &made)) < 0) return 0;
-    well = handle_write(handle, bytes, size);
-    reason = errno;
-#ifdef _WIN32
-    if (_close(handle) && well) well = 0, reason = errno;
-    if (well && MoveFileExA(made, path, MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH))
-        return 1;
-    if (well) reason = EACCES;
-#else
-    if (close(handle) && errno != EINTR && well) well = 0, reason = errno;
-    if (well && rename(made, path) == 0) return 1;
-    if (well) reason = errno;
-#endif
-    remove(made);
-    errno = reason;
-    return 0;
+    wcoh_error error;
+    if (wcoh_path_save(path, bytes, size, &error) < 0)
+        fail(EXIT_FAILED, "cannot write %s", error.text);
 }
 
 /* ---- logs of training -------------------------------------------------------------------------- */
@@ -1109,8 +1017,7 @@ static const char *device_tune(wcoh_device *device, const wcoh_model_desc *model
 COMMON_USED(__unused__)
 static void tuning_keep(const char *path, const char *text)
 {
-    if (!file_replace(path, text, strlen(text)))
-        fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
+    file_save(path, text, strlen(text));
 }
 
 COMMON_USED(__unused__)

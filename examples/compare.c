@@ -935,8 +935,7 @@ static void results_read(results *r, int touch)
     char *text, **lines;
     struct stat about;
     if (stat(r->path, &about) || (S_ISREG(about.st_mode) && about.st_size == 0)) {
-        if (touch && !file_replace(r->path, CSV_HEAD "\n", sizeof CSV_HEAD))
-            fail(EXIT_FAILED, "%s: cannot write it: %s", r->path, strerror(errno));
+        if (touch) file_save(r->path, CSV_HEAD "\n", sizeof CSV_HEAD);
         return;
     }
     if (!S_ISREG(about.st_mode)) fail(EXIT_FAILED, "%s: it is no file", r->path);
@@ -954,13 +953,15 @@ static void results_read(results *r, int touch)
         if (*lines[i]) row_read(r, &r->rows[r->count++], lines[i], (unsigned long)i + 1);
 }
 
-/* Append the lines that wait, each on the disk before the next; 0 with errno if some wait on. */
-static int lines_write(const char *path, text_list *waiting)
+/* Append the lines that wait, each on the disk before the next; 0 and why if some wait on. */
+static int lines_write(const char *path, text_list *waiting, wcoh_error *error)
 {
     int i, done = 0;
     while (done < waiting->count && file_append(path, waiting->items[done])) done++;
     for (i = done; i < waiting->count; i++) waiting->items[i - done] = waiting->items[i];
     waiting->count -= done;
+    if (waiting->count)
+        snprintf(error->text, sizeof error->text, "%s: cannot write it: %s", path, strerror(errno));
     return waiting->count == 0;
 }
 
@@ -1031,12 +1032,13 @@ static parts losses_find(const results *r, const char *run, int blocks)
 }
 
 /* As lines_write, of these; the first one makes the file. */
-static int losses_write(results *r)
+static int losses_write(results *r, wcoh_error *error)
 {
-    if (r->losses_new && !file_replace(r->losses_path, LOSSES_HEAD "\n", sizeof LOSSES_HEAD))
+    if (r->losses_new
+        && wcoh_path_save(r->losses_path, LOSSES_HEAD "\n", sizeof LOSSES_HEAD, error) < 0)
         return 0;
     r->losses_new = 0;
-    return lines_write(r->losses_path, &r->losses_waiting);
+    return lines_write(r->losses_path, &r->losses_waiting, error);
 }
 
 /* Read what there is, and cut what a kill left of a last line. */
@@ -1336,7 +1338,7 @@ static void part_write(race *all, const trial *t, wcoh_trainer *trainer, watch *
 {
     wcoh_stats stats;
     const char *notes;
-    int well;
+    wcoh_result result;
     wcoh_trainer_stats(trainer, &stats);
     w->kept = seconds_now();
     if (!t->part || stats.step == 0) return;
@@ -1345,9 +1347,9 @@ static void part_write(race *all, const trial *t, wcoh_trainer *trainer, watch *
                       w->loss_count, w->got->train, w->got->seconds, w->curve ? w->curve : "",
                       numbers_text(w->got->text.tokens, w->got->text.blocks),
                       numbers_text(w->got->text.best, w->got->text.blocks));
-    well = file_replace(part_notes(t), notes, strlen(notes));
+    result = wcoh_path_save(part_notes(t), notes, strlen(notes), NULL);
     lock_give(&all->guard);
-    if (well) wcoh_trainer_save_file(trainer, t->part, NULL); /* else it costs the run, no more */
+    if (!result) wcoh_trainer_save_file(trainer, t->part, NULL); /* else it costs the run, no more */
 }
 
 /* A line of as many numbers, for the caller to free; NULL where there is none. */
@@ -1536,16 +1538,16 @@ static void trial_line(const race *all, const trial *t)
 static void trial_write(race *all, const trial *t)
 {
     results *into = all->into;
+    wcoh_error error;
     const char *line = csv_line(t, all->text_hash), *check = strrchr(line, ',') + 1;
     if (t->got.text.end || t->got.text.best)
         list_add(&into->losses_waiting,
                  losses_line(&t->got.text, text_made("%.*s", (int)strcspn(check, "\n"), check)));
-    if (into->losses_waiting.count && !losses_write(into) && !all->unkept++)
-        say("%s: cannot write it: %s; each run that ends tries again", into->losses_path,
-            strerror(errno));
+    if (into->losses_waiting.count && !losses_write(into, &error) && !all->unkept++)
+        say("%s; each run that ends tries again", error.text);
     list_add(&into->waiting, line);
-    if (!lines_write(into->path, &into->waiting) && !all->unsaved++)
-        say("%s: cannot write it: %s; each run that ends tries again", into->path, strerror(errno));
+    if (!lines_write(into->path, &into->waiting, &error) && !all->unsaved++)
+        say("%s; each run that ends tries again", error.text);
 }
 
 static void trial_settle(race *all, trial *t, outcome *got, wcoh_result result,

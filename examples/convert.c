@@ -201,8 +201,7 @@ static void convert_to_engine(const request *r)
                : kchk_write(r->from, model, &run, version);
     progress_end(&run);
     make_room(r);
-    if (!file_replace(r->to, (const char *)out.bytes, out.used))
-        fail(EXIT_FAILED, "%s: cannot write it: %s", r->to, strerror(errno));
+    file_save(r->to, out.bytes, out.used);
     printf("%s: %s, version %u, %.0f parameters%s%s%s\n", r->to, wave ? "WCHK" : "KCHK", version,
            (double)out.parameters, *options ? "; it does not say" : "", options,
            wcoh_model_get_desc(model)->gain_control == WCOH_SWITCH_ON

@@ -312,8 +312,7 @@ static void losses_write(const request *r, const wcoh_sequences *s, const score 
             growing_add(&all, line);
             growing_add(&all, "\n");
         }
-    if (!file_replace(r->losses, all.text, all.used))
-        fail(EXIT_FAILED, "%s: cannot write it: %s", r->losses, strerror(errno));
+    file_save(r->losses, all.text, all.used);
     free(all.text);
 }
 

@@ -430,8 +430,7 @@ static void waves_write(trial *t)
         if (!target) row_add(t->model, "position.weight", at, x, width);
         for (i = 0; i < width; i++) put_float(&out, (float)x[i]);
     }
-    if (!file_replace(t->ask->waves, (const char *)out.bytes, out.used))
-        fail(EXIT_FAILED, "%s: cannot write it: %s", t->ask->waves, strerror(errno));
+    file_save(t->ask->waves, out.bytes, out.used);
     printf("waves %lu of %d bands in %s\n", (unsigned long)t->count - 1, desc->bands,
            file_named(t->ask->waves));
     free(out.bytes);

@@ -823,8 +823,7 @@ static void game_save(const game *g, const char *path)
         text[used++] = (char)('1' + g->record[i] / 16);
     }
     text[used++] = '\n';
-    if (!file_replace(path, text, used))
-        fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
+    file_save(path, text, used);
 }
 
 /* The rounds behind the first line: pairs of digits, the move and the guess. */

@@ -238,8 +238,7 @@ static void watcher_save(watcher *w, const char *path)
     io = wcoh_io_memory(&file);
     must(wcoh_trainer_save(w->trainer, &io, &error), path, &error);
     file.data -= used;
-    if (!file_replace(path, (const char *)file.data, used + file.used))
-        fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
+    file_save(path, file.data, used + file.used);
     free(file.data);
 }
 

@@ -554,7 +554,7 @@ def wrong_files():
     bad('line 2: its val is "inf"', with_line(body.replace(fields[6], "inf", 1)))
     bad('line 2: its val is ""', with_line(body.replace(fields[6], "", 1)))
     refused(1, "folder: it is no file", "plan.txt", "--csv", "folder")
-    refused(1, "nowhere/a.csv: cannot write it", "plan.txt", "--csv", "nowhere/a.csv")
+    refused(1, "cannot write nowhere/a.csv: no such file", "plan.txt", "--csv", "nowhere/a.csv")
     write("bad.csv", "\n".join(lines[:2] + [sealed(body.replace(fields[6], "1.5", 1))] + lines[2:]))
     compare("plan.txt", "--csv", "bad.csv", said="line 3 is the run of line 2 with another loss: the first")
     rng = random.Random(1)

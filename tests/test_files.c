@@ -1342,6 +1342,58 @@ static void a_path_is_checked_without_touching_what_is_there(void)
     CHECK_TEXT(error.text, "the path is empty");
 }
 
+static int file_is(const char *path, const char *text)
+{
+    char found[64];
+    size_t size;
+    FILE *file = fopen(path, "rb");
+    if (!file) return 0;
+    size = fread(found, 1, sizeof found, file);
+    fclose(file);
+    return size == strlen(text) && memcmp(found, text, size) == 0;
+}
+
+static void what_a_program_keeps_is_saved_as_models_are(void)
+{
+    char path[400], temporary[440];
+    strcpy(path, path_of("kept.txt"));
+    temporary_name(temporary, path, 0);
+    CHECK_SAY(wcoh_path_save(path, "a long line", 11, &error) == WCOH_OK, "%s", error.text);
+    CHECK(file_is(path, "a long line"));
+    CHECK(wcoh_path_save(path, "short", 5, NULL) == WCOH_OK); /* nothing of the old one is left */
+    CHECK(file_is(path, "short") && !file_exists(temporary));
+    CHECK(wcoh_path_save(path, NULL, 0, &error) == WCOH_OK);
+    CHECK(file_is(path, ""));
+    CHECK(wcoh_path_save(path_of("nowhere/kept.txt"), "text", 4, &error) == WCOH_E_IO);
+    CHECK_TEXT(error.text, "nowhere/kept.txt: ");
+    remove(path);
+#ifdef TEST_PROCESSES
+    {
+        char link_name[400];
+        struct stat found;
+        struct rlimit limit, small;
+        strcpy(link_name, path_of("link.txt"));
+        CHECK(symlink("kept.txt", link_name) == 0); /* a link to what is not there yet */
+        CHECK(wcoh_path_save(link_name, "first", 5, &error) == WCOH_OK);
+        CHECK(file_is(path, "first") && lstat(link_name, &found) == 0 && S_ISLNK(found.st_mode));
+        CHECK(chmod(path, 0640) == 0 && getrlimit(RLIMIT_FSIZE, &limit) == 0);
+        signal(SIGXFSZ, SIG_IGN);
+        small = limit;
+        small.rlim_cur = 4;
+        CHECK(setrlimit(RLIMIT_FSIZE, &small) == 0);
+        CHECK(wcoh_path_save(link_name, "second", 6, &error) == WCOH_E_IO);
+        CHECK(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+        CHECK_TEXT(error.text, "link.txt: the file would be larger than allowed");
+        CHECK(file_is(path, "first") && !file_exists(temporary));
+        CHECK(wcoh_path_save(link_name, "second", 6, &error) == WCOH_OK);
+        CHECK(file_is(path, "second"));
+        CHECK(stat(path, &found) == 0 && (found.st_mode & 0777) == 0640);
+        remove(link_name);
+        remove(path);
+    }
+#endif
+}
+
 static void a_note_comes_back_and_the_weights_with_it(void)
 {
     static const char words[] = "step 20 \"best\"\n\303\251";
@@ -1519,6 +1571,45 @@ static void special_files_are_written_as_they_stand(void)
         if (geteuid() == 0) remove(path);
     }
     wcoh_model_destroy(model);
+}
+
+/* As /dev/stdout is where a shell's pipe stands behind it: a link to what has no name. */
+static void pipes_are_written_by_the_links_that_lead_to_them(void)
+{
+    wcoh_model *model = small_model(SMALL, 1);
+    char path[40], found[16] = "", *model_bytes;
+    int ends[2];
+    size_t size = wcoh_model_file_size(model);
+    FILE *file;
+    CHECK(pipe(ends) == 0);
+    sprintf(path, "/dev/fd/%d", ends[1]);
+    CHECK(wcoh_path_check(path, &error) == WCOH_OK);
+    CHECK_SAY(wcoh_path_save(path, "through", 7, &error) == WCOH_OK, "%s", error.text);
+    CHECK(read(ends[0], found, sizeof found) == 7 && strcmp(found, "through") == 0);
+    model_bytes = (char *)malloc(size);
+    if (CHECK(model_bytes && size < 65536)) { /* fits into any pipe */
+        size_t used = 0;
+        CHECK_SAY(wcoh_model_save_file(model, path, &error) == WCOH_OK, "%s", error.text);
+        close(ends[1]);
+        for (;;) {
+            ssize_t done = read(ends[0], model_bytes + used, size - used);
+            if (done <= 0) break;
+            used += (size_t)done;
+        }
+        CHECK(used == size && memcmp(model_bytes + 8, "{\"", 2) == 0);
+    }
+    close(ends[0]);
+    free(model_bytes);
+    wcoh_model_destroy(model);
+#ifdef __linux__
+    file = fopen(path_of("gone.txt"), "wb"); /* a file that lost its name cannot be replaced by name */
+    remove(path_of("gone.txt"));
+    sprintf(path, "/dev/fd/%d", fileno(file));
+    CHECK(wcoh_path_save(path, "text", 4, &error) == WCOH_E_IO);
+    CHECK(!file_exists(path_of("gone.txt (deleted)")));
+    fclose(file);
+#endif
+    (void)file;
 }
 
 static void a_full_disk_keeps_the_old_file(void)
@@ -2950,12 +3041,14 @@ int main(int count, char **arguments)
     RUN(a_save_takes_away_what_dead_processes_left);
 #endif
     RUN(a_path_is_checked_without_touching_what_is_there);
+    RUN(what_a_program_keeps_is_saved_as_models_are);
     RUN(a_note_comes_back_and_the_weights_with_it);
     RUN(a_stale_temporary_file_is_stepped_over);
     RUN(tensors_open_by_path);
 #ifdef TEST_PROCESSES
     RUN(links_are_followed_and_permissions_kept);
     RUN(special_files_are_written_as_they_stand);
+    RUN(pipes_are_written_by_the_links_that_lead_to_them);
     RUN(a_full_disk_keeps_the_old_file);
     RUN(a_killed_process_leaves_a_loadable_file);
     RUN(a_killed_process_leaves_a_whole_wave_memory);

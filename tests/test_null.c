@@ -651,6 +651,8 @@ static void paths_need_their_pointers(void)
     wcoh_model *made = model;
     wcoh_trainer_desc desc;
     REFUSE(wcoh_path_check, NULL);
+    REFUSE(wcoh_path_save, NULL, "text", 4);
+    REFUSE(wcoh_path_save, path, NULL, 4);
     REFUSE(wcoh_model_save_file, NULL, path);
     REFUSE(wcoh_model_save_file, model, NULL);
     REFUSE(wcoh_model_save_as_file, NULL, WCOH_WEIGHTS_I8, path);

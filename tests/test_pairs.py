@@ -171,14 +171,14 @@ def eval_refusals():
     refused("eval", 2, "--out and --losses are one file", "a", "text", "--losses", "x", "--out", "./x")
     equal([read(name) for name in ("a", "b", "text")], kept, "nothing is written over")
     code, out, err = run("eval", "a", "text", "--losses", "nowhere/l.csv")
-    check(code == 1 and err == "eval: nowhere/l.csv: cannot write it: No such file or directory\n", err)
+    check(code == 1 and err == "eval: cannot write nowhere/l.csv: no such file or directory\n", err)
     if hasattr(signal, "SIGXFSZ"):
         def small_files():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
         write("l.csv", "what stood there\n")
         code, out, err = run("eval", "a", "text", "--losses", "l.csv", preexec_fn=small_files)
-        check(code == 1 and "l.csv: cannot write it: File too large" in err and out.startswith("loss "), err)
+        check(code == 1 and "cannot write l.csv: the file would be larger than allowed" in err and out.startswith("loss "), err)
         equal((read("l.csv"), os.path.exists("l.csv.tmp")), (b"what stood there\n", False), "a full disk loses nothing")
     out = out_of("eval", "a", "text", "--losses", "/dev/stdout")
     check("text,place,symbol,loss\n1,1," in out, "a device is written to")
