@@ -1015,10 +1015,7 @@ static const char *device_tune(wcoh_device *device, const wcoh_model_desc *model
 
 /* Keep a tuning as a file, or end. */
 COMMON_USED(__unused__)
-static void tuning_keep(const char *path, const char *text)
-{
-    file_save(path, text, strlen(text));
-}
+static void tuning_keep(const char *path, const char *text) { file_save(path, text, strlen(text)); }
 
 COMMON_USED(__unused__)
 static void device_close(wcoh_device *device)

@@ -1034,8 +1034,8 @@ static parts losses_find(const results *r, const char *run, int blocks)
 /* As lines_write, of these; the first one makes the file. */
 static int losses_write(results *r, wcoh_error *error)
 {
-    if (r->losses_new
-        && wcoh_path_save(r->losses_path, LOSSES_HEAD "\n", sizeof LOSSES_HEAD, error) < 0)
+    if (r->losses_new &&
+        wcoh_path_save(r->losses_path, LOSSES_HEAD "\n", sizeof LOSSES_HEAD, error) < 0)
         return 0;
     r->losses_new = 0;
     return lines_write(r->losses_path, &r->losses_waiting, error);
@@ -1349,7 +1349,8 @@ static void part_write(race *all, const trial *t, wcoh_trainer *trainer, watch *
                       numbers_text(w->got->text.best, w->got->text.blocks));
     result = wcoh_path_save(part_notes(t), notes, strlen(notes), NULL);
     lock_give(&all->guard);
-    if (!result) wcoh_trainer_save_file(trainer, t->part, NULL); /* else it costs the run, no more */
+    if (!result)
+        wcoh_trainer_save_file(trainer, t->part, NULL); /* else it costs the run, no more */
 }
 
 /* A line of as many numbers, for the caller to free; NULL where there is none. */

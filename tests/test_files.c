@@ -1602,7 +1602,8 @@ static void pipes_are_written_by_the_links_that_lead_to_them(void)
     free(model_bytes);
     wcoh_model_destroy(model);
 #ifdef __linux__
-    file = fopen(path_of("gone.txt"), "wb"); /* a file that lost its name cannot be replaced by name */
+    file =
+        fopen(path_of("gone.txt"), "wb"); /* a file that lost its name cannot be replaced by name */
     remove(path_of("gone.txt"));
     sprintf(path, "/dev/fd/%d", fileno(file));
     CHECK(wcoh_path_save(path, "text", 4, &error) == WCOH_E_IO);
