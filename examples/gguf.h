@@ -36,7 +36,7 @@ typedef struct gguf_value {
     gguf_kind kind, of;       /* of: an array's elements */
     unsigned long long count; /* an array's */
     const unsigned char *at;  /* the bytes of a number, of a string, of an array's elements */
-    size_t size;              /* a string's */
+    size_t size;              /* a string's, an array's */
 } gguf_value;
 
 enum { GGUF_DIMS = 4 };
@@ -54,7 +54,7 @@ typedef struct gguf {
     const char *path;
     const unsigned char *bytes, *end, *settings;
     unsigned long long setting_count, tensor_count;
-    gguf_tensor *tensors;
+    gguf_tensor *tensors; /* by their names */
 } gguf;
 
 /* ---- reading --------------------------------------------------------------------------------- */
@@ -114,6 +114,7 @@ static gguf_value gguf_value_next(reader *in)
         else if (value.count > (unsigned long long)(in->end - in->at) / gguf_bytes[value.of])
             fail(EXIT_FAILED, "%s: the file ends in its header: it is cut short", in->path);
         else gguf_skip(in, value.count * gguf_bytes[value.of]);
+        value.size = (size_t)(in->at - value.at);
     }
     return value;
 }
@@ -171,17 +172,37 @@ static double gguf_number(const gguf *file, const char *name, double otherwise)
     return number;
 }
 
+/* Of two rows that begin with a gguf_text. */
+static int gguf_order(const void *a, const void *b)
+{
+    const gguf_text *x = (const gguf_text *)a, *y = (const gguf_text *)b;
+    int order = memcmp(x->bytes, y->bytes, x->size < y->size ? x->size : y->size);
+    return order ? order : (x->size > y->size) - (x->size < y->size);
+}
+
 static gguf_tensor *gguf_tensor_find(const gguf *file, const char *name)
 {
-    unsigned long long i;
-    for (i = 0; i < file->tensor_count; i++)
-        if (gguf_same(file->tensors[i].name, name)) return &file->tensors[i];
-    return NULL;
+    gguf_text wanted;
+    wanted.bytes = name;
+    wanted.size = strlen(name);
+    return (gguf_tensor *)bsearch(&wanted, file->tensors, (size_t)file->tensor_count,
+                                  sizeof *file->tensors, gguf_order);
 }
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
 enum { GGUF_TYPE_F32 = 0, GGUF_TYPE_F16 = 1, GGUF_TYPE_BF16 = 30 };
+
+/* The format's name of a number type. */
+static const char *gguf_type_name(unsigned long type)
+{
+    static const char *const names[] = {
+        "F32",     "F16",    "Q4_0",    "Q4_1",  "Q4_2",   "Q4_3",  "Q5_0",  "Q5_1",
+        "Q8_0",    "Q8_1",   "Q2_K",    "Q3_K",  "Q4_K",   "Q5_K",  "Q6_K",  "Q8_K",
+        "IQ2_XXS", "IQ2_XS", "IQ3_XXS", "IQ1_S", "IQ4_NL", "IQ3_S", "IQ2_S", "IQ4_XS",
+        "I8",      "I16",    "I32",     "I64",   "F64",    "IQ1_M", "BF16"};
+    return type < sizeof names / sizeof *names ? names[type] : text_made("%lu", type);
+}
 
 /* Shape and place of the next tensor; its data are looked for once it is known where they begin. */
 static unsigned long long gguf_tensor_next(reader *in, gguf_tensor *tensor)
@@ -203,9 +224,21 @@ static unsigned long long gguf_tensor_next(reader *in, gguf_tensor *tensor)
     tensor->type = (unsigned long)read_whole(in, 4);
     if (tensor->type != GGUF_TYPE_F32 && tensor->type != GGUF_TYPE_F16 &&
         tensor->type != GGUF_TYPE_BF16)
-        fail(EXIT_FAILED, "%s: %s is of type %lu: F32, F16 and BF16 are read, nothing quantised",
-             in->path, gguf_shown(tensor->name), tensor->type);
+        fail(EXIT_FAILED, "%s: %s is of type %s: F32, F16 and BF16 are read, nothing quantised",
+             in->path, gguf_shown(tensor->name), gguf_type_name(tensor->type));
     return read_whole(in, 8);
+}
+
+/* Sort rows by the name that each begins with; none stands there twice. */
+static void gguf_sort(const char *path, void *rows, unsigned long long count, size_t size,
+                      const char *what)
+{
+    const char *row = (const char *)rows;
+    qsort(rows, (size_t)count, size, gguf_order);
+    for (; count > 1; count--, row += size)
+        if (gguf_order(row, row + size) == 0)
+            fail(EXIT_FAILED, "%s: it has the %s %s twice", path, what,
+                 gguf_shown(*(const gguf_text *)(const void *)row));
 }
 
 /* bytes [size] begin with GGUF and live as long as what is returned. */
@@ -213,8 +246,9 @@ static gguf gguf_open(const char *path, const char *bytes, size_t size)
 {
     gguf file;
     reader in;
-    gguf_value skipped;
+    gguf_text *keys;
     unsigned long long version, i, *offsets, align;
+    double aligned;
     memset(&file, 0, sizeof file);
     in.path = file.path = path;
     file.bytes = (const unsigned char *)bytes;
@@ -230,18 +264,21 @@ static gguf gguf_open(const char *path, const char *bytes, size_t size)
              "%s: it says to have %.0f tensors and %.0f settings: more than it can hold", path,
              (double)file.tensor_count, (double)file.setting_count);
     file.settings = in.at;
-    for (i = 0; i < file.setting_count; i++) {
-        gguf_string(&in);
-        skipped = gguf_value_next(&in);
-        (void)skipped;
-    }
+    keys = (gguf_text *)calloc((size_t)file.setting_count + 1, sizeof *keys);
     file.tensors = (gguf_tensor *)calloc((size_t)file.tensor_count + 1, sizeof *file.tensors);
     offsets = (unsigned long long *)calloc((size_t)file.tensor_count + 1, sizeof *offsets);
-    if (!file.tensors || !offsets) fail(EXIT_FAILED, "%s: no memory for its header", path);
+    if (!keys || !file.tensors || !offsets) fail(EXIT_FAILED, "%s: no memory for its header", path);
+    for (i = 0; i < file.setting_count; i++) {
+        keys[i] = gguf_string(&in);
+        gguf_value_next(&in);
+    }
+    gguf_sort(path, keys, file.setting_count, sizeof *keys, "setting");
+    free(keys);
     for (i = 0; i < file.tensor_count; i++) offsets[i] = gguf_tensor_next(&in, &file.tensors[i]);
-    align = (unsigned long long)gguf_number(&file, "general.alignment", 32);
-    if (align < 1 || align > 1 << 20 || (align & (align - 1)))
-        fail(EXIT_FAILED, "%s: general.alignment is %.0f", path, (double)align);
+    aligned = gguf_number(&file, "general.alignment", 32);
+    align = aligned >= 1 && aligned <= 1 << 20 ? (unsigned long long)aligned : 0;
+    if (align < 1 || (align & (align - 1)) || (double)align < aligned)
+        fail(EXIT_FAILED, "%s: general.alignment is %g: no power of two up to 2^20", path, aligned);
     gguf_skip(&in, (align - (unsigned long long)(in.at - file.bytes) % align) % align);
     for (i = 0; i < file.tensor_count; i++) {
         gguf_tensor *tensor = &file.tensors[i];
@@ -253,6 +290,7 @@ static gguf gguf_open(const char *path, const char *bytes, size_t size)
         tensor->data = in.at + offsets[i];
     }
     free(offsets);
+    gguf_sort(path, file.tensors, file.tensor_count, sizeof *file.tensors, "tensor");
     return file;
 }
 

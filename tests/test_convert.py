@@ -1108,13 +1108,23 @@ def gguf_hostile():
     gguf_refused({}, ["blk.0.ffn_up.weight is not in the file"], drop=["blk.0.ffn_up.weight"])
     gguf_refused({"general.alignment": 3}, ["general.alignment is 3"])
     gguf_refused({}, ["GGUF of version 1"], version=1)
-    gguf_refused({}, ["token_embd.weight is of type 12", "quantised"], kinds={"token_embd.weight": 12})
+    gguf_refused({"general.alignment": math.nan}, ["general.alignment is nan"])
+    gguf_refused({"general.alignment": -8.0}, ["general.alignment is -8"])
+    gguf_refused({"general.alignment": 32.5}, ["general.alignment is 32.5"])
+    gguf_refused({}, ["token_embd.weight is of type Q4_K", "quantised"], kinds={"token_embd.weight": 12})
+    gguf_refused({}, ["token_embd.weight is of type F64"], kinds={"token_embd.weight": 28})
+    gguf_refused({}, ["token_embd.weight is of type 77"], kinds={"token_embd.weight": 77})
     settings, parts = gguf_network(True, False, 5, 8, 1, 2, 12, 16, 3)
     write("no.gguf", gguf(settings, dict(parts, **{"rope_freqs.weight": (0, [1.0] * 4)})))
     refused("no.gguf", ["rope_freqs.weight has no place"])
+    write("no.gguf", gguf(settings, dict(parts, **{"blk.0.attn_q.weighs": parts["blk.0.attn_q.weight"]})).replace(b"weighs", b"weight"))
+    refused("no.gguf", ["it has the tensor blk.0.attn_q.weight twice"])
+    write("no.gguf", gguf(dict(settings, **{"llama.block_counu": 7}), parts).replace(b"counu", b"count"))
+    refused("no.gguf", ["it has the setting llama.block_count twice"])
     parts["output.weight"] = (5, [math.inf] + parts["output.weight"][1][1:])
     write("no.gguf", gguf(settings, parts))
     refused("no.gguf", ["output.weight", "not finite"])
+
 
 def every_beginning_and_bit():
     """Every truncation of a file of each kind is refused, every turned bit ends in a network or a sentence: by the fuzzer of
