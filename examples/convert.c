@@ -354,17 +354,30 @@ static wcoh_model_desc gguf_desc(const gguf *file, const architecture *kind)
     return desc;
 }
 
-/* Copy a tensor of theirs behind `done` numbers of ours; returns how many there are then. */
-static size_t gguf_copy(const gguf *file, const char *name, const wcoh_param *to, size_t done)
+/* "[20, 12]", rows first. */
+static const char *gguf_shape(const gguf_tensor *tensor)
+{
+    const char *text = "";
+    unsigned long i;
+    for (i = 0; i < tensor->dims; i++)
+        text = text_made("%.0f%s%s", (double)tensor->shape[i], i ? ", " : "", text);
+    return text_made("[%s]", text);
+}
+
+/* Copy a tensor of theirs, which is one of `parts` equal ones, behind `done` numbers of ours; returns how
+   many there are then. */
+static size_t gguf_copy(const gguf *file, const char *name, const wcoh_param *to, int parts,
+                        size_t done)
 {
     gguf_tensor *from = gguf_tensor_find(file, name);
     size_t columns = (size_t)to->shape[to->dims - 1], i;
     if (!from) fail(EXIT_FAILED, "%s: %s is not in the file", file->path, name);
-    if (from->dims != (unsigned long)to->dims || from->count > to->count - done ||
+    if (from->dims != (unsigned long)to->dims || from->count > to->count / (size_t)parts ||
         (to->dims == 2 && from->shape[0] != columns))
-        fail(EXIT_FAILED, "%s: %s has the shape [%.0f, %.0f]: it does not fit into %s [%d, %d]",
-             file->path, name, (double)from->shape[1], (double)from->shape[0], to->name,
-             to->shape[0], to->shape[1]);
+        fail(EXIT_FAILED, "%s: %s has the shape %s: it does not fit into %s [%d%s]%s", file->path,
+             name, gguf_shape(from), to->name, to->shape[0],
+             to->dims == 2 ? text_made(", %d", to->shape[1]) : "",
+             parts > 1 ? text_made(", as one of %d", parts) : "");
     for (i = 0; i < from->count; i++) {
         float value = gguf_at(from, i);
         if (!(fabsf(value) <= 3e38f))
@@ -378,7 +391,7 @@ static size_t gguf_copy(const gguf *file, const char *name, const wcoh_param *to
 static void gguf_place(const gguf *file, const wcoh_model *model, const placing *placings,
                        int count, int layer)
 {
-    int p, part;
+    int p, part, parts;
     for (p = 0; p < count; p++) {
         char ours[64], theirs[64], before[2][24] = {"", ""};
         wcoh_param param;
@@ -391,10 +404,11 @@ static void gguf_place(const gguf *file, const wcoh_model *model, const placing 
         snprintf(ours, sizeof ours, "%s%s", before[0], placings[p].ours);
         must(wcoh_model_param(model, wcoh_model_param_find(model, ours), &param, &error), ours,
              &error);
-        for (part = 0; part < 3 && placings[p].theirs[part]; part++) {
+        for (parts = 0; parts < 3 && placings[p].theirs[parts];) parts++;
+        for (part = 0; part < parts; part++) {
             snprintf(theirs, sizeof theirs, "%s%s", before[1], placings[p].theirs[part]);
             if (part == 0 && placings[p].may_lack && !gguf_tensor_find(file, theirs)) break;
-            done = gguf_copy(file, theirs, &param, done);
+            done = gguf_copy(file, theirs, &param, parts, done);
         }
         if (done == 0) memset(param.data, 0, param.count * sizeof *param.data);
         else if (done != param.count)

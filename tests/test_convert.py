@@ -1102,7 +1102,7 @@ def gguf_hostile():
     gguf_refused({"llama.block_count": 2}, ["blk.1.attn_norm.weight is not in the file"])
     gguf_refused({"llama.embedding_length": 12, "llama.rope.dimension_count": 6},
                  ["attn_norm.weight gives blocks.0.norm1.weight 8 numbers", "it has 12"])
-    gguf_refused({"llama.feed_forward_length": 8}, ["blk.0.ffn_up.weight has the shape [12, 8]", "[16, 8]"])
+    gguf_refused({"llama.feed_forward_length": 8}, ["blk.0.ffn_gate.weight has the shape [12, 8]", "blocks.0.ffn.up.weight [16, 8], as one of 2"])
     gguf_refused({"llama.attention.head_count": 3, "llama.attention.head_count_kv": 3}, ["3 heads"])
     gguf_refused({"llama.feed_forward_length": "x"}, ["feed_forward_length is no number"])
     gguf_refused({}, ["blk.0.ffn_up.weight is not in the file"], drop=["blk.0.ffn_up.weight"])
@@ -1121,6 +1121,11 @@ def gguf_hostile():
     refused("no.gguf", ["it has the tensor blk.0.attn_q.weight twice"])
     write("no.gguf", gguf(dict(settings, **{"llama.block_counu": 7}), parts).replace(b"counu", b"count"))
     refused("no.gguf", ["it has the setting llama.block_count twice"])
+    q, k, v = (f"blk.0.attn_{c}.weight" for c in "qkv")  # as many numbers in all, but others' rows
+    write("no.gguf", gguf(settings, dict(parts, **{q: (16, 2 * parts[q][1]), k: (4, parts[k][1][:32]), v: (4, parts[v][1][:32])})))
+    refused("no.gguf", [f"{q} has the shape [16, 8]", "blocks.0.attn.qkv.weight [24, 8], as one of 3"])
+    write("no.gguf", gguf(settings, dict(parts, **{"blk.0.attn_norm.weight": (0, [1.0] * 9)})))
+    refused("no.gguf", ["blk.0.attn_norm.weight has the shape [9]: it does not fit into blocks.0.norm1.weight [8]\n"])
     parts["output.weight"] = (5, [math.inf] + parts["output.weight"][1][1:])
     write("no.gguf", gguf(settings, parts))
     refused("no.gguf", ["output.weight", "not finite"])
