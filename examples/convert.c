@@ -24,9 +24,9 @@
    --text) where a tied head is as long for any number of them, --rank where one bit makes another head.
 
    Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
-   F16 or BF16, as many key heads as heads, rotary angles of base 10,000 without scaling, an epsilon of
-   1e-5. What differs is refused by name. GPT-2's subwords are in the file; for Llama's --tokenizer names
-   the tokenizer.json of the same model.
+   F16 or BF16, as many key heads as heads, values as wide as heads are (keys of any width), rotary
+   angles of base 10,000 without scaling, an epsilon of 1e-5. What differs is refused by name. GPT-2's
+   subwords are in the file; for Llama's --tokenizer names the tokenizer.json of the same model.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -213,8 +213,9 @@ static void convert_to_engine(const request *r)
 
 /* ---- from GGUF ------------------------------------------------------------------------------- */
 
-/* A tensor of ours and those of theirs that stand in it one after the other; %d is the block. Of
-   llama's biases most files have none: they are 0. */
+/* A tensor of ours and those of theirs that stand in it one after the other. Of llama's biases most files
+   have none: they are 0. A network has attn.qkv or, with keys of another width than values, the three
+   of it: rows of the other are passed over. */
 typedef struct placing {
     const char *ours, *theirs[3];
     int may_lack;
@@ -232,6 +233,12 @@ static const placing llama_block[] = {
     {"norm1.weight", {"attn_norm.weight"}, 0},
     {"attn.qkv.weight", {"attn_q.weight", "attn_k.weight", "attn_v.weight"}, 0},
     {"attn.qkv.bias", {"attn_q.bias", "attn_k.bias", "attn_v.bias"}, 1},
+    {"attn.query.weight", {"attn_q.weight"}, 0},
+    {"attn.query.bias", {"attn_q.bias"}, 1},
+    {"attn.key.weight", {"attn_k.weight"}, 0},
+    {"attn.key.bias", {"attn_k.bias"}, 1},
+    {"attn.value.weight", {"attn_v.weight"}, 0},
+    {"attn.value.bias", {"attn_v.bias"}, 1},
     {"attn.out.weight", {"attn_output.weight"}, 0},
     {"attn.out.bias", {"attn_output.bias"}, 1},
     {"norm2.weight", {"ffn_norm.weight"}, 0},
@@ -296,7 +303,8 @@ static int gguf_count(const gguf *file, const architecture *kind, const char *ke
 }
 
 /* What the file may say that a network of ours would not compute. */
-static void must_compute_the_same(const gguf *file, const architecture *kind, int heads, int width)
+static void must_compute_the_same(const gguf *file, const architecture *kind, int heads, int width,
+                                  int keys)
 {
     const struct {
         const char *key;
@@ -304,14 +312,25 @@ static void must_compute_the_same(const gguf *file, const architecture *kind, in
     } rules[] = {{"attention.layer_norm_epsilon", 1e-5},
                  {"attention.layer_norm_rms_epsilon", 1e-5},
                  {"attention.head_count_kv", heads},
-                 {"attention.key_length", width / heads},
+                 {"attention.key_length", keys},
                  {"attention.value_length", width / heads},
+                 {"attention.scale", 1 / sqrt((double)keys)},
+                 {"attention.causal", 1},
                  {"attention.sliding_window", 0},
-                 {"rope.dimension_count", width / heads},
+                 {"attention.clamp_kqv", 0},
+                 {"attention.max_alibi_bias", 0},
+                 {"attn_logit_softcapping", 0},
+                 {"rope.dimension_count", keys},
                  {"rope.freq_base", 10000},
                  {"rope.scaling.factor", 1},
+                 {"rope.scaling.attn_factor", 1},
+                 {"rope.scaling.yarn_attn_factor", 1},
                  {"rope.scale_linear", 1},
+                 {"use_parallel_residual", 0},
+                 {"residual_scale", 1},
+                 {"embedding_scale", 1},
                  {"expert_count", 0},
+                 {"final_logit_softcapping", 0},
                  {"logit_scale", 1}};
     char name[96];
     size_t i;
@@ -329,7 +348,7 @@ static wcoh_model_desc gguf_desc(const gguf *file, const architecture *kind)
 {
     const gguf_tensor *table = gguf_tensor_find(file, "token_embd.weight");
     int width = gguf_count(file, kind, "embedding_length", 1 << 17, 0),
-        llama = kind->name[0] == 'l';
+        llama = kind->name[0] == 'l', keys;
     wcoh_model_desc desc;
     if (!table || table->dims != 2 || table->shape[1] > 1 << 24)
         fail(EXIT_FAILED, "%s: token_embd.weight is no table of symbols", file->path);
@@ -350,7 +369,10 @@ static wcoh_model_desc gguf_desc(const gguf *file, const architecture *kind)
     if (width % desc.heads)
         fail(EXIT_FAILED, "%s: %d heads do not divide its width of %d", file->path, desc.heads,
              width);
-    must_compute_the_same(file, kind, desc.heads, width);
+    keys = llama ? gguf_count(file, kind, "attention.key_length", 1 << 16, 1) : 0;
+    if (!keys) keys = width / desc.heads;
+    must_compute_the_same(file, kind, desc.heads, width, keys);
+    desc.key_width = keys;
     return desc;
 }
 
@@ -402,6 +424,7 @@ static void gguf_place(const gguf *file, const wcoh_model *model, const placing 
             snprintf(before[1], sizeof before[1], "blk.%d.", layer);
         }
         snprintf(ours, sizeof ours, "%s%s", before[0], placings[p].ours);
+        if (wcoh_model_param_find(model, ours) < 0 && strstr(ours, "attn.")) continue;
         must(wcoh_model_param(model, wcoh_model_param_find(model, ours), &param, &error), ours,
              &error);
         for (parts = 0; parts < 3 && placings[p].theirs[parts];) parts++;

@@ -916,8 +916,8 @@ def gguf(settings, parts, kinds=None, align=32, version=3):
     return out + b"\0" * (-len(out) % align) + data
 
 
-def gguf_network(llama, tied, vocab, width, layers, heads, hidden, context, seed):
-    """Settings, and their tensors as name -> (rows, numbers)."""
+def gguf_network(llama, tied, vocab, width, layers, heads, hidden, context, seed, keys=0):
+    """Settings, and their tensors as name -> (rows, numbers); keys: of a head, if they are not as wide as values."""
     rng = random.Random(seed)
     numbers = lambda count, scale: half([rng.gauss(0, scale) for _ in range(count)])
     kind = "llama" if llama else "gpt2"
@@ -927,12 +927,15 @@ def gguf_network(llama, tied, vocab, width, layers, heads, hidden, context, seed
                 f"{kind}.attention.layer_norm_{'rms_' if llama else ''}epsilon": 1e-5}
     parts = {"token_embd.weight": (vocab, numbers(vocab * width, 0.5))}
     if llama:
-        settings[f"{kind}.rope.dimension_count"] = width // heads
+        settings[f"{kind}.rope.dimension_count"] = keys or width // heads
         settings[f"{kind}.attention.head_count_kv"] = heads
+        if keys:
+            settings[f"{kind}.attention.key_length"], settings[f"{kind}.attention.value_length"] = keys, width // heads
     else:
         parts["position_embd.weight"] = (context, numbers(context * width, 0.3))
     matrices = [("attn_output", width, width)]
-    matrices += ([("attn_q", width, width), ("attn_k", width, width), ("attn_v", width, width),
+    all_keys = heads * keys or width
+    matrices += ([("attn_q", all_keys, width), ("attn_k", all_keys, width), ("attn_v", width, width),
                   ("ffn_gate", hidden, width), ("ffn_up", hidden, width)] if llama
                  else [("attn_qkv", 3 * width, width), ("ffn_up", hidden, width)])
     matrices += [("ffn_down", width, hidden)]
@@ -959,6 +962,7 @@ def gguf_surprise(tokens, settings, parts):
     llama, heads = kind == "llama", settings[f"{kind}.attention.head_count"]
     width = settings[f"{kind}.embedding_length"]
     e = width // heads
+    wide = settings.get(f"{kind}.attention.key_length", e)
     part = lambda name: parts[name][1] if name in parts else None
 
     def line(x, name):
@@ -977,8 +981,8 @@ def gguf_surprise(tokens, settings, parts):
         if not llama:
             return x
         out = []
-        for c in range(0, width, 2):
-            a = t * 10000 ** (-(c % e) / e)
+        for c in range(0, heads * wide, 2):
+            a = t * 10000 ** (-(c % wide) / wide)
             out += [x[c] * math.cos(a) - x[c + 1] * math.sin(a), x[c] * math.sin(a) + x[c + 1] * math.cos(a)]
         return out
 
@@ -992,9 +996,10 @@ def gguf_surprise(tokens, settings, parts):
         out = []
         for t in range(len(rows)):
             y = []
-            for h in range(0, width, e):
-                weights = [math.exp(sum(q[t][h + i] * k[s][h + i] for i in range(e)) / math.sqrt(e)) for s in range(t + 1)]
-                y += [sum(w * v[s][h + i] for s, w in enumerate(weights)) / sum(weights) for i in range(e)]
+            for h in range(heads):
+                scores = [sum(q[t][h * wide + i] * k[s][h * wide + i] for i in range(wide)) for s in range(t + 1)]
+                weights = [math.exp(score / math.sqrt(wide)) for score in scores]
+                y += [sum(w * v[s][h * e + i] for s, w in enumerate(weights)) / sum(weights) for i in range(e)]
             out.append(line(y, name + "attn_output"))
         return out
 
@@ -1030,9 +1035,9 @@ def gguf_loss(tokens, settings, parts):
     return sum(row[wanted] for row, wanted in zip(rows, tokens[1:])) / len(rows)
 
 
-def gguf_in(llama, tied, halves, what):
+def gguf_in(llama, tied, halves, what, keys=0):
     letters = sorted(set(TEXT))
-    settings, parts = gguf_network(llama, tied, len(letters), 12, 2, 3, 20, 32, 11 + llama)
+    settings, parts = gguf_network(llama, tied, len(letters), 12, 2, 3, 20, 32, 11 + llama, keys)
     write("in.gguf", gguf(settings, parts, {name: 1 for name in parts} if halves else None))
     if os.path.exists(os.path.join(folder, "in.safetensors")):
         os.remove(os.path.join(folder, "in.safetensors"))
@@ -1098,6 +1103,16 @@ def gguf_hostile():
     gguf_refused({"llama.rope.freq_base": 500000.0}, ["freq_base is 500000"])
     gguf_refused({"llama.rope.scaling.factor": 8.0}, ["scaling.factor is 8"])
     gguf_refused({"llama.attention.layer_norm_rms_epsilon": 1e-6}, ["epsilon is 1e-06", "1e-05"])
+    for key, value, ours in (("attention.value_length", 6, 4), ("rope.dimension_count", 2, 4), ("attention.sliding_window", 8, 0),
+                             ("attention.causal", 0, 1), ("attention.scale", 0.25, 0.5), ("attention.clamp_kqv", 8.0, 0),
+                             ("attention.max_alibi_bias", 8.0, 0), ("rope.scaling.attn_factor", 1.25, 1), ("logit_scale", 2.0, 1),
+                             ("use_parallel_residual", 1, 0), ("embedding_scale", 12.0, 1), ("residual_scale", 0.25, 1),
+                             ("attn_logit_softcapping", 50.0, 0), ("final_logit_softcapping", 30.0, 0)):
+        gguf_refused({f"llama.{key}": value}, [f"llama.{key} is {value:g}: a wavecoh network has {ours:g}\n"])
+    gguf_refused({"llama.attention.key_length": 6}, ["llama.rope.dimension_count is 4: a wavecoh network has 6"])
+    gguf_refused({"llama.attention.key_length": 6, "llama.rope.dimension_count": 6},
+                 ["blk.0.attn_q.weight gives blocks.0.attn.query.weight 64 numbers: it has 96"])
+    gguf_refused({"llama.attention.key_length": 0.5}, ["llama.attention.key_length is 0.5"])
     gguf_refused({"llama.block_count": 0}, ["llama.block_count is 0"])
     gguf_refused({"llama.block_count": 2}, ["blk.1.attn_norm.weight is not in the file"])
     gguf_refused({"llama.embedding_length": 12, "llama.rope.dimension_count": 6},
@@ -1178,6 +1193,8 @@ with tempfile.TemporaryDirectory() as folder:
     gguf_in(False, False, True, "GPT-2 in halves with a head of its own")
     gguf_in(True, False, True, "Llama")
     gguf_in(True, True, False, "Llama with a tied head")
+    gguf_in(True, False, False, "Llama with wider keys", 6)
+    gguf_in(True, True, False, "Llama with narrower keys", 2)
     gguf_with_subwords()
     options_are_heeded()
     gguf_hostile()
