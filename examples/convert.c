@@ -457,66 +457,137 @@ static char *json_put(char *to, gguf_text text)
     return to;
 }
 
-/* The elements of an array of strings as members ("x": i, with colons) or elements of JSON. */
-static char *json_list(char *to, const gguf *file, const gguf_value *list, int numbered)
+/* What a token is, by the format's numbers; the last two are found whole in a text. */
+enum { GGUF_NORMAL = 1, GGUF_CONTROL = 3, GGUF_USERS = 4 };
+
+/* Of token i; a file without types has normal ones. */
+static unsigned long gguf_token_type(const gguf_value *types, unsigned long long i)
+{
+    const unsigned char *at = types->at;
+    if (i >= types->count) return GGUF_NORMAL;
+    at += 4 * i;
+    return at[0] | (unsigned long)at[1] << 8 | (unsigned long)at[2] << 16 |
+           (unsigned long)at[3] << 24;
+}
+
+static int gguf_token_added(const gguf_value *types, unsigned long long i)
+{
+    unsigned long type = gguf_token_type(types, i);
+    return type == GGUF_CONTROL || type == GGUF_USERS;
+}
+
+enum { JSON_WORDS, JSON_MERGES, JSON_ADDED };
+
+/* Elements of an array of strings as a list of JSON: members "x": i but for added tokens, all of them,
+   or added tokens alone. */
+static char *json_list(char *to, const gguf *file, const gguf_value *list, const gguf_value *types,
+                       int what)
 {
     reader in;
     unsigned long long i;
+    int some = 0;
     in.at = list->at;
     in.end = file->end;
     in.path = file->path;
     for (i = 0; i < list->count; i++) {
-        if (i) *to++ = ',';
-        to = json_put(to, gguf_string(&in));
-        if (numbered) to += sprintf(to, ":%.0f", (double)i);
+        gguf_text text = gguf_string(&in);
+        if (what != JSON_MERGES && gguf_token_added(types, i) != (what == JSON_ADDED)) continue;
+        if (what == JSON_ADDED && !text.size) continue;
+        if (some++) *to++ = ',';
+        if (what == JSON_ADDED) to += sprintf(to, "{\"id\":%.0f,\"content\":", (double)i);
+        to = json_put(to, text);
+        if (what == JSON_WORDS) to += sprintf(to, ":%.0f", (double)i);
+        if (what == JSON_ADDED)
+            to += sprintf(to,
+                          ",\"single_word\":false,\"lstrip\":false,\"rstrip\":false,"
+                          "\"normalized\":false,\"special\":%s}",
+                          gguf_token_type(types, i) == GGUF_CONTROL ? "true" : "false");
     }
     return to;
 }
 
+/* The token that begins every text, as a template of JSON; "null" where there is none. */
+static char *json_start(char *to, const gguf *file, const gguf_value *tokens)
+{
+    reader in;
+    double i = gguf_number(file, "tokenizer.ggml.bos_token_id", -1);
+    gguf_text text;
+    if (gguf_number(file, "tokenizer.ggml.add_bos_token", 0) == 0) return to + sprintf(to, "null");
+    if (!(i >= 0 && i < (double)tokens->count))
+        fail(EXIT_FAILED, "%s: tokenizer.ggml.bos_token_id is %g of %.0f tokens", file->path, i,
+             (double)tokens->count);
+    in.at = tokens->at;
+    in.end = file->end;
+    in.path = file->path;
+    for (text = gguf_string(&in); i >= 1; i--) text = gguf_string(&in);
+    to += sprintf(to, "{\"type\":\"TemplateProcessing\",\"single\":[{\"SpecialToken\":{\"id\":");
+    to = json_put(to, text);
+    return to + sprintf(to, ",\"type_id\":0}},{\"Sequence\":{\"id\":\"A\",\"type_id\":0}}]}");
+}
+
+/* 1 if the tokens are GPT-2's, whose words end where its pattern says. Files that are older than the
+   setting do not say; the network then does. */
+static int gguf_is_gpt2(const gguf *file, const architecture *kind)
+{
+    static const char *const keys[] = {"tokenizer.ggml.model", "tokenizer.ggml.pre"};
+    static const char *const words[] = {"gpt2", "gpt-2"};
+    gguf_value value;
+    gguf_text text;
+    int i;
+    for (i = 0; i < 2; i++) {
+        if (!gguf_find(file, keys[i], &value)) return i == 1 && strcmp(kind->name, "gpt2") == 0;
+        if (value.kind != GGUF_STRING) fail(EXIT_FAILED, "%s: %s is no text", file->path, keys[i]);
+        text.bytes = (const char *)value.at;
+        text.size = value.size;
+        if (!gguf_same(text, words[i])) return 0;
+    }
+    return 1;
+}
+
 /* GPT-2's subwords as the tokenizer.json that they come from; NULL if the file has others. */
-static char *gpt2_json(const gguf *file, int vocab)
+static char *gpt2_json(const gguf *file, const architecture *kind, int vocab)
 {
     static const char words[] = "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,"
                                 "\"trim_offsets\":true,\"use_regex\":true}";
     const char *const keys[] = {"tokenizer.ggml.tokens", "tokenizer.ggml.merges"};
-    gguf_value value, lists[2];
-    gguf_text text;
-    size_t room = 1024;
+    gguf_value lists[2], types;
+    unsigned long long room = 2048;
     char *json, *to;
     int i;
-    if (!gguf_find(file, "tokenizer.ggml.model", &value) || value.kind != GGUF_STRING) return NULL;
-    text.bytes = (const char *)value.at;
-    text.size = value.size;
-    if (!gguf_same(text, "gpt2")) return NULL;
-    if (gguf_find(file, "tokenizer.ggml.pre", &value) && value.kind == GGUF_STRING) {
-        text.bytes = (const char *)value.at;
-        text.size = value.size;
-        if (!gguf_same(text, "gpt-2") && !gguf_same(text, "default")) return NULL;
-    }
+    if (!gguf_is_gpt2(file, kind)) return NULL;
     for (i = 0; i < 2; i++) {
         if (!gguf_find(file, keys[i], &lists[i]) || lists[i].kind != GGUF_ARRAY ||
             lists[i].of != GGUF_STRING)
             fail(EXIT_FAILED, "%s: %s is no list of texts", file->path, keys[i]);
-        room += (size_t)(file->end - lists[i].at) * 6 + 16 * (size_t)lists[i].count;
+        room += 12 * (unsigned long long)lists[i].size + 160 * lists[i].count;
     }
     if (lists[0].count != (unsigned long long)vocab)
         fail(EXIT_FAILED, "%s: %s has %.0f tokens, the network %d", file->path, keys[0],
              (double)lists[0].count, vocab);
-    if (!(json = (char *)malloc(room)))
-        fail(EXIT_FAILED, "%s: no memory for its tokens", file->path);
-    to = json + sprintf(json,
-                        "{\"normalizer\":null,\"pre_tokenizer\":%s,\"decoder\":%s,"
-                        "\"added_tokens\":[],\"model\":{\"type\":\"BPE\",\"vocab\":{",
-                        words, words);
-    to = json_list(to, file, &lists[0], 1);
+    if (!gguf_find(file, "tokenizer.ggml.token_type", &types)) types.count = 0;
+    else if (types.kind != GGUF_ARRAY || (types.of != GGUF_I32 && types.of != GGUF_U32) ||
+             types.count != lists[0].count)
+        fail(EXIT_FAILED, "%s: tokenizer.ggml.token_type is no list of %d whole numbers",
+             file->path, vocab);
+    json = room < (size_t)-1 ? (char *)malloc((size_t)room) : NULL;
+    if (!json) fail(EXIT_FAILED, "%s: no memory for its tokens", file->path);
+    to = json;
+    to += sprintf(to, "{\"normalizer\":null,\"pre_tokenizer\":%s,\"decoder\":%s,", words, words);
+    to += sprintf(to, "\"added_tokens\":[");
+    to = json_list(to, file, &lists[0], &types, JSON_ADDED);
+    to += sprintf(to, "],\"post_processor\":");
+    to = json_start(to, file, &lists[0]);
+    to += sprintf(to, ",\"model\":{\"type\":\"BPE\",\"vocab\":{");
+    to = json_list(to, file, &lists[0], &types, JSON_WORDS);
     to += sprintf(to, "},\"merges\":[");
-    to = json_list(to, file, &lists[1], 0);
+    to = json_list(to, file, &lists[1], &types, JSON_MERGES);
     sprintf(to, "]}}");
     return json;
 }
 
 /* What the symbols of the file are: the user's word, or the file's own; NULL if nobody says. */
-static wcoh_tokenizer *gguf_tokenizer(const request *r, const gguf *file, int vocab)
+static wcoh_tokenizer *gguf_tokenizer(const request *r, const gguf *file, const architecture *kind,
+                                      int vocab)
 {
     wcoh_tokenizer *tokenizer = NULL;
     wcoh_error error;
@@ -524,7 +595,7 @@ static wcoh_tokenizer *gguf_tokenizer(const request *r, const gguf *file, int vo
     size_t size = 0;
     char *json;
     if (r->text) return alphabet(r, (unsigned long long)vocab);
-    json = r->tokenizer ? file_read(r->tokenizer, &size) : gpt2_json(file, vocab);
+    json = r->tokenizer ? file_read(r->tokenizer, &size) : gpt2_json(file, kind, vocab);
     if (!json) return NULL;
     if (!r->tokenizer) size = strlen(json);
     must(wcoh_tokenizer_create_json(&tokenizer, json, size, NULL, &error), file_named(from),
@@ -541,7 +612,7 @@ static void convert_from_gguf(const request *r, const char *bytes, size_t size)
     gguf file = gguf_open(r->from, bytes, size);
     const architecture *kind = architecture_of(&file);
     wcoh_model_desc desc = gguf_desc(&file, kind);
-    wcoh_tokenizer *letters = gguf_tokenizer(r, &file, desc.vocab);
+    wcoh_tokenizer *letters = gguf_tokenizer(r, &file, kind, desc.vocab);
     wcoh_model *model = NULL;
     wcoh_error error;
     unsigned long long i;

@@ -882,7 +882,7 @@ def engines_own(path):
 
 # ---- GGUF ------------------------------------------------------------------------------------------
 
-U32, F32, STRING, ARRAY = 4, 6, 8, 9
+U32, I32, F32, STRING, ARRAY = 4, 5, 6, 8, 9
 
 
 def half(values):
@@ -900,6 +900,8 @@ def gguf(settings, parts, kinds=None, align=32, version=3):
         out += text_of(key)
         if isinstance(value, str):
             out += struct.pack("<I", STRING) + text_of(value)
+        elif isinstance(value, list) and isinstance(value[0], int):
+            out += struct.pack("<IIQ%di" % len(value), ARRAY, I32, len(value), *value)
         elif isinstance(value, list):
             out += struct.pack("<IIQ", ARRAY, STRING, len(value)) + b"".join(map(text_of, value))
         elif isinstance(value, float):
@@ -1075,10 +1077,36 @@ def gguf_with_subwords():
     settings["tokenizer.ggml.tokens"], settings["tokenizer.ggml.merges"] = letters, ["t q"]
     write("no.gguf", gguf(settings, parts))
     refused("no.gguf", ["merge 0", "not in the vocabulary"])
-    settings["tokenizer.ggml.pre"] = "llama-bpe"
-    write("other.gguf", gguf(settings, parts))
-    code, out, err = run("./convert", "other.gguf", "other.safetensors")
-    check(code == 0 and "knows no letters" in out, f"words cut in another way are left alone: {out} {err}")
+    settings["tokenizer.ggml.merges"] = ["t h", "th e"]
+    for pre, known in ("llama-bpe", False), ("default", False), (None, True):  # that of files from before there was a name
+        settings["tokenizer.ggml.pre"] = pre
+        write("other.gguf", gguf({key: value for key, value in settings.items() if value is not None}, parts))
+        code, out, err = run("./convert", "other.gguf", "other.safetensors")
+        check(code == 0 and ("knows no letters" not in out) == known, f"words cut in another way are left alone: {pre} {out} {err}")
+
+
+def gguf_with_control_tokens():
+    """Tokens that are found whole: one ends texts, one is the user's own; the first may begin every text too."""
+    letters = [chr(b) for b in range(33, 127)] + ["\u0120", "th", "the", "<|end|>", "\u00e9 e"]
+    settings, parts = gguf_network(False, True, len(letters), 8, 1, 2, 12, 32, 4)
+    settings.update({"tokenizer.ggml.model": "gpt2", "tokenizer.ggml.pre": "gpt-2", "tokenizer.ggml.tokens": letters,
+                     "tokenizer.ggml.merges": ["t h", "th e"], "tokenizer.ggml.token_type": [1] * 97 + [3, 4]})
+    tokens = [letters.index(c) for c in ("the", "<|end|>", "the", "\u00e9 e", "a", "<", "|")]
+    write("short.txt", "the<|end|>the\u00e9 ea<|".encode())
+    for start in False, True:
+        settings.update({"tokenizer.ggml.bos_token_id": 97, "tokenizer.ggml.add_bos_token": int(start)})
+        write("control.gguf", gguf(settings, parts))
+        code, out, err = run("./convert", "control.gguf", "control.safetensors")
+        check(code == 0 and "no letters" not in out, f"control tokens: {out} {err}")
+        code, out, err = run("./eval", "control.safetensors", "short.txt", "--seq", str(len(tokens) - 1 + start))
+        wanted = gguf_loss([97] * start + tokens, settings, parts)
+        check(code == 0 and abs(float(out.split()[1]) - wanted) < 2e-6, f"control tokens: a loss of {wanted}: {out} {err}")
+    settings["tokenizer.ggml.bos_token_id"] = 99
+    write("no.gguf", gguf(settings, parts))
+    refused("no.gguf", ["tokenizer.ggml.bos_token_id is 99 of 99 tokens"])
+    settings["tokenizer.ggml.token_type"] = [1] * 98
+    write("no.gguf", gguf(settings, parts))
+    refused("no.gguf", ["tokenizer.ggml.token_type is no list of 99 whole numbers"])
 
 
 def gguf_refused(change, words, drop=None, kinds=None, version=3):
@@ -1196,6 +1224,7 @@ with tempfile.TemporaryDirectory() as folder:
     gguf_in(True, False, False, "Llama with wider keys", 6)
     gguf_in(True, True, False, "Llama with narrower keys", 2)
     gguf_with_subwords()
+    gguf_with_control_tokens()
     options_are_heeded()
     gguf_hostile()
     every_beginning_and_bit()
