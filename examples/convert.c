@@ -386,6 +386,15 @@ static const char *gguf_shape(const gguf_tensor *tensor)
     return text_made("[%s]", text);
 }
 
+/* Numbers of the matrices: a file of a few bytes may describe a giant. */
+static double gguf_least(const wcoh_model_desc *desc)
+{
+    double width = 2.0 * desc->bands, keys = (double)desc->heads * desc->key_width;
+    double hidden = desc->hidden * (desc->ffn == WCOH_FFN_GATED_MLP ? 3.0 : 2.0);
+    return width * (desc->layers * (2 * width + 2 * keys + hidden) +
+                    (desc->position == WCOH_POSITION_LEARNED ? desc->context : 0));
+}
+
 /* Copy a tensor of theirs, which is one of `parts` equal ones, behind `done` numbers of ours; returns how
    many there are then. */
 static size_t gguf_copy(const gguf *file, const char *name, const wcoh_param *to, int parts,
@@ -617,10 +626,10 @@ static void convert_from_gguf(const request *r, const char *bytes, size_t size)
     wcoh_error error;
     unsigned long long i;
     int layer;
-    if ((double)desc.bands * desc.bands * 32 * desc.layers >
-        (double)size) /* of the matrices alone */
-        fail(EXIT_FAILED, "%s: %d layers of width %d want more numbers than it has", r->from,
-             desc.layers, 2 * desc.bands);
+    if (2 * gguf_least(&desc) > (double)size)
+        fail(EXIT_FAILED,
+             "%s: %d layers of width %d, hidden %d, context %d: that is more numbers than it has",
+             r->from, desc.layers, 2 * desc.bands, desc.hidden, desc.context);
     desc.tokenizer = letters;
     must(wcoh_model_create(&model, &desc, &error), r->from, &error);
     for (layer = 0; layer < desc.layers; layer++)

@@ -1141,6 +1141,10 @@ def gguf_hostile():
     gguf_refused({"llama.attention.key_length": 6, "llama.rope.dimension_count": 6},
                  ["blk.0.attn_q.weight gives blocks.0.attn.query.weight 64 numbers: it has 96"])
     gguf_refused({"llama.attention.key_length": 0.5}, ["llama.attention.key_length is 0.5"])
+    gguf_refused({"llama.feed_forward_length": 1 << 23}, ["hidden 8388608", "more numbers than it has"])
+    settings, parts = gguf_network(False, True, 5, 8, 1, 2, 12, 16, 3)
+    write("no.gguf", gguf(dict(settings, **{"gpt2.context_length": 1 << 24}), parts))
+    refused("no.gguf", ["context 16777216: that is more numbers than it has"])
     gguf_refused({"llama.block_count": 0}, ["llama.block_count is 0"])
     gguf_refused({"llama.block_count": 2}, ["blk.1.attn_norm.weight is not in the file"])
     gguf_refused({"llama.embedding_length": 12, "llama.rope.dimension_count": 6},
