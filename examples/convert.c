@@ -111,10 +111,34 @@ static void heeded(const request *r, const char *names, const char *what)
                  option_spelled(word_at(r->given, i), spelled), r->from, what);
 }
 
-/* What stands at the target is moved aside. */
+/* What stands at the target is moved aside, once nothing but the disk can fail. */
 static void make_room(const request *r)
 {
     if (path_exists(r->to) && !path_is_special(r->to)) path_aside(r->to, "a file");
+}
+
+/* The network or, with one, its trainer, which ends here. */
+static void save_ours(const request *r, const wcoh_model *model, wcoh_trainer *trainer)
+{
+    wcoh_error error;
+    make_room(r);
+    must(trainer ? wcoh_trainer_save_file(trainer, r->to, &error)
+                 : wcoh_model_save_file(model, r->to, &error),
+         NULL, &error);
+    wcoh_trainer_destroy(trainer);
+}
+
+/* What was written; beside a device or a pipe, which may be stdout. */
+COMMON_USED(__format__(__printf__, 2, 3))
+static void written(const request *r, const char *format, ...)
+{
+    const char *text;
+    va_list arguments;
+    va_start(arguments, format);
+    text = text_made_of(format, arguments);
+    va_end(arguments);
+    if (path_is_special(r->to)) say("%s: %s", r->to, text);
+    else printf("%s: %s\n", r->to, text);
 }
 
 /* ---- letters ---------------------------------------------------------------------------------- */
@@ -148,16 +172,15 @@ static void convert_from_kerr(const request *r, const char *bytes, size_t size)
     kchk k = kchk_open(r->from, bytes, size);
     wcoh_tokenizer *letters = alphabet(r, k.vocab);
     wcoh_model *model = kchk_model(r->from, &k, letters);
-    wcoh_error error;
-    make_room(r);
+    wcoh_trainer *trainer = NULL;
     if (r->moments) {
         progress run = kchk_run(r->from, &k, model);
-        moments_save(r->to, model, WCOH_PRESET_KERR_ENGINE, &run);
+        trainer = moments_trainer(r->from, model, WCOH_PRESET_KERR_ENGINE, &run);
         progress_end(&run);
-    } else must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
-    printf("%s: kerr-engine at iteration %.0f, %.0f parameters, %.0f symbols%s\n", r->to,
-           (double)k.run.step, (double)k.count, (double)k.vocab,
-           letters ? "" : " (no --text: it knows no letters)");
+    }
+    save_ours(r, model, trainer);
+    written(r, "kerr-engine at iteration %.0f, %.0f parameters, %.0f symbols%s", (double)k.run.step,
+            (double)k.count, (double)k.vocab, letters ? "" : " (no --text: it knows no letters)");
     wcoh_model_destroy(model);
     wcoh_tokenizer_destroy(letters);
 }
@@ -167,46 +190,51 @@ static void convert_from_wave(const request *r, const char *bytes, size_t size)
     wchk k = wchk_open(r->from, bytes, size, &r->told);
     wcoh_tokenizer *letters = alphabet(r, k.vocab);
     wcoh_model *model = wchk_model(r->from, &k, &r->told, letters);
-    wcoh_error error;
-    make_room(r);
+    wcoh_trainer *trainer = NULL;
     if (r->moments) {
         progress run = wchk_run(&k, model);
-        moments_save(r->to, model, WCOH_PRESET_WAVE_ENGINE, &run);
+        trainer = moments_trainer(r->from, model, WCOH_PRESET_WAVE_ENGINE, &run);
         progress_end(&run);
-    } else must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
-    printf("%s: wave-engine, version %u at iteration %.0f, %.0f parameters, %.0f symbols%s\n",
-           r->to, k.version, (double)k.run.step, (double)k.count, (double)k.vocab,
-           letters ? "" : " (no --text: it knows no letters)");
+    }
+    save_ours(r, model, trainer);
+    written(r, "wave-engine, version %u at iteration %.0f, %.0f parameters, %.0f symbols%s",
+            k.version, (double)k.run.step, (double)k.count, (double)k.vocab,
+            letters ? "" : " (no --text: it knows no letters)");
     wcoh_model_destroy(model);
     wcoh_tokenizer_destroy(letters);
 }
 
-static void convert_to_engine(const request *r)
+static void convert_to_engine(const request *r, char *bytes, size_t size)
 {
     wcoh_model *model = NULL;
+    wcoh_memory_file file;
+    wcoh_io io;
     wcoh_error error;
     bytes_out out;
     progress run;
     unsigned version = (unsigned)r->version;
     char options[512] = "";
     int wave;
-    must(wcoh_model_load_file(&model, r->from, NULL, &error), NULL, &error);
+    file.data = (unsigned char *)bytes;
+    file.capacity = file.used = size;
+    io = wcoh_io_memory(&file);
+    must(wcoh_model_load(&model, &io, NULL, &error), r->from, &error);
     heeded(r, "version", "ours");
     wave = wcoh_model_get_desc(model)->attention == WCOH_ATTENTION_FROZEN;
     if (!wave && version > 2)
         fail(EXIT_USAGE, "--version %u: %s is kerr-engine's, KCHK has 1 and 2", version, r->from);
-    run = moments_read(r->from, model);
+    run = moments_read(r->from, &io, model);
     if (!wave && !version) version = 2;
     out = wave ? wchk_write(r->from, model, &run, &version, options, sizeof options)
                : kchk_write(r->from, model, &run, version);
     progress_end(&run);
     make_room(r);
     file_save(r->to, out.bytes, out.used);
-    printf("%s: %s, version %u, %.0f parameters%s%s%s\n", r->to, wave ? "WCHK" : "KCHK", version,
-           (double)out.parameters, *options ? "; it does not say" : "", options,
-           wcoh_model_get_desc(model)->gain_control == WCOH_SWITCH_ON
-               ? "; what its gain control saw has no place there"
-               : "");
+    written(r, "%s, version %u, %.0f parameters%s%s%s", wave ? "WCHK" : "KCHK", version,
+            (double)out.parameters, *options ? "; it does not say" : "", options,
+            wcoh_model_get_desc(model)->gain_control == WCOH_SWITCH_ON
+                ? "; what its gain control saw has no place there"
+                : "");
     free(out.bytes);
     wcoh_model_destroy(model);
 }
@@ -641,11 +669,10 @@ static void convert_from_gguf(const request *r, const char *bytes, size_t size)
             fail(EXIT_FAILED, "%s: %s has no place in a wavecoh network", r->from,
                  gguf_shown(file.tensors[i].name));
     wcoh_model_touch(model);
-    make_room(r);
-    must(wcoh_model_save_file(model, r->to, &error), NULL, &error);
-    printf("%s: %s, %.0f parameters, %d symbols%s\n", r->to, kind->name,
-           (double)wcoh_model_trained_count(model), desc.vocab,
-           letters ? "" : " (no --tokenizer: it knows no letters)");
+    save_ours(r, model, NULL);
+    written(r, "%s, %.0f parameters, %d symbols%s", kind->name,
+            (double)wcoh_model_trained_count(model), desc.vocab,
+            letters ? "" : " (no --tokenizer: it knows no letters)");
     free(file.tensors);
     wcoh_model_destroy(model);
     wcoh_tokenizer_destroy(letters);
@@ -660,7 +687,9 @@ int main(int argc, char **argv)
     memset(&r, 0, sizeof r);
     request_read(&r, argc, argv);
     path_not_read(r.to, &r.from, 1);
+    if (path_is_folder(r.to)) fail(EXIT_FAILED, "%s: cannot save there: it is a folder", r.to);
     bytes = file_read(r.from, &size);
+    r.from = file_named(r.from);
     if (size >= 4 && memcmp(bytes, "GGUF", 4) == 0) {
         heeded(&r, "text words tokenizer", "a GGUF file");
         convert_from_gguf(&r, bytes, size);
@@ -674,7 +703,7 @@ int main(int argc, char **argv)
                "a WCHK");
         convert_from_wave(&r, bytes, size);
     } else {
-        convert_to_engine(&r);
+        convert_to_engine(&r, bytes, size);
     }
     free(bytes);
     stdout_check();

@@ -44,21 +44,22 @@ static unsigned long long note_whole(const wcoh_tensors *tensors, const char *ke
     return text ? strtoull(text, NULL, 10) : 0;
 }
 
-/* What the file at `path` has of AdamW's moments; a model's file has none, and the step is 0. Those of a
-   run with Muon, which has AdamW's for a part of its parameters alone, are none either: that is told. */
-static progress moments_read(const char *path, const wcoh_model *model)
+/* What a file, `path` in sentences, has of AdamW's moments; a model's has none, and the step is 0. Those
+   of a run with Muon, which has AdamW's for a part of its parameters alone, are none either, nor is one
+   of the two without the other: that is told. */
+static progress moments_read(const char *path, const wcoh_io *io, const wcoh_model *model)
 {
     static const char letters[2] = {'m', 'v'};
     wcoh_tensors *tensors = NULL;
     wcoh_error error;
     progress run;
-    int which, i, found, missing;
+    int which, i, found = 0, missing;
     memset(&run, 0, sizeof run);
     run.rate = 3e-4;
-    must(wcoh_tensors_open_file(&tensors, path, NULL, &error), path, &error);
+    must(wcoh_tensors_open(&tensors, io, NULL, &error), path, &error);
     for (which = 0; which < 2; which++) {
         wcoh_model *moments = moments_new(model);
-        for (i = found = missing = 0; i < wcoh_model_param_count(model); i++) {
+        for (i = missing = 0; i < wcoh_model_param_count(model); i++) {
             wcoh_param param;
             char name[128];
             int index;
@@ -73,11 +74,14 @@ static progress moments_read(const char *path, const wcoh_model *model)
         }
         if (found && !missing) run.moments[which] = moments;
         else wcoh_model_destroy(moments);
-        if (which && found && missing)
+    }
+    if (!run.moments[0] || !run.moments[1]) {
+        if (found)
             say("%s: its moments are not all AdamW's: none goes along, as if its run began anew",
                 path);
-    }
-    if (run.moments[0] && run.moments[1]) {
+        progress_end(&run);
+        run.moments[0] = run.moments[1] = NULL;
+    } else {
         const char *rate = wcoh_tensors_metadata(tensors, "trainer.lr");
         run.step = note_whole(tensors, "train.step");
         run.adam = note_whole(tensors, "train.adam_steps");
@@ -120,9 +124,10 @@ static void moments_put(const char *header, unsigned char *data, const progress 
         }
 }
 
-/* A trainer's checkpoint with the moments and the step of `run`: a trainer's own, changed as a
-   safetensors file may be (without its checksum), resumed and saved again. */
-static void moments_save(const char *path, wcoh_model *model, wcoh_preset preset, progress *run)
+/* A trainer with the moments and the step of `run`, which come from the file at `path`: its own
+   checkpoint, changed as a safetensors file may be (without its checksum), and resumed. */
+static wcoh_trainer *moments_trainer(const char *path, wcoh_model *model, wcoh_preset preset,
+                                     progress *run)
 {
     wcoh_trainer_desc desc = wcoh_trainer_preset(preset);
     wcoh_trainer *trainer = NULL;
@@ -135,13 +140,13 @@ static void moments_save(const char *path, wcoh_model *model, wcoh_preset preset
     desc.steps = -1; /* no file says how many were meant */
     desc.cpu.threads = 1; /* it makes none */
     if (wcoh_model_get_desc(model)->context < 64) desc.seq = wcoh_model_get_desc(model)->context;
-    must(wcoh_trainer_create(&trainer, model, &desc, &error), NULL, &error);
+    must(wcoh_trainer_create(&trainer, model, &desc, &error), path, &error);
     file.capacity = wcoh_trainer_file_size(trainer) + 64;
     file.data = (unsigned char *)malloc(file.capacity);
     file.used = 0;
     if (!file.data) fail(EXIT_FAILED, "no memory for a checkpoint");
     io = wcoh_io_memory(&file);
-    must(wcoh_trainer_save(trainer, &io, &error), NULL, &error);
+    must(wcoh_trainer_save(trainer, &io, &error), path, &error);
     for (before = 0, size = 8; size-- > 0;) before = before << 8 | file.data[size];
     if (!(header = (char *)malloc(before + 1))) fail(EXIT_FAILED, "no memory for a checkpoint");
     memcpy(header, file.data + 8, before);
@@ -159,10 +164,9 @@ static void moments_save(const char *path, wcoh_model *model, wcoh_preset preset
     file.used = file.used - before + size;
     for (before = 0; before < 8; before++) file.data[before] = (unsigned char)(size >> 8 * before);
     must(wcoh_trainer_resume(trainer, &io, &error), path, &error);
-    must(wcoh_trainer_save_file(trainer, path, &error), NULL, &error);
-    wcoh_trainer_destroy(trainer);
     free(file.data);
     free(header);
+    return trainer;
 }
 
 #endif

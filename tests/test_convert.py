@@ -333,6 +333,49 @@ def hostile():
     refused("good.kchk", ["different characters", "trained on 5"], "--text", "text.txt")
     check(run("./convert", "good.kchk", "good.kchk")[0] == 2, "a file onto itself")
     check(run("./convert", "good.kchk")[0] == 2, "one file alone")
+    broken = bytearray(data)
+    at = data.index(struct.pack("<f", 0.25))
+    broken[at : at + 4] = struct.pack("<f", -0.25)  # a mean of squares
+    write("minus.kchk", bytes(broken))
+    write("never.safetensors", b"stands")
+    refused("minus.kchk", ["minus.kchk: adam.v.blocks.0.norm1.weight: number 0 is -0.25"], "--moments")
+    check(read("never.safetensors") == b"stands", "what stands at the target stays where it is if nothing is written")
+    os.remove(os.path.join(folder, "never.safetensors"))
+    os.mkdir(os.path.join(folder, "never.safetensors"))
+    refused("good.kchk", ["never.safetensors: cannot save there: it is a folder"])
+    os.rmdir(os.path.join(folder, "never.safetensors"))
+
+
+def from_standard_input():
+    for name, out, options in ("words.kchk", "piped.safetensors", ("--text", "words.txt", "--words")), ("run.safetensors", "piped.kchk", ()):
+        with open(os.path.join(folder, name), "rb") as file:
+            done = subprocess.run(["./convert", "-", out, *options], stdin=file, capture_output=True, text=True, cwd=folder)
+        other = "named" + out[5:]
+        code = run("./convert", name, other, *options)[0]
+        check(done.returncode == code == 0 and read(out) == read(other), f"{name} from standard input: {done}")
+        done = subprocess.run(["./convert", "-", "never.safetensors"], input="none", capture_output=True, text=True, cwd=folder)
+        check(done.returncode == 1 and done.stderr.startswith("convert: standard input: "), f"named in sentences: {done}")
+
+
+def half_of_a_run():
+    """Means of gradients without those of their squares are no run that could go on."""
+    data = read("run.safetensors")
+    size = struct.unpack("<Q", data[:8])[0]
+    header, rest, kept = json.loads(data[8 : 8 + size]), b"", {}
+    for key, entry in sorted(header.items(), key=lambda item: item[1].get("data_offsets", [0])):
+        if key == "__metadata__":
+            kept[key] = {name: value for name, value in entry.items() if name != "wavecoh.checksum"}
+        elif not key.startswith("adam.v."):
+            a, b = entry["data_offsets"]
+            kept[key] = dict(entry, data_offsets=[len(rest), len(rest) + b - a])
+            rest += data[8 + size + a : 8 + size + b]
+    text = json.dumps(kept).encode()
+    write("half.safetensors", struct.pack("<Q", len(text)) + text + rest)
+    code, out, err = run("./convert", "half.safetensors", "half.kchk")
+    there = read("half.kchk")
+    count = struct.unpack("<Q", there[68:76])[0]
+    check(code == 0 and "its moments are not all AdamW's" in err and not any(there[76 : 76 + 4 * count]), f"half of a run: {out} {err}")
+    check(struct.unpack("<Q", there[40:48])[0] == 0, "and its iteration is 0")
 
 
 def what_cannot_go_back():
@@ -1213,6 +1256,7 @@ with tempfile.TemporaryDirectory() as folder:
     published_numbers()
     both_ways((4, 2, 3, 3, 16, 4), False, "one maestro")
     both_ways((6, 3, 2, 4, 32, 8), True, "two maestros")
+    half_of_a_run()
     words_of_the_engine()
     hostile()
     what_cannot_go_back()
@@ -1230,6 +1274,7 @@ with tempfile.TemporaryDirectory() as folder:
     gguf_with_subwords()
     gguf_with_control_tokens()
     options_are_heeded()
+    from_standard_input()
     gguf_hostile()
     every_beginning_and_bit()
 print(f"{passed} passed, {failed} failed")
