@@ -82,7 +82,8 @@ static bytes_out bytes_for(unsigned long long floats)
     bytes_out out;
     out.used = 0;
     out.parameters = 0;
-    out.bytes = (unsigned char *)calloc(1, 128 + 4 * (size_t)floats);
+    out.bytes =
+        floats < (size_t)-1 / 4 - 32 ? (unsigned char *)calloc(1, 128 + 4 * (size_t)floats) : NULL;
     if (!out.bytes) fail(EXIT_FAILED, "no memory for %.0f numbers", (double)floats);
     return out;
 }
