@@ -247,7 +247,7 @@ static gguf gguf_open(const char *path, const char *bytes, size_t size)
     gguf file;
     reader in;
     gguf_text *keys;
-    unsigned long long version, i, *offsets, align;
+    unsigned long long version, i, *offsets, align, next = 0;
     double aligned;
     memset(&file, 0, sizeof file);
     in.path = file.path = path;
@@ -284,10 +284,14 @@ static gguf gguf_open(const char *path, const char *bytes, size_t size)
         gguf_tensor *tensor = &file.tensors[i];
         unsigned long long there = (unsigned long long)(in.end - in.at);
         unsigned long long bytes_wanted = tensor->count * (tensor->type == GGUF_TYPE_F32 ? 4 : 2);
+        if (offsets[i] != next)
+            fail(EXIT_FAILED, "%s: %s: its numbers begin at %.0f, those before it end at %.0f",
+                 path, gguf_shown(tensor->name), (double)offsets[i], (double)next);
         if (offsets[i] > there || bytes_wanted > there - offsets[i])
             fail(EXIT_FAILED, "%s: %s: its numbers are not in the file: it is cut short", path,
                  gguf_shown(tensor->name));
         tensor->data = in.at + offsets[i];
+        next += (bytes_wanted + align - 1) / align * align;
     }
     free(offsets);
     gguf_sort(path, file.tensors, file.tensor_count, sizeof *file.tensors, "tensor");

@@ -1211,6 +1211,12 @@ def gguf_hostile():
     refused("no.gguf", ["it has the tensor blk.0.attn_q.weight twice"])
     write("no.gguf", gguf(dict(settings, **{"llama.block_counu": 7}), parts).replace(b"counu", b"count"))
     refused("no.gguf", ["it has the setting llama.block_count twice"])
+    data = bytearray(gguf(settings, parts))  # an offset that leads to the numbers of another
+    name = "blk.0.attn_k.weight"
+    at = data.index(name.encode()) + len(name) + 4 + 16 + 4
+    data[at] ^= 64
+    write("no.gguf", bytes(data))
+    refused("no.gguf", [f"{name}: its numbers begin at", "those before it end at"])
     q, k, v = (f"blk.0.attn_{c}.weight" for c in "qkv")  # as many numbers in all, but others' rows
     write("no.gguf", gguf(settings, dict(parts, **{q: (16, 2 * parts[q][1]), k: (4, parts[k][1][:32]), v: (4, parts[v][1][:32])})))
     refused("no.gguf", [f"{q} has the shape [16, 8]", "blocks.0.attn.qkv.weight [24, 8], as one of 3"])
