@@ -26,7 +26,8 @@
    Of GGUF the architectures gpt2 and llama are read as far as a wavecoh network computes the same: F32,
    F16 or BF16, as many key heads as heads, values as wide as heads are (keys of any width), rotary
    angles of base 10,000 without scaling, an epsilon of 1e-5. What differs is refused by name. GPT-2's
-   subwords are in the file; for Llama's --tokenizer names the tokenizer.json of the same model.
+   subwords and control tokens are in the file; for Llama's --tokenizer names the tokenizer.json of the
+   same model.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
