@@ -235,9 +235,11 @@ static kchk kchk_open(const char *path, const char *bytes, size_t size)
 static wcoh_model *kchk_sized(const char *path, const kchk *k, const wcoh_tokenizer *letters)
 {
     unsigned long long counts[2];
-    double bands = (double)k->sizes[0], layers = (double)k->sizes[2];
+    double bands = (double)k->sizes[0], layers = (double)k->sizes[2], maestro = (double)k->sizes[3],
+           least; /* a part of them, of a giant before it is made */
     int dual;
-    if (16 * bands * bands * layers + 2 * bands * (double)k->vocab > (double)k->count) /* a part */
+    least = 16 * bands * bands * layers + 4 * bands * maestro * (layers - 1);
+    if (least + 2 * bands * (double)k->vocab > (double)k->count)
         fail(EXIT_FAILED, "%s: its sizes want more than its %.0f parameters", path,
              (double)k->count);
     for (dual = 0; dual < 2; dual++) {

@@ -329,6 +329,9 @@ def hostile():
     refused("nan.kchk", ["head.weight", "not finite"])
     write("three.kchk", data[:4] + struct.pack("<I", 3) + data[8:])
     refused("three.kchk", ["version 3"])
+    giant = b"KCHK" + struct.pack("<7IQQfQQ", 2, 1, 1, 1000, 65536, 16, 4, vocab, 7, 3e-4, 1337, 7)  # by its maestros
+    write("giant.kchk", giant + 3 * struct.pack("<Q30000f", 30000, *[0.1] * 30000))
+    refused("giant.kchk", ["its sizes want more than its 30000 parameters"])
     write("good.kchk", data)
     refused("good.kchk", ["different characters", "trained on 5"], "--text", "text.txt")
     check(run("./convert", "good.kchk", "good.kchk")[0] == 2, "a file onto itself")
