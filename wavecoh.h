@@ -1339,7 +1339,7 @@ WCOH_API wcoh_result wcoh_crowd_load(wcoh_crowd *crowd, int id, const wcoh_io *i
 
 /* KWMF, the files of kerr-engine: a header of 32 bytes, then real and imaginary parts of each layer as
    floats, lowest byte first. Loading fills memory->values, [capacity] of the caller, if it is not NULL,
-   and on an error changes nothing. */
+   and on an error changes nothing (values may be spoilt where a second look at the file fails). */
 WCOH_API wcoh_result wcoh_wave_memory_save(const wcoh_wave_memory *memory, const wcoh_io *io,
                                            wcoh_error *error);
 WCOH_API wcoh_result wcoh_wave_memory_load(wcoh_wave_memory *memory, size_t capacity,
@@ -26735,6 +26735,7 @@ typedef struct wcohi_member_view {
     int id;
     unsigned char *states; /* [wcohi_plan_saved] NULL: only sizes are wanted */
     uint32_t *recent;      /* [WCOHI_RECENT] token i at i % WCOHI_RECENT */
+    int hidden;            /* 1: the file has the hidden row */
     uint64_t position;     /* loading: of the file, */
     uint64_t known;        /* and how many tokens its ring holds, */
     uint64_t impressed;    /* and how many its sums */
@@ -26792,33 +26793,42 @@ WCOHI_COLD int wcohi_member_accept(void *data, const void *object, int index)
     return 1;
 }
 
-/* States, then logits, the last tokens, and the hidden row, which files of 0.2.0 lack; where there is
-   room for a wave memory that, times its strength, and the sums. */
+/* States, then logits, the last tokens, and the hidden row, which files of 0.2.0 lack, and those of what
+   was loaded from them; where there is room for a wave memory that, times its strength, and the sums.
+   Behind the states (NULL, or those of `index`) the part's number. */
+static int wcohi_member_part(const wcohi_member_view *view, int index, wcohi_states *states)
+{
+    int count;
+    wcohi_states found = wcohi_states_of(&view->crowd->engine.plan, index, &count);
+    if (states) *states = found;
+    return index - count + (index >= count + 2 && !view->hidden);
+}
+
 WCOHI_COLD void wcohi_member_tensor(const void *object, int index, wcohi_file_tensor *tensor)
 {
     const wcohi_member_view *view = (const wcohi_member_view *)object;
     const wcoh_crowd *crowd = view->crowd;
-    int count;
-    wcohi_states states = wcohi_states_of(&crowd->engine.plan, index, &count);
-    if (index < count) {
+    wcohi_states states;
+    int part = wcohi_member_part(view, index, &states);
+    if (part < 0) {
         wcohi_number_type kind = states.reals ? WCOHI_OF_REAL : WCOHI_OF_F64;
         wcohi_tensor_init(tensor, kind, view->states ? view->states + states.offset : NULL,
                           states.bytes / wcohi_number_size(kind));
         tensor->accept = wcohi_member_accept;
         strcpy(tensor->name, "session.states");
         if (states.mixed) snprintf(tensor->name, sizeof tensor->name, "session.states.%d", index);
-    } else if (index == count) {
+    } else if (part == 0) {
         wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_row(crowd, (size_t)view->id),
                           (size_t)crowd->model->desc.vocab);
         strcpy(tensor->name, "session.logits");
-    } else if (index == count + 2) {
+    } else if (part == 2) {
         wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_hidden(crowd, (size_t)view->id),
                           2 * (size_t)crowd->model->desc.bands);
         strcpy(tensor->name, "session.hidden");
-    } else if (index == count + 3) {
+    } else if (part == 3) {
         wcohi_tensor_init(tensor, WCOHI_OF_REAL, wcohi_crowd_wave(crowd, view->id), crowd->wide);
         strcpy(tensor->name, "session.waves");
-    } else if (index == count + 4) {
+    } else if (part == 4) {
         wcohi_tensor_init(tensor, WCOHI_OF_F64, wcohi_crowd_sums(crowd, view->id), crowd->wide);
         strcpy(tensor->name, "session.waves.sums");
     } else {
@@ -26847,23 +26857,22 @@ WCOHI_COLD wcoh_result wcohi_member_put(const void *object, int index, const voi
 {
     const wcohi_member_view *view = (const wcohi_member_view *)object;
     const wcohi_engine *engine = &view->crowd->engine;
-    int count;
-    wcohi_states_of(&engine->plan, index, &count);
+    int part = wcohi_member_part(view, index, NULL);
     if (index == 0)
         return engine->device->table->load_states(engine->exec, (size_t)view->id, data, error);
-    if (index == count)
+    if (part == 0)
         memcpy(wcohi_crowd_row(view->crowd, (size_t)view->id), data,
                (size_t)view->crowd->model->desc.vocab * sizeof(wcoh_real));
-    if (index == count + 1) wcohi_member_remember(view, (const uint32_t *)data);
-    if (index == count + 2)
+    if (part == 1) wcohi_member_remember(view, (const uint32_t *)data);
+    if (part == 2)
         memcpy(wcohi_crowd_hidden(view->crowd, (size_t)view->id), data,
                2 * (size_t)view->crowd->model->desc.bands * sizeof(wcoh_real));
-    if (index == count + 3) {
+    if (part == 3) {
         memcpy(wcohi_crowd_wave(view->crowd, view->id), data,
                view->crowd->wide * sizeof(wcoh_real));
         wcohi_member_waved(view->crowd, view->id);
     }
-    if (index == count + 4)
+    if (part == 4)
         memcpy(wcohi_crowd_sums(view->crowd, view->id), data,
                view->crowd->wide * sizeof *view->crowd->sums);
     return WCOH_OK;
@@ -26890,15 +26899,16 @@ WCOHI_COLD void wcohi_member_notes(const void *object, wcohi_sink *sink)
         wcohi_put_rng(sink, "session.", &member->rng);
 }
 
-WCOHI_COLD void wcohi_member_contents(const wcoh_crowd *crowd, int id, wcohi_member_view *view,
-                                      wcohi_contents *contents)
+WCOHI_COLD void wcohi_member_contents(const wcoh_crowd *crowd, int id, int hidden,
+                                      wcohi_member_view *view, wcohi_contents *contents)
 {
     memset(view, 0, sizeof *view);
     view->crowd = (wcoh_crowd *)(uintptr_t)crowd; /* written by loading alone */
     view->id = id;
+    view->hidden = hidden;
     contents->object = view;
     wcohi_states_of(&crowd->engine.plan, 0, &contents->count);
-    contents->count += crowd->wide ? 5 : 3;
+    contents->count += (crowd->wide ? 5 : 3) - !hidden;
     contents->tensor = wcohi_member_tensor;
     contents->notes = wcohi_member_notes;
     contents->put = wcohi_member_put;
@@ -26921,7 +26931,9 @@ WCOHI_COLD wcoh_result wcohi_member_save(const wcoh_crowd *crowd, int id, const 
                                                wcohi_add(states, WCOHI_RECENT * sizeof(uint32_t)),
                                                "writing a session", error);
     if (result) return result;
-    wcohi_member_contents(crowd, id, &view, &contents);
+    wcohi_member_contents(crowd, id,
+                          crowd->members[id].has_hidden || !crowd->members[id].has_logits, &view,
+                          &contents);
     view.states = arena.base;
     view.recent = (uint32_t *)(void *)(arena.base + states);
     count = wcohi_crowd_heard(crowd, id, crowd->ordered, WCOHI_RECENT);
@@ -26962,7 +26974,7 @@ WCOH_API size_t wcoh_crowd_file_size(const wcoh_crowd *crowd, int id)
     wcohi_member_view view;
     wcohi_contents contents;
     if (!wcohi_crowd_has(crowd, id)) return 0;
-    wcohi_member_contents(crowd, id, &view, &contents);
+    wcohi_member_contents(crowd, id, 1, &view, &contents);
     return wcohi_contents_size(&contents);
 }
 
@@ -27025,10 +27037,10 @@ WCOHI_COLD wcoh_result wcohi_member_restore(wcoh_crowd *crowd, int id, const wco
     int has_hidden = wcoh_tensors_find(t, "session.hidden") >= 0, lacks = 0;
     wcoh_result result = wcohi_note_kind(t, "session", "session", error);
     if (!result) result = wcohi_note_same(t, &crowd->model->desc, error);
-    wcohi_member_contents(crowd, id, &view, &contents);
+    wcohi_member_contents(crowd, id, has_hidden, &view, &contents);
     if (!result) result = wcohi_note_heard(t, &crowd->model->desc, &view, &has_logits, error);
     if (!result) result = wcohi_note_waves(t, &view, &lacks, error);
-    contents.count -= lacks + !has_hidden;
+    contents.count -= lacks;
     if (!result && wcoh_tensors_metadata(t, "session.rng"))
         result = wcohi_note_rng(t, "session.rng", &rng, error);
     if (!result)

@@ -735,6 +735,35 @@ static void logits_are_made_of_the_hidden_row(void)
     }
 }
 
+/* A file that has no hidden row, loaded by one that has heard, saved and loaded once more: it still has
+   none, with room for a wave memory or without. */
+static void saved_again_without(wcoh_model *model, const wcoh_io *old, int waves)
+{
+    wcoh_session_desc desc;
+    wcoh_session *one = NULL, *two = NULL;
+    wcoh_memory_file file;
+    wcoh_io io = wcoh_io_memory(&file);
+    memset(&desc, 0, sizeof desc);
+    if (waves) desc.waves = WCOH_SWITCH_ON;
+    CHECK(wcoh_session_create(&one, model, &desc, &error) == WCOH_OK);
+    CHECK(wcoh_session_create(&two, model, &desc, &error) == WCOH_OK);
+    CHECK(wcoh_session_step(one, 5, &error) == WCOH_OK);
+    CHECK(wcoh_session_step(two, 5, &error) == WCOH_OK);
+    file.used = 0;
+    file.capacity = wcoh_session_file_size(one);
+    file.data = (unsigned char *)malloc(file.capacity);
+    CHECK_SAY(wcoh_session_load(one, old, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_session_save(one, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK_SAY(wcoh_session_load(two, &io, &error) == WCOH_OK, "%s", error.text);
+    CHECK(wcoh_session_hidden(one) == NULL && wcoh_session_hidden(two) == NULL);
+    CHECK(same(wcoh_session_logits(one), wcoh_session_logits(two), 13));
+    CHECK(wcoh_session_step(one, 3, NULL) == WCOH_OK && wcoh_session_step(two, 3, NULL) == WCOH_OK);
+    CHECK(same(wcoh_session_hidden(one), wcoh_session_hidden(two), 16));
+    free(file.data);
+    wcoh_session_destroy(one);
+    wcoh_session_destroy(two);
+}
+
 /* The files of version 0.2.0: what is not in them is not there, until it is heard anew. */
 static void a_file_without_a_hidden_row_loads(void)
 {
@@ -749,8 +778,7 @@ static void a_file_without_a_hidden_row_loads(void)
     random_tokens(tokens, 9, 13, 8);
     CHECK(wcoh_session_prefill(a, tokens, 9, &error) == WCOH_OK);
     CHECK(wcoh_session_step(b, 3, &error) == WCOH_OK);
-    wcohi_member_contents(&a->crowd, 0, &view, &contents);
-    contents.count--;
+    wcohi_member_contents(&a->crowd, 0, 0, &view, &contents);
     view.states = (unsigned char *)malloc(wcohi_plan_saved(&engine->plan));
     view.recent = recent;
     engine->device->table->save_states(engine->exec, 0, view.states, NULL);
@@ -760,6 +788,8 @@ static void a_file_without_a_hidden_row_loads(void)
     CHECK(wcoh_session_hidden(b) == NULL);
     CHECK(wcoh_session_step(a, 3, &error) == WCOH_OK && wcoh_session_step(b, 3, NULL) == WCOH_OK);
     CHECK(same(wcoh_session_hidden(a), wcoh_session_hidden(b), 16));
+    saved_again_without(model, &io, 0);
+    saved_again_without(model, &io, 1);
     free(view.states);
     wcoh_session_destroy(a);
     wcoh_session_destroy(b);
