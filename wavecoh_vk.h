@@ -5283,9 +5283,14 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     memset(wcohi_vk_slot_data(exec, slot, &at->tokens), 0, inputs[2].bytes);
     memcpy(wcohi_vk_slot_data(exec, slot, &at->tokens), run->tokens, bytes);
     if (pass->loss) memcpy(wcohi_vk_slot_data(exec, slot, &at->targets), run->targets, bytes);
-    for (row = 0; pass->places && row < rows; row++)
-        wcohi_sinusoid(places + row * width, embed->wide_out / 2, embed->amplitude,
-                       (double)(run->streams[row / seq].position + row % seq));
+    for (row = 0; pass->places && row < rows; row++) {
+        uint64_t position = (run->streams ? run->streams[row / seq].position : 0) + row % seq;
+        if (!run->streams && row >= seq) /* every window begins anew */
+            memcpy(places + row * width, places + (row - seq) * width, width * sizeof *places);
+        else
+            wcohi_sinusoid(places + row * width, embed->wide_out / 2, embed->amplitude,
+                           (double)position);
+    }
     memset(frame, 0, sizeof *frame);
     frame->active_bands = (uint32_t)run->active_bands;
     frame->open = (uint32_t)run->open;
@@ -5297,11 +5302,12 @@ static void wcohi_vk_stage(wcohi_vk_exec *exec, const wcohi_run *run, const wcoh
     frame->window = run->noise.window;
 }
 
-/* 1: a stream goes past the table of positions. */
+/* 1: a stream, or a window, goes past the table of positions. */
 static int wcohi_vk_past_table(const wcohi_op *embed, const wcohi_run *run)
 {
     int b;
-    for (b = 0; run->streams && embed->amplitude > 0 && b < run->batch; b++)
+    if (!run->streams) return embed->amplitude > 0 && run->seq > embed->context;
+    for (b = 0; embed->amplitude > 0 && b < run->batch; b++)
         if (run->streams[b].position + (uint64_t)run->seq > (uint64_t)embed->context) return 1;
     return 0;
 }
@@ -5562,7 +5568,10 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t lat
     size_t trained = plan->training ? plan->trained_reals : 0,
            rows = (size_t)plan->batch * (size_t)plan->seq;
     size_t width = (size_t)wcohi_vk_embed(exec)->wide_out, end = 0;
-    size_t places = plan->session && wcohi_vk_embed(exec)->amplitude > 0 ? rows : 0;
+    size_t places = wcohi_vk_embed(exec)->amplitude > 0 &&
+                            (plan->session || plan->seq > wcohi_vk_embed(exec)->context)
+                        ? rows
+                        : 0;
     size_t waves = wcohi_mul((size_t)plan->batch, plan->keeping.waves);
     wcohi_gpu_layout *at = &exec->at;
     at->params = wcohi_vk_place(&end, 0, plan->reals, sizeof(float));
@@ -5571,7 +5580,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t lat
     at->moment2 = wcohi_vk_place(&end, 0, trained, sizeof(float));
     at->rules = wcohi_vk_place(&end, 0, trained / 16, 2 * sizeof(float));
     at->activations = wcohi_vk_place(&end, 0, plan->activations, sizeof(float));
-    at->tables = wcohi_vk_place(&end, 0, 2 * width, sizeof(uint32_t));
+    at->tables = wcohi_vk_place(&end, 0, (size_t)wcohi_gpu_rotary_width(plan), sizeof(uint32_t));
     at->states =
         wcohi_vk_place(&end, 0, plan->session ? (size_t)plan->keeping.streams : 0, plan->states);
     at->nats = wcohi_vk_place(&end, 0, rows, sizeof(float));

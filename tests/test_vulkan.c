@@ -133,10 +133,16 @@ static const struct {
     {"attention=dot,rotary layers=2 key_width=2 bands=44 heads=2", 3, 37},
     {"attention=pope,resonance layers=2 phases=3 key_width=5 bands=22 heads=4", 3, 37},
     {"attention=resonance,pope layers=2 phases=3 key_width=21 bands=9 heads=3", 3, 37},
+    /* more angles than a row has bands */
+    {"attention=rotary key_width=600 bands=3 heads=1", 2, 37},
+    {"attention=pope,rotary layers=2 key_width=300 bands=3 heads=1", 2, 37},
     {"phase_input=on phases=5 embedding_trained=on bands=9 heads=3", 5, 27},
     {"head=wave_decode reference_trained=on head_scale=0.3 vocab=300 bands=9 heads=3", 5, 27},
     {"embedding=random embedding_trained=on position=learned bands=9 heads=3", 5, 27},
     {"embedding=circles position=sinusoidal bands=9 heads=3", 5, 27},
+    /* windows longer than the table of positions */
+    {"position=sinusoidal context=9 bands=9 heads=3", 5, 27},
+    {"position=sinusoidal context=9 bands=9 heads=3 phase_input=on phases=4", 5, 27},
     {"vocab=300 bands=9 heads=3", 5, 27},
 };
 
@@ -801,6 +807,8 @@ static void sessions_hear_what_the_cpu_hears(void)
     session_compare(gpu, "attention=rotary context=64 heads=4 head=tied");
     session_compare(gpu, "attention=pope,rotary context=47 heads=4 layers=2");
     session_compare(gpu, "attention=resonance phase_input=on position=learned heads=4");
+    session_compare(gpu, "attention=rotary context=47 key_width=600 bands=3 heads=1");
+    session_compare(gpu, "phase_input=on position=sinusoidal context=33 heads=4");
     session_compare(gpu, "attention=dot,pope,resonance key_width=9 context=47 heads=4 layers=3");
     session_compare(gpu, "head=phase_native bands=35 heads=7");
     session_compare(gpu, "head=wave_decode bands=35 heads=7");
