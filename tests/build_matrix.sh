@@ -83,7 +83,7 @@ warnings() { # COMPILER C++COMPILER
         *) cc=$1 ext=c ;;
         esac
         have "$cc" || { skip "warnings of $cc" "no $cc"; continue; }
-        options="plain $OPTIONS all $SHIPPED"
+        options="plain $OPTIONS all $SHIPPED PLAIN NO_TRAINING+PLAIN"
         [ "$std" = c11 ] && options="plain all" # c99's text, with the words of a newer compiler
         for option in $options; do
             # clang says all that it has to say when it parses, gcc some only when it optimises: -O2
