@@ -390,8 +390,8 @@ typedef struct wcoh_model_desc {
     int heads;   /* H; divides D */
     int maestro; /* M */
     wcoh_embedding embedding;
-    wcoh_switch embedding_trained; /* AUTO: trained when learned positions are (gpt), else frozen */
-    wcoh_switch embedding_unit;    /* ON: harmonic tables times 1/sqrt(K); AUTO: OFF */
+    wcoh_switch embedding_trained; /* AUTO: OFF, the table stays as it starts; gpt has it ON */
+    wcoh_switch embedding_unit;    /* ON: those and sinusoids times 1/sqrt(K), not random; AUTO: OFF */
     double embedding_deviation;    /* of WCOH_EMBEDDING_RANDOM */
     int circles;                   /* number of circles for WCOH_EMBEDDING_CIRCLES */
     int modulus1, modulus2, modulus3, modulus4; /* 0: automatic */
@@ -429,7 +429,7 @@ typedef struct wcoh_model_desc {
     double ceiling;             /* c of the knee; sqrt((pi/2)/(alpha+4 beta)) */
     wcoh_switch gain_control;   /* ON: the knee follows what training sees (AGC), up to c; AUTO: OFF */
     double gamma, alpha, beta;  /* oscillators at the start */
-    wcoh_switch kerr_trained;   /* OFF: gamma, omega, alpha, beta stay as they start */
+    wcoh_switch kerr_trained;   /* OFF: gamma, omega, alpha, beta, chi stay as they start */
     wcoh_switch omega_trained;  /* AUTO: as kerr_trained */
     wcoh_switch corrector;      /* ON: rotate each band by a learned angle after the oscillators */
     wcoh_switch per_band_first; /* ON: the first block has a 2x2 layer per band in place of Kerr */
@@ -627,7 +627,7 @@ typedef struct wcoh_bucket {
 /* All zero is the trainer found best for the default model. wcoh_fields(WCOH_DESC_TRAINER). */
 typedef struct wcoh_trainer_desc {
     int batch; /* B windows a micro-batch */
-    int seq;   /* T tokens a window; at most the model's context where that has positions */
+    int seq;   /* T tokens a window; at most the context with learned positions or dot attention */
     int steps;     /* of the run; negative: without end, until wcoh_trainer_finish */
     wcoh_optimizer optimizer;
     double lr;      /* peak learning rate */
@@ -1268,8 +1268,8 @@ WCOH_API wcoh_io wcoh_io_memory(wcoh_memory_file *file); /* file must outlive th
    bad file leaves the model as it was. Untrusted input: yes.
    Errors: WCOH_E_IO, WCOH_E_FORMAT, WCOH_E_MISMATCH (names the tensor), WCOH_E_MEMORY,
    WCOH_E_ARGUMENT. Saving takes no memory, and refuses (WCOH_E_NUMERIC) what loading would refuse:
-   a number that is not finite, a gain above 12. Loading takes temporary blocks from the object's
-   (or the given) alloc hook, libc where there is none. */
+   a number that is not finite, a gain above 12, or 6 beside overtones. Loading takes temporary
+   blocks from the object's (or the given) alloc hook, libc where there is none. */
 WCOH_API wcoh_result wcoh_model_save(const wcoh_model *model, const wcoh_io *io, wcoh_error *error);
 /* The same with a text of the caller's own, UTF-8, that wcoh_tensors_metadata finds as "note";
    WCOH_E_FORMAT if it is not. */
@@ -17617,7 +17617,7 @@ static const wcoh_field wcohi_model_fields[] = {
     WCOHI_REAL(M, gamma, 0.1, 1e-6, 20, 0, "damping of the oscillators at the start"),
     WCOHI_REAL(M, alpha, 0.1, 1e-6, 100, 1, "self-phase coupling at the start"),
     WCOHI_REAL(M, beta, 0.2, 1e-6, 100, 1, "coupling to the four neighbour bands at the start"),
-    WCOHI_CHOICE(M, kerr_trained, WCOHI_AUTO, "train gamma, alpha, beta; auto: on"),
+    WCOHI_CHOICE(M, kerr_trained, WCOHI_AUTO, "train gamma, alpha, beta, chi; auto: on"),
     WCOHI_CHOICE(M, omega_trained, WCOHI_AUTO, "train omega; auto: as kerr_trained"),
     WCOHI_CHOICE(M, corrector, WCOHI_AUTO,
                  "learned rotation of each band after the oscillators; auto: off"),
@@ -18104,6 +18104,18 @@ static int wcohi_has_ffn(const wcoh_model_desc *desc, wcoh_ffn kind)
     return found;
 }
 
+/* Is it the Kerr layer, limiter to corrector? And are there oscillators in it? */
+static int wcohi_kerr_at(const wcoh_model_desc *desc, int layer)
+{
+    return wcohi_ffn_of(desc, layer) == WCOH_FFN_KERR &&
+           !(layer == 0 && desc->per_band_first == WCOH_SWITCH_ON);
+}
+
+static int wcohi_oscillates(const wcoh_model_desc *desc, int layer)
+{
+    return wcohi_kerr_at(desc, layer) && desc->solver != WCOH_SOLVER_NONE;
+}
+
 /* Hidden width of an mlp where none is given. A gated one has three matrices where the plain one has
    two: two thirds of its width are as many parameters. */
 static int wcohi_hidden_default(const wcoh_model_desc *desc, wcoh_ffn kind)
@@ -18291,20 +18303,26 @@ WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error
     return WCOH_OK;
 }
 
-/* Which flows go together. */
+/* Which flows go together, and have layers. */
 WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error *error)
 {
-    if (desc->mixing > 0 && !wcohi_has_ffn(desc, WCOH_FFN_KERR))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: no layer's feed-forward is kerr",
+    int layer, kerr = 0;
+    for (layer = 0; layer < desc->layers; layer++) kerr |= wcohi_kerr_at(desc, layer);
+    if (desc->mixing > 0 && !kerr)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: no layer has oscillators",
                           desc->mixing);
     if (desc->mixing > 0 && desc->solver != WCOH_SOLVER_EXACT)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it goes with solver exact alone",
                           desc->mixing);
     if (desc->rk4_weights == WCOH_SWITCH_ON && desc->solver != WCOH_SOLVER_RK4)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "rk4_weights is on: it goes with solver rk4 alone");
+    if (desc->rk4_weights == WCOH_SWITCH_ON && !kerr)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "rk4_weights is on: no layer has oscillators");
     if (desc->gain_control == WCOH_SWITCH_ON && desc->limiter == WCOH_SWITCH_OFF)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "gain_control is on: it moves the knee of the limiter, which is off");
+    if (desc->gain_control == WCOH_SWITCH_ON && !kerr)
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "gain_control is on: no layer has oscillators");
     if (desc->mixing > 0 && desc->bands < 4)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it is of four bands, bands is %d",
                           desc->mixing, desc->bands);
@@ -18335,6 +18353,10 @@ WCOHI_COLD wcoh_result wcohi_head_resolve(wcoh_model_desc *desc, wcoh_error *err
     if (desc->reference_trained == WCOH_SWITCH_ON && desc->head != WCOH_HEAD_WAVE_DECODE)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "reference_trained is on: the head is not wave_decode");
+    if (desc->head_scale > 0 && desc->head != WCOH_HEAD_TIED && desc->head < WCOH_HEAD_PHASE_NATIVE)
+        return wcohi_fail(error, WCOH_E_ARGUMENT,
+                          "head_scale is %g: the head is not tied, phase_native or wave_decode",
+                          desc->head_scale);
     if (desc->head_scale == 0)
         desc->head_scale = desc->head == WCOH_HEAD_PHASE_NATIVE  ? 1 / sqrt(2.0 * desc->bands)
                            : desc->head == WCOH_HEAD_WAVE_DECODE ? 0.02
@@ -23170,9 +23192,13 @@ static wcohi_params wcohi_emit_kerr(wcohi_walk *walk, int *chi)
                                                   WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->alpha, 0));
         params.row[WCOHI_KERR_BETA] = wcohi_emit(walk, "ffn.kerr.", "beta", 1, 0, 0,
                                                  WCOHI_INIT_CONSTANT, WCOHI_MAX(desc->beta, 0));
-        if (desc->rk4_weights == WCOH_SWITCH_ON)
+        if (desc->rk4_weights == WCOH_SWITCH_ON) {
+            int trained = walk->trained;
+            walk->trained = 1; /* as asked for, whatever else stands still */
             params.row[WCOHI_KERR_WEIGHTS] =
                 wcohi_emit(walk, "ffn.kerr.", "weights", 4, 0, 0, WCOHI_INIT_SIMPSON, 0);
+            walk->trained = trained;
+        }
         if (desc->mixing > 0)
             *chi = wcohi_emit(walk, "ffn.kerr.", "chi", 1, 0, 0, WCOHI_INIT_CONSTANT, desc->mixing);
         walk->trained = desc->omega_trained == WCOH_SWITCH_ON;
@@ -24984,13 +25010,6 @@ WCOHI_COLD wcoh_crowd *wcohi_crowd_layout(wcohi_arena *arena, const wcoh_model *
     return session ? &session->crowd : NULL;
 }
 
-/* Does layer `layer` have oscillators? */
-static int wcohi_oscillates(const wcoh_model_desc *desc, int layer)
-{
-    return wcohi_ffn_of(desc, layer) == WCOH_FFN_KERR && desc->solver != WCOH_SOLVER_NONE &&
-           !(layer == 0 && desc->per_band_first == WCOH_SWITCH_ON);
-}
-
 WCOHI_COLD wcoh_result wcohi_oscillators_check(const wcoh_model_desc *desc, wcoh_error *error)
 {
     int layer;
@@ -26439,7 +26458,8 @@ WCOHI_COLD void wcohi_model_tensor(const void *object, int index, wcohi_file_ten
     wcohi_param_tensor(&param, tensor);
     if (maximum >= tensor->maximum || maximum >= 1e30) return;
     tensor->maximum = maximum + 1e-5; /* rounded to a float it may lie above */
-    tensor->limit = "at most 12 as a gain (softplus of it)";
+    tensor->limit = model->desc.overtones ? "at most 6 as a gain beside overtones (softplus of it)"
+                                          : "at most 12 as a gain (softplus of it)";
 }
 
 WCOHI_COLD void wcohi_model_notes(const void *object, wcohi_sink *sink)
@@ -27462,8 +27482,7 @@ WCOHI_COLD int wcohi_has_phases(const wcoh_model_desc *desc)
     int layer, any = 0;
     for (layer = 0; layer < desc->layers; layer++)
         any |= !wcohi_is_dot(wcohi_attention_of(desc, layer));
-    for (layer = 0; layer < desc->layers && desc->solver != WCOH_SOLVER_NONE; layer++)
-        any |= wcohi_ffn_of(desc, layer) == WCOH_FFN_KERR;
+    for (layer = 0; layer < desc->layers; layer++) any |= wcohi_oscillates(desc, layer);
     return any;
 }
 
@@ -28967,6 +28986,8 @@ static void wcohi_op_work(const wcohi_plan *plan, const wcohi_op *op, double row
     }
     if (op->kind == WCOHI_LINEAR) /* rows that stand together are read as one */
         reals = products = (double)op->wide_in * op->wide_out / op->groups;
+    if (op->kind == WCOHI_LOGITS) products = (double)op->vocab * op->wide_in; /* also of phases */
+    if (op->kind == WCOHI_POLAR) products = 0;
     if (op->kind == WCOHI_COHERENCE) pair = 2.0 * op->wide_out + 12.0 * op->heads;
     if (op->kind == WCOHI_DOT) pair = 2.0 * op->wide_out + (2.0 * op->wide_key + 8) * op->heads;
     tensors[0] = op->in, tensors[1] = op->in2, tensors[2] = op->out;

@@ -49,6 +49,8 @@ static const struct {
     {"solver rk4-3", "solver=rk4 rk4_steps=3 alpha=0.05 beta=0.03", 2, 5},
     {"solver rk4-8 with limiter", "solver=rk4 rk4_steps=8 limiter=on layers=1", 1, 4},
     {"learned weights of rk4", "solver=rk4 rk4_steps=3 alpha=0.05 beta=0.03 rk4_weights=on", 2, 5},
+    {"learned weights of rk4, oscillators frozen",
+     "solver=rk4 rk4_steps=3 alpha=0.05 beta=0.03 rk4_weights=on kerr_trained=off", 2, 5},
     {"learned weights of rk4, corrector, limiter, add",
      "solver=rk4 rk4_steps=2 rk4_weights=on corrector=on limiter=on ceiling=1 maestros=add bands=5 heads=2",
      2, 5},

@@ -853,13 +853,16 @@ static void bad_values_are_neither_saved_nor_loaded(void)
         const char *name, *says;
         double value;
         int good;
+        const char *settings;
     } values[] = {
-        {"norm_f.weight", "norm_f.weight: number 0 is inf", 0 /* infinity */, 0},
-        {"blocks.0.attn.gain_raw",
-         "it must be at most 12 as a gain", 12.5, 0},
-        {"blocks.0.attn.gain_raw", "", 11.9999938557, 1}, /* softplus: 12 */
-        {"blocks.0.attn.gain_raw", "", -500, 1},
-        {"blocks.0.attn.damping_raw", "", 1e30, 1},
+        {"norm_f.weight", "norm_f.weight: number 0 is inf", 0 /* infinity */, 0, SMALL},
+        {"blocks.0.attn.gain_raw", "it must be at most 12 as a gain", 12.5, 0, SMALL},
+        {"blocks.0.attn.gain_raw", "", 11.9999938557, 1, SMALL}, /* softplus: 12 */
+        {"blocks.0.attn.gain_raw", "", -500, 1, SMALL},
+        {"blocks.0.attn.gain_raw", "it must be at most 6 as a gain beside overtones", 6.5, 0,
+         SMALL " overtones=1"},
+        {"blocks.0.attn.gain_raw", "", 5.9975180, 1, SMALL " overtones=1"}, /* softplus: 6 */
+        {"blocks.0.attn.damping_raw", "", 1e30, 1, SMALL},
     };
     wcoh_model *model, *back = NULL;
     wcoh_memory_file block;
@@ -870,7 +873,7 @@ static void bad_values_are_neither_saved_nor_loaded(void)
         wcoh_io io = io_of(&block, space, 0, sizeof space);
         wcoh_real value = (wcoh_real)values[i].value;
         if (values[i].value == 0) value = (wcoh_real)wcohi_bits_double(0x7ff0000000000000ull);
-        model = small_model(SMALL, 1);
+        model = small_model(values[i].settings, 1);
         data = param_data(model, values[i].name);
         data[0] = (wcoh_real)1.25; /* is found again in the file by its bits */
         file = saved(model, &size);

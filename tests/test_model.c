@@ -970,6 +970,22 @@ static void only_heads_with_a_gain_listen(void)
 /* Phases need somebody who hears them, trained references a head that has some. */
 static void settings_without_a_reader_are_refused(void)
 {
+    static const struct {
+        const char *settings, *says;
+    } dumb[] = {
+        {"vocab=7 mixing=0.1 ffn=mlp", "mixing is 0.1: no layer has oscillators"},
+        {"vocab=7 mixing=0.1 per_band_first=on layers=1",
+         "mixing is 0.1: no layer has oscillators"},
+        {"vocab=7 solver=rk4 rk4_weights=on ffn=gated_mlp,mlp layers=2",
+         "rk4_weights is on: no layer has oscillators"},
+        {"vocab=7 gain_control=on ffn=mlp", "gain_control is on: no layer has oscillators"},
+        {"vocab=7 gain_control=on per_band_first=on layers=1",
+         "gain_control is on: no layer has oscillators"},
+        {"vocab=7 head_scale=3",
+         "head_scale is 3: the head is not tied, phase_native or wave_decode"},
+        {"vocab=7 head_scale=0.5 head=low_rank", "head_scale is 0.5: the head is not tied"},
+    };
+    size_t i;
     wcoh_error error = {WCOH_OK, ""};
     wcoh_model_desc desc = model_desc_of("vocab=7 phases=9 attention=dot,pope layers=2");
     CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
@@ -986,6 +1002,15 @@ static void settings_without_a_reader_are_refused(void)
     desc = model_desc_of("vocab=7 reference_trained=on head=tied");
     CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "reference_trained is on: the head is not wave_decode");
+    for (i = 0; i < sizeof dumb / sizeof *dumb; i++) {
+        desc = model_desc_of(dumb[i].settings);
+        CHECK(wcoh_model_desc_resolve(&desc, &error) == WCOH_E_ARGUMENT);
+        CHECK_TEXT(error.text, dumb[i].says);
+    }
+    desc = model_desc_of("vocab=7 gain_control=on per_band_first=on layers=2");
+    CHECK_SAY(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK, "%s", error.text);
+    desc = model_desc_of("vocab=7 head=tied head_scale=3");
+    CHECK_SAY(wcoh_model_desc_resolve(&desc, &error) == WCOH_OK, "%s", error.text);
 }
 
 /* Rows of an orthogonal table: as long as harmonic ones, 1e-6 of which float leaves of a product. */
@@ -2768,10 +2793,15 @@ static void evaluations_drop_nothing(void)
 /* Noise of phases wants phases: phasors, or oscillators that turn. */
 static void phase_noise_without_phases_is_refused(void)
 {
-    static const char *const with[] = {"", "attention=dot", "ffn=mlp",
-                                       "attention=dot,coherence ffn=mlp", "solver=none"};
+    static const char *const with[] = {"",
+                                       "attention=dot",
+                                       "ffn=mlp",
+                                       "attention=dot,coherence ffn=mlp",
+                                       "solver=none",
+                                       "attention=dot per_band_first=on layers=2"};
     static const char *const without[] = {"attention=dot ffn=mlp", "attention=rotary solver=none",
-                                          "attention=dot,rotary ffn=mlp,gated_mlp"};
+                                          "attention=dot,rotary ffn=mlp,gated_mlp",
+                                          "attention=dot per_band_first=on layers=1"};
     wcoh_trainer_desc training;
     wcoh_error error;
     size_t i;

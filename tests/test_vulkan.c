@@ -110,6 +110,8 @@ static const struct {
     {"solver=rk4 rk4_steps=3 bands=35 heads=7 alpha=0.01 beta=0.01", 3, 37},
     {"solver=rk4 corrector=on offset=0.3 limiter=on bands=66 heads=4", 2, 11},
     {"solver=rk4 rk4_weights=on rk4_steps=3 bands=67 heads=2 alpha=0.01 beta=0.01", 3, 37},
+    {"solver=rk4 rk4_weights=on kerr_trained=off rk4_steps=2 bands=9 heads=3 alpha=0.01 beta=0.01",
+     2, 21},
     {"gain_control=on ceiling=1.3 bands=67 heads=2", 3, 37},
     {"gain_control=on solver=rk4 rk4_weights=on corrector=on maestros=add bands=9 heads=3", 3, 21},
     {"mixing=0.1 splits=2 bands=67 heads=2 limiter=on corrector=on offset=0.3", 2, 37},
