@@ -1617,7 +1617,8 @@ typedef struct wcoh_spectral_desc {
 } wcoh_spectral_desc;
 
 /* The figures of one pair. Coherence of band i: Re(sum A conj B) / sqrt(sum|A|^2 sum|B|^2) over the
-   band, 0 if a power is 0; every bin has weight 1. With p the elementwise product: */
+   band, every bin of weight 1; 0 if a power is 0, or in a DFT below 1e-28 of all the powers of the two
+   (whose largest numbers are brought near 1): that is rounding. With p the elementwise product: */
 typedef struct wcoh_pair_figures {
     double cosine;            /* fixed under both nulls */
     wcoh_figure variance;     /* population variance of the band coherences */
@@ -31461,10 +31462,13 @@ static double wcohi_ratio(double ab, double aa, double bb)
     return power > 0 ? ab / sqrt(power) : 0;
 }
 
-/* Band coherences and their variance from the slot's columns into figures. */
+#define WCOHI_ROUNDING 1e-28
+/* Band coherences and their variance from the slot's columns into figures. What the transform's rounding
+   leaves in an empty band, some 1e-31 of the powers of both vectors, has no direction: it counts as 0. */
 static void wcohi_spectral_bands(const wcoh_spectral *s, const wcohi_spectral_slot *slot,
                                  double *figures)
 {
+    double power[WCOHI_BANDS][3], all = 0, least;
     int i, c;
     for (i = 0; i < s->desc.bands; i++) {
         double aa = 0, ab = 0, bb = 0;
@@ -31473,8 +31477,16 @@ static void wcohi_spectral_bands(const wcoh_spectral *s, const wcohi_spectral_sl
             ab += slot->u[c] * slot->v[c];
             bb += slot->v[c] * slot->v[c];
         }
-        figures[WCOHI_BAND + i] = wcohi_ratio(ab, aa, bb);
+        power[i][0] = aa;
+        power[i][1] = ab;
+        power[i][2] = bb;
+        all += aa + bb;
     }
+    least = s->desc.split == WCOH_SPLIT_DFT ? all * WCOHI_ROUNDING : 0; /* blocks are not rounded */
+    for (i = 0; i < s->desc.bands; i++)
+        figures[WCOHI_BAND + i] = power[i][0] > least && power[i][2] > least
+                                      ? wcohi_ratio(power[i][1], power[i][0], power[i][2])
+                                      : 0;
     figures[WCOHI_VARIANCE] = wcohi_band_variance(figures + WCOHI_BAND, s->desc.bands);
 }
 

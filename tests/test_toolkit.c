@@ -836,6 +836,65 @@ static void vectors_without_direction_move_no_figure(void)
     free(pairs);
 }
 
+/* A constant vector has its first bin alone, one of alternating signs its last: what a transform of any
+   length rounds to in the other bands has no direction, whatever stands beside it. Of blocks nothing is
+   rounded, so that the smallest numbers count. */
+static void empty_bands_have_no_coherence(void)
+{
+    static const int lengths[] = {7, 30, 45, 384, 1000};
+    uint32_t pairs[6] = {0, 1, 2, 3, 0, 4};
+    int at, null, i, k;
+    for (at = 0; at < 5; at++)
+        for (null = 0; null < 2; null++) {
+            int n = lengths[at], bands = n / 2 + 1 < 8 ? n / 2 + 1 : 8;
+            float *v = random_vectors(5, n, 4);
+            wcoh_spectral_desc desc = spectral_desc(n, 20);
+            wcoh_pair_figures each[3];
+            wcoh_figure band[3 * 8];
+            wcoh_spectral *s;
+            double share = 1.0 / bands;
+            desc.bands = bands;
+            desc.null = (wcoh_null)null;
+            s = spectral_of(&desc);
+            for (k = 0; k < n; k++) {
+                v[k] = 0.3f;
+                v[n + k] = -17;
+                v[2 * n + k] = k % 2 ? 1.1f : -1.1f;
+                v[3 * n + k] = k % 2 ? 5.3f : -5.3f;
+            }
+            CHECK(wcoh_spectral_pairs(s, v, 5, pairs, 3, each, band, NULL, NULL, NULL) == WCOH_OK);
+            CHECK_NEAR(band[0].value, -1, 1e-14);
+            for (i = 1; i < bands; i++) CHECK(band[i].value == 0);
+            CHECK_NEAR(each[0].variance.value, share * (1 - share), 1e-14);
+            if (null == WCOH_NULL_PERMUTATION) CHECK(each[0].variance.percentile == 50);
+            if (n % 2 == 0) {
+                for (i = 0; i < bands - 1; i++) CHECK(band[bands + i].value == 0);
+                CHECK_NEAR(band[2 * bands - 1].value, 1, 1e-14);
+            }
+            CHECK(band[2 * bands].value != 0); /* both have a mean */
+            for (i = 1; i < bands; i++) CHECK(band[2 * bands + i].value == 0);
+            wcoh_spectral_destroy(s);
+            free(v);
+        }
+}
+
+static void small_blocks_count(void)
+{
+    enum { N = 32 };
+    uint32_t pair[2] = {0, 1};
+    wcoh_spectral_desc desc = spectral_desc(N, 20);
+    wcoh_figure band[8];
+    wcoh_spectral *s;
+    float v[2 * N];
+    int i;
+    desc.split = WCOH_SPLIT_BLOCKS;
+    s = spectral_of(&desc);
+    for (i = 0; i < 2 * N; i++) v[i] = i % N < N / 2 ? 1.0f : 1e-18f;
+    CHECK(wcoh_spectral_pairs(s, v, 2, pair, 1, NULL, band, NULL, NULL, NULL) == WCOH_OK);
+    for (i = 0; i < 8; i++) CHECK_NEAR(band[i].value, 1, 1e-14);
+    wcoh_spectral_destroy(s);
+}
+
 /* One transform serves both vectors of a pair: the rounding of a long one must not hide a short one. */
 static void figures_do_not_depend_on_lengths(void)
 {
@@ -2494,6 +2553,8 @@ int main(void)
     RUN(spectral_figures_do_not_depend_on_threads);
     RUN(vectors_without_direction_move_no_figure);
     RUN(figures_do_not_depend_on_lengths);
+    RUN(empty_bands_have_no_coherence);
+    RUN(small_blocks_count);
     RUN(energy_of_random_vectors_is_its_null);
     RUN(spectral_refuses_bad_input);
     RUN(resonance_score_has_its_closed_forms);
