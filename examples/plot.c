@@ -8,6 +8,14 @@
    loss. A loss that is not finite leaves a gap.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
+#define WAVECOH_IMPLEMENTATION
+#define WAVECOH_NO_TRAINING /* it takes the saving of files alone */
+#define WAVECOH_NO_TOOLKIT
+#define WAVECOH_NO_SUBWORDS
+#define WAVECOH_NO_SIMD
+#define WAVECOH_NO_THREADS
+#include "../wavecoh.h"
+
 #include "plot.h"
 
 enum { RUNS = 8, POINTS = 400, FIELDS = 64 };

@@ -7,7 +7,8 @@
    an axis is made fit for what remains. Texts may be anything: they are shortened to their room.
    Colours differ in lightness too (Okabe and Ito 2008), and no two curves by colour alone.
 
-   It needs text.h and nothing of the library; it is no part of it.
+   It needs text.h, and of the library the saving of files; it is no part of it. Include it after
+   wavecoh.h.
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #ifndef WAVECOH_EXAMPLES_PLOT_H
@@ -18,9 +19,6 @@
 #include <float.h>
 #include <math.h>
 #include <sys/stat.h>
-#ifndef S_ISREG
-#define S_ISREG(mode) (((mode)&S_IFMT) == S_IFREG)
-#endif
 
 #ifdef WAVECOH_PNG
 #if defined(__GNUC__)
@@ -53,7 +51,8 @@ static const int plot_legend_row = 20; /* pixels */
 static const double plot_pi = 3.14159265358979323846;
 
 typedef struct plot {
-    FILE *svg;
+    char *svg; /* [used] what is drawn so far */
+    size_t used, room;
     const char *path; /* of the picture without ".svg" */
     int width, height;
     unsigned char *fine; /* [height*fineness, width*fineness, 3] for the PNG */
@@ -128,26 +127,44 @@ static void plot_remember(const char *path)
     plot_all_written = w;
 }
 
-static void plot_give_up(const char *path)
+/* Add to the SVG what printf would print. */
+COMMON_USED(__format__(__printf__, 2, 3))
+static void plot_put(plot *p, const char *format, ...)
 {
-    fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno ? errno : EIO));
+    size_t left = p->room - p->used;
+    va_list arguments;
+    int length;
+    va_start(arguments, format);
+    length = vsnprintf(left ? p->svg + p->used : NULL, left, format, arguments);
+    va_end(arguments);
+    if (length < 0) fail(EXIT_FAILED, "%s.svg: what it should show cannot be written", p->path);
+    if ((size_t)length >= left) {
+        char *more;
+        p->room = 2 * p->room + (size_t)length + 4096;
+        more = (char *)realloc(p->svg, p->room);
+        if (!more) fail(EXIT_FAILED, "%s.svg: no memory for the picture", p->path);
+        p->svg = more;
+        va_start(arguments, format);
+        vsnprintf(p->svg + p->used, p->room - p->used, format, arguments);
+        va_end(arguments);
+    }
+    p->used += (size_t)length;
 }
 
-/* Half a picture is none: it goes, unless it went to a device. */
-static void plot_spoilt(const char *path)
+/* A file of it, whole or not at all. */
+static void plot_save(const char *path, const void *bytes, size_t size)
 {
-    struct stat file;
-    int reason = errno;
-    if (stat(path, &file) == 0 && S_ISREG(file.st_mode)) remove(path);
-    errno = reason;
-    plot_give_up(path);
+    wcoh_error error;
+    if (wcoh_path_save(path, bytes, size, &error) < 0)
+        fail(EXIT_FAILED, "cannot write %s", error.text);
 }
 
-/* Opens PREFIX-NAME.svg (name NULL: PREFIX.svg), NAME made fit for a file; -2, -3 .. is added where
-   that would be a picture that this program has written. A failure ends the program. */
+/* Begins PREFIX-NAME.svg (name NULL: PREFIX.svg), NAME made fit for a file; -2, -3 .. is added where
+   that would be a picture that this program has written. */
 COMMON_USED(__unused__)
 static void plot_open(plot *p, const char *prefix, const char *name, int width, int height,
                       const char *title);
+/* Puts it in its place: until then nothing there is touched. A failure ends the program. */
 COMMON_USED(__unused__)
 static void plot_close(plot *p);
 
@@ -168,8 +185,8 @@ static void plot_fill(plot *p, double x0, double y0, double x1, double y1, int c
 
 static void plot_rect(plot *p, double x, double y, double w, double h, int colour)
 {
-    fprintf(p->svg, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"#%06x\"/>\n",
-            x, y, w, h, (unsigned)colour);
+    plot_put(p, "<rect x=\"%.2f\" y=\"%.2f\" width=\"%.2f\" height=\"%.2f\" fill=\"#%06x\"/>\n", x,
+             y, w, h, (unsigned)colour);
     plot_fill(p, x, y, x + w, y + h, colour);
 }
 
@@ -198,7 +215,7 @@ static const double plot_dashes[4][4] = {{0, 0, 0, 0}, {9, 5, 9, 5}, {2, 5, 2, 5
 static void plot_dash_svg(plot *p, int dash)
 {
     const double *d = plot_dashes[dash];
-    if (dash) fprintf(p->svg, " stroke-dasharray=\"%g %g %g %g\"", d[0], d[1], d[2], d[3]);
+    if (dash) plot_put(p, " stroke-dasharray=\"%g %g %g %g\"", d[0], d[1], d[2], d[3]);
 }
 
 /* One segment of the PNG; *done is the length drawn before it. */
@@ -225,13 +242,13 @@ static void plot_line_dashed(plot *p, double x0, double y0, double x1, double y1
                              int colour, int dash)
 {
     double done = 0;
-    fprintf(p->svg,
-            "<line x1=\"%.2f\" y1=\"%.2f\" x2=\"%.2f\" y2=\"%.2f\" stroke=\"#%06x\" "
-            "stroke-width=\"%.2f\"",
-            x0, y0, x1, y1, (unsigned)colour, thick);
-    if (!dash) fputs(" stroke-linecap=\"round\"", p->svg);
+    plot_put(p,
+             "<line x1=\"%.2f\" y1=\"%.2f\" x2=\"%.2f\" y2=\"%.2f\" stroke=\"#%06x\" "
+             "stroke-width=\"%.2f\"",
+             x0, y0, x1, y1, (unsigned)colour, thick);
+    if (!dash) plot_put(p, " stroke-linecap=\"round\"");
     plot_dash_svg(p, dash);
-    fputs("/>\n", p->svg);
+    plot_put(p, "/>\n");
     if (p->fine) plot_stroke_dashed(p, x0, y0, x1, y1, thick, colour, dash, &done);
 }
 
@@ -263,14 +280,14 @@ static void plot_marker(plot *p, double x, double y, double radius, int shape, i
 {
     double dx, dy, step = 1.0 / plot_fineness, most = 1.3 * radius;
     int i;
-    if (shape) fputs("<polygon points=\"", p->svg);
+    if (shape) plot_put(p, "<polygon points=\"");
     for (i = 0; shape && i < 4; i++)
-        fprintf(p->svg, "%.2f,%.2f ", x + radius * plot_corners[shape][i][0],
-                y + radius * plot_corners[shape][i][1]);
-    if (shape) fprintf(p->svg, "\" fill=\"#%06x\"/>\n", (unsigned)colour);
+        plot_put(p, "%.2f,%.2f ", x + radius * plot_corners[shape][i][0],
+                 y + radius * plot_corners[shape][i][1]);
+    if (shape) plot_put(p, "\" fill=\"#%06x\"/>\n", (unsigned)colour);
     else
-        fprintf(p->svg, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"%.2f\" fill=\"#%06x\"/>\n", x, y,
-                radius, (unsigned)colour);
+        plot_put(p, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"%.2f\" fill=\"#%06x\"/>\n", x, y, radius,
+                 (unsigned)colour);
     for (dy = -most; p->fine && dy <= most; dy += step)
         for (dx = -most; dx <= most; dx += step)
             if (plot_is_inside(shape, dx / radius, dy / radius))
@@ -394,14 +411,13 @@ static void plot_text_of(plot *p, double x, double y, double size, int anchor, i
     static const char *const anchors[3] = {"start", "middle", "end"};
     const char *shown = plot_fit(text, size, room);
     if (!*text) return;
-    fprintf(p->svg,
-            "<text x=\"%.2f\" y=\"%.2f\" font-size=\"%.1f\" text-anchor=\"%s\" fill=\"#%06x\"", x,
-            y, size, anchors[anchor + 1], (unsigned)colour);
-    if (up) fprintf(p->svg, " transform=\"rotate(-90 %.2f %.2f)\"", x, y);
-    fprintf(p->svg, ">%s", text_xml(shown));
+    plot_put(p, "<text x=\"%.2f\" y=\"%.2f\" font-size=\"%.1f\" text-anchor=\"%s\" fill=\"#%06x\"",
+             x, y, size, anchors[anchor + 1], (unsigned)colour);
+    if (up) plot_put(p, " transform=\"rotate(-90 %.2f %.2f)\"", x, y);
+    plot_put(p, ">%s", text_xml(shown));
     whole = text_shown(whole);
-    if (strcmp(whole, shown) != 0) fprintf(p->svg, "<title>%s</title>", text_xml(whole));
-    fputs("</text>\n", p->svg);
+    if (strcmp(whole, shown) != 0) plot_put(p, "<title>%s</title>", text_xml(whole));
+    plot_put(p, "</text>\n");
 #ifdef WAVECOH_PNG
     if (p->fine) plot_text_fine(p, x, y, size, anchor, up, colour, shown);
 #endif
@@ -447,18 +463,15 @@ static void plot_open(plot *p, const char *prefix, const char *name, int width, 
     }
     p->width = width;
     p->height = height;
-    p->svg = fopen(path, "wb");
-    if (!p->svg) plot_give_up(path);
-    plot_remember(path);
 #ifdef WAVECOH_PNG
     p->fine = (unsigned char *)malloc((size_t)(width * plot_fineness) *
                                       (size_t)(height * plot_fineness) * 3);
     if (!p->fine) fail(EXIT_FAILED, "%s: no memory for the picture", path);
 #endif
-    fprintf(p->svg,
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
-            "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\">\n",
-            width, height, width, height);
+    plot_put(p,
+             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" "
+             "viewBox=\"0 0 %d %d\" font-family=\"sans-serif\">\n",
+             width, height, width, height);
     plot_rect(p, 0, 0, width, height, 0xffffff);
     plot_text(p, width / 2.0, 26, PLOT_TITLE, 0, 0, PLOT_INK, title);
 }
@@ -493,14 +506,22 @@ static void plot_coarsen(plot *p)
 
 static void plot_close(plot *p)
 {
-    int ok = fputs("</svg>\n", p->svg) >= 0 && !ferror(p->svg);
-    ok = fclose(p->svg) == 0 && ok;
-    if (!ok) plot_spoilt(text_made("%s.svg", p->path));
+    const char *path = text_made("%s.svg", p->path);
+    plot_put(p, "</svg>\n");
+    plot_save(path, p->svg, p->used);
+    plot_remember(path);
+    free(p->svg);
 #ifdef WAVECOH_PNG
-    plot_coarsen(p);
-    if (!stbi_write_png(text_made("%s.png", p->path), p->width, p->height, 3, p->fine,
-                        3 * p->width))
-        plot_spoilt(text_made("%s.png", p->path));
+    {
+        int size = 0;
+        unsigned char *png;
+        plot_coarsen(p);
+        png = stbi_write_png_to_mem(p->fine, 3 * p->width, p->width, p->height, 3, &size);
+        path = text_made("%s.png", p->path);
+        if (!png) fail(EXIT_FAILED, "%s: no memory for the picture", path);
+        plot_save(path, png, (size_t)size);
+        STBIW_FREE(png);
+    }
 #endif
     free(p->fine);
 }
@@ -788,24 +809,24 @@ static void plot_curve(plot *p, const plot_frame *f, const double *x, const doub
 {
     double done = 0, last_x = 0, last_y = 0;
     int i, run = 0;
-    fprintf(p->svg, "<path fill=\"none\" stroke=\"#%06x\" stroke-width=\"%.2f\"",
-            (unsigned)style.colour, thick);
+    plot_put(p, "<path fill=\"none\" stroke=\"#%06x\" stroke-width=\"%.2f\"",
+             (unsigned)style.colour, thick);
     plot_dash_svg(p, style.dash);
-    fputs(" stroke-linejoin=\"round\" d=\"M0 0", p->svg);
+    plot_put(p, " stroke-linejoin=\"round\" d=\"M0 0");
     for (i = 0; i < count; i++) {
         double at_x, at_y;
         run = plot_is_finite(x[i]) && plot_is_finite(y[i]) ? run + 1 : 0;
         if (!run) continue;
         at_x = plot_x(f, x[i]);
         at_y = plot_y(f, y[i]);
-        fprintf(p->svg, "%s%.2f %.2f", run == 1 ? "\nM" : " L", at_x, at_y);
+        plot_put(p, "%s%.2f %.2f", run == 1 ? "\nM" : " L", at_x, at_y);
         if (p->fine && run > 1)
             plot_stroke_dashed(p, last_x, last_y, at_x, at_y, thick, style.colour, style.dash,
                                &done);
         last_x = at_x;
         last_y = at_y;
     }
-    fputs("\"/>\n", p->svg);
+    plot_put(p, "\"/>\n");
     for (i = 0; i < count; i++) {
         int alone = plot_is_finite(y[i]) && (i == 0 || !plot_is_finite(y[i - 1])) &&
                     (i + 1 == count || !plot_is_finite(y[i + 1]));
@@ -831,10 +852,10 @@ static void plot_band(plot *p, const plot_frame *f, const double *x, const doubl
                       const double *high, int count, int colour)
 {
     int i;
-    fprintf(p->svg, "<polygon fill=\"#%06x\" points=\"", (unsigned)colour);
-    for (i = 0; i < count; i++) fprintf(p->svg, "%.2f,%.2f ", plot_x(f, x[i]), plot_y(f, high[i]));
-    for (i = count; i-- > 0;) fprintf(p->svg, "%.2f,%.2f ", plot_x(f, x[i]), plot_y(f, low[i]));
-    fputs("\"/>\n", p->svg);
+    plot_put(p, "<polygon fill=\"#%06x\" points=\"", (unsigned)colour);
+    for (i = 0; i < count; i++) plot_put(p, "%.2f,%.2f ", plot_x(f, x[i]), plot_y(f, high[i]));
+    for (i = count; i-- > 0;) plot_put(p, "%.2f,%.2f ", plot_x(f, x[i]), plot_y(f, low[i]));
+    plot_put(p, "\"/>\n");
     for (i = 1; p->fine && i < count; i++) {
         double at, from = plot_x(f, x[i - 1]), to = plot_x(f, x[i]);
         for (at = from; at < to; at += 1.0 / plot_fineness) {
@@ -929,11 +950,11 @@ static void plot_colour_bar(plot *p, const plot_frame *f, const plot_axis *scale
     double bar = f->left + f->width + right;
     plot_ticks ticks = plot_ticks_of(scale, 5, 0);
     int i;
-    fputs("<g shape-rendering=\"crispEdges\">\n", p->svg);
+    plot_put(p, "<g shape-rendering=\"crispEdges\">\n");
     for (i = 0; i < 64; i++)
         plot_rect(p, bar, f->top + f->height * (63 - i) / 64, 14, f->height / 64 + 0.5,
                   plot_shade(i / 63.0, scale->low < 0));
-    fputs("</g>\n", p->svg);
+    plot_put(p, "</g>\n");
     for (i = 0; i < ticks.count; i++) {
         double y = f->top + f->height * (1 - plot_share(scale, ticks.at[i]));
         plot_line(p, bar + 14, y, bar + 18, y, 1, PLOT_INK);
@@ -950,7 +971,7 @@ static void plot_heat(plot *p, const plot_frame *f, const plot_map *m, double ri
     int high = (m->rows + PLOT_CELLS - 1) / PLOT_CELLS, r;
     int wide = (m->columns + PLOT_CELLS - 1) / PLOT_CELLS, c;
     double w = f->width / m->columns, h = f->height / m->rows;
-    fputs("<g shape-rendering=\"crispEdges\">\n", p->svg); /* no seams */
+    plot_put(p, "<g shape-rendering=\"crispEdges\">\n"); /* no seams */
     for (r = 0; r < m->rows; r += high)
         for (c = 0; c < m->columns; c += wide) {
             double v = plot_block(m, r, c, high, wide);
@@ -960,7 +981,7 @@ static void plot_heat(plot *p, const plot_frame *f, const plot_map *m, double ri
             plot_rect(p, f->left + c * w, f->top + r * h, columns * w + 0.34, rows * h + 0.34,
                       plot_shade(plot_share(&m->scale, v), m->scale.low < 0));
         }
-    fputs("</g>\n", p->svg);
+    plot_put(p, "</g>\n");
     plot_colour_bar(p, f, &m->scale, m->scale_name, right);
     if (high * wide > 1)
         plot_text(p, p->width - 8, p->height - 6, 11, 1, 0, PLOT_INK,
@@ -990,8 +1011,8 @@ static void plot_heat_numbers(plot *p, const plot_frame *f, int rows, int column
 static void plot_circle(plot *p, double x, double y, double radius, int colour)
 {
     int i;
-    fprintf(p->svg, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"%.2f\" fill=\"none\" stroke=\"#%06x\"/>\n",
-            x, y, radius, (unsigned)colour);
+    plot_put(p, "<circle cx=\"%.2f\" cy=\"%.2f\" r=\"%.2f\" fill=\"none\" stroke=\"#%06x\"/>\n", x,
+             y, radius, (unsigned)colour);
     for (i = 0; p->fine && i < 120; i++)
         plot_stroke(p, x + radius * cos(plot_pi * i / 60), y + radius * sin(plot_pi * i / 60),
                     x + radius * cos(plot_pi * (i + 1) / 60),

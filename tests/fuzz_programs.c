@@ -14,6 +14,7 @@
 #include "fuzz.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <float.h>
 #include <limits.h>
 #include <math.h>
@@ -23,7 +24,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #ifndef PLOT
-#include <fcntl.h>
 #include <pthread.h>
 #endif
 

@@ -472,10 +472,28 @@ def every_group_has_a_picture_of_its_own():
 def two_names_of_one_file_are_not_written_twice():
     npy("n.npy", noise(8, 16))
     write("p", "near 0 1\nfar 2 3\n")
-    write("l-near.svg", "")
-    os.link("l-near.svg", "l-far.svg")
+    os.symlink("l-near.svg", "l-far.svg")
     succeeds("embed_report", "n.npy", "--draws", "4", "--pairs", "p", "--plots", "l")
     check("l-far-2.svg" in pictures_of("l"), "a link to a picture of this run is seen: %r" % pictures_of("l"))
+    titles = [Picture("l-%s.svg" % name).texts()[0] for name in ("near", "far-2")]
+    check("near" in titles[0] and "far" in titles[1], "each picture is in its file: %r" % titles)
+    write("h-near.svg", "before")
+    os.link("h-near.svg", "h-far.svg")
+    succeeds("embed_report", "n.npy", "--draws", "4", "--pairs", "p", "--plots", "h")
+    titles = [Picture("h-%s.svg" % name).texts()[0] for name in ("near", "far")]
+    check("near" in titles[0] and "far" in titles[1], "two names of one old file become two files: %r" % titles)
+
+
+def a_picture_takes_the_place_of_an_old_one_whole():
+    write("c.csv", HEAD + "1,4,,1,1,1,1\n")
+    os.mkdir("elsewhere")
+    write("elsewhere/old.svg", "old")
+    os.chmod("elsewhere/old.svg", 0o640)
+    os.symlink("elsewhere/old.svg", "led.svg")
+    succeeds("plot", "led", "c.csv")
+    check(os.path.islink("led.svg") and Picture("elsewhere/old.svg").texts(), "a link is followed, and stays")
+    check(os.stat("elsewhere/old.svg").st_mode & 0o777 == 0o640, "permissions stay")
+    check(os.listdir("elsewhere") == ["old.svg"], "nothing is left beside it: %r" % os.listdir("elsewhere"))
 
 
 def texts_of_files_are_data():
@@ -796,11 +814,11 @@ def a_long_path_is_refused_or_followed_never_cut(text):
     write("c.csv", HEAD + "1,4,,1,1,1,1\n")
     for length in (256, 700, 5000):
         long = "a" * length
-        refuses(r"^embed_report: a+-\w+.svg: cannot write it: ", "embed_report", "n.npy", "--draws", "4",
+        refuses(r"^embed_report: cannot write (\.\.\.)?a+-\w+.svg: ", "embed_report", "n.npy", "--draws", "4",
                 "--plots", long)
-        refuses(r"^inspect: a+-map-layer0.svg: cannot write it: ", "inspect", "--maps", "maps.safetensors",
+        refuses(r"^inspect: cannot write (\.\.\.)?a+-map-layer0.svg: ", "inspect", "--maps", "maps.safetensors",
                 "--plots", long)
-        refuses(r"^plot: a+.svg: cannot write it: ", "plot", long, "c.csv")
+        refuses(r"^plot: cannot write (\.\.\.)?a+.svg: ", "plot", long, "c.csv")
     there = "./" * 1000
     succeeds("embed_report", "n.npy", "--draws", "4", "--plots", there + "long")
     succeeds("inspect", "--maps", "maps.safetensors", "--plots", there + "long")
@@ -815,18 +833,21 @@ def a_full_disk_is_said(text):
         return
     write("c.csv", HEAD + "1,4,,1,1,1,1\n")
     os.symlink("/dev/full", "full.svg")
-    refuses(r"^plot: full.svg: cannot write it", "plot", "full", "c.csv")
+    refuses(r"^plot: cannot write full.svg: ", "plot", "full", "c.csv")
     check(os.path.exists("full.svg"), "what leads to a device stays")
 
     def little_room():
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))
 
-    done = subprocess.run([os.path.join(bin_folder, "plot"), "half", "c.csv"], capture_output=True,
-                          preexec_fn=little_room)
-    check(done.returncode == 1 and b"half.svg: cannot write it" in done.stderr,
-          f"a picture that finds no room: {done.stderr!r}")
-    check(not os.path.exists("half.svg"), "half a picture is taken away")
+    write("kept.svg", "old")
+    for name in ("half", "kept"):
+        done = subprocess.run([os.path.join(bin_folder, "plot"), name, "c.csv"], capture_output=True,
+                              preexec_fn=little_room)
+        check(done.returncode == 1 and b"cannot write " + name.encode() + b".svg: " in done.stderr,
+              f"a picture that finds no room: {done.stderr!r}")
+    check(not [f for f in os.listdir(".") if f.startswith("half")], "half a picture is taken away")
+    check(open("kept.svg").read() == "old", "and the one that stood there stays")
 
 
 start = os.getcwd()
@@ -844,7 +865,8 @@ try:
                           numbers_are_as_short_as_they_can_be, long_logs_are_thinned,
                           a_png_shows_what_the_svg_shows,
                           every_group_has_a_picture_of_its_own,
-                          two_names_of_one_file_are_not_written_twice, texts_of_files_are_data,
+                          two_names_of_one_file_are_not_written_twice, a_picture_takes_the_place_of_an_old_one_whole,
+                          texts_of_files_are_data,
                           pairs_say_what_is_drawn, a_wheel_has_its_scale, a_spectrum_has_its_null,
                           the_null_of_a_spectrum_holds_95_of_100, the_most_telling_head_is_drawn, what_a_head_tells_is_beyond_distance,
                           the_scale_of_a_map_holds_what_is_drawn, large_maps_are_drawn_in_blocks, many_layers_are_counted]:
