@@ -17,7 +17,7 @@
 
    A run that is finished stands in the CSV file and is never made again. One under way is kept beside
    it (plan.csv.*.part) at Ctrl-C, and every half minute or so against a kill or a power failure; it
-   goes on there, bit for bit. Each line of the file carries its settings, the hash of its text and a
+   goes on there, bit for bit (with a budget of seconds it begins again). Each line of the file carries its settings, the hash of its text and a
    check of itself; a line of the plan that has changed since is told, and is run anew. What a run
    loses on each part of the validation text stands beside it (plan.csv.losses).
 
@@ -803,17 +803,17 @@ static const char *csv_loss(double loss)
     return loss - loss == 0 ? text_made("%.17g", loss) : "nan";
 }
 
-/* The line of a run, with the check of all before it. */
-static const char *csv_line(const trial *t, const char *text_hash)
+/* The line of a run, with the check of all before it. device: what computed it, where not the CPU */
+static const char *csv_line(const trial *t, const char *text_hash, const char *device)
 {
+    wcoh_isa isa = t->trainer.cpu.isa ? t->trainer.cpu.isa : wcoh_cpu_best_isa();
     const outcome *o = &t->got;
-    const char *line =
-        text_made("%s,%s,%s,%lu,%.0f,%.0f,%s,%s,%.0f,%s,%.3f,%s,%s,%s,%s,", csv_field(t->of->name),
-                  t->seed, t->rate, (unsigned long)t->of->parameters, (double)o->steps,
-                  (double)o->tokens, csv_loss(o->val), csv_loss(o->best), (double)o->best_step,
-                  csv_loss(o->train), o->seconds, csv_field(o->curve), text_hash,
-                  wcoh_isa_name(t->trainer.cpu.isa ? t->trainer.cpu.isa : wcoh_cpu_best_isa()),
-                  csv_field(t->settings));
+    const char *line = text_made(
+        "%s,%s,%s,%lu,%.0f,%.0f,%s,%s,%.0f,%s,%.3f,%s,%s,%s,%s,", csv_field(t->of->name), t->seed,
+        t->rate, (unsigned long)t->of->parameters, (double)o->steps, (double)o->tokens,
+        csv_loss(o->val), csv_loss(o->best), (double)o->best_step, csv_loss(o->train), o->seconds,
+        csv_field(o->curve), text_hash,
+        strcmp(device, "cpu") ? csv_field(device) : wcoh_isa_name(isa), csv_field(t->settings));
     return text_made("%s%s\n", line, hash_text(hash_more(HASH_START, line, strlen(line))));
 }
 
@@ -901,6 +901,7 @@ static int file_append(const char *path, const char *text)
     size_t size = strlen(text);
     int well, reason, known = stat(path, &about) == 0;
     if (!file) return 0;
+    setvbuf(file, NULL, _IONBF, 0); /* in one piece: another process may append too */
     well = fwrite(text, 1, size, file) == size && fflush(file) == 0;
 #ifndef _WIN32
     well = well && fsync(fileno(file)) == 0;
@@ -1031,14 +1032,21 @@ static parts losses_find(const results *r, const char *run, int blocks)
     return text;
 }
 
-/* As lines_write, of these; the first one makes the file. */
-static int losses_write(results *r, wcoh_error *error)
+/* 1 if the file has its first line, which is written where no other process has made it meanwhile. */
+static int losses_begin(results *r, wcoh_error *error)
 {
-    if (r->losses_new &&
+    struct stat about;
+    if (r->losses_new && (stat(r->losses_path, &about) || about.st_size == 0) &&
         wcoh_path_save(r->losses_path, LOSSES_HEAD "\n", sizeof LOSSES_HEAD, error) < 0)
         return 0;
     r->losses_new = 0;
-    return lines_write(r->losses_path, &r->losses_waiting, error);
+    return 1;
+}
+
+/* As lines_write, of these. */
+static int losses_write(results *r, wcoh_error *error)
+{
+    return losses_begin(r, error) && lines_write(r->losses_path, &r->losses_waiting, error);
 }
 
 /* Read what there is, and cut what a kill left of a last line. */
@@ -1207,7 +1215,7 @@ static void results_others(results *r, const plan *p, const char *text_hash)
 typedef struct race {
     const plan *p;
     const corpus *text;
-    const char *text_hash;
+    const char *text_hash, *device;
     trial **todo; /* [count] */
     int count;
     lock guard;
@@ -1470,6 +1478,11 @@ static wcoh_result trial_train(race *all, const trial *t, wcoh_model *model, wco
     got->best = stats.best_val < 0 ? NAN : stats.best_val;
     got->best_step = stats.best_step;
     if (w->loss_count) got->train = w->loss / (double)w->loss_count;
+    if (wcoh_trainer_get_desc(trainer)->eval_every < 0 && stat_is_finite(got->val)) {
+        got->best = got->val; /* of one evaluation */
+        got->best_step = got->steps;
+        watch_sum(w, &got->text.best);
+    }
     if (result >= 0 && all->p->eval_place) result = trial_evaluate(all, model, trainer, w, error);
     if (result >= 0 && stat_is_finite(got->val)) watch_sum(w, &got->text.end);
     return result == WCOH_E_NUMERIC ? WCOH_OK : result;
@@ -1540,7 +1553,7 @@ static void trial_write(race *all, const trial *t)
 {
     results *into = all->into;
     wcoh_error error;
-    const char *line = csv_line(t, all->text_hash), *check = strrchr(line, ',') + 1;
+    const char *line = csv_line(t, all->text_hash, all->device), *check = strrchr(line, ',') + 1;
     if (t->got.text.end || t->got.text.best)
         list_add(&into->losses_waiting,
                  losses_line(&t->got.text, text_made("%.*s", (int)strcspn(check, "\n"), check)));
@@ -1684,11 +1697,18 @@ static void table_print(const table *t)
     }
 }
 
+/* 1 if its best evaluation counts; a run of an older version that was evaluated at its end alone tells
+   of none. */
+static int trial_best_counts(const plan *p, const trial *t)
+{
+    return p->score.index == SCORE_BEST && stat_is_finite(t->got.best);
+}
+
 /* The loss that counts; NaN where the run is not there or failed. */
 static double trial_score(const plan *p, const trial *t)
 {
     if (t->state != TRIAL_IS_DONE) return NAN;
-    return p->score.index == SCORE_BEST ? t->got.best : t->got.val;
+    return trial_best_counts(p, t) ? t->got.best : t->got.val;
 }
 
 /* Losses of a rate, a seed each; returns how many runs are there. */
@@ -1731,6 +1751,12 @@ static const char *score_list(const plan *p, const contender *c)
     return text;
 }
 
+/* " (2 of 3)" behind a figure of fewer runs, or pairs of them, than there should be. */
+static const char *part_text(int there, int count)
+{
+    return there < count ? text_made(" (%d of %d)", there, count) : "";
+}
+
 /* Mean of the runs that are there, and their deviation. */
 static const char *mean_text(const double *scores, int count)
 {
@@ -1741,22 +1767,24 @@ static const char *mean_text(const double *scores, int count)
         if (stat_is_finite(scores[i])) there[n++] = scores[i];
     if (n == 0) return "-";
     loss_text(stat_mean(there, n), 4, number);
-    return n < 2 ? text_made("%s", number)
-                 : text_made("%s \302\261 %.4f", number, stat_deviation(there, n));
+    return n < 2 ? text_made("%s%s", number, part_text(n, count))
+                 : text_made("%s \302\261 %.4f%s", number, stat_deviation(there, n),
+                             part_text(n, count));
 }
 
 static const char *difference_text(const double *scores, const double *against, int count)
 {
     stat_difference d = stat_paired(scores, against, count, 0.95);
+    const char *part = part_text(d.count, count);
     if (!d.count) return "-";
-    if (d.count < 2) return text_made("%+.4f", d.mean);
-    return text_made("%+.4f \302\261 %.4f", d.mean, d.reach);
+    if (d.count < 2) return text_made("%+.4f%s", d.mean, part);
+    return text_made("%+.4f \302\261 %.4f%s", d.mean, d.reach, part);
 }
 
 /* What the run loses on each block, by the evaluation that is compared; or NULL. */
 static const double *trial_sums(const plan *p, const trial *t)
 {
-    return p->score.index == SCORE_BEST ? t->got.text.best : t->got.text.end;
+    return trial_best_counts(p, t) ? t->got.text.best : t->got.text.end;
 }
 
 /* 1 if the run is there with a loss, whose parts are not known. */
@@ -1771,7 +1799,7 @@ static const char *over_text(const plan *p, const contender *c, const contender 
     double sums[2][LOSS_BLOCKS] = {{0}}, counts[2][LOSS_BLOCKS] = {{0}};
     const stat_sums a = {sums[0], counts[0]}, b = {sums[1], counts[1]};
     stat_difference d;
-    int i, k, side, blocks = 0;
+    int i, k, side, blocks = 0, pairs = 0;
     for (i = 0; i < c->seed_count; i++) {
         const trial *pair[2];
         pair[0] = &c->trials[c->taken * c->seed_count + i];
@@ -1779,6 +1807,7 @@ static const char *over_text(const plan *p, const contender *c, const contender 
         for (side = 0; side < 2; side++)
             if (!stat_is_finite(trial_score(p, pair[side])) || !trial_sums(p, pair[side])) break;
         if (side < 2) continue;
+        pairs++;
         blocks = pair[0]->got.text.blocks;
         for (side = 0; side < 2; side++)
             for (k = 0; k < blocks; k++) {
@@ -1788,8 +1817,8 @@ static const char *over_text(const plan *p, const contender *c, const contender 
     }
     d = stat_paired_blocks(a, b, blocks, 0.95);
     if (!d.count) return "-";
-    if (d.count < 2) return text_made("%+.4f", d.mean);
-    return text_made("%+.4f \302\261 %.4f", d.mean, d.reach);
+    if (d.count < 2) return text_made("%+.4f%s", d.mean, part_text(pairs, c->seed_count));
+    return text_made("%+.4f \302\261 %.4f%s", d.mean, d.reach, part_text(pairs, c->seed_count));
 }
 
 static double mean_seconds(const contender *c)
@@ -1851,7 +1880,7 @@ static void rates_line(const plan *p, const contender *c)
                there < c->seed_count ? "-" : loss_text(stat_mean(scores, c->seed_count), 4, number),
                i == c->taken ? " (taken)" : "");
     }
-    if (c->taken == 0 || c->taken == c->rate_count - 1) {
+    if (c->taken >= 0) { /* rates stand in any order */
         double taken = c->trials[c->taken * c->seed_count].trainer.lr;
         int below = 0, above = 0;
         for (i = 0; i < c->rate_count; i++) {
@@ -1864,6 +1893,20 @@ static void rates_line(const plan *p, const contender *c)
     putchar('\n');
 }
 
+/* What was chosen by the losses of the table looks better there than it is. */
+static void chosen_line(const plan *p)
+{
+    int i, rates = 0, best = p->score.index == SCORE_BEST;
+    for (i = 0; i < p->count; i++) rates |= p->list[i].rate_count > 1;
+    if (rates || best)
+        printf("%s chosen by the losses that stand here: on a text that nothing was chosen by they "
+               "would "
+               "be a little higher\n",
+               rates && best ? "rates and evaluations are"
+               : rates       ? "rates are"
+                             : "evaluations are");
+}
+
 /* What the column over the text says, and of which runs it cannot. */
 static void over_text_lines(const plan *p, const results *r, size_t tokens)
 {
@@ -1873,7 +1916,12 @@ static void over_text_lines(const plan *p, const results *r, size_t tokens)
         for (k = 0; c->taken >= 0 && k < c->seed_count; k++)
             unknown += trial_lacks(p, &c->trials[c->taken * c->seed_count + k]);
     }
-    if (p->count > 1)
+    if (p->count > 1 && losses_blocks(tokens) < 2)
+        printf("over the text: the differences of the same runs; %s tokens are too few for an "
+               "interval, "
+               "which takes two blocks of %d\n",
+               count_text((double)tokens), (int)LOSS_BLOCK);
+    else if (p->count > 1)
         printf("over the text: the differences of the same runs, the interval over its %d blocks "
                "of %s tokens; what another seed would change is not in it\n",
                losses_blocks(tokens), count_text(floor((double)tokens / losses_blocks(tokens))));
@@ -1900,6 +1948,7 @@ static void results_table(plan *p, const results *r, const corpus *text, int the
     table_print(&t);
     putchar('\n');
     for (i = 0; i < p->count; i++) rates_line(p, &p->list[i]);
+    chosen_line(p);
     over_text_lines(p, r, texts_size(&text->validate));
     printf("budget %s %.15g; loss %s, nats a token, over all %s%s tokens to validate on; %d of %d "
            "runs\n",
@@ -2058,7 +2107,8 @@ static const char usage[] =
     "table:\n"
     "loss by seed, mean and deviation, paired differences with Student's interval over seeds and,\n"
     "of the same runs, over the text (at most 16 blocks; what another seed would change is not in\n"
-    "it), parameters, seconds of the steps. Ctrl-C ends it; the same command goes on. Status 0:\n"
+    "it), parameters, seconds of the steps; (2 of 3): of so many runs, or pairs. Rates and best\n"
+    "evaluations are chosen by these losses. Ctrl-C ends it; the same command goes on. Status 0:\n"
     "all runs are there, 1: some are not, 2: the plan or an option is wrong.\n"
     "\n"
     "A line of a plan is a contender, NAME: --setting value .., or one of the words below; all: "
@@ -2077,7 +2127,9 @@ static void request_options(request *r, option options[OPTIONS])
         {"dry", OPTION_FLAG, &r->dry, 0, 0, "list what would run, and run nothing"},
         {"data", OPTION_LIST, &r->data, 0, 0, "texts to learn, in place of the plan's"},
         {"keep", OPTION_REAL, &r->keep, 0, 1e9,
-         "seconds after which a run under way is kept too, at its next evaluation"},
+         "seconds after which a run under way is kept too, at its next evaluation; never with a "
+         "budget "
+         "of seconds"},
         {"jobs", OPTION_WHOLE, &r->jobs, 0, 256, "runs side by side; 0: CPUs / threads"},
         {"threads", OPTION_WHOLE, &r->threads, 1, 256, "threads of each run"},
         ISA_OPTION(&r->isa_name),
@@ -2154,6 +2206,7 @@ static void request_read(request *r, plan *p, int argc, char **argv)
     r->plan = p->path = c.words[0];
     r->csv = csv_path(r);
     r->isa = isa_named(r->isa_name);
+    if (r->dry && r->plots) fail(EXIT_USAGE, "--plots is for runs: --dry draws nothing");
 }
 
 /* What is written is nothing that is read. */
@@ -2213,6 +2266,17 @@ static const char *part_path(const char *csv, const trial *t, const char *text_h
     return text_made("%s.%s.part", csv, hash_text(hash_more(HASH_START, all, strlen(all))));
 }
 
+/* The end before the first run where no picture could be written behind the last one. */
+static void plots_check(const char *plots)
+{
+    static const char *const names[] = {"curves", "losses"};
+    wcoh_error error;
+    int i;
+    for (i = 0; i < 2; i++)
+        if (wcoh_path_check(text_made("%s-%s.svg", plots, names[i]), &error) < 0)
+            fail(EXIT_FAILED, "cannot write %s", error.text);
+}
+
 /* Make what is missing and tell what there is; returns the exit status. */
 static int compare(plan *p, const request *r, const corpus *text, const char *text_hash)
 {
@@ -2226,6 +2290,7 @@ static int compare(plan *p, const request *r, const corpus *text, const char *te
     found.losses_path = text_made("%s.losses", r->csv);
     csv_check("--csv", found.path, p);
     csv_check("the file of losses beside --csv", found.losses_path, p);
+    if (r->plots) plots_check(r->plots);
     results_read(&found, !r->dry);
     if (!r->dry) losses_read(&found);
     list = plan_trials(p, &count);
@@ -2235,6 +2300,7 @@ static int compare(plan *p, const request *r, const corpus *text, const char *te
     all.p = p;
     all.text = text;
     all.text_hash = text_hash;
+    all.device = r->device;
     all.into = &found;
     all.keep = r->keep;
     all.todo = (trial **)(void *)text_keep((size_t)count * sizeof *all.todo);
@@ -2245,7 +2311,10 @@ static int compare(plan *p, const request *r, const corpus *text, const char *te
     printf("plan %s: %d contenders, %d runs, %d of them in %s\n", text_shown(file_named(p->path)),
            p->count, count, count - all.count, text_shown(found.path));
     stdout_check();
-    if (!r->dry && all.count) race_run(&all, r);
+    if (!r->dry && all.count) {
+        losses_begin(&found, NULL); /* where that fails, each run that ends tries again */
+        race_run(&all, r);
+    }
     trials_repeat(p);
     done = trials_done(list, count);
     if (r->dry) dry_table(p);

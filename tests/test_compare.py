@@ -362,6 +362,79 @@ def best_score():
         equal(float(points[row["best_step"]]), min(map(float, points.values())), "is the lowest")
 
 
+def evaluated_once():
+    """Without evaluations under way the one at the end is the best one."""
+    write("once.txt", PLAN.replace("lr 3e-3 0.009", "score best\nlr 6e-3 9e-3 3e-3").replace("1 2 5", "1 2")
+          .replace("--eval-every 20", "--eval-every -1"))
+    out = compare("once.txt")
+    rows = rows_of("once.csv")
+    check(all(r["best"] == r["val"] != "nan" and r["best_step"] == "50" for r in rows), "its loss is the best")
+    check_table(out, "once.csv", seeds=("1", "2"), column="best")
+    check("losses of" not in out and re.search(r"\| none .*[+-]\d\.\d{4} ± \d\.\d{4} \|[^|]*\|$", out, re.M),
+          f"its losses over the text are known: {out}")
+    # as older versions wrote it
+    lines = read("once.csv").decode().split("\n")
+    for i, line in enumerate(lines[1:-1], 1):
+        fields = line.rsplit(",", 1)[0].split(",")
+        fields[7:9] = ["nan", "0"]
+        lines[i] = sealed(",".join(fields) + ",")
+    write("older.csv", "\n".join(lines))
+    older = table_of(compare("once.txt", "--csv", "older.csv"))
+    equal(older["wave"][:7], table_of(out)["wave"][:7], "lines that tell of no best one count with their loss")
+
+
+def chosen_and_missing():
+    """What was chosen by these losses is told, in whatever order it was tried, and what has fewer runs."""
+    write("order.txt", PLAN.replace("lr 3e-3 0.009", "lr 4e-3 0.009 3e-3"))
+    write("order.csv", "")
+    out = compare("order.txt", "--csv", "order.csv")
+    check("0.009 " in out and out.count("it is the highest one tried") == 2, f"rates stand in any order: {out}")
+    told = "chosen by the losses that stand here"
+    check("\nrates are " + told in out and told not in compare("no.txt"), "rates that are chosen are told")
+    check("\nrates and evaluations are " + told in compare("once.txt") and "\nevaluations are " + told in
+          compare("s.txt"), "and so are evaluations")
+    text = read("no.csv").decode()
+    line = next(row for row in text.split("\n") if row.startswith("wave,2,"))
+    fields = line.rsplit(",", 1)[0].split(",")
+    fields[6] = "nan"
+    write("gone.csv", text.replace(line, sealed(",".join(fields) + ",")))
+    table = table_of(compare("no.txt", "--csv", "gone.csv"))
+    rows, seeds = rows_of("gone.csv"), ("1", "5")
+    losses = {name: [float(r["val"]) for seed in seeds for r in rows if (r["contender"], r["seed"]) == (name, seed)]
+              for name in ("wave", "none")}
+    pairs = [a - b for a, b in zip(losses["wave"], losses["none"])]
+    equal(table["wave"][5], f"{statistics.fmean(losses['wave']):.4f} ± {statistics.stdev(losses['wave']):.4f} (2 of 3)",
+          "a mean of fewer runs")
+    equal(table["wave"][6], f"{statistics.fmean(pairs):+.4f} ± {t_limit(1) * statistics.stdev(pairs) / 2**.5:.4f}"
+          " (2 of 3)", "a difference of fewer pairs")
+    check(table["none"][5].count("of") == 0, "where all are there nothing is added")
+
+
+def two_at_once():
+    """Two calls of plans that share a file: no line of either is lost."""
+    plans = [PLAN.replace("steps 50", "steps 60").replace("1 2 5", "1 2 3 4").replace("lr 3e-3 0.009\n", "") + more
+             for more in ("", "wide: --bands 12\n")]
+    for i, plan in enumerate(plans):
+        write(f"two{i}.txt", plan if i else plan.replace("wave:\n", ""))
+    calls = [subprocess.Popen([os.path.join(BIN, "compare"), f"two{i}.txt", "--csv", "two.csv", "--jobs", "1"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE) for i in (0, 1)]
+    said = [call.communicate() for call in calls]
+    check(not any(call.returncode for call in calls), f"both end well: {said}")
+    out = compare("two1.txt", "--csv", "two.csv")
+    check("\nrun " not in out and "left out" not in out, f"runs and their losses are all there: {out}")
+    text = read("two.csv.losses").decode()
+    check(text.startswith("run,tokens,end,best,check\n") and text.count("run,") == 1, "one first line")
+
+
+def short_text():
+    """Too few tokens for an interval over the text."""
+    write("few", read("text")[:4000])
+    out = compare(write("few.txt", PLAN), "--data", "few")
+    check(not re.search(r"its \d+ blocks", out) and re.search(r"over the text: .*; 4\d\d tokens are too few for an interval, "
+                                               r"which takes two blocks of 256$", out, re.M), out)
+    check(re.search(r"\| none .*\| +[+-]\d\.\d{4} \| +\d+\.\d \|$", out, re.M), f"the difference alone: {out}")
+
+
 def failures():
     """A run whose loss is no number is finished, and makes no figure."""
     write("f.txt", PLAN.replace('--solver "none"', "--lr 10 --clip -1 --warmup -1 --lr-end -1 --decay 10")
@@ -507,6 +580,10 @@ def wrong_plans():
     bad("line 3: eval: wave: seq is 64: the model's context is 32",
         PLAN.replace("data text", "data text\neval: --seq 64").replace("wave:", "wave: --position learned --context 32"))
     check(not os.path.exists("bad.csv"), "and nothing is written")
+    refused(2, "--plots is for runs: --dry draws nothing", "plan.txt", "--csv", "bad.csv", "--dry", "--plots", "p")
+    refused(1, "cannot write none/p-curves.svg: no such file or directory", "plan.txt", "--csv", "bad.csv", "--plots",
+            "none/p")
+    check(not os.path.exists("bad.csv"), "where no picture could be written, no run is made")
     bad("a quote is not closed", PLAN.replace('"none"', '"none'))
     bad("a name holds a control character", PLAN.replace("wave:", "wa\x1bve:"))
     bad("it has no line data FILE", PLAN.replace("data text\n", ""))
@@ -592,7 +669,7 @@ def main():
         os.mkdir("folder")
         write("plan.txt", PLAN)
         for test in (figures, same_as_train, in_parallel, interrupted, torn, changed, old_lines, budgets, dropout_auto,
-                     best_score, failures, several_texts, prepared, shipped_plans, wrong_plans, wrong_files,
+                     best_score, evaluated_once, chosen_and_missing, two_at_once, short_text, failures, several_texts, prepared, shipped_plans, wrong_plans, wrong_files,
                      help_is_whole):
             test()
         os.chdir(ROOT)
