@@ -186,7 +186,6 @@ static void flow_limit(const oscillators *o, double *z)
 
 static void flow_solve(const oscillators *o, const way *w, double *z, double *room)
 {
-    if (w->limited) flow_limit(o, z);
     if (w->solver == WCOH_SOLVER_EXACT) flow_exact(o, z);
     if (w->solver == WCOH_SOLVER_SPLIT) flow_split(o, z, room);
     if (w->solver == WCOH_SOLVER_PERTURBATIVE) flow_perturbative(o, z);
@@ -236,17 +235,25 @@ static void oscillators_read(look *k, int layer)
     o->knee = desc->ceiling;
 }
 
+/* What a layer's oscillators are given of a row, behind the limiter or not. */
+static void row_given(const look *k, const wcoh_real *offset, const wcoh_real *row, int limited,
+                      double *given)
+{
+    int width = 2 * k->o.bands, i;
+    for (i = 0; i < width; i++) given[i] = (double)row[i];
+    if (limited) flow_limit(&k->o, given);
+    for (i = 0; offset && i < width; i++) given[i] += (double)offset[i];
+}
+
 /* A row of what a layer's oscillators are given, solved in every way. */
 static void row_look(look *k, int layer, const wcoh_real *row)
 {
     const wcoh_model_desc *desc = wcoh_model_get_desc(k->model);
     const wcoh_real *offset = layer_param(k, layer, "offset");
-    int width = 2 * k->o.bands, i, w;
+    int width = 2 * k->o.bands, limited = desc->limiter == WCOH_SWITCH_ON, i, w;
     double *given = k->room, *measure = given + width, *z = measure + width, *room = z + width,
            all = 0;
-    for (i = 0; i < width; i++) given[i] = (double)row[i];
-    if (desc->limiter == WCOH_SWITCH_ON) flow_limit(&k->o, given);
-    for (i = 0; offset && i < width; i++) given[i] += (double)offset[i];
+    row_given(k, offset, row, limited, given);
     for (i = 0; i < width; i++) k->size[layer] += given[i] * given[i] / k->o.bands / k->rows;
     memcpy(z, given, (size_t)width * sizeof *z);
     flow_exact(&k->o, z);
@@ -258,7 +265,7 @@ static void row_look(look *k, int layer, const wcoh_real *row)
     for (w = 0; w < WAYS; w++) {
         error_sum *e = &k->errors[layer][w];
         double off = 0;
-        memcpy(z, given, (size_t)width * sizeof *z);
+        row_given(k, offset, row, limited || ways[w].limited, z);
         flow_solve(&k->o, &ways[w], z, room);
         for (i = 0; i < width; i++) off += (z[i] - measure[i]) * (z[i] - measure[i]);
         e->square += off / width / k->rows;

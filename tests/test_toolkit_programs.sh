@@ -177,6 +177,16 @@ ok "whose loss is that of eval, $loss" has "^ +exact +$loss"
 succeeds "$bin/train" --data "$root/LICENSE" --steps 1 --bands 8 --layers 1 --heads 4 --sample 0 --solver none \
     --out n.safetensors
 refuses 1 'n.safetensors: it has no oscillators' "$bin/solvers" n.safetensors "$root/LICENSE"
+# A network that has the limiter already: there "limited" changes nothing, of errors and of loss.
+for offset in "" "--offset 0.2"; do
+    succeeds "$bin/train" --preset wave-1 --data "$root/LICENSE" --steps 1 --bands 8 --layers 1 --heads 4 --sample 0 \
+        --solver perturbative --ceiling 0.1 $offset --out p.safetensors
+    succeeds "$bin/solvers" p.safetensors "$root/LICENSE" --tokens 20 --score 40
+    sed -n 's/^ *perturbative \{1,\}\([0-9]\)/\1/p' out | awk '{ print $3 ? $0 : $1 }' > plain # without seconds
+    sed -n 's/^ *perturbative, limited *//p' out | awk '{ print $3 ? $0 : $1 }' > limited
+    ok "errors and losses are there" eval "[ \$(wc -l < plain) = 2 ]"
+    ok "the limiter bends once $offset" cmp -s plain limited
+done
 
 # ---- every choice is checked, and a misspelt one names the nearest ----
 for program in coherence recall embed_report inspect solvers bench plot; do
