@@ -667,6 +667,25 @@ static int steered(int layer, float *x, float *narrow, float *added)
     return 1;
 }
 
+/* x [D] behind the limiter and with the fixed offset, where the network has them: what its oscillators are
+   given. Returns 0 where the limiter's knee has moved with training. */
+static int given_of(int layer, float *x)
+{
+    const wcoh_model_desc *desc = wcoh_model_get_desc(p.model);
+    const float *offset = tensor(layer, "ffn.offset");
+    double c = desc->ceiling;
+    int i;
+    if (desc->gain_control == WCOH_SWITCH_ON) return 0;
+    for (i = 0; desc->limiter == WCOH_SWITCH_ON && i < 2 * desc->bands; i += 2) {
+        double m = sqrt((double)x[i] * (double)x[i] + (double)x[i + 1] * (double)x[i + 1]);
+        double by = m > c ? (c + c * tanh((m - c) / c)) / m : 1;
+        x[i] = (float)(by * (double)x[i]);
+        x[i + 1] = (float)(by * (double)x[i + 1]);
+    }
+    for (i = 0; offset && i < 2 * desc->bands; i++) x[i] += offset[i];
+    return 1;
+}
+
 /* Energies before and after the oscillators, and how far they turned each band: the closed form,
    MATH.md 4.1. hidden [T,D]: the stream. room [6D + maestro]. */
 static void energies_of(int layer, const float *hidden, const float *maps, float *x, float *room)
@@ -682,6 +701,7 @@ static void energies_of(int layer, const float *hidden, const float *maps, float
     beta = tensor(layer, "ffn.kerr.beta");
     if (!gamma || !fed_of(layer, hidden, maps, x, room)) return;
     steered(layer, x, room, room + desc->maestro);
+    if (!given_of(layer, x)) return;
     for (k = 0; k < bands; k++) {
         double g = log1p(exp((double)gamma[k]));
         before[k] = x[2 * k] * x[2 * k] + x[2 * k + 1] * x[2 * k + 1];

@@ -123,6 +123,19 @@ static void of_parallel_blocks(void)
     energies_are_what_the_oscillators_hear(desc);
 }
 
+/* What is bent by a limiter, or stands beside an offset, is shown so. */
+static void of_limiter_and_offset(void)
+{
+    wcoh_model_desc desc = wcoh_model_preset(WCOH_PRESET_WAVE_1, 0);
+    desc.limiter = WCOH_SWITCH_ON;
+    desc.ceiling = 0.4;
+    energies_are_what_the_oscillators_hear(desc);
+    desc.offset = 0.3;
+    energies_are_what_the_oscillators_hear(desc);
+    desc.limiter = WCOH_SWITCH_OFF;
+    energies_are_what_the_oscillators_hear(desc);
+}
+
 /* ---- texts and networks that come in any order ----------------------------------------------------- */
 
 static int open_text(const char *text)
@@ -300,5 +313,6 @@ int main(void)
     RUN(settings_that_are_live_change_the_run);
     RUN(of_the_default_network);
     RUN(of_parallel_blocks);
+    RUN(of_limiter_and_offset);
     return test_end();
 }
