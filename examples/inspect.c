@@ -19,6 +19,7 @@
 
 #include "common.h"
 #include "plot.h"
+#include "statistics.h"
 #include "vectors.h"
 
 typedef struct request {
@@ -756,6 +757,13 @@ static void json_matrix(const char *name, const wcoh_tensor_info *info,
     printf("}");
 }
 
+/* The share of matrices whose |z| is above 1.96 where the order of columns means nothing: mean and deviation
+   are of so many orders alone, so that z has Student's distribution, sqrt(1 + 1 / draws) as wide. */
+static double chance_beyond(int draws)
+{
+    return 1 - stat_t_within(1.96 / sqrt(1 + 1.0 / draws), draws - 1);
+}
+
 /* Figures of matrix i of a file and its singular values, *values [min(rows, columns)]. */
 static wcoh_result matrix_look(const wcoh_tensors *t, int i, const wcoh_tensor_info *info,
                                wcoh_matrix_figures *f, double **values, orders *o,
@@ -849,9 +857,10 @@ static void look_weights(const char *path, int json, spectra *kept, orders *o)
         printf("  effective ranks are %.3f of those of noise, mean of %d matrices\n",
                o->ranks / o->ranked, o->ranked);
     if (!json && o->draws > 1)
-        printf("  the low third of %d of %d is beyond 95 %% of %lld orders of its columns; by chance "
-               "%.1f would be\n",
-               o->beyond, o->matrices, o->draws, 0.05 * o->matrices);
+        printf(
+            "  the low third of %d of %d is beyond 95 %% of %lld orders of its columns; by chance "
+            "%.1f would be\n",
+            o->beyond, o->matrices, o->draws, chance_beyond((int)o->draws) * o->matrices);
     wcoh_tensors_close(t);
     free(over);
 }

@@ -247,6 +247,14 @@ def the_order_of_columns_is_measured():
     check(z["waves"] > 6 and abs(z["noise"]) < 3, f"deviations of the low third: {z}")
     text = output("inspect", "--weights", "w.safetensors", "--draws", "99")
     check("the low third of 1 of 2 is beyond 95 % of 99 orders" in text, f"and how many: {text}")
+    tensors("many.safetensors", {f"noise {i}": [[source.gauss(0, 1) for _ in range(8)] for _ in range(4)]
+                                 for i in range(200)})
+    for draws, by_hand in ((2, lambda x: 2 / math.pi * math.atan(x)), (3, lambda x: x / math.sqrt(2 + x * x))):
+        many = output("inspect", "--weights", "many.safetensors", "--draws", str(draws))
+        told = re.search(r"the low third of (\d+) of 200 is beyond .*; by chance ([0-9.]+) would be", many)
+        chance = 1 - by_hand(1.96 / math.sqrt(1 + 1 / draws))  # Student's distribution of 1 and 2 degrees
+        check(told and abs(float(told.group(2)) - 200 * chance) < 0.051, f"{draws} orders: {told and told.group(0)}")
+        check(abs(int(told.group(1)) - 200 * chance) < 4 * math.sqrt(200 * chance * (1 - chance)), "and so it comes")
     found = output("inspect", "--weights", "w.safetensors", "--draws", "99", "--mixed", "--json")["weights"]
     z = {m["name"]: m["low_third_z"] for m in found}
     norm = math.sqrt(sum(x * x for row in waves for x in row))
