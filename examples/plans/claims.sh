@@ -60,13 +60,14 @@ weights() {
     "$BIN/inspect" --weights "$1" --draws "${DRAWS:-99}" --mixed | tail -n 2
 }
 for seed in 1 2 3; do
-    train "wave-$seed" --preset wave-1 --bands 32 --heads 8 --seed $seed
-    train "gpt-$seed" --preset gpt --bands 32 --heads 8 --seed $seed
-    weights "wave-$seed.safetensors"
-    weights "gpt-$seed.safetensors"
+    wave=wave-$seed${STEPS:+-$STEPS} gpt=gpt-$seed${STEPS:+-$STEPS} # shorter ones are others
+    train "$wave" --preset wave-1 --bands 32 --heads 8 --seed $seed
+    train "$gpt" --preset gpt --bands 32 --heads 8 --seed $seed
+    weights "$wave.safetensors"
+    weights "$gpt.safetensors"
     echo "== solvers and memories, seed $seed"
-    "$BIN/solvers" "wave-$seed.safetensors" "$text" --from 1010000
-    "$BIN/memory" "wave-$seed.safetensors" "$text" --from 1010000 --draws "${MEMORIES:-50}" --strength 0.05 --length "${LENGTH:-1000}"
+    "$BIN/solvers" "$wave.safetensors" "$text" --from 1010000
+    "$BIN/memory" "$wave.safetensors" "$text" --from 1010000 --draws "${MEMORIES:-50}" --strength 0.05 --length "${LENGTH:-1000}"
 done
 for path in $WEIGHTS; do
     case $path in /*) ;; *) path=$from/$path ;; esac
