@@ -488,6 +488,20 @@ static void contender_check(const contender *c, int *seq)
     if (trainer.seq > *seq) *seq = trainer.seq;
 }
 
+/* Words of the plan that nothing would heed. */
+static void plan_unheeded(const plan *p)
+{
+    int i, searched = 0;
+    for (i = 0; i < p->count; i++) searched |= !p->list[i].own_rate;
+    if (p->rate_words.count && !searched)
+        fail(EXIT_USAGE,
+             "%slr: every contender names a rate of its own, so that none of these is tried",
+             plan_place(p, p->lines[PLAN_RATES]));
+    if (p->corpus.val.count && p->lines[PLAN_VAL_SHARE])
+        fail(EXIT_USAGE, "%sval is a text of its own: val-share goes without it",
+             plan_place(p, p->lines[PLAN_VAL_SHARE]));
+}
+
 static void plan_read(plan *p, const request *r)
 {
     option options[PLAN_OPTIONS];
@@ -530,6 +544,7 @@ static void plan_read(plan *p, const request *r)
         contender_settings(&p->list[k], &p->all, &words);
         contender_check(&p->list[k], &p->corpus.seq);
     }
+    plan_unheeded(p);
 }
 
 /* ---- runs of the plan ------------------------------------------------------------------------ */
@@ -2076,7 +2091,9 @@ static void plot_losses(const plan *p, const char *out)
         if (p->list[i].taken >= 0) rate_scores(p, &p->list[i], p->list[i].taken, scores[i]);
         for (k = 0; k < seeds; k++) plot_span(&low, &high, scores[i][k]);
     }
-    plot_open(&picture, out, "losses", (int)(500 + legend), picture_height(p), "Loss by contender");
+    plot_open(&picture, out, "losses", (int)(500 + legend), picture_height(p),
+              p->score.index == SCORE_BEST ? "Loss of the best evaluation, by contender"
+                                           : "Loss at the end, by contender");
     f = plot_frame_of(&picture, plot_axis_of(0.5, p->count + 0.5),
                       plot_axis_of(low - 0.05 * (high - low), high + 0.05 * (high - low)), legend);
     plot_axes(&picture, &f, "pale lines join runs of one seed; bars are means",

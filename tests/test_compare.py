@@ -356,6 +356,9 @@ def best_score():
     check_table(out, "s.csv", column="best")
     check(any(r["best"] != r["val"] for r in rows_of("s.csv")), "the best is not the last somewhere")
     check("of the best evaluation" in out, "and that is said")
+    compare("s.txt", "--plots", "best")
+    for name, title in (("best", "Loss of the best evaluation, by contender"), ("p", "Loss at the end, by contender")):
+        check(title in read(f"{name}-losses.svg").decode(), f"the picture too: {title}")
     for row in rows_of("s.csv"):
         points = dict(point.split(":") for point in row["curve"].split())
         equal(f"{float(row['best']):.7g}", f"{float(points[row['best_step']]):.7g}", "best and its step")
@@ -569,6 +572,10 @@ def wrong_plans():
     bad("line 2: start takes no value, here are 1", PLAN.replace("data text", "start now"))
     bad("score takes one value, here are 2", PLAN.replace("data text", "score best end"))
     bad('line 2: score is "beste": allowed are end best', PLAN.replace("data text", "score beste"))
+    bad("line 5: lr: every contender names a rate of its own, so that none of these is tried",
+        PLAN.replace("all: ", "all: --lr 0.01 "))
+    bad("line 2: val is a text of its own: val-share goes without it",
+        PLAN.replace("data text", "val-share 0.2\nval other\ndata text"))
     bad('line 2: val-share is "2": allowed are', PLAN.replace("data text", "val-share 2"))
     bad('line 2: against "waves": there is no such contender; did you mean wave?',
         PLAN.replace("data text", "against waves\ndata text"))
