@@ -227,7 +227,9 @@ WCOH_API const char *wcoh_result_text(wcoh_result result);
 
 /* Where an object takes its one block from. All zero: WAVECOH_MALLOC/WAVECOH_FREE (libc).
    With `block` set, the object lives in the caller's block (any alignment, `block_size` bytes, at
-   least what the matching *_size function reports) and nothing is allocated or freed. */
+   least what the matching *_size function reports) and nothing is allocated or freed, but for a
+   moment where a size is asked for, a file is written or read, or a step is profiled: what lives
+   in the block stays. */
 typedef struct wcoh_memory {
     size_t block_size;
     void *block;
@@ -25095,6 +25097,14 @@ WCOHI_COLD wcoh_result wcohi_session_resolve(wcoh_crowd_desc *desc, wcohi_engine
     return wcohi_crowd_measure(desc, engine, model, resolved.prefill, used, error);
 }
 
+/* A desc whose size is asked for: its block is left alone, somebody may live there. */
+static wcoh_crowd_desc wcohi_crowd_asked(const wcoh_crowd_desc *given)
+{
+    wcoh_crowd_desc asked = *given;
+    asked.memory = wcohi_temporary(&given->memory);
+    return asked;
+}
+
 /* What the user's block must hold; 0 if that does not fit. */
 WCOHI_COLD size_t wcohi_crowd_bytes(size_t used, const char *what, wcoh_error *error)
 {
@@ -25129,9 +25139,14 @@ WCOH_API size_t wcoh_session_size(const wcoh_model *model, const wcoh_session_de
                                   wcoh_error *error)
 {
     wcoh_crowd_desc desc;
+    wcoh_session_desc asked;
     wcohi_engine_desc engine;
     size_t used = 0;
-    if (wcohi_session_resolve(&desc, &engine, model, given, &used, error)) return 0;
+    if (given) {
+        asked = *given;
+        asked.memory = wcohi_temporary(&given->memory);
+    }
+    if (wcohi_session_resolve(&desc, &engine, model, given ? &asked : NULL, &used, error)) return 0;
     return wcohi_crowd_bytes(used, "session", error);
 }
 
@@ -25166,20 +25181,22 @@ WCOH_API void wcoh_session_reset(wcoh_session *session)
 WCOH_API size_t wcoh_crowd_size(const wcoh_model *model, const wcoh_crowd_desc *given,
                                 wcoh_error *error)
 {
-    wcoh_crowd_desc desc;
+    wcoh_crowd_desc desc, asked;
     wcohi_engine_desc engine;
     size_t used = 0;
-    if (wcohi_crowd_resolve(&desc, &engine, model, given, &used, error)) return 0;
+    if (given) asked = wcohi_crowd_asked(given);
+    if (wcohi_crowd_resolve(&desc, &engine, model, given ? &asked : NULL, &used, error)) return 0;
     return wcohi_crowd_bytes(used, "crowd", error);
 }
 
 WCOH_API size_t wcoh_crowd_member_size(const wcoh_model *model, const wcoh_crowd_desc *given,
                                        wcoh_error *error)
 {
-    wcoh_crowd_desc desc;
+    wcoh_crowd_desc desc, asked;
     wcohi_engine_desc engine;
     size_t used = 0;
-    if (wcohi_crowd_resolve(&desc, &engine, model, given, &used, error)) return 0;
+    if (given) asked = wcohi_crowd_asked(given);
+    if (wcohi_crowd_resolve(&desc, &engine, model, given ? &asked : NULL, &used, error)) return 0;
     return engine.state_bytes + sizeof(wcohi_member) +
            engine.keeping.waves * (sizeof(wcoh_real) + sizeof(double)) +
            (size_t)desc.repetition_window * sizeof(uint32_t) +
@@ -27635,6 +27652,7 @@ WCOH_API size_t wcoh_trainer_size(const wcoh_model_desc *model, const wcoh_train
         return 0;
     }
     trainer = *desc;
+    trainer.memory = wcohi_temporary(&desc->memory); /* a trainer may live in the block */
     resolved = *model;
     if (wcoh_model_desc_resolve(&resolved, error)) return 0;
     if (wcohi_trainer_measure(&trainer, &engine, &resolved, &used, error)) return 0;
@@ -29054,6 +29072,7 @@ WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh
 {
     wcohi_arena arena = {NULL, 0};
     wcohi_allocation block;
+    wcoh_memory hooks;
     double *seconds;
     int i, times, made = 0;
     wcoh_result result;
@@ -29062,8 +29081,9 @@ WCOH_API wcoh_result wcoh_trainer_profile(wcoh_trainer *trainer, int steps, wcoh
     if (steps < 1) return wcohi_fail(error, WCOH_E_ARGUMENT, "steps is %d: at least 1", steps);
     *count = 0;
     times = 2 * trainer->engine.plan.count + 1;
-    result = wcohi_allocation_take(&block, &arena, &trainer->desc.memory,
-                                   (size_t)times * sizeof *seconds, "profile", error);
+    hooks = wcohi_temporary(&trainer->desc.memory);
+    result = wcohi_allocation_take(&block, &arena, &hooks, (size_t)times * sizeof *seconds,
+                                   "profile", error);
     if (result) return result;
     seconds = WCOHI_TAKE(&arena, times, double);
     for (; !result && made <= steps; made += !result) { /* the first step warms up */

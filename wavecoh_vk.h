@@ -5858,6 +5858,7 @@ static wcoh_result wcohi_vk_draft(wcohi_vk *vk, const wcohi_plan *like,
                                       : WCOHI_MODE_SCORE;
     wcohi_arena arena = {NULL, 0};
     wcohi_allocation block;
+    wcoh_memory hooks = wcohi_temporary(&vk->base.block.memory); /* the device may live in it */
     wcohi_plan plan = *like;
     wcohi_param_row *rows;
     wcohi_tensor *tensors;
@@ -5865,8 +5866,7 @@ static wcoh_result wcohi_vk_draft(wcohi_vk *vk, const wcohi_plan *like,
     wcoh_result result;
     plan.batch = batch;
     wcohi_vk_draft_layout(&arena, &plan, model, mode, &rows, &tensors);
-    result =
-        wcohi_allocation_take(&block, &arena, &vk->base.block.memory, arena.used, "plan", error);
+    result = wcohi_allocation_take(&block, &arena, &hooks, arena.used, "plan", error);
     if (result) return result;
     exec = wcohi_vk_draft_layout(&arena, &plan, model, mode, &rows, &tensors);
     exec->vk = vk;
@@ -6973,6 +6973,7 @@ static wcoh_result wcohi_vk_trainer_draft(wcoh_device *device, const wcoh_model_
     if (device->table != &wcohi_vk_table)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "device is the CPU or another's: not Vulkan");
     desc.device = device;
+    desc.memory = wcohi_temporary(&trainer->memory);
     if ((result = wcoh_model_desc_resolve(&resolved, error)) != WCOH_OK) return result;
     if ((result = wcohi_trainer_measure(&desc, &engine, &resolved, &used, error)) != WCOH_OK)
         return result;
@@ -7024,6 +7025,7 @@ WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *mo
     wcohi_gpu_layout at;
     wcohi_vk_wish wish;
     wcohi_vk_tuner *tuner;
+    wcoh_memory hooks;
     wcoh_result result;
     if (!device || !model || !trainer || !text)
         return wcohi_null(!device    ? "device"
@@ -7033,7 +7035,8 @@ WCOH_API wcoh_result wcoh_vk_tune(wcoh_device *device, const wcoh_model_desc *mo
                           error);
     if (wcohi_is_nan(seconds))
         return wcohi_fail(error, WCOH_E_ARGUMENT, "seconds is nan: no time to end at");
-    result = wcohi_allocation_take(&block, &arena, &device->block.memory,
+    hooks = wcohi_temporary(&device->block.memory);
+    result = wcohi_allocation_take(&block, &arena, &hooks,
                                    wcohi_round_up(sizeof *tuner, WCOHI_ALIGN), "tuner", error);
     if (result) return result;
     tuner = WCOHI_TAKE(&arena, 1, wcohi_vk_tuner);

@@ -1289,6 +1289,76 @@ static void blocks_can_be_handed_over(void)
     take_back(&few);
 }
 
+/* The bytes of a block that somebody lives in. */
+static unsigned char *bytes_of(const lent *l)
+{
+    unsigned char *copy = (unsigned char *)malloc(l->size);
+    if (copy) memcpy(copy, l->bytes + 17, l->size);
+    return copy;
+}
+
+static void check_untouched(const lent *l, unsigned char *before, const char *what)
+{
+    CHECK_SAY(before && memcmp(before, l->bytes + 17, l->size) == 0, "%s writes into the block",
+              what);
+    free(before);
+}
+
+/* A size that is asked for again, and a profile, find somebody in the block that the desc names. */
+static void who_lives_in_a_block_is_left_alone(void)
+{
+    static wcoh_op_time rows[WCOH_OP_TIMES];
+    lent a, b, c;
+    wcoh_model_desc model_desc = model_desc_of(small);
+    wcoh_trainer_desc trainer_desc = small_trainer(), plain = trainer_desc;
+    wcoh_session_desc session_desc;
+    wcoh_crowd_desc crowd_desc;
+    wcoh_model *model = model_of(&model_desc), *other = model_of(&model_desc);
+    wcoh_trainer *trainer = NULL, *same = trainer_of(other, &plain);
+    wcoh_session *session = NULL;
+    wcoh_crowd *crowd = NULL;
+    wcoh_stats stats[2];
+    unsigned char *before;
+    size_t size, member;
+    int count = 0, i;
+    memset(&session_desc, 0, sizeof session_desc);
+    memset(&crowd_desc, 0, sizeof crowd_desc);
+    crowd_desc.members = 3;
+    member = wcoh_crowd_member_size(model, &crowd_desc, NULL);
+    trainer_desc.memory = lend(&a, wcoh_trainer_size(&model_desc, &trainer_desc, NULL));
+    session_desc.memory = lend(&b, wcoh_session_size(model, &session_desc, NULL));
+    crowd_desc.memory = lend(&c, wcoh_crowd_size(model, &crowd_desc, NULL));
+    CHECK(wcoh_trainer_create(&trainer, model, &trainer_desc, NULL) == WCOH_OK);
+    CHECK(wcoh_session_create(&session, model, &session_desc, NULL) == WCOH_OK);
+    CHECK(wcoh_crowd_create(&crowd, model, &crowd_desc, NULL) == WCOH_OK);
+    before = bytes_of(&a);
+    size = wcoh_trainer_size(&model_desc, &trainer_desc, NULL);
+    CHECK(size == a.size);
+    check_untouched(&a, before, "wcoh_trainer_size");
+    before = bytes_of(&b);
+    size = wcoh_session_size(model, &session_desc, NULL);
+    CHECK(size == b.size);
+    check_untouched(&b, before, "wcoh_session_size");
+    before = bytes_of(&c);
+    size = wcoh_crowd_size(model, &crowd_desc, NULL);
+    CHECK(size == c.size && wcoh_crowd_member_size(model, &crowd_desc, NULL) == member);
+    check_untouched(&c, before, "wcoh_crowd_size or wcoh_crowd_member_size");
+    CHECK(small_data(trainer) == WCOH_OK && small_data(same) == WCOH_OK);
+    CHECK(wcoh_trainer_profile(trainer, 2, rows, &count, NULL) == WCOH_OK && count > 0);
+    for (i = 0; i < 3; i++) CHECK(wcoh_trainer_step(same, &stats[0], NULL) == WCOH_OK);
+    wcoh_trainer_stats(trainer, &stats[1]);
+    CHECK(stats[0].step == stats[1].step && stats[0].train_loss == stats[1].train_loss);
+    wcoh_crowd_destroy(crowd);
+    wcoh_session_destroy(session);
+    wcoh_trainer_destroy(trainer);
+    wcoh_trainer_destroy(same);
+    wcoh_model_destroy(model);
+    wcoh_model_destroy(other);
+    take_back(&a);
+    take_back(&b);
+    take_back(&c);
+}
+
 static void steps_allocate_nothing(void)
 {
     static const char *const settings[] = {
@@ -3491,6 +3561,7 @@ int main(void)
     RUN(every_failing_allocation_is_an_error);
     RUN(sizes_are_known_before);
     RUN(blocks_can_be_handed_over);
+    RUN(who_lives_in_a_block_is_left_alone);
     RUN(steps_allocate_nothing);
     RUN(learns_a_pattern);
     RUN(gradients_are_means_over_windows);
