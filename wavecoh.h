@@ -1036,7 +1036,7 @@ WCOH_API wcoh_result wcoh_wave_memory_init(wcoh_wave_memory *memory, const wcoh_
 /* From now on, over a reset too, the session (made with `waves` on) hears with this memory, copied;
    NULL: with none. A strength or a memory of 0 leaves every bit as it is. The files of sessions that
    were made with `waves` hold it, and what was summed up since.
-   Errors: WCOH_E_ARGUMENT (also a number that is not finite), WCOH_E_MISMATCH (other layers or
+   Errors: WCOH_E_ARGUMENT (also a number that is no finite float), WCOH_E_MISMATCH (other layers or
    bands). */
 WCOH_API wcoh_result wcoh_session_waves(wcoh_session *session, const wcoh_wave_memory *memory,
                                         wcoh_error *error);
@@ -25239,6 +25239,30 @@ static wcoh_result wcohi_crowd_check(const wcoh_crowd *crowd, int id, wcoh_error
                       id, crowd->count, crowd->desc.members);
 }
 
+static wcoh_real *wcohi_crowd_wave(const wcoh_crowd *crowd, int id)
+{
+    return crowd->waves + (size_t)id * crowd->wide;
+}
+
+static double *wcohi_crowd_sums(const wcoh_crowd *crowd, int id)
+{
+    return crowd->sums + (size_t)id * crowd->wide;
+}
+
+/* Without a wave memory; its numbers go into files, so none of who had the place before may stay. */
+static void wcohi_wave_forget(wcoh_crowd *crowd, int id)
+{
+    crowd->members[id].waved = 0;
+    if (crowd->wide) memset(wcohi_crowd_wave(crowd, id), 0, crowd->wide * sizeof *crowd->waves);
+}
+
+/* The mean of what the oscillators return begins anew. */
+static void wcohi_sums_forget(wcoh_crowd *crowd, int id)
+{
+    crowd->members[id].impressed = 0;
+    if (crowd->wide) memset(wcohi_crowd_sums(crowd, id), 0, crowd->wide * sizeof *crowd->sums);
+}
+
 WCOH_API wcoh_result wcoh_crowd_join(wcoh_crowd *crowd, int *id, wcoh_error *error)
 {
     int i;
@@ -25250,8 +25274,8 @@ WCOH_API wcoh_result wcoh_crowd_join(wcoh_crowd *crowd, int *id, wcoh_error *err
     crowd->lowest = i + 1;
     crowd->members[i].joined = 1;
     crowd->members[i].rng = wcoh_rng_seed(crowd->desc.seed + (uint64_t)i);
-    crowd->members[i].waved = 0;
     crowd->count++;
+    wcohi_wave_forget(crowd, i);
     wcoh_crowd_reset(crowd, i);
     *id = i;
     return WCOH_OK;
@@ -25263,23 +25287,6 @@ WCOH_API void wcoh_crowd_leave(wcoh_crowd *crowd, int id)
     crowd->members[id].joined = 0;
     crowd->lowest = WCOHI_MIN(crowd->lowest, id);
     crowd->count--;
-}
-
-static wcoh_real *wcohi_crowd_wave(const wcoh_crowd *crowd, int id)
-{
-    return crowd->waves + (size_t)id * crowd->wide;
-}
-
-static double *wcohi_crowd_sums(const wcoh_crowd *crowd, int id)
-{
-    return crowd->sums + (size_t)id * crowd->wide;
-}
-
-/* The mean of what the oscillators return begins anew. */
-static void wcohi_sums_forget(wcoh_crowd *crowd, int id)
-{
-    crowd->members[id].impressed = 0;
-    if (crowd->wide) memset(wcohi_crowd_sums(crowd, id), 0, crowd->wide * sizeof *crowd->sums);
 }
 
 WCOH_API void wcoh_crowd_reset(wcoh_crowd *crowd, int id)
@@ -25424,6 +25431,7 @@ static void wcohi_member_copy(wcoh_crowd *to, int to_id, const wcoh_crowd *from,
     there->waved = here->waved;
     there->impressed = here->impressed;
     if (!from->wide) {
+        wcohi_wave_forget(to, to_id);
         wcohi_sums_forget(to, to_id);
         return;
     }
@@ -25650,7 +25658,7 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
         result =
             wcohi_tokens_check(tokens + heard, 1, session->crowd.model->desc.vocab, "last", error);
     *nats = 0;
-    if (!result) result = wcohi_session_hear(session, tokens, tokens + 1, heard, error);
+    if (!result && heard) result = wcohi_session_hear(session, tokens, tokens + 1, heard, error);
     if (result || heard == 0) return result;
     return session->crowd.engine.device->table->loss(session->crowd.engine.exec, nats, error);
 }
@@ -25748,8 +25756,8 @@ WCOHI_COLD wcoh_result wcohi_wave_memory_check(const wcoh_wave_memory *memory, w
                           "65536",
                           memory->layers, memory->bands);
     for (i = 0; i < 3; i++)
-        if (!wcohi_is_finite(numbers[i]))
-            return wcohi_fail(error, WCOH_E_ARGUMENT, "%s of the wave memory is not finite",
+        if (!(fabs(numbers[i]) <= (double)FLT_MAX)) /* files have floats */
+            return wcohi_fail(error, WCOH_E_ARGUMENT, "%s of the wave memory is no finite float",
                               i == 0   ? "strength"
                               : i == 1 ? "keep"
                                        : "decay");
@@ -29166,7 +29174,8 @@ WCOH_API wcoh_result wcoh_trainer_update(wcoh_trainer *trainer, wcoh_stats *stat
     before = trainer->state;
     wcohi_trainer_rewind(trainer);
     trainer->nats = 0;
-    result = wcohi_trainer_gather(trainer, error);
+    result = wcohi_mean_hold(trainer, 0, error);
+    if (!result) result = wcohi_trainer_gather(trainer, error);
     if (!result) result = wcohi_trainer_apply(trainer, 1, error);
     if (!result) result = wcohi_trainer_outcome(trainer, &nats, error);
     if (!result) result = wcohi_mean_add(trainer, error);

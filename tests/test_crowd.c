@@ -1076,6 +1076,47 @@ static void a_file_holds_the_memory(void)
     wcoh_model_destroy(model);
 }
 
+/* Who takes the place of one with a memory hears with none, and so does who is loaded from its file:
+   a number that is free again, and a session that another one is copied into. */
+static void a_memory_goes_with_who_had_it(void)
+{
+    static unsigned char saved[1 << 17];
+    wcoh_model *model = model_number(0);
+    wcoh_crowd_desc desc = crowd_desc(2, WCOH_ISA_AUTO);
+    float values[WAVE_NUMBERS];
+    wcoh_wave_memory memory = waves_random(model, values, WAVE_NUMBERS, 7);
+    wcoh_session *plain = session_on(model, WCOH_ISA_AUTO), *other = waves_session(model, NULL),
+                 *session = waves_session(model, &memory);
+    wcoh_memory_file block = {saved, sizeof saved, 0};
+    wcoh_io io = wcoh_io_memory(&block);
+    wcoh_crowd *crowd;
+    uint32_t symbol = 3;
+    int id, i;
+    desc.waves = WCOH_SWITCH_ON;
+    crowd = crowd_of(model, &desc);
+    CHECK(wcoh_crowd_join(crowd, &id, &error) == WCOH_OK);
+    CHECK(wcoh_crowd_waves(crowd, id, &memory, &error) == WCOH_OK);
+    wcoh_crowd_leave(crowd, id);
+    CHECK(wcoh_crowd_join(crowd, &id, &error) == WCOH_OK);
+    CHECK(wcoh_crowd_hear(crowd, id, &symbol, 1, &error) == WCOH_OK);
+    CHECK(wcoh_session_step(plain, symbol, &error) == WCOH_OK);
+    CHECK(wcoh_session_copy(session, plain, &error) == WCOH_OK);
+    for (i = 0; i < 2; i++) {
+        block.used = 0;
+        CHECK((i ? wcoh_session_save(session, &io, &error)
+                 : wcoh_crowd_save(crowd, id, &io, &error)) == WCOH_OK);
+        CHECK_SAY(wcoh_session_load(other, &io, &error) == WCOH_OK, "%s", error.text);
+        CHECK(wcoh_session_step(other, 4, &error) == WCOH_OK);
+        if (i == 0) CHECK(wcoh_session_step(plain, 4, &error) == WCOH_OK);
+        CHECK(apart(wcoh_session_logits(plain), wcoh_session_logits(other), 13) < 1e-5);
+    }
+    wcoh_session_destroy(plain);
+    wcoh_session_destroy(other);
+    wcoh_session_destroy(session);
+    wcoh_crowd_destroy(crowd);
+    wcoh_model_destroy(model);
+}
+
 static void memories_that_do_not_belong_are_refused(void)
 {
     wcoh_model *model = model_number(0), *other = model_number(1), *none;
@@ -1084,6 +1125,9 @@ static void memories_that_do_not_belong_are_refused(void)
     wcoh_wave_memory memory = waves_random(other, values, sizeof values / sizeof *values, 6);
     wcoh_session *plain = session_on(model, WCOH_ISA_AUTO), *session = waves_session(model, NULL);
     wcoh_session_desc listening;
+    unsigned char made[256];
+    wcoh_memory_file block = {made, sizeof made, 0};
+    wcoh_io io = wcoh_io_memory(&block);
     CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_E_MISMATCH);
     CHECK_TEXT(error.text, "the wave memory has 1 layers of 24 bands, the model 2 of 8");
     CHECK(wcoh_wave_memory_init(&memory, model, values, WAVE_NUMBERS - 1, &error) ==
@@ -1106,6 +1150,14 @@ static void memories_that_do_not_belong_are_refused(void)
     memory.keep = 1.5;
     CHECK(wcoh_session_impress(session, &memory, &error) == WCOH_E_ARGUMENT);
     CHECK_TEXT(error.text, "keep is 1.5: allowed are 0 to 1");
+    memory.keep = 0.95;
+    memory.strength = 1e39; /* a file would hold an infinity */
+    CHECK(wcoh_session_waves(session, &memory, &error) == WCOH_E_ARGUMENT);
+    CHECK_TEXT(error.text, "strength of the wave memory is no finite float");
+    memory.strength = 0.05;
+    memory.decay = -1e300;
+    CHECK(wcoh_wave_memory_save(&memory, &io, &error) == WCOH_E_ARGUMENT && block.used == 0);
+    CHECK_TEXT(error.text, "decay of the wave memory is no finite float");
     none = model_of(&desc);
     memset(&listening, 0, sizeof listening);
     listening.waves = WCOH_SWITCH_ON;
@@ -1396,6 +1448,7 @@ int main(void)
     RUN(a_memory_approaches_the_mean);
     RUN(members_have_memories_of_their_own);
     RUN(a_file_holds_the_memory);
+    RUN(a_memory_goes_with_who_had_it);
     RUN(memories_that_do_not_belong_are_refused);
     RUN(kwmf_files_come_back_and_are_believed_in_nothing);
     return test_end();

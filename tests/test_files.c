@@ -2086,6 +2086,29 @@ static void evaluations_take_the_mean_of_the_weights(void)
     wcoh_model_destroy(model), wcoh_model_destroy(twin);
 }
 
+/* An update while the model holds the mean is one of the weights themselves, as a step is. */
+static void updates_go_by_the_weights_themselves(void)
+{
+    wcoh_model *model = small_model(SMALL, 4), *twin = small_model(SMALL, 4);
+    wcoh_trainer *trainer = mean_trainer(model, 3), *other = mean_trainer(twin, 3);
+    int seq = wcoh_trainer_get_desc(trainer)->seq, lent;
+    steps(trainer, 4), steps(other, 4);
+    CHECK(wcoh_trainer_gradient(trainer, text, text + 1, 1, seq, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_gradient(other, text, text + 1, 1, seq, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_mean(trainer, 1, &error) == WCOH_OK);
+    CHECK(!same_parameters(model, twin));
+    CHECK(wcoh_trainer_update(trainer, NULL, &error) == WCOH_OK);
+    CHECK(wcoh_trainer_update(other, NULL, &error) == WCOH_OK);
+    CHECK(same_parameters(model, twin));
+    for (lent = 1; lent >= 0; lent--) {
+        CHECK(wcoh_trainer_mean(trainer, lent, &error) == WCOH_OK);
+        CHECK(wcoh_trainer_mean(other, lent, &error) == WCOH_OK);
+        CHECK(same_parameters(model, twin));
+    }
+    wcoh_trainer_destroy(trainer), wcoh_trainer_destroy(other);
+    wcoh_model_destroy(model), wcoh_model_destroy(twin);
+}
+
 /* Saved at any time, in the middle of an evaluation too, a run goes on as if it had not been; with no
    mean there, or no mean wanted, it is told. */
 static void a_mean_goes_on_after_a_resume(void)
@@ -3066,6 +3089,7 @@ int main(int count, char **arguments)
     RUN(figures_come_back);
     RUN(the_best_weights_wait_until_they_are_kept);
     RUN(evaluations_take_the_mean_of_the_weights);
+    RUN(updates_go_by_the_weights_themselves);
     RUN(a_mean_goes_on_after_a_resume);
     RUN(another_text_is_noticed);
     RUN(a_trainer_file_tells_how_it_was_made);
