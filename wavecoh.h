@@ -2283,6 +2283,13 @@ WCOHI_COLD char *wcohi_show_real(double x, char *text)
     return text;
 }
 
+/* The same of three digits of x > 0. */
+WCOHI_COLD char *wcohi_show_three(double x, char *text)
+{
+    double unit = x > 1e-300 && x < 1e300 ? pow(10, floor(log10(x)) - 2) : 0;
+    return wcohi_show_real(unit > 0 ? floor(x / unit + 0.5) * unit : x, text);
+}
+
 /* The same, but hexadecimal where no such decimal is read back to the same bits: what files hold. */
 WCOHI_COLD char *wcohi_format_real(double x, char *text)
 {
@@ -17212,19 +17219,21 @@ WCOHI_COLD wcoh_result wcohi_cpu_outgrown(const wcohi_cpu_exec *exec, wcoh_error
     int head = exec->outgrown_head;
     wcohi_waves waves = wcohi_waves_of(exec, op);
     double gain = waves.gain[head];
+    char most[40], text[40];
     wcohi_wave wave;
     wave.gain = gain;
     wcohi_wave_overtones(&wave, waves.overtone, op->overtones, op->heads, head);
     if (exec->base.plan->keeping.reals && wave.bound > WCOHI_REAL_GAIN)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED,
-                          "states=float is for gains up to %g: head %d of layer %d has %.3g%s",
-                          WCOHI_REAL_GAIN, head, op->layer, wave.bound,
+                          "states=float is for gains up to %s: head %d of layer %d has %s%s",
+                          wcohi_show_real(WCOHI_REAL_GAIN, most), head, op->layer,
+                          wcohi_show_three(wave.bound, text),
                           op->overtones ? " with its overtones" : "");
     return wcohi_fail(
         error, WCOH_E_MISMATCH,
-        "head %d of layer %d has a gain of %.3g by now, for which these states have no "
+        "head %d of layer %d has a gain of %s by now, for which these states have no "
         "room: make them anew, or with a larger `gain`",
-        head, op->layer, gain);
+        head, op->layer, wcohi_show_three(gain, text));
 }
 
 static void wcohi_cpu_refresh(wcohi_cpu_exec *exec)
@@ -18282,6 +18291,7 @@ WCOHI_COLD wcoh_result wcohi_heads_resolve(wcoh_model_desc *desc, wcoh_error *er
 /* What only heads with a gain and a damping can do. */
 WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
+    char text[40];
     const char *on;
     int layer, able = 0;
     for (layer = 0; layer < desc->layers; layer++)
@@ -18301,22 +18311,23 @@ WCOHI_COLD wcoh_result wcohi_listening_resolve(wcoh_model_desc *desc, wcoh_error
     if (desc->query_gain == WCOH_SWITCH_ON)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "overtones: heads with query_gain have none");
     if (desc->gain > WCOHI_OVERTONE_GAIN)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "gain is %g: with overtones at most %d", desc->gain,
-                          WCOHI_OVERTONE_GAIN);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "gain is %s: with overtones at most %d",
+                          wcohi_show_real(desc->gain, text), WCOHI_OVERTONE_GAIN);
     return WCOH_OK;
 }
 
 /* Which flows go together, and have layers. */
 WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error *error)
 {
+    char text[40];
     int layer, kerr = 0;
     for (layer = 0; layer < desc->layers; layer++) kerr |= wcohi_kerr_at(desc, layer);
     if (desc->mixing > 0 && !kerr)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: no layer has oscillators",
-                          desc->mixing);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %s: no layer has oscillators",
+                          wcohi_show_real(desc->mixing, text));
     if (desc->mixing > 0 && desc->solver != WCOH_SOLVER_EXACT)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it goes with solver exact alone",
-                          desc->mixing);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %s: it goes with solver exact alone",
+                          wcohi_show_real(desc->mixing, text));
     if (desc->rk4_weights == WCOH_SWITCH_ON && desc->solver != WCOH_SOLVER_RK4)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "rk4_weights is on: it goes with solver rk4 alone");
     if (desc->rk4_weights == WCOH_SWITCH_ON && !kerr)
@@ -18327,8 +18338,8 @@ WCOHI_COLD wcoh_result wcohi_flow_check(const wcoh_model_desc *desc, wcoh_error 
     if (desc->gain_control == WCOH_SWITCH_ON && !kerr)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "gain_control is on: no layer has oscillators");
     if (desc->mixing > 0 && desc->bands < 4)
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %g: it is of four bands, bands is %d",
-                          desc->mixing, desc->bands);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "mixing is %s: it is of four bands, bands is %d",
+                          wcohi_show_real(desc->mixing, text), desc->bands);
     return WCOH_OK;
 }
 
@@ -25748,6 +25759,7 @@ WCOH_API wcoh_result wcoh_wave_memory_init(wcoh_wave_memory *memory, const wcoh_
 WCOHI_COLD wcoh_result wcohi_wave_memory_check(const wcoh_wave_memory *memory, wcoh_error *error)
 {
     const double numbers[3] = {memory->strength, memory->keep, memory->decay};
+    char text[40];
     size_t i;
     if (!memory->values) return wcohi_null("memory->values", error);
     if (memory->layers < 1 || memory->layers > 1024 || memory->bands < 1 || memory->bands > 65536)
@@ -25762,7 +25774,8 @@ WCOHI_COLD wcoh_result wcohi_wave_memory_check(const wcoh_wave_memory *memory, w
                               : i == 1 ? "keep"
                                        : "decay");
     if (!(memory->keep >= 0 && memory->keep <= 1))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "keep is %g: allowed are 0 to 1", memory->keep);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "keep is %s: allowed are 0 to 1",
+                          wcohi_show_real(memory->keep, text));
     for (i = 0; i < wcohi_waves_count(memory); i++)
         if (!wcohi_is_finite((double)memory->values[i]))
             return wcohi_fail(error, WCOH_E_ARGUMENT, "number %lu of the wave memory is not finite",
@@ -27923,6 +27936,7 @@ WCOHI_COLD wcoh_result wcohi_stages_valid(const wcoh_stage *stages, int count, i
                                           wcoh_error *error)
 {
     double whole = 0;
+    char text[40];
     int i;
     if (count < 0 || count > WCOH_STAGES_MAX)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "%d stages: allowed are 0 to %d", count,
@@ -27934,20 +27948,21 @@ WCOHI_COLD wcoh_result wcohi_stages_valid(const wcoh_stage *stages, int count, i
         const wcoh_stage *stage = &stages[i];
         if (!(stage->share > 0 && stage->share <= 1))
             return wcohi_fail(error, WCOH_E_ARGUMENT,
-                              "share of stage %d is %g: allowed is above 0 to 1", i, stage->share);
+                              "share of stage %d is %s: allowed is above 0 to 1", i,
+                              wcohi_show_real(stage->share, text));
         if (!(stage->earlier >= 0 && stage->earlier < 1) ||
             (stage->earlier > 0 && stage->first == 0))
             return wcohi_fail(error, WCOH_E_ARGUMENT,
-                              "earlier of stage %d is %g: allowed is 0 to below 1, and 0 where "
+                              "earlier of stage %d is %s: allowed is 0 to below 1, and 0 where "
                               "nothing is before it",
-                              i, stage->earlier);
+                              i, wcohi_show_real(stage->earlier, text));
         if (stage->count == 0)
             return wcohi_fail(error, WCOH_E_ARGUMENT, "stage %d has no sequences", i);
         whole += stage->share;
     }
     if (count > 0 && !(fabs(whole - 1) < 1e-6))
-        return wcohi_fail(error, WCOH_E_ARGUMENT, "the shares of the stages are %g in all, not 1",
-                          whole);
+        return wcohi_fail(error, WCOH_E_ARGUMENT, "the shares of the stages are %s in all, not 1",
+                          wcohi_show_real(whole, text));
     return WCOH_OK;
 }
 

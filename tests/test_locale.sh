@@ -26,10 +26,16 @@ int main(int argc, char **argv)
     static uint32_t text[400];
     wcoh_model_desc desc;
     wcoh_trainer_desc training, read;
-    wcoh_model *model;
+    wcoh_model *model, *spare;
     wcoh_trainer *trainer;
     wcoh_stats stats;
     wcoh_error error;
+    wcoh_stage stage;
+    wcoh_wave_memory memory;
+    wcoh_session_desc listening;
+    wcoh_session *session;
+    wcoh_param param;
+    float waves[8];
     char value[64];
     int i;
     if (!setlocale(LC_ALL, argv[1])) return 3;
@@ -52,6 +58,21 @@ int main(int argc, char **argv)
         if (wcoh_model_read_file(model, argv[4], &error) < 0) puts(error.text);
     }
     if (wcoh_trainer_create(&trainer, model, &training, &error) < 0) return 5;
+    memset(&stage, 0, sizeof stage);
+    stage.share = 1.5, stage.count = 1;
+    if (wcoh_trainer_set_stages(trainer, &stage, 1, &error) < 0) puts(error.text);
+    wcoh_wave_memory_init(&memory, model, waves, 8, &error);
+    memory.keep = 1.25;
+    if (wcoh_wave_memory_save_file(&memory, "memory.kwmf", &error) < 0) puts(error.text);
+    if (wcoh_model_create(&spare, &desc, &error) < 0) return 6;
+    memset(&listening, 0, sizeof listening);
+    if (wcoh_session_create(&session, spare, &listening, &error) < 0) return 7;
+    wcoh_model_param(spare, wcoh_model_param_find(spare, "blocks.0.attn.gain_raw"), &param, &error);
+    param.data[0] = 9.126f;
+    wcoh_model_touch(spare);
+    if (wcoh_session_step(session, 1, &error) < 0) puts(error.text);
+    wcoh_session_destroy(session);
+    wcoh_model_destroy(spare);
     wcoh_trainer_set_data(trainer, text, 300, text + 300, 100, &error);
     if (argc > 4 && wcoh_trainer_resume_file(trainer, argv[4], &error) < 0) puts(error.text);
     for (i = 0; i < 5; i++) wcoh_trainer_step(trainer, &stats, &error);
@@ -79,6 +100,9 @@ ok "printf writes a comma there" [ "$(cat c.err) $(cat d.err)" = '1.5 1,5' ]
 ok "settings are read and refused alike" cmp -s c.out d.out
 ok "a comma is no decimal point" grep -q '^lr is "0,5": expected a number' d.out
 ok "sentences have points" grep -q '^lr is 99.5: allowed are 1e-9 to 10' d.out
+ok "those of stages" grep -q '^share of stage 0 is 1.5: allowed' d.out
+ok "those of wave memories" grep -q 'memory.kwmf: keep is 1.25: allowed are 0 to 1' d.out
+ok "those of gains, in three digits" grep -q '^head 0 of layer 0 has a gain of 9.13 by now' d.out
 ok "and so have values" grep -qx '0.00125' d.out
 ok "a model's file is the same to the byte" cmp -s c.model d.model
 ./game C e.model e.run d.run > e.out 2> e.err
