@@ -310,6 +310,51 @@ static int ask_numbers(asking *in)
     return 1;
 }
 
+/* Fields that would change the answer and are not done here, each with the words that leave it as it is
+   (or NULL); null, false, "" and [] do so too. */
+static const struct {
+    const char *name, *plain, *about;
+} asked_not[] = {
+    {"tools", NULL, "this model calls none"},
+    {"functions", NULL, "this model calls none"},
+    {"tool_choice", "none auto", "this model calls no tools"},
+    {"function_call", "none auto", "this model calls no functions"},
+    {"modalities", "text", "this server writes text alone"},
+    {"audio", NULL, "this server writes text alone"},
+    {"web_search_options", NULL, "this server searches nothing"},
+    {"grammar", NULL, "this server follows none"},
+    {"json_schema", NULL, "this server writes text alone"},
+};
+
+/* 1 if the value asks for nothing: also a word of `plain`, and a list of such. */
+static int asked_nothing(const json_tree *tree, const json_node *node, const char *plain)
+{
+    const json_node *one;
+    char word[16];
+    if (node->kind == JSON_STRING && node->text.size > 0) {
+        if (!plain || node->text.size >= sizeof word) return 0;
+        memcpy(word, json_text(tree, node), node->text.size);
+        word[node->text.size] = 0;
+        return strlen(word) == node->text.size && word_stands(plain, word);
+    }
+    for (one = json_first(tree, node); one; one = json_next(tree, one))
+        if (node->kind != JSON_LIST || !plain || !asked_nothing(tree, one, plain)) return 0;
+    return node->kind != JSON_NUMBER && node->kind != JSON_TRUE && node->kind != JSON_OBJECT;
+}
+
+static int ask_nothing_else(asking *in)
+{
+    const json_tree *tree = &in->tree;
+    size_t i;
+    for (i = 0; i < sizeof asked_not / sizeof *asked_not; i++) {
+        const json_node *node = json_member(tree, tree->nodes, asked_not[i].name);
+        if (node && !asked_nothing(tree, node, asked_not[i].plain))
+            return refuse(in->refusal, 400, "unsupported_value", asked_not[i].name, "%s: %s",
+                          asked_not[i].name, asked_not[i].about);
+    }
+    return 1;
+}
+
 /* What is not done here and would change the answer is refused, not passed over. */
 static int ask_unsupported(asking *in)
 {
@@ -319,6 +364,7 @@ static int ask_unsupported(asking *in)
     const json_node *suffix = json_member(tree, tree->nodes, "suffix");
     const json_node *best = json_member(tree, tree->nodes, "best_of");
     int64_t of = 0;
+    if (!ask_nothing_else(in)) return 0;
     if (format && format->kind != JSON_NULL && !json_is(tree, kind, "text"))
         return refuse(in->refusal, 400, "unsupported_value", "response_format",
                       "response_format: this server writes text alone");
@@ -619,6 +665,7 @@ static int message_write(asking *in, const json_node *message, unsigned long ind
     const json_tree *tree = &in->tree;
     const json_node *role = json_member(tree, message, "role");
     const json_node *content = json_member(tree, message, "content");
+    const json_node *calls = json_member(tree, message, "tool_calls");
     char param[64], name[16];
     buffer text;
     int well;
@@ -635,6 +682,10 @@ static int message_write(asking *in, const json_node *message, unsigned long ind
              json_text(tree, role));
     if (role->text.size != strlen(name) || !*name || !word_stands(roles, name))
         return refuse(in->refusal, 400, "invalid_value", param, "%s: allowed are %s", param, roles);
+    snprintf(param, sizeof param, "messages.%lu.tool_calls", index);
+    if (calls && !asked_nothing(tree, calls, NULL))
+        return refuse(in->refusal, 400, "unsupported_value", param,
+                      "%s: this model calls no tools, and reads none of their calls", param);
     snprintf(param, sizeof param, "messages.%lu.content", index);
     if (!content)
         return refuse(in->refusal, 400, "missing_required_parameter", param, "%s is missing",
