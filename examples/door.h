@@ -37,6 +37,7 @@ typedef struct guest_end {
 typedef struct guest {
     struct guest *next, *before;
     guest_end outer, inner;
+    int theirs;  /* the library's end of the pair */
     int met;     /* 1: the library has it, or had */
     int closed;  /* 1: the client has closed its side, */
     int told;    /* 1: and the library knows, or its last request was refused */
@@ -64,8 +65,29 @@ typedef struct door {
     double swept;
     guest *first, *dead;
     pthread_t thread;
+    pthread_mutex_t marks; /* of what follows: */
+    uint64_t *answered;    /* [ends] requests that came through that end of a pair and are over */
+    size_t ends;
     char scratch[PIECE];
 } door;
+
+/* The library is through with a request of its end `end`. */
+static void door_answered(door *d, int end)
+{
+    pthread_mutex_lock(&d->marks);
+    if ((size_t)end < d->ends) d->answered[end]++;
+    pthread_mutex_unlock(&d->marks);
+}
+
+/* Is it through with the first `count` of them? */
+static int door_is_through(door *d, int end, uint64_t count)
+{
+    int through;
+    pthread_mutex_lock(&d->marks);
+    through = (size_t)end >= d->ends || d->answered[end] >= count;
+    pthread_mutex_unlock(&d->marks);
+    return through;
+}
 
 /* ---- bytes move ------------------------------------------------------------------------------ */
 
@@ -135,6 +157,10 @@ static void guest_meet(door *d, guest *g)
     pthread_mutex_lock(&d->lock);
     if (!d->over && socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0) {
         g->inner.socket = pair[0];
+        g->theirs = pair[1];
+        pthread_mutex_lock(&d->marks);
+        if ((size_t)g->theirs < d->ends) d->answered[g->theirs] = 0;
+        pthread_mutex_unlock(&d->marks);
         if (end_watch(d, &g->inner, EPOLL_CTL_ADD)) close(pair[1]);
         else /* where it fails the library has closed it */
             taken = MHD_add_connection(d->daemon, pair[1], (struct sockaddr *)&none, sizeof none) ==
@@ -159,6 +185,8 @@ static int guest_pass(door *d, guest *g)
         return sent > 0;
     }
     if (g->told || (!g->closed && !g->http.refusal.status)) return 0;
+    if (!g->closed && !door_is_through(d, g->theirs, g->http.whole))
+        return 0; /* who is refused waits for his answers: an end would be that he has left */
     g->told = 1;
     shutdown(g->inner.socket, SHUT_WR);
     return 1;
@@ -391,7 +419,11 @@ static int door_open(door *d)
     memset(&event, 0, sizeof event);
     event.events = EPOLLIN;
     d->open = 1;
+    d->ends = 3 * (size_t)d->most + 256; /* handles are the lowest that are free */
+    d->answered = (uint64_t *)calloc(d->ends, sizeof *d->answered);
+    if (!d->answered) return -1;
     pthread_mutex_init(&d->lock, NULL);
+    pthread_mutex_init(&d->marks, NULL);
     d->poll = epoll_create1(EPOLL_CLOEXEC);
     if (d->poll < 0 || pipe(d->orders)) return -1;
     event.data.ptr = d->orders;
@@ -422,6 +454,7 @@ static void door_close(door *d)
     while (write(d->orders[1], "e", 1) < 0 && errno == EINTR) {}
     pthread_join(d->thread, NULL);
     close(d->orders[0]), close(d->orders[1]), close(d->poll);
+    free(d->answered);
 }
 
 #endif

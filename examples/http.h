@@ -32,6 +32,7 @@ typedef enum http_phase {
 typedef struct http_reader {
     http_phase phase;
     uint64_t left;
+    uint64_t whole;  /* requests that were passed on to their end */
     buffer in;       /* what came and nobody could read yet */
     buffer pass;     /* what was read, written anew: who takes it away shortens it */
     refusal refusal; /* status not 0: the rest is passed over */
@@ -270,6 +271,7 @@ static size_t http_head(http_reader *h, const char *text, size_t size)
     head_write(&one, &h->pass);
     h->left = one.body;
     h->phase = one.coding.text ? HTTP_SIZE : one.body ? HTTP_BODY : HTTP_HEAD;
+    h->whole += h->phase == HTTP_HEAD;
     return end;
 }
 
@@ -278,7 +280,9 @@ static size_t http_body(http_reader *h, const char *text, size_t size)
     if (size > h->left) size = (size_t)h->left;
     buffer_put(&h->pass, text, size);
     h->left -= size;
-    if (h->left == 0) h->phase = h->phase == HTTP_BODY ? HTTP_HEAD : HTTP_LINE_END;
+    if (h->left > 0) return size;
+    h->whole += h->phase == HTTP_BODY;
+    h->phase = h->phase == HTTP_BODY ? HTTP_HEAD : HTTP_LINE_END;
     return size;
 }
 
@@ -327,6 +331,7 @@ static size_t http_trailer(http_reader *h, const char *text, size_t size)
                HEAD_MOST);
     if (!end) return 0;
     buffer_text(&h->pass, "\r\n");
+    h->whole++;
     h->phase = HTTP_HEAD;
     return end;
 }

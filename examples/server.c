@@ -1650,6 +1650,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **k
     if (!j->uploaded) s->uploads--;
     j->connection = NULL;
     j->gone = 1;
+    door_answered(&s->door, j->handle);
     job_release(j);
     pthread_mutex_unlock(&s->lock);
 }

@@ -239,6 +239,18 @@ def test_refusals():  # 6.1 case 3
         chat("a part without text", "missing_required_parameter", "messages.0.content",
              messages=[{"role": "user", "content": [{"type": "text"}]}])
         chat("JSON as format", "unsupported_value", "response_format", response_format={"type": "json_object"})
+        tool = {"type": "function", "function": {"name": "look"}}
+        for field, value in (("tools", [tool]), ("tools", {}), ("functions", [{"name": "look"}]), ("tool_choice", "required"), ("tool_choice", tool),
+                             ("function_call", {"name": "look"}), ("modalities", ["text", "audio"]), ("audio", {"voice": "low"}),
+                             ("web_search_options", {}), ("grammar", "root ::= \"a\""), ("json_schema", {})):
+            chat(f"{field} {value!r}", "unsupported_value", field, **{field: value})
+            text(f"{field} {value!r}", "unsupported_value", field, **{field: value})
+        chat("a call of a tool", "unsupported_value", "messages.1.tool_calls",
+             messages=HELLO + [{"role": "assistant", "tool_calls": [dict(tool, id="1")]}])
+        for field, value in (("tools", []), ("tools", None), ("functions", []), ("tool_choice", "none"), ("tool_choice", "auto"), ("function_call", "none"),
+                             ("modalities", ["text"]), ("audio", None), ("grammar", ""), ("parallel_tool_calls", True)):
+            check(f"{field} {value!r} asks for nothing", s.ask(CHAT, {"messages": HELLO, "max_tokens": 1, field: value})[0] == 200)
+        check("nor does a message without calls", s.ask(CHAT, {"messages": HELLO + [{"role": "assistant", "content": "a", "tool_calls": []}], "max_tokens": 1})[0] == 200)
         chat("a letter it lacks", "invalid_value", "messages", messages=[{"role": "user", "content": "\u4e2d"}])
         for field, value in (("temperature", "hot"), ("temperature", True), ("top_p", []), ("n", "1"), ("n", {}), ("seed", "x"),
                              ("max_tokens", "5"), ("stream", 1), ("stream", "true"), ("stop", 5), ("stop", [1]), ("stop", {}),
@@ -944,6 +956,20 @@ def test_http():
                 head, body = spoken(s, before + raw)[-1]
                 check(f"{before + raw[-60:]!r} is refused in JSON", b" %d " % status in head.split(b"\r\n")[0] and b"Connection: close" in head
                       and is_refusal((status, json.loads(body)), status, "invalid_request_error", code), (head, body))
+        long = b'{"prompt":"a","max_tokens":3000,"seed":1}'
+        for bad, status in ((b"nonsense\r\n\r\n", b"400"), (b"\n", b"400"), (b"GET / HTTP/1.2\r\n\r\n", b"505"), (CHUNKED + b"zz\r\n", b"400")):
+            got = spoken(s, POSTED + b"Content-Length: %d\r\n\r\n" % len(long) + long + bad, 2)
+            check(f"what is no HTTP behind a request under way, {bad[-12:]!r}, is refused behind its answer",
+                  [head[9:12] for head, _ in got] == [b"200", status] and b'"completion_tokens":3000' in got[0][1], [g[0] for g in got])
+        raw = busy(s, max_tokens=60000)
+        raw.sendall(b"nonsense\r\n\r\n")
+        time.sleep(0.3)
+        check("its client is still there", any(x["is_processing"] for x in s.ask("/slots")[1]))
+        raw.close()
+        end = time.time() + 5 * SLOW
+        while time.time() < end and any(x["is_processing"] for x in s.ask("/slots")[1]):
+            time.sleep(0.02)
+        check("and frees its slot when he leaves", time.time() < end)
         for raw, want in WELL_HTTP:
             got = [head[9:12] for head, _ in spoken(s, raw, len(want))]
             check(f"{raw[:60]!r} is well", got == want, got)
