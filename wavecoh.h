@@ -17115,7 +17115,8 @@ static wcohi_sizes wcohi_op_sizes(const wcohi_plan *plan, const wcohi_op *op, in
     return sizes;
 }
 
-WCOHI_COLD wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error *error)
+/* Threads are counted here and not again: quotas and affinities change while memory is laid out. */
+WCOHI_COLD wcoh_result wcohi_cpu_desc_check(wcoh_cpu_desc *cpu, wcoh_error *error)
 {
     wcoh_isa isa;
     if (cpu->threads < 0 || cpu->threads > WCOHI_MAX_THREADS)
@@ -17125,12 +17126,8 @@ WCOHI_COLD wcoh_result wcohi_cpu_desc_check(const wcoh_cpu_desc *cpu, wcoh_error
     if ((int)cpu->isa < 0 || cpu->isa > WCOH_ISA_WASM)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "isa is %d: allowed are 0 to %d", (int)cpu->isa,
                           (int)WCOH_ISA_WASM);
+    cpu->threads = wcohi_pool_width(cpu);
     return wcohi_isa_choose(&isa, cpu->isa, error);
-}
-
-static int wcohi_cpu_slots(const wcoh_cpu_desc *desc)
-{
-    return desc->threads > 0 ? desc->threads : wcoh_cpu_count();
 }
 
 /* Memory of a CPU device: itself and its pool. */
@@ -17493,22 +17490,24 @@ WCOHI_COLD wcoh_result wcohi_cpu_open(wcoh_device **out, void *memory, const wco
     return WCOH_OK;
 }
 
-WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **out, const wcoh_cpu_desc *desc,
+WCOH_API wcoh_result wcoh_cpu_device_create(wcoh_device **out, const wcoh_cpu_desc *given,
                                             const wcoh_memory *memory, wcoh_error *error)
 {
+    wcoh_cpu_desc desc;
     wcohi_arena arena;
     wcohi_allocation block;
     void *place;
     wcoh_result result;
     if (!out) return wcohi_null("device", error);
     *out = NULL;
-    if (!desc) return wcohi_null("desc", error);
-    if ((result = wcohi_cpu_desc_check(desc, error)) != WCOH_OK) return result;
-    if ((result = wcohi_allocation_take(&block, &arena, memory, wcohi_cpu_bytes(desc), "device",
+    if (!given) return wcohi_null("desc", error);
+    desc = *given;
+    if ((result = wcohi_cpu_desc_check(&desc, error)) != WCOH_OK) return result;
+    if ((result = wcohi_allocation_take(&block, &arena, memory, wcohi_cpu_bytes(&desc), "device",
                                         error)) != WCOH_OK)
         return result;
-    place = wcohi_take(&arena, 1, wcohi_cpu_bytes(desc));
-    if ((result = wcohi_cpu_open(out, place, desc, error)) != WCOH_OK) {
+    place = wcohi_take(&arena, 1, wcohi_cpu_bytes(&desc));
+    if ((result = wcohi_cpu_open(out, place, &desc, error)) != WCOH_OK) {
         wcohi_allocation_give(&block);
         return result;
     }
@@ -24610,7 +24609,7 @@ WCOHI_COLD wcoh_result wcohi_engine_measure(wcohi_engine_desc *desc, wcoh_error 
                             desc->batch, desc->seq);
     else if (desc->device)
         desc->exec_bytes = desc->device->table->bytes(desc->device, &plan, plan.session);
-    else desc->exec_bytes = wcohi_cpu_exec_bytes(wcohi_cpu_slots(desc->cpu), &plan);
+    else desc->exec_bytes = wcohi_cpu_exec_bytes(desc->cpu->threads, &plan);
     wcohi_allocation_give(&block);
     return result;
 }
@@ -31415,8 +31414,8 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     if (result) return result;
     result = wcohi_toolkit_kernels_for(&measured.kernels, desc->cpu.isa, error);
     if (result) return result;
-    pool_bytes = wcohi_pool_bytes(&desc->cpu);
-    slots = wcohi_pool_width(&desc->cpu);
+    pool_bytes = wcohi_pool_bytes(&measured.desc.cpu);
+    slots = wcohi_pool_width(&measured.desc.cpu);
     WCOHI_TAKE(&arena, 1, wcoh_spectral);
     WCOHI_TAKE(&arena, pool_bytes, unsigned char);
     wcohi_spectral_layout(&measured, slots, &arena);
@@ -31427,7 +31426,7 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     *made = measured;
     made->block = block;
     wcohi_spectral_layout(made, slots, &arena);
-    result = wcohi_pool_open(&pool, pool_memory, &desc->cpu, error);
+    result = wcohi_pool_open(&pool, pool_memory, &measured.desc.cpu, error);
     if (result) {
         wcohi_allocation_give(&block);
         return result;

@@ -360,6 +360,75 @@ static void the_cpus_are_counted(void)
     CHECK(wcoh_cpu_count() <= 8192);
 }
 
+#ifdef __linux__
+#include <sys/syscall.h>
+extern long syscall(long number, ...);
+
+static int cpus_grow; /* above 0: in the place of the system's answer as many, and one more each time */
+
+int wcohi_sched_getaffinity(int process, size_t size, unsigned long *mask)
+{
+    int i, cpus = cpus_grow;
+    if (cpus == 0) return (int)syscall(SYS_sched_getaffinity, (long)process, size, mask);
+    cpus_grow += cpus_grow < 32;
+    memset(mask, 0, size);
+    for (i = 0; i < cpus; i++) *mask |= 1ul << i;
+    return 0;
+}
+
+/* Between two looks an affinity or a quota may change: an object is laid out for as many threads as it
+   has. */
+static void the_cpus_are_counted_once_an_object(void)
+{
+    uint32_t tokens[64];
+    wcoh_model_desc model_desc;
+    wcoh_trainer_desc training;
+    wcoh_eval_desc scoring;
+    wcoh_spectral_desc comparing;
+    wcoh_cpu_desc cpu;
+    wcoh_model *model = NULL;
+    wcoh_trainer *trainer = NULL;
+    wcoh_spectral *spectral = NULL;
+    wcoh_device *device = NULL;
+    double loss = 0, alone = 1;
+    size_t i, scored = 0;
+    memset(&model_desc, 0, sizeof model_desc);
+    memset(&training, 0, sizeof training);
+    memset(&scoring, 0, sizeof scoring);
+    memset(&comparing, 0, sizeof comparing);
+    memset(&cpu, 0, sizeof cpu);
+    for (i = 0; i < 64; i++) tokens[i] = (uint32_t)(i * i % 7);
+    model_desc.vocab = 7, model_desc.bands = 8, model_desc.heads = 2, model_desc.layers = 1;
+    training.batch = 2, training.seq = 8;
+    scoring.seq = 8, scoring.batch = 2;
+    comparing.dimensions = 16;
+    CHECK(wcoh_model_create(&model, &model_desc, NULL) == WCOH_OK);
+    cpus_grow = 1;
+    CHECK(wcoh_trainer_create(&trainer, model, &training, NULL) == WCOH_OK);
+    CHECK(((wcohi_cpu *)(void *)trainer->engine.device)->slots ==
+          wcoh_trainer_get_desc(trainer)->cpu.threads);
+    CHECK(wcoh_trainer_set_data(trainer, tokens, 64, NULL, 0, NULL) == WCOH_OK);
+    CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
+    cpus_grow = 1;
+    CHECK(wcoh_model_evaluate(model, &scoring, tokens, 64, &loss, &scored, NULL) == WCOH_OK);
+    cpus_grow = 1;
+    CHECK(wcoh_spectral_create(&spectral, &comparing, NULL) == WCOH_OK);
+    CHECK(wcohi_pool_slots(spectral->pool) == wcoh_spectral_get_desc(spectral)->cpu.threads);
+    cpus_grow = 1;
+    CHECK(wcoh_cpu_device_create(&device, &cpu, NULL, NULL) == WCOH_OK);
+    CHECK(((wcohi_cpu *)(void *)device)->slots <= 2); /* of the first look; the pool asks again how
+                                                         many it may wake */
+    cpus_grow = 0;
+    scoring.cpu.threads = 1;
+    CHECK(wcoh_model_evaluate(model, &scoring, tokens, 64, &alone, &scored, NULL) == WCOH_OK);
+    CHECK(loss == alone);
+    wcoh_device_destroy(device);
+    wcoh_spectral_destroy(spectral);
+    wcoh_trainer_destroy(trainer);
+    wcoh_model_destroy(model);
+}
+#endif
+
 static void the_clock_goes_forward(void)
 {
     double last = wcohi_seconds(), now, start = last;
@@ -387,6 +456,9 @@ int main(void)
 {
     RUN(the_clock_goes_forward);
     RUN(the_cpus_are_counted);
+#ifdef __linux__
+    RUN(the_cpus_are_counted_once_an_object);
+#endif
 #if defined(__linux__) && !defined(WAVECOH_NO_STDIO)
     RUN(quotas_are_read);
 #endif
