@@ -163,6 +163,14 @@ static void write_token(text_flow *flow, speller *s, const wcoh_tokenizer *token
     stdout_check();
 }
 
+/* The prompt as it was given; behind numbers a blank, for another number follows. */
+static void write_prompt(const request *r, const wcoh_model *model)
+{
+    if (!r->prompt) return;
+    fputs(r->prompt, stdout);
+    if (*r->prompt && !wcoh_model_tokenizer(model)) putchar(' ');
+}
+
 /* What is drawn waits here while it may be the beginning of the stop sequence: letters, whatever tokens
    they come in, of a model that has some; else symbols. */
 typedef struct held {
@@ -266,7 +274,8 @@ static void write_continuation(const request *r, const wcoh_model *model, const 
     memset(&flow, 0, sizeof flow);
     memset(&spelled, 0, sizeof spelled);
     flow.tame = stdout_is_terminal();
-    printf("%.4f %s", found->nats, r->prompt ? r->prompt : "");
+    printf("%.4f ", found->nats);
+    write_prompt(r, model);
     for (k = 0; k < count; k++)
         write_token(&flow, &spelled, wcoh_model_tokenizer(model), symbols[k]);
     flow_write(&flow, spelled.text, speller_end(&spelled), stdout);
@@ -336,7 +345,7 @@ static void write_drawn(const request *r, wcoh_model *model)
     }
     prompt = read_prompt(r, model, &count);
     writer_hear(&w, prompt, count);
-    if (r->prompt) fputs(r->prompt, stdout);
+    write_prompt(r, model);
     started = seconds_now();
     drawn = write_on(r, &w, model);
     seconds = seconds_now() - started;
