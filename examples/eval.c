@@ -103,9 +103,9 @@ static void read_range(const request *r, const wcoh_model *model, const char *pa
     to = r->to ? (size_t)r->to : size;
     if (!tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text", r->model);
-    if (from >= size || to > size)
-        fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lu --to %lu is outside", name,
-             (unsigned long)size, (unsigned long)from, (unsigned long)to);
+    if (r->from >= (long long)size || r->to > (long long)size)
+        fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lld --to %lld is outside", name,
+             (unsigned long)size, r->from, r->to ? r->to : (long long)size);
     size = text_plain_for(tokenizer, bytes + from, to - from);
     tokens = text_encode(r->unknown.index, tokenizer, bytes + from, size, name, from, &count);
     if (count < 2) fail(EXIT_FAILED, "%s: one token alone predicts nothing: two are needed", name);

@@ -1321,7 +1321,7 @@ static void from_model(const request *r)
     must(wcoh_model_load_file(&model, r->model, NULL, &error), NULL, &error);
     desc = wcoh_model_get_desc(model);
     if (!wcoh_model_tokenizer(model)) fail(EXIT_FAILED, "%s: it has no tokenizer", r->model);
-    if ((size_t)r->from >= size) fail(EXIT_USAGE, "--from is behind the end of %s", r->text);
+    if (r->from >= (long long)size) fail(EXIT_USAGE, "--from is behind the end of %s", r->text);
     size = text_plain_for(wcoh_model_tokenizer(model), text + r->from, size - (size_t)r->from);
     tokens = text_encode(r->unknown.index, wcoh_model_tokenizer(model), text + r->from, size,
                          file_named(r->text), (size_t)r->from, &count);

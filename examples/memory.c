@@ -152,14 +152,16 @@ static void census(const char *path)
     wcoh_error error;
     double counts[NAMED] = {0}, pairs = 0, *e;
     size_t size;
-    int layer, n, alarms = 0;
+    int layer, bands, n, alarms = 0;
     memset(&memory, 0, sizeof memory);
     must(wcoh_wave_memory_load_file(&memory, 0, path, &error), NULL, &error);
-    size = 2 * (size_t)memory.layers * (size_t)memory.bands;
+    bands = memory.bands;
+    size = 2 * (size_t)memory.layers * (size_t)bands;
     memory.values = (float *)calloc(size, sizeof *memory.values);
     e = (double *)calloc((size_t)memory.bands, sizeof *e);
     if (!memory.values || !e) fail(EXIT_FAILED, "no memory for %lu numbers", (unsigned long)size);
     must(wcoh_wave_memory_load_file(&memory, size, path, &error), NULL, &error);
+    if (memory.bands != bands) fail(EXIT_FAILED, "%s: it became another file meanwhile", path);
     printf("layers %d bands %d conversations %lu strength %g keep %g decay %g\n", memory.layers,
            memory.bands, (unsigned long)memory.conversations, memory.strength, memory.keep,
            memory.decay);
@@ -382,9 +384,9 @@ static uint32_t *text_open(trial *t, const char *path)
     to = r->to ? (size_t)r->to : size;
     if (!tokenizer)
         fail(EXIT_FAILED, "%s: it has no tokenizer: its symbols are not those of a text", r->model);
-    if (from >= size || to > size)
-        fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lu --to %lu is outside", name,
-             (unsigned long)size, (unsigned long)from, (unsigned long)to);
+    if (r->from >= (long long)size || r->to > (long long)size)
+        fail(EXIT_FAILED, "%s: it has %lu bytes: --from %lld --to %lld is outside", name,
+             (unsigned long)size, r->from, r->to ? r->to : (long long)size);
     size = text_plain_for(tokenizer, bytes + from, to - from);
     tokens = text_encode(r->unknown.index, tokenizer, bytes + from, size, name, from, &t->count);
     t->tokens = tokens;
