@@ -577,6 +577,9 @@ def test_figures():
         props = s.ask("/props")[1]
         check("props", props["total_slots"] == 3 and props["model"]["id"] == "chars" and "{messages}" in props["chat_template"]
               and props["default_generation_settings"]["temperature"] == 0.8, props)
+    with Server("--temperature", "0.12345678901234568", "--top-p", "0.3333333333333333148") as s:
+        made = s.ask("/props")[1]["default_generation_settings"]
+        check("props are JSON whatever the digits", abs(made["temperature"] - 0.123456789012345) < 1e-14 and abs(made["top_p"] - 1 / 3) < 1e-14, made)
 
 
 def test_tokens():
