@@ -672,8 +672,10 @@ static void pace(run *r, wcoh_trainer_desc *desc)
         eval_time = seconds_now() - began;
     }
     left = ask->seconds - (seconds_now() - start) - evaluations * eval_time;
-    desc->steps = left > 10 * step ? (int)(left / step) : 10;
-    if (!ask->own_evals) desc->eval_every = (desc->steps + evaluations - 1) / evaluations;
+    desc->steps = !(left > 10 * step)          ? 10
+                  : left / step < 2147483647.0 ? (int)(left / step)
+                                               : 2147483647;
+    if (!ask->own_evals) desc->eval_every = (desc->steps - 1) / evaluations + 1;
     if (!ask->own_warmup) desc->warmup = desc->steps < 1000 ? (desc->steps + 9) / 10 : 100;
     wcoh_trainer_destroy(r->trainer);
     wcoh_model_destroy(r->model);
@@ -698,21 +700,36 @@ static size_t log_kept(const char *text, size_t size, uint64_t step)
     return kept;
 }
 
-/* A run that goes on writes after the row of its step: what a killed run wrote beyond it, or half,
-   is cut. */
-static void log_cut(const char *path, uint64_t step)
+/* Where the last row of a log [size] begins, if it is that of `step` and has no validation loss: the
+   run may have ended before the evaluation did. Else size. */
+static size_t log_waits(const char *text, size_t size, uint64_t step)
 {
-    size_t size, kept;
+    size_t at = size - 1, comma;
+    while (at > 0 && text[at - 1] != '\n') at--;
+    if (at == 0 || strtoul(text + at, NULL, 10) != step) return size;
+    comma = at + strcspn(text + at, ",") + 1;
+    comma += strcspn(text + comma, ",");
+    return text[comma + 1] == ',' ? at : size;
+}
+
+/* A run that goes on writes after the row of its step: what a killed run wrote beyond it, or half,
+   is cut. Returns 1 where that row is to be written again. */
+static int log_cut(const char *path, uint64_t step)
+{
+    size_t size, kept, waits;
     char *text = file_read(path, &size);
     const char *head = LOG_HEAD "\n";
     if (strncmp(text, head, strlen(head)) != 0)
         fail(EXIT_FAILED, "%s: it does not begin with %s: it is no log of train", path, LOG_HEAD);
     kept = log_kept(text, size, step);
+    waits = log_waits(text, kept, step);
     free(text);
-    if (kept == size) return;
-    if (path_cut(path, kept)) fail(EXIT_FAILED, "%s: cannot cut it: %s", path, strerror(errno));
-    say("%s: the rows after step %lu are cut: the run goes on from there", path,
-        (unsigned long)step);
+    if (waits < size && path_cut(path, waits))
+        fail(EXIT_FAILED, "%s: cannot cut it: %s", path, strerror(errno));
+    if (kept < size)
+        say("%s: the rows after step %lu are cut: the run goes on from there", path,
+            (unsigned long)step);
+    return waits < kept;
 }
 
 static void open_log(run *r)
@@ -723,7 +740,7 @@ static void open_log(run *r)
     if (!path || !team_leads()) return;
     wcoh_trainer_stats(r->trainer, &stats);
     if (stat(path, &about) == 0 && S_ISREG(about.st_mode) && about.st_size > 0)
-        log_cut(path, stats.step);
+        r->unlogged = log_cut(path, stats.step);
     r->log = fopen(path, "ab");
     if (!r->log) fail(EXIT_FAILED, "%s: cannot write it: %s", path, strerror(errno));
     fseek(r->log, 0, SEEK_END);
@@ -752,6 +769,13 @@ static int stage_ended(const run *r, uint64_t step)
     return 0;
 }
 
+/* As `must`, where a run would be lost: it is saved first. */
+static void must_or_save(run *r, wcoh_result result, const char *about, const wcoh_error *error)
+{
+    if (result < 0) save(r, 1);
+    must(result, about, error);
+}
+
 /* At the end of a stage the loss of each validation text, over as many windows as an evaluation has. */
 static void stage_line(run *r, int stage)
 {
@@ -768,19 +792,19 @@ static void stage_line(run *r, int stage)
     desc.cpu = own->cpu;
     one.count = 1;
     one.offsets = ends;
-    must(wcoh_trainer_sync(r->trainer, &error), NULL, &error);
-    must(wcoh_trainer_mean(r->trainer, 1, &error), NULL, &error); /* as evaluations do */
+    must_or_save(r, wcoh_trainer_sync(r->trainer, &error), NULL, &error);
+    must_or_save(r, wcoh_trainer_mean(r->trainer, 1, &error), NULL, &error); /* as evaluations do */
     printf("stage %d step %lu", stage, (unsigned long)r->last.step);
     for (i = 0; i < all.count; i++) {
         size_t length = all.offsets[i + 1] - all.offsets[i];
         ends[0] = all.offsets[i];
         ends[1] = ends[0] + (length < most ? length : most);
-        must(wcoh_model_evaluate_sequences(r->model, &desc, &one, &loss, NULL, &error),
-             r->text->named[i], &error);
+        must_or_save(r, wcoh_model_evaluate_sequences(r->model, &desc, &one, &loss, NULL, &error),
+                     r->text->named[i], &error);
         printf(" val %.4f %s", loss, r->text->named[i]);
     }
     putchar('\n');
-    must(wcoh_trainer_mean(r->trainer, 0, &error), NULL, &error);
+    must_or_save(r, wcoh_trainer_mean(r->trainer, 0, &error), NULL, &error);
     r->marked = seconds_now();
 }
 

@@ -255,6 +255,26 @@ for signal in INT TERM; do
     ok "and repeats no step" [ "$(wc -l <part.csv)" = 3001 ]
 done
 
+# An evaluation that was interrupted is made after the resume, and its loss has its place in the log. (The
+# file and the log are made to be those of a run that ended in it.)
+succeeds "$train" --data text --out late.safetensors $small --eval-every 1 --steps 1 --sample 0 --log late.csv
+LC_ALL=C sed 's/"wavecoh.checksum"/"wavecoh_checksum"/;s/"train.evaluate":"0"/"train.evaluate":"1"/' late.safetensors >due.safetensors
+sed 's/^\(1,[^,]*,\)[^,]*,/\1,/' late.csv >due.csv
+ok "that log lacks the loss" [ "$(grep -cE '^1,[0-9.]+,,' due.csv)" = 1 ]
+succeeds "$train" --resume due.safetensors --data text --out after.safetensors --log due.csv --steps 2 --sample 0
+ok "the log has it" same "$(cut -d, -f1-3 due.csv | sed -n 2p)" "$(cut -d, -f1-3 late.csv | sed -n 2p)"
+ok "and that of the next step, a row each" [ "$(grep -cE '^[12],[0-9.]+,[0-9.]+,' due.csv)$(wc -l <due.csv | tr -d ' ')" = 23 ]
+
+# More steps fit into that time than a run can have.
+: >out
+"$train" --data text --out endless.safetensors $small --seconds 1000000 --sample 0 >out 2>err &
+process=$!
+wait_for '^split '
+kill -TERM $process
+wait $process
+status=$? last="kill -TERM of --seconds 1000000"
+ok "--seconds without a foreseeable end has one" grep -aqE '"trainer.steps":"[0-9]+"' endless.safetensors
+
 # What it says goes on with the very run, whatever its files are called and wherever its texts end.
 mkdir -p 'my files'
 cp text 'my files/a text'
@@ -348,6 +368,14 @@ done
 refuses 2 '^sample: --best and --stop go together where a symbol is a letter' \
     "$sample" words.safetensors --best 2 --tokens 9 --stop the
 refuses 1 "^sample: --stop: the character '%'" "$sample" m.safetensors --stop 'w%'
+# A model whose symbols are no text: its numbers stand apart from those of the prompt.
+LC_ALL=C sed 's/"wavecoh.checksum"/"wavecoh_checksum"/;s/"tokenizer.kind"/"tokenizer_kind"/' m.safetensors >numbers.safetensors
+for best in '' '--best 1'; do
+    # shellcheck disable=SC2086
+    succeeds "$sample" numbers.safetensors --prompt '1 2' --tokens 3 $best
+    ok "numbers after a prompt $best" has "^${best:+[0-9.]+ }1 2 [0-9]+ [0-9]+ [0-9]+ ?$"
+done
+refuses 1 '^sample: --prompt: "x": this model has no tokenizer' "$sample" numbers.safetensors --prompt x
 succeeds "$sample" m.best.safetensors --tokens 20 --top-p 0.9 --min-p 0.05 --repetition-penalty 1.2
 succeeds "$sample" m.safetensors --tokens 0 --prompt wave
 ok "no tokens, only the prompt" same "$(cat out)" wave
