@@ -231,7 +231,7 @@ static const asked asked_fields[] = {
     {"n", ASKED_WHOLE, ON_REPLY, AT(n), 1, REPLIES_MOST},
     {"seed", ASKED_WHOLE, ON_REPLY, AT(seed), -9223372036854775808.0, 9223372036854775807.0},
     {"max_tokens", ASKED_WHOLE, ON_REPLY, AT(tokens), 0, 0},
-    {"max_completion_tokens", ASKED_WHOLE, ON_CHAT, AT(tokens), 0, 0},
+    {"max_completion_tokens", ASKED_WHOLE, ON_REPLY, AT(tokens), 0, 0},
     {"temperature", ASKED_REAL, ON_REPLY, AT(temperature), 0, 1000},
     {"top_p", ASKED_REAL, ON_REPLY, AT(top_p), 0, 1},
     {"min_p", ASKED_REAL, ON_REPLY, AT(min_p), 0, 1},
@@ -363,12 +363,15 @@ static int ask_unsupported(asking *in)
     const json_node *kind = json_member(tree, format, "type");
     const json_node *suffix = json_member(tree, tree->nodes, "suffix");
     const json_node *best = json_member(tree, tree->nodes, "best_of");
+    const json_node *echo = json_member(tree, tree->nodes, "echo");
     int64_t of = 0;
     if (!ask_nothing_else(in)) return 0;
     if (format && format->kind != JSON_NULL && !json_is(tree, kind, "text"))
         return refuse(in->refusal, 400, "unsupported_value", "response_format",
                       "response_format: this server writes text alone");
-    if (in->ask->chat) return 1;
+    if (in->ask->chat && echo && echo->kind == JSON_TRUE)
+        return refuse(in->refusal, 400, "unsupported_value", "echo",
+                      "echo: of completions alone, a chat is not said again");
     if (suffix && suffix->kind != JSON_NULL && !json_is(tree, suffix, ""))
         return refuse(in->refusal, 400, "unsupported_value", "suffix",
                       "suffix: this model writes forwards alone");

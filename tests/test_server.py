@@ -268,6 +268,10 @@ def test_refusals():  # 6.1 case 3
         text("echo with logprobs", "unsupported_value", "logprobs", echo=True, logprobs=1)
         text("a suffix", "unsupported_value", "suffix", suffix="x")
         text("best_of", "unsupported_value", "best_of", best_of=2)
+        for field, value in (("suffix", "x"), ("best_of", 2), ("echo", True)):
+            chat(f"{field} {value!r}", "unsupported_value", field, **{field: value})
+        text("too many symbols by their newer name", "invalid_value", "max_completion_tokens", max_completion_tokens=65537)
+        check("which completions know too", s.ask(TEXT, {"prompt": "a", "max_completion_tokens": 3})[1]["usage"]["completion_tokens"] == 3)
         text("a prompt of numbers and text", "invalid_type", "prompt", prompt=[1, "a"])
         text("a prompt with a token that is none", "invalid_value", "prompt", prompt=[31])
         text("a prompt that is an object", "invalid_type", "prompt", prompt={})
