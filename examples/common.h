@@ -117,6 +117,9 @@ static void catch_interrupts(void)
 {
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
+#ifdef SIGHUP /* the terminal has gone; who was started to outlive it (nohup) does */
+    if (signal(SIGHUP, on_interrupt) == SIG_IGN) signal(SIGHUP, SIG_IGN);
+#endif
 }
 
 /* Text comes and goes as the bytes it is (Windows would change line ends). */

@@ -168,13 +168,20 @@ static wcoh_tokenizer *subwords_learnt(const corpus_desc *d, const corpus *text,
     return tokenizer;
 }
 
+/* 1 if --tokenizer names a file. */
+static int tokenizer_is_file(const char *given)
+{
+    size_t size = strlen(given);
+    return size >= 5 && strcmp(given + size - 5, ".json") == 0;
+}
+
 /* The subwords that --tokenizer names: bpe, bpe:N, words or a file; NULL: it names another kind. */
 static wcoh_tokenizer *subwords_given(const corpus_desc *d, const corpus *text)
 {
     wcoh_tokenizer *tokenizer = NULL;
     const char *given = d->tokenizer;
     wcoh_error error;
-    size_t size = strlen(given);
+    size_t size;
     char *json, *end = NULL;
     if (strncmp(given, "bpe", 3) == 0 && (given[3] == ':' || !given[3])) {
         long vocab = given[3] ? strtol(given + 4, &end, 10) : 4096;
@@ -184,7 +191,7 @@ static wcoh_tokenizer *subwords_given(const corpus_desc *d, const corpus *text)
         return subwords_learnt(d, text, WCOH_TOKENIZER_SUBWORDS, (int)vocab);
     }
     if (strcmp(given, "words") == 0) return subwords_learnt(d, text, WCOH_TOKENIZER_WORDS, 0);
-    if (size < 5 || strcmp(given + size - 5, ".json")) return NULL;
+    if (!tokenizer_is_file(given)) return NULL;
     if (d->start) fail(EXIT_USAGE, "--start: %s says itself how a text begins", given);
     json = file_read(given, &size);
     must(wcoh_tokenizer_create_json(&tokenizer, json, size, NULL, &error), given, &error);

@@ -658,7 +658,6 @@ static void keys_close(void)
 static void keys_open(void)
 {
     struct termios raw;
-    signal(SIGHUP, on_interrupt);
     signal(SIGQUIT, on_interrupt);
     signal(SIGPIPE, SIG_IGN); /* stdout_is_well tells */
     if (!isatty(0) || tcgetattr(0, &keys_before)) return;

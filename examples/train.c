@@ -465,6 +465,8 @@ static void check_targets(const request *r)
         }
         check_sources(&targets[i], "--data", &r->corpus.data);
         check_sources(&targets[i], "--val", &r->corpus.val);
+        if (tokenizer_is_file(r->corpus.tokenizer))
+            check_source(&targets[i], "--tokenizer", r->corpus.tokenizer);
         check_source(&targets[i], "--from", i ? r->from : NULL); /* that one may move aside */
         check_source(&targets[i], "--resume", i ? r->resume : NULL);
         if (i > 0) check_source(&targets[i], targets[0].option, targets[0].path);

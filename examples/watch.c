@@ -725,8 +725,7 @@ static void watch(const request *r)
     watcher *w;
     if (!s) fail(EXIT_FAILED, "no memory for a stream");
 #ifndef _WIN32
-    signal(SIGHUP, on_interrupt); /* what it has learnt is saved when the terminal goes, */
-    signal(SIGPIPE, SIG_IGN);     /* and when nobody reads on: stdout_is_well tells */
+    signal(SIGPIPE, SIG_IGN); /* what it has learnt is saved when nobody reads on: stdout_is_well tells */
 #endif
     path_not_read(r->save, &log, 1);
     if (r->save) must(wcoh_path_check(r->save, &error), NULL, &error);

@@ -235,7 +235,12 @@ wait_for() {
 long="$small --steps 3000 --eval-every 100 --sample 0"
 run "$train" --data text --out whole.safetensors $long
 whole=$(result)
-for signal in INT TERM; do
+hup=HUP
+if sh -c 'kill -HUP $$; exit 0'; then
+    hup=
+    echo "not run: SIGHUP ends train (it is ignored here, as under nohup)"
+fi
+for signal in INT TERM $hup; do
     rm -f part.*
     : >out # else what stands there from before is taken for the line that is waited for
     "$train" --data text --out part.safetensors $long --log part.csv >out 2>err &
@@ -254,6 +259,18 @@ for signal in INT TERM; do
     ok "the log goes on where it stopped" same "$(cut -d, -f1 part.csv | sed 1d | sort -n | uniq | wc -l | tr -d ' ')" 3000
     ok "and repeats no step" [ "$(wc -l <part.csv)" = 3001 ]
 done
+
+# Who was started to outlive its terminal does (nohup).
+rm -f part.*
+: >out
+nohup "$train" --data text --out part.safetensors $long >out 2>err &
+process=$!
+wait_for '^step 100 '
+kill -HUP $process
+wait $process
+status=$? last="kill -HUP, ignored"
+ok "it goes on" [ "$status" = 0 ]
+ok "to its end" same "$(result)" "$whole"
 
 # An evaluation that was interrupted is made after the resume, and its loss has its place in the log. (The
 # file and the log are made to be those of a run that ended in it.)
@@ -421,6 +438,10 @@ refuses 1 '^sample: flip.safetensors: .*checksum' "$sample" flip.safetensors
 tiny="$small --steps 5 --eval-every 5 --sample 0"
 cp text mine
 refuses 2 '^train: --out is mine, the file of --data: it would be overwritten' "$train" --data mine --out mine $tiny
+printf '{}' >mine.json
+refuses 2 '^train: --out is ./mine.json, the file of --tokenizer: it would be overwritten' "$train" --data mine --tokenizer mine.json --out ./mine.json $tiny
+refuses 2 '^train: --log is mine.json, the file of --tokenizer' "$train" --data mine --tokenizer mine.json --out x.safetensors --log mine.json $tiny
+ok "the tokenizer is as it was" same "$(cat mine.json)" '{}'
 ln -s mine mylink
 ln mine myother
 refuses 2 '^train: --out is mylink, the file of --data' "$train" --data mine --out mylink $tiny

@@ -241,7 +241,8 @@ def terminal_end(what, act):
     """Play two rounds in a terminal, end by `act`, and see that the terminal is as it was."""
     master, slave = pty.openpty()
     before = termios.tcgetattr(slave)
-    child = subprocess.Popen([program_tests.program, "--save", "kept"], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = subprocess.Popen([program_tests.program, "--save", "kept"], stdin=slave, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             preexec_fn=program_tests.heed_hup)
     child.stdout.readline()
     os.write(master, b"lr")
     child.stdout.readline()

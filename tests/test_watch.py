@@ -100,7 +100,7 @@ def test_input():
 def test_signals():
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         child = subprocess.Popen([program_tests.program, "--all", "--save", "kept"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                 stderr=subprocess.PIPE)
+                                 stderr=subprocess.PIPE, preexec_fn=program_tests.heed_hup)
         child.stdin.write(b"one line\n")
         child.stdin.flush()
         equal(child.stdout.readline(), b"  one line\n", "a line is shown when it comes")
