@@ -1653,7 +1653,8 @@ WCOH_API wcoh_result wcoh_spectral_energy(wcoh_spectral *spectral, const float *
 
 /* A wave packet is a list of bins, each with amplitude A >= 0 and phase. From a real vector:
    sign-phase (A = |v|, phase 0 or pi; bins = n) or the DFT (bins = n/2+1, inner bins count twice:
-   Parseval). Or amplitudes and phases as given. */
+   Parseval; in a store those below 1e-28 of the energy are rounding, and 0). Or amplitudes and phases as
+   given. */
 typedef enum wcoh_packet { WCOH_PACKET_SIGN, WCOH_PACKET_DFT, WCOH_PACKET_PHASES } wcoh_packet;
 typedef enum wcoh_score {
     /* S = 1/2 (sum |psi1 + psi2|^2 / (E1 + E2)) (2 sqrt(E1 E2) / (E1 + E2)): 1 equal, 1/2
@@ -32167,8 +32168,9 @@ WCOH_API uint64_t wcoh_resonance_bytes(const wcoh_resonance *store)
     return store ? wcohi_store_tiles(store) * wcohi_tile_bytes(store) : 0;
 }
 
-/* One vector into store->row. Returns 0 if a value is not finite, an amplitude is negative, or the
-   norm is too large for a real. */
+/* One vector into store->row; bins of a DFT that are rounding are 0, or a range without more would be all
+   that counts. Returns 0 if a value is not finite, an amplitude is negative, or the norm is too large for
+   a real. */
 static int wcohi_store_encode(wcoh_resonance *store, const float *vector, const float *phases)
 {
     int n = store->desc.dimensions, k;
@@ -32194,8 +32196,11 @@ static int wcohi_store_encode(wcoh_resonance *store, const float *vector, const 
     for (k = 0; k < store->bins; k++) {
         wcoh_complex bin = wcohi_dft_bin(&store->dft, z, k);
         int column = wcohi_bin_column(store, k), single = k == 0 || 2 * k == n;
-        store->row[column] = bin.re * (single ? sqrt(1.0 / n) : inner);
-        if (!single) store->row[column + 1] = bin.im * inner;
+        double scale = single ? sqrt(1.0 / n) : inner;
+        double power = (bin.re * bin.re + bin.im * bin.im) * scale * scale;
+        if (!(power > energy * WCOHI_ROUNDING)) scale = 0;
+        store->row[column] = bin.re * scale;
+        if (!single) store->row[column + 1] = bin.im * scale;
     }
     return 1;
 }

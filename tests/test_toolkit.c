@@ -1015,6 +1015,44 @@ static wcoh_resonance *store_of(int n, wcoh_packet packet, int threads)
     return store;
 }
 
+/* So it is in a memory: a range of bins in which a vector has nothing finds nothing, at any scale. */
+static void empty_ranges_find_nothing(void)
+{
+    static const int lengths[] = {9, 30, 384};
+    static const double scales[] = {1, 1e-25, 1e25};
+    int at, size, i, k;
+    for (at = 0; at < 3; at++)
+        for (size = 0; size < 3; size++) {
+            int n = lengths[at], found = 0;
+            float *v = random_vectors(4, n, 4);
+            wcoh_resonance *store = store_of(n, WCOH_PACKET_DFT, 1);
+            wcoh_resonance_query query;
+            wcoh_resonance_hit hits[4];
+            memset(&query, 0, sizeof query);
+            query.score = WCOH_SCORE_COSINE;
+            for (k = 0; k < n; k++) {
+                v[k] = 0.3f, v[n + k] = -17;
+                v[2 * n + k] = (float)(0.3 + 1e-3 * cos(6 * 3.141592653589793 * k / n));
+            }
+            for (i = 0; i < 4 * n; i++) v[i] = (float)(scales[size] * (double)v[i]);
+            CHECK(wcoh_resonance_add(store, v, NULL, 4, NULL) == WCOH_OK);
+            query.first_bin = 1;
+            for (i = 0; i < 2; i++) {
+                CHECK(wcoh_resonance_find(store, &query, v + i * n, NULL, hits, &found, NULL) ==
+                      WCOH_OK);
+                CHECK(found == 4);
+                for (k = 0; k < found; k++) CHECK(hits[k].score == 0);
+            }
+            query.first_bin = 3, query.bins = 1; /* a small wave is none of that */
+            CHECK(wcoh_resonance_find(store, &query, v + 2 * n, NULL, hits, &found, NULL) ==
+                  WCOH_OK);
+            CHECK(hits[0].index == 2);
+            CHECK_NEAR(hits[0].score, 1, 1e-6);
+            wcoh_resonance_destroy(store);
+            free(v);
+        }
+}
+
 static wcoh_resonance_query top_query(int top, wcoh_score score)
 {
     wcoh_resonance_query query;
@@ -2555,6 +2593,7 @@ int main(void)
     RUN(figures_do_not_depend_on_lengths);
     RUN(empty_bands_have_no_coherence);
     RUN(small_blocks_count);
+    RUN(empty_ranges_find_nothing);
     RUN(energy_of_random_vectors_is_its_null);
     RUN(spectral_refuses_bad_input);
     RUN(resonance_score_has_its_closed_forms);
