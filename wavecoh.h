@@ -3024,7 +3024,7 @@ static void wcohi_float_mode_set(unsigned int mode)
 
 /* ---- pool ------------------------------------------------------------------------------------ */
 
-/* One piece of a job. No two calls that run at once share a slot (0 .. slots-1): scratch memory. */
+/* One piece of a job. No two calls that run at once share a slot, below slot_count: scratch memory. */
 typedef void (*wcohi_job)(int index, int slot, void *user);
 
 typedef struct wcohi_pool wcohi_pool;
@@ -3046,7 +3046,7 @@ struct wcohi_pool {
     void *user;
     int count;
     unsigned int float_mode;
-    int slots;
+    int slot_count;
     int cpus; /* no more than this many are woken */
     int made; /* threads that run */
     wcohi_atomic quit, sleepers, waiting;
@@ -3059,7 +3059,7 @@ struct wcohi_pool {
     char apart2[64];
     wcohi_atomic pending;
     char apart3[64];
-    wcohi_worker workers[1]; /* [slots] */
+    wcohi_worker workers[1]; /* [slot_count] */
 };
 
 static int wcohi_pool_width(const wcoh_cpu_desc *cpu)
@@ -3080,7 +3080,7 @@ static size_t wcohi_pool_bytes(const wcoh_cpu_desc *cpu)
     return sizeof(wcohi_pool) + (size_t)(wcohi_pool_width(cpu) - 1) * sizeof(wcohi_worker);
 }
 
-static int wcohi_pool_slots(const wcohi_pool *pool) { return pool ? pool->slots : 1; }
+static int wcohi_pool_slots(const wcohi_pool *pool) { return pool ? pool->slot_count : 1; }
 
 static void wcohi_pool_alone(int count, wcohi_job job, void *user)
 {
@@ -3189,8 +3189,8 @@ static void wcohi_pool_wake(wcohi_pool *pool, int count)
 {
     int asleep = (int)wcohi_atomic_get(&pool->guard, &pool->sleepers), wanted, i;
     if (asleep == 0) return;
-    wanted = WCOHI_MIN(WCOHI_MIN(count, pool->cpus), pool->slots) - 1;
-    wanted -= pool->slots - 1 - asleep;
+    wanted = WCOHI_MIN(WCOHI_MIN(count, pool->cpus), pool->slot_count) - 1;
+    wanted -= pool->slot_count - 1 - asleep;
     if (wanted <= 0) return;
     wcohi_lock_take(&pool->lock);
     for (i = 0; i < wanted; i++) wcohi_signal_one(&pool->work);
@@ -3226,7 +3226,7 @@ WCOHI_COLD void wcohi_pool_close(wcohi_pool *pool)
 {
 #ifndef WAVECOH_NO_THREADS
     int i;
-    if (!pool || pool->parallel_for || pool->slots == 1) return;
+    if (!pool || pool->parallel_for || pool->slot_count == 1) return;
     wcohi_atomic_add(&pool->guard, &pool->quit, 1);
     wcohi_lock_take(&pool->lock);
     wcohi_signal_all(&pool->work);
@@ -3253,26 +3253,26 @@ WCOHI_COLD wcoh_result wcohi_pool_open(wcohi_pool **pool, void *memory, const wc
         return wcohi_fail(error, WCOH_E_ARGUMENT, "cpu.threads: %d is outside 0..%d", cpu->threads,
                           WCOHI_MAX_THREADS);
     memset(p, 0, wcohi_pool_bytes(cpu));
-    p->slots = wcohi_pool_width(cpu);
+    p->slot_count = wcohi_pool_width(cpu);
     p->cpus = wcoh_cpu_count();
     p->parallel_for = cpu->parallel_for;
     p->parallel_user = cpu->parallel_user;
-    for (i = 0; i < p->slots; i++) {
+    for (i = 0; i < p->slot_count; i++) {
         p->workers[i].pool = p;
         p->workers[i].slot = i;
     }
 #ifndef WAVECOH_NO_THREADS
-    if (p->slots > 1) {
+    if (p->slot_count > 1) {
         wcohi_lock_open(&p->lock);
         wcohi_lock_open(&p->guard);
         wcohi_signal_open(&p->work);
         wcohi_signal_open(&p->done);
     }
-    for (i = 1; i < p->slots && !p->parallel_for; i++) {
+    for (i = 1; i < p->slot_count && !p->parallel_for; i++) {
         if (!wcohi_thread_make(&p->workers[i])) {
             wcohi_pool_close(p);
             return wcohi_fail(error, WCOH_E_DEVICE, "thread %d of %d could not be started", i,
-                              p->slots - 1);
+                              p->slot_count - 1);
         }
         p->made = i;
     }
@@ -3286,9 +3286,9 @@ static void wcohi_pool_lent_task(int index, void *user)
 {
     wcohi_pool *pool = (wcohi_pool *)user;
     unsigned int mode = wcohi_float_mode();
-    int slot = index % pool->slots;
+    int slot = index % pool->slot_count;
     while (!wcohi_atomic_swap(&pool->guard, &pool->workers[slot].busy, 0, 1)) {
-        if (++slot == pool->slots) {
+        if (++slot == pool->slot_count) {
             slot = 0;
             wcohi_yield();
         }
@@ -3304,7 +3304,7 @@ static void wcohi_pool_lent_task(int index, void *user)
    at a time per pool; pool NULL: the caller alone. */
 static void wcohi_pool_run(wcohi_pool *pool, int count, double work, wcohi_job job, void *user)
 {
-    if (count <= 1 || !pool || pool->slots == 1 || work < WCOHI_SMALL_WORK) {
+    if (count <= 1 || !pool || pool->slot_count == 1 || work < WCOHI_SMALL_WORK) {
         wcohi_pool_alone(count, job, user);
         return;
     }
@@ -7124,7 +7124,7 @@ typedef struct wcohi_gemm_args {
 typedef struct wcohi_compute {
     const wcohi_kernels *kernels;
     wcohi_pool *pool;
-    wcoh_real *pack; /* [wcohi_pack_count(slots)] */
+    wcoh_real *pack; /* [wcohi_pack_count(slot_count)] */
 } wcohi_compute;
 
 /* One tile: c [rows,width] = sum over p of a(i,p) b(p,j), plus up to three matrices. */
@@ -7172,9 +7172,9 @@ typedef struct wcohi_gemm_kernels {
 } wcohi_gemm_kernels;
 
 /* Reals that wcohi_compute.pack holds; enough for every shape. */
-static size_t wcohi_pack_count(int slots)
+static size_t wcohi_pack_count(int slot_count)
 {
-    return (size_t)slots * (WCOHI_PACK_PANEL + WCOHI_PACK_EDGE);
+    return (size_t)slot_count * (WCOHI_PACK_PANEL + WCOHI_PACK_EDGE);
 }
 
 /* ---- the tile -------------------------------------------------------------------------------- */
@@ -8451,8 +8451,8 @@ typedef struct wcohi_sizes {
     size_t shared;   /* bytes that its workers have together */
 } wcohi_sizes;
 
-/* Of a pass of at most the plan's shape with `slots` workers; sizes come zeroed. */
-typedef void wcohi_sizes_fn(const wcohi_plan *plan, const wcohi_op *op, int slots,
+/* Of a pass of at most the plan's shape with `slot_count` workers; sizes come zeroed. */
+typedef void wcohi_sizes_fn(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                             wcohi_sizes *sizes);
 
 /* `width` reals for every row of the largest batch. */
@@ -8621,7 +8621,7 @@ typedef struct wcohi_cpu {
     wcoh_device base;
     const wcohi_kernels *kernels;
     wcohi_pool *pool;
-    int slots;
+    int slot_count;
 } wcohi_cpu;
 
 typedef struct wcohi_cpu_exec {
@@ -8631,7 +8631,7 @@ typedef struct wcohi_cpu_exec {
     wcoh_real *activations;
     wcoh_real *partials; /* [WCOHI_CHUNKS, partial_count]: parameter gradients of chunks of rows */
     size_t partial_count;
-    wcoh_real *scratch; /* [slots, scratch_count] */
+    wcoh_real *scratch; /* [slot_count, scratch_count] */
     size_t scratch_count;
     void *shared;          /* scratch of the op under way, of all its workers */
     wcoh_real *hidden;     /* session: [batch, D] */
@@ -8906,12 +8906,12 @@ static int wcohi_each_span(wcohi_cpu_exec *exec, const wcohi_op *op, wcohi_span_
 }
 
 /* The sizes of an op that has its tensors and nothing else. */
-static void wcohi_no_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_no_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                            wcohi_sizes *sizes)
 {
     (void)plan;
     (void)op;
-    (void)slots;
+    (void)slot_count;
     (void)sizes;
 }
 
@@ -9084,11 +9084,11 @@ static void wcohi_embed_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_embed_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_embed_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                               wcohi_sizes *sizes)
 {
     (void)plan;
-    (void)slots;
+    (void)slot_count;
     sizes->scratch = (size_t)op->wide_out; /* a row of positions */
 }
 
@@ -9326,10 +9326,10 @@ static const wcohi_rms_kernels S_(rms_kernels) = {S_(rms_forward) WCOHI_BACK(S_(
 #endif
 #ifndef WCOHI_PASS
 
-static void wcohi_norm_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_norm_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                              wcohi_sizes *sizes)
 {
-    (void)slots;
+    (void)slot_count;
     sizes->aux = wcohi_plan_reals(plan, 2);   /* mean and 1/deviation of each row */
     sizes->partial = 2 * (size_t)op->wide_in; /* dweight, dbias */
 }
@@ -9392,10 +9392,10 @@ static void wcohi_rms_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_rms_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_rms_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                             wcohi_sizes *sizes)
 {
-    (void)slots;
+    (void)slot_count;
     sizes->aux = wcohi_plan_reals(plan, 2);
     sizes->partial = (size_t)op->wide_in; /* dweight */
 }
@@ -9457,10 +9457,10 @@ static void wcohi_linear_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_linear_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_linear_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                                wcohi_sizes *sizes)
 {
-    (void)slots;
+    (void)slot_count;
     if (op->gelu) sizes->aux = wcohi_plan_reals(plan, op->wide_out); /* before the gelu */
     sizes->prepared =
         wcohi_mul((size_t)op->groups,
@@ -9774,12 +9774,12 @@ static const wcohi_taps_kernels S_(taps_kernels) = {S_(taps_sum) WCOHI_BACK(S_(t
 #endif
 #ifndef WCOHI_PASS
 
-static void wcohi_taps_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_taps_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                              wcohi_sizes *sizes)
 {
     size_t width = (size_t)op->wide_in;
     (void)plan;
-    (void)slots;
+    (void)slot_count;
     sizes->state = wcohi_mul((size_t)op->taps - 1, width * sizeof(wcoh_real)); /* the last rows */
     sizes->saved = sizes->state;
     sizes->saved_reals = 1;
@@ -9911,10 +9911,10 @@ static void wcohi_maestro_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_maestro_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_maestro_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                                 wcohi_sizes *sizes)
 {
-    (void)slots;
+    (void)slot_count;
     sizes->aux = wcohi_mul(wcohi_plan_reals(plan, 1), 3 * (size_t)op->narrow);
     sizes->prepared = wcohi_add(wcohi_panels_bytes(plan, op->narrow, op->wide_in),
                                 wcohi_panels_bytes(plan, op->wide_out, op->narrow));
@@ -10101,11 +10101,11 @@ static const wcohi_per_band_kernels S_(per_band_kernels) = {S_(per_band_forward)
 #endif
 #ifndef WCOHI_PASS
 
-static void wcohi_per_band_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_per_band_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                                  wcohi_sizes *sizes)
 {
     size_t width = (size_t)op->wide_in; /* [K,2,2] weights are 2 D reals, [K,2] biases D */
-    (void)slots;
+    (void)slot_count;
     sizes->partial = 3 * width;
     sizes->scratch = wcohi_mul((size_t)wcohi_chunk_rows(plan->batch * plan->seq), width);
 }
@@ -11396,12 +11396,12 @@ static void wcohi_kerr_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_kerr_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                              wcohi_sizes *sizes)
 {
     size_t bands = (size_t)op->wide_in / 2;
     (void)plan;
-    (void)slots;
+    (void)slot_count;
     sizes->prepared = wcohi_round_up(sizeof(wcohi_kerr), WCOHI_ALIGN) +
                       wcohi_mul(wcohi_kerr_count((int)bands), sizeof(wcoh_real));
     sizes->partial = (3 * bands + 9) * sizeof(double) / sizeof(wcoh_real);
@@ -11662,12 +11662,12 @@ static wcohi_mixing wcohi_mixing_of(const wcohi_span *span)
     return m;
 }
 
-static void wcohi_mixing_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_mixing_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                                wcohi_sizes *sizes)
 {
     size_t planes = wcohi_mul(WCOHI_MIXING_PLANES, wcohi_mixing_pitch(op->wide_in / 2));
     (void)plan;
-    (void)slots;
+    (void)slot_count;
     sizes->partial = sizeof(double) / sizeof(wcoh_real); /* dchi */
     sizes->scratch = wcohi_add(planes, (size_t)op->wide_in);
 }
@@ -14503,7 +14503,7 @@ typedef struct wcohi_wave_layer {
     double *partial;   /* [B*H,WCOHI_WAVE_SLOPES] */
     int past;          /* jobs that the part before has done */
     double *states;    /* [B*H] what each head carries from stretch to stretch; NULL: one stretch */
-    unsigned char *slots;
+    unsigned char *slot_memory;
     size_t slot_bytes;
     int first, end;    /* the stretch */
 } wcohi_wave_layer;
@@ -14524,11 +14524,12 @@ static void wcohi_wave_layer_take(wcohi_arena *arena, wcohi_wave_layer *layer,
         wcohi_wave_take(arena, layer->wave ? layer->wave + head : NULL,
                         WCOHI_MIN(call->seq, WCOHI_CHUNK_MAX));
     layer->slot_bytes = wcohi_wave_room_bytes(call->seq, call->width);
-    layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
+    layer->slot_memory = (unsigned char *)wcohi_take(arena, 0, 1);
 }
 
-/* Bytes of scratch for all calls of this shape, forward, backward, session, on `slots` jobs. */
-static size_t wcohi_coherence_scratch_bytes(int batch, int seq, int heads, int width, int slots)
+/* Bytes of scratch for all calls of this shape, forward, backward, session, on so many jobs. */
+static size_t wcohi_coherence_scratch_bytes(int batch, int seq, int heads, int width,
+                                            int slot_count)
 {
     wcohi_coherence call;
     wcohi_wave_layer layer;
@@ -14537,7 +14538,7 @@ static size_t wcohi_coherence_scratch_bytes(int batch, int seq, int heads, int w
     memset(&arena, 0, sizeof arena);
     call.batch = batch, call.seq = seq, call.heads = heads, call.width = width;
     wcohi_wave_layer_take(&arena, &layer, &call);
-    (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
+    (void)wcohi_take(&arena, (size_t)slot_count, layer.slot_bytes);
     return wcohi_add(arena.used, WCOHI_ALIGN);
 }
 
@@ -14551,7 +14552,7 @@ static void wcohi_wave_task_make(wcohi_wave_task *task, const wcohi_wave_layer *
     size_t phasor = row * call->phasor_stride + 2 * head, block = wcohi_wave_state(call->width);
     wcohi_arena arena;
     memset(task, 0, sizeof *task);
-    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
+    arena.base = layer->slot_memory + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
     wcohi_wave_room_take(&arena, &task->room, call->seq, call->width);
     task->wave = layer->wave + head;
@@ -14623,7 +14624,7 @@ static void wcohi_wave_step_job(int index, int slot, void *user)
     wcohi_wave_room room;
     wcohi_arena arena;
     int groups, row;
-    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
+    arena.base = layer->slot_memory + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
     wcohi_wave_room_take(&arena, &room, 1, layer->call->width);
     groups = (layer->call->heads + WCOHI_STEP_HEADS - 1) / WCOHI_STEP_HEADS;
@@ -14692,7 +14693,7 @@ static void wcohi_attend_coherence(const wcohi_compute *compute, const wcohi_coh
         memset(&layer, 0, sizeof layer);
         layer.call = call;
         layer.kernels = compute->kernels->wave;
-        layer.slots = wcohi_wave_aligned(call->scratch);
+        layer.slot_memory = wcohi_wave_aligned(call->scratch);
         layer.slot_bytes = wcohi_wave_room_bytes(1, call->width);
         wcohi_pool_run(compute->pool, jobs, wcohi_wave_work(call), wcohi_wave_step_job, &layer);
         return;
@@ -14888,14 +14889,15 @@ static void wcohi_coherence_session_sizes(const wcohi_plan *plan, const wcohi_op
     sizes->prepared = wcohi_add(sizes->prepared, most * sizeof(double));
 }
 
-static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_coherence_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                                   wcohi_sizes *sizes)
 {
     int width = op->wide_out / op->heads;
     sizes->aux = wcohi_coherence_aux_count(plan->batch, plan->seq, op->heads, width);
     sizes->prepared = WCOHI_WAVES_LINES * sizeof(double) * (size_t)op->heads;
     if (plan->session) wcohi_coherence_session_sizes(plan, op, sizes);
-    sizes->shared = wcohi_coherence_scratch_bytes(plan->batch, plan->seq, op->heads, width, slots);
+    sizes->shared =
+        wcohi_coherence_scratch_bytes(plan->batch, plan->seq, op->heads, width, slot_count);
 }
 
 /* The heads as states see them; they stand behind the waves. The first time (when a session is
@@ -15479,7 +15481,7 @@ typedef struct wcohi_dot_layer {
     const wcohi_dot *call;
     const wcohi_dot_kernels *kernels;
     wcoh_real *turn_c, *turn_s; /* [T,W/2]; sessions: [B,T,W/2] */
-    unsigned char *slots;
+    unsigned char *slot_memory;
     size_t slot_bytes;
 } wcohi_dot_layer;
 
@@ -15514,18 +15516,19 @@ static void wcohi_dot_layer_take(wcohi_arena *arena, wcohi_dot_layer *layer, int
     layer->slot_bytes = measure.used;
     layer->turn_c = WCOHI_TAKE(arena, turns, wcoh_real);
     layer->turn_s = WCOHI_TAKE(arena, turns, wcoh_real);
-    layer->slots = (unsigned char *)wcohi_take(arena, 0, 1);
+    layer->slot_memory = (unsigned char *)wcohi_take(arena, 0, 1);
 }
 
-/* Bytes of scratch for calls of this shape on `slots` jobs; context: 0, or of a session's ring, and
+/* Bytes of scratch for calls of this shape on so many jobs; context: 0, or of a session's ring, and
    then seq is all rows of the batch: each stream turns by positions of its own. */
-static size_t wcohi_dot_scratch_bytes(int seq, int width, int wide_value, int context, int slots)
+static size_t wcohi_dot_scratch_bytes(int seq, int width, int wide_value, int context,
+                                      int slot_count)
 {
     wcohi_dot_layer layer;
     wcohi_arena arena;
     memset(&arena, 0, sizeof arena);
     wcohi_dot_layer_take(&arena, &layer, seq, width, wide_value, context);
-    (void)wcohi_take(&arena, (size_t)slots, layer.slot_bytes);
+    (void)wcohi_take(&arena, (size_t)slot_count, layer.slot_bytes);
     return wcohi_add(arena.used, WCOHI_ALIGN);
 }
 
@@ -15581,7 +15584,7 @@ static void wcohi_dot_task_make(wcohi_dot_task *task, const wcohi_dot_layer *lay
     size_t values = row * call->stride + 2 * all + column;
     wcohi_arena arena;
     memset(task, 0, sizeof *task);
-    arena.base = layer->slots + (size_t)slot * layer->slot_bytes;
+    arena.base = layer->slot_memory + (size_t)slot * layer->slot_bytes;
     arena.used = 0;
     wcohi_dot_room_take(&arena, &task->room, call->seq, call->width, call->wide_value,
                         call->streams ? call->context : 0);
@@ -15705,7 +15708,7 @@ static void wcohi_dot_plain(wcohi_plain *p, const wcohi_op *op)
 #endif
 
 /* A session's works on its ring. */
-static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                             wcohi_sizes *sizes)
 {
     int width = op->wide_key, wide_value = op->wide_out / op->heads;
@@ -15715,8 +15718,8 @@ static void wcohi_dot_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot
                              sizeof(wcoh_real));
     sizes->saved = sizes->state;
     sizes->saved_reals = 1;
-    sizes->shared =
-        wcohi_dot_scratch_bytes(rows, width, wide_value, plan->session ? op->context : 0, slots);
+    sizes->shared = wcohi_dot_scratch_bytes(rows, width, wide_value,
+                                            plan->session ? op->context : 0, slot_count);
 }
 
 static wcohi_dot wcohi_dot_call(const wcohi_cpu_exec *exec, const wcohi_op *op)
@@ -15815,11 +15818,11 @@ static void wcohi_polar_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_polar_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_polar_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                               wcohi_sizes *sizes)
 {
     (void)plan;
-    (void)slots;
+    (void)slot_count;
     sizes->partial = (size_t)(op->heads * op->wide_key); /* of shift */
 }
 
@@ -15912,11 +15915,11 @@ static void wcohi_resonate_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_resonate_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_resonate_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                                  wcohi_sizes *sizes)
 {
     (void)plan;
-    (void)slots;
+    (void)slot_count;
     sizes->partial = (size_t)op->heads;       /* of lambda */
     sizes->scratch = 4 * (size_t)op->wide_in; /* u of a row, and its gradient */
 }
@@ -16022,11 +16025,11 @@ static void wcohi_blend_plain(wcohi_plain *p, const wcohi_op *op)
 }
 #endif
 
-static void wcohi_blend_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_blend_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                               wcohi_sizes *sizes)
 {
     (void)plan;
-    (void)slots;
+    (void)slot_count;
     sizes->partial = sizes->scratch = (size_t)op->wide_out; /* of b; its sigmoid */
 }
 
@@ -16207,11 +16210,11 @@ static size_t wcohi_logits_room(const wcohi_plan *plan, const wcohi_op *op)
                           WCOHI_ALIGN / sizeof(float));
 }
 
-static void wcohi_logits_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots,
+static void wcohi_logits_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count,
                                wcohi_sizes *sizes)
 {
     size_t reals = wcohi_add(wcohi_logits_room(plan, op), wcohi_plan_reals(plan, 3));
-    (void)slots;
+    (void)slot_count;
     if (op->param[WCOHI_LOGITS_PHASES] >= 0) { /* the gradient of a chunk of its table */
         size_t wide = (size_t)op->wide_in, chunk = (size_t)wcohi_logits_width(plan, op);
         sizes->prepared = wcohi_mul(wcohi_mul((size_t)op->vocab, wide), sizeof(wcoh_real));
@@ -17107,12 +17110,12 @@ static void (*const wcohi_plain_ops[WCOHI_KINDS])(wcohi_plain *p, const wcohi_op
     WCOHI_OP_KINDS(WCOHI_PLAIN_OP)};
 #endif
 
-/* What an op needs, in a pass of at most the plan's shape with `slots` workers. */
-static wcohi_sizes wcohi_op_sizes(const wcohi_plan *plan, const wcohi_op *op, int slots)
+/* What an op needs, in a pass of at most the plan's shape with `slot_count` workers. */
+static wcohi_sizes wcohi_op_sizes(const wcohi_plan *plan, const wcohi_op *op, int slot_count)
 {
     wcohi_sizes sizes;
     memset(&sizes, 0, sizeof sizes);
-    wcohi_cpu_ops[op->kind].sizes(plan, op, slots, &sizes);
+    wcohi_cpu_ops[op->kind].sizes(plan, op, slot_count, &sizes);
     return sizes;
 }
 
@@ -17138,13 +17141,13 @@ static size_t wcohi_cpu_bytes(const wcoh_cpu_desc *desc)
 }
 
 /* The most that any op of a plan needs: ops take turns. */
-static wcohi_sizes wcohi_plan_sizes(const wcohi_plan *plan, int slots)
+static wcohi_sizes wcohi_plan_sizes(const wcohi_plan *plan, int slot_count)
 {
     wcohi_sizes most, one;
     int i;
     memset(&most, 0, sizeof most);
     for (i = 0; i < plan->count; i++) {
-        one = wcohi_op_sizes(plan, &plan->ops[i], slots);
+        one = wcohi_op_sizes(plan, &plan->ops[i], slot_count);
         most.partial = WCOHI_MAX(most.partial, one.partial);
         most.scratch = WCOHI_MAX(most.scratch, one.scratch);
         most.shared = WCOHI_MAX(most.shared, one.shared);
@@ -17156,10 +17159,10 @@ static wcohi_sizes wcohi_plan_sizes(const wcohi_plan *plan, int slots)
 }
 
 /* Lay an exec out; the same for measuring. */
-static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, const wcohi_plan *plan,
-                                             size_t trained)
+static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slot_count,
+                                             const wcohi_plan *plan, size_t trained)
 {
-    wcohi_sizes most = wcohi_plan_sizes(plan, slots);
+    wcohi_sizes most = wcohi_plan_sizes(plan, slot_count);
     wcohi_cpu_exec blank, *exec = WCOHI_TAKE(arena, 1, wcohi_cpu_exec);
     int i;
     memset(&blank, 0, sizeof blank);
@@ -17178,9 +17181,9 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
 #endif
     blank.activations = WCOHI_TAKE(arena, plan->activations, wcoh_real);
     blank.scratch_count = most.scratch;
-    blank.scratch = WCOHI_TAKE(arena, wcohi_mul((size_t)slots, most.scratch), wcoh_real);
+    blank.scratch = WCOHI_TAKE(arena, wcohi_mul((size_t)slot_count, most.scratch), wcoh_real);
     blank.shared = wcohi_take(arena, 1, most.shared);
-    blank.compute.pack = WCOHI_TAKE(arena, wcohi_pack_count(slots), wcoh_real);
+    blank.compute.pack = WCOHI_TAKE(arena, wcohi_pack_count(slot_count), wcoh_real);
     if (plan->session) {
         size_t streams = (size_t)plan->keeping.streams;
         blank.hidden =
@@ -17191,24 +17194,25 @@ static wcohi_cpu_exec *wcohi_cpu_exec_layout(wcohi_arena *arena, int slots, cons
     }
     blank.prepared = WCOHI_TAKE(arena, plan->count, void *);
     for (i = 0; i < plan->count; i++) {
-        void *memory = wcohi_take(arena, 1, wcohi_op_sizes(plan, &plan->ops[i], slots).prepared);
+        size_t bytes = wcohi_op_sizes(plan, &plan->ops[i], slot_count).prepared;
+        void *memory = wcohi_take(arena, 1, bytes);
         if (blank.prepared) blank.prepared[i] = memory;
     }
     if (exec) *exec = blank;
     return exec;
 }
 
-WCOHI_COLD size_t wcohi_cpu_exec_bytes(int slots, const wcohi_plan *plan)
+WCOHI_COLD size_t wcohi_cpu_exec_bytes(int slot_count, const wcohi_plan *plan)
 {
     wcohi_arena arena = {NULL, 0};
-    wcohi_cpu_exec_layout(&arena, slots, plan, plan->trained_reals);
+    wcohi_cpu_exec_layout(&arena, slot_count, plan, plan->trained_reals);
     return arena.used;
 }
 
 static size_t wcohi_cpu_table_bytes(wcoh_device *device, const wcohi_plan *plan, int session)
 {
     (void)session;
-    return wcohi_cpu_exec_bytes(((wcohi_cpu *)device)->slots, plan);
+    return wcohi_cpu_exec_bytes(((wcohi_cpu *)device)->slot_count, plan);
 }
 
 WCOHI_COLD wcoh_result wcohi_cpu_outgrown(const wcohi_cpu_exec *exec, wcoh_error *error)
@@ -17256,7 +17260,7 @@ WCOHI_COLD wcoh_result wcohi_cpu_exec_open(wcoh_device *device, const wcohi_plan
     (void)session;
     arena.base = (unsigned char *)memory;
     arena.used = 0;
-    exec = wcohi_cpu_exec_layout(&arena, cpu->slots, plan, model->trained_reals);
+    exec = wcohi_cpu_exec_layout(&arena, cpu->slot_count, plan, model->trained_reals);
     exec->base.device = device;
     exec->base.plan = plan;
     exec->base.model = model;
@@ -17486,7 +17490,7 @@ WCOHI_COLD wcoh_result wcohi_cpu_open(wcoh_device **out, void *memory, const wco
     cpu->base.table = &wcohi_cpu_table;
     cpu->kernels = wcohi_kernels_for(desc->isa == WCOH_ISA_AUTO ? wcoh_cpu_best_isa() : desc->isa);
     if ((result = wcohi_pool_open(&cpu->pool, pool, desc, error)) != WCOH_OK) return result;
-    cpu->slots = wcohi_pool_slots(cpu->pool);
+    cpu->slot_count = wcohi_pool_slots(cpu->pool);
     *out = &cpu->base;
     return WCOH_OK;
 }
@@ -20176,9 +20180,9 @@ typedef struct wcohi_subwords {
 
 static uint32_t wcohi_slots_for(uint32_t count)
 {
-    uint32_t slots = 16;
-    while (slots < 2 * (uint64_t)count && slots < 0x80000000u) slots *= 2;
-    return slots;
+    uint32_t room = 16;
+    while (room < 2 * (uint64_t)count && room < 0x80000000u) room *= 2;
+    return room;
 }
 
 /* Lay the arrays out: counts stand in `s`, pointers come. */
@@ -21916,20 +21920,20 @@ typedef struct wcohi_learning {
 } wcohi_learning;
 
 /* A table of slots at most half full; `again` puts entry i in it anew. */
-static wcoh_result wcohi_slots_grow(wcohi_learning *l, wcohi_grown *slots, size_t count,
+static wcoh_result wcohi_slots_grow(wcohi_learning *l, wcohi_grown *table, size_t count,
                                     uint32_t (*hash)(const wcohi_learning *l, size_t entry))
 {
-    size_t room = slots->room / sizeof(uint32_t), i, k;
+    size_t room = table->room / sizeof(uint32_t), i, k;
     wcoh_result result;
     uint32_t *slot;
-    if (slots->data && 2 * (count + 1) <= room) return WCOH_OK;
+    if (table->data && 2 * (count + 1) <= room) return WCOH_OK;
     if (count >= 0x3fffffff) return wcohi_fail(l->error, WCOH_E_MEMORY, "too many words");
     for (room = 1024; room < 4 * (count + 1);) room *= 2;
-    wcohi_grown_give(slots);
-    result = wcohi_grow(slots, room * sizeof(uint32_t), 0, l->error);
+    wcohi_grown_give(table);
+    result = wcohi_grow(table, room * sizeof(uint32_t), 0, l->error);
     if (result) return result;
-    slots->room = room * sizeof(uint32_t); /* a power of two */
-    slot = (uint32_t *)slots->data;
+    table->room = room * sizeof(uint32_t); /* a power of two */
+    slot = (uint32_t *)table->data;
     for (i = 0; i < count; i++) {
         for (k = hash(l, i) & (room - 1); slot[k];) k = (k + 1) & (room - 1);
         slot[k] = (uint32_t)i + 1;
@@ -21938,7 +21942,7 @@ static wcoh_result wcohi_slots_grow(wcohi_learning *l, wcohi_grown *slots, size_
 }
 
 #define WCOHI_ROWS(list, type) ((type *)(list).data)
-#define WCOHI_SLOT_MASK(slots) ((slots).room / sizeof(uint32_t) - 1)
+#define WCOHI_SLOT_MASK(table) ((table).room / sizeof(uint32_t) - 1)
 
 static uint32_t wcohi_counted_hash(const wcohi_learning *l, size_t entry)
 {
@@ -30357,7 +30361,7 @@ struct wcoh_circle {
     wcohi_node *spare;        /* free nodes */
     wcohi_directory segments; /* the entity table */
     wcohi_directory slabs;    /* of WCOHI_SLAB nodes */
-    uint64_t slots, count;
+    uint64_t slot_count, count;
 };
 
 /* bucket = floor(phase / 2 pi * B) mod B of a phase in [0, 4 pi), in this order of rounding: the
@@ -30386,7 +30390,7 @@ static wcohi_segment *wcohi_segment_of(const wcoh_circle *circle, uint64_t slot)
 /* Phases [2] of an entity that is there, else NULL. */
 static double *wcohi_entity_at(const wcoh_circle *circle, uint64_t slot)
 {
-    if (!circle || slot >= circle->slots) return NULL;
+    if (!circle || slot >= circle->slot_count) return NULL;
     if (!wcohi_segment_of(circle, slot)->alive[slot % WCOHI_SEGMENT]) return NULL;
     return wcohi_segment_of(circle, slot)->phase[slot % WCOHI_SEGMENT];
 }
@@ -30440,9 +30444,9 @@ WCOH_API void wcoh_circle_destroy(wcoh_circle *circle)
 }
 
 /* Make sure of a free node and of a place in the entity table; nothing else changes. */
-static int wcohi_circle_reserve(wcoh_circle *circle, uint64_t slots)
+static int wcohi_circle_reserve(wcoh_circle *circle, uint64_t slot_count)
 {
-    if (slots > (uint64_t)circle->segments.count * WCOHI_SEGMENT) {
+    if (slot_count > (uint64_t)circle->segments.count * WCOHI_SEGMENT) {
         size_t bytes = sizeof(wcohi_segment);
         void *segment = wcohi_piece_take(&circle->pieces, bytes);
         if (!segment) return 0;
@@ -30533,12 +30537,12 @@ static wcoh_result wcohi_phases_check(const wcoh_circle *circle, const double *p
 WCOH_API wcoh_result wcoh_circle_insert(wcoh_circle *circle, const double *phases, uint64_t *slot,
                                         wcoh_error *error)
 {
-    uint64_t next = circle ? circle->slots : 0;
+    uint64_t next = circle ? circle->slot_count : 0;
     if (wcohi_phases_check(circle, phases, error)) return WCOH_E_ARGUMENT;
     if (!wcohi_circle_reserve(circle, next + 1))
         return wcohi_fail(error, WCOH_E_MEMORY, "circle: no memory for entity %llu",
                           (unsigned long long)next);
-    circle->slots++;
+    circle->slot_count++;
     circle->count++;
     wcohi_segment_of(circle, next)->alive[next % WCOHI_SEGMENT] = 1;
     wcohi_entity_put(circle, next, phases);
@@ -30564,7 +30568,7 @@ WCOH_API wcoh_result wcoh_circle_update(wcoh_circle *circle, uint64_t slot, cons
     if (!old)
         return wcohi_fail(error, WCOH_E_ARGUMENT, "circle: slot %llu holds no entity",
                           (unsigned long long)slot);
-    if (!wcohi_circle_reserve(circle, circle->slots))
+    if (!wcohi_circle_reserve(circle, circle->slot_count))
         return wcohi_fail(error, WCOH_E_MEMORY, "circle: no memory");
     wcohi_bucket_remove(circle, slot, old);
     wcohi_entity_put(circle, slot, phases);
@@ -30578,7 +30582,7 @@ WCOH_API uint64_t wcoh_circle_count(const wcoh_circle *circle)
 
 WCOH_API uint64_t wcoh_circle_slots(const wcoh_circle *circle)
 {
-    return circle ? circle->slots : 0;
+    return circle ? circle->slot_count : 0;
 }
 
 WCOH_API const wcoh_circle_desc *wcoh_circle_get_desc(const wcoh_circle *circle)
@@ -30753,7 +30757,7 @@ WCOHI_COLD void wcohi_circle_tensor(const void *object, int index, wcohi_file_te
 {
     const wcoh_circle *circle = (const wcoh_circle *)object;
     wcohi_segment *segment = (wcohi_segment *)circle->segments.entries[index / 2];
-    uint64_t left = circle->slots - (uint64_t)(index / 2) * WCOHI_SEGMENT;
+    uint64_t left = circle->slot_count - (uint64_t)(index / 2) * WCOHI_SEGMENT;
     size_t count = (size_t)WCOHI_MIN(left, (uint64_t)WCOHI_SEGMENT);
     if (index % 2) {
         wcohi_tensor_init(tensor, WCOHI_OF_U8, segment->alive, count);
@@ -30772,7 +30776,7 @@ WCOHI_COLD void wcohi_circle_notes(const void *object, wcohi_sink *sink)
     const wcoh_circle *circle = (const wcoh_circle *)object;
     wcohi_put_count(sink, "wavecoh.circle.axes", (uint64_t)circle->desc.axes);
     wcohi_put_count(sink, "wavecoh.circle.buckets", (uint64_t)circle->desc.buckets);
-    wcohi_put_count(sink, "wavecoh.circle.slots", circle->slots);
+    wcohi_put_count(sink, "wavecoh.circle.slots", circle->slot_count);
 }
 
 WCOH_API wcoh_result wcoh_circle_save(const wcoh_circle *circle, const wcoh_io *io,
@@ -30782,7 +30786,7 @@ WCOH_API wcoh_result wcoh_circle_save(const wcoh_circle *circle, const wcoh_io *
     uint64_t segments;
     if (!circle) return wcohi_null("circle", error);
     if (wcohi_writable(io, error)) return WCOH_E_ARGUMENT;
-    segments = (circle->slots + WCOHI_SEGMENT - 1) / WCOHI_SEGMENT;
+    segments = (circle->slot_count + WCOHI_SEGMENT - 1) / WCOHI_SEGMENT;
     if (segments > INT_MAX / 2)
         return wcohi_fail(error, WCOH_E_UNSUPPORTED, "circle: too large for one file");
     contents.object = circle;
@@ -30820,7 +30824,7 @@ static wcoh_result wcohi_circle_read(wcoh_circle *circle, const wcoh_tensors *t,
         uint64_t slot;
         if (wcoh_circle_insert(circle, stage->phase[i], &slot, error) == WCOH_E_MEMORY)
             return WCOH_E_MEMORY;
-        if (circle->slots != (uint64_t)index * WCOHI_SEGMENT + i + 1)
+        if (circle->slot_count != (uint64_t)index * WCOHI_SEGMENT + i + 1)
             return wcohi_fail(error, WCOH_E_FORMAT,
                               "phase.%d: a phase is not finite, or beyond 2^53 radians", index);
         if (!stage->alive[i]) wcoh_circle_remove(circle, slot);
@@ -30832,7 +30836,7 @@ WCOHI_COLD wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensor
                                          const wcoh_memory *memory, wcoh_error *error)
 {
     wcoh_circle_desc desc;
-    uint64_t axes, buckets, slots, done;
+    uint64_t axes, buckets, slot_count, done;
     wcohi_segment *stage;
     wcoh_result result;
     memset(&desc, 0, sizeof desc);
@@ -30841,7 +30845,8 @@ WCOHI_COLD wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensor
     if (!result)
         result = wcohi_get_count(t, "wavecoh.circle.buckets", 1, axes == 1 ? 1 << 24 : 4096,
                                  &buckets, error);
-    if (!result) result = wcohi_get_count(t, "wavecoh.circle.slots", 0, INT_MAX, &slots, error);
+    if (!result)
+        result = wcohi_get_count(t, "wavecoh.circle.slots", 0, INT_MAX, &slot_count, error);
     if (result) return result;
     desc.axes = (int)axes;
     desc.buckets = (int)buckets;
@@ -30849,10 +30854,10 @@ WCOHI_COLD wcoh_result wcohi_circle_fill(wcoh_circle **circle, const wcoh_tensor
     if (result) return result;
     stage = (wcohi_segment *)wcohi_piece_take(&(*circle)->pieces, sizeof *stage);
     if (!stage) result = wcohi_fail(error, WCOH_E_MEMORY, "circle: no memory");
-    for (done = 0; !result && done < slots; done += WCOHI_SEGMENT)
+    for (done = 0; !result && done < slot_count; done += WCOHI_SEGMENT)
         result = wcohi_circle_read(*circle, t, (int)(done / WCOHI_SEGMENT),
-                                   (size_t)WCOHI_MIN(slots - done, (uint64_t)WCOHI_SEGMENT), stage,
-                                   error);
+                                   (size_t)WCOHI_MIN(slot_count - done, (uint64_t)WCOHI_SEGMENT),
+                                   stage, error);
     wcohi_piece_give(&(*circle)->pieces, stage, sizeof *stage);
     if (result) {
         wcoh_circle_destroy(*circle);
@@ -31340,7 +31345,7 @@ struct wcoh_spectral {
     wcohi_pool *pool;
     wcohi_fft fft;
     int edges[WCOHI_BANDS + 1]; /* band i is columns edges[i] .. edges[i+1]-1 */
-    wcohi_spectral_slot *slots;
+    wcohi_spectral_slot *each_slot;
     double *sums; /* [chunks, 1 + draws, 4 + bands]: values, then each draw */
 };
 
@@ -31372,15 +31377,15 @@ static void wcohi_spectral_edges(wcoh_spectral *s)
     }
 }
 
-WCOHI_COLD void wcohi_spectral_layout(wcoh_spectral *s, int slots, wcohi_arena *arena)
+WCOHI_COLD void wcohi_spectral_layout(wcoh_spectral *s, int slot_count, wcohi_arena *arena)
 {
     size_t n = (size_t)s->desc.dimensions, width = (size_t)wcohi_spectral_width(s);
     size_t passes = wcohi_add(1, (size_t)wcohi_spectral_draws(s));
     int i;
     wcohi_spectral_slot slot;
     wcohi_fft_plan(&s->fft, s->desc.dimensions, arena);
-    s->slots = WCOHI_TAKE(arena, slots, wcohi_spectral_slot);
-    for (i = 0; i < slots; i++) {
+    s->each_slot = WCOHI_TAKE(arena, slot_count, wcohi_spectral_slot);
+    for (i = 0; i < slot_count; i++) {
         slot.z = WCOHI_TAKE(arena, n, wcoh_complex);
         slot.work = WCOHI_TAKE(arena, s->fft.scratch, wcoh_complex);
         slot.u = WCOHI_TAKE(arena, n, double);
@@ -31389,7 +31394,7 @@ WCOHI_COLD void wcohi_spectral_layout(wcoh_spectral *s, int slots, wcohi_arena *
         slot.order = WCOHI_TAKE(arena, n, int);
         slot.figures = WCOHI_TAKE(arena, width, double);
         slot.tallies = WCOHI_TAKE(arena, width, wcohi_tally);
-        if (s->slots) s->slots[i] = slot;
+        if (s->each_slot) s->each_slot[i] = slot;
     }
     s->sums = WCOHI_TAKE(arena, wcohi_mul(WCOHI_PAIR_CHUNKS, wcohi_mul(width, passes)), double);
     wcohi_spectral_edges(s);
@@ -31405,7 +31410,7 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     wcoh_result result;
     size_t pool_bytes;
     void *pool_memory;
-    int slots;
+    int slot_count;
     if (!spectral) return wcohi_null("spectral", error);
     *spectral = NULL;
     if (!desc) return wcohi_fail(error, WCOH_E_ARGUMENT, "spectral: desc is NULL");
@@ -31416,17 +31421,17 @@ WCOH_API wcoh_result wcoh_spectral_create(wcoh_spectral **spectral, const wcoh_s
     result = wcohi_toolkit_kernels_for(&measured.kernels, desc->cpu.isa, error);
     if (result) return result;
     pool_bytes = wcohi_pool_bytes(&measured.desc.cpu);
-    slots = wcohi_pool_width(&measured.desc.cpu);
+    slot_count = wcohi_pool_width(&measured.desc.cpu);
     WCOHI_TAKE(&arena, 1, wcoh_spectral);
     WCOHI_TAKE(&arena, pool_bytes, unsigned char);
-    wcohi_spectral_layout(&measured, slots, &arena);
+    wcohi_spectral_layout(&measured, slot_count, &arena);
     result = wcohi_allocation_take(&block, &arena, &desc->memory, arena.used, "spectral", error);
     if (result) return result;
     made = WCOHI_TAKE(&arena, 1, wcoh_spectral);
     pool_memory = WCOHI_TAKE(&arena, pool_bytes, unsigned char);
     *made = measured;
     made->block = block;
-    wcohi_spectral_layout(made, slots, &arena);
+    wcohi_spectral_layout(made, slot_count, &arena);
     result = wcohi_pool_open(&pool, pool_memory, &measured.desc.cpu, error);
     if (result) {
         wcohi_allocation_give(&block);
@@ -31744,7 +31749,7 @@ static void wcohi_spectral_chunk(int index, int slot, void *user)
     double *sums = job->s->sums + chunk * size;
     memset(sums, 0, size * sizeof *sums);
     for (pair = wcohi_part_start(job->count, chunk, chunks); pair < end; pair++)
-        wcohi_spectral_pair(job, pair, &job->s->slots[slot], sums);
+        wcohi_spectral_pair(job, pair, &job->s->each_slot[slot], sums);
 }
 
 /* The group's means: chunk sums added in order, the null drawn for the mean itself. */
@@ -31753,7 +31758,7 @@ static void wcohi_spectral_group(const wcohi_spectral_job *job, wcoh_pair_figure
 {
     const wcoh_spectral *s = job->s;
     size_t width = (size_t)wcohi_spectral_width(s), draws = (size_t)wcohi_spectral_draws(s);
-    wcohi_tally *tallies = s->slots[0].tallies;
+    wcohi_tally *tallies = s->each_slot[0].tallies;
     size_t d, i;
     int chunk;
     for (d = 0; d <= draws; d++) {
@@ -31851,9 +31856,9 @@ static void wcohi_energy_chunk(int index, int slot, void *user)
     memset(sums, 0, (size_t)wcohi_spectral_width(s) * sizeof *sums);
     for (row = wcohi_part_start(job->count, chunk, chunks); row < end; row++) {
         const float *x = job->vectors + row * n;
-        s->slots[slot].scale[0] = s->slots[slot].scale[1] = wcohi_spectral_scale(x, (int)n);
-        wcohi_spectral_columns(s, &s->slots[slot], x, x, NULL);
-        wcohi_energy_add(s, &s->slots[slot], sums);
+        s->each_slot[slot].scale[0] = s->each_slot[slot].scale[1] = wcohi_spectral_scale(x, (int)n);
+        wcohi_spectral_columns(s, &s->each_slot[slot], x, x, NULL);
+        wcohi_energy_add(s, &s->each_slot[slot], sums);
     }
 }
 
@@ -32007,7 +32012,7 @@ struct wcoh_resonance {
     size_t bytes; /* of the piece that holds this struct and its arrays */
     const wcohi_toolkit_kernels *kernels;
     wcohi_pool *pool;
-    int slots;
+    int slot_count;
     int bins, width;          /* of a whole packet */
     int first_bin, held_bins; /* what this store holds */
     int first, columns;       /* the same in columns */
@@ -32020,8 +32025,8 @@ struct wcoh_resonance {
     double *row;              /* [width] a packet under way */
     wcoh_real *query;         /* [columns] the question, 0 where a bin does not count */
     wcoh_real *weight;        /* [columns] 1 where a bin counts */
-    wcoh_resonance_hit *hits; /* [slots, WCOHI_HITS] */
-    int *hit_counts;          /* [slots] */
+    wcoh_resonance_hit *hits; /* [slot_count, WCOHI_HITS] */
+    int *hit_counts;          /* [slot_count] */
     void *pool_memory;
 };
 
@@ -32085,12 +32090,12 @@ WCOHI_COLD wcoh_result wcohi_store_check(wcoh_resonance_desc *desc, wcoh_error *
 
 static void wcohi_store_layout(wcoh_resonance *store, wcohi_arena *arena)
 {
-    size_t hits = wcohi_mul((size_t)store->slots, WCOHI_HITS);
+    size_t hits = wcohi_mul((size_t)store->slot_count, WCOHI_HITS);
     store->row = WCOHI_TAKE(arena, store->width, double);
     store->query = WCOHI_TAKE(arena, store->columns, wcoh_real);
     store->weight = WCOHI_TAKE(arena, store->columns, wcoh_real);
     store->hits = WCOHI_TAKE(arena, hits, wcoh_resonance_hit);
-    store->hit_counts = WCOHI_TAKE(arena, store->slots, int);
+    store->hit_counts = WCOHI_TAKE(arena, store->slot_count, int);
     store->pool_memory = WCOHI_TAKE(arena, wcohi_pool_bytes(&store->desc.cpu), unsigned char);
     if (store->desc.packet == WCOH_PACKET_DFT)
         wcohi_dft_layout(&store->dft, store->desc.dimensions, arena);
@@ -32108,7 +32113,7 @@ WCOHI_COLD wcoh_result wcohi_store_make(wcoh_resonance **store, const wcoh_reson
     measured.pieces.memory = desc->memory;
     result = wcohi_toolkit_kernels_for(&measured.kernels, desc->cpu.isa, error);
     if (result) return result;
-    measured.slots = wcohi_pool_width(&desc->cpu);
+    measured.slot_count = wcohi_pool_width(&desc->cpu);
     wcohi_store_shape(&measured, first_bin, held_bins, lanes);
     WCOHI_TAKE(&arena, 1, wcoh_resonance);
     wcohi_store_layout(&measured, &arena);
@@ -32530,7 +32535,7 @@ static int wcohi_search_merge(const wcohi_search *search, int top, wcoh_resonanc
 {
     const wcoh_resonance *store = search->store;
     int slot, i, count = 0;
-    for (slot = 0; slot < store->slots; slot++) {
+    for (slot = 0; slot < store->slot_count; slot++) {
         const wcoh_resonance_hit *own = store->hits + (size_t)slot * WCOHI_HITS;
         for (i = 0; i < store->hit_counts[slot]; i++) {
             wcoh_resonance_hit hit = own[i];
@@ -32568,7 +32573,7 @@ WCOH_API wcoh_result wcoh_resonance_find(wcoh_resonance *store, const wcoh_reson
     search.keep = full.top + WCOHI_SPARE_HITS; /* rounding at the edge is set right by merge */
     result = wcohi_search_prepare(&search, &full, vector, phases, error);
     if (result) return result;
-    memset(store->hit_counts, 0, (size_t)store->slots * sizeof *store->hit_counts);
+    memset(store->hit_counts, 0, (size_t)store->slot_count * sizeof *store->hit_counts);
     chunks = (wcohi_store_tiles(store) + (uint64_t)store->chunk_tiles - 1) /
              (uint64_t)store->chunk_tiles;
     wcohi_pool_run(store->pool, (int)chunks, (double)store->count * search.count,

@@ -228,7 +228,7 @@ typedef struct wcohi_gpu_layout {
     wcohi_gpu_view later, segments; /* shares of sums that wait, and which they are */
     wcohi_gpu_view turns;           /* [WCOHI_GPU_TURNS] of gemm_walk.comp, 0 between dispatches */
     wcohi_gpu_view exchange, frame, members, tokens, targets, places, waves, result, impress;
-    wcohi_gpu_view slots, hidden, logits, staging;
+    wcohi_gpu_view slot_area, hidden, logits, staging;
     size_t device_bytes, host_bytes, half_saves;
     uint32_t dispatches; /* of a step */
 } wcohi_gpu_layout;
@@ -1763,9 +1763,9 @@ static uint32_t wcohi_gpu_far_chunk(const wcohi_gpu_recorder *r, const wcohi_op 
 /* Reals of what coherence_back.comp leaves of its queries. */
 static size_t wcohi_gpu_coherence_shares(const wcohi_gpu_recorder *r, const wcohi_gpu_pairs *t)
 {
-    size_t slots = t->push.within ? WCOHI_MIN(t->push.within / 32, t->tiles) : t->tiles;
+    size_t shares = t->push.within ? WCOHI_MIN(t->push.within / 32, t->tiles) : t->tiles;
     return wcohi_mul((size_t)r->pass.batch * t->push.heads,
-                     wcohi_mul(slots, 32 * (size_t)t->tiles));
+                     wcohi_mul(shares, 32 * (size_t)t->tiles));
 }
 
 /* Passes of the backward: one for both gradients, where heads have gains and no overtones, a tile holds their
@@ -4510,7 +4510,7 @@ typedef struct wcohi_vk_exec {
     wcohi_gpu_layout at;
     wcohi_vk_buffer device_buffer, host_buffer;
     wcohi_vk_recording recordings[WCOHI_VK_RECORDINGS];
-    wcohi_vk_slot slots[WCOHI_VK_SLOTS];
+    wcohi_vk_slot slot[WCOHI_VK_SLOTS];
     int next_slot, run_slot, update_slot; /* next to take; of the last run and update */
     uint64_t sent, done;                  /* submits; a submit is done with all before it */
     VkCommandBuffer transfer;             /* for uploads and downloads */
@@ -4797,9 +4797,9 @@ static wcoh_result wcohi_vk_fence_wait(const wcohi_vk *vk, VkFence fence, wcoh_e
 static wcoh_result wcohi_vk_slot_wait(wcohi_vk_exec *exec, int slot, wcoh_error *error)
 {
     wcoh_result result;
-    if (exec->slots[slot].sent <= exec->done) return WCOH_OK;
-    result = wcohi_vk_fence_wait(exec->vk, exec->slots[slot].fence, error);
-    if (!result) exec->done = exec->slots[slot].sent;
+    if (exec->slot[slot].sent <= exec->done) return WCOH_OK;
+    result = wcohi_vk_fence_wait(exec->vk, exec->slot[slot].fence, error);
+    if (!result) exec->done = exec->slot[slot].sent;
     return result;
 }
 
@@ -4994,7 +4994,7 @@ static wcoh_result wcohi_vk_copy(wcohi_vk_exec *exec, wcohi_gpu_view from, wcohi
 static size_t wcohi_vk_slot_offset(const wcohi_vk_exec *exec, int slot, const wcohi_gpu_view *view)
 {
     const wcohi_gpu_layout *at = &exec->at;
-    return at->slots.offset + (size_t)slot * at->exchange.bytes + view->offset -
+    return at->slot_area.offset + (size_t)slot * at->exchange.bytes + view->offset -
            at->exchange.offset;
 }
 
@@ -5016,7 +5016,7 @@ static wcoh_result wcohi_vk_slot_send(wcohi_vk_exec *exec, int slot, const wcohi
                                       uint32_t count, VkCommandBuffer pass, wcoh_error *error)
 {
     const wcohi_vk *vk = exec->vk;
-    wcohi_vk_slot *sent = &exec->slots[slot];
+    wcohi_vk_slot *sent = &exec->slot[slot];
     VkBufferCopy regions[6], back[2];
     VkCommandBuffer commands[3];
     wcoh_result result;
@@ -5600,7 +5600,7 @@ static void wcohi_vk_layout_make(wcohi_vk_exec *exec, size_t scratch, size_t lat
     at->turns = wcohi_vk_place(&end, 0, WCOHI_GPU_TURNS, sizeof(uint32_t));
     at->device_bytes = end;
     end = 0;
-    at->slots = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
+    at->slot_area = wcohi_vk_place(&end, 1, WCOHI_VK_SLOTS, at->exchange.bytes);
     at->hidden = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->batch : 0,
                                 (size_t)plan->hidden * sizeof(float));
     at->logits = wcohi_vk_place(&end, 1, plan->session ? (size_t)plan->batch : 0,
@@ -5691,9 +5691,9 @@ static wcoh_result wcohi_vk_slots_take(wcohi_vk_exec *exec, wcoh_error *error)
     int i;
     if (!result) result = wcohi_vk_fence_take(vk, &exec->fence, error);
     for (i = 0; !result && i < WCOHI_VK_SLOTS; i++) {
-        result = wcohi_vk_commands_take(vk, &exec->slots[i].in, error);
-        if (!result) result = wcohi_vk_commands_take(vk, &exec->slots[i].out, error);
-        if (!result) result = wcohi_vk_fence_take(vk, &exec->slots[i].fence, error);
+        result = wcohi_vk_commands_take(vk, &exec->slot[i].in, error);
+        if (!result) result = wcohi_vk_commands_take(vk, &exec->slot[i].out, error);
+        if (!result) result = wcohi_vk_fence_take(vk, &exec->slot[i].fence, error);
     }
     return result;
 }
@@ -5711,9 +5711,9 @@ static void wcohi_vk_exec_close(wcohi_exec *base)
     wcohi_vk_wait_all(exec);
     for (i = 0; i < WCOHI_VK_RECORDINGS; i++) wcohi_vk_recording_give(exec, &exec->recordings[i]);
     for (i = 0; i < WCOHI_VK_SLOTS; i++) {
-        wcohi_vk_commands_give(vk, exec->slots[i].in);
-        wcohi_vk_commands_give(vk, exec->slots[i].out);
-        wcohi_vk_fence_give(vk, exec->slots[i].fence);
+        wcohi_vk_commands_give(vk, exec->slot[i].in);
+        wcohi_vk_commands_give(vk, exec->slot[i].out);
+        wcohi_vk_fence_give(vk, exec->slot[i].fence);
     }
     wcohi_vk_commands_give(vk, exec->transfer);
     wcohi_vk_fence_give(vk, exec->fence);

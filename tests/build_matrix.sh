@@ -163,10 +163,12 @@ fi
 # Words that windows.h and its like (rpcndr.h, complex.h) put into every program that they are part of.
 windows_words="-Dnear= -Dfar= -Dhuge= -Dpascal= -Dcdecl= -Dsmall=char -Dhyper=int -Dinterface=struct -DIN= -DOUT= -DERROR=0 -DCONST=const
     -DDELETE=1 -DTRUE=1 -DFALSE=0 -DI=1 '-Dmax(a,b)=((a)>(b)?(a):(b))' '-Dmin(a,b)=((a)<(b)?(a):(b))'"
+# And Qt into what includes it.
+qt_words="-Dslots= -Dsignals=public -Demit= '-Dforever=for(;;)' '-Dforeach(a,b)=for(a:b)'"
 printf '#define WAVECOH_IMPLEMENTATION\n#include "wavecoh_vk.h"\n' > "$m/vulkan.c"
-row "words of other headers" "gcc -std=c99 $WARN $(echo $windows_words) -I. -fsyntax-only $m/unit.c"
+row "words of other headers" "gcc -std=c99 $WARN $(echo $windows_words $qt_words) -I. -fsyntax-only $m/unit.c"
 if [ -e /usr/include/vulkan/vulkan_core.h ]; then
-    row "words of other headers, wavecoh_vk.h" "gcc -std=c99 $WARN $(echo $windows_words) -I. -fsyntax-only $m/vulkan.c"
+    row "words of other headers, wavecoh_vk.h" "gcc -std=c99 $WARN $(echo $windows_words $qt_words) -I. -fsyntax-only $m/vulkan.c"
 else
     skip "words of other headers, wavecoh_vk.h" "no Vulkan headers"
 fi
