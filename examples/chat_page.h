@@ -72,7 +72,7 @@ static const char *const chat_page[] = {
     "<label>top k<input name=\"top_k\" type=\"number\" min=\"-1\" step=\"1\"></label>",
     "<label>min p<input name=\"min_p\" type=\"number\" min=\"0\" max=\"1\" step=\"any\"></label>",
     "<label>repetition penalty<input name=\"repetition_penalty\" type=\"number\" min=\"0.01\" max=\"100\" step=\"any\"></label>",
-    "<label>seed<input name=\"seed\" type=\"number\" step=\"1\"></label>",
+    "<label>seed<input name=\"seed\" type=\"number\" min=\"-9007199254740991\" max=\"9007199254740991\" step=\"1\"></label>",
     "<label>stop at<input name=\"stop\"></label>",
     "<label class=\"wide\">key<input name=\"key\" type=\"password\" autocomplete=\"off\"></label>",
     "<p><kbd>Enter</kbd> sends, <kbd>Shift</kbd>+<kbd>Enter</kbd> is a new line, <kbd>Esc</kbd> stops, <kbd>&uarr;</kbd> in the empty",

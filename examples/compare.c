@@ -1933,8 +1933,7 @@ static void over_text_lines(const plan *p, const results *r, size_t tokens)
     }
     if (p->count > 1 && losses_blocks(tokens) < 2)
         printf("over the text: the differences of the same runs; %s tokens are too few for an "
-               "interval, "
-               "which takes two blocks of %d\n",
+               "interval, which takes two blocks of %d\n",
                count_text((double)tokens), (int)LOSS_BLOCK);
     else if (p->count > 1)
         printf("over the text: the differences of the same runs, the interval over its %d blocks "
@@ -2145,8 +2144,7 @@ static void request_options(request *r, option options[OPTIONS])
         {"data", OPTION_LIST, &r->data, 0, 0, "texts to learn, in place of the plan's"},
         {"keep", OPTION_REAL, &r->keep, 0, 1e9,
          "seconds after which a run under way is kept too, at its next evaluation; never with a "
-         "budget "
-         "of seconds"},
+         "budget of seconds"},
         {"jobs", OPTION_WHOLE, &r->jobs, 0, 256, "runs side by side; 0: CPUs / threads"},
         {"threads", OPTION_WHOLE, &r->threads, 1, 256, "threads of each run"},
         ISA_OPTION(&r->isa_name),

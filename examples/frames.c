@@ -204,8 +204,8 @@ static void tell_acts(const game *g)
     printf("%lld characters, %lld frames: %.2f ms a frame, the longest %.2f\n", g->characters,
            g->played, g->total / (double)(g->played ? g->played : 1), g->worst);
     for (bin = 0; bin < BINS; bin++)
-        printf("  %s %5.1f ms %6ld\n", bin < BINS - 1 ? "below" : " from",
-               edges[bin < BINS - 1 ? bin : BINS - 2], g->bins[bin]);
+        printf("  %4.1f ms %-10s %6ld\n", bin ? edges[bin - 1] : 0.0,
+               bin < BINS - 1 ? text_made("to %4.1f", edges[bin]) : "and more", g->bins[bin]);
     printf("acts foreseen: %s in the first fifth of the time, %s in the last, after %lu steps\n",
            share(g, 0), share(g, 1), (unsigned long)stats.step);
     printf("%lu bytes hold the model, its trainer and all minds\n", (unsigned long)g->bytes);

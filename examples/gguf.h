@@ -255,6 +255,8 @@ static gguf gguf_open(const char *path, const char *bytes, size_t size)
     in.at = file.bytes + 4;
     in.end = file.end = file.bytes + size;
     version = read_whole(&in, 4);
+    if (version == 2ul << 24 || version == 3ul << 24)
+        fail(EXIT_FAILED, "%s: its numbers have their highest byte first: that is not read", path);
     if (version != 2 && version != 3)
         fail(EXIT_FAILED, "%s: GGUF of version %.0f: 2 and 3 are known", path, (double)version);
     file.tensor_count = read_whole(&in, 8);

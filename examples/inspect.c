@@ -527,6 +527,17 @@ static void print_attention(const look *k)
                c.layer, c.drop, c.runner_up, c.runner_up_drop);
 }
 
+/* A length in tokens; the library's 0 is one without end. */
+static const char *length_text(double tokens)
+{
+    return !(tokens > 0) ? "no end" : text_made(tokens < 1e9 ? "%.1f" : "%.3g", tokens);
+}
+
+static void json_length(const char *name, double tokens)
+{
+    printf(tokens > 0 ? ",\"%s\":%.6g" : ",\"%s\":null", name, tokens);
+}
+
 static void print_model(const look *k, const symbols *s)
 {
     wcoh_wave w;
@@ -536,8 +547,8 @@ static void print_model(const look *k, const symbols *s)
                "nats/token   reach tokens\n");
     for (l = 0; l < k->layers; l++)
         for (h = 0; h < k->heads && wcoh_model_wave(k->model, l, h, &w, NULL) == WCOH_OK; h++)
-            printf("  %5d %4d  %6.3f  %18.4f  %17.1f  %18.5f  %13.1f\n", l, h, w.gain, w.carrier,
-                   w.wavelength, w.damping, w.reach);
+            printf("  %5d %4d  %6.3f  %18.4f  %17s  %18.5f  %13s\n", l, h, w.gain, w.carrier,
+                   length_text(w.wavelength), w.damping, length_text(w.reach));
     printf("depth (logit lens, final norm applied once)\n"
            "  after layer   entropy nats   loss nats   same choice as the end\n");
     for (l = 0; l <= k->layers; l++)
@@ -587,10 +598,12 @@ static void json_attention(const look *k)
             json_mean("rest", &f->rest);
             printf(",");
             json_mean("rest_uniform", &f->rest_uniform);
-            if (k->model && wcoh_model_wave(k->model, l, h, &w, NULL) == WCOH_OK)
-                printf(",\"gain\":%.6g,\"carrier\":%.6g,\"wavelength\":%.6g,\"damping\":%.6g,"
-                       "\"reach\":%.6g",
-                       w.gain, w.carrier, w.wavelength, w.damping, w.reach);
+            if (k->model && wcoh_model_wave(k->model, l, h, &w, NULL) == WCOH_OK) {
+                printf(",\"gain\":%.6g,\"carrier\":%.6g,\"damping\":%.6g", w.gain, w.carrier,
+                       w.damping);
+                json_length("wavelength", w.wavelength);
+                json_length("reach", w.reach);
+            }
             printf("}");
         }
     printf("],\n\"layers\":[");

@@ -1201,6 +1201,7 @@ def gguf_hostile():
     gguf_refused({}, ["blk.0.ffn_up.weight is not in the file"], drop=["blk.0.ffn_up.weight"])
     gguf_refused({"general.alignment": 3}, ["general.alignment is 3"])
     gguf_refused({}, ["GGUF of version 1"], version=1)
+    gguf_refused({}, ["its numbers have their highest byte first"], version=3 << 24)
     gguf_refused({"general.alignment": math.nan}, ["general.alignment is nan"])
     gguf_refused({"general.alignment": -8.0}, ["general.alignment is -8"])
     gguf_refused({"general.alignment": 32.5}, ["general.alignment is 32.5"])
