@@ -11294,14 +11294,14 @@ static void wcohi_plain_exact(const wcohi_plain_kerr *o, double *z)
 /* Each band by itself, in many short times, beside neighbours of constant energy; room [K] */
 static void wcohi_plain_split(const wcohi_plain_kerr *o, double *z, double *room)
 {
-    enum { TIMES = 4096 };
+    const int times = 4096;
     size_t k;
     int i;
     for (k = 0; k < o->bands; k++) o->power[k] = z[2 * k] * z[2 * k] + z[2 * k + 1] * z[2 * k + 1];
     for (k = 0; k < o->bands; k++) room[k] = wcohi_plain_shift(o, k, 1) - o->alpha * o->power[k];
     for (k = 0; k < o->bands; k++) {
         double gamma = wcohi_plain_gamma(o, k), own = 0;
-        for (i = 0; i < TIMES; i++) own += exp(-2 * gamma * (i + 0.5) / TIMES) / TIMES;
+        for (i = 0; i < times; i++) own += exp(-2 * gamma * (i + 0.5) / times) / times;
         wcohi_plain_turn(z + 2 * k, exp(-gamma), room[k] + o->alpha * o->power[k] * own);
     }
 }

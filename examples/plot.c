@@ -18,7 +18,7 @@
 
 #include "plot.h"
 
-enum { RUNS = 8, POINTS = 400, FIELDS = 64 };
+enum { RUNS = 8, PLOTTED = 400, FIELDS = 64 };
 
 #define USAGE "usage: plot OUT run.csv [other.csv ..] draws OUT.svg from 1 to 8 logs of train"
 
@@ -158,10 +158,10 @@ static void running_mean(const double *values, int count, int window, double *me
     }
 }
 
-/* Every n-th of the points and the last, at most POINTS + 1. */
+/* Every n-th of the points and the last, at most PLOTTED + 1. */
 static int thinned(double *x, double *y, int count)
 {
-    int keep = (count + POINTS - 1) / POINTS, i, n = 0;
+    int keep = (count + PLOTTED - 1) / PLOTTED, i, n = 0;
     for (i = 0; i < count; i++) {
         if (i % keep && i + 1 < count) continue;
         x[n] = x[i];

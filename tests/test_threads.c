@@ -405,7 +405,7 @@ static void the_cpus_are_counted_once_an_object(void)
     CHECK(wcoh_model_create(&model, &model_desc, NULL) == WCOH_OK);
     cpus_grow = 1;
     CHECK(wcoh_trainer_create(&trainer, model, &training, NULL) == WCOH_OK);
-    CHECK(((wcohi_cpu *)(void *)trainer->engine.device)->slots ==
+    CHECK(((wcohi_cpu *)(void *)trainer->engine.device)->slot_count ==
           wcoh_trainer_get_desc(trainer)->cpu.threads);
     CHECK(wcoh_trainer_set_data(trainer, tokens, 64, NULL, 0, NULL) == WCOH_OK);
     CHECK(wcoh_trainer_step(trainer, NULL, NULL) == WCOH_OK);
@@ -416,7 +416,7 @@ static void the_cpus_are_counted_once_an_object(void)
     CHECK(wcohi_pool_slots(spectral->pool) == wcoh_spectral_get_desc(spectral)->cpu.threads);
     cpus_grow = 1;
     CHECK(wcoh_cpu_device_create(&device, &cpu, NULL, NULL) == WCOH_OK);
-    CHECK(((wcohi_cpu *)(void *)device)->slots <= 2); /* of the first look; the pool asks again how
+    CHECK(((wcohi_cpu *)(void *)device)->slot_count <= 2); /* of the first look; the pool asks again how
                                                          many it may wake */
     cpus_grow = 0;
     scoring.cpu.threads = 1;
