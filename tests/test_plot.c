@@ -256,7 +256,7 @@ static void thinning_keeps_the_ends(void)
     for (count = 1; count <= 5000; count += 13) {
         for (i = 0; i < count; i++) x[i] = i, y[i] = 2 * i;
         n = thinned(x, y, count);
-        CHECK(n >= 1 && n <= POINTS + 1 && x[0] == 0 && x[n - 1] == count - 1);
+        CHECK(n >= 1 && n <= PLOTTED + 1 && x[0] == 0 && x[n - 1] == count - 1);
         for (i = 1; i < n; i++) CHECK(x[i] > x[i - 1] && y[i] == 2 * x[i]);
     }
 }
