@@ -18367,14 +18367,15 @@ WCOHI_COLD wcoh_result wcohi_phases_resolve(wcoh_model_desc *desc, wcoh_error *e
 /* What only some heads have. */
 WCOHI_COLD wcoh_result wcohi_head_resolve(wcoh_model_desc *desc, wcoh_error *error)
 {
+    char text[40];
     wcohi_switch_default(&desc->reference_trained, 0);
     if (desc->reference_trained == WCOH_SWITCH_ON && desc->head != WCOH_HEAD_WAVE_DECODE)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
                           "reference_trained is on: the head is not wave_decode");
     if (desc->head_scale > 0 && desc->head != WCOH_HEAD_TIED && desc->head < WCOH_HEAD_PHASE_NATIVE)
         return wcohi_fail(error, WCOH_E_ARGUMENT,
-                          "head_scale is %g: the head is not tied, phase_native or wave_decode",
-                          desc->head_scale);
+                          "head_scale is %s: the head is not tied, phase_native or wave_decode",
+                          wcohi_show_real(desc->head_scale, text));
     if (desc->head_scale == 0)
         desc->head_scale = desc->head == WCOH_HEAD_PHASE_NATIVE  ? 1 / sqrt(2.0 * desc->bands)
                            : desc->head == WCOH_HEAD_WAVE_DECODE ? 0.02
@@ -25112,12 +25113,16 @@ WCOHI_COLD wcoh_result wcohi_session_resolve(wcoh_crowd_desc *desc, wcohi_engine
     return wcohi_crowd_measure(desc, engine, model, resolved.prefill, used, error);
 }
 
-/* A desc whose size is asked for: its block is left alone, somebody may live there. */
-static wcoh_crowd_desc wcohi_crowd_asked(const wcoh_crowd_desc *given)
+/* Of a crowd whose size is asked for: the block is left alone, somebody may live there. */
+WCOHI_COLD wcoh_result wcohi_crowd_asked(wcoh_crowd_desc *desc, wcohi_engine_desc *engine,
+                                         const wcoh_model *model, const wcoh_crowd_desc *given,
+                                         size_t *used, wcoh_error *error)
 {
-    wcoh_crowd_desc asked = *given;
+    wcoh_crowd_desc asked;
+    if (!given) return wcohi_crowd_resolve(desc, engine, model, NULL, used, error);
+    asked = *given;
     asked.memory = wcohi_temporary(&given->memory);
-    return asked;
+    return wcohi_crowd_resolve(desc, engine, model, &asked, used, error);
 }
 
 /* What the user's block must hold; 0 if that does not fit. */
@@ -25196,22 +25201,20 @@ WCOH_API void wcoh_session_reset(wcoh_session *session)
 WCOH_API size_t wcoh_crowd_size(const wcoh_model *model, const wcoh_crowd_desc *given,
                                 wcoh_error *error)
 {
-    wcoh_crowd_desc desc, asked;
+    wcoh_crowd_desc desc;
     wcohi_engine_desc engine;
     size_t used = 0;
-    if (given) asked = wcohi_crowd_asked(given);
-    if (wcohi_crowd_resolve(&desc, &engine, model, given ? &asked : NULL, &used, error)) return 0;
+    if (wcohi_crowd_asked(&desc, &engine, model, given, &used, error)) return 0;
     return wcohi_crowd_bytes(used, "crowd", error);
 }
 
 WCOH_API size_t wcoh_crowd_member_size(const wcoh_model *model, const wcoh_crowd_desc *given,
                                        wcoh_error *error)
 {
-    wcoh_crowd_desc desc, asked;
+    wcoh_crowd_desc desc;
     wcohi_engine_desc engine;
     size_t used = 0;
-    if (given) asked = wcohi_crowd_asked(given);
-    if (wcohi_crowd_resolve(&desc, &engine, model, given ? &asked : NULL, &used, error)) return 0;
+    if (wcohi_crowd_asked(&desc, &engine, model, given, &used, error)) return 0;
     return engine.state_bytes + sizeof(wcohi_member) +
            engine.keeping.waves * (sizeof(wcoh_real) + sizeof(double)) +
            (size_t)desc.repetition_window * sizeof(uint32_t) +
@@ -25673,8 +25676,9 @@ WCOH_API wcoh_result wcoh_session_score(wcoh_session *session, const uint32_t *t
         result =
             wcohi_tokens_check(tokens + heard, 1, session->crowd.model->desc.vocab, "last", error);
     *nats = 0;
-    if (!result && heard) result = wcohi_session_hear(session, tokens, tokens + 1, heard, error);
     if (result || heard == 0) return result;
+    result = wcohi_session_hear(session, tokens, tokens + 1, heard, error);
+    if (result) return result;
     return session->crowd.engine.device->table->loss(session->crowd.engine.exec, nats, error);
 }
 

@@ -233,15 +233,6 @@ static int path_cut(const char *path, size_t size)
 #endif
 }
 
-/* Save what a program keeps beside models with a model's care, or end with a sentence. */
-COMMON_USED(__unused__)
-static void file_save(const char *path, const void *bytes, size_t size)
-{
-    wcoh_error error;
-    if (wcoh_path_save(path, bytes, size, &error) < 0)
-        fail(EXIT_FAILED, "cannot write %s", error.text);
-}
-
 /* ---- logs of training -------------------------------------------------------------------------- */
 
 /* A loss with that many digits behind the point, in few characters whatever it is. */

@@ -17,9 +17,10 @@
 
    A run that is finished stands in the CSV file and is never made again. One under way is kept beside
    it (plan.csv.*.part) at Ctrl-C, and every half minute or so against a kill or a power failure; it
-   goes on there, bit for bit (with a budget of seconds it begins again). Each line of the file carries its settings, the hash of its text and a
-   check of itself; a line of the plan that has changed since is told, and is run anew. What a run
-   loses on each part of the validation text stands beside it (plan.csv.losses).
+   goes on there, bit for bit (with a budget of seconds it begins again). Each line of the file carries
+   its settings, the hash of its text and a check of itself; a line of the plan that has changed since
+   is told, and is run anew. What a run loses on each part of the validation text stands beside it
+   (plan.csv.losses).
 
    SPDX-License-Identifier: Unlicense OR MIT-0 */
 #define WAVECOH_IMPLEMENTATION
@@ -1915,8 +1916,7 @@ static void chosen_line(const plan *p)
     for (i = 0; i < p->count; i++) rates |= p->list[i].rate_count > 1;
     if (rates || best)
         printf("%s chosen by the losses that stand here: on a text that nothing was chosen by they "
-               "would "
-               "be a little higher\n",
+               "would be a little higher\n",
                rates && best ? "rates and evaluations are"
                : rates       ? "rates are"
                              : "evaluations are");

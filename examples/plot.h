@@ -151,14 +151,6 @@ static void plot_put(plot *p, const char *format, ...)
     p->used += (size_t)length;
 }
 
-/* A file of it, whole or not at all. */
-static void plot_save(const char *path, const void *bytes, size_t size)
-{
-    wcoh_error error;
-    if (wcoh_path_save(path, bytes, size, &error) < 0)
-        fail(EXIT_FAILED, "cannot write %s", error.text);
-}
-
 /* Begins PREFIX-NAME.svg (name NULL: PREFIX.svg), NAME made fit for a file; -2, -3 .. is added where
    that would be a picture that this program has written. */
 COMMON_USED(__unused__)
@@ -508,7 +500,7 @@ static void plot_close(plot *p)
 {
     const char *path = text_made("%s.svg", p->path);
     plot_put(p, "</svg>\n");
-    plot_save(path, p->svg, p->used);
+    file_save(path, p->svg, p->used);
     plot_remember(path);
     free(p->svg);
 #ifdef WAVECOH_PNG
@@ -519,7 +511,7 @@ static void plot_close(plot *p)
         png = stbi_write_png_to_mem(p->fine, 3 * p->width, p->width, p->height, 3, &size);
         path = text_made("%s.png", p->path);
         if (!png) fail(EXIT_FAILED, "%s: no memory for the picture", path);
-        plot_save(path, png, (size_t)size);
+        file_save(path, png, (size_t)size);
         STBIW_FREE(png);
     }
 #endif

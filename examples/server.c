@@ -1387,11 +1387,10 @@ static int answer_props(server *s, job *j)
     fields = wcoh_fields(WCOH_DESC_SAMPLE, &count);
     for (i = 0; i < count; i++) {
         char value[64];
-        double number = 0;
         if (fields[i].kind == WCOH_FIELD_SEED) continue;
         wcoh_field_get(WCOH_DESC_SAMPLE, &s->sample, fields[i].name, value, sizeof value);
-        wcohi_parse_real(value, &number); /* it may be hexadecimal, which JSON is not */
-        buffer_print(&j->out, "%s\"%s\":%.15g", i ? "," : "", fields[i].name, number);
+        buffer_print(&j->out, "%s\"%s\":%.15g", i ? "," : "", fields[i].name,
+                     strtod(value, NULL)); /* it may be hexadecimal, which JSON is not */
     }
     buffer_print(&j->out, "},\"build_info\":\"wavecoh %s\"}\n", WCOH_VERSION);
     return 1;

@@ -1,7 +1,7 @@
 /* Text that goes into and comes out of the example programs: sentences of failure, texts of any
    length, what a file holds made fit for a terminal, a file name, JSON or XML, lines of a file, and
-   words of a list with the nearest one for a misspelt one. It needs nothing of the library and is
-   no part of it; common.h includes it.
+   words of a list with the nearest one for a misspelt one. It needs nothing of the library
+   (behind wavecoh.h it has the saving of files too) and is no part of it; common.h includes it.
 
    Text from a file is data: it goes through text_shown before it is printed, through text_file_name
    before it names a file. What the text_ functions make stays until the program ends; nobody frees
@@ -548,5 +548,16 @@ static int word_choose(const char *what, const char *given, const char *words)
     fail(EXIT_USAGE, "%s is \"%s\": allowed are %s%s", what, given, words, guess_text(&guess, ""));
     return -1;
 }
+
+#ifdef WAVECOH_H
+/* Save what a program keeps beside models with a model's care, or end with a sentence. */
+COMMON_USED(__unused__)
+static void file_save(const char *path, const void *bytes, size_t size)
+{
+    wcoh_error error;
+    if (wcoh_path_save(path, bytes, size, &error) < 0)
+        fail(EXIT_FAILED, "cannot write %s", error.text);
+}
+#endif
 
 #endif

@@ -73,6 +73,8 @@ int main(int argc, char **argv)
     if (wcoh_session_step(session, 1, &error) < 0) puts(error.text);
     wcoh_session_destroy(session);
     wcoh_model_destroy(spare);
+    desc.head_scale = 2.5;
+    if (wcoh_model_create(&spare, &desc, &error) < 0) puts(error.text);
     wcoh_trainer_set_data(trainer, text, 300, text + 300, 100, &error);
     if (argc > 4 && wcoh_trainer_resume_file(trainer, argv[4], &error) < 0) puts(error.text);
     for (i = 0; i < 5; i++) wcoh_trainer_step(trainer, &stats, &error);
@@ -102,6 +104,7 @@ ok "a comma is no decimal point" grep -q '^lr is "0,5": expected a number' d.out
 ok "sentences have points" grep -q '^lr is 99.5: allowed are 1e-9 to 10' d.out
 ok "those of stages" grep -q '^share of stage 0 is 1.5: allowed' d.out
 ok "those of wave memories" grep -q 'memory.kwmf: keep is 1.25: allowed are 0 to 1' d.out
+ok "those of heads" grep -q '^head_scale is 2.5: the head is not' d.out
 ok "those of gains, in three digits" grep -q '^head 0 of layer 0 has a gain of 9.13 by now' d.out
 ok "and so have values" grep -qx '0.00125' d.out
 ok "a model's file is the same to the byte" cmp -s c.model d.model
